@@ -1,0 +1,230 @@
+"""The contract between runnerd and an inference engine.
+
+It is Docker Model Runner's `inference.Backend` (seed 004) as a `typing.Protocol`, with the same verbs
+and the same JSON names in the configuration.  A backend learns where a model's files are from the
+`ModelResolver` it was constructed with, so this room knows nothing of the store.
+"""
+
+from __future__ import annotations
+
+import enum
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Annotated, Protocol
+
+import aiohttp
+from pydantic import BaseModel, ConfigDict, Field
+
+from runnerd.errors import BackendFailure
+
+
+class BackendMode(enum.StrEnum):
+    """What a runner is started for; the values are Docker Model Runner's mode strings."""
+
+    COMPLETION = "completion"
+    EMBEDDING = "embedding"
+    RERANKING = "reranking"
+
+
+class SpeculativeDecoding(BaseModel):
+    """A second, smaller model that drafts tokens for the first to confirm."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    draft_model: str
+    num_tokens: Annotated[int, Field(ge=0, le=64)] = 0
+    min_acceptance_rate: Annotated[float, Field(ge=0, le=1)] = 0.0
+
+
+class BackendConfiguration(BaseModel):
+    """What an owner set for one model.  JSON names are those of seed 004.
+
+    `context_size` is in tokens; None lets the backend choose, -1 asks for the trained maximum.
+    `runtime_flags` are checked against the backend's allow-list before they are stored.
+    """
+
+    model_config = ConfigDict(extra="forbid", populate_by_name=True)
+
+    context_size: Annotated[int | None, Field(alias="context-size", ge=-1, le=2**31 - 1)] = None
+    runtime_flags: Annotated[list[str], Field(alias="runtime-flags", max_length=128)] = []
+    speculative: SpeculativeDecoding | None = None
+
+    def to_json(self) -> dict[str, object]:
+        """Return the JSON form, without what was not set."""
+        document: dict[str, object] = self.model_dump(
+            by_alias=True, exclude_defaults=True, mode="json"
+        )
+        return document
+
+
+@dataclass(frozen=True, slots=True)
+class RequiredMemory:
+    """Working memory that a runner needs, in bytes: in RAM, and on all GPUs together."""
+
+    ram_bytes: int
+    vram_bytes: int
+
+
+@dataclass(frozen=True, slots=True)
+class ModelFacts:
+    """What a GGUF header says, as far as a memory estimate needs it.  0 means: not stated.
+
+    Widths are in elements; `key_length` and `value_length` are per attention head.
+    """
+
+    architecture: str = ""
+    block_count: int = 0
+    embedding_length: int = 0
+    head_count: int = 0
+    head_count_kv: int = 0
+    key_length: int = 0
+    value_length: int = 0
+    context_length: int = 0
+    vocabulary_size: int = 0
+    pooling: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class ModelFiles:
+    """Where a model's files are and what they hold.
+
+    `weights` is the first (or only) GGUF; the further shards lie beside it under the names that
+    llama.cpp expects.  `weights_bytes` counts every shard.
+    """
+
+    weights: Path
+    weights_bytes: int
+    mmproj: Path | None = None
+    chat_template: Path | None = None
+    facts: ModelFacts = field(default_factory=ModelFacts)
+
+
+class ModelResolver(Protocol):
+    """Says where the files of a model are."""
+
+    def resolve(self, model: str) -> ModelFiles:
+        """Return the files of a model id or reference.
+
+        Raises errors.ModelNotFound.
+        """
+        ...
+
+
+class EngineFailure(BackendFailure):
+    """An engine ended or could not start.
+
+    `exit_reason` says how ("exit status 1", "killed by SIGSEGV", ...), `last_words` are its last log
+    lines (already without secrets), `loading` whether it had not been ready yet.
+    """
+
+    code = "engine_failure"
+
+    def __init__(
+        self, message: str, *, exit_reason: str = "", last_words: str = "", loading: bool = False
+    ) -> None:
+        super().__init__(message)
+        self.exit_reason = exit_reason
+        self.last_words = last_words
+        self.loading = loading
+
+
+class Backend(Protocol):
+    """A kind of inference server.  All methods run on the daemon's event loop and never block it."""
+
+    @property
+    def name(self) -> str:
+        """Lower case, usable in a URL path and in a socket's file name."""
+        ...
+
+    @property
+    def uses_external_model_management(self) -> bool:
+        """Whether the backend keeps its models itself instead of using the shared store."""
+        ...
+
+    async def install(self, http: aiohttp.ClientSession) -> None:
+        """Make the engine exist; return at once where it does.
+
+        Progress shows in `status()`.  All HTTP goes through `http`.  Concurrent calls share one
+        installation; cancelling the last caller cancels it.  Raises errors.BackendFailure.
+        """
+        ...
+
+    async def run(
+        self,
+        socket: Path,
+        model: str,
+        model_ref: str,
+        mode: BackendMode,
+        config: BackendConfiguration,
+    ) -> None:
+        """Serve one model on the Unix socket `socket` until the engine fails or the call is cancelled.
+
+        One-shot: it never restarts anything.  It returns only by raising: EngineFailure when the
+        engine failed, CancelledError when cancelled, and by then every process it spawned is gone and
+        its sockets are removed.  `GET /health` on the socket answers 503 while the model loads and 200
+        once it is ready; nothing answers before the engine listens.  A request whose `model` names
+        another model than `model` (the id) or `model_ref` (what the user typed) gets 421.
+        """
+        ...
+
+    def engine_socket(self, socket: Path) -> Path:
+        """Return where the engine of a run on `socket` listens itself, behind the guard.
+
+        For a caller that has made the 421 decision already and wants no second one.  A backend
+        without a guard returns `socket`.
+        """
+        ...
+
+    def missing(self, operation: str, mode: BackendMode) -> str | None:
+        """Return why this backend cannot do `operation` in `mode` and what would remedy it, or None.
+
+        `operation` is the path behind /v1/, such as "chat/completions", "rerank" or "responses".
+        """
+        ...
+
+    @property
+    def streams_to_cancel(self) -> bool:
+        """Whether the engine notices a vanished client only while it streams.
+
+        The relay then asks for a stream even where the client did not, and puts the answer together.
+        """
+        ...
+
+    def status(self) -> str:
+        """Return `Running`, `Not Installed`, `Installing` or `Error`, optionally `: details`.
+
+        The words are the ones that the `docker model` client splits on.
+        """
+        ...
+
+    async def disk_usage(self) -> int:
+        """Return the bytes that the backend's own files occupy (not the models)."""
+        ...
+
+    async def required_memory(self, model: str, config: BackendConfiguration) -> RequiredMemory:
+        """Return what a runner of this model would need.
+
+        Raises errors.ModelNotFound, EngineFailure when the model cannot be read.
+        """
+        ...
+
+    def check_configuration(self, config: BackendConfiguration) -> None:
+        """Raise errors.InvalidConfiguration for a flag or value that is not allowed.
+
+        The message names the flag, the reason and what is allowed.
+        """
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class BackendContext:
+    """What a backend is constructed with: `factory(context)`, found by entry point.
+
+    `state_dir` is the backend's own folder for engines it installs, `log_dir` takes engine logs
+    (`<socket stem>.log`, rotated by size), `settings` is its own table of the configuration file.
+    """
+
+    resolver: ModelResolver
+    state_dir: Path
+    log_dir: Path
+    settings: dict[str, object]

@@ -1,0 +1,148 @@
+"""Every setting of the daemon, with its unit, its default and the reason for it.
+
+*Settings* are the daemon's own (this file); a *configuration* is what an owner set for one model
+(`backends.interface.BackendConfiguration`).  A setting comes from a flag of `runnerd serve`, else from
+`RUNNERD_<NAME>`, else from the TOML file (`--config`, `RUNNERD_CONFIG`), else it has its default.
+"""
+
+from __future__ import annotations
+
+import os
+import tomllib
+from pathlib import Path
+from typing import Annotated, Any
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
+
+from runnerd.errors import StartupError
+
+DEFAULT_LISTEN = "127.0.0.1:12434"  # the port that Docker Model Runner's clients assume
+
+
+def default_state_dir() -> Path:
+    """Return systemd's STATE_DIRECTORY, else `$XDG_DATA_HOME/runnerd`."""
+    if directory := os.environ.get("STATE_DIRECTORY"):
+        return Path(directory.split(":")[0])
+    home = os.environ.get("XDG_DATA_HOME") or Path.home() / ".local" / "share"
+    return Path(home) / "runnerd"
+
+
+def default_runtime_dir() -> Path:
+    """Return systemd's RUNTIME_DIRECTORY, else `$XDG_RUNTIME_DIR/runnerd`, else one per user in /tmp."""
+    if directory := os.environ.get("RUNTIME_DIRECTORY"):
+        return Path(directory.split(":")[0])
+    if directory := os.environ.get("XDG_RUNTIME_DIR"):
+        return Path(directory) / "runnerd"
+    return Path("/tmp") / f"runnerd-{os.getuid()}"
+
+
+def default_socket() -> Path:
+    """Return the control socket inside the default runtime directory."""
+    return default_runtime_dir() / "runnerd.sock"
+
+
+class Limits(BaseModel):
+    """What a client may ask of the daemon.  Sizes in bytes, times in seconds."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    body_bytes: int = Field(
+        64 * 2**20, gt=0, description="one request body; the engine's own cap is 100 MB"
+    )
+    buffered_bytes: int = Field(
+        512 * 2**20, gt=0, description="all bodies held at once; beyond it, 429"
+    )
+    head_bytes: int = Field(64 * 2**10, gt=0, description="one request head")
+    headers: int = Field(128, gt=0, description="header lines of a request")
+    head_timeout: float = Field(15.0, gt=0, description="from the first byte to the end of the head")
+    body_timeout: float = Field(30.0, gt=0, description="without a byte of the body")
+    idle_timeout: float = Field(75.0, gt=0, description="between two requests of a connection")
+    stall_timeout: float = Field(60.0, gt=0, description="a client that reads nothing of its answer")
+    upstream_timeout: float = Field(600.0, gt=0, description="an engine that sends nothing")
+    connections: int = Field(4096, gt=0, description="open client connections")
+    json_depth: int = Field(128, gt=0, description="nesting of a body; deep ones crash the engine")
+    schema_bytes: int = Field(64 * 2**10, gt=0, description="a grammar or a JSON schema")
+    prompts: int = Field(256, gt=0, description="entries of a prompt or input array")
+
+
+class Settings(BaseSettings):
+    """The daemon's settings.  Times in seconds, sizes in bytes unless the name says otherwise."""
+
+    model_config = SettingsConfigDict(
+        env_prefix="RUNNERD_", env_nested_delimiter="__", extra="forbid", nested_model_default_partial_update=True
+    )
+
+    socket: Path | None = Field(None, description="control socket; default RUNTIME_DIR/runnerd.sock")
+    socket_mode: int = Field(0o660, description="mode of the control socket")
+    socket_group: str | None = Field(None, description="group of the control socket")
+    listen: str = Field(DEFAULT_LISTEN, description="HOST:PORT for TCP; empty for none")
+    allow_remote: bool = Field(False, description="let `listen` be more than loopback")
+    allowed_hosts: list[str] = Field([], description="further names accepted in a Host header")
+    allowed_origins: list[str] = Field([], description="browser origins accepted besides none")
+    state_dir: Path = Field(default_factory=default_state_dir, description="models and state")
+    runtime_dir: Path = Field(default_factory=default_runtime_dir, description="sockets and locks")
+    log_level: str = Field("info", pattern="^(debug|info|warning|error)$")
+
+    default_backend: str = Field("llama.cpp", description="for routes that name no backend")
+    idle_timeout: float = Field(300.0, ge=0, description="unused runners are stopped after this")
+    load_timeout: float = Field(600.0, gt=0, description="a runner that is not ready by then failed")
+    max_runners: int = Field(8, gt=0, description="runners that may exist at once")
+    queue_length: int = Field(1024, ge=0, description="requests that may wait for a runner")
+    queue_timeout: float = Field(600.0, gt=0, description="a request waits at most this long")
+    drain_timeout: float = Field(30.0, ge=0, description="SIGTERM: time for answers in flight")
+    limits: Limits = Limits()
+    backends: dict[str, dict[str, Any]] = Field({}, description="one table per backend")
+
+    @property
+    def socket_path(self) -> Path:
+        """The control socket's path, wherever it was set."""
+        return self.socket or self.runtime_dir / "runnerd.sock"
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        return init_settings, env_settings, _TomlFile(settings_cls)
+
+
+class _TomlFile(PydanticBaseSettingsSource):
+    """The file named by RUNNERD_CONFIG (`load` puts the flag's value there)."""
+
+    def get_field_value(self, field: Any, field_name: str) -> tuple[Any, str, bool]:
+        raise AssertionError("the whole file is read at once")
+
+    def __call__(self) -> dict[str, Any]:
+        name = os.environ.get("RUNNERD_CONFIG")
+        if not name:
+            return {}
+        try:
+            with open(name, "rb") as file:
+                return tomllib.load(file)
+        except OSError as error:
+            raise StartupError(f"cannot read the settings file {name}: {error.strerror}") from error
+        except tomllib.TOMLDecodeError as error:
+            raise StartupError(f"the settings file {name} is not valid TOML: {error}") from error
+
+
+def load(flags: dict[str, Any]) -> Settings:
+    """Return the settings, `flags` (without Nones) first.
+
+    Raises StartupError with one line per wrong setting.
+    """
+    try:
+        return Settings(**flags)
+    except ValidationError as error:
+        lines = [
+            f"  {'.'.join(str(part) for part in problem['loc'])}: {problem['msg']}"
+            for problem in error.errors()
+        ]
+        raise StartupError("wrong settings:\n" + "\n".join(lines)) from error
+
+
+Port = Annotated[int, Field(ge=0, le=65535)]

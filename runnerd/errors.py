@@ -1,0 +1,210 @@
+"""Every failure that crosses a room's border, in one tree.
+
+Each class knows its HTTP status and a machine-readable code; `body()` is the one place that turns an
+error into OpenAI's JSON shape (other dialects add their own function beside it).  Messages are written
+for the person who reads them: what is wrong and what to do.  They never carry a prompt or a secret.
+
+    RunnerdError
+    ├── ClientError (400)        the request itself is wrong
+    │   ├── InvalidReference         not a model reference
+    │   ├── InvalidConfiguration     a setting or flag that is not allowed
+    │   ├── Forbidden (403)          host or origin not allowed
+    │   ├── NotFound (404)           ModelNotFound, BackendNotFound, RunnerNotFound, RouteNotFound
+    │   ├── MethodNotAllowed (405)
+    │   ├── RequestTimeout (408)     the client was too slow
+    │   ├── Conflict (409)           several tags, runner busy
+    │   ├── PayloadTooLarge (413)
+    │   ├── UnsupportedMediaType (415)
+    │   ├── ExpectationFailed (417)
+    │   ├── MisdirectedRequest (421) a runner was asked for a model that it does not serve
+    │   ├── InvalidModelFile (422)   a GGUF that cannot be used
+    │   └── HeadersTooLarge (431)
+    ├── Overloaded (429)         come back later; carries Retry-After
+    ├── InternalError (500)      always a bug
+    ├── NotSupported (501)       the engine lacks it; the message names the remedy
+    ├── BackendFailure (502)     the engine failed; carries its last words
+    ├── Draining (503)           the daemon is going away (never used for overload)
+    ├── UpstreamTimeout (504)    the engine made no progress
+    ├── InsufficientStorage (507)
+    └── StartupError             the daemon cannot start; ends the process with this message
+"""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+
+class RunnerdError(Exception):
+    """Base of the tree.  `retry_after` is in seconds; `should_retry` False tells SDKs not to repeat."""
+
+    status: ClassVar[int] = 500
+    code: ClassVar[str] = "internal_error"
+    type: ClassVar[str] = "server_error"
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        param: str | None = None,
+        retry_after: float | None = None,
+        should_retry: bool | None = None,
+    ) -> None:
+        super().__init__(message)
+        self.message = message
+        self.param = param
+        self.retry_after = retry_after
+        self.should_retry = should_retry
+
+    def body(self) -> dict[str, object]:
+        """Return OpenAI's error object, the body of every error outside other dialects' routes."""
+        return {
+            "error": {
+                "message": self.message,
+                "type": self.type,
+                "param": self.param,
+                "code": self.code,
+            }
+        }
+
+    def headers(self) -> dict[str, str]:
+        """Return the response headers that belong to this error (Retry-After, x-should-retry)."""
+        headers: dict[str, str] = {}
+        if self.retry_after is not None:
+            headers["Retry-After"] = str(max(1, round(self.retry_after)))
+        if self.should_retry is not None:
+            # Read by OpenAI's and Anthropic's SDKs before their own rule for the status.
+            headers["x-should-retry"] = "true" if self.should_retry else "false"
+        return headers
+
+
+class ClientError(RunnerdError):
+    status = 400
+    code = "invalid_request"
+    type = "invalid_request_error"
+
+
+class InvalidReference(ClientError):
+    code = "invalid_model_reference"
+
+
+class InvalidConfiguration(ClientError):
+    code = "invalid_configuration"
+
+
+class Forbidden(ClientError):
+    status = 403
+    code = "forbidden"
+
+
+class NotFound(ClientError):
+    status = 404
+    code = "not_found"
+
+
+class ModelNotFound(NotFound):
+    code = "model_not_found"
+
+
+class BackendNotFound(NotFound):
+    code = "backend_not_found"
+
+
+class RunnerNotFound(NotFound):
+    code = "runner_not_found"
+
+
+class RouteNotFound(NotFound):
+    code = "route_not_found"
+
+
+class MethodNotAllowed(ClientError):
+    """`allow` is the value of the Allow header."""
+
+    status = 405
+    code = "method_not_allowed"
+
+    def __init__(self, message: str, *, allow: str) -> None:
+        super().__init__(message)
+        self.allow = allow
+
+    def headers(self) -> dict[str, str]:
+        return super().headers() | {"Allow": self.allow}
+
+
+class RequestTimeout(ClientError):
+    status = 408
+    code = "request_timeout"
+
+
+class Conflict(ClientError):
+    status = 409
+    code = "conflict"
+
+
+class PayloadTooLarge(ClientError):
+    status = 413
+    code = "request_too_large"
+
+
+class UnsupportedMediaType(ClientError):
+    status = 415
+    code = "unsupported_media_type"
+
+
+class ExpectationFailed(ClientError):
+    status = 417
+    code = "expectation_failed"
+
+
+class MisdirectedRequest(ClientError):
+    status = 421
+    code = "model_mismatch"
+
+
+class InvalidModelFile(ClientError):
+    status = 422
+    code = "invalid_model_file"
+
+
+class HeadersTooLarge(ClientError):
+    status = 431
+    code = "headers_too_large"
+
+
+class Overloaded(RunnerdError):
+    status = 429
+    code = "overloaded"
+    type = "rate_limit_error"
+
+
+class InternalError(RunnerdError):
+    pass
+
+
+class NotSupported(RunnerdError):
+    status = 501
+    code = "not_supported"
+
+
+class BackendFailure(RunnerdError):
+    status = 502
+    code = "backend_failure"
+
+
+class Draining(RunnerdError):
+    status = 503
+    code = "draining"
+
+
+class UpstreamTimeout(RunnerdError):
+    status = 504
+    code = "upstream_timeout"
+
+
+class InsufficientStorage(RunnerdError):
+    status = 507
+    code = "insufficient_storage"
+
+
+class StartupError(RunnerdError):
+    code = "startup_failed"

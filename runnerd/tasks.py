@@ -1,0 +1,41 @@
+"""Named, guarded, kept tasks: the only place that starts one.
+
+asyncio keeps weak references to tasks and reports a lost exception only when the garbage collector
+finds it.  Here every task has a name, a strong reference until it ends, and a log line if it fails.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Coroutine
+from typing import Any, TypeVar
+
+log = logging.getLogger(__name__)
+
+T = TypeVar("T")
+
+_kept: set[asyncio.Task[Any]] = set()
+
+
+def spawn(coro: Coroutine[Any, Any, T], *, name: str) -> asyncio.Task[T]:
+    """Start `coro` as a task that is kept until it ends and whose failure is logged.
+
+    For work that nobody awaits.  Whoever awaits the task gets its exception as well.
+    """
+    task = asyncio.get_running_loop().create_task(coro, name=name)
+    _kept.add(task)
+    task.add_done_callback(_ended)
+    return task
+
+
+def _ended(task: asyncio.Task[Any]) -> None:
+    _kept.discard(task)
+    if not task.cancelled() and (error := task.exception()) is not None:
+        log.error("task %s failed", task.get_name(), exc_info=error)
+
+
+async def cancel_and_wait(task: asyncio.Task[Any]) -> None:
+    """Cancel `task` and wait until it has ended; its own outcome is swallowed (it was logged)."""
+    task.cancel()
+    await asyncio.wait([task])
