@@ -1,8 +1,9 @@
 """Every setting of the daemon, with its unit, its default and the reason for it.
 
 *Settings* are the daemon's own (this file); a *configuration* is what an owner set for one model
-(`backends.interface.BackendConfiguration`).  A setting comes from a flag of `runnerd serve`, else from
-`RUNNERD_<NAME>`, else from the TOML file (`--config`, `RUNNERD_CONFIG`), else it has its default.
+(`backends.interface.BackendConfiguration`).  A setting comes from a flag of `runnerd serve`, else
+from `RUNNERD_<NAME>`, else from the TOML file (`--config`, `RUNNERD_CONFIG`), else it has its
+default.
 """
 
 from __future__ import annotations
@@ -29,7 +30,9 @@ def default_state_dir() -> Path:
 
 
 def default_runtime_dir() -> Path:
-    """Return systemd's RUNTIME_DIRECTORY, else `$XDG_RUNTIME_DIR/runnerd`, else one per user in /tmp."""
+    """Return systemd's RUNTIME_DIRECTORY, else `$XDG_RUNTIME_DIR/runnerd`, else one per user in
+    /tmp.
+    """
     if directory := os.environ.get("RUNTIME_DIRECTORY"):
         return Path(directory.split(":")[0])
     if directory := os.environ.get("XDG_RUNTIME_DIR"):
@@ -55,25 +58,37 @@ class Limits(BaseModel):
     )
     head_bytes: int = Field(64 * 2**10, gt=0, description="one request head")
     headers: int = Field(128, gt=0, description="header lines of a request")
-    head_timeout: float = Field(15.0, gt=0, description="from the first byte to the end of the head")
+    head_timeout: float = Field(
+        15.0, gt=0, description="from the first byte to the end of the head"
+    )
     body_timeout: float = Field(30.0, gt=0, description="without a byte of the body")
     idle_timeout: float = Field(75.0, gt=0, description="between two requests of a connection")
-    stall_timeout: float = Field(60.0, gt=0, description="a client that reads nothing of its answer")
+    stall_timeout: float = Field(
+        60.0, gt=0, description="a client that reads nothing of its answer"
+    )
     upstream_timeout: float = Field(600.0, gt=0, description="an engine that sends nothing")
     connections: int = Field(4096, gt=0, description="open client connections")
     json_depth: int = Field(128, gt=0, description="nesting of a body; deep ones crash the engine")
     schema_bytes: int = Field(64 * 2**10, gt=0, description="a grammar or a JSON schema")
-    prompts: int = Field(256, gt=0, description="entries of a prompt or input array")
+    prompts: int = Field(64, gt=0, description="entries of a prompt array; more starve other users")
+    inputs: int = Field(
+        2048, gt=0, description="texts to embed or rank in one request (OpenAI's cap)"
+    )
 
 
 class Settings(BaseSettings):
     """The daemon's settings.  Times in seconds, sizes in bytes unless the name says otherwise."""
 
     model_config = SettingsConfigDict(
-        env_prefix="RUNNERD_", env_nested_delimiter="__", extra="forbid", nested_model_default_partial_update=True
+        env_prefix="RUNNERD_",
+        env_nested_delimiter="__",
+        extra="forbid",
+        nested_model_default_partial_update=True,
     )
 
-    socket: Path | None = Field(None, description="control socket; default RUNTIME_DIR/runnerd.sock")
+    socket: Path | None = Field(
+        None, description="control socket; default RUNTIME_DIR/runnerd.sock"
+    )
     socket_mode: int = Field(0o660, description="mode of the control socket")
     socket_group: str | None = Field(None, description="group of the control socket")
     listen: str = Field(DEFAULT_LISTEN, description="HOST:PORT for TCP; empty for none")
@@ -86,7 +101,9 @@ class Settings(BaseSettings):
 
     default_backend: str = Field("llama.cpp", description="for routes that name no backend")
     idle_timeout: float = Field(300.0, ge=0, description="unused runners are stopped after this")
-    load_timeout: float = Field(600.0, gt=0, description="a runner that is not ready by then failed")
+    load_timeout: float = Field(
+        600.0, gt=0, description="a runner that is not ready by then failed"
+    )
     max_runners: int = Field(8, gt=0, description="runners that may exist at once")
     queue_length: int = Field(1024, ge=0, description="requests that may wait for a runner")
     queue_timeout: float = Field(600.0, gt=0, description="a request waits at most this long")

@@ -1,8 +1,9 @@
 """Every failure that crosses a room's border, in one tree.
 
-Each class knows its HTTP status and a machine-readable code; `body()` is the one place that turns an
-error into OpenAI's JSON shape (other dialects add their own function beside it).  Messages are written
-for the person who reads them: what is wrong and what to do.  They never carry a prompt or a secret.
+Each class knows its HTTP status and a machine-readable code; `body()` is the one place that turns
+an error into OpenAI's JSON shape (other dialects add their own function beside it).  Messages are
+written for the person who reads them: what is wrong and what to do.  They never carry a prompt or
+a secret.
 
     RunnerdError
     ├── ClientError (400)        the request itself is wrong
@@ -35,7 +36,9 @@ from typing import ClassVar
 
 
 class RunnerdError(Exception):
-    """Base of the tree.  `retry_after` is in seconds; `should_retry` False tells SDKs not to repeat."""
+    """Base of the tree.  `retry_after` is in seconds; `should_retry` False tells SDKs not to
+    repeat.
+    """
 
     status: ClassVar[int] = 500
     code: ClassVar[str] = "internal_error"

@@ -1,0 +1,185 @@
+"""The listener on a runner's public socket: 421 for another model, everything else to the engine.
+
+llama.cpp's server answers whatever model a request names.  The guard stands in front of it and holds
+the request's `model` against the names of the one that it serves.  The daemon's relay has made that
+decision already and dials the engine's own socket; the guard is for everybody else, so it is plain
+aiohttp on both sides and only as quick as that.
+
+Bodies are read whole before the engine is dialled, answers pass as they come, and a client that goes
+away takes its engine connection with it, which is what stops a generation.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Container
+from pathlib import Path
+
+import aiohttp
+import msgspec
+from aiohttp import web
+from yarl import URL
+
+from runnerd.errors import (
+    BackendFailure,
+    ClientError,
+    MisdirectedRequest,
+    NotSupported,
+    PayloadTooLarge,
+    RunnerdError,
+)
+from runnerd.sockets.listeners import listen_unix, unlink_if_ours
+
+log = logging.getLogger(__name__)
+
+_BODY_LIMIT = 64 * 2**20
+_HEAD_TIMEOUT = 75.0  # also how long an idle connection is kept
+_FORWARDED = ("Accept", "Content-Type")  # a header more, and X-Conversation-Id would defeat cancelling
+_RETURNED = ("Content-Type", "Content-Length", "Content-Encoding", "Retry-After")
+_LOADING = {"error": {"message": "loading model", "type": "unavailable_error", "code": 503}}
+
+
+class _Named(msgspec.Struct, gc=False):
+    model: object = None
+
+
+_decode = msgspec.json.Decoder(_Named).decode
+
+
+def names_other_model(body: bytes, names: Container[str]) -> str | None:
+    """Return the model that a JSON body names if it is none of `names`; None when it is, or is missing.
+
+    A body that is no JSON object names no model: the engine says what is wrong with it.
+    """
+    try:
+        model = _decode(body).model
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        return None
+    if model is None or (isinstance(model, str) and (model == "" or model in names)):
+        return None
+    return model if isinstance(model, str) else repr(model)[:100]
+
+
+class Guard:
+    """Serves `socket` on behalf of the engine on `engine`, for the model that has `names`.
+
+    `missing` says why an operation (the path behind /v1/) is not offered, or None.
+    """
+
+    def __init__(
+        self,
+        socket: Path,
+        engine: Path,
+        names: Container[str],
+        *,
+        missing: Callable[[str], str | None],
+    ) -> None:
+        self._socket = socket
+        self._engine = engine
+        self._names = names
+        self._missing = missing
+        self._runner: web.ServerRunner | None = None
+        self._http: aiohttp.ClientSession | None = None
+        self._reached = False
+
+    async def start(self) -> None:
+        """Listen.  Raises errors.StartupError when the socket cannot be made."""
+        self._listener = listen_unix(self._socket, mode=0o600, group=None)
+        try:
+            self._http = aiohttp.ClientSession(
+                connector=aiohttp.UnixConnector(str(self._engine), limit=0, force_close=True),
+                timeout=aiohttp.ClientTimeout(total=None, connect=5.0),
+                cookie_jar=aiohttp.DummyCookieJar(),
+                auto_decompress=False,
+                skip_auto_headers=("User-Agent", "Accept-Encoding"),
+            )
+            server = web.Server(
+                self._handle,
+                handler_cancellation=True,
+                keepalive_timeout=_HEAD_TIMEOUT,
+                access_log=None,
+            )
+            self._runner = web.ServerRunner(server, shutdown_timeout=0.0)
+            await self._runner.setup()
+            await web.SockSite(self._runner, self._listener).start()
+        except BaseException:
+            await self.close()
+            raise
+
+    async def close(self) -> None:
+        """Stop listening, drop every connection on both sides, remove the socket.  Idempotent."""
+        unlink_if_ours(self._listener, self._socket)
+        if self._runner is not None:
+            await self._runner.cleanup()
+        if self._http is not None:
+            await self._http.close()
+        self._listener.close()
+
+    async def _handle(self, request: web.BaseRequest) -> web.StreamResponse:
+        try:
+            body = await _read(request)
+            self._check(request, body)
+            return await self._pass_on(request, body)
+        except RunnerdError as error:
+            return web.json_response(error.body(), status=error.status, headers=error.headers())
+
+    def _check(self, request: web.BaseRequest, body: bytes) -> None:
+        """Raise for what the engine behind must not see."""
+        if not request.raw_path.startswith("/"):
+            raise ClientError("the request target must be a path")
+        operation = request.path.lstrip("/").removeprefix("v1/")
+        if (reason := self._missing(operation)) is not None:
+            raise NotSupported(reason)
+        if body and (other := names_other_model(body, self._names)) is not None:
+            raise MisdirectedRequest(f"this runner does not serve model {other!r}", param="model")
+
+    async def _pass_on(self, request: web.BaseRequest, body: bytes) -> web.StreamResponse:
+        assert self._http is not None
+        headers = {name: request.headers[name] for name in _FORWARDED if name in request.headers}
+        url = URL(f"http://localhost{request.raw_path}", encoded=True)
+        try:
+            async with self._http.request(
+                request.method, url, data=body or None, headers=headers, allow_redirects=False
+            ) as answer:
+                self._reached = True
+                return await _relay(request, answer)
+        except aiohttp.ClientConnectorError as error:
+            if not self._reached:
+                return web.json_response(_LOADING, status=503, headers={"Retry-After": "1"})
+            raise BackendFailure("the engine is not running any more") from error
+        except (aiohttp.ClientError, TimeoutError, ValueError) as error:
+            raise BackendFailure("the engine broke off before it answered") from error
+
+
+async def _read(request: web.BaseRequest) -> bytes:
+    """Return the whole body.  Raises errors.PayloadTooLarge."""
+    declared = request.content_length
+    if request.headers.get("Expect", "").lower() == "100-continue" and request.transport:
+        request.transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
+    body = bytearray()
+    if declared is None or declared <= _BODY_LIMIT:
+        async for chunk in request.content.iter_any():
+            body += chunk
+            if len(body) > _BODY_LIMIT:
+                break
+        else:
+            return bytes(body)
+    raise PayloadTooLarge(f"the request body has more than {_BODY_LIMIT} bytes")
+
+
+async def _relay(
+    request: web.BaseRequest, answer: aiohttp.ClientResponse
+) -> web.StreamResponse:
+    """Pass an answer on as it comes.  A broken one ends in a broken connection, never as complete."""
+    headers = {name: answer.headers[name] for name in _RETURNED if name in answer.headers}
+    response = web.StreamResponse(status=answer.status, headers=headers)
+    await response.prepare(request)
+    try:
+        async for chunk in answer.content.iter_any():
+            await response.write(chunk)
+        await response.write_eof()
+    except (aiohttp.ClientError, TimeoutError):
+        log.warning("the engine broke off in the middle of an answer")
+        if request.transport is not None:
+            request.transport.abort()
+    return response

@@ -1,0 +1,100 @@
+"""The engine's command line, built from typed values only.
+
+What is left out matters as much: no -ngl, so that llama.cpp fits the model to the devices itself; not
+the trained maximum as the context; no option that opens a file, a port or a URL of a client's choice.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from runnerd.backends.interface import (
+    BackendConfiguration,
+    BackendMode,
+    ModelFiles,
+)
+from runnerd.backends.llamacpp.flags import parse_flags
+from runnerd.backends.llamacpp.server import NativeServer
+from runnerd.backends.llamacpp.settings import LlamaCppSettings
+
+_TRAINED_MAXIMUM = -1
+
+
+@dataclass(frozen=True, slots=True)
+class Launch:
+    """What an engine is started for.  `draft` holds the files of the speculative model."""
+
+    socket: Path
+    model_ref: str
+    files: ModelFiles
+    draft: ModelFiles | None
+    mode: BackendMode
+    configuration: BackendConfiguration
+
+
+def context_tokens(
+    files: ModelFiles, configuration: BackendConfiguration, settings: LlamaCppSettings
+) -> int:
+    """Return the context size to ask for; 0 where it is the trained maximum and we do not know it."""
+    trained = files.facts.context_length
+    if configuration.context_size == _TRAINED_MAXIMUM:
+        return trained
+    if configuration.context_size:
+        return configuration.context_size
+    return min(trained, settings.default_context) if trained else settings.default_context
+
+
+def native_command(
+    server: NativeServer, launch: Launch, settings: LlamaCppSettings
+) -> list[str]:
+    """Return the argv of `llama-server`.  Raises errors.InvalidConfiguration for a wrong flag."""
+    context = context_tokens(launch.files, launch.configuration, settings)
+    argv = [str(server.path), "--host", str(launch.socket), "--model", str(launch.files.weights)]
+    if launch.model_ref and not launch.model_ref.startswith("-") and "," not in launch.model_ref:
+        argv += ["--alias", launch.model_ref]  # else answers would show the path
+    argv += _presence(server, ("--no-ui", "--no-webui"))
+    argv += _presence(server, ("--offline",))
+    argv += ["--ctx-size", str(context)]
+    argv += _mode_flags(launch.mode, context)
+    if settings.parallel is not None:
+        argv += ["--parallel", str(settings.parallel)]
+        argv += _presence(server, ("--kv-unified",))  # else each slot gets a fraction of the context
+    if launch.files.mmproj is not None:
+        argv += ["--mmproj", str(launch.files.mmproj)]
+    if launch.files.chat_template is not None:
+        argv += ["--chat-template-file", str(launch.files.chat_template)]
+    argv += _draft_flags(server, launch)
+    return argv + parse_flags(launch.configuration.runtime_flags)
+
+
+def _presence(server: NativeServer, names: tuple[str, ...]) -> list[str]:
+    """Return the first of several names for one switch that this version knows."""
+    return next(([name] for name in names if name in server.options), [])
+
+
+def _mode_flags(mode: BackendMode, context: int) -> list[str]:
+    if mode is BackendMode.COMPLETION:
+        return []
+    flags = ["--embeddings"]
+    if mode is BackendMode.RERANKING:
+        flags.append("--reranking")
+    if context:  # an encoder sees a text whole: it must fit one physical batch
+        flags += ["--batch-size", str(context), "--ubatch-size", str(context)]
+    return flags
+
+
+def _draft_flags(server: NativeServer, launch: Launch) -> list[str]:
+    speculative = launch.configuration.speculative
+    if speculative is None or launch.draft is None:
+        return []
+    flags = ["--model-draft", str(launch.draft.weights)]
+    new = "--spec-draft-n-max" in server.options
+    if "--spec-type" in server.options:
+        flags += ["--spec-type", "draft-simple"]
+    if speculative.num_tokens:
+        flags += ["--spec-draft-n-max" if new else "--draft-max", str(speculative.num_tokens)]
+    if speculative.min_acceptance_rate:
+        name = "--spec-draft-p-min" if new else "--draft-p-min"
+        flags += [name, f"{speculative.min_acceptance_rate:.2f}"]
+    return flags

@@ -1,0 +1,53 @@
+"""The backend's own settings: the table [backends."llama.cpp"] of the settings file."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from runnerd.errors import StartupError
+
+
+class LlamaCppSettings(BaseModel):
+    """How llama.cpp is found and run.  Times in seconds."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    server: Literal["auto", "native", "python"] = Field(
+        "auto", description="native: llama-server only; python: llama_cpp.server only"
+    )
+    path: Path | None = Field(None, description="llama-server to use instead of the one found")
+    extra_library_path: list[Path] = Field([], description="LD_LIBRARY_PATH of the engine")
+    default_context: int = Field(
+        8192,
+        ge=128,
+        description="tokens, where none is configured; the trained maximum is often more than memory",
+    )
+    parallel: int | None = Field(
+        None, ge=1, le=256, description="slots; default: the engine's own choice"
+    )
+    sandbox: bool = Field(True, description="no network for the engine; see docs for NCCL builds")
+    stop_grace: float = Field(10.0, ge=0, description="between SIGTERM and SIGKILL")
+    memory_reserve: int = Field(
+        256, ge=0, description="MiB of RAM that a runner needs beyond the engine's own account"
+    )
+
+
+def parse_settings(table: dict[str, object]) -> LlamaCppSettings:
+    """Return the settings.  Raises StartupError with one line per wrong one."""
+    try:
+        settings = LlamaCppSettings.model_validate(table)
+    except ValidationError as error:
+        lines = [
+            f"  {'.'.join(str(part) for part in problem['loc'])}: {problem['msg']}"
+            for problem in error.errors()
+        ]
+        raise StartupError(
+            'wrong settings in [backends."llama.cpp"]:\n' + "\n".join(lines)
+        ) from error
+    for path in (settings.path, *settings.extra_library_path):
+        if path is not None and not path.is_absolute():
+            raise StartupError(f'[backends."llama.cpp"]: {path} must be an absolute path')
+    return settings

@@ -1,0 +1,350 @@
+"""The only place that starts an operating-system process, and the one that sees to its end.
+
+A child is the head of its own session and process group, so that whatever it starts can be ended with
+it; the kernel ends it when the daemon dies, however the daemon dies; and its end is told by a pidfd in
+the event loop, so nothing polls and no process id is used after it may belong to somebody else.
+
+The order at an end matters.  The pidfd turns readable while the child is still a zombie that keeps
+the group's number taken: first the group is killed, then the child is reaped, then the group is
+awaited, then the pipe is read empty.  A survivor that holds the pipe open cannot delay any of it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import os
+import signal
+import subprocess
+import threading
+import time
+from collections.abc import Coroutine, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeVar
+
+from runnerd import tasks
+from runnerd.backends.oom import OomCounter
+from runnerd.backends.output import TAIL_BYTES, Output
+from runnerd.backends.sandbox import ChildSetup
+from runnerd.errors import BackendFailure
+
+log = logging.getLogger(__name__)
+
+T = TypeVar("T")
+
+_CHUNK = 64 * 2**10  # read at once; also the pipe's size
+_LAST_CHUNKS = 64  # read after the end: what was in the pipe, from a group that is gone
+_SWEEP_TIMEOUT = 2.0  # for killed members of the group to vanish
+_SWEEP_INTERVAL = 0.005
+
+_INHERITED = frozenset({"PATH", "HOME", "LANG", "TMPDIR", "TZ"})
+_INHERITED_PREFIXES = ("LC_", "CUDA_", "NVIDIA_", "HIP_", "ROCR_", "GGML_", "VK_", "ZE_", "SYCL_")
+
+
+@dataclass(frozen=True, slots=True)
+class ExitRecord:
+    """How a process ended: `code` or `signal` is set.  `uptime` is in seconds.
+
+    `reason` is for people ("exit status 1", "killed by SIGSEGV"), `tail` what it printed last,
+    `requested` whether we had asked it to end.
+    """
+
+    code: int | None
+    signal: int | None
+    reason: str
+    tail: str
+    uptime: float
+    requested: bool
+
+
+def child_environment(additions: Mapping[str, str] | None = None) -> dict[str, str]:
+    """Return an engine's environment: an allow-list of ours, then `additions`.
+
+    llama.cpp reads 150 options from LLAMA_ARG_*, and a secret in the environment is one in every
+    core dump and /proc; so nothing passes that is not named here.
+    """
+    environment = {
+        name: value
+        for name, value in os.environ.items()
+        if name in _INHERITED or name.startswith(_INHERITED_PREFIXES)
+    }
+    environment.setdefault("PATH", os.defpath)
+    environment["GGML_NO_BACKTRACE"] = "1"  # ggml attaches a debugger to itself when it aborts
+    environment.update(additions or {})
+    return environment
+
+
+class EngineProcess:
+    """One child process and the group that it heads, from its start until all of it is gone."""
+
+    def __init__(self, child: subprocess.Popen[bytes], pipe: int, output: Output) -> None:
+        self.pid = child.pid
+        self._child = child
+        self._pipe = pipe
+        self._output = output
+        self._started_at = time.monotonic()
+        self._requested = False
+        self._killed = False
+        self._oom = OomCounter()
+        self._loop = asyncio.get_running_loop()
+        self._ended: asyncio.Future[ExitRecord] = self._loop.create_future()
+        self._pidfd = os.pidfd_open(child.pid)
+        self._loop.add_reader(self._pidfd, self._exited)
+        os.set_blocking(pipe, False)
+        self._loop.add_reader(pipe, self._readable)
+
+    @classmethod
+    def start(
+        cls,
+        argv: Sequence[str],
+        *,
+        output: Output,
+        environment: Mapping[str, str],
+        deny_network: bool = True,
+        directory: Path | None = None,
+    ) -> EngineProcess:
+        """Start `argv` with its output going to `output`, which it owns and closes from now on.
+
+        Only from the main thread: the parent-death signal follows the thread that forked, not the
+        process.  Raises errors.BackendFailure when it cannot be started.
+        """
+        if threading.current_thread() is not threading.main_thread():
+            raise RuntimeError("processes are started from the main thread only")
+        child, pipe = _fork(argv, output, environment, deny_network, directory)
+        try:
+            return cls(child, pipe, output)
+        except BaseException as error:
+            child.kill()
+            child.wait()
+            os.close(pipe)
+            output.close()
+            if isinstance(error, OSError):
+                raise BackendFailure(f"cannot watch {argv[0]}: {error.strerror}") from error
+            raise
+
+    async def wait(self) -> ExitRecord:
+        """Wait until the process and its group are gone; any number of callers, any time."""
+        return await asyncio.shield(self._ended)
+
+    async def stop(self, grace: float) -> ExitRecord:
+        """Ask it to end (SIGTERM), kill the whole group after `grace` seconds; wait until it is gone.
+
+        Idempotent.  A cancelled caller leaves a process that was asked to end: see `uninterrupted`.
+        """
+        if not self._requested:
+            self._requested = True
+            self._signal(signal.SIGTERM)
+        try:
+            async with asyncio.timeout(grace):
+                return await self.wait()
+        except TimeoutError:
+            log.warning("process %d did not end within %g s; killing its group", self.pid, grace)
+        self.kill()
+        return await self.wait()
+
+    def kill(self) -> None:
+        """Kill the whole group; `wait` tells when it is gone."""
+        self._requested = self._killed = True
+        if self._pidfd >= 0:  # not reaped yet, so the group's number is still ours
+            self._kill_group()
+
+    def _signal(self, number: signal.Signals) -> None:
+        if self._pidfd >= 0:
+            with contextlib.suppress(ProcessLookupError):
+                signal.pidfd_send_signal(self._pidfd, number)
+
+    def _kill_group(self) -> None:
+        with contextlib.suppress(ProcessLookupError, PermissionError):
+            os.killpg(self.pid, signal.SIGKILL)
+
+    # the pipe
+
+    def _readable(self) -> None:
+        """Read once: the loop comes back for more, after everybody else had their turn."""
+        if self._read() == 0:
+            self._close_pipe()
+
+    def _read(self) -> int | None:
+        """Return the bytes read, 0 at the end, None when there is nothing at the moment."""
+        try:
+            data = os.read(self._pipe, _CHUNK)
+        except (BlockingIOError, InterruptedError):
+            return None
+        except OSError:
+            return 0
+        self._output.feed(data)
+        return len(data)
+
+    def _close_pipe(self) -> None:
+        if self._pipe >= 0:
+            self._loop.remove_reader(self._pipe)
+            os.close(self._pipe)
+            self._pipe = -1
+
+    # the end
+
+    def _exited(self) -> None:
+        self._loop.remove_reader(self._pidfd)
+        self._kill_group()
+        code = self._child.wait()  # at once: the pidfd has said so
+        os.close(self._pidfd)
+        self._pidfd = -1
+        tasks.spawn(self._finish(code), name=f"end of process {self.pid}")
+
+    async def _finish(self, code: int) -> None:
+        try:
+            await self._group_gone()
+            for _ in range(_LAST_CHUNKS):
+                if self._pipe < 0 or not self._read():
+                    break
+        finally:
+            self._close_pipe()
+            self._output.close()
+            if not self._ended.done():
+                self._ended.set_result(self._record(code))
+
+    async def _group_gone(self) -> None:
+        deadline = time.monotonic() + _SWEEP_TIMEOUT
+        while living_members(self.pid):
+            if time.monotonic() > deadline:
+                log.error("processes of group %d are still there after SIGKILL", self.pid)
+                return
+            await asyncio.sleep(_SWEEP_INTERVAL)
+
+    def _record(self, code: int) -> ExitRecord:
+        number = -code if code < 0 else None
+        return ExitRecord(
+            code=code if number is None else None,
+            signal=number,
+            reason=self._reason(code),
+            tail=self._output.tail,
+            uptime=time.monotonic() - self._started_at,
+            requested=self._requested,
+        )
+
+    def _reason(self, code: int) -> str:
+        if code >= 0:
+            return f"exit status {code}"
+        try:
+            name = signal.Signals(-code).name
+        except ValueError:
+            name = f"signal {-code}"
+        if -code == signal.SIGKILL and not self._killed:
+            match self._oom.rose():
+                case True:
+                    return f"killed by {name} (probably the kernel's out-of-memory killer)"
+                case None:
+                    return f"killed by {name} (possibly the kernel's out-of-memory killer)"
+        return f"killed by {name}"
+
+
+def _fork(
+    argv: Sequence[str],
+    output: Output,
+    environment: Mapping[str, str],
+    deny_network: bool,
+    directory: Path | None,
+) -> tuple[subprocess.Popen[bytes], int]:
+    """Start the child; return it and the reading end of its output."""
+    setup = ChildSetup(deny_network=deny_network)
+    pipe, writing = os.pipe2(os.O_CLOEXEC)
+    try:
+        child = subprocess.Popen(
+            list(argv),
+            stdin=subprocess.DEVNULL,
+            stdout=writing,
+            stderr=writing,
+            env=dict(environment),
+            cwd=directory,
+            umask=0o077,
+            close_fds=True,
+            start_new_session=True,
+            preexec_fn=setup,
+        )
+    except (OSError, ValueError, subprocess.SubprocessError) as error:
+        os.close(pipe)
+        output.close()
+        reason = error.strerror if isinstance(error, OSError) else str(error)
+        raise BackendFailure(f"cannot start {argv[0]}: {reason}") from error
+    finally:
+        os.close(writing)
+    return child, pipe
+
+
+def living_members(group: int) -> list[int]:
+    """Return the processes of a group that are not zombies (those wait for their own parent)."""
+    try:
+        os.killpg(group, 0)
+    except ProcessLookupError:
+        return []
+    except PermissionError:
+        pass
+    members = []
+    for entry in os.scandir("/proc"):
+        if entry.name.isdigit():
+            try:
+                with open(f"/proc/{entry.name}/stat", "rb") as file:
+                    fields = file.read().rpartition(b")")[2].split()
+            except OSError:  # gone meanwhile
+                continue
+            if int(fields[2]) == group and fields[0] not in (b"Z", b"X"):
+                members.append(int(entry.name))
+    return members
+
+
+@dataclass(frozen=True, slots=True)
+class CommandResult:
+    """What a short command printed (both streams, the last of it) and how it ended."""
+
+    code: int | None
+    reason: str
+    output: str
+
+
+async def run_command(
+    argv: Sequence[str],
+    *,
+    timeout: float,
+    environment: Mapping[str, str] | None = None,
+    deny_network: bool = True,
+    output_bytes: int = TAIL_BYTES,
+) -> CommandResult:
+    """Run a short command to its end, under the rules for engines.
+
+    Raises errors.BackendFailure when it cannot be started or takes more than `timeout` seconds.
+    Cancelled or late, it is killed, and is gone when this returns.
+    """
+    process = EngineProcess.start(
+        argv,
+        output=Output(tail_bytes=output_bytes),
+        environment=child_environment() if environment is None else environment,
+        deny_network=deny_network,
+    )
+    try:
+        async with asyncio.timeout(timeout):
+            record = await process.wait()
+    except TimeoutError:
+        raise BackendFailure(f"{argv[0]} took more than {timeout:g} s and was stopped") from None
+    finally:
+        process.kill()
+        await uninterrupted(process.wait(), name=f"end of {Path(argv[0]).name}")
+    return CommandResult(record.code, record.reason, record.tail)
+
+
+async def uninterrupted(work: Coroutine[Any, Any, T], *, name: str) -> T:
+    """Carry `work` out to its end, however often the caller is cancelled; then be cancelled.
+
+    For clean-up that must not be left half done.
+    """
+    task = tasks.spawn(work, name=name)
+    cancelled = False
+    while not task.done():
+        try:
+            await asyncio.wait([task])
+        except asyncio.CancelledError:
+            cancelled = True
+    if cancelled:
+        raise asyncio.CancelledError
+    return task.result()

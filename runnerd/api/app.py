@@ -1,0 +1,88 @@
+"""The control plane's application: all routes, and one place that turns failures into bodies."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Awaitable, Callable
+
+from aiohttp import web
+
+from runnerd.api import engines, host, models
+from runnerd.api.context import CONTEXT, Context, json_answer
+from runnerd.errors import InternalError, MethodNotAllowed, RouteNotFound, RunnerdError
+from runnerd.relay import routes
+
+log = logging.getLogger(__name__)
+
+Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
+
+
+def make_app(context: Context) -> web.Application:
+    """Return the application; its requests come from the relay's connections."""
+    app = web.Application(middlewares=[_answers], client_max_size=0)
+    app[CONTEXT] = context
+    app.add_routes(host.ROUTES)
+    app.add_routes(models.ROUTES)
+    app.add_routes(engines.ROUTES)
+    return app
+
+
+@web.middleware
+async def _answers(request: web.Request, handler: Handler) -> web.StreamResponse:
+    """Turn every failure into OpenAI's error body, and add what every answer carries."""
+    try:
+        if request.method == "OPTIONS":
+            response: web.StreamResponse = _preflight(request)
+        else:
+            response = await handler(request)
+    except web.HTTPMethodNotAllowed as error:
+        allow = ", ".join(sorted(error.allowed_methods))
+        response = _failure(
+            request, MethodNotAllowed(f"{request.method} is not offered here", allow=allow)
+        )
+    except web.HTTPNotFound:
+        response = _failure(request, _unknown(request))
+    except RunnerdError as error:
+        response = _failure(request, error)
+    except Exception:
+        log.exception("%s %s failed", request.method, request.path)
+        response = _failure(request, InternalError("internal error; the daemon's log has more"))
+    if not response.prepared:
+        response.headers.update(_common_headers(request))
+    return response
+
+
+def _unknown(request: web.Request) -> RunnerdError:
+    if routes.find(request.path) is not None:
+        return MethodNotAllowed(f"{request.method} is not offered here", allow="POST")
+    return RouteNotFound(f"no such route: {request.method} {request.path[:200]}")
+
+
+def _failure(request: web.Request, error: RunnerdError) -> web.Response:
+    response = json_answer(error.body(), status=error.status)
+    response.headers.update(error.headers())
+    if not request.body_exists or request.content.is_eof():
+        return response
+    response.force_close()  # the rest of an unread body is not worth waiting for
+    return response
+
+
+def _common_headers(request: web.Request) -> dict[str, str]:
+    headers = {"X-Request-Id": request.headers.get("x-request-id", "")}
+    if (origin := request.headers.get("Origin")) is not None:
+        # The relay has let through only origins that the owner allows.
+        headers |= {"Access-Control-Allow-Origin": origin, "Vary": "Origin"}
+    return headers
+
+
+def _preflight(request: web.Request) -> web.Response:
+    if "Origin" not in request.headers:
+        raise MethodNotAllowed("OPTIONS answers browsers' preflight requests", allow="GET, POST")
+    return web.Response(
+        status=204,
+        headers={
+            "Access-Control-Allow-Methods": "GET, POST, DELETE",
+            "Access-Control-Allow-Headers": "Authorization, Content-Type, X-Request-Origin",
+            "Access-Control-Max-Age": "600",
+        },
+    )

@@ -1,0 +1,86 @@
+"""What the control plane's handlers work with, and how they read a request."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import msgspec
+from aiohttp import web
+
+from runnerd.backends.interface import Backend
+from runnerd.config import Settings
+from runnerd.errors import ClientError
+from runnerd.models.store import Store
+from runnerd.relay.records import Records
+from runnerd.supervisor import Supervisor
+
+_JSON_LIMIT = 1 * 2**20  # bytes of a control request's JSON body
+
+
+@dataclass(frozen=True, slots=True)
+class Context:
+    """The daemon's parts, as the handlers see them."""
+
+    settings: Settings
+    store: Store
+    backends: Mapping[str, Backend]
+    supervisor: Supervisor
+    records: Records
+    log_dir: Path
+
+
+CONTEXT = web.AppKey("context", Context)
+
+
+async def json_body(request: web.Request) -> dict[str, Any]:
+    """Return the request's JSON object.  Raises errors.ClientError."""
+    body = await request.content.read(_JSON_LIMIT + 1)
+    while len(body) <= _JSON_LIMIT and (more := await request.content.read(_JSON_LIMIT)):
+        body += more
+    if len(body) > _JSON_LIMIT:
+        raise ClientError(f"the request body exceeds {_JSON_LIMIT} bytes")
+    try:
+        document = msgspec.json.decode(body)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise ClientError(f"the request body is not valid JSON: {error}") from error
+    if not isinstance(document, dict):
+        raise ClientError("the request body must be a JSON object")
+    return document
+
+
+def text_field(document: dict[str, Any], name: str, *, required: bool = False) -> str | None:
+    """Return a string member.  Raises errors.ClientError for another type, or when it is missing.
+    """
+    value = document.get(name)
+    if value is None or value == "":
+        if required:
+            raise ClientError(f"{name} is required", param=name)
+        return None
+    if not isinstance(value, str):
+        raise ClientError(f"{name} must be a string", param=name)
+    return value
+
+
+def flag(request: web.Request, name: str) -> bool:
+    """Return a boolean query parameter; `?force` without a value means yes."""
+    value = request.query.get(name)
+    if value is None:
+        return False
+    if value.lower() in ("", "1", "t", "true"):
+        return True
+    if value.lower() in ("0", "f", "false"):
+        return False
+    raise ClientError(f"{name} must be true or false", param=name)
+
+
+def encode(document: object) -> bytes:
+    """Return a document as JSON."""
+    return msgspec.json.encode(document)
+
+
+def json_answer(document: object, *, status: int = 200) -> web.Response:
+    """Return a JSON answer."""
+    return web.Response(body=encode(document), status=status, content_type="application/json")

@@ -1,0 +1,203 @@
+"""`/engines`: backends, runners and configurations, as Docker Model Runner's clients know them."""
+
+from __future__ import annotations
+
+import datetime
+import shlex
+from typing import Any
+
+import aiohttp
+from aiohttp import web
+
+from runnerd.api.context import CONTEXT, json_answer, json_body, text_field
+from runnerd.backends.interface import BackendMode
+from runnerd.configurations import ConfigurationKey
+from runnerd.errors import ClientError, InvalidConfiguration
+from runnerd.supervisor import RunnerReport
+
+ROUTES = web.RouteTableDef()
+
+_NEVER = "0001-01-01T00:00:00Z"  # what Go clients expect for "no time": a runner in use
+
+_FIELDS = frozenset(
+    {
+        "model", "mode", "context-size", "runtime-flags", "raw-runtime-flags", "speculative",
+        "llamacpp", "backend",
+    }
+)  # fmt: skip
+
+
+@ROUTES.get("/engines/status")
+async def status(request: web.Request) -> web.Response:
+    """Every backend's state: `Running`, `Not Installed`, `Installing` or `Error`, with details."""
+    backends = request.app[CONTEXT].backends
+    return json_answer({name: backend.status() for name, backend in backends.items()})
+
+
+@ROUTES.get("/engines/ps")
+async def ps(request: web.Request) -> web.Response:
+    """Every runner."""
+    return json_answer([_runner(report) for report in request.app[CONTEXT].supervisor.reports()])
+
+
+@ROUTES.get("/engines/df")
+async def df(request: web.Request) -> web.Response:
+    """Disk usage, in bytes."""
+    context = request.app[CONTEXT]
+    backend = context.supervisor.backend(None)
+    return json_answer(
+        {
+            "models_disk_usage": context.store.disk_usage(),
+            "default_backend_disk_usage": await backend.disk_usage(),
+        }
+    )
+
+
+@ROUTES.post("/engines/unload")
+async def unload(request: web.Request) -> web.Response:
+    """Stop idle runners: all of them, or those of some models; busy ones stay."""
+    context = request.app[CONTEXT]
+    document = await json_body(request)
+    names = document.get("models") or []
+    if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
+        raise ClientError("models must be a list of names", param="models")
+    everything = document.get("all") is True
+    if not names and not everything:
+        raise ClientError("name the models to unload, or set all", param="models")
+    count = await context.supervisor.unload(
+        backend=text_field(document, "backend"),
+        models=None if everything else {str(context.store.get(name).id) for name in names},
+    )
+    return json_answer({"unloaded_runners": count})
+
+
+@ROUTES.post("/engines/_configure")
+@ROUTES.post("/engines/{backend}/_configure")
+async def configure(request: web.Request) -> web.Response:
+    """Change a model's configuration: fields that are absent stay, null ones go back to default."""
+    context = request.app[CONTEXT]
+    document = await json_body(request)
+    if unknown := sorted(set(document) - _FIELDS):
+        raise InvalidConfiguration(
+            f"unknown fields: {', '.join(unknown)} (known: {', '.join(sorted(_FIELDS))})"
+        )
+    model = context.store.get(text_field(document, "model", required=True) or "")
+    name = request.match_info.get("backend") or text_field(document, "backend")
+    backend = context.supervisor.backend(name)
+    changes = _changes(document)
+    key = ConfigurationKey(backend.name, str(model.id), _mode(document))
+    await context.supervisor.configure(key, changes)
+    return web.Response(status=202)
+
+
+@ROUTES.get("/engines/_configure")
+@ROUTES.get("/engines/{backend}/_configure")
+async def configurations(request: web.Request) -> web.Response:
+    """What owners configured, of one model or of all."""
+    context = request.app[CONTEXT]
+    wanted = request.query.get("model")
+    wanted_id = str(context.store.get(wanted).id) if wanted else None
+    tags = {str(model.id): model.tags for model in context.store.list()}
+    return json_answer(
+        [
+            {
+                "Backend": key.backend,
+                "Model": (tags[key.model] or (key.model,))[0],
+                "ModelID": key.model,
+                "Mode": key.mode.value,
+                "Config": configuration.to_json(),
+            }
+            for key, configuration in context.supervisor.configurations()
+            if key.model in tags and wanted_id in (None, key.model)
+        ]
+    )
+
+
+@ROUTES.get("/engines/requests")
+async def requests(request: web.Request) -> web.Response:
+    """The newest inference requests, without their content."""
+    context = request.app[CONTEXT]
+    name = request.query.get("model")
+    model = str(context.store.get(name).id) if name else None
+    return json_answer([record.to_json() for record in context.records.list(model)])
+
+
+@ROUTES.post("/engines/install-backend")
+async def install_backend(request: web.Request) -> web.Response:
+    """Install a backend; answers when it is done, `/engines/status` shows the progress."""
+    context = request.app[CONTEXT]
+    document = await json_body(request)
+    backend = context.supervisor.backend(text_field(document, "backend", required=True))
+    async with aiohttp.ClientSession() as http:
+        await backend.install(http)
+    return web.Response()
+
+
+def _runner(report: RunnerReport) -> dict[str, object]:
+    """Return a runner in DMR's words, with ours behind them."""
+    return {
+        "backend_name": report.backend,
+        "model_name": report.model_ref,
+        "mode": report.mode.value,
+        "last_used": _NEVER if report.in_use else _time(report.last_used_at),
+        "in_use": report.in_use > 0,
+        "loading": report.state == "starting",
+        "keep_alive": _duration(report.keep_alive),
+        "id": report.id,
+        "model_id": report.model,
+        "state": report.state,
+        "requests": report.in_use,
+        "waiting": report.waiting,
+        "expires_at": None if report.expires_at is None else _time(report.expires_at),
+        "ready_after_seconds": report.ready_after,
+        "socket": report.socket,
+    }
+
+
+def _time(seconds: float) -> str:
+    moment = datetime.datetime.fromtimestamp(seconds, datetime.UTC)
+    return moment.isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+def _duration(seconds: float) -> str:
+    """Return a duration as Go writes it, `-1` for ever."""
+    if seconds < 0:
+        return "-1"
+    return f"{int(seconds // 60)}m{seconds % 60:g}s"
+
+
+def _changes(document: dict[str, Any]) -> dict[str, Any]:
+    """Return the members of a stored configuration that a request changes."""
+    changes: dict[str, Any] = {
+        name: document[name]
+        for name in ("context-size", "runtime-flags", "speculative")
+        if name in document
+    }
+    if "raw-runtime-flags" in document and "runtime-flags" not in changes:
+        raw = document["raw-runtime-flags"]
+        if not isinstance(raw, str):
+            raise InvalidConfiguration("raw-runtime-flags must be a string")
+        try:
+            changes["runtime-flags"] = shlex.split(raw)
+        except ValueError as error:
+            raise InvalidConfiguration(f"raw-runtime-flags: {error}") from error
+    if (engine := document.get("llamacpp")) is not None:
+        budget = engine.get("reasoning-budget") if isinstance(engine, dict) else None
+        if not isinstance(budget, int) or set(engine) != {"reasoning-budget"}:
+            raise InvalidConfiguration("llamacpp takes one field, reasoning-budget, a number")
+        flags = changes.get("runtime-flags") or []
+        changes["runtime-flags"] = [*flags, "--reasoning-budget", str(budget)]
+    return changes
+
+
+def _mode(document: dict[str, Any]) -> BackendMode:
+    mode = text_field(document, "mode")
+    if mode is None:
+        return BackendMode.COMPLETION
+    try:
+        return BackendMode(mode)
+    except ValueError as error:
+        known = ", ".join(BackendMode)
+        raise InvalidConfiguration(
+            f"unknown mode {mode!r} (known: {known})", param="mode"
+        ) from error

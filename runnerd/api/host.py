@@ -1,0 +1,116 @@
+"""The daemon itself: is it there, what is it, what does it say."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import re
+from collections.abc import Iterable
+from pathlib import Path
+
+from aiohttp import web
+
+import runnerd
+from runnerd.api.context import CONTEXT, flag, json_answer
+from runnerd.errors import NotFound
+
+ROUTES = web.RouteTableDef()
+
+_TAIL = 256 * 2**10  # bytes of each log file that are shown before following
+_POLL = 0.5  # seconds between looks at the files, while somebody follows
+_TIME = re.compile(rb"\d{4}-\d\d-\d\d[T ]\d\d:\d\d:\d\d")
+
+
+@ROUTES.get("/")
+async def root(request: web.Request) -> web.Response:
+    """A sign of life for people and for clients that probe."""
+    return web.Response(text="runnerd is running\n")
+
+
+@ROUTES.get("/health")
+async def health(request: web.Request) -> web.Response:
+    """200 while the daemon serves."""
+    supervisor = request.app[CONTEXT].supervisor
+    return json_answer(
+        {"status": "ok", "runners": len(supervisor.reports()), "queued": supervisor.queued}
+    )
+
+
+@ROUTES.get("/version")
+async def version(request: web.Request) -> web.Response:
+    """The daemon's version."""
+    return json_answer({"version": runnerd.__version__})
+
+
+@ROUTES.get("/logs")
+async def logs(request: web.Request) -> web.StreamResponse:
+    """The daemon's log and, unless `no-engines`, the engines', in order of time; `follow` goes on.
+    """
+    directory = request.app[CONTEXT].log_dir
+    engines = not flag(request, "no-engines")
+    follow = flag(request, "follow")
+    if not (directory / "runnerd.log").exists():
+        raise NotFound("the daemon keeps no log file")
+    tails = {file: _Tail(file) for file in _files(directory, engines=engines)}
+    response = web.StreamResponse(headers={"Content-Type": "text/plain; charset=utf-8"})
+    await response.prepare(request)
+    await response.write(_merged(tails.values()))
+    while follow:
+        await asyncio.sleep(_POLL)
+        for file in _files(directory, engines=engines):
+            tails.setdefault(file, _Tail(file))
+        if new := _merged(tails.values()):
+            await response.write(new)
+    await response.write_eof()
+    return response
+
+
+def _files(directory: Path, *, engines: bool) -> list[Path]:
+    files = [directory / "runnerd.log"]
+    if engines:
+        files += sorted((directory / "engines").glob("*.log"))
+    return files
+
+
+class _Tail:
+    """Reads on at the end of a file that grows and is rotated."""
+
+    def __init__(self, file: Path) -> None:
+        self._file = file
+        self._inode = 0
+        self._offset = -1
+
+    def read(self) -> bytes:
+        """Return the complete lines that are new since the last call."""
+        try:
+            with open(self._file, "rb") as file:
+                inode = self._inode
+                size = file.seek(0, 2)
+                self._inode = _inode(file.fileno())
+                if self._offset < 0:
+                    self._offset = max(0, size - _TAIL)
+                elif inode != self._inode or size < self._offset:
+                    self._offset = 0
+                file.seek(self._offset)
+                data = file.read(_TAIL)
+        except OSError:
+            return b""
+        complete = data[: data.rfind(b"\n") + 1]
+        self._offset += len(complete)
+        return complete
+
+
+def _inode(descriptor: int) -> int:
+    return os.fstat(descriptor).st_ino
+
+
+def _merged(tails: Iterable[_Tail]) -> bytes:
+    """Return the new lines of all files; a line without a time stays behind the one before it."""
+    entries: list[tuple[bytes, int, bytes]] = []
+    for tail in tails:
+        time = b""
+        for line in tail.read().splitlines(keepends=True):
+            if (found := _TIME.search(line[:40])) is not None:
+                time = found[0].replace(b"T", b" ")
+            entries.append((time, len(entries), line))
+    return b"".join(line for _, _, line in sorted(entries))

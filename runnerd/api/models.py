@@ -1,0 +1,257 @@
+"""`/models`: the store, as Docker Model Runner's clients know it, and `/v1/models` as OpenAI's do.
+
+Importing by path is for the daemon's own user (or root) on the Unix socket only: anyone else could
+have the daemon read files that they may not read themselves.  Others send the files as an archive.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import AsyncIterator, Awaitable, Callable
+from pathlib import Path
+
+from aiohttp import web
+
+from runnerd import tasks
+from runnerd.api.context import CONTEXT, encode, flag, json_answer, json_body, text_field
+from runnerd.errors import ClientError, Forbidden, InternalError, NotFound, RunnerdError
+from runnerd.models.catalog import Model
+from runnerd.models.intake import Progress
+from runnerd.sockets.peer import peer_credentials
+
+ROUTES = web.RouteTableDef()
+
+_OWNER = "runnerd"
+
+
+@ROUTES.get("/models")
+async def list_models(request: web.Request) -> web.Response:
+    """Every model in the store, as an array."""
+    return json_answer([model.to_json() for model in request.app[CONTEXT].store.list()])
+
+
+@ROUTES.post("/models/import")
+async def import_files(request: web.Request) -> web.StreamResponse:
+    """Import files of this host by path; the answer is a stream of progress lines."""
+    _require_same_user(request)
+    document = await json_body(request)
+    paths = _paths(document.get("path"))
+    tag = text_field(document, "tag")
+    mmproj = text_field(document, "mmproj")
+    template = text_field(document, "chat-template")
+    store = request.app[CONTEXT].store
+    return await _with_progress(
+        request,
+        lambda progress: store.import_files(
+            paths,
+            tag=tag,
+            mmproj=Path(mmproj) if mmproj else None,
+            chat_template=Path(template) if template else None,
+            progress=progress,
+        ),
+        "Model imported successfully",
+    )
+
+
+@ROUTES.post("/models/load")
+async def load_archive(request: web.Request) -> web.StreamResponse:
+    """Take a model as a tar stream; it is not tagged."""
+    store = request.app[CONTEXT].store
+
+    async def chunks() -> AsyncIterator[bytes]:
+        while data := await request.content.readany():
+            yield data
+
+    return await _with_progress(
+        request,
+        lambda progress: store.load_archive(chunks(), progress),
+        "Model loaded successfully",
+    )
+
+
+@ROUTES.get("/models/{name:.+}")
+async def inspect_model(request: web.Request) -> web.Response:
+    """One model by any of its names."""
+    return json_answer(request.app[CONTEXT].store.get(request.match_info["name"]).to_json())
+
+
+@ROUTES.post("/models/{name:.+}/tag")
+async def tag_model(request: web.Request) -> web.Response:
+    """Give a model one more name: `?repo=R&tag=T`."""
+    repository = request.query.get("repo", "")
+    if not repository:
+        raise ClientError("the query parameter repo is required", param="repo")
+    tag = request.query.get("tag") or "latest"
+    target = request.app[CONTEXT].store.tag(request.match_info["name"], f"{repository}:{tag}")
+    return json_answer({"message": "Model tagged successfully", "target": target}, status=201)
+
+
+@ROUTES.post("/models/{name:.+}/{action}")
+async def unknown_action(request: web.Request) -> web.Response:
+    raise NotFound(f"unknown action {request.match_info['action']!r}")
+
+
+@ROUTES.delete("/models/purge")
+async def purge_models(request: web.Request) -> web.Response:
+    """Delete every model; refused while one is in use, unless forced."""
+    context = request.app[CONTEXT]
+    force = flag(request, "force")
+    for model in context.store.list():
+        await context.supervisor.unload_model(str(model.id), force=force)
+        context.supervisor.forget(str(model.id))
+    context.store.purge()
+    return web.Response()
+
+
+@ROUTES.delete("/models/{name:.+}")
+async def delete_model(request: web.Request) -> web.Response:
+    """Remove a name; with the last name, or by id, the model itself."""
+    context = request.app[CONTEXT]
+    name = request.match_info["name"]
+    force = flag(request, "force")
+    model = context.store.get(name)
+    if context.store.deletes(name):
+        await context.supervisor.unload_model(str(model.id), force=force)
+    removed = context.store.remove(name, force=force)
+    if any(kind == "Deleted" for kind, _ in removed):
+        context.supervisor.forget(str(model.id))
+    return json_answer([{kind: what} for kind, what in removed])
+
+
+@ROUTES.get("/v1/models")
+@ROUTES.get("/openai/v1/models")
+@ROUTES.get("/engines/v1/models")
+@ROUTES.get("/engines/{backend}/v1/models")
+async def list_openai_models(request: web.Request) -> web.Response:
+    """Every model, as OpenAI's clients list them."""
+    models = request.app[CONTEXT].store.list()
+    return json_answer({"object": "list", "data": [_openai(model) for model in models]})
+
+
+@ROUTES.get("/v1/models/{name:.+}")
+@ROUTES.get("/openai/v1/models/{name:.+}")
+@ROUTES.get("/engines/v1/models/{name:.+}")
+@ROUTES.get("/engines/{backend}/v1/models/{name:.+}")
+async def get_openai_model(request: web.Request) -> web.Response:
+    """One model, as OpenAI's clients get it."""
+    return json_answer(_openai(request.app[CONTEXT].store.get(request.match_info["name"])))
+
+
+def _openai(model: Model) -> dict[str, object]:
+    config = model.config
+    about = {
+        "context_window": model.context_length,
+        "architecture": config.architecture,
+        "parameters": config.parameters,
+        "quantization": config.quantization,
+        "size": config.size,
+    }
+    return {
+        "id": model.tags[0] if model.tags else str(model.id),
+        "object": "model",
+        "created": model.created,
+        "owned_by": _OWNER,
+        "dmr": {name: value for name, value in about.items() if value},
+    }
+
+
+def _paths(value: object) -> list[Path]:
+    names = [value] if isinstance(value, str) else value
+    if not isinstance(names, list) or not names or not all(isinstance(n, str) for n in names):
+        raise ClientError("path must be a path or a list of paths", param="path")
+    paths = [Path(name) for name in names]
+    if not all(path.is_absolute() for path in paths):
+        raise ClientError("path must be absolute", param="path")
+    return paths
+
+
+def _require_same_user(request: web.Request) -> None:
+    transport = request.transport
+    peer = None if transport is None else peer_credentials(transport.get_extra_info("socket"))
+    if peer is None or peer.uid not in (0, os.getuid()):
+        raise Forbidden(
+            "importing by path is for the daemon's own user on its Unix socket; "
+            "send the files to POST /models/load instead"
+        )
+
+
+async def _with_progress(
+    request: web.Request,
+    work: Callable[[Callable[[Progress], None]], Awaitable[Model]],
+    success: str,
+) -> web.StreamResponse:
+    """Answer with the progress of `work`, one JSON object a line (wire contract of DMR).
+
+    A failure before the first line is an ordinary error; later it is a line of type `error`.
+    The work is cancelled when the client leaves.
+    """
+    lines: asyncio.Queue[bytes | None] = asyncio.Queue()
+    job = tasks.spawn(_job(work, lines), name=f"store {request.path}")
+    response = web.StreamResponse(
+        headers={"Content-Type": "application/json", "Cache-Control": "no-cache"}
+    )
+    try:
+        line = await lines.get()
+        if line is None:
+            await job  # raises what went wrong, unless nothing was to be reported
+        await response.prepare(request)
+        while line is not None:
+            await response.write(line)
+            line = await lines.get()
+        try:
+            model = await job
+        except RunnerdError as error:
+            await response.write(_line("error", error.message))
+        except Exception:
+            await response.write(_line("error", InternalError("internal error").message))
+        else:
+            await response.write(_line("success", success, model=model.to_json()))
+        await response.write_eof()
+        return response
+    finally:
+        if not job.done():
+            await tasks.cancel_and_wait(job)
+
+
+async def _job(
+    work: Callable[[Callable[[Progress], None]], Awaitable[Model]],
+    lines: asyncio.Queue[bytes | None],
+) -> Model:
+    def progress(event: Progress) -> None:
+        if lines.qsize() < 64:  # a slow client misses steps, never the end
+            lines.put_nowait(_progress_line(event))
+
+    try:
+        return await work(progress)
+    finally:
+        lines.put_nowait(None)
+
+
+def _progress_line(event: Progress) -> bytes:
+    return (
+        encode(
+            {
+                "type": "progress",
+                "message": f"Stored: {event.layer_current / 1e6:.2f} MB",
+                "total": event.total,
+                "layer": {
+                "id": event.layer,
+                "size": event.layer_size,
+                "current": event.layer_current,
+            },
+                "mode": "pull",
+            }
+        )
+        + b"\n"
+    )
+
+
+def _line(kind: str, message: str, **more: object) -> bytes:
+    empty = {"id": "", "size": 0, "current": 0}
+    return (
+        encode(
+            {"type": kind, "message": message, "total": 0, "layer": empty, "mode": "pull", **more}
+        )
+        + b"\n"
+    )

@@ -1,0 +1,146 @@
+"""What owners configured per model, kept across restarts.
+
+A *configuration* belongs to (backend, model id, mode).  A mode that has none of its own uses that
+of completion, so that a context size set once holds for embeddings too.  Setting one merges into
+what is there: an absent field leaves the old value, null removes it.  The file is rewritten whole,
+to a temporary name, fsynced and renamed.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from pydantic import ValidationError
+
+from runnerd.backends.interface import BackendConfiguration, BackendMode
+from runnerd.errors import InvalidConfiguration
+
+log = logging.getLogger(__name__)
+
+_DEFAULT = BackendConfiguration.model_validate({})
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class ConfigurationKey:
+    backend: str
+    model: str
+    mode: BackendMode
+
+
+class Configurations:
+    """Owns the file.  Reading is from memory and quick: it happens on every request."""
+
+    def __init__(self, file: Path) -> None:
+        self._file = file
+        self._documents: dict[ConfigurationKey, dict[str, Any]] = {}
+        self._parsed: dict[ConfigurationKey, tuple[BackendConfiguration, str]] = {}
+
+    def open(self) -> None:
+        """Read the file; an unreadable one is moved aside and said so, never silently lost."""
+        try:
+            entries = json.loads(self._file.read_bytes())
+            for entry in entries:
+                key = ConfigurationKey(
+                    str(entry["backend"]), str(entry["model"]), BackendMode(entry["mode"])
+                )
+                _validate(entry["configuration"])
+                self._documents[key] = entry["configuration"]
+        except FileNotFoundError:
+            return
+        except (ValueError, KeyError, TypeError, InvalidConfiguration):
+            aside = self._file.with_suffix(".unreadable")
+            os.replace(self._file, aside)
+            self._documents.clear()
+            log.exception("the stored configurations were unreadable; moved to %s", aside)
+
+    def effective(
+        self, backend: str, model: str, mode: BackendMode
+    ) -> tuple[BackendConfiguration, str]:
+        """Return the configuration in force and its fingerprint."""
+        key = ConfigurationKey(backend, model, mode)
+        found = self._parsed.get(key)
+        if found is None:
+            document = self._documents.get(key)
+            if document is None:
+                fallback = ConfigurationKey(backend, model, BackendMode.COMPLETION)
+                document = self._documents.get(fallback)
+            configuration = _DEFAULT if document is None else _validate(document)
+            text = json.dumps(configuration.to_json(), sort_keys=True)
+            found = configuration, hashlib.sha256(text.encode()).hexdigest()[:12]
+            self._parsed[key] = found
+        return found
+
+    def merged(self, key: ConfigurationKey, changes: dict[str, Any]) -> BackendConfiguration:
+        """Return what `changes` would make of the stored configuration.
+
+        Raises errors.InvalidConfiguration.
+        """
+        return _validate(self._merge(key, changes))
+
+    def set(self, key: ConfigurationKey, changes: dict[str, Any]) -> None:
+        """Merge `changes` into the stored configuration and write it down."""
+        document = self._merge(key, changes)
+        _validate(document)
+        self._documents[key] = document
+        self._write()
+
+    def forget(self, model: str) -> None:
+        """Drop everything that was configured for a model that has been deleted."""
+        stale = [key for key in self._documents if key.model == model]
+        for key in stale:
+            del self._documents[key]
+        if stale:
+            self._write()
+
+    def list(self) -> Iterator[tuple[ConfigurationKey, BackendConfiguration]]:
+        """Yield every stored configuration, in a stable order."""
+        for key in sorted(self._documents):
+            yield key, _validate(self._documents[key])
+
+    def _merge(self, key: ConfigurationKey, changes: dict[str, Any]) -> dict[str, Any]:
+        document = dict(self._documents.get(key, {}))
+        for name, value in changes.items():
+            if value is None:
+                document.pop(name, None)
+            else:
+                document[name] = value
+        return document
+
+    def _write(self) -> None:
+        self._parsed.clear()
+        entries = [
+            {
+                "backend": key.backend,
+                "model": key.model,
+                "mode": key.mode.value,
+                "configuration": self._documents[key],
+            }
+            for key in sorted(self._documents)
+        ]
+        temporary = self._file.with_suffix(".new")
+        with open(temporary, "w", encoding="utf-8") as file:
+            json.dump(entries, file, indent=1)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(temporary, self._file)
+        directory = os.open(self._file.parent, os.O_RDONLY | os.O_DIRECTORY)
+        try:
+            os.fsync(directory)
+        finally:
+            os.close(directory)
+
+
+def _validate(document: dict[str, Any]) -> BackendConfiguration:
+    try:
+        return BackendConfiguration.model_validate(document)
+    except ValidationError as error:
+        problem = error.errors()[0]
+        where = ".".join(str(part) for part in problem["loc"])
+        raise InvalidConfiguration(f"{where}: {problem['msg']}", param=where) from error

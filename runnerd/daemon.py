@@ -1,0 +1,251 @@
+"""The composition root: builds the parts from the settings, opens the listeners, runs, drains.
+
+Nothing else constructs collaborators.  Read `Daemon.run` from top to bottom: it is the daemon's
+life.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import gc
+import logging
+import logging.handlers
+import os
+import resource
+import signal
+import socket
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import uvloop
+
+import runnerd
+from runnerd.api.app import make_app
+from runnerd.api.context import Context
+from runnerd.backends.interface import Backend, BackendContext
+from runnerd.backends.registry import discover
+from runnerd.config import Settings
+from runnerd.configurations import Configurations
+from runnerd.errors import StartupError
+from runnerd.models.store import Store
+from runnerd.relay.admission import Admission
+from runnerd.relay.plan import Planner
+from runnerd.relay.records import Records
+from runnerd.relay.service import Parts, Relay
+from runnerd.sockets.activation import inherited_sockets
+from runnerd.sockets.listeners import listen_tcp, listen_unix, parse_listen, unlink_if_ours
+from runnerd.sockets.lock import DirectoryLock
+from runnerd.sockets.notify import Notifier
+from runnerd.sockets.paths import RuntimeDirectory
+from runnerd.supervisor import Supervisor
+
+log = logging.getLogger(__name__)
+
+_LOG_BYTES = 8 * 2**20  # per file; two older ones are kept
+_LOG_FORMAT = "%(asctime)s.%(msecs)03d %(levelname)s %(name)s: %(message)s"
+
+
+def main(settings: Settings) -> int:
+    """Run the daemon until it is told to stop; return the process's exit status.
+
+    Raises errors.StartupError.
+    """
+    os.umask(0o077)
+    _raise_file_limit()
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        return runner.run(Daemon(settings).run())
+
+
+class Daemon:
+    """Owns every part, from the first lock to the last socket."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self._notifier = Notifier()
+        self._stop = asyncio.Event()
+        self._hurry = asyncio.Event()
+
+    async def run(self) -> int:
+        """Serve until SIGTERM or SIGINT; drain; return 0.  A second signal cuts the draining short.
+        """
+        settings = self._settings
+        async with contextlib.AsyncExitStack() as stack:
+            state_dir, directory = self._prepare_directories(stack)
+            log_dir = state_dir / "logs"
+            _set_up_logging(settings, log_dir)
+            log.info("runnerd %s starts, pid %d", runnerd.__version__, os.getpid())
+            for stale in directory.clear_stale():
+                log.info("removed the stale socket %s", stale)
+
+            store = Store(state_dir / "models")
+            store.open()
+            configurations = Configurations(state_dir / "configurations.json")
+            configurations.open()
+            backends = self._discover_backends(store, state_dir, log_dir)
+            supervisor = Supervisor(settings, backends, configurations, directory)
+            stack.push_async_callback(supervisor.close)
+
+            records = Records()
+            context = Context(settings, store, backends, supervisor, records, log_dir)
+            relay = Relay(
+                Parts(
+                    limits=settings.limits,
+                    admission=Admission(
+                        hosts=settings.allowed_hosts, origins=settings.allowed_origins
+                    ),
+                    planner=Planner(store, supervisor, settings.limits),
+                    supervisor=supervisor,
+                    records=records,
+                    app=make_app(context),
+                )
+            )
+            stack.push_async_callback(relay.close)
+            listeners = self._open_listeners(stack)
+            await relay.open(listeners)
+
+            self._listen_for_signals()
+            await stack.enter_async_context(self._watchdog())
+            gc.freeze()  # what lives now lives for ever; spares every later collection the walk
+            for listener in listeners:
+                log.info("listening on %s", _address(listener))
+            self._notifier.ready("serving")
+            await self._stop.wait()
+
+            log.info("draining for at most %g s", settings.drain_timeout)
+            self._notifier.stopping()
+            self._notifier.extend_timeout(settings.drain_timeout + 15)
+            supervisor.drain()
+            await self._drain(relay)
+        log.info("stopped")
+        return 0
+
+    def _prepare_directories(
+        self, stack: contextlib.AsyncExitStack
+    ) -> tuple[Path, RuntimeDirectory]:
+        """Create and lock both directories: one daemon owns each."""
+        settings = self._settings
+        directory = RuntimeDirectory(settings.runtime_dir)
+        directory.prepare()
+        state_dir = settings.state_dir
+        try:
+            state_dir.mkdir(mode=0o750, parents=True, exist_ok=True)
+        except OSError as error:
+            raise StartupError(
+                f"cannot create the state directory {state_dir}: {error.strerror}; "
+                "set another one with --state-dir"
+            ) from error
+        for path, purpose in (
+            (settings.runtime_dir, "the runtime directory"),
+            (state_dir, "the state directory"),
+        ):
+            lock = DirectoryLock(path, purpose)
+            lock.acquire()
+            stack.callback(lock.release)
+        return state_dir, directory
+
+    def _discover_backends(
+        self, store: Store, state_dir: Path, log_dir: Path
+    ) -> dict[str, Backend]:
+        def context_for(name: str) -> BackendContext:
+            return BackendContext(
+                resolver=store,
+                state_dir=state_dir / "engines",
+                log_dir=log_dir / "engines",
+                settings=dict(self._settings.backends.get(name, {})),
+            )
+
+        (log_dir / "engines").mkdir(parents=True, exist_ok=True)
+        return discover(context_for)
+
+    def _open_listeners(self, stack: contextlib.AsyncExitStack) -> list[socket.socket]:
+        """Return systemd's sockets where it passed some, else our own."""
+        settings = self._settings
+        inherited = inherited_sockets()
+        if inherited:
+            return inherited
+        path = settings.socket_path
+        own = listen_unix(path, mode=settings.socket_mode, group=settings.socket_group)
+        stack.callback(unlink_if_ours, own, path)
+        listeners = [own]
+        if settings.listen:
+            host, port = parse_listen(settings.listen)
+            listeners += listen_tcp(host, port, allow_remote=settings.allow_remote)
+        return listeners
+
+    def _listen_for_signals(self) -> None:
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, self._on_signal, number)
+        loop.add_signal_handler(signal.SIGHUP, log.info, "SIGHUP: nothing to reload yet")
+
+    def _on_signal(self, number: signal.Signals) -> None:
+        if self._stop.is_set():
+            log.warning("%s again: not waiting for answers in flight", number.name)
+            self._hurry.set()
+        self._stop.set()
+
+    async def _drain(self, relay: Relay) -> None:
+        """Wait for answers in flight, for the limit, or until a second signal."""
+        async with asyncio.TaskGroup() as group:
+            draining = group.create_task(relay.drain(self._settings.drain_timeout), name="drain")
+            hurry = group.create_task(self._hurry.wait(), name="hurry")
+            await asyncio.wait([draining, hurry], return_when=asyncio.FIRST_COMPLETED)
+            draining.cancel()
+            hurry.cancel()
+
+    @contextlib.asynccontextmanager
+    async def _watchdog(self) -> AsyncIterator[None]:
+        """Tell systemd from the loop itself that the loop turns."""
+        interval = self._notifier.watchdog_interval
+        if interval is None:
+            yield
+            return
+
+        async def beat() -> None:
+            while True:
+                self._notifier.watchdog()
+                await asyncio.sleep(interval)
+
+        async with asyncio.TaskGroup() as group:
+            task = group.create_task(beat(), name="watchdog")
+            try:
+                yield
+            finally:
+                task.cancel()
+
+
+def _address(listener: socket.socket) -> str:
+    name = listener.getsockname()
+    if listener.family == socket.AF_UNIX:
+        return f"unix://{name}"
+    host = f"[{name[0]}]" if listener.family == socket.AF_INET6 else name[0]
+    return f"http://{host}:{name[1]}"
+
+
+def _raise_file_limit() -> None:
+    """Allow as many open files as the system lets us: every connection is one or two."""
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    with contextlib.suppress(OSError, ValueError):
+        resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+
+
+def _set_up_logging(settings: Settings, log_dir: Path) -> None:
+    """Log to standard error (the journal) and to a rotated file that `runnerd logs` shows.
+
+    RUNNERD_DEBUG names loggers to be verbose, such as `runnerd.relay,runnerd.scheduler`.
+    """
+    log_dir.mkdir(mode=0o750, parents=True, exist_ok=True)
+    file = logging.handlers.RotatingFileHandler(
+        log_dir / "runnerd.log", maxBytes=_LOG_BYTES, backupCount=2, encoding="utf-8"
+    )
+    logging.basicConfig(
+        level=settings.log_level.upper(),
+        format=_LOG_FORMAT,
+        datefmt="%Y-%m-%d %H:%M:%S",
+        handlers=[logging.StreamHandler(), file],
+        force=True,
+    )
+    logging.raiseExceptions = False  # a full disk or a closed terminal must not stop the daemon
+    for name in filter(None, os.environ.get("RUNNERD_DEBUG", "").split(",")):
+        logging.getLogger(name.strip()).setLevel(logging.DEBUG)

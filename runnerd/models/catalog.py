@@ -1,0 +1,213 @@
+"""The models that there are, in memory, as one value that is replaced and never changed.
+
+Every request looks a model up by what its client typed, so a catalog remembers the answers; a
+change in the store makes a new catalog and thereby forgets them.  Readers on the event loop and
+writers in threads need no lock between them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+
+from runnerd.errors import InvalidModelFile, InvalidReference, ModelNotFound
+from runnerd.models.description import Description
+from runnerd.models.digest import Digest
+from runnerd.models.manifest import Manifest
+from runnerd.models.reference import Reference
+
+_REMEMBERED = 4096  # lookups; names come from clients, so there is a limit
+_SHORT_ID = 12
+_LONGEST_SHOWN = 120
+
+
+@dataclass(frozen=True, slots=True)
+class ModelConfig:
+    """What Docker Model Runner's clients show of a model; JSON names are theirs."""
+
+    format: str
+    quantization: str
+    parameters: str
+    architecture: str
+    size: str
+    gguf: dict[str, str] = field(default_factory=dict)
+    context_size: int | None = None
+
+    def to_json(self) -> dict[str, object]:
+        """Return the JSON form."""
+        document: dict[str, object] = {
+            "format": self.format,
+            "quantization": self.quantization,
+            "parameters": self.parameters,
+            "architecture": self.architecture,
+            "size": self.size,
+            "gguf": self.gguf,
+        }
+        if self.context_size is not None:
+            document["context_size"] = self.context_size
+        return document
+
+
+@dataclass(frozen=True, slots=True)
+class Model:
+    """One model of the store.  `created` is in unix seconds, `context_length` in tokens."""
+
+    id: Digest
+    tags: tuple[str, ...]
+    created: int
+    description: Description
+    manifest: Manifest
+
+    @property
+    def config(self) -> ModelConfig:
+        """The fields that Docker Model Runner lists."""
+        found = self.description
+        return ModelConfig(
+            format="gguf",
+            quantization=found.quantization,
+            parameters=found.parameters,
+            architecture=found.architecture,
+            size=found.size,
+            gguf=found.metadata,
+            context_size=found.context_size,
+        )
+
+    @property
+    def size_bytes(self) -> int:
+        """The size of all its blobs but the config."""
+        return sum(layer.size for layer in self.manifest.layers)
+
+    @property
+    def capabilities(self) -> tuple[str, ...]:
+        """Some of completion, embedding, reranking, tools, thinking, vision, audio."""
+        return self.description.capabilities
+
+    @property
+    def context_length(self) -> int | None:
+        """The context that it was trained for, in tokens."""
+        return self.description.context_length
+
+    @property
+    def chat_template(self) -> str | None:
+        """The Jinja source; for showing only, it is never rendered here."""
+        return self.description.chat_template
+
+    def to_json(self) -> dict[str, object]:
+        """Return Docker Model Runner's model object, with our additions under `runnerd`."""
+        return {
+            "id": str(self.id),
+            "tags": list(self.tags),
+            "created": self.created,
+            "config": self.config.to_json(),
+            "runnerd": {
+                "size_bytes": self.size_bytes,
+                "context_length": self.context_length,
+                "capabilities": list(self.capabilities),
+                "chat_template": self.chat_template,
+                "mmproj": self.manifest.mmproj is not None,
+            },
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """A line of the index.  `model` is None when its files are damaged, and `problem` says how."""
+
+    id: Digest
+    tags: tuple[str, ...]
+    created: int
+    model: Model | None = None
+    problem: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Match:
+    """What a text names: a model, and the tag that it was found by, if it was one."""
+
+    id: Digest
+    tag: str | None
+
+
+class Catalog:
+    """All models by id and by tag.  Immutable; `get` remembers what it found."""
+
+    def __init__(self, entries: Iterable[Entry] = ()) -> None:
+        self.entries = {entry.id: entry for entry in entries}
+        self._by_tag = {tag: entry.id for entry in self.entries.values() for tag in entry.tags}
+        self._remembered: dict[str, Model] = {}
+
+    def models(self) -> list[Model]:
+        """Return the usable models, newest first."""
+        found = [entry.model for entry in self.entries.values() if entry.model is not None]
+        return sorted(found, key=lambda model: (-model.created, str(model.id)))
+
+    def get(self, text: str) -> Model:
+        """Return the model that `text` names.
+
+        Raises errors.ModelNotFound, and InvalidModelFile when its files are damaged.
+        """
+        if (known := self._remembered.get(text)) is not None:
+            return known
+        entry = self.entries[self.find(text).id]
+        if entry.model is None:
+            raise InvalidModelFile(
+                f"model {shown(text)} is damaged: {entry.problem};"
+                " import it again, or `runnerd rm` it"
+            )
+        if len(self._remembered) >= _REMEMBERED:
+            self._remembered.clear()
+        self._remembered[text] = entry.model
+        return entry.model
+
+    def find(self, text: str) -> Match:
+        """Return what `text` names: an id, a tag, or the last part of a tag's name.
+
+        Raises errors.ModelNotFound, which names the candidates where there are several.
+        """
+        match = self._by_id(text) or self._by_reference(text)
+        if match is None:
+            raise ModelNotFound(
+                f"model {shown(text)} not found; `runnerd ls` lists what is here", param="model"
+            )
+        return match
+
+    def _by_id(self, text: str) -> Match | None:
+        digits = text.removeprefix("sha256:").lower()
+        if len(digits) == _SHORT_ID:
+            found = [id for id in self.entries if id.hex.startswith(digits)]
+            return Match(found[0], None) if len(found) == 1 else None
+        try:
+            id = Digest(digits)
+        except InvalidReference:
+            return None
+        return Match(id, None) if id in self.entries else None
+
+    def _by_reference(self, text: str) -> Match | None:
+        try:
+            reference = Reference.parse(text)
+        except InvalidReference:
+            return None
+        if reference.digest is not None:
+            return Match(reference.digest, None) if reference.digest in self.entries else None
+        if (id := self._by_tag.get(str(reference))) is not None:
+            return Match(id, str(reference))
+        return None if "/" in text else self._by_last_part(text, reference)
+
+    def _by_last_part(self, text: str, wanted: Reference) -> Match | None:
+        found = []
+        for tag, id in self._by_tag.items():
+            reference = Reference.parse(tag)
+            same_tag = ":" not in text or reference.tag == wanted.tag
+            if reference.short_name == wanted.short_name and same_tag:
+                found.append(Match(id, tag))
+        if len({match.id for match in found}) > 1:
+            names = ", ".join(sorted(str(match.tag) for match in found)[:5])
+            raise ModelNotFound(
+                f"model {shown(text)} could be any of {names}; say which", param="model"
+            )
+        return found[0] if found else None
+
+
+def shown(text: str) -> str:
+    """Return what a client typed in a form that is safe in a message."""
+    return repr(text if len(text) <= _LONGEST_SHOWN else text[:_LONGEST_SHOWN] + "...")

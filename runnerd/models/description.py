@@ -1,0 +1,224 @@
+"""What a model is, in the words that people and schedulers use, drawn from its GGUF headers.
+
+A description is computed once, when a model comes in, and kept beside it as JSON: listing models
+and deciding about them never opens a GGUF again.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+from runnerd.backends.interface import ModelFacts
+from runnerd.errors import InvalidModelFile
+from runnerd.models.gguf import GGUFHeader, Value
+from runnerd.models.tensors import FILE_TYPE_GUESSED, FILE_TYPES, TENSOR_TYPES
+
+_POOLING = {0: "none", 1: "mean", 2: "cls", 3: "last", 4: "rank"}
+_ENCODERS = frozenset(
+    {
+        "bert",
+        "eurobert",
+        "gemma-embedding",
+        "jina-bert-v2",
+        "jina-bert-v3",
+        "modern-bert",
+        "neo-bert",
+        "nomic-bert",
+        "nomic-bert-moe",
+        "t5encoder",
+    }
+)
+
+_INSTEAD = {
+    "model": "it is a whole model, not a projector",
+    "mmproj": "it is a projector; import the model and give this file as its mmproj",
+    "adapter": "it is an adapter (LoRA), which is no model by itself",
+    "part": "it is a later part of a split model; import the first part, with the others beside it",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Description:
+    """Everything that is known about a model besides where it is.
+
+    `metadata` is the GGUF metadata as text, without the vocabulary; `context_length` is the
+    trained maximum in tokens, `context_size` what the model's packager asked for, each None where
+    not stated.
+    """
+
+    architecture: str
+    parameters: str
+    quantization: str
+    size: str
+    capabilities: tuple[str, ...]
+    facts: ModelFacts
+    context_length: int | None = None
+    context_size: int | None = None
+    chat_template: str | None = None
+    metadata: dict[str, str] = field(default_factory=dict)
+
+
+def facts(header: GGUFHeader) -> ModelFacts:
+    """Return the numbers of `header` that a memory estimate needs."""
+    architecture = header.text("general.architecture")
+
+    def number(key: str) -> int:
+        return header.number(f"{architecture}.{key}")
+
+    heads, width = number("attention.head_count"), number("embedding_length")
+    per_head = width // heads if heads else 0
+    return ModelFacts(
+        architecture=architecture,
+        block_count=number("block_count"),
+        embedding_length=width,
+        head_count=heads,
+        head_count_kv=number("attention.head_count_kv") or heads,
+        key_length=number("attention.key_length") or per_head,
+        value_length=number("attention.value_length") or per_head,
+        context_length=number("context_length"),
+        vocabulary_size=header.lengths.get("tokenizer.ggml.tokens", 0) or number("vocab_size"),
+        pooling=_pooling(header),
+    )
+
+
+def describe(
+    shards: Sequence[GGUFHeader],
+    *,
+    mmproj: GGUFHeader | None = None,
+    chat_template: str | None = None,
+    context_size: int | None = None,
+) -> Description:
+    """Describe the model whose weights have the headers `shards`, the first one first.
+
+    `chat_template` replaces the one in the file.  Raises errors.InvalidModelFile for files that
+    are not a model's weights (a projector, an adapter, a vocabulary).
+    """
+    first = shards[0]
+    check_role(first, "model")
+    if not any(shard.tensors for shard in shards):
+        raise _refusal(first, "it holds a vocabulary but no weights, so nothing can be served")
+    template = chat_template or first.text("tokenizer.chat_template") or None
+    found = facts(first)
+    return Description(
+        architecture=found.architecture,
+        parameters=scaled(sum(shard.parameters for shard in shards)),
+        quantization=_quantization(shards),
+        size=binary_size(sum(shard.file_bytes for shard in shards)),
+        capabilities=_capabilities(shards, mmproj, template),
+        facts=found,
+        context_length=found.context_length or None,
+        context_size=context_size or found.context_length or None,
+        chat_template=template,
+        metadata=_as_text(first.metadata),
+    )
+
+
+def role(header: GGUFHeader) -> str:
+    """Return what the file is for: `model`, `mmproj`, `adapter`, or `part` (a later shard)."""
+    kind = header.text("general.type")
+    if kind in ("adapter", "mmproj"):
+        return kind
+    if header.text("general.architecture") == "clip":
+        return "mmproj"
+    return "part" if header.number("split.no") > 0 else "model"
+
+
+def check_role(header: GGUFHeader, wanted: str) -> None:
+    """Raise errors.InvalidModelFile unless the file is a `wanted`: `model` or `mmproj`."""
+    found = role(header)
+    if found == wanted and (wanted != "model" or header.text("general.architecture")):
+        return
+    if found == wanted:
+        raise _refusal(header, "it does not say its architecture (general.architecture)")
+    raise _refusal(header, _INSTEAD[found])
+
+
+def scaled(number: int) -> str:
+    """Return a count of parameters as people write it: `1.24 B`, `361.82 M`."""
+    for unit, size in (("T", 10**12), ("B", 10**9), ("M", 10**6), ("K", 10**3)):
+        if number >= size:
+            return f"{number / size:.2f} {unit}"
+    return str(number)
+
+
+def binary_size(number: int) -> str:
+    """Return a size in bytes as people write it: `256.35 MiB`."""
+    for unit, size in (("TiB", 2**40), ("GiB", 2**30), ("MiB", 2**20), ("KiB", 2**10)):
+        if number >= size:
+            return f"{number / size:.2f} {unit}"
+    return f"{number} B"
+
+
+def _refusal(header: GGUFHeader, reason: str) -> InvalidModelFile:
+    return InvalidModelFile(f"{header.name} cannot be used: {reason}")
+
+
+def _pooling(header: GGUFHeader) -> str:
+    architecture = header.text("general.architecture")
+    value = header.metadata.get(f"{architecture}.pooling_type")
+    return _POOLING.get(value, "") if isinstance(value, int) else ""
+
+
+def _quantization(shards: Sequence[GGUFHeader]) -> str:
+    stated = shards[0].metadata.get("general.file_type")
+    if isinstance(stated, int) and (name := FILE_TYPES.get(stated & ~FILE_TYPE_GUESSED)):
+        return name
+    counts: Counter[int] = Counter()
+    for shard in shards:
+        counts.update(shard.elements_by_type)
+    commonest = counts.most_common(1)[0][0]
+    known = TENSOR_TYPES.get(commonest)
+    return known.name if known else f"type {commonest}"
+
+
+def _capabilities(
+    shards: Sequence[GGUFHeader], mmproj: GGUFHeader | None, template: str | None
+) -> tuple[str, ...]:
+    pooling = _pooling(shards[0])
+    encoder = shards[0].text("general.architecture") in _ENCODERS
+    ranks = pooling == "rank" or any(
+        tensor.name.startswith("cls.") for shard in shards for tensor in shard.tensors
+    )
+    embeds = pooling in ("mean", "cls", "last") or (encoder and not ranks)
+    found = []
+    if embeds:
+        found.append("embedding")
+    if ranks:
+        found.append("reranking")
+    if not found:
+        found.append("completion")
+        found += _template_capabilities(template or "")
+    return tuple(found + _projector_capabilities(mmproj))
+
+
+def _template_capabilities(template: str) -> list[str]:
+    found = ["tools"] if "tools" in template else []
+    if "<think>" in template or "enable_thinking" in template:
+        found.append("thinking")
+    return found
+
+
+def _projector_capabilities(mmproj: GGUFHeader | None) -> list[str]:
+    if mmproj is None:
+        return []
+    audio = bool(mmproj.metadata.get("clip.has_audio_encoder", False))
+    # Older projectors state neither; all of them were for images.
+    vision = bool(mmproj.metadata.get("clip.has_vision_encoder", not audio))
+    return ["vision"] * vision + ["audio"] * audio
+
+
+def _as_text(metadata: Mapping[str, Value]) -> dict[str, str]:
+    return {key: _text(value) for key, value in metadata.items()}
+
+
+def _text(value: Value) -> str:
+    if isinstance(value, list):
+        return ", ".join(_text(element) for element in value)
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, float) and math.isfinite(value):
+        return f"{value:.6g}"
+    return str(value)

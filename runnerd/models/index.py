@@ -1,0 +1,85 @@
+"""The store's index file: the models, their tags, and when each blob was last written."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import time
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+
+import msgspec
+
+from runnerd.errors import InvalidReference, StartupError
+from runnerd.models.digest import Digest
+from runnerd.models.layout import Layout
+from runnerd.models.reference import Reference
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class IndexedModel:
+    """A line of the index.  `created` is in unix seconds."""
+
+    id: Digest
+    tags: tuple[str, ...]
+    created: int
+
+
+class _Line(msgspec.Struct):
+    id: str
+    tags: list[str]
+    created: int
+
+
+class _Document(msgspec.Struct):
+    models: list[_Line]
+    blobs: dict[str, int]  # modification times in ns, by hex digest
+
+
+def read_index(layout: Layout) -> tuple[list[IndexedModel], dict[Digest, int]]:
+    """Return the indexed models and the blobs' modification times.
+
+    Without an index, every manifest is taken for a model without tags.  Raises errors.StartupError
+    for a damaged index: guessing here would lose tags.
+    """
+    try:
+        document = msgspec.json.decode(layout.index.read_bytes(), type=_Document)
+        models = [_checked(line) for line in document.models]
+        stamps = {Digest(hex): stamp for hex, stamp in document.blobs.items()}
+    except FileNotFoundError:
+        return _from_manifests(layout), {}
+    except (msgspec.MsgspecError, InvalidReference, UnicodeDecodeError) as error:
+        raise StartupError(
+            f"{layout.index} is damaged ({error}); move it away and start again: the models come"
+            " back without their tags"
+        ) from error
+    except OSError as error:
+        raise StartupError(f"{layout.index} cannot be read: {error.strerror}") from error
+    return models, stamps
+
+
+def write_index(
+    layout: Layout, models: Iterable[IndexedModel], stamps: Mapping[Digest, int]
+) -> None:
+    """Replace the index, synced to the disk."""
+    document = _Document(
+        [_Line(str(model.id), [*model.tags], model.created) for model in models],
+        {digest.hex: stamp for digest, stamp in stamps.items()},
+    )
+    layout.write(layout.index, msgspec.json.encode(document))
+
+
+def _checked(line: _Line) -> IndexedModel:
+    tags = dict.fromkeys(str(Reference.parse(tag)) for tag in line.tags)
+    return IndexedModel(Digest.parse(line.id), tuple(tags), line.created)
+
+
+def _from_manifests(layout: Layout) -> list[IndexedModel]:
+    found = []
+    for path in sorted(layout.manifests.iterdir()):
+        with contextlib.suppress(InvalidReference):
+            found.append(IndexedModel(Digest(path.name), (), int(time.time())))
+            log.warning("model %s is not in the index and comes back without a tag", path.name)
+    return found

@@ -1,0 +1,326 @@
+"""Takes content into the store: hashed as it is written, complete and synced before it has a name.
+
+An intake collects the blobs of one model in temporary files.  Nothing is visible until the store
+commits it, and closing an intake that was not committed removes every trace.  Three ways in,
+cheapest first:
+
+- a *clone* (copy on write), where the file system can;
+- a *hard link*, for a large file on the same file system that belongs to the daemon's user and
+  that nobody else may write.  The link shares its content with the original, so the write
+  permission is taken off both, and the store notices by size and modification time when the file
+  changes all the same;
+- a *copy*, else.
+
+The digest is always computed from what is stored, after it is there.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import fcntl
+import hashlib
+import os
+import stat
+import time
+from collections.abc import Callable, Collection, Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import TracebackType
+
+from runnerd.errors import InsufficientStorage, InvalidModelFile
+from runnerd.models.description import binary_size
+from runnerd.models.digest import Digest
+from runnerd.models.layout import Layout, discard, sync_folder
+from runnerd.models.sources import Source
+from runnerd.models.worker import Stop
+
+BLOB_MODE = 0o440
+
+_CHUNK_BYTES = 4 * 2**20
+_FICLONE = 0x40049409  # linux/fs.h
+_REPORT_INTERVAL = 0.1  # seconds
+_RESERVE_BYTES = 16 * 2**20  # left free for indexes and logs
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """How far a transfer is, in bytes: all of it, and the file (`layer`) that is on its way."""
+
+    total: int
+    layer: str
+    layer_size: int
+    layer_current: int
+
+
+@dataclass(frozen=True, slots=True)
+class Pending:
+    """A blob that is complete but has no name yet."""
+
+    temporary: Path
+    digest: Digest
+    size: int
+
+
+class Intake:
+    """The temporary files of one model on its way in.  Used in one thread at a time."""
+
+    def __init__(
+        self,
+        layout: Layout,
+        *,
+        total: int,
+        link_bytes: int,
+        report: Callable[[Progress], None] | None = None,
+        stop: Stop | None = None,
+    ) -> None:
+        self._layout = layout
+        self._total = total
+        self._link_bytes = link_bytes
+        self._report = report
+        self._reported_at = 0.0
+        self._stop = stop or Stop()
+        self._temporary: list[Path] = []
+        self.blobs: dict[Digest, Pending] = {}
+
+    def __enter__(self) -> Intake:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Remove what was not committed."""
+        while self._temporary:
+            discard(self._temporary.pop())
+
+    def add_bytes(self, content: bytes) -> Pending:
+        """Take in a small blob."""
+        writer = self.writer("", len(content))
+        writer.write(content)
+        return self.finish(writer)
+
+    def add_file(self, source: Source) -> Pending:
+        """Take in a file.
+
+        Raises errors.InsufficientStorage, InvalidModelFile where it changes meanwhile,
+        worker.Stopped.
+        """
+        temporary = self._fresh()
+        if self._clone(source, temporary) or self._link(source, temporary):
+            pending = self._hash(source, temporary)
+            self.blobs[pending.digest] = pending
+            return pending
+        return self._copy(source)
+
+    def writer(self, name: str, size: int) -> BlobWriter:
+        """Begin a blob of `size` bytes that comes in pieces.  Raises errors.InsufficientStorage."""
+        self.check_space(size)
+        return BlobWriter(self._fresh(), name, size)
+
+    def finish(self, writer: BlobWriter) -> Pending:
+        """End a blob that `writer` wrote: sync it and take it into the intake."""
+        pending = writer.finish()
+        self.blobs[pending.digest] = pending
+        return pending
+
+    def keep_only(self, digests: Collection[Digest]) -> None:
+        """Forget the other blobs; `close` removes their files."""
+        self.blobs = {digest: self.blobs[digest] for digest in digests}
+
+    def check_space(self, size: int) -> None:
+        """Raise errors.InsufficientStorage where `size` further bytes would fill the disk."""
+        status = os.statvfs(self._layout.root)
+        free = status.f_bavail * status.f_frsize
+        if size + _RESERVE_BYTES > free:
+            raise InsufficientStorage(
+                f"the model needs {binary_size(size)} and the store's disk has {binary_size(free)}"
+                " free; remove models with `runnerd rm` or move the state directory"
+            )
+
+    def progressed(self, layer: str, size: int, current: int) -> None:
+        """Report progress, at most every tenth of a second and at a file's end."""
+        now = time.monotonic()
+        if self._report and (current >= size or now - self._reported_at >= _REPORT_INTERVAL):
+            self._reported_at = now
+            self._report(Progress(self._total, layer, size, current))
+
+    def publish(self, present: Mapping[Digest, int]) -> dict[Digest, int]:
+        """Give the blobs their names; return the modification time (ns) of each.
+
+        `present` are the times of blobs that the store has: what is there already and unchanged
+        stays, because engines may have it open.  Only the store calls this, under its lock and
+        before it names the blobs in its index.
+        """
+        stamps = {}
+        for pending in self.blobs.values():
+            final = self._layout.blob(pending.digest)
+            if not is_intact(final, pending.size, present.get(pending.digest)):
+                # Never wider than it was: a private file that was linked stays private.
+                os.chmod(pending.temporary, pending.temporary.stat().st_mode & BLOB_MODE)
+                os.rename(pending.temporary, final)
+            stamps[pending.digest] = final.stat().st_mtime_ns
+        sync_folder(self._layout.blobs)
+        return stamps
+
+    # ways in
+
+    def _fresh(self) -> Path:
+        path = self._layout.fresh()
+        self._temporary.append(path)
+        return path
+
+    def _clone(self, source: Source, temporary: Path) -> bool:
+        descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o640)
+        try:
+            fcntl.ioctl(descriptor, _FICLONE, source.descriptor)
+            os.fchmod(descriptor, BLOB_MODE)
+            os.fsync(descriptor)
+        except OSError:
+            discard(temporary)
+            return False
+        finally:
+            os.close(descriptor)
+        return True
+
+    def _link(self, source: Source, temporary: Path) -> bool:
+        status = os.fstat(source.descriptor)
+        private = not status.st_mode & (stat.S_IWGRP | stat.S_IWOTH)
+        if source.size < self._link_bytes or status.st_uid != os.geteuid() or not private:
+            return False
+        try:
+            # By descriptor, so that what is linked is what was checked.  Only linkat follows the
+            # link in /proc, and Python calls it only when given a folder's descriptor (unused).
+            own_name = f"/proc/self/fd/{source.descriptor}"
+            os.link(own_name, temporary, src_dir_fd=source.descriptor, follow_symlinks=True)
+            os.fsync(source.descriptor)
+        except OSError:  # another file system, a limit, a removed file
+            discard(temporary)
+            return False
+        return True
+
+    def _hash(self, source: Source, temporary: Path) -> Pending:
+        descriptor = os.open(temporary, os.O_RDONLY | os.O_CLOEXEC)
+        try:
+            before = os.fstat(descriptor)
+            hasher = hashlib.sha256()
+            for chunk in self._chunks(source.name, descriptor, before.st_size):
+                hasher.update(chunk)
+            after = os.fstat(descriptor)
+        finally:
+            os.close(descriptor)
+        if (before.st_size, before.st_mtime_ns) != (after.st_size, after.st_mtime_ns):
+            raise _changed(source.name)
+        return Pending(temporary, Digest(hasher.hexdigest()), after.st_size)
+
+    def _copy(self, source: Source) -> Pending:
+        writer = self.writer(source.name, source.size)
+        with contextlib.closing(writer):
+            for chunk in self._chunks(source.name, source.descriptor, source.size):
+                writer.write(chunk)
+            return self.finish(writer)
+
+    def _chunks(self, name: str, descriptor: int, size: int) -> Iterator[bytes]:
+        """Yield `size` bytes of an open file, reporting and heeding the stop between them."""
+        place = 0
+        while place < size:
+            self._stop.check()
+            chunk = os.pread(descriptor, min(_CHUNK_BYTES, size - place), place)
+            if not chunk:
+                raise _changed(name)
+            yield chunk
+            place += len(chunk)
+            self.progressed(name, size, place)
+
+
+@dataclass(slots=True)
+class BlobWriter:
+    """Writes one blob of `size` bytes to `temporary`, hashing it on the way."""
+
+    temporary: Path
+    name: str
+    size: int
+    written: int = 0
+    _hasher: hashlib._Hash = field(default_factory=hashlib.sha256)
+    _descriptor: int = -1
+
+    def __post_init__(self) -> None:
+        flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
+        self._descriptor = os.open(self.temporary, flags, 0o640)
+        with storage_errors(), contextlib.suppress(_Unsupported):
+            self._reserve()
+
+    def write(self, chunk: bytes | memoryview) -> None:
+        """Append a piece.  Raises errors.InvalidModelFile for too much, InsufficientStorage."""
+        self.written += len(chunk)
+        if self.written > self.size:
+            raise InvalidModelFile(f"{self.name} has more bytes than the {self.size} announced")
+        self._hasher.update(chunk)
+        rest = memoryview(chunk)
+        with storage_errors():
+            while rest:
+                rest = rest[os.write(self._descriptor, rest) :]
+
+    def finish(self) -> Pending:
+        """Bring the blob to the disk.  Raises errors.InvalidModelFile when bytes lack."""
+        if self.written != self.size:
+            raise InvalidModelFile(f"{self.name} ended after {self.written} of {self.size} bytes")
+        with storage_errors():
+            os.fchmod(self._descriptor, BLOB_MODE)
+            os.fsync(self._descriptor)
+        self.close()
+        return Pending(self.temporary, Digest(self._hasher.hexdigest()), self.size)
+
+    def close(self) -> None:
+        """Close the file; a second call does nothing."""
+        if self._descriptor >= 0:
+            os.close(self._descriptor)
+            self._descriptor = -1
+
+    def _reserve(self) -> None:
+        """Claim the space at once: a full disk then shows before the work, not after it."""
+        if not self.size:
+            return
+        try:
+            os.posix_fallocate(self._descriptor, 0, self.size)
+        except OSError as error:
+            if error.errno in (errno.EOPNOTSUPP, errno.EINVAL, errno.ENOSYS):
+                raise _Unsupported from error
+            self.close()
+            raise
+
+
+def is_intact(path: Path, size: int, stamp: int | None) -> bool:
+    """Say whether a blob is as large and as old (`st_mtime_ns`) as when it was stored."""
+    try:
+        status = path.stat()
+    except OSError:
+        return False
+    return status.st_size == size and status.st_mtime_ns == stamp
+
+
+class _Unsupported(Exception):
+    pass
+
+
+@contextlib.contextmanager
+def storage_errors() -> Iterator[None]:
+    """Turn a full disk or quota into errors.InsufficientStorage."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+            raise
+        raise InsufficientStorage(
+            "the disk with the model store is full; remove models with `runnerd rm` or free some"
+            " space"
+        ) from error
+
+
+def _changed(name: str) -> InvalidModelFile:
+    return InvalidModelFile(f"{name} changed while it was imported; wait until it is complete")

@@ -1,0 +1,154 @@
+"""Where things are in the store's folder, and the only place that makes paths in it.
+
+    layout.json               the version of this layout; guards against emptying a foreign folder
+    index.json                which models there are and their tags blobs/sha256/<hex>        files
+    by the digest of their content, read-only manifests/sha256/<hex>    OCI manifests by their
+    digest, which is the model's id bundles/sha256/<hex>/     a model's blobs under the names that
+    llama.cpp expects, and its description tmp/<pid>-<random>        what is being written
+
+A path below the root is made from a `Digest` or from a constant, never from text.  Small files are
+written to a temporary name, synced, renamed, and the folder synced, so a crash leaves the old or
+the new.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+import secrets
+import shutil
+import time
+from pathlib import Path
+
+import msgspec
+
+from runnerd.errors import StartupError
+from runnerd.models.digest import Digest
+
+log = logging.getLogger(__name__)
+
+VERSION = "1.0.0"
+
+_TEMPORARY_AGE = 3600.0  # seconds; what is older belongs to nobody
+_FOLDER_MODE = 0o750
+
+
+class Layout:
+    """Makes the store's folders and every path in them."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+        self.index = root / "index.json"
+        self.blobs = root / "blobs" / "sha256"
+        self.manifests = root / "manifests" / "sha256"
+        self.bundles = root / "bundles" / "sha256"
+        self.temporary = root / "tmp"
+
+    def blob(self, digest: Digest) -> Path:
+        """Return the place of a blob."""
+        return self.blobs / digest.hex
+
+    def manifest(self, id: Digest) -> Path:
+        """Return the place of a model's manifest."""
+        return self.manifests / id.hex
+
+    def bundle(self, id: Digest) -> Path:
+        """Return the folder with a model's files under their usual names."""
+        return self.bundles / id.hex
+
+    def fresh(self) -> Path:
+        """Return a name in the folder for temporary files that nobody has."""
+        return self.temporary / f"{os.getpid()}-{secrets.token_hex(8)}"
+
+    def create(self) -> None:
+        """Make the folders where they are missing and remove what earlier processes left in tmp.
+
+        Raises errors.StartupError for a folder that belongs to something else or to a newer
+        runnerd.
+        """
+        try:
+            self.root.mkdir(mode=_FOLDER_MODE, parents=True, exist_ok=True)
+            self._check_version()
+            for folder in (self.blobs, self.manifests, self.bundles, self.temporary):
+                folder.parent.mkdir(mode=_FOLDER_MODE, exist_ok=True)
+                folder.mkdir(mode=_FOLDER_MODE, exist_ok=True)
+            self._sweep()
+        except OSError as error:
+            raise StartupError(
+                f"the model store {self.root} cannot be used: {error.strerror} ({error.filename})"
+            ) from error
+
+    def _check_version(self) -> None:
+        guard = self.root / "layout.json"
+        try:
+            document = msgspec.json.decode(guard.read_bytes(), type=dict[str, str])
+        except FileNotFoundError:
+            discard(guard.with_suffix(".new"))  # from a crash right here
+            if any(self.root.iterdir()):
+                raise StartupError(
+                    f"{self.root} holds files but no model store; name an empty folder"
+                    " (--state-dir)"
+                ) from None
+            self.write(guard, msgspec.json.encode({"version": VERSION}))
+            return
+        except msgspec.MsgspecError as error:
+            raise StartupError(f"{guard} is damaged: {error}") from error
+        found = document.get("version", "")
+        if found.partition(".")[0] != VERSION.partition(".")[0]:
+            raise StartupError(
+                f"{self.root} has layout {found!r}, this one reads {VERSION}: upgrade"
+            )
+
+    def _sweep(self) -> None:
+        for path in self.temporary.iterdir():
+            if _is_stale(path):
+                log.info("removing the unfinished file %s", path.name)
+                discard(path)
+
+    def write(self, path: Path, content: bytes, *, mode: int = 0o640) -> None:
+        """Replace a small file so that a crash leaves the old or the new content."""
+        temporary = self.fresh() if self.temporary.is_dir() else path.with_suffix(".new")
+        try:
+            write_new(temporary, content, mode=mode)
+            os.rename(temporary, path)
+        except BaseException:
+            discard(temporary)
+            raise
+        sync_folder(path.parent)
+
+
+def write_new(path: Path, content: bytes, *, mode: int = 0o640) -> None:
+    """Write a file that did not exist, down to the disk."""
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, mode)
+    with open(descriptor, "wb") as file:
+        file.write(content)
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def sync_folder(path: Path) -> None:
+    """Make the names in a folder durable."""
+    descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def discard(path: Path) -> None:
+    """Remove a file or a folder tree; that it is gone already is fine."""
+    with contextlib.suppress(FileNotFoundError):
+        if path.is_dir() and not path.is_symlink():
+            shutil.rmtree(path)
+        else:
+            path.unlink()
+
+
+def _is_stale(path: Path) -> bool:
+    owner = path.name.partition("-")[0]
+    if not owner.isdecimal() or int(owner) == os.getpid():
+        return True  # one process owns a store, so this is an earlier process with our number
+    if not Path("/proc", owner).exists():
+        return True
+    return time.time() - path.stat().st_mtime > _TEMPORARY_AGE

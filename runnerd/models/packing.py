@@ -1,0 +1,199 @@
+"""Writes models as tar archives: for export, and to hand local files to a daemon of another user.
+
+The archive has the form that `archive.unpack` and Docker Model Runner read.  Its size is known
+before its first byte.  Files are held open from when they were hashed until they are sent.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import tarfile
+from collections.abc import AsyncIterator, Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+
+from runnerd.errors import InvalidModelFile, ModelNotFound
+from runnerd.models.archive import BLOCK
+from runnerd.models.description import describe
+from runnerd.models.digest import Digest
+from runnerd.models.intake import Progress
+from runnerd.models.manifest import Layer, Manifest, build_config, build_manifest
+from runnerd.models.reference import Reference
+from runnerd.models.sources import Source, Sources, decode_template, default_reference, open_sources
+from runnerd.models.worker import Stop, run_stoppable
+
+_CHUNK_BYTES = 2**20
+
+
+@dataclass(frozen=True, slots=True)
+class _Member:
+    """One entry: its content is bytes, or an open file that is closed with the archive."""
+
+    name: str
+    size: int
+    content: bytes | int
+
+
+class Packed:
+    """A model ready to be sent as an archive of `size` bytes.  Use it in a `with` or `close` it."""
+
+    def __init__(
+        self,
+        manifest: Manifest,
+        blobs: dict[Digest, bytes | int],
+        *,
+        tag: Reference | None = None,
+        close: Callable[[], None],
+    ) -> None:
+        self.id = manifest.id
+        self.default_tag = tag
+        self._members = [
+            _Member(f"blobs/sha256/{layer.digest.hex}", layer.size, blobs[layer.digest])
+            for layer in manifest.blobs
+        ]
+        self._members.append(_Member("manifest.json", len(manifest.raw), manifest.raw))
+        self._close = close
+
+    def __enter__(self) -> Packed:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close the files; a second call does nothing."""
+        self._close()
+
+    @property
+    def size(self) -> int:
+        """The bytes of the whole archive."""
+        return 2 * BLOCK + sum(
+            BLOCK + member.size + -member.size % BLOCK for member in self._members
+        )
+
+    async def chunks(self) -> AsyncIterator[bytes]:
+        """Yield the archive.  Raises errors.InvalidModelFile when a file was cut meanwhile."""
+        for member in self._members:
+            yield _head(member)
+            if isinstance(member.content, bytes):
+                yield member.content
+            else:
+                async for chunk in _content(member.name, member.content, member.size):
+                    yield chunk
+            yield bytes(-member.size % BLOCK)
+        yield bytes(2 * BLOCK)
+
+
+async def pack_files(
+    paths: Sequence[Path],
+    *,
+    mmproj: Path | None = None,
+    chat_template: Path | None = None,
+    progress: Callable[[Progress], None] | None = None,
+) -> Packed:
+    """Pack a model from local files, without a store; `paths` as in `Store.import_files`.
+
+    Reads every file once for its digest; `progress` is called in the thread that does so.
+    `default_tag` of the result is the name that an import would have chosen.  Raises
+    errors.InvalidModelFile, NotFound, Forbidden.
+    """
+
+    def work(stop: Stop) -> Packed:
+        sources = open_sources(paths, mmproj=mmproj, chat_template=chat_template)
+        try:
+            return _pack(sources, progress, stop)
+        except BaseException:
+            sources.close()
+            raise
+
+    return await run_stoppable(work)
+
+
+def pack_blobs(manifest: Manifest, blobs: dict[Digest, Path]) -> Packed:
+    """Pack a model of the store.  Raises errors.ModelNotFound when it was removed just now."""
+    opened: dict[Digest, bytes | int] = {}
+
+    def close() -> None:
+        while opened:
+            _, descriptor = opened.popitem()
+            assert isinstance(descriptor, int)
+            os.close(descriptor)
+
+    try:
+        for digest, path in blobs.items():
+            opened[digest] = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    except OSError as error:
+        close()
+        raise ModelNotFound(f"model {manifest.id} is no longer here") from error
+    return Packed(manifest, dict(opened), close=close)
+
+
+def _pack(sources: Sources, progress: Callable[[Progress], None] | None, stop: Stop) -> Packed:
+    layers: list[Layer] = []
+    blobs: dict[Digest, bytes | int] = {}
+    total = sum(source.size for source in sources.files)
+    for source in sources.files:
+        digest = _digest(source, total, progress, stop)
+        layers.append(Layer(source.media_type, source.size, digest))
+        blobs[digest] = source.descriptor
+    template = sources.chat_template
+    description = describe(
+        sources.headers,
+        mmproj=sources.mmproj.header if sources.mmproj else None,
+        chat_template=_template(template) if template else None,
+    )
+    config = build_config(description, layers)
+    blobs[Digest.of(config)] = config
+    manifest = build_manifest(config, layers)
+    return Packed(manifest, blobs, tag=default_reference(sources.name), close=sources.close)
+
+
+def _template(source: Source) -> str:
+    return decode_template(os.pread(source.descriptor, source.size, 0), source.name)
+
+
+def _digest(
+    source: Source, total: int, progress: Callable[[Progress], None] | None, stop: Stop
+) -> Digest:
+    hasher, place = hashlib.sha256(), 0
+    while place < source.size:
+        stop.check()
+        chunk = _read(source.name, source.descriptor, source.size, place)
+        hasher.update(chunk)
+        place += len(chunk)
+        if progress:
+            progress(Progress(total, source.name, source.size, place))
+    return Digest(hasher.hexdigest())
+
+
+async def _content(name: str, descriptor: int, size: int) -> AsyncIterator[bytes]:
+    place = 0
+    while place < size:
+        chunk = await _piece(name, descriptor, size, place)
+        yield chunk
+        place += len(chunk)
+
+
+async def _piece(name: str, descriptor: int, size: int, place: int) -> bytes:
+    return await run_stoppable(lambda stop: _read(name, descriptor, size, place))
+
+
+def _read(name: str, descriptor: int, size: int, place: int) -> bytes:
+    chunk = os.pread(descriptor, min(_CHUNK_BYTES, size - place), place)
+    if not chunk:
+        raise InvalidModelFile(f"{name} became shorter while it was read")
+    return chunk
+
+
+def _head(member: _Member) -> bytes:
+    info = tarfile.TarInfo(member.name)
+    info.size, info.mode = member.size, 0o644
+    # GNU's number format holds any size in the one block that `size` counts.
+    return info.tobuf(tarfile.GNU_FORMAT)

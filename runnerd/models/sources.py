@@ -1,0 +1,306 @@
+"""The files that an import is made from: which ones make up a model, opened once and checked.
+
+A file is opened a single time, and everything afterwards (checks, hashing, copying) goes through
+that descriptor, so a name that is exchanged meanwhile changes nothing.  Symbolic links that the
+owner named are followed (Hugging Face's cache consists of them); pipes, devices and sockets are
+refused unopened.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import re
+import stat
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+from runnerd.errors import ClientError, Forbidden, InvalidModelFile, NotFound
+from runnerd.models.description import check_role, role
+from runnerd.models.gguf import GGUFHeader, read_open_header
+from runnerd.models.manifest import GGUF_TYPE, MMPROJ_TYPE, TEMPLATE_TYPE
+from runnerd.models.reference import Reference
+
+LONGEST_TEMPLATE = 2**20  # bytes
+
+_SHARD = re.compile(r"(?P<prefix>.+)-(?P<number>\d{5})-of-(?P<count>\d{5})\.gguf")
+_QUANTIZATION = re.compile(
+    r"(?P<name>.+?)[-._](?P<tag>(?:ud-)?(?:i?q\d\w*|tq\d\w*|bf16|fp?16|fp?32|mxfp4\w*|nvfp4))",
+    re.IGNORECASE,
+)
+_GENERIC_NAMES = ("model", "ggml-model", "weights")
+_MOST_FOLDER_ENTRIES = 10_000
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """An open file to take in, and what it is for.  `name` is its name without the folder."""
+
+    name: str
+    descriptor: int
+    size: int
+    media_type: str
+    header: GGUFHeader | None = None
+
+
+@dataclass(slots=True)
+class Sources:
+    """The files of one model, open until `close()`."""
+
+    weights: tuple[Source, ...] = ()
+    mmproj: Source | None = None
+    chat_template: Source | None = None
+    name: str = "model"
+    _open: list[int] = field(default_factory=list)
+
+    @property
+    def files(self) -> tuple[Source, ...]:
+        """Everything to store: weights in order, then the rest."""
+        extra = (self.mmproj, self.chat_template)
+        return self.weights + tuple(source for source in extra if source is not None)
+
+    @property
+    def headers(self) -> tuple[GGUFHeader, ...]:
+        """The headers of the weights."""
+        return tuple(source.header for source in self.weights if source.header is not None)
+
+    @property
+    def modified_at(self) -> int:
+        """When the newest of the weights was written, in unix seconds."""
+        return max(int(os.fstat(source.descriptor).st_mtime) for source in self.weights)
+
+    def close(self) -> None:
+        """Close the files; a second call does nothing."""
+        while self._open:
+            os.close(self._open.pop())
+
+    def open_gguf(self, path: Path, media_type: str = GGUF_TYPE) -> Source:
+        """Open a GGUF file and check its header."""
+        descriptor, size = self._open_file(path)
+        return Source(
+            path.name, descriptor, size, media_type, read_open_header(descriptor, path.name)
+        )
+
+    def open_template(self, path: Path) -> Source:
+        """Open a chat template; it has to be text of at most a megabyte."""
+        descriptor, size = self._open_file(path)
+        decode_template(os.pread(descriptor, LONGEST_TEMPLATE + 1, 0), path.name)
+        return Source(path.name, descriptor, size, TEMPLATE_TYPE)
+
+    def _open_file(self, path: Path) -> tuple[int, int]:
+        with _readable(path):
+            actual = path.resolve(strict=True)
+            if not stat.S_ISREG(actual.lstat().st_mode):  # opening some devices does something
+                raise InvalidModelFile(f"{path} is not a regular file")
+            flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+            descriptor = os.open(actual, flags)
+            self._open.append(descriptor)
+            status = os.fstat(descriptor)
+            if not stat.S_ISREG(status.st_mode):
+                raise InvalidModelFile(f"{path} is not a regular file")
+            return descriptor, status.st_size
+
+
+def open_sources(
+    paths: Sequence[Path], *, mmproj: Path | None = None, chat_template: Path | None = None
+) -> Sources:
+    """Open and check the files of the model that `paths` name; the caller closes what is returned.
+
+    `paths` is one GGUF file, any file of a split set (its siblings are found), several files that
+    belong together, or one folder that holds a single model.  Raises errors.InvalidModelFile,
+    NotFound, Forbidden.
+    """
+    sources = Sources()
+    try:
+        _fill(sources, paths, mmproj)
+        if chat_template is not None:
+            sources.chat_template = sources.open_template(chat_template)
+    except BaseException:
+        sources.close()
+        raise
+    return sources
+
+
+def default_reference(name: str) -> Reference:
+    """Return the tag for a file of this name when none was given.
+
+    A quantization at the end of the name becomes the tag: `Llama-3.2-1B-Q4_K_M.gguf` is
+    `ai/llama-3.2-1b:q4_k_m`.  Else the tag is `latest`.  What a reference cannot hold becomes `-`.
+    """
+    stem = _without_shard(name)
+    tag = "latest"
+    if match := _QUANTIZATION.fullmatch(stem):
+        stem, tag = match["name"], match["tag"].lower()
+    cleaned = re.sub(r"[^a-z0-9_.-]+", "-", stem.lower())
+    cleaned = re.sub(r"\.{2,}", ".", cleaned)[:128].strip(".-")
+    if re.fullmatch(r"sha256|[0-9a-f]{64}|", cleaned):
+        cleaned = f"model-{cleaned}".strip("-")
+    return Reference.parse(f"ai/{cleaned}:{tag}")
+
+
+def decode_template(content: bytes, name: str) -> str:
+    """Return a chat template's text.  Raises errors.InvalidModelFile where it is none."""
+    if len(content) > LONGEST_TEMPLATE:
+        raise InvalidModelFile(
+            f"{name} is no chat template: it has more than {LONGEST_TEMPLATE} bytes"
+        )
+    try:
+        text = content.decode()
+    except UnicodeDecodeError as error:
+        raise InvalidModelFile(f"{name} is no chat template: it is not UTF-8 text") from error
+    if not text.strip() or "\0" in text:
+        raise InvalidModelFile(f"{name} is no chat template: it is empty or binary")
+    return text
+
+
+def read_template(path: Path, name: str) -> str:
+    """Return a stored chat template's text.  Raises errors.InvalidModelFile where it is none."""
+    with open(path, "rb") as file:
+        return decode_template(file.read(LONGEST_TEMPLATE + 1), name)
+
+
+# which files make a model
+
+
+def _fill(sources: Sources, paths: Sequence[Path], mmproj: Path | None) -> None:
+    if not paths:
+        raise ClientError("name a GGUF file or a folder to import", param="path")
+    with _readable(paths[0]):
+        folder = paths[0] if len(paths) == 1 and paths[0].is_dir() else None
+    found = _ggufs_of(folder) if folder else list(dict.fromkeys(paths))
+    opened = {path: sources.open_gguf(path) for path in found}
+    projectors = [path for path, source in opened.items() if _role(source) == "mmproj"]
+    weights = [path for path in opened if path not in projectors]
+    _choose_projector(sources, opened, projectors, mmproj)
+    chosen = _choose_weights(weights, folder, projectors)
+    for path in chosen:
+        if path not in opened:
+            opened[path] = sources.open_gguf(path)
+    sources.weights = tuple(opened[path] for path in chosen)
+    sources.name = _name_of(chosen[0], folder)
+    _check_weights(sources)
+
+
+def _ggufs_of(folder: Path) -> list[Path]:
+    with _readable(folder):
+        names = [entry.name for entry in os.scandir(folder)]
+    if len(names) > _MOST_FOLDER_ENTRIES:
+        raise InvalidModelFile(f"{folder} holds {len(names)} entries; name the file to import")
+    found = [folder / name for name in sorted(names) if name.lower().endswith(".gguf")]
+    if not found:
+        raise InvalidModelFile(f"{folder} holds no .gguf file")
+    return found
+
+
+def _choose_projector(
+    sources: Sources, opened: dict[Path, Source], found: list[Path], named: Path | None
+) -> None:
+    if named is not None:
+        sources.mmproj = sources.open_gguf(named, MMPROJ_TYPE)
+        _check(sources.mmproj, "mmproj")
+    elif len(found) > 1:
+        raise InvalidModelFile(
+            f"there are several projectors: {_names(found)}; name one as the mmproj"
+        )
+    elif found:
+        sources.mmproj = replace(opened[found[0]], media_type=MMPROJ_TYPE)
+
+
+def _choose_weights(found: list[Path], folder: Path | None, projectors: list[Path]) -> list[Path]:
+    if not found:
+        raise InvalidModelFile(
+            f"{_names(projectors)} is a projector; import the model and give it as the mmproj"
+        )
+    sets = [_with_siblings(path) for path in found]
+    if any(one != sets[0] for one in sets):
+        where = (
+            f"{folder} holds several models" if folder else "these files belong to several models"
+        )
+        raise InvalidModelFile(f"{where}: {_names(found)}; import one at a time")
+    return sets[0]
+
+
+def _with_siblings(path: Path) -> list[Path]:
+    match = _SHARD.fullmatch(path.name)
+    if not match:
+        return [path]
+    count = int(match["count"])
+    if not 1 <= int(match["number"]) <= count <= 999:
+        raise InvalidModelFile(f"{path.name} is numbered wrongly for a part of a split model")
+    names = [f"{match['prefix']}-{number:05}-of-{count:05}.gguf" for number in range(1, count + 1)]
+    siblings = [path.with_name(name) for name in names]
+    with _readable(path):
+        missing = [sibling.name for sibling in siblings if not sibling.exists()]
+    if missing:
+        raise InvalidModelFile(
+            f"{path.name} is one of {count} parts, and {', '.join(missing[:5])} is not beside it"
+        )
+    return siblings
+
+
+def _check_weights(sources: Sources) -> None:
+    _check(sources.weights[0], "model")
+    check_split(sources.headers)
+
+
+def check_split(headers: Sequence[GGUFHeader]) -> None:
+    """Raise errors.InvalidModelFile unless `headers` are all parts of one model in their order."""
+    count = max(headers[0].number("split.count"), 1)
+    if count != len(headers):
+        raise InvalidModelFile(
+            f"{headers[0].name} says that the model has {count} parts, but there are"
+            f" {len(headers)}; split files are named NAME-00001-of-0000N.gguf"
+        )
+    for number, header in enumerate(headers):
+        if header.number("split.no") != number or max(header.number("split.count"), 1) != count:
+            raise InvalidModelFile(
+                f"{header.name} is not part {number + 1} of {count} of this model"
+            )
+    stated = headers[0].number("split.tensors.count")
+    if count > 1 and stated != sum(len(header.tensors) for header in headers):
+        raise InvalidModelFile(
+            f"the {count} parts of {headers[0].name} do not hold the tensors it lists"
+        )
+
+
+def _name_of(path: Path, folder: Path | None) -> str:
+    generic = _without_shard(path.name).lower() in _GENERIC_NAMES
+    return (folder or path.absolute().parent).name if generic else path.name
+
+
+def _without_shard(name: str) -> str:
+    match = _SHARD.fullmatch(name)
+    return match["prefix"] if match else re.sub(r"\.gguf$", "", name, flags=re.IGNORECASE)
+
+
+def _role(source: Source) -> str:
+    assert source.header is not None
+    return role(source.header)
+
+
+def _check(source: Source, wanted: str) -> None:
+    assert source.header is not None
+    check_role(source.header, wanted)
+
+
+def _names(paths: Sequence[Path]) -> str:
+    shown = ", ".join(path.name for path in paths[:5])
+    return shown + (f" and {len(paths) - 5} more" if len(paths) > 5 else "")
+
+
+@contextmanager
+def _readable(path: Path) -> Iterator[None]:
+    """Turn what the file system says about a file of the user's into an error for the user."""
+    try:
+        yield
+    except FileNotFoundError as error:
+        raise NotFound(f"there is no file {path}", param="path") from error
+    except PermissionError as error:
+        raise Forbidden(f"{path} cannot be read: permission denied", param="path") from error
+    except (OSError, ValueError, RuntimeError) as error:  # loops, NUL bytes, I/O errors
+        reason = error.strerror if isinstance(error, OSError) else str(error)
+        if isinstance(error, OSError) and error.errno in (errno.EMFILE, errno.ENFILE):
+            raise
+        raise InvalidModelFile(f"{path} cannot be read: {reason}", param="path") from error

@@ -1,0 +1,445 @@
+"""The content-addressed store of models: what comes in, what it is called, what goes.
+
+The order of writing makes every crash harmless: blobs, then the bundle, then the manifest, then
+the index, each complete and synced before the next; removal goes the other way.  What the index
+does not name is not there, and `open` removes it.
+
+One process owns a store.  Changes are made under a lock, in whatever thread; readers use the
+current `Catalog`, which is replaced as a whole, so `get` is safe and quick on the event loop at
+any time.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import logging
+import os
+import threading
+import time
+from collections.abc import AsyncIterator, Callable, Iterable, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Literal
+
+from runnerd.backends.interface import ModelFiles
+from runnerd.errors import Conflict, InvalidModelFile, InvalidReference, StartupError
+from runnerd.models import archive, bundle
+from runnerd.models.catalog import Catalog, Entry, Model, shown
+from runnerd.models.description import Description
+from runnerd.models.digest import Digest
+from runnerd.models.index import IndexedModel, read_index, write_index
+from runnerd.models.intake import Intake, Progress, is_intact, storage_errors
+from runnerd.models.layout import Layout, discard, sync_folder
+from runnerd.models.manifest import (
+    Layer,
+    Manifest,
+    build_config,
+    build_manifest,
+    packaged_context_size,
+    parse_manifest,
+)
+from runnerd.models.packing import Packed, pack_blobs
+from runnerd.models.reference import Reference
+from runnerd.models.sources import Source, Sources, default_reference, open_sources
+from runnerd.models.worker import Stop, run_stoppable
+
+log = logging.getLogger(__name__)
+
+LINK_BYTES = 64 * 2**20  # smaller files are copied: cheap, and safe from changes to the original
+
+Removal = tuple[Literal["Untagged", "Deleted"], str]
+Removals = list[Removal]
+Models = list[Model]
+Entries = list[Entry]
+
+
+class Store:
+    """All models of a host.  `open` comes first; then every method may be called at any time."""
+
+    def __init__(self, root: Path, *, link_bytes: int = LINK_BYTES) -> None:
+        self._layout = Layout(root)
+        self._link_bytes = link_bytes
+        self._lock = threading.RLock()
+        self._catalog = Catalog()
+        self._stamps: dict[Digest, int] = {}
+
+    def open(self) -> None:
+        """Make or read the store and remove what an interrupted change left.
+
+        Quick for an undamaged store (it compares sizes and times, not content).  Blocks; a model
+        whose files are damaged is kept and reported when it is used.  Raises errors.StartupError.
+        """
+        with self._lock:
+            self._layout.create()
+            models, self._stamps = read_index(self._layout)
+            known = dict(self._stamps)
+            self._catalog = Catalog([self._load(line) for line in models])
+            try:
+                self._remove_unnamed()
+                # Only where it differs: a full disk is no reason not to start.
+                if self._stamps != known or not self._layout.index.exists():
+                    self._save_index()
+            except OSError as error:
+                raise StartupError(
+                    f"the model store cannot be written: {error.strerror} ({error.filename})"
+                ) from error
+
+    # looking up
+
+    def list(self) -> Models:
+        """Return all usable models, newest first."""
+        return self._catalog.models()
+
+    def get(self, text: str) -> Model:
+        """Return the model that a reference, an id or the last part of a name means.
+
+        Raises errors.ModelNotFound, InvalidModelFile when its files are damaged.
+        """
+        return self._catalog.get(text)
+
+    def resolve(self, model: str) -> ModelFiles:
+        """Return where the files of a model are, having checked that they did not change.
+
+        Blocks for a few stat calls.  Raises errors.ModelNotFound, InvalidModelFile.
+        """
+        found = self.get(model)
+        with self._lock:
+            for layer in found.manifest.layers:
+                if not is_intact(
+                    self._layout.blob(layer.digest), layer.size, self._stamps.get(layer.digest)
+                ):
+                    raise InvalidModelFile(
+                        f"a file of model {shown(model)} was changed or removed after its import;"
+                        " import it again"
+                    )
+            return bundle.bundle_files(self._layout, found.manifest, found.description)
+
+    def disk_usage(self) -> int:
+        """Return the bytes that the models occupy; what two models share counts once.  Blocks."""
+        folders = (self._layout.blobs, self._layout.manifests)
+        return sum(entry.stat().st_size for folder in folders for entry in os.scandir(folder))
+
+    # coming in
+
+    async def import_files(
+        self,
+        paths: Sequence[Path],
+        *,
+        tag: str | None,
+        mmproj: Path | None = None,
+        chat_template: Path | None = None,
+        progress: Callable[[Progress], None] | None = None,
+    ) -> Model:
+        """Take in a model from local files: one GGUF, a split set, or a folder with one model.
+
+        Without a `tag` the name comes from the file's (see sources.default_reference).  `progress`
+        is called on the event loop.  All or nothing: a failure or a cancellation leaves no trace.
+        Raises errors.InvalidModelFile, InvalidReference, NotFound, Forbidden, InsufficientStorage.
+        """
+        target = _tag_reference(tag) if tag is not None else None
+        report = _on_loop(progress)
+
+        def work(stop: Stop) -> Model:
+            sources = open_sources(paths, mmproj=mmproj, chat_template=chat_template)
+            try:
+                return self._import(sources, target, report, stop)
+            finally:
+                sources.close()
+
+        return await run_stoppable(work)
+
+    async def load_archive(
+        self,
+        chunks: AsyncIterator[bytes],
+        progress: Callable[[Progress], None] | None = None,
+    ) -> Model:
+        """Take in a model from a tar archive in Docker Model Runner's form; it gets no tag.
+
+        All or nothing, as `import_files`.  Raises errors.InvalidModelFile, InsufficientStorage.
+        """
+        intake = Intake(
+            self._layout, total=0, link_bytes=self._link_bytes, report=_on_loop(progress)
+        )
+        try:
+            raw = await archive.unpack(chunks, intake)
+            return await run_stoppable(lambda stop: self._accept(raw, intake))
+        finally:
+            # In a thread: what is removed may be large.  It ends even when this task is cancelled.
+            await run_stoppable(lambda stop: intake.close())
+
+    def pack(self, text: str) -> Packed:
+        """Return a model as a tar archive in Docker Model Runner's form.  Raises as `get`."""
+        manifest = self.get(text).manifest
+        return pack_blobs(
+            manifest, {layer.digest: self._layout.blob(layer.digest) for layer in manifest.blobs}
+        )
+
+    # names and removal
+
+    def tag(self, model: str, target: str) -> str:
+        """Let the tag `target` point at `model`; return its canonical form.
+
+        A tag that pointed elsewhere is moved.  Raises errors.ModelNotFound, InvalidReference.
+        """
+        reference = _tag_reference(target)
+        with self._lock:
+            entry = self._catalog.entries[self._catalog.find(model).id]
+            self._change(self._with_tag(self._catalog.entries.values(), entry, str(reference)))
+        return str(reference)
+
+    def remove(self, text: str, *, force: bool = False) -> Removals:
+        """Remove a tag, and with the last one the model; or a model by its id with all its tags.
+
+        Blobs that another model has stay.  Returns what was done, in order.  Raises
+        errors.ModelNotFound, and Conflict for an id with several tags unless `force`.
+        """
+        with self._lock:
+            match = self._catalog.find(text)
+            entry = self._catalog.entries[match.id]
+            if match.tag is None and len(entry.tags) > 1 and not force:
+                raise Conflict(
+                    f"model {shown(text)} has several tags ({', '.join(entry.tags)});"
+                    " remove one of them, or force the removal of all"
+                )
+            gone = entry.tags if match.tag is None else (match.tag,)
+            kept = tuple(tag for tag in entry.tags if tag not in gone)
+            done: Removals = [("Untagged", tag) for tag in gone]
+            if kept:
+                self._change(self._replaced(_replace_tags(entry, kept)))
+                return done
+            self._delete([entry])
+            return [*done, ("Deleted", str(entry.id))]
+
+    def purge(self) -> None:
+        """Remove every model."""
+        with self._lock:
+            self._delete(list(self._catalog.entries.values()))
+
+    # how a model comes in
+
+    def _import(
+        self,
+        sources: Sources,
+        target: Reference | None,
+        report: Callable[[Progress], None] | None,
+        stop: Stop,
+    ) -> Model:
+        total = sum(source.size for source in sources.files)
+        with Intake(
+            self._layout, total=total, link_bytes=self._link_bytes, report=report, stop=stop
+        ) as intake:
+            layers = [_take_in(intake, source) for source in sources.files]
+            description = self._describe(intake, layers, [source.name for source in sources.files])
+            config = build_config(description, layers)
+            intake.add_bytes(config)
+            manifest = build_manifest(config, layers)
+            stop.check()
+            tag = str(target or default_reference(sources.name))
+            return self._commit(intake, manifest, description, sources.modified_at, tag)
+
+    def _accept(self, raw: bytes, intake: Intake) -> Model:
+        """Check an unpacked archive and make it a model.  `intake` holds its blobs."""
+        manifest = parse_manifest(raw)
+        for layer in manifest.blobs:
+            pending = intake.blobs.get(layer.digest)
+            if pending is None or pending.size != layer.size:
+                raise InvalidModelFile(
+                    f"the archive lacks the blob {layer.digest} of {layer.size} bytes that it lists"
+                )
+        intake.keep_only({layer.digest for layer in manifest.blobs})
+        packaged = packaged_context_size(
+            intake.blobs[manifest.config.digest].temporary.read_bytes()
+        )
+        names = [layer.digest.short for layer in manifest.layers]
+        description = self._describe(intake, manifest.layers, names, packaged)
+        return self._commit(intake, manifest, description, int(time.time()), None)
+
+    @staticmethod
+    def _describe(
+        intake: Intake,
+        layers: Sequence[Layer],
+        names: Sequence[str],
+        context_size: int | None = None,
+    ) -> Description:
+        """Describe what is in `intake`, so that what is described is what was stored."""
+        files = [intake.blobs[layer.digest].temporary for layer in layers]
+        return bundle.describe_files(layers, files, names, context_size)
+
+    def _commit(
+        self,
+        intake: Intake,
+        manifest: Manifest,
+        description: Description,
+        created: int,
+        tag: str | None,
+    ) -> Model:
+        """Make the model visible, as the last step of its way in."""
+        with self._lock, storage_errors():
+            try:
+                self._stamps |= intake.publish(self._stamps)
+                bundle.ensure_bundle(self._layout, manifest, description)
+                self._layout.write(self._layout.manifest(manifest.id), manifest.raw)
+                old = self._catalog.entries.get(manifest.id)
+                tags, created = (old.tags, old.created) if old else ((), created)
+                entry = _entry(manifest, description, tags, created)
+                entries = self._replaced(entry)
+                self._change(self._with_tag(entries, entry, tag) if tag else entries)
+            except BaseException:
+                self._remove_unnamed()
+                raise
+            return self._catalog.get(str(manifest.id))
+
+    # the index
+
+    def _load(self, line: IndexedModel) -> Entry:
+        try:
+            raw = self._layout.manifest(line.id).read_bytes()
+            if Digest.of(raw) != line.id:
+                raise InvalidModelFile("its manifest was changed")
+            manifest = parse_manifest(raw)
+            self._check_blobs(manifest)
+            description = bundle.read_description(self._layout, manifest)
+            if description is None:
+                description = self._describe_stored(manifest)
+                bundle.make_bundle(self._layout, manifest, description)
+        except (OSError, InvalidModelFile) as error:
+            problem = error.message if isinstance(error, InvalidModelFile) else _os_problem(error)
+            log.error("model %s (%s) is damaged: %s", line.id.short, ", ".join(line.tags), problem)
+            return Entry(line.id, line.tags, line.created, problem=problem)
+        return _entry(manifest, description, line.tags, line.created)
+
+    def _check_blobs(self, manifest: Manifest) -> None:
+        for layer in manifest.blobs:
+            path = self._layout.blob(layer.digest)
+            if is_intact(path, layer.size, self._stamps.get(layer.digest)):
+                continue
+            # Touched or unknown: only the content can tell.
+            if path.stat().st_size != layer.size or _digest_of(path) != layer.digest:
+                raise InvalidModelFile(f"its blob {layer.digest.short} is not what was stored")
+            self._stamps[layer.digest] = path.stat().st_mtime_ns
+
+    def _describe_stored(self, manifest: Manifest) -> Description:
+        layers = manifest.layers
+        files = [self._layout.blob(layer.digest) for layer in layers]
+        packaged = packaged_context_size(self._layout.blob(manifest.config.digest).read_bytes())
+        names = [layer.digest.short for layer in layers]
+        return bundle.describe_files(layers, files, names, packaged)
+
+    def _replaced(self, entry: Entry) -> Entries:
+        return list((self._catalog.entries | {entry.id: entry}).values())
+
+    @staticmethod
+    def _with_tag(entries: Iterable[Entry], target: Entry, tag: str) -> Entries:
+        """Return `entries` with `tag` at `target` and nowhere else."""
+        moved = []
+        for entry in entries:
+            tags = tuple(other for other in entry.tags if other != tag)
+            if entry.id == target.id:
+                tags = entry.tags if tag in entry.tags else (*tags, tag)
+            moved.append(_replace_tags(entry, tags))
+        return moved
+
+    def _change(self, entries: Iterable[Entry]) -> None:
+        """Make `entries` the store's models, on disk first."""
+        old, self._catalog = self._catalog, Catalog(entries)
+        try:
+            self._save_index()
+        except BaseException:
+            self._catalog = old
+            raise
+
+    def _save_index(self) -> None:
+        entries = self._catalog.entries.values()
+        lines = [IndexedModel(entry.id, entry.tags, entry.created) for entry in entries]
+        write_index(self._layout, lines, self._stamps)
+
+    # removal
+
+    def _delete(self, gone: Sequence[Entry]) -> None:
+        ids = {entry.id for entry in gone}
+        self._change([entry for entry in self._catalog.entries.values() if entry.id not in ids])
+        self._remove_unnamed()
+
+    def _remove_unnamed(self) -> None:
+        """Remove every file that no model of the index has.
+
+        Blobs stay while a damaged model's manifest cannot be read: they may be its own.
+        """
+        ids = {id.hex for id in self._catalog.entries}
+        _remove_except(self._layout.manifests, ids)
+        _remove_except(self._layout.bundles, ids)
+        blobs = self._named_blobs()
+        if blobs is not None:
+            self._stamps = {
+                digest: stamp for digest, stamp in self._stamps.items() if digest in blobs
+            }
+            _remove_except(self._layout.blobs, {digest.hex for digest in blobs})
+
+    def _named_blobs(self) -> set[Digest] | None:
+        named: set[Digest] = set()
+        for entry in self._catalog.entries.values():
+            try:
+                manifest = (
+                    entry.model.manifest
+                    if entry.model
+                    else parse_manifest(self._layout.manifest(entry.id).read_bytes())
+                )
+            except (OSError, InvalidModelFile):
+                return None
+            named |= {layer.digest for layer in manifest.blobs}
+        return named
+
+
+def _take_in(intake: Intake, source: Source) -> Layer:
+    pending = intake.add_file(source)
+    return Layer(source.media_type, pending.size, pending.digest)
+
+
+def _replace_tags(entry: Entry, tags: tuple[str, ...]) -> Entry:
+    """Return the same line of the index with other tags."""
+    model = replace(entry.model, tags=tags) if entry.model else None
+    return replace(entry, tags=tags, model=model)
+
+
+def _entry(
+    manifest: Manifest, description: Description, tags: tuple[str, ...], created: int
+) -> Entry:
+    model = Model(manifest.id, tags, created, description, manifest)
+    return Entry(manifest.id, tags, created, model)
+
+
+def _tag_reference(text: str) -> Reference:
+    reference = Reference.parse(text)
+    if reference.digest is not None:
+        raise InvalidReference(f"{shown(text)} names a digest; a tag is written NAME[:TAG]")
+    return reference
+
+
+def _on_loop(progress: Callable[[Progress], None] | None) -> Callable[[Progress], None] | None:
+    """Return a `progress` that any thread may call and that runs on this event loop."""
+    if progress is None:
+        return None
+    call, loop = progress, asyncio.get_running_loop()
+
+    def report(state: Progress) -> None:
+        loop.call_soon_threadsafe(call, state)
+
+    return report
+
+
+def _digest_of(path: Path) -> Digest:
+    with open(path, "rb") as file:
+        return Digest(hashlib.file_digest(file, "sha256").hexdigest())
+
+
+def _remove_except(folder: Path, names: set[str]) -> None:
+    gone = [entry.name for entry in os.scandir(folder) if entry.name not in names]
+    for name in gone:
+        discard(folder / name)
+    if gone:
+        sync_folder(folder)
+
+
+def _os_problem(error: OSError) -> str:
+    return f"{error.strerror}: {Path(str(error.filename)).name}"

@@ -1,0 +1,55 @@
+"""Long file work in a thread that can be called off.
+
+Hashing forty gigabytes must not hold the event loop, and when its caller goes away the work has to
+stop and clean up before the caller continues: a half-copied file that nobody waits for is a leak.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import Callable
+from typing import TypeVar
+
+T = TypeVar("T")
+
+
+class Stopped(Exception):
+    """The work was called off; seen only between `Stop.check` and `run_stoppable`."""
+
+
+class Stop:
+    """Tells a thread to give up; the thread asks at every chunk."""
+
+    def __init__(self) -> None:
+        self._event = threading.Event()
+
+    def set(self) -> None:
+        """Ask the thread to give up."""
+        self._event.set()
+
+    def check(self) -> None:
+        """Raise Stopped once the work was called off."""
+        if self._event.is_set():
+            raise Stopped
+
+
+async def run_stoppable(work: Callable[[Stop], T]) -> T:
+    """Run `work` in a thread and return its result.
+
+    When cancelled, it calls the work off, waits until the thread has ended, and then raises
+    CancelledError: whatever the work cleans up is gone by then.
+    """
+    stop = Stop()
+    future = asyncio.get_running_loop().run_in_executor(None, work, stop)
+    try:
+        return await asyncio.shield(future)
+    except asyncio.CancelledError:
+        stop.set()
+        while not future.done():
+            try:
+                await asyncio.wait([future])
+            except asyncio.CancelledError:
+                continue  # cancelled again: the thread still has to end first
+        future.exception()  # its outcome no longer interests anybody
+        raise

@@ -1,0 +1,132 @@
+"""Puts a streamed answer together for a client that asked for a whole one.
+
+The engine notices a vanished client within one token only while it streams (a request without
+`stream` runs on as long as other requests keep the engine busy), so the relay always asks for a
+stream.  What comes back is merged as it arrives: text is concatenated, tool calls by index, and of
+everything else the last value counts.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+
+_decode = msgspec.json.Decoder().decode
+
+
+class StreamError(Exception):
+    """The stream carried an error object, or something that is no event stream."""
+
+    def __init__(self, error: dict[str, Any]) -> None:
+        super().__init__(str(error.get("message", "")))
+        self.error = error
+
+
+class Assembly:
+    """Merges the chunks of `chat/completions` or `completions` into one answer."""
+
+    def __init__(self) -> None:
+        self._rest = b""
+        self._document: dict[str, Any] = {}
+        self._choices: dict[int, dict[str, Any]] = {}
+        self._texts: dict[int, dict[str, list[str]]] = {}
+
+    def feed(self, data: bytes) -> None:
+        """Take a piece of the event stream.  Raises StreamError."""
+        *lines, self._rest = (self._rest + data).split(b"\n")
+        for line in lines:
+            if line.startswith(b"data:"):
+                self._event(line[5:].strip())
+            elif line.startswith(b"error:"):
+                self._event(b'{"error":%s}' % line[6:].strip())
+
+    def result(self) -> bytes:
+        """Return the whole answer as JSON."""
+        document = self._document
+        chat = document.get("object") == "chat.completion.chunk"
+        if chat:
+            document["object"] = "chat.completion"
+        document["choices"] = [self._choice(index, chat=chat) for index in sorted(self._choices)]
+        return msgspec.json.encode(document)
+
+    def _event(self, data: bytes) -> None:
+        if data == b"[DONE]" or not data:
+            return
+        try:
+            event = _decode(data)
+        except msgspec.DecodeError as error:
+            raise StreamError({"message": "the engine's stream is not JSON"}) from error
+        if isinstance(event, dict) and isinstance(event.get("error"), dict):
+            raise StreamError(event["error"])
+        for name, value in event.items():
+            if name == "choices":
+                for choice in value:
+                    self._merge(choice)
+            elif name != "created" or name not in self._document:
+                self._document[name] = value
+
+    def _merge(self, choice: dict[str, Any]) -> None:
+        index = choice.get("index", 0)
+        merged = self._choices.setdefault(index, {"index": index})
+        texts = self._texts.setdefault(index, {})
+        for name, value in choice.items():
+            if name == "delta":
+                _merge_delta(merged.setdefault("delta", {}), texts, value)
+            elif name == "text":
+                texts.setdefault("text", []).append(value)
+            elif name == "logprobs":
+                _merge_logprobs(merged, value)
+            elif name != "finish_reason" or value is not None:
+                merged[name] = value
+
+    def _choice(self, index: int, *, chat: bool) -> dict[str, Any]:
+        choice = self._choices[index]
+        texts = {name: "".join(parts) for name, parts in self._texts[index].items()}
+        choice.setdefault("finish_reason", None)
+        if not chat:
+            return {"text": texts.get("text", ""), **choice, "logprobs": choice.get("logprobs")}
+        delta = choice.pop("delta", {})
+        calls = delta.pop("tool_calls", None)
+        message = {"role": "assistant", "content": None if calls else "", **delta, **texts}
+        if calls:
+            message["tool_calls"] = [calls[position] for position in sorted(calls)]
+            message["content"] = texts.get("content") or None
+        return {**choice, "message": message}
+
+
+def _merge_delta(
+    merged: dict[str, Any], texts: dict[str, list[str]], delta: dict[str, Any]
+) -> None:
+    for name, value in delta.items():
+        if name == "tool_calls":
+            calls = merged.setdefault("tool_calls", {})
+            for position, call in enumerate(value):
+                _merge_call(calls.setdefault(call.get("index", position), {}), call)
+        elif name in ("content", "reasoning_content"):
+            if value is not None:
+                texts.setdefault(name, []).append(value)
+        else:
+            merged[name] = value
+
+
+def _merge_call(merged: dict[str, Any], call: dict[str, Any]) -> None:
+    for name, value in call.items():
+        if name == "function":
+            function = merged.setdefault("function", {})
+            for field, text in value.items():
+                function[field] = function.get(field, "") + text if field == "arguments" else text
+        elif name != "index":
+            merged[name] = value
+
+
+def _merge_logprobs(merged: dict[str, Any], value: Any) -> None:
+    """Concatenate the lists inside logprobs (chat: `content`; completions: several)."""
+    if not isinstance(value, dict):
+        return
+    logprobs = merged.setdefault("logprobs", {})
+    for name, entries in value.items():
+        if isinstance(entries, list) and isinstance(logprobs.get(name), list):
+            logprobs[name].extend(entries)
+        else:
+            logprobs[name] = entries

@@ -1,0 +1,200 @@
+"""What the relay must know of a JSON body, without building the document.
+
+The body is decoded once, in C, into the few fields that matter; schemas and prompts stay raw spans
+whose size is what counts.  The caps protect the engine, which one small request can crash (a
+deeply nested grammar or schema) or starve (thousands of prompts); `reliability` in
+docs/architecture.md has the list.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from typing import Any, NoReturn
+
+import msgspec
+
+from runnerd.config import Limits
+from runnerd.errors import ClientError, PayloadTooLarge
+
+_Raw = msgspec.Raw
+_NONE = msgspec.Raw(b"")
+
+_BRACKET_OR_STRING = re.compile(rb'"(?:[^"\\]|\\.)*"|[\[\]{}]', re.DOTALL)
+# No encoder escapes ASCII letters or the underscore; a name written so is hiding from a plain
+# search.
+_ESCAPED_NAME = re.compile(rb"\\u00[4-7]")
+_GRAMMAR_DEPTH = 64
+_ENUM_ENTRIES = 1000
+
+
+class Inference(msgspec.Struct, gc=False):
+    """The fields of an inference request that the relay looks at; unknown ones pass through."""
+
+    model: str = ""
+    stream: bool | None = None
+    prompt: msgspec.Raw = _NONE
+    input: msgspec.Raw = _NONE
+    documents: msgspec.Raw = _NONE
+    grammar: msgspec.Raw = _NONE
+    json_schema: msgspec.Raw = _NONE
+    response_format: msgspec.Raw = _NONE
+    tools: msgspec.Raw = _NONE
+    chat_template_kwargs: msgspec.Raw = _NONE
+    id_slot: msgspec.Raw = _NONE
+    n_discard: msgspec.Raw = _NONE
+
+
+_decode = msgspec.json.Decoder(Inference).decode
+_decode_any = msgspec.json.Decoder().decode
+_decode_list = msgspec.json.Decoder(list[msgspec.Raw]).decode
+
+
+def inspect(body: bytes, limits: Limits) -> Inference:
+    """Decode a body as far as the relay needs it and hold it against the limits.
+
+    Raises errors.ClientError (400) or errors.PayloadTooLarge (413), naming the field.
+    """
+    if body.count(b"{") + body.count(b"[") > limits.json_depth:
+        _check_depth(body, limits.json_depth)
+    try:
+        inference = _decode(body)
+    except msgspec.ValidationError as error:
+        raise ClientError(f"invalid request body: {error}") from error
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        raise ClientError(f"the request body is not valid JSON: {error}") from error
+    except RecursionError:
+        _too_deep(limits.json_depth)
+    if not inference.model:
+        raise ClientError("model is required", param="model")
+    escaped = _ESCAPED_NAME.search(body) is not None
+    if escaped or body.count(b'"model"') > 1:
+        _check_single_model(body)
+    _check_fields(inference, limits)
+    if escaped or b"image_url" in body:
+        _check_images(_decode_any(body))
+    return inference
+
+
+def streamed(body: bytes) -> bytes:
+    """Return the body with streaming switched on, by appending to the object.
+
+    The engine (nlohmann::json) keeps the last of two equal keys, so nothing has to be removed.
+    """
+    end = body.rindex(b"}")
+    return body[:end] + b',"stream":true,"stream_options":{"include_usage":true}}'
+
+
+def _check_depth(body: bytes, limit: int) -> None:
+    depth = 0
+    for match in _BRACKET_OR_STRING.finditer(body):
+        token = match[0]
+        if token in b"[{":
+            depth += 1
+            if depth > limit:
+                _too_deep(limit)
+        elif token in b"]}":
+            depth -= 1
+
+
+def _too_deep(limit: int) -> NoReturn:
+    raise ClientError(f"the request body is nested deeper than {limit} levels")
+
+
+class _Pairs(list[tuple[str, Any]]):
+    """An object as the list of its members, duplicates and all."""
+
+
+def _check_single_model(body: bytes) -> None:
+    """Refuse two top-level `model` members: two readers could disagree on which one counts."""
+    try:
+        members = json.loads(body, object_pairs_hook=_Pairs)
+    except ValueError as error:  # such as a number of 5,000 digits
+        raise ClientError(f"the request body is not valid JSON: {error}") from error
+    if isinstance(members, _Pairs) and sum(name == "model" for name, _ in members) > 1:
+        raise ClientError("the request body names `model` twice", param="model")
+
+
+def _check_fields(inference: Inference, limits: Limits) -> None:
+    for name in ("id_slot", "n_discard"):
+        if bytes(getattr(inference, name)) not in (b"", b"null"):
+            raise ClientError(f"{name} is the engine's own business and cannot be set", param=name)
+    for name in ("grammar", "json_schema", "response_format", "chat_template_kwargs"):
+        _check_schema(name, bytes(getattr(inference, name)), limits.schema_bytes)
+    if tools := bytes(inference.tools):
+        _check_tools(tools, limits.schema_bytes)
+    _check_count("prompt", inference.prompt, limits.prompts)
+    _check_count("input", inference.input, limits.inputs)
+    _check_count("documents", inference.documents, limits.inputs)
+
+
+def _check_schema(name: str, raw: bytes, limit: int) -> None:
+    if len(raw) > limit:
+        raise PayloadTooLarge(f"{name} is larger than {limit} bytes", param=name)
+    if b"enum" in raw and raw.count(b",") >= _ENUM_ENTRIES:
+        _check_enums(name, _decode_any(raw))
+    if name == "grammar" and raw.startswith(b'"'):
+        _check_grammar(raw)
+
+
+def _check_tools(raw: bytes, limit: int) -> None:
+    if len(raw) > 16 * limit:
+        raise PayloadTooLarge(f"tools are larger than {16 * limit} bytes", param="tools")
+    if raw.startswith(b"["):
+        for tool in _decode_list(raw):
+            _check_schema("tools", bytes(tool), limit)
+
+
+def _check_grammar(raw: bytes) -> None:
+    depth = 0
+    for byte in raw:
+        if byte in b"([{":
+            depth += 1
+            if depth > _GRAMMAR_DEPTH:
+                raise ClientError(
+                    f"the grammar is nested deeper than {_GRAMMAR_DEPTH} levels", param="grammar"
+                )
+        elif byte in b")]}":
+            depth = max(0, depth - 1)
+
+
+def _check_enums(name: str, document: Any) -> None:
+    todo = [document]
+    while todo:
+        value = todo.pop()
+        if isinstance(value, dict):
+            entries = value.get("enum")
+            if isinstance(entries, list) and len(entries) > _ENUM_ENTRIES:
+                raise ClientError(f"an enum has more than {_ENUM_ENTRIES} entries", param=name)
+            todo.extend(value.values())
+        elif isinstance(value, list):
+            todo.extend(value)
+
+
+def _check_count(name: str, raw: msgspec.Raw, limit: int) -> None:
+    """Bound an array of prompts; an array of token numbers is one prompt."""
+    text = bytes(raw)
+    if not text.startswith(b"[") or text.count(b",") < limit:
+        return
+    entries = _decode_list(text)
+    prompts = sum(bytes(entry)[:1] in (b'"', b"[", b"{") for entry in entries)
+    if prompts > limit:
+        raise ClientError(f"{name} has more than {limit} entries", param=name)
+
+
+def _check_images(document: Any) -> None:
+    """Refuse images by address: the engine would fetch them from the GPU host's network."""
+    todo = [document]
+    while todo:
+        value = todo.pop()
+        if isinstance(value, list):
+            todo.extend(value)
+        elif isinstance(value, dict):
+            image = value.get("image_url")
+            url = image.get("url") if isinstance(image, dict) else image
+            if isinstance(url, str) and not url.startswith("data:"):
+                raise ClientError(
+                    "images must be sent inline as data: URLs; the daemon fetches nothing",
+                    param="image_url",
+                )
+            todo.extend(value.values())

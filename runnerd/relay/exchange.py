@@ -1,0 +1,339 @@
+"""One inference request: from the complete body to the last byte of the answer.
+
+    phase       what happens                                       the client leaves
+    waiting     a runner is leased, perhaps loaded first           the queue entry goes
+    asking      the engine has the request                         the engine's connection is cut
+    answering   bytes flow, with flow control both ways            the engine's connection is cut
+
+However it ends, the lease is released once and the record is completed.  A stream that breaks ends
+with an error event and no `[DONE]`; an answer that has not begun becomes an error with the
+engine's own last words.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import re
+import time
+from pathlib import Path
+from typing import Any, Protocol
+
+import msgspec
+
+from runnerd import tasks
+from runnerd.config import Limits
+from runnerd.errors import BackendFailure, InternalError, RunnerdError, UpstreamTimeout
+from runnerd.relay.assembly import Assembly, StreamError
+from runnerd.relay.engine import EngineConnection
+from runnerd.relay.messages import (
+    LAST_CHUNK,
+    Request,
+    answer,
+    chunk,
+    error_answer,
+    header_lines,
+    status_line,
+)
+from runnerd.relay.plan import Plan
+from runnerd.relay.records import RequestRecord
+from runnerd.supervisor import Lease, Supervisor
+
+log = logging.getLogger(__name__)
+
+_ERROR_LIMIT = 64 * 2**10  # bytes of an engine's error that are read
+_EXPLANATION_TIMEOUT = 2.0  # seconds to wait for the exit reason of an engine that hung up
+_CONTENT_TYPE = re.compile(rb"[A-Za-z0-9!#$&^_.+/;= -]{1,100}\Z")
+
+
+class Client(Protocol):
+    """The front's side of an exchange."""
+
+    def write(self, data: bytes) -> None:
+        """Send bytes to the client."""
+        ...
+
+    def exchange_done(self, *, keep_alive: bool) -> None:
+        """The answer is complete; without `keep_alive` the connection must close."""
+        ...
+
+
+class Exchange:
+    """Owns one request from `start` until it has told the client `exchange_done` or was cancelled.
+    """
+
+    def __init__(
+        self,
+        client: Client,
+        request: Request,
+        plan: Plan,
+        record: RequestRecord,
+        supervisor: Supervisor,
+        limits: Limits,
+    ) -> None:
+        self._client: Client | None = client
+        self._request = request
+        self._plan = plan
+        self._record = record
+        self._supervisor = supervisor
+        self._limits = limits
+        self._lease: Lease | None = None
+        self._engine: EngineConnection | None = None
+        self._task: asyncio.Task[None] | None = None
+        self._assembly: Assembly | None = None
+        self._error: bytearray | None = None
+        self._status = 0
+        self._begun = False  # something of the answer has been sent
+        self._chunked = False
+        self._paused = False
+        self._heard_at = 0.0
+        self._watch: asyncio.TimerHandle | None = None
+
+    # the front's side
+
+    def start(self) -> None:
+        """Go and get a runner; returns at once."""
+        self._task = tasks.spawn(self._open(), name=f"exchange {self._request.id}")
+
+    def cancel(self) -> None:
+        """The client has gone: leave the queue, or cut the engine's connection; idempotent."""
+        self._client = None
+        self._record.error = self._record.error or "client disconnected"
+        self._release()
+        if self._task is not None:
+            self._task.cancel()
+
+    def pause(self) -> None:
+        """The client does not keep up; the engine waits."""
+        self._paused = True
+        if self._engine is not None:
+            self._engine.pause()
+
+    def resume(self) -> None:
+        """The client reads again."""
+        self._paused = False
+        self._heard_at = time.monotonic()
+        if self._engine is not None:
+            self._engine.resume()
+
+    # waiting and asking
+
+    async def _open(self) -> None:
+        plan = self._plan
+        try:
+            self._lease = self._supervisor.lease_at_once(plan.key) or await self._supervisor.lease(
+                plan.key, plan.model_ref
+            )
+            self._record.waited = time.monotonic() - self._record.clock
+            self._record.runner = self._lease.runner.name
+            if plan.preload_only:
+                self._whole(200, b"", b"application/json")
+            else:
+                self._engine = await self._dial(self._lease.runner.engine_socket)
+                self._ask()
+        except RunnerdError as error:
+            self._fail(error)
+        except OSError as error:
+            await self._explain(f"it does not accept connections ({error})")
+
+    async def _dial(self, socket: Path) -> EngineConnection:
+        loop = asyncio.get_running_loop()
+        _, engine = await loop.create_unix_connection(lambda: EngineConnection(self), str(socket))
+        return engine
+
+    def _ask(self) -> None:
+        assert self._engine is not None
+        plan = self._plan
+        origin = b"" if plan.origin is None else b"X-Request-Origin: %s\r\n" % plan.origin.encode()
+        head = (
+            b"POST %s HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
+            b"%sContent-Length: %d\r\n\r\n" % (plan.operation.engine_path, origin, len(plan.body))
+        )
+        self._engine.send([head, plan.body])
+        self._heard_at = time.monotonic()
+        self._watch = asyncio.get_running_loop().call_later(
+            self._limits.upstream_timeout, self._check_progress
+        )
+
+    def _check_progress(self) -> None:
+        """Give up on an engine that has sent nothing for too long, unless it was told to wait."""
+        limit = self._limits.upstream_timeout
+        silent = time.monotonic() - self._heard_at
+        if silent >= limit and not self._paused:
+            self._watch = None
+            self._fail(UpstreamTimeout(f"the engine sent nothing for {limit:g} s"))
+        else:
+            pause = limit if self._paused else limit - silent
+            self._watch = asyncio.get_running_loop().call_later(pause, self._check_progress)
+
+    # answering: called by the engine's connection
+
+    def engine_head(self, status: int, content_type: bytes, length: int | None) -> None:
+        self._heard_at = time.monotonic()
+        self._record.first_byte = self._heard_at - self._record.clock
+        self._status = status
+        if status >= 400:
+            self._error = bytearray()
+        elif self._plan.assembles:
+            self._assembly = Assembly()
+        else:
+            self._begin(status, content_type, length)
+
+    def engine_body(self, data: bytes) -> None:
+        self._heard_at = time.monotonic()
+        if self._error is not None:
+            if len(self._error) < _ERROR_LIMIT:
+                self._error += data
+        elif self._assembly is not None:
+            try:
+                self._assembly.feed(data)
+            except StreamError as error:
+                self._refused(error.error)
+        elif self._client is not None:
+            self._record.bytes_out += len(data)
+            self._client.write(chunk(data) if self._chunked else data)
+
+    def engine_done(self) -> None:
+        if self._error is not None:
+            self._refused(_error_object(bytes(self._error)))
+        elif self._assembly is not None:
+            self._whole(200, self._assembly.result(), b"application/json")
+        else:
+            if self._client is not None and self._chunked:
+                self._client.write(LAST_CHUNK)
+            self._end(keep_alive=self._chunked or self._request.http11)
+
+    def engine_lost(self, reason: str) -> None:
+        self._task = tasks.spawn(self._explain(reason), name=f"explain {self._request.id}")
+
+    # towards the client
+
+    def _begin(self, status: int, content_type: bytes, length: int | None) -> None:
+        """Send the head of an answer whose body passes through as it comes."""
+        if self._client is None:
+            return
+        if not _CONTENT_TYPE.match(content_type):
+            content_type = b"application/octet-stream"
+        self._chunked = length is None and self._request.http11
+        framing = b"Transfer-Encoding: chunked\r\n" if self._chunked else b"Connection: close\r\n"
+        if length is not None:
+            framing = b"Content-Length: %d\r\n" % length
+            if not self._request.keep_alive:
+                framing += b"Connection: close\r\n"
+        elif not self._request.http11:
+            self._request.keep_alive = False
+        self._begun = True
+        self._record.status = status
+        self._client.write(
+            b"%sContent-Type: %s\r\nCache-Control: no-cache\r\n%s%s\r\n"
+            % (
+                status_line(status),
+                content_type,
+                header_lines(self._request.answer_headers),
+                framing,
+            )
+        )
+
+    def _whole(self, status: int, body: bytes, content_type: bytes) -> None:
+        """Send a whole answer."""
+        self._record.status = status
+        self._record.bytes_out += len(body)
+        if self._client is not None:
+            self._client.write(
+                answer(
+                    status,
+                    body,
+                    content_type=content_type,
+                    headers=self._request.answer_headers,
+                    keep_alive=self._request.keep_alive,
+                )
+            )
+        self._end(keep_alive=True)
+
+    def _refused(self, error: dict[str, Any]) -> None:
+        """Pass the engine's own error on, in OpenAI's shape and with a status that fits."""
+        status, body = _client_error(self._status, error)
+        self._record.error = str(body.get("message"))[:500]
+        self._whole(status, msgspec.json.encode({"error": body}), b"application/json")
+
+    async def _explain(self, reason: str) -> None:
+        """Fail with the reason why the engine hung up: its exit, if it has ended."""
+        assert self._lease is not None
+        runner = self._lease.runner
+        failure: BackendFailure | None = None
+        try:
+            async with asyncio.timeout(_EXPLANATION_TIMEOUT):
+                failure = await runner.wait_ended()
+                text = "the model was unloaded" if failure is None else failure.message
+        except TimeoutError:
+            text = f"the engine broke the connection: {reason}"
+        self._fail(BackendFailure(text))
+
+    def _fail(self, error: RunnerdError) -> None:
+        """End with an error: as a status if nothing was sent yet, else inside the stream."""
+        self._record.error = error.message[:500]
+        if self._client is None:
+            self._end(keep_alive=False)
+        elif not self._begun:
+            self._record.status = error.status
+            request = self._request
+            self._client.write(
+                error_answer(error, headers=request.answer_headers, keep_alive=request.keep_alive)
+            )
+            self._end(keep_alive=True)
+        else:
+            if self._plan.streams:
+                event = b"\n\ndata: %s\n\n" % msgspec.json.encode(error.body())
+                self._client.write(chunk(event) + LAST_CHUNK if self._chunked else event)
+            self._end(keep_alive=False)
+
+    def _end(self, *, keep_alive: bool) -> None:
+        self._release()
+        client, self._client = self._client, None
+        if client is not None:
+            client.exchange_done(keep_alive=keep_alive and self._request.keep_alive)
+
+    def _release(self) -> None:
+        """Let go of engine, timer and lease; idempotent."""
+        if self._record.duration is None:
+            self._record.duration = time.monotonic() - self._record.clock
+        if self._watch is not None:
+            self._watch.cancel()
+            self._watch = None
+        if self._engine is not None:
+            self._engine.abort()
+            self._engine = None
+        if self._lease is not None:
+            self._lease.release()
+
+
+def _error_object(body: bytes) -> dict[str, Any]:
+    """Return the error object of an engine's answer, whatever its shape."""
+    try:
+        document = msgspec.json.decode(body)
+    except (msgspec.DecodeError, UnicodeDecodeError):
+        return {"message": body[:500].decode("utf-8", "replace")}
+    error = document.get("error", document) if isinstance(document, dict) else document
+    return error if isinstance(error, dict) else {"message": str(error)[:500]}
+
+
+def _client_error(status: int, error: dict[str, Any]) -> tuple[int, dict[str, Any]]:
+    """Return the status and error object that a client gets for an engine's error."""
+    message = str(error.get("message") or error.get("detail") or "the engine refused the request")
+    if status < 400:  # an error event inside a stream that had begun with 200
+        code = error.get("code")
+        status = code if isinstance(code, int) and 400 <= code < 600 else 502
+    if status == 500 and "json.exception" in message:
+        # The engine's parser complains of a wrong type; its text quotes the body.
+        status, message = 400, "the engine could not read a field of the request: wrong type"
+    elif status == 503:
+        status = BackendFailure.status  # 503 is only for draining
+    kind = error.get("type")
+    body = {
+        **error,
+        "message": message,
+        "type": "invalid_request_error" if status < 500 else InternalError.type,
+        "param": error.get("param"),
+        "code": kind if isinstance(kind, str) else "engine_error",
+    }
+    return status, body

@@ -1,0 +1,455 @@
+"""One client connection: reads requests, decides whose they are, answers them in order.
+
+An inference request is collected whole, under limits, before anything is done with it (a slow
+client never holds an engine's thread), and becomes an exchange.  Every other request is lent to
+the control plane with its body as it comes.  Both kinds may follow each other on one connection.
+Requests that arrive while one is being answered wait here, a few of them; then the connection is
+not read any further.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import socket
+from collections import deque
+from typing import TYPE_CHECKING
+
+import httptools
+
+from runnerd.errors import (
+    ClientError,
+    ExpectationFailed,
+    HeadersTooLarge,
+    MethodNotAllowed,
+    Overloaded,
+    PayloadTooLarge,
+    RequestTimeout,
+    RunnerdError,
+)
+from runnerd.relay import routes
+from runnerd.relay.deadline import Deadline
+from runnerd.relay.exchange import Exchange
+from runnerd.relay.handover import Turn
+from runnerd.relay.messages import CONTINUE, Request, error_answer, new_request_id
+from runnerd.relay.plan import check_head
+
+if TYPE_CHECKING:
+    from runnerd.relay.service import Relay
+
+log = logging.getLogger(__name__)
+
+_PIPELINED = 16  # requests that may wait on a connection before it is not read further
+_LINGER = 2.0  # seconds to let a refused client finish sending, so that it reads the refusal
+
+
+class _Entry:
+    """A request of this connection, with what is to become of it."""
+
+    __slots__ = ("error", "request", "route")
+
+    def __init__(self, request: Request, route: routes.Route | None) -> None:
+        self.request = request
+        self.route = route
+        self.error: RunnerdError | None = None
+
+
+class Front(asyncio.Protocol):
+    """Owns one client connection from accept to close."""
+
+    def __init__(self, relay: Relay) -> None:
+        self._relay = relay
+        self._limits = relay.limits
+        self._parser = httptools.HttpRequestParser(self)
+        self._transport: asyncio.Transport | None = None
+        self._unix = False
+        self._deadline = Deadline(self._expired)
+        self._target = b""
+        self._headers: list[tuple[bytes, bytes]] = []
+        self._head_bytes = 0
+        self._in_head = False
+        self._reading: _Entry | None = None  # its body is still arriving
+        self._active: _Entry | None = None  # it is being answered
+        self._queue: deque[_Entry] = deque()
+        self._exchange: Exchange | None = None
+        self._turn: Turn | None = None
+        self._turn_answered = False
+        self._deaf = False  # nothing further is read; the connection ends after the answer
+        self._write_paused = False
+        self._body_paused = False
+
+    # the connection
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        assert isinstance(transport, asyncio.Transport)
+        self._transport = transport
+        peer = transport.get_extra_info("socket")
+        self._unix = peer is not None and peer.family == socket.AF_UNIX
+        if not self._relay.admit(self):
+            transport.abort()
+            return
+        self._deadline.set(self._limits.idle_timeout)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._deaf = True
+        self._deadline.close()
+        if self._exchange is not None:
+            self._exchange.cancel()
+            self._exchange = None
+        if self._turn is not None:
+            self._turn.lost(exc)
+            self._turn = None
+        for entry in (self._active, self._reading, *self._queue):
+            self._forget_body(entry)
+        self._relay.forget(self)
+
+    def eof_received(self) -> bool:
+        return False  # a client that has closed its side is taken as gone
+
+    def data_received(self, data: bytes) -> None:
+        if self._deaf:
+            return
+        if self._in_head or (self._reading is None and self._active is None):
+            self._head_bytes += len(data)
+        try:
+            self._parser.feed_data(data)
+        except httptools.HttpParserUpgrade:
+            # An upgrade is not offered: the request is answered as any other, and is the last one.
+            self._hang_up_after_answer()
+        except httptools.HttpParserError:
+            self._refuse(ClientError("malformed HTTP request"))
+        self._watch()
+
+    def _watch(self) -> None:
+        """Set the deadline that fits what is expected next."""
+        if self._deaf:
+            return
+        if self._in_head:
+            if self._head_bytes > self._limits.head_bytes:
+                self._refuse(HeadersTooLarge(f"the head exceeds {self._limits.head_bytes} bytes"))
+        elif self._reading is not None and not self._body_paused:
+            self._deadline.set(self._limits.body_timeout)
+        elif self._active is None:
+            self._deadline.set(self._limits.idle_timeout)
+        elif not self._write_paused:
+            self._deadline.clear()
+        if len(self._queue) >= _PIPELINED and self._transport is not None:
+            self._transport.pause_reading()
+
+    def _expired(self) -> None:
+        if self._transport is None:
+            return
+        if self._write_paused or self._deaf:
+            self._transport.abort()
+        elif self._in_head or self._reading is not None:
+            self._refuse(RequestTimeout("the request did not arrive in time"))
+        else:
+            self._transport.close()
+
+    # reading: called by llhttp
+
+    def on_message_begin(self) -> None:
+        self._target = b""
+        self._headers = []
+        self._in_head = True
+        self._head_bytes = 0
+        self._deadline.set(self._limits.head_timeout)
+
+    def on_url(self, url: bytes) -> None:
+        self._target += url
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        self._headers.append((name.lower(), value))
+
+    def on_headers_complete(self) -> None:
+        self._in_head = False
+        request = self._read_head()
+        entry = _Entry(request, None)
+        try:
+            self._check(request)
+            if request.method == "POST":
+                entry.route = routes.find(request.path)
+            if entry.route is not None:
+                check_head(request, self._limits)
+                if (request.length or 0) > self._limits.body_bytes:
+                    raise self._too_large()
+        except RunnerdError as error:
+            entry.error = error
+        self._reading = entry
+        if self._active is None and not self._queue:
+            self._activate(entry)
+        else:
+            self._queue.append(entry)
+
+    def on_body(self, data: bytes) -> None:
+        entry = self._reading
+        if entry is None or entry.error is not None or self._deaf:
+            return
+        request = entry.request
+        request.received += len(data)
+        if entry is self._active and self._turn is not None and entry.route is None:
+            self._turn.body(data)
+            return
+        if entry.route is not None and request.received > self._limits.body_bytes:
+            self._spoil(entry, self._too_large())
+        elif not self._relay.hold(len(data)):
+            request.received -= len(data)
+            self._spoil(entry, Overloaded("too many request bodies in memory", retry_after=5))
+        else:
+            request.body.append(data)
+
+    def on_message_complete(self) -> None:
+        entry, self._reading = self._reading, None
+        if entry is None:
+            return
+        entry.request.complete = True
+        if entry is not self._active:
+            return
+        if entry.route is not None:
+            self._start_exchange(entry)
+        elif self._turn is not None:
+            self._turn.end_body()
+            if self._turn_answered:
+                self.turn_done()
+
+    def _read_head(self) -> Request:
+        headers = self._headers
+        target, _, query = self._target.partition(b"?")
+        while b"//" in target:
+            target = target.replace(b"//", b"/")
+        if self._unix and target.startswith(_DESKTOP_PREFIX + b"/"):
+            target = target[len(_DESKTOP_PREFIX) :]
+        request = Request(
+            method=self._parser.get_method().decode("ascii"),
+            target=b"%s?%s" % (target, query) if query else target,
+            path=target.decode("latin-1"),
+            headers=headers,
+            http11=self._parser.get_http_version() == "1.1",
+            keep_alive=self._parser.should_keep_alive(),
+            length=None,
+            chunked=False,
+            id="",
+        )
+        for name, value in headers:
+            if name == b"content-length":
+                request.length = int(value) if value.isdigit() else None
+            elif name == b"transfer-encoding":
+                request.chunked = True
+        request.id = new_request_id(request.header(b"x-request-id"))
+        request.answer_headers["X-Request-Id"] = request.id
+        return request
+
+    def _check(self, request: Request) -> None:
+        """Hold a head against the rules that are the same for every request."""
+        if len(request.headers) > self._limits.headers:
+            raise HeadersTooLarge(f"more than {self._limits.headers} header lines")
+        if not (request.target.startswith(b"/") or request.target == b"*"):
+            raise ClientError("the request target must be a path")
+        if request.method in ("TRACE", "CONNECT"):
+            raise MethodNotAllowed(f"{request.method} is not offered", allow="GET, POST, DELETE")
+        hosts = [value for name, value in request.headers if name == b"host"]
+        if len(hosts) > 1 or (request.http11 and not hosts):
+            raise ClientError("a request needs exactly one Host header")
+        coding = request.header(b"transfer-encoding")
+        if coding is not None and (not request.http11 or coding.lower() != b"chunked"):
+            raise ClientError("the only transfer coding accepted is chunked, in HTTP/1.1")
+        if not self._unix:
+            self._relay.admission.check_host(hosts[0] if hosts else b"localhost")
+        origin = request.header(b"origin")
+        self._relay.admission.check_origin(origin, request.header(b"sec-fetch-site"))
+        if origin is not None:
+            request.answer_headers["Access-Control-Allow-Origin"] = origin.decode("latin-1")
+            request.answer_headers["Vary"] = "Origin"
+        expect = request.header(b"expect")
+        if expect is not None:
+            if expect.lower() != b"100-continue":
+                raise ExpectationFailed("the only expectation met is 100-continue")
+            request.expects_continue = request.http11
+
+    # answering
+
+    def _activate(self, entry: _Entry) -> None:
+        self._active = entry
+        if entry.error is not None:
+            self._answer_error(entry.request, entry.error)
+            return
+        request = entry.request
+        if request.expects_continue and not request.complete and not request.body:
+            self.write(CONTINUE)
+        if entry.route is None:
+            self._begin_turn(entry)
+        elif request.complete:
+            self._start_exchange(entry)
+
+    def _start_exchange(self, entry: _Entry) -> None:
+        assert entry.route is not None
+        request = entry.request
+        self._deadline.clear()
+        try:
+            self._exchange = self._relay.exchange(self, request, entry.route)
+        except RunnerdError as error:
+            self.write(
+                error_answer(error, headers=request.answer_headers, keep_alive=request.keep_alive)
+            )
+            self.exchange_done(keep_alive=request.keep_alive)
+            return
+        if self._write_paused:
+            self._exchange.pause()
+        self._exchange.start()
+
+    def _begin_turn(self, entry: _Entry) -> None:
+        request = entry.request
+        if self._turn is None:
+            self._turn = Turn(self, self._relay.control_plane)
+        self._turn_answered = False
+        self._turn.begin(request)
+        pieces, request.body = request.body, []
+        for piece in pieces:
+            self._relay.let_go(len(piece))
+            self._turn.body(piece)
+        if request.complete:
+            self._turn.end_body()
+
+    def _next(self) -> None:
+        """Go on with the next request, or wait for one."""
+        self._forget_body(self._active)
+        self._active = None
+        if self._transport is None or self._transport.is_closing():
+            return
+        if self._queue:
+            self._transport.resume_reading()
+            self._activate(self._queue.popleft())
+        elif self._deaf or self._relay.draining:
+            self._transport.close()
+        self._watch()
+
+    # what exchange and turn call
+
+    @property
+    def transport(self) -> asyncio.Transport:
+        assert self._transport is not None
+        return self._transport
+
+    def write(self, data: bytes) -> None:
+        """Send bytes to the client, if it is still there."""
+        if self._transport is not None and not self._transport.is_closing():
+            self._transport.write(data)
+
+    def exchange_done(self, *, keep_alive: bool) -> None:
+        """The exchange's answer is complete."""
+        self._exchange = None
+        if not keep_alive:
+            self._deaf = True
+            self._queue.clear()
+        self._next()
+
+    def turn_done(self) -> None:
+        """The control plane's answer is complete; the request may still be arriving."""
+        self._turn_answered = True
+        if self._active is not None and self._active.request.complete:
+            if not self._active.request.keep_alive:
+                self._deaf = True
+            self._next()
+
+    def close(self) -> None:
+        """The control plane ends the connection."""
+        self._deaf = True
+        if self._transport is not None:
+            self._transport.close()
+
+    def pause_body(self) -> None:
+        self._body_paused = True
+        if self._transport is not None and not self._transport.is_closing():
+            self._transport.pause_reading()
+
+    def resume_body(self) -> None:
+        self._body_paused = False
+        if self._transport is not None and not self._transport.is_closing():
+            self._transport.resume_reading()
+
+    def pause_writing(self) -> None:
+        self._write_paused = True
+        self._deadline.set(self._limits.stall_timeout)
+        if self._exchange is not None:
+            self._exchange.pause()
+        if self._turn is not None:
+            self._turn.pause_writing()
+
+    def resume_writing(self) -> None:
+        self._write_paused = False
+        if self._exchange is not None:
+            self._exchange.resume()
+        if self._turn is not None:
+            self._turn.resume_writing()
+        self._watch()
+
+    def drain(self) -> None:
+        """The daemon is shutting down: an idle connection ends now, a busy one after its answer."""
+        if self._active is None and self._reading is None and self._transport is not None:
+            self._transport.close()
+
+    def abort(self) -> None:
+        """End the connection at once."""
+        if self._transport is not None:
+            self._transport.abort()
+
+    # refusing
+
+    def _too_large(self) -> RunnerdError:
+        return PayloadTooLarge(f"the request body exceeds {self._limits.body_bytes} bytes")
+
+    def _spoil(self, entry: _Entry, error: RunnerdError) -> None:
+        """Refuse a request whose body is arriving."""
+        entry.error = error
+        self._forget_body(entry)
+        if entry is self._active:
+            self._answer_error(entry.request, error)
+
+    def _refuse(self, error: RunnerdError) -> None:
+        """Refuse what cannot be read as a request, after what was asked before."""
+        if self._deaf:
+            return
+        request = Request("", b"", "", [], True, False, None, False, new_request_id(None))
+        request.answer_headers["X-Request-Id"] = request.id
+        entry = _Entry(request, None)
+        entry.error = error
+        if self._reading is not None and self._reading is self._active:
+            self._forget_body(self._active)
+            self._active = None
+        self._reading = None
+        if self._active is None and not self._queue:
+            self._activate(entry)
+        else:
+            self._queue.append(entry)
+            self._deaf = True
+
+    def _answer_error(self, request: Request, error: RunnerdError) -> None:
+        """Answer with an error and hang up: what the client still sends is not read as requests."""
+        self.write(error_answer(error, headers=request.answer_headers, keep_alive=False))
+        self._deaf = True
+        self._queue.clear()
+        transport = self._transport
+        if transport is None or transport.is_closing():
+            return
+        if transport.can_write_eof() and not request.complete:
+            # Closing with unread bytes would reset the connection and could destroy the answer.
+            transport.write_eof()
+            transport.resume_reading()
+            self._deadline.set(_LINGER)
+        else:
+            transport.close()
+
+    def _hang_up_after_answer(self) -> None:
+        self._deaf = True
+        for entry in (self._active, *self._queue):
+            if entry is not None:
+                entry.request.keep_alive = False
+
+    def _forget_body(self, entry: _Entry | None) -> None:
+        """Give the memory of a collected body back to the budget, once."""
+        if entry is not None and entry.request.body:
+            self._relay.let_go(sum(map(len, entry.request.body)))
+            entry.request.body = []
+
+
+_DESKTOP_PREFIX = routes.DESKTOP_PREFIX.encode()

@@ -1,0 +1,117 @@
+"""Requests as the front has read them, and the bytes of answers that the relay writes itself."""
+
+from __future__ import annotations
+
+import http
+import itertools
+import os
+import re
+from dataclasses import dataclass, field
+
+import msgspec
+
+from runnerd.errors import RunnerdError
+
+_LABEL = re.compile(rb"[A-Za-z0-9._/:@+-]{1,128}\Z")
+_RUN = os.urandom(4).hex()  # ids of two daemons, or of two lives of one, do not meet
+_COUNTER = itertools.count(1)
+
+CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
+LAST_CHUNK = b"0\r\n\r\n"
+
+
+@dataclass(slots=True, eq=False)
+class Request:
+    """One request of a connection: its head, and its body as far as it has arrived.
+
+    Header names are lower case.  `path` is the target without query, with the prefix of Docker
+    Desktop's socket stripped; `target` is what the control plane gets to see.
+    """
+
+    method: str
+    target: bytes
+    path: str
+    headers: list[tuple[bytes, bytes]]
+    http11: bool
+    keep_alive: bool
+    length: int | None
+    chunked: bool
+    id: str
+    expects_continue: bool = False
+    answer_headers: dict[str, str] = field(default_factory=dict)
+    body: list[bytes] = field(default_factory=list)
+    received: int = 0
+    complete: bool = False
+
+    def header(self, name: bytes) -> bytes | None:
+        """Return the first header of this (lower-case) name."""
+        for key, value in self.headers:
+            if key == name:
+                return value
+        return None
+
+    def label(self, name: bytes) -> str | None:
+        """Return a header that is a label (no spaces, bounded); anything else counts as absent."""
+        value = self.header(name)
+        return value.decode("ascii") if value is not None and _LABEL.match(value) else None
+
+
+def new_request_id(offered: bytes | None) -> str:
+    """Return the client's own request id if it is a plain label, else a fresh one."""
+    if offered is not None and _LABEL.match(offered):
+        return offered.decode("ascii")
+    return f"req-{_RUN}-{next(_COUNTER):x}"
+
+
+def status_line(status: int) -> bytes:
+    """Return the status line of an answer."""
+    return _STATUS_LINES.get(status) or b"HTTP/1.1 %d Unknown\r\n" % status
+
+
+_STATUS_LINES = {
+    status.value: b"HTTP/1.1 %d %s\r\n" % (status.value, status.phrase.encode())
+    for status in http.HTTPStatus
+}
+
+
+def header_lines(headers: dict[str, str]) -> bytes:
+    """Return headers as the lines of a head."""
+    return b"".join(
+        b"%s: %s\r\n" % (name.encode("ascii"), value.encode("latin-1"))
+        for name, value in headers.items()
+    )
+
+
+def answer(
+    status: int,
+    body: bytes,
+    *,
+    content_type: bytes = b"application/json",
+    headers: dict[str, str] | None = None,
+    keep_alive: bool = True,
+) -> bytes:
+    """Return a whole answer with a body of known length."""
+    extra = header_lines(headers or {})
+    return b"%sContent-Type: %s\r\nContent-Length: %d\r\n%s%s\r\n%s" % (
+        status_line(status),
+        content_type,
+        len(body),
+        extra,
+        b"" if keep_alive else b"Connection: close\r\n",
+        body,
+    )
+
+
+def error_answer(error: RunnerdError, *, headers: dict[str, str], keep_alive: bool) -> bytes:
+    """Return an error in OpenAI's shape, with `headers` besides its own."""
+    return answer(
+        error.status,
+        msgspec.json.encode(error.body()),
+        headers=headers | error.headers(),
+        keep_alive=keep_alive,
+    )
+
+
+def chunk(data: bytes) -> bytes:
+    """Return `data` as one chunk of a chunked body."""
+    return b"%x\r\n%s\r\n" % (len(data), data)

@@ -1,0 +1,125 @@
+"""What an inference request asks for: every check that needs no runner, in one place."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import lru_cache
+
+from runnerd.backends.interface import BackendMode
+from runnerd.config import Limits
+from runnerd.errors import (
+    ClientError,
+    MisdirectedRequest,
+    ModelNotFound,
+    NotSupported,
+    UnsupportedMediaType,
+)
+from runnerd.models.store import Store
+from runnerd.relay.body import inspect, streamed
+from runnerd.relay.messages import Request
+from runnerd.relay.routes import Operation, Route
+from runnerd.scheduler import RunnerKey
+from runnerd.supervisor import Supervisor
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """An inference request that has passed every check."""
+
+    operation: Operation
+    key: RunnerKey
+    model_ref: str
+    body: bytes
+    streams: bool
+    assembles: bool
+    preload_only: bool
+    origin: str | None
+
+
+def check_head(request: Request, limits: Limits) -> None:
+    """Hold the head of an inference request against the rules, before its body is read.
+
+    Raises errors of the 4xx kind.
+    """
+    encoding = request.header(b"content-encoding")
+    if encoding is not None and encoding.lower() != b"identity":
+        raise UnsupportedMediaType("compressed request bodies are not accepted")
+    content_type = request.header(b"content-type") or b""
+    if content_type.split(b";")[0].strip().lower() != b"application/json":
+        raise UnsupportedMediaType("the request body must be application/json")
+    if request.length is None and not request.chunked:
+        raise ClientError("the request has no body")
+
+
+class Planner:
+    """Turns a complete request into a plan."""
+
+    def __init__(self, models: Store, supervisor: Supervisor, limits: Limits) -> None:
+        self._models = models
+        self._supervisor = supervisor
+        self._limits = limits
+
+    def plan(self, request: Request, route: Route, body: bytes) -> Plan:
+        """Return the plan.  Raises errors of the 4xx kind and NotSupported (501)."""
+        inference = inspect(body, self._limits)
+        operation = route.operation
+        if route.runner is not None:
+            key = self._bound_key(route.runner, inference.model)
+            backend = self._supervisor.backend(key.backend)
+            mode = BackendMode(key.mode)
+        else:
+            backend = self._supervisor.backend(route.backend)
+            model = self._models.get(inference.model)
+            mode = _mode(operation, modes(model.capabilities), inference.model)
+            key = self._supervisor.key(backend, str(model.id), mode)
+        if (remedy := backend.missing(operation.name, mode)) is not None:
+            raise NotSupported(remedy)
+        streams = inference.stream is True
+        assembles = operation.assembles and not streams and backend.streams_to_cancel
+        if assembles and bytes(inference.prompt).startswith(b"[["):
+            assembles = False  # several prompts: the engine's stream does not keep them apart
+        return Plan(
+            operation=operation,
+            key=key,
+            model_ref=inference.model,
+            body=streamed(body) if assembles else body,
+            streams=streams,
+            assembles=assembles,
+            preload_only=(request.header(b"x-preload-only") or b"").lower() == b"true",
+            origin=request.label(b"x-request-origin"),
+        )
+
+    def _bound_key(self, runner: str, reference: str) -> RunnerKey:
+        """Return the key of the runner that the path names, if it serves `reference`; else 421."""
+        key, _ = self._supervisor.runner(runner)
+        try:
+            model = str(self._models.get(reference).id)
+        except ModelNotFound:
+            model = ""
+        if model != key.model:
+            raise MisdirectedRequest(
+                f"runner {runner} serves another model than {reference!r}", param="model"
+            )
+        return key
+
+
+@lru_cache(maxsize=64)
+def modes(capabilities: tuple[str, ...]) -> tuple[BackendMode, ...]:
+    """Return the modes that a model of these capabilities can be run in, its own purpose first."""
+    found = [mode for mode in BackendMode if mode.value in capabilities]
+    if BackendMode.COMPLETION in found and BackendMode.EMBEDDING not in found:
+        found.append(BackendMode.EMBEDDING)  # the engine embeds with any model that it can run
+    return tuple(found)
+
+
+def _mode(operation: Operation, possible: tuple[BackendMode, ...], reference: str) -> BackendMode:
+    """Return the mode to run the model in, or explain that it cannot do this operation."""
+    if operation.mode is None:
+        return possible[0] if possible else BackendMode.COMPLETION
+    if operation.mode not in possible:
+        able = ", ".join(mode.value for mode in possible) or "nothing"
+        raise ClientError(
+            f"model {reference!r} does not support {operation.name} (it is for: {able})",
+            param="model",
+        )
+    return operation.mode

@@ -1,0 +1,67 @@
+"""What happened to each inference request: the last thousand, in memory, without any content.
+
+`X-Request-Origin` (seed 004) is recorded as the label that the client sent; it decides nothing.
+"""
+
+from __future__ import annotations
+
+import time
+from collections import deque
+from dataclasses import dataclass, field
+
+
+@dataclass(slots=True)
+class RequestRecord:
+    """One inference request.  Times in seconds: `started_at` Unix time, the others since then."""
+
+    id: str
+    model: str
+    operation: str
+    origin: str | None
+    user_agent: str | None
+    streamed: bool
+    bytes_in: int
+    started_at: float = field(default_factory=time.time)
+    clock: float = field(default_factory=time.monotonic)
+    status: int = 0
+    bytes_out: int = 0
+    waited: float | None = None
+    first_byte: float | None = None
+    duration: float | None = None
+    runner: str | None = None
+    error: str | None = None
+
+    def to_json(self) -> dict[str, object]:
+        """Return the record as the API shows it."""
+        return {
+            "id": self.id,
+            "model": self.model,
+            "operation": self.operation,
+            "origin": self.origin,
+            "user_agent": self.user_agent,
+            "streamed": self.streamed,
+            "status_code": self.status,
+            "timestamp": self.started_at,
+            "bytes_in": self.bytes_in,
+            "bytes_out": self.bytes_out,
+            "waited_seconds": self.waited,
+            "first_byte_seconds": self.first_byte,
+            "duration_seconds": self.duration,
+            "runner": self.runner,
+            "error": self.error,
+        }
+
+
+class Records:
+    """Keeps the newest records; older ones fall out."""
+
+    def __init__(self, capacity: int = 1000) -> None:
+        self._records: deque[RequestRecord] = deque(maxlen=capacity)
+
+    def add(self, record: RequestRecord) -> None:
+        """Take a record; it may still be filled in."""
+        self._records.append(record)
+
+    def list(self, model: str | None = None) -> list[RequestRecord]:
+        """Return the records, oldest first, of one model id or of all."""
+        return [record for record in self._records if model in (None, record.model)]

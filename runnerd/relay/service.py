@@ -1,0 +1,161 @@
+"""The relay as one thing: what all connections share, and the listeners they come from."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import socket
+from dataclasses import dataclass
+
+from aiohttp import web
+
+from runnerd.config import Limits
+from runnerd.errors import RunnerdError
+from runnerd.relay.admission import Admission
+from runnerd.relay.exchange import Exchange
+from runnerd.relay.front import Front
+from runnerd.relay.handover import make_server
+from runnerd.relay.messages import Request
+from runnerd.relay.plan import Planner
+from runnerd.relay.records import Records, RequestRecord
+from runnerd.relay.routes import Route
+from runnerd.supervisor import Supervisor
+
+log = logging.getLogger(__name__)
+
+_DRAIN_GRACE = 1.0  # seconds for the last bytes of cut answers to leave
+
+
+@dataclass(frozen=True, slots=True)
+class Parts:
+    """What the relay is built from."""
+
+    limits: Limits
+    admission: Admission
+    planner: Planner
+    supervisor: Supervisor
+    records: Records
+    app: web.Application
+
+
+class Relay:
+    """Accepts connections and keeps count of them.
+
+    `drain` admits no further request on idle connections and waits for answers in flight; `close`
+    ends everything.  Both are idempotent.
+    """
+
+    def __init__(self, parts: Parts) -> None:
+        self.limits = parts.limits
+        self.admission = parts.admission
+        self.draining = False
+        self._parts = parts
+        self._fronts: set[Front] = set()
+        self._held_bytes = 0
+        self._runner: web.AppRunner | None = None
+        self._servers: list[asyncio.Server] = []
+        self._all_gone = asyncio.Event()
+        self._all_gone.set()
+
+    async def open(self, listeners: list[socket.socket]) -> None:
+        """Start to serve on listening sockets."""
+        self._runner = await make_server(self._parts.app)
+        loop = asyncio.get_running_loop()
+        for listener in listeners:
+            # uvloop insists on the right kind of call for each family.
+            if listener.family == socket.AF_UNIX:
+                server = await loop.create_unix_server(lambda: Front(self), sock=listener)
+            else:
+                server = await loop.create_server(lambda: Front(self), sock=listener)
+            self._servers.append(server)
+
+    @property
+    def control_plane(self) -> web.Server:
+        """aiohttp's server, for requests that are not inference."""
+        assert self._runner is not None
+        assert self._runner.server is not None
+        return self._runner.server
+
+    # what the fronts call
+
+    def admit(self, front: Front) -> bool:
+        """Count a connection; False when there are too many."""
+        if len(self._fronts) >= self.limits.connections:
+            log.warning("refused a connection: %d are open", len(self._fronts))
+            return False
+        self._fronts.add(front)
+        self._all_gone.clear()
+        return True
+
+    def forget(self, front: Front) -> None:
+        """A connection has ended."""
+        self._fronts.discard(front)
+        if not self._fronts:
+            self._all_gone.set()
+
+    def hold(self, size: int) -> bool:
+        """Account for body bytes in memory; False when the budget is spent."""
+        if self._held_bytes + size > self.limits.buffered_bytes:
+            return False
+        self._held_bytes += size
+        return True
+
+    def let_go(self, size: int) -> None:
+        """Body bytes are in memory no more."""
+        self._held_bytes -= size
+
+    def exchange(self, front: Front, request: Request, route: Route) -> Exchange:
+        """Check a complete inference request and return its exchange, not yet started.
+
+        Raises errors of the 4xx kind; the request is recorded either way.
+        """
+        parts = self._parts
+        agent = request.header(b"user-agent")
+        record = RequestRecord(
+            id=request.id,
+            model="",
+            operation=route.operation.name,
+            origin=request.label(b"x-request-origin"),
+            user_agent=None if agent is None else agent[:200].decode("latin-1"),
+            streamed=False,
+            bytes_in=request.received,
+        )
+        parts.records.add(record)
+        body = request.body[0] if len(request.body) == 1 else b"".join(request.body)
+        try:
+            plan = parts.planner.plan(request, route, body)
+        except RunnerdError as error:
+            record.status, record.error, record.duration = error.status, error.message[:500], 0.0
+            raise
+        record.model, record.streamed = plan.key.model, plan.streams
+        return Exchange(front, request, plan, record, parts.supervisor, self.limits)
+
+    # the end
+
+    async def drain(self, patience: float) -> None:
+        """Let the answers in flight finish, for at most `patience` seconds.
+
+        The listeners stay open, so that new requests are told 503 instead of being refused blindly.
+        """
+        self.draining = True
+        for front in list(self._fronts):
+            front.drain()
+        try:
+            async with asyncio.timeout(patience):
+                await self._all_gone.wait()
+        except TimeoutError:
+            log.warning("%d connections did not finish within %g s", len(self._fronts), patience)
+
+    async def close(self) -> None:
+        """Stop listening and end every connection."""
+        for server in self._servers:
+            server.close()
+        for front in list(self._fronts):
+            front.abort()
+        try:
+            async with asyncio.timeout(_DRAIN_GRACE):
+                await self._all_gone.wait()
+        except TimeoutError:
+            log.warning("%d connections could not be closed", len(self._fronts))
+        if self._runner is not None:
+            await self._runner.cleanup()

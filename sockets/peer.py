@@ -1,0 +1,50 @@
+"""Who is at the other end of a Unix socket.
+
+The kernel notes the process that called connect(); nothing the client sends can change it.  The uid
+is what permissions go by.  The pid is for logs only: it may belong to somebody else by the time it
+is read.
+"""
+
+from __future__ import annotations
+
+import socket
+import struct
+from dataclasses import dataclass
+from typing import Protocol
+
+_UCRED = struct.Struct("iII")  # pid_t, uid_t, gid_t
+_NOBODY_YET = 2**32 - 1  # what the kernel fills in for a socket without a peer
+
+
+@dataclass(frozen=True, slots=True)
+class PeerCredentials:
+    """A client's process as the kernel saw it connect.
+
+    pid 0 is a process that our pid namespace does not show.  A uid that our user namespace does not
+    map is the kernel's overflow uid (65534), which must never be taken for a user.
+    """
+
+    pid: int
+    uid: int
+    gid: int
+
+
+class PeerSocket(Protocol):
+    """A socket, or what asyncio and uvloop hand out as a transport's `socket`."""
+
+    @property
+    def family(self) -> int: ...
+
+    def getsockopt(self, level: int, optname: int, buflen: int, /) -> bytes: ...
+
+
+def peer_credentials(sock: PeerSocket) -> PeerCredentials | None:
+    """Return who connected, or None if that cannot be known: TCP, no peer, or closed meanwhile."""
+    if sock.family != socket.AF_UNIX:
+        return None
+    try:
+        answer = sock.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _UCRED.size)
+    except OSError:
+        return None
+    pid, uid, gid = _UCRED.unpack(answer)
+    return None if uid == _NOBODY_YET else PeerCredentials(pid, uid, gid)

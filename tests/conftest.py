@@ -1,0 +1,47 @@
+"""What every test gets: nothing may be left behind.
+
+Children of this process, asyncio tasks and sockets in a test's own folder are counted before and after.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+
+import psutil
+import pytest
+
+
+@pytest.fixture(autouse=True)
+def no_child_left() -> Iterator[None]:
+    """Fail a test that leaves a process running."""
+    this = psutil.Process()
+    before = {child.pid for child in this.children(recursive=True)}
+    yield
+    left = [child for child in this.children(recursive=True) if child.pid not in before]
+    _, alive = psutil.wait_procs(left, timeout=5)
+    names = [" ".join(child.cmdline()[:3]) for child in alive]
+    for child in alive:
+        child.kill()
+    assert not names, f"the test left processes behind: {names}"
+
+
+@pytest.fixture(autouse=True)
+def no_socket_left(tmp_path: Path) -> Iterator[None]:
+    """Fail a test that leaves a socket in its folder."""
+    yield
+    left = [path for path in tmp_path.rglob("*") if path.is_socket()]
+    assert not left, f"the test left sockets behind: {left}"
+
+
+@pytest.fixture
+async def no_task_left() -> AsyncIterator[None]:
+    """Fail a test that leaves a task running; for asynchronous tests that ask for it."""
+    before = asyncio.all_tasks()
+    yield
+    left = asyncio.all_tasks() - before
+    if left:
+        await asyncio.wait(left, timeout=5)
+    names = [task.get_name() for task in left if not task.done()]
+    assert not names, f"the test left tasks behind: {names}"

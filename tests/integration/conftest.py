@@ -1,0 +1,45 @@
+"""A daemon with one tiny model of each kind, shared by the tests of a module."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from runnerd.models import tiny
+from tests.support.daemon import DaemonProcess, running
+
+
+@pytest.fixture(scope="session")
+def gguf(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with tiny models that this test run has made."""
+    folder = tmp_path_factory.mktemp("gguf")
+    tiny.write_completion_model(folder / "tiny.gguf")
+    tiny.write_completion_model(folder / "other.gguf", name="other", seed=1)
+    tiny.write_embedding_model(folder / "embed.gguf")
+    tiny.write_reranking_model(folder / "rerank.gguf")
+    return folder
+
+
+@pytest.fixture(scope="module", params=["native", "python"])
+def daemon(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory, gguf: Path
+) -> Iterator[DaemonProcess]:
+    """A running daemon with the models imported: once with each engine."""
+    root = tmp_path_factory.mktemp("daemon")
+    settings = root / "runnerd.toml"
+    settings.write_text(f'[backends."llama.cpp"]\nserver = "{request.param}"\n')
+    with running(root, "--config", str(settings)) as daemon:
+        for name in ("tiny", "other", "embed", "rerank"):
+            daemon.import_model(gguf / f"{name}.gguf", name)
+        yield daemon
+
+
+@pytest.fixture(scope="module")
+def native(tmp_path_factory: pytest.TempPathFactory, gguf: Path) -> Iterator[DaemonProcess]:
+    """A running daemon with the models imported and the native engine."""
+    with running(tmp_path_factory.mktemp("native")) as daemon:
+        for name in ("tiny", "other", "embed", "rerank"):
+            daemon.import_model(gguf / f"{name}.gguf", name)
+        yield daemon

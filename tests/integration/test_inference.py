@@ -1,0 +1,228 @@
+"""From a client's request to an engine's answer, over the real wire, with both engines."""
+
+from __future__ import annotations
+
+import json
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import httpx
+import pytest
+
+from tests.support.daemon import DaemonProcess
+from tests.support.waiting import wait_for
+
+CHAT = {
+    "model": "tiny",
+    "messages": [{"role": "user", "content": "Hello"}],
+    "temperature": 0,
+    "max_tokens": 8,
+    "seed": 1,
+}
+PREFIXES = ["/engines/llama.cpp/v1", "/engines/v1", "/v1", "/openai/v1", "/exp/vDD4.40/engines/v1"]
+
+
+def events(text: str) -> list[dict[str, Any]]:
+    """Return the events of a stream, which must end with [DONE]."""
+    lines = [line[6:] for line in text.splitlines() if line.startswith("data: ")]
+    assert lines[-1] == "[DONE]"
+    return [json.loads(line) for line in lines[:-1]]
+
+
+@pytest.mark.engine
+@pytest.mark.parametrize("prefix", PREFIXES)
+def test_chat_answers_under_every_prefix(daemon: DaemonProcess, prefix: str) -> None:
+    """A chat request gets an OpenAI answer with text and counts."""
+    answer = daemon.http.post(f"{prefix}/chat/completions", json=CHAT)
+    assert answer.status_code == 200, answer.text
+    document = answer.json()
+    assert document["object"] == "chat.completion"
+    assert document["choices"][0]["message"]["role"] == "assistant"
+    assert document["choices"][0]["finish_reason"] in ("length", "stop")
+    assert document["usage"]["completion_tokens"] > 0
+    assert answer.headers["content-type"] == "application/json"
+
+
+@pytest.mark.engine
+def test_streamed_and_whole_answers_are_the_same(daemon: DaemonProcess) -> None:
+    """What arrives in pieces is what arrives whole."""
+    whole = daemon.http.post("/v1/chat/completions", json=CHAT).json()
+    streamed = daemon.http.post("/v1/chat/completions", json=CHAT | {"stream": True})
+    assert streamed.status_code == 200
+    assert streamed.headers["content-type"].startswith("text/event-stream")
+    text = "".join(
+        choice["delta"].get("content") or ""
+        for event in events(streamed.text)
+        for choice in event["choices"]
+    )
+    assert text == whole["choices"][0]["message"]["content"]
+
+
+@pytest.mark.engine
+def test_completions(daemon: DaemonProcess) -> None:
+    """The older completion route, whole and streamed."""
+    request = {"model": "tiny", "prompt": "Once", "max_tokens": 8, "temperature": 0}
+    whole = daemon.http.post("/v1/completions", json=request)
+    assert whole.status_code == 200, whole.text
+    streamed = daemon.http.post("/v1/completions", json=request | {"stream": True})
+    text = "".join(c["text"] for event in events(streamed.text) for c in event["choices"])
+    assert text == whole.json()["choices"][0]["text"]
+
+
+@pytest.mark.engine
+def test_embeddings(daemon: DaemonProcess) -> None:
+    """An embedding model embeds each text, the same one the same way."""
+    answer = daemon.http.post("/v1/embeddings", json={"model": "embed", "input": ["a", "b", "a"]})
+    assert answer.status_code == 200, answer.text
+    vectors = [entry["embedding"] for entry in answer.json()["data"]]
+    assert len(vectors) == 3
+    assert len(vectors[0]) > 0
+    assert vectors[0] == pytest.approx(vectors[2], abs=1e-5)
+
+
+@pytest.mark.engine
+def test_rerank(native: DaemonProcess) -> None:
+    """A reranking model scores every document, under each of the route's names."""
+    request = {"model": "rerank", "query": "a", "documents": ["b", "c", "d"]}
+    for path in ("/v1/rerank", "/rerank", "/engines/llama.cpp/rerank"):
+        answer = native.http.post(path, json=request)
+        assert answer.status_code == 200, answer.text
+        assert sorted(r["index"] for r in answer.json()["results"]) == [0, 1, 2]
+
+
+@pytest.mark.engine
+def test_responses_and_tokenize(native: DaemonProcess) -> None:
+    """The engine's other routes are relayed as they are."""
+    answer = native.http.post(
+        "/v1/responses", json={"model": "tiny", "input": "Hi", "max_output_tokens": 4}
+    )
+    assert answer.status_code == 200, answer.text
+    assert answer.json()["object"] == "response"
+    tokens = native.http.post("/v1/tokenize", json={"model": "tiny", "content": "abc"})
+    assert len(tokens.json()["tokens"]) > 0
+
+
+@pytest.mark.engine
+@pytest.mark.parametrize("daemon", ["python"], indirect=True)
+def test_what_the_fallback_lacks_is_said_with_its_remedy(daemon: DaemonProcess) -> None:
+    """The Python engine answers 501 for what it cannot do, and says what to install."""
+    for path, request in (
+        ("/v1/rerank", {"model": "rerank", "query": "a", "documents": ["b"]}),
+        ("/v1/responses", {"model": "tiny", "input": "Hi"}),
+    ):
+        answer = daemon.http.post(path, json=request)
+        assert answer.status_code == 501, answer.text
+        assert "runnerd install" in answer.json()["error"]["message"]
+
+
+@pytest.mark.engine
+def test_wrong_model_is_misdirected(daemon: DaemonProcess) -> None:
+    """421 on the runner's own socket and on the routes bound to it; its own model is served."""
+    assert daemon.http.post("/v1/chat/completions", json=CHAT).status_code == 200
+    [runner] = [r for r in daemon.ps() if r["model_name"] == "tiny" and r["mode"] == "completion"]
+    for name, status in (("other", 421), ("nowhere", 421), ("tiny", 200)):
+        request = CHAT | {"model": name}
+        bound = daemon.http.post(f"/runners/{runner['id']}/v1/chat/completions", json=request)
+        assert bound.status_code == status, bound.text
+        with httpx.Client(transport=httpx.HTTPTransport(uds=runner["socket"])) as client:
+            own = client.post("http://localhost/v1/chat/completions", json=request)
+        assert own.status_code == status, own.text
+        if status == 421:
+            assert bound.json()["error"]["code"] == own.json()["error"]["code"] == "model_mismatch"
+
+
+@pytest.mark.parametrize(
+    ("path", "content", "headers", "status", "code"),
+    [
+        pytest.param("/v1/chat/completions", b'{"model":"nowhere"}', {}, 404, "model_not_found", id="model"),
+        pytest.param("/engines/x/v1/completions", b'{"model":"tiny"}', {}, 404, "backend_not_found", id="backend"),
+        pytest.param("/runners/x/v1/completions", b'{"model":"tiny"}', {}, 404, "runner_not_found", id="runner"),
+        pytest.param("/v1/nothing", b'{"model":"tiny"}', {}, 404, "route_not_found", id="route"),
+        pytest.param("/v1/chat/completions", b"{", {}, 400, "invalid_request", id="not JSON"),
+        pytest.param("/v1/chat/completions", b"{}", {}, 400, "invalid_request", id="no model"),
+        pytest.param("/v1/embeddings", b'{"model":"rerank"}', {}, 400, "invalid_request", id="wrong kind"),
+        pytest.param(
+            "/v1/chat/completions", b"x", {"content-type": "text/plain"}, 415,
+            "unsupported_media_type", id="media type",
+        ),
+        pytest.param(
+            "/v1/chat/completions", b"x", {"content-encoding": "gzip"}, 415,
+            "unsupported_media_type", id="compressed",
+        ),
+    ],
+)  # fmt: skip
+def test_error_has_its_status_and_openai_shape(
+    native: DaemonProcess,
+    path: str,
+    content: bytes,
+    headers: dict[str, str],
+    status: int,
+    code: str,
+) -> None:
+    """Every error is OpenAI-shaped JSON with the right status and a machine-readable code."""
+    answer = native.http.post(
+        path, content=content, headers={"content-type": "application/json", **headers}
+    )
+    assert answer.status_code == status, answer.text
+    assert answer.json()["error"]["code"] == code
+    assert answer.json()["error"]["message"]
+    assert answer.headers["x-request-id"]
+
+
+def test_wrong_method_is_405(native: DaemonProcess) -> None:
+    """A known inference path with another method says which one it takes."""
+    answer = native.http.get("/v1/chat/completions")
+    assert answer.status_code == 405
+    assert answer.headers["allow"] == "POST"
+
+
+@pytest.mark.engine
+def test_engines_own_refusal_is_passed_on(native: DaemonProcess) -> None:
+    """A prompt beyond the context is the engine's 400, in OpenAI's shape, streamed or not."""
+    request = {"model": "tiny", "prompt": "x " * 20_000, "max_tokens": 1}
+    for stream in (False, True):
+        answer = native.http.post("/v1/completions", json=request | {"stream": stream})
+        assert answer.status_code == 400, answer.text
+        assert "context" in answer.json()["error"]["message"]
+
+
+@pytest.mark.engine
+def test_hundred_first_requests_start_one_engine(native: DaemonProcess) -> None:
+    """A hundred simultaneous first requests are answered by one process."""
+    native.http.post("/engines/unload", json={"all": True})
+    wait_for(lambda: not native.engines(), "the engines to end")
+
+    def ask(_: int) -> tuple[int, str]:
+        with native.client() as client:
+            answer = client.post("/v1/chat/completions", json=CHAT)
+            return answer.status_code, answer.text
+
+    started = native.text().count("starting -> ready")
+    with ThreadPoolExecutor(100) as pool:
+        answers = list(pool.map(ask, range(100)))
+    assert [status for status, _ in answers] == [200] * 100, answers[0]
+    assert native.text().count("starting -> ready") == started + 1
+    assert len(native.engines()) == 1
+
+
+@pytest.mark.engine
+def test_origin_is_recorded_as_a_label(native: DaemonProcess) -> None:
+    """X-Request-Origin is kept with the request; what is no label is dropped."""
+    for origin, expected in (("ollama/completion", "ollama/completion"), ("a b\tc", None)):
+        native.http.post("/v1/chat/completions", json=CHAT, headers={"x-request-origin": origin})
+        last = native.http.get("/engines/requests").json()[-1]
+        assert last["origin"] == expected
+        assert (last["status_code"], last["operation"]) == (200, "chat/completions")
+
+
+@pytest.mark.engine
+def test_preload_loads_and_answers_nothing(native: DaemonProcess) -> None:
+    """X-Preload-Only loads the model and generates nothing (wire contract of DMR)."""
+    native.http.post("/engines/unload", json={"all": True})
+    answer = native.http.post(
+        "/engines/v1/chat/completions",
+        json={"model": "other", "messages": []},
+        headers={"x-preload-only": "true"},
+    )
+    assert (answer.status_code, answer.content) == (200, b"")
+    assert [runner["model_name"] for runner in native.ps()] == ["other"]

@@ -1,0 +1,152 @@
+"""A real runnerd in a process of its own, on sockets in a test's folder."""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import httpx
+import psutil
+
+from tests.support.waiting import SECONDS, wait_for
+
+_LISTENING = re.compile(r"listening on (http://\S+)")
+
+
+class DaemonProcess:
+    """Owns one `runnerd serve`.  Its directories lie in `root`; its port is one that was free."""
+
+    def __init__(self, root: Path, env: Mapping[str, str] | None = None) -> None:
+        self.root = root
+        self.state_dir = root / "state"
+        # Short, so that the limit of 107 bytes is not met by accident.
+        self.runtime_dir = Path(tempfile.mkdtemp(prefix="rd"))
+        self.socket = self.runtime_dir / "runnerd.sock"
+        self.output = root / "output.log"
+        self.process: subprocess.Popen[bytes] | None = None
+        self._env = dict(env or {})
+        self._client: httpx.Client | None = None
+
+    def start(self, *flags: str, ready: bool = True) -> DaemonProcess:
+        """Start the daemon and, unless told otherwise, wait until its socket answers."""
+        arguments = [
+            *("--state-dir", str(self.state_dir), "--runtime-dir", str(self.runtime_dir)),
+            *("--listen", "127.0.0.1:0", *flags),
+        ]
+        with open(self.output, "ab") as output:
+            self.process = subprocess.Popen(
+                [sys.executable, "-m", "runnerd", "serve", *arguments],
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=output,
+                env={**os.environ, **self._env},
+            )
+        if ready:
+            wait_for(self.answers, "the daemon to answer")
+        return self
+
+    def answers(self) -> bool:
+        """Return whether the daemon answers on its socket; fail if it has ended instead."""
+        assert self.process is not None
+        assert self.process.poll() is None, f"the daemon ended: {self.text()}"
+        try:
+            return self.http.get("/health").status_code == 200
+        except httpx.TransportError:
+            return False
+
+    @property
+    def http(self) -> httpx.Client:
+        """A client on the daemon's Unix socket."""
+        if self._client is None:
+            self._client = self.client()
+        return self._client
+
+    def client(self) -> httpx.Client:
+        """A fresh client on the daemon's Unix socket; close it."""
+        transport = httpx.HTTPTransport(uds=str(self.socket))
+        return httpx.Client(transport=transport, base_url="http://localhost", timeout=60 * SECONDS)
+
+    @property
+    def address(self) -> str:
+        """The daemon's TCP address, as http://127.0.0.1:PORT."""
+        found = _LISTENING.findall(self.text())
+        assert found, self.text()
+        return str(found[-1])
+
+    def text(self) -> str:
+        """Everything that the daemon has printed."""
+        return self.output.read_text(errors="replace")
+
+    # models and runners
+
+    def import_model(self, path: Path, tag: str) -> dict[str, Any]:
+        """Import a GGUF by path and return its model document."""
+        answer = self.http.post("/models/import", json={"path": str(path), "tag": tag})
+        assert answer.status_code == 200, answer.text
+        last = httpx.Response(200, content=answer.text.splitlines()[-1]).json()
+        assert last["type"] == "success", answer.text
+        model = last["model"]
+        assert isinstance(model, dict)
+        return model
+
+    def ps(self) -> list[dict[str, Any]]:
+        """Return the runners."""
+        runners = self.http.get("/engines/ps").json()
+        assert isinstance(runners, list)
+        return runners
+
+    def engines(self) -> list[psutil.Process]:
+        """Return the engine processes: the daemon's children."""
+        assert self.process is not None
+        try:
+            return psutil.Process(self.process.pid).children(recursive=True)
+        except psutil.NoSuchProcess:
+            return []
+
+    # the end
+
+    def terminate(self) -> int:
+        """Send SIGTERM and return the exit status."""
+        assert self.process is not None
+        self.process.send_signal(signal.SIGTERM)
+        return self.process.wait(60 * SECONDS)
+
+    def kill(self) -> None:
+        """Send SIGKILL and wait until the daemon is gone."""
+        assert self.process is not None
+        self.process.kill()
+        self.process.wait(60 * SECONDS)
+
+    def close(self) -> None:
+        """End the daemon however it stands, and remove its runtime directory."""
+        if self._client is not None:
+            self._client.close()
+            self._client = None
+        if self.process is not None and self.process.poll() is None:
+            try:
+                self.terminate()
+            except subprocess.TimeoutExpired:
+                self.kill()
+        for path in sorted(self.runtime_dir.rglob("*"), reverse=True):
+            path.rmdir() if path.is_dir() else path.unlink()
+        self.runtime_dir.rmdir()
+
+
+@contextmanager
+def running(
+    root: Path, *flags: str, env: Mapping[str, str] | None = None
+) -> Iterator[DaemonProcess]:
+    """Run a daemon for the length of a with block."""
+    daemon = DaemonProcess(root, env)
+    try:
+        yield daemon.start(*flags)
+    finally:
+        daemon.close()

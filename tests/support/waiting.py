@@ -1,0 +1,23 @@
+"""Waiting for a condition instead of sleeping and hoping."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable
+from typing import TypeVar
+
+T = TypeVar("T")
+
+# One unit for every timeout in the tests; slow machines stretch it.
+SECONDS = float(os.environ.get("RUNNERD_TEST_SECONDS", "1"))
+
+
+def wait_for(condition: Callable[[], T], what: str, *, limit: float = 30 * SECONDS) -> T:
+    """Return the condition's first true value; fail when `limit` seconds have passed."""
+    deadline = time.monotonic() + limit
+    while not (value := condition()):
+        if time.monotonic() > deadline:
+            raise AssertionError(f"waited {limit:g} s in vain for {what}")
+        time.sleep(0.005)
+    return value

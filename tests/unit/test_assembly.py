@@ -1,0 +1,125 @@
+"""Putting a streamed answer together."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from runnerd.relay.assembly import Assembly, StreamError
+
+
+def event(**fields: Any) -> bytes:
+    return b"data: " + json.dumps(fields, ensure_ascii=False).encode() + b"\n\n"
+
+
+def chat(delta: dict[str, Any], *, index: int = 0, finish: str | None = None, **more: Any) -> bytes:
+    choice = {"index": index, "delta": delta, "finish_reason": finish}
+    return event(object="chat.completion.chunk", id="x", created=1, choices=[choice], **more)
+
+
+def assemble(*parts: bytes) -> dict[str, Any]:
+    assembly = Assembly()
+    for part in parts:
+        assembly.feed(part)
+    result = json.loads(assembly.result())
+    assert isinstance(result, dict)
+    return result
+
+
+def test_chat_text_is_concatenated() -> None:
+    """Role, text, reasoning and reason for the end come together in one message."""
+    answer = assemble(
+        chat({"role": "assistant", "content": None}),
+        chat({"reasoning_content": "hm"}),
+        chat({"content": "Hel"}),
+        chat({"content": "lo"}),
+        chat({}, finish="stop"),
+        event(object="chat.completion.chunk", choices=[], usage={"total_tokens": 3}),
+        b"data: [DONE]\n\n",
+    )
+    assert answer["object"] == "chat.completion"
+    assert answer["usage"] == {"total_tokens": 3}
+    assert answer["choices"] == [
+        {
+            "index": 0,
+            "finish_reason": "stop",
+            "message": {"role": "assistant", "content": "Hello", "reasoning_content": "hm"},
+        }
+    ]
+
+
+def test_tool_calls_are_merged_by_index() -> None:
+    """Arguments are concatenated per call, and two calls are kept apart."""
+    first = {"index": 0, "id": "a", "type": "function", "function": {"name": "f", "arguments": ""}}
+    second = {
+        "index": 1,
+        "id": "b",
+        "type": "function",
+        "function": {"name": "g", "arguments": "{"},
+    }
+    answer = assemble(
+        chat({"tool_calls": [first]}),
+        chat({"tool_calls": [{"index": 0, "function": {"arguments": '{"x":'}}]}),
+        chat({"tool_calls": [second]}),
+        chat({"tool_calls": [{"index": 0, "function": {"arguments": "1}"}}]}),
+        chat({"tool_calls": [{"index": 1, "function": {"arguments": "}"}}]}),
+        chat({}, finish="tool_calls"),
+    )
+    message = answer["choices"][0]["message"]
+    assert message["content"] is None
+    assert message["tool_calls"] == [
+        {"id": "a", "type": "function", "function": {"name": "f", "arguments": '{"x":1}'}},
+        {"id": "b", "type": "function", "function": {"name": "g", "arguments": "{}"}},
+    ]
+
+
+def test_choices_are_kept_apart() -> None:
+    """With n > 1 each choice gets its own text."""
+    answer = assemble(
+        chat({"content": "a"}),
+        chat({"content": "b"}, index=1),
+        chat({"content": "c"}, finish="stop"),
+    )
+    texts = [choice["message"]["content"] for choice in answer["choices"]]
+    assert texts == ["ac", "b"]
+
+
+def test_completion_text_and_logprobs() -> None:
+    """The older dialect has text and logprobs in the choice itself."""
+    answer = assemble(
+        event(
+            object="text_completion",
+            choices=[
+                {"index": 0, "text": "a", "logprobs": {"content": [1]}, "finish_reason": None}
+            ],
+        ),
+        event(
+            object="text_completion",
+            choices=[
+                {"index": 0, "text": "b", "logprobs": {"content": [2]}, "finish_reason": "length"}
+            ],
+        ),
+    )
+    [choice] = answer["choices"]
+    assert (choice["text"], choice["finish_reason"]) == ("ab", "length")
+    assert choice["logprobs"] == {"content": [1, 2]}
+
+
+@given(st.lists(st.text(), max_size=8), st.data())
+def test_events_may_be_cut_anywhere(texts: list[str], data: st.DataObject) -> None:
+    """However the bytes are split, in the middle of a character too, the text is the same."""
+    stream = b"".join(chat({"content": text}) for text in texts) + chat({}, finish="stop")
+    cuts = sorted(data.draw(st.lists(st.integers(0, len(stream)), max_size=6)))
+    parts = [stream[a:b] for a, b in zip([0, *cuts], [*cuts, len(stream)], strict=True)]
+    assert assemble(*parts)["choices"][0]["message"]["content"] == "".join(texts)
+
+
+def test_error_event_is_raised() -> None:
+    """An error inside the stream is not taken for an answer."""
+    with pytest.raises(StreamError) as caught:
+        assemble(chat({"content": "a"}), event(error={"code": 400, "message": "no"}))
+    assert caught.value.error == {"code": 400, "message": "no"}

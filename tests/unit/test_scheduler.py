@@ -1,0 +1,316 @@
+"""The scheduler as tables of events and decisions, and as a machine that hypothesis drives."""
+
+from __future__ import annotations
+
+from hypothesis import settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
+
+from runnerd.errors import BackendFailure
+from runnerd.scheduler import (
+    Decision,
+    Grant,
+    Refusal,
+    Refuse,
+    RunnerKey,
+    Scheduler,
+    Start,
+    State,
+    Stop,
+    StopReason,
+)
+
+
+def key(name: str) -> RunnerKey:
+    return RunnerKey("llama.cpp", name, "completion", "0")
+
+
+A, B, C = key("a"), key("b"), key("c")
+FAILURE = BackendFailure("exit status 1")
+
+
+def make(*, capacity: int = 2, queue_length: int = 100, keep_alive: float = 10.0) -> Scheduler:
+    return Scheduler(
+        capacity=capacity, queue_length=queue_length, queue_timeout=60.0, keep_alive=keep_alive
+    )
+
+
+def loaded(scheduler: Scheduler, wanted: RunnerKey, ticket: int, now: float = 0.0) -> int:
+    """Bring a runner to READY with one lease; return its generation."""
+    [start] = scheduler.request(ticket, wanted, now)
+    assert isinstance(start, Start)
+    assert scheduler.ready(wanted, start.generation, now) == [
+        Grant(ticket, wanted, start.generation)
+    ]
+    return start.generation
+
+
+def test_hundred_first_requests_start_one_process() -> None:
+    """A hundred simultaneous first requests are one start and a hundred grants."""
+    scheduler = make()
+    decisions = [d for ticket in range(100) for d in scheduler.request(ticket, A, 0.0)]
+    assert decisions == [Start(A, 1)]
+    assert scheduler.ready(A, 1, 1.0) == [Grant(ticket, A, 1) for ticket in range(100)]
+
+
+def test_ready_runner_is_granted_at_once() -> None:
+    """A request for a runner that is ready does not wait."""
+    scheduler = make()
+    generation = loaded(scheduler, A, 1)
+    assert scheduler.request(2, A, 1.0) == [Grant(2, A, generation)]
+
+
+def test_failed_load_is_told_to_everyone_who_waits_and_not_repeated() -> None:
+    """One failing load answers all who waited for it; nothing is started again by itself."""
+    scheduler = make()
+    for ticket in (1, 2, 3):
+        scheduler.request(ticket, A, 0.0)
+    assert scheduler.ended(A, 1, FAILURE, 1.0) == [
+        Refuse(ticket, Refusal.LOAD_FAILED, FAILURE) for ticket in (1, 2, 3)
+    ]
+    assert scheduler.view() == []
+
+
+def test_failed_load_leaves_other_models_alone() -> None:
+    """Those who wait for another model are not refused when one model fails."""
+    scheduler = make()
+    scheduler.request(1, A, 0.0)
+    scheduler.request(2, B, 0.0)
+    assert scheduler.ended(A, 1, FAILURE, 1.0) == [Refuse(1, Refusal.LOAD_FAILED, FAILURE)]
+    assert scheduler.ready(B, 2, 1.0) == [Grant(2, B, 2)]
+
+
+def test_idle_runner_expires_after_its_keep_alive() -> None:
+    """The idle clock runs from the last release, and the next deadline says when."""
+    scheduler = make(keep_alive=10.0)
+    loaded(scheduler, A, 1)
+    assert scheduler.next_deadline() is None
+    scheduler.release(1, 5.0)
+    assert scheduler.next_deadline() == 15.0
+    assert scheduler.tick(14.9) == []
+    assert scheduler.tick(15.0) == [Stop(A, 1, StopReason.EXPIRED)]
+
+
+def test_negative_keep_alive_never_expires() -> None:
+    """A keep-alive below zero keeps the runner."""
+    scheduler = make(keep_alive=-1.0)
+    loaded(scheduler, A, 1)
+    scheduler.release(1, 0.0)
+    assert scheduler.next_deadline() is None
+    assert scheduler.tick(1e9) == []
+
+
+def test_zero_keep_alive_stops_at_release() -> None:
+    """A keep-alive of zero stops the runner when its last lease ends."""
+    scheduler = make(keep_alive=0.0)
+    loaded(scheduler, A, 1)
+    assert scheduler.release(1, 1.0) == [Stop(A, 1, StopReason.EXPIRED)]
+
+
+def test_least_recently_used_idle_runner_is_evicted() -> None:
+    """Room is made at the expense of the runner that was used least recently."""
+    scheduler = make(capacity=2)
+    loaded(scheduler, A, 1)
+    loaded(scheduler, B, 2)
+    scheduler.release(2, 1.0)
+    scheduler.release(1, 2.0)
+    assert scheduler.request(3, C, 3.0) == [Stop(B, 2, StopReason.EVICTED)]
+    assert scheduler.ended(B, 2, None, 4.0) == [Start(C, 3)]
+
+
+def test_busy_runner_is_never_evicted() -> None:
+    """A request that finds only busy runners waits until one is released."""
+    scheduler = make(capacity=1)
+    loaded(scheduler, A, 1)
+    assert scheduler.request(2, B, 1.0) == []
+    assert scheduler.release(1, 2.0) == [Stop(A, 1, StopReason.EVICTED)]
+    assert scheduler.ended(A, 1, None, 3.0) == [Start(B, 2)]
+
+
+def test_just_loaded_runner_is_not_evicted_before_its_request_ran() -> None:
+    """llama.cpp #28698: a tick or another request cannot take a runner from those it was loaded for."""
+    scheduler = make(capacity=1, keep_alive=0.0)
+    scheduler.request(1, A, 0.0)
+    scheduler.request(2, B, 0.0)
+    assert scheduler.ready(A, 1, 50.0) == [Grant(1, A, 1)]
+    assert scheduler.tick(50.0) == []
+    assert scheduler.release(1, 51.0) == [Stop(A, 1, StopReason.EVICTED)]
+
+
+def test_two_waiting_models_do_not_evict_two_runners_for_one_place() -> None:
+    """A place that is being freed is not freed twice."""
+    scheduler = make(capacity=2)
+    loaded(scheduler, A, 1)
+    loaded(scheduler, B, 2)
+    scheduler.release(1, 1.0)
+    scheduler.release(2, 1.0)
+    assert scheduler.request(3, C, 2.0) == [Stop(A, 1, StopReason.EVICTED)]
+    assert scheduler.request(4, C, 2.0) == []
+
+
+def test_withdrawn_ticket_stops_a_load_that_nobody_else_wants() -> None:
+    """The load ends when the last of those who wait for it has left, not before."""
+    scheduler = make()
+    scheduler.request(1, A, 0.0)
+    scheduler.request(2, A, 0.0)
+    assert scheduler.withdraw(1, 1.0) == []
+    assert scheduler.withdraw(2, 1.0) == [Stop(A, 1, StopReason.ABANDONED)]
+
+
+def test_request_for_a_stopping_runner_gets_the_next_one() -> None:
+    """Whoever comes while a runner stops waits for its successor."""
+    scheduler = make()
+    loaded(scheduler, A, 1)
+    scheduler.release(1, 0.0)
+    scheduler.tick(100.0)
+    assert scheduler.request(2, A, 100.0) == []
+    assert scheduler.ended(A, 1, None, 101.0) == [Start(A, 2)]
+
+
+def test_late_event_of_an_older_generation_is_ignored() -> None:
+    """A runner's end is not taken for its successor's."""
+    scheduler = make()
+    loaded(scheduler, A, 1)
+    scheduler.ended(A, 1, FAILURE, 0.0)
+    loaded(scheduler, A, 2)
+    assert scheduler.ended(A, 1, FAILURE, 1.0) == []
+    assert scheduler.ready(A, 1, 1.0) == []
+    assert [view.state for view in scheduler.view()] == [State.READY]
+
+
+def test_full_queue_refuses() -> None:
+    """The queue is bounded."""
+    scheduler = make(queue_length=1)
+    scheduler.request(1, A, 0.0)
+    assert scheduler.request(2, A, 0.0) == [Refuse(2, Refusal.QUEUE_FULL)]
+
+
+def test_too_long_a_wait_is_refused_and_its_load_abandoned() -> None:
+    """Nobody waits longer than the queue's timeout."""
+    scheduler = make()
+    scheduler.request(1, A, 0.0)
+    assert scheduler.next_deadline() == 60.0
+    assert scheduler.tick(60.0) == [
+        Refuse(1, Refusal.QUEUE_TIMEOUT),
+        Stop(A, 1, StopReason.ABANDONED),
+    ]
+
+
+def test_unload_spares_busy_runners() -> None:
+    """Unloading stops what is idle and leaves what is in use."""
+    scheduler = make()
+    loaded(scheduler, A, 1)
+    loaded(scheduler, B, 2)
+    scheduler.release(1, 0.0)
+    assert scheduler.unload(lambda key: True) == [Stop(A, 1, StopReason.UNLOADED)]
+
+
+def test_drain_refuses_waits_and_lets_leases_finish() -> None:
+    """Draining refuses the queue and newcomers, and stops a busy runner at its release."""
+    scheduler = make()
+    loaded(scheduler, A, 1)
+    scheduler.request(2, B, 0.0)
+    assert scheduler.drain() == [
+        Refuse(2, Refusal.DRAINING),
+        Stop(B, 2, StopReason.DRAINED),
+    ]
+    assert scheduler.request(3, A, 1.0) == [Refuse(3, Refusal.DRAINING)]
+    assert scheduler.release(1, 2.0) == [Stop(A, 1, StopReason.DRAINED)]
+
+
+class Machine(RuleBasedStateMachine):
+    """Random requests, failures, expiries and withdrawals: no ticket is ever lost."""
+
+    CAPACITY = 2
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.scheduler = make(capacity=self.CAPACITY, queue_length=6, keep_alive=5.0)
+        self.now = 0.0
+        self.tickets = 0
+        self.open: set[int] = set()  # asked and not answered
+        self.leases: dict[int, tuple[RunnerKey, int]] = {}
+        self.running: dict[RunnerKey, tuple[int, str]] = {}
+
+    def apply(self, decisions: list[Decision]) -> None:
+        for decision in decisions:
+            match decision:
+                case Start(key, generation):
+                    assert key not in self.running, "two runners of one key"
+                    self.running[key] = (generation, "starting")
+                case Stop(key, generation, _):
+                    assert self.running[key][0] == generation
+                    assert self.running[key][1] != "stopping", "stopped twice"
+                    assert not any(lease == (key, generation) for lease in self.leases.values()), (
+                        "stopped while in use"
+                    )
+                    self.running[key] = (generation, "stopping")
+                case Grant(ticket, key, generation):
+                    self.open.remove(ticket)
+                    assert self.running[key] == (generation, "ready")
+                    self.leases[ticket] = (key, generation)
+                case Refuse(ticket, _, _):
+                    self.open.remove(ticket)
+
+    @rule(name=st.sampled_from("abc"))
+    def request(self, name: str) -> None:
+        self.tickets += 1
+        self.open.add(self.tickets)
+        self.apply(self.scheduler.request(self.tickets, key(name), self.now))
+
+    @precondition(lambda self: self.open)
+    @rule(data=st.data())
+    def withdraw(self, data: st.DataObject) -> None:
+        ticket = data.draw(st.sampled_from(sorted(self.open)))
+        self.open.remove(ticket)
+        self.apply(self.scheduler.withdraw(ticket, self.now))
+
+    @precondition(lambda self: self.leases)
+    @rule(data=st.data())
+    def release(self, data: st.DataObject) -> None:
+        ticket = data.draw(st.sampled_from(sorted(self.leases)))
+        del self.leases[ticket]
+        self.apply(self.scheduler.release(ticket, self.now))
+
+    @precondition(lambda self: any(state == "starting" for _, state in self.running.values()))
+    @rule(data=st.data())
+    def ready(self, data: st.DataObject) -> None:
+        starting = [k for k, (_, state) in self.running.items() if state == "starting"]
+        chosen = data.draw(st.sampled_from(starting))
+        generation = self.running[chosen][0]
+        self.running[chosen] = (generation, "ready")
+        self.apply(self.scheduler.ready(chosen, generation, self.now))
+
+    @precondition(lambda self: self.running)
+    @rule(data=st.data())
+    def ended(self, data: st.DataObject) -> None:
+        chosen = data.draw(st.sampled_from(list(self.running)))
+        generation, state = self.running.pop(chosen)
+        self.leases = {t: at for t, at in self.leases.items() if at != (chosen, generation)}
+        failure = None if state == "stopping" else FAILURE
+        self.apply(self.scheduler.ended(chosen, generation, failure, self.now))
+
+    @rule(seconds=st.sampled_from([0.5, 5.0, 30.0]))
+    def tick(self, seconds: float) -> None:
+        self.now += seconds
+        self.apply(self.scheduler.tick(self.now))
+
+    @rule()
+    def unload(self) -> None:
+        self.apply(self.scheduler.unload(lambda key: key == A))
+
+    @invariant()
+    def capacity_is_kept(self) -> None:
+        assert len(self.running) <= self.CAPACITY
+
+    @invariant()
+    def nobody_is_stranded(self) -> None:
+        """Whoever waits, waits for something: a runner that moves, or one that is busy."""
+        assert self.scheduler.queued == len(self.open)
+        if self.open:
+            moving = any(state != "ready" for _, state in self.running.values())
+            assert moving or self.leases, "a ticket waits and nothing will ever answer it"
+
+
+Machine.TestCase.settings = settings(max_examples=200, stateful_step_count=40, deadline=None)
+TestMachine = Machine.TestCase
