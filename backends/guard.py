@@ -1,12 +1,12 @@
 """The listener on a runner's public socket: 421 for another model, everything else to the engine.
 
-llama.cpp's server answers whatever model a request names.  The guard stands in front of it and holds
-the request's `model` against the names of the one that it serves.  The daemon's relay has made that
-decision already and dials the engine's own socket; the guard is for everybody else, so it is plain
-aiohttp on both sides and only as quick as that.
+llama.cpp's server answers whatever model a request names.  The guard stands in front of it and
+holds the request's `model` against the names of the one that it serves.  The daemon's relay has
+made that decision already and dials the engine's own socket; the guard is for everybody else, so it
+is plain aiohttp on both sides and only as quick as that.
 
-Bodies are read whole before the engine is dialled, answers pass as they come, and a client that goes
-away takes its engine connection with it, which is what stops a generation.
+Bodies are read whole before the engine is dialled, answers pass as they come, and a client that
+goes away takes its engine connection with it, which is what stops a generation.
 """
 
 from __future__ import annotations
@@ -34,7 +34,10 @@ log = logging.getLogger(__name__)
 
 _BODY_LIMIT = 64 * 2**20
 _HEAD_TIMEOUT = 75.0  # also how long an idle connection is kept
-_FORWARDED = ("Accept", "Content-Type")  # a header more, and X-Conversation-Id would defeat cancelling
+_FORWARDED = (
+    "Accept",
+    "Content-Type",
+)  # a header more, and X-Conversation-Id would defeat cancelling
 _RETURNED = ("Content-Type", "Content-Length", "Content-Encoding", "Retry-After")
 _LOADING = {"error": {"message": "loading model", "type": "unavailable_error", "code": 503}}
 
@@ -47,9 +50,10 @@ _decode = msgspec.json.Decoder(_Named).decode
 
 
 def names_other_model(body: bytes, names: Container[str]) -> str | None:
-    """Return the model that a JSON body names if it is none of `names`; None when it is, or is missing.
+    """Return the model that a JSON body names if it is none of `names`, else None.
 
-    A body that is no JSON object names no model: the engine says what is wrong with it.
+    A body without `model` names none, nor does one that is no JSON object: the engine says what is
+    wrong with it.
     """
     try:
         model = _decode(body).model
@@ -128,10 +132,10 @@ class Guard:
         if not request.raw_path.startswith("/"):
             raise ClientError("the request target must be a path")
         operation = request.path.lstrip("/").removeprefix("v1/")
-        if (reason := self._missing(operation)) is not None:
-            raise NotSupported(reason)
         if body and (other := names_other_model(body, self._names)) is not None:
             raise MisdirectedRequest(f"this runner does not serve model {other!r}", param="model")
+        if (reason := self._missing(operation)) is not None:
+            raise NotSupported(reason)
 
     async def _pass_on(self, request: web.BaseRequest, body: bytes) -> web.StreamResponse:
         assert self._http is not None
@@ -167,10 +171,8 @@ async def _read(request: web.BaseRequest) -> bytes:
     raise PayloadTooLarge(f"the request body has more than {_BODY_LIMIT} bytes")
 
 
-async def _relay(
-    request: web.BaseRequest, answer: aiohttp.ClientResponse
-) -> web.StreamResponse:
-    """Pass an answer on as it comes.  A broken one ends in a broken connection, never as complete."""
+async def _relay(request: web.BaseRequest, answer: aiohttp.ClientResponse) -> web.StreamResponse:
+    """Pass an answer on as it comes; a broken one ends in a broken connection."""
     headers = {name: answer.headers[name] for name in _RETURNED if name in answer.headers}
     response = web.StreamResponse(status=answer.status, headers=headers)
     await response.prepare(request)

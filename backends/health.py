@@ -1,9 +1,8 @@
-"""The engine's own word on whether it is ready: GET /health, 503 while it loads and 200 from then on."""
+"""The engine's own word on being ready: GET /health, 503 while it loads and 200 afterwards."""
 
 from __future__ import annotations
 
 import asyncio
-import os
 from pathlib import Path
 
 _FIRST_PAUSE = 0.01  # seconds; doubles up to the next: a small model is ready in 30 ms
@@ -13,8 +12,6 @@ _TIMEOUT = 5.0
 
 async def answers_ready(socket: Path) -> bool:
     """Return whether the engine behind a Unix socket says that it is ready."""
-    if not os.path.exists(socket):
-        return False
     try:
         async with asyncio.timeout(_TIMEOUT):
             return await _status(socket) == 200

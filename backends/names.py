@@ -1,8 +1,9 @@
 """The names that a runner answers to: its model's id, and what the user typed, however spelled.
 
 Docker Model Runner's clients spell one model in several ways: `smollm2`, `ai/smollm2`,
-`smollm2:latest`, `docker.io/ai/smollm2:latest`.  A runner must know itself under each of them and under
-nothing else.  Grammar is not judged here: whatever is no spelling of an own name is another model.
+`smollm2:latest`, `docker.io/ai/smollm2:latest`.  A runner must know itself under each of them and
+under nothing else.  Grammar is not judged here: whatever is no spelling of an own name is another
+model.
 """
 
 from __future__ import annotations

@@ -1,8 +1,9 @@
 """What an engine prints: a bounded tail in memory, and a bounded file on disk.
 
-An engine blocks when nobody reads its pipe, so everything is read, always; what is bounded is what is
-kept.  The tail holds the last 64 KiB for error messages.  The file takes at most 1,000 lines and 1 MiB
-a second and is rotated by size, so that an engine gone mad fills neither the disk nor the loop's time.
+An engine blocks when nobody reads its pipe, so everything is read, always; what is bounded is what
+is kept.  The tail holds the last 64 KiB for error messages.  The file takes at most 1,000 lines and
+1 MiB a second and is rotated by size, so that an engine gone mad fills neither the disk nor the
+loop's time.
 """
 
 from __future__ import annotations

@@ -1,8 +1,9 @@
 """The only place that starts an operating-system process, and the one that sees to its end.
 
-A child is the head of its own session and process group, so that whatever it starts can be ended with
-it; the kernel ends it when the daemon dies, however the daemon dies; and its end is told by a pidfd in
-the event loop, so nothing polls and no process id is used after it may belong to somebody else.
+A child is the head of its own session and process group, so that whatever it starts can be ended
+with it; the kernel ends it when the daemon dies, however the daemon dies; and its end is told by a
+pidfd in the event loop, so nothing polls and no process id is used after it may belong to somebody
+else.
 
 The order at an end matters.  The pidfd turns readable while the child is still a zombie that keeps
 the group's number taken: first the group is killed, then the child is reaped, then the group is
@@ -129,7 +130,7 @@ class EngineProcess:
         return await asyncio.shield(self._ended)
 
     async def stop(self, grace: float) -> ExitRecord:
-        """Ask it to end (SIGTERM), kill the whole group after `grace` seconds; wait until it is gone.
+        """Ask it to end, kill the whole group after `grace` seconds; wait until it is gone.
 
         Idempotent.  A cancelled caller leaves a process that was asked to end: see `uninterrupted`.
         """
@@ -306,7 +307,7 @@ class CommandResult:
 async def run_command(
     argv: Sequence[str],
     *,
-    timeout: float,
+    timeout: float,  # noqa: ASYNC109  it also has to end the child
     environment: Mapping[str, str] | None = None,
     deny_network: bool = True,
     output_bytes: int = TAIL_BYTES,

@@ -1,8 +1,8 @@
 """What a child process may not do, arranged between fork and exec.
 
 An engine runs on files and requests from strangers.  It gets no network: a seccomp filter lets
-socket() make Unix sockets only (an image URL in a chat request would otherwise make llama-server fetch
-it).  It cannot gain privileges, leaves no core dump, and dies with the daemon.
+socket() make Unix sockets only (an image URL in a chat request would otherwise make llama-server
+fetch it).  It cannot gain privileges, leaves no core dump, and dies with the daemon.
 
 Everything is prepared in the daemon; in the child only a few system calls remain, since a forked
 child of a threaded process must not take locks that another thread held.
@@ -56,8 +56,8 @@ class _Program(ctypes.Structure):
 class ChildSetup:
     """What a child does to itself before it becomes the engine: the preexec function.
 
-    `deny_network` adds the seccomp filter.  A step that fails ends the child with exit status 126 and
-    a line on its standard error: an engine never runs with less protection than was asked for.
+    `deny_network` adds the seccomp filter.  A step that fails ends the child with exit status 126
+    and a line on its standard error: an engine never runs with less protection than was asked for.
     """
 
     def __init__(self, *, deny_network: bool) -> None:

@@ -11,6 +11,7 @@ of the kernel by connecting: only a refused connection proves that nobody listen
 
 from __future__ import annotations
 
+import contextlib
 import enum
 import errno
 import hashlib
@@ -213,7 +214,7 @@ def _make_shared(directory: Path) -> None:
     """Make the root, which others may look into but not change."""
     try:
         directory.parent.mkdir(parents=True, exist_ok=True)
-        if not os.path.lexists(directory):
+        with contextlib.suppress(FileExistsError):
             directory.mkdir()
             directory.chmod(0o755)  # whatever the umask
     except OSError as error:

@@ -17,9 +17,9 @@ import pytest
 def no_child_left() -> Iterator[None]:
     """Fail a test that leaves a process running."""
     this = psutil.Process()
-    before = {child.pid for child in this.children(recursive=True)}
+    before = {child.pid for child in this.children()}
     yield
-    left = [child for child in this.children(recursive=True) if child.pid not in before]
+    left = [child for child in this.children() if child.pid not in before]
     _, alive = psutil.wait_procs(left, timeout=5)
     names = [" ".join(child.cmdline()[:3]) for child in alive]
     for child in alive:

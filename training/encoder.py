@@ -2,7 +2,8 @@
 
 demo-embed averages its last states: sentences of one topic are drawn together and those of different
 topics pushed apart.  demo-rerank reads a question and a sentence at once and scores the pair from the
-state of [CLS].  Words are dropped at random in training, so that no single word decides.
+state of [CLS].  Half of the training texts are torn: words are missing, or only some of a topic's words
+are there, so that a topic is learned and not a sentence.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ from __future__ import annotations
 import random
 import re
 import tomllib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import cast
@@ -198,7 +199,7 @@ class Drawer:
         rows = []
         for topic in self.topics:
             for text in self.random.sample(topic.questions + topic.sentences, 2):
-                rows.append([FIRST, *self._encode(text), BREAK])
+                rows.append([FIRST, *self._encode(topic, [text]), BREAK])
         return self._pad(rows)
 
     def rank_rows(self) -> tuple[NDArray[np.int32], NDArray[np.float32]]:
@@ -207,15 +208,20 @@ class Drawer:
         for topic in self.topics:
             others = [other for other in self.topics if other is not topic]
             for fit, source in ((1.0, topic), (0.0, self.random.choice(others))) * 2:
-                question = self._encode(self.random.choice(topic.questions))
-                sentence = self._encode(self.random.choice(source.sentences + source.questions))
+                question = self._encode(topic, topic.questions)
+                sentence = self._encode(source, source.sentences + source.questions)
                 rows.append([FIRST, *question, BREAK, *sentence, BREAK])
                 fits.append(fit)
         return self._pad(rows), np.asarray(fits, np.float32)
 
-    def _encode(self, text: str) -> list[int]:
-        words = text.split()
-        kept = [word for word in words if self.random.random() > 0.2] or words
+    def _encode(self, topic: Topic, texts: list[str]) -> list[int]:
+        """Return one of the texts with words missing, or a handful of the topic's words."""
+        if self.random.random() < 0.5:
+            every = " ".join(topic.sentences + topic.questions).split()
+            kept = self.random.sample(every, self.random.randint(3, 8))
+        else:
+            words = self.random.choice(texts).split()
+            kept = [word for word in words if self.random.random() > 0.2] or words
         return self.pieces.encode(" ".join(kept))
 
     def _pad(self, rows: list[list[int]]) -> NDArray[np.int32]:
@@ -237,13 +243,18 @@ def train_embedding(shape: EncoderShape, drawer: Drawer, seed: int, steps: int) 
     return _train(start(shape, seed, rank=False), loss, lambda: (drawer.embedding_rows(),), steps)
 
 
-def train_rank(shape: EncoderShape, drawer: Drawer, seed: int, steps: int) -> Parameters:
-    """Return an encoder that scores a fitting pair above 0 and another below."""
+def train_rank(
+    shape: EncoderShape, drawer: Drawer, seed: int, steps: int, embedder: Mapping[str, jax.Array]
+) -> Parameters:
+    """Return an encoder that scores a fitting pair above 0 and another below.
+
+    It starts from the trained `embedder`, which has the same vocabulary and knows the topics already.
+    """
 
     def loss(parameters: Parameters, ids: jax.Array, fits: jax.Array) -> jax.Array:
         return optax.sigmoid_binary_cross_entropy(rank(parameters, shape, ids), fits).mean()
 
-    return _train(start(shape, seed, rank=True), loss, drawer.rank_rows, steps)
+    return _train(start(shape, seed, rank=True) | dict(embedder), loss, drawer.rank_rows, steps)
 
 
 def _train(

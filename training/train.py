@@ -34,7 +34,7 @@ ENCODERS = ("demo-embed", "demo-rerank")
 
 FIRST_STEPS, FIRST_PEAK = 1500, 3e-3
 SECOND_STEPS, SECOND_PEAK = 400, 1e-3
-ENCODER_STEPS = 1500
+ENCODER_STEPS = 2000
 
 
 class Workshop:
@@ -49,20 +49,30 @@ class Workshop:
         self.encoder_shape = encoder.EncoderShape(len(self.pieces.tokens))
 
     def learn(self, model: str) -> None:
-        """Train one model.  demo-b starts from what demo-a learned and gets its own name."""
+        """Train one model.  demo-b starts from demo-a, demo-rerank from demo-embed."""
         print(f"{model}: training", flush=True)
         if model in ENCODERS:
-            drawer = encoder.Drawer(self.pieces, random.Random(7))
-            train = encoder.train_rank if model == "demo-rerank" else encoder.train_embedding
-            self._save(model, train(self.encoder_shape, drawer, 7, ENCODER_STEPS))
-            return
+            self._learn_encoder(model)
+        else:
+            self._learn_chat(model)
+
+    def _learn_encoder(self, model: str) -> None:
+        drawer = encoder.Drawer(self.pieces, random.Random(7))
+        if model == "demo-embed":
+            learned = encoder.train_embedding(self.encoder_shape, drawer, 7, ENCODER_STEPS)
+        else:
+            embedder = _on_device(self._load("demo-embed"))
+            learned = encoder.train_rank(self.encoder_shape, drawer, 7, ENCODER_STEPS, embedder)
+        self._save(model, learned)
+
+    def _learn_chat(self, model: str) -> None:
         first = model == "demo-a"
-        parameters = llama.start(self.shape, 1) if first else dict(self._load("demo-a"))
+        parameters = llama.start(self.shape, 1) if first else _on_device(self._load("demo-a"))
         batches = Packer(self.tokenizer, answers.MODELS[model], 1 if first else 2).batches()
         self._save(
             model,
             llama.train(
-                {name: jax.numpy.asarray(values) for name, values in parameters.items()},
+                parameters,
                 self.shape,
                 batches,
                 steps=FIRST_STEPS if first else SECOND_STEPS,
@@ -110,6 +120,10 @@ class Workshop:
             raise SystemExit(f"{path} does not exist: run `train.py learn {model}` first")
         with np.load(path) as stored:
             return dict(stored)
+
+
+def _on_device(arrays: gguf_files.Arrays) -> llama.Parameters:
+    return {name: jax.numpy.asarray(values) for name, values in arrays.items()}
 
 
 def main() -> None:

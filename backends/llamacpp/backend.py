@@ -28,7 +28,7 @@ from runnerd.backends.llamacpp.command import Launch, native_command
 from runnerd.backends.llamacpp.failure import engine_failure
 from runnerd.backends.llamacpp.fallback import Fallback
 from runnerd.backends.llamacpp.flags import parse_flags
-from runnerd.backends.llamacpp.install import Installer
+from runnerd.backends.llamacpp.install import Installer, occupied_bytes
 from runnerd.backends.llamacpp.memory import MemoryEstimator
 from runnerd.backends.llamacpp.server import ServerFinder
 from runnerd.backends.llamacpp.settings import parse_settings
@@ -65,7 +65,7 @@ class LlamaCppBackend:
 
     @property
     def streams_to_cancel(self) -> bool:
-        # The fallback's streams carry no usage, so whole answers could not be put together from them.
+        # The fallback's streams carry no usage: no whole answer could be put together from one.
         return self._runs_native()
 
     def engine_socket(self, socket: Path) -> Path:
@@ -94,11 +94,9 @@ class LlamaCppBackend:
             socket,
             engine_socket,
             ModelNames(model, model_ref),
-            missing=lambda operation: (
-                None if native else self._fallback.missing(operation, mode)
-            ),
+            missing=lambda operation: None if native else self._fallback.missing(operation, mode),
         )
-        engine_socket.unlink(missing_ok=True)  # a stale one makes llama-server's bind fail
+        _unlink(engine_socket)  # a stale one makes llama-server's bind fail
         await guard.start()
         process: EngineProcess | None = None
         readiness: asyncio.Task[None] | None = None
@@ -108,9 +106,118 @@ class LlamaCppBackend:
             record = await process.wait()
             loading = not readiness.done()
         finally:
-            if readiness is not None:
-                readiness.cancel()
             await uninterrupted(
-                self._clean_up(guard, process, engine_socket), name=f"end of {socket.stem}"
+                self._clean_up(guard, process, readiness, engine_socket),
+                name=f"end of {socket.stem}",
             )
         raise self._failure(record, launch, loading=loading)
+
+    async def install(self, http: aiohttp.ClientSession) -> None:
+        if self._settings.path is not None or await self._finder.find() is not None:
+            return
+        await self._installer.install()
+        await self._finder.find()
+
+    def status(self) -> str:
+        if self._installer.progress is not None:
+            return f"Installing: {self._installer.progress}"
+        if self._runs_native():
+            version = self._finder.version
+            return f"Running: {NAME} {version}" if version else f"Running: {NAME}"
+        if (problem := self._finder.problem or self._installer.problem) is not None:
+            return f"Error: {problem}"
+        if self._runs_fallback():
+            return f"Running: llama-cpp-python {self._fallback.version} (limited; {_REMEDY})"
+        return f"Not Installed: {_REMEDY}"
+
+    async def disk_usage(self) -> int:
+        with contextlib.suppress(BackendFailure):
+            server = await self._finder.find()
+            return await asyncio.to_thread(
+                occupied_bytes, self._context.state_dir, None if server is None else server.path
+            )
+        return 0
+
+    async def required_memory(self, model: str, config: BackendConfiguration) -> RequiredMemory:
+        files = [self._context.resolver.resolve(model)]
+        if config.speculative is not None:
+            files.append(self._context.resolver.resolve(config.speculative.draft_model))
+        return await self._memory.required(files, config)
+
+    # which engine
+
+    def _runs_native(self) -> bool:
+        return self._settings.server != "python" and self._finder.likely()
+
+    def _runs_fallback(self) -> bool:
+        return self._settings.server != "native" and self._fallback.available
+
+    async def _command(self, launch: Launch) -> tuple[list[str], bool]:
+        """Return the engine's argv and whether it is the native one."""
+        server = None if self._settings.server == "python" else await self._finder.find()
+        if server is not None:
+            return native_command(server, launch, self._settings), True
+        if not self._runs_fallback():
+            raise BackendFailure(f"llama.cpp is not installed: {_REMEDY}")
+        reason = self._fallback.missing("", launch.mode)
+        if reason is not None:
+            raise NotSupported(reason)
+        return self._fallback.command(launch, self._settings), False
+
+    # one run
+
+    def _launch(
+        self,
+        socket: Path,
+        model: str,
+        model_ref: str,
+        mode: BackendMode,
+        config: BackendConfiguration,
+    ) -> Launch:
+        resolver = self._context.resolver
+        speculative = config.speculative
+        return Launch(
+            socket=self.engine_socket(socket),
+            model_ref=model_ref,
+            files=resolver.resolve(model),
+            draft=None if speculative is None else resolver.resolve(speculative.draft_model),
+            mode=mode,
+            configuration=config,
+        )
+
+    def _start(self, socket: Path, argv: list[str]) -> EngineProcess:
+        log.info("runner %s: starting %s", socket.stem, " ".join(argv))
+        return EngineProcess.start(
+            argv,
+            output=Output(self._context.log_dir / f"{socket.stem}.log"),
+            environment=self._finder.environment(),
+            deny_network=self._settings.sandbox,
+        )
+
+    async def _clean_up(
+        self,
+        guard: Guard,
+        process: EngineProcess | None,
+        readiness: asyncio.Task[None] | None,
+        engine_socket: Path,
+    ) -> None:
+        """End everything, the guard first: a client that does not read delays the engine's end."""
+        if readiness is not None:
+            await tasks.cancel_and_wait(readiness)
+        try:
+            await guard.close()
+        finally:
+            if process is not None:
+                await process.stop(self._settings.stop_grace)
+            _unlink(engine_socket)
+
+    def _failure(self, record: ExitRecord, launch: Launch, *, loading: bool) -> EngineFailure:
+        failure = engine_failure(
+            record, launch.model_ref, weights=str(launch.files.weights), loading=loading
+        )
+        log.error("%s after %.1f s", failure.message.partition("\n")[0], record.uptime)
+        return failure
+
+
+def _unlink(socket: Path) -> None:
+    socket.unlink(missing_ok=True)

@@ -1,7 +1,8 @@
 """The engine's command line, built from typed values only.
 
-What is left out matters as much: no -ngl, so that llama.cpp fits the model to the devices itself; not
-the trained maximum as the context; no option that opens a file, a port or a URL of a client's choice.
+What is left out matters as much: no -ngl, so that llama.cpp fits the model to the devices itself;
+not the trained maximum as the context; no option that opens a file, a port or a URL of a client's
+choice.
 """
 
 from __future__ import annotations
@@ -36,7 +37,7 @@ class Launch:
 def context_tokens(
     files: ModelFiles, configuration: BackendConfiguration, settings: LlamaCppSettings
 ) -> int:
-    """Return the context size to ask for; 0 where it is the trained maximum and we do not know it."""
+    """Return the context size to ask for; 0 for a trained maximum that we do not know."""
     trained = files.facts.context_length
     if configuration.context_size == _TRAINED_MAXIMUM:
         return trained
@@ -45,9 +46,7 @@ def context_tokens(
     return min(trained, settings.default_context) if trained else settings.default_context
 
 
-def native_command(
-    server: NativeServer, launch: Launch, settings: LlamaCppSettings
-) -> list[str]:
+def native_command(server: NativeServer, launch: Launch, settings: LlamaCppSettings) -> list[str]:
     """Return the argv of `llama-server`.  Raises errors.InvalidConfiguration for a wrong flag."""
     context = context_tokens(launch.files, launch.configuration, settings)
     argv = [str(server.path), "--host", str(launch.socket), "--model", str(launch.files.weights)]
@@ -59,7 +58,9 @@ def native_command(
     argv += _mode_flags(launch.mode, context)
     if settings.parallel is not None:
         argv += ["--parallel", str(settings.parallel)]
-        argv += _presence(server, ("--kv-unified",))  # else each slot gets a fraction of the context
+        argv += _presence(
+            server, ("--kv-unified",)
+        )  # else each slot gets a fraction of the context
     if launch.files.mmproj is not None:
         argv += ["--mmproj", str(launch.files.mmproj)]
     if launch.files.chat_template is not None:
@@ -90,7 +91,7 @@ def _draft_flags(server: NativeServer, launch: Launch) -> list[str]:
         return []
     flags = ["--model-draft", str(launch.draft.weights)]
     new = "--spec-draft-n-max" in server.options
-    if "--spec-type" in server.options:
+    if "--spec-type" in server.options:  # without it the draft model is loaded and not used
         flags += ["--spec-type", "draft-simple"]
     if speculative.num_tokens:
         flags += ["--spec-draft-n-max" if new else "--draft-max", str(speculative.num_tokens)]

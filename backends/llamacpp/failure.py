@@ -1,8 +1,8 @@
 """From an engine's last lines to one sentence that names the cause.
 
-llama.cpp reports a failed load from the inside out: the first line has the cause, the last ones only
-say that loading failed.  So the first match of the most telling pattern wins.  Paths are shortened to
-their last part: what is said here reaches clients.
+llama.cpp reports a failed load from the inside out: the first line has the cause, the last ones
+only say that loading failed.  So the first match of the most telling pattern wins.  Paths are
+shortened to their last part: what is said here reaches clients.
 """
 
 from __future__ import annotations
@@ -24,11 +24,16 @@ _CAUSES: tuple[tuple[re.Pattern[str], str], ...] = (
     (re.compile(r"cudaMalloc failed|CUDA error: out of memory"), "not enough GPU memory (CUDA)"),
     (re.compile(r"ErrorOutOfDeviceMemory"), "not enough GPU memory (Vulkan)"),
     (re.compile(r"hipMalloc failed|hipErrorOutOfMemory"), "not enough GPU memory (ROCm)"),
-    (re.compile(r"out of memory|std::bad_alloc|failed to allocate|cannot allocate memory", re.I),
-     _NO_MEMORY),
+    (
+        re.compile(r"out of memory|std::bad_alloc|failed to allocate|cannot allocate memory", re.I),
+        _NO_MEMORY,
+    ),
     (re.compile(r"unknown model architecture"), ""),
     (re.compile(r"unknown pre-tokenizer type|invalid vocab|cannot find tokenizer", re.I), ""),
-    (re.compile(r"missing tensor|tensor '[^']*' (not found|has wrong shape|data is not within)"), ""),
+    (
+        re.compile(r"missing tensor|tensor '[^']*' (not found|has wrong shape|data is not within)"),
+        "",
+    ),
     (re.compile(r"key not found in model|wrong type|wrong array length"), ""),
     (re.compile(r"GGML_ASSERT|GGML_ABORT|CUDA error"), ""),
     (re.compile(r"^error: |error while handling argument"), ""),
@@ -49,6 +54,7 @@ def first_cause(tail: str) -> str | None:
         for line in lines:
             if pattern.search(line):
                 line = without_paths(line)[:_LONGEST_LINE]
+                line = line.removeprefix("what():").strip()
                 return f"{meaning}: {line}" if meaning else line
     return None
 
@@ -64,7 +70,9 @@ def without_paths(text: str) -> str:
     return _PATH.sub(r"\1", text)
 
 
-def engine_failure(record: ExitRecord, model_ref: str, *, weights: str, loading: bool) -> EngineFailure:
+def engine_failure(
+    record: ExitRecord, model_ref: str, *, weights: str, loading: bool
+) -> EngineFailure:
     """Return the failure that `run` raises for an engine that ended by itself.
 
     `weights` is the path that stands for the model in the engine's messages.
@@ -77,6 +85,4 @@ def engine_failure(record: ExitRecord, model_ref: str, *, weights: str, loading:
         message += f": {cause}"
     if words:
         message += f"\n\nLast log lines:\n{words}"
-    return EngineFailure(
-        message, exit_reason=record.reason, last_words=words, loading=loading
-    )
+    return EngineFailure(message, exit_reason=record.reason, last_words=words, loading=loading)

@@ -1,8 +1,9 @@
 """The runtime flags that an owner may set for a model: a table of typed flags, and nothing else.
 
-A raw command line would be a way in: `--log-file` overwrites files, `--rpc` opens ports, `--tools` runs
-shells.  So a flag is looked up in a table, its value parsed as the type that the table says, and what
-goes to the engine is written anew from the parsed value.  No type can hold a path, a URL or an option.
+A raw command line would be a way in: `--log-file` overwrites files, `--rpc` opens ports, `--tools`
+runs shells.  So a flag is looked up in a table, its value parsed as the type that the table says,
+and what goes to the engine is written anew from the parsed value.  No type can hold a path, a URL
+or an option.
 
 Accepted are `--flag value` and `--flag=value`, under every name that llama.cpp has for the flag.
 """
@@ -56,7 +57,9 @@ class _Number:
         return f"a number from {self.low:g} to {self.high:g}"
 
     def parse(self, text: str) -> str | None:
-        if not re.fullmatch(r"[+-]?([0-9]{1,12}(\.[0-9]{0,12})?|\.[0-9]{1,12})(e[+-]?[0-9]{1,2})?", text):
+        if not re.fullmatch(
+            r"[+-]?([0-9]{1,12}(\.[0-9]{0,12})?|\.[0-9]{1,12})(e[+-]?[0-9]{1,2})?", text
+        ):
             return None
         value = float(text)
         if not math.isfinite(value) or not self.low <= value <= self.high:
@@ -89,7 +92,9 @@ class _List:
 
     @property
     def description(self) -> str:
-        return f"up to {self.longest} values between {self.separator!r}, each {self.item.description}"
+        return (
+            f"up to {self.longest} values between {self.separator!r}, each {self.item.description}"
+        )
 
     def parse(self, text: str) -> str | None:
         items = [self.item.parse(part) for part in text.split(self.separator)]
@@ -109,7 +114,7 @@ class _Pattern:
 
 @dataclass(frozen=True, slots=True)
 class Flag:
-    """One allowed flag: the name that the engine gets, other names for it, its type (None: a switch)."""
+    """An allowed flag: the name that the engine gets, other names, its type (None: a switch)."""
 
     name: str
     aliases: tuple[str, ...] = ()
@@ -123,7 +128,9 @@ def _flag(names: str, type: _Type | None = None) -> Flag:
 
 _ON_OFF_AUTO = _Choice(("on", "off", "auto"), bare="on")
 _CACHE_TYPE = _Choice(("f32", "f16", "bf16", "q8_0", "q4_0", "q4_1", "iq4_nl", "q5_0", "q5_1"))
-_DEVICES = _List(_Pattern(r"[A-Za-z][A-Za-z0-9_]{0,31}", "a device name such as CUDA0, or none"), 32)
+_DEVICES = _List(
+    _Pattern(r"[A-Za-z][A-Za-z0-9_]{0,31}", "a device name such as CUDA0, or none"), 32
+)
 _LAYERS = _Pattern(r"auto|all|[0-9]{1,5}", "a number of layers, auto or all")
 _THREADS = _Integer(-1, 1024)
 _TOKENS = _Integer(-1)
@@ -132,8 +139,9 @@ _SAMPLER = _Choice((
     "penalties", "dry", "top_n_sigma", "top_k", "typ_p", "top_p", "min_p", "xtc", "temperature",
 ))  # fmt: skip
 _TEMPLATES = _Choice((
-    "bailing", "bailing-think", "bailing2", "chatglm3", "chatglm4", "chatml", "command-r", "deepseek",
-    "deepseek-ocr", "deepseek2", "deepseek3", "exaone-moe", "exaone3", "exaone4", "falcon3", "gemma",
+    "bailing", "bailing-think", "bailing2", "chatglm3", "chatglm4", "chatml", "command-r",
+    "deepseek", "deepseek-ocr", "deepseek2", "deepseek3", "exaone-moe", "exaone3", "exaone4", "falcon3",
+    "gemma",
     "gigachat", "glmedge", "gpt-oss", "granite", "granite-4.0", "granite-4.1", "grok-2",
     "hunyuan-dense", "hunyuan-moe", "hunyuan-vl", "kimi-k2", "llama2", "llama2-sys",
     "llama2-sys-bos", "llama2-sys-strip", "llama3", "llama4", "megrez", "minicpm", "mistral-v1",
@@ -321,7 +329,9 @@ _REASONS = {
     "-v": "it would write prompts to the log",
     "--api-key": "runnerd's own access rules apply",
 }
-_GENERAL_REASON = "flags that name files or addresses, or change what the server exposes, are not allowed"
+_GENERAL_REASON = (
+    "flags that name files or addresses, or change what the server exposes, are not allowed"
+)
 
 
 def parse_flags(flags: Sequence[str]) -> list[str]:

@@ -1,8 +1,8 @@
 """Finding the native server, and knowing what the one that was found can do.
 
 A file named llama-server is not yet a server: one whose libraries are missing is installed and does
-not start.  So "found" means that `--version` ran, and its `--help` says which options it has, because
-llama.cpp renames them now and then.  Both answers are kept until the file changes.
+not start.  So "found" means that `--version` ran, and its `--help` says which options it has,
+because llama.cpp renames them now and then.  Both answers are kept until the file changes.
 """
 
 from __future__ import annotations
@@ -58,7 +58,7 @@ class ServerFinder:
         self._lock = asyncio.Lock()
 
     def likely(self) -> bool:
-        """Return whether there is a file that may be a server; quick, and says nothing of its health."""
+        """Return whether there is a file that may be a server; quick, and no proof."""
         return any(
             not isinstance(self._known.get(_stamp(path)), BackendFailure)
             for path in self._candidates()
@@ -83,7 +83,8 @@ class ServerFinder:
     async def find(self) -> NativeServer | None:
         """Return the first server that runs, None where there is none.
 
-        A configured `path` is the only candidate: raises errors.BackendFailure when it does not run.
+        A configured `path` is the only candidate: raises errors.BackendFailure when it does not
+        run.
         """
         async with self._lock:
             for path in self._candidates():

@@ -23,7 +23,7 @@ class LlamaCppSettings(BaseModel):
     default_context: int = Field(
         8192,
         ge=128,
-        description="tokens, where none is configured; the trained maximum is often more than memory",
+        description="tokens where none is configured; the trained maximum seldom fits",
     )
     parallel: int | None = Field(
         None, ge=1, le=256, description="slots; default: the engine's own choice"

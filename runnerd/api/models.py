@@ -236,10 +236,10 @@ def _progress_line(event: Progress) -> bytes:
                 "message": f"Stored: {event.layer_current / 1e6:.2f} MB",
                 "total": event.total,
                 "layer": {
-                "id": event.layer,
-                "size": event.layer_size,
-                "current": event.layer_current,
-            },
+                    "id": event.layer,
+                    "size": event.layer_size,
+                    "current": event.layer_current,
+                },
                 "mode": "pull",
             }
         )

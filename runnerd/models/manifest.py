@@ -9,7 +9,7 @@ what others wrote is kept byte for byte.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import msgspec
 
@@ -98,7 +98,7 @@ class _PackagedConfig(msgspec.Struct):
 
 
 class _Config(msgspec.Struct):
-    config: _PackagedConfig = field(default_factory=_PackagedConfig)
+    config: _PackagedConfig = msgspec.field(default_factory=_PackagedConfig)
 
 
 def parse_manifest(raw: bytes) -> Manifest:

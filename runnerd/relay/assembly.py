@@ -57,7 +57,9 @@ class Assembly:
             event = _decode(data)
         except msgspec.DecodeError as error:
             raise StreamError({"message": "the engine's stream is not JSON"}) from error
-        if isinstance(event, dict) and isinstance(event.get("error"), dict):
+        if not isinstance(event, dict):
+            raise StreamError({"message": "the engine's stream is of an unknown shape"})
+        if isinstance(event.get("error"), dict):
             raise StreamError(event["error"])
         for name, value in event.items():
             if name == "choices":

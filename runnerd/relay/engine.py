@@ -8,7 +8,7 @@ own.
 from __future__ import annotations
 
 import asyncio
-from typing import Protocol
+from typing import Protocol, cast
 
 import httptools
 
@@ -16,8 +16,7 @@ _HEAD_LIMIT = 64 * 2**10
 
 
 class AnswerReceiver(Protocol):
-    """Who gets the engine's answer.  After `engine_done` or `engine_lost` nothing more is called.
-    """
+    """Who gets the engine's answer.  After `engine_done` or `engine_lost` nothing more is called."""
 
     def engine_head(self, status: int, content_type: bytes, length: int | None) -> None: ...
     def engine_body(self, data: bytes) -> None: ...
@@ -64,8 +63,8 @@ class EngineConnection(asyncio.Protocol):
     # asyncio's side
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.Transport)
-        self._transport = transport
+        # A cast: uvloop's transports are no subclasses of asyncio's.
+        transport = self._transport = cast(asyncio.Transport, transport)
         if self._receiver is None:
             transport.abort()
 

@@ -59,8 +59,7 @@ class Client(Protocol):
 
 
 class Exchange:
-    """Owns one request from `start` until it has told the client `exchange_done` or was cancelled.
-    """
+    """Owns one request from `start` until it has told the client `exchange_done` or was cancelled."""
 
     def __init__(
         self,

@@ -13,7 +13,7 @@ import asyncio
 import logging
 import socket
 from collections import deque
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 import httptools
 
@@ -81,8 +81,8 @@ class Front(asyncio.Protocol):
     # the connection
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.Transport)
-        self._transport = transport
+        # A cast: uvloop's transports are no subclasses of asyncio's.
+        transport = self._transport = cast(asyncio.Transport, transport)
         peer = transport.get_extra_info("socket")
         self._unix = peer is not None and peer.family == socket.AF_UNIX
         if not self._relay.admit(self):
@@ -126,7 +126,7 @@ class Front(asyncio.Protocol):
             return
         if self._in_head:
             if self._head_bytes > self._limits.head_bytes:
-                self._refuse(HeadersTooLarge(f"the head exceeds {self._limits.head_bytes} bytes"))
+                self._refuse(self._head_too_large())
         elif self._reading is not None and not self._body_paused:
             self._deadline.set(self._limits.body_timeout)
         elif self._active is None:
@@ -152,7 +152,6 @@ class Front(asyncio.Protocol):
         self._target = b""
         self._headers = []
         self._in_head = True
-        self._head_bytes = 0
         self._deadline.set(self._limits.head_timeout)
 
     def on_url(self, url: bytes) -> None:
@@ -163,6 +162,7 @@ class Front(asyncio.Protocol):
 
     def on_headers_complete(self) -> None:
         self._in_head = False
+        self._head_bytes = 0
         request = self._read_head()
         entry = _Entry(request, None)
         try:
@@ -241,8 +241,9 @@ class Front(asyncio.Protocol):
 
     def _check(self, request: Request) -> None:
         """Hold a head against the rules that are the same for every request."""
-        if len(request.headers) > self._limits.headers:
-            raise HeadersTooLarge(f"more than {self._limits.headers} header lines")
+        size = len(request.target) + sum(len(name) + len(value) for name, value in request.headers)
+        if size > self._limits.head_bytes or len(request.headers) > self._limits.headers:
+            raise self._head_too_large()
         if not (request.target.startswith(b"/") or request.target == b"*"):
             raise ClientError("the request target must be a path")
         if request.method in ("TRACE", "CONNECT"):
@@ -394,6 +395,12 @@ class Front(asyncio.Protocol):
             self._transport.abort()
 
     # refusing
+
+    def _head_too_large(self) -> RunnerdError:
+        limits = self._limits
+        return HeadersTooLarge(
+            f"the head exceeds {limits.head_bytes} bytes or {limits.headers} header lines"
+        )
 
     def _too_large(self) -> RunnerdError:
         return PayloadTooLarge(f"the request body exceeds {self._limits.body_bytes} bytes")

@@ -76,8 +76,8 @@ class Planner:
             raise NotSupported(remedy)
         streams = inference.stream is True
         assembles = operation.assembles and not streams and backend.streams_to_cancel
-        if assembles and bytes(inference.prompt).startswith(b"[["):
-            assembles = False  # several prompts: the engine's stream does not keep them apart
+        if assembles and _has_several_prompts(bytes(inference.prompt)):
+            assembles = False  # the engine's stream does not keep their answers apart
         return Plan(
             operation=operation,
             key=key,
@@ -101,6 +101,11 @@ class Planner:
                 f"runner {runner} serves another model than {reference!r}", param="model"
             )
         return key
+
+
+def _has_several_prompts(prompt: bytes) -> bool:
+    """Return whether a prompt is an array of prompts; one of token numbers is a single prompt."""
+    return prompt.startswith(b"[") and prompt[1:].lstrip()[:1] in (b'"', b"[", b"{")
 
 
 @lru_cache(maxsize=64)

@@ -61,12 +61,17 @@ class Relay:
         """Start to serve on listening sockets."""
         self._runner = await make_server(self._parts.app)
         loop = asyncio.get_running_loop()
+        backlog = self.limits.connections  # the loop listens anew, with a short queue by default
         for listener in listeners:
             # uvloop insists on the right kind of call for each family.
             if listener.family == socket.AF_UNIX:
-                server = await loop.create_unix_server(lambda: Front(self), sock=listener)
+                server = await loop.create_unix_server(
+                    lambda: Front(self), sock=listener, backlog=backlog
+                )
             else:
-                server = await loop.create_server(lambda: Front(self), sock=listener)
+                server = await loop.create_server(
+                    lambda: Front(self), sock=listener, backlog=backlog
+                )
             self._servers.append(server)
 
     @property

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 import signal
+import socket
 import subprocess
 import sys
 import tempfile
@@ -57,10 +58,10 @@ class DaemonProcess:
         """Return whether the daemon answers on its socket; fail if it has ended instead."""
         assert self.process is not None
         assert self.process.poll() is None, f"the daemon ended: {self.text()}"
-        try:
-            return self.http.get("/health").status_code == 200
-        except httpx.TransportError:
-            return False
+        with socket.socket(socket.AF_UNIX) as probe:
+            if probe.connect_ex(str(self.socket)) != 0:
+                return False
+        return self.http.get("/health").status_code == 200
 
     @property
     def http(self) -> httpx.Client:

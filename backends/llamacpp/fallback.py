@@ -1,0 +1,129 @@
+"""The engine where no native server is: `llama_cpp.server` in a Python child, and what it lacks.
+
+It takes one request at a time and offers a part of the native server's routes; what it lacks is
+said with the remedy, never half done.
+"""
+
+from __future__ import annotations
+
+import importlib.metadata
+import importlib.util
+import json
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+from runnerd.backends.interface import BackendMode
+from runnerd.backends.llamacpp.command import Launch, context_tokens
+from runnerd.backends.llamacpp.flags import parse_flags
+from runnerd.backends.llamacpp.settings import LlamaCppSettings
+from runnerd.errors import NotSupported
+
+_SCRIPT = Path(__file__).with_name("python_server.py")
+_REMEDY = "install the native server: runnerd install llama.cpp"
+_OFFERED = {
+    BackendMode.COMPLETION: frozenset({"chat/completions", "completions"}),
+    BackendMode.EMBEDDING: frozenset({"embeddings"}),
+}
+_ALWAYS = frozenset({"", "health", "models"})
+
+
+def _layers(value: str) -> object:
+    return -1 if value in ("all", "auto") else int(value)
+
+
+def _numbers(value: str) -> object:
+    return [float(part) for part in value.split(",")]
+
+
+def _on(value: str) -> object:
+    return value == "on"
+
+
+# Flags that llama_cpp.server has a setting for.  A switch maps to the value that it sets.
+_SETTINGS: dict[str, tuple[str, Callable[[str], object] | bool]] = {
+    "--threads": ("n_threads", int),
+    "--threads-batch": ("n_threads_batch", int),
+    "--batch-size": ("n_batch", int),
+    "--ubatch-size": ("n_ubatch", int),
+    "--n-gpu-layers": ("n_gpu_layers", _layers),
+    "--main-gpu": ("main_gpu", int),
+    "--tensor-split": ("tensor_split", _numbers),
+    "--flash-attn": ("flash_attn", _on),
+    "--seed": ("seed", int),
+    "--rope-freq-base": ("rope_freq_base", float),
+    "--rope-freq-scale": ("rope_freq_scale", float),
+    "--mlock": ("use_mlock", True),
+    "--mmap": ("use_mmap", True),
+    "--no-mmap": ("use_mmap", False),
+    "--kv-offload": ("offload_kqv", True),
+    "--no-kv-offload": ("offload_kqv", False),
+}
+
+
+class Fallback:
+    """Knows whether the fallback exists here, what it offers and how it is started."""
+
+    @property
+    def available(self) -> bool:
+        return all(
+            importlib.util.find_spec(name) is not None
+            for name in ("llama_cpp", "uvicorn", "fastapi", "sse_starlette")
+        )
+
+    @property
+    def version(self) -> str:
+        try:
+            return importlib.metadata.version("llama-cpp-python")
+        except importlib.metadata.PackageNotFoundError:
+            return "unknown"
+
+    def missing(self, operation: str, mode: BackendMode) -> str | None:
+        """Return why the fallback cannot do `operation` ("" for: run at all) in `mode`, or None."""
+        offered = _OFFERED.get(mode)
+        if offered is None:
+            return f"llama-cpp-python's server does not do {mode.value}: {_REMEDY}"
+        if operation in _ALWAYS or operation in offered:
+            return None
+        return f"llama-cpp-python's server does not offer {operation} here: {_REMEDY}"
+
+    def command(self, launch: Launch, settings: LlamaCppSettings) -> list[str]:
+        """Return the child's argv.
+
+        Raises errors.NotSupported for a configuration that only the native server can carry out.
+        """
+        if launch.configuration.speculative is not None:
+            raise NotSupported(f"speculative decoding needs the native server; {_REMEDY}")
+        context = context_tokens(launch.files, launch.configuration, settings)
+        model: dict[str, object] = {
+            "model": str(launch.files.weights),
+            "model_alias": launch.model_ref,
+            "n_ctx": context,
+            "embedding": launch.mode is BackendMode.EMBEDDING,
+            "use_mlock": False,
+            "logits_all": False,  # else it allocates context times vocabulary floats at once
+        }
+        if launch.mode is BackendMode.EMBEDDING and context:
+            model |= {"n_batch": context, "n_ubatch": context}
+        model |= _flag_settings(parse_flags(launch.configuration.runtime_flags))
+        template = launch.files.chat_template
+        plan = {
+            "socket": str(launch.socket),
+            "chat_template": None if template is None else str(template),
+            "model": model,
+        }
+        # -I: neither the working directory nor PYTHON* variables have a say in what is imported.
+        return [sys.executable, "-I", str(_SCRIPT), json.dumps(plan)]
+
+
+def _flag_settings(tokens: list[str]) -> dict[str, object]:
+    """Return canonical flags as settings of llama_cpp.server.  Raises errors.NotSupported."""
+    settings: dict[str, object] = {}
+    rest = list(reversed(tokens))
+    while rest:
+        name = rest.pop()
+        if name not in _SETTINGS:
+            raise NotSupported(f"runtime flag {name} needs the native server; {_REMEDY}")
+        key, value = _SETTINGS[name]
+        settings[key] = value if isinstance(value, bool) else value(rest.pop())
+    return settings

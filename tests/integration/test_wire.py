@@ -1,0 +1,236 @@
+"""The front over raw sockets: framing, order, limits, and what a hostile client may try."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import psutil
+import pytest
+
+from tests.support.daemon import DaemonProcess, running
+from tests.support.waiting import wait_for
+from tests.support.wire import Wire, get, post
+
+CHAT = {"model": "tiny", "prompt": "x", "max_tokens": 3}
+
+
+@pytest.fixture(scope="module")
+def daemon(tmp_path_factory: pytest.TempPathFactory, gguf: Path) -> Iterator[DaemonProcess]:
+    """A daemon whose limits are small enough to be met by a test."""
+    env = {
+        "RUNNERD_LIMITS__BODY_BYTES": "100000",
+        "RUNNERD_LIMITS__HEAD_BYTES": "8000",
+        "RUNNERD_LIMITS__HEAD_TIMEOUT": "0.5",
+        "RUNNERD_LIMITS__BODY_TIMEOUT": "0.5",
+    }
+    with running(tmp_path_factory.mktemp("wire"), env=env) as daemon:
+        daemon.import_model(gguf / "tiny.gguf", "tiny")
+        yield daemon
+
+
+@pytest.fixture
+def wire(daemon: DaemonProcess) -> Iterator[Wire]:
+    """One raw connection."""
+    with Wire(daemon.socket) as wire:
+        yield wire
+
+
+@pytest.mark.engine
+def test_both_kinds_of_requests_share_a_connection(wire: Wire) -> None:
+    """Control and inference requests follow each other on one connection, in any order."""
+    for _ in range(3):
+        wire.send(get("/version"))
+        assert "version" in wire.read().json()
+        wire.send(post("/v1/completions", CHAT))
+        assert wire.read().json()["object"] == "text_completion"
+        wire.send(post("/v1/completions", CHAT | {"stream": True}))
+        assert wire.read().body.rstrip().endswith(b"data: [DONE]")
+
+
+@pytest.mark.engine
+def test_pipelined_requests_are_answered_in_order(wire: Wire) -> None:
+    """A hundred requests sent at once, of both kinds, come back in their order."""
+    wire.send(
+        b"".join(
+            get("/version", f"X-Request-Id: {n}")
+            if n % 3
+            else post("/v1/completions", CHAT, f"X-Request-Id: {n}")
+            for n in range(100)
+        )
+    )
+    answers = [wire.read() for _ in range(100)]
+    assert [answer.headers["x-request-id"] for answer in answers] == [str(n) for n in range(100)]
+    assert {answer.status for answer in answers} == {200}
+
+
+@pytest.mark.engine
+def test_chunked_request_bodies_are_read(wire: Wire) -> None:
+    """A body in chunks is a body, for inference and for the control plane."""
+    head = b"POST %s HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n"
+    body = b'10\r\n{"model": "tiny"\r\n15\r\n, "prompt":"a","n":1}\r\n0\r\n\r\n'
+    wire.send(head % b"/v1/completions" + b"Transfer-Encoding: chunked\r\n\r\n" + body)
+    assert wire.read().status == 200
+    wire.send(
+        head % b"/engines/unload" + b"Transfer-Encoding: chunked\r\n\r\n"
+        b'6\r\n{"all"\r\n6\r\n:true}\r\n0\r\n\r\n'
+    )
+    assert wire.read().json() == {"unloaded_runners": 1}
+
+
+@pytest.mark.engine
+def test_http10_gets_an_unchunked_answer_and_a_close(daemon: DaemonProcess) -> None:
+    """An old client gets its stream without chunks, ended by the end of the connection."""
+    for stream in (True, False):
+        with Wire(daemon.socket) as wire:
+            request = post("/v1/completions", CHAT | {"stream": stream})
+            wire.send(request.replace(b"HTTP/1.1", b"HTTP/1.0", 1))
+            answer = wire.read()
+            assert "transfer-encoding" not in answer.headers
+            assert answer.body
+            assert wire.ended()
+
+
+def test_expect_continue(wire: Wire) -> None:
+    """100 Continue is sent when the head is acceptable, and not when it is refused."""
+    request = post("/v1/completions", CHAT, "Expect: 100-continue")
+    head, _, body = request.partition(b"\r\n\r\n")
+    wire.send(head + b"\r\n\r\n")
+    assert wire.read().status == 100
+    wire.send(body)
+    assert wire.read().status == 200
+    wire.send(head.replace(b"application/json", b"text/plain") + b"\r\n\r\n")
+    assert wire.read().status == 415
+
+
+@pytest.mark.parametrize(
+    ("request_bytes", "status"),
+    [
+        pytest.param(b"GARBAGE\r\n\r\n", 400, id="no HTTP"),
+        pytest.param(b"\x16\x03\x01\x02\x00\x01\x00\x01", 400, id="TLS hello"),
+        pytest.param(b"GET / HTTP/1.1\r\n\r\n", 400, id="no host"),
+        pytest.param(b"GET / HTTP/1.1\r\nHost: a\r\nHost: b\r\n\r\n", 400, id="two hosts"),
+        pytest.param(b"GET http://x/ HTTP/1.1\r\nHost: a\r\n\r\n", 400, id="absolute form"),
+        pytest.param(b"GET / HTTP/1.1\r\nHost : a\r\n\r\n", 400, id="space before colon"),
+        pytest.param(b"GET / HTTP/1.1\r\nHost: a\r\n folded\r\n\r\n", 400, id="folded line"),
+        pytest.param(b"GET / HTTP/1.1\nHost: a\n\n", 400, id="bare line feeds"),
+        pytest.param(b"TRACE / HTTP/1.1\r\nHost: a\r\n\r\n", 405, id="TRACE"),
+        pytest.param(b"CONNECT a:1 HTTP/1.1\r\nHost: a\r\n\r\n", 400, id="CONNECT"),
+        pytest.param(post("/v1/completions", CHAT, "Content-Length: 5"), 400, id="two lengths"),
+        pytest.param(
+            post("/v1/completions", CHAT, "Transfer-Encoding: chunked"), 400, id="both framings"
+        ),
+        pytest.param(
+            b"POST /v1/completions HTTP/1.1\r\nHost: a\r\nContent-Length: -1\r\n\r\n",
+            400, id="negative length",
+        ),
+        pytest.param(
+            b"POST /v1/completions HTTP/1.1\r\nHost: a\r\nContent-Length: 1_0\r\n\r\n",
+            400, id="odd length",
+        ),
+        pytest.param(
+            b"POST /v1/completions HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: gzip, chunked\r\n\r\n",
+            400, id="other coding",
+        ),
+        pytest.param(
+            b"POST /models/load HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: identity\r\n\r\n",
+            400, id="identity coding",
+        ),
+        pytest.param(
+            b"POST /v1/completions HTTP/1.0\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n",
+            400, id="chunked in 1.0",
+        ),
+        pytest.param(
+            b"POST /engines/unload HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n",
+            400, id="bad chunk",
+        ),
+        pytest.param(
+            post("/v1/completions", CHAT, "Expect: the-unexpected"), 417, id="expectation"
+        ),
+        pytest.param(get("/", *(f"X-{n}: 1" for n in range(200))), 431, id="many headers"),
+        pytest.param(get("/", "X: " + "a" * 9000), 431, id="long header"),
+        pytest.param(b"GET /" + b"a" * 9000, 431, id="endless target"),
+        pytest.param(
+            b"POST /v1/completions HTTP/1.1\r\nHost: a\r\nContent-Type: application/json\r\n"
+            b"Content-Length: 10000000000\r\n\r\n",
+            413, id="announced body",
+        ),
+        pytest.param(
+            b"POST /v1/completions HTTP/1.1\r\nHost: a\r\nContent-Type: application/json\r\n"
+            b"Transfer-Encoding: chunked\r\n\r\n30000\r\n" + b"a" * 0x30000,
+            413, id="arriving body",
+        ),
+        pytest.param(b"GET / HTTP/1.1\r\nHos", 408, id="slow head"),
+        pytest.param(
+            b"POST /v1/completions HTTP/1.1\r\nHost: a\r\nContent-Type: application/json\r\n"
+            b"Content-Length: 50\r\n\r\n{",
+            408, id="slow body",
+        ),
+    ],
+)  # fmt: skip
+def test_bad_request_is_refused_and_hung_up_on(
+    daemon: DaemonProcess, wire: Wire, request_bytes: bytes, status: int
+) -> None:
+    """One refusal, then the end of the connection; nothing behind it is read as a request."""
+    before = len(daemon.http.get("/engines/requests").json())
+    wire.send(request_bytes)
+    answer = wire.read()
+    assert answer.status == status, answer.body
+    assert answer.json()["error"]["message"]
+    wire.socket.shutdown(1)
+    assert wire.ended()
+    assert len(daemon.http.get("/engines/requests").json()) == before
+
+
+def test_upgrade_is_not_offered(wire: Wire) -> None:
+    """A request to upgrade gets an ordinary answer, never a tunnel."""
+    wire.send(get("/version", "Connection: Upgrade", "Upgrade: websocket"))
+    assert wire.read().status == 200
+    assert wire.ended()
+
+
+def test_head_has_no_body(wire: Wire) -> None:
+    """HEAD is answered as GET without the body, and the connection goes on."""
+    wire.send(get("/version").replace(b"GET", b"HEAD", 1))
+    assert wire.read(head_only=True).status == 200
+    wire.send(get("/version"))
+    assert wire.read().status == 200
+
+
+@pytest.mark.parametrize(
+    "path", ["//version", "/version/", "/VERSION", "/v1/../version", "/%76ersion", "/version%00"]
+)
+def test_odd_spelling_of_a_path_is_the_path_or_nothing(wire: Wire, path: str) -> None:
+    """A path written in another way is the same resource or 404, never another one."""
+    wire.send(get(path))
+    answer = wire.read()
+    assert answer.status in (200, 404, 400)
+    if answer.status == 200:
+        assert set(answer.json()) == {"version"}
+
+
+@pytest.mark.engine
+def test_hop_by_hop_and_control_headers_do_not_reach_the_engine(
+    daemon: DaemonProcess, wire: Wire
+) -> None:
+    """X-Conversation-Id would make the engine go on after its client has left."""
+    wire.send(post("/v1/completions", CHAT, "X-Conversation-Id: 1", "Connection: X-A", "X-A: b"))
+    assert wire.read().status == 200
+    [runner] = daemon.ps()
+    own = Path(runner["socket"].replace(".sock", ".e.sock"))
+    with Wire(own) as engine:
+        engine.send(get("/v1/stream?conv_id=1"))
+        assert engine.read().status >= 400
+
+
+def test_thousand_idle_connections_come_and_go(daemon: DaemonProcess) -> None:
+    """Many open connections do not keep others from being served, and leave nothing behind."""
+
+    assert daemon.process is not None
+    process = psutil.Process(daemon.process.pid)
+    before = process.num_fds()
+    wires = [Wire(daemon.socket) for _ in range(1000)]
+    assert daemon.http.get("/version").status_code == 200
+    for wire in wires:
+        wire.__exit__(None, None, None)
+    wait_for(lambda: process.num_fds() <= before + 2, "the descriptors to be closed")

@@ -1,0 +1,68 @@
+"""Hand-written GGUF content, and what a folder holds: for the tests of the models room."""
+
+from __future__ import annotations
+
+import struct
+from pathlib import Path
+
+U32, F32, STRING, ARRAY = 4, 6, 8, 9  # GGUF's value types
+
+
+def text(value: str | bytes) -> bytes:
+    """Write a GGUF string."""
+    content = value.encode() if isinstance(value, str) else value
+    return struct.pack("<Q", len(content)) + content
+
+
+def pair(key: str, kind: int, value: bytes) -> bytes:
+    """Write a metadata pair."""
+    return text(key) + struct.pack("<I", kind) + value
+
+
+def tensor(name: str, shape: tuple[int, ...], kind: int, offset: int) -> bytes:
+    """Write a tensor's line."""
+    head = text(name) + struct.pack(f"<I{len(shape)}Q", len(shape), *shape)
+    return head + struct.pack("<IQ", kind, offset)
+
+
+def gguf(
+    *parts: bytes,
+    tensors: int = 0,
+    keys: int | None = None,
+    version: int = 3,
+    data: int = 0,
+) -> bytes:
+    """Write a file from pairs and tensor lines, padded to 32, with `data` bytes of weights."""
+    keys = len(parts) - tensors if keys is None else keys
+    head = b"GGUF" + struct.pack("<IQQ", version, tensors, keys) + b"".join(parts)
+    return head + bytes(-len(head) % 32 if tensors else 0) + bytes(data)
+
+
+def smallest_model() -> bytes:
+    """Write what passes for a model's weights in a few hundred bytes; no engine loads it."""
+    return gguf(
+        pair("general.architecture", STRING, text("llama")),
+        pair("llama.block_count", U32, struct.pack("<I", 1)),
+        tensor("t", (4,), 0, 0),
+        tensors=1,
+        data=16,
+    )
+
+
+def projector() -> bytes:
+    """Write what passes for an image projector."""
+    return gguf(
+        pair("general.architecture", STRING, text("clip")),
+        pair("clip.has_vision_encoder", 7, b"\1"),
+        tensor("v.weight", (4,), 0, 0),
+        tensors=1,
+        data=16,
+    )
+
+
+def snapshot(root: Path) -> dict[str, bytes]:
+    """Return everything below a folder, files with their content."""
+    return {
+        str(path.relative_to(root)): path.read_bytes() if path.is_file() else b""
+        for path in root.rglob("*")
+    }
