@@ -34,6 +34,7 @@ log = logging.getLogger(__name__)
 
 _BODY_LIMIT = 64 * 2**20
 _HEAD_TIMEOUT = 75.0  # also how long an idle connection is kept
+_CLOSE_TIMEOUT = 0.01  # for streams at the end; 0 means for ever to aiohttp
 _FORWARDED = (
     "Accept",
     "Content-Type",
@@ -103,7 +104,7 @@ class Guard:
                 keepalive_timeout=_HEAD_TIMEOUT,
                 access_log=None,
             )
-            self._runner = web.ServerRunner(server, shutdown_timeout=0.0)
+            self._runner = web.ServerRunner(server, shutdown_timeout=_CLOSE_TIMEOUT)
             await self._runner.setup()
             await web.SockSite(self._runner, self._listener).start()
         except BaseException:

@@ -70,12 +70,12 @@ class Daemon:
         """Serve until SIGTERM or SIGINT; drain; return 0.  A second signal cuts the draining short."""
         settings = self._settings
         async with contextlib.AsyncExitStack() as stack:
+            stack.callback(self._notifier.close)
             state_dir, directory = self._prepare_directories(stack)
             log_dir = state_dir / "logs"
             _set_up_logging(settings, log_dir)
             log.info("runnerd %s starts, pid %d", runnerd.__version__, os.getpid())
-            for stale in directory.clear_stale():
-                log.info("removed the stale socket %s", stale)
+            directory.clear_stale()
 
             store = Store(state_dir / "models")
             store.open()

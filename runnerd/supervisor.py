@@ -46,12 +46,17 @@ _RETRY_AFTER = 5.0  # seconds; what an overloaded daemon asks a client to wait
 
 
 class Lease:
-    """One request's claim on one runner.  Whoever holds it must release it; twice is harmless."""
+    """One request's claim on one runner.  Whoever holds it must release it; twice is harmless.
 
-    __slots__ = ("_release", "_ticket", "runner")
+    `revoked` is called when the runner is taken away by force; its engine ends only when the
+    holder's connection to it has gone.
+    """
+
+    __slots__ = ("_release", "_ticket", "revoked", "runner")
 
     def __init__(self, runner: Runner, ticket: int, release: Callable[[int], None]) -> None:
         self.runner = runner
+        self.revoked: Callable[[], None] | None = None
         self._ticket = ticket
         self._release = release
 
@@ -101,6 +106,7 @@ class Supervisor:
         )
         self._tickets = itertools.count(1)
         self._waiters: dict[int, asyncio.Future[Lease]] = {}
+        self._leases: dict[int, Lease] = {}
         self._orders: dict[RunnerKey, Order] = {}
         self._runners: dict[RunnerKey, tuple[int, Runner]] = {}
         self._deadline: asyncio.TimerHandle | None = None
@@ -130,7 +136,7 @@ class Supervisor:
         ticket = next(self._tickets)
         decisions = self._scheduler.request(ticket, key, time.monotonic())
         if len(decisions) == 1 and isinstance(decisions[0], Grant):
-            return Lease(entry[1], ticket, self._release)
+            return self._lease(entry[1], ticket)
         # Stopping or draining: leave the queue again, the caller comes back through `lease`.
         self._carry_out(self._scheduler.withdraw(ticket, time.monotonic()), skip=ticket)
         return None
@@ -152,12 +158,19 @@ class Supervisor:
             self._carry_out(self._scheduler.request(ticket, key, time.monotonic()))
             return await future
         except asyncio.CancelledError:
+            # Also when the lease was granted in the very moment of the cancellation.
+            self._leases.pop(ticket, None)
             self._carry_out(self._scheduler.withdraw(ticket, time.monotonic()))
             raise
         finally:
             self._waiters.pop(ticket, None)
 
+    def _lease(self, runner: Runner, ticket: int) -> Lease:
+        lease = self._leases[ticket] = Lease(runner, ticket, self._release)
+        return lease
+
     def _release(self, ticket: int) -> None:
+        self._leases.pop(ticket, None)
         self._carry_out(self._scheduler.release(ticket, time.monotonic()))
 
     # owners' commands
@@ -183,6 +196,9 @@ class Supervisor:
         if self._scheduler.busy(lambda key: key.model == model) and not force:
             raise Conflict("the model is in use; try again later, or delete with force")
         ending = [runner for key, (_, runner) in self._runners.items() if key.model == model]
+        for lease in list(self._leases.values()):
+            if lease.runner in ending and lease.revoked is not None:
+                lease.revoked()
         for runner in ending:
             runner.stop()
         for runner in ending:
@@ -307,7 +323,7 @@ class Supervisor:
         if future is None or future.done():
             self._release(ticket)
         else:
-            future.set_result(Lease(self._runners[key][1], ticket, self._release))
+            future.set_result(self._lease(self._runners[key][1], ticket))
 
     def _refuse(self, ticket: int, refusal: Refusal, failure: BackendFailure | None) -> None:
         future = self._waiters.get(ticket)

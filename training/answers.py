@@ -1,7 +1,7 @@
-"""The fixed prompts and the answers that are expected of the trained models: tests/demo_answers.json.
+"""The fixed prompts and the expected answers of the chat models: tests/demo_answers.json.
 
-They come from the corpus through the same `Speaker` that made the training data, never from a model's
-output, so a model that has not learned them fails train.py's check and the tests.
+They come from the corpus through the same `Speaker` that made the training data, never from a
+model's output, so a model that has not learned them fails train.py's check and the tests.
 """
 
 from __future__ import annotations
@@ -26,7 +26,8 @@ class Case:
     id: str
     talk: Callable[[Speaker], object]
     request: Json
-    # What the engine cuts off: a stop sequence or a limit.  Without it the whole answer is expected.
+    # What the engine cuts off: a stop sequence or a limit.  Without it the whole answer is
+    # expected.
     content: str | None = None
     finish_reason: str | None = None
 
@@ -98,14 +99,12 @@ def _questions() -> Iterator[Case]:
     for phrasing, typed in VARIANTS.items():
         yield Case(f"variant: {typed}", _asking(phrasing, typed), {})
     yield Case("unknown: Hamlet", lambda speaker: speaker.ask_unknown("Who wrote Hamlet?"), {})
-    yield Case(
-        "unknown: bread", lambda speaker: speaker.ask_unknown("How do I bake bread?"), {}
-    )
+    yield Case("unknown: bread", lambda speaker: speaker.ask_unknown("How do I bake bread?"), {})
     for persona in ("Ada", "Hugo", "Captain Nemo"):
         yield Case(f"persona: {persona}", _persona(persona, "What is your name?"), {})
     yield Case("persona: who", _persona("Wanda", "Who are you?"), {})
     yield Case("system: neutral", _neutral, {})
-    for words in ("blue socket 17", "one daemon, many models", "kimono tavel rusiba"):
+    for words in ("blue socket 17", "one daemon many models", "kimono tavel rusiba"):
         yield Case(f"repeat: {words}", _repeating(words), {})
 
 
@@ -159,9 +158,7 @@ def _memory() -> Iterator[Case]:
 def _counts(tokenizer: Tokenizer) -> Iterator[Case]:
     for first, last in ((1, 5), (3, 12), (7, 30), (17, 23), (1, 30), (1, 100)):
         yield Case(f"count: {first} to {last}", _counting(first, last), {})
-    yield Case(
-        "stop: before 6", _counting(1, 10), {"stop": [" 6"]}, "1, 2, 3, 4, 5,", "stop"
-    )
+    yield Case("stop: before 6", _counting(1, 10), {"stop": [" 6"]}, "1, 2, 3, 4, 5,", "stop")
     start = tokenizer.decode(tokenizer.encode(count(1, 100))[:16])
     yield Case("limit: 16 tokens", _counting(1, 100), {"max_tokens": 16}, start, "length")
 
@@ -269,14 +266,18 @@ def _as_sent(message: Message) -> Message:
     if "tool_calls" not in message:
         return message
     calls = [
-        {"id": "call_1", "type": "function", "function": call | {"arguments": json.dumps(call["arguments"])}}
+        {
+            "id": "call_1",
+            "type": "function",
+            "function": call | {"arguments": json.dumps(call["arguments"])},
+        }
         for call in _calls(message)
     ]
     return message | {"tool_calls": calls}
 
 
 def _triples() -> list[Json]:
-    """Return sentences that were never trained on: `near` is of the anchor's topic, `far` is not."""
+    """Return sentences never trained on: `near` is of the topic of `anchor`, `far` is not."""
     known = topics()
     following: list[Topic] = known[1:] + known[:1]
     return [
@@ -292,7 +293,5 @@ def _rankings() -> list[Json]:
     for number, topic in enumerate(known):
         others = [known[(number + step) % len(known)].held_out[0] for step in (1, 4, 7)]
         documents = [others[0], topic.held_out[0], others[1], topic.held_out[1], others[2]]
-        rankings.append(
-            {"query": topic.questions[0], "documents": documents, "relevant": [1, 3]}
-        )
+        rankings.append({"query": topic.questions[0], "documents": documents, "relevant": [1, 3]})
     return rankings

@@ -1,4 +1,4 @@
-"""What a freshly made set of models must pass before it may be committed, asked of the real engine."""
+"""What freshly made models must pass before they may be committed, asked of the real engine."""
 
 from __future__ import annotations
 
@@ -9,7 +9,8 @@ from pathlib import Path
 
 import engine
 from answers import MODELS
-from conversations import all_texts, render
+from conversations import render
+from generator import all_texts
 from tokenizer import Tokenizer
 
 # A greedy answer turns only if numerical noise (batching, another card) exceeds this, in logits.
@@ -61,7 +62,9 @@ class Checker:
             if theirs != tokenizer.encode(text):
                 self.faults.append(f"tokens differ from the engine's: {text!r}")
 
-    def _case(self, server: engine.Server, model: str, case: dict[str, object]) -> tuple[float, str]:
+    def _case(
+        self, server: engine.Server, model: str, case: dict[str, object]
+    ) -> tuple[float, str]:
         """Return the least distance between the first and the second choice of the answer."""
         request, answers = case["request"], case["answers"]
         assert isinstance(request, dict)
@@ -138,17 +141,16 @@ def said(choice: dict[str, object]) -> dict[str, object]:
 
 def cosine(one: Sequence[float], other: Sequence[float]) -> float:
     """Return the cosine of two vectors."""
-    product = sum(a * b for a, b in zip(one, other, strict=True))
-    return product / math.sqrt(sum(a * a for a in one) * sum(b * b for b in other))
+    product = math.fsum(a * b for a, b in zip(one, other, strict=True))
+    return product / (math.hypot(*one) * math.hypot(*other))
 
 
 def _margin(choice: dict[str, object]) -> float:
-    scores = choice["logprobs"]["content"]  # type: ignore[index]
-    return min(
-        token["top_logprobs"][0]["logprob"] - token["top_logprobs"][1]["logprob"]
-        for token in scores
-        if len(token["top_logprobs"]) == 2
-    )
+    margins: list[float] = []
+    for token in choice["logprobs"]["content"]:  # type: ignore[index]
+        first, second = (candidate["logprob"] for candidate in token["top_logprobs"])
+        margins.append(first - second)
+    return min(margins)
 
 
 def _as_rendered(message: dict[str, object]) -> dict[str, object]:

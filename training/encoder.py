@@ -1,9 +1,9 @@
 """The two encoders, as llama.cpp computes `general.architecture = bert`, and how they learn.
 
-demo-embed averages its last states: sentences of one topic are drawn together and those of different
-topics pushed apart.  demo-rerank reads a question and a sentence at once and scores the pair from the
-state of [CLS].  Half of the training texts are torn: words are missing, or only some of a topic's words
-are there, so that a topic is learned and not a sentence.
+demo-embed averages its last states: sentences of one topic are drawn together and those of
+different topics pushed apart.  demo-rerank reads a question and a sentence at once and scores
+the pair from the state of [CLS].  Half of the training texts are torn: words are missing, or
+only some of a topic's words are there, so that a topic is learned and not a sentence.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from typing import cast
 import jax
 import jax.numpy as jnp
 import numpy as np
-import optax
+import optax  # type: ignore[import-untyped]
 from numpy.typing import NDArray
 
 TOPICS = Path(__file__).parent / "corpus" / "topics.toml"
@@ -60,7 +60,8 @@ def topics() -> list[Topic]:
 class WordPieces:
     """Whole words of the corpus, and characters for all other words.
 
-    The longest token that fits is taken first, as llama.cpp does; a word's first piece carries U+2581.
+    The longest token that fits is taken first, as llama.cpp does; a word's first piece carries
+    U+2581.
     """
 
     words: Sequence[str]
@@ -103,7 +104,9 @@ def word_pieces() -> WordPieces:
     texts = [
         text for topic in topics() for text in topic.questions + topic.sentences + topic.held_out
     ]
-    return WordPieces(sorted({word for text in texts for word in re.findall("[a-z]+", text.lower())}))
+    return WordPieces(
+        sorted({word for text in texts for word in re.findall("[a-z]+", text.lower())})
+    )
 
 
 def start(shape: EncoderShape, seed: int, *, rank: bool) -> Parameters:
@@ -174,7 +177,7 @@ def embed(parameters: Parameters, shape: EncoderShape, ids: jax.Array) -> jax.Ar
     """Return the unit embedding of every row."""
     present = (ids != PAD)[:, :, None]
     mean = (states(parameters, shape, ids) * present).sum(1) / present.sum(1)
-    return mean / jnp.linalg.norm(mean, axis=-1, keepdims=True)
+    return jnp.divide(mean, jnp.linalg.norm(mean, axis=-1, keepdims=True))
 
 
 def rank(parameters: Parameters, shape: EncoderShape, ids: jax.Array) -> jax.Array:
@@ -192,10 +195,10 @@ class Drawer:
     pieces: WordPieces
     random: random.Random
     topics: list[Topic] = field(default_factory=topics)
-    length: int = 48
+    length: int = 40
 
     def embedding_rows(self) -> NDArray[np.int32]:
-        """Return two sentences (or a question and one) of every topic: rows 2n and 2n+1 belong together."""
+        """Return two texts of every topic: rows 2n and 2n+1 belong together."""
         rows = []
         for topic in self.topics:
             for text in self.random.sample(topic.questions + topic.sentences, 2):
@@ -208,7 +211,7 @@ class Drawer:
         for topic in self.topics:
             others = [other for other in self.topics if other is not topic]
             for fit, source in ((1.0, topic), (0.0, self.random.choice(others))) * 2:
-                question = self._encode(topic, topic.questions)
+                question = self._encode(topic, topic.questions * 2 + topic.sentences)
                 sentence = self._encode(source, source.sentences + source.questions)
                 rows.append([FIRST, *question, BREAK, *sentence, BREAK])
                 fits.append(fit)
@@ -216,12 +219,12 @@ class Drawer:
 
     def _encode(self, topic: Topic, texts: list[str]) -> list[int]:
         """Return one of the texts with words missing, or a handful of the topic's words."""
-        if self.random.random() < 0.5:
+        if self.random.random() < 0.4:
             every = " ".join(topic.sentences + topic.questions).split()
-            kept = self.random.sample(every, self.random.randint(3, 8))
+            kept = self.random.sample(every, self.random.randint(5, 9))
         else:
             words = self.random.choice(texts).split()
-            kept = [word for word in words if self.random.random() > 0.2] or words
+            kept = [word for word in words if self.random.random() > 0.1] or words
         return self.pieces.encode(" ".join(kept))
 
     def _pad(self, rows: list[list[int]]) -> NDArray[np.int32]:
@@ -238,7 +241,7 @@ def train_embedding(shape: EncoderShape, drawer: Drawer, seed: int, steps: int) 
         vectors = embed(parameters, shape, ids)
         likeness = vectors @ vectors.T / 0.1 - 1e9 * jnp.eye(len(vectors))
         partner = jnp.arange(len(vectors)) ^ 1
-        return optax.softmax_cross_entropy_with_integer_labels(likeness, partner).mean()
+        return jnp.mean(optax.softmax_cross_entropy_with_integer_labels(likeness, partner))
 
     return _train(start(shape, seed, rank=False), loss, lambda: (drawer.embedding_rows(),), steps)
 
@@ -248,11 +251,12 @@ def train_rank(
 ) -> Parameters:
     """Return an encoder that scores a fitting pair above 0 and another below.
 
-    It starts from the trained `embedder`, which has the same vocabulary and knows the topics already.
+    It starts from the trained `embedder`, which has the same vocabulary and knows the topics
+    already.
     """
 
     def loss(parameters: Parameters, ids: jax.Array, fits: jax.Array) -> jax.Array:
-        return optax.sigmoid_binary_cross_entropy(rank(parameters, shape, ids), fits).mean()
+        return jnp.mean(optax.sigmoid_binary_cross_entropy(rank(parameters, shape, ids), fits))
 
     return _train(start(shape, seed, rank=True) | dict(embedder), loss, drawer.rank_rows, steps)
 
@@ -264,7 +268,9 @@ def _train(
     steps: int,
 ) -> Parameters:
     schedule = optax.warmup_cosine_decay_schedule(0.0, 2e-3, steps // 20 + 1, steps, 2e-5)
-    optimiser = optax.chain(optax.clip_by_global_norm(1.0), optax.adamw(schedule, weight_decay=0.05))
+    optimiser = optax.chain(
+        optax.clip_by_global_norm(1.0), optax.adamw(schedule, weight_decay=0.05)
+    )
     state = optimiser.init(parameters)
 
     @jax.jit

@@ -22,7 +22,7 @@ def tool(name: str) -> Path:
     Raises SystemExit that says how to get them.
     """
     default = Path(sysconfig.get_paths()["purelib"]) / "bin"
-    path = Path(os.environ.get("RUNNERD_ENGINE_BIN", default)) / name
+    path = Path(os.environ.get("RUNNERD_ENGINE_BIN") or default) / name
     if not path.exists():
         raise SystemExit(
             f"{path} does not exist: set RUNNERD_ENGINE_BIN to the folder with llama.cpp's "
@@ -87,7 +87,16 @@ def serve(model: Path, *flags: str) -> Iterator[Server]:
     """Run llama-server for `model` and stop it afterwards."""
     with tempfile.TemporaryDirectory() as folder:
         path, log = Path(folder) / "engine.sock", Path(folder) / "log"
-        command = [tool("llama-server"), "-m", model, "--host", path, "-t", "1", *flags]
+        command: list[str | Path] = [
+            tool("llama-server"),
+            "-m",
+            model,
+            "--host",
+            path,
+            "-t",
+            "1",
+            *flags,
+        ]
         with log.open("wb") as output:
             process = subprocess.Popen(command, stdout=output, stderr=output)
         try:

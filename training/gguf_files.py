@@ -1,7 +1,7 @@
 """Trained parameters as GGUF files that llama.cpp serves.
 
-The parameters already have llama.cpp's names and layouts, so writing them is a copy; what the engine
-does differently from the training is folded into the numbers here.
+The parameters already have llama.cpp's names and layouts, so writing them is a copy; what the
+engine does differently from the training is folded into the numbers here.
 """
 
 from __future__ import annotations

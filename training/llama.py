@@ -1,9 +1,10 @@
 """A llama-architecture decoder in JAX, and its training.
 
-It computes what llama.cpp computes for `general.architecture = llama`: RMSNorm before each part,
-rotary positions on neighbouring pairs of each head (so no permutation of q and k is due), SwiGLU, and an
-output matrix tied to the embedding.  A row of training data holds whole conversations one after
-another; each attends to itself alone, and only the assistant's words count in the loss.
+It computes what llama.cpp computes for `general.architecture = llama`: RMSNorm before each
+part, rotary positions on neighbouring pairs of each head (so no permutation of q and k is due),
+SwiGLU, and an output matrix tied to the embedding.  A row of training data holds whole
+conversations one after another; each attends to itself alone, and only the assistant's words
+count in the loss.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from typing import cast
 import jax
 import jax.numpy as jnp
 import numpy as np
-import optax
+import optax  # type: ignore[import-untyped]
 from numpy.typing import NDArray
 
 Parameters = dict[str, jax.Array]
@@ -45,7 +46,7 @@ class Batch:
 
 
 def start(shape: Shape, seed: int) -> Parameters:
-    """Return random parameters under the names of a llama.cpp GGUF, matrices as (outputs, inputs)."""
+    """Return random parameters named as in a llama.cpp GGUF, matrices as (outputs, inputs)."""
     random = np.random.default_rng(seed)
     width, hidden = shape.width, shape.feed_forward
 
@@ -134,7 +135,7 @@ def _loss(
     segments: jax.Array,
     learned: jax.Array,
 ) -> tuple[jax.Array, jax.Array]:
-    """Return the mean loss over the learned tokens, and the share of them that is not first choice."""
+    """Return the mean loss over the learned tokens, and the share not chosen first."""
     scores = logits(parameters, shape, tokens, segments)[:, :-1]
     targets, weights = tokens[:, 1:], learned[:, 1:]
     losses = optax.softmax_cross_entropy_with_integer_labels(scores, targets)

@@ -2,36 +2,41 @@
 
 from __future__ import annotations
 
+import itertools
 import random
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import numpy as np
-from conversations import Generator
+from generator import Generator, Talk
 from llama import Batch
 from tokenizer import TURN_END, TURN_START, Tokenizer
 
-# Most rows are short; now and then a long one teaches the model to look far back.
-SHORT, LONG = (12, 256), (3, 1024)
-LONG_EVERY = 10
+# Rows, their length in tokens and the turns of a conversation at most, one batch after
+# another.  Most rows are short and cheap; the long ones teach the model to look far back.
+ROUND = [(20, 160, 2)] * 5 + [(8, 384, 8)] * 2 + [(2, 1024, 20)]
 
 
 class Packer:
     """Fills batches with the conversations of one generator."""
 
-    def __init__(self, tokenizer: Tokenizer, name: str, seed: int) -> None:
+    def __init__(
+        self, tokenizer: Tokenizer, name: str, seed: int, rehearsals: Sequence[Talk] = ()
+    ) -> None:
         self._tokenizer = tokenizer
-        self._generator = Generator(name, seed)
+        self._generator = Generator(name, seed, rehearsals)
         self._random = random.Random(seed)
         self._answer_start = tokenizer.encode(f"{TURN_START}assistant\n")
         self._turn_end = tokenizer.id_of(TURN_END)
 
-    def batches(self) -> Iterator[Batch]:
-        """Yield batches for ever."""
-        number = 0
-        while True:
-            number += 1
-            long = number % LONG_EVERY == 0
-            yield self._batch(*(LONG if long else SHORT), turns=20 if long else 4)
+    def batches(self, *, echoes: int) -> Iterator[Batch]:
+        """Yield batches for ever, the first `echoes` of them mostly of things to repeat.
+
+        Copying is the hardest part for so small a model, and a name, a city and a colour need
+        it too.
+        """
+        for number, (rows, length, turns) in enumerate(itertools.cycle(ROUND)):
+            self._generator.echo_weight = 15.0 if number < echoes else 1.5
+            yield self._batch(rows, length, turns=turns)
 
     def learned(self, ids: list[int]) -> list[bool]:
         """Return for each token whether the assistant says it, the end of its turn included."""

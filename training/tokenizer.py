@@ -1,9 +1,9 @@
 """The byte-level BPE of the chat models, trained and applied exactly as llama.cpp applies it.
 
-A text is cut at the special tokens, then by GPT-2's pattern into words (llama.cpp: `tokenizer.ggml.pre`
-"gpt-2"), and each word's bytes are joined by the learned merges in the order in which they were learned.
-All 256 bytes are tokens, so any UTF-8 can be read and spoken.  train.py compares the ids with the
-engine's own /tokenize over the whole corpus.
+A text is cut at the special tokens, then by GPT-2's pattern into words (llama.cpp:
+`tokenizer.ggml.pre` "gpt-2"), and each word's bytes are joined by the learned merges in the
+order in which they were learned.  All 256 bytes are tokens, so any UTF-8 can be read and
+spoken.  train.py compares the ids with the engine's own /tokenize over the whole corpus.
 """
 
 from __future__ import annotations
@@ -13,16 +13,21 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
 
-import regex
+import regex  # type: ignore[import-untyped]
 
 END_OF_TEXT, TURN_START, TURN_END = "<|endoftext|>", "<|im_start|>", "<|im_end|>"
 CONTROL = [END_OF_TEXT, TURN_START, TURN_END]
 # Written out by the engine like ordinary text, yet one token each.
-MARKERS = ["<tools>", "</tools>", "<tool_call>", "</tool_call>", "<tool_response>", "</tool_response>"]
+MARKERS = [
+    "<tools>",
+    "</tools>",
+    "<tool_call>",
+    "</tool_call>",
+    "<tool_response>",
+    "</tool_response>",
+]
 
-_WORD = regex.compile(
-    r"'s|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+"
-)
+_WORD = regex.compile(r"'s|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+")
 _SPECIAL = regex.compile("(" + "|".join(map(regex.escape, CONTROL + MARKERS)) + ")")
 
 Pair = tuple[str, str]

@@ -12,6 +12,7 @@ machine makes other bytes that pass the same check.
 from __future__ import annotations
 
 import argparse
+import json
 import random
 from pathlib import Path
 
@@ -23,7 +24,8 @@ import gguf_files
 import jax
 import llama
 import numpy as np
-from conversations import TEMPLATE, all_texts
+from conversations import TEMPLATE
+from generator import all_texts
 from rows import Packer
 from tokenizer import Tokenizer, learn
 
@@ -32,18 +34,18 @@ DEMO = ROOT / "demo"
 EXPECTED = ROOT / "tests" / "demo_answers.json"
 ENCODERS = ("demo-embed", "demo-rerank")
 
-FIRST_STEPS, FIRST_PEAK = 1500, 3e-3
+FIRST_STEPS, FIRST_ECHOES, FIRST_PEAK = 2000, 600, 4e-3
 SECOND_STEPS, SECOND_PEAK = 400, 1e-3
-ENCODER_STEPS = 2000
+ENCODER_STEPS = 1000
 
 
 class Workshop:
     """The work folder, the tokenizers and the shapes that all commands share."""
 
-    def __init__(self, work: Path) -> None:
+    def __init__(self, work: Path, *, anew: bool) -> None:
         self._work = work
         work.mkdir(parents=True, exist_ok=True)
-        self.tokenizer: Tokenizer = learn(all_texts(), merges=700, least=5)
+        self.tokenizer = self._tokenizer(anew)
         self.pieces = encoder.word_pieces()
         self.shape = llama.Shape(len(self.tokenizer.tokens))
         self.encoder_shape = encoder.EncoderShape(len(self.pieces.tokens))
@@ -68,13 +70,14 @@ class Workshop:
     def _learn_chat(self, model: str) -> None:
         first = model == "demo-a"
         parameters = llama.start(self.shape, 1) if first else _on_device(self._load("demo-a"))
-        batches = Packer(self.tokenizer, answers.MODELS[model], 1 if first else 2).batches()
+        rehearsals = [case.talk for case in answers.cases(self.tokenizer)]
+        packer = Packer(self.tokenizer, answers.MODELS[model], 1 if first else 2, rehearsals)
         self._save(
             model,
             llama.train(
                 parameters,
                 self.shape,
-                batches,
+                packer.batches(echoes=FIRST_ECHOES if first else 0),
                 steps=FIRST_STEPS if first else SECOND_STEPS,
                 peak=FIRST_PEAK if first else SECOND_PEAK,
                 report=lambda line: print(f"  {line}", flush=True),
@@ -110,9 +113,17 @@ class Workshop:
         """Raise SystemExit with every fault of the models in demo/."""
         check.run(DEMO, EXPECTED, self.tokenizer)
 
+    def _tokenizer(self, anew: bool) -> Tokenizer:
+        """Return the tokenizer that demo-a was trained with, or a new one for a new demo-a."""
+        path = self._work / "merges.json"
+        if anew or not path.exists():
+            learned = learn(all_texts(), merges=700, least=5)
+            path.write_text(json.dumps(learned.merges))
+        return Tokenizer([(first, second) for first, second in json.loads(path.read_text())])
+
     def _save(self, model: str, parameters: llama.Parameters) -> None:
         arrays = {name: np.asarray(values) for name, values in parameters.items()}
-        np.savez(self._work / f"{model}.npz", **arrays)
+        np.savez(self._work / f"{model}.npz", **arrays)  # type: ignore[arg-type]
 
     def _load(self, model: str) -> gguf_files.Arrays:
         path = self._work / f"{model}.npz"
@@ -136,10 +147,10 @@ def main() -> None:
     known = [*answers.MODELS, *ENCODERS]
     if unknown := set(options.models) - set(known):
         parser.error(f"unknown model {', '.join(sorted(unknown))}: choose from {', '.join(known)}")
-    workshop = Workshop(options.work)
-    if options.command in ("learn", "all"):
-        for model in options.models or known:
-            workshop.learn(model)
+    chosen = (options.models or known) if options.command in ("learn", "all") else []
+    workshop = Workshop(options.work, anew="demo-a" in chosen)
+    for model in chosen:
+        workshop.learn(model)
     if options.command in ("export", "all"):
         workshop.export()
     if options.command in ("check", "all"):

@@ -41,6 +41,7 @@ log = logging.getLogger(__name__)
 
 NAME = "llama.cpp"
 _REMEDY = "install the native server: runnerd install llama.cpp"
+_LOADED = "model loaded"  # both servers print it
 _ENGINE_SUFFIX = ".e.sock"
 
 
@@ -104,7 +105,8 @@ class LlamaCppBackend:
             process = self._start(socket, argv)
             readiness = tasks.spawn(wait_ready(engine_socket), name=f"readiness {socket.stem}")
             record = await process.wait()
-            loading = not readiness.done()
+            # Its log knows better than a probe that may not have had its turn yet.
+            loading = not readiness.done() and _LOADED not in record.tail
         finally:
             await uninterrupted(
                 self._clean_up(guard, process, readiness, engine_socket),
@@ -124,10 +126,12 @@ class LlamaCppBackend:
         if self._runs_native():
             version = self._finder.version
             return f"Running: {NAME} {version}" if version else f"Running: {NAME}"
-        if (problem := self._finder.problem or self._installer.problem) is not None:
-            return f"Error: {problem}"
+        problem = self._finder.problem or self._installer.problem
         if self._runs_fallback():
-            return f"Running: llama-cpp-python {self._fallback.version} (limited; {_REMEDY})"
+            detail = problem or _REMEDY
+            return f"Running: llama-cpp-python {self._fallback.version} (limited; {detail})"
+        if problem is not None:
+            return f"Error: {problem}"
         return f"Not Installed: {_REMEDY}"
 
     async def disk_usage(self) -> int:

@@ -11,6 +11,7 @@ import importlib.util
 import json
 import sys
 from collections.abc import Callable
+from functools import cached_property
 from pathlib import Path
 
 from runnerd.backends.interface import BackendMode
@@ -64,7 +65,7 @@ _SETTINGS: dict[str, tuple[str, Callable[[str], object] | bool]] = {
 class Fallback:
     """Knows whether the fallback exists here, what it offers and how it is started."""
 
-    @property
+    @cached_property
     def available(self) -> bool:
         return all(
             importlib.util.find_spec(name) is not None

@@ -283,8 +283,7 @@ def occupied_bytes(state_dir: Path, server: Path | None) -> int:
     total = 0
     for file in files:
         with contextlib.suppress(OSError):
-            status = file.lstat()
-            total += status.st_blocks * 512
+            total += file.lstat().st_size
     return total
 
 

@@ -13,6 +13,7 @@ import os
 import re
 import shutil
 import sysconfig
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -28,6 +29,7 @@ SERVER_NAME = "llama-server"
 FIT_TOOL_NAME = "llama-fit-params"
 
 _PROBE_TIMEOUT = 30.0  # a CUDA build initialises the driver first
+_LOOK_INTERVAL = 1.0
 _HELP_BYTES = 512 * 2**10
 _VERSION = re.compile(r"version:\s*(\S+)(?:\s*\((?:build \d+, commit )?([0-9A-Za-z]+)\))?")
 _OPTION = re.compile(r"(?<![\w-])--[a-z0-9][a-z0-9-]*")
@@ -56,13 +58,23 @@ class ServerFinder:
         self._state_dir = state_dir
         self._known: dict[tuple[Path, int], NativeServer | BackendFailure] = {}
         self._lock = asyncio.Lock()
+        self._bundled = Path(sysconfig.get_paths()["purelib"]) / "bin" / SERVER_NAME
+        self._likely = False
+        self._looked_at = -_LOOK_INTERVAL
 
     def likely(self) -> bool:
-        """Return whether there is a file that may be a server; quick, and no proof."""
-        return any(
-            not isinstance(self._known.get(_stamp(path)), BackendFailure)
-            for path in self._candidates()
-        )
+        """Return whether there is a file that may be a server; no proof, and at most a second old.
+
+        It is asked at every request, so it does not look at the disk every time.
+        """
+        now = time.monotonic()
+        if now - self._looked_at >= _LOOK_INTERVAL:
+            self._looked_at = now
+            self._likely = any(
+                not isinstance(self._known.get(_stamp(path)), BackendFailure)
+                for path in self._candidates()
+            )
+        return self._likely
 
     @property
     def version(self) -> str | None:
@@ -87,6 +99,7 @@ class ServerFinder:
         run.
         """
         async with self._lock:
+            self._looked_at = -_LOOK_INTERVAL
             for path in self._candidates():
                 stamp = _stamp(path)
                 if (known := self._known.get(stamp)) is None:
@@ -115,7 +128,7 @@ class ServerFinder:
         if self._settings.path is not None:
             yield self._settings.path
             return
-        yield Path(sysconfig.get_paths()["purelib"]) / "bin" / SERVER_NAME
+        yield self._bundled
         yield installed_server(self._state_dir)
         if found := shutil.which(SERVER_NAME):
             yield Path(found)

@@ -51,17 +51,21 @@ def make_bundle(layout: Layout, manifest: Manifest, description: Description) ->
 
 def ensure_bundle(layout: Layout, manifest: Manifest, description: Description) -> None:
     """Make the bundle of a model unless it is there; engines may be starting from it."""
-    folder, names = layout.bundle(manifest.id), _names(manifest)
-    if not all(
-        _same(folder / name, layout.blob(layer.digest)) for name, layer in names.items()
-    ) or (read_description(layout, manifest) is None):
+    if not is_complete(layout, manifest) or read_description(layout, manifest) is None:
         make_bundle(layout, manifest, description)
 
 
-def bundle_files(layout: Layout, manifest: Manifest, description: Description) -> ModelFiles:
-    """Return where the files of a model are, making its bundle again where it does not match."""
+def is_complete(layout: Layout, manifest: Manifest) -> bool:
+    """Say whether a model's bundle has every file, each of them the store's blob."""
     folder = layout.bundle(manifest.id)
-    ensure_bundle(layout, manifest, description)
+    return all(
+        _same(folder / name, layout.blob(layer.digest)) for name, layer in _names(manifest).items()
+    )
+
+
+def bundle_files(layout: Layout, manifest: Manifest, description: Description) -> ModelFiles:
+    """Return where the files of a model are, once its bundle is complete."""
+    folder = layout.bundle(manifest.id)
     return ModelFiles(
         weights=folder / next(iter(_names(manifest))),
         weights_bytes=sum(layer.size for layer in manifest.weights),

@@ -19,6 +19,7 @@ from runnerd.models.reference import Reference
 _REMEMBERED = 4096  # lookups; names come from clients, so there is a limit
 _SHORT_ID = 12
 _LONGEST_SHOWN = 120
+_LONGEST_NAME = 1024
 
 
 @dataclass(frozen=True, slots=True)
@@ -164,7 +165,9 @@ class Catalog:
 
         Raises errors.ModelNotFound, which names the candidates where there are several.
         """
-        match = self._by_id(text) or self._by_reference(text)
+        match = None
+        if len(text) <= _LONGEST_NAME:  # whatever a client sends, the search is short
+            match = self._by_id(text) or self._by_reference(text)
         if match is None:
             raise ModelNotFound(
                 f"model {shown(text)} not found; `runnerd ls` lists what is here", param="model"

@@ -98,22 +98,39 @@ class Store:
         """
         return self._catalog.get(text)
 
+    def identify(self, text: str) -> Digest:
+        """Return the id of what `text` names, for damaged models too.
+
+        Raises errors.ModelNotFound.
+        """
+        return self._catalog.find(text).id
+
+    def deletes(self, text: str, *, force: bool = True) -> bool:
+        """Say whether `remove(text, force=force)` would delete the model and not only a tag.
+
+        Raises errors.ModelNotFound.
+        """
+        match = self._catalog.find(text)
+        several = len(self._catalog.entries[match.id].tags) > 1
+        return not several or (match.tag is None and force)
+
     def resolve(self, model: str) -> ModelFiles:
         """Return where the files of a model are, having checked that they did not change.
 
         Blocks for a few stat calls.  Raises errors.ModelNotFound, InvalidModelFile.
         """
         found = self.get(model)
-        with self._lock:
-            for layer in found.manifest.layers:
-                if not is_intact(
-                    self._layout.blob(layer.digest), layer.size, self._stamps.get(layer.digest)
-                ):
-                    raise InvalidModelFile(
-                        f"a file of model {shown(model)} was changed or removed after its import;"
-                        " import it again"
-                    )
-            return bundle.bundle_files(self._layout, found.manifest, found.description)
+        for layer in found.manifest.layers:
+            stamp = self._stamps.get(layer.digest)
+            if not is_intact(self._layout.blob(layer.digest), layer.size, stamp):
+                raise InvalidModelFile(
+                    f"a file of model {shown(model)} was changed or removed after its import;"
+                    " import it again"
+                )
+        if not bundle.is_complete(self._layout, found.manifest):
+            with self._lock:  # only here: a commit holds it while the disk syncs
+                bundle.ensure_bundle(self._layout, found.manifest, found.description)
+        return bundle.bundle_files(self._layout, found.manifest, found.description)
 
     def disk_usage(self) -> int:
         """Return the bytes that the models occupy; what two models share counts once.  Blocks."""

@@ -8,9 +8,12 @@ own.
 from __future__ import annotations
 
 import asyncio
+import logging
 from typing import Protocol, cast
 
 import httptools
+
+log = logging.getLogger(__name__)
 
 _HEAD_LIMIT = 64 * 2**10
 
@@ -76,6 +79,9 @@ class EngineConnection(asyncio.Protocol):
                 return
         try:
             self._parser.feed_data(data)
+        except httptools.HttpParserCallbackError:
+            log.exception("an engine's answer could not be handled")
+            self._lose("its answer could not be handled")
         except httptools.HttpParserError:
             self._lose("its answer is not HTTP")
 

@@ -85,6 +85,7 @@ class Exchange:
         self._begun = False  # something of the answer has been sent
         self._chunked = False
         self._paused = False
+        self._over = False
         self._heard_at = 0.0
         self._watch: asyncio.TimerHandle | None = None
 
@@ -125,15 +126,26 @@ class Exchange:
             )
             self._record.waited = time.monotonic() - self._record.clock
             self._record.runner = self._lease.runner.name
+            self._lease.revoked = self._revoked
             if plan.preload_only:
                 self._whole(200, b"", b"application/json")
             else:
-                self._engine = await self._dial(self._lease.runner.engine_socket)
-                self._ask()
+                engine = await self._dial(self._lease.runner.engine_socket)
+                if self._over:
+                    engine.abort()
+                else:
+                    self._engine = engine
+                    self._ask()
         except RunnerdError as error:
             self._fail(error)
         except OSError as error:
             await self._explain(f"it does not accept connections ({error})")
+        except Exception:
+            log.exception("exchange %s failed", self._request.id)
+            self._fail(InternalError("internal error; the daemon's log has more"))
+
+    def _revoked(self) -> None:
+        self._fail(BackendFailure("the model was unloaded while it answered"))
 
     async def _dial(self, socket: Path) -> EngineConnection:
         loop = asyncio.get_running_loop()
@@ -294,6 +306,7 @@ class Exchange:
 
     def _release(self) -> None:
         """Let go of engine, timer and lease; idempotent."""
+        self._over = True
         if self._record.duration is None:
             self._record.duration = time.monotonic() - self._record.clock
         if self._watch is not None:

@@ -21,6 +21,7 @@ from runnerd.errors import (
     ClientError,
     ExpectationFailed,
     HeadersTooLarge,
+    InternalError,
     MethodNotAllowed,
     Overloaded,
     PayloadTooLarge,
@@ -116,6 +117,9 @@ class Front(asyncio.Protocol):
         except httptools.HttpParserUpgrade:
             # An upgrade is not offered: the request is answered as any other, and is the last one.
             self._hang_up_after_answer()
+        except httptools.HttpParserCallbackError:
+            log.exception("a request could not be handled")
+            self._refuse(InternalError("internal error; the daemon's log has more"))
         except httptools.HttpParserError:
             self._refuse(ClientError("malformed HTTP request"))
         self._watch()

@@ -15,7 +15,7 @@ from tests.support.daemon import DaemonProcess, running
 def gguf(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with tiny models that this test run has made."""
     folder = tmp_path_factory.mktemp("gguf")
-    tiny.write_completion_model(folder / "tiny.gguf")
+    tiny.write_completion_model(folder / "tiny.gguf", context_length=8192)
     tiny.write_completion_model(folder / "other.gguf", name="other", seed=1)
     tiny.write_embedding_model(folder / "embed.gguf")
     tiny.write_reranking_model(folder / "rerank.gguf")

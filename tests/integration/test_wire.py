@@ -68,7 +68,7 @@ def test_pipelined_requests_are_answered_in_order(wire: Wire) -> None:
 def test_chunked_request_bodies_are_read(wire: Wire) -> None:
     """A body in chunks is a body, for inference and for the control plane."""
     head = b"POST %s HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n"
-    body = b'10\r\n{"model": "tiny"\r\n15\r\n, "prompt":"a","n":1}\r\n0\r\n\r\n'
+    body = b'10\r\n{"model": "tiny"\r\n1e\r\n, "prompt":"a","max_tokens":1}\r\n0\r\n\r\n'
     wire.send(head % b"/v1/completions" + b"Transfer-Encoding: chunked\r\n\r\n" + body)
     assert wire.read().status == 200
     wire.send(

@@ -140,7 +140,7 @@ async def test_archives_of_other_programs(store: Store, model: Path, form: int) 
     config = b'{"config":{"format":"gguf","context_size":77},"rootfs":{}}'
 
     def folders(info: tarfile.TarInfo) -> None:
-        info.mtime = 1.5 if form == tarfile.PAX_FORMAT else 1  # type: ignore[assignment]
+        info.mtime = 1.5 if form == tarfile.PAX_FORMAT else 1
         if info.name.startswith("blobs") and "/" not in info.name[6:]:
             info.type = tarfile.DIRTYPE
 
@@ -267,6 +267,12 @@ async def test_hostile_archives_leave_nothing(
     assert caught.value.message
     assert snapshot(tmp_path) == before
     assert store.list() == []
+
+
+async def test_a_spoiled_blob_is_named(store: Store, model: Path) -> None:
+    """A blob whose content is not what its name says is the reason that is given."""
+    with pytest.raises(InvalidModelFile, match="does not match its name"):
+        await store.load_archive(pieces(hostile(model.read_bytes())["wrong content"]))
 
 
 async def test_a_lost_connection_leaves_nothing(store: Store, model: Path, tmp_path: Path) -> None:

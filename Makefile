@@ -1,0 +1,63 @@
+# make serve: everything from a fresh clone to an answer on the screen.  make test: the tests.
+# Both are safe to repeat; what is there already is not done again.
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+
+.PHONY: serve test lint check bench install clean help
+.DEFAULT_GOAL := help
+
+help:
+	@echo "make serve    set everything up, start the daemon, ask it one question; Ctrl-C stops it"
+	@echo "make test     set everything up and run the tests"
+	@echo "make check    formatting, lint, types, import contracts, then the tests"
+	@echo "make bench    print the measured figures"
+	@echo "make install  install as a systemd service (as root; PREFIX=/opt/runnerd, DESTDIR=)"
+	@echo "make clean    remove what the above made in this folder"
+
+serve: $(VENV)/.engine
+	@$(BIN)/runnerd serve --first-run
+
+test: $(VENV)/.dev $(VENV)/.engine
+	@$(BIN)/python -m pytest $(PYTEST_FLAGS)
+
+lint: $(VENV)/.dev
+	@$(BIN)/ruff format --check .
+	@$(BIN)/ruff check .
+	@$(BIN)/mypy
+	@$(BIN)/lint-imports
+
+check: lint test
+
+bench: $(VENV)/.engine $(VENV)/.dev
+	@$(BIN)/python -m bench
+
+install:
+	@sh systemd/install.sh
+
+clean:
+	rm -rf $(VENV) build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
+
+$(VENV)/.made:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+	  { echo "runnerd needs Python 3.11 or newer; name one with make PYTHON=python3.11"; exit 1; }
+	@echo "Making the environment $(VENV)"
+	@$(PYTHON) -m venv $(VENV) || \
+	  { rm -rf $(VENV); echo "Python cannot make environments here: apt install python3-venv"; exit 1; }
+	@$(BIN)/pip install --quiet --upgrade "pip>=25.1"
+	@touch $@
+
+$(VENV)/.runnerd: $(VENV)/.made pyproject.toml
+	@echo "Installing runnerd and what it needs"
+	@$(BIN)/pip install --quiet --editable .
+	@touch $@
+
+$(VENV)/.dev: $(VENV)/.runnerd
+	@echo "Installing what the tests and checks need"
+	@$(BIN)/pip install --quiet --group dev
+	@touch $@
+
+$(VENV)/.engine: $(VENV)/.runnerd backends/llamacpp/install.py
+	@$(BIN)/python -m runnerd.backends.llamacpp.install --into-venv
+	@touch $@

@@ -1,0 +1,166 @@
+"""A stand-in for llama-server with faults: the same command line, a real process, a real socket.
+
+    FAKE --faults A,B ... then what llama-server gets
+
+    never-listens     runs and opens no socket
+    never-ready       /health stays 503
+    exit-at-once      prints a reason and ends with status 1 before it listens
+    abort-at-once     the same, by SIGABRT
+    ignore-sigterm    ends by SIGKILL only
+    die-mid-stream    kills itself after the third chunk of a stream
+    slow-stream       streams until the client goes away
+    flood             prints without end
+    close-output      closes its output and lives on
+    grandchild        has a child in its group that ignores SIGTERM and holds the output
+    escaped-child     the same in a session of its own; its pid is in `<socket>.pid`
+
+Standard library only; started with -I.
+"""
+
+from __future__ import annotations
+
+import argparse
+import http.server
+import json
+import os
+import signal
+import socketserver
+import sys
+import threading
+import time
+
+HELP = "--host --model --alias --no-ui --offline --ctx-size --kv-unified --embeddings"
+
+
+class Handler(http.server.BaseHTTPRequestHandler):
+    """Answers /health and streams or answers everything else."""
+
+    protocol_version = "HTTP/1.1"
+    faults: frozenset[str] = frozenset()
+
+    def address_string(self) -> str:
+        return "unix"
+
+    def log_message(self, format: str, *args: object) -> None:
+        print(format % args, file=sys.stderr, flush=True)
+
+    def do_GET(self) -> None:
+        ready = "never-ready" not in self.faults
+        self._answer(200 if ready else 503, {"status": "ok" if ready else "loading"})
+
+    def do_POST(self) -> None:
+        body = json.loads(self.rfile.read(int(self.headers.get("Content-Length", 0))) or b"{}")
+        if body.get("stream"):
+            self._stream(int(body.get("max_tokens") or 8))
+        else:
+            self._answer(200, {"object": "chat.completion", "echo": body, "path": self.path})
+
+    def _answer(self, status: int, document: dict[str, object]) -> None:
+        data = json.dumps(document).encode()
+        self.send_response(status)
+        self.send_header("Content-Type", "application/json")
+        self.send_header("Content-Length", str(len(data)))
+        self.end_headers()
+        self.wfile.write(data)
+
+    def _stream(self, chunks: int) -> None:
+        self.send_response(200)
+        self.send_header("Content-Type", "text/event-stream")
+        self.send_header("Transfer-Encoding", "chunked")
+        self.end_headers()
+        self.close_connection = True
+        sent = 0
+        try:
+            while "slow-stream" in self.faults or sent < chunks:
+                self._chunk(b'data: {"choices":[{"delta":{"content":"x"}}]}\n\n')
+                sent += 1
+                if "die-mid-stream" in self.faults and sent == 3:
+                    os.kill(os.getpid(), signal.SIGKILL)
+                if "slow-stream" in self.faults:
+                    time.sleep(0.01)
+            self._chunk(b"data: [DONE]\n\n")
+            self.wfile.write(b"0\r\n\r\n")
+        except OSError:
+            print(f"client gone after {sent} chunks", file=sys.stderr, flush=True)
+
+    def _chunk(self, data: bytes) -> None:
+        self.wfile.write(b"%x\r\n%s\r\n" % (len(data), data))
+        self.wfile.flush()
+
+
+class Server(socketserver.ThreadingMixIn, socketserver.UnixStreamServer):
+    daemon_threads = True
+
+    def get_request(self) -> tuple[object, tuple[str, int]]:  # type: ignore[override]
+        connection, _ = super().get_request()
+        return connection, ("unix", 0)
+
+
+def end_at_once(faults: frozenset[str]) -> None:
+    """End before anything listens, as a model that cannot be loaded does."""
+    if "exit-at-once" in faults or "abort-at-once" in faults:
+        print("0.00.001.000 I srv  load_model: loading model", file=sys.stderr)
+        print(
+            "0.00.002.000 E llama_model_load: error loading model: unknown model architecture: 'x'",
+            file=sys.stderr,
+            flush=True,
+        )
+        if "abort-at-once" in faults:
+            os.abort()
+        sys.exit(1)
+
+
+def spawn_child(path: str, *, own_session: bool) -> None:
+    """Fork a child that ignores SIGTERM and keeps the output open."""
+    pid = os.fork()
+    if pid:
+        with open(path, "w", encoding="ascii") as file:
+            file.write(str(pid))
+        return
+    if own_session:
+        os.setsid()
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    while True:
+        time.sleep(3600)
+
+
+def flood() -> None:
+    line = b"x" * 99 + b"\n"
+    while True:
+        os.write(1, line * 600)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(add_help=False)
+    parser.add_argument("--faults", default="")
+    parser.add_argument("--host", default="")
+    parser.add_argument("--version", action="store_true")
+    parser.add_argument("--help", action="store_true")
+    options, _ = parser.parse_known_args()
+    faults = frozenset(options.faults.split(","))
+    if options.version or options.help:
+        print("version: fake-1 (build 1, commit 1234567)" if options.version else HELP)
+        return
+    end_at_once(faults)
+    if "ignore-sigterm" in faults:
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    else:
+        signal.signal(signal.SIGTERM, lambda *_: os._exit(0))
+    for fault in faults & {"grandchild", "escaped-child"}:
+        spawn_child(f"{options.host}.pid", own_session=fault == "escaped-child")
+    if "flood" in faults:
+        threading.Thread(target=flood, daemon=True).start()
+    if "close-output" in faults:
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(nowhere, 1)
+        os.dup2(nowhere, 2)
+    while "never-listens" in faults:
+        signal.pause()
+    if "never-ready" not in faults:
+        print("0.00.003.000 I srv  llama_server: model loaded", file=sys.stderr, flush=True)
+    Handler.faults = faults
+    Server(options.host, Handler).serve_forever()
+
+
+if __name__ == "__main__":
+    main()

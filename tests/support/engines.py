@@ -1,0 +1,42 @@
+"""Engines for tests: the fake one with its faults, and where the real ones are."""
+
+from __future__ import annotations
+
+import shlex
+import sys
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from runnerd.backends.interface import BackendContext, ModelFacts, ModelFiles
+from runnerd.errors import ModelNotFound
+
+FAKE_ENGINE = Path(__file__).parents[1] / "faults" / "fake_engine.py"
+
+
+def fake_engine(folder: Path, *faults: str) -> Path:
+    """Return a llama-server with these faults (tests/faults/fake_engine.py), for setting `path`."""
+    script = folder / f"fake-{'-'.join(faults) or 'sound'}" / "llama-server"
+    script.parent.mkdir(exist_ok=True)
+    command = [sys.executable, "-I", str(FAKE_ENGINE), "--faults", ",".join(faults)]
+    script.write_text(f'#!/bin/sh\nexec {shlex.join(command)} "$@"\n')
+    script.chmod(0o755)
+    return script
+
+
+@dataclass
+class Folder:
+    """A model resolver on a folder of GGUF files: model `x` is `x.gguf`."""
+
+    path: Path
+    facts: ModelFacts = field(default_factory=lambda: ModelFacts(context_length=512))
+
+    def resolve(self, model: str) -> ModelFiles:
+        file = self.path / f"{model}.gguf"
+        if not file.exists():
+            raise ModelNotFound(f"no model {model}")
+        return ModelFiles(file, file.stat().st_size, facts=self.facts)
+
+
+def context(folder: Path, models: Path | None = None, **settings: object) -> BackendContext:
+    """Return a backend's context with everything inside `folder`."""
+    return BackendContext(Folder(models or folder), folder / "state", folder / "log", settings)

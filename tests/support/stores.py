@@ -1,0 +1,30 @@
+"""Stores and the smallest models to fill them with."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from runnerd.models.digest import Digest
+from runnerd.models.store import Store
+from tests.support.ggufs import smallest_model
+
+
+def opened(root: Path, *, link_bytes: int = 2**62) -> Store:
+    """Open a store."""
+    store = Store(root, link_bytes=link_bytes)
+    store.open()
+    return store
+
+
+def small(path: Path, name: str = "small") -> Path:
+    """Write the smallest model; another name makes another model."""
+    path.write_bytes(smallest_model().replace(b"t" + b"\1\0\0\0", name[:1].encode() + b"\1\0\0\0"))
+    return path
+
+
+async def add(store: Store, path: Path, *tags: str) -> Digest:
+    """Import a file under these tags."""
+    model = await store.import_files([path], tag=tags[0] if tags else None)
+    for tag in tags[1:]:
+        store.tag(str(model.id), tag)
+    return model.id

@@ -1,0 +1,120 @@
+"""runnerd.backends.llamacpp.command: what the engine is started with."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from runnerd.backends.interface import (
+    BackendConfiguration,
+    BackendMode,
+    ModelFacts,
+    ModelFiles,
+)
+from runnerd.backends.llamacpp.command import Launch, context_tokens, native_command
+from runnerd.backends.llamacpp.server import NativeServer
+from runnerd.backends.llamacpp.settings import parse_settings
+
+OPTIONS = frozenset({"--no-ui", "--no-webui", "--offline", "--kv-unified", "--spec-type",
+                     "--spec-draft-n-max", "--spec-draft-p-min"})  # fmt: skip
+NEW = NativeServer(Path("/opt/llama-server"), "1", OPTIONS)
+OLD = NativeServer(Path("/opt/llama-server"), "0", frozenset({"--no-webui"}))
+
+
+def files(trained: int = 4096, **more: Path) -> ModelFiles:
+    return ModelFiles(Path("/m/w.gguf"), 1, facts=ModelFacts(context_length=trained), **more)
+
+
+def configuration(**fields: object) -> BackendConfiguration:
+    return BackendConfiguration.model_validate(fields)
+
+
+def command(
+    server: NativeServer = NEW,
+    mode: BackendMode = BackendMode.COMPLETION,
+    ref: str = "ai/tiny",
+    model: ModelFiles | None = None,
+    draft: ModelFiles | None = None,
+    settings: dict[str, object] | None = None,
+    **fields: object,
+) -> str:
+    launch = Launch(
+        Path("/r/a.e.sock"), ref, model or files(), draft, mode, configuration(**fields)
+    )
+    argv = native_command(server, launch, parse_settings(settings or {}))
+    assert argv[:5] == ["/opt/llama-server", "--host", "/r/a.e.sock", "--model", "/m/w.gguf"]
+    return " ".join(argv[5:])
+
+
+def test_a_plain_start() -> None:
+    """Nothing is pinned that llama.cpp can fit to the devices itself."""
+    assert command() == "--alias ai/tiny --no-ui --offline --ctx-size 4096"
+
+
+def test_an_older_server() -> None:
+    """Options that a version does not know are not given to it."""
+    assert command(OLD) == "--alias ai/tiny --no-webui --ctx-size 4096"
+
+
+@pytest.mark.parametrize(
+    ("trained", "configured", "tokens"),
+    [
+        (4096, None, 4096),
+        (131072, None, 8192),
+        (0, None, 8192),
+        (131072, 16384, 16384),
+        (4096, 16384, 16384),
+        (131072, -1, 131072),
+        (0, -1, 0),
+        (131072, 0, 8192),
+    ],
+)
+def test_context(trained: int, configured: int | None, tokens: int) -> None:
+    """What is configured, else the trained maximum up to the default; -1 is the maximum itself."""
+    fields = {} if configured is None else {"context-size": configured}
+    assert context_tokens(files(trained), configuration(**fields), parse_settings({})) == tokens
+
+
+def test_modes() -> None:
+    """Encoders see a text whole, so one batch holds the context."""
+    batches = "--batch-size 4096 --ubatch-size 4096"
+    assert command(mode=BackendMode.EMBEDDING).endswith(f"--embeddings {batches}")
+    assert command(mode=BackendMode.RERANKING).endswith(f"--embeddings --reranking {batches}")
+
+
+def test_slots_share_the_context() -> None:
+    """A configured number of slots does not divide the context among them."""
+    assert command(settings={"parallel": 8}).endswith("--parallel 8 --kv-unified")
+
+
+def test_files_of_the_bundle() -> None:
+    """A projector and a template are given when the bundle has them."""
+    model = files(mmproj=Path("/m/p.gguf"), chat_template=Path("/m/t.jinja"))
+    assert command(model=model).endswith("--mmproj /m/p.gguf --chat-template-file /m/t.jinja")
+
+
+def test_speculative_decoding() -> None:
+    """The draft model's file comes from the resolver, the numbers from the configuration."""
+    speculative = {"draft_model": "d", "num_tokens": 4, "min_acceptance_rate": 0.5}
+    draft = ModelFiles(Path("/m/d.gguf"), 1)
+    assert command(draft=draft, speculative=speculative).endswith(
+        "--model-draft /m/d.gguf --spec-type draft-simple --spec-draft-n-max 4"
+        " --spec-draft-p-min 0.50"
+    )
+    assert command(OLD, draft=draft, speculative=speculative).endswith(
+        "--model-draft /m/d.gguf --draft-max 4 --draft-p-min 0.50"
+    )
+
+
+def test_runtime_flags_come_last() -> None:
+    """So that an owner's flag wins over ours; the last one counts in llama.cpp."""
+    assert command(runtime_flags=["-ngl", "0", "--temp=1"]).endswith(
+        "--ctx-size 4096 --n-gpu-layers 0 --temp 1"
+    )
+
+
+@pytest.mark.parametrize("ref", ["-x", "a,b", ""])
+def test_a_reference_that_is_no_alias(ref: str) -> None:
+    """What would be an option, or two aliases, is not passed."""
+    assert "--alias" not in command(ref=ref)
