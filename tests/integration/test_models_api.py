@@ -93,7 +93,13 @@ def test_foreign_host_and_origin_are_refused_over_tcp(daemon: DaemonProcess) -> 
 def test_model_in_use_is_not_deleted(daemon: DaemonProcess, gguf: Path) -> None:
     """Deleting a model with a request in flight is 409; with force the request ends first."""
     daemon.import_model(gguf / "tiny.gguf", "tiny")
-    request = {"model": "tiny", "prompt": "x", "max_tokens": 7000, "stream": True, "ignore_eos": True}
+    request = {
+        "model": "tiny",
+        "prompt": "x",
+        "max_tokens": 7000,
+        "stream": True,
+        "ignore_eos": True,
+    }
     with (
         daemon.client() as client,
         client.stream("POST", "/v1/completions", json=request) as answer,

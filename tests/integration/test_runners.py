@@ -96,7 +96,13 @@ def test_configuration_is_merged_checked_persisted_and_used(daemon: DaemonProces
 
 def test_configuring_a_model_in_use_is_a_conflict(daemon: DaemonProcess) -> None:
     """409 while a request runs with the old configuration."""
-    request = {"model": "tiny", "prompt": "x", "max_tokens": 7000, "stream": True, "ignore_eos": True}
+    request = {
+        "model": "tiny",
+        "prompt": "x",
+        "max_tokens": 7000,
+        "stream": True,
+        "ignore_eos": True,
+    }
     with (
         daemon.client() as client,
         client.stream("POST", "/v1/completions", json=request) as answer,

@@ -1,0 +1,27 @@
+"""`runnerd`: parse the arguments, import the one command that is wanted, run it."""
+
+from __future__ import annotations
+
+import sys
+
+
+def main() -> int:
+    """Run the command line and return the exit status: 0 well, 1 failed, 2 wrong usage."""
+    from runnerd.cli.arguments import parse
+
+    options = parse(sys.argv[1:])
+    from runnerd.errors import RunnerdError
+
+    try:
+        return int(options.run(options) or 0)
+    except RunnerdError as error:
+        print(f"runnerd: {error.message}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        return 130
+    except BrokenPipeError:
+        return 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,110 @@
+"""What can be typed after `runnerd`."""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import os
+from collections.abc import Callable
+
+
+def parse(arguments: list[str]) -> argparse.Namespace:
+    """Return the options; `run` is the function to call with them.  Exits on wrong usage."""
+    return _parser().parse_args(arguments)
+
+
+def _lazily(module: str, name: str) -> Callable[[argparse.Namespace], int]:
+    def run(options: argparse.Namespace) -> int:
+        function = getattr(importlib.import_module(f"runnerd.cli.{module}"), name)
+        return int(function(options) or 0)
+
+    return run
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="runnerd", description="Serve the models of this host.")
+    parser.add_argument(
+        "--host",
+        default=os.environ.get("RUNNERD_HOST"),
+        help="the daemon: unix:///path or http://host:port (RUNNERD_HOST)",
+    )
+    commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
+
+    def add(name: str, help: str, module: str) -> argparse.ArgumentParser:
+        command = commands.add_parser(name, help=help, description=help)
+        command.set_defaults(run=_lazily(module, name.replace("import", "import_model")))
+        return command
+
+    _add_host_commands(add)
+    _add_model_commands(add)
+    _add_runner_commands(add)
+    return parser
+
+
+_Add = Callable[[str, str, str], argparse.ArgumentParser]
+
+
+def _add_host_commands(add: _Add) -> None:
+    serve = add("serve", "run the daemon", "serve")
+    serve.add_argument("--config", metavar="FILE", help="settings file (TOML)")
+    serve.add_argument("--socket", metavar="PATH", help="control socket")
+    serve.add_argument("--listen", metavar="HOST:PORT", help="TCP address; empty for none")
+    serve.add_argument("--state-dir", metavar="DIR", help="models and state")
+    serve.add_argument("--runtime-dir", metavar="DIR", help="sockets and locks")
+    serve.add_argument(
+        "--first-run", action="store_true", help="see to a model, ask it one question, stay up"
+    )
+    _json(add("status", "what the daemon and its backends say", "host"))
+    logs = add("logs", "what the daemon and its engines have logged", "host")
+    logs.add_argument("-f", "--follow", action="store_true", help="go on as lines come")
+    logs.add_argument("--no-engines", action="store_true", help="the daemon's own log only")
+    _json(add("doctor", "what is missing on this host, and how to get it", "doctor"))
+    install = add("install", "build a backend's engine where there is none", "host")
+    install.add_argument("backend", nargs="?", default="llama.cpp")
+    _json(add("version", "print the version", "host"))
+
+
+def _add_model_commands(add: _Add) -> None:
+    take = add("import", "take a GGUF file, or a folder with one, into the store", "models")
+    take.add_argument("path")
+    take.add_argument("--tag", metavar="NAME", help="default: from the file's name")
+    take.add_argument("--mmproj", metavar="FILE", help="projector of a vision model")
+    take.add_argument("--chat-template", metavar="FILE", help="Jinja template to use")
+    _json(take)
+    _json(add("ls", "list the models", "models"))
+    show = add("show", "everything about a model", "models")
+    show.add_argument("model")
+    _json(show)
+    tag = add("tag", "give a model one more name", "models")
+    tag.add_argument("model")
+    tag.add_argument("name")
+    remove = add("rm", "remove a name; with the last one the model", "models")
+    remove.add_argument("model")
+    remove.add_argument("--force", action="store_true", help="even if it is in use")
+
+
+def _add_runner_commands(add: _Add) -> None:
+    load = add("load", "load a model now", "runners")
+    load.add_argument("model")
+    load.add_argument(
+        "--mode", choices=("completion", "embedding", "reranking"), default="completion"
+    )
+    unload = add("unload", "stop a model's idle runners", "runners")
+    unload.add_argument("model", nargs="*")
+    unload.add_argument("--all", action="store_true")
+    _json(add("ps", "list the runners", "runners"))
+    configure = add("configure", "set a model's context size and engine flags", "runners")
+    configure.add_argument("model")
+    configure.add_argument("--context-size", type=int, metavar="N")
+    configure.add_argument("--mode", choices=("completion", "embedding", "reranking"), default=None)
+    configure.add_argument("flags", nargs="*", help="engine flags, behind --")
+    run = add("run", "ask a model; without a prompt, talk to it", "chat")
+    run.add_argument("model")
+    run.add_argument("prompt", nargs="?")
+    run.add_argument("--system", metavar="TEXT")
+    run.add_argument("--temperature", type=float)
+    run.add_argument("--max-tokens", type=int)
+
+
+def _json(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--json", action="store_true", help="print JSON")

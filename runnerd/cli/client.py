@@ -1,0 +1,116 @@
+"""The command line's side of the daemon's HTTP API; standard library only, quick to import."""
+
+from __future__ import annotations
+
+import http.client
+import json
+import os
+import socket
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+from runnerd.errors import RunnerdError
+
+_FALLBACK = "http://127.0.0.1:12434"
+
+
+class DaemonError(RunnerdError):
+    """The daemon refused a request; `answer_status` is its HTTP status, 0 when nobody answered."""
+
+    def __init__(self, message: str, answer_status: int = 0) -> None:
+        super().__init__(message)
+        self.answer_status = answer_status
+
+
+class _UnixConnection(http.client.HTTPConnection):
+    def __init__(self, path: str) -> None:
+        super().__init__("localhost")
+        self._path = path
+
+    def connect(self) -> None:
+        self.sock = socket.socket(socket.AF_UNIX)
+        try:
+            self.sock.connect(self._path)
+        except OSError:
+            self.sock.close()
+            raise
+
+
+def default_address() -> str:
+    """Return where a daemon is to be expected: the first socket that exists, else TCP."""
+    environ = os.environ
+    runtime = environ.get("XDG_RUNTIME_DIR")
+    own = f"{runtime}/runnerd" if runtime else f"/tmp/runnerd-{os.getuid()}"
+    candidates = [
+        environ.get("RUNNERD_SOCKET"),
+        environ.get("RUNNERD_RUNTIME_DIR") and f"{environ['RUNNERD_RUNTIME_DIR']}/runnerd.sock",
+        f"{own}/runnerd.sock",
+        "/run/runnerd/runnerd.sock",
+    ]
+    for candidate in candidates:
+        if candidate and Path(candidate).exists():
+            return f"unix://{Path(candidate).absolute()}"
+    return _FALLBACK
+
+
+class Client:
+    """Talks to one daemon; `address` is unix:///path or http://host:port, None for the usual."""
+
+    def __init__(self, address: str | None = None) -> None:
+        self.address = address or default_address()
+
+    def json(self, method: str, path: str, document: object = None) -> Any:
+        """Return the JSON of an answer, None for an empty one.  Raises DaemonError."""
+        with self.open(method, path, document) as answer:
+            body = answer.read()
+        return json.loads(body) if body else None
+
+    def lines(self, method: str, path: str, document: object = None) -> Iterator[bytes]:
+        """Yield an answer line by line as it comes.  Raises DaemonError."""
+        with self.open(method, path, document) as answer:
+            yield from answer
+
+    def open(
+        self,
+        method: str,
+        path: str,
+        document: object = None,
+        *,
+        headers: dict[str, str] | None = None,
+        body: Iterable[bytes] | None = None,
+    ) -> http.client.HTTPResponse:
+        """Send a request and return the answer, unread.  Raises DaemonError for 4xx and 5xx."""
+        connection = self._connection()
+        sent = {"User-Agent": "runnerd-cli", **(headers or {})}
+        data: Any = body
+        if document is not None:
+            data = json.dumps(document).encode()
+            sent["Content-Type"] = "application/json"
+        try:
+            connection.request(method, path, data, sent)
+            answer = connection.getresponse()
+        except (OSError, http.client.HTTPException) as error:
+            connection.close()
+            raise DaemonError(
+                f"no daemon answers at {self.address} ({error}); start one with `runnerd serve`"
+            ) from error
+        if answer.status >= 400:
+            raise DaemonError(_message(answer.read(), answer.status), answer.status)
+        return answer
+
+    def _connection(self) -> http.client.HTTPConnection:
+        if self.address.startswith("unix://"):
+            return _UnixConnection(self.address.removeprefix("unix://"))
+        parts = urlsplit(self.address)
+        if parts.scheme != "http" or not parts.hostname:
+            raise DaemonError(f"{self.address!r} is neither unix:///path nor http://host:port")
+        return http.client.HTTPConnection(parts.hostname, parts.port or 80)
+
+
+def _message(body: bytes, status: int) -> str:
+    try:
+        return str(json.loads(body)["error"]["message"])
+    except (ValueError, KeyError, TypeError):
+        return f"the daemon answered {status}: {body[:200].decode('utf-8', 'replace')}"

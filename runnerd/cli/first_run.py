@@ -1,0 +1,100 @@
+"""The first minute: a model, a question, an answer on the screen.
+
+The greeter is a process of its own beside the daemon (forked twice, so that nobody has to wait for it);
+it uses the daemon as any client does and ends when it has printed the answer.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+from runnerd.cli.client import Client
+from runnerd.errors import RunnerdError
+
+_QUESTION = "What is runnerd?"
+_DEMO = Path(__file__).parents[2] / "demo" / "demo-a.gguf"
+
+
+def daemon_answers(path: Path) -> bool:
+    """Return whether something accepts connections on a Unix socket."""
+    with socket.socket(socket.AF_UNIX) as probe:
+        return probe.connect_ex(str(path)) == 0
+
+
+def greet_in_background(path: Path) -> None:
+    """Start the greeter; it waits for the daemon that this process becomes, and ends with it."""
+    daemon = os.getpid()
+    sys.stdout.flush()
+    if (middle := os.fork()) > 0:
+        os.waitpid(middle, 0)
+        return
+    if os.fork() > 0:
+        os._exit(0)
+    try:
+        while not daemon_answers(path):
+            os.kill(daemon, 0)
+            time.sleep(0.05)
+        greet(path)
+    except ProcessLookupError:
+        pass  # the daemon could not start and has said why
+    finally:
+        sys.stdout.flush()
+        os._exit(0)
+
+
+def greet(path: Path) -> int:
+    """See to a model, ask it one question, print the answer and how to repeat it."""
+    client = Client(f"unix://{path}")
+    try:
+        model = _model(client)
+        request = {
+            "model": model,
+            "messages": [{"role": "user", "content": _QUESTION}],
+            "max_tokens": 64,
+        }
+        print(f"Asking {model}: {_QUESTION}", flush=True)
+        answer = client.json("POST", "/engines/llama.cpp/v1/chat/completions", request)
+    except RunnerdError as error:
+        print(f"runnerd: {error.message}", file=sys.stderr, flush=True)
+        return 1
+    print(f"\n    {answer['choices'][0]['message']['content']}\n\nAsk again with:\n")
+    print(
+        f"curl --unix-socket {path} http://localhost/engines/llama.cpp/v1/chat/completions"
+        f" -H 'Content-Type: application/json' -d '{json.dumps(request)}'\n"
+    )
+    print("The daemon stays up; Ctrl-C stops it.", flush=True)
+    return 0
+
+
+def _model(client: Client) -> str:
+    """Return the name of a model that can chat, having imported one into an empty store."""
+    for model in client.json("GET", "/models"):
+        if "completion" in model["runnerd"]["capabilities"] and model.get("tags"):
+            return str(model["tags"][0])
+    if _DEMO.is_file():
+        print("The store is empty; importing the demo model", flush=True)
+        return _import(client, _DEMO, "demo-a")
+    print("The store is empty; making a tiny model (it knows nothing)", flush=True)
+    from runnerd.models import tiny
+
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "tiny.gguf"
+        tiny.write_completion_model(path)
+        return _import(client, path, "tiny")
+
+
+def _import(client: Client, path: Path, tag: str) -> str:
+    document = {"path": str(path), "tag": tag}
+    last: dict[str, Any] = {}
+    for line in client.lines("POST", "/models/import", document):
+        last = json.loads(line)
+    if last.get("type") != "success":
+        raise RunnerdError(str(last.get("message", "the import did not finish")))
+    return str(last["model"]["tags"][0])

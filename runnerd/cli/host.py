@@ -1,0 +1,60 @@
+"""Commands on the daemon and its host: status, logs, install, version."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+
+import runnerd
+from runnerd.cli.client import Client
+from runnerd.cli.tables import print_json
+from runnerd.errors import ClientError
+
+
+def status(options: argparse.Namespace) -> int:
+    """Print what the daemon and its backends say."""
+    client = Client(options.host)
+    document = {
+        "address": client.address,
+        "version": client.json("GET", "/version")["version"],
+        "health": client.json("GET", "/health"),
+        "backends": client.json("GET", "/engines/status"),
+    }
+    if options.json:
+        print_json(document)
+        return 0
+    print(f"runnerd {document['version']} answers at {client.address}")
+    for name, text in document["backends"].items():
+        print(f"{name}: {text}")
+    return 0
+
+
+def logs(options: argparse.Namespace) -> int:
+    """Print the logs."""
+    follow = str(options.follow).lower()
+    engines = str(options.no_engines).lower()
+    path = f"/logs?follow={follow}&no-engines={engines}"
+    for line in Client(options.host).lines("GET", path):
+        sys.stdout.write(line.decode("utf-8", "replace"))
+        sys.stdout.flush()
+    return 0
+
+
+def install(options: argparse.Namespace) -> int:
+    """Build the native engine into the environment that this command runs in."""
+    if options.backend != "llama.cpp":
+        raise ClientError(f"there is no backend {options.backend!r} to install (try: llama.cpp)")
+    import runpy
+
+    sys.argv = ["runnerd.backends.llamacpp.install", "--into-venv"]
+    runpy.run_module("runnerd.backends.llamacpp.install", run_name="__main__")
+    return 0
+
+
+def version(options: argparse.Namespace) -> int:
+    """Print the version."""
+    if options.json:
+        print_json({"version": runnerd.__version__})
+    else:
+        print(f"runnerd {runnerd.__version__}")
+    return 0

@@ -1,0 +1,70 @@
+"""Commands on runners: load, unload, ps, configure."""
+
+from __future__ import annotations
+
+import argparse
+
+from runnerd.cli.client import Client
+from runnerd.cli.tables import familiar, print_json, print_table
+from runnerd.errors import ClientError
+
+_OPERATIONS = {
+    "completion": "chat/completions",
+    "embedding": "embeddings",
+    "reranking": "rerank",
+}
+
+
+def load(options: argparse.Namespace) -> int:
+    """Load a model and wait until it is ready."""
+    path = f"/engines/v1/{_OPERATIONS[options.mode]}"
+    document = {"model": options.model}
+    with Client(options.host).open("POST", path, document, headers={"X-Preload-Only": "true"}) as a:
+        a.read()
+    print(f"{options.model} is ready")
+    return 0
+
+
+def unload(options: argparse.Namespace) -> int:
+    """Stop idle runners."""
+    if not options.model and not options.all:
+        raise ClientError("name the models to unload, or give --all")
+    document = {"all": options.all, "models": options.model}
+    answer = Client(options.host).json("POST", "/engines/unload", document)
+    print(f"unloaded {answer['unloaded_runners']}")
+    return 0
+
+
+def ps(options: argparse.Namespace) -> int:
+    """List the runners."""
+    runners = Client(options.host).json("GET", "/engines/ps")
+    if options.json:
+        print_json(runners)
+        return 0
+    rows = [
+        (
+            familiar(runner["model_name"]),
+            runner["backend_name"],
+            runner["mode"],
+            runner["state"],
+            runner["requests"],
+            runner["expires_at"] or "",
+            runner["id"],
+        )
+        for runner in runners
+    ]
+    print_table(("MODEL", "BACKEND", "MODE", "STATE", "REQUESTS", "EXPIRES", "ID"), rows)
+    return 0
+
+
+def configure(options: argparse.Namespace) -> int:
+    """Set a model's configuration."""
+    document: dict[str, object] = {"model": options.model}
+    if options.context_size is not None:
+        document["context-size"] = options.context_size
+    if options.mode:
+        document["mode"] = options.mode
+    if options.flags:
+        document["runtime-flags"] = options.flags
+    Client(options.host).json("POST", "/engines/_configure", document)
+    return 0

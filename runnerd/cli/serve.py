@@ -1,0 +1,30 @@
+"""`runnerd serve`: the daemon in this process."""
+
+from __future__ import annotations
+
+import argparse
+import os
+from typing import Any
+
+
+def serve(options: argparse.Namespace) -> int:
+    """Run the daemon until it is told to stop."""
+    from runnerd import config
+
+    if options.config:
+        os.environ["RUNNERD_CONFIG"] = options.config
+    named = ("socket", "listen", "state_dir", "runtime_dir")
+    flags: dict[str, Any] = {
+        name: value for name in named if (value := getattr(options, name)) is not None
+    }
+    settings = config.load(flags)
+    from runnerd import daemon
+
+    if options.first_run:
+        from runnerd.cli import first_run
+
+        if first_run.daemon_answers(settings.socket_path):
+            print(f"A daemon answers at {settings.socket_path} already; asking that one.")
+            return first_run.greet(settings.socket_path)
+        first_run.greet_in_background(settings.socket_path)
+    return daemon.main(settings)
