@@ -1,8 +1,8 @@
 """The contract between runnerd and an inference engine.
 
-It is Docker Model Runner's `inference.Backend` (seed 004) as a `typing.Protocol`, with the same verbs
-and the same JSON names in the configuration.  A backend learns where a model's files are from the
-`ModelResolver` it was constructed with, so this room knows nothing of the store.
+It is Docker Model Runner's `inference.Backend` (seed 004) as a `typing.Protocol`, with the same
+verbs and the same JSON names in the configuration.  A backend learns where a model's files are
+from the `ModelResolver` it was constructed with, so this room knows nothing of the store.
 """
 
 from __future__ import annotations
@@ -113,8 +113,8 @@ class ModelResolver(Protocol):
 class EngineFailure(BackendFailure):
     """An engine ended or could not start.
 
-    `exit_reason` says how ("exit status 1", "killed by SIGSEGV", ...), `last_words` are its last log
-    lines (already without secrets), `loading` whether it had not been ready yet.
+    `exit_reason` says how ("exit status 1", "killed by SIGSEGV", ...), `last_words` are its last
+    log lines (already without secrets), `loading` whether it had not been ready yet.
     """
 
     code = "engine_failure"
@@ -129,7 +129,7 @@ class EngineFailure(BackendFailure):
 
 
 class Backend(Protocol):
-    """A kind of inference server.  All methods run on the daemon's event loop and never block it."""
+    """A kind of inference server.  All methods run on the event loop and never block it."""
 
     @property
     def name(self) -> str:
@@ -157,13 +157,14 @@ class Backend(Protocol):
         mode: BackendMode,
         config: BackendConfiguration,
     ) -> None:
-        """Serve one model on the Unix socket `socket` until the engine fails or the call is cancelled.
+        """Serve one model on the Unix socket `socket` until the engine fails or we are cancelled.
 
         One-shot: it never restarts anything.  It returns only by raising: EngineFailure when the
-        engine failed, CancelledError when cancelled, and by then every process it spawned is gone and
-        its sockets are removed.  `GET /health` on the socket answers 503 while the model loads and 200
-        once it is ready; nothing answers before the engine listens.  A request whose `model` names
-        another model than `model` (the id) or `model_ref` (what the user typed) gets 421.
+        engine failed, CancelledError when cancelled, and by then every process it spawned is gone
+        and its sockets are removed.  `GET /health` on the socket answers 503 while the model loads
+        and 200 once it is ready; nothing answers before the engine listens.  A request whose
+        `model` names another model than `model` (the id) or `model_ref` (what the user typed) gets
+        421.
         """
         ...
 
@@ -176,7 +177,7 @@ class Backend(Protocol):
         ...
 
     def missing(self, operation: str, mode: BackendMode) -> str | None:
-        """Return why this backend cannot do `operation` in `mode` and what would remedy it, or None.
+        """Return why this backend cannot do `operation` in `mode`, with the remedy, or None.
 
         `operation` is the path behind /v1/, such as "chat/completions", "rerank" or "responses".
         """
@@ -186,7 +187,8 @@ class Backend(Protocol):
     def streams_to_cancel(self) -> bool:
         """Whether the engine notices a vanished client only while it streams.
 
-        The relay then asks for a stream even where the client did not, and puts the answer together.
+        The relay then asks for a stream even where the client did not, and puts the answer
+        together.
         """
         ...
 

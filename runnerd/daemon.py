@@ -67,7 +67,7 @@ class Daemon:
         self._hurry = asyncio.Event()
 
     async def run(self) -> int:
-        """Serve until SIGTERM or SIGINT; drain; return 0.  A second signal cuts the draining short."""
+        """Serve until SIGTERM or SIGINT; drain; return 0.  A second signal cuts it short."""
         settings = self._settings
         async with contextlib.AsyncExitStack() as stack:
             stack.callback(self._notifier.close)

@@ -325,7 +325,7 @@ class Scheduler:
         return [Refuse(ticket, refusal, failure) for ticket in tickets]
 
     def _make_room_and_start(self, now: float) -> list[Decision]:
-        """Start what is waited for, in order of arrival; evict one idle runner per missing place."""
+        """Start what is waited for, in order of arrival; evict one idle runner per place."""
         decisions: list[Decision] = []
         if self._draining:
             return decisions

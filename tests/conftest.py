@@ -1,6 +1,7 @@
 """What every test gets: nothing may be left behind.
 
-Children of this process, asyncio tasks and sockets in a test's own folder are counted before and after.
+Children of this process, asyncio tasks and sockets in a test's own folder are counted before and
+after.
 """
 
 from __future__ import annotations

@@ -52,7 +52,7 @@ async def json_body(request: web.Request) -> dict[str, Any]:
 
 
 def text_field(document: dict[str, Any], name: str, *, required: bool = False) -> str | None:
-    """Return a string member.  Raises errors.ClientError for another type, or when it is missing."""
+    """Return a string member.  Raises errors.ClientError for a wrong or missing one."""
     value = document.get(name)
     if value is None or value == "":
         if required:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import datetime
 import shlex
 from typing import Any
@@ -47,7 +48,7 @@ async def df(request: web.Request) -> web.Response:
     backend = context.supervisor.backend(None)
     return json_answer(
         {
-            "models_disk_usage": context.store.disk_usage(),
+            "models_disk_usage": await asyncio.to_thread(context.store.disk_usage),
             "default_backend_disk_usage": await backend.disk_usage(),
         }
     )

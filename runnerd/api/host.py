@@ -44,7 +44,7 @@ async def version(request: web.Request) -> web.Response:
 
 @ROUTES.get("/logs")
 async def logs(request: web.Request) -> web.StreamResponse:
-    """The daemon's log and, unless `no-engines`, the engines', in order of time; `follow` goes on."""
+    """The daemon's log and, unless `no-engines`, the engines', by time; `follow` goes on."""
     directory = request.app[CONTEXT].log_dir
     engines = not flag(request, "no-engines")
     follow = flag(request, "follow")

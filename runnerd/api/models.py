@@ -83,7 +83,8 @@ async def tag_model(request: web.Request) -> web.Response:
     if not repository:
         raise ClientError("the query parameter repo is required", param="repo")
     tag = request.query.get("tag") or "latest"
-    target = request.app[CONTEXT].store.tag(request.match_info["name"], f"{repository}:{tag}")
+    store = request.app[CONTEXT].store
+    target = await asyncio.to_thread(store.tag, request.match_info["name"], f"{repository}:{tag}")
     return json_answer({"message": "Model tagged successfully", "target": target}, status=201)
 
 
@@ -100,7 +101,7 @@ async def purge_models(request: web.Request) -> web.Response:
     for model in context.store.list():
         await context.supervisor.unload_model(str(model.id), force=force)
         context.supervisor.forget(str(model.id))
-    context.store.purge()
+    await asyncio.to_thread(context.store.purge)
     return web.Response()
 
 
@@ -110,12 +111,12 @@ async def delete_model(request: web.Request) -> web.Response:
     context = request.app[CONTEXT]
     name = request.match_info["name"]
     force = flag(request, "force")
-    model = context.store.get(name)
-    if context.store.deletes(name):
-        await context.supervisor.unload_model(str(model.id), force=force)
-    removed = context.store.remove(name, force=force)
+    id = str(context.store.identify(name))
+    if context.store.deletes(name, force=force):
+        await context.supervisor.unload_model(id, force=force)
+    removed = await asyncio.to_thread(context.store.remove, name, force=force)
     if any(kind == "Deleted" for kind, _ in removed):
-        context.supervisor.forget(str(model.id))
+        context.supervisor.forget(id)
     return json_answer([{kind: what} for kind, what in removed])
 
 

@@ -1,7 +1,7 @@
 """The first minute: a model, a question, an answer on the screen.
 
-The greeter is a process of its own beside the daemon (forked twice, so that nobody has to wait for it);
-it uses the daemon as any client does and ends when it has printed the answer.
+The greeter is a process of its own beside the daemon (forked twice, so that nobody has to wait for
+it); it uses the daemon as any client does and ends when it has printed the answer.
 """
 
 from __future__ import annotations

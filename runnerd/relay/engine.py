@@ -19,7 +19,7 @@ _HEAD_LIMIT = 64 * 2**10
 
 
 class AnswerReceiver(Protocol):
-    """Who gets the engine's answer.  After `engine_done` or `engine_lost` nothing more is called."""
+    """Who gets the engine's answer.  Nothing comes after `engine_done` or `engine_lost`."""
 
     def engine_head(self, status: int, content_type: bytes, length: int | None) -> None: ...
     def engine_body(self, data: bytes) -> None: ...

@@ -59,7 +59,7 @@ class Client(Protocol):
 
 
 class Exchange:
-    """Owns one request from `start` until it has told the client `exchange_done` or was cancelled."""
+    """Owns one request from `start` until `exchange_done` was told or it was cancelled."""
 
     def __init__(
         self,

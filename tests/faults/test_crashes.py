@@ -114,6 +114,7 @@ def test_vanished_client_stops_its_generation(daemon: DaemonProcess, stream: boo
     wait_for(lambda: daemon.ps()[0]["requests"] == 0, "the lease to end")
     engine.resume()
     slots = wait_for(lambda: _idle_slots(runner["socket"]), "the engine's slots to be idle")
+    assert slots is not None
     decoded = [slot.get("next_token", [{}]) for slot in slots]
     assert all(_decoded(tokens) < 7000 for tokens in decoded), decoded
 

@@ -134,13 +134,13 @@ def test_wrong_model_is_misdirected(daemon: DaemonProcess) -> None:
 @pytest.mark.parametrize(
     ("path", "content", "headers", "status", "code"),
     [
-        pytest.param("/v1/chat/completions", b'{"model":"nowhere"}', {}, 404, "model_not_found", id="model"),
-        pytest.param("/engines/x/v1/completions", b'{"model":"tiny"}', {}, 404, "backend_not_found", id="backend"),
-        pytest.param("/runners/x/v1/completions", b'{"model":"tiny"}', {}, 404, "runner_not_found", id="runner"),
+        pytest.param("/v1/chat/completions", b'{"model":"nowhere"}', {}, 404, "model_not_found", id="model"),  # noqa: E501
+        pytest.param("/engines/x/v1/completions", b'{"model":"tiny"}', {}, 404, "backend_not_found", id="backend"),  # noqa: E501
+        pytest.param("/runners/x/v1/completions", b'{"model":"tiny"}', {}, 404, "runner_not_found", id="runner"),  # noqa: E501
         pytest.param("/v1/nothing", b'{"model":"tiny"}', {}, 404, "route_not_found", id="route"),
         pytest.param("/v1/chat/completions", b"{", {}, 400, "invalid_request", id="not JSON"),
         pytest.param("/v1/chat/completions", b"{}", {}, 400, "invalid_request", id="no model"),
-        pytest.param("/v1/embeddings", b'{"model":"rerank"}', {}, 400, "invalid_request", id="wrong kind"),
+        pytest.param("/v1/embeddings", b'{"model":"rerank"}', {}, 400, "invalid_request", id="wrong kind"),  # noqa: E501
         pytest.param(
             "/v1/chat/completions", b"x", {"content-type": "text/plain"}, 415,
             "unsupported_media_type", id="media type",

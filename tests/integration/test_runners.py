@@ -66,7 +66,7 @@ def test_one_runner_makes_room_for_the_other(tmp_path: Path, gguf: Path) -> None
 
 
 def test_configuration_is_merged_checked_persisted_and_used(daemon: DaemonProcess) -> None:
-    """_configure merges, refuses what is not allowed, survives a restart, and reaches the engine."""
+    """_configure merges, refuses what is not allowed, survives a restart, reaches the engine."""
     configure = "/engines/_configure"
     chat(daemon)
     first = daemon.http.post(configure, json={"model": "tiny", "context-size": 512})

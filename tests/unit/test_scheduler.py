@@ -128,7 +128,9 @@ def test_busy_runner_is_never_evicted() -> None:
 
 
 def test_just_loaded_runner_is_not_evicted_before_its_request_ran() -> None:
-    """llama.cpp #28698: a tick or another request cannot take a runner from those it was loaded for."""
+    """llama.cpp #28698: a tick or another request cannot take a runner from those it was loaded
+    for.
+    """
     scheduler = make(capacity=1, keep_alive=0.0)
     scheduler.request(1, A, 0.0)
     scheduler.request(2, B, 0.0)
