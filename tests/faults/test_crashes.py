@@ -156,7 +156,8 @@ def test_sigterm_drains(daemon: DaemonProcess) -> None:
 def test_second_sigterm_hurries(daemon: DaemonProcess) -> None:
     """A second signal does not wait for the answer in flight."""
     with daemon.client() as client, client.stream("POST", "/v1/completions", json=LONG) as answer:
-        next(answer.iter_text())
+        pieces = answer.iter_text()  # kept: a dropped iterator would close the stream
+        next(pieces)
         engine = engine_of(daemon)
         engine.suspend()
         assert daemon.process is not None

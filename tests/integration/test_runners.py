@@ -107,7 +107,8 @@ def test_configuring_a_model_in_use_is_a_conflict(daemon: DaemonProcess) -> None
         daemon.client() as client,
         client.stream("POST", "/v1/completions", json=request) as answer,
     ):
-        next(answer.iter_raw())
+        chunks = answer.iter_raw()  # kept: a dropped iterator would close the stream
+        next(chunks)
         for engine in daemon.engines():
             engine.suspend()
         refused = daemon.http.post(
