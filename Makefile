@@ -21,7 +21,7 @@ serve: $(VENV)/.engine
 test: $(VENV)/.dev $(VENV)/.engine
 	@$(BIN)/python -m pytest $(PYTEST_FLAGS)
 
-lint: $(VENV)/.dev
+lint: $(VENV)/.dev $(VENV)/.engine
 	@$(BIN)/ruff format --check .
 	@$(BIN)/ruff check .
 	@$(BIN)/mypy

@@ -10,7 +10,13 @@ from collections.abc import Callable
 
 def parse(arguments: list[str]) -> argparse.Namespace:
     """Return the options; `run` is the function to call with them.  Exits on wrong usage."""
-    return _parser().parse_args(arguments)
+    parser = _parser()
+    end = arguments.index("--") if "--" in arguments else len(arguments)
+    options = parser.parse_args(arguments[:end])
+    options.flags = arguments[end + 1 :]
+    if options.flags and not options.takes_flags:
+        parser.error("only `configure` takes engine flags behind --")
+    return options
 
 
 def _lazily(module: str, name: str) -> Callable[[argparse.Namespace], int]:
@@ -23,6 +29,7 @@ def _lazily(module: str, name: str) -> Callable[[argparse.Namespace], int]:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="runnerd", description="Serve the models of this host.")
+    parser.set_defaults(takes_flags=False)
     parser.add_argument(
         "--host",
         default=os.environ.get("RUNNERD_HOST"),
@@ -93,11 +100,13 @@ def _add_runner_commands(add: _Add) -> None:
     unload.add_argument("model", nargs="*")
     unload.add_argument("--all", action="store_true")
     _json(add("ps", "list the runners", "runners"))
-    configure = add("configure", "set a model's context size and engine flags", "runners")
+    configure = add(
+        "configure", "set a model's context size and engine flags (behind --)", "runners"
+    )
     configure.add_argument("model")
     configure.add_argument("--context-size", type=int, metavar="N")
     configure.add_argument("--mode", choices=("completion", "embedding", "reranking"), default=None)
-    configure.add_argument("flags", nargs="*", help="engine flags, behind --")
+    configure.set_defaults(takes_flags=True)
     run = add("run", "ask a model; without a prompt, talk to it", "chat")
     run.add_argument("model")
     run.add_argument("prompt", nargs="?")
