@@ -5,13 +5,14 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: serve test lint check install clean help
+.PHONY: serve test lint check bench install clean help
 .DEFAULT_GOAL := help
 
 help:
 	@echo "make serve    set everything up, start the daemon, ask it one question; Ctrl-C stops it"
 	@echo "make test     set everything up and run the tests"
 	@echo "make check    formatting, lint, types, import contracts, then the tests"
+	@echo "make bench    print the measured start-up figures"
 	@echo "make install  install as a systemd service (as root; PREFIX=/opt/runnerd, DESTDIR=)"
 	@echo "make clean    remove what the above made in this folder"
 
@@ -28,6 +29,9 @@ lint: $(VENV)/.dev $(VENV)/.engine
 	@$(BIN)/lint-imports
 
 check: lint test
+
+bench: $(VENV)/.dev $(VENV)/.engine
+	@$(BIN)/python -m bench
 
 install:
 	@sh systemd/install.sh
