@@ -61,6 +61,8 @@ def native_command(server: NativeServer, launch: Launch, settings: LlamaCppSetti
         argv += _presence(
             server, ("--kv-unified",)
         )  # else each slot gets a fraction of the context
+    if settings.threads is not None:
+        argv += ["--threads", str(settings.threads)]
     if launch.files.mmproj is not None:
         argv += ["--mmproj", str(launch.files.mmproj)]
     if launch.files.chat_template is not None:

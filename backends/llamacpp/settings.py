@@ -28,6 +28,9 @@ class LlamaCppSettings(BaseModel):
     parallel: int | None = Field(
         None, ge=1, le=256, description="slots; default: the engine's own choice"
     )
+    threads: int | None = Field(
+        None, ge=1, le=1024, description="threads of an engine; default: the engine's own choice"
+    )
     sandbox: bool = Field(True, description="no network for the engine; see docs for NCCL builds")
     stop_grace: float = Field(10.0, ge=0, description="between SIGTERM and SIGKILL")
     memory_reserve: int = Field(

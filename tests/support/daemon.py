@@ -19,6 +19,8 @@ import psutil
 
 from tests.support.waiting import SECONDS, wait_for
 
+# One thread each: several engines with two threads on two busy cores wait for each other.
+_ONE_THREAD = {"RUNNERD_BACKENDS": '{"llama.cpp": {"threads": 1}}'}
 _LISTENING = re.compile(r"listening on (http://\S+)")
 
 
@@ -48,7 +50,7 @@ class DaemonProcess:
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=output,
-                env={**os.environ, **self._env},
+                env={**os.environ, **_ONE_THREAD, **self._env},
             )
         if ready:
             wait_for(self.answers, "the daemon to answer")

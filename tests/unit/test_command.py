@@ -88,6 +88,12 @@ def test_slots_share_the_context() -> None:
     assert command(settings={"parallel": 8}).endswith("--parallel 8 --kv-unified")
 
 
+def test_threads_as_configured() -> None:
+    """The engine chooses its threads unless the owner has."""
+    assert "--threads" not in command()
+    assert command(settings={"threads": 3}).endswith("--threads 3")
+
+
 def test_files_of_the_bundle() -> None:
     """A projector and a template are given when the bundle has them."""
     model = files(mmproj=Path("/m/p.gguf"), chat_template=Path("/m/t.jinja"))
