@@ -21,6 +21,7 @@ from pathlib import Path
 import uvloop
 
 import runnerd
+from runnerd import tasks
 from runnerd.api.app import make_app
 from runnerd.api.context import Context
 from runnerd.backends.interface import Backend, BackendContext
@@ -65,6 +66,7 @@ class Daemon:
         self._notifier = Notifier()
         self._stop = asyncio.Event()
         self._hurry = asyncio.Event()
+        self._activated = False
 
     async def run(self) -> int:
         """Serve until SIGTERM or SIGINT; drain; return 0.  A second signal cuts it short."""
@@ -115,6 +117,8 @@ class Daemon:
             self._notifier.stopping()
             self._notifier.extend_timeout(settings.drain_timeout + 15)
             supervisor.drain()
+            if self._activated:
+                relay.stop_listening()  # new clients wait in systemd's sockets for the next daemon
             await self._drain(relay)
         log.info("stopped")
         return 0
@@ -162,6 +166,7 @@ class Daemon:
         settings = self._settings
         inherited = inherited_sockets()
         if inherited:
+            self._activated = True
             return inherited
         path = settings.socket_path
         own = listen_unix(path, mode=settings.socket_mode, group=settings.socket_group)
@@ -186,12 +191,11 @@ class Daemon:
 
     async def _drain(self, relay: Relay) -> None:
         """Wait for answers in flight, for the limit, or until a second signal."""
-        async with asyncio.TaskGroup() as group:
-            draining = group.create_task(relay.drain(self._settings.drain_timeout), name="drain")
-            hurry = group.create_task(self._hurry.wait(), name="hurry")
-            await asyncio.wait([draining, hurry], return_when=asyncio.FIRST_COMPLETED)
-            draining.cancel()
-            hurry.cancel()
+        draining = tasks.spawn(relay.drain(self._settings.drain_timeout), name="drain")
+        hurry = tasks.spawn(self._hurry.wait(), name="hurry")
+        await asyncio.wait([draining, hurry], return_when=asyncio.FIRST_COMPLETED)
+        await tasks.cancel_and_wait(draining)
+        await tasks.cancel_and_wait(hurry)
 
     @contextlib.asynccontextmanager
     async def _watchdog(self) -> AsyncIterator[None]:
@@ -206,12 +210,11 @@ class Daemon:
                 self._notifier.watchdog()
                 await asyncio.sleep(interval)
 
-        async with asyncio.TaskGroup() as group:
-            task = group.create_task(beat(), name="watchdog")
-            try:
-                yield
-            finally:
-                task.cancel()
+        beating = tasks.spawn(beat(), name="watchdog")
+        try:
+            yield
+        finally:
+            await tasks.cancel_and_wait(beating)
 
 
 def _address(listener: socket.socket) -> str:

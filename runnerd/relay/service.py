@@ -140,7 +140,8 @@ class Relay:
     async def drain(self, patience: float) -> None:
         """Let the answers in flight finish, for at most `patience` seconds.
 
-        The listeners stay open, so that new requests are told 503 instead of being refused blindly.
+        Listeners that are still open go on, so that new requests are told 503 instead of being
+        refused blindly.
         """
         self.draining = True
         for front in list(self._fronts):
@@ -151,10 +152,15 @@ class Relay:
         except TimeoutError:
             log.warning("%d connections did not finish within %g s", len(self._fronts), patience)
 
-    async def close(self) -> None:
-        """Stop listening and end every connection."""
+    def stop_listening(self) -> None:
+        """Accept nothing more.  Idempotent."""
         for server in self._servers:
             server.close()
+        self._servers.clear()
+
+    async def close(self) -> None:
+        """Stop listening and end every connection."""
+        self.stop_listening()
         for front in list(self._fronts):
             front.abort()
         try:

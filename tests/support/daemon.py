@@ -28,6 +28,7 @@ class DaemonProcess:
     """Owns one `runnerd serve`.  Its directories lie in `root`; its port is one that was free."""
 
     def __init__(self, root: Path, env: Mapping[str, str] | None = None) -> None:
+        root.mkdir(exist_ok=True)
         self.root = root
         self.state_dir = root / "state"
         # Short, so that the limit of 107 bytes is not met by accident.
@@ -145,11 +146,11 @@ class DaemonProcess:
 
 @contextmanager
 def running(
-    root: Path, *flags: str, env: Mapping[str, str] | None = None
+    root: Path, *flags: str, env: Mapping[str, str] | None = None, ready: bool = True
 ) -> Iterator[DaemonProcess]:
     """Run a daemon for the length of a with block."""
     daemon = DaemonProcess(root, env)
     try:
-        yield daemon.start(*flags)
+        yield daemon.start(*flags, ready=ready)
     finally:
         daemon.close()

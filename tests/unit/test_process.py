@@ -255,6 +255,11 @@ async def test_the_network_can_be_left_on() -> None:
     assert await python(code, deny_network=False) == "ok\n"
 
 
+async def test_a_child_goes_first_when_memory_runs_out() -> None:
+    """The daemon's own score, which its unit lowers, is not inherited."""
+    assert await python("print(open('/proc/self/oom_score_adj').read())") == "500\n\n"
+
+
 async def test_a_child_is_on_its_own() -> None:
     """Own session and group, no new privileges, no core dumps, private files, no input."""
     code = """

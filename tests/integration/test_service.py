@@ -1,0 +1,171 @@
+"""The daemon as a service: sockets from systemd, and what it tells the service manager."""
+
+from __future__ import annotations
+
+import contextlib
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import httpx
+import psutil
+import pytest
+
+from runnerd.models import tiny
+from tests.support.daemon import DaemonProcess, running
+from tests.support.waiting import SECONDS, wait_for
+
+needs_systemd = pytest.mark.skipif(
+    shutil.which("systemd-socket-activate") is None, reason="needs systemd-socket-activate"
+)
+
+
+class Manager:
+    """The service manager's end of NOTIFY_SOCKET; keeps every field that it was sent."""
+
+    def __init__(self, path: Path) -> None:
+        self.address = str(path)
+        self.fields: list[str] = []
+        self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+        self._socket.bind(self.address)
+        self._socket.setblocking(False)
+
+    def told(self, field: str) -> int:
+        """Return how often the daemon has said this."""
+        with contextlib.suppress(BlockingIOError):
+            while message := self._socket.recv(4096):
+                self.fields += message.decode().split("\n")
+        return self.fields.count(field)
+
+    def close(self) -> None:
+        self._socket.close()
+        Path(self.address).unlink()
+
+
+@pytest.fixture
+def manager(tmp_path: Path) -> Iterator[Manager]:
+    """A manager that listens."""
+    manager = Manager(tmp_path / "notify")
+    yield manager
+    manager.close()
+
+
+@pytest.fixture
+def folder() -> Iterator[Path]:
+    """A folder whose name leaves room for sockets."""
+    with tempfile.TemporaryDirectory(prefix="rd") as name:
+        yield Path(name)
+
+
+@contextlib.contextmanager
+def activated(folder: Path, state: Path) -> Iterator[tuple[subprocess.Popen[bytes], Path, int]]:
+    """Yield the process, the Unix socket and the port of a daemon behind systemd's listeners.
+
+    The daemon takes the place of systemd-socket-activate when the first client comes; the port was
+    free a moment ago.
+    """
+    path = folder / "activated.sock"
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        port: int = server.getsockname()[1]
+    with open(folder / "output", "wb") as output:
+        process = subprocess.Popen(
+            [
+                *("systemd-socket-activate", "-l", str(path), "-l", f"127.0.0.1:{port}"),
+                *(sys.executable, "-m", "runnerd", "serve", "--state-dir", str(state)),
+                *("--runtime-dir", str(folder / "run")),
+            ],
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=output,
+        )
+    try:
+        wait_for(path.exists, "the listener")
+        yield process, path, port
+    finally:
+        process.kill()
+        process.wait(60 * SECONDS)
+
+
+@needs_systemd
+def test_sockets_of_systemd(folder: Path, tmp_path: Path) -> None:
+    """Both listeners serve, none of our own is opened, and the file outlives the daemon."""
+    with activated(folder, tmp_path) as (process, path, port):
+        with httpx.Client(transport=httpx.HTTPTransport(uds=str(path))) as client:
+            assert client.get("http://localhost/health").status_code == 200
+        assert httpx.get(f"http://127.0.0.1:{port}/version").status_code == 200
+        assert not (folder / "run" / "runnerd.sock").exists()
+        listening = psutil.Process(process.pid).net_connections("inet")
+        assert {one.laddr.port for one in listening if one.status == psutil.CONN_LISTEN} == {port}
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(60 * SECONDS) == 0
+        assert path.exists()
+
+
+@needs_systemd
+@pytest.mark.engine
+def test_engines_inherit_no_listener(folder: Path, tmp_path: Path) -> None:
+    """The variables and descriptors that were for the daemon are not for its engines."""
+    gguf = tmp_path / "tiny.gguf"
+    tiny.write_completion_model(gguf)
+    with activated(folder, tmp_path / "state") as (process, path, _):
+        transport = httpx.HTTPTransport(uds=str(path))
+        with httpx.Client(transport=transport, timeout=60 * SECONDS) as client:
+            document = {"path": str(gguf), "tag": "tiny"}
+            client.post("http://localhost/models/import", json=document).raise_for_status()
+            question = {"model": "tiny", "prompt": "x", "max_tokens": 1}
+            answer = client.post("http://localhost/v1/completions", json=question)
+            assert answer.status_code == 200, answer.text
+        (engine,) = psutil.Process(process.pid).children()
+        inherited = Path(f"/proc/{engine.pid}/environ").read_bytes()
+        assert b"LISTEN_" not in inherited
+        assert str(path) not in {str(one.laddr) for one in engine.net_connections("unix")}
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(60 * SECONDS) == 0
+        assert not psutil.pid_exists(engine.pid)
+
+
+def test_ready_comes_when_clients_are_served(manager: Manager, tmp_path: Path) -> None:
+    """READY=1 once and only with open listeners, then STOPPING=1 with more time to stop."""
+    with running(tmp_path / "d", env={"NOTIFY_SOCKET": manager.address}, ready=False) as daemon:
+        wait_for(lambda: manager.told("READY=1"), "READY=1")
+        with socket.socket(socket.AF_UNIX) as probe:
+            probe.connect(str(daemon.socket))  # at once: nothing is waited for after READY
+        assert daemon.answers()
+        assert manager.told("STOPPING=1") == 0
+        assert daemon.terminate() == 0
+    assert manager.told("READY=1") == manager.told("STOPPING=1") == 1
+    assert any(field.startswith("EXTEND_TIMEOUT_USEC=") for field in manager.fields)
+
+
+def test_a_daemon_that_cannot_start_is_never_ready(manager: Manager, tmp_path: Path) -> None:
+    """A taken port ends the start with a reason, without READY=1."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        port = server.getsockname()[1]
+        daemon = DaemonProcess(tmp_path / "d", env={"NOTIFY_SOCKET": manager.address})
+        daemon.start("--listen", f"127.0.0.1:{port}", ready=False)
+        assert daemon.process is not None
+        assert daemon.process.wait(60 * SECONDS) == 1
+        daemon.close()
+    assert f"cannot listen on 127.0.0.1, port {port}" in daemon.text()
+    assert manager.told("READY=1") == 0
+
+
+def test_the_watchdog_follows_the_event_loop(manager: Manager, tmp_path: Path) -> None:
+    """WATCHDOG=1 comes again and again, and not from a daemon that does not run."""
+    env = {"NOTIFY_SOCKET": manager.address, "WATCHDOG_USEC": "40000"}
+    with running(tmp_path / "d", env=env) as daemon:
+        wait_for(lambda: manager.told("WATCHDOG=1") > 3, "several beats")
+        assert daemon.process is not None
+        process = psutil.Process(daemon.process.pid)
+        process.suspend()
+        wait_for(lambda: process.status() == psutil.STATUS_STOPPED, "the daemon to stand still")
+        beats = manager.told("WATCHDOG=1")
+        for _ in range(100):
+            assert manager.told("WATCHDOG=1") == beats
+        process.resume()
+        wait_for(lambda: manager.told("WATCHDOG=1") > beats, "the next beat")
