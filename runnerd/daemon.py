@@ -118,7 +118,8 @@ class Daemon:
             self._notifier.extend_timeout(settings.drain_timeout + 15)
             supervisor.drain()
             if self._activated:
-                relay.stop_listening()  # new clients wait in systemd's sockets for the next daemon
+                relay.stop_listening()
+                log.info("new clients wait in systemd's sockets for the next daemon")
             await self._drain(relay)
         log.info("stopped")
         return 0

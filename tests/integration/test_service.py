@@ -20,6 +20,14 @@ from runnerd.models import tiny
 from tests.support.daemon import DaemonProcess, running
 from tests.support.waiting import SECONDS, wait_for
 
+# Becomes a daemon that gets a listener of ours, as systemd does it between fork and exec.
+_HAND_OVER = """
+import os, sys
+os.dup2(int(sys.argv[1]), 3)
+os.environ.update(LISTEN_PID=str(os.getpid()), LISTEN_FDS="1")
+os.execv(sys.executable, [sys.executable, "-m", "runnerd", "serve", *sys.argv[2:]])
+"""
+
 needs_systemd = pytest.mark.skipif(
     shutil.which("systemd-socket-activate") is None, reason="needs systemd-socket-activate"
 )
@@ -127,6 +135,52 @@ def test_engines_inherit_no_listener(folder: Path, tmp_path: Path) -> None:
         process.send_signal(signal.SIGTERM)
         assert process.wait(60 * SECONDS) == 0
         assert not psutil.pid_exists(engine.pid)
+
+
+@pytest.mark.engine
+def test_a_restart_loses_no_client(folder: Path, tmp_path: Path) -> None:
+    """Who comes while the old daemon drains is served by the new one, on the same connection."""
+    gguf = tmp_path / "tiny.gguf"
+    tiny.write_completion_model(gguf, context_length=8192)
+    with socket.socket(socket.AF_UNIX) as listener:
+        listener.bind(str(folder / "held.sock"))
+        listener.listen()
+        old = handed_over(listener, folder, tmp_path / "state")
+        transport = httpx.HTTPTransport(uds=listener.getsockname())
+        with httpx.Client(transport=transport, timeout=60 * SECONDS) as client:
+            document = {"path": str(gguf), "tag": "tiny"}
+            client.post("http://localhost/models/import", json=document).raise_for_status()
+            question = {"model": "tiny", "prompt": "x", "max_tokens": 7000, "ignore_eos": True}
+            url = "http://localhost/v1/completions"
+            with client.stream("POST", url, json=question | {"stream": True}) as answer:
+                next(answer.iter_raw())
+                old.send_signal(signal.SIGTERM)
+                output = folder / "output"
+                wait_for(lambda: "new clients wait" in output.read_text(), "the drain")
+                late = socket.socket(socket.AF_UNIX)
+                late.connect(listener.getsockname())
+                late.sendall(b"GET /health HTTP/1.1\r\nHost: localhost\r\n\r\n")
+        assert old.wait(60 * SECONDS) == 0
+        new = handed_over(listener, folder, tmp_path / "state")
+        with late:
+            late.settimeout(60 * SECONDS)
+            assert late.recv(4096).startswith(b"HTTP/1.1 200 ")
+        new.send_signal(signal.SIGTERM)
+        assert new.wait(60 * SECONDS) == 0
+
+
+def handed_over(listener: socket.socket, folder: Path, state: Path) -> subprocess.Popen[bytes]:
+    """Start a daemon on a listener that stays open on our side as well."""
+    fd = listener.fileno()
+    directories = ("--state-dir", str(state), "--runtime-dir", str(folder / "run"))
+    with open(folder / "output", "ab") as output:
+        return subprocess.Popen(
+            [sys.executable, "-c", _HAND_OVER, str(fd), *directories],
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=output,
+            pass_fds=(fd,),
+        )
 
 
 def test_ready_comes_when_clients_are_served(manager: Manager, tmp_path: Path) -> None:
