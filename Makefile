@@ -50,7 +50,7 @@ $(VENV)/.made:
 
 $(VENV)/.runnerd: $(VENV)/.made pyproject.toml
 	@echo "Installing runnerd and what it needs"
-	@$(BIN)/pip install --quiet --editable .
+	@PYTHONWARNINGS=ignore $(BIN)/pip install --quiet --editable .  # setuptools explains what editable means
 	@touch $@
 
 $(VENV)/.dev: $(VENV)/.runnerd
