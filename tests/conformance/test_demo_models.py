@@ -32,7 +32,7 @@ MODELS = ("demo-a", "demo-b")
 
 pytestmark = [
     pytest.mark.engine,
-    pytest.mark.skipif(not SERVER.exists(), reason=f"{SERVER} is missing: run `make install`"),
+    pytest.mark.skipif(not SERVER.exists(), reason=f"{SERVER} is missing: run `make test`"),
 ]
 
 Json = dict[str, object]

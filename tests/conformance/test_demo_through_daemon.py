@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -21,9 +22,9 @@ _CASES = [(case, model) for case in _ANSWERS["chat"] for model in ("demo-a", "de
 
 @pytest.fixture(scope="module")
 def daemon(tmp_path_factory: pytest.TempPathFactory) -> Iterator[DaemonProcess]:
-    """A daemon with both demo models."""
+    """A daemon with all demo models."""
     with running(tmp_path_factory.mktemp("demo")) as daemon:
-        for name in ("demo-a", "demo-b"):
+        for name in ("demo-a", "demo-b", "demo-embed", "demo-rerank"):
             daemon.import_model(_ROOT / "demo" / f"{name}.gguf", name)
         yield daemon
 
@@ -87,3 +88,70 @@ def test_mixed_concurrent_requests_are_never_crossed(daemon: DaemonProcess) -> N
         ]
         for task in tasks:
             task.result()
+
+
+def test_a_long_stream_comes_in_order_and_in_many_pieces(daemon: DaemonProcess) -> None:
+    """Each number of a count arrives in an event of its own or an earlier one's."""
+    question = {"role": "user", "content": "Count from 1 to 100."}
+    request = {"model": "demo-b", "messages": [question], "temperature": 0, "stream": True}
+    pieces = []
+    with (
+        daemon.client() as client,
+        client.stream("POST", "/v1/chat/completions", json=request) as (answer),
+    ):
+        for line in answer.iter_lines():
+            if line.startswith("data: {"):
+                for choice in json.loads(line[6:])["choices"]:
+                    pieces.append(choice["delta"].get("content") or "")
+    assert "".join(pieces) == ", ".join(map(str, range(1, 101))) + "."
+    assert len(pieces) >= 100
+
+
+def test_a_conversation_reuses_its_context(daemon: DaemonProcess) -> None:
+    """The second turn evaluates only what is new: the engine still holds the first."""
+    messages = [{"role": "user", "content": "My favourite colour is blue."}]
+    first = _turn(daemon, messages)
+    messages += [
+        {"role": "assistant", "content": "I will remember your colour."},
+        {"role": "user", "content": "What is my favourite colour?"},
+    ]
+    second = _turn(daemon, messages)
+    assert first["choices"][0]["message"]["content"] == "I will remember your colour."
+    assert second["choices"][0]["message"]["content"] == "Your favourite colour is blue."
+    usage = second["usage"]
+    assert usage["prompt_tokens_details"]["cached_tokens"] >= first["usage"]["prompt_tokens"] - 1
+
+
+def _turn(daemon: DaemonProcess, messages: list[dict[str, str]]) -> dict[str, Any]:
+    request = {"model": "demo-a", "messages": messages, "temperature": 0}
+    document = daemon.http.post("/v1/chat/completions", json=request).json()
+    assert isinstance(document, dict)
+    return document
+
+
+def test_related_sentences_are_nearer_than_unrelated_ones(daemon: DaemonProcess) -> None:
+    """demo-embed's vectors come back whole and in the order of the texts."""
+    for triple in _ANSWERS["embed"]:
+        texts = [triple["anchor"], triple["near"], triple["far"]]
+        request = {"model": "demo-embed", "input": texts}
+        answer = daemon.http.post("/v1/embeddings", json=request).json()
+        assert [row["index"] for row in answer["data"]] == [0, 1, 2]
+        anchor, near, far = (row["embedding"] for row in answer["data"])
+        assert _cosine(anchor, near) > _cosine(anchor, far) + 0.2, triple
+
+
+def test_fitting_documents_are_ranked_first(daemon: DaemonProcess) -> None:
+    """demo-rerank's scores belong to the documents that were sent."""
+    for ranking in _ANSWERS["rerank"]:
+        request = {"model": "demo-rerank"} | {
+            name: ranking[name] for name in ("query", "documents")
+        }
+        results = daemon.http.post("/v1/rerank", json=request).json()["results"]
+        results.sort(key=lambda result: -result["relevance_score"])
+        first = {result["index"] for result in results[: len(ranking["relevant"])]}
+        assert first == set(ranking["relevant"]), ranking["query"]
+
+
+def _cosine(one: list[float], other: list[float]) -> float:
+    product = sum(a * b for a, b in zip(one, other, strict=True))
+    return product / (math.hypot(*one) * math.hypot(*other))
