@@ -19,6 +19,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
+from runnerd import durable
 from runnerd.backends.interface import BackendConfiguration, BackendMode
 from runnerd.errors import InvalidConfiguration
 
@@ -85,19 +86,19 @@ class Configurations:
         return _validate(self._merge(key, changes))
 
     def set(self, key: ConfigurationKey, changes: dict[str, Any]) -> None:
-        """Merge `changes` into the stored configuration and write it down."""
+        """Merge `changes` into the stored configuration and write it down.
+
+        Raises errors.InvalidConfiguration, InsufficientStorage; nothing has changed then.
+        """
         document = self._merge(key, changes)
         _validate(document)
-        self._documents[key] = document
-        self._write()
+        self._keep({**self._documents, key: document})
 
     def forget(self, model: str) -> None:
         """Drop everything that was configured for a model that has been deleted."""
-        stale = [key for key in self._documents if key.model == model]
-        for key in stale:
-            del self._documents[key]
-        if stale:
-            self._write()
+        kept = {key: entry for key, entry in self._documents.items() if key.model != model}
+        if len(kept) < len(self._documents):
+            self._keep(kept)
 
     def list(self) -> Iterator[tuple[ConfigurationKey, BackendConfiguration]]:
         """Yield every stored configuration, in a stable order."""
@@ -113,28 +114,20 @@ class Configurations:
                 document[name] = value
         return document
 
-    def _write(self) -> None:
-        self._parsed.clear()
+    def _keep(self, documents: dict[ConfigurationKey, dict[str, Any]]) -> None:
+        """Let these be the configurations, on the disk first."""
         entries = [
             {
                 "backend": key.backend,
                 "model": key.model,
                 "mode": key.mode.value,
-                "configuration": self._documents[key],
+                "configuration": documents[key],
             }
-            for key in sorted(self._documents)
+            for key in sorted(documents)
         ]
-        temporary = self._file.with_suffix(".new")
-        with open(temporary, "w", encoding="utf-8") as file:
-            json.dump(entries, file, indent=1)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(temporary, self._file)
-        directory = os.open(self._file.parent, os.O_RDONLY | os.O_DIRECTORY)
-        try:
-            os.fsync(directory)
-        finally:
-            os.close(directory)
+        durable.replace(self._file, json.dumps(entries, indent=1).encode())
+        self._documents = documents
+        self._parsed.clear()
 
 
 def _validate(document: dict[str, Any]) -> BackendConfiguration:

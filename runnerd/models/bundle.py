@@ -15,9 +15,10 @@ from pathlib import Path
 import msgspec
 
 from runnerd.backends.interface import ModelFiles
+from runnerd.durable import sync_folder, write_new
 from runnerd.models.description import Description, check_role, describe
 from runnerd.models.gguf import GGUFHeader, read_header
-from runnerd.models.layout import Layout, discard, sync_folder, write_new
+from runnerd.models.layout import Layout, discard
 from runnerd.models.manifest import GGUF_TYPE, MMPROJ_TYPE, TEMPLATE_TYPE, Layer, Manifest
 from runnerd.models.sources import check_split, read_template
 

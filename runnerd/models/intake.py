@@ -28,10 +28,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
 
+from runnerd.durable import storage_errors, sync_folder
 from runnerd.errors import InsufficientStorage, InvalidModelFile
 from runnerd.models.description import binary_size
 from runnerd.models.digest import Digest
-from runnerd.models.layout import Layout, discard, sync_folder
+from runnerd.models.layout import Layout, discard
 from runnerd.models.sources import Source
 from runnerd.models.worker import Stop
 
@@ -140,7 +141,8 @@ class Intake:
         if size + _RESERVE_BYTES > free:
             raise InsufficientStorage(
                 f"the model needs {binary_size(size)} and the store's disk has {binary_size(free)}"
-                " free; remove models with `runnerd rm` or move the state directory"
+                f" free, of which {binary_size(_RESERVE_BYTES)} are kept; remove models with"
+                " `runnerd rm` or move the state directory"
             )
 
     def progressed(self, layer: str, size: int, current: int) -> None:
@@ -306,20 +308,6 @@ def is_intact(path: Path, size: int, stamp: int | None) -> bool:
 
 class _Unsupported(Exception):
     pass
-
-
-@contextlib.contextmanager
-def storage_errors() -> Iterator[None]:
-    """Turn a full disk or quota into errors.InsufficientStorage."""
-    try:
-        yield
-    except OSError as error:
-        if error.errno not in (errno.ENOSPC, errno.EDQUOT):
-            raise
-        raise InsufficientStorage(
-            "the disk with the model store is full; remove models with `runnerd rm` or free some"
-            " space"
-        ) from error
 
 
 def _changed(name: str) -> InvalidModelFile:

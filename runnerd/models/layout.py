@@ -23,6 +23,7 @@ from pathlib import Path
 
 import msgspec
 
+from runnerd import durable
 from runnerd.errors import StartupError
 from runnerd.models.digest import Digest
 
@@ -32,6 +33,7 @@ VERSION = "1.0.0"
 
 _TEMPORARY_AGE = 3600.0  # seconds; what is older belongs to nobody
 _FOLDER_MODE = 0o750
+_SPARE_BYTES = 1 * 2**20  # more than an index of ten thousand models
 
 
 class Layout:
@@ -44,6 +46,7 @@ class Layout:
         self.manifests = root / "manifests" / "sha256"
         self.bundles = root / "bundles" / "sha256"
         self.temporary = root / "tmp"
+        self._spare = root / "spare"
 
     def blob(self, digest: Digest) -> Path:
         """Return the place of a blob."""
@@ -74,10 +77,24 @@ class Layout:
                 folder.parent.mkdir(mode=_FOLDER_MODE, exist_ok=True)
                 folder.mkdir(mode=_FOLDER_MODE, exist_ok=True)
             self._sweep()
+            self.hold_space()
         except OSError as error:
             raise StartupError(
                 f"the model store {self.root} cannot be used: {error.strerror} ({error.filename})"
             ) from error
+
+    def hold_space(self) -> None:
+        """Hold back what removing a model takes: it has to work on a full disk of all places."""
+        with contextlib.suppress(OSError):
+            descriptor = os.open(self._spare, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o640)
+            try:
+                os.posix_fallocate(descriptor, 0, _SPARE_BYTES)
+            finally:
+                os.close(descriptor)
+
+    def free_space(self) -> None:
+        """Give the space back that was held."""
+        discard(self._spare)
 
     def _check_version(self) -> None:
         guard = self.root / "layout.json"
@@ -107,33 +124,12 @@ class Layout:
                 discard(path)
 
     def write(self, path: Path, content: bytes, *, mode: int = 0o640) -> None:
-        """Replace a small file so that a crash leaves the old or the new content."""
-        temporary = self.fresh() if self.temporary.is_dir() else path.with_suffix(".new")
-        try:
-            write_new(temporary, content, mode=mode)
-            os.rename(temporary, path)
-        except BaseException:
-            discard(temporary)
-            raise
-        sync_folder(path.parent)
+        """Replace a small file so that a crash leaves the old or the new content.
 
-
-def write_new(path: Path, content: bytes, *, mode: int = 0o640) -> None:
-    """Write a file that did not exist, down to the disk."""
-    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, mode)
-    with open(descriptor, "wb") as file:
-        file.write(content)
-        file.flush()
-        os.fsync(file.fileno())
-
-
-def sync_folder(path: Path) -> None:
-    """Make the names in a folder durable."""
-    descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+        Raises errors.InsufficientStorage.
+        """
+        temporary = self.fresh() if self.temporary.is_dir() else None
+        durable.replace(path, content, temporary=temporary, mode=mode)
 
 
 def discard(path: Path) -> None:

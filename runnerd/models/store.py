@@ -23,14 +23,21 @@ from pathlib import Path
 from typing import Literal
 
 from runnerd.backends.interface import ModelFiles
-from runnerd.errors import Conflict, InvalidModelFile, InvalidReference, StartupError
+from runnerd.durable import storage_errors, sync_folder
+from runnerd.errors import (
+    Conflict,
+    InsufficientStorage,
+    InvalidModelFile,
+    InvalidReference,
+    StartupError,
+)
 from runnerd.models import archive, bundle
 from runnerd.models.catalog import Catalog, Entry, Model, shown
 from runnerd.models.description import Description
 from runnerd.models.digest import Digest
 from runnerd.models.index import IndexedModel, read_index, write_index
-from runnerd.models.intake import Intake, Progress, is_intact, storage_errors
-from runnerd.models.layout import Layout, discard, sync_folder
+from runnerd.models.intake import Intake, Progress, is_intact
+from runnerd.models.layout import Layout, discard
 from runnerd.models.manifest import (
     Layer,
     Manifest,
@@ -375,8 +382,14 @@ class Store:
 
     def _delete(self, gone: Sequence[Entry]) -> None:
         ids = {entry.id for entry in gone}
-        self._change([entry for entry in self._catalog.entries.values() if entry.id not in ids])
+        kept = [entry for entry in self._catalog.entries.values() if entry.id not in ids]
+        try:
+            self._change(kept)
+        except InsufficientStorage:
+            self._layout.free_space()
+            self._change(kept)
         self._remove_unnamed()
+        self._layout.hold_space()
 
     def _remove_unnamed(self) -> None:
         """Remove every file that no model of the index has.

@@ -300,7 +300,7 @@ async def test_a_lost_connection_leaves_nothing(store: Store, model: Path, tmp_p
 async def test_spoiled_archives_are_refused_or_right(
     place: int, change: bytes, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
-    """Changed bytes give a refusal or, where they do not matter, the same model."""
+    """Changed bytes give a refusal or a model that is what its own manifest says."""
     weights = smallest_model()
     content = bytearray(
         build(
@@ -318,4 +318,8 @@ async def test_spoiled_archives_are_refused_or_right(
     except InvalidModelFile:
         assert store.list() == []
         return
-    assert loaded.id == Digest.of(manifest_of(CONFIG, weights))
+    with tarfile.open(fileobj=io.BytesIO(content)) as spoiled:
+        manifest = spoiled.extractfile("manifest.json")
+        assert manifest is not None
+        assert loaded.id == Digest.of(manifest.read())  # its own, where the manifest still reads
+    assert store.resolve(str(loaded.id)).weights.read_bytes() == weights
