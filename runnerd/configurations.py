@@ -1,5 +1,9 @@
 """What owners configured per model, kept across restarts.
 
+It has two parts: what the engine is started with (`BackendConfiguration`, whose fingerprint
+decides which requests can share a runner) and how its runners are kept, which changes without a
+reload.
+
 A *configuration* belongs to (backend, model id, mode).  A mode that has none of its own uses that
 of completion, so that a context size set once holds for embeddings too.  Setting one merges into
 what is there: an absent field leaves the old value, null removes it.  The file is rewritten whole,
@@ -15,17 +19,55 @@ import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
-from pydantic import ValidationError
+from pydantic import BeforeValidator, Field, PlainSerializer, ValidationError
 
 from runnerd import durable
 from runnerd.backends.interface import BackendConfiguration, BackendMode
+from runnerd.durations import FOREVER, format_duration, parse_duration
 from runnerd.errors import InvalidConfiguration
 
 log = logging.getLogger(__name__)
 
-_DEFAULT = BackendConfiguration.model_validate({})
+
+def _seconds(value: object) -> object:
+    if isinstance(value, str):
+        return parse_duration(value)
+    negative = isinstance(value, int | float) and value < 0
+    return FOREVER if negative else value
+
+
+Duration = Annotated[
+    float,
+    Field(strict=True, ge=-1, allow_inf_nan=False),
+    BeforeValidator(_seconds),
+    PlainSerializer(format_duration),
+]
+"""Seconds inside; in JSON Go's duration strings, `0` at once and `-1` for ever."""
+
+
+class ModelConfiguration(BackendConfiguration):
+    """Everything that an owner can set for one model: the engine's part and how it is kept.
+
+    `keep_alive` is how long an unused runner stays, None for the daemon's `idle_timeout`.
+    """
+
+    keep_alive: Duration | None = None
+
+    def fingerprint(self) -> str:
+        """Return what two configurations share exactly if one runner can serve both."""
+        document = self.model_dump(
+            by_alias=True,
+            exclude_defaults=True,
+            mode="json",
+            include=set(BackendConfiguration.model_fields),
+        )
+        text = json.dumps(document, sort_keys=True)
+        return hashlib.sha256(text.encode()).hexdigest()[:12]
+
+
+_DEFAULT = ModelConfiguration.model_validate({})
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -41,7 +83,7 @@ class Configurations:
     def __init__(self, file: Path) -> None:
         self._file = file
         self._documents: dict[ConfigurationKey, dict[str, Any]] = {}
-        self._parsed: dict[ConfigurationKey, tuple[BackendConfiguration, str]] = {}
+        self._parsed: dict[ConfigurationKey, tuple[ModelConfiguration, str]] = {}
 
     def open(self) -> None:
         """Read the file; an unreadable one is moved aside and said so, never silently lost."""
@@ -63,7 +105,7 @@ class Configurations:
 
     def effective(
         self, backend: str, model: str, mode: BackendMode
-    ) -> tuple[BackendConfiguration, str]:
+    ) -> tuple[ModelConfiguration, str]:
         """Return the configuration in force and its fingerprint."""
         key = ConfigurationKey(backend, model, mode)
         found = self._parsed.get(key)
@@ -73,12 +115,11 @@ class Configurations:
                 fallback = ConfigurationKey(backend, model, BackendMode.COMPLETION)
                 document = self._documents.get(fallback)
             configuration = _DEFAULT if document is None else _validate(document)
-            text = json.dumps(configuration.to_json(), sort_keys=True)
-            found = configuration, hashlib.sha256(text.encode()).hexdigest()[:12]
+            found = configuration, configuration.fingerprint()
             self._parsed[key] = found
         return found
 
-    def merged(self, key: ConfigurationKey, changes: dict[str, Any]) -> BackendConfiguration:
+    def merged(self, key: ConfigurationKey, changes: dict[str, Any]) -> ModelConfiguration:
         """Return what `changes` would make of the stored configuration.
 
         Raises errors.InvalidConfiguration.
@@ -100,7 +141,7 @@ class Configurations:
         if len(kept) < len(self._documents):
             self._keep(kept)
 
-    def list(self) -> Iterator[tuple[ConfigurationKey, BackendConfiguration]]:
+    def list(self) -> Iterator[tuple[ConfigurationKey, ModelConfiguration]]:
         """Yield every stored configuration, in a stable order."""
         for key in sorted(self._documents):
             yield key, _validate(self._documents[key])
@@ -130,9 +171,9 @@ class Configurations:
         self._parsed.clear()
 
 
-def _validate(document: dict[str, Any]) -> BackendConfiguration:
+def _validate(document: dict[str, Any]) -> ModelConfiguration:
     try:
-        return BackendConfiguration.model_validate(document)
+        return ModelConfiguration.model_validate(document)
     except ValidationError as error:
         problem = error.errors()[0]
         where = ".".join(str(part) for part in problem["loc"])

@@ -23,10 +23,8 @@ import enum
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 
+from runnerd.durations import FOREVER as FOREVER
 from runnerd.errors import BackendFailure
-
-FOREVER = -1.0
-"""A keep-alive below zero: the runner never expires."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,8 +97,8 @@ Decision = Start | Stop | Grant | Refuse
 class _Runner:
     generation: int
     state: State
-    keep_alive: float
     used_at: float
+    keep_alive: float | None = None  # what the latest lease that named one asked for
     leases: set[int] = field(default_factory=set)
 
 
@@ -108,6 +106,7 @@ class _Runner:
 class _Waiting:
     key: RunnerKey
     since: float
+    keep_alive: float | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,6 +119,7 @@ class RunnerView:
     leases: int
     waiting: int
     used_at: float
+    keep_alive: float
     expires_at: float | None
 
 
@@ -128,7 +128,8 @@ class Scheduler:
 
     `capacity` is the number of runners that may exist at once (starting and stopping ones count),
     `queue_length` how many tickets may wait, `queue_timeout` for how many seconds, `keep_alive` for
-    how many seconds an unused runner stays.
+    how many seconds an unused runner stays: unless its model is configured otherwise
+    (`set_keep_alive`), or the latest lease that named a keep-alive asked for another one.
     """
 
     def __init__(
@@ -138,6 +139,7 @@ class Scheduler:
         self._queue_length = queue_length
         self._queue_timeout = queue_timeout
         self._keep_alive = keep_alive
+        self._keep_alives: dict[RunnerKey, float] = {}
         self._runners: dict[RunnerKey, _Runner] = {}
         self._waiting: dict[int, _Waiting] = {}  # in order of arrival
         self._granted: dict[int, RunnerKey] = {}
@@ -146,16 +148,18 @@ class Scheduler:
 
     # requests
 
-    def request(self, ticket: int, key: RunnerKey, now: float) -> list[Decision]:
-        """A request wants a runner for `key`."""
+    def request(
+        self, ticket: int, key: RunnerKey, now: float, *, keep_alive: float | None = None
+    ) -> list[Decision]:
+        """A request wants a runner for `key`, and perhaps that it stays `keep_alive` seconds."""
         if self._draining:
             return [Refuse(ticket, Refusal.DRAINING)]
         runner = self._runners.get(key)
         if runner is not None and runner.state is State.READY:
-            return [self._grant(ticket, key, runner, now)]
+            return [self._grant(ticket, key, runner, now, keep_alive)]
         if len(self._waiting) >= self._queue_length:
             return [Refuse(ticket, Refusal.QUEUE_FULL)]
-        self._waiting[ticket] = _Waiting(key, now)
+        self._waiting[ticket] = _Waiting(key, now, keep_alive)
         return self._make_room_and_start(now)
 
     def withdraw(self, ticket: int, now: float) -> list[Decision]:
@@ -181,7 +185,7 @@ class Scheduler:
             return []
         runner.leases.discard(ticket)
         runner.used_at = now
-        if runner.leases or not (self._waiting or runner.keep_alive == 0 or self._draining):
+        if runner.leases or not (self._waiting or self._keep_alive_of(key) == 0 or self._draining):
             return []
         if self._draining:
             return [self._stop(key, runner, StopReason.DRAINED)]
@@ -196,10 +200,10 @@ class Scheduler:
             return []
         runner.state = State.READY
         runner.used_at = now
-        tickets = [ticket for ticket, waiting in self._waiting.items() if waiting.key == key]
-        for ticket in tickets:
+        granted = [(ticket, wait) for ticket, wait in self._waiting.items() if wait.key == key]
+        for ticket, _ in granted:
             del self._waiting[ticket]
-        return [self._grant(ticket, key, runner, now) for ticket in tickets]
+        return [self._grant(ticket, key, runner, now, wait.keep_alive) for ticket, wait in granted]
 
     def ended(
         self, key: RunnerKey, generation: int, failure: BackendFailure | None, now: float
@@ -247,7 +251,7 @@ class Scheduler:
         """Carry out what was due by `now`: expiries and waits that have been too long."""
         decisions: list[Decision] = []
         for key, runner in self._runners.items():
-            expiry = self._expires_at(runner)
+            expiry = self._expires_at(key, runner)
             if expiry is not None and expiry <= now:
                 decisions.append(self._stop(key, runner, StopReason.EXPIRED))
         overdue = [
@@ -265,12 +269,21 @@ class Scheduler:
         due = [
             expiry
             for key, runner in self._runners.items()
-            if (expiry := self._expires_at(runner)) is not None
+            if (expiry := self._expires_at(key, runner)) is not None
         ]
         for waiting in self._waiting.values():  # the first one has waited longest
             due.append(waiting.since + self._queue_timeout)
             break
         return min(due, default=None)
+
+    # owners' commands
+
+    def set_keep_alive(self, key: RunnerKey, seconds: float | None) -> None:
+        """Say what is configured for the runner of `key`, None for the daemon's default."""
+        if seconds is None:
+            self._keep_alives.pop(key, None)
+        else:
+            self._keep_alives[key] = seconds
 
     # on view
 
@@ -287,7 +300,8 @@ class Scheduler:
                 leases=len(runner.leases),
                 waiting=counts.get(key, 0),
                 used_at=runner.used_at,
-                expires_at=self._expires_at(runner),
+                keep_alive=self._keep_alive_of(key),
+                expires_at=self._expires_at(key, runner),
             )
             for key, runner in self._runners.items()
         ]
@@ -306,9 +320,13 @@ class Scheduler:
 
     # decisions
 
-    def _grant(self, ticket: int, key: RunnerKey, runner: _Runner, now: float) -> Grant:
+    def _grant(
+        self, ticket: int, key: RunnerKey, runner: _Runner, now: float, keep_alive: float | None
+    ) -> Grant:
         runner.leases.add(ticket)
         runner.used_at = now
+        if keep_alive is not None:
+            runner.keep_alive = keep_alive
         self._granted[ticket] = key
         return Grant(ticket, key, runner.generation)
 
@@ -333,9 +351,7 @@ class Scheduler:
         for key in self._wanted_keys():
             if len(self._runners) < self._capacity:
                 self._generation += 1
-                self._runners[key] = _Runner(
-                    self._generation, State.STARTING, self._keep_alive, now
-                )
+                self._runners[key] = _Runner(self._generation, State.STARTING, now)
                 decisions.append(Start(key, self._generation))
             elif leaving > 0:
                 leaving -= 1  # the place of a runner that is stopping is this one's
@@ -364,7 +380,12 @@ class Scheduler:
         ]
         return min(idle, key=lambda entry: entry[:2])[2] if idle else None
 
-    def _expires_at(self, runner: _Runner) -> float | None:
-        if runner.state is not State.READY or runner.leases or runner.keep_alive < 0:
+    def _keep_alive_of(self, key: RunnerKey) -> float:
+        named = self._runners[key].keep_alive
+        return self._keep_alives.get(key, self._keep_alive) if named is None else named
+
+    def _expires_at(self, key: RunnerKey, runner: _Runner) -> float | None:
+        if runner.state is not State.READY or runner.leases:
             return None
-        return runner.used_at + runner.keep_alive
+        keep_alive = self._keep_alive_of(key)
+        return None if keep_alive < 0 else runner.used_at + keep_alive

@@ -14,9 +14,9 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
-from runnerd.backends.interface import Backend, BackendConfiguration, BackendMode
+from runnerd.backends.interface import Backend, BackendMode
 from runnerd.config import Settings
-from runnerd.configurations import ConfigurationKey, Configurations
+from runnerd.configurations import ConfigurationKey, Configurations, ModelConfiguration
 from runnerd.errors import (
     BackendFailure,
     BackendNotFound,
@@ -128,21 +128,31 @@ class Supervisor:
         fingerprint = self._configurations.effective(backend.name, model, mode)[1]
         return RunnerKey(backend.name, model, mode.value, fingerprint)
 
-    def lease_at_once(self, key: RunnerKey) -> Lease | None:
-        """Return a lease if a runner is ready, None if it would take waiting."""
+    def lease_at_once(self, key: RunnerKey, *, keep_alive: float | None = None) -> Lease | None:
+        """Return a lease if a runner is ready, None if it would take waiting.
+
+        `keep_alive` is as in `lease`.
+        """
         entry = self._runners.get(key)
         if entry is None or entry[1].ready_after is None:
             return None
         ticket = next(self._tickets)
-        decisions = self._scheduler.request(ticket, key, time.monotonic())
+        decisions = self._scheduler.request(ticket, key, time.monotonic(), keep_alive=keep_alive)
         if len(decisions) == 1 and isinstance(decisions[0], Grant):
             return self._lease(entry[1], ticket)
         # Stopping or draining: leave the queue again, the caller comes back through `lease`.
         self._carry_out(self._scheduler.withdraw(ticket, time.monotonic()), skip=ticket)
         return None
 
-    async def lease(self, key: RunnerKey, model_ref: str) -> Lease:
+    async def lease(
+        self, key: RunnerKey, model_ref: str, *, keep_alive: float | None = None
+    ) -> Lease:
         """Wait for a runner.  Cancelling leaves the queue at once.
+
+        `keep_alive` is how many seconds the runner stays loaded after this lease: 0 stops it as
+        soon as it is idle, scheduler.FOREVER keeps it, None leaves what an earlier lease asked
+        for, else what is configured for the model, else `idle_timeout`.  The latest lease that
+        names one decides.
 
         Raises errors.Overloaded, Draining, BackendFailure (the load failed, with the engine's
         words).
@@ -151,11 +161,13 @@ class Supervisor:
         mode = BackendMode(key.mode)
         configuration = self._configurations.effective(backend.name, key.model, mode)[0]
         self._orders.setdefault(key, Order(key.model, model_ref, mode, configuration))
+        self._scheduler.set_keep_alive(key, configuration.keep_alive)
         ticket = next(self._tickets)
         future: asyncio.Future[Lease] = asyncio.get_running_loop().create_future()
         self._waiters[ticket] = future
         try:
-            self._carry_out(self._scheduler.request(ticket, key, time.monotonic()))
+            now = time.monotonic()
+            self._carry_out(self._scheduler.request(ticket, key, now, keep_alive=keep_alive))
             return await future
         except asyncio.CancelledError:
             # Also when the lease was granted in the very moment of the cancellation.
@@ -212,8 +224,10 @@ class Supervisor:
         backend = self.backend(key.backend)
         configuration = self._configurations.merged(key, changes)
         backend.check_configuration(configuration)
-        if configuration == self._configurations.effective(key.backend, key.model, key.mode)[0]:
+        in_force = self._configurations.effective(key.backend, key.model, key.mode)[1]
+        if configuration.fingerprint() == in_force:
             self._configurations.set(key, changes)
+            self._keep_as_configured()
             return
 
         def affected(runner: RunnerKey) -> bool:
@@ -228,6 +242,14 @@ class Supervisor:
         self._configurations.set(key, changes)
         await self._stop_idle(affected)
 
+    def _keep_as_configured(self) -> None:
+        """Let the runners that are there live as long as is configured now."""
+        for key in self._runners:
+            mode = BackendMode(key.mode)
+            configuration, _ = self._configurations.effective(key.backend, key.model, mode)
+            self._scheduler.set_keep_alive(key, configuration.keep_alive)
+        self._carry_out(self._scheduler.tick(time.monotonic()))
+
     async def _stop_idle(self, matches: Callable[[RunnerKey], bool]) -> int:
         decisions = self._scheduler.unload(matches)
         stopping = [self._runners[stop.key][1] for stop in decisions if isinstance(stop, Stop)]
@@ -236,7 +258,7 @@ class Supervisor:
             await runner.wait_ended()
         return len(stopping)
 
-    def configurations(self) -> list[tuple[ConfigurationKey, BackendConfiguration]]:
+    def configurations(self) -> list[tuple[ConfigurationKey, ModelConfiguration]]:
         """Return what owners configured."""
         return list(self._configurations.list())
 
@@ -280,7 +302,7 @@ class Supervisor:
             waiting=view.waiting,
             last_used_at=view.used_at + offset,
             expires_at=None if view.expires_at is None else view.expires_at + offset,
-            keep_alive=self._settings.idle_timeout,
+            keep_alive=view.keep_alive,
             ready_after=runner.ready_after,
             socket=str(runner.socket),
         )
@@ -355,6 +377,7 @@ class Supervisor:
         self._carry_out(self._scheduler.ended(key, generation, failure, time.monotonic()))
         if key not in self._runners and not self._scheduler.queued:
             self._orders.pop(key, None)
+            self._scheduler.set_keep_alive(key, None)
         if not self._runners:
             self._empty.set()
 

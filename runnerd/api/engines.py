@@ -13,6 +13,7 @@ from aiohttp import web
 from runnerd.api.context import CONTEXT, json_answer, json_body, text_field
 from runnerd.backends.interface import BackendMode
 from runnerd.configurations import ConfigurationKey
+from runnerd.durations import format_duration
 from runnerd.errors import ClientError, InvalidConfiguration
 from runnerd.supervisor import RunnerReport
 
@@ -23,7 +24,7 @@ _NEVER = "0001-01-01T00:00:00Z"  # what Go clients expect for "no time": a runne
 _FIELDS = frozenset(
     {
         "model", "mode", "context-size", "runtime-flags", "raw-runtime-flags", "speculative",
-        "llamacpp", "backend",
+        "llamacpp", "backend", "keep_alive",
     }
 )  # fmt: skip
 
@@ -143,7 +144,7 @@ def _runner(report: RunnerReport) -> dict[str, object]:
         "last_used": _NEVER if report.in_use else _time(report.last_used_at),
         "in_use": report.in_use > 0,
         "loading": report.state == "starting",
-        "keep_alive": _duration(report.keep_alive),
+        "keep_alive": format_duration(report.keep_alive),
         "id": report.id,
         "model_id": report.model,
         "state": report.state,
@@ -160,18 +161,11 @@ def _time(seconds: float) -> str:
     return moment.isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
-def _duration(seconds: float) -> str:
-    """Return a duration as Go writes it, `-1` for ever."""
-    if seconds < 0:
-        return "-1"
-    return f"{int(seconds // 60)}m{seconds % 60:g}s"
-
-
 def _changes(document: dict[str, Any]) -> dict[str, Any]:
     """Return the members of a stored configuration that a request changes."""
     changes: dict[str, Any] = {
         name: document[name]
-        for name in ("context-size", "runtime-flags", "speculative")
+        for name in ("context-size", "runtime-flags", "speculative", "keep_alive")
         if name in document
     }
     if "raw-runtime-flags" in document and "runtime-flags" not in changes:

@@ -94,6 +94,28 @@ def test_configuration_is_merged_checked_persisted_and_used(daemon: DaemonProces
     assert arguments[arguments.index("--parallel") + 1] == "2"
 
 
+def test_keep_alive_is_configured_without_a_reload(daemon: DaemonProcess) -> None:
+    """A keep-alive changes under the running engine, shows in ps, and 0 ends it at once."""
+    chat(daemon)
+    [engine] = daemon.engines()
+    configure = "/engines/_configure"
+    for keep_alive, shown in (("1h30m", "1h30m0s"), ("-1", "-1"), (90, "1m30s")):
+        answer = daemon.http.post(configure, json={"model": "tiny", "keep_alive": keep_alive})
+        assert answer.status_code == 202, answer.text
+        [runner] = daemon.ps()
+        assert runner["keep_alive"] == shown
+        assert (runner["expires_at"] is None) == (shown == "-1")
+    assert engine.is_running()
+    [stored] = daemon.http.get(configure, params={"model": "tiny"}).json()
+    assert stored["Config"] == {"keep_alive": "1m30s"}
+    wrong: tuple[object, ...] = ("soon", "", True, [], "5 m")
+    for bad in wrong:
+        refused = daemon.http.post(configure, json={"model": "tiny", "keep_alive": bad})
+        assert refused.status_code == 400, bad
+    daemon.http.post(configure, json={"model": "tiny", "keep_alive": "0"})
+    wait_for(lambda: not daemon.engines(), "the idle engine to be stopped")
+
+
 def test_configuring_a_model_in_use_is_a_conflict(daemon: DaemonProcess) -> None:
     """409 while a request runs with the old configuration."""
     request = {

@@ -8,6 +8,7 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 
 from runnerd.errors import BackendFailure
 from runnerd.scheduler import (
+    FOREVER,
     Decision,
     Grant,
     Refusal,
@@ -218,6 +219,35 @@ def test_drain_refuses_waits_and_lets_leases_finish() -> None:
     ]
     assert scheduler.request(3, A, 1.0) == [Refuse(3, Refusal.DRAINING)]
     assert scheduler.release(1, 2.0) == [Stop(A, 1, StopReason.DRAINED)]
+
+
+def test_latest_lease_that_names_a_keep_alive_decides() -> None:
+    """A named keep-alive replaces the default; a later lease without one leaves it."""
+    scheduler = make(keep_alive=10.0)
+    scheduler.request(1, A, 0.0, keep_alive=FOREVER)
+    scheduler.ready(A, 1, 0.0)
+    scheduler.request(2, A, 0.0)
+    scheduler.release(2, 0.0)
+    scheduler.release(1, 0.0)
+    assert scheduler.next_deadline() is None
+    scheduler.request(3, A, 1.0, keep_alive=2.0)
+    assert scheduler.release(3, 1.0) == []
+    assert scheduler.next_deadline() == 3.0
+    scheduler.request(4, A, 2.0, keep_alive=0)
+    assert scheduler.release(4, 2.0) == [Stop(A, 1, StopReason.EXPIRED)]
+
+
+def test_configured_keep_alive_is_the_default_of_its_model_alone() -> None:
+    """What is configured for a model counts for its runner, also for one that is there."""
+    scheduler = make(keep_alive=10.0)
+    scheduler.set_keep_alive(A, 3.0)
+    loaded(scheduler, A, 1)
+    loaded(scheduler, B, 2)
+    scheduler.release(1, 0.0)
+    scheduler.release(2, 0.0)
+    assert [view.expires_at for view in scheduler.view()] == [3.0, 10.0]
+    scheduler.set_keep_alive(A, None)
+    assert [view.keep_alive for view in scheduler.view()] == [10.0, 10.0]
 
 
 class Machine(RuleBasedStateMachine):

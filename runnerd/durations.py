@@ -1,0 +1,47 @@
+"""Durations as people and Go programs write them: `5m`, `1h30m0s`, `300ms`, `0`, `-1`.
+
+It is the wire form of a keep-alive in Docker Model Runner's and Ollama's APIs.  A bare number is
+seconds, and anything below zero means for ever.
+"""
+
+from __future__ import annotations
+
+import re
+
+FOREVER = -1.0
+"""A keep-alive below zero: the runner never expires."""
+
+_UNITS = {"ns": 1e-9, "us": 1e-6, "µs": 1e-6, "ms": 1e-3, "s": 1.0, "m": 60.0, "h": 3600.0}
+_PART = r"(\d{1,12}(?:\.\d{0,12})?|\.\d{1,12})(ns|us|µs|ms|s|m|h)"
+_DURATION = re.compile(rf"(?P<sign>[+-]?)(?P<parts>(?:{_PART})+)", re.ASCII)
+_SECONDS = re.compile(r"[+-]?(?:\d{1,12}(?:\.\d{0,12})?|\.\d{1,12})", re.ASCII)
+
+
+def parse_duration(text: str) -> float:
+    """Return seconds, FOREVER for every negative duration.  Raises ValueError."""
+    if _SECONDS.fullmatch(text):
+        seconds = float(text)
+    elif found := _DURATION.fullmatch(text):
+        parts = re.findall(_PART, found["parts"])
+        seconds = sum(float(number) * _UNITS[unit] for number, unit in parts)
+        seconds = -seconds if found["sign"] == "-" else seconds
+    else:
+        raise ValueError(f"{text!r} is no duration; write 5m, 1h30m, 0 (at once) or -1 (for ever)")
+    return FOREVER if seconds < 0 else seconds
+
+
+def format_duration(seconds: float) -> str:
+    """Return a duration as Go writes it, `0` for none and `-1` for ever."""
+    if seconds < 0:
+        return "-1"
+    if seconds == 0:
+        return "0"
+    milliseconds = round(seconds * 1000)
+    if milliseconds < 1000:
+        return f"{seconds * 1000:g}ms"
+    minutes, rest = divmod(milliseconds, 60_000)
+    hours, minutes = divmod(minutes, 60)
+    text = f"{hours}h" if hours else ""
+    text += f"{minutes}m" if hours or minutes else ""
+    whole, fraction = divmod(rest, 1000)
+    return text + (f"{whole}.{fraction:03}".rstrip("0") if fraction else str(whole)) + "s"
