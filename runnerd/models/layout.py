@@ -77,7 +77,6 @@ class Layout:
                 folder.parent.mkdir(mode=_FOLDER_MODE, exist_ok=True)
                 folder.mkdir(mode=_FOLDER_MODE, exist_ok=True)
             self._sweep()
-            self.hold_space()
         except OSError as error:
             raise StartupError(
                 f"the model store {self.root} cannot be used: {error.strerror} ({error.filename})"

@@ -84,9 +84,9 @@ class Store:
             self._catalog = Catalog([self._load(line) for line in models])
             try:
                 self._remove_unnamed()
-                # Only where it differs: a full disk is no reason not to start.
                 if self._stamps != known or not self._layout.index.exists():
-                    self._save_index()
+                    self._save_index(at_any_rate=True)  # a full disk is no reason not to start
+                self._layout.hold_space()
             except OSError as error:
                 raise StartupError(
                     f"the model store cannot be written: {error.strerror} ({error.filename})"
@@ -364,30 +364,33 @@ class Store:
             moved.append(_replace_tags(entry, tags))
         return moved
 
-    def _change(self, entries: Iterable[Entry]) -> None:
+    def _change(self, entries: Iterable[Entry], *, at_any_rate: bool = False) -> None:
         """Make `entries` the store's models, on disk first."""
         old, self._catalog = self._catalog, Catalog(entries)
         try:
-            self._save_index()
+            self._save_index(at_any_rate=at_any_rate)
         except BaseException:
             self._catalog = old
             raise
 
-    def _save_index(self) -> None:
+    def _save_index(self, *, at_any_rate: bool = False) -> None:
+        """Write the index down; `at_any_rate` on a full disk in the space that was held back."""
         entries = self._catalog.entries.values()
         lines = [IndexedModel(entry.id, entry.tags, entry.created) for entry in entries]
-        write_index(self._layout, lines, self._stamps)
+        try:
+            write_index(self._layout, lines, self._stamps)
+        except InsufficientStorage:
+            if not at_any_rate:
+                raise
+            self._layout.free_space()
+            write_index(self._layout, lines, self._stamps)
 
     # removal
 
     def _delete(self, gone: Sequence[Entry]) -> None:
         ids = {entry.id for entry in gone}
         kept = [entry for entry in self._catalog.entries.values() if entry.id not in ids]
-        try:
-            self._change(kept)
-        except InsufficientStorage:
-            self._layout.free_space()
-            self._change(kept)
+        self._change(kept, at_any_rate=True)
         self._remove_unnamed()
         self._layout.hold_space()
 

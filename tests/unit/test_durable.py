@@ -88,5 +88,7 @@ async def test_a_model_can_be_removed_from_a_full_disk(tmp_path: Path) -> None:
         with pytest.raises(InsufficientStorage):
             store.tag("m", "other")
         store.remove("m")
-    assert store.list() == []
+        assert store.list() == []
+        Store(tmp_path / "store").open()  # forgets the removed blob's stamp
+    assert not list((tmp_path / "store" / "blobs" / "sha256").iterdir())
     assert spare.stat().st_size > 0
