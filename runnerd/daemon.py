@@ -10,7 +10,6 @@ import asyncio
 import contextlib
 import gc
 import logging
-import logging.handlers
 import os
 import resource
 import signal
@@ -21,7 +20,7 @@ from pathlib import Path
 import uvloop
 
 import runnerd
-from runnerd import tasks
+from runnerd import logs, tasks
 from runnerd.api.app import make_app
 from runnerd.api.context import Context
 from runnerd.backends.interface import Backend, BackendContext
@@ -42,9 +41,6 @@ from runnerd.sockets.paths import RuntimeDirectory
 from runnerd.supervisor import Supervisor
 
 log = logging.getLogger(__name__)
-
-_LOG_BYTES = 8 * 2**20  # per file; two older ones are kept
-_LOG_FORMAT = "%(asctime)s.%(msecs)03d %(levelname)s %(name)s: %(message)s"
 
 
 def main(settings: Settings) -> int:
@@ -75,7 +71,7 @@ class Daemon:
             stack.callback(self._notifier.close)
             state_dir, directory = self._prepare_directories(stack)
             log_dir = state_dir / "logs"
-            _set_up_logging(settings, log_dir)
+            logs.set_up(log_dir, level=settings.log_level)
             log.info("runnerd %s starts, pid %d", runnerd.__version__, os.getpid())
             directory.clear_stale()
 
@@ -231,24 +227,3 @@ def _raise_file_limit() -> None:
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     with contextlib.suppress(OSError, ValueError):
         resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
-
-
-def _set_up_logging(settings: Settings, log_dir: Path) -> None:
-    """Log to standard error (the journal) and to a rotated file that `runnerd logs` shows.
-
-    RUNNERD_DEBUG names loggers to be verbose, such as `runnerd.relay,runnerd.scheduler`.
-    """
-    log_dir.mkdir(mode=0o750, parents=True, exist_ok=True)
-    file = logging.handlers.RotatingFileHandler(
-        log_dir / "runnerd.log", maxBytes=_LOG_BYTES, backupCount=2, encoding="utf-8"
-    )
-    logging.basicConfig(
-        level=settings.log_level.upper(),
-        format=_LOG_FORMAT,
-        datefmt="%Y-%m-%d %H:%M:%S",
-        handlers=[logging.StreamHandler(), file],
-        force=True,
-    )
-    logging.raiseExceptions = False  # a full disk or a closed terminal must not stop the daemon
-    for name in filter(None, os.environ.get("RUNNERD_DEBUG", "").split(",")):
-        logging.getLogger(name.strip()).setLevel(logging.DEBUG)

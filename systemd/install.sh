@@ -5,6 +5,7 @@
 #   SYSTEMD_LIB  units, sysusers.d, tmpfiles.d         (/usr/local/lib; packages: /usr/lib)
 #   SYSCONFDIR   the directory above runnerd's own     (/etc)
 #   PYTHON       an interpreter, 3.11 or later         (python3)
+#   ENGINE       none: build no llama.cpp; llama-server is in the service's PATH, or `path` names it
 #   DESTDIR      stage the files below it, for a package; then no environment is made
 set -eu
 
@@ -12,6 +13,7 @@ PREFIX=${PREFIX:-/opt/runnerd}
 SYSTEMD_LIB=${SYSTEMD_LIB:-/usr/local/lib}
 SYSCONFDIR=${SYSCONFDIR:-/etc}
 PYTHON=${PYTHON:-python3}
+ENGINE=${ENGINE:-build}
 DESTDIR=${DESTDIR:-}
 
 here=$(CDPATH='' cd -- "$(dirname -- "$0")" && pwd)
@@ -66,6 +68,8 @@ make_environment() {
     fi
     echo "installing runnerd into $PREFIX"
     "$PREFIX/bin/python" -m pip install --quiet --disable-pip-version-check "$source"
+    # Here and not in the service, whose sandbox is no place for a compiler.
+    [ "$ENGINE" = none ] || "$PREFIX/bin/python" -m runnerd.backends.llamacpp.install --into-venv
 }
 
 put() { # MODE FILE TARGET

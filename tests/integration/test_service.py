@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import shutil
 import signal
 import socket
@@ -223,3 +224,25 @@ def test_the_watchdog_follows_the_event_loop(manager: Manager, tmp_path: Path) -
             assert manager.told("WATCHDOG=1") == beats
         process.resume()
         wait_for(lambda: manager.told("WATCHDOG=1") > beats, "the next beat")
+
+
+def test_the_journal_gets_levels_and_no_times(tmp_path: Path) -> None:
+    """Connected to the journal, each line starts with its priority; the journal has the time."""
+    journal, ours = socket.socketpair()
+    daemon = DaemonProcess(tmp_path / "d")
+    status = os.fstat(ours.fileno())
+    env = {**os.environ, "JOURNAL_STREAM": f"{status.st_dev}:{status.st_ino}"}
+    directories = ("--state-dir", str(daemon.state_dir), "--runtime-dir", str(daemon.runtime_dir))
+    with subprocess.Popen(
+        [sys.executable, "-m", "runnerd", "serve", "--listen", "", *directories],
+        stderr=ours.fileno(),
+        env=env,
+    ) as process:
+        ours.close()
+        wait_for(daemon.socket.exists, "the daemon")
+        process.terminate()
+        lines = journal.makefile().read().splitlines()
+    journal.close()
+    daemon.close()
+    assert lines[0].startswith("<6>runnerd.daemon: runnerd ")
+    assert all(line.startswith("<6>runnerd.") for line in lines)
