@@ -1,0 +1,26 @@
+"""Tokens per second of the real engine with a tiny model, through the relay and without it."""
+
+from __future__ import annotations
+
+from bench.load import request
+from bench.relay import run_loop
+from bench.report import Report
+from bench.subjects import stage
+
+
+def tokens(report: Report, seconds: float) -> None:
+    """Print the ratio at 1, 16 and 64 streams; blocks alternate."""
+    report.section("Tokens per second, real llama-server, tiny model")
+    document = {"model": "bench", "stream": True, "max_tokens": 128, "ignore_eos": True}
+    message = request("/v1/completions", {**document, "prompt": "x"})
+    with stage() as running:
+        for clients in (1, 16, 64):
+            rates = {running.engine.name: 0.0, running.relay.name: 0.0}
+            for subject in [running.engine, running.relay] * 3:
+                outcome, _ = run_loop(subject, message, clients=clients, seconds=seconds / 2)
+                rates[subject.name] += outcome.events / outcome.seconds / 3
+            ratio = rates[running.relay.name] / rates[running.engine.name]
+            seen = " / ".join(f"{rate:,.0f}" for rate in rates.values())
+            report.line(f"bare engine / runnerd, {clients} streams", f"{seen} /s")
+            bar = ">= 0.97" if clients == 64 else ""
+            report.line(f"ratio, {clients} streams", f"{ratio:.3f}", bar)
