@@ -68,6 +68,9 @@ class Limits(BaseModel):
     )
     upstream_timeout: float = Field(600.0, gt=0, description="an engine that sends nothing")
     connections: int = Field(4096, gt=0, description="open client connections")
+    requests_per_runner: int = Field(
+        1024, gt=0, description="at one engine at once, which has as many threads; beyond it, 429"
+    )
     json_depth: int = Field(128, gt=0, description="nesting of a body; deep ones crash the engine")
     schema_bytes: int = Field(64 * 2**10, gt=0, description="a grammar or a JSON schema")
     prompts: int = Field(64, gt=0, description="entries of a prompt array; more starve other users")

@@ -76,13 +76,16 @@ def inspect(body: bytes, limits: Limits) -> Inference:
     return inference
 
 
-def streamed(body: bytes) -> bytes:
+def streamed(body: bytes) -> tuple[bytes | memoryview, ...]:
     """Return the body with streaming switched on, by appending to the object.
 
-    The engine (nlohmann::json) keeps the last of two equal keys, so nothing has to be removed.
+    The engine (nlohmann::json) keeps the last of two equal keys, so nothing has to be removed, and
+    the body is not copied.
     """
-    end = body.rindex(b"}")
-    return body[:end] + b',"stream":true,"stream_options":{"include_usage":true}}'
+    return memoryview(body)[: body.rindex(b"}")], _STREAM_FIELDS
+
+
+_STREAM_FIELDS = b',"stream":true,"stream_options":{"include_usage":true}}'
 
 
 def _check_depth(body: bytes, limit: int) -> None:

@@ -1,139 +1,290 @@
-"""The relay's side of a connection to an engine: one request out, one answer in.
+"""The relay's side of a connection to an engine: one request out, one answer in, then the next.
 
-The engine is ours but its bytes are not trusted: heads are bounded, framing is checked by llhttp,
-and only the content type of its head survives; everything else that a client sees is the relay's
-own.
+The socket is used directly, without a transport: connecting to a Unix socket never waits, so a
+request is on its way before the event loop turns, without a task or a future.
+
+The engine is ours but its bytes are not trusted: heads are bounded and checked (`relay/answers`),
+and only the content type of a head survives; everything else that a client sees is the relay's own.
+
+A request may be repeated on another connection only if the engine cannot have seen all of it.  On a
+Unix socket that can be known: when the other side closes with bytes unread, the next read here
+fails with ECONNRESET (and a write with EPIPE), where an orderly end says that all was read.
 """
 
 from __future__ import annotations
 
 import asyncio
 import logging
-from typing import Protocol, cast
+import socket
+from collections.abc import Callable, Sequence
+from typing import Protocol
 
-import httptools
+from runnerd.relay.answers import HEAD_BYTES, AnswerHead, BadAnswer, ChunkedBody, read_head
 
 log = logging.getLogger(__name__)
 
-_HEAD_LIMIT = 64 * 2**10
+Buffer = bytes | bytearray | memoryview
+
+_READ_BYTES = 64 * 2**10
 
 
 class AnswerReceiver(Protocol):
     """Who gets the engine's answer.  Nothing comes after `engine_done` or `engine_lost`."""
 
-    def engine_head(self, status: int, content_type: bytes, length: int | None) -> None: ...
+    def engine_head(self, head: AnswerHead) -> bool:
+        """Take the head; return whether a chunked body is wanted as it is, with its framing."""
+        ...
+
     def engine_body(self, data: bytes) -> None: ...
     def engine_done(self) -> None: ...
-    def engine_lost(self, reason: str) -> None: ...
+
+    def engine_lost(self, reason: str, *, unseen: bool, whole_chunks: bool) -> None:
+        """The connection broke.  `unseen`: the engine cannot have begun with the request;
+        `whole_chunks`: what was passed on of a body ends where a chunk ends.
+        """
+        ...
 
 
-class EngineConnection(asyncio.Protocol):
-    """Carries one exchange.  The engine closes a connection after a stream, so none is kept."""
+class EngineConnection:
+    """One connection to an engine.  Raises OSError when it cannot be made.
 
-    def __init__(self, receiver: AnswerReceiver) -> None:
-        self._receiver: AnswerReceiver | None = receiver
-        self._parser = httptools.HttpResponseParser(self)
-        self._transport: asyncio.Transport | None = None
-        self._content_type = b"application/json"
-        self._length: int | None = None
-        self._framed = False
-        self._head_bytes = 0
-        self._in_body = False
+    `on_idle` is called when an answer is complete and the connection can carry another request,
+    `on_closed` when it is closed, whoever closed it.
+    """
+
+    __slots__ = (
+        "_body",
+        "_head",
+        "_left",
+        "_loop",
+        "_on_closed",
+        "_on_idle",
+        "_paused",
+        "_pieces",
+        "_receiver",
+        "_socket",
+        "_unseen",
+        "_until_end",
+        "idle_since",
+        "served",
+    )
+
+    def __init__(
+        self,
+        path: str,
+        on_idle: Callable[[EngineConnection], None],
+        on_closed: Callable[[EngineConnection], None],
+    ) -> None:
+        self._loop = asyncio.get_running_loop()
+        self._on_idle = on_idle
+        self._on_closed = on_closed
+        self._receiver: AnswerReceiver | None = None
+        self._pieces: list[Buffer] = []  # of the request, not yet sent
+        self._paused = False
+        self.served = 0
+        self.idle_since = 0.0
+        self._unseen = False
+        self._expect_head()
+        self._socket: socket.socket | None = None
+        endpoint = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        try:
+            endpoint.setblocking(False)
+            endpoint.connect(path)
+            self._loop.add_reader(endpoint.fileno(), self._readable)
+        except OSError:
+            endpoint.close()
+            raise
+        self._socket = endpoint
 
     # the relay's side
 
-    def send(self, parts: list[bytes]) -> None:
-        """Send the request."""
-        assert self._transport is not None
-        self._transport.writelines(parts)
+    def ask(self, receiver: AnswerReceiver, request: Sequence[Buffer]) -> None:
+        """Send a request, whose answer goes to `receiver`."""
+        assert self._receiver is None
+        self._receiver = receiver
+        self.served += 1
+        self._unseen = True
+        self._pieces = list(request)
+        self._write()
 
     def pause(self) -> None:
         """Stop reading: the client does not keep up."""
-        if self._transport is not None and not self._transport.is_closing():
-            self._transport.pause_reading()
+        if self._socket is not None and not self._paused:
+            self._paused = True
+            self._loop.remove_reader(self._socket.fileno())
 
     def resume(self) -> None:
         """Read on."""
-        if self._transport is not None and not self._transport.is_closing():
-            self._transport.resume_reading()
+        if self._socket is not None and self._paused:
+            self._paused = False
+            self._loop.add_reader(self._socket.fileno(), self._readable)
 
-    def abort(self) -> None:
+    def close(self) -> None:
         """Drop the connection at once: the engine sees the close and stops generating."""
         self._receiver = None
-        if self._transport is not None:
-            self._transport.abort()
+        endpoint, self._socket = self._socket, None
+        if endpoint is None:
+            return
+        if not self._paused:
+            self._loop.remove_reader(endpoint.fileno())
+        if self._pieces:
+            self._loop.remove_writer(endpoint.fileno())
+            self._pieces = []
+        endpoint.close()
+        self._on_closed(self)
 
-    # asyncio's side
+    # the socket's side
 
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        # A cast: uvloop's transports are no subclasses of asyncio's.
-        transport = self._transport = cast(asyncio.Transport, transport)
-        if self._receiver is None:
-            transport.abort()
-
-    def data_received(self, data: bytes) -> None:
-        if not self._in_body:
-            self._head_bytes += len(data)
-            if self._head_bytes > _HEAD_LIMIT and len(data) < _HEAD_LIMIT:
-                self._lose("its answer has an endless head")
-                return
+    def _write(self) -> None:
+        """Send as much as the socket takes, and the rest when it takes more; nothing is copied."""
+        assert self._socket is not None
         try:
-            self._parser.feed_data(data)
-        except httptools.HttpParserCallbackError:
+            sent = self._socket.sendmsg(self._pieces)
+        except (BlockingIOError, InterruptedError):
+            sent = 0
+        except OSError:
+            # The reader finds out why, and whether an early answer lies there.
+            self._pieces = []
+            self._loop.remove_writer(self._socket.fileno())
+            return
+        if sent == sum(map(len, self._pieces)):
+            self._pieces = []
+            self._unseen = False
+        else:
+            self._unseen = self._unseen and sent == 0
+            self._pieces = _behind(self._pieces, sent)
+            self._loop.add_writer(self._socket.fileno(), self._writable)
+
+    def _writable(self) -> None:
+        self._write()
+        if not self._pieces and self._socket is not None:
+            self._loop.remove_writer(self._socket.fileno())
+
+    def _readable(self) -> None:
+        assert self._socket is not None
+        try:
+            data = self._socket.recv(_READ_BYTES)
+        except (BlockingIOError, InterruptedError):
+            return
+        except OSError as error:
+            self._unseen = isinstance(error, ConnectionResetError)
+            self._lose(f"it broke the connection ({error.strerror})")
+            return
+        try:
+            if data:
+                self._received(data)
+            else:
+                self._ended()
+        except BadAnswer as error:
+            self._lose(str(error))
+        except Exception:
             log.exception("an engine's answer could not be handled")
             self._lose("its answer could not be handled")
-        except httptools.HttpParserError:
-            self._lose("its answer is not HTTP")
 
-    def eof_received(self) -> bool:
-        return False
+    def _expect_head(self) -> None:
+        self._head = b""
+        self._left = -1  # of a body of known length; -1: the head is not complete
+        self._body: ChunkedBody | None = None
+        self._until_end = False
 
-    def connection_lost(self, exc: Exception | None) -> None:
-        self._transport = None
-        if self._in_body and not self._framed and exc is None:
-            self._finish()  # the end of the connection is the end of the body
+    def _received(self, data: bytes) -> None:
+        if self._receiver is None:
+            self.close()  # an idle connection has nothing to say
+        elif self._left == -1:
+            self._read_head(data)
+        elif self._body is not None:
+            self._chunked(data)
         else:
-            self._lose("it closed the connection" if exc is None else str(exc))
+            self._plain(data)
 
-    # llhttp's side
+    def _read_head(self, data: bytes) -> None:
+        """Read on until the head is complete; interim answers are passed over."""
+        data = self._head + data if self._head else data
+        budget = HEAD_BYTES
+        while True:
+            end = data.find(b"\r\n\r\n") + 4
+            if max(end, len(data) if end < 4 else 0) > budget:
+                raise BadAnswer("its answer has an endless head")
+            if end < 4:
+                self._head = data
+                return
+            head, data = read_head(data[:end]), data[end:]
+            if not head.interim:
+                break
+            budget -= end
+        self._head = b""
+        self._begin(head, data)
 
-    def on_header(self, name: bytes, value: bytes) -> None:
-        name = name.lower()
-        if name == b"content-type":
-            self._content_type = value
-        elif name == b"content-length":
-            self._length = int(value) if value.isdigit() else None
-            self._framed = True
-        elif name == b"transfer-encoding":
-            self._framed = True
+    def _begin(self, head: AnswerHead, data: bytes) -> None:
+        receiver = self._receiver
+        assert receiver is not None
+        self._left = head.length or 0
+        self._until_end = head.length is None and not head.chunked
+        if not head.keeps:
+            self.served = 2**31  # no further request
+        as_it_is = receiver.engine_head(head)
+        if self._receiver is None:
+            return  # the exchange is over already
+        if head.chunked:
+            self._body = ChunkedBody(None if as_it_is else receiver.engine_body)
+        if data or (head.length == 0):
+            self._received(data)
 
-    def on_headers_complete(self) -> None:
-        status = self._parser.get_status_code()
-        if status < 200:  # an interim answer; llhttp goes on with the real one
-            self._content_type, self._length, self._framed = b"application/json", None, False
-            return
-        self._in_body = True
-        if self._receiver is not None:
-            self._receiver.engine_head(status, self._content_type, self._length)
-
-    def on_body(self, body: bytes) -> None:
-        if self._receiver is not None:
-            self._receiver.engine_body(body)
-
-    def on_message_complete(self) -> None:
-        if self._in_body:
-            self._finish()
-
-    def _finish(self) -> None:
-        receiver, self._receiver = self._receiver, None
-        if self._transport is not None:
-            self._transport.close()
-        if receiver is not None:
+    def _chunked(self, data: bytes) -> None:
+        body, receiver = self._body, self._receiver
+        assert body is not None
+        assert receiver is not None
+        body.feed(data)
+        if body.passes and self._receiver is not None:
+            receiver.engine_body(data)
+        if body.complete and self._receiver is not None:
+            # llama-server closes after a stream; whatever does not is told to.
+            self._receiver = None
+            self.close()
             receiver.engine_done()
 
+    def _plain(self, data: bytes) -> None:
+        receiver = self._receiver
+        assert receiver is not None
+        if not self._until_end:
+            self._left -= len(data)
+            if self._left < 0:
+                raise BadAnswer("it sent more than its answer")
+        if data:
+            receiver.engine_body(data)
+        if self._left == 0 and not self._until_end and self._receiver is not None:
+            self._receiver = None
+            self._expect_head()
+            if self._pieces:
+                self.close()  # an answer before it has taken the whole request
+            else:
+                self._on_idle(self)
+            receiver.engine_done()
+
+    def _ended(self) -> None:
+        if self._until_end and self._left != -1 and self._receiver is not None:
+            receiver = self._receiver
+            self.close()
+            receiver.engine_done()  # the end of the connection is the end of the body
+        else:
+            self._lose("it closed the connection")
+
     def _lose(self, reason: str) -> None:
-        receiver, self._receiver = self._receiver, None
-        if self._transport is not None:
-            self._transport.abort()
+        receiver, body = self._receiver, self._body
+        unseen = self._unseen and self._left == -1 and not self._head
+        self.close()
         if receiver is not None:
-            receiver.engine_lost(reason)
+            whole = body is None or body.between_chunks()
+            receiver.engine_lost(reason, unseen=unseen, whole_chunks=whole)
+
+
+def _behind(pieces: list[Buffer], sent: int) -> list[Buffer]:
+    """Return what is left of `pieces` behind the first `sent` bytes, as views."""
+    left: list[Buffer] = []
+    for piece in pieces:
+        if sent < len(piece):
+            left.append(memoryview(piece)[sent:])
+            sent = 0
+        else:
+            sent -= len(piece)
+    return left

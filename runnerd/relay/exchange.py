@@ -5,9 +5,10 @@
     asking      the engine has the request                         the engine's connection is cut
     answering   bytes flow, with flow control both ways            the engine's connection is cut
 
-However it ends, the lease is released once and the record is completed.  A stream that breaks ends
-with an error event and no `[DONE]`; an answer that has not begun becomes an error with the
-engine's own last words.
+When a runner is ready all of this happens in callbacks; a task exists only while something is
+waited for.  However it ends, the lease is released once and the record is completed.  A stream that
+breaks ends with an error event and no `[DONE]`; an answer that has not begun becomes an error with
+the engine's own last words.
 """
 
 from __future__ import annotations
@@ -16,7 +17,8 @@ import asyncio
 import logging
 import re
 import time
-from pathlib import Path
+from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any, Protocol
 
 import msgspec
@@ -24,8 +26,10 @@ import msgspec
 from runnerd import tasks
 from runnerd.config import Limits
 from runnerd.errors import BackendFailure, InternalError, RunnerdError, UpstreamTimeout
+from runnerd.relay import usage
+from runnerd.relay.answers import AnswerHead
 from runnerd.relay.assembly import Assembly, StreamError
-from runnerd.relay.engine import EngineConnection
+from runnerd.relay.engine import Buffer, EngineConnection
 from runnerd.relay.messages import (
     LAST_CHUNK,
     Request,
@@ -36,13 +40,17 @@ from runnerd.relay.messages import (
     status_line,
 )
 from runnerd.relay.plan import Plan
+from runnerd.relay.pool import EnginePools
 from runnerd.relay.records import RequestRecord
+from runnerd.relay.watch import Watch
 from runnerd.supervisor import Lease, Supervisor
 
 log = logging.getLogger(__name__)
 
 _ERROR_LIMIT = 64 * 2**10  # bytes of an engine's error that are read
 _EXPLANATION_TIMEOUT = 2.0  # seconds to wait for the exit reason of an engine that hung up
+_FIRST_REDIAL = 0.001  # seconds; doubles up to the next: the engine's queue of connections is full
+_SLOWEST_REDIAL = 0.05
 _CONTENT_TYPE = re.compile(rb"[A-Za-z0-9!#$&^_.+/;= -]{1,100}\Z")
 
 
@@ -58,8 +66,40 @@ class Client(Protocol):
         ...
 
 
+@dataclass(frozen=True, slots=True)
+class Machinery:
+    """What every exchange works with."""
+
+    supervisor: Supervisor
+    limits: Limits
+    pools: EnginePools
+    watch: Watch
+
+
 class Exchange:
     """Owns one request from `start` until `exchange_done` was told or it was cancelled."""
+
+    __slots__ = (
+        "_assembly",
+        "_begun",
+        "_chunked",
+        "_client",
+        "_engine",
+        "_error",
+        "_lease",
+        "_machinery",
+        "_over",
+        "_paused",
+        "_plan",
+        "_record",
+        "_repeated",
+        "_request",
+        "_status",
+        "_task",
+        "_whole_chunks",
+        "heard",
+        "silent_since",
+    )
 
     def __init__(
         self,
@@ -67,15 +107,13 @@ class Exchange:
         request: Request,
         plan: Plan,
         record: RequestRecord,
-        supervisor: Supervisor,
-        limits: Limits,
+        machinery: Machinery,
     ) -> None:
         self._client: Client | None = client
         self._request = request
         self._plan = plan
         self._record = record
-        self._supervisor = supervisor
-        self._limits = limits
+        self._machinery = machinery
         self._lease: Lease | None = None
         self._engine: EngineConnection | None = None
         self._task: asyncio.Task[None] | None = None
@@ -86,14 +124,20 @@ class Exchange:
         self._chunked = False
         self._paused = False
         self._over = False
-        self._heard_at = 0.0
-        self._watch: asyncio.TimerHandle | None = None
+        self._repeated = False
+        self._whole_chunks = True  # what the client got ends where a chunk ends
+        self.heard = True
+        self.silent_since = 0.0
 
     # the front's side
 
     def start(self) -> None:
-        """Go and get a runner; returns at once."""
-        self._task = tasks.spawn(self._open(), name=f"exchange {self._request.id}")
+        """Ask a runner at once, or go and wait for one; returns at once."""
+        lease = self._machinery.supervisor.lease_at_once(self._plan.key)
+        if lease is None:
+            self._task = tasks.spawn(self._wait(), name=f"exchange {self._request.id}")
+        else:
+            self._leased(lease)
 
     def cancel(self) -> None:
         """The client has gone: leave the queue, or cut the engine's connection; idempotent."""
@@ -112,86 +156,110 @@ class Exchange:
     def resume(self) -> None:
         """The client reads again."""
         self._paused = False
-        self._heard_at = time.monotonic()
+        self.heard = True
         if self._engine is not None:
             self._engine.resume()
 
     # waiting and asking
 
-    async def _open(self) -> None:
-        plan = self._plan
+    async def _wait(self) -> None:
         try:
-            self._lease = self._supervisor.lease_at_once(plan.key) or await self._supervisor.lease(
-                plan.key, plan.model_ref
-            )
-            self._record.waited = time.monotonic() - self._record.clock
-            self._record.runner = self._lease.runner.name
-            self._lease.revoked = self._revoked
-            if plan.preload_only:
-                self._whole(200, b"", b"application/json")
-            else:
-                engine = await self._dial(self._lease.runner.engine_socket)
-                if self._over:
-                    engine.abort()
-                else:
-                    self._engine = engine
-                    self._ask()
+            lease = await self._machinery.supervisor.lease(self._plan.key, self._plan.model_ref)
         except RunnerdError as error:
             self._fail(error)
-        except OSError as error:
-            await self._explain(f"it does not accept connections ({error})")
         except Exception:
             log.exception("exchange %s failed", self._request.id)
-            self._fail(InternalError("internal error; the daemon's log has more"))
+            self._fail(_internal_error())
+        else:
+            self._leased(lease)
+
+    def _leased(self, lease: Lease) -> None:
+        if self._over:
+            lease.release()
+            return
+        self._lease = lease
+        record = self._record
+        record.waited = time.monotonic() - record.clock
+        record.runner = lease.runner.name
+        lease.revoked = self._revoked
+        if self._plan.preload_only:
+            self._whole(200, b"", b"application/json")
+        else:
+            self._ask()
 
     def _revoked(self) -> None:
         self._fail(BackendFailure("the model was unloaded while it answered"))
 
-    async def _dial(self, socket: Path) -> EngineConnection:
-        loop = asyncio.get_running_loop()
-        _, engine = await loop.create_unix_connection(lambda: EngineConnection(self), str(socket))
-        return engine
+    def _ask(self, *, fresh: bool = False) -> None:
+        """Send the request to the engine; a task goes on where that takes waiting."""
+        try:
+            self._send(fresh=fresh)
+        except BlockingIOError:
+            self._task = tasks.spawn(self._redial(), name=f"redial {self._request.id}")
+        except OSError as error:
+            self.engine_lost(f"it does not accept connections ({error.strerror})")
+        except RunnerdError as error:
+            self._fail(error)
 
-    def _ask(self) -> None:
-        assert self._engine is not None
-        plan = self._plan
-        origin = b"" if plan.origin is None else b"X-Request-Origin: %s\r\n" % plan.origin.encode()
-        head = (
-            b"POST %s HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
-            b"%sContent-Length: %d\r\n\r\n" % (plan.operation.engine_path, origin, len(plan.body))
-        )
-        self._engine.send([head, plan.body])
-        self._heard_at = time.monotonic()
-        self._watch = asyncio.get_running_loop().call_later(
-            self._limits.upstream_timeout, self._check_progress
-        )
+    def _send(self, *, fresh: bool) -> None:
+        assert self._lease is not None
+        machinery = self._machinery
+        pool = machinery.pools.of(self._lease.runner.engine_socket)
+        self._engine = pool.ask(self, _message(self._plan), fresh=fresh)
+        machinery.watch.add(self)
+        if self._paused:
+            self._engine.pause()
 
-    def _check_progress(self) -> None:
+    async def _redial(self) -> None:
+        """Try again for as long as an engine may be silent: it has no room for a connection."""
+        pause = _FIRST_REDIAL
+        limit = self._machinery.limits.upstream_timeout
+        until = time.monotonic() + limit
+        while not self._over:
+            await asyncio.sleep(pause)
+            pause = min(_SLOWEST_REDIAL, pause * 2)
+            try:
+                if not self._over:
+                    self._send(fresh=True)
+                return
+            except BlockingIOError:
+                if time.monotonic() >= until:
+                    self._fail(UpstreamTimeout(f"the engine took no request for {limit:g} s"))
+                    return
+            except OSError as error:
+                await self._explain(f"it does not accept connections ({error.strerror})")
+                return
+            except RunnerdError as error:
+                self._fail(error)
+                return
+
+    def silent(self) -> None:
         """Give up on an engine that has sent nothing for too long, unless it was told to wait."""
-        limit = self._limits.upstream_timeout
-        silent = time.monotonic() - self._heard_at
-        if silent >= limit and not self._paused:
-            self._watch = None
+        if not self._paused:
+            limit = self._machinery.limits.upstream_timeout
             self._fail(UpstreamTimeout(f"the engine sent nothing for {limit:g} s"))
-        else:
-            pause = limit if self._paused else limit - silent
-            self._watch = asyncio.get_running_loop().call_later(pause, self._check_progress)
 
     # answering: called by the engine's connection
 
-    def engine_head(self, status: int, content_type: bytes, length: int | None) -> None:
-        self._heard_at = time.monotonic()
-        self._record.first_byte = self._heard_at - self._record.clock
-        self._status = status
-        if status >= 400:
+    def engine_head(self, head: AnswerHead) -> bool:
+        self.heard = True
+        record = self._record
+        record.first_byte = time.monotonic() - record.clock
+        self._status = head.status
+        if head.status >= 400:
             self._error = bytearray()
         elif self._plan.assembles:
             self._assembly = Assembly()
         else:
-            self._begin(status, content_type, length)
+            self._begin(head)
+            return self._chunked and head.chunked
+        return False
 
     def engine_body(self, data: bytes) -> None:
-        self._heard_at = time.monotonic()
+        self.heard = True
+        counts = usage.excerpt(data)
+        if counts is not None:
+            self._record.counts = counts
         if self._error is not None:
             if len(self._error) < _ERROR_LIMIT:
                 self._error += data
@@ -202,45 +270,51 @@ class Exchange:
                 self._refused(error.error)
         elif self._client is not None:
             self._record.bytes_out += len(data)
-            self._client.write(chunk(data) if self._chunked else data)
+            self._client.write(data)
 
     def engine_done(self) -> None:
+        self._engine = None
         if self._error is not None:
             self._refused(_error_object(bytes(self._error)))
         elif self._assembly is not None:
             self._whole(200, self._assembly.result(), b"application/json")
         else:
-            if self._client is not None and self._chunked:
-                self._client.write(LAST_CHUNK)
-            self._end(keep_alive=self._chunked or self._request.http11)
+            self._end(keep_alive=self._request.keep_alive)
 
-    def engine_lost(self, reason: str) -> None:
-        self._task = tasks.spawn(self._explain(reason), name=f"explain {self._request.id}")
+    def engine_lost(self, reason: str, *, unseen: bool = False, whole_chunks: bool = True) -> None:
+        self._engine = None
+        self._whole_chunks = whole_chunks
+        if unseen and not self._repeated:
+            self._repeated = True
+            self._ask(fresh=True)
+        else:
+            self._task = tasks.spawn(self._explain(reason), name=f"explain {self._request.id}")
 
     # towards the client
 
-    def _begin(self, status: int, content_type: bytes, length: int | None) -> None:
+    def _begin(self, head: AnswerHead) -> None:
         """Send the head of an answer whose body passes through as it comes."""
-        if self._client is None:
+        request, client = self._request, self._client
+        if client is None:
             return
-        if not _CONTENT_TYPE.match(content_type):
-            content_type = b"application/octet-stream"
-        self._chunked = length is None and self._request.http11
-        framing = b"Transfer-Encoding: chunked\r\n" if self._chunked else b"Connection: close\r\n"
+        length = head.length
         if length is not None:
             framing = b"Content-Length: %d\r\n" % length
-            if not self._request.keep_alive:
-                framing += b"Connection: close\r\n"
-        elif not self._request.http11:
-            self._request.keep_alive = False
+        elif request.http11 and head.chunked:
+            framing = b"Transfer-Encoding: chunked\r\n"
+            self._chunked = True
+        else:
+            request.keep_alive, framing = False, b""
+        if not request.keep_alive:
+            framing += b"Connection: close\r\n"
         self._begun = True
-        self._record.status = status
-        self._client.write(
+        self._record.status = head.status
+        client.write(
             b"%sContent-Type: %s\r\nCache-Control: no-cache\r\n%s%s\r\n"
             % (
-                status_line(status),
-                content_type,
-                header_lines(self._request.answer_headers),
+                status_line(head.status),
+                _content_type(head.content_type),
+                header_lines(request.answer_headers),
                 framing,
             )
         )
@@ -293,7 +367,7 @@ class Exchange:
             )
             self._end(keep_alive=True)
         else:
-            if self._plan.streams:
+            if self._plan.streams and self._whole_chunks:
                 event = b"\n\ndata: %s\n\n" % msgspec.json.encode(error.body())
                 self._client.write(chunk(event) + LAST_CHUNK if self._chunked else event)
             self._end(keep_alive=False)
@@ -309,14 +383,31 @@ class Exchange:
         self._over = True
         if self._record.duration is None:
             self._record.duration = time.monotonic() - self._record.clock
-        if self._watch is not None:
-            self._watch.cancel()
-            self._watch = None
-        if self._engine is not None:
-            self._engine.abort()
-            self._engine = None
+        self._machinery.watch.remove(self)
+        engine, self._engine = self._engine, None
+        if engine is not None:
+            engine.close()
         if self._lease is not None:
             self._lease.release()
+
+
+def _message(plan: Plan) -> Sequence[Buffer]:
+    """Return the request as the engine gets it: a fresh minimal head, and the body."""
+    origin = b"" if plan.origin is None else b"X-Request-Origin: %s\r\n" % plan.origin.encode()
+    head = (
+        b"POST %s HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
+        b"%sContent-Length: %d\r\n\r\n"
+        % (plan.operation.engine_path, origin, sum(map(len, plan.body)))
+    )
+    return (head, *plan.body)
+
+
+def _content_type(value: bytes) -> bytes:
+    return value if _CONTENT_TYPE.match(value) else b"application/octet-stream"
+
+
+def _internal_error() -> InternalError:
+    return InternalError("internal error; the daemon's log has more")
 
 
 def _error_object(body: bytes) -> dict[str, Any]:

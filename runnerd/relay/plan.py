@@ -29,7 +29,7 @@ class Plan:
     operation: Operation
     key: RunnerKey
     model_ref: str
-    body: bytes
+    body: tuple[bytes | bytearray | memoryview, ...]
     streams: bool
     assembles: bool
     preload_only: bool
@@ -82,7 +82,7 @@ class Planner:
             operation=operation,
             key=key,
             model_ref=inference.model,
-            body=streamed(body) if assembles else body,
+            body=streamed(body) if assembles else (body,),
             streams=streams,
             assembles=assembles,
             preload_only=(request.header(b"x-preload-only") or b"").lower() == b"true",

@@ -9,6 +9,9 @@ import time
 from collections import deque
 from dataclasses import dataclass, field
 
+from runnerd.relay import usage
+from runnerd.relay.usage import Usage
+
 
 @dataclass(slots=True)
 class RequestRecord:
@@ -30,9 +33,16 @@ class RequestRecord:
     duration: float | None = None
     runner: str | None = None
     error: str | None = None
+    counts: bytes | None = None  # where the engine told them; read when they are asked for
+
+    @property
+    def usage(self) -> Usage:
+        """The engine's counts of tokens."""
+        return (None if self.counts is None else usage.read(self.counts)) or Usage()
 
     def to_json(self) -> dict[str, object]:
         """Return the record as the API shows it."""
+        tokens = self.usage
         return {
             "id": self.id,
             "model": self.model,
@@ -47,6 +57,9 @@ class RequestRecord:
             "waited_seconds": self.waited,
             "first_byte_seconds": self.first_byte,
             "duration_seconds": self.duration,
+            "prompt_tokens": tokens.prompt,
+            "completion_tokens": tokens.generated,
+            "cached_tokens": tokens.cached,
             "runner": self.runner,
             "error": self.error,
         }

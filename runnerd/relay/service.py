@@ -12,13 +12,15 @@ from aiohttp import web
 from runnerd.config import Limits
 from runnerd.errors import RunnerdError
 from runnerd.relay.admission import Admission
-from runnerd.relay.exchange import Exchange
+from runnerd.relay.exchange import Exchange, Machinery
 from runnerd.relay.front import Front
 from runnerd.relay.handover import make_server
 from runnerd.relay.messages import Request
 from runnerd.relay.plan import Planner
+from runnerd.relay.pool import EnginePools
 from runnerd.relay.records import Records, RequestRecord
 from runnerd.relay.routes import Route
+from runnerd.relay.watch import Watch
 from runnerd.supervisor import Supervisor
 
 log = logging.getLogger(__name__)
@@ -50,6 +52,12 @@ class Relay:
         self.admission = parts.admission
         self.draining = False
         self._parts = parts
+        self._machinery = Machinery(
+            parts.supervisor,
+            parts.limits,
+            EnginePools(parts.limits.requests_per_runner),
+            Watch(parts.limits.upstream_timeout),
+        )
         self._fronts: set[Front] = set()
         self._held_bytes = 0
         self._runner: web.AppRunner | None = None
@@ -133,7 +141,7 @@ class Relay:
             record.status, record.error, record.duration = error.status, error.message[:500], 0.0
             raise
         record.model, record.streamed = plan.key.model, plan.streams
-        return Exchange(front, request, plan, record, parts.supervisor, self.limits)
+        return Exchange(front, request, plan, record, self._machinery)
 
     # the end
 
@@ -168,5 +176,7 @@ class Relay:
                 await self._all_gone.wait()
         except TimeoutError:
             log.warning("%d connections could not be closed", len(self._fronts))
+        self._machinery.watch.close()
+        self._machinery.pools.close()
         if self._runner is not None:
             await self._runner.cleanup()

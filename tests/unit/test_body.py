@@ -131,7 +131,7 @@ def test_streaming_is_switched_on_whatever_the_body(fields: dict[str, Any], asci
     fields = {name: value for name, value in fields.items() if name != "model"}
     raw = json.dumps({"model": "m", **fields}, ensure_ascii=ascii).encode("utf-8", "replace")
     expected = json.loads(raw) | {"stream": True, "stream_options": {"include_usage": True}}
-    assert json.loads(streamed(raw + b" \n")) == expected
+    assert json.loads(b"".join(streamed(raw + b" \n"))) == expected
 
 
 @given(st.binary(max_size=200))

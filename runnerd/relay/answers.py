@@ -1,0 +1,155 @@
+"""What an engine answers, as bytes: the head, and where a chunked body ends.
+
+Heads are checked by llhttp, and what it made of one is remembered: an engine sends the same few
+heads over and over.  A chunked body is followed by llhttp as well, either decoded or, when client
+and engine speak the same framing, left as it is: then nothing in Python happens per chunk.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import httptools
+
+HEAD_BYTES = 64 * 2**10
+"""No engine's head is longer, interim answers included."""
+
+_REMEMBERED_HEADS = 512
+_REMEMBERED_BYTES = 1024
+_BODY_FOLLOWS = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
+_LAST_CHUNK = b"0\r\n\r\n"
+
+
+class BadAnswer(Exception):
+    """An engine sent something that is no proper HTTP answer; the text says what."""
+
+
+@dataclass(frozen=True, slots=True)
+class AnswerHead:
+    """What matters of a head.  `length` None and not `chunked`: until the connection ends."""
+
+    status: int
+    content_type: bytes
+    length: int | None
+    chunked: bool
+    keeps: bool
+
+    @property
+    def interim(self) -> bool:
+        """Whether the real answer is still to come."""
+        return self.status < 200
+
+
+class _HeadReader:
+    """llhttp's callbacks for one head."""
+
+    def __init__(self) -> None:
+        self.content_type = b"application/json"
+        self.length: int | None = None
+        self.chunked = False
+        self.encoded = False
+        self.complete = False
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        name = name.lower()
+        if name == b"content-type":
+            self.content_type = value
+        elif name == b"content-length":
+            self.length = int(value)
+        elif name == b"transfer-encoding":
+            self.chunked = value.lower() == b"chunked"
+        elif name == b"content-encoding":
+            self.encoded = value.lower() != b"identity"
+
+    def on_headers_complete(self) -> None:
+        self.complete = True
+
+
+_heads: dict[bytes, AnswerHead] = {}
+
+
+def read_head(head: bytes) -> AnswerHead:
+    """Return what a head says, which ends with its empty line.  Raises BadAnswer."""
+    known = _heads.get(head)
+    if known is not None:
+        return known
+    reader = _HeadReader()
+    parser = httptools.HttpResponseParser(reader)
+    try:
+        parser.feed_data(head)
+    except (httptools.HttpParserError, httptools.HttpParserUpgrade) as error:
+        raise BadAnswer("its answer is not HTTP") from error
+    if not reader.complete:
+        raise BadAnswer("its answer is not HTTP")
+    if reader.encoded:
+        raise BadAnswer("its answer is compressed, which it was not asked for")
+    status = parser.get_status_code()
+    if status < 100 or status == 101:
+        raise BadAnswer(f"its answer has the impossible status {status}")
+    bodiless = status in (204, 304)
+    answer = AnswerHead(
+        status,
+        reader.content_type,
+        0 if bodiless else reader.length,
+        reader.chunked and not bodiless,
+        parser.should_keep_alive(),
+    )
+    if len(head) <= _REMEMBERED_BYTES and len(_heads) < _REMEMBERED_HEADS:
+        _heads[head] = answer
+    return answer
+
+
+class ChunkedBody:
+    """Follows a chunked body to its end.
+
+    With `decoded` every piece of content is told; without it the caller passes on the bytes as
+    they are, framing included.
+    """
+
+    __slots__ = ("_begun", "_ended", "_last", "_parser", "complete", "passes")
+
+    def __init__(self, decoded: Callable[[bytes], None] | None = None) -> None:
+        self.complete = False
+        self.passes = decoded is None
+        self._last = b"\n"
+        # Counters in C: a chunk costs no Python code.
+        self._begun = itertools.count()
+        self._ended = itertools.count()
+        self._parser = httptools.HttpResponseParser(_Chunks(self, decoded))
+        self._parser.feed_data(_BODY_FOLLOWS)
+
+    def feed(self, data: bytes) -> bytes:
+        """Take a piece of the body; return it without what does not belong to the body.
+
+        Raises BadAnswer when it is no chunked body, or when there is more behind its end.
+        """
+        try:
+            self._parser.feed_data(data)
+        except httptools.HttpParserCallbackError:
+            raise
+        except httptools.HttpParserError as error:
+            raise BadAnswer("its answer is not properly chunked") from error
+        if self.complete and not (data.endswith(_LAST_CHUNK) or _LAST_CHUNK.endswith(data)):
+            raise BadAnswer("it sent more than its answer")
+        self._last = data[-1:]
+        return data
+
+    def between_chunks(self) -> bool:
+        """Return whether another chunk could follow.  Ask once, after the last piece."""
+        return self._last == b"\n" and next(self._begun) == next(self._ended)
+
+
+class _Chunks:
+    """llhttp's callbacks for a chunked body."""
+
+    def __init__(self, body: ChunkedBody, decoded: Callable[[bytes], None] | None) -> None:
+        self._body = body
+        self.on_chunk_header = body._begun.__next__
+        self.on_chunk_complete = body._ended.__next__
+        if decoded is not None:
+            self.on_body = decoded
+
+    def on_message_complete(self) -> None:
+        self._body.complete = True

@@ -1,0 +1,104 @@
+"""The relay's connections to the engines, kept where an engine keeps them.
+
+llama-server closes a connection after a stream, after 100 requests, and after 5 idle seconds.  A
+connection is therefore kept only after an answer of known length, is given up well before those
+limits, and the one used last is used first.  Every request that finds a kept one takes it, so that
+kept ones never hold a thread of the engine that another request needs.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+from runnerd.errors import Overloaded
+from runnerd.relay.engine import AnswerReceiver, Buffer, EngineConnection
+
+_KEPT_SECONDS = 3.0
+_KEPT_REQUESTS = 90
+_KEPT_CONNECTIONS = 64
+
+
+class EnginePool:
+    """The connections to one engine."""
+
+    __slots__ = ("_idle", "_limit", "_path", "active")
+
+    def __init__(self, path: str, limit: int) -> None:
+        self._path = path
+        self._limit = limit
+        self._idle: list[EngineConnection] = []
+        self.active = 0
+
+    def ask(
+        self, receiver: AnswerReceiver, request: Sequence[Buffer], *, fresh: bool = False
+    ) -> EngineConnection:
+        """Send a request to the engine, on a kept connection or (always if `fresh`) on a new one.
+
+        Raises OSError when the engine does not accept, errors.Overloaded when it has enough to do.
+        """
+        if self.active >= self._limit:
+            raise Overloaded("the model has too many requests to answer", retry_after=1)
+        connection = None if fresh else self._kept()
+        if connection is None:
+            connection = EngineConnection(self._path, self._keep, self._closed)
+        self.active += 1
+        connection.ask(receiver, request)
+        return connection
+
+    @property
+    def empty(self) -> bool:
+        """Whether there is no connection at all."""
+        return self.active == 0 and not self._idle
+
+    def close_idle(self) -> None:
+        """Close what is kept."""
+        for connection in list(self._idle):
+            connection.close()
+
+    def _kept(self) -> EngineConnection | None:
+        oldest = time.monotonic() - _KEPT_SECONDS
+        while self._idle:
+            connection = self._idle.pop()
+            if connection.idle_since > oldest:
+                return connection
+            self.active += 1  # `_closed` takes it off again
+            connection.close()
+        return None
+
+    def _keep(self, connection: EngineConnection) -> None:
+        if connection.served < _KEPT_REQUESTS and len(self._idle) < _KEPT_CONNECTIONS:
+            connection.idle_since = time.monotonic()
+            self._idle.append(connection)
+            self.active -= 1
+        else:
+            connection.close()
+
+    def _closed(self, connection: EngineConnection) -> None:
+        if connection in self._idle:
+            self._idle.remove(connection)
+        else:
+            self.active -= 1
+
+
+class EnginePools:
+    """One pool per engine.  `limit` is how many requests may be at one engine at once."""
+
+    def __init__(self, limit: int) -> None:
+        self._limit = limit
+        self._pools: dict[Path, EnginePool] = {}
+
+    def of(self, socket: Path) -> EnginePool:
+        """Return the pool of the engine that listens there."""
+        pool = self._pools.get(socket)
+        if pool is None:
+            for path in [path for path, pool in self._pools.items() if pool.empty]:
+                del self._pools[path]
+            pool = self._pools[socket] = EnginePool(str(socket), self._limit)
+        return pool
+
+    def close(self) -> None:
+        """Close every kept connection."""
+        for pool in self._pools.values():
+            pool.close_idle()

@@ -1,0 +1,79 @@
+"""What an answer cost, from the engine's own counts, without parsing the answer.
+
+llama-server ends every answer with `usage` (OpenAI's) or `timings` (its own), in the last JSON
+object.  Only the object behind that name is decoded.  Text cannot be mistaken for it: inside a JSON
+string its quotes would be escaped.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+
+_USAGE = b'"usage":{'
+_TIMINGS = b'"timings":{'
+_OBJECT_BYTES = 1024
+
+_decoder = json.JSONDecoder()  # reads an object and leaves alone what comes behind it
+
+
+@dataclass(frozen=True, slots=True)
+class Usage:
+    """Tokens of one answer; None: not told."""
+
+    prompt: int | None = None
+    generated: int | None = None
+    cached: int | None = None
+
+
+def excerpt(data: bytes) -> bytes | None:
+    """Return the part of a piece of an answer that has the counts, None when it has none.
+
+    Cheap enough for every piece; what it returns is for `read`, later.
+    """
+    if _USAGE in data:
+        start = data.rfind(_USAGE)
+    elif _TIMINGS in data:
+        start = data.rfind(_TIMINGS)
+    else:
+        return None
+    return data[start : start + _OBJECT_BYTES]
+
+
+def read(data: bytes) -> Usage | None:
+    """Return the counts in an excerpt, None where there are none."""
+    usage = _object(data, _USAGE)
+    if usage is not None:
+        details = usage.get("prompt_tokens_details") or usage.get("input_tokens_details")
+        return Usage(
+            _count(usage, "prompt_tokens", "input_tokens"),
+            _count(usage, "completion_tokens", "output_tokens"),
+            _count(details, "cached_tokens") if isinstance(details, dict) else None,
+        )
+    timings = _object(data, _TIMINGS)
+    if timings is None:
+        return None
+    prompt, cached = _count(timings, "prompt_n"), _count(timings, "cache_n")
+    whole = prompt if prompt is None or cached is None else prompt + cached
+    return Usage(whole, _count(timings, "predicted_n"), cached)
+
+
+def _object(data: bytes, name: bytes) -> dict[str, object] | None:
+    start = data.rfind(name)
+    if start < 0:
+        return None
+    start += len(name) - 1
+    text = data[start : start + _OBJECT_BYTES].decode("utf-8", "replace")
+    try:
+        found, _ = _decoder.raw_decode(text)
+    except (ValueError, RecursionError):
+        return None
+    return found if isinstance(found, dict) else None
+
+
+def _count(counts: dict[str, object], *names: str) -> int | None:
+    for name in names:
+        value = counts.get(name)
+        if isinstance(value, int) and 0 <= value < 2**53:
+            return value
+    return None
