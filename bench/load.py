@@ -73,6 +73,7 @@ class Client(asyncio.Protocol):
         self._head = b""
         self._left: int | None = None
         self._chunked = False
+        self._closing = False
         self._tail = b""
         self._status = 0
 
@@ -148,6 +149,7 @@ class Client(asyncio.Protocol):
         self._status = int(head[9:12])
         length = _LENGTH.search(head)
         self._left = int(length[1]) if length else None
+        self._closing = b"\r\nConnection: close" in head
         self._chunked = length is None
 
     def _piece(self, data: bytes) -> None:
@@ -170,7 +172,7 @@ class Client(asyncio.Protocol):
         if self._stopping:
             if not self._done.done():
                 self._done.set_result(None)
-        elif self._transport is not None and not self._transport.is_closing():
+        elif self._transport is not None and not self._closing:
             self._ask()
 
 

@@ -86,6 +86,7 @@ class Exchange:
         "_client",
         "_engine",
         "_error",
+        "_head",
         "_lease",
         "_machinery",
         "_over",
@@ -120,6 +121,7 @@ class Exchange:
         self._assembly: Assembly | None = None
         self._error: bytearray | None = None
         self._status = 0
+        self._head = b""  # the answer's head, until the first of its body can go with it
         self._begun = False  # something of the answer has been sent
         self._chunked = False
         self._paused = False
@@ -251,7 +253,7 @@ class Exchange:
         elif self._plan.assembles:
             self._assembly = Assembly()
         else:
-            self._begin(head)
+            self._prepare(head)
             return self._chunked and head.chunked
         return False
 
@@ -270,7 +272,7 @@ class Exchange:
                 self._refused(error.error)
         elif self._client is not None:
             self._record.bytes_out += len(data)
-            self._client.write(data)
+            self._client.write(data if self._begun else self._begin() + data)
 
     def engine_done(self) -> None:
         self._engine = None
@@ -279,6 +281,8 @@ class Exchange:
         elif self._assembly is not None:
             self._whole(200, self._assembly.result(), b"application/json")
         else:
+            if self._client is not None and not self._begun:
+                self._client.write(self._begin())
             self._end(keep_alive=self._request.keep_alive)
 
     def engine_lost(self, reason: str, *, unseen: bool = False, whole_chunks: bool = True) -> None:
@@ -292,12 +296,9 @@ class Exchange:
 
     # towards the client
 
-    def _begin(self, head: AnswerHead) -> None:
-        """Send the head of an answer whose body passes through as it comes."""
-        request, client = self._request, self._client
-        if client is None:
-            return
-        length = head.length
+    def _prepare(self, head: AnswerHead) -> None:
+        """Make the head of an answer whose body passes through as it comes."""
+        request, length = self._request, head.length
         if length is not None:
             framing = b"Content-Length: %d\r\n" % length
         elif request.http11 and head.chunked:
@@ -307,17 +308,18 @@ class Exchange:
             request.keep_alive, framing = False, b""
         if not request.keep_alive:
             framing += b"Connection: close\r\n"
-        self._begun = True
-        self._record.status = head.status
-        client.write(
-            b"%sContent-Type: %s\r\nCache-Control: no-cache\r\n%s%s\r\n"
-            % (
-                status_line(head.status),
-                _content_type(head.content_type),
-                header_lines(request.answer_headers),
-                framing,
-            )
+        self._head = b"%sContent-Type: %s\r\nCache-Control: no-cache\r\n%s%s\r\n" % (
+            status_line(head.status),
+            _content_type(head.content_type),
+            header_lines(request.answer_headers),
+            framing,
         )
+
+    def _begin(self) -> bytes:
+        """Return the head to send now."""
+        self._begun = True
+        self._record.status = self._status
+        return self._head
 
     def _whole(self, status: int, body: bytes, content_type: bytes) -> None:
         """Send a whole answer."""

@@ -17,7 +17,7 @@ from runnerd.relay.engine import AnswerReceiver, Buffer, EngineConnection
 
 _KEPT_SECONDS = 3.0
 _KEPT_REQUESTS = 90
-_KEPT_CONNECTIONS = 64
+_KEPT_CONNECTIONS = 256
 
 
 class EnginePool:
