@@ -17,9 +17,8 @@ import json
 import logging
 import os
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, NamedTuple
 
 from pydantic import BeforeValidator, Field, PlainSerializer, ValidationError
 
@@ -70,8 +69,7 @@ class ModelConfiguration(BackendConfiguration):
 _DEFAULT = ModelConfiguration.model_validate({})
 
 
-@dataclass(frozen=True, slots=True, order=True)
-class ConfigurationKey:
+class ConfigurationKey(NamedTuple):
     backend: str
     model: str
     mode: BackendMode

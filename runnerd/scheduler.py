@@ -22,13 +22,13 @@ from __future__ import annotations
 import enum
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 from runnerd.durations import FOREVER as FOREVER
 from runnerd.errors import BackendFailure
 
 
-@dataclass(frozen=True, slots=True)
-class RunnerKey:
+class RunnerKey(NamedTuple):  # a tuple hashes and compares in C: it is looked up at every request
     """What makes two requests able to share a runner.  `configuration` is its fingerprint."""
 
     backend: str
@@ -76,8 +76,7 @@ class Stop:
     reason: StopReason
 
 
-@dataclass(frozen=True, slots=True)
-class Grant:
+class Grant(NamedTuple):
     ticket: int
     key: RunnerKey
     generation: int

@@ -17,7 +17,9 @@ import msgspec
 from runnerd.config import Limits
 from runnerd.errors import ClientError, PayloadTooLarge
 
-_Raw = msgspec.Raw
+Body = bytes | bytearray
+"""A large body is a bytearray: it was collected in place."""
+
 _NONE = msgspec.Raw(b"")
 
 _BRACKET_OR_STRING = re.compile(rb'"(?:[^"\\]|\\.)*"|[\[\]{}]', re.DOTALL)
@@ -50,7 +52,7 @@ _decode_any = msgspec.json.Decoder().decode
 _decode_list = msgspec.json.Decoder(list[msgspec.Raw]).decode
 
 
-def inspect(body: bytes, limits: Limits) -> Inference:
+def inspect(body: Body, limits: Limits) -> Inference:
     """Decode a body as far as the relay needs it and hold it against the limits.
 
     Raises errors.ClientError (400) or errors.PayloadTooLarge (413), naming the field.
@@ -67,7 +69,7 @@ def inspect(body: bytes, limits: Limits) -> Inference:
         _too_deep(limits.json_depth)
     if not inference.model:
         raise ClientError("model is required", param="model")
-    escaped = _ESCAPED_NAME.search(body) is not None
+    escaped = b"\\u00" in body and _ESCAPED_NAME.search(body) is not None
     if escaped or body.count(b'"model"') > 1:
         _check_single_model(body)
     _check_fields(inference, limits)
@@ -76,7 +78,7 @@ def inspect(body: bytes, limits: Limits) -> Inference:
     return inference
 
 
-def streamed(body: bytes) -> tuple[bytes | memoryview, ...]:
+def streamed(body: Body) -> tuple[bytes | memoryview, ...]:
     """Return the body with streaming switched on, by appending to the object.
 
     The engine (nlohmann::json) keeps the last of two equal keys, so nothing has to be removed, and
@@ -88,7 +90,7 @@ def streamed(body: bytes) -> tuple[bytes | memoryview, ...]:
 _STREAM_FIELDS = b',"stream":true,"stream_options":{"include_usage":true}}'
 
 
-def _check_depth(body: bytes, limit: int) -> None:
+def _check_depth(body: Body, limit: int) -> None:
     depth = 0
     for match in _BRACKET_OR_STRING.finditer(body):
         token = match[0]
@@ -108,7 +110,7 @@ class _Pairs(list[tuple[str, Any]]):
     """An object as the list of its members, duplicates and all."""
 
 
-def _check_single_model(body: bytes) -> None:
+def _check_single_model(body: Body) -> None:
     """Refuse two top-level `model` members: two readers could disagree on which one counts."""
     try:
         members = json.loads(body, object_pairs_hook=_Pairs)
@@ -119,16 +121,27 @@ def _check_single_model(body: bytes) -> None:
 
 
 def _check_fields(inference: Inference, limits: Limits) -> None:
-    for name in ("id_slot", "n_discard"):
-        if bytes(getattr(inference, name)) not in (b"", b"null"):
+    """Hold the fields that are there against the limits; most requests have none of them."""
+    for name, raw in (("id_slot", inference.id_slot), ("n_discard", inference.n_discard)):
+        if raw is not _NONE and bytes(raw) != b"null":
             raise ClientError(f"{name} is the engine's own business and cannot be set", param=name)
-    for name in ("grammar", "json_schema", "response_format", "chat_template_kwargs"):
-        _check_schema(name, bytes(getattr(inference, name)), limits.schema_bytes)
-    if tools := bytes(inference.tools):
-        _check_tools(tools, limits.schema_bytes)
-    _check_count("prompt", inference.prompt, limits.prompts)
-    _check_count("input", inference.input, limits.inputs)
-    _check_count("documents", inference.documents, limits.inputs)
+    for name, raw in (
+        ("grammar", inference.grammar),
+        ("json_schema", inference.json_schema),
+        ("response_format", inference.response_format),
+        ("chat_template_kwargs", inference.chat_template_kwargs),
+    ):
+        if raw is not _NONE:
+            _check_schema(name, bytes(raw), limits.schema_bytes)
+    if inference.tools is not _NONE:
+        _check_tools(bytes(inference.tools), limits.schema_bytes)
+    for name, raw, limit in (
+        ("prompt", inference.prompt, limits.prompts),
+        ("input", inference.input, limits.inputs),
+        ("documents", inference.documents, limits.inputs),
+    ):
+        if raw is not _NONE:
+            _check_count(name, raw, limit)
 
 
 def _check_schema(name: str, raw: bytes, limit: int) -> None:
@@ -176,8 +189,10 @@ def _check_enums(name: str, document: Any) -> None:
 
 def _check_count(name: str, raw: msgspec.Raw, limit: int) -> None:
     """Bound an array of prompts; an array of token numbers is one prompt."""
+    if bytes(memoryview(raw)[:1]) != b"[":
+        return
     text = bytes(raw)
-    if not text.startswith(b"[") or text.count(b",") < limit:
+    if text.count(b",") < limit:
         return
     entries = _decode_list(text)
     prompts = sum(bytes(entry)[:1] in (b'"', b"[", b"{") for entry in entries)

@@ -69,6 +69,7 @@ class Front(asyncio.Protocol):
         self._headers: list[tuple[bytes, bytes]] = []
         self._head_bytes = 0
         self._in_head = False
+        self._whole: bytes | None = None  # what may be one whole message, while it is parsed
         self._reading: _Entry | None = None  # its body is still arriving
         self._active: _Entry | None = None  # it is being answered
         self._queue: deque[_Entry] = deque()
@@ -86,6 +87,7 @@ class Front(asyncio.Protocol):
         transport = self._transport = cast(asyncio.Transport, transport)
         peer = transport.get_extra_info("socket")
         self._unix = peer is not None and peer.family == socket.AF_UNIX
+        self._known = self._relay.known_heads(unix=self._unix)
         if not self._relay.admit(self):
             transport.abort()
             return
@@ -110,7 +112,11 @@ class Front(asyncio.Protocol):
     def data_received(self, data: bytes) -> None:
         if self._deaf:
             return
-        if self._in_head or (self._reading is None and self._active is None):
+        between = self._active is None and self._reading is None and not self._in_head
+        if between and self._take_known(data):
+            return
+        self._whole = data if between else None
+        if self._in_head or between:
             self._head_bytes += len(data)
         try:
             self._parser.feed_data(data)
@@ -119,10 +125,27 @@ class Front(asyncio.Protocol):
             self._hang_up_after_answer()
         except httptools.HttpParserCallbackError:
             log.exception("a request could not be handled")
-            self._refuse(InternalError("internal error; the daemon's log has more"))
+            self._refuse(_internal_error())
         except httptools.HttpParserError:
             self._refuse(ClientError("malformed HTTP request"))
         self._watch()
+
+    def _take_known(self, data: bytes) -> bool:
+        """Start a request whose head has been read before; False when it must be parsed."""
+        found = self._known.find(data)
+        if found is None:
+            return False
+        known, start = found
+        size = len(data) - start
+        if size > self._limits.body_bytes or not self._relay.hold(size):
+            return False
+        self._active = entry = _Entry(known.request.repeated(data[start:]), known.route)
+        try:
+            self._start_exchange(entry)
+        except Exception:
+            log.exception("a request could not be handled")
+            self._refuse(_internal_error())
+        return True
 
     def _watch(self) -> None:
         """Set the deadline that fits what is expected next."""
@@ -177,6 +200,8 @@ class Front(asyncio.Protocol):
                 check_head(request, self._limits)
                 if (request.length or 0) > self._limits.body_bytes:
                     raise self._too_large()
+                if self._whole is not None:
+                    self._known.remember(self._whole, request, entry.route)
         except RunnerdError as error:
             entry.error = error
         self._reading = entry
@@ -200,7 +225,7 @@ class Front(asyncio.Protocol):
             request.received -= len(data)
             self._spoil(entry, Overloaded("too many request bodies in memory", retry_after=5))
         else:
-            request.body.append(data)
+            request.collect(data)
 
     def on_message_complete(self) -> None:
         entry, self._reading = self._reading, None
@@ -308,10 +333,10 @@ class Front(asyncio.Protocol):
             self._turn = Turn(self, self._relay.control_plane)
         self._turn_answered = False
         self._turn.begin(request)
-        pieces, request.body = request.body, []
-        for piece in pieces:
-            self._relay.let_go(len(piece))
-            self._turn.body(piece)
+        body, request.body = request.body, b""
+        if body:
+            self._relay.let_go(len(body))
+            self._turn.body(bytes(body))
         if request.complete:
             self._turn.end_body()
 
@@ -459,8 +484,12 @@ class Front(asyncio.Protocol):
     def _forget_body(self, entry: _Entry | None) -> None:
         """Give the memory of a collected body back to the budget, once."""
         if entry is not None and entry.request.body:
-            self._relay.let_go(sum(map(len, entry.request.body)))
-            entry.request.body = []
+            self._relay.let_go(len(entry.request.body))
+            entry.request.body = b""
+
+
+def _internal_error() -> InternalError:
+    return InternalError("internal error; the daemon's log has more")
 
 
 _DESKTOP_PREFIX = routes.DESKTOP_PREFIX.encode()

@@ -39,9 +39,42 @@ class Request:
     id: str
     expects_continue: bool = False
     answer_headers: dict[str, str] = field(default_factory=dict)
-    body: list[bytes] = field(default_factory=list)
+    body: bytes | bytearray = b""
     received: int = 0
     complete: bool = False
+
+    def collect(self, data: bytes) -> None:
+        """Add a piece to the body; a large one is collected in place, never copied as a whole."""
+        if isinstance(self.body, bytearray):
+            self.body += data
+        elif self.body:
+            self.body = bytearray(self.body)
+            self.body += data
+        else:
+            self.body = data
+
+    def repeated(self, body: bytes) -> Request:
+        """Return a request with the same head, another body of known length and an id of its own.
+
+        Only for one that had no id from its client.
+        """
+        fresh = new_request_id(None)
+        return Request(
+            self.method,
+            self.target,
+            self.path,
+            self.headers,
+            self.http11,
+            self.keep_alive,
+            len(body),
+            False,
+            fresh,
+            False,
+            {**self.answer_headers, "X-Request-Id": fresh},
+            body,
+            len(body),
+            True,
+        )
 
     def header(self, name: bytes) -> bytes | None:
         """Return the first header of this (lower-case) name."""

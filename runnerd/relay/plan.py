@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from functools import lru_cache
+
+import msgspec
 
 from runnerd.backends.interface import BackendMode
 from runnerd.config import Limits
@@ -16,20 +17,20 @@ from runnerd.errors import (
 )
 from runnerd.models.store import Store
 from runnerd.relay.body import inspect, streamed
+from runnerd.relay.engine import Buffer
 from runnerd.relay.messages import Request
 from runnerd.relay.routes import Operation, Route
 from runnerd.scheduler import RunnerKey
 from runnerd.supervisor import Supervisor
 
 
-@dataclass(frozen=True, slots=True)
-class Plan:
-    """An inference request that has passed every check."""
+class Plan(msgspec.Struct, frozen=True, gc=False):
+    """An inference request that has passed every check.  A struct: one is made per request."""
 
     operation: Operation
     key: RunnerKey
     model_ref: str
-    body: tuple[bytes | bytearray | memoryview, ...]
+    body: tuple[Buffer, ...]
     streams: bool
     assembles: bool
     preload_only: bool
@@ -59,8 +60,9 @@ class Planner:
         self._supervisor = supervisor
         self._limits = limits
 
-    def plan(self, request: Request, route: Route, body: bytes) -> Plan:
+    def plan(self, request: Request, route: Route) -> Plan:
         """Return the plan.  Raises errors of the 4xx kind and NotSupported (501)."""
+        body = request.body
         inference = inspect(body, self._limits)
         operation = route.operation
         if route.runner is not None:
@@ -76,7 +78,7 @@ class Planner:
             raise NotSupported(remedy)
         streams = inference.stream is True
         assembles = operation.assembles and not streams and backend.streams_to_cancel
-        if assembles and _has_several_prompts(bytes(inference.prompt)):
+        if assembles and _has_several_prompts(memoryview(inference.prompt)):
             assembles = False  # the engine's stream does not keep their answers apart
         return Plan(
             operation=operation,
@@ -103,9 +105,9 @@ class Planner:
         return key
 
 
-def _has_several_prompts(prompt: bytes) -> bool:
+def _has_several_prompts(prompt: memoryview) -> bool:
     """Return whether a prompt is an array of prompts; one of token numbers is a single prompt."""
-    return prompt.startswith(b"[") and prompt[1:].lstrip()[:1] in (b'"', b"[", b"{")
+    return bytes(prompt[:1]) == b"[" and bytes(prompt[1:]).lstrip()[:1] in (b'"', b"[", b"{")
 
 
 @lru_cache(maxsize=64)

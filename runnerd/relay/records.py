@@ -7,15 +7,19 @@ from __future__ import annotations
 
 import time
 from collections import deque
-from dataclasses import dataclass, field
+
+import msgspec
+from msgspec import field
 
 from runnerd.relay import usage
 from runnerd.relay.usage import Usage
 
 
-@dataclass(slots=True)
-class RequestRecord:
-    """One inference request.  Times in seconds: `started_at` Unix time, the others since then."""
+class RequestRecord(msgspec.Struct, gc=False):
+    """One inference request.  Times in seconds: `started_at` Unix time, the others since then.
+
+    A struct: one is made per request.
+    """
 
     id: str
     model: str

@@ -15,6 +15,7 @@ from runnerd.relay.admission import Admission
 from runnerd.relay.exchange import Exchange, Machinery
 from runnerd.relay.front import Front
 from runnerd.relay.handover import make_server
+from runnerd.relay.heads import KnownHeads
 from runnerd.relay.messages import Request
 from runnerd.relay.plan import Planner
 from runnerd.relay.pool import EnginePools
@@ -58,6 +59,7 @@ class Relay:
             EnginePools(parts.limits.requests_per_runner),
             Watch(parts.limits.upstream_timeout),
         )
+        self._known_heads = {True: KnownHeads(), False: KnownHeads()}
         self._fronts: set[Front] = set()
         self._held_bytes = 0
         self._runner: web.AppRunner | None = None
@@ -90,6 +92,10 @@ class Relay:
         return self._runner.server
 
     # what the fronts call
+
+    def known_heads(self, *, unix: bool) -> KnownHeads:
+        """Return what was remembered of requests over Unix sockets, or over TCP."""
+        return self._known_heads[unix]
 
     def admit(self, front: Front) -> bool:
         """Count a connection; False when there are too many."""
@@ -134,9 +140,8 @@ class Relay:
             bytes_in=request.received,
         )
         parts.records.add(record)
-        body = request.body[0] if len(request.body) == 1 else b"".join(request.body)
         try:
-            plan = parts.planner.plan(request, route, body)
+            plan = parts.planner.plan(request, route)
         except RunnerdError as error:
             record.status, record.error, record.duration = error.status, error.message[:500], 0.0
             raise

@@ -1,0 +1,65 @@
+"""Request heads that were read and checked before: clients send the same one over and over.
+
+Two requests of one program differ in their bodies and in the digits of Content-Length, seldom in
+anything else of the head.  What llhttp and the checks made of a head is therefore remembered under
+its bytes without those digits, and the same bytes at the start of a message mean the same again.
+Only heads that passed every check are remembered, per kind of listener; what may change between
+two requests (permissions, the model) is not part of it.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+
+from runnerd.relay.messages import Request
+from runnerd.relay.routes import Route
+
+_LENGTH = re.compile(rb"\r\ncontent-length: ?([0-9]{1,9})\r\n", re.IGNORECASE)
+_END = b"\r\n\r\n"
+_REMEMBERED = 256
+_LONGEST = 4096
+
+
+@dataclass(frozen=True, slots=True)
+class KnownHead:
+    """A head that passed, and the inference route that it asks for."""
+
+    request: Request
+    route: Route
+
+
+class KnownHeads:
+    """The heads that came through one kind of listener."""
+
+    def __init__(self) -> None:
+        self._heads: dict[bytes, KnownHead] = {}
+
+    def find(self, data: bytes) -> tuple[KnownHead, int] | None:
+        """Return the known head of a message that lies whole in `data` and where its body starts.
+
+        None when the head is not known, or `data` is not exactly one message.
+        """
+        end = data.find(_END, 0, _LONGEST)
+        if end < 0:
+            return None
+        length = _LENGTH.search(data, 0, end + 2)
+        if length is None or end + 4 + int(length[1]) != len(data):
+            return None
+        known = self._heads.get(data[: length.start(1)] + data[length.end(1) : end])
+        return None if known is None else (known, end + 4)
+
+    def remember(self, data: bytes, request: Request, route: Route) -> None:
+        """Keep a head that has passed every check; `data` is one message, whole."""
+        if request.expects_continue or not request.keep_alive:
+            return
+        if any(name == b"x-request-id" for name, _ in request.headers):
+            return
+        end = data.find(_END, 0, _LONGEST)
+        if end < 0 or (length := _LENGTH.search(data, 0, end + 2)) is None:
+            return
+        if end + 4 + int(length[1]) == len(data):
+            if len(self._heads) >= _REMEMBERED:
+                self._heads.clear()
+            key = data[: length.start(1)] + data[length.end(1) : end]
+            self._heads[key] = KnownHead(request, route)
