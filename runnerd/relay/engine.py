@@ -86,9 +86,8 @@ class EngineConnection:
         self._unseen = False
         self._expect_head()
         self._socket: socket.socket | None = None
-        endpoint = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        endpoint = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_NONBLOCK)
         try:
-            endpoint.setblocking(False)
             endpoint.connect(path)
             self._loop.add_reader(endpoint.fileno(), self._readable)
         except OSError:
