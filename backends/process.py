@@ -35,6 +35,7 @@ log = logging.getLogger(__name__)
 
 T = TypeVar("T")
 
+_UMASK = 0o077  # what an engine writes, its socket above all, is for the daemon's user alone
 _CHUNK = 64 * 2**10  # read at once; also the pipe's size
 _LAST_CHUNKS = 64  # read after the end: what was in the pipe, from a group that is gone
 _SWEEP_TIMEOUT = 2.0  # for killed members of the group to vanish
@@ -105,6 +106,7 @@ class EngineProcess:
         environment: Mapping[str, str],
         deny_network: bool = True,
         directory: Path | None = None,
+        umask: int = _UMASK,
     ) -> EngineProcess:
         """Start `argv` with its output going to `output`, which it owns and closes from now on.
 
@@ -113,7 +115,7 @@ class EngineProcess:
         """
         if threading.current_thread() is not threading.main_thread():
             raise RuntimeError("processes are started from the main thread only")
-        child, pipe = _fork(argv, output, environment, deny_network, directory)
+        child, pipe = _fork(argv, output, environment, deny_network, directory, umask)
         try:
             return cls(child, pipe, output)
         except BaseException as error:
@@ -247,6 +249,7 @@ def _fork(
     environment: Mapping[str, str],
     deny_network: bool,
     directory: Path | None,
+    umask: int,
 ) -> tuple[subprocess.Popen[bytes], int]:
     """Start the child; return it and the reading end of its output."""
     setup = ChildSetup(deny_network=deny_network)
@@ -259,7 +262,7 @@ def _fork(
             stderr=writing,
             env=dict(environment),
             cwd=directory,
-            umask=0o077,
+            umask=umask,
             close_fds=True,
             start_new_session=True,
             preexec_fn=setup,

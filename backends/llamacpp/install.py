@@ -185,6 +185,7 @@ async def _pip(arguments: list[str], scratch: Path, report: Progress) -> None:
         output=output,
         environment=_build_environment(scratch),
         deny_network=False,
+        umask=0o022,  # the engine may serve under another user than the one who installs it
     )
     try:
         record = await process.wait()

@@ -121,7 +121,7 @@ class ServerFinder:
 
     def _candidates(self) -> Iterator[Path]:
         for path in self._places():
-            if path.is_file() and os.access(path, os.X_OK):
+            if os.access(path, os.X_OK) and path.is_file():  # in this order nothing is raised
                 yield path
 
     def _places(self) -> Iterator[Path]:

@@ -140,11 +140,7 @@ class Front(asyncio.Protocol):
         if size > self._limits.body_bytes or not self._relay.hold(size):
             return False
         self._active = entry = _Entry(known.request.repeated(data[start:]), known.route)
-        try:
-            self._start_exchange(entry)
-        except Exception:
-            log.exception("a request could not be handled")
-            self._refuse(_internal_error())
+        self._start_exchange(entry)
         return True
 
     def _watch(self) -> None:
@@ -317,9 +313,12 @@ class Front(asyncio.Protocol):
         self._deadline.clear()
         try:
             self._exchange = self._relay.exchange(self, request, entry.route)
-        except RunnerdError as error:
+        except Exception as error:  # whatever it is, the client is told and the next one served
+            failure = error if isinstance(error, RunnerdError) else _internal_error()
+            if failure is not error:
+                log.exception("a request could not be planned")
             self.write(
-                error_answer(error, headers=request.answer_headers, keep_alive=request.keep_alive)
+                error_answer(failure, headers=request.answer_headers, keep_alive=request.keep_alive)
             )
             self.exchange_done(keep_alive=request.keep_alive)
             return

@@ -83,7 +83,7 @@ class Planner:
         return Plan(
             operation=operation,
             key=key,
-            model_ref=inference.model,
+            model_ref=str(inference.model),
             body=streamed(body) if assembles else (body,),
             streams=streams,
             assembles=assembles,
