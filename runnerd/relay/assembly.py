@@ -2,8 +2,8 @@
 
 The engine notices a vanished client within one token only while it streams (a request without
 `stream` runs on as long as other requests keep the engine busy), so the relay always asks for a
-stream.  What comes back is merged as it arrives: text is concatenated, tool calls by index, and of
-everything else the last value counts.
+stream.  What comes back is merged as it arrives: text is concatenated, tool calls by index, token
+counts are added up, and of everything else the last value counts.
 """
 
 from __future__ import annotations
@@ -24,9 +24,14 @@ class StreamError(Exception):
 
 
 class Assembly:
-    """Merges the chunks of `chat/completions` or `completions` into one answer."""
+    """Merges the chunks of `chat/completions` or `completions` into one answer.
 
-    def __init__(self) -> None:
+    `prompts` is how many prompts were asked at once; the engine numbers their answers through.
+    """
+
+    def __init__(self, prompts: int = 1) -> None:
+        self._prompts = prompts
+        self._usages: list[dict[str, Any]] = []
         self._rest = b""
         self._document: dict[str, Any] = {}
         self._choices: dict[int, dict[str, Any]] = {}
@@ -48,10 +53,12 @@ class Assembly:
         if chat:
             document["object"] = "chat.completion"
         document["choices"] = [self._choice(index, chat=chat) for index in sorted(self._choices)]
+        if len(self._usages) > 1:
+            document["usage"] = _sum(self._usages, self._prompts)
         return msgspec.json.encode(document)
 
     def _event(self, data: bytes) -> None:
-        if data == b"[DONE]" or not data:
+        if data in (b"[DONE]", b"null", b""):  # null: how a stream of several answers begins
             return
         try:
             event = _decode(data)
@@ -65,6 +72,9 @@ class Assembly:
             if name == "choices":
                 for choice in value:
                     self._merge(choice)
+            elif name == "usage" and isinstance(value, dict):
+                self._usages.append(value)
+                self._document[name] = value
             elif name != "created" or name not in self._document:
                 self._document[name] = value
 
@@ -95,6 +105,19 @@ class Assembly:
             message["tool_calls"] = [calls[position] for position in sorted(calls)]
             message["content"] = texts.get("content") or None
         return {**choice, "message": message}
+
+
+def _sum(usages: list[dict[str, Any]], prompts: int) -> dict[str, Any]:
+    """Return one account of several answers: a prompt counts once, however often it is answered."""
+    repeats = max(1, len(usages) // prompts)
+    prompt = sum(usage.get("prompt_tokens", 0) for usage in usages) // repeats
+    generated = sum(usage.get("completion_tokens", 0) for usage in usages)
+    return {
+        **usages[-1],
+        "prompt_tokens": prompt,
+        "completion_tokens": generated,
+        "total_tokens": prompt + generated,
+    }
 
 
 def _merge_delta(

@@ -251,7 +251,7 @@ class Exchange:
         if head.status >= 400:
             self._error = bytearray()
         elif self._plan.assembles:
-            self._assembly = Assembly()
+            self._assembly = Assembly(self._plan.prompts)
         else:
             self._prepare(head)
             return self._chunked and head.chunked

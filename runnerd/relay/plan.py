@@ -16,7 +16,7 @@ from runnerd.errors import (
     UnsupportedMediaType,
 )
 from runnerd.models.store import Store
-from runnerd.relay.body import inspect, streamed
+from runnerd.relay.body import count_prompts, inspect, streamed
 from runnerd.relay.engine import Buffer
 from runnerd.relay.messages import Request
 from runnerd.relay.routes import Operation, Route
@@ -33,6 +33,7 @@ class Plan(msgspec.Struct, frozen=True, gc=False):
     body: tuple[Buffer, ...]
     streams: bool
     assembles: bool
+    prompts: int
     preload_only: bool
     origin: str | None
 
@@ -78,8 +79,6 @@ class Planner:
             raise NotSupported(remedy)
         streams = inference.stream is True
         assembles = operation.assembles and not streams and backend.streams_to_cancel
-        if assembles and _has_several_prompts(memoryview(inference.prompt)):
-            assembles = False  # the engine's stream does not keep their answers apart
         return Plan(
             operation=operation,
             key=key,
@@ -87,6 +86,7 @@ class Planner:
             body=streamed(body) if assembles else (body,),
             streams=streams,
             assembles=assembles,
+            prompts=count_prompts(inference.prompt),
             preload_only=(request.header(b"x-preload-only") or b"").lower() == b"true",
             origin=request.label(b"x-request-origin"),
         )
@@ -103,11 +103,6 @@ class Planner:
                 f"runner {runner} serves another model than {reference!r}", param="model"
             )
         return key
-
-
-def _has_several_prompts(prompt: memoryview) -> bool:
-    """Return whether a prompt is an array of prompts; one of token numbers is a single prompt."""
-    return bytes(prompt[:1]) == b"[" and bytes(prompt[1:]).lstrip()[:1] in (b'"', b"[", b"{")
 
 
 @lru_cache(maxsize=64)

@@ -52,6 +52,22 @@ def test_chat_text_is_concatenated() -> None:
     ]
 
 
+def test_answers_to_several_prompts_are_kept_apart_and_counted_together() -> None:
+    """Two prompts with two answers each: four choices in order, and each prompt counts once."""
+    assembly = Assembly(prompts=2)
+    assembly.feed(b"data: null\n\n")
+    for index in (3, 0, 2, 1):
+        usage = {"prompt_tokens": 5, "completion_tokens": index, "total_tokens": 5 + index}
+        choice = {"index": index, "text": f"text {index}", "finish_reason": None}
+        end = {"index": index, "text": "", "finish_reason": "stop"}
+        assembly.feed(event(object="text_completion", choices=[choice]))
+        assembly.feed(event(object="text_completion", choices=[end], usage=usage))
+    answer = json.loads(assembly.result())
+    texts = [(choice["index"], choice["text"]) for choice in answer["choices"]]
+    assert texts == [(index, f"text {index}") for index in range(4)]
+    assert answer["usage"] == {"prompt_tokens": 10, "completion_tokens": 6, "total_tokens": 16}
+
+
 def test_tool_calls_are_merged_by_index() -> None:
     """Arguments are concatenated per call, and two calls are kept apart."""
     first = {"index": 0, "id": "a", "type": "function", "function": {"name": "f", "arguments": ""}}

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from runnerd.config import Limits
 from runnerd.errors import ClientError, PayloadTooLarge
-from runnerd.relay.body import inspect, streamed
+from runnerd.relay.body import count_prompts, inspect, streamed
 
 LIMITS = Limits()
 
@@ -139,3 +139,42 @@ def test_arbitrary_bytes_never_do_more_than_fail(raw: bytes) -> None:
     """Whatever comes in, only the two errors of the contract come out."""
     with contextlib.suppress(ClientError):
         inspect(raw, LIMITS)
+
+
+@pytest.mark.parametrize(
+    ("prompt", "count"),
+    [
+        ("text, [with] {brackets}", 1),
+        ([1, 2, 3], 1),
+        ([], 1),
+        (['a, ["b', "c"], 2),
+        ([[1, 2], [3, 4], [5]], 3),
+        ([{"prompt_string": "a", "multimodal_data": ["x", [1]]}, "b"], 2),
+    ],
+)
+def test_prompts_are_counted(prompt: object, count: int) -> None:
+    """An array of texts, of token arrays or of objects has several prompts; of numbers, one."""
+    assert count_prompts(inspect(body(prompt=prompt), LIMITS).prompt) == count
+
+
+def test_body_collected_in_place_reads_the_same() -> None:
+    """A large body arrives as a bytearray."""
+    raw = bytearray(body(prompt=["a", "b"], x=[[[]]] * 200))
+    assert count_prompts(inspect(raw, LIMITS).prompt) == 2
+    raw = bytearray(body(x=json.loads("[" * 200 + "]" * 200)))
+    with pytest.raises(ClientError, match="nested"):
+        inspect(raw, LIMITS)
+
+
+@given(st.recursive(st.text() | st.integers(), lambda inner: st.lists(inner, min_size=1)))
+def test_depth_is_exact(value: object) -> None:
+    """A body passes if and only if it is not nested deeper than the limit."""
+    depth = 1
+    level = [value] if isinstance(value, list) else []
+    while level:
+        depth += 1
+        level = [item for part in level for item in part if isinstance(item, list)]
+    inspect(body(x=value), LIMITS.model_copy(update={"json_depth": depth}))
+    if depth > 1:
+        with pytest.raises(ClientError, match="nested"):
+            inspect(body(x=value), LIMITS.model_copy(update={"json_depth": depth - 1}))
