@@ -20,7 +20,7 @@ import shutil
 import sys
 import sysconfig
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -322,7 +322,7 @@ def _milestone(text: str) -> str:
     return text if match is None else f"{int(match[1]) * 10 // int(match[2])}"
 
 
-def main() -> int:
+def main(arguments: Sequence[str] | None = None) -> int:
     """Build the native server and show the progress; the exit status says whether it works."""
     parser = argparse.ArgumentParser(
         prog="python -m runnerd.backends.llamacpp.install",
@@ -331,7 +331,7 @@ def main() -> int:
     where = parser.add_mutually_exclusive_group(required=True)
     where.add_argument("--into-venv", action="store_true", help="into the running environment")
     where.add_argument("--state-dir", type=Path, help="under this directory of the daemon")
-    options = parser.parse_args()
+    options = parser.parse_args(arguments)
     printer = _Printer()
     if options.into_venv:
         work, server = build_into_venv(printer), bundled_server()

@@ -112,7 +112,8 @@ def _add_runner_commands(add: _Add) -> None:
     run.add_argument("prompt", nargs="?")
     run.add_argument("--system", metavar="TEXT")
     run.add_argument("--temperature", type=float)
-    run.add_argument("--max-tokens", type=int)
+    run.add_argument("--max-tokens", type=int, metavar="N")
+    run.add_argument("--seed", type=int, metavar="N")
 
 
 def _json(parser: argparse.ArgumentParser) -> None:

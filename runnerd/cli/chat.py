@@ -4,74 +4,170 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import sys
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Any
 
 from runnerd.cli.client import Client
-from runnerd.errors import RunnerdError
+from runnerd.cli.history import line_history
+from runnerd.errors import ClientError, RunnerdError
+
+_HELP = """\
+/bye           leave (also Ctrl-D)
+/clear         forget the conversation
+/system TEXT   say who the model is; without TEXT, nobody in particular
+/help          this
+\"\"\"            begins and ends a text of several lines
+Ctrl-C         stops an answer"""
+_FENCE = '"""'
+_DIM, _PLAIN = "\x1b[2m", "\x1b[0m"
+
+
+@dataclass
+class Conversation:
+    """What has been said, and to whom.  A turn that fails or is stopped is not part of it."""
+
+    client: Client
+    settings: dict[str, object]  # model and sampling, as the API names them
+    system: str | None = None
+    turns: list[dict[str, str]] = field(default_factory=list)
+
+    def say(self, text: str) -> None:
+        """Ask, and print the answer as it comes.  Raises RunnerdError, KeyboardInterrupt."""
+        asked = [*self.turns, {"role": "user", "content": text}]
+        first = [{"role": "system", "content": self.system}] if self.system else []
+        document = {**self.settings, "messages": [*first, *asked], "stream": True}
+        answer = "".join(_printed(_pieces(self.client, document)))
+        self.turns = [*asked, {"role": "assistant", "content": answer}]
 
 
 def run(options: argparse.Namespace) -> int:
     """Answer the prompt, standard input, or whatever is typed until Ctrl-D."""
-    client = Client(options.host)
-    messages: list[dict[str, str]] = []
-    if options.system:
-        messages.append({"role": "system", "content": options.system})
+    settings = {"model": options.model}
+    for name in ("temperature", "max_tokens", "seed"):
+        if (value := getattr(options, name)) is not None:
+            settings[name] = value
+    conversation = Conversation(Client(options.host), settings, options.system)
     prompt = options.prompt
     if prompt is None and not sys.stdin.isatty():
         prompt = sys.stdin.read()
     if prompt is not None:
-        _ask(client, options, [*messages, {"role": "user", "content": prompt}])
+        if not prompt.strip():
+            raise ClientError("there is nothing to ask: give a prompt or pipe one in")
+        conversation.say(prompt)
         return 0
-    return _converse(client, options, messages)
+    _load(conversation)
+    return _converse(conversation)
 
 
-def _converse(client: Client, options: argparse.Namespace, messages: list[dict[str, str]]) -> int:
-    import readline  # noqa: F401 - gives input() its line editing and history
+def _load(conversation: Conversation) -> None:
+    """Load the model now; a wrong name is told before anything is typed."""
+    document = {**conversation.settings, "messages": []}
+    headers = {"X-Preload-Only": "true"}
+    path = "/v1/chat/completions"
+    with conversation.client.open("POST", path, document, headers=headers) as answer:
+        answer.read()
 
-    start = list(messages)
-    print("/bye leaves, /clear forgets the conversation, Ctrl-C stops an answer")
-    while True:
-        try:
-            text = input(">>> ").strip()
-        except EOFError:
-            print()
-            return 0
-        except KeyboardInterrupt:
-            print()
-            continue
-        if text == "/bye":
-            return 0
-        if text == "/clear":
-            messages = list(start)
-        elif text:
-            asked = [*messages, {"role": "user", "content": text}]
+
+def _converse(conversation: Conversation) -> int:
+    print("/help shows the commands, Ctrl-D leaves")
+    with line_history():
+        for text in _typed():
             try:
-                answer = _ask(client, options, asked)
-                messages = [*asked, {"role": "assistant", "content": answer}]
+                if text.startswith("/"):
+                    if not _command(conversation, text):
+                        break
+                else:
+                    conversation.say(text)
             except KeyboardInterrupt:
                 print()
             except RunnerdError as error:
                 print(f"runnerd: {error.message}", file=sys.stderr)
+    return 0
 
 
-def _ask(client: Client, options: argparse.Namespace, messages: list[dict[str, str]]) -> str:
-    """Print the answer as it comes and return it."""
-    document: dict[str, object] = {"model": options.model, "messages": messages, "stream": True}
-    if options.temperature is not None:
-        document["temperature"] = options.temperature
-    if options.max_tokens is not None:
-        document["max_tokens"] = options.max_tokens
-    answer = ""
-    for line in client.lines("POST", "/v1/chat/completions", document):
-        if not line.startswith(b"data: ") or line.strip() == b"data: [DONE]":
-            continue
-        event = json.loads(line[6:])
-        if "error" in event:
+def _typed() -> Iterator[str]:
+    """Yield what is typed, until the end of the input; Ctrl-C drops the line."""
+    while True:
+        try:
+            text = input(">>> ").strip()
+            if text.startswith(_FENCE):
+                text = _several_lines(text.removeprefix(_FENCE))
+        except EOFError:
             print()
-            raise RunnerdError(event["error"]["message"])
-        for choice in event["choices"]:
-            piece = choice["delta"].get("content") or ""
-            answer += piece
-            print(piece, end="", flush=True)
-    print()
-    return answer
+            return
+        except KeyboardInterrupt:
+            print()
+            continue
+        if text:
+            yield text
+
+
+def _several_lines(text: str) -> str:
+    while not text.endswith(_FENCE):
+        text += "\n" + input("... ")
+    return text.removesuffix(_FENCE).strip()
+
+
+def _command(conversation: Conversation, text: str) -> bool:
+    """Carry out a command; False leaves."""
+    name, _, argument = text.partition(" ")
+    match name:
+        case "/bye" | "/exit" | "/quit":
+            return False
+        case "/clear":
+            conversation.turns = []
+        case "/system":
+            conversation.system = argument.strip() or None
+        case "/help" | "/?":
+            print(_HELP)
+        case _:
+            print(f"no such command: {name}; /help shows them")
+    return True
+
+
+def _pieces(client: Client, document: object) -> Iterator[tuple[str, str]]:
+    """Yield (kind, text) as the model answers; `kind` is reasoning or content."""
+    finished = False
+    with client.open("POST", "/v1/chat/completions", document) as answer:
+        for line in answer:
+            if not line.startswith(b"data:"):
+                continue
+            data = line[5:].strip()
+            if data == b"[DONE]":
+                finished = True
+                break
+            yield from _of_event(json.loads(data))
+    if not finished:
+        raise RunnerdError("the answer broke off")
+
+
+def _of_event(event: dict[str, Any]) -> Iterator[tuple[str, str]]:
+    if "error" in event:
+        raise RunnerdError(str(event["error"].get("message", "the answer broke off")))
+    for choice in event.get("choices", []):
+        delta = choice.get("delta", {})
+        if reasoning := delta.get("reasoning_content"):
+            yield "reasoning", reasoning
+        if content := delta.get("content"):
+            yield "content", content
+
+
+def _printed(pieces: Iterator[tuple[str, str]]) -> Iterator[str]:
+    """Print pieces as they come, reasoning dim and only on a terminal; yield the content."""
+    colours = sys.stdout.isatty() and not os.environ.get("NO_COLOR")
+    dim = False
+    try:
+        for kind, text in pieces:
+            if kind == "reasoning" and not sys.stdout.isatty():
+                continue
+            if colours and dim != (kind == "reasoning"):
+                dim = not dim
+                print(_DIM if dim else _PLAIN + "\n", end="")
+            print(text, end="", flush=True)
+            if kind == "content":
+                yield text
+    finally:
+        print(_PLAIN if dim else "")

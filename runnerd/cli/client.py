@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import http.client
 import json
 import os
@@ -89,7 +90,9 @@ class Client:
             data = json.dumps(document).encode()
             sent["Content-Type"] = "application/json"
         try:
-            connection.request(method, path, data, sent)
+            with contextlib.suppress(BrokenPipeError, ConnectionResetError):
+                # Refused before everything was sent: the reason can be read all the same.
+                connection.request(method, path, data, sent)
             answer = connection.getresponse()
         except (OSError, http.client.HTTPException) as error:
             connection.close()
@@ -97,7 +100,8 @@ class Client:
                 f"no daemon answers at {self.address} ({error}); start one with `runnerd serve`"
             ) from error
         if answer.status >= 400:
-            raise DaemonError(_message(answer.read(), answer.status), answer.status)
+            with contextlib.closing(connection), answer:
+                raise DaemonError(_message(answer.read(), answer.status), answer.status)
         return answer
 
     def _connection(self) -> http.client.HTTPConnection:

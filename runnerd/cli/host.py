@@ -44,11 +44,9 @@ def install(options: argparse.Namespace) -> int:
     """Build the native engine into the environment that this command runs in."""
     if options.backend != "llama.cpp":
         raise ClientError(f"there is no backend {options.backend!r} to install (try: llama.cpp)")
-    import runpy
+    from runnerd.backends.llamacpp.install import main
 
-    sys.argv = ["runnerd.backends.llamacpp.install", "--into-venv"]
-    runpy.run_module("runnerd.backends.llamacpp.install", run_name="__main__")
-    return 0
+    return main(["--into-venv"])
 
 
 def version(options: argparse.Namespace) -> int:

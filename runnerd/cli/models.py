@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 import argparse
-import json
-import sys
-from collections.abc import Iterator
+from http.client import FORBIDDEN
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote, urlencode
 
 from runnerd.cli.client import Client, DaemonError
+from runnerd.cli.progress import Display, display, follow
 from runnerd.cli.tables import familiar, print_json, print_table
-from runnerd.errors import RunnerdError
 
 
 def import_model(options: argparse.Namespace) -> int:
@@ -24,12 +22,14 @@ def import_model(options: argparse.Namespace) -> int:
             document[name] = str(Path(value).absolute())
     if options.tag:
         document["tag"] = options.tag
-    try:
-        model = _follow(client.lines("POST", "/models/import", document), quiet=options.json)
-    except DaemonError as error:
-        if error.answer_status != 403:
-            raise
-        model = _upload(client, options)
+    with display(quiet=options.json) as shown:
+        try:
+            with client.open("POST", "/models/import", document) as answer:
+                model = follow(answer, shown)["model"]
+        except DaemonError as error:
+            if error.answer_status != FORBIDDEN:
+                raise
+            model = _send(client, options, shown)
     if options.json:
         print_json(model)
     else:
@@ -79,10 +79,7 @@ def show(options: argparse.Namespace) -> int:
 
 def tag(options: argparse.Namespace) -> int:
     """Give a model one more name."""
-    repository, separator, label = options.name.rpartition(":")
-    if not separator or "/" in label:
-        repository, label = options.name, "latest"
-    query = urlencode({"repo": repository, "tag": label})
+    query = tag_query(options.name)
     answer = Client(options.host).json("POST", f"/models/{quote(options.model)}/tag?{query}")
     print(answer["target"])
     return 0
@@ -97,55 +94,22 @@ def rm(options: argparse.Namespace) -> int:
     return 0
 
 
-def _follow(lines: Iterator[bytes], *, quiet: bool) -> dict[str, Any]:
-    """Show a progress stream and return the model of its last line."""
-    live = sys.stderr.isatty() and not quiet
-    for line in lines:
-        event = json.loads(line)
-        if event["type"] == "success":
-            if live:
-                print(file=sys.stderr)
-            return dict(event["model"])
-        if event["type"] == "error":
-            raise RunnerdError(event["message"])
-        layer = event["layer"]
-        if live and layer["size"]:
-            percent = 100 * layer["current"] // layer["size"]
-            print(f"\r{layer['id']}: {percent} %  ", end="", file=sys.stderr, flush=True)
-    raise RunnerdError("the daemon broke the import off")
+def _send(client: Client, options: argparse.Namespace, shown: Display) -> dict[str, Any]:
+    from runnerd.cli.sending import send
 
-
-def _upload(client: Client, options: argparse.Namespace) -> dict[str, Any]:
-    """Send the files as an archive, then name the model."""
-    import asyncio
-
-    return asyncio.run(_pack_and_send(client, options))
-
-
-async def _pack_and_send(client: Client, options: argparse.Namespace) -> dict[str, Any]:
-    from runnerd.models.packing import pack_files
-
-    packed = await pack_files(
-        [Path(options.path)],
+    return send(
+        client,
+        Path(options.path),
         mmproj=Path(options.mmproj) if options.mmproj else None,
         chat_template=Path(options.chat_template) if options.chat_template else None,
-        progress=None,
+        tag=options.tag,
+        shown=shown,
     )
-    with packed:
-        pieces = [piece async for piece in packed.chunks()] if packed.size < 2**26 else None
-        if pieces is None:
-            raise RunnerdError(
-                "the daemon runs as another user and the file is too large to send this way yet;"
-                " import it as that user"
-            )
-        headers = {"Content-Type": "application/x-tar", "Content-Length": str(packed.size)}
-        with client.open("POST", "/models/load", headers=headers, body=pieces) as answer:
-            model = _follow(iter(answer), quiet=True)
-        name = options.tag or str(packed.default_tag)
+
+
+def tag_query(name: str) -> str:
+    """Return the query that names a model `name`: `repo=...&tag=...`."""
     repository, separator, label = name.rpartition(":")
     if not separator or "/" in label:
         repository, label = name, "latest"
-    client.json(
-        "POST", f"/models/{model['id']}/tag?{urlencode({'repo': repository, 'tag': label})}"
-    )
-    return dict(client.json("GET", f"/models/{model['id']}"))
+    return urlencode({"repo": repository, "tag": label})

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import itertools
 import json
+import os
+import socket
 import subprocess
 import sys
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from runnerd.cli.client import Client, DaemonError
 from tests.support.daemon import DaemonProcess, running
 
 pytestmark = pytest.mark.engine
@@ -58,6 +63,47 @@ def test_a_models_way_through_the_commands(daemon: DaemonProcess, gguf: Path) ->
     assert json.loads(runnerd(daemon, "ls", "--json")[1]) == []
 
 
+def test_large_files_are_sent_to_a_daemon_that_cannot_read_them(
+    daemon: DaemonProcess, gguf: Path, tmp_path: Path
+) -> None:
+    """Over TCP the command sends what it reads, in little memory, and names the model."""
+    large = tmp_path / "large.gguf"
+    large.write_bytes((gguf / "other.gguf").read_bytes())
+    os.truncate(large, 192 * 2**20)  # sparse; bytes behind the tensors do no harm
+    command = ["--host", daemon.address, "import", str(large), "--tag", "big:v2", "--json"]
+    with open(tmp_path / "out", "wb") as output:
+        child = subprocess.Popen([sys.executable, "-m", "runnerd", *command], stdout=output)
+        _, status, usage = os.wait4(child.pid, 0)
+    assert os.waitstatus_to_exitcode(status) == 0
+    child.returncode = 0  # reaped above
+    model = json.loads((tmp_path / "out").read_text())
+    assert model["tags"] == ["ai/big:v2"]
+    assert usage.ru_maxrss < 120 * 2**10  # KiB
+    assert runnerd(daemon, "rm", "big:v2")[0] == 0
+
+
+def test_a_refusal_in_the_middle_of_sending_shows_its_reason() -> None:
+    """What is answered before everything was read is not lost in a broken pipe."""
+    body = b'{"error": {"message": "the disk is full"}}'
+    head = b"HTTP/1.1 507 Full\r\nContent-Length: %d\r\n\r\n" % len(body)
+
+    def refuse(server: socket.socket) -> None:
+        connection, _ = server.accept()
+        with connection:
+            connection.recv(4096)
+            connection.sendall(head + body)
+            connection.shutdown(socket.SHUT_RDWR)
+
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        refusing = threading.Thread(target=refuse, args=(server,))
+        refusing.start()
+        client = Client(f"http://127.0.0.1:{server.getsockname()[1]}")
+        endless = (bytes(2**16) for _ in itertools.count())
+        with pytest.raises(DaemonError, match="the disk is full"):
+            client.open("POST", "/models/load", headers={"Content-Length": "9" * 12}, body=endless)
+        refusing.join()
+
+
 def test_failures_are_one_clear_line(daemon: DaemonProcess, tmp_path: Path) -> None:
     """What fails exits with 1 and one line on stderr; wrong usage exits with 2."""
     broken = tmp_path / "broken.gguf"
@@ -88,8 +134,39 @@ def test_host_commands(daemon: DaemonProcess) -> None:
     assert status["health"]["status"] == "ok"
     assert "listening on" in runnerd(daemon, "logs")[1]
     assert runnerd(daemon, "version")[1].startswith("runnerd ")
-    found = {f["what"]: f["state"] for f in json.loads(runnerd(daemon, "doctor", "--json")[1])}
-    assert found["llama-server"] == "ok"
+    findings = json.loads(runnerd(daemon, "doctor", "--json")[1])
+    assert all(f["remedy"] for f in findings if f["state"] in ("missing",))
+    found = {f["what"]: f["state"] for f in findings}
+    assert found["llama-server"] == found["daemon"] == found["Python"] == "ok"
+
+
+def test_doctor_names_what_is_missing_and_how_to_get_it(tmp_path: Path) -> None:
+    """Without engine, compiler, daemon and a free port: each has a remedy, and the status is 1."""
+    (tmp_path / "a file").touch()
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        environment = {
+            "PATH": str(tmp_path),
+            "RUNNERD_LISTEN": f"127.0.0.1:{server.getsockname()[1]}",
+            "RUNNERD_STATE_DIR": str(tmp_path / "a file" / "state"),
+            "RUNNERD_RUNTIME_DIR": str(tmp_path / "run"),
+            "HOME": str(tmp_path),
+        }
+        code = (
+            "import sys, sysconfig\n"
+            "real = sysconfig.get_paths\n"
+            "sysconfig.get_paths = lambda *a, **k: {**real(*a, **k), 'purelib': '/nonexistent'}\n"
+            "sys.argv = ['runnerd', '--host', 'unix:///nonexistent', 'doctor', '--json']\n"
+            "from runnerd.__main__ import main; sys.exit(main())\n"
+        )
+        done = subprocess.run(
+            [sys.executable, "-c", code], capture_output=True, text=True, env=environment
+        )
+    assert (done.returncode, done.stderr) == (1, "")
+    found = {f["what"]: f for f in json.loads(done.stdout)}
+    missing = {"llama-server", "state directory", "TCP port"}
+    assert {name for name, finding in found.items() if finding["state"] == "missing"} == missing
+    assert found["C++ compiler"]["state"] == found["daemon"]["state"] == "warning"
+    assert all(found[name]["remedy"] for name in (*missing, "C++ compiler", "daemon"))
 
 
 def test_help_imports_nothing_heavy() -> None:

@@ -1,0 +1,64 @@
+"""Hands local files to a daemon that cannot read them: another user's, or another host's.
+
+The files go out as one archive while they are read, so that their size does not matter.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+from typing import Any
+
+from runnerd.cli.client import Client
+from runnerd.cli.models import tag_query
+from runnerd.cli.progress import Display, follow
+from runnerd.models.intake import Progress
+from runnerd.models.packing import Packed, pack_files
+
+
+def send(
+    client: Client,
+    path: Path,
+    *,
+    mmproj: Path | None,
+    chat_template: Path | None,
+    tag: str | None,
+    shown: Display,
+) -> dict[str, Any]:
+    """Send a model, name it, and return its document.
+
+    Raises DaemonError, errors.InvalidModelFile, NotFound, Forbidden.
+    """
+
+    def hashed(progress: Progress) -> None:
+        shown.advance(f"reading {progress.layer}", progress.layer_current, progress.layer_size)
+
+    with asyncio.Runner() as runner:
+        packed = runner.run(
+            pack_files([path], mmproj=mmproj, chat_template=chat_template, progress=hashed)
+        )
+        with packed:
+            headers = {"Content-Type": "application/x-tar", "Content-Length": str(packed.size)}
+            body = _chunks(runner, packed, shown)
+            with client.open("POST", "/models/load", headers=headers, body=body) as answer:
+                model = follow(answer, shown)["model"]
+            query = tag_query(tag or str(packed.default_tag))
+    client.json("POST", f"/models/{model['id']}/tag?{query}")
+    return dict(client.json("GET", f"/models/{model['id']}"))
+
+
+def _chunks(runner: asyncio.Runner, packed: Packed, shown: Display) -> Iterator[bytes]:
+    """Yield the archive from a loop that turns only while a chunk is wanted."""
+    chunks, sent = packed.chunks(), 0
+    with contextlib.suppress(StopAsyncIteration):
+        while True:
+            chunk = runner.run(_next(chunks))
+            sent += len(chunk)
+            yield chunk
+            shown.advance("sending", sent, packed.size)
+
+
+async def _next(chunks: AsyncIterator[bytes]) -> bytes:
+    return await anext(chunks)
