@@ -101,10 +101,15 @@ def _add_runner_commands(add: _Add) -> None:
     unload.add_argument("--all", action="store_true")
     _json(add("ps", "list the runners", "runners"))
     configure = add(
-        "configure", "set a model's context size and engine flags (behind --)", "runners"
+        "configure",
+        "set a model's context size, keep-alive and engine flags (behind --)",
+        "runners",
     )
     configure.add_argument("model")
     configure.add_argument("--context-size", type=int, metavar="N")
+    configure.add_argument(
+        "--keep-alive", metavar="TIME", help="how long it stays loaded unused: 5m, 0, -1 for ever"
+    )
     configure.add_argument("--mode", choices=("completion", "embedding", "reranking"), default=None)
     configure.set_defaults(takes_flags=True)
     run = add("run", "ask a model; without a prompt, talk to it", "chat")

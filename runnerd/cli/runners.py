@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import argparse
+from datetime import UTC, datetime
+from typing import Any
 
 from runnerd.cli.client import Client
 from runnerd.cli.tables import familiar, print_json, print_table
+from runnerd.durations import format_duration
 from runnerd.errors import ClientError
 
 _OPERATIONS = {
@@ -48,13 +51,21 @@ def ps(options: argparse.Namespace) -> int:
             runner["mode"],
             runner["state"],
             runner["requests"],
-            runner["expires_at"] or "",
+            _expiry(runner),
             runner["id"],
         )
         for runner in runners
     ]
     print_table(("MODEL", "BACKEND", "MODE", "STATE", "REQUESTS", "EXPIRES", "ID"), rows)
     return 0
+
+
+def _expiry(runner: dict[str, Any]) -> str:
+    """Say when a runner stops if nobody uses it."""
+    if runner["expires_at"] is None:
+        return "in use" if runner["in_use"] else "never" if runner["keep_alive"] == "-1" else ""
+    left = datetime.fromisoformat(runner["expires_at"]) - datetime.now(UTC)
+    return f"in {format_duration(max(0, round(left.total_seconds())))}"
 
 
 def configure(options: argparse.Namespace) -> int:
@@ -64,6 +75,8 @@ def configure(options: argparse.Namespace) -> int:
         document["context-size"] = options.context_size
     if options.mode:
         document["mode"] = options.mode
+    if options.keep_alive is not None:
+        document["keep_alive"] = options.keep_alive
     if options.flags:
         document["runtime-flags"] = options.flags
     Client(options.host).json("POST", "/engines/_configure", document)

@@ -57,6 +57,9 @@ def test_a_models_way_through_the_commands(daemon: DaemonProcess, gguf: Path) ->
     assert (
         runnerd(daemon, "configure", "mine", "--context-size", "512", "--", "--temp", "0")[0] == 0
     )
+    assert runnerd(daemon, "configure", "mine", "--keep-alive", "-1")[0] == 0
+    assert runnerd(daemon, "load", "mine")[0] == 0
+    assert "never" in runnerd(daemon, "ps")[1]
     assert runnerd(daemon, "unload", "--all")[0] == 0
     assert runnerd(daemon, "rm", "other:v1")[0] == 0
     assert "Deleted" in runnerd(daemon, "rm", "mine")[1]
@@ -114,6 +117,14 @@ def test_failures_are_one_clear_line(daemon: DaemonProcess, tmp_path: Path) -> N
         assert err.startswith("runnerd: ")
         assert err.count("\n") == 1
     assert runnerd(daemon, "no-such-command")[0] == 2
+
+
+def test_a_closed_pipe_is_quiet(daemon: DaemonProcess) -> None:
+    """`runnerd logs | head -1` ends without a complaint."""
+    command = f"{sys.executable} -m runnerd --host unix://{daemon.socket} logs | head -1"
+    done = subprocess.run(["sh", "-c", command], capture_output=True, text=True, timeout=60)
+    assert done.stderr == ""
+    assert done.stdout.count("\n") == 1
 
 
 def test_no_daemon_says_how_to_start_one(tmp_path: Path) -> None:
