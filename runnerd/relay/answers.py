@@ -46,6 +46,8 @@ class _HeadReader:
     """llhttp's callbacks for one head."""
 
     def __init__(self) -> None:
+        self.parser = httptools.HttpResponseParser(self)
+        self.keeps = False
         self.content_type = b"application/json"
         self.length: int | None = None
         self.chunked = False
@@ -65,6 +67,7 @@ class _HeadReader:
 
     def on_headers_complete(self) -> None:
         self.complete = True
+        self.keeps = self.parser.should_keep_alive()  # later it forgets
 
 
 _heads: dict[bytes, AnswerHead] = {}
@@ -76,16 +79,15 @@ def read_head(head: bytes) -> AnswerHead:
     if known is not None:
         return known
     reader = _HeadReader()
-    parser = httptools.HttpResponseParser(reader)
     try:
-        parser.feed_data(head)
+        reader.parser.feed_data(head)
     except (httptools.HttpParserError, httptools.HttpParserUpgrade) as error:
         raise BadAnswer("its answer is not HTTP") from error
     if not reader.complete:
         raise BadAnswer("its answer is not HTTP")
     if reader.encoded:
         raise BadAnswer("its answer is compressed, which it was not asked for")
-    status = parser.get_status_code()
+    status = reader.parser.get_status_code()
     if status < 100 or status == 101:
         raise BadAnswer(f"its answer has the impossible status {status}")
     bodiless = status in (204, 304)
@@ -94,7 +96,7 @@ def read_head(head: bytes) -> AnswerHead:
         reader.content_type,
         0 if bodiless else reader.length,
         reader.chunked and not bodiless,
-        parser.should_keep_alive(),
+        reader.keeps,
     )
     if len(head) <= _REMEMBERED_BYTES and len(_heads) < _REMEMBERED_HEADS:
         _heads[head] = answer
@@ -108,23 +110,26 @@ class ChunkedBody:
     they are, framing included.
     """
 
-    __slots__ = ("_begun", "_ended", "_last", "_parser", "complete", "passes")
+    __slots__ = ("_begun", "_ended", "_last", "_parser", "_spoiled", "complete", "passes")
 
     def __init__(self, decoded: Callable[[bytes], None] | None = None) -> None:
         self.complete = False
         self.passes = decoded is None
-        self._last = b"\n"
+        self._spoiled = False
+        self._last = b""  # byte that was passed on
         # Counters in C: a chunk costs no Python code.
         self._begun = itertools.count()
         self._ended = itertools.count()
         self._parser = httptools.HttpResponseParser(_Chunks(self, decoded))
         self._parser.feed_data(_BODY_FOLLOWS)
 
-    def feed(self, data: bytes) -> bytes:
-        """Take a piece of the body; return it without what does not belong to the body.
+    def feed(self, data: bytes) -> None:
+        """Take a piece of the body.
 
-        Raises BadAnswer when it is no chunked body, or when there is more behind its end.
+        Raises BadAnswer when it is no chunked body, or when there is more behind its end; then
+        nothing of the piece may be passed on.
         """
+        self._spoiled = True
         try:
             self._parser.feed_data(data)
         except httptools.HttpParserCallbackError:
@@ -133,11 +138,16 @@ class ChunkedBody:
             raise BadAnswer("its answer is not properly chunked") from error
         if self.complete and not (data.endswith(_LAST_CHUNK) or _LAST_CHUNK.endswith(data)):
             raise BadAnswer("it sent more than its answer")
+        self._spoiled = False
         self._last = data[-1:]
-        return data
 
     def between_chunks(self) -> bool:
-        """Return whether another chunk could follow.  Ask once, after the last piece."""
+        """Return whether another chunk could follow what was taken.  Ask once, at the end.
+
+        After a piece that was refused nobody knows, unless it was the first.
+        """
+        if self._spoiled or not self._last:
+            return not self._last
         return self._last == b"\n" and next(self._begun) == next(self._ended)
 
 

@@ -41,7 +41,7 @@ class ModelName(str):
 class Inference(msgspec.Struct, gc=False):
     """The fields of an inference request that the relay looks at; unknown ones pass through."""
 
-    model: ModelName = ModelName()
+    model_name: ModelName = msgspec.field(name="model", default=ModelName())
     stream: bool | None = None
     prompt: msgspec.Raw = _NONE
     input: msgspec.Raw = _NONE
@@ -53,6 +53,11 @@ class Inference(msgspec.Struct, gc=False):
     chat_template_kwargs: msgspec.Raw = _NONE
     id_slot: msgspec.Raw = _NONE
     n_discard: msgspec.Raw = _NONE
+
+    @property
+    def model(self) -> str:
+        """What the client called the model."""
+        return str(self.model_name)
 
 
 class _Reader:
@@ -101,7 +106,7 @@ def inspect(body: Body, limits: Limits) -> Inference:
         _too_deep(limits.json_depth)
     if body.count(b"{") + body.count(b"[") > limits.json_depth:
         _check_depth(body, limits.json_depth)
-    if not inference.model:
+    if not inference.model_name:
         raise ClientError("model is required", param="model")
     _check_fields(inference, limits)
     # A search for one byte is much cheaper than one for a word.

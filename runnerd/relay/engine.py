@@ -55,6 +55,7 @@ class EngineConnection:
     __slots__ = (
         "_body",
         "_head",
+        "_head_bytes",
         "_left",
         "_loop",
         "_on_closed",
@@ -182,6 +183,7 @@ class EngineConnection:
 
     def _expect_head(self) -> None:
         self._head = b""
+        self._head_bytes = 0  # of interim answers
         self._left = -1  # of a body of known length; -1: the head is not complete
         self._body: ChunkedBody | None = None
         self._until_end = False
@@ -199,10 +201,9 @@ class EngineConnection:
     def _read_head(self, data: bytes) -> None:
         """Read on until the head is complete; interim answers are passed over."""
         data = self._head + data if self._head else data
-        budget = HEAD_BYTES
         while True:
             end = data.find(b"\r\n\r\n") + 4
-            if max(end, len(data) if end < 4 else 0) > budget:
+            if self._head_bytes + (end if end >= 4 else len(data)) > HEAD_BYTES:
                 raise BadAnswer("its answer has an endless head")
             if end < 4:
                 self._head = data
@@ -210,7 +211,7 @@ class EngineConnection:
             head, data = read_head(data[:end]), data[end:]
             if not head.interim:
                 break
-            budget -= end
+            self._head_bytes += end
         self._head = b""
         self._begin(head, data)
 

@@ -287,6 +287,7 @@ class Exchange:
 
     def engine_lost(self, reason: str, *, unseen: bool = False, whole_chunks: bool = True) -> None:
         self._engine = None
+        self._machinery.watch.remove(self)
         self._whole_chunks = whole_chunks
         if unseen and not self._repeated:
             self._repeated = True

@@ -14,6 +14,12 @@
     grandchild        has a child in its group that ignores SIGTERM and holds the output
     escaped-child     the same in a session of its own; its pid is in `<socket>.pid`
 
+A request can ask for any bytes as its answer, whatever the faults:
+
+    "raw": TEXT       what is sent instead of an answer, as Latin-1
+    "times": N        how often
+    "then": "close"   and next: close, hold (until the client has gone), die; default: go on
+
 Standard library only; started with -I.
 """
 
@@ -50,10 +56,28 @@ class Handler(http.server.BaseHTTPRequestHandler):
 
     def do_POST(self) -> None:
         body = json.loads(self.rfile.read(int(self.headers.get("Content-Length", 0))) or b"{}")
-        if body.get("stream"):
+        if "raw" in body:
+            self._raw(body)
+        elif body.get("stream"):
             self._stream(int(body.get("max_tokens") or 8))
         else:
             self._answer(200, {"object": "chat.completion", "echo": body, "path": self.path})
+
+    def _raw(self, body: dict[str, object]) -> None:
+        piece = str(body["raw"]).encode("latin-1")
+        try:
+            for _ in range(int(str(body.get("times") or 1))):
+                self.wfile.write(piece)
+            self.wfile.flush()
+        except OSError:
+            self.close_connection = True
+        then = body.get("then")
+        if then == "die":
+            os.kill(os.getpid(), signal.SIGKILL)
+        if then == "hold":
+            self.connection.recv(1)
+        if then in ("close", "hold"):
+            self.close_connection = True
 
     def _answer(self, status: int, document: dict[str, object]) -> None:
         data = json.dumps(document).encode()

@@ -96,13 +96,17 @@ def test_killed_daemon_leaves_no_engine(daemon: DaemonProcess) -> None:
     assert answer.status_code == 200
 
 
-@pytest.mark.parametrize("stream", [True, False])
-def test_vanished_client_stops_its_generation(daemon: DaemonProcess, stream: bool) -> None:
+@pytest.mark.parametrize(
+    ("stream", "prompt"), [(True, "x"), (False, "x"), (False, ["x", "y"]), (True, ["x", "y"])]
+)
+def test_vanished_client_stops_its_generation(
+    daemon: DaemonProcess, stream: bool, prompt: str | list[str]
+) -> None:
     """A client that goes away frees its slot long before its tokens are used up."""
     daemon.http.post("/v1/completions", json=LONG | {"stream": False, "max_tokens": 1})
     engine = engine_of(daemon)
     [runner] = daemon.ps()
-    body = json.dumps(LONG | {"stream": stream}).encode()
+    body = json.dumps(LONG | {"stream": stream, "prompt": prompt}).encode()
     with socket.socket(socket.AF_UNIX) as client:
         client.connect(str(daemon.socket))
         client.sendall(

@@ -1,0 +1,216 @@
+"""What a client gets when the engine's answer is not what it should be: never a hang, never half
+an answer that looks whole.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from runnerd.models import tiny
+from tests.support.daemon import DaemonProcess, running
+from tests.support.engines import fake_engine
+from tests.support.waiting import wait_for
+from tests.support.wire import Answer, Wire, get, post
+
+OK = "HTTP/1.1 200 OK\r\nContent-Type: application/json\r\n"
+STREAM = "HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nTransfer-Encoding: chunked\r\n\r\n"
+EVENT = 'd\r\ndata: {"a":1}\r\n'
+
+
+@pytest.fixture(scope="module")
+def daemon(tmp_path_factory: pytest.TempPathFactory) -> Iterator[DaemonProcess]:
+    """A daemon on the fake engine, with short patience."""
+    root = tmp_path_factory.mktemp("answers")
+    tiny.write_completion_model(root / "tiny.gguf")
+    env = {
+        "RUNNERD_BACKENDS": json.dumps({"llama.cpp": {"path": str(fake_engine(root))}}),
+        "RUNNERD_LIMITS__UPSTREAM_TIMEOUT": "1",
+        "RUNNERD_LIMITS__REQUESTS_PER_RUNNER": "4",
+    }
+    with running(root, env=env) as daemon:
+        daemon.import_model(root / "tiny.gguf", "tiny")
+        yield daemon
+
+
+def ask(daemon: DaemonProcess, path: str = "/v1/completions", **fields: Any) -> Answer:
+    """Ask on a connection of its own."""
+    with Wire(daemon.socket) as wire:
+        wire.send(post(path, {"model": "tiny", "prompt": "x", **fields}))
+        return wire.read()
+
+
+@pytest.mark.parametrize(
+    ("raw", "more"),
+    [
+        pytest.param("GARBAGE\r\n\r\n", {}, id="no HTTP"),
+        pytest.param("HTTP/1.1 200 OK\r\nX: " + "x" * 70000, {}, id="endless header"),
+        pytest.param("X: y\r\n" * 2000, {"times": 20}, id="endless head"),
+        pytest.param("HTTP/1.1 100 Continue\r\n\r\n", {"times": 10000}, id="flood of 1xx"),
+        pytest.param("HTTP/1.1 101 Switching\r\nUpgrade: x\r\n\r\n", {}, id="upgrade"),
+        pytest.param("HTTP/1.1 099 Low\r\n\r\n", {}, id="impossible status"),
+        pytest.param(
+            OK + "Content-Length: 5\r\nContent-Length: 6\r\n\r\n12345", {}, id="2 lengths"
+        ),
+        pytest.param(
+            OK + "Content-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n", {}, id="CL+TE"
+        ),
+        pytest.param(OK + "Content-Encoding: gzip\r\nContent-Length: 3\r\n\r\n123", {}, id="gzip"),
+        pytest.param("", {"then": "close"}, id="hangs up"),
+        pytest.param(OK, {"then": "close"}, id="half a head"),
+        pytest.param(OK + "Content-Length: 5\r\n\r\n", {"then": "close"}, id="no body"),
+        pytest.param(STREAM + "zz\r\n", {}, id="no chunk at all"),
+        pytest.param(STREAM, {"then": "close"}, id="no chunk, then the end"),
+    ],
+)
+@pytest.mark.parametrize("stream", [True, False])
+def test_bad_answer_is_a_502(
+    daemon: DaemonProcess, raw: str, more: dict[str, Any], stream: bool
+) -> None:
+    """What cannot be understood is told as the engine's fault, and the next request works."""
+    answer = ask(daemon, **{"stream": stream, "raw": raw, "then": "hold", **more})
+    assert answer.status == 502, answer.body
+    assert "engine" in answer.json()["error"]["message"]
+    assert ask(daemon, stream=True).body.rstrip().endswith(b"[DONE]")
+
+
+def test_silent_engine_is_a_504(daemon: DaemonProcess) -> None:
+    """An engine that says nothing is given up."""
+    answer = ask(daemon, stream=True, raw="", then="hold")
+    assert answer.status == 504, answer.body
+    assert "sent nothing" in answer.json()["error"]["message"]
+
+
+def test_stream_that_falls_silent_ends_with_an_error(daemon: DaemonProcess) -> None:
+    """What was streamed is kept; then come an error event and the end, and no [DONE]."""
+    answer = ask(daemon, stream=True, raw=STREAM + EVENT, then="hold")
+    assert answer.status == 200
+    assert answer.body.startswith(b'data: {"a":1}')
+    assert b"sent nothing" in answer.body
+    assert b"[DONE]" not in answer.body
+
+
+def test_stream_cut_between_chunks_ends_with_an_error(daemon: DaemonProcess) -> None:
+    """The engine leaves after a whole chunk: the client is told inside the stream."""
+    answer = ask(daemon, stream=True, raw=STREAM + EVENT, then="close")
+    last = answer.body.rstrip().splitlines()[-1]
+    assert "engine" in json.loads(last.removeprefix(b"data: "))["error"]["message"]
+
+
+@pytest.mark.parametrize(
+    "cut", ["20\r\ndata: half", "2", "2\r\n", "2\r\nab", "2\r\nab\r"], ids=repr
+)
+def test_stream_cut_inside_a_chunk_is_cut_for_the_client(daemon: DaemonProcess, cut: str) -> None:
+    """Nothing can be said inside half a chunk: the connection ends without the end of the body."""
+    with Wire(daemon.socket) as wire:
+        fields = {"model": "tiny", "prompt": "x", "stream": True}
+        wire.send(post("/v1/completions", fields | {"raw": STREAM + EVENT + cut, "then": "close"}))
+        data = b""
+        while piece := wire.socket.recv(65536):
+            data += piece
+    assert data.endswith(cut.encode())
+
+
+def test_garbage_behind_a_stream_does_not_reach_the_client(daemon: DaemonProcess) -> None:
+    """Bytes behind the last chunk could be read as the next answer: they are not passed on."""
+    with Wire(daemon.socket) as wire:
+        fields = {"model": "tiny", "prompt": "x", "stream": True}
+        raw = STREAM + EVENT + "0\r\n\r\nHTTP/1.1 299 SMUGGLED\r\n\r\n"
+        wire.send(post("/v1/completions", fields | {"raw": raw}) + get("/version"))
+        assert wire.read().status == 502
+        assert "version" in wire.read().json()
+
+
+@pytest.mark.parametrize("interim", ["HTTP/1.1 103 Early Hints\r\nLink: x\r\n\r\n" * 3, ""])
+@pytest.mark.parametrize("closing", ["", "Connection: close\r\n"])
+def test_interim_answers_and_headers_stay_behind(
+    daemon: DaemonProcess, interim: str, closing: str
+) -> None:
+    """Only status, content type and body of an engine's answer are the client's to see."""
+    head = OK + closing + "Set-Cookie: a=b\r\nServer: x\r\nAccess-Control-Allow-Origin: *\r\n"
+    raw = interim + head + 'Content-Length: 9\r\n\r\n{"a": 12}'
+    with Wire(daemon.socket) as wire:
+        for _ in range(3):
+            fields = {"model": "tiny", "prompt": "x", "stream": True, "raw": raw}
+            wire.send(post("/v1/completions", fields | ({"then": "close"} if closing else {})))
+            answer = wire.read()
+            assert (answer.status, answer.json()) == (200, {"a": 12})
+            assert set(answer.headers) == {
+                *("content-type", "cache-control", "x-request-id", "content-length")
+            }
+
+
+def test_body_without_framing_ends_with_the_connection(daemon: DaemonProcess) -> None:
+    """An answer of the old kind is passed on as such."""
+    with Wire(daemon.socket) as wire:
+        fields = {"model": "tiny", "prompt": "x", "stream": True}
+        wire.send(post("/v1/completions", fields | {"raw": OK + "\r\nabc", "then": "close"}))
+        answer = wire.read()
+        assert answer.body == b"abc"
+        assert wire.ended()
+
+
+def test_chunked_stream_is_unpacked_for_http10(daemon: DaemonProcess) -> None:
+    """A client of HTTP/1.0 gets the content of the chunks."""
+    with Wire(daemon.socket) as wire:
+        fields = {"model": "tiny", "prompt": "x", "stream": True, "raw": STREAM + EVENT}
+        request = post("/v1/completions", fields | {"raw": STREAM + EVENT + "0\r\n\r\n"})
+        wire.send(request.replace(b"HTTP/1.1", b"HTTP/1.0", 1))
+        assert wire.read().body == b'data: {"a":1}'
+
+
+def test_kept_connection_that_the_engine_closes_costs_nothing(daemon: DaemonProcess) -> None:
+    """The engine hangs up after each answer without saying so; no request is lost by it."""
+    raw = OK + "Content-Length: 2\r\n\r\n{}"
+    for _ in range(30):
+        assert ask(daemon, "/v1/tokenize", raw=raw, then="close").status == 200
+
+
+def test_engine_that_dies_before_its_answer_is_not_asked_again(daemon: DaemonProcess) -> None:
+    """A request that the engine has read is not repeated: it may be what killed it."""
+    answer = ask(daemon, raw="", then="die")
+    assert answer.status == 502
+    assert "SIGKILL" in answer.json()["error"]["message"]
+    assert ask(daemon, stream=True).status == 200
+
+
+def test_more_requests_than_the_engine_can_hold_are_refused(daemon: DaemonProcess) -> None:
+    """Beyond the limit: 429 with Retry-After, at once, and room again when one has ended."""
+    assert ask(daemon, stream=True).status == 200
+    held = {"model": "tiny", "prompt": "x", "stream": True, "raw": STREAM + EVENT, "then": "hold"}
+    wires = [Wire(daemon.socket) for _ in range(4)]
+    for wire in wires:
+        wire.send(post("/v1/completions", held))
+        assert wire.socket.recv(4096).startswith(b"HTTP/1.1 200")
+    refused = ask(daemon, stream=True)
+    assert refused.status == 429
+    assert refused.headers["retry-after"]
+    for wire in wires:
+        wire.__exit__(None, None, None)
+    wait_for(lambda: ask(daemon, stream=True).status == 200, "room for another request")
+
+
+def test_tokens_are_accounted_for(daemon: DaemonProcess) -> None:
+    """The engine's counts, origin and bytes of a request are shown, and can be asked per model."""
+    usage = {
+        "prompt_tokens": 7,
+        "completion_tokens": 5,
+        "prompt_tokens_details": {"cached_tokens": 3},
+    }
+    event = json.dumps({"choices": [], "usage": usage}, separators=(",", ":"))
+    text = f"data: {event}\n\n"
+    raw = STREAM + f"{len(text):x}\r\n{text}\r\n0\r\n\r\n"
+    with Wire(daemon.socket) as wire:
+        fields = {"model": "tiny", "prompt": "x", "stream": True, "raw": raw}
+        wire.send(post("/v1/completions", fields, "X-Request-Origin: tests"))
+        assert wire.read().status == 200
+    record = daemon.http.get("/engines/requests?model=tiny").json()[-1]
+    tokens = [record[name] for name in ("prompt_tokens", "completion_tokens", "cached_tokens")]
+    assert tokens == [7, 5, 3]
+    assert (record["origin"], record["status_code"]) == ("tests", 200)
+    assert record["bytes_out"] > len(text)
+    assert record["first_byte_seconds"] is not None
+    assert daemon.http.get("/engines/requests?model=other").status_code == 404

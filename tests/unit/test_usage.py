@@ -1,0 +1,43 @@
+"""Token counts from the end of an answer."""
+
+from __future__ import annotations
+
+import json
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from runnerd.relay.usage import Usage, excerpt, read
+
+USAGE = (
+    b'"usage":{"completion_tokens":4,"prompt_tokens":10,"total_tokens":14,'
+    b'"prompt_tokens_details":{"cached_tokens":2}}'
+)
+TIMINGS = b'"timings":{"cache_n":2,"prompt_n":8,"prompt_ms":0.7,"predicted_n":4}'
+
+
+def test_usage_of_a_stream_and_of_a_whole_answer() -> None:
+    """OpenAI's account is read wherever it stands, and so is the engine's own without it."""
+    for data in (
+        b"data: {" + USAGE + b"}\n\ndata: [DONE]\n\n",
+        b'{"choices":[],' + USAGE + b"," + TIMINGS + b"}",
+        b"data: {" + TIMINGS + b"}\n\n",
+    ):
+        found = excerpt(data)
+        assert found is not None
+        assert read(found) == Usage(prompt=10, generated=4, cached=2)
+
+
+def test_nonsense_counts_as_nothing() -> None:
+    """Numbers that are none, or an object that breaks off, are not told; nothing is raised."""
+    assert read(b'"usage":{"prompt_tokens":"x","completion_tokens":-1}') == Usage()
+    assert read(b'"usage":{"prompt_tokens":1') is None
+    assert read(b'"usage":{' + b"[" * 900) is None
+    assert excerpt(b"data: {}") is None
+
+
+@given(st.text())
+def test_text_is_never_mistaken_for_counts(text: str) -> None:
+    """What a model writes is inside a JSON string, where its quotes are escaped."""
+    content = json.dumps({"content": text + '"usage":{"prompt_tokens":1}' + text}).encode()
+    assert excerpt(content) is None
