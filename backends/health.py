@@ -10,10 +10,10 @@ _LONGEST_PAUSE = 0.1
 _TIMEOUT = 5.0
 
 
-async def answers_ready(socket: Path) -> bool:
-    """Return whether the engine behind a Unix socket says that it is ready."""
+async def answers_ready(socket: Path, *, within: float = _TIMEOUT) -> bool:
+    """Return whether the engine behind a Unix socket says that it is ready, `within` seconds."""
     try:
-        async with asyncio.timeout(_TIMEOUT):
+        async with asyncio.timeout(within):
             return await _status(socket) == 200
     except (OSError, TimeoutError, ValueError, IndexError):
         return False

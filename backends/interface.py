@@ -114,18 +114,26 @@ class EngineFailure(BackendFailure):
     """An engine ended or could not start.
 
     `exit_reason` says how ("exit status 1", "killed by SIGSEGV", ...), `last_words` are its last
-    log lines (already without secrets), `loading` whether it had not been ready yet.
+    log lines (already without secrets), `loading` whether it had not been ready yet,
+    `out_of_memory` whether that was for want of memory.
     """
 
     code = "engine_failure"
 
     def __init__(
-        self, message: str, *, exit_reason: str = "", last_words: str = "", loading: bool = False
+        self,
+        message: str,
+        *,
+        exit_reason: str = "",
+        last_words: str = "",
+        loading: bool = False,
+        out_of_memory: bool = False,
     ) -> None:
         super().__init__(message)
         self.exit_reason = exit_reason
         self.last_words = last_words
         self.loading = loading
+        self.out_of_memory = out_of_memory
 
 
 class Backend(Protocol):

@@ -107,6 +107,17 @@ class Settings(BaseSettings):
     load_timeout: float = Field(
         600.0, gt=0, description="a runner that is not ready by then failed"
     )
+    hang_timeout: float = Field(
+        60.0,
+        gt=0,
+        description="a model in use that gives no sign of life for this long is replaced",
+    )
+    turn: float = Field(
+        2.0,
+        ge=0,
+        description="a model in use keeps its memory this long before another one gets it; twice "
+        "its loading time if that is longer",
+    )
     max_runners: int = Field(8, gt=0, description="runners that may exist at once")
     queue_length: int = Field(1024, ge=0, description="requests that may wait for a runner")
     queue_timeout: float = Field(600.0, gt=0, description="a request waits at most this long")

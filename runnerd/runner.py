@@ -2,10 +2,13 @@
 
     state      means                                              goes to
     STARTING   the backend runs, the engine does not answer yet   READY, STOPPING, FAILED
-    READY      /health answered 200                               STOPPING, FAILED
+    READY      the engine says so (backends.health)               STOPPING, FAILED
     STOPPING   cancelled; its processes are being ended           STOPPED
     STOPPED    ended because it was asked to                      -
     FAILED     ended by itself, or was never ready in time        -
+
+A ready engine that is in use is asked on for its health.  One that answers neither that nor its
+requests for the whole `hang_timeout` hangs: its requests are told, and it is killed.
 
 A runner is one-shot, like the backend's run(): whoever wants another one makes another one.
 "Ended" is told once, after the last of its processes is gone.
@@ -17,19 +20,18 @@ import asyncio
 import enum
 import logging
 import time
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Protocol
 
 from runnerd import tasks
+from runnerd.backends.health import answers_ready, wait_ready
 from runnerd.backends.interface import Backend, BackendConfiguration, BackendMode, EngineFailure
-from runnerd.errors import BackendFailure, RunnerdError
+from runnerd.errors import BackendFailure, RunnerdError, UpstreamTimeout
 
 log = logging.getLogger(__name__)
 
-_FIRST_PROBE = 0.01  # seconds; doubles up to the next: a small model is ready in 30 ms
-_SLOWEST_PROBE = 0.1
-_PROBE_TIMEOUT = 5.0
+_LOOKS = 6  # at an engine's health within the limit after which it hangs
 
 
 class RunnerState(enum.Enum):
@@ -52,12 +54,43 @@ class Order:
     configuration: BackendConfiguration
 
 
-class Runner:
-    """Runs one order on one backend, from `start` to the end of its last process.
+class EngineHang(EngineFailure):
+    """An engine that is in use has stopped to answer anything."""
 
-    `on_ready` and `on_ended` are called on the event loop, each at most once, in this order;
-    `on_ended` gets the failure, or None when the runner was stopped.
-    """
+    status = UpstreamTimeout.status
+    code = "engine_hang"
+
+
+@dataclass(frozen=True, slots=True)
+class Patience:
+    """How long an engine may take to load, and to say nothing while it is in use; in seconds."""
+
+    load_timeout: float
+    hang_timeout: float
+
+
+class Watcher(Protocol):
+    """Who owns runners.  Called on the event loop; `ready` and `ended` once at most."""
+
+    def ready(self, runner: Runner) -> None:
+        """The engine answers."""
+        ...
+
+    def failing(self, runner: Runner, failure: BackendFailure) -> None:
+        """The engine will be killed for this failure; its requests need not wait for that."""
+        ...
+
+    def ended(self, runner: Runner, failure: BackendFailure | None) -> None:
+        """The last process is gone; `failure` is None when the runner was stopped."""
+        ...
+
+    def heard_at(self, runner: Runner) -> float | None:
+        """Return when the engine last sent something (monotonic), None while it is not in use."""
+        ...
+
+
+class Runner:
+    """Runs one order on one backend, from `start` to the end of its last process."""
 
     def __init__(
         self,
@@ -65,9 +98,8 @@ class Runner:
         order: Order,
         socket: Path,
         *,
-        load_timeout: float,
-        on_ready: Callable[[Runner], None],
-        on_ended: Callable[[Runner, BackendFailure | None], None],
+        patience: Patience,
+        watcher: Watcher,
     ) -> None:
         self.backend = backend
         self.order = order
@@ -77,9 +109,8 @@ class Runner:
         self.failure: BackendFailure | None = None
         self.started_at = time.time()
         self.ready_after: float | None = None
-        self._load_timeout = load_timeout
-        self._on_ready = on_ready
-        self._on_ended = on_ended
+        self._patience = patience
+        self._watcher = watcher
         self._task: asyncio.Task[None] | None = None
         self._ended = asyncio.Event()
 
@@ -109,21 +140,20 @@ class Runner:
         finally:
             self._enter(RunnerState.STOPPED if self.failure is None else RunnerState.FAILED)
             self._ended.set()
-            self._on_ended(self, self.failure)
+            self._watcher.ended(self, self.failure)
 
     async def _run(self) -> BackendFailure | None:
-        """Run the backend beside the probe; return the failure, None when stopped."""
+        """Run the backend beside the watch; return the failure, None when stopped."""
         engine = tasks.spawn(self._engine(), name=f"engine {self.name}")
-        probe = tasks.spawn(self._probe(), name=f"probe {self.name}")
+        watch = tasks.spawn(self._watch(), name=f"watch {self.name}")
         try:
-            await asyncio.wait([engine, probe], return_when=asyncio.FIRST_COMPLETED)
-            if not engine.done() and probe.done() and not probe.result():
-                await tasks.cancel_and_wait(engine)
-                return BackendFailure(
-                    f"model {self.order.model_ref} was not ready within "
-                    f"{self._load_timeout:g} s (load_timeout)"
-                )
-            return await asyncio.shield(engine)
+            await asyncio.wait([engine, watch], return_when=asyncio.FIRST_COMPLETED)
+            if engine.done():
+                return engine.result()
+            failure = watch.result()
+            self._watcher.failing(self, failure)
+            await tasks.cancel_and_wait(engine)
+            return failure
         except asyncio.CancelledError:
             if self.state is not RunnerState.STOPPING:
                 self._enter(RunnerState.STOPPING)
@@ -131,11 +161,11 @@ class Runner:
         finally:
             # The engine's processes are gone only when its task has ended, however often we are
             # cancelled.
-            probe.cancel()
+            watch.cancel()
             engine.cancel()
-            while not (engine.done() and probe.done()):
+            while not (engine.done() and watch.done()):
                 try:
-                    await asyncio.wait([engine, probe])
+                    await asyncio.wait([engine, watch])
                 except asyncio.CancelledError:
                     continue
 
@@ -153,26 +183,44 @@ class Runner:
             return translated
         return EngineFailure(f"backend {self.backend.name} returned without a reason")
 
-    async def _probe(self) -> bool:
-        """Wait until the engine says that it is ready; False when it took too long."""
+    async def _watch(self) -> BackendFailure:
+        """Tell when the engine is ready; return what is wrong with it once something is."""
+        limit = self._patience.load_timeout
         started = time.monotonic()
-        pause = _FIRST_PROBE
-        while time.monotonic() - started < self._load_timeout:
-            if await self._answers():
-                self.ready_after = time.monotonic() - started
-                self._enter(RunnerState.READY)
-                self._on_ready(self)
-                return True
-            await asyncio.sleep(pause)
-            pause = min(_SLOWEST_PROBE, pause * 2)
-        return False
-
-    async def _answers(self) -> bool:
         try:
-            async with asyncio.timeout(_PROBE_TIMEOUT):
-                return await _health(self.engine_socket) == 200
-        except (OSError, TimeoutError, ValueError, asyncio.IncompleteReadError):
-            return False
+            async with asyncio.timeout(limit):
+                await wait_ready(self.engine_socket)
+        except TimeoutError:
+            return EngineFailure(
+                f"model {self.order.model_ref} was not ready within {limit:g} s (load_timeout)",
+                exit_reason="not ready in time",
+                loading=True,
+            )
+        self.ready_after = time.monotonic() - started
+        self._enter(RunnerState.READY)
+        self._watcher.ready(self)
+        return await self._hangs()
+
+    async def _hangs(self) -> BackendFailure:
+        """Return when the engine has given no sign of life for too long while it was in use."""
+        limit = self._patience.hang_timeout
+        pause = limit / _LOOKS
+        answered_at = time.monotonic()
+        while True:
+            await asyncio.sleep(pause)
+            looked_at = time.monotonic()
+            if self._watcher.heard_at(self) is None or await answers_ready(
+                self.engine_socket, within=pause
+            ):
+                answered_at = looked_at
+                continue
+            heard_at = self._watcher.heard_at(self)
+            if heard_at is not None and time.monotonic() - max(answered_at, heard_at) >= limit:
+                return EngineHang(
+                    f"the engine of {self.order.model_ref} gave no sign of life for {limit:g} s "
+                    "(hang_timeout) and was ended",
+                    exit_reason="hang",
+                )
 
     def _enter(self, state: RunnerState) -> None:
         if state is not self.state:
@@ -184,14 +232,3 @@ class Runner:
                 state.value,
             )
             self.state = state
-
-
-async def _health(socket: Path) -> int:
-    """Return the status of GET /health on a Unix socket."""
-    reader, writer = await asyncio.open_unix_connection(str(socket))
-    try:
-        writer.write(b"GET /health HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")
-        line = await reader.readline()
-        return int(line.split(None, 2)[1]) if line.startswith(b"HTTP/1.") else 0
-    finally:
-        writer.close()

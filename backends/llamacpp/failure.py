@@ -20,10 +20,12 @@ _PREFIX = re.compile(r"^\d+\.\d+\.\d+\.\d+ [A-Z] +")  # time and level of llama.
 _PATH = re.compile(r"(?<![\w.:/])/(?:[^\s'\"/:]+/)+([^\s'\"/:]*)")
 
 _NO_MEMORY = "not enough memory"
+_NO_GPU_MEMORY = "not enough GPU memory"
+_OOM_KILLER = "probably the kernel's out-of-memory killer"
 _CAUSES: tuple[tuple[re.Pattern[str], str], ...] = (
-    (re.compile(r"cudaMalloc failed|CUDA error: out of memory"), "not enough GPU memory (CUDA)"),
-    (re.compile(r"ErrorOutOfDeviceMemory"), "not enough GPU memory (Vulkan)"),
-    (re.compile(r"hipMalloc failed|hipErrorOutOfMemory"), "not enough GPU memory (ROCm)"),
+    (re.compile(r"cudaMalloc failed|CUDA error: out of memory"), f"{_NO_GPU_MEMORY} (CUDA)"),
+    (re.compile(r"ErrorOutOfDeviceMemory"), f"{_NO_GPU_MEMORY} (Vulkan)"),
+    (re.compile(r"hipMalloc failed|hipErrorOutOfMemory"), f"{_NO_GPU_MEMORY} (ROCm)"),
     (
         re.compile(r"out of memory|std::bad_alloc|failed to allocate|cannot allocate memory", re.I),
         _NO_MEMORY,
@@ -81,8 +83,16 @@ def engine_failure(
     words = last_lines(tail)
     what = "could not load" if loading else "stopped serving"
     message = f"llama.cpp {what} {model_ref} ({record.reason})"
-    if (cause := first_cause(tail)) is not None:
+    cause = first_cause(tail)
+    if cause is not None:
         message += f": {cause}"
     if words:
         message += f"\n\nLast log lines:\n{words}"
-    return EngineFailure(message, exit_reason=record.reason, last_words=words, loading=loading)
+    return EngineFailure(
+        message,
+        exit_reason=record.reason,
+        last_words=words,
+        loading=loading,
+        out_of_memory=(cause or "").startswith((_NO_MEMORY, _NO_GPU_MEMORY))
+        or _OOM_KILLER in record.reason,
+    )

@@ -153,6 +153,12 @@ def _runner(report: RunnerReport) -> dict[str, object]:
         "expires_at": None if report.expires_at is None else _time(report.expires_at),
         "ready_after_seconds": report.ready_after,
         "socket": report.socket,
+        "slots": report.slots,
+        "memory_reserved": dict(report.reserved),
+        "pinned": report.pinned,
+        "yields": report.yields,
+        "failure": report.failure,
+        "retry_at": None if report.retry_at is None else _time(report.retry_at),
     }
 
 

@@ -13,6 +13,7 @@ from aiohttp import web
 import runnerd
 from runnerd.api.context import CONTEXT, flag, json_answer
 from runnerd.errors import NotFound
+from runnerd.supervisor.reports import FAILED
 
 ROUTES = web.RouteTableDef()
 
@@ -31,9 +32,8 @@ async def root(request: web.Request) -> web.Response:
 async def health(request: web.Request) -> web.Response:
     """200 while the daemon serves."""
     supervisor = request.app[CONTEXT].supervisor
-    return json_answer(
-        {"status": "ok", "runners": len(supervisor.reports()), "queued": supervisor.queued}
-    )
+    running = sum(report.state != FAILED for report in supervisor.reports())
+    return json_answer({"status": "ok", "runners": running, "queued": supervisor.queued})
 
 
 @ROUTES.get("/version")

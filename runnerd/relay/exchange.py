@@ -166,7 +166,10 @@ class Exchange:
 
     async def _wait(self) -> None:
         try:
-            lease = await self._machinery.supervisor.lease(self._plan.key, self._plan.model_ref)
+            plan = self._plan
+            lease = await self._machinery.supervisor.lease(
+                plan.key, plan.model_ref, afresh=plan.preload_only
+            )
         except RunnerdError as error:
             self._fail(error)
         except Exception:
@@ -183,14 +186,18 @@ class Exchange:
         record = self._record
         record.waited = time.monotonic() - record.clock
         record.runner = lease.runner.name
-        lease.revoked = self._revoked
+        lease.revoked = self._fail
+        lease.heard_at = self._heard_at
         if self._plan.preload_only:
             self._whole(200, b"", b"application/json")
         else:
             self._ask()
 
-    def _revoked(self) -> None:
-        self._fail(BackendFailure("the model was unloaded while it answered"))
+    def _heard_at(self) -> float:
+        """Return when something came: now, as long as no round has found otherwise."""
+        if not self._status:
+            return 0.0
+        return time.monotonic() if self.heard else self.silent_since
 
     def _ask(self, *, fresh: bool = False) -> None:
         """Send the request to the engine; a task goes on where that takes waiting."""
@@ -348,14 +355,13 @@ class Exchange:
         """Fail with the reason why the engine hung up: its exit, if it has ended."""
         assert self._lease is not None
         runner = self._lease.runner
-        failure: BackendFailure | None = None
         try:
             async with asyncio.timeout(_EXPLANATION_TIMEOUT):
                 failure = await runner.wait_ended()
-                text = "the model was unloaded" if failure is None else failure.message
+                failure = failure or BackendFailure("the model was unloaded")
         except TimeoutError:
-            text = f"the engine broke the connection: {reason}"
-        self._fail(BackendFailure(text))
+            failure = BackendFailure(f"the engine broke the connection: {reason}")
+        self._fail(failure)
 
     def _fail(self, error: RunnerdError) -> None:
         """End with an error: as a status if nothing was sent yet, else inside the stream."""

@@ -104,7 +104,7 @@ class DaemonProcess:
     def ps(self) -> list[dict[str, Any]]:
         """Return the runners."""
         runners = self.http.get("/engines/ps").json()
-        assert isinstance(runners, list)
+        assert isinstance(runners, list), runners
         return runners
 
     def engines(self) -> list[psutil.Process]:

@@ -1,15 +1,10 @@
-"""The scheduler as tables of events and decisions, and as a machine that hypothesis drives."""
+"""The scheduler as tables of events and decisions: one runner per model, places only."""
 
 from __future__ import annotations
-
-from hypothesis import settings
-from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
 from runnerd.errors import BackendFailure
 from runnerd.scheduler import (
     FOREVER,
-    Decision,
     Grant,
     Refusal,
     Refuse,
@@ -19,6 +14,7 @@ from runnerd.scheduler import (
     State,
     Stop,
     StopReason,
+    Terms,
 )
 
 
@@ -240,109 +236,11 @@ def test_latest_lease_that_names_a_keep_alive_decides() -> None:
 def test_configured_keep_alive_is_the_default_of_its_model_alone() -> None:
     """What is configured for a model counts for its runner, also for one that is there."""
     scheduler = make(keep_alive=10.0)
-    scheduler.set_keep_alive(A, 3.0)
+    scheduler.set_terms(A, Terms(keep_alive=3.0))
     loaded(scheduler, A, 1)
     loaded(scheduler, B, 2)
     scheduler.release(1, 0.0)
     scheduler.release(2, 0.0)
     assert [view.expires_at for view in scheduler.view()] == [3.0, 10.0]
-    scheduler.set_keep_alive(A, None)
+    scheduler.set_terms(A, Terms())
     assert [view.keep_alive for view in scheduler.view()] == [10.0, 10.0]
-
-
-class Machine(RuleBasedStateMachine):
-    """Random requests, failures, expiries and withdrawals: no ticket is ever lost."""
-
-    CAPACITY = 2
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.scheduler = make(capacity=self.CAPACITY, queue_length=6, keep_alive=5.0)
-        self.now = 0.0
-        self.tickets = 0
-        self.open: set[int] = set()  # asked and not answered
-        self.leases: dict[int, tuple[RunnerKey, int]] = {}
-        self.running: dict[RunnerKey, tuple[int, str]] = {}
-
-    def apply(self, decisions: list[Decision]) -> None:
-        for decision in decisions:
-            match decision:
-                case Start(key, generation):
-                    assert key not in self.running, "two runners of one key"
-                    self.running[key] = (generation, "starting")
-                case Stop(key, generation, _):
-                    assert self.running[key][0] == generation
-                    assert self.running[key][1] != "stopping", "stopped twice"
-                    assert not any(lease == (key, generation) for lease in self.leases.values()), (
-                        "stopped while in use"
-                    )
-                    self.running[key] = (generation, "stopping")
-                case Grant(ticket, key, generation):
-                    self.open.remove(ticket)
-                    assert self.running[key] == (generation, "ready")
-                    self.leases[ticket] = (key, generation)
-                case Refuse(ticket, _, _):
-                    self.open.remove(ticket)
-
-    @rule(name=st.sampled_from("abc"))
-    def request(self, name: str) -> None:
-        self.tickets += 1
-        self.open.add(self.tickets)
-        self.apply(self.scheduler.request(self.tickets, key(name), self.now))
-
-    @precondition(lambda self: self.open)
-    @rule(data=st.data())
-    def withdraw(self, data: st.DataObject) -> None:
-        ticket = data.draw(st.sampled_from(sorted(self.open)))
-        self.open.remove(ticket)
-        self.apply(self.scheduler.withdraw(ticket, self.now))
-
-    @precondition(lambda self: self.leases)
-    @rule(data=st.data())
-    def release(self, data: st.DataObject) -> None:
-        ticket = data.draw(st.sampled_from(sorted(self.leases)))
-        del self.leases[ticket]
-        self.apply(self.scheduler.release(ticket, self.now))
-
-    @precondition(lambda self: any(state == "starting" for _, state in self.running.values()))
-    @rule(data=st.data())
-    def ready(self, data: st.DataObject) -> None:
-        starting = [k for k, (_, state) in self.running.items() if state == "starting"]
-        chosen = data.draw(st.sampled_from(starting))
-        generation = self.running[chosen][0]
-        self.running[chosen] = (generation, "ready")
-        self.apply(self.scheduler.ready(chosen, generation, self.now))
-
-    @precondition(lambda self: self.running)
-    @rule(data=st.data())
-    def ended(self, data: st.DataObject) -> None:
-        chosen = data.draw(st.sampled_from(list(self.running)))
-        generation, state = self.running.pop(chosen)
-        self.leases = {t: at for t, at in self.leases.items() if at != (chosen, generation)}
-        failure = None if state == "stopping" else FAILURE
-        self.apply(self.scheduler.ended(chosen, generation, failure, self.now))
-
-    @rule(seconds=st.sampled_from([0.5, 5.0, 30.0]))
-    def tick(self, seconds: float) -> None:
-        self.now += seconds
-        self.apply(self.scheduler.tick(self.now))
-
-    @rule()
-    def unload(self) -> None:
-        self.apply(self.scheduler.unload(lambda key: key == A))
-
-    @invariant()
-    def capacity_is_kept(self) -> None:
-        assert len(self.running) <= self.CAPACITY
-
-    @invariant()
-    def nobody_is_stranded(self) -> None:
-        """Whoever waits, waits for something: a runner that moves, or one that is busy."""
-        assert self.scheduler.queued == len(self.open)
-        if self.open:
-            moving = any(state != "ready" for _, state in self.running.values())
-            assert moving or self.leases, "a ticket waits and nothing will ever answer it"
-
-
-Machine.TestCase.settings = settings(max_examples=200, stateful_step_count=40, deadline=None)
-TestMachine = Machine.TestCase

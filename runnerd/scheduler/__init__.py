@@ -1,0 +1,56 @@
+"""Decides who gets which runner, what is started and what is stopped.  Decides, and nothing else.
+
+Events go in as method calls with the present time; decisions come out as a list, to be carried out
+by the supervisor in order.  There is no clock, no loop, no chance and no logging in here, so that
+every behaviour can be tested as a table of events and decisions.
+
+A *ticket* is one request that wants a runner.  It is granted (a *lease*), refused, or withdrawn by
+its owner; it never stays unanswered.  A *pool* is all runners of one key; what they take of the
+host is a *budget*; who waits stands in one fair *queue*.
+
+    decisions   the words: keys, terms, Start, Stop, Grant, Refuse, and what is on view
+    queue       who waits, fair between clients
+    budget      what runners may take of each device, and what is left
+    pool        the runners of one key and what is remembered of them
+    backoff     when a model that failed may be tried again
+    victims     who goes when room is needed
+    core        the scheduler itself
+"""
+
+from runnerd.durations import FOREVER
+from runnerd.scheduler.core import Scheduler
+from runnerd.scheduler.decisions import (
+    Decision,
+    DeviceMemory,
+    FailureView,
+    Fault,
+    Grant,
+    Refusal,
+    Refuse,
+    RunnerKey,
+    RunnerView,
+    Start,
+    State,
+    Stop,
+    StopReason,
+    Terms,
+)
+
+__all__ = [
+    "FOREVER",
+    "Decision",
+    "DeviceMemory",
+    "FailureView",
+    "Fault",
+    "Grant",
+    "Refusal",
+    "Refuse",
+    "RunnerKey",
+    "RunnerView",
+    "Scheduler",
+    "Start",
+    "State",
+    "Stop",
+    "StopReason",
+    "Terms",
+]

@@ -1,0 +1,84 @@
+"""When a model that failed may be tried again.
+
+    failure                          the next try                         requests meanwhile
+    first crash of a runner          at once                              wait
+    n-th in a row                    after 1, 2, 4 ... 60 s, jittered     wait
+    the fifth within ten minutes     the same, and the circuit is open    are refused
+    the engine refuses the model     after 60 s                           are refused
+    no process was started           at once; unasked after 60 s          -
+
+Five minutes of good service make a crash a first one again.  An open circuit lets one try through
+when its time has come.  The jitter comes in as data: nothing here is random.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from runnerd.errors import BackendFailure
+from runnerd.scheduler.decisions import Fault
+
+_FIRST_DELAY = 1.0
+_LONGEST_DELAY = 60.0
+_HEALTHY_AFTER = 300.0  # seconds of service
+_WINDOW = 600.0
+_FAILURES_TO_OPEN = 5
+
+
+@dataclass(slots=True)
+class Backoff:
+    """One pool's failures.  Empty while all is well."""
+
+    failure: BackendFailure | None = None
+    failed_at: float = 0.0
+    retry_at: float = 0.0
+    unasked_at: float = 0.0  # when it may be started although nobody waits for it
+    refuses: bool = False  # requests until `retry_at`, instead of letting them wait
+    _in_a_row: int = 0
+    _recent: list[float] = field(default_factory=list)
+
+    def record(
+        self,
+        failure: BackendFailure,
+        fault: Fault,
+        now: float,
+        *,
+        served: float | None,
+        jitter: float,
+    ) -> None:
+        """A runner failed after `served` seconds of service, None when it never was ready."""
+        if served is not None and served >= _HEALTHY_AFTER:
+            self.clear()
+        self.failure, self.failed_at = failure, now
+        self._in_a_row += 1
+        self._recent = [at for at in self._recent if at > now - _WINDOW] + [now]
+        if fault is Fault.NOT_STARTED:
+            delay, self.refuses = 0.0, False
+        elif fault is not Fault.CRASH:
+            delay, self.refuses = _LONGEST_DELAY, True
+        else:
+            delay = self._delay(loaded=served is not None)
+            self.refuses = len(self._recent) >= _FAILURES_TO_OPEN
+        self.retry_at = now + delay * jitter
+        self.unasked_at = now + _LONGEST_DELAY if fault is Fault.NOT_STARTED else self.retry_at
+
+    def _delay(self, *, loaded: bool) -> float:
+        doublings = self._in_a_row - (2 if loaded else 1)
+        return 0.0 if doublings < 0 else min(_LONGEST_DELAY, _FIRST_DELAY * 2 ** min(doublings, 16))
+
+    def clear(self) -> None:
+        """Forget everything: an owner has stepped in, or it was well for long enough."""
+        self.failure = None
+        self.retry_at = self.unasked_at = self.failed_at = 0.0
+        self.refuses = False
+        self._in_a_row = 0
+        self._recent.clear()
+
+    def stale(self, now: float) -> bool:
+        """Return whether nothing here matters any more."""
+        return self.failure is None or now > max(self.retry_at, self.failed_at + _WINDOW)
+
+    @property
+    def failures(self) -> int:
+        """How many failures there were in a row."""
+        return self._in_a_row

@@ -1,0 +1,151 @@
+"""The scheduler's words: what it is asked, what it decides and what it shows.
+
+Everything here is data.  A *ticket* is one request that wants a runner.  A *pool* is all runners of
+one key, mostly one; each of them is an *instance*, told apart by its *generation*, a number that is
+never used twice, so that a late event of an older one is recognised.
+"""
+
+from __future__ import annotations
+
+import enum
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from runnerd.errors import BackendFailure
+
+
+@dataclass(frozen=True, slots=True)
+class RunnerKey:
+    """What makes two requests able to share a runner.  `configuration` is its fingerprint."""
+
+    backend: str
+    model: str
+    mode: str
+    configuration: str
+
+
+class State(enum.Enum):
+    STARTING = "starting"
+    READY = "ready"
+    STOPPING = "stopping"
+
+
+class StopReason(enum.Enum):
+    EXPIRED = "expired"
+    EVICTED = "evicted"
+    UNLOADED = "unloaded"
+    ABANDONED = "abandoned"  # everyone who waited for the load has left
+    DRAINED = "drained"
+
+
+class Refusal(enum.Enum):
+    QUEUE_FULL = "queue full"
+    QUEUE_TIMEOUT = "queue timeout"
+    LOAD_FAILED = "load failed"
+    FAILING = "failing"  # it failed before, and it is too early to try again
+    NO_MEMORY = "no memory"
+    UNLOADED = "unloaded"
+    DRAINING = "draining"
+
+
+class Fault(enum.Enum):
+    """What kind of failure ended a runner, as far as trying again goes."""
+
+    CRASH = "crash"
+    REFUSED = "refused"  # the engine cannot load this: the next try would end the same
+    OUT_OF_MEMORY = "out of memory"
+    NOT_STARTED = "not started"  # no process was started: trying again costs nothing
+
+
+@dataclass(frozen=True, slots=True)
+class Terms:
+    """What the scheduler knows of a pool.
+
+    `keep_alive` is in seconds (None: the daemon's default).  `need` is bytes per device id, empty
+    when nothing is known.  `slots` is how many requests one instance serves at a time, None: no
+    limit.  `min_instances` are kept and brought back, `max_instances` may grow under load.  A
+    *pinned* pool is never evicted and never expires.  Pools of one `exclusive_group` are never
+    resident together.
+    """
+
+    keep_alive: float | None = None
+    need: Mapping[str, int] = field(default_factory=dict)
+    slots: int | None = None
+    min_instances: int = 0
+    max_instances: int = 1
+    pinned: bool = False
+    exclusive_group: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class DeviceMemory:
+    """A device's memory as it was seen, and how much of it runners may take in all; bytes."""
+
+    id: str
+    total: int
+    free: int
+    limit: int
+
+
+@dataclass(frozen=True, slots=True)
+class Start:
+    key: RunnerKey
+    generation: int
+
+
+@dataclass(frozen=True, slots=True)
+class Stop:
+    key: RunnerKey
+    generation: int
+    reason: StopReason
+
+
+@dataclass(frozen=True, slots=True)
+class Grant:
+    ticket: int
+    key: RunnerKey
+    generation: int
+
+
+@dataclass(frozen=True, slots=True)
+class Refuse:
+    ticket: int
+    refusal: Refusal
+    failure: BackendFailure | None = None
+
+
+Decision = Start | Stop | Grant | Refuse
+
+
+@dataclass(frozen=True, slots=True)
+class RunnerView:
+    """A runner as `ps` shows it.  Times are the caller's clock, in seconds; None: never.
+
+    `slots` is None where the number of requests at a time is not limited; `yields` says that it
+    takes no further request because another model's turn has come.
+    """
+
+    key: RunnerKey
+    generation: int
+    state: State
+    leases: int
+    waiting: int
+    used_at: float
+    keep_alive: float
+    expires_at: float | None
+    reserved: Mapping[str, int]
+    slots: int | None
+    pinned: bool
+    yields: bool
+
+
+@dataclass(frozen=True, slots=True)
+class FailureView:
+    """A pool that has failed and has no runner.  `retry_at` is when the next try is allowed."""
+
+    key: RunnerKey
+    failure: BackendFailure
+    failures: int
+    failed_at: float
+    retry_at: float
+    refuses: bool

@@ -1,0 +1,142 @@
+"""All runners of one key, and what is remembered of them between their lives."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from runnerd.scheduler.backoff import Backoff
+from runnerd.scheduler.budget import claims
+from runnerd.scheduler.decisions import RunnerKey, State, Terms
+
+_PREFIXES = 256  # remembered per instance, for requests that go on where another one ended
+_HOPE = 2.0  # how many usual pauses a returning client is waited for
+
+
+@dataclass(slots=True)
+class Instance:
+    """One runner.  `claims` is what it takes, from its start until its processes are gone."""
+
+    generation: int
+    state: State
+    claims: Mapping[str, int]
+    started_at: float
+    used_at: float
+    ready_at: float | None = None
+    leases: set[int] = field(default_factory=set)
+    yields: bool = False
+    failing: bool = False
+    _prefixes: dict[int, None] = field(default_factory=dict)
+
+    @property
+    def idle(self) -> bool:
+        """Whether it is ready and nobody uses it."""
+        return self.state is State.READY and not self.leases
+
+    def shared(self, affinity: tuple[int, ...]) -> int:
+        """Return how many of a request's prefixes it has seen, the longest one counting."""
+        prefixes = self._prefixes
+        return next((n for n in range(len(affinity), 0, -1) if affinity[n - 1] in prefixes), 0)
+
+    def remember(self, affinity: tuple[int, ...]) -> None:
+        """Note the prefixes of a request that it serves; the oldest are forgotten."""
+        for prefix in affinity:
+            self._prefixes.pop(prefix, None)
+            self._prefixes[prefix] = None
+        while len(self._prefixes) > _PREFIXES:
+            del self._prefixes[next(iter(self._prefixes))]
+
+
+@dataclass(slots=True)
+class Pool:
+    """The runners of one key.
+
+    `named` is the keep-alive that the latest lease asked for, `alone` that the next start needs
+    the host for itself (memory ran out at the last one), `held_back` that an owner unloaded it.
+    """
+
+    key: RunnerKey
+    terms: Terms = field(default_factory=Terms)
+    instances: dict[int, Instance] = field(default_factory=dict)
+    backoff: Backoff = field(default_factory=Backoff)
+    named: float | None = None
+    alone: bool = False
+    held_back: bool = False
+    load_seconds: float = 0.0
+    idle_since: float | None = None
+    pause: float | None = None  # how long its clients usually leave it unused
+
+    def claims(self) -> dict[str, int]:
+        """Return what one more instance takes."""
+        return claims(self.terms)
+
+    def keep_alive(self, default: float) -> float:
+        """Return how many seconds an unused instance stays, below zero for ever."""
+        if self.terms.pinned:
+            return -1.0
+        if self.named is not None:
+            return self.named
+        return default if self.terms.keep_alive is None else self.terms.keep_alive
+
+    def expires_at(self, instance: Instance, default: float) -> float | None:
+        """Return when an instance is unused for too long, None for never."""
+        if not instance.idle or self._alive() <= self.terms.min_instances:
+            return None
+        keep_alive = self.keep_alive(default)
+        return None if keep_alive < 0 else instance.used_at + keep_alive
+
+    def _alive(self) -> int:
+        return sum(instance.state is not State.STOPPING for instance in self.instances.values())
+
+    def alive(self) -> list[Instance]:
+        """Return the instances that serve or will."""
+        return [item for item in self.instances.values() if item.state is not State.STOPPING]
+
+    def choose(self, affinity: tuple[int, ...], overcommit: float) -> Instance | None:
+        """Return the instance for a request, None while all are full.
+
+        The one that has seen most of its prefix, else the least busy, else the one that was used
+        least recently: its cache is worth least.
+        """
+        slots = self.terms.slots
+        places = None if slots is None else max(1, int(slots * overcommit))
+        best: Instance | None = None
+        for instance in self.instances.values():
+            if instance.state is not State.READY or instance.yields:
+                continue
+            if places is not None and len(instance.leases) >= places:
+                continue
+            if best is None or _rank(instance, affinity) < _rank(best, affinity):
+                best = instance
+        return best
+
+    def pressed(self) -> bool:
+        """Return whether every instance has its hands full, and another one may be started."""
+        slots = self.terms.slots
+        if slots is None or len(self.instances) >= self.terms.max_instances:
+            return False
+        alive = self.alive()
+        return bool(alive) and all(
+            item.state is State.READY and len(item.leases) >= slots for item in alive
+        )
+
+    def came(self, now: float) -> None:
+        """A request came: learn how long clients leave the pool unused between requests."""
+        self.held_back = False
+        if self.idle_since is not None:
+            pause = now - self.idle_since
+            self.pause = pause if self.pause is None else (self.pause + pause) / 2
+            self.idle_since = None
+
+    def hopeful_until(self, instance: Instance) -> float:
+        """Return until when an idle instance had better stay for a client that comes back.
+
+        Only where waiting costs clearly less than loading the model again would.
+        """
+        if self.pause is None or self.pause * _HOPE >= self.load_seconds:
+            return instance.used_at
+        return instance.used_at + self.pause * _HOPE
+
+
+def _rank(instance: Instance, affinity: tuple[int, ...]) -> tuple[int, int, float]:
+    return -instance.shared(affinity), len(instance.leases), instance.used_at

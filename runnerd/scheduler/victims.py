@@ -1,0 +1,69 @@
+"""Who goes when room is needed.
+
+Cheapest first: a runner that was idle for long and loads quickly is missed least.  Nobody is sent
+away whose place does not help, and of those chosen, whoever turns out not to be needed stays.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from runnerd.scheduler.pool import Instance, Pool
+
+
+@dataclass(frozen=True, slots=True)
+class Candidate:
+    """A runner that may have to go.  `free_at` is when it may: at once if that is past."""
+
+    pool: Pool
+    instance: Instance
+    free_at: float
+
+    def price(self, now: float) -> tuple[bool, float, float, int]:
+        """Return what orders candidates: those in use last, then reload cost against idle time."""
+        instance = self.instance
+        if instance.idle:
+            missed = (self.pool.load_seconds + 0.01) / (now - instance.used_at + 0.01)
+            return False, missed, instance.used_at, instance.generation
+        waits = max(0.0, self.free_at - now)
+        return True, waits, len(instance.leases), instance.generation
+
+
+def choose(
+    lack: Mapping[str, int], candidates: Sequence[Candidate], now: float
+) -> list[Candidate] | None:
+    """Return the candidates whose places make up for `lack`, None if all together do not."""
+    if not lack:
+        return []
+    ordered = sorted(candidates, key=lambda candidate: candidate.price(now))
+    for candidate in ordered:
+        if not candidate.instance.idle:
+            break
+        if _covers(lack, [candidate]):
+            return [candidate]  # one idle runner instead of several
+    chosen: list[Candidate] = []
+    for candidate in ordered:
+        if _covers(lack, chosen):
+            break
+        if any(candidate.instance.claims.get(name, 0) for name in _short(lack, chosen)):
+            chosen.append(candidate)
+    if not _covers(lack, chosen):
+        return None
+    for candidate in reversed(chosen[:]):
+        others = [other for other in chosen if other is not candidate]
+        if _covers(lack, others):
+            chosen = others
+    return chosen
+
+
+def _short(lack: Mapping[str, int], chosen: Sequence[Candidate]) -> list[str]:
+    return [
+        name
+        for name, amount in lack.items()
+        if sum(candidate.instance.claims.get(name, 0) for candidate in chosen) < amount
+    ]
+
+
+def _covers(lack: Mapping[str, int], chosen: Sequence[Candidate]) -> bool:
+    return not _short(lack, chosen)

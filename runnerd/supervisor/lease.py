@@ -1,0 +1,40 @@
+"""One request's claim on one runner."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from runnerd.errors import BackendFailure
+from runnerd.runner import Runner
+from runnerd.scheduler import RunnerKey
+
+
+class Lease:
+    """Whoever holds it must release it; twice is harmless.
+
+    `revoked` is called with the reason when the runner is taken away by force; its engine ends
+    only when the holder's connection to it has gone.  `heard_at` says when the engine last sent
+    something (monotonic); without it the engine counts as silent since the lease began.
+    """
+
+    __slots__ = ("_release", "generation", "heard_at", "key", "revoked", "runner", "ticket")
+
+    def __init__(
+        self,
+        runner: Runner,
+        ticket: int,
+        key: RunnerKey,
+        generation: int,
+        release: Callable[[Lease], None],
+    ) -> None:
+        self.runner = runner
+        self.ticket = ticket
+        self.key = key
+        self.generation = generation
+        self.revoked: Callable[[BackendFailure], None] | None = None
+        self.heard_at: Callable[[], float] | None = None
+        self._release = release
+
+    def release(self) -> None:
+        """Give the runner back."""
+        self._release(self)

@@ -1,0 +1,85 @@
+"""What a refused request is told, and what kind of failure a failure is."""
+
+from __future__ import annotations
+
+import re
+
+from runnerd.backends.interface import EngineFailure
+from runnerd.errors import (
+    BackendFailure,
+    Conflict,
+    Draining,
+    InsufficientStorage,
+    Overloaded,
+    RunnerdError,
+)
+from runnerd.scheduler import FailureView, Fault, Refusal
+
+_RETRY_AFTER = 5.0  # seconds; what an overloaded daemon asks a client to wait
+
+# How an engine ends that cannot load what it was given; any other signal may be chance.
+_DETERMINISTIC = re.compile(r"exit status [1-9]|killed by SIG(ABRT|SEGV|ILL|FPE|BUS)\b")
+
+
+def fault_of(failure: BackendFailure) -> Fault:
+    """Return what kind of failure ended a runner."""
+    if not isinstance(failure, EngineFailure):
+        return Fault.NOT_STARTED
+    if failure.out_of_memory:
+        return Fault.OUT_OF_MEMORY
+    if failure.loading and _DETERMINISTIC.match(failure.exit_reason):
+        return Fault.REFUSED
+    return Fault.CRASH
+
+
+def refusal_error(
+    refusal: Refusal,
+    failure: BackendFailure | None,
+    *,
+    trouble: FailureView | None,
+    now: float,
+    account: str = "",
+) -> RunnerdError:
+    """Return what a refused request is told.
+
+    `trouble` is what is remembered of the model's failures, `account` who holds which memory.
+    """
+    retry_after = None if trouble is None else max(0.0, trouble.retry_at - now)
+    match refusal:
+        case Refusal.LOAD_FAILED if failure is not None:
+            # Docker's clients look for this phrase; SDKs must not repeat a load that cannot work.
+            return BackendFailure(
+                f"unable to load runner: {failure.message}",
+                retry_after=retry_after or None,
+                should_retry=False,
+            )
+        case Refusal.FAILING if failure is not None:
+            return BackendFailure(_failing(failure, trouble, now), retry_after=retry_after or 1.0)
+        case Refusal.NO_MEMORY if failure is not None:
+            return InsufficientStorage(
+                f"unable to load runner: not enough memory, although everything that could go was "
+                f"evicted for it. {account}\n\n{failure.message}",
+                retry_after=retry_after or None,
+                should_retry=False,
+            )
+        case Refusal.DRAINING:
+            return Draining("the daemon is shutting down")
+        case Refusal.UNLOADED:
+            return Conflict("the model was unloaded while this request waited for it")
+        case Refusal.QUEUE_TIMEOUT:
+            return Overloaded(
+                "no runner became free in time (queue_timeout)", retry_after=_RETRY_AFTER
+            )
+        case _:
+            return Overloaded("too many requests wait for a runner", retry_after=_RETRY_AFTER)
+
+
+def _failing(failure: BackendFailure, trouble: FailureView | None, now: float) -> str:
+    if trouble is None:
+        return f"unable to load runner: {failure.message}"
+    times = "once" if trouble.failures == 1 else f"{trouble.failures} times in a row"
+    wait = max(1, round(trouble.retry_at - now))
+    return (
+        f"unable to load runner: it has failed {times} and is not tried again for {wait} s "
+        f"(`runnerd load` tries at once). The last failure: {failure.message}"
+    )

@@ -1,0 +1,89 @@
+"""Runners as `ps` shows them.  Times are Unix time in seconds; None: not yet, or never."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from runnerd.backends.interface import BackendMode
+from runnerd.runner import Order, Runner
+from runnerd.scheduler import FailureView, RunnerKey, RunnerView
+
+FAILED = "failed"
+
+
+@dataclass(frozen=True, slots=True)
+class RunnerReport:
+    """A runner, or (state `failed`) a model that has failed and has none.
+
+    `reserved` is bytes per device, `slots` how many requests it serves at a time if that is
+    limited, `yields` that it takes no more because another model's turn has come.  `failure` is
+    why it failed and `retry_at` when it is tried again.
+    """
+
+    id: str
+    backend: str
+    model: str
+    model_ref: str
+    mode: BackendMode
+    state: str
+    in_use: int
+    waiting: int
+    last_used_at: float
+    expires_at: float | None
+    keep_alive: float
+    ready_after: float | None
+    socket: str
+    reserved: Mapping[str, int] = field(default_factory=dict)
+    slots: int | None = None
+    pinned: bool = False
+    yields: bool = False
+    failure: str | None = None
+    retry_at: float | None = None
+
+
+def report(view: RunnerView, runner: Runner, offset: float) -> RunnerReport:
+    """Return the report of a runner; `offset` is Unix time minus the scheduler's clock."""
+    return RunnerReport(
+        id=runner.name,
+        backend=view.key.backend,
+        model=view.key.model,
+        model_ref=runner.order.model_ref,
+        mode=runner.order.mode,
+        state=view.state.value,
+        in_use=view.leases,
+        waiting=view.waiting,
+        last_used_at=view.used_at + offset,
+        expires_at=None if view.expires_at is None else view.expires_at + offset,
+        keep_alive=view.keep_alive,
+        ready_after=runner.ready_after,
+        socket=str(runner.socket),
+        reserved=view.reserved,
+        slots=view.slots,
+        pinned=view.pinned,
+        yields=view.yields,
+    )
+
+
+def failure_report(
+    view: FailureView, order: Order | None, waiting: Mapping[RunnerKey, int], offset: float
+) -> RunnerReport:
+    """Return the report of a model that has failed and has no runner."""
+    key = view.key
+    return RunnerReport(
+        id="",
+        backend=key.backend,
+        model=key.model,
+        model_ref=key.model if order is None else order.model_ref,
+        mode=BackendMode(key.mode),
+        state=FAILED,
+        in_use=0,
+        waiting=waiting.get(key, 0),
+        last_used_at=view.failed_at + offset,
+        expires_at=None,
+        keep_alive=0.0,
+        ready_after=None,
+        socket="",
+        failure=view.failure.message,
+        retry_at=view.retry_at + offset,
+    )

@@ -1,0 +1,475 @@
+"""The supervisor.
+
+Every event (a request, a release, a runner that is ready or has ended, a deadline) goes to the
+scheduler and its decisions are carried out here, at once and in order.  Nothing in here waits
+while it holds anything: starting and stopping are tasks of the runners themselves.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import logging
+import random
+import time
+from collections.abc import Callable, Mapping
+
+from runnerd.backends.interface import Backend, BackendMode
+from runnerd.config import Settings
+from runnerd.configurations import ConfigurationKey, Configurations, ModelConfiguration
+from runnerd.errors import (
+    BackendFailure,
+    BackendNotFound,
+    Conflict,
+    RunnerNotFound,
+)
+from runnerd.runner import Order, Patience, Runner
+from runnerd.scheduler import (
+    Decision,
+    Grant,
+    Refuse,
+    RunnerKey,
+    Scheduler,
+    Start,
+    Stop,
+    Terms,
+)
+from runnerd.sockets.paths import RuntimeDirectory
+from runnerd.supervisor.lease import Lease
+from runnerd.supervisor.refusals import fault_of, refusal_error
+from runnerd.supervisor.reports import RunnerReport, failure_report, report
+
+log = logging.getLogger(__name__)
+
+_ORDERS = 256  # remembered, with the names that clients used; more than any host has models
+_JITTER = (0.8, 1.2)  # of a delay before a failed model is tried again
+
+
+class Supervisor:
+    """Owns the runners.  It is the `runner.Watcher` of each of them."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        backends: Mapping[str, Backend],
+        configurations: Configurations,
+        directory: RuntimeDirectory,
+    ) -> None:
+        self._settings = settings
+        self._backends = backends
+        self._configurations = configurations
+        self._directory = directory
+        self._scheduler = Scheduler(
+            capacity=settings.max_runners,
+            queue_length=settings.queue_length,
+            queue_timeout=settings.queue_timeout,
+            keep_alive=settings.idle_timeout,
+            quantum=settings.turn,
+        )
+        self._tickets = itertools.count(1)
+        self._waiters: dict[int, asyncio.Future[Lease]] = {}
+        self._leases: dict[int, Lease] = {}
+        self._orders: dict[RunnerKey, Order] = {}
+        self._runners: dict[int, tuple[RunnerKey, Runner]] = {}  # by generation
+        self._deadline: asyncio.TimerHandle | None = None
+        self._empty = asyncio.Event()
+        self._empty.set()
+
+    # leases
+
+    def backend(self, name: str | None) -> Backend:
+        """Return a backend by name, the default one for None.  Raises errors.BackendNotFound."""
+        backend = self._backends.get(name or self._settings.default_backend)
+        if backend is None:
+            known = ", ".join(sorted(self._backends)) or "none"
+            raise BackendNotFound(f"backend not found: {name!r} (there is: {known})")
+        return backend
+
+    def key(self, backend: Backend, model: str, mode: BackendMode) -> RunnerKey:
+        """Return the key of the runner that serves `model` as it is configured now."""
+        fingerprint = self._configurations.effective(backend.name, model, mode)[1]
+        return RunnerKey(backend.name, model, mode.value, fingerprint)
+
+    def lease_at_once(
+        self,
+        key: RunnerKey,
+        *,
+        keep_alive: float | None = None,
+        affinity: tuple[int, ...] = (),
+    ) -> Lease | None:
+        """Return a lease if a runner is ready, None if it would take waiting.
+
+        The arguments are as in `lease`.
+        """
+        ticket = next(self._tickets)
+        granted = self._scheduler.request_at_once(
+            ticket, key, time.monotonic(), keep_alive=keep_alive, affinity=affinity
+        )
+        return None if granted is None else self._lease(granted)
+
+    async def lease(
+        self,
+        key: RunnerKey,
+        model_ref: str,
+        *,
+        keep_alive: float | None = None,
+        client: str = "",
+        priority: int = 0,
+        affinity: tuple[int, ...] = (),
+        afresh: bool = False,
+    ) -> Lease:
+        """Wait for a runner.  Cancelling leaves the queue at once.
+
+        `keep_alive` is how many seconds the runner stays loaded after this lease: 0 stops it as
+        soon as it is idle, scheduler.FOREVER keeps it, None leaves what an earlier lease asked
+        for, else what is configured for the model, else `idle_timeout`.  The latest lease that
+        names one decides.  Who waits is served fairly between `client`s, a higher `priority` with
+        a head start.  `affinity` are hashes of the request's message prefixes, shortest first: it
+        goes to the instance that has seen most of them.  `afresh` tries a model again although it
+        has failed a moment ago.
+
+        Raises errors.Overloaded, Draining, InsufficientStorage, BackendFailure (the load failed,
+        with the engine's words).
+        """
+        self._prepare(key, model_ref)
+        if afresh:
+            self._scheduler.reset(lambda failed: failed == key)
+        ticket = next(self._tickets)
+        future: asyncio.Future[Lease] = asyncio.get_running_loop().create_future()
+        self._waiters[ticket] = future
+        try:
+            self._carry_out(
+                self._scheduler.request(
+                    ticket,
+                    key,
+                    time.monotonic(),
+                    keep_alive=keep_alive,
+                    client=client,
+                    priority=priority,
+                    affinity=affinity,
+                )
+            )
+            return await future
+        except asyncio.CancelledError:
+            # Also when the lease was granted in the very moment of the cancellation.
+            self._leases.pop(ticket, None)
+            self._carry_out(self._scheduler.withdraw(ticket, time.monotonic()))
+            raise
+        finally:
+            self._waiters.pop(ticket, None)
+
+    def _prepare(self, key: RunnerKey, model_ref: str) -> None:
+        """Know what to start and on what terms, should the scheduler decide to."""
+        mode = BackendMode(key.mode)
+        configuration, _ = self._configurations.effective(key.backend, key.model, mode)
+        self._orders.setdefault(key, Order(key.model, model_ref, mode, configuration))
+        self._scheduler.set_terms(key, self._terms(key, configuration))
+
+    def _terms(self, key: RunnerKey, configuration: ModelConfiguration) -> Terms:
+        return Terms(keep_alive=configuration.keep_alive)
+
+    def _lease(self, granted: Grant) -> Lease:
+        runner = self._runners[granted.generation][1]
+        lease = Lease(runner, granted.ticket, granted.key, granted.generation, self._release)
+        self._leases[granted.ticket] = lease
+        return lease
+
+    def _release(self, lease: Lease) -> None:
+        if self._leases.pop(lease.ticket, None) is None:
+            return
+        decisions = self._scheduler.release(lease.ticket, time.monotonic())
+        if decisions or self._deadline is None:
+            self._carry_out(decisions)
+            return
+        # The timer is armed already: most releases end here, however many runners there are.
+        expires_at = self._scheduler.expires_at(lease.key, lease.generation)
+        if expires_at is not None and expires_at < self._deadline.when():
+            self._arm()
+
+    # owners' commands
+
+    async def unload(self, *, backend: str | None = None, models: set[str] | None = None) -> int:
+        """Stop the idle runners of `models` (None: of every model), wait until they are gone.
+
+        Returns how many there were; busy ones stay.
+        """
+
+        def matches(key: RunnerKey) -> bool:
+            return (not backend or key.backend == backend) and (
+                models is None or key.model in models
+            )
+
+        return await self._stop_idle(matches)
+
+    async def unload_model(self, model: str, *, force: bool) -> None:
+        """Stop every runner of a model that is to be deleted, and wait until they are gone.
+
+        Raises errors.Conflict when one is in use, unless `force` ends those requests.
+        """
+        if self._scheduler.busy(lambda key: key.model == model) and not force:
+            raise Conflict("the model is in use; try again later, or delete with force")
+        ending = [entry for entry in self._runners.items() if entry[1][0].model == model]
+        gone = BackendFailure("the model was unloaded while it answered")
+        for generation, _ in ending:
+            self.failing(generation, gone)
+        for _, (_, runner) in ending:
+            runner.stop()
+        for _, (_, runner) in ending:
+            await runner.wait_ended()
+
+    async def configure(self, key: ConfigurationKey, changes: dict[str, object]) -> None:
+        """Change a model's configuration; an idle runner that has the old one is stopped.
+
+        Raises errors.InvalidConfiguration, Conflict when such a runner is in use.
+        """
+        backend = self.backend(key.backend)
+        configuration = self._configurations.merged(key, changes)
+        backend.check_configuration(configuration)
+        in_force = self._configurations.effective(key.backend, key.model, key.mode)[1]
+        if configuration.fingerprint() == in_force:
+            self._configurations.set(key, changes)
+            self._keep_as_configured()
+            return
+
+        def affected(runner: RunnerKey) -> bool:
+            return (
+                runner.backend == key.backend
+                and runner.model == key.model
+                and (runner.mode == key.mode.value or key.mode is BackendMode.COMPLETION)
+            )
+
+        if self._scheduler.busy(affected):
+            raise Conflict("runner already active: unload the model, or wait until it is idle")
+        self._configurations.set(key, changes)
+        await self._stop_idle(affected)
+
+    def _keep_as_configured(self) -> None:
+        """Let the runners that are there live as long as is configured now."""
+        for key, _ in self._runners.values():
+            mode = BackendMode(key.mode)
+            configuration, _ = self._configurations.effective(key.backend, key.model, mode)
+            self._scheduler.set_terms(key, self._terms(key, configuration))
+        self._carry_out(self._scheduler.tick(time.monotonic()))
+
+    async def _stop_idle(self, matches: Callable[[RunnerKey], bool]) -> int:
+        decisions = self._scheduler.unload(matches)
+        stopping = [
+            self._runners[stop.generation][1] for stop in decisions if isinstance(stop, Stop)
+        ]
+        self._carry_out(decisions)
+        for runner in stopping:
+            await runner.wait_ended()
+        return len(stopping)
+
+    def configurations(self) -> list[tuple[ConfigurationKey, ModelConfiguration]]:
+        """Return what owners configured."""
+        return list(self._configurations.list())
+
+    def forget(self, model: str) -> None:
+        """Drop what was configured for a deleted model."""
+        self._configurations.forget(model)
+        self._scheduler.reset(lambda key: key.model == model)
+        for key in [key for key in self._orders if key.model == model]:
+            del self._orders[key]
+
+    # on view
+
+    def reports(self) -> list[RunnerReport]:
+        """Return every runner, and every model that has failed and has none, for `ps`."""
+        offset = time.time() - time.monotonic()
+        runners = [
+            report(view, self._runners[view.generation][1], offset)
+            for view in self._scheduler.view()
+        ]
+        waiting = self._scheduler.waiting()
+        failures = [
+            failure_report(view, self._orders.get(view.key), waiting, offset)
+            for view in self._scheduler.failures()
+        ]
+        return runners + failures
+
+    def runner(self, id: str) -> tuple[RunnerKey, Runner]:
+        """Return a runner by the id that `ps` shows.  Raises errors.RunnerNotFound."""
+        for key, runner in self._runners.values():
+            if runner.name == id:
+                return key, runner
+        raise RunnerNotFound(f"no runner {id!r}; `runnerd ps` lists them")
+
+    def stranded(self) -> int:
+        """Return how many requests wait although nothing will answer them: always none.
+
+        For the watchdog: a daemon that has stranded somebody is better restarted.
+        """
+        return len(self._scheduler.stranded(time.monotonic()))
+
+    @property
+    def queued(self) -> int:
+        """How many requests wait for a runner."""
+        return self._scheduler.queued
+
+    # the end
+
+    def drain(self) -> None:
+        """Admit no further request and stop what is idle; returns at once."""
+        self._carry_out(self._scheduler.drain())
+
+    async def close(self) -> None:
+        """Stop every runner, busy or not, and wait until the last process is gone."""
+        self.drain()
+        for _, runner in list(self._runners.values()):
+            runner.stop()
+        await self._empty.wait()
+        if self._deadline is not None:
+            self._deadline.cancel()
+
+    # carrying out
+
+    def _carry_out(self, decisions: list[Decision]) -> None:
+        for decision in decisions:
+            match decision:
+                case Grant():
+                    self._grant(decision)
+                case Refuse():
+                    self._refuse(decision)
+                case Start(key, generation):
+                    self._start(key, generation)
+                case Stop(_, generation, reason):
+                    runner = self._runners[generation][1]
+                    log.info("stopping runner %s: %s", runner.name, reason.value)
+                    runner.stop()
+        self._arm()
+
+    def _grant(self, granted: Grant) -> None:
+        future = self._waiters.get(granted.ticket)
+        if future is None or future.done():
+            # Its owner has gone, and is about to say so.
+            self._carry_out(self._scheduler.release(granted.ticket, time.monotonic()))
+        else:
+            future.set_result(self._lease(granted))
+
+    def _refuse(self, refused: Refuse) -> None:
+        future = self._waiters.get(refused.ticket)
+        if future is None or future.done():
+            return
+        failure = refused.failure
+        trouble = None
+        if failure is not None:
+            views = self._scheduler.failures()
+            trouble = next((view for view in views if view.failure is failure), None)
+        future.set_exception(
+            refusal_error(refused.refusal, failure, trouble=trouble, now=time.monotonic())
+        )
+
+    def _start(self, key: RunnerKey, generation: int) -> None:
+        runner = Runner(
+            self._backends[key.backend],
+            self._order(key),
+            self._directory.runner_socket(self._socket_name(key)),
+            patience=Patience(self._settings.load_timeout, self._settings.hang_timeout),
+            watcher=_Generation(self, key, generation),
+        )
+        self._runners[generation] = (key, runner)
+        self._empty.clear()
+        runner.start()
+
+    def _order(self, key: RunnerKey) -> Order:
+        order = self._orders.get(key)
+        if order is None:  # nobody asked for it by name: it is to be resident
+            mode = BackendMode(key.mode)
+            configuration, _ = self._configurations.effective(key.backend, key.model, mode)
+            order = self._orders[key] = Order(key.model, key.model, mode, configuration)
+        return order
+
+    def _socket_name(self, key: RunnerKey) -> str:
+        """Return a name that no other runner has: the pool's, with a number from the second on."""
+        name = f"{key.backend} {key.model} {key.mode} {key.configuration}"
+        taken = {runner.socket for _, runner in self._runners.values()}
+        for number in itertools.count():
+            candidate = f"{name} {number}" if number else name
+            if self._directory.runner_socket(candidate) not in taken:
+                return candidate
+        raise AssertionError("unreachable")
+
+    # what runners say
+
+    def ready(self, key: RunnerKey, generation: int) -> None:
+        """A runner answers."""
+        self._carry_out(self._scheduler.ready(key, generation, time.monotonic()))
+
+    def failing(self, generation: int, failure: BackendFailure) -> None:
+        """A runner will be killed: nobody gets it any more, and its requests are told."""
+        self._scheduler.failing(self._runners[generation][0], generation)
+        for lease in list(self._leases.values()):
+            if lease.generation == generation and lease.revoked is not None:
+                lease.revoked(failure)
+
+    def ended(self, key: RunnerKey, generation: int, failure: BackendFailure | None) -> None:
+        """A runner's last process is gone."""
+        decisions: list[Decision]
+        now = time.monotonic()
+        if failure is None:
+            decisions = self._scheduler.ended(key, generation, None, now)
+        else:
+            log.warning("runner of %s failed: %s", key.model, failure.message)
+            fault, jitter = fault_of(failure), random.uniform(*_JITTER)
+            decisions = self._scheduler.ended(
+                key, generation, failure, now, fault=fault, jitter=jitter
+            )
+        del self._runners[generation]
+        self._carry_out(decisions)
+        if len(self._orders) > _ORDERS:
+            self._forget_orders()
+        if not self._runners:
+            self._empty.set()
+
+    def _forget_orders(self) -> None:
+        """Drop what no runner, no waiting request and no failure refers to."""
+        kept = {key for key, _ in self._runners.values()} | self._scheduler.waiting().keys()
+        kept |= {view.key for view in self._scheduler.failures()}
+        for key in self._orders.keys() - kept:
+            del self._orders[key]
+
+    def heard_at(self, generation: int) -> float | None:
+        """Return when a runner last sent something, None while it is not in use."""
+        heard = [
+            0.0 if lease.heard_at is None else lease.heard_at()
+            for lease in self._leases.values()
+            if lease.generation == generation
+        ]
+        return max(heard, default=None)
+
+    def _arm(self) -> None:
+        """Wake at the scheduler's next deadline; there is no periodic tick."""
+        deadline = self._scheduler.next_deadline()
+        if self._deadline is not None:
+            if deadline is not None and self._deadline.when() <= deadline:
+                return  # wakes early enough, and re-arms then
+            self._deadline.cancel()
+            self._deadline = None
+        if deadline is not None:
+            self._deadline = asyncio.get_running_loop().call_at(deadline, self._tick)
+
+    def _tick(self) -> None:
+        self._deadline = None
+        self._carry_out(self._scheduler.tick(time.monotonic()))
+
+
+class _Generation:
+    """The supervisor as one runner's watcher."""
+
+    def __init__(self, supervisor: Supervisor, key: RunnerKey, generation: int) -> None:
+        self._supervisor = supervisor
+        self._key = key
+        self._generation = generation
+
+    def ready(self, runner: Runner) -> None:
+        self._supervisor.ready(self._key, self._generation)
+
+    def failing(self, runner: Runner, failure: BackendFailure) -> None:
+        self._supervisor.failing(self._generation, failure)
+
+    def ended(self, runner: Runner, failure: BackendFailure | None) -> None:
+        self._supervisor.ended(self._key, self._generation, failure)
+
+    def heard_at(self, runner: Runner) -> float | None:
+        return self._supervisor.heard_at(self._generation)

@@ -1,0 +1,142 @@
+"""Models that fail again and again: who is told what, and how seldom an engine is started."""
+
+from __future__ import annotations
+
+import json
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import httpx
+import pytest
+
+from runnerd.models import tiny
+from tests.support.daemon import DaemonProcess, running
+from tests.support.engines import fake_engine
+from tests.support.waiting import wait_for
+
+pytestmark = pytest.mark.engine
+
+LONG = {"model": "tiny", "prompt": "x", "max_tokens": 7000, "stream": True, "ignore_eos": True}
+SHORT = LONG | {"max_tokens": 1, "stream": False}
+
+
+@pytest.fixture(scope="module")
+def gguf(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Two tiny models."""
+    folder = tmp_path_factory.mktemp("gguf")
+    tiny.write_completion_model(folder / "tiny.gguf", context_length=8192)
+    tiny.write_completion_model(folder / "other.gguf", name="other", seed=1)
+    return folder
+
+
+@pytest.fixture
+def daemon(tmp_path: Path, gguf: Path) -> Iterator[DaemonProcess]:
+    """A daemon with both models that notices a hang quickly."""
+    settings = {"llama.cpp": {"threads": 1, "stop_grace": 0.5}}
+    env = {"RUNNERD_HANG_TIMEOUT": "1", "RUNNERD_BACKENDS": json.dumps(settings)}
+    with running(tmp_path, env=env) as daemon:
+        daemon.import_model(gguf / "tiny.gguf", "tiny")
+        daemon.import_model(gguf / "other.gguf", "other")
+        yield daemon
+
+
+def with_engine(faults: str, folder: Path) -> dict[str, str]:
+    """Return the environment of a daemon whose engine has these faults."""
+    settings = {"llama.cpp": {"path": str(fake_engine(folder, faults))}}
+    return {"RUNNERD_BACKENDS": json.dumps(settings)}
+
+
+def starts(daemon: DaemonProcess) -> int:
+    """Return how many engines the daemon has started."""
+    return daemon.text().count(": starting /")
+
+
+def test_model_that_cannot_load_is_not_started_for_every_request(
+    tmp_path: Path, gguf: Path
+) -> None:
+    """One load fails; a hundred requests after it get its reason and start nothing."""
+    with running(tmp_path, env=with_engine("exit-at-once", tmp_path)) as daemon:
+        daemon.import_model(gguf / "tiny.gguf", "tiny")
+        first = daemon.http.post("/v1/completions", json=SHORT)
+        assert first.status_code == 502, first.text
+        assert "unable to load runner" in first.json()["error"]["message"]
+        for _ in range(100):
+            answer = daemon.http.post("/v1/completions", json=SHORT)
+            assert answer.status_code == 502
+            assert 1 <= int(answer.headers["retry-after"]) <= 80
+            assert "exit status 1" in answer.json()["error"]["message"]
+            assert "not tried again" in answer.json()["error"]["message"]
+        assert starts(daemon) == 1
+        [failed] = daemon.ps()
+        assert (failed["state"], failed["in_use"]) == ("failed", False)
+        assert "exit status 1" in failed["failure"]
+        assert failed["retry_at"] is not None
+        assert daemon.http.get("/health").json()["runners"] == 0
+
+
+def test_owner_can_try_a_failed_model_at_once(tmp_path: Path, gguf: Path) -> None:
+    """A load, an unload and a change of the configuration each allow one more try."""
+    with running(tmp_path, env=with_engine("exit-at-once", tmp_path)) as daemon:
+        daemon.import_model(gguf / "tiny.gguf", "tiny")
+        daemon.http.post("/v1/completions", json=SHORT)
+        load = daemon.http.post("/v1/completions", json=SHORT, headers={"X-Preload-Only": "true"})
+        assert load.status_code == 502
+        assert starts(daemon) == 2
+        daemon.http.post("/engines/unload", json={"all": True})
+        assert daemon.ps() == []
+        daemon.http.post("/v1/completions", json=SHORT)
+        assert starts(daemon) == 3
+        change = {"model": "tiny", "context-size": 512}
+        assert daemon.http.post("/engines/_configure", json=change).status_code == 202
+        daemon.http.post("/v1/completions", json=SHORT)
+        assert starts(daemon) == 4
+        daemon.http.post("/v1/completions", json=SHORT)
+        assert starts(daemon) == 4
+
+
+def test_hanging_engine_is_replaced_and_its_requests_are_told(daemon: DaemonProcess) -> None:
+    """An engine that gives no sign of life: 504 for its request, and the next one is served."""
+    daemon.http.post("/v1/completions", json=SHORT)
+    [engine] = daemon.engines()
+    engine.suspend()
+    answers: list[httpx.Response] = []
+    with daemon.client() as client:
+        request = client.build_request("POST", "/v1/completions", json=SHORT)
+        thread = threading.Thread(target=lambda: answers.append(client.send(request)))
+        thread.start()
+        other = daemon.http.post("/v1/completions", json=SHORT | {"model": "other"})
+        assert other.status_code == 200, "another model notices nothing"
+        thread.join(60)
+    assert answers[0].status_code == 504, answers[0].text
+    assert "no sign of life" in answers[0].json()["error"]["message"]
+    assert daemon.http.post("/v1/completions", json=SHORT).status_code == 200
+    assert not engine.is_running()
+
+
+def test_engine_that_is_slow_but_sends_is_no_hang(tmp_path: Path, gguf: Path) -> None:
+    """Whoever sends tokens is alive, whatever its health says."""
+    env = with_engine("slow-stream", tmp_path) | {"RUNNERD_HANG_TIMEOUT": "0.3"}
+    with running(tmp_path, env=env) as daemon:
+        daemon.import_model(gguf / "tiny.gguf", "tiny")
+        with daemon.client() as client, client.stream("POST", "/v1/completions", json=LONG) as sse:
+            pieces = sse.iter_text()
+            text = ""
+            while text.count("data: ") < 100:
+                text += next(pieces)
+        assert "hang_timeout" not in daemon.text()
+
+
+def test_crashing_engine_is_started_again_later_and_later(daemon: DaemonProcess) -> None:
+    """The first crash costs nothing, the second makes its requests wait, and each is served."""
+    for _ in range(3):
+        answer = daemon.http.post("/v1/completions", json=SHORT)
+        assert answer.status_code == 200, answer.text
+        [engine] = daemon.engines()
+        engine.kill()
+        wait_for(lambda: not daemon.engines(), "the engine's end to be noticed")
+    wait_for(lambda: [r["state"] for r in daemon.ps()] == ["failed"], "the failure to be on view")
+    [failed] = daemon.ps()
+    assert "SIGKILL" in failed["failure"]
+    assert daemon.http.post("/v1/completions", json=SHORT).status_code == 200
+    assert [runner["state"] for runner in daemon.ps()] == ["ready"]

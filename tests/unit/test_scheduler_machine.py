@@ -1,0 +1,315 @@
+"""The scheduler as a machine that hypothesis drives: what holds after any sequence of events.
+
+The machine plays the supervisor: it carries out every decision and checks that it made sense.  At
+the end it lets everything run its course and demands that every ticket has been answered.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+import pytest
+from hypothesis import settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
+
+from runnerd.errors import BackendFailure
+from runnerd.scheduler import (
+    Decision,
+    DeviceMemory,
+    Fault,
+    Grant,
+    Refusal,
+    Refuse,
+    RunnerKey,
+    Scheduler,
+    Start,
+    Stop,
+    Terms,
+)
+
+FAILURE = BackendFailure("exit status 1")
+TOTAL = 100
+QUEUE_TIMEOUT = 600.0
+
+
+def key(name: str) -> RunnerKey:
+    return RunnerKey("llama.cpp", name, "completion", "0")
+
+
+TERMS = {
+    key("small"): Terms(need={"ram": 20}),
+    key("slots"): Terms(need={"ram": 20}, slots=1),
+    key("pool"): Terms(need={"ram": 15}, slots=1, min_instances=1, max_instances=3),
+    key("big"): Terms(need={"ram": 90}),
+    key("huge"): Terms(need={"ram": 150}),
+    key("gpu"): Terms(need={"ram": 5, "gpu0": 60}),
+    key("gpu2"): Terms(need={"ram": 5, "gpu0": 60}, keep_alive=0.0),
+    key("left"): Terms(need={"ram": 10}, exclusive_group="g"),
+    key("right"): Terms(need={"ram": 10}, exclusive_group="g"),
+    key("unknown"): Terms(),
+}
+
+
+@dataclass
+class Running:
+    """A runner as its supervisor knows it."""
+
+    key: RunnerKey
+    state: str = "starting"
+    failing: bool = False
+    leases: set[int] = field(default_factory=set)
+
+
+class Machine(RuleBasedStateMachine):
+    """Random requests, failures, expiries and withdrawals over pools of every kind."""
+
+    CAPACITY = 4
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.scheduler = Scheduler(
+            capacity=self.CAPACITY,
+            queue_length=12,
+            queue_timeout=QUEUE_TIMEOUT,
+            keep_alive=30.0,
+            overcommit=1.0,
+        )
+        self.now = 0.0
+        self.tickets = 0
+        self.open: dict[int, tuple[RunnerKey, float]] = {}  # asked and not answered
+        self.running: dict[int, Running] = {}
+        self.generations: set[int] = set()
+
+    @initialize()
+    def begin(self) -> None:
+        for wanted, terms in TERMS.items():
+            self.scheduler.set_terms(wanted, terms)
+        self.observe(0)
+        self.apply(self.scheduler.ensure(self.now))
+
+    # carrying out
+
+    def apply(self, decisions: list[Decision]) -> None:
+        for decision in decisions:
+            match decision:
+                case Start(wanted, generation):
+                    self.started(wanted, generation)
+                case Stop(wanted, generation, _):
+                    runner = self.running[generation]
+                    assert runner.key == wanted
+                    assert runner.state != "stopping", "stopped twice"
+                    assert not runner.leases, "stopped while in use"
+                    runner.state = "stopping"
+                case Grant(ticket, wanted, generation):
+                    assert self.open.pop(ticket)[0] == wanted
+                    runner = self.running[generation]
+                    assert (runner.key, runner.state) == (wanted, "ready")
+                    runner.leases.add(ticket)
+                    slots = TERMS[wanted].slots
+                    assert slots is None or len(runner.leases) <= slots, "more than it has slots"
+                case Refuse(ticket, refusal, failure):
+                    del self.open[ticket]
+                    assert (failure is not None) == (
+                        refusal in (Refusal.LOAD_FAILED, Refusal.FAILING, Refusal.NO_MEMORY)
+                    )
+
+    def started(self, wanted: RunnerKey, generation: int) -> None:
+        assert generation not in self.generations, "a generation was used twice"
+        same = sum(runner.key == wanted for runner in self.running.values())
+        assert same < TERMS[wanted].max_instances, "more instances than allowed"
+        self.generations.add(generation)
+        self.running[generation] = Running(wanted)
+        group = TERMS[wanted].exclusive_group
+        members = [r for r in self.running.values() if TERMS[r.key].exclusive_group == group]
+        assert group is None or len(members) == 1, "an exclusive group is resident together"
+        for device in TERMS[wanted].need:
+            holders = [r for r in self.running.values() if TERMS[r.key].need.get(device)]
+            assert self.held(device) <= TOTAL or len(holders) == 1, "over budget"
+
+    def held(self, device: str) -> int:
+        return sum(TERMS[runner.key].need.get(device, 0) for runner in self.running.values())
+
+    def observe(self, others: int) -> None:
+        """Show the devices, `others` bytes of each in use by other programs."""
+        devices = []
+        for device in ("ram", "gpu0"):
+            used = others + sum(
+                TERMS[runner.key].need.get(device, 0)
+                for runner in self.running.values()
+                if runner.state == "ready"
+            )
+            devices.append(DeviceMemory(device, 2 * TOTAL, max(0, 2 * TOTAL - used), TOTAL))
+        self.scheduler.observe(devices)
+
+    # events
+
+    @rule(
+        wanted=st.sampled_from(list(TERMS)),
+        client=st.sampled_from(["x", "y"]),
+        priority=st.sampled_from([0, 0, 1]),
+        keep_alive=st.sampled_from([None, None, 0.0, -1.0]),
+        affinity=st.sampled_from([(), (1,), (1, 2), (3,)]),
+    )
+    def request(
+        self,
+        wanted: RunnerKey,
+        client: str,
+        priority: int,
+        keep_alive: float | None,
+        affinity: tuple[int, ...],
+    ) -> None:
+        self.tickets += 1
+        self.open[self.tickets] = (wanted, self.now)
+        self.scheduler.set_terms(wanted, TERMS[wanted])
+        self.apply(
+            self.scheduler.request(
+                self.tickets,
+                wanted,
+                self.now,
+                client=client,
+                priority=priority,
+                keep_alive=keep_alive,
+                affinity=affinity,
+            )
+        )
+
+    @rule(wanted=st.sampled_from(list(TERMS)))
+    def request_at_once(self, wanted: RunnerKey) -> None:
+        self.tickets += 1
+        granted = self.scheduler.request_at_once(self.tickets, wanted, self.now)
+        if granted is not None:
+            self.open[self.tickets] = (wanted, self.now)
+            self.apply([granted])
+
+    @precondition(lambda self: self.open)
+    @rule(data=st.data())
+    def withdraw(self, data: st.DataObject) -> None:
+        ticket = data.draw(st.sampled_from(sorted(self.open)))
+        del self.open[ticket]
+        self.apply(self.scheduler.withdraw(ticket, self.now))
+
+    @precondition(lambda self: any(runner.leases for runner in self.running.values()))
+    @rule(data=st.data())
+    def release(self, data: st.DataObject) -> None:
+        leased = sorted(t for runner in self.running.values() for t in runner.leases)
+        self.let_go(data.draw(st.sampled_from(leased)))
+
+    def let_go(self, ticket: int) -> None:
+        for runner in self.running.values():
+            runner.leases.discard(ticket)
+        self.apply(self.scheduler.release(ticket, self.now))
+        assert self.scheduler.release(ticket, self.now) == []
+
+    @precondition(lambda self: any(r.state == "starting" for r in self.running.values()))
+    @rule(data=st.data())
+    def ready(self, data: st.DataObject) -> None:
+        starting = sorted(g for g, r in self.running.items() if r.state == "starting")
+        self.becomes_ready(data.draw(st.sampled_from(starting)))
+
+    def becomes_ready(self, generation: int) -> None:
+        runner = self.running[generation]
+        runner.state = "ready"
+        self.apply(self.scheduler.ready(runner.key, generation, self.now))
+
+    @precondition(lambda self: self.running)
+    @rule(data=st.data(), fault=st.sampled_from(Fault), jitter=st.sampled_from([0.8, 1.2]))
+    def ended(self, data: st.DataObject, fault: Fault, jitter: float) -> None:
+        self.ends(data.draw(st.sampled_from(sorted(self.running))), fault, jitter)
+
+    def ends(self, generation: int, fault: Fault = Fault.CRASH, jitter: float = 1.0) -> None:
+        runner = self.running.pop(generation)
+        failure = None if runner.state == "stopping" and not runner.failing else FAILURE
+        self.apply(
+            self.scheduler.ended(
+                runner.key, generation, failure, self.now, fault=fault, jitter=jitter
+            )
+        )
+
+    @precondition(lambda self: any(r.state != "stopping" for r in self.running.values()))
+    @rule(data=st.data())
+    def failing(self, data: st.DataObject) -> None:
+        """A runner hangs: it will be ended, and its leases last until then."""
+        moving = sorted(g for g, r in self.running.items() if r.state != "stopping")
+        generation = data.draw(st.sampled_from(moving))
+        runner = self.running[generation]
+        runner.state, runner.failing = "stopping", True
+        self.scheduler.failing(runner.key, generation)
+
+    @rule(seconds=st.sampled_from([0.1, 1.0, 5.0, 100.0, 700.0]))
+    def time_passes(self, seconds: float) -> None:
+        """To the next moment that the scheduler asked for, but not further than `seconds`."""
+        deadline = self.scheduler.next_deadline()
+        end = self.now + seconds
+        while deadline is not None and deadline <= end:
+            self.now = max(self.now, deadline)
+            self.apply(self.scheduler.tick(self.now))
+            after = self.scheduler.next_deadline()
+            assert after is None or after > self.now, "a deadline that is never carried out"
+            deadline = after
+        self.now = end
+
+    @rule(others=st.sampled_from([0, 30, 190]))
+    def look(self, others: int) -> None:
+        self.observe(others)
+
+    @rule(name=st.sampled_from(["small", "pool", "big"]))
+    def unload(self, name: str) -> None:
+        self.apply(self.scheduler.unload(lambda wanted: wanted == key(name)))
+
+    # what always holds
+
+    @invariant()
+    def places_are_kept(self) -> None:
+        assert len(self.running) <= self.CAPACITY
+
+    @invariant()
+    def nothing_is_lost_or_doubled(self) -> None:
+        assert self.scheduler.queued == len(self.open)
+        views = {view.generation: view for view in self.scheduler.view()}
+        assert views.keys() == self.running.keys()
+        for generation, runner in self.running.items():
+            assert views[generation].state.value == runner.state
+            assert views[generation].leases == len(runner.leases)
+
+    @invariant()
+    def nobody_is_stranded(self) -> None:
+        """Whoever waits, waits for something that will happen, and never beside a free runner."""
+        assert self.scheduler.stranded(self.now) == []
+        if self.open:
+            assert self.scheduler.next_deadline() is not None
+
+    def teardown(self) -> None:
+        """Everybody who waits is answered once loads end, answers end and time passes."""
+        for _ in range(400):
+            if not self.open:
+                break
+            for generation, runner in list(self.running.items()):
+                if runner.state == "starting":
+                    self.becomes_ready(generation)
+                elif runner.state == "stopping":
+                    self.ends(generation)
+                for ticket in list(runner.leases):
+                    self.let_go(ticket)
+            self.time_passes(1.0)
+        assert not self.open, "somebody waits for ever"
+
+
+Machine.TestCase.settings = settings(max_examples=300, stateful_step_count=40, deadline=None)
+TestMachine = Machine.TestCase
+
+
+Step = Callable[[Machine], None]
+
+
+@pytest.mark.parametrize("others", [0, 30])
+def test_machine_itself_sees_a_broken_budget(others: int) -> None:
+    """The machine is no rubber stamp: a start over budget fails it."""
+    machine = Machine()
+    machine.begin()
+    machine.observe(others)
+    machine.running.clear()
+    machine.apply([Start(key("big"), 1001)])
+    with pytest.raises(AssertionError, match="over budget"):
+        machine.apply([Start(key("small"), 1002)])
