@@ -10,12 +10,12 @@ from __future__ import annotations
 import enum
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 from runnerd.errors import BackendFailure
 
 
-@dataclass(frozen=True, slots=True)
-class RunnerKey:
+class RunnerKey(NamedTuple):  # a tuple hashes and compares in C: it is looked up at every request
     """What makes two requests able to share a runner.  `configuration` is its fingerprint."""
 
     backend: str
@@ -100,8 +100,7 @@ class Stop:
     reason: StopReason
 
 
-@dataclass(frozen=True, slots=True)
-class Grant:
+class Grant(NamedTuple):
     ticket: int
     key: RunnerKey
     generation: int

@@ -442,8 +442,8 @@ class Supervisor:
         """Wake at the scheduler's next deadline; there is no periodic tick."""
         deadline = self._scheduler.next_deadline()
         if self._deadline is not None:
-            if deadline is not None and self._deadline.when() <= deadline:
-                return  # wakes early enough, and re-arms then
+            if deadline is None or self._deadline.when() <= deadline:
+                return  # wakes early enough, and re-arms then; to cancel costs more than to wake
             self._deadline.cancel()
             self._deadline = None
         if deadline is not None:
