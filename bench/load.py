@@ -37,15 +37,11 @@ class Outcome:
     delays: list[float] = field(default_factory=list)
     refused: list[float] = field(default_factory=list)
     statuses: dict[int, int] = field(default_factory=dict)
+    answers: int = 0
     events: int = 0
     received: int = 0
     broken: int = 0
     seconds: float = 0.0
-
-    @property
-    def answers(self) -> int:
-        """How many requests were answered with success."""
-        return len(self.latencies)
 
 
 def percentile(values: list[float], share: float) -> float:
@@ -57,16 +53,20 @@ def percentile(values: list[float], share: float) -> float:
 class Client(asyncio.Protocol):
     """One connection of a closed loop; reconnects when the other side has closed."""
 
-    def __init__(self, path: Path, message: bytes, outcome: Outcome, *, stamped: bool) -> None:
+    def __init__(
+        self, path: Path, message: bytes, outcome: Outcome, *, stamped: bool, pause: float
+    ) -> None:
         self._path = str(path)
         self._message = message
         self._outcome = outcome
         self._stamped = stamped
+        self._pause = pause
         self._loop = asyncio.get_running_loop()
         self._transport: asyncio.Transport | None = None
         self._done = self._loop.create_future()
         self._stopping = False
         self._waiting = False
+        self._warm = False  # the first answer of a connection includes its being accepted
         self._reset()
 
     def _reset(self) -> None:
@@ -167,23 +167,44 @@ class Client(asyncio.Protocol):
         outcome = self._outcome
         took = time.perf_counter() - self._sent
         outcome.statuses[self._status] = outcome.statuses.get(self._status, 0) + 1
-        (outcome.latencies if self._status == 200 else outcome.refused).append(took)
+        outcome.answers += self._status == 200
+        if self._warm or self._stopping:
+            (outcome.latencies if self._status == 200 else outcome.refused).append(took)
+        self._warm = True
         self._waiting = False
         if self._stopping:
             if not self._done.done():
                 self._done.set_result(None)
+        elif self._pause and self._status != 200:
+            self._loop.call_later(self._pause, self._ask_again)
         elif self._transport is not None and not self._closing:
+            self._ask()
+
+    def _ask_again(self) -> None:
+        if self._transport is not None and not self._stopping:
             self._ask()
 
 
 async def closed_loop(
-    path: Path, message: bytes, *, clients: int, seconds: float, stamped: bool = False
+    path: Path,
+    message: bytes,
+    *,
+    clients: int,
+    seconds: float,
+    stamped: bool = False,
+    pause: float = 0.0,
 ) -> Outcome:
-    """Let `clients` connections ask for `seconds` (0: one request each)."""
+    """Let `clients` connections ask for `seconds` (0: one request each).
+
+    `stamped`: read the times in the chunks; `pause`: seconds to wait after a refusal.
+    """
     outcome = Outcome()
     began = time.perf_counter()
     await asyncio.gather(
-        *(Client(path, message, outcome, stamped=stamped).run(seconds) for _ in range(clients))
+        *(
+            Client(path, message, outcome, stamped=stamped, pause=pause).run(seconds)
+            for _ in range(clients)
+        )
     )
     outcome.seconds = time.perf_counter() - began
     return outcome
@@ -200,7 +221,9 @@ class Held(asyncio.Protocol):
         if self.began.done():
             return
         self._seen += data
-        if _EVENT_END in self._seen:
+        if not self._seen.startswith(b"HTTP/1.1 200"):
+            self.began.set_exception(ConnectionError(f"no stream: {self._seen[:400]!r}"))
+        elif _EVENT_END in self._seen:
             self.began.set_result(None)
 
     def connection_lost(self, exc: Exception | None) -> None:

@@ -45,6 +45,12 @@ class Subject:
         """Return the resident bytes of the process."""
         return 0 if self.process is None else int(self.process.memory_info().rss)
 
+    def peak(self) -> int:
+        """Return the most resident bytes that the process ever had."""
+        assert self.process is not None
+        status = Path(f"/proc/{self.process.pid}/status").read_text()
+        return int(status.split("VmHWM:")[1].split()[0]) * 1024
+
 
 @dataclass(frozen=True)
 class Stage:

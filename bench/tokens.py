@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from bench.load import request
+from bench.load import percentile, request
 from bench.relay import run_loop
 from bench.report import Report
-from bench.subjects import stage
+from bench.subjects import Stage, stage
 
 
 def tokens(report: Report, seconds: float) -> None:
@@ -24,3 +24,20 @@ def tokens(report: Report, seconds: float) -> None:
             report.line(f"bare engine / runnerd, {clients} streams", f"{seen} /s")
             bar = ">= 0.97" if clients == 64 else ""
             report.line(f"ratio, {clients} streams", f"{ratio:.3f}", bar)
+        _large(report, running, seconds)
+
+
+def _large(report: Report, running: Stage, seconds: float) -> None:
+    """200 KB of text to an engine that really reads it."""
+    document: dict[str, object] = {"model": "bench", "content": "word " * 40_000}
+    messages = {
+        running.engine.name: request("/tokenize", document),
+        running.relay.name: request("/v1/tokenize", document),
+    }
+    found: dict[str, list[float]] = {name: [] for name in messages}
+    for subject in [running.engine, running.relay] * 3:
+        outcome, _ = run_loop(subject, messages[subject.name], clients=1, seconds=seconds / 2)
+        found[subject.name] += outcome.latencies
+    bare, ours = (percentile(values, 0.5) * 1e3 for values in found.values())
+    report.line("bare engine / runnerd, 200 KB to tokenize, p50", f"{bare:.2f} / {ours:.2f} ms")
+    report.line("runnerd: of the bare engine's p50", f"{ours / bare:.2f}", "<= 2")
