@@ -258,6 +258,7 @@ class EngineConnection:
             if self._pieces:
                 self.close()  # an answer before it has taken the whole request
             else:
+                self.resume()  # the client may be behind; the next one is not
                 self._on_idle(self)
             receiver.engine_done()
 

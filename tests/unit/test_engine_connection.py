@@ -228,6 +228,30 @@ async def test_paused_connection_reads_nothing_until_it_is_resumed(
     assert receiver.body == body
 
 
+async def test_connection_that_was_paused_to_the_end_reads_the_next_answer(
+    peer: Peer, pools: EnginePools
+) -> None:
+    """A client that is behind when its answer is complete does not stop the next one's."""
+
+    class Slow(Receiver):
+        def engine_body(self, data: bytes) -> None:
+            super().engine_body(data)
+            engine.pause()
+
+    receiver = Slow()
+    engine = pools.of(peer.path).ask(receiver, REQUEST)
+    connection = await peer.accept()
+    await read_request(connection)
+    connection.sendall(OK)
+    await receiver.over.wait()
+    again = Receiver()
+    assert pools.of(peer.path).ask(again, REQUEST) is engine
+    await read_request(connection)
+    connection.sendall(OK)
+    await again.over.wait()
+    assert again.body == b"{}"
+
+
 async def test_closed_connection_is_seen_by_the_engine_and_tells_nobody(
     peer: Peer, pools: EnginePools
 ) -> None:
