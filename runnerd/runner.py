@@ -104,6 +104,7 @@ class Runner:
         self.backend = backend
         self.order = order
         self.socket = socket
+        self.name = socket.stem  # how logs and `ps` call it
         self.engine_socket = backend.engine_socket(socket)
         self.state = RunnerState.STARTING
         self.failure: BackendFailure | None = None
@@ -113,11 +114,6 @@ class Runner:
         self._watcher = watcher
         self._task: asyncio.Task[None] | None = None
         self._ended = asyncio.Event()
-
-    @property
-    def name(self) -> str:
-        """How logs and `ps` call it: the stem of its socket."""
-        return self.socket.stem
 
     def start(self) -> None:
         """Start the engine; returns at once."""

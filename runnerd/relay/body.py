@@ -220,6 +220,8 @@ def count_prompts(raw: msgspec.Raw) -> int:
 
     Nothing is built from it: an array of 64 MB can have 30 million entries.
     """
+    if raw is _NONE:
+        return 1
     text = memoryview(raw)
     if bytes(text[:1]) != b"[":
         return 1

@@ -41,6 +41,8 @@ from runnerd.supervisor.reports import RunnerReport, failure_report, report
 
 log = logging.getLogger(__name__)
 
+_SLACK = 0.05  # seconds that a deadline may be late: each request moves it on by microseconds
+
 _ORDERS = 256  # remembered, with the names that clients used; more than any host has models
 _JITTER = (0.8, 1.2)  # of a delay before a failed model is tried again
 
@@ -183,7 +185,7 @@ class Supervisor:
             return
         # The timer is armed already: most releases end here, however many runners there are.
         expires_at = self._scheduler.expires_at(lease.key, lease.generation)
-        if expires_at is not None and expires_at < self._deadline.when():
+        if expires_at is not None and expires_at + _SLACK < self._deadline.when():
             self._arm()
 
     # owners' commands
@@ -442,7 +444,7 @@ class Supervisor:
         """Wake at the scheduler's next deadline; there is no periodic tick."""
         deadline = self._scheduler.next_deadline()
         if self._deadline is not None:
-            if deadline is None or self._deadline.when() <= deadline:
+            if deadline is None or self._deadline.when() <= deadline + _SLACK:
                 return  # wakes early enough, and re-arms then; to cancel costs more than to wake
             self._deadline.cancel()
             self._deadline = None
