@@ -12,7 +12,7 @@ help:
 	@echo "make serve    set everything up, start the daemon, ask it one question; Ctrl-C stops it"
 	@echo "make test     set everything up and run the tests"
 	@echo "make check    formatting, lint, types, import contracts, then the tests"
-	@echo "make bench    print the measured start-up figures"
+	@echo "make bench    measure start-up and relay, beside the bare engine and peers"
 	@echo "make install  install as a systemd service (as root; PREFIX=/opt/runnerd, DESTDIR=)"
 	@echo "make clean    remove what the above made in this folder"
 

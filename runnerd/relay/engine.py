@@ -17,6 +17,7 @@ import asyncio
 import logging
 import socket
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import Protocol
 
 from runnerd.relay.answers import HEAD_BYTES, AnswerHead, BadAnswer, ChunkedBody, read_head
@@ -38,11 +39,22 @@ class AnswerReceiver(Protocol):
     def engine_body(self, data: bytes) -> None: ...
     def engine_done(self) -> None: ...
 
-    def engine_lost(self, reason: str, *, unseen: bool, whole_chunks: bool) -> None:
-        """The connection broke.  `unseen`: the engine cannot have begun with the request;
-        `whole_chunks`: what was passed on of a body ends where a chunk ends.
-        """
-        ...
+    def engine_lost(self, loss: Loss) -> None: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Loss:
+    """Why an answer will not be completed.
+
+    `hung_up`: the engine ended the connection, perhaps because it has ended itself; `unseen`: it
+    cannot have begun with the request; `whole_chunks`: what was passed on of a body ends where a
+    chunk ends.
+    """
+
+    reason: str
+    hung_up: bool = False
+    unseen: bool = False
+    whole_chunks: bool = True
 
 
 class EngineConnection:
@@ -168,7 +180,7 @@ class EngineConnection:
             return
         except OSError as error:
             self._unseen = isinstance(error, ConnectionResetError)
-            self._lose(f"it broke the connection ({error.strerror})")
+            self._lose(f"it broke the connection ({error.strerror})", hung_up=True)
             return
         try:
             if data:
@@ -268,15 +280,15 @@ class EngineConnection:
             self.close()
             receiver.engine_done()  # the end of the connection is the end of the body
         else:
-            self._lose("it closed the connection")
+            self._lose("it closed the connection", hung_up=True)
 
-    def _lose(self, reason: str) -> None:
+    def _lose(self, reason: str, *, hung_up: bool = False) -> None:
         receiver, body = self._receiver, self._body
         unseen = self._unseen and self._left == -1 and not self._head
         self.close()
         if receiver is not None:
             whole = body is None or body.between_chunks()
-            receiver.engine_lost(reason, unseen=unseen, whole_chunks=whole)
+            receiver.engine_lost(Loss(reason, hung_up, unseen, whole))
 
 
 def _behind(pieces: list[Buffer], sent: int) -> list[Buffer]:

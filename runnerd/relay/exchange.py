@@ -29,7 +29,7 @@ from runnerd.errors import BackendFailure, InternalError, RunnerdError, Upstream
 from runnerd.relay import usage
 from runnerd.relay.answers import AnswerHead
 from runnerd.relay.assembly import Assembly, StreamError
-from runnerd.relay.engine import Buffer, EngineConnection
+from runnerd.relay.engine import Buffer, EngineConnection, Loss
 from runnerd.relay.messages import (
     LAST_CHUNK,
     Request,
@@ -206,7 +206,7 @@ class Exchange:
         except BlockingIOError:
             self._task = tasks.spawn(self._redial(), name=f"redial {self._request.id}")
         except OSError as error:
-            self.engine_lost(f"it does not accept connections ({error.strerror})")
+            self.engine_lost(Loss(f"it does not accept connections ({error.strerror})", True))
         except RunnerdError as error:
             self._fail(error)
 
@@ -292,15 +292,18 @@ class Exchange:
                 self._client.write(self._begin())
             self._end(keep_alive=self._request.keep_alive)
 
-    def engine_lost(self, reason: str, *, unseen: bool = False, whole_chunks: bool = True) -> None:
+    def engine_lost(self, loss: Loss) -> None:
         self._engine = None
         self._machinery.watch.remove(self)
-        self._whole_chunks = whole_chunks
-        if unseen and not self._repeated:
+        self._whole_chunks = loss.whole_chunks
+        if loss.unseen and not self._repeated:
             self._repeated = True
             self._ask(fresh=True)
+        elif loss.hung_up:
+            explanation = self._explain(loss.reason)
+            self._task = tasks.spawn(explanation, name=f"explain {self._request.id}")
         else:
-            self._task = tasks.spawn(self._explain(reason), name=f"explain {self._request.id}")
+            self._fail(_broken(loss.reason))
 
     # towards the client
 
@@ -360,7 +363,7 @@ class Exchange:
                 failure = await runner.wait_ended()
                 failure = failure or BackendFailure("the model was unloaded")
         except TimeoutError:
-            failure = BackendFailure(f"the engine broke the connection: {reason}")
+            failure = _broken(reason)
         self._fail(failure)
 
     def _fail(self, error: RunnerdError) -> None:
@@ -413,6 +416,10 @@ def _message(plan: Plan) -> Sequence[Buffer]:
 
 def _content_type(value: bytes) -> bytes:
     return value if _CONTENT_TYPE.match(value) else b"application/octet-stream"
+
+
+def _broken(reason: str) -> BackendFailure:
+    return BackendFailure(f"the engine broke the connection: {reason}")
 
 
 def _internal_error() -> InternalError:

@@ -265,7 +265,11 @@ class Front(asyncio.Protocol):
         return request
 
     def _check(self, request: Request) -> None:
-        """Hold a head against the rules that are the same for every request."""
+        """Hold a head against the rules that are the same for every request.
+
+        What passes is remembered (relay/heads): nothing in here may depend on anything but the
+        head's bytes and the kind of listener.  What can change goes into `_start_exchange`.
+        """
         size = len(request.target) + sum(len(name) + len(value) for name, value in request.headers)
         if size > self._limits.head_bytes or len(request.headers) > self._limits.headers:
             raise self._head_too_large()

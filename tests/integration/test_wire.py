@@ -65,6 +65,53 @@ def test_pipelined_requests_are_answered_in_order(wire: Wire) -> None:
 
 
 @pytest.mark.engine
+def test_same_request_again_however_it_arrives(wire: Wire) -> None:
+    """A head that was read before is answered the same, whole, in pieces or with more behind it."""
+    request = post("/v1/completions", CHAT)
+    longer = post("/v1/completions", CHAT | {"prompt": "x" * 1000})
+    for pieces in (
+        [request],
+        [request],
+        [longer],
+        [request + request],
+        [request + get("/version") + longer],
+        [request[:20], request[20:-10], request[-10:]],
+        [request[:-1], request[-1:] + request],
+        [b"\r\n" + request],
+        [request],
+    ):
+        for piece in pieces:
+            wire.send(piece)
+        answers = [wire.read() for _ in range(b"".join(pieces).count(b" HTTP/1.1"))]
+        assert {answer.status for answer in answers} == {200}
+        ids = [answer.headers["x-request-id"] for answer in answers]
+        assert len(set(ids)) == len(ids)
+
+
+@pytest.mark.engine
+@pytest.mark.parametrize(
+    "change",
+    [
+        (b"\r\n\r\n", b"\r\nTransfer-Encoding: chunked\r\n\r\n"),
+        (b"\r\n\r\n", b"\r\nContent-Length: 3\r\n\r\n"),
+        (b"Host: localhost", b"Host: localhost\r\nHost: b"),
+        (b"Content-Length: ", b"Content-Length: +"),
+        (b"Content-Length: ", b"Content-Length : "),
+    ],
+)
+def test_hostile_change_of_a_known_head_is_refused(wire: Wire, change: tuple[bytes, bytes]) -> None:
+    """That a head was good does not make a similar one good."""
+    request = post("/v1/completions", CHAT)
+    for _ in range(2):
+        wire.send(request)
+        assert wire.read().status == 200
+    wire.send(request.replace(*change, 1))
+    assert wire.read().status == 400
+    wire.socket.shutdown(1)
+    assert wire.ended()
+
+
+@pytest.mark.engine
 def test_chunked_request_bodies_are_read(wire: Wire) -> None:
     """A body in chunks is a body, for inference and for the control plane."""
     head = b"POST %s HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n"

@@ -11,7 +11,7 @@ import pytest
 
 from runnerd.errors import Overloaded
 from runnerd.relay.answers import AnswerHead
-from runnerd.relay.engine import EngineConnection
+from runnerd.relay.engine import EngineConnection, Loss
 from runnerd.relay.pool import EnginePools
 
 OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{}"
@@ -49,7 +49,7 @@ class Receiver:
         self.as_it_is = as_it_is
         self.head: AnswerHead | None = None
         self.body = b""
-        self.lost: tuple[str, bool, bool] | None = None
+        self.lost: Loss | None = None
         self.over = asyncio.Event()
 
     def engine_head(self, head: AnswerHead) -> bool:
@@ -63,9 +63,9 @@ class Receiver:
         assert not self.over.is_set()
         self.over.set()
 
-    def engine_lost(self, reason: str, *, unseen: bool, whole_chunks: bool) -> None:
+    def engine_lost(self, loss: Loss) -> None:
         assert not self.over.is_set()
-        self.lost = reason, unseen, whole_chunks
+        self.lost = loss
         self.over.set()
 
 
@@ -157,7 +157,7 @@ async def test_request_on_a_connection_closed_before_it_was_unseen(
     pools.of(peer.path).ask(receiver, REQUEST)  # before the loop could notice the close
     await receiver.over.wait()
     assert receiver.lost is not None
-    assert receiver.lost[1]
+    assert receiver.lost.unseen
 
 
 @pytest.mark.parametrize(("read", "unseen"), [(0, True), (10, True), (10_000, False)])
@@ -173,7 +173,7 @@ async def test_request_is_unseen_only_if_some_of_it_was_not_read(
     connection.close()
     await receiver.over.wait()
     assert receiver.lost is not None
-    assert receiver.lost[1] is unseen
+    assert receiver.lost.unseen is unseen
     assert pools.of(peer.path).empty
 
 
