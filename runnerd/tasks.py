@@ -11,6 +11,8 @@ import logging
 from collections.abc import Coroutine
 from typing import Any, TypeVar
 
+from runnerd.errors import RunnerdError
+
 log = logging.getLogger(__name__)
 
 T = TypeVar("T")
@@ -31,7 +33,11 @@ def spawn(coro: Coroutine[Any, Any, T], *, name: str) -> asyncio.Task[T]:
 
 def _ended(task: asyncio.Task[Any]) -> None:
     _kept.discard(task)
-    if not task.cancelled() and (error := task.exception()) is not None:
+    if task.cancelled() or (error := task.exception()) is None:
+        return
+    if isinstance(error, RunnerdError):  # foreseen: where it came from says nothing new
+        log.warning("task %s failed: %s", task.get_name(), error.message)
+    else:
         log.error("task %s failed", task.get_name(), exc_info=error)
 
 

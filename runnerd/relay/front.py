@@ -193,7 +193,7 @@ class Front(asyncio.Protocol):
             if request.method == "POST":
                 entry.route = routes.find(request.path)
             if entry.route is not None:
-                check_head(request, self._limits)
+                check_head(request, unix=self._unix)
                 if (request.length or 0) > self._limits.body_bytes:
                     raise self._too_large()
                 if self._whole is not None:

@@ -38,17 +38,21 @@ class Plan(msgspec.Struct, frozen=True, gc=False):
     origin: str | None
 
 
-def check_head(request: Request, limits: Limits) -> None:
+def check_head(request: Request, *, unix: bool) -> None:
     """Hold the head of an inference request against the rules, before its body is read.
 
-    Raises errors of the 4xx kind.
+    On a Unix socket, which no web page can reach, what `curl -d` says of a body by itself passes
+    for JSON.  Raises errors of the 4xx kind.
     """
     encoding = request.header(b"content-encoding")
     if encoding is not None and encoding.lower() != b"identity":
         raise UnsupportedMediaType("compressed request bodies are not accepted")
     content_type = request.header(b"content-type") or b""
-    if content_type.split(b";")[0].strip().lower() != b"application/json":
-        raise UnsupportedMediaType("the request body must be application/json")
+    kind = content_type.split(b";")[0].strip().lower()
+    if kind != b"application/json" and not (unix and kind in _OF_CURL):
+        raise UnsupportedMediaType(
+            "the request body must be JSON, with the header Content-Type: application/json"
+        )
     if request.length is None and not request.chunked:
         raise ClientError("the request has no body")
 

@@ -44,6 +44,21 @@ def test_chat_answers_under_every_prefix(daemon: DaemonProcess, prefix: str) -> 
 
 
 @pytest.mark.engine
+@pytest.mark.parametrize("kind", [None, "application/x-www-form-urlencoded"])
+def test_curl_needs_no_content_type_on_the_unix_socket(
+    native: DaemonProcess, kind: str | None
+) -> None:
+    """`curl -d` just works where no web page can come from; on TCP it is told what to add."""
+    headers = {} if kind is None else {"content-type": kind}
+    path, body = "/engines/llama.cpp/v1/chat/completions", json.dumps(CHAT).encode()
+    answer = native.http.post(path, content=body, headers=headers)
+    assert answer.status_code == 200, answer.text
+    refused = httpx.post(native.address + path, content=body, headers=headers)
+    assert refused.status_code == 415
+    assert "Content-Type: application/json" in refused.json()["error"]["message"]
+
+
+@pytest.mark.engine
 def test_streamed_and_whole_answers_are_the_same(daemon: DaemonProcess) -> None:
     """What arrives in pieces is what arrives whole."""
     whole = daemon.http.post("/v1/chat/completions", json=CHAT).json()
