@@ -29,6 +29,8 @@ from runnerd.config import Settings
 from runnerd.configurations import Configurations
 from runnerd.errors import StartupError
 from runnerd.models.store import Store
+from runnerd.pulls.pulling import Pulls
+from runnerd.pulls.settings import make_outbound, pull_settings
 from runnerd.relay.admission import Admission
 from runnerd.relay.plan import Planner
 from runnerd.relay.records import Records
@@ -83,8 +85,13 @@ class Daemon:
             supervisor = Supervisor(settings, backends, configurations, directory)
             stack.push_async_callback(supervisor.close)
 
+            outbound = make_outbound(settings)
+            stack.push_async_callback(outbound.close)
+            pulls = Pulls(store, outbound, pull_settings(settings))
+            stack.push_async_callback(pulls.close)
+
             records = Records()
-            context = Context(settings, store, backends, supervisor, records, log_dir)
+            context = Context(settings, store, backends, supervisor, records, log_dir, pulls)
             relay = Relay(
                 Parts(
                     limits=settings.limits,

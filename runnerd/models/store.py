@@ -17,8 +17,9 @@ import logging
 import os
 import threading
 import time
+from collections import Counter
 from collections.abc import AsyncIterator, Callable, Iterable, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
@@ -29,6 +30,7 @@ from runnerd.errors import (
     InsufficientStorage,
     InvalidModelFile,
     InvalidReference,
+    ModelNotFound,
     StartupError,
 )
 from runnerd.models import archive, bundle
@@ -36,7 +38,7 @@ from runnerd.models.catalog import Catalog, Entry, Model, shown
 from runnerd.models.description import Description
 from runnerd.models.digest import Digest
 from runnerd.models.index import IndexedModel, read_index, write_index
-from runnerd.models.intake import Intake, Progress, is_intact
+from runnerd.models.intake import Intake, Pending, Progress, check_space, is_intact
 from runnerd.models.layout import Layout, discard
 from runnerd.models.manifest import (
     Layer,
@@ -45,8 +47,10 @@ from runnerd.models.manifest import (
     build_manifest,
     packaged_context_size,
     parse_manifest,
+    repackaged,
 )
 from runnerd.models.packing import Packed, pack_blobs
+from runnerd.models.parts import Part
 from runnerd.models.reference import Reference
 from runnerd.models.sources import Source, Sources, default_reference, open_sources
 from runnerd.models.worker import Stop, run_stoppable
@@ -61,6 +65,15 @@ Models = list[Model]
 Entries = list[Entry]
 
 
+@dataclass(frozen=True, slots=True)
+class Fetched:
+    """A file of a model that came from elsewhere, verified; `name` is for messages."""
+
+    name: str
+    media_type: str
+    pending: Pending
+
+
 class Store:
     """All models of a host.  `open` comes first; then every method may be called at any time."""
 
@@ -70,6 +83,7 @@ class Store:
         self._lock = threading.RLock()
         self._catalog = Catalog()
         self._stamps: dict[Digest, int] = {}
+        self._claims: Counter[Digest] = Counter()
 
     def open(self) -> None:
         """Make or read the store and remove what an interrupted change left.
@@ -192,6 +206,64 @@ class Store:
             # In a thread: what is removed may be large.  It ends even when this task is cancelled.
             await run_stoppable(lambda stop: intake.close())
 
+    # coming in from elsewhere
+
+    def part(self, key: Digest) -> Part:
+        """Return the part of a file that is being fetched; open it before use."""
+        return Part(self._layout, key)
+
+    def claim(self, digest: Digest) -> Pending | None:
+        """Keep a blob from being removed until `disclaim`; return it if it is here and unchanged.
+
+        What is not here yet may be claimed too.  Blocks for a stat call.
+        """
+        path = self._layout.blob(digest)
+        with self._lock:
+            self._claims[digest] += 1
+            stamp = self._stamps.get(digest)
+        try:
+            status = path.stat()
+        except OSError:
+            return None
+        return Pending(path, digest, status.st_size) if status.st_mtime_ns == stamp else None
+
+    def disclaim(self, digest: Digest) -> None:
+        """End one claim."""
+        with self._lock:
+            self._claims[digest] -= 1
+            if self._claims[digest] <= 0:
+                del self._claims[digest]
+
+    def check_space(self, size: int) -> None:
+        """Raise errors.InsufficientStorage where `size` further bytes would fill the disk."""
+        check_space(self._layout.root, size)
+
+    def accept(
+        self,
+        files: Sequence[Fetched],
+        *,
+        manifest: bytes | None,
+        tag: str | None,
+    ) -> Model:
+        """Make a model of files that were fetched, claimed and verified; blocks.
+
+        With the model's own `manifest` it is kept byte for byte; else one is made, and the files
+        are its layers in this order.  Raises errors.InvalidModelFile, InsufficientStorage.
+        """
+        blobs = {file.pending.digest: file.pending for file in files}
+        with Intake(self._layout, total=0, link_bytes=self._link_bytes) as intake:
+            intake.blobs |= blobs
+            if manifest is not None:
+                return self._accept(manifest, intake, tag)
+            layers = [
+                Layer(file.media_type, file.pending.size, file.pending.digest) for file in files
+            ]
+            description = self._describe(intake, layers, [file.name for file in files])
+            config = build_config(description, layers)
+            intake.add_bytes(config)
+            made = build_manifest(config, layers)
+            return self._commit(intake, made, description, int(time.time()), tag)
+
     def pack(self, text: str) -> Packed:
         """Return a model as a tar archive in Docker Model Runner's form.  Raises as `get`."""
         manifest = self.get(text).manifest
@@ -211,6 +283,29 @@ class Store:
             entry = self._catalog.entries[self._catalog.find(model).id]
             self._change(self._with_tag(self._catalog.entries.values(), entry, str(reference)))
         return str(reference)
+
+    def repackage(self, model: str, target: str, context_size: int | None) -> str:
+        """Make a model of the same files with another context size, named `target`; blocks.
+
+        Returns the canonical tag.  Raises errors.ModelNotFound, InvalidReference, InvalidModelFile,
+        InsufficientStorage.
+        """
+        tag, found = str(_tag_reference(target)), self.get(model)
+        config = self._layout.blob(found.manifest.config.digest)
+        layers = [layer.digest for layer in found.manifest.layers]
+        claimed = [(digest, self.claim(digest)) for digest in layers]
+        try:
+            with Intake(self._layout, total=0, link_bytes=self._link_bytes) as intake:
+                manifest, changed = repackaged(found.manifest, config.read_bytes(), context_size)
+                intake.add_bytes(changed)
+                intake.blobs |= {digest: blob for digest, blob in claimed if blob is not None}
+                self._accept(manifest.raw, intake, tag)
+        except FileNotFoundError as error:
+            raise ModelNotFound(f"model {shown(model)} is no longer here") from error
+        finally:
+            for digest, _ in claimed:
+                self.disclaim(digest)
+        return tag
 
     def remove(self, text: str, *, force: bool = False) -> Removals:
         """Remove a tag, and with the last one the model; or a model by its id with all its tags.
@@ -262,14 +357,14 @@ class Store:
             tag = str(target or default_reference(sources.name))
             return self._commit(intake, manifest, description, sources.modified_at, tag)
 
-    def _accept(self, raw: bytes, intake: Intake) -> Model:
-        """Check an unpacked archive and make it a model.  `intake` holds its blobs."""
+    def _accept(self, raw: bytes, intake: Intake, tag: str | None = None) -> Model:
+        """Check what came with its own manifest and make it a model.  `intake` holds its blobs."""
         manifest = parse_manifest(raw)
         for layer in manifest.blobs:
             pending = intake.blobs.get(layer.digest)
             if pending is None or pending.size != layer.size:
                 raise InvalidModelFile(
-                    f"the archive lacks the blob {layer.digest} of {layer.size} bytes that it lists"
+                    f"the model lacks the blob {layer.digest} of {layer.size} bytes that it lists"
                 )
         intake.keep_only({layer.digest for layer in manifest.blobs})
         packaged = packaged_context_size(
@@ -277,7 +372,7 @@ class Store:
         )
         names = [layer.digest.short for layer in manifest.layers]
         description = self._describe(intake, manifest.layers, names, packaged)
-        return self._commit(intake, manifest, description, int(time.time()), None)
+        return self._commit(intake, manifest, description, int(time.time()), tag)
 
     @staticmethod
     def _describe(
@@ -421,7 +516,7 @@ class Store:
             except (OSError, InvalidModelFile):
                 return None
             named |= {layer.digest for layer in manifest.blobs}
-        return named
+        return named | set(self._claims)
 
 
 def _take_in(intake: Intake, source: Source) -> Layer:

@@ -1,0 +1,291 @@
+"""A file that is being fetched: on disk from its first byte, and never mistaken for a blob.
+
+A part lies under its key in a folder of its own, locked, with its space claimed.  It is filled in
+*pieces*, several at a time.  Its journal says which pieces are on the disk; it is written after
+they were synced, so it never claims what a crash could take back, and at most `JOURNAL_BYTES`
+behind, so a resumed fetch repeats little.  The digest is computed by one reader that follows the
+unbroken front of what has arrived, while the rest is still coming.
+
+    what happens                what becomes of the part
+    the connection breaks       kept; the next attempt goes on where it was
+    the daemon is killed        kept; the journal says what is there
+    the disk is full            kept if it holds anything; its space is claimed already
+    the server's file changed   emptied and begun anew
+    the digest is wrong         removed
+    the pull is cancelled       kept for a week, or until `runnerd prune`
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import fcntl
+import hashlib
+import os
+import threading
+from dataclasses import dataclass
+from pathlib import Path
+
+import msgspec
+
+from runnerd.durable import storage_errors
+from runnerd.errors import Conflict, SourceFailure
+from runnerd.models.digest import Digest
+from runnerd.models.intake import BLOB_MODE, Pending, check_space, reserve
+from runnerd.models.layout import Layout, discard
+
+PIECE_BYTES = 8 * 2**20
+JOURNAL_BYTES = 3 * PIECE_BYTES
+
+_UNSIZED = 2**62
+_HASH_BYTES = 4 * 2**20  # read back at once
+
+
+class _Journal(msgspec.Struct):
+    size: int
+    validator: str
+    piece_bytes: int
+    done: list[int]
+
+
+@dataclass(slots=True)
+class Piece:
+    """A stretch of the file; `at` is how far it is filled."""
+
+    number: int
+    start: int
+    end: int
+    at: int
+
+    @property
+    def left(self) -> int:
+        """The bytes that lack."""
+        return self.end - self.at
+
+
+class Part:
+    """One file on its way.  Methods that touch the disk block; one caller for each piece.
+
+    `size` and `validator` are what the server says of the file, None and "" until it was asked;
+    `received` counts the bytes that are there.
+    """
+
+    def __init__(self, layout: Layout, key: Digest) -> None:
+        self._layout = layout
+        self._key = key
+        self.path = layout.part(key)
+        self.size: int | None = None
+        self.validator = ""
+        self.pieces: list[Piece] = []
+        self._descriptor = -1
+        self._hasher = hashlib.sha256()
+        self._hashed = 0
+        self._unsynced = 0
+        self._first = 0  # the first piece that is not full
+        self._hashing = threading.Lock()  # a restart must not fall into the middle of a hash step
+        self.received = 0
+
+    # its life
+
+    def open(self) -> None:
+        """Open the part, and take up what an earlier attempt left.
+
+        Raises errors.Conflict when another process has it, InsufficientStorage.
+        """
+        with storage_errors():
+            self._descriptor = _open_locked(self.path)
+        journal = self._read_journal()
+        if journal is None:
+            os.ftruncate(self._descriptor, 0)
+            return
+        self.size, self.validator = journal.size, journal.validator
+        self.pieces = _pieces(journal.size)
+        for number in journal.done:
+            piece = self.pieces[number]
+            piece.at = piece.end
+            self.received += piece.end - piece.start
+
+    def begin(self, size: int, validator: str) -> None:
+        """Take up `size` bytes from the start, with their space claimed.
+
+        What was there is given up.  Raises errors.InsufficientStorage, and leaves nothing then.
+        """
+        self.restart()
+        try:
+            check_space(self._layout.root, size)
+            with storage_errors():
+                reserve(self._descriptor, size)
+        except BaseException:
+            self.remove()
+            raise
+        self.size, self.validator, self.pieces = size, validator, _pieces(size)
+
+    def begin_stream(self, size: int | None) -> None:
+        """Take up a file that comes in one stream from its start, of unknown size if None.
+
+        Raises errors.InsufficientStorage, and leaves nothing then.
+        """
+        if size is not None:
+            self.begin(size, "")
+        else:
+            self.restart()
+        self.pieces = [Piece(0, 0, _UNSIZED if size is None else size, 0)]
+
+    def restart(self) -> None:
+        """Forget everything that has arrived."""
+        with self._hashing:
+            discard(self._layout.journal(self._key))
+            os.ftruncate(self._descriptor, 0)
+            self.size, self.validator, self.pieces = None, "", []
+            self._hasher, self._hashed = hashlib.sha256(), 0
+            self._unsynced = self._first = self.received = 0
+
+    def close(self) -> None:
+        """Close the file and keep what is there; a second call does nothing."""
+        if self._descriptor >= 0:
+            os.close(self._descriptor)
+            self._descriptor = -1
+
+    def remove(self) -> None:
+        """Remove the part for good; a second call does nothing."""
+        discard(self._layout.journal(self._key))
+        discard(self.path)
+        self.close()
+
+    def allocated(self) -> int:
+        """Return the bytes that the part has on the disk, 0 where there is none."""
+        try:
+            return self.path.stat().st_blocks * 512
+        except FileNotFoundError:
+            return 0
+
+    # filling
+
+    @property
+    def front(self) -> int:
+        """The bytes from the start without a gap."""
+        pieces = self.pieces
+        while self._first < len(pieces) and not pieces[self._first].left:
+            self._first += 1
+        return pieces[self._first].at if self._first < len(pieces) else self.size or 0
+
+    @property
+    def complete(self) -> bool:
+        """Whether every byte is there."""
+        return self.size is not None and self.front >= self.size
+
+    def write(self, piece: Piece, data: bytes | bytearray) -> None:
+        """Put `data` at the end of what a piece has; `wrote` has to follow.
+
+        Raises errors.InsufficientStorage, SourceFailure for more than the piece takes.
+        """
+        if len(data) > piece.left:
+            raise SourceFailure("the server sent more than was asked for")
+        rest, place = memoryview(data), piece.at
+        with storage_errors():
+            while rest:
+                written = os.pwrite(self._descriptor, rest, place)
+                rest, place = rest[written:], place + written
+
+    def wrote(self, piece: Piece, count: int) -> None:
+        """Count what `write` has put there.  Not from a thread: counters have one writer."""
+        piece.at += count
+        self.received += count
+        self._unsynced += count
+
+    def end_stream(self) -> None:
+        """The stream has ended, so now the size is known."""
+        (piece,) = self.pieces
+        piece.end = self.size = piece.at
+
+    @property
+    def wants_journal(self) -> bool:
+        """Whether enough has arrived since the journal was written."""
+        return self._unsynced >= JOURNAL_BYTES and bool(self.validator)
+
+    def write_journal(self) -> None:
+        """Bring what has arrived to the disk, and then the note that it is there."""
+        if self.size is None or not self.validator:
+            return  # nothing could go on from there
+        done = [piece.number for piece in self.pieces if not piece.left]
+        self._unsynced = 0
+        with storage_errors():
+            os.fdatasync(self._descriptor)
+            document = _Journal(self.size, self.validator, PIECE_BYTES, done)
+            self._layout.write(self._layout.journal(self._key), msgspec.json.encode(document))
+
+    # the digest
+
+    @property
+    def behind(self) -> int:
+        """The bytes that have arrived without a gap and are not hashed yet."""
+        return self.front - self._hashed
+
+    def hash_on(self) -> None:
+        """Hash a few of the bytes that have arrived."""
+        with self._hashing:
+            count = max(0, min(self.behind, _HASH_BYTES))
+            data = os.pread(self._descriptor, count, self._hashed)
+            self._hasher.update(data)
+            self._hashed += len(data)
+
+    def finish(self, digest: Digest | None) -> Pending:
+        """Bring the complete, hashed file to the disk and return it, ready to become a blob.
+
+        Raises errors.SourceFailure where its content is not that of `digest`; the part is gone
+        then, and it is gone when the disk fails, whose cache cannot be trusted any more.
+        """
+        found = Digest(self._hasher.hexdigest())
+        if digest is not None and found != digest:
+            self.remove()
+            raise SourceFailure(
+                f"what was sent is not the file: its sha256 is {found.hex}, not {digest.hex};"
+                " nothing of it was kept, so try again, or doubt the source"
+            )
+        assert self.size == self._hashed
+        try:
+            os.fchmod(self._descriptor, BLOB_MODE)
+            os.fsync(self._descriptor)
+        except OSError:
+            self.remove()
+            raise
+        return Pending(self.path, found, self._hashed)
+
+    def _read_journal(self) -> _Journal | None:
+        """Return the journal if it fits the file, else None."""
+        try:
+            content = self._layout.journal(self._key).read_bytes()
+            journal = msgspec.json.decode(content, type=_Journal)
+        except (OSError, msgspec.MsgspecError):
+            return None
+        count = len(_pieces(journal.size)) if 0 <= journal.size < 2**50 else 0
+        fits = all(0 <= number < count for number in journal.done)
+        # Its space was claimed, so a shorter file is not the one that the journal is about.
+        size = os.fstat(self._descriptor).st_size
+        enough = size >= max(
+            (min((n + 1) * PIECE_BYTES, journal.size) for n in journal.done), default=0
+        )
+        return journal if fits and enough and journal.piece_bytes == PIECE_BYTES else None
+
+
+def _open_locked(path: Path) -> int:
+    flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
+    with contextlib.suppress(FileNotFoundError):
+        os.chmod(path, 0o640)  # complete once, but the daemon ended before it became a blob
+    descriptor = os.open(path, flags, 0o640)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError as error:
+        os.close(descriptor)
+        if error.errno not in (errno.EAGAIN, errno.EACCES):
+            raise
+        raise Conflict("another process is fetching this file") from error
+    return descriptor
+
+
+def _pieces(size: int) -> list[Piece]:
+    starts = range(0, size, PIECE_BYTES)
+    return [
+        Piece(number, start, min(start + PIECE_BYTES, size), start)
+        for number, start in enumerate(starts)
+    ]
