@@ -34,8 +34,8 @@ from runnerd.models.digest import Digest
 from runnerd.models.intake import BLOB_MODE, Pending, check_space, reserve
 from runnerd.models.layout import Layout, discard
 
-PIECE_BYTES = 8 * 2**20
-JOURNAL_BYTES = 3 * PIECE_BYTES
+PIECE_BYTES = 16 * 2**20
+JOURNAL_BYTES = 24 * 2**20
 
 _UNSIZED = 2**62
 _HASH_BYTES = 4 * 2**20  # read back at once
@@ -45,7 +45,7 @@ class _Journal(msgspec.Struct):
     size: int
     validator: str
     piece_bytes: int
-    done: list[int]
+    filled: dict[int, int]  # bytes of each piece that has any
 
 
 @dataclass(slots=True)
@@ -100,10 +100,9 @@ class Part:
             return
         self.size, self.validator = journal.size, journal.validator
         self.pieces = _pieces(journal.size)
-        for number in journal.done:
-            piece = self.pieces[number]
-            piece.at = piece.end
-            self.received += piece.end - piece.start
+        for number, count in journal.filled.items():
+            self.pieces[number].at += count
+            self.received += count
 
     def begin(self, size: int, validator: str) -> None:
         """Take up `size` bytes from the start, with their space claimed.
@@ -207,11 +206,14 @@ class Part:
         """Bring what has arrived to the disk, and then the note that it is there."""
         if self.size is None or not self.validator:
             return  # nothing could go on from there
-        done = [piece.number for piece in self.pieces if not piece.left]
+        pieces = self.pieces
+        filled = {
+            piece.number: piece.at - piece.start for piece in pieces if piece.at > piece.start
+        }
         self._unsynced = 0
         with storage_errors():
             os.fdatasync(self._descriptor)
-            document = _Journal(self.size, self.validator, PIECE_BYTES, done)
+            document = _Journal(self.size, self.validator, PIECE_BYTES, filled)
             self._layout.write(self._layout.journal(self._key), msgspec.json.encode(document))
 
     # the digest
@@ -258,14 +260,18 @@ class Part:
             journal = msgspec.json.decode(content, type=_Journal)
         except (OSError, msgspec.MsgspecError):
             return None
-        count = len(_pieces(journal.size)) if 0 <= journal.size < 2**50 else 0
-        fits = all(0 <= number < count for number in journal.done)
-        # Its space was claimed, so a shorter file is not the one that the journal is about.
-        size = os.fstat(self._descriptor).st_size
-        enough = size >= max(
-            (min((n + 1) * PIECE_BYTES, journal.size) for n in journal.done), default=0
+        pieces = _pieces(journal.size) if 0 <= journal.size < 2**50 else []
+        fits = journal.piece_bytes == PIECE_BYTES and all(
+            0 <= number < len(pieces) and 0 <= count <= pieces[number].left
+            for number, count in journal.filled.items()
         )
-        return journal if fits and enough and journal.piece_bytes == PIECE_BYTES else None
+        # Its space was claimed, so a shorter file is not the one that the journal is about.
+        reach = (
+            max((pieces[n].at + count for n, count in journal.filled.items()), default=0)
+            if fits
+            else 0
+        )
+        return journal if fits and os.fstat(self._descriptor).st_size >= reach else None
 
 
 def _open_locked(path: Path) -> int:

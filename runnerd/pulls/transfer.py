@@ -199,29 +199,38 @@ class Transfer:
     async def _receive(self, answer: aiohttp.ClientResponse, piece: Piece) -> None:
         """Write what an answer brings into its piece, to the piece's end or the answer's."""
         part, batch = self._part, bytearray()
+        broken: RunnerdError | None = None
         ended = False
         while piece.left and not ended:
-            with translated(answer.url):
-                chunk = await answer.content.readany()
+            try:
+                with translated(answer.url):
+                    chunk = await answer.content.readany()
+            except RunnerdError as error:
+                broken, chunk = error, b""  # what came before it is good
             ended = not chunk
             batch += chunk
-            if len(batch) < min(_BATCH_BYTES, piece.left) and not ended:
-                continue
-            full = batch
-            await run_stoppable(lambda stop: part.write(piece, full))  # noqa: B023
-            part.wrote(piece, len(full))
-            batch = bytearray()
-            self._check_magic(piece, full)
-            await self._noted()
+            if len(batch) >= min(_BATCH_BYTES, piece.left) or (ended and batch):
+                await self._write(piece, batch)
+                batch = bytearray()
+        if broken is not None:
+            raise broken
         if piece.left and part.size is not None:
             raise SourceFailure(f"{answer.url.host} ended the file before its end")
+
+    async def _write(self, piece: Piece, data: bytearray) -> None:
+        part = self._part
+        await run_stoppable(lambda stop: part.write(piece, data))
+        part.wrote(piece, len(data))
+        self._check_magic(piece, data)
+        await self._noted()
 
     async def _noted(self) -> None:
         self._arrived.set()
         self._report()
-        if self._part.wants_journal and not self._journal.locked():
-            async with self._journal:
-                await run_stoppable(lambda stop: self._part.write_journal())
+        if self._part.wants_journal:
+            async with self._journal:  # whoever comes meanwhile waits: the lag stays bounded
+                if self._part.wants_journal:
+                    await run_stoppable(lambda stop: self._part.write_journal())
 
     # the digest
 
