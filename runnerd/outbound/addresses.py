@@ -20,6 +20,7 @@ _NAT64 = (
     ipaddress.IPv6Network("64:ff9b::/96"),
     ipaddress.IPv6Network("64:ff9b:1::/48"),  # local use: where it leads is not ours to know
 )
+_SPECIAL = ipaddress.IPv4Network("192.0.0.0/24")  # protocols' own; Python changed its mind on it
 _COMPATIBLE = ipaddress.IPv6Network("::/96")
 
 
@@ -39,6 +40,8 @@ def is_internal(address: Address) -> bool:
             return is_internal(inner)
         if address.teredo is not None or address.is_site_local:
             return True
+    elif address in _SPECIAL:
+        return True
     return not address.is_global or address.is_multicast or address.is_reserved
 
 

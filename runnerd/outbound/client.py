@@ -194,6 +194,8 @@ def _translate(host: str, error: BaseException) -> Exception:
         if isinstance(cause, RefusedAddress):
             return _refused(host, str(cause))
         cause = cause.__cause__ or getattr(cause, "os_error", None)
+    if isinstance(error, aiohttp.InvalidURL):
+        return InvalidReference(f"{host[:120]!r} is not a host's name or address")
     if isinstance(error, TimeoutError):
         return SourceTimeout(f"{host} sent nothing for too long")
     if isinstance(error, aiohttp.ClientConnectorCertificateError | aiohttp.ClientSSLError):
