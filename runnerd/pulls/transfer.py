@@ -94,6 +94,8 @@ class Transfer:
             try:
                 await self._attempt()
             except (SourceFailure, SourceTimeout) as error:
+                if error.should_retry is False:
+                    raise
                 gained = self._ranged and self._part.received > before
                 failures = 1 if gained else failures + 1
                 if failures >= _ATTEMPTS:
@@ -260,7 +262,8 @@ class Transfer:
         if not self._fits(size):
             raise SourceFailure(
                 f"the server has {size} bytes for {self._file.name}, and it should be"
-                f" {self._file.size}"
+                f" {self._file.size}",
+                should_retry=False,
             )
 
     def _check_magic(self, piece: Piece, data: bytearray) -> None:

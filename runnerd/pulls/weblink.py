@@ -35,8 +35,12 @@ def parse_url(text: str) -> tuple[URL, Digest | None]:
         if len(text) > _LONGEST or not text.isascii() or not text.isprintable() or "\\" in text:
             raise ValueError
         url = URL(text)
+        if not url.host or url.user is not None or url.password is not None:
+            raise ValueError
     except ValueError as error:
-        raise InvalidReference(f"{text[:120]!r} is not a URL") from error
+        raise InvalidReference(
+            f"{text[:120]!r} cannot be fetched: write https://host/path, without a password"
+        ) from error
     fragment = url.fragment
     digest = Digest(fragment.removeprefix("sha256=").lower()) if fragment else None
     return url.with_fragment(None), digest
