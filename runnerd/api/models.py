@@ -73,8 +73,11 @@ async def load_archive(request: web.Request) -> web.StreamResponse:
 
 @ROUTES.get("/models/{name:.+}")
 async def inspect_model(request: web.Request) -> web.Response:
-    """One model by any of its names."""
-    return json_answer(request.app[CONTEXT].store.get(request.match_info["name"]).to_json())
+    """One model by any of its names; with `remote`, what its source says of it now."""
+    context, name = request.app[CONTEXT], request.match_info["name"]
+    if flag(request, "remote"):
+        return json_answer(await context.pulls.look(name))
+    return json_answer(context.store.get(name).to_json())
 
 
 @ROUTES.post("/models/{name:.+}/tag")

@@ -47,6 +47,17 @@ async def cancel_pull(request: web.Request) -> web.Response:
     return json_answer({"cancelled": job.id, "model": job.reference})
 
 
+@ROUTES.post("/models/prune")
+async def prune(request: web.Request) -> web.Response:
+    """Remove what no model has and no pull uses; `older` keeps parts that are younger (seconds)."""
+    try:
+        age = float(request.query.get("older", "0"))
+    except ValueError:
+        raise ClientError("older must be a number of seconds", param="older") from None
+    freed = await asyncio.to_thread(request.app[CONTEXT].store.prune, age=age)
+    return json_answer({"freed_bytes": freed})
+
+
 @ROUTES.post("/models/{name:.+}/push")
 async def push_model(request: web.Request) -> web.StreamResponse:
     """Push a model to the registry that its name says."""

@@ -90,6 +90,9 @@ def _add_model_commands(add: _Add) -> None:
     _json(add("pulls", "list the pulls and pushes that are under way", "pull"))
     cancel = add("cancel", "end a pull or push (see `pulls`); what has arrived stays", "pull")
     cancel.add_argument("id")
+    _json(
+        add("prune", "remove leftovers: blobs of no model, pulls that nobody goes on with", "pull")
+    )
     _json(add("ls", "list the models", "models"))
     show = add("show", "everything about a model", "models")
     show.add_argument("model")

@@ -1,4 +1,4 @@
-"""Commands that move models: pull, push, pulls, cancel.
+"""Commands that move models: pull, push, pulls, cancel, prune.
 
 The work is the daemon's.  Ctrl-C ends the watching only, and says how to end the work.
 """
@@ -60,6 +60,16 @@ def cancel(options: argparse.Namespace) -> int:
     """End a pull or push."""
     answer = Client(options.host).json("DELETE", f"/models/pulls/{quote(options.id)}")
     print(f"cancelled {answer['model']}")
+    return 0
+
+
+def prune(options: argparse.Namespace) -> int:
+    """Remove leftovers."""
+    answer = Client(options.host).json("POST", "/models/prune")
+    if options.json:
+        print_json(answer)
+    else:
+        print(f"freed {answer['freed_bytes'] / 1e6:.1f} MB")
     return 0
 
 

@@ -18,11 +18,11 @@ unbroken front of what has arrived, while the rest is still coming.
 from __future__ import annotations
 
 import contextlib
-import errno
 import fcntl
 import hashlib
 import os
 import threading
+import time
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -274,19 +274,54 @@ class Part:
         return journal if fits and os.fstat(self._descriptor).st_size >= reach else None
 
 
+def sweep(layout: Layout, *, age: float) -> int:
+    """Remove parts that nobody has open and that are older than `age` seconds.
+
+    Returns the bytes that became free.
+    """
+    freed, now = 0, time.time()
+    for path in sorted(layout.parts.iterdir(), reverse=True):  # a part before its journal
+        try:
+            status = path.stat()
+            if now - status.st_mtime < age or _is_locked(path.with_suffix(".part")):
+                continue
+            path.unlink()
+        except FileNotFoundError:
+            continue
+        freed += status.st_blocks * 512
+    return freed
+
+
+def _is_locked(path: Path) -> bool:
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
+    except FileNotFoundError:
+        return False
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    finally:
+        os.close(descriptor)
+    return False
+
+
 def _open_locked(path: Path) -> int:
     flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
     with contextlib.suppress(FileNotFoundError):
         os.chmod(path, 0o640)  # complete once, but the daemon ended before it became a blob
-    descriptor = os.open(path, flags, 0o640)
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError as error:
+    while True:
+        descriptor = os.open(path, flags, 0o640)
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            if os.path.samestat(os.fstat(descriptor), path.stat()):
+                return descriptor
+        except BlockingIOError as error:
+            os.close(descriptor)
+            raise Conflict("another process is fetching this file") from error
+        except FileNotFoundError:
+            pass  # swept between the opening and the lock
         os.close(descriptor)
-        if error.errno not in (errno.EAGAIN, errno.EACCES):
-            raise
-        raise Conflict("another process is fetching this file") from error
-    return descriptor
 
 
 def _pieces(size: int) -> list[Piece]:

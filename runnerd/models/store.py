@@ -50,13 +50,14 @@ from runnerd.models.manifest import (
     repackaged,
 )
 from runnerd.models.packing import Packed, pack_blobs
-from runnerd.models.parts import Part
+from runnerd.models.parts import Part, sweep
 from runnerd.models.reference import Reference
 from runnerd.models.sources import Source, Sources, default_reference, open_sources
 from runnerd.models.worker import Stop, run_stoppable
 
 log = logging.getLogger(__name__)
 
+_PART_AGE = 7 * 86400.0  # seconds; nobody takes such a pull up again
 LINK_BYTES = 64 * 2**20  # smaller files are copied: cheap, and safe from changes to the original
 
 Removal = tuple[Literal["Untagged", "Deleted"], str]
@@ -98,6 +99,7 @@ class Store:
             self._catalog = Catalog([self._load(line) for line in models])
             try:
                 self._remove_unnamed()
+                sweep(self._layout, age=_PART_AGE)
                 if self._stamps != known or not self._layout.index.exists():
                     self._save_index(at_any_rate=True)  # a full disk is no reason not to start
                 self._layout.hold_space()
@@ -329,6 +331,16 @@ class Store:
                 return done
             self._delete([entry])
             return [*done, ("Deleted", str(entry.id))]
+
+    def prune(self, *, age: float = 0.0) -> int:
+        """Remove what no model has: leftover blobs, and parts unused for `age` seconds; blocks.
+
+        What a pull or push is using stays.  Returns the bytes that became free.
+        """
+        with self._lock:
+            before = self.disk_usage()
+            self._remove_unnamed()
+            return before - self.disk_usage() + sweep(self._layout, age=age)
 
     def purge(self) -> None:
         """Remove every model."""

@@ -34,7 +34,7 @@ from runnerd.pulls.credentials import DockerCredentials
 from runnerd.pulls.jobs import Following, Job, Kind
 from runnerd.pulls.offer import Offer, OfferedFile
 from runnerd.pulls.pushing import Push
-from runnerd.pulls.registry import Registry, RegistrySettings
+from runnerd.pulls.registry import Registry, RegistrySettings, read_config
 from runnerd.pulls.transfer import Transfer
 
 log = logging.getLogger(__name__)
@@ -106,6 +106,20 @@ class Pulls:
         wish = Wish(reference.strip(), token, revision, digest, tag)
         _check(wish)
         return self._follow("pull", wish)
+
+    async def look(self, reference: str, *, token: str | None = None) -> dict[str, object]:
+        """Return what a source says of a model, as the API shows one, without pulling it.
+
+        The id is empty where only a pull can tell it.  Raises as a pull does.
+        """
+        wish = Wish(reference.strip(), token)
+        _check(wish)
+        offer = await self._offer(wish)
+        size = binary_size(sum(file.size or 0 for file in offer.files))
+        if offer.manifest is None:
+            return {"id": "", "created": 0, "config": {"format": "gguf", "size": size}}
+        config = await read_config(offer.files[0])
+        return {"id": str(Digest.of(offer.manifest)), "created": 0, "config": config}
 
     def push(self, name: str, *, token: str | None = None) -> Following:
         """Send a model to the registry that `name` says, or follow the push that already does.

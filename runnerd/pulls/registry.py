@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import aiohttp
 import msgspec
@@ -140,6 +141,22 @@ class Registry:
         if (answer.content_length or 0) > MOST_BYTES:
             raise InvalidModelFile(f"the manifest has more than {MOST_BYTES} bytes")
         return await read_capped(answer, MOST_BYTES)
+
+
+class _About(msgspec.Struct):
+    config: dict[str, Any]
+
+
+async def read_config(file: OfferedFile) -> dict[str, Any]:
+    """Return what the config blob of a model says about it.  Raises as `Remote.open`."""
+    async with file.remote.open({}) as answer:
+        raw = await read_capped(answer, MOST_BYTES)
+    if file.digest is not None and Digest.of(raw) != file.digest:
+        raise SourceFailure(f"{answer.url.host} sent another config than the manifest lists")
+    try:
+        return msgspec.json.decode(raw, type=_About).config
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
+        raise InvalidModelFile(f"the model's config cannot be read: {error}") from error
 
 
 class _Entry(msgspec.Struct, rename="camel"):

@@ -71,3 +71,49 @@ def test_missing_model_is_404_before_the_stream(
     assert daemon.http.post("/models/create", json={"from": "../x"}).status_code == 400
     assert daemon.http.post("/models/create", json={}).status_code == 400
     assert daemon.http.post("/models/nothing/push").status_code == 404
+
+
+def test_what_the_registry_says(
+    daemon: DaemonProcess, registry: RegistryProcess, gguf: Path
+) -> None:
+    """A remote look shows id and config without pulling; the store stays as it was."""
+    name = f"{registry.host}/test/look:v1"
+    model = daemon.import_model(gguf / "other.gguf", name)
+    events(daemon.http.post(f"/models/{name}/push"))
+    daemon.http.delete("/models/purge")
+    seen = daemon.http.get(f"/models/{name}", params={"remote": "true"}).json()
+    assert (seen["id"], seen["config"]) == (model["id"], model["config"])
+    assert daemon.http.get("/models").json() == []
+    missing = daemon.http.get(f"/models/{registry.host}/no/such", params={"remote": "true"})
+    assert missing.status_code == 404
+
+
+def test_repackage(daemon: DaemonProcess, gguf: Path) -> None:
+    """Another context size makes another model of the same blobs."""
+    model = daemon.import_model(gguf / "tiny.gguf", "tiny")
+    answer = daemon.http.post(
+        "/models/tiny/repackage", json={"target": "small", "context_size": 256}
+    )
+    assert (answer.status_code, answer.json()["target"]) == (201, "ai/small:latest")
+    small = daemon.http.get("/models/small").json()
+    assert small["config"]["context_size"] == 256
+    assert small["id"] != model["id"]
+    assert len(list((daemon.state_dir / "models" / "blobs" / "sha256").iterdir())) == 3
+    for document in ({}, {"target": "x", "context_size": 0}, {"target": "x", "context_size": "9"}):
+        assert daemon.http.post("/models/tiny/repackage", json=document).status_code == 400
+    gone = daemon.http.post("/models/nothing/repackage", json={"target": "x"})
+    assert gone.status_code == 404
+
+
+def test_prune(daemon: DaemonProcess, gguf: Path) -> None:
+    """Leftovers of pulls go, and so do blobs without a model; models stay."""
+    model = daemon.import_model(gguf / "tiny.gguf", "tiny")
+    store = daemon.state_dir / "models"
+    (store / "parts" / f"{'a' * 64}.part").write_bytes(bytes(2**20))
+    (store / "parts" / f"{'a' * 64}.json").write_bytes(b"{}")
+    (store / "blobs" / "sha256" / ("b" * 64)).write_bytes(bytes(2**20))
+    kept = daemon.http.post("/models/prune", params={"older": "3600"}).json()
+    assert kept["freed_bytes"] == 2**20
+    assert daemon.http.post("/models/prune").json()["freed_bytes"] >= 2**20
+    assert list((store / "parts").iterdir()) == []
+    assert daemon.http.get("/models").json() == [model]
