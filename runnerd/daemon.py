@@ -32,6 +32,7 @@ from runnerd.models.store import Store
 from runnerd.pulls.pulling import Pulls
 from runnerd.pulls.settings import make_outbound, pull_settings
 from runnerd.relay.admission import Admission
+from runnerd.relay.arrivals import Arrivals
 from runnerd.relay.plan import Planner
 from runnerd.relay.records import Records
 from runnerd.relay.service import Parts, Relay
@@ -102,6 +103,12 @@ class Daemon:
                     supervisor=supervisor,
                     records=records,
                     app=make_app(context),
+                    arrivals=Arrivals(
+                        pulls,
+                        settings.queue_length,
+                        settings.queue_timeout,
+                        auto_pull=settings.auto_pull,
+                    ),
                 )
             )
             stack.push_async_callback(relay.close)
