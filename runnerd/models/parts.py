@@ -35,7 +35,7 @@ from runnerd.models.intake import BLOB_MODE, Pending, check_space, reserve
 from runnerd.models.layout import Layout, discard
 
 PIECE_BYTES = 16 * 2**20
-JOURNAL_BYTES = 24 * 2**20
+JOURNAL_BYTES = 12 * 2**20
 
 _UNSIZED = 2**62
 _HASH_BYTES = 4 * 2**20  # read back at once

@@ -177,7 +177,7 @@ async def test_journal_lags_by_a_bounded_amount(fetch: Fetch) -> None:
     """A journal that a killed daemon left costs at most what is in flight and not yet noted."""
     check(await fetch())
     journal = fetch.part._layout.journal(DIGEST)
-    assert 2 * JOURNAL_BYTES + 16 * 2**20 <= 64 * 2**20
+    assert 2 * JOURNAL_BYTES + 16 * 2 * 2**20 <= 64 * 2**20
     assert journal.exists()
     before = fetch.server.sent
     check(await fetch())
