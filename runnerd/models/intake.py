@@ -67,6 +67,15 @@ class Pending:
     size: int
 
 
+@dataclass(frozen=True, slots=True)
+class Fetched:
+    """A file of a model that came from elsewhere, verified; `name` is for messages."""
+
+    name: str
+    media_type: str
+    pending: Pending
+
+
 class Intake:
     """The temporary files of one model on its way in.  Used in one thread at a time."""
 

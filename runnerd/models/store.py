@@ -11,20 +11,17 @@ any time.
 
 from __future__ import annotations
 
-import asyncio
-import hashlib
 import logging
 import os
 import threading
 import time
 from collections import Counter
 from collections.abc import AsyncIterator, Callable, Iterable, Sequence
-from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
 from runnerd.backends.interface import ModelFiles
-from runnerd.durable import storage_errors, sync_folder
+from runnerd.durable import storage_errors
 from runnerd.errors import (
     Conflict,
     InsufficientStorage,
@@ -38,8 +35,8 @@ from runnerd.models.catalog import Catalog, Entry, Model, shown
 from runnerd.models.description import Description
 from runnerd.models.digest import Digest
 from runnerd.models.index import IndexedModel, read_index, write_index
-from runnerd.models.intake import Intake, Pending, Progress, check_space, is_intact
-from runnerd.models.layout import Layout, discard
+from runnerd.models.intake import Fetched, Intake, Pending, Progress, check_space, is_intact
+from runnerd.models.layout import Layout
 from runnerd.models.manifest import (
     Layer,
     Manifest,
@@ -53,7 +50,8 @@ from runnerd.models.packing import Packed, pack_blobs
 from runnerd.models.parts import Part, sweep
 from runnerd.models.reference import Reference
 from runnerd.models.sources import Source, Sources, default_reference, open_sources
-from runnerd.models.worker import Stop, run_stoppable
+from runnerd.models.stored import load_entry, named_blobs, remove_except
+from runnerd.models.worker import Stop, on_loop, run_stoppable
 
 log = logging.getLogger(__name__)
 
@@ -64,15 +62,6 @@ Removal = tuple[Literal["Untagged", "Deleted"], str]
 Removals = list[Removal]
 Models = list[Model]
 Entries = list[Entry]
-
-
-@dataclass(frozen=True, slots=True)
-class Fetched:
-    """A file of a model that came from elsewhere, verified; `name` is for messages."""
-
-    name: str
-    media_type: str
-    pending: Pending
 
 
 class Store:
@@ -96,7 +85,9 @@ class Store:
             self._layout.create()
             models, self._stamps = read_index(self._layout)
             known = dict(self._stamps)
-            self._catalog = Catalog([self._load(line) for line in models])
+            self._catalog = Catalog(
+                [load_entry(self._layout, self._stamps, line) for line in models]
+            )
             try:
                 self._remove_unnamed()
                 sweep(self._layout, age=_PART_AGE)
@@ -178,7 +169,7 @@ class Store:
         Raises errors.InvalidModelFile, InvalidReference, NotFound, Forbidden, InsufficientStorage.
         """
         target = _tag_reference(tag) if tag is not None else None
-        report = _on_loop(progress)
+        report = on_loop(progress)
 
         def work(stop: Stop) -> Model:
             sources = open_sources(paths, mmproj=mmproj, chat_template=chat_template)
@@ -199,7 +190,7 @@ class Store:
         All or nothing, as `import_files`.  Raises errors.InvalidModelFile, InsufficientStorage.
         """
         intake = Intake(
-            self._layout, total=0, link_bytes=self._link_bytes, report=_on_loop(progress)
+            self._layout, total=0, link_bytes=self._link_bytes, report=on_loop(progress)
         )
         try:
             raw = await archive.unpack(chunks, intake)
@@ -327,7 +318,7 @@ class Store:
             kept = tuple(tag for tag in entry.tags if tag not in gone)
             done: Removals = [("Untagged", tag) for tag in gone]
             if kept:
-                self._change(self._replaced(_replace_tags(entry, kept)))
+                self._change(self._replaced(entry.with_tags(kept)))
                 return done
             self._delete([entry])
             return [*done, ("Deleted", str(entry.id))]
@@ -413,7 +404,7 @@ class Store:
                 self._layout.write(self._layout.manifest(manifest.id), manifest.raw)
                 old = self._catalog.entries.get(manifest.id)
                 tags, created = (old.tags, old.created) if old else ((), created)
-                entry = _entry(manifest, description, tags, created)
+                entry = Entry.of(manifest, description, tags, created)
                 entries = self._replaced(entry)
                 self._change(self._with_tag(entries, entry, tag) if tag else entries)
             except BaseException:
@@ -422,40 +413,6 @@ class Store:
             return self._catalog.get(str(manifest.id))
 
     # the index
-
-    def _load(self, line: IndexedModel) -> Entry:
-        try:
-            raw = self._layout.manifest(line.id).read_bytes()
-            if Digest.of(raw) != line.id:
-                raise InvalidModelFile("its manifest was changed")
-            manifest = parse_manifest(raw)
-            self._check_blobs(manifest)
-            description = bundle.read_description(self._layout, manifest)
-            if description is None:
-                description = self._describe_stored(manifest)
-                bundle.make_bundle(self._layout, manifest, description)
-        except (OSError, InvalidModelFile) as error:
-            problem = error.message if isinstance(error, InvalidModelFile) else _os_problem(error)
-            log.error("model %s (%s) is damaged: %s", line.id.short, ", ".join(line.tags), problem)
-            return Entry(line.id, line.tags, line.created, problem=problem)
-        return _entry(manifest, description, line.tags, line.created)
-
-    def _check_blobs(self, manifest: Manifest) -> None:
-        for layer in manifest.blobs:
-            path = self._layout.blob(layer.digest)
-            if is_intact(path, layer.size, self._stamps.get(layer.digest)):
-                continue
-            # Touched or unknown: only the content can tell.
-            if path.stat().st_size != layer.size or _digest_of(path) != layer.digest:
-                raise InvalidModelFile(f"its blob {layer.digest.short} is not what was stored")
-            self._stamps[layer.digest] = path.stat().st_mtime_ns
-
-    def _describe_stored(self, manifest: Manifest) -> Description:
-        layers = manifest.layers
-        files = [self._layout.blob(layer.digest) for layer in layers]
-        packaged = packaged_context_size(self._layout.blob(manifest.config.digest).read_bytes())
-        names = [layer.digest.short for layer in layers]
-        return bundle.describe_files(layers, files, names, packaged)
 
     def _replaced(self, entry: Entry) -> Entries:
         return list((self._catalog.entries | {entry.id: entry}).values())
@@ -468,7 +425,7 @@ class Store:
             tags = tuple(other for other in entry.tags if other != tag)
             if entry.id == target.id:
                 tags = entry.tags if tag in entry.tags else (*tags, tag)
-            moved.append(_replace_tags(entry, tags))
+            moved.append(entry.with_tags(tags))
         return moved
 
     def _change(self, entries: Iterable[Entry], *, at_any_rate: bool = False) -> None:
@@ -507,28 +464,15 @@ class Store:
         Blobs stay while a damaged model's manifest cannot be read: they may be its own.
         """
         ids = {id.hex for id in self._catalog.entries}
-        _remove_except(self._layout.manifests, ids)
-        _remove_except(self._layout.bundles, ids)
-        blobs = self._named_blobs()
-        if blobs is not None:
+        remove_except(self._layout.manifests, ids)
+        remove_except(self._layout.bundles, ids)
+        named = named_blobs(self._layout, self._catalog.entries.values())
+        if named is not None:
+            blobs = named | set(self._claims)
             self._stamps = {
                 digest: stamp for digest, stamp in self._stamps.items() if digest in blobs
             }
-            _remove_except(self._layout.blobs, {digest.hex for digest in blobs})
-
-    def _named_blobs(self) -> set[Digest] | None:
-        named: set[Digest] = set()
-        for entry in self._catalog.entries.values():
-            try:
-                manifest = (
-                    entry.model.manifest
-                    if entry.model
-                    else parse_manifest(self._layout.manifest(entry.id).read_bytes())
-                )
-            except (OSError, InvalidModelFile):
-                return None
-            named |= {layer.digest for layer in manifest.blobs}
-        return named | set(self._claims)
+            remove_except(self._layout.blobs, {digest.hex for digest in blobs})
 
 
 def _take_in(intake: Intake, source: Source) -> Layer:
@@ -536,50 +480,8 @@ def _take_in(intake: Intake, source: Source) -> Layer:
     return Layer(source.media_type, pending.size, pending.digest)
 
 
-def _replace_tags(entry: Entry, tags: tuple[str, ...]) -> Entry:
-    """Return the same line of the index with other tags."""
-    model = replace(entry.model, tags=tags) if entry.model else None
-    return replace(entry, tags=tags, model=model)
-
-
-def _entry(
-    manifest: Manifest, description: Description, tags: tuple[str, ...], created: int
-) -> Entry:
-    model = Model(manifest.id, tags, created, description, manifest)
-    return Entry(manifest.id, tags, created, model)
-
-
 def _tag_reference(text: str) -> Reference:
     reference = Reference.parse(text)
     if reference.digest is not None:
         raise InvalidReference(f"{shown(text)} names a digest; a tag is written NAME[:TAG]")
     return reference
-
-
-def _on_loop(progress: Callable[[Progress], None] | None) -> Callable[[Progress], None] | None:
-    """Return a `progress` that any thread may call and that runs on this event loop."""
-    if progress is None:
-        return None
-    call, loop = progress, asyncio.get_running_loop()
-
-    def report(state: Progress) -> None:
-        loop.call_soon_threadsafe(call, state)
-
-    return report
-
-
-def _digest_of(path: Path) -> Digest:
-    with open(path, "rb") as file:
-        return Digest(hashlib.file_digest(file, "sha256").hexdigest())
-
-
-def _remove_except(folder: Path, names: set[str]) -> None:
-    gone = [entry.name for entry in os.scandir(folder) if entry.name not in names]
-    for name in gone:
-        discard(folder / name)
-    if gone:
-        sync_folder(folder)
-
-
-def _os_problem(error: OSError) -> str:
-    return f"{error.strerror}: {Path(str(error.filename)).name}"

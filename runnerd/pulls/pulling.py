@@ -22,11 +22,11 @@ from runnerd.errors import InsufficientStorage, InvalidReference, NotFound, NotS
 from runnerd.models.catalog import Model
 from runnerd.models.description import binary_size
 from runnerd.models.digest import Digest
-from runnerd.models.intake import Pending
+from runnerd.models.intake import Fetched, Pending
 from runnerd.models.parts import Part
 from runnerd.models.reference import Reference
 from runnerd.models.sources import default_reference
-from runnerd.models.store import Fetched, Store
+from runnerd.models.store import Store
 from runnerd.models.worker import run_stoppable
 from runnerd.outbound.client import Outbound
 from runnerd.pulls import hub, weblink
