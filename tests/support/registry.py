@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import httpx
+import pytest
 
 from tests.support.waiting import wait_for
 
@@ -45,7 +46,8 @@ class RegistryProcess:
 @contextmanager
 def running_registry(root: Path, *, auth: str = "") -> Iterator[RegistryProcess]:
     """Run a registry for the length of a with block; `auth` is added to its configuration."""
-    assert REGISTRY is not None, "install docker-registry"
+    if REGISTRY is None:
+        pytest.skip("docker-registry is not installed (apt install docker-registry)")
     root.mkdir(exist_ok=True)
     port = free_port()
     config = root / "registry.yml"
