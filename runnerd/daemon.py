@@ -127,6 +127,7 @@ class Daemon:
             self._notifier.stopping()
             self._notifier.extend_timeout(settings.drain_timeout + 15)
             supervisor.drain()
+            await pulls.close()  # first: whoever watches one would be waited for
             if self._activated:
                 relay.stop_listening()
                 log.info("new clients wait in systemd's sockets for the next daemon")

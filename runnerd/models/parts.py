@@ -98,6 +98,13 @@ class Part:
         if journal is None:
             os.ftruncate(self._descriptor, 0)
             return
+        try:
+            check_space(self._layout.root, max(0, journal.size - self.allocated()))
+            with storage_errors():
+                reserve(self._descriptor, journal.size)
+        except BaseException:
+            self.close()
+            raise
         self.size, self.validator = journal.size, journal.validator
         self.pieces = _pieces(journal.size)
         for number, count in journal.filled.items():
@@ -140,8 +147,17 @@ class Part:
             self._unsynced = self._first = self.received = 0
 
     def close(self) -> None:
-        """Close the file and keep what is there; a second call does nothing."""
+        """Close the file and keep what is there; a second call does nothing.
+
+        The space that was claimed for the rest is given back.
+        """
         if self._descriptor >= 0:
+            if self.size is not None and not self.complete:
+                reach = max(
+                    (piece.at for piece in self.pieces if piece.at > piece.start), default=0
+                )
+                with contextlib.suppress(OSError):
+                    os.ftruncate(self._descriptor, reach)
             os.close(self._descriptor)
             self._descriptor = -1
 
@@ -265,7 +281,7 @@ class Part:
             0 <= number < len(pieces) and 0 <= count <= pieces[number].left
             for number, count in journal.filled.items()
         )
-        # Its space was claimed, so a shorter file is not the one that the journal is about.
+        # A shorter file is not the one that the journal is about.
         reach = (
             max((pieces[n].at + count for n, count in journal.filled.items()), default=0)
             if fits

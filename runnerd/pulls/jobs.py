@@ -38,6 +38,7 @@ class Job:
         self._reported_at: dict[str, float] = {}
         self._changed = asyncio.Event()
         self._task: asyncio.Task[Model] | None = None
+        self._reason = f"the {kind} of {reference} was cancelled; what has arrived stays"
 
     def start(self, work: Callable[[], Awaitable[Model]], ended: Callable[[], None]) -> None:
         """Begin; `ended` is called once, however it ends."""
@@ -52,8 +53,9 @@ class Job:
         self._task = tasks.spawn(run(), name=f"{self.kind} {self.reference}")
         self._task.add_done_callback(done)
 
-    def cancel(self) -> None:
+    def cancel(self, reason: str = "") -> None:
         """Ask the job to end; what has arrived stays for the next attempt."""
+        self._reason = reason or self._reason
         if self._task is not None:
             self._task.cancel()
 
@@ -107,7 +109,7 @@ class Job:
         """The model, once the job has ended well.  Raises the job's error otherwise."""
         assert self._task is not None
         if self._task.cancelled():
-            raise Conflict(f"the {self.kind} of {self.reference} was cancelled")
+            raise Conflict(self._reason)
         error = self._task.exception()
         if error is None:
             return self._task.result()

@@ -108,6 +108,11 @@ class Offer:
     news: tuple[str, ...] = field(default=())
 
 
+def layer_id(file: OfferedFile) -> str:
+    """Return how progress names a file: by its digest, or by that of its address."""
+    return str(file.digest or Digest.of(str(file.remote.url).encode()))
+
+
 def _check_status(answer: aiohttp.ClientResponse) -> None:
     if answer.status not in (200, 206, 416):
         raise refusal(answer, "the file")

@@ -12,13 +12,20 @@ import asyncio
 import hashlib
 import logging
 import os
-from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from collections.abc import Sequence
+from contextlib import AsyncExitStack
 from dataclasses import dataclass, field, replace
 
 from yarl import URL
 
-from runnerd.errors import InsufficientStorage, InvalidReference, NotFound, NotSupported
+from runnerd.errors import (
+    InsufficientStorage,
+    InvalidModelFile,
+    InvalidReference,
+    NotFound,
+    NotSupported,
+    Overloaded,
+)
 from runnerd.models.catalog import Model
 from runnerd.models.description import binary_size
 from runnerd.models.digest import Digest
@@ -32,17 +39,18 @@ from runnerd.outbound.client import Outbound
 from runnerd.pulls import hub, weblink
 from runnerd.pulls.credentials import DockerCredentials
 from runnerd.pulls.jobs import Following, Job, Kind
-from runnerd.pulls.offer import Offer, OfferedFile
+from runnerd.pulls.offer import Offer, OfferedFile, layer_id
 from runnerd.pulls.pushing import Push
 from runnerd.pulls.registry import Registry, RegistrySettings, read_config
 from runnerd.pulls.transfer import Transfer
+from runnerd.pulls.turns import Turns
 
 log = logging.getLogger(__name__)
 
 AT_ONCE = 3  # pulls; more would only share the line, and every one holds space
 
 _SHARED_BYTES = 4 * 2**20  # smaller files are not worth waiting for another pull
-_MIRROR_INTERVAL = 0.25  # seconds between looks at the pull that is waited for
+_MOST_JOBS = 64  # also those that wait: whoever may pull must not fill the memory
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,7 +69,7 @@ class Wish:
     """What somebody wants: a reference or URL, and what was said with it."""
 
     reference: str
-    token: str | None = None
+    token: str | None = field(default=None, repr=False)
     revision: str | None = None
     digest: Digest | None = None
     tag: str | None = None
@@ -84,7 +92,7 @@ class Pulls:
         self._jobs: dict[str, Job] = {}
         self._by_wish: dict[tuple[Kind, Wish], Job] = {}
         self._slots = asyncio.Semaphore(AT_ONCE)
-        self._locks: dict[Digest, _Lock] = {}
+        self._turns = Turns()
         self._hub = hub.Hub(http, settings.hub_endpoint)
 
     def pull(
@@ -159,15 +167,17 @@ class Pulls:
         return None
 
     async def close(self) -> None:
-        """End every job and wait for it."""
+        """End every job and wait for it; a second call does nothing."""
         jobs = self.active()
         for job in jobs:
-            job.cancel()
+            job.cancel("the daemon stops; what has arrived stays, so ask again when it is back")
         for job in jobs:
             await job.wait_ended()
 
     def _follow(self, kind: Kind, wish: Wish) -> Following:
         job = self._by_wish.get((kind, wish))
+        if job is None and len(self._jobs) >= _MOST_JOBS:
+            raise Overloaded("too many pulls are under way; come back later", retry_after=60)
         if job is None:
             job = Job(kind, wish.reference)
             self._jobs[job.id] = self._by_wish[kind, wish] = job
@@ -224,7 +234,7 @@ class Pulls:
         keys = {_key(file, job.reference): file for file in offer.files}
         async with AsyncExitStack() as stack:
             for key in sorted(keys):
-                await stack.enter_async_context(self._lock(key, keys[key], job))
+                await stack.enter_async_context(self._turns.take(key, layer_id(keys[key]), job))
             present = {}
             for key, file in keys.items():
                 present[key] = await self._claim(stack, file)
@@ -242,11 +252,12 @@ class Pulls:
                 model = await run_stoppable(
                     lambda stop: self.store.accept(fetched, manifest=offer.manifest, tag=tag)
                 )
-                for part in parts:
-                    await asyncio.to_thread(part.remove)
+                await asyncio.to_thread(_remove, parts)
+            except InvalidModelFile:
+                await asyncio.to_thread(_remove, parts)  # fetched right, and of no use
+                raise
             finally:
-                for part in parts:
-                    part.close()
+                await run_stoppable(lambda stop: _close(parts))
         log.info("pulled %s (%s)", job.reference, model.id.short)
         return model
 
@@ -287,43 +298,15 @@ class Pulls:
                 " `runnerd prune`, or raise store_quota"
             )
 
-    # turns
 
-    @asynccontextmanager
-    async def _lock(self, key: Digest, file: OfferedFile, job: Job) -> AsyncIterator[None]:
-        """Hold the file's lock; while another job has it, show that one's progress."""
-        lock = self._locks.setdefault(key, _Lock())
-        lock.users += 1
-        try:
-            while lock.holder is not None:
-                if state := lock.holder.state_of(layer_id(file)):
-                    job.progressed(state.layer, state.layer_size, state.layer_current)
-                lock.released.clear()
-                with suppress(TimeoutError):
-                    async with asyncio.timeout(_MIRROR_INTERVAL):
-                        await lock.released.wait()
-            lock.holder = job
-            try:
-                yield
-            finally:
-                lock.holder = None
-                lock.released.set()
-        finally:
-            lock.users -= 1
-            if not lock.users:
-                self._locks.pop(key, None)
+def _remove(parts: Sequence[Part]) -> None:
+    for part in parts:
+        part.remove()
 
 
-@dataclass(slots=True)
-class _Lock:
-    holder: Job | None = None
-    users: int = 0
-    released: asyncio.Event = field(default_factory=asyncio.Event)
-
-
-def layer_id(file: OfferedFile) -> str:
-    """Return how progress names a file: by its digest, or by that of its address."""
-    return str(file.digest or Digest.of(str(file.remote.url).encode()))
+def _close(parts: Sequence[Part]) -> None:
+    for part in parts:
+        part.close()
 
 
 def _key(file: OfferedFile, reference: str) -> Digest:

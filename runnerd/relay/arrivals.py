@@ -38,16 +38,13 @@ class Arrivals:
         Raises errors.Overloaded when too many wait.
         """
         job = self.pulls.fetching(reference)
-        if job is not None:
-            following = Following(job)
-        elif self.auto_pull and _can_be_pulled(reference):
-            following = self.pulls.pull(reference)
-        else:
+        if job is None and not (self.auto_pull and _can_be_pulled(reference)):
             return None
         if self.waiting >= self.most:
             raise Overloaded(
                 "too many requests wait for models that are being pulled", retry_after=_RETRY_AFTER
             )
+        following = Following(job) if job is not None else self.pulls.pull(reference)
 
         async def arrival() -> Plan:
             await self._wait(following, reference)
