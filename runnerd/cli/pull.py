@@ -6,16 +6,13 @@ The work is the daemon's.  Ctrl-C ends the watching only, and says how to end th
 from __future__ import annotations
 
 import argparse
-import json
 import os
 import sys
-from collections.abc import Iterable, Iterator
-from typing import Any
 from urllib.parse import quote
 
 from runnerd.cli.client import Client
+from runnerd.cli.progress import display, follow
 from runnerd.cli.tables import familiar, print_json, print_table
-from runnerd.errors import RunnerdError
 
 _INTERRUPTED = 130
 
@@ -77,7 +74,8 @@ def _watch(options: argparse.Namespace, path: str, document: object, kind: str) 
     with Client(options.host).open("POST", path, document) as answer:
         job = answer.headers.get("X-Runnerd-Job", "")
         try:
-            event = _follow(answer, live=sys.stderr.isatty() and not options.json)
+            with display(quiet=options.json) as shown:
+                event = follow(answer, shown)
         except KeyboardInterrupt:
             print(
                 f"\nthe {kind} goes on in the daemon; `runnerd cancel {job}` ends it",
@@ -89,59 +87,3 @@ def _watch(options: argparse.Namespace, path: str, document: object, kind: str) 
     else:
         print(f"{event['message']}: {', '.join(map(familiar, event['model']['tags']))}")
     return 0
-
-
-def _follow(lines: Iterable[bytes], *, live: bool) -> dict[str, Any]:
-    """Show a progress stream and return its last line.  Raises RunnerdError."""
-    steps = _steps(lines)
-    if live:
-        return _show_bars(steps)
-    for event in steps:
-        if event["type"] == "success":
-            return event
-        if not event["layer"]["size"]:
-            print(event["message"], file=sys.stderr)
-    raise RunnerdError("the daemon broke off; what has arrived stays, so try again")
-
-
-def _steps(lines: Iterable[bytes]) -> Iterator[dict[str, Any]]:
-    for line in lines:
-        event: dict[str, Any] = json.loads(line)
-        if event["type"] == "error":
-            raise RunnerdError(event["message"])
-        yield event
-
-
-def _show_bars(steps: Iterable[dict[str, Any]]) -> dict[str, Any]:
-    from rich.console import Console
-    from rich.progress import (
-        BarColumn,
-        DownloadColumn,
-        Progress,
-        TaskID,
-        TextColumn,
-        TimeRemainingColumn,
-        TransferSpeedColumn,
-    )
-
-    bars: dict[str, TaskID] = {}
-    with Progress(
-        TextColumn("{task.description}"),
-        BarColumn(),
-        DownloadColumn(),
-        TransferSpeedColumn(),
-        TimeRemainingColumn(),
-        console=Console(stderr=True),
-    ) as progress:
-        for event in steps:
-            if event["type"] == "success":
-                return event
-            layer = event["layer"]
-            if not layer["size"]:
-                progress.console.print(event["message"], markup=False)
-                continue
-            name = layer["id"].removeprefix("sha256:")[:12]
-            if name not in bars:
-                bars[name] = progress.add_task(name, total=layer["size"])
-            progress.update(bars[name], total=layer["size"], completed=layer["current"])
-    raise RunnerdError("the daemon broke off; what has arrived stays, so try again")
