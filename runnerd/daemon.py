@@ -78,7 +78,7 @@ class Daemon:
             log.info("runnerd %s starts, pid %d", runnerd.__version__, os.getpid())
             directory.clear_stale()
 
-            store = Store(state_dir / "models")
+            store = Store(state_dir / "models", quota_bytes=settings.store_quota or None)
             store.open()
             configurations = Configurations(state_dir / "configurations.json")
             configurations.open()

@@ -77,7 +77,10 @@ class Fetched:
 
 
 class Intake:
-    """The temporary files of one model on its way in.  Used in one thread at a time."""
+    """The temporary files of one model on its way in.  Used in one thread at a time.
+
+    `allow` is asked before bytes are written, with how many there will be; it raises if too many.
+    """
 
     def __init__(
         self,
@@ -87,8 +90,10 @@ class Intake:
         link_bytes: int,
         report: Callable[[Progress], None] | None = None,
         stop: Stop | None = None,
+        allow: Callable[[int], None] = lambda size: None,
     ) -> None:
         self._layout = layout
+        self._allow = allow
         self._total = total
         self._link_bytes = link_bytes
         self._report = report
@@ -135,6 +140,7 @@ class Intake:
     def writer(self, name: str, size: int) -> BlobWriter:
         """Begin a blob of `size` bytes that comes in pieces.  Raises errors.InsufficientStorage."""
         self.check_space(size)
+        self._allow(size + sum(blob.size for blob in self.blobs.values()))
         return BlobWriter(self._fresh(), name, size)
 
     def finish(self, writer: BlobWriter) -> Pending:

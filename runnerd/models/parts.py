@@ -23,6 +23,7 @@ import hashlib
 import os
 import threading
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -67,11 +68,14 @@ class Part:
     """One file on its way.  Methods that touch the disk block; one caller for each piece.
 
     `size` and `validator` are what the server says of the file, None and "" until it was asked;
-    `received` counts the bytes that are there.
+    `received` counts the bytes that are there.  `allow` is asked before a size is taken up.
     """
 
-    def __init__(self, layout: Layout, key: Digest) -> None:
+    def __init__(
+        self, layout: Layout, key: Digest, allow: Callable[[int], None] = lambda size: None
+    ) -> None:
         self._layout = layout
+        self._allow = allow
         self._key = key
         self.path = layout.part(key)
         self.size: int | None = None
@@ -118,6 +122,7 @@ class Part:
         """
         self.restart()
         try:
+            self._allow(size)
             check_space(self._layout.root, size)
             with storage_errors():
                 reserve(self._descriptor, size)
@@ -209,8 +214,9 @@ class Part:
         self._unsynced += count
 
     def end_stream(self) -> None:
-        """The stream has ended, so now the size is known."""
+        """The stream has ended, so now the size is known.  Blocks for a look at the quota."""
         (piece,) = self.pieces
+        self._allow(piece.at)
         piece.end = self.size = piece.at
 
     @property

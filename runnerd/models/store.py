@@ -32,7 +32,7 @@ from runnerd.errors import (
 )
 from runnerd.models import archive, bundle
 from runnerd.models.catalog import Catalog, Entry, Model, shown
-from runnerd.models.description import Description
+from runnerd.models.description import Description, binary_size
 from runnerd.models.digest import Digest
 from runnerd.models.index import IndexedModel, read_index, write_index
 from runnerd.models.intake import Fetched, Intake, Pending, Progress, check_space, is_intact
@@ -67,9 +67,12 @@ Entries = list[Entry]
 class Store:
     """All models of a host.  `open` comes first; then every method may be called at any time."""
 
-    def __init__(self, root: Path, *, link_bytes: int = LINK_BYTES) -> None:
+    def __init__(
+        self, root: Path, *, link_bytes: int = LINK_BYTES, quota_bytes: int | None = None
+    ) -> None:
         self._layout = Layout(root)
         self._link_bytes = link_bytes
+        self._quota_bytes = quota_bytes
         self._lock = threading.RLock()
         self._catalog = Catalog()
         self._stamps: dict[Digest, int] = {}
@@ -190,7 +193,11 @@ class Store:
         All or nothing, as `import_files`.  Raises errors.InvalidModelFile, InsufficientStorage.
         """
         intake = Intake(
-            self._layout, total=0, link_bytes=self._link_bytes, report=on_loop(progress)
+            self._layout,
+            total=0,
+            link_bytes=self._link_bytes,
+            report=on_loop(progress),
+            allow=self._check_quota,
         )
         try:
             raw = await archive.unpack(chunks, intake)
@@ -203,7 +210,7 @@ class Store:
 
     def part(self, key: Digest) -> Part:
         """Return the part of a file that is being fetched; open it before use."""
-        return Part(self._layout, key)
+        return Part(self._layout, key, self._check_quota)
 
     def claim(self, digest: Digest) -> Pending | None:
         """Keep a blob from being removed until `disclaim`; return it if it is here and unchanged.
@@ -228,8 +235,18 @@ class Store:
                 del self._claims[digest]
 
     def check_space(self, size: int) -> None:
-        """Raise errors.InsufficientStorage where `size` further bytes would fill the disk."""
+        """Raise errors.InsufficientStorage where `size` further bytes would fill disk or quota."""
         check_space(self._layout.root, size)
+        self._check_quota(size)
+
+    def _check_quota(self, size: int) -> None:
+        quota = self._quota_bytes
+        if quota is not None and size + self.disk_usage() > quota:
+            raise InsufficientStorage(
+                f"the model needs {binary_size(size)} and the models may occupy"
+                f" {binary_size(quota)}; remove some with `runnerd rm`, leftovers with"
+                " `runnerd prune`, or raise store_quota"
+            )
 
     def accept(
         self,
@@ -348,6 +365,7 @@ class Store:
         stop: Stop,
     ) -> Model:
         total = sum(source.size for source in sources.files)
+        self._check_quota(total)
         with Intake(
             self._layout, total=total, link_bytes=self._link_bytes, report=report, stop=stop
         ) as intake:

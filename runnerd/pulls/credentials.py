@@ -74,9 +74,8 @@ class DockerCredentials:
     """Looks credentials up anew each time: the owner may log in while the daemon runs."""
 
     def __init__(self, config: Path | None = None) -> None:
-        folder = os.environ.get("DOCKER_CONFIG")
-        home = Path(folder) if folder else Path.home() / ".docker"
-        self._path = config or home / "config.json"
+        folder = os.environ.get("DOCKER_CONFIG") or os.path.expanduser("~/.docker")
+        self._path = config or Path(folder, "config.json")
 
     async def find(self, registry: str) -> Credentials | None:
         """Return the credentials for a registry's `host[:port]`, None where there are none."""

@@ -19,7 +19,6 @@ from dataclasses import dataclass, field, replace
 from yarl import URL
 
 from runnerd.errors import (
-    InsufficientStorage,
     InvalidModelFile,
     InvalidReference,
     NotFound,
@@ -55,13 +54,12 @@ _MOST_JOBS = 64  # also those that wait: whoever may pull must not fill the memo
 
 @dataclass(frozen=True, slots=True)
 class PullSettings:
-    """What the owner set.  `quota_bytes` None for no limit but the disk's."""
+    """What the owner set; `workers` is how many connections fetch one file."""
 
     registries: RegistrySettings = field(default_factory=RegistrySettings)
     hub_endpoint: str = "https://huggingface.co"
     hub_token: str | None = None
     workers: int = 4
-    quota_bytes: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -290,13 +288,6 @@ class Pulls:
                 needed += max(0, (file.size or 0) - self.store.part(key).allocated())
         if needed:
             self.store.check_space(needed)
-        quota = self.settings.quota_bytes
-        if quota is not None and needed + self.store.disk_usage() > quota:
-            raise InsufficientStorage(
-                f"the model needs {binary_size(needed)} and the store's quota is"
-                f" {binary_size(quota)}; remove models with `runnerd rm`, leftovers with"
-                " `runnerd prune`, or raise store_quota"
-            )
 
 
 def _remove(parts: Sequence[Part]) -> None:

@@ -25,7 +25,6 @@ def pull_settings(settings: Settings) -> PullSettings:
         hub_endpoint=settings.hub_endpoint,
         hub_token=settings.hub_token.get_secret_value() or None,
         workers=settings.pull_parts,
-        quota_bytes=settings.store_quota or None,
     )
 
 

@@ -195,7 +195,7 @@ class Transfer:
         await run_stoppable(lambda stop: part.begin_stream(size))
         await self._receive(answer, part.pieces[0])
         if size is None:
-            part.end_stream()
+            await run_stoppable(lambda stop: part.end_stream())
             self._check_size(part.size or 0)
 
     async def _receive(self, answer: aiohttp.ClientResponse, piece: Piece) -> None:

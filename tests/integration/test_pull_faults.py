@@ -199,12 +199,17 @@ def test_full_disk(tmp_path: Path, server: FileServer) -> None:
             assert pull(daemon, name)["type"] == "success"
 
 
-def test_quota(tmp_path: Path, server: FileServer) -> None:
-    """The owner's quota is held before the first byte."""
+def test_quota(tmp_path: Path, server: FileServer, gguf: Path) -> None:
+    """The owner's quota is held before the first byte, of a pull and of an import."""
     limited = settings(server) | {"RUNNERD_STORE_QUOTA": str(100 * MIB)}
     with running(tmp_path, env=limited) as daemon:
         answer = daemon.http.post("/models/create", json={"from": f"{server.host}/big/model:v1"})
         assert (answer.status_code, "store_quota" in answer.text) == (507, True)
+        large = tmp_path / "large.gguf"
+        large.write_bytes(LARGE)
+        answer = daemon.http.post("/models/import", json={"path": str(large)})
+        assert (answer.status_code, "store_quota" in answer.text) == (507, True)
+        daemon.import_model(gguf / "tiny.gguf", "tiny")
 
 
 def test_pull_while_its_blob_is_deleted(daemon: DaemonProcess, server: FileServer) -> None:
