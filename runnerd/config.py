@@ -13,7 +13,7 @@ import tomllib
 from pathlib import Path
 from typing import Annotated, Any
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
 from runnerd.errors import StartupError
@@ -122,6 +122,30 @@ class Settings(BaseSettings):
     queue_length: int = Field(1024, ge=0, description="requests that may wait for a runner")
     queue_timeout: float = Field(600.0, gt=0, description="a request waits at most this long")
     drain_timeout: float = Field(30.0, ge=0, description="SIGTERM: time for answers in flight")
+
+    allowed_sources: list[str] = Field(
+        [], description="hosts and networks that pulls may reach although they are internal"
+    )
+    insecure_registries: list[str] = Field(
+        [], description="registries (host[:port]) spoken to over plain http; implies allowed"
+    )
+    default_registry: str = Field(
+        "registry-1.docker.io", description="for model names without a registry"
+    )
+    hub_endpoint: str = Field(
+        default_factory=lambda: os.environ.get("HF_ENDPOINT") or "https://huggingface.co",
+        description="the Hugging Face hub or a mirror of it; default HF_ENDPOINT",
+    )
+    hub_token: SecretStr = Field(
+        SecretStr(""),
+        description="for hf.co pulls without a token of their own; whoever may pull uses it",
+    )
+    outbound_proxy: str = Field("", description="http://host:port for pulls; empty for none")
+    pull_parts: int = Field(4, gt=0, le=16, description="connections that fetch one file")
+    auto_pull: bool = Field(
+        False, description="pull a model that is not here when a request names it"
+    )
+    store_quota: int = Field(0, ge=0, description="bytes that models may occupy; 0: the disk's")
     limits: Limits = Limits()
     backends: dict[str, dict[str, Any]] = Field({}, description="one table per backend")
 

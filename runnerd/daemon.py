@@ -29,7 +29,10 @@ from runnerd.config import Settings
 from runnerd.configurations import Configurations
 from runnerd.errors import StartupError
 from runnerd.models.store import Store
+from runnerd.pulls.pulling import Pulls
+from runnerd.pulls.settings import make_outbound, pull_settings
 from runnerd.relay.admission import Admission
+from runnerd.relay.arrivals import Arrivals
 from runnerd.relay.plan import Planner
 from runnerd.relay.records import Records
 from runnerd.relay.service import Parts, Relay
@@ -75,7 +78,7 @@ class Daemon:
             log.info("runnerd %s starts, pid %d", runnerd.__version__, os.getpid())
             directory.clear_stale()
 
-            store = Store(state_dir / "models")
+            store = Store(state_dir / "models", quota_bytes=settings.store_quota or None)
             store.open()
             configurations = Configurations(state_dir / "configurations.json")
             configurations.open()
@@ -83,8 +86,13 @@ class Daemon:
             supervisor = Supervisor(settings, backends, configurations, directory)
             stack.push_async_callback(supervisor.close)
 
+            outbound = make_outbound(settings)
+            stack.push_async_callback(outbound.close)
+            pulls = Pulls(store, outbound, pull_settings(settings))
+            stack.push_async_callback(pulls.close)
+
             records = Records()
-            context = Context(settings, store, backends, supervisor, records, log_dir)
+            context = Context(settings, store, backends, supervisor, records, log_dir, pulls)
             relay = Relay(
                 Parts(
                     limits=settings.limits,
@@ -95,6 +103,12 @@ class Daemon:
                     supervisor=supervisor,
                     records=records,
                     app=make_app(context),
+                    arrivals=Arrivals(
+                        pulls,
+                        settings.queue_length,
+                        settings.queue_timeout,
+                        auto_pull=settings.auto_pull,
+                    ),
                 )
             )
             stack.push_async_callback(relay.close)
@@ -113,6 +127,7 @@ class Daemon:
             self._notifier.stopping()
             self._notifier.extend_timeout(settings.drain_timeout + 15)
             supervisor.drain()
+            await pulls.close()  # first: whoever watches one would be waited for
             if self._activated:
                 relay.stop_listening()
                 log.info("new clients wait in systemd's sockets for the next daemon")

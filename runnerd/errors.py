@@ -9,6 +9,7 @@ a secret.
     ├── ClientError (400)        the request itself is wrong
     │   ├── InvalidReference         not a model reference
     │   ├── InvalidConfiguration     a setting or flag that is not allowed
+    │   ├── SourceDenied (401)       a registry or hub wants (other) credentials
     │   ├── Forbidden (403)          host or origin not allowed
     │   ├── NotFound (404)           ModelNotFound, BackendNotFound, RunnerNotFound, RouteNotFound
     │   ├── MethodNotAllowed (405)
@@ -24,8 +25,10 @@ a secret.
     ├── InternalError (500)      always a bug
     ├── NotSupported (501)       the engine lacks it; the message names the remedy
     ├── BackendFailure (502)     the engine failed; carries its last words
+    ├── SourceFailure (502)      a registry or hub failed or sent what it should not
     ├── Draining (503)           the daemon is going away (never used for overload)
     ├── UpstreamTimeout (504)    the engine made no progress
+    ├── SourceTimeout (504)      a registry or hub made no progress
     ├── InsufficientStorage (507)
     └── StartupError             the daemon cannot start; ends the process with this message
 """
@@ -92,6 +95,11 @@ class InvalidReference(ClientError):
 
 class InvalidConfiguration(ClientError):
     code = "invalid_configuration"
+
+
+class SourceDenied(ClientError):
+    status = 401
+    code = "source_denied"
 
 
 class Forbidden(ClientError):
@@ -194,6 +202,11 @@ class BackendFailure(RunnerdError):
     code = "backend_failure"
 
 
+class SourceFailure(RunnerdError):
+    status = 502
+    code = "source_failure"
+
+
 class Draining(RunnerdError):
     status = 503
     code = "draining"
@@ -202,6 +215,11 @@ class Draining(RunnerdError):
 class UpstreamTimeout(RunnerdError):
     status = 504
     code = "upstream_timeout"
+
+
+class SourceTimeout(RunnerdError):
+    status = 504
+    code = "source_timeout"
 
 
 class InsufficientStorage(RunnerdError):

@@ -41,7 +41,7 @@ async def no_task_left() -> AsyncIterator[None]:
     """Fail a test that leaves a task running; for asynchronous tests that ask for it."""
     before = asyncio.all_tasks()
     yield
-    left = asyncio.all_tasks() - before
+    left = asyncio.all_tasks() - before - {asyncio.current_task()}
     if left:
         await asyncio.wait(left, timeout=5)
     names = [task.get_name() for task in left if not task.done()]

@@ -7,7 +7,7 @@ from collections.abc import Awaitable, Callable
 
 from aiohttp import web
 
-from runnerd.api import engines, host, models
+from runnerd.api import engines, host, models, pulls
 from runnerd.api.context import CONTEXT, Context, json_answer
 from runnerd.errors import InternalError, MethodNotAllowed, RouteNotFound, RunnerdError
 from runnerd.relay import routes
@@ -22,6 +22,7 @@ def make_app(context: Context) -> web.Application:
     app = web.Application(middlewares=[_answers], client_max_size=0)
     app[CONTEXT] = context
     app.add_routes(host.ROUTES)
+    app.add_routes(pulls.ROUTES)  # before the models: their names may be anything
     app.add_routes(models.ROUTES)
     app.add_routes(engines.ROUTES)
     return app

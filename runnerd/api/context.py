@@ -14,6 +14,7 @@ from runnerd.backends.interface import Backend
 from runnerd.config import Settings
 from runnerd.errors import ClientError
 from runnerd.models.store import Store
+from runnerd.pulls.pulling import Pulls
 from runnerd.relay.records import Records
 from runnerd.supervisor import Supervisor
 
@@ -30,6 +31,7 @@ class Context:
     supervisor: Supervisor
     records: Records
     log_dir: Path
+    pulls: Pulls
 
 
 CONTEXT = web.AppKey("context", Context)

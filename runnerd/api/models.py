@@ -14,7 +14,8 @@ from pathlib import Path
 from aiohttp import web
 
 from runnerd import tasks
-from runnerd.api.context import CONTEXT, encode, flag, json_answer, json_body, text_field
+from runnerd.api.context import CONTEXT, flag, json_answer, json_body, text_field
+from runnerd.api.progress import final_line, progress_line
 from runnerd.errors import ClientError, Forbidden, InternalError, NotFound, RunnerdError
 from runnerd.models.catalog import Model
 from runnerd.models.intake import Progress
@@ -72,8 +73,11 @@ async def load_archive(request: web.Request) -> web.StreamResponse:
 
 @ROUTES.get("/models/{name:.+}")
 async def inspect_model(request: web.Request) -> web.Response:
-    """One model by any of its names."""
-    return json_answer(request.app[CONTEXT].store.get(request.match_info["name"]).to_json())
+    """One model by any of its names; with `remote`, what its source says of it now."""
+    context, name = request.app[CONTEXT], request.match_info["name"]
+    if flag(request, "remote"):
+        return json_answer(await context.pulls.look(name))
+    return json_answer(context.store.get(name).to_json())
 
 
 @ROUTES.post("/models/{name:.+}/tag")
@@ -203,11 +207,11 @@ async def _with_progress(
         try:
             model = await job
         except RunnerdError as error:
-            await response.write(_line("error", error.message))
+            await response.write(final_line("error", error.message))
         except Exception:
-            await response.write(_line("error", InternalError("internal error").message))
+            await response.write(final_line("error", InternalError("internal error").message))
         else:
-            await response.write(_line("success", success, model=model.to_json()))
+            await response.write(final_line("success", success, model=model.to_json()))
         await response.write_eof()
         return response
     finally:
@@ -221,38 +225,9 @@ async def _job(
 ) -> Model:
     def progress(event: Progress) -> None:
         if lines.qsize() < 64:  # a slow client misses steps, never the end
-            lines.put_nowait(_progress_line(event))
+            lines.put_nowait(progress_line(event, "Stored"))
 
     try:
         return await work(progress)
     finally:
         lines.put_nowait(None)
-
-
-def _progress_line(event: Progress) -> bytes:
-    return (
-        encode(
-            {
-                "type": "progress",
-                "message": f"Stored: {event.layer_current / 1e6:.2f} MB",
-                "total": event.total,
-                "layer": {
-                    "id": event.layer,
-                    "size": event.layer_size,
-                    "current": event.layer_current,
-                },
-                "mode": "pull",
-            }
-        )
-        + b"\n"
-    )
-
-
-def _line(kind: str, message: str, **more: object) -> bytes:
-    empty = {"id": "", "size": 0, "current": 0}
-    return (
-        encode(
-            {"type": kind, "message": message, "total": 0, "layer": empty, "mode": "pull", **more}
-        )
-        + b"\n"
-    )

@@ -8,7 +8,7 @@ writers in threads need no lock between them.
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from runnerd.errors import InvalidModelFile, InvalidReference, ModelNotFound
 from runnerd.models.description import Description
@@ -119,6 +119,19 @@ class Entry:
     created: int
     model: Model | None = None
     problem: str = ""
+
+    @classmethod
+    def of(
+        cls, manifest: Manifest, description: Description, tags: tuple[str, ...], created: int
+    ) -> Entry:
+        """Return the line of a model whose files are in order."""
+        model = Model(manifest.id, tags, created, description, manifest)
+        return cls(manifest.id, tags, created, model)
+
+    def with_tags(self, tags: tuple[str, ...]) -> Entry:
+        """Return the same line with other tags."""
+        model = replace(self.model, tags=tags) if self.model else None
+        return replace(self, tags=tags, model=model)
 
 
 @dataclass(frozen=True, slots=True)

@@ -46,12 +46,16 @@ _RESERVE_BYTES = 16 * 2**20  # left free for indexes and logs
 
 @dataclass(frozen=True, slots=True)
 class Progress:
-    """How far a transfer is, in bytes: all of it, and the file (`layer`) that is on its way."""
+    """How far a transfer is, in bytes: all of it, and the file (`layer`) that is on its way.
+
+    `message` is news for people that no number says; such an event may have no file.
+    """
 
     total: int
     layer: str
     layer_size: int
     layer_current: int
+    message: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,8 +67,20 @@ class Pending:
     size: int
 
 
+@dataclass(frozen=True, slots=True)
+class Fetched:
+    """A file of a model that came from elsewhere, verified; `name` is for messages."""
+
+    name: str
+    media_type: str
+    pending: Pending
+
+
 class Intake:
-    """The temporary files of one model on its way in.  Used in one thread at a time."""
+    """The temporary files of one model on its way in.  Used in one thread at a time.
+
+    `allow` is asked before bytes are written, with how many there will be; it raises if too many.
+    """
 
     def __init__(
         self,
@@ -74,8 +90,10 @@ class Intake:
         link_bytes: int,
         report: Callable[[Progress], None] | None = None,
         stop: Stop | None = None,
+        allow: Callable[[int], None] = lambda size: None,
     ) -> None:
         self._layout = layout
+        self._allow = allow
         self._total = total
         self._link_bytes = link_bytes
         self._report = report
@@ -122,6 +140,7 @@ class Intake:
     def writer(self, name: str, size: int) -> BlobWriter:
         """Begin a blob of `size` bytes that comes in pieces.  Raises errors.InsufficientStorage."""
         self.check_space(size)
+        self._allow(size + sum(blob.size for blob in self.blobs.values()))
         return BlobWriter(self._fresh(), name, size)
 
     def finish(self, writer: BlobWriter) -> Pending:
@@ -136,14 +155,7 @@ class Intake:
 
     def check_space(self, size: int) -> None:
         """Raise errors.InsufficientStorage where `size` further bytes would fill the disk."""
-        status = os.statvfs(self._layout.root)
-        free = status.f_bavail * status.f_frsize
-        if size + _RESERVE_BYTES > free:
-            raise InsufficientStorage(
-                f"the model needs {binary_size(size)} and the store's disk has {binary_size(free)}"
-                f" free, of which {binary_size(_RESERVE_BYTES)} are kept; remove models with"
-                " `runnerd rm` or move the state directory"
-            )
+        check_space(self._layout.root, size)
 
     def progressed(self, layer: str, size: int, current: int) -> None:
         """Report progress, at most every tenth of a second and at a file's end."""
@@ -254,8 +266,12 @@ class BlobWriter:
     def __post_init__(self) -> None:
         flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
         self._descriptor = os.open(self.temporary, flags, 0o640)
-        with storage_errors(), contextlib.suppress(_Unsupported):
-            self._reserve()
+        try:
+            with storage_errors():
+                reserve(self._descriptor, self.size)
+        except BaseException:
+            self.close()
+            raise
 
     def write(self, chunk: bytes | memoryview) -> None:
         """Append a piece.  Raises errors.InvalidModelFile for too much, InsufficientStorage."""
@@ -284,16 +300,30 @@ class BlobWriter:
             os.close(self._descriptor)
             self._descriptor = -1
 
-    def _reserve(self) -> None:
-        """Claim the space at once: a full disk then shows before the work, not after it."""
-        if not self.size:
-            return
-        try:
-            os.posix_fallocate(self._descriptor, 0, self.size)
-        except OSError as error:
-            if error.errno in (errno.EOPNOTSUPP, errno.EINVAL, errno.ENOSYS):
-                raise _Unsupported from error
-            self.close()
+
+def check_space(folder: Path, size: int) -> None:
+    """Raise errors.InsufficientStorage where `size` further bytes would fill `folder`'s disk."""
+    status = os.statvfs(folder)
+    free = status.f_bavail * status.f_frsize
+    if size + _RESERVE_BYTES > free:
+        raise InsufficientStorage(
+            f"the model needs {binary_size(size)} and the store's disk has {binary_size(free)}"
+            f" free, of which {binary_size(_RESERVE_BYTES)} are kept; remove models with"
+            " `runnerd rm` or move the state directory"
+        )
+
+
+def reserve(descriptor: int, size: int) -> None:
+    """Claim the space of a file at once, so that a full disk shows before the work, not after it.
+
+    Where the file system cannot, nothing happens.  Raises OSError.
+    """
+    if not size:
+        return
+    try:
+        os.posix_fallocate(descriptor, 0, size)
+    except OSError as error:
+        if error.errno not in (errno.EOPNOTSUPP, errno.EINVAL, errno.ENOSYS):
             raise
 
 
@@ -304,10 +334,6 @@ def is_intact(path: Path, size: int, stamp: int | None) -> bool:
     except OSError:
         return False
     return status.st_size == size and status.st_mtime_ns == stamp
-
-
-class _Unsupported(Exception):
-    pass
 
 
 def _changed(name: str) -> InvalidModelFile:

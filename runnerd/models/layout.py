@@ -1,10 +1,13 @@
 """Where things are in the store's folder, and the only place that makes paths in it.
 
     layout.json               the version of this layout; guards against emptying a foreign folder
-    index.json                which models there are and their tags blobs/sha256/<hex>        files
-    by the digest of their content, read-only manifests/sha256/<hex>    OCI manifests by their
-    digest, which is the model's id bundles/sha256/<hex>/     a model's blobs under the names that
-    llama.cpp expects, and its description tmp/<pid>-<random>        what is being written
+    index.json                which models there are and their tags
+    blobs/sha256/<hex>        files by the digest of their content, read-only
+    manifests/sha256/<hex>    OCI manifests by their digest, which is the model's id
+    bundles/sha256/<hex>/     a model's blobs under the names that llama.cpp expects, and its
+                              description
+    tmp/<pid>-<random>        what is being written
+    parts/<hex>.part, .json   what is being fetched, and how far it is
 
 A path below the root is made from a `Digest` or from a constant, never from text.  Small files are
 written to a temporary name, synced, renamed, and the folder synced, so a crash leaves the old or
@@ -47,6 +50,7 @@ class Layout:
         self.bundles = root / "bundles" / "sha256"
         self.temporary = root / "tmp"
         self._spare = root / "spare"
+        self.parts = root / "parts"
 
     def blob(self, digest: Digest) -> Path:
         """Return the place of a blob."""
@@ -59,6 +63,14 @@ class Layout:
     def bundle(self, id: Digest) -> Path:
         """Return the folder with a model's files under their usual names."""
         return self.bundles / id.hex
+
+    def part(self, key: Digest) -> Path:
+        """Return the place of a file that is being fetched."""
+        return self.parts / f"{key.hex}.part"
+
+    def journal(self, key: Digest) -> Path:
+        """Return the place of what is known about a file that is being fetched."""
+        return self.parts / f"{key.hex}.json"
 
     def fresh(self) -> Path:
         """Return a name in the folder for temporary files that nobody has."""
@@ -73,7 +85,8 @@ class Layout:
         try:
             self.root.mkdir(mode=_FOLDER_MODE, parents=True, exist_ok=True)
             self._check_version()
-            for folder in (self.blobs, self.manifests, self.bundles, self.temporary):
+            folders = (self.blobs, self.manifests, self.bundles, self.temporary, self.parts)
+            for folder in folders:
                 folder.parent.mkdir(mode=_FOLDER_MODE, exist_ok=True)
                 folder.mkdir(mode=_FOLDER_MODE, exist_ok=True)
             self._sweep()

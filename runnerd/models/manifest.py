@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import msgspec
 
@@ -148,6 +149,25 @@ def build_config(description: Description, layers: Sequence[Layer]) -> bytes:
         "rootfs": {"type": "rootfs", "diff_ids": [str(layer.digest) for layer in layers]},
     }
     return msgspec.json.encode(document, order="sorted")
+
+
+def repackaged(
+    manifest: Manifest, config: bytes, context_size: int | None
+) -> tuple[Manifest, bytes]:
+    """Return a model's manifest and config with another context size and nothing else changed.
+
+    Raises errors.InvalidModelFile.
+    """
+    try:
+        about = msgspec.json.decode(config, type=dict[str, Any])
+        document = msgspec.json.decode(manifest.raw, type=dict[str, Any])
+        if context_size is not None:
+            about.setdefault("config", {})["context_size"] = context_size
+        changed = msgspec.json.encode(about)
+        document["config"] |= {"size": len(changed), "digest": str(Digest.of(changed))}
+    except (msgspec.MsgspecError, UnicodeDecodeError, TypeError, AttributeError) as error:
+        raise InvalidModelFile(f"the model's config cannot be read: {error}") from error
+    return parse_manifest(msgspec.json.encode(document)), changed
 
 
 def packaged_context_size(config: bytes) -> int | None:

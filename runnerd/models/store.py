@@ -11,33 +11,32 @@ any time.
 
 from __future__ import annotations
 
-import asyncio
-import hashlib
 import logging
 import os
 import threading
 import time
+from collections import Counter
 from collections.abc import AsyncIterator, Callable, Iterable, Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import Literal
 
 from runnerd.backends.interface import ModelFiles
-from runnerd.durable import storage_errors, sync_folder
+from runnerd.durable import storage_errors
 from runnerd.errors import (
     Conflict,
     InsufficientStorage,
     InvalidModelFile,
     InvalidReference,
+    ModelNotFound,
     StartupError,
 )
 from runnerd.models import archive, bundle
 from runnerd.models.catalog import Catalog, Entry, Model, shown
-from runnerd.models.description import Description
+from runnerd.models.description import Description, binary_size
 from runnerd.models.digest import Digest
 from runnerd.models.index import IndexedModel, read_index, write_index
-from runnerd.models.intake import Intake, Progress, is_intact
-from runnerd.models.layout import Layout, discard
+from runnerd.models.intake import Fetched, Intake, Pending, Progress, check_space, is_intact
+from runnerd.models.layout import Layout
 from runnerd.models.manifest import (
     Layer,
     Manifest,
@@ -45,14 +44,18 @@ from runnerd.models.manifest import (
     build_manifest,
     packaged_context_size,
     parse_manifest,
+    repackaged,
 )
 from runnerd.models.packing import Packed, pack_blobs
+from runnerd.models.parts import Part, sweep
 from runnerd.models.reference import Reference
 from runnerd.models.sources import Source, Sources, default_reference, open_sources
-from runnerd.models.worker import Stop, run_stoppable
+from runnerd.models.stored import load_entry, named_blobs, remove_except
+from runnerd.models.worker import Stop, on_loop, run_stoppable
 
 log = logging.getLogger(__name__)
 
+_PART_AGE = 7 * 86400.0  # seconds; nobody takes such a pull up again
 LINK_BYTES = 64 * 2**20  # smaller files are copied: cheap, and safe from changes to the original
 
 Removal = tuple[Literal["Untagged", "Deleted"], str]
@@ -64,12 +67,16 @@ Entries = list[Entry]
 class Store:
     """All models of a host.  `open` comes first; then every method may be called at any time."""
 
-    def __init__(self, root: Path, *, link_bytes: int = LINK_BYTES) -> None:
+    def __init__(
+        self, root: Path, *, link_bytes: int = LINK_BYTES, quota_bytes: int | None = None
+    ) -> None:
         self._layout = Layout(root)
         self._link_bytes = link_bytes
+        self._quota_bytes = quota_bytes
         self._lock = threading.RLock()
         self._catalog = Catalog()
         self._stamps: dict[Digest, int] = {}
+        self._claims: Counter[Digest] = Counter()
 
     def open(self) -> None:
         """Make or read the store and remove what an interrupted change left.
@@ -81,9 +88,12 @@ class Store:
             self._layout.create()
             models, self._stamps = read_index(self._layout)
             known = dict(self._stamps)
-            self._catalog = Catalog([self._load(line) for line in models])
+            self._catalog = Catalog(
+                [load_entry(self._layout, self._stamps, line) for line in models]
+            )
             try:
                 self._remove_unnamed()
+                sweep(self._layout, age=_PART_AGE)
                 if self._stamps != known or not self._layout.index.exists():
                     self._save_index(at_any_rate=True)  # a full disk is no reason not to start
                 self._layout.hold_space()
@@ -162,7 +172,7 @@ class Store:
         Raises errors.InvalidModelFile, InvalidReference, NotFound, Forbidden, InsufficientStorage.
         """
         target = _tag_reference(tag) if tag is not None else None
-        report = _on_loop(progress)
+        report = on_loop(progress)
 
         def work(stop: Stop) -> Model:
             sources = open_sources(paths, mmproj=mmproj, chat_template=chat_template)
@@ -183,7 +193,11 @@ class Store:
         All or nothing, as `import_files`.  Raises errors.InvalidModelFile, InsufficientStorage.
         """
         intake = Intake(
-            self._layout, total=0, link_bytes=self._link_bytes, report=_on_loop(progress)
+            self._layout,
+            total=0,
+            link_bytes=self._link_bytes,
+            report=on_loop(progress),
+            allow=self._check_quota,
         )
         try:
             raw = await archive.unpack(chunks, intake)
@@ -191,6 +205,74 @@ class Store:
         finally:
             # In a thread: what is removed may be large.  It ends even when this task is cancelled.
             await run_stoppable(lambda stop: intake.close())
+
+    # coming in from elsewhere
+
+    def part(self, key: Digest) -> Part:
+        """Return the part of a file that is being fetched; open it before use."""
+        return Part(self._layout, key, self._check_quota)
+
+    def claim(self, digest: Digest) -> Pending | None:
+        """Keep a blob from being removed until `disclaim`; return it if it is here and unchanged.
+
+        What is not here yet may be claimed too.  Blocks for a stat call.
+        """
+        path = self._layout.blob(digest)
+        with self._lock:
+            self._claims[digest] += 1
+            stamp = self._stamps.get(digest)
+        try:
+            status = path.stat()
+        except OSError:
+            return None
+        return Pending(path, digest, status.st_size) if status.st_mtime_ns == stamp else None
+
+    def disclaim(self, digest: Digest) -> None:
+        """End one claim."""
+        with self._lock:
+            self._claims[digest] -= 1
+            if self._claims[digest] <= 0:
+                del self._claims[digest]
+
+    def check_space(self, size: int) -> None:
+        """Raise errors.InsufficientStorage where `size` further bytes would fill disk or quota."""
+        check_space(self._layout.root, size)
+        self._check_quota(size)
+
+    def _check_quota(self, size: int) -> None:
+        quota = self._quota_bytes
+        if quota is not None and size + self.disk_usage() > quota:
+            raise InsufficientStorage(
+                f"the model needs {binary_size(size)} and the models may occupy"
+                f" {binary_size(quota)}; remove some with `runnerd rm`, leftovers with"
+                " `runnerd prune`, or raise store_quota"
+            )
+
+    def accept(
+        self,
+        files: Sequence[Fetched],
+        *,
+        manifest: bytes | None,
+        tag: str | None,
+    ) -> Model:
+        """Make a model of files that were fetched, claimed and verified; blocks.
+
+        With the model's own `manifest` it is kept byte for byte; else one is made, and the files
+        are its layers in this order.  Raises errors.InvalidModelFile, InsufficientStorage.
+        """
+        blobs = {file.pending.digest: file.pending for file in files}
+        with Intake(self._layout, total=0, link_bytes=self._link_bytes) as intake:
+            intake.blobs |= blobs
+            if manifest is not None:
+                return self._accept(manifest, intake, tag)
+            layers = [
+                Layer(file.media_type, file.pending.size, file.pending.digest) for file in files
+            ]
+            description = self._describe(intake, layers, [file.name for file in files])
+            config = build_config(description, layers)
+            intake.add_bytes(config)
+            made = build_manifest(config, layers)
+            return self._commit(intake, made, description, int(time.time()), tag)
 
     def pack(self, text: str) -> Packed:
         """Return a model as a tar archive in Docker Model Runner's form.  Raises as `get`."""
@@ -212,6 +294,29 @@ class Store:
             self._change(self._with_tag(self._catalog.entries.values(), entry, str(reference)))
         return str(reference)
 
+    def repackage(self, model: str, target: str, context_size: int | None) -> str:
+        """Make a model of the same files with another context size, named `target`; blocks.
+
+        Returns the canonical tag.  Raises errors.ModelNotFound, InvalidReference, InvalidModelFile,
+        InsufficientStorage.
+        """
+        tag, found = str(_tag_reference(target)), self.get(model)
+        config = self._layout.blob(found.manifest.config.digest)
+        layers = [layer.digest for layer in found.manifest.layers]
+        claimed = [(digest, self.claim(digest)) for digest in layers]
+        try:
+            with Intake(self._layout, total=0, link_bytes=self._link_bytes) as intake:
+                manifest, changed = repackaged(found.manifest, config.read_bytes(), context_size)
+                intake.add_bytes(changed)
+                intake.blobs |= {digest: blob for digest, blob in claimed if blob is not None}
+                self._accept(manifest.raw, intake, tag)
+        except FileNotFoundError as error:
+            raise ModelNotFound(f"model {shown(model)} is no longer here") from error
+        finally:
+            for digest, _ in claimed:
+                self.disclaim(digest)
+        return tag
+
     def remove(self, text: str, *, force: bool = False) -> Removals:
         """Remove a tag, and with the last one the model; or a model by its id with all its tags.
 
@@ -230,10 +335,20 @@ class Store:
             kept = tuple(tag for tag in entry.tags if tag not in gone)
             done: Removals = [("Untagged", tag) for tag in gone]
             if kept:
-                self._change(self._replaced(_replace_tags(entry, kept)))
+                self._change(self._replaced(entry.with_tags(kept)))
                 return done
             self._delete([entry])
             return [*done, ("Deleted", str(entry.id))]
+
+    def prune(self, *, age: float = 0.0) -> int:
+        """Remove what no model has: leftover blobs, and parts unused for `age` seconds; blocks.
+
+        What a pull or push is using stays.  Returns the bytes that became free.
+        """
+        with self._lock:
+            before = self.disk_usage()
+            self._remove_unnamed()
+            return before - self.disk_usage() + sweep(self._layout, age=age)
 
     def purge(self) -> None:
         """Remove every model."""
@@ -250,6 +365,7 @@ class Store:
         stop: Stop,
     ) -> Model:
         total = sum(source.size for source in sources.files)
+        self._check_quota(total)
         with Intake(
             self._layout, total=total, link_bytes=self._link_bytes, report=report, stop=stop
         ) as intake:
@@ -262,14 +378,14 @@ class Store:
             tag = str(target or default_reference(sources.name))
             return self._commit(intake, manifest, description, sources.modified_at, tag)
 
-    def _accept(self, raw: bytes, intake: Intake) -> Model:
-        """Check an unpacked archive and make it a model.  `intake` holds its blobs."""
+    def _accept(self, raw: bytes, intake: Intake, tag: str | None = None) -> Model:
+        """Check what came with its own manifest and make it a model.  `intake` holds its blobs."""
         manifest = parse_manifest(raw)
         for layer in manifest.blobs:
             pending = intake.blobs.get(layer.digest)
             if pending is None or pending.size != layer.size:
                 raise InvalidModelFile(
-                    f"the archive lacks the blob {layer.digest} of {layer.size} bytes that it lists"
+                    f"the model lacks the blob {layer.digest} of {layer.size} bytes that it lists"
                 )
         intake.keep_only({layer.digest for layer in manifest.blobs})
         packaged = packaged_context_size(
@@ -277,7 +393,7 @@ class Store:
         )
         names = [layer.digest.short for layer in manifest.layers]
         description = self._describe(intake, manifest.layers, names, packaged)
-        return self._commit(intake, manifest, description, int(time.time()), None)
+        return self._commit(intake, manifest, description, int(time.time()), tag)
 
     @staticmethod
     def _describe(
@@ -306,7 +422,7 @@ class Store:
                 self._layout.write(self._layout.manifest(manifest.id), manifest.raw)
                 old = self._catalog.entries.get(manifest.id)
                 tags, created = (old.tags, old.created) if old else ((), created)
-                entry = _entry(manifest, description, tags, created)
+                entry = Entry.of(manifest, description, tags, created)
                 entries = self._replaced(entry)
                 self._change(self._with_tag(entries, entry, tag) if tag else entries)
             except BaseException:
@@ -315,40 +431,6 @@ class Store:
             return self._catalog.get(str(manifest.id))
 
     # the index
-
-    def _load(self, line: IndexedModel) -> Entry:
-        try:
-            raw = self._layout.manifest(line.id).read_bytes()
-            if Digest.of(raw) != line.id:
-                raise InvalidModelFile("its manifest was changed")
-            manifest = parse_manifest(raw)
-            self._check_blobs(manifest)
-            description = bundle.read_description(self._layout, manifest)
-            if description is None:
-                description = self._describe_stored(manifest)
-                bundle.make_bundle(self._layout, manifest, description)
-        except (OSError, InvalidModelFile) as error:
-            problem = error.message if isinstance(error, InvalidModelFile) else _os_problem(error)
-            log.error("model %s (%s) is damaged: %s", line.id.short, ", ".join(line.tags), problem)
-            return Entry(line.id, line.tags, line.created, problem=problem)
-        return _entry(manifest, description, line.tags, line.created)
-
-    def _check_blobs(self, manifest: Manifest) -> None:
-        for layer in manifest.blobs:
-            path = self._layout.blob(layer.digest)
-            if is_intact(path, layer.size, self._stamps.get(layer.digest)):
-                continue
-            # Touched or unknown: only the content can tell.
-            if path.stat().st_size != layer.size or _digest_of(path) != layer.digest:
-                raise InvalidModelFile(f"its blob {layer.digest.short} is not what was stored")
-            self._stamps[layer.digest] = path.stat().st_mtime_ns
-
-    def _describe_stored(self, manifest: Manifest) -> Description:
-        layers = manifest.layers
-        files = [self._layout.blob(layer.digest) for layer in layers]
-        packaged = packaged_context_size(self._layout.blob(manifest.config.digest).read_bytes())
-        names = [layer.digest.short for layer in layers]
-        return bundle.describe_files(layers, files, names, packaged)
 
     def _replaced(self, entry: Entry) -> Entries:
         return list((self._catalog.entries | {entry.id: entry}).values())
@@ -361,7 +443,7 @@ class Store:
             tags = tuple(other for other in entry.tags if other != tag)
             if entry.id == target.id:
                 tags = entry.tags if tag in entry.tags else (*tags, tag)
-            moved.append(_replace_tags(entry, tags))
+            moved.append(entry.with_tags(tags))
         return moved
 
     def _change(self, entries: Iterable[Entry], *, at_any_rate: bool = False) -> None:
@@ -400,28 +482,15 @@ class Store:
         Blobs stay while a damaged model's manifest cannot be read: they may be its own.
         """
         ids = {id.hex for id in self._catalog.entries}
-        _remove_except(self._layout.manifests, ids)
-        _remove_except(self._layout.bundles, ids)
-        blobs = self._named_blobs()
-        if blobs is not None:
+        remove_except(self._layout.manifests, ids)
+        remove_except(self._layout.bundles, ids)
+        named = named_blobs(self._layout, self._catalog.entries.values())
+        if named is not None:
+            blobs = named | set(self._claims)
             self._stamps = {
                 digest: stamp for digest, stamp in self._stamps.items() if digest in blobs
             }
-            _remove_except(self._layout.blobs, {digest.hex for digest in blobs})
-
-    def _named_blobs(self) -> set[Digest] | None:
-        named: set[Digest] = set()
-        for entry in self._catalog.entries.values():
-            try:
-                manifest = (
-                    entry.model.manifest
-                    if entry.model
-                    else parse_manifest(self._layout.manifest(entry.id).read_bytes())
-                )
-            except (OSError, InvalidModelFile):
-                return None
-            named |= {layer.digest for layer in manifest.blobs}
-        return named
+            remove_except(self._layout.blobs, {digest.hex for digest in blobs})
 
 
 def _take_in(intake: Intake, source: Source) -> Layer:
@@ -429,50 +498,8 @@ def _take_in(intake: Intake, source: Source) -> Layer:
     return Layer(source.media_type, pending.size, pending.digest)
 
 
-def _replace_tags(entry: Entry, tags: tuple[str, ...]) -> Entry:
-    """Return the same line of the index with other tags."""
-    model = replace(entry.model, tags=tags) if entry.model else None
-    return replace(entry, tags=tags, model=model)
-
-
-def _entry(
-    manifest: Manifest, description: Description, tags: tuple[str, ...], created: int
-) -> Entry:
-    model = Model(manifest.id, tags, created, description, manifest)
-    return Entry(manifest.id, tags, created, model)
-
-
 def _tag_reference(text: str) -> Reference:
     reference = Reference.parse(text)
     if reference.digest is not None:
         raise InvalidReference(f"{shown(text)} names a digest; a tag is written NAME[:TAG]")
     return reference
-
-
-def _on_loop(progress: Callable[[Progress], None] | None) -> Callable[[Progress], None] | None:
-    """Return a `progress` that any thread may call and that runs on this event loop."""
-    if progress is None:
-        return None
-    call, loop = progress, asyncio.get_running_loop()
-
-    def report(state: Progress) -> None:
-        loop.call_soon_threadsafe(call, state)
-
-    return report
-
-
-def _digest_of(path: Path) -> Digest:
-    with open(path, "rb") as file:
-        return Digest(hashlib.file_digest(file, "sha256").hexdigest())
-
-
-def _remove_except(folder: Path, names: set[str]) -> None:
-    gone = [entry.name for entry in os.scandir(folder) if entry.name not in names]
-    for name in gone:
-        discard(folder / name)
-    if gone:
-        sync_folder(folder)
-
-
-def _os_problem(error: OSError) -> str:
-    return f"{error.strerror}: {Path(str(error.filename)).name}"

@@ -53,3 +53,15 @@ async def run_stoppable(work: Callable[[Stop], T]) -> T:
                 continue  # cancelled again: the thread still has to end first
         future.exception()  # its outcome no longer interests anybody
         raise
+
+
+def on_loop(call: Callable[[T], None] | None) -> Callable[[T], None] | None:
+    """Return what any thread may call so that `call` runs on this event loop."""
+    if call is None:
+        return None
+    wanted, loop = call, asyncio.get_running_loop()
+
+    def report(value: T) -> None:
+        loop.call_soon_threadsafe(wanted, value)
+
+    return report

@@ -1,6 +1,7 @@
 """One inference request: from the complete body to the last byte of the answer.
 
     phase       what happens                                       the client leaves
+    arriving    the model is being pulled (seldom)                 the pull goes on
     waiting     a runner is leased, perhaps loaded first           the queue entry goes
     asking      the engine has the request                         the engine's connection is cut
     answering   bytes flow, with flow control both ways            the engine's connection is cut
@@ -28,6 +29,7 @@ from runnerd.config import Limits
 from runnerd.errors import BackendFailure, InternalError, RunnerdError, UpstreamTimeout
 from runnerd.relay import usage
 from runnerd.relay.answers import AnswerHead
+from runnerd.relay.arrivals import Arrival
 from runnerd.relay.assembly import Assembly, StreamError
 from runnerd.relay.engine import Buffer, EngineConnection, Loss
 from runnerd.relay.messages import (
@@ -80,6 +82,7 @@ class Exchange:
     """Owns one request from `start` until `exchange_done` was told or it was cancelled."""
 
     __slots__ = (
+        "_arrival",
         "_assembly",
         "_begun",
         "_chunked",
@@ -106,13 +109,18 @@ class Exchange:
         self,
         client: Client,
         request: Request,
-        plan: Plan,
+        plan: Plan | Arrival,
         record: RequestRecord,
         machinery: Machinery,
     ) -> None:
         self._client: Client | None = client
         self._request = request
-        self._plan = plan
+        self._plan: Plan
+        self._arrival: Arrival | None = None
+        if isinstance(plan, Plan):
+            self._plan = plan
+        else:
+            self._arrival = plan
         self._record = record
         self._machinery = machinery
         self._lease: Lease | None = None
@@ -135,6 +143,11 @@ class Exchange:
 
     def start(self) -> None:
         """Ask a runner at once, or go and wait for one; returns at once."""
+        if self._arrival is not None:
+            self._task = tasks.spawn(
+                self._arrive(self._arrival), name=f"arrival {self._request.id}"
+            )
+            return
         lease = self._machinery.supervisor.lease_at_once(self._plan.key)
         if lease is None:
             self._task = tasks.spawn(self._wait(), name=f"exchange {self._request.id}")
@@ -163,6 +176,21 @@ class Exchange:
             self._engine.resume()
 
     # waiting and asking
+
+    async def _arrive(self, arrival: Arrival) -> None:
+        """Wait for a model that is being pulled, then go on as usual."""
+        try:
+            self._plan = plan = await arrival()
+        except RunnerdError as error:
+            self._fail(error)
+        except Exception:
+            log.exception("exchange %s failed", self._request.id)
+            self._fail(_internal_error())
+        else:
+            self._arrival = None
+            self._record.model, self._record.streamed = plan.key.model, plan.streams
+            if not self._over:
+                self.start()
 
     async def _wait(self) -> None:
         try:

@@ -38,6 +38,9 @@ class Plan(msgspec.Struct, frozen=True, gc=False):
     origin: str | None
 
 
+_OF_CURL = (b"", b"application/x-www-form-urlencoded")
+
+
 def check_head(request: Request, *, unix: bool) -> None:
     """Hold the head of an inference request against the rules, before its body is read.
 

@@ -10,14 +10,16 @@ from dataclasses import dataclass
 from aiohttp import web
 
 from runnerd.config import Limits
-from runnerd.errors import RunnerdError
+from runnerd.errors import ModelNotFound, RunnerdError
 from runnerd.relay.admission import Admission
+from runnerd.relay.arrivals import Arrival, Arrivals
+from runnerd.relay.body import inspect
 from runnerd.relay.exchange import Exchange, Machinery
 from runnerd.relay.front import Front
 from runnerd.relay.handover import make_server
 from runnerd.relay.heads import KnownHeads
 from runnerd.relay.messages import Request
-from runnerd.relay.plan import Planner
+from runnerd.relay.plan import Plan, Planner
 from runnerd.relay.pool import EnginePools
 from runnerd.relay.records import Records, RequestRecord
 from runnerd.relay.routes import Route
@@ -39,6 +41,7 @@ class Parts:
     supervisor: Supervisor
     records: Records
     app: web.Application
+    arrivals: Arrivals | None = None
 
 
 class Relay:
@@ -141,12 +144,27 @@ class Relay:
         )
         parts.records.add(record)
         try:
-            plan = parts.planner.plan(request, route)
+            plan = self._plan(request, route)
         except RunnerdError as error:
             record.status, record.error, record.duration = error.status, error.message[:500], 0.0
             raise
-        record.model, record.streamed = plan.key.model, plan.streams
+        if isinstance(plan, Plan):
+            record.model, record.streamed = plan.key.model, plan.streams
         return Exchange(front, request, plan, record, self._machinery)
+
+    def _plan(self, request: Request, route: Route) -> Plan | Arrival:
+        """Return the plan, or what waits for a model that is on its way."""
+        parts = self._parts
+        try:
+            return parts.planner.plan(request, route)
+        except ModelNotFound:
+            if parts.arrivals is None or route.runner is not None:
+                raise
+            reference = str(inspect(request.body, parts.limits).model)
+            arrival = parts.arrivals.expect(reference, lambda: parts.planner.plan(request, route))
+            if arrival is None:
+                raise
+            return arrival
 
     # the end
 

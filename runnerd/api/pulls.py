@@ -1,0 +1,84 @@
+"""`/models`: getting models from elsewhere and giving them to registries.
+
+A pull belongs to the daemon: it goes on when its client leaves, a second request for the same
+model follows it, and `DELETE /models/pulls/{id}` ends it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+
+from aiohttp import web
+
+from runnerd.api.context import CONTEXT, json_answer, json_body, text_field
+from runnerd.api.progress import stream_job
+from runnerd.errors import ClientError
+
+ROUTES = web.RouteTableDef()
+
+
+@ROUTES.post("/models/create")
+async def pull_model(request: web.Request) -> web.StreamResponse:
+    """Pull a model; the answer is a stream of progress lines."""
+    document = await json_body(request)
+    reference = text_field(document, "from", required=True)
+    assert reference is not None
+    following = request.app[CONTEXT].pulls.pull(
+        reference,
+        token=text_field(document, "bearer-token"),
+        revision=text_field(document, "revision"),
+        sha256=text_field(document, "sha256"),
+        tag=text_field(document, "tag"),
+    )
+    return await stream_job(request, following)
+
+
+@ROUTES.get("/models/pulls")
+async def list_pulls(request: web.Request) -> web.Response:
+    """The pulls and pushes that are under way."""
+    return json_answer([job.to_json() for job in request.app[CONTEXT].pulls.active()])
+
+
+@ROUTES.delete("/models/pulls/{id}")
+async def cancel_pull(request: web.Request) -> web.Response:
+    """End a pull or push; what has arrived stays for the next attempt."""
+    job = request.app[CONTEXT].pulls.cancel(request.match_info["id"])
+    await job.wait_ended()
+    return json_answer({"cancelled": job.id, "model": job.reference})
+
+
+@ROUTES.post("/models/prune")
+async def prune(request: web.Request) -> web.Response:
+    """Remove what no model has and no pull uses; `older` keeps parts that are younger (seconds)."""
+    try:
+        age = float(request.query.get("older", "0"))
+    except ValueError:
+        raise ClientError("older must be a number of seconds", param="older") from None
+    freed = await asyncio.to_thread(request.app[CONTEXT].store.prune, age=age)
+    return json_answer({"freed_bytes": freed})
+
+
+@ROUTES.post("/models/{name:.+}/push")
+async def push_model(request: web.Request) -> web.StreamResponse:
+    """Push a model to the registry that its name says."""
+    token = None
+    if request.body_exists:
+        token = text_field(await json_body(request), "bearer-token")
+    following = request.app[CONTEXT].pulls.push(request.match_info["name"], token=token)
+    return await stream_job(request, following)
+
+
+@ROUTES.post("/models/{name:.+}/repackage")
+async def repackage_model(request: web.Request) -> web.Response:
+    """Make a model of the same files with another context size."""
+    document = await json_body(request)
+    target = text_field(document, "target", required=True)
+    assert target is not None
+    size = document.get("context_size")
+    if size is not None and (type(size) is not int or not 0 < size < 2**31):
+        raise ClientError("context_size must be a positive number of tokens", param="context_size")
+    store, source = request.app[CONTEXT].store, request.match_info["name"]
+    tag = await asyncio.to_thread(store.repackage, source, target, size)
+    return json_answer(
+        {"message": "Model repackaged successfully", "source": source, "target": tag}, status=201
+    )

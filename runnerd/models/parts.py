@@ -1,0 +1,354 @@
+"""A file that is being fetched: on disk from its first byte, and never mistaken for a blob.
+
+A part lies under its key in a folder of its own, locked, with its space claimed.  It is filled in
+*pieces*, several at a time.  Its journal says which pieces are on the disk; it is written after
+they were synced, so it never claims what a crash could take back, and at most `JOURNAL_BYTES`
+behind, so a resumed fetch repeats little.  The digest is computed by one reader that follows the
+unbroken front of what has arrived, while the rest is still coming.
+
+    what happens                what becomes of the part
+    the connection breaks       kept; the next attempt goes on where it was
+    the daemon is killed        kept; the journal says what is there
+    the disk is full            kept if it holds anything; its space is claimed already
+    the server's file changed   emptied and begun anew
+    the digest is wrong         removed
+    the pull is cancelled       kept for a week, or until `runnerd prune`
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import hashlib
+import os
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import msgspec
+
+from runnerd.durable import storage_errors
+from runnerd.errors import Conflict, SourceFailure
+from runnerd.models.digest import Digest
+from runnerd.models.intake import BLOB_MODE, Pending, check_space, reserve
+from runnerd.models.layout import Layout, discard
+
+PIECE_BYTES = 16 * 2**20
+JOURNAL_BYTES = 12 * 2**20
+
+_UNSIZED = 2**62
+_HASH_BYTES = 4 * 2**20  # read back at once
+
+
+class _Journal(msgspec.Struct):
+    size: int
+    validator: str
+    piece_bytes: int
+    filled: dict[int, int]  # bytes of each piece that has any
+
+
+@dataclass(slots=True)
+class Piece:
+    """A stretch of the file; `at` is how far it is filled."""
+
+    number: int
+    start: int
+    end: int
+    at: int
+
+    @property
+    def left(self) -> int:
+        """The bytes that lack."""
+        return self.end - self.at
+
+
+class Part:
+    """One file on its way.  Methods that touch the disk block; one caller for each piece.
+
+    `size` and `validator` are what the server says of the file, None and "" until it was asked;
+    `received` counts the bytes that are there.  `allow` is asked before a size is taken up.
+    """
+
+    def __init__(
+        self, layout: Layout, key: Digest, allow: Callable[[int], None] = lambda size: None
+    ) -> None:
+        self._layout = layout
+        self._allow = allow
+        self._key = key
+        self.path = layout.part(key)
+        self.size: int | None = None
+        self.validator = ""
+        self.pieces: list[Piece] = []
+        self._descriptor = -1
+        self._hasher = hashlib.sha256()
+        self._hashed = 0
+        self._unsynced = 0
+        self._first = 0  # the first piece that is not full
+        self._hashing = threading.Lock()  # a restart must not fall into the middle of a hash step
+        self.received = 0
+
+    # its life
+
+    def open(self) -> None:
+        """Open the part, and take up what an earlier attempt left.
+
+        Raises errors.Conflict when another process has it, InsufficientStorage.
+        """
+        with storage_errors():
+            self._descriptor = _open_locked(self.path)
+        journal = self._read_journal()
+        if journal is None:
+            os.ftruncate(self._descriptor, 0)
+            return
+        try:
+            check_space(self._layout.root, max(0, journal.size - self.allocated()))
+            with storage_errors():
+                reserve(self._descriptor, journal.size)
+        except BaseException:
+            self.close()
+            raise
+        self.size, self.validator = journal.size, journal.validator
+        self.pieces = _pieces(journal.size)
+        for number, count in journal.filled.items():
+            self.pieces[number].at += count
+            self.received += count
+
+    def begin(self, size: int, validator: str) -> None:
+        """Take up `size` bytes from the start, with their space claimed.
+
+        What was there is given up.  Raises errors.InsufficientStorage, and leaves nothing then.
+        """
+        self.restart()
+        try:
+            self._allow(size)
+            check_space(self._layout.root, size)
+            with storage_errors():
+                reserve(self._descriptor, size)
+        except BaseException:
+            self.remove()
+            raise
+        self.size, self.validator, self.pieces = size, validator, _pieces(size)
+
+    def begin_stream(self, size: int | None) -> None:
+        """Take up a file that comes in one stream from its start, of unknown size if None.
+
+        Raises errors.InsufficientStorage, and leaves nothing then.
+        """
+        if size is not None:
+            self.begin(size, "")
+        else:
+            self.restart()
+        self.pieces = [Piece(0, 0, _UNSIZED if size is None else size, 0)]
+
+    def restart(self) -> None:
+        """Forget everything that has arrived."""
+        with self._hashing:
+            discard(self._layout.journal(self._key))
+            os.ftruncate(self._descriptor, 0)
+            self.size, self.validator, self.pieces = None, "", []
+            self._hasher, self._hashed = hashlib.sha256(), 0
+            self._unsynced = self._first = self.received = 0
+
+    def close(self) -> None:
+        """Close the file and keep what is there; a second call does nothing.
+
+        The space that was claimed for the rest is given back.
+        """
+        if self._descriptor >= 0:
+            if self.size is not None and not self.complete:
+                reach = max(
+                    (piece.at for piece in self.pieces if piece.at > piece.start), default=0
+                )
+                with contextlib.suppress(OSError):
+                    os.ftruncate(self._descriptor, reach)
+            os.close(self._descriptor)
+            self._descriptor = -1
+
+    def remove(self) -> None:
+        """Remove the part for good; a second call does nothing."""
+        discard(self._layout.journal(self._key))
+        discard(self.path)
+        self.close()
+
+    def allocated(self) -> int:
+        """Return the bytes that the part has on the disk, 0 where there is none."""
+        try:
+            return self.path.stat().st_blocks * 512
+        except FileNotFoundError:
+            return 0
+
+    # filling
+
+    @property
+    def front(self) -> int:
+        """The bytes from the start without a gap."""
+        pieces = self.pieces
+        while self._first < len(pieces) and not pieces[self._first].left:
+            self._first += 1
+        return pieces[self._first].at if self._first < len(pieces) else self.size or 0
+
+    @property
+    def complete(self) -> bool:
+        """Whether every byte is there."""
+        return self.size is not None and self.front >= self.size
+
+    def write(self, piece: Piece, data: bytes | bytearray) -> None:
+        """Put `data` at the end of what a piece has; `wrote` has to follow.
+
+        Raises errors.InsufficientStorage, SourceFailure for more than the piece takes.
+        """
+        if len(data) > piece.left:
+            raise SourceFailure("the server sent more than was asked for")
+        rest, place = memoryview(data), piece.at
+        with storage_errors():
+            while rest:
+                written = os.pwrite(self._descriptor, rest, place)
+                rest, place = rest[written:], place + written
+
+    def wrote(self, piece: Piece, count: int) -> None:
+        """Count what `write` has put there.  Not from a thread: counters have one writer."""
+        piece.at += count
+        self.received += count
+        self._unsynced += count
+
+    def end_stream(self) -> None:
+        """The stream has ended, so now the size is known.  Blocks for a look at the quota."""
+        (piece,) = self.pieces
+        self._allow(piece.at)
+        piece.end = self.size = piece.at
+
+    @property
+    def wants_journal(self) -> bool:
+        """Whether enough has arrived since the journal was written."""
+        return self._unsynced >= JOURNAL_BYTES and bool(self.validator)
+
+    def write_journal(self) -> None:
+        """Bring what has arrived to the disk, and then the note that it is there."""
+        if self.size is None or not self.validator:
+            return  # nothing could go on from there
+        pieces = self.pieces
+        filled = {
+            piece.number: piece.at - piece.start for piece in pieces if piece.at > piece.start
+        }
+        self._unsynced = 0
+        with storage_errors():
+            os.fdatasync(self._descriptor)
+            document = _Journal(self.size, self.validator, PIECE_BYTES, filled)
+            self._layout.write(self._layout.journal(self._key), msgspec.json.encode(document))
+
+    # the digest
+
+    @property
+    def behind(self) -> int:
+        """The bytes that have arrived without a gap and are not hashed yet."""
+        return self.front - self._hashed
+
+    def hash_on(self) -> None:
+        """Hash a few of the bytes that have arrived."""
+        with self._hashing:
+            count = max(0, min(self.behind, _HASH_BYTES))
+            data = os.pread(self._descriptor, count, self._hashed)
+            self._hasher.update(data)
+            self._hashed += len(data)
+
+    def finish(self, digest: Digest | None) -> Pending:
+        """Bring the complete, hashed file to the disk and return it, ready to become a blob.
+
+        Raises errors.SourceFailure where its content is not that of `digest`; the part is gone
+        then, and it is gone when the disk fails, whose cache cannot be trusted any more.
+        """
+        found = Digest(self._hasher.hexdigest())
+        if digest is not None and found != digest:
+            self.remove()
+            raise SourceFailure(
+                f"what was sent is not the file: its sha256 is {found.hex}, not {digest.hex};"
+                " nothing of it was kept, so try again, or doubt the source"
+            )
+        assert self.size == self._hashed
+        try:
+            os.fchmod(self._descriptor, BLOB_MODE)
+            os.fsync(self._descriptor)
+        except OSError:
+            self.remove()
+            raise
+        return Pending(self.path, found, self._hashed)
+
+    def _read_journal(self) -> _Journal | None:
+        """Return the journal if it fits the file, else None."""
+        try:
+            content = self._layout.journal(self._key).read_bytes()
+            journal = msgspec.json.decode(content, type=_Journal)
+        except (OSError, msgspec.MsgspecError):
+            return None
+        pieces = _pieces(journal.size) if 0 <= journal.size < 2**50 else []
+        fits = journal.piece_bytes == PIECE_BYTES and all(
+            0 <= number < len(pieces) and 0 <= count <= pieces[number].left
+            for number, count in journal.filled.items()
+        )
+        # A shorter file is not the one that the journal is about.
+        reach = (
+            max((pieces[n].at + count for n, count in journal.filled.items()), default=0)
+            if fits
+            else 0
+        )
+        return journal if fits and os.fstat(self._descriptor).st_size >= reach else None
+
+
+def sweep(layout: Layout, *, age: float) -> int:
+    """Remove parts that nobody has open and that are older than `age` seconds.
+
+    Returns the bytes that became free.
+    """
+    freed, now = 0, time.time()
+    for path in sorted(layout.parts.iterdir(), reverse=True):  # a part before its journal
+        try:
+            status = path.stat()
+            if now - status.st_mtime < age or _is_locked(path.with_suffix(".part")):
+                continue
+            path.unlink()
+        except FileNotFoundError:
+            continue
+        freed += status.st_blocks * 512
+    return freed
+
+
+def _is_locked(path: Path) -> bool:
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
+    except FileNotFoundError:
+        return False
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    finally:
+        os.close(descriptor)
+    return False
+
+
+def _open_locked(path: Path) -> int:
+    flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
+    with contextlib.suppress(FileNotFoundError):
+        os.chmod(path, 0o640)  # complete once, but the daemon ended before it became a blob
+    while True:
+        descriptor = os.open(path, flags, 0o640)
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            if os.path.samestat(os.fstat(descriptor), path.stat()):
+                return descriptor
+        except BlockingIOError as error:
+            os.close(descriptor)
+            raise Conflict("another process is fetching this file") from error
+        except FileNotFoundError:
+            pass  # swept between the opening and the lock
+        os.close(descriptor)
+
+
+def _pieces(size: int) -> list[Piece]:
+    starts = range(0, size, PIECE_BYTES)
+    return [
+        Piece(number, start, min(start + PIECE_BYTES, size), start)
+        for number, start in enumerate(starts)
+    ]

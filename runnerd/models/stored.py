@@ -1,0 +1,100 @@
+"""What lies in a store's folders: read when it is opened, and swept when models go.
+
+Opening compares sizes and times; only what was touched is hashed again.  A model whose files are
+damaged keeps its line, with the reason, and its blobs.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import os
+from collections.abc import Iterable
+from pathlib import Path
+
+from runnerd.durable import sync_folder
+from runnerd.errors import InvalidModelFile
+from runnerd.models import bundle
+from runnerd.models.catalog import Entry
+from runnerd.models.description import Description
+from runnerd.models.digest import Digest
+from runnerd.models.index import IndexedModel
+from runnerd.models.intake import is_intact
+from runnerd.models.layout import Layout, discard
+from runnerd.models.manifest import Manifest, packaged_context_size, parse_manifest
+
+log = logging.getLogger(__name__)
+
+
+def load_entry(layout: Layout, stamps: dict[Digest, int], line: IndexedModel) -> Entry:
+    """Return the model of a line of the index, or why it is damaged; `stamps` is kept true."""
+    try:
+        raw = layout.manifest(line.id).read_bytes()
+        if Digest.of(raw) != line.id:
+            raise InvalidModelFile("its manifest was changed")
+        manifest = parse_manifest(raw)
+        _check_blobs(layout, stamps, manifest)
+        description = bundle.read_description(layout, manifest)
+        if description is None:
+            description = _describe(layout, manifest)
+            bundle.make_bundle(layout, manifest, description)
+    except (OSError, InvalidModelFile) as error:
+        problem = error.message if isinstance(error, InvalidModelFile) else _os_problem(error)
+        log.error("model %s (%s) is damaged: %s", line.id.short, ", ".join(line.tags), problem)
+        return Entry(line.id, line.tags, line.created, problem=problem)
+    return Entry.of(manifest, description, line.tags, line.created)
+
+
+def named_blobs(layout: Layout, entries: Iterable[Entry]) -> set[Digest] | None:
+    """Return the blobs that models have.
+
+    None while a damaged model's manifest cannot be read: any blob may be its own.
+    """
+    named: set[Digest] = set()
+    for entry in entries:
+        try:
+            manifest = (
+                entry.model.manifest
+                if entry.model
+                else parse_manifest(layout.manifest(entry.id).read_bytes())
+            )
+        except (OSError, InvalidModelFile):
+            return None
+        named |= {layer.digest for layer in manifest.blobs}
+    return named
+
+
+def remove_except(folder: Path, names: set[str]) -> None:
+    """Remove everything in a folder but these names."""
+    gone = [entry.name for entry in os.scandir(folder) if entry.name not in names]
+    for name in gone:
+        discard(folder / name)
+    if gone:
+        sync_folder(folder)
+
+
+def _check_blobs(layout: Layout, stamps: dict[Digest, int], manifest: Manifest) -> None:
+    for layer in manifest.blobs:
+        path = layout.blob(layer.digest)
+        if is_intact(path, layer.size, stamps.get(layer.digest)):
+            continue
+        # Touched or unknown: only the content can tell.
+        if path.stat().st_size != layer.size or _digest_of(path) != layer.digest:
+            raise InvalidModelFile(f"its blob {layer.digest.short} is not what was stored")
+        stamps[layer.digest] = path.stat().st_mtime_ns
+
+
+def _describe(layout: Layout, manifest: Manifest) -> Description:
+    layers = manifest.layers
+    files = [layout.blob(layer.digest) for layer in layers]
+    packaged = packaged_context_size(layout.blob(manifest.config.digest).read_bytes())
+    return bundle.describe_files(layers, files, [layer.digest.short for layer in layers], packaged)
+
+
+def _digest_of(path: Path) -> Digest:
+    with open(path, "rb") as file:
+        return Digest(hashlib.file_digest(file, "sha256").hexdigest())
+
+
+def _os_problem(error: OSError) -> str:
+    return f"{error.strerror}: {Path(str(error.filename)).name}"

@@ -1,0 +1,135 @@
+"""What a source offers: the files of one model, and how each can be asked for.
+
+A `Remote` is one file behind a URL.  It remembers where redirects led (a hub answers each request
+with a redirect to a signed address; asking it for every piece would be rude and slow) and goes
+back to the start when that address has expired.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from dataclasses import dataclass, field
+
+import aiohttp
+from yarl import URL
+
+from runnerd.errors import ModelNotFound, RunnerdError, SourceDenied, SourceFailure
+from runnerd.models.digest import Digest
+from runnerd.outbound.client import Outbound
+
+# Returns the secret headers for a request; `refused` is the answer that asked for other ones.
+Secrets = Callable[[aiohttp.ClientResponse | None], Awaitable[Mapping[str, str] | None]]
+
+_EXPIRED = frozenset({400, 401, 403, 404, 410})
+
+
+async def no_secrets(refused: aiohttp.ClientResponse | None) -> Mapping[str, str] | None:
+    """For servers that ask for no credentials."""
+    return None if refused is not None else {}
+
+
+class Remote:
+    """One file of a server."""
+
+    def __init__(
+        self, http: Outbound, url: URL, *, verified: bool, secrets: Secrets = no_secrets
+    ) -> None:
+        self._http = http
+        self._url = url
+        self._verified = verified
+        self._secrets = secrets
+        self._direct: URL | None = None
+
+    @property
+    def url(self) -> URL:
+        """Where it is."""
+        return self._url
+
+    @asynccontextmanager
+    async def open(self, headers: Mapping[str, str]) -> AsyncIterator[aiohttp.ClientResponse]:
+        """Ask for the file and yield the answer: a 200, 206 or 416.
+
+        Raises errors.SourceDenied (401), ModelNotFound, SourceFailure, SourceTimeout, Forbidden.
+        """
+        if (direct := self._direct) is not None:
+            async with self._request(direct, headers, {}) as answer:
+                if answer.status not in _EXPIRED:
+                    _check_status(answer)
+                    yield answer
+                    return
+            self._direct = None
+        secrets = await self._secrets(None) or {}
+        async with self._request(self._url, headers, secrets) as answer:
+            better = await self._secrets(answer) if answer.status == 401 else None
+            if better is None:
+                self._remember(answer)
+                yield answer
+                return
+        async with self._request(self._url, headers, better) as answer:
+            self._remember(answer)
+            yield answer
+
+    def _request(
+        self, url: URL, headers: Mapping[str, str], secrets: Mapping[str, str]
+    ) -> AbstractAsyncContextManager[aiohttp.ClientResponse]:
+        return self._http.request(
+            "GET", url, headers=headers, secrets=secrets, verified=self._verified
+        )
+
+    def _remember(self, answer: aiohttp.ClientResponse) -> None:
+        _check_status(answer)
+        if answer.url.origin() != self._url.origin():
+            self._direct = answer.url
+
+
+@dataclass(frozen=True, slots=True)
+class OfferedFile:
+    """A file of an offer.  `digest` and `size` are None where the source does not state them."""
+
+    name: str
+    media_type: str
+    remote: Remote
+    digest: Digest | None = None
+    size: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Offer:
+    """The files of one model.
+
+    `manifest` is the model's own where the source has one; else the store makes it from the files.
+    `news` is what people should know about the choice that was made.
+    """
+
+    files: tuple[OfferedFile, ...]
+    manifest: bytes | None = None
+    name: str = "model"
+    news: tuple[str, ...] = field(default=())
+
+
+def layer_id(file: OfferedFile) -> str:
+    """Return how progress names a file: by its digest, or by that of its address."""
+    return str(file.digest or Digest.of(str(file.remote.url).encode()))
+
+
+def _check_status(answer: aiohttp.ClientResponse) -> None:
+    if answer.status not in (200, 206, 416):
+        raise refusal(answer, "the file")
+
+
+def refusal(answer: aiohttp.ClientResponse, what: str) -> RunnerdError:
+    """Return the error that a source's 4xx or 5xx means for who asked for `what`."""
+    host, status = answer.url.host, answer.status
+    if status in (401, 403):
+        return SourceDenied(
+            f"{host} does not give {what} without (other) credentials: log in with `docker login`,"
+            " or send a token (bearer-token, HF_TOKEN) that may read it"
+        )
+    if status in (404, 410):
+        return ModelNotFound(f"{host} does not have {what}", param="model")
+    retry_after = answer.headers.get("Retry-After", "")
+    return SourceFailure(
+        f"{host} answered {status} when asked for {what}",
+        retry_after=float(retry_after) if retry_after.isdecimal() else None,
+    )

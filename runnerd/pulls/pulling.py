@@ -1,0 +1,338 @@
+"""The way of a model into the store: an offer, a transfer for each file, and one commit.
+
+Two pulls of one thing are one job.  Two jobs that need one file take turns: each locks all its
+files, in one order for everybody, until it has committed or failed; the second then finds the blob
+in the store, or goes on with the part that the first one left.  Credentials stay with the job that
+they came with.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import logging
+import os
+from collections.abc import Sequence
+from contextlib import AsyncExitStack
+from dataclasses import dataclass, field, replace
+
+from yarl import URL
+
+from runnerd.errors import (
+    InvalidModelFile,
+    InvalidReference,
+    NotFound,
+    NotSupported,
+    Overloaded,
+)
+from runnerd.models.catalog import Model
+from runnerd.models.description import binary_size
+from runnerd.models.digest import Digest
+from runnerd.models.intake import Fetched, Pending
+from runnerd.models.parts import Part
+from runnerd.models.reference import Reference
+from runnerd.models.sources import default_reference
+from runnerd.models.store import Store
+from runnerd.models.worker import run_stoppable
+from runnerd.outbound.client import Outbound
+from runnerd.pulls import hub, weblink
+from runnerd.pulls.credentials import DockerCredentials
+from runnerd.pulls.jobs import Following, Job, Kind
+from runnerd.pulls.offer import Offer, OfferedFile, layer_id
+from runnerd.pulls.pushing import Push
+from runnerd.pulls.registry import Registry, RegistrySettings, read_config
+from runnerd.pulls.transfer import Transfer
+from runnerd.pulls.turns import Turns
+
+log = logging.getLogger(__name__)
+
+AT_ONCE = 3  # pulls; more would only share the line, and every one holds space
+
+_SHARED_BYTES = 4 * 2**20  # smaller files are not worth waiting for another pull
+_MOST_JOBS = 64  # also those that wait: whoever may pull must not fill the memory
+
+
+@dataclass(frozen=True, slots=True)
+class PullSettings:
+    """What the owner set; `workers` is how many connections fetch one file."""
+
+    registries: RegistrySettings = field(default_factory=RegistrySettings)
+    hub_endpoint: str = "https://huggingface.co"
+    hub_token: str | None = None
+    workers: int = 4
+
+
+@dataclass(frozen=True, slots=True)
+class Wish:
+    """What somebody wants: a reference or URL, and what was said with it."""
+
+    reference: str
+    token: str | None = field(default=None, repr=False)
+    revision: str | None = None
+    digest: Digest | None = None
+    tag: str | None = None
+
+
+class Pulls:
+    """All pulls and pushes of the daemon.  `close` ends them; what has arrived stays."""
+
+    def __init__(
+        self,
+        store: Store,
+        http: Outbound,
+        settings: PullSettings,
+        credentials: DockerCredentials | None = None,
+    ) -> None:
+        self.store = store
+        self.http = http
+        self.settings = settings
+        self.credentials = credentials or DockerCredentials()
+        self._jobs: dict[str, Job] = {}
+        self._by_wish: dict[tuple[Kind, Wish], Job] = {}
+        self._slots = asyncio.Semaphore(AT_ONCE)
+        self._turns = Turns()
+        self._hub = hub.Hub(http, settings.hub_endpoint)
+
+    def pull(
+        self,
+        reference: str,
+        *,
+        token: str | None = None,
+        revision: str | None = None,
+        sha256: str | None = None,
+        tag: str | None = None,
+    ) -> Following:
+        """Fetch a model, or follow the pull that already does; it goes on without its followers.
+
+        `reference` is what `docker model pull` takes, `hf.co/org/repo[@revision][:quant]`, or an
+        http(s) URL of a GGUF file.  Raises errors.InvalidReference at once; everything else is
+        raised by the iteration.
+        """
+        digest = Digest(sha256.removeprefix("sha256:").lower()) if sha256 else None
+        wish = Wish(reference.strip(), token, revision, digest, tag)
+        _check(wish)
+        return self._follow("pull", wish)
+
+    async def look(self, reference: str, *, token: str | None = None) -> dict[str, object]:
+        """Return what a source says of a model, as the API shows one, without pulling it.
+
+        The id is empty where only a pull can tell it.  Raises as a pull does.
+        """
+        wish = Wish(reference.strip(), token)
+        _check(wish)
+        offer = await self._offer(wish)
+        size = binary_size(sum(file.size or 0 for file in offer.files))
+        if offer.manifest is None:
+            return {"id": "", "created": 0, "config": {"format": "gguf", "size": size}}
+        config = await read_config(offer.files[0])
+        return {"id": str(Digest.of(offer.manifest)), "created": 0, "config": config}
+
+    def push(self, name: str, *, token: str | None = None) -> Following:
+        """Send a model to the registry that `name` says, or follow the push that already does.
+
+        Raises errors.InvalidReference, ModelNotFound and NotSupported at once; everything else is
+        raised by the iteration.
+        """
+        reference = Reference.parse(name)
+        self.store.get(name)
+        if not reference.tag or reference.digest is not None:
+            raise InvalidReference("a push needs a tag to push to, not a digest")
+        if reference.registry in hub.HOSTS:
+            raise NotSupported("models are pushed to registries; the hub takes uploads of its own")
+        return self._follow("push", Wish(str(reference), token))
+
+    def active(self) -> list[Job]:
+        """Return the jobs that are under way, the oldest first."""
+        return list(self._jobs.values())
+
+    def cancel(self, id: str) -> Job:
+        """Ask a job to end.  Raises errors.NotFound."""
+        job = self._jobs.get(id)
+        if job is None:
+            raise NotFound(f"there is no pull {id[:40]!r}; `GET /models/pulls` lists them")
+        job.cancel()
+        return job
+
+    def fetching(self, reference: str) -> Job | None:
+        """Return the pull that will bring what `reference` names, None where there is none."""
+        try:
+            wanted = str(Reference.parse(reference))
+        except InvalidReference:
+            return None
+        for (kind, wish), job in self._by_wish.items():
+            if kind == "pull" and wanted == _tag(wish):
+                return job
+        return None
+
+    async def close(self) -> None:
+        """End every job and wait for it; a second call does nothing."""
+        jobs = self.active()
+        for job in jobs:
+            job.cancel("the daemon stops; what has arrived stays, so ask again when it is back")
+        for job in jobs:
+            await job.wait_ended()
+
+    def _follow(self, kind: Kind, wish: Wish) -> Following:
+        job = self._by_wish.get((kind, wish))
+        if job is None and len(self._jobs) >= _MOST_JOBS:
+            raise Overloaded("too many pulls are under way; come back later", retry_after=60)
+        if job is None:
+            job = Job(kind, wish.reference)
+            self._jobs[job.id] = self._by_wish[kind, wish] = job
+            started = job
+
+            def ended() -> None:
+                self._jobs.pop(started.id, None)
+                self._by_wish.pop((kind, wish), None)
+
+            work = self._pull if kind == "pull" else self._push
+            job.start(lambda: work(started, wish), ended)
+        return Following(job)
+
+    # one job
+
+    async def _push(self, job: Job, wish: Wish) -> Model:
+        model = self.store.get(wish.reference)
+        registry = self.registry(Reference.parse(wish.reference), wish.token, "pull,push")
+        return await Push(self.http, self.store, registry).run(job, model)
+
+    async def _pull(self, job: Job, wish: Wish) -> Model:
+        if self._slots.locked():
+            job.say("Waiting for other pulls")
+        async with self._slots:
+            offer = await self._offer(wish)
+            for message in offer.news:
+                job.say(message)
+            return await self._take(job, offer, _tag(wish))
+
+    async def _offer(self, wish: Wish) -> Offer:
+        if weblink.is_url(wish.reference):
+            url, digest = weblink.parse_url(wish.reference)
+            return weblink.offer(self.http, url, wish.digest or digest)
+        if hub.is_hub(wish.reference):
+            name = hub.HubName.parse(wish.reference, wish.revision)
+            token = wish.token or self.settings.hub_token
+            return await self._hub.offer(name, token=token, memory_bytes=_memory_bytes())
+        return await self.registry(Reference.parse(wish.reference), wish.token, "pull").offer()
+
+    def registry(self, reference: Reference, token: str | None, actions: str) -> Registry:
+        """Return the registry's side of a reference."""
+        return Registry(
+            self.http,
+            self.settings.registries,
+            reference,
+            credentials=self.credentials,
+            token=token,
+            actions=actions,
+        )
+
+    async def _take(self, job: Job, offer: Offer, tag: str | None) -> Model:
+        """Fetch the files of an offer and make them a model."""
+        job.total = sum(file.size or 0 for file in offer.files)
+        keys = {_key(file, job.reference): file for file in offer.files}
+        async with AsyncExitStack() as stack:
+            for key in sorted(keys):
+                await stack.enter_async_context(self._turns.take(key, layer_id(keys[key]), job))
+            present = {}
+            for key, file in keys.items():
+                present[key] = await self._claim(stack, file)
+            await asyncio.to_thread(self._check_space, keys, present)
+            parts: list[Part] = []
+            try:
+                pendings = {}
+                for key, file in keys.items():
+                    pendings[key] = present[key] or await self._fetch(job, key, file, parts)
+                    job.progressed(layer_id(file), pendings[key].size, pendings[key].size)
+                fetched = [
+                    Fetched(file.name, file.media_type, pendings[_key(file, job.reference)])
+                    for file in offer.files
+                ]
+                model = await run_stoppable(
+                    lambda stop: self.store.accept(fetched, manifest=offer.manifest, tag=tag)
+                )
+                await asyncio.to_thread(_remove, parts)
+            except InvalidModelFile:
+                await asyncio.to_thread(_remove, parts)  # fetched right, and of no use
+                raise
+            finally:
+                await run_stoppable(lambda stop: _close(parts))
+        log.info("pulled %s (%s)", job.reference, model.id.short)
+        return model
+
+    async def _claim(self, stack: AsyncExitStack, file: OfferedFile) -> Pending | None:
+        digest = file.digest
+        if digest is None:
+            return None
+        stack.callback(self.store.disclaim, digest)
+        found = await asyncio.to_thread(self.store.claim, digest)
+        return found if found and file.size in (None, found.size) else None
+
+    async def _fetch(self, job: Job, key: Digest, file: OfferedFile, parts: list[Part]) -> Pending:
+        job.moved = True
+        part = self.store.part(key)
+        parts.append(part)
+        await run_stoppable(lambda stop: part.open())
+
+        def report() -> None:
+            job.progressed(layer_id(file), part.size or 0, part.received)
+
+        return await Transfer(file, part, workers=self.settings.workers, report=report).run()
+
+    def _check_space(
+        self, files: dict[Digest, OfferedFile], present: dict[Digest, Pending | None]
+    ) -> None:
+        """Raise errors.InsufficientStorage before the work where it is sure to fail."""
+        needed = 0
+        for key, file in files.items():
+            if present[key] is None:
+                needed += max(0, (file.size or 0) - self.store.part(key).allocated())
+        if needed:
+            self.store.check_space(needed)
+
+
+def _remove(parts: Sequence[Part]) -> None:
+    for part in parts:
+        part.remove()
+
+
+def _close(parts: Sequence[Part]) -> None:
+    for part in parts:
+        part.close()
+
+
+def _key(file: OfferedFile, reference: str) -> Digest:
+    """Return the key of a file's part; large files of one content share one."""
+    if file.digest is None:
+        return Digest.of(str(file.remote.url).encode())
+    if (file.size or _SHARED_BYTES) >= _SHARED_BYTES:
+        return file.digest
+    return Digest(hashlib.sha256(f"{reference}\n{file.digest}".encode()).hexdigest())
+
+
+def _check(wish: Wish) -> None:
+    """Raise errors.InvalidReference for what cannot be the name of a model elsewhere."""
+    if wish.tag is not None:
+        Reference.parse(wish.tag)
+    if weblink.is_url(wish.reference):
+        url, _ = weblink.parse_url(wish.reference)
+        weblink.file_name(url)
+    elif hub.is_hub(wish.reference):
+        hub.HubName.parse(wish.reference, wish.revision)
+    else:
+        Reference.parse(wish.reference)
+
+
+def _tag(wish: Wish) -> str | None:
+    """Return the tag that a pull gives its model, None for what is named by a digest only."""
+    if wish.tag:
+        return str(Reference.parse(wish.tag))
+    if weblink.is_url(wish.reference):
+        return str(default_reference(URL(wish.reference).name))
+    if hub.is_hub(wish.reference):
+        return str(hub.HubName.parse(wish.reference, wish.revision).reference)
+    reference = Reference.parse(wish.reference)
+    return str(replace(reference, digest=None)) if reference.tag else None
+
+
+def _memory_bytes() -> int:
+    return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")

@@ -1,0 +1,175 @@
+"""The way of a model to a registry: the blobs that it lacks, and the manifest last.
+
+A registry shows a model only when its manifest is there, so a push that breaks leaves nothing
+visible.  A blob that breaks is sent again from its start, a few times.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import random
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import AsyncExitStack, asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import aiohttp
+from yarl import URL
+
+from runnerd.errors import ModelNotFound, SourceFailure, SourceTimeout
+from runnerd.models.catalog import Model
+from runnerd.models.manifest import MANIFEST_TYPE, Layer
+from runnerd.models.store import Store
+from runnerd.models.worker import run_stoppable
+from runnerd.outbound.client import Outbound
+from runnerd.pulls.jobs import Job
+from runnerd.pulls.offer import refusal
+from runnerd.pulls.registry import Registry
+
+log = logging.getLogger(__name__)
+
+_CHUNK_BYTES = 2**20
+_ATTEMPTS = 4
+_PAUSE = 1.0  # seconds, doubled each time
+_PATIENCE = 600.0  # seconds: a registry hashes a large blob before it answers
+
+
+class Push:
+    """Sends one model of the store to one repository."""
+
+    def __init__(self, http: Outbound, store: Store, registry: Registry) -> None:
+        self._http = http
+        self._store = store
+        self._registry = registry
+
+    async def run(self, job: Job, model: Model) -> Model:
+        """Send what the registry lacks.
+
+        Raises errors.SourceDenied, SourceFailure, SourceTimeout, ModelNotFound, Forbidden.
+        """
+        blobs = model.manifest.blobs
+        job.total = sum(blob.size for blob in blobs)
+        async with AsyncExitStack() as stack:
+            for blob in blobs:
+                found = await asyncio.to_thread(self._store.claim, blob.digest)
+                stack.callback(self._store.disclaim, blob.digest)
+                if found is None:
+                    raise ModelNotFound(f"model {model.id} is no longer here whole")
+                await self._send_blob(job, blob, found.temporary)
+            await self._send_manifest(model)
+        log.info("pushed %s to %s", model.id.short, self._registry.host)
+        return model
+
+    async def _send_blob(self, job: Job, blob: Layer, path: Path) -> None:
+        def progress(current: int) -> None:
+            job.progressed(str(blob.digest), blob.size, current)
+
+        if not await self._has(blob):
+            job.moved = True
+            for attempt in range(_ATTEMPTS):
+                try:
+                    await self._upload(blob, path, progress)
+                    break
+                except (SourceFailure, SourceTimeout) as error:
+                    if attempt == _ATTEMPTS - 1:
+                        raise
+                    log.info("push of %s: %s; again", blob.digest.short, error.message)
+                    await asyncio.sleep(_PAUSE * 2**attempt * random.uniform(0.75, 1.25))
+        progress(blob.size)
+
+    async def _has(self, blob: Layer) -> bool:
+        async with self._ask("HEAD", self._registry.url(f"blobs/{blob.digest}")) as answer:
+            if answer.status == 404:
+                return False
+            if answer.status != 200:
+                raise self._refused(answer)
+            return True
+
+    async def _upload(self, blob: Layer, path: Path, progress: Callable[[int], None]) -> None:
+        async with self._ask("POST", self._registry.url("blobs/uploads/")) as answer:
+            if answer.status != 202:
+                raise self._refused(answer)
+            place = _location(answer)
+        headers = {
+            "Content-Type": "application/octet-stream",
+            "Content-Length": str(blob.size),
+        }
+        # Only where the upload goes to the registry itself does it get the credentials.
+        ours = place.origin() == self._registry.url("").origin()
+        secrets = await self._registry.secrets(None) if ours else {}
+        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+        try:
+            async with self._http.request(
+                "PUT",
+                place.update_query(digest=str(blob.digest)),
+                headers=headers,
+                secrets=secrets,
+                body=_content(descriptor, blob.size, progress),
+                redirects=0,
+                verified=True,
+                patience=_PATIENCE,
+            ) as answer:
+                if answer.status not in (201, 204):
+                    raise self._refused(answer)
+        finally:
+            os.close(descriptor)
+
+    async def _send_manifest(self, model: Model) -> None:
+        reference = self._registry.reference
+        url = self._registry.url(f"manifests/{reference.tag}")
+        async with self._ask(
+            "PUT", url, headers={"Content-Type": MANIFEST_TYPE}, body=model.manifest.raw
+        ) as answer:
+            if answer.status not in (200, 201, 202, 204):
+                raise self._refused(answer)
+
+    @asynccontextmanager
+    async def _ask(
+        self, method: str, url: URL, *, headers: Mapping[str, str] | None = None, body: Any = None
+    ) -> AsyncIterator[aiohttp.ClientResponse]:
+        """Send a request, once more with better credentials after a 401."""
+        secrets: Mapping[str, str] | None = await self._registry.secrets(None) or {}
+        for attempt in range(2):
+            async with self._http.request(
+                method,
+                url,
+                headers=headers,
+                secrets=secrets,
+                body=body,
+                redirects=0,
+                patience=_PATIENCE,
+            ) as answer:
+                refused = answer.status == 401 and attempt == 0
+                better = await self._registry.secrets(answer) if refused else None
+                if better is None:
+                    yield answer
+                    return
+            secrets = better
+
+    def _refused(self, answer: aiohttp.ClientResponse) -> Exception:
+        return refusal(answer, f"a push to {self._registry.reference}")
+
+
+async def _content(
+    descriptor: int, size: int, progress: Callable[[int], None]
+) -> AsyncIterator[bytes]:
+    place = 0
+    while place < size:
+        start = place
+        chunk = await run_stoppable(
+            lambda stop: os.pread(descriptor, min(_CHUNK_BYTES, size - start), start)  # noqa: B023
+        )
+        if not chunk:
+            raise SourceFailure("the blob became shorter while it was sent")
+        yield chunk
+        place += len(chunk)
+        progress(place)
+
+
+def _location(answer: aiohttp.ClientResponse) -> URL:
+    try:
+        return answer.url.join(URL(answer.headers["Location"]))
+    except (KeyError, ValueError) as error:
+        raise SourceFailure(f"{answer.url.host} does not say where to upload to") from error

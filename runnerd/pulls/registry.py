@@ -1,0 +1,193 @@
+"""OCI registries: Docker Hub, others, and Ollama's, which has the same protocol with other types.
+
+A registry's answers are believed only as far as they can be checked: a manifest is bounded before
+it is parsed and compared with the digest that was asked for, and every blob is held to the digest
+in its manifest by the transfer.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import aiohttp
+import msgspec
+from yarl import URL
+
+from runnerd.errors import InvalidModelFile, SourceFailure
+from runnerd.models.digest import Digest
+from runnerd.models.manifest import (
+    GGUF_TYPE,
+    LICENSE_TYPE,
+    MANIFEST_TYPE,
+    MMPROJ_TYPE,
+    MOST_BYTES,
+    MOST_LAYERS,
+    Layer,
+    parse_manifest,
+)
+from runnerd.models.reference import Reference
+from runnerd.outbound.client import Outbound, read_capped
+from runnerd.pulls.authorization import Authorization
+from runnerd.pulls.credentials import HUB, DockerCredentials
+from runnerd.pulls.offer import Offer, OfferedFile, Remote, refusal
+
+_DOCKER_MANIFEST_TYPE = "application/vnd.docker.distribution.manifest.v2+json"
+_OLLAMA_TYPES = {
+    "application/vnd.ollama.image.model": GGUF_TYPE,
+    "application/vnd.ollama.image.projector": MMPROJ_TYPE,
+    "application/vnd.ollama.image.license": LICENSE_TYPE,
+}
+_OLLAMA_PREFIX = "application/vnd.ollama.image."
+_OLLAMA_ADAPTER = "application/vnd.ollama.image.adapter"
+_OLLAMA_HOSTS = ("ollama.com", "registry.ollama.ai")
+
+
+@dataclass(frozen=True, slots=True)
+class RegistrySettings:
+    """`default` stands for the registry that is not written; `insecure` ones speak plain http."""
+
+    default: str = HUB
+    insecure: frozenset[str] = frozenset()
+
+
+class Registry:
+    """One repository of one registry, as one client sees it."""
+
+    def __init__(
+        self,
+        http: Outbound,
+        settings: RegistrySettings,
+        reference: Reference,
+        *,
+        credentials: DockerCredentials,
+        token: str | None = None,
+        actions: str = "pull",
+    ) -> None:
+        host = reference.registry or settings.default
+        if host in _OLLAMA_HOSTS:
+            host = "registry.ollama.ai"
+        self.host = host
+        self.reference = reference
+        scheme = "http" if host in settings.insecure else "https"
+        self._base = URL(f"{scheme}://{host}/v2/{reference.repository}/")
+        self._http = http
+        self.secrets = Authorization(
+            http,
+            host,
+            f"repository:{reference.repository}:{actions}",
+            credentials=credentials,
+            token=token,
+        )
+
+    def url(self, path: str) -> URL:
+        """Return the address of something in the repository."""
+        return self._base.join(URL(path))
+
+    async def offer(self) -> Offer:
+        """Return what the registry has under the reference.
+
+        Raises errors.SourceDenied, ModelNotFound, InvalidModelFile, SourceFailure, SourceTimeout,
+        Forbidden.
+        """
+        raw = await self._manifest()
+        if (layers := _ollama_layers(raw)) is not None:
+            files = tuple(self._file(layer) for layer in layers)
+            return Offer(files, name=self.reference.short_name)
+        manifest = parse_manifest(raw)
+        return Offer(
+            tuple(self._file(layer) for layer in manifest.blobs),
+            manifest=raw,
+            name=self.reference.short_name,
+        )
+
+    def _file(self, layer: Layer) -> OfferedFile:
+        remote = Remote(
+            self._http, self.url(f"blobs/{layer.digest}"), verified=True, secrets=self.secrets
+        )
+        return OfferedFile(str(layer.digest), layer.media_type, remote, layer.digest, layer.size)
+
+    async def _manifest(self) -> bytes:
+        reference = self.reference
+        wanted = reference.digest
+        url = self.url(f"manifests/{wanted or reference.tag}")
+        headers = {"Accept": f"{MANIFEST_TYPE}, {_DOCKER_MANIFEST_TYPE}"}
+        secrets = await self.secrets(None) or {}
+        raw = await self._get(url, headers, secrets)
+        if wanted is not None and Digest.of(raw) != wanted:
+            raise SourceFailure(f"{self.host} sent another manifest than {wanted}")
+        return raw
+
+    async def _get(
+        self,
+        url: URL,
+        headers: Mapping[str, str],
+        secrets: Mapping[str, str],
+        *,
+        again: bool = True,
+    ) -> bytes:
+        better: Mapping[str, str] | None = None
+        async with self._http.request("GET", url, headers=headers, secrets=secrets) as answer:
+            if answer.status == 401 and again:
+                better = await self.secrets(answer)
+            if better is None:
+                return await self._body(answer)
+        return await self._get(url, headers, better, again=False)
+
+    async def _body(self, answer: aiohttp.ClientResponse) -> bytes:
+        if answer.status != 200:
+            raise refusal(answer, f"the model {self.reference}")
+        if (answer.content_length or 0) > MOST_BYTES:
+            raise InvalidModelFile(f"the manifest has more than {MOST_BYTES} bytes")
+        return await read_capped(answer, MOST_BYTES)
+
+
+class _About(msgspec.Struct):
+    config: dict[str, Any]
+
+
+async def read_config(file: OfferedFile) -> dict[str, Any]:
+    """Return what the config blob of a model says about it.  Raises as `Remote.open`."""
+    async with file.remote.open({}) as answer:
+        raw = await read_capped(answer, MOST_BYTES)
+    if file.digest is not None and Digest.of(raw) != file.digest:
+        raise SourceFailure(f"{answer.url.host} sent another config than the manifest lists")
+    try:
+        return msgspec.json.decode(raw, type=_About).config
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
+        raise InvalidModelFile(f"the model's config cannot be read: {error}") from error
+
+
+class _Entry(msgspec.Struct, rename="camel"):
+    media_type: str
+    size: int
+    digest: str
+
+
+class _Manifest(msgspec.Struct, rename="camel"):
+    layers: list[_Entry]
+
+
+def _ollama_layers(raw: bytes) -> list[Layer] | None:
+    """Return the layers of an Ollama model that we can use, None for another kind of manifest.
+
+    Its templates are in Go's language and its parameters are the engine's business; llama.cpp
+    takes both from the weights.
+    """
+    try:
+        found = msgspec.json.decode(raw, type=_Manifest).layers
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+        return None
+    if not any(layer.media_type.startswith(_OLLAMA_PREFIX) for layer in found):
+        return None
+    if any(layer.media_type == _OLLAMA_ADAPTER for layer in found):
+        raise InvalidModelFile("the model needs an adapter (LoRA), which is not supported")
+    layers = [
+        Layer(_OLLAMA_TYPES[layer.media_type], layer.size, Digest.parse(layer.digest))
+        for layer in found
+        if layer.media_type in _OLLAMA_TYPES and layer.size >= 0
+    ]
+    if len(layers) > MOST_LAYERS or not any(layer.media_type == GGUF_TYPE for layer in layers):
+        raise InvalidModelFile("the model has no GGUF layer, or too many layers")
+    return layers

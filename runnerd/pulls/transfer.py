@@ -1,0 +1,305 @@
+"""Fetches one file into a part, whatever the server and the network do.
+
+The first request asks for the first piece that lacks.  What comes back decides the way:
+
+    206, exactly that range    several workers fetch pieces, in order, each on its own connection
+    200                        the server ignores ranges: the whole file from its start, one stream
+    416                        the part does not fit the file: begin anew
+
+A piece is only accepted when the server proves that it is of the same file: `If-Range` with a
+strong validator, or a digest that the whole is held to in the end.  Everything that breaks or
+stalls is tried again after a growing, random pause; attempts without a new byte are counted and
+bounded, and so is everything from the start in one stream.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import random
+import re
+from collections.abc import Callable
+from contextlib import suppress
+
+import aiohttp
+
+from runnerd import tasks
+from runnerd.errors import InvalidModelFile, RunnerdError, SourceFailure, SourceTimeout
+from runnerd.models.intake import Pending
+from runnerd.models.manifest import GGUF_TYPE, MMPROJ_TYPE
+from runnerd.models.parts import PIECE_BYTES, Part, Piece
+from runnerd.models.worker import run_stoppable
+from runnerd.outbound.client import translated
+from runnerd.pulls.offer import OfferedFile
+
+log = logging.getLogger(__name__)
+
+_BATCH_BYTES = 2**20  # written at once
+_ATTEMPTS = 6  # one after the other without a new byte
+_FIRST_PAUSE = 0.5  # seconds
+_LONGEST_PAUSE = 30.0
+_RANGE = re.compile(r"bytes (\d{1,18})-(\d{1,18})/(\d{1,18})")
+_MAGIC = b"GGUF"
+
+
+class Transfer:
+    """The way of one file into one part.  `run` it once; cancelling it keeps what has arrived."""
+
+    def __init__(
+        self,
+        file: OfferedFile,
+        part: Part,
+        *,
+        workers: int,
+        first_pause: float = _FIRST_PAUSE,
+        report: Callable[[], None] = lambda: None,
+    ) -> None:
+        self._file = file
+        self._part = part
+        self._workers = workers
+        self._first_pause = first_pause
+        self._report = report
+        self._arrived = asyncio.Event()
+        self._journal = asyncio.Lock()
+        self._ranged = False
+        self._whole = False  # ask without a range: nothing would prove that parts fit together
+        self._queue: list[Piece] = []
+
+    async def run(self) -> Pending:
+        """Fetch and verify the file.  The part has to be open; it stays so.
+
+        Raises errors.SourceFailure, SourceTimeout, SourceDenied, ModelNotFound, Forbidden,
+        InvalidModelFile, InsufficientStorage.
+        """
+        part = self._part
+        if part.size is not None and not self._fits(part.size):
+            await run_stoppable(lambda stop: part.restart())
+        hashing = tasks.spawn(self._follow(), name=f"hash {self._file.name}")
+        try:
+            await self._fetch()
+            await hashing
+        except BaseException:
+            await tasks.cancel_and_wait(hashing)
+            with suppress(OSError, RunnerdError):
+                await run_stoppable(lambda stop: part.write_journal())
+            raise
+        return await run_stoppable(lambda stop: part.finish(self._file.digest))
+
+    # again and again
+
+    async def _fetch(self) -> None:
+        failures = 0
+        while not self._part.complete:
+            before = self._part.received
+            try:
+                await self._attempt()
+            except (SourceFailure, SourceTimeout) as error:
+                if error.should_retry is False:
+                    raise
+                gained = self._ranged and self._part.received > before
+                failures = 1 if gained else failures + 1
+                if failures >= _ATTEMPTS:
+                    raise
+                pause = self._pause(failures, error.retry_after)
+                log.info("%s: %s; again in %.1f s", self._file.name, error.message, pause)
+                await asyncio.sleep(pause)
+        self._arrived.set()
+
+    def _pause(self, failures: int, wished: float | None) -> float:
+        pause: float = self._first_pause * 2 ** (failures - 1)
+        if wished is not None:
+            pause = max(pause, wished)
+        return min(pause, _LONGEST_PAUSE) * random.uniform(0.75, 1.25)
+
+    async def _attempt(self) -> None:
+        """Fetch until all is there or something breaks."""
+        part = self._part
+        if part.received and not part.validator:
+            await run_stoppable(lambda stop: part.restart())
+        lacking = [piece for piece in part.pieces if piece.left] if part.received else []
+        piece = lacking[0] if lacking else Piece(0, 0, PIECE_BYTES, 0)
+        async with self._file.remote.open({} if self._whole else self._headers(piece)) as answer:
+            if answer.status == 416:
+                await self._accept_none(answer, piece)
+            elif answer.status == 200:
+                await self._stream(answer)
+            elif not self._can_mix(answer):
+                self._whole = True
+            else:
+                piece = await self._accept_first(answer, piece)
+                self._queue = [other for other in part.pieces if other.left and other is not piece]
+                self._queue.reverse()
+                await self._in_parallel(answer, piece)
+
+    async def _accept_none(self, answer: aiohttp.ClientResponse, piece: Piece) -> None:
+        """Take a 416: the file is empty, or another than the one that was begun."""
+        if self._whole or not (piece.at or self._file.size):
+            raise InvalidModelFile(f"{self._file.name} is empty")
+        self._whole = not piece.at
+        await run_stoppable(lambda stop: self._part.restart())
+        raise SourceFailure(f"{answer.url.host} has a shorter file than it had before")
+
+    async def _accept_first(self, answer: aiohttp.ClientResponse, piece: Piece) -> Piece:
+        """Check the first 206 and prepare the part for it; return its own piece."""
+        start, end, total = _content_range(answer)
+        # The digest stands in for a validator that the server lacks: the whole is held to it.
+        validator = _validator(answer) or str(self._file.digest)
+        part = self._part
+        if part.size != total or part.validator != validator:
+            if piece.at:  # it answers for another file than the one that was begun
+                await run_stoppable(lambda stop: part.restart())
+                raise SourceFailure(f"{answer.url.host} has changed the file meanwhile")
+            self._check_size(total)
+            await run_stoppable(lambda stop: part.begin(total, validator))
+        _check_range(answer, (start, end), (piece.at, min(piece.end, total)))
+        self._ranged = True
+        return part.pieces[piece.number]
+
+    async def _in_parallel(self, answer: aiohttp.ClientResponse, piece: Piece) -> None:
+        count = min(self._workers - 1, len(self._queue))
+        try:
+            async with asyncio.TaskGroup() as group:
+                for number in range(count):
+                    group.create_task(self._work(), name=f"fetch {self._file.name} {number}")
+                await self._receive(answer, piece)
+                await self._work()
+        except* RunnerdError as failures:
+            raise _first(failures) from None
+
+    def _can_mix(self, answer: aiohttp.ClientResponse) -> bool:
+        """Whether pieces of several answers are sure to be of one file."""
+        return self._file.digest is not None or bool(_validator(answer))
+
+    async def _work(self) -> None:
+        """Fetch pieces until none is left."""
+        while self._queue:
+            piece = self._queue.pop()
+            async with self._file.remote.open(self._headers(piece)) as answer:
+                if answer.status != 206:
+                    raise SourceFailure(
+                        f"{answer.url.host} answered {answer.status} to a request for a part of"
+                        " the file, or has changed it meanwhile"
+                    )
+                start, end, total = _content_range(answer)
+                if total != self._part.size:
+                    raise SourceFailure(f"{answer.url.host} has changed the file meanwhile")
+                _check_range(answer, (start, end), (piece.at, piece.end))
+                await self._receive(answer, piece)
+
+    async def _stream(self, answer: aiohttp.ClientResponse) -> None:
+        """Take the whole file from its start."""
+        part, size = self._part, answer.content_length
+        self._ranged = False
+        if size is not None:
+            self._check_size(size)
+        await run_stoppable(lambda stop: part.begin_stream(size))
+        await self._receive(answer, part.pieces[0])
+        if size is None:
+            await run_stoppable(lambda stop: part.end_stream())
+            self._check_size(part.size or 0)
+
+    async def _receive(self, answer: aiohttp.ClientResponse, piece: Piece) -> None:
+        """Write what an answer brings into its piece, to the piece's end or the answer's."""
+        part, batch = self._part, bytearray()
+        broken: RunnerdError | None = None
+        ended = False
+        while piece.left and not ended:
+            try:
+                with translated(answer.url):
+                    chunk = await answer.content.readany()
+            except RunnerdError as error:
+                broken, chunk = error, b""  # what came before it is good
+            ended = not chunk
+            batch += chunk
+            if len(batch) >= min(_BATCH_BYTES, piece.left) or (ended and batch):
+                await self._write(piece, batch)
+                batch = bytearray()
+        if broken is not None:
+            raise broken
+        if piece.left and part.size is not None:
+            raise SourceFailure(f"{answer.url.host} ended the file before its end")
+
+    async def _write(self, piece: Piece, data: bytearray) -> None:
+        part = self._part
+        await run_stoppable(lambda stop: part.write(piece, data))
+        part.wrote(piece, len(data))
+        self._check_magic(piece, data)
+        await self._noted()
+
+    async def _noted(self) -> None:
+        self._arrived.set()
+        self._report()
+        if self._part.wants_journal:
+            async with self._journal:  # whoever comes meanwhile waits: the lag stays bounded
+                if self._part.wants_journal:
+                    await run_stoppable(lambda stop: self._part.write_journal())
+
+    # the digest
+
+    async def _follow(self) -> None:
+        """Hash what has arrived, in step with it, until the file is complete."""
+        part = self._part
+        while not part.complete or part.behind:
+            if part.behind <= 0:
+                self._arrived.clear()
+                await self._arrived.wait()
+                continue
+            await run_stoppable(lambda stop: part.hash_on())
+
+    # what is asked and believed
+
+    def _headers(self, piece: Piece) -> dict[str, str]:
+        headers = {"Range": f"bytes={piece.at}-{piece.end - 1}"}
+        validator = self._part.validator
+        if validator.startswith('"') and piece.at:
+            headers["If-Range"] = validator
+        return headers
+
+    def _fits(self, size: int) -> bool:
+        return self._file.size is None or self._file.size == size
+
+    def _check_size(self, size: int) -> None:
+        if not self._fits(size):
+            raise SourceFailure(
+                f"the server has {size} bytes for {self._file.name}, and it should be"
+                f" {self._file.size}",
+                should_retry=False,
+            )
+
+    def _check_magic(self, piece: Piece, data: bytearray) -> None:
+        """Notice a web page in place of a model before it has forty gigabytes."""
+        begins = piece.start == 0 and piece.at == len(data) >= len(_MAGIC)
+        if begins and self._file.media_type in (GGUF_TYPE, MMPROJ_TYPE):
+            if not data.startswith(_MAGIC):
+                self._part.restart()
+                raise InvalidModelFile(f"{self._file.name} is not a GGUF file")
+
+
+def _first(failures: BaseExceptionGroup[RunnerdError]) -> RunnerdError:
+    first: BaseException = failures
+    while isinstance(first, BaseExceptionGroup):
+        first = first.exceptions[0]
+    assert isinstance(first, RunnerdError)
+    return first
+
+
+def _content_range(answer: aiohttp.ClientResponse) -> tuple[int, int, int]:
+    """Return the start, the end (exclusive) and the file's size that a 206 states."""
+    match = _RANGE.fullmatch(answer.headers.get("Content-Range", ""))
+    if match is None:
+        raise SourceFailure(f"{answer.url.host} sent a part without saying which one")
+    start, last, total = (int(number) for number in match.groups())
+    return start, last + 1, total
+
+
+def _check_range(
+    answer: aiohttp.ClientResponse, found: tuple[int, int], wanted: tuple[int, int]
+) -> None:
+    if found != wanted:
+        raise SourceFailure(f"{answer.url.host} sent another part of the file than was asked for")
+
+
+def _validator(answer: aiohttp.ClientResponse) -> str:
+    """Return the answer's strong validator, or an empty text."""
+    etag = answer.headers.get("ETag", "")
+    return etag if etag.startswith('"') and len(etag) < 1024 and etag.isprintable() else ""

@@ -1,0 +1,119 @@
+"""Pull and push through a real daemon, with a real registry on loopback."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+
+from tests.support.daemon import DaemonProcess, running
+from tests.support.registry import RegistryProcess, running_registry
+
+
+@pytest.fixture(scope="module")
+def registry(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RegistryProcess]:
+    """A registry without passwords."""
+    with running_registry(tmp_path_factory.mktemp("registry")) as registry:
+        yield registry
+
+
+@pytest.fixture
+def daemon(tmp_path: Path, registry: RegistryProcess) -> Iterator[DaemonProcess]:
+    """A daemon with an empty store that may use the registry."""
+    with running(tmp_path, env=registry.settings) as daemon:
+        yield daemon
+
+
+def events(answer: httpx.Response) -> list[dict[str, Any]]:
+    """Return the lines of a progress stream."""
+    assert answer.status_code == 200, answer.text
+    return [json.loads(line) for line in answer.text.splitlines()]
+
+
+def test_push_then_pull(daemon: DaemonProcess, registry: RegistryProcess, gguf: Path) -> None:
+    """What was pushed comes back with the same id, and the stream is Docker Model Runner's."""
+    name = f"{registry.host}/test/tiny:v1"
+    model = daemon.import_model(gguf / "tiny.gguf", name)
+    last = events(daemon.http.post(f"/models/{name}/push"))[-1]
+    assert (last["type"], last["message"]) == ("success", "Model pushed successfully")
+    assert last["mode"] == "push"
+    assert registry.tags("test/tiny") == ["v1"]
+
+    daemon.http.delete(f"/models/{name}")
+    assert daemon.http.get("/models").json() == []
+    lines = events(daemon.http.post("/models/create", json={"from": name}))
+    progress = [line for line in lines if line["type"] == "progress"]
+    total = progress[-1]["total"]
+    assert {line["layer"]["size"] for line in progress} <= {total} | {
+        line["layer"]["current"] for line in progress
+    }
+    assert all(line["total"] == total > 0 for line in progress)
+    assert lines[-1]["message"] == "Model pulled successfully"
+    found = daemon.http.get(f"/models/{name}").json()
+    assert found["id"] == model["id"]
+    assert found["tags"] == [name]
+    assert list((daemon.state_dir / "models" / "parts").iterdir()) == []
+
+    again = events(daemon.http.post("/models/create", json={"from": name}))
+    assert again[-1]["message"].startswith("Using cached model: ")
+
+
+def test_missing_model_is_404_before_the_stream(
+    daemon: DaemonProcess, registry: RegistryProcess
+) -> None:
+    """What the registry does not have is an ordinary error, and so is a name that is none."""
+    answer = daemon.http.post("/models/create", json={"from": f"{registry.host}/no/such:v1"})
+    assert (answer.status_code, answer.json()["error"]["code"]) == (404, "model_not_found")
+    assert daemon.http.post("/models/create", json={"from": "../x"}).status_code == 400
+    assert daemon.http.post("/models/create", json={}).status_code == 400
+    assert daemon.http.post("/models/nothing/push").status_code == 404
+
+
+def test_what_the_registry_says(
+    daemon: DaemonProcess, registry: RegistryProcess, gguf: Path
+) -> None:
+    """A remote look shows id and config without pulling; the store stays as it was."""
+    name = f"{registry.host}/test/look:v1"
+    model = daemon.import_model(gguf / "other.gguf", name)
+    events(daemon.http.post(f"/models/{name}/push"))
+    daemon.http.delete("/models/purge")
+    seen = daemon.http.get(f"/models/{name}", params={"remote": "true"}).json()
+    assert (seen["id"], seen["config"]) == (model["id"], model["config"])
+    assert daemon.http.get("/models").json() == []
+    missing = daemon.http.get(f"/models/{registry.host}/no/such", params={"remote": "true"})
+    assert missing.status_code == 404
+
+
+def test_repackage(daemon: DaemonProcess, gguf: Path) -> None:
+    """Another context size makes another model of the same blobs."""
+    model = daemon.import_model(gguf / "tiny.gguf", "tiny")
+    answer = daemon.http.post(
+        "/models/tiny/repackage", json={"target": "small", "context_size": 256}
+    )
+    assert (answer.status_code, answer.json()["target"]) == (201, "ai/small:latest")
+    small = daemon.http.get("/models/small").json()
+    assert small["config"]["context_size"] == 256
+    assert small["id"] != model["id"]
+    assert len(list((daemon.state_dir / "models" / "blobs" / "sha256").iterdir())) == 3
+    for document in ({}, {"target": "x", "context_size": 0}, {"target": "x", "context_size": "9"}):
+        assert daemon.http.post("/models/tiny/repackage", json=document).status_code == 400
+    gone = daemon.http.post("/models/nothing/repackage", json={"target": "x"})
+    assert gone.status_code == 404
+
+
+def test_prune(daemon: DaemonProcess, gguf: Path) -> None:
+    """Leftovers of pulls go, and so do blobs without a model; models stay."""
+    model = daemon.import_model(gguf / "tiny.gguf", "tiny")
+    store = daemon.state_dir / "models"
+    (store / "parts" / f"{'a' * 64}.part").write_bytes(bytes(2**20))
+    (store / "parts" / f"{'a' * 64}.json").write_bytes(b"{}")
+    (store / "blobs" / "sha256" / ("b" * 64)).write_bytes(bytes(2**20))
+    kept = daemon.http.post("/models/prune", params={"older": "3600"}).json()
+    assert kept["freed_bytes"] == 2**20
+    assert daemon.http.post("/models/prune").json()["freed_bytes"] >= 2**20
+    assert list((store / "parts").iterdir()) == []
+    assert daemon.http.get("/models").json() == [model]

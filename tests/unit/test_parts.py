@@ -1,0 +1,143 @@
+"""Parts on disk: what a journal may claim, and what survives."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import msgspec
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from runnerd.errors import Conflict, InsufficientStorage, SourceFailure
+from runnerd.models.digest import Digest
+from runnerd.models.layout import Layout
+from runnerd.models.parts import PIECE_BYTES, Part, sweep
+
+KEY = Digest("a" * 64)
+SIZE = 2 * PIECE_BYTES + 100
+
+
+@pytest.fixture
+def layout(tmp_path: Path) -> Layout:
+    """An empty store's folders."""
+    layout = Layout(tmp_path / "store")
+    layout.create()
+    return layout
+
+
+def opened(layout: Layout) -> Part:
+    """Return an open part."""
+    part = Part(layout, KEY)
+    part.open()
+    return part
+
+
+def put(part: Part, number: int, data: bytes) -> None:
+    """Write to a piece."""
+    part.write(part.pieces[number], data)
+    part.wrote(part.pieces[number], len(data))
+
+
+def test_taken_up_where_the_journal_says(layout: Layout) -> None:
+    """What was noted is there again; what was written afterwards is not counted on."""
+    part = opened(layout)
+    part.begin(SIZE, '"v"')
+    put(part, 1, b"x" * 1000)
+    part.write_journal()
+    put(part, 0, b"y" * 10)
+    part.close()
+    assert part.path.stat().st_size == PIECE_BYTES + 1000  # the rest's space was given back
+    again = opened(layout)
+    assert (again.size, again.validator, again.received) == (SIZE, '"v"', 1000)
+    assert [piece.at - piece.start for piece in again.pieces] == [0, 1000, 0]
+    assert again.allocated() >= SIZE
+    again.close()
+
+
+def test_digest_follows_the_front(layout: Layout) -> None:
+    """Only the unbroken beginning is hashed, and the whole in the end."""
+    part = opened(layout)
+    part.begin(4, '"v"')
+    assert (part.front, part.behind) == (0, 0)
+    put(part, 0, b"ab")
+    assert (part.front, part.behind, part.complete) == (2, 2, False)
+    part.hash_on()
+    put(part, 0, b"cd")
+    part.hash_on()
+    assert part.complete
+    pending = part.finish(Digest.of(b"abcd"))
+    assert pending.temporary.read_bytes() == b"abcd"
+    assert pending.temporary.stat().st_mode & 0o777 == 0o440
+    part.close()
+
+
+def test_more_than_a_piece_takes_is_refused(layout: Layout) -> None:
+    """A server cannot write beyond what it was asked for."""
+    part = opened(layout)
+    part.begin(4, '"v"')
+    with pytest.raises(SourceFailure, match="more than"):
+        put(part, 0, b"abcde")
+    part.remove()
+
+
+def test_part_has_one_owner(layout: Layout) -> None:
+    """A second one is refused, and a sweep leaves an open part alone."""
+    part = opened(layout)
+    with pytest.raises(Conflict):
+        opened(layout)
+    assert sweep(layout, age=0) == 0
+    part.close()
+    sweep(layout, age=0)
+    assert list(layout.parts.iterdir()) == []
+
+
+def test_size_beyond_the_disk(layout: Layout) -> None:
+    """A file that cannot fit leaves nothing."""
+    part = opened(layout)
+    with pytest.raises(InsufficientStorage):
+        part.begin(2**49, '"v"')
+    assert list(layout.parts.iterdir()) == []
+
+
+def test_symbolic_link_in_place_of_a_part(layout: Layout, tmp_path: Path) -> None:
+    """A link that somebody put there is not followed."""
+    target = tmp_path / "precious"
+    target.write_bytes(b"precious")
+    layout.part(KEY).symlink_to(target)
+    with pytest.raises(OSError, match="symbolic links"):
+        opened(layout)
+    assert target.read_bytes() == b"precious"
+
+
+_NUMBERS = st.integers(-(2**63), 2**63)
+
+
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+@given(
+    st.one_of(
+        st.binary(max_size=200),
+        st.builds(
+            lambda size, piece, filled: msgspec.json.encode(
+                {"size": size, "validator": "v", "piece_bytes": piece, "filled": filled}
+            ),
+            st.one_of(_NUMBERS, st.just(SIZE)),
+            st.one_of(_NUMBERS, st.just(PIECE_BYTES)),
+            st.dictionaries(st.integers(-1, 4), st.integers(-1, 2 * PIECE_BYTES), max_size=3),
+        ),
+    )
+)
+def test_journal_that_was_tampered_with(layout: Layout, journal: bytes) -> None:
+    """Whatever a journal says, no more is believed than the file can hold."""
+    layout.part(KEY).write_bytes(b"z" * 100)
+    os.chmod(layout.part(KEY), 0o640)
+    layout.journal(KEY).write_bytes(journal)
+    part = Part(layout, KEY)
+    try:
+        part.open()
+    except InsufficientStorage:
+        return
+    assert 0 <= part.received <= 100
+    assert all(piece.start <= piece.at <= piece.end for piece in part.pieces)
+    part.remove()
