@@ -21,10 +21,13 @@ ROUTES = web.RouteTableDef()
 
 _NEVER = "0001-01-01T00:00:00Z"  # what Go clients expect for "no time": a runner in use
 
+_KEEPING = (
+    "keep_alive", "min_instances", "max_instances", "pinned", "exclusive_group", "preload",
+)  # fmt: skip
 _FIELDS = frozenset(
     {
         "model", "mode", "context-size", "runtime-flags", "raw-runtime-flags", "speculative",
-        "llamacpp", "backend", "keep_alive",
+        "llamacpp", "backend", *_KEEPING,
     }
 )  # fmt: skip
 
@@ -171,7 +174,7 @@ def _changes(document: dict[str, Any]) -> dict[str, Any]:
     """Return the members of a stored configuration that a request changes."""
     changes: dict[str, Any] = {
         name: document[name]
-        for name in ("context-size", "runtime-flags", "speculative", "keep_alive")
+        for name in ("context-size", "runtime-flags", "speculative", *_KEEPING)
         if name in document
     }
     if "raw-runtime-flags" in document and "runtime-flags" not in changes:

@@ -48,7 +48,7 @@ class Scheduler:
     `queue_length` how many tickets may wait, `queue_timeout` for how many seconds, `keep_alive` for
     how many seconds an unused runner stays, unless its terms or the latest lease that named a
     keep-alive say otherwise.  `quantum` is how many seconds a runner in use has before another
-    model can claim its room, `overcommit` how many requests per slot an engine gets.
+    model can claim its room, `overcommit` how many requests per slot an engine gets, 0 for all.
     """
 
     def __init__(
@@ -110,6 +110,15 @@ class Scheduler:
                 sums[name] = sums.get(name, 0) + amount
         self._budget.observe(devices, held=held, uncertain=uncertain)
 
+    def estimated(self, key: RunnerKey, need: Mapping[str, int]) -> None:
+        """Note what a pool's instances are thought to need, also for those that load already."""
+        pool = self._pools.get(key)
+        if pool is not None:
+            pool.terms = replace(pool.terms, need=dict(need))
+            for instance in pool.instances.values():
+                if instance.state is State.STARTING:
+                    instance.claims = pool.claims()
+
     def learned(self, key: RunnerKey, generation: int, held: Mapping[str, int]) -> None:
         """Note what a ready runner really holds; from now on the pool's need."""
         pool = self._pools.get(key)
@@ -145,7 +154,7 @@ class Scheduler:
         granted = self.request_at_once(ticket, key, now, keep_alive=keep_alive, affinity=affinity)
         if granted is not None:
             pool = self._pools[key]
-            return [granted, *self._go_on(now)] if pool.pressed() else [granted]
+            return [granted, *self._go_on(now)] if pool.pressed(0) else [granted]
         if self._draining:
             return [Refuse(ticket, Refusal.DRAINING)]
         pool = self._pool(key)
@@ -496,13 +505,13 @@ class Scheduler:
         decisions: list[Decision] = []
         for pool in self._pools.values():
             few = len(pool.instances) < pool.terms.min_instances and not pool.held_back
-            if not (few or pool.pressed()):
+            if not (few or pool.pressed(self._queue.count(pool.key))):
                 continue
             if now < pool.backoff.unasked_at:
                 self._note(pool.backoff.unasked_at)
                 continue
             claims = pool.claims()
-            while room.fits(claims) and (few or pool.pressed()):
+            while room.fits(claims) and (few or pool.pressed(self._queue.count(pool.key))):
                 decisions.append(self._start(pool, claims, now))
                 room.take(claims)
                 few = len(pool.instances) < pool.terms.min_instances

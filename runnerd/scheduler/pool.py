@@ -99,7 +99,7 @@ class Pool:
         least recently: its cache is worth least.
         """
         slots = self.terms.slots
-        places = None if slots is None else max(1, int(slots * overcommit))
+        places = None if slots is None or not overcommit else max(1, int(slots * overcommit))
         best: Instance | None = None
         for instance in self.instances.values():
             if instance.state is not State.READY or instance.yields:
@@ -110,15 +110,17 @@ class Pool:
                 best = instance
         return best
 
-    def pressed(self) -> bool:
-        """Return whether every instance has its hands full, and another one may be started."""
+    def pressed(self, waiting: int) -> bool:
+        """Return whether there is more to do than there are slots, and another instance may be
+        started.
+        """
         slots = self.terms.slots
         if slots is None or len(self.instances) >= self.terms.max_instances:
             return False
         alive = self.alive()
-        return bool(alive) and all(
-            item.state is State.READY and len(item.leases) >= slots for item in alive
-        )
+        if not alive or any(item.state is not State.READY for item in alive):
+            return False
+        return waiting + sum(len(item.leases) for item in alive) > slots * len(alive)
 
     def came(self, now: float) -> None:
         """A request came: learn how long clients leave the pool unused between requests."""

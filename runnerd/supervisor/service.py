@@ -10,10 +10,13 @@ from __future__ import annotations
 import asyncio
 import itertools
 import logging
+import math
 import random
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Coroutine, Mapping
+from typing import Any
 
+from runnerd import tasks
 from runnerd.backends.interface import Backend, BackendMode
 from runnerd.config import Settings
 from runnerd.configurations import ConfigurationKey, Configurations, ModelConfiguration
@@ -36,12 +39,14 @@ from runnerd.scheduler import (
 )
 from runnerd.sockets.paths import RuntimeDirectory
 from runnerd.supervisor.lease import Lease
+from runnerd.supervisor.memory import HostMemory, MemoryAccounts, Need
 from runnerd.supervisor.refusals import fault_of, refusal_error
 from runnerd.supervisor.reports import RunnerReport, failure_report, report
 
 log = logging.getLogger(__name__)
 
 _ORDERS = 256  # remembered, with the names that clients used; more than any host has models
+_LOOK_INTERVAL = 0.05  # seconds between looks at the host's memory
 _JITTER = (0.8, 1.2)  # of a delay before a failed model is tried again
 
 
@@ -54,17 +59,24 @@ class Supervisor:
         backends: Mapping[str, Backend],
         configurations: Configurations,
         directory: RuntimeDirectory,
+        *,
+        host: HostMemory | None = None,
+        name_of: Callable[[str], str] = str,
     ) -> None:
+        """`name_of` says what to call a model, by id, that nobody has asked for by name."""
         self._settings = settings
         self._backends = backends
         self._configurations = configurations
         self._directory = directory
+        self._name_of = name_of
+        self._memory = MemoryAccounts(settings, backends, host)
         self._scheduler = Scheduler(
             capacity=settings.max_runners,
             queue_length=settings.queue_length,
             queue_timeout=settings.queue_timeout,
             keep_alive=settings.idle_timeout,
             quantum=settings.turn,
+            overcommit=settings.overcommit,
         )
         self._tickets = itertools.count(1)
         self._waiters: dict[int, asyncio.Future[Lease]] = {}
@@ -72,6 +84,7 @@ class Supervisor:
         self._orders: dict[RunnerKey, Order] = {}
         self._runners: dict[int, tuple[RunnerKey, Runner]] = {}  # by generation
         self._deadline: asyncio.TimerHandle | None = None
+        self._observed_at = -math.inf
         self._empty = asyncio.Event()
         self._empty.set()
 
@@ -131,7 +144,7 @@ class Supervisor:
         Raises errors.Overloaded, Draining, InsufficientStorage, BackendFailure (the load failed,
         with the engine's words).
         """
-        self._prepare(key, model_ref)
+        await self._prepare(key, model_ref)
         if afresh:
             self._scheduler.reset(lambda failed: failed == key)
         ticket = next(self._tickets)
@@ -158,15 +171,44 @@ class Supervisor:
         finally:
             self._waiters.pop(ticket, None)
 
-    def _prepare(self, key: RunnerKey, model_ref: str) -> None:
-        """Know what to start and on what terms, should the scheduler decide to."""
-        mode = BackendMode(key.mode)
-        configuration, _ = self._configurations.effective(key.backend, key.model, mode)
-        self._orders.setdefault(key, Order(key.model, model_ref, mode, configuration))
-        self._scheduler.set_terms(key, self._terms(key, configuration))
+    async def _prepare(self, key: RunnerKey, model_ref: str) -> None:
+        """Know what to start and on what terms, should the scheduler decide to.
 
-    def _terms(self, key: RunnerKey, configuration: ModelConfiguration) -> Terms:
-        return Terms(keep_alive=configuration.keep_alive)
+        What a model needs is waited for only where something has to share the host with it.
+        """
+        configuration = self._order(key, model_ref).configuration
+        if self._memory.counts and self._memory.known(key) is None:
+            asking = self._memory.ask(key, configuration)
+            if self._runners or self._waiters:
+                await asking
+            else:
+                tasks.spawn(self._estimate(key, asking), name=f"estimate {key.model}")
+        self._scheduler.set_terms(key, self._terms(key))
+        self._observe()
+
+    async def _estimate(self, key: RunnerKey, asking: Coroutine[Any, Any, Need]) -> None:
+        self._scheduler.estimated(key, await asking)
+
+    def _observe(self) -> None:
+        """Look at the host's memory, if the last look is not of this moment."""
+        now = time.monotonic()
+        if now - self._observed_at >= _LOOK_INTERVAL:
+            self._observed_at = now
+            self._scheduler.observe(self._memory.devices())
+
+    def _terms(self, key: RunnerKey) -> Terms:
+        mode = BackendMode(key.mode)
+        configuration, fingerprint = self._configurations.effective(key.backend, key.model, mode)
+        current = fingerprint == key.configuration
+        return Terms(
+            keep_alive=configuration.keep_alive,
+            need=self._memory.known(key) or {},
+            slots=self._backends[key.backend].slots(self._order(key).configuration),
+            min_instances=configuration.min_instances if current else 0,
+            max_instances=configuration.max_instances,
+            pinned=configuration.pinned and current,
+            exclusive_group=configuration.exclusive_group,
+        )
 
     def _lease(self, granted: Grant) -> Lease:
         runner = self._runners[granted.generation][1]
@@ -229,6 +271,7 @@ class Supervisor:
         if configuration.fingerprint() == in_force:
             self._configurations.set(key, changes)
             self._keep_as_configured()
+            await self.make_resident()
             return
 
         def affected(runner: RunnerKey) -> bool:
@@ -242,14 +285,24 @@ class Supervisor:
             raise Conflict("runner already active: unload the model, or wait until it is idle")
         self._configurations.set(key, changes)
         await self._stop_idle(affected)
+        await self.make_resident()
 
     def _keep_as_configured(self) -> None:
         """Let the runners that are there live as long as is configured now."""
         for key, _ in self._runners.values():
-            mode = BackendMode(key.mode)
-            configuration, _ = self._configurations.effective(key.backend, key.model, mode)
-            self._scheduler.set_terms(key, self._terms(key, configuration))
-        self._carry_out(self._scheduler.tick(time.monotonic()))
+            self._scheduler.set_terms(key, self._terms(key))
+        now = time.monotonic()
+        self._carry_out([*self._scheduler.tick(now), *self._scheduler.ensure(now)])
+
+    async def make_resident(self) -> None:
+        """Start what owners want to have loaded (`min_instances`), as far as it fits; does not
+        wait for the loads.
+        """
+        for stored, configuration in self._configurations.list():
+            if configuration.min_instances and stored.backend in self._backends:
+                key = self.key(self._backends[stored.backend], stored.model, stored.mode)
+                await self._prepare(key, self._name_of(stored.model))
+        self._carry_out(self._scheduler.ensure(time.monotonic()))
 
     async def _stop_idle(self, matches: Callable[[RunnerKey], bool]) -> int:
         decisions = self._scheduler.unload(matches)
@@ -269,6 +322,7 @@ class Supervisor:
         """Drop what was configured for a deleted model."""
         self._configurations.forget(model)
         self._scheduler.reset(lambda key: key.model == model)
+        self._memory.forget(model)
         for key in [key for key in self._orders if key.model == model]:
             del self._orders[key]
 
@@ -372,12 +426,17 @@ class Supervisor:
         self._empty.clear()
         runner.start()
 
-    def _order(self, key: RunnerKey) -> Order:
+    def _order(self, key: RunnerKey, model_ref: str | None = None) -> Order:
+        """Return what to start for a key, under the name of whoever asked first."""
         order = self._orders.get(key)
-        if order is None:  # nobody asked for it by name: it is to be resident
+        if order is None:
             mode = BackendMode(key.mode)
             configuration, _ = self._configurations.effective(key.backend, key.model, mode)
-            order = self._orders[key] = Order(key.model, key.model, mode, configuration)
+            preload = tuple(message.model_dump() for message in configuration.preload)
+            order = Order(
+                key.model, model_ref or self._name_of(key.model), mode, configuration, preload
+            )
+            self._orders[key] = order
         return order
 
     def _socket_name(self, key: RunnerKey) -> str:
@@ -407,6 +466,7 @@ class Supervisor:
         """A runner's last process is gone."""
         decisions: list[Decision]
         now = time.monotonic()
+        self._observe()
         if failure is None:
             decisions = self._scheduler.ended(key, generation, None, now)
         else:
