@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 
 from runnerd.scheduler.backoff import Backoff
 from runnerd.scheduler.budget import claims
-from runnerd.scheduler.decisions import RunnerKey, State, Terms
+from runnerd.scheduler.decisions import RunnerKey, State, Stop, StopReason, Terms
 
 _PREFIXES = 256  # remembered per instance, for requests that go on where another one ended
 _HOPE = 2.0  # how many usual pauses a returning client is waited for
@@ -142,3 +142,16 @@ class Pool:
 
 def _rank(instance: Instance, affinity: tuple[int, ...]) -> tuple[int, int, float]:
     return -instance.shared(affinity), len(instance.leases), instance.used_at
+
+
+def instances(pools: Mapping[RunnerKey, Pool]) -> Iterator[tuple[Pool, Instance]]:
+    """Yield every instance of every pool."""
+    for pool in pools.values():
+        for instance in pool.instances.values():
+            yield pool, instance
+
+
+def stop(pool: Pool, instance: Instance, reason: StopReason) -> Stop:
+    """Let an instance go."""
+    instance.state = State.STOPPING
+    return Stop(pool.key, instance.generation, reason)

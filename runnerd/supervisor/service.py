@@ -26,7 +26,7 @@ from runnerd.errors import (
     Conflict,
     RunnerNotFound,
 )
-from runnerd.runner import Order, Patience, Runner
+from runnerd.runner import Patience, Runner
 from runnerd.scheduler import (
     Decision,
     Grant,
@@ -40,12 +40,12 @@ from runnerd.scheduler import (
 from runnerd.sockets.paths import RuntimeDirectory
 from runnerd.supervisor.lease import Lease
 from runnerd.supervisor.memory import HostMemory, MemoryAccounts, Need
+from runnerd.supervisor.orders import Orders
 from runnerd.supervisor.refusals import fault_of, refusal_error
 from runnerd.supervisor.reports import RunnerReport, failure_report, report
 
 log = logging.getLogger(__name__)
 
-_ORDERS = 256  # remembered, with the names that clients used; more than any host has models
 _LOOK_INTERVAL = 0.05  # seconds between looks at the host's memory
 _JITTER = (0.8, 1.2)  # of a delay before a failed model is tried again
 
@@ -68,7 +68,6 @@ class Supervisor:
         self._backends = backends
         self._configurations = configurations
         self._directory = directory
-        self._name_of = name_of
         self._memory = MemoryAccounts(settings, backends, host)
         self._scheduler = Scheduler(
             capacity=settings.max_runners,
@@ -81,7 +80,7 @@ class Supervisor:
         self._tickets = itertools.count(1)
         self._waiters: dict[int, asyncio.Future[Lease]] = {}
         self._leases: dict[int, Lease] = {}
-        self._orders: dict[RunnerKey, Order] = {}
+        self._orders = Orders(configurations, name_of)
         self._runners: dict[int, tuple[RunnerKey, Runner]] = {}  # by generation
         self._deadline: asyncio.TimerHandle | None = None
         self._observed_at = -math.inf
@@ -171,12 +170,12 @@ class Supervisor:
         finally:
             self._waiters.pop(ticket, None)
 
-    async def _prepare(self, key: RunnerKey, model_ref: str) -> None:
+    async def _prepare(self, key: RunnerKey, model_ref: str | None) -> None:
         """Know what to start and on what terms, should the scheduler decide to.
 
         What a model needs is waited for only where something has to share the host with it.
         """
-        configuration = self._order(key, model_ref).configuration
+        configuration = self._orders.of(key, model_ref).configuration
         if self._memory.counts and self._memory.known(key) is None:
             asking = self._memory.ask(key, configuration)
             if self._runners or self._waiters:
@@ -203,7 +202,7 @@ class Supervisor:
         return Terms(
             keep_alive=configuration.keep_alive,
             need=self._memory.known(key) or {},
-            slots=self._backends[key.backend].slots(self._order(key).configuration),
+            slots=self._backends[key.backend].slots(self._orders.of(key).configuration),
             min_instances=configuration.min_instances if current else 0,
             max_instances=configuration.max_instances,
             pinned=configuration.pinned and current,
@@ -270,6 +269,7 @@ class Supervisor:
         in_force = self._configurations.effective(key.backend, key.model, key.mode)[1]
         if configuration.fingerprint() == in_force:
             self._configurations.set(key, changes)
+            self._orders.forget(key.model)  # what is preloaded counts from the next start on
             self._keep_as_configured()
             await self.make_resident()
             return
@@ -301,7 +301,7 @@ class Supervisor:
         for stored, configuration in self._configurations.list():
             if configuration.min_instances and stored.backend in self._backends:
                 key = self.key(self._backends[stored.backend], stored.model, stored.mode)
-                await self._prepare(key, self._name_of(stored.model))
+                await self._prepare(key, None)
         self._carry_out(self._scheduler.ensure(time.monotonic()))
 
     async def _stop_idle(self, matches: Callable[[RunnerKey], bool]) -> int:
@@ -323,8 +323,7 @@ class Supervisor:
         self._configurations.forget(model)
         self._scheduler.reset(lambda key: key.model == model)
         self._memory.forget(model)
-        for key in [key for key in self._orders if key.model == model]:
-            del self._orders[key]
+        self._orders.forget(model)
 
     # on view
 
@@ -417,7 +416,7 @@ class Supervisor:
     def _start(self, key: RunnerKey, generation: int) -> None:
         runner = Runner(
             self._backends[key.backend],
-            self._order(key),
+            self._orders.of(key),
             self._directory.runner_socket(self._socket_name(key)),
             patience=Patience(self._settings.load_timeout, self._settings.hang_timeout),
             watcher=_Generation(self, key, generation),
@@ -425,19 +424,6 @@ class Supervisor:
         self._runners[generation] = (key, runner)
         self._empty.clear()
         runner.start()
-
-    def _order(self, key: RunnerKey, model_ref: str | None = None) -> Order:
-        """Return what to start for a key, under the name of whoever asked first."""
-        order = self._orders.get(key)
-        if order is None:
-            mode = BackendMode(key.mode)
-            configuration, _ = self._configurations.effective(key.backend, key.model, mode)
-            preload = tuple(message.model_dump() for message in configuration.preload)
-            order = Order(
-                key.model, model_ref or self._name_of(key.model), mode, configuration, preload
-            )
-            self._orders[key] = order
-        return order
 
     def _socket_name(self, key: RunnerKey) -> str:
         """Return a name that no other runner has: the pool's, with a number from the second on."""
@@ -477,17 +463,14 @@ class Supervisor:
             )
         del self._runners[generation]
         self._carry_out(decisions)
-        if len(self._orders) > _ORDERS:
-            self._forget_orders()
+        self._orders.prune(self._in_use)
         if not self._runners:
             self._empty.set()
 
-    def _forget_orders(self) -> None:
-        """Drop what no runner, no waiting request and no failure refers to."""
-        kept = {key for key, _ in self._runners.values()} | self._scheduler.waiting().keys()
-        kept |= {view.key for view in self._scheduler.failures()}
-        for key in self._orders.keys() - kept:
-            del self._orders[key]
+    def _in_use(self) -> set[RunnerKey]:
+        """Return what a runner, a waiting request or a failure refers to."""
+        keys = {key for key, _ in self._runners.values()} | self._scheduler.waiting().keys()
+        return keys | {view.key for view in self._scheduler.failures()}
 
     def heard_at(self, generation: int) -> float | None:
         """Return when a runner last sent something, None while it is not in use."""
