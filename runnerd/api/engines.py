@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-import datetime
 import shlex
 from typing import Any
 
 import aiohttp
 from aiohttp import web
 
-from runnerd.api.context import CONTEXT, json_answer, json_body, text_field
+from runnerd.api.context import CONTEXT, json_answer, json_body, text_field, timestamp
 from runnerd.backends.interface import BackendMode
 from runnerd.configurations import ConfigurationKey
 from runnerd.durations import format_duration
@@ -144,7 +143,7 @@ def _runner(report: RunnerReport) -> dict[str, object]:
         "backend_name": report.backend,
         "model_name": report.model_ref,
         "mode": report.mode.value,
-        "last_used": _NEVER if report.in_use else _time(report.last_used_at),
+        "last_used": _NEVER if report.in_use else timestamp(report.last_used_at),
         "in_use": report.in_use > 0,
         "loading": report.state == "starting",
         "keep_alive": format_duration(report.keep_alive),
@@ -153,7 +152,7 @@ def _runner(report: RunnerReport) -> dict[str, object]:
         "state": report.state,
         "requests": report.in_use,
         "waiting": report.waiting,
-        "expires_at": None if report.expires_at is None else _time(report.expires_at),
+        "expires_at": None if report.expires_at is None else timestamp(report.expires_at),
         "ready_after_seconds": report.ready_after,
         "socket": report.socket,
         "slots": report.slots,
@@ -161,13 +160,8 @@ def _runner(report: RunnerReport) -> dict[str, object]:
         "pinned": report.pinned,
         "yields": report.yields,
         "failure": report.failure,
-        "retry_at": None if report.retry_at is None else _time(report.retry_at),
+        "retry_at": None if report.retry_at is None else timestamp(report.retry_at),
     }
-
-
-def _time(seconds: float) -> str:
-    moment = datetime.datetime.fromtimestamp(seconds, datetime.UTC)
-    return moment.isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
 def _changes(document: dict[str, Any]) -> dict[str, Any]:

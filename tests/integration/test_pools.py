@@ -174,3 +174,22 @@ def test_two_models_under_load_take_turns(tmp_path: Path, gguf: Path) -> None:
         assert codes == {"tiny": [200] * rounds, "other": [200] * rounds}
         swaps = daemon.text().count(": starting /")
         assert swaps < rounds, json.dumps({"requests": 2 * rounds, "loads": swaps})
+
+
+def test_status_document_for_clients_of_lllms(daemon: DaemonProcess) -> None:
+    """GET / is a sentence for people, and lllms' document for who asks for JSON."""
+    assert daemon.http.get("/").text == "runnerd is running\n"
+    assert configure(daemon, max_instances=3).status_code == 202
+    assert daemon.http.post("/v1/completions", json=SHORT).status_code == 200
+    [runner] = daemon.ps()
+    status = daemon.http.get("/", headers={"Accept": "application/json"}).json()
+    assert (status["pool"]["processing"], status["pool"]["pending"]) == (0, 0)
+    instance = status["pool"]["instances"][f"tiny:{runner['id']}"]
+    assert instance["lastUsed"] == runner["last_used"]
+    del instance["lastUsed"]
+    assert instance == {"model": "tiny", "status": "idle", "engine": "llama.cpp", "device": "cpu"}
+    assert {name: entry["status"] for name, entry in status["store"].items()} == {
+        "ai/tiny:latest": "ready",
+        "ai/other:latest": "unloaded",
+    }
+    assert status["store"]["ai/tiny:latest"]["maxInstances"] == 3
