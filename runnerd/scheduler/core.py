@@ -100,27 +100,42 @@ class Scheduler:
         held: dict[str, int] = {}
         uncertain: dict[str, int] = {}
         for _, instance in instances(self._pools):
-            sums = held if instance.state is State.READY else uncertain
-            for name, amount in memory(instance.claims).items():
+            sure = instance.state is State.READY
+            amounts = memory(instance.claims) if instance.held is None else instance.held
+            for name, amount in amounts.items():
+                sums = held if sure else uncertain
                 sums[name] = sums.get(name, 0) + amount
         self._budget.observe(devices, held=held, uncertain=uncertain)
 
     def estimated(self, key: RunnerKey, need: Mapping[str, int]) -> None:
-        """Note what a pool's instances are thought to need, also for those that load already."""
+        """Note what a pool's instances are thought to need, also for those that are there already
+        and were started without knowing.
+        """
         pool = self._pools.get(key)
         if pool is not None:
             pool.terms = replace(pool.terms, need=dict(need))
             for instance in pool.instances.values():
-                if instance.state is State.STARTING:
+                if instance.state is State.STARTING or not memory(instance.claims):
                     instance.claims = pool.claims()
 
-    def learned(self, key: RunnerKey, generation: int, held: Mapping[str, int]) -> None:
-        """Note what a ready runner really holds; from now on the pool's need."""
+    def learned(
+        self,
+        key: RunnerKey,
+        generation: int,
+        need: Mapping[str, int],
+        held: Mapping[str, int] | None = None,
+    ) -> None:
+        """Note what a ready runner holds now, and what is to be reckoned with from now on.
+
+        `held` is what it takes of the devices' free memory, `need` what it may come to: it replaces
+        the estimate.
+        """
         pool = self._pools.get(key)
         instance = None if pool is None else pool.instances.get(generation)
         if pool is not None and instance is not None and instance.state is State.READY:
-            pool.terms = replace(pool.terms, need=dict(held))
+            pool.terms = replace(pool.terms, need=dict(need))
             instance.claims = pool.claims()
+            instance.held = held
 
     def reset(self, matches: Callable[[RunnerKey], bool]) -> None:
         """Forget the failures of matching pools: an owner says that they may be tried again."""

@@ -15,7 +15,9 @@ _HOPE = 2.0  # how many usual pauses a returning client is waited for
 
 @dataclass(slots=True)
 class Instance:
-    """One runner.  `claims` is what it takes, from its start until its processes are gone."""
+    """One runner.  `claims` is what is reserved for it, from its start until its processes are
+    gone.
+    """
 
     generation: int
     state: State
@@ -26,6 +28,7 @@ class Instance:
     leases: set[int] = field(default_factory=set)
     yields: bool = False
     failing: bool = False
+    held: Mapping[str, int] | None = None  # what it was seen to hold
     _prefixes: dict[int, None] = field(default_factory=dict)
 
     @property

@@ -10,13 +10,16 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Protocol
 
 from runnerd import tasks
 from runnerd.backends.interface import Backend, BackendConfiguration, RequiredMemory
 from runnerd.config import Settings
 from runnerd.errors import RunnerdError
+from runnerd.runner import Runner
 from runnerd.scheduler import DeviceMemory, RunnerKey
+from runnerd.sockets.peer import peer_credentials
 
 log = logging.getLogger(__name__)
 
@@ -41,6 +44,13 @@ class HostMemory(Protocol):
 
     def devices(self) -> Sequence[HostDevice]:
         """Return the devices, live and cheaply."""
+        ...
+
+    def process_memory(self, pids: Sequence[int]) -> Mapping[str, int]:
+        """Return the bytes per device that processes and their children really hold.
+
+        May block: called in a thread.
+        """
         ...
 
 
@@ -87,9 +97,30 @@ class MemoryAccounts:
             del self._questions[key]
         return self._needs.setdefault(key, need)
 
-    def learn(self, key: RunnerKey, held: Need) -> None:
-        """Note what a runner really holds."""
-        self._needs[key] = held
+    async def settle(self) -> None:
+        """Wait until no question is open: whoever started without an answer has one."""
+        while self._questions:
+            await asyncio.wait(list(self._questions.values()))
+
+    async def learn(self, key: RunnerKey, runner: Runner) -> tuple[Need, Need] | None:
+        """Look at a ready runner: return what to reckon with from now on, and what it holds now.
+
+        On a GPU that is what it holds now: everything is allocated at the load.  In RAM it may
+        still grow, since pages count from their first use on, so there the estimate is never
+        lowered.  None where it cannot be seen.
+        """
+        if self._host is None:
+            return None
+        try:
+            pid = await engine_process(runner.engine_socket)
+            held = await asyncio.to_thread(self._host.process_memory, [pid])
+        except OSError as error:
+            log.debug("what %s holds cannot be seen: %s", runner.name, error)
+            return None
+        need = {name: amount for name, amount in held.items() if amount > 0}
+        need[RAM] = max(need.get(RAM, 0), self._needs.get(key, {}).get(RAM, 0))
+        self._needs[key] = need
+        return need, held
 
     def forget(self, model: str) -> None:
         """Drop what is known of a deleted model."""
@@ -110,6 +141,18 @@ class MemoryAccounts:
         share = settings.memory_share.get(device.id, 1.0)
         reserve = settings.memory_reserve.get(device.id, settings.memory_reserve.get("default", 0))
         return max(0, int(device.total_bytes * share) - reserve)
+
+
+async def engine_process(socket: Path) -> int:
+    """Return the id of the process that listens on a Unix socket.  Raises OSError."""
+    _, writer = await asyncio.open_unix_connection(str(socket))
+    try:
+        listener = peer_credentials(writer.get_extra_info("socket"))
+    finally:
+        writer.close()
+    if listener is None or not listener.pid:
+        raise OSError("its process cannot be known")
+    return listener.pid
 
 
 def _need(required: RequiredMemory) -> Need:

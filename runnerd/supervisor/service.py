@@ -30,6 +30,7 @@ from runnerd.runner import Patience, Runner
 from runnerd.scheduler import (
     Decision,
     Grant,
+    Refusal,
     Refuse,
     RunnerKey,
     Scheduler,
@@ -41,7 +42,7 @@ from runnerd.sockets.paths import RuntimeDirectory
 from runnerd.supervisor.lease import Lease
 from runnerd.supervisor.memory import HostMemory, MemoryAccounts, Need
 from runnerd.supervisor.orders import Orders
-from runnerd.supervisor.refusals import fault_of, refusal_error
+from runnerd.supervisor.refusals import fault_of, memory_account, refusal_error
 from runnerd.supervisor.reports import RunnerReport, failure_report, report
 
 log = logging.getLogger(__name__)
@@ -180,6 +181,7 @@ class Supervisor:
             asking = self._memory.ask(key, configuration)
             if self._runners or self._waiters:
                 await asking
+                await self._memory.settle()
             else:
                 tasks.spawn(self._estimate(key, asking), name=f"estimate {key.model}")
         self._scheduler.set_terms(key, self._terms(key))
@@ -405,12 +407,17 @@ class Supervisor:
         if future is None or future.done():
             return
         failure = refused.failure
-        trouble = None
-        if failure is not None:
-            views = self._scheduler.failures()
-            trouble = next((view for view in views if view.failure is failure), None)
+        views = self._scheduler.failures()
+        trouble = next((view for view in views if failure and view.failure is failure), None)
+        account = ""
+        if trouble is not None and refused.refusal is Refusal.NO_MEMORY:
+            account = memory_account(
+                self._scheduler.need(trouble.key), self._scheduler.devices(), self.reports()
+            )
         future.set_exception(
-            refusal_error(refused.refusal, failure, trouble=trouble, now=time.monotonic())
+            refusal_error(
+                refused.refusal, failure, trouble=trouble, now=time.monotonic(), account=account
+            )
         )
 
     def _start(self, key: RunnerKey, generation: int) -> None:
@@ -440,6 +447,13 @@ class Supervisor:
     def ready(self, key: RunnerKey, generation: int) -> None:
         """A runner answers."""
         self._carry_out(self._scheduler.ready(key, generation, time.monotonic()))
+        if self._memory.counts:
+            tasks.spawn(self._learn(key, generation), name=f"footprint {key.model}")
+
+    async def _learn(self, key: RunnerKey, generation: int) -> None:
+        found = await self._memory.learn(key, self._runners[generation][1])
+        if found is not None:
+            self._scheduler.learned(key, generation, *found)
 
     def failing(self, generation: int, failure: BackendFailure) -> None:
         """A runner will be killed: nobody gets it any more, and its requests are told."""

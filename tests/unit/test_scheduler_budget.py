@@ -131,7 +131,7 @@ def test_what_a_runner_really_holds_replaces_the_estimate() -> None:
     """Learned footprints make room that an estimate had denied."""
     scheduler = make(a={"ram": 90}, b={"ram": 40})
     generation = load(scheduler, A, 0.0)
-    scheduler.learned(A, generation, {"ram": 50})
+    scheduler.learned(A, generation, {"ram": 50}, {"ram": 50})
     assert scheduler.need(A) == {"ram": 50}
     assert scheduler.request(1, B, 1.0) == [Start(B, 2)]
 
