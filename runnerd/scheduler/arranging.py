@@ -24,7 +24,7 @@ class Arranger:
     """Decides about room.  It shares pools and queue with the scheduler, which owns them.
 
     `look_again_at` is when the next round can decide more than the last one could, None if no time
-    alone changes anything.
+    alone changes anything; `quantum` how long a turn lasts at least, in seconds.
     """
 
     def __init__(
@@ -33,7 +33,7 @@ class Arranger:
         self._pools = pools
         self._queue = queue
         self._budget = budget
-        self._quantum = quantum
+        self.quantum = quantum
         self._generation = 0
         self.look_again_at: float | None = None
 
@@ -144,7 +144,7 @@ class Arranger:
 
     def _turn_ends_at(self, pool: Pool, instance: Instance) -> float:
         assert instance.ready_at is not None
-        return instance.ready_at + max(self._quantum, _QUANTUM_LOADS * pool.load_seconds)
+        return instance.ready_at + max(self.quantum, _QUANTUM_LOADS * pool.load_seconds)
 
     def _holders(self, wanting: Pool, names: Iterable[str]) -> list[Instance]:
         """Return the runners that hold something of what is missing and could be without it."""

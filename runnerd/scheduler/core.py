@@ -25,6 +25,7 @@ from runnerd.scheduler.decisions import (
     FailureView,
     Fault,
     Grant,
+    Limits,
     Refusal,
     Refuse,
     RunnerKey,
@@ -39,52 +40,24 @@ from runnerd.scheduler.views import failure_views, runner_views
 
 
 class Scheduler:
-    """Owns the pools, the leases, the budget and the queue of those who wait.
+    """Owns the pools, the leases, the budget and the queue of those who wait."""
 
-    `capacity` is the number of runners that may exist at once (starting and stopping ones count),
-    `queue_length` how many tickets may wait, `queue_timeout` for how many seconds, `keep_alive` for
-    how many seconds an unused runner stays, unless its terms or the latest lease that named a
-    keep-alive say otherwise.  `quantum` is how many seconds a runner in use has before another
-    model can claim its room, `overcommit` how many requests per slot an engine gets, 0 for all.
-    """
-
-    def __init__(
-        self,
-        *,
-        capacity: int,
-        queue_length: int,
-        queue_timeout: float,
-        keep_alive: float,
-        quantum: float = 2.0,
-        overcommit: float = 2.0,
-    ) -> None:
-        self._queue_length = queue_length
-        self._queue_timeout = queue_timeout
-        self._keep_alive = keep_alive
-        self._overcommit = overcommit
-        self._budget = Budget(capacity)
+    def __init__(self, limits: Limits) -> None:
+        self._limits = limits
+        self._budget = Budget(self._limits.capacity)
         self._pools: dict[RunnerKey, Pool] = {}
         self._queue = Queue()
-        self._arranger = Arranger(self._pools, self._queue, self._budget, quantum)
+        self._arranger = Arranger(self._pools, self._queue, self._budget, self._limits.quantum)
         self._granted: dict[int, tuple[Pool, Instance]] = {}
         self._draining = False
 
     # what it is told
 
-    def set_limits(
-        self,
-        *,
-        capacity: int,
-        queue_length: int,
-        queue_timeout: float,
-        keep_alive: float,
-        now: float,
-    ) -> list[Decision]:
+    def set_limits(self, limits: Limits, now: float) -> list[Decision]:
         """Go on with other limits.  Nobody in the queue is refused because of them."""
-        self._budget.places = capacity
-        self._queue_length = queue_length
-        self._queue_timeout = queue_timeout
-        self._keep_alive = keep_alive
+        self._limits = limits
+        self._budget.places = limits.capacity
+        self._arranger.quantum = limits.quantum
         return [*self.tick(now), *self._go_on(now)]
 
     def set_terms(self, key: RunnerKey, terms: Terms) -> None:
@@ -171,7 +144,7 @@ class Scheduler:
         pool.came(now)
         if pool.backoff.refuses and now < pool.backoff.retry_at and not pool.alive():
             return [Refuse(ticket, Refusal.FAILING, pool.backoff.failure)]
-        if len(self._queue) >= self._queue_length:
+        if len(self._queue) >= self._limits.queue_length:
             return [Refuse(ticket, Refusal.QUEUE_FULL)]
         self._queue.add(
             ticket,
@@ -197,7 +170,7 @@ class Scheduler:
         pool = self._pools.get(key)
         if pool is None or self._draining or self._queue.count(key):
             return None
-        instance = pool.choose(affinity, self._overcommit)
+        instance = pool.choose(affinity, self._limits.overcommit)
         if instance is None:
             return None
         pool.came(now)
@@ -224,7 +197,7 @@ class Scheduler:
         if self._draining:
             return [stop(pool, instance, StopReason.DRAINED)]
         pool.idle_since = now
-        if not self._queue and pool.keep_alive(self._keep_alive) != 0:
+        if not self._queue and pool.keep_alive(self._limits.keep_alive) != 0:
             return []
         return [*self._go_on(now), *self.tick(now)]
 
@@ -320,11 +293,11 @@ class Scheduler:
         """Carry out what was due by `now`: expiries, waits that have been too long, turns."""
         decisions: list[Decision] = []
         for pool, instance in instances(self._pools):
-            expiry = pool.expires_at(instance, self._keep_alive)
+            expiry = pool.expires_at(instance, self._limits.keep_alive)
             if expiry is not None and expiry <= now and not self._queue.count(pool.key):
                 decisions.append(stop(pool, instance, StopReason.EXPIRED))
         for waiting in self._queue.all():
-            if waiting.since + self._queue_timeout > now:
+            if waiting.since + self._limits.queue_timeout > now:
                 break
             self._queue.remove(waiting.ticket)
             decisions.append(Refuse(waiting.ticket, Refusal.QUEUE_TIMEOUT))
@@ -339,11 +312,11 @@ class Scheduler:
         due = [
             expiry
             for pool, instance in instances(self._pools)
-            if (expiry := pool.expires_at(instance, self._keep_alive)) is not None
+            if (expiry := pool.expires_at(instance, self._limits.keep_alive)) is not None
             and not self._queue.count(pool.key)
         ]
         if (oldest := self._queue.oldest()) is not None:
-            due.append(oldest.since + self._queue_timeout)
+            due.append(oldest.since + self._limits.queue_timeout)
         if self._arranger.look_again_at is not None:
             due.append(self._arranger.look_again_at)
         return min(due, default=None)
@@ -354,13 +327,13 @@ class Scheduler:
         instance = None if pool is None else pool.instances.get(generation)
         if pool is None or instance is None:
             return None
-        return pool.expires_at(instance, self._keep_alive)
+        return pool.expires_at(instance, self._limits.keep_alive)
 
     # on view
 
     def view(self) -> list[RunnerView]:
         """Return all runners as they stand, in the order of their starts."""
-        return runner_views(self._pools, self._queue, self._keep_alive)
+        return runner_views(self._pools, self._queue, self._limits.keep_alive)
 
     def failures(self) -> list[FailureView]:
         """Return the pools that have failed and have no runner."""
@@ -407,8 +380,9 @@ class Scheduler:
             waiting.ticket
             for waiting in self._queue.all()
             if not (moving or noted)
-            or waiting.since + self._queue_timeout < now
-            or self._pools[waiting.key].choose(waiting.affinity, self._overcommit) is not None
+            or waiting.since + self._limits.queue_timeout < now
+            or self._pools[waiting.key].choose(waiting.affinity, self._limits.overcommit)
+            is not None
         ]
 
     # serving
@@ -435,7 +409,7 @@ class Scheduler:
         """Grant those who wait for a pool, as far as its instances have room."""
         decisions: list[Decision] = []
         while (first := self._queue.first(pool.key)) is not None:
-            instance = pool.choose(first.affinity, self._overcommit)
+            instance = pool.choose(first.affinity, self._limits.overcommit)
             if instance is None:
                 break
             self._queue.serve(first)
@@ -506,7 +480,7 @@ class Scheduler:
             and not pool.terms.min_instances
             and not self._queue.count(pool.key)
             and pool.backoff.stale(now)
-            and (pool.idle_since is None or pool.idle_since + self._queue_timeout < now)
+            and (pool.idle_since is None or pool.idle_since + self._limits.queue_timeout < now)
         ]
         for key in stale:
             del self._pools[key]

@@ -30,6 +30,7 @@ from runnerd.runner import Patience, Runner
 from runnerd.scheduler import (
     Decision,
     Grant,
+    Limits,
     Refusal,
     Refuse,
     RunnerKey,
@@ -70,14 +71,7 @@ class Supervisor:
         self._configurations = configurations
         self._directory = directory
         self._memory = MemoryAccounts(settings, backends, host)
-        self._scheduler = Scheduler(
-            capacity=settings.max_runners,
-            queue_length=settings.queue_length,
-            queue_timeout=settings.queue_timeout,
-            keep_alive=settings.idle_timeout,
-            quantum=settings.turn,
-            overcommit=settings.overcommit,
-        )
+        self._scheduler = Scheduler(_limits(settings))
         self._tickets = itertools.count(1)
         self._waiters: dict[int, asyncio.Future[Lease]] = {}
         self._leases: dict[int, Lease] = {}
@@ -327,6 +321,13 @@ class Supervisor:
         self._memory.forget(model)
         self._orders.forget(model)
 
+    def apply(self, settings: Settings) -> None:
+        """Go on with other settings; no request is dropped, and runners stay as they are."""
+        self._settings = self._memory.settings = settings
+        self._observed_at = -math.inf
+        self._observe()
+        self._carry_out(self._scheduler.set_limits(_limits(settings), time.monotonic()))
+
     # on view
 
     def reports(self) -> list[RunnerReport]:
@@ -509,6 +510,17 @@ class Supervisor:
     def _tick(self) -> None:
         self._deadline = None
         self._carry_out(self._scheduler.tick(time.monotonic()))
+
+
+def _limits(settings: Settings) -> Limits:
+    return Limits(
+        capacity=settings.max_runners,
+        queue_length=settings.queue_length,
+        queue_timeout=settings.queue_timeout,
+        keep_alive=settings.idle_timeout,
+        quantum=settings.turn,
+        overcommit=settings.overcommit,
+    )
 
 
 class _Generation:

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 
+from runnerd import tasks
 from runnerd.backends.interface import BackendMode
 from runnerd.backends.llamacpp.backend import LlamaCppBackend
 from runnerd.config import Settings
@@ -202,3 +203,17 @@ async def test_two_hundred_requests_stay_within_the_budget(bench: Bench) -> None
     assert 0 < most <= bench.host.total
     assert bench.supervisor.queued == 0
     assert all(report.in_use == 0 for report in bench.supervisor.reports())
+
+
+async def test_settings_change_without_dropping_a_request(bench: Bench) -> None:
+    """Fewer runners: those in use finish, those who wait are served, and then there are fewer."""
+    requests = [tasks.spawn(bench.use(name, 0.3), name=name) for name in NAMES[:3]]
+    async with asyncio.timeout(30):
+        while len(bench.loaded()) < 3:
+            await asyncio.sleep(0.01)
+    bench.supervisor.apply(Settings(max_runners=1, turn=0.1, idle_timeout=0.01))
+    requests.append(tasks.spawn(bench.use("m5"), name="m5"))
+    await asyncio.gather(*requests)
+    async with asyncio.timeout(30):
+        while bench.loaded():
+            await asyncio.sleep(0.01)

@@ -9,6 +9,7 @@ from runnerd.scheduler import (
     DeviceMemory,
     Fault,
     Grant,
+    Limits,
     Refusal,
     Refuse,
     RunnerKey,
@@ -31,7 +32,9 @@ A, B, C, D = key("a"), key("b"), key("c"), key("d")
 
 def make(*, ram: int = 100, gpu: int = 100, others: int = 0, **needs: dict[str, int]) -> Scheduler:
     """Return a scheduler on a host with so much memory, and models with these needs."""
-    scheduler = Scheduler(capacity=16, queue_length=100, queue_timeout=60.0, keep_alive=-1.0)
+    scheduler = Scheduler(
+        Limits(capacity=16, queue_length=100, queue_timeout=60.0, keep_alive=-1.0)
+    )
     look(scheduler, ram=ram, gpu=gpu, used=others)
     for name, need in needs.items():
         scheduler.set_terms(key(name), Terms(need=need))

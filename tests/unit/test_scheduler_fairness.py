@@ -10,6 +10,7 @@ from runnerd.scheduler import (
     Decision,
     Fault,
     Grant,
+    Limits,
     Refusal,
     Refuse,
     RunnerKey,
@@ -32,9 +33,16 @@ def key(name: str) -> RunnerKey:
 A, B, C = key("a"), key("b"), key("c")
 
 
-def make(*, capacity: int = 1, **options: float) -> Scheduler:
+def make(*, capacity: int = 1, quantum: float = 2.0, overcommit: float = 2.0) -> Scheduler:
     return Scheduler(
-        capacity=capacity, queue_length=1000, queue_timeout=600.0, keep_alive=-1.0, **options
+        Limits(
+            capacity=capacity,
+            queue_length=1000,
+            queue_timeout=600.0,
+            keep_alive=-1.0,
+            quantum=quantum,
+            overcommit=overcommit,
+        )
     )
 
 
@@ -361,7 +369,7 @@ def test_changed_limits_lose_nobody() -> None:
     scheduler.ready(B, 2, 0.0)
     assert (
         scheduler.set_limits(
-            capacity=1, queue_length=0, queue_timeout=600.0, keep_alive=1.0, now=1.0
+            Limits(capacity=1, queue_length=0, queue_timeout=600.0, keep_alive=1.0), 1.0
         )
         == []
     )
