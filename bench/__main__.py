@@ -6,7 +6,7 @@ import argparse
 import os
 from collections.abc import Callable
 
-from bench import relay, startup, tokens
+from bench import relay, scheduling, startup, tokens
 from bench.report import Report
 
 SECTIONS: dict[str, Callable[[Report, float], None]] = {
@@ -19,6 +19,7 @@ SECTIONS: dict[str, Callable[[Report, float], None]] = {
     "cancel": relay.cancelling,
     "overload": relay.overload,
     "bodies": relay.bodies,
+    "scheduling": scheduling.scheduling,
 }
 
 

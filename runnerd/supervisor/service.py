@@ -24,7 +24,6 @@ from runnerd.errors import (
     BackendFailure,
     BackendNotFound,
     Conflict,
-    RunnerNotFound,
 )
 from runnerd.runner import Patience, Runner
 from runnerd.scheduler import (
@@ -40,6 +39,7 @@ from runnerd.scheduler import (
     Terms,
 )
 from runnerd.sockets.paths import RuntimeDirectory
+from runnerd.supervisor.fleet import Fleet
 from runnerd.supervisor.lease import Lease
 from runnerd.supervisor.memory import HostMemory, MemoryAccounts, Need
 from runnerd.supervisor.orders import Orders
@@ -69,18 +69,15 @@ class Supervisor:
         self._settings = settings
         self._backends = backends
         self._configurations = configurations
-        self._directory = directory
         self._memory = MemoryAccounts(settings, backends, host)
         self._scheduler = Scheduler(_limits(settings))
         self._tickets = itertools.count(1)
         self._waiters: dict[int, asyncio.Future[Lease]] = {}
         self._leases: dict[int, Lease] = {}
         self._orders = Orders(configurations, name_of)
-        self._runners: dict[int, tuple[RunnerKey, Runner]] = {}  # by generation
+        self._fleet = Fleet(backends, directory)
         self._deadline: asyncio.TimerHandle | None = None
         self._observed_at = -math.inf
-        self._empty = asyncio.Event()
-        self._empty.set()
 
     # leases
 
@@ -173,7 +170,7 @@ class Supervisor:
         configuration = self._orders.of(key, model_ref).configuration
         if self._memory.counts and self._memory.known(key) is None:
             asking = self._memory.ask(key, configuration)
-            if self._runners or self._waiters:
+            if self._fleet or self._waiters:
                 await asking
                 await self._memory.settle()
             else:
@@ -206,7 +203,7 @@ class Supervisor:
         )
 
     def _lease(self, granted: Grant) -> Lease:
-        runner = self._runners[granted.generation][1]
+        runner = self._fleet[granted.generation]
         lease = Lease(runner, granted.ticket, granted.key, granted.generation, self._release)
         self._leases[granted.ticket] = lease
         return lease
@@ -245,13 +242,14 @@ class Supervisor:
         """
         if self._scheduler.busy(lambda key: key.model == model) and not force:
             raise Conflict("the model is in use; try again later, or delete with force")
-        ending = [entry for entry in self._runners.items() if entry[1][0].model == model]
+        ending = self._fleet.matching(lambda key: key.model == model)
         gone = BackendFailure("the model was unloaded while it answered")
-        for generation, _ in ending:
+        runners = [self._fleet[generation] for generation in ending]
+        for generation in ending:
             self.failing(generation, gone)
-        for _, (_, runner) in ending:
+        for runner in runners:
             runner.stop()
-        for _, (_, runner) in ending:
+        for runner in runners:
             await runner.wait_ended()
 
     async def configure(self, key: ConfigurationKey, changes: dict[str, object]) -> None:
@@ -285,7 +283,7 @@ class Supervisor:
 
     def _keep_as_configured(self) -> None:
         """Let the runners that are there live as long as is configured now."""
-        for key, _ in self._runners.values():
+        for key in self._fleet.keys():
             self._scheduler.set_terms(key, self._terms(key))
         now = time.monotonic()
         self._carry_out([*self._scheduler.tick(now), *self._scheduler.ensure(now)])
@@ -302,9 +300,7 @@ class Supervisor:
 
     async def _stop_idle(self, matches: Callable[[RunnerKey], bool]) -> int:
         decisions = self._scheduler.unload(matches)
-        stopping = [
-            self._runners[stop.generation][1] for stop in decisions if isinstance(stop, Stop)
-        ]
+        stopping = [self._fleet[stop.generation] for stop in decisions if isinstance(stop, Stop)]
         self._carry_out(decisions)
         for runner in stopping:
             await runner.wait_ended()
@@ -334,8 +330,7 @@ class Supervisor:
         """Return every runner, and every model that has failed and has none, for `ps`."""
         offset = time.time() - time.monotonic()
         runners = [
-            report(view, self._runners[view.generation][1], offset)
-            for view in self._scheduler.view()
+            report(view, self._fleet[view.generation], offset) for view in self._scheduler.view()
         ]
         waiting = self._scheduler.waiting()
         failures = [
@@ -346,10 +341,7 @@ class Supervisor:
 
     def runner(self, id: str) -> tuple[RunnerKey, Runner]:
         """Return a runner by the id that `ps` shows.  Raises errors.RunnerNotFound."""
-        for key, runner in self._runners.values():
-            if runner.name == id:
-                return key, runner
-        raise RunnerNotFound(f"no runner {id!r}; `runnerd ps` lists them")
+        return self._fleet.find(id)
 
     def stranded(self) -> int:
         """Return how many requests wait although nothing will answer them: always none.
@@ -372,9 +364,9 @@ class Supervisor:
     async def close(self) -> None:
         """Stop every runner, busy or not, and wait until the last process is gone."""
         self.drain()
-        for _, runner in list(self._runners.values()):
+        for runner in self._fleet:
             runner.stop()
-        await self._empty.wait()
+        await self._fleet.wait_empty()
         if self._deadline is not None:
             self._deadline.cancel()
 
@@ -390,7 +382,7 @@ class Supervisor:
                 case Start(key, generation):
                     self._start(key, generation)
                 case Stop(_, generation, reason):
-                    runner = self._runners[generation][1]
+                    runner = self._fleet[generation]
                     log.info("stopping runner %s: %s", runner.name, reason.value)
                     runner.stop()
         self._arm()
@@ -422,26 +414,9 @@ class Supervisor:
         )
 
     def _start(self, key: RunnerKey, generation: int) -> None:
-        runner = Runner(
-            self._backends[key.backend],
-            self._orders.of(key),
-            self._directory.runner_socket(self._socket_name(key)),
-            patience=Patience(self._settings.load_timeout, self._settings.hang_timeout),
-            watcher=_Generation(self, key, generation),
-        )
-        self._runners[generation] = (key, runner)
-        self._empty.clear()
-        runner.start()
-
-    def _socket_name(self, key: RunnerKey) -> str:
-        """Return a name that no other runner has: the pool's, with a number from the second on."""
-        name = f"{key.backend} {key.model} {key.mode} {key.configuration}"
-        taken = {runner.socket for _, runner in self._runners.values()}
-        for number in itertools.count():
-            candidate = f"{name} {number}" if number else name
-            if self._directory.runner_socket(candidate) not in taken:
-                return candidate
-        raise AssertionError("unreachable")
+        patience = Patience(self._settings.load_timeout, self._settings.hang_timeout)
+        watcher = _Generation(self, key, generation)
+        self._fleet.start(key, generation, self._orders.of(key), patience, watcher)
 
     # what runners say
 
@@ -452,13 +427,13 @@ class Supervisor:
             tasks.spawn(self._learn(key, generation), name=f"footprint {key.model}")
 
     async def _learn(self, key: RunnerKey, generation: int) -> None:
-        found = await self._memory.learn(key, self._runners[generation][1])
+        found = await self._memory.learn(key, self._fleet[generation])
         if found is not None:
             self._scheduler.learned(key, generation, *found)
 
     def failing(self, generation: int, failure: BackendFailure) -> None:
         """A runner will be killed: nobody gets it any more, and its requests are told."""
-        self._scheduler.failing(self._runners[generation][0], generation)
+        self._scheduler.failing(self._fleet.key(generation), generation)
         for lease in list(self._leases.values()):
             if lease.generation == generation and lease.revoked is not None:
                 lease.revoked(failure)
@@ -467,7 +442,6 @@ class Supervisor:
         """A runner's last process is gone."""
         decisions: list[Decision]
         now = time.monotonic()
-        self._observe()
         if failure is None:
             decisions = self._scheduler.ended(key, generation, None, now)
         else:
@@ -476,15 +450,14 @@ class Supervisor:
             decisions = self._scheduler.ended(
                 key, generation, failure, now, fault=fault, jitter=jitter
             )
-        del self._runners[generation]
+        self._fleet.remove(generation)
+        self._observe()
         self._carry_out(decisions)
         self._orders.prune(self._in_use)
-        if not self._runners:
-            self._empty.set()
 
     def _in_use(self) -> set[RunnerKey]:
         """Return what a runner, a waiting request or a failure refers to."""
-        keys = {key for key, _ in self._runners.values()} | self._scheduler.waiting().keys()
+        keys = self._fleet.keys() | self._scheduler.waiting().keys()
         return keys | {view.key for view in self._scheduler.failures()}
 
     def heard_at(self, generation: int) -> float | None:
