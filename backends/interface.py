@@ -200,6 +200,10 @@ class Backend(Protocol):
         """
         ...
 
+    def slots(self, config: BackendConfiguration) -> int | None:
+        """Return how many requests a runner works on at a time, None if that has no limit."""
+        ...
+
     def status(self) -> str:
         """Return `Running`, `Not Installed`, `Installing` or `Error`, optionally `: details`.
 

@@ -71,7 +71,9 @@ def stage(
         backend: dict[str, object] = {"threads": 1, "parallel": 64}
         if engine is not None:
             backend = {"path": str(engine)}
-        environment = {"RUNNERD_BACKENDS": json.dumps({"llama.cpp": backend})}
+        # Every request goes to the engine: what is measured is the relay, not the queue.
+        environment = {"RUNNERD_OVERCOMMIT": "0"}
+        environment["RUNNERD_BACKENDS"] = json.dumps({"llama.cpp": backend})
         environment |= {f"RUNNERD_{k.upper()}": str(v) for k, v in (settings or {}).items()}
         daemon = DaemonProcess(root, environment)
         try:

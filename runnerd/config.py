@@ -118,7 +118,18 @@ class Settings(BaseSettings):
         description="a model in use keeps its memory this long before another one gets it; twice "
         "its loading time if that is longer",
     )
-    max_runners: int = Field(8, gt=0, description="runners that may exist at once")
+    overcommit: float = Field(
+        2.0,
+        ge=0,
+        description="requests that an engine gets per slot, the rest waits in a fair queue; 0: all",
+    )
+    max_runners: int = Field(32, gt=0, description="runners that may exist at once")
+    memory_share: dict[str, Annotated[float, Field(gt=0, le=1)]] = Field(
+        {}, description="of a device (ram, gpu0, ...) that runners may take in all; default 1"
+    )
+    memory_reserve: dict[str, Annotated[int, Field(ge=0)]] = Field(
+        {"default": 512 * 2**20}, description="bytes of a device that runners leave free"
+    )
     queue_length: int = Field(1024, ge=0, description="requests that may wait for a runner")
     queue_timeout: float = Field(600.0, gt=0, description="a request waits at most this long")
     drain_timeout: float = Field(30.0, ge=0, description="SIGTERM: time for answers in flight")

@@ -18,9 +18,17 @@ import logging
 import os
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Annotated, Any, NamedTuple
+from typing import Annotated, Any, Literal, NamedTuple, Self
 
-from pydantic import BeforeValidator, Field, PlainSerializer, ValidationError
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    PlainSerializer,
+    ValidationError,
+    model_validator,
+)
 
 from runnerd import durable
 from runnerd.backends.interface import BackendConfiguration, BackendMode
@@ -46,13 +54,37 @@ Duration = Annotated[
 """Seconds inside; in JSON Go's duration strings, `0` at once and `-1` for ever."""
 
 
+class PreloadMessage(BaseModel):
+    """One chat message."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    role: Literal["system", "user", "assistant"]
+    content: Annotated[str, Field(max_length=64 * 2**10)]
+
+
 class ModelConfiguration(BackendConfiguration):
     """Everything that an owner can set for one model: the engine's part and how it is kept.
 
     `keep_alive` is how long an unused runner stays, None for the daemon's `idle_timeout`.
+    `min_instances` are started with the daemon, kept, and brought back; up to `max_instances` are
+    started under load.  A `pinned` model is never evicted and never expires.  Models of the same
+    `exclusive_group` are never loaded together.  `preload` are chat messages that each instance
+    evaluates before it serves anybody.
     """
 
     keep_alive: Duration | None = None
+    min_instances: Annotated[int, Field(strict=True, ge=0, le=16)] = 0
+    max_instances: Annotated[int, Field(strict=True, ge=1, le=16)] = 1
+    pinned: Annotated[bool, Field(strict=True)] = False
+    exclusive_group: Annotated[str | None, Field(min_length=1, max_length=64)] = None
+    preload: Annotated[tuple[PreloadMessage, ...], Field(max_length=64)] = ()
+
+    @model_validator(mode="after")
+    def _instances_agree(self) -> Self:
+        if self.min_instances > self.max_instances:
+            raise ValueError("min_instances is more than max_instances")
+        return self
 
     def fingerprint(self) -> str:
         """Return what two configurations share exactly if one runner can serve both."""

@@ -83,7 +83,13 @@ class Daemon:
             configurations = Configurations(state_dir / "configurations.json")
             configurations.open()
             backends = self._discover_backends(store, state_dir, log_dir)
-            supervisor = Supervisor(settings, backends, configurations, directory)
+            supervisor = Supervisor(
+                settings,
+                backends,
+                configurations,
+                directory,
+                name_of=lambda id: next(iter(store.get(id).tags), id),
+            )
             stack.push_async_callback(supervisor.close)
 
             outbound = make_outbound(settings)
@@ -121,6 +127,7 @@ class Daemon:
             for listener in listeners:
                 log.info("listening on %s", _address(listener))
             self._notifier.ready("serving")
+            tasks.spawn(supervisor.make_resident(), name="residents")
             await self._stop.wait()
 
             log.info("draining for at most %g s", settings.drain_timeout)

@@ -22,11 +22,12 @@ import logging
 import time
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 from runnerd import tasks
 from runnerd.backends.health import answers_ready, wait_ready
 from runnerd.backends.interface import Backend, BackendConfiguration, BackendMode, EngineFailure
+from runnerd.backends.warmup import evaluate
 from runnerd.errors import BackendFailure, RunnerdError, UpstreamTimeout
 
 log = logging.getLogger(__name__)
@@ -45,13 +46,14 @@ class RunnerState(enum.Enum):
 @dataclass(frozen=True, slots=True)
 class Order:
     """What a runner is started for.  `model` is the id, `model_ref` what the first client called
-    it.
+    it, `preload` are chat messages to evaluate before it counts as ready.
     """
 
     model: str
     model_ref: str
     mode: BackendMode
     configuration: BackendConfiguration
+    preload: tuple[dict[str, Any], ...] = ()
 
 
 class EngineHang(EngineFailure):
@@ -186,6 +188,7 @@ class Runner:
         try:
             async with asyncio.timeout(limit):
                 await wait_ready(self.engine_socket)
+                await self._warm_up()
         except TimeoutError:
             return EngineFailure(
                 f"model {self.order.model_ref} was not ready within {limit:g} s (load_timeout)",
@@ -196,6 +199,15 @@ class Runner:
         self._enter(RunnerState.READY)
         self._watcher.ready(self)
         return await self._hangs()
+
+    async def _warm_up(self) -> None:
+        """Evaluate the messages to preload; a model serves without them, too."""
+        if not self.order.preload:
+            return
+        try:
+            await evaluate(self.engine_socket, self.order.preload)
+        except BackendFailure as error:
+            log.warning("runner %s: nothing preloaded: %s", self.name, error.message)
 
     async def _hangs(self) -> BackendFailure:
         """Return when the engine has given no sign of life for too long while it was in use."""

@@ -41,6 +41,7 @@ log = logging.getLogger(__name__)
 
 NAME = "llama.cpp"
 _REMEDY = "install the native server: runnerd install llama.cpp"
+_AUTOMATIC_SLOTS = 4  # what llama-server takes where it is not told
 _LOADED = "model loaded"  # both servers print it
 _ENGINE_SUFFIX = ".e.sock"
 
@@ -76,6 +77,15 @@ class LlamaCppBackend:
         if self._runs_native():
             return None
         return self._fallback.missing(operation, mode)
+
+    def slots(self, config: BackendConfiguration) -> int | None:
+        if not self._runs_native():
+            return 1
+        flags = parse_flags(config.runtime_flags)
+        if "--parallel" in flags:
+            asked = int(flags[flags.index("--parallel") + 1])
+            return asked if asked > 0 else _AUTOMATIC_SLOTS
+        return self._settings.parallel or _AUTOMATIC_SLOTS
 
     def check_configuration(self, config: BackendConfiguration) -> None:
         parse_flags(config.runtime_flags)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -85,3 +86,9 @@ def encode(document: object) -> bytes:
 def json_answer(document: object, *, status: int = 200) -> web.Response:
     """Return a JSON answer."""
     return web.Response(body=encode(document), status=status, content_type="application/json")
+
+
+def timestamp(seconds: float) -> str:
+    """Return Unix time as RFC 3339 in UTC, to the millisecond."""
+    moment = datetime.datetime.fromtimestamp(seconds, datetime.UTC)
+    return moment.isoformat(timespec="milliseconds").replace("+00:00", "Z")

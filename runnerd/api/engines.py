@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-import datetime
 import shlex
 from typing import Any
 
 import aiohttp
 from aiohttp import web
 
-from runnerd.api.context import CONTEXT, json_answer, json_body, text_field
+from runnerd.api.context import CONTEXT, json_answer, json_body, text_field, timestamp
 from runnerd.backends.interface import BackendMode
 from runnerd.configurations import ConfigurationKey
 from runnerd.durations import format_duration
@@ -21,10 +20,13 @@ ROUTES = web.RouteTableDef()
 
 _NEVER = "0001-01-01T00:00:00Z"  # what Go clients expect for "no time": a runner in use
 
+_KEEPING = (
+    "keep_alive", "min_instances", "max_instances", "pinned", "exclusive_group", "preload",
+)  # fmt: skip
 _FIELDS = frozenset(
     {
         "model", "mode", "context-size", "runtime-flags", "raw-runtime-flags", "speculative",
-        "llamacpp", "backend", "keep_alive",
+        "llamacpp", "backend", *_KEEPING,
     }
 )  # fmt: skip
 
@@ -141,7 +143,7 @@ def _runner(report: RunnerReport) -> dict[str, object]:
         "backend_name": report.backend,
         "model_name": report.model_ref,
         "mode": report.mode.value,
-        "last_used": _NEVER if report.in_use else _time(report.last_used_at),
+        "last_used": _NEVER if report.in_use else timestamp(report.last_used_at),
         "in_use": report.in_use > 0,
         "loading": report.state == "starting",
         "keep_alive": format_duration(report.keep_alive),
@@ -150,7 +152,7 @@ def _runner(report: RunnerReport) -> dict[str, object]:
         "state": report.state,
         "requests": report.in_use,
         "waiting": report.waiting,
-        "expires_at": None if report.expires_at is None else _time(report.expires_at),
+        "expires_at": None if report.expires_at is None else timestamp(report.expires_at),
         "ready_after_seconds": report.ready_after,
         "socket": report.socket,
         "slots": report.slots,
@@ -158,20 +160,15 @@ def _runner(report: RunnerReport) -> dict[str, object]:
         "pinned": report.pinned,
         "yields": report.yields,
         "failure": report.failure,
-        "retry_at": None if report.retry_at is None else _time(report.retry_at),
+        "retry_at": None if report.retry_at is None else timestamp(report.retry_at),
     }
-
-
-def _time(seconds: float) -> str:
-    moment = datetime.datetime.fromtimestamp(seconds, datetime.UTC)
-    return moment.isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
 def _changes(document: dict[str, Any]) -> dict[str, Any]:
     """Return the members of a stored configuration that a request changes."""
     changes: dict[str, Any] = {
         name: document[name]
-        for name in ("context-size", "runtime-flags", "speculative", "keep_alive")
+        for name in ("context-size", "runtime-flags", "speculative", *_KEEPING)
         if name in document
     }
     if "raw-runtime-flags" in document and "runtime-flags" not in changes:

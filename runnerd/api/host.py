@@ -12,6 +12,7 @@ from aiohttp import web
 
 import runnerd
 from runnerd.api.context import CONTEXT, flag, json_answer
+from runnerd.api.pool_status import pool_status
 from runnerd.errors import NotFound
 from runnerd.supervisor.reports import FAILED
 
@@ -24,7 +25,18 @@ _TIME = re.compile(rb"\d{4}-\d\d-\d\d[T ]\d\d:\d\d:\d\d")
 
 @ROUTES.get("/")
 async def root(request: web.Request) -> web.Response:
-    """A sign of life for people and for clients that probe."""
+    """A sign of life for people and clients that probe; lllms' status for who asks for JSON."""
+    if "application/json" in request.headers.get("Accept", ""):
+        context = request.app[CONTEXT]
+        supervisor = context.supervisor
+        status = pool_status(
+            supervisor.reports(),
+            context.store.list(),
+            dict(supervisor.configurations()),
+            backend=supervisor.backend(None).name,
+            queued=supervisor.queued,
+        )
+        return json_answer(status)
     return web.Response(text="runnerd is running\n")
 
 

@@ -14,6 +14,8 @@ host is a *budget*; who waits stands in one fair *queue*.
     pool        the runners of one key and what is remembered of them
     backoff     when a model that failed may be tried again
     victims     who goes when room is needed
+    arranging   who is started, who makes room, whose turn is over
+    views       the state on view
     core        the scheduler itself
 """
 
@@ -25,6 +27,7 @@ from runnerd.scheduler.decisions import (
     FailureView,
     Fault,
     Grant,
+    Limits,
     Refusal,
     Refuse,
     RunnerKey,
@@ -43,6 +46,7 @@ __all__ = [
     "FailureView",
     "Fault",
     "Grant",
+    "Limits",
     "Refusal",
     "Refuse",
     "RunnerKey",

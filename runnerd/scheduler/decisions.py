@@ -77,6 +77,25 @@ class Terms:
     exclusive_group: str | None = None
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Limits:
+    """What holds for all pools.  Times in seconds.
+
+    `capacity` is the number of runners that may exist at once (starting and stopping ones count),
+    `queue_length` how many tickets may wait, `queue_timeout` for how long, `keep_alive` how long an
+    unused runner stays, unless its terms or the latest lease that named a keep-alive say
+    otherwise.  `quantum` is how long a runner in use has before another model can claim its room,
+    `overcommit` how many requests per slot an engine gets, 0 for all.
+    """
+
+    capacity: int
+    queue_length: int
+    queue_timeout: float
+    keep_alive: float
+    quantum: float = 2.0
+    overcommit: float = 2.0
+
+
 @dataclass(frozen=True, slots=True)
 class DeviceMemory:
     """A device's memory as it was seen, and how much of it runners may take in all; bytes."""

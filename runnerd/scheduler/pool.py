@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 
 from runnerd.scheduler.backoff import Backoff
 from runnerd.scheduler.budget import claims
-from runnerd.scheduler.decisions import RunnerKey, State, Terms
+from runnerd.scheduler.decisions import RunnerKey, State, Stop, StopReason, Terms
 
 _PREFIXES = 256  # remembered per instance, for requests that go on where another one ended
 _HOPE = 2.0  # how many usual pauses a returning client is waited for
@@ -15,7 +15,9 @@ _HOPE = 2.0  # how many usual pauses a returning client is waited for
 
 @dataclass(slots=True)
 class Instance:
-    """One runner.  `claims` is what it takes, from its start until its processes are gone."""
+    """One runner.  `claims` is what is reserved for it, from its start until its processes are
+    gone.
+    """
 
     generation: int
     state: State
@@ -26,6 +28,7 @@ class Instance:
     leases: set[int] = field(default_factory=set)
     yields: bool = False
     failing: bool = False
+    held: Mapping[str, int] | None = None  # what it was seen to hold
     _prefixes: dict[int, None] = field(default_factory=dict)
 
     @property
@@ -99,7 +102,7 @@ class Pool:
         least recently: its cache is worth least.
         """
         slots = self.terms.slots
-        places = None if slots is None else max(1, int(slots * overcommit))
+        places = None if slots is None or not overcommit else max(1, int(slots * overcommit))
         best: Instance | None = None
         for instance in self.instances.values():
             if instance.state is not State.READY or instance.yields:
@@ -110,15 +113,17 @@ class Pool:
                 best = instance
         return best
 
-    def pressed(self) -> bool:
-        """Return whether every instance has its hands full, and another one may be started."""
+    def pressed(self, waiting: int) -> bool:
+        """Return whether there is more to do than there are slots, and another instance may be
+        started.
+        """
         slots = self.terms.slots
         if slots is None or len(self.instances) >= self.terms.max_instances:
             return False
         alive = self.alive()
-        return bool(alive) and all(
-            item.state is State.READY and len(item.leases) >= slots for item in alive
-        )
+        if not alive or any(item.state is not State.READY for item in alive):
+            return False
+        return waiting + sum(len(item.leases) for item in alive) > slots * len(alive)
 
     def came(self, now: float) -> None:
         """A request came: learn how long clients leave the pool unused between requests."""
@@ -140,3 +145,16 @@ class Pool:
 
 def _rank(instance: Instance, affinity: tuple[int, ...]) -> tuple[int, int, float]:
     return -instance.shared(affinity), len(instance.leases), instance.used_at
+
+
+def instances(pools: Mapping[RunnerKey, Pool]) -> Iterator[tuple[Pool, Instance]]:
+    """Yield every instance of every pool."""
+    for pool in pools.values():
+        for instance in pool.instances.values():
+            yield pool, instance
+
+
+def stop(pool: Pool, instance: Instance, reason: StopReason) -> Stop:
+    """Let an instance go."""
+    instance.state = State.STOPPING
+    return Stop(pool.key, instance.generation, reason)

@@ -1,10 +1,10 @@
 """Everyone who waits, in a fair order.
 
-Each waiting ticket gets a *rank* when it comes: one more than its client's last one, or than the
-rank that was served last if that is higher (start-time fair queueing).  So a client that asks for
+Each waiting ticket gets a *turn* when it comes: one more than its client's last one, or than the
+highest that was served if that is more (start-time fair queueing).  So a client that asks for
 much at once stands behind itself and not before everybody else, and whoever comes new is served
 after at most one more ticket of each of the others.  A priority is a head start of a fixed number
-of ranks; ranks only grow, so no priority starves anyone for ever.
+of turns, which makes the *rank*; turns only grow, so no priority starves anyone for ever.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from dataclasses import dataclass
 
 from runnerd.scheduler.decisions import RunnerKey
 
-_HEAD_START = 16  # ranks per step of priority
+_HEAD_START = 16  # turns per step of priority
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,6 +28,7 @@ class Waiting:
     keep_alive: float | None
     client: str
     affinity: tuple[int, ...]
+    turn: int
     rank: int
 
 
@@ -39,7 +40,7 @@ class Queue:
         self._by_key: dict[RunnerKey, dict[int, Waiting]] = {}
         self._heaps: dict[RunnerKey, list[tuple[int, int]]] = {}
         self._served = 0
-        self._last_rank: dict[str, int] = {}
+        self._last_turn: dict[str, int] = {}
         self._clients: dict[str, int] = {}  # how many of their tickets wait
 
     def __len__(self) -> int:
@@ -57,11 +58,11 @@ class Queue:
         affinity: tuple[int, ...] = (),
     ) -> None:
         """Let a ticket wait."""
-        turn = max(self._served, self._last_rank.get(client, 0)) + 1
-        self._last_rank[client] = turn
+        turn = max(self._served, self._last_turn.get(client, 0)) + 1
+        self._last_turn[client] = turn
         self._clients[client] = self._clients.get(client, 0) + 1
         rank = turn - _HEAD_START * priority
-        waiting = Waiting(ticket, key, now, keep_alive, client, affinity, rank)
+        waiting = Waiting(ticket, key, now, keep_alive, client, affinity, turn, rank)
         self._tickets[ticket] = waiting
         self._by_key.setdefault(key, {})[ticket] = waiting
         heapq.heappush(self._heaps.setdefault(key, []), (rank, ticket))
@@ -77,12 +78,12 @@ class Queue:
             del self._by_key[waiting.key], self._heaps[waiting.key]
         self._clients[waiting.client] -= 1
         if not self._clients[waiting.client]:
-            del self._clients[waiting.client], self._last_rank[waiting.client]
+            del self._clients[waiting.client], self._last_turn[waiting.client]
         return waiting
 
     def serve(self, waiting: Waiting) -> None:
         """Take out a ticket whose turn has come."""
-        self._served = max(self._served, waiting.rank)
+        self._served = max(self._served, waiting.turn)
         self.remove(waiting.ticket)
 
     def first(self, key: RunnerKey) -> Waiting | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping, Sequence
 
 from runnerd.backends.interface import EngineFailure
 from runnerd.errors import (
@@ -13,7 +14,9 @@ from runnerd.errors import (
     Overloaded,
     RunnerdError,
 )
-from runnerd.scheduler import FailureView, Fault, Refusal
+from runnerd.models.description import binary_size
+from runnerd.scheduler import DeviceMemory, FailureView, Fault, Refusal
+from runnerd.supervisor.reports import RunnerReport
 
 _RETRY_AFTER = 5.0  # seconds; what an overloaded daemon asks a client to wait
 
@@ -72,6 +75,40 @@ def refusal_error(
             )
         case _:
             return Overloaded("too many requests wait for a runner", retry_after=_RETRY_AFTER)
+
+
+def memory_account(
+    need: Mapping[str, int],
+    devices: Sequence[tuple[DeviceMemory, int]],
+    reports: Sequence[RunnerReport],
+) -> str:
+    """Return who holds which memory, for the owner of a model that got too little.
+
+    `devices` come with the bytes that other programs use.
+    """
+    sentences = [
+        _account(device, others, need.get(device.id), reports) for device, others in devices
+    ]
+    remedy = "A smaller context (`runnerd configure --context-size`) or quantisation needs less."
+    return " ".join([*sentences, remedy])
+
+
+def _account(
+    device: DeviceMemory, others: int, need: int | None, reports: Sequence[RunnerReport]
+) -> str:
+    holders = [
+        f"{report.model_ref} {binary_size(report.reserved[device.id])}"
+        for report in reports
+        if report.reserved.get(device.id)
+    ]
+    most = max(0, min(device.limit, device.total - others))
+    return (
+        f"{device.id}: it needs {'an unknown amount' if need is None else binary_size(need)}; "
+        f"free are {binary_size(device.free)} of {binary_size(device.total)}; "
+        f"other programs use {binary_size(others)}; "
+        f"loaded are {', '.join(holders) or 'no other models'}; "
+        f"at most {binary_size(most)} could be had."
+    )
 
 
 def _failing(failure: BackendFailure, trouble: FailureView | None, now: float) -> str:

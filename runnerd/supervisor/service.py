@@ -10,10 +10,13 @@ from __future__ import annotations
 import asyncio
 import itertools
 import logging
+import math
 import random
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Coroutine, Mapping
+from typing import Any
 
+from runnerd import tasks
 from runnerd.backends.interface import Backend, BackendMode
 from runnerd.config import Settings
 from runnerd.configurations import ConfigurationKey, Configurations, ModelConfiguration
@@ -21,12 +24,13 @@ from runnerd.errors import (
     BackendFailure,
     BackendNotFound,
     Conflict,
-    RunnerNotFound,
 )
-from runnerd.runner import Order, Patience, Runner
+from runnerd.runner import Patience, Runner
 from runnerd.scheduler import (
     Decision,
     Grant,
+    Limits,
+    Refusal,
     Refuse,
     RunnerKey,
     Scheduler,
@@ -35,15 +39,18 @@ from runnerd.scheduler import (
     Terms,
 )
 from runnerd.sockets.paths import RuntimeDirectory
+from runnerd.supervisor.fleet import Fleet
 from runnerd.supervisor.lease import Lease
-from runnerd.supervisor.refusals import fault_of, refusal_error
+from runnerd.supervisor.memory import HostMemory, MemoryAccounts, Need
+from runnerd.supervisor.orders import Orders
+from runnerd.supervisor.refusals import fault_of, memory_account, refusal_error
 from runnerd.supervisor.reports import RunnerReport, failure_report, report
 
 log = logging.getLogger(__name__)
 
 _SLACK = 0.05  # seconds that a deadline may be late: each request moves it on by microseconds
 
-_ORDERS = 256  # remembered, with the names that clients used; more than any host has models
+_LOOK_INTERVAL = 0.05  # seconds between looks at the host's memory
 _JITTER = (0.8, 1.2)  # of a delay before a failed model is tried again
 
 
@@ -56,26 +63,23 @@ class Supervisor:
         backends: Mapping[str, Backend],
         configurations: Configurations,
         directory: RuntimeDirectory,
+        *,
+        host: HostMemory | None = None,
+        name_of: Callable[[str], str] = str,
     ) -> None:
+        """`name_of` says what to call a model, by id, that nobody has asked for by name."""
         self._settings = settings
         self._backends = backends
         self._configurations = configurations
-        self._directory = directory
-        self._scheduler = Scheduler(
-            capacity=settings.max_runners,
-            queue_length=settings.queue_length,
-            queue_timeout=settings.queue_timeout,
-            keep_alive=settings.idle_timeout,
-            quantum=settings.turn,
-        )
+        self._memory = MemoryAccounts(settings, backends, host)
+        self._scheduler = Scheduler(_limits(settings))
         self._tickets = itertools.count(1)
         self._waiters: dict[int, asyncio.Future[Lease]] = {}
         self._leases: dict[int, Lease] = {}
-        self._orders: dict[RunnerKey, Order] = {}
-        self._runners: dict[int, tuple[RunnerKey, Runner]] = {}  # by generation
+        self._orders = Orders(configurations, name_of)
+        self._fleet = Fleet(backends, directory)
         self._deadline: asyncio.TimerHandle | None = None
-        self._empty = asyncio.Event()
-        self._empty.set()
+        self._observed_at = -math.inf
 
     # leases
 
@@ -133,7 +137,7 @@ class Supervisor:
         Raises errors.Overloaded, Draining, InsufficientStorage, BackendFailure (the load failed,
         with the engine's words).
         """
-        self._prepare(key, model_ref)
+        await self._prepare(key, model_ref)
         if afresh:
             self._scheduler.reset(lambda failed: failed == key)
         ticket = next(self._tickets)
@@ -160,18 +164,48 @@ class Supervisor:
         finally:
             self._waiters.pop(ticket, None)
 
-    def _prepare(self, key: RunnerKey, model_ref: str) -> None:
-        """Know what to start and on what terms, should the scheduler decide to."""
-        mode = BackendMode(key.mode)
-        configuration, _ = self._configurations.effective(key.backend, key.model, mode)
-        self._orders.setdefault(key, Order(key.model, model_ref, mode, configuration))
-        self._scheduler.set_terms(key, self._terms(key, configuration))
+    async def _prepare(self, key: RunnerKey, model_ref: str | None) -> None:
+        """Know what to start and on what terms, should the scheduler decide to.
 
-    def _terms(self, key: RunnerKey, configuration: ModelConfiguration) -> Terms:
-        return Terms(keep_alive=configuration.keep_alive)
+        What a model needs is waited for only where something has to share the host with it.
+        """
+        configuration = self._orders.of(key, model_ref).configuration
+        if self._memory.counts and self._memory.known(key) is None:
+            asking = self._memory.ask(key, configuration)
+            if self._fleet or self._waiters:
+                await asking
+                await self._memory.settle()
+            else:
+                tasks.spawn(self._estimate(key, asking), name=f"estimate {key.model}")
+        self._scheduler.set_terms(key, self._terms(key))
+        self._observe()
+
+    async def _estimate(self, key: RunnerKey, asking: Coroutine[Any, Any, Need]) -> None:
+        self._scheduler.estimated(key, await asking)
+
+    def _observe(self) -> None:
+        """Look at the host's memory, if the last look is not of this moment."""
+        now = time.monotonic()
+        if now - self._observed_at >= _LOOK_INTERVAL:
+            self._observed_at = now
+            self._scheduler.observe(self._memory.devices())
+
+    def _terms(self, key: RunnerKey) -> Terms:
+        mode = BackendMode(key.mode)
+        configuration, fingerprint = self._configurations.effective(key.backend, key.model, mode)
+        current = fingerprint == key.configuration
+        return Terms(
+            keep_alive=configuration.keep_alive,
+            need=self._memory.known(key) or {},
+            slots=self._backends[key.backend].slots(self._orders.of(key).configuration),
+            min_instances=configuration.min_instances if current else 0,
+            max_instances=configuration.max_instances,
+            pinned=configuration.pinned and current,
+            exclusive_group=configuration.exclusive_group,
+        )
 
     def _lease(self, granted: Grant) -> Lease:
-        runner = self._runners[granted.generation][1]
+        runner = self._fleet[granted.generation]
         lease = Lease(runner, granted.ticket, granted.key, granted.generation, self._release)
         self._leases[granted.ticket] = lease
         return lease
@@ -210,13 +244,14 @@ class Supervisor:
         """
         if self._scheduler.busy(lambda key: key.model == model) and not force:
             raise Conflict("the model is in use; try again later, or delete with force")
-        ending = [entry for entry in self._runners.items() if entry[1][0].model == model]
+        ending = self._fleet.matching(lambda key: key.model == model)
         gone = BackendFailure("the model was unloaded while it answered")
-        for generation, _ in ending:
+        runners = [self._fleet[generation] for generation in ending]
+        for generation in ending:
             self.failing(generation, gone)
-        for _, (_, runner) in ending:
+        for runner in runners:
             runner.stop()
-        for _, (_, runner) in ending:
+        for runner in runners:
             await runner.wait_ended()
 
     async def configure(self, key: ConfigurationKey, changes: dict[str, object]) -> None:
@@ -230,7 +265,9 @@ class Supervisor:
         in_force = self._configurations.effective(key.backend, key.model, key.mode)[1]
         if configuration.fingerprint() == in_force:
             self._configurations.set(key, changes)
+            self._orders.forget(key.model)  # what is preloaded counts from the next start on
             self._keep_as_configured()
+            await self.make_resident()
             return
 
         def affected(runner: RunnerKey) -> bool:
@@ -244,20 +281,28 @@ class Supervisor:
             raise Conflict("runner already active: unload the model, or wait until it is idle")
         self._configurations.set(key, changes)
         await self._stop_idle(affected)
+        await self.make_resident()
 
     def _keep_as_configured(self) -> None:
         """Let the runners that are there live as long as is configured now."""
-        for key, _ in self._runners.values():
-            mode = BackendMode(key.mode)
-            configuration, _ = self._configurations.effective(key.backend, key.model, mode)
-            self._scheduler.set_terms(key, self._terms(key, configuration))
-        self._carry_out(self._scheduler.tick(time.monotonic()))
+        for key in self._fleet.keys():
+            self._scheduler.set_terms(key, self._terms(key))
+        now = time.monotonic()
+        self._carry_out([*self._scheduler.tick(now), *self._scheduler.ensure(now)])
+
+    async def make_resident(self) -> None:
+        """Start what owners want to have loaded (`min_instances`), as far as it fits; does not
+        wait for the loads.
+        """
+        for stored, configuration in self._configurations.list():
+            if configuration.min_instances and stored.backend in self._backends:
+                key = self.key(self._backends[stored.backend], stored.model, stored.mode)
+                await self._prepare(key, None)
+        self._carry_out(self._scheduler.ensure(time.monotonic()))
 
     async def _stop_idle(self, matches: Callable[[RunnerKey], bool]) -> int:
         decisions = self._scheduler.unload(matches)
-        stopping = [
-            self._runners[stop.generation][1] for stop in decisions if isinstance(stop, Stop)
-        ]
+        stopping = [self._fleet[stop.generation] for stop in decisions if isinstance(stop, Stop)]
         self._carry_out(decisions)
         for runner in stopping:
             await runner.wait_ended()
@@ -271,8 +316,15 @@ class Supervisor:
         """Drop what was configured for a deleted model."""
         self._configurations.forget(model)
         self._scheduler.reset(lambda key: key.model == model)
-        for key in [key for key in self._orders if key.model == model]:
-            del self._orders[key]
+        self._memory.forget(model)
+        self._orders.forget(model)
+
+    def apply(self, settings: Settings) -> None:
+        """Go on with other settings; no request is dropped, and runners stay as they are."""
+        self._settings = self._memory.settings = settings
+        self._observed_at = -math.inf
+        self._observe()
+        self._carry_out(self._scheduler.set_limits(_limits(settings), time.monotonic()))
 
     # on view
 
@@ -280,8 +332,7 @@ class Supervisor:
         """Return every runner, and every model that has failed and has none, for `ps`."""
         offset = time.time() - time.monotonic()
         runners = [
-            report(view, self._runners[view.generation][1], offset)
-            for view in self._scheduler.view()
+            report(view, self._fleet[view.generation], offset) for view in self._scheduler.view()
         ]
         waiting = self._scheduler.waiting()
         failures = [
@@ -292,10 +343,7 @@ class Supervisor:
 
     def runner(self, id: str) -> tuple[RunnerKey, Runner]:
         """Return a runner by the id that `ps` shows.  Raises errors.RunnerNotFound."""
-        for key, runner in self._runners.values():
-            if runner.name == id:
-                return key, runner
-        raise RunnerNotFound(f"no runner {id!r}; `runnerd ps` lists them")
+        return self._fleet.find(id)
 
     def stranded(self) -> int:
         """Return how many requests wait although nothing will answer them: always none.
@@ -318,9 +366,9 @@ class Supervisor:
     async def close(self) -> None:
         """Stop every runner, busy or not, and wait until the last process is gone."""
         self.drain()
-        for _, runner in list(self._runners.values()):
+        for runner in self._fleet:
             runner.stop()
-        await self._empty.wait()
+        await self._fleet.wait_empty()
         if self._deadline is not None:
             self._deadline.cancel()
 
@@ -336,7 +384,7 @@ class Supervisor:
                 case Start(key, generation):
                     self._start(key, generation)
                 case Stop(_, generation, reason):
-                    runner = self._runners[generation][1]
+                    runner = self._fleet[generation]
                     log.info("stopping runner %s: %s", runner.name, reason.value)
                     runner.stop()
         self._arm()
@@ -354,53 +402,40 @@ class Supervisor:
         if future is None or future.done():
             return
         failure = refused.failure
-        trouble = None
-        if failure is not None:
-            views = self._scheduler.failures()
-            trouble = next((view for view in views if view.failure is failure), None)
+        views = self._scheduler.failures()
+        trouble = next((view for view in views if failure and view.failure is failure), None)
+        account = ""
+        if trouble is not None and refused.refusal is Refusal.NO_MEMORY:
+            account = memory_account(
+                self._scheduler.need(trouble.key), self._scheduler.devices(), self.reports()
+            )
         future.set_exception(
-            refusal_error(refused.refusal, failure, trouble=trouble, now=time.monotonic())
+            refusal_error(
+                refused.refusal, failure, trouble=trouble, now=time.monotonic(), account=account
+            )
         )
 
     def _start(self, key: RunnerKey, generation: int) -> None:
-        runner = Runner(
-            self._backends[key.backend],
-            self._order(key),
-            self._directory.runner_socket(self._socket_name(key)),
-            patience=Patience(self._settings.load_timeout, self._settings.hang_timeout),
-            watcher=_Generation(self, key, generation),
-        )
-        self._runners[generation] = (key, runner)
-        self._empty.clear()
-        runner.start()
-
-    def _order(self, key: RunnerKey) -> Order:
-        order = self._orders.get(key)
-        if order is None:  # nobody asked for it by name: it is to be resident
-            mode = BackendMode(key.mode)
-            configuration, _ = self._configurations.effective(key.backend, key.model, mode)
-            order = self._orders[key] = Order(key.model, key.model, mode, configuration)
-        return order
-
-    def _socket_name(self, key: RunnerKey) -> str:
-        """Return a name that no other runner has: the pool's, with a number from the second on."""
-        name = f"{key.backend} {key.model} {key.mode} {key.configuration}"
-        taken = {runner.socket for _, runner in self._runners.values()}
-        for number in itertools.count():
-            candidate = f"{name} {number}" if number else name
-            if self._directory.runner_socket(candidate) not in taken:
-                return candidate
-        raise AssertionError("unreachable")
+        patience = Patience(self._settings.load_timeout, self._settings.hang_timeout)
+        watcher = _Generation(self, key, generation)
+        self._fleet.start(key, generation, self._orders.of(key), patience, watcher)
 
     # what runners say
 
     def ready(self, key: RunnerKey, generation: int) -> None:
         """A runner answers."""
         self._carry_out(self._scheduler.ready(key, generation, time.monotonic()))
+        if self._memory.counts:
+            tasks.spawn(self._learn(key, generation), name=f"footprint {key.model}")
+
+    async def _learn(self, key: RunnerKey, generation: int) -> None:
+        found = await self._memory.learn(key, self._fleet[generation])
+        if found is not None:
+            self._scheduler.learned(key, generation, *found)
 
     def failing(self, generation: int, failure: BackendFailure) -> None:
         """A runner will be killed: nobody gets it any more, and its requests are told."""
-        self._scheduler.failing(self._runners[generation][0], generation)
+        self._scheduler.failing(self._fleet.key(generation), generation)
         for lease in list(self._leases.values()):
             if lease.generation == generation and lease.revoked is not None:
                 lease.revoked(failure)
@@ -417,19 +452,15 @@ class Supervisor:
             decisions = self._scheduler.ended(
                 key, generation, failure, now, fault=fault, jitter=jitter
             )
-        del self._runners[generation]
+        self._fleet.remove(generation)
+        self._observe()
         self._carry_out(decisions)
-        if len(self._orders) > _ORDERS:
-            self._forget_orders()
-        if not self._runners:
-            self._empty.set()
+        self._orders.prune(self._in_use)
 
-    def _forget_orders(self) -> None:
-        """Drop what no runner, no waiting request and no failure refers to."""
-        kept = {key for key, _ in self._runners.values()} | self._scheduler.waiting().keys()
-        kept |= {view.key for view in self._scheduler.failures()}
-        for key in self._orders.keys() - kept:
-            del self._orders[key]
+    def _in_use(self) -> set[RunnerKey]:
+        """Return what a runner, a waiting request or a failure refers to."""
+        keys = self._fleet.keys() | self._scheduler.waiting().keys()
+        return keys | {view.key for view in self._scheduler.failures()}
 
     def heard_at(self, generation: int) -> float | None:
         """Return when a runner last sent something, None while it is not in use."""
@@ -454,6 +485,17 @@ class Supervisor:
     def _tick(self) -> None:
         self._deadline = None
         self._carry_out(self._scheduler.tick(time.monotonic()))
+
+
+def _limits(settings: Settings) -> Limits:
+    return Limits(
+        capacity=settings.max_runners,
+        queue_length=settings.queue_length,
+        queue_timeout=settings.queue_timeout,
+        keep_alive=settings.idle_timeout,
+        quantum=settings.turn,
+        overcommit=settings.overcommit,
+    )
 
 
 class _Generation:

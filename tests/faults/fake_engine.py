@@ -6,6 +6,7 @@
     never-ready       /health stays 503
     exit-at-once      prints a reason and ends with status 1 before it listens
     abort-at-once     the same, by SIGABRT
+    out-of-memory     the same, for want of GPU memory
     ignore-sigterm    ends by SIGKILL only
     die-mid-stream    kills itself after the third chunk of a stream
     slow-stream       streams until the client goes away
@@ -122,6 +123,9 @@ class Server(socketserver.ThreadingMixIn, socketserver.UnixStreamServer):
 
 def end_at_once(faults: frozenset[str]) -> None:
     """End before anything listens, as a model that cannot be loaded does."""
+    if "out-of-memory" in faults:
+        print("ggml_backend_cuda_buffer_type_alloc_buffer: cudaMalloc failed: out of memory")
+        sys.exit(1)
     if "exit-at-once" in faults or "abort-at-once" in faults:
         print("0.00.001.000 I srv  load_model: loading model", file=sys.stderr)
         print(

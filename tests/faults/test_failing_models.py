@@ -134,9 +134,23 @@ def test_crashing_engine_is_started_again_later_and_later(daemon: DaemonProcess)
         assert answer.status_code == 200, answer.text
         [engine] = daemon.engines()
         engine.kill()
-        wait_for(lambda: not daemon.engines(), "the engine's end to be noticed")
-    wait_for(lambda: [r["state"] for r in daemon.ps()] == ["failed"], "the failure to be on view")
+        wait_for(lambda: [r["state"] for r in daemon.ps()] == ["failed"], "its end to be noticed")
     [failed] = daemon.ps()
     assert "SIGKILL" in failed["failure"]
     assert daemon.http.post("/v1/completions", json=SHORT).status_code == 200
     assert [runner["state"] for runner in daemon.ps()] == ["ready"]
+
+
+def test_memory_that_runs_out_is_a_507_that_says_what_to_do(tmp_path: Path, gguf: Path) -> None:
+    """Nothing else is loaded and memory runs out: told at once, with the engine's words."""
+    with running(tmp_path, env=with_engine("out-of-memory", tmp_path)) as daemon:
+        daemon.import_model(gguf / "tiny.gguf", "tiny")
+        answer = daemon.http.post("/v1/completions", json=SHORT)
+        assert answer.status_code == 507, answer.text
+        message = answer.json()["error"]["message"]
+        assert "not enough memory" in message
+        assert "smaller context" in message
+        assert "cudaMalloc failed" in message
+        assert answer.headers["x-should-retry"] == "false"
+        assert daemon.http.post("/v1/completions", json=SHORT).status_code == 502
+        assert starts(daemon) == 1

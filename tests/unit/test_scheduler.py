@@ -6,6 +6,7 @@ from runnerd.errors import BackendFailure
 from runnerd.scheduler import (
     FOREVER,
     Grant,
+    Limits,
     Refusal,
     Refuse,
     RunnerKey,
@@ -28,7 +29,9 @@ FAILURE = BackendFailure("exit status 1")
 
 def make(*, capacity: int = 2, queue_length: int = 100, keep_alive: float = 10.0) -> Scheduler:
     return Scheduler(
-        capacity=capacity, queue_length=queue_length, queue_timeout=60.0, keep_alive=keep_alive
+        Limits(
+            capacity=capacity, queue_length=queue_length, queue_timeout=60.0, keep_alive=keep_alive
+        )
     )
 
 

@@ -20,6 +20,7 @@ from runnerd.scheduler import (
     DeviceMemory,
     Fault,
     Grant,
+    Limits,
     Refusal,
     Refuse,
     RunnerKey,
@@ -70,11 +71,13 @@ class Machine(RuleBasedStateMachine):
     def __init__(self) -> None:
         super().__init__()
         self.scheduler = Scheduler(
-            capacity=self.CAPACITY,
-            queue_length=12,
-            queue_timeout=QUEUE_TIMEOUT,
-            keep_alive=30.0,
-            overcommit=1.0,
+            Limits(
+                capacity=self.CAPACITY,
+                queue_length=12,
+                queue_timeout=QUEUE_TIMEOUT,
+                keep_alive=30.0,
+                overcommit=1.0,
+            )
         )
         self.now = 0.0
         self.tickets = 0

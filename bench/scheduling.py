@@ -1,0 +1,192 @@
+"""What scheduling costs: swapping models, the first request, and a lease among many models."""
+
+from __future__ import annotations
+
+import asyncio
+import shutil
+import socket as sockets
+import statistics
+import subprocess
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import aiohttp
+import httpx
+
+from bench.report import Report
+from runnerd.backends.interface import BackendConfiguration, BackendMode, RequiredMemory
+from runnerd.config import Settings
+from runnerd.configurations import Configurations
+from runnerd.models import tiny
+from runnerd.scheduler import RunnerKey
+from runnerd.sockets.paths import RuntimeDirectory
+from runnerd.supervisor import Supervisor
+from tests.support.daemon import DaemonProcess, running
+
+_BODY = {"prompt": "x", "max_tokens": 1}
+_MODELS = ("a", "b")
+
+
+def scheduling(report: Report, seconds: float) -> None:
+    """Print what a swap, a first request and a lease cost."""
+    report.section("Scheduling")
+    rounds = 200 if seconds > 1 else 40
+    with tempfile.TemporaryDirectory(prefix="rs") as folder, _two_models(Path(folder)) as daemon:
+        bare = [_bare_start(daemon, Path(folder)) for _ in range(rounds // 4)]
+        warm = [_ask(daemon, "a") for _ in range(rounds // 4)][1:]
+        base = statistics.median(bare) + statistics.median(warm)
+        report.line("bare engine, exec to ready, p50", _ms(statistics.median(bare)))
+        report.line("answer of a loaded model, p50", _ms(statistics.median(warm)))
+        _swaps(report, daemon, rounds, base)
+        _first_requests(report, daemon, rounds // 4, base)
+    for count in (1, 10, 100):
+        cost = asyncio.run(_lease_cost(count))
+        report.line(f"a lease taken and released, {count} models loaded", f"{cost * 1e6:.1f} us")
+
+
+@contextmanager
+def _two_models(folder: Path) -> Iterator[DaemonProcess]:
+    """Run a daemon with room for one of two tiny models."""
+    with running(folder / "daemon", env={"RUNNERD_MAX_RUNNERS": "1"}) as daemon:
+        for number, name in enumerate(_MODELS):
+            tiny.write_completion_model(folder / f"{name}.gguf", name=name, seed=number)
+            daemon.import_model(folder / f"{name}.gguf", name)
+        yield daemon
+
+
+def _ask(daemon: DaemonProcess, model: str) -> float:
+    began = time.perf_counter()
+    answer = daemon.http.post("/v1/completions", json=_BODY | {"model": model})
+    assert answer.status_code == 200, answer.text
+    return time.perf_counter() - began
+
+
+def _bare_start(daemon: DaemonProcess, folder: Path) -> float:
+    """Start the same engine by itself; return the seconds until it says that it is ready."""
+    _ask(daemon, "a")
+    [engine] = daemon.engines()
+    argv = engine.cmdline()
+    path = folder / "bare.sock"
+    path.unlink(missing_ok=True)
+    argv[argv.index("--host") + 1] = str(path)
+    began = time.perf_counter()
+    process = subprocess.Popen(argv, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    try:
+        with httpx.Client(transport=httpx.HTTPTransport(uds=str(path))) as http:
+            while not _ready(path, http):
+                time.sleep(0.001)
+        return time.perf_counter() - began
+    finally:
+        process.kill()
+        process.wait()
+
+
+def _ready(path: Path, http: httpx.Client) -> bool:
+    try:
+        return path.exists() and http.get("http://localhost/health").status_code == 200
+    except httpx.HTTPError:
+        return False
+
+
+def _swaps(report: Report, daemon: DaemonProcess, rounds: int, base: float) -> None:
+    """One client asks two models in turns, with room for one."""
+    walls = [_ask(daemon, _MODELS[number % 2]) for number in range(1, rounds)]
+    over = sorted(wall - base for wall in walls)
+    p99 = over[min(len(over) - 1, round(len(over) * 0.99))]
+    report.line("swap, request to answer, p50", _ms(statistics.median(walls)))
+    report.line("swap beyond engine and answer, p50", _ms(statistics.median(over)), "<= 30 ms")
+    report.line("swap beyond engine and answer, p99", _ms(p99), "<= 100 ms")
+
+
+def _first_requests(report: Report, daemon: DaemonProcess, rounds: int, base: float) -> None:
+    walls = []
+    for _ in range(rounds):
+        daemon.http.post("/engines/unload", json={"all": True})
+        walls.append(_ask(daemon, "a"))
+    ratio = statistics.median(walls) / base
+    report.line("first request over bare start and answer, p50", f"{ratio:.2f}")
+
+
+def _ms(seconds: float) -> str:
+    return f"{seconds * 1e3:.1f} ms"
+
+
+class _Listener:
+    """A backend whose engines are listeners in this process: loading them costs nothing."""
+
+    name = "listener"
+    uses_external_model_management = False
+    streams_to_cancel = False
+
+    async def install(self, http: aiohttp.ClientSession) -> None: ...
+
+    async def run(
+        self,
+        socket: Path,
+        model: str,
+        model_ref: str,
+        mode: BackendMode,
+        config: BackendConfiguration,
+    ) -> None:
+        async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n")
+            writer.close()
+
+        with sockets.socket(sockets.AF_UNIX) as listener:
+            listener.bind(str(socket))
+            async with await asyncio.start_unix_server(answer, sock=listener) as server:
+                await server.serve_forever()
+
+    def engine_socket(self, socket: Path) -> Path:
+        return socket
+
+    def missing(self, operation: str, mode: BackendMode) -> str | None:
+        return None
+
+    def slots(self, config: BackendConfiguration) -> int | None:
+        return 4
+
+    def status(self) -> str:
+        return "Running"
+
+    async def disk_usage(self) -> int:
+        return 0
+
+    async def required_memory(self, model: str, config: BackendConfiguration) -> RequiredMemory:
+        return RequiredMemory(0, 0)
+
+    def check_configuration(self, config: BackendConfiguration) -> None: ...
+
+
+async def _lease_cost(count: int) -> float:
+    """Return the seconds that a lease costs, taken and given back, among `count` models."""
+    root = Path(tempfile.mkdtemp(prefix="rl"))
+    directory = RuntimeDirectory(root / "run")
+    directory.prepare()
+    settings = Settings(max_runners=count, default_backend=_Listener.name)
+    backend = _Listener()
+    supervisor = Supervisor(
+        settings, {backend.name: backend}, Configurations(root / "configurations.json"), directory
+    )
+    keys = [
+        supervisor.key(backend, f"m{number}", BackendMode.COMPLETION) for number in range(count)
+    ]
+    for key in keys:
+        (await supervisor.lease(key, key.model)).release()
+    cost = min(_lease_round(supervisor, keys) for _ in range(5))
+    await supervisor.close()
+    shutil.rmtree(root)
+    return cost
+
+
+def _lease_round(supervisor: Supervisor, keys: list[RunnerKey]) -> float:
+    rounds = 20_000
+    began = time.perf_counter()
+    for number in range(rounds):
+        lease = supervisor.lease_at_once(keys[number % len(keys)])
+        assert lease is not None
+        lease.release()
+    return (time.perf_counter() - began) / rounds

@@ -1,0 +1,49 @@
+"""The scheduler's state on view."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from runnerd.scheduler.budget import memory
+from runnerd.scheduler.decisions import FailureView, RunnerKey, RunnerView
+from runnerd.scheduler.pool import Pool, instances
+from runnerd.scheduler.queue import Queue
+
+
+def runner_views(
+    pools: Mapping[RunnerKey, Pool], queue: Queue, keep_alive: float
+) -> list[RunnerView]:
+    """Return all runners, in the order of their starts; `keep_alive` is the default one."""
+    return [
+        RunnerView(
+            key=pool.key,
+            generation=instance.generation,
+            state=instance.state,
+            leases=len(instance.leases),
+            waiting=queue.count(pool.key),
+            used_at=instance.used_at,
+            keep_alive=pool.keep_alive(keep_alive),
+            expires_at=pool.expires_at(instance, keep_alive),
+            reserved=memory(instance.claims),
+            slots=pool.terms.slots,
+            pinned=pool.terms.pinned,
+            yields=instance.yields,
+        )
+        for pool, instance in sorted(instances(pools), key=lambda pair: pair[1].generation)
+    ]
+
+
+def failure_views(pools: Mapping[RunnerKey, Pool]) -> list[FailureView]:
+    """Return the pools that have failed and have no runner."""
+    return [
+        FailureView(
+            key=pool.key,
+            failure=pool.backoff.failure,
+            failures=pool.backoff.failures,
+            failed_at=pool.backoff.failed_at,
+            retry_at=pool.backoff.retry_at,
+            refuses=pool.backoff.refuses,
+        )
+        for pool in pools.values()
+        if pool.backoff.failure is not None and not pool.instances
+    ]

@@ -1,0 +1,88 @@
+"""The runners that there are, from their start until their last process is gone."""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+
+from runnerd.backends.interface import Backend
+from runnerd.errors import RunnerNotFound
+from runnerd.runner import Order, Patience, Runner, Watcher
+from runnerd.scheduler import RunnerKey
+from runnerd.sockets.paths import RuntimeDirectory
+
+
+class Fleet:
+    """Knows each runner by its generation."""
+
+    def __init__(self, backends: Mapping[str, Backend], directory: RuntimeDirectory) -> None:
+        self._backends = backends
+        self._directory = directory
+        self._runners: dict[int, tuple[RunnerKey, Runner]] = {}
+        self._empty = asyncio.Event()
+        self._empty.set()
+
+    def __len__(self) -> int:
+        return len(self._runners)
+
+    def __getitem__(self, generation: int) -> Runner:
+        return self._runners[generation][1]
+
+    def __iter__(self) -> Iterator[Runner]:
+        return iter([runner for _, runner in self._runners.values()])
+
+    def start(
+        self, key: RunnerKey, generation: int, order: Order, patience: Patience, watcher: Watcher
+    ) -> None:
+        """Start a runner; returns at once."""
+        runner = Runner(
+            self._backends[key.backend],
+            order,
+            self._free_socket(key),
+            patience=patience,
+            watcher=watcher,
+        )
+        self._runners[generation] = (key, runner)
+        self._empty.clear()
+        runner.start()
+
+    def remove(self, generation: int) -> None:
+        """A runner has ended."""
+        del self._runners[generation]
+        if not self._runners:
+            self._empty.set()
+
+    async def wait_empty(self) -> None:
+        """Wait until the last process of the last runner is gone."""
+        await self._empty.wait()
+
+    def key(self, generation: int) -> RunnerKey:
+        """Return what a runner was started for."""
+        return self._runners[generation][0]
+
+    def keys(self) -> set[RunnerKey]:
+        """Return what there are runners for."""
+        return {key for key, _ in self._runners.values()}
+
+    def matching(self, matches: Callable[[RunnerKey], bool]) -> list[int]:
+        """Return the generations of the runners whose key matches."""
+        return [number for number, (key, _) in self._runners.items() if matches(key)]
+
+    def find(self, id: str) -> tuple[RunnerKey, Runner]:
+        """Return a runner by the id that `ps` shows.  Raises errors.RunnerNotFound."""
+        for key, runner in self._runners.values():
+            if runner.name == id:
+                return key, runner
+        raise RunnerNotFound(f"no runner {id!r}; `runnerd ps` lists them")
+
+    def _free_socket(self, key: RunnerKey) -> Path:
+        """Return a path that no other runner has: the pool's, numbered from the second on."""
+        name = f"{key.backend} {key.model} {key.mode} {key.configuration}"
+        taken = {runner.socket for _, runner in self._runners.values()}
+        paths = (
+            self._directory.runner_socket(f"{name} {number}" if number else name)
+            for number in itertools.count()
+        )
+        return next(path for path in paths if path not in taken)

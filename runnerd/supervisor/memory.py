@@ -1,0 +1,159 @@
+"""What runners need and what the host has: the scheduler's figures, gathered.
+
+A need is asked of the backend once per model and configuration, shared by all who wait for the
+answer, and replaced by what a runner really held as soon as one was loaded.  A backend that cannot
+tell leaves the need unknown, and nothing is refused for that.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Protocol
+
+from runnerd import tasks
+from runnerd.backends.interface import Backend, BackendConfiguration, RequiredMemory
+from runnerd.config import Settings
+from runnerd.errors import RunnerdError
+from runnerd.runner import Runner
+from runnerd.scheduler import DeviceMemory, RunnerKey
+from runnerd.sockets.peer import peer_credentials
+
+log = logging.getLogger(__name__)
+
+RAM = "ram"
+
+Need = Mapping[str, int]
+
+
+class HostDevice(Protocol):
+    """A device's memory as it is now, in bytes."""
+
+    @property
+    def id(self) -> str: ...
+    @property
+    def total_bytes(self) -> int: ...
+    @property
+    def free_bytes(self) -> int: ...
+
+
+class HostMemory(Protocol):
+    """Looks at the host."""
+
+    def devices(self) -> Sequence[HostDevice]:
+        """Return the devices, live and cheaply."""
+        ...
+
+    def process_memory(self, pids: Sequence[int]) -> Mapping[str, int]:
+        """Return the bytes per device that processes and their children really hold.
+
+        May block: called in a thread.
+        """
+        ...
+
+
+class MemoryAccounts:
+    """Knows needs by key, and looks at the host.  `host` None: nothing is known of devices."""
+
+    def __init__(
+        self, settings: Settings, backends: Mapping[str, Backend], host: HostMemory | None
+    ) -> None:
+        self.settings = settings
+        self._backends = backends
+        self._host = host
+        self._needs: dict[RunnerKey, Need] = {}
+        self._questions: dict[RunnerKey, asyncio.Task[Need]] = {}
+
+    @property
+    def counts(self) -> bool:
+        """Whether needs matter at all."""
+        return self._host is not None
+
+    def known(self, key: RunnerKey) -> Need | None:
+        """Return a need that was asked for or learned before."""
+        return self._needs.get(key)
+
+    async def ask(self, key: RunnerKey, configuration: BackendConfiguration) -> Need:
+        """Return a need; empty where it cannot be told.  Cancelling leaves the others' question."""
+        if (known := self._needs.get(key)) is not None:
+            return known
+        question = self._questions.get(key)
+        if question is None:
+            question = self._questions[key] = tasks.spawn(
+                self._ask(key, configuration), name=f"memory {key.model}"
+            )
+        return await asyncio.shield(question)
+
+    async def _ask(self, key: RunnerKey, configuration: BackendConfiguration) -> Need:
+        try:
+            required = await self._backends[key.backend].required_memory(key.model, configuration)
+            need = _need(required)
+        except RunnerdError as error:
+            log.info("the memory that %s needs is not known: %s", key.model, error.message)
+            need = {}
+        finally:
+            del self._questions[key]
+        return self._needs.setdefault(key, need)
+
+    async def settle(self) -> None:
+        """Wait until no question is open: whoever started without an answer has one."""
+        while self._questions:
+            await asyncio.wait(list(self._questions.values()))
+
+    async def learn(self, key: RunnerKey, runner: Runner) -> tuple[Need, Need] | None:
+        """Look at a ready runner: return what to reckon with from now on, and what it holds now.
+
+        On a GPU that is what it holds now: everything is allocated at the load.  In RAM it may
+        still grow, since pages count from their first use on, so there the estimate is never
+        lowered.  None where it cannot be seen.
+        """
+        if self._host is None:
+            return None
+        try:
+            pid = await engine_process(runner.engine_socket)
+            held = await asyncio.to_thread(self._host.process_memory, [pid])
+        except OSError as error:
+            log.debug("what %s holds cannot be seen: %s", runner.name, error)
+            return None
+        need = {name: amount for name, amount in held.items() if amount > 0}
+        need[RAM] = max(need.get(RAM, 0), self._needs.get(key, {}).get(RAM, 0))
+        self._needs[key] = need
+        return need, held
+
+    def forget(self, model: str) -> None:
+        """Drop what is known of a deleted model."""
+        for key in [key for key in self._needs if key.model == model]:
+            del self._needs[key]
+
+    def devices(self) -> list[DeviceMemory]:
+        """Look at the host."""
+        if self._host is None:
+            return []
+        return [
+            DeviceMemory(device.id, device.total_bytes, device.free_bytes, self._limit(device))
+            for device in self._host.devices()
+        ]
+
+    def _limit(self, device: HostDevice) -> int:
+        settings = self.settings
+        share = settings.memory_share.get(device.id, 1.0)
+        reserve = settings.memory_reserve.get(device.id, settings.memory_reserve.get("default", 0))
+        return max(0, int(device.total_bytes * share) - reserve)
+
+
+async def engine_process(socket: Path) -> int:
+    """Return the id of the process that listens on a Unix socket.  Raises OSError."""
+    _, writer = await asyncio.open_unix_connection(str(socket))
+    try:
+        listener = peer_credentials(writer.get_extra_info("socket"))
+    finally:
+        writer.close()
+    if listener is None or not listener.pid:
+        raise OSError("its process cannot be known")
+    return listener.pid
+
+
+def _need(required: RequiredMemory) -> Need:
+    return {RAM: required.ram_bytes}

@@ -1,0 +1,50 @@
+"""What runners are started for, by key."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from runnerd.backends.interface import BackendMode
+from runnerd.configurations import Configurations
+from runnerd.runner import Order
+from runnerd.scheduler import RunnerKey
+
+_KEPT = 256  # more than any host has models
+
+
+class Orders:
+    """Remembers an order per key, under the name that the first client used.
+
+    `name_of` says what to call a model, by id, that nobody has asked for by name.
+    """
+
+    def __init__(self, configurations: Configurations, name_of: Callable[[str], str]) -> None:
+        self._configurations = configurations
+        self._name_of = name_of
+        self._orders: dict[RunnerKey, Order] = {}
+
+    def get(self, key: RunnerKey) -> Order | None:
+        """Return an order that is remembered."""
+        return self._orders.get(key)
+
+    def of(self, key: RunnerKey, model_ref: str | None = None) -> Order:
+        """Return what to start for a key."""
+        order = self._orders.get(key)
+        if order is None:
+            mode = BackendMode(key.mode)
+            configuration, _ = self._configurations.effective(key.backend, key.model, mode)
+            preload = tuple(message.model_dump() for message in configuration.preload)
+            name = model_ref or self._name_of(key.model)
+            order = self._orders[key] = Order(key.model, name, mode, configuration, preload)
+        return order
+
+    def forget(self, model: str) -> None:
+        """Drop the orders of a deleted model."""
+        for key in [key for key in self._orders if key.model == model]:
+            del self._orders[key]
+
+    def prune(self, in_use: Callable[[], set[RunnerKey]]) -> None:
+        """Drop what is not in use, once there are many."""
+        if len(self._orders) > _KEPT:
+            for key in self._orders.keys() - in_use():
+                del self._orders[key]

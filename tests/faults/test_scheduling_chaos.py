@@ -1,0 +1,156 @@
+"""The scheduler's promises on real engines: twelve models, room for four, and no mercy.
+
+Two hundred clients ask at once; engines are killed and clients leave at random.  Whatever happens:
+never more engines than there is room for, every request is answered or belongs to somebody who
+left, nothing stays leased or queued, and afterwards every model serves.
+"""
+
+from __future__ import annotations
+
+import json
+import random
+import threading
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+import httpx
+import psutil
+import pytest
+
+from runnerd.models import tiny
+from tests.support.daemon import DaemonProcess, running
+from tests.support.waiting import wait_for
+
+pytestmark = pytest.mark.engine
+
+MODELS = 12
+ROOM = 4
+CLIENTS = 200
+KILLS = 15
+
+
+@pytest.fixture(scope="module")
+def daemon(tmp_path_factory: pytest.TempPathFactory) -> Iterator[DaemonProcess]:
+    """A daemon with twelve models, two of them for embeddings, and room for four."""
+    root = tmp_path_factory.mktemp("chaos")
+    env = {"RUNNERD_MAX_RUNNERS": str(ROOM), "RUNNERD_TURN": "0.3"}
+    with running(root / "daemon", env=env) as daemon:
+        for number in range(MODELS):
+            file = root / f"m{number}.gguf"
+            if number < 2:
+                tiny.write_embedding_model(file, name=f"m{number}", seed=number)
+            else:
+                tiny.write_completion_model(file, name=f"m{number}", seed=number)
+            daemon.import_model(file, f"m{number}")
+        yield daemon
+
+
+@dataclass
+class Crowd:
+    """What the clients saw."""
+
+    daemon: DaemonProcess
+    codes: Counter[str] = field(default_factory=Counter)
+    wrong: list[str] = field(default_factory=list)
+    lock: threading.Lock = field(default_factory=threading.Lock)
+
+    def client(self, number: int) -> None:
+        """Send one request of some kind, and perhaps leave before its end."""
+        chance = random.Random(number)
+        path, body = _request(chance)
+        leaves = chance.random() < 0.2
+        try:
+            with self.daemon.client() as client:
+                if leaves:
+                    client.timeout = httpx.Timeout(chance.uniform(0.01, 1.0))
+                with client.stream("POST", path, json=body) as answer:
+                    text = answer.read().decode()
+                self.note(answer.status_code, text)
+        except httpx.TimeoutException:
+            self.note("left" if leaves else "hung", "no answer in time")
+        except httpx.HTTPError as error:
+            self.note("broken", repr(error))
+
+    def note(self, outcome: int | str, text: str) -> None:
+        with self.lock:
+            self.codes[str(outcome)] += 1
+            if not _expected(outcome, text):
+                self.wrong.append(f"{outcome}: {text[:300]}")
+
+
+def _request(chance: random.Random) -> tuple[str, dict[str, object]]:
+    model = f"m{chance.randrange(MODELS)}"
+    if model in ("m0", "m1"):
+        return "/v1/embeddings", {"model": model, "input": "x"}
+    body: dict[str, object] = {
+        "model": model,
+        "prompt": "x",
+        "max_tokens": chance.choice([1, 8, 200]),
+        "stream": chance.random() < 0.5,
+        "ignore_eos": True,
+    }
+    return "/v1/completions", body
+
+
+def _expected(outcome: int | str, text: str) -> bool:
+    """Whole answers, and honest words about engines that were killed; nothing else."""
+    if outcome == "left":
+        return True
+    if outcome == 200:
+        whole = "[DONE]" in text or not text.startswith("data:")
+        return whole or "SIGKILL" in text or "broke the connection" in text
+    if outcome == 502:
+        message = json.loads(text)["error"]["message"]
+        return "SIGKILL" in message or "broke the connection" in message
+    return False
+
+
+def _kill_engines(daemon: DaemonProcess, over: threading.Event, seen: list[int]) -> None:
+    """Kill engines at random and keep count of how many there are."""
+    chance = random.Random(0)
+    kills = 0
+    while not over.wait(0.02):
+        engines = [engine for engine in daemon.engines() if _alive(engine)]
+        seen.append(len(engines))
+        if engines and kills < KILLS and chance.random() < 0.1:
+            chance.choice(engines).kill()
+            kills += 1
+
+
+def _alive(engine: psutil.Process) -> bool:
+    """Whether it is a server, and not a tool that tells its version, and not dead yet."""
+    try:
+        return "--host" in engine.cmdline() and engine.status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return False
+
+
+def test_everybody_is_answered_whatever_happens(daemon: DaemonProcess) -> None:
+    """Two hundred mixed requests, killed engines, vanished clients: the promises hold."""
+    crowd = Crowd(daemon)
+    over = threading.Event()
+    seen: list[int] = []
+    killer = threading.Thread(target=_kill_engines, args=(daemon, over, seen))
+    clients = [threading.Thread(target=crowd.client, args=(number,)) for number in range(CLIENTS)]
+    killer.start()
+    for thread in clients:
+        thread.start()
+    for thread in clients:
+        thread.join()
+    over.set()
+    killer.join()
+
+    assert crowd.wrong == []
+    assert sum(crowd.codes.values()) == CLIENTS
+    assert crowd.codes["200"] > CLIENTS // 2, crowd.codes
+    assert max(seen) <= ROOM, "more engines than there is room for"
+    wait_for(lambda: all(r["requests"] == 0 for r in daemon.ps()), "all leases to end")
+    assert daemon.http.get("/health").json()["queued"] == 0
+    daemon.http.post("/engines/unload", json={"all": True})
+    assert daemon.engines() == []
+    for number in range(2, MODELS):
+        body = {"model": f"m{number}", "prompt": "x", "max_tokens": 1}
+        answer = daemon.http.post("/v1/completions", json=body)
+        assert answer.status_code == 200, answer.text
+    assert "Traceback" not in daemon.text()

@@ -1,0 +1,219 @@
+"""Budgets on real engines, on a host whose memory is what the test says it is."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import random
+import shutil
+import tempfile
+from collections.abc import AsyncIterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pytest
+
+from runnerd import tasks
+from runnerd.backends.interface import BackendMode
+from runnerd.backends.llamacpp.backend import LlamaCppBackend
+from runnerd.config import Settings
+from runnerd.configurations import Configurations, ModelConfiguration
+from runnerd.errors import Overloaded
+from runnerd.scheduler import RunnerKey
+from runnerd.sockets.paths import RuntimeDirectory
+from runnerd.supervisor import RunnerReport, Supervisor
+from tests.support.engines import context
+
+pytestmark = pytest.mark.engine
+
+NAMES = [f"m{number}" for number in range(12)]
+ROOM = 4
+
+
+@dataclass(frozen=True)
+class Ram:
+    """The only device of the host."""
+
+    total_bytes: int
+    free_bytes: int
+    id: str = "ram"
+
+
+@dataclass
+class Host:
+    """A host with as much memory as the test says, of which others use `others` bytes.
+
+    Each engine takes what `held` says.
+    """
+
+    total: int = 2**40
+    engines: int = 0
+    others: int = 0
+    held: dict[str, int] = field(default_factory=dict)
+    asked: list[int] = field(default_factory=list)
+
+    def devices(self) -> Sequence[Ram]:
+        ours = self.engines * self.held.get("ram", 0)
+        return [Ram(self.total, max(0, self.total - self.others - ours))]
+
+    def process_memory(self, pids: Sequence[int]) -> Mapping[str, int]:
+        self.asked += pids
+        return self.held
+
+
+class Bench:
+    """A supervisor on twelve tiny models."""
+
+    def __init__(self, supervisor: Supervisor, backend: LlamaCppBackend, host: Host) -> None:
+        self.supervisor = supervisor
+        self.backend = backend
+        self.host = host
+
+    def key(self, name: str) -> RunnerKey:
+        return self.supervisor.key(self.backend, name, BackendMode.COMPLETION)
+
+    async def use(self, name: str, seconds: float = 0.0) -> None:
+        """Lease a model, hold it for a moment."""
+        lease = await self.supervisor.lease(self.key(name), name)
+        try:
+            await asyncio.sleep(seconds)
+        finally:
+            lease.release()
+
+    def loaded(self) -> dict[str, RunnerReport]:
+        return {report.model: report for report in self.supervisor.reports()}
+
+
+@pytest.fixture
+async def bench(tmp_path: Path, gguf: Path) -> AsyncIterator[Bench]:
+    """The bench, on a host whose memory is not limited yet."""
+    models = tmp_path / "models"
+    models.mkdir()
+    for name in NAMES:
+        shutil.copyfile(gguf / "tiny.gguf", models / f"{name}.gguf")
+    runtime = Path(tempfile.mkdtemp(prefix="rd"))
+    directory = RuntimeDirectory(runtime)
+    directory.prepare()
+    settings = Settings(turn=0.1, memory_reserve={"default": 0}, queue_timeout=60)
+    made = context(tmp_path, models, threads=1)
+    made.log_dir.mkdir()
+    backend = LlamaCppBackend(made)
+    configurations = Configurations(tmp_path / "configurations.json")
+    host = Host()
+    supervisor = Supervisor(settings, {backend.name: backend}, configurations, directory, host=host)
+    try:
+        yield Bench(supervisor, backend, host)
+    finally:
+        await supervisor.close()
+        shutil.rmtree(runtime)
+
+
+async def need(bench: Bench) -> int:
+    """Return the bytes that each of the models needs, by the backend's account."""
+    required = await bench.backend.required_memory("m0", ModelConfiguration())
+    return required.ram_bytes
+
+
+async def test_models_are_evicted_for_memory_and_not_before(bench: Bench) -> None:
+    """Room for four by their needs: four stay, the fifth takes the place of the oldest."""
+    each = await need(bench)
+    bench.host.total = ROOM * each + each // 2
+    for name in NAMES[:ROOM]:
+        await bench.use(name)
+    assert list(bench.loaded()) == NAMES[:ROOM]
+    assert all(report.reserved == {"ram": each} for report in bench.loaded().values())
+    await bench.use("m5")
+    assert "m0" not in bench.loaded()
+    assert len(bench.loaded()) == ROOM
+
+
+async def test_memory_of_other_programs_leaves_less_room(bench: Bench) -> None:
+    """What others take is not given to models; a model that has no room left goes alone."""
+    each = await need(bench)
+    bench.host.total = ROOM * each + each // 2
+    bench.host.others = 2 * each
+    bench.host.held = {"ram": each // 2}
+    for name in NAMES[:ROOM]:
+        await bench.use(name)
+        bench.host.engines = len(bench.loaded())
+        async with asyncio.timeout(30):  # until its process has been looked at
+            while len(bench.host.asked) < NAMES.index(name) + 1:
+                await asyncio.sleep(0.01)
+        await asyncio.sleep(0.06)  # so that the next look at the host is a new one
+    assert len(bench.loaded()) == 2
+    bench.host.others = bench.host.total
+    await bench.use("m5")
+    assert list(bench.loaded()) == ["m5"]
+
+
+async def test_what_an_engine_holds_is_learned_from_its_process(bench: Bench) -> None:
+    """The process behind the engine's socket is looked at, and its memory is reserved from then
+    on, for the next start too.
+    """
+    each = await need(bench)
+    bench.host.held = {"ram": 3 * each, "gpu0": 5}
+    await bench.use("m0")
+    async with asyncio.timeout(30):
+        while bench.loaded()["m0"].reserved != {"ram": 3 * each, "gpu0": 5}:
+            await asyncio.sleep(0.01)
+    assert bench.host.asked
+    assert all(Path(f"/proc/{pid}").exists() for pid in bench.host.asked)
+    await bench.supervisor.unload()
+    await bench.use("m0")
+    assert bench.loaded()["m0"].reserved["ram"] == 3 * each
+
+
+async def test_two_hundred_requests_stay_within_the_budget(bench: Bench) -> None:
+    """Twelve models in memory for four: at no moment more is reserved than there is, nobody
+    waits for ever, and who leaves leaves nothing behind.
+    """
+    each = await need(bench)
+    bench.host.total = ROOM * each + each // 2
+    chance = random.Random(1)
+    over = asyncio.Event()
+    most = 0
+
+    async def watch() -> None:
+        nonlocal most
+        while not over.is_set():
+            reserved = [r.reserved.get("ram", 0) for r in bench.supervisor.reports()]
+            most = max(most, sum(reserved))
+            assert bench.supervisor.stranded() == 0
+            await asyncio.sleep(0.005)
+
+    async def client(number: int) -> str:
+        name, seconds = chance.choice(NAMES), chance.uniform(0, 0.05)
+        leaves = number % 5 == 0
+        try:
+            async with asyncio.timeout(chance.uniform(0.05, 1) if leaves else 60):
+                await bench.use(name, seconds)
+        except TimeoutError:
+            return "left" if leaves else "hung"
+        except Overloaded:
+            return "overloaded"
+        return "served"
+
+    watching = asyncio.gather(watch())
+    outcomes = await asyncio.gather(*(client(number) for number in range(200)))
+    over.set()
+    with contextlib.suppress(asyncio.CancelledError):
+        await watching
+    assert set(outcomes) <= {"served", "left"}
+    assert outcomes.count("served") >= 160
+    assert 0 < most <= bench.host.total
+    assert bench.supervisor.queued == 0
+    assert all(report.in_use == 0 for report in bench.supervisor.reports())
+
+
+async def test_settings_change_without_dropping_a_request(bench: Bench) -> None:
+    """Fewer runners: those in use finish, those who wait are served, and then there are fewer."""
+    requests = [tasks.spawn(bench.use(name, 0.3), name=name) for name in NAMES[:3]]
+    async with asyncio.timeout(30):
+        while len(bench.loaded()) < 3:
+            await asyncio.sleep(0.01)
+    bench.supervisor.apply(Settings(max_runners=1, turn=0.1, idle_timeout=0.01))
+    requests.append(tasks.spawn(bench.use("m5"), name="m5"))
+    await asyncio.gather(*requests)
+    async with asyncio.timeout(30):
+        while bench.loaded():
+            await asyncio.sleep(0.01)

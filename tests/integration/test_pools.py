@@ -1,0 +1,195 @@
+"""Instances, slots and groups of runners, on real engines."""
+
+from __future__ import annotations
+
+import json
+import threading
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+
+from tests.support.daemon import DaemonProcess, running
+from tests.support.waiting import wait_for
+
+pytestmark = pytest.mark.engine
+
+LONG = {"model": "tiny", "prompt": "x", "max_tokens": 7000, "stream": True, "ignore_eos": True}
+SHORT = LONG | {"max_tokens": 2, "stream": False}
+ONE_SLOT: dict[str, Any] = {"runtime-flags": ["--parallel", "1"]}
+
+
+@pytest.fixture
+def daemon(tmp_path: Path, gguf: Path) -> Iterator[DaemonProcess]:
+    """A daemon with two models whose engines get one request per slot."""
+    with running(tmp_path, env={"RUNNERD_OVERCOMMIT": "1"}) as daemon:
+        daemon.import_model(gguf / "tiny.gguf", "tiny")
+        daemon.import_model(gguf / "other.gguf", "other")
+        yield daemon
+
+
+def configure(daemon: DaemonProcess, name: str = "tiny", /, **fields: Any) -> httpx.Response:
+    return daemon.http.post("/engines/_configure", json={"model": name, **fields})
+
+
+def states(daemon: DaemonProcess) -> list[str]:
+    return [runner["state"] for runner in daemon.ps()]
+
+
+def test_requests_beyond_the_slots_wait_outside_the_engine(daemon: DaemonProcess) -> None:
+    """One slot: the second request waits in our queue, and gets its turn."""
+    assert configure(daemon, **ONE_SLOT).status_code == 202
+    with daemon.client() as client, client.stream("POST", "/v1/completions", json=LONG) as answer:
+        pieces = answer.iter_raw()
+        next(pieces)
+        for engine in daemon.engines():
+            engine.suspend()
+        with ThreadPoolExecutor() as threads, daemon.client() as second:
+            waiting = threads.submit(second.post, "/v1/completions", json=SHORT)
+            wait_for(lambda: daemon.ps()[0]["waiting"] == 1, "the second request to wait")
+            [runner] = daemon.ps()
+            assert (runner["requests"], runner["slots"]) == (1, 1)
+            for engine in daemon.engines():
+                engine.resume()
+            answer.close()
+            assert waiting.result().status_code == 200
+
+
+def test_instances_grow_under_load_and_shrink_afterwards(daemon: DaemonProcess) -> None:
+    """A model with two instances starts the second one for the request that would wait."""
+    assert configure(daemon, **ONE_SLOT, max_instances=2).status_code == 202
+    with daemon.client() as client, client.stream("POST", "/v1/completions", json=LONG) as answer:
+        pieces = answer.iter_raw()
+        next(pieces)
+        [first] = daemon.engines()
+        first.suspend()
+        assert daemon.http.post("/v1/completions", json=SHORT).status_code == 200
+        assert sorted(runner["requests"] for runner in daemon.ps()) == [0, 1]
+        assert len({runner["id"] for runner in daemon.ps()}) == 2
+        first.resume()
+    assert configure(daemon, keep_alive="50ms").status_code == 202
+    wait_for(lambda: daemon.ps() == [], "both to expire")
+    assert daemon.engines() == []
+
+
+def test_resident_instances_are_there_unasked_and_come_back(daemon: DaemonProcess) -> None:
+    """min_instances: started without a request, kept, brought back, and again after a restart."""
+    assert configure(daemon, min_instances=1, keep_alive="10ms").status_code == 202
+    wait_for(lambda: states(daemon) == ["ready"], "the model to be loaded unasked")
+    [engine] = daemon.engines()
+    engine.kill()
+    wait_for(lambda: states(daemon) == ["ready"] and daemon.engines() != [engine], "it to be back")
+    assert daemon.ps()[0]["model_name"] == "ai/tiny:latest"
+    assert daemon.terminate() == 0
+    daemon.start()
+    wait_for(lambda: states(daemon) == ["ready"], "the model to be loaded at the start")
+    assert daemon.http.post("/engines/unload", json={"all": True}).json()["unloaded_runners"] == 1
+    assert daemon.ps() == []
+
+
+def test_exclusive_group_is_never_resident_together(daemon: DaemonProcess) -> None:
+    """Two models of one group take turns although both would fit."""
+    for model in ("tiny", "other"):
+        assert configure(daemon, model, exclusive_group="big").status_code == 202
+    for model in ("tiny", "other", "tiny"):
+        answer = daemon.http.post("/v1/completions", json=SHORT | {"model": model})
+        assert answer.status_code == 200
+        assert [runner["model_name"] for runner in daemon.ps()] == [model]
+
+
+def test_pinned_model_stays(tmp_path: Path, gguf: Path) -> None:
+    """A pinned model is not evicted: whoever needs its place is told so in time."""
+    env = {"RUNNERD_MAX_RUNNERS": "1", "RUNNERD_QUEUE_TIMEOUT": "0.3"}
+    with running(tmp_path, env=env) as daemon:
+        daemon.import_model(gguf / "tiny.gguf", "tiny")
+        daemon.import_model(gguf / "other.gguf", "other")
+        assert configure(daemon, pinned=True).status_code == 202
+        assert daemon.http.post("/v1/completions", json=SHORT).status_code == 200
+        refused = daemon.http.post("/v1/completions", json=SHORT | {"model": "other"})
+        assert refused.status_code == 429, refused.text
+        assert int(refused.headers["retry-after"]) >= 1
+        [runner] = daemon.ps()
+        assert (runner["model_name"], runner["pinned"]) == ("tiny", True)
+        assert configure(daemon, pinned=False).status_code == 202
+        other = daemon.http.post("/v1/completions", json=SHORT | {"model": "other"})
+        assert other.status_code == 200
+
+
+def test_preloaded_messages_are_in_the_cache_of_the_first_request(daemon: DaemonProcess) -> None:
+    """What was evaluated at load needs no evaluation in the first request."""
+    system = {"role": "system", "content": "x " * 200}
+    assert configure(daemon, preload=[system]).status_code == 202
+    answer = daemon.http.post(
+        "/v1/chat/completions",
+        json={
+            "model": "tiny",
+            "messages": [system, {"role": "user", "content": "y"}],
+            "max_tokens": 2,
+        },
+    )
+    assert answer.status_code == 200, answer.text
+    assert answer.json()["usage"]["prompt_tokens_details"]["cached_tokens"] > 100
+
+
+def test_nonsense_is_refused(daemon: DaemonProcess) -> None:
+    """Each wrong field is a 400 that names it, and nothing is stored."""
+    wrong: list[dict[str, object]] = [
+        {"min_instances": 2},
+        {"max_instances": 0},
+        {"max_instances": 17},
+        {"pinned": "yes"},
+        {"exclusive_group": ""},
+        {"preload": [{"role": "user"}]},
+        {"preload": "text"},
+    ]
+    for fields in wrong:
+        refused = configure(daemon, **fields)
+        assert refused.status_code == 400, fields
+        assert refused.json()["error"]["code"] == "invalid_configuration"
+    assert daemon.http.get("/engines/_configure").json() == []
+
+
+def test_two_models_under_load_take_turns(tmp_path: Path, gguf: Path) -> None:
+    """Two closed loops on two models with one place: everybody is served, without a swap each."""
+    rounds = 40
+    with running(tmp_path, env={"RUNNERD_MAX_RUNNERS": "1"}) as daemon:
+        daemon.import_model(gguf / "tiny.gguf", "tiny")
+        daemon.import_model(gguf / "other.gguf", "other")
+        codes: dict[str, list[int]] = {"tiny": [], "other": []}
+
+        def loop(model: str) -> None:
+            with daemon.client() as client:
+                for _ in range(rounds):
+                    answer = client.post("/v1/completions", json=SHORT | {"model": model})
+                    codes[model].append(answer.status_code)
+
+        threads = [threading.Thread(target=loop, args=(model,)) for model in codes]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        assert codes == {"tiny": [200] * rounds, "other": [200] * rounds}
+        swaps = daemon.text().count(": starting /")
+        assert swaps < rounds, json.dumps({"requests": 2 * rounds, "loads": swaps})
+
+
+def test_status_document_for_clients_of_lllms(daemon: DaemonProcess) -> None:
+    """GET / is a sentence for people, and lllms' document for who asks for JSON."""
+    assert daemon.http.get("/").text == "runnerd is running\n"
+    assert configure(daemon, max_instances=3).status_code == 202
+    assert daemon.http.post("/v1/completions", json=SHORT).status_code == 200
+    [runner] = daemon.ps()
+    status = daemon.http.get("/", headers={"Accept": "application/json"}).json()
+    assert (status["pool"]["processing"], status["pool"]["pending"]) == (0, 0)
+    instance = status["pool"]["instances"][f"tiny:{runner['id']}"]
+    assert instance["lastUsed"] == runner["last_used"]
+    del instance["lastUsed"]
+    assert instance == {"model": "tiny", "status": "idle", "engine": "llama.cpp", "device": "cpu"}
+    assert {name: entry["status"] for name, entry in status["store"].items()} == {
+        "ai/tiny:latest": "ready",
+        "ai/other:latest": "unloaded",
+    }
+    assert status["store"]["ai/tiny:latest"]["maxInstances"] == 3

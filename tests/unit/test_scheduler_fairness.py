@@ -1,0 +1,380 @@
+"""Turns, backoff and affinity, and the published failures of other schedulers, each by name."""
+
+from __future__ import annotations
+
+import heapq
+from dataclasses import dataclass, field
+
+from runnerd.backends.interface import EngineFailure
+from runnerd.scheduler import (
+    Decision,
+    Fault,
+    Grant,
+    Limits,
+    Refusal,
+    Refuse,
+    RunnerKey,
+    Scheduler,
+    Start,
+    State,
+    Stop,
+    StopReason,
+    Terms,
+)
+
+CRASH = EngineFailure("killed by SIGKILL", exit_reason="killed by SIGKILL")
+REFUSED = EngineFailure("exit status 1", exit_reason="exit status 1", loading=True)
+
+
+def key(name: str) -> RunnerKey:
+    return RunnerKey("llama.cpp", name, "completion", "0")
+
+
+A, B, C = key("a"), key("b"), key("c")
+
+
+def make(*, capacity: int = 1, quantum: float = 2.0, overcommit: float = 2.0) -> Scheduler:
+    return Scheduler(
+        Limits(
+            capacity=capacity,
+            queue_length=1000,
+            queue_timeout=600.0,
+            keep_alive=-1.0,
+            quantum=quantum,
+            overcommit=overcommit,
+        )
+    )
+
+
+@dataclass
+class Simulation:
+    """Clients in closed loops on a scheduler, in simulated time.
+
+    Each client asks one model again and again; loads and answers take fixed times.
+    """
+
+    scheduler: Scheduler
+    load_seconds: float = 1.0
+    answer_seconds: float = 0.1
+    now: float = 0.0
+    starts: int = 0
+    served: dict[str, int] = field(default_factory=dict)
+    longest_wait: float = 0.0
+    _events: list[tuple[float, int, str, tuple[RunnerKey, int] | int]] = field(default_factory=list)
+    _count: int = 0
+    _clients: dict[int, tuple[str, RunnerKey, float]] = field(default_factory=dict)
+
+    def at(self, when: float, kind: str, what: tuple[RunnerKey, int] | int) -> None:
+        self._count += 1
+        heapq.heappush(self._events, (when, self._count, kind, what))
+
+    def ask(self, client: str, wanted: RunnerKey) -> None:
+        self._count += 1
+        ticket = self._count
+        self._clients[ticket] = (client, wanted, self.now)
+        self.apply(self.scheduler.request(ticket, wanted, self.now, client=client))
+
+    def apply(self, decisions: list[Decision]) -> None:
+        for decision in decisions:
+            match decision:
+                case Start(wanted, generation):
+                    self.starts += 1
+                    self.at(self.now + self.load_seconds, "ready", (wanted, generation))
+                case Stop(wanted, generation, _):
+                    self.at(self.now + 0.01, "ended", (wanted, generation))
+                case Grant(ticket, _, _):
+                    waited = self.now - self._clients[ticket][2]
+                    self.longest_wait = max(self.longest_wait, waited)
+                    self.at(self.now + self.answer_seconds, "answered", ticket)
+                case Refuse():
+                    raise AssertionError(decision)
+
+    def run(self, seconds: float) -> None:
+        """Let time pass; whoever was answered asks again a millisecond later."""
+        end = self.now + seconds
+        while True:
+            deadline = self.scheduler.next_deadline()
+            event = self._events[0][0] if self._events else end
+            if min(event, end if deadline is None else deadline) >= end:
+                break
+            if deadline is not None and deadline < event:
+                self.now = max(self.now, deadline)
+                self.apply(self.scheduler.tick(self.now))
+                continue
+            self.now, _, kind, what = heapq.heappop(self._events)
+            self._happens(kind, what)
+
+    def _happens(self, kind: str, what: tuple[RunnerKey, int] | int) -> None:
+        if isinstance(what, tuple):
+            wanted, generation = what
+            if kind == "ready":
+                self.apply(self.scheduler.ready(wanted, generation, self.now))
+            else:
+                self.apply(self.scheduler.ended(wanted, generation, None, self.now))
+        elif kind == "answered":
+            client, _, _ = self._clients[what]
+            self.served[client] = self.served.get(client, 0) + 1
+            self.at(self.now + 0.001, "asks", what)
+            self.apply(self.scheduler.release(what, self.now))
+        else:
+            client, wanted, _ = self._clients.pop(what)
+            self.ask(client, wanted)
+
+
+def test_alternating_clients_do_not_thrash_llama_swap_612() -> None:
+    """llama-swap #612: two clients on two models that do not fit together.  Each model gets turns
+    of some length, so loads are few and nobody starves.
+    """
+    simulation = Simulation(make())
+    simulation.ask("x", A)
+    simulation.ask("y", B)
+    simulation.run(100.0)
+    requests = sum(simulation.served.values())
+    assert simulation.starts / requests < 0.1, (simulation.starts, requests)
+    assert min(simulation.served.values()) > 0.4 * max(simulation.served.values())
+    assert simulation.longest_wait < 10.0
+
+
+def test_stream_of_small_requests_does_not_starve_a_big_model() -> None:
+    """Ten busy clients of one model: the other model still gets its turn."""
+    simulation = Simulation(make())
+    for number in range(10):
+        simulation.ask(f"x{number}", A)
+    simulation.run(1.0)
+    simulation.ask("big", B)
+    simulation.run(100.0)
+    assert simulation.served["big"] > 50
+    assert simulation.longest_wait < 10.0
+
+
+def test_one_client_that_alternates_is_not_kept_waiting() -> None:
+    """Where nobody would come back to the idle model, it goes at once."""
+    scheduler = make()
+    for number in range(6):
+        wanted = (A, B)[number % 2]
+        now = 10.0 * number
+        decisions = scheduler.request(number, wanted, now)
+        if number:
+            [stop] = decisions
+            assert isinstance(stop, Stop), "no waiting for a turn to end"
+            decisions = scheduler.ended(stop.key, stop.generation, None, now)
+        [start] = decisions
+        assert isinstance(start, Start)
+        scheduler.ready(wanted, start.generation, now + 1)
+        scheduler.release(number, now + 2)
+
+
+def test_many_models_and_clients_are_all_served() -> None:
+    """Twelve models in room for four: everybody is served, in bounded time."""
+    simulation = Simulation(make(capacity=4))
+    for number in range(12):
+        for client in range(3):
+            simulation.ask(f"{number}-{client}", key(f"m{number}"))
+    simulation.run(300.0)
+    assert len(simulation.served) == 36
+    assert simulation.longest_wait < 60.0
+    assert simulation.scheduler.stranded(simulation.now) == []
+
+
+def test_greedy_client_does_not_crowd_out_others() -> None:
+    """A hundred requests of one client: another client's one request is second in the queue."""
+    scheduler = make()
+    scheduler.set_terms(A, Terms(slots=1))
+    for ticket in range(100):
+        scheduler.request(ticket, A, 0.0, client="greedy")
+    scheduler.request(100, A, 0.0, client="modest")
+    assert scheduler.ready(A, 1, 1.0) == [Grant(0, A, 1), Grant(100, A, 1)]
+
+
+def test_priority_is_a_head_start_and_no_right_of_way() -> None:
+    """A high priority goes first, and an old request is passed by only so many of them."""
+    scheduler = make(overcommit=1.0)
+    scheduler.set_terms(A, Terms(slots=1))
+    for ticket in range(3):
+        scheduler.request(ticket, A, 0.0, client="x")
+    scheduler.request(3, A, 0.0, client="urgent", priority=1)
+    assert scheduler.ready(A, 1, 1.0) == [Grant(3, A, 1)]
+    order = []
+    last = 3
+    for ticket in range(4, 60):
+        scheduler.request(ticket, A, 2.0, client="urgent", priority=1)
+        [grant] = scheduler.release(last, 2.0)
+        assert isinstance(grant, Grant)
+        last = grant.ticket
+        order.append(last)
+    assert {0, 1, 2} <= set(order)
+
+
+def test_requests_go_where_their_conversation_is() -> None:
+    """The instance that has seen most of a prefix is chosen, else the one with least to do."""
+    scheduler = make(capacity=2)
+    scheduler.set_terms(A, Terms(slots=4, min_instances=2, max_instances=2))
+    scheduler.ensure(0.0)
+    scheduler.ready(A, 1, 0.0)
+    scheduler.ready(A, 2, 0.0)
+    assert scheduler.request(1, A, 1.0, affinity=(11,)) == [Grant(1, A, 1)]
+    assert scheduler.request(2, A, 2.0, affinity=(21,)) == [Grant(2, A, 2)]
+    scheduler.release(1, 3.0)
+    scheduler.release(2, 4.0)
+    assert scheduler.request(3, A, 5.0, affinity=(21, 22)) == [Grant(3, A, 2)]
+    assert scheduler.request(4, A, 5.0, affinity=(21, 22, 23)) == [Grant(4, A, 2)]
+    assert scheduler.request(5, A, 5.0, affinity=(31,)) == [Grant(5, A, 1)]
+
+
+def test_busy_model_is_waited_for_llama_cpp_21678() -> None:
+    """llama.cpp #21678: a model in use is never stopped for another one, not even after its turn:
+    it takes no more requests, and goes when it has answered those it has.
+    """
+    scheduler = make()
+    scheduler.request(1, A, 0.0)
+    scheduler.ready(A, 1, 0.0)
+    assert scheduler.request(2, B, 100.0) == []
+    assert scheduler.request_at_once(3, A, 100.0) is None
+    assert scheduler.request(3, A, 100.0) == []
+    assert [view.yields for view in scheduler.view()] == [True]
+    assert scheduler.release(1, 101.0) == [Stop(A, 1, StopReason.EVICTED)]
+    assert scheduler.ended(A, 1, None, 102.0) == [Start(B, 2)]
+    assert scheduler.ready(B, 2, 103.0) == [Grant(2, B, 2)]
+
+
+def test_just_loaded_model_serves_who_waited_llama_cpp_28698() -> None:
+    """llama.cpp #28698: no tick and no other request takes a model from those it was loaded for,
+    even with turns of no length at all.
+    """
+    scheduler = make(quantum=0.0)
+    scheduler.request(1, A, 0.0)
+    scheduler.request(2, B, 0.0)
+    assert scheduler.tick(5.0) == []
+    assert scheduler.ready(A, 1, 5.0) == [Grant(1, A, 1)]
+    assert scheduler.tick(100.0) == []
+    assert [view.state for view in scheduler.view()] == [State.READY]
+
+
+def test_load_is_not_stopped_for_another_llama_cpp_28443() -> None:
+    """llama.cpp #28443: a model that is being loaded is not evicted by the next request."""
+    scheduler = make()
+    scheduler.request(1, A, 0.0)
+    assert scheduler.request(2, B, 50.0) == []
+    assert scheduler.tick(51.0) == []
+    assert scheduler.ready(A, 1, 60.0) == [Grant(1, A, 1)]
+
+
+def test_no_transition_strands_a_waiter_llama_swap_946() -> None:
+    """llama-swap #946: a request that comes while its model stops is neither lost nor granted a
+    dying one, however the stop ends.
+    """
+    for failure in (None, CRASH):
+        scheduler = make()
+        scheduler.request(1, A, 0.0)
+        scheduler.ready(A, 1, 0.0)
+        scheduler.release(1, 0.0)
+        scheduler.unload(lambda key: True)
+        assert scheduler.request(2, A, 1.0) == []
+        assert scheduler.ended(A, 1, failure, 2.0) == [Start(A, 2)]
+
+
+def test_head_of_the_queue_does_not_block_others_ollama_17408() -> None:
+    """Ollama #17408: one model that cannot be placed yet holds up nobody who needs nothing of its
+    room, and the self-check says that nobody is stranded.
+    """
+    scheduler = make(capacity=2)
+    scheduler.set_terms(A, Terms(exclusive_group="g"))
+    scheduler.set_terms(B, Terms(exclusive_group="g"))
+    scheduler.request(1, A, 0.0)
+    scheduler.ready(A, 1, 0.0)
+    assert scheduler.request(2, B, 1.0) == []
+    assert scheduler.request_at_once(3, A, 1.5) == Grant(3, A, 1)
+    scheduler.request(4, C, 2.0)
+    assert scheduler.stranded(3.0) == []
+    scheduler.release(1, 3.0)
+    scheduler.release(3, 3.0)
+    scheduler.ended(A, 1, None, 4.0)
+    keys = {view.key for view in scheduler.view()}
+    assert keys == {B, C}
+
+
+def crash(scheduler: Scheduler, now: float, *, jitter: float = 1.0) -> list[Decision]:
+    """Load A for a request at `now` and let it crash at once."""
+    scheduler.request(int(now * 10), A, now)
+    [view] = scheduler.view()
+    scheduler.ready(A, view.generation, now)
+    return scheduler.ended(A, view.generation, CRASH, now, jitter=jitter)
+
+
+def test_restarts_back_off_and_reset_after_good_service() -> None:
+    """At once, then 1, 2, 4 ... seconds with jitter; five good minutes begin anew."""
+    scheduler = make()
+    crash(scheduler, 0.0)
+    crash(scheduler, 0.0, jitter=1.2)
+    assert scheduler.request(1, A, 0.1) == []
+    assert scheduler.next_deadline() == 1.2
+    assert scheduler.tick(1.1) == []
+    assert scheduler.tick(1.2) == [Start(A, 3)]
+    scheduler.ready(A, 3, 2.0)
+    scheduler.ended(A, 3, CRASH, 3.0)
+    assert [view.retry_at for view in scheduler.failures()] == [5.0]
+    [] = scheduler.request(2, A, 4.0)
+    scheduler.tick(5.0)
+    scheduler.ready(A, 4, 6.0)
+    scheduler.ended(A, 4, CRASH, 306.0)
+    assert scheduler.request(3, A, 306.0) == [Start(A, 5)]
+
+
+def test_circuit_opens_after_five_failures_and_lets_one_try_through() -> None:
+    """From the fifth failure in ten minutes on, requests are refused until it is time to try."""
+    scheduler = make()
+    now = 0.0
+    for _ in range(5):
+        crash(scheduler, now)
+        [failure] = scheduler.failures()
+        now = failure.retry_at
+    assert scheduler.request(1, A, now - 0.1) == [Refuse(1, Refusal.FAILING, CRASH)]
+    [start] = scheduler.request(2, A, now)
+    assert isinstance(start, Start)
+    assert scheduler.ended(A, start.generation, CRASH, now) == [
+        Refuse(2, Refusal.LOAD_FAILED, CRASH)
+    ]
+    assert scheduler.request(3, A, now + 1) == [Refuse(3, Refusal.FAILING, CRASH)]
+
+
+def test_model_that_the_engine_refuses_is_not_tried_for_every_request() -> None:
+    """One load, then the reason for everybody; an owner's word or a minute allows the next try."""
+    scheduler = make()
+    scheduler.request(1, A, 0.0)
+    scheduler.ended(A, 1, REFUSED, 1.0, fault=Fault.REFUSED)
+    for ticket in range(2, 100):
+        assert scheduler.request(ticket, A, 2.0) == [Refuse(ticket, Refusal.FAILING, REFUSED)]
+    scheduler.reset(lambda failed: failed == A)
+    assert scheduler.request(100, A, 3.0) == [Start(A, 2)]
+
+
+def test_failing_instance_of_several_leaves_the_others_to_serve() -> None:
+    """A second instance that cannot start refuses nobody while the first one serves."""
+    scheduler = make(capacity=2, overcommit=1.0)
+    scheduler.set_terms(A, Terms(slots=1, max_instances=2))
+    scheduler.request(1, A, 0.0)
+    scheduler.ready(A, 1, 0.0)
+    assert scheduler.request(2, A, 1.0) == [Start(A, 2)]
+    assert scheduler.ended(A, 2, REFUSED, 2.0, fault=Fault.REFUSED) == []
+    assert scheduler.release(1, 3.0) == [Grant(2, A, 1)]
+    assert scheduler.request(3, A, 4.0) == [], "waits for the one that serves"
+
+
+def test_changed_limits_lose_nobody() -> None:
+    """A smaller capacity takes effect as runners go; who waits goes on waiting."""
+    scheduler = make(capacity=2)
+    for ticket, wanted in ((1, A), (2, B), (3, C)):
+        scheduler.request(ticket, wanted, 0.0)
+    scheduler.ready(A, 1, 0.0)
+    scheduler.ready(B, 2, 0.0)
+    assert (
+        scheduler.set_limits(
+            Limits(capacity=1, queue_length=0, queue_timeout=600.0, keep_alive=1.0), 1.0
+        )
+        == []
+    )
+    assert scheduler.queued == 1
+    assert scheduler.release(1, 5.0) == [Stop(A, 1, StopReason.EVICTED)]
+    assert scheduler.ended(A, 1, None, 5.0) == []
+    assert scheduler.release(2, 5.0) == [Stop(B, 2, StopReason.EVICTED)]
+    assert scheduler.ended(B, 2, None, 5.0) == [Start(C, 3)]
