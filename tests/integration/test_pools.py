@@ -102,7 +102,7 @@ def test_exclusive_group_is_never_resident_together(daemon: DaemonProcess) -> No
 
 def test_pinned_model_stays(tmp_path: Path, gguf: Path) -> None:
     """A pinned model is not evicted: whoever needs its place is told so in time."""
-    env = {"RUNNERD_MAX_RUNNERS": "1", "RUNNERD_QUEUE_TIMEOUT": "0.3"}
+    env = {"RUNNERD_MAX_RUNNERS": "1", "RUNNERD_QUEUE_TIMEOUT": "5"}
     with running(tmp_path, env=env) as daemon:
         daemon.import_model(gguf / "tiny.gguf", "tiny")
         daemon.import_model(gguf / "other.gguf", "other")
