@@ -214,7 +214,7 @@ class Store:
     def claim(self, digest: Digest) -> Pending | None:
         """Keep a blob from being removed until `disclaim`; return it if it is here and unchanged.
 
-        What is not here yet may be claimed too.  Blocks for a stat call.
+        What is not here yet may be claimed too.  Blocks while another change is written.
         """
         path = self._layout.blob(digest)
         with self._lock:
@@ -227,7 +227,7 @@ class Store:
         return Pending(path, digest, status.st_size) if status.st_mtime_ns == stamp else None
 
     def disclaim(self, digest: Digest) -> None:
-        """End one claim."""
+        """End one claim; blocks while another change is written."""
         with self._lock:
             self._claims[digest] -= 1
             if self._claims[digest] <= 0:
