@@ -15,6 +15,7 @@ import resource
 import signal
 import socket
 from collections.abc import AsyncIterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import uvloop
@@ -45,6 +46,8 @@ from runnerd.supervisor import Supervisor
 
 log = logging.getLogger(__name__)
 
+_THREADS = 48  # made as they are needed
+
 
 def main(settings: Settings) -> int:
     """Run the daemon until it is told to stop; return the process's exit status.
@@ -54,6 +57,9 @@ def main(settings: Settings) -> int:
     os.umask(0o077)
     _raise_file_limit()
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        # More than the usual cores + 4: a few pulls that wait for a slow disk must not make
+        # everything else wait that needs a thread for a moment.
+        runner.get_loop().set_default_executor(ThreadPoolExecutor(_THREADS, "runnerd"))
         return runner.run(Daemon(settings).run())
 
 

@@ -86,6 +86,14 @@ class Reference:
         return self.repository.rpartition("/")[2]
 
 
+def parse_tag(text: str) -> Reference:
+    """Return the reference of a tag, which names no digest.  Raises errors.InvalidReference."""
+    reference = Reference.parse(text)
+    if reference.digest is not None:
+        raise _invalid(text, "it names a digest; a tag is written NAME[:TAG]")
+    return reference
+
+
 def _split_digest(text: str) -> tuple[str, Digest | None]:
     rest, separator, digest = text.partition("@")
     return rest, Digest.parse(digest) if separator else None

@@ -26,7 +26,6 @@ from runnerd.errors import (
     Conflict,
     InsufficientStorage,
     InvalidModelFile,
-    InvalidReference,
     ModelNotFound,
     StartupError,
 )
@@ -48,7 +47,7 @@ from runnerd.models.manifest import (
 )
 from runnerd.models.packing import Packed, pack_blobs
 from runnerd.models.parts import Part, sweep
-from runnerd.models.reference import Reference
+from runnerd.models.reference import Reference, parse_tag
 from runnerd.models.sources import Source, Sources, default_reference, open_sources
 from runnerd.models.stored import load_entry, named_blobs, remove_except
 from runnerd.models.worker import Stop, on_loop, run_stoppable
@@ -171,7 +170,7 @@ class Store:
         is called on the event loop.  All or nothing: a failure or a cancellation leaves no trace.
         Raises errors.InvalidModelFile, InvalidReference, NotFound, Forbidden, InsufficientStorage.
         """
-        target = _tag_reference(tag) if tag is not None else None
+        target = parse_tag(tag) if tag is not None else None
         report = on_loop(progress)
 
         def work(stop: Stop) -> Model:
@@ -215,7 +214,7 @@ class Store:
     def claim(self, digest: Digest) -> Pending | None:
         """Keep a blob from being removed until `disclaim`; return it if it is here and unchanged.
 
-        What is not here yet may be claimed too.  Blocks for a stat call.
+        What is not here yet may be claimed too.  Blocks while another change is written.
         """
         path = self._layout.blob(digest)
         with self._lock:
@@ -228,7 +227,7 @@ class Store:
         return Pending(path, digest, status.st_size) if status.st_mtime_ns == stamp else None
 
     def disclaim(self, digest: Digest) -> None:
-        """End one claim."""
+        """End one claim; blocks while another change is written."""
         with self._lock:
             self._claims[digest] -= 1
             if self._claims[digest] <= 0:
@@ -288,7 +287,7 @@ class Store:
 
         A tag that pointed elsewhere is moved.  Raises errors.ModelNotFound, InvalidReference.
         """
-        reference = _tag_reference(target)
+        reference = parse_tag(target)
         with self._lock:
             entry = self._catalog.entries[self._catalog.find(model).id]
             self._change(self._with_tag(self._catalog.entries.values(), entry, str(reference)))
@@ -300,7 +299,7 @@ class Store:
         Returns the canonical tag.  Raises errors.ModelNotFound, InvalidReference, InvalidModelFile,
         InsufficientStorage.
         """
-        tag, found = str(_tag_reference(target)), self.get(model)
+        tag, found = str(parse_tag(target)), self.get(model)
         config = self._layout.blob(found.manifest.config.digest)
         layers = [layer.digest for layer in found.manifest.layers]
         claimed = [(digest, self.claim(digest)) for digest in layers]
@@ -496,10 +495,3 @@ class Store:
 def _take_in(intake: Intake, source: Source) -> Layer:
     pending = intake.add_file(source)
     return Layer(source.media_type, pending.size, pending.digest)
-
-
-def _tag_reference(text: str) -> Reference:
-    reference = Reference.parse(text)
-    if reference.digest is not None:
-        raise InvalidReference(f"{shown(text)} names a digest; a tag is written NAME[:TAG]")
-    return reference

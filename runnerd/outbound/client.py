@@ -199,7 +199,9 @@ def _translate(host: str, error: BaseException) -> Exception:
     if isinstance(error, TimeoutError):
         return SourceTimeout(f"{host} sent nothing for too long")
     if isinstance(error, aiohttp.ClientConnectorCertificateError | aiohttp.ClientSSLError):
-        return SourceFailure(f"{host} does not speak https that can be trusted: {error}")
+        return SourceFailure(
+            f"{host} does not speak https that can be trusted: {error}", should_retry=False
+        )
     if isinstance(error, aiohttp.ClientConnectorError | aiohttp.ClientConnectorDNSError):
         return SourceFailure(f"{host} cannot be reached: {error.os_error.strerror or error}")
     return SourceFailure(f"the connection to {host} broke: {error or type(error).__name__}")

@@ -8,6 +8,7 @@ changes nothing; a job ends early only when it is cancelled by its id.
 from __future__ import annotations
 
 import asyncio
+import logging
 import secrets
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -17,6 +18,8 @@ from runnerd import tasks
 from runnerd.errors import Conflict, InternalError, RunnerdError
 from runnerd.models.catalog import Model
 from runnerd.models.intake import Progress
+
+log = logging.getLogger(__name__)
 
 Kind = Literal["pull", "push"]
 
@@ -37,16 +40,20 @@ class Job:
         self._version = 0
         self._reported_at: dict[str, float] = {}
         self._changed = asyncio.Event()
-        self._task: asyncio.Task[Model] | None = None
+        self._task: asyncio.Task[Model | RunnerdError] | None = None
         self._reason = f"the {kind} of {reference} was cancelled; what has arrived stays"
 
     def start(self, work: Callable[[], Awaitable[Model]], ended: Callable[[], None]) -> None:
         """Begin; `ended` is called once, however it ends."""
 
-        async def run() -> Model:
-            return await work()
+        async def run() -> Model | RunnerdError:
+            try:
+                return await work()
+            except RunnerdError as error:  # no mistake of ours: it is for those who follow
+                log.info("the %s of %s failed: %s", self.kind, self.reference, error.message)
+                return error
 
-        def done(task: asyncio.Task[Model]) -> None:
+        def done(task: asyncio.Task[Model | RunnerdError]) -> None:
             ended()
             self._wake()
 
@@ -110,12 +117,12 @@ class Job:
         assert self._task is not None
         if self._task.cancelled():
             raise Conflict(self._reason)
-        error = self._task.exception()
-        if error is None:
-            return self._task.result()
-        if isinstance(error, RunnerdError):
-            raise error
-        raise InternalError("internal error; the daemon's log has more") from error
+        if (error := self._task.exception()) is not None:
+            raise InternalError("internal error; the daemon's log has more") from error
+        result = self._task.result()
+        if isinstance(result, RunnerdError):
+            raise result
+        return result
 
     async def follow(self) -> AsyncIterator[Progress]:
         """Yield where everything is and then every change, to the end.  Raises the job's error."""

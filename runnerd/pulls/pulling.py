@@ -263,8 +263,9 @@ class Pulls:
         digest = file.digest
         if digest is None:
             return None
-        stack.callback(self.store.disclaim, digest)
-        found = await asyncio.to_thread(self.store.claim, digest)
+        stack.push_async_callback(asyncio.to_thread, self.store.disclaim, digest)
+        # Not to_thread: a claim that ends after its disclaim would never end.
+        found = await run_stoppable(lambda stop: self.store.claim(digest))
         return found if found and file.size in (None, found.size) else None
 
     async def _fetch(self, job: Job, key: Digest, file: OfferedFile, parts: list[Part]) -> Pending:

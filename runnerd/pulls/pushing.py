@@ -53,14 +53,18 @@ class Push:
         job.total = sum(blob.size for blob in blobs)
         async with AsyncExitStack() as stack:
             for blob in blobs:
-                found = await asyncio.to_thread(self._store.claim, blob.digest)
-                stack.callback(self._store.disclaim, blob.digest)
-                if found is None:
-                    raise ModelNotFound(f"model {model.id} is no longer here whole")
-                await self._send_blob(job, blob, found.temporary)
+                await self._send_blob(job, blob, await self._claim(stack, blob))
             await self._send_manifest(model)
         log.info("pushed %s to %s", model.id.short, self._registry.host)
         return model
+
+    async def _claim(self, stack: AsyncExitStack, blob: Layer) -> Path:
+        """Keep a blob from being removed while it is sent; return where it is."""
+        stack.push_async_callback(asyncio.to_thread, self._store.disclaim, blob.digest)
+        found = await run_stoppable(lambda stop: self._store.claim(blob.digest))
+        if found is None:
+            raise ModelNotFound(f"the blob {blob.digest.short} is no longer here")
+        return found.temporary
 
     async def _send_blob(self, job: Job, blob: Layer, path: Path) -> None:
         def progress(current: int) -> None:

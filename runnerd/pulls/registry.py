@@ -41,7 +41,7 @@ _OLLAMA_TYPES = {
 }
 _OLLAMA_PREFIX = "application/vnd.ollama.image."
 _OLLAMA_ADAPTER = "application/vnd.ollama.image.adapter"
-_OLLAMA_HOSTS = ("ollama.com", "registry.ollama.ai")
+_OLLAMA_HOSTS = ("registry.ollama.ai", "ollama.com")
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,18 +65,19 @@ class Registry:
         token: str | None = None,
         actions: str = "pull",
     ) -> None:
-        host = reference.registry or settings.default
+        host, repository = reference.registry or settings.default, reference.repository
         if host in _OLLAMA_HOSTS:
-            host = "registry.ollama.ai"
+            host = _OLLAMA_HOSTS[0]
+            repository = repository if "/" in repository else f"library/{repository}"
         self.host = host
         self.reference = reference
         scheme = "http" if host in settings.insecure else "https"
-        self._base = URL(f"{scheme}://{host}/v2/{reference.repository}/")
+        self._base = URL(f"{scheme}://{host}/v2/{repository}/")
         self._http = http
         self.secrets = Authorization(
             http,
             host,
-            f"repository:{reference.repository}:{actions}",
+            f"repository:{repository}:{actions}",
             credentials=credentials,
             token=token,
         )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import json
 import os
+import random
 import re
 import subprocess
 import threading
@@ -167,6 +168,29 @@ def test_resumed_after_kill(tmp_path: Path, server: FileServer) -> None:
         assert daemon.http.get("/models").json() == []
         assert pull(daemon, name)["type"] == "success"
         assert server.sent + sent - len(LARGE) <= 64 * MIB
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_killed_at_random(tmp_path: Path, server: FileServer, seed: int) -> None:
+    """Wherever the daemon is killed, the next one finds no half model and comes to the end."""
+    chance, name = random.Random(seed), f"{server.host}/big/model:v1"
+    spent = 0
+    for _ in range(3):
+        server.sent = 0
+        gate = Gate(server, chance.randrange(45 * MIB))
+        with running(tmp_path, env=settings(server)) as daemon, daemon.client() as client:
+            assert daemon.http.get("/models").json() == []
+            with client.stream("POST", "/models/create", json={"from": name}) as answer:
+                next(answer.iter_lines())
+                assert gate.reached.wait(30)
+                daemon.kill()
+        spent += min(server.sent, len(LARGE))
+        gate.open()
+        server.behaviour.pace = lambda sent: None
+    with running(tmp_path, env=settings(server)) as daemon:
+        server.sent = 0
+        assert pull(daemon, name)["type"] == "success"
+    assert spent + server.sent - len(LARGE) <= 3 * 64 * MIB
 
 
 @contextmanager

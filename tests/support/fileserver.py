@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import ssl
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -44,7 +45,7 @@ class Seen:
 class FileServer:
     """A running server; `host` is its host:port."""
 
-    def __init__(self, content: bytes = b"") -> None:
+    def __init__(self, content: bytes = b"", tls: ssl.SSLContext | None = None) -> None:
         self.behaviour = Behaviour(content)
         self.seen: list[Seen] = []
         self.sent = 0
@@ -70,6 +71,10 @@ class FileServer:
             def handle_error(self, request: Any, client_address: Any) -> None: ...
 
         self._server = Server(("127.0.0.1", 0), Handler)
+        if tls is not None:
+            self._server.socket = tls.wrap_socket(
+                self._server.socket, server_side=True, do_handshake_on_connect=False
+            )
         self.host = f"127.0.0.1:{self._server.server_address[1]}"
         self._thread = threading.Thread(target=self._server.serve_forever, args=(0.01,))
         self._thread.start()
@@ -177,9 +182,9 @@ def answer_with(
 
 
 @contextmanager
-def serving(content: bytes = b"") -> Iterator[FileServer]:
+def serving(content: bytes = b"", *, tls: ssl.SSLContext | None = None) -> Iterator[FileServer]:
     """Run a server for the length of a with block."""
-    server = FileServer(content)
+    server = FileServer(content, tls)
     try:
         yield server
     finally:
