@@ -17,6 +17,7 @@ from typing import cast
 _LENGTH = re.compile(rb"content-length: *(\d+)", re.IGNORECASE)
 _STAMP = re.compile(rb'"at":"(\d{20})"')
 _EVENT_END = b"\n\n"
+_SETTLING = 0.5  # seconds of a stamped stream before its delays count: all begin at once
 
 
 def request(path: str, document: dict[str, object]) -> bytes:
@@ -154,7 +155,7 @@ class Client(asyncio.Protocol):
 
     def _piece(self, data: bytes) -> None:
         self._outcome.events += data.count(_EVENT_END)
-        if self._stamped:
+        if self._stamped and time.perf_counter() - self._sent > _SETTLING:
             now = time.monotonic_ns()
             self._outcome.delays += [
                 (now - int(at)) / 1e9 for at in _STAMP.findall(data) if int(at)

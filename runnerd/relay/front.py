@@ -194,6 +194,7 @@ class Front(asyncio.Protocol):
                 entry.route = routes.find(request.path)
             if entry.route is not None:
                 check_head(request, unix=self._unix)
+                request.read_labels()
                 if (request.length or 0) > self._limits.body_bytes:
                     raise self._too_large()
                 if self._whole is not None:

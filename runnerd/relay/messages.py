@@ -39,9 +39,19 @@ class Request:
     id: str
     expects_continue: bool = False
     answer_headers: dict[str, str] = field(default_factory=dict)
+    origin: str | None = None
+    user_agent: str | None = None
+    preload_only: bool = False
     body: bytes | bytearray = b""
     received: int = 0
     complete: bool = False
+
+    def read_labels(self) -> None:
+        """Note what the headers say beside the framing: origin, program, wish to load only."""
+        agent = self.header(b"user-agent")
+        self.origin = self.label(b"x-request-origin")
+        self.user_agent = None if agent is None else agent[:200].decode("latin-1")
+        self.preload_only = (self.header(b"x-preload-only") or b"").lower() == b"true"
 
     def collect(self, data: bytes) -> None:
         """Add a piece to the body; a large one is collected in place, never copied as a whole."""
@@ -71,6 +81,9 @@ class Request:
             fresh,
             False,
             {**self.answer_headers, "X-Request-Id": fresh},
+            self.origin,
+            self.user_agent,
+            self.preload_only,
             body,
             len(body),
             True,

@@ -94,8 +94,8 @@ class Planner:
             streams=streams,
             assembles=assembles,
             prompts=count_prompts(inference.prompt),
-            preload_only=(request.header(b"x-preload-only") or b"").lower() == b"true",
-            origin=request.label(b"x-request-origin"),
+            preload_only=request.preload_only,
+            origin=request.origin,
         )
 
     def _bound_key(self, runner: str, reference: str) -> RunnerKey:

@@ -132,13 +132,12 @@ class Relay:
         Raises errors of the 4xx kind; the request is recorded either way.
         """
         parts = self._parts
-        agent = request.header(b"user-agent")
         record = RequestRecord(
             id=request.id,
             model="",
             operation=route.operation.name,
-            origin=request.label(b"x-request-origin"),
-            user_agent=None if agent is None else agent[:200].decode("latin-1"),
+            origin=request.origin,
+            user_agent=request.user_agent,
             streamed=False,
             bytes_in=request.received,
         )
