@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from pathlib import Path
 
-_FIRST_PAUSE = 0.01  # seconds; doubles up to the next: a small model is ready in 30 ms
-_LONGEST_PAUSE = 0.1
+_SHORTEST_PAUSE = 0.005  # seconds: a small model is ready in 30 ms
+_LONGEST_PAUSE = 0.25
+_SHARE = 0.05  # of the time that the load has taken: what asking seldom may add to it
 _TIMEOUT = 5.0
 
 
@@ -21,10 +23,10 @@ async def answers_ready(socket: Path, *, within: float = _TIMEOUT) -> bool:
 
 async def wait_ready(socket: Path) -> None:
     """Return as soon as the engine is ready; wait for ever if it never is."""
-    pause = _FIRST_PAUSE
+    began = time.monotonic()
     while not await answers_ready(socket):
-        await asyncio.sleep(pause)
-        pause = min(_LONGEST_PAUSE, pause * 2)
+        pause = (time.monotonic() - began) * _SHARE
+        await asyncio.sleep(min(_LONGEST_PAUSE, max(_SHORTEST_PAUSE, pause)))
 
 
 async def _status(socket: Path) -> int:

@@ -37,6 +37,7 @@ from runnerd.relay.arrivals import Arrivals
 from runnerd.relay.plan import Planner
 from runnerd.relay.records import Records
 from runnerd.relay.service import Parts, Relay
+from runnerd.resources import Host
 from runnerd.sockets.activation import inherited_sockets
 from runnerd.sockets.listeners import listen_tcp, listen_unix, parse_listen, unlink_if_ours
 from runnerd.sockets.lock import DirectoryLock
@@ -94,6 +95,7 @@ class Daemon:
                 backends,
                 configurations,
                 directory,
+                host=Host(),
                 name_of=lambda id: next(iter(store.get(id).tags), id),
             )
             stack.push_async_callback(supervisor.close)

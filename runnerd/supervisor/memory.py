@@ -34,6 +34,8 @@ class HostDevice(Protocol):
     @property
     def id(self) -> str: ...
     @property
+    def kind(self) -> str: ...
+    @property
     def total_bytes(self) -> int: ...
     @property
     def free_bytes(self) -> int: ...
@@ -89,7 +91,7 @@ class MemoryAccounts:
     async def _ask(self, key: RunnerKey, configuration: BackendConfiguration) -> Need:
         try:
             required = await self._backends[key.backend].required_memory(key.model, configuration)
-            need = _need(required)
+            need = self._need(required)
         except RunnerdError as error:
             log.info("the memory that %s needs is not known: %s", key.model, error.message)
             need = {}
@@ -136,6 +138,13 @@ class MemoryAccounts:
             for device in self._host.devices()
         ]
 
+    def _need(self, required: RequiredMemory) -> Need:
+        """Spread what is needed on all GPUs together evenly, as llama.cpp does with its layers."""
+        assert self._host is not None
+        gpus = [device.id for device in self._host.devices() if device.kind == "gpu"]
+        need = {gpu: required.vram_bytes // len(gpus) for gpu in gpus if required.vram_bytes}
+        return {RAM: required.ram_bytes, **need}
+
     def _limit(self, device: HostDevice) -> int:
         settings = self.settings
         share = settings.memory_share.get(device.id, 1.0)
@@ -153,7 +162,3 @@ async def engine_process(socket: Path) -> int:
     if listener is None or not listener.pid:
         raise OSError("its process cannot be known")
     return listener.pid
-
-
-def _need(required: RequiredMemory) -> Need:
-    return {RAM: required.ram_bytes}

@@ -37,6 +37,7 @@ class Ram:
     total_bytes: int
     free_bytes: int
     id: str = "ram"
+    kind: str = "ram"
 
 
 @dataclass
