@@ -211,4 +211,17 @@ def load(flags: dict[str, Any]) -> Settings:
         raise StartupError("wrong settings:\n" + "\n".join(lines)) from error
 
 
+RELOADABLE = frozenset({
+    "log_level", "allowed_hosts", "allowed_origins", "idle_timeout", "load_timeout",
+    "hang_timeout", "turn", "overcommit", "max_runners", "memory_share", "memory_reserve",
+    "queue_length", "queue_timeout", "drain_timeout",
+})  # fmt: skip
+"""Settings that SIGHUP brings into force; the others need a restart."""
+
+
+def differing(old: Settings, new: Settings) -> set[str]:
+    """Return the names of the settings that differ."""
+    return {name for name in Settings.model_fields if getattr(old, name) != getattr(new, name)}
+
+
 Port = Annotated[int, Field(ge=0, le=65535)]

@@ -14,7 +14,7 @@ import os
 import resource
 import signal
 import socket
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -26,7 +26,7 @@ from runnerd.api.app import make_app
 from runnerd.api.context import Context
 from runnerd.backends.interface import Backend, BackendContext
 from runnerd.backends.registry import discover
-from runnerd.config import Settings
+from runnerd.config import RELOADABLE, Settings, differing
 from runnerd.configurations import Configurations
 from runnerd.errors import StartupError
 from runnerd.models.store import Store
@@ -50,10 +50,10 @@ log = logging.getLogger(__name__)
 _THREADS = 48  # made as they are needed
 
 
-def main(settings: Settings) -> int:
+def main(settings: Settings, read: Callable[[], Settings]) -> int:
     """Run the daemon until it is told to stop; return the process's exit status.
 
-    Raises errors.StartupError.
+    `read` reads the settings anew, at SIGHUP.  Raises errors.StartupError.
     """
     os.umask(0o077)
     _raise_file_limit()
@@ -61,14 +61,15 @@ def main(settings: Settings) -> int:
         # More than the usual cores + 4: a few pulls that wait for a slow disk must not make
         # everything else wait that needs a thread for a moment.
         runner.get_loop().set_default_executor(ThreadPoolExecutor(_THREADS, "runnerd"))
-        return runner.run(Daemon(settings).run())
+        return runner.run(Daemon(settings, read).run())
 
 
 class Daemon:
     """Owns every part, from the first lock to the last socket."""
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, read: Callable[[], Settings]) -> None:
         self._settings = settings
+        self._read = read
         self._notifier = Notifier()
         self._stop = asyncio.Event()
         self._hurry = asyncio.Event()
@@ -110,9 +111,7 @@ class Daemon:
             relay = Relay(
                 Parts(
                     limits=settings.limits,
-                    admission=Admission(
-                        hosts=settings.allowed_hosts, origins=settings.allowed_origins
-                    ),
+                    admission=_admission(settings),
                     planner=Planner(store, supervisor, settings.limits),
                     supervisor=supervisor,
                     records=records,
@@ -129,7 +128,7 @@ class Daemon:
             listeners = self._open_listeners(stack)
             await relay.open(listeners)
 
-            self._listen_for_signals()
+            self._listen_for_signals(lambda: self._reload(log_dir, supervisor, relay))
             await stack.enter_async_context(self._watchdog())
             gc.freeze()  # what lives now lives for ever; spares every later collection the walk
             for listener in listeners:
@@ -204,11 +203,31 @@ class Daemon:
             listeners += listen_tcp(host, port, allow_remote=settings.allow_remote)
         return listeners
 
-    def _listen_for_signals(self) -> None:
+    def _listen_for_signals(self, reload: Callable[[], None]) -> None:
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, self._on_signal, number)
-        loop.add_signal_handler(signal.SIGHUP, log.info, "SIGHUP: nothing to reload yet")
+        loop.add_signal_handler(signal.SIGHUP, reload)
+
+    def _reload(self, log_dir: Path, supervisor: Supervisor, relay: Relay) -> None:
+        """Bring changed settings into force, all or none; no request notices."""
+        try:
+            fresh = self._read()
+        except StartupError as error:
+            log.error("SIGHUP: the settings stay as they were: %s", error.message)
+            return
+        changed = differing(self._settings, fresh)
+        if later := changed - RELOADABLE:
+            log.warning("SIGHUP: a restart is needed for %s", ", ".join(sorted(later)))
+        now = changed & RELOADABLE
+        log.info("SIGHUP: changed settings: %s", ", ".join(sorted(now)) or "none")
+        self._settings = self._settings.model_copy(
+            update={name: getattr(fresh, name) for name in now}
+        )
+        if "log_level" in now:
+            logs.set_up(log_dir, level=self._settings.log_level)
+        relay.apply(_admission(self._settings))
+        supervisor.apply(self._settings)
 
     def _on_signal(self, number: signal.Signals) -> None:
         if self._stop.is_set():
@@ -242,6 +261,10 @@ class Daemon:
             yield
         finally:
             await tasks.cancel_and_wait(beating)
+
+
+def _admission(settings: Settings) -> Admission:
+    return Admission(hosts=settings.allowed_hosts, origins=settings.allowed_origins)
 
 
 def _address(listener: socket.socket) -> str:

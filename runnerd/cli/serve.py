@@ -27,4 +27,4 @@ def serve(options: argparse.Namespace) -> int:
             print(f"A daemon answers at {settings.socket_path} already; asking that one.")
             return first_run.greet(settings.socket_path)
         first_run.greet_in_background(settings.socket_path)
-    return daemon.main(settings)
+    return daemon.main(settings, lambda: config.load(flags))

@@ -49,6 +49,10 @@ class KnownHeads:
         known = self._heads.get(data[: length.start(1)] + data[length.end(1) : end])
         return None if known is None else (known, end + 4)
 
+    def forget(self) -> None:
+        """Let every head be checked anew."""
+        self._heads.clear()
+
     def remember(self, data: bytes, request: Request, route: Route) -> None:
         """Keep a head that has passed every check; `data` is one message, whole."""
         if request.expects_continue or not request.keep_alive:

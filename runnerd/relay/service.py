@@ -87,6 +87,12 @@ class Relay:
                 )
             self._servers.append(server)
 
+    def apply(self, admission: Admission) -> None:
+        """Hold requests against other rules from now on."""
+        self.admission = admission
+        for heads in self._known_heads.values():
+            heads.forget()  # they have passed the old rules
+
     @property
     def control_plane(self) -> web.Server:
         """aiohttp's server, for requests that are not inference."""

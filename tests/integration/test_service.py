@@ -246,3 +246,31 @@ def test_the_journal_gets_levels_and_no_times(tmp_path: Path) -> None:
     daemon.close()
     assert lines[0].startswith("<6>runnerd.daemon: runnerd ")
     assert all(line.startswith("<6>runnerd.") for line in lines)
+
+
+def test_sighup_brings_settings_into_force(tmp_path: Path) -> None:
+    """On open connections too; wrong ones change nothing; some are said to need a restart."""
+    file = tmp_path / "runnerd.toml"
+    file.write_text("")
+    with running(tmp_path / "d", "--config", str(file)) as daemon:
+        reloads = 0
+
+        def reload(text: str) -> None:
+            nonlocal reloads
+            reloads += 1
+            file.write_text(text)
+            assert daemon.process is not None
+            daemon.process.send_signal(signal.SIGHUP)
+            wait_for(lambda: daemon.text().count("SIGHUP: ") >= reloads, "the reload")
+
+        with httpx.Client(base_url=daemon.address, headers={"Host": "models.example"}) as client:
+            assert client.get("/health").status_code == 403
+            reload('allowed_hosts = ["models.example"]\nidle_timeout = 5\n')
+            assert "SIGHUP: changed settings: allowed_hosts, idle_timeout" in daemon.text()
+            assert client.get("/health").status_code == 200
+            reload("idle_timeout = -1\n")
+            assert "the settings stay as they were: wrong settings:" in daemon.text()
+            assert client.get("/health").status_code == 200
+            reload("allowed_hosts = []\nsocket_mode = 0o600\n")
+            assert "SIGHUP: a restart is needed for socket_mode" in daemon.text()
+            wait_for(lambda: client.get("/health").status_code == 403, "the old rules")
