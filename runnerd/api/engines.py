@@ -157,6 +157,7 @@ def _runner(report: RunnerReport) -> dict[str, object]:
         "socket": report.socket,
         "slots": report.slots,
         "memory_reserved": dict(report.reserved),
+        "memory_used": None if report.held is None else dict(report.held),
         "pinned": report.pinned,
         "yields": report.yields,
         "failure": report.failure,

@@ -139,7 +139,8 @@ Decision = Start | Stop | Grant | Refuse
 class RunnerView:
     """A runner as `ps` shows it.  Times are the caller's clock, in seconds; None: never.
 
-    `slots` is None where the number of requests at a time is not limited; `yields` says that it
+    `held` is what it was last seen to hold, None before anybody looked.  `slots` is None where the
+    number of requests at a time is not limited; `yields` says that it
     takes no further request because another model's turn has come.
     """
 
@@ -152,6 +153,7 @@ class RunnerView:
     keep_alive: float
     expires_at: float | None
     reserved: Mapping[str, int]
+    held: Mapping[str, int] | None
     slots: int | None
     pinned: bool
     yields: bool

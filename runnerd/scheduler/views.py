@@ -25,6 +25,7 @@ def runner_views(
             keep_alive=pool.keep_alive(keep_alive),
             expires_at=pool.expires_at(instance, keep_alive),
             reserved=memory(instance.claims),
+            held=instance.held,
             slots=pool.terms.slots,
             pinned=pool.terms.pinned,
             yields=instance.yields,

@@ -16,9 +16,9 @@ FAILED = "failed"
 class RunnerReport:
     """A runner, or (state `failed`) a model that has failed and has none.
 
-    `reserved` is bytes per device, `slots` how many requests it serves at a time if that is
-    limited, `yields` that it takes no more because another model's turn has come.  `failure` is
-    why it failed and `retry_at` when it is tried again.
+    `reserved` is bytes per device, `held` what it was really seen to hold, `slots` how many
+    requests it serves at a time if that is limited, `yields` that it takes no more because another
+    model's turn has come.  `failure` is why it failed and `retry_at` when it is tried again.
     """
 
     id: str
@@ -35,6 +35,7 @@ class RunnerReport:
     ready_after: float | None
     socket: str
     reserved: Mapping[str, int] = field(default_factory=dict)
+    held: Mapping[str, int] | None = None
     slots: int | None = None
     pinned: bool = False
     yields: bool = False
@@ -59,6 +60,7 @@ def report(view: RunnerView, runner: Runner, offset: float) -> RunnerReport:
         ready_after=runner.ready_after,
         socket=str(runner.socket),
         reserved=view.reserved,
+        held=view.held,
         slots=view.slots,
         pinned=view.pinned,
         yields=view.yields,

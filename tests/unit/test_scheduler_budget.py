@@ -196,3 +196,25 @@ def test_instances_grow_into_free_room_only(count: int) -> None:
             scheduler.ready(A, start.generation, 2.0)
     assert sum(view.key == A for view in scheduler.view()) == count
     assert sum(view.key == B for view in scheduler.view()) == 1
+
+
+def test_room_for_a_big_model_is_kept_for_it() -> None:
+    """A small model that would fit now does not take what a bigger one, which came first, needs."""
+    scheduler = make(a={"ram": 50}, b={"ram": 90}, c={"ram": 40}, d={"ram": 10})
+    scheduler.request(1, A, 0.0)
+    scheduler.ready(A, 1, 0.0)
+    assert scheduler.request(2, B, 100.0) == []
+    assert scheduler.request(3, C, 101.0) == [], "it would have to go again at once"
+    assert scheduler.withdraw(3, 101.0) == []
+    assert scheduler.request(4, D, 101.0) == [Start(D, 2)], "fits beside the big one, too"
+    assert scheduler.release(1, 102.0) == [Stop(A, 1, StopReason.EVICTED)]
+    assert scheduler.ended(A, 1, None, 103.0) == [Start(B, 3)]
+
+
+def test_memory_of_a_runner_that_loads_is_not_taken_for_somebody_elses() -> None:
+    """A look at the host in the middle of a load: what came into use may be the runner's own."""
+    scheduler = make(a={"ram": 60}, b={"ram": 40})
+    assert scheduler.request(1, A, 0.0) == [Start(A, 1)]
+    look(scheduler, used=60)
+    assert scheduler.request(2, B, 1.0) == [Start(B, 2)]
+    assert scheduler.devices()[0][1] == 0

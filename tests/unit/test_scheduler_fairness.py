@@ -378,3 +378,23 @@ def test_changed_limits_lose_nobody() -> None:
     assert scheduler.ended(A, 1, None, 5.0) == []
     assert scheduler.release(2, 5.0) == [Stop(B, 2, StopReason.EVICTED)]
     assert scheduler.ended(B, 2, None, 5.0) == [Start(C, 3)]
+
+
+def test_client_that_comes_back_at_once_keeps_its_model_for_its_turn() -> None:
+    """An idle model whose clients return within a fraction of its loading time is left to them for
+    that long, and not longer; nobody has to come for it to go then.
+    """
+    scheduler = make(quantum=60.0)
+    scheduler.request(1, A, 0.0)
+    scheduler.ready(A, 1, 10.0)
+    scheduler.release(1, 11.0)
+    scheduler.request(2, A, 12.0)
+    assert scheduler.request(3, B, 12.5) == []
+    assert scheduler.release(2, 13.0) == []
+    assert scheduler.next_deadline() == 15.0
+    assert scheduler.request(4, A, 14.0) == [Grant(4, A, 1)]
+    assert scheduler.release(4, 15.0) == []
+    deadline = scheduler.next_deadline()
+    assert deadline is not None
+    assert 16.0 <= deadline <= 17.0
+    assert scheduler.tick(deadline) == [Stop(A, 1, StopReason.EVICTED)]

@@ -253,6 +253,21 @@ class Machine(RuleBasedStateMachine):
             deadline = after
         self.now = end
 
+    @precondition(lambda self: any(r.state == "ready" for r in self.running.values()))
+    @rule(data=st.data(), share=st.sampled_from([0.0, 0.5, 1.0]))
+    def learned(self, data: st.DataObject, share: float) -> None:
+        """A runner was looked at: it holds some of what it needs."""
+        ready = sorted(g for g, r in self.running.items() if r.state == "ready")
+        generation = data.draw(st.sampled_from(ready))
+        wanted = self.running[generation].key
+        need = TERMS[wanted].need
+        held = {device: int(amount * share) for device, amount in need.items()}
+        self.scheduler.learned(wanted, generation, need, held)
+
+    @rule(wanted=st.sampled_from(list(TERMS)))
+    def estimated(self, wanted: RunnerKey) -> None:
+        self.scheduler.estimated(wanted, TERMS[wanted].need)
+
     @rule(others=st.sampled_from([0, 30, 190]))
     def look(self, others: int) -> None:
         self.observe(others)
