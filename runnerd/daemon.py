@@ -129,7 +129,7 @@ class Daemon:
             await relay.open(listeners)
 
             self._listen_for_signals(lambda: self._reload(log_dir, supervisor, relay))
-            await stack.enter_async_context(self._watchdog())
+            await stack.enter_async_context(self._watchdog(supervisor))
             gc.freeze()  # what lives now lives for ever; spares every later collection the walk
             for listener in listeners:
                 log.info("listening on %s", _address(listener))
@@ -244,8 +244,8 @@ class Daemon:
         await tasks.cancel_and_wait(hurry)
 
     @contextlib.asynccontextmanager
-    async def _watchdog(self) -> AsyncIterator[None]:
-        """Tell systemd from the loop itself that the loop turns."""
+    async def _watchdog(self, supervisor: Supervisor) -> AsyncIterator[None]:
+        """Tell systemd from the loop itself that the loop turns and nobody waits for nothing."""
         interval = self._notifier.watchdog_interval
         if interval is None:
             yield
@@ -253,7 +253,10 @@ class Daemon:
 
         async def beat() -> None:
             while True:
-                self._notifier.watchdog()
+                if (stranded := supervisor.stranded()) == 0:
+                    self._notifier.watchdog()
+                else:
+                    log.error("%d requests wait for what will not come", stranded)
                 await asyncio.sleep(interval)
 
         beating = tasks.spawn(beat(), name="watchdog")
