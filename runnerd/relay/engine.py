@@ -8,14 +8,18 @@ and only the content type of a head survives; everything else that a client sees
 
 A request may be repeated on another connection only if the engine cannot have seen all of it.  On a
 Unix socket that can be known: when the other side closes with bytes unread, the next read here
-fails with ECONNRESET (and a write with EPIPE), where an orderly end says that all was read.
+fails with ECONNRESET (and a write with EPIPE).  A side that shuts the connection down first, and
+closes it a moment later, ends it in an orderly way; then the kernel knows what it has not read.
 """
 
 from __future__ import annotations
 
 import asyncio
+import fcntl
 import logging
 import socket
+import sys
+import termios
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
@@ -280,6 +284,7 @@ class EngineConnection:
             self.close()
             receiver.engine_done()  # the end of the connection is the end of the body
         else:
+            self._unseen = self._unseen or _unread_bytes(self._socket) > 0
             self._lose("it closed the connection", hung_up=True)
 
     def _lose(self, reason: str, *, hung_up: bool = False) -> None:
@@ -289,6 +294,14 @@ class EngineConnection:
         if receiver is not None:
             whole = body is None or body.between_chunks()
             receiver.engine_lost(Loss(reason, hung_up, unseen, whole))
+
+
+def _unread_bytes(connection: socket.socket | None) -> int:
+    """Return how much of what was sent the other side has not taken (SIOCOUTQ, unix(7))."""
+    if connection is None:
+        return 0
+    answer = fcntl.ioctl(connection.fileno(), termios.TIOCOUTQ, bytes(4))
+    return int.from_bytes(answer, sys.byteorder)
 
 
 def _behind(pieces: list[Buffer], sent: int) -> list[Buffer]:

@@ -108,12 +108,13 @@ class DaemonProcess:
         return runners
 
     def engines(self) -> list[psutil.Process]:
-        """Return the engine processes: the daemon's children."""
+        """Return the engines; not what is started for a moment to ask for versions or memory."""
         assert self.process is not None
         try:
-            return psutil.Process(self.process.pid).children(recursive=True)
+            children = psutil.Process(self.process.pid).children(recursive=True)
         except psutil.NoSuchProcess:
             return []
+        return [child for child in children if _serves(child)]
 
     # the end
 
@@ -142,6 +143,13 @@ class DaemonProcess:
         for path in sorted(self.runtime_dir.rglob("*"), reverse=True):
             path.rmdir() if path.is_dir() else path.unlink()
         self.runtime_dir.rmdir()
+
+
+def _serves(process: psutil.Process) -> bool:
+    try:
+        return any(word.endswith(".sock") for word in process.cmdline())
+    except (psutil.NoSuchProcess, psutil.ZombieProcess):
+        return False
 
 
 @contextmanager

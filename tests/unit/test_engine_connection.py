@@ -160,9 +160,10 @@ async def test_request_on_a_connection_closed_before_it_was_unseen(
     assert receiver.lost.unseen
 
 
+@pytest.mark.parametrize("how", [socket.SHUT_WR, socket.SHUT_RDWR, None])
 @pytest.mark.parametrize(("read", "unseen"), [(0, True), (10, True), (10_000, False)])
 async def test_request_is_unseen_only_if_some_of_it_was_not_read(
-    peer: Peer, pools: EnginePools, read: int, unseen: bool
+    peer: Peer, pools: EnginePools, read: int, unseen: bool, how: int | None
 ) -> None:
     """Whatever the engine read whole may have been begun, and must not be repeated."""
     receiver = Receiver()
@@ -170,7 +171,10 @@ async def test_request_is_unseen_only_if_some_of_it_was_not_read(
     connection = await peer.accept()
     if read:
         await asyncio.to_thread(connection.recv, read)
-    connection.close()
+    if how is None:
+        connection.close()
+    else:
+        connection.shutdown(how)
     await receiver.over.wait()
     assert receiver.lost is not None
     assert receiver.lost.unseen is unseen
