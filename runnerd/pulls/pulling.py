@@ -277,7 +277,8 @@ class Pulls:
         def report() -> None:
             job.progressed(layer_id(file), part.size or 0, part.received)
 
-        return await Transfer(file, part, workers=self.settings.workers, report=report).run()
+        workers = self.settings.workers
+        return await Transfer(file, part, workers=workers, report=report, say=job.say).run()
 
     def _check_space(
         self, files: dict[Digest, OfferedFile], present: dict[Digest, Pending | None]
