@@ -91,19 +91,20 @@ class Daemon:
             configurations = Configurations(state_dir / "configurations.json")
             configurations.open()
             backends = self._discover_backends(store, state_dir, log_dir)
+            host = Host()
             supervisor = Supervisor(
                 settings,
                 backends,
                 configurations,
                 directory,
-                host=Host(),
+                host=host,
                 name_of=lambda id: next(iter(store.get(id).tags), id),
             )
             stack.push_async_callback(supervisor.close)
 
             outbound = make_outbound(settings)
             stack.push_async_callback(outbound.close)
-            pulls = Pulls(store, outbound, pull_settings(settings))
+            pulls = Pulls(store, outbound, pull_settings(settings), host=host)
             stack.push_async_callback(pulls.close)
 
             records = Records()

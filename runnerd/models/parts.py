@@ -30,7 +30,7 @@ from pathlib import Path
 import msgspec
 
 from runnerd.durable import storage_errors
-from runnerd.errors import Conflict, SourceFailure
+from runnerd.errors import Conflict, InternalError, SourceFailure
 from runnerd.models.digest import Digest
 from runnerd.models.intake import BLOB_MODE, Pending, check_space, reserve
 from runnerd.models.layout import Layout, discard
@@ -257,7 +257,8 @@ class Part:
         """Bring the complete, hashed file to the disk and return it, ready to become a blob.
 
         Raises errors.SourceFailure where its content is not that of `digest`; the part is gone
-        then, and it is gone when the disk fails, whose cache cannot be trusted any more.
+        then.  It is gone as well when the disk fails (InternalError): what is cached cannot be
+        trusted any more.
         """
         found = Digest(self._hasher.hexdigest())
         if digest is not None and found != digest:
@@ -270,9 +271,11 @@ class Part:
         try:
             os.fchmod(self._descriptor, BLOB_MODE)
             os.fsync(self._descriptor)
-        except OSError:
+        except OSError as error:
             self.remove()
-            raise
+            raise InternalError(
+                f"the store's disk failed ({error.strerror}); nothing of the file was kept"
+            ) from error
         return Pending(self.path, found, self._hashed)
 
     def _read_journal(self) -> _Journal | None:

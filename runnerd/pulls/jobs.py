@@ -8,18 +8,15 @@ changes nothing; a job ends early only when it is cancelled by its id.
 from __future__ import annotations
 
 import asyncio
-import logging
 import secrets
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable
-from typing import Literal
+from collections.abc import AsyncIterator, Callable, Coroutine
+from typing import Any, Literal
 
 from runnerd import tasks
 from runnerd.errors import Conflict, InternalError, RunnerdError
 from runnerd.models.catalog import Model
 from runnerd.models.intake import Progress
-
-log = logging.getLogger(__name__)
 
 Kind = Literal["pull", "push"]
 
@@ -40,24 +37,19 @@ class Job:
         self._version = 0
         self._reported_at: dict[str, float] = {}
         self._changed = asyncio.Event()
-        self._task: asyncio.Task[Model | RunnerdError] | None = None
+        self._task: asyncio.Task[Model] | None = None
         self._reason = f"the {kind} of {reference} was cancelled; what has arrived stays"
 
-    def start(self, work: Callable[[], Awaitable[Model]], ended: Callable[[], None]) -> None:
+    def start(
+        self, work: Callable[[], Coroutine[Any, Any, Model]], ended: Callable[[], None]
+    ) -> None:
         """Begin; `ended` is called once, however it ends."""
 
-        async def run() -> Model | RunnerdError:
-            try:
-                return await work()
-            except RunnerdError as error:  # no mistake of ours: it is for those who follow
-                log.info("the %s of %s failed: %s", self.kind, self.reference, error.message)
-                return error
-
-        def done(task: asyncio.Task[Model | RunnerdError]) -> None:
+        def done(task: asyncio.Task[Model]) -> None:
             ended()
             self._wake()
 
-        self._task = tasks.spawn(run(), name=f"{self.kind} {self.reference}")
+        self._task = tasks.spawn(work(), name=f"{self.kind} {self.reference}")
         self._task.add_done_callback(done)
 
     def cancel(self, reason: str = "") -> None:
@@ -117,12 +109,12 @@ class Job:
         assert self._task is not None
         if self._task.cancelled():
             raise Conflict(self._reason)
-        if (error := self._task.exception()) is not None:
-            raise InternalError("internal error; the daemon's log has more") from error
-        result = self._task.result()
-        if isinstance(result, RunnerdError):
-            raise result
-        return result
+        error = self._task.exception()
+        if error is None:
+            return self._task.result()
+        if isinstance(error, RunnerdError):
+            raise error
+        raise InternalError("internal error; the daemon's log has more") from error
 
     async def follow(self) -> AsyncIterator[Progress]:
         """Yield where everything is and then every change, to the end.  Raises the job's error."""

@@ -11,7 +11,6 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import logging
-import os
 from collections.abc import Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field, replace
@@ -43,6 +42,7 @@ from runnerd.pulls.pushing import Push
 from runnerd.pulls.registry import Registry, RegistrySettings, read_config
 from runnerd.pulls.transfer import Transfer
 from runnerd.pulls.turns import Turns
+from runnerd.resources import Host
 
 log = logging.getLogger(__name__)
 
@@ -82,7 +82,10 @@ class Pulls:
         http: Outbound,
         settings: PullSettings,
         credentials: DockerCredentials | None = None,
+        *,
+        host: Host,
     ) -> None:
+        self._host = host
         self.store = store
         self.http = http
         self.settings = settings
@@ -212,7 +215,8 @@ class Pulls:
         if hub.is_hub(wish.reference):
             name = hub.HubName.parse(wish.reference, wish.revision)
             token = wish.token or self.settings.hub_token
-            return await self._hub.offer(name, token=token, memory_bytes=_memory_bytes())
+            memory_bytes = await asyncio.to_thread(_memory_bytes, self._host)
+            return await self._hub.offer(name, token=token, memory_bytes=memory_bytes)
         return await self.registry(Reference.parse(wish.reference), wish.token, "pull").offer()
 
     def registry(self, reference: Reference, token: str | None, actions: str) -> Registry:
@@ -277,7 +281,8 @@ class Pulls:
         def report() -> None:
             job.progressed(layer_id(file), part.size or 0, part.received)
 
-        return await Transfer(file, part, workers=self.settings.workers, report=report).run()
+        workers = self.settings.workers
+        return await Transfer(file, part, workers=workers, report=report, say=job.say).run()
 
     def _check_space(
         self, files: dict[Digest, OfferedFile], present: dict[Digest, Pending | None]
@@ -335,5 +340,8 @@ def _tag(wish: Wish) -> str | None:
     return str(replace(reference, digest=None)) if reference.tag else None
 
 
-def _memory_bytes() -> int:
-    return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+def _memory_bytes(host: Host) -> int:
+    """Return what a model may take: all GPUs together or RAM, whichever is more.  Blocks."""
+    devices = host.devices()
+    gpus = sum(device.total_bytes for device in devices if device.kind == "gpu")
+    return max([gpus, *(device.total_bytes for device in devices if device.kind == "ram")])

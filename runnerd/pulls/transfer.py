@@ -36,6 +36,7 @@ log = logging.getLogger(__name__)
 
 _BATCH_BYTES = 2**20  # written at once
 _ATTEMPTS = 6  # one after the other without a new byte
+_FIRST_ATTEMPTS = 3  # where not one byte has come: somebody waits for the error
 _FIRST_PAUSE = 0.5  # seconds
 _LONGEST_PAUSE = 30.0
 _RANGE = re.compile(r"bytes (\d{1,18})-(\d{1,18})/(\d{1,18})")
@@ -53,12 +54,14 @@ class Transfer:
         workers: int,
         first_pause: float = _FIRST_PAUSE,
         report: Callable[[], None] = lambda: None,
+        say: Callable[[str], None] = lambda message: None,
     ) -> None:
         self._file = file
         self._part = part
         self._workers = workers
         self._first_pause = first_pause
         self._report = report
+        self._say = say
         self._arrived = asyncio.Event()
         self._journal = asyncio.Lock()
         self._ranged = False
@@ -98,10 +101,12 @@ class Transfer:
                     raise
                 gained = self._ranged and self._part.received > before
                 failures = 1 if gained else failures + 1
-                if failures >= _ATTEMPTS:
+                if failures >= (_ATTEMPTS if self._part.received else _FIRST_ATTEMPTS):
                     raise
                 pause = self._pause(failures, error.retry_after)
                 log.info("%s: %s; again in %.1f s", self._file.name, error.message, pause)
+                if self._part.received:
+                    self._say(f"{error.message}; trying again")
                 await asyncio.sleep(pause)
         self._arrived.set()
 

@@ -128,6 +128,16 @@ def test_pull_goes_on_without_its_client(daemon: DaemonProcess, server: FileServ
     wait_for(lambda: daemon.http.get(f"/models/{name}").status_code == 200, "the model to come")
 
 
+def test_broken_connections_are_told_and_mended(daemon: DaemonProcess, server: FileServer) -> None:
+    """A line that breaks in the middle is news for who watches, and no failure."""
+    server.behaviour.breaks, server.behaviour.break_after = 6, 8 * MIB
+    lines = events(daemon.http.post("/models/create", json={"from": f"{server.host}/big/model:v1"}))
+    assert lines[-1]["type"] == "success"
+    told = [line for line in lines if "trying again" in line["message"]]
+    assert told
+    assert all(line["layer"]["size"] == 0 for line in told)
+
+
 def test_pull_is_cancelled_and_taken_up_again(daemon: DaemonProcess, server: FileServer) -> None:
     """A cancelled pull is an error for those who follow it; the next one goes on from there."""
     gate = Gate(server, 80 * MIB)

@@ -53,6 +53,8 @@ def test_requests_wait_for_a_pull(tmp_path: Path, server: FileServer) -> None:
         wait_for(lambda: daemon.http.get("/models/pulls").json(), "the pull to begin")
         asked = [pool.submit(ask, daemon, "tiny", stream=stream) for stream in (False, True)]
         wait_for(lambda: "tiny" in str(daemon.http.get("/models/pulls").json()), "it to be listed")
+        with daemon.client() as impatient, pytest.raises(httpx.ReadTimeout):
+            impatient.post("/v1/completions", json={"model": "tiny", "prompt": "x"}, timeout=0.05)
         assert ask(daemon, "nothing").status_code == 404
         assert not any(answer.done() for answer in asked)
         release.set()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 from pathlib import Path
 
@@ -10,7 +11,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from runnerd.errors import Conflict, InsufficientStorage, SourceFailure
+from runnerd.errors import Conflict, InsufficientStorage, InternalError, SourceFailure
 from runnerd.models.digest import Digest
 from runnerd.models.layout import Layout
 from runnerd.models.parts import PIECE_BYTES, Part, sweep
@@ -71,6 +72,22 @@ def test_digest_follows_the_front(layout: Layout) -> None:
     assert pending.temporary.read_bytes() == b"abcd"
     assert pending.temporary.stat().st_mode & 0o777 == 0o440
     part.close()
+
+
+def test_disk_that_fails(layout: Layout, monkeypatch: pytest.MonkeyPatch) -> None:
+    """After a failed sync nothing of the file is trusted or kept."""
+
+    def broken(descriptor: int) -> None:
+        raise OSError(errno.EIO, "Input/output error")
+
+    part = opened(layout)
+    part.begin(4, '"v"')
+    put(part, 0, b"abcd")
+    part.hash_on()
+    monkeypatch.setattr(os, "fsync", broken)
+    with pytest.raises(InternalError, match="disk failed"):
+        part.finish(Digest.of(b"abcd"))
+    assert list(layout.parts.iterdir()) == []
 
 
 def test_more_than_a_piece_takes_is_refused(layout: Layout) -> None:
