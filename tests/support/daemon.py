@@ -108,12 +108,13 @@ class DaemonProcess:
         return runners
 
     def engines(self) -> list[psutil.Process]:
-        """Return the engine processes: the daemon's children."""
+        """Return the engine processes: the daemon's children but for tools that look at a model."""
         assert self.process is not None
         try:
-            return psutil.Process(self.process.pid).children(recursive=True)
+            children = psutil.Process(self.process.pid).children(recursive=True)
         except psutil.NoSuchProcess:
             return []
+        return [child for child in children if not _is_tool(child)]
 
     # the end
 
@@ -142,6 +143,13 @@ class DaemonProcess:
         for path in sorted(self.runtime_dir.rglob("*"), reverse=True):
             path.rmdir() if path.is_dir() else path.unlink()
         self.runtime_dir.rmdir()
+
+
+def _is_tool(process: psutil.Process) -> bool:
+    try:
+        return bool(process.name().startswith("llama-fit"))
+    except psutil.NoSuchProcess:
+        return True  # it has ended, as an engine does not by itself
 
 
 @contextmanager
