@@ -108,13 +108,13 @@ class DaemonProcess:
         return runners
 
     def engines(self) -> list[psutil.Process]:
-        """Return the engines; not what is started for a moment to ask for versions or memory."""
+        """Return the engine processes: the daemon's children but for tools that look at a model."""
         assert self.process is not None
         try:
             children = psutil.Process(self.process.pid).children(recursive=True)
         except psutil.NoSuchProcess:
             return []
-        return [child for child in children if _serves(child)]
+        return [child for child in children if not _is_tool(child)]
 
     # the end
 
@@ -145,11 +145,11 @@ class DaemonProcess:
         self.runtime_dir.rmdir()
 
 
-def _serves(process: psutil.Process) -> bool:
+def _is_tool(process: psutil.Process) -> bool:
     try:
-        return any(word.endswith(".sock") for word in process.cmdline())
-    except (psutil.NoSuchProcess, psutil.ZombieProcess):
-        return False
+        return bool(process.name().startswith("llama-fit"))
+    except psutil.NoSuchProcess:
+        return True  # it has ended, as an engine does not by itself
 
 
 @contextmanager
