@@ -67,6 +67,10 @@ class Client(Protocol):
         """The answer is complete; without `keep_alive` the connection must close."""
         ...
 
+    def owner(self) -> str:
+        """Return who is served fairly beside others: a user of this host, or an address."""
+        ...
+
 
 @dataclass(frozen=True, slots=True)
 class Machinery:
@@ -196,7 +200,10 @@ class Exchange:
         try:
             plan = self._plan
             lease = await self._machinery.supervisor.lease(
-                plan.key, plan.model_ref, afresh=plan.preload_only
+                plan.key,
+                plan.model_ref,
+                client="" if self._client is None else self._client.owner(),
+                afresh=plan.preload_only,
             )
         except RunnerdError as error:
             self._fail(error)

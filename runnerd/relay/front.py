@@ -34,6 +34,7 @@ from runnerd.relay.exchange import Exchange
 from runnerd.relay.handover import Turn
 from runnerd.relay.messages import CONTINUE, Request, error_answer, new_request_id
 from runnerd.relay.plan import check_head
+from runnerd.sockets.peer import peer_credentials
 
 if TYPE_CHECKING:
     from runnerd.relay.service import Relay
@@ -368,6 +369,16 @@ class Front(asyncio.Protocol):
         """Send bytes to the client, if it is still there."""
         if self._transport is not None and not self._transport.is_closing():
             self._transport.write(data)
+
+    def owner(self) -> str:
+        """Return who is served fairly beside others: a user of this host, or an address."""
+        if self._transport is None:
+            return ""
+        if self._unix:
+            peer = peer_credentials(self._transport.get_extra_info("socket"))
+            return "" if peer is None else f"uid {peer.uid}"
+        name = self._transport.get_extra_info("peername")
+        return str(name[0]) if name else ""
 
     def exchange_done(self, *, keep_alive: bool) -> None:
         """The exchange's answer is complete."""
