@@ -189,7 +189,10 @@ class Overloaded(RunnerdError):
 
 
 class InternalError(RunnerdError):
-    pass
+    """A mistake of the daemon's own; its details are for the log, not for clients."""
+
+    def __init__(self, message: str = "internal error; the daemon's log has more") -> None:
+        super().__init__(message)
 
 
 class NotSupported(RunnerdError):

@@ -47,7 +47,7 @@ async def _answers(request: web.Request, handler: Handler) -> web.StreamResponse
         response = _failure(request, error)
     except Exception:
         log.exception("%s %s failed", request.method, request.path)
-        response = _failure(request, InternalError("internal error; the daemon's log has more"))
+        response = _failure(request, InternalError())
     if not response.prepared:
         response.headers.update(_common_headers(request))
     return response

@@ -209,7 +209,7 @@ async def _with_progress(
         except RunnerdError as error:
             await response.write(final_line("error", error.message))
         except Exception:
-            await response.write(final_line("error", InternalError("internal error").message))
+            await response.write(final_line("error", InternalError().message))
         else:
             await response.write(final_line("success", success, model=model.to_json()))
         await response.write_eof()

@@ -114,7 +114,7 @@ class Job:
             return self._task.result()
         if isinstance(error, RunnerdError):
             raise error
-        raise InternalError("internal error; the daemon's log has more") from error
+        raise InternalError() from error
 
     async def follow(self) -> AsyncIterator[Progress]:
         """Yield where everything is and then every change, to the end.  Raises the job's error."""

@@ -31,7 +31,9 @@ from runnerd.relay import usage
 from runnerd.relay.answers import AnswerHead
 from runnerd.relay.arrivals import Arrival
 from runnerd.relay.assembly import Assembly, StreamError
+from runnerd.relay.body import inspect
 from runnerd.relay.engine import Buffer, EngineConnection, Loss
+from runnerd.relay.engine_errors import broken, client_error, error_object
 from runnerd.relay.messages import (
     LAST_CHUNK,
     Request,
@@ -41,6 +43,7 @@ from runnerd.relay.messages import (
     header_lines,
     status_line,
 )
+from runnerd.relay.pings import COMMENT, Pings, interval_of
 from runnerd.relay.plan import Plan
 from runnerd.relay.pool import EnginePools
 from runnerd.relay.records import RequestRecord
@@ -98,6 +101,7 @@ class Exchange:
         "_machinery",
         "_over",
         "_paused",
+        "_pings",
         "_plan",
         "_record",
         "_repeated",
@@ -132,6 +136,7 @@ class Exchange:
         self._task: asyncio.Task[None] | None = None
         self._assembly: Assembly | None = None
         self._error: bytearray | None = None
+        self._pings: Pings | None = None
         self._status = 0
         self._head = b""  # the answer's head, until the first of its body can go with it
         self._begun = False  # something of the answer has been sent
@@ -181,15 +186,32 @@ class Exchange:
 
     # waiting and asking
 
+    def _send_pings(self, *, streams: bool) -> None:
+        """Let a streamed request that asks for it hear that it still waits."""
+        interval = interval_of(self._request)
+        if interval is not None and streams and self._pings is None:
+            self._pings = Pings(interval, self._ping)
+
+    def _ping(self) -> None:
+        if self._client is None or self._paused:
+            return
+        if not self._begun:
+            self._prepare(AnswerHead(200, b"text/event-stream", None, chunked=True, keeps=True))
+            self._client.write(self._begin())
+            self._record.status = 200
+        self._client.write(chunk(COMMENT) if self._chunked else COMMENT)
+
     async def _arrive(self, arrival: Arrival) -> None:
         """Wait for a model that is being pulled, then go on as usual."""
         try:
+            streams = inspect(self._request.body, self._machinery.limits).stream is True
+            self._send_pings(streams=streams)
             self._plan = plan = await arrival()
         except RunnerdError as error:
             self._fail(error)
         except Exception:
             log.exception("exchange %s failed", self._request.id)
-            self._fail(_internal_error())
+            self._fail(InternalError())
         else:
             self._arrival = None
             self._record.model, self._record.streamed = plan.key.model, plan.streams
@@ -199,6 +221,7 @@ class Exchange:
     async def _wait(self) -> None:
         try:
             plan = self._plan
+            self._send_pings(streams=plan.streams)
             lease = await self._machinery.supervisor.lease(
                 plan.key,
                 plan.model_ref,
@@ -209,7 +232,7 @@ class Exchange:
             self._fail(error)
         except Exception:
             log.exception("exchange %s failed", self._request.id)
-            self._fail(_internal_error())
+            self._fail(InternalError())
         else:
             self._leased(lease)
 
@@ -290,8 +313,14 @@ class Exchange:
         record = self._record
         record.first_byte = time.monotonic() - record.clock
         self._status = head.status
+        if self._pings is not None:
+            self._pings.stop()
         if head.status >= 400:
             self._error = bytearray()
+        elif self._begun:  # by a ping
+            if not head.chunked:
+                self._fail(broken("it does not stream"))
+            return self._chunked
         elif self._plan.assembles:
             self._assembly = Assembly(self._plan.prompts)
         else:
@@ -319,7 +348,7 @@ class Exchange:
     def engine_done(self) -> None:
         self._engine = None
         if self._error is not None:
-            self._refused(_error_object(bytes(self._error)))
+            self._refused(error_object(bytes(self._error)))
         elif self._assembly is not None:
             self._whole(200, self._assembly.result(), b"application/json")
         else:
@@ -338,7 +367,7 @@ class Exchange:
             explanation = self._explain(loss.reason)
             self._task = tasks.spawn(explanation, name=f"explain {self._request.id}")
         else:
-            self._fail(_broken(loss.reason))
+            self._fail(broken(loss.reason))
 
     # towards the client
 
@@ -385,8 +414,11 @@ class Exchange:
 
     def _refused(self, error: dict[str, Any]) -> None:
         """Pass the engine's own error on, in OpenAI's shape and with a status that fits."""
-        status, body = _client_error(self._status, error)
+        status, body = client_error(self._status, error)
         self._record.error = str(body.get("message"))[:500]
+        if self._begun:
+            self._break_off({"error": body})
+            return
         self._whole(status, msgspec.json.encode({"error": body}), b"application/json")
 
     async def _explain(self, reason: str) -> None:
@@ -398,7 +430,7 @@ class Exchange:
                 failure = await runner.wait_ended()
                 failure = failure or BackendFailure("the model was unloaded")
         except TimeoutError:
-            failure = _broken(reason)
+            failure = broken(reason)
         self._fail(failure)
 
     def _fail(self, error: RunnerdError) -> None:
@@ -414,10 +446,15 @@ class Exchange:
             )
             self._end(keep_alive=True)
         else:
-            if self._plan.streams and self._whole_chunks:
-                event = b"\n\ndata: %s\n\n" % msgspec.json.encode(error.body())
-                self._client.write(chunk(event) + LAST_CHUNK if self._chunked else event)
-            self._end(keep_alive=False)
+            self._break_off(error.body())
+
+    def _break_off(self, document: dict[str, Any]) -> None:
+        """End an answer that has begun: with an error event where it is a stream."""
+        streams = self._pings is not None or self._plan.streams
+        if streams and self._whole_chunks and self._client is not None:
+            event = b"\n\ndata: %s\n\n" % msgspec.json.encode(document)
+            self._client.write(chunk(event) + LAST_CHUNK if self._chunked else event)
+        self._end(keep_alive=False)
 
     def _end(self, *, keep_alive: bool) -> None:
         self._release()
@@ -431,6 +468,8 @@ class Exchange:
         if self._record.duration is None:
             self._record.duration = time.monotonic() - self._record.clock
         self._machinery.watch.remove(self)
+        if self._pings is not None:
+            self._pings.stop()
         engine, self._engine = self._engine, None
         if engine is not None:
             engine.close()
@@ -451,43 +490,3 @@ def _message(plan: Plan) -> Sequence[Buffer]:
 
 def _content_type(value: bytes) -> bytes:
     return value if _CONTENT_TYPE.match(value) else b"application/octet-stream"
-
-
-def _broken(reason: str) -> BackendFailure:
-    return BackendFailure(f"the engine broke the connection: {reason}")
-
-
-def _internal_error() -> InternalError:
-    return InternalError("internal error; the daemon's log has more")
-
-
-def _error_object(body: bytes) -> dict[str, Any]:
-    """Return the error object of an engine's answer, whatever its shape."""
-    try:
-        document = msgspec.json.decode(body)
-    except (msgspec.DecodeError, UnicodeDecodeError):
-        return {"message": body[:500].decode("utf-8", "replace")}
-    error = document.get("error", document) if isinstance(document, dict) else document
-    return error if isinstance(error, dict) else {"message": str(error)[:500]}
-
-
-def _client_error(status: int, error: dict[str, Any]) -> tuple[int, dict[str, Any]]:
-    """Return the status and error object that a client gets for an engine's error."""
-    message = str(error.get("message") or error.get("detail") or "the engine refused the request")
-    if status < 400:  # an error event inside a stream that had begun with 200
-        code = error.get("code")
-        status = code if isinstance(code, int) and 400 <= code < 600 else 502
-    if status == 500 and "json.exception" in message:
-        # The engine's parser complains of a wrong type; its text quotes the body.
-        status, message = 400, "the engine could not read a field of the request: wrong type"
-    elif status == 503:
-        status = BackendFailure.status  # 503 is only for draining
-    kind = error.get("type")
-    body = {
-        **error,
-        "message": message,
-        "type": "invalid_request_error" if status < 500 else InternalError.type,
-        "param": error.get("param"),
-        "code": kind if isinstance(kind, str) else "engine_error",
-    }
-    return status, body

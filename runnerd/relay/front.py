@@ -19,10 +19,7 @@ import httptools
 
 from runnerd.errors import (
     ClientError,
-    ExpectationFailed,
-    HeadersTooLarge,
     InternalError,
-    MethodNotAllowed,
     Overloaded,
     PayloadTooLarge,
     RequestTimeout,
@@ -32,8 +29,8 @@ from runnerd.relay import routes
 from runnerd.relay.deadline import Deadline
 from runnerd.relay.exchange import Exchange
 from runnerd.relay.handover import Turn
+from runnerd.relay.head_rules import check_inference, check_request, head_too_large
 from runnerd.relay.messages import CONTINUE, Request, error_answer, new_request_id
-from runnerd.relay.plan import check_head
 from runnerd.sockets.peer import peer_credentials
 
 if TYPE_CHECKING:
@@ -126,7 +123,7 @@ class Front(asyncio.Protocol):
             self._hang_up_after_answer()
         except httptools.HttpParserCallbackError:
             log.exception("a request could not be handled")
-            self._refuse(_internal_error())
+            self._refuse(InternalError())
         except httptools.HttpParserError:
             self._refuse(ClientError("malformed HTTP request"))
         self._watch()
@@ -150,7 +147,7 @@ class Front(asyncio.Protocol):
             return
         if self._in_head:
             if self._head_bytes > self._limits.head_bytes:
-                self._refuse(self._head_too_large())
+                self._refuse(head_too_large(self._limits))
         elif self._reading is not None and not self._body_paused:
             self._deadline.set(self._limits.body_timeout)
         elif self._active is None:
@@ -190,11 +187,11 @@ class Front(asyncio.Protocol):
         request = self._read_head()
         entry = _Entry(request, None)
         try:
-            self._check(request)
+            check_request(request, self._limits, self._relay.admission, unix=self._unix)
             if request.method == "POST":
                 entry.route = routes.find(request.path)
             if entry.route is not None:
-                check_head(request, unix=self._unix)
+                check_inference(request, unix=self._unix)
                 request.read_labels()
                 if (request.length or 0) > self._limits.body_bytes:
                     raise self._too_large()
@@ -266,38 +263,6 @@ class Front(asyncio.Protocol):
         request.answer_headers["X-Request-Id"] = request.id
         return request
 
-    def _check(self, request: Request) -> None:
-        """Hold a head against the rules that are the same for every request.
-
-        What passes is remembered (relay/heads): nothing in here may depend on anything but the
-        head's bytes and the kind of listener.  What can change goes into `_start_exchange`.
-        """
-        size = len(request.target) + sum(len(name) + len(value) for name, value in request.headers)
-        if size > self._limits.head_bytes or len(request.headers) > self._limits.headers:
-            raise self._head_too_large()
-        if not (request.target.startswith(b"/") or request.target == b"*"):
-            raise ClientError("the request target must be a path")
-        if request.method in ("TRACE", "CONNECT"):
-            raise MethodNotAllowed(f"{request.method} is not offered", allow="GET, POST, DELETE")
-        hosts = [value for name, value in request.headers if name == b"host"]
-        if len(hosts) > 1 or (request.http11 and not hosts):
-            raise ClientError("a request needs exactly one Host header")
-        coding = request.header(b"transfer-encoding")
-        if coding is not None and (not request.http11 or coding.lower() != b"chunked"):
-            raise ClientError("the only transfer coding accepted is chunked, in HTTP/1.1")
-        if not self._unix:
-            self._relay.admission.check_host(hosts[0] if hosts else b"localhost")
-        origin = request.header(b"origin")
-        self._relay.admission.check_origin(origin, request.header(b"sec-fetch-site"))
-        if origin is not None:
-            request.answer_headers["Access-Control-Allow-Origin"] = origin.decode("latin-1")
-            request.answer_headers["Vary"] = "Origin"
-        expect = request.header(b"expect")
-        if expect is not None:
-            if expect.lower() != b"100-continue":
-                raise ExpectationFailed("the only expectation met is 100-continue")
-            request.expects_continue = request.http11
-
     # answering
 
     def _activate(self, entry: _Entry) -> None:
@@ -320,7 +285,7 @@ class Front(asyncio.Protocol):
         try:
             self._exchange = self._relay.exchange(self, request, entry.route)
         except Exception as error:  # whatever it is, the client is told and the next one served
-            failure = error if isinstance(error, RunnerdError) else _internal_error()
+            failure = error if isinstance(error, RunnerdError) else InternalError()
             if failure is not error:
                 log.exception("a request could not be planned")
             self.write(
@@ -440,12 +405,6 @@ class Front(asyncio.Protocol):
 
     # refusing
 
-    def _head_too_large(self) -> RunnerdError:
-        limits = self._limits
-        return HeadersTooLarge(
-            f"the head exceeds {limits.head_bytes} bytes or {limits.headers} header lines"
-        )
-
     def _too_large(self) -> RunnerdError:
         return PayloadTooLarge(f"the request body exceeds {self._limits.body_bytes} bytes")
 
@@ -501,10 +460,6 @@ class Front(asyncio.Protocol):
         if entry is not None and entry.request.body:
             self._relay.let_go(len(entry.request.body))
             entry.request.body = b""
-
-
-def _internal_error() -> InternalError:
-    return InternalError("internal error; the daemon's log has more")
 
 
 _DESKTOP_PREFIX = routes.DESKTOP_PREFIX.encode()

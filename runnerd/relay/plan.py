@@ -13,7 +13,6 @@ from runnerd.errors import (
     MisdirectedRequest,
     ModelNotFound,
     NotSupported,
-    UnsupportedMediaType,
 )
 from runnerd.models.store import Store
 from runnerd.relay.body import count_prompts, inspect, streamed
@@ -36,28 +35,6 @@ class Plan(msgspec.Struct, frozen=True, gc=False):
     prompts: int
     preload_only: bool
     origin: str | None
-
-
-_OF_CURL = (b"", b"application/x-www-form-urlencoded")
-
-
-def check_head(request: Request, *, unix: bool) -> None:
-    """Hold the head of an inference request against the rules, before its body is read.
-
-    On a Unix socket, which no web page can reach, what `curl -d` says of a body by itself passes
-    for JSON.  Raises errors of the 4xx kind.
-    """
-    encoding = request.header(b"content-encoding")
-    if encoding is not None and encoding.lower() != b"identity":
-        raise UnsupportedMediaType("compressed request bodies are not accepted")
-    content_type = request.header(b"content-type") or b""
-    kind = content_type.split(b";")[0].strip().lower()
-    if kind != b"application/json" and not (unix and kind in _OF_CURL):
-        raise UnsupportedMediaType(
-            "the request body must be JSON, with the header Content-Type: application/json"
-        )
-    if request.length is None and not request.chunked:
-        raise ClientError("the request has no body")
 
 
 class Planner:

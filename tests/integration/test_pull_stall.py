@@ -55,6 +55,16 @@ def test_requests_wait_for_a_pull(tmp_path: Path, server: FileServer) -> None:
         wait_for(lambda: "tiny" in str(daemon.http.get("/models/pulls").json()), "it to be listed")
         with daemon.client() as impatient, pytest.raises(httpx.ReadTimeout):
             impatient.post("/v1/completions", json={"model": "tiny", "prompt": "x"}, timeout=0.05)
+        with (
+            daemon.client() as patient,
+            patient.stream(
+                "POST",
+                "/v1/completions",
+                json={"model": "tiny", "prompt": "x", "stream": True},
+                headers={"X-Ping-Interval": "0.05"},
+            ) as pinged,
+        ):
+            assert next(pinged.iter_lines()) == ": waiting"
         assert ask(daemon, "nothing").status_code == 404
         assert not any(answer.done() for answer in asked)
         release.set()

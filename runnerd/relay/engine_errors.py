@@ -1,0 +1,46 @@
+"""What an engine's failure becomes for a client."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+
+from runnerd.errors import BackendFailure, InternalError
+
+
+def broken(reason: str) -> BackendFailure:
+    """Return the error for an answer that breaks off."""
+    return BackendFailure(f"the engine broke the connection: {reason}")
+
+
+def error_object(body: bytes) -> dict[str, Any]:
+    """Return the error object of an engine's answer, whatever its shape."""
+    try:
+        document = msgspec.json.decode(body)
+    except (msgspec.DecodeError, UnicodeDecodeError):
+        return {"message": body[:500].decode("utf-8", "replace")}
+    error = document.get("error", document) if isinstance(document, dict) else document
+    return error if isinstance(error, dict) else {"message": str(error)[:500]}
+
+
+def client_error(status: int, error: dict[str, Any]) -> tuple[int, dict[str, Any]]:
+    """Return the status and error object that a client gets for an engine's error."""
+    message = str(error.get("message") or error.get("detail") or "the engine refused the request")
+    if status < 400:  # an error event inside a stream that had begun with 200
+        code = error.get("code")
+        status = code if isinstance(code, int) and 400 <= code < 600 else 502
+    if status == 500 and "json.exception" in message:
+        # The engine's parser complains of a wrong type; its text quotes the body.
+        status, message = 400, "the engine could not read a field of the request: wrong type"
+    elif status == 503:
+        status = BackendFailure.status  # 503 is only for draining
+    kind = error.get("type")
+    body = {
+        **error,
+        "message": message,
+        "type": "invalid_request_error" if status < 500 else InternalError.type,
+        "param": error.get("param"),
+        "code": kind if isinstance(kind, str) else "engine_error",
+    }
+    return status, body

@@ -1,0 +1,54 @@
+"""Signs of life for a client whose stream has not begun.
+
+A request may wait for minutes: for a model that is pulled or loaded, or for its turn.  Clients and
+the proxies in between often give up on a connection that says nothing.  One that streams and sends
+`X-Ping-Interval: SECONDS` gets the head of its stream and comment lines until the engine answers.
+It has then been told 200, so an error comes as an event.  That is why nobody gets them unasked.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import math
+from collections.abc import Callable
+
+from runnerd.errors import ClientError
+from runnerd.relay.messages import Request
+
+COMMENT = b": waiting\n\n"
+
+_SHORTEST, _LONGEST = 0.05, 300.0  # seconds
+
+
+def interval_of(request: Request) -> float | None:
+    """Return the seconds between two pings that a request asks for, None where it does not.
+
+    Raises errors.ClientError for what is no such number.
+    """
+    value = request.header(b"x-ping-interval")
+    if value is None:
+        return None
+    try:
+        interval = float(value)
+    except ValueError:
+        interval = math.nan
+    if not _SHORTEST <= interval <= _LONGEST:
+        raise ClientError(f"X-Ping-Interval must be {_SHORTEST:g} to {_LONGEST:g} seconds")
+    return interval
+
+
+class Pings:
+    """Calls `ping` again and again until it is stopped."""
+
+    def __init__(self, interval: float, ping: Callable[[], None]) -> None:
+        self._interval = interval
+        self._ping = ping
+        self._timer = asyncio.get_running_loop().call_later(interval, self._again)
+
+    def stop(self) -> None:
+        """No further one.  Idempotent."""
+        self._timer.cancel()
+
+    def _again(self) -> None:
+        self._timer = asyncio.get_running_loop().call_later(self._interval, self._again)
+        self._ping()
