@@ -81,15 +81,14 @@ class Scheduler:
         self._budget.observe(devices, held=held, uncertain=uncertain)
 
     def estimated(self, key: RunnerKey, need: Mapping[str, int]) -> None:
-        """Note what a pool's instances are thought to need, also for those that are there already
-        and were started without knowing.
+        """Note what each of a pool's instances is to be reckoned with, also those that are there:
+        they may have been started without knowing.
         """
         pool = self._pools.get(key)
         if pool is not None:
             pool.terms = replace(pool.terms, need=dict(need))
             for instance in pool.instances.values():
-                if instance.state is State.STARTING or not memory(instance.claims):
-                    instance.claims = pool.claims()
+                instance.claims = pool.claims()
 
     def learned(
         self,

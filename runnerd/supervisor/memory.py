@@ -1,7 +1,8 @@
 """What runners need and what the host has: the scheduler's figures, gathered.
 
 A need is asked of the backend once per model and configuration, shared by all who wait for the
-answer, and replaced by what a runner really held as soon as one was loaded.  A backend that cannot
+answer, and corrected by what a runner really held as soon as one was loaded.  It is not asked for
+a model that has the host for itself: nothing hangs on it then.  A backend that cannot
 tell leaves the need unknown, and nothing is refused for that.
 """
 
@@ -65,69 +66,76 @@ class MemoryAccounts:
         self.settings = settings
         self._backends = backends
         self._host = host
-        self._needs: dict[RunnerKey, Need] = {}
-        self._questions: dict[RunnerKey, asyncio.Task[Need]] = {}
+        self._estimates: dict[RunnerKey, Need] = {}
+        self._seen: dict[RunnerKey, Need] = {}
+        self._questions: dict[RunnerKey, asyncio.Task[None]] = {}
 
     @property
     def counts(self) -> bool:
         """Whether needs matter at all."""
         return self._host is not None
 
-    def known(self, key: RunnerKey) -> Need | None:
-        """Return a need that was asked for or learned before."""
-        return self._needs.get(key)
+    def known(self, key: RunnerKey) -> Need:
+        """Return what is known of a need: what was seen, else what was estimated; empty for none.
 
-    async def ask(self, key: RunnerKey, configuration: BackendConfiguration) -> Need:
-        """Return a need; empty where it cannot be told.  Cancelling leaves the others' question."""
-        if (known := self._needs.get(key)) is not None:
-            return known
+        On a GPU what was seen counts: everything is allocated at the load.  In RAM it may still
+        grow, since pages count from their first use on, so there the estimate is never lowered.
+        """
+        estimate, seen = self._estimates.get(key, {}), self._seen.get(key)
+        if seen is None:
+            return estimate
+        need = {name: amount for name, amount in seen.items() if amount > 0}
+        if not need.keys() - {RAM}:
+            need = {**estimate, **need}
+        need[RAM] = max(need.get(RAM, 0), estimate.get(RAM, 0))
+        return need
+
+    def asked(self, key: RunnerKey) -> bool:
+        """Return whether the backend was asked for a need, and has answered."""
+        return key in self._estimates
+
+    async def ask(self, key: RunnerKey, configuration: BackendConfiguration) -> None:
+        """Ask the backend for a need, unless that was done.  Cancelling leaves the others'
+        question.
+        """
+        if key in self._estimates:
+            return
         question = self._questions.get(key)
         if question is None:
             question = self._questions[key] = tasks.spawn(
                 self._ask(key, configuration), name=f"memory {key.model}"
             )
-        return await asyncio.shield(question)
+        await asyncio.shield(question)
 
-    async def _ask(self, key: RunnerKey, configuration: BackendConfiguration) -> Need:
+    async def _ask(self, key: RunnerKey, configuration: BackendConfiguration) -> None:
+        need: Need = {}
         try:
             required = await self._backends[key.backend].required_memory(key.model, configuration)
             need = self._need(required)
         except RunnerdError as error:
             log.info("the memory that %s needs is not known: %s", key.model, error.message)
-            need = {}
         finally:
             del self._questions[key]
-        return self._needs.setdefault(key, need)
+        self._estimates[key] = need
 
-    async def settle(self) -> None:
-        """Wait until no question is open: whoever started without an answer has one."""
-        while self._questions:
-            await asyncio.wait(list(self._questions.values()))
-
-    async def learn(self, key: RunnerKey, runner: Runner) -> tuple[Need, Need] | None:
-        """Look at a ready runner: return what to reckon with from now on, and what it holds now.
-
-        On a GPU that is what it holds now: everything is allocated at the load.  In RAM it may
-        still grow, since pages count from their first use on, so there the estimate is never
-        lowered.  None where it cannot be seen.
-        """
+    async def learn(self, key: RunnerKey, runner: Runner) -> Need | None:
+        """Look at what a ready runner really holds and return it; None where that fails."""
         if self._host is None:
             return None
         try:
             pid = await engine_process(runner.engine_socket)
-            held = await asyncio.to_thread(self._host.process_memory, [pid])
+            seen = await asyncio.to_thread(self._host.process_memory, [pid])
         except OSError as error:
             log.debug("what %s holds cannot be seen: %s", runner.name, error)
             return None
-        need = {name: amount for name, amount in held.items() if amount > 0}
-        need[RAM] = max(need.get(RAM, 0), self._needs.get(key, {}).get(RAM, 0))
-        self._needs[key] = need
-        return need, held
+        self._seen[key] = seen
+        return seen
 
     def forget(self, model: str) -> None:
         """Drop what is known of a deleted model."""
-        for key in [key for key in self._needs if key.model == model]:
-            del self._needs[key]
+        for needs in (self._estimates, self._seen):
+            for key in [key for key in needs if key.model == model]:
+                del needs[key]
 
     def devices(self) -> list[DeviceMemory]:
         """Look at the host."""

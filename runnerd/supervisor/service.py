@@ -13,8 +13,7 @@ import logging
 import math
 import random
 import time
-from collections.abc import Callable, Coroutine, Mapping
-from typing import Any
+from collections.abc import Callable, Mapping
 
 from runnerd import tasks
 from runnerd.backends.interface import Backend, BackendMode
@@ -41,7 +40,7 @@ from runnerd.scheduler import (
 from runnerd.sockets.paths import RuntimeDirectory
 from runnerd.supervisor.fleet import Fleet
 from runnerd.supervisor.lease import Lease
-from runnerd.supervisor.memory import HostMemory, MemoryAccounts, Need
+from runnerd.supervisor.memory import HostMemory, MemoryAccounts
 from runnerd.supervisor.orders import Orders
 from runnerd.supervisor.refusals import fault_of, memory_account, refusal_error
 from runnerd.supervisor.reports import RunnerReport, failure_report, report
@@ -167,21 +166,22 @@ class Supervisor:
     async def _prepare(self, key: RunnerKey, model_ref: str | None) -> None:
         """Know what to start and on what terms, should the scheduler decide to.
 
-        What a model needs is waited for only where something has to share the host with it.
+        What models need is asked only where they have to share the host.
         """
-        configuration = self._orders.of(key, model_ref).configuration
-        if self._memory.counts and self._memory.known(key) is None:
-            asking = self._memory.ask(key, configuration)
-            if self._fleet or self._waiters:
-                await asking
-                await self._memory.settle()
-            else:
-                tasks.spawn(self._estimate(key, asking), name=f"estimate {key.model}")
+        self._orders.of(key, model_ref)
+        if self._memory.counts and (self._fleet or self._waiters):
+            await self._estimate(key)
         self._scheduler.set_terms(key, self._terms(key))
         self._observe()
 
-    async def _estimate(self, key: RunnerKey, asking: Coroutine[Any, Any, Need]) -> None:
-        self._scheduler.estimated(key, await asking)
+    async def _estimate(self, wanted: RunnerKey) -> None:
+        """Have the need of a model, and of all that are there."""
+        while unknown := [
+            key for key in (wanted, *self._fleet.keys()) if not self._memory.asked(key)
+        ]:
+            for key in unknown:
+                await self._memory.ask(key, self._orders.of(key).configuration)
+                self._scheduler.estimated(key, self._memory.known(key))
 
     def _observe(self) -> None:
         """Look at the host's memory, if the last look is not of this moment."""
@@ -196,7 +196,7 @@ class Supervisor:
         current = fingerprint == key.configuration
         return Terms(
             keep_alive=configuration.keep_alive,
-            need=self._memory.known(key) or {},
+            need=self._memory.known(key),
             slots=self._backends[key.backend].slots(self._orders.of(key).configuration),
             min_instances=configuration.min_instances if current else 0,
             max_instances=configuration.max_instances,
@@ -429,9 +429,9 @@ class Supervisor:
             tasks.spawn(self._learn(key, generation), name=f"footprint {key.model}")
 
     async def _learn(self, key: RunnerKey, generation: int) -> None:
-        found = await self._memory.learn(key, self._fleet[generation])
-        if found is not None:
-            self._scheduler.learned(key, generation, *found)
+        held = await self._memory.learn(key, self._fleet[generation])
+        if held is not None:
+            self._scheduler.learned(key, generation, self._memory.known(key), held)
 
     def failing(self, generation: int, failure: BackendFailure) -> None:
         """A runner will be killed: nobody gets it any more, and its requests are told."""
