@@ -33,6 +33,7 @@ async def root(request: web.Request) -> web.Response:
             supervisor.reports(),
             context.store.list(),
             dict(supervisor.configurations()),
+            downloads=context.pulls.active(),
             backend=supervisor.backend(None).name,
             queued=supervisor.queued,
         )

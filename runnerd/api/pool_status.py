@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterable, Mapping
 
 from runnerd.api.context import timestamp
 from runnerd.backends.interface import BackendMode
 from runnerd.configurations import ConfigurationKey, ModelConfiguration
+from runnerd.durations import format_duration
 from runnerd.models.catalog import Model
+from runnerd.models.description import binary_size
+from runnerd.models.intake import Progress
+from runnerd.pulls.jobs import Job
 from runnerd.supervisor import RunnerReport
 from runnerd.supervisor.reports import FAILED
 
@@ -20,11 +25,13 @@ def pool_status(
     models: Iterable[Model],
     configurations: Mapping[ConfigurationKey, ModelConfiguration],
     *,
+    downloads: Iterable[Job],
     backend: str,
     queued: int,
 ) -> dict[str, object]:
     """Return the status document; `backend` is the one that runs what names none."""
     reports = list(reports)
+    now = time.time()
     return {
         "pool": {
             "processing": sum(report.in_use > 0 for report in reports),
@@ -38,7 +45,8 @@ def pool_status(
         "store": {
             (model.tags or (str(model.id),))[0]: _model(model, reports, configurations, backend)
             for model in models
-        },
+        }
+        | {job.reference: _coming(job, backend, now) for job in downloads if job.kind == "pull"},
     }
 
 
@@ -73,6 +81,34 @@ def _model(
         "minInstances": configuration.min_instances,
         "maxInstances": configuration.max_instances,
         "status": _status(states),
+    }
+
+
+def _coming(job: Job, backend: str, now: float) -> dict[str, object]:
+    return {
+        "engine": backend,
+        "device": "auto",
+        "minInstances": _DEFAULT.min_instances,
+        "maxInstances": _DEFAULT.max_instances,
+        "status": "preparing",
+        "downloads": [_download(file, now - job.began_at) for file in job.files()],
+    }
+
+
+def _download(file: Progress, seconds: float) -> dict[str, object]:
+    """Return one file's progress; `speed` is its mean since the pull began, in bytes a second."""
+    speed = file.layer_current / seconds if seconds > 0 else 0.0
+    left = (file.layer_size - file.layer_current) / speed if speed else 0.0
+    return {
+        "file": file.layer,
+        "loadedBytes": file.layer_current,
+        "formattedLoadedBytes": binary_size(file.layer_current),
+        "totalBytes": file.layer_size,
+        "formattedTotalBytes": binary_size(file.layer_size),
+        "percent": round(file.layer_current / file.layer_size, 2) if file.layer_size else 0,
+        "speed": round(speed),
+        "etaSeconds": round(left, 1),
+        "formattedEta": format_duration(left),
     }
 
 

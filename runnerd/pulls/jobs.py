@@ -82,6 +82,10 @@ class Job:
         found = self._news.get(layer)
         return found[1] if found else None
 
+    def files(self) -> list[Progress]:
+        """Return the newest report of every file."""
+        return [progress for _, progress in self._news.values() if progress.layer]
+
     @property
     def current(self) -> int:
         """The bytes that are there, of all files."""

@@ -55,6 +55,10 @@ def test_requests_wait_for_a_pull(tmp_path: Path, server: FileServer) -> None:
         wait_for(lambda: "tiny" in str(daemon.http.get("/models/pulls").json()), "it to be listed")
         with daemon.client() as impatient, pytest.raises(httpx.ReadTimeout):
             impatient.post("/v1/completions", json={"model": "tiny", "prompt": "x"}, timeout=0.05)
+        status = daemon.http.get("/", headers={"Accept": "application/json"}).json()
+        [coming] = [entry for entry in status["store"].values() if "downloads" in entry]
+        assert coming["status"] == "preparing"
+        assert all(file["totalBytes"] >= file["loadedBytes"] for file in coming["downloads"])
         with (
             daemon.client() as patient,
             patient.stream(
