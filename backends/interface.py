@@ -59,10 +59,13 @@ class BackendConfiguration(BaseModel):
 
 @dataclass(frozen=True, slots=True)
 class RequiredMemory:
-    """Working memory that a runner needs, in bytes: in RAM, and on all GPUs together."""
+    """Working memory that a runner needs, in bytes: in RAM, and on each GPU that it would use.
+
+    `gpu_bytes` names GPUs as runnerd.resources does (`gpu0`, `gpu1` ...), each once.
+    """
 
     ram_bytes: int
-    vram_bytes: int
+    gpu_bytes: tuple[tuple[str, int], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

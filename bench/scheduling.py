@@ -157,7 +157,7 @@ class _Listener:
         return 0
 
     async def required_memory(self, model: str, config: BackendConfiguration) -> RequiredMemory:
-        return RequiredMemory(0, 0)
+        return RequiredMemory(0)
 
     def check_configuration(self, config: BackendConfiguration) -> None: ...
 

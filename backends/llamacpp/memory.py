@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import logging
 import re
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -35,6 +36,8 @@ _TIMEOUT = 60.0
 _KEPT = 256  # answers; more than any host has models
 _DEVICE = re.compile(r"^(\S+) (\d+) (\d+) (\d+)\s*$", re.MULTILINE)
 _ON_HOST = ("Host", "CPU")
+_NUMBER = re.compile(r"\d+$")
+_RAM = "ram"
 _PHYSICAL_BATCH = 512  # llama.cpp's default
 _F16 = 2
 
@@ -71,17 +74,17 @@ class MemoryEstimator:
 
         Raises EngineFailure when a model cannot be read.
         """
-        ram, vram = self._settings.memory_reserve * _MIB, 0
+        ram, gpus = self._settings.memory_reserve * _MIB, Counter[str]()
         for each in files:
             found = await self._one(each, configuration)
             ram += found.ram_bytes
-            vram += found.vram_bytes
+            gpus.update(dict(found.gpu_bytes))
             projector = 0 if each.mmproj is None else each.mmproj.stat().st_size
-            if found.vram_bytes:
-                vram += projector
+            if found.gpu_bytes:  # llama.cpp does not split it: the first GPU has all of it
+                gpus[found.gpu_bytes[0][0]] += projector
             else:
                 ram += projector
-        return RequiredMemory(ram, vram)
+        return RequiredMemory(ram, tuple(sorted(gpus.items())))
 
     async def _one(self, files: ModelFiles, configuration: BackendConfiguration) -> RequiredMemory:
         context = context_tokens(files, configuration, self._settings)
@@ -134,14 +137,12 @@ def _flags_that_count(configuration: BackendConfiguration) -> list[str]:
 def _answer(result: CommandResult) -> RequiredMemory | None:
     devices = _DEVICE.findall(result.output)
     if result.code == 0 and devices:
-        ram = vram = 0
+        held = Counter[str]()
         for name, *sizes in devices:
             total = (sum(map(int, sizes)) + 1) * _MIB  # the tool rounds down
-            if name.startswith(_ON_HOST):
-                ram += total
-            else:
-                vram += total
-        return RequiredMemory(ram, vram)
+            held[_device(name)] += total
+        ram = held.pop(_RAM, 0)
+        return RequiredMemory(ram, tuple(sorted(held.items())))
     cause = first_cause(result.output)
     if cause is None or cause.startswith("not enough"):
         log.warning("llama-fit-params could not tell (%s): %s", result.reason, cause)
@@ -154,6 +155,14 @@ def _answer(result: CommandResult) -> RequiredMemory | None:
     )
 
 
+def _device(name: str) -> str:
+    """Return our name of llama.cpp's device: `ram`, or `gpu1` for CUDA1 or Vulkan1."""
+    if name.startswith(_ON_HOST):
+        return _RAM
+    number = _NUMBER.search(name)
+    return f"gpu{number.group() if number else 0}"
+
+
 def estimate(files: ModelFiles, context: int) -> RequiredMemory:
     """Return an estimate from the header, all of it RAM."""
     facts = files.facts
@@ -161,7 +170,7 @@ def estimate(files: ModelFiles, context: int) -> RequiredMemory:
     cache = facts.block_count * tokens * _cache_width(facts) * _F16
     batch = min(_PHYSICAL_BATCH, tokens or _PHYSICAL_BATCH)
     buffers = batch * 4 * (facts.vocabulary_size + 8 * facts.embedding_length)
-    return RequiredMemory(files.weights_bytes + cache + buffers, 0)
+    return RequiredMemory(files.weights_bytes + cache + buffers)
 
 
 def _cache_width(facts: ModelFacts) -> int:

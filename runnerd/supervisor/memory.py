@@ -147,10 +147,10 @@ class MemoryAccounts:
         ]
 
     def _need(self, required: RequiredMemory) -> Need:
-        """Spread what is needed on all GPUs together evenly, as llama.cpp does with its layers."""
+        """Leave out GPUs that this host cannot look at: there is nothing to hold them against."""
         assert self._host is not None
-        gpus = [device.id for device in self._host.devices() if device.kind == "gpu"]
-        need = {gpu: required.vram_bytes // len(gpus) for gpu in gpus if required.vram_bytes}
+        gpus = {device.id for device in self._host.devices() if device.kind == "gpu"}
+        need = {name: amount for name, amount in required.gpu_bytes if name in gpus}
         return {RAM: required.ram_bytes, **need}
 
     def _limit(self, device: HostDevice) -> int:

@@ -42,13 +42,15 @@ def estimator(folder: Path, body: str) -> tuple[MemoryEstimator, ModelFiles]:
 
 
 async def test_the_tools_account(tmp_path: Path) -> None:
-    """Devices are VRAM, the host is RAM, and what a process needs besides is added."""
+    """Each device has its own sum, the host is RAM, and what a process needs besides is added."""
     memory, files = estimator(
         tmp_path, "echo '0.0.0.1 I note' >&2; echo 'CUDA0 1000 200 30'; echo 'CUDA1 1 2 3';"
         " echo 'Host 50 0 7'"
     )  # fmt: skip
     found = await memory.required([files], NONE)
-    assert found == RequiredMemory(ram_bytes=(100 + 58) * MIB, vram_bytes=(1231 + 7) * MIB)
+    assert found == RequiredMemory(
+        ram_bytes=(100 + 58) * MIB, gpu_bytes=(("gpu0", 1231 * MIB), ("gpu1", 7 * MIB))
+    )
 
 
 async def test_the_same_question_is_asked_once(tmp_path: Path) -> None:
@@ -72,10 +74,11 @@ async def test_a_draft_model_counts(tmp_path: Path) -> None:
 
 
 async def test_a_projector_counts(tmp_path: Path) -> None:
-    """Its size goes where the model goes."""
-    memory, files = estimator(tmp_path, "echo 'CUDA0 1 1 1'")
+    """Its size goes where the model goes: as a whole, to the first of several GPUs."""
+    memory, files = estimator(tmp_path, "echo 'CUDA1 1 1 1'; echo 'CUDA0 1 1 1'")
     projected = ModelFiles(files.weights, 1000, mmproj=files.weights, facts=files.facts)
-    assert (await memory.required([projected], NONE)).vram_bytes == 4 * MIB + 1000
+    found = await memory.required([projected, files], NONE)
+    assert found.gpu_bytes == (("gpu0", 8 * MIB + 1000), ("gpu1", 8 * MIB))
 
 
 async def test_a_model_that_cannot_be_read(tmp_path: Path) -> None:
@@ -107,7 +110,7 @@ def test_the_headers_estimate() -> None:
     files = ModelFiles(Path("w"), 5 * 10**9, facts=facts)
     cache = 2 * 32 * 8192 * 8 * 128 * 2
     buffers = 512 * 4 * (128000 + 8 * 4096)
-    assert estimate(files, 8192) == RequiredMemory(5 * 10**9 + cache + buffers, 0)
+    assert estimate(files, 8192) == RequiredMemory(5 * 10**9 + cache + buffers)
     assert estimate(files, 0) == estimate(files, 8192)
 
 
