@@ -24,7 +24,7 @@ from runnerd.backends.interface import (
     EngineFailure,
     RequiredMemory,
 )
-from runnerd.backends.llamacpp.command import Launch, native_command
+from runnerd.backends.llamacpp.command import Launch, native_command, slot_count
 from runnerd.backends.llamacpp.failure import engine_failure
 from runnerd.backends.llamacpp.fallback import Fallback
 from runnerd.backends.llamacpp.flags import parse_flags
@@ -41,7 +41,6 @@ log = logging.getLogger(__name__)
 
 NAME = "llama.cpp"
 _REMEDY = "install the native server: runnerd install llama.cpp"
-_AUTOMATIC_SLOTS = 4  # what llama-server takes where it is not told
 _LOADED = "model loaded"  # both servers print it
 _ENGINE_SUFFIX = ".e.sock"
 
@@ -81,11 +80,7 @@ class LlamaCppBackend:
     def slots(self, config: BackendConfiguration) -> int | None:
         if not self._runs_native():
             return 1
-        flags = parse_flags(config.runtime_flags)
-        if "--parallel" in flags:
-            asked = int(flags[flags.index("--parallel") + 1])
-            return asked if asked > 0 else _AUTOMATIC_SLOTS
-        return self._settings.parallel or _AUTOMATIC_SLOTS
+        return slot_count(config, self._settings)
 
     def check_configuration(self, config: BackendConfiguration) -> None:
         parse_flags(config.runtime_flags)

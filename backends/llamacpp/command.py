@@ -20,6 +20,7 @@ from runnerd.backends.llamacpp.server import NativeServer
 from runnerd.backends.llamacpp.settings import LlamaCppSettings
 
 _TRAINED_MAXIMUM = -1
+_AUTOMATIC_SLOTS = 4  # what llama-server takes where it is not told
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +45,15 @@ def context_tokens(
     if configuration.context_size:
         return configuration.context_size
     return min(trained, settings.default_context) if trained else settings.default_context
+
+
+def slot_count(configuration: BackendConfiguration, settings: LlamaCppSettings) -> int:
+    """Return how many requests the native server will take at once."""
+    flags = parse_flags(configuration.runtime_flags)
+    if "--parallel" in flags:
+        asked = int(flags[flags.index("--parallel") + 1])
+        return asked if asked > 0 else _AUTOMATIC_SLOTS
+    return settings.parallel or _AUTOMATIC_SLOTS
 
 
 def native_command(server: NativeServer, launch: Launch, settings: LlamaCppSettings) -> list[str]:

@@ -21,7 +21,7 @@ from runnerd.backends.interface import (
     ModelFiles,
     RequiredMemory,
 )
-from runnerd.backends.llamacpp.command import context_tokens
+from runnerd.backends.llamacpp.command import context_tokens, slot_count
 from runnerd.backends.llamacpp.failure import first_cause, last_lines
 from runnerd.backends.llamacpp.flags import parse_flags
 from runnerd.backends.llamacpp.server import ServerFinder
@@ -56,6 +56,7 @@ class _Question:
     weights: Path
     changed_at: int
     context: int
+    slots: int
     flags: tuple[str, ...]
 
 
@@ -93,7 +94,8 @@ class MemoryEstimator:
         except OSError as error:
             raise EngineFailure(f"the model's file cannot be read: {error.strerror}") from error
         flags = tuple(_flags_that_count(configuration))
-        question = _Question(files.weights, changed_at, context, flags)
+        slots = slot_count(configuration, self._settings)
+        question = _Question(files.weights, changed_at, context, slots, flags)
         if (known := self._answers.get(question)) is None:
             known = await self._ask(question)
             known = estimate(files, context) if known is None else known
@@ -109,6 +111,7 @@ class MemoryEstimator:
         if tool is None:
             return None
         argv = [str(tool), "--model", str(question.weights), "--ctx-size", str(question.context)]
+        argv += ["--parallel", str(question.slots)]  # each has its own sliding window
         try:
             result = await run_command(
                 [*argv, *question.flags, "--fit-print", "on"],

@@ -62,9 +62,17 @@ async def test_the_same_question_is_asked_once(tmp_path: Path) -> None:
         await memory.required([files], configuration)
     asked = (tmp_path / "asked").read_text().splitlines()
     assert asked == [
-        f"--model {files.weights} --ctx-size 4096 --fit-print on",
-        f"--model {files.weights} --ctx-size 512 --cache-type-k q8_0 --fit-print on",
+        f"--model {files.weights} --ctx-size 4096 --parallel 4 --fit-print on",
+        f"--model {files.weights} --ctx-size 512 --parallel 4 --cache-type-k q8_0 --fit-print on",
     ]
+
+
+async def test_the_slots_count(tmp_path: Path) -> None:
+    """A model with a sliding window keeps one for each slot, so the tool is told how many."""
+    memory, files = estimator(tmp_path, "echo 'Host 1 1 1'")
+    slots = BackendConfiguration.model_validate({"runtime-flags": ["-np", "9"]})
+    await memory.required([files], slots)
+    assert "--parallel 9 " in (tmp_path / "asked").read_text()
 
 
 async def test_a_draft_model_counts(tmp_path: Path) -> None:
