@@ -3,8 +3,7 @@
 The models are written on the spot with random weights, tens of megabytes each, so that the process
 itself does not decide the figure.  Held is the server's peak resident set after a prompt of several
 batches, less what the same program holds with a model of next to nothing.  The weights are read,
-not mapped: of mapped ones the kernel counts only pages that were touched (never the whole embedding
-table), and those that llama.cpp repacks for the processor twice.
+not mapped: of mapped ones the kernel counts those that llama.cpp repacks for the processor twice.
 """
 
 from __future__ import annotations
