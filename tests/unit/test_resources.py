@@ -71,7 +71,7 @@ def test_own_memory_is_seen_and_a_dead_process_holds_none() -> None:
 
 
 class Library:
-    """NVML with two devices; what it answers was recorded from a real one in form."""
+    """NVML with two devices, written after its documentation: no GPU was at hand."""
 
     def __init__(self, status: int = 0) -> None:
         self._status = status
