@@ -24,6 +24,7 @@ import runnerd
 from runnerd import logs, tasks
 from runnerd.api.app import make_app
 from runnerd.api.context import Context
+from runnerd.api.ollama import dialects
 from runnerd.backends.interface import Backend, BackendContext
 from runnerd.backends.registry import discover
 from runnerd.config import RELOADABLE, Settings, differing
@@ -117,6 +118,7 @@ class Daemon:
                     supervisor=supervisor,
                     records=records,
                     app=make_app(context),
+                    dialects=dialects.routes(),
                     arrivals=Arrivals(
                         pulls,
                         settings.queue_length,

@@ -9,6 +9,7 @@ from aiohttp import web
 
 from runnerd.api import engines, host, models, pulls
 from runnerd.api.context import CONTEXT, Context, json_answer
+from runnerd.api.ollama import library
 from runnerd.errors import InternalError, MethodNotAllowed, RouteNotFound, RunnerdError
 from runnerd.relay import routes
 
@@ -25,6 +26,7 @@ def make_app(context: Context) -> web.Application:
     app.add_routes(pulls.ROUTES)  # before the models: their names may be anything
     app.add_routes(models.ROUTES)
     app.add_routes(engines.ROUTES)
+    app.add_routes(library.ROUTES)
     return app
 
 
@@ -60,7 +62,9 @@ def _unknown(request: web.Request) -> RunnerdError:
 
 
 def _failure(request: web.Request, error: RunnerdError) -> web.Response:
-    response = json_answer(error.body(), status=error.status)
+    ollama = request.path.startswith("/api/")
+    body = {"error": error.message} if ollama else error.body()
+    response = json_answer(body, status=error.status)
     response.headers.update(error.headers())
     if not request.body_exists or request.content.is_eof():
         return response

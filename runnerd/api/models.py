@@ -14,11 +14,12 @@ from pathlib import Path
 from aiohttp import web
 
 from runnerd import tasks
-from runnerd.api.context import CONTEXT, flag, json_answer, json_body, text_field
+from runnerd.api.context import CONTEXT, Context, flag, json_answer, json_body, text_field
 from runnerd.api.progress import final_line, progress_line
 from runnerd.errors import ClientError, Forbidden, InternalError, NotFound, RunnerdError
 from runnerd.models.catalog import Model
 from runnerd.models.intake import Progress
+from runnerd.models.store import Removals
 from runnerd.sockets.peer import peer_credentials
 
 ROUTES = web.RouteTableDef()
@@ -112,16 +113,24 @@ async def purge_models(request: web.Request) -> web.Response:
 @ROUTES.delete("/models/{name:.+}")
 async def delete_model(request: web.Request) -> web.Response:
     """Remove a name; with the last name, or by id, the model itself."""
-    context = request.app[CONTEXT]
-    name = request.match_info["name"]
-    force = flag(request, "force")
+    removed = await remove_model(
+        request.app[CONTEXT], request.match_info["name"], force=flag(request, "force")
+    )
+    return json_answer([{kind: what} for kind, what in removed])
+
+
+async def remove_model(context: Context, name: str, *, force: bool) -> Removals:
+    """Remove a name and what goes with it; return what was done.
+
+    Raises errors.ModelNotFound, and Conflict for a model in use unless `force`.
+    """
     id = str(context.store.identify(name))
     if context.store.deletes(name, force=force):
         await context.supervisor.unload_model(id, force=force)
     removed = await asyncio.to_thread(context.store.remove, name, force=force)
     if any(kind == "Deleted" for kind, _ in removed):
         context.supervisor.forget(id)
-    return json_answer([{kind: what} for kind, what in removed])
+    return removed
 
 
 @ROUTES.get("/v1/models")

@@ -12,15 +12,7 @@ from typing import Any
 
 import msgspec
 
-_decode = msgspec.json.Decoder().decode
-
-
-class StreamError(Exception):
-    """The stream carried an error object, or something that is no event stream."""
-
-    def __init__(self, error: dict[str, Any]) -> None:
-        super().__init__(str(error.get("message", "")))
-        self.error = error
+from runnerd.relay.events import Events
 
 
 class Assembly:
@@ -32,19 +24,15 @@ class Assembly:
     def __init__(self, prompts: int = 1) -> None:
         self._prompts = prompts
         self._usages: list[dict[str, Any]] = []
-        self._rest = b""
+        self._events = Events()
         self._document: dict[str, Any] = {}
         self._choices: dict[int, dict[str, Any]] = {}
         self._texts: dict[int, dict[str, list[str]]] = {}
 
     def feed(self, data: bytes) -> None:
         """Take a piece of the event stream.  Raises StreamError."""
-        *lines, self._rest = (self._rest + data).split(b"\n")
-        for line in lines:
-            if line.startswith(b"data:"):
-                self._event(line[5:].strip())
-            elif line.startswith(b"error:"):
-                self._event(b'{"error":%s}' % line[6:].strip())
+        for event in self._events.feed(data):
+            self._take(event)
 
     def result(self) -> bytes:
         """Return the whole answer as JSON."""
@@ -57,17 +45,7 @@ class Assembly:
             document["usage"] = _sum(self._usages, self._prompts)
         return msgspec.json.encode(document)
 
-    def _event(self, data: bytes) -> None:
-        if data in (b"[DONE]", b"null", b""):  # null: how a stream of several answers begins
-            return
-        try:
-            event = _decode(data)
-        except msgspec.DecodeError as error:
-            raise StreamError({"message": "the engine's stream is not JSON"}) from error
-        if not isinstance(event, dict):
-            raise StreamError({"message": "the engine's stream is of an unknown shape"})
-        if isinstance(event.get("error"), dict):
-            raise StreamError(event["error"])
+    def _take(self, event: dict[str, Any]) -> None:
         for name, value in event.items():
             if name == "choices":
                 for choice in value:

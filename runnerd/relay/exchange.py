@@ -30,10 +30,12 @@ from runnerd.errors import BackendFailure, InternalError, RunnerdError, Upstream
 from runnerd.relay import usage
 from runnerd.relay.answers import AnswerHead
 from runnerd.relay.arrivals import Arrival
-from runnerd.relay.assembly import Assembly, StreamError
+from runnerd.relay.assembly import Assembly
 from runnerd.relay.body import inspect
+from runnerd.relay.dialect import Translation
 from runnerd.relay.engine import Buffer, EngineConnection, Loss
 from runnerd.relay.engine_errors import broken, client_error, error_object
+from runnerd.relay.events import StreamError
 from runnerd.relay.messages import (
     LAST_CHUNK,
     Request,
@@ -157,7 +159,12 @@ class Exchange:
                 self._arrive(self._arrival), name=f"arrival {self._request.id}"
             )
             return
-        lease = self._machinery.supervisor.lease_at_once(self._plan.key)
+        plan = self._plan
+        if plan.unloads:
+            self._task = tasks.spawn(self._unload(), name=f"exchange {self._request.id}")
+            return
+        supervisor = self._machinery.supervisor
+        lease = supervisor.lease_at_once(plan.key, keep_alive=plan.keep_alive)
         if lease is None:
             self._task = tasks.spawn(self._wait(), name=f"exchange {self._request.id}")
         else:
@@ -218,15 +225,21 @@ class Exchange:
             if not self._over:
                 self.start()
 
+    async def _unload(self) -> None:
+        plan = self._plan
+        await self._machinery.supervisor.unload(models={plan.key.model})
+        self._whole(200, plan.instead or b"", b"application/json")
+
     async def _wait(self) -> None:
         try:
             plan = self._plan
-            self._send_pings(streams=plan.streams)
+            self._send_pings(streams=plan.streams and plan.translation is None)
             lease = await self._machinery.supervisor.lease(
                 plan.key,
                 plan.model_ref,
                 client="" if self._client is None else self._client.owner(),
-                afresh=plan.preload_only,
+                keep_alive=plan.keep_alive,
+                afresh=plan.preload_only or plan.instead is not None,
             )
         except RunnerdError as error:
             self._fail(error)
@@ -246,8 +259,8 @@ class Exchange:
         record.runner = lease.runner.name
         lease.revoked = self._fail
         lease.heard_at = self._heard_at
-        if self._plan.preload_only:
-            self._whole(200, b"", b"application/json")
+        if self._plan.preload_only or self._plan.instead is not None:
+            self._whole(200, self._plan.instead or b"", b"application/json")
         else:
             self._ask()
 
@@ -317,6 +330,10 @@ class Exchange:
             self._pings.stop()
         if head.status >= 400:
             self._error = bytearray()
+        elif self._plan.translation is not None:
+            translation = self._plan.translation
+            if translation.streams and not self._begun:
+                self._prepare(AnswerHead(200, translation.content_type, None, True, True))
         elif self._begun:  # by a ping
             if not head.chunked:
                 self._fail(broken("it does not stream"))
@@ -336,6 +353,8 @@ class Exchange:
         if self._error is not None:
             if len(self._error) < _ERROR_LIMIT:
                 self._error += data
+        elif self._plan.translation is not None:
+            self._translate(self._plan.translation, data)
         elif self._assembly is not None:
             try:
                 self._assembly.feed(data)
@@ -349,6 +368,8 @@ class Exchange:
         self._engine = None
         if self._error is not None:
             self._refused(error_object(bytes(self._error)))
+        elif self._plan.translation is not None:
+            self._finish(self._plan.translation)
         elif self._assembly is not None:
             self._whole(200, self._assembly.result(), b"application/json")
         else:
@@ -370,6 +391,33 @@ class Exchange:
             self._fail(broken(loss.reason))
 
     # towards the client
+
+    def _translate(self, translation: Translation, data: bytes) -> None:
+        try:
+            self._send_piece(translation.feed(data))
+        except StreamError as error:
+            self._refused(error.error)
+
+    def _finish(self, translation: Translation) -> None:
+        """Send what a translated answer ends with."""
+        try:
+            last = translation.end()
+        except StreamError as error:
+            self._refused(error.error)
+            return
+        if translation.streams:
+            self._send_piece(last)
+            if self._client is not None and self._chunked:
+                self._client.write(LAST_CHUNK)
+            self._end(keep_alive=True)
+        else:
+            self._whole(200, last, translation.content_type)
+
+    def _send_piece(self, data: bytes) -> None:
+        if data and self._client is not None:
+            self._record.bytes_out += len(data)
+            head = b"" if self._begun else self._begin()
+            self._client.write(head + (chunk(data) if self._chunked else data))
 
     def _prepare(self, head: AnswerHead) -> None:
         """Make the head of an answer whose body passes through as it comes."""
@@ -419,6 +467,9 @@ class Exchange:
         if self._begun:
             self._break_off({"error": body})
             return
+        if (dialect := self._request.dialect) is not None:
+            self._whole(status, dialect.error(body["message"]), b"application/json")
+            return
         self._whole(status, msgspec.json.encode({"error": body}), b"application/json")
 
     async def _explain(self, reason: str) -> None:
@@ -440,10 +491,8 @@ class Exchange:
             self._end(keep_alive=False)
         elif not self._begun:
             self._record.status = error.status
-            request = self._request
-            self._client.write(
-                error_answer(error, headers=request.answer_headers, keep_alive=request.keep_alive)
-            )
+            keep_alive = self._request.keep_alive
+            self._client.write(error_answer(self._request, error, keep_alive=keep_alive))
             self._end(keep_alive=True)
         else:
             self._break_off(error.body())
@@ -453,6 +502,8 @@ class Exchange:
         streams = self._pings is not None or self._plan.streams
         if streams and self._whole_chunks and self._client is not None:
             event = b"\n\ndata: %s\n\n" % msgspec.json.encode(document)
+            if (dialect := self._request.dialect) is not None:
+                event = dialect.broken(document["error"]["message"])
             self._client.write(chunk(event) + LAST_CHUNK if self._chunked else event)
         self._end(keep_alive=False)
 

@@ -189,8 +189,9 @@ class Front(asyncio.Protocol):
         try:
             check_request(request, self._limits, self._relay.admission, unix=self._unix)
             if request.method == "POST":
-                entry.route = routes.find(request.path)
+                entry.route = self._relay.route(request.path)
             if entry.route is not None:
+                request.dialect = entry.route.dialect
                 check_inference(request, unix=self._unix)
                 request.read_labels()
                 if (request.length or 0) > self._limits.body_bytes:
@@ -288,9 +289,7 @@ class Front(asyncio.Protocol):
             failure = error if isinstance(error, RunnerdError) else InternalError()
             if failure is not error:
                 log.exception("a request could not be planned")
-            self.write(
-                error_answer(failure, headers=request.answer_headers, keep_alive=request.keep_alive)
-            )
+            self.write(error_answer(request, failure, keep_alive=request.keep_alive))
             self.exchange_done(keep_alive=request.keep_alive)
             return
         if self._write_paused:
@@ -435,7 +434,7 @@ class Front(asyncio.Protocol):
 
     def _answer_error(self, request: Request, error: RunnerdError) -> None:
         """Answer with an error and hang up: what the client still sends is not read as requests."""
-        self.write(error_answer(error, headers=request.answer_headers, keep_alive=False))
+        self.write(error_answer(request, error, keep_alive=False))
         self._deaf = True
         self._queue.clear()
         transport = self._transport

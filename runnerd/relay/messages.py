@@ -7,10 +7,14 @@ import itertools
 import os
 import re
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 import msgspec
 
 from runnerd.errors import RunnerdError
+
+if TYPE_CHECKING:
+    from runnerd.relay.dialect import Dialect
 
 _LABEL = re.compile(rb"[A-Za-z0-9._/:@+-]{1,128}\Z")
 _RUN = os.urandom(4).hex()  # ids of two daemons, or of two lives of one, do not meet
@@ -42,6 +46,7 @@ class Request:
     origin: str | None = None
     user_agent: str | None = None
     preload_only: bool = False
+    dialect: Dialect | None = None  # of the route; None: OpenAI's
     body: bytes | bytearray = b""
     received: int = 0
     complete: bool = False
@@ -84,6 +89,7 @@ class Request:
             self.origin,
             self.user_agent,
             self.preload_only,
+            self.dialect,
             body,
             len(body),
             True,
@@ -148,12 +154,13 @@ def answer(
     )
 
 
-def error_answer(error: RunnerdError, *, headers: dict[str, str], keep_alive: bool) -> bytes:
-    """Return an error in OpenAI's shape, with `headers` besides its own."""
+def error_answer(request: Request, error: RunnerdError, *, keep_alive: bool) -> bytes:
+    """Return an error in the shape of the request's dialect."""
+    dialect = request.dialect
     return answer(
         error.status,
-        msgspec.json.encode(error.body()),
-        headers=headers | error.headers(),
+        msgspec.json.encode(error.body()) if dialect is None else dialect.error(error.message),
+        headers=request.answer_headers | error.headers(),
         keep_alive=keep_alive,
     )
 

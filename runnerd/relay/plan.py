@@ -6,7 +6,7 @@ from functools import lru_cache
 
 import msgspec
 
-from runnerd.backends.interface import BackendMode
+from runnerd.backends.interface import Backend, BackendMode
 from runnerd.config import Limits
 from runnerd.errors import (
     ClientError,
@@ -16,9 +16,10 @@ from runnerd.errors import (
 )
 from runnerd.models.store import Store
 from runnerd.relay.body import count_prompts, inspect, streamed
+from runnerd.relay.dialect import Translation, Wish
 from runnerd.relay.engine import Buffer
 from runnerd.relay.messages import Request
-from runnerd.relay.routes import Operation, Route
+from runnerd.relay.routes import OPERATIONS, Operation, Route
 from runnerd.scheduler import RunnerKey
 from runnerd.supervisor import Supervisor
 
@@ -35,6 +36,10 @@ class Plan(msgspec.Struct, frozen=True, gc=False):
     prompts: int
     preload_only: bool
     origin: str | None
+    translation: Translation | None = None
+    keep_alive: float | None = None
+    instead: bytes | None = None
+    unloads: bool = False
 
 
 class Planner:
@@ -47,6 +52,8 @@ class Planner:
 
     def plan(self, request: Request, route: Route) -> Plan:
         """Return the plan.  Raises errors of the 4xx kind and NotSupported (501)."""
+        if route.dialect is not None:
+            return self._translated(route.dialect.read(request.body), route, request)
         body = request.body
         inference = inspect(body, self._limits)
         operation = route.operation
@@ -56,9 +63,8 @@ class Planner:
             mode = BackendMode(key.mode)
         else:
             backend = self._supervisor.backend(route.backend)
-            model = self._models.get(inference.model)
-            mode = _mode(operation, modes(model.capabilities), inference.model)
-            key = self._supervisor.key(backend, str(model.id), mode)
+            key = self._key(backend, operation, inference.model)
+            mode = BackendMode(key.mode)
         if (remedy := backend.missing(operation.name, mode)) is not None:
             raise NotSupported(remedy)
         streams = inference.stream is True
@@ -74,6 +80,36 @@ class Planner:
             preload_only=request.preload_only,
             origin=request.origin,
         )
+
+    def _translated(self, wish: Wish, route: Route, request: Request) -> Plan:
+        """Return the plan of a request in another dialect; the engine's terms have its limits."""
+        assert route.dialect is not None
+        inference = inspect(wish.body, self._limits)
+        operation = OPERATIONS[wish.operation]
+        backend = self._supervisor.backend(None)
+        key = self._key(backend, operation, inference.model)
+        if (remedy := backend.missing(operation.name, BackendMode(key.mode))) is not None:
+            raise NotSupported(remedy)
+        return Plan(
+            operation=operation,
+            key=key,
+            model_ref=str(inference.model),
+            body=(wish.body,),
+            streams=wish.translation.streams,
+            assembles=False,
+            prompts=1,
+            preload_only=request.preload_only,
+            origin=route.dialect.origin,
+            translation=wish.translation,
+            keep_alive=wish.keep_alive,
+            instead=wish.instead,
+            unloads=wish.unloads,
+        )
+
+    def _key(self, backend: Backend, operation: Operation, reference: str) -> RunnerKey:
+        model = self._models.get(reference)
+        mode = _mode(operation, modes(model.capabilities), reference)
+        return self._supervisor.key(backend, str(model.id), mode)
 
     def _bound_key(self, runner: str, reference: str) -> RunnerKey:
         """Return the key of the runner that the path names, if it serves `reference`; else 421."""

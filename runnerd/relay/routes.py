@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 
 from runnerd.backends.interface import BackendMode
+from runnerd.relay.dialect import Dialect
 
 DESKTOP_PREFIX = "/exp/vDD4.40"
 """What Docker Desktop's socket puts before every route (seed 004); stripped on the Unix socket."""
@@ -59,11 +60,15 @@ OPERATIONS = {
 
 @dataclass(frozen=True, slots=True)
 class Route:
-    """An operation as a path names it: on a backend (None: the default one), or on one runner."""
+    """An operation as a path names it: on a backend (None: the default one), or on one runner.
+
+    With a dialect, `operation` is what its requests are counted as; each says what it needs.
+    """
 
     operation: Operation
     backend: str | None = None
     runner: str | None = None
+    dialect: Dialect | None = None
 
 
 @lru_cache(maxsize=512)

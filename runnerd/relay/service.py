@@ -5,12 +5,14 @@ from __future__ import annotations
 import asyncio
 import logging
 import socket
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 from aiohttp import web
 
 from runnerd.config import Limits
 from runnerd.errors import ModelNotFound, RunnerdError
+from runnerd.relay import routes
 from runnerd.relay.admission import Admission
 from runnerd.relay.arrivals import Arrival, Arrivals
 from runnerd.relay.body import inspect
@@ -41,6 +43,7 @@ class Parts:
     supervisor: Supervisor
     records: Records
     app: web.Application
+    dialects: Mapping[str, Route] = field(default_factory=dict)  # by path
     arrivals: Arrivals | None = None
 
 
@@ -93,6 +96,10 @@ class Relay:
         for heads in self._known_heads.values():
             heads.forget()  # they have passed the old rules
 
+    def route(self, path: str) -> Route | None:
+        """Return the inference route of a path, in whichever dialect."""
+        return routes.find(path) or self._parts.dialects.get(path)
+
     @property
     def control_plane(self) -> web.Server:
         """aiohttp's server, for requests that are not inference."""
@@ -142,7 +149,7 @@ class Relay:
             id=request.id,
             model="",
             operation=route.operation.name,
-            origin=request.origin,
+            origin=request.origin if request.dialect is None else request.dialect.origin,
             user_agent=request.user_agent,
             streamed=False,
             bytes_in=request.received,

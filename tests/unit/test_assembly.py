@@ -9,7 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from runnerd.relay.assembly import Assembly, StreamError
+from runnerd.relay.assembly import Assembly
+from runnerd.relay.events import StreamError
 
 
 def event(**fields: Any) -> bytes:

@@ -1,0 +1,190 @@
+"""The engine's answers in Ollama's lines, as they come.
+
+Every line is ASCII: the Python client also breaks lines at U+0085 and U+2028, which JSON allows
+inside a string.  Counts and durations (integer nanoseconds) are the engine's own `timings`.
+"""
+
+from __future__ import annotations
+
+import datetime
+import json
+import math
+import time
+from typing import Any
+
+import msgspec
+
+from runnerd.relay.events import Events, StreamError
+
+NDJSON = b"application/x-ndjson"
+JSON = b"application/json; charset=utf-8"
+
+
+def line(document: dict[str, Any]) -> bytes:
+    """Return a document as one line of ASCII."""
+    return json.dumps(document, separators=(",", ":")).encode() + b"\n"
+
+
+def now() -> str:
+    """Return the present time as Ollama writes it."""
+    moment = datetime.datetime.now(datetime.UTC)
+    return moment.isoformat(timespec="microseconds").replace("+00:00", "Z")
+
+
+class TextAnswer:
+    """An answer of /api/chat or /api/generate: from the engine's events to lines, or to one."""
+
+    def __init__(self, model: str, *, streams: bool, chat: bool) -> None:
+        self.streams = streams
+        self.content_type = NDJSON if streams else JSON
+        self._model = model
+        self._chat = chat
+        self._began = time.monotonic()
+        self._events = Events()
+        self._texts: dict[str, list[str]] = {"content": [], "thinking": []}
+        self._calls: dict[int, dict[str, str]] = {}
+        self._reason = "stop"
+        self._timings: dict[str, Any] = {}
+        self._ended = False
+
+    def feed(self, data: bytes) -> bytes:
+        """Return the lines that a piece of the engine's stream makes."""
+        return b"".join(self._lines(event) for event in self._events.feed(data))
+
+    def end(self) -> bytes:
+        """Return the last line, or the whole answer."""
+        if not self._ended:
+            raise StreamError({"message": "the engine's answer broke off"})
+        document = self._part("", "") if self.streams else self._whole()
+        return line({**document, "done": True, "done_reason": self._reason, **self._account()})
+
+    def _lines(self, event: dict[str, Any]) -> bytes:
+        lines = b""
+        self._timings = event.get("timings") or self._timings
+        for choice in event.get("choices") or []:
+            delta = choice.get("delta") or {"content": choice.get("text")}
+            for call in delta.get("tool_calls") or []:
+                self._add_call(call)
+            content = delta.get("content") or ""
+            thinking = delta.get("reasoning_content") or ""
+            if reason := choice.get("finish_reason"):
+                self._ended = True
+                self._reason = "length" if reason == "length" else "stop"
+                lines += self._call_line()
+            if not (content or thinking):
+                continue
+            if self.streams:
+                lines += line({**self._part(content, thinking), "done": False})
+            else:
+                self._texts["content"].append(content)
+                self._texts["thinking"].append(thinking)
+        return lines
+
+    def _add_call(self, call: dict[str, Any]) -> None:
+        merged = self._calls.setdefault(call.get("index", 0), {"id": "", "name": "", "text": ""})
+        function = call.get("function") or {}
+        merged["id"] = call.get("id") or merged["id"]
+        merged["name"] += function.get("name") or ""
+        merged["text"] += function.get("arguments") or ""
+
+    def _call_line(self) -> bytes:
+        """Return the line with all tool calls, once they are complete."""
+        if not (self._calls and self.streams):
+            return b""
+        document = self._part("", "")
+        document["message"]["tool_calls"] = self._finished_calls()
+        return line({**document, "done": False})
+
+    def _finished_calls(self) -> list[dict[str, Any]]:
+        return [
+            {
+                "id": call["id"],
+                "function": {
+                    "index": index,
+                    "name": call["name"],
+                    "arguments": _arguments(call["text"]),
+                },
+            }
+            for index, call in sorted(self._calls.items())
+        ]
+
+    def _whole(self) -> dict[str, Any]:
+        document = self._part("".join(self._texts["content"]), "".join(self._texts["thinking"]))
+        if self._calls and self._chat:
+            document["message"]["tool_calls"] = self._finished_calls()
+        return document
+
+    def _part(self, content: str, thinking: str) -> dict[str, Any]:
+        document: dict[str, Any] = {"model": self._model, "created_at": now()}
+        if self._chat:
+            message: dict[str, Any] = {"role": "assistant", "content": content}
+            document["message"] = message
+            if thinking:
+                message["thinking"] = thinking
+        else:
+            document["response"] = content
+            if thinking:
+                document["thinking"] = thinking
+        return document
+
+    def _account(self) -> dict[str, int]:
+        timings = self._timings
+        total = round((time.monotonic() - self._began) * 1e9)
+        prompt, generated = timings.get("prompt_ms", 0), timings.get("predicted_ms", 0)
+        return {
+            "total_duration": total,
+            "load_duration": max(0, total - round((prompt + generated) * 1e6)),
+            "prompt_eval_count": timings.get("cache_n", 0) + timings.get("prompt_n", 0),
+            "prompt_eval_duration": round(prompt * 1e6),
+            "eval_count": timings.get("predicted_n", 0),
+            "eval_duration": round(generated * 1e6),
+        }
+
+
+class EmbeddingAnswer:
+    """An answer of /api/embed, or with `single` of the older /api/embeddings."""
+
+    streams = False
+    content_type = JSON
+
+    def __init__(self, model: str, *, dimensions: int | None, single: bool) -> None:
+        self._model = model
+        self._dimensions = dimensions
+        self._single = single
+        self._began = time.monotonic()
+        self._data = bytearray()
+
+    def feed(self, data: bytes) -> bytes:
+        """Collect the engine's answer."""
+        self._data += data
+        return b""
+
+    def end(self) -> bytes:
+        """Return the vectors, of length 1."""
+        document = msgspec.json.decode(self._data)
+        rows = sorted(document["data"], key=lambda row: row["index"])
+        vectors = [_unit(row["embedding"][: self._dimensions]) for row in rows]
+        if self._single:
+            return line({"embedding": vectors[0] if vectors else []})
+        return line(
+            {
+                "model": self._model,
+                "embeddings": vectors,
+                "total_duration": round((time.monotonic() - self._began) * 1e9),
+                "prompt_eval_count": document.get("usage", {}).get("prompt_tokens", 0),
+            }
+        )
+
+
+def _arguments(text: str) -> dict[str, Any]:
+    """Return a call's arguments as the object that Ollama's clients demand."""
+    try:
+        found = json.loads(text or "{}")
+    except ValueError:
+        found = None
+    return found if isinstance(found, dict) else {"arguments": text}
+
+
+def _unit(vector: list[float]) -> list[float]:
+    length = math.sqrt(sum(value * value for value in vector))
+    return [value / length for value in vector] if length else vector

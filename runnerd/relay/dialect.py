@@ -1,0 +1,74 @@
+"""How another API is spoken on the relay: its request in, its answer out, both as they come.
+
+A dialect translates at the edge and nothing else: limits, lease, cancellation, accounting and flow
+control are the relay's, the same for every dialect.  The implementations lie above the relay (api/)
+and are handed in by the composition root, as routes.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Protocol
+
+from runnerd.relay.body import Body
+
+
+class Translation(Protocol):
+    """One answer's way from the engine to the client."""
+
+    @property
+    def content_type(self) -> bytes: ...
+
+    @property
+    def streams(self) -> bool:
+        """Whether what `feed` returns goes out as it comes; else `end` returns the whole answer."""
+        ...
+
+    def feed(self, data: bytes) -> bytes:
+        """Take a piece of the engine's answer; return what the client gets now.
+
+        Raises events.StreamError.
+        """
+        ...
+
+    def end(self) -> bytes:
+        """Return what comes last.  Raises events.StreamError where something is missing."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Wish:
+    """What a request asks for, in the engine's terms.
+
+    `body` is the engine's request, with the name that the client gave the model.  With `instead`
+    the engine is not asked: this is the answer once the model is loaded or, with `unloads`, once it
+    is not.
+    """
+
+    operation: str
+    body: bytes
+    translation: Translation
+    keep_alive: float | None = None
+    instead: bytes | None = None
+    unloads: bool = False
+
+
+class Dialect(Protocol):
+    """One route of another API."""
+
+    @property
+    def origin(self) -> str:
+        """What the engine and the records are told as the request's origin."""
+        ...
+
+    def read(self, body: Body) -> Wish:
+        """Return what a request asks for.  Raises errors.ClientError."""
+        ...
+
+    def error(self, message: str) -> bytes:
+        """Return the body of an error."""
+        ...
+
+    def broken(self, message: str) -> bytes:
+        """Return what tells an error inside a stream that has begun."""
+        ...

@@ -1,0 +1,49 @@
+"""The engine's event stream, read as it comes."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+
+_decode = msgspec.json.Decoder().decode
+
+
+class StreamError(Exception):
+    """The stream carried an error object, or something that is no event stream."""
+
+    def __init__(self, error: dict[str, Any]) -> None:
+        super().__init__(str(error.get("message", "")))
+        self.error = error
+
+
+class Events:
+    """Turns bytes into the events that they complete."""
+
+    def __init__(self) -> None:
+        self._rest = b""
+
+    def feed(self, data: bytes) -> list[dict[str, Any]]:
+        """Return the events that end in `data`.  Raises StreamError."""
+        *lines, self._rest = (self._rest + data).split(b"\n")
+        events = []
+        for line in lines:
+            if line.startswith(b"data:"):
+                text = line[5:].strip()
+                if text not in (b"[DONE]", b"null", b""):  # null: a stream of several answers
+                    events.append(_event(text))
+            elif line.startswith(b"error:"):
+                _event(b'{"error":%s}' % line[6:].strip())
+        return events
+
+
+def _event(data: bytes) -> dict[str, Any]:
+    try:
+        event = _decode(data)
+    except msgspec.DecodeError as error:
+        raise StreamError({"message": "the engine's stream is not JSON"}) from error
+    if not isinstance(event, dict):
+        raise StreamError({"message": "the engine's stream is of an unknown shape"})
+    if isinstance(event.get("error"), dict):
+        raise StreamError(event["error"])
+    return event

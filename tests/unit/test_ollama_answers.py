@@ -1,0 +1,116 @@
+"""runnerd.api.ollama: requests in, answers out, cut anywhere and of any content."""
+
+from __future__ import annotations
+
+import itertools
+import json
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from runnerd.api.ollama.answers import TextAnswer
+from runnerd.api.ollama.dialects import routes
+from runnerd.errors import ClientError
+from runnerd.relay.dialect import Wish
+from runnerd.relay.events import StreamError
+
+TIMINGS = {"cache_n": 3, "prompt_n": 10, "prompt_ms": 2.0, "predicted_n": 4, "predicted_ms": 8.0}
+
+
+def stream(texts: list[str], *, ascii: bool) -> bytes:
+    """Write what the engine sends for these pieces."""
+    events: list[dict[str, Any]] = [
+        {"choices": [{"index": 0, "delta": {"content": text}, "finish_reason": None}]}
+        for text in texts
+    ]
+    events.append({"choices": [{"index": 0, "delta": {}, "finish_reason": "stop"}]})
+    events.append({"choices": [], "timings": TIMINGS})
+    lines = [f"data: {json.dumps(event, ensure_ascii=ascii)}\n\n" for event in events]
+    return "".join([*lines, "data: [DONE]\n\n"]).encode("utf-8", "surrogatepass")
+
+
+def answered(data: bytes, cuts: list[int], *, streams: bool) -> list[dict[str, Any]]:
+    """Feed a stream in pieces; return the lines that come out."""
+    answer = TextAnswer("m", streams=streams, chat=True)
+    places = sorted({0, len(data), *(cut % (len(data) + 1) for cut in cuts)})
+    out = b"".join(answer.feed(data[start:end]) for start, end in itertools.pairwise(places))
+    out += answer.end()
+    assert out.isascii()
+    assert out.endswith(b"\n")
+    return [json.loads(line) for line in out.split(b"\n")[:-1]]
+
+
+@given(
+    texts=st.lists(st.text(st.characters(exclude_categories=["Cs"])), max_size=8),
+    cuts=st.lists(st.integers(0, 10_000), max_size=20),
+    ascii=st.booleans(),
+)
+def test_streamed_and_whole_are_the_same(texts: list[str], cuts: list[int], ascii: bool) -> None:
+    """However the engine's bytes are cut: same text, same counts, one end."""
+    data = stream(texts, ascii=ascii)
+    lines = answered(data, cuts, streams=True)
+    [whole] = answered(data, cuts, streams=False)
+    assert "".join(line["message"]["content"] for line in lines) == "".join(texts)
+    assert whole["message"]["content"] == "".join(texts)
+    assert [line["done"] for line in lines] == [False] * (len(lines) - 1) + [True]
+    for last in (lines[-1], whole):
+        assert (last["prompt_eval_count"], last["eval_count"]) == (13, 4)
+        assert (last["prompt_eval_duration"], last["eval_duration"]) == (2_000_000, 8_000_000)
+        assert last["done_reason"] == "stop"
+
+
+def test_an_answer_that_breaks_off_is_no_answer() -> None:
+    """Without the engine's last word nothing is done."""
+    answer = TextAnswer("m", streams=False, chat=True)
+    answer.feed(stream(["half"], ascii=True).partition(b'"stop"')[0])
+    with pytest.raises(StreamError):
+        answer.end()
+
+
+def wish(path: str, **fields: Any) -> Wish:
+    dialect = routes()[path].dialect
+    assert dialect is not None
+    return dialect.read(json.dumps({"model": "m", **fields}).encode())
+
+
+@pytest.mark.parametrize(
+    ("given_value", "seconds"),
+    [(None, None), ("", None), (0, 0), ("0", 0), ("5m", 300), (1.5, 1.5), (-1, -1), ("-1m", -1)],
+)
+def test_keep_alive(given_value: object, seconds: float | None) -> None:
+    """Numbers are seconds, texts are Go's durations, negative ones mean for ever."""
+    assert wish("/api/chat", messages=[], keep_alive=given_value).keep_alive == seconds
+
+
+def test_options_become_the_engines_parameters() -> None:
+    """Known ones are renamed, unknown ones ignored, absent ones left to the engine."""
+    options = {"num_predict": 5, "top_k": 3, "stop": "x", "numa": True, "seed": None}
+    body = json.loads(wish("/api/generate", prompt="p", options=options, think=False).body)
+    assert (body["max_tokens"], body["top_k"], body["stop"]) == (5, 3, ["x"])
+    assert body["chat_template_kwargs"] == {"enable_thinking": False}
+    assert not {"numa", "seed", "temperature"} & set(body)
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"keep_alive": "soon"},
+        {"messages": [3]},
+        {"messages": [{"role": "user", "content": 3}]},
+        {"messages": [{"role": "user", "images": "x"}]},
+        {"messages": [{"role": "assistant", "tool_calls": [{}]}]},
+        {"options": {"temperature": "hot"}},
+        {"options": []},
+        {"format": "xml"},
+        {"think": "hard"},
+        {"stream": "yes"},
+        {"tools": {}},
+    ],
+)
+def test_wrong_requests_are_refused(fields: dict[str, Any]) -> None:
+    """Each says which member is wrong."""
+    with pytest.raises(ClientError) as caught:
+        wish("/api/chat", **{"messages": [], **fields})
+    assert caught.value.message
