@@ -22,6 +22,7 @@ import uvloop
 
 import runnerd
 from runnerd import logs, tasks
+from runnerd.api import anthropic
 from runnerd.api.app import make_app
 from runnerd.api.context import Context
 from runnerd.api.ollama import dialects
@@ -118,7 +119,7 @@ class Daemon:
                     supervisor=supervisor,
                     records=records,
                     app=make_app(context),
-                    dialects=dialects.routes(),
+                    dialects=anthropic.routes() | dialects.routes(),
                     arrivals=Arrivals(
                         pulls,
                         settings.queue_length,

@@ -65,7 +65,7 @@ class Dialect(Protocol):
         """Return what a request asks for.  Raises errors.ClientError."""
         ...
 
-    def error(self, message: str) -> bytes:
+    def error(self, message: str, status: int) -> bytes:
         """Return the body of an error."""
         ...
 

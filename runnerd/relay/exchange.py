@@ -468,7 +468,7 @@ class Exchange:
             self._break_off({"error": body})
             return
         if (dialect := self._request.dialect) is not None:
-            self._whole(status, dialect.error(body["message"]), b"application/json")
+            self._whole(status, dialect.error(body["message"], status), b"application/json")
             return
         self._whole(status, msgspec.json.encode({"error": body}), b"application/json")
 

@@ -156,10 +156,13 @@ def answer(
 
 def error_answer(request: Request, error: RunnerdError, *, keep_alive: bool) -> bytes:
     """Return an error in the shape of the request's dialect."""
-    dialect = request.dialect
+    if request.dialect is None:
+        body = msgspec.json.encode(error.body())
+    else:
+        body = request.dialect.error(error.message, error.status)
     return answer(
         error.status,
-        msgspec.json.encode(error.body()) if dialect is None else dialect.error(error.message),
+        body,
         headers=request.answer_headers | error.headers(),
         keep_alive=keep_alive,
     )

@@ -98,7 +98,7 @@ class Relay:
 
     def route(self, path: str) -> Route | None:
         """Return the inference route of a path, in whichever dialect."""
-        return routes.find(path) or self._parts.dialects.get(path)
+        return self._parts.dialects.get(path) or routes.find(path)
 
     @property
     def control_plane(self) -> web.Server:

@@ -31,13 +31,13 @@ class OllamaDialect:
             raise ClientError("missing request body")
         return self.reader(Fields(body))
 
-    def error(self, message: str) -> bytes:
+    def error(self, message: str, status: int) -> bytes:
         """Return an error's body: an object, because clients look into it."""
         return line({"error": message})
 
     def broken(self, message: str) -> bytes:
         """Return the line that ends a stream with an error."""
-        return line({"error": message})
+        return self.error(message, 200)
 
 
 def routes() -> dict[str, Route]:
