@@ -16,16 +16,12 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import re
 import time
-from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any
 
 import msgspec
 
 from runnerd import tasks
-from runnerd.config import Limits
 from runnerd.errors import BackendFailure, InternalError, RunnerdError, UpstreamTimeout
 from runnerd.relay import usage
 from runnerd.relay.answers import AnswerHead
@@ -33,9 +29,10 @@ from runnerd.relay.arrivals import Arrival
 from runnerd.relay.assembly import Assembly
 from runnerd.relay.body import inspect
 from runnerd.relay.dialect import Translation
-from runnerd.relay.engine import Buffer, EngineConnection, Loss
+from runnerd.relay.engine import EngineConnection, Loss
 from runnerd.relay.engine_errors import broken, client_error, error_object
 from runnerd.relay.events import StreamError
+from runnerd.relay.machinery import Client, Machinery
 from runnerd.relay.messages import (
     LAST_CHUNK,
     Request,
@@ -43,14 +40,13 @@ from runnerd.relay.messages import (
     chunk,
     error_answer,
     header_lines,
+    safe_content_type,
     status_line,
 )
 from runnerd.relay.pings import COMMENT, Pings, interval_of
 from runnerd.relay.plan import Plan
-from runnerd.relay.pool import EnginePools
 from runnerd.relay.records import RequestRecord
-from runnerd.relay.watch import Watch
-from runnerd.supervisor import Lease, Supervisor
+from runnerd.supervisor import Lease
 
 log = logging.getLogger(__name__)
 
@@ -58,33 +54,6 @@ _ERROR_LIMIT = 64 * 2**10  # bytes of an engine's error that are read
 _EXPLANATION_TIMEOUT = 2.0  # seconds to wait for the exit reason of an engine that hung up
 _FIRST_REDIAL = 0.001  # seconds; doubles up to the next: the engine's queue of connections is full
 _SLOWEST_REDIAL = 0.05
-_CONTENT_TYPE = re.compile(rb"[A-Za-z0-9!#$&^_.+/;= -]{1,100}\Z")
-
-
-class Client(Protocol):
-    """The front's side of an exchange."""
-
-    def write(self, data: bytes) -> None:
-        """Send bytes to the client."""
-        ...
-
-    def exchange_done(self, *, keep_alive: bool) -> None:
-        """The answer is complete; without `keep_alive` the connection must close."""
-        ...
-
-    def owner(self) -> str:
-        """Return who is served fairly beside others: a user of this host, or an address."""
-        ...
-
-
-@dataclass(frozen=True, slots=True)
-class Machinery:
-    """What every exchange works with."""
-
-    supervisor: Supervisor
-    limits: Limits
-    pools: EnginePools
-    watch: Watch
 
 
 class Exchange:
@@ -285,7 +254,7 @@ class Exchange:
         assert self._lease is not None
         machinery = self._machinery
         pool = machinery.pools.of(self._lease.runner.engine_socket)
-        self._engine = pool.ask(self, _message(self._plan), fresh=fresh)
+        self._engine = pool.ask(self, self._plan.message(), fresh=fresh)
         machinery.watch.add(self)
         if self._paused:
             self._engine.pause()
@@ -433,7 +402,7 @@ class Exchange:
             framing += b"Connection: close\r\n"
         self._head = b"%sContent-Type: %s\r\nCache-Control: no-cache\r\n%s%s\r\n" % (
             status_line(head.status),
-            _content_type(head.content_type),
+            safe_content_type(head.content_type),
             header_lines(request.answer_headers),
             framing,
         )
@@ -526,18 +495,3 @@ class Exchange:
             engine.close()
         if self._lease is not None:
             self._lease.release()
-
-
-def _message(plan: Plan) -> Sequence[Buffer]:
-    """Return the request as the engine gets it: a fresh minimal head, and the body."""
-    origin = b"" if plan.origin is None else b"X-Request-Origin: %s\r\n" % plan.origin.encode()
-    head = (
-        b"POST %s HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
-        b"%sContent-Length: %d\r\n\r\n"
-        % (plan.operation.engine_path, origin, sum(map(len, plan.body)))
-    )
-    return (head, *plan.body)
-
-
-def _content_type(value: bytes) -> bytes:
-    return value if _CONTENT_TYPE.match(value) else b"application/octet-stream"

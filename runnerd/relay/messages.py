@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from runnerd.relay.dialect import Dialect
 
 _LABEL = re.compile(rb"[A-Za-z0-9._/:@+-]{1,128}\Z")
+_CONTENT_TYPE = re.compile(rb"[A-Za-z0-9!#$&^_.+/;= -]{1,100}\Z")
 _RUN = os.urandom(4).hex()  # ids of two daemons, or of two lives of one, do not meet
 _COUNTER = itertools.count(1)
 
@@ -171,3 +172,8 @@ def error_answer(request: Request, error: RunnerdError, *, keep_alive: bool) -> 
 def chunk(data: bytes) -> bytes:
     """Return `data` as one chunk of a chunked body."""
     return b"%x\r\n%s\r\n" % (len(data), data)
+
+
+def safe_content_type(value: bytes) -> bytes:
+    """Return an engine's content type if it is one, else what says nothing."""
+    return value if _CONTENT_TYPE.match(value) else b"application/octet-stream"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import lru_cache
 
 import msgspec
@@ -40,6 +41,18 @@ class Plan(msgspec.Struct, frozen=True, gc=False):
     keep_alive: float | None = None
     instead: bytes | None = None
     unloads: bool = False
+
+    def message(self) -> Sequence[Buffer]:
+        """Return the request as the engine gets it: a fresh minimal head, and the body."""
+        origin = b""
+        if self.origin is not None:
+            origin = b"X-Request-Origin: %s\r\n" % self.origin.encode()
+        head = (
+            b"POST %s HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
+            b"%sContent-Length: %d\r\n\r\n"
+            % (self.operation.engine_path, origin, sum(map(len, self.body)))
+        )
+        return (head, *self.body)
 
 
 class Planner:

@@ -16,10 +16,11 @@ from runnerd.relay import routes
 from runnerd.relay.admission import Admission
 from runnerd.relay.arrivals import Arrival, Arrivals
 from runnerd.relay.body import inspect
-from runnerd.relay.exchange import Exchange, Machinery
+from runnerd.relay.exchange import Exchange
 from runnerd.relay.front import Front
 from runnerd.relay.handover import make_server
 from runnerd.relay.heads import KnownHeads
+from runnerd.relay.machinery import Machinery
 from runnerd.relay.messages import Request
 from runnerd.relay.plan import Plan, Planner
 from runnerd.relay.pool import EnginePools

@@ -39,6 +39,7 @@ from runnerd.scheduler import (
 )
 from runnerd.sockets.paths import RuntimeDirectory
 from runnerd.supervisor.fleet import Fleet
+from runnerd.supervisor.generation import Generation
 from runnerd.supervisor.lease import Lease
 from runnerd.supervisor.memory import HostMemory, MemoryAccounts
 from runnerd.supervisor.orders import Orders
@@ -417,7 +418,7 @@ class Supervisor:
 
     def _start(self, key: RunnerKey, generation: int) -> None:
         patience = Patience(self._settings.load_timeout, self._settings.hang_timeout)
-        watcher = _Generation(self, key, generation)
+        watcher = Generation(self, key, generation)
         self._fleet.start(key, generation, self._orders.of(key), patience, watcher)
 
     # what runners say
@@ -496,24 +497,3 @@ def _limits(settings: Settings) -> Limits:
         quantum=settings.turn,
         overcommit=settings.overcommit,
     )
-
-
-class _Generation:
-    """The supervisor as one runner's watcher."""
-
-    def __init__(self, supervisor: Supervisor, key: RunnerKey, generation: int) -> None:
-        self._supervisor = supervisor
-        self._key = key
-        self._generation = generation
-
-    def ready(self, runner: Runner) -> None:
-        self._supervisor.ready(self._key, self._generation)
-
-    def failing(self, runner: Runner, failure: BackendFailure) -> None:
-        self._supervisor.failing(self._generation, failure)
-
-    def ended(self, runner: Runner, failure: BackendFailure | None) -> None:
-        self._supervisor.ended(self._key, self._generation, failure)
-
-    def heard_at(self, runner: Runner) -> float | None:
-        return self._supervisor.heard_at(self._generation)
