@@ -228,7 +228,7 @@ class Front(asyncio.Protocol):
         if entry is None:
             return
         entry.request.complete = True
-        if entry is not self._active:
+        if entry is not self._active or entry.error is not None:
             return
         if entry.route is not None:
             self._start_exchange(entry)

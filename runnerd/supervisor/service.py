@@ -78,7 +78,8 @@ class Supervisor:
         self._leases: dict[int, Lease] = {}
         self._orders = Orders(configurations, name_of)
         self._fleet = Fleet(backends, directory)
-        self._deadline: asyncio.TimerHandle | None = None
+        self._deadline: asyncio.Handle | None = None
+        self._due_at = math.inf  # when it goes off; uvloop's handle for "now" does not know
         self._observed_at = -math.inf
 
     # leases
@@ -220,7 +221,7 @@ class Supervisor:
             return
         # The timer is armed already: most releases end here, however many runners there are.
         expires_at = self._scheduler.expires_at(lease.key, lease.generation)
-        if expires_at is not None and expires_at + _SLACK < self._deadline.when():
+        if expires_at is not None and expires_at + _SLACK < self._due_at:
             self._arm()
 
     # owners' commands
@@ -476,11 +477,12 @@ class Supervisor:
         """Wake at the scheduler's next deadline; there is no periodic tick."""
         deadline = self._scheduler.next_deadline()
         if self._deadline is not None:
-            if deadline is None or self._deadline.when() <= deadline + _SLACK:
+            if deadline is None or self._due_at <= deadline + _SLACK:
                 return  # wakes early enough, and re-arms then; to cancel costs more than to wake
             self._deadline.cancel()
             self._deadline = None
         if deadline is not None:
+            self._due_at = deadline
             self._deadline = asyncio.get_running_loop().call_at(deadline, self._tick)
 
     def _tick(self) -> None:

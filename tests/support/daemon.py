@@ -162,3 +162,4 @@ def running(
         yield daemon.start(*flags, ready=ready)
     finally:
         daemon.close()
+    assert "Traceback" not in daemon.text(), "the daemon has met what nobody foresaw"
