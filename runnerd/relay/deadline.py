@@ -14,21 +14,23 @@ from collections.abc import Callable
 class Deadline:
     """Calls `expired` once the time set last has passed without being cleared or moved."""
 
-    __slots__ = ("_at", "_expired", "_loop", "_timer")
+    __slots__ = ("_at", "_due_at", "_expired", "_loop", "_timer")
 
     def __init__(self, expired: Callable[[], None]) -> None:
         self._loop = asyncio.get_running_loop()
         self._expired = expired
         self._at: float | None = None
-        self._timer: asyncio.TimerHandle | None = None
+        self._due_at = 0.0  # of the timer; uvloop's handle for "now" does not know
+        self._timer: asyncio.Handle | None = None
 
     def set(self, seconds: float) -> None:
         """Expire in `seconds` from now, instead of whenever it was."""
         self._at = at = self._loop.time() + seconds
         if self._timer is not None:
-            if self._timer.when() <= at:
+            if self._due_at <= at:
                 return
             self._timer.cancel()
+        self._due_at = at
         self._timer = self._loop.call_at(at, self._fire)
 
     def clear(self) -> None:
@@ -47,6 +49,7 @@ class Deadline:
         if self._at is None:
             return
         if self._loop.time() < self._at:
+            self._due_at = self._at
             self._timer = self._loop.call_at(self._at, self._fire)
         else:
             self._at = None

@@ -8,6 +8,7 @@ from typing import Any, cast
 import pytest
 
 from runnerd.config import Limits
+from runnerd.relay import routes
 from runnerd.relay.admission import Admission
 from runnerd.relay.front import Front
 from runnerd.relay.heads import KnownHeads
@@ -28,6 +29,9 @@ class BrokenRelay:
 
     def known_heads(self, *, unix: bool) -> KnownHeads:
         return KnownHeads()
+
+    def route(self, path: str) -> routes.Route | None:
+        return routes.find(path)
 
     def admit(self, front: Front) -> bool:
         return True
