@@ -12,6 +12,7 @@ import ollama
 import pytest
 
 from tests.support.daemon import DaemonProcess, running
+from tests.support.fileserver import serving
 from tests.support.waiting import wait_for
 
 pytestmark = pytest.mark.engine
@@ -26,7 +27,8 @@ GREEDY = {"temperature": 0}
 @pytest.fixture(scope="module")
 def daemon(tmp_path_factory: pytest.TempPathFactory) -> Iterator[DaemonProcess]:
     """A daemon with demo models."""
-    with running(tmp_path_factory.mktemp("ollama")) as daemon:
+    env = {"RUNNERD_ALLOWED_SOURCES": '["127.0.0.1"]'}
+    with running(tmp_path_factory.mktemp("ollama"), env=env) as daemon:
         for name in ("demo-a", "demo-b", "demo-embed"):
             daemon.import_model(_ROOT / "demo" / f"{name}.gguf", name)
         yield daemon
@@ -162,6 +164,25 @@ def test_library(client: ollama.Client) -> None:
     assert "copied:latest" in [model.model for model in client.list().models]
     assert client.delete("copied").status == "success"
     assert "copied:latest" not in [model.model for model in client.list().models]
+
+
+def test_pull(client: ollama.Client) -> None:
+    """Ollama's statuses in their order, with digests and bytes; a wrong source is an error."""
+    content = (_ROOT / "demo" / "demo-rerank.gguf").read_bytes()
+    with serving(content) as server:
+        parts = list(client.pull(server.url("/pulled.gguf"), stream=True))
+        assert client.pull(server.url("/pulled.gguf")).status == "success"
+    assert parts[0].status == "pulling manifest"
+    assert [part.status for part in parts][-3:] == [
+        "verifying sha256 digest",
+        "writing manifest",
+        "success",
+    ]
+    bars = [part for part in parts if part.digest]
+    assert bars[-1].completed == bars[-1].total == len(content)
+    assert "pulled:latest" in [model.model for model in client.list().models]
+    with pytest.raises(ollama.ResponseError, match="internal address"):
+        list(client.pull("http://169.254.169.254/x.gguf", stream=True))
 
 
 def test_errors(client: ollama.Client, daemon: DaemonProcess) -> None:
