@@ -49,7 +49,6 @@ from runnerd.supervisor.reports import RunnerReport, failure_report, report
 log = logging.getLogger(__name__)
 
 _SLACK = 0.05  # seconds that a deadline may be late: each request moves it on by microseconds
-
 _LOOK_INTERVAL = 0.05  # seconds between looks at the host's memory
 _JITTER = (0.8, 1.2)  # of a delay before a failed model is tried again
 

@@ -8,32 +8,8 @@ from pathlib import Path
 import pytest
 
 from runnerd.errors import InvalidModelFile, StartupError
-from runnerd.models import tiny
-from runnerd.models.store import Store
 from tests.support.ggufs import snapshot
 from tests.support.stores import add, opened, small
-
-
-@pytest.fixture(scope="module")
-def real(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A real model file."""
-    path = tmp_path_factory.mktemp("real") / "tiny-F32.gguf"
-    tiny.write_completion_model(path)
-    return path
-
-
-@pytest.fixture
-def store(tmp_path: Path) -> Store:
-    """An empty store that copies what it takes in."""
-    return opened(tmp_path / "store")
-
-
-@pytest.fixture
-def folder(tmp_path: Path) -> Path:
-    """A folder for files to import, apart from the store."""
-    folder = tmp_path / "files"
-    folder.mkdir()
-    return folder
 
 
 async def test_leftovers_are_swept(tmp_path: Path, real: Path) -> None:
