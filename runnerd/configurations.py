@@ -114,6 +114,7 @@ class Configurations:
         self._file = file
         self._documents: dict[ConfigurationKey, dict[str, Any]] = {}
         self._parsed: dict[ConfigurationKey, tuple[ModelConfiguration, str]] = {}
+        self.revision = 0  # grows with every change
 
     def open(self) -> None:
         """Read the file; an unreadable one is moved aside and said so, never silently lost."""
@@ -199,6 +200,7 @@ class Configurations:
         durable.replace(self._file, json.dumps(entries, indent=1).encode())
         self._documents = documents
         self._parsed.clear()
+        self.revision += 1
 
 
 def _validate(document: dict[str, Any]) -> ModelConfiguration:

@@ -49,6 +49,7 @@ from runnerd.supervisor import Supervisor
 
 log = logging.getLogger(__name__)
 
+_COLLECTIONS = 10_000, 20, 20  # a request makes hardly any cycles; looking for them costs 2 %
 _THREADS = 48  # made as they are needed
 
 
@@ -135,6 +136,7 @@ class Daemon:
             self._listen_for_signals(lambda: self._reload(log_dir, supervisor, relay))
             await stack.enter_async_context(self._watchdog(supervisor))
             gc.freeze()  # what lives now lives for ever; spares every later collection the walk
+            gc.set_threshold(*_COLLECTIONS)
             for listener in listeners:
                 log.info("listening on %s", _address(listener))
             self._notifier.ready("serving")

@@ -31,6 +31,7 @@ log = logging.getLogger(__name__)
 Buffer = bytes | bytearray | memoryview
 
 _READ_BYTES = 64 * 2**10
+_SMALL = 16 * 2**10  # up to here one copy costs less than a list of pieces
 
 
 class AnswerReceiver(Protocol):
@@ -152,10 +153,15 @@ class EngineConnection:
     # the socket's side
 
     def _write(self) -> None:
-        """Send as much as the socket takes, and the rest when it takes more; nothing is copied."""
+        """Send as much as the socket takes, the rest when it takes more; much is not copied."""
         assert self._socket is not None
+        pieces = self._pieces
+        size = sum(map(len, pieces))
         try:
-            sent = self._socket.sendmsg(self._pieces)
+            if size <= _SMALL:
+                sent = self._socket.send(b"".join(pieces))
+            else:
+                sent = self._socket.sendmsg(pieces)
         except (BlockingIOError, InterruptedError):
             sent = 0
         except OSError:
@@ -163,12 +169,12 @@ class EngineConnection:
             self._pieces = []
             self._loop.remove_writer(self._socket.fileno())
             return
-        if sent == sum(map(len, self._pieces)):
+        if sent == size:
             self._pieces = []
             self._unseen = False
         else:
             self._unseen = self._unseen and sent == 0
-            self._pieces = _behind(self._pieces, sent)
+            self._pieces = _behind(pieces, sent)
             self._loop.add_writer(self._socket.fileno(), self._writable)
 
     def _writable(self) -> None:

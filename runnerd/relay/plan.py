@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import lru_cache
+from typing import NamedTuple
 
 import msgspec
 
@@ -15,6 +16,7 @@ from runnerd.errors import (
     ModelNotFound,
     NotSupported,
 )
+from runnerd.models.catalog import Model
 from runnerd.models.store import Store
 from runnerd.relay.body import count_prompts, inspect, streamed
 from runnerd.relay.dialect import Translation, Wish
@@ -23,6 +25,8 @@ from runnerd.relay.messages import Request
 from runnerd.relay.routes import OPERATIONS, Operation, Route
 from runnerd.scheduler import RunnerKey
 from runnerd.supervisor import Supervisor
+
+_REMEMBERED = 256
 
 
 class Plan(msgspec.Struct, frozen=True, gc=False):
@@ -55,6 +59,16 @@ class Plan(msgspec.Struct, frozen=True, gc=False):
         return (head, *self.body)
 
 
+class _Found(NamedTuple):
+    """Which runner serves an operation on a model, as long as neither is changed."""
+
+    model: Model
+    revision: int
+    backend: Backend
+    mode: BackendMode
+    key: RunnerKey
+
+
 class Planner:
     """Turns a complete request into a plan."""
 
@@ -62,6 +76,7 @@ class Planner:
         self._models = models
         self._supervisor = supervisor
         self._limits = limits
+        self._found: dict[tuple[str | None, str, str], _Found] = {}
 
     def plan(self, request: Request, route: Route) -> Plan:
         """Return the plan.  Raises errors of the 4xx kind and NotSupported (501)."""
@@ -75,9 +90,7 @@ class Planner:
             backend = self._supervisor.backend(key.backend)
             mode = BackendMode(key.mode)
         else:
-            backend = self._supervisor.backend(route.backend)
-            key = self._key(backend, operation, inference.model)
-            mode = BackendMode(key.mode)
+            _, _, backend, mode, key = self._find(route.backend, operation, inference.model)
         if (remedy := backend.missing(operation.name, mode)) is not None:
             raise NotSupported(remedy)
         streams = inference.stream is True
@@ -99,9 +112,8 @@ class Planner:
         assert route.dialect is not None
         inference = inspect(wish.body, self._limits)
         operation = OPERATIONS[wish.operation]
-        backend = self._supervisor.backend(None)
-        key = self._key(backend, operation, inference.model)
-        if (remedy := backend.missing(operation.name, BackendMode(key.mode))) is not None:
+        _, _, backend, mode, key = self._find(None, operation, inference.model)
+        if (remedy := backend.missing(operation.name, mode)) is not None:
             raise NotSupported(remedy)
         return Plan(
             operation=operation,
@@ -119,10 +131,21 @@ class Planner:
             unloads=wish.unloads,
         )
 
-    def _key(self, backend: Backend, operation: Operation, reference: str) -> RunnerKey:
+    def _find(self, backend_name: str | None, operation: Operation, reference: str) -> _Found:
+        """Return what serves the operation; found anew when the model or a setting has changed."""
         model = self._models.get(reference)
+        revision = self._supervisor.revision
+        asked = backend_name, operation.name, reference
+        known = self._found.get(asked)
+        if known is not None and known.model is model and known.revision == revision:
+            return known
+        backend = self._supervisor.backend(backend_name)
         mode = _mode(operation, modes(model.capabilities), reference)
-        return self._supervisor.key(backend, str(model.id), mode)
+        key = self._supervisor.key(backend, str(model.id), mode)
+        if len(self._found) >= _REMEMBERED:
+            self._found.clear()
+        self._found[asked] = found = _Found(model, revision, backend, mode, key)
+        return found
 
     def _bound_key(self, runner: str, reference: str) -> RunnerKey:
         """Return the key of the runner that the path names, if it serves `reference`; else 421."""

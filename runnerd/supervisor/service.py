@@ -91,6 +91,11 @@ class Supervisor:
             raise BackendNotFound(f"backend not found: {name!r} (there is: {known})")
         return backend
 
+    @property
+    def revision(self) -> int:
+        """Grows whenever `key` may return something else for the same model."""
+        return self._configurations.revision
+
     def key(self, backend: Backend, model: str, mode: BackendMode) -> RunnerKey:
         """Return the key of the runner that serves `model` as it is configured now."""
         fingerprint = self._configurations.effective(backend.name, model, mode)[1]
