@@ -55,9 +55,9 @@ class Client(asyncio.Protocol):
     """One connection of a closed loop; reconnects when the other side has closed."""
 
     def __init__(
-        self, path: Path, message: bytes, outcome: Outcome, *, stamped: bool, pause: float
+        self, path: Path | int, message: bytes, outcome: Outcome, *, stamped: bool, pause: float
     ) -> None:
-        self._path = str(path)
+        self._path = path
         self._message = message
         self._outcome = outcome
         self._stamped = stamped
@@ -97,7 +97,10 @@ class Client(asyncio.Protocol):
 
     async def _connect(self) -> None:
         try:
-            await self._loop.create_unix_connection(lambda: self, self._path)
+            if isinstance(self._path, int):
+                await self._loop.create_connection(lambda: self, "127.0.0.1", self._path)
+            else:
+                await self._loop.create_unix_connection(lambda: self, str(self._path))
         except OSError:
             self._outcome.broken += 1
             if not self._done.done():
@@ -187,7 +190,7 @@ class Client(asyncio.Protocol):
 
 
 async def closed_loop(
-    path: Path,
+    path: Path | int,
     message: bytes,
     *,
     clients: int,
@@ -232,7 +235,7 @@ class Held(asyncio.Protocol):
             self.began.set_exception(ConnectionError(f"the stream ended: {self._seen[:200]!r}"))
 
 
-async def hold(path: Path, message: bytes, count: int) -> list[asyncio.Transport]:
+async def hold(path: Path | int, message: bytes, count: int) -> list[asyncio.Transport]:
     """Open `count` streams, wait for an event of each, and return their connections."""
     loop = asyncio.get_running_loop()
     transports = []
@@ -247,7 +250,7 @@ async def hold(path: Path, message: bytes, count: int) -> list[asyncio.Transport
     return transports
 
 
-async def ask(path: Path, target: str) -> bytes:
+async def ask(path: Path | int, target: str) -> bytes:
     """GET `target` and return the body of the answer, which has a Content-Length."""
     reader, writer = await asyncio.open_unix_connection(str(path))
     writer.write(b"GET %s HTTP/1.1\r\nHost: localhost\r\n\r\n" % target.encode())

@@ -17,7 +17,7 @@ import uvloop
 
 from bench.load import Outcome, ask, closed_loop, hold, percentile, request
 from bench.report import Report
-from bench.subjects import Stage, Subject, go_proxy, synthetic
+from bench.subjects import Stage, Subject, peers, synthetic
 
 _CHAT = "/v1/chat/completions"
 _ONCE = request("/v1/embeddings", {"model": "bench", "input": "x" * 900, "bench": "once"})
@@ -62,8 +62,8 @@ def run_loop(
 def requests(report: Report, seconds: float) -> None:
     """Small requests and chunks per second, and the CPU time of each."""
     report.section("Cost and throughput (32 connections, synthetic engine)")
-    with synthetic() as stage, go_proxy(stage.engine.socket) as go:
-        subjects = [stage.relay] + ([go] if go else [])
+    with synthetic() as stage, peers(stage.engine.socket) as others:
+        subjects = [stage.relay, *others]
         for subject in subjects:
             ours = subject is stage.relay
             _small(report, subject, _ONCE, "small requests", seconds, bars=ours)
@@ -114,13 +114,13 @@ def _chunks(report: Report, subject: Subject, seconds: float, *, bars: bool) -> 
 def latency(report: Report, seconds: float) -> None:
     """Added latency against the bare engine's socket, alternating, for small requests."""
     report.section("Added latency (closed loop; p50 / p99 in ms)")
-    with synthetic() as stage, go_proxy(stage.engine.socket) as go:
+    with synthetic() as stage, peers(stage.engine.socket) as others:
         for clients in (1, 32, 256):
-            subjects = [stage.engine, stage.relay] + ([go] if go else [])
+            subjects = [stage.engine, stage.relay, *others]
             found = _alternate(subjects, _ONCE, clients, seconds)
             _latencies(report, found, clients, "answer")
         found = {}
-        for subject in [stage.engine, stage.relay] + ([go] if go else []):
+        for subject in [stage.engine, stage.relay, *others]:
             outcome, _ = run_loop(subject, stream(4, 1), clients=1, seconds=seconds)
             found[subject.name] = outcome.first_bytes
         _latencies(report, found, 1, "first byte of a stream")
@@ -181,8 +181,8 @@ def _hold(*, streamed: bool = True) -> bytes:
 def paced(report: Report, seconds: float) -> None:
     """Token delay with many paced streams, from the engine's write to the client's read."""
     report.section("Paced streams (50 chunks a second each)")
-    with synthetic() as stage, go_proxy(stage.engine.socket) as go:
-        for subject in [stage.engine, stage.relay] + ([go] if go else []):
+    with synthetic() as stage, peers(stage.engine.socket) as others:
+        for subject in [stage.engine, stage.relay, *others]:
             for count in (128, 400):
                 chunks = int(50 * (seconds + 0.5))
                 outcome, cpu = run_loop(
@@ -232,7 +232,7 @@ async def _cancel(stage: Stage, count: int, *, streamed: bool) -> list[float]:
     return delays
 
 
-async def _wait_held(engine: Path, done: Callable[[dict[str, Any]], bool]) -> dict[str, Any]:
+async def _wait_held(engine: Path | int, done: Callable[[dict[str, Any]], bool]) -> dict[str, Any]:
     while True:
         state: dict[str, Any] = json.loads(await ask(engine, "/bench/held"))
         if done(state):
@@ -261,8 +261,8 @@ def bodies(report: Report, seconds: float) -> None:
     message = request(
         "/v1/embeddings", {"model": "bench", "input": "word " * 40_000, "bench": "once"}
     )
-    with synthetic() as stage, go_proxy(stage.engine.socket) as go:
-        subjects = [stage.engine, stage.relay] + ([go] if go else [])
+    with synthetic() as stage, peers(stage.engine.socket) as others:
+        subjects = [stage.engine, stage.relay, *others]
         found = _alternate(subjects, message, 1, seconds)
         _latencies(report, found, 1, "200 KB, engine that reads no JSON", bars=False)
         before = stage.relay.memory()

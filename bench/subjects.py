@@ -1,6 +1,6 @@
 """What is measured: the daemon with a synthetic engine, the bare engine, and peers on PATH.
 
-A subject is a Unix socket that answers OpenAI requests and the process whose CPU time counts.
+A subject is a socket that answers OpenAI requests and the process whose CPU time counts.
 """
 
 from __future__ import annotations
@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import socket
 import subprocess
 import sys
 import tempfile
@@ -23,15 +24,23 @@ from tests.support.daemon import DaemonProcess
 
 _UPSTREAM = Path(__file__).with_name("upstream.py")
 _DEMO = Path(__file__).parents[1] / "demo" / "demo-a.gguf"
+_LITELLM = {
+    "LITELLM_DANGEROUSLY_PERMIT_WEAK_OR_UNSET_MASTER_KEY": "true",
+    "LITELLM_LOCAL_MODEL_COST_MAP": "True",
+    "LITELLM_LOG": "ERROR",
+}
 _GO_PROXY = Path(__file__).with_name("goproxy.go")
 
 
 @dataclass(frozen=True)
 class Subject:
-    """One thing under load.  `process` is None when its CPU time is not of interest."""
+    """One thing under load, on a Unix socket or (a peer that knows none) a loopback port.
+
+    `process` is None when its CPU time is not of interest.
+    """
 
     name: str
-    socket: Path
+    socket: Path | int
     process: psutil.Process | None = None
 
     def cpu(self) -> float:
@@ -105,7 +114,14 @@ def synthetic(**settings: object) -> Iterator[Stage]:
 
 
 @contextmanager
-def go_proxy(engine: Path) -> Iterator[Subject | None]:
+def peers(engine: Path | int) -> Iterator[list[Subject]]:
+    """Run the proxies that are on PATH before the engine."""
+    with go_proxy(engine) as go, litellm() as lite:
+        yield [peer for peer in (go, lite) if peer is not None]
+
+
+@contextmanager
+def go_proxy(engine: Path | int) -> Iterator[Subject | None]:
     """Run Go's standard ReverseProxy before the engine, where `go` is on PATH.
 
     It is what llama-swap relays with, without llama-swap's own work: a floor for it.
@@ -127,3 +143,57 @@ def go_proxy(engine: Path) -> Iterator[Subject | None]:
         finally:
             process.kill()
             process.wait()
+
+
+@contextmanager
+def litellm() -> Iterator[Subject | None]:
+    """Run LiteLLM's proxy, one worker, before a synthetic engine of its own, where it is on PATH.
+
+    It speaks to no Unix sockets, so both sides of it are loopback ports.
+    """
+    if shutil.which("litellm") is None:
+        yield None
+        return
+    with tempfile.TemporaryDirectory(prefix="rbl") as folder:
+        upstream, port = _free_port(), _free_port()
+        target = {"model": "openai/bench", "api_base": f"http://127.0.0.1:{upstream}/v1"}
+        models = [{"model_name": "bench", "litellm_params": {**target, "api_key": "none"}}]
+        config = Path(folder) / "config.yaml"  # JSON is YAML
+        config.write_text(json.dumps({"model_list": models}))
+        command = ["litellm", "--config", str(config), "--host", "127.0.0.1", "--port", str(port)]
+        with (
+            _quietly([sys.executable, str(_UPSTREAM), "--host", str(upstream)], folder) as own,
+            _quietly(command, folder) as process,
+        ):
+            try:
+                _wait_for_port(port, process)
+                yield Subject("LiteLLM", port, psutil.Process(process.pid))
+            finally:
+                process.kill()
+                own.kill()
+
+
+def _quietly(command: list[str], folder: str) -> subprocess.Popen[bytes]:
+    return subprocess.Popen(
+        command,
+        cwd=folder,
+        env={**os.environ, **_LITELLM},
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def _wait_for_port(port: int, process: subprocess.Popen[bytes]) -> None:
+    """Wait until something listens there.  Raises RuntimeError when the process ends first."""
+    while process.poll() is None:
+        with socket.socket() as probe:
+            if probe.connect_ex(("127.0.0.1", port)) == 0:
+                return
+        time.sleep(0.1)
+    raise RuntimeError(f"{process.args!r} ended with {process.returncode}")

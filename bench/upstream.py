@@ -187,15 +187,19 @@ class Engine(asyncio.Protocol):
 
 async def _serve(path: str) -> None:
     held = Held()
-    server = await asyncio.get_running_loop().create_unix_server(
-        lambda: Engine(held), path, backlog=8192
-    )
+    loop = asyncio.get_running_loop()
+    if path.isdigit():
+        server = await loop.create_server(
+            lambda: Engine(held), "127.0.0.1", int(path), backlog=8192
+        )
+    else:
+        server = await loop.create_unix_server(lambda: Engine(held), path, backlog=8192)
     print("0.00.003.000 I srv  llama_server: model loaded", file=sys.stderr, flush=True)
     await server.serve_forever()
 
 
 def main() -> None:
-    """Behave as `llama-server --host PATH.sock ...`."""
+    """Behave as `llama-server --host PATH.sock ...`; a number for the path is a loopback port."""
     if "--version" in sys.argv or "--help" in sys.argv:
         print("version: bench-1 (build 1, commit 1234567)" if "--version" in sys.argv else _HELP)
     else:
