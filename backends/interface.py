@@ -72,7 +72,9 @@ class RequiredMemory:
 class ModelFacts:
     """What a GGUF header says, as far as a memory estimate needs it.  0 means: not stated.
 
-    Widths are in elements; `key_length` and `value_length` are per attention head.
+    Widths are in elements; `key_length` and `value_length` are per attention head.  `cache_width`
+    is what one token takes of K and V in all layers that keep the whole context, `window_width` in
+    those that keep the last `window` tokens of each sequence.
     """
 
     architecture: str = ""
@@ -85,6 +87,13 @@ class ModelFacts:
     context_length: int = 0
     vocabulary_size: int = 0
     pooling: str = ""
+    feed_forward_length: int = 0
+    expert_used_count: int = 0
+    expert_feed_forward_length: int = 0
+    cache_width: int = 0
+    window_width: int = 0
+    window: int = 0
+    merges: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -218,7 +227,9 @@ class Backend(Protocol):
         """Return the bytes that the backend's own files occupy (not the models)."""
         ...
 
-    async def required_memory(self, model: str, config: BackendConfiguration) -> RequiredMemory:
+    async def required_memory(
+        self, model: str, config: BackendConfiguration, mode: BackendMode = BackendMode.COMPLETION
+    ) -> RequiredMemory:
         """Return what a runner of this model would need.
 
         Raises errors.ModelNotFound, EngineFailure when the model cannot be read.

@@ -1,9 +1,9 @@
 """What a model was said to need, against what a running llama-server holds of it.
 
-The models are written on the spot with random weights, tens of megabytes each, so that the process
-itself does not decide the figure.  Held is the server's peak resident set after a prompt of several
-batches, less what the same program holds with a model of next to nothing.  The weights are read,
-not mapped: of mapped ones the kernel counts those that llama.cpp repacks for the processor twice.
+The server runs with the command line that runnerd gives it.  Held is its peak resident set when all
+slots were in use, one of them with a prompt of several batches, less what the same program holds
+with a model of next to nothing.  The weights are read, not mapped: of mapped ones the kernel counts
+those that llama.cpp repacks for the processor twice.
 """
 
 from __future__ import annotations
@@ -12,45 +12,45 @@ import asyncio
 import json
 import subprocess
 import tempfile
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 import aiohttp
-import gguf
-import numpy as np
 
+from bench import models
 from bench.report import Report
-from runnerd.backends.interface import BackendConfiguration, ModelFiles
-from runnerd.backends.llamacpp.memory import MemoryEstimator, estimate
-from runnerd.backends.llamacpp.server import ServerFinder
+from runnerd.backends.interface import BackendConfiguration, BackendMode, ModelFiles
+from runnerd.backends.llamacpp.command import Launch, native_command
+from runnerd.backends.llamacpp.memory import MemoryEstimator
+from runnerd.backends.llamacpp.server import NativeServer, ServerFinder
 from runnerd.backends.llamacpp.settings import parse_settings
 from runnerd.models.description import facts
 from runnerd.models.gguf import read_header
 from runnerd.models.tiny import write_completion_model
 
 _MIB = 2**20
-_CONTEXTS = (2048, 16384)
 _PROMPT = 1200  # tokens: more than two physical batches
-_QUANTIZATIONS = ("F16", "Q8_0", "Q4_0")
+_CASES = (("F16", 2048, 4), ("Q8_0", 2048, 1), ("Q8_0", 8192, 4), ("Q4_0", 8192, 16))
+_ENCODER_CASES = (("F16", 512, 1), ("Q8_0", 512, 4))
 
 
 @dataclass(frozen=True, slots=True)
-class _Shape:
-    """A decoder's dimensions; `gemma3` has further norms and a sliding window."""
+class _Case:
+    """A model as it is served."""
 
-    architecture: str
-    width: int = 768
-    blocks: int = 8
-    heads: int = 12
-    heads_kv: int = 4
-    head: int = 64
-    feed_forward: int = 2048
-    vocabulary: int = 32000
+    files: ModelFiles
+    mode: BackendMode
+    slots: int
+    configuration: BackendConfiguration
 
-
-_SHAPES = (_Shape("llama"), _Shape("qwen3", head=128), _Shape("gemma3", head=128))
+    @classmethod
+    def of(cls, path: Path, mode: BackendMode, context: int, slots: int) -> _Case:
+        asked = {"context-size": context, "runtime-flags": ["--parallel", str(slots)]}
+        files = ModelFiles(path, path.stat().st_size, facts=facts(read_header(path)))
+        return cls(files, mode, slots, BackendConfiguration.model_validate(asked))
 
 
 def memory(report: Report, seconds: float) -> None:
@@ -62,64 +62,88 @@ def memory(report: Report, seconds: float) -> None:
 async def _all() -> None:
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        settings = parse_settings({"memory_reserve": 0})
-        finder = ServerFinder(settings, folder)
+        finder = ServerFinder(parse_settings({}), folder)
         server = await finder.find()
         if server is None:
             print("no llama-server: nothing to compare with")
             return
-        oracle = MemoryEstimator(finder, settings)
         small = folder / "small.gguf"
         write_completion_model(small)
-        own = await _held(server.path, small, 512)
+        own = await _held(server, _Case.of(small, BackendMode.COMPLETION, 512, 4))
         print(f"llama-server itself: {own / _MIB:.0f} MiB\n")
-        print("| model | context | held MiB | tool | estimate |\n|---|---|---|---|---|")
-        for shape in _SHAPES:
-            for quantization in _QUANTIZATIONS:
-                path = _model(server.path, folder, shape, quantization)
-                for context in _CONTEXTS:
-                    held = await _held(server.path, path, context) - own
-                    files = ModelFiles(path, path.stat().st_size, facts=facts(read_header(path)))
-                    asked = BackendConfiguration.model_validate({"context-size": context})
-                    told = (await oracle.required([files], asked)).ram_bytes
-                    guessed = estimate(files, context).ram_bytes
-                    print(
-                        f"| {shape.architecture} {quantization} | {context} | {held / _MIB:.0f} "
-                        f"| {told / held - 1:+.1%} | {guessed / held - 1:+.1%} |",
-                        flush=True,
-                    )
-                path.unlink()
+        print("| model | context, slots | held MiB | tool | header | header read |")
+        print("|---|---|---|---|---|---|", flush=True)
+        for shape in models.SHAPES:
+            await _compare(finder, server, folder, shape, own)
 
 
-async def _held(server: Path, model: Path, context: int) -> int:
+async def _compare(
+    finder: ServerFinder, server: NativeServer, folder: Path, shape: models.Shape, own: int
+) -> None:
+    """Print the lines of one model."""
+    oracle = MemoryEstimator(finder, parse_settings({"memory_reserve": 0}))
+    guess = MemoryEstimator(finder, parse_settings({"memory_reserve": 0, "server": "python"}))
+    mode = BackendMode.EMBEDDING if shape.encodes else BackendMode.COMPLETION
+    path = folder / "none"
+    for quantization, context, slots in _ENCODER_CASES if shape.encodes else _CASES:
+        if quantization not in path.name:
+            path.unlink(missing_ok=True)
+            path = models.write(server.path, folder, shape, quantization)
+            path = path.rename(path.with_stem(f"{shape.architecture}-{quantization}"))
+        began = time.perf_counter()
+        case = _Case.of(path, mode, context, slots)
+        read = time.perf_counter() - began
+        held = await _held(server, case) - own
+        told, guessed = [
+            (await each.required([case.files], case.configuration, mode)).ram_bytes
+            for each in (oracle, guess)
+        ]
+        print(
+            f"| {shape.name} {quantization} | {context}, {slots} | {held / _MIB:.0f} "
+            f"| {told / held - 1:+.1%} | {guessed / held - 1:+.1%} | {read * 1e3:.1f} ms |",
+            flush=True,
+        )
+    path.unlink()
+
+
+async def _held(server: NativeServer, case: _Case) -> int:
     """Return the peak resident bytes of a server that has answered a long prompt."""
-    with _serving(server, model, context) as process:
-        socket = model.with_suffix(".sock")
+    with _serving(server, case) as (process, socket):
         connector = aiohttp.UnixConnector(str(socket))
         async with aiohttp.ClientSession("http://engine", connector=connector) as http:
             await _ready(http, process)
-            length = min(_PROMPT, context // 2)
-            prompt = [10 + number % 200 for number in range(length)]
-            body = json.dumps({"prompt": prompt, "n_predict": 2, "ignore_eos": True})
-            async with http.post("/completion", data=body) as answer:
-                answer.raise_for_status()
-                await answer.read()
+            context = case.configuration.context_size or _PROMPT
+            lengths = [min(_PROMPT, context // 2), *[8] * (case.slots - 1)]
+            await asyncio.gather(*(_ask(http, case.mode, length) for length in lengths))
         status = Path(f"/proc/{process.pid}/status").read_text()
         return next(
             int(line.split()[1]) * 1024 for line in status.splitlines() if line.startswith("VmHWM:")
         )
 
 
+async def _ask(http: aiohttp.ClientSession, mode: BackendMode, length: int) -> None:
+    """Send a prompt of so many tokens; all slots are to be in use at once."""
+    prompt = [10 + number % 200 for number in range(length)]
+    body: dict[str, object] = {"prompt": prompt, "n_predict": 32, "ignore_eos": True}
+    path = "/completion"
+    if mode is BackendMode.EMBEDDING:
+        body, path = {"input": prompt}, "/v1/embeddings"
+    async with http.post(path, data=json.dumps(body)) as answer:
+        answer.raise_for_status()
+        await answer.read()
+
+
 @contextmanager
-def _serving(server: Path, model: Path, context: int) -> Iterator[subprocess.Popen[bytes]]:
-    socket = model.with_suffix(".sock")
-    argv = [str(server), "--host", str(socket), "--model", str(model), "--ctx-size", str(context)]
+def _serving(server: NativeServer, case: _Case) -> Iterator[tuple[subprocess.Popen[bytes], Path]]:
+    socket = case.files.weights.with_suffix(".sock")
+    launch = Launch(socket, "bench", case.files, None, case.mode, case.configuration)
+    argv = native_command(server, launch, parse_settings({}))
     quiet = subprocess.DEVNULL
     process = subprocess.Popen(
-        [*argv, "--offline", "--load-mode", "none"], stdout=quiet, stderr=quiet
+        [*argv, "--kv-unified", "--load-mode", "none"], stdout=quiet, stderr=quiet
     )
     try:
-        yield process
+        yield process, socket
     finally:
         process.kill()
         process.wait()
@@ -136,85 +160,3 @@ async def _ready(http: aiohttp.ClientSession, process: subprocess.Popen[bytes]) 
             pass
         await asyncio.sleep(0.05)
     raise RuntimeError(f"llama-server ended with status {process.returncode}")
-
-
-def _model(server: Path, folder: Path, shape: _Shape, quantization: str) -> Path:
-    """Write a model and bring it to `quantization` with llama.cpp's own tool."""
-    source = folder / f"{shape.architecture}.gguf"
-    _write(source, shape)
-    if quantization == "F16":
-        return source
-    path = folder / f"{shape.architecture}-{quantization}.gguf"
-    argv = [str(server.with_name("llama-quantize")), str(source), str(path), quantization]
-    subprocess.run(argv, check=True, capture_output=True)
-    source.unlink()
-    return path
-
-
-def _write(path: Path, shape: _Shape) -> None:
-    writer = gguf.GGUFWriter(path, shape.architecture)
-    _add_shape(writer, shape)
-    _add_vocabulary(writer, shape.vocabulary)
-    random = np.random.default_rng(1)
-    for name, dimensions in _tensors(shape):
-        if len(dimensions) == 1:
-            writer.add_tensor(name, np.ones(dimensions, dtype=np.float32))
-        else:
-            values = random.standard_normal(dimensions, dtype=np.float32) * 0.02
-            writer.add_tensor(name, values.astype(np.float16))
-    writer.write_header_to_file()
-    writer.write_kv_data_to_file()
-    writer.write_tensors_to_file()
-    writer.close()
-
-
-def _add_shape(writer: gguf.GGUFWriter, shape: _Shape) -> None:
-    writer.add_context_length(32768)
-    writer.add_embedding_length(shape.width)
-    writer.add_block_count(shape.blocks)
-    writer.add_feed_forward_length(shape.feed_forward)
-    writer.add_head_count(shape.heads)
-    writer.add_head_count_kv(shape.heads_kv)
-    writer.add_key_length(shape.head)
-    writer.add_value_length(shape.head)
-    writer.add_rope_dimension_count(shape.head)
-    writer.add_layer_norm_rms_eps(1e-5)
-    if shape.architecture == "gemma3":
-        writer.add_sliding_window(1024)
-
-
-def _add_vocabulary(writer: gguf.GGUFWriter, size: int) -> None:
-    tokens = ["<unk>", "<s>", "</s>", *(f"<0x{number:02X}>" for number in range(256))]
-    kinds = [2, 3, 3] + [6] * 256
-    tokens += [f"token{number}" for number in range(size - len(tokens))]
-    kinds += [1] * (size - len(kinds))
-    writer.add_tokenizer_model("llama")
-    writer.add_token_list(tokens)
-    writer.add_token_scores([-float(number) for number in range(size)])
-    writer.add_token_types(kinds)
-
-
-def _tensors(shape: _Shape) -> Iterator[tuple[str, tuple[int, ...]]]:
-    width, forward = shape.width, shape.feed_forward
-    gemma = shape.architecture == "gemma3"
-    yield "token_embd.weight", (shape.vocabulary, width)
-    yield "output_norm.weight", (width,)
-    if not gemma:
-        yield "output.weight", (shape.vocabulary, width)
-    for block in range(shape.blocks):
-        start = f"blk.{block}."
-        yield start + "attn_norm.weight", (width,)
-        yield start + "attn_q.weight", (shape.heads * shape.head, width)
-        yield start + "attn_k.weight", (shape.heads_kv * shape.head, width)
-        yield start + "attn_v.weight", (shape.heads_kv * shape.head, width)
-        yield start + "attn_output.weight", (width, shape.heads * shape.head)
-        yield start + "ffn_norm.weight", (width,)
-        yield start + "ffn_gate.weight", (forward, width)
-        yield start + "ffn_up.weight", (forward, width)
-        yield start + "ffn_down.weight", (width, forward)
-        if shape.architecture != "llama":
-            yield start + "attn_q_norm.weight", (shape.head,)
-            yield start + "attn_k_norm.weight", (shape.head,)
-        if gemma:
-            yield start + "post_attention_norm.weight", (width,)
-            yield start + "post_ffw_norm.weight", (width,)

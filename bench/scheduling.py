@@ -156,7 +156,9 @@ class _Listener:
     async def disk_usage(self) -> int:
         return 0
 
-    async def required_memory(self, model: str, config: BackendConfiguration) -> RequiredMemory:
+    async def required_memory(
+        self, model: str, config: BackendConfiguration, mode: BackendMode = BackendMode.COMPLETION
+    ) -> RequiredMemory:
         return RequiredMemory(0)
 
     def check_configuration(self, config: BackendConfiguration) -> None: ...

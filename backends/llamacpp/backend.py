@@ -147,11 +147,13 @@ class LlamaCppBackend:
             )
         return 0
 
-    async def required_memory(self, model: str, config: BackendConfiguration) -> RequiredMemory:
+    async def required_memory(
+        self, model: str, config: BackendConfiguration, mode: BackendMode = BackendMode.COMPLETION
+    ) -> RequiredMemory:
         files = [self._context.resolver.resolve(model)]
         if config.speculative is not None:
             files.append(self._context.resolver.resolve(config.speculative.draft_model))
-        return await self._memory.required(files, config)
+        return await self._memory.required(files, config, mode)
 
     # which engine
 

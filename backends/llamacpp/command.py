@@ -73,6 +73,8 @@ def native_command(server: NativeServer, launch: Launch, settings: LlamaCppSetti
         )  # else each slot gets a fraction of the context
     if settings.threads is not None:
         argv += ["--threads", str(settings.threads)]
+    if launch.mode is BackendMode.COMPLETION and "--cache-ram" in server.options:
+        argv += ["--cache-ram", str(settings.prompt_cache)]  # the engine's own default is 8 GiB
     if launch.files.mmproj is not None:
         argv += ["--mmproj", str(launch.files.mmproj)]
     if launch.files.chat_template is not None:

@@ -1,12 +1,15 @@
 """What a runner will need: llama.cpp's own account, else an estimate from the GGUF header.
 
 `llama-fit-params --fit-print on` prints, without loading weights, what each device would hold for
-the model, the context and the computation.  Where that tool is missing (the Python fallback, which
-runs on the processor) the header gives weights plus KV cache plus a guess for the buffers.
+the model, the context and the computation.  It is corrected where it is known to err: it does not
+see weights that are rearranged for the processor, nor the tokenizer, and of the buffers it reserves
+for the processor most are never touched.  Where that tool is missing (the Python fallback, which
+runs on the processor) all of it comes from the header (`footprint`).
 """
 
 from __future__ import annotations
 
+import itertools
 import logging
 import re
 from collections import Counter
@@ -16,14 +19,20 @@ from pathlib import Path
 
 from runnerd.backends.interface import (
     BackendConfiguration,
+    BackendMode,
     EngineFailure,
-    ModelFacts,
     ModelFiles,
     RequiredMemory,
 )
 from runnerd.backends.llamacpp.command import context_tokens, slot_count
 from runnerd.backends.llamacpp.failure import first_cause, last_lines
 from runnerd.backends.llamacpp.flags import parse_flags
+from runnerd.backends.llamacpp.footprint import (
+    Workload,
+    cache_bytes,
+    vocabulary_bytes,
+    working_bytes,
+)
 from runnerd.backends.llamacpp.server import ServerFinder
 from runnerd.backends.llamacpp.settings import LlamaCppSettings
 from runnerd.backends.process import CommandResult, run_command
@@ -33,13 +42,13 @@ log = logging.getLogger(__name__)
 
 _MIB = 2**20
 _TIMEOUT = 60.0
+_ROUNDING = 2 * _MIB  # the tool rounds three figures down
 _KEPT = 256  # answers; more than any host has models
 _DEVICE = re.compile(r"^(\S+) (\d+) (\d+) (\d+)\s*$", re.MULTILINE)
 _ON_HOST = ("Host", "CPU")
 _NUMBER = re.compile(r"\d+$")
 _RAM = "ram"
 _PHYSICAL_BATCH = 512  # llama.cpp's default
-_F16 = 2
 
 # What changes the account; the tool refuses flags that only the server has.
 _FLAGS_THAT_COUNT = frozenset({
@@ -55,9 +64,18 @@ _FLAGS_THAT_COUNT = frozenset({
 class _Question:
     weights: Path
     changed_at: int
-    context: int
-    slots: int
+    load: Workload
     flags: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class _Share:
+    """What one device would hold, in bytes, as the tool tells it."""
+
+    device: str
+    model: int
+    context: int
+    compute: int
 
 
 class MemoryEstimator:
@@ -66,10 +84,13 @@ class MemoryEstimator:
     def __init__(self, finder: ServerFinder, settings: LlamaCppSettings) -> None:
         self._finder = finder
         self._settings = settings
-        self._answers: dict[_Question, RequiredMemory] = {}
+        self._answers: dict[_Question, tuple[_Share, ...]] = {}
 
     async def required(
-        self, files: Sequence[ModelFiles], configuration: BackendConfiguration
+        self,
+        files: Sequence[ModelFiles],
+        configuration: BackendConfiguration,
+        mode: BackendMode = BackendMode.COMPLETION,
     ) -> RequiredMemory:
         """Return what one runner of these models (the model, and a draft model) needs.
 
@@ -77,7 +98,7 @@ class MemoryEstimator:
         """
         ram, gpus = self._settings.memory_reserve * _MIB, Counter[str]()
         for each in files:
-            found = await self._one(each, configuration)
+            found = await self._one(each, configuration, mode)
             ram += found.ram_bytes
             gpus.update(dict(found.gpu_bytes))
             projector = 0 if each.mmproj is None else each.mmproj.stat().st_size
@@ -87,31 +108,35 @@ class MemoryEstimator:
                 ram += projector
         return RequiredMemory(ram, tuple(sorted(gpus.items())))
 
-    async def _one(self, files: ModelFiles, configuration: BackendConfiguration) -> RequiredMemory:
-        context = context_tokens(files, configuration, self._settings)
+    async def _one(
+        self, files: ModelFiles, configuration: BackendConfiguration, mode: BackendMode
+    ) -> RequiredMemory:
+        load = _workload(files, configuration, mode, self._settings)
         try:
             changed_at = files.weights.stat().st_mtime_ns
         except OSError as error:
             raise EngineFailure(f"the model's file cannot be read: {error.strerror}") from error
-        flags = tuple(_flags_that_count(configuration))
-        slots = slot_count(configuration, self._settings)
-        question = _Question(files.weights, changed_at, context, slots, flags)
+        question = _Question(
+            files.weights, changed_at, load, tuple(_flags_that_count(configuration))
+        )
         if (known := self._answers.get(question)) is None:
             known = await self._ask(question)
-            known = estimate(files, context) if known is None else known
             if len(self._answers) >= _KEPT:
                 self._answers.clear()
             self._answers[question] = known
-        return known
+        return _corrected(known, files, load) if known else estimate(files, load)
 
-    async def _ask(self, question: _Question) -> RequiredMemory | None:
-        """Return the tool's answer, None where there is no tool or it cannot tell."""
+    async def _ask(self, question: _Question) -> tuple[_Share, ...]:
+        """Return the tool's answer, nothing where there is no tool or it cannot tell."""
         server = None if self._settings.server == "python" else await self._finder.find()
         tool = None if server is None else server.fit_tool
         if tool is None:
-            return None
-        argv = [str(tool), "--model", str(question.weights), "--ctx-size", str(question.context)]
-        argv += ["--parallel", str(question.slots)]  # each has its own sliding window
+            return ()
+        load = question.load
+        argv = [str(tool), "--model", str(question.weights), "--ctx-size", str(load.context)]
+        argv += ["--parallel", str(load.slots)]  # each has its own sliding window
+        if load.batch != _PHYSICAL_BATCH:
+            argv += ["--batch-size", str(load.batch), "--ubatch-size", str(load.batch)]
         try:
             result = await run_command(
                 [*argv, *question.flags, "--fit-print", "on"],
@@ -121,7 +146,7 @@ class MemoryEstimator:
             )
         except BackendFailure as failure:
             log.warning("%s", failure.message)
-            return None
+            return ()
         return _answer(result)
 
 
@@ -137,19 +162,16 @@ def _flags_that_count(configuration: BackendConfiguration) -> list[str]:
     return kept
 
 
-def _answer(result: CommandResult) -> RequiredMemory | None:
+def _answer(result: CommandResult) -> tuple[_Share, ...]:
     devices = _DEVICE.findall(result.output)
     if result.code == 0 and devices:
-        held = Counter[str]()
-        for name, *sizes in devices:
-            total = (sum(map(int, sizes)) + 1) * _MIB  # the tool rounds down
-            held[_device(name)] += total
-        ram = held.pop(_RAM, 0)
-        return RequiredMemory(ram, tuple(sorted(held.items())))
+        return tuple(
+            _Share(_device(name), *(int(size) * _MIB for size in sizes)) for name, *sizes in devices
+        )
     cause = first_cause(result.output)
     if cause is None or cause.startswith("not enough"):
         log.warning("llama-fit-params could not tell (%s): %s", result.reason, cause)
-        return None
+        return ()
     raise EngineFailure(
         f"the model cannot be loaded: {cause}",
         exit_reason=result.reason,
@@ -166,18 +188,53 @@ def _device(name: str) -> str:
     return f"gpu{number.group() if number else 0}"
 
 
-def estimate(files: ModelFiles, context: int) -> RequiredMemory:
+def _corrected(shares: Sequence[_Share], files: ModelFiles, load: Workload) -> RequiredMemory:
+    """Return the tool's account with what it leaves out, and without what is never touched."""
+    host = [share for share in shares if share.device == _RAM]
+    gpus = Counter[str]()
+    for share in shares:
+        if share.device != _RAM:
+            gpus[share.device] += share.model + share.context + share.compute + _ROUNDING
+    # Weights that are rearranged for the processor are in none of the tool's lines.
+    unseen = max(0, files.weights_bytes - sum(share.model for share in shares))
+    context = sum(share.context for share in host)
+    compute = sum(share.compute for share in host)
+    if not gpus:
+        compute = min(compute, working_bytes(files.facts, load) or compute)
+        if files.facts.window_width:  # the tool gives each slot a window with room for a batch
+            context = min(context, cache_bytes(files.facts, load))
+    ram = sum(share.model for share in host) + context + unseen + compute
+    ram += _ROUNDING + vocabulary_bytes(files.facts)
+    return RequiredMemory(ram, tuple(sorted(gpus.items())))
+
+
+def estimate(files: ModelFiles, load: Workload) -> RequiredMemory:
     """Return an estimate from the header, all of it RAM."""
     facts = files.facts
-    tokens = context or facts.context_length
-    cache = facts.block_count * tokens * _cache_width(facts) * _F16
-    batch = min(_PHYSICAL_BATCH, tokens or _PHYSICAL_BATCH)
-    buffers = batch * 4 * (facts.vocabulary_size + 8 * facts.embedding_length)
-    return RequiredMemory(files.weights_bytes + cache + buffers)
+    return RequiredMemory(
+        files.weights_bytes
+        + cache_bytes(facts, load)
+        + working_bytes(facts, load)
+        + vocabulary_bytes(facts)
+    )
 
 
-def _cache_width(facts: ModelFacts) -> int:
-    """Return the elements of K and V that one token takes in one block."""
-    heads = facts.head_count_kv or facts.head_count
-    width = facts.embedding_length // facts.head_count if facts.head_count else 0
-    return heads * ((facts.key_length or width) + (facts.value_length or width))
+def _workload(
+    files: ModelFiles,
+    configuration: BackendConfiguration,
+    mode: BackendMode,
+    settings: LlamaCppSettings,
+) -> Workload:
+    """Return how the model would be served; an encoder sees a whole text at once."""
+    context = context_tokens(files, configuration, settings)
+    flags = parse_flags(configuration.runtime_flags)
+    values = dict(itertools.pairwise(flags))
+    batch = context if mode is not BackendMode.COMPLETION and context else _PHYSICAL_BATCH
+    return Workload(
+        context=context,
+        slots=slot_count(configuration, settings),
+        batch=int(values.get("--ubatch-size", batch)),
+        key_type=values.get("--cache-type-k", "f16"),
+        value_type=values.get("--cache-type-v", "f16"),
+        whole_windows="--swa-full" in flags,
+    )

@@ -31,6 +31,9 @@ class LlamaCppSettings(BaseModel):
     threads: int | None = Field(
         None, ge=1, le=1024, description="threads of an engine; default: the engine's own choice"
     )
+    prompt_cache: int = Field(
+        1024, ge=0, description="MiB of RAM for prompts that left an engine's slots; 0: none"
+    )
     sandbox: bool = Field(True, description="no network for the engine; see docs for NCCL builds")
     stop_grace: float = Field(10.0, ge=0, description="between SIGTERM and SIGKILL")
     memory_reserve: int = Field(

@@ -23,7 +23,7 @@ from runnerd.models.manifest import GGUF_TYPE, MMPROJ_TYPE, TEMPLATE_TYPE, Layer
 from runnerd.models.sources import check_split, read_template
 
 # Raised when `describe` learns something new: older descriptions are then made again.
-_DESCRIPTION_VERSION = 1
+_DESCRIPTION_VERSION = 2
 
 
 class _Described(msgspec.Struct):

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 
 from runnerd.backends.interface import ModelFacts
 from runnerd.errors import InvalidModelFile
+from runnerd.models.attention import cached
 from runnerd.models.gguf import GGUFHeader, Value
 from runnerd.models.tensors import FILE_TYPE_GUESSED, FILE_TYPES, TENSOR_TYPES
 
@@ -70,6 +71,7 @@ def facts(header: GGUFHeader) -> ModelFacts:
 
     heads, width = number("attention.head_count"), number("embedding_length")
     per_head = width // heads if heads else 0
+    cache = cached(header, architecture)
     return ModelFacts(
         architecture=architecture,
         block_count=number("block_count"),
@@ -81,6 +83,14 @@ def facts(header: GGUFHeader) -> ModelFacts:
         context_length=number("context_length"),
         vocabulary_size=header.lengths.get("tokenizer.ggml.tokens", 0) or number("vocab_size"),
         pooling=_pooling(header),
+        feed_forward_length=number("feed_forward_length"),
+        expert_used_count=number("expert_used_count"),
+        expert_feed_forward_length=number("expert_feed_forward_length")
+        or (number("feed_forward_length") if number("expert_used_count") else 0),
+        cache_width=cache.whole,
+        window_width=cache.windowed,
+        window=cache.window,
+        merges=header.lengths.get("tokenizer.ggml.merges", 0),
     )
 
 

@@ -15,7 +15,12 @@ from pathlib import Path
 from typing import Protocol
 
 from runnerd import tasks
-from runnerd.backends.interface import Backend, BackendConfiguration, RequiredMemory
+from runnerd.backends.interface import (
+    Backend,
+    BackendConfiguration,
+    BackendMode,
+    RequiredMemory,
+)
 from runnerd.config import Settings
 from runnerd.errors import RunnerdError
 from runnerd.runner import Runner
@@ -110,7 +115,9 @@ class MemoryAccounts:
     async def _ask(self, key: RunnerKey, configuration: BackendConfiguration) -> None:
         need: Need = {}
         try:
-            required = await self._backends[key.backend].required_memory(key.model, configuration)
+            required = await self._backends[key.backend].required_memory(
+                key.model, configuration, BackendMode(key.mode)
+            )
             need = self._need(required)
         except RunnerdError as error:
             log.info("the memory that %s needs is not known: %s", key.model, error.message)

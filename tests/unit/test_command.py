@@ -94,6 +94,16 @@ def test_threads_as_configured() -> None:
     assert command(settings={"threads": 3}).endswith("--threads 3")
 
 
+def test_the_prompt_cache_is_bounded() -> None:
+    """By a setting, where the engine has such a cache, and a flag of the model's owner wins."""
+    server = NativeServer(NEW.path, "1", OPTIONS | {"--cache-ram"})
+    assert "--cache-ram 1024" in command(server)
+    assert "--cache-ram 7" in command(server, settings={"prompt_cache": 7})
+    assert "--cache-ram" not in command(server, BackendMode.EMBEDDING)
+    flags = {"runtime-flags": ["-cram", "9"]}
+    assert command(server, **flags).endswith("--cache-ram 9")
+
+
 def test_files_of_the_bundle() -> None:
     """A projector and a template are given when the bundle has them."""
     model = files(mmproj=Path("/m/p.gguf"), chat_template=Path("/m/t.jinja"))

@@ -8,10 +8,17 @@ import pytest
 
 from runnerd.backends.interface import (
     BackendConfiguration,
+    BackendMode,
     EngineFailure,
     ModelFacts,
     ModelFiles,
     RequiredMemory,
+)
+from runnerd.backends.llamacpp.footprint import (
+    Workload,
+    cache_bytes,
+    vocabulary_bytes,
+    working_bytes,
 )
 from runnerd.backends.llamacpp.memory import MemoryEstimator, estimate
 from runnerd.backends.llamacpp.server import ServerFinder
@@ -49,7 +56,7 @@ async def test_the_tools_account(tmp_path: Path) -> None:
     )  # fmt: skip
     found = await memory.required([files], NONE)
     assert found == RequiredMemory(
-        ram_bytes=(100 + 58) * MIB, gpu_bytes=(("gpu0", 1231 * MIB), ("gpu1", 7 * MIB))
+        ram_bytes=(100 + 59) * MIB, gpu_bytes=(("gpu0", 1232 * MIB), ("gpu1", 8 * MIB))
     )
 
 
@@ -78,7 +85,7 @@ async def test_the_slots_count(tmp_path: Path) -> None:
 async def test_a_draft_model_counts(tmp_path: Path) -> None:
     """Both models are in memory; the reserve is there once."""
     memory, files = estimator(tmp_path, "echo 'Host 1 1 1'")
-    assert (await memory.required([files, files], NONE)).ram_bytes == (100 + 4 + 4) * MIB
+    assert (await memory.required([files, files], NONE)).ram_bytes == (100 + 5 + 5) * MIB
 
 
 async def test_a_projector_counts(tmp_path: Path) -> None:
@@ -86,7 +93,7 @@ async def test_a_projector_counts(tmp_path: Path) -> None:
     memory, files = estimator(tmp_path, "echo 'CUDA1 1 1 1'; echo 'CUDA0 1 1 1'")
     projected = ModelFiles(files.weights, 1000, mmproj=files.weights, facts=files.facts)
     found = await memory.required([projected, files], NONE)
-    assert found.gpu_bytes == (("gpu0", 8 * MIB + 1000), ("gpu1", 8 * MIB))
+    assert found.gpu_bytes == (("gpu0", 10 * MIB + 1000), ("gpu1", 10 * MIB))
 
 
 async def test_a_model_that_cannot_be_read(tmp_path: Path) -> None:
@@ -106,22 +113,60 @@ async def test_a_tool_that_cannot_tell(tmp_path: Path, body: str) -> None:
     """Then the header's estimate serves."""
     memory, files = estimator(tmp_path, body)
     found = await memory.required([files], NONE)
-    assert found.ram_bytes == estimate(files, 4096).ram_bytes + 100 * MIB
+    expected = estimate(files, Workload(context=4096, slots=4))
+    assert found.ram_bytes == expected.ram_bytes + 100 * MIB
 
 
-def test_the_headers_estimate() -> None:
-    """Weights, an f16 cache of K and V for each block and token, and the buffers."""
+async def test_what_the_tool_does_not_see(tmp_path: Path) -> None:
+    """Rearranged weights are counted by their file; reserved buffers as far as they are touched;
+    the tokenizer on top.
+    """
+    memory, files = estimator(tmp_path, "echo 'Host 20 10 300'")
     facts = ModelFacts(
-        block_count=32, embedding_length=4096, head_count=32, head_count_kv=8,
-        context_length=8192, vocabulary_size=128000,
+        context_length=512, embedding_length=64, head_count=4, key_length=16,
+        feed_forward_length=128, vocabulary_size=1000, merges=500, cache_width=256,
     )  # fmt: skip
-    files = ModelFiles(Path("w"), 5 * 10**9, facts=facts)
-    cache = 2 * 32 * 8192 * 8 * 128 * 2
-    buffers = 512 * 4 * (128000 + 8 * 4096)
-    assert estimate(files, 8192) == RequiredMemory(5 * 10**9 + cache + buffers)
-    assert estimate(files, 0) == estimate(files, 8192)
+    model = ModelFiles(files.weights, 70 * MIB, facts=facts)
+    found = await memory.required([model], NONE)
+    load = Workload(context=512, slots=4)
+    rest = working_bytes(facts, load) + vocabulary_bytes(facts)
+    assert found.ram_bytes == (100 + 70 + 10 + 2) * MIB + rest
+    assert rest < 5 * MIB
+
+
+async def test_buffers_on_a_gpu_count_whole(tmp_path: Path) -> None:
+    """There everything that is reserved is taken, and so is the host's part beside it."""
+    memory, files = estimator(tmp_path, "echo 'CUDA0 10 1 300'; echo 'Host 1 1 50'")
+    found = await memory.required([files], NONE)
+    assert found == RequiredMemory((100 + 52 + 2) * MIB, (("gpu0", 313 * MIB),))
+
+
+async def test_an_encoder_sees_a_text_whole(tmp_path: Path) -> None:
+    """Its physical batch is its context, and the tool is told so."""
+    memory, files = estimator(tmp_path, "echo 'Host 1 1 1'")
+    await memory.required([files], NONE, BackendMode.EMBEDDING)
+    assert "--batch-size 4096 --ubatch-size 4096" in (tmp_path / "asked").read_text()
 
 
 def test_an_estimate_of_nothing_stated() -> None:
     """A header that says nothing still gives the weights."""
-    assert estimate(ModelFiles(Path("w"), 7), 0).ram_bytes == 7
+    assert estimate(ModelFiles(Path("w"), 7), Workload(0, 0)).ram_bytes == 7
+
+
+WIDE = ModelFacts(cache_width=1024, window_width=512, window=1000)
+
+
+@pytest.mark.parametrize(
+    ("load", "expected"),
+    [
+        (Workload(8192, 1), 2 * (1024 * 8192 + 512 * 1536)),
+        (Workload(8192, 4), 2 * (1024 * 8192 + 512 * 4608)),
+        (Workload(8192, 16), 2 * (1024 * 8192 + 512 * 8192)),
+        (Workload(8192, 1, whole_windows=True), 2 * (1024 * 8192 + 512 * 8192)),
+        (Workload(100, 1), 2 * (1024 * 256 + 512 * 256)),
+        (Workload(8192, 1, key_type="q8_0"), int((2 + 34 / 32) / 2 * (1024 * 8192 + 512 * 1536))),
+    ],
+)
+def test_the_cache(load: Workload, expected: int) -> None:
+    """Layers with a window keep one for each slot and a batch; the types of K and V count."""
+    assert cache_bytes(WIDE, load) == expected
