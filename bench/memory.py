@@ -37,7 +37,7 @@ _QUANTIZATIONS = ("F16", "Q8_0", "Q4_0")
 
 
 @dataclass(frozen=True, slots=True)
-class _Shape:
+class Shape:
     """A decoder's dimensions; `gemma3` has further norms and a sliding window."""
 
     architecture: str
@@ -50,7 +50,7 @@ class _Shape:
     vocabulary: int = 32000
 
 
-_SHAPES = (_Shape("llama"), _Shape("qwen3", head=128), _Shape("gemma3", head=128))
+_SHAPES = (Shape("llama"), Shape("qwen3", head=128), Shape("gemma3", head=128))
 
 
 def memory(report: Report, seconds: float) -> None:
@@ -138,10 +138,10 @@ async def _ready(http: aiohttp.ClientSession, process: subprocess.Popen[bytes]) 
     raise RuntimeError(f"llama-server ended with status {process.returncode}")
 
 
-def _model(server: Path, folder: Path, shape: _Shape, quantization: str) -> Path:
+def _model(server: Path, folder: Path, shape: Shape, quantization: str) -> Path:
     """Write a model and bring it to `quantization` with llama.cpp's own tool."""
     source = folder / f"{shape.architecture}.gguf"
-    _write(source, shape)
+    write_model(source, shape)
     if quantization == "F16":
         return source
     path = folder / f"{shape.architecture}-{quantization}.gguf"
@@ -151,7 +151,8 @@ def _model(server: Path, folder: Path, shape: _Shape, quantization: str) -> Path
     return path
 
 
-def _write(path: Path, shape: _Shape) -> None:
+def write_model(path: Path, shape: Shape) -> None:
+    """Write a model of random weights to `path`."""
     writer = gguf.GGUFWriter(path, shape.architecture)
     _add_shape(writer, shape)
     _add_vocabulary(writer, shape.vocabulary)
@@ -168,7 +169,7 @@ def _write(path: Path, shape: _Shape) -> None:
     writer.close()
 
 
-def _add_shape(writer: gguf.GGUFWriter, shape: _Shape) -> None:
+def _add_shape(writer: gguf.GGUFWriter, shape: Shape) -> None:
     writer.add_context_length(32768)
     writer.add_embedding_length(shape.width)
     writer.add_block_count(shape.blocks)
@@ -194,7 +195,7 @@ def _add_vocabulary(writer: gguf.GGUFWriter, size: int) -> None:
     writer.add_token_types(kinds)
 
 
-def _tensors(shape: _Shape) -> Iterator[tuple[str, tuple[int, ...]]]:
+def _tensors(shape: Shape) -> Iterator[tuple[str, tuple[int, ...]]]:
     width, forward = shape.width, shape.feed_forward
     gemma = shape.architecture == "gemma3"
     yield "token_embd.weight", (shape.vocabulary, width)

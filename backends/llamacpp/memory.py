@@ -170,10 +170,15 @@ def estimate(files: ModelFiles, context: int) -> RequiredMemory:
     """Return an estimate from the header, all of it RAM."""
     facts = files.facts
     tokens = context or facts.context_length
-    cache = facts.block_count * tokens * _cache_width(facts) * _F16
+    cache = tokens * cache_bytes_per_token(facts)
     batch = min(_PHYSICAL_BATCH, tokens or _PHYSICAL_BATCH)
     buffers = batch * 4 * (facts.vocabulary_size + 8 * facts.embedding_length)
     return RequiredMemory(files.weights_bytes + cache + buffers)
+
+
+def cache_bytes_per_token(facts: ModelFacts) -> int:
+    """Return what K and V of one token take in all blocks."""
+    return facts.block_count * _cache_width(facts) * _F16
 
 
 def _cache_width(facts: ModelFacts) -> int:

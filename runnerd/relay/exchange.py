@@ -133,7 +133,10 @@ class Exchange:
             self._task = tasks.spawn(self._unload(), name=f"exchange {self._request.id}")
             return
         supervisor = self._machinery.supervisor
-        lease = supervisor.lease_at_once(plan.key, keep_alive=plan.keep_alive)
+        assert self._client is not None
+        lease = supervisor.lease_at_once(
+            plan.key, client=self._client.owner(), keep_alive=plan.keep_alive
+        )
         if lease is None:
             self._task = tasks.spawn(self._wait(), name=f"exchange {self._request.id}")
         else:
