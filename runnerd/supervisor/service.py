@@ -111,6 +111,11 @@ class Supervisor:
         fingerprint = self._configurations.effective(backend.name, model, mode)[1]
         return RunnerKey(backend.name, model, mode.value, fingerprint)
 
+    def configuration(self, key: RunnerKey) -> ModelConfiguration:
+        """Return what owners configured for the model of a key."""
+        mode = BackendMode(key.mode)
+        return self._configurations.effective(key.backend, key.model, mode)[0]
+
     def lease_at_once(
         self,
         key: RunnerKey,
