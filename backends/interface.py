@@ -249,10 +249,12 @@ class BackendContext:
     """What a backend is constructed with: `factory(context)`, found by entry point.
 
     `state_dir` is the backend's own folder for engines it installs, `log_dir` takes engine logs
-    (`<socket stem>.log`, rotated by size), `settings` is its own table of the configuration file.
+    (`<socket stem>.log`, rotated by size), `settings` is its own table of the configuration file,
+    `slots_dir` is where engines may write down what they have evaluated (None: nowhere).
     """
 
     resolver: ModelResolver
     state_dir: Path
     log_dir: Path
     settings: dict[str, object]
+    slots_dir: Path | None = None

@@ -6,7 +6,7 @@ import argparse
 import os
 from collections.abc import Callable
 
-from bench import memory, pulling, relay, scheduling, startup, tokens
+from bench import memory, pulling, relay, scheduling, slots, startup, tokens
 from bench.report import Report
 
 SECTIONS: dict[str, Callable[[Report, float], None]] = {
@@ -21,6 +21,7 @@ SECTIONS: dict[str, Callable[[Report, float], None]] = {
     "bodies": relay.bodies,
     "pulling": pulling.pulling,
     "scheduling": scheduling.scheduling,
+    "slots": slots.slots,
     "memory": memory.memory,
 }
 

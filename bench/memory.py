@@ -88,7 +88,7 @@ async def _compare(
     for quantization, context, slots in _ENCODER_CASES if shape.encodes else _CASES:
         if quantization not in path.name:
             path.unlink(missing_ok=True)
-            path = models.write(server.path, folder, shape, quantization)
+            path = models.write_quantized(server.path, folder, shape, quantization)
             path = path.rename(path.with_stem(f"{shape.architecture}-{quantization}"))
         began = time.perf_counter()
         case = _Case.of(path, mode, context, slots)

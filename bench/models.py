@@ -45,6 +45,7 @@ class Shape:
         return self.architecture == "bert"
 
 
+SMALL = Shape("100M", "llama", 768, 8, 12, 4, 64, 2048, 32000)
 SHAPES = (
     Shape("SmolLM2 360M", "llama", 960, 32, 15, 5, 64, 2560, 49152, merges=True),
     Shape("Qwen3 0.6B", "qwen3", 1024, 28, 16, 8, 128, 3072, 151936, merges=True),
@@ -55,17 +56,10 @@ SHAPES = (
 )
 
 
-def write(server: Path, folder: Path, shape: Shape, quantization: str) -> Path:
+def write_quantized(server: Path, folder: Path, shape: Shape, quantization: str) -> Path:
     """Write a model and bring it to `quantization` with llama.cpp's own tool."""
     source = folder / f"{shape.architecture}.gguf"
-    writer = gguf.GGUFWriter(source, shape.architecture)
-    _add_shape(writer, shape)
-    _add_vocabulary(writer, shape)
-    _add_tensors(writer, shape)
-    writer.write_header_to_file()
-    writer.write_kv_data_to_file()
-    writer.write_tensors_to_file()
-    writer.close()
+    write_f16(source, shape)
     if quantization == "F16":
         return source
     path = folder / f"{shape.architecture}-{quantization}.gguf"
@@ -73,6 +67,18 @@ def write(server: Path, folder: Path, shape: Shape, quantization: str) -> Path:
     subprocess.run(argv, check=True, capture_output=True)
     source.unlink()
     return path
+
+
+def write_f16(path: Path, shape: Shape) -> None:
+    """Write a model."""
+    writer = gguf.GGUFWriter(path, shape.architecture)
+    _add_shape(writer, shape)
+    _add_vocabulary(writer, shape)
+    _add_tensors(writer, shape)
+    writer.write_header_to_file()
+    writer.write_kv_data_to_file()
+    writer.write_tensors_to_file()
+    writer.close()
 
 
 def _add_shape(writer: gguf.GGUFWriter, shape: Shape) -> None:

@@ -123,6 +123,14 @@ class Settings(BaseSettings):
         ge=0,
         description="requests that an engine gets per slot, the rest waits in a fair queue; 0: all",
     )
+    slot_quota: int = Field(
+        4 * 2**30,
+        ge=0,
+        description="bytes of disk for what unloaded models had evaluated; 0: nothing is kept",
+    )
+    slot_timeout: float = Field(
+        5.0, gt=0, description="to write that down when a model goes, or to read it again"
+    )
     max_runners: int = Field(32, gt=0, description="runners that may exist at once")
     memory_share: dict[str, Annotated[float, Field(gt=0, le=1)]] = Field(
         {}, description="of a device (ram, gpu0, ...) that runners may take in all; default 1"
@@ -214,7 +222,7 @@ def load(flags: dict[str, Any]) -> Settings:
 RELOADABLE = frozenset({
     "log_level", "allowed_hosts", "allowed_origins", "idle_timeout", "load_timeout",
     "hang_timeout", "turn", "overcommit", "max_runners", "memory_share", "memory_reserve",
-    "queue_length", "queue_timeout", "drain_timeout",
+    "queue_length", "queue_timeout", "drain_timeout", "slot_timeout",
 })  # fmt: skip
 """Settings that SIGHUP brings into force; the others need a restart."""
 

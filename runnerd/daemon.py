@@ -40,6 +40,7 @@ from runnerd.relay.plan import Planner
 from runnerd.relay.records import Records
 from runnerd.relay.service import Parts, Relay
 from runnerd.resources import Host
+from runnerd.saved_slots import SavedSlots
 from runnerd.sockets.activation import inherited_sockets
 from runnerd.sockets.listeners import listen_tcp, listen_unix, parse_listen, unlink_if_ours
 from runnerd.sockets.lock import DirectoryLock
@@ -95,6 +96,8 @@ class Daemon:
             configurations.open()
             backends = self._discover_backends(store, state_dir, log_dir)
             host = Host()
+            slots = SavedSlots(state_dir / "slots", settings.slot_quota)
+            slots.open()
             supervisor = Supervisor(
                 settings,
                 backends,
@@ -102,6 +105,7 @@ class Daemon:
                 directory,
                 host=host,
                 name_of=lambda id: next(iter(store.get(id).tags), id),
+                slots=slots,
             )
             stack.push_async_callback(supervisor.close)
 
@@ -133,7 +137,9 @@ class Daemon:
             listeners = self._open_listeners(stack)
             await relay.open(listeners)
 
-            self._listen_for_signals(lambda: self._reload(log_dir, supervisor, relay))
+            self._listen_for_signals(
+                lambda: self._reload(log_dir, supervisor, relay), supervisor.hurry
+            )
             await stack.enter_async_context(self._watchdog(supervisor))
             gc.freeze()  # what lives now lives for ever; spares every later collection the walk
             gc.set_threshold(*_COLLECTIONS)
@@ -145,7 +151,7 @@ class Daemon:
 
             log.info("draining for at most %g s", settings.drain_timeout)
             self._notifier.stopping()
-            self._notifier.extend_timeout(settings.drain_timeout + 15)
+            self._notifier.extend_timeout(settings.drain_timeout + settings.slot_timeout + 15)
             supervisor.drain()
             await pulls.close()  # first: whoever watches one would be waited for
             if self._activated:
@@ -188,6 +194,7 @@ class Daemon:
                 state_dir=state_dir / "engines",
                 log_dir=log_dir / "engines",
                 settings=dict(self._settings.backends.get(name, {})),
+                slots_dir=state_dir / "slots" if self._settings.slot_quota else None,
             )
 
         (log_dir / "engines").mkdir(parents=True, exist_ok=True)
@@ -209,10 +216,10 @@ class Daemon:
             listeners += listen_tcp(host, port, allow_remote=settings.allow_remote)
         return listeners
 
-    def _listen_for_signals(self, reload: Callable[[], None]) -> None:
+    def _listen_for_signals(self, reload: Callable[[], None], hurry: Callable[[], None]) -> None:
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
-            loop.add_signal_handler(number, self._on_signal, number)
+            loop.add_signal_handler(number, self._on_signal, number, hurry)
         loop.add_signal_handler(signal.SIGHUP, reload)
 
     def _reload(self, log_dir: Path, supervisor: Supervisor, relay: Relay) -> None:
@@ -235,10 +242,11 @@ class Daemon:
         relay.apply(_admission(self._settings))
         supervisor.apply(self._settings)
 
-    def _on_signal(self, number: signal.Signals) -> None:
+    def _on_signal(self, number: signal.Signals, hurry: Callable[[], None]) -> None:
         if self._stop.is_set():
             log.warning("%s again: not waiting for answers in flight", number.name)
             self._hurry.set()
+            hurry()
         self._stop.set()
 
     async def _drain(self, relay: Relay) -> None:

@@ -7,6 +7,9 @@
     STOPPED    ended because it was asked to                      -
     FAILED     ended by itself, or was never ready in time        -
 
+What an engine had evaluated in an earlier life is given back to it before it counts as ready, and
+taken down before it ends, if whoever owns the runner cares to.
+
 A ready engine that is in use is asked on for its health.  One that answers neither that nor its
 requests for the whole `hang_timeout` hangs: its requests are told, and it is killed.
 
@@ -17,6 +20,7 @@ A runner is one-shot, like the backend's run(): whoever wants another one makes 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import enum
 import logging
 import time
@@ -90,6 +94,17 @@ class Watcher(Protocol):
         """Return when the engine last sent something (monotonic), None while it is not in use."""
         ...
 
+    async def recall(self, runner: Runner) -> None:
+        """The engine answers and nobody uses it yet: give it back what it had evaluated."""
+        ...
+
+    async def remember(self, runner: Runner) -> None:
+        """The engine is about to be ended as decided: take down what it has evaluated.
+
+        Cancelled when that is to end at once.
+        """
+        ...
+
 
 class Runner:
     """Runs one order on one backend, from `start` to the end of its last process."""
@@ -112,6 +127,8 @@ class Runner:
         self.failure: BackendFailure | None = None
         self.started_at = time.time()
         self.ready_after: float | None = None
+        self.clients: set[str] = set()  # everybody who has used it
+        self._forgets = False
         self._patience = patience
         self._watcher = watcher
         self._task: asyncio.Task[None] | None = None
@@ -121,10 +138,20 @@ class Runner:
         """Start the engine; returns at once."""
         self._task = tasks.spawn(self._live(), name=f"runner {self.name}")
 
-    def stop(self) -> None:
-        """Ask the runner to end; idempotent, returns at once."""
-        if self.state in (RunnerState.STARTING, RunnerState.READY) and self._task is not None:
+    def stop(self, *, at_once: bool = False) -> None:
+        """Ask the runner to end; idempotent, returns at once.
+
+        What it has evaluated is taken down first, unless it is to end `at_once`; that can still be
+        said later.
+        """
+        hurry = at_once and not self._forgets
+        self._forgets = self._forgets or at_once or self.ready_after is None
+        if self._task is None:
+            return
+        if self.state in (RunnerState.STARTING, RunnerState.READY):
             self._enter(RunnerState.STOPPING)
+            self._task.cancel()
+        elif self.state is RunnerState.STOPPING and hurry:
             self._task.cancel()
 
     async def wait_ended(self) -> BackendFailure | None:
@@ -155,6 +182,8 @@ class Runner:
         except asyncio.CancelledError:
             if self.state is not RunnerState.STOPPING:
                 self._enter(RunnerState.STOPPING)
+            if not self._forgets:
+                await self._remember(engine)
             return None
         finally:
             # The engine's processes are gone only when its task has ended, however often we are
@@ -166,6 +195,14 @@ class Runner:
                     await asyncio.wait([engine, watch])
                 except asyncio.CancelledError:
                     continue
+
+    async def _remember(self, engine: asyncio.Task[BackendFailure | None]) -> None:
+        """Let what it has evaluated be taken down, for as long as it lives."""
+        saving = tasks.spawn(self._watcher.remember(self), name=f"remember {self.name}")
+        with contextlib.suppress(asyncio.CancelledError):
+            await asyncio.wait([saving, engine], return_when=asyncio.FIRST_COMPLETED)
+        with contextlib.suppress(asyncio.CancelledError):
+            await tasks.cancel_and_wait(saving)
 
     async def _engine(self) -> BackendFailure | None:
         order = self.order
@@ -188,6 +225,7 @@ class Runner:
         try:
             async with asyncio.timeout(limit):
                 await wait_ready(self.engine_socket)
+                await self._watcher.recall(self)
                 await self._warm_up()
         except TimeoutError:
             return EngineFailure(

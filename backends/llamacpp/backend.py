@@ -10,6 +10,8 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import aiohttp
@@ -24,6 +26,7 @@ from runnerd.backends.interface import (
     EngineFailure,
     RequiredMemory,
 )
+from runnerd.backends.llamacpp import slots
 from runnerd.backends.llamacpp.command import Launch, native_command, slot_count
 from runnerd.backends.llamacpp.failure import engine_failure
 from runnerd.backends.llamacpp.fallback import Fallback
@@ -155,6 +158,29 @@ class LlamaCppBackend:
             files.append(self._context.resolver.resolve(config.speculative.draft_model))
         return await self._memory.required(files, config, mode)
 
+    # what engines keep between their lives (backends.slots.KeepsSlots)
+
+    async def slot_fingerprint(
+        self, model: str, mode: BackendMode, config: BackendConfiguration
+    ) -> str | None:
+        launch = self._launch(Path("none.sock"), model, model, mode, config)
+        if launch.slots is None or self._settings.server == "python":
+            return None
+        server = await self._finder.find()
+        if server is None or slots.SLOT_OPTION not in server.options:
+            return None
+        argv = native_command(server, launch, self._settings)
+        return slots.fingerprint(server, launch, model, argv)
+
+    async def save_slots(
+        self, socket: Path, model: str, names: Sequence[str], room_bytes: int
+    ) -> list[str]:
+        files = self._context.resolver.resolve(model)
+        return await slots.save(self.engine_socket(socket), files, names, room_bytes)
+
+    async def restore_slots(self, socket: Path, names: Sequence[str]) -> None:
+        await slots.restore(self.engine_socket(socket), names)
+
     # which engine
 
     def _runs_native(self) -> bool:
@@ -187,7 +213,7 @@ class LlamaCppBackend:
     ) -> Launch:
         resolver = self._context.resolver
         speculative = config.speculative
-        return Launch(
+        launch = Launch(
             socket=self.engine_socket(socket),
             model_ref=model_ref,
             files=resolver.resolve(model),
@@ -195,6 +221,7 @@ class LlamaCppBackend:
             mode=mode,
             configuration=config,
         )
+        return replace(launch, slots=self._context.slots_dir if slots.works(launch) else None)
 
     def _start(self, socket: Path, argv: list[str]) -> EngineProcess:
         log.info("runner %s: starting %s", socket.stem, " ".join(argv))

@@ -25,7 +25,11 @@ _AUTOMATIC_SLOTS = 4  # what llama-server takes where it is not told
 
 @dataclass(frozen=True, slots=True)
 class Launch:
-    """What an engine is started for.  `draft` holds the files of the speculative model."""
+    """What an engine is started for.
+
+    `draft` holds the files of the speculative model, `slots` is the folder where the engine may
+    save its slots, None where it must not.
+    """
 
     socket: Path
     model_ref: str
@@ -33,6 +37,7 @@ class Launch:
     draft: ModelFiles | None
     mode: BackendMode
     configuration: BackendConfiguration
+    slots: Path | None = None
 
 
 def context_tokens(
@@ -80,6 +85,8 @@ def native_command(server: NativeServer, launch: Launch, settings: LlamaCppSetti
     if launch.files.chat_template is not None:
         argv += ["--chat-template-file", str(launch.files.chat_template)]
     argv += _draft_flags(server, launch)
+    if launch.slots is not None and "--slot-save-path" in server.options:
+        argv += ["--slot-save-path", f"{launch.slots}/"]
     return argv + parse_flags(launch.configuration.runtime_flags)
 
 

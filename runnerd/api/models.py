@@ -105,7 +105,7 @@ async def purge_models(request: web.Request) -> web.Response:
     force = flag(request, "force")
     for model in context.store.list():
         await context.supervisor.unload_model(str(model.id), force=force)
-        context.supervisor.forget(str(model.id))
+        await context.supervisor.forget(str(model.id))
     await asyncio.to_thread(context.store.purge)
     return web.Response()
 
@@ -129,7 +129,7 @@ async def remove_model(context: Context, name: str, *, force: bool) -> Removals:
         await context.supervisor.unload_model(id, force=force)
     removed = await asyncio.to_thread(context.store.remove, name, force=force)
     if any(kind == "Deleted" for kind, _ in removed):
-        context.supervisor.forget(id)
+        await context.supervisor.forget(id)
     return removed
 
 

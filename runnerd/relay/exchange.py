@@ -39,9 +39,7 @@ from runnerd.relay.messages import (
     answer,
     chunk,
     error_answer,
-    header_lines,
-    safe_content_type,
-    status_line,
+    passing_head,
 )
 from runnerd.relay.pings import COMMENT, Pings, interval_of
 from runnerd.relay.plan import Plan
@@ -133,7 +131,13 @@ class Exchange:
             self._task = tasks.spawn(self._unload(), name=f"exchange {self._request.id}")
             return
         supervisor = self._machinery.supervisor
-        lease = supervisor.lease_at_once(plan.key, keep_alive=plan.keep_alive)
+        assert self._client is not None
+        lease = supervisor.lease_at_once(
+            plan.key,
+            client=self._client.owner(),
+            keep_alive=plan.keep_alive,
+            affinity=plan.affinity,
+        )
         if lease is None:
             self._task = tasks.spawn(self._wait(), name=f"exchange {self._request.id}")
         else:
@@ -208,6 +212,7 @@ class Exchange:
                 plan.model_ref,
                 client="" if self._client is None else self._client.owner(),
                 keep_alive=plan.keep_alive,
+                affinity=plan.affinity,
                 afresh=plan.preload_only or plan.instead is not None,
             )
         except RunnerdError as error:
@@ -390,21 +395,8 @@ class Exchange:
 
     def _prepare(self, head: AnswerHead) -> None:
         """Make the head of an answer whose body passes through as it comes."""
-        request, length = self._request, head.length
-        if length is not None:
-            framing = b"Content-Length: %d\r\n" % length
-        elif request.http11 and head.chunked:
-            framing = b"Transfer-Encoding: chunked\r\n"
-            self._chunked = True
-        else:
-            request.keep_alive, framing = False, b""
-        if not request.keep_alive:
-            framing += b"Connection: close\r\n"
-        self._head = b"%sContent-Type: %s\r\nCache-Control: no-cache\r\n%s%s\r\n" % (
-            status_line(head.status),
-            safe_content_type(head.content_type),
-            header_lines(request.answer_headers),
-            framing,
+        self._head, self._chunked = passing_head(
+            self._request, head.status, head.content_type, length=head.length, chunked=head.chunked
         )
 
     def _begin(self) -> bytes:

@@ -62,6 +62,7 @@ class Front(asyncio.Protocol):
         self._parser = httptools.HttpRequestParser(self)
         self._transport: asyncio.Transport | None = None
         self._unix = False
+        self._owner: str | None = None
         self._deadline = Deadline(self._expired)
         self._target = b""
         self._headers: list[tuple[bytes, bytes]] = []
@@ -336,13 +337,11 @@ class Front(asyncio.Protocol):
 
     def owner(self) -> str:
         """Return who is served fairly beside others: a user of this host, or an address."""
-        if self._transport is None:
-            return ""
-        if self._unix:
-            peer = peer_credentials(self._transport.get_extra_info("socket"))
-            return "" if peer is None else f"uid {peer.uid}"
-        name = self._transport.get_extra_info("peername")
-        return str(name[0]) if name else ""
+        if self._owner is None:
+            if self._transport is None:
+                return ""
+            self._owner = _owner_of(self._transport, unix=self._unix)
+        return self._owner
 
     def exchange_done(self, *, keep_alive: bool) -> None:
         """The exchange's answer is complete."""
@@ -462,3 +461,11 @@ class Front(asyncio.Protocol):
 
 
 _DESKTOP_PREFIX = routes.DESKTOP_PREFIX.encode()
+
+
+def _owner_of(transport: asyncio.Transport, *, unix: bool) -> str:
+    if unix:
+        peer = peer_credentials(transport.get_extra_info("socket"))
+        return "" if peer is None else f"uid {peer.uid}"
+    name = transport.get_extra_info("peername")
+    return str(name[0]) if name else ""

@@ -155,6 +155,30 @@ def answer(
     )
 
 
+def passing_head(
+    request: Request, status: int, content_type: bytes, *, length: int | None, chunked: bool
+) -> tuple[bytes, bool]:
+    """Return the head of an answer whose body passes through as it comes, and whether that is to be
+    chunked; where neither length nor chunks can tell its end, the connection's end does.
+    """
+    chunks = chunked and length is None and request.http11
+    if length is not None:
+        framing = b"Content-Length: %d\r\n" % length
+    elif chunks:
+        framing = b"Transfer-Encoding: chunked\r\n"
+    else:
+        request.keep_alive, framing = False, b""
+    if not request.keep_alive:
+        framing += b"Connection: close\r\n"
+    head = b"%sContent-Type: %s\r\nCache-Control: no-cache\r\n%s%s\r\n" % (
+        status_line(status),
+        safe_content_type(content_type),
+        header_lines(request.answer_headers),
+        framing,
+    )
+    return head, chunks
+
+
 def error_answer(request: Request, error: RunnerdError, *, keep_alive: bool) -> bytes:
     """Return an error in the shape of the request's dialect."""
     if request.dialect is None:

@@ -18,6 +18,7 @@ from runnerd.errors import (
 )
 from runnerd.models.catalog import Model
 from runnerd.models.store import Store
+from runnerd.relay.affinity import Affinity, affinity_of
 from runnerd.relay.body import count_prompts, inspect, streamed
 from runnerd.relay.dialect import Translation, Wish
 from runnerd.relay.engine import Buffer
@@ -45,6 +46,7 @@ class Plan(msgspec.Struct, frozen=True, gc=False):
     keep_alive: float | None = None
     instead: bytes | None = None
     unloads: bool = False
+    affinity: Affinity = ()
 
     def message(self) -> Sequence[Buffer]:
         """Return the request as the engine gets it: a fresh minimal head, and the body."""
@@ -67,6 +69,7 @@ class _Found(NamedTuple):
     backend: Backend
     mode: BackendMode
     key: RunnerKey
+    spreads: bool  # over several instances
 
 
 class Planner:
@@ -89,8 +92,10 @@ class Planner:
             key = self._bound_key(route.runner, inference.model)
             backend = self._supervisor.backend(key.backend)
             mode = BackendMode(key.mode)
+            spreads = self._spreads(key)
         else:
-            _, _, backend, mode, key = self._find(route.backend, operation, inference.model)
+            found = self._find(route.backend, operation, inference.model)
+            backend, mode, key, spreads = found.backend, found.mode, found.key, found.spreads
         if (remedy := backend.missing(operation.name, mode)) is not None:
             raise NotSupported(remedy)
         streams = inference.stream is True
@@ -105,6 +110,7 @@ class Planner:
             prompts=count_prompts(inference.prompt),
             preload_only=request.preload_only,
             origin=request.origin,
+            affinity=affinity_of(body) if spreads else (),
         )
 
     def _translated(self, wish: Wish, route: Route, request: Request) -> Plan:
@@ -112,12 +118,12 @@ class Planner:
         assert route.dialect is not None
         inference = inspect(wish.body, self._limits)
         operation = OPERATIONS[wish.operation]
-        _, _, backend, mode, key = self._find(None, operation, inference.model)
-        if (remedy := backend.missing(operation.name, mode)) is not None:
+        found = self._find(None, operation, inference.model)
+        if (remedy := found.backend.missing(operation.name, found.mode)) is not None:
             raise NotSupported(remedy)
         return Plan(
             operation=operation,
-            key=key,
+            key=found.key,
             model_ref=str(inference.model),
             body=(wish.body,),
             streams=wish.translation.streams,
@@ -129,6 +135,7 @@ class Planner:
             keep_alive=wish.keep_alive,
             instead=wish.instead,
             unloads=wish.unloads,
+            affinity=affinity_of(wish.body) if found.spreads else (),
         )
 
     def _find(self, backend_name: str | None, operation: Operation, reference: str) -> _Found:
@@ -144,8 +151,15 @@ class Planner:
         key = self._supervisor.key(backend, str(model.id), mode)
         if len(self._found) >= _REMEMBERED:
             self._found.clear()
-        self._found[asked] = found = _Found(model, revision, backend, mode, key)
+        found = _Found(model, revision, backend, mode, key, self._spreads(key))
+        self._found[asked] = found
         return found
+
+    def _spreads(self, key: RunnerKey) -> bool:
+        """Return whether requests for `key` may find several instances to choose from."""
+        if key.mode != BackendMode.COMPLETION:
+            return False
+        return self._supervisor.configuration(key).max_instances > 1
 
     def _bound_key(self, runner: str, reference: str) -> RunnerKey:
         """Return the key of the runner that the path names, if it serves `reference`; else 421."""

@@ -69,18 +69,21 @@ class Arranger:
         """Start further instances, of what is free and never at the expense of others."""
         decisions: list[Decision] = []
         for pool in self._pools.values():
-            few = len(pool.instances) < pool.terms.min_instances and not pool.held_back
-            if not (few or pool.pressed(self._queue.count(pool.key))):
-                continue
-            if now < pool.backoff.unasked_at:
+            wanted = self._wants_more(pool) or pool.crowded
+            pool.crowded = False  # whether there is room or not: one try for each such request
+            if wanted and now < pool.backoff.unasked_at:
                 self._note(pool.backoff.unasked_at)
                 continue
-            claims = pool.claims()
-            while room.fits(claims) and (few or pool.pressed(self._queue.count(pool.key))):
+            claims = pool.claims() if wanted else {}
+            while wanted and room.fits(claims):
                 decisions.append(self._start(pool, claims, now))
                 room.take(claims)
-                few = len(pool.instances) < pool.terms.min_instances
+                wanted = self._wants_more(pool)
         return decisions
+
+    def _wants_more(self, pool: Pool) -> bool:
+        few = len(pool.instances) < pool.terms.min_instances and not pool.held_back
+        return few or pool.pressed(self._queue.count(pool.key))
 
     def _start(self, pool: Pool, claims: Mapping[str, int], now: float) -> Start:
         self._generation += 1
@@ -155,6 +158,20 @@ class Arranger:
             and not pool.terms.pinned
             and any(instance.claims.get(name, 0) for name in names)
         ]
+
+    def forget_stale(self, now: float, patience: float) -> None:
+        """Drop pools of which nothing is left to know, `patience` seconds after their last use."""
+        stale = [
+            pool.key
+            for pool in self._pools.values()
+            if not pool.instances
+            and not pool.terms.min_instances
+            and not self._queue.count(pool.key)
+            and pool.backoff.stale(now)
+            and (pool.idle_since is None or pool.idle_since + patience < now)
+        ]
+        for key in stale:
+            del self._pools[key]
 
     def _note(self, when: float) -> None:
         """Remember to look again at a time."""

@@ -36,7 +36,7 @@ from runnerd.scheduler.decisions import (
 )
 from runnerd.scheduler.pool import Instance, Pool, instances, stop
 from runnerd.scheduler.queue import Queue
-from runnerd.scheduler.views import failure_views, runner_views
+from runnerd.scheduler.views import failure_views, runner_views, stranded
 
 
 class Scheduler:
@@ -133,10 +133,13 @@ class Scheduler:
         affinity: tuple[int, ...] = (),
     ) -> list[Decision]:
         """A request wants a runner for `key`, and perhaps that it stays `keep_alive` seconds."""
-        granted = self.request_at_once(ticket, key, now, keep_alive=keep_alive, affinity=affinity)
-        if granted is not None:
+        instance = self._available(key, affinity)
+        if instance is not None:
             pool = self._pools[key]
-            return [granted, *self._go_on(now)] if pool.pressed(0) else [granted]
+            pool.came(now)
+            pool.crowded = pool.crowds(instance, affinity)
+            granted = self._grant(ticket, pool, instance, now, keep_alive, affinity)
+            return [granted, *self._go_on(now)] if pool.pressed(0) or pool.crowded else [granted]
         if self._draining:
             return [Refuse(ticket, Refusal.DRAINING)]
         pool = self._pool(key)
@@ -165,15 +168,20 @@ class Scheduler:
         keep_alive: float | None = None,
         affinity: tuple[int, ...] = (),
     ) -> Grant | None:
-        """Grant a runner that is ready and has room; None, and no trace, if that takes waiting."""
-        pool = self._pools.get(key)
-        if pool is None or self._draining or self._queue.count(key):
-            return None
-        instance = pool.choose(affinity, self._limits.overcommit)
-        if instance is None:
+        """Grant a runner that is ready and has room; None, and no trace, if that takes waiting, or
+        deciding whether another instance is started.
+        """
+        instance = self._available(key, affinity)
+        if instance is None or (pool := self._pools[key]).crowds(instance, affinity):
             return None
         pool.came(now)
         return self._grant(ticket, pool, instance, now, keep_alive, affinity)
+
+    def _available(self, key: RunnerKey, affinity: tuple[int, ...]) -> Instance | None:
+        pool = self._pools.get(key)
+        if pool is None or self._draining or self._queue.count(key):
+            return None
+        return pool.choose(affinity, self._limits.overcommit)
 
     def withdraw(self, ticket: int, now: float) -> list[Decision]:
         """The owner of a ticket has left.  A load that nobody waits for any more is stopped."""
@@ -303,7 +311,7 @@ class Scheduler:
             decisions += self._abandon(self._pools[waiting.key])
         if self._arranger.look_again_at is not None and self._arranger.look_again_at <= now:
             decisions += self._go_on(now)
-        self._forget_stale(now)
+        self._arranger.forget_stale(now, self._limits.queue_timeout)
         return decisions
 
     def next_deadline(self) -> float | None:
@@ -370,19 +378,13 @@ class Scheduler:
         The watchdog's self-check.  A ticket may wait while a runner starts, stops or is in use, or
         until a time that is noted; but not beside a runner that could take it, and not for ever.
         """
-        moving = any(
-            instance.leases or instance.state is not State.READY
-            for _, instance in instances(self._pools)
+        return stranded(
+            self._pools,
+            self._queue,
+            limits=self._limits,
+            noted=self._arranger.look_again_at is not None,
+            now=now,
         )
-        noted = self._arranger.look_again_at is not None
-        return [
-            waiting.ticket
-            for waiting in self._queue.all()
-            if not (moving or noted)
-            or waiting.since + self._limits.queue_timeout < now
-            or self._pools[waiting.key].choose(waiting.affinity, self._limits.overcommit)
-            is not None
-        ]
 
     # serving
 
@@ -397,6 +399,7 @@ class Scheduler:
     ) -> Grant:
         instance.leases.add(ticket)
         instance.used_at = now
+        instance.fresh = False
         if affinity:
             instance.remember(affinity)
         if keep_alive is not None:
@@ -426,7 +429,7 @@ class Scheduler:
             decisions += self._serve(self._pools[key], now)
         return decisions
 
-    # failing and forgetting
+    # failing
 
     def _failed(
         self,
@@ -469,20 +472,6 @@ class Scheduler:
         for ticket in tickets:
             self._queue.remove(ticket)
         return [Refuse(ticket, refusal, failure) for ticket in tickets]
-
-    def _forget_stale(self, now: float) -> None:
-        """Drop pools of which nothing is left to know."""
-        stale = [
-            pool.key
-            for pool in self._pools.values()
-            if not pool.instances
-            and not pool.terms.min_instances
-            and not self._queue.count(pool.key)
-            and pool.backoff.stale(now)
-            and (pool.idle_since is None or pool.idle_since + self._limits.queue_timeout < now)
-        ]
-        for key in stale:
-            del self._pools[key]
 
     # small parts
 

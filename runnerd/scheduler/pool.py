@@ -10,6 +10,7 @@ from runnerd.scheduler.budget import claims
 from runnerd.scheduler.decisions import RunnerKey, State, Stop, StopReason, Terms
 
 _PREFIXES = 256  # remembered per instance, for requests that go on where another one ended
+_CONVERSATIONS = 64  # that are counted
 _HOPE = 2.0  # how many usual pauses a returning client is waited for
 
 
@@ -29,7 +30,9 @@ class Instance:
     yields: bool = False
     failing: bool = False
     held: Mapping[str, int] | None = None  # what it was seen to hold
+    fresh: bool = True  # nobody has used it yet
     _prefixes: dict[int, None] = field(default_factory=dict)
+    _conversations: dict[int, None] = field(default_factory=dict)  # by the last place of each
 
     @property
     def idle(self) -> bool:
@@ -44,10 +47,15 @@ class Instance:
     def remember(self, affinity: tuple[int, ...]) -> None:
         """Note the prefixes of a request that it serves; the oldest are forgotten."""
         for prefix in affinity:
-            self._prefixes.pop(prefix, None)
-            self._prefixes[prefix] = None
-        while len(self._prefixes) > _PREFIXES:
-            del self._prefixes[next(iter(self._prefixes))]
+            _put_last(self._prefixes, prefix, _PREFIXES)
+            self._conversations.pop(prefix, None)  # it has gone on
+        if affinity:
+            _put_last(self._conversations, affinity[-1], _CONVERSATIONS)
+
+    @property
+    def conversations(self) -> int:
+        """How many conversations it has seen, as far as that can be told."""
+        return len(self._conversations)
 
 
 @dataclass(slots=True)
@@ -55,7 +63,8 @@ class Pool:
     """The runners of one key.
 
     `named` is the keep-alive that the latest lease asked for, `alone` that the next start needs
-    the host for itself (memory ran out at the last one), `held_back` that an owner unloaded it.
+    the host for itself (memory ran out at the last one), `held_back` that an owner unloaded it,
+    `crowded` that a conversation was pushed out of an instance, until another one is started.
     """
 
     key: RunnerKey
@@ -65,6 +74,7 @@ class Pool:
     named: float | None = None
     alone: bool = False
     held_back: bool = False
+    crowded: bool = False
     load_seconds: float = 0.0
     idle_since: float | None = None
     pause: float | None = None  # how long its clients usually leave it unused
@@ -98,8 +108,9 @@ class Pool:
     def choose(self, affinity: tuple[int, ...], overcommit: float) -> Instance | None:
         """Return the instance for a request, None while all are full.
 
-        The one that has seen most of its prefix, else the least busy, else the one that was used
-        least recently: its cache is worth least.
+        The one that has seen most of what it goes on with, if that has a slot for it; else the
+        least busy, one that nobody has used yet, and the one that was used least recently: its
+        cache is worth least.
         """
         slots = self.terms.slots
         places = None if slots is None or not overcommit else max(1, int(slots * overcommit))
@@ -109,9 +120,26 @@ class Pool:
                 continue
             if places is not None and len(instance.leases) >= places:
                 continue
-            if best is None or _rank(instance, affinity) < _rank(best, affinity):
+            if best is None or self._rank(instance, affinity) < self._rank(best, affinity):
                 best = instance
         return best
+
+    def _rank(self, instance: Instance, affinity: tuple[int, ...]) -> tuple[int, int, bool, float]:
+        busy = len(instance.leases)
+        full = self.terms.slots is not None and busy >= self.terms.slots
+        shared = 0 if full or not affinity else instance.shared(affinity)
+        return -shared, busy, not instance.fresh, instance.used_at
+
+    def crowds(self, instance: Instance, affinity: tuple[int, ...]) -> bool:
+        """Return whether a request that gets `instance` pushes another conversation out of it, and
+        one more instance may be started so that the next one need not.
+        """
+        slots = self.terms.slots
+        if not affinity or slots is None or len(self.instances) >= self.terms.max_instances:
+            return False
+        if instance.conversations < slots or instance.shared(affinity):
+            return False
+        return all(item.state is State.READY for item in self.alive())
 
     def pressed(self, waiting: int) -> bool:
         """Return whether there is more to do than there are slots, and another instance may be
@@ -143,8 +171,11 @@ class Pool:
         return instance.used_at + self.pause * _HOPE
 
 
-def _rank(instance: Instance, affinity: tuple[int, ...]) -> tuple[int, int, float]:
-    return -instance.shared(affinity), len(instance.leases), instance.used_at
+def _put_last(known: dict[int, None], place: int, most: int) -> None:
+    known.pop(place, None)
+    known[place] = None
+    if len(known) > most:
+        del known[next(iter(known))]
 
 
 def instances(pools: Mapping[RunnerKey, Pool]) -> Iterator[tuple[Pool, Instance]]:

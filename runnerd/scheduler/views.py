@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from runnerd.scheduler.budget import memory
-from runnerd.scheduler.decisions import FailureView, RunnerKey, RunnerView
+from runnerd.scheduler.decisions import FailureView, Limits, RunnerKey, RunnerView, State
 from runnerd.scheduler.pool import Pool, instances
 from runnerd.scheduler.queue import Queue
 
@@ -47,4 +47,20 @@ def failure_views(pools: Mapping[RunnerKey, Pool]) -> list[FailureView]:
         )
         for pool in pools.values()
         if pool.backoff.failure is not None and not pool.instances
+    ]
+
+
+def stranded(
+    pools: Mapping[RunnerKey, Pool], queue: Queue, *, limits: Limits, noted: bool, now: float
+) -> list[int]:
+    """Return the tickets that wait for what will not come; `noted` says that time will decide."""
+    moving = any(
+        instance.leases or instance.state is not State.READY for _, instance in instances(pools)
+    )
+    return [
+        waiting.ticket
+        for waiting in queue.all()
+        if not (moving or noted)
+        or waiting.since + limits.queue_timeout < now
+        or pools[waiting.key].choose(waiting.affinity, limits.overcommit) is not None
     ]

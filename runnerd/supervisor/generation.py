@@ -31,3 +31,9 @@ class Generation:
 
     def heard_at(self, runner: Runner) -> float | None:
         return self._supervisor.heard_at(self._generation)
+
+    async def recall(self, runner: Runner) -> None:
+        await self._supervisor.recall(self._key, self._generation)
+
+    async def remember(self, runner: Runner) -> None:
+        await self._supervisor.remember(self._generation)

@@ -2,11 +2,22 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable
+from dataclasses import dataclass
 
 from runnerd.errors import BackendFailure
 from runnerd.runner import Runner
 from runnerd.scheduler import RunnerKey
+
+
+@dataclass(frozen=True, slots=True)
+class Waiter:
+    """Somebody who waits for a lease of `key`."""
+
+    key: RunnerKey
+    client: str
+    lease: asyncio.Future[Lease]
 
 
 class Lease:

@@ -10,7 +10,6 @@ from __future__ import annotations
 import asyncio
 import itertools
 import logging
-import math
 import random
 import time
 from collections.abc import Callable, Mapping
@@ -24,7 +23,8 @@ from runnerd.errors import (
     BackendNotFound,
     Conflict,
 )
-from runnerd.runner import Patience, Runner
+from runnerd.runner import Patience, Runner, RunnerState
+from runnerd.saved_slots import SavedSlots
 from runnerd.scheduler import (
     Decision,
     Grant,
@@ -35,21 +35,21 @@ from runnerd.scheduler import (
     Scheduler,
     Start,
     Stop,
-    Terms,
 )
 from runnerd.sockets.paths import RuntimeDirectory
+from runnerd.supervisor.alarm import Alarm
 from runnerd.supervisor.fleet import Fleet
 from runnerd.supervisor.generation import Generation
-from runnerd.supervisor.lease import Lease
+from runnerd.supervisor.lease import Lease, Waiter
 from runnerd.supervisor.memory import HostMemory, MemoryAccounts
 from runnerd.supervisor.orders import Orders
+from runnerd.supervisor.preparation import Preparation
+from runnerd.supervisor.recollection import MOST_CLIENTS, Recollection
 from runnerd.supervisor.refusals import fault_of, memory_account, refusal_error
 from runnerd.supervisor.reports import RunnerReport, failure_report, report
 
 log = logging.getLogger(__name__)
 
-_SLACK = 0.05  # seconds that a deadline may be late: each request moves it on by microseconds
-_LOOK_INTERVAL = 0.05  # seconds between looks at the host's memory
 _JITTER = (0.8, 1.2)  # of a delay before a failed model is tried again
 
 
@@ -65,21 +65,31 @@ class Supervisor:
         *,
         host: HostMemory | None = None,
         name_of: Callable[[str], str] = str,
+        slots: SavedSlots | None = None,
     ) -> None:
-        """`name_of` says what to call a model, by id, that nobody has asked for by name."""
+        """`name_of` says what to call a model, by id, that nobody has asked for by name; `slots` is
+        where runners leave what they had evaluated.
+        """
         self._settings = settings
         self._backends = backends
         self._configurations = configurations
         self._memory = MemoryAccounts(settings, backends, host)
         self._scheduler = Scheduler(_limits(settings))
         self._tickets = itertools.count(1)
-        self._waiters: dict[int, asyncio.Future[Lease]] = {}
+        self._waiters: dict[int, Waiter] = {}
         self._leases: dict[int, Lease] = {}
         self._orders = Orders(configurations, name_of)
         self._fleet = Fleet(backends, directory)
-        self._deadline: asyncio.Handle | None = None
-        self._due_at = math.inf  # when it goes off; uvloop's handle for "now" does not know
-        self._observed_at = -math.inf
+        self._preparation = Preparation(
+            self._scheduler,
+            backends,
+            configurations,
+            memory=self._memory,
+            orders=self._orders,
+            fleet=self._fleet,
+        )
+        self._recollection = Recollection(settings, slots)
+        self._alarm = Alarm(self._scheduler.next_deadline, self._tick)
 
     # leases
 
@@ -101,10 +111,16 @@ class Supervisor:
         fingerprint = self._configurations.effective(backend.name, model, mode)[1]
         return RunnerKey(backend.name, model, mode.value, fingerprint)
 
+    def configuration(self, key: RunnerKey) -> ModelConfiguration:
+        """Return what owners configured for the model of a key."""
+        mode = BackendMode(key.mode)
+        return self._configurations.effective(key.backend, key.model, mode)[0]
+
     def lease_at_once(
         self,
         key: RunnerKey,
         *,
+        client: str = "",
         keep_alive: float | None = None,
         affinity: tuple[int, ...] = (),
     ) -> Lease | None:
@@ -116,7 +132,7 @@ class Supervisor:
         granted = self._scheduler.request_at_once(
             ticket, key, time.monotonic(), keep_alive=keep_alive, affinity=affinity
         )
-        return None if granted is None else self._lease(granted)
+        return None if granted is None else self._lease(granted, client)
 
     async def lease(
         self,
@@ -147,7 +163,7 @@ class Supervisor:
             self._scheduler.reset(lambda failed: failed == key)
         ticket = next(self._tickets)
         future: asyncio.Future[Lease] = asyncio.get_running_loop().create_future()
-        self._waiters[ticket] = future
+        self._waiters[ticket] = Waiter(key, client, future)
         try:
             self._carry_out(
                 self._scheduler.request(
@@ -170,48 +186,12 @@ class Supervisor:
             self._waiters.pop(ticket, None)
 
     async def _prepare(self, key: RunnerKey, model_ref: str | None) -> None:
-        """Know what to start and on what terms, should the scheduler decide to.
+        await self._preparation.prepare(key, model_ref, shares=bool(self._waiters))
 
-        What models need is asked only where they have to share the host.
-        """
-        self._orders.of(key, model_ref)
-        if self._memory.counts and (self._fleet or self._waiters):
-            await self._estimate(key)
-        self._scheduler.set_terms(key, self._terms(key))
-        self._observe()
-
-    async def _estimate(self, wanted: RunnerKey) -> None:
-        """Have the need of a model, and of all that are there."""
-        while unknown := [
-            key for key in (wanted, *self._fleet.keys()) if not self._memory.asked(key)
-        ]:
-            for key in unknown:
-                await self._memory.ask(key, self._orders.of(key).configuration)
-                self._scheduler.estimated(key, self._memory.known(key))
-
-    def _observe(self) -> None:
-        """Look at the host's memory, if the last look is not of this moment."""
-        now = time.monotonic()
-        if now - self._observed_at >= _LOOK_INTERVAL:
-            self._observed_at = now
-            self._scheduler.observe(self._memory.devices())
-
-    def _terms(self, key: RunnerKey) -> Terms:
-        mode = BackendMode(key.mode)
-        configuration, fingerprint = self._configurations.effective(key.backend, key.model, mode)
-        current = fingerprint == key.configuration
-        return Terms(
-            keep_alive=configuration.keep_alive,
-            need=self._memory.known(key),
-            slots=self._backends[key.backend].slots(self._orders.of(key).configuration),
-            min_instances=configuration.min_instances if current else 0,
-            max_instances=configuration.max_instances,
-            pinned=configuration.pinned and current,
-            exclusive_group=configuration.exclusive_group,
-        )
-
-    def _lease(self, granted: Grant) -> Lease:
+    def _lease(self, granted: Grant, client: str) -> Lease:
         runner = self._fleet[granted.generation]
+        if len(runner.clients) <= MOST_CLIENTS:
+            runner.clients.add(client)
         lease = Lease(runner, granted.ticket, granted.key, granted.generation, self._release)
         self._leases[granted.ticket] = lease
         return lease
@@ -220,13 +200,12 @@ class Supervisor:
         if self._leases.pop(lease.ticket, None) is None:
             return
         decisions = self._scheduler.release(lease.ticket, time.monotonic())
-        if decisions or self._deadline is None:
+        if decisions:
             self._carry_out(decisions)
             return
-        # The timer is armed already: most releases end here, however many runners there are.
-        expires_at = self._scheduler.expires_at(lease.key, lease.generation)
-        if expires_at is not None and expires_at + _SLACK < self._due_at:
-            self._arm()
+        # Mostly it is armed early enough: releases end here, however many runners there are.
+        if not self._alarm.wakes_by(self._scheduler.expires_at(lease.key, lease.generation)):
+            self._alarm.arm()
 
     # owners' commands
 
@@ -256,7 +235,7 @@ class Supervisor:
         for generation in ending:
             self.failing(generation, gone)
         for runner in runners:
-            runner.stop()
+            runner.stop(at_once=True)
         for runner in runners:
             await runner.wait_ended()
 
@@ -292,7 +271,7 @@ class Supervisor:
     def _keep_as_configured(self) -> None:
         """Let the runners that are there live as long as is configured now."""
         for key in self._fleet.keys():
-            self._scheduler.set_terms(key, self._terms(key))
+            self._scheduler.set_terms(key, self._preparation.terms(key))
         now = time.monotonic()
         self._carry_out([*self._scheduler.tick(now), *self._scheduler.ensure(now)])
 
@@ -318,18 +297,18 @@ class Supervisor:
         """Return what owners configured."""
         return list(self._configurations.list())
 
-    def forget(self, model: str) -> None:
-        """Drop what was configured for a deleted model."""
+    async def forget(self, model: str) -> None:
+        """Drop what was configured and kept for a deleted model."""
         self._configurations.forget(model)
         self._scheduler.reset(lambda key: key.model == model)
         self._memory.forget(model)
         self._orders.forget(model)
+        await self._recollection.forget(model)
 
     def apply(self, settings: Settings) -> None:
         """Go on with other settings; no request is dropped, and runners stay as they are."""
-        self._settings = self._memory.settings = settings
-        self._observed_at = -math.inf
-        self._observe()
+        self._settings = self._memory.settings = self._recollection.settings = settings
+        self._preparation.observe(anew=True)
         self._carry_out(self._scheduler.set_limits(_limits(settings), time.monotonic()))
 
     # on view
@@ -375,8 +354,14 @@ class Supervisor:
         for runner in self._fleet:
             runner.stop()
         await self._fleet.wait_empty()
-        if self._deadline is not None:
-            self._deadline.cancel()
+        await self._recollection.wait_closed()
+        self._alarm.cancel()
+
+    def hurry(self) -> None:
+        """Nothing more is worth waiting for: end without keeping what runners had evaluated."""
+        for runner in self._fleet:
+            if runner.state is RunnerState.STOPPING:
+                runner.stop(at_once=True)
 
     # carrying out
 
@@ -393,19 +378,19 @@ class Supervisor:
                     runner = self._fleet[generation]
                     log.info("stopping runner %s: %s", runner.name, reason.value)
                     runner.stop()
-        self._arm()
+        self._alarm.arm()
 
     def _grant(self, granted: Grant) -> None:
-        future = self._waiters.get(granted.ticket)
-        if future is None or future.done():
+        waiter = self._waiters.get(granted.ticket)
+        if waiter is None or waiter.lease.done():
             # Its owner has gone, and is about to say so.
             self._carry_out(self._scheduler.release(granted.ticket, time.monotonic()))
         else:
-            future.set_result(self._lease(granted))
+            waiter.lease.set_result(self._lease(granted, waiter.client))
 
     def _refuse(self, refused: Refuse) -> None:
-        future = self._waiters.get(refused.ticket)
-        if future is None or future.done():
+        waiter = self._waiters.get(refused.ticket)
+        if waiter is None or waiter.lease.done():
             return
         failure = refused.failure
         views = self._scheduler.failures()
@@ -415,7 +400,7 @@ class Supervisor:
             account = memory_account(
                 self._scheduler.need(trouble.key), self._scheduler.devices(), self.reports()
             )
-        future.set_exception(
+        waiter.lease.set_exception(
             refusal_error(
                 refused.refusal, failure, trouble=trouble, now=time.monotonic(), account=account
             )
@@ -433,6 +418,15 @@ class Supervisor:
         self._carry_out(self._scheduler.ready(key, generation, time.monotonic()))
         if self._memory.counts:
             tasks.spawn(self._learn(key, generation), name=f"footprint {key.model}")
+
+    async def recall(self, key: RunnerKey, generation: int) -> None:
+        """A runner answers for the first time: it gets back what those who wait had evaluated."""
+        clients = {waiter.client for waiter in self._waiters.values() if waiter.key == key}
+        await self._recollection.recall(self._fleet[generation], clients - {""})
+
+    async def remember(self, generation: int) -> None:
+        """A runner ends as decided: what it has evaluated is kept."""
+        await self._recollection.remember(self._fleet[generation])
 
     async def _learn(self, key: RunnerKey, generation: int) -> None:
         held = await self._memory.learn(key, self._fleet[generation])
@@ -458,8 +452,9 @@ class Supervisor:
             decisions = self._scheduler.ended(
                 key, generation, failure, now, fault=fault, jitter=jitter
             )
+        self._recollection.ended(self._fleet[generation])
         self._fleet.remove(generation)
-        self._observe()
+        self._preparation.observe()
         self._carry_out(decisions)
         self._orders.prune(self._in_use)
 
@@ -477,20 +472,7 @@ class Supervisor:
         ]
         return max(heard, default=None)
 
-    def _arm(self) -> None:
-        """Wake at the scheduler's next deadline; there is no periodic tick."""
-        deadline = self._scheduler.next_deadline()
-        if self._deadline is not None:
-            if deadline is None or self._due_at <= deadline + _SLACK:
-                return  # wakes early enough, and re-arms then; to cancel costs more than to wake
-            self._deadline.cancel()
-            self._deadline = None
-        if deadline is not None:
-            self._due_at = deadline
-            self._deadline = asyncio.get_running_loop().call_at(deadline, self._tick)
-
     def _tick(self) -> None:
-        self._deadline = None
         self._carry_out(self._scheduler.tick(time.monotonic()))
 
 

@@ -10,6 +10,7 @@
     ignore-sigterm    ends by SIGKILL only
     die-mid-stream    kills itself after the third chunk of a stream
     slow-stream       streams until the client goes away
+    slow-slots        begins to save a slot and does not end
     flood             prints without end
     close-output      closes its output and lives on
     grandchild        has a child in its group that ignores SIGTERM and holds the output
@@ -36,7 +37,9 @@ import sys
 import threading
 import time
 
-HELP = "--host --model --alias --no-ui --offline --ctx-size --kv-unified --embeddings"
+HELP = (
+    "--host --model --alias --no-ui --offline --ctx-size --kv-unified --embeddings --slot-save-path"
+)
 
 
 class Handler(http.server.BaseHTTPRequestHandler):
@@ -44,6 +47,7 @@ class Handler(http.server.BaseHTTPRequestHandler):
 
     protocol_version = "HTTP/1.1"
     faults: frozenset[str] = frozenset()
+    slots = ""
 
     def address_string(self) -> str:
         return "unix"
@@ -52,17 +56,29 @@ class Handler(http.server.BaseHTTPRequestHandler):
         print(format % args, file=sys.stderr, flush=True)
 
     def do_GET(self) -> None:
+        if self.path == "/slots":
+            self._answer(200, [{"id": 0, "n_prompt_tokens": 500}])
+            return
         ready = "never-ready" not in self.faults
         self._answer(200 if ready else 503, {"status": "ok" if ready else "loading"})
 
     def do_POST(self) -> None:
         body = json.loads(self.rfile.read(int(self.headers.get("Content-Length", 0))) or b"{}")
-        if "raw" in body:
+        if self.path.startswith("/slots/"):
+            self._act_on_slot(body)
+        elif "raw" in body:
             self._raw(body)
         elif body.get("stream"):
             self._stream(int(body.get("max_tokens") or 8))
         else:
             self._answer(200, {"object": "chat.completion", "echo": body, "path": self.path})
+
+    def _act_on_slot(self, body: dict[str, object]) -> None:
+        with open(os.path.join(self.slots, str(body["filename"])), "ab") as file:
+            file.write(b"what was said")
+        if "slow-slots" in self.faults:
+            self.connection.recv(1)
+        self._answer(200, {"n_saved": 500})
 
     def _raw(self, body: dict[str, object]) -> None:
         piece = str(body["raw"]).encode("latin-1")
@@ -80,7 +96,7 @@ class Handler(http.server.BaseHTTPRequestHandler):
         if then in ("close", "hold"):
             self.close_connection = True
 
-    def _answer(self, status: int, document: dict[str, object]) -> None:
+    def _answer(self, status: int, document: object) -> None:
         data = json.dumps(document).encode()
         self.send_response(status)
         self.send_header("Content-Type", "application/json")
@@ -162,6 +178,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(add_help=False)
     parser.add_argument("--faults", default="")
     parser.add_argument("--host", default="")
+    parser.add_argument("--slot-save-path", default="")
     parser.add_argument("--version", action="store_true")
     parser.add_argument("--help", action="store_true")
     options, _ = parser.parse_known_args()
@@ -187,6 +204,7 @@ def main() -> None:
     if "never-ready" not in faults:
         print("0.00.003.000 I srv  llama_server: model loaded", file=sys.stderr, flush=True)
     Handler.faults = faults
+    Handler.slots = options.slot_save_path
     Server(options.host, Handler).serve_forever()
 
 

@@ -224,3 +224,71 @@ def test_one_users_burst_does_not_delay_anothers_request(daemon: DaemonProcess) 
         for task in tasks:
             task.result()
     assert finished.index("tcp") <= 3, finished
+
+
+DEMO = Path(__file__).parents[2] / "demo"
+Conversation = list[dict[str, str]]
+
+
+@pytest.fixture
+def pool(tmp_path: Path) -> Iterator[DaemonProcess]:
+    """A daemon with two instances of a demo model, one slot each."""
+    with running(tmp_path) as daemon:
+        daemon.import_model(DEMO / "demo-a.gguf", "a")
+        fields = ONE_SLOT | {"min_instances": 2, "max_instances": 2}
+        assert configure(daemon, "a", **fields).status_code == 202
+        wait_for(lambda: states(daemon) == ["ready", "ready"], "both instances")
+        yield daemon
+
+
+def say(http: httpx.Client, conversation: Conversation, text: str) -> None:
+    """Say something and add it to the conversation, answer and all."""
+    conversation.append({"role": "user", "content": text})
+    body = {"model": "a", "messages": conversation, "max_tokens": 16, "temperature": 0}
+    answer = http.post("/v1/chat/completions", json=body)
+    assert answer.status_code == 200, answer.text
+    conversation.append(answer.json()["choices"][0]["message"])
+
+
+def talk(daemon: DaemonProcess, conversation: Conversation, text: str) -> tuple[str, int, int]:
+    """Say something; return which runner answered, and how much it evaluated and found."""
+    say(daemon.http, conversation, text)
+    record = daemon.http.get("/engines/requests").json()[-1]
+    return (
+        record["runner"],
+        record["prompt_tokens"] - record["cached_tokens"],
+        record["cached_tokens"],
+    )
+
+
+def test_a_conversation_goes_back_to_its_instance(pool: DaemonProcess) -> None:
+    """Two conversations, each on an instance of its own that has it evaluated."""
+    first: Conversation = [{"role": "system", "content": "One. " + "Be brief and clear. " * 20}]
+    second: Conversation = [{"role": "system", "content": "Two. " + "Be long and vague. " * 20}]
+    here, _, found = talk(pool, first, "Who are you?")
+    there, _, none = talk(pool, second, "Who are you?")
+    assert here != there
+    assert (found, none) == (0, 0)
+    for conversation in (second, second, first, first, second):  # no order that chance would give
+        where, evaluated, found = talk(pool, conversation, "What is your name?")
+        assert where == (here if conversation is first else there)
+        assert found > 100
+        assert evaluated < 60
+
+
+def test_nobody_inherits_the_context_of_another_client(pool: DaemonProcess) -> None:
+    """Who gets an instance that served somebody else is answered as if it had served nobody."""
+    alone: Conversation = []
+    say(pool.http, alone, "What is your name?")
+    crowd: list[Conversation] = [
+        [{"role": "system", "content": f"I am number {n}. " * 9}] for n in range(8)
+    ]
+    with ThreadPoolExecutor(8) as threads:
+        others = [threads.submit(say, pool.http, each, "Hello!") for each in crowd]
+        with httpx.Client(base_url=pool.address, timeout=60) as client:
+            for _ in range(4):
+                again: Conversation = []
+                say(client, again, "What is your name?")
+                assert again == alone
+        for other in others:
+            other.result()

@@ -398,3 +398,77 @@ def test_client_that_comes_back_at_once_keeps_its_model_for_its_turn() -> None:
     assert deadline is not None
     assert 16.0 <= deadline <= 17.0
     assert scheduler.tick(deadline) == [Stop(A, 1, StopReason.EVICTED)]
+
+
+def _instances(scheduler: Scheduler, terms: Terms, count: int) -> None:
+    scheduler.set_terms(A, terms)
+    scheduler.ensure(0.0)
+    for generation in range(1, count + 1):
+        scheduler.ready(A, generation, 0.0)
+
+
+def _talk(scheduler: Scheduler, ticket: int, now: float, *affinity: int) -> int:
+    """Let a request come and go; return which instance it got."""
+    granted, *_ = scheduler.request(ticket, A, now, affinity=affinity)
+    assert isinstance(granted, Grant)
+    scheduler.release(ticket, now)
+    return granted.generation
+
+
+def test_new_conversation_takes_an_unused_instance_before_a_used_one() -> None:
+    """A matching one, then a fresh one, then the one that was used least recently."""
+    scheduler = make(capacity=3)
+    _instances(scheduler, Terms(slots=1, min_instances=3, max_instances=3), 3)
+    assert _talk(scheduler, 1, 1.0, 11) == 1
+    assert _talk(scheduler, 2, 2.0, 21) == 2
+    assert _talk(scheduler, 3, 3.0, 11, 12) == 1
+    assert _talk(scheduler, 4, 4.0, 31) == 3
+    assert _talk(scheduler, 5, 5.0, 41) == 2
+    assert _talk(scheduler, 6, 6.0, 31, 32) == 3
+
+
+def test_full_instance_is_not_waited_for_beside_a_free_one() -> None:
+    """To evaluate a conversation again takes less than to wait for a slot behind somebody."""
+    scheduler = make(capacity=2)
+    _instances(scheduler, Terms(slots=1, min_instances=2, max_instances=2), 2)
+    assert scheduler.request(1, A, 1.0, affinity=(11,)) == [Grant(1, A, 1)]
+    assert scheduler.request(2, A, 2.0, affinity=(11, 12)) == [Grant(2, A, 2)]
+
+
+def test_conversation_that_pushes_another_out_brings_another_instance() -> None:
+    """Served at once where it is, it lets one more start for the next; once, and if there is room
+    for it.
+    """
+    scheduler = make(capacity=2)
+    _instances(scheduler, Terms(slots=1, min_instances=1, max_instances=2), 1)
+    assert _talk(scheduler, 1, 1.0, 11) == 1
+    assert scheduler.request_at_once(2, A, 2.0, affinity=(21,)) is None
+    assert scheduler.request(2, A, 2.0, affinity=(21,)) == [Grant(2, A, 1), Start(A, 2)]
+    scheduler.release(2, 3.0)
+    assert scheduler.request_at_once(3, A, 3.0, affinity=(31,)) == Grant(3, A, 1)
+    scheduler.release(3, 3.0)
+    scheduler.ready(A, 2, 4.0)
+    assert _talk(scheduler, 4, 5.0, 41) == 2
+    assert _talk(scheduler, 5, 6.0, 31, 32) == 1
+
+
+def test_instance_is_not_started_for_a_conversation_that_goes_on() -> None:
+    """One client with one conversation never has a second instance started."""
+    scheduler = make(capacity=2)
+    _instances(scheduler, Terms(slots=1, min_instances=1, max_instances=2), 1)
+    places: tuple[int, ...] = ()
+    for turn in range(5):
+        places += (turn,)
+        assert scheduler.request(turn, A, 1.0, affinity=places) == [Grant(turn, A, 1)]
+        scheduler.release(turn, 1.0)
+
+
+def test_crowded_model_takes_no_room_from_others() -> None:
+    """Where nothing is free the conversation is served, and nothing is started or evicted."""
+    scheduler = make(capacity=2)
+    _instances(scheduler, Terms(slots=1, min_instances=1, max_instances=2), 1)
+    scheduler.request(1, B, 1.0)
+    scheduler.ready(B, 2, 1.0)
+    scheduler.release(1, 1.0)
+    assert _talk(scheduler, 2, 2.0, 11) == 1
+    assert scheduler.request(3, A, 3.0, affinity=(21,)) == [Grant(3, A, 1)]

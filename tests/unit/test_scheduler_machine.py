@@ -53,6 +53,9 @@ TERMS = {
 }
 
 
+AFFINITIES = st.sampled_from([(), (1,), (1, 2), (3,)])
+
+
 @dataclass
 class Running:
     """A runner as its supervisor knows it."""
@@ -153,7 +156,7 @@ class Machine(RuleBasedStateMachine):
         client=st.sampled_from(["x", "y"]),
         priority=st.sampled_from([0, 0, 1]),
         keep_alive=st.sampled_from([None, None, 0.0, -1.0]),
-        affinity=st.sampled_from([(), (1,), (1, 2), (3,)]),
+        affinity=AFFINITIES,
     )
     def request(
         self,
@@ -178,10 +181,10 @@ class Machine(RuleBasedStateMachine):
             )
         )
 
-    @rule(wanted=st.sampled_from(list(TERMS)))
-    def request_at_once(self, wanted: RunnerKey) -> None:
+    @rule(wanted=st.sampled_from(list(TERMS)), affinity=AFFINITIES)
+    def request_at_once(self, wanted: RunnerKey, affinity: tuple[int, ...]) -> None:
         self.tickets += 1
-        granted = self.scheduler.request_at_once(self.tickets, wanted, self.now)
+        granted = self.scheduler.request_at_once(self.tickets, wanted, self.now, affinity=affinity)
         if granted is not None:
             self.open[self.tickets] = (wanted, self.now)
             self.apply([granted])

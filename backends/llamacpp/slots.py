@@ -1,0 +1,117 @@
+"""llama-server's own way to save and restore its slots (`POST /slots/N?action=save`).
+
+It checks little: a file of another model is taken for what it says, and a file that ends too soon
+aborts the engine.  So who uses this keeps each file under a fingerprint of everything that decides
+its layout, and proves that it is whole.
+
+It works where a slot is nothing but the keys and values of its tokens.  Models with a sliding
+window or a recurrent state restore without an error and evaluate everything again (tried with
+gemma3), or go on from a wrong state; so the architectures are listed for which it is known to
+work.  With images the engine refuses, and a draft model's own cache would be missing.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import msgspec
+
+from runnerd.backends.asking import ask
+from runnerd.backends.interface import BackendMode, ModelFiles
+from runnerd.backends.llamacpp.command import Launch
+from runnerd.backends.llamacpp.footprint import cache_bytes_per_token
+from runnerd.backends.llamacpp.server import NativeServer
+from runnerd.errors import BackendFailure
+
+SLOT_OPTION = "--slot-save-path"
+
+_FEWEST_TOKENS = 32  # fewer are evaluated as quickly as they are read
+_ARCHITECTURES = frozenset({
+    "llama", "qwen2", "qwen2moe", "qwen3", "qwen3moe", "mistral3", "gemma", "granite",
+    "granitemoe", "olmo2", "olmoe", "starcoder2", "stablelm", "falcon", "internlm2", "phi2",
+    "smollm3", "glm4", "seed_oss", "hunyuan-dense", "gpt2", "gptneox",
+})  # fmt: skip
+_WHO_AND_WHERE = frozenset({"--host", "--model", "--alias", "--threads", SLOT_OPTION})
+
+
+class _Slot(msgspec.Struct):
+    id: int
+    n_prompt_tokens: int = 0  # absent in a slot that was never used
+    is_processing: bool = False
+
+
+def works(launch: Launch) -> bool:
+    """Return whether a slot of such an engine can be saved and is worth it."""
+    return (
+        launch.mode is BackendMode.COMPLETION
+        and launch.files.facts.architecture in _ARCHITECTURES
+        and launch.files.mmproj is None
+        and launch.draft is None
+        and not any(flag.startswith("--spec-type") for flag in launch.configuration.runtime_flags)
+    )
+
+
+def fingerprint(server: NativeServer, launch: Launch, model: str, argv: Sequence[str]) -> str:
+    """Return what decides whether a file can be read: model, build, and every flag but paths."""
+    build = (str(server.path), server.version, str(server.path.stat().st_mtime_ns))
+    text = "\0".join((model, launch.mode, *build, *_without_paths(argv)))
+    return hashlib.sha256(text.encode()).hexdigest()[:24]
+
+
+def _without_paths(argv: Sequence[str]) -> Iterator[str]:
+    rest = iter(argv[1:])
+    for token in rest:
+        if token in _WHO_AND_WHERE:
+            next(rest, None)
+        else:
+            yield token
+
+
+async def save(socket: Path, files: ModelFiles, names: Sequence[str], room_bytes: int) -> list[str]:
+    """Save the slots that are worth it, the fullest first; return the names of their files.
+
+    Raises errors.BackendFailure.
+    """
+    saved: list[str] = []
+    per_token = cache_bytes_per_token(files.facts)
+    for slot in sorted(await _slots(socket), key=lambda slot: -slot.n_prompt_tokens):
+        size = slot.n_prompt_tokens * per_token
+        if slot.n_prompt_tokens < _FEWEST_TOKENS or slot.is_processing or size > room_bytes:
+            continue
+        if len(saved) == len(names):
+            break
+        await _act(socket, slot.id, "save", names[len(saved)])
+        saved.append(names[len(saved)])
+        room_bytes -= size
+    return saved
+
+
+async def restore(socket: Path, names: Sequence[str]) -> None:
+    """Restore files, the first ones if there are fewer slots.  Raises errors.BackendFailure."""
+    for slot, name in zip(await _slots(socket), names, strict=False):
+        await _act(socket, slot.id, "restore", name)
+
+
+async def _slots(socket: Path) -> list[_Slot]:
+    answer = await _ask(socket, "/slots")
+    try:
+        return msgspec.json.decode(answer, type=list[_Slot])
+    except msgspec.DecodeError as error:
+        raise BackendFailure(f"the engine's slots are not understood: {error}") from error
+
+
+async def _act(socket: Path, slot: int, action: str, name: str) -> None:
+    await _ask(socket, f"/slots/{slot}?action={action}", {"filename": name})
+
+
+async def _ask(socket: Path, path: str, document: object = None) -> bytes:
+    try:
+        status, answer = await ask(socket, path, document)
+    except OSError as error:
+        raise BackendFailure(f"the engine's slots cannot be reached ({error})") from error
+    if status != 200:
+        words = answer[:300].decode("utf-8", "replace")
+        raise BackendFailure(f"the engine refused {path.partition('?')[2] or path}: {words}")
+    return answer

@@ -1,0 +1,231 @@
+"""What engines had evaluated, on disk, so that a model that goes need not forget.
+
+An *entry* is what one runner held in its slots when it ended: files that the engine wrote, and a
+line about them (`<stamp>.json`), written last, synced and renamed.  Files without a line are what a
+crash has left, and go when the folder is opened.  A line carries each file's size and checksum,
+since an engine that reads half a file aborts.
+
+The files hold people's conversations.  They are private to the daemon's user, an entry is only
+given to a client that had used the runner it comes from, and the oldest go when the quota is
+reached, or when their model is deleted.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import logging
+import os
+import shutil
+import time
+import zlib
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import msgspec
+
+from runnerd import durable
+
+log = logging.getLogger(__name__)
+
+_FREE = 1 * 2**30  # bytes of the disk that are left to others
+_PIECE = 1 * 2**20
+_ENTRIES = 8  # per fingerprint: more than anybody comes back to
+
+
+@dataclass(frozen=True, slots=True)
+class SavedFile:
+    """One slot.  `checksum` is a CRC-32."""
+
+    name: str
+    bytes: int
+    checksum: int
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """The slots of one runner; `clients` is everybody who had used it."""
+
+    stamp: str
+    fingerprint: str
+    model: str
+    clients: frozenset[str]
+    files: tuple[SavedFile, ...]
+
+    @property
+    def names(self) -> list[str]:
+        """The files' names inside the folder."""
+        return [file.name for file in self.files]
+
+    @property
+    def size(self) -> int:
+        """How many bytes it takes."""
+        return sum(file.bytes for file in self.files)
+
+
+@dataclass(frozen=True, slots=True)
+class Draft:
+    """An entry in the making: what it will be called, and names for its files."""
+
+    stamp: str
+    fingerprint: str
+    model: str
+    clients: frozenset[str]
+    names: list[str] = field(default_factory=list)
+
+
+class SavedSlots:
+    """Owns the folder.  A `quota_bytes` of 0 keeps nothing and removes what is there."""
+
+    def __init__(self, folder: Path, quota_bytes: int) -> None:
+        self.folder = folder
+        self._quota = quota_bytes
+        self._entries: dict[str, Entry] = {}  # the oldest first
+        self._taken: set[str] = set()
+        self._numbers = itertools.count()
+
+    def open(self) -> None:
+        """Read the lines and remove what belongs to none; blocks.  Nothing here is worth an error:
+        what cannot be read goes.
+        """
+        self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        self.folder.chmod(0o700)
+        for path in sorted(self.folder.glob("*.json")):
+            try:
+                entry = msgspec.json.decode(path.read_bytes(), type=Entry)
+            except (OSError, msgspec.DecodeError) as error:
+                log.warning("what %s says of saved slots cannot be used: %s", path.name, error)
+                continue
+            if entry.stamp == path.stem and all(Path(name).name == name for name in entry.names):
+                self._entries[entry.stamp] = entry
+        for gone in self._superfluous():
+            del self._entries[gone.stamp]
+        kept = {f"{stamp}.json" for stamp in self._entries}
+        kept |= {name for entry in self._entries.values() for name in entry.names}
+        for path in list(self.folder.iterdir()):
+            if path.name not in kept:
+                path.unlink(missing_ok=True)
+
+    @property
+    def enabled(self) -> bool:
+        """Whether anything is kept at all."""
+        return self._quota > 0
+
+    def room(self) -> int:
+        """Return how many bytes may be written now; what is old will make way for them."""
+        free = shutil.disk_usage(self.folder).free - _FREE
+        return max(0, min(self._quota, free))
+
+    # reading
+
+    def take(self, fingerprint: str, clients: Iterable[str]) -> Entry | None:
+        """Return the newest entry that one of `clients` may have and nobody else has taken.
+
+        It is `give_back`'s or `remove`'s turn next.
+        """
+        wanted = frozenset(clients)
+        for entry in reversed(self._entries.values()):
+            if (
+                entry.fingerprint == fingerprint
+                and entry.stamp not in self._taken
+                and entry.clients & wanted
+            ):
+                self._taken.add(entry.stamp)
+                return entry
+        return None
+
+    def give_back(self, entry: Entry) -> None:
+        """The runner that had taken an entry has ended and kept nothing newer."""
+        self._taken.discard(entry.stamp)
+
+    async def intact(self, entry: Entry) -> bool:
+        """Return whether its files are what was written."""
+        return await asyncio.to_thread(self._intact, entry)
+
+    def _intact(self, entry: Entry) -> bool:
+        try:
+            return all(self._examine(file.name) == file for file in entry.files)
+        except OSError:
+            return False
+
+    async def remove(self, entry: Entry) -> None:
+        """Drop an entry: it is of no use, or there is a newer one."""
+        self._taken.discard(entry.stamp)
+        self._entries.pop(entry.stamp, None)
+        await asyncio.to_thread(self._unlink, [f"{entry.stamp}.json", *entry.names])
+
+    async def forget(self, model: str) -> None:
+        """Drop everything of a model that has been deleted."""
+        for entry in [entry for entry in self._entries.values() if entry.model == model]:
+            await self.remove(entry)
+
+    # writing
+
+    def draft(self, fingerprint: str, model: str, clients: Iterable[str], files: int) -> Draft:
+        """Return names for an entry of up to so many files; `keep` or `discard` it."""
+        stamp = f"{time.time_ns():020}-{next(self._numbers):04}"
+        names = [f"{stamp}.{number}.slot" for number in range(files)]
+        return Draft(stamp, fingerprint, model, frozenset(clients), names)
+
+    async def keep(self, draft: Draft, names: Sequence[str]) -> Entry:
+        """Make an entry of the files that an engine has written, down to the disk.
+
+        Raises errors.InsufficientStorage, OSError.
+        """
+        entry = await asyncio.to_thread(self._keep, draft, names)
+        self._entries[entry.stamp] = entry
+        for gone in self._superfluous():
+            await self.remove(gone)
+        return entry
+
+    async def discard(self, draft: Draft) -> None:
+        """Remove what was written of an entry that will not be."""
+        await asyncio.to_thread(self._unlink, [f"{draft.stamp}.json", *draft.names])
+
+    def _keep(self, draft: Draft, names: Sequence[str]) -> Entry:
+        for name in names:
+            descriptor = os.open(self.folder / name, os.O_RDONLY | os.O_CLOEXEC)
+            try:
+                os.fchmod(descriptor, 0o600)
+                with durable.storage_errors():
+                    os.fsync(descriptor)
+            finally:
+                os.close(descriptor)
+        entry = Entry(
+            draft.stamp,
+            draft.fingerprint,
+            draft.model,
+            draft.clients,
+            tuple(self._examine(name) for name in names),
+        )
+        durable.replace(self.folder / f"{draft.stamp}.json", msgspec.json.encode(entry), mode=0o600)
+        return entry
+
+    def _examine(self, name: str) -> SavedFile:
+        size = checksum = 0
+        with open(self.folder / name, "rb") as file:
+            while piece := file.read(_PIECE):
+                size += len(piece)
+                checksum = zlib.crc32(piece, checksum)
+        return SavedFile(name, size, checksum)
+
+    def _superfluous(self) -> list[Entry]:
+        """Return what has to go: what is too much of one kind, and the oldest beyond the quota."""
+        gone: list[Entry] = []
+        left, same = self._quota, dict[str, int]()
+        for entry in reversed(self._entries.values()):
+            same[entry.fingerprint] = same.get(entry.fingerprint, 0) + 1
+            if entry.size > left or same[entry.fingerprint] > _ENTRIES:
+                gone.append(entry)
+            else:
+                left -= entry.size
+        return gone
+
+    def _unlink(self, names: Iterable[str]) -> None:
+        """Remove files, the line first."""
+        for name in names:
+            try:
+                (self.folder / name).unlink(missing_ok=True)
+            except OSError as error:
+                log.warning("saved slots cannot be removed: %s", error)

@@ -1,0 +1,80 @@
+"""What the scheduler has to know before it decides about a model: its terms, its need, the host."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Mapping
+
+from runnerd.backends.interface import Backend, BackendMode
+from runnerd.configurations import Configurations
+from runnerd.scheduler import RunnerKey, Scheduler, Terms
+from runnerd.supervisor.fleet import Fleet
+from runnerd.supervisor.memory import MemoryAccounts
+from runnerd.supervisor.orders import Orders
+
+_LOOK_INTERVAL = 0.05  # seconds between looks at the host's memory
+
+
+class Preparation:
+    """Tells the scheduler what configurations, backends and the host say."""
+
+    def __init__(
+        self,
+        scheduler: Scheduler,
+        backends: Mapping[str, Backend],
+        configurations: Configurations,
+        *,
+        memory: MemoryAccounts,
+        orders: Orders,
+        fleet: Fleet,
+    ) -> None:
+        self._scheduler = scheduler
+        self._backends = backends
+        self._configurations = configurations
+        self._memory = memory
+        self._orders = orders
+        self._fleet = fleet
+        self._observed_at = -math.inf
+
+    async def prepare(self, key: RunnerKey, model_ref: str | None, *, shares: bool) -> None:
+        """Know what to start and on what terms, should the scheduler decide to.
+
+        What models need is asked only where they have to share the host.
+        """
+        self._orders.of(key, model_ref)
+        if self._memory.counts and (self._fleet or shares):
+            await self._estimate(key)
+        self._scheduler.set_terms(key, self.terms(key))
+        self.observe()
+
+    async def _estimate(self, wanted: RunnerKey) -> None:
+        """Have the need of a model, and of all that are there."""
+        while unknown := [
+            key for key in (wanted, *self._fleet.keys()) if not self._memory.asked(key)
+        ]:
+            for key in unknown:
+                await self._memory.ask(key, self._orders.of(key).configuration)
+                self._scheduler.estimated(key, self._memory.known(key))
+
+    def observe(self, *, anew: bool = False) -> None:
+        """Look at the host's memory, unless the last look is of this moment."""
+        now = time.monotonic()
+        if anew or now - self._observed_at >= _LOOK_INTERVAL:
+            self._observed_at = now
+            self._scheduler.observe(self._memory.devices())
+
+    def terms(self, key: RunnerKey) -> Terms:
+        """Return the terms of a key as it is configured now."""
+        mode = BackendMode(key.mode)
+        configuration, fingerprint = self._configurations.effective(key.backend, key.model, mode)
+        current = fingerprint == key.configuration
+        return Terms(
+            keep_alive=configuration.keep_alive,
+            need=self._memory.known(key),
+            slots=self._backends[key.backend].slots(self._orders.of(key).configuration),
+            min_instances=configuration.min_instances if current else 0,
+            max_instances=configuration.max_instances,
+            pinned=configuration.pinned and current,
+            exclusive_group=configuration.exclusive_group,
+        )

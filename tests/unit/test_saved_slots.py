@@ -1,0 +1,122 @@
+"""The folder of saved slots: who gets what, what is kept, and what goes."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from runnerd.saved_slots import Entry, SavedSlots
+
+
+def opened(folder: Path, quota: int = 1000) -> SavedSlots:
+    slots = SavedSlots(folder, quota)
+    slots.open()
+    return slots
+
+
+async def keep(
+    slots: SavedSlots, *clients: str, size: int = 100, kind: str = "f", model: str = "m"
+) -> Entry:
+    draft = slots.draft(kind, model, clients, 4)
+    (slots.folder / draft.names[0]).write_bytes(bytes(size))
+    return await slots.keep(draft, draft.names[:1])
+
+
+def content(slots: SavedSlots) -> set[str]:
+    return {path.name for path in slots.folder.iterdir()}
+
+
+async def test_an_entry_is_for_those_who_made_it(tmp_path: Path) -> None:
+    """Membership, fingerprint and being free decide; the newest one first."""
+    slots = opened(tmp_path)
+    older, newer = await keep(slots, "alice", "bob"), await keep(slots, "alice")
+    assert slots.take("f", ["carol"]) is None
+    assert slots.take("g", ["alice"]) is None
+    assert slots.take("f", []) is None
+    assert slots.take("f", ["carol", "alice"]) == newer
+    assert slots.take("f", ["alice"]) == older
+    assert slots.take("f", ["alice", "bob"]) is None
+    slots.give_back(older)
+    assert slots.take("f", ["bob"]) == older
+
+
+async def test_entries_survive_a_restart_in_order(tmp_path: Path) -> None:
+    """What was kept is found again, and is still known to be whole."""
+    slots = opened(tmp_path)
+    entries = [await keep(slots, "alice") for _ in range(3)]
+    again = opened(tmp_path)
+    assert [again.take("f", ["alice"]) for _ in range(4)] == [*reversed(entries), None]
+    assert await again.intact(entries[0])
+    (tmp_path / entries[0].names[0]).write_bytes(b"1" * 100)
+    assert not await again.intact(entries[0])
+
+
+async def test_the_oldest_go_when_the_quota_is_reached(tmp_path: Path) -> None:
+    """Room is made for what is newer; what is bigger than the quota goes itself."""
+    slots = opened(tmp_path, quota=250)
+    first, second, third = [await keep(slots, "alice", kind=kind) for kind in "abc"]
+    assert slots.take("a", ["alice"]) is None
+    assert content(slots) == {f"{e.stamp}.json" for e in (second, third)} | {
+        *second.names,
+        *third.names,
+    }
+    await keep(slots, "alice", size=251, kind="d")
+    assert slots.take("d", ["alice"]) is None
+    assert slots.take("c", ["alice"]) == third
+    assert first.stamp not in " ".join(content(slots))
+
+
+async def test_no_conversation_fills_the_folder(tmp_path: Path) -> None:
+    """Of one kind a few are kept, however small they are."""
+    slots = opened(tmp_path)
+    for _ in range(12):
+        await keep(slots, "alice", size=1)
+    assert len(content(slots)) == 16
+
+
+async def test_a_smaller_quota_holds_at_the_next_start(tmp_path: Path) -> None:
+    """Also a quota of nothing: then everything goes."""
+    slots = opened(tmp_path)
+    await keep(slots, "alice")
+    newer = await keep(slots, "alice")
+    assert opened(tmp_path, quota=150).take("f", ["alice"]) == newer
+    assert len(content(slots)) == 2
+    assert not opened(tmp_path, quota=0).enabled
+    assert content(slots) == set()
+
+
+async def test_lines_that_cannot_be_read_go(tmp_path: Path) -> None:
+    """Whatever lies in the folder: opening it is never an error."""
+    slots = opened(tmp_path)
+    entry = await keep(slots, "alice")
+    (tmp_path / "x.json").write_text("{")
+    (tmp_path / "y.json").write_bytes((tmp_path / f"{entry.stamp}.json").read_bytes())
+    (tmp_path / "junk").write_text("")
+    again = opened(tmp_path)
+    assert content(slots) == {f"{entry.stamp}.json", *entry.names}
+    assert again.take("f", ["alice"]) == entry
+
+
+async def test_a_deleted_model_and_a_draft_leave_nothing(tmp_path: Path) -> None:
+    """Forgetting removes a model's entries only; discarding removes what was begun."""
+    slots = opened(tmp_path)
+    await keep(slots, "alice", model="gone")
+    kept = await keep(slots, "alice")
+    draft = slots.draft("f", "m", ["alice"], 2)
+    (tmp_path / draft.names[1]).write_bytes(b"half")
+    await slots.discard(draft)
+    await slots.forget("gone")
+    assert content(slots) == {f"{kept.stamp}.json", *kept.names}
+
+
+async def test_names_never_leave_the_folder(tmp_path: Path) -> None:
+    """A line that was tampered with cannot make the daemon read or remove anything else."""
+    folder, secret = tmp_path / "slots", tmp_path / "secret"
+    secret.write_text("secret")
+    slots = opened(folder)
+    entry = await keep(slots, "alice")
+    line = folder / f"{entry.stamp}.json"
+    line.write_bytes(line.read_bytes().replace(entry.names[0].encode(), b"../secret"))
+    again = opened(folder)
+    assert again.take("f", ["alice"]) is None
+    assert secret.exists()
+    assert content(slots) == set()
