@@ -30,6 +30,7 @@ from runnerd.backends.llamacpp.fallback import Fallback
 from runnerd.backends.llamacpp.flags import parse_flags
 from runnerd.backends.llamacpp.install import Installer, occupied_bytes
 from runnerd.backends.llamacpp.memory import MemoryEstimator
+from runnerd.backends.llamacpp.quantize import Quantizer
 from runnerd.backends.llamacpp.server import ServerFinder
 from runnerd.backends.llamacpp.settings import parse_settings
 from runnerd.backends.names import ModelNames
@@ -55,6 +56,7 @@ class LlamaCppBackend:
         self._installer = Installer(context.state_dir)
         self._fallback = Fallback()
         self._memory = MemoryEstimator(self._finder, self._settings)
+        self._quantizer = Quantizer(self._finder, self._settings)
 
     @property
     def name(self) -> str:
@@ -154,6 +156,9 @@ class LlamaCppBackend:
         if config.speculative is not None:
             files.append(self._context.resolver.resolve(config.speculative.draft_model))
         return await self._memory.required(files, config, mode)
+
+    async def quantize(self, source: Path, target: Path, kind: str) -> None:
+        await self._quantizer.quantize(source, target, kind)
 
     # which engine
 

@@ -336,7 +336,12 @@ class Exchange:
     def engine_done(self) -> None:
         self._engine = None
         if self._error is not None:
-            self._refused(error_object(bytes(self._error)))
+            error = error_object(bytes(self._error))
+            if (less := self._plan.less(error)) is None:
+                self._refused(error)
+            else:
+                self._plan, self._error = less, None
+                self._ask()
         elif self._plan.translation is not None:
             self._finish(self._plan.translation)
         elif self._assembly is not None:
@@ -403,7 +408,7 @@ class Exchange:
         self._head = b"%sContent-Type: %s\r\nCache-Control: no-cache\r\n%s%s\r\n" % (
             status_line(head.status),
             safe_content_type(head.content_type),
-            header_lines(request.answer_headers),
+            header_lines(self._plan.headers(request.answer_headers)),
             framing,
         )
 
@@ -423,7 +428,7 @@ class Exchange:
                     status,
                     body,
                     content_type=content_type,
-                    headers=self._request.answer_headers,
+                    headers=self._plan.headers(self._request.answer_headers),
                     keep_alive=self._request.keep_alive,
                 )
             )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import lru_cache
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import msgspec
 
@@ -19,7 +19,7 @@ from runnerd.errors import (
 from runnerd.models.catalog import Model
 from runnerd.models.store import Store
 from runnerd.relay.body import count_prompts, inspect, streamed
-from runnerd.relay.dialect import Translation, Wish
+from runnerd.relay.dialect import Again, Translation, Wish
 from runnerd.relay.engine import Buffer
 from runnerd.relay.messages import Request
 from runnerd.relay.routes import OPERATIONS, Operation, Route
@@ -45,6 +45,8 @@ class Plan(msgspec.Struct, frozen=True, gc=False):
     keep_alive: float | None = None
     instead: bytes | None = None
     unloads: bool = False
+    again: Again | None = None
+    warnings: tuple[str, ...] = ()
 
     def message(self) -> Sequence[Buffer]:
         """Return the request as the engine gets it: a fresh minimal head, and the body."""
@@ -57,6 +59,17 @@ class Plan(msgspec.Struct, frozen=True, gc=False):
             % (self.operation.engine_path, origin, sum(map(len, self.body)))
         )
         return (head, *self.body)
+
+    def headers(self, headers: dict[str, str]) -> dict[str, str]:
+        """Return the headers of the answer, of which the request brings some."""
+        if not self.warnings:
+            return headers
+        return headers | {"Warning": ", ".join(f'299 runnerd "{text}"' for text in self.warnings)}
+
+    def less(self, error: dict[str, Any]) -> Plan | None:
+        """Return the plan of what may be asked instead of what the engine refused, if anything."""
+        body = None if self.again is None else self.again(error)
+        return None if body is None else msgspec.structs.replace(self, body=(body,))
 
 
 class _Found(NamedTuple):
@@ -129,6 +142,8 @@ class Planner:
             keep_alive=wish.keep_alive,
             instead=wish.instead,
             unloads=wish.unloads,
+            again=wish.again,
+            warnings=wish.warnings,
         )
 
     def _find(self, backend_name: str | None, operation: Operation, reference: str) -> _Found:

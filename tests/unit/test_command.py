@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -22,7 +23,7 @@ NEW = NativeServer(Path("/opt/llama-server"), "1", OPTIONS)
 OLD = NativeServer(Path("/opt/llama-server"), "0", frozenset({"--no-webui"}))
 
 
-def files(trained: int = 4096, **more: Path) -> ModelFiles:
+def files(trained: int = 4096, **more: Any) -> ModelFiles:
     return ModelFiles(Path("/m/w.gguf"), 1, facts=ModelFacts(context_length=trained), **more)
 
 
