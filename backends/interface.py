@@ -219,6 +219,13 @@ class Backend(Protocol):
         """Return how many requests a runner works on at a time, None if that has no limit."""
         ...
 
+    def context(self, model: str, config: BackendConfiguration) -> int:
+        """Return the tokens of context that a runner would have, 0 where the engine decides.
+
+        Raises errors.ModelNotFound, InvalidModelFile.
+        """
+        ...
+
     def status(self) -> str:
         """Return `Running`, `Not Installed`, `Installing` or `Error`, optionally `: details`.
 

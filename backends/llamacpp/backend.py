@@ -24,7 +24,7 @@ from runnerd.backends.interface import (
     EngineFailure,
     RequiredMemory,
 )
-from runnerd.backends.llamacpp.command import Launch, native_command, slot_count
+from runnerd.backends.llamacpp.command import Launch, context_tokens, native_command, slot_count
 from runnerd.backends.llamacpp.failure import engine_failure
 from runnerd.backends.llamacpp.fallback import Fallback
 from runnerd.backends.llamacpp.flags import parse_flags
@@ -83,6 +83,9 @@ class LlamaCppBackend:
         if not self._runs_native():
             return 1
         return slot_count(config, self._settings)
+
+    def context(self, model: str, config: BackendConfiguration) -> int:
+        return context_tokens(self._context.resolver.resolve(model), config, self._settings)
 
     def check_configuration(self, config: BackendConfiguration) -> None:
         parse_flags(config.runtime_flags)

@@ -57,6 +57,7 @@ class Wish:
     unloads: bool = False
     again: Again | None = None
     warnings: tuple[str, ...] = ()
+    context: int | None = None
 
 
 class Dialect(Protocol):

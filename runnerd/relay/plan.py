@@ -125,7 +125,9 @@ class Planner:
         assert route.dialect is not None
         inference = inspect(wish.body, self._limits)
         operation = OPERATIONS[wish.operation]
-        _, _, backend, mode, key = self._find(None, operation, inference.model)
+        model, _, backend, mode, key = self._find(None, operation, inference.model)
+        if wish.context is not None:
+            key = self._supervisor.key(backend, str(model.id), mode, context=wish.context)
         if (remedy := backend.missing(operation.name, mode)) is not None:
             raise NotSupported(remedy)
         return Plan(

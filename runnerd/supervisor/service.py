@@ -28,7 +28,6 @@ from runnerd.runner import Patience, Runner
 from runnerd.scheduler import (
     Decision,
     Grant,
-    Limits,
     Refusal,
     Refuse,
     RunnerKey,
@@ -41,10 +40,12 @@ from runnerd.sockets.paths import RuntimeDirectory
 from runnerd.supervisor.fleet import Fleet
 from runnerd.supervisor.generation import Generation
 from runnerd.supervisor.lease import Lease
+from runnerd.supervisor.limits import scheduler_limits
 from runnerd.supervisor.memory import HostMemory, MemoryAccounts
 from runnerd.supervisor.orders import Orders
 from runnerd.supervisor.refusals import fault_of, memory_account, refusal_error
 from runnerd.supervisor.reports import RunnerReport, failure_report, report
+from runnerd.supervisor.widths import Widths
 
 log = logging.getLogger(__name__)
 
@@ -71,11 +72,12 @@ class Supervisor:
         self._backends = backends
         self._configurations = configurations
         self._memory = MemoryAccounts(settings, backends, host)
-        self._scheduler = Scheduler(_limits(settings))
+        self._scheduler = Scheduler(scheduler_limits(settings))
         self._tickets = itertools.count(1)
         self._waiters: dict[int, asyncio.Future[Lease]] = {}
         self._leases: dict[int, Lease] = {}
-        self._orders = Orders(configurations, name_of)
+        self._widths = Widths(settings, backends, configurations, self._scheduler)
+        self._orders = Orders(name_of, self._widths.configuration)
         self._fleet = Fleet(backends, directory)
         self._deadline: asyncio.Handle | None = None
         self._due_at = math.inf  # when it goes off; uvloop's handle for "now" does not know
@@ -93,13 +95,14 @@ class Supervisor:
 
     @property
     def revision(self) -> int:
-        """Grows whenever `key` may return something else for the same model."""
-        return self._configurations.revision
+        """Another number whenever `key` may return something else for the same model."""
+        return self._widths.revision
 
-    def key(self, backend: Backend, model: str, mode: BackendMode) -> RunnerKey:
-        """Return the key of the runner that serves `model` as it is configured now."""
-        fingerprint = self._configurations.effective(backend.name, model, mode)[1]
-        return RunnerKey(backend.name, model, mode.value, fingerprint)
+    def key(
+        self, backend: Backend, model: str, mode: BackendMode, *, context: int | None = None
+    ) -> RunnerKey:
+        """Return the key of the runner for `model`, with `context` tokens where that is asked."""
+        return self._widths.key(backend.name, model, mode, context)
 
     def lease_at_once(
         self,
@@ -324,21 +327,24 @@ class Supervisor:
         self._scheduler.reset(lambda key: key.model == model)
         self._memory.forget(model)
         self._orders.forget(model)
+        self._widths.forget(model)
 
     def apply(self, settings: Settings) -> None:
         """Go on with other settings; no request is dropped, and runners stay as they are."""
         self._settings = self._memory.settings = settings
         self._observed_at = -math.inf
         self._observe()
-        self._carry_out(self._scheduler.set_limits(_limits(settings), time.monotonic()))
+        self._carry_out(self._scheduler.set_limits(scheduler_limits(settings), time.monotonic()))
 
     # on view
 
     def reports(self) -> list[RunnerReport]:
         """Return every runner, and every model that has failed and has none, for `ps`."""
         offset = time.time() - time.monotonic()
+        context = self._widths.context
         runners = [
-            report(view, self._fleet[view.generation], offset) for view in self._scheduler.view()
+            report(view, self._fleet[view.generation], offset, context(view.key))
+            for view in self._scheduler.view()
         ]
         waiting = self._scheduler.waiting()
         failures = [
@@ -492,14 +498,3 @@ class Supervisor:
     def _tick(self) -> None:
         self._deadline = None
         self._carry_out(self._scheduler.tick(time.monotonic()))
-
-
-def _limits(settings: Settings) -> Limits:
-    return Limits(
-        capacity=settings.max_runners,
-        queue_length=settings.queue_length,
-        queue_timeout=settings.queue_timeout,
-        keep_alive=settings.idle_timeout,
-        quantum=settings.turn,
-        overcommit=settings.overcommit,
-    )

@@ -162,6 +162,48 @@ def test_the_context_asked_for_is_the_engines(client: ollama.Client, daemon: Dae
     client.generate("narrow", keep_alive=0)
 
 
+def test_a_larger_context_gets_a_runner_and_a_smaller_one_none(
+    client: ollama.Client, daemon: DaemonProcess
+) -> None:
+    """Nothing is loaded anew for a smaller `num_ctx`; a wide runner serves everybody."""
+    client.create("grows", from_="demo-a", parameters={"num_ctx": 384, "num_predict": 1})
+
+    def contexts() -> list[int]:
+        runners = client.ps().models
+        return sorted(r.context_length or 0 for r in runners if r.model == "grows:latest")
+
+    client.generate("grows", NAME)
+    client.generate("grows", NAME, options={"num_ctx": 100})
+    assert contexts() == [384]
+    client.generate("grows", NAME, options={"num_ctx": 1000})
+    assert contexts() == [384, 1024]
+    client.generate("grows", NAME, options={"num_ctx": 700})
+    assert contexts() == [384, 1024]
+    client.generate("grows", keep_alive=0)
+    assert contexts() == []
+    client.generate("grows", NAME, options={"num_ctx": 10**9})
+    client.chat("grows", [{"role": "user", "content": NAME}])
+    assert contexts() == [2048]  # what it was trained for
+    client.generate("grows", keep_alive=0)
+
+
+def test_what_does_not_act_is_said(daemon: DaemonProcess) -> None:
+    """Options of loading and unknown ones are in a Warning, and never break the head."""
+    body = {"model": "demo-a", "prompt": NAME, "stream": False}
+    options = {"num_gpu": 3, "numa": True, "x\r\nEvil: 1": 1, "num_predict": 1}
+    answer = httpx.post(f"{daemon.address}/api/generate", json={**body, "options": options})
+    assert answer.status_code == 200
+    assert "evil" not in answer.headers
+    assert "num_gpu" in answer.headers["warning"]
+    assert "numa; no such option" in answer.headers["warning"]
+    answer = httpx.post(f"{daemon.address}/api/generate", json={**body, "stream": True})
+    assert "warning" not in answer.headers
+    for wrong in ({"num_ctx": "big"}, {"use_mmap": 1}, {"stop": [1]}, {"top_k": 1.5}):
+        answer = httpx.post(f"{daemon.address}/api/generate", json={**body, "options": wrong})
+        assert answer.status_code == 400
+        assert next(iter(wrong)) in answer.json()["error"]
+
+
 def test_what_is_made_anew_replaces_what_had_its_name(client: ollama.Client) -> None:
     """The old one goes, unless it has another name."""
     client.create("again", from_="demo-a", system="You are Ada.")

@@ -156,6 +156,7 @@ def _wish(
         instead=answer.nothing("unload" if keep_alive == 0 else "load") if idle else None,
         unloads=idle and keep_alive == 0,
         warnings=options.warnings,
+        context=options.context,
     )
 
 
@@ -167,15 +168,16 @@ def _embed(fields: Fields, model: Model) -> Wish:
     texts = [inputs] if isinstance(inputs, str) else inputs or []
     if not isinstance(texts, list) or not all(isinstance(text, str) for text in texts):
         raise ClientError("input must be a string or an array of strings", param="input")
-    return _vectors(fields, texts, single=False)
+    return _vectors(fields, model, texts, single=False)
 
 
 def _embeddings(fields: Fields, model: Model) -> Wish:
     prompt = fields.text("prompt")
-    return _vectors(fields, [prompt] if prompt else [], single=True)
+    return _vectors(fields, model, [prompt] if prompt else [], single=True)
 
 
-def _vectors(fields: Fields, texts: list[str], *, single: bool) -> Wish:
+def _vectors(fields: Fields, model: Model, texts: list[str], *, single: bool) -> Wish:
+    options = read_options(fields.options, model)
     dimensions = fields.raw("dimensions")
     if dimensions is not None and not (type(dimensions) is int and dimensions > 0):
         raise ClientError("dimensions must be a positive number", param="dimensions")
@@ -186,4 +188,6 @@ def _vectors(fields: Fields, texts: list[str], *, single: bool) -> Wish:
         EmbeddingAnswer(fields.model, dimensions=dimensions, single=single),
         keep_alive=fields.keep_alive,
         instead=None if texts else empty,
+        warnings=options.warnings,
+        context=options.context,
     )

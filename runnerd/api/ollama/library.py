@@ -157,7 +157,7 @@ def _running(report: RunnerReport, model: Model) -> dict[str, Any]:
         "size": sum(held.values()) or model.size_bytes,
         "size_vram": sum(size for device, size in held.items() if device.startswith("gpu")),
         "expires_at": _time(_expiry(report)),
-        "context_length": model.description.context_length or 0,
+        "context_length": report.context or model.context_length or 0,
     }
 
 
