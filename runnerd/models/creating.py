@@ -19,6 +19,8 @@ from runnerd.models.catalog import Model
 from runnerd.models.description import role
 from runnerd.models.digest import Digest
 from runnerd.models.gguf import GGUFHeader, read_header
+from runnerd.models.gotemplates.syntax import TemplateError
+from runnerd.models.gotemplates.translation import to_jinja
 from runnerd.models.intake import Fetched, Pending
 from runnerd.models.manifest import (
     ADAPTER_TYPE,
@@ -162,9 +164,10 @@ class Creation:
     # what is set
 
     def _set(self) -> list[Fetched]:
-        recipe, made = self._recipe, []
+        recipe = self._recipe
+        made: list[tuple[str, bytes]] = []
         if recipe.template:
-            made.append((TEMPLATE_TYPE, recipe.template.encode()))
+            made += _template_layers(recipe.template)
         if recipe.system:
             made.append((SYSTEM_TYPE, recipe.system.encode()))
         if recipe.messages:
@@ -187,6 +190,21 @@ class Creation:
         temporary.unlink(missing_ok=True)
         while self._claimed:
             self._store.disclaim(self._claimed.pop())
+
+
+def _template_layers(template: str) -> list[tuple[str, bytes]]:
+    """Return a template as the engine takes it, and in Go's language if it was written in that."""
+    if "{%" in template:
+        return [(TEMPLATE_TYPE, template.encode())]
+    try:
+        jinja = to_jinja(template)
+    except TemplateError as error:
+        raise ClientError(
+            f"the template cannot be used: {error}; write it in Jinja, or leave it out and take the"
+            " one in the weights",
+            param="template",
+        ) from error
+    return [(GO_TEMPLATE_TYPE, template.encode()), (TEMPLATE_TYPE, jinja.encode())]
 
 
 def _order(header: GGUFHeader) -> str:
