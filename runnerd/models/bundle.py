@@ -16,6 +16,7 @@ import msgspec
 
 from runnerd.backends.interface import ModelFiles
 from runnerd.durable import sync_folder, write_new
+from runnerd.errors import InvalidModelFile
 from runnerd.models.description import Description, check_role, describe
 from runnerd.models.gguf import GGUFHeader, read_header
 from runnerd.models.layout import Layout, discard
@@ -119,6 +120,8 @@ def describe_files(
             check_role(read_header(file, name), "adapter")
         elif layer.media_type == TEMPLATE_TYPE:
             template = read_template(file, name)
+    if not shards:
+        raise InvalidModelFile("the model has no GGUF layer: it needs the weights of a model")
     check_split(shards)
     return describe(
         shards,

@@ -14,6 +14,7 @@ import pytest
 
 from runnerd.models import tiny
 from tests.support.daemon import DaemonProcess, running
+from tests.support.ggufs import adapter
 from tests.support.registry import running_registry
 from tests.support.waiting import wait_for
 
@@ -230,6 +231,26 @@ def test_weights_are_quantized(client: ollama.Client, tmp_path: Path) -> None:
     with pytest.raises(ollama.ResponseError, match="llama-quantize failed"):
         client.create("smaller", from_="small", quantize="q4_0")
     assert "smaller:latest" not in names(client)
+
+
+def test_an_adapter_changes_what_the_model_says(client: ollama.Client, tmp_path: Path) -> None:
+    """LoRA weights are given to the engine; by themselves they are no model."""
+    weights, lora = tmp_path / "tiny.gguf", adapter(tmp_path / "lora.gguf")
+    tiny.write_completion_model(weights)
+    base, digest = client.create_blob(weights), client.create_blob(lora)
+    options = {"num_predict": 12, "temperature": 0}
+    client.create("plain", files={"tiny.gguf": base})
+    client.create("adapted", from_="plain", adapters={"lora.gguf": digest})
+    client.create("both", files={"lora.gguf": digest, "tiny.gguf": base})
+    said = [
+        client.generate(name, "Say it", raw=True, options=options).response
+        for name in ("plain", "adapted", "both")
+    ]
+    assert said[0] != said[1] == said[2]
+    with pytest.raises(ollama.ResponseError, match="no GGUF layer"):
+        client.create("alone", files={"lora.gguf": digest})
+    with pytest.raises(ollama.ResponseError, match="no adapter"):
+        client.create("wrong", from_="plain", adapters={"tiny.gguf": base})
 
 
 @pytest.mark.parametrize(
