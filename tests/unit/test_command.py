@@ -101,7 +101,7 @@ def test_the_prompt_cache_is_bounded() -> None:
     assert "--cache-ram 1024" in command(server)
     assert "--cache-ram 7" in command(server, settings={"prompt_cache": 7})
     assert "--cache-ram" not in command(server, BackendMode.EMBEDDING)
-    flags = {"runtime-flags": ["-cram", "9"]}
+    flags: dict[str, Any] = {"runtime-flags": ["-cram", "9"]}
     assert command(server, **flags).endswith("--cache-ram 9")
 
 
