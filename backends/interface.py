@@ -10,7 +10,7 @@ from __future__ import annotations
 import enum
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Annotated, Protocol
+from typing import Annotated, Protocol, runtime_checkable
 
 import aiohttp
 from pydantic import BaseModel, ConfigDict, Field
@@ -101,13 +101,16 @@ class ModelFiles:
     """Where a model's files are and what they hold.
 
     `weights` is the first (or only) GGUF; the further shards lie beside it under the names that
-    llama.cpp expects.  `weights_bytes` counts every shard.
+    llama.cpp expects.  `weights_bytes` counts every shard and the LoRA `adapters`.
+    `context_size` is what the model's maker asks for, in tokens, None where nobody does.
     """
 
     weights: Path
     weights_bytes: int
     mmproj: Path | None = None
     chat_template: Path | None = None
+    adapters: tuple[Path, ...] = ()
+    context_size: int | None = None
     facts: ModelFacts = field(default_factory=ModelFacts)
 
 
@@ -216,6 +219,13 @@ class Backend(Protocol):
         """Return how many requests a runner works on at a time, None if that has no limit."""
         ...
 
+    def context(self, model: str, config: BackendConfiguration) -> int:
+        """Return the tokens of context that a runner would have, 0 where the engine decides.
+
+        Raises errors.ModelNotFound, InvalidModelFile.
+        """
+        ...
+
     def status(self) -> str:
         """Return `Running`, `Not Installed`, `Installing` or `Error`, optionally `: details`.
 
@@ -240,6 +250,19 @@ class Backend(Protocol):
         """Raise errors.InvalidConfiguration for a flag or value that is not allowed.
 
         The message names the flag, the reason and what is allowed.
+        """
+        ...
+
+
+@runtime_checkable
+class Quantizing(Protocol):
+    """What a backend offers beside its contract if it can make weights smaller."""
+
+    async def quantize(self, source: Path, target: Path, kind: str) -> None:
+        """Write the weights in `source` to `target`, quantized as `kind` says (`Q4_K_M`).
+
+        Raises errors.ClientError for an unknown kind, NotSupported where the tool is missing,
+        BackendFailure with the tool's words.  Cancelling ends it; the caller removes `target`.
         """
         ...
 

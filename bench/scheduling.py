@@ -150,6 +150,9 @@ class _Listener:
     def slots(self, config: BackendConfiguration) -> int | None:
         return 4
 
+    def context(self, model: str, config: BackendConfiguration) -> int:
+        return 0
+
     def status(self) -> str:
         return "Running"
 

@@ -77,6 +77,9 @@ class Limits(BaseModel):
     inputs: int = Field(
         2048, gt=0, description="texts to embed or rank in one request (OpenAI's cap)"
     )
+    num_ctx: int = Field(
+        131072, gt=0, description="tokens of context that a request can have a model loaded with"
+    )
 
 
 class Settings(BaseSettings):

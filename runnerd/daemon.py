@@ -124,7 +124,7 @@ class Daemon:
                     supervisor=supervisor,
                     records=records,
                     app=make_app(context),
-                    dialects=anthropic.routes() | dialects.routes(),
+                    dialects=anthropic.routes() | dialects.routes(store),
                     arrivals=Arrivals(
                         pulls,
                         settings.queue_length,

@@ -27,12 +27,13 @@ from runnerd.backends.interface import (
     RequiredMemory,
 )
 from runnerd.backends.llamacpp import slots
-from runnerd.backends.llamacpp.command import Launch, native_command, slot_count
+from runnerd.backends.llamacpp.command import Launch, context_tokens, native_command, slot_count
 from runnerd.backends.llamacpp.failure import engine_failure
 from runnerd.backends.llamacpp.fallback import Fallback
 from runnerd.backends.llamacpp.flags import parse_flags
 from runnerd.backends.llamacpp.install import Installer, occupied_bytes
 from runnerd.backends.llamacpp.memory import MemoryEstimator
+from runnerd.backends.llamacpp.quantize import Quantizer
 from runnerd.backends.llamacpp.server import ServerFinder
 from runnerd.backends.llamacpp.settings import parse_settings
 from runnerd.backends.names import ModelNames
@@ -58,6 +59,7 @@ class LlamaCppBackend:
         self._installer = Installer(context.state_dir)
         self._fallback = Fallback()
         self._memory = MemoryEstimator(self._finder, self._settings)
+        self._quantizer = Quantizer(self._finder, self._settings)
 
     @property
     def name(self) -> str:
@@ -84,6 +86,9 @@ class LlamaCppBackend:
         if not self._runs_native():
             return 1
         return slot_count(config, self._settings)
+
+    def context(self, model: str, config: BackendConfiguration) -> int:
+        return context_tokens(self._context.resolver.resolve(model), config, self._settings)
 
     def check_configuration(self, config: BackendConfiguration) -> None:
         parse_flags(config.runtime_flags)
@@ -157,6 +162,9 @@ class LlamaCppBackend:
         if config.speculative is not None:
             files.append(self._context.resolver.resolve(config.speculative.draft_model))
         return await self._memory.required(files, config, mode)
+
+    async def quantize(self, source: Path, target: Path, kind: str) -> None:
+        await self._quantizer.quantize(source, target, kind)
 
     # what engines keep between their lives (backends.slots.KeepsSlots)
 

@@ -49,6 +49,8 @@ def context_tokens(
         return trained
     if configuration.context_size:
         return configuration.context_size
+    if files.context_size:
+        return min(trained, files.context_size) if trained else files.context_size
     return min(trained, settings.default_context) if trained else settings.default_context
 
 
@@ -84,6 +86,8 @@ def native_command(server: NativeServer, launch: Launch, settings: LlamaCppSetti
         argv += ["--mmproj", str(launch.files.mmproj)]
     if launch.files.chat_template is not None:
         argv += ["--chat-template-file", str(launch.files.chat_template)]
+    for adapter in launch.files.adapters:
+        argv += ["--lora", str(adapter)]
     argv += _draft_flags(server, launch)
     if launch.slots is not None and "--slot-save-path" in server.options:
         argv += ["--slot-save-path", f"{launch.slots}/"]

@@ -95,6 +95,8 @@ class Fallback:
         """
         if launch.configuration.speculative is not None:
             raise NotSupported(f"speculative decoding needs the native server; {_REMEDY}")
+        if len(launch.files.adapters) > 1:
+            raise NotSupported(f"more than one adapter needs the native server; {_REMEDY}")
         context = context_tokens(launch.files, launch.configuration, settings)
         model: dict[str, object] = {
             "model": str(launch.files.weights),
@@ -106,6 +108,8 @@ class Fallback:
         }
         if launch.mode is BackendMode.EMBEDDING and context:
             model |= {"n_batch": context, "n_ubatch": context}
+        if launch.files.adapters:
+            model["lora_path"] = str(launch.files.adapters[0])
         model |= _flag_settings(parse_flags(launch.configuration.runtime_flags))
         template = launch.files.chat_template
         plan = {

@@ -58,7 +58,6 @@ def working_bytes(facts: ModelFacts, load: Workload) -> int:
     experts = facts.expert_used_count * facts.expert_feed_forward_length
     widest = max(facts.feed_forward_length, experts, facts.embedding_length)
     activations = 3 * widest + 4 * facts.embedding_length + facts.head_count * facts.key_length
-    activations += facts.expert_used_count * facts.embedding_length
     seen = _blocks(load.context) + (_window(facts, load) if facts.window_width else 0)
     row = _FLOAT * activations + _SCRATCH * widest + _MASK * seen
     rows = min(load.batch, load.context) if load.context else load.batch

@@ -200,7 +200,9 @@ def _corrected(shares: Sequence[_Share], files: ModelFiles, load: Workload) -> R
     context = sum(share.context for share in host)
     compute = sum(share.compute for share in host)
     if not gpus:
-        compute = min(compute, working_bytes(files.facts, load) or compute)
+        working = working_bytes(files.facts, load)
+        # An encoder's graph the tool does not see whole; a decoder's it reserves for too much.
+        compute = min(compute, working or compute) if context else max(compute, working)
         if files.facts.window_width:  # the tool gives each slot a window with room for a batch
             context = min(context, cache_bytes(files.facts, load))
     ram = sum(share.model for share in host) + context + unseen + compute

@@ -9,7 +9,7 @@ from aiohttp import web
 
 from runnerd.api import engines, host, models, pulls
 from runnerd.api.context import CONTEXT, Context, json_answer
-from runnerd.api.ollama import library
+from runnerd.api.ollama import blobs, creation, library, transfers
 from runnerd.errors import InternalError, MethodNotAllowed, RouteNotFound, RunnerdError
 from runnerd.relay import routes
 
@@ -27,6 +27,9 @@ def make_app(context: Context) -> web.Application:
     app.add_routes(models.ROUTES)
     app.add_routes(engines.ROUTES)
     app.add_routes(library.ROUTES)
+    app.add_routes(blobs.ROUTES)
+    app.add_routes(creation.ROUTES)
+    app.add_routes(transfers.ROUTES)
     return app
 
 

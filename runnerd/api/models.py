@@ -13,10 +13,10 @@ from pathlib import Path
 
 from aiohttp import web
 
-from runnerd import tasks
 from runnerd.api.context import CONTEXT, Context, flag, json_answer, json_body, text_field
 from runnerd.api.progress import final_line, progress_line
-from runnerd.errors import ClientError, Forbidden, InternalError, NotFound, RunnerdError
+from runnerd.api.working import Tell, stream_work
+from runnerd.errors import ClientError, Forbidden, NotFound
 from runnerd.models.catalog import Model
 from runnerd.models.intake import Progress
 from runnerd.models.store import Removals
@@ -200,43 +200,14 @@ async def _with_progress(
     A failure before the first line is an ordinary error; later it is a line of type `error`.
     The work is cancelled when the client leaves.
     """
-    lines: asyncio.Queue[bytes | None] = asyncio.Queue()
-    job = tasks.spawn(_job(work, lines), name=f"store {request.path}")
-    response = web.StreamResponse(
-        headers={"Content-Type": "application/json", "Cache-Control": "no-cache"}
+
+    async def told(tell: Tell) -> bytes:
+        model = await work(lambda event: tell(progress_line(event, "Stored")))
+        return final_line("success", success, model=model.to_json())
+
+    return await stream_work(
+        request,
+        told,
+        content_type="application/json",
+        failed=lambda error: final_line("error", error.message),
     )
-    try:
-        line = await lines.get()
-        if line is None:
-            await job  # raises what went wrong, unless nothing was to be reported
-        await response.prepare(request)
-        while line is not None:
-            await response.write(line)
-            line = await lines.get()
-        try:
-            model = await job
-        except RunnerdError as error:
-            await response.write(final_line("error", error.message))
-        except Exception:
-            await response.write(final_line("error", InternalError().message))
-        else:
-            await response.write(final_line("success", success, model=model.to_json()))
-        await response.write_eof()
-        return response
-    finally:
-        if not job.done():
-            await tasks.cancel_and_wait(job)
-
-
-async def _job(
-    work: Callable[[Callable[[Progress], None]], Awaitable[Model]],
-    lines: asyncio.Queue[bytes | None],
-) -> Model:
-    def progress(event: Progress) -> None:
-        if lines.qsize() < 64:  # a slow client misses steps, never the end
-            lines.put_nowait(progress_line(event, "Stored"))
-
-    try:
-        return await work(progress)
-    finally:
-        lines.put_nowait(None)

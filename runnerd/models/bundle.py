@@ -1,9 +1,9 @@
 """A model's files under the names that llama.cpp expects, as further names of its blobs.
 
 llama.cpp finds the parts of a split model by their file names, so each model has a folder of hard
-links: `model.gguf` or `model-00001-of-0000N.gguf`, `model.mmproj`, `template.jinja`, and the
-description.  A bundle holds nothing of its own; it is made again whenever it is missing or does
-not match.
+links: `model.gguf` or `model-00001-of-0000N.gguf`, `model.mmproj`, `adapter-1.gguf`,
+`template.jinja`, and the description.  A bundle holds nothing of its own; it is made again whenever
+it is missing or does not match.
 """
 
 from __future__ import annotations
@@ -16,10 +16,19 @@ import msgspec
 
 from runnerd.backends.interface import ModelFiles
 from runnerd.durable import sync_folder, write_new
+from runnerd.errors import InvalidModelFile
 from runnerd.models.description import Description, check_role, describe
 from runnerd.models.gguf import GGUFHeader, read_header
 from runnerd.models.layout import Layout, discard
-from runnerd.models.manifest import GGUF_TYPE, MMPROJ_TYPE, TEMPLATE_TYPE, Layer, Manifest
+from runnerd.models.manifest import (
+    ADAPTER_TYPE,
+    GGUF_TYPE,
+    MMPROJ_TYPE,
+    TEMPLATE_TYPE,
+    Layer,
+    Manifest,
+)
+from runnerd.models.modelfile import read_modelfile
 from runnerd.models.sources import check_split, read_template
 
 # Raised when `describe` learns something new: older descriptions are then made again.
@@ -69,9 +78,11 @@ def bundle_files(layout: Layout, manifest: Manifest, description: Description) -
     folder = layout.bundle(manifest.id)
     return ModelFiles(
         weights=folder / next(iter(_names(manifest))),
-        weights_bytes=sum(layer.size for layer in manifest.weights),
+        weights_bytes=sum(layer.size for layer in manifest.weights + manifest.adapters),
         mmproj=folder / "model.mmproj" if manifest.mmproj else None,
         chat_template=folder / "template.jinja" if manifest.chat_template else None,
+        adapters=tuple(folder / name for name in _adapters(manifest)),
+        context_size=description.modelfile.context_size,
         facts=description.facts,
     )
 
@@ -105,10 +116,20 @@ def describe_files(
         elif layer.media_type == MMPROJ_TYPE:
             mmproj = read_header(file, name)
             check_role(mmproj, "mmproj")
+        elif layer.media_type == ADAPTER_TYPE:
+            check_role(read_header(file, name), "adapter")
         elif layer.media_type == TEMPLATE_TYPE:
             template = read_template(file, name)
+    if not shards:
+        raise InvalidModelFile("the model has no GGUF layer: it needs the weights of a model")
     check_split(shards)
-    return describe(shards, mmproj=mmproj, chat_template=template, context_size=context_size)
+    return describe(
+        shards,
+        mmproj=mmproj,
+        chat_template=template,
+        context_size=context_size,
+        modelfile=read_modelfile([layer.media_type for layer in layers], files, names),
+    )
 
 
 def _names(manifest: Manifest) -> dict[str, Layer]:
@@ -122,7 +143,11 @@ def _names(manifest: Manifest) -> dict[str, Layer]:
         names["model.mmproj"] = manifest.mmproj
     if manifest.chat_template:
         names["template.jinja"] = manifest.chat_template
-    return names
+    return names | _adapters(manifest)
+
+
+def _adapters(manifest: Manifest) -> dict[str, Layer]:
+    return {f"adapter-{i}.gguf": layer for i, layer in enumerate(manifest.adapters, 1)}
 
 
 def _link(blob: Path, name: Path) -> None:

@@ -224,6 +224,17 @@ class Catalog:
         return found[0] if found else None
 
 
+def with_tag(entries: Iterable[Entry], target: Entry, tag: str) -> list[Entry]:
+    """Return `entries` with `tag` at `target` and nowhere else."""
+    moved = []
+    for entry in entries:
+        tags = tuple(other for other in entry.tags if other != tag)
+        if entry.id == target.id:
+            tags = entry.tags if tag in entry.tags else (*tags, tag)
+        moved.append(entry.with_tags(tags))
+    return moved
+
+
 def shown(text: str) -> str:
     """Return what a client typed in a form that is safe in a message."""
     return repr(text if len(text) <= _LONGEST_SHOWN else text[:_LONGEST_SHOWN] + "...")

@@ -15,6 +15,7 @@ from runnerd.backends.interface import ModelFacts
 from runnerd.errors import InvalidModelFile
 from runnerd.models.attention import cached
 from runnerd.models.gguf import GGUFHeader, Value
+from runnerd.models.modelfile import Modelfile
 from runnerd.models.tensors import FILE_TYPE_GUESSED, FILE_TYPES, TENSOR_TYPES
 
 _POOLING = {0: "none", 1: "mean", 2: "cls", 3: "last", 4: "rank"}
@@ -36,7 +37,8 @@ _ENCODERS = frozenset(
 _INSTEAD = {
     "model": "it is a whole model, not a projector",
     "mmproj": "it is a projector; import the model and give this file as its mmproj",
-    "adapter": "it is an adapter (LoRA), which is no model by itself",
+    "adapter": "it is an adapter (LoRA), which is no model by itself: create one with it "
+    "(POST /api/create, `adapters`)",
     "part": "it is a later part of a split model; import the first part, with the others beside it",
 }
 
@@ -60,6 +62,7 @@ class Description:
     context_size: int | None = None
     chat_template: str | None = None
     metadata: dict[str, str] = field(default_factory=dict)
+    modelfile: Modelfile = field(default_factory=Modelfile)
 
 
 def facts(header: GGUFHeader) -> ModelFacts:
@@ -100,6 +103,7 @@ def describe(
     mmproj: GGUFHeader | None = None,
     chat_template: str | None = None,
     context_size: int | None = None,
+    modelfile: Modelfile | None = None,
 ) -> Description:
     """Describe the model whose weights have the headers `shards`, the first one first.
 
@@ -111,7 +115,7 @@ def describe(
     if not any(shard.tensors for shard in shards):
         raise _refusal(first, "it holds a vocabulary but no weights, so nothing can be served")
     template = chat_template or first.text("tokenizer.chat_template") or None
-    found = facts(first)
+    found, modelfile = facts(first), modelfile or Modelfile()
     return Description(
         architecture=found.architecture,
         parameters=scaled(sum(shard.parameters for shard in shards)),
@@ -120,9 +124,10 @@ def describe(
         capabilities=_capabilities(shards, mmproj, template),
         facts=found,
         context_length=found.context_length or None,
-        context_size=context_size or found.context_length or None,
+        context_size=context_size or modelfile.context_size or found.context_length or None,
         chat_template=template,
         metadata=_as_text(first.metadata),
+        modelfile=modelfile,
     )
 
 
@@ -137,7 +142,7 @@ def role(header: GGUFHeader) -> str:
 
 
 def check_role(header: GGUFHeader, wanted: str) -> None:
-    """Raise errors.InvalidModelFile unless the file is a `wanted`: `model` or `mmproj`."""
+    """Raise errors.InvalidModelFile unless the file is a `wanted`: `model`, `mmproj`, `adapter`."""
     found = role(header)
     if found == wanted and (wanted != "model" or header.text("general.architecture")):
         return

@@ -8,6 +8,7 @@
                               description
     tmp/<pid>-<random>        what is being written
     parts/<hex>.part, .json   what is being fetched, and how far it is
+    uploads/<hex>             files that clients sent for a model that is still to be made
 
 A path below the root is made from a `Digest` or from a constant, never from text.  Small files are
 written to a temporary name, synced, renamed, and the folder synced, so a crash leaves the old or
@@ -51,6 +52,7 @@ class Layout:
         self.temporary = root / "tmp"
         self._spare = root / "spare"
         self.parts = root / "parts"
+        self.uploads = root / "uploads"
 
     def blob(self, digest: Digest) -> Path:
         """Return the place of a blob."""
@@ -72,6 +74,10 @@ class Layout:
         """Return the place of what is known about a file that is being fetched."""
         return self.parts / f"{key.hex}.json"
 
+    def upload(self, digest: Digest) -> Path:
+        """Return the place of a file that a client sent."""
+        return self.uploads / digest.hex
+
     def fresh(self) -> Path:
         """Return a name in the folder for temporary files that nobody has."""
         return self.temporary / f"{os.getpid()}-{secrets.token_hex(8)}"
@@ -85,8 +91,10 @@ class Layout:
         try:
             self.root.mkdir(mode=_FOLDER_MODE, parents=True, exist_ok=True)
             self._check_version()
-            folders = (self.blobs, self.manifests, self.bundles, self.temporary, self.parts)
-            for folder in folders:
+            for folder in (
+                *(self.blobs, self.manifests, self.bundles),
+                *(self.temporary, self.parts, self.uploads),
+            ):
                 folder.parent.mkdir(mode=_FOLDER_MODE, exist_ok=True)
                 folder.mkdir(mode=_FOLDER_MODE, exist_ok=True)
             self._sweep()

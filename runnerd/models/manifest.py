@@ -17,6 +17,12 @@ import msgspec
 from runnerd.errors import InvalidModelFile, InvalidReference
 from runnerd.models.description import Description
 from runnerd.models.digest import Digest
+from runnerd.models.modelfile import (
+    GO_TEMPLATE_TYPE,
+    MESSAGES_TYPE,
+    PARAMETERS_TYPE,
+    SYSTEM_TYPE,
+)
 
 MANIFEST_TYPE = "application/vnd.oci.image.manifest.v1+json"
 CONFIG_TYPE = "application/vnd.docker.ai.model.config.v0.1+json"
@@ -25,11 +31,16 @@ GGUF_TYPE = "application/vnd.docker.ai.gguf.v3"
 MMPROJ_TYPE = "application/vnd.docker.ai.mmproj"
 TEMPLATE_TYPE = "application/vnd.docker.ai.chat.template.jinja"
 LICENSE_TYPE = "application/vnd.docker.ai.license"
+# What Docker has no types for is kept under Ollama's (further ones: models/modelfile).
+ADAPTER_TYPE = "application/vnd.ollama.image.adapter"
 
 MOST_BYTES = 4 * 2**20  # of a manifest or a config
 MOST_LAYERS = 1000
 
-_TYPES = (GGUF_TYPE, MMPROJ_TYPE, TEMPLATE_TYPE, LICENSE_TYPE)
+_TYPES = frozenset({
+    GGUF_TYPE, MMPROJ_TYPE, TEMPLATE_TYPE, LICENSE_TYPE, ADAPTER_TYPE, GO_TEMPLATE_TYPE,
+    SYSTEM_TYPE, PARAMETERS_TYPE, MESSAGES_TYPE,
+})  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,6 +84,11 @@ class Manifest:
     def chat_template(self) -> Layer | None:
         """The chat template that replaces the one in the weights."""
         return next(iter(self.of_type(TEMPLATE_TYPE)), None)
+
+    @property
+    def adapters(self) -> tuple[Layer, ...]:
+        """The LoRA adapters, in order."""
+        return self.of_type(ADAPTER_TYPE)
 
     def of_type(self, media_type: str) -> tuple[Layer, ...]:
         """Return the layers with one media type, in order."""

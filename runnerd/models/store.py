@@ -27,10 +27,12 @@ from runnerd.errors import (
     InsufficientStorage,
     InvalidModelFile,
     ModelNotFound,
+    NotFound,
     StartupError,
 )
 from runnerd.models import archive, bundle
-from runnerd.models.catalog import Catalog, Entry, Model, shown
+from runnerd.models.catalog import Catalog, Entry, Model, shown, with_tag
+from runnerd.models.composing import compose, describe_intake
 from runnerd.models.description import Description, binary_size
 from runnerd.models.digest import Digest
 from runnerd.models.index import IndexedModel, read_index, write_index
@@ -49,7 +51,9 @@ from runnerd.models.packing import Packed, pack_blobs
 from runnerd.models.parts import Part, sweep
 from runnerd.models.reference import Reference, parse_tag
 from runnerd.models.sources import Source, Sources, default_reference, open_sources
-from runnerd.models.stored import load_entry, named_blobs, remove_except
+from runnerd.models.stored import load_entry, named_blobs, remove_except, small_layers
+from runnerd.models.uploads import AGE as _UPLOAD_AGE
+from runnerd.models.uploads import Uploads
 from runnerd.models.worker import Stop, on_loop, run_stoppable
 
 log = logging.getLogger(__name__)
@@ -61,6 +65,7 @@ Removal = tuple[Literal["Untagged", "Deleted"], str]
 Removals = list[Removal]
 Models = list[Model]
 Entries = list[Entry]
+Texts = list[str]
 
 
 class Store:
@@ -76,6 +81,7 @@ class Store:
         self._catalog = Catalog()
         self._stamps: dict[Digest, int] = {}
         self._claims: Counter[Digest] = Counter()
+        self.uploads = Uploads(self._layout, self.check_space)
 
     def open(self) -> None:
         """Make or read the store and remove what an interrupted change left.
@@ -93,6 +99,7 @@ class Store:
             try:
                 self._remove_unnamed()
                 sweep(self._layout, age=_PART_AGE)
+                self.uploads.sweep(age=_UPLOAD_AGE)
                 if self._stamps != known or not self._layout.index.exists():
                     self._save_index(at_any_rate=True)  # a full disk is no reason not to start
                 self._layout.hold_space()
@@ -149,8 +156,11 @@ class Store:
         return bundle.bundle_files(self._layout, found.manifest, found.description)
 
     def disk_usage(self) -> int:
-        """Return the bytes that the models occupy; what two models share counts once.  Blocks."""
-        folders = (self._layout.blobs, self._layout.manifests)
+        """Return the bytes that the models occupy; what two models share counts once.  Blocks.
+
+        Uploads count too: they are models to be.
+        """
+        folders = (self._layout.blobs, self._layout.manifests, self._layout.uploads)
         return sum(entry.stat().st_size for folder in folders for entry in os.scandir(folder))
 
     # coming in
@@ -264,14 +274,25 @@ class Store:
             intake.blobs |= blobs
             if manifest is not None:
                 return self._accept(manifest, intake, tag)
-            layers = [
-                Layer(file.media_type, file.pending.size, file.pending.digest) for file in files
-            ]
-            description = self._describe(intake, layers, [file.name for file in files])
-            config = build_config(description, layers)
-            intake.add_bytes(config)
-            made = build_manifest(config, layers)
+            made, description = compose(intake, files)
             return self._commit(intake, made, description, int(time.time()), tag)
+
+    def fresh(self) -> Path:
+        """Return a name for a temporary file on the store's disk that nobody has."""
+        return self._layout.fresh()
+
+    def ingredient(self, digest: Digest) -> Pending:
+        """Return a claimed blob or upload, for `accept`.  Raises errors.NotFound; blocks."""
+        path, stamp = self._layout.blob(digest), self._stamps.get(digest)
+        if stamp is not None and path.exists() and is_intact(path, path.stat().st_size, stamp):
+            return Pending(path, digest, path.stat().st_size)
+        if (found := self.uploads.find(digest)) is not None:
+            return found
+        raise NotFound(f"there is no blob {digest}; send it to POST /api/blobs/{digest} first")
+
+    def texts(self, model: Model, media_type: str) -> Texts:
+        """Return the contents of a model's small layers of one type.  Raises OSError; blocks."""
+        return small_layers(self._layout, model.manifest, media_type)
 
     def pack(self, text: str) -> Packed:
         """Return a model as a tar archive in Docker Model Runner's form.  Raises as `get`."""
@@ -290,7 +311,7 @@ class Store:
         reference = parse_tag(target)
         with self._lock:
             entry = self._catalog.entries[self._catalog.find(model).id]
-            self._change(self._with_tag(self._catalog.entries.values(), entry, str(reference)))
+            self._change(with_tag(self._catalog.entries.values(), entry, str(reference)))
         return str(reference)
 
     def repackage(self, model: str, target: str, context_size: int | None) -> str:
@@ -347,6 +368,7 @@ class Store:
         with self._lock:
             before = self.disk_usage()
             self._remove_unnamed()
+            self.uploads.sweep(age=age, kept=set(self._claims))
             return before - self.disk_usage() + sweep(self._layout, age=age)
 
     def purge(self) -> None:
@@ -369,7 +391,8 @@ class Store:
             self._layout, total=total, link_bytes=self._link_bytes, report=report, stop=stop
         ) as intake:
             layers = [_take_in(intake, source) for source in sources.files]
-            description = self._describe(intake, layers, [source.name for source in sources.files])
+            names = [source.name for source in sources.files]
+            description = describe_intake(intake, layers, names)
             config = build_config(description, layers)
             intake.add_bytes(config)
             manifest = build_manifest(config, layers)
@@ -391,19 +414,8 @@ class Store:
             intake.blobs[manifest.config.digest].temporary.read_bytes()
         )
         names = [layer.digest.short for layer in manifest.layers]
-        description = self._describe(intake, manifest.layers, names, packaged)
+        description = describe_intake(intake, manifest.layers, names, packaged)
         return self._commit(intake, manifest, description, int(time.time()), tag)
-
-    @staticmethod
-    def _describe(
-        intake: Intake,
-        layers: Sequence[Layer],
-        names: Sequence[str],
-        context_size: int | None = None,
-    ) -> Description:
-        """Describe what is in `intake`, so that what is described is what was stored."""
-        files = [intake.blobs[layer.digest].temporary for layer in layers]
-        return bundle.describe_files(layers, files, names, context_size)
 
     def _commit(
         self,
@@ -423,7 +435,7 @@ class Store:
                 tags, created = (old.tags, old.created) if old else ((), created)
                 entry = Entry.of(manifest, description, tags, created)
                 entries = self._replaced(entry)
-                self._change(self._with_tag(entries, entry, tag) if tag else entries)
+                self._change(with_tag(entries, entry, tag) if tag else entries)
             except BaseException:
                 self._remove_unnamed()
                 raise
@@ -433,17 +445,6 @@ class Store:
 
     def _replaced(self, entry: Entry) -> Entries:
         return list((self._catalog.entries | {entry.id: entry}).values())
-
-    @staticmethod
-    def _with_tag(entries: Iterable[Entry], target: Entry, tag: str) -> Entries:
-        """Return `entries` with `tag` at `target` and nowhere else."""
-        moved = []
-        for entry in entries:
-            tags = tuple(other for other in entry.tags if other != tag)
-            if entry.id == target.id:
-                tags = entry.tags if tag in entry.tags else (*tags, tag)
-            moved.append(entry.with_tags(tags))
-        return moved
 
     def _change(self, entries: Iterable[Entry], *, at_any_rate: bool = False) -> None:
         """Make `entries` the store's models, on disk first."""

@@ -22,6 +22,7 @@ from runnerd.models.index import IndexedModel
 from runnerd.models.intake import is_intact
 from runnerd.models.layout import Layout, discard
 from runnerd.models.manifest import Manifest, packaged_context_size, parse_manifest
+from runnerd.models.modelfile import LONGEST_TEXT
 
 log = logging.getLogger(__name__)
 
@@ -62,6 +63,15 @@ def named_blobs(layout: Layout, entries: Iterable[Entry]) -> set[Digest] | None:
             return None
         named |= {layer.digest for layer in manifest.blobs}
     return named
+
+
+def small_layers(layout: Layout, manifest: Manifest, media_type: str) -> list[str]:
+    """Return the texts of the layers of one type, without those that are too large for texts."""
+    return [
+        layout.blob(layer.digest).read_text(errors="replace")
+        for layer in manifest.of_type(media_type)
+        if layer.size <= LONGEST_TEXT
+    ]
 
 
 def remove_except(folder: Path, names: set[str]) -> None:

@@ -18,6 +18,7 @@ from yarl import URL
 from runnerd.errors import InvalidModelFile, SourceFailure
 from runnerd.models.digest import Digest
 from runnerd.models.manifest import (
+    ADAPTER_TYPE,
     GGUF_TYPE,
     LICENSE_TYPE,
     MANIFEST_TYPE,
@@ -27,6 +28,12 @@ from runnerd.models.manifest import (
     Layer,
     parse_manifest,
 )
+from runnerd.models.modelfile import (
+    GO_TEMPLATE_TYPE,
+    MESSAGES_TYPE,
+    PARAMETERS_TYPE,
+    SYSTEM_TYPE,
+)
 from runnerd.models.reference import Reference
 from runnerd.outbound.client import Outbound, read_capped
 from runnerd.pulls.authorization import Authorization
@@ -34,13 +41,17 @@ from runnerd.pulls.credentials import HUB, DockerCredentials
 from runnerd.pulls.offer import Offer, OfferedFile, Remote, refusal
 
 _DOCKER_MANIFEST_TYPE = "application/vnd.docker.distribution.manifest.v2+json"
+_OLLAMA_WEIGHTS = "application/vnd.ollama.image.model"
 _OLLAMA_TYPES = {
-    "application/vnd.ollama.image.model": GGUF_TYPE,
+    _OLLAMA_WEIGHTS: GGUF_TYPE,
     "application/vnd.ollama.image.projector": MMPROJ_TYPE,
     "application/vnd.ollama.image.license": LICENSE_TYPE,
+    ADAPTER_TYPE: ADAPTER_TYPE,
+    GO_TEMPLATE_TYPE: GO_TEMPLATE_TYPE,
+    SYSTEM_TYPE: SYSTEM_TYPE,
+    PARAMETERS_TYPE: PARAMETERS_TYPE,
+    MESSAGES_TYPE: MESSAGES_TYPE,
 }
-_OLLAMA_PREFIX = "application/vnd.ollama.image."
-_OLLAMA_ADAPTER = "application/vnd.ollama.image.adapter"
 _OLLAMA_HOSTS = ("registry.ollama.ai", "ollama.com")
 
 
@@ -171,19 +182,14 @@ class _Manifest(msgspec.Struct, rename="camel"):
 
 
 def _ollama_layers(raw: bytes) -> list[Layer] | None:
-    """Return the layers of an Ollama model that we can use, None for another kind of manifest.
-
-    Its templates are in Go's language and its parameters are the engine's business; llama.cpp
-    takes both from the weights.
-    """
+    """Return the layers of an Ollama model, in our types, None for another kind of manifest."""
     try:
         found = msgspec.json.decode(raw, type=_Manifest).layers
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
         return None
-    if not any(layer.media_type.startswith(_OLLAMA_PREFIX) for layer in found):
+    ours = any(layer.media_type == GGUF_TYPE for layer in found)
+    if ours or not any(layer.media_type in _OLLAMA_TYPES for layer in found):
         return None
-    if any(layer.media_type == _OLLAMA_ADAPTER for layer in found):
-        raise InvalidModelFile("the model needs an adapter (LoRA), which is not supported")
     layers = [
         Layer(_OLLAMA_TYPES[layer.media_type], layer.size, Digest.parse(layer.digest))
         for layer in found

@@ -7,8 +7,9 @@ and are handed in by the composition root, as routes.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol
 
 from runnerd.relay.body import Body
 
@@ -36,6 +37,9 @@ class Translation(Protocol):
         ...
 
 
+Again = Callable[[dict[str, Any]], bytes | None]
+
+
 @dataclass(frozen=True, slots=True)
 class Wish:
     """What a request asks for, in the engine's terms.
@@ -51,6 +55,9 @@ class Wish:
     keep_alive: float | None = None
     instead: bytes | None = None
     unloads: bool = False
+    again: Again | None = None
+    warnings: tuple[str, ...] = ()
+    context: int | None = None
 
 
 class Dialect(Protocol):

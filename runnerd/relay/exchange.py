@@ -341,7 +341,12 @@ class Exchange:
     def engine_done(self) -> None:
         self._engine = None
         if self._error is not None:
-            self._refused(error_object(bytes(self._error)))
+            error = error_object(bytes(self._error))
+            if (less := self._plan.less(error)) is None:
+                self._refused(error)
+            else:
+                self._plan, self._error = less, None
+                self._ask()
         elif self._plan.translation is not None:
             self._finish(self._plan.translation)
         elif self._assembly is not None:
@@ -395,8 +400,16 @@ class Exchange:
 
     def _prepare(self, head: AnswerHead) -> None:
         """Make the head of an answer whose body passes through as it comes."""
+        headers = self._request.answer_headers
+        if self._arrival is None:  # else there is no plan yet
+            headers = self._plan.headers(headers)
         self._head, self._chunked = passing_head(
-            self._request, head.status, head.content_type, length=head.length, chunked=head.chunked
+            self._request,
+            head.status,
+            head.content_type,
+            length=head.length,
+            chunked=head.chunked,
+            headers=headers,
         )
 
     def _begin(self) -> bytes:
@@ -415,7 +428,7 @@ class Exchange:
                     status,
                     body,
                     content_type=content_type,
-                    headers=self._request.answer_headers,
+                    headers=self._plan.headers(self._request.answer_headers),
                     keep_alive=self._request.keep_alive,
                 )
             )

@@ -156,7 +156,13 @@ def answer(
 
 
 def passing_head(
-    request: Request, status: int, content_type: bytes, *, length: int | None, chunked: bool
+    request: Request,
+    status: int,
+    content_type: bytes,
+    *,
+    length: int | None,
+    chunked: bool,
+    headers: dict[str, str],
 ) -> tuple[bytes, bool]:
     """Return the head of an answer whose body passes through as it comes, and whether that is to be
     chunked; where neither length nor chunks can tell its end, the connection's end does.
@@ -173,7 +179,7 @@ def passing_head(
     head = b"%sContent-Type: %s\r\nCache-Control: no-cache\r\n%s%s\r\n" % (
         status_line(status),
         safe_content_type(content_type),
-        header_lines(request.answer_headers),
+        header_lines(headers),
         framing,
     )
     return head, chunks

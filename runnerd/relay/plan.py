@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import lru_cache
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import msgspec
 
@@ -20,7 +20,7 @@ from runnerd.models.catalog import Model
 from runnerd.models.store import Store
 from runnerd.relay.affinity import Affinity, affinity_of
 from runnerd.relay.body import count_prompts, inspect, streamed
-from runnerd.relay.dialect import Translation, Wish
+from runnerd.relay.dialect import Again, Translation, Wish
 from runnerd.relay.engine import Buffer
 from runnerd.relay.messages import Request
 from runnerd.relay.routes import OPERATIONS, Operation, Route
@@ -47,6 +47,8 @@ class Plan(msgspec.Struct, frozen=True, gc=False):
     instead: bytes | None = None
     unloads: bool = False
     affinity: Affinity = ()
+    again: Again | None = None
+    warnings: tuple[str, ...] = ()
 
     def message(self) -> Sequence[Buffer]:
         """Return the request as the engine gets it: a fresh minimal head, and the body."""
@@ -59,6 +61,17 @@ class Plan(msgspec.Struct, frozen=True, gc=False):
             % (self.operation.engine_path, origin, sum(map(len, self.body)))
         )
         return (head, *self.body)
+
+    def headers(self, headers: dict[str, str]) -> dict[str, str]:
+        """Return the headers of the answer, of which the request brings some."""
+        if not self.warnings:
+            return headers
+        return headers | {"Warning": ", ".join(f'299 runnerd "{text}"' for text in self.warnings)}
+
+    def less(self, error: dict[str, Any]) -> Plan | None:
+        """Return the plan of what may be asked instead of what the engine refused, if anything."""
+        body = None if self.again is None else self.again(error)
+        return None if body is None else msgspec.structs.replace(self, body=(body,))
 
 
 class _Found(NamedTuple):
@@ -119,11 +132,14 @@ class Planner:
         inference = inspect(wish.body, self._limits)
         operation = OPERATIONS[wish.operation]
         found = self._find(None, operation, inference.model)
+        key = found.key
+        if wish.context is not None:
+            key = self._supervisor.key(found.backend, key.model, found.mode, context=wish.context)
         if (remedy := found.backend.missing(operation.name, found.mode)) is not None:
             raise NotSupported(remedy)
         return Plan(
             operation=operation,
-            key=found.key,
+            key=key,
             model_ref=str(inference.model),
             body=(wish.body,),
             streams=wish.translation.streams,
@@ -136,6 +152,8 @@ class Planner:
             instead=wish.instead,
             unloads=wish.unloads,
             affinity=affinity_of(wish.body) if found.spreads else (),
+            again=wish.again,
+            warnings=wish.warnings,
         )
 
     def _find(self, backend_name: str | None, operation: Operation, reference: str) -> _Found:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from runnerd.backends.interface import BackendMode
-from runnerd.configurations import Configurations
+from runnerd.configurations import ModelConfiguration
 from runnerd.runner import Order
 from runnerd.scheduler import RunnerKey
 
@@ -18,9 +18,13 @@ class Orders:
     `name_of` says what to call a model, by id, that nobody has asked for by name.
     """
 
-    def __init__(self, configurations: Configurations, name_of: Callable[[str], str]) -> None:
-        self._configurations = configurations
+    def __init__(
+        self,
+        name_of: Callable[[str], str],
+        configuration_of: Callable[[RunnerKey], ModelConfiguration],
+    ) -> None:
         self._name_of = name_of
+        self._configuration_of = configuration_of
         self._orders: dict[RunnerKey, Order] = {}
 
     def get(self, key: RunnerKey) -> Order | None:
@@ -31,11 +35,12 @@ class Orders:
         """Return what to start for a key."""
         order = self._orders.get(key)
         if order is None:
-            mode = BackendMode(key.mode)
-            configuration, _ = self._configurations.effective(key.backend, key.model, mode)
+            configuration = self._configuration_of(key)
             preload = tuple(message.model_dump() for message in configuration.preload)
             name = model_ref or self._name_of(key.model)
-            order = self._orders[key] = Order(key.model, name, mode, configuration, preload)
+            order = self._orders[key] = Order(
+                key.model, name, BackendMode(key.mode), configuration, preload
+            )
         return order
 
     def forget(self, model: str) -> None:

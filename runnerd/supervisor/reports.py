@@ -18,7 +18,8 @@ class RunnerReport:
 
     `reserved` is bytes per device, `held` what it was really seen to hold, `slots` how many
     requests it serves at a time if that is limited, `yields` that it takes no more because another
-    model's turn has come.  `failure` is why it failed and `retry_at` when it is tried again.
+    model's turn has come.  `context` is in tokens, 0 where unknown.  `failure` is why it failed
+    and `retry_at` when it is tried again.
     """
 
     id: str
@@ -39,11 +40,12 @@ class RunnerReport:
     slots: int | None = None
     pinned: bool = False
     yields: bool = False
+    context: int = 0
     failure: str | None = None
     retry_at: float | None = None
 
 
-def report(view: RunnerView, runner: Runner, offset: float) -> RunnerReport:
+def report(view: RunnerView, runner: Runner, offset: float, context: int) -> RunnerReport:
     """Return the report of a runner; `offset` is Unix time minus the scheduler's clock."""
     return RunnerReport(
         id=runner.name,
@@ -64,6 +66,7 @@ def report(view: RunnerView, runner: Runner, offset: float) -> RunnerReport:
         slots=view.slots,
         pinned=view.pinned,
         yields=view.yields,
+        context=context,
     )
 
 

@@ -28,7 +28,6 @@ from runnerd.saved_slots import SavedSlots
 from runnerd.scheduler import (
     Decision,
     Grant,
-    Limits,
     Refusal,
     Refuse,
     RunnerKey,
@@ -41,12 +40,14 @@ from runnerd.supervisor.alarm import Alarm
 from runnerd.supervisor.fleet import Fleet
 from runnerd.supervisor.generation import Generation
 from runnerd.supervisor.lease import Lease, Waiter
+from runnerd.supervisor.limits import scheduler_limits
 from runnerd.supervisor.memory import HostMemory, MemoryAccounts
 from runnerd.supervisor.orders import Orders
 from runnerd.supervisor.preparation import Preparation
 from runnerd.supervisor.recollection import MOST_CLIENTS, Recollection
 from runnerd.supervisor.refusals import fault_of, memory_account, refusal_error
 from runnerd.supervisor.reports import RunnerReport, failure_report, report
+from runnerd.supervisor.widths import Widths
 
 log = logging.getLogger(__name__)
 
@@ -74,11 +75,12 @@ class Supervisor:
         self._backends = backends
         self._configurations = configurations
         self._memory = MemoryAccounts(settings, backends, host)
-        self._scheduler = Scheduler(_limits(settings))
+        self._scheduler = Scheduler(scheduler_limits(settings))
         self._tickets = itertools.count(1)
         self._waiters: dict[int, Waiter] = {}
         self._leases: dict[int, Lease] = {}
-        self._orders = Orders(configurations, name_of)
+        self._widths = Widths(settings, backends, configurations, self._scheduler)
+        self._orders = Orders(name_of, self._widths.configuration)
         self._fleet = Fleet(backends, directory)
         self._preparation = Preparation(
             self._scheduler,
@@ -103,13 +105,14 @@ class Supervisor:
 
     @property
     def revision(self) -> int:
-        """Grows whenever `key` may return something else for the same model."""
-        return self._configurations.revision
+        """Another number whenever `key` may return something else for the same model."""
+        return self._widths.revision
 
-    def key(self, backend: Backend, model: str, mode: BackendMode) -> RunnerKey:
-        """Return the key of the runner that serves `model` as it is configured now."""
-        fingerprint = self._configurations.effective(backend.name, model, mode)[1]
-        return RunnerKey(backend.name, model, mode.value, fingerprint)
+    def key(
+        self, backend: Backend, model: str, mode: BackendMode, *, context: int | None = None
+    ) -> RunnerKey:
+        """Return the key of the runner for `model`, with `context` tokens where that is asked."""
+        return self._widths.key(backend.name, model, mode, context)
 
     def configuration(self, key: RunnerKey) -> ModelConfiguration:
         """Return what owners configured for the model of a key."""
@@ -303,21 +306,24 @@ class Supervisor:
         self._scheduler.reset(lambda key: key.model == model)
         self._memory.forget(model)
         self._orders.forget(model)
+        self._widths.forget(model)
         await self._recollection.forget(model)
 
     def apply(self, settings: Settings) -> None:
         """Go on with other settings; no request is dropped, and runners stay as they are."""
         self._settings = self._memory.settings = self._recollection.settings = settings
         self._preparation.observe(anew=True)
-        self._carry_out(self._scheduler.set_limits(_limits(settings), time.monotonic()))
+        self._carry_out(self._scheduler.set_limits(scheduler_limits(settings), time.monotonic()))
 
     # on view
 
     def reports(self) -> list[RunnerReport]:
         """Return every runner, and every model that has failed and has none, for `ps`."""
         offset = time.time() - time.monotonic()
+        context = self._widths.context
         runners = [
-            report(view, self._fleet[view.generation], offset) for view in self._scheduler.view()
+            report(view, self._fleet[view.generation], offset, context(view.key))
+            for view in self._scheduler.view()
         ]
         waiting = self._scheduler.waiting()
         failures = [
@@ -474,14 +480,3 @@ class Supervisor:
 
     def _tick(self) -> None:
         self._carry_out(self._scheduler.tick(time.monotonic()))
-
-
-def _limits(settings: Settings) -> Limits:
-    return Limits(
-        capacity=settings.max_runners,
-        queue_length=settings.queue_length,
-        queue_timeout=settings.queue_timeout,
-        keep_alive=settings.idle_timeout,
-        quantum=settings.turn,
-        overcommit=settings.overcommit,
-    )

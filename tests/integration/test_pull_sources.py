@@ -269,14 +269,28 @@ def test_realm_elsewhere_gets_nothing(
 
 
 def test_ollama_layout(daemon: DaemonProcess, server: FileServer) -> None:
-    """A model in Ollama's form is taken with its weights; its Go template is left."""
+    """A model in Ollama's form is taken with its weights, its Go template and its words."""
+    words = {"template": b"{{ .Prompt }}", "system": b"You are Ada.", "params": b'{"top_k": 3}'}
+    for content in words.values():
+        path = f"/v2/evil/model/blobs/sha256:{sha256(content).hexdigest()}"
+        server.routes[path] = answer_with(content)
     document = {
         "schemaVersion": 2,
         "config": {"mediaType": "application/vnd.docker.container.image.v1+json"},
         "layers": [
             {**layer(), "mediaType": "application/vnd.ollama.image.model"},
-            {**layer("sha256:" + "b" * 64), "mediaType": "application/vnd.ollama.image.template"},
+            *(
+                {
+                    "digest": f"sha256:{sha256(content).hexdigest()}",
+                    "size": len(content),
+                    "mediaType": f"application/vnd.ollama.image.{kind}",
+                }
+                for kind, content in words.items()
+            ),
         ],
     }
     model = create(daemon, **{"from": offer(server, document)})["model"]
     assert model["config"]["architecture"] == "llama"
+    shown = daemon.http.post("/api/show", json={"model": model["id"]}).json()
+    assert (shown["template"], shown["system"]) == ("{{ .Prompt }}", "You are Ada.")
+    assert shown["parameters"].split() == ["top_k", "3"]

@@ -5,6 +5,8 @@ from __future__ import annotations
 import struct
 from pathlib import Path
 
+from runnerd.models import tiny
+
 U32, F32, STRING, ARRAY = 4, 6, 8, 9  # GGUF's value types
 
 
@@ -66,3 +68,24 @@ def snapshot(root: Path) -> dict[str, bytes]:
         str(path.relative_to(root)): path.read_bytes() if path.is_file() else b""
         for path in root.rglob("*")
     }
+
+
+def adapter(path: Path) -> Path:
+    """Write a LoRA adapter for the tiny completion model that changes what it says."""
+    import gguf
+    import numpy as np
+
+    writer = gguf.GGUFWriter(path, "llama")
+    writer.add_type(gguf.GGUFType.ADAPTER)
+    writer.add_string(gguf.Keys.Adapter.TYPE, "lora")
+    writer.add_float32(gguf.Keys.Adapter.LORA_ALPHA, 4.0)
+    random = np.random.default_rng(7)
+    for block in range(tiny.BLOCKS):
+        for half, shape in (("a", (4, tiny.WIDTH)), ("b", (tiny.WIDTH, 4))):
+            values = random.standard_normal(shape).astype(np.float32)
+            writer.add_tensor(f"blk.{block}.attn_output.weight.lora_{half}", values)
+    writer.write_header_to_file()
+    writer.write_kv_data_to_file()
+    writer.write_tensors_to_file()
+    writer.close()
+    return path

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -22,7 +23,7 @@ NEW = NativeServer(Path("/opt/llama-server"), "1", OPTIONS)
 OLD = NativeServer(Path("/opt/llama-server"), "0", frozenset({"--no-webui"}))
 
 
-def files(trained: int = 4096, **more: Path) -> ModelFiles:
+def files(trained: int = 4096, **more: Any) -> ModelFiles:
     return ModelFiles(Path("/m/w.gguf"), 1, facts=ModelFacts(context_length=trained), **more)
 
 
@@ -100,7 +101,7 @@ def test_the_prompt_cache_is_bounded() -> None:
     assert "--cache-ram 1024" in command(server)
     assert "--cache-ram 7" in command(server, settings={"prompt_cache": 7})
     assert "--cache-ram" not in command(server, BackendMode.EMBEDDING)
-    flags = {"runtime-flags": ["-cram", "9"]}
+    flags: dict[str, Any] = {"runtime-flags": ["-cram", "9"]}
     assert command(server, **flags).endswith("--cache-ram 9")
 
 

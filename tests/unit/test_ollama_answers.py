@@ -12,7 +12,13 @@ from hypothesis import strategies as st
 
 from runnerd.api.ollama.answers import TextAnswer
 from runnerd.api.ollama.dialects import routes
+from runnerd.backends.interface import ModelFacts
 from runnerd.errors import ClientError
+from runnerd.models.catalog import Model
+from runnerd.models.description import Description
+from runnerd.models.digest import Digest
+from runnerd.models.manifest import GGUF_TYPE, Layer, build_manifest
+from runnerd.models.modelfile import Modelfile
 from runnerd.relay.dialect import Wish
 from runnerd.relay.events import StreamError
 
@@ -69,8 +75,30 @@ def test_an_answer_that_breaks_off_is_no_answer() -> None:
         answer.end()
 
 
-def wish(path: str, **fields: Any) -> Wish:
-    dialect = routes()[path].dialect
+class OneModel:
+    """Has one model under every name, whose weights bring a temperature of their own."""
+
+    def __init__(self, **modelfile: Any) -> None:
+        description = Description(
+            architecture="llama",
+            parameters="1 M",
+            quantization="F32",
+            size="1 MiB",
+            capabilities=("completion", "tools", "thinking", "vision"),
+            facts=ModelFacts(context_length=2048),
+            metadata={"general.sampling.temp": "0"},
+            modelfile=Modelfile(**modelfile),
+        )
+        manifest = build_manifest(b"{}", [Layer(GGUF_TYPE, 1, Digest.of(b"w"))])
+        self._model = Model(manifest.id, ("ai/m:latest",), 0, description, manifest)
+
+    def get(self, text: str) -> Model:
+        """Return the model."""
+        return self._model
+
+
+def wish(path: str, models: OneModel | None = None, **fields: Any) -> Wish:
+    dialect = routes(models or OneModel())[path].dialect
     assert dialect is not None
     return dialect.read(json.dumps({"model": "m", **fields}).encode())
 

@@ -14,6 +14,7 @@ from typing import Any
 
 import msgspec
 
+from runnerd.api.ollama.memory import Turn, remember
 from runnerd.relay.events import Events, StreamError
 
 NDJSON = b"application/x-ndjson"
@@ -32,13 +33,28 @@ def now() -> str:
 
 
 class TextAnswer:
-    """An answer of /api/chat or /api/generate: from the engine's events to lines, or to one."""
+    """An answer of /api/chat or /api/generate: from the engine's events to lines, or to one.
 
-    def __init__(self, model: str, *, streams: bool, chat: bool) -> None:
+    `turns` is the conversation so far, where the end of the answer is to hold it; of each token
+    `top_logprobs` alternatives are told where the engine tells any.
+    """
+
+    def __init__(
+        self,
+        model: str,
+        *,
+        streams: bool,
+        chat: bool,
+        turns: list[Turn] | None = None,
+        top_logprobs: int = 0,
+    ) -> None:
         self.streams = streams
         self.content_type = NDJSON if streams else JSON
         self._model = model
         self._chat = chat
+        self._turns = turns
+        self._top_logprobs = top_logprobs
+        self._logprobs: list[dict[str, Any]] = []
         self._began = time.monotonic()
         self._events = Events()
         self._texts: dict[str, list[str]] = {"content": [], "thinking": []}
@@ -46,6 +62,10 @@ class TextAnswer:
         self._reason = "stop"
         self._timings: dict[str, Any] = {}
         self._ended = False
+
+    def nothing(self, reason: str) -> bytes:
+        """Return the answer to who wanted no text, but `reason`."""
+        return line({**self._part("", ""), "done": True, "done_reason": reason})
 
     def feed(self, data: bytes) -> bytes:
         """Return the lines that a piece of the engine's stream makes."""
@@ -56,29 +76,44 @@ class TextAnswer:
         if not self._ended:
             raise StreamError({"message": "the engine's answer broke off"})
         document = self._part("", "") if self.streams else self._whole()
-        return line({**document, "done": True, "done_reason": self._reason, **self._account()})
+        document |= {"done": True, "done_reason": self._reason}
+        if self._turns is not None:
+            reply = "".join(self._texts["content"])
+            document["context"] = remember([*self._turns, ("assistant", reply)])
+        return line({**document, **self._account()})
 
     def _lines(self, event: dict[str, Any]) -> bytes:
         lines = b""
         self._timings = event.get("timings") or self._timings
-        for choice in event.get("choices") or []:
+        for choice in event.get("choices") or _native_choice(event):
             delta = choice.get("delta") or {"content": choice.get("text")}
             for call in delta.get("tool_calls") or []:
                 self._add_call(call)
-            content = delta.get("content") or ""
-            thinking = delta.get("reasoning_content") or ""
+            lines += self._piece(
+                delta.get("content") or "",
+                delta.get("reasoning_content") or "",
+                _logprobs(choice, self._top_logprobs),
+            )
             if reason := choice.get("finish_reason"):
                 self._ended = True
                 self._reason = "length" if reason == "length" else "stop"
                 lines += self._call_line()
-            if not (content or thinking):
-                continue
-            if self.streams:
-                lines += line({**self._part(content, thinking), "done": False})
-            else:
-                self._texts["content"].append(content)
-                self._texts["thinking"].append(thinking)
         return lines
+
+    def _piece(self, content: str, thinking: str, logprobs: list[dict[str, Any]]) -> bytes:
+        """Take a piece of the answer; return its line, where there are lines."""
+        if content and (self._turns is not None or not self.streams):
+            self._texts["content"].append(content)
+        if not self.streams:
+            self._texts["thinking"].append(thinking)
+            self._logprobs += logprobs
+            return b""
+        if not (content or thinking or logprobs):
+            return b""
+        document = self._part(content, thinking)
+        if logprobs:
+            document["logprobs"] = logprobs
+        return line({**document, "done": False})
 
     def _add_call(self, call: dict[str, Any]) -> None:
         merged = self._calls.setdefault(call.get("index", 0), {"id": "", "name": "", "text": ""})
@@ -112,6 +147,8 @@ class TextAnswer:
         document = self._part("".join(self._texts["content"]), "".join(self._texts["thinking"]))
         if self._calls and self._chat:
             document["message"]["tool_calls"] = self._finished_calls()
+        if self._logprobs:
+            document["logprobs"] = self._logprobs
         return document
 
     def _part(self, content: str, thinking: str) -> dict[str, Any]:
@@ -174,6 +211,29 @@ class EmbeddingAnswer:
                 "prompt_eval_count": document.get("usage", {}).get("prompt_tokens", 0),
             }
         )
+
+
+def _native_choice(event: dict[str, Any]) -> list[dict[str, Any]]:
+    """Return an event of the engine's own API in the form of OpenAI's."""
+    if "content" not in event:
+        return []
+    reason = "length" if event.get("stop_type") == "limit" else "stop"
+    return [{"text": event["content"], "finish_reason": reason if event.get("stop") else None}]
+
+
+def _logprobs(choice: dict[str, Any], top: int) -> list[dict[str, Any]]:
+    """Return the probabilities of a piece's tokens, with `top` alternatives to each."""
+    found = (choice.get("logprobs") or {}).get("content") or []
+    return [
+        {**_logprob(token), "top_logprobs": [_logprob(t) for t in token["top_logprobs"][:top]]}
+        if top
+        else _logprob(token)
+        for token in found
+    ]
+
+
+def _logprob(token: dict[str, Any]) -> dict[str, Any]:
+    return {name: token[name] for name in ("token", "logprob", "bytes") if name in token}
 
 
 def _arguments(text: str) -> dict[str, Any]:

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 import msgspec
 
-from runnerd.api.ollama.answers import EmbeddingAnswer, TextAnswer, line, now
-from runnerd.api.ollama.requests import Fields, engine_message, with_images
+from runnerd.api.ollama.answers import EmbeddingAnswer, TextAnswer, line
+from runnerd.api.ollama.memory import Turn, recall
+from runnerd.api.ollama.options import read_options
+from runnerd.api.ollama.requests import Fields, engine_messages, unsupported, with_images
 from runnerd.errors import ClientError
+from runnerd.models.catalog import Model
 from runnerd.relay.body import Body
 from runnerd.relay.dialect import Wish
 from runnerd.relay.routes import OPERATIONS, Route
@@ -18,18 +21,28 @@ from runnerd.relay.routes import OPERATIONS, Route
 ORIGIN = "ollama/completion"
 
 
+class Models(Protocol):
+    """Where models are looked up by name."""
+
+    def get(self, text: str) -> Model:
+        """Return the model.  Raises errors.ModelNotFound."""
+        ...
+
+
 @dataclass(frozen=True, slots=True)
 class OllamaDialect:
-    """One of Ollama's routes: `read` turns its requests into wishes."""
+    """One of Ollama's routes: `reader` turns its requests into wishes."""
 
-    reader: Callable[[Fields], Wish]
+    reader: Callable[[Fields, Model], Wish]
+    models: Models
     origin: str = ORIGIN
 
     def read(self, body: Body) -> Wish:
         """Return what a request asks for.  Raises errors.ClientError."""
         if not body:
             raise ClientError("missing request body")
-        return self.reader(Fields(body))
+        fields = Fields(body)
+        return self.reader(fields, self.models.get(fields.model))
 
     def error(self, message: str, status: int) -> bytes:
         """Return an error's body: an object, because clients look into it."""
@@ -40,93 +53,131 @@ class OllamaDialect:
         return self.error(message, 200)
 
 
-def routes() -> dict[str, Route]:
+def routes(models: Models) -> dict[str, Route]:
     """Return the routes by their paths."""
     chat, embeddings = OPERATIONS["chat/completions"], OPERATIONS["embeddings"]
     return {
-        "/api/chat": Route(chat, dialect=OllamaDialect(_chat)),
-        "/api/generate": Route(chat, dialect=OllamaDialect(_generate)),
-        "/api/embed": Route(embeddings, dialect=OllamaDialect(_embed)),
-        "/api/embeddings": Route(embeddings, dialect=OllamaDialect(_embeddings)),
+        "/api/chat": Route(chat, dialect=OllamaDialect(_chat, models)),
+        "/api/generate": Route(chat, dialect=OllamaDialect(_generate, models)),
+        "/api/embed": Route(embeddings, dialect=OllamaDialect(_embed, models)),
+        "/api/embeddings": Route(embeddings, dialect=OllamaDialect(_embeddings, models)),
     }
 
 
-def _chat(fields: Fields) -> Wish:
-    messages = [engine_message(message) for message in fields.items("messages")]
-    answer = TextAnswer(fields.model, streams=fields.flag("stream", default=True), chat=True)
+# texts
+
+
+def _chat(fields: Fields, model: Model) -> Wish:
+    asked = fields.items("messages")
+    messages, made = engine_messages(asked), model.description.modelfile
+    if any(message.get("images") for message in asked):
+        _require(fields, model, "vision")
     request: dict[str, Any] = {"messages": messages}
+    if messages:
+        request["messages"] = _preceding(model) + messages
+        if made.system and messages[0]["role"] != "system":
+            request["messages"].insert(0, _message("system", made.system))
     if tools := fields.items("tools"):
+        _require(fields, model, "tools")
         request["tools"] = tools
-    document = {"message": {"role": "assistant", "content": ""}}
-    return _wish(fields, "chat/completions", request, answer, idle=not messages, document=document)
+    answer = _answer(fields, chat=True)
+    return _wish(fields, model, "chat/completions", request, answer)
 
 
-def _generate(fields: Fields) -> Wish:
-    prompt, suffix = fields.text("prompt"), fields.text("suffix")
-    system, images = fields.text("system"), fields.items("images")
+def _generate(fields: Fields, model: Model) -> Wish:
+    prompt, suffix, images = fields.text("prompt"), fields.text("suffix"), fields.items("images")
+    system, context = fields.text("system"), fields.items("context")
     raw = fields.flag("raw", default=False)
-    if raw and (system or fields.text("template") or fields.raw("context")):
+    if raw and (system or fields.text("template") or context):
         raise ClientError("raw mode does not support template, system, or context")
     if fields.text("template"):
         raise ClientError("template is not supported per request; import the model with it")
+    if images:
+        _require(fields, model, "vision")
+    if not (prompt or images or suffix):
+        request: dict[str, Any] = {"messages": []}
+        return _wish(fields, model, "chat/completions", request, _answer(fields, chat=False))
     if suffix:
-        raise ClientError("suffix is not supported here; use /infill", param="suffix")
-    answer = TextAnswer(fields.model, streams=fields.flag("stream", default=True), chat=False)
+        request = {"input_prefix": prompt, "input_suffix": suffix}
+        return _wish(fields, model, "infill", request, _answer(fields, chat=False))
     if raw:
-        operation = "completions"
-        request: dict[str, Any] = {"prompt": prompt}
-    else:
-        operation = "chat/completions"
-        content = with_images(prompt, images) if images else prompt
-        first = [{"role": "system", "content": system}] if system else []
-        request = {"messages": [*first, {"role": "user", "content": content}]}
-    idle = not (prompt or images)
-    return _wish(fields, operation, request, answer, idle=idle, document={"response": ""})
+        return _wish(fields, model, "completions", {"prompt": prompt}, _answer(fields, chat=False))
+    turns = recall(context)
+    system = system or model.description.modelfile.system
+    messages = [_message("system", system)] if system else []
+    messages += [_message(*turn) for turn in turns] if turns else _preceding(model)
+    content = with_images(prompt, images) if images else prompt
+    messages.append({"role": "user", "content": content})
+    answer = _answer(fields, chat=False, turns=[*turns, ("user", prompt)])
+    return _wish(fields, model, "chat/completions", {"messages": messages}, answer)
+
+
+def _answer(fields: Fields, *, chat: bool, turns: list[Turn] | None = None) -> TextAnswer:
+    return TextAnswer(
+        fields.model,
+        streams=fields.flag("stream", default=True),
+        chat=chat,
+        turns=turns,
+        top_logprobs=fields.top_logprobs,
+    )
+
+
+def _message(role: str, content: str) -> dict[str, Any]:
+    return {"role": role, "content": content}
+
+
+def _preceding(model: Model) -> list[dict[str, Any]]:
+    """Return the messages that every conversation with the model begins with."""
+    return [_message(said.role, said.content) for said in model.description.modelfile.messages]
+
+
+def _require(fields: Fields, model: Model, capability: str) -> None:
+    """Refuse what a chat model cannot do; what others cannot the planner says."""
+    if "completion" in model.capabilities and capability not in model.capabilities:
+        raise unsupported(fields.model, capability)
 
 
 def _wish(
-    fields: Fields,
-    operation: str,
-    request: dict[str, Any],
-    answer: TextAnswer,
-    *,
-    idle: bool,
-    document: dict[str, Any],
+    fields: Fields, model: Model, operation: str, request: dict[str, Any], answer: TextAnswer
 ) -> Wish:
-    """Return the wish for a text; `idle` requests say nothing and only load or unload."""
-    request |= {"model": fields.model, "stream": True, **fields.sampling(), **fields.thinking()}
+    """Return the wish for a text; a request that says nothing only loads or unloads."""
+    options = read_options(fields.options, model)
+    request |= {"model": fields.model, "stream": True, **options.sampling}
+    request |= fields.thinking(able="thinking" in model.capabilities)
+    request |= fields.logprobs(chat=operation == "chat/completions")
     if (wanted := fields.response_format()) is not None:
         request["response_format"] = wanted
-    keep_alive = fields.keep_alive
-    instead = None
-    if idle:
-        reason = "unload" if keep_alive == 0 else "load"
-        head = {"model": fields.model, "created_at": now()}
-        instead = line({**head, **document, "done": True, "done_reason": reason})
+    keep_alive, idle = fields.keep_alive, request.get("messages") == []
     return Wish(
         operation,
         msgspec.json.encode(request),
         answer,
         keep_alive=keep_alive,
-        instead=instead,
+        instead=answer.nothing("unload" if keep_alive == 0 else "load") if idle else None,
         unloads=idle and keep_alive == 0,
+        warnings=options.warnings,
+        context=options.context,
     )
 
 
-def _embed(fields: Fields) -> Wish:
+# vectors
+
+
+def _embed(fields: Fields, model: Model) -> Wish:
     inputs = fields.raw("input")
     texts = [inputs] if isinstance(inputs, str) else inputs or []
     if not isinstance(texts, list) or not all(isinstance(text, str) for text in texts):
         raise ClientError("input must be a string or an array of strings", param="input")
-    return _vectors(fields, texts, single=False)
+    return _vectors(fields, model, texts, single=False)
 
 
-def _embeddings(fields: Fields) -> Wish:
+def _embeddings(fields: Fields, model: Model) -> Wish:
     prompt = fields.text("prompt")
-    return _vectors(fields, [prompt] if prompt else [], single=True)
+    return _vectors(fields, model, [prompt] if prompt else [], single=True)
 
 
-def _vectors(fields: Fields, texts: list[str], *, single: bool) -> Wish:
+def _vectors(fields: Fields, model: Model, texts: list[str], *, single: bool) -> Wish:
+    options = read_options(fields.options, model)
     dimensions = fields.raw("dimensions")
     if dimensions is not None and not (type(dimensions) is int and dimensions > 0):
         raise ClientError("dimensions must be a positive number", param="dimensions")
@@ -137,4 +188,6 @@ def _vectors(fields: Fields, texts: list[str], *, single: bool) -> Wish:
         EmbeddingAnswer(fields.model, dimensions=dimensions, single=single),
         keep_alive=fields.keep_alive,
         instead=None if texts else empty,
+        warnings=options.warnings,
+        context=options.context,
     )

@@ -1,18 +1,20 @@
-"""Ollama's routes that manage models: tags, ps, show, version, copy, delete, pull."""
+"""Ollama's routes that manage models: tags, ps, show, version, copy, delete."""
 
 from __future__ import annotations
 
+import asyncio
 import datetime
 from typing import Any
 
+import msgspec
 from aiohttp import web
 
-from runnerd.api.context import CONTEXT, Context, json_answer, json_body, text_field
+from runnerd.api.context import CONTEXT, json_answer, json_body, text_field
 from runnerd.api.models import remove_model
-from runnerd.api.ollama.answers import NDJSON, line
-from runnerd.errors import ClientError, RunnerdError
+from runnerd.api.ollama.modelfiles import modelfile_text, parameters_text
+from runnerd.api.ollama.names import familiar, model_name
 from runnerd.models.catalog import Model
-from runnerd.models.intake import Progress
+from runnerd.models.manifest import LICENSE_TYPE
 from runnerd.scheduler import FOREVER
 from runnerd.supervisor import RunnerReport
 from runnerd.supervisor.reports import FAILED
@@ -60,10 +62,27 @@ async def show(request: web.Request) -> web.Response:
     """Everything about a model."""
     context = request.app[CONTEXT]
     document = await json_body(request)
-    model = context.store.get(_name(document))
+    name = model_name(document)
+    model = context.store.get(name)
+    made = model.description.modelfile
+    licenses = await asyncio.to_thread(context.store.texts, model, LICENSE_TYPE)
+    shown: dict[str, Any] = {
+        "modelfile": modelfile_text(model, name, licenses),
+        "parameters": parameters_text(made),
+        "template": made.template or model.chat_template or "",
+        "details": _details(model),
+        "model_info": _info(model, name, verbose=document.get("verbose") is True),
+        "capabilities": [_CAPABILITIES.get(name, name) for name in model.capabilities],
+        "modified_at": _time(model.created),
+        "license": "\n".join(licenses),
+        "system": made.system,
+        "messages": msgspec.to_builtins(made.messages),
+    }
+    return json_answer({key: value for key, value in shown.items() if value or key in _ALWAYS})
+
+
+def _info(model: Model, name: str, *, verbose: bool) -> dict[str, Any]:
     described = model.description
-    verbose = document.get("verbose") is True
-    facts = described.facts
     info: dict[str, Any] = {
         key: _number(text)
         for key, text in described.metadata.items()
@@ -74,23 +93,14 @@ async def show(request: web.Request) -> web.Response:
         )
     }
     info["general.architecture"] = described.architecture
-    info["general.basename"] = _name(document)
+    info["general.basename"] = name
     info.setdefault("general.parameter_count", 0)
     info[f"{described.architecture}.context_length"] = described.context_length or 0
-    info[f"{described.architecture}.embedding_length"] = facts.embedding_length
-    return json_answer(
-        {
-            "modelfile": f"FROM {model.id}\n",
-            "parameters": "",
-            "template": described.chat_template or "",
-            "details": _details(model),
-            "model_info": info,
-            "capabilities": [_CAPABILITIES.get(name, name) for name in model.capabilities],
-            "modified_at": _time(model.created),
-        }
-    )
+    info[f"{described.architecture}.embedding_length"] = described.facts.embedding_length
+    return info
 
 
+_ALWAYS = ("modelfile", "parameters", "template", "details", "model_info", "capabilities")
 _CAPABILITIES = {"reranking": "rerank"}
 
 
@@ -107,65 +117,12 @@ async def copy(request: web.Request) -> web.Response:
 @ROUTES.delete("/api/delete")
 async def delete(request: web.Request) -> web.Response:
     """Remove a name, and with the last one the model; Ollama's clients expect no questions."""
-    await remove_model(request.app[CONTEXT], _name(await json_body(request)), force=True)
+    await remove_model(request.app[CONTEXT], model_name(await json_body(request)), force=True)
     return web.Response()
 
 
-@ROUTES.post("/api/pull")
-async def pull(request: web.Request) -> web.StreamResponse:
-    """Pull a model; the transfer goes on when the client leaves."""
-    context = request.app[CONTEXT]
-    document = await json_body(request)
-    name = _name(document)
-    if document.get("stream") is False:
-        await context.pulls.pull(name).result()
-        return json_answer({"status": "success"})
-    return await _stream_pull(request, context, name)
-
-
-async def _stream_pull(request: web.Request, context: Context, name: str) -> web.StreamResponse:
-    following = context.pulls.pull(name)
-    response = web.StreamResponse(headers={"Content-Type": NDJSON.decode()})
-    await response.prepare(request)
-    await response.write(line({"status": "pulling manifest"}))
-    try:
-        async for progress in following:
-            if progress.layer_size:
-                await response.write(line(_transfer(progress)))
-        await following.result()
-    except RunnerdError as error:
-        await response.write(line({"error": error.message}))
-    else:
-        for status in ("verifying sha256 digest", "writing manifest", "success"):
-            await response.write(line({"status": status}))
-    await response.write_eof()
-    return response
-
-
-def _transfer(progress: Progress) -> dict[str, Any]:
-    digest = progress.layer
-    return {
-        "status": f"pulling {digest.removeprefix('sha256:')[:12]}",
-        "digest": digest,
-        "total": progress.layer_size,
-        "completed": progress.layer_current,
-    }
-
-
-def _name(document: dict[str, Any]) -> str:
-    name = text_field(document, "model") or text_field(document, "name")
-    if name is None:
-        raise ClientError("model is required", param="model")
-    return name
-
-
 def _names(model: Model) -> list[str]:
-    return [_familiar(tag) for tag in model.tags] or [model.id.hex]
-
-
-def _familiar(tag: str) -> str:
-    """Return a tag as Ollama's clients write it: without our default organisation."""
-    return tag.removeprefix("ai/")
+    return [familiar(tag) for tag in model.tags] or [model.id.hex]
 
 
 def _listed(model: Model, name: str) -> dict[str, Any]:
@@ -200,7 +157,7 @@ def _running(report: RunnerReport, model: Model) -> dict[str, Any]:
         "size": sum(held.values()) or model.size_bytes,
         "size_vram": sum(size for device, size in held.items() if device.startswith("gpu")),
         "expires_at": _time(_expiry(report)),
-        "context_length": model.description.context_length or 0,
+        "context_length": report.context or model.context_length or 0,
     }
 
 

@@ -1,11 +1,12 @@
 """Ollama's requests in the engine's terms.
 
 Clients send empty strings, nulls and empty objects for what they do not mean; those count as
-absent.  Unknown options are ignored, as Ollama does; wrong types are refused.
+absent.  Wrong types are refused.
 """
 
 from __future__ import annotations
 
+import base64
 from typing import Any
 
 import msgspec
@@ -16,20 +17,8 @@ from runnerd.relay.body import Body
 
 _decode = msgspec.json.Decoder(dict[str, Any]).decode
 
-_SAMPLING = {  # Ollama's option: the engine's parameter
-    "temperature": "temperature",
-    "top_k": "top_k",
-    "top_p": "top_p",
-    "min_p": "min_p",
-    "typical_p": "typical_p",
-    "seed": "seed",
-    "num_predict": "max_tokens",
-    "num_keep": "n_keep",
-    "repeat_last_n": "repeat_last_n",
-    "repeat_penalty": "repeat_penalty",
-    "presence_penalty": "presence_penalty",
-    "frequency_penalty": "frequency_penalty",
-}
+_EFFORTS = ("low", "medium", "high", "max")
+_MOST_TOP = 20  # alternatives to a token
 
 
 class Fields:
@@ -83,19 +72,11 @@ class Fields:
         except ValueError as error:
             raise ClientError(f"keep_alive: {error}", param="keep_alive") from error
 
-    def sampling(self) -> dict[str, Any]:
-        """Return `options` as the engine's parameters."""
-        options = self._typed("options", dict, "an object") or {}
-        assert isinstance(options, dict)
-        found: dict[str, Any] = {}
-        for name, value in options.items():
-            if name in _SAMPLING and value is not None:
-                if isinstance(value, bool) or not isinstance(value, int | float):
-                    raise ClientError(f"options.{name} must be a number", param=name)
-                found[_SAMPLING[name]] = value
-        if (stop := options.get("stop")) is not None:
-            found["stop"] = [stop] if isinstance(stop, str) else stop
-        return found
+    @property
+    def options(self) -> dict[str, Any]:
+        """The options, empty where they are absent."""
+        options: Any = self._typed("options", dict, "an object")
+        return dict(options or {})
 
     def response_format(self) -> dict[str, Any] | None:
         """Return what `format` asks of the answer: JSON, a schema, or nothing."""
@@ -108,22 +89,78 @@ class Fields:
             return {"type": "json_schema", "json_schema": {"name": "format", "schema": wanted}}
         raise ClientError('format must be "json" or a JSON schema', param="format")
 
-    def thinking(self) -> dict[str, Any]:
-        """Return how `think` is told to the engine."""
+    def thinking(self, *, able: bool) -> dict[str, Any]:
+        """Return how `think` is told to the engine, whose model is `able` to."""
         think = self.raw("think")
         if think is None:
             return {}
+        if think is not False and not able and think in (True, *_EFFORTS):
+            raise unsupported(self.model, "thinking")
         if isinstance(think, bool):
             return {"chat_template_kwargs": {"enable_thinking": think}}
-        if think in ("low", "medium", "high", "max"):
+        if think in _EFFORTS:
             effort = "high" if think == "max" else think
             kwargs = {"enable_thinking": True, "reasoning_effort": effort}
             return {"chat_template_kwargs": kwargs}
         raise ClientError("think must be true, false, low, medium, high or max", param="think")
 
+    def logprobs(self, *, chat: bool) -> dict[str, Any]:
+        """Return how `logprobs` and `top_logprobs` are told to the engine."""
+        top = self.top_logprobs
+        if not self.flag("logprobs", default=False):
+            return {}
+        least = max(1, top)  # the engine tells nothing of a token when it is asked for none
+        return {"logprobs": True, "top_logprobs": least} if chat else {"logprobs": least}
 
-def engine_message(message: Any) -> dict[str, Any]:
-    """Return a chat message in the engine's form: arguments as text, images as data URIs."""
+    @property
+    def top_logprobs(self) -> int:
+        """How many alternatives to each token are asked for."""
+        top = self.raw("top_logprobs")
+        if top is None:
+            return 0
+        if type(top) is not int or not 0 <= top <= _MOST_TOP:
+            raise ClientError(
+                f"top_logprobs must be between 0 and {_MOST_TOP}", param="top_logprobs"
+            )
+        return top
+
+
+def unsupported(model: str, what: str) -> ClientError:
+    """Return the error for what a model cannot do, in the words that Ollama's clients look for."""
+    return ClientError(f"{model[:120]!r} does not support {what}".replace("'", '"'), param="model")
+
+
+def engine_messages(messages: list[Any]) -> list[dict[str, Any]]:
+    """Return chat messages in the engine's form: arguments as text, images as data URIs.
+
+    Results of tools that name no call are paired with the calls before them: by the tool's name,
+    else in order.  Raises errors.ClientError.
+    """
+    converted: list[dict[str, Any]] = []
+    open_calls: list[dict[str, Any]] = []
+    for message in messages:
+        engine_message = _engine_message(message)
+        if calls := engine_message.get("tool_calls"):
+            open_calls = list(calls)
+        if engine_message["role"] == "tool":
+            engine_message["tool_call_id"] = _answered_call(message, open_calls)
+        converted.append(engine_message)
+    return converted
+
+
+def _answered_call(message: dict[str, Any], open_calls: list[dict[str, Any]]) -> str:
+    """Return the id of the call that a tool's message answers, and strike it off."""
+    if message.get("tool_call_id"):
+        return str(message["tool_call_id"])
+    named = (call for call in open_calls if call["function"]["name"] == message.get("tool_name"))
+    call = next(named, None) or next(iter(open_calls), None)
+    if call is None:
+        return "call_0"
+    open_calls.remove(call)
+    return str(call["id"])
+
+
+def _engine_message(message: Any) -> dict[str, Any]:
     if not isinstance(message, dict) or not isinstance(message.get("role"), str):
         raise ClientError("each message needs a role", param="messages")
     content = message.get("content") or ""
@@ -133,11 +170,11 @@ def engine_message(message: Any) -> dict[str, Any]:
     if images := message.get("images"):
         converted["content"] = with_images(content, images)
     if calls := message.get("tool_calls"):
+        if not isinstance(calls, list):
+            raise ClientError("tool_calls must be an array", param="messages")
         converted["tool_calls"] = [_engine_call(call, number) for number, call in enumerate(calls)]
     if thinking := message.get("thinking"):
         converted["reasoning_content"] = str(thinking)
-    if message["role"] == "tool":
-        converted["tool_call_id"] = str(message.get("tool_call_id") or "call_0")
     return converted
 
 
@@ -147,9 +184,22 @@ def with_images(text: str, images: Any) -> list[dict[str, Any]]:
         raise ClientError("images must be an array of base64 strings", param="images")
     parts: list[dict[str, Any]] = [{"type": "text", "text": text}]
     for image in images:
+        if _is_sound(image):
+            sound = {"data": image, "format": "wav"}
+            parts.append({"type": "input_audio", "input_audio": sound})
+            continue
         address = f"data:{_media_type(image)};base64,{image}"
         parts.append({"type": "image_url", "image_url": {"url": address}})
     return parts
+
+
+def _is_sound(image: str) -> bool:
+    """Say whether what was sent as an image is a WAV file, as Ollama's clients send sound."""
+    try:
+        start = base64.b64decode(image[:16])
+    except ValueError:
+        return False
+    return start[:4] == b"RIFF" and start[8:12] == b"WAVE"
 
 
 def _media_type(image: str) -> str:

@@ -1,0 +1,70 @@
+"""Ollama's `/api/blobs`: files that clients send before they create a model of them."""
+
+from __future__ import annotations
+
+import asyncio
+
+from aiohttp import web
+
+from runnerd.api.context import CONTEXT
+from runnerd.errors import NotFound
+from runnerd.models.digest import Digest
+from runnerd.models.store import Store
+from runnerd.models.uploads import Upload
+from runnerd.models.worker import run_stoppable
+
+ROUTES = web.RouteTableDef()
+
+_BATCH_BYTES = 4 * 2**20  # handed to a thread at once
+
+
+@ROUTES.head("/api/blobs/{digest}")
+async def has_blob(request: web.Request) -> web.Response:
+    """Whether a blob is here."""
+    digest = _digest(request)
+    await asyncio.to_thread(request.app[CONTEXT].store.ingredient, digest)
+    return web.Response()
+
+
+@ROUTES.post("/api/blobs/{digest}")
+async def send_blob(request: web.Request) -> web.Response:
+    """Take a file: 201 when it was stored, 200 when it was here already."""
+    digest, store = _digest(request), request.app[CONTEXT].store
+    if await asyncio.to_thread(_has, store, digest):
+        response = web.Response()
+        response.force_close()  # what is sent all the same is not waited for
+        return response
+    upload = await run_stoppable(lambda stop: store.uploads.begin())
+    try:
+        await _receive(request, upload)
+        await run_stoppable(lambda stop: upload.finish(digest))
+    finally:
+        await run_stoppable(lambda stop: upload.close())
+    return web.Response(status=201)
+
+
+async def _receive(request: web.Request, upload: Upload) -> None:
+    batch = bytearray()
+    while data := await request.content.readany():
+        batch += data
+        if len(batch) >= _BATCH_BYTES:
+            await _write(upload, bytes(batch))
+            batch.clear()
+    await _write(upload, bytes(batch))
+
+
+async def _write(upload: Upload, batch: bytes) -> None:
+    await run_stoppable(lambda stop: upload.write(batch))
+
+
+def _has(store: Store, digest: Digest) -> bool:
+    try:
+        store.ingredient(digest)
+    except NotFound:
+        return False
+    return True
+
+
+def _digest(request: web.Request) -> Digest:
+    # Ollama's own clients write a dash where the name of a file is made of it.
+    return Digest.parse(request.match_info["digest"].replace("sha256-", "sha256:", 1))

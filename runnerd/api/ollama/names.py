@@ -1,0 +1,24 @@
+"""What Ollama's clients call models."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from runnerd.api.context import text_field
+from runnerd.errors import ClientError
+
+
+def model_name(document: dict[str, Any]) -> str:
+    """Return the model that a request names, in the deprecated member too.
+
+    Raises errors.ClientError.
+    """
+    name = text_field(document, "model") or text_field(document, "name")
+    if name is None:
+        raise ClientError("model is required", param="model")
+    return name
+
+
+def familiar(tag: str) -> str:
+    """Return a tag as Ollama's clients write it: without our default organisation."""
+    return tag.removeprefix("ai/")

@@ -1,0 +1,86 @@
+"""Ollama's `/api/pull` and `/api/push`: a job's progress in its statuses.
+
+As everywhere, a job belongs to the daemon and goes on when its client leaves.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from aiohttp import web
+
+from runnerd.api.context import CONTEXT, json_answer, json_body
+from runnerd.api.ollama.answers import NDJSON, line
+from runnerd.api.ollama.names import model_name
+from runnerd.errors import RunnerdError
+from runnerd.models.intake import Progress
+from runnerd.pulls.jobs import Following, Kind
+
+ROUTES = web.RouteTableDef()
+
+
+@ROUTES.post("/api/pull")
+async def pull(request: web.Request) -> web.StreamResponse:
+    """Pull a model."""
+    document = await json_body(request)
+    following = request.app[CONTEXT].pulls.pull(model_name(document))
+    return await _answer(
+        request,
+        following,
+        stream=document.get("stream") is not False,
+        first="pulling manifest",
+        last=("verifying sha256 digest", "writing manifest", "success"),
+    )
+
+
+@ROUTES.post("/api/push")
+async def push(request: web.Request) -> web.StreamResponse:
+    """Push a model to the registry that its name says."""
+    document = await json_body(request)
+    following = request.app[CONTEXT].pulls.push(model_name(document))
+    return await _answer(
+        request,
+        following,
+        stream=document.get("stream") is not False,
+        first="retrieving manifest",
+        last=("pushing manifest", "success"),
+    )
+
+
+async def _answer(
+    request: web.Request,
+    following: Following,
+    *,
+    stream: bool,
+    first: str,
+    last: tuple[str, ...],
+) -> web.StreamResponse:
+    """Answer with a job's statuses: the `first`, its progress, and in the end the `last` ones."""
+    if not stream:
+        await following.result()
+        return json_answer({"status": "success"})
+    response = web.StreamResponse(headers={"Content-Type": NDJSON.decode()})
+    await response.prepare(request)
+    await response.write(line({"status": first}))
+    try:
+        async for progress in following:
+            if progress.layer_size:
+                await response.write(line(_transfer(progress, following.job.kind)))
+        await following.result()
+    except RunnerdError as error:
+        await response.write(line({"error": error.message}))
+    else:
+        for status in last:
+            await response.write(line({"status": status}))
+    await response.write_eof()
+    return response
+
+
+def _transfer(progress: Progress, kind: Kind) -> dict[str, Any]:
+    digest = progress.layer
+    return {
+        "status": f"{kind}ing {digest.removeprefix('sha256:')[:12]}",
+        "digest": digest,
+        "total": progress.layer_size,
+        "completed": progress.layer_current,
+    }

@@ -1,0 +1,299 @@
+"""A Go chat template in Jinja.
+
+Every value has a *kind*, so that only what has the same meaning on both sides is translated: a
+member that Ollama has and the engine has not is refused.  All text is written as string literals,
+because engines trim white space around blocks each in their own way.
+
+Ollama knows two sorts of templates.  One loops over `.Messages`.  The older one describes a single
+exchange (`.System`, `.Prompt`, `.Response`) and is used once for each; the last one is cut behind
+`.Response`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+
+from runnerd.models.gotemplates.syntax import (
+    Assignment,
+    Call,
+    Expression,
+    Field,
+    If,
+    Literal,
+    Node,
+    Output,
+    Range,
+    TemplateError,
+    Text,
+    parse,
+)
+
+# Kind and member: what it is and how Jinja writes it (of `{}`).
+_MEMBERS = {
+    ("root", "Messages"): ("messages", "messages"),
+    ("root", "Tools"): ("tools", "(tools if tools is defined else none)"),
+    ("root", "System"): ("text", "ns.system"),
+    ("root", "Prompt"): ("text", "ns.prompt"),
+    ("root", "Response"): ("text", "ns.response"),
+    ("root", "Suffix"): ("text", "''"),
+    ("root", "Think"): ("truth", "(enable_thinking is defined and enable_thinking)"),
+    ("root", "IsThinkSet"): ("truth", "(enable_thinking is defined)"),
+    ("root", "ThinkLevel"): ("text", "(reasoning_effort if reasoning_effort is defined else '')"),
+    ("message", "Role"): ("text", "{}['role']"),
+    ("message", "Content"): ("text", "({}['content'] or '')"),
+    ("message", "Thinking"): ("text", "({}['reasoning_content'] or '')"),
+    ("message", "ToolCalls"): ("calls", "{}['tool_calls']"),
+    ("message", "ToolName"): ("text", "({}['name'] or '')"),
+    ("call", "Function"): ("called", "{}['function']"),
+    ("called", "Name"): ("text", "{}['name']"),
+    ("called", "Arguments"): ("json", "{}['arguments']"),
+    ("tool", "Type"): ("text", "{}['type']"),
+    ("tool", "Function"): ("function", "{}['function']"),
+    ("function", "Name"): ("text", "{}['name']"),
+    ("function", "Description"): ("text", "{}['description']"),
+    ("function", "Parameters"): ("json", "{}['parameters']"),
+}
+_ITEMS = {"messages": "message", "tools": "tool", "calls": "call"}
+_AS_JSON = ("tools", "tool", "function", "calls", "call", "called", "json")
+_COMPARISONS = {"eq": "==", "ne": "!=", "lt": "<", "le": "<=", "gt": ">", "ge": ">="}
+_EXCHANGE = ("Prompt", "Response")
+
+_SYSTEM = (
+    "{%- for m in messages -%}{%- if m['role'] == 'system' -%}"
+    "{%- set ns.system = ns.system + ('\\n\\n' if ns.system else '') + m['content'] -%}"
+    "{%- endif -%}{%- endfor -%}"
+)
+
+
+def to_jinja(source: str) -> str:
+    """Return a Go template in Jinja.  Raises TemplateError, which says what is in the way."""
+    nodes = parse(source)
+    members = {name for node in nodes for name in _members_in(node)}
+    start = "{%- set ns = namespace(system='', prompt='', response='') -%}"
+    if "Messages" in members:
+        if members.intersection(_EXCHANGE[:1]):
+            raise TemplateError("it has both .Messages and .Prompt")
+        return start + _SYSTEM + _written(nodes)
+    if "Prompt" not in members:
+        raise TemplateError("it shows neither .Messages nor .Prompt, so no question would be asked")
+    if "Response" not in members:
+        nodes = (*nodes, Output(Field("", ("Response",))))
+    return start + _exchanges(nodes)
+
+
+def _exchanges(nodes: tuple[Node, ...]) -> str:
+    """Return the loop that uses a template of one exchange for each, and the unfinished last."""
+    again = _written(nodes) + "".join(
+        f"{{%- set ns.{name} = '' -%}}" for name in ("system", "prompt", "response")
+    )
+    return (
+        "{%- for m in messages -%}"
+        "{%- if m['role'] == 'system' -%}"
+        "{%- if ns.prompt or ns.response -%}" + again + "{%- endif -%}"
+        "{%- set ns.system = m['content'] -%}"
+        "{%- elif m['role'] == 'user' -%}"
+        "{%- if ns.response -%}" + again + "{%- endif -%}"
+        "{%- set ns.prompt = m['content'] -%}"
+        "{%- elif m['role'] == 'assistant' -%}"
+        "{%- set ns.response = m['content'] -%}"
+        "{%- endif -%}{%- endfor -%}" + _written(_cut(nodes)[0])
+    )
+
+
+def _cut(nodes: Sequence[Node]) -> tuple[tuple[Node, ...], bool]:
+    """Return the nodes up to and with the output of .Response, and whether it was met."""
+    kept: list[Node] = []
+    for node in nodes:
+        met = isinstance(node, Output) and node.value == Field("", ("Response",))
+        if isinstance(node, If):
+            body, met = _cut(node.body)
+            otherwise, met_there = ((), True) if met else _cut(node.otherwise)
+            met = met or met_there
+            node = If(node.condition, body, otherwise)
+        kept.append(node)
+        if met:
+            return tuple(kept), True
+    return tuple(kept), False
+
+
+def _members_in(node: Node | Expression) -> Iterator[str]:
+    """Yield the names of all members that a template looks at."""
+    match node:
+        case Field(base, path):
+            yield from path[:1] if isinstance(base, str) else _members_in(base)
+        case Call(_, arguments):
+            for argument in arguments:
+                yield from _members_in(argument)
+        case Output(value) | Assignment(_, value):
+            yield from _members_in(value)
+        case If(condition, body, otherwise):
+            yield from _members_in(condition)
+            for child in (*body, *otherwise):
+                yield from _members_in(child)
+        case Range(_, value, body):
+            yield from _members_in(value)
+            for child in body:
+                yield from _members_in(child)
+
+
+def _written(nodes: Sequence[Node]) -> str:
+    return "".join(_Writer().nodes(nodes, _Scope(_Value("root", ""))))
+
+
+@dataclass(frozen=True, slots=True)
+class _Value:
+    """An expression in Jinja, and its kind."""
+
+    kind: str
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class _Scope:
+    """What `.` and the variables mean at some place."""
+
+    dot: _Value
+    variables: tuple[tuple[str, _Value], ...] = ()
+
+    def variable(self, name: str) -> _Value:
+        for known, value in reversed(self.variables):
+            if known == name:
+                return value
+        raise TemplateError(f"the variable {name} is not set")
+
+    def declared(self, name: str, value: _Value) -> _Scope:
+        return replace(self, variables=(*self.variables, (name, value)))
+
+
+class _Writer:
+    """Writes nodes.  Variables are members of a namespace: Jinja forgets others behind a loop."""
+
+    def __init__(self) -> None:
+        self._made = 0
+
+    def nodes(self, nodes: Sequence[Node], scope: _Scope) -> Iterator[str]:
+        for node in nodes:
+            match node:
+                case Text(text):
+                    yield f"{{{{- {_quoted(text)} -}}}}"
+                case Output(value):
+                    yield f"{{{{- {_shown(self._value(value, scope))} -}}}}"
+                case Assignment(name, value):
+                    found = self._value(value, scope)
+                    scope, text = self._set(name, found.text, found.kind, scope)
+                    yield text
+                case If(condition, body, otherwise):
+                    yield f"{{%- if {self._value(condition, scope).text} -%}}"
+                    yield from self.nodes(body, scope)
+                    if otherwise:
+                        yield "{%- else -%}"
+                        yield from self.nodes(otherwise, scope)
+                    yield "{%- endif -%}"
+                case Range(names, value, body):
+                    yield from self._loop(names, self._value(value, scope), body, scope)
+
+    def _loop(
+        self, names: tuple[str, ...], over: _Value, body: Sequence[Node], scope: _Scope
+    ) -> Iterator[str]:
+        kind = _ITEMS.get(over.kind)
+        if kind is None:
+            raise TemplateError(f"a range over {over.text} is not supported")
+        self._made += 1
+        item = _Value(kind, f"x{self._made}")
+        inner = replace(scope, dot=item)
+        yield f"{{%- for {item.text} in ({over.text} or []) -%}}"
+        if len(names) == 2:
+            inner, text = self._set(names[0], "loop.index0", "number", inner)
+            yield text
+        if names:
+            inner = inner.declared(names[-1], item)
+        yield from self.nodes(body, inner)
+        yield "{%- endfor -%}"
+
+    def _set(self, name: str, text: str, kind: str, scope: _Scope) -> tuple[_Scope, str]:
+        """Return the scope with a variable set, and what sets it; an old one keeps its place."""
+        known = dict(scope.variables).get(name)
+        if known is not None and known.kind == kind and known.text.startswith("ns."):
+            return scope, f"{{%- set {known.text} = {text} -%}}"
+        self._made += 1
+        value = _Value(kind, f"ns.v{self._made}")
+        return scope.declared(name, value), f"{{%- set {value.text} = {text} -%}}"
+
+    def _value(self, expression: Expression, scope: _Scope) -> _Value:
+        match expression:
+            case Literal(value):
+                return _literal(value)
+            case Field(base, path):
+                return self._field(base, path, scope)
+            case Call(name, arguments):
+                return _call(name, [self._value(argument, scope) for argument in arguments])
+
+    def _field(self, base: str | Expression, path: tuple[str, ...], scope: _Scope) -> _Value:
+        if base == "":
+            value = scope.dot
+        elif base == "$":
+            value = _Value("root", "")
+        elif isinstance(base, str):
+            value = scope.variable(base)
+        else:
+            value = self._value(base, scope)
+        for name in path:
+            known = _MEMBERS.get((value.kind, name))
+            if known is None:
+                raise TemplateError(f".{name} of {value.kind} is not supported")
+            value = _Value(known[0], known[1].replace("{}", value.text))
+        return value
+
+
+def _call(name: str, values: list[_Value]) -> _Value:
+    texts = [value.text for value in values]
+    match name, values:
+        case (("and" | "or"), [_, _, *_]):
+            kind = values[0].kind if len({value.kind for value in values}) == 1 else "truth"
+            return _Value(kind, f"({f' {name} '.join(texts)})")
+        case "not", [_]:
+            return _Value("truth", f"(not {texts[0]})")
+        case (("eq" | "ne" | "lt" | "le" | "gt" | "ge"), [_, _, *more]):
+            if more and name != "eq":
+                raise TemplateError(f"{name} takes two values")
+            sign = _COMPARISONS[name]
+            pairs = (f"{texts[0]} {sign} {other}" for other in texts[1:])
+            return _Value("truth", f"({' or '.join(pairs)})")
+        case "len", [_]:
+            return _Value("number", f"({texts[0]} | length)")
+        case "slice", [_Value(kind="messages" | "calls" | "tools") as whole, *ends] if (
+            0 < len(ends) < 3
+        ):
+            return _Value(whole.kind, f"{texts[0]}[{texts[1]}:{''.join(texts[2:])}]")
+        case "index", [_Value(kind="messages" | "calls" | "tools") as whole, _]:
+            return _Value(_ITEMS[whole.kind], f"{texts[0]}[{texts[1]}]")
+        case "json", [_]:
+            return _Value("text", f"({texts[0]} | tojson)")
+        case "currentDate", []:
+            return _Value("text", "strftime_now('%Y-%m-%d')")
+    raise TemplateError(f"the function {name} with {len(values)} values is not supported")
+
+
+def _literal(value: str | float | int | bool | None) -> _Value:
+    if isinstance(value, str):
+        return _Value("text", _quoted(value))
+    if isinstance(value, bool) or value is None:
+        return _Value("truth", {True: "true", False: "false", None: "none"}[value])
+    return _Value("number", str(value))
+
+
+def _shown(value: _Value) -> str:
+    """Return what writes a value: Go's structures show themselves as JSON."""
+    if value.kind == "json":  # some clients send arguments as a text that is JSON already
+        return f"({value.text} if {value.text} is string else ({value.text} | tojson))"
+    if value.kind in _AS_JSON:
+        return f"({value.text} | tojson)"
+    if value.kind in ("root", "messages", "message", "truth"):
+        raise TemplateError(f"a {value.kind} cannot be written")
+    return value.text
+
+
+def _quoted(text: str) -> str:
+    escaped = text.replace("\\", "\\\\").replace("'", "\\'")
+    return "'" + escaped.replace("\n", "\\n").replace("\r", "\\r").replace("\t", "\\t") + "'"

@@ -1,0 +1,133 @@
+"""Files that clients send ahead of the model that will be made of them.
+
+An upload is hashed as it is written and gets its name, its digest, when it is whole and synced.
+What no model takes up within a day goes.  Uploads count for the quota as the models do.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import os
+import time
+from collections.abc import Callable, Collection
+from pathlib import Path
+
+from runnerd.durable import storage_errors, sync_folder
+from runnerd.errors import ClientError
+from runnerd.models.digest import Digest
+from runnerd.models.intake import BLOB_MODE, Pending
+from runnerd.models.layout import Layout, discard
+
+log = logging.getLogger(__name__)
+
+AGE = 86400.0
+"""Seconds that an upload waits for its model."""
+
+_LOOK_BYTES = 64 * 2**20  # written between two looks at disk and quota
+
+
+class Uploads:
+    """The uploads that are there.  Methods block.
+
+    `allow` is asked before bytes are written, with how many there will be; it raises if too many.
+    """
+
+    def __init__(self, layout: Layout, allow: Callable[[int], None]) -> None:
+        self._layout = layout
+        self._allow = allow
+
+    def find(self, digest: Digest) -> Pending | None:
+        """Return an upload that is whole."""
+        path = self._layout.upload(digest)
+        try:
+            return Pending(path, digest, path.stat().st_size)
+        except FileNotFoundError:
+            return None
+
+    def begin(self) -> Upload:
+        """Begin an upload of unknown size."""
+        return Upload(self._layout, self._allow)
+
+    def keep(self, content: bytes) -> Pending:
+        """Take in a small file at once.  Raises errors.InsufficientStorage."""
+        digest = Digest.of(content)
+        if (found := self.find(digest)) is not None:
+            return found
+        upload = self.begin()
+        try:
+            upload.write(content)
+            return upload.finish(digest)
+        finally:
+            upload.close()
+
+    def bytes(self) -> int:
+        """Return what all of them occupy."""
+        return sum(entry.stat().st_size for entry in os.scandir(self._layout.uploads))
+
+    def sweep(self, *, age: float, kept: Collection[Digest] = ()) -> int:
+        """Remove those older than `age` seconds but for `kept`; return the bytes of them."""
+        freed, names = 0, {digest.hex for digest in kept}
+        for entry in list(os.scandir(self._layout.uploads)):
+            try:
+                status = entry.stat()
+            except FileNotFoundError:
+                continue
+            if entry.name not in names and time.time() - status.st_mtime >= age:
+                discard(Path(entry.path))
+                freed += status.st_size
+        return freed
+
+
+class Upload:
+    """One file on its way; closing it without `finish` leaves no trace."""
+
+    def __init__(self, layout: Layout, allow: Callable[[int], None]) -> None:
+        self._layout = layout
+        self._allow = allow
+        self._path = layout.fresh()
+        self._hasher = hashlib.sha256()
+        self._written = 0
+        self._allowed = 0
+        flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
+        with storage_errors():
+            self._descriptor = os.open(self._path, flags, 0o640)
+
+    def write(self, chunk: bytes) -> None:
+        """Append a piece.  Raises errors.InsufficientStorage."""
+        if self._written + len(chunk) > self._allowed:
+            ahead = max(_LOOK_BYTES if self._written else 0, len(chunk))
+            self._allow(self._written + len(chunk))
+            self._allowed = self._written + ahead
+        self._hasher.update(chunk)
+        rest = memoryview(chunk)
+        with storage_errors():
+            while rest:
+                rest = rest[os.write(self._descriptor, rest) :]
+        self._written += len(chunk)
+
+    def finish(self, digest: Digest) -> Pending:
+        """Bring the file to the disk under its digest.
+
+        Raises errors.ClientError for another content, InsufficientStorage.
+        """
+        found = Digest(self._hasher.hexdigest())
+        if found != digest:
+            raise ClientError(
+                f"what was sent is not {digest}: its digest is {found}; send it again",
+                param="digest",
+            )
+        with storage_errors():
+            os.fchmod(self._descriptor, BLOB_MODE)
+            os.fsync(self._descriptor)
+            final = self._layout.upload(digest)
+            os.rename(self._path, final)
+            sync_folder(self._layout.uploads)
+        return Pending(final, digest, self._written)
+
+    def close(self) -> None:
+        """Close the file and remove what has no name yet; a second call does nothing."""
+        if self._descriptor >= 0:
+            os.close(self._descriptor)
+            self._descriptor = -1
+            discard(self._path)

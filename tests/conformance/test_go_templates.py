@@ -1,0 +1,161 @@
+"""Go templates on the real engine: the prompts are those that Ollama would make."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import httpx
+import ollama
+import pytest
+
+from runnerd.models import tiny
+from tests.support.daemon import DaemonProcess, running
+
+pytestmark = pytest.mark.engine
+
+_DEMO = Path(__file__).parents[2] / "demo"
+
+EXCHANGE = """{{ if .System }}<|im_start|>system
+{{ .System }}<|im_end|>
+{{ end }}{{ if .Prompt }}<|im_start|>user
+{{ .Prompt }}<|im_end|>
+{{ end }}<|im_start|>assistant
+{{ .Response }}<|im_end|>
+"""
+
+MESSAGES = """{{- if or .System .Tools }}<|im_start|>system
+{{- if .System }}
+{{ .System }}
+{{- end }}
+{{- if .Tools }}
+<tools>
+{{- range .Tools }}
+{"type": "function", "function": {{ .Function }}}
+{{- end }}
+</tools>
+{{- end }}<|im_end|>
+{{ end }}
+{{- range $i, $_ := .Messages }}
+{{- $last := eq (len (slice $.Messages $i)) 1 -}}
+{{- if eq .Role "user" }}<|im_start|>user
+{{ .Content }}<|im_end|>
+{{ else if eq .Role "assistant" }}<|im_start|>assistant
+{{ if .Content }}{{ .Content }}
+{{- else if .ToolCalls }}<tool_call>
+{{ range .ToolCalls }}{"name": "{{ .Function.Name }}", "arguments": {{ .Function.Arguments }}}
+{{ end }}</tool_call>
+{{- end }}{{ if not $last }}<|im_end|>
+{{ end }}
+{{- else if eq .Role "tool" }}<|im_start|>user
+<tool_response>
+{{ .Content }}
+</tool_response><|im_end|>
+{{ end }}
+{{- if and (ne .Role "assistant") $last }}<|im_start|>assistant
+{{ end }}
+{{- end }}"""
+
+TURNS = [
+    {"role": "system", "content": 'Be kind. It\'s \\ "fine".'},
+    {"role": "user", "content": "Hi"},
+    {"role": "assistant", "content": "Hello {{ .System }} {% x %}"},
+    {"role": "user", "content": "Bye"},
+]
+PROMPT = (
+    '<|im_start|>system\nBe kind. It\'s \\ "fine".<|im_end|>\n'
+    "<|im_start|>user\nHi<|im_end|>\n"
+    "<|im_start|>assistant\nHello {{ .System }} {% x %}<|im_end|>\n"
+    "<|im_start|>user\nBye<|im_end|>\n"
+    "<|im_start|>assistant\n"
+)
+
+
+@pytest.fixture(scope="module")
+def daemon(tmp_path_factory: pytest.TempPathFactory) -> Iterator[DaemonProcess]:
+    """A daemon with a model for each template, and one whose weights have none."""
+    root = tmp_path_factory.mktemp("templates")
+    with running(root) as daemon:
+        daemon.import_model(_DEMO / "demo-a.gguf", "demo-a")
+        tiny.write_completion_model(root / "bare.gguf", chat_template=None)
+        daemon.import_model(root / "bare.gguf", "bare")
+        client = ollama.Client(host=daemon.address)
+        client.create("exchange", from_="demo-a", template=EXCHANGE)
+        client.create("messages", from_="demo-a", template=MESSAGES)
+        client._client.close()
+        yield daemon
+
+
+def prompt(daemon: DaemonProcess, model: str, messages: list[Any], **more: Any) -> str:
+    """Return what the engine makes of messages."""
+    answer = daemon.http.post(
+        "/v1/apply-template", json={"model": model, "messages": messages, **more}
+    )
+    assert answer.status_code == 200, answer.text
+    return str(answer.json()["prompt"])
+
+
+@pytest.mark.parametrize("model", ["exchange", "messages"])
+def test_the_prompt_is_the_one_that_was_meant(daemon: DaemonProcess, model: str) -> None:
+    """System, several turns, and the unfinished last one, whatever the texts hold."""
+    assert prompt(daemon, model, TURNS) == PROMPT
+    assert prompt(daemon, model, TURNS[1:2]) == (
+        "<|im_start|>user\nHi<|im_end|>\n<|im_start|>assistant\n"
+    )
+
+
+def test_models_answer_through_their_template(daemon: DaemonProcess) -> None:
+    """The demo model knows this form, so it answers as ever; `show` has the text as it was."""
+    client = ollama.Client(host=daemon.address, timeout=60)
+    for name, template in (("exchange", EXCHANGE), ("messages", MESSAGES)):
+        asked = [{"role": "user", "content": "What is your name?"}]
+        answer = client.chat(name, asked, options={"temperature": 0})
+        assert answer.message.content == "My name is Demo A."
+        assert client.show(name).template == template
+    client._client.close()
+
+
+def test_tools_and_their_calls_are_written(daemon: DaemonProcess) -> None:
+    """A tool as JSON, a call with its arguments, a result."""
+    function = {
+        "name": "get_weather",
+        "description": "d",
+        "parameters": {"type": "object", "properties": {"city": {"type": "string"}}},
+    }
+    call = {"name": "get_weather", "arguments": '{"city": "Paris"}'}
+    messages = [
+        {"role": "user", "content": "Weather?"},
+        {
+            "role": "assistant",
+            "content": "",
+            "tool_calls": [{"id": "1", "type": "function", "function": call}],
+        },
+        {"role": "tool", "tool_call_id": "1", "content": "sunny"},
+    ]
+    text = prompt(daemon, "messages", messages, tools=[{"type": "function", "function": function}])
+    assert '"name": "get_weather", "arguments": {"city": "Paris"}}' in text
+    assert text.count("<tools>") == 1
+    assert '"city": {"type": "string"}' in text.replace('":{', '": {').replace('":"', '": "')
+    assert text.endswith(
+        "<tool_response>\nsunny\n</tool_response><|im_end|>\n<|im_start|>assistant\n"
+    )
+
+
+def test_a_jinja_template_is_taken_as_it_is(daemon: DaemonProcess) -> None:
+    """Both languages are understood."""
+    client = ollama.Client(host=daemon.address, timeout=60)
+    jinja = "{% for m in messages %}[{{ m['role'] }}]{{ m['content'] }}{% endfor %}"
+    client.create("jinja", from_="bare", template=jinja)
+    assert client.show("jinja").template == jinja
+    assert prompt(daemon, "jinja", TURNS[1:2]) == "[user]Hi"
+    client._client.close()
+
+
+def test_what_cannot_be_translated_is_refused(daemon: DaemonProcess) -> None:
+    """The error says which part, and nothing is made."""
+    body = {"model": "no", "from": "demo-a", "stream": False, "template": "{{ .Prompt }}{{ .Foo }}"}
+    answer = httpx.post(f"{daemon.address}/api/create", json=body)
+    assert answer.status_code == 400
+    assert ".Foo" in answer.json()["error"]
+    assert httpx.post(f"{daemon.address}/api/show", json={"model": "no"}).status_code == 404

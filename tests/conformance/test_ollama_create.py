@@ -1,0 +1,304 @@
+"""Creating and pushing models with the real `ollama` Python client, and what they then do."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import httpx
+import ollama
+import pytest
+
+from runnerd.models import tiny
+from tests.support.daemon import DaemonProcess, running
+from tests.support.ggufs import adapter
+from tests.support.registry import running_registry
+from tests.support.waiting import wait_for
+
+pytestmark = pytest.mark.engine
+
+_DEMO = Path(__file__).parents[2] / "demo"
+NAME = "What is your name?"
+GREEDY = {"temperature": 0}
+
+
+@pytest.fixture(scope="module")
+def daemon(tmp_path_factory: pytest.TempPathFactory) -> Iterator[DaemonProcess]:
+    """A daemon with the demo model and a registry that it may push to."""
+    root = tmp_path_factory.mktemp("create")
+    with running(root) as daemon:
+        daemon.import_model(_DEMO / "demo-a.gguf", "demo-a")
+        yield daemon
+
+
+@pytest.fixture
+def client(daemon: DaemonProcess) -> Iterator[ollama.Client]:
+    """Ollama's client."""
+    client = ollama.Client(host=daemon.address, timeout=60)
+    yield client
+    client._client.close()
+
+
+def names(client: ollama.Client) -> list[str]:
+    """Return what is listed."""
+    return [model.model or "" for model in client.list().models]
+
+
+def test_a_file_is_sent_and_becomes_a_model(client: ollama.Client, daemon: DaemonProcess) -> None:
+    """The blob is sent once; the statuses come in order; the model answers."""
+    path = _DEMO / "demo-b.gguf"
+    digest = client.create_blob(path)
+    assert digest == f"sha256:{hashlib.sha256(path.read_bytes()).hexdigest()}"
+    url = f"{daemon.address}/api/blobs/{digest}"
+    assert httpx.head(url).status_code == 200
+    assert httpx.post(url, content=path.read_bytes()).status_code == 200
+    steps = [
+        step.status for step in client.create("made", files={"any name.gguf": digest}, stream=True)
+    ]
+    assert steps == [
+        "parsing GGUF",
+        f"using existing layer {digest}",
+        "writing manifest",
+        "success",
+    ]
+    assert client.generate("made", NAME, options=GREEDY).response == "My name is Demo B."
+    assert httpx.head(url).status_code == 200
+    assert client.create("made", files={"x": digest}).status == "success"
+
+
+def test_blobs_are_held_to_their_digest(daemon: DaemonProcess) -> None:
+    """Another content is refused and leaves nothing; so is what is no digest."""
+    digest = "sha256:" + "0" * 64
+    url = f"{daemon.address}/api/blobs/{digest}"
+    answer = httpx.post(url, content=b"something else")
+    assert answer.status_code == 400
+    assert "is not" in answer.json()["error"]
+    assert httpx.head(url).status_code == 404
+    for wrong in ("sha256:xyz", "..%2f..%2fetc", "sha256:" + "A" * 64, "md5:" + "0" * 32):
+        wrong_url = f"{daemon.address}/api/blobs/{wrong}"
+        assert httpx.post(wrong_url, content=b"x").status_code in (400, 404)
+        assert httpx.head(wrong_url).status_code in (400, 404)
+    folder = daemon.state_dir / "models"
+    assert list((folder / "uploads").iterdir()) == list((folder / "tmp").iterdir()) == []
+
+
+def test_a_client_that_leaves_its_upload_leaves_nothing(daemon: DaemonProcess) -> None:
+    """A broken upload has no name and no file."""
+
+    def endless() -> Iterator[bytes]:
+        yield b"x" * 100_000
+        raise ConnectionError("gone")
+
+    folder = daemon.state_dir / "models"
+    with pytest.raises((httpx.HTTPError, ConnectionError)):
+        httpx.post(f"{daemon.address}/api/blobs/sha256:{'1' * 64}", content=endless())
+    wait_for(lambda: not list((folder / "tmp").iterdir()), "the temporary file to go")
+    assert not list((folder / "uploads").iterdir())
+
+
+def test_what_is_set_acts_and_is_shown(client: ollama.Client) -> None:
+    """System, parameters, messages and licence act on chat and generate; a request has the last
+    word; a model made of it inherits them.
+    """
+    client.create(
+        "ada",
+        from_="demo-a",
+        system="You are Ada.",
+        parameters={"num_predict": 3, "stop": ["!", "?"], "temperature": 0, "num_ctx": 512},
+        license=["Be kind.", "Be brief."],
+    )
+    for answer in (
+        client.generate("ada", NAME, options={"num_predict": 20}).response,
+        client.chat(
+            "ada", [{"role": "user", "content": NAME}], options={"num_predict": 20}
+        ).message.content,
+    ):
+        assert answer == "My name is Ada."
+    short = client.generate("ada", NAME)
+    assert (short.eval_count, short.done_reason) == (3, "length")
+    long = {"num_predict": 20}
+    bob = client.generate("ada", NAME, system="You are Bob.", options=long)
+    assert bob.response == "My name is Bob."
+    hello = client.generate("ada", "Hello!", options=long)
+    assert hello.response == "Hello"  # ends before the stop text
+    shown = client.show("ada")
+    assert shown.parameters is not None
+    lines = [line.split() for line in shown.parameters.splitlines()]
+    assert ["num_ctx", "512"] in lines
+    assert ["stop", '"!"'] in lines
+    assert 'SYSTEM "You are Ada."' in (shown.modelfile or "")
+    assert shown.license == "Be kind.\nBe brief."
+    client.create("heir", from_="ada", parameters={"num_predict": 5})
+    heir = client.show("heir")
+    assert "num_ctx" in (heir.parameters or "")
+    assert client.generate("heir", NAME).eval_count == 5
+    assert client.copy("heir", "copied").status == "success"
+    assert client.generate("copied", NAME).eval_count == 5
+
+
+def test_messages_begin_every_conversation(client: ollama.Client) -> None:
+    """What was said before is known to the model."""
+    told = [
+        {"role": "user", "content": "My favourite colour is green."},
+        {"role": "assistant", "content": "I will remember that."},
+    ]
+    client.create("told", from_="demo-a", messages=told, parameters=GREEDY)
+    asked = "What is my favourite colour?"
+    expected = client.chat("demo-a", [*told, {"role": "user", "content": asked}], options=GREEDY)
+    assert "green" in (expected.message.content or "")
+    assert client.generate("told", asked).response == expected.message.content
+    chat = client.chat("told", [{"role": "user", "content": asked}])
+    assert chat.message.content == expected.message.content
+
+
+def test_the_context_asked_for_is_the_engines(client: ollama.Client, daemon: DaemonProcess) -> None:
+    """`num_ctx` of a model decides what its engine is started with."""
+    client.create("narrow", from_="demo-a", parameters={"num_ctx": 384})
+    client.generate("narrow", keep_alive="5m")
+    [running] = [model for model in client.ps().models if model.model == "narrow:latest"]
+    assert running.context_length == 384
+    client.generate("narrow", keep_alive=0)
+
+
+def test_a_larger_context_gets_a_runner_and_a_smaller_one_none(
+    client: ollama.Client, daemon: DaemonProcess
+) -> None:
+    """Nothing is loaded anew for a smaller `num_ctx`; a wide runner serves everybody."""
+    client.create("grows", from_="demo-a", parameters={"num_ctx": 384, "num_predict": 1})
+
+    def contexts() -> list[int]:
+        runners = client.ps().models
+        return sorted(r.context_length or 0 for r in runners if r.model == "grows:latest")
+
+    client.generate("grows", NAME)
+    client.generate("grows", NAME, options={"num_ctx": 100})
+    assert contexts() == [384]
+    client.generate("grows", NAME, options={"num_ctx": 1000})
+    assert contexts() == [384, 1024]
+    client.generate("grows", NAME, options={"num_ctx": 700})
+    assert contexts() == [384, 1024]
+    client.generate("grows", keep_alive=0)
+    assert contexts() == []
+    client.generate("grows", NAME, options={"num_ctx": 10**9})
+    client.chat("grows", [{"role": "user", "content": NAME}])
+    assert contexts() == [2048]  # what it was trained for
+    client.generate("grows", keep_alive=0)
+
+
+def test_what_does_not_act_is_said(daemon: DaemonProcess) -> None:
+    """Options of loading and unknown ones are in a Warning, and never break the head."""
+    body = {"model": "demo-a", "prompt": NAME, "stream": False}
+    options = {"num_gpu": 3, "numa": True, "x\r\nEvil: 1": 1, "num_predict": 1}
+    answer = httpx.post(f"{daemon.address}/api/generate", json={**body, "options": options})
+    assert answer.status_code == 200
+    assert "evil" not in answer.headers
+    assert "num_gpu" in answer.headers["warning"]
+    assert "numa; no such option" in answer.headers["warning"]
+    answer = httpx.post(f"{daemon.address}/api/generate", json={**body, "stream": True})
+    assert "warning" not in answer.headers
+    for wrong in ({"num_ctx": "big"}, {"use_mmap": 1}, {"stop": [1]}, {"top_k": 1.5}):
+        answer = httpx.post(f"{daemon.address}/api/generate", json={**body, "options": wrong})
+        assert answer.status_code == 400
+        assert next(iter(wrong)) in answer.json()["error"]
+
+
+def test_what_is_made_anew_replaces_what_had_its_name(client: ollama.Client) -> None:
+    """The old one goes, unless it has another name."""
+    client.create("again", from_="demo-a", system="You are Ada.")
+    old = client.show("again").modelfile
+    before = len(names(client))
+    client.create("again", from_="demo-a", system="You are Bob.")
+    assert client.show("again").modelfile != old
+    assert len(names(client)) == before
+
+
+def test_weights_are_quantized(client: ollama.Client, tmp_path: Path) -> None:
+    """The tool makes them smaller, and what it refuses is said with its words."""
+    weights = tmp_path / "full.gguf"
+    tiny.write_completion_model(weights)
+    digest = client.create_blob(weights)
+    client.create("small", files={"full.gguf": digest}, quantize="q8_0")
+    details = client.show("small").details
+    assert details is not None
+    assert details.quantization_level == "Q8_0"
+    assert client.generate("small", "x", options={"num_predict": 2}).eval_count == 2
+    with pytest.raises(ollama.ResponseError, match="is none of") as caught:
+        client.create("small", files={"full.gguf": digest}, quantize="q1_x")
+    assert caught.value.status_code == 400
+    with pytest.raises(ollama.ResponseError, match="llama-quantize failed"):
+        client.create("smaller", from_="small", quantize="q4_0")
+    assert "smaller:latest" not in names(client)
+
+
+def test_an_adapter_changes_what_the_model_says(client: ollama.Client, tmp_path: Path) -> None:
+    """LoRA weights are given to the engine; by themselves they are no model."""
+    weights, lora = tmp_path / "tiny.gguf", adapter(tmp_path / "lora.gguf")
+    tiny.write_completion_model(weights)
+    base, digest = client.create_blob(weights), client.create_blob(lora)
+    options = {"num_predict": 12, "temperature": 0}
+    client.create("plain", files={"tiny.gguf": base})
+    client.create("adapted", from_="plain", adapters={"lora.gguf": digest})
+    client.create("both", files={"lora.gguf": digest, "tiny.gguf": base})
+    said = [
+        client.generate(name, "Say it", raw=True, options=options).response
+        for name in ("plain", "adapted", "both")
+    ]
+    assert said[0] != said[1] == said[2]
+    with pytest.raises(ollama.ResponseError, match="no GGUF layer"):
+        client.create("alone", files={"lora.gguf": digest})
+    with pytest.raises(ollama.ResponseError, match="no adapter"):
+        client.create("wrong", from_="plain", adapters={"tiny.gguf": base})
+
+
+@pytest.mark.parametrize(
+    ("body", "status", "text"),
+    [
+        ({}, 400, "model is required"),
+        ({"model": "x"}, 400, "from"),
+        ({"model": "../x", "from": "demo-a"}, 400, "not a model reference"),
+        ({"model": "x", "files": {"a.gguf": "sha256:1"}}, 400, "digest"),
+        ({"model": "x", "files": {"a.gguf": "sha256:" + "1" * 64}}, 404, "/api/blobs/"),
+        ({"model": "x", "from": "demo-a", "parameters": {"top_k": "many"}}, 400, "top_k"),
+        ({"model": "x", "from": "demo-a", "parameters": {"odd": {}}}, 400, "parameters"),
+        ({"model": "x", "from": "demo-a", "messages": [{"role": "tool"}]}, 400, "messages"),
+        ({"model": "x", "from": "demo-a", "license": 3}, 400, "license"),
+        ({"model": "x", "from": "demo-a", "files": {"a": "b"}}, 400, ""),
+        ({"model": "x", "modelfile": "FROM demo-a"}, 400, "modelfile"),
+    ],
+)
+def test_wrong_recipes_are_refused(
+    daemon: DaemonProcess, body: dict[str, Any], status: int, text: str
+) -> None:
+    """Each with what is wrong; nothing is made."""
+    answer = httpx.post(f"{daemon.address}/api/create", json={"stream": False, **body})
+    assert text in answer.json()["error"]
+    assert answer.status_code == status
+
+
+def test_a_model_goes_to_a_registry_and_comes_back(
+    tmp_path: Path, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    """With its system prompt and parameters; the statuses are Ollama's."""
+    with running_registry(tmp_path / "registry") as registry:
+        with running(tmp_path / "a", env=registry.settings) as daemon:
+            client = ollama.Client(host=daemon.address, timeout=60)
+            daemon.import_model(_DEMO / "demo-a.gguf", "demo-a")
+            name = f"{registry.host}/team/ada:v1"
+            client.create(name, from_="demo-a", system="You are Ada.", parameters=GREEDY)
+            steps = [step.status or "" for step in client.push(name, stream=True)]
+            assert steps[0] == "retrieving manifest"
+            assert any(step.startswith("pushing ") and len(step) == 20 for step in steps)
+            assert steps[-2:] == ["pushing manifest", "success"]
+            assert client.push(name).status == "success"
+            with pytest.raises(ollama.ResponseError, match="not found"):
+                client.push(f"{registry.host}/team/nobody")
+            client._client.close()
+        with running(tmp_path / "b", env=registry.settings) as daemon:
+            client = ollama.Client(host=daemon.address, timeout=60)
+            client.pull(name)
+            assert client.generate(name, NAME).response == "My name is Ada."
+            assert json.loads(client.show(name).model_dump_json())["parameters"]
+            client._client.close()

@@ -1,0 +1,85 @@
+"""runnerd.models.gotemplates: what is read, what is refused, and that nothing else happens."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from runnerd.models.gotemplates.syntax import (
+    Field,
+    If,
+    Literal,
+    Output,
+    Range,
+    TemplateError,
+    Text,
+    parse,
+)
+from runnerd.models.gotemplates.translation import to_jinja
+
+PIECES = [
+    "{{ .Prompt }}", "{{ .Messages }}", "{{ if .System }}", "{{- else }}", "{{ else if .Think }}",
+    "{{ end -}}", "{{ range $i, $m := .Messages }}", "{{ $last := eq 1 2 }}", "{{ .Role | json }}",
+    "{{/* note */}}", "{{ (index .Messages 0).Content }}", "{{", "}}", "{%", '"', "`", "\\", " \n",
+    "{{ and . . }}", "{{ $.Tools }}", "{{ ( }}", "{{ range .Tools }}", "text", "{{ .Response }}",
+]  # fmt: skip
+
+
+def test_dashes_trim_and_comments_vanish() -> None:
+    """White space goes on the side where the dash is; a brace in a text is a brace."""
+    assert parse('a \n{{- .X -}}\n b{{/* c */}}{{ "}}" }}') == (
+        Text("a"),
+        Output(Field("", ("X",))),
+        Text("b"),
+        Output(Literal("}}")),
+    )
+
+
+def test_blocks_nest_as_they_are_written() -> None:
+    """An `else if` is an if in the other way, and has no end of its own."""
+    [node] = parse("{{ if .A }}1{{ else if .B }}2{{ else }}3{{ end }}")
+    assert node == If(
+        Field("", ("A",)),
+        (Text("1"),),
+        (If(Field("", ("B",)), (Text("2"),), (Text("3"),)),),
+    )
+    [loop] = parse("{{ range $i, $m := .Messages }}{{ $m.Role }}{{ end }}")
+    assert loop == Range(("$i", "$m"), Field("", ("Messages",)), (Output(Field("$m", ("Role",))),))
+
+
+@pytest.mark.parametrize(
+    ("template", "reason"),
+    [
+        ("{{ .Prompt", "without its"),
+        ("{{ if .Prompt }}x", "no end"),
+        ("{{ end }}", "belongs to nothing"),
+        ("{{ else }}", "belongs to nothing"),
+        ("{{ .Prompt }}{{ .Model }}", ".Model of root"),
+        ("{{ range .Messages }}{{ .Images }}{{ end }}", ".Images of message"),
+        ('{{ .Prompt }}{{ printf "%s" .System }}', "printf"),
+        ("{{ with .Prompt }}{{ . }}{{ end }}", "with"),
+        ("{{ range .Messages }}{{ . }}{{ end }}", "cannot be written"),
+        ("{{ .Prompt }}{{ $x }}", "$x is not set"),
+        ("only text", "no question"),
+        ("{{ .Prompt 3 4 }}", "not understood"),
+        ("{{ range .Prompt }}{{ end }}", "range over"),
+        ("{{ if .A }}" * 40, "deeper"),
+        ("x" * 300_000, "characters"),
+    ],
+)
+def test_what_cannot_be_said_is_named(template: str, reason: str) -> None:
+    """The message names the part that is in the way."""
+    with pytest.raises(TemplateError, match=reason.replace("$", r"\$")):
+        to_jinja(template)
+
+
+@given(st.lists(st.one_of(st.sampled_from(PIECES), st.text(max_size=5)), max_size=12))
+def test_any_text_is_translated_or_refused(pieces: list[str]) -> None:
+    """Nothing but a TemplateError comes out of a hostile template."""
+    try:
+        jinja = to_jinja("".join(pieces))
+    except TemplateError:
+        return
+    assert jinja.startswith("{%-")
+    assert jinja.count("{%-") == jinja.count("-%}") or "{%" in "".join(pieces)
