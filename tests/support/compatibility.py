@@ -91,10 +91,10 @@ FIELDS: dict[str, dict[str, str]] = {
 _INTRODUCTION = """\
 # What clients may ask, and what they get
 
-Made from the tests (`python -m tests.support.compatibility > docs/compatibility.md`): a field is here
-as *supported*, *ignored* or *refused* because a test says so, most of them with the real, unmodified
-client of that API. *Untested* means what it says; unknown fields of OpenAI's and Anthropic's APIs pass
-to the engine.
+Made from the tests (`python -m tests.support.compatibility > docs/compatibility.md`): a field is
+here as *supported*, *ignored* or *refused* because a test says so, most of them with the real,
+unmodified client of that API. *Untested* means what it says; unknown fields of OpenAI's and
+Anthropic's APIs pass to the engine.
 """
 
 
