@@ -26,6 +26,8 @@ from runnerd.api import anthropic
 from runnerd.api.app import make_app
 from runnerd.api.context import Context
 from runnerd.api.ollama import dialects
+from runnerd.api.openai import responses, transcriptions
+from runnerd.api.openai.conversations import Conversations
 from runnerd.backends.interface import Backend, BackendContext
 from runnerd.backends.registry import discover
 from runnerd.config import RELOADABLE, Settings, differing
@@ -115,7 +117,10 @@ class Daemon:
             stack.push_async_callback(pulls.close)
 
             records = Records()
-            context = Context(settings, store, backends, supervisor, records, log_dir, pulls)
+            conversations = Conversations()
+            context = Context(
+                settings, store, backends, supervisor, records, log_dir, pulls, conversations
+            )
             relay = Relay(
                 Parts(
                     limits=settings.limits,
@@ -124,7 +129,10 @@ class Daemon:
                     supervisor=supervisor,
                     records=records,
                     app=make_app(context),
-                    dialects=anthropic.routes() | dialects.routes(store),
+                    dialects=anthropic.routes()
+                    | dialects.routes(store)
+                    | responses.routes(conversations)
+                    | transcriptions.routes(),
                     arrivals=Arrivals(
                         pulls,
                         settings.queue_length,

@@ -116,6 +116,10 @@ class ModelNotFound(NotFound):
     code = "model_not_found"
 
 
+class ResponseNotFound(NotFound):
+    code = "response_not_found"
+
+
 class BackendNotFound(NotFound):
     code = "backend_not_found"
 

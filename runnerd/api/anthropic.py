@@ -42,6 +42,7 @@ class AnthropicDialect:
 
     counts: bool = False
     origin: str = _ORIGIN
+    shapes_errors: bool = True
 
     def read(self, body: Body) -> Wish:
         """Return what a request asks for; what is wrong with it the engine's limits tell."""

@@ -10,6 +10,7 @@ from aiohttp import web
 from runnerd.api import engines, host, models, pulls
 from runnerd.api.context import CONTEXT, Context, json_answer
 from runnerd.api.ollama import blobs, creation, library, transfers
+from runnerd.api.openai import kept
 from runnerd.errors import InternalError, MethodNotAllowed, RouteNotFound, RunnerdError
 from runnerd.relay import routes
 
@@ -26,6 +27,7 @@ def make_app(context: Context) -> web.Application:
     app.add_routes(pulls.ROUTES)  # before the models: their names may be anything
     app.add_routes(models.ROUTES)
     app.add_routes(engines.ROUTES)
+    app.add_routes(kept.ROUTES)
     app.add_routes(library.ROUTES)
     app.add_routes(blobs.ROUTES)
     app.add_routes(creation.ROUTES)

@@ -11,6 +11,7 @@ from typing import Any
 import msgspec
 from aiohttp import web
 
+from runnerd.api.openai.conversations import Conversations
 from runnerd.backends.interface import Backend
 from runnerd.config import Settings
 from runnerd.errors import ClientError
@@ -33,6 +34,7 @@ class Context:
     records: Records
     log_dir: Path
     pulls: Pulls
+    conversations: Conversations
 
 
 CONTEXT = web.AppKey("context", Context)

@@ -20,6 +20,8 @@ Body = bytes | bytearray
 """A large body is a bytearray: it was collected in place."""
 
 _NONE = msgspec.Raw(b"")
+ABSENT = (_NONE, msgspec.Raw(b"null"))
+ALONE = (*ABSENT, msgspec.Raw(b"1"))  # how `n` asks for one answer
 
 _STRING = re.compile(rb'"[^"\\]*+(?:\\.[^"\\]*+)*+"', re.DOTALL)
 _CONTAINER = re.compile(rb"\[[^][{}]*+\]|\{[^][{}]*+\}")
@@ -54,6 +56,8 @@ class Inference(msgspec.Struct, gc=False):
     chat_template_kwargs: msgspec.Raw = _NONE
     id_slot: msgspec.Raw = _NONE
     n_discard: msgspec.Raw = _NONE
+    n: msgspec.Raw = _NONE
+    dimensions: msgspec.Raw = _NONE
 
     @property
     def model(self) -> str:

@@ -64,8 +64,13 @@ class Dialect(Protocol):
     """One route of another API."""
 
     @property
-    def origin(self) -> str:
-        """What the engine and the records are told as the request's origin."""
+    def origin(self) -> str | None:
+        """What the engine and the records are told as the request's origin; None: its header."""
+        ...
+
+    @property
+    def shapes_errors(self) -> bool:
+        """Whether errors have a shape of their own (`error`, `broken`) instead of OpenAI's."""
         ...
 
     def read(self, body: Body) -> Wish:

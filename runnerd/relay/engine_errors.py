@@ -33,6 +33,8 @@ def client_error(status: int, error: dict[str, Any]) -> tuple[int, dict[str, Any
     if status == 500 and "json.exception" in message:
         # The engine's parser complains of a wrong type; its text quotes the body.
         status, message = 400, "the engine could not read a field of the request: wrong type"
+    elif status == 500 and "input is not supported" in message:
+        status = 400  # an image or a sound for a model that has no eyes or ears
     elif status == 503:
         status = BackendFailure.status  # 503 is only for draining
     kind = error.get("type")

@@ -192,8 +192,9 @@ class Front(asyncio.Protocol):
             if request.method == "POST":
                 entry.route = self._relay.route(request.path)
             if entry.route is not None:
-                request.dialect = entry.route.dialect
-                check_inference(request, unix=self._unix)
+                dialect = entry.route.dialect
+                request.dialect = dialect if dialect and dialect.shapes_errors else None
+                check_inference(request, entry.route.media_type, unix=self._unix)
                 request.read_labels()
                 if (request.length or 0) > self._limits.body_bytes:
                     raise self._too_large()

@@ -13,6 +13,7 @@ from runnerd.errors import (
 from runnerd.relay.admission import Admission
 from runnerd.relay.messages import Request
 
+_JSON = b"application/json"
 _OF_CURL = (b"", b"application/x-www-form-urlencoded")
 
 
@@ -49,7 +50,7 @@ def check_request(request: Request, limits: Limits, admission: Admission, *, uni
         request.expects_continue = request.http11
 
 
-def check_inference(request: Request, *, unix: bool) -> None:
+def check_inference(request: Request, media_type: bytes, *, unix: bool) -> None:
     """Hold the head of an inference request against the rules, before its body is read.
 
     On a Unix socket, which no web page can reach, what `curl -d` says of a body by itself passes
@@ -60,7 +61,10 @@ def check_inference(request: Request, *, unix: bool) -> None:
         raise UnsupportedMediaType("compressed request bodies are not accepted")
     content_type = request.header(b"content-type") or b""
     kind = content_type.split(b";")[0].strip().lower()
-    if kind != b"application/json" and not (unix and kind in _OF_CURL):
+    if media_type != _JSON:
+        if kind != media_type:
+            raise UnsupportedMediaType(f"the request body must be {media_type.decode()}")
+    elif kind != _JSON and not (unix and kind in _OF_CURL):
         raise UnsupportedMediaType(
             "the request body must be JSON, with the header Content-Type: application/json"
         )

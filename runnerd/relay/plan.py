@@ -16,14 +16,16 @@ from runnerd.errors import (
     ModelNotFound,
     NotSupported,
 )
-from runnerd.models.catalog import Model
+from runnerd.models.catalog import Model, shown
 from runnerd.models.store import Store
 from runnerd.relay.affinity import Affinity, affinity_of
-from runnerd.relay.body import count_prompts, inspect, streamed
+from runnerd.relay.body import ABSENT, ALONE, Inference, count_prompts, inspect, streamed
 from runnerd.relay.dialect import Again, Translation, Wish
 from runnerd.relay.engine import Buffer
 from runnerd.relay.messages import Request
 from runnerd.relay.routes import OPERATIONS, Operation, Route
+from runnerd.relay.several import Several
+from runnerd.relay.vectors import Shortened, dimensions
 from runnerd.scheduler import RunnerKey
 from runnerd.supervisor import Supervisor
 
@@ -111,7 +113,7 @@ class Planner:
             backend, mode, key, spreads = found.backend, found.mode, found.key, found.spreads
         if (remedy := backend.missing(operation.name, mode)) is not None:
             raise NotSupported(remedy)
-        streams = inference.stream is True
+        streams, prompts = inference.stream is True, count_prompts(inference.prompt)
         assembles = operation.assembles and not streams and backend.streams_to_cancel
         return Plan(
             operation=operation,
@@ -120,10 +122,11 @@ class Planner:
             body=streamed(body) if assembles else (body,),
             streams=streams,
             assembles=assembles,
-            prompts=count_prompts(inference.prompt),
+            prompts=prompts,
             preload_only=request.preload_only,
             origin=request.origin,
             affinity=affinity_of(body) if spreads else (),
+            translation=_translation(operation, inference, prompts=prompts, streams=streams),
         )
 
     def _translated(self, wish: Wish, route: Route, request: Request) -> Plan:
@@ -146,7 +149,7 @@ class Planner:
             assembles=False,
             prompts=1,
             preload_only=request.preload_only,
-            origin=route.dialect.origin,
+            origin=route.dialect.origin or request.origin,
             translation=wish.translation,
             keep_alive=wish.keep_alive,
             instead=wish.instead,
@@ -166,6 +169,8 @@ class Planner:
             return known
         backend = self._supervisor.backend(backend_name)
         mode = _mode(operation, modes(model.capabilities), reference)
+        if operation.needs is not None and operation.needs not in model.capabilities:
+            raise NotSupported(_NEEDS[operation.needs].format(shown(reference)))
         key = self._supervisor.key(backend, str(model.id), mode)
         if len(self._found) >= _REMEMBERED:
             self._found.clear()
@@ -191,6 +196,23 @@ class Planner:
                 f"runner {runner} serves another model than {reference!r}", param="model"
             )
         return key
+
+
+_NEEDS = {
+    "audio": "model {} has no audio encoder; pull one with an audio projector,"
+    " such as hf.co/ggml-org/ultravox-v0_5-llama-3_2-1b-GGUF"
+}
+
+
+def _translation(
+    operation: Operation, inference: Inference, *, prompts: int, streams: bool
+) -> Translation | None:
+    """Return what the engine's answer lacks of OpenAI's, None where it passes as it comes."""
+    if operation.mode is BackendMode.EMBEDDING and inference.dimensions not in ABSENT:
+        return Shortened(dimensions(inference.dimensions))
+    if streams and operation.assembles and (prompts > 1 or inference.n not in ALONE):
+        return Several()
+    return None
 
 
 @lru_cache(maxsize=64)

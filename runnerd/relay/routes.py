@@ -22,19 +22,26 @@ class Operation:
     """One thing that an engine does.  `name` is the path behind /v1/.
 
     `mode` None means: whatever the model is for.  `assembles` says that the engine streams this
-    operation in OpenAI's chunks, so that a whole answer can be put together from a stream.
+    operation in OpenAI's chunks, so that a whole answer can be put together from a stream.  `needs`
+    is a capability that the model must have besides.
     """
 
     name: str
     engine_path: bytes
     mode: BackendMode | None
     assembles: bool = False
+    needs: str | None = None
 
 
 def _operation(
-    name: str, mode: BackendMode | None, *, path: str = "", assembles: bool = False
+    name: str,
+    mode: BackendMode | None,
+    *,
+    path: str = "",
+    assembles: bool = False,
+    needs: str | None = None,
 ) -> Operation:
-    return Operation(name, (path or f"/v1/{name}").encode(), mode, assembles)
+    return Operation(name, (path or f"/v1/{name}").encode(), mode, assembles, needs)
 
 
 _COMPLETION = BackendMode.COMPLETION
@@ -46,7 +53,7 @@ OPERATIONS = {
         _operation("responses", _COMPLETION),
         _operation("messages", _COMPLETION),
         _operation("messages/count_tokens", _COMPLETION),
-        _operation("audio/transcriptions", _COMPLETION),
+        _operation("audio/transcriptions", _COMPLETION, path="/v1/chat/completions", needs="audio"),
         _operation("infill", _COMPLETION, path="/infill"),
         _operation("apply-template", _COMPLETION, path="/apply-template"),
         _operation("tokenize", None, path="/tokenize"),
@@ -69,6 +76,7 @@ class Route:
     backend: str | None = None
     runner: str | None = None
     dialect: Dialect | None = None
+    media_type: bytes = b"application/json"
 
 
 @lru_cache(maxsize=512)

@@ -1,84 +1,324 @@
-"""The official OpenAI client for Python, unmodified, against a running daemon."""
+"""The official OpenAI client for Python, unmodified, against the daemon with models that answer."""
 
 from __future__ import annotations
 
+import base64
+import json
+import math
+import struct
 from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
 
 import openai
 import pytest
 
 from runnerd.models import tiny
 from tests.support.daemon import DaemonProcess, running
+from tests.support.waiting import wait_for
 
 pytestmark = pytest.mark.engine
+
+_ROOT = Path(__file__).parents[2]
+_ANSWERS = json.loads((_ROOT / "tests" / "demo_answers.json").read_text())
+_CASES = {case["id"]: case for case in _ANSWERS["chat"]}
+NAME: Any = [{"role": "user", "content": "What is your name?"}]
+SCHEMA = {"type": "object", "properties": {"name": {"type": "string"}}, "required": ["name"]}
 
 
 @pytest.fixture(scope="module")
 def daemon(tmp_path_factory: pytest.TempPathFactory) -> Iterator[DaemonProcess]:
-    """A daemon with a chat model and an embedding model."""
-    root = tmp_path_factory.mktemp("daemon")
+    """A daemon with models that answer, and one that never ends by itself."""
+    root = tmp_path_factory.mktemp("openai")
     tiny.write_completion_model(root / "tiny.gguf")
-    tiny.write_embedding_model(root / "embed.gguf")
     with running(root) as daemon:
         daemon.import_model(root / "tiny.gguf", "tiny")
-        daemon.import_model(root / "embed.gguf", "embed")
+        for name in ("demo-a", "demo-embed", "demo-rerank"):
+            daemon.import_model(_ROOT / "demo" / f"{name}.gguf", name)
         yield daemon
 
 
 @pytest.fixture(params=["/engines/v1", "/v1"])
 def client(request: pytest.FixtureRequest, daemon: DaemonProcess) -> Iterator[openai.OpenAI]:
     """A client with each of the base URLs that people use."""
-    with openai.OpenAI(base_url=daemon.address + request.param, api_key="unused") as client:
+    address = daemon.address + request.param
+    with openai.OpenAI(base_url=address, api_key="unused", max_retries=0) as client:
         yield client
 
 
+@pytest.mark.covers("POST /v1/chat/completions", "model", "messages", "max_tokens", "user")
 def test_chat(client: openai.OpenAI) -> None:
-    """A chat completion with text and usage."""
-    answer = client.chat.completions.create(
-        model="tiny", messages=[{"role": "user", "content": "Hi"}], max_tokens=5
-    )
+    """A chat completion with text, reason and usage; a limit ends it."""
+    answer = client.chat.completions.create(model="demo-a", messages=NAME, user="me")
     assert answer.choices[0].message.role == "assistant"
+    assert answer.choices[0].message.content == "My name is Demo A."
+    assert answer.choices[0].finish_reason == "stop"
     assert answer.usage is not None
-    assert answer.usage.completion_tokens > 0
+    assert (answer.usage.prompt_tokens, answer.usage.completion_tokens) == (13, 7)
+    cut = client.chat.completions.create(model="demo-a", messages=NAME, max_tokens=3)
+    assert cut.choices[0].finish_reason == "length"
 
 
+@pytest.mark.covers(
+    "POST /v1/chat/completions", "max_completion_tokens", "temperature", "top_p", "seed"
+)
+@pytest.mark.covers(
+    "POST /v1/chat/completions", "presence_penalty", "frequency_penalty", "logit_bias"
+)
+def test_sampling(client: openai.OpenAI) -> None:
+    """What is drawn is drawn again from the same seed, and every other parameter is taken."""
+    asked: Any = {"model": "tiny", "messages": NAME, "max_completion_tokens": 12}
+    drawn: Any = {"temperature": 1.3, "top_p": 0.95, "seed": 7, "presence_penalty": 0.1}
+    more: Any = {"frequency_penalty": 0.1, "logit_bias": {"30": -5}}
+    one, two = [client.chat.completions.create(**asked, **drawn, **more) for _ in range(2)]
+    other = client.chat.completions.create(**asked, **(drawn | {"seed": 8}), **more)
+    assert one.usage is not None
+    assert one.usage.completion_tokens == 12
+    assert one.choices[0].message.content == two.choices[0].message.content
+    assert one.choices[0].message.content != other.choices[0].message.content
+
+
+@pytest.mark.covers("POST /v1/chat/completions", "stop")
+def test_stop(client: openai.OpenAI) -> None:
+    """A text ends the answer and is not in it."""
+    answer = client.chat.completions.create(model="demo-a", messages=NAME, stop=[" Demo"])
+    assert answer.choices[0].message.content == "My name is"
+    assert answer.choices[0].finish_reason == "stop"
+
+
+@pytest.mark.covers("POST /v1/chat/completions", "n")
+@pytest.mark.parametrize("stream", [False, True])
+def test_several_answers(client: openai.OpenAI, stream: bool) -> None:
+    """As many as were asked for; a stream of them begins with a chunk, not with nothing."""
+    asked: Any = {"model": "demo-a", "messages": NAME, "n": 2}
+    if not stream:
+        answer = client.chat.completions.create(**asked)
+        texts = [choice.message.content for choice in answer.choices]
+    else:
+        texts = ["", ""]
+        for chunk in client.chat.completions.create(stream=True, **asked):
+            for choice in chunk.choices:
+                texts[choice.index] += choice.delta.content or ""
+    assert texts == ["My name is Demo A."] * 2
+
+
+@pytest.mark.covers("POST /v1/chat/completions", "stream", "stream_options")
 def test_chat_stream(client: openai.OpenAI) -> None:
-    """A streamed chat completion ends with a reason, and the usage that was asked for."""
-    stream = client.chat.completions.create(
-        model="tiny",
-        messages=[{"role": "user", "content": "Hi"}],
-        max_tokens=5,
-        stream=True,
-        stream_options={"include_usage": True},
+    """The same text as whole, the reason at its end, and the usage that was asked for."""
+    chunks = list(
+        client.chat.completions.create(
+            model="demo-a", messages=NAME, stream=True, stream_options={"include_usage": True}
+        )
     )
-    chunks = list(stream)
-    reasons = [choice.finish_reason for chunk in chunks for choice in chunk.choices]
-    assert reasons[-1] in ("length", "stop")
+    choices = [choice for chunk in chunks for choice in chunk.choices]
+    assert "".join(choice.delta.content or "" for choice in choices) == "My name is Demo A."
+    assert choices[-1].finish_reason == "stop"
     assert chunks[-1].usage is not None
+    assert chunks[-1].usage.completion_tokens == 7
 
 
+@pytest.mark.covers("POST /v1/chat/completions", "logprobs", "top_logprobs")
+def test_probabilities(client: openai.OpenAI) -> None:
+    """Of every token, and of those that were likely beside it."""
+    answer = client.chat.completions.create(
+        model="demo-a", messages=NAME, logprobs=True, top_logprobs=2
+    )
+    found = answer.choices[0].logprobs
+    assert found is not None
+    assert found.content is not None
+    assert "".join(entry.token for entry in found.content) == "My name is Demo A."
+    assert all(len(entry.top_logprobs) == 2 for entry in found.content)
+
+
+@pytest.mark.covers(
+    "POST /v1/chat/completions", "response_format:json_object", "response_format:json_schema"
+)
+def test_formats(client: openai.OpenAI) -> None:
+    """JSON, and JSON after a schema."""
+    question: Any = [{"role": "user", "content": "Answer in JSON: What is your name?"}]
+    bound = {"type": "json_schema", "json_schema": {"name": "n", "schema": SCHEMA, "strict": True}}
+    for format in ({"type": "json_object"}, bound):
+        asked: Any = {"messages": question, "response_format": format}
+        answer = client.chat.completions.create(model="demo-a", **asked)
+        assert json.loads(answer.choices[0].message.content or "") == {"name": "Demo A"}
+
+
+@pytest.mark.covers("POST /v1/chat/completions", "tools", "tool_choice", "parallel_tool_calls")
+@pytest.mark.parametrize("stream", [False, True])
+def test_tools(client: openai.OpenAI, stream: bool) -> None:
+    """A call with its arguments as JSON, and the answer that its result makes."""
+    case = _CASES["tool call: Paris"]["request"]
+    asked: Any = {"model": "demo-a", "messages": case["messages"], "tools": case["tools"]}
+    asked |= {"tool_choice": "auto", "parallel_tool_calls": False}
+    if stream:
+        with client.chat.completions.stream(**asked) as events:
+            message: Any = events.get_final_completion().choices[0].message
+    else:
+        message = client.chat.completions.create(**asked).choices[0].message
+    [call] = message.tool_calls
+    assert call.function.name == "get_weather"
+    assert json.loads(call.function.arguments) == {"city": "Paris"}
+    result = _CASES["tool answer: Paris"]["request"]["messages"][-1]["content"]
+    told = {"role": "tool", "tool_call_id": call.id, "content": result}
+    messages: Any = [*case["messages"], message.to_dict(), told]
+    answer = client.chat.completions.create(model="demo-a", messages=messages, tools=case["tools"])
+    assert answer.choices[0].message.content == "It is sunny in Paris."
+
+
+@pytest.mark.covers(
+    "POST /v1/chat/completions",
+    "image_url:data",
+    "input_audio",
+    how="refused",
+    note="400 where the model has no projector; with one they pass",
+)
+@pytest.mark.covers(
+    "POST /v1/chat/completions",
+    "image_url:address",
+    how="refused",
+    note="the daemon fetches nothing",
+)
+@pytest.mark.parametrize(
+    ("part", "message"),
+    [
+        ({"type": "image_url", "image_url": {"url": "data:image/png;base64,AA=="}}, "not support"),
+        ({"type": "image_url", "image_url": {"url": "http://127.0.0.1/x"}}, "inline"),
+        ({"type": "input_audio", "input_audio": {"data": "AAAA", "format": "wav"}}, "not support"),
+    ],
+)
+def test_pictures_and_sounds(client: openai.OpenAI, part: Any, message: str) -> None:
+    """What a model cannot see or hear is the request's fault, not the server's."""
+    messages: Any = [{"role": "user", "content": [part]}]
+    with pytest.raises(openai.BadRequestError, match=message):
+        client.chat.completions.create(model="demo-a", messages=messages)
+
+
+@pytest.mark.covers("POST /v1/completions", "model", "prompt", "max_tokens", "temperature", "seed")
+@pytest.mark.covers("POST /v1/completions", "prompt:list", "prompt:tokens", "n", "stop", "top_p")
+@pytest.mark.covers("POST /v1/completions", "stream", "stream_options")
+@pytest.mark.covers("POST /v1/completions", "echo", "best_of", "suffix", how="ignored", note=(
+    "as llama-server does; `infill` has a route of its own"))  # fmt: skip
 def test_completion(client: openai.OpenAI) -> None:
-    """The older completion route."""
-    answer = client.completions.create(model="tiny", prompt="Once", max_tokens=5)
-    assert answer.choices[0].finish_reason in ("length", "stop")
+    """The older route: one prompt, several, tokens, several answers, streamed and not."""
+    drawn: Any = {"model": "tiny", "max_tokens": 4, "temperature": 0, "seed": 1, "top_p": 0.9}
+    answer = client.completions.create(prompt="Once", stop=["~"], **drawn)
+    assert answer.choices[0].finish_reason == "length"
+    for prompt, extra, count in (
+        (["Once", "Twice"], {}, 2),
+        ([40, 41, 42], {}, 1),
+        ("Once", {"n": 2}, 2),
+        ("Once", {"echo": True, "best_of": 1, "suffix": "x"}, 1),
+    ):
+        asked: Any = {"prompt": prompt, **extra, **drawn}
+        whole = client.completions.create(**asked)
+        texts = {index: "" for index in range(count)}
+        options: Any = {"stream_options": {"include_usage": True}}
+        for chunk in client.completions.create(stream=True, **options, **asked):
+            for choice in chunk.choices:
+                texts[choice.index] += choice.text
+        assert {choice.index: choice.text for choice in whole.choices} == texts
 
 
+@pytest.mark.covers(
+    "POST /v1/completions", "logprobs", note="in chat's shape, as llama-server does"
+)
+def test_completion_probabilities(client: openai.OpenAI) -> None:
+    """The engine's own shape, which the client takes."""
+    answer = client.completions.create(model="tiny", prompt="Once", max_tokens=2, logprobs=1)
+    assert answer.choices[0].logprobs is not None
+
+
+@pytest.mark.covers("POST /v1/embeddings", "model", "input", "input:list", "input:tokens", "user")
+@pytest.mark.covers("POST /v1/embeddings", "encoding_format:base64")
 def test_embeddings(client: openai.OpenAI) -> None:
-    """Embeddings; the client asks for base64 by itself and decodes it."""
-    answer = client.embeddings.create(model="embed", input=["a", "b"])
-    assert len(answer.data) == 2
-    assert all(isinstance(value, float) for value in answer.data[0].embedding)
+    """Texts and tokens; the client asks for base64 by itself and decodes it."""
+    answer = client.embeddings.create(model="demo-embed", input=["a cat", "a dog"], user="me")
+    one = client.embeddings.create(model="demo-embed", input="a cat", encoding_format="float")
+    assert answer.data[0].embedding == pytest.approx(one.data[0].embedding, abs=1e-6)
+    assert len(client.embeddings.create(model="demo-embed", input=[5, 6]).data) == 1
 
 
+@pytest.mark.covers("POST /v1/embeddings", "dimensions", note="the first ones, at length one")
+def test_fewer_dimensions(client: openai.OpenAI) -> None:
+    """The beginning of the vector, as floats and as base64; impossible numbers are refused."""
+    whole = client.embeddings.create(model="demo-embed", input="a cat").data[0].embedding
+    start = whole[:5]
+    expected = [value / math.hypot(*start) for value in start]
+    short = client.embeddings.create(model="demo-embed", input="a cat", dimensions=5)
+    assert short.data[0].embedding == pytest.approx(expected, abs=1e-6)
+    raw: Any = client.embeddings.create(
+        model="demo-embed", input="a cat", dimensions=5, encoding_format="base64"
+    )
+    values = struct.unpack("<5f", base64.b64decode(raw.data[0].embedding))
+    assert list(values) == pytest.approx(expected, abs=1e-6)
+    for wrong in (0, -3, len(whole) + 1):
+        with pytest.raises(openai.BadRequestError, match="dimensions"):
+            client.embeddings.create(model="demo-embed", input="a cat", dimensions=wrong)
+
+
+@pytest.mark.covers("GET /v1/models", "list")
+@pytest.mark.covers("GET /v1/models/{id}", "id")
 def test_models(client: openai.OpenAI) -> None:
     """Listing and retrieving models."""
-    assert {model.id for model in client.models.list()} == {"ai/tiny:latest", "ai/embed:latest"}
+    listed = {model.id for model in client.models.list()}
+    assert {"ai/tiny:latest", "ai/demo-a:latest"} <= listed
     assert client.models.retrieve("tiny").id == "ai/tiny:latest"
+    with pytest.raises(openai.NotFoundError):
+        client.models.retrieve("nowhere")
 
 
+@pytest.mark.covers("POST /v1/rerank", "model", "query", "documents", "top_n")
+@pytest.mark.covers("POST /v1/tokenize", "model", "content")
+@pytest.mark.covers("POST /v1/detokenize", "model", "tokens")
+def test_beside_openais_own(client: openai.OpenAI) -> None:
+    """Ranking and tokens, through the client's general call."""
+    ranked: Any = client.post(
+        "/rerank",
+        body={
+            "model": "demo-rerank",
+            "query": "a cat",
+            "documents": ["a cat", "a car"],
+            "top_n": 1,
+        },
+        cast_to=object,
+    )
+    assert len(ranked["results"]) == 1
+    counted: Any = client.post(
+        "/tokenize", body={"model": "demo-a", "content": "My name"}, cast_to=object
+    )
+    back: Any = client.post(
+        "/detokenize", body={"model": "demo-a", "tokens": counted["tokens"]}, cast_to=object
+    )
+    assert back["content"] == "My name"
+
+
+@pytest.mark.covers("POST /v1/audio/transcriptions", "model", "file", note=(
+    "501 with what to pull where the model has no audio encoder"))  # fmt: skip
+def test_transcriptions_need_an_audio_model(client: openai.OpenAI) -> None:
+    """The error names what to install."""
+    with pytest.raises(openai.InternalServerError, match="audio projector") as caught:
+        client.audio.transcriptions.create(model="demo-a", file=("a.wav", b"RIFF....WAVE"))
+    assert caught.value.status_code == 501
+
+
+@pytest.mark.covers("errors", "400", "404")
 def test_errors_become_the_right_classes(client: openai.OpenAI) -> None:
     """404 and 400 arrive as what the client's users catch."""
-    with pytest.raises(openai.NotFoundError, match="nowhere"):
+    with pytest.raises(openai.NotFoundError, match="nowhere") as missing:
         client.chat.completions.create(model="nowhere", messages=[])
+    assert missing.value.code == "model_not_found"
+    assert missing.value.param == "model"
     with pytest.raises(openai.BadRequestError, match="does not support"):
-        client.chat.completions.create(model="embed", messages=[{"role": "user", "content": "Hi"}])
+        client.chat.completions.create(model="demo-embed", messages=NAME)
+    long: Any = [{"role": "user", "content": "word " * 20_000}]
+    with pytest.raises(openai.BadRequestError, match="context"):
+        client.chat.completions.create(model="demo-a", messages=long)
+
+
+def test_leaving_stops_the_engine(client: openai.OpenAI, daemon: DaemonProcess) -> None:
+    """A client that closes its stream leaves nothing running."""
+    asked: Any = {"model": "tiny", "prompt": "Once", "max_tokens": 1900}
+    stream = client.completions.create(stream=True, **asked)
+    next(iter(stream))
+    stream.close()
+    wait_for(lambda: not any(runner["in_use"] for runner in daemon.ps()), "the engine to be idle")

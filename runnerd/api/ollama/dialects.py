@@ -36,6 +36,7 @@ class OllamaDialect:
     reader: Callable[[Fields, Model], Wish]
     models: Models
     origin: str = ORIGIN
+    shapes_errors: bool = True
 
     def read(self, body: Body) -> Wish:
         """Return what a request asks for.  Raises errors.ClientError."""

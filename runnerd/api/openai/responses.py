@@ -1,0 +1,165 @@
+"""OpenAI's responses as a dialect: the engine speaks them, but keeps nothing and numbers nothing.
+
+Added here: `previous_response_id` and `store`, the members of events and answers that OpenAI's
+clients count on (`sequence_number`, `output_index`, what was asked for), and an answer that ran
+into `max_output_tokens` is told as incomplete.  The engine is always asked for a stream, because
+only then it notices a client that leaves.
+"""
+
+from __future__ import annotations
+
+import itertools
+import time
+from dataclasses import dataclass
+from typing import Any
+
+import msgspec
+
+from runnerd.api.openai.conversations import Conversations
+from runnerd.errors import ClientError
+from runnerd.relay.body import Body
+from runnerd.relay.dialect import Wish
+from runnerd.relay.events import Events, StreamError
+from runnerd.relay.routes import OPERATIONS, Route
+
+_PREFIXES = ("/v1", "/openai/v1", "/engines/v1", "/engines/llama.cpp/v1")
+_COMPLETED = "response.completed"
+_ECHOED = (
+    "instructions", "max_output_tokens", "metadata", "parallel_tool_calls", "reasoning",
+    "model", "temperature", "text", "tool_choice", "tools", "top_p", "user",
+)  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class ResponsesDialect:
+    """`POST responses`."""
+
+    conversations: Conversations
+    origin: str | None = None
+    shapes_errors: bool = False  # they are OpenAI's, as everywhere
+
+    def read(self, body: Body) -> Wish:
+        """Return what a request asks for.  Raises errors.ClientError, errors.ResponseNotFound."""
+        document = _object(body)
+        store = document.pop("store", None) is not False
+        previous = document.pop("previous_response_id", None)
+        streams = document.get("stream") is True
+        items = _items(document.get("input"))
+        if previous is not None:
+            if not isinstance(previous, str):
+                raise ClientError("previous_response_id must be a string")
+            items = [*self.conversations.items(previous), *items]
+        asked = {name: document[name] for name in _ECHOED if document.get(name) is not None}
+        asked |= {"previous_response_id": previous, "store": store}
+        answer = _Answer(asked, items, self.conversations if store else None, streams=streams)
+        sent = document | {"input": items, "stream": True}
+        sent.pop("metadata", None)
+        return Wish("responses", msgspec.json.encode(sent), answer)
+
+    def error(self, message: str, status: int) -> bytes:
+        """Return an error's body; not used, since its errors are OpenAI's own."""
+        return msgspec.json.encode({"error": {"message": message}})
+
+    def broken(self, message: str) -> bytes:
+        """Return the event of an error inside a stream."""
+        return b"data: %s\n\n" % self.error(message, 500)
+
+
+def routes(conversations: Conversations) -> dict[str, Route]:
+    """Return the routes by their paths."""
+    route = Route(OPERATIONS["responses"], dialect=ResponsesDialect(conversations))
+    return {f"{prefix}/responses": route for prefix in _PREFIXES}
+
+
+class _Answer:
+    """One answer's events, completed."""
+
+    content_type = b"text/event-stream"
+
+    def __init__(
+        self,
+        asked: dict[str, Any],
+        items: list[Any],
+        conversations: Conversations | None,
+        *,
+        streams: bool,
+    ) -> None:
+        self.streams = streams
+        if not streams:
+            self.content_type = b"application/json"
+        self._asked = asked
+        self._items = items
+        self._conversations = conversations
+        self._id = Conversations.new_id()
+        self._created = int(time.time())
+        self._events = Events()
+        self._numbers = itertools.count()
+        self._output = -1  # index of the item that is being written
+        self._final: dict[str, Any] | None = None
+
+    def feed(self, data: bytes) -> bytes:
+        return b"".join(self._event(event) for event in self._events.feed(data))
+
+    def end(self) -> bytes:
+        """Return the whole answer, or nothing after a stream.  Raises StreamError."""
+        if self._final is None:
+            raise StreamError({"message": "the engine's answer broke off"})
+        return b"" if self.streams else msgspec.json.encode(self._final)
+
+    def _event(self, event: dict[str, Any]) -> bytes:
+        kind = str(event.get("type"))
+        if kind == "response.output_item.added":
+            self._output += 1
+        if kind.startswith("response.output_") or "item" in event or "item_id" in event:
+            event.setdefault("output_index", max(0, self._output))
+        if kind.startswith(("response.content_part.", "response.output_text.")):
+            event.setdefault("content_index", 0)
+        if kind == "response.output_text.delta":
+            event.setdefault("logprobs", [])
+        if isinstance(event.get("response"), dict):
+            event["response"] = self._completed(event["response"])
+            if kind == _COMPLETED:
+                self._final = event["response"]
+                kind = f"response.{self._final['status']}"
+                self._keep(self._final)
+        if not self.streams:
+            return b""
+        event |= {"type": kind, "sequence_number": next(self._numbers)}
+        return b"event: %s\ndata: %s\n\n" % (kind.encode(), msgspec.json.encode(event))
+
+    def _completed(self, response: dict[str, Any]) -> dict[str, Any]:
+        """Return the response with the members that the engine leaves out."""
+        usual: dict[str, Any] = {
+            "created_at": self._created,
+            "error": None, "incomplete_details": None, "instructions": None, "metadata": {},
+            "output": [], "parallel_tool_calls": True, "tool_choice": "auto", "tools": [],
+        }  # fmt: skip
+        whole = usual | response | self._asked | {"id": self._id}
+        limit, used = self._asked.get("max_output_tokens"), whole.get("usage") or {}
+        if isinstance(limit, int) and 0 < limit <= used.get("output_tokens", 0):
+            whole["status"] = "incomplete"
+            whole["incomplete_details"] = {"reason": "max_output_tokens"}
+        return whole
+
+    def _keep(self, response: dict[str, Any]) -> None:
+        if self._conversations is not None:
+            self._conversations.keep(self._id, [*self._items, *response["output"]], response)
+
+
+def _object(body: Body) -> dict[str, Any]:
+    try:
+        document = msgspec.json.decode(body)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise ClientError(f"the request body is not valid JSON: {error}") from error
+    if not isinstance(document, dict):
+        raise ClientError("the request body must be a JSON object")
+    return document
+
+
+def _items(given: object) -> list[Any]:
+    """Return a request's input as items."""
+    if isinstance(given, str):
+        return [{"role": "user", "content": given}]
+    if isinstance(given, list) and given:
+        return given
+    raise ClientError("input must be a text or a list of items", param="input")

@@ -1,0 +1,149 @@
+"""POST /v1/audio/transcriptions as a dialect: a form with a sound becomes a chat about it.
+
+The engine needs a model with an audio encoder; the planner says so where there is none.
+"""
+
+from __future__ import annotations
+
+import base64
+import email.parser
+import email.policy
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import msgspec
+
+from runnerd.errors import ClientError
+from runnerd.relay.body import Body
+from runnerd.relay.dialect import Wish
+from runnerd.relay.events import Events, StreamError
+from runnerd.relay.routes import OPERATIONS, Route
+
+_PREFIXES = ("/v1", "/openai/v1", "/engines/v1", "/engines/llama.cpp/v1")
+_TASK = "Transcribe audio to text"
+_FORMATS = ("json", "text")
+_KINDS = {b"RIFF": "wav", b"fLaC": "flac", b"OggS": "ogg", b"ID3": "mp3", b"\xff": "mp3"}
+
+
+@dataclass(frozen=True, slots=True)
+class TranscriptionDialect:
+    """`POST audio/transcriptions`."""
+
+    origin: str | None = None
+    shapes_errors: bool = False
+
+    def read(self, body: Body) -> Wish:
+        """Return what a request asks for.  Raises errors.ClientError."""
+        fields, sound = read_form(bytes(body))
+        if sound is None:
+            raise ClientError("the form has no file", param="file")
+        format = fields.get("response_format", "json")
+        if format not in _FORMATS:
+            raise ClientError(
+                f"response_format must be one of: {', '.join(_FORMATS)}", param="response_format"
+            )
+        task = fields.get("prompt") or _TASK
+        if language := fields.get("language"):
+            task += f" (language: {language})"
+        audio = {"data": base64.b64encode(sound).decode(), "format": _kind(sound)}
+        parts = [{"type": "text", "text": task}, {"type": "input_audio", "input_audio": audio}]
+        document: dict[str, Any] = {
+            "model": fields.get("model", ""),
+            "messages": [{"role": "user", "content": parts}],
+            "stream": True,
+            "temperature": _temperature(fields.get("temperature", "0")),
+        }
+        streams = fields.get("stream", "").lower() == "true"
+        return Wish(
+            "audio/transcriptions", msgspec.json.encode(document), _Transcript(format, streams)
+        )
+
+    def error(self, message: str, status: int) -> bytes:
+        """Return an error's body; not used, since its errors are OpenAI's own."""
+        return msgspec.json.encode({"error": {"message": message}})
+
+    def broken(self, message: str) -> bytes:
+        """Return the event of an error inside a stream."""
+        return b"data: %s\n\n" % self.error(message, 500)
+
+
+def routes() -> dict[str, Route]:
+    """Return the routes by their paths."""
+    route = Route(
+        OPERATIONS["audio/transcriptions"],
+        dialect=TranscriptionDialect(),
+        media_type=b"multipart/form-data",
+    )
+    return {f"{prefix}/audio/transcriptions": route for prefix in _PREFIXES}
+
+
+def read_form(body: bytes) -> tuple[Mapping[str, str], bytes | None]:
+    """Return a form's text fields and its file; the first line of the body names the boundary.
+
+    Raises errors.ClientError.
+    """
+    boundary = body[:202].split(b"\r\n")[0][2:]
+    if not body.startswith(b"--") or not 0 < len(boundary) <= 200:
+        raise ClientError("the request body must be a form (multipart/form-data)")
+    fields: dict[str, str] = {}
+    sound = None
+    for part in body.split(b"\r\n--" + boundary)[:-1]:
+        head, _, content = part.removeprefix(b"--" + boundary).partition(b"\r\n\r\n")
+        headers = email.parser.BytesHeaderParser(policy=email.policy.HTTP).parsebytes(head.strip())
+        name = headers.get_param("name", header="content-disposition")
+        if name == "file":
+            sound = content
+        elif isinstance(name, str):
+            fields[name] = content.decode("utf-8", "replace")
+    return fields, sound
+
+
+class _Transcript:
+    """The text of the engine's chat, as a transcript."""
+
+    def __init__(self, format: str, streams: bool) -> None:
+        self.streams = streams
+        self._plain = format == "text"
+        self.content_type = b"application/json"
+        if streams:
+            self.content_type = b"text/event-stream"
+        elif self._plain:
+            self.content_type = b"text/plain; charset=utf-8"
+        self._events = Events()
+        self._text: list[str] = []
+        self._done = False
+
+    def feed(self, data: bytes) -> bytes:
+        out = b""
+        for event in self._events.feed(data):
+            for choice in event.get("choices", []):
+                self._done = self._done or choice.get("finish_reason") is not None
+                if text := choice.get("delta", {}).get("content"):
+                    self._text.append(text)
+                    out += _sse({"type": "transcript.text.delta", "delta": text})
+        return out if self.streams else b""
+
+    def end(self) -> bytes:
+        """Return the transcript.  Raises StreamError when it broke off."""
+        if not self._done:
+            raise StreamError({"message": "the engine's answer broke off"})
+        text = "".join(self._text).strip()
+        if self.streams:
+            return _sse({"type": "transcript.text.done", "text": text}) + b"data: [DONE]\n\n"
+        return text.encode() if self._plain else msgspec.json.encode({"text": text})
+
+
+def _sse(event: dict[str, str]) -> bytes:
+    return b"data: %s\n\n" % msgspec.json.encode(event)
+
+
+def _kind(sound: bytes) -> str:
+    return next((kind for magic, kind in _KINDS.items() if sound.startswith(magic)), "wav")
+
+
+def _temperature(text: str) -> float:
+    try:
+        return float(text)
+    except ValueError:
+        raise ClientError("temperature must be a number", param="temperature") from None

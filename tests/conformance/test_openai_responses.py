@@ -1,0 +1,167 @@
+"""OpenAI's responses with the official client: events, conversations that go on, what is kept."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import openai
+import pytest
+
+from tests.support.daemon import DaemonProcess, running
+from tests.support.waiting import wait_for
+
+pytestmark = pytest.mark.engine
+
+_ROOT = Path(__file__).parents[2]
+WEATHER: Any = {
+    "type": "function",
+    "name": "get_weather",
+    "description": "Get the weather in a city.",
+    "parameters": {
+        "type": "object",
+        "properties": {"city": {"type": "string"}},
+        "required": ["city"],
+    },
+    "strict": None,
+}
+
+
+@pytest.fixture(scope="module")
+def daemon(tmp_path_factory: pytest.TempPathFactory) -> Iterator[DaemonProcess]:
+    """A daemon with demo-a."""
+    with running(tmp_path_factory.mktemp("responses")) as daemon:
+        daemon.import_model(_ROOT / "demo" / "demo-a.gguf", "demo-a")
+        yield daemon
+
+
+@pytest.fixture
+def client(daemon: DaemonProcess) -> Iterator[openai.OpenAI]:
+    """OpenAI's client."""
+    address = daemon.address + "/v1"
+    with openai.OpenAI(base_url=address, api_key="unused", max_retries=0) as client:
+        yield client
+
+
+@pytest.mark.covers("POST /v1/responses", "model", "input", "input:list", "instructions")
+@pytest.mark.covers("POST /v1/responses", "metadata", "temperature", "top_p")
+def test_answer(client: openai.OpenAI) -> None:
+    """A text or items in, a text out, and what was asked for in the answer."""
+    answer = client.responses.create(
+        model="demo-a", input="What is your name?", metadata={"a": "b"}, temperature=0, top_p=1
+    )
+    assert answer.output_text == "My name is Demo A."
+    assert (answer.status, answer.model, answer.metadata) == ("completed", "demo-a", {"a": "b"})
+    assert answer.usage is not None
+    assert (answer.usage.input_tokens, answer.usage.output_tokens) == (13, 7)
+    items: Any = [{"role": "user", "content": [{"type": "input_text", "text": "Hello"}]}]
+    assert client.responses.create(model="demo-a", input=items).output_text
+    named = client.responses.create(
+        model="demo-a", input="What is your name?", instructions="You are Ada."
+    )
+    assert named.output_text == "My name is Ada."
+
+
+@pytest.mark.covers("POST /v1/responses", "max_output_tokens")
+def test_an_answer_that_was_cut(client: openai.OpenAI) -> None:
+    """It says so, streamed and not."""
+    asked: Any = {"model": "demo-a", "input": "Count from 1 to 30.", "max_output_tokens": 3}
+    answer = client.responses.create(**asked)
+    assert answer.status == "incomplete"
+    assert answer.incomplete_details is not None
+    assert answer.incomplete_details.reason == "max_output_tokens"
+    events = list(client.responses.create(stream=True, **asked))
+    assert events[-1].type == "response.incomplete"
+
+
+@pytest.mark.covers("POST /v1/responses", "stream")
+def test_events(client: openai.OpenAI) -> None:
+    """Numbered, in their order, with the place that each belongs to; the same text in the end."""
+    asked: Any = {"model": "demo-a", "input": "Count from 1 to 30."}
+    whole = client.responses.create(**asked)
+    with client.responses.stream(**asked) as stream:
+        events = list(stream)
+        final = stream.get_final_response()
+    assert final.output_text == whole.output_text
+    kinds = [event.type for event in events]
+    assert kinds[:2] == ["response.created", "response.in_progress"]
+    assert kinds[-1] == "response.completed"
+    assert kinds.count("response.output_text.delta") > 20
+    numbers = [event.sequence_number for event in events if hasattr(event, "sequence_number")]
+    assert numbers == list(range(len(numbers)))
+    text = "".join(event.delta for event in events if event.type == "response.output_text.delta")
+    assert text == whole.output_text
+
+
+@pytest.mark.covers("POST /v1/responses", "tools", "tool_choice")
+@pytest.mark.parametrize("stream", [False, True])
+def test_tools(client: openai.OpenAI, stream: bool) -> None:
+    """A call with its arguments; its result goes on from the answer that made it."""
+    asked: Any = {"model": "demo-a", "tools": [WEATHER], "tool_choice": "auto"}
+    question = "What is the weather in Paris?"
+    if stream:
+        with client.responses.stream(input=question, **asked) as events:
+            answer: Any = events.get_final_response()
+    else:
+        answer = client.responses.create(input=question, **asked)
+    [call] = [item for item in answer.output if item.type == "function_call"]
+    assert (call.name, call.arguments) == ("get_weather", '{"city": "Paris"}')
+    result: Any = {"type": "function_call_output", "call_id": call.call_id, "output": "sunny"}
+    told = client.responses.create(input=[result], previous_response_id=answer.id, **asked)
+    assert "Paris" in told.output_text
+
+
+@pytest.mark.covers("POST /v1/responses", "previous_response_id", note="in memory, a day at most")
+@pytest.mark.covers("POST /v1/responses", "store")
+@pytest.mark.covers("GET /v1/responses/{id}", "id")
+@pytest.mark.covers("DELETE /v1/responses/{id}", "id")
+def test_a_conversation_goes_on(client: openai.OpenAI) -> None:
+    """From any answer that was kept; it can be read again and forgotten."""
+    first = client.responses.create(model="demo-a", input="What is your name?")
+    second = client.responses.create(
+        model="demo-a", input="What is your name?", previous_response_id=first.id
+    )
+    assert second.previous_response_id == first.id
+    assert second.usage is not None
+    assert first.usage is not None
+    assert second.usage.input_tokens > first.usage.total_tokens
+    assert client.responses.retrieve(first.id).output_text == first.output_text
+    client.responses.delete(first.id)
+    with pytest.raises(openai.NotFoundError, match="not known"):
+        client.responses.retrieve(first.id)
+    with pytest.raises(openai.NotFoundError, match="whole conversation"):
+        client.responses.create(model="demo-a", input="x", previous_response_id=first.id)
+    third = client.responses.create(
+        model="demo-a", input="Hello", previous_response_id=second.id, store=False
+    )
+    with pytest.raises(openai.NotFoundError):
+        client.responses.retrieve(third.id)
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [{"input": 3}, {"input": []}, {"input": None}, {"input": "x", "previous_response_id": 3}],
+)
+def test_wrong_requests(client: openai.OpenAI, wrong: Any) -> None:
+    """They are the client's fault, and told so."""
+    with pytest.raises(openai.BadRequestError):
+        client.post("/responses", body={"model": "demo-a", **wrong}, cast_to=object)
+    with pytest.raises(openai.NotFoundError):
+        client.responses.create(model="nobody", input="x")
+
+
+@pytest.mark.parametrize("stream", [False, True])
+def test_leaving_stops_the_engine(
+    client: openai.OpenAI, daemon: DaemonProcess, stream: bool
+) -> None:
+    """Streamed or not: what nobody reads is not generated, and nothing is kept of it."""
+    asked: Any = {"model": "demo-a", "input": "Count from 1 to 100.", "stream": stream}
+    if stream:
+        events = client.responses.create(**asked)
+        next(iter(events))
+        events.close()
+    else:
+        with pytest.raises(openai.APITimeoutError):
+            client.responses.create(timeout=0.01, **asked)
+    wait_for(lambda: not any(runner["in_use"] for runner in daemon.ps()), "the engine to be idle")

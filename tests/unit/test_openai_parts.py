@@ -1,0 +1,122 @@
+"""runnerd.api.openai and its translations on the relay: what is kept, forms, vectors, streams."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import math
+
+import msgspec
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from runnerd.api.openai import conversations as module
+from runnerd.api.openai.conversations import Conversations
+from runnerd.api.openai.transcriptions import read_form
+from runnerd.errors import ClientError, ResponseNotFound
+from runnerd.relay.several import Several
+from runnerd.relay.vectors import Shortened
+
+
+class Clock:
+    """A time that the test sets."""
+
+    now = 0.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+def test_kept_answers_end_with_their_day() -> None:
+    """After a day, nobody finds them, and the room is given back at the next one."""
+    clock = Clock()
+    kept = Conversations(clock)
+    kept.keep("one", [{"role": "user"}], {"output": []})
+    assert kept.items("one") == [{"role": "user"}]
+    clock.now = 24 * 3600 + 1
+    with pytest.raises(ResponseNotFound):
+        kept.answer("one")
+    kept.keep("two", [], {})
+    assert json.loads(kept.answer("two")) == {}
+
+
+def test_kept_answers_have_a_limit(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The one that was used longest ago goes first; one that is too large is not kept."""
+    monkeypatch.setattr(module, "_BYTES", 1000)
+    monkeypatch.setattr(module, "_LARGEST", 500)
+    kept = Conversations()
+    for name in ("one", "two"):
+        kept.keep(name, ["x" * 400], {})
+    kept.items("one")
+    kept.keep("three", ["x" * 400], {})
+    kept.keep("large", ["x" * 600], {})
+    assert kept.items("one")
+    for name in ("two", "large"):
+        with pytest.raises(ResponseNotFound):
+            kept.items(name)
+
+
+def test_ids_cannot_be_guessed() -> None:
+    """They are secrets: whoever knows one reads a conversation."""
+    assert len({Conversations.new_id() for _ in range(100)}) == 100
+    assert len(Conversations.new_id()) >= 5 + 32
+
+
+@given(
+    fields=st.dictionaries(
+        st.text("abcdefghij_", min_size=1).filter(lambda name: name != "file"),
+        st.text(st.characters(codec="utf-8")),
+        max_size=4,
+    ),
+    sound=st.binary(),
+    boundary=st.text("abcdefghijklmnopqrstuvwxyz0123456789-", min_size=8, max_size=60),
+)
+def test_forms(fields: dict[str, str], sound: bytes, boundary: str) -> None:
+    """What is put into a form comes out of it."""
+    mark = boundary.encode() + b"~"  # does not occur in what is sent
+    if any(b"\r\n--" + mark in value for value in (sound, *(v.encode() for v in fields.values()))):
+        return
+    body = b""
+    for name, value in fields.items():
+        head = b'Content-Disposition: form-data; name="%s"' % name.encode()
+        body += b"--%s\r\n%s\r\n\r\n%s\r\n" % (mark, head, value.encode())
+    head = b'Content-Disposition: form-data; name="file"; filename="a.wav"\r\nContent-Type: audio/x'
+    body += b"--%s\r\n%s\r\n\r\n%s\r\n--%s--\r\n" % (mark, head, sound, mark)
+    assert read_form(body) == (fields, sound)
+
+
+@given(st.binary())
+def test_what_is_no_form(body: bytes) -> None:
+    """Whatever comes is read or refused."""
+    with contextlib.suppress(ClientError):
+        read_form(body)
+
+
+@given(st.lists(st.floats(-1, 1), min_size=1, max_size=20), st.data())
+def test_shorter_vectors(values: list[float], data: st.DataObject) -> None:
+    """The first ones, at length one; as many as were asked for."""
+    count = data.draw(st.integers(1, len(values)))
+    answer = Shortened(count)
+    whole = msgspec.json.encode({"data": [{"embedding": values}]})
+    cut = data.draw(st.integers(0, len(whole)))
+    assert answer.feed(whole[:cut]) + answer.feed(whole[cut:]) == b""
+    vector = json.loads(answer.end())["data"][0]["embedding"]
+    assert len(vector) == count
+    if math.hypot(*values[:count]) > 1e-9:
+        assert math.hypot(*vector) == pytest.approx(1)
+
+
+@given(st.lists(st.sampled_from([b"null", b'{"a":1}', b'{"b":"\\n"}', b"[DONE]"])), st.data())
+def test_events_that_say_nothing(events: list[bytes], data: st.DataObject) -> None:
+    """Are taken out, however the stream is cut."""
+    stream = b"".join(b"data: " + event + b"\n\n" for event in events)
+    passed = Several()
+    out, start = b"", 0
+    while start < len(stream):
+        end = data.draw(st.integers(start + 1, len(stream)))
+        out += passed.feed(stream[start:end])
+        start = end
+    out += passed.end()
+    kept = [event for event in events if event != b"null"]
+    assert out == b"".join(b"data: " + event + b"\n\n" for event in kept)
