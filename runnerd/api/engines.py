@@ -22,6 +22,7 @@ _NEVER = "0001-01-01T00:00:00Z"  # what Go clients expect for "no time": a runne
 
 _KEEPING = (
     "keep_alive", "min_instances", "max_instances", "pinned", "exclusive_group", "preload",
+    "completion_defaults", "forced_parameters", "stripped_parameters",
 )  # fmt: skip
 _FIELDS = frozenset(
     {
