@@ -15,6 +15,7 @@ from typing import Annotated, Protocol, runtime_checkable
 import aiohttp
 from pydantic import BaseModel, ConfigDict, Field
 
+from runnerd.backends.placement import Placement
 from runnerd.errors import BackendFailure
 
 
@@ -40,7 +41,8 @@ class BackendConfiguration(BaseModel):
     """What an owner set for one model.  JSON names are those of seed 004.
 
     `context_size` is in tokens; None lets the backend choose, -1 asks for the trained maximum.
-    `runtime_flags` are checked against the backend's allow-list before they are stored.
+    `runtime_flags` are checked against the backend's allow-list before they are stored.  `parallel`
+    is how many requests a runner works on at a time, None for the backend's choice.
     """
 
     model_config = ConfigDict(extra="forbid", populate_by_name=True)
@@ -48,6 +50,8 @@ class BackendConfiguration(BaseModel):
     context_size: Annotated[int | None, Field(alias="context-size", ge=-1, le=2**31 - 1)] = None
     runtime_flags: Annotated[list[str], Field(alias="runtime-flags", max_length=128)] = []
     speculative: SpeculativeDecoding | None = None
+    parallel: Annotated[int | None, Field(strict=True, ge=1, le=256)] = None
+    placement: Placement | None = None
 
     def to_json(self) -> dict[str, object]:
         """Return the JSON form, without what was not set."""

@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal, NamedTuple, Self
 
 from pydantic import (
+    AfterValidator,
     BaseModel,
     BeforeValidator,
     ConfigDict,
@@ -32,6 +33,7 @@ from pydantic import (
 
 from runnerd import durable
 from runnerd.backends.interface import BackendConfiguration, BackendMode
+from runnerd.backends.parameters import CompletionParameters
 from runnerd.durations import FOREVER, format_duration, parse_duration
 from runnerd.errors import InvalidConfiguration
 
@@ -54,6 +56,34 @@ Duration = Annotated[
 """Seconds inside; in JSON Go's duration strings, `0` at once and `-1` for ever."""
 
 
+def _several(value: object) -> object:
+    return (value,) if isinstance(value, str) else value
+
+
+Groups = Annotated[
+    tuple[Annotated[str, Field(min_length=1, max_length=64)], ...],
+    Field(max_length=16),
+    BeforeValidator(_several),
+]
+
+_ESSENTIAL = frozenset({
+    "model", "messages", "prompt", "input", "stream", "stream_options", "input_prefix",
+    "input_suffix",
+})  # fmt: skip
+
+
+def _not_essential(name: str) -> str:
+    if name in _ESSENTIAL:
+        raise ValueError(f"a request cannot do without {name!r}")
+    return name
+
+
+Strippable = Annotated[
+    str, Field(pattern="^[a-z][a-z0-9_.]{0,63}$"), AfterValidator(_not_essential)
+]
+"""A parameter that requests can do without."""
+
+
 class PreloadMessage(BaseModel):
     """One chat message."""
 
@@ -68,17 +98,23 @@ class ModelConfiguration(BackendConfiguration):
 
     `keep_alive` is how long an unused runner stays, None for the daemon's `idle_timeout`.
     `min_instances` are started with the daemon, kept, and brought back; up to `max_instances` are
-    started under load.  A `pinned` model is never evicted and never expires.  Models of the same
-    `exclusive_group` are never loaded together.  `preload` are chat messages that each instance
-    evaluates before it serves anybody.
+    started under load.  A `pinned` model is never evicted and never expires.  Models that have an
+    `exclusive_group` in common are never loaded together: one name, or several.  `preload` are chat
+    messages, and `preload_prefix` is text, that each instance evaluates before it serves anybody.
+    `completion_defaults` are added to completions that do not say them, `forced_parameters` replace
+    what they say, `stripped_parameters` are taken out.
     """
 
     keep_alive: Duration | None = None
     min_instances: Annotated[int, Field(strict=True, ge=0, le=16)] = 0
     max_instances: Annotated[int, Field(strict=True, ge=1, le=16)] = 1
     pinned: Annotated[bool, Field(strict=True)] = False
-    exclusive_group: Annotated[str | None, Field(min_length=1, max_length=64)] = None
+    exclusive_group: Groups = ()
     preload: Annotated[tuple[PreloadMessage, ...], Field(max_length=64)] = ()
+    preload_prefix: Annotated[str, Field(max_length=256 * 2**10)] = ""
+    completion_defaults: CompletionParameters | None = None
+    forced_parameters: CompletionParameters | None = None
+    stripped_parameters: Annotated[tuple[Strippable, ...], Field(max_length=64)] = ()
 
     @model_validator(mode="after")
     def _instances_agree(self) -> Self:

@@ -50,7 +50,7 @@ class RunnerState(enum.Enum):
 @dataclass(frozen=True, slots=True)
 class Order:
     """What a runner is started for.  `model` is the id, `model_ref` what the first client called
-    it, `preload` are chat messages to evaluate before it counts as ready.
+    it, `preload` are chat messages and `prefix` is text to evaluate before it counts as ready.
     """
 
     model: str
@@ -58,6 +58,7 @@ class Order:
     mode: BackendMode
     configuration: BackendConfiguration
     preload: tuple[dict[str, Any], ...] = ()
+    prefix: str = ""
 
 
 class EngineHang(EngineFailure):
@@ -239,11 +240,10 @@ class Runner:
         return await self._hangs()
 
     async def _warm_up(self) -> None:
-        """Evaluate the messages to preload; a model serves without them, too."""
-        if not self.order.preload:
-            return
+        """Evaluate what is to be preloaded; a model serves without that, too."""
+        order = self.order
         try:
-            await evaluate(self.engine_socket, self.order.preload)
+            await evaluate(self.engine_socket, messages=order.preload, prefix=order.prefix)
         except BackendFailure as error:
             log.warning("runner %s: nothing preloaded: %s", self.name, error.message)
 

@@ -28,13 +28,14 @@ from runnerd.backends.interface import (
 )
 from runnerd.backends.llamacpp import slots
 from runnerd.backends.llamacpp.command import Launch, context_tokens, native_command, slot_count
+from runnerd.backends.llamacpp.devices import check_placement, names_gpus
 from runnerd.backends.llamacpp.failure import engine_failure
 from runnerd.backends.llamacpp.fallback import Fallback
 from runnerd.backends.llamacpp.flags import parse_flags
 from runnerd.backends.llamacpp.install import Installer, occupied_bytes
 from runnerd.backends.llamacpp.memory import MemoryEstimator
 from runnerd.backends.llamacpp.quantize import Quantizer
-from runnerd.backends.llamacpp.server import ServerFinder
+from runnerd.backends.llamacpp.server import NativeServer, ServerFinder
 from runnerd.backends.llamacpp.settings import parse_settings
 from runnerd.backends.names import ModelNames
 from runnerd.backends.output import Output
@@ -91,7 +92,7 @@ class LlamaCppBackend:
         return context_tokens(self._context.resolver.resolve(model), config, self._settings)
 
     def check_configuration(self, config: BackendConfiguration) -> None:
-        parse_flags(config.runtime_flags)
+        check_placement(config, parse_flags(config.runtime_flags))
 
     async def run(
         self,
@@ -177,7 +178,7 @@ class LlamaCppBackend:
         server = await self._finder.find()
         if server is None or slots.SLOT_OPTION not in server.options:
             return None
-        argv = native_command(server, launch, self._settings)
+        argv = await self._native_command(server, launch)
         return slots.fingerprint(server, launch, model, argv)
 
     async def save_slots(
@@ -201,13 +202,18 @@ class LlamaCppBackend:
         """Return the engine's argv and whether it is the native one."""
         server = None if self._settings.server == "python" else await self._finder.find()
         if server is not None:
-            return native_command(server, launch, self._settings), True
+            return await self._native_command(server, launch), True
         if not self._runs_fallback():
             raise BackendFailure(f"llama.cpp is not installed: {_REMEDY}")
         reason = self._fallback.missing("", launch.mode)
         if reason is not None:
             raise NotSupported(reason)
         return self._fallback.command(launch, self._settings), False
+
+    async def _native_command(self, server: NativeServer, launch: Launch) -> list[str]:
+        if names_gpus(launch.configuration):
+            launch = replace(launch, devices=await self._finder.devices(server))
+        return native_command(server, launch, self._settings)
 
     # one run
 

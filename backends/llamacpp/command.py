@@ -15,6 +15,7 @@ from runnerd.backends.interface import (
     BackendMode,
     ModelFiles,
 )
+from runnerd.backends.llamacpp.devices import placement_flags
 from runnerd.backends.llamacpp.flags import parse_flags
 from runnerd.backends.llamacpp.server import NativeServer
 from runnerd.backends.llamacpp.settings import LlamaCppSettings
@@ -28,7 +29,8 @@ class Launch:
     """What an engine is started for.
 
     `draft` holds the files of the speculative model, `slots` is the folder where the engine may
-    save its slots, None where it must not.
+    save its slots, None where it must not.  `devices` are its own names of the GPUs, needed only
+    for a placement that names some.
     """
 
     socket: Path
@@ -38,6 +40,7 @@ class Launch:
     mode: BackendMode
     configuration: BackendConfiguration
     slots: Path | None = None
+    devices: tuple[str, ...] = ()
 
 
 def context_tokens(
@@ -60,7 +63,7 @@ def slot_count(configuration: BackendConfiguration, settings: LlamaCppSettings) 
     if "--parallel" in flags:
         asked = int(flags[flags.index("--parallel") + 1])
         return asked if asked > 0 else _AUTOMATIC_SLOTS
-    return settings.parallel or _AUTOMATIC_SLOTS
+    return configuration.parallel or settings.parallel or _AUTOMATIC_SLOTS
 
 
 def native_command(server: NativeServer, launch: Launch, settings: LlamaCppSettings) -> list[str]:
@@ -73,8 +76,9 @@ def native_command(server: NativeServer, launch: Launch, settings: LlamaCppSetti
     argv += _presence(server, ("--offline",))
     argv += ["--ctx-size", str(context)]
     argv += _mode_flags(launch.mode, context)
-    if settings.parallel is not None:
-        argv += ["--parallel", str(settings.parallel)]
+    parallel = launch.configuration.parallel or settings.parallel
+    if parallel is not None:
+        argv += ["--parallel", str(parallel)]
         argv += _presence(
             server, ("--kv-unified",)
         )  # else each slot gets a fraction of the context
@@ -91,6 +95,7 @@ def native_command(server: NativeServer, launch: Launch, settings: LlamaCppSetti
     argv += _draft_flags(server, launch)
     if launch.slots is not None and "--slot-save-path" in server.options:
         argv += ["--slot-save-path", f"{launch.slots}/"]
+    argv += placement_flags(launch.configuration.placement, launch.devices)
     return argv + parse_flags(launch.configuration.runtime_flags)
 
 

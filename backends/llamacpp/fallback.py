@@ -97,6 +97,8 @@ class Fallback:
             raise NotSupported(f"speculative decoding needs the native server; {_REMEDY}")
         if len(launch.files.adapters) > 1:
             raise NotSupported(f"more than one adapter needs the native server; {_REMEDY}")
+        if launch.configuration.placement is not None:
+            raise NotSupported(f"placing a model on devices needs the native server; {_REMEDY}")
         context = context_tokens(launch.files, launch.configuration, settings)
         model: dict[str, object] = {
             "model": str(launch.files.weights),

@@ -25,6 +25,7 @@ from runnerd.backends.interface import (
     RequiredMemory,
 )
 from runnerd.backends.llamacpp.command import context_tokens, slot_count
+from runnerd.backends.llamacpp.devices import PLACING, names_gpus, placement_flags
 from runnerd.backends.llamacpp.failure import first_cause, last_lines
 from runnerd.backends.llamacpp.flags import parse_flags
 from runnerd.backends.llamacpp.footprint import (
@@ -52,10 +53,10 @@ _PHYSICAL_BATCH = 512  # llama.cpp's default
 
 # What changes the account; the tool refuses flags that only the server has.
 _FLAGS_THAT_COUNT = frozenset({
+    *PLACING,
     "--batch-size", "--ubatch-size", "--cache-type-k", "--cache-type-v", "--kv-offload",
-    "--no-kv-offload", "--swa-full", "--n-gpu-layers", "--split-mode", "--tensor-split",
-    "--main-gpu",
-    "--device", "--flash-attn", "--fit", "--fit-target", "--fit-ctx", "--load-mode", "--cpu-moe",
+    "--no-kv-offload", "--swa-full", "--flash-attn", "--fit", "--fit-target", "--fit-ctx",
+    "--load-mode", "--cpu-moe",
     "--n-cpu-moe", "--n-cpu-ffn", "--no-repack", "--no-op-offload", "--no-host",
 })  # fmt: skip
 
@@ -116,15 +117,22 @@ class MemoryEstimator:
             changed_at = files.weights.stat().st_mtime_ns
         except OSError as error:
             raise EngineFailure(f"the model's file cannot be read: {error.strerror}") from error
-        question = _Question(
-            files.weights, changed_at, load, tuple(_flags_that_count(configuration))
-        )
+        flags = [*_flags_that_count(configuration), *await self._placing(configuration)]
+        question = _Question(files.weights, changed_at, load, tuple(flags))
         if (known := self._answers.get(question)) is None:
             known = await self._ask(question)
             if len(self._answers) >= _KEPT:
                 self._answers.clear()
             self._answers[question] = known
         return _corrected(known, files, load) if known else estimate(files, load)
+
+    async def _placing(self, configuration: BackendConfiguration) -> list[str]:
+        server = None if self._settings.server == "python" else await self._finder.find()
+        if server is None:
+            return []
+        named = names_gpus(configuration)
+        devices = await self._finder.devices(server) if named else ()
+        return placement_flags(configuration.placement, devices)
 
     async def _ask(self, question: _Question) -> tuple[_Share, ...]:
         """Return the tool's answer, nothing where there is no tool or it cannot tell."""

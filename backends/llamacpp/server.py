@@ -18,6 +18,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from runnerd.backends.llamacpp.devices import listed_devices
 from runnerd.backends.llamacpp.install import installed_server
 from runnerd.backends.llamacpp.settings import LlamaCppSettings
 from runnerd.backends.process import child_environment, run_command
@@ -57,6 +58,7 @@ class ServerFinder:
         self._settings = settings
         self._state_dir = state_dir
         self._known: dict[tuple[Path, int], NativeServer | BackendFailure] = {}
+        self._devices: dict[tuple[Path, int], tuple[str, ...]] = {}
         self._lock = asyncio.Lock()
         self._bundled = Path(sysconfig.get_paths()["purelib"]) / "bin" / SERVER_NAME
         self._likely = False
@@ -113,6 +115,16 @@ class ServerFinder:
                     f"the configured llama-server {self._settings.path} is not an executable file"
                 )
             return None
+
+    async def devices(self, server: NativeServer) -> tuple[str, ...]:
+        """Return the server's names of this host's GPUs.  Raises errors.BackendFailure."""
+        stamp = _stamp(server.path)
+        async with self._lock:
+            if stamp not in self._devices:
+                self._devices[stamp] = listed_devices(
+                    await self._ask(server.path, "--list-devices")
+                )
+            return self._devices[stamp]
 
     def environment(self) -> dict[str, str]:
         """Return the environment for llama.cpp's programs."""

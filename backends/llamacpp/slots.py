@@ -47,6 +47,7 @@ def works(launch: Launch) -> bool:
     return (
         launch.mode is BackendMode.COMPLETION
         and launch.files.facts.architecture in _ARCHITECTURES
+        and not launch.files.facts.window_width
         and launch.files.mmproj is None
         and launch.draft is None
         and not any(flag.startswith("--spec-type") for flag in launch.configuration.runtime_flags)

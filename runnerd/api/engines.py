@@ -22,11 +22,12 @@ _NEVER = "0001-01-01T00:00:00Z"  # what Go clients expect for "no time": a runne
 
 _KEEPING = (
     "keep_alive", "min_instances", "max_instances", "pinned", "exclusive_group", "preload",
+    "preload_prefix", "completion_defaults", "forced_parameters", "stripped_parameters",
 )  # fmt: skip
 _FIELDS = frozenset(
     {
         "model", "mode", "context-size", "runtime-flags", "raw-runtime-flags", "speculative",
-        "llamacpp", "backend", *_KEEPING,
+        "llamacpp", "backend", "parallel", "placement", *_KEEPING,
     }
 )  # fmt: skip
 
@@ -169,7 +170,14 @@ def _changes(document: dict[str, Any]) -> dict[str, Any]:
     """Return the members of a stored configuration that a request changes."""
     changes: dict[str, Any] = {
         name: document[name]
-        for name in ("context-size", "runtime-flags", "speculative", *_KEEPING)
+        for name in (
+            "context-size",
+            "runtime-flags",
+            "speculative",
+            "parallel",
+            "placement",
+            *_KEEPING,
+        )
         if name in document
     }
     if "raw-runtime-flags" in document and "runtime-flags" not in changes:

@@ -117,13 +117,23 @@ def _add_runner_commands(add: _Add) -> None:
     _json(add("ps", "list the runners", "runners"))
     configure = add(
         "configure",
-        "set a model's context size, keep-alive and engine flags (behind --)",
+        "set how a model is loaded, kept and asked; engine flags behind --",
         "runners",
     )
     configure.add_argument("model")
     configure.add_argument("--context-size", type=int, metavar="N")
     configure.add_argument(
         "--keep-alive", metavar="TIME", help="how long it stays loaded unused: 5m, 0, -1 for ever"
+    )
+    configure.add_argument(
+        "--set",
+        action="append",
+        metavar="FIELD=VALUE",
+        default=[],
+        help="any field of docs/configuration.md, such as max_instances=2; VALUE is JSON or text",
+    )
+    configure.add_argument(
+        "--unset", action="append", metavar="FIELD", default=[], help="back to its default"
     )
     configure.add_argument("--mode", choices=("completion", "embedding", "reranking"), default=None)
     configure.set_defaults(takes_flags=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import json
 from datetime import UTC, datetime
 from typing import Any
 
@@ -70,7 +71,9 @@ def _expiry(runner: dict[str, Any]) -> str:
 
 def configure(options: argparse.Namespace) -> int:
     """Set a model's configuration."""
-    document: dict[str, object] = {"model": options.model}
+    document: dict[str, object] = {name: None for name in options.unset}
+    document |= dict(_assignment(text) for text in options.set)
+    document["model"] = options.model
     if options.context_size is not None:
         document["context-size"] = options.context_size
     if options.mode:
@@ -81,3 +84,14 @@ def configure(options: argparse.Namespace) -> int:
         document["runtime-flags"] = options.flags
     Client(options.host).json("POST", "/engines/_configure", document)
     return 0
+
+
+def _assignment(text: str) -> tuple[str, object]:
+    """Return a field and its value.  Raises errors.ClientError."""
+    name, equals, value = text.partition("=")
+    if not equals:
+        raise ClientError(f"--set {text}: a field and its value are joined by =")
+    try:
+        return name, json.loads(value)
+    except ValueError:
+        return name, value

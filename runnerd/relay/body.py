@@ -127,10 +127,11 @@ def streamed(body: Body) -> tuple[bytes | memoryview, ...]:
     The engine (nlohmann::json) keeps the last of two equal keys, so nothing has to be removed, and
     the body is not copied.
     """
-    return memoryview(body)[: body.rindex(b"}")], _STREAM_FIELDS
+    return memoryview(body)[: body.rindex(b"}")], STREAMED_END
 
 
-_STREAM_FIELDS = b',"stream":true,"stream_options":{"include_usage":true}}'
+STREAMED_END = b',"stream":true,"stream_options":{"include_usage":true}}'
+"""The end of an object that switches streaming on."""
 
 
 def _check_depth(body: Body, limit: int) -> None:

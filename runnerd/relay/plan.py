@@ -19,10 +19,20 @@ from runnerd.errors import (
 from runnerd.models.catalog import Model, shown
 from runnerd.models.store import Store
 from runnerd.relay.affinity import Affinity, affinity_of
-from runnerd.relay.body import ABSENT, ALONE, Inference, count_prompts, inspect, streamed
+from runnerd.relay.body import (
+    ABSENT,
+    ALONE,
+    STREAMED_END,
+    Body,
+    Inference,
+    count_prompts,
+    inspect,
+    streamed,
+)
 from runnerd.relay.dialect import Again, Translation, Wish
 from runnerd.relay.engine import Buffer
 from runnerd.relay.messages import Request
+from runnerd.relay.parameters import ParameterRules, rules_for
 from runnerd.relay.routes import OPERATIONS, Operation, Route
 from runnerd.relay.several import Several
 from runnerd.relay.vectors import Shortened, dimensions
@@ -85,6 +95,7 @@ class _Found(NamedTuple):
     mode: BackendMode
     key: RunnerKey
     spreads: bool  # over several instances
+    rules: ParameterRules | None
 
 
 class Planner:
@@ -107,10 +118,11 @@ class Planner:
             key = self._bound_key(route.runner, inference.model)
             backend = self._supervisor.backend(key.backend)
             mode = BackendMode(key.mode)
-            spreads = self._spreads(key)
+            spreads, rules = self._manner(key, operation)
         else:
             found = self._find(route.backend, operation, inference.model)
-            backend, mode, key, spreads = found.backend, found.mode, found.key, found.spreads
+            backend, mode, key = found.backend, found.mode, found.key
+            spreads, rules = found.spreads, found.rules
         if (remedy := backend.missing(operation.name, mode)) is not None:
             raise NotSupported(remedy)
         streams, prompts = inference.stream is True, count_prompts(inference.prompt)
@@ -119,7 +131,7 @@ class Planner:
             operation=operation,
             key=key,
             model_ref=str(inference.model),
-            body=streamed(body) if assembles else (body,),
+            body=_engine_body(body, rules, assembles=assembles),
             streams=streams,
             assembles=assembles,
             prompts=prompts,
@@ -144,7 +156,7 @@ class Planner:
             operation=operation,
             key=key,
             model_ref=str(inference.model),
-            body=(wish.body,),
+            body=_engine_body(wish.body, found.rules, assembles=False),
             streams=wish.translation.streams,
             assembles=False,
             prompts=1,
@@ -155,7 +167,7 @@ class Planner:
             instead=wish.instead,
             unloads=wish.unloads,
             affinity=affinity_of(wish.body) if found.spreads else (),
-            again=wish.again,
+            again=_again(wish.again, found.rules),
             warnings=wish.warnings,
         )
 
@@ -174,15 +186,18 @@ class Planner:
         key = self._supervisor.key(backend, str(model.id), mode)
         if len(self._found) >= _REMEMBERED:
             self._found.clear()
-        found = _Found(model, revision, backend, mode, key, self._spreads(key))
+        found = _Found(model, revision, backend, mode, key, *self._manner(key, operation))
         self._found[asked] = found
         return found
 
-    def _spreads(self, key: RunnerKey) -> bool:
-        """Return whether requests for `key` may find several instances to choose from."""
+    def _manner(self, key: RunnerKey, operation: Operation) -> tuple[bool, ParameterRules | None]:
+        """Return what owners have said of such requests: whether they may find several instances to
+        choose from, and what is changed in them.
+        """
         if key.mode != BackendMode.COMPLETION:
-            return False
-        return self._supervisor.configuration(key).max_instances > 1
+            return False, None
+        configuration = self._supervisor.configuration(key)
+        return configuration.max_instances > 1, rules_for(configuration, operation.name)
 
     def _bound_key(self, runner: str, reference: str) -> RunnerKey:
         """Return the key of the runner that the path names, if it serves `reference`; else 421."""
@@ -213,6 +228,27 @@ def _translation(
     if streams and operation.assembles and (prompts > 1 or inference.n not in ALONE):
         return Several()
     return None
+
+
+def _engine_body(
+    body: Body, rules: ParameterRules | None, *, assembles: bool
+) -> tuple[Buffer, ...]:
+    """Return the body for the engine: the client's own bytes where nothing is to be changed."""
+    if rules is not None:
+        return (*rules.applied(body), STREAMED_END if assembles else b"}")
+    return streamed(body) if assembles else (body,)
+
+
+def _again(again: Again | None, rules: ParameterRules | None) -> Again | None:
+    """Return what a dialect asks instead of what the engine refused, changed by the same rules."""
+    if again is None or rules is None:
+        return again
+
+    def changed(error: dict[str, Any]) -> bytes | None:
+        body = again(error)
+        return None if body is None else b"".join(_engine_body(body, rules, assembles=False))
+
+    return changed
 
 
 @lru_cache(maxsize=64)

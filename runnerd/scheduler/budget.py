@@ -25,8 +25,7 @@ def claims(terms: Terms) -> dict[str, int]:
     """Return everything that an instance takes: memory, a place, its group's only place."""
     everything = dict(terms.need)
     everything[PLACES] = 1
-    if terms.exclusive_group is not None:
-        everything[_GROUP + terms.exclusive_group] = 1
+    everything |= {_GROUP + group: 1 for group in terms.exclusive_groups}
     return everything
 
 

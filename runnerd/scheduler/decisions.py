@@ -64,8 +64,8 @@ class Terms:
     `keep_alive` is in seconds (None: the daemon's default).  `need` is bytes per device id, empty
     when nothing is known.  `slots` is how many requests one instance serves at a time, None: no
     limit.  `min_instances` are kept and brought back, `max_instances` may grow under load.  A
-    *pinned* pool is never evicted and never expires.  Pools of one `exclusive_group` are never
-    resident together.
+    *pinned* pool is never evicted and never expires.  Pools that have
+    one of their `exclusive_groups` in common are never resident together.
     """
 
     keep_alive: float | None = None
@@ -74,7 +74,7 @@ class Terms:
     min_instances: int = 0
     max_instances: int = 1
     pinned: bool = False
-    exclusive_group: str | None = None
+    exclusive_groups: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -39,7 +39,12 @@ class Orders:
             preload = tuple(message.model_dump() for message in configuration.preload)
             name = model_ref or self._name_of(key.model)
             order = self._orders[key] = Order(
-                key.model, name, BackendMode(key.mode), configuration, preload
+                key.model,
+                name,
+                BackendMode(key.mode),
+                configuration,
+                preload,
+                configuration.preload_prefix,
             )
         return order
 

@@ -76,5 +76,5 @@ class Preparation:
             min_instances=configuration.min_instances if current else 0,
             max_instances=configuration.max_instances,
             pinned=configuration.pinned and current,
-            exclusive_group=configuration.exclusive_group,
+            exclusive_groups=configuration.exclusive_group,
         )

@@ -41,6 +41,11 @@ HELP = (
     "--host --model --alias --no-ui --offline --ctx-size --kv-unified --embeddings --slot-save-path"
 )
 
+DEVICES = """Available devices:
+  CUDA0: NVIDIA H200 (143771 MiB, 142983 MiB free)
+  CUDA1: NVIDIA H200 (143771 MiB, 142983 MiB free)
+"""
+
 
 class Handler(http.server.BaseHTTPRequestHandler):
     """Answers /health and streams or answers everything else."""
@@ -181,10 +186,14 @@ def main() -> None:
     parser.add_argument("--slot-save-path", default="")
     parser.add_argument("--version", action="store_true")
     parser.add_argument("--help", action="store_true")
+    parser.add_argument("--list-devices", action="store_true")
     options, _ = parser.parse_known_args()
     faults = frozenset(options.faults.split(","))
     if options.version or options.help:
         print("version: fake-1 (build 1, commit 1234567)" if options.version else HELP)
+        return
+    if options.list_devices:
+        print(DEVICES)
         return
     end_at_once(faults)
     if "ignore-sigterm" in faults:

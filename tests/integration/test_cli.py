@@ -58,6 +58,11 @@ def test_a_models_way_through_the_commands(daemon: DaemonProcess, gguf: Path) ->
         runnerd(daemon, "configure", "mine", "--context-size", "512", "--", "--temp", "0")[0] == 0
     )
     assert runnerd(daemon, "configure", "mine", "--keep-alive", "-1")[0] == 0
+    fields = ("--set", "max_instances=2", "--set", "exclusive_group=big", "--unset", "pinned")
+    assert runnerd(daemon, "configure", "mine", *fields)[0] == 0
+    code, _, errors = runnerd(daemon, "configure", "mine", "--set", "max_instances=many")
+    assert code == 1
+    assert "max_instances" in errors
     assert runnerd(daemon, "load", "mine")[0] == 0
     assert "never" in runnerd(daemon, "ps")[1]
     assert runnerd(daemon, "unload", "--all")[0] == 0

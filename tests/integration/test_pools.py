@@ -12,7 +12,9 @@ from typing import Any
 import httpx
 import pytest
 
+from runnerd.models import tiny
 from tests.support.daemon import DaemonProcess, running
+from tests.support.engines import fake_engine
 from tests.support.waiting import wait_for
 
 pytestmark = pytest.mark.engine
@@ -134,6 +136,75 @@ def test_preloaded_messages_are_in_the_cache_of_the_first_request(daemon: Daemon
     assert answer.json()["usage"]["prompt_tokens_details"]["cached_tokens"] > 100
 
 
+def test_preloaded_text_is_in_the_cache_of_the_first_request(daemon: DaemonProcess) -> None:
+    """A text that all prompts begin with is evaluated once, at load."""
+    text = "Once upon a time there was. " * 20
+    assert configure(daemon, preload_prefix=text).status_code == 202
+    answer = daemon.http.post("/v1/completions", json=SHORT | {"prompt": text + "And then"})
+    assert answer.status_code == 200, answer.text
+    assert answer.json()["usage"]["prompt_tokens_details"]["cached_tokens"] > 100
+
+
+def test_slots_of_one_model(daemon: DaemonProcess) -> None:
+    """parallel: how many requests an instance works on at a time; another number is a reload."""
+    for slots in (1, 3):
+        assert configure(daemon, parallel=slots).status_code == 202
+        assert daemon.http.post("/v1/completions", json=SHORT).status_code == 200
+        assert [runner["slots"] for runner in daemon.ps()] == [slots]
+        [engine] = daemon.engines()
+        argv = engine.cmdline()
+        assert argv[argv.index("--parallel") + 1] == str(slots)
+
+
+def test_placement_on_the_processor(daemon: DaemonProcess) -> None:
+    """A model that is to stay off every GPU runs, and its engine was told so."""
+    assert configure(daemon, placement={"devices": "cpu"}).status_code == 202
+    assert daemon.http.post("/v1/completions", json=SHORT).status_code == 200
+    [engine] = daemon.engines()
+    assert engine.cmdline()[-4:] == ["--device", "none", "--n-gpu-layers", "0"]
+
+
+def test_placement_on_a_gpu_that_is_not_there(daemon: DaemonProcess) -> None:
+    """The request is told which GPU was asked for and what there is."""
+    assert configure(daemon, placement={"devices": [60]}).status_code == 202
+    refused = daemon.http.post("/v1/completions", json=SHORT)
+    assert refused.status_code == 502
+    assert "GPU 60" in refused.json()["error"]["message"]
+    assert "placement" in refused.json()["error"]["message"]
+
+
+def test_placement_on_gpus_in_the_engines_own_names(tmp_path: Path, gguf: Path) -> None:
+    """GPUs are named by number, and the engine is told what it calls them (a double's, here)."""
+    engine = fake_engine(tmp_path)
+    env = {"RUNNERD_BACKENDS": f'{{"llama.cpp": {{"path": "{engine}"}}}}'}
+    placement = {"devices": [1, 0], "shares": [3, 1], "main": 0, "split": "row", "layers": 20}
+    with running(tmp_path, env=env) as daemon:
+        daemon.import_model(gguf / "tiny.gguf", "tiny")
+        assert configure(daemon, placement=placement).status_code == 202
+        chat = {"model": "tiny", "messages": [], "stream": True}
+        assert daemon.http.post("/v1/chat/completions", json=chat).status_code == 200
+        [process] = daemon.engines()
+        flags = "--device CUDA1,CUDA0 --main-gpu 1 --n-gpu-layers 20 --split-mode row"
+        assert " ".join(process.cmdline()).endswith(f"{flags} --tensor-split 3,1")
+
+
+def test_a_model_of_several_groups_excludes_each_of_them(tmp_path: Path) -> None:
+    """One that shares a group with two others replaces both; those two go together."""
+    groups = {"left": "l", "right": "r", "both": ["l", "r"]}
+    with running(tmp_path) as daemon:
+        for seed, (model, group) in enumerate(groups.items()):
+            path = tmp_path / f"{model}.gguf"
+            tiny.write_completion_model(path, name=model, seed=seed)
+            daemon.import_model(path, model)
+            assert configure(daemon, model, exclusive_group=group).status_code == 202
+        loaded = []
+        for model in ("left", "right", "both", "left"):
+            answer = daemon.http.post("/v1/completions", json=SHORT | {"model": model})
+            assert answer.status_code == 200, answer.text
+            loaded.append({runner["model_name"] for runner in daemon.ps()})
+        assert loaded == [{"left"}, {"left", "right"}, {"both"}, {"left"}]
+
+
 def test_nonsense_is_refused(daemon: DaemonProcess) -> None:
     """Each wrong field is a 400 that names it, and nothing is stored."""
     wrong: list[dict[str, object]] = [
@@ -144,6 +215,18 @@ def test_nonsense_is_refused(daemon: DaemonProcess) -> None:
         {"exclusive_group": ""},
         {"preload": [{"role": "user"}]},
         {"preload": "text"},
+        {"preload_prefix": 7},
+        {"exclusive_group": ["a", ""]},
+        {"parallel": 0},
+        {"parallel": 2, "runtime-flags": ["-np", "3"]},
+        {"placement": {"devices": "gpu"}},
+        {"placement": {"devices": []}},
+        {"placement": {"devices": [0, 0]}},
+        {"placement": {"devices": [0], "main": 1}},
+        {"placement": {"devices": [0, 1], "shares": [1]}},
+        {"placement": {"devices": "cpu", "layers": 3}},
+        {"placement": {"flag": "--rpc"}},
+        {"placement": {"devices": "cpu"}, "runtime-flags": ["-ngl", "3"]},
     ]
     for fields in wrong:
         refused = configure(daemon, **fields)

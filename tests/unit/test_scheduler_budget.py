@@ -168,7 +168,7 @@ def test_exclusive_group_has_one_place() -> None:
     """Two models of a group are never there together, however much memory is free."""
     scheduler = make()
     for wanted in (A, B):
-        scheduler.set_terms(wanted, Terms(exclusive_group="g"))
+        scheduler.set_terms(wanted, Terms(exclusive_groups=("g",)))
     generation = load(scheduler, A, 0.0)
     assert scheduler.request(1, B, 1.0) == [Stop(A, generation, StopReason.EVICTED)]
 

@@ -278,8 +278,8 @@ def test_head_of_the_queue_does_not_block_others_ollama_17408() -> None:
     room, and the self-check says that nobody is stranded.
     """
     scheduler = make(capacity=2)
-    scheduler.set_terms(A, Terms(exclusive_group="g"))
-    scheduler.set_terms(B, Terms(exclusive_group="g"))
+    scheduler.set_terms(A, Terms(exclusive_groups=("g",)))
+    scheduler.set_terms(B, Terms(exclusive_groups=("g",)))
     scheduler.request(1, A, 0.0)
     scheduler.ready(A, 1, 0.0)
     assert scheduler.request(2, B, 1.0) == []

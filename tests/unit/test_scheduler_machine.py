@@ -47,8 +47,10 @@ TERMS = {
     key("huge"): Terms(need={"ram": 150}),
     key("gpu"): Terms(need={"ram": 5, "gpu0": 60}),
     key("gpu2"): Terms(need={"ram": 5, "gpu0": 60}, keep_alive=0.0),
-    key("left"): Terms(need={"ram": 10}, exclusive_group="g"),
-    key("right"): Terms(need={"ram": 10}, exclusive_group="g"),
+    key("left"): Terms(need={"ram": 10}, exclusive_groups=("g",)),
+    key("right"): Terms(need={"ram": 10}, exclusive_groups=("g", "h")),
+    key("beyond"): Terms(need={"ram": 10}, exclusive_groups=("h",)),
+    key("stays"): Terms(need={"ram": 10}, exclusive_groups=("h",), keep_alive=-1.0),
     key("unknown"): Terms(),
 }
 
@@ -127,9 +129,9 @@ class Machine(RuleBasedStateMachine):
         assert same < TERMS[wanted].max_instances, "more instances than allowed"
         self.generations.add(generation)
         self.running[generation] = Running(wanted)
-        group = TERMS[wanted].exclusive_group
-        members = [r for r in self.running.values() if TERMS[r.key].exclusive_group == group]
-        assert group is None or len(members) == 1, "an exclusive group is resident together"
+        for group in TERMS[wanted].exclusive_groups:
+            members = [r for r in self.running.values() if group in TERMS[r.key].exclusive_groups]
+            assert len(members) == 1, "an exclusive group is resident together"
         for device in TERMS[wanted].need:
             holders = [r for r in self.running.values() if TERMS[r.key].need.get(device)]
             assert self.held(device) <= TOTAL or len(holders) == 1, "over budget"
