@@ -116,6 +116,7 @@ class Daemon:
 
             records = Records()
             context = Context(settings, store, backends, supervisor, records, log_dir, pulls)
+            other_apis = anthropic.routes() | dialects.routes(store)
             relay = Relay(
                 Parts(
                     limits=settings.limits,
@@ -123,8 +124,8 @@ class Daemon:
                     planner=Planner(store, supervisor, settings.limits),
                     supervisor=supervisor,
                     records=records,
-                    app=make_app(context),
-                    dialects=anthropic.routes() | dialects.routes(store),
+                    app=make_app(context, other_apis),
+                    dialects=other_apis,
                     arrivals=Arrivals(
                         pulls,
                         settings.queue_length,
