@@ -301,7 +301,7 @@ def test_transcriptions_need_an_audio_model(client: openai.OpenAI) -> None:
     assert caught.value.status_code == 501
 
 
-@pytest.mark.covers("errors", "400", "404")
+@pytest.mark.covers("OpenAI errors", "400", "404")
 def test_errors_become_the_right_classes(client: openai.OpenAI) -> None:
     """404 and 400 arrive as what the client's users catch."""
     with pytest.raises(openai.NotFoundError, match="nowhere") as missing:

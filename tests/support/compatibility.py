@@ -45,7 +45,7 @@ FIELDS: dict[str, dict[str, str]] = {
         "POST /v1/tokenize": "model content",
         "POST /v1/detokenize": "model tokens",
         "POST /v1/audio/transcriptions": "model file",
-        "errors": "400 404 413 421 429 500 503 retries",
+        "OpenAI errors": "400 404 413 421 429 500 503 retries",
     },
     "Anthropic": {
         "POST /v1/messages": (
@@ -53,7 +53,7 @@ FIELDS: dict[str, dict[str, str]] = {
             " top_p tools tool_choice tool_result image:base64 image:url thinking metadata"
         ),
         "POST /v1/messages/count_tokens": "model messages",
-        "errors": "400 404 413 429",
+        "Anthropic errors": "400 404 413 429",
     },
     "Ollama": {
         "POST /api/generate": (
@@ -84,7 +84,7 @@ FIELDS: dict[str, dict[str, str]] = {
         "POST /api/copy": "source destination",
         "DELETE /api/delete": "model",
         "GET /api/version": "version",
-        "errors": "400 404 405 507",
+        "Ollama errors": "400 404 405 507",
     },
 }
 
