@@ -5,12 +5,13 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: serve test lint check bench install clean help
+.PHONY: serve test test-clients lint check bench install clean help
 .DEFAULT_GOAL := help
 
 help:
 	@echo "make serve    set everything up, start the daemon, ask it one question; Ctrl-C stops it"
 	@echo "make test     set everything up and run the tests"
+	@echo "make test-clients  run other people's programs (LangChain, LiteLLM, AI SDK, ...) against it"
 	@echo "make check    formatting, lint, types, import contracts, then the tests"
 	@echo "make bench    measure start-up and relay, beside the bare engine and peers"
 	@echo "make install  install as a systemd service (as root; PREFIX=/opt/runnerd, DESTDIR=)"
@@ -21,6 +22,9 @@ serve: $(VENV)/.engine
 
 test: $(VENV)/.dev $(VENV)/.engine
 	@$(BIN)/python -m pytest $(PYTEST_FLAGS)
+
+test-clients: $(VENV)/.dev $(VENV)/.engine .venv-clients/.made
+	@$(BIN)/python -m pytest -m clients $(PYTEST_FLAGS)
 
 lint: $(VENV)/.dev $(VENV)/.engine
 	@$(BIN)/ruff format --check .
@@ -37,7 +41,7 @@ install:
 	@sh systemd/install.sh
 
 clean:
-	rm -rf $(VENV) build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) .venv-clients build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
 
 $(VENV)/.made:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
@@ -60,4 +64,13 @@ $(VENV)/.dev: $(VENV)/.runnerd
 
 $(VENV)/.engine: $(VENV)/.runnerd backends/llamacpp/install.py
 	@$(BIN)/python -m runnerd.backends.llamacpp.install --into-venv
+	@touch $@
+
+.venv-clients/.made: tests/clients/requirements.txt tests/clients/package.json
+	@command -v npm >/dev/null || { echo "npm is missing: apt install nodejs npm"; exit 1; }
+	@echo "Installing other people's programs"
+	@$(PYTHON) -m venv .venv-clients
+	@.venv-clients/bin/pip install --quiet --requirement tests/clients/requirements.txt
+	@mkdir -p .venv-clients/node && cp tests/clients/package.json .venv-clients/node/
+	@cd .venv-clients/node && npm install --silent --no-fund --no-audit --no-package-lock
 	@touch $@
