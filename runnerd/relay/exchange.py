@@ -22,12 +22,7 @@ from typing import Any
 import msgspec
 
 from runnerd import tasks
-from runnerd.errors import (
-    BackendFailure,
-    InternalError,
-    RunnerdError,
-    UpstreamTimeout,
-)
+from runnerd.errors import BackendFailure, InternalError, RunnerdError, UpstreamTimeout
 from runnerd.relay import usage
 from runnerd.relay.answers import AnswerHead
 from runnerd.relay.arrivals import Arrival
@@ -50,7 +45,7 @@ from runnerd.relay.pings import COMMENT, Pings, interval_of
 from runnerd.relay.plan import Plan
 from runnerd.relay.records import RequestRecord
 from runnerd.relay.redial import redial
-from runnerd.supervisor import Lease
+from runnerd.supervisor import Lease, Supervisor
 
 log = logging.getLogger(__name__)
 
@@ -140,10 +135,11 @@ class Exchange:
             keep_alive=plan.keep_alive,
             affinity=plan.affinity,
         )
-        if lease is None:
-            self._task = tasks.spawn(self._wait(), name=f"exchange {self._request.id}")
-        else:
+        if lease is not None and not lease.recalls:
             self._leased(lease)
+        else:
+            self._lease = lease
+            self._task = tasks.spawn(self._wait(), name=f"exchange {self._request.id}")
 
     def cancel(self) -> None:
         """The client has gone: leave the queue, or cut the engine's connection; idempotent."""
@@ -206,17 +202,10 @@ class Exchange:
         self._whole(200, plan.instead or b"", b"application/json")
 
     async def _wait(self) -> None:
+        plan = self._plan
         try:
-            plan = self._plan
             self._send_pings(streams=plan.streams and plan.translation is None)
-            lease = await self._machinery.supervisor.lease(
-                plan.key,
-                plan.model_ref,
-                client="" if self._client is None else self._client.owner(),
-                keep_alive=plan.keep_alive,
-                affinity=plan.affinity,
-                afresh=plan.preload_only or plan.instead is not None,
-            )
+            lease = await self._wanted(self._machinery.supervisor)
         except RunnerdError as error:
             self._fail(error)
         except Exception:
@@ -224,6 +213,19 @@ class Exchange:
             self._fail(InternalError())
         else:
             self._leased(lease)
+
+    async def _wanted(self, supervisor: Supervisor) -> Lease:
+        plan = self._plan
+        if self._lease is not None:
+            return await supervisor.recalled(self._lease)
+        return await supervisor.lease(
+            plan.key,
+            plan.model_ref,
+            client="" if self._client is None else self._client.owner(),
+            keep_alive=plan.keep_alive,
+            affinity=plan.affinity,
+            afresh=plan.preload_only or plan.instead is not None,
+        )
 
     def _leased(self, lease: Lease) -> None:
         if self._over:
