@@ -37,9 +37,10 @@ class KeepsSlots(Protocol):
         """
         ...
 
-    async def restore_slots(self, socket: Path, names: Sequence[str]) -> None:
-        """Let the engine of a run on `socket` read files, each into a slot of its own.
+    async def restore_slots(self, socket: Path, names: Sequence[str]) -> int:
+        """Let the engine of a run on `socket` read files, each into a slot that is empty.
 
-        Raises errors.BackendFailure: a file is of no use, or the engine has ended.
+        Returns how many there was a slot for.  Raises errors.BackendFailure: a file is of no use,
+        or the engine has ended.
         """
         ...

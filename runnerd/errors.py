@@ -20,6 +20,7 @@ a secret.
     │   ├── ExpectationFailed (417)
     │   ├── MisdirectedRequest (421) a runner was asked for a model that it does not serve
     │   ├── InvalidModelFile (422)   a GGUF that cannot be used
+    │   ├── HarmfulRequest (422)     a request that has ended engines
     │   └── HeadersTooLarge (431)
     ├── Overloaded (429)         come back later; carries Retry-After
     ├── InternalError (500)      always a bug
@@ -179,6 +180,11 @@ class MisdirectedRequest(ClientError):
 class InvalidModelFile(ClientError):
     status = 422
     code = "invalid_model_file"
+
+
+class HarmfulRequest(ClientError):
+    status = 422
+    code = "harmful_request"
 
 
 class HeadersTooLarge(ClientError):

@@ -1,9 +1,10 @@
 """What engines had evaluated, on disk, so that a model that goes need not forget.
 
 An *entry* is what one runner held in its slots when it ended: files that the engine wrote, and a
-line about them (`<stamp>.json`), written last, synced and renamed.  Files without a line are what a
-crash has left, and go when the folder is opened.  A line carries each file's size and checksum,
-since an engine that reads half a file aborts.
+line about them (`<stamp>.json`), written last and renamed.  Files without a line are what a crash
+has left, and go when the folder is opened.  A line carries each file's size and checksum, since an
+engine that reads half a file aborts.  Nothing is synced: most entries are replaced before the disk
+has seen them, and after a power cut the checksum tells.
 
 The files hold people's conversations.  They are private to the daemon's user, an entry is only
 given to a client that had used the runner it comes from, and the oldest go when the quota is
@@ -15,7 +16,6 @@ from __future__ import annotations
 import asyncio
 import itertools
 import logging
-import os
 import shutil
 import time
 import zlib
@@ -24,8 +24,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import msgspec
-
-from runnerd import durable
 
 log = logging.getLogger(__name__)
 
@@ -119,11 +117,8 @@ class SavedSlots:
 
     # reading
 
-    def take(self, fingerprint: str, clients: Iterable[str]) -> Entry | None:
-        """Return the newest entry that one of `clients` may have and nobody else has taken.
-
-        It is `give_back`'s or `remove`'s turn next.
-        """
+    def find(self, fingerprint: str, clients: Iterable[str]) -> Entry | None:
+        """Return the newest entry that one of `clients` may have and nobody has taken."""
         wanted = frozenset(clients)
         for entry in reversed(self._entries.values()):
             if (
@@ -131,9 +126,15 @@ class SavedSlots:
                 and entry.stamp not in self._taken
                 and entry.clients & wanted
             ):
-                self._taken.add(entry.stamp)
                 return entry
         return None
+
+    def take(self, fingerprint: str, clients: Iterable[str]) -> Entry | None:
+        """Find an entry and keep others from taking it; `give_back` or `remove` it afterwards."""
+        entry = self.find(fingerprint, clients)
+        if entry is not None:
+            self._taken.add(entry.stamp)
+        return entry
 
     def give_back(self, entry: Entry) -> None:
         """The runner that had taken an entry has ended and kept nothing newer."""
@@ -169,10 +170,7 @@ class SavedSlots:
         return Draft(stamp, fingerprint, model, frozenset(clients), names)
 
     async def keep(self, draft: Draft, names: Sequence[str]) -> Entry:
-        """Make an entry of the files that an engine has written, down to the disk.
-
-        Raises errors.InsufficientStorage, OSError.
-        """
+        """Make an entry of the files that an engine has written.  Raises OSError."""
         entry = await asyncio.to_thread(self._keep, draft, names)
         self._entries[entry.stamp] = entry
         for gone in self._superfluous():
@@ -181,17 +179,11 @@ class SavedSlots:
 
     async def discard(self, draft: Draft) -> None:
         """Remove what was written of an entry that will not be."""
-        await asyncio.to_thread(self._unlink, [f"{draft.stamp}.json", *draft.names])
+        await asyncio.to_thread(self._unlink, [f"{draft.stamp}.new", *draft.names])
 
     def _keep(self, draft: Draft, names: Sequence[str]) -> Entry:
         for name in names:
-            descriptor = os.open(self.folder / name, os.O_RDONLY | os.O_CLOEXEC)
-            try:
-                os.fchmod(descriptor, 0o600)
-                with durable.storage_errors():
-                    os.fsync(descriptor)
-            finally:
-                os.close(descriptor)
+            (self.folder / name).chmod(0o600)
         entry = Entry(
             draft.stamp,
             draft.fingerprint,
@@ -199,7 +191,11 @@ class SavedSlots:
             draft.clients,
             tuple(self._examine(name) for name in names),
         )
-        durable.replace(self.folder / f"{draft.stamp}.json", msgspec.json.encode(entry), mode=0o600)
+        line = self.folder / f"{draft.stamp}.json"
+        beside = line.with_suffix(".new")
+        beside.touch(mode=0o600)
+        beside.write_bytes(msgspec.json.encode(entry))
+        beside.rename(line)
         return entry
 
     def _examine(self, name: str) -> SavedFile:

@@ -187,8 +187,8 @@ class LlamaCppBackend:
         files = self._context.resolver.resolve(model)
         return await slots.save(self.engine_socket(socket), files, names, room_bytes)
 
-    async def restore_slots(self, socket: Path, names: Sequence[str]) -> None:
-        await slots.restore(self.engine_socket(socket), names)
+    async def restore_slots(self, socket: Path, names: Sequence[str]) -> int:
+        return await slots.restore(self.engine_socket(socket), names)
 
     # which engine
 

@@ -89,10 +89,17 @@ async def save(socket: Path, files: ModelFiles, names: Sequence[str], room_bytes
     return saved
 
 
-async def restore(socket: Path, names: Sequence[str]) -> None:
-    """Restore files, the first ones if there are fewer slots.  Raises errors.BackendFailure."""
-    for slot, name in zip(await _slots(socket), names, strict=False):
+async def restore(socket: Path, names: Sequence[str]) -> int:
+    """Restore files into empty slots, as many as there are; return how many.
+
+    Raises errors.BackendFailure.
+    """
+    empty = [
+        slot for slot in await _slots(socket) if not (slot.n_prompt_tokens or slot.is_processing)
+    ]
+    for slot, name in zip(empty, names, strict=False):
         await _act(socket, slot.id, "restore", name)
+    return min(len(empty), len(names))
 
 
 async def _slots(socket: Path) -> list[_Slot]:

@@ -2,16 +2,29 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import Any
 
 import msgspec
 
 from runnerd.errors import BackendFailure, InternalError
+from runnerd.runner import Runner
+
+_EXPLANATION_TIMEOUT = 2.0  # seconds to wait for the exit reason of an engine that hung up
 
 
 def broken(reason: str) -> BackendFailure:
     """Return the error for an answer that breaks off."""
     return BackendFailure(f"the engine broke the connection: {reason}")
+
+
+async def explained(runner: Runner, reason: str) -> BackendFailure:
+    """Return why an engine hung up: its end, if it has ended, else `reason`."""
+    try:
+        async with asyncio.timeout(_EXPLANATION_TIMEOUT):
+            return await runner.wait_ended() or BackendFailure("the model was unloaded")
+    except TimeoutError:
+        return broken(reason)
 
 
 def error_object(body: bytes) -> dict[str, Any]:

@@ -30,7 +30,7 @@ from runnerd.relay.assembly import Assembly
 from runnerd.relay.body import inspect
 from runnerd.relay.dialect import Translation
 from runnerd.relay.engine import EngineConnection, Loss
-from runnerd.relay.engine_errors import broken, client_error, error_object
+from runnerd.relay.engine_errors import broken, client_error, error_object, explained
 from runnerd.relay.events import StreamError
 from runnerd.relay.machinery import Client, Machinery
 from runnerd.relay.messages import (
@@ -44,14 +44,12 @@ from runnerd.relay.messages import (
 from runnerd.relay.pings import COMMENT, Pings, interval_of
 from runnerd.relay.plan import Plan
 from runnerd.relay.records import RequestRecord
-from runnerd.supervisor import Lease
+from runnerd.relay.redial import redial
+from runnerd.supervisor import Lease, Supervisor
 
 log = logging.getLogger(__name__)
 
 _ERROR_LIMIT = 64 * 2**10  # bytes of an engine's error that are read
-_EXPLANATION_TIMEOUT = 2.0  # seconds to wait for the exit reason of an engine that hung up
-_FIRST_REDIAL = 0.001  # seconds; doubles up to the next: the engine's queue of connections is full
-_SLOWEST_REDIAL = 0.05
 
 
 class Exchange:
@@ -130,18 +128,18 @@ class Exchange:
         if plan.unloads:
             self._task = tasks.spawn(self._unload(), name=f"exchange {self._request.id}")
             return
-        supervisor = self._machinery.supervisor
         assert self._client is not None
-        lease = supervisor.lease_at_once(
+        lease = self._machinery.supervisor.lease_at_once(
             plan.key,
             client=self._client.owner(),
             keep_alive=plan.keep_alive,
             affinity=plan.affinity,
         )
-        if lease is None:
-            self._task = tasks.spawn(self._wait(), name=f"exchange {self._request.id}")
-        else:
+        if lease is not None and not lease.recalls:
             self._leased(lease)
+        else:
+            self._lease = lease
+            self._task = tasks.spawn(self._wait(), name=f"exchange {self._request.id}")
 
     def cancel(self) -> None:
         """The client has gone: leave the queue, or cut the engine's connection; idempotent."""
@@ -204,17 +202,10 @@ class Exchange:
         self._whole(200, plan.instead or b"", b"application/json")
 
     async def _wait(self) -> None:
+        plan = self._plan
         try:
-            plan = self._plan
             self._send_pings(streams=plan.streams and plan.translation is None)
-            lease = await self._machinery.supervisor.lease(
-                plan.key,
-                plan.model_ref,
-                client="" if self._client is None else self._client.owner(),
-                keep_alive=plan.keep_alive,
-                affinity=plan.affinity,
-                afresh=plan.preload_only or plan.instead is not None,
-            )
+            lease = await self._wanted(self._machinery.supervisor)
         except RunnerdError as error:
             self._fail(error)
         except Exception:
@@ -222,6 +213,19 @@ class Exchange:
             self._fail(InternalError())
         else:
             self._leased(lease)
+
+    async def _wanted(self, supervisor: Supervisor) -> Lease:
+        plan = self._plan
+        if self._lease is not None:
+            return await supervisor.recalled(self._lease)
+        return await supervisor.lease(
+            plan.key,
+            plan.model_ref,
+            client="" if self._client is None else self._client.owner(),
+            keep_alive=plan.keep_alive,
+            affinity=plan.affinity,
+            afresh=plan.preload_only or plan.instead is not None,
+        )
 
     def _leased(self, lease: Lease) -> None:
         if self._over:
@@ -231,7 +235,7 @@ class Exchange:
         record = self._record
         record.waited = time.monotonic() - record.clock
         record.runner = lease.runner.name
-        lease.revoked = self._fail
+        lease.revoked = self._revoked
         lease.heard_at = self._heard_at
         if self._plan.preload_only or self._plan.instead is not None:
             self._whole(200, self._plan.instead or b"", b"application/json")
@@ -266,26 +270,17 @@ class Exchange:
 
     async def _redial(self) -> None:
         """Try again for as long as an engine may be silent: it has no room for a connection."""
-        pause = _FIRST_REDIAL
-        limit = self._machinery.limits.upstream_timeout
-        until = time.monotonic() + limit
-        while not self._over:
-            await asyncio.sleep(pause)
-            pause = min(_SLOWEST_REDIAL, pause * 2)
-            try:
-                if not self._over:
-                    self._send(fresh=True)
-                return
-            except BlockingIOError:
-                if time.monotonic() >= until:
-                    self._fail(UpstreamTimeout(f"the engine took no request for {limit:g} s"))
-                    return
-            except OSError as error:
-                await self._explain(f"it does not accept connections ({error.strerror})")
-                return
-            except RunnerdError as error:
-                self._fail(error)
-                return
+
+        def send() -> None:
+            if not self._over:
+                self._send(fresh=True)
+
+        try:
+            await redial(send, self._machinery.limits.upstream_timeout)
+        except OSError as error:
+            await self._explain(f"it does not accept connections ({error.strerror})")
+        except RunnerdError as error:
+            self._fail(error)
 
     def silent(self) -> None:
         """Give up on an engine that has sent nothing for too long, unless it was told to wait."""
@@ -449,13 +444,13 @@ class Exchange:
     async def _explain(self, reason: str) -> None:
         """Fail with the reason why the engine hung up: its exit, if it has ended."""
         assert self._lease is not None
-        runner = self._lease.runner
-        try:
-            async with asyncio.timeout(_EXPLANATION_TIMEOUT):
-                failure = await runner.wait_ended()
-                failure = failure or BackendFailure("the model was unloaded")
-        except TimeoutError:
-            failure = broken(reason)
+        self._revoked(await explained(self._lease.runner, reason))
+
+    def _revoked(self, failure: BackendFailure) -> None:
+        """The runner is gone, or will be: fail, and remember what it was working on."""
+        assert self._lease is not None
+        plan = self._plan
+        self._machinery.suspects.accuse(self._lease.generation, plan.key, plan.body, failure)
         self._fail(failure)
 
     def _fail(self, error: RunnerdError) -> None:

@@ -7,6 +7,7 @@ from typing import Protocol
 
 from runnerd.config import Limits
 from runnerd.relay.pool import EnginePools
+from runnerd.relay.suspects import Suspects
 from runnerd.relay.watch import Watch
 from runnerd.supervisor import Supervisor
 
@@ -35,3 +36,4 @@ class Machinery:
     limits: Limits
     pools: EnginePools
     watch: Watch
+    suspects: Suspects

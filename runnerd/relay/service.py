@@ -26,6 +26,7 @@ from runnerd.relay.plan import Plan, Planner
 from runnerd.relay.pool import EnginePools
 from runnerd.relay.records import Records, RequestRecord
 from runnerd.relay.routes import Route
+from runnerd.relay.suspects import Suspects
 from runnerd.relay.watch import Watch
 from runnerd.supervisor import Supervisor
 
@@ -65,6 +66,7 @@ class Relay:
             parts.limits,
             EnginePools(parts.limits.requests_per_runner),
             Watch(parts.limits.upstream_timeout),
+            Suspects(),
         )
         self._known_heads = {True: KnownHeads(), False: KnownHeads()}
         self._fronts: set[Front] = set()
@@ -169,15 +171,21 @@ class Relay:
         """Return the plan, or what waits for a model that is on its way."""
         parts = self._parts
         try:
-            return parts.planner.plan(request, route)
+            return self._accepted(request, route)
         except ModelNotFound:
             if parts.arrivals is None or route.runner is not None:
                 raise
             reference = str(inspect(request.body, parts.limits).model)
-            arrival = parts.arrivals.expect(reference, lambda: parts.planner.plan(request, route))
+            arrival = parts.arrivals.expect(reference, lambda: self._accepted(request, route))
             if arrival is None:
                 raise
             return arrival
+
+    def _accepted(self, request: Request, route: Route) -> Plan:
+        plan = self._parts.planner.plan(request, route)
+        if (suspects := self._machinery.suspects) and plan.instead is None:
+            suspects.check(plan.key, plan.body)
+        return plan
 
     # the end
 

@@ -7,7 +7,8 @@ service     the supervisor itself
 """
 
 from runnerd.supervisor.lease import Lease
+from runnerd.supervisor.refusals import died_by_itself
 from runnerd.supervisor.reports import RunnerReport
 from runnerd.supervisor.service import Supervisor
 
-__all__ = ["Lease", "RunnerReport", "Supervisor"]
+__all__ = ["Lease", "RunnerReport", "Supervisor", "died_by_itself"]

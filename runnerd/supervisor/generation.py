@@ -33,7 +33,8 @@ class Generation:
         return self._supervisor.heard_at(self._generation)
 
     async def recall(self, runner: Runner) -> None:
-        await self._supervisor.recall(self._key, self._generation)
+        supervisor = self._supervisor
+        await supervisor.recollection.recall(runner, supervisor.clients_waiting(self._key))
 
     async def remember(self, runner: Runner) -> None:
-        await self._supervisor.remember(self._generation)
+        await self._supervisor.recollection.remember(runner)

@@ -25,10 +25,21 @@ class Lease:
 
     `revoked` is called with the reason when the runner is taken away by force; its engine ends
     only when the holder's connection to it has gone.  `heard_at` says when the engine last sent
-    something (monotonic); without it the engine counts as silent since the lease began.
+    something (monotonic); without it the engine counts as silent since the lease began.  `recalls`
+    says that the runner can be given back what this `client` had evaluated.
     """
 
-    __slots__ = ("_release", "generation", "heard_at", "key", "revoked", "runner", "ticket")
+    __slots__ = (
+        "_release",
+        "client",
+        "generation",
+        "heard_at",
+        "key",
+        "recalls",
+        "revoked",
+        "runner",
+        "ticket",
+    )
 
     def __init__(
         self,
@@ -37,11 +48,16 @@ class Lease:
         key: RunnerKey,
         generation: int,
         release: Callable[[Lease], None],
+        *,
+        client: str = "",
+        recalls: bool = False,
     ) -> None:
         self.runner = runner
         self.ticket = ticket
         self.key = key
         self.generation = generation
+        self.client = client
+        self.recalls = recalls
         self.revoked: Callable[[BackendFailure], None] | None = None
         self.heard_at: Callable[[], float] | None = None
         self._release = release

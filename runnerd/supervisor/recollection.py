@@ -2,8 +2,9 @@
 
 The engine's own prompt cache is shared by all clients of a runner, so what one of them evaluated
 shortens the other one's wait, and `cached_tokens` tells of it.  A swap must not widen that circle:
-an entry says who had used the runner that it comes from, and it is restored only into a runner that
-is loaded for one of them.  Where too many had used it to be told, nothing is kept.
+an entry says who had used the runner that it comes from, and it is restored only when one of them
+uses a runner again: the one for whom it is loaded, or who comes to it later.  Where too many had
+used it to be told, nothing is kept.
 
 All of this is a favour.  It takes `slot_timeout` seconds at most, each time, and whatever goes
 wrong costs the entry and nothing else.
@@ -14,7 +15,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from runnerd import tasks
 from runnerd.backends.slots import KeepsSlots
@@ -31,12 +32,12 @@ _MOST_FILES = 32
 
 @dataclass(slots=True)
 class _Life:
-    """What is known of one runner: what its slots fit, the entry that it has read, and the draft
+    """What is known of one runner: what its slots fit, the entries that it has read, and the draft
     that came to nothing.
     """
 
     fingerprint: str
-    entry: Entry | None = None
+    entries: list[Entry] = field(default_factory=list)
     draft: Draft | None = None
 
 
@@ -64,29 +65,47 @@ class Recollection:
             return
         if fingerprint is None:
             return
-        entry = saved.take(fingerprint, clients)
-        self._lives[runner] = life = _Life(fingerprint)
-        if entry is not None and await self._restore(backend, runner, saved, entry):
-            life.entry = entry
-            runner.clients |= entry.clients  # any of them may have said what is in there
+        self._lives[runner] = _Life(fingerprint)
+        await self._restore(backend, runner, saved, clients)
+
+    def awaits(self, runner: Runner, client: str) -> bool:
+        """Return whether something is kept that a client who is new to a runner had evaluated."""
+        life = self._lives.get(runner)
+        if self._saved is None or life is None:
+            return False
+        return self._saved.find(life.fingerprint, (client,)) is not None
+
+    async def recall_more(self, runner: Runner, client: str) -> None:
+        """Let a runner that serves already have what a client who is new to it had evaluated."""
+        if self._saved is not None and isinstance(runner.backend, KeepsSlots):
+            await self._restore(runner.backend, runner, self._saved, (client,))
 
     async def _restore(
-        self, backend: KeepsSlots, runner: Runner, saved: SavedSlots, entry: Entry
-    ) -> bool:
-        """Return whether the engine has read an entry; one that it has not is of no use."""
-        whole = False
+        self, backend: KeepsSlots, runner: Runner, saved: SavedSlots, clients: Iterable[str]
+    ) -> None:
+        """Have the engine read an entry, if there is one; what it could not read is of no use."""
+        life = self._lives.get(runner)
+        entry = None if life is None else saved.take(life.fingerprint, clients)
+        if life is None or entry is None:
+            return
+        restored = None
         try:
             async with asyncio.timeout(self.settings.slot_timeout):
                 if await saved.intact(entry):
-                    await backend.restore_slots(runner.socket, entry.names)
-                    whole = True
+                    restored = await backend.restore_slots(runner.socket, entry.names)
         except (RunnerdError, TimeoutError) as error:
             log.warning("runner %s: saved slots could not be restored: %s", runner.name, error)
-        if whole:
-            log.info("runner %s: restored %d bytes of slots", runner.name, entry.size)
-        else:
+        except asyncio.CancelledError:
+            saved.give_back(entry)
+            raise
+        if restored is None:
             await saved.remove(entry)
-        return whole
+        elif not restored:
+            saved.give_back(entry)
+        else:
+            log.info("runner %s: restored %d slots", runner.name, restored)
+            life.entries.append(entry)
+            runner.clients |= entry.clients  # any of them may have said what is in there
 
     async def remember(self, runner: Runner) -> None:
         """Save the slots of a runner that nobody uses any more, before it is ended.
@@ -116,9 +135,8 @@ class Recollection:
             return
         log.info("runner %s: saved %d bytes of slots", runner.name, entry.size)
         life.draft = None
-        if life.entry is not None:  # what it held and is still there, is saved anew
-            await saved.remove(life.entry)
-            life.entry = None
+        while life.entries:  # what they held and is still there, is saved anew
+            await saved.remove(life.entries.pop())
 
     def ended(self, runner: Runner) -> None:
         """A runner's last process is gone: what it had read and did not save anew can be read
@@ -127,8 +145,8 @@ class Recollection:
         life = self._lives.pop(runner, None)
         if self._saved is None or life is None:
             return
-        if life.entry is not None:
-            self._saved.give_back(life.entry)
+        for entry in life.entries:
+            self._saved.give_back(entry)
         if life.draft is not None:
             chore = tasks.spawn(self._saved.discard(life.draft), name=f"discard {runner.name}")
             self._chores.add(chore)

@@ -15,6 +15,7 @@ from runnerd.errors import (
     RunnerdError,
 )
 from runnerd.models.description import binary_size
+from runnerd.runner import EngineHang
 from runnerd.scheduler import DeviceMemory, FailureView, Fault, Refusal
 from runnerd.supervisor.reports import RunnerReport
 
@@ -33,6 +34,15 @@ def fault_of(failure: BackendFailure) -> Fault:
     if failure.loading and _DETERMINISTIC.match(failure.exit_reason):
         return Fault.REFUSED
     return Fault.CRASH
+
+
+def died_by_itself(failure: BackendFailure) -> bool:
+    """Return whether a ready engine ended for what it was doing: a crash or a hang, but no signal
+    from outside and no want of memory.
+    """
+    if not isinstance(failure, EngineFailure) or failure.loading or failure.out_of_memory:
+        return False
+    return isinstance(failure, EngineHang) or _DETERMINISTIC.match(failure.exit_reason) is not None
 
 
 def refusal_error(

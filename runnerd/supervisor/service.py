@@ -18,11 +18,7 @@ from runnerd import tasks
 from runnerd.backends.interface import Backend, BackendMode
 from runnerd.config import Settings
 from runnerd.configurations import ConfigurationKey, Configurations, ModelConfiguration
-from runnerd.errors import (
-    BackendFailure,
-    BackendNotFound,
-    Conflict,
-)
+from runnerd.errors import BackendFailure, BackendNotFound, Conflict
 from runnerd.runner import Patience, Runner, RunnerState
 from runnerd.saved_slots import SavedSlots
 from runnerd.scheduler import (
@@ -90,7 +86,7 @@ class Supervisor:
             orders=self._orders,
             fleet=self._fleet,
         )
-        self._recollection = Recollection(settings, slots)
+        self.recollection = Recollection(settings, slots)
         self._alarm = Alarm(self._scheduler.next_deadline, self._tick)
 
     # leases
@@ -129,7 +125,7 @@ class Supervisor:
     ) -> Lease | None:
         """Return a lease if a runner is ready, None if it would take waiting.
 
-        The arguments are as in `lease`.
+        One that `recalls` is worth waiting for (`recalled`).  The arguments are as in `lease`.
         """
         ticket = next(self._tickets)
         granted = self._scheduler.request_at_once(
@@ -179,7 +175,7 @@ class Supervisor:
                     affinity=affinity,
                 )
             )
-            return await future
+            return await self.recalled(await future)
         except asyncio.CancelledError:
             # Also when the lease was granted in the very moment of the cancellation.
             self._leases.pop(ticket, None)
@@ -188,14 +184,37 @@ class Supervisor:
         finally:
             self._waiters.pop(ticket, None)
 
+    async def recalled(self, lease: Lease) -> Lease:
+        """Return a lease once its runner has what was kept for its client.
+
+        Cancelling releases it.
+        """
+        if lease.recalls:
+            try:
+                await self.recollection.recall_more(lease.runner, lease.client)
+            except asyncio.CancelledError:
+                lease.release()
+                raise
+        return lease
+
     async def _prepare(self, key: RunnerKey, model_ref: str | None) -> None:
         await self._preparation.prepare(key, model_ref, shares=bool(self._waiters))
 
     def _lease(self, granted: Grant, client: str) -> Lease:
         runner = self._fleet[granted.generation]
-        if len(runner.clients) <= MOST_CLIENTS:
+        recalls = False
+        if client not in runner.clients and len(runner.clients) <= MOST_CLIENTS:
             runner.clients.add(client)
-        lease = Lease(runner, granted.ticket, granted.key, granted.generation, self._release)
+            recalls = self.recollection.awaits(runner, client)
+        lease = Lease(
+            runner,
+            granted.ticket,
+            granted.key,
+            granted.generation,
+            self._release,
+            client=client,
+            recalls=recalls,
+        )
         self._leases[granted.ticket] = lease
         return lease
 
@@ -307,11 +326,11 @@ class Supervisor:
         self._memory.forget(model)
         self._orders.forget(model)
         self._widths.forget(model)
-        await self._recollection.forget(model)
+        await self.recollection.forget(model)
 
     def apply(self, settings: Settings) -> None:
         """Go on with other settings; no request is dropped, and runners stay as they are."""
-        self._settings = self._memory.settings = self._recollection.settings = settings
+        self._settings = self._memory.settings = self.recollection.settings = settings
         self._preparation.observe(anew=True)
         self._carry_out(self._scheduler.set_limits(scheduler_limits(settings), time.monotonic()))
 
@@ -360,7 +379,7 @@ class Supervisor:
         for runner in self._fleet:
             runner.stop()
         await self._fleet.wait_empty()
-        await self._recollection.wait_closed()
+        await self.recollection.wait_closed()
         self._alarm.cancel()
 
     def hurry(self) -> None:
@@ -425,14 +444,9 @@ class Supervisor:
         if self._memory.counts:
             tasks.spawn(self._learn(key, generation), name=f"footprint {key.model}")
 
-    async def recall(self, key: RunnerKey, generation: int) -> None:
-        """A runner answers for the first time: it gets back what those who wait had evaluated."""
-        clients = {waiter.client for waiter in self._waiters.values() if waiter.key == key}
-        await self._recollection.recall(self._fleet[generation], clients - {""})
-
-    async def remember(self, generation: int) -> None:
-        """A runner ends as decided: what it has evaluated is kept."""
-        await self._recollection.remember(self._fleet[generation])
+    def clients_waiting(self, key: RunnerKey) -> set[str]:
+        """Return who waits for a runner of this key, as far as that is known."""
+        return {waiter.client for waiter in self._waiters.values() if waiter.key == key} - {""}
 
     async def _learn(self, key: RunnerKey, generation: int) -> None:
         held = await self._memory.learn(key, self._fleet[generation])
@@ -458,7 +472,7 @@ class Supervisor:
             decisions = self._scheduler.ended(
                 key, generation, failure, now, fault=fault, jitter=jitter
             )
-        self._recollection.ended(self._fleet[generation])
+        self.recollection.ended(self._fleet[generation])
         self._fleet.remove(generation)
         self._preparation.observe()
         self._carry_out(decisions)

@@ -20,7 +20,7 @@ A request can ask for any bytes as its answer, whatever the faults:
 
     "raw": TEXT       what is sent instead of an answer, as Latin-1
     "times": N        how often
-    "then": "close"   and next: close, hold (until the client has gone), die; default: go on
+    "then": "close"   and next: close, hold (until the client has gone), die, abort; default: go on
 
 Standard library only; started with -I.
 """
@@ -96,6 +96,8 @@ class Handler(http.server.BaseHTTPRequestHandler):
         then = body.get("then")
         if then == "die":
             os.kill(os.getpid(), signal.SIGKILL)
+        if then == "abort":
+            os.abort()
         if then == "hold":
             self.connection.recv(1)
         if then in ("close", "hold"):

@@ -154,3 +154,29 @@ def test_memory_that_runs_out_is_a_507_that_says_what_to_do(tmp_path: Path, gguf
         assert answer.headers["x-should-retry"] == "false"
         assert daemon.http.post("/v1/completions", json=SHORT).status_code == 502
         assert starts(daemon) == 1
+
+
+def test_a_request_that_kills_engines_is_refused(tmp_path: Path, gguf: Path) -> None:
+    """Two engines die of it, a third one is not even asked; others are served by that one."""
+    poison = SHORT | {"raw": "HTTP/1.1 200 OK\r\n", "then": "abort"}
+    with running(tmp_path, env=with_engine("", tmp_path)) as daemon:
+        daemon.import_model(gguf / "tiny.gguf", "tiny")
+        for _ in range(2):
+            died = daemon.http.post("/v1/completions", json=poison)
+            assert died.status_code == 502
+            assert "SIGABRT" in died.json()["error"]["message"]
+        served = SHORT | {"stream": True}
+        wait_for(
+            lambda: daemon.http.post("/v1/completions", json=served).status_code == 200,
+            "another request to be served",
+        )
+        for path in ("/v1/completions", "/engines/v1/completions"):
+            refused = daemon.http.post(path, json=poison)
+            assert refused.status_code == 422
+            assert refused.json()["error"]["code"] == "harmful_request"
+            assert "SIGABRT" in refused.json()["error"]["message"]
+            assert int(refused.headers["retry-after"]) > 500
+            assert refused.headers["x-should-retry"] == "false"
+        assert daemon.http.post("/v1/completions", json=served).status_code == 200
+        assert starts(daemon) == 3
+        assert daemon.http.get("/engines/requests").json()[-2]["status_code"] == 422

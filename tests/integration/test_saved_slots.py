@@ -195,3 +195,32 @@ def test_second_signal_waits_for_no_save(tmp_path: Path) -> None:
         wait_for(lambda: saved(daemon), "the save to begin")
         assert daemon.terminate() == 0
         assert saved(daemon) == []
+
+
+def test_resident_model_recalls_whoever_comes(daemon: DaemonProcess) -> None:
+    """A model that is loaded for nobody reads nothing, and what a client had evaluated when he
+    comes; for a stranger it reads nothing.
+    """
+    cold, _, _ = ask(daemon.http)
+    daemon.http.post("/engines/_configure", json={"model": "a", "min_instances": 1})
+    assert daemon.terminate() == 0
+    daemon.start()
+    wait_for(lambda: [r["state"] for r in daemon.ps()] == ["ready"], "the model to be resident")
+    with httpx.Client(base_url=daemon.address) as stranger:
+        assert ask(stranger, text="Who are you?")[2] == 0
+        warm, evaluated, _ = ask(daemon.http)
+        assert (warm, evaluated < FEW) == (cold, True)
+    assert "restored 1 slots" in daemon.text()
+
+
+def test_two_clients_in_turns_each_find_their_own(daemon: DaemonProcess) -> None:
+    """Whoever has a model loaded, the other one's conversation is read when he comes."""
+    with httpx.Client(base_url=daemon.address) as other:
+        ask(daemon.http)
+        daemon.http.post("/engines/unload", json={"all": True})
+        ask(other, text="Who are you?")
+        daemon.http.post("/engines/unload", json={"all": True})
+        assert len(saved(daemon)) == 2
+        assert ask(other)[1] < FEW
+        assert ask(daemon.http)[1] < FEW
+    assert daemon.text().count("restored 1 slots") == 2
