@@ -80,7 +80,7 @@ class Model:
 
     @property
     def capabilities(self) -> tuple[str, ...]:
-        """Some of completion, embedding, reranking, tools, thinking, vision, audio."""
+        """Some of completion, embedding, reranking, tools, thinking, insert, vision, audio."""
         return self.description.capabilities
 
     @property

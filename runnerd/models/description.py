@@ -34,6 +34,8 @@ _ENCODERS = frozenset(
     }
 )
 
+_INFILL = ("tokenizer.ggml.fim_pre_token_id", "tokenizer.ggml.prefix_token_id")
+
 _INSTEAD = {
     "model": "it is a whole model, not a projector",
     "mmproj": "it is a projector; import the model and give this file as its mmproj",
@@ -206,6 +208,7 @@ def _capabilities(
     if not found:
         found.append("completion")
         found += _template_capabilities(template or "")
+        found += ["insert"] if any(key in shards[0].metadata for key in _INFILL) else []
     return tuple(found + _projector_capabilities(mmproj))
 
 

@@ -35,6 +35,11 @@ def client_error(status: int, error: dict[str, Any]) -> tuple[int, dict[str, Any
         status, message = 400, "the engine could not read a field of the request: wrong type"
     elif status == 500 and "input is not supported" in message:
         status = 400  # an image or a sound for a model that has no eyes or ears
+    elif status == 500 and "is too large to process" in message:
+        status = 400
+        message = message.partition(". increase")[0] + ": it is longer than the model's context"
+    elif status == 501 and message.startswith("Infill is not supported"):
+        status, message = 400, "the model does not support insert: " + message
     elif status == 503:
         status = BackendFailure.status  # 503 is only for draining
     kind = error.get("type")

@@ -12,10 +12,13 @@ from runnerd.api.ollama.answers import EmbeddingAnswer, TextAnswer, line
 from runnerd.api.ollama.memory import Turn, recall
 from runnerd.api.ollama.options import read_options
 from runnerd.api.ollama.requests import Fields, engine_messages, unsupported, with_images
+from runnerd.api.ollama.shortening import FewerMessages, ShorterTexts
 from runnerd.errors import ClientError
 from runnerd.models.catalog import Model
+from runnerd.models.gotemplates.rendering import render
+from runnerd.models.gotemplates.syntax import TemplateError
 from runnerd.relay.body import Body
-from runnerd.relay.dialect import Wish
+from runnerd.relay.dialect import Again, Wish
 from runnerd.relay.routes import OPERATIONS, Route
 
 ORIGIN = "ollama/completion"
@@ -91,8 +94,6 @@ def _generate(fields: Fields, model: Model) -> Wish:
     raw = fields.flag("raw", default=False)
     if raw and (system or fields.text("template") or context):
         raise ClientError("raw mode does not support template, system, or context")
-    if fields.text("template"):
-        raise ClientError("template is not supported per request; import the model with it")
     if images:
         _require(fields, model, "vision")
     if not (prompt or images or suffix):
@@ -109,8 +110,28 @@ def _generate(fields: Fields, model: Model) -> Wish:
     messages += [_message(*turn) for turn in turns] if turns else _preceding(model)
     content = with_images(prompt, images) if images else prompt
     messages.append({"role": "user", "content": content})
+    if template := fields.text("template"):
+        request = {"prompt": _rendered(template, messages, images)}
+        return _wish(fields, model, "completions", request, _answer(fields, chat=False))
     answer = _answer(fields, chat=False, turns=[*turns, ("user", prompt)])
     return _wish(fields, model, "chat/completions", {"messages": messages}, answer)
+
+
+def _rendered(template: str, messages: list[dict[str, Any]], images: list[Any]) -> str:
+    """Return the prompt that a request's own template makes."""
+    if images:
+        raise ClientError("a template of its own cannot place images", param="template")
+    said = {message["role"]: message["content"] for message in messages}
+    values = {
+        "System": said.get("system", ""),
+        "Prompt": said["user"],
+        "Messages": [{"Role": m["role"], "Content": m["content"]} for m in messages],
+        **{"Response": "", "Suffix": "", "Tools": None, "Think": False, "ThinkLevel": ""},
+    }
+    try:
+        return render(template, values)
+    except TemplateError as error:
+        raise ClientError(f"the template cannot be used: {error}", param="template") from error
 
 
 def _answer(fields: Fields, *, chat: bool, turns: list[Turn] | None = None) -> TextAnswer:
@@ -158,7 +179,16 @@ def _wish(
         unloads=idle and keep_alive == 0,
         warnings=options.warnings,
         context=options.context,
+        again=_shortening(fields, request),
     )
+
+
+def _shortening(fields: Fields, request: dict[str, Any]) -> Again | None:
+    if not fields.flag("truncate", default=True):
+        return None
+    if "input" in request:
+        return ShorterTexts(request)
+    return FewerMessages(request) if "messages" in request else None
 
 
 # vectors
@@ -182,13 +212,15 @@ def _vectors(fields: Fields, model: Model, texts: list[str], *, single: bool) ->
     dimensions = fields.raw("dimensions")
     if dimensions is not None and not (type(dimensions) is int and dimensions > 0):
         raise ClientError("dimensions must be a positive number", param="dimensions")
+    request = {"model": fields.model, "input": texts}
     empty = line({"embedding": []} if single else {"model": fields.model, "embeddings": []})
     return Wish(
         "embeddings",
-        msgspec.json.encode({"model": fields.model, "input": texts}),
+        msgspec.json.encode(request),
         EmbeddingAnswer(fields.model, dimensions=dimensions, single=single),
         keep_alive=fields.keep_alive,
         instead=None if texts else empty,
         warnings=options.warnings,
         context=options.context,
+        again=_shortening(fields, request),
     )

@@ -97,18 +97,18 @@ def _exchanges(nodes: tuple[Node, ...]) -> str:
         "{%- set ns.prompt = m['content'] -%}"
         "{%- elif m['role'] == 'assistant' -%}"
         "{%- set ns.response = m['content'] -%}"
-        "{%- endif -%}{%- endfor -%}" + _written(_cut(nodes)[0])
+        "{%- endif -%}{%- endfor -%}" + _written(until_response(nodes)[0])
     )
 
 
-def _cut(nodes: Sequence[Node]) -> tuple[tuple[Node, ...], bool]:
+def until_response(nodes: Sequence[Node]) -> tuple[tuple[Node, ...], bool]:
     """Return the nodes up to and with the output of .Response, and whether it was met."""
     kept: list[Node] = []
     for node in nodes:
         met = isinstance(node, Output) and node.value == Field("", ("Response",))
         if isinstance(node, If):
-            body, met = _cut(node.body)
-            otherwise, met_there = ((), True) if met else _cut(node.otherwise)
+            body, met = until_response(node.body)
+            otherwise, met_there = ((), True) if met else until_response(node.otherwise)
             met = met or met_there
             node = If(node.condition, body, otherwise)
         kept.append(node)

@@ -1,0 +1,244 @@
+"""What `/api/generate`, `/api/chat` and `/api/embed` take beside a prompt, over the real wire."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import httpx
+import ollama
+import pytest
+
+from runnerd.models import tiny
+from tests.support.daemon import DaemonProcess, running
+
+pytestmark = pytest.mark.engine
+
+_DEMO = Path(__file__).parents[2] / "demo"
+_FIM = ["<|fim_prefix|>", "<|fim_suffix|>", "<|fim_middle|>"]  # the engine knows them by these
+NAME = "What is your name?"
+GREEDY = {"temperature": 0}
+
+
+@pytest.fixture(scope="module")
+def daemon(tmp_path_factory: pytest.TempPathFactory) -> Iterator[DaemonProcess]:
+    """A daemon with demo models, one that fills in the middle and one that thinks."""
+    root = tmp_path_factory.mktemp("generate")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(tiny, "_CONTROL", [*tiny._CONTROL, *_FIM])
+        tiny.write_completion_model(root / "coder.gguf")
+    with running(root) as daemon:
+        for name in ("demo-a", "demo-embed"):
+            daemon.import_model(_DEMO / f"{name}.gguf", name)
+        daemon.import_model(root / "coder.gguf", "coder")
+        client = ollama.Client(host=daemon.address)
+        client.create("short", from_="demo-a", parameters={"num_ctx": 256, "temperature": 0})
+        client._client.close()
+        yield daemon
+
+
+@pytest.fixture
+def client(daemon: DaemonProcess) -> Iterator[ollama.Client]:
+    """Ollama's client."""
+    client = ollama.Client(host=daemon.address, timeout=60)
+    yield client
+    client._client.close()
+
+
+def post(daemon: DaemonProcess, path: str, **body: Any) -> httpx.Response:
+    """Send what the client cannot express."""
+    return httpx.post(f"{daemon.address}{path}", json={"stream": False, **body}, timeout=60)
+
+
+def test_context_goes_on_with_a_conversation(client: ollama.Client) -> None:
+    """What an answer returns is given back as it is, and the model knows what was said."""
+    told = client.generate("demo-a", "My favourite colour is green.", options=GREEDY)
+    assert told.context is not None
+    asked = "What is my favourite colour?"
+    answer = client.generate("demo-a", asked, context=told.context, options=GREEDY)
+    assert "green" in (answer.response or "")
+    parts = list(
+        client.generate("demo-a", asked, context=told.context, options=GREEDY, stream=True)
+    )
+    assert parts[-1].context == answer.context
+    assert len(answer.context or ()) > len(told.context)
+    assert all(part.context is None for part in parts[:-1])
+
+
+@pytest.mark.parametrize("context", [[1, 2, 3], ["x"], [0x52440001, 2**24], [0x52440001, -1], "x"])
+def test_a_foreign_context_is_refused(daemon: DaemonProcess, context: Any) -> None:
+    """Token numbers of another server mean nothing here, and no number breaks anything."""
+    answer = post(daemon, "/api/generate", model="demo-a", prompt=NAME, context=context)
+    assert answer.status_code == 400
+    assert "context" in answer.json()["error"]
+
+
+def test_raw_has_no_context_and_takes_none(daemon: DaemonProcess) -> None:
+    """As with Ollama."""
+    body = {"model": "demo-a", "prompt": "x", "raw": True, "options": {"num_predict": 1}}
+    assert "context" not in post(daemon, "/api/generate", **body).json()
+    for more in ({"context": [1]}, {"system": "x"}, {"template": "x"}):
+        assert post(daemon, "/api/generate", **body, **more).status_code == 400
+
+
+@pytest.mark.parametrize("stream", [False, True])
+def test_suffix_fills_in_the_middle(client: ollama.Client, stream: bool) -> None:
+    """The engine gets both sides; counts and reason are there."""
+    asked: dict[str, Any] = {"suffix": "return c", "options": {"num_predict": 4, "temperature": 0}}
+    if stream:
+        parts = list(client.generate("coder", "def add(", stream=True, **asked))
+        text = "".join(part.response or "" for part in parts)
+    else:
+        parts = [client.generate("coder", "def add(", **asked)]
+        text = parts[0].response or ""
+    assert text
+    assert (parts[-1].eval_count, parts[-1].done_reason) == (4, "length")
+    assert (parts[-1].prompt_eval_count or 0) > len("def add(return c") - 8
+
+
+def test_suffix_needs_a_model_that_can(client: ollama.Client) -> None:
+    """Others say so."""
+    with pytest.raises(ollama.ResponseError, match="does not support insert") as caught:
+        client.generate("demo-a", "a", suffix="b")
+    assert caught.value.status_code == 400
+
+
+def test_a_template_of_the_request(client: ollama.Client, daemon: DaemonProcess) -> None:
+    """It makes the prompt instead of the model's; a wrong one is refused with its fault."""
+    template = (
+        "<|im_start|>system\nYou are Ada.<|im_end|>\n"
+        "<|im_start|>user\n{{ .Prompt }}<|im_end|>\n<|im_start|>assistant\n{{ .Response }}after"
+    )
+    answer = client.generate("demo-a", NAME, template=template, options=GREEDY)
+    assert (answer.response or "").strip() == "My name is Ada."
+    wrong = post(daemon, "/api/generate", model="demo-a", prompt=NAME, template="{{ .No }}")
+    assert wrong.status_code == 400
+    assert ".No" in wrong.json()["error"]
+
+
+def test_logprobs(client: ollama.Client) -> None:
+    """Each token with its probability and alternatives, as many as were asked for."""
+    asked: dict[str, Any] = {"options": {**GREEDY, "num_predict": 3}, "logprobs": True}
+    for top in (0, 2):
+        whole = client.generate("demo-a", NAME, top_logprobs=top, **asked)
+        parts = list(client.generate("demo-a", NAME, top_logprobs=top, stream=True, **asked))
+        chat = client.chat("demo-a", [{"role": "user", "content": NAME}], top_logprobs=top, **asked)
+        raw = client.generate(
+            "demo-a",
+            f"<|im_start|>user\n{NAME}<|im_end|>\n<|im_start|>assistant\n",
+            raw=True,
+            top_logprobs=top,
+            **asked,
+        )
+        streamed = [token for part in parts for token in part.logprobs or ()]
+        assert [token.token for token in whole.logprobs or ()] == ["My", " name", " is"]
+        for found in (whole.logprobs, streamed, chat.logprobs, raw.logprobs):
+            assert found is not None
+            assert len(found) == 3
+            assert all(token.logprob <= 0 for token in found)
+            assert {len(token.top_logprobs or ()) for token in found} == {top}
+
+
+def test_top_logprobs_have_bounds(daemon: DaemonProcess) -> None:
+    """0 to 20."""
+    for wrong in (-1, 21, "x", 1.5):
+        answer = post(daemon, "/api/chat", model="demo-a", messages=[], top_logprobs=wrong)
+        assert answer.status_code == 400
+
+
+def test_the_oldest_messages_go_where_the_context_is_full(
+    client: ollama.Client, daemon: DaemonProcess
+) -> None:
+    """The system message and the last one stay; `truncate: false` asks for the error."""
+    filler = [
+        {"role": role, "content": f"word {number} " * 12}
+        for number in range(12)
+        for role in ("user", "assistant")
+    ]
+    messages = [
+        {"role": "system", "content": "You are Ada."},
+        *filler,
+        {"role": "user", "content": NAME},
+    ]
+    answer = post(daemon, "/api/chat", model="short", messages=messages)
+    assert answer.status_code == 200, answer.text
+    assert 20 < answer.json()["prompt_eval_count"] <= 256
+    streamed = client.chat("short", messages, stream=True)
+    assert [part.done for part in streamed][-1]
+    refused = post(daemon, "/api/chat", model="short", messages=messages, truncate=False)
+    assert refused.status_code == 400
+    assert "context" in refused.json()["error"]
+    one = [{"role": "user", "content": "word " * 900}]
+    assert post(daemon, "/api/chat", model="short", messages=one).status_code == 400
+
+
+def test_long_texts_are_cut_to_be_embedded(daemon: DaemonProcess) -> None:
+    """All vectors come; `truncate: false` asks for the error."""
+    texts = ["a cat", "a dog and a cat " * 2000, "b"]
+    answer = post(daemon, "/api/embed", model="demo-embed", input=texts)
+    assert answer.status_code == 200, answer.text
+    assert len(answer.json()["embeddings"]) == 3
+    refused = post(daemon, "/api/embed", model="demo-embed", input=texts, truncate=False)
+    assert refused.status_code == 400
+    assert "context" in refused.json()["error"]
+
+
+def test_dimensions_cut_and_scale(client: ollama.Client) -> None:
+    """A shorter vector is the start of the long one, of length one again."""
+    [whole] = client.embed("demo-embed", "a cat").embeddings
+    [short] = client.embed("demo-embed", "a cat", dimensions=5).embeddings
+    length = math.sqrt(sum(value * value for value in whole[:5]))
+    assert list(short) == pytest.approx([value / length for value in whole[:5]])
+
+
+@pytest.mark.parametrize(
+    ("path", "body", "what"),
+    [
+        ("/api/chat", {"messages": [{"role": "user", "content": "x"}], "think": True}, "thinking"),
+        ("/api/generate", {"prompt": "x", "think": "high"}, "thinking"),
+        ("/api/generate", {"prompt": "x", "images": ["iVBORw0KGgo="]}, "vision"),
+        (
+            "/api/chat",
+            {"messages": [{"role": "user", "content": "x", "images": ["aGk="]}]},
+            "vision",
+        ),
+    ],
+)
+def test_what_a_model_cannot_do_is_refused(
+    daemon: DaemonProcess, path: str, body: dict[str, Any], what: str
+) -> None:
+    """In Ollama's words, which its clients look for."""
+    answer = post(daemon, path, model="demo-a", **body)
+    assert answer.status_code == 400
+    assert answer.json()["error"] == f'"demo-a" does not support {what}'
+
+
+def test_tools_need_a_template_for_them(daemon: DaemonProcess) -> None:
+    """A model whose template knows no tools is not asked to use any."""
+    tool = {"type": "function", "function": {"name": "f", "parameters": {"type": "object"}}}
+    said = [{"role": "user", "content": "x"}]
+    answer = post(daemon, "/api/chat", model="coder", messages=said, tools=[tool])
+    assert (answer.status_code, answer.json()["error"]) == (
+        400,
+        '"coder" does not support tools',
+    )
+
+
+@pytest.mark.parametrize("think", [False, None])
+def test_not_to_think_is_always_possible(daemon: DaemonProcess, think: Any) -> None:
+    """Clients send it whatever the model."""
+    answer = post(daemon, "/api/generate", model="demo-a", prompt=NAME, think=think)
+    assert answer.json()["response"] == "My name is Demo A."
+
+
+def test_separators_inside_a_text_do_not_break_lines(daemon: DaemonProcess) -> None:
+    """U+0085 and U+2028 come back escaped, however a client splits lines."""
+    odd = "\u0085\u2028\u2029\x0c\U0001f999"
+    tell = [{"role": "user", "content": f'Repeat "{odd}".'}]
+    body = {"model": "demo-a", "messages": tell, "stream": True, "options": {"num_predict": 40}}
+    text = httpx.post(f"{daemon.address}/api/chat", json=body, timeout=60).content
+    assert text.isascii()
+    assert all(json.loads(line) for line in text.decode().splitlines())
