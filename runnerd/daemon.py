@@ -121,6 +121,12 @@ class Daemon:
             context = Context(
                 settings, store, backends, supervisor, records, log_dir, pulls, conversations
             )
+            other_apis = {
+                **anthropic.routes(),
+                **dialects.routes(store),
+                **responses.routes(conversations),
+                **transcriptions.routes(),
+            }
             relay = Relay(
                 Parts(
                     limits=settings.limits,
@@ -128,11 +134,8 @@ class Daemon:
                     planner=Planner(store, supervisor, settings.limits),
                     supervisor=supervisor,
                     records=records,
-                    app=make_app(context),
-                    dialects=anthropic.routes()
-                    | dialects.routes(store)
-                    | responses.routes(conversations)
-                    | transcriptions.routes(),
+                    app=make_app(context, other_apis),
+                    dialects=other_apis,
                     arrivals=Arrivals(
                         pulls,
                         settings.queue_length,

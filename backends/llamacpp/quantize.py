@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 from pathlib import Path
 
@@ -10,6 +11,8 @@ from runnerd.backends.llamacpp.server import ServerFinder
 from runnerd.backends.llamacpp.settings import LlamaCppSettings
 from runnerd.backends.process import run_command
 from runnerd.errors import BackendFailure, ClientError, NotSupported
+
+log = logging.getLogger(__name__)
 
 TOOL_NAME = "llama-quantize"
 
@@ -51,6 +54,7 @@ class Quantizer:
             deny_network=self._settings.sandbox,
         )
         if result.code != 0:
-            raise BackendFailure(
-                f"{TOOL_NAME} failed ({result.reason}): {last_lines(result.output)}"
-            )
+            words = result.output.strip().splitlines()
+            cause = next((line for line in words if "failed" in line), "it said nothing")
+            log.warning("%s: %s", TOOL_NAME, last_lines(result.output))
+            raise BackendFailure(f"{TOOL_NAME} failed ({result.reason}): {cause[-200:]}")

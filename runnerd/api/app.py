@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Collection
 
 from aiohttp import web
 
@@ -19,10 +19,17 @@ log = logging.getLogger(__name__)
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 
-def make_app(context: Context) -> web.Application:
-    """Return the application; its requests come from the relay's connections."""
+INFERENCE = web.AppKey("inference", frozenset[str])
+
+
+def make_app(context: Context, inference: Collection[str] = ()) -> web.Application:
+    """Return the application; its requests come from the relay's connections.
+
+    `inference` are the paths that belong to the relay when they are asked with POST.
+    """
     app = web.Application(middlewares=[_answers], client_max_size=0)
     app[CONTEXT] = context
+    app[INFERENCE] = frozenset(inference)
     app.add_routes(host.ROUTES)
     app.add_routes(pulls.ROUTES)  # before the models: their names may be anything
     app.add_routes(models.ROUTES)
@@ -61,7 +68,7 @@ async def _answers(request: web.Request, handler: Handler) -> web.StreamResponse
 
 
 def _unknown(request: web.Request) -> RunnerdError:
-    if routes.find(request.path) is not None:
+    if routes.find(request.path) is not None or request.path in request.app[INFERENCE]:
         return MethodNotAllowed(f"{request.method} is not offered here", allow="POST")
     return RouteNotFound(f"no such route: {request.method} {request.path[:200]}")
 

@@ -16,7 +16,7 @@ import msgspec
 
 from runnerd.errors import ClientError, InvalidModelFile
 from runnerd.models.catalog import Model
-from runnerd.models.description import role
+from runnerd.models.description import quantization, role
 from runnerd.models.digest import Digest
 from runnerd.models.gguf import GGUFHeader, read_header
 from runnerd.models.gotemplates.syntax import TemplateError
@@ -43,6 +43,7 @@ from runnerd.models.worker import run_stoppable
 Quantize = Callable[[Path, Path, str], Awaitable[None]]
 """Writes the weights in the first file to the second, quantized as the text says."""
 
+_PRECISE = ("F32", "F16", "BF16")
 _TYPES = {"model": GGUF_TYPE, "part": GGUF_TYPE, "mmproj": MMPROJ_TYPE, "adapter": ADAPTER_TYPE}
 
 
@@ -79,13 +80,14 @@ class Creation:
         Raises errors.ClientError, NotFound, InvalidModelFile, InsufficientStorage, NotSupported.
         """
         temporary = self._store.fresh()
+        texts = await run_stoppable(lambda stop: self._texts())
         try:
             files = await self._weights()
             if self._recipe.quantization:
                 files = await self._quantized(files, temporary, quantize)
             for file in files:
                 self._tell(f"using existing layer {file.pending.digest}")
-            added = await run_stoppable(lambda stop: self._set())
+            added = await run_stoppable(lambda stop: [self._new_layer(*layer) for layer in texts])
             for file in added:
                 self._tell(f"creating new layer {file.pending.digest}")
             files += added
@@ -155,7 +157,15 @@ class Creation:
         weights = [file for file in files if file.media_type == GGUF_TYPE]
         if len(weights) != 1:
             raise ClientError("a split model cannot be quantized; send its weights as one file")
-        self._tell(f"quantizing {weights[0].name} to {kind}")
+        header = await run_stoppable(
+            lambda stop: read_header(weights[0].pending.temporary, weights[0].name)
+        )
+        if (found := quantization([header])) not in _PRECISE:
+            raise ClientError(
+                f"only {', '.join(_PRECISE)} weights can be quantized, and these are {found}",
+                param="quantize",
+            )
+        self._tell(f"quantizing {found} model to {kind}")
         await run_stoppable(lambda stop: self._store.check_space(weights[0].pending.size))
         await quantize(weights[0].pending.temporary, target, kind)
         made = await run_stoppable(lambda stop: _hashed(target))
@@ -163,7 +173,8 @@ class Creation:
 
     # what is set
 
-    def _set(self) -> list[Fetched]:
+    def _texts(self) -> list[tuple[str, bytes]]:
+        """Return the new layers that hold what is set.  Raises errors.ClientError."""
         recipe = self._recipe
         made: list[tuple[str, bytes]] = []
         if recipe.template:
@@ -176,8 +187,7 @@ class Creation:
             old = {} if recipe.base is None else recipe.base.description.modelfile.parameters
             merged = {**old, **recipe.parameters}
             made.append((PARAMETERS_TYPE, msgspec.json.encode(merged, order="sorted")))
-        made += [(LICENSE_TYPE, text.encode()) for text in recipe.licenses]
-        return [self._new_layer(*layer) for layer in made]
+        return made + [(LICENSE_TYPE, text.encode()) for text in recipe.licenses]
 
     def _new_layer(self, media_type: str, content: bytes) -> Fetched:
         digest = Digest.of(content)

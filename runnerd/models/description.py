@@ -65,6 +65,7 @@ class Description:
     chat_template: str | None = None
     metadata: dict[str, str] = field(default_factory=dict)
     modelfile: Modelfile = field(default_factory=Modelfile)
+    parameter_count: int = 0
 
 
 def facts(header: GGUFHeader) -> ModelFacts:
@@ -118,10 +119,11 @@ def describe(
         raise _refusal(first, "it holds a vocabulary but no weights, so nothing can be served")
     template = chat_template or first.text("tokenizer.chat_template") or None
     found, modelfile = facts(first), modelfile or Modelfile()
+    count = sum(shard.parameters for shard in shards)
     return Description(
         architecture=found.architecture,
-        parameters=scaled(sum(shard.parameters for shard in shards)),
-        quantization=_quantization(shards),
+        parameters=scaled(count),
+        quantization=quantization(shards),
         size=binary_size(sum(shard.file_bytes for shard in shards)),
         capabilities=_capabilities(shards, mmproj, template),
         facts=found,
@@ -130,6 +132,7 @@ def describe(
         chat_template=template,
         metadata=_as_text(first.metadata),
         modelfile=modelfile,
+        parameter_count=count,
     )
 
 
@@ -179,7 +182,8 @@ def _pooling(header: GGUFHeader) -> str:
     return _POOLING.get(value, "") if isinstance(value, int) else ""
 
 
-def _quantization(shards: Sequence[GGUFHeader]) -> str:
+def quantization(shards: Sequence[GGUFHeader]) -> str:
+    """Return the name of what most of the weights were quantized to, such as `Q4_K_M`."""
     stated = shards[0].metadata.get("general.file_type")
     if isinstance(stated, int) and (name := FILE_TYPES.get(stated & ~FILE_TYPE_GUESSED)):
         return name

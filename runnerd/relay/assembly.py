@@ -19,10 +19,12 @@ class Assembly:
     """Merges the chunks of `chat/completions` or `completions` into one answer.
 
     `prompts` is how many prompts were asked at once; the engine numbers their answers through.
+    `model` is what the client calls the model; the engine knows it by its first client's word.
     """
 
-    def __init__(self, prompts: int = 1) -> None:
+    def __init__(self, prompts: int = 1, model: str = "") -> None:
         self._prompts = prompts
+        self._model = model
         self._usages: list[dict[str, Any]] = []
         self._events = Events()
         self._document: dict[str, Any] = {}
@@ -37,6 +39,8 @@ class Assembly:
     def result(self) -> bytes:
         """Return the whole answer as JSON."""
         document = self._document
+        if self._model:
+            document["model"] = self._model
         chat = document.get("object") == "chat.completion.chunk"
         if chat:
             document["object"] = "chat.completion"

@@ -313,7 +313,7 @@ class Exchange:
                 self._fail(broken("it does not stream"))
             return self._chunked
         elif self._plan.assembles:
-            self._assembly = Assembly(self._plan.prompts)
+            self._assembly = Assembly(self._plan.prompts, self._plan.model_ref)
         else:
             self._prepare(head)
             return self._chunked and head.chunked

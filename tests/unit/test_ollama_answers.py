@@ -96,6 +96,10 @@ class OneModel:
         """Return the model."""
         return self._model
 
+    def list(self) -> list[Model]:
+        """Return the model."""
+        return [self._model]
+
 
 def wish(path: str, models: OneModel | None = None, **fields: Any) -> Wish:
     dialect = routes(models or OneModel())[path].dialect

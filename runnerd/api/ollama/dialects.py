@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any
 
 import msgspec
 
 from runnerd.api.ollama.answers import EmbeddingAnswer, TextAnswer, line
 from runnerd.api.ollama.memory import Turn, recall
+from runnerd.api.ollama.names import Models, known_name
 from runnerd.api.ollama.options import read_options
 from runnerd.api.ollama.requests import Fields, engine_messages, unsupported, with_images
 from runnerd.api.ollama.shortening import FewerMessages, ShorterTexts
@@ -22,14 +23,6 @@ from runnerd.relay.dialect import Again, Wish
 from runnerd.relay.routes import OPERATIONS, Route
 
 ORIGIN = "ollama/completion"
-
-
-class Models(Protocol):
-    """Where models are looked up by name."""
-
-    def get(self, text: str) -> Model:
-        """Return the model.  Raises errors.ModelNotFound."""
-        ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +39,8 @@ class OllamaDialect:
         if not body:
             raise ClientError("missing request body")
         fields = Fields(body)
-        return self.reader(fields, self.models.get(fields.model))
+        fields.known = known_name(self.models, fields.model)
+        return self.reader(fields, self.models.get(fields.known))
 
     def error(self, message: str, status: int) -> bytes:
         """Return an error's body: an object, because clients look into it."""
@@ -164,7 +158,7 @@ def _wish(
 ) -> Wish:
     """Return the wish for a text; a request that says nothing only loads or unloads."""
     options = read_options(fields.options, model)
-    request |= {"model": fields.model, "stream": True, **options.sampling}
+    request |= {"model": fields.known, "stream": True, **options.sampling}
     request |= fields.thinking(able="thinking" in model.capabilities)
     request |= fields.logprobs(chat=operation == "chat/completions")
     if (wanted := fields.response_format()) is not None:
@@ -212,7 +206,7 @@ def _vectors(fields: Fields, model: Model, texts: list[str], *, single: bool) ->
     dimensions = fields.raw("dimensions")
     if dimensions is not None and not (type(dimensions) is int and dimensions > 0):
         raise ClientError("dimensions must be a positive number", param="dimensions")
-    request = {"model": fields.model, "input": texts}
+    request = {"model": fields.known, "input": texts}
     empty = line({"embedding": []} if single else {"model": fields.model, "embeddings": []})
     return Wish(
         "embeddings",

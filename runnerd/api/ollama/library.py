@@ -12,7 +12,7 @@ from aiohttp import web
 from runnerd.api.context import CONTEXT, json_answer, json_body, text_field
 from runnerd.api.models import remove_model
 from runnerd.api.ollama.modelfiles import modelfile_text, parameters_text
-from runnerd.api.ollama.names import familiar, model_name
+from runnerd.api.ollama.names import familiar, find_model, known_name, model_name
 from runnerd.models.catalog import Model
 from runnerd.models.manifest import LICENSE_TYPE
 from runnerd.scheduler import FOREVER
@@ -32,6 +32,12 @@ _LONGEST_ARRAY = 5  # entries; longer arrays are shown with `verbose` only
 async def version(request: web.Request) -> web.Response:
     """The version of the API."""
     return json_answer({"version": VERSION})
+
+
+@ROUTES.get("/api/status")
+async def status(request: web.Request) -> web.Response:
+    """That there is no cloud behind this server."""
+    return json_answer({"cloud": {"disabled": True, "source": "runnerd"}})
 
 
 @ROUTES.get("/api/tags")
@@ -63,7 +69,7 @@ async def show(request: web.Request) -> web.Response:
     context = request.app[CONTEXT]
     document = await json_body(request)
     name = model_name(document)
-    model = context.store.get(name)
+    model = find_model(context.store, name)
     made = model.description.modelfile
     licenses = await asyncio.to_thread(context.store.texts, model, LICENSE_TYPE)
     shown: dict[str, Any] = {
@@ -94,7 +100,7 @@ def _info(model: Model, name: str, *, verbose: bool) -> dict[str, Any]:
     }
     info["general.architecture"] = described.architecture
     info["general.basename"] = name
-    info.setdefault("general.parameter_count", 0)
+    info.setdefault("general.parameter_count", described.parameter_count)
     info[f"{described.architecture}.context_length"] = described.context_length or 0
     info[f"{described.architecture}.embedding_length"] = described.facts.embedding_length
     return info
@@ -110,14 +116,16 @@ async def copy(request: web.Request) -> web.Response:
     document = await json_body(request)
     source = text_field(document, "source", required=True) or ""
     target = text_field(document, "destination", required=True) or ""
-    request.app[CONTEXT].store.tag(source, target)
+    store = request.app[CONTEXT].store
+    await asyncio.to_thread(store.tag, known_name(store, source), target)
     return web.Response()
 
 
 @ROUTES.delete("/api/delete")
 async def delete(request: web.Request) -> web.Response:
     """Remove a name, and with the last one the model; Ollama's clients expect no questions."""
-    await remove_model(request.app[CONTEXT], model_name(await json_body(request)), force=True)
+    context, name = request.app[CONTEXT], model_name(await json_body(request))
+    await remove_model(context, known_name(context.store, name), force=True)
     return web.Response()
 
 

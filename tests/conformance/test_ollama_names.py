@@ -1,0 +1,83 @@
+"""What models are called over Ollama's API, and how wrong requests are told apart."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import httpx
+import pytest
+
+from tests.support.daemon import DaemonProcess, running
+
+pytestmark = pytest.mark.engine
+
+_DEMO = Path(__file__).parents[2] / "demo"
+NAME = [{"role": "user", "content": "What is your name?"}]
+
+
+@pytest.fixture(scope="module")
+def daemon(tmp_path_factory: pytest.TempPathFactory) -> Iterator[DaemonProcess]:
+    """A daemon with a model whose tag is written in both cases."""
+    with running(tmp_path_factory.mktemp("names")) as daemon:
+        daemon.import_model(_DEMO / "demo-a.gguf", "demo-a:Q8_0")
+        yield daemon
+
+
+@pytest.mark.parametrize("name", ["demo-a:Q8_0", "Demo-A:q8_0", "ai/DEMO-A:q8_0", "demo-a"])
+def test_names_are_found_in_any_case_and_echoed(daemon: DaemonProcess, name: str) -> None:
+    """The answer says what the client said, streamed and whole; lists keep the stored spelling."""
+    url = f"{daemon.address}/api"
+    body = {"model": name, "messages": NAME, "options": {"num_predict": 2}}
+    whole = httpx.post(f"{url}/chat", json={**body, "stream": False}).json()
+    assert whole["model"] == name
+    lines = httpx.post(f"{url}/chat", json=body).text.splitlines()
+    assert all(f'"model":"{name}"' in line for line in lines)
+    assert httpx.post(f"{url}/show", json={"model": name}).status_code == 200
+    assert httpx.post(f"{url}/show", json={"name": name}).status_code == 200
+    assert [m["name"] for m in httpx.get(f"{url}/tags").json()["models"]] == ["demo-a:Q8_0"]
+
+
+def test_a_whole_answer_has_the_name_that_was_asked_for(daemon: DaemonProcess) -> None:
+    """Also where another client has loaded the model under another of its names."""
+    daemon.http.post("/models/demo-a:Q8_0/tag", params={"repo": "second", "tag": "latest"})
+    for name in ("demo-a:Q8_0", "second"):
+        body = {"model": name, "messages": NAME, "max_tokens": 2}
+        answer = httpx.post(f"{daemon.address}/v1/chat/completions", json=body)
+        assert answer.json()["model"] == name
+    httpx.request("DELETE", f"{daemon.address}/api/delete", json={"model": "SECOND"})
+    assert httpx.post(f"{daemon.address}/api/show", json={"model": "second"}).status_code == 404
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "allow"),
+    [
+        ("GET", "/api/chat", "POST"),
+        ("GET", "/api/generate", "POST"),
+        ("DELETE", "/api/embed", "POST"),
+        ("GET", "/api/embeddings", "POST"),
+        ("GET", "/api/create", "POST"),
+        ("GET", "/api/push", "POST"),
+        ("POST", "/api/tags", "GET,HEAD"),
+        ("GET", "/api/delete", "DELETE"),
+        ("GET", "/v1/messages", "POST"),
+    ],
+)
+def test_another_method_is_405(daemon: DaemonProcess, method: str, path: str, allow: str) -> None:
+    """With what is allowed; what is no route at all is 404."""
+    answer = httpx.request(method, f"{daemon.address}{path}")
+    assert answer.status_code == 405
+    assert answer.headers["allow"].replace(" ", "") == allow
+    assert httpx.request(method, f"{daemon.address}/api/nothing").status_code == 404
+
+
+def test_probes_of_the_clients(daemon: DaemonProcess) -> None:
+    """What they ask before they ask anything."""
+    assert httpx.head(daemon.address).status_code == 200
+    assert "is running" in httpx.get(daemon.address).text
+    assert httpx.head(f"{daemon.address}/api/version").status_code == 200
+    assert httpx.get(f"{daemon.address}/api/status").json()["cloud"]["disabled"] is True
+    assert httpx.head(f"{daemon.address}/api/tags").status_code == 200
+    shown = httpx.post(f"{daemon.address}/api/show", json={"model": "demo-a"}).json()
+    assert shown["model_info"]["general.parameter_count"] > 100_000
+    assert httpx.post(f"{daemon.address}/api/me").status_code == 404
