@@ -40,7 +40,7 @@ class Events:
 def _event(data: bytes) -> dict[str, Any]:
     try:
         event = _decode(data)
-    except msgspec.DecodeError as error:
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise StreamError({"message": "the engine's stream is not JSON"}) from error
     if not isinstance(event, dict):
         raise StreamError({"message": "the engine's stream is of an unknown shape"})

@@ -53,23 +53,29 @@ def check_request(request: Request, limits: Limits, admission: Admission, *, uni
 def check_inference(request: Request, media_type: bytes, *, unix: bool) -> None:
     """Hold the head of an inference request against the rules, before its body is read.
 
-    On a Unix socket, which no web page can reach, what `curl -d` says of a body by itself passes
-    for JSON.  Raises errors of the 4xx kind.
+    What `curl -d` says of a body by itself passes for JSON on a Unix socket, which no web page can
+    reach, and on Ollama's routes, whose users write no header: a page's form has no way to send
+    JSON under that name, and its scripts send an Origin.  Raises errors of the 4xx kind.
     """
     encoding = request.header(b"content-encoding")
     if encoding is not None and encoding.lower() != b"identity":
         raise UnsupportedMediaType("compressed request bodies are not accepted")
     content_type = request.header(b"content-type") or b""
     kind = content_type.split(b";")[0].strip().lower()
+    lenient = unix or (request.path.startswith("/api/") and not _by_browser(request))
     if media_type != _JSON:
         if kind != media_type:
             raise UnsupportedMediaType(f"the request body must be {media_type.decode()}")
-    elif kind != _JSON and not (unix and kind in _OF_CURL):
+    elif kind != _JSON and not (lenient and kind in _OF_CURL):
         raise UnsupportedMediaType(
             "the request body must be JSON, with the header Content-Type: application/json"
         )
     if request.length is None and not request.chunked:
         raise ClientError("the request has no body")
+
+
+def _by_browser(request: Request) -> bool:
+    return any(request.header(name) is not None for name in (b"origin", b"sec-fetch-site"))
 
 
 def head_too_large(limits: Limits) -> HeadersTooLarge:

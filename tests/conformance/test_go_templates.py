@@ -105,6 +105,11 @@ def test_the_prompt_is_the_one_that_was_meant(daemon: DaemonProcess, model: str)
     )
 
 
+@pytest.mark.covers(
+    "POST /api/create",
+    "template",
+    note="Jinja; Go as far as Jinja can",
+)
 def test_models_answer_through_their_template(daemon: DaemonProcess) -> None:
     """The demo model knows this form, so it answers as ever; `show` has the text as it was."""
     client = ollama.Client(host=daemon.address, timeout=60)

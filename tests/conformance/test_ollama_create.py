@@ -47,6 +47,9 @@ def names(client: ollama.Client) -> list[str]:
     return [model.model or "" for model in client.list().models]
 
 
+@pytest.mark.covers("POST /api/create", "model", "files", "stream")
+@pytest.mark.covers("POST /api/blobs/{digest}", "digest")
+@pytest.mark.covers("HEAD /api/blobs/{digest}", "digest")
 def test_a_file_is_sent_and_becomes_a_model(client: ollama.Client, daemon: DaemonProcess) -> None:
     """The blob is sent once; the statuses come in order; the model answers."""
     path = _DEMO / "demo-b.gguf"
@@ -99,6 +102,12 @@ def test_a_client_that_leaves_its_upload_leaves_nothing(daemon: DaemonProcess) -
     assert not list((folder / "uploads").iterdir())
 
 
+@pytest.mark.covers("POST /api/create", "from", "system", "parameters", "license")
+@pytest.mark.covers("POST /api/show", "model")
+@pytest.mark.covers("options", "num_predict", "stop", "temperature")
+@pytest.mark.covers("POST /api/copy", "source", "destination")
+@pytest.mark.covers("POST /api/generate", "system", "options")
+@pytest.mark.covers("POST /api/chat", "options")
 def test_what_is_set_acts_and_is_shown(client: ollama.Client) -> None:
     """System, parameters, messages and licence act on chat and generate; a request has the last
     word; a model made of it inherits them.
@@ -139,6 +148,7 @@ def test_what_is_set_acts_and_is_shown(client: ollama.Client) -> None:
     assert client.generate("copied", NAME).eval_count == 5
 
 
+@pytest.mark.covers("POST /api/create", "messages")
 def test_messages_begin_every_conversation(client: ollama.Client) -> None:
     """What was said before is known to the model."""
     told = [
@@ -154,6 +164,7 @@ def test_messages_begin_every_conversation(client: ollama.Client) -> None:
     assert chat.message.content == expected.message.content
 
 
+@pytest.mark.covers("GET /api/ps", "list")
 def test_the_context_asked_for_is_the_engines(client: ollama.Client, daemon: DaemonProcess) -> None:
     """`num_ctx` of a model decides what its engine is started with."""
     client.create("narrow", from_="demo-a", parameters={"num_ctx": 384})
@@ -163,6 +174,7 @@ def test_the_context_asked_for_is_the_engines(client: ollama.Client, daemon: Dae
     client.generate("narrow", keep_alive=0)
 
 
+@pytest.mark.covers("options", "num_ctx", note="a larger one loads once more")
 def test_a_larger_context_gets_a_runner_and_a_smaller_one_none(
     client: ollama.Client, daemon: DaemonProcess
 ) -> None:
@@ -188,6 +200,7 @@ def test_a_larger_context_gets_a_runner_and_a_smaller_one_none(
     client.generate("grows", keep_alive=0)
 
 
+@pytest.mark.covers("options", "num_gpu", "unknown", how="ignored", note="said in a Warning header")
 def test_what_does_not_act_is_said(daemon: DaemonProcess) -> None:
     """Options of loading and unknown ones are in a Warning, and never break the head."""
     body = {"model": "demo-a", "prompt": NAME, "stream": False}
@@ -215,6 +228,11 @@ def test_what_is_made_anew_replaces_what_had_its_name(client: ollama.Client) -> 
     assert len(names(client)) == before
 
 
+@pytest.mark.covers(
+    "POST /api/create",
+    "quantize",
+    note="of F32, F16 and BF16 weights",
+)
 def test_weights_are_quantized(client: ollama.Client, tmp_path: Path) -> None:
     """The tool makes them smaller, and what it refuses is said with its words."""
     weights = tmp_path / "full.gguf"
@@ -233,6 +251,7 @@ def test_weights_are_quantized(client: ollama.Client, tmp_path: Path) -> None:
     assert "smaller:latest" not in names(client)
 
 
+@pytest.mark.covers("POST /api/create", "adapters")
 def test_an_adapter_changes_what_the_model_says(client: ollama.Client, tmp_path: Path) -> None:
     """LoRA weights are given to the engine; by themselves they are no model."""
     weights, lora = tmp_path / "tiny.gguf", adapter(tmp_path / "lora.gguf")
@@ -251,6 +270,64 @@ def test_an_adapter_changes_what_the_model_says(client: ollama.Client, tmp_path:
         client.create("alone", files={"lora.gguf": digest})
     with pytest.raises(ollama.ResponseError, match="no adapter"):
         client.create("wrong", from_="plain", adapters={"tiny.gguf": base})
+
+
+def test_uploads_count_for_the_quota(tmp_path: Path) -> None:
+    """What would exceed it is 507, whether its size is known before or not; nothing stays."""
+    content = (_DEMO / "demo-b.gguf").read_bytes()
+    digest = f"sha256:{hashlib.sha256(content).hexdigest()}"
+    with running(tmp_path, env={"RUNNERD_STORE_QUOTA": "1000000"}) as daemon:
+        url = f"{daemon.address}/api/blobs"
+        assert httpx.post(f"{url}/{digest}", content=content).status_code == 201
+        other = content + b"x"
+        name = f"sha256:{hashlib.sha256(other).hexdigest()}"
+        for body in (other, iter([other])):
+            answer = httpx.post(f"{url}/{name}", content=body)
+            assert answer.status_code == 507
+            assert "store_quota" in answer.json()["error"]
+        assert not list((daemon.state_dir / "models" / "tmp").iterdir())
+        made = {"model": "b", "files": {"b.gguf": digest}, "stream": False}
+        assert httpx.post(f"{daemon.address}/api/create", json=made).status_code == 200
+        assert httpx.head(f"{url}/{digest}").status_code == 200
+
+
+def test_uploads_that_nobody_takes_up_are_pruned(daemon: DaemonProcess) -> None:
+    """`prune` removes them, and a model's own blobs stay."""
+    content = b"nobody's"
+    digest = f"sha256:{hashlib.sha256(content).hexdigest()}"
+    url = f"{daemon.address}/api/blobs/{digest}"
+    assert httpx.post(url, content=content).status_code == 201
+    assert daemon.http.post("/models/prune").json()["freed_bytes"] >= len(content)
+    assert httpx.head(url).status_code == 404
+
+
+def test_who_leaves_ends_the_making(tmp_path: Path) -> None:
+    """A creation whose client is gone stops its tool, and leaves no model and no file."""
+    tools = tmp_path / "bin"
+    tools.mkdir()
+    for name, line in (
+        ("llama-server", "echo version: 1"),
+        ("llama-quantize", 'echo x > "$2"; exec sleep 600'),
+    ):
+        (tools / name).write_text(f"#!/bin/sh\n{line}\n")
+        (tools / name).chmod(0o755)
+    weights = tmp_path / "full.gguf"
+    tiny.write_completion_model(weights)
+    content = weights.read_bytes()
+    digest = f"sha256:{hashlib.sha256(content).hexdigest()}"
+    engine = json.dumps({"llama.cpp": {"path": str(tools / "llama-server")}})
+    with running(tmp_path / "daemon", env={"RUNNERD_BACKENDS": engine}) as daemon:
+        httpx.post(f"{daemon.address}/api/blobs/{digest}", content=content)
+        temporary = daemon.state_dir / "models" / "tmp"
+        body = {"model": "left", "files": {"full.gguf": digest}, "quantize": "q8_0"}
+        with httpx.stream("POST", f"{daemon.address}/api/create", json=body) as answer:
+            wait_for(lambda: list(temporary.iterdir()), "the tool to write")
+            assert answer.status_code == 200
+        wait_for(lambda: not list(temporary.iterdir()), "the temporary file to go")
+        assert not daemon.engines()
+        assert daemon.http.post("/api/show", json={"model": "left"}).status_code == 404
+        url = f"{daemon.address}/api/blobs/{digest}"
+        assert httpx.head(url).status_code == 200  # what was sent is still there
 
 
 @pytest.mark.parametrize(
@@ -278,6 +355,8 @@ def test_wrong_recipes_are_refused(
     assert answer.status_code == status
 
 
+@pytest.mark.covers("POST /api/push", "model", "stream")
+@pytest.mark.covers("POST /api/pull", "model")
 def test_a_model_goes_to_a_registry_and_comes_back(
     tmp_path: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> None:

@@ -53,6 +53,7 @@ def post(daemon: DaemonProcess, path: str, **body: Any) -> httpx.Response:
     return httpx.post(f"{daemon.address}{path}", json={"stream": False, **body}, timeout=60)
 
 
+@pytest.mark.covers("POST /api/generate", "context", note="opaque: no tokens")
 def test_context_goes_on_with_a_conversation(client: ollama.Client) -> None:
     """What an answer returns is given back as it is, and the model knows what was said."""
     told = client.generate("demo-a", "My favourite colour is green.", options=GREEDY)
@@ -85,6 +86,7 @@ def test_raw_has_no_context_and_takes_none(daemon: DaemonProcess) -> None:
 
 
 @pytest.mark.parametrize("stream", [False, True])
+@pytest.mark.covers("POST /api/generate", "suffix")
 def test_suffix_fills_in_the_middle(client: ollama.Client, stream: bool) -> None:
     """The engine gets both sides; counts and reason are there."""
     asked: dict[str, Any] = {"suffix": "return c", "options": {"num_predict": 4, "temperature": 0}}
@@ -106,6 +108,7 @@ def test_suffix_needs_a_model_that_can(client: ollama.Client) -> None:
     assert caught.value.status_code == 400
 
 
+@pytest.mark.covers("POST /api/generate", "template", note="Go, without images")
 def test_a_template_of_the_request(client: ollama.Client, daemon: DaemonProcess) -> None:
     """It makes the prompt instead of the model's; a wrong one is refused with its fault."""
     template = (
@@ -119,6 +122,8 @@ def test_a_template_of_the_request(client: ollama.Client, daemon: DaemonProcess)
     assert ".No" in wrong.json()["error"]
 
 
+@pytest.mark.covers("POST /api/generate", "logprobs", "top_logprobs")
+@pytest.mark.covers("POST /api/chat", "logprobs", "top_logprobs")
 def test_logprobs(client: ollama.Client) -> None:
     """Each token with its probability and alternatives, as many as were asked for."""
     asked: dict[str, Any] = {"options": {**GREEDY, "num_predict": 3}, "logprobs": True}
@@ -149,6 +154,7 @@ def test_top_logprobs_have_bounds(daemon: DaemonProcess) -> None:
         assert answer.status_code == 400
 
 
+@pytest.mark.covers("POST /api/chat", "truncate")
 def test_the_oldest_messages_go_where_the_context_is_full(
     client: ollama.Client, daemon: DaemonProcess
 ) -> None:
@@ -175,6 +181,7 @@ def test_the_oldest_messages_go_where_the_context_is_full(
     assert post(daemon, "/api/chat", model="short", messages=one).status_code == 400
 
 
+@pytest.mark.covers("POST /api/embed", "truncate", "input:list")
 def test_long_texts_are_cut_to_be_embedded(daemon: DaemonProcess) -> None:
     """All vectors come; `truncate: false` asks for the error."""
     texts = ["a cat", "a dog and a cat " * 2000, "b"]
@@ -186,6 +193,7 @@ def test_long_texts_are_cut_to_be_embedded(daemon: DaemonProcess) -> None:
     assert "context" in refused.json()["error"]
 
 
+@pytest.mark.covers("POST /api/embed", "dimensions", "input")
 def test_dimensions_cut_and_scale(client: ollama.Client) -> None:
     """A shorter vector is the start of the long one, of length one again."""
     [whole] = client.embed("demo-embed", "a cat").embeddings
@@ -228,6 +236,7 @@ def test_tools_need_a_template_for_them(daemon: DaemonProcess) -> None:
 
 
 @pytest.mark.parametrize("think", [False, None])
+@pytest.mark.covers("POST /api/generate", "think")
 def test_not_to_think_is_always_possible(daemon: DaemonProcess, think: Any) -> None:
     """Clients send it whatever the model."""
     answer = post(daemon, "/api/generate", model="demo-a", prompt=NAME, think=think)
@@ -242,3 +251,48 @@ def test_separators_inside_a_text_do_not_break_lines(daemon: DaemonProcess) -> N
     text = httpx.post(f"{daemon.address}/api/chat", json=body, timeout=60).content
     assert text.isascii()
     assert all(json.loads(line) for line in text.decode().splitlines())
+
+
+@pytest.mark.covers("POST /api/generate", "shift", how="ignored", note="said in a Warning header")
+@pytest.mark.covers("POST /api/chat", "shift", how="ignored", note="said in a Warning header")
+def test_shift_is_said_to_do_nothing(daemon: DaemonProcess) -> None:
+    """Who asks for it hears so; who does not hears nothing."""
+    body = {"model": "demo-a", "prompt": NAME}
+    assert "shift" in post(daemon, "/api/generate", **body, shift=True).headers["warning"]
+    assert "warning" not in post(daemon, "/api/generate", **body, shift=False).headers
+
+
+def test_curl_needs_no_header(daemon: DaemonProcess) -> None:
+    """Ollama's examples are `curl -d`; what a web page could send is still refused."""
+    body = b'{"model": "demo-a", "prompt": "What is your name?", "stream": false}'
+    url, form = f"{daemon.address}/api/generate", "application/x-www-form-urlencoded"
+    answer = httpx.post(url, content=body, headers={"content-type": form})
+    assert answer.json()["response"] == "My name is Demo A."
+    for headers in (
+        {"content-type": "text/plain"},
+        {"content-type": form, "sec-fetch-site": "none"},
+        {"content-type": form, "origin": "http://localhost:1"},
+    ):
+        assert httpx.post(url, content=body, headers=headers).status_code in (403, 415)
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b'{"model": "demo-a", "prompt": "\\ud83d"}',
+        b'{"model": "demo-a", "prompt": "\\udc00x\\ud800"}',
+        b'{"model": "demo-a", "prompt": "\xff\xfe"}',
+        b'{"model": "demo-a", "prompt": "\xf0\x9f"}',
+        b'{"model": "\\ud800", "prompt": "x"}',
+        b"[" * 2000,
+        b'{"model": ' + b'{"a":' * 900 + b"1" + b"}" * 901,
+        b"",
+        b"null",
+    ],
+)
+def test_broken_text_is_a_clear_error(daemon: DaemonProcess, body: bytes) -> None:
+    """Half a letter, bytes that are no text, and what is no object: 400 with a reason."""
+    for path in ("chat", "generate", "embed", "show", "create"):
+        answer = httpx.post(f"{daemon.address}/api/{path}", content=body)
+        assert answer.status_code == 400, (path, answer.text)
+        assert isinstance(answer.json()["error"], str)

@@ -25,6 +25,8 @@ def daemon(tmp_path_factory: pytest.TempPathFactory) -> Iterator[DaemonProcess]:
 
 
 @pytest.mark.parametrize("name", ["demo-a:Q8_0", "Demo-A:q8_0", "ai/DEMO-A:q8_0", "demo-a"])
+@pytest.mark.covers("POST /api/chat", "model")
+@pytest.mark.covers("GET /api/tags", "list")
 def test_names_are_found_in_any_case_and_echoed(daemon: DaemonProcess, name: str) -> None:
     """The answer says what the client said, streamed and whole; lists keep the stored spelling."""
     url = f"{daemon.address}/api"
@@ -38,6 +40,7 @@ def test_names_are_found_in_any_case_and_echoed(daemon: DaemonProcess, name: str
     assert [m["name"] for m in httpx.get(f"{url}/tags").json()["models"]] == ["demo-a:Q8_0"]
 
 
+@pytest.mark.covers("DELETE /api/delete", "model")
 def test_a_whole_answer_has_the_name_that_was_asked_for(daemon: DaemonProcess) -> None:
     """Also where another client has loaded the model under another of its names."""
     daemon.http.post("/models/demo-a:Q8_0/tag", params={"repo": "second", "tag": "latest"})
@@ -71,6 +74,7 @@ def test_another_method_is_405(daemon: DaemonProcess, method: str, path: str, al
     assert httpx.request(method, f"{daemon.address}/api/nothing").status_code == 404
 
 
+@pytest.mark.covers("GET /api/version", "version")
 def test_probes_of_the_clients(daemon: DaemonProcess) -> None:
     """What they ask before they ask anything."""
     assert httpx.head(daemon.address).status_code == 200

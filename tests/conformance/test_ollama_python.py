@@ -42,6 +42,7 @@ def client(daemon: DaemonProcess) -> Iterator[ollama.Client]:
     client._client.close()
 
 
+@pytest.mark.covers("POST /api/chat", "messages", "options")
 def test_chat(client: ollama.Client) -> None:
     """A whole answer, with the counts and durations of the engine."""
     answer = client.chat("demo-a", messages=NAME, options=GREEDY)
@@ -55,6 +56,7 @@ def test_chat(client: ollama.Client) -> None:
     assert answer.total_duration >= answer.eval_duration > 0
 
 
+@pytest.mark.covers("POST /api/chat", "stream")
 def test_streamed_and_whole_answers_are_the_same(client: ollama.Client) -> None:
     """Same text, same counts, in many pieces."""
     question = [{"role": "user", "content": "Count from 1 to 30."}]
@@ -73,6 +75,7 @@ def test_letters_of_all_kinds_arrive_whole(client: ollama.Client) -> None:
     assert "".join(part.message.content or "" for part in parts) == "Here you are: 🚀🦙"
 
 
+@pytest.mark.covers("POST /api/generate", "model", "prompt", "stream")
 def test_generate(client: ollama.Client) -> None:
     """A prompt through the template, with a system message, streamed and not."""
     answer = client.generate("demo-a", "What is your name?", system="You are Ada.", options=GREEDY)
@@ -81,6 +84,7 @@ def test_generate(client: ollama.Client) -> None:
     assert "".join(part.response or "" for part in parts) == "My name is Demo A."
 
 
+@pytest.mark.covers("POST /api/generate", "raw")
 def test_raw_generate_uses_no_template(client: ollama.Client) -> None:
     """The prompt goes to the engine as it is, and the limit ends the answer."""
     prompt = "<|im_start|>user\nWhat is your name?<|im_end|>\n<|im_start|>assistant\n"
@@ -90,6 +94,7 @@ def test_raw_generate_uses_no_template(client: ollama.Client) -> None:
 
 
 @pytest.mark.parametrize("stream", [False, True])
+@pytest.mark.covers("POST /api/chat", "tools", "tool_calls")
 def test_tools(client: ollama.Client, stream: bool) -> None:
     """A tool call comes with its arguments as an object, and its result makes the answer."""
     case = _CASES["tool call: Paris"]["request"]
@@ -112,6 +117,7 @@ def test_tools(client: ollama.Client, stream: bool) -> None:
     assert answer.message.content == "It is sunny in Paris."
 
 
+@pytest.mark.covers("POST /api/chat", "format")
 def test_formats(client: ollama.Client) -> None:
     """JSON, and JSON after a schema."""
     question = [{"role": "user", "content": "Answer in JSON: What is your name?"}]
@@ -122,6 +128,8 @@ def test_formats(client: ollama.Client) -> None:
     assert json.loads(bound.message.content or "") == {"name": "Demo A"}
 
 
+@pytest.mark.covers("POST /api/embed", "model")
+@pytest.mark.covers("POST /api/embeddings", "model", "prompt")
 def test_embeddings(client: ollama.Client) -> None:
     """Vectors of length one, in order, cut to the dimensions asked for."""
     answer = client.embed("demo-embed", ["a cat", "a dog"])
@@ -135,6 +143,8 @@ def test_embeddings(client: ollama.Client) -> None:
     assert list(old.embedding) == pytest.approx(list(answer.embeddings[0]))
 
 
+@pytest.mark.covers("POST /api/generate", "keep_alive")
+@pytest.mark.covers("POST /api/chat", "keep_alive")
 def test_keep_alive_loads_and_unloads(client: ollama.Client, daemon: DaemonProcess) -> None:
     """An empty request loads for as long as it says; zero unloads at once."""
     assert client.generate("demo-a", keep_alive="7m").done_reason == "load"
@@ -166,6 +176,7 @@ def test_library(client: ollama.Client) -> None:
     assert "copied:latest" not in [model.model for model in client.list().models]
 
 
+@pytest.mark.covers("POST /api/pull", "stream")
 def test_pull(client: ollama.Client) -> None:
     """Ollama's statuses in their order, with digests and bytes; a wrong source is an error."""
     content = (_ROOT / "demo" / "demo-rerank.gguf").read_bytes()

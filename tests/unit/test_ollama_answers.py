@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from runnerd.api.ollama.answers import TextAnswer
 from runnerd.api.ollama.dialects import routes
+from runnerd.api.ollama.memory import recall, remember
 from runnerd.backends.interface import ModelFacts
 from runnerd.errors import ClientError
 from runnerd.models.catalog import Model
@@ -65,6 +66,54 @@ def test_streamed_and_whole_are_the_same(texts: list[str], cuts: list[int], asci
         assert (last["prompt_eval_count"], last["eval_count"]) == (13, 4)
         assert (last["prompt_eval_duration"], last["eval_duration"]) == (2_000_000, 8_000_000)
         assert last["done_reason"] == "stop"
+
+
+@given(
+    texts=st.lists(st.text(st.characters(exclude_categories=["Cs"])), max_size=8),
+    cuts=st.lists(st.integers(0, 10_000), max_size=20),
+    ascii=st.booleans(),
+)
+def test_the_engines_own_events_mean_the_same(
+    texts: list[str], cuts: list[int], ascii: bool
+) -> None:
+    """What infill streams becomes the same lines, and the conversation is remembered whole."""
+    events: list[dict[str, Any]] = [{"content": text, "stop": False} for text in texts]
+    events.append({"content": "", "stop": True, "stop_type": "limit", "timings": TIMINGS})
+    lines = [f"data: {json.dumps(event, ensure_ascii=ascii)}\n\n" for event in events]
+    data = "".join(lines).encode()
+    turns = [("user", "hé\u2028")]
+    for streams in (True, False):
+        answer = TextAnswer("m", streams=streams, chat=False, turns=list(turns))
+        places = sorted({0, len(data), *(cut % (len(data) + 1) for cut in cuts)})
+        out = b"".join(answer.feed(data[start:end]) for start, end in itertools.pairwise(places))
+        *_, last = found = [json.loads(line) for line in (out + answer.end()).splitlines()]
+        assert "".join(line["response"] for line in found) == "".join(texts)
+        assert (last["done_reason"], last["eval_count"]) == ("length", 4)
+        assert recall(last["context"]) == [*turns, ("assistant", "".join(texts))]
+
+
+@given(st.lists(st.one_of(st.integers(), st.text(), st.none(), st.just(0x52440001))))
+def test_any_context_is_recalled_or_refused(numbers: list[Any]) -> None:
+    """Numbers of others never do more than be refused."""
+    try:
+        turns = recall(numbers)
+    except ClientError:
+        return
+    assert turns == recall(remember(turns)) if turns else numbers == []
+
+
+@given(texts=st.lists(st.binary(max_size=6), max_size=6))
+def test_what_is_no_text_ends_the_answer_with_an_error(texts: list[bytes]) -> None:
+    """Bytes that are no UTF-8, or half an escape, never become a line."""
+    answer = TextAnswer("m", streams=True, chat=True)
+    for text in texts:
+        piece = b'data: {"choices":[{"index":0,"delta":{"content":"%s"}}]}\n\n' % text
+        try:
+            out = answer.feed(piece)
+        except StreamError:
+            return
+        assert out.isascii()
+        assert all(json.loads(line) for line in out.splitlines())
 
 
 def test_an_answer_that_breaks_off_is_no_answer() -> None:

@@ -158,6 +158,9 @@ def _wish(
 ) -> Wish:
     """Return the wish for a text; a request that says nothing only loads or unloads."""
     options = read_options(fields.options, model)
+    warnings = options.warnings
+    if fields.flag("shift", default=False):
+        warnings += ("ignored: shift; an answer ends where the context does",)
     request |= {"model": fields.known, "stream": True, **options.sampling}
     request |= fields.thinking(able="thinking" in model.capabilities)
     request |= fields.logprobs(chat=operation == "chat/completions")
@@ -171,7 +174,7 @@ def _wish(
         keep_alive=keep_alive,
         instead=answer.nothing("unload" if keep_alive == 0 else "load") if idle else None,
         unloads=idle and keep_alive == 0,
-        warnings=options.warnings,
+        warnings=warnings,
         context=options.context,
         again=_shortening(fields, request),
     )
