@@ -215,6 +215,7 @@ def test_dimensions_cut_and_scale(client: ollama.Client) -> None:
         ),
     ],
 )
+@pytest.mark.covers("POST /api/chat", "images", how="refused", note="by models that do not see")
 def test_what_a_model_cannot_do_is_refused(
     daemon: DaemonProcess, path: str, body: dict[str, Any], what: str
 ) -> None:

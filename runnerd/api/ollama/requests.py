@@ -93,10 +93,10 @@ class Fields:
         raise ClientError('format must be "json" or a JSON schema', param="format")
 
     def thinking(self, *, able: bool) -> dict[str, Any]:
-        """Return how `think` is told to the engine, whose model is `able` to."""
+        """Return how `think` is told to the engine; a model that is `able` to does by itself."""
         think = self.raw("think")
         if think is None:
-            return {}
+            return {"chat_template_kwargs": {"enable_thinking": True}} if able else {}
         if think is not False and not able and think in (True, *_EFFORTS):
             raise unsupported(self.model, "thinking")
         if isinstance(think, bool):
