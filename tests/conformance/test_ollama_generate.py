@@ -254,6 +254,14 @@ def test_separators_inside_a_text_do_not_break_lines(daemon: DaemonProcess) -> N
     assert all(json.loads(line) for line in text.decode().splitlines())
 
 
+def test_raw_text_can_be_bound_to_a_schema(daemon: DaemonProcess) -> None:
+    """Without a template a format binds what is said as well."""
+    schema = {"type": "object", "properties": {"n": {"enum": [7]}}, "required": ["n"]}
+    body = {"model": "coder", "prompt": "x", "raw": True, "options": {"num_predict": 60}}
+    answer = post(daemon, "/api/generate", **body, format=schema)
+    assert json.loads(answer.json()["response"]) == {"n": 7}
+
+
 @pytest.mark.covers("POST /api/generate", "shift", how="ignored", note="said in a Warning header")
 @pytest.mark.covers("POST /api/chat", "shift", how="ignored", note="said in a Warning header")
 def test_shift_is_said_to_do_nothing(daemon: DaemonProcess) -> None:

@@ -87,12 +87,8 @@ def test_penalties_change_what_is_said(daemon: DaemonProcess, option: dict[str, 
 
 
 @pytest.mark.covers("options", "num_keep")
-@pytest.mark.covers(
-    "options",
-    *("num_batch", "main_gpu", "use_mmap", "num_thread"),
-    how="ignored",
-    note="said in a Warning header",
-)
+@pytest.mark.covers("options", "num_batch", "main_gpu", how="ignored", note="as num_gpu")
+@pytest.mark.covers("options", "use_mmap", "num_thread", how="ignored", note="as num_gpu")
 def test_every_option_is_taken(daemon: DaemonProcess) -> None:
     """Those of loading are named in the warning, those of sampling are not."""
     loading = {"num_batch": 64, "main_gpu": 0, "use_mmap": False, "num_thread": 1}
