@@ -12,6 +12,7 @@ import httpx
 import ollama
 import pytest
 
+from runnerd.api.ollama.memory import remember
 from runnerd.models import tiny
 from tests.support.daemon import DaemonProcess, running
 
@@ -179,6 +180,17 @@ def test_the_oldest_messages_go_where_the_context_is_full(
     assert "context" in refused.json()["error"]
     one = [{"role": "user", "content": "word " * 900}]
     assert post(daemon, "/api/chat", model="short", messages=one).status_code == 400
+
+
+@pytest.mark.covers("POST /api/generate", "truncate")
+def test_the_oldest_turns_of_a_context_go(daemon: DaemonProcess) -> None:
+    """A conversation that is longer than the context goes on without its beginning."""
+    turns = [(role, f"word {n} " * 12) for n in range(12) for role in ("user", "assistant")]
+    body = {"model": "short", "prompt": NAME, "context": remember(turns)}
+    answer = post(daemon, "/api/generate", **body)
+    assert answer.status_code == 200, answer.text
+    assert 20 < answer.json()["prompt_eval_count"] <= 256
+    assert post(daemon, "/api/generate", **body, truncate=False).status_code == 400
 
 
 @pytest.mark.covers("POST /api/embed", "truncate", "input:list")
