@@ -121,12 +121,12 @@ class Daemon:
             context = Context(
                 settings, store, backends, supervisor, records, log_dir, pulls, conversations
             )
-            other_apis = (
-                anthropic.routes()
-                | dialects.routes(store)
-                | responses.routes(conversations)
-                | transcriptions.routes()
-            )
+            other_apis = {
+                **anthropic.routes(),
+                **dialects.routes(store),
+                **responses.routes(conversations),
+                **transcriptions.routes(),
+            }
             relay = Relay(
                 Parts(
                     limits=settings.limits,

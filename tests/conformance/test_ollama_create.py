@@ -357,6 +357,9 @@ def test_wrong_recipes_are_refused(
 
 @pytest.mark.covers("POST /api/push", "model", "stream")
 @pytest.mark.covers("POST /api/pull", "model")
+@pytest.mark.covers(
+    "POST /api/push", "insecure", how="ignored", note="the owner lists insecure registries"
+)
 def test_a_model_goes_to_a_registry_and_comes_back(
     tmp_path: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
@@ -367,7 +370,7 @@ def test_a_model_goes_to_a_registry_and_comes_back(
             daemon.import_model(_DEMO / "demo-a.gguf", "demo-a")
             name = f"{registry.host}/team/ada:v1"
             client.create(name, from_="demo-a", system="You are Ada.", parameters=GREEDY)
-            steps = [step.status or "" for step in client.push(name, stream=True)]
+            steps = [step.status or "" for step in client.push(name, stream=True, insecure=True)]
             assert steps[0] == "retrieving manifest"
             assert any(step.startswith("pushing ") and len(step) == 20 for step in steps)
             assert steps[-2:] == ["pushing manifest", "success"]

@@ -12,6 +12,7 @@ import httpx
 import ollama
 import pytest
 
+from runnerd.api.ollama.memory import remember
 from runnerd.models import tiny
 from tests.support.daemon import DaemonProcess, running
 
@@ -181,6 +182,17 @@ def test_the_oldest_messages_go_where_the_context_is_full(
     assert post(daemon, "/api/chat", model="short", messages=one).status_code == 400
 
 
+@pytest.mark.covers("POST /api/generate", "truncate")
+def test_the_oldest_turns_of_a_context_go(daemon: DaemonProcess) -> None:
+    """A conversation that is longer than the context goes on without its beginning."""
+    turns = [(role, f"word {n} " * 12) for n in range(12) for role in ("user", "assistant")]
+    body = {"model": "short", "prompt": NAME, "context": remember(turns)}
+    answer = post(daemon, "/api/generate", **body)
+    assert answer.status_code == 200, answer.text
+    assert 20 < answer.json()["prompt_eval_count"] <= 256
+    assert post(daemon, "/api/generate", **body, truncate=False).status_code == 400
+
+
 @pytest.mark.covers("POST /api/embed", "truncate", "input:list")
 def test_long_texts_are_cut_to_be_embedded(daemon: DaemonProcess) -> None:
     """All vectors come; `truncate: false` asks for the error."""
@@ -215,6 +227,7 @@ def test_dimensions_cut_and_scale(client: ollama.Client) -> None:
         ),
     ],
 )
+@pytest.mark.covers("POST /api/chat", "images", how="refused", note="by models that do not see")
 def test_what_a_model_cannot_do_is_refused(
     daemon: DaemonProcess, path: str, body: dict[str, Any], what: str
 ) -> None:
@@ -251,6 +264,14 @@ def test_separators_inside_a_text_do_not_break_lines(daemon: DaemonProcess) -> N
     text = httpx.post(f"{daemon.address}/api/chat", json=body, timeout=60).content
     assert text.isascii()
     assert all(json.loads(line) for line in text.decode().splitlines())
+
+
+def test_raw_text_can_be_bound_to_a_schema(daemon: DaemonProcess) -> None:
+    """Without a template a format binds what is said as well."""
+    schema = {"type": "object", "properties": {"n": {"enum": [7]}}, "required": ["n"]}
+    body = {"model": "coder", "prompt": "x", "raw": True, "options": {"num_predict": 60}}
+    answer = post(daemon, "/api/generate", **body, format=schema)
+    assert json.loads(answer.json()["response"]) == {"n": 7}
 
 
 @pytest.mark.covers("POST /api/generate", "shift", how="ignored", note="said in a Warning header")

@@ -118,12 +118,15 @@ def test_tools(client: ollama.Client, stream: bool) -> None:
 
 
 @pytest.mark.covers("POST /api/chat", "format")
+@pytest.mark.covers("POST /api/generate", "format")
 def test_formats(client: ollama.Client) -> None:
     """JSON, and JSON after a schema."""
     question = [{"role": "user", "content": "Answer in JSON: What is your name?"}]
     free = client.chat("demo-a", messages=question, format="json", options=GREEDY)
     assert json.loads(free.message.content or "") == {"name": "Demo A"}
     schema = {"type": "object", "properties": {"name": {"type": "string"}}, "required": ["name"]}
+    short = client.generate("demo-a", question[0]["content"], format="json", options=GREEDY)
+    assert json.loads(short.response or "") == {"name": "Demo A"}
     bound = client.chat("demo-a", messages=question, format=schema, options=GREEDY)
     assert json.loads(bound.message.content or "") == {"name": "Demo A"}
 
@@ -177,11 +180,14 @@ def test_library(client: ollama.Client) -> None:
 
 
 @pytest.mark.covers("POST /api/pull", "stream")
+@pytest.mark.covers(
+    "POST /api/pull", "insecure", how="ignored", note="the owner lists insecure registries"
+)
 def test_pull(client: ollama.Client) -> None:
     """Ollama's statuses in their order, with digests and bytes; a wrong source is an error."""
     content = (_ROOT / "demo" / "demo-rerank.gguf").read_bytes()
     with serving(content) as server:
-        parts = list(client.pull(server.url("/pulled.gguf"), stream=True))
+        parts = list(client.pull(server.url("/pulled.gguf"), stream=True, insecure=True))
         assert client.pull(server.url("/pulled.gguf")).status == "success"
     assert parts[0].status == "pulling manifest"
     assert [part.status for part in parts][-3:] == [

@@ -162,10 +162,9 @@ def _wish(
     if fields.flag("shift", default=False):
         warnings += ("ignored: shift; an answer ends where the context does",)
     request |= {"model": fields.known, "stream": True, **options.sampling}
-    request |= fields.thinking(able="thinking" in model.capabilities)
-    request |= fields.logprobs(chat=operation == "chat/completions")
-    if (wanted := fields.response_format()) is not None:
-        request["response_format"] = wanted
+    chat, thinking = operation == "chat/completions", "thinking" in model.capabilities
+    request |= fields.format(chat=chat) | fields.logprobs(chat=chat)
+    request |= fields.thinking(able=thinking)
     keep_alive, idle = fields.keep_alive, request.get("messages") == []
     return Wish(
         operation,

@@ -81,22 +81,25 @@ class Fields:
         options: Any = self._typed("options", dict, "an object")
         return dict(options or {})
 
-    def response_format(self) -> dict[str, Any] | None:
-        """Return what `format` asks of the answer: JSON, a schema, or nothing."""
+    def format(self, *, chat: bool) -> dict[str, Any]:
+        """Return how `format` is told to the engine: JSON, a schema, or nothing."""
         wanted = self.raw("format")
         if wanted is None:
-            return None
+            return {}
+        if wanted != "json" and not isinstance(wanted, dict):
+            raise ClientError('format must be "json" or a JSON schema', param="format")
+        if not chat:
+            return {"json_schema": {"type": "object"} if wanted == "json" else wanted}
         if wanted == "json":
-            return {"type": "json_object"}
-        if isinstance(wanted, dict):
-            return {"type": "json_schema", "json_schema": {"name": "format", "schema": wanted}}
-        raise ClientError('format must be "json" or a JSON schema', param="format")
+            return {"response_format": {"type": "json_object"}}
+        schema = {"name": "format", "schema": wanted}
+        return {"response_format": {"type": "json_schema", "json_schema": schema}}
 
     def thinking(self, *, able: bool) -> dict[str, Any]:
-        """Return how `think` is told to the engine, whose model is `able` to."""
+        """Return how `think` is told to the engine; a model that is `able` to does by itself."""
         think = self.raw("think")
         if think is None:
-            return {}
+            return {"chat_template_kwargs": {"enable_thinking": True}} if able else {}
         if think is not False and not able and think in (True, *_EFFORTS):
             raise unsupported(self.model, "thinking")
         if isinstance(think, bool):
