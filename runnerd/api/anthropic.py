@@ -12,6 +12,7 @@ from typing import Any
 
 import msgspec
 
+from runnerd.errors import ClientError
 from runnerd.relay.body import Body, streamed
 from runnerd.relay.dialect import Wish
 from runnerd.relay.events import Events, StreamError
@@ -29,7 +30,21 @@ _KINDS = {
 }
 
 
+class _Source(msgspec.Struct):
+    type: str | None = None
+
+
+class _Block(msgspec.Struct):
+    source: _Source | None = None
+    content: list[_Block] | str | None = None
+
+
+class _Message(msgspec.Struct):
+    content: list[_Block] | str | None = None
+
+
 class _Asked(msgspec.Struct):
+    messages: list[_Message] = []
     stream: bool | None = None
 
 
@@ -45,11 +60,9 @@ class AnthropicDialect:
     shapes_errors: bool = True
 
     def read(self, body: Body) -> Wish:
-        """Return what a request asks for; what is wrong with it the engine's limits tell."""
-        try:
-            stream = _decode(bytes(body)).stream is True
-        except (msgspec.DecodeError, UnicodeDecodeError):
-            stream = False  # the planner looks at the body next and says what is wrong
+        """Return what a request asks for.  Raises errors.ClientError."""
+        asked = _asked(body)
+        stream = asked.stream is True
         if self.counts:
             return Wish("messages/count_tokens", bytes(body), _AsItIs(streams=False))
         if stream:
@@ -64,6 +77,25 @@ class AnthropicDialect:
     def broken(self, message: str) -> bytes:
         """Return the event that ends a stream with an error."""
         return b"event: error\ndata: %s\n\n" % self.error(message, 500)
+
+
+def _asked(body: Body) -> _Asked:
+    try:
+        asked = _decode(body)
+    except msgspec.ValidationError as error:
+        raise ClientError(f"invalid request body: {error}") from error
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise ClientError(f"the request body is not valid JSON: {error}") from error
+    if not asked.messages:
+        raise ClientError("messages: at least one message is required")
+    todo = [message.content for message in asked.messages]
+    while todo:
+        blocks = todo.pop()
+        for block in blocks if isinstance(blocks, list) else ():
+            if block.source is not None and block.source.type == "url":
+                raise ClientError("images must be sent inline (base64); the daemon fetches nothing")
+            todo.append(block.content)
+    return asked
 
 
 def routes() -> dict[str, Route]:

@@ -44,6 +44,7 @@ def client(daemon: DaemonProcess, request: pytest.FixtureRequest) -> Iterator[an
         yield client
 
 
+@pytest.mark.covers("POST /v1/messages", "model", "messages")
 def test_message(client: anthropic.Anthropic) -> None:
     """A whole message, with the engine's counts."""
     message = client.messages.create(messages=NAME, **ASKED)
@@ -56,15 +57,42 @@ def test_message(client: anthropic.Anthropic) -> None:
     assert usage.output_tokens == 7
 
 
+@pytest.mark.covers("POST /v1/messages", "system", "system:blocks", "max_tokens")
 def test_system_and_limits(client: anthropic.Anthropic) -> None:
     """The system message and the limit of tokens act."""
     named = client.messages.create(messages=NAME, system="You are Ada.", **ASKED)
     assert named.content[0].type == "text"
     assert named.content[0].text == "My name is Ada."
+    blocks: Any = [{"type": "text", "text": "You are Ada.", "cache_control": {"type": "ephemeral"}}]
+    again = client.messages.create(messages=NAME, system=blocks, **ASKED)
+    assert again.to_dict()["content"] == named.to_dict()["content"]
     cut = client.messages.create(messages=NAME, **(ASKED | {"max_tokens": 3}))
     assert cut.stop_reason == "max_tokens"
 
 
+@pytest.mark.covers("POST /v1/messages", "stop_sequences", "temperature", "top_k", "top_p")
+@pytest.mark.covers("POST /v1/messages", "metadata", how="ignored")
+def test_sampling(client: anthropic.Anthropic) -> None:
+    """What the engine can do with an answer; the text that ended it is named."""
+    more: Any = {"temperature": 0, "top_k": 5, "top_p": 0.9, "metadata": {"user_id": "me"}}
+    cut = client.messages.create(messages=NAME, stop_sequences=[" Demo"], extra_body=more, **ASKED)
+    assert cut.content[0].type == "text"
+    assert cut.content[0].text == "My name is"
+    assert cut.stop_sequence == " Demo"
+
+
+@pytest.mark.covers(
+    "POST /v1/messages", "thinking", note="by models that think; others answer without"
+)
+def test_thinking(client: anthropic.Anthropic) -> None:
+    """Asking for it is no error with a model that does not."""
+    for thinking in ({"type": "enabled", "budget_tokens": 1024}, {"type": "disabled"}):
+        asked: Any = ASKED | {"thinking": thinking, "max_tokens": 2000}
+        message = client.messages.create(messages=NAME, **asked)
+        assert message.content[-1].to_dict()["text"] == "My name is Demo A."
+
+
+@pytest.mark.covers("POST /v1/messages", "stream")
 def test_stream(client: anthropic.Anthropic) -> None:
     """Events in their order, and the same message in the end."""
     question: Any = [{"role": "user", "content": "Count from 1 to 30."}]
@@ -80,6 +108,7 @@ def test_stream(client: anthropic.Anthropic) -> None:
     assert final.usage.output_tokens == whole.usage.output_tokens
 
 
+@pytest.mark.covers("POST /v1/messages", "tools", "tool_choice", "tool_result")
 @pytest.mark.parametrize("stream", [False, True])
 def test_tools(client: anthropic.Anthropic, stream: bool) -> None:
     """A tool call with its input as an object, and the answer that its result makes."""
@@ -92,14 +121,59 @@ def test_tools(client: anthropic.Anthropic, stream: bool) -> None:
     assert answer.stop_reason == "tool_use"
     [call] = [block for block in answer.content if block.type == "tool_use"]
     assert (call.name, call.input) == ("get_weather", {"city": "Paris"})
+    result = {"type": "tool_result", "tool_use_id": call.id, "content": "It is sunny."}
+    messages += [
+        {"role": "assistant", "content": [block.to_dict() for block in answer.content]},
+        {"role": "user", "content": [result]},
+    ]
+    choice: Any = {"type": "auto"}
+    told = client.messages.create(messages=messages, tools=[WEATHER], tool_choice=choice, **ASKED)
+    assert "Paris" in told.to_dict()["content"][0]["text"]
 
 
+@pytest.mark.covers("POST /v1/messages/count_tokens", "model", "messages")
 def test_tokens_are_counted(client: anthropic.Anthropic) -> None:
     """Without generating anything."""
     count = client.messages.count_tokens(model="demo-a", messages=NAME)
     assert count.input_tokens == 13
 
 
+@pytest.mark.covers(
+    "POST /v1/messages",
+    "image:base64",
+    how="refused",
+    note="400 where the model has no projector; with one they pass",
+)
+@pytest.mark.covers(
+    "POST /v1/messages", "image:url", how="refused", note="the daemon fetches nothing"
+)
+@pytest.mark.parametrize(
+    ("source", "message"),
+    [
+        ({"type": "base64", "media_type": "image/png", "data": "AA=="}, "not support"),
+        ({"type": "url", "url": "http://127.0.0.1/x.png"}, "inline"),
+    ],
+)
+def test_pictures(client: anthropic.Anthropic, source: Any, message: str) -> None:
+    """An address is refused wherever it stands, also inside a tool's result."""
+    image = {"type": "image", "source": source}
+    inside = {"type": "tool_result", "tool_use_id": "t", "content": [image]}
+    for block in (image, inside) if source["type"] == "url" else (image,):
+        messages: Any = [{"role": "user", "content": [block]}]
+        with pytest.raises(anthropic.BadRequestError, match=message):
+            client.messages.create(messages=messages, **ASKED)
+
+
+@pytest.mark.parametrize("body", [b"{", b"[]", b'{"model":"demo-a","messages":"x"}', b"\xff"])
+def test_bodies_that_are_none(daemon: DaemonProcess, body: bytes) -> None:
+    """Refused in Anthropic's shape, on both routes."""
+    for path in ("/v1/messages", "/v1/messages/count_tokens"):
+        answer = daemon.http.post(path, content=body, headers={"content-type": "application/json"})
+        assert answer.status_code == 400
+        assert answer.json()["error"]["type"] == "invalid_request_error"
+
+
+@pytest.mark.covers("Anthropic errors", "400", "404")
 def test_errors_have_their_classes(client: anthropic.Anthropic) -> None:
     """The SDK's exceptions follow from status and shape."""
     with pytest.raises(anthropic.NotFoundError, match="not found") as caught:

@@ -272,6 +272,7 @@ def test_an_adapter_changes_what_the_model_says(client: ollama.Client, tmp_path:
         client.create("wrong", from_="plain", adapters={"tiny.gguf": base})
 
 
+@pytest.mark.covers("Ollama errors", "507")
 def test_uploads_count_for_the_quota(tmp_path: Path) -> None:
     """What would exceed it is 507, whether its size is known before or not; nothing stays."""
     content = (_DEMO / "demo-b.gguf").read_bytes()

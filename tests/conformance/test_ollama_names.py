@@ -52,6 +52,7 @@ def test_a_whole_answer_has_the_name_that_was_asked_for(daemon: DaemonProcess) -
     assert httpx.post(f"{daemon.address}/api/show", json={"model": "second"}).status_code == 404
 
 
+@pytest.mark.covers("Ollama errors", "405")
 @pytest.mark.parametrize(
     ("method", "path", "allow"),
     [

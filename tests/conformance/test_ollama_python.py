@@ -202,6 +202,7 @@ def test_pull(client: ollama.Client) -> None:
         list(client.pull("http://169.254.169.254/x.gguf", stream=True))
 
 
+@pytest.mark.covers("Ollama errors", "400", "404")
 def test_errors(client: ollama.Client, daemon: DaemonProcess) -> None:
     """Unknown models are 404, wrong requests 400, in the shape that the client reads."""
     for call in (

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -110,6 +111,24 @@ def test_tools(client: openai.OpenAI, stream: bool) -> None:
     result: Any = {"type": "function_call_output", "call_id": call.call_id, "output": "sunny"}
     told = client.responses.create(input=[result], previous_response_id=answer.id, **asked)
     assert "Paris" in told.output_text
+
+
+@pytest.mark.covers("POST /v1/responses", "text.format")
+@pytest.mark.covers("POST /v1/responses", "reasoning", note="by models that think")
+def test_formats(client: openai.OpenAI) -> None:
+    """JSON after a schema."""
+    schema: Any = {
+        "type": "object",
+        "properties": {"name": {"type": "string"}},
+        "required": ["name"],
+    }
+    answer = client.responses.create(
+        model="demo-a",
+        input="Answer in JSON: What is your name?",
+        text={"format": {"type": "json_schema", "name": "named", "schema": schema}},
+        reasoning={"effort": "low"},
+    )
+    assert json.loads(answer.output_text) == {"name": "Demo A"}
 
 
 @pytest.mark.covers("POST /v1/responses", "previous_response_id", note="in memory, a day at most")

@@ -143,6 +143,9 @@ class Server(socketserver.ThreadingMixIn, socketserver.UnixStreamServer):
         connection, _ = super().get_request()
         return connection, ("unix", 0)
 
+    def handle_error(self, request: object, client_address: object) -> None:
+        """A client that has left is no reason to print a trace."""
+
 
 def end_at_once(faults: frozenset[str]) -> None:
     """End before anything listens, as a model that cannot be loaded does."""
