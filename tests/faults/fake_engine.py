@@ -156,6 +156,9 @@ class Server(socketserver.ThreadingMixIn, socketserver.UnixStreamServer):
         connection, _ = super().get_request()
         return connection, ("unix", 0)
 
+    def handle_error(self, request: object, client_address: object) -> None:
+        print(f"a request went wrong: {sys.exc_info()[1]!r}", file=sys.stderr, flush=True)
+
 
 def end_at_once(faults: frozenset[str]) -> None:
     """End before anything listens, as a model that cannot be loaded does."""
