@@ -25,6 +25,8 @@ from pathlib import Path
 
 import msgspec
 
+from runnerd.backends.process import uninterrupted
+
 log = logging.getLogger(__name__)
 
 _FREE = 1 * 2**30  # bytes of the disk that are left to others
@@ -154,7 +156,7 @@ class SavedSlots:
         """Drop an entry: it is of no use, or there is a newer one."""
         self._taken.discard(entry.stamp)
         self._entries.pop(entry.stamp, None)
-        await asyncio.to_thread(self._unlink, [f"{entry.stamp}.json", *entry.names])
+        await self._unlink([f"{entry.stamp}.json", *entry.names])
 
     async def forget(self, model: str) -> None:
         """Drop everything of a model that has been deleted."""
@@ -179,7 +181,7 @@ class SavedSlots:
 
     async def discard(self, draft: Draft) -> None:
         """Remove what was written of an entry that will not be."""
-        await asyncio.to_thread(self._unlink, [f"{draft.stamp}.new", *draft.names])
+        await self._unlink([f"{draft.stamp}.new", *draft.names])
 
     def _keep(self, draft: Draft, names: Sequence[str]) -> Entry:
         for name in names:
@@ -218,10 +220,15 @@ class SavedSlots:
                 left -= entry.size
         return gone
 
-    def _unlink(self, names: Iterable[str]) -> None:
-        """Remove files, the line first."""
-        for name in names:
-            try:
-                (self.folder / name).unlink(missing_ok=True)
-            except OSError as error:
-                log.warning("saved slots cannot be removed: %s", error)
+    async def _unlink(self, names: Sequence[str]) -> None:
+        """Remove files, the line first, however often we are cancelled."""
+        paths = [self.folder / name for name in names]
+        await uninterrupted(asyncio.to_thread(_unlink, paths), name="remove saved slots")
+
+
+def _unlink(paths: Iterable[Path]) -> None:
+    for path in paths:
+        try:
+            path.unlink(missing_ok=True)
+        except OSError as error:
+            log.warning("saved slots cannot be removed: %s", error)

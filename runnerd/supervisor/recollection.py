@@ -14,8 +14,9 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Iterable
+from collections.abc import Coroutine, Iterable
 from dataclasses import dataclass, field
+from typing import Any
 
 from runnerd import tasks
 from runnerd.backends.slots import KeepsSlots
@@ -76,9 +77,13 @@ class Recollection:
         return self._saved.find(life.fingerprint, (client,)) is not None
 
     async def recall_more(self, runner: Runner, client: str) -> None:
-        """Let a runner that serves already have what a client who is new to it had evaluated."""
+        """Let a runner that serves already have what a client who is new to it had evaluated.
+
+        Cancelling leaves the engine to it.
+        """
         if self._saved is not None and isinstance(runner.backend, KeepsSlots):
-            await self._restore(runner.backend, runner, self._saved, (client,))
+            restoring = self._restore(runner.backend, runner, self._saved, (client,))
+            await asyncio.shield(self._spawn(restoring, f"recall {runner.name}"))
 
     async def _restore(
         self, backend: KeepsSlots, runner: Runner, saved: SavedSlots, clients: Iterable[str]
@@ -95,8 +100,8 @@ class Recollection:
                     restored = await backend.restore_slots(runner.socket, entry.names)
         except (RunnerdError, TimeoutError) as error:
             log.warning("runner %s: saved slots could not be restored: %s", runner.name, error)
-        except asyncio.CancelledError:
-            saved.give_back(entry)
+        except asyncio.CancelledError:  # mostly because the engine has ended, perhaps of this
+            self._spawn(saved.remove(entry), f"discard {runner.name}")
             raise
         if restored is None:
             await saved.remove(entry)
@@ -148,9 +153,13 @@ class Recollection:
         for entry in life.entries:
             self._saved.give_back(entry)
         if life.draft is not None:
-            chore = tasks.spawn(self._saved.discard(life.draft), name=f"discard {runner.name}")
-            self._chores.add(chore)
-            chore.add_done_callback(self._chores.discard)
+            self._spawn(self._saved.discard(life.draft), f"discard {runner.name}")
+
+    def _spawn(self, chore: Coroutine[Any, Any, None], name: str) -> asyncio.Task[None]:
+        task = tasks.spawn(chore, name=name)
+        self._chores.add(task)
+        task.add_done_callback(self._chores.discard)
+        return task
 
     async def wait_closed(self) -> None:
         """Wait until nothing is left lying about."""

@@ -11,6 +11,8 @@
     die-mid-stream    kills itself after the third chunk of a stream
     slow-stream       streams until the client goes away
     slow-slots        begins to save a slot and does not end
+    full-disk         writes half a slot and says that it could not
+    abort-on-restore  aborts when it is to read a slot
     flood             prints without end
     close-output      closes its output and lives on
     grandchild        has a child in its group that ignores SIGTERM and holds the output
@@ -53,6 +55,7 @@ class Handler(http.server.BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
     faults: frozenset[str] = frozenset()
     slots = ""
+    asked = False
 
     def address_string(self) -> str:
         return "unix"
@@ -62,13 +65,15 @@ class Handler(http.server.BaseHTTPRequestHandler):
 
     def do_GET(self) -> None:
         if self.path == "/slots":
-            self._answer(200, [{"id": 0, "n_prompt_tokens": 500}])
+            used = Handler.asked
+            self._answer(200, [{"id": 0, "n_prompt_tokens": 500 if used else 0}])
             return
         ready = "never-ready" not in self.faults
         self._answer(200 if ready else 503, {"status": "ok" if ready else "loading"})
 
     def do_POST(self) -> None:
         body = json.loads(self.rfile.read(int(self.headers.get("Content-Length", 0))) or b"{}")
+        Handler.asked = Handler.asked or not self.path.startswith("/slots/")
         if self.path.startswith("/slots/"):
             self._act_on_slot(body)
         elif "raw" in body:
@@ -79,11 +84,19 @@ class Handler(http.server.BaseHTTPRequestHandler):
             self._answer(200, {"object": "chat.completion", "echo": body, "path": self.path})
 
     def _act_on_slot(self, body: dict[str, object]) -> None:
+        if self.path.endswith("restore"):
+            if "abort-on-restore" in self.faults:
+                os.abort()
+            self._answer(200, {"n_restored": 500})
+            return
         with open(os.path.join(self.slots, str(body["filename"])), "ab") as file:
             file.write(b"what was said")
         if "slow-slots" in self.faults:
             self.connection.recv(1)
-        self._answer(200, {"n_saved": 500})
+        if "full-disk" in self.faults:
+            self._answer(500, {"error": {"message": "Unable to save slot"}})
+        else:
+            self._answer(200, {"n_saved": 500})
 
     def _raw(self, body: dict[str, object]) -> None:
         piece = str(body["raw"]).encode("latin-1")
@@ -144,7 +157,7 @@ class Server(socketserver.ThreadingMixIn, socketserver.UnixStreamServer):
         return connection, ("unix", 0)
 
     def handle_error(self, request: object, client_address: object) -> None:
-        """A client that has left is no reason to print a trace."""
+        print(f"a request went wrong: {sys.exc_info()[1]!r}", file=sys.stderr, flush=True)
 
 
 def end_at_once(faults: frozenset[str]) -> None:

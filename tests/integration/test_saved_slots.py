@@ -165,9 +165,9 @@ def test_more_than_the_quota_is_not_kept(tmp_path: Path) -> None:
         assert saved(daemon) == []
 
 
-def slow_saver(tmp_path: Path, timeout: float) -> dict[str, str]:
-    """Return an environment in which an engine never ends saving."""
-    engine = fake_engine(tmp_path, "slow-slots")
+def with_engine(tmp_path: Path, fault: str, timeout: float = 5) -> dict[str, str]:
+    """Return the environment of a daemon whose engine has a fault."""
+    engine = fake_engine(tmp_path, fault)
     return {
         "RUNNERD_BACKENDS": f'{{"llama.cpp": {{"path": "{engine}"}}}}',
         "RUNNERD_SLOT_TIMEOUT": str(timeout),
@@ -176,7 +176,7 @@ def slow_saver(tmp_path: Path, timeout: float) -> dict[str, str]:
 
 def test_slow_save_is_given_up(tmp_path: Path) -> None:
     """A model goes although its engine does not end saving, and leaves nothing behind."""
-    with running(tmp_path, env=slow_saver(tmp_path, 0.3)) as daemon:
+    with running(tmp_path, env=with_engine(tmp_path, "slow-slots", 0.3)) as daemon:
         daemon.import_model(DEMO / "demo-a.gguf", "a")
         assert daemon.http.post("/v1/chat/completions", json=question()).status_code == 200
         daemon.http.post("/engines/unload", json={"all": True})
@@ -185,9 +185,32 @@ def test_slow_save_is_given_up(tmp_path: Path) -> None:
         wait_for(lambda: saved(daemon) == [], "what was written to go")
 
 
+def test_full_disk_costs_the_slots_only(tmp_path: Path) -> None:
+    """What the engine could not write whole is removed, and the model goes as it should."""
+    with running(tmp_path, env=with_engine(tmp_path, "full-disk")) as daemon:
+        daemon.import_model(DEMO / "demo-a.gguf", "a")
+        assert daemon.http.post("/v1/chat/completions", json=question()).status_code == 200
+        daemon.http.post("/engines/unload", json={"all": True})
+        assert daemon.ps() == []
+        assert "slots were not saved: the engine refused" in daemon.text()
+        wait_for(lambda: saved(daemon) == [], "what was written to go")
+
+
+def test_slots_that_end_an_engine_end_one_only(tmp_path: Path) -> None:
+    """An engine that aborts on a file is told to read it once; the next one is not."""
+    with running(tmp_path, env=with_engine(tmp_path, "abort-on-restore")) as daemon:
+        daemon.import_model(DEMO / "demo-a.gguf", "a")
+        assert daemon.http.post("/v1/chat/completions", json=question()).status_code == 200
+        daemon.http.post("/engines/unload", json={"all": True})
+        assert len(saved(daemon)) == 1
+        daemon.http.post("/v1/chat/completions", json=question())
+        wait_for(lambda: saved(daemon) == [], "the file to go")
+        assert daemon.http.post("/v1/chat/completions", json=question()).status_code == 200
+
+
 def test_second_signal_waits_for_no_save(tmp_path: Path) -> None:
     """Whoever says twice that the daemon has to end means it."""
-    with running(tmp_path, env=slow_saver(tmp_path, 1000)) as daemon:
+    with running(tmp_path, env=with_engine(tmp_path, "slow-slots", 1000)) as daemon:
         daemon.import_model(DEMO / "demo-a.gguf", "a")
         assert daemon.http.post("/v1/chat/completions", json=question()).status_code == 200
         assert daemon.process is not None

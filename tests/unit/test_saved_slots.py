@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
 
 from runnerd.saved_slots import Entry, SavedSlots
 
@@ -106,6 +110,14 @@ async def test_a_deleted_model_and_a_draft_leave_nothing(tmp_path: Path) -> None
     await slots.discard(draft)
     await slots.forget("gone")
     assert content(slots) == {f"{kept.stamp}.json", *kept.names}
+
+
+def test_others_keep_some_of_the_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """No more is written than the quota allows, and nothing on a disk that is nearly full."""
+    slots = opened(tmp_path, quota=3 * 2**30)
+    for free, room in ((10 * 2**30, 3 * 2**30), (3 * 2**30, 2 * 2**30), (2**20, 0)):
+        monkeypatch.setattr(shutil, "disk_usage", lambda _, free=free: SimpleNamespace(free=free))
+        assert slots.room() == room
 
 
 async def test_names_never_leave_the_folder(tmp_path: Path) -> None:

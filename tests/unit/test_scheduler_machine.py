@@ -52,7 +52,11 @@ TERMS = {
     key("beyond"): Terms(need={"ram": 10}, exclusive_groups=("h",)),
     key("stays"): Terms(need={"ram": 10}, exclusive_groups=("h",), keep_alive=-1.0),
     key("unknown"): Terms(),
+    key("talk"): Terms(need={"ram": 5}, slots=2, min_instances=2, max_instances=3),
 }
+
+# Conversations take several requests to the same model.
+WANTED = st.sampled_from([*TERMS, *[key("talk")] * 6])
 
 
 AFFINITIES = st.sampled_from([(), (1,), (1, 2), (3,)])
@@ -66,6 +70,11 @@ class Running:
     state: str = "starting"
     failing: bool = False
     leases: set[int] = field(default_factory=set)
+    seen: set[int] = field(default_factory=set)  # places in conversations
+
+    def shared(self, affinity: tuple[int, ...]) -> int:
+        """Return how much of what a request goes on with it has seen."""
+        return max((n for n, place in enumerate(affinity, 1) if place in self.seen), default=0)
 
 
 class Machine(RuleBasedStateMachine):
@@ -87,6 +96,7 @@ class Machine(RuleBasedStateMachine):
         self.now = 0.0
         self.tickets = 0
         self.open: dict[int, tuple[RunnerKey, float]] = {}  # asked and not answered
+        self.affinities: dict[int, tuple[int, ...]] = {}
         self.running: dict[int, Running] = {}
         self.generations: set[int] = set()
 
@@ -115,6 +125,7 @@ class Machine(RuleBasedStateMachine):
                     runner = self.running[generation]
                     assert (runner.key, runner.state) == (wanted, "ready")
                     runner.leases.add(ticket)
+                    runner.seen |= set(self.affinities.get(ticket, ()))
                     slots = TERMS[wanted].slots
                     assert slots is None or len(runner.leases) <= slots, "more than it has slots"
                 case Refuse(ticket, refusal, failure):
@@ -154,7 +165,7 @@ class Machine(RuleBasedStateMachine):
     # events
 
     @rule(
-        wanted=st.sampled_from(list(TERMS)),
+        wanted=WANTED,
         client=st.sampled_from(["x", "y"]),
         priority=st.sampled_from([0, 0, 1]),
         keep_alive=st.sampled_from([None, None, 0.0, -1.0]),
@@ -170,24 +181,53 @@ class Machine(RuleBasedStateMachine):
     ) -> None:
         self.tickets += 1
         self.open[self.tickets] = (wanted, self.now)
+        self.affinities[self.tickets] = affinity
         self.scheduler.set_terms(wanted, TERMS[wanted])
-        self.apply(
-            self.scheduler.request(
-                self.tickets,
-                wanted,
-                self.now,
-                client=client,
-                priority=priority,
-                keep_alive=keep_alive,
-                affinity=affinity,
-            )
+        home = self.home(wanted, affinity)
+        decisions = self.scheduler.request(
+            self.tickets,
+            wanted,
+            self.now,
+            client=client,
+            priority=priority,
+            keep_alive=keep_alive,
+            affinity=affinity,
+        )
+        self.lands_at_home(decisions[:1], home, affinity)
+        self.apply(decisions)
+
+    def home(self, wanted: RunnerKey, affinity: tuple[int, ...]) -> int:
+        """Return how much of a conversation an instance with a slot for it has seen."""
+        views = {view.generation: view for view in self.scheduler.view()}
+        slots = TERMS[wanted].slots
+        return max(
+            (
+                runner.shared(affinity)
+                for generation, runner in self.running.items()
+                if (runner.key, runner.state) == (wanted, "ready")
+                and not views[generation].yields
+                and (slots is None or len(runner.leases) < slots)
+            ),
+            default=0,
         )
 
-    @rule(wanted=st.sampled_from(list(TERMS)), affinity=AFFINITIES)
+    def lands_at_home(
+        self, decisions: list[Decision], home: int, affinity: tuple[int, ...]
+    ) -> None:
+        """Who is granted at once gets the instance that has seen most of his conversation."""
+        for decision in decisions:
+            if isinstance(decision, Grant) and decision.ticket == self.tickets:
+                shared = self.running[decision.generation].shared(affinity)
+                assert shared == home, "a conversation was sent away from home"
+
+    @rule(wanted=WANTED, affinity=AFFINITIES)
     def request_at_once(self, wanted: RunnerKey, affinity: tuple[int, ...]) -> None:
         self.tickets += 1
+        home = self.home(wanted, affinity)
         granted = self.scheduler.request_at_once(self.tickets, wanted, self.now, affinity=affinity)
         if granted is not None:
+            self.affinities[self.tickets] = affinity
+            self.lands_at_home([granted], home, affinity)
             self.open[self.tickets] = (wanted, self.now)
             self.apply([granted])
 
