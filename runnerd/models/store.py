@@ -81,7 +81,7 @@ class Store:
         self._catalog = Catalog()
         self._stamps: dict[Digest, int] = {}
         self._claims: Counter[Digest] = Counter()
-        self.uploads = Uploads(self._layout, self.check_space)
+        self.uploads = Uploads(self._layout, self.check_space, lambda: set(self._claims))
 
     def open(self) -> None:
         """Make or read the store and remove what an interrupted change left.
@@ -368,7 +368,7 @@ class Store:
         with self._lock:
             before = self.disk_usage()
             self._remove_unnamed()
-            self.uploads.sweep(age=age, kept=set(self._claims))
+            self.uploads.sweep(age=age)
             return before - self.disk_usage() + sweep(self._layout, age=age)
 
     def purge(self) -> None:

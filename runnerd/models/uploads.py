@@ -31,11 +31,18 @@ class Uploads:
     """The uploads that are there.  Methods block.
 
     `allow` is asked before bytes are written, with how many there will be; it raises if too many.
+    `claimed` tells which ones somebody is using.
     """
 
-    def __init__(self, layout: Layout, allow: Callable[[int], None]) -> None:
+    def __init__(
+        self,
+        layout: Layout,
+        allow: Callable[[int], None],
+        claimed: Callable[[], Collection[Digest]],
+    ) -> None:
         self._layout = layout
         self._allow = allow
+        self._claimed = claimed
 
     def find(self, digest: Digest) -> Pending | None:
         """Return an upload that is whole."""
@@ -46,7 +53,8 @@ class Uploads:
             return None
 
     def begin(self) -> Upload:
-        """Begin an upload of unknown size."""
+        """Begin an upload of unknown size; what nobody took up in time makes room for it."""
+        self.sweep(age=AGE)
         return Upload(self._layout, self._allow)
 
     def keep(self, content: bytes) -> Pending:
@@ -65,9 +73,9 @@ class Uploads:
         """Return what all of them occupy."""
         return sum(entry.stat().st_size for entry in os.scandir(self._layout.uploads))
 
-    def sweep(self, *, age: float, kept: Collection[Digest] = ()) -> int:
-        """Remove those older than `age` seconds but for `kept`; return the bytes of them."""
-        freed, names = 0, {digest.hex for digest in kept}
+    def sweep(self, *, age: float) -> int:
+        """Remove those that are older than `age` seconds and not used; return their bytes."""
+        freed, names = 0, {digest.hex for digest in self._claimed()}
         for entry in list(os.scandir(self._layout.uploads)):
             try:
                 status = entry.stat()

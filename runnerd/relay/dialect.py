@@ -7,8 +7,8 @@ and are handed in by the composition root, as routes.
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from runnerd.relay.body import Body
@@ -58,6 +58,7 @@ class Wish:
     again: Again | None = None
     warnings: tuple[str, ...] = ()
     context: int | None = None
+    defaults: Mapping[str, object] = field(default_factory=dict)
 
 
 class Dialect(Protocol):

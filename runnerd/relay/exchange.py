@@ -120,9 +120,8 @@ class Exchange:
     def start(self) -> None:
         """Ask a runner at once, or go and wait for one; returns at once."""
         if self._arrival is not None:
-            self._task = tasks.spawn(
-                self._arrive(self._arrival), name=f"arrival {self._request.id}"
-            )
+            arriving = self._arrive(self._arrival)
+            self._task = tasks.spawn(arriving, name=f"arrival {self._request.id}")
             return
         plan = self._plan
         if plan.unloads:

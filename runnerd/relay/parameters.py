@@ -11,7 +11,7 @@ Only models that have such a configuration are treated so; for others nothing is
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 
 import msgspec
 
@@ -61,10 +61,11 @@ class ParameterRules:
             for same in _SAME.get(name, (name,))
         )
 
-    def applied(self, body: Body) -> tuple[Buffer, ...]:
+    def applied(self, body: Body, below: Mapping[str, object] | None = None) -> tuple[Buffer, ...]:
         """Return the pieces of a changed body, but for its closing brace.
 
-        Raises errors.ClientError.
+        `below` are defaults for what neither the request nor the owner says.  Raises
+        errors.ClientError.
         """
         try:
             members = _decode(body)
@@ -73,13 +74,20 @@ class ParameterRules:
         for name in self._dropped:
             members.pop(name, None)
         added = dict(self._forced)
-        for name, member in self._defaults.items():
+        others = {name: said for name, said in (below or {}).items() if name not in self._dropped}
+        for name, member in (dict(_members(others, {})) | self._defaults).items():
             same = _SAME.get(name, (name,))
             if all(memoryview(members.get(each, _NULL)) == _NULL for each in same):
                 for each in same:
                     members.pop(each, None)  # the engine takes null for its own default
                 added[name] = member
         return tuple(_pieces(members, added.values()))
+
+
+def completed(body: Body, below: Mapping[str, object]) -> bytes:
+    """Return a body of some members with others, which it does not say, behind them."""
+    members = b",".join(member for _, member in _members(below, {}))
+    return b"%s,%s}" % (memoryview(body)[:-1], members)
 
 
 def rules_for(configuration: ModelConfiguration, operation: str) -> ParameterRules | None:
@@ -93,7 +101,7 @@ def rules_for(configuration: ModelConfiguration, operation: str) -> ParameterRul
     return ParameterRules(configuration, names) if names is not None and any(said) else None
 
 
-def _members(said: dict[str, object], names: dict[str, str]) -> Iterator[tuple[str, bytes]]:
+def _members(said: Mapping[str, object], names: dict[str, str]) -> Iterator[tuple[str, bytes]]:
     """Yield each parameter's name for the operation, and the member to add."""
     for name, value in said.items():
         called = names.get(name, name)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from typing import Any, NamedTuple
 
@@ -32,7 +32,7 @@ from runnerd.relay.body import (
 from runnerd.relay.dialect import Again, Translation, Wish
 from runnerd.relay.engine import Buffer
 from runnerd.relay.messages import Request
-from runnerd.relay.parameters import ParameterRules, rules_for
+from runnerd.relay.parameters import ParameterRules, completed, rules_for
 from runnerd.relay.routes import OPERATIONS, Operation, Route
 from runnerd.relay.several import Several
 from runnerd.relay.vectors import Shortened, dimensions
@@ -156,7 +156,7 @@ class Planner:
             operation=operation,
             key=key,
             model_ref=str(inference.model),
-            body=_engine_body(wish.body, found.rules, assembles=False),
+            body=_wished_body(wish.body, found.rules, wish.defaults),
             streams=wish.translation.streams,
             assembles=False,
             prompts=1,
@@ -167,7 +167,7 @@ class Planner:
             instead=wish.instead,
             unloads=wish.unloads,
             affinity=affinity_of(wish.body) if found.spreads else (),
-            again=_again(wish.again, found.rules),
+            again=_again(wish, found.rules),
             warnings=wish.warnings,
         )
 
@@ -239,14 +239,24 @@ def _engine_body(
     return streamed(body) if assembles else (body,)
 
 
-def _again(again: Again | None, rules: ParameterRules | None) -> Again | None:
-    """Return what a dialect asks instead of what the engine refused, changed by the same rules."""
-    if again is None or rules is None:
-        return again
+def _wished_body(
+    body: bytes, rules: ParameterRules | None, defaults: Mapping[str, object]
+) -> tuple[Buffer, ...]:
+    """Return the body of a dialect's request with what it leaves unsaid."""
+    if rules is not None:
+        return (*rules.applied(body, defaults), b"}")
+    return (completed(body, defaults),) if defaults else (body,)
+
+
+def _again(wish: Wish, rules: ParameterRules | None) -> Again | None:
+    """Return what a dialect asks instead of what the engine refused, changed as the first was."""
+    again, defaults = wish.again, wish.defaults
+    if again is None:
+        return None
 
     def changed(error: dict[str, Any]) -> bytes | None:
         body = again(error)
-        return None if body is None else b"".join(_engine_body(body, rules, assembles=False))
+        return None if body is None else b"".join(_wished_body(body, rules, defaults))
 
     return changed
 

@@ -11,6 +11,7 @@ import ollama
 import pytest
 
 from runnerd.models import tiny
+from runnerd.models.gotemplates.rendering import render
 from tests.support.daemon import DaemonProcess, running
 
 pytestmark = pytest.mark.engine
@@ -57,6 +58,21 @@ MESSAGES = """{{- if or .System .Tools }}<|im_start|>system
 {{ end }}
 {{- end }}"""
 
+INDEX = """
+{{- $lastUser := -1 }}{{ $seen := "" -}}
+{{- range $i, $m := .Messages }}{{ if eq $m.Role "user" }}{{ $lastUser = $i }}{{ end }}{{ end -}}
+{{- if .System }}<s>{{ .System }}</s>{{ else }}<none>{{ end }}
+{{- range $i, $_ := .Messages }}
+{{- $last := eq (len (slice $.Messages $i)) 1 }}
+[{{ $i }} {{ .Role }}{{ if and (ge $i $lastUser) (not $last) }} late{{ end }}
+{{- if gt (len .Content) 5 }} long{{ end }}] {{ .Content }}
+{{- if and $.IsThinkSet (eq $i $lastUser) }}{{ if $.Think }} /think{{ else }} /no_think{{ end }}
+{{- end }}
+{{- if or (eq .Role "assistant" "tool") (ne (index $.Messages 0).Role "system") }}!{{ end }}
+{{- $seen = .Role }}
+{{- end }}
+{{ $seen }}"""
+
 TURNS = [
     {"role": "system", "content": 'Be kind. It\'s \\ "fine".'},
     {"role": "user", "content": "Hi"},
@@ -83,6 +99,7 @@ def daemon(tmp_path_factory: pytest.TempPathFactory) -> Iterator[DaemonProcess]:
         client = ollama.Client(host=daemon.address)
         client.create("exchange", from_="demo-a", template=EXCHANGE)
         client.create("messages", from_="demo-a", template=MESSAGES)
+        client.create("index", from_="demo-a", template=INDEX)
         client._client.close()
         yield daemon
 
@@ -119,6 +136,23 @@ def test_models_answer_through_their_template(daemon: DaemonProcess) -> None:
         assert answer.message.content == "My name is Demo A."
         assert client.show(name).template == template
     client._client.close()
+
+
+@pytest.mark.parametrize("turns", [TURNS, TURNS[1:], TURNS[1:2], TURNS[:2]])
+@pytest.mark.parametrize("think", [True, False])
+def test_translated_and_carried_out_are_the_same(
+    daemon: DaemonProcess, turns: list[dict[str, str]], think: bool
+) -> None:
+    """What the engine makes of the translation is what the template itself makes."""
+    values = {
+        "System": "\n\n".join(turn["content"] for turn in turns if turn["role"] == "system"),
+        "Messages": [
+            {"Role": turn["role"], "Content": turn["content"], "Thinking": ""} for turn in turns
+        ],
+        **{"Tools": None, "Response": "", "Think": think, "IsThinkSet": True},
+    }
+    made = prompt(daemon, "index", turns, chat_template_kwargs={"enable_thinking": think})
+    assert made == render(INDEX, values)
 
 
 def test_tools_and_their_calls_are_written(daemon: DaemonProcess) -> None:

@@ -100,6 +100,28 @@ def test_every_option_is_taken(daemon: DaemonProcess) -> None:
     assert "num_keep" not in answer.headers["warning"]
 
 
+def test_owners_come_between_the_request_and_the_maker(daemon: DaemonProcess) -> None:
+    """What is configured for a model counts above its own parameters and below a request's."""
+    url = f"{daemon.address}/api"
+    made = {"model": "owned", "from": "tiny", "parameters": {"num_predict": 3}, "stream": False}
+    assert httpx.post(f"{url}/create", json=made).status_code == 200
+    body = {"model": "owned", "prompt": "x", "raw": True, "stream": False}
+
+    def tokens(**options: Any) -> int:
+        answer = httpx.post(f"{url}/generate", json={**body, "options": options})
+        return int(answer.json()["eval_count"])
+
+    def configure(**said: Any) -> None:
+        owned = daemon.http.post("/engines/_configure", json={"model": "owned", **said})
+        assert owned.status_code < 300, owned.text
+
+    assert tokens() == 3
+    configure(completion_defaults={"max_tokens": 5, "temperature": 0})
+    assert (tokens(), tokens(num_predict=7)) == (5, 7)
+    configure(completion_defaults=None, forced_parameters={"max_tokens": 2})
+    assert (tokens(), tokens(num_predict=7)) == (2, 2)
+
+
 @pytest.mark.covers("POST /api/chat", "think")
 @pytest.mark.covers("POST /api/generate", "think")
 @pytest.mark.parametrize(

@@ -6,6 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from runnerd.models.gotemplates.rendering import render
 from runnerd.models.gotemplates.syntax import (
     Field,
     If,
@@ -83,3 +84,36 @@ def test_any_text_is_translated_or_refused(pieces: list[str]) -> None:
         return
     assert jinja.startswith("{%-")
     assert jinja.count("{%-") == jinja.count("-%}") or "{%" in "".join(pieces)
+
+
+@pytest.mark.parametrize(
+    ("template", "reason"),
+    [
+        (
+            "{{ range .Many }}{{ range $.Many }}{{ range $.Many }}x{{ end }}{{ end }}{{ end }}",
+            "step",
+        ),
+        ("{{ .Missing }}", "not there"),
+        ("{{ index .Many 9999 }}", "carried out"),
+        ("{{ lt .Many 3 }}", "carried out"),
+        ("{{ .Text.Deeper }}", "not there"),
+        ("{{ $x }}", "not set"),
+        ("{{ shell .Text }}", "shell"),
+    ],
+)
+def test_a_hostile_template_ends_soon(template: str, reason: str) -> None:
+    """However it loops and whatever it asks for."""
+    with pytest.raises(TemplateError, match=reason):
+        render(template, {"Many": ["x"] * 1000, "Text": "t"})
+
+
+@given(st.lists(st.one_of(st.sampled_from(PIECES), st.text(max_size=5)), max_size=12))
+def test_any_template_is_carried_out_or_refused(pieces: list[str]) -> None:
+    """Nothing but a TemplateError comes out of it."""
+    messages = [{"Role": "user", "Content": "hi"}]
+    values = {"System": "s", "Prompt": "p", "Messages": messages, "Tools": None, "Think": True}
+    try:
+        text = render("".join(pieces), {**values, "Response": ""})
+    except TemplateError:
+        return
+    assert isinstance(text, str)

@@ -174,6 +174,7 @@ def _wish(
         instead=answer.nothing("unload" if keep_alive == 0 else "load") if idle else None,
         unloads=idle and keep_alive == 0,
         warnings=warnings,
+        defaults=options.defaults,
         context=options.context,
         again=_shortening(fields, request),
     )

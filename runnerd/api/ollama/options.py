@@ -1,5 +1,5 @@
 """Ollama's options: what the request, the model's maker and Ollama's own defaults say, in this
-order, as the engine's parameters.
+order, as the engine's parameters.  What the owner says comes between the request and the maker.
 
 Everything is said explicitly, because the engine's defaults are others than Ollama's; only what the
 weights' own preset names (`general.sampling.*`) is left to the engine, which reads it.  Options
@@ -59,9 +59,12 @@ _MOST_WARNED = 16
 
 @dataclass(frozen=True, slots=True)
 class Options:
-    """`sampling` are the engine's parameters; `context` is how many tokens are asked for."""
+    """`sampling` are the engine's parameters that are asked for, `defaults` the other ones;
+    `context` is how many tokens are asked for.
+    """
 
     sampling: Mapping[str, Any]
+    defaults: Mapping[str, Any]
     context: int | None
     warnings: tuple[str, ...]
 
@@ -75,9 +78,12 @@ def read_options(asked: Mapping[str, Any], model: Model) -> Options:
     made = model.description.modelfile.parameters
     left = {_PRESETS[name] for name in _PRESETS if f"general.sampling.{name}" in _metadata(model)}
     defaults = {name: value for name, value in _DEFAULTS.items() if name not in left}
-    options = {**defaults, **made, **asked}
-    sampling = {_SAMPLING[name]: value for name, value in options.items() if name in _SAMPLING}
-    return Options(sampling, _context(asked), _warnings(asked))
+    below = {name: value for name, value in {**defaults, **made}.items() if name not in asked}
+    return Options(_sampling(asked), _sampling(below), _context(asked), _warnings(asked))
+
+
+def _sampling(options: Mapping[str, Any]) -> dict[str, Any]:
+    return {_SAMPLING[name]: value for name, value in options.items() if name in _SAMPLING}
 
 
 def _metadata(model: Model) -> Mapping[str, str]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import datetime
 import operator
+from collections import ChainMap
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -29,6 +30,8 @@ from runnerd.models.gotemplates.syntax import (
 )
 from runnerd.models.gotemplates.translation import until_response
 
+Variables = ChainMap[str, Any]  # the innermost loop's first
+
 _MOST_STEPS = 100_000
 _MOST_TEXT = 2**24  # characters
 _COMPARISONS: dict[str, Callable[[Any, Any], bool]] = {
@@ -48,7 +51,7 @@ def render(source: str, values: Mapping[str, Any]) -> str:
     nodes, _ = until_response(parse(source))
     writer = _Renderer(values)
     try:
-        writer.nodes(nodes, values, {})
+        writer.nodes(nodes, values, ChainMap())
     except (TypeError, IndexError, RecursionError) as error:
         raise TemplateError(f"it cannot be carried out: {error}") from error
     return "".join(writer.parts)
@@ -63,7 +66,7 @@ class _Renderer:
         self._steps = 0
         self._length = 0
 
-    def nodes(self, nodes: Sequence[Node], dot: Any, variables: dict[str, Any]) -> None:
+    def nodes(self, nodes: Sequence[Node], dot: Any, variables: Variables) -> None:
         for node in nodes:
             self._steps += 1
             if self._steps > _MOST_STEPS:
@@ -74,15 +77,16 @@ class _Renderer:
                 case Output(value):
                     self._add(_shown(self._value(value, dot, variables)))
                 case Assignment(name, value):
-                    variables[name] = self._value(value, dot, variables)
+                    known = next((each for each in variables.maps if name in each), variables)
+                    known[name] = self._value(value, dot, variables)
                 case If(condition, body, otherwise):
                     chosen = body if self._value(condition, dot, variables) else otherwise
                     self.nodes(chosen, dot, variables)
                 case Range(names, value, body):
                     for index, item in enumerate(self._value(value, dot, variables) or ()):
                         pair = (item,) if len(names) == 1 else (index, item)
-                        inner = variables | dict(zip(names, pair, strict=False))
-                        self.nodes(body, item, inner)
+                        inner = dict(zip(names, pair, strict=False))
+                        self.nodes(body, item, variables.new_child(inner))
 
     def _add(self, text: str) -> None:
         self._length += len(text)
@@ -90,7 +94,7 @@ class _Renderer:
             raise TemplateError(f"it makes more than {_MOST_TEXT} characters")
         self.parts.append(text)
 
-    def _value(self, expression: Expression, dot: Any, variables: dict[str, Any]) -> Any:
+    def _value(self, expression: Expression, dot: Any, variables: Variables) -> Any:
         match expression:
             case Literal(value):
                 return value
@@ -100,7 +104,7 @@ class _Renderer:
                 return _called(name, [self._value(each, dot, variables) for each in arguments])
 
     def _member(
-        self, base: str | Expression, path: tuple[str, ...], dot: Any, variables: dict[str, Any]
+        self, base: str | Expression, path: tuple[str, ...], dot: Any, variables: Variables
     ) -> Any:
         if base == "":
             value = dot

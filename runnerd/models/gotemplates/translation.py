@@ -4,7 +4,8 @@ Every value has a *kind*, so that only what has the same meaning on both sides i
 member that Ollama has and the engine has not is refused.  All text is written as string literals,
 because engines trim white space around blocks each in their own way.
 
-Ollama knows two sorts of templates.  One loops over `.Messages`.  The older one describes a single
+Ollama knows two sorts of templates.  One loops over `.Messages`, and `.Prompt` and `.Suffix` are
+empty then.  The older one describes a single
 exchange (`.System`, `.Prompt`, `.Response`) and is used once for each; the last one is cut behind
 `.Response`.
 """
@@ -57,7 +58,6 @@ _MEMBERS = {
 _ITEMS = {"messages": "message", "tools": "tool", "calls": "call"}
 _AS_JSON = ("tools", "tool", "function", "calls", "call", "called", "json")
 _COMPARISONS = {"eq": "==", "ne": "!=", "lt": "<", "le": "<=", "gt": ">", "ge": ">="}
-_EXCHANGE = ("Prompt", "Response")
 
 _SYSTEM = (
     "{%- for m in messages -%}{%- if m['role'] == 'system' -%}"
@@ -72,8 +72,6 @@ def to_jinja(source: str) -> str:
     members = {name for node in nodes for name in _members_in(node)}
     start = "{%- set ns = namespace(system='', prompt='', response='') -%}"
     if "Messages" in members:
-        if members.intersection(_EXCHANGE[:1]):
-            raise TemplateError("it has both .Messages and .Prompt")
         return start + _SYSTEM + _written(nodes)
     if "Prompt" not in members:
         raise TemplateError("it shows neither .Messages nor .Prompt, so no question would be asked")
