@@ -57,6 +57,8 @@ class Arranger:
                 room.take(claims)
             else:
                 decisions += self._make_room(pool, room, claimed, now)
+                if pool.alone:  # whatever started now would be in its way again
+                    return decisions
         return [*decisions, *self._grow(room, now)]
 
     def _wanted(self) -> Iterator[Pool]:
