@@ -57,7 +57,7 @@ class Arranger:
                 room.take(claims)
             else:
                 decisions += self._make_room(pool, room, claimed, now)
-                if pool.alone:  # what started beside it would have to go again, and come again ...
+                if pool.alone:  # whatever started now would be in its way again
                     return decisions
         return [*decisions, *self._grow(room, now)]
 

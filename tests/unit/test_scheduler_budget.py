@@ -151,25 +151,6 @@ def test_memory_that_runs_out_at_a_start_is_tried_again_alone() -> None:
     assert scheduler.ready(B, 3, 4.0) == [Grant(1, B, 3)]
 
 
-def test_residents_do_not_come_back_before_the_second_try() -> None:
-    """Who has to go for it stays away until it has started, or nobody would ever have the host."""
-    scheduler = make(b={"ram": 40})
-    scheduler.set_terms(A, Terms(need={"ram": 10}, min_instances=2, max_instances=2))
-    first, second = scheduler.ensure(0.0)
-    assert isinstance(first, Start)
-    assert isinstance(second, Start)
-    scheduler.ready(A, first.generation, 0.0)
-    scheduler.ready(A, second.generation, 0.0)
-    assert scheduler.request(1, B, 100.0) == [Start(B, 3)]
-    gone = scheduler.ended(B, 3, NO_MEMORY, 101.0, fault=Fault.OUT_OF_MEMORY)
-    assert {type(decision) for decision in gone} == {Stop}
-    assert scheduler.ended(A, first.generation, None, 102.0) == []
-    assert scheduler.ended(A, second.generation, None, 103.0) == [Start(B, 4)]
-    granted, *back = scheduler.ready(B, 4, 104.0)
-    assert granted == Grant(1, B, 4)
-    assert [type(decision) for decision in back] == [Start, Start]
-
-
 def test_memory_that_runs_out_twice_is_told() -> None:
     """Alone on the host and still too big: refused, and not tried for every request."""
     scheduler = make(a={"ram": 40}, b={"ram": 40})

@@ -472,3 +472,21 @@ def test_crowded_model_takes_no_room_from_others() -> None:
     scheduler.release(1, 1.0)
     assert _talk(scheduler, 2, 2.0, 11) == 1
     assert scheduler.request(3, A, 3.0, affinity=(21,)) == [Grant(3, A, 1)]
+
+
+def test_residents_do_not_keep_the_host_from_a_second_try() -> None:
+    """A model for which memory ran out gets the host for itself, although models that are to be
+    resident would start again as soon as each of them has gone.
+    """
+    scheduler = make(capacity=4)
+    for resident in (A, B):
+        scheduler.set_terms(resident, Terms(min_instances=1))
+    scheduler.ensure(0.0)
+    scheduler.ready(A, 1, 0.0)
+    scheduler.ready(B, 2, 0.0)
+    assert scheduler.request(1, C, 10.0) == [Start(C, 3)]
+    stops = scheduler.ended(C, 3, REFUSED, 11.0, fault=Fault.OUT_OF_MEMORY)
+    assert {stop.key for stop in stops if isinstance(stop, Stop)} == {A, B}
+    assert scheduler.ended(A, 1, None, 12.0) == []
+    assert scheduler.ended(B, 2, None, 13.0) == [Start(C, 4)]
+    assert Grant(1, C, 4) in scheduler.ready(C, 4, 14.0)
