@@ -147,9 +147,11 @@ class Planner:
         inference = inspect(wish.body, self._limits)
         operation = OPERATIONS[wish.operation]
         found = self._find(None, operation, inference.model)
-        key = found.key
+        key, warnings = found.key, wish.warnings
         if wish.context is not None:
             key = self._supervisor.key(found.backend, key.model, found.mode, context=wish.context)
+            if 0 < (size := self._supervisor.context(key)) < wish.context:
+                warnings += (f"num_ctx: this model has a context of {size} tokens here",)
         if (remedy := found.backend.missing(operation.name, found.mode)) is not None:
             raise NotSupported(remedy)
         return Plan(
@@ -168,7 +170,7 @@ class Planner:
             unloads=wish.unloads,
             affinity=affinity_of(wish.body) if found.spreads else (),
             again=_again(wish, found.rules),
-            warnings=wish.warnings,
+            warnings=warnings,
         )
 
     def _find(self, backend_name: str | None, operation: Operation, reference: str) -> _Found:

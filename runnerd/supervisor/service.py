@@ -110,6 +110,10 @@ class Supervisor:
         """Return the key of the runner for `model`, with `context` tokens where that is asked."""
         return self._widths.key(backend.name, model, mode, context)
 
+    def context(self, key: RunnerKey) -> int:
+        """Return the tokens of context that a runner has, 0 where nobody knows."""
+        return self._widths.context(key)
+
     def configuration(self, key: RunnerKey) -> ModelConfiguration:
         """Return what owners configured for the model of a key."""
         mode = BackendMode(key.mode)

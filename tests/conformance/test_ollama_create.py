@@ -200,6 +200,23 @@ def test_a_larger_context_gets_a_runner_and_a_smaller_one_none(
     client.generate("grows", keep_alive=0)
 
 
+def test_an_owners_context_is_the_last_word(daemon: DaemonProcess) -> None:
+    """Who asks for more gets what there is, and is told."""
+    body = {"model": "demo-a", "prompt": NAME, "stream": False, "options": {"num_ctx": 1500}}
+    daemon.http.post("/engines/unload", json={"all": True})
+    owned = daemon.http.post("/engines/_configure", json={"model": "demo-a", "context-size": 512})
+    assert owned.status_code < 300, owned.text
+    answer = httpx.post(f"{daemon.address}/api/generate", json=body)
+    assert "512" in answer.headers["warning"]
+    [context] = [
+        m["context_length"] for m in httpx.get(f"{daemon.address}/api/ps").json()["models"]
+    ]
+    assert context == 512
+    daemon.http.post("/engines/unload", json={"all": True})
+    daemon.http.post("/engines/_configure", json={"model": "demo-a", "context-size": None})
+    assert "warning" not in httpx.post(f"{daemon.address}/api/generate", json=body).headers
+
+
 @pytest.mark.covers("options", "num_gpu", "unknown", how="ignored", note="said in a Warning header")
 def test_what_does_not_act_is_said(daemon: DaemonProcess) -> None:
     """Options of loading and unknown ones are in a Warning, and never break the head."""

@@ -48,6 +48,11 @@ def test_a_whole_answer_has_the_name_that_was_asked_for(daemon: DaemonProcess) -
         body = {"model": name, "messages": NAME, "max_tokens": 2}
         answer = httpx.post(f"{daemon.address}/v1/chat/completions", json=body)
         assert answer.json()["model"] == name
+        message = httpx.post(f"{daemon.address}/v1/messages", json=body)
+        assert message.json()["model"] == name
+        text = httpx.post(f"{daemon.address}/v1/messages", json={**body, "stream": True}).text
+        assert text.count(f'"model":"{name}"') == 1
+        assert text.count('"model":') == 1
     httpx.request("DELETE", f"{daemon.address}/api/delete", json={"model": "SECOND"})
     assert httpx.post(f"{daemon.address}/api/show", json={"model": "second"}).status_code == 404
 
