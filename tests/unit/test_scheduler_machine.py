@@ -286,6 +286,14 @@ class Machine(RuleBasedStateMachine):
         self.scheduler.failing(runner.key, generation)
 
     @rule(seconds=st.sampled_from([0.1, 1.0, 5.0, 100.0, 700.0]))
+    def later(self, seconds: float) -> None:
+        """Loads end within seconds: a turn lasts twice as long, and `teardown` waits for turns."""
+        if seconds > 5.0:
+            for generation, runner in list(self.running.items()):
+                if runner.state == "starting":
+                    self.becomes_ready(generation)
+        self.time_passes(seconds)
+
     def time_passes(self, seconds: float) -> None:
         """To the next moment that the scheduler asked for, but not further than `seconds`."""
         deadline = self.scheduler.next_deadline()
