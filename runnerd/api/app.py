@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Awaitable, Callable, Collection
 
-from aiohttp import web
+from aiohttp import ClientConnectionResetError, web
 
 from runnerd.api import engines, host, models, pulls
 from runnerd.api.context import CONTEXT, Context, json_answer
@@ -59,6 +59,8 @@ async def _answers(request: web.Request, handler: Handler) -> web.StreamResponse
         response = _failure(request, _unknown(request))
     except RunnerdError as error:
         response = _failure(request, error)
+    except ClientConnectionResetError:  # it left while it was answered: nobody reads this
+        response = _failure(request, InternalError())
     except Exception:
         log.exception("%s %s failed", request.method, request.path)
         response = _failure(request, InternalError())
