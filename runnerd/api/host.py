@@ -38,7 +38,7 @@ async def root(request: web.Request) -> web.Response:
             queued=supervisor.queued,
         )
         return json_answer(status)
-    return web.Response(text="runnerd is running\n")
+    return web.Response(text="Ollama is running")  # what its clients look for
 
 
 @ROUTES.get("/health")

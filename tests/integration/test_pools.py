@@ -261,7 +261,7 @@ def test_two_models_under_load_take_turns(tmp_path: Path, gguf: Path) -> None:
 
 def test_status_document_for_clients_of_lllms(daemon: DaemonProcess) -> None:
     """GET / is a sentence for people, and lllms' document for who asks for JSON."""
-    assert daemon.http.get("/").text == "runnerd is running\n"
+    assert daemon.http.get("/").text == "Ollama is running"
     assert configure(daemon, max_instances=3).status_code == 202
     assert daemon.http.post("/v1/completions", json=SHORT).status_code == 200
     [runner] = daemon.ps()
