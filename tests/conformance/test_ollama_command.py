@@ -17,6 +17,7 @@ import pexpect
 import pytest
 
 from tests.support.daemon import DaemonProcess, running
+from tests.support.waiting import wait_for
 
 _OLLAMA = shutil.which("ollama")
 _DEMO = Path(__file__).parents[2] / "demo"
@@ -80,7 +81,7 @@ def test_run_list_ps_stop(ollama: Command) -> None:
     assert "100% CPU" in loaded or "GPU" in loaded
     assert "1024" in loaded
     ollama("stop", "ada")
-    assert "ada:latest" not in ollama("ps")
+    wait_for(lambda: "ada:latest" not in ollama("ps"), "the model to be gone")
 
 
 def _written(text: str) -> str:
@@ -111,7 +112,8 @@ def test_a_conversation(ollama: Command) -> None:
 def test_show(ollama: Command) -> None:
     """Each part, and a Modelfile that makes the model again."""
     shown = ollama("show", "ada")
-    for word in ("llama", "690K", "Q8_0", "completion", "tools", "num_ctx", "You are Ada."):
+    assert "690K" in shown or "689.66K" in shown  # by version
+    for word in ("llama", "Q8_0", "completion", "tools", "num_ctx", "You are Ada."):
         assert word in shown
     assert ollama("show", "ada", "--system").strip() == "You are Ada."
     assert ollama("show", "ada", "--license").strip() == "Be kind."
