@@ -23,6 +23,13 @@ _ROOT = Path(__file__).parents[2]
 _ANSWERS = json.loads((_ROOT / "tests" / "demo_answers.json").read_text())
 _CASES = {case["id"]: case for case in _ANSWERS["chat"]}
 NAME: Any = [{"role": "user", "content": "What is your name?"}]
+_THINKING = (
+    "{% for message in messages %}<|im_start|>{{ message['role'] }}\n"
+    "{% if message['role'] == 'assistant' %}{% set said = message['content'].split('</think>') %}"
+    "<think>\n{{ message.get('reasoning_content', '') }}\n</think>\n\n{{ said[-1] }}"
+    "{% else %}{{ message['content'] }}{% endif %}<|im_end|>\n{% endfor %}"
+    "{% if add_generation_prompt %}<|im_start|>assistant\n<think>\n{% endif %}"
+)
 SCHEMA = {"type": "object", "properties": {"name": {"type": "string"}}, "required": ["name"]}
 
 
@@ -163,6 +170,23 @@ def test_tools(client: openai.OpenAI, stream: bool) -> None:
     messages: Any = [*case["messages"], message.to_dict(), told]
     answer = client.chat.completions.create(model="demo-a", messages=messages, tools=case["tools"])
     assert answer.choices[0].message.content == "It is sunny in Paris."
+
+
+@pytest.mark.covers("POST /v1/chat/completions", "reasoning_content")
+def test_reasoning(daemon: DaemonProcess, client: openai.OpenAI) -> None:
+    """What a model thinks comes apart from what it says, streamed and not."""
+    made = {"model": "thinker", "from": "demo-a", "template": _THINKING, "stream": False}
+    assert daemon.http.post("/api/create", json=made).status_code == 200
+    asked: Any = {"model": "thinker", "messages": NAME, "max_tokens": 20}
+    message = client.chat.completions.create(**asked).choices[0].message
+    thought = (message.model_extra or {})["reasoning_content"]
+    assert thought
+    assert not message.content
+    pieces = ""
+    for chunk in client.chat.completions.create(stream=True, **asked):
+        for choice in chunk.choices:
+            pieces += (choice.delta.model_extra or {}).get("reasoning_content") or ""
+    assert pieces.strip() == thought.strip()
 
 
 @pytest.mark.covers(

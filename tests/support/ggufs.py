@@ -51,11 +51,11 @@ def smallest_model() -> bytes:
     )
 
 
-def projector() -> bytes:
-    """Write what passes for an image projector."""
+def projector(kind: str = "vision") -> bytes:
+    """Write what passes for a projector of pictures, or of sounds (`audio`)."""
     return gguf(
         pair("general.architecture", STRING, text("clip")),
-        pair("clip.has_vision_encoder", 7, b"\1"),
+        pair(f"clip.has_{kind}_encoder", 7, b"\1"),
         tensor("v.weight", (4,), 0, 0),
         tensors=1,
         data=16,

@@ -5,15 +5,18 @@ from __future__ import annotations
 import contextlib
 import json
 import math
+from collections.abc import Iterator
+from typing import Any
 
 import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from runnerd.api.anthropic import _WholeMessage
 from runnerd.api.openai import conversations as module
 from runnerd.api.openai.conversations import Conversations
-from runnerd.api.openai.transcriptions import read_form
+from runnerd.api.openai.transcriptions import TranscriptionDialect, read_form
 from runnerd.errors import ClientError, ResponseNotFound
 from runnerd.relay.several import Several
 from runnerd.relay.vectors import Shortened
@@ -120,3 +123,73 @@ def test_events_that_say_nothing(events: list[bytes], data: st.DataObject) -> No
     out += passed.end()
     kept = [event for event in events if event != b"null"]
     assert out == b"".join(b"data: " + event + b"\n\n" for event in kept)
+
+
+@given(st.data())
+def test_whole_messages_are_what_their_streams_say(data: st.DataObject) -> None:
+    """Anthropic's: the same blocks, texts and inputs, however the stream is cut."""
+    blocks = data.draw(st.lists(_BLOCKS, max_size=4))
+    stream = _event("message_start", message={"id": "m", "content": [], "usage": {"input": 3}})
+    for index, block in enumerate(blocks):
+        stream += b"".join(_events_of(index, block, data))
+    stream += _event("message_delta", delta={"stop_reason": "end_turn"}, usage={"output": 5})
+    stream += _event("message_stop")
+    answer = _WholeMessage("m")
+    start = 0
+    while start < len(stream):
+        end = data.draw(st.integers(start + 1, len(stream)))
+        assert answer.feed(stream[start:end]) == b""
+        start = end
+    message = json.loads(answer.end())
+    assert message["content"] == blocks
+    assert message["usage"] == {"input": 3, "output": 5}
+    assert message["stop_reason"] == "end_turn"
+
+
+_TEXT = st.text(st.characters(codec="utf-8"), max_size=8)
+_BLOCKS = st.one_of(
+    st.builds(lambda text: {"type": "text", "text": text}, _TEXT),
+    st.builds(
+        lambda input: {"type": "tool_use", "id": "t", "name": "f", "input": input},
+        st.dictionaries(_TEXT, _TEXT, max_size=3),
+    ),
+)
+
+
+def _event(kind: str, **members: Any) -> bytes:
+    return b"event: %s\ndata: %s\n\n" % (
+        kind.encode(),
+        msgspec.json.encode({"type": kind, **members}),
+    )
+
+
+def _events_of(index: int, block: dict[str, Any], data: st.DataObject) -> Iterator[bytes]:
+    """Yield a block's events: its beginning, its text or input in pieces, its end."""
+    if block["type"] == "text":
+        empty, text, kind, name = {**block, "text": ""}, block["text"], "text_delta", "text"
+    else:
+        text = json.dumps(block["input"], ensure_ascii=False)
+        empty, kind, name = {**block, "input": {}}, "input_json_delta", "partial_json"
+    yield _event("content_block_start", index=index, content_block=empty)
+    start = 0
+    while start < len(text):
+        end = data.draw(st.integers(start + 1, len(text)))
+        piece = {"type": kind, name: text[start:end]}
+        yield _event("content_block_delta", index=index, delta=piece)
+        start = end
+    yield _event("content_block_stop", index=index)
+
+
+def test_a_sound_becomes_a_chat_about_it() -> None:
+    """The task, the language and the sound itself, always as a stream."""
+    body = (
+        b'--b\r\nContent-Disposition: form-data; name="model"\r\n\r\nears\r\n'
+        b'--b\r\nContent-Disposition: form-data; name="language"\r\n\r\nde\r\n'
+        b'--b\r\nContent-Disposition: form-data; name="file"; filename="a"\r\n\r\n'
+        b"ID3xyz\r\n--b--\r\n"
+    )
+    sent = json.loads(TranscriptionDialect().read(body).body)
+    assert (sent["model"], sent["stream"]) == ("ears", True)
+    task, sound = sent["messages"][0]["content"]
+    assert "language: de" in task["text"]
+    assert sound["input_audio"] == {"data": "SUQzeHl6", "format": "mp3"}
