@@ -31,6 +31,7 @@ _NO_BRACKET = bytes(set(range(256)) - set(b"[]{}"))
 # search.
 _ESCAPED_NAME = re.compile(rb"\\u00[4-7]")
 _ARRAY = ord("[")
+_ENTRY = 2  # bytes of the shortest entry of an array, with its comma
 _GRAMMAR_DEPTH = 64
 _ENUM_ENTRIES = 1000
 
@@ -113,7 +114,7 @@ def inspect(body: Body, limits: Limits) -> Inference:
         _check_depth(body, limits.json_depth)
     if not inference.model_name:
         raise ClientError("model is required", param="model")
-    _check_fields(inference, limits)
+    _check_fields(inference, limits, len(body))
     # A search for one byte is much cheaper than one for a word.
     escaped = b"\\" in body and b"\\u00" in body and _ESCAPED_NAME.search(body) is not None
     if escaped or (b"_" in body and b'image_url"' in body):
@@ -149,12 +150,12 @@ def _too_deep(limit: int) -> NoReturn:
     raise ClientError(f"the request body is nested deeper than {limit} levels")
 
 
-def _check_fields(inference: Inference, limits: Limits) -> None:
-    """Hold the fields that are there against the limits."""
+def _check_fields(inference: Inference, limits: Limits, size: int) -> None:
+    """Hold the fields that are there, of a body of `size` bytes, against the limits."""
     _check_seldom(inference, limits)
-    if inference.prompt is not _NONE:
+    if inference.prompt is not _NONE and size > _ENTRY * limits.prompts:
         _check_count("prompt", inference.prompt, limits.prompts)
-    if inference.input is not _NONE:
+    if inference.input is not _NONE and size > _ENTRY * limits.inputs:
         _check_count("input", inference.input, limits.inputs)
 
 

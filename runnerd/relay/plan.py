@@ -131,7 +131,7 @@ class Planner:
             operation=operation,
             key=key,
             model_ref=str(inference.model),
-            body=_engine_body(body, rules, assembles=assembles),
+            body=_engine_body(body, rules, assembles=assembles) if rules or assembles else (body,),
             streams=streams,
             assembles=assembles,
             prompts=prompts,
@@ -225,10 +225,10 @@ def _translation(
     operation: Operation, inference: Inference, *, prompts: int, streams: bool
 ) -> Translation | None:
     """Return what the engine's answer lacks of OpenAI's, None where it passes as it comes."""
-    if operation.mode is BackendMode.EMBEDDING and inference.dimensions not in ABSENT:
+    if streams and operation.assembles:
+        return Several() if prompts > 1 or inference.n not in ALONE else None
+    if inference.dimensions not in ABSENT and operation.mode is BackendMode.EMBEDDING:
         return Shortened(dimensions(inference.dimensions))
-    if streams and operation.assembles and (prompts > 1 or inference.n not in ALONE):
-        return Several()
     return None
 
 

@@ -171,19 +171,22 @@ class Relay:
         """Return the plan, or what waits for a model that is on its way."""
         parts = self._parts
         try:
-            return self._accepted(request, route)
+            plan = parts.planner.plan(request, route)
         except ModelNotFound:
             if parts.arrivals is None or route.runner is not None:
                 raise
             reference = str(inspect(request.body, parts.limits).model)
-            arrival = parts.arrivals.expect(reference, lambda: self._accepted(request, route))
+            arrival = parts.arrivals.expect(
+                reference, lambda: self._accepted(parts.planner.plan(request, route))
+            )
             if arrival is None:
                 raise
             return arrival
+        return self._accepted(plan)
 
-    def _accepted(self, request: Request, route: Route) -> Plan:
-        plan = self._parts.planner.plan(request, route)
-        if (suspects := self._machinery.suspects) and plan.instead is None:
+    def _accepted(self, plan: Plan) -> Plan:
+        suspects = self._machinery.suspects
+        if suspects and plan.instead is None:
             suspects.check(plan.key, plan.body)
         return plan
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from runnerd.errors import BackendFailure
 from runnerd.runner import Runner
-from runnerd.scheduler import RunnerKey
+from runnerd.scheduler import Grant, RunnerKey
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,18 +44,13 @@ class Lease:
     def __init__(
         self,
         runner: Runner,
-        ticket: int,
-        key: RunnerKey,
-        generation: int,
+        granted: Grant,
         release: Callable[[Lease], None],
-        *,
-        client: str = "",
-        recalls: bool = False,
+        client: str,
+        recalls: bool,
     ) -> None:
         self.runner = runner
-        self.ticket = ticket
-        self.key = key
-        self.generation = generation
+        self.ticket, self.key, self.generation = granted
         self.client = client
         self.recalls = recalls
         self.revoked: Callable[[BackendFailure], None] | None = None

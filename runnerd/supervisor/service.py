@@ -210,15 +210,7 @@ class Supervisor:
         if client not in runner.clients and len(runner.clients) <= MOST_CLIENTS:
             runner.clients.add(client)
             recalls = self.recollection.awaits(runner, client)
-        lease = Lease(
-            runner,
-            granted.ticket,
-            granted.key,
-            granted.generation,
-            self._release,
-            client=client,
-            recalls=recalls,
-        )
+        lease = Lease(runner, granted, self._release, client, recalls)
         self._leases[granted.ticket] = lease
         return lease
 
