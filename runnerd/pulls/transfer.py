@@ -168,7 +168,11 @@ class Transfer:
                     group.create_task(self._work(), name=f"fetch {self._file.name} {number}")
                 await self._receive(answer, piece)
                 await self._work()
-        except* RunnerdError as failures:
+        except BaseExceptionGroup as group_of_all:
+            # Not except*: before Python 3.11.4 that wraps what is raised in it into a group.
+            failures, others = group_of_all.split(RunnerdError)
+            if failures is None or others is not None:
+                raise
             raise _first(failures) from None
 
     def _can_mix(self, answer: aiohttp.ClientResponse) -> bool:

@@ -16,7 +16,7 @@ LONGEST = 2**18
 """Characters of a template."""
 
 _DEEPEST = 32
-_ACTION_END = re.compile(r'(?:"(?:[^"\\\n]|\\.)*+"|`[^`]*+`|[^"`}]|\}(?!\}))*+\}\}')
+_PIECE = re.compile(r'"(?:[^"\\\n]|\\.)*"|`[^`]*`|\}\}|[^"`}]+|\}')  # of an action, quotes whole
 _TOKEN = re.compile(
     r"""\s*(?:
       (?P<string>"(?:[^"\\\n]|\\.)*") | `(?P<raw>[^`]*)`
@@ -194,18 +194,26 @@ class _Reader:
                 return
 
 
+def _action_end(source: str, start: int) -> int:
+    """Return where the action that begins at `start` has been closed.  Raises TemplateError."""
+    # Piece by piece: what Python 3.11.2 does with a possessive group is wrong.
+    while (piece := _PIECE.match(source, start)) is not None:
+        start = piece.end()
+        if piece.group() == "}}":
+            return start
+    raise TemplateError("there is a {{ without its }}")
+
+
 def _pieces(source: str) -> Iterator[tuple[str, str]]:
     """Yield the text before each action, trimmed as the dashes say, and the action."""
     place, trims = 0, False
     while (start := source.find("{{", place)) >= 0:
-        end = _ACTION_END.match(source, start + 2)
-        if end is None:
-            raise TemplateError("there is a {{ without its }}")
-        text, action = source[place:start], source[start + 2 : end.end() - 2]
+        end = _action_end(source, start + 2)
+        text, action = source[place:start], source[start + 2 : end - 2]
         text = text.lstrip() if trims else text
         if action[:1] == "-" and action[1:2].isspace():
             text, action = text.rstrip(), action[1:]
-        place, trims = end.end(), action[-1:] == "-" and action[-2:-1].isspace()
+        place, trims = end, action[-1:] == "-" and action[-2:-1].isspace()
         action = (action[:-1] if trims else action).strip()
         yield text, "" if action.startswith("/*") else action
     yield source[place:].lstrip() if trims else source[place:], ""
