@@ -6,7 +6,6 @@ import asyncio
 import shutil
 import socket as sockets
 import statistics
-import subprocess
 import tempfile
 import time
 from collections.abc import Iterator
@@ -14,9 +13,9 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import aiohttp
-import httpx
 
 from bench.report import Report
+from bench.subjects import by_hand
 from runnerd.backends.interface import BackendConfiguration, BackendMode, RequiredMemory
 from runnerd.config import Settings
 from runnerd.configurations import Configurations
@@ -58,31 +57,12 @@ def _ask(daemon: DaemonProcess, model: str) -> float:
     return time.perf_counter() - began
 
 
-def _bare_start(daemon: DaemonProcess, folder: Path) -> float:
+def _bare_start(daemon: DaemonProcess) -> float:
     """Start the same engine by itself; return the seconds until it says that it is ready."""
     _ask(daemon, "a")
     [engine] = daemon.engines()
-    argv = engine.cmdline()
-    path = folder / "bare.sock"
-    path.unlink(missing_ok=True)
-    argv[argv.index("--host") + 1] = str(path)
-    began = time.perf_counter()
-    process = subprocess.Popen(argv, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    try:
-        with httpx.Client(transport=httpx.HTTPTransport(uds=str(path))) as http:
-            while not _ready(path, http):
-                time.sleep(0.001)
-        return time.perf_counter() - began
-    finally:
-        process.kill()
-        process.wait()
-
-
-def _ready(path: Path, http: httpx.Client) -> bool:
-    try:
-        return path.exists() and http.get("http://localhost/health").status_code == 200
-    except httpx.HTTPError:
-        return False
+    with by_hand(engine) as (_, seconds):
+        return seconds
 
 
 def _swaps(report: Report, daemon: DaemonProcess, folder: Path, rounds: int) -> None:
@@ -96,7 +76,7 @@ def _swaps(report: Report, daemon: DaemonProcess, folder: Path, rounds: int) -> 
         _ask(daemon, "b")
         swaps.append(_ask(daemon, "a"))
         warm.append(_ask(daemon, "a"))
-        bare.append(_bare_start(daemon, folder))
+        bare.append(_bare_start(daemon))
         daemon.http.post("/engines/unload", json={"all": True})
         firsts.append(_ask(daemon, "a"))
     base = statistics.median(bare) + statistics.median(warm)

@@ -18,6 +18,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+import httpx
 import psutil
 
 from tests.support.daemon import DaemonProcess
@@ -100,6 +101,33 @@ def stage(
             )
         finally:
             daemon.close()
+
+
+@contextmanager
+def by_hand(engine: psutil.Process) -> Iterator[tuple[Subject, float]]:
+    """Start the same engine by itself, as a user would; yield it and its seconds until ready."""
+    with tempfile.TemporaryDirectory(prefix="rbh") as folder:
+        path = Path(folder) / "bare.sock"
+        argv = engine.cmdline()
+        argv[argv.index("--host") + 1] = str(path)
+        began = time.perf_counter()
+        quiet = subprocess.DEVNULL
+        with subprocess.Popen(argv, stdout=quiet, stderr=quiet) as process:
+            try:
+                with httpx.Client(transport=httpx.HTTPTransport(uds=str(path))) as http:
+                    while not _ready(path, http):
+                        time.sleep(0.001)
+                seconds = time.perf_counter() - began
+                yield Subject("bare engine", path, psutil.Process(process.pid)), seconds
+            finally:
+                process.kill()
+
+
+def _ready(path: Path, http: httpx.Client) -> bool:
+    try:
+        return path.exists() and http.get("http://localhost/health").status_code == 200
+    except httpx.HTTPError:
+        return False
 
 
 @contextmanager

@@ -260,6 +260,14 @@ async def test_a_child_goes_first_when_memory_runs_out() -> None:
     assert await python("print(open('/proc/self/oom_score_adj').read())") == "500\n\n"
 
 
+async def test_a_child_is_a_batch_process() -> None:
+    """Its threads do not push each other off a core when they wake; nor do they keep the policy of
+    whoever started the daemon.
+    """
+    code = "import os; print(os.sched_getscheduler(0) == os.SCHED_BATCH)"
+    assert await python(code) == "True\n"
+
+
 async def test_a_child_is_on_its_own() -> None:
     """Own session and group, no new privileges, no core dumps, private files, no input."""
     code = """
