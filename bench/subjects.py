@@ -17,6 +17,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import httpx
 import psutil
@@ -199,6 +200,36 @@ def litellm() -> Iterator[Subject | None]:
             finally:
                 process.kill()
                 own.kill()
+
+
+@contextmanager
+def ollama() -> Iterator[Subject | None]:
+    """Run Ollama with the demo model on an engine of its own, where `ollama` is on PATH.
+
+    The subject is its server, which relays; the engine is a process of its own there as well.
+    """
+    if shutil.which("ollama") is None:
+        yield None
+        return
+    with tempfile.TemporaryDirectory(prefix="rbo") as folder:
+        port = _free_port()
+        (Path(folder) / "Modelfile").write_text(f"FROM {_DEMO}\n")
+        environment = {
+            **os.environ,
+            "HOME": folder,
+            "OLLAMA_HOST": f"127.0.0.1:{port}",
+            "OLLAMA_NUM_PARALLEL": "64",
+            "OLLAMA_CONTEXT_LENGTH": "256",
+        }
+        quiet: dict[str, Any] = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
+        with subprocess.Popen(["ollama", "serve"], cwd=folder, env=environment, **quiet) as process:
+            try:
+                _wait_for_port(port, process)
+                create = ["ollama", "create", "bench", "-f", "Modelfile"]
+                subprocess.run(create, cwd=folder, env=environment, check=True, **quiet)
+                yield Subject("Ollama", port, psutil.Process(process.pid))
+            finally:
+                process.terminate()
 
 
 def _quietly(command: list[str], folder: str) -> subprocess.Popen[bytes]:

@@ -1,4 +1,4 @@
-"""Tokens per second of the real engine with a tiny model, through the relay and without it."""
+"""Tokens per second of real engines with a tiny model, through the relay and without it."""
 
 from __future__ import annotations
 
@@ -7,33 +7,52 @@ from dataclasses import replace
 from bench.load import percentile, request
 from bench.relay import run_loop
 from bench.report import Report
-from bench.subjects import Stage, by_hand, stage
+from bench.subjects import Stage, Subject, by_hand, ollama, stage
+
+_ROUNDS = 5
 
 
 def tokens(report: Report, seconds: float) -> None:
-    """Print the ratio at 1, 16 and 64 streams; blocks alternate.
+    """Print tokens per second at 1, 16 and 64 streams, and what relaying one costs; blocks
+    alternate.
 
     The bare engine is started by hand.  runnerd's own, asked without the relay, shows what the
     relay takes of what runnerd's way of starting it brings.
     """
-    report.section("Tokens per second, real llama-server, tiny model")
-    document = {"model": "bench", "stream": True, "max_tokens": 128, "ignore_eos": True}
-    message = request("/v1/completions", {**document, "prompt": "x"})
-    with stage() as running, by_hand(running.daemon.engines()[0]) as (bare, _):
+    report.section("Tokens per second, real engines, tiny model")
+    with (
+        stage() as running,
+        by_hand(running.daemon.engines()[0]) as (bare, _),
+        ollama() as other,
+    ):
         own = replace(running.engine, name="its engine")
         for clients in (1, 16, 64):
-            rates = {subject.name: 0.0 for subject in (bare, own, running.relay)}
-            for subject in [bare, own, running.relay] * 5:
-                outcome, _ = run_loop(subject, message, clients=clients, seconds=seconds / 2)
-                rates[subject.name] += outcome.events / outcome.seconds / 5
-            seen = " / ".join(f"{rate:,.0f}" for rate in rates.values())
-            report.line(f"{' / '.join(rates)}, {clients} streams", f"{seen} /s")
+            rates = _rates(report, [bare, own, running.relay], clients, seconds)
             bar = ">= 0.97" if clients == 64 else ""
-            ratio = rates[running.relay.name] / rates[bare.name]
+            ratio = rates["runnerd"] / rates[bare.name]
             report.line(f"runnerd: of the bare engine, {clients} streams", f"{ratio:.3f}", bar)
-            ratio = rates[running.relay.name] / rates[own.name]
+            ratio = rates["runnerd"] / rates[own.name]
             report.line(f"runnerd: of its engine, {clients} streams", f"{ratio:.3f}")
+            if other is not None:
+                _rates(report, [other], clients, seconds)
         _large(report, running, seconds)
+
+
+def _rates(
+    report: Report, subjects: list[Subject], clients: int, seconds: float
+) -> dict[str, float]:
+    """Print and return each subject's tokens per second."""
+    document = {"model": "bench", "stream": True, "max_tokens": 128, "ignore_eos": True}
+    message = request("/v1/completions", {**document, "prompt": "x"})
+    seen = {subject.name: (0, 0.0, 0.0) for subject in subjects}
+    for subject in subjects * _ROUNDS:
+        outcome, cpu = run_loop(subject, message, clients=clients, seconds=seconds / 2)
+        events, walls, cpus = seen[subject.name]
+        seen[subject.name] = events + outcome.events, walls + outcome.seconds, cpus + cpu
+    for name, (events, walls, cpus) in seen.items():
+        figures = f"{events / walls:,.0f} /s, {cpus / events * 1e6:.1f} us CPU each"
+        report.line(f"{name}: tokens, {clients} streams", figures)
+    return {name: events / walls for name, (events, walls, _) in seen.items()}
 
 
 def _large(report: Report, running: Stage, seconds: float) -> None:

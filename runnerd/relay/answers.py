@@ -8,6 +8,7 @@ and engine speak the same framing, left as it is: then nothing in Python happens
 from __future__ import annotations
 
 import itertools
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -18,6 +19,8 @@ HEAD_BYTES = 64 * 2**10
 
 _REMEMBERED_HEADS = 512
 _REMEMBERED_BYTES = 1024
+_CONTENT_TYPE = re.compile(rb"[A-Za-z0-9!#$&^_.+/;= -]{1,100}\Z")
+_UNKNOWN_TYPE = b"application/octet-stream"
 _BODY_FOLLOWS = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
 _LAST_CHUNK = b"0\r\n\r\n"
 
@@ -57,7 +60,7 @@ class _HeadReader:
     def on_header(self, name: bytes, value: bytes) -> None:
         name = name.lower()
         if name == b"content-type":
-            self.content_type = value
+            self.content_type = value if _CONTENT_TYPE.match(value) else _UNKNOWN_TYPE
         elif name == b"content-length":
             self.length = int(value)
         elif name == b"transfer-encoding":

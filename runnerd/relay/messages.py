@@ -17,7 +17,6 @@ if TYPE_CHECKING:
     from runnerd.relay.dialect import Dialect
 
 _LABEL = re.compile(rb"[A-Za-z0-9._/:@+-]{1,128}\Z")
-_CONTENT_TYPE = re.compile(rb"[A-Za-z0-9!#$&^_.+/;= -]{1,100}\Z")
 _RUN = os.urandom(4).hex()  # ids of two daemons, or of two lives of one, do not meet
 _COUNTER = itertools.count(1)
 
@@ -178,7 +177,7 @@ def passing_head(
         framing += b"Connection: close\r\n"
     head = b"%sContent-Type: %s\r\nCache-Control: no-cache\r\n%s%s\r\n" % (
         status_line(status),
-        safe_content_type(content_type),
+        content_type,
         header_lines(headers),
         framing,
     )
@@ -202,8 +201,3 @@ def error_answer(request: Request, error: RunnerdError, *, keep_alive: bool) -> 
 def chunk(data: bytes) -> bytes:
     """Return `data` as one chunk of a chunked body."""
     return b"%x\r\n%s\r\n" % (len(data), data)
-
-
-def safe_content_type(value: bytes) -> bytes:
-    """Return an engine's content type if it is one, else what says nothing."""
-    return value if _CONTENT_TYPE.match(value) else b"application/octet-stream"

@@ -38,6 +38,10 @@ def split(data: bytes, cuts: list[int]) -> list[bytes]:
             b"Connection: close\r\nContent-Length: 1",
             AnswerHead(200, b"application/json", 1, False, False),
         ),
+        (
+            b'Content-Type: text/"html"<b>\r\nContent-Length: 1',
+            AnswerHead(200, b"application/octet-stream", 1, False, True),
+        ),
         (b"Server: x", AnswerHead(200, b"application/json", None, False, False)),
     ],
 )

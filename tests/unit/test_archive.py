@@ -9,7 +9,7 @@ from pathlib import Path
 
 import msgspec
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from runnerd.errors import InvalidModelFile
@@ -293,9 +293,7 @@ async def test_a_lost_connection_leaves_nothing(store: Store, model: Path, tmp_p
     assert snapshot(tmp_path) == before
 
 
-@settings(
-    max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
-)
+@settings(max_examples=60)
 @given(place=st.integers(0, 3000), change=st.binary(min_size=1, max_size=40))
 async def test_spoiled_archives_are_refused_or_right(
     place: int, change: bytes, tmp_path_factory: pytest.TempPathFactory

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import msgspec
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from runnerd.errors import Conflict, InsufficientStorage, InternalError, SourceFailure
@@ -131,7 +131,6 @@ def test_symbolic_link_in_place_of_a_part(layout: Layout, tmp_path: Path) -> Non
 _NUMBERS = st.integers(-(2**63), 2**63)
 
 
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
 @given(
     st.one_of(
         st.binary(max_size=200),

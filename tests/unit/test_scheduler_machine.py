@@ -367,7 +367,7 @@ class Machine(RuleBasedStateMachine):
         assert not self.open, "somebody waits for ever"
 
 
-Machine.TestCase.settings = settings(max_examples=300, stateful_step_count=40, deadline=None)
+Machine.TestCase.settings = settings(max_examples=300, stateful_step_count=40)
 TestMachine = Machine.TestCase
 
 

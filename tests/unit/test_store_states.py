@@ -105,5 +105,5 @@ class StoreMachine(RuleBasedStateMachine):
         return tag if "/" in tag else f"ai/{tag}:latest"
 
 
-StoreMachine.TestCase.settings = settings(max_examples=25, stateful_step_count=20, deadline=None)
+StoreMachine.TestCase.settings = settings(max_examples=25, stateful_step_count=20)
 TestStoreMachine = StoreMachine.TestCase
