@@ -93,7 +93,10 @@ class Pool:
 
     def expires_at(self, instance: Instance, default: float) -> float | None:
         """Return when an instance is unused for too long, None for never."""
-        if not instance.idle or self._alive() <= self.terms.min_instances:
+        if not instance.idle:
+            return None
+        resident = self.terms.min_instances  # mostly none, and then nothing is counted
+        if resident and self._alive() <= resident:
             return None
         keep_alive = self.keep_alive(default)
         return None if keep_alive < 0 else instance.used_at + keep_alive
