@@ -7,7 +7,7 @@ import itertools
 import os
 import re
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 
@@ -103,6 +103,18 @@ class Request:
                 return value
         return None
 
+    def error_body(self, document: dict[str, Any], status: int) -> bytes:
+        """Return an error (`{"error": {...}}`, as OpenAI's) in the shape of the dialect."""
+        if self.dialect is None:
+            return msgspec.json.encode(document)
+        return self.dialect.error(document["error"]["message"], status)
+
+    def error_event(self, document: dict[str, Any]) -> bytes:
+        """Return what tells an error inside a stream, wherever that broke off."""
+        if self.dialect is None:
+            return b"\n\ndata: %s\n\n" % msgspec.json.encode(document)
+        return self.dialect.broken(document["error"]["message"])
+
     def label(self, name: bytes) -> str | None:
         """Return a header that is a label (no spaces, bounded); anything else counts as absent."""
         value = self.header(name)
@@ -187,13 +199,9 @@ def passing_head(
 
 def error_answer(request: Request, error: RunnerdError, *, keep_alive: bool) -> bytes:
     """Return an error in the shape of the request's dialect."""
-    if request.dialect is None:
-        body = msgspec.json.encode(error.body())
-    else:
-        body = request.dialect.error(error.message, error.status)
     return answer(
         error.status,
-        body,
+        request.error_body(error.body(), error.status),
         headers=request.answer_headers | error.headers(),
         keep_alive=keep_alive,
     )
