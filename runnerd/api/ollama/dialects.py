@@ -177,6 +177,7 @@ def _wish(
         defaults=options.defaults,
         context=options.context,
         again=_shortening(fields, request),
+        opened=True,
     )
 
 
