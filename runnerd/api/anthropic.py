@@ -58,6 +58,7 @@ class AnthropicDialect:
     counts: bool = False
     origin: str = _ORIGIN
     shapes_errors: bool = True
+    id_header: str | None = "request-id"
 
     def read(self, body: Body) -> Wish:
         """Return what a request asks for.  Raises errors.ClientError."""

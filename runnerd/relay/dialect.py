@@ -76,6 +76,13 @@ class Dialect(Protocol):
         """Whether errors have a shape of their own (`error`, `broken`) instead of OpenAI's."""
         ...
 
+    @property
+    def id_header(self) -> str | None:
+        """The header by which this API's clients know a request's id, beside X-Request-Id; only of
+        dialects that shape errors.
+        """
+        ...
+
     def read(self, body: Body) -> Wish:
         """Return what a request asks for.  Raises errors.ClientError."""
         ...

@@ -74,8 +74,7 @@ class Request:
 
         Only for one that had no id from its client.
         """
-        fresh = new_request_id(None)
-        return Request(
+        again = Request(
             self.method,
             self.target,
             self.path,
@@ -84,9 +83,9 @@ class Request:
             self.keep_alive,
             len(body),
             False,
-            fresh,
+            new_request_id(None),
             False,
-            {**self.answer_headers, "X-Request-Id": fresh},
+            self.answer_headers.copy(),
             self.origin,
             self.user_agent,
             self.preload_only,
@@ -95,6 +94,14 @@ class Request:
             len(body),
             True,
         )
+        again.tell_id()
+        return again
+
+    def tell_id(self) -> None:
+        """Have the answer tell the request's id, in its dialect's own header as well."""
+        self.answer_headers["X-Request-Id"] = self.id
+        if self.dialect is not None and self.dialect.id_header is not None:
+            self.answer_headers[self.dialect.id_header] = self.id
 
     def header(self, name: bytes) -> bytes | None:
         """Return the first header of this (lower-case) name."""

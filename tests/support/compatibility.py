@@ -52,10 +52,10 @@ FIELDS: dict[str, dict[str, str]] = {
         "POST /v1/messages": (
             "model messages max_tokens system system:blocks stop_sequences stream temperature top_k"
             " top_p tools tool_choice tool_result image:base64 image:url thinking metadata"
-            f" {_MODELFILE}"
+            f" request-id {_MODELFILE}"
         ),
         "POST /v1/messages/count_tokens": "model messages Modelfile:SYSTEM Modelfile:MESSAGE",
-        "Anthropic errors": "400 404 413 429",
+        "Anthropic errors": "400 404 413 429 request-id",
     },
     "Ollama": {
         "POST /api/generate": (
