@@ -19,6 +19,7 @@ from runnerd.errors import (
 from runnerd.models.catalog import Model, shown
 from runnerd.models.store import Store
 from runnerd.relay.affinity import Affinity, affinity_of
+from runnerd.relay.assembly import Assembly
 from runnerd.relay.body import (
     ABSENT,
     ALONE,
@@ -31,6 +32,13 @@ from runnerd.relay.body import (
 )
 from runnerd.relay.dialect import Again, Translation, Wish
 from runnerd.relay.engine import Buffer
+from runnerd.relay.logprobs import (
+    AssembledLists,
+    StreamedLists,
+    TokenLists,
+    lists_wanted,
+    with_one_alternative,
+)
 from runnerd.relay.messages import Request
 from runnerd.relay.parameters import ParameterRules, completed, rules_for
 from runnerd.relay.routes import OPERATIONS, Operation, Route
@@ -127,6 +135,9 @@ class Planner:
             raise NotSupported(remedy)
         streams, prompts = inference.stream is True, count_prompts(inference.prompt)
         assembles = operation.assembles and not streams and backend.streams_to_cancel
+        lists = lists_wanted(inference) if operation.name == "completions" else None
+        if lists is not None and lists.top == 0:
+            body = with_one_alternative(body)
         return Plan(
             operation=operation,
             key=key,
@@ -138,7 +149,7 @@ class Planner:
             preload_only=request.preload_only,
             origin=request.origin,
             affinity=affinity_of(body) if spreads else (),
-            translation=_translation(operation, inference, prompts=prompts, streams=streams),
+            translation=_translation(operation, inference, prompts, lists, assembles=assembles),
         )
 
     def _translated(self, wish: Wish, route: Route, request: Request) -> Plan:
@@ -225,9 +236,19 @@ _NEEDS = {
 
 
 def _translation(
-    operation: Operation, inference: Inference, *, prompts: int, streams: bool
+    operation: Operation,
+    inference: Inference,
+    prompts: int,
+    lists: TokenLists | None,
+    *,
+    assembles: bool,
 ) -> Translation | None:
     """Return what the engine's answer lacks of OpenAI's, None where it passes as it comes."""
+    streams = inference.stream is True
+    if lists is not None and (streams or assembles):
+        if streams:
+            return StreamedLists(lists)
+        return AssembledLists(lists, Assembly(prompts, inference.model))
     if streams and operation.assembles:
         return Several() if prompts > 1 or inference.n not in ALONE else None
     if inference.dimensions not in ABSENT and operation.mode is BackendMode.EMBEDDING:
