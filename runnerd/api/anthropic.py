@@ -7,7 +7,6 @@ together from a stream, because the engine notices a vanished client only while 
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass
 from typing import Any
 
@@ -31,9 +30,6 @@ _KINDS = {
 }
 
 
-_MODEL = re.compile(rb'"model":"(?:[^"\\]|\\.)*"')
-
-
 class _Source(msgspec.Struct):
     type: str | None = None
 
@@ -50,7 +46,6 @@ class _Message(msgspec.Struct):
 class _Asked(msgspec.Struct):
     messages: list[_Message] = []
     stream: bool | None = None
-    model: str = ""
 
 
 _decode = msgspec.json.Decoder(_Asked).decode
@@ -63,6 +58,7 @@ class AnthropicDialect:
     counts: bool = False
     origin: str = _ORIGIN
     shapes_errors: bool = True
+    id_header: str | None = "request-id"
 
     def read(self, body: Body) -> Wish:
         """Return what a request asks for.  Raises errors.ClientError."""
@@ -70,8 +66,8 @@ class AnthropicDialect:
         if self.counts:
             return Wish("messages/count_tokens", bytes(body), _AsItIs(streams=False))
         if asked.stream:
-            return Wish("messages", bytes(body), _AsItIs(streams=True, model=asked.model))
-        return Wish("messages", b"".join(streamed(body)), _WholeMessage(asked.model))
+            return Wish("messages", bytes(body), _AsItIs(streams=True))
+        return Wish("messages", b"".join(streamed(body)), _WholeMessage())
 
     def error(self, message: str, status: int) -> bytes:
         """Return an error's body."""
@@ -113,23 +109,15 @@ def routes() -> dict[str, Route]:
 
 
 class _AsItIs:
-    """The engine's own answer, as it comes or collected.
+    """The engine's own answer, as it comes or collected."""
 
-    Its first event names the model by its first client's word; `model` is this one's.
-    """
-
-    def __init__(self, *, streams: bool, model: str = "") -> None:
+    def __init__(self, *, streams: bool) -> None:
         self.streams = streams
-        self._model = model
         self.content_type = b"text/event-stream" if streams else b"application/json"
         self._data = bytearray()
 
     def feed(self, data: bytes) -> bytes:
         if self.streams:
-            if self._model:
-                name = b'"model":' + msgspec.json.encode(self._model)
-                data = _MODEL.sub(lambda _: name, data, count=1)
-                self._model = ""
             return data
         self._data += data
         return b""
@@ -144,8 +132,7 @@ class _WholeMessage:
     streams = False
     content_type = b"application/json"
 
-    def __init__(self, model: str) -> None:
-        self._model = model
+    def __init__(self) -> None:
         self._events = Events()
         self._message: dict[str, Any] = {}
         self._blocks: dict[int, dict[str, Any]] = {}
@@ -164,8 +151,7 @@ class _WholeMessage:
         for index, text in self._inputs.items():
             self._blocks[index]["input"] = _object(text)
         content = [self._blocks[index] for index in sorted(self._blocks)]
-        message = {**self._message, "model": self._model, "content": content}
-        return msgspec.json.encode(message)
+        return msgspec.json.encode({**self._message, "content": content})
 
     def _take(self, event: dict[str, Any]) -> None:
         match event.get("type"):

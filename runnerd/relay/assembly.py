@@ -38,6 +38,10 @@ class Assembly:
 
     def result(self) -> bytes:
         """Return the whole answer as JSON."""
+        return msgspec.json.encode(self.document())
+
+    def document(self) -> dict[str, Any]:
+        """Return the whole answer."""
         document = self._document
         if self._model:
             document["model"] = self._model
@@ -47,7 +51,7 @@ class Assembly:
         document["choices"] = [self._choice(index, chat=chat) for index in sorted(self._choices)]
         if len(self._usages) > 1:
             document["usage"] = _sum(self._usages, self._prompts)
-        return msgspec.json.encode(document)
+        return document
 
     def _take(self, event: dict[str, Any]) -> None:
         for name, value in event.items():

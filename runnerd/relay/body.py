@@ -58,6 +58,7 @@ class Inference(msgspec.Struct, gc=False):
     id_slot: msgspec.Raw = _NONE
     n_discard: msgspec.Raw = _NONE
     n: msgspec.Raw = _NONE
+    logprobs: msgspec.Raw = _NONE
     dimensions: msgspec.Raw = _NONE
 
     @property

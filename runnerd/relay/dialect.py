@@ -46,7 +46,8 @@ class Wish:
 
     `body` is the engine's request, with the name that the client gave the model.  With `instead`
     the engine is not asked: this is the answer once the model is loaded or, with `unloads`, once it
-    is not.
+    is not.  `opened` says that the conversation begins as the model's maker wants it; else that is
+    put in.
     """
 
     operation: str
@@ -59,6 +60,7 @@ class Wish:
     warnings: tuple[str, ...] = ()
     context: int | None = None
     defaults: Mapping[str, object] = field(default_factory=dict)
+    opened: bool = False
 
 
 class Dialect(Protocol):
@@ -72,6 +74,13 @@ class Dialect(Protocol):
     @property
     def shapes_errors(self) -> bool:
         """Whether errors have a shape of their own (`error`, `broken`) instead of OpenAI's."""
+        ...
+
+    @property
+    def id_header(self) -> str | None:
+        """The header by which this API's clients know a request's id, beside X-Request-Id; only of
+        dialects that shape errors.
+        """
         ...
 
     def read(self, body: Body) -> Wish:

@@ -19,8 +19,6 @@ import logging
 import time
 from typing import Any
 
-import msgspec
-
 from runnerd import tasks
 from runnerd.errors import BackendFailure, InternalError, RunnerdError, UpstreamTimeout
 from runnerd.relay import usage
@@ -29,7 +27,7 @@ from runnerd.relay.arrivals import Arrival
 from runnerd.relay.assembly import Assembly
 from runnerd.relay.body import inspect
 from runnerd.relay.dialect import Translation
-from runnerd.relay.engine import EngineConnection, Loss
+from runnerd.relay.engine import AnswerReceiver, EngineConnection, Loss
 from runnerd.relay.engine_errors import broken, client_error, error_object, explained
 from runnerd.relay.events import StreamError
 from runnerd.relay.machinery import Client, Machinery
@@ -41,6 +39,7 @@ from runnerd.relay.messages import (
     error_answer,
     passing_head,
 )
+from runnerd.relay.naming import Renamed
 from runnerd.relay.pings import COMMENT, Pings, interval_of
 from runnerd.relay.plan import Plan
 from runnerd.relay.records import RequestRecord
@@ -260,9 +259,12 @@ class Exchange:
 
     def _send(self, *, fresh: bool) -> None:
         assert self._lease is not None
-        machinery = self._machinery
-        pool = machinery.pools.of(self._lease.runner.engine_socket)
-        self._engine = pool.ask(self, self._plan.message(), fresh=fresh)
+        machinery, plan, runner = self._machinery, self._plan, self._lease.runner
+        receiver: AnswerReceiver = self
+        if (name := runner.order.model_ref) != plan.model_ref and not plan.assembles:
+            receiver = Renamed(self, name, plan.model_ref)
+        pool = machinery.pools.of(runner.engine_socket)
+        self._engine = pool.ask(receiver, plan.message(), fresh=fresh)
         machinery.watch.add(self)
         if self._paused:
             self._engine.pause()
@@ -303,7 +305,7 @@ class Exchange:
             if translation.streams and not self._begun:
                 self._prepare(AnswerHead(200, translation.content_type, None, True, True))
         elif self._begun:  # by a ping
-            if not head.chunked:
+            if not (head.chunked and head.content_type.startswith(b"text/event-stream")):
                 self._fail(broken("it does not stream"))
             return self._chunked
         elif self._plan.assembles:
@@ -334,6 +336,8 @@ class Exchange:
 
     def engine_done(self) -> None:
         self._engine = None
+        if self._over:
+            return  # the last piece has ended it
         if self._error is not None:
             error = error_object(bytes(self._error))
             if (less := self._plan.less(error)) is None:
@@ -434,11 +438,9 @@ class Exchange:
         self._record.error = str(body.get("message"))[:500]
         if self._begun:
             self._break_off({"error": body})
-            return
-        if (dialect := self._request.dialect) is not None:
-            self._whole(status, dialect.error(body["message"], status), b"application/json")
-            return
-        self._whole(status, msgspec.json.encode({"error": body}), b"application/json")
+        else:
+            shaped = self._request.error_body({"error": body}, status)
+            self._whole(status, shaped, b"application/json")
 
     async def _explain(self, reason: str) -> None:
         """Fail with the reason why the engine hung up: its exit, if it has ended."""
@@ -469,9 +471,7 @@ class Exchange:
         """End an answer that has begun: with an error event where it is a stream."""
         streams = self._pings is not None or self._plan.streams
         if streams and self._whole_chunks and self._client is not None:
-            event = b"\n\ndata: %s\n\n" % msgspec.json.encode(document)
-            if (dialect := self._request.dialect) is not None:
-                event = dialect.broken(document["error"]["message"])
+            event = self._request.error_event(document)
             self._client.write(chunk(event) + LAST_CHUNK if self._chunked else event)
         self._end(keep_alive=False)
 

@@ -193,7 +193,9 @@ class Front(asyncio.Protocol):
                 entry.route = self._relay.route(request.path)
             if entry.route is not None:
                 dialect = entry.route.dialect
-                request.dialect = dialect if dialect and dialect.shapes_errors else None
+                if dialect is not None and dialect.shapes_errors:
+                    request.dialect = dialect
+                    request.tell_id()
                 check_inference(request, entry.route.media_type, unix=self._unix)
                 request.read_labels()
                 if (request.length or 0) > self._limits.body_bytes:
@@ -263,7 +265,7 @@ class Front(asyncio.Protocol):
             elif name == b"transfer-encoding":
                 request.chunked = True
         request.id = new_request_id(request.header(b"x-request-id"))
-        request.answer_headers["X-Request-Id"] = request.id
+        request.tell_id()
         return request
 
     # answering
@@ -419,7 +421,7 @@ class Front(asyncio.Protocol):
         if self._deaf:
             return
         request = Request("", b"", "", [], True, False, None, False, new_request_id(None))
-        request.answer_headers["X-Request-Id"] = request.id
+        request.tell_id()
         entry = _Entry(request, None)
         entry.error = error
         if self._reading is not None and self._reading is self._active:

@@ -7,7 +7,7 @@ import itertools
 import os
 import re
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 
@@ -73,8 +73,7 @@ class Request:
 
         Only for one that had no id from its client.
         """
-        fresh = new_request_id(None)
-        return Request(
+        again = Request(
             self.method,
             self.target,
             self.path,
@@ -83,9 +82,9 @@ class Request:
             self.keep_alive,
             len(body),
             False,
-            fresh,
+            new_request_id(None),
             False,
-            {**self.answer_headers, "X-Request-Id": fresh},
+            self.answer_headers.copy(),
             self.origin,
             self.user_agent,
             self.preload_only,
@@ -94,6 +93,14 @@ class Request:
             len(body),
             True,
         )
+        again.tell_id()
+        return again
+
+    def tell_id(self) -> None:
+        """Have the answer tell the request's id, in its dialect's own header as well."""
+        self.answer_headers["X-Request-Id"] = self.id
+        if self.dialect is not None and self.dialect.id_header is not None:
+            self.answer_headers[self.dialect.id_header] = self.id
 
     def header(self, name: bytes) -> bytes | None:
         """Return the first header of this (lower-case) name."""
@@ -101,6 +108,18 @@ class Request:
             if key == name:
                 return value
         return None
+
+    def error_body(self, document: dict[str, Any], status: int) -> bytes:
+        """Return an error (`{"error": {...}}`, as OpenAI's) in the shape of the dialect."""
+        if self.dialect is None:
+            return msgspec.json.encode(document)
+        return self.dialect.error(document["error"]["message"], status)
+
+    def error_event(self, document: dict[str, Any]) -> bytes:
+        """Return what tells an error inside a stream, wherever that broke off."""
+        if self.dialect is None:
+            return b"\n\ndata: %s\n\n" % msgspec.json.encode(document)
+        return self.dialect.broken(document["error"]["message"])
 
     def label(self, name: bytes) -> str | None:
         """Return a header that is a label (no spaces, bounded); anything else counts as absent."""
@@ -186,13 +205,9 @@ def passing_head(
 
 def error_answer(request: Request, error: RunnerdError, *, keep_alive: bool) -> bytes:
     """Return an error in the shape of the request's dialect."""
-    if request.dialect is None:
-        body = msgspec.json.encode(error.body())
-    else:
-        body = request.dialect.error(error.message, error.status)
     return answer(
         error.status,
-        body,
+        request.error_body(error.body(), error.status),
         headers=request.answer_headers | error.headers(),
         keep_alive=keep_alive,
     )

@@ -1,12 +1,15 @@
-"""What an owner has said for every completion of a model, put into its requests.
+"""What an owner and a maker have said for every completion of a model, put into its requests.
 
 A *default* is added where the request does not say it, a *forced* parameter replaces what the
-request says, a *stripped* one is taken out.  The body is taken apart into its members, whose values
-stay the client's own bytes, and put together again without some and with others: numbers keep
-their digits and strings their escapes.  The names are read as what they mean, so an escaped one is
-no way around this, and of two equal names the last one counts, as it does for the engine.
+request says, a *stripped* one is taken out.  A maker (in a Modelfile, `models/modelfile`) has
+defaults only, which are below the owner's, and prefaces (`relay/prefaces`).
 
-Only models that have such a configuration are treated so; for others nothing is done at all.
+The body is taken apart into its members, whose values stay the client's own bytes, and put together
+again without some and with others: numbers keep their digits and strings their escapes.  The names
+are read as what they mean, so an escaped one is no way around this, and of two equal names the last
+one counts, as it does for the engine.
+
+Only models of which something was said are treated so; for others nothing is done at all.
 """
 
 from __future__ import annotations
@@ -17,8 +20,10 @@ import msgspec
 
 from runnerd.configurations import ModelConfiguration
 from runnerd.errors import ClientError
+from runnerd.models.modelfile import Modelfile
 from runnerd.relay.body import Body
 from runnerd.relay.engine import Buffer
+from runnerd.relay.prefaces import Opening, Preface, preface_for
 
 _NULL = b"null"
 _LARGE = 1 * 2**20  # bytes of a value that is not copied
@@ -40,32 +45,62 @@ _NAMES = {
     "messages": {"stop": "stop_sequences"},
 }
 
+_MAKERS_NAMES = {  # what Modelfiles and Ollama's requests say: the engine's parameter
+    "temperature": "temperature",
+    "top_k": "top_k",
+    "top_p": "top_p",
+    "min_p": "min_p",
+    "typical_p": "typical_p",
+    "seed": "seed",
+    "num_predict": "max_tokens",
+    "num_keep": "n_keep",
+    "repeat_last_n": "repeat_last_n",
+    "repeat_penalty": "repeat_penalty",
+    "presence_penalty": "presence_penalty",
+    "frequency_penalty": "frequency_penalty",
+    "stop": "stop",
+}
+SAMPLING_OPTIONS = frozenset(_MAKERS_NAMES)
+"""Ollama's options that are said to the engine with each request."""
+
 _decode = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
 _encode = msgspec.json.encode
 
 
 class ParameterRules:
-    """What is done to the requests of one operation on one model."""
+    """What is done to the requests of one operation on one model.
 
-    def __init__(self, configuration: ModelConfiguration, names: dict[str, str]) -> None:
+    `names` are what the operation calls parameters, `made` is what the maker says of them.
+    """
+
+    def __init__(
+        self,
+        configuration: ModelConfiguration,
+        names: dict[str, str],
+        made: Mapping[str, object],
+        preface: Preface | None = None,
+    ) -> None:
         forced, defaults = configuration.forced_parameters, configuration.completion_defaults
         self._forced = dict(_members(forced.said() if forced else {}, names))
-        self._defaults = {
-            name: member
-            for name, member in _members(defaults.said() if defaults else {}, names)
-            if name not in self._forced
-        }
+        self._preface = preface
         self._dropped = frozenset(
             same
             for name in (*configuration.stripped_parameters, *self._forced)
             for same in _SAME.get(name, (name,))
         )
+        below = {name: each for name, each in _members(made, names) if name not in self._dropped}
+        above = dict(_members(defaults.said() if defaults else {}, names))
+        self._defaults = {
+            name: member for name, member in (below | above).items() if name not in self._forced
+        }
 
-    def applied(self, body: Body, below: Mapping[str, object] | None = None) -> tuple[Buffer, ...]:
+    def applied(
+        self, body: Body, below: Mapping[str, object] | None = None, *, opened: bool = False
+    ) -> tuple[Buffer, ...]:
         """Return the pieces of a changed body, but for its closing brace.
 
-        `below` are defaults for what neither the request nor the owner says.  Raises
-        errors.ClientError.
+        `below` are defaults for what neither the request nor owner and maker say; `opened` says
+        that the conversation begins already as the maker wants it.  Raises errors.ClientError.
         """
         try:
             members = _decode(body)
@@ -74,14 +109,18 @@ class ParameterRules:
         for name in self._dropped:
             members.pop(name, None)
         added = dict(self._forced)
+        opening = Opening()
+        if self._preface is not None and not opened:
+            opening = self._preface.opening(members)
         others = {name: said for name, said in (below or {}).items() if name not in self._dropped}
-        for name, member in (dict(_members(others, {})) | self._defaults).items():
+        defaults = dict(_members({**others, **opening.system}, {})) | self._defaults
+        for name, member in defaults.items():
             same = _SAME.get(name, (name,))
             if all(memoryview(members.get(each, _NULL)) == _NULL for each in same):
                 for each in same:
                     members.pop(each, None)  # the engine takes null for its own default
                 added[name] = member
-        return tuple(_pieces(members, added.values()))
+        return tuple(_pieces(members, added.values(), opening.turns))
 
 
 def completed(body: Body, below: Mapping[str, object]) -> bytes:
@@ -90,15 +129,26 @@ def completed(body: Body, below: Mapping[str, object]) -> bytes:
     return b"%s,%s}" % (memoryview(body)[:-1], members)
 
 
-def rules_for(configuration: ModelConfiguration, operation: str) -> ParameterRules | None:
+def sampling(options: Mapping[str, object]) -> dict[str, object]:
+    """Return those of Ollama's options that are said with a request, as the engine's parameters."""
+    return {_MAKERS_NAMES[name]: said for name, said in options.items() if name in _MAKERS_NAMES}
+
+
+def rules_for(
+    configuration: ModelConfiguration, made: Modelfile, operation: str
+) -> ParameterRules | None:
     """Return what is done to requests for an operation; None: nothing."""
-    names = _NAMES.get(operation)
+    names, preface = _NAMES.get(operation), preface_for(made, operation)
+    if names is None:
+        return ParameterRules(ModelConfiguration(), {}, {}, preface) if preface else None
     said = (
         configuration.completion_defaults,
         configuration.forced_parameters,
         configuration.stripped_parameters,
+        parameters := sampling(made.parameters),
+        preface,
     )
-    return ParameterRules(configuration, names) if names is not None and any(said) else None
+    return ParameterRules(configuration, names, parameters, preface) if any(said) else None
 
 
 def _members(said: Mapping[str, object], names: dict[str, str]) -> Iterator[tuple[str, bytes]]:
@@ -108,12 +158,20 @@ def _members(said: Mapping[str, object], names: dict[str, str]) -> Iterator[tupl
         yield called, _encode(called) + b":" + _encode(value)
 
 
-def _pieces(members: dict[str, msgspec.Raw], added: Iterable[bytes]) -> Iterator[Buffer]:
-    """Yield an object's text without its end; only large values are pieces of their own."""
+def _pieces(
+    members: dict[str, msgspec.Raw], added: Iterable[bytes], turns: Mapping[str, bytes]
+) -> Iterator[Buffer]:
+    """Yield an object's text without its end, with `turns` at the front of the lists that they
+    name; only large values are pieces of their own.
+    """
     text = bytearray(b"{")
     for name, value in members.items():
         text += b"%s%s:" % (b"" if text == b"{" else b",", _encode(name))
-        if len(raw := memoryview(value)) > _LARGE:
+        raw = memoryview(value)
+        if name in turns:
+            text += b"[" + turns[name]
+            raw = raw[1:]
+        if len(raw) > _LARGE:
             yield bytes(text)
             yield raw
             text = bytearray()

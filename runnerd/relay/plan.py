@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from functools import lru_cache
 from typing import Any, NamedTuple
 
@@ -19,6 +19,7 @@ from runnerd.errors import (
 from runnerd.models.catalog import Model, shown
 from runnerd.models.store import Store
 from runnerd.relay.affinity import Affinity, affinity_of
+from runnerd.relay.assembly import Assembly
 from runnerd.relay.body import (
     ABSENT,
     ALONE,
@@ -31,6 +32,13 @@ from runnerd.relay.body import (
 )
 from runnerd.relay.dialect import Again, Translation, Wish
 from runnerd.relay.engine import Buffer
+from runnerd.relay.logprobs import (
+    AssembledLists,
+    StreamedLists,
+    TokenLists,
+    lists_wanted,
+    with_one_alternative,
+)
 from runnerd.relay.messages import Request
 from runnerd.relay.parameters import ParameterRules, completed, rules_for
 from runnerd.relay.routes import OPERATIONS, Operation, Route
@@ -115,10 +123,10 @@ class Planner:
         inference = inspect(body, self._limits)
         operation = route.operation
         if route.runner is not None:
-            key = self._bound_key(route.runner, inference.model)
+            key, model = self._bound_key(route.runner, inference.model)
             backend = self._supervisor.backend(key.backend)
             mode = BackendMode(key.mode)
-            spreads, rules = self._manner(key, operation)
+            spreads, rules = self._manner(key, model, operation)
         else:
             found = self._find(route.backend, operation, inference.model)
             backend, mode, key = found.backend, found.mode, found.key
@@ -127,6 +135,9 @@ class Planner:
             raise NotSupported(remedy)
         streams, prompts = inference.stream is True, count_prompts(inference.prompt)
         assembles = operation.assembles and not streams and backend.streams_to_cancel
+        lists = lists_wanted(inference) if operation.name == "completions" else None
+        if lists is not None and lists.top == 0:
+            body = with_one_alternative(body)
         return Plan(
             operation=operation,
             key=key,
@@ -138,7 +149,7 @@ class Planner:
             preload_only=request.preload_only,
             origin=request.origin,
             affinity=affinity_of(body) if spreads else (),
-            translation=_translation(operation, inference, prompts=prompts, streams=streams),
+            translation=_translation(operation, inference, prompts, lists, assembles=assembles),
         )
 
     def _translated(self, wish: Wish, route: Route, request: Request) -> Plan:
@@ -158,7 +169,7 @@ class Planner:
             operation=operation,
             key=key,
             model_ref=str(inference.model),
-            body=_wished_body(wish.body, found.rules, wish.defaults),
+            body=_wished_body(wish, wish.body, found.rules),
             streams=wish.translation.streams,
             assembles=False,
             prompts=1,
@@ -188,31 +199,34 @@ class Planner:
         key = self._supervisor.key(backend, str(model.id), mode)
         if len(self._found) >= _REMEMBERED:
             self._found.clear()
-        found = _Found(model, revision, backend, mode, key, *self._manner(key, operation))
+        found = _Found(model, revision, backend, mode, key, *self._manner(key, model, operation))
         self._found[asked] = found
         return found
 
-    def _manner(self, key: RunnerKey, operation: Operation) -> tuple[bool, ParameterRules | None]:
-        """Return what owners have said of such requests: whether they may find several instances to
-        choose from, and what is changed in them.
+    def _manner(
+        self, key: RunnerKey, model: Model, operation: Operation
+    ) -> tuple[bool, ParameterRules | None]:
+        """Return what was said of such requests: whether they may find several instances to choose
+        from, and what is changed in them.
         """
         if key.mode != BackendMode.COMPLETION:
             return False, None
         configuration = self._supervisor.configuration(key)
-        return configuration.max_instances > 1, rules_for(configuration, operation.name)
+        rules = rules_for(configuration, model.description.modelfile, operation.name)
+        return configuration.max_instances > 1, rules
 
-    def _bound_key(self, runner: str, reference: str) -> RunnerKey:
-        """Return the key of the runner that the path names, if it serves `reference`; else 421."""
+    def _bound_key(self, runner: str, reference: str) -> tuple[RunnerKey, Model]:
+        """Return what the runner that the path names is for, if it serves `reference`; else 421."""
         key, _ = self._supervisor.runner(runner)
         try:
-            model = str(self._models.get(reference).id)
+            model = self._models.get(reference)
         except ModelNotFound:
-            model = ""
-        if model != key.model:
+            model = None
+        if model is None or str(model.id) != key.model:
             raise MisdirectedRequest(
                 f"runner {runner} serves another model than {reference!r}", param="model"
             )
-        return key
+        return key, model
 
 
 _NEEDS = {
@@ -222,9 +236,19 @@ _NEEDS = {
 
 
 def _translation(
-    operation: Operation, inference: Inference, *, prompts: int, streams: bool
+    operation: Operation,
+    inference: Inference,
+    prompts: int,
+    lists: TokenLists | None,
+    *,
+    assembles: bool,
 ) -> Translation | None:
     """Return what the engine's answer lacks of OpenAI's, None where it passes as it comes."""
+    streams = inference.stream is True
+    if lists is not None and (streams or assembles):
+        if streams:
+            return StreamedLists(lists)
+        return AssembledLists(lists, Assembly(prompts, inference.model))
     if streams and operation.assembles:
         return Several() if prompts > 1 or inference.n not in ALONE else None
     if inference.dimensions not in ABSENT and operation.mode is BackendMode.EMBEDDING:
@@ -241,24 +265,22 @@ def _engine_body(
     return streamed(body) if assembles else (body,)
 
 
-def _wished_body(
-    body: bytes, rules: ParameterRules | None, defaults: Mapping[str, object]
-) -> tuple[Buffer, ...]:
+def _wished_body(wish: Wish, body: bytes, rules: ParameterRules | None) -> tuple[Buffer, ...]:
     """Return the body of a dialect's request with what it leaves unsaid."""
     if rules is not None:
-        return (*rules.applied(body, defaults), b"}")
-    return (completed(body, defaults),) if defaults else (body,)
+        return (*rules.applied(body, wish.defaults, opened=wish.opened), b"}")
+    return (completed(body, wish.defaults),) if wish.defaults else (body,)
 
 
 def _again(wish: Wish, rules: ParameterRules | None) -> Again | None:
     """Return what a dialect asks instead of what the engine refused, changed as the first was."""
-    again, defaults = wish.again, wish.defaults
+    again = wish.again
     if again is None:
         return None
 
     def changed(error: dict[str, Any]) -> bytes | None:
         body = again(error)
-        return None if body is None else b"".join(_wished_body(body, rules, defaults))
+        return None if body is None else b"".join(_wished_body(wish, body, rules))
 
     return changed
 

@@ -20,7 +20,11 @@ class Several:
 
     def feed(self, data: bytes) -> bytes:
         *events, self._rest = (self._rest + data).split(_END)
-        return b"".join(event + _END for event in events if event.strip() != _NOTHING)
+        return b"".join(map(self.passed, events))
+
+    def passed(self, event: bytes) -> bytes:
+        """Return what the client gets of an event."""
+        return b"" if event.strip() == _NOTHING else event + _END
 
     def end(self) -> bytes:
         return self._rest

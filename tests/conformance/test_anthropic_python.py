@@ -57,6 +57,27 @@ def test_message(client: anthropic.Anthropic) -> None:
     assert usage.output_tokens == 7
 
 
+@pytest.mark.covers("POST /v1/messages", "request-id")
+@pytest.mark.covers("Anthropic errors", "request-id")
+def test_request_ids(client: anthropic.Anthropic) -> None:
+    """The client finds them in answers, streams and errors, as X-Request-Id has them."""
+    found = [client.messages.create(messages=NAME, **ASKED)._request_id for _ in range(3)]
+    with client.messages.stream(messages=NAME, **ASKED) as stream:
+        stream.until_done()
+        found.append(stream.request_id)
+        assert stream.response.headers["x-request-id"] == stream.request_id
+    mistakes: list[dict[str, Any]] = [{"model": "unheard-of"}, {"messages": []}]
+    for wrong in mistakes:
+        with pytest.raises(anthropic.APIStatusError) as error:
+            client.messages.create(**({"messages": NAME} | ASKED | wrong))
+        found.append(error.value.request_id)
+    assert None not in found
+    assert len(set(found)) == 6
+    own = {"x-request-id": "mine-1"}
+    answer = client.messages.with_raw_response.create(messages=NAME, extra_headers=own, **ASKED)
+    assert answer.headers["request-id"] == answer.headers["x-request-id"] == "mine-1"
+
+
 @pytest.mark.covers("POST /v1/messages", "system", "system:blocks", "max_tokens")
 def test_system_and_limits(client: anthropic.Anthropic) -> None:
     """The system message and the limit of tokens act."""

@@ -244,12 +244,45 @@ def test_completion(client: openai.OpenAI) -> None:
 
 
 @pytest.mark.covers(
-    "POST /v1/completions", "logprobs", note="in chat's shape, as llama-server does"
+    "POST /v1/completions", "logprobs", note="OpenAI's four lists; `true`: in chat's shape"
 )
-def test_completion_probabilities(client: openai.OpenAI) -> None:
-    """The engine's own shape, which the client takes."""
-    answer = client.completions.create(model="tiny", prompt="Once", max_tokens=2, logprobs=1)
-    assert answer.choices[0].logprobs is not None
+@pytest.mark.parametrize("prompt", ["My name", ["My name", "Who are you?"]])
+@pytest.mark.parametrize("top", [0, 1, 5])
+def test_completion_probabilities(client: openai.OpenAI, prompt: Any, top: int) -> None:
+    """In the older API's shape, whole and streamed."""
+    asked: Any = {"model": "demo-a", "prompt": prompt, "max_tokens": 4, "logprobs": top}
+    prompts = [prompt] if isinstance(prompt, str) else prompt
+    streamed: dict[int, list[Any]] = {index: [] for index in range(len(prompts))}
+    for chunk in client.completions.create(stream=True, **asked):
+        for part in chunk.choices:
+            streamed[part.index] += [part.logprobs] if part.logprobs else []
+    for choice in client.completions.create(**asked).choices:
+        found = choice.logprobs
+        assert found is not None
+        tokens, offsets = found.tokens or [], found.text_offset or []
+        assert "".join(tokens) == choice.text
+        assert offsets[0] == len(prompts[choice.index])
+        assert offsets[-1] + len(tokens[-1]) == offsets[0] + len(choice.text)
+        for token, logprob, others in zip(
+            tokens, found.token_logprobs or [], found.top_logprobs or [], strict=True
+        ):
+            assert others[token] == logprob <= 0
+            assert max(1, top) <= len(others) <= top + 1
+        for name in ("tokens", "text_offset"):
+            parts = [each for part in streamed[choice.index] for each in getattr(part, name)]
+            assert parts == getattr(found, name)
+
+
+def test_completion_probabilities_as_the_engine_tells_them(client: openai.OpenAI) -> None:
+    """For who asks in its ways."""
+    own: Any = ({"logprobs": True}, {"n_probs": 1})
+    for body in own:
+        answer = client.completions.create(
+            model="tiny", prompt="Once", max_tokens=2, extra_body=body
+        )
+        told = answer.choices[0].to_dict()["logprobs"]
+        assert isinstance(told, dict)
+        assert len(told["content"]) == 2
 
 
 @pytest.mark.covers("POST /v1/embeddings", "model", "input", "input:list", "input:tokens", "user")

@@ -16,6 +16,7 @@ from pathlib import Path
 ROOT = Path(__file__).parents[2]
 PAGE = ROOT / "docs" / "compatibility.md"
 
+_MODELFILE = "Modelfile:SYSTEM Modelfile:PARAMETER Modelfile:MESSAGE"
 _SAMPLING = "temperature top_p seed stop presence_penalty frequency_penalty logit_bias"
 
 FIELDS: dict[str, dict[str, str]] = {
@@ -24,18 +25,18 @@ FIELDS: dict[str, dict[str, str]] = {
             f"model messages max_tokens max_completion_tokens n {_SAMPLING} logprobs top_logprobs"
             " response_format:json_object response_format:json_schema tools tool_choice"
             " parallel_tool_calls stream stream_options reasoning_content image_url:data"
-            " image_url:address input_audio user"
+            f" image_url:address input_audio user {_MODELFILE}"
         ),
         "POST /v1/completions": (
             "model prompt prompt:list prompt:tokens suffix max_tokens temperature top_p n stop seed"
-            " logprobs echo best_of stream stream_options"
+            " logprobs echo best_of stream stream_options Modelfile:PARAMETER"
         ),
         "POST /v1/embeddings": (
             "model input input:list input:tokens encoding_format:base64 dimensions user"
         ),
         "POST /v1/responses": (
             "model input input:list instructions max_output_tokens temperature top_p text.format"
-            " tools tool_choice stream store previous_response_id metadata reasoning"
+            f" tools tool_choice stream store previous_response_id metadata reasoning {_MODELFILE}"
         ),
         "GET /v1/responses/{id}": "id",
         "DELETE /v1/responses/{id}": "id",
@@ -51,9 +52,10 @@ FIELDS: dict[str, dict[str, str]] = {
         "POST /v1/messages": (
             "model messages max_tokens system system:blocks stop_sequences stream temperature top_k"
             " top_p tools tool_choice tool_result image:base64 image:url thinking metadata"
+            f" request-id {_MODELFILE}"
         ),
-        "POST /v1/messages/count_tokens": "model messages",
-        "Anthropic errors": "400 404 413 429",
+        "POST /v1/messages/count_tokens": "model messages Modelfile:SYSTEM Modelfile:MESSAGE",
+        "Anthropic errors": "400 404 413 429 request-id",
     },
     "Ollama": {
         "POST /api/generate": (

@@ -134,7 +134,7 @@ def test_whole_messages_are_what_their_streams_say(data: st.DataObject) -> None:
         stream += b"".join(_events_of(index, block, data))
     stream += _event("message_delta", delta={"stop_reason": "end_turn"}, usage={"output": 5})
     stream += _event("message_stop")
-    answer = _WholeMessage("m")
+    answer = _WholeMessage()
     start = 0
     while start < len(stream):
         end = data.draw(st.integers(start + 1, len(stream)))

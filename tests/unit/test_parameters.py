@@ -11,11 +11,16 @@ from hypothesis import strategies as st
 
 from runnerd.configurations import ModelConfiguration
 from runnerd.errors import ClientError
+from runnerd.models.modelfile import Modelfile, Remark
 from runnerd.relay.parameters import ParameterRules, rules_for
 
+NOTHING = Modelfile()
 
-def rules(operation: str = "chat/completions", **fields: Any) -> ParameterRules:
-    found = rules_for(ModelConfiguration.model_validate(fields), operation)
+
+def rules(
+    operation: str = "chat/completions", made: Modelfile = NOTHING, **fields: Any
+) -> ParameterRules:
+    found = rules_for(ModelConfiguration.model_validate(fields), made, operation)
     assert found is not None
     return found
 
@@ -33,9 +38,11 @@ def document(changed: ParameterRules, **fields: Any) -> dict[str, Any]:
 
 def test_nothing_is_done_where_nothing_was_said() -> None:
     """Models without such a configuration, and operations that complete nothing, have no rules."""
-    assert rules_for(ModelConfiguration.model_validate({}), "completions") is None
+    assert rules_for(ModelConfiguration.model_validate({}), NOTHING, "completions") is None
     said = ModelConfiguration.model_validate({"completion_defaults": {"temperature": 0}})
-    assert rules_for(said, "tokenize") is None
+    assert rules_for(said, NOTHING, "tokenize") is None
+    loads = Modelfile(parameters={"num_ctx": 512, "num_gpu": 1, "unheard": "of"}, template="x")
+    assert rules_for(ModelConfiguration.model_validate({}), loads, "completions") is None
 
 
 def test_default_holds_where_a_request_does_not_say() -> None:
@@ -84,6 +91,108 @@ def test_names_are_those_of_the_operation() -> None:
         "max_tokens": 9,
         "stop_sequences": ["x"],
     }
+
+
+ADA = Modelfile(
+    system="You are Ada.",
+    parameters={"num_predict": 3, "stop": ["!"], "num_ctx": 512, "temperature": 0.25},
+    messages=(Remark("user", "Hi."), Remark("assistant", "Hi, I am Ada.")),
+)
+TURNS = [{"role": "user", "content": "Hi."}, {"role": "assistant", "content": "Hi, I am Ada."}]
+ASKED = {"role": "user", "content": "x"}
+SYSTEM = {"role": "system", "content": "You are Ada."}
+
+
+def test_a_maker_is_below_the_owner_and_the_request() -> None:
+    """Under the engine's names; what the owner forces or strips, the maker does not say."""
+    made = Modelfile(parameters=ADA.parameters)
+    changed = rules("completions", made, completion_defaults={"temperature": 0.5})
+    assert document(changed) == {"max_tokens": 3, "stop": ["!"], "temperature": 0.5}
+    assert document(changed, n_predict=9, stop=[], temperature=1) == {
+        "n_predict": 9,
+        "stop": [],
+        "temperature": 1,
+    }
+    changed = rules("messages", made, forced_parameters={"max_tokens": 5})
+    assert document(changed) == {"max_tokens": 5, "stop_sequences": ["!"], "temperature": 0.25}
+    changed = rules("responses", made, stripped_parameters=["stop", "n_predict"])
+    assert document(changed) == {"temperature": 0.25}
+
+
+def test_defaults_of_ollama_are_below_the_maker() -> None:
+    """They come with its requests."""
+    body = b"".join(rules(made=ADA).applied(b"{}", {"temperature": 0.8, "top_k": 40})) + b"}"
+    assert json.loads(body) == {
+        "temperature": 0.25,
+        "top_k": 40,
+        "max_tokens": 3,
+        "stop": ["!"],
+    }
+
+
+@pytest.mark.parametrize(
+    ("operation", "asked", "expected"),
+    [
+        ("chat/completions", {"messages": [ASKED]}, {"messages": [SYSTEM, *TURNS, ASKED]}),
+        (
+            "chat/completions",
+            {"messages": [{"role": "developer", "content": "d"}, ASKED]},
+            {"messages": [*TURNS, {"role": "developer", "content": "d"}, ASKED]},
+        ),
+        ("chat/completions", {"messages": []}, {"messages": []}),
+        ("chat/completions", {"messages": "x"}, {"messages": "x"}),
+        ("chat/completions", {"messages": [1]}, {"messages": [1]}),
+        ("chat/completions", {"messages": None}, {"messages": None}),
+        ("chat/completions", {}, {}),
+        ("apply-template", {"messages": [ASKED]}, {"messages": [SYSTEM, *TURNS, ASKED]}),
+        (
+            "messages",
+            {"messages": [ASKED]},
+            {"system": "You are Ada.", "messages": [*TURNS, ASKED]},
+        ),
+        (
+            "messages",
+            {"system": [{"type": "text", "text": "s"}], "messages": [ASKED]},
+            {"system": [{"type": "text", "text": "s"}], "messages": [*TURNS, ASKED]},
+        ),
+        (
+            "messages/count_tokens",
+            {"system": None, "messages": [ASKED]},
+            {"system": "You are Ada.", "messages": [*TURNS, ASKED]},
+        ),
+    ],
+)
+def test_what_every_conversation_begins_with(
+    operation: str, asked: dict[str, Any], expected: dict[str, Any]
+) -> None:
+    """A system prompt where the request has none, and messages; not where nothing is said."""
+    made = Modelfile(system=ADA.system, messages=ADA.messages)
+    assert document(rules(operation, made), **asked) == expected
+    body = json.dumps(asked).encode()
+    assert json.loads(b"".join(rules(operation, made).applied(body, opened=True)) + b"}") == asked
+
+
+def test_what_a_conversation_begins_with_in_responses() -> None:
+    """The system prompt is an instruction, what was answered an output."""
+    made = Modelfile(system=ADA.system, messages=ADA.messages)
+    changed = rules("responses", made)
+    found = document(changed, input=[ASKED])
+    assert found["instructions"] == "You are Ada."
+    said, answered, asked = found["input"]
+    assert (said, asked) == (TURNS[0], ASKED)
+    assert (answered["type"], answered["role"]) == ("message", "assistant")
+    assert answered["content"][0]["text"] == "Hi, I am Ada."
+    assert "instructions" not in document(changed, input=[{"role": "developer", "content": "d"}])
+    assert document(changed, input=[ASKED], instructions="Be.")["instructions"] == "Be."
+
+
+def test_a_clients_messages_keep_their_bytes() -> None:
+    """Only their bracket is replaced; large ones are not copied."""
+    turns = rb' [ {"role":"user", "content":"\u00e9\/%s", "x":1.0e+0} ]' % (b"x" * (2 * 2**20))
+    made = Modelfile(system="s")
+    pieces = rules(made=made).applied(b'{"messages":%s}' % turns)
+    assert turns.strip()[1:] in b"".join(pieces)
+    assert max(len(piece) for piece in pieces if isinstance(piece, bytes)) < 2**20
 
 
 @pytest.mark.parametrize(

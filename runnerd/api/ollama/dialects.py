@@ -33,6 +33,7 @@ class OllamaDialect:
     models: Models
     origin: str = ORIGIN
     shapes_errors: bool = True
+    id_header: str | None = None
 
     def read(self, body: Body) -> Wish:
         """Return what a request asks for.  Raises errors.ClientError."""
@@ -177,6 +178,7 @@ def _wish(
         defaults=options.defaults,
         context=options.context,
         again=_shortening(fields, request),
+        opened=True,
     )
 
 

@@ -1,10 +1,10 @@
-"""Ollama's options: what the request, the model's maker and Ollama's own defaults say, in this
-order, as the engine's parameters.  What the owner says comes between the request and the maker.
+"""Ollama's options as the engine's parameters: what the request says, and Ollama's own defaults.
 
-Everything is said explicitly, because the engine's defaults are others than Ollama's; only what the
-weights' own preset names (`general.sampling.*`) is left to the engine, which reads it.  Options
-that would need another start of the engine do not act, but for a larger `num_ctx`; the answer's
-`Warning` header says so, and which ones nobody knows.
+What the model's owner and its maker say comes between the two (`relay/parameters`).  All of it is
+said explicitly, because the engine's defaults are others than Ollama's; only what the weights' own
+preset names (`general.sampling.*`) is left to the engine, which reads it.  Options that would need
+another start of the engine do not act, but for a larger `num_ctx`; the answer's `Warning` header
+says so, and which ones nobody knows.
 """
 
 from __future__ import annotations
@@ -17,22 +17,8 @@ from typing import Any
 from runnerd.errors import ClientError
 from runnerd.models.catalog import Model
 from runnerd.models.modelfile import OPTIONS, checked_options
+from runnerd.relay.parameters import SAMPLING_OPTIONS, sampling
 
-_SAMPLING = {  # Ollama's option: the engine's parameter
-    "temperature": "temperature",
-    "top_k": "top_k",
-    "top_p": "top_p",
-    "min_p": "min_p",
-    "typical_p": "typical_p",
-    "seed": "seed",
-    "num_predict": "max_tokens",
-    "num_keep": "n_keep",
-    "repeat_last_n": "repeat_last_n",
-    "repeat_penalty": "repeat_penalty",
-    "presence_penalty": "presence_penalty",
-    "frequency_penalty": "frequency_penalty",
-    "stop": "stop",
-}
 _DEFAULTS: dict[str, Any] = {
     "temperature": 0.8,
     "top_k": 40,
@@ -75,15 +61,10 @@ def read_options(asked: Mapping[str, Any], model: Model) -> Options:
         asked = checked_options(asked)
     except ValueError as error:
         raise ClientError(f"options.{error}", param="options") from error
-    made = model.description.modelfile.parameters
     left = {_PRESETS[name] for name in _PRESETS if f"general.sampling.{name}" in _metadata(model)}
+    left |= asked.keys()
     defaults = {name: value for name, value in _DEFAULTS.items() if name not in left}
-    below = {name: value for name, value in {**defaults, **made}.items() if name not in asked}
-    return Options(_sampling(asked), _sampling(below), _context(asked), _warnings(asked))
-
-
-def _sampling(options: Mapping[str, Any]) -> dict[str, Any]:
-    return {_SAMPLING[name]: value for name, value in options.items() if name in _SAMPLING}
+    return Options(sampling(asked), sampling(defaults), _context(asked), _warnings(asked))
 
 
 def _metadata(model: Model) -> Mapping[str, str]:
@@ -98,7 +79,9 @@ def _context(asked: Mapping[str, Any]) -> int | None:
 def _warnings(asked: Mapping[str, Any]) -> tuple[str, ...]:
     """Return what does not act; only plain names, because they come from the client."""
     names = [name for name in asked if _NAME.fullmatch(name)][:_MOST_WARNED]
-    loading = [name for name in names if name in OPTIONS and name not in (*_SAMPLING, "num_ctx")]
+    loading = [
+        name for name in names if name in OPTIONS and name not in (*SAMPLING_OPTIONS, "num_ctx")
+    ]
     unknown = [name for name in names if name not in OPTIONS]
     found = []
     if loading:

@@ -1,0 +1,158 @@
+"""Log probabilities of text completions in the shape of OpenAI's older API.
+
+The engine tells them as in chats, a list of tokens (`content`); OpenAI's clients read four parallel
+lists here.  Offsets count characters from the beginning of the prompt, as OpenAI's do.  A token
+that is no text by itself, half a character, is told by its bytes, as OpenAI does.  Whoever asks
+with the engine's own `n_probs` gets the engine's own shape.
+"""
+
+from __future__ import annotations
+
+import codecs
+from collections.abc import Sequence
+from typing import Any
+
+import msgspec
+
+from runnerd.relay.assembly import Assembly
+from runnerd.relay.body import ABSENT, Body, Inference
+from runnerd.relay.events import Events, StreamError
+from runnerd.relay.several import Several
+
+_DATA = b"data: "
+_TOLD = b'"logprobs":{'
+_new_decoder = codecs.getincrementaldecoder("utf-8")
+
+
+class TokenLists:
+    """Turns the choices of one answer, which may come in pieces, from one shape to the other.
+
+    `top` is how many alternatives to a token are told; the token itself always is.
+    """
+
+    def __init__(self, inference: Inference, top: int) -> None:
+        self.top = top
+        self._answers = max(1, _number(inference.n, default=1))  # to each prompt
+        self._lengths = _lengths(inference.prompt)
+        self._decoders: dict[int, codecs.IncrementalDecoder] = {}
+        self._offsets: dict[int, int] = {}
+
+    def change(self, document: dict[str, Any]) -> None:
+        """Change the choices in a chunk or a whole answer; what has no `content` stays.
+
+        Raises StreamError.
+        """
+        try:
+            for choice in document.get("choices") or ():
+                entries = (choice.get("logprobs") or {}).get("content")
+                if entries is not None:
+                    choice["logprobs"] = self._lists(choice.get("index", 0), entries)
+        except (LookupError, TypeError, ValueError, AttributeError) as error:
+            raise StreamError({"message": "the engine's log probabilities are not any"}) from error
+
+    def _lists(self, index: int, entries: list[dict[str, Any]]) -> dict[str, Any]:
+        decoder = self._decoders.setdefault(index, _new_decoder("replace"))
+        offset = self._offsets.get(index)
+        if offset is None:
+            offset = self._length(index // self._answers)
+        offsets = []
+        for entry in entries:
+            offsets.append(offset)
+            offset += len(decoder.decode(_raw(entry)))
+        self._offsets[index] = offset
+        return {
+            "tokens": [_text(entry) for entry in entries],
+            "token_logprobs": [entry["logprob"] for entry in entries],
+            "top_logprobs": [self._alternatives(entry) for entry in entries],
+            "text_offset": offsets,
+        }
+
+    def _alternatives(self, entry: dict[str, Any]) -> dict[str, float]:
+        found = entry.get("top_logprobs", [])[: self.top]
+        return {_text(each): each["logprob"] for each in (*found, entry)}
+
+    def _length(self, prompt: int) -> int:
+        return self._lengths[prompt] if prompt < len(self._lengths) else 0
+
+
+class StreamedLists(Several):
+    """A stream with log probabilities; events without any stay as they are."""
+
+    def __init__(self, lists: TokenLists) -> None:
+        super().__init__()
+        self._lists = lists
+
+    def passed(self, event: bytes) -> bytes:
+        if not event.startswith(_DATA) or _TOLD not in event:
+            return super().passed(event)
+        out = b""
+        for document in Events().feed(event + b"\n"):
+            self._lists.change(document)
+            out += _DATA + msgspec.json.encode(document) + b"\n\n"
+        return out
+
+
+class AssembledLists:
+    """A whole answer with log probabilities, put together from a stream."""
+
+    content_type = b"application/json"
+    streams = False
+
+    def __init__(self, lists: TokenLists, assembly: Assembly) -> None:
+        self._lists = lists
+        self._assembly = assembly
+
+    def feed(self, data: bytes) -> bytes:
+        """Take a piece of the stream.  Raises StreamError."""
+        self._assembly.feed(data)
+        return b""
+
+    def end(self) -> bytes:
+        document = self._assembly.document()
+        self._lists.change(document)
+        return msgspec.json.encode(document)
+
+
+def lists_wanted(inference: Inference) -> TokenLists | None:
+    """Return what makes the lists that a request asks for; None: it does not, not in OpenAI's way.
+
+    The engine also takes `logprobs: true`, and then tells them as it does in chats.
+    """
+    if inference.logprobs in ABSENT:
+        return None
+    top = _number(inference.logprobs, default=-1)
+    return TokenLists(inference, top) if top >= 0 else None
+
+
+def with_one_alternative(body: Body) -> bytes:
+    """Return the body of a request for none, for which the engine would tell nothing at all."""
+    return b'%s,"logprobs":1}' % memoryview(body)[: body.rindex(b"}")]
+
+
+def _number(raw: msgspec.Raw, *, default: int) -> int:
+    try:
+        return msgspec.json.decode(raw, type=int)
+    except msgspec.MsgspecError:
+        return default
+
+
+def _lengths(raw: msgspec.Raw) -> Sequence[int]:
+    """Return the lengths of the prompts; of tokens nobody here knows the text."""
+    try:
+        prompts = msgspec.json.decode(raw, type=str | list[str])
+    except msgspec.MsgspecError:
+        return ()
+    return [len(prompt) for prompt in ([prompts] if isinstance(prompts, str) else prompts)]
+
+
+def _raw(entry: dict[str, Any]) -> bytes:
+    raw = entry.get("bytes")
+    return entry["token"].encode() if raw is None else bytes(raw)
+
+
+def _text(entry: dict[str, Any]) -> str:
+    raw = _raw(entry)
+    try:
+        return raw.decode()
+    except UnicodeDecodeError:
+        return "bytes:" + "".join(f"\\x{byte:02x}" for byte in raw)
