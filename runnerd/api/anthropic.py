@@ -58,7 +58,7 @@ class AnthropicDialect:
     counts: bool = False
     origin: str = _ORIGIN
     shapes_errors: bool = True
-    id_header: str | None = "request-id"
+    id_header: bytes | None = b"request-id"
 
     def read(self, body: Body) -> Wish:
         """Return what a request asks for.  Raises errors.ClientError."""

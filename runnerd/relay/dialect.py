@@ -77,7 +77,7 @@ class Dialect(Protocol):
         ...
 
     @property
-    def id_header(self) -> str | None:
+    def id_header(self) -> bytes | None:
         """The header by which this API's clients know a request's id, beside X-Request-Id; only of
         dialects that shape errors.
         """

@@ -398,16 +398,16 @@ class Exchange:
 
     def _prepare(self, head: AnswerHead) -> None:
         """Make the head of an answer whose body passes through as it comes."""
-        headers = self._request.answer_headers
+        lines = self._request.answer_lines()
         if self._arrival is None:  # else there is no plan yet
-            headers = self._plan.headers(headers)
+            lines += self._plan.answer_lines()
         self._head, self._chunked = passing_head(
             self._request,
             head.status,
             head.content_type,
             length=head.length,
             chunked=head.chunked,
-            headers=headers,
+            lines=lines,
         )
 
     def _begin(self) -> bytes:
@@ -426,7 +426,7 @@ class Exchange:
                     status,
                     body,
                     content_type=content_type,
-                    headers=self._plan.headers(self._request.answer_headers),
+                    lines=self._request.answer_lines() + self._plan.answer_lines(),
                     keep_alive=self._request.keep_alive,
                 )
             )

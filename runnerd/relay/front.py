@@ -195,7 +195,6 @@ class Front(asyncio.Protocol):
                 dialect = entry.route.dialect
                 if dialect is not None and dialect.shapes_errors:
                     request.dialect = dialect
-                    request.tell_id()
                 check_inference(request, entry.route.media_type, unix=self._unix)
                 request.read_labels()
                 if (request.length or 0) > self._limits.body_bytes:
@@ -265,7 +264,6 @@ class Front(asyncio.Protocol):
             elif name == b"transfer-encoding":
                 request.chunked = True
         request.id = new_request_id(request.header(b"x-request-id"))
-        request.tell_id()
         return request
 
     # answering
@@ -421,7 +419,6 @@ class Front(asyncio.Protocol):
         if self._deaf:
             return
         request = Request("", b"", "", [], True, False, None, False, new_request_id(None))
-        request.tell_id()
         entry = _Entry(request, None)
         entry.error = error
         if self._reading is not None and self._reading is self._active:

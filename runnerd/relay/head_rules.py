@@ -41,8 +41,7 @@ def check_request(request: Request, limits: Limits, admission: Admission, *, uni
     origin = request.header(b"origin")
     admission.check_origin(origin, request.header(b"sec-fetch-site"))
     if origin is not None:
-        request.answer_headers["Access-Control-Allow-Origin"] = origin.decode("latin-1")
-        request.answer_headers["Vary"] = "Origin"
+        request.allowed = b"Access-Control-Allow-Origin: %s\r\nVary: Origin\r\n" % origin
     expect = request.header(b"expect")
     if expect is not None:
         if expect.lower() != b"100-continue":

@@ -6,7 +6,7 @@ import http
 import itertools
 import os
 import re
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -42,7 +42,7 @@ class Request:
     chunked: bool
     id: str
     expects_continue: bool = False
-    answer_headers: dict[str, str] = field(default_factory=dict)
+    allowed: bytes = b""  # header lines of every answer that let a web page read it
     origin: str | None = None
     user_agent: str | None = None
     preload_only: bool = False
@@ -73,7 +73,7 @@ class Request:
 
         Only for one that had no id from its client.
         """
-        again = Request(
+        return Request(
             self.method,
             self.target,
             self.path,
@@ -84,7 +84,7 @@ class Request:
             False,
             new_request_id(None),
             False,
-            self.answer_headers.copy(),
+            self.allowed,
             self.origin,
             self.user_agent,
             self.preload_only,
@@ -93,14 +93,16 @@ class Request:
             len(body),
             True,
         )
-        again.tell_id()
-        return again
 
-    def tell_id(self) -> None:
-        """Have the answer tell the request's id, in its dialect's own header as well."""
-        self.answer_headers["X-Request-Id"] = self.id
+    def answer_lines(self) -> bytes:
+        """Return the header lines of its answers, beside framing and type: the id, also under the
+        name that its dialect's clients look for.
+        """
+        told = self.id.encode("ascii")
+        lines = b"%sX-Request-Id: %s\r\n" % (self.allowed, told)
         if self.dialect is not None and self.dialect.id_header is not None:
-            self.answer_headers[self.dialect.id_header] = self.id
+            lines += b"%s: %s\r\n" % (self.dialect.id_header, told)
+        return lines
 
     def header(self, name: bytes) -> bytes | None:
         """Return the first header of this (lower-case) name."""
@@ -158,16 +160,15 @@ def answer(
     body: bytes,
     *,
     content_type: bytes = b"application/json",
-    headers: dict[str, str] | None = None,
+    lines: bytes = b"",
     keep_alive: bool = True,
 ) -> bytes:
-    """Return a whole answer with a body of known length."""
-    extra = header_lines(headers or {})
+    """Return a whole answer with a body of known length; `lines` are further headers."""
     return b"%sContent-Type: %s\r\nContent-Length: %d\r\n%s%s\r\n%s" % (
         status_line(status),
         content_type,
         len(body),
-        extra,
+        lines,
         b"" if keep_alive else b"Connection: close\r\n",
         body,
     )
@@ -180,10 +181,11 @@ def passing_head(
     *,
     length: int | None,
     chunked: bool,
-    headers: dict[str, str],
+    lines: bytes,
 ) -> tuple[bytes, bool]:
     """Return the head of an answer whose body passes through as it comes, and whether that is to be
-    chunked; where neither length nor chunks can tell its end, the connection's end does.
+    chunked; where neither length nor chunks can tell its end, the connection's end does.  `lines`
+    are further headers.
     """
     chunks = chunked and length is None and request.http11
     if length is not None:
@@ -197,7 +199,7 @@ def passing_head(
     head = b"%sContent-Type: %s\r\nCache-Control: no-cache\r\n%s%s\r\n" % (
         status_line(status),
         content_type,
-        header_lines(headers),
+        lines,
         framing,
     )
     return head, chunks
@@ -208,7 +210,7 @@ def error_answer(request: Request, error: RunnerdError, *, keep_alive: bool) -> 
     return answer(
         error.status,
         request.error_body(error.body(), error.status),
-        headers=request.answer_headers | error.headers(),
+        lines=request.answer_lines() + header_lines(error.headers()),
         keep_alive=keep_alive,
     )
 

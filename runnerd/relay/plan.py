@@ -82,11 +82,12 @@ class Plan(msgspec.Struct, frozen=True, gc=False):
         )
         return (head, *self.body)
 
-    def headers(self, headers: dict[str, str]) -> dict[str, str]:
-        """Return the headers of the answer, of which the request brings some."""
+    def answer_lines(self) -> bytes:
+        """Return the header lines that the answer has because of the plan."""
         if not self.warnings:
-            return headers
-        return headers | {"Warning": ", ".join(f'299 runnerd "{text}"' for text in self.warnings)}
+            return b""
+        said = ", ".join(f'299 runnerd "{text}"' for text in self.warnings)
+        return b"Warning: %s\r\n" % said.encode("latin-1")
 
     def less(self, error: dict[str, Any]) -> Plan | None:
         """Return the plan of what may be asked instead of what the engine refused, if anything."""

@@ -33,7 +33,7 @@ class OllamaDialect:
     models: Models
     origin: str = ORIGIN
     shapes_errors: bool = True
-    id_header: str | None = None
+    id_header: bytes | None = None
 
     def read(self, body: Body) -> Wish:
         """Return what a request asks for.  Raises errors.ClientError."""

@@ -37,7 +37,7 @@ class ResponsesDialect:
     conversations: Conversations
     origin: str | None = None
     shapes_errors: bool = False  # they are OpenAI's, as everywhere
-    id_header: str | None = None
+    id_header: bytes | None = None
 
     def read(self, body: Body) -> Wish:
         """Return what a request asks for.  Raises errors.ClientError, errors.ResponseNotFound."""

@@ -32,7 +32,7 @@ class TranscriptionDialect:
 
     origin: str | None = None
     shapes_errors: bool = False
-    id_header: str | None = None
+    id_header: bytes | None = None
 
     def read(self, body: Body) -> Wish:
         """Return what a request asks for.  Raises errors.ClientError."""
