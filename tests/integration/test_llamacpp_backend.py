@@ -21,11 +21,12 @@ from runnerd.backends.llamacpp import LlamaCppBackend
 from runnerd.backends.llamacpp.flags import FLAGS
 from runnerd.backends.llamacpp.server import ServerFinder
 from runnerd.backends.llamacpp.settings import parse_settings
+from runnerd.backends.output import TAIL_BYTES
 from runnerd.errors import BackendFailure, InvalidConfiguration, ModelNotFound, NotSupported
 from tests.support.engines import context, fake_engine
-from tests.support.waiting import SECONDS, wait_for
+from tests.support.runners import LIMIT, Owner, failure_of, living
+from tests.support.waiting import wait_for
 
-LIMIT = 60 * SECONDS
 NONE = BackendConfiguration.model_validate({})
 HELLO: dict[str, object] = {"messages": [{"role": "user", "content": "hi"}]}
 COMPLETION, EMBEDDING, RERANKING = BackendMode
@@ -193,16 +194,36 @@ async def test_a_second_cancellation_changes_nothing(
 
 
 async def test_a_killed_engine_is_a_failure(backend: LlamaCppBackend, socket: Path) -> None:
-    """kill -9 of the engine ends run() with the signal's name and its last lines."""
+    """kill -9 of the engine ends a ready runner with the signal's name and its last lines."""
     before = children()
-    async with started(backend, socket) as run:
+    owner = Owner()
+    async with living(backend, socket, owner=owner) as runner:
+        async with asyncio.timeout(LIMIT):
+            await owner.is_ready.wait()
         (engine,) = children() - before
         engine.kill()
-        with pytest.raises(EngineFailure) as caught:
-            await run.task
-    assert caught.value.exit_reason.startswith("killed by SIGKILL")
-    assert "stopped serving ai/tiny (killed by SIGKILL" in caught.value.message
-    assert not caught.value.loading
+        failure = await failure_of(runner)
+    assert failure.exit_reason.startswith("killed by SIGKILL")
+    assert "stopped serving ai/tiny (killed by SIGKILL" in failure.message
+    assert not failure.loading
+
+
+async def test_an_engine_that_dies_of_what_it_recalls_had_loaded(
+    backend: LlamaCppBackend, socket: Path
+) -> None:
+    """It had said that it is ready, so its model is not at fault; it never counted as ready."""
+    before = children()
+
+    def kill() -> None:
+        for engine in children() - before:
+            engine.kill()
+
+    owner = Owner(on_recall=kill)
+    async with living(backend, socket, owner=owner) as runner:
+        failure = await failure_of(runner)
+    assert "stopped serving ai/tiny (killed by SIGKILL" in failure.message
+    assert not failure.loading
+    assert not owner.is_ready.is_set()
 
 
 async def test_a_corrupt_model(
@@ -214,10 +235,8 @@ async def test_a_corrupt_model(
     (corrupt / "bad.gguf").write_bytes((gguf / "tiny.gguf").read_bytes()[:3000])
     kind = "native" if backend.streams_to_cancel else "python"
     backend = LlamaCppBackend(context(tmp_path, corrupt, server=kind))
-    with pytest.raises(EngineFailure) as caught:
-        async with started(backend, socket, "bad"):
-            pass
-    failure = caught.value
+    async with living(backend, socket, "bad") as runner:
+        failure = await failure_of(runner)
     assert failure.loading
     assert failure.exit_reason == "exit status 1"
     assert "could not load ai/bad (exit status 1): gguf_init" in failure.message
@@ -393,11 +412,44 @@ async def test_an_engine_that_ends_at_once(
 ) -> None:
     """How it ended, and the first cause among its lines."""
     backend = LlamaCppBackend(context(tmp_path, gguf, path=str(fake_engine(tmp_path, fault))))
-    with pytest.raises(EngineFailure) as caught:
-        async with started(backend, socket):
-            pass
-    assert (caught.value.exit_reason, caught.value.loading) == (reason, True)
-    assert "unknown model architecture: 'x'" in caught.value.message.partition("\n")[0]
+    async with living(backend, socket) as runner:
+        failure = await failure_of(runner)
+    assert (failure.exit_reason, failure.loading) == (reason, True)
+    assert "unknown model architecture: 'x'" in failure.message.partition("\n")[0]
+
+
+async def test_a_log_does_not_say_whether_an_engine_loads(
+    tmp_path: Path, gguf: Path, socket: Path
+) -> None:
+    """One that has served is told so, whatever it has printed since it was ready."""
+    backend = LlamaCppBackend(context(tmp_path, gguf, path=str(fake_engine(tmp_path, "flood"))))
+    before = children()
+    owner = Owner()
+    async with living(backend, socket, owner=owner) as runner:
+        async with asyncio.timeout(LIMIT):
+            await owner.is_ready.wait()
+        (engine,) = children() - before
+        await until(lambda: (tmp_path / "log" / "r.log").stat().st_size > 2 * TAIL_BYTES)
+        engine.kill()
+        failure = await failure_of(runner)
+    assert "stopped serving ai/tiny" in failure.message
+    assert not failure.loading
+
+
+async def test_an_engine_that_is_killed_while_it_loads(
+    tmp_path: Path, gguf: Path, socket: Path
+) -> None:
+    """One that listens and never was ready could not load."""
+    path = fake_engine(tmp_path, "never-ready")
+    backend = LlamaCppBackend(context(tmp_path, gguf, path=str(path)))
+    before = children()
+    async with living(backend, socket) as runner:
+        await until(runner.engine_socket.exists)
+        (engine,) = children() - before
+        engine.kill()
+        failure = await failure_of(runner)
+    assert "could not load ai/tiny (killed by SIGKILL" in failure.message
+    assert failure.loading
 
 
 async def test_an_engine_that_never_gets_ready(tmp_path: Path, gguf: Path, socket: Path) -> None:
