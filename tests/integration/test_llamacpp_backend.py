@@ -21,11 +21,10 @@ from runnerd.backends.llamacpp import LlamaCppBackend
 from runnerd.backends.llamacpp.flags import FLAGS
 from runnerd.backends.llamacpp.server import ServerFinder
 from runnerd.backends.llamacpp.settings import parse_settings
-from runnerd.backends.output import TAIL_BYTES
 from runnerd.errors import BackendFailure, InvalidConfiguration, ModelNotFound, NotSupported
 from tests.support.engines import context, fake_engine
-from tests.support.runners import LIMIT, Owner, failure_of, living
-from tests.support.waiting import wait_for
+from tests.support.runners import Owner, children, failure_of, living
+from tests.support.waiting import LIMIT, until, wait_for
 
 NONE = BackendConfiguration.model_validate({})
 HELLO: dict[str, object] = {"messages": [{"role": "user", "content": "hi"}]}
@@ -89,16 +88,6 @@ async def settled(task: asyncio.Task[None], engine_socket: Path) -> None:
         task.result()
 
 
-def children() -> set[psutil.Process]:
-    return set(psutil.Process().children(recursive=True))
-
-
-@pytest.fixture(params=["native", "python"])
-def backend(request: pytest.FixtureRequest, tmp_path: Path, gguf: Path) -> LlamaCppBackend:
-    """The backend with one engine and with the other."""
-    return LlamaCppBackend(context(tmp_path, gguf, server=request.param))
-
-
 @pytest.fixture
 def native(tmp_path: Path, gguf: Path) -> LlamaCppBackend:
     return LlamaCppBackend(context(tmp_path, gguf, server="native"))
@@ -107,11 +96,6 @@ def native(tmp_path: Path, gguf: Path) -> LlamaCppBackend:
 @pytest.fixture
 def python(tmp_path: Path, gguf: Path) -> LlamaCppBackend:
     return LlamaCppBackend(context(tmp_path, gguf, server="python"))
-
-
-@pytest.fixture
-def socket(tmp_path: Path) -> Path:
-    return tmp_path / "r.sock"
 
 
 # what both engines do
@@ -198,32 +182,13 @@ async def test_a_killed_engine_is_a_failure(backend: LlamaCppBackend, socket: Pa
     before = children()
     owner = Owner()
     async with living(backend, socket, owner=owner) as runner:
-        async with asyncio.timeout(LIMIT):
-            await owner.is_ready.wait()
+        await until(owner.is_ready.is_set)
         (engine,) = children() - before
         engine.kill()
         failure = await failure_of(runner)
     assert failure.exit_reason.startswith("killed by SIGKILL")
     assert "stopped serving ai/tiny (killed by SIGKILL" in failure.message
     assert not failure.loading
-
-
-async def test_an_engine_that_dies_of_what_it_recalls_had_loaded(
-    backend: LlamaCppBackend, socket: Path
-) -> None:
-    """It had said that it is ready, so its model is not at fault; it never counted as ready."""
-    before = children()
-
-    def kill() -> None:
-        for engine in children() - before:
-            engine.kill()
-
-    owner = Owner(on_recall=kill)
-    async with living(backend, socket, owner=owner) as runner:
-        failure = await failure_of(runner)
-    assert "stopped serving ai/tiny (killed by SIGKILL" in failure.message
-    assert not failure.loading
-    assert not owner.is_ready.is_set()
 
 
 async def test_a_corrupt_model(
@@ -403,55 +368,6 @@ async def test_the_fallback_uses_the_bundles_template(
 # faults, by the fake
 
 
-@pytest.mark.parametrize(
-    ("fault", "reason"),
-    [("exit-at-once", "exit status 1"), ("abort-at-once", "killed by SIGABRT")],
-)
-async def test_an_engine_that_ends_at_once(
-    tmp_path: Path, gguf: Path, socket: Path, fault: str, reason: str
-) -> None:
-    """How it ended, and the first cause among its lines."""
-    backend = LlamaCppBackend(context(tmp_path, gguf, path=str(fake_engine(tmp_path, fault))))
-    async with living(backend, socket) as runner:
-        failure = await failure_of(runner)
-    assert (failure.exit_reason, failure.loading) == (reason, True)
-    assert "unknown model architecture: 'x'" in failure.message.partition("\n")[0]
-
-
-async def test_a_log_does_not_say_whether_an_engine_loads(
-    tmp_path: Path, gguf: Path, socket: Path
-) -> None:
-    """One that has served is told so, whatever it has printed since it was ready."""
-    backend = LlamaCppBackend(context(tmp_path, gguf, path=str(fake_engine(tmp_path, "flood"))))
-    before = children()
-    owner = Owner()
-    async with living(backend, socket, owner=owner) as runner:
-        async with asyncio.timeout(LIMIT):
-            await owner.is_ready.wait()
-        (engine,) = children() - before
-        await until(lambda: (tmp_path / "log" / "r.log").stat().st_size > 2 * TAIL_BYTES)
-        engine.kill()
-        failure = await failure_of(runner)
-    assert "stopped serving ai/tiny" in failure.message
-    assert not failure.loading
-
-
-async def test_an_engine_that_is_killed_while_it_loads(
-    tmp_path: Path, gguf: Path, socket: Path
-) -> None:
-    """One that listens and never was ready could not load."""
-    path = fake_engine(tmp_path, "never-ready")
-    backend = LlamaCppBackend(context(tmp_path, gguf, path=str(path)))
-    before = children()
-    async with living(backend, socket) as runner:
-        await until(runner.engine_socket.exists)
-        (engine,) = children() - before
-        engine.kill()
-        failure = await failure_of(runner)
-    assert "could not load ai/tiny (killed by SIGKILL" in failure.message
-    assert failure.loading
-
-
 async def test_an_engine_that_never_gets_ready(tmp_path: Path, gguf: Path, socket: Path) -> None:
     """It stays at 503 until it is cancelled; nothing is restarted."""
     path = fake_engine(tmp_path, "never-ready")
@@ -556,10 +472,3 @@ def test_kill_of_the_daemon_leaves_no_engine(tmp_path: Path, gguf: Path, kind: s
     )
     for name in ("r.sock", "r.e.sock"):
         (tmp_path / name).unlink(missing_ok=True)
-
-
-async def until(condition) -> None:  # type: ignore[no-untyped-def]
-    """Wait for a condition."""
-    async with asyncio.timeout(LIMIT):
-        while not condition():
-            await asyncio.sleep(0.005)

@@ -7,12 +7,12 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
 
+import psutil
+
 from runnerd.backends.interface import Backend, BackendConfiguration, BackendMode, EngineFailure
 from runnerd.errors import BackendFailure
 from runnerd.runner import Order, Patience, Runner
-from tests.support.waiting import SECONDS
-
-LIMIT = 60 * SECONDS
+from tests.support.waiting import LIMIT
 
 
 class Owner:
@@ -44,7 +44,8 @@ class Owner:
 async def living(
     backend: Backend, socket: Path, model: str = "tiny", owner: Owner | None = None
 ) -> AsyncIterator[Runner]:
-    """Run a model until the block ends."""
+    """Run a model until the block ends; by then no process or socket may be left."""
+    before = children()
     configuration = BackendConfiguration.model_validate({})
     runner = Runner(
         backend,
@@ -59,6 +60,9 @@ async def living(
     finally:
         runner.stop(at_once=True)
         await runner.wait_ended()
+        assert children() == before
+        assert not socket.exists()
+        assert not runner.engine_socket.exists()
 
 
 async def failure_of(runner: Runner) -> EngineFailure:
@@ -67,3 +71,8 @@ async def failure_of(runner: Runner) -> EngineFailure:
         failure = await runner.wait_ended()
     assert isinstance(failure, EngineFailure)
     return failure
+
+
+def children() -> set[psutil.Process]:
+    """Return every process that has come from this one."""
+    return set(psutil.Process().children(recursive=True))
