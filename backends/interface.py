@@ -135,6 +135,9 @@ class EngineFailure(BackendFailure):
     `exit_reason` says how ("exit status 1", "killed by SIGSEGV", ...), `last_words` are its last
     log lines (already without secrets), `loading` whether it had not been ready yet,
     `out_of_memory` whether that was for want of memory.
+
+    What `run` raises is told of an engine that served, `load_message` is what to say instead if it
+    never was ready: only whoever asked it knows which, an engine may end before it has said so.
     """
 
     code = "engine_failure"
@@ -147,12 +150,24 @@ class EngineFailure(BackendFailure):
         last_words: str = "",
         loading: bool = False,
         out_of_memory: bool = False,
+        load_message: str = "",
     ) -> None:
         super().__init__(message)
         self.exit_reason = exit_reason
         self.last_words = last_words
         self.loading = loading
         self.out_of_memory = out_of_memory
+        self._load_message = load_message or message
+
+    def while_loading(self) -> EngineFailure:
+        """Return this failure as that of an engine that never was ready."""
+        return EngineFailure(
+            self._load_message,
+            exit_reason=self.exit_reason,
+            last_words=self.last_words,
+            loading=True,
+            out_of_memory=self.out_of_memory,
+        )
 
 
 class Backend(Protocol):
@@ -191,7 +206,8 @@ class Backend(Protocol):
         and its sockets are removed.  `GET /health` on the socket answers 503 while the model loads
         and 200 once it is ready; nothing answers before the engine listens.  A request whose
         `model` names another model than `model` (the id) or `model_ref` (what the user typed) gets
-        421.
+        421.  Whether an engine that failed had been ready the caller says
+        (`EngineFailure.while_loading`).
         """
         ...
 

@@ -130,6 +130,7 @@ class Runner:
         self.ready_after: float | None = None
         self.clients: set[str] = set()  # everybody who has used it
         self._forgets = False
+        self._loaded = False  # the engine has said that it is ready
         self._patience = patience
         self._watcher = watcher
         self._task: asyncio.Task[None] | None = None
@@ -175,7 +176,7 @@ class Runner:
         try:
             await asyncio.wait([engine, watch], return_when=asyncio.FIRST_COMPLETED)
             if engine.done():
-                return engine.result()
+                return self._told(engine.result())
             failure = watch.result()
             self._watcher.failing(self, failure)
             await tasks.cancel_and_wait(engine)
@@ -197,7 +198,7 @@ class Runner:
                 except asyncio.CancelledError:
                     continue
 
-    async def _remember(self, engine: asyncio.Task[BackendFailure | None]) -> None:
+    async def _remember(self, engine: asyncio.Task[BackendFailure]) -> None:
         """Let what it has evaluated be taken down, for as long as it lives."""
         saving = tasks.spawn(self._watcher.remember(self), name=f"remember {self.name}")
         with contextlib.suppress(asyncio.CancelledError):
@@ -205,7 +206,7 @@ class Runner:
         with contextlib.suppress(asyncio.CancelledError):
             await tasks.cancel_and_wait(saving)
 
-    async def _engine(self) -> BackendFailure | None:
+    async def _engine(self) -> BackendFailure:
         order = self.order
         try:
             await self.backend.run(
@@ -219,6 +220,15 @@ class Runner:
             return translated
         return EngineFailure(f"backend {self.backend.name} returned without a reason")
 
+    def _told(self, failure: BackendFailure) -> BackendFailure:
+        """Say of an engine that failed what only we know: whether it was still loading.
+
+        One that dies of what it is to recall or to preload had loaded: the next try may do better.
+        """
+        if isinstance(failure, EngineFailure) and not self._loaded:
+            return failure.while_loading()
+        return failure
+
     async def _watch(self) -> BackendFailure:
         """Tell when the engine is ready; return what is wrong with it once something is."""
         limit = self._patience.load_timeout
@@ -226,6 +236,7 @@ class Runner:
         try:
             async with asyncio.timeout(limit):
                 await wait_ready(self.engine_socket)
+                self._loaded = True
                 await self._watcher.recall(self)
                 await self._warm_up()
         except TimeoutError:

@@ -16,14 +16,11 @@ from pathlib import Path
 
 import aiohttp
 
-from runnerd import tasks
 from runnerd.backends.guard import Guard
-from runnerd.backends.health import wait_ready
 from runnerd.backends.interface import (
     BackendConfiguration,
     BackendContext,
     BackendMode,
-    EngineFailure,
     RequiredMemory,
 )
 from runnerd.backends.llamacpp import slots
@@ -39,14 +36,13 @@ from runnerd.backends.llamacpp.server import NativeServer, ServerFinder
 from runnerd.backends.llamacpp.settings import parse_settings
 from runnerd.backends.names import ModelNames
 from runnerd.backends.output import Output
-from runnerd.backends.process import EngineProcess, ExitRecord, uninterrupted
+from runnerd.backends.process import EngineProcess, uninterrupted
 from runnerd.errors import BackendFailure, NotSupported
 
 log = logging.getLogger(__name__)
 
 NAME = "llama.cpp"
 _REMEDY = "install the native server: runnerd install llama.cpp"
-_LOADED = "model loaded"  # both servers print it
 _ENGINE_SUFFIX = ".e.sock"
 
 
@@ -114,19 +110,15 @@ class LlamaCppBackend:
         _unlink(engine_socket)  # a stale one makes llama-server's bind fail
         await guard.start()
         process: EngineProcess | None = None
-        readiness: asyncio.Task[None] | None = None
         try:
             process = self._start(socket, argv)
-            readiness = tasks.spawn(wait_ready(engine_socket), name=f"readiness {socket.stem}")
             record = await process.wait()
-            # Its log knows better than a probe that may not have had its turn yet.
-            loading = not readiness.done() and _LOADED not in record.tail
         finally:
             await uninterrupted(
-                self._clean_up(guard, process, readiness, engine_socket),
-                name=f"end of {socket.stem}",
+                self._clean_up(guard, process, engine_socket), name=f"end of {socket.stem}"
             )
-        raise self._failure(record, launch, loading=loading)
+        log.error("runner %s: %s after %.1f s", socket.stem, record.reason, record.uptime)
+        raise engine_failure(record, model_ref, weights=str(launch.files.weights))
 
     async def install(self, http: aiohttp.ClientSession) -> None:
         if self._settings.path is not None or await self._finder.find() is not None:
@@ -247,28 +239,15 @@ class LlamaCppBackend:
         )
 
     async def _clean_up(
-        self,
-        guard: Guard,
-        process: EngineProcess | None,
-        readiness: asyncio.Task[None] | None,
-        engine_socket: Path,
+        self, guard: Guard, process: EngineProcess | None, engine_socket: Path
     ) -> None:
         """End everything, the guard first: a client that does not read delays the engine's end."""
-        if readiness is not None:
-            await tasks.cancel_and_wait(readiness)
         try:
             await guard.close()
         finally:
             if process is not None:
                 await process.stop(self._settings.stop_grace)
             _unlink(engine_socket)
-
-    def _failure(self, record: ExitRecord, launch: Launch, *, loading: bool) -> EngineFailure:
-        failure = engine_failure(
-            record, launch.model_ref, weights=str(launch.files.weights), loading=loading
-        )
-        log.error("%s after %.1f s", failure.message.partition("\n")[0], record.uptime)
-        return failure
 
 
 def _unlink(socket: Path) -> None:

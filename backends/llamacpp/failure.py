@@ -72,27 +72,24 @@ def without_paths(text: str) -> str:
     return _PATH.sub(r"\1", text)
 
 
-def engine_failure(
-    record: ExitRecord, model_ref: str, *, weights: str, loading: bool
-) -> EngineFailure:
+def engine_failure(record: ExitRecord, model_ref: str, *, weights: str) -> EngineFailure:
     """Return the failure that `run` raises for an engine that ended by itself.
 
     `weights` is the path that stands for the model in the engine's messages.
     """
     tail = record.tail.replace(weights, model_ref)
     words = last_lines(tail)
-    what = "could not load" if loading else "stopped serving"
-    message = f"llama.cpp {what} {model_ref} ({record.reason})"
+    rest = f"{model_ref} ({record.reason})"
     cause = first_cause(tail)
     if cause is not None:
-        message += f": {cause}"
+        rest += f": {cause}"
     if words:
-        message += f"\n\nLast log lines:\n{words}"
+        rest += f"\n\nLast log lines:\n{words}"
     return EngineFailure(
-        message,
+        f"llama.cpp stopped serving {rest}",
+        load_message=f"llama.cpp could not load {rest}",
         exit_reason=record.reason,
         last_words=words,
-        loading=loading,
         out_of_memory=(cause or "").startswith((_NO_MEMORY, _NO_GPU_MEMORY))
         or _OOM_KILLER in record.reason,
     )

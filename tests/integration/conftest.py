@@ -1,4 +1,4 @@
-"""A daemon with one tiny model of each kind, shared by the tests of a module."""
+"""The backend with either engine, and a daemon with one tiny model of each kind for a module."""
 
 from __future__ import annotations
 
@@ -7,8 +7,10 @@ from pathlib import Path
 
 import pytest
 
+from runnerd.backends.llamacpp import LlamaCppBackend
 from runnerd.models import tiny
 from tests.support.daemon import DaemonProcess, running
+from tests.support.engines import context
 
 
 @pytest.fixture(scope="session")
@@ -20,6 +22,17 @@ def gguf(tmp_path_factory: pytest.TempPathFactory) -> Path:
     tiny.write_embedding_model(folder / "embed.gguf")
     tiny.write_reranking_model(folder / "rerank.gguf")
     return folder
+
+
+@pytest.fixture(params=["native", "python"])
+def backend(request: pytest.FixtureRequest, tmp_path: Path, gguf: Path) -> LlamaCppBackend:
+    """The backend with one engine and with the other."""
+    return LlamaCppBackend(context(tmp_path, gguf, server=request.param))
+
+
+@pytest.fixture
+def socket(tmp_path: Path) -> Path:
+    return tmp_path / "r.sock"
 
 
 @pytest.fixture(scope="module", params=["native", "python"])

@@ -23,9 +23,9 @@ from runnerd.backends.llamacpp.server import ServerFinder
 from runnerd.backends.llamacpp.settings import parse_settings
 from runnerd.errors import BackendFailure, InvalidConfiguration, ModelNotFound, NotSupported
 from tests.support.engines import context, fake_engine
-from tests.support.waiting import SECONDS, wait_for
+from tests.support.runners import Owner, children, failure_of, living
+from tests.support.waiting import LIMIT, until, wait_for
 
-LIMIT = 60 * SECONDS
 NONE = BackendConfiguration.model_validate({})
 HELLO: dict[str, object] = {"messages": [{"role": "user", "content": "hi"}]}
 COMPLETION, EMBEDDING, RERANKING = BackendMode
@@ -88,16 +88,6 @@ async def settled(task: asyncio.Task[None], engine_socket: Path) -> None:
         task.result()
 
 
-def children() -> set[psutil.Process]:
-    return set(psutil.Process().children(recursive=True))
-
-
-@pytest.fixture(params=["native", "python"])
-def backend(request: pytest.FixtureRequest, tmp_path: Path, gguf: Path) -> LlamaCppBackend:
-    """The backend with one engine and with the other."""
-    return LlamaCppBackend(context(tmp_path, gguf, server=request.param))
-
-
 @pytest.fixture
 def native(tmp_path: Path, gguf: Path) -> LlamaCppBackend:
     return LlamaCppBackend(context(tmp_path, gguf, server="native"))
@@ -106,11 +96,6 @@ def native(tmp_path: Path, gguf: Path) -> LlamaCppBackend:
 @pytest.fixture
 def python(tmp_path: Path, gguf: Path) -> LlamaCppBackend:
     return LlamaCppBackend(context(tmp_path, gguf, server="python"))
-
-
-@pytest.fixture
-def socket(tmp_path: Path) -> Path:
-    return tmp_path / "r.sock"
 
 
 # what both engines do
@@ -193,16 +178,17 @@ async def test_a_second_cancellation_changes_nothing(
 
 
 async def test_a_killed_engine_is_a_failure(backend: LlamaCppBackend, socket: Path) -> None:
-    """kill -9 of the engine ends run() with the signal's name and its last lines."""
+    """kill -9 of the engine ends a ready runner with the signal's name and its last lines."""
     before = children()
-    async with started(backend, socket) as run:
+    owner = Owner()
+    async with living(backend, socket, owner=owner) as runner:
+        await until(owner.is_ready.is_set)
         (engine,) = children() - before
         engine.kill()
-        with pytest.raises(EngineFailure) as caught:
-            await run.task
-    assert caught.value.exit_reason.startswith("killed by SIGKILL")
-    assert "stopped serving ai/tiny (killed by SIGKILL" in caught.value.message
-    assert not caught.value.loading
+        failure = await failure_of(runner)
+    assert failure.exit_reason.startswith("killed by SIGKILL")
+    assert "stopped serving ai/tiny (killed by SIGKILL" in failure.message
+    assert not failure.loading
 
 
 async def test_a_corrupt_model(
@@ -214,10 +200,8 @@ async def test_a_corrupt_model(
     (corrupt / "bad.gguf").write_bytes((gguf / "tiny.gguf").read_bytes()[:3000])
     kind = "native" if backend.streams_to_cancel else "python"
     backend = LlamaCppBackend(context(tmp_path, corrupt, server=kind))
-    with pytest.raises(EngineFailure) as caught:
-        async with started(backend, socket, "bad"):
-            pass
-    failure = caught.value
+    async with living(backend, socket, "bad") as runner:
+        failure = await failure_of(runner)
     assert failure.loading
     assert failure.exit_reason == "exit status 1"
     assert "could not load ai/bad (exit status 1): gguf_init" in failure.message
@@ -384,22 +368,6 @@ async def test_the_fallback_uses_the_bundles_template(
 # faults, by the fake
 
 
-@pytest.mark.parametrize(
-    ("fault", "reason"),
-    [("exit-at-once", "exit status 1"), ("abort-at-once", "killed by SIGABRT")],
-)
-async def test_an_engine_that_ends_at_once(
-    tmp_path: Path, gguf: Path, socket: Path, fault: str, reason: str
-) -> None:
-    """How it ended, and the first cause among its lines."""
-    backend = LlamaCppBackend(context(tmp_path, gguf, path=str(fake_engine(tmp_path, fault))))
-    with pytest.raises(EngineFailure) as caught:
-        async with started(backend, socket):
-            pass
-    assert (caught.value.exit_reason, caught.value.loading) == (reason, True)
-    assert "unknown model architecture: 'x'" in caught.value.message.partition("\n")[0]
-
-
 async def test_an_engine_that_never_gets_ready(tmp_path: Path, gguf: Path, socket: Path) -> None:
     """It stays at 503 until it is cancelled; nothing is restarted."""
     path = fake_engine(tmp_path, "never-ready")
@@ -504,10 +472,3 @@ def test_kill_of_the_daemon_leaves_no_engine(tmp_path: Path, gguf: Path, kind: s
     )
     for name in ("r.sock", "r.e.sock"):
         (tmp_path / name).unlink(missing_ok=True)
-
-
-async def until(condition) -> None:  # type: ignore[no-untyped-def]
-    """Wait for a condition."""
-    async with asyncio.timeout(LIMIT):
-        while not condition():
-            await asyncio.sleep(0.005)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import time
 from collections.abc import Callable
@@ -11,6 +12,7 @@ T = TypeVar("T")
 
 # One unit for every timeout in the tests; slow machines stretch it.
 SECONDS = float(os.environ.get("RUNNERD_TEST_SECONDS", "1"))
+LIMIT = 60 * SECONDS  # for what takes an engine
 
 
 def wait_for(condition: Callable[[], T], what: str, *, limit: float = 30 * SECONDS) -> T:
@@ -21,3 +23,10 @@ def wait_for(condition: Callable[[], T], what: str, *, limit: float = 30 * SECON
             raise AssertionError(f"waited {limit:g} s in vain for {what}")
         time.sleep(0.005)
     return value
+
+
+async def until(condition: Callable[[], object]) -> None:
+    """Wait for a condition while the event loop goes on."""
+    async with asyncio.timeout(LIMIT):
+        while not condition():
+            await asyncio.sleep(0.005)

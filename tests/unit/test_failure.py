@@ -74,7 +74,10 @@ def test_last_lines_are_few_and_short() -> None:
 def test_the_failure_tells_it_all() -> None:
     """How it ended, why, its last words; the model under its public name, no path."""
     record = ExitRecord(1, None, "exit status 1", TRUNCATED, 0.1, requested=False)
-    failure = engine_failure(record, "ai/tiny", weights="/var/lib/r/models/bad.gguf", loading=True)
+    served = engine_failure(record, "ai/tiny", weights="/var/lib/r/models/bad.gguf")
+    assert served.message.startswith("llama.cpp stopped serving ai/tiny (exit status 1): gguf_init")
+    assert not served.loading
+    failure = served.while_loading()
     assert failure.message.startswith(
         "llama.cpp could not load ai/tiny (exit status 1): gguf_init_from_reader: failed to read"
         " key-value pairs\n\nLast log lines:\n"
@@ -82,3 +85,13 @@ def test_the_failure_tells_it_all() -> None:
     assert "failed to load model, 'ai/tiny'" in failure.last_words
     assert "/var" not in failure.message
     assert (failure.exit_reason, failure.loading) == ("exit status 1", True)
+
+
+def test_what_a_failure_was_does_not_depend_on_when() -> None:
+    """Want of memory is want of memory whether it served or loaded, and so are its last words."""
+    record = ExitRecord(1, None, "exit status 1", "failed to allocate", 0.1, requested=False)
+    served = engine_failure(record, "ai/tiny", weights="/x/bad.gguf")
+    loading = served.while_loading()
+    assert served.out_of_memory
+    assert loading.out_of_memory
+    assert loading.last_words == served.last_words == "failed to allocate"

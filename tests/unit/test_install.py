@@ -18,7 +18,7 @@ from runnerd.backends.llamacpp.install import (
     occupied_bytes,
 )
 from runnerd.errors import BackendFailure
-from tests.support.waiting import SECONDS
+from tests.support.waiting import until
 
 # Stands in for `python -m pip install -v ... --target DIR ...`.
 PIP = """#!/bin/sh
@@ -189,10 +189,3 @@ async def test_the_module_needs_only_the_standard_library() -> None:
     )
     out, _ = await process.communicate()
     assert out.decode().split() == ["runnerd"]
-
-
-async def until(condition) -> None:  # type: ignore[no-untyped-def]
-    """Wait for a condition."""
-    async with asyncio.timeout(30 * SECONDS):
-        while not condition():
-            await asyncio.sleep(0.005)
