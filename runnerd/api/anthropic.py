@@ -13,7 +13,7 @@ from typing import Any
 import msgspec
 
 from runnerd.errors import ClientError
-from runnerd.relay.body import Body, streamed
+from runnerd.relay.body import UNDECODABLE, Body, streamed, undecodable
 from runnerd.relay.dialect import Wish
 from runnerd.relay.events import Events, StreamError
 from runnerd.relay.routes import OPERATIONS, Route
@@ -82,10 +82,8 @@ class AnthropicDialect:
 def _asked(body: Body) -> _Asked:
     try:
         asked = _decode(body)
-    except msgspec.ValidationError as error:
-        raise ClientError(f"invalid request body: {error}") from error
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-        raise ClientError(f"the request body is not valid JSON: {error}") from error
+    except UNDECODABLE as error:
+        raise undecodable(error) from error
     if not asked.messages:
         raise ClientError("messages: at least one message is required")
     todo = [message.content for message in asked.messages]

@@ -17,6 +17,7 @@ from runnerd.config import Settings
 from runnerd.errors import ClientError
 from runnerd.models.store import Store
 from runnerd.pulls.pulling import Pulls
+from runnerd.relay.body import json_object
 from runnerd.relay.records import Records
 from runnerd.supervisor import Supervisor
 
@@ -47,13 +48,7 @@ async def json_body(request: web.Request) -> dict[str, Any]:
         body += more
     if len(body) > _JSON_LIMIT:
         raise ClientError(f"the request body exceeds {_JSON_LIMIT} bytes")
-    try:
-        document = msgspec.json.decode(body)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-        raise ClientError(f"the request body is not valid JSON: {error}") from error
-    if not isinstance(document, dict):
-        raise ClientError("the request body must be a JSON object")
-    return document
+    return json_object(body)
 
 
 def text_field(document: dict[str, Any], name: str, *, required: bool = False) -> str | None:

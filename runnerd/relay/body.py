@@ -105,12 +105,10 @@ def inspect(body: Body, limits: Limits) -> Inference:
     """
     try:
         inference = _read(body)
-    except msgspec.ValidationError as error:
-        raise ClientError(f"invalid request body: {error}") from error
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
-        raise ClientError(f"the request body is not valid JSON: {error}") from error
     except RecursionError:
         _too_deep(limits.json_depth)
+    except UNDECODABLE as error:
+        raise undecodable(error) from error
     # A flat body is told by a search, which is much cheaper than counting.
     nested = body.find(b"{", 1) >= 0 or b"[" in body
     if nested and body.count(b"{") + body.count(b"[") > limits.json_depth:
@@ -123,6 +121,28 @@ def inspect(body: Body, limits: Limits) -> Inference:
     if escaped or (b"_" in body and b'image_url"' in body):
         _check_images(_decode_any(body))
     return inference
+
+
+UNDECODABLE = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
+"""What decoding a body can raise."""
+
+
+def undecodable(error: Exception) -> ClientError:
+    """Return what a client is told of a body that cannot be decoded."""
+    if isinstance(error, msgspec.ValidationError):
+        return ClientError(f"invalid request body: {error}")
+    return ClientError(f"the request body is not valid JSON: {error}")
+
+
+def json_object(body: Body) -> dict[str, Any]:
+    """Return a body that is a JSON object.  Raises errors.ClientError."""
+    try:
+        document = _decode_any(body)
+    except UNDECODABLE as error:
+        raise undecodable(error) from error
+    if not isinstance(document, dict):
+        raise ClientError("the request body must be a JSON object")
+    return document
 
 
 def streamed(body: Body) -> tuple[bytes | memoryview, ...]:

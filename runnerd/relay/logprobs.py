@@ -19,6 +19,9 @@ from runnerd.relay.body import ABSENT, Body, Inference
 from runnerd.relay.events import Events, StreamError
 from runnerd.relay.several import Several
 
+NO_ALTERNATIVES = msgspec.Raw(b"0")
+"""A request's `logprobs` for which the engine would tell nothing at all."""
+
 _DATA = b"data: "
 _TOLD = b'"logprobs":{'
 _new_decoder = codecs.getincrementaldecoder("utf-8")
@@ -125,7 +128,7 @@ def lists_wanted(inference: Inference) -> TokenLists | None:
 
 
 def with_one_alternative(body: Body) -> bytes:
-    """Return the body of a request for none, for which the engine would tell nothing at all."""
+    """Return the body of a request for none that makes the engine tell something."""
     return b'%s,"logprobs":1}' % memoryview(body)[: body.rindex(b"}")]
 
 

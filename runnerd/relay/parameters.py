@@ -19,9 +19,8 @@ from collections.abc import Iterable, Iterator, Mapping
 import msgspec
 
 from runnerd.configurations import ModelConfiguration
-from runnerd.errors import ClientError
 from runnerd.models.modelfile import Modelfile
-from runnerd.relay.body import Body
+from runnerd.relay.body import UNDECODABLE, Body, undecodable
 from runnerd.relay.engine import Buffer
 from runnerd.relay.prefaces import Opening, Preface, preface_for
 
@@ -104,8 +103,8 @@ class ParameterRules:
         """
         try:
             members = _decode(body)
-        except (msgspec.DecodeError, UnicodeDecodeError) as error:
-            raise ClientError(f"the request body is not valid JSON: {error}") from error
+        except UNDECODABLE as error:
+            raise undecodable(error) from error
         for name in self._dropped:
             members.pop(name, None)
         added = dict(self._forced)

@@ -19,31 +19,20 @@ from runnerd.errors import (
 from runnerd.models.catalog import Model, shown
 from runnerd.models.store import Store
 from runnerd.relay.affinity import Affinity, affinity_of
-from runnerd.relay.assembly import Assembly
 from runnerd.relay.body import (
-    ABSENT,
-    ALONE,
     STREAMED_END,
     Body,
-    Inference,
     count_prompts,
     inspect,
     streamed,
 )
 from runnerd.relay.dialect import Again, Translation, Wish
 from runnerd.relay.engine import Buffer
-from runnerd.relay.logprobs import (
-    AssembledLists,
-    StreamedLists,
-    TokenLists,
-    lists_wanted,
-    with_one_alternative,
-)
+from runnerd.relay.lacking import translation_of
+from runnerd.relay.logprobs import NO_ALTERNATIVES, with_one_alternative
 from runnerd.relay.messages import Request
 from runnerd.relay.parameters import ParameterRules, completed, rules_for
 from runnerd.relay.routes import OPERATIONS, Operation, Route
-from runnerd.relay.several import Several
-from runnerd.relay.vectors import Shortened, dimensions
 from runnerd.scheduler import RunnerKey
 from runnerd.supervisor import Supervisor
 
@@ -136,8 +125,7 @@ class Planner:
             raise NotSupported(remedy)
         streams, prompts = inference.stream is True, count_prompts(inference.prompt)
         assembles = operation.assembles and not streams and backend.streams_to_cancel
-        lists = lists_wanted(inference) if operation.name == "completions" else None
-        if lists is not None and lists.top == 0:
+        if inference.logprobs == NO_ALTERNATIVES and operation.name == "completions":
             body = with_one_alternative(body)
         return Plan(
             operation=operation,
@@ -150,7 +138,7 @@ class Planner:
             preload_only=request.preload_only,
             origin=request.origin,
             affinity=affinity_of(body) if spreads else (),
-            translation=_translation(operation, inference, prompts, lists, assembles=assembles),
+            translation=translation_of(operation, inference, prompts, assembles=assembles),
         )
 
     def _translated(self, wish: Wish, route: Route, request: Request) -> Plan:
@@ -234,27 +222,6 @@ _NEEDS = {
     "audio": "model {} has no audio encoder; pull one with an audio projector,"
     " such as hf.co/ggml-org/ultravox-v0_5-llama-3_2-1b-GGUF"
 }
-
-
-def _translation(
-    operation: Operation,
-    inference: Inference,
-    prompts: int,
-    lists: TokenLists | None,
-    *,
-    assembles: bool,
-) -> Translation | None:
-    """Return what the engine's answer lacks of OpenAI's, None where it passes as it comes."""
-    streams = inference.stream is True
-    if lists is not None and (streams or assembles):
-        if streams:
-            return StreamedLists(lists)
-        return AssembledLists(lists, Assembly(prompts, inference.model))
-    if streams and operation.assembles:
-        return Several() if prompts > 1 or inference.n not in ALONE else None
-    if inference.dimensions not in ABSENT and operation.mode is BackendMode.EMBEDDING:
-        return Shortened(dimensions(inference.dimensions))
-    return None
 
 
 def _engine_body(

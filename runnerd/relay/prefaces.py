@@ -46,8 +46,7 @@ class Preface:
 
     def __init__(self, made: Modelfile, operation: str) -> None:
         self._list, member = _PLACES[operation]
-        form = _item if operation == "responses" else _message
-        turns = b"".join(_encode(form(said)) + b"," for said in made.messages)
+        turns = b"".join(_encode(_turn(said, operation)) + b"," for said in made.messages)
         self._system: Mapping[str, object] = {}
         self._turns = self._turns_after_system = turns
         if made.system and member is None:
@@ -74,13 +73,6 @@ def preface_for(made: Modelfile, operation: str) -> Preface | None:
     return Preface(made, operation) if said and operation in _PLACES else None
 
 
-def _message(said: Remark) -> dict[str, object]:
-    return {"role": said.role, "content": said.content}
-
-
-def _item(said: Remark) -> dict[str, object]:
-    """Return a turn in the form of OpenAI's responses, where what was answered is an output."""
-    if said.role != "assistant":
-        return _message(said)
-    content = {"type": "output_text", "text": said.content, "annotations": []}
-    return {"type": "message", "status": "completed", "role": said.role, "content": [content]}
+def _turn(said: Remark, operation: str) -> dict[str, object]:
+    turn: dict[str, object] = {"role": said.role, "content": said.content}
+    return {"type": "message", **turn} if operation == "responses" else turn

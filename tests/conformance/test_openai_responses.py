@@ -69,6 +69,20 @@ def test_answer(client: openai.OpenAI) -> None:
     assert named.output_text == "My name is Ada."
 
 
+@pytest.mark.parametrize("said", ["Hi.", [{"type": "output_text", "text": "Hi."}]])
+@pytest.mark.parametrize("kind", [{}, {"type": "message"}])
+def test_a_conversation_that_the_client_keeps(
+    client: openai.OpenAI, said: Any, kind: dict[str, str]
+) -> None:
+    """What was answered may come as OpenAI's clients write it, with its type or without."""
+    question: Any = {"role": "user", "content": "What is your name?"}
+    turns: Any = [question, {"role": "assistant", "content": said, **kind}, question]
+    answer = client.responses.create(model="demo-a", input=turns)
+    assert answer.usage is not None
+    assert answer.usage.input_tokens > 2 * 13
+    assert "Demo A" in answer.output_text
+
+
 @pytest.mark.covers("POST /v1/responses", "max_output_tokens")
 def test_an_answer_that_was_cut(client: openai.OpenAI) -> None:
     """It says so, streamed and not."""

@@ -178,10 +178,7 @@ def test_what_a_conversation_begins_with_in_responses() -> None:
     changed = rules("responses", made)
     found = document(changed, input=[ASKED])
     assert found["instructions"] == "You are Ada."
-    said, answered, asked = found["input"]
-    assert (said, asked) == (TURNS[0], ASKED)
-    assert (answered["type"], answered["role"]) == ("message", "assistant")
-    assert answered["content"][0]["text"] == "Hi, I am Ada."
+    assert found["input"] == [*({"type": "message", **turn} for turn in TURNS), ASKED]
     assert "instructions" not in document(changed, input=[{"role": "developer", "content": "d"}])
     assert document(changed, input=[ASKED], instructions="Be.")["instructions"] == "Be."
 

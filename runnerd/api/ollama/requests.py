@@ -13,9 +13,7 @@ import msgspec
 
 from runnerd.durations import FOREVER, parse_duration
 from runnerd.errors import ClientError
-from runnerd.relay.body import Body
-
-_decode = msgspec.json.Decoder(dict[str, Any]).decode
+from runnerd.relay.body import Body, json_object
 
 _EFFORTS = ("low", "medium", "high", "max")
 _MOST_TOP = 20  # alternatives to a token
@@ -28,10 +26,7 @@ class Fields:
     """
 
     def __init__(self, body: Body) -> None:
-        try:
-            self._document = _decode(bytes(body))
-        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-            raise ClientError(f"the request body is not a JSON object: {error}") from error
+        self._document = json_object(body)
         model = self._document.get("model") or self._document.get("name")
         if not isinstance(model, str):
             raise ClientError("model is required", param="model")

@@ -17,7 +17,7 @@ import msgspec
 
 from runnerd.api.openai.conversations import Conversations
 from runnerd.errors import ClientError
-from runnerd.relay.body import Body
+from runnerd.relay.body import Body, json_object
 from runnerd.relay.dialect import Wish
 from runnerd.relay.events import Events, StreamError
 from runnerd.relay.routes import OPERATIONS, Route
@@ -41,7 +41,7 @@ class ResponsesDialect:
 
     def read(self, body: Body) -> Wish:
         """Return what a request asks for.  Raises errors.ClientError, errors.ResponseNotFound."""
-        document = _object(body)
+        document = json_object(body)
         store = document.pop("store", None) is not False
         previous = document.pop("previous_response_id", None)
         streams = document.get("stream") is True
@@ -147,20 +147,17 @@ class _Answer:
             self._conversations.keep(self._id, [*self._items, *response["output"]], response)
 
 
-def _object(body: Body) -> dict[str, Any]:
-    try:
-        document = msgspec.json.decode(body)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-        raise ClientError(f"the request body is not valid JSON: {error}") from error
-    if not isinstance(document, dict):
-        raise ClientError("the request body must be a JSON object")
-    return document
-
-
 def _items(given: object) -> list[Any]:
     """Return a request's input as items."""
     if isinstance(given, str):
         return [{"role": "user", "content": given}]
     if isinstance(given, list) and given:
-        return given
+        return [_typed(item) for item in given]
     raise ClientError("input must be a text or a list of items", param="input")
+
+
+def _typed(item: object) -> object:
+    """Return an item with the type that may be left out; of an answer the engine demands it."""
+    if isinstance(item, dict) and item.get("role") == "assistant" and "type" not in item:
+        return {"type": "message", **item}
+    return item

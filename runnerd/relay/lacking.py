@@ -1,0 +1,32 @@
+"""What the engine's answers lack of OpenAI's: which translation makes them so, if any."""
+
+from __future__ import annotations
+
+from runnerd.backends.interface import BackendMode
+from runnerd.relay.assembly import Assembly
+from runnerd.relay.body import ABSENT, ALONE, Inference
+from runnerd.relay.dialect import Translation
+from runnerd.relay.logprobs import AssembledLists, StreamedLists, lists_wanted
+from runnerd.relay.routes import Operation
+from runnerd.relay.several import Several
+from runnerd.relay.vectors import Shortened, dimensions
+
+
+def translation_of(
+    operation: Operation, inference: Inference, prompts: int, *, assembles: bool
+) -> Translation | None:
+    """Return what completes an answer, None where it passes as it comes.
+
+    `assembles` says that the engine streams an answer that the client wants whole.
+    """
+    streams = inference.stream is True and operation.assembles
+    if operation.name == "completions" and (streams or assembles):
+        if (lists := lists_wanted(inference)) is not None:
+            if streams:
+                return StreamedLists(lists)
+            return AssembledLists(lists, Assembly(prompts, inference.model))
+    if streams:
+        return Several() if prompts > 1 or inference.n not in ALONE else None
+    if inference.dimensions not in ABSENT and operation.mode is BackendMode.EMBEDDING:
+        return Shortened(dimensions(inference.dimensions))
+    return None
