@@ -8,6 +8,7 @@ changes nothing; a job ends early only when it is cancelled by its id.
 from __future__ import annotations
 
 import asyncio
+import math
 import secrets
 import time
 from collections.abc import AsyncIterator, Callable, Coroutine
@@ -70,12 +71,14 @@ class Job:
         self._put(f"#{len(self._news)}", Progress(self.total, "", 0, 0, message))
 
     def progressed(self, layer: str, size: int, current: int) -> None:
-        """Report one file, at most every tenth of a second and at its end."""
-        now = time.monotonic()
-        if current < size and now - self._reported_at.get(layer, 0.0) < _REPORT_INTERVAL:
+        """Report one file; followers hear of it every tenth of a second at most, and of its end."""
+        now, progress = time.monotonic(), Progress(self.total, layer, size, current)
+        if current < size and now - self._reported_at.get(layer, -math.inf) < _REPORT_INTERVAL:
+            # Who asks is told how far it is, also when nothing more comes for a long time.
+            self._news[layer] = (self._news[layer][0], progress)
             return
         self._reported_at[layer] = now
-        self._put(layer, Progress(self.total, layer, size, current))
+        self._put(layer, progress)
 
     def state_of(self, layer: str) -> Progress | None:
         """Return the newest report of one file."""

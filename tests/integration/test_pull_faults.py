@@ -145,6 +145,7 @@ def test_pull_is_cancelled_and_taken_up_again(daemon: DaemonProcess, server: Fil
     with ThreadPoolExecutor(1) as pool:
         follower = pool.submit(pull, daemon, name)
         assert gate.reached.wait(30)
+        wait_for(lambda: received(daemon) > 70 * MIB, "what was sent to arrive")
         (job,) = daemon.http.get("/models/pulls").json()
         assert (job["kind"], job["model"]) == ("pull", name)
         assert daemon.http.delete(f"/models/pulls/{job['id']}").status_code == 200
@@ -168,7 +169,8 @@ def test_resumed_after_kill(tmp_path: Path, server: FileServer) -> None:
         ):
             next(answer.iter_lines())
             assert gate.reached.wait(30)
-            wait_for(lambda: received(daemon) > 50 * MIB, "bytes to arrive")
+            # What the server has sent may still be on its way; that is no loss of the daemon's.
+            wait_for(lambda: received(daemon) > 90 * MIB, "bytes to arrive")
             daemon.kill()
     assert list((tmp_path / "state" / "models" / "blobs" / "sha256").iterdir()) == []
     sent = min(server.sent, len(LARGE))

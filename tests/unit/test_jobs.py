@@ -9,6 +9,7 @@ import pytest
 from runnerd.errors import Conflict, InternalError, ModelNotFound
 from runnerd.models.catalog import Model
 from runnerd.models.digest import Digest
+from runnerd.models.intake import Progress
 from runnerd.pulls.jobs import Following, Job
 from runnerd.pulls.turns import Turns
 
@@ -65,6 +66,16 @@ async def test_late_follower_sees_the_newest_of_each_file() -> None:
     with pytest.raises(StopAsyncIteration):
         await anext(following)
     assert (stage.ended, job.done) == (1, True)
+
+
+def test_who_asks_is_told_how_far_it_is_at_that_moment() -> None:
+    """Reports that come too fast for followers count all the same: nothing more may come."""
+    job = Stage().job
+    for current in range(1, 8):
+        job.progressed("a", 10, current)
+        assert job.current == current
+        assert job.state_of("a") == Progress(0, "a", 10, current)
+        assert job.to_json()["layers"] == [{"id": "a", "size": 10, "current": current}]
 
 
 @pytest.mark.parametrize(
