@@ -67,7 +67,7 @@ async def _receive(stream: _Stream, digest: Digest, size: int, intake: Intake) -
     if digest in intake.blobs:
         raise _refused(f"it has the blob {digest.short} twice")
     name = str(digest)
-    writer = await run_stoppable(lambda stop: intake.writer(name, size))
+    writer = await run_stoppable(lambda stop: intake.writer(name, size), undo=BlobWriter.close)
     with closing(writer):
         left = size
         while left:

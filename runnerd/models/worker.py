@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import threading
 from collections.abc import Callable
-from typing import TypeVar
+from typing import Any, TypeVar
 
 T = TypeVar("T")
 
@@ -34,25 +34,35 @@ class Stop:
             raise Stopped
 
 
-async def run_stoppable(work: Callable[[Stop], T]) -> T:
+async def run_stoppable(
+    work: Callable[[Stop], T], *, undo: Callable[[T], object] | None = None
+) -> T:
     """Run `work` in a thread and return its result.
 
     When cancelled, it calls the work off, waits until the thread has ended, and then raises
-    CancelledError: whatever the work cleans up is gone by then.
+    CancelledError: whatever the work cleans up is gone by then.  Work that was through all the same
+    has made something that nobody gets: `undo` is called with it, in a thread as well.
     """
-    stop = Stop()
-    future = asyncio.get_running_loop().run_in_executor(None, work, stop)
+    stop, loop = Stop(), asyncio.get_running_loop()
+    future = loop.run_in_executor(None, work, stop)
     try:
         return await asyncio.shield(future)
     except asyncio.CancelledError:
         stop.set()
-        while not future.done():
-            try:
-                await asyncio.wait([future])
-            except asyncio.CancelledError:
-                continue  # cancelled again: the thread still has to end first
-        future.exception()  # its outcome no longer interests anybody
+        await _ended(future)
+        if future.exception() is None and undo is not None:
+            await _ended(loop.run_in_executor(None, undo, future.result()))
         raise
+
+
+async def _ended(future: asyncio.Future[Any]) -> None:
+    """Wait for a thread's end, however often that is cancelled."""
+    while not future.done():
+        try:
+            await asyncio.wait([future])
+        except asyncio.CancelledError:
+            continue
+    future.exception()  # its outcome no longer interests anybody
 
 
 def on_loop(call: Callable[[T], None] | None) -> Callable[[T], None] | None:

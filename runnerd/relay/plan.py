@@ -125,7 +125,7 @@ class Planner:
             raise NotSupported(remedy)
         streams, prompts = inference.stream is True, count_prompts(inference.prompt)
         assembles = operation.assembles and not streams and backend.streams_to_cancel
-        if inference.logprobs == NO_ALTERNATIVES and operation.name == "completions":
+        if operation.name == "completions" and inference.logprobs == NO_ALTERNATIVES:
             body = with_one_alternative(body)
         return Plan(
             operation=operation,

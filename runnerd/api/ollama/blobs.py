@@ -34,7 +34,7 @@ async def send_blob(request: web.Request) -> web.Response:
         response = web.Response()
         response.force_close()  # what is sent all the same is not waited for
         return response
-    upload = await run_stoppable(lambda stop: store.uploads.begin())
+    upload = await run_stoppable(lambda stop: store.uploads.begin(), undo=Upload.close)
     try:
         await _receive(request, upload)
         await run_stoppable(lambda stop: upload.finish(digest))
