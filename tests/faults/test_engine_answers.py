@@ -33,7 +33,15 @@ def daemon(tmp_path_factory: pytest.TempPathFactory) -> Iterator[DaemonProcess]:
     }
     with running(root, env=env) as daemon:
         daemon.import_model(root / "tiny.gguf", "tiny")
+        daemon.http.post("/models/tiny/tag", params={"repo": "also"}).raise_for_status()
+        ask(daemon)  # the engine knows its model as tiny
         yield daemon
+
+
+@pytest.fixture(params=["tiny", "also"])
+def model(request: pytest.FixtureRequest) -> str:
+    """The engine's name for its model, and another one, which has to be put into its answers."""
+    return str(request.param)
 
 
 def ask(daemon: DaemonProcess, path: str = "/v1/completions", **fields: Any) -> Answer:
@@ -84,18 +92,18 @@ def test_silent_engine_is_a_504(daemon: DaemonProcess) -> None:
     assert "sent nothing" in answer.json()["error"]["message"]
 
 
-def test_stream_that_falls_silent_ends_with_an_error(daemon: DaemonProcess) -> None:
+def test_stream_that_falls_silent_ends_with_an_error(daemon: DaemonProcess, model: str) -> None:
     """What was streamed is kept; then come an error event and the end, and no [DONE]."""
-    answer = ask(daemon, stream=True, raw=STREAM + EVENT, then="hold")
+    answer = ask(daemon, model=model, stream=True, raw=STREAM + EVENT, then="hold")
     assert answer.status == 200
     assert answer.body.startswith(b'data: {"a":1}')
     assert b"sent nothing" in answer.body
     assert b"[DONE]" not in answer.body
 
 
-def test_stream_cut_between_chunks_ends_with_an_error(daemon: DaemonProcess) -> None:
+def test_stream_cut_between_chunks_ends_with_an_error(daemon: DaemonProcess, model: str) -> None:
     """The engine leaves after a whole chunk: the client is told inside the stream."""
-    answer = ask(daemon, stream=True, raw=STREAM + EVENT, then="close")
+    answer = ask(daemon, model=model, stream=True, raw=STREAM + EVENT, then="close")
     last = answer.body.rstrip().splitlines()[-1]
     assert "engine" in json.loads(last.removeprefix(b"data: "))["error"]["message"]
 
@@ -112,6 +120,29 @@ def test_stream_cut_inside_a_chunk_is_cut_for_the_client(daemon: DaemonProcess, 
         while piece := wire.socket.recv(65536):
             data += piece
     assert data.endswith(cut.encode())
+
+
+@pytest.mark.parametrize("cut", ["", "2\r\na"], ids=repr)
+def test_stream_of_another_name_is_in_chunks_of_its_own(daemon: DaemonProcess, cut: str) -> None:
+    """So the client is told wherever the engine leaves, even within the name."""
+    named = '10\r\n, "model": "tiny\r\n' + EVENT
+    answer = ask(daemon, model="also", stream=True, raw=STREAM + named + cut, then="close")
+    assert answer.body.startswith(b', "model": "tinydata: {"a":1}')
+    last = answer.body.rstrip().splitlines()[-1]
+    assert "engine" in json.loads(last.removeprefix(b"data: "))["error"]["message"]
+
+
+def test_answer_of_known_length_that_is_cut_is_cut_for_another_name(
+    daemon: DaemonProcess,
+) -> None:
+    """It has begun, so its end is missing: half an answer is never taken for a whole one."""
+    raw = OK + 'Content-Length: 50\r\n\r\n{"model":"tiny","text":'
+    with Wire(daemon.socket) as wire:
+        wire.send(post("/v1/tokenize", {"model": "also", "raw": raw, "then": "close"}))
+        data = b""
+        while piece := wire.socket.recv(65536):
+            data += piece
+    assert data.endswith(b'{"model":"also","text":\r\n')
 
 
 def test_garbage_behind_a_stream_does_not_reach_the_client(daemon: DaemonProcess) -> None:
