@@ -7,6 +7,7 @@ left, nothing stays leased or queued, and afterwards every model serves.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import random
 import threading
@@ -114,8 +115,9 @@ def _kill_engines(daemon: DaemonProcess, over: threading.Event, seen: list[int])
         engines = [engine for engine in daemon.engines() if _alive(engine)]
         seen.append(len(engines))
         if engines and kills < KILLS and chance.random() < 0.1:
-            chance.choice(engines).kill()
-            kills += 1
+            with contextlib.suppress(psutil.NoSuchProcess):  # it may have gone meanwhile
+                chance.choice(engines).kill()
+                kills += 1
 
 
 def _alive(engine: psutil.Process) -> bool:

@@ -49,8 +49,8 @@ def test_idle_runner_stops(tmp_path: Path, gguf: Path) -> None:
     with running(tmp_path, env={"RUNNERD_IDLE_TIMEOUT": "0.2"}) as daemon:
         daemon.import_model(gguf / "tiny.gguf", "tiny")
         chat(daemon)
-        wait_for(lambda: not daemon.engines(), "the idle engine to be stopped")
-        assert daemon.ps() == []
+        wait_for(lambda: daemon.ps() == [], "the idle engine to be stopped")
+        assert daemon.engines() == []
         chat(daemon)
 
 

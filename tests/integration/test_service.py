@@ -19,6 +19,7 @@ import pytest
 
 from runnerd.models import tiny
 from tests.support.daemon import DaemonProcess, running
+from tests.support.ports import reserved_port
 from tests.support.waiting import SECONDS, wait_for
 
 # Becomes a daemon that gets a listener of ours, as systemd does it between fork and exec.
@@ -75,13 +76,10 @@ def folder() -> Iterator[Path]:
 def activated(folder: Path, state: Path) -> Iterator[tuple[subprocess.Popen[bytes], Path, int]]:
     """Yield the process, the Unix socket and the port of a daemon behind systemd's listeners.
 
-    The daemon takes the place of systemd-socket-activate when the first client comes; the port was
-    free a moment ago.
+    The daemon takes the place of systemd-socket-activate when the first client comes.
     """
-    path = folder / "activated.sock"
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        port: int = server.getsockname()[1]
-    with open(folder / "output", "wb") as output:
+    path, said = folder / "activated.sock", folder / "output"
+    with reserved_port() as port, open(said, "wb") as output:
         process = subprocess.Popen(
             [
                 *("systemd-socket-activate", "-l", str(path), "-l", f"127.0.0.1:{port}"),
@@ -92,12 +90,12 @@ def activated(folder: Path, state: Path) -> Iterator[tuple[subprocess.Popen[byte
             stdout=output,
             stderr=output,
         )
-    try:
-        wait_for(path.exists, "the listener")
-        yield process, path, port
-    finally:
-        process.kill()
-        process.wait(60 * SECONDS)
+        try:
+            wait_for(lambda: said.read_text().count("Listening on ") == 2, "the listeners")
+            yield process, path, port
+        finally:
+            process.kill()
+            process.wait(60 * SECONDS)
 
 
 @needs_systemd

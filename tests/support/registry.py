@@ -12,6 +12,7 @@ from pathlib import Path
 import httpx
 import pytest
 
+from tests.support.ports import reserved_port
 from tests.support.waiting import wait_for
 
 REGISTRY = shutil.which("docker-registry")
@@ -49,25 +50,18 @@ def running_registry(root: Path, *, auth: str = "") -> Iterator[RegistryProcess]
     if REGISTRY is None:
         pytest.skip("docker-registry is not installed (apt install docker-registry)")
     root.mkdir(exist_ok=True)
-    port = free_port()
-    config = root / "registry.yml"
-    config.write_text(_CONFIG.format(root=root / "storage", port=port) + auth)
-    process = subprocess.Popen(
-        [REGISTRY, "serve", str(config)], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
-    )
-    try:
-        wait_for(lambda: _answers(port), "the registry to answer")
-        yield RegistryProcess(f"127.0.0.1:{port}", root / "storage")
-    finally:
-        process.kill()
-        process.wait()
-
-
-def free_port() -> int:
-    """Return a port that was free just now; for servers that cannot be given a socket."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+    with reserved_port() as port:
+        config = root / "registry.yml"
+        config.write_text(_CONFIG.format(root=root / "storage", port=port) + auth)
+        process = subprocess.Popen(
+            [REGISTRY, "serve", str(config)], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+        )
+        try:
+            wait_for(lambda: _answers(port), "the registry to answer")
+            yield RegistryProcess(f"127.0.0.1:{port}", root / "storage")
+        finally:
+            process.kill()
+            process.wait()
 
 
 def _answers(port: int) -> bool:

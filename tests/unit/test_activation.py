@@ -17,6 +17,7 @@ import pytest
 import runnerd
 from runnerd.errors import StartupError
 from runnerd.sockets.activation import inherited_sockets
+from tests.support.ports import reserved_port
 
 CHECKOUT = Path(runnerd.__file__).parent.parent
 
@@ -49,12 +50,6 @@ needs_systemd = pytest.mark.skipif(
 )
 
 
-def free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        port: int = server.getsockname()[1]
-        return port
-
-
 @contextmanager
 def activated(*arguments: str, listeners: int) -> Iterator[subprocess.Popen[str]]:
     """Start CHILD behind systemd-socket-activate; the body runs once all listeners are open."""
@@ -81,8 +76,9 @@ def activated(*arguments: str, listeners: int) -> Iterator[subprocess.Popen[str]
 @needs_systemd
 def test_unix_and_tcp_listeners_are_served(tmp_path: Path) -> None:
     """Both listeners arrive in order, serve clients, and nothing of them reaches children."""
-    path, port = tmp_path / "s", free_port()
+    path = tmp_path / "s"
     with (
+        reserved_port() as port,
         activated("-l", str(path), "-l", f"127.0.0.1:{port}", listeners=2) as process,
         socket.socket(socket.AF_UNIX) as first,
     ):
