@@ -15,7 +15,7 @@ import msgspec
 from runnerd.errors import ClientError
 from runnerd.relay.body import UNDECODABLE, Body, streamed, undecodable
 from runnerd.relay.dialect import Wish
-from runnerd.relay.events import Events, StreamError
+from runnerd.relay.events import EVENT_STREAM, Events, StreamError
 from runnerd.relay.routes import OPERATIONS, Route
 
 _ORIGIN = "anthropic/messages"
@@ -111,7 +111,7 @@ class _AsItIs:
 
     def __init__(self, *, streams: bool) -> None:
         self.streams = streams
-        self.content_type = b"text/event-stream" if streams else b"application/json"
+        self.content_type = EVENT_STREAM if streams else b"application/json"
         self._data = bytearray()
 
     def feed(self, data: bytes) -> bytes:

@@ -6,6 +6,9 @@ from typing import Any
 
 import msgspec
 
+EVENT_STREAM = b"text/event-stream"
+"""Content type of a stream of events, as servers send them to browsers."""
+
 _decode = msgspec.json.Decoder().decode
 
 

@@ -29,7 +29,7 @@ from runnerd.relay.body import inspect
 from runnerd.relay.dialect import Translation
 from runnerd.relay.engine import AnswerReceiver, EngineConnection, Loss
 from runnerd.relay.engine_errors import broken, client_error, error_object, explained
-from runnerd.relay.events import StreamError
+from runnerd.relay.events import EVENT_STREAM, StreamError
 from runnerd.relay.machinery import Client, Machinery
 from runnerd.relay.messages import (
     LAST_CHUNK,
@@ -172,7 +172,7 @@ class Exchange:
         if self._client is None or self._paused:
             return
         if not self._begun:
-            self._prepare(AnswerHead(200, b"text/event-stream", None, chunked=True, keeps=True))
+            self._prepare(AnswerHead(200, EVENT_STREAM, None, chunked=True, keeps=True))
             self._client.write(self._begin())
             self._record.status = 200
         self._client.write(chunk(COMMENT) if self._chunked else COMMENT)
@@ -181,7 +181,7 @@ class Exchange:
         """Wait for a model that is being pulled, then go on as usual."""
         try:
             streams = inspect(self._request.body, self._machinery.limits).stream is True
-            self._send_pings(streams=streams)
+            self._send_pings(streams=streams and self._request.dialect is None)
             self._plan = plan = await arrival()
         except RunnerdError as error:
             self._fail(error)
@@ -202,7 +202,7 @@ class Exchange:
     async def _wait(self) -> None:
         plan = self._plan
         try:
-            self._send_pings(streams=plan.streams and plan.translation is None)
+            self._send_pings(streams=plan.sends_events)
             lease = await self._wanted(self._machinery.supervisor)
         except RunnerdError as error:
             self._fail(error)
@@ -305,7 +305,7 @@ class Exchange:
             if translation.streams and not self._begun:
                 self._prepare(AnswerHead(200, translation.content_type, None, True, True))
         elif self._begun:  # by a ping
-            if not (head.chunked and head.content_type.startswith(b"text/event-stream")):
+            if not (head.chunked and head.content_type.startswith(EVENT_STREAM)):
                 self._fail(broken("it does not stream"))
             return self._chunked
         elif self._plan.assembles:

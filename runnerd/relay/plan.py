@@ -28,6 +28,7 @@ from runnerd.relay.body import (
 )
 from runnerd.relay.dialect import Again, Translation, Wish
 from runnerd.relay.engine import Buffer
+from runnerd.relay.events import EVENT_STREAM
 from runnerd.relay.lacking import translation_of
 from runnerd.relay.logprobs import NO_ALTERNATIVES, with_one_alternative
 from runnerd.relay.messages import Request
@@ -70,6 +71,12 @@ class Plan(msgspec.Struct, frozen=True, gc=False):
             % (self.operation.engine_path, origin, sum(map(len, self.body)))
         )
         return (head, *self.body)
+
+    @property
+    def sends_events(self) -> bool:
+        """Whether the answer is a stream of events, among which a comment says nothing."""
+        translation = self.translation
+        return self.streams and (translation is None or translation.content_type == EVENT_STREAM)
 
     def answer_lines(self) -> bytes:
         """Return the header lines that the answer has because of the plan."""

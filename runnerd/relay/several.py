@@ -5,6 +5,8 @@
 
 from __future__ import annotations
 
+from runnerd.relay.events import EVENT_STREAM
+
 _NOTHING = b"data: null"
 _END = b"\n\n"
 
@@ -12,7 +14,7 @@ _END = b"\n\n"
 class Several:
     """Passes the events of a stream on, without those that say nothing."""
 
-    content_type = b"text/event-stream"
+    content_type = EVENT_STREAM
     streams = True
 
     def __init__(self) -> None:

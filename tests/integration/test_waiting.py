@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
@@ -67,6 +68,42 @@ def test_a_waiting_stream_hears_that_it_waits(daemon: DaemonProcess) -> None:
             texts = [event["choices"][0]["text"] for event in events(lines)]
             assert "".join(texts)
         assert second.get("/health").status_code == 200  # the connection goes on
+
+
+@pytest.mark.parametrize(
+    ("path", "fields"),
+    [
+        ("/v1/completions", {"prompt": "x", "n": 2}),
+        ("/v1/completions", {"prompt": "x", "logprobs": 1}),
+        ("/v1/responses", {"input": "x"}),
+        ("/v1/messages", {"messages": [{"role": "user", "content": "x"}], "max_tokens": 2}),
+    ],
+)
+def test_so_does_one_that_is_translated(
+    daemon: DaemonProcess, path: str, fields: dict[str, Any]
+) -> None:
+    """What the engine's stream lacks is added behind the comments."""
+    body = {"model": "other", "stream": True, **fields}
+    with daemon.client() as second, held(daemon) as release:
+        with second.stream("POST", path, json=body, headers=PINGS) as waiting:
+            lines = waiting.iter_lines()
+            assert [next(lines) for _ in range(2)] == [": waiting", ""]
+            release()
+            assert len(events(lines)) > 1
+        assert second.get("/health").status_code == 200
+
+
+def test_lines_of_json_are_not_mixed_with_comments(daemon: DaemonProcess) -> None:
+    """Ollama's streams are no streams of events: their clients hear nothing before the answer."""
+    body = {"model": "other", "prompt": "x", "options": {"num_predict": 2}}
+    with daemon.client() as second, held(daemon) as release:
+        waiting = second.build_request("POST", "/api/generate", json=body, headers=PINGS)
+        with ThreadPoolExecutor(1) as pool:
+            answer = pool.submit(second.send, waiting)
+            wait_for(lambda: daemon.http.get("/health").json()["queued"] == 1, "a waiting request")
+            release()
+            lines = [json.loads(line) for line in answer.result().text.splitlines()]
+        assert lines[-1]["done"]
 
 
 def test_an_error_after_a_ping_is_an_event(daemon: DaemonProcess) -> None:

@@ -19,7 +19,7 @@ from runnerd.api.openai.conversations import Conversations
 from runnerd.errors import ClientError
 from runnerd.relay.body import Body, json_object
 from runnerd.relay.dialect import Wish
-from runnerd.relay.events import Events, StreamError
+from runnerd.relay.events import EVENT_STREAM, Events, StreamError
 from runnerd.relay.routes import OPERATIONS, Route
 
 _PREFIXES = ("/v1", "/openai/v1", "/engines/v1", "/engines/llama.cpp/v1")
@@ -75,7 +75,7 @@ def routes(conversations: Conversations) -> dict[str, Route]:
 class _Answer:
     """One answer's events, completed."""
 
-    content_type = b"text/event-stream"
+    content_type = EVENT_STREAM
 
     def __init__(
         self,

@@ -17,7 +17,7 @@ import msgspec
 from runnerd.errors import ClientError
 from runnerd.relay.body import Body
 from runnerd.relay.dialect import Wish
-from runnerd.relay.events import Events
+from runnerd.relay.events import EVENT_STREAM, Events
 from runnerd.relay.routes import OPERATIONS, Route
 
 _PREFIXES = ("/v1", "/openai/v1", "/engines/v1", "/engines/llama.cpp/v1")
@@ -108,7 +108,7 @@ class _Transcript:
         self._plain = format == "text"
         self.content_type = b"application/json"
         if streams:
-            self.content_type = b"text/event-stream"
+            self.content_type = EVENT_STREAM
         elif self._plain:
             self.content_type = b"text/plain; charset=utf-8"
         self._events = Events()
