@@ -19,8 +19,12 @@ import psutil
 
 from tests.support.waiting import SECONDS, wait_for
 
-# One thread each: several engines with two threads on two busy cores wait for each other.
-_ONE_THREAD = {"RUNNERD_BACKENDS": '{"llama.cpp": {"threads": 1}}'}
+# One thread each: several engines with two threads on two busy cores wait for each other.  And no
+# more memory than tiny models need: what other programs leave free must not decide a test.
+_MODEST = {
+    "RUNNERD_BACKENDS": '{"llama.cpp": {"threads": 1, "memory_reserve": 16}}',
+    "RUNNERD_MEMORY_RESERVE": '{"default": 0}',
+}
 _LISTENING = re.compile(r"listening on (http://\S+)")
 
 
@@ -51,7 +55,7 @@ class DaemonProcess:
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=output,
-                env={**os.environ, **_ONE_THREAD, **self._env},
+                env={**os.environ, **_MODEST, **self._env},
             )
         if ready:
             wait_for(self.answers, "the daemon to answer")
