@@ -23,6 +23,7 @@ import httpx
 import psutil
 
 from tests.support.daemon import DaemonProcess
+from tests.support.ports import reserved_port
 
 _UPSTREAM = Path(__file__).with_name("upstream.py")
 _DEMO = Path(__file__).parents[1] / "demo" / "demo-a.gguf"
@@ -183,8 +184,11 @@ def litellm() -> Iterator[Subject | None]:
     if shutil.which("litellm") is None:
         yield None
         return
-    with tempfile.TemporaryDirectory(prefix="rbl") as folder:
-        upstream, port = _free_port(), _free_port()
+    with (
+        tempfile.TemporaryDirectory(prefix="rbl") as folder,
+        reserved_port() as upstream,
+        reserved_port() as port,
+    ):
         target = {"model": "openai/bench", "api_base": f"http://127.0.0.1:{upstream}/v1"}
         models = [{"model_name": "bench", "litellm_params": {**target, "api_key": "none"}}]
         config = Path(folder) / "config.yaml"  # JSON is YAML
@@ -211,8 +215,7 @@ def ollama() -> Iterator[Subject | None]:
     if shutil.which("ollama") is None:
         yield None
         return
-    with tempfile.TemporaryDirectory(prefix="rbo") as folder:
-        port = _free_port()
+    with tempfile.TemporaryDirectory(prefix="rbo") as folder, reserved_port() as port:
         (Path(folder) / "Modelfile").write_text(f"FROM {_DEMO}\n")
         environment = {
             **os.environ,
@@ -240,12 +243,6 @@ def _quietly(command: list[str], folder: str) -> subprocess.Popen[bytes]:
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
     )
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 def _wait_for_port(port: int, process: subprocess.Popen[bytes]) -> None:
