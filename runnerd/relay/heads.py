@@ -15,7 +15,8 @@ from dataclasses import dataclass
 from runnerd.relay.messages import Request
 from runnerd.relay.routes import Route
 
-_LENGTH = re.compile(rb"\r\ncontent-length: ?([0-9]{1,9})\r\n", re.IGNORECASE)
+_DIGITS = 9
+_LENGTH = re.compile(rb"\r\ncontent-length: ?([0-9]{1,%d})\r\n" % _DIGITS, re.IGNORECASE)
 _END = b"\r\n\r\n"
 _REMEMBERED = 256
 _LONGEST = 4096
@@ -23,10 +24,26 @@ _LONGEST = 4096
 
 @dataclass(frozen=True, slots=True)
 class KnownHead:
-    """A head that passed, and the inference route that it asks for."""
+    """A head that passed, and the inference route that it asks for.
+
+    `before` and `after` are its bytes on both sides of Content-Length's digits.
+    """
 
     request: Request
     route: Route
+    before: bytes
+    after: bytes
+
+    def body_start(self, data: bytes) -> int:
+        """Return where the body starts in `data` if that is one message with this head, else 0."""
+        if not data.startswith(self.before):
+            return 0
+        begin = len(self.before)
+        end = data.find(b"\r", begin, begin + _DIGITS + 1)
+        if end < 0 or not data.startswith(self.after, end):
+            return 0
+        digits, start = data[begin:end], end + len(self.after)
+        return start if digits.isdigit() and start + int(digits) == len(data) else 0
 
 
 class KnownHeads:
@@ -34,12 +51,16 @@ class KnownHeads:
 
     def __init__(self) -> None:
         self._heads: dict[bytes, KnownHead] = {}
+        self._latest: KnownHead | None = None  # mostly the next one as well
 
     def find(self, data: bytes) -> tuple[KnownHead, int] | None:
         """Return the known head of a message that lies whole in `data` and where its body starts.
 
         None when the head is not known, or `data` is not exactly one message.
         """
+        latest = self._latest
+        if latest is not None and (start := latest.body_start(data)):
+            return latest, start
         end = data.find(_END, 0, _LONGEST)
         if end < 0:
             return None
@@ -47,11 +68,15 @@ class KnownHeads:
         if length is None or end + 4 + int(length[1]) != len(data):
             return None
         known = self._heads.get(data[: length.start(1)] + data[length.end(1) : end])
-        return None if known is None else (known, end + 4)
+        if known is None:
+            return None
+        self._latest = known
+        return known, end + 4
 
     def forget(self) -> None:
         """Let every head be checked anew."""
         self._heads.clear()
+        self._latest = None
 
     def remember(self, data: bytes, request: Request, route: Route) -> None:
         """Keep a head that has passed every check; `data` is one message, whole."""
@@ -65,5 +90,6 @@ class KnownHeads:
         if end + 4 + int(length[1]) == len(data):
             if len(self._heads) >= _REMEMBERED:
                 self._heads.clear()
-            key = data[: length.start(1)] + data[length.end(1) : end]
-            self._heads[key] = KnownHead(request, route)
+            before, after = data[: length.start(1)], data[length.end(1) : end + 4]
+            key = before + after.removesuffix(_END)
+            self._heads[key] = KnownHead(request, route, before, after)

@@ -218,7 +218,7 @@ class Scheduler:
             return []
         instance.state = State.READY
         instance.ready_at = instance.used_at = now
-        pool.load_seconds = now - instance.started_at
+        pool.loaded_in(now - instance.started_at)
         pool.alone = False
         pool.idle_since = None if self._queue.count(key) else now
         return [*self._serve(pool, now), *self._go_on(now)]

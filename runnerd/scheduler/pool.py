@@ -164,6 +164,11 @@ class Pool:
             self.pause = pause if self.pause is None else (self.pause + pause) / 2
             self.idle_since = None
 
+    def loaded_in(self, seconds: float) -> None:
+        """An instance is ready: learn how long loads take.  One slow load is no rule."""
+        known = self.load_seconds
+        self.load_seconds = (known + seconds) / 2 if known else seconds
+
     def hopeful_until(self, instance: Instance) -> float:
         """Return until when an idle instance had better stay for a client that comes back.
 

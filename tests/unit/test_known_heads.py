@@ -16,18 +16,20 @@ def message(body: bytes, head: bytes = HEAD) -> bytes:
     return head % len(body) + body
 
 
-def request(*headers: tuple[bytes, bytes]) -> Request:
+def asked(*headers: tuple[bytes, bytes]) -> Request:
     return Request(
         "POST", b"/v1/completions", "/v1/completions", list(headers), True, True, 5, False, "id-1"
     )
 
 
-@pytest.fixture
-def known() -> KnownHeads:
-    """Heads with one that is known."""
+@pytest.fixture(params=["kept", "just used"])
+def known(request: pytest.FixtureRequest) -> KnownHeads:
+    """Heads with one that is known; the one used last is looked for in another way."""
     assert isinstance(ROUTE, Route)
     known = KnownHeads()
-    known.remember(message(b"12345"), request(), ROUTE)
+    known.remember(message(b"12345"), asked(), ROUTE)
+    if request.param == "just used":
+        assert known.find(message(b"")) is not None
     return known
 
 
@@ -71,7 +73,7 @@ def test_head_with_an_id_of_its_own_is_not_kept() -> None:
     """A client's own request id must not be given to the next request."""
     assert isinstance(ROUTE, Route)
     known = KnownHeads()
-    known.remember(message(b"12345"), request((b"x-request-id", b"a")), ROUTE)
+    known.remember(message(b"12345"), asked((b"x-request-id", b"a")), ROUTE)
     assert known.find(message(b"12345")) is None
 
 
@@ -81,7 +83,7 @@ def test_many_different_heads_are_not_kept_for_ever() -> None:
     known = KnownHeads()
     for number in range(1000):
         head = HEAD.replace(b"X-A: b", b"X-A: %04d" % number)
-        known.remember(message(b"12345", head), request(), ROUTE)
+        known.remember(message(b"12345", head), asked(), ROUTE)
     found = [
         known.find(message(b"12345", HEAD.replace(b"X-A: b", b"X-A: %04d" % number)))
         for number in range(1000)

@@ -99,6 +99,17 @@ def test_dear_model_stays_longer_than_a_cheap_one_of_the_same_age() -> None:
     assert scheduler.request(1, C, 130.0) == [Stop(B, cheap, StopReason.EVICTED)]
 
 
+def test_one_slow_load_does_not_make_a_model_dear() -> None:
+    """What a load takes is learned from several: a busy host is not the model's price."""
+    scheduler = make(a={"ram": 50}, b={"ram": 50}, c={"ram": 50})
+    first = load(scheduler, A, 100.0, seconds=1.0)
+    scheduler.unload(lambda each: each == A)
+    scheduler.ended(A, first, None, 101.0)
+    slow = load(scheduler, A, 200.0, seconds=9.0)
+    load(scheduler, B, 201.0, seconds=6.0)
+    assert scheduler.request(1, C, 230.0) == [Stop(A, slow, StopReason.EVICTED)]
+
+
 def test_several_go_when_one_is_not_enough_and_no_more_than_that() -> None:
     """A big model takes the place of two small ones, the third stays."""
     scheduler = make(a={"ram": 30}, b={"ram": 30}, c={"ram": 30}, d={"ram": 60})
