@@ -266,7 +266,8 @@ def bodies(report: Report, seconds: float) -> None:
         found = _alternate(subjects, message, 1, seconds)
         _latencies(report, found, 1, "200 KB, engine that reads no JSON", bars=False)
         before = stage.relay.memory()
-        run_loop(stage.relay, _image(60 * 2**20), clients=1, seconds=0)
+        outcome, _ = run_loop(stage.relay, _image(60 * 2**20), clients=1, seconds=0)
+        _check(outcome, stage.relay)
         grown = (stage.relay.peak() - before) / 2**20
         report.line("runnerd: peak memory for a body of 60 MiB", f"+{grown:.0f} MiB")
 
