@@ -113,21 +113,23 @@ class ChunkedBody:
     they are, framing included.
     """
 
-    __slots__ = ("_begun", "_ended", "_last", "_parser", "_spoiled", "complete", "passes")
+    __slots__ = ("_chunks", "_last", "_parser", "_spoiled", "passes")
 
     def __init__(self, decoded: Callable[[bytes], None] | None = None) -> None:
-        self.complete = False
         self.passes = decoded is None
         self._spoiled = False
         self._last = b""  # byte that was passed on
-        # Counters in C: a chunk costs no Python code.
-        self._begun = itertools.count()
-        self._ended = itertools.count()
-        self._parser = httptools.HttpResponseParser(_Chunks(self, decoded))
+        self._chunks = _Chunks(decoded)
+        self._parser = httptools.HttpResponseParser(self._chunks)
         self._parser.feed_data(_BODY_FOLLOWS)
 
-    def feed(self, data: bytes) -> None:
-        """Take a piece of the body.
+    @property
+    def complete(self) -> bool:
+        """Whether the end has come."""
+        return self._chunks.complete
+
+    def feed(self, data: bytes) -> bool:
+        """Take a piece of the body; return whether that was its end.
 
         Raises BadAnswer when it is no chunked body, or when there is more behind its end; then
         nothing of the piece may be passed on.
@@ -139,10 +141,12 @@ class ChunkedBody:
             raise
         except httptools.HttpParserError as error:
             raise BadAnswer("its answer is not properly chunked") from error
-        if self.complete and not (data.endswith(_LAST_CHUNK) or _LAST_CHUNK.endswith(data)):
+        complete = self._chunks.complete
+        if complete and not (data.endswith(_LAST_CHUNK) or _LAST_CHUNK.endswith(data)):
             raise BadAnswer("it sent more than its answer")
         self._spoiled = False
         self._last = data[-1:]
+        return complete
 
     def between_chunks(self) -> bool:
         """Return whether another chunk could follow what was taken.  Ask once, at the end.
@@ -151,18 +155,29 @@ class ChunkedBody:
         """
         if self._spoiled or not self._last:
             return not self._last
-        return self._last == b"\n" and next(self._begun) == next(self._ended)
+        return self._last == b"\n" and self._chunks.even()
 
 
 class _Chunks:
-    """llhttp's callbacks for a chunked body."""
+    """llhttp's callbacks for a chunked body.
 
-    def __init__(self, body: ChunkedBody, decoded: Callable[[bytes], None] | None) -> None:
-        self._body = body
-        self.on_chunk_header = body._begun.__next__
-        self.on_chunk_complete = body._ended.__next__
+    Nothing here refers back to who reads it: a circle would keep what `decoded` belongs to in
+    memory until it is looked for.
+    """
+
+    def __init__(self, decoded: Callable[[bytes], None] | None) -> None:
+        self.complete = False
+        # Counters in C: a chunk costs no Python code.
+        self._begun = itertools.count()
+        self._ended = itertools.count()
+        self.on_chunk_header = self._begun.__next__
+        self.on_chunk_complete = self._ended.__next__
         if decoded is not None:
             self.on_body = decoded
 
+    def even(self) -> bool:
+        """Return whether every chunk that began has ended.  Ask once."""
+        return next(self._begun) == next(self._ended)
+
     def on_message_complete(self) -> None:
-        self._body.complete = True
+        self.complete = True

@@ -18,7 +18,7 @@ class Deadline:
 
     def __init__(self, expired: Callable[[], None]) -> None:
         self._loop = asyncio.get_running_loop()
-        self._expired = expired
+        self._expired: Callable[[], None] | None = expired
         self._at: float | None = None
         self._due_at = 0.0  # of the timer; uvloop's handle for "now" does not know
         self._timer: asyncio.Handle | None = None
@@ -38,8 +38,9 @@ class Deadline:
         self._at = None
 
     def close(self) -> None:
-        """Give the timer back; the deadline must not be used any more."""
+        """Give the timer and `expired` back; the deadline must not be used any more."""
         self._at = None
+        self._expired = None
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
@@ -53,4 +54,5 @@ class Deadline:
             self._timer = self._loop.call_at(self._at, self._fire)
         else:
             self._at = None
-            self._expired()
+            if self._expired is not None:
+                self._expired()

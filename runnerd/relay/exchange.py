@@ -468,12 +468,16 @@ class Exchange:
             self._break_off(error.body())
 
     def _break_off(self, document: dict[str, Any]) -> None:
-        """End an answer that has begun: with an error event where it is a stream."""
+        """End an answer that has begun: with an error event where it is a stream.
+
+        After one that ends as it should the connection goes on.
+        """
         streams = self._pings is not None or self._plan.streams
-        if streams and self._whole_chunks and self._client is not None:
+        told = streams and self._whole_chunks
+        if told and self._client is not None:
             event = self._request.error_event(document)
             self._client.write(chunk(event) + LAST_CHUNK if self._chunked else event)
-        self._end(keep_alive=False)
+        self._end(keep_alive=told and self._chunked)
 
     def _end(self, *, keep_alive: bool) -> None:
         self._release()

@@ -94,6 +94,7 @@ class Front(asyncio.Protocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._deaf = True
+        del self._parser  # it refers to this, and so does the deadline
         self._deadline.close()
         if self._exchange is not None:
             self._exchange.cancel()
@@ -202,7 +203,7 @@ class Front(asyncio.Protocol):
                 if self._whole is not None:
                     self._known.remember(self._whole, request, entry.route)
         except RunnerdError as error:
-            entry.error = error
+            entry.error = error.with_traceback(None)  # it would refer to this entry
         self._reading = entry
         if self._active is None and not self._queue:
             self._activate(entry)
@@ -287,16 +288,20 @@ class Front(asyncio.Protocol):
         self._deadline.clear()
         try:
             self._exchange = self._relay.exchange(self, request, entry.route)
-        except Exception as error:  # whatever it is, the client is told and the next one served
-            failure = error if isinstance(error, RunnerdError) else InternalError()
-            if failure is not error:
-                log.exception("a request could not be planned")
-            self.write(error_answer(request, failure, keep_alive=request.keep_alive))
-            self.exchange_done(keep_alive=request.keep_alive)
+        except RunnerdError as error:
+            self._unplanned(request, error)
+            return
+        except Exception:  # whatever it is, the client is told and the next one served
+            log.exception("a request could not be planned")
+            self._unplanned(request, InternalError())
             return
         if self._write_paused:
             self._exchange.pause()
         self._exchange.start()
+
+    def _unplanned(self, request: Request, error: RunnerdError) -> None:
+        self.write(error_answer(request, error, keep_alive=request.keep_alive))
+        self.exchange_done(keep_alive=request.keep_alive)
 
     def _begin_turn(self, entry: _Entry) -> None:
         request = entry.request

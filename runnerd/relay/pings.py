@@ -42,13 +42,15 @@ class Pings:
 
     def __init__(self, interval: float, ping: Callable[[], None]) -> None:
         self._interval = interval
-        self._ping = ping
+        self._ping: Callable[[], None] | None = ping
         self._timer = asyncio.get_running_loop().call_later(interval, self._again)
 
     def stop(self) -> None:
         """No further one.  Idempotent."""
         self._timer.cancel()
+        self._ping = None  # who is pinged has this: no circle is left
 
     def _again(self) -> None:
         self._timer = asyncio.get_running_loop().call_later(self._interval, self._again)
-        self._ping()
+        if self._ping is not None:
+            self._ping()

@@ -59,4 +59,6 @@ class Lease:
 
     def release(self) -> None:
         """Give the runner back."""
+        # They belong to the holder, who has this: a circle would keep its request's body in memory.
+        self.revoked = self.heard_at = None
         self._release(self)

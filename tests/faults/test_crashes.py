@@ -19,6 +19,7 @@ import pytest
 from runnerd.models import tiny
 from tests.support.daemon import DaemonProcess, running
 from tests.support.waiting import wait_for
+from tests.support.wire import Wire, post
 
 pytestmark = pytest.mark.engine
 
@@ -60,6 +61,17 @@ def test_killed_engine_ends_the_stream_clearly_and_is_replaced(daemon: DaemonPro
     assert "SIGKILL" in error["message"]
     after = daemon.http.post("/v1/completions", json=LONG | {"stream": False, "max_tokens": 3})
     assert after.status_code == 200, after.text
+
+
+def test_the_connection_of_a_broken_stream_goes_on(daemon: DaemonProcess) -> None:
+    """The stream has ended as streams do, so its client may ask again where it asked before."""
+    with Wire(daemon.socket) as wire:
+        wire.send(post("/v1/completions", LONG))
+        wire.socket.recv(1, socket.MSG_PEEK)
+        engine_of(daemon).kill()
+        assert b"SIGKILL" in wire.read().body
+        wire.send(post("/v1/completions", LONG | {"stream": False, "max_tokens": 3}))
+        assert wire.read().status == 200
 
 
 def test_killed_engine_fails_a_whole_answer_with_the_reason(daemon: DaemonProcess) -> None:

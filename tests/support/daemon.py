@@ -41,6 +41,7 @@ class DaemonProcess:
         self.output = root / "output.log"
         self.process: subprocess.Popen[bytes] | None = None
         self._env = dict(env or {})
+        self.module = "runnerd"  # what is run; another one may watch it from inside
         self._client: httpx.Client | None = None
 
     def start(self, *flags: str, ready: bool = True) -> DaemonProcess:
@@ -51,7 +52,7 @@ class DaemonProcess:
         ]
         with open(self.output, "ab") as output:
             self.process = subprocess.Popen(
-                [sys.executable, "-m", "runnerd", "serve", *arguments],
+                [sys.executable, "-m", self.module, "serve", *arguments],
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=output,
