@@ -17,6 +17,8 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
+from collections.abc import Awaitable, Callable
+from functools import partial
 from typing import Any
 
 from runnerd import tasks
@@ -44,7 +46,7 @@ from runnerd.relay.pings import COMMENT, Pings, interval_of
 from runnerd.relay.plan import Plan
 from runnerd.relay.records import RequestRecord
 from runnerd.relay.redial import redial
-from runnerd.supervisor import Lease, Supervisor
+from runnerd.supervisor import Lease
 
 log = logging.getLogger(__name__)
 
@@ -119,12 +121,11 @@ class Exchange:
     def start(self) -> None:
         """Ask a runner at once, or go and wait for one; returns at once."""
         if self._arrival is not None:
-            arriving = self._arrive(self._arrival)
-            self._task = tasks.spawn(arriving, name=f"arrival {self._request.id}")
+            self._go_on(partial(self._arrive, self._arrival))
             return
         plan = self._plan
         if plan.unloads:
-            self._task = tasks.spawn(self._unload(), name=f"exchange {self._request.id}")
+            self._go_on(self._unload)
             return
         assert self._client is not None
         lease = self._machinery.supervisor.lease_at_once(
@@ -137,7 +138,7 @@ class Exchange:
             self._leased(lease)
         else:
             self._lease = lease
-            self._task = tasks.spawn(self._wait(), name=f"exchange {self._request.id}")
+            self._go_on(self._wait)
 
     def cancel(self) -> None:
         """The client has gone: leave the queue, or cut the engine's connection; idempotent."""
@@ -162,6 +163,20 @@ class Exchange:
 
     # waiting and asking
 
+    def _go_on(self, steps: Callable[[], Awaitable[None]]) -> None:
+        """Take steps that need waiting for something, in a task."""
+        self._task = tasks.spawn(self._attempt(steps), name=f"exchange {self._request.id}")
+
+    async def _attempt(self, steps: Callable[[], Awaitable[None]]) -> None:
+        """Take steps; whatever goes wrong with them, the client is told."""
+        try:
+            await steps()
+        except RunnerdError as error:
+            self._fail(error)
+        except Exception:
+            log.exception("exchange %s failed", self._request.id)
+            self._fail(InternalError())
+
     def _send_pings(self, *, streams: bool) -> None:
         """Let a streamed request that asks for it hear that it still waits."""
         interval = interval_of(self._request)
@@ -179,20 +194,13 @@ class Exchange:
 
     async def _arrive(self, arrival: Arrival) -> None:
         """Wait for a model that is being pulled, then go on as usual."""
-        try:
-            streams = inspect(self._request.body, self._machinery.limits).stream is True
-            self._send_pings(streams=streams and self._request.dialect is None)
-            self._plan = plan = await arrival()
-        except RunnerdError as error:
-            self._fail(error)
-        except Exception:
-            log.exception("exchange %s failed", self._request.id)
-            self._fail(InternalError())
-        else:
-            self._arrival = None
-            self._record.model, self._record.streamed = plan.key.model, plan.streams
-            if not self._over:
-                self.start()
+        streams = inspect(self._request.body, self._machinery.limits).stream is True
+        self._send_pings(streams=streams and self._request.dialect is None)
+        self._plan = plan = await arrival()
+        self._arrival = None
+        self._record.model, self._record.streamed = plan.key.model, plan.streams
+        if not self._over:
+            self.start()
 
     async def _unload(self) -> None:
         plan = self._plan
@@ -200,23 +208,12 @@ class Exchange:
         self._whole(200, plan.instead or b"", b"application/json")
 
     async def _wait(self) -> None:
-        plan = self._plan
-        try:
-            self._send_pings(streams=plan.sends_events)
-            lease = await self._wanted(self._machinery.supervisor)
-        except RunnerdError as error:
-            self._fail(error)
-        except Exception:
-            log.exception("exchange %s failed", self._request.id)
-            self._fail(InternalError())
-        else:
-            self._leased(lease)
-
-    async def _wanted(self, supervisor: Supervisor) -> Lease:
-        plan = self._plan
+        plan, supervisor = self._plan, self._machinery.supervisor
+        self._send_pings(streams=plan.sends_events)
         if self._lease is not None:
-            return await supervisor.recalled(self._lease)
-        return await supervisor.lease(
+            self._leased(await supervisor.recalled(self._lease))
+            return
+        lease = await supervisor.lease(
             plan.key,
             plan.model_ref,
             client="" if self._client is None else self._client.owner(),
@@ -224,6 +221,7 @@ class Exchange:
             affinity=plan.affinity,
             afresh=plan.preload_only or plan.instead is not None,
         )
+        self._leased(lease)
 
     def _leased(self, lease: Lease) -> None:
         if self._over:
@@ -251,7 +249,7 @@ class Exchange:
         try:
             self._send(fresh=fresh)
         except BlockingIOError:
-            self._task = tasks.spawn(self._redial(), name=f"redial {self._request.id}")
+            self._go_on(self._redial)
         except OSError as error:
             self.engine_lost(Loss(f"it does not accept connections ({error.strerror})", True))
         except RunnerdError as error:
@@ -280,8 +278,6 @@ class Exchange:
             await redial(send, self._machinery.limits.upstream_timeout)
         except OSError as error:
             await self._explain(f"it does not accept connections ({error.strerror})")
-        except RunnerdError as error:
-            self._fail(error)
 
     def silent(self) -> None:
         """Give up on an engine that has sent nothing for too long, unless it was told to wait."""
@@ -362,8 +358,7 @@ class Exchange:
             self._repeated = True
             self._ask(fresh=True)
         elif loss.hung_up:
-            explanation = self._explain(loss.reason)
-            self._task = tasks.spawn(explanation, name=f"explain {self._request.id}")
+            self._go_on(partial(self._explain, loss.reason))
         else:
             self._fail(broken(loss.reason))
 
