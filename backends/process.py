@@ -343,12 +343,6 @@ async def uninterrupted(work: Coroutine[Any, Any, T], *, name: str) -> T:
     For clean-up that must not be left half done.
     """
     task = tasks.spawn(work, name=name)
-    cancelled = False
-    while not task.done():
-        try:
-            await asyncio.wait([task])
-        except asyncio.CancelledError:
-            cancelled = True
-    if cancelled:
+    if await tasks.outlast(task):
         raise asyncio.CancelledError
     return task.result()

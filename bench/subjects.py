@@ -13,11 +13,10 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import httpx
 import psutil
@@ -113,8 +112,7 @@ def by_hand(engine: psutil.Process) -> Iterator[tuple[Subject, float]]:
         argv = engine.cmdline()
         argv[argv.index("--host") + 1] = str(path)
         began = time.perf_counter()
-        quiet = subprocess.DEVNULL
-        with subprocess.Popen(argv, stdout=quiet, stderr=quiet) as process:
+        with _quietly(argv, folder) as process:
             try:
                 with httpx.Client(transport=httpx.HTTPTransport(uds=str(path))) as http:
                     while not _ready(path, http):
@@ -196,7 +194,7 @@ def litellm() -> Iterator[Subject | None]:
         command = ["litellm", "--config", str(config), "--host", "127.0.0.1", "--port", str(port)]
         with (
             _quietly([sys.executable, str(_UPSTREAM), "--host", str(upstream)], folder) as own,
-            _quietly(command, folder) as process,
+            _quietly(command, folder, _LITELLM) as process,
         ):
             try:
                 _wait_for_port(port, process)
@@ -218,28 +216,31 @@ def ollama() -> Iterator[Subject | None]:
     with tempfile.TemporaryDirectory(prefix="rbo") as folder, reserved_port() as port:
         (Path(folder) / "Modelfile").write_text(f"FROM {_DEMO}\n")
         environment = {
-            **os.environ,
             "HOME": folder,
             "OLLAMA_HOST": f"127.0.0.1:{port}",
             "OLLAMA_NUM_PARALLEL": "64",
             "OLLAMA_CONTEXT_LENGTH": "256",
         }
-        quiet: dict[str, Any] = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
-        with subprocess.Popen(["ollama", "serve"], cwd=folder, env=environment, **quiet) as process:
+        with _quietly(["ollama", "serve"], folder, environment) as process:
             try:
                 _wait_for_port(port, process)
                 create = ["ollama", "create", "bench", "-f", "Modelfile"]
-                subprocess.run(create, cwd=folder, env=environment, check=True, **quiet)
+                with _quietly(create, folder, environment) as creating:
+                    if creating.wait() != 0:
+                        raise RuntimeError("ollama could not create the model")
                 yield Subject("Ollama", port, psutil.Process(process.pid))
             finally:
                 process.terminate()
 
 
-def _quietly(command: list[str], folder: str) -> subprocess.Popen[bytes]:
+def _quietly(
+    command: list[str], folder: str, environment: Mapping[str, str] | None = None
+) -> subprocess.Popen[bytes]:
+    """Start a program in a folder, its output unread, with additions to the environment."""
     return subprocess.Popen(
         command,
         cwd=folder,
-        env={**os.environ, **_LITELLM},
+        env={**os.environ, **(environment or {})},
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
     )

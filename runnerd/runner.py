@@ -192,11 +192,7 @@ class Runner:
             # cancelled.
             watch.cancel()
             engine.cancel()
-            while not (engine.done() and watch.done()):
-                try:
-                    await asyncio.wait([engine, watch])
-                except asyncio.CancelledError:
-                    continue
+            await tasks.outlast(engine, watch)
 
     async def _remember(self, engine: asyncio.Task[BackendFailure]) -> None:
         """Let what it has evaluated be taken down, for as long as it lives."""

@@ -45,3 +45,14 @@ async def cancel_and_wait(task: asyncio.Task[Any]) -> None:
     """Cancel `task` and wait until it has ended; its own outcome is swallowed (it was logged)."""
     task.cancel()
     await asyncio.wait([task])
+
+
+async def outlast(*futures: asyncio.Future[Any]) -> bool:
+    """Wait until all have ended, however often the caller is cancelled; return whether it was."""
+    cancelled = False
+    while not all(future.done() for future in futures):
+        try:
+            await asyncio.wait(futures)
+        except asyncio.CancelledError:
+            cancelled = True
+    return cancelled

@@ -9,7 +9,9 @@ from __future__ import annotations
 import asyncio
 import threading
 from collections.abc import Callable
-from typing import Any, TypeVar
+from typing import TypeVar
+
+from runnerd import tasks
 
 T = TypeVar("T")
 
@@ -49,20 +51,12 @@ async def run_stoppable(
         return await asyncio.shield(future)
     except asyncio.CancelledError:
         stop.set()
-        await _ended(future)
+        await tasks.outlast(future)
         if future.exception() is None and undo is not None:
-            await _ended(loop.run_in_executor(None, undo, future.result()))
+            undoing = loop.run_in_executor(None, undo, future.result())
+            await tasks.outlast(undoing)
+            undoing.exception()  # its outcome interests nobody
         raise
-
-
-async def _ended(future: asyncio.Future[Any]) -> None:
-    """Wait for a thread's end, however often that is cancelled."""
-    while not future.done():
-        try:
-            await asyncio.wait([future])
-        except asyncio.CancelledError:
-            continue
-    future.exception()  # its outcome no longer interests anybody
 
 
 def on_loop(call: Callable[[T], None] | None) -> Callable[[T], None] | None:

@@ -128,8 +128,8 @@ class ChunkedBody:
         """Whether the end has come."""
         return self._chunks.complete
 
-    def feed(self, data: bytes) -> bool:
-        """Take a piece of the body; return whether that was its end.
+    def feed(self, data: bytes) -> None:
+        """Take a piece of the body.
 
         Raises BadAnswer when it is no chunked body, or when there is more behind its end; then
         nothing of the piece may be passed on.
@@ -141,12 +141,10 @@ class ChunkedBody:
             raise
         except httptools.HttpParserError as error:
             raise BadAnswer("its answer is not properly chunked") from error
-        complete = self._chunks.complete
-        if complete and not (data.endswith(_LAST_CHUNK) or _LAST_CHUNK.endswith(data)):
+        if self.complete and not (data.endswith(_LAST_CHUNK) or _LAST_CHUNK.endswith(data)):
             raise BadAnswer("it sent more than its answer")
         self._spoiled = False
         self._last = data[-1:]
-        return complete
 
     def between_chunks(self) -> bool:
         """Return whether another chunk could follow what was taken.  Ask once, at the end.

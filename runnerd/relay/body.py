@@ -151,7 +151,12 @@ def streamed(body: Body) -> tuple[bytes | memoryview, ...]:
     The engine (nlohmann::json) keeps the last of two equal keys, so nothing has to be removed, and
     the body is not copied.
     """
-    return memoryview(body)[: body.rindex(b"}")], STREAMED_END
+    return unclosed(body), STREAMED_END
+
+
+def unclosed(body: Body) -> memoryview:
+    """Return an object's text without its end: members can be put behind it."""
+    return memoryview(body)[: body.rindex(b"}")]
 
 
 STREAMED_END = b',"stream":true,"stream_options":{"include_usage":true}}'

@@ -256,10 +256,10 @@ class EngineConnection:
         body, receiver = self._body, self._receiver
         assert body is not None
         assert receiver is not None
-        complete = body.feed(data)
+        body.feed(data)
         if body.passes and self._receiver is not None:
             receiver.engine_body(data)
-        if complete and self._receiver is not None:
+        if body.complete and self._receiver is not None:
             # llama-server closes after a stream; whatever does not is told to.
             self._receiver = None
             self.close()

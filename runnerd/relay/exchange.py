@@ -393,17 +393,20 @@ class Exchange:
 
     def _prepare(self, head: AnswerHead) -> None:
         """Make the head of an answer whose body passes through as it comes."""
-        lines = self._request.answer_lines()
-        if self._arrival is None:  # else there is no plan yet
-            lines += self._plan.answer_lines()
         self._head, self._chunked = passing_head(
             self._request,
             head.status,
             head.content_type,
             length=head.length,
             chunked=head.chunked,
-            lines=lines,
+            lines=self._answer_lines(),
         )
+
+    def _answer_lines(self) -> bytes:
+        lines = self._request.answer_lines()
+        if self._arrival is None:  # else there is no plan yet
+            lines += self._plan.answer_lines()
+        return lines
 
     def _begin(self) -> bytes:
         """Return the head to send now."""
@@ -421,7 +424,7 @@ class Exchange:
                     status,
                     body,
                     content_type=content_type,
-                    lines=self._request.answer_lines() + self._plan.answer_lines(),
+                    lines=self._answer_lines(),
                     keep_alive=self._request.keep_alive,
                 )
             )

@@ -50,7 +50,7 @@ class KnownHeads:
     """The heads that came through one kind of listener."""
 
     def __init__(self) -> None:
-        self._heads: dict[bytes, KnownHead] = {}
+        self._heads: dict[tuple[bytes, bytes], KnownHead] = {}
         self._latest: KnownHead | None = None  # mostly the next one as well
 
     def find(self, data: bytes) -> tuple[KnownHead, int] | None:
@@ -61,17 +61,12 @@ class KnownHeads:
         latest = self._latest
         if latest is not None and (start := latest.body_start(data)):
             return latest, start
-        end = data.find(_END, 0, _LONGEST)
-        if end < 0:
-            return None
-        length = _LENGTH.search(data, 0, end + 2)
-        if length is None or end + 4 + int(length[1]) != len(data):
-            return None
-        known = self._heads.get(data[: length.start(1)] + data[length.end(1) : end])
+        sides = _sides(data)
+        known = None if sides is None else self._heads.get(sides)
         if known is None:
             return None
         self._latest = known
-        return known, end + 4
+        return known, known.body_start(data)
 
     def forget(self) -> None:
         """Let every head be checked anew."""
@@ -84,12 +79,17 @@ class KnownHeads:
             return
         if any(name == b"x-request-id" for name, _ in request.headers):
             return
-        end = data.find(_END, 0, _LONGEST)
-        if end < 0 or (length := _LENGTH.search(data, 0, end + 2)) is None:
-            return
-        if end + 4 + int(length[1]) == len(data):
+        if (sides := _sides(data)) is not None:
             if len(self._heads) >= _REMEMBERED:
                 self._heads.clear()
-            before, after = data[: length.start(1)], data[length.end(1) : end + 4]
-            key = before + after.removesuffix(_END)
-            self._heads[key] = KnownHead(request, route, before, after)
+            self._heads[sides] = KnownHead(request, route, *sides)
+
+
+def _sides(data: bytes) -> tuple[bytes, bytes] | None:
+    """Return a head on both sides of Content-Length's digits; None: not exactly one message."""
+    end = data.find(_END, 0, _LONGEST) + 4
+    if end < 4 or (length := _LENGTH.search(data, 0, end - 2)) is None:
+        return None
+    if end + int(length[1]) != len(data):
+        return None
+    return data[: length.start(1)], data[length.end(1) : end]

@@ -15,7 +15,7 @@ from typing import Any
 import msgspec
 
 from runnerd.relay.assembly import Assembly
-from runnerd.relay.body import ABSENT, Body, Inference
+from runnerd.relay.body import ABSENT, Body, Inference, unclosed
 from runnerd.relay.events import Events, StreamError
 from runnerd.relay.several import Several
 
@@ -129,7 +129,7 @@ def lists_wanted(inference: Inference) -> TokenLists | None:
 
 def with_one_alternative(body: Body) -> bytes:
     """Return the body of a request for none that makes the engine tell something."""
-    return b'%s,"logprobs":1}' % memoryview(body)[: body.rindex(b"}")]
+    return b'%s,"logprobs":1}' % unclosed(body)
 
 
 def _number(raw: msgspec.Raw, *, default: int) -> int:

@@ -20,7 +20,7 @@ import msgspec
 
 from runnerd.configurations import ModelConfiguration
 from runnerd.models.modelfile import Modelfile
-from runnerd.relay.body import UNDECODABLE, Body, undecodable
+from runnerd.relay.body import UNDECODABLE, Body, unclosed, undecodable
 from runnerd.relay.engine import Buffer
 from runnerd.relay.prefaces import Opening, Preface, preface_for
 
@@ -125,7 +125,7 @@ class ParameterRules:
 def completed(body: Body, below: Mapping[str, object]) -> bytes:
     """Return a body of some members with others, which it does not say, behind them."""
     members = b",".join(member for _, member in _members(below, {}))
-    return b"%s,%s}" % (memoryview(body)[:-1], members)
+    return b"%s,%s}" % (unclosed(body), members)
 
 
 def sampling(options: Mapping[str, object]) -> dict[str, object]:

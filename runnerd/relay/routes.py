@@ -16,6 +16,9 @@ from runnerd.relay.dialect import Dialect
 DESKTOP_PREFIX = "/exp/vDD4.40"
 """What Docker Desktop's socket puts before every route (seed 004); stripped on the Unix socket."""
 
+V1_PREFIXES = ("/v1", "/openai/v1", "/engines/v1", "/engines/llama.cpp/v1")
+"""Where OpenAI's API is offered, for dialects that have routes in it."""
+
 
 @dataclass(frozen=True, slots=True)
 class Operation:

@@ -36,17 +36,23 @@ def socket(tmp_path: Path) -> Path:
 
 
 @pytest.fixture(scope="module", params=["native", "python"])
-def daemon(
-    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory, gguf: Path
+def either(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[DaemonProcess]:
-    """A running daemon with the models imported: once with each engine."""
+    """A running daemon without models: once with each engine."""
     root = tmp_path_factory.mktemp("daemon")
     settings = root / "runnerd.toml"
     settings.write_text(f'[backends."llama.cpp"]\nserver = "{request.param}"\n')
     with running(root, "--config", str(settings)) as daemon:
-        for name in ("tiny", "other", "embed", "rerank"):
-            daemon.import_model(gguf / f"{name}.gguf", name)
         yield daemon
+
+
+@pytest.fixture(scope="module")
+def daemon(either: DaemonProcess, gguf: Path) -> DaemonProcess:
+    """A running daemon with the models imported: once with each engine."""
+    for name in ("tiny", "other", "embed", "rerank"):
+        either.import_model(gguf / f"{name}.gguf", name)
+    return either
 
 
 @pytest.fixture(scope="module")

@@ -22,7 +22,7 @@ from runnerd.configurations import Configurations, ModelConfiguration
 from runnerd.errors import Overloaded
 from runnerd.scheduler import RunnerKey
 from runnerd.sockets.paths import RuntimeDirectory
-from runnerd.supervisor import RunnerReport, Supervisor, service
+from runnerd.supervisor import RunnerReport, Supervisor, preparation, service
 from tests.support.engines import context
 
 pytestmark = pytest.mark.engine
@@ -155,8 +155,11 @@ async def test_models_are_evicted_for_memory_and_not_before(
     assert len(bench.loaded()) == ROOM
 
 
-async def test_memory_of_other_programs_leaves_less_room(bench: Bench) -> None:
+async def test_memory_of_other_programs_leaves_less_room(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """What others take is not given to models; a model that has no room left goes alone."""
+    monkeypatch.setattr(preparation, "_LOOK_INTERVAL", 0.0)  # each look at the host is a new one
     each = await need(bench)
     bench.host.total = ROOM * each + each // 2
     bench.host.others = 2 * each
@@ -167,7 +170,6 @@ async def test_memory_of_other_programs_leaves_less_room(bench: Bench) -> None:
         async with asyncio.timeout(30):  # until what its process holds is reckoned with
             while bench.loaded()[name].held != bench.host.held:
                 await asyncio.sleep(0.01)
-        await asyncio.sleep(0.06)  # so that the next look at the host is a new one
     assert len(bench.loaded()) == 2
     bench.host.others = bench.host.total
     await bench.use("m5")

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tests.support.daemon import DaemonProcess, running
+from tests.support.daemon import DaemonProcess
 from tests.support.wire import Wire, post
 
 MESSAGES = [{"role": "user", "content": "x"}]
@@ -36,20 +35,14 @@ _ROUTES: list[tuple[str, str, dict[str, Any]]] = [
 ]
 
 
-@pytest.fixture(scope="module", params=["native", "python"])
-def daemon(
-    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory, gguf: Path
-) -> Iterator[DaemonProcess]:
+@pytest.fixture(scope="module")
+def daemon(either: DaemonProcess, gguf: Path) -> DaemonProcess:
     """A daemon whose models have two names each, and are loaded under the first one."""
-    root = tmp_path_factory.mktemp("names")
-    settings = root / "runnerd.toml"
-    settings.write_text(f'[backends."llama.cpp"]\nserver = "{request.param}"\n')
-    with running(root, "--config", str(settings)) as daemon:
-        for name in ("tiny", "embed", "rerank"):
-            daemon.import_model(gguf / f"{name}.gguf", name)
-            tagged = daemon.http.post(f"/models/{name}/tag", params={"repo": f"{name}-also"})
-            assert tagged.status_code == 201
-        yield daemon
+    for name in ("tiny", "embed", "rerank"):
+        either.import_model(gguf / f"{name}.gguf", name)
+        tagged = either.http.post(f"/models/{name}/tag", params={"repo": f"{name}-also"})
+        assert tagged.status_code == 201
+    return either
 
 
 @pytest.mark.engine

@@ -10,9 +10,9 @@ from pathlib import Path
 import pytest
 
 from runnerd.errors import Overloaded
-from runnerd.relay.answers import AnswerHead
-from runnerd.relay.engine import EngineConnection, Loss
+from runnerd.relay.engine import EngineConnection
 from runnerd.relay.pool import EnginePools
+from tests.support.receiver import Receiver
 
 OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{}"
 REQUEST = (b"POST / HTTP/1.1\r\nContent-Length: 4\r\n\r\n", b"body")
@@ -40,33 +40,6 @@ class Peer:
             connection.close()
         self.listener.close()
         self.path.unlink()
-
-
-class Receiver:
-    """Notes what it is told; `over` is set at the end."""
-
-    def __init__(self, *, as_it_is: bool = False) -> None:
-        self.as_it_is = as_it_is
-        self.head: AnswerHead | None = None
-        self.body = b""
-        self.lost: Loss | None = None
-        self.over = asyncio.Event()
-
-    def engine_head(self, head: AnswerHead) -> bool:
-        self.head = head
-        return self.as_it_is
-
-    def engine_body(self, data: bytes) -> None:
-        self.body += data
-
-    def engine_done(self) -> None:
-        assert not self.over.is_set()
-        self.over.set()
-
-    def engine_lost(self, loss: Loss) -> None:
-        assert not self.over.is_set()
-        self.lost = loss
-        self.over.set()
 
 
 @pytest.fixture

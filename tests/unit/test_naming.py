@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from runnerd.relay.answers import AnswerHead
 from runnerd.relay.engine import Loss
 from runnerd.relay.naming import Renamed, Renaming
+from tests.support.receiver import Receiver
 
 # What can be mistaken for the member, or for its beginning, and what cannot.
 _SNIPPETS = st.sampled_from(
@@ -58,29 +59,6 @@ def test_only_the_member_is_replaced(
     renaming = Renaming("old", "new")
     said = b"".join(map(renaming.feed, pieces_of(encoded, data))) + renaming.end()
     assert json.loads(said) == {**json.loads(encoded), "model": "new"}
-
-
-class Receiver:
-    """Notes what comes; `as_it_is` is what it says to the head."""
-
-    def __init__(self, *, as_it_is: bool) -> None:
-        self._as_it_is = as_it_is
-        self.head: AnswerHead | None = None
-        self.body = b""
-        self.ends: list[Loss | None] = []
-
-    def engine_head(self, head: AnswerHead) -> bool:
-        self.head = head
-        return self._as_it_is
-
-    def engine_body(self, data: bytes) -> None:
-        self.body += data
-
-    def engine_done(self) -> None:
-        self.ends.append(None)
-
-    def engine_lost(self, loss: Loss) -> None:
-        self.ends.append(loss)
 
 
 HEAD = AnswerHead(200, b"application/json", 30, False, True)

@@ -20,9 +20,8 @@ from runnerd.errors import ClientError
 from runnerd.relay.body import Body, json_object
 from runnerd.relay.dialect import Wish
 from runnerd.relay.events import EVENT_STREAM, Events, StreamError
-from runnerd.relay.routes import OPERATIONS, Route
+from runnerd.relay.routes import OPERATIONS, V1_PREFIXES, Route
 
-_PREFIXES = ("/v1", "/openai/v1", "/engines/v1", "/engines/llama.cpp/v1")
 _COMPLETED = "response.completed"
 _ECHOED = (
     "instructions", "max_output_tokens", "metadata", "parallel_tool_calls", "reasoning",
@@ -69,7 +68,7 @@ class ResponsesDialect:
 def routes(conversations: Conversations) -> dict[str, Route]:
     """Return the routes by their paths."""
     route = Route(OPERATIONS["responses"], dialect=ResponsesDialect(conversations))
-    return {f"{prefix}/responses": route for prefix in _PREFIXES}
+    return {f"{prefix}/responses": route for prefix in V1_PREFIXES}
 
 
 class _Answer:

@@ -18,9 +18,8 @@ from runnerd.errors import ClientError
 from runnerd.relay.body import Body
 from runnerd.relay.dialect import Wish
 from runnerd.relay.events import EVENT_STREAM, Events
-from runnerd.relay.routes import OPERATIONS, Route
+from runnerd.relay.routes import OPERATIONS, V1_PREFIXES, Route
 
-_PREFIXES = ("/v1", "/openai/v1", "/engines/v1", "/engines/llama.cpp/v1")
 _TASK = "Transcribe audio to text"
 _FORMATS = ("json", "text")
 _KINDS = {b"RIFF": "wav", b"fLaC": "flac", b"OggS": "ogg", b"ID3": "mp3", b"\xff": "mp3"}
@@ -76,7 +75,7 @@ def routes() -> dict[str, Route]:
         dialect=TranscriptionDialect(),
         media_type=b"multipart/form-data",
     )
-    return {f"{prefix}/audio/transcriptions": route for prefix in _PREFIXES}
+    return {f"{prefix}/audio/transcriptions": route for prefix in V1_PREFIXES}
 
 
 def read_form(body: bytes) -> tuple[Mapping[str, str], bytes | None]:
