@@ -118,7 +118,7 @@ def test_responses_and_tokenize(native: DaemonProcess) -> None:
 
 
 @pytest.mark.engine
-@pytest.mark.parametrize("daemon", ["python"], indirect=True)
+@pytest.mark.parametrize("either", ["python"], indirect=True)
 def test_what_the_fallback_lacks_is_said_with_its_remedy(daemon: DaemonProcess) -> None:
     """The Python engine answers 501 for what it cannot do, and says what to install."""
     for path, request in (
