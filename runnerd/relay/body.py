@@ -159,6 +159,9 @@ def unclosed(body: Body) -> memoryview:
     return memoryview(body)[: body.rindex(b"}")]
 
 
+UNCACHED_END = b',"cache_prompt":false}'
+"""The end of an object that has the engine evaluate a prompt from its beginning."""
+
 STREAMED_END = b',"stream":true,"stream_options":{"include_usage":true}}'
 """The end of an object that switches streaming on."""
 

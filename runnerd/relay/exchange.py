@@ -336,10 +336,10 @@ class Exchange:
             return  # the last piece has ended it
         if self._error is not None:
             error = error_object(bytes(self._error))
-            if (less := self._plan.less(error)) is None:
+            if (other := self._plan.otherwise(error)) is None:
                 self._refused(error)
             else:
-                self._plan, self._error = less, None
+                self._plan, self._error = other, None
                 self._ask()
         elif self._plan.translation is not None:
             self._finish(self._plan.translation)

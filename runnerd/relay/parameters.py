@@ -40,6 +40,7 @@ _NAMES = {
     "chat/completions": {},
     "completions": {},
     "infill": {},
+    "audio/transcriptions": {},
     "responses": {"max_tokens": "max_output_tokens"},
     "messages": {"stop": "stop_sequences"},
 }

@@ -21,10 +21,12 @@ from runnerd.models.store import Store
 from runnerd.relay.affinity import Affinity, affinity_of
 from runnerd.relay.body import (
     STREAMED_END,
+    UNCACHED_END,
     Body,
     count_prompts,
     inspect,
     streamed,
+    unclosed,
 )
 from runnerd.relay.dialect import Again, Translation, Wish
 from runnerd.relay.engine import Buffer
@@ -38,6 +40,10 @@ from runnerd.scheduler import RunnerKey
 from runnerd.supervisor import Supervisor
 
 _REMEMBERED = 256
+_LOST_MEDIUM = "Chunk not found"
+"""What llama-server says when a prompt that it has evaluated goes on with another image right
+behind an image, and the request does not: it cannot keep that much of it, and answers 500.
+"""
 
 
 class Plan(msgspec.Struct, frozen=True, gc=False):
@@ -85,10 +91,15 @@ class Plan(msgspec.Struct, frozen=True, gc=False):
         said = ", ".join(f'299 runnerd "{text}"' for text in self.warnings)
         return b"Warning: %s\r\n" % said.encode("latin-1")
 
-    def less(self, error: dict[str, Any]) -> Plan | None:
+    def otherwise(self, error: dict[str, Any]) -> Plan | None:
         """Return the plan of what may be asked instead of what the engine refused, if anything."""
-        body = None if self.again is None else self.again(error)
-        return None if body is None else msgspec.structs.replace(self, body=(body,))
+        if self.again is not None and (body := self.again(error)) is not None:
+            return msgspec.structs.replace(self, body=(body,))
+        *pieces, end = self.body
+        if end is not UNCACHED_END and str(error.get("message")).endswith(_LOST_MEDIUM):
+            uncached = (*pieces, unclosed(bytes(end)), UNCACHED_END)
+            return msgspec.structs.replace(self, body=uncached)
+        return None
 
 
 class _Found(NamedTuple):

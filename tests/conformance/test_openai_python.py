@@ -349,8 +349,6 @@ def test_beside_openais_own(client: openai.OpenAI) -> None:
     assert back["content"] == "My name"
 
 
-@pytest.mark.covers("POST /v1/audio/transcriptions", "model", "file", note=(
-    "501 with what to pull where the model has no audio encoder"))  # fmt: skip
 def test_transcriptions_need_an_audio_model(client: openai.OpenAI) -> None:
     """The error names what to install."""
     with pytest.raises(openai.InternalServerError, match="audio projector") as caught:

@@ -36,7 +36,8 @@ FIELDS: dict[str, dict[str, str]] = {
         ),
         "POST /v1/responses": (
             "model input input:list instructions max_output_tokens temperature top_p text.format"
-            f" tools tool_choice stream store previous_response_id metadata reasoning {_MODELFILE}"
+            " tools tool_choice stream store previous_response_id metadata reasoning"
+            f" input_image:data {_MODELFILE}"
         ),
         "GET /v1/responses/{id}": "id",
         "DELETE /v1/responses/{id}": "id",
@@ -45,7 +46,10 @@ FIELDS: dict[str, dict[str, str]] = {
         "POST /v1/rerank": "model query documents top_n",
         "POST /v1/tokenize": "model content",
         "POST /v1/detokenize": "model tokens",
-        "POST /v1/audio/transcriptions": "model file",
+        "POST /v1/audio/transcriptions": (
+            "model file language prompt response_format:json response_format:text temperature"
+            " stream max_tokens timestamp_granularities include chunking_strategy"
+        ),
         "OpenAI errors": "400 404 413 421 429 500 503 retries",
     },
     "Anthropic": {
@@ -54,7 +58,9 @@ FIELDS: dict[str, dict[str, str]] = {
             " top_p tools tool_choice tool_result image:base64 image:url thinking metadata"
             f" request-id {_MODELFILE}"
         ),
-        "POST /v1/messages/count_tokens": "model messages Modelfile:SYSTEM Modelfile:MESSAGE",
+        "POST /v1/messages/count_tokens": (
+            "model messages image:base64 Modelfile:SYSTEM Modelfile:MESSAGE"
+        ),
         "Anthropic errors": "400 404 413 429 request-id",
     },
     "Ollama": {

@@ -51,11 +51,11 @@ def smallest_model() -> bytes:
     )
 
 
-def projector(kind: str = "vision") -> bytes:
-    """Write what passes for a projector of pictures, or of sounds (`audio`)."""
+def projector() -> bytes:
+    """Write what passes for a projector of pictures; no engine loads it."""
     return gguf(
         pair("general.architecture", STRING, text("clip")),
-        pair(f"clip.has_{kind}_encoder", 7, b"\1"),
+        pair("clip.has_vision_encoder", 7, b"\1"),
         tensor("v.weight", (4,), 0, 0),
         tensors=1,
         data=16,
@@ -84,57 +84,6 @@ def adapter(path: Path) -> Path:
         for half, shape in (("a", (4, tiny.WIDTH)), ("b", (tiny.WIDTH, 4))):
             values = random.standard_normal(shape).astype(np.float32)
             writer.add_tensor(f"blk.{block}.attn_output.weight.lora_{half}", values)
-    writer.write_header_to_file()
-    writer.write_kv_data_to_file()
-    writer.write_tensors_to_file()
-    writer.close()
-    return path
-
-
-def tiny_projector(path: Path) -> Path:
-    """Write an image projector with random weights for the tiny completion model.
-
-    It makes 16 tokens of an image: 4 by 4 patches of 8 by 8 pixels.
-    """
-    import gguf
-    import numpy as np
-
-    width, patch, image, hidden = 32, 8, 32, 64
-    random = np.random.default_rng(11)
-    writer = gguf.GGUFWriter(path, "clip")
-    writer.add_type(gguf.GGUFType.MMPROJ)
-    writer.add_clip_has_vision_encoder(True)
-    writer.add_clip_projector_type("mlp")
-    writer.add_vision_image_size(image)
-    writer.add_vision_patch_size(patch)
-    writer.add_vision_embedding_length(width)
-    writer.add_vision_feed_forward_length(hidden)
-    writer.add_vision_projection_dim(tiny.WIDTH)
-    writer.add_vision_block_count(1)
-    writer.add_vision_head_count(2)
-    writer.add_vision_attention_layernorm_eps(1e-5)
-    writer.add_vision_image_mean([0.5, 0.5, 0.5])
-    writer.add_vision_image_std([0.5, 0.5, 0.5])
-    writer.add_vision_use_gelu(True)
-
-    def add(name: str, *shape: int) -> None:
-        writer.add_tensor(name, (random.standard_normal(shape) * 0.3).astype(np.float32))
-
-    add("v.patch_embd.weight", width, 3, patch, patch)
-    add("v.position_embd.weight", (image // patch) ** 2 + 1, width)
-    add("v.class_embd", width)
-    for norm in ("v.pre_ln", "v.blk.0.ln1", "v.blk.0.ln2"):
-        add(f"{norm}.weight", width)
-        add(f"{norm}.bias", width)
-    for name, outputs, inputs in (
-        *((f"v.blk.0.attn_{part}", width, width) for part in ("q", "k", "v", "out")),
-        ("v.blk.0.ffn_up", hidden, width),
-        ("v.blk.0.ffn_down", width, hidden),
-        ("mm.0", tiny.WIDTH, width),
-        ("mm.2", tiny.WIDTH, tiny.WIDTH),
-    ):
-        add(f"{name}.weight", outputs, inputs)
-        add(f"{name}.bias", outputs)
     writer.write_header_to_file()
     writer.write_kv_data_to_file()
     writer.write_tensors_to_file()

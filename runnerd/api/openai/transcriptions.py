@@ -8,7 +8,7 @@ from __future__ import annotations
 import base64
 import email.parser
 import email.policy
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -22,6 +22,12 @@ from runnerd.relay.routes import OPERATIONS, V1_PREFIXES, Route
 
 _TASK = "Transcribe audio to text"
 _FORMATS = ("json", "text")
+_NUMBERS = (("temperature", float, "a number"), ("max_tokens", int, "a whole number"))
+_COUNTS = {
+    "input_tokens": "prompt_tokens",
+    "output_tokens": "completion_tokens",
+    "total_tokens": "total_tokens",
+}
 _KINDS = {b"RIFF": "wav", b"fLaC": "flac", b"OggS": "ogg", b"ID3": "mp3", b"\xff": "mp3"}
 
 
@@ -52,11 +58,17 @@ class TranscriptionDialect:
             "model": fields.get("model", ""),
             "messages": [{"role": "user", "content": parts}],
             "stream": True,
-            "temperature": _temperature(fields.get("temperature", "0")),
+            "stream_options": {"include_usage": True},
         }
+        for name, read, kind in _NUMBERS:
+            if name in fields:
+                document[name] = _number(name, fields[name], read, kind)
         streams = fields.get("stream", "").lower() == "true"
         return Wish(
-            "audio/transcriptions", msgspec.json.encode(document), _Transcript(format, streams)
+            "audio/transcriptions",
+            msgspec.json.encode(document),
+            _Transcript(format, streams),
+            defaults={"temperature": 0},
         )
 
     def error(self, message: str, status: int) -> bytes:
@@ -112,10 +124,12 @@ class _Transcript:
             self.content_type = b"text/plain; charset=utf-8"
         self._events = Events()
         self._text: list[str] = []
+        self._usage: dict[str, Any] = {}
 
     def feed(self, data: bytes) -> bytes:
         out = b""
         for event in self._events.feed(data):
+            self._usage = event.get("usage") or self._usage
             for choice in event.get("choices", []):
                 if text := choice.get("delta", {}).get("content"):
                     self._text.append(text)
@@ -125,12 +139,22 @@ class _Transcript:
     def end(self) -> bytes:
         """Return the transcript, or a stream's last event."""
         text = "".join(self._text).strip()
+        if self._plain and not self.streams:
+            return text.encode()
+        told: dict[str, Any] = {"text": text} | self._told_usage()
         if self.streams:
-            return _sse({"type": "transcript.text.done", "text": text}) + b"data: [DONE]\n\n"
-        return text.encode() if self._plain else msgspec.json.encode({"text": text})
+            return _sse({"type": "transcript.text.done", **told}) + b"data: [DONE]\n\n"
+        return msgspec.json.encode(told)
+
+    def _told_usage(self) -> dict[str, Any]:
+        """Return the engine's counts, if it has told them, by their names in transcriptions."""
+        if not self._usage:
+            return {}
+        counts = {name: self._usage.get(other, 0) for name, other in _COUNTS.items()}
+        return {"usage": {"type": "tokens", **counts}}
 
 
-def _sse(event: dict[str, str]) -> bytes:
+def _sse(event: dict[str, Any]) -> bytes:
     return b"data: %s\n\n" % msgspec.json.encode(event)
 
 
@@ -138,8 +162,8 @@ def _kind(sound: bytes) -> str:
     return next((kind for magic, kind in _KINDS.items() if sound.startswith(magic)), "wav")
 
 
-def _temperature(text: str) -> float:
+def _number(name: str, text: str, read: Callable[[str], float], kind: str) -> float:
     try:
-        return float(text)
+        return read(text)
     except ValueError:
-        raise ClientError("temperature must be a number", param="temperature") from None
+        raise ClientError(f"{name} must be {kind}", param=name) from None
