@@ -34,7 +34,7 @@ class Assembly:
     def feed(self, data: bytes) -> None:
         """Take a piece of the event stream.  Raises StreamError."""
         for event in self._events.feed(data):
-            self._take(event)
+            self.take(event)
 
     def result(self) -> bytes:
         """Return the whole answer as JSON."""
@@ -53,7 +53,8 @@ class Assembly:
             document["usage"] = _sum(self._usages, self._prompts)
         return document
 
-    def _take(self, event: dict[str, Any]) -> None:
+    def take(self, event: dict[str, Any]) -> None:
+        """Take a chunk."""
         for name, value in event.items():
             if name == "choices":
                 for choice in value:

@@ -60,11 +60,17 @@ class Inference(msgspec.Struct, gc=False):
     n: msgspec.Raw = _NONE
     logprobs: msgspec.Raw = _NONE
     dimensions: msgspec.Raw = _NONE
+    suffix: msgspec.Raw = _NONE
+    echo: msgspec.Raw = _NONE
 
     @property
     def model(self) -> str:
         """What the client called the model."""
         return str(self.model_name)
+
+    def answers(self) -> int:
+        """Return how many answers to each prompt are asked for."""
+        return max(1, number(self.n, default=1))
 
 
 class _Reader:
@@ -286,6 +292,23 @@ def count_prompts(raw: msgspec.Raw) -> int:
     while found:
         flat, found = _CONTAINER.subn(b"^", flat)
     return max(1, flat.count(b'"') + flat.count(b"^"))
+
+
+def prompt_texts(raw: msgspec.Raw) -> list[str]:
+    """Return the prompts in a field; none where they are tokens, whose text nobody here knows."""
+    try:
+        prompts = msgspec.json.decode(raw, type=str | list[str])
+    except msgspec.MsgspecError:
+        return []
+    return [prompts] if isinstance(prompts, str) else prompts
+
+
+def number(raw: msgspec.Raw, *, default: int) -> int:
+    """Return a field's whole number, `default` where it has none."""
+    try:
+        return msgspec.json.decode(raw, type=int)
+    except msgspec.MsgspecError:
+        return default
 
 
 def _check_images(document: Any) -> None:

@@ -37,6 +37,15 @@ class Translation(Protocol):
         ...
 
 
+@dataclass(slots=True)
+class Limit:
+    """How many tokens an answer may have: what the request says, until the planner knows what owner
+    and maker of the model say.  None: nobody does.
+    """
+
+    tokens: int | None
+
+
 Again = Callable[[dict[str, Any]], bytes | None]
 
 
@@ -47,7 +56,7 @@ class Wish:
     `body` is the engine's request, with the name that the client gave the model.  With `instead`
     the engine is not asked: this is the answer once the model is loaded or, with `unloads`, once it
     is not.  `opened` says that the conversation begins as the model's maker wants it; else that is
-    put in.
+    put in.  `limit` is for who has to know whether an answer was cut.
     """
 
     operation: str
@@ -61,6 +70,7 @@ class Wish:
     context: int | None = None
     defaults: Mapping[str, object] = field(default_factory=dict)
     opened: bool = False
+    limit: Limit | None = None
 
 
 class Dialect(Protocol):

@@ -5,8 +5,10 @@ from __future__ import annotations
 from runnerd.backends.interface import BackendMode
 from runnerd.relay.assembly import Assembly
 from runnerd.relay.body import ABSENT, ALONE, Inference
+from runnerd.relay.changes import Change, ChangedAnswer, ChangedStream
 from runnerd.relay.dialect import Translation
-from runnerd.relay.logprobs import AssembledLists, StreamedLists, lists_wanted
+from runnerd.relay.echo import echo_wanted
+from runnerd.relay.logprobs import lists_wanted
 from runnerd.relay.routes import Operation
 from runnerd.relay.several import Several
 from runnerd.relay.vectors import Shortened, dimensions
@@ -21,10 +23,11 @@ def translation_of(
     """
     streams = inference.stream is True and operation.assembles
     if operation.name == "completions" and (streams or assembles):
-        if (lists := lists_wanted(inference)) is not None:
-            if streams:
-                return StreamedLists(lists)
-            return AssembledLists(lists, Assembly(prompts, inference.model))
+        change: Change | None = echo_wanted(inference) or lists_wanted(inference)
+        if change is not None and streams:
+            return ChangedStream(change)
+        if change is not None:
+            return ChangedAnswer(change, Assembly(prompts, inference.model))
     if streams:
         return Several() if prompts > 1 or inference.n not in ALONE else None
     if inference.dimensions not in ABSENT and operation.mode is BackendMode.EMBEDDING:

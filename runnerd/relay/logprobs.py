@@ -9,20 +9,16 @@ with the engine's own `n_probs` gets the engine's own shape.
 from __future__ import annotations
 
 import codecs
-from collections.abc import Sequence
 from typing import Any
 
 import msgspec
 
-from runnerd.relay.assembly import Assembly
-from runnerd.relay.body import ABSENT, Body, Inference, unclosed
-from runnerd.relay.events import Events, StreamError
-from runnerd.relay.several import Several
+from runnerd.relay.body import ABSENT, Body, Inference, number, prompt_texts, unclosed
+from runnerd.relay.events import StreamError
 
 NO_ALTERNATIVES = msgspec.Raw(b"0")
 """A request's `logprobs` for which the engine would tell nothing at all."""
 
-_DATA = b"data: "
 _TOLD = b'"logprobs":{'
 _new_decoder = codecs.getincrementaldecoder("utf-8")
 
@@ -35,10 +31,14 @@ class TokenLists:
 
     def __init__(self, inference: Inference, top: int) -> None:
         self.top = top
-        self._answers = max(1, _number(inference.n, default=1))  # to each prompt
-        self._lengths = _lengths(inference.prompt)
+        self._answers = inference.answers()  # to each prompt
+        self._lengths = [len(prompt) for prompt in prompt_texts(inference.prompt)]
         self._decoders: dict[int, codecs.IncrementalDecoder] = {}
         self._offsets: dict[int, int] = {}
+
+    def concerns(self, event: bytes) -> bool:
+        """Return whether an event tells log probabilities."""
+        return _TOLD in event
 
     def change(self, document: dict[str, Any]) -> None:
         """Change the choices in a chunk or a whole answer; what has no `content` stays.
@@ -78,44 +78,6 @@ class TokenLists:
         return self._lengths[prompt] if prompt < len(self._lengths) else 0
 
 
-class StreamedLists(Several):
-    """A stream with log probabilities; events without any stay as they are."""
-
-    def __init__(self, lists: TokenLists) -> None:
-        super().__init__()
-        self._lists = lists
-
-    def passed(self, event: bytes) -> bytes:
-        if not event.startswith(_DATA) or _TOLD not in event:
-            return super().passed(event)
-        out = b""
-        for document in Events().feed(event + b"\n"):
-            self._lists.change(document)
-            out += _DATA + msgspec.json.encode(document) + b"\n\n"
-        return out
-
-
-class AssembledLists:
-    """A whole answer with log probabilities, put together from a stream."""
-
-    content_type = b"application/json"
-    streams = False
-
-    def __init__(self, lists: TokenLists, assembly: Assembly) -> None:
-        self._lists = lists
-        self._assembly = assembly
-
-    def feed(self, data: bytes) -> bytes:
-        """Take a piece of the stream.  Raises StreamError."""
-        self._assembly.feed(data)
-        return b""
-
-    def end(self) -> bytes:
-        document = self._assembly.document()
-        self._lists.change(document)
-        return msgspec.json.encode(document)
-
-
 def lists_wanted(inference: Inference) -> TokenLists | None:
     """Return what makes the lists that a request asks for; None: it does not, not in OpenAI's way.
 
@@ -123,29 +85,13 @@ def lists_wanted(inference: Inference) -> TokenLists | None:
     """
     if inference.logprobs in ABSENT:
         return None
-    top = _number(inference.logprobs, default=-1)
+    top = number(inference.logprobs, default=-1)
     return TokenLists(inference, top) if top >= 0 else None
 
 
 def with_one_alternative(body: Body) -> bytes:
     """Return the body of a request for none that makes the engine tell something."""
     return b'%s,"logprobs":1}' % unclosed(body)
-
-
-def _number(raw: msgspec.Raw, *, default: int) -> int:
-    try:
-        return msgspec.json.decode(raw, type=int)
-    except msgspec.MsgspecError:
-        return default
-
-
-def _lengths(raw: msgspec.Raw) -> Sequence[int]:
-    """Return the lengths of the prompts; of tokens nobody here knows the text."""
-    try:
-        prompts = msgspec.json.decode(raw, type=str | list[str])
-    except msgspec.MsgspecError:
-        return ()
-    return [len(prompt) for prompt in ([prompts] if isinstance(prompts, str) else prompts)]
 
 
 def _raw(entry: dict[str, Any]) -> bytes:

@@ -25,6 +25,7 @@ from runnerd.relay.engine import Buffer
 from runnerd.relay.prefaces import Opening, Preface, preface_for
 
 _NULL = b"null"
+_LIMIT = "max_tokens"
 _LARGE = 1 * 2**20  # bytes of a value that is not copied
 
 # Names that mean the same.  The first one is what an owner says.
@@ -93,6 +94,11 @@ class ParameterRules:
         self._defaults = {
             name: member for name, member in (below | above).items() if name not in self._forced
         }
+        self._said_limit = _limit(self._defaults | self._forced, names)
+
+    def limit(self, asked: int | None) -> int | None:
+        """Return how many tokens an answer may have to a request that says `asked`."""
+        return self._said_limit if asked is None or _LIMIT in self._dropped else asked
 
     def applied(
         self, body: Body, below: Mapping[str, object] | None = None, *, opened: bool = False
@@ -149,6 +155,13 @@ def rules_for(
         preface,
     )
     return ParameterRules(configuration, names, parameters, preface) if any(said) else None
+
+
+def _limit(members: Mapping[str, bytes], names: Mapping[str, str]) -> int | None:
+    """Return how many tokens an answer may have by what is put in."""
+    name = names.get(_LIMIT, _LIMIT)
+    said = msgspec.json.decode(b"{%s}" % members.get(name, b"")).get(name)
+    return said if isinstance(said, int) else None
 
 
 def _members(said: Mapping[str, object], names: dict[str, str]) -> Iterator[tuple[str, bytes]]:

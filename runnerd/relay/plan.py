@@ -31,6 +31,7 @@ from runnerd.relay.body import (
 from runnerd.relay.dialect import Again, Translation, Wish
 from runnerd.relay.engine import Buffer
 from runnerd.relay.events import EVENT_STREAM
+from runnerd.relay.infill import infill_wanted
 from runnerd.relay.lacking import translation_of
 from runnerd.relay.logprobs import NO_ALTERNATIVES, with_one_alternative
 from runnerd.relay.messages import Request
@@ -129,7 +130,9 @@ class Planner:
             return self._translated(route.dialect.read(request.body), route, request)
         body = request.body
         inference = inspect(body, self._limits)
-        operation = route.operation
+        operation, infill = route.operation, None
+        if operation.name == "completions" and (infill := infill_wanted(body, inference)):
+            operation, body = OPERATIONS["infill"], infill.body
         if route.runner is not None:
             key, model = self._bound_key(route.runner, inference.model)
             backend = self._supervisor.backend(key.backend)
@@ -156,7 +159,9 @@ class Planner:
             preload_only=request.preload_only,
             origin=request.origin,
             affinity=affinity_of(body) if spreads else (),
-            translation=translation_of(operation, inference, prompts, assembles=assembles),
+            translation=infill.translation
+            if infill
+            else translation_of(operation, inference, prompts, assembles=assembles),
         )
 
     def _translated(self, wish: Wish, route: Route, request: Request) -> Plan:
@@ -165,6 +170,8 @@ class Planner:
         inference = inspect(wish.body, self._limits)
         operation = OPERATIONS[wish.operation]
         found = self._find(None, operation, inference.model)
+        if wish.limit is not None and found.rules is not None:
+            wish.limit.tokens = found.rules.limit(wish.limit.tokens)
         key, warnings = found.key, wish.warnings
         if wish.context is not None:
             key = self._supervisor.key(found.backend, key.model, found.mode, context=wish.context)

@@ -13,13 +13,12 @@ import ollama
 import pytest
 
 from runnerd.api.ollama.memory import remember
-from runnerd.models import tiny
 from tests.support.daemon import DaemonProcess, running
+from tests.support.ggufs import write_coder
 
 pytestmark = pytest.mark.engine
 
 _DEMO = Path(__file__).parents[2] / "demo"
-_FIM = ["<|fim_prefix|>", "<|fim_suffix|>", "<|fim_middle|>"]  # the engine knows them by these
 NAME = "What is your name?"
 GREEDY = {"temperature": 0}
 
@@ -28,9 +27,7 @@ GREEDY = {"temperature": 0}
 def daemon(tmp_path_factory: pytest.TempPathFactory) -> Iterator[DaemonProcess]:
     """A daemon with demo models, one that fills in the middle and one that thinks."""
     root = tmp_path_factory.mktemp("generate")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(tiny, "_CONTROL", [*tiny._CONTROL, *_FIM])
-        tiny.write_completion_model(root / "coder.gguf")
+    write_coder(root / "coder.gguf")
     with running(root) as daemon:
         for name in ("demo-a", "demo-embed"):
             daemon.import_model(_DEMO / f"{name}.gguf", name)

@@ -220,8 +220,7 @@ def test_pictures_and_sounds(client: openai.OpenAI, part: Any, message: str) -> 
 @pytest.mark.covers("POST /v1/completions", "model", "prompt", "max_tokens", "temperature", "seed")
 @pytest.mark.covers("POST /v1/completions", "prompt:list", "prompt:tokens", "n", "stop", "top_p")
 @pytest.mark.covers("POST /v1/completions", "stream", "stream_options")
-@pytest.mark.covers("POST /v1/completions", "echo", "best_of", "suffix", how="ignored", note=(
-    "as llama-server does; `infill` has a route of its own"))  # fmt: skip
+@pytest.mark.covers("POST /v1/completions", "best_of", how="ignored", note="as llama-server does")
 def test_completion(client: openai.OpenAI) -> None:
     """The older route: one prompt, several, tokens, several answers, streamed and not."""
     drawn: Any = {"model": "tiny", "max_tokens": 4, "temperature": 0, "seed": 1, "top_p": 0.9}
@@ -231,7 +230,7 @@ def test_completion(client: openai.OpenAI) -> None:
         (["Once", "Twice"], {}, 2),
         ([40, 41, 42], {}, 1),
         ("Once", {"n": 2}, 2),
-        ("Once", {"echo": True, "best_of": 1, "suffix": "x"}, 1),
+        ("Once", {"echo": False, "best_of": 1, "suffix": ""}, 1),
     ):
         asked: Any = {"prompt": prompt, **extra, **drawn}
         whole = client.completions.create(**asked)

@@ -95,6 +95,32 @@ def test_an_answer_that_was_cut(client: openai.OpenAI) -> None:
     assert events[-1].type == "response.incomplete"
 
 
+@pytest.mark.parametrize(
+    ("said", "asked", "status"),
+    [
+        ({"completion_defaults": {"max_tokens": 3}}, {}, "incomplete"),
+        ({"completion_defaults": {"max_tokens": 3}}, {"max_output_tokens": 300}, "completed"),
+        ({"forced_parameters": {"max_tokens": 3}}, {"max_output_tokens": 300}, "incomplete"),
+        ({"stripped_parameters": ["max_tokens"]}, {"max_output_tokens": 3}, "completed"),
+    ],
+)
+def test_an_answer_that_an_owner_cut(
+    client: openai.OpenAI,
+    daemon: DaemonProcess,
+    said: dict[str, Any],
+    asked: dict[str, Any],
+    status: str,
+) -> None:
+    """Whose limit it was makes no difference."""
+    nothing = dict.fromkeys(("completion_defaults", "forced_parameters", "stripped_parameters"))
+    for fields in (said, {}):
+        body = {"model": "demo-a", **nothing, **fields}
+        assert daemon.http.post("/engines/_configure", json=body).status_code == 202
+        answer = client.responses.create(model="demo-a", input="Count from 1 to 30.", **asked)
+        if fields:
+            assert answer.status == status
+
+
 @pytest.mark.covers("POST /v1/responses", "stream")
 def test_events(client: openai.OpenAI) -> None:
     """Numbered, in their order, with the place that each belongs to; the same text in the end."""

@@ -5,9 +5,13 @@ from __future__ import annotations
 import struct
 from pathlib import Path
 
+import pytest
+
 from runnerd.models import tiny
 
 U32, F32, STRING, ARRAY = 4, 6, 8, 9  # GGUF's value types
+
+_FIM = ["<|fim_prefix|>", "<|fim_suffix|>", "<|fim_middle|>"]  # the engine knows them by these
 
 
 def text(value: str | bytes) -> bytes:
@@ -68,6 +72,13 @@ def snapshot(root: Path) -> dict[str, bytes]:
         str(path.relative_to(root)): path.read_bytes() if path.is_file() else b""
         for path in root.rglob("*")
     }
+
+
+def write_coder(path: Path) -> None:
+    """Write a tiny completion model that fills in the middle."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(tiny, "_CONTROL", [*tiny._CONTROL, *_FIM])
+        tiny.write_completion_model(path)
 
 
 def adapter(path: Path) -> Path:

@@ -12,10 +12,9 @@ from hypothesis import strategies as st
 
 from runnerd.relay.assembly import Assembly
 from runnerd.relay.body import Inference
+from runnerd.relay.changes import ChangedAnswer, ChangedStream
 from runnerd.relay.events import StreamError
 from runnerd.relay.logprobs import (
-    AssembledLists,
-    StreamedLists,
     TokenLists,
     lists_wanted,
     with_one_alternative,
@@ -131,8 +130,8 @@ def test_streamed_and_whole_answers_say_the_same(
     chunks = [chunk(index, entry(text, logprob)) for index, text, logprob in tokens]
     events = [b"data: " + json.dumps(each, separators=(",", ":")).encode() for each in chunks]
     stream = b"".join(event + b"\n\n" for event in [b"data: null", *events, b"data: [DONE]"])
-    whole = AssembledLists(lists(prompt=["a", "bc"]), Assembly(2, "m"))
-    streamed, out, start = StreamedLists(lists(prompt=["a", "bc"])), b"", 0
+    whole = ChangedAnswer(lists(prompt=["a", "bc"]), Assembly(2, "m"))
+    streamed, out, start = ChangedStream(lists(prompt=["a", "bc"])), b"", 0
     while start < len(stream):
         end = data.draw(st.integers(start + 1, len(stream)))
         assert whole.feed(stream[start:end]) == b""

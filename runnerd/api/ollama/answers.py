@@ -16,6 +16,7 @@ import msgspec
 
 from runnerd.api.ollama.memory import Turn, remember
 from runnerd.relay.events import Events, StreamError
+from runnerd.relay.infill import native_choices
 
 NDJSON = b"application/x-ndjson"
 JSON = b"application/json; charset=utf-8"
@@ -85,7 +86,7 @@ class TextAnswer:
     def _lines(self, event: dict[str, Any]) -> bytes:
         lines = b""
         self._timings = event.get("timings") or self._timings
-        for choice in event.get("choices") or _native_choice(event):
+        for choice in event.get("choices") or native_choices(event):
             delta = choice.get("delta") or {"content": choice.get("text")}
             for call in delta.get("tool_calls") or []:
                 self._add_call(call)
@@ -211,14 +212,6 @@ class EmbeddingAnswer:
                 "prompt_eval_count": document.get("usage", {}).get("prompt_tokens", 0),
             }
         )
-
-
-def _native_choice(event: dict[str, Any]) -> list[dict[str, Any]]:
-    """Return an event of the engine's own API in the form of OpenAI's."""
-    if "content" not in event:
-        return []
-    reason = "length" if event.get("stop_type") == "limit" else "stop"
-    return [{"text": event["content"], "finish_reason": reason if event.get("stop") else None}]
 
 
 def _logprobs(choice: dict[str, Any], top: int) -> list[dict[str, Any]]:

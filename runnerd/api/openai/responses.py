@@ -1,9 +1,9 @@
 """OpenAI's responses as a dialect: the engine speaks them, but keeps nothing and numbers nothing.
 
 Added here: `previous_response_id` and `store`, the members of events and answers that OpenAI's
-clients count on (`sequence_number`, `output_index`, what was asked for), and an answer that ran
-into `max_output_tokens` is told as incomplete.  The engine is always asked for a stream, because
-only then it notices a client that leaves.
+clients count on (`sequence_number`, `output_index`, what was asked for), and an answer that was cut
+by `max_output_tokens`, the client's or the owner's, is told as incomplete.  The engine is always
+asked for a stream, because only then it notices a client that leaves.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ import msgspec
 from runnerd.api.openai.conversations import Conversations
 from runnerd.errors import ClientError
 from runnerd.relay.body import Body, json_object
-from runnerd.relay.dialect import Wish
+from runnerd.relay.dialect import Limit, Wish
 from runnerd.relay.events import EVENT_STREAM, Events, StreamError
 from runnerd.relay.routes import OPERATIONS, V1_PREFIXES, Route
 
@@ -51,10 +51,12 @@ class ResponsesDialect:
             items = [*self.conversations.items(previous), *items]
         asked = {name: document[name] for name in _ECHOED if document.get(name) is not None}
         asked |= {"previous_response_id": previous, "store": store}
-        answer = _Answer(asked, items, self.conversations if store else None, streams=streams)
+        limit = Limit(_whole(document.get("max_output_tokens")))
+        conversations = self.conversations if store else None
+        answer = _Answer(asked, items, conversations, limit, streams=streams)
         sent = document | {"input": items, "stream": True}
         sent.pop("metadata", None)
-        return Wish("responses", msgspec.json.encode(sent), answer)
+        return Wish("responses", msgspec.json.encode(sent), answer, limit=limit)
 
     def error(self, message: str, status: int) -> bytes:
         """Return an error's body; not used, since its errors are OpenAI's own."""
@@ -81,6 +83,7 @@ class _Answer:
         asked: dict[str, Any],
         items: list[Any],
         conversations: Conversations | None,
+        limit: Limit,
         *,
         streams: bool,
     ) -> None:
@@ -90,6 +93,7 @@ class _Answer:
         self._asked = asked
         self._items = items
         self._conversations = conversations
+        self._limit = limit
         self._id = Conversations.new_id()
         self._created = int(time.time())
         self._events = Events()
@@ -135,8 +139,8 @@ class _Answer:
             "output": [], "parallel_tool_calls": True, "tool_choice": "auto", "tools": [],
         }  # fmt: skip
         whole = usual | response | self._asked | {"id": self._id}
-        limit, used = self._asked.get("max_output_tokens"), whole.get("usage") or {}
-        if isinstance(limit, int) and 0 < limit <= used.get("output_tokens", 0):
+        limit, used = self._limit.tokens, whole.get("usage") or {}
+        if limit is not None and 0 < limit <= used.get("output_tokens", 0):
             whole["status"] = "incomplete"
             whole["incomplete_details"] = {"reason": "max_output_tokens"}
         return whole
@@ -144,6 +148,10 @@ class _Answer:
     def _keep(self, response: dict[str, Any]) -> None:
         if self._conversations is not None:
             self._conversations.keep(self._id, [*self._items, *response["output"]], response)
+
+
+def _whole(value: object) -> int | None:
+    return value if isinstance(value, int) else None
 
 
 def _items(given: object) -> list[Any]:
