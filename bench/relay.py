@@ -16,8 +16,9 @@ from typing import Any
 import uvloop
 
 from bench.load import Outcome, ask, closed_loop, hold, percentile, request
+from bench.peers import peers
 from bench.report import Report
-from bench.subjects import Stage, Subject, peers, synthetic
+from bench.subjects import Stage, Subject, synthetic
 
 _CHAT = "/v1/chat/completions"
 _ONCE = request("/v1/embeddings", {"model": "bench", "input": "x" * 900, "bench": "once"})

@@ -5,9 +5,10 @@ from __future__ import annotations
 from dataclasses import replace
 
 from bench.load import percentile, request
+from bench.peers import ollama
 from bench.relay import run_loop
 from bench.report import Report
-from bench.subjects import Stage, Subject, by_hand, ollama, stage
+from bench.subjects import Stage, Subject, by_hand, stage
 
 _ROUNDS = 5
 

@@ -1,0 +1,160 @@
+"""Other people's servers and proxies, where they are on PATH, under the same load as the daemon.
+
+All but Go's proxy speak no Unix sockets, so both sides of them are loopback ports.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shlex
+import shutil
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import httpx
+import psutil
+
+from bench.subjects import DEMO, UPSTREAM, Subject, quietly
+from tests.support.ports import reserved_port
+
+_LITELLM = {
+    "LITELLM_DANGEROUSLY_PERMIT_WEAK_OR_UNSET_MASTER_KEY": "true",
+    "LITELLM_LOCAL_MODEL_COST_MAP": "True",
+    "LITELLM_LOG": "ERROR",
+}
+_GO_PROXY = Path(__file__).with_name("goproxy.go")
+
+
+@contextmanager
+def peers(engine: Path | int) -> Iterator[list[Subject]]:
+    """Run the proxies that are on PATH before the engine."""
+    with go_proxy(engine) as go, llama_swap() as swap, litellm() as lite:
+        yield [peer for peer in (go, swap, lite) if peer is not None]
+
+
+@contextmanager
+def go_proxy(engine: Path | int) -> Iterator[Subject | None]:
+    """Run Go's standard ReverseProxy before the engine, where `go` is on PATH.
+
+    It is what llama-swap relays with, without llama-swap's own work: a floor for it.
+    """
+    if shutil.which("go") is None:
+        yield None
+        return
+    with tempfile.TemporaryDirectory(prefix="rbg") as folder:
+        binary, socket = Path(folder) / "goproxy", Path(folder) / "p.sock"
+        build = ["go", "build", "-o", str(binary), str(_GO_PROXY)]
+        subprocess.run(build, check=True, env={**os.environ, "GO111MODULE": "off"})
+        process = subprocess.Popen(
+            [str(binary), str(socket), str(engine)], stderr=subprocess.DEVNULL
+        )
+        try:
+            while not socket.exists():
+                time.sleep(0.01)
+            yield Subject("Go ReverseProxy", socket, psutil.Process(process.pid))
+        finally:
+            process.kill()
+            process.wait()
+
+
+@contextmanager
+def litellm() -> Iterator[Subject | None]:
+    """Run LiteLLM's proxy, one worker, before a synthetic engine of its own, where it is on PATH.
+
+    It speaks to no Unix sockets, so both sides of it are loopback ports.
+    """
+    if shutil.which("litellm") is None:
+        yield None
+        return
+    with (
+        tempfile.TemporaryDirectory(prefix="rbl") as folder,
+        reserved_port() as upstream,
+        reserved_port() as port,
+    ):
+        target = {"model": "openai/bench", "api_base": f"http://127.0.0.1:{upstream}/v1"}
+        models = [{"model_name": "bench", "litellm_params": {**target, "api_key": "none"}}]
+        config = Path(folder) / "config.yaml"  # JSON is YAML
+        config.write_text(json.dumps({"model_list": models}))
+        command = ["litellm", "--config", str(config), "--host", "127.0.0.1", "--port", str(port)]
+        with (
+            quietly([sys.executable, str(UPSTREAM), "--host", str(upstream)], folder) as own,
+            quietly(command, folder, _LITELLM) as process,
+        ):
+            try:
+                _wait_for_port(port, process)
+                yield Subject("LiteLLM", port, psutil.Process(process.pid))
+            finally:
+                process.kill()
+                own.kill()
+
+
+@contextmanager
+def llama_swap() -> Iterator[Subject | None]:
+    """Run llama-swap before a synthetic engine that it starts itself, where it is on PATH.
+
+    Its own limit of 10 requests at a time is lifted.  The first request loads the model.
+    """
+    if shutil.which("llama-swap") is None:
+        yield None
+        return
+    with tempfile.TemporaryDirectory(prefix="rbs") as folder, reserved_port() as port:
+        engine = shlex.join([sys.executable, str(UPSTREAM), "--host"]) + " ${PORT}"
+        config = Path(folder) / "config.yaml"  # JSON is YAML
+        model = {"cmd": engine, "concurrencyLimit": 100_000}
+        config.write_text(json.dumps({"logLevel": "error", "models": {"bench": model}}))
+        command = ["llama-swap", "--config", str(config), "--listen", f"127.0.0.1:{port}"]
+        with quietly(command, folder) as process:
+            try:
+                _wait_for_port(port, process)
+                asked = {"model": "bench", "input": "x"}
+                url = f"http://127.0.0.1:{port}/v1/embeddings"
+                httpx.post(url, json=asked, timeout=60).raise_for_status()
+                yield Subject("llama-swap", port, psutil.Process(process.pid))
+            finally:
+                process.terminate()
+
+
+@contextmanager
+def ollama() -> Iterator[Subject | None]:
+    """Run Ollama with the demo model on an engine of its own, where `ollama` is on PATH.
+
+    The subject is its server, which relays; the engine is a process of its own there as well.
+    """
+    if shutil.which("ollama") is None:
+        yield None
+        return
+    with tempfile.TemporaryDirectory(prefix="rbo") as folder, reserved_port() as port:
+        (Path(folder) / "Modelfile").write_text(f"FROM {DEMO}\n")
+        environment = {
+            "HOME": folder,
+            "OLLAMA_HOST": f"127.0.0.1:{port}",
+            "OLLAMA_NUM_PARALLEL": "64",
+            "OLLAMA_CONTEXT_LENGTH": "256",
+        }
+        with quietly(["ollama", "serve"], folder, environment) as process:
+            try:
+                _wait_for_port(port, process)
+                create = ["ollama", "create", "bench", "-f", "Modelfile"]
+                with quietly(create, folder, environment) as creating:
+                    if creating.wait() != 0:
+                        raise RuntimeError("ollama could not create the model")
+                yield Subject("Ollama", port, psutil.Process(process.pid))
+            finally:
+                process.terminate()
+
+
+def _wait_for_port(port: int, process: subprocess.Popen[bytes]) -> None:
+    """Wait until something listens there.  Raises RuntimeError when the process ends first."""
+    while process.poll() is None:
+        with socket.socket() as probe:
+            if probe.connect_ex(("127.0.0.1", port)) == 0:
+                return
+        time.sleep(0.1)
+    raise RuntimeError(f"{process.args!r} ended with {process.returncode}")
