@@ -19,19 +19,20 @@ class Echo:
     def __init__(self, prompts: list[str], answers: int) -> None:
         self._prompts = prompts
         self._answers = answers  # to each prompt; the engine numbers them through
-        self._untold = set(range(len(prompts) * answers))
+        self._begun: set[int] = set()
 
     def concerns(self, event: bytes) -> bool:
         """Return whether an event can be the first of an answer."""
-        return bool(self._untold) and _CHOICES in event
+        return len(self._begun) < len(self._prompts) * self._answers and _CHOICES in event
 
     def change(self, document: dict[str, Any]) -> None:
         """Change the choices in a chunk or a whole answer."""
         for choice in document.get("choices") or ():
             index = choice.get("index", 0)
-            if index in self._untold:
-                self._untold.remove(index)
-                choice["text"] = self._prompts[index // self._answers] + choice.get("text", "")
+            prompt = index // self._answers
+            if index not in self._begun and prompt < len(self._prompts):
+                self._begun.add(index)
+                choice["text"] = self._prompts[prompt] + choice.get("text", "")
 
 
 def echo_wanted(inference: Inference) -> Echo | None:
