@@ -145,8 +145,9 @@ class Exchange:
         self._client = None
         self._record.error = self._record.error or "client disconnected"
         self._release()
-        if self._task is not None:
-            self._task.cancel()
+        task, self._task = self._task, None  # whose end holds on to its frames, and so to this
+        if task is not None:
+            task.cancel()
 
     def pause(self) -> None:
         """The client does not keep up; the engine waits."""

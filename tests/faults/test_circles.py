@@ -15,11 +15,24 @@ import pytest
 
 from runnerd.models import tiny
 from tests.support.daemon import DaemonProcess
+from tests.support.engines import fake_engine
+from tests.support.ggufs import smallest_model
+from tests.support.waiting import wait_for
 from tests.support.wire import Wire, post
 
 pytestmark = pytest.mark.engine
 
 TIMES = 8
+# What each life of a runner leaves is little, and holds nothing of a request.
+OF_A_REQUEST = {
+    "Exchange",
+    "Plan",
+    "Request",
+    "Lease",
+    "EngineConnection",
+    "RequestRecord",
+    "Front",
+}
 SHORT = {"model": "tiny", "prompt": "x", "max_tokens": 2}
 CHAT = {"model": "tiny", "messages": [{"role": "user", "content": "x"}], "max_tokens": 2}
 
@@ -95,6 +108,29 @@ def test_no_request_is_left_in_a_circle(daemon: DaemonProcess) -> None:
             ask(daemon)
     daemon.terminate()
     found = json.loads(daemon.text().splitlines()[-1])
-    # What each life of a runner leaves is little, and holds nothing of a request.
-    kept = {"Exchange", "Plan", "Request", "Lease", "EngineConnection", "RequestRecord", "Front"}
-    assert not {name: count for name, count in found.items() if name in kept}
+    assert not {name: count for name, count in found.items() if name in OF_A_REQUEST}
+
+
+def test_who_leaves_while_waiting_leaves_nothing(tmp_path: Path) -> None:
+    """A request that is called off in a queue takes its body with it."""
+    engine = {"llama.cpp": {"path": str(fake_engine(tmp_path, "never-ready"))}}
+    daemon = DaemonProcess(tmp_path / "daemon", {"RUNNERD_BACKENDS": json.dumps(engine)})
+    daemon.module = "tests.support.uncollected"
+    (tmp_path / "tiny.gguf").write_bytes(smallest_model())
+    try:
+        daemon.start()
+        daemon.import_model(tmp_path / "tiny.gguf", "tiny")
+        for _ in range(TIMES):
+            with Wire(daemon.socket) as wire:
+                wire.send(post("/v1/chat/completions", CHAT))
+                wait_for(lambda: queued(daemon) == 1, "the request to wait")
+            wait_for(lambda: queued(daemon) == 0, "it to be called off")
+        daemon.terminate()
+    finally:
+        daemon.close()
+    found = json.loads(daemon.text().splitlines()[-1])
+    assert not {name: count for name, count in found.items() if name in OF_A_REQUEST}
+
+
+def queued(daemon: DaemonProcess) -> int:
+    return int(daemon.http.get("/health").json()["queued"])
