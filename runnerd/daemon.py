@@ -135,6 +135,7 @@ class Daemon:
                     supervisor=supervisor,
                     records=records,
                     app=make_app(context, other_apis),
+                    images_dir=state_dir / "images",
                     dialects=other_apis,
                     arrivals=Arrivals(
                         pulls,

@@ -164,6 +164,10 @@ class Planner:
             else translation_of(operation, inference, prompts, assembles=assembles),
         )
 
+    def sees(self, plan: Plan) -> bool:
+        """Return whether the model of a plan can be shown images."""
+        return "vision" in self._models.get(plan.model_ref).capabilities
+
     def _translated(self, wish: Wish, route: Route, request: Request) -> Plan:
         """Return the plan of a request in another dialect; the engine's terms have its limits."""
         assert route.dialect is not None

@@ -6,7 +6,9 @@ import asyncio
 import logging
 import socket
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from functools import partial
+from pathlib import Path
 
 from aiohttp import web
 
@@ -28,6 +30,7 @@ from runnerd.relay.records import Records, RequestRecord
 from runnerd.relay.routes import Route
 from runnerd.relay.suspects import Suspects
 from runnerd.relay.watch import Watch
+from runnerd.relay.webp import Redrawing
 from runnerd.supervisor import Supervisor
 
 log = logging.getLogger(__name__)
@@ -45,6 +48,7 @@ class Parts:
     supervisor: Supervisor
     records: Records
     app: web.Application
+    images_dir: Path  # for images on their way to an engine that cannot read them
     dialects: Mapping[str, Route] = field(default_factory=dict)  # by path
     arrivals: Arrivals | None = None
 
@@ -68,6 +72,7 @@ class Relay:
             Watch(parts.limits.upstream_timeout),
             Suspects(),
         )
+        self._redrawing = Redrawing(parts.images_dir, parts.limits.body_bytes)
         self._known_heads = {True: KnownHeads(), False: KnownHeads()}
         self._fronts: set[Front] = set()
         self._held_bytes = 0
@@ -168,7 +173,7 @@ class Relay:
         return Exchange(front, request, plan, record, self._machinery)
 
     def _plan(self, request: Request, route: Route) -> Plan | Arrival:
-        """Return the plan, or what waits for a model that is on its way."""
+        """Return the plan, or what waits for a model on its way or for other images."""
         parts = self._parts
         try:
             plan = parts.planner.plan(request, route)
@@ -182,7 +187,14 @@ class Relay:
             if arrival is None:
                 raise
             return arrival
+        if self._redrawing.wanted(request.body) and parts.planner.sees(plan):
+            return partial(self._redrawn, request, route)
         return self._accepted(plan)
+
+    async def _redrawn(self, request: Request, route: Route) -> Plan:
+        """Return the plan of a request with its images as the engine can read them."""
+        body = await self._redrawing.redrawn(request.body)
+        return self._accepted(self._parts.planner.plan(replace(request, body=body), route))
 
     def _accepted(self, plan: Plan) -> Plan:
         suspects = self._machinery.suspects

@@ -20,6 +20,7 @@ import httpx
 import ollama
 import openai
 import pytest
+from PIL import Image
 
 from runnerd.models import tiny
 from tests.support.daemon import DaemonProcess, running
@@ -44,6 +45,14 @@ def png(red: int, green: int, blue: int) -> bytes:
     head = struct.pack(">IIBBBBB", 8, 8, 8, 2, 0, 0, 0)
     start = b"\x89PNG\r\n\x1a\n" + part(b"IHDR", head)
     return start + part(b"IDAT", zlib.compress(row * 8)) + part(b"IEND", b"")
+
+
+def webp(*colours: int, size: int = 8, **options: Any) -> bytes:
+    """Return a picture of one colour, which may be transparent."""
+    written = io.BytesIO()
+    picture = Image.new("RGBA" if len(colours) == 4 else "RGB", (size, size), colours)
+    picture.save(written, "WEBP", **options)
+    return written.getvalue()
 
 
 def wav(loudness: int) -> bytes:
@@ -151,6 +160,63 @@ def test_one_image_after_two(client: ollama.Client) -> None:
     ]
     assert apart[0].response == apart[2].response
     assert apart[1].prompt_eval_count == apart[0].prompt_eval_count - IMAGE_TOKENS
+
+
+@pytest.mark.covers("POST /api/chat", "images", note="WebP too")
+@pytest.mark.parametrize("lossless", [False, True])
+def test_webp(
+    client: ollama.Client,
+    sdk: openai.OpenAI,
+    claude: anthropic.Anthropic,
+    lossless: bool,
+) -> None:
+    """llama-server cannot read it; in each API the model sees it all the same."""
+    red, blue = webp(255, 0, 0, lossless=lossless), webp(0, 0, 255, lossless=lossless)
+
+    def chat(picture: bytes | None) -> tuple[str, int]:
+        asked = [{"role": "user", "content": "Look", "images": [picture] if picture else []}]
+        answer = client.chat("seer", asked, options=_OPTIONS)
+        return answer.message.content or "", answer.prompt_eval_count or 0
+
+    tells_apart(chat, red, blue, each=IMAGE_TOKENS)
+    asked = [{"role": "user", "content": "Look", "images": [red, RED, blue]}]
+    parts = list(client.chat("seer", asked, options=_OPTIONS, stream=True))
+    assert (parts[-1].prompt_eval_count or 0) >= chat(None)[1] + 3 * IMAGE_TOKENS
+    url = f"data:image/webp;base64,{text(red)}"
+    shown: Any = [{"type": "image_url", "image_url": {"url": url}}]
+    told = sdk.chat.completions.create(messages=[{"role": "user", "content": shown}], **_ASKED)
+    assert told.usage is not None
+    assert told.usage.prompt_tokens > IMAGE_TOKENS
+    source: Any = {"type": "base64", "media_type": "image/webp", "data": text(red)}
+    block: Any = {"role": "user", "content": [{"type": "image", "source": source}]}
+    message = claude.messages.create(model="seer", max_tokens=8, messages=[block])
+    assert message.usage.output_tokens == 8
+
+
+@pytest.mark.parametrize(
+    ("picture", "message"),
+    [
+        (webp(1, 2, 3)[:-9], "damaged"),
+        (b"RIFF\x04\0\0\0WEBPxxxxxxxxxxxx", "damaged"),
+        (webp(1, 2, 3, size=6000, lossless=True), "million pixels"),
+    ],
+)
+def test_what_is_no_webp(daemon: DaemonProcess, picture: bytes, message: str) -> None:
+    """It is refused with the reason, by who decodes it elsewhere, and leaves nothing behind."""
+    asked = {"model": "seer", "stream": False, "options": _OPTIONS}
+    messages = [{"role": "user", "content": "Look", "images": [text(picture)]}]
+    answer = daemon.http.post("/api/chat", json={**asked, "messages": messages})
+    assert answer.status_code == 400, answer.text
+    assert message in answer.json()["error"]
+
+
+def test_webp_as_text_stays(daemon: DaemonProcess) -> None:
+    """It is an image only where images stand."""
+    said = text(webp(1, 2, 3, lossless=True))
+    asked = {"model": "seer", "content": said}
+    tokens = daemon.http.post("/v1/tokenize", json=asked).json()["tokens"]
+    back = daemon.http.post("/v1/detokenize", json={"model": "seer", "tokens": tokens}).json()
+    assert back["content"] == said
 
 
 @pytest.mark.parametrize(
