@@ -173,7 +173,7 @@ class Exchange:
         try:
             await steps()
         except RunnerdError as error:
-            self._fail(error)
+            self._fail(error.with_traceback(None))  # it would refer to this
         except Exception:
             log.exception("exchange %s failed", self._request.id)
             self._fail(InternalError())

@@ -111,9 +111,10 @@ def test_no_request_is_left_in_a_circle(daemon: DaemonProcess) -> None:
     assert not {name: count for name, count in found.items() if name in OF_A_REQUEST}
 
 
-def test_who_leaves_while_waiting_leaves_nothing(tmp_path: Path) -> None:
-    """A request that is called off in a queue takes its body with it."""
-    engine = {"llama.cpp": {"path": str(fake_engine(tmp_path, "never-ready"))}}
+@pytest.mark.parametrize("fault", ["never-ready", "exit-at-once"])
+def test_waiting_in_vain_leaves_nothing(tmp_path: Path, fault: str) -> None:
+    """Neither a request that is called off in a queue nor one that is refused from there."""
+    engine = {"llama.cpp": {"path": str(fake_engine(tmp_path, fault))}}
     daemon = DaemonProcess(tmp_path / "daemon", {"RUNNERD_BACKENDS": json.dumps(engine)})
     daemon.module = "tests.support.uncollected"
     (tmp_path / "tiny.gguf").write_bytes(smallest_model())
@@ -123,8 +124,11 @@ def test_who_leaves_while_waiting_leaves_nothing(tmp_path: Path) -> None:
         for _ in range(TIMES):
             with Wire(daemon.socket) as wire:
                 wire.send(post("/v1/chat/completions", CHAT))
-                wait_for(lambda: queued(daemon) == 1, "the request to wait")
-            wait_for(lambda: queued(daemon) == 0, "it to be called off")
+                if fault == "exit-at-once":
+                    assert wire.read().status == 502
+                else:
+                    wait_for(lambda: queued(daemon) == 1, "the request to wait")
+            wait_for(lambda: queued(daemon) == 0, "it to be gone")
         daemon.terminate()
     finally:
         daemon.close()
