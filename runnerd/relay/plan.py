@@ -64,6 +64,7 @@ class Plan(msgspec.Struct, frozen=True, gc=False):
     instead: bytes | None = None
     unloads: bool = False
     affinity: Affinity = ()
+    sees: bool = False
     again: Again | None = None
     warnings: tuple[str, ...] = ()
 
@@ -112,6 +113,7 @@ class _Found(NamedTuple):
     mode: BackendMode
     key: RunnerKey
     spreads: bool  # over several instances
+    sees: bool  # images
     rules: ParameterRules | None
 
 
@@ -137,11 +139,11 @@ class Planner:
             key, model = self._bound_key(route.runner, inference.model)
             backend = self._supervisor.backend(key.backend)
             mode = BackendMode(key.mode)
-            spreads, rules = self._manner(key, model, operation)
+            spreads, sees, rules = self._manner(key, model, operation)
         else:
             found = self._find(route.backend, operation, inference.model)
             backend, mode, key = found.backend, found.mode, found.key
-            spreads, rules = found.spreads, found.rules
+            spreads, sees, rules = found.spreads, found.sees, found.rules
         if (remedy := backend.missing(operation.name, mode)) is not None:
             raise NotSupported(remedy)
         streams, prompts = inference.stream is True, count_prompts(inference.prompt)
@@ -159,14 +161,11 @@ class Planner:
             preload_only=request.preload_only,
             origin=request.origin,
             affinity=affinity_of(body) if spreads else (),
+            sees=sees,
             translation=infill.translation
             if infill
             else translation_of(operation, inference, prompts, assembles=assembles),
         )
-
-    def sees(self, plan: Plan) -> bool:
-        """Return whether the model of a plan can be shown images."""
-        return "vision" in self._models.get(plan.model_ref).capabilities
 
     def _translated(self, wish: Wish, route: Route, request: Request) -> Plan:
         """Return the plan of a request in another dialect; the engine's terms have its limits."""
@@ -198,6 +197,7 @@ class Planner:
             instead=wish.instead,
             unloads=wish.unloads,
             affinity=affinity_of(wish.body) if found.spreads else (),
+            sees=found.sees,
             again=_again(wish, found.rules),
             warnings=warnings,
         )
@@ -223,15 +223,15 @@ class Planner:
 
     def _manner(
         self, key: RunnerKey, model: Model, operation: Operation
-    ) -> tuple[bool, ParameterRules | None]:
-        """Return what was said of such requests: whether they may find several instances to choose
-        from, and what is changed in them.
+    ) -> tuple[bool, bool, ParameterRules | None]:
+        """Return how such requests are met: whether they may find several instances to choose from,
+        whether the model sees images, and what is changed in them.
         """
         if key.mode != BackendMode.COMPLETION:
-            return False, None
+            return False, False, None
         configuration = self._supervisor.configuration(key)
         rules = rules_for(configuration, model.description.modelfile, operation.name)
-        return configuration.max_instances > 1, rules
+        return configuration.max_instances > 1, "vision" in model.capabilities, rules
 
     def _bound_key(self, runner: str, reference: str) -> tuple[RunnerKey, Model]:
         """Return what the runner that the path names is for, if it serves `reference`; else 421."""

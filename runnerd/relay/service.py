@@ -187,7 +187,7 @@ class Relay:
             if arrival is None:
                 raise
             return arrival
-        if self._redrawing.wanted(request.body) and parts.planner.sees(plan):
+        if plan.sees and self._redrawing.wanted(request.body):
             return partial(self._redrawn, request, route)
         return self._accepted(plan)
 
