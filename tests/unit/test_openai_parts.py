@@ -37,7 +37,11 @@ def test_kept_answers_end_with_their_day() -> None:
     kept = Conversations(clock)
     kept.keep("one", [{"role": "user"}], {"output": []})
     assert kept.items("one") == [{"role": "user"}]
+    kept.keep("named", [], {"output": [{"id": "fc_1", "name": "x"}, {"type": "message"}]})
+    assert kept.item("fc_1")["name"] == "x"
     clock.now = 24 * 3600 + 1
+    with pytest.raises(ResponseNotFound):
+        kept.item("fc_1")
     with pytest.raises(ResponseNotFound):
         kept.answer("one")
     kept.keep("two", [], {})
