@@ -423,8 +423,13 @@ def test_errors_become_the_right_classes(client: openai.OpenAI) -> None:
     with pytest.raises(openai.BadRequestError, match="does not support"):
         client.chat.completions.create(model="demo-embed", messages=NAME)
     long: Any = [{"role": "user", "content": "word " * 20_000}]
-    with pytest.raises(openai.BadRequestError, match="context"):
+    words = r"maximum context length is 2048 tokens.* exceeds the available context size"
+    with pytest.raises(openai.BadRequestError, match=words) as longer:
         client.chat.completions.create(model="demo-a", messages=long)
+    assert longer.value.code == "context_length_exceeded"
+    with pytest.raises(openai.BadRequestError) as longer:
+        client.responses.create(model="demo-a", input=long, stream=True)
+    assert longer.value.code == "context_length_exceeded"
 
 
 def test_leaving_stops_the_engine(client: openai.OpenAI, daemon: DaemonProcess) -> None:

@@ -58,11 +58,14 @@ FIELDS: dict[str, dict[str, str]] = {
         "POST /v1/messages": (
             "model messages max_tokens system system:blocks stop_sequences stream temperature top_k"
             " top_p tools tool_choice tool_result image:base64 image:url thinking metadata"
-            f" request-id {_MODELFILE}"
+            " thinking:disabled document:text document:content document:base64 document:url"
+            f" search_result request-id {_MODELFILE}"
         ),
         "POST /v1/messages/count_tokens": (
             "model messages image:base64 Modelfile:SYSTEM Modelfile:MESSAGE"
         ),
+        "GET /v1/models": "list",
+        "GET /v1/models/{id}": "id",
         "Anthropic errors": "400 404 413 429 request-id",
     },
     "Ollama": {
