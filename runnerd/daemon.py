@@ -22,7 +22,7 @@ import uvloop
 
 import runnerd
 from runnerd import logs, tasks
-from runnerd.api import anthropic
+from runnerd.api.anthropic import dialect as anthropic
 from runnerd.api.app import make_app
 from runnerd.api.context import Context
 from runnerd.api.ollama import dialects

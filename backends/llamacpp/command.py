@@ -75,7 +75,7 @@ def native_command(server: NativeServer, launch: Launch, settings: LlamaCppSetti
     argv += _presence(server, ("--no-ui", "--no-webui"))
     argv += _presence(server, ("--offline",))
     argv += ["--ctx-size", str(context)]
-    argv += _mode_flags(launch.mode, context)
+    argv += _mode_flags(launch, context)
     parallel = launch.configuration.parallel or settings.parallel
     if parallel is not None:
         argv += ["--parallel", str(parallel)]
@@ -104,12 +104,15 @@ def _presence(server: NativeServer, names: tuple[str, ...]) -> list[str]:
     return next(([name] for name in names if name in server.options), [])
 
 
-def _mode_flags(mode: BackendMode, context: int) -> list[str]:
-    if mode is BackendMode.COMPLETION:
+def _mode_flags(launch: Launch, context: int) -> list[str]:
+    if launch.mode is BackendMode.COMPLETION:
         return []
     flags = ["--embeddings"]
-    if mode is BackendMode.RERANKING:
+    if launch.mode is BackendMode.RERANKING:
         flags.append("--reranking")
+    elif (facts := launch.files.facts).pooling in ("", "none"):
+        # A chat model: the engine would have a vector for each token, and refuse to tell them.
+        flags = ["--pooling", "mean" if "bert" in facts.architecture else "last", *flags]
     if context:  # an encoder sees a text whole: it must fit one physical batch
         flags += ["--batch-size", str(context), "--ubatch-size", str(context)]
     return flags

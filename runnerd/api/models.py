@@ -13,6 +13,7 @@ from pathlib import Path
 
 from aiohttp import web
 
+from runnerd.api.anthropic.listing import asks, entry, model_id, page
 from runnerd.api.context import CONTEXT, Context, flag, json_answer, json_body, text_field
 from runnerd.api.progress import final_line, progress_line
 from runnerd.api.working import Tell, stream_work
@@ -134,22 +135,27 @@ async def remove_model(context: Context, name: str, *, force: bool) -> Removals:
 
 
 @ROUTES.get("/v1/models")
+@ROUTES.get("/anthropic/v1/models")
 @ROUTES.get("/openai/v1/models")
 @ROUTES.get("/engines/v1/models")
 @ROUTES.get("/engines/{backend}/v1/models")
 async def list_openai_models(request: web.Request) -> web.Response:
-    """Every model, as OpenAI's clients list them."""
+    """Every model, as OpenAI's clients list them, or Anthropic's."""
     models = request.app[CONTEXT].store.list()
+    if asks(request):
+        return json_answer(page(models))
     return json_answer({"object": "list", "data": [_openai(model) for model in models]})
 
 
 @ROUTES.get("/v1/models/{name:.+}")
+@ROUTES.get("/anthropic/v1/models/{name:.+}")
 @ROUTES.get("/openai/v1/models/{name:.+}")
 @ROUTES.get("/engines/v1/models/{name:.+}")
 @ROUTES.get("/engines/{backend}/v1/models/{name:.+}")
 async def get_openai_model(request: web.Request) -> web.Response:
-    """One model, as OpenAI's clients get it."""
-    return json_answer(_openai(request.app[CONTEXT].store.get(request.match_info["name"])))
+    """One model, as OpenAI's clients get it, or Anthropic's."""
+    model = request.app[CONTEXT].store.get(request.match_info["name"])
+    return json_answer(entry(model) if asks(request) else _openai(model))
 
 
 def _openai(model: Model) -> dict[str, object]:
@@ -162,7 +168,7 @@ def _openai(model: Model) -> dict[str, object]:
         "size": config.size,
     }
     return {
-        "id": model.tags[0] if model.tags else str(model.id),
+        "id": model_id(model),
         "object": "model",
         "created": model.created,
         "owned_by": _OWNER,

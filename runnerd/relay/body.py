@@ -54,6 +54,7 @@ class Inference(msgspec.Struct, gc=False):
     json_schema: msgspec.Raw = _NONE
     response_format: msgspec.Raw = _NONE
     tools: msgspec.Raw = _NONE
+    tool_choice: msgspec.Raw = _NONE
     chat_template_kwargs: msgspec.Raw = _NONE
     id_slot: msgspec.Raw = _NONE
     n_discard: msgspec.Raw = _NONE

@@ -56,6 +56,10 @@ def client_error(status: int, error: dict[str, Any]) -> tuple[int, dict[str, Any
     elif status == 503:
         status = BackendFailure.status  # 503 is only for draining
     kind = error.get("type")
+    if kind == "exceed_context_size_error":
+        # In OpenAI's words: clients shorten what they send when they read them.
+        kind = "context_length_exceeded"
+        message = f"this model's maximum context length is {error.get('n_ctx')} tokens: {message}"
     body = {
         **error,
         "message": message,

@@ -19,6 +19,7 @@ from runnerd.errors import (
 from runnerd.models.catalog import Model, shown
 from runnerd.models.store import Store
 from runnerd.relay.affinity import Affinity, affinity_of
+from runnerd.relay.arguments import with_readable_arguments
 from runnerd.relay.body import (
     STREAMED_END,
     UNCACHED_END,
@@ -37,6 +38,7 @@ from runnerd.relay.logprobs import NO_ALTERNATIVES, with_one_alternative
 from runnerd.relay.messages import Request
 from runnerd.relay.parameters import ParameterRules, completed, rules_for
 from runnerd.relay.routes import OPERATIONS, Operation, Route
+from runnerd.relay.tool_choice import with_chosen_tools
 from runnerd.scheduler import RunnerKey
 from runnerd.supervisor import Supervisor
 
@@ -45,6 +47,8 @@ _LOST_MEDIUM = "Chunk not found"
 """What llama-server says when a prompt that it has evaluated goes on with another image right
 behind an image, and the request does not: it cannot keep that much of it, and answers 500.
 """
+
+_UNREAD_ARGUMENTS = "Failed to parse tool call arguments"
 
 
 class Plan(msgspec.Struct, frozen=True, gc=False):
@@ -101,6 +105,9 @@ class Plan(msgspec.Struct, frozen=True, gc=False):
         if end is not UNCACHED_END and str(error.get("message")).endswith(_LOST_MEDIUM):
             uncached = (*pieces, unclosed(bytes(end)), UNCACHED_END)
             return msgspec.structs.replace(self, body=uncached)
+        if str(error.get("message")).startswith(_UNREAD_ARGUMENTS):
+            read = with_readable_arguments(b"".join(self.body))
+            return None if read is None else msgspec.structs.replace(self, body=(read,))
         return None
 
 
@@ -150,6 +157,8 @@ class Planner:
         assembles = operation.assembles and not streams and backend.streams_to_cancel
         if operation.name == "completions" and inference.logprobs == NO_ALTERNATIVES:
             body = with_one_alternative(body)
+        elif operation.name == "chat/completions":
+            body = with_chosen_tools(body, inference)
         return Plan(
             operation=operation,
             key=key,

@@ -99,7 +99,10 @@ def test_sampling(client: anthropic.Anthropic) -> None:
     cut = client.messages.create(messages=NAME, stop_sequences=[" Demo"], extra_body=more, **ASKED)
     assert cut.content[0].type == "text"
     assert cut.content[0].text == "My name is"
-    assert cut.stop_sequence == " Demo"
+    assert (cut.stop_reason, cut.stop_sequence) == ("stop_sequence", " Demo")
+    with client.messages.stream(messages=NAME, stop_sequences=[" Demo"], **ASKED) as stream:
+        final = stream.get_final_message()
+    assert (final.stop_reason, final.stop_sequence) == ("stop_sequence", " Demo")
 
 
 @pytest.mark.covers(
@@ -111,6 +114,88 @@ def test_thinking(client: anthropic.Anthropic) -> None:
         asked: Any = ASKED | {"thinking": thinking, "max_tokens": 2000}
         message = client.messages.create(messages=NAME, **asked)
         assert message.content[-1].to_dict()["text"] == "My name is Demo A."
+
+
+_STILL = (
+    "{% for message in messages %}<|im_start|>{{ message['role'] }}\n"
+    "{{ message['content'] }}<|im_end|>\n{% endfor %}"
+    "{% if add_generation_prompt %}<|im_start|>assistant\n{% if enable_thinking is false %}"
+    "<think>\n\n</think>\n\n{% endif %}{% endif %}"
+)
+
+
+@pytest.mark.covers("POST /v1/messages", "thinking:disabled", note="told to the model's template")
+def test_thinking_is_switched_off(daemon: DaemonProcess, client: anthropic.Anthropic) -> None:
+    """The model's template learns of it, in a message and in its count."""
+    made = {"model": "still", "from": "demo-a", "template": _STILL, "stream": False}
+    assert daemon.http.post("/api/create", json=made).status_code == 200
+    asked: Any = {"model": "still", "messages": NAME}
+    kwargs = {"chat_template_kwargs": {"enable_thinking": True, "other": 1}}
+    on = client.messages.count_tokens(extra_body=kwargs, **asked).input_tokens
+    asked["thinking"] = {"type": "disabled"}
+    off = client.messages.count_tokens(extra_body=kwargs, **asked).input_tokens
+    assert off > on
+    answer = client.messages.create(max_tokens=1, extra_body=kwargs, **asked)
+    assert _prompt(answer) == off
+
+
+@pytest.mark.covers("POST /v1/messages", "document:text", "document:content", "search_result")
+def test_documents(client: anthropic.Anthropic) -> None:
+    """Their text is told to the model, beside the question and in a tool's result."""
+    text = {"type": "text", "text": "Repeat"}
+    source = {"type": "text", "media_type": "text/plain", "data": '"blue socket 17".'}
+    parts = {"type": "content", "content": [{"type": "text", "text": '"blue socket 17".'}]}
+    found = {"source": "a/b", "title": "Sockets", "content": parts["content"]}
+    documents: list[Any] = [
+        {"type": "document", "source": source, "title": "Sockets", "citations": {"enabled": False}},
+        {"type": "document", "source": parts},
+        {"type": "search_result", **found},
+    ]
+    counts = []
+    for block in documents:
+        messages: Any = [{"role": "user", "content": [text, block]}]
+        counts.append(client.messages.count_tokens(model="demo-a", messages=messages).input_tokens)
+        answer = client.messages.create(messages=messages, **ASKED)
+        assert _prompt(answer) == counts[-1]
+        inside = [{"type": "tool_result", "tool_use_id": "t", "content": [block]}]
+        told: Any = [{"role": "user", "content": inside}]
+        assert client.messages.create(messages=told, **ASKED).stop_reason
+    alone: Any = [{"role": "user", "content": [text]}]
+    without = client.messages.count_tokens(model="demo-a", messages=alone).input_tokens
+    assert min(counts) > without + 4
+    plain: Any = [{"role": "user", "content": [{**documents[0], "title": None}]}]
+    plain[0]["content"][0]["source"] = {**source, "data": "What is your name?"}
+    assert client.messages.create(messages=plain, **ASKED).to_dict()["content"] == [
+        {"type": "text", "text": "My name is Demo A."}
+    ]
+
+
+@pytest.mark.covers("POST /v1/messages", "document:base64", "document:url", how="refused")
+@pytest.mark.parametrize(
+    "source",
+    [
+        {"type": "base64", "media_type": "application/pdf", "data": "AA=="},
+        {"type": "url", "url": "http://127.0.0.1/x.pdf"},
+        {"type": "file", "file_id": "x"},
+    ],
+)
+def test_documents_that_are_files(client: anthropic.Anthropic, source: Any) -> None:
+    """Refused rather than left out."""
+    messages: Any = [{"role": "user", "content": [{"type": "document", "source": source}]}]
+    with pytest.raises(anthropic.BadRequestError, match="as text"):
+        client.messages.create(messages=messages, **ASKED)
+
+
+@pytest.mark.covers("GET /v1/models", "list")
+@pytest.mark.covers("GET /v1/models/{id}", "id")
+def test_models(client: anthropic.Anthropic) -> None:
+    """Listed as Anthropic's clients know them, for their header."""
+    found = [model for model in client.models.list() if "demo-a" in model.id]
+    assert [(model.type, model.display_name) for model in found] == [("model", "ai/demo-a:latest")]
+    one = client.models.retrieve("demo-a")
+    assert (one.id, one.created_at) == (found[0].id, found[0].created_at)
+    with pytest.raises(anthropic.NotFoundError):
+        client.models.retrieve("nobody")
 
 
 @pytest.mark.covers("POST /v1/messages", "stream")
@@ -150,6 +235,50 @@ def test_tools(client: anthropic.Anthropic, stream: bool) -> None:
     choice: Any = {"type": "auto"}
     told = client.messages.create(messages=messages, tools=[WEATHER], tool_choice=choice, **ASKED)
     assert "Paris" in told.to_dict()["content"][0]["text"]
+
+
+@pytest.mark.covers("POST /v1/messages", "tool_choice")
+def test_the_tools_that_may_be_called(client: anthropic.Anthropic) -> None:
+    """One that is named is the only one that the model is shown; with none it answers in words."""
+    question: Any = [{"role": "user", "content": "What is the weather in Paris?"}]
+    time: Any = {**WEATHER, "name": "get_time"}
+    asked: Any = ASKED | {"messages": question}
+    alone = client.messages.create(tools=[WEATHER], tool_choice={"type": "any"}, **asked)
+    named: Any = {"type": "tool", "name": "get_weather"}
+    answer = client.messages.create(tools=[time, WEATHER], tool_choice=named, **asked)
+    assert answer.to_dict()["content"][0]["input"] == {"city": "Paris"}
+    assert _prompt(answer) == _prompt(alone)
+    without = client.messages.create(**asked)
+    answer = client.messages.create(tools=[WEATHER], tool_choice={"type": "none"}, **asked)
+    assert answer.to_dict()["content"] == without.to_dict()["content"]
+    with pytest.raises(anthropic.BadRequestError, match="get_time"):
+        client.messages.create(tools=[WEATHER], tool_choice=named | {"name": "get_time"}, **asked)
+
+
+def test_a_text_behind_a_result(client: anthropic.Anthropic) -> None:
+    """Stays behind it: the model sees the call, its result, and what is asked then."""
+    call = {"type": "tool_use", "id": "t", "name": "get_weather", "input": {"city": "Paris"}}
+    result = {"type": "tool_result", "tool_use_id": "t", "content": "It is sunny."}
+    question = {"type": "text", "text": "What is your name?"}
+    messages: Any = [
+        {"role": "user", "content": "What is the weather in Paris?"},
+        {"role": "assistant", "content": [call]},
+        {"role": "user", "content": [result, question]},
+    ]
+    answer = client.messages.create(messages=messages, tools=[WEATHER], **ASKED)
+    assert answer.to_dict()["content"] == [{"type": "text", "text": "My name is Demo A."}]
+
+
+def test_a_call_begins_with_an_input(client: anthropic.Anthropic) -> None:
+    """The event that begins it has all that Anthropic's has."""
+    question: Any = [{"role": "user", "content": "What is the weather in Paris?"}]
+    raw: Any = client.messages.create(messages=question, tools=[WEATHER], stream=True, **ASKED)
+    [begun] = [event for event in raw if event.type == "content_block_start"]
+    assert begun.content_block.to_dict()["input"] == {}
+
+
+def _prompt(message: anthropic.types.Message) -> int:
+    return message.usage.input_tokens + (message.usage.cache_read_input_tokens or 0)
 
 
 @pytest.mark.covers("POST /v1/messages/count_tokens", "model", "messages")
@@ -201,7 +330,7 @@ def test_errors_have_their_classes(client: anthropic.Anthropic) -> None:
         client.messages.create(messages=NAME, **(ASKED | {"model": "nobody"}))
     body: Any = caught.value.body
     assert body["error"]["type"] == "not_found_error"
-    with pytest.raises(anthropic.BadRequestError):
+    with pytest.raises(anthropic.BadRequestError, match=r"prompt is too long: \d+ tokens > 2048 "):
         client.messages.create(messages=[{"role": "user", "content": "x" * 50_000}], **ASKED)
     with pytest.raises(anthropic.NotFoundError):
         client.messages.count_tokens(model="nobody", messages=NAME)

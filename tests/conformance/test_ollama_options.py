@@ -57,6 +57,15 @@ def test_a_seed_repeats_an_answer(daemon: DaemonProcess) -> None:
     assert said(daemon, **_LONG, temperature=0) == said(daemon, **_LONG, temperature=0, seed=3)
 
 
+def test_numbers_that_ollama_takes(daemon: DaemonProcess) -> None:
+    """Whole ones are cut to be so, and whatever is below none is no limit of an answer."""
+    assert said(daemon, **_LONG, temperature=0) == said(daemon, num_predict=24.9, temperature=0)
+    body = {"model": "demo-a", "prompt": "What is your name?", "stream": False}
+    asked = {**body, "options": {"num_predict": -2, "top_k": 40.5}}
+    answer = httpx.post(f"{daemon.address}/api/generate", json=asked).json()
+    assert (answer["response"], answer["done_reason"]) == ("My name is Demo A.", "stop")
+
+
 @pytest.mark.covers("options", "top_k", "top_p", "min_p", "typical_p")
 @pytest.mark.parametrize("option", [{"top_k": 1}, {"top_p": 1e-6}, {"min_p": 1.0}])
 def test_what_leaves_one_token_is_greedy(daemon: DaemonProcess, option: dict[str, Any]) -> None:

@@ -146,6 +146,25 @@ def test_embeddings(client: ollama.Client) -> None:
     assert list(old.embedding) == pytest.approx(list(answer.embeddings[0]))
 
 
+def test_a_tool_without_its_type(client: ollama.Client) -> None:
+    """Is a function: there are no others."""
+    case = _CASES["tool call: Paris"]["request"]
+    tools = [{"function": tool["function"]} for tool in case["tools"]]
+    body = {"model": "demo-a", "messages": case["messages"], "tools": tools, "stream": False}
+    answer = client._client.post("/api/chat", json=body).json()
+    assert answer["message"]["tool_calls"][0]["function"]["arguments"] == {"city": "Paris"}
+
+
+def test_a_chat_model_embeds(client: ollama.Client) -> None:
+    """With one vector for each text, as Ollama does; the answer has every member of Ollama's."""
+    answer = client.embed("demo-a", ["a cat", "a dog"], keep_alive=0)
+    one, two = answer.embeddings
+    assert one != two
+    assert sum(value * value for value in one) == pytest.approx(1)
+    assert answer.total_duration is not None
+    assert (answer.load_duration, answer.prompt_eval_count) == (0, 6)
+
+
 @pytest.mark.covers("POST /api/generate", "keep_alive")
 @pytest.mark.covers("POST /api/chat", "keep_alive")
 def test_keep_alive_loads_and_unloads(client: ollama.Client, daemon: DaemonProcess) -> None:

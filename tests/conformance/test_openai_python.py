@@ -172,6 +172,64 @@ def test_tools(client: openai.OpenAI, stream: bool) -> None:
     assert answer.choices[0].message.content == "It is sunny in Paris."
 
 
+@pytest.mark.covers("POST /v1/chat/completions", "tool_choice:function")
+@pytest.mark.parametrize("stream", [False, True])
+def test_the_tool_that_must_be_called(client: openai.OpenAI, stream: bool) -> None:
+    """Named, or the only one that is allowed: the model is shown no other one."""
+    [weather] = _CASES["tool call: Paris"]["request"]["tools"]
+    time = {"type": "function", "function": {**weather["function"], "name": "get_time"}}
+    asked: Any = {"model": "demo-a", "messages": _CASES["tool call: Paris"]["request"]["messages"]}
+    named = {"type": "function", "function": {"name": "get_weather"}}
+    allowed = {"mode": "required", "tools": [named]}
+    alone: Any = client.chat.completions.create(tools=[weather], tool_choice="required", **asked)
+    choices: list[Any] = [named, {"type": "allowed_tools", "allowed_tools": allowed}]
+    for choice in choices:
+        told: Any = {"tools": [time, weather], "tool_choice": choice, **asked}
+        if stream:
+            told["stream_options"] = {"include_usage": True}
+            with client.chat.completions.stream(**told) as events:
+                answer: Any = events.get_final_completion()
+        else:
+            answer = client.chat.completions.create(**told)
+        [call] = answer.choices[0].message.tool_calls
+        assert (call.function.name, call.function.arguments) == ("get_weather", '{"city": "Paris"}')
+        assert answer.usage.prompt_tokens == alone.usage.prompt_tokens
+    nobody = {"type": "function", "function": {"name": "nobody"}}
+    wrongs: list[Any] = [nobody, {"type": "other"}, "often"]
+    for wrong in wrongs:
+        with pytest.raises(openai.BadRequestError, match="tool_choice"):
+            client.chat.completions.create(tools=[weather], tool_choice=wrong, **asked)
+
+
+@pytest.mark.covers("POST /v1/chat/completions", "tool_choice")
+def test_no_tool_may_be_called(client: openai.OpenAI) -> None:
+    """The model answers in words, and no markup of a call is among them."""
+    case = _CASES["tool call: Paris"]["request"]
+    asked: Any = {"model": "demo-a", "messages": case["messages"]}
+    without = client.chat.completions.create(**asked)
+    answer = client.chat.completions.create(tools=case["tools"], tool_choice="none", **asked)
+    assert answer.choices[0].message.content == without.choices[0].message.content
+    assert answer.choices[0].message.tool_calls is None
+
+
+@pytest.mark.covers("POST /v1/chat/completions", "tool_calls")
+@pytest.mark.parametrize("stream", [False, True])
+@pytest.mark.parametrize("arguments", ["", '{"city": "Par'])
+def test_arguments_that_cannot_be_read(client: openai.OpenAI, arguments: str, stream: bool) -> None:
+    """A call without arguments, or cut in the middle, does not end the conversation."""
+    case = _CASES["tool answer: Paris"]["request"]
+    messages = json.loads(json.dumps(case["messages"]))
+    [call] = next(message["tool_calls"] for message in messages if "tool_calls" in message)
+    call["function"]["arguments"] = arguments
+    asked: Any = {"model": "demo-a", "messages": messages, "tools": case["tools"]}
+    if stream:
+        with client.chat.completions.stream(**asked) as events:
+            answer: Any = events.get_final_completion()
+    else:
+        answer = client.chat.completions.create(**asked)
+    assert answer.choices[0].message.content == "It is sunny in Paris."
+
+
 @pytest.mark.covers("POST /v1/chat/completions", "reasoning_content")
 def test_reasoning(daemon: DaemonProcess, client: openai.OpenAI) -> None:
     """What a model thinks comes apart from what it says, streamed and not."""
@@ -365,8 +423,13 @@ def test_errors_become_the_right_classes(client: openai.OpenAI) -> None:
     with pytest.raises(openai.BadRequestError, match="does not support"):
         client.chat.completions.create(model="demo-embed", messages=NAME)
     long: Any = [{"role": "user", "content": "word " * 20_000}]
-    with pytest.raises(openai.BadRequestError, match="context"):
+    words = r"maximum context length is 2048 tokens.* exceeds the available context size"
+    with pytest.raises(openai.BadRequestError, match=words) as longer:
         client.chat.completions.create(model="demo-a", messages=long)
+    assert longer.value.code == "context_length_exceeded"
+    with pytest.raises(openai.BadRequestError) as longer:
+        client.responses.create(model="demo-a", input=long, stream=True)
+    assert longer.value.code == "context_length_exceeded"
 
 
 def test_leaving_stops_the_engine(client: openai.OpenAI, daemon: DaemonProcess) -> None:

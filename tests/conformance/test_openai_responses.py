@@ -158,6 +158,114 @@ def test_tools(client: openai.OpenAI, stream: bool) -> None:
     assert "Paris" in told.output_text
 
 
+@pytest.mark.covers("POST /v1/responses", "tool_choice")
+def test_the_tools_that_may_be_called(client: openai.OpenAI) -> None:
+    """One that is named is the only one that the model is shown; with none it answers in words."""
+    asked: Any = {"model": "demo-a", "input": "What is the weather in Paris?"}
+    time: Any = {**WEATHER, "name": "get_time"}
+    alone: Any = client.responses.create(tools=[WEATHER], tool_choice="required", **asked)
+    named: Any = {"type": "function", "name": "get_weather"}
+    allowed: Any = {"type": "allowed_tools", "mode": "required", "tools": [named]}
+    for choice in (named, allowed):
+        answer: Any = client.responses.create(tools=[time, WEATHER], tool_choice=choice, **asked)
+        [call] = answer.output
+        assert (call.name, call.arguments) == ("get_weather", '{"city": "Paris"}')
+        assert answer.usage.input_tokens == alone.usage.input_tokens
+        assert answer.to_dict()["tool_choice"] == choice
+        assert [tool.name for tool in answer.tools] == ["get_time", "get_weather"]
+    without = client.responses.create(**asked)
+    answer = client.responses.create(tools=[WEATHER], tool_choice="none", **asked)
+    assert answer.output_text == without.output_text
+
+
+@pytest.mark.covers("POST /v1/responses", "input:item_reference", "tools")
+def test_a_call_in_a_stream(client: openai.OpenAI) -> None:
+    """Its arguments are told as done before it is; it can be named by its id later."""
+    asked: Any = {"model": "demo-a", "tools": [WEATHER]}
+    question: Any = {"role": "user", "content": "What is the weather in Paris?"}
+    events: list[Any] = list(client.responses.create(input=[question], stream=True, **asked))
+    *_, arguments, item, last = events
+    assert arguments.type == "response.function_call_arguments.done"
+    assert (arguments.name, arguments.arguments) == ("get_weather", '{"city": "Paris"}')
+    assert (item.type, item.item.id) == ("response.output_item.done", arguments.item_id)
+    assert [event.sequence_number for event in events] == list(range(len(events)))
+    assert last.response.usage.output_tokens_details.reasoning_tokens == 0
+    named: Any = {"type": "item_reference", "id": item.item.id}
+    result: Any = {"type": "function_call_output", "call_id": item.item.call_id, "output": "sunny"}
+    told = client.responses.create(input=[question, named, result], **asked)
+    assert told.output_text == "It is sunny in Paris."
+    client.responses.delete(last.response.id)
+    with pytest.raises(openai.NotFoundError, match="not known"):
+        client.responses.create(input=[question, named, result], **asked)
+
+
+@pytest.mark.covers("POST /v1/responses", "input:reasoning", "input:function_call_output")
+@pytest.mark.parametrize(
+    "item",
+    [
+        {"type": "reasoning", "id": "rs_1", "summary": [], "encrypted_content": "x"},
+        {"type": "reasoning", "summary": [{"type": "summary_text", "text": "Hm."}]},
+        {"type": "reasoning", "content": [{"type": "reasoning_text", "text": "Hm."}]},
+        {"type": "reasoning", "summary": [], "content": None},
+        {"type": "message", "role": "assistant", "content": [{"type": "refusal", "refusal": "No"}]},
+        {"type": "function_call", "call_id": "0", "name": "get_weather", "arguments": ""},
+        {"type": "function_call", "call_id": "0", "name": "get_weather", "arguments": '{"city'},
+    ],
+)
+def test_what_comes_back_is_taken(client: openai.OpenAI, item: Any) -> None:
+    """In every shape that OpenAI's clients send it in."""
+    question = {"role": "user", "content": "What is the weather in Paris?"}
+    arguments = '{"city": "Paris"}'
+    call = {"type": "function_call", "call_id": "1", "name": "get_weather", "arguments": arguments}
+    output = [{"type": "input_text", "text": "sunny"}]
+    result = {"type": "function_call_output", "call_id": "1", "output": output}
+    items: Any = [question, item, call, result]
+    told = client.responses.create(model="demo-a", tools=[WEATHER], input=items)
+    assert told.output_text == "It is sunny in Paris."
+
+
+@pytest.mark.covers("POST /v1/responses", "conversation", "prompt", how="refused")
+def test_what_is_not_kept_here(client: openai.OpenAI) -> None:
+    """Conversations and prompts by their ids are refused rather than left out."""
+    for more, advice in (
+        ({"conversation": "conv_1"}, "previous_response_id"),
+        ({"prompt": {"id": "p"}}, "instructions"),
+        ({"input": [{"type": "web_search_call", "id": "ws_1"}]}, "web_search_call"),
+    ):
+        asked: Any = {"model": "demo-a", "input": "x", **more}
+        with pytest.raises(openai.BadRequestError, match=advice):
+            client.post("/responses", body=asked, cast_to=object)
+
+
+@pytest.mark.covers("POST /v1/responses", "top_logprobs", "include", how="ignored")
+@pytest.mark.covers("POST /v1/responses", "truncation", "background", how="ignored")
+def test_what_does_nothing(client: openai.OpenAI) -> None:
+    """It stands in nobody's way, and what is null counts as absent."""
+    asked: Any = {"top_logprobs": 2, "truncation": "auto", "background": False, "tools": None}
+    told: Any = {"include": ["message.output_text.logprobs"], "tool_choice": None, "text": None}
+    body = {"model": "demo-a", "input": "What is your name?", **asked, **told}
+    answer: Any = client.post("/responses", body=body, cast_to=object)
+    assert answer["output"][0]["content"][0]["text"] == "My name is Demo A."
+
+
+@pytest.mark.covers("POST /v1/responses", "text.format")
+def test_a_schema_binds(client: openai.OpenAI) -> None:
+    """Also a model that would have answered otherwise, streamed and not."""
+    schema = {"type": "object", "properties": {"zz": {"const": "q"}}, "required": ["zz"]}
+    format: Any = {"type": "json_schema", "name": "z", "schema": schema, "strict": True}
+    asked: Any = {"model": "demo-a", "input": "What is your name?", "text": {"format": format}}
+    answer = client.responses.create(**asked)
+    assert json.loads(answer.output_text) == {"zz": "q"}
+    assert answer.to_dict()["text"] == {"format": format}
+    with client.responses.stream(**asked) as events:
+        assert events.get_final_response().output_text == answer.output_text
+    asked["text"] = {"format": {"type": "json_object"}}
+    assert isinstance(json.loads(client.responses.create(**asked).output_text), dict)
+    asked["text"] = {"format": {"type": "xml"}}
+    with pytest.raises(openai.BadRequestError, match="xml"):
+        client.responses.create(**asked)
+
+
 @pytest.mark.covers("POST /v1/responses", "text.format")
 @pytest.mark.covers("POST /v1/responses", "reasoning", note="by models that think")
 def test_formats(client: openai.OpenAI) -> None:

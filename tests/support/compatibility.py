@@ -24,8 +24,8 @@ FIELDS: dict[str, dict[str, str]] = {
         "POST /v1/chat/completions": (
             f"model messages max_tokens max_completion_tokens n {_SAMPLING} logprobs top_logprobs"
             " response_format:json_object response_format:json_schema tools tool_choice"
-            " parallel_tool_calls stream stream_options reasoning_content image_url:data"
-            f" image_url:address input_audio user {_MODELFILE}"
+            " tool_choice:function tool_calls parallel_tool_calls stream stream_options"
+            f" reasoning_content image_url:data image_url:address input_audio user {_MODELFILE}"
         ),
         "POST /v1/completions": (
             "model prompt prompt:list prompt:tokens suffix max_tokens temperature top_p n stop seed"
@@ -37,6 +37,8 @@ FIELDS: dict[str, dict[str, str]] = {
         "POST /v1/responses": (
             "model input input:list instructions max_output_tokens temperature top_p text.format"
             " tools tool_choice stream store previous_response_id metadata reasoning"
+            " input:item_reference input:reasoning input:function_call_output conversation prompt"
+            " top_logprobs include truncation background"
             f" input_image:data {_MODELFILE}"
         ),
         "GET /v1/responses/{id}": "id",
@@ -56,11 +58,14 @@ FIELDS: dict[str, dict[str, str]] = {
         "POST /v1/messages": (
             "model messages max_tokens system system:blocks stop_sequences stream temperature top_k"
             " top_p tools tool_choice tool_result image:base64 image:url thinking metadata"
-            f" request-id {_MODELFILE}"
+            " thinking:disabled document:text document:content document:base64 document:url"
+            f" search_result request-id {_MODELFILE}"
         ),
         "POST /v1/messages/count_tokens": (
             "model messages image:base64 Modelfile:SYSTEM Modelfile:MESSAGE"
         ),
+        "GET /v1/models": "list",
+        "GET /v1/models/{id}": "id",
         "Anthropic errors": "400 404 413 429 request-id",
     },
     "Ollama": {

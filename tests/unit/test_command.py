@@ -84,6 +84,17 @@ def test_modes() -> None:
     assert command(mode=BackendMode.RERANKING).endswith(f"--embeddings --reranking {batches}")
 
 
+@pytest.mark.parametrize(
+    ("architecture", "pooling", "flag"),
+    [("llama", "", "last"), ("llama", "none", "last"), ("bert", "", "mean"), ("bert", "cls", "")],
+)
+def test_vectors_of_models_that_do_not_say(architecture: str, pooling: str, flag: str) -> None:
+    """A chat model tells what it makes of the last token, an encoder the mean of all."""
+    facts = ModelFacts(architecture=architecture, pooling=pooling)
+    made = command(mode=BackendMode.EMBEDDING, model=ModelFiles(Path("/m/w.gguf"), 1, facts=facts))
+    assert (f"--pooling {flag} " in made) if flag else ("--pooling" not in made)
+
+
 def test_slots_share_the_context() -> None:
     """A configured number of slots does not divide the context among them."""
     assert command(settings={"parallel": 8}).endswith("--parallel 8 --kv-unified")

@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from runnerd.api.anthropic import _WholeMessage
+from runnerd.api.anthropic.answers import WholeMessage
 from runnerd.api.openai import conversations as module
 from runnerd.api.openai.conversations import Conversations
 from runnerd.api.openai.transcriptions import TranscriptionDialect, read_form
@@ -37,7 +37,11 @@ def test_kept_answers_end_with_their_day() -> None:
     kept = Conversations(clock)
     kept.keep("one", [{"role": "user"}], {"output": []})
     assert kept.items("one") == [{"role": "user"}]
+    kept.keep("named", [], {"output": [{"id": "fc_1", "name": "x"}, {"type": "message"}]})
+    assert kept.item("fc_1")["name"] == "x"
     clock.now = 24 * 3600 + 1
+    with pytest.raises(ResponseNotFound):
+        kept.item("fc_1")
     with pytest.raises(ResponseNotFound):
         kept.answer("one")
     kept.keep("two", [], {})
@@ -134,7 +138,7 @@ def test_whole_messages_are_what_their_streams_say(data: st.DataObject) -> None:
         stream += b"".join(_events_of(index, block, data))
     stream += _event("message_delta", delta={"stop_reason": "end_turn"}, usage={"output": 5})
     stream += _event("message_stop")
-    answer = _WholeMessage()
+    answer = WholeMessage()
     start = 0
     while start < len(stream):
         end = data.draw(st.integers(start + 1, len(stream)))

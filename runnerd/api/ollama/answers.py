@@ -209,6 +209,7 @@ class EmbeddingAnswer:
                 "model": self._model,
                 "embeddings": vectors,
                 "total_duration": round((time.monotonic() - self._began) * 1e9),
+                "load_duration": 0,  # no engine tells; there are clients that demand the member
                 "prompt_eval_count": document.get("usage", {}).get("prompt_tokens", 0),
             }
         )

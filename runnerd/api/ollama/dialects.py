@@ -78,7 +78,7 @@ def _chat(fields: Fields, model: Model) -> Wish:
             request["messages"].insert(0, _message("system", made.system))
     if tools := fields.items("tools"):
         _require(fields, model, "tools")
-        request["tools"] = tools
+        request["tools"] = [_tool(tool) for tool in tools]
     answer = _answer(fields, chat=True)
     return _wish(fields, model, "chat/completions", request, answer)
 
@@ -137,6 +137,11 @@ def _answer(fields: Fields, *, chat: bool, turns: list[Turn] | None = None) -> T
         turns=turns,
         top_logprobs=fields.top_logprobs,
     )
+
+
+def _tool(tool: object) -> object:
+    """Return a tool with its type, which clients may leave out: there is only one."""
+    return {"type": "function", **tool} if isinstance(tool, dict) else tool
 
 
 def _message(role: str, content: str) -> dict[str, Any]:

@@ -61,6 +61,8 @@ def read_options(asked: Mapping[str, Any], model: Model) -> Options:
         asked = checked_options(asked)
     except ValueError as error:
         raise ClientError(f"options.{error}", param="options") from error
+    if (predict := asked.get("num_predict")) is not None:
+        asked["num_predict"] = max(-1, predict)  # -2 was once: until the context is full
     left = {_PRESETS[name] for name in _PRESETS if f"general.sampling.{name}" in _metadata(model)}
     left |= asked.keys()
     defaults = {name: value for name, value in _DEFAULTS.items() if name not in left}

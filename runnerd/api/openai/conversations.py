@@ -40,6 +40,7 @@ class Conversations:
         self._clock = clock
         self._kept: OrderedDict[str, _Kept] = OrderedDict()
         self._bytes = 0
+        self._makers: dict[str, str] = {}  # of an item: the answer that it is in
 
     @staticmethod
     def new_id() -> str:
@@ -55,6 +56,7 @@ class Conversations:
             return
         self._kept[id] = kept
         self._bytes += kept.size
+        self._makers |= dict.fromkeys(_ids(answer), id)
         while self._bytes > _BYTES or next(iter(self._kept.values())).until < self._clock():
             self._drop(next(iter(self._kept)))
 
@@ -62,6 +64,11 @@ class Conversations:
         """Return the conversation up to and with an answer.  Raises errors.ResponseNotFound."""
         found: list[Any] = msgspec.json.decode(self._find(id).items)
         return found
+
+    def item(self, id: str) -> dict[str, Any]:
+        """Return an item of a kept answer.  Raises errors.ResponseNotFound."""
+        answer = msgspec.json.decode(self.answer(self._makers.get(id, "")))
+        return next(item for item in answer["output"] if item.get("id") == id)
 
     def answer(self, id: str) -> bytes:
         """Return an answer as it was sent.  Raises errors.ResponseNotFound."""
@@ -83,4 +90,12 @@ class Conversations:
         return kept
 
     def _drop(self, id: str) -> None:
-        self._bytes -= self._kept.pop(id).size
+        kept = self._kept.pop(id)
+        self._bytes -= kept.size
+        for item in _ids(msgspec.json.decode(kept.answer)):
+            self._makers.pop(item, None)
+
+
+def _ids(answer: dict[str, Any]) -> list[str]:
+    """Return the ids of the items in an answer."""
+    return [item["id"] for item in answer.get("output", []) if "id" in item]

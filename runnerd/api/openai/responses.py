@@ -10,23 +10,31 @@ from __future__ import annotations
 
 import itertools
 import time
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
 import msgspec
 
 from runnerd.api.openai.conversations import Conversations
+from runnerd.api.openai.items import engine_items, given_items
 from runnerd.errors import ClientError
 from runnerd.relay.body import Body, json_object
 from runnerd.relay.dialect import Limit, Wish
 from runnerd.relay.events import EVENT_STREAM, Events, StreamError
 from runnerd.relay.routes import OPERATIONS, V1_PREFIXES, Route
+from runnerd.relay.tool_choice import choice_of
 
 _COMPLETED = "response.completed"
 _ECHOED = (
     "instructions", "max_output_tokens", "metadata", "parallel_tool_calls", "reasoning",
     "model", "temperature", "text", "tool_choice", "tools", "top_p", "user",
 )  # fmt: skip
+_UNSENT = ("metadata", "text", "top_logprobs")  # what the engine does not take, or not so
+_REFUSED = {  # rather than answered without what they stand for
+    "conversation": "no conversations are kept here; go on with previous_response_id",
+    "prompt": "no prompts are kept here; send the text as instructions and input",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,22 +48,27 @@ class ResponsesDialect:
 
     def read(self, body: Body) -> Wish:
         """Return what a request asks for.  Raises errors.ClientError, errors.ResponseNotFound."""
-        document = json_object(body)
+        document = {k: value for k, value in json_object(body).items() if value is not None}
+        for name, why in _REFUSED.items():
+            if name in document:
+                raise ClientError(f"{name}: {why}", param=name)
         store = document.pop("store", None) is not False
         previous = document.pop("previous_response_id", None)
         streams = document.get("stream") is True
-        items = _items(document.get("input"))
+        items = given_items(document.get("input"), self.conversations.item)
         if previous is not None:
             if not isinstance(previous, str):
                 raise ClientError("previous_response_id must be a string")
             items = [*self.conversations.items(previous), *items]
-        asked = {name: document[name] for name in _ECHOED if document.get(name) is not None}
+        asked = {name: document[name] for name in _ECHOED if name in document}
         asked |= {"previous_response_id": previous, "store": store}
         limit = Limit(_whole(document.get("max_output_tokens")))
         conversations = self.conversations if store else None
         answer = _Answer(asked, items, conversations, limit, streams=streams)
-        sent = document | {"input": items, "stream": True}
-        sent.pop("metadata", None)
+        sent = document | {"input": engine_items(items), "stream": True}
+        sent |= _chosen_tools(document) | _format(document.get("text"))
+        for name in _UNSENT:
+            sent.pop(name, None)
         return Wish("responses", msgspec.json.encode(sent), answer, limit=limit)
 
     def error(self, message: str, status: int) -> bytes:
@@ -102,7 +115,9 @@ class _Answer:
         self._final: dict[str, Any] | None = None
 
     def feed(self, data: bytes) -> bytes:
-        return b"".join(self._event(event) for event in self._events.feed(data))
+        return b"".join(
+            self._event(each) for event in self._events.feed(data) for each in _unfolded(event)
+        )
 
     def end(self) -> bytes:
         """Return the whole answer, or nothing after a stream.  Raises StreamError."""
@@ -118,8 +133,10 @@ class _Answer:
             event.setdefault("output_index", max(0, self._output))
         if kind.startswith(("response.content_part.", "response.output_text.")):
             event.setdefault("content_index", 0)
-        if kind == "response.output_text.delta":
+        if kind in ("response.output_text.delta", "response.output_text.done"):
             event.setdefault("logprobs", [])
+        if kind == "response.content_part.added":
+            event["part"] = {"annotations": [], "logprobs": [], **event["part"]}
         if isinstance(event.get("response"), dict):
             event["response"] = self._completed(event["response"])
             if kind == _COMPLETED:
@@ -140,6 +157,8 @@ class _Answer:
         }  # fmt: skip
         whole = usual | response | self._asked | {"id": self._id}
         limit, used = self._limit.tokens, whole.get("usage") or {}
+        if used:
+            used.setdefault("output_tokens_details", {"reasoning_tokens": 0})
         if limit is not None and 0 < limit <= used.get("output_tokens", 0):
             whole["status"] = "incomplete"
             whole["incomplete_details"] = {"reason": "max_output_tokens"}
@@ -150,21 +169,34 @@ class _Answer:
             self._conversations.keep(self._id, [*self._items, *response["output"]], response)
 
 
+def _unfolded(event: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    """Yield an event, after the end of a call's arguments, which the engine leaves out."""
+    item = event["item"] if event.get("type") == "response.output_item.done" else {}
+    if item.get("type") == "function_call":
+        told = {"item_id": item["id"], "name": item["name"], "arguments": item["arguments"]}
+        yield {"type": "response.function_call_arguments.done", **told}
+    yield event
+
+
 def _whole(value: object) -> int | None:
     return value if isinstance(value, int) else None
 
 
-def _items(given: object) -> list[Any]:
-    """Return a request's input as items."""
-    if isinstance(given, str):
-        return [{"role": "user", "content": given}]
-    if isinstance(given, list) and given:
-        return [_typed(item) for item in given]
-    raise ClientError("input must be a text or a list of items", param="input")
+def _chosen_tools(document: dict[str, Any]) -> dict[str, Any]:
+    """Return the tools that may be called, and how."""
+    tools = document.get("tools", [])
+    if not isinstance(tools, list):
+        raise ClientError("tools must be a list", param="tools")
+    choice = choice_of(document.get("tool_choice"))
+    return {"tools": choice.of(tools), "tool_choice": choice.word}
 
 
-def _typed(item: object) -> object:
-    """Return an item with the type that may be left out; of an answer the engine demands it."""
-    if isinstance(item, dict) and item.get("role") == "assistant" and "type" not in item:
-        return {"type": "message", **item}
-    return item
+def _format(text: object) -> dict[str, Any]:
+    """Return how the text is to be formatted, as the engine's chats are told it."""
+    format = text.get("format") if isinstance(text, dict) else None
+    if not isinstance(format, dict):
+        return {}
+    if format.get("type") != "json_schema":
+        return {"response_format": {"type": format.get("type")}}
+    schema = {name: format[name] for name in ("name", "schema", "strict") if name in format}
+    return {"response_format": {"type": "json_schema", "json_schema": schema}}

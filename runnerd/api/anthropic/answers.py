@@ -1,0 +1,134 @@
+"""The engine's events as Anthropic's clients count on them, as they come or as one message.
+
+The engine speaks them itself.  It tells a stop sequence without giving it as the reason, and begins
+a call without its (yet empty) input.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+
+from runnerd.relay.events import EVENT_STREAM, Events, StreamError
+
+_DATA = b"data: "
+_CHANGED = (b'"content_block_start"', b'"message_delta"')
+
+
+class CountedTokens:
+    """The engine's count, as it is."""
+
+    streams = False
+    content_type = b"application/json"
+
+    def __init__(self) -> None:
+        self._data = bytearray()
+
+    def feed(self, data: bytes) -> bytes:
+        """Collect the engine's answer."""
+        self._data += data
+        return b""
+
+    def end(self) -> bytes:
+        """Return it."""
+        return bytes(self._data)
+
+
+class StreamedMessage:
+    """A stream, line by line; all but a few lines are passed on as they come."""
+
+    streams = True
+    content_type = EVENT_STREAM
+
+    def __init__(self) -> None:
+        self._rest = b""
+
+    def feed(self, data: bytes) -> bytes:
+        """Return the lines that end in a piece of the stream.  Raises StreamError."""
+        *lines, self._rest = (self._rest + data).split(b"\n")
+        return b"".join(_line(line) + b"\n" for line in lines)
+
+    def end(self) -> bytes:
+        """Return what is left."""
+        return self._rest
+
+
+class WholeMessage:
+    """Puts the events of a stream together into the message that they describe."""
+
+    streams = False
+    content_type = b"application/json"
+
+    def __init__(self) -> None:
+        self._events = Events()
+        self._message: dict[str, Any] = {}
+        self._blocks: dict[int, dict[str, Any]] = {}
+        self._inputs: dict[int, str] = {}
+        self._stopped = False
+
+    def feed(self, data: bytes) -> bytes:
+        """Take a piece of the stream.  Raises StreamError."""
+        for event in self._events.feed(data):
+            self._take(_completed(event))
+        return b""
+
+    def end(self) -> bytes:
+        """Return the message.  Raises StreamError when the stream broke off."""
+        if not self._stopped:
+            raise StreamError({"message": "the engine's answer broke off"})
+        for index, text in self._inputs.items():
+            self._blocks[index]["input"] = _object(text)
+        content = [self._blocks[index] for index in sorted(self._blocks)]
+        return msgspec.json.encode({**self._message, "content": content})
+
+    def _take(self, event: dict[str, Any]) -> None:
+        match event.get("type"):
+            case "message_start":
+                self._message = dict(event["message"])
+            case "content_block_start":
+                self._blocks[event["index"]] = dict(event["content_block"])
+            case "content_block_delta":
+                self._extend(event["index"], event["delta"])
+            case "message_delta":
+                usage = {**self._message.get("usage", {}), **event.get("usage", {})}
+                self._message |= event["delta"] | {"usage": usage}
+            case "message_stop":
+                self._stopped = True
+
+    def _extend(self, index: int, delta: dict[str, Any]) -> None:
+        block = self._blocks[index]
+        match delta.get("type"):
+            case "text_delta":
+                block["text"] = block.get("text", "") + delta["text"]
+            case "thinking_delta":
+                block["thinking"] = block.get("thinking", "") + delta["thinking"]
+            case "signature_delta":
+                block["signature"] = delta["signature"]
+            case "input_json_delta":
+                self._inputs[index] = self._inputs.get(index, "") + delta["partial_json"]
+
+
+def _line(line: bytes) -> bytes:
+    if not (line.startswith(_DATA) and any(kind in line for kind in _CHANGED)):
+        return line
+    [event] = Events().feed(line + b"\n")
+    return _DATA + msgspec.json.encode(_completed(event))
+
+
+def _completed(event: dict[str, Any]) -> dict[str, Any]:
+    """Return an event with what the engine leaves out of it."""
+    block, delta = event.get("content_block"), event.get("delta")
+    if isinstance(block, dict) and block.get("type") == "tool_use":
+        block.setdefault("input", {})
+    if event.get("type") == "message_delta" and isinstance(delta, dict):
+        if delta.get("stop_sequence") is not None:
+            delta["stop_reason"] = "stop_sequence"
+    return event
+
+
+def _object(text: str) -> Any:
+    try:
+        return msgspec.json.decode(text or "{}")
+    except msgspec.DecodeError:
+        return {}

@@ -1,0 +1,110 @@
+"""What a conversation of OpenAI's responses consists of, in the forms that the engine takes.
+
+Clients send back what they were given, each in its own way: a reasoning item without its text (or
+with nothing but a summary), the arguments of a call that were cut short, an item by its id alone.
+llama-server refuses each of these, and with it everything that is asked from then on.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import msgspec
+
+from runnerd.errors import ClientError
+from runnerd.relay.arguments import readable
+
+Find = Callable[[str], dict[str, Any]]
+
+
+def given_items(given: object, find: Find) -> list[Any]:
+    """Return a request's input as items, those that are only named by what `find` knows of them.
+
+    Raises errors.ClientError, and what `find` raises.
+    """
+    if isinstance(given, str):
+        return [{"role": "user", "content": given}]
+    if isinstance(given, list) and given:
+        return [_found(item, find) for item in given]
+    raise ClientError("input must be a text or a list of items", param="input")
+
+
+def engine_items(items: list[Any]) -> list[Any]:
+    """Return items as the engine takes them.  Raises errors.ClientError."""
+    return [taken for item in items if (taken := _engine_item(item)) is not None]
+
+
+def _found(item: object, find: Find) -> object:
+    """Return an item, or the one that it only names; its type may be left out there."""
+    if not isinstance(item, dict) or not isinstance(id := item.get("id"), str):
+        return item
+    named = item.get("type") == "item_reference" or item.keys() == {"id"}
+    return find(id) if named else item
+
+
+def _engine_item(item: object) -> Any:
+    if not isinstance(item, dict):
+        raise ClientError("each item of the input must be an object", param="input")
+    kind = item.get("type") or "message"
+    known = _FORMS.get(kind) if isinstance(kind, str) else None
+    if known is None:
+        raise ClientError(f"input items of type {str(kind)[:60]!r} are not known", param="input")
+    return known(item)
+
+
+def _message(item: dict[str, Any]) -> dict[str, Any]:
+    content, speaks = item.get("content"), item.get("role") == "assistant"
+    if isinstance(content, list):
+        content = [_spoken(part) if speaks else _heard(part) for part in content]
+    return {**item, "type": "message", "content": content}
+
+
+def _spoken(part: Any) -> Any:
+    """Return a part of an answer; a refusal is something that was said, too."""
+    if isinstance(part, dict) and part.get("type") == "refusal":
+        return {"type": "output_text", "text": part.get("refusal")}
+    return part
+
+
+def _heard(part: Any) -> Any:
+    """Return a part of what the model is told; texts have many names."""
+    if isinstance(part, dict) and part.get("type") in ("text", "output_text"):
+        return {"type": "input_text", "text": part.get("text")}
+    return part
+
+
+def _reasoning(item: dict[str, Any]) -> dict[str, Any] | None:
+    """Return what the model had thought; None where the client has only kept that it did."""
+    text = _text(item.get("content")) or _text(item.get("summary"))
+    if not text:
+        return None
+    content = [{"type": "reasoning_text", "text": text}]
+    return {"type": "reasoning", "summary": [], "content": content}
+
+
+def _text(parts: object) -> str:
+    found = parts if isinstance(parts, list) else []
+    texts = (part.get("text") for part in found if isinstance(part, dict))
+    return "\n".join(text for text in texts if isinstance(text, str))
+
+
+def _call(item: dict[str, Any]) -> dict[str, Any]:
+    return {**item, "arguments": readable(item.get("arguments"))}
+
+
+def _result(item: dict[str, Any]) -> dict[str, Any]:
+    output = item.get("output")
+    if isinstance(output, list):
+        return {**item, "output": [_heard(part) for part in output]}
+    if not isinstance(output, str):
+        output = "" if output is None else msgspec.json.encode(output).decode()
+    return {**item, "output": output}
+
+
+_FORMS: dict[str, Callable[[dict[str, Any]], dict[str, Any] | None]] = {
+    "message": _message,
+    "reasoning": _reasoning,
+    "function_call": _call,
+    "function_call_output": _result,
+}
