@@ -38,7 +38,7 @@ from runnerd.pulls.pulling import Pulls
 from runnerd.pulls.settings import make_outbound, pull_settings
 from runnerd.relay.admission import Admission
 from runnerd.relay.arrivals import Arrivals
-from runnerd.relay.plan import Planner
+from runnerd.relay.planner import Planner
 from runnerd.relay.records import Records
 from runnerd.relay.service import Parts, Relay
 from runnerd.resources import Host

@@ -24,7 +24,8 @@ from runnerd.relay.handover import make_server
 from runnerd.relay.heads import KnownHeads
 from runnerd.relay.machinery import Machinery
 from runnerd.relay.messages import Request
-from runnerd.relay.plan import Plan, Planner
+from runnerd.relay.plan import Plan
+from runnerd.relay.planner import Planner
 from runnerd.relay.pool import EnginePools
 from runnerd.relay.records import Records, RequestRecord
 from runnerd.relay.routes import Route

@@ -1,0 +1,241 @@
+"""From a complete request to its plan: every check that needs no runner, in one place."""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from typing import Any, NamedTuple
+
+from runnerd.backends.interface import Backend, BackendMode
+from runnerd.config import Limits
+from runnerd.errors import (
+    ClientError,
+    MisdirectedRequest,
+    ModelNotFound,
+    NotSupported,
+)
+from runnerd.models.catalog import Model, shown
+from runnerd.models.store import Store
+from runnerd.relay.affinity import affinity_of
+from runnerd.relay.body import (
+    STREAMED_END,
+    Body,
+    count_prompts,
+    inspect,
+    streamed,
+)
+from runnerd.relay.dialect import Again, Wish
+from runnerd.relay.engine import Buffer
+from runnerd.relay.infill import infill_wanted
+from runnerd.relay.lacking import translation_of
+from runnerd.relay.logprobs import NO_ALTERNATIVES, with_one_alternative
+from runnerd.relay.messages import Request
+from runnerd.relay.parameters import ParameterRules, completed, rules_for
+from runnerd.relay.plan import Plan
+from runnerd.relay.routes import OPERATIONS, Operation, Route
+from runnerd.relay.tool_choice import with_chosen_tools
+from runnerd.scheduler import RunnerKey
+from runnerd.supervisor import Supervisor
+
+_REMEMBERED = 256
+
+
+class _Found(NamedTuple):
+    """Which runner serves an operation on a model, as long as neither is changed."""
+
+    model: Model
+    revision: int
+    backend: Backend
+    mode: BackendMode
+    key: RunnerKey
+    spreads: bool  # over several instances
+    sees: bool  # images
+    rules: ParameterRules | None
+
+
+class Planner:
+    """Turns a complete request into a plan."""
+
+    def __init__(self, models: Store, supervisor: Supervisor, limits: Limits) -> None:
+        self._models = models
+        self._supervisor = supervisor
+        self._limits = limits
+        self._found: dict[tuple[str | None, str, str], _Found] = {}
+
+    def plan(self, request: Request, route: Route) -> Plan:
+        """Return the plan.  Raises errors of the 4xx kind and NotSupported (501)."""
+        if route.dialect is not None:
+            return self._translated(route.dialect.read(request.body), route, request)
+        body = request.body
+        inference = inspect(body, self._limits)
+        operation, infill = route.operation, None
+        if operation.name == "completions" and (infill := infill_wanted(body, inference)):
+            operation, body = OPERATIONS["infill"], infill.body
+        if route.runner is not None:
+            key, model = self._bound_key(route.runner, inference.model)
+            backend = self._supervisor.backend(key.backend)
+            mode = BackendMode(key.mode)
+            spreads, sees, rules = self._manner(key, model, operation)
+        else:
+            found = self._find(route.backend, operation, inference.model)
+            backend, mode, key = found.backend, found.mode, found.key
+            spreads, sees, rules = found.spreads, found.sees, found.rules
+        if (remedy := backend.missing(operation.name, mode)) is not None:
+            raise NotSupported(remedy)
+        streams, prompts = inference.stream is True, count_prompts(inference.prompt)
+        assembles = operation.assembles and not streams and backend.streams_to_cancel
+        if operation.name == "completions" and inference.logprobs == NO_ALTERNATIVES:
+            body = with_one_alternative(body)
+        elif operation.name == "chat/completions":
+            body = with_chosen_tools(body, inference)
+        return Plan(
+            operation=operation,
+            key=key,
+            model_ref=str(inference.model),
+            body=_engine_body(body, rules, assembles=assembles) if rules or assembles else (body,),
+            streams=streams,
+            assembles=assembles,
+            prompts=prompts,
+            preload_only=request.preload_only,
+            origin=request.origin,
+            affinity=affinity_of(body) if spreads else (),
+            sees=sees,
+            translation=infill.translation
+            if infill
+            else translation_of(operation, inference, prompts, assembles=assembles),
+        )
+
+    def _translated(self, wish: Wish, route: Route, request: Request) -> Plan:
+        """Return the plan of a request in another dialect; the engine's terms have its limits."""
+        assert route.dialect is not None
+        inference = inspect(wish.body, self._limits)
+        operation = OPERATIONS[wish.operation]
+        found = self._find(None, operation, inference.model)
+        if wish.limit is not None and found.rules is not None:
+            wish.limit.tokens = found.rules.limit(wish.limit.tokens)
+        key, warnings = found.key, wish.warnings
+        if wish.context is not None:
+            key = self._supervisor.key(found.backend, key.model, found.mode, context=wish.context)
+            if 0 < (size := self._supervisor.context(key)) < wish.context:
+                warnings += (f"num_ctx: this model has a context of {size} tokens here",)
+        if (remedy := found.backend.missing(operation.name, found.mode)) is not None:
+            raise NotSupported(remedy)
+        return Plan(
+            operation=operation,
+            key=key,
+            model_ref=str(inference.model),
+            body=_wished_body(wish, wish.body, found.rules),
+            streams=wish.translation.streams,
+            assembles=False,
+            prompts=1,
+            preload_only=request.preload_only,
+            origin=route.dialect.origin or request.origin,
+            translation=wish.translation,
+            keep_alive=wish.keep_alive,
+            instead=wish.instead,
+            unloads=wish.unloads,
+            affinity=affinity_of(wish.body) if found.spreads else (),
+            sees=found.sees,
+            again=_again(wish, found.rules),
+            warnings=warnings,
+        )
+
+    def _find(self, backend_name: str | None, operation: Operation, reference: str) -> _Found:
+        """Return what serves the operation; found anew when the model or a setting has changed."""
+        model = self._models.get(reference)
+        revision = self._supervisor.revision
+        asked = backend_name, operation.name, reference
+        known = self._found.get(asked)
+        if known is not None and known.model is model and known.revision == revision:
+            return known
+        backend = self._supervisor.backend(backend_name)
+        mode = _mode(operation, modes(model.capabilities), reference)
+        if operation.needs is not None and operation.needs not in model.capabilities:
+            raise NotSupported(_NEEDS[operation.needs].format(shown(reference)))
+        key = self._supervisor.key(backend, str(model.id), mode)
+        if len(self._found) >= _REMEMBERED:
+            self._found.clear()
+        found = _Found(model, revision, backend, mode, key, *self._manner(key, model, operation))
+        self._found[asked] = found
+        return found
+
+    def _manner(
+        self, key: RunnerKey, model: Model, operation: Operation
+    ) -> tuple[bool, bool, ParameterRules | None]:
+        """Return how such requests are met: whether they may find several instances to choose from,
+        whether the model sees images, and what is changed in them.
+        """
+        if key.mode != BackendMode.COMPLETION:
+            return False, False, None
+        configuration = self._supervisor.configuration(key)
+        rules = rules_for(configuration, model.description.modelfile, operation.name)
+        return configuration.max_instances > 1, "vision" in model.capabilities, rules
+
+    def _bound_key(self, runner: str, reference: str) -> tuple[RunnerKey, Model]:
+        """Return what the runner that the path names is for, if it serves `reference`; else 421."""
+        key, _ = self._supervisor.runner(runner)
+        try:
+            model = self._models.get(reference)
+        except ModelNotFound:
+            model = None
+        if model is None or str(model.id) != key.model:
+            raise MisdirectedRequest(
+                f"runner {runner} serves another model than {reference!r}", param="model"
+            )
+        return key, model
+
+
+_NEEDS = {
+    "audio": "model {} has no audio encoder; pull one with an audio projector,"
+    " such as hf.co/ggml-org/ultravox-v0_5-llama-3_2-1b-GGUF"
+}
+
+
+def _engine_body(
+    body: Body, rules: ParameterRules | None, *, assembles: bool
+) -> tuple[Buffer, ...]:
+    """Return the body for the engine: the client's own bytes where nothing is to be changed."""
+    if rules is not None:
+        return (*rules.applied(body), STREAMED_END if assembles else b"}")
+    return streamed(body) if assembles else (body,)
+
+
+def _wished_body(wish: Wish, body: bytes, rules: ParameterRules | None) -> tuple[Buffer, ...]:
+    """Return the body of a dialect's request with what it leaves unsaid."""
+    if rules is not None:
+        return (*rules.applied(body, wish.defaults, opened=wish.opened), b"}")
+    return (completed(body, wish.defaults),) if wish.defaults else (body,)
+
+
+def _again(wish: Wish, rules: ParameterRules | None) -> Again | None:
+    """Return what a dialect asks instead of what the engine refused, changed as the first was."""
+    again = wish.again
+    if again is None:
+        return None
+
+    def changed(error: dict[str, Any]) -> bytes | None:
+        body = again(error)
+        return None if body is None else b"".join(_wished_body(wish, body, rules))
+
+    return changed
+
+
+@lru_cache(maxsize=64)
+def modes(capabilities: tuple[str, ...]) -> tuple[BackendMode, ...]:
+    """Return the modes that a model of these capabilities can be run in, its own purpose first."""
+    found = [mode for mode in BackendMode if mode.value in capabilities]
+    if BackendMode.COMPLETION in found and BackendMode.EMBEDDING not in found:
+        found.append(BackendMode.EMBEDDING)  # the engine embeds with any model that it can run
+    return tuple(found)
+
+
+def _mode(operation: Operation, possible: tuple[BackendMode, ...], reference: str) -> BackendMode:
+    """Return the mode to run the model in, or explain that it cannot do this operation."""
+    if operation.mode is None:
+        return possible[0] if possible else BackendMode.COMPLETION
+    if operation.mode not in possible:
+        able = ", ".join(mode.value for mode in possible) or "nothing"
+        raise ClientError(
+            f"model {reference!r} does not support {operation.name} (it is for: {able})",
+            param="model",
+        )
+    return operation.mode
