@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import anthropic
+import pydantic
 import pytest
 
 from tests.support.daemon import DaemonProcess, running
@@ -184,6 +185,72 @@ def test_documents_that_are_files(client: anthropic.Anthropic, source: Any) -> N
     messages: Any = [{"role": "user", "content": [{"type": "document", "source": source}]}]
     with pytest.raises(anthropic.BadRequestError, match="as text"):
         client.messages.create(messages=messages, **ASKED)
+
+
+class _Odd(pydantic.BaseModel):
+    zz: Literal["q"]
+
+
+@pytest.mark.covers("POST /v1/messages", "output_config")
+def test_a_schema_binds(client: anthropic.Anthropic) -> None:
+    """Also a model that would have answered otherwise, streamed and not, with the same counts."""
+    told = client.messages.parse(messages=NAME, output_format=_Odd, **ASKED)
+    assert told.parsed_output == _Odd(zz="q")
+    assert told.stop_reason == "end_turn"
+    assert _prompt(told) == client.messages.count_tokens(model="demo-a", messages=NAME).input_tokens
+    with client.messages.stream(messages=NAME, output_format=_Odd, **ASKED) as stream:
+        kinds = [event.type for event in stream]
+        final = stream.get_final_message()
+    assert final.parsed_output == _Odd(zz="q")
+    assert _prompt(final) == _prompt(told)
+    assert final.usage.output_tokens == told.usage.output_tokens
+    assert (kinds[0], kinds[-1]) == ("message_start", "message_stop")
+    old = {"output_format": {"type": "json_schema", "schema": _Odd.model_json_schema()}}
+    answer = client.messages.create(messages=NAME, extra_body=old, **ASKED)
+    assert answer.content[0].to_dict()["text"] == told.content[0].to_dict()["text"]
+    cut = client.messages.create(messages=NAME, extra_body=old, model="demo-a", max_tokens=2)
+    assert (cut.stop_reason, cut.usage.output_tokens) == ("max_tokens", 2)
+
+
+def test_a_schema_in_a_conversation(client: anthropic.Anthropic) -> None:
+    """Everything else that a request says acts as without one."""
+    call = {"type": "tool_use", "id": "t", "name": "get_weather", "input": {"city": "Paris"}}
+    result = {"type": "tool_result", "tool_use_id": "t", "content": [{"type": "text", "text": "x"}]}
+    document = {"type": "text", "media_type": "text/plain", "data": "Read this."}
+    messages: Any = [
+        {"role": "user", "content": [{"type": "document", "source": document}]},
+        {"role": "assistant", "content": [{"type": "thinking", "thinking": "Hm", "signature": ""}]},
+        {"role": "user", "content": "What is the weather in Paris?"},
+        {"role": "assistant", "content": [{"type": "text", "text": "I look."}, call]},
+        {"role": "user", "content": [result, {"type": "text", "text": "What is your name?"}]},
+    ]
+    system: Any = [{"type": "text", "text": "You are Ada."}]
+    more: Any = {"system": system, "tools": [WEATHER], "messages": messages}
+    format: Any = {"type": "json_schema", "schema": {"const": "My name is Ada."}}
+    answer = client.messages.create(output_config={"format": format}, **more, **ASKED)
+    assert answer.to_dict()["content"] == [{"type": "text", "text": '"My name is Ada."'}]
+    assert _prompt(answer) == client.messages.count_tokens(model="demo-a", **more).input_tokens
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"output_config": {"format": {"type": "json_schema"}}},
+        {"output_config": {"format": {"type": "json_schema", "schema": {"type": 3}}}},
+        {"output_config": {"format": 3}},
+        {"output_config": None, "output_format": {"type": "json_schema", "schema": []}},
+        {"system": 3},
+        {"tools": 3},
+        {"tools": [3]},
+        {"messages": [{"role": "user", "content": 3}]},
+    ],
+)
+def test_schemas_that_are_none(client: anthropic.Anthropic, wrong: Any) -> None:
+    """They are the client's fault, and told so, beside a schema or in it."""
+    format: Any = {"format": {"type": "json_schema", "schema": {"type": "object"}}}
+    body = {**ASKED, "messages": NAME, "output_config": format, **wrong}
+    with pytest.raises(anthropic.BadRequestError):
+        client.post("/v1/messages", body=body, cast_to=object)
 
 
 @pytest.mark.covers("GET /v1/models", "list")

@@ -58,8 +58,8 @@ FIELDS: dict[str, dict[str, str]] = {
         "POST /v1/messages": (
             "model messages max_tokens system system:blocks stop_sequences stream temperature top_k"
             " top_p tools tool_choice tool_result image:base64 image:url thinking metadata"
-            " thinking:disabled document:text document:content document:base64 document:url"
-            f" search_result request-id {_MODELFILE}"
+            " thinking:disabled output_config document:text document:content document:base64"
+            f" document:url search_result request-id {_MODELFILE}"
         ),
         "POST /v1/messages/count_tokens": (
             "model messages image:base64 Modelfile:SYSTEM Modelfile:MESSAGE"

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 import msgspec
 
 from runnerd.api.anthropic.answers import CountedTokens, StreamedMessage, WholeMessage
+from runnerd.api.anthropic.chats import MessageOfChat, chat_request
 from runnerd.api.anthropic.requests import engine_request, read_asked
 from runnerd.relay.body import Body, streamed
 from runnerd.relay.dialect import Wish
@@ -46,9 +47,11 @@ class AnthropicDialect:
         sent = engine_request(body, asked)
         if self.counts:
             return Wish("messages/count_tokens", sent, CountedTokens())
-        if asked.stream:
-            return Wish("messages", sent, StreamedMessage())
-        return Wish("messages", b"".join(streamed(sent)), WholeMessage())
+        answer = StreamedMessage() if asked.stream else WholeMessage()
+        if asked.formatted:
+            chat = chat_request(sent)
+            return Wish("chat/completions", chat, MessageOfChat(asked.model, answer))
+        return Wish("messages", sent if asked.stream else b"".join(streamed(sent)), answer)
 
     def error(self, message: str, status: int) -> bytes:
         """Return an error's body."""

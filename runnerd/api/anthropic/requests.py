@@ -17,7 +17,6 @@ from runnerd.relay.body import UNDECODABLE, Body, json_object, undecodable
 from runnerd.relay.tool_choice import Choice
 
 _READABLE = ("text", "content")  # kinds of sources of documents
-_WORDS = {"auto": "auto", "any": "required", "none": "none"}
 
 
 class _Source(msgspec.Struct):
@@ -38,13 +37,26 @@ class _Typed(msgspec.Struct):
     type: str | None = None
 
 
+class _Config(msgspec.Struct):
+    format: _Typed | None = None
+
+
 class Asked(msgspec.Struct):
     """What of a request decides how it is passed on."""
 
+    model: str = ""
     messages: list[_Message] = []
     stream: bool | None = None
     tool_choice: _Typed | None = None
     thinking: _Typed | None = None
+    output_config: _Config | None = None
+    output_format: _Typed | None = None
+
+    @property
+    def formatted(self) -> bool:
+        """Whether the answer is to follow a schema."""
+        config = self.output_config
+        return self.output_format is not None or bool(config and config.format)
 
 
 _decode = msgspec.json.Decoder(Asked).decode

@@ -26,6 +26,7 @@ from runnerd.relay.routes import OPERATIONS, V1_PREFIXES, Route
 from runnerd.relay.tool_choice import choice_of
 
 _COMPLETED = "response.completed"
+_PARTS = ("response.content_part.", "response.output_text.", "response.reasoning_text.")
 _ECHOED = (
     "instructions", "max_output_tokens", "metadata", "parallel_tool_calls", "reasoning",
     "model", "temperature", "text", "tool_choice", "tools", "top_p", "user",
@@ -131,7 +132,7 @@ class _Answer:
             self._output += 1
         if kind.startswith("response.output_") or "item" in event or "item_id" in event:
             event.setdefault("output_index", max(0, self._output))
-        if kind.startswith(("response.content_part.", "response.output_text.")):
+        if kind.startswith(_PARTS):
             event.setdefault("content_index", 0)
         if kind in ("response.output_text.delta", "response.output_text.done"):
             event.setdefault("logprobs", [])
@@ -170,11 +171,16 @@ class _Answer:
 
 
 def _unfolded(event: dict[str, Any]) -> Iterator[dict[str, Any]]:
-    """Yield an event, after the end of a call's arguments, which the engine leaves out."""
+    """Yield an event, after the end of a call's arguments or of a thought, which the engine leaves
+    out.
+    """
     item = event["item"] if event.get("type") == "response.output_item.done" else {}
     if item.get("type") == "function_call":
         told = {"item_id": item["id"], "name": item["name"], "arguments": item["arguments"]}
         yield {"type": "response.function_call_arguments.done", **told}
+    if item.get("type") == "reasoning" and item.get("content"):
+        told = {"item_id": item["id"], "text": item["content"][0]["text"]}
+        yield {"type": "response.reasoning_text.done", **told}
     yield event
 
 
