@@ -1,4 +1,4 @@
-"""Programs that people use with Ollama's and OpenAI's APIs, unmodified, against the daemon.
+"""Programs that people use with Ollama's, OpenAI's and Anthropic's APIs, against the daemon.
 
 Each program in `programs/` runs once, in an environment that has its library (`make test-clients`
 makes it), and prints what it got; the tests here hold that against what the demo models answer.
@@ -34,14 +34,17 @@ _SECONDS = 120
 
 # What shows itself how in which program: (program, dialect, what, expected).
 BOTH = ("ollama", "openai")
+FOUR = (*BOTH, "responses", "anthropic")
 CHATS = [
     ("litellm_program.py", BOTH),
-    ("langchain_program.py", BOTH),
+    ("langchain_program.py", FOUR),
     ("llamaindex_program.py", BOTH),
     ("llm_program.py", BOTH),
     ("openai_program.mjs", ("openai",)),
     ("ollama_program.mjs", ("ollama",)),
-    ("aisdk_program.mjs", ("openai",)),
+    ("aisdk_program.mjs", FOUR),
+    ("agents_program.py", ("openai", "responses")),
+    ("pydanticai_program.py", ("ollama", "responses")),
 ]
 CASES = [pytest.param(p, d, id=f"{p.partition('_')[0]}-{d}") for p, ds in CHATS for d in ds]
 WITH_TOOLS = [case for case in CASES if "llm_" not in str(case.values[0])]
@@ -50,11 +53,17 @@ ERRORS = {
     ("litellm_program.py", "ollama"): "APIConnectionError",  # of every error of Ollama's
     ("langchain_program.py", "openai"): "OpenAIModelNotFoundError",
     ("langchain_program.py", "ollama"): "ResponseError",
+    ("langchain_program.py", "responses"): "OpenAIModelNotFoundError",
+    ("langchain_program.py", "anthropic"): "AnthropicModelNotFoundError",
     ("llamaindex_program.py", "openai"): "NotFoundError",
     ("llamaindex_program.py", "ollama"): "ResponseError",
     ("openai_program.mjs", "openai"): "NotFoundError",
     ("ollama_program.mjs", "ollama"): 404,
-    ("aisdk_program.mjs", "openai"): 404,
+    **{("aisdk_program.mjs", dialect): 404 for dialect in FOUR},
+    ("agents_program.py", "openai"): "NotFoundError",
+    ("agents_program.py", "responses"): "NotFoundError",
+    ("pydanticai_program.py", "ollama"): ["ModelHTTPError", 404],
+    ("pydanticai_program.py", "responses"): ["ModelHTTPError", 404],
 }
 
 
@@ -108,6 +117,7 @@ def test_chat(programs: Programs, program: str, dialect: str) -> None:
     assert found.get("streamed", found["chat"]) == found["chat"]
     assert found.get("usage", [13, 7]) == [13, 7]
     assert found.get("response", found["chat"]) == found["chat"]
+    assert found.get("again", found["chat"]) == found["chat"]  # in a conversation that goes on
 
 
 @pytest.mark.parametrize(("program", "dialect"), WITH_TOOLS)
@@ -121,8 +131,10 @@ def test_stream(programs: Programs, program: str, dialect: str) -> None:
 
 @pytest.mark.parametrize(("program", "dialect"), WITH_TOOLS)
 def test_tools(programs: Programs, program: str, dialect: str) -> None:
-    """A call with its arguments."""
-    assert programs.result(program, dialect)["tools"] == ["get_weather", {"city": "Paris"}]
+    """A call with its arguments, and what the program makes of its result by itself."""
+    found = programs.result(program, dialect)
+    assert found["tools"] == ["get_weather", {"city": "Paris"}]
+    assert found.get("told", "It is sunny in Paris.") == "It is sunny in Paris."
 
 
 @pytest.mark.parametrize(("program", "dialect"), WITH_TOOLS)
@@ -151,6 +163,13 @@ def test_embeddings(programs: Programs, program: str, dialect: str) -> None:
 def test_errors(programs: Programs, program: str, dialect: str) -> None:
     """A model that is not there is what the library calls so."""
     assert programs.result(program, dialect)["error"] == ERRORS[program, dialect]
+
+
+@pytest.mark.parametrize("dialect", ["openai", "responses", "anthropic"])
+def test_what_is_too_long_has_its_class(programs: Programs, dialect: str) -> None:
+    """LangChain knows it by words and code, and can shorten it."""
+    found = programs.result("langchain_program.py", dialect)
+    assert found["overflow"] == "ContextOverflowError"
 
 
 def test_llm_tells_of_models(programs: Programs) -> None:

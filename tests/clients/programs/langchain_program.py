@@ -1,9 +1,11 @@
-"""LangChain's chat models and embeddings for Ollama and OpenAI: ADDRESS; prints JSON."""
+"""LangChain's chat models and embeddings for three APIs: ADDRESS; prints JSON."""
 
 import json
 import pathlib
 import sys
 
+from langchain_anthropic import ChatAnthropic
+from langchain_core.exceptions import ContextOverflowError
 from langchain_ollama import ChatOllama, OllamaEmbeddings
 from langchain_openai import ChatOpenAI, OpenAIEmbeddings
 
@@ -11,7 +13,7 @@ ASKED = json.loads((pathlib.Path(__file__).parent / "questions.json").read_text(
 ADDRESS = sys.argv[1]
 
 
-def try_all(chat, nobody, embeddings):
+def try_all(chat, nobody, embeddings=None):
     parts = [part.text for part in chat.stream(ASKED["count"])]
     [call] = chat.bind_tools([ASKED["tool"]]).invoke(ASKED["weather"]).tool_calls
     structured = chat.with_structured_output(ASKED["schema"], method="json_schema")
@@ -24,6 +26,13 @@ def try_all(chat, nobody, embeddings):
     next(leaving)
     leaving.close()
     answer = chat.invoke(ASKED["name"])
+    try:
+        chat.invoke("word " * 3000)
+        overflow = None
+    except ContextOverflowError:
+        overflow = "ContextOverflowError"
+    except Exception as caught:
+        overflow = type(caught).__name__
     return {
         "chat": answer.text,
         "usage": [answer.usage_metadata["input_tokens"], answer.usage_metadata["output_tokens"]],
@@ -32,10 +41,12 @@ def try_all(chat, nobody, embeddings):
         "tools": [call["name"], call["args"]],
         "json": structured.invoke(ASKED["json"]),
         "error": error,
-        "embeddings": embeddings.embed_documents(["a cat", "a dog"]),
+        "overflow": overflow,
+        **({"embeddings": embeddings.embed_documents(["a cat", "a dog"])} if embeddings else {}),
     }
 
 
+plain = {"base_url": ADDRESS, "api_key": "unused", "max_retries": 0, "max_tokens": 200}
 own = {"base_url": ADDRESS + "/v1", "api_key": "unused", "max_retries": 0}
 print(
     json.dumps(
@@ -44,6 +55,13 @@ print(
                 ChatOllama(model="demo-a", base_url=ADDRESS, temperature=0),
                 ChatOllama(model="nobody", base_url=ADDRESS),
                 OllamaEmbeddings(model="demo-embed", base_url=ADDRESS),
+            ),
+            "anthropic": try_all(
+                ChatAnthropic(model="demo-a", **plain), ChatAnthropic(model="nobody", **plain)
+            ),
+            "responses": try_all(
+                ChatOpenAI(model="demo-a", use_responses_api=True, **own),
+                ChatOpenAI(model="nobody", use_responses_api=True, **own),
             ),
             "openai": try_all(
                 ChatOpenAI(model="demo-a", stream_usage=True, **own),
