@@ -7,6 +7,7 @@ from typing import Any
 from runnerd.relay.arguments import with_readable_arguments
 from runnerd.relay.body import UNCACHED_END, unclosed
 from runnerd.relay.engine import Buffer
+from runnerd.relay.turns import in_order, is_raised
 
 _LOST_MEDIUM = "Chunk not found"
 """Said of a request with an image where a prompt that it has evaluated has the same one and another
@@ -25,4 +26,7 @@ def rephrased(body: tuple[Buffer, ...], error: dict[str, Any]) -> tuple[Buffer, 
     if message.startswith(_UNREAD_ARGUMENTS):
         read = with_readable_arguments(b"".join(body))
         return None if read is None else (read,)
+    if is_raised(message):
+        ordered = in_order(b"".join(body))
+        return None if ordered is None else (ordered,)
     return None
