@@ -7,9 +7,15 @@ from typing import Any
 
 import msgspec
 
-from runnerd.errors import BackendFailure, InternalError
+from runnerd.errors import BackendFailure, ClientError, InternalError
 from runnerd.runner import Runner
 
+_MISTAKES = (  # a client's, which llama-server counts as its own
+    "input is not supported",  # an image or a sound for a model that has no eyes or ears
+    "Failed to parse messages",
+    "Failed to parse tools",
+    "elements must be a string, a list of tokens",
+)
 _EXPLANATION_TIMEOUT = 2.0  # seconds to wait for the exit reason of an engine that hung up
 
 
@@ -43,28 +49,36 @@ def client_error(status: int, error: dict[str, Any]) -> tuple[int, dict[str, Any
     if status < 400:  # an error event inside a stream that had begun with 200
         code = error.get("code")
         status = code if isinstance(code, int) and 400 <= code < 600 else 502
-    if status == 500 and "json.exception" in message:
-        # The engine's parser complains of a wrong type; its text quotes the body.
-        status, message = 400, "the engine could not read a field of the request: wrong type"
-    elif status == 500 and "input is not supported" in message:
-        status = 400  # an image or a sound for a model that has no eyes or ears
-    elif status == 500 and "is too large to process" in message:
-        status = 400
-        message = message.partition(". increase")[0] + ": it is longer than the model's context"
-    elif status == 501 and message.startswith("Infill is not supported"):
-        status, message = 400, "the model does not support insert: " + message
-    elif status == 503:
-        status = BackendFailure.status  # 503 is only for draining
+    status, message = _judged(status, message)
     kind = error.get("type")
     if kind == "exceed_context_size_error":
         # In OpenAI's words: clients shorten what they send when they read them.
         kind = "context_length_exceeded"
         message = f"this model's maximum context length is {error.get('n_ctx')} tokens: {message}"
+    elif kind == "server_error" and status < 500:
+        kind = ClientError.code
     body = {
         **error,
         "message": message,
-        "type": "invalid_request_error" if status < 500 else InternalError.type,
+        "type": ClientError.type if status < 500 else InternalError.type,
         "param": error.get("param"),
         "code": kind if isinstance(kind, str) else "engine_error",
     }
     return status, body
+
+
+def _judged(status: int, message: str) -> tuple[int, str]:
+    """Return whose fault it is, as a status, and what is said of it."""
+    if status == 500 and "json.exception" in message:
+        # The engine's parser complains of a wrong type; its text quotes the body.
+        return 400, "the engine could not read a field of the request: wrong type"
+    if status == 500 and any(words in message for words in _MISTAKES):
+        return 400, message
+    if status == 500 and "is too large to process" in message:
+        told = message.partition(". increase")[0]
+        return 400, f"{told}: it is longer than the model's context"
+    if status == 501 and message.startswith("Infill is not supported"):
+        return 400, "the model does not support insert: " + message
+    if status == 503:
+        return BackendFailure.status, message  # 503 is only for draining
+    return status, message

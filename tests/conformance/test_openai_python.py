@@ -432,6 +432,24 @@ def test_errors_become_the_right_classes(client: openai.OpenAI) -> None:
     assert longer.value.code == "context_length_exceeded"
 
 
+@pytest.mark.parametrize(
+    ("path", "wrong"),
+    [
+        ("chat/completions", {"messages": [{"content": "x"}]}),
+        ("chat/completions", {"messages": [*NAME, {"role": "assistant", "tool_calls": "x"}]}),
+        ("chat/completions", {"messages": NAME, "tools": "x"}),
+        ("chat/completions", {"messages": NAME, "tools": [{"type": "custom"}]}),
+        ("chat/completions", {"messages": NAME, "tools": [{"type": "function"}]}),
+        ("embeddings", {"model": "demo-embed", "input": 3}),
+    ],
+)
+def test_mistakes_are_the_clients(client: openai.OpenAI, path: str, wrong: Any) -> None:
+    """Whatever the engine says: clients try again after a 500."""
+    with pytest.raises(openai.BadRequestError) as caught:
+        client.post(f"/{path}", body={"model": "demo-a", **wrong}, cast_to=object)
+    assert caught.value.code != "server_error"
+
+
 def test_leaving_stops_the_engine(client: openai.OpenAI, daemon: DaemonProcess) -> None:
     """A client that closes its stream leaves nothing running."""
     asked: Any = {"model": "tiny", "prompt": "Once", "max_tokens": 1900}
