@@ -121,8 +121,8 @@ def _checked(name: str, value: Any, kind: type | None) -> Any:
             return texts
     elif kind is float and type(value) in (int, float):
         return value
-    elif kind is int and type(value) is float and abs(value) < 2**53:
-        return int(value)  # Ollama's clients write whole numbers so, and Ollama cuts others
+    elif kind is int and type(value) is float and value.is_integer() and abs(value) < 2**53:
+        return int(value)  # Ollama's clients write whole numbers so
     elif kind is None or type(value) is kind:
         return value
     raise ValueError(f"{name} must be {_KINDS[kind]}")

