@@ -13,12 +13,13 @@ from typing import Any
 import msgspec
 
 from runnerd.api.anthropic.answers import StreamedMessage, WholeMessage
+from runnerd.api.anthropic.requests import listed
 from runnerd.errors import ClientError
 from runnerd.relay.body import json_object
 from runnerd.relay.events import Events, StreamError
 
 _SAME = ("model", "max_tokens", "temperature", "top_p", "top_k", "chat_template_kwargs")
-_CHOICES = {"any": "required", "auto": "auto"}
+_CHOICES: dict[object, str] = {"any": "required", "auto": "auto"}
 _REASONS = {"length": "max_tokens", "tool_calls": "tool_use"}
 _BEGINNINGS: dict[str, dict[str, Any]] = {
     "text": {"type": "text", "text": ""},
@@ -36,10 +37,10 @@ def chat_request(body: bytes) -> bytes:
     chat["messages"] = [*_system(document)]
     for message in document["messages"]:
         chat["messages"] += _turns(message)
-    if tools := _list(document, "tools"):
+    if tools := listed(document, "tools"):
         chat["tools"] = [_tool(tool) for tool in tools]
-        choice = document.get("tool_choice") or {"type": "auto"}
-        chat["tool_choice"] = _CHOICES.get(choice["type"], "auto")
+        choice = document.get("tool_choice") or {}
+        chat["tool_choice"] = _CHOICES.get(choice.get("type"), "auto")
     if stop := document.get("stop_sequences"):
         chat["stop"] = stop
     schema = {"name": "format", "schema": _format(document).get("schema")}
@@ -155,17 +156,10 @@ def _format(document: dict[str, Any]) -> dict[str, Any]:
     return format
 
 
-def _list(document: dict[str, Any], name: str) -> list[Any]:
-    value = document.get(name) or []
-    if not isinstance(value, list):
-        raise ClientError(f"{name} must be a list", param=name)
-    return value
-
-
 def _system(document: dict[str, Any]) -> Iterator[dict[str, Any]]:
     system = document.get("system")
     if not isinstance(system, str):
-        system = "".join(_text(block) for block in _list(document, "system"))
+        system = "".join(_text(block) for block in listed(document, "system"))
     if system:
         yield {"role": "system", "content": system}
 

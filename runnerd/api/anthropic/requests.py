@@ -95,8 +95,9 @@ def engine_request(body: Body, asked: Asked) -> bytes:
         messages = document["messages"]
         document["messages"] = [told for message in messages for told in _told(message)]
     if still:
-        kwargs = document.get("chat_template_kwargs") or {}
-        document["chat_template_kwargs"] = {**kwargs, "enable_thinking": False}
+        kwargs = document.get("chat_template_kwargs")
+        others = kwargs if isinstance(kwargs, dict) else {}
+        document["chat_template_kwargs"] = {**others, "enable_thinking": False}
     if choice in ("none", "tool"):
         _choose(document)
     return msgspec.json.encode(document)
@@ -141,7 +142,10 @@ def _text_of(block: dict[str, Any]) -> dict[str, Any]:
     source = block.get("source")
     found = source.get("data") or source.get("content") if isinstance(source, dict) else None
     parts = found or block.get("content") or ""
-    texts = [parts] if isinstance(parts, str) else [str(part.get("text", "")) for part in parts]
+    if isinstance(parts, str):
+        parts = [{"type": "text", "text": parts}]
+    told = parts if isinstance(parts, list) else []
+    texts = [str(part.get("text", "")) for part in told if isinstance(part, dict)]
     titles = [block.get("title"), block.get("context"), source]
     named = [each for each in titles if isinstance(each, str)]
     return {"type": "text", "text": "\n".join([*named, *texts]) + "\n"}
@@ -149,7 +153,16 @@ def _text_of(block: dict[str, Any]) -> dict[str, Any]:
 
 def _choose(document: dict[str, Any]) -> None:
     """Leave the tools that may be called."""
-    choice, tools = document.pop("tool_choice"), document.pop("tools", None) or []
-    if choice.get("type") == "tool":
+    choice, tools = document.pop("tool_choice"), listed(document, "tools")
+    document.pop("tools", None)
+    if choice["type"] == "tool":
         chosen = Choice("required", (str(choice.get("name")),)).of(tools)
         document |= {"tools": chosen, "tool_choice": {**choice, "type": "any"}}
+
+
+def listed(document: dict[str, Any], name: str) -> list[Any]:
+    """Return a member that is a list, empty where it is absent.  Raises errors.ClientError."""
+    value = document.get(name) or []
+    if not isinstance(value, list):
+        raise ClientError(f"{name} must be a list", param=name)
+    return value
