@@ -92,7 +92,7 @@ def test_system_and_limits(client: anthropic.Anthropic) -> None:
     assert cut.stop_reason == "max_tokens"
 
 
-@pytest.mark.covers("POST /v1/messages", "stop_sequences", "temperature", "top_k", "top_p")
+@pytest.mark.covers("POST /v1/messages", "stop_sequences")
 @pytest.mark.covers("POST /v1/messages", "metadata", how="ignored")
 def test_sampling(client: anthropic.Anthropic) -> None:
     """What the engine can do with an answer; the text that ended it is named."""

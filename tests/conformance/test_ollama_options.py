@@ -65,7 +65,7 @@ def test_numbers_that_ollama_takes(daemon: DaemonProcess) -> None:
     assert (answer["response"], answer["done_reason"]) == ("My name is Demo A.", "stop")
 
 
-@pytest.mark.covers("options", "top_k", "top_p", "min_p", "typical_p")
+@pytest.mark.covers("options", "top_k", "top_p", "min_p")
 @pytest.mark.parametrize("option", [{"top_k": 1}, {"top_p": 1e-6}, {"min_p": 1.0}])
 def test_what_leaves_one_token_is_greedy(daemon: DaemonProcess, option: dict[str, Any]) -> None:
     """However hot, nothing but the likeliest is left."""
@@ -94,7 +94,9 @@ def test_penalties_change_what_is_said(daemon: DaemonProcess, option: dict[str, 
     assert said(daemon, **greedy, **option, repeat_last_n=0) == plain
 
 
-@pytest.mark.covers("options", "num_keep")
+@pytest.mark.covers(
+    "options", "num_keep", how="ignored", note="told to the engine, which shifts no contexts here"
+)
 @pytest.mark.covers("options", "num_batch", "main_gpu", how="ignored", note="as num_gpu")
 @pytest.mark.covers("options", "use_mmap", "num_thread", how="ignored", note="as num_gpu")
 def test_every_option_is_taken(daemon: DaemonProcess) -> None:

@@ -117,8 +117,6 @@ def test_tools(client: ollama.Client, stream: bool) -> None:
     assert answer.message.content == "It is sunny in Paris."
 
 
-@pytest.mark.covers("POST /api/chat", "format")
-@pytest.mark.covers("POST /api/generate", "format")
 def test_formats(client: ollama.Client) -> None:
     """JSON, and JSON after a schema."""
     question = [{"role": "user", "content": "Answer in JSON: What is your name?"}]

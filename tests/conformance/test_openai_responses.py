@@ -51,7 +51,7 @@ def client(daemon: DaemonProcess) -> Iterator[openai.OpenAI]:
 
 
 @pytest.mark.covers("POST /v1/responses", "model", "input", "input:list", "instructions")
-@pytest.mark.covers("POST /v1/responses", "metadata", "temperature", "top_p")
+@pytest.mark.covers("POST /v1/responses", "metadata")
 def test_answer(client: openai.OpenAI) -> None:
     """A text or items in, a text out, and what was asked for in the answer."""
     answer = client.responses.create(
@@ -83,7 +83,6 @@ def test_a_conversation_that_the_client_keeps(
     assert "Demo A" in answer.output_text
 
 
-@pytest.mark.covers("POST /v1/responses", "max_output_tokens")
 def test_an_answer_that_was_cut(client: openai.OpenAI) -> None:
     """It says so, streamed and not."""
     asked: Any = {"model": "demo-a", "input": "Count from 1 to 30.", "max_output_tokens": 3}
