@@ -34,6 +34,7 @@ from runnerd.backends.llamacpp.footprint import (
     vocabulary_bytes,
     working_bytes,
 )
+from runnerd.backends.llamacpp.projector import projector_memory
 from runnerd.backends.llamacpp.server import ServerFinder
 from runnerd.backends.llamacpp.settings import LlamaCppSettings
 from runnerd.backends.process import CommandResult, run_command
@@ -97,22 +98,18 @@ class MemoryEstimator:
 
         Raises EngineFailure when a model cannot be read.
         """
-        ram, gpus = self._settings.memory_reserve * _MIB, Counter[str]()
-        for each in files:
-            found = await self._one(each, configuration, mode)
-            ram += found.ram_bytes
-            gpus.update(dict(found.gpu_bytes))
-            projector = 0 if each.mmproj is None else each.mmproj.stat().st_size
-            if found.gpu_bytes:  # llama.cpp does not split it: the first GPU has all of it
-                gpus[found.gpu_bytes[0][0]] += projector
-            else:
-                ram += projector
-        return RequiredMemory(ram, tuple(sorted(gpus.items())))
+        model, *drafts = files
+        load = _workload(model, configuration, mode, self._settings)
+        needs = [await self._one(model, load, configuration)]
+        gpu = _projector_gpu(needs[0], configuration)
+        needs.append(projector_memory(model, load, gpu))
+        for draft in drafts:
+            needs.append(await self._one(draft, load, configuration))
+        return _sum(needs, self._settings.memory_reserve * _MIB)
 
     async def _one(
-        self, files: ModelFiles, configuration: BackendConfiguration, mode: BackendMode
+        self, files: ModelFiles, load: Workload, configuration: BackendConfiguration
     ) -> RequiredMemory:
-        load = _workload(files, configuration, mode, self._settings)
         try:
             changed_at = files.weights.stat().st_mtime_ns
         except OSError as error:
@@ -156,6 +153,24 @@ class MemoryEstimator:
             log.warning("%s", failure.message)
             return ()
         return _answer(result)
+
+
+def _sum(needs: Sequence[RequiredMemory], reserve: int) -> RequiredMemory:
+    gpus = Counter[str]()
+    for need in needs:
+        gpus.update(dict(need.gpu_bytes))
+    ram = reserve + sum(need.ram_bytes for need in needs)
+    return RequiredMemory(ram, tuple(sorted(gpus.items())))
+
+
+def _projector_gpu(model: RequiredMemory, configuration: BackendConfiguration) -> str | None:
+    """Return where the projector goes: llama.cpp does not split it, the first GPU has all of it."""
+    said = [
+        flag for flag in parse_flags(configuration.runtime_flags) if flag.endswith("mmproj-offload")
+    ]
+    if not model.gpu_bytes or (said and said[-1] == "--no-mmproj-offload"):
+        return None
+    return model.gpu_bytes[0][0]
 
 
 def _flags_that_count(configuration: BackendConfiguration) -> list[str]:
@@ -247,4 +262,6 @@ def _workload(
         key_type=values.get("--cache-type-k", "f16"),
         value_type=values.get("--cache-type-v", "f16"),
         whole_windows="--swa-full" in flags,
+        image_tokens=int(values.get("--image-max-tokens", 0)),
+        fused=values.get("--flash-attn") != "off",
     )
