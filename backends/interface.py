@@ -107,8 +107,9 @@ class SenseFacts:
     An image (or each of its tiles), or a piece of a sound, becomes `tokens` at most, each of them
     of `token_positions` positions (patches, frames); a position is `position_inputs` numbers wide.
     `pieces` is into how many of these one image is cut at most.  `adjustable`: the engine can be
-    told other `tokens`.  `batches`: several pieces are evaluated at once.  `masked`: with a mask of
-    all positions by all positions.  `gated`: its feed-forward layers are computed twice.
+    told other `tokens`; for `reserved_tokens` it reserves room at its start.  `batches`: several
+    pieces are evaluated at once.  `masked`: with a mask of all positions by all positions.
+    `gated`: the feed-forward layers have a gate, as wide as they are.
     """
 
     embedding_length: int = 0
@@ -119,6 +120,7 @@ class SenseFacts:
     position_inputs: int = 0
     pieces: int = 1
     adjustable: bool = False
+    reserved_tokens: int = 0
     batches: bool = False
     masked: bool = False
     gated: bool = False

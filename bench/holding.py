@@ -65,7 +65,7 @@ def served(
         "runtime-flags": ["--parallel", str(slots), *flags],
     }
     if draft is not None:
-        asked["speculative"] = {"draft-model": draft}
+        asked["speculative"] = {"draft_model": draft}
     return BackendConfiguration.model_validate(asked)
 
 
@@ -117,7 +117,7 @@ async def _post(http: aiohttp.ClientSession, path: str, body: dict[str, object])
 def _serving(server: NativeServer, case: Case) -> Iterator[tuple[subprocess.Popen[bytes], Path]]:
     socket = case.files.weights.with_suffix(".sock")
     launch = Launch(socket, "bench", case.files, case.draft, case.mode, case.configuration)
-    argv = native_command(server, launch, parse_settings({}))
+    argv = native_command(server, launch, parse_settings({"prompt_cache": 0}))
     quiet = subprocess.DEVNULL
     process = subprocess.Popen(
         [*argv, "--kv-unified", "--load-mode", "none"], stdout=quiet, stderr=quiet

@@ -82,14 +82,10 @@ async def _all() -> None:
         oracle = MemoryEstimator(finder, parse_settings({"memory_reserve": 0}))
         guess = MemoryEstimator(finder, parse_settings({"memory_reserve": 0, "server": "python"}))
         bench = _Bench(server, folder, own, oracle, guess)
-        import os
-
-        for shape in models.SHAPES if "T" in os.environ.get("W", "TSD") else ():
+        for shape in models.SHAPES:
             await _model(bench, shape)
-        if "S" in os.environ.get("W", "TSD"):
-            await _seeing(bench)
-        if "D" in os.environ.get("W", "TSD"):
-            await _drafting(bench)
+        await _seeing(bench)
+        await _drafting(bench)
 
 
 def _case(path: Path, context: int, slots: int, mode: BackendMode = BackendMode.COMPLETION) -> Case:

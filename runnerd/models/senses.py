@@ -24,12 +24,14 @@ _MERGES = {
     "qwen3vl_merger": 2, "step3vl": 4, "youtuvl": 2,
 }  # fmt: skip
 
-# Kinds that keep an image's size, and the tokens of the largest one.
-_MOST_TOKENS = {
-    "gemma4uv": 1120, "gemma4v": 1120, "glm4v": 4096, "hunyuanvl": 16384, "kimik25": 4096,
-    "kimivl": 1024, "ling3vl": 4096, "minimax_m3": 576, "muse-glimmer": 4096, "pixtral": 1024,
-    "qwen2.5o": 4096, "qwen2.5vl_merger": 4096, "qwen2vl_merger": 4096, "qwen3vl_merger": 4096,
-    "youtuvl": 62500,
+# Kinds that keep an image's size: the tokens of the largest one, and of the one that llama.cpp
+# reserves room for at its start.
+_RESIZED = {
+    "gemma4uv": (1120, 256), "gemma4v": (1120, 256), "glm4v": (4096, 46**2),
+    "hunyuanvl": (16384, 32**2), "kimik25": (4096, 4096), "kimivl": (1024, 256),
+    "ling3vl": (4096, 46**2), "minimax_m3": (576, 256), "muse-glimmer": (4096, 32**2),
+    "pixtral": (1024, 256), "qwen2.5o": (4096, 46**2), "qwen2.5vl_merger": (4096, 46**2),
+    "qwen2vl_merger": (4096, 46**2), "qwen3vl_merger": (4096, 46**2), "youtuvl": (62500, 256),
 }  # fmt: skip
 
 # Kinds that cut a large image into tiles, and how many at most, beside one of the whole.
@@ -70,7 +72,8 @@ def _sight(header: GGUFHeader) -> SenseFacts:
         token_positions=merge**2,
         position_inputs=_COLOURS * patch**2,
         pieces=_tiles(header, kind) + 1,
-        adjustable=kind in _MOST_TOKENS,
+        adjustable=kind in _RESIZED,
+        reserved_tokens=_RESIZED.get(kind, (0, 0))[1],
         batches=kind in _BATCHING,
         masked=kind in _MASKING,
     )
@@ -113,8 +116,8 @@ def _merge(header: GGUFHeader, kind: str) -> int:
 
 def _pixels(header: GGUFHeader, kind: str, token_pixels: int) -> int:
     """Return the size of what is evaluated as one image."""
-    if kind in _MOST_TOKENS:
-        return _MOST_TOKENS[kind] * token_pixels
+    if kind in _RESIZED:
+        return _RESIZED[kind][0] * token_pixels
     side = min(header.number("clip.vision.image_size"), _LARGEST_SIDE)
     most = min(header.number("clip.vision.image_max_pixels"), _LARGEST_SIDE**2)
     return most or side**2
