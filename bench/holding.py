@@ -9,6 +9,7 @@ counts those that llama.cpp repacks for the processor twice.
 from __future__ import annotations
 
 import asyncio
+import io
 import json
 import subprocess
 from collections.abc import Iterator, Sequence
@@ -107,7 +108,8 @@ async def _show(http: aiohttp.ClientSession, case: Case, number: int) -> None:
 
 
 async def _post(http: aiohttp.ClientSession, path: str, body: dict[str, object]) -> None:
-    async with http.post(path, data=json.dumps(body)) as answer:
+    content = io.BytesIO(json.dumps(body).encode())  # aiohttp warns of large bodies in one piece
+    async with http.post(path, data=content) as answer:
         if not answer.ok:
             raise RuntimeError(f"llama-server answered {answer.status}: {await answer.text()}")
         await answer.read()

@@ -52,14 +52,14 @@ class Projector:
         return not self.image
 
 
-_CLIP = Projector("CLIP ViT-L 336 (LLaVA 1.5), 8 blocks", "mlp", 1024, 8, 16, 4096, 336, 14)
+_CLIP = Projector("CLIP ViT-L 336 (LLaVA 1.5), 4 blocks", "mlp", 1024, 4, 16, 4096, 336, 14)
 _TILES = Projector(
-    "InternViT 448 (InternVL3), 4 blocks", "internvl", 1024, 4, 16, 4096, 448, 14, 2, (4, 3)
+    "InternViT 448 (InternVL3), 2 blocks", "internvl", 1024, 2, 16, 4096, 448, 14, 2, (4, 3)
 )
-_SIGLIP = Projector("SigLIP 400M 896 (Gemma 3), 3 blocks", "gemma3", 1152, 3, 16, 4304, 896, 14, 4)
-_QWEN2 = Projector("Qwen2-VL, 3 blocks", "qwen2vl_merger", 1280, 3, 16, 5120, 672, 14, 2)
-_QWEN25 = Projector("Qwen2.5-VL, 3 blocks", _GATED, 1280, 3, 16, 3420, 672, 14, 2)
-_WHISPER = Projector("Whisper large (Voxtral), 6 blocks", "voxtral", 1280, 6, 20, 5120, merge=4)
+_SIGLIP = Projector("SigLIP 400M 896 (Gemma 3), 2 blocks", "gemma3", 1152, 2, 16, 4304, 896, 14, 4)
+_QWEN2 = Projector("Qwen2-VL, 2 blocks", "qwen2vl_merger", 1280, 2, 16, 5120, 672, 14, 2)
+_QWEN25 = Projector("Qwen2.5-VL, 2 blocks", _GATED, 1280, 2, 16, 3420, 672, 14, 2)
+_WHISPER = Projector("Whisper large (Voxtral), 4 blocks", "voxtral", 1280, 4, 20, 5120, merge=4)
 
 _AT_672 = ("--image-max-tokens", "576")  # a larger image takes minutes
 

@@ -46,6 +46,9 @@ _BATCHING = frozenset({"deepseekocr", "deepseekocr2", "gemma4v", "internvl"})
 # Kinds that look through windows, by a mask of all positions by all positions.
 _MASKING = frozenset({"exaone4_5", "mimovl", "minicpmv4_6", "qwen2.5o", "qwen2.5vl_merger"})
 
+# Kinds that hear and make one position of two after their encoder.
+_POOLING = frozenset({"musicflamingo", "qwen2.5o", "qwen2a", "voxtral"})
+
 _SOUND_POSITIONS = 1500  # of 30 seconds, Whisper's piece
 _FRAMES = 2  # that one position hears
 _MEL_BINS = 80
@@ -61,8 +64,8 @@ def senses(header: GGUFHeader) -> tuple[SenseFacts, ...]:
 
 def _sight(header: GGUFHeader) -> SenseFacts:
     kind = _kind(header, "vision")
-    patch = _number(header, "clip.vision.patch_size") or 1
-    merge = _merge(header, kind)
+    patch = min(_number(header, "clip.vision.patch_size") or 1, _LARGEST_SIDE)
+    merge = min(_merge(header, kind), _LARGEST_SIDE)
     if kind == "gemma4uv":  # merges in its first layer
         patch, merge = patch * merge, 1
     pixels = _pixels(header, kind, (patch * merge) ** 2)
@@ -81,6 +84,7 @@ def _sight(header: GGUFHeader) -> SenseFacts:
 
 def _hearing(header: GGUFHeader) -> SenseFacts:
     stack = _number(header, "clip.audio.projector.stack_factor") or 1
+    stack *= 2 if _kind(header, "audio") in _POOLING else 1
     kept = [tensor.shape for tensor in header.tensors if tensor.name == "a.position_embd.weight"]
     positions = kept[0][1] if kept and len(kept[0]) == 2 else _SOUND_POSITIONS
     bins = _number(header, "clip.audio.num_mel_bins") or _MEL_BINS
