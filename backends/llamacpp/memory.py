@@ -49,7 +49,6 @@ log = logging.getLogger(__name__)
 _MIB = 2**20
 _TIMEOUT = 60.0
 _ROUNDING = 2 * _MIB  # the tool rounds three figures down
-_MOST = 2**60  # bytes; a header may say anything, and answers are 64 bits wide
 _KEPT = 256  # answers; more than any host has models
 _DEVICE = re.compile(r"^(\S+) (\d+) (\d+) (\d+)\s*$", re.MULTILINE)
 _ON_HOST = ("Host", "CPU")
@@ -155,8 +154,7 @@ def _sum(needs: Sequence[RequiredMemory], reserve: int) -> RequiredMemory:
     for need in needs:
         gpus.update(dict(need.gpu_bytes))
     ram = reserve + sum(need.ram_bytes for need in needs)
-    sizes = sorted((name, min(size, _MOST)) for name, size in gpus.items())
-    return RequiredMemory(min(ram, _MOST), tuple(sizes))
+    return RequiredMemory(ram, tuple(sorted(gpus.items())))
 
 
 def _projector_gpu(model: RequiredMemory, configuration: BackendConfiguration) -> str | None:

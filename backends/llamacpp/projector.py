@@ -10,14 +10,13 @@ where it has no formula; `bench memory` holds them against running engines.
 
 from __future__ import annotations
 
-import math
-
 from runnerd.backends.interface import ModelFiles, RequiredMemory, SenseFacts
 from runnerd.backends.llamacpp.footprint import Workload
 
 _FLOAT = 4
 _HALF = 2
 _RESIDUALS = 2.5  # activations of the embedding's width, beside the widest one; measured
+_TOUCHED_BESIDE = 0.2  # of what is reserved and not needed; measured
 _BATCH_TOKENS = 1024  # of images that llama-server evaluates at once
 _HELD_NUMBER = 9  # bytes: a float in the waiting request and one in its slot, and the pixel
 _EVALUATED = 2  # further floats, while it is evaluated
@@ -53,15 +52,16 @@ def _touched_bytes(sense: SenseFacts, load: Workload) -> int:
     """Return what the processor touches of the buffers, and its copy of the widest activation in
     the type of the weights.
 
-    What is computed lies where it lay for the image that room is reserved for: of a smaller one
-    more is touched than it needs, about the mean of both.
+    What is computed lies where it lay for the image that room is reserved for: by a smaller one
+    more is touched than it needs.
     """
     tokens, batched = _tokens(sense, load), _batched(sense, load)
     needed = _row_bytes(sense, tokens * batched)
     reserved = _row_bytes(sense, max(tokens, sense.reserved_tokens) * batched)
     widest = max(sense.feed_forward_length, sense.embedding_length)
     copy = _HALF * tokens * sense.token_positions * batched * widest
-    return math.isqrt(needed * reserved) + _square_bytes(sense, load, tokens) + copy
+    beside = int(_TOUCHED_BESIDE * (reserved - needed))
+    return needed + beside + _square_bytes(sense, load, tokens) + copy
 
 
 def _row_bytes(sense: SenseFacts, tokens: int) -> int:

@@ -64,8 +64,8 @@ def senses(header: GGUFHeader) -> tuple[SenseFacts, ...]:
 
 def _sight(header: GGUFHeader) -> SenseFacts:
     kind = _kind(header, "vision")
-    patch = min(_number(header, "clip.vision.patch_size") or 1, _LARGEST_SIDE)
-    merge = min(_merge(header, kind), _LARGEST_SIDE)
+    patch = _number(header, "clip.vision.patch_size") or 1
+    merge = _merge(header, kind)
     if kind == "gemma4uv":  # merges in its first layer
         patch, merge = patch * merge, 1
     pixels = _pixels(header, kind, (patch * merge) ** 2)

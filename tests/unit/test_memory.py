@@ -148,13 +148,6 @@ async def test_the_tool_is_asked_for_the_draft_model_as_it_is_served(tmp_path: P
     ]
 
 
-async def test_a_header_may_say_anything(tmp_path: Path) -> None:
-    """What is told stays a number that fits into an answer."""
-    memory, files = estimator(tmp_path, "exit 0")
-    wide = replace(files, facts=ModelFacts(cache_width=2**64, context_length=2**40))
-    assert (await memory.required([wide], NONE)).ram_bytes == 2**60
-
-
 async def test_a_model_that_cannot_be_read(tmp_path: Path) -> None:
     """The tool's cause is the failure's message."""
     body = "echo \"llama_model_load: error loading model: unknown model architecture: 'x'\"; exit 1"
