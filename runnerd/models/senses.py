@@ -13,7 +13,6 @@ from runnerd.backends.interface import SenseFacts
 from runnerd.models.gguf import GGUFHeader
 
 _LARGEST_SIDE = 8192  # pixels, llama.cpp's limit; a header may say anything
-_MOST = 2**20  # of every other number
 _COLOURS = 3
 
 # Patches per side of what becomes one token, where the header does not say.
@@ -64,7 +63,7 @@ def senses(header: GGUFHeader) -> tuple[SenseFacts, ...]:
 
 def _sight(header: GGUFHeader) -> SenseFacts:
     kind = _kind(header, "vision")
-    patch = _number(header, "clip.vision.patch_size") or 1
+    patch = header.number("clip.vision.patch_size") or 1
     merge = _merge(header, kind)
     if kind == "gemma4uv":  # merges in its first layer
         patch, merge = patch * merge, 1
@@ -83,14 +82,14 @@ def _sight(header: GGUFHeader) -> SenseFacts:
 
 
 def _hearing(header: GGUFHeader) -> SenseFacts:
-    stack = _number(header, "clip.audio.projector.stack_factor") or 1
+    stack = header.number("clip.audio.projector.stack_factor") or 1
     stack *= 2 if _kind(header, "audio") in _POOLING else 1
     kept = [tensor.shape for tensor in header.tensors if tensor.name == "a.position_embd.weight"]
     positions = kept[0][1] if kept and len(kept[0]) == 2 else _SOUND_POSITIONS
-    bins = _number(header, "clip.audio.num_mel_bins") or _MEL_BINS
+    bins = header.number("clip.audio.num_mel_bins") or _MEL_BINS
     return replace(
         _body(header, "audio", "a"),
-        tokens=-(-min(positions, _MOST) // stack),
+        tokens=-(-positions // stack),
         token_positions=stack,
         position_inputs=_FRAMES * bins,
         hears=True,
@@ -101,9 +100,9 @@ def _body(header: GGUFHeader, sense: str, short: str) -> SenseFacts:
     """Return the dimensions of the encoder."""
     gate = f"{short}.blk.0.ffn_gate.weight"
     return SenseFacts(
-        embedding_length=_number(header, f"clip.{sense}.embedding_length"),
-        feed_forward_length=_number(header, f"clip.{sense}.feed_forward_length"),
-        head_count=_number(header, f"clip.{sense}.attention.head_count"),
+        embedding_length=header.number(f"clip.{sense}.embedding_length"),
+        feed_forward_length=header.number(f"clip.{sense}.feed_forward_length"),
+        head_count=header.number(f"clip.{sense}.attention.head_count"),
         gated=any(tensor.name == gate for tensor in header.tensors),
     )
 
@@ -114,8 +113,8 @@ def _kind(header: GGUFHeader, sense: str) -> str:
 
 def _merge(header: GGUFHeader, kind: str) -> int:
     """Return the patches per side of one token."""
-    said = _number(header, "clip.vision.spatial_merge_size")
-    return said or _number(header, "clip.vision.projector.scale_factor") or _MERGES.get(kind, 1)
+    said = header.number("clip.vision.spatial_merge_size")
+    return said or header.number("clip.vision.projector.scale_factor") or _MERGES.get(kind, 1)
 
 
 def _pixels(header: GGUFHeader, kind: str, token_pixels: int) -> int:
@@ -131,7 +130,7 @@ def _tiles(header: GGUFHeader, kind: str) -> int:
     """Return into how many tiles a large image is cut at most; 0 where none is."""
     side = min(header.number("clip.vision.image_size"), _LARGEST_SIDE)
     if kind in _MOST_TILES:
-        return _number(header, "clip.vision.preproc_max_tiles") or _MOST_TILES[kind]
+        return header.number("clip.vision.preproc_max_tiles") or _MOST_TILES[kind]
     if kind == "idefics3" and side:
         longest = min(header.number("clip.vision.preproc_image_size"), _LARGEST_SIDE)
         return (-(-longest // side)) ** 2
@@ -141,7 +140,3 @@ def _tiles(header: GGUFHeader, kind: str) -> int:
         areas = [wide * high for wide, high in zip(numbers[::2], numbers[1::2], strict=False)]
         return max(0, min(max(areas, default=0), _LARGEST_SIDE**2)) // side**2
     return 0
-
-
-def _number(header: GGUFHeader, key: str) -> int:
-    return min(header.number(key), _MOST)
