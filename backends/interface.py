@@ -101,12 +101,40 @@ class ModelFacts:
 
 
 @dataclass(frozen=True, slots=True)
+class SenseFacts:
+    """What a projector's header says of its eyes or ears, of the largest input that it takes.
+
+    An image (or each of its tiles), or a piece of a sound, becomes `tokens` at most, each of them
+    of `token_positions` positions (patches, frames); a position is `position_inputs` numbers wide.
+    `pieces` is into how many of these one image is cut at most.  `adjustable`: the engine can be
+    told other `tokens`; for `reserved_tokens` it reserves room at its start.  `batches`: several
+    pieces are evaluated at once.  `masked`: with a mask of all positions by all positions.
+    `gated`: the feed-forward layers have a gate, as wide as they are.
+    """
+
+    embedding_length: int = 0
+    feed_forward_length: int = 0
+    head_count: int = 0
+    tokens: int = 0
+    token_positions: int = 1
+    position_inputs: int = 0
+    pieces: int = 1
+    adjustable: bool = False
+    reserved_tokens: int = 0
+    batches: bool = False
+    masked: bool = False
+    gated: bool = False
+    hears: bool = False
+
+
+@dataclass(frozen=True, slots=True)
 class ModelFiles:
     """Where a model's files are and what they hold.
 
     `weights` is the first (or only) GGUF; the further shards lie beside it under the names that
     llama.cpp expects.  `weights_bytes` counts every shard and the LoRA `adapters`.
     `context_size` is what the model's maker asks for, in tokens, None where nobody does.
+    `senses` is what `mmproj` sees and hears with.
     """
 
     weights: Path
@@ -116,6 +144,7 @@ class ModelFiles:
     adapters: tuple[Path, ...] = ()
     context_size: int | None = None
     facts: ModelFacts = field(default_factory=ModelFacts)
+    senses: tuple[SenseFacts, ...] = ()
 
 
 class ModelResolver(Protocol):

@@ -1,62 +1,68 @@
-"""What a model was said to need, against what a running llama-server holds of it.
+"""What a model was said to need, against what a running llama-server holds of it (`holding`).
 
-The server runs with the command line that runnerd gives it.  Held is its peak resident set when all
-slots were in use, one of them with a prompt of several batches, less what the same program holds
-with a model of next to nothing.  The weights are read, not mapped: of mapped ones the kernel counts
-those that llama.cpp repacks for the processor twice.
+From that is taken what the same program holds with a model of next to nothing.
 """
 
 from __future__ import annotations
 
 import asyncio
-import json
-import subprocess
 import tempfile
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
-import aiohttp
-
-from bench import models
+from bench import models, projectors
+from bench.holding import Case, held, model_files, served
 from bench.report import Report
-from runnerd.backends.interface import BackendConfiguration, BackendMode, ModelFiles
-from runnerd.backends.llamacpp.command import Launch, native_command
+from runnerd.backends.interface import BackendMode
 from runnerd.backends.llamacpp.memory import MemoryEstimator
 from runnerd.backends.llamacpp.server import NativeServer, ServerFinder
 from runnerd.backends.llamacpp.settings import parse_settings
-from runnerd.models.description import facts
-from runnerd.models.gguf import read_header
 from runnerd.models.tiny import write_completion_model
 
 _MIB = 2**20
-_PROMPT = 1200  # tokens: more than two physical batches
 _CASES = (("F16", 2048, 4), ("Q8_0", 2048, 1), ("Q8_0", 8192, 4), ("Q4_0", 8192, 16))
 _ENCODER_CASES = (("F16", 512, 1), ("Q8_0", 512, 4))
-
-
-@dataclass(frozen=True, slots=True)
-class _Case:
-    """A model as it is served."""
-
-    files: ModelFiles
-    mode: BackendMode
-    slots: int
-    configuration: BackendConfiguration
-
-    @classmethod
-    def of(cls, path: Path, mode: BackendMode, context: int, slots: int) -> _Case:
-        asked = {"context-size": context, "runtime-flags": ["--parallel", str(slots)]}
-        files = ModelFiles(path, path.stat().st_size, facts=facts(read_header(path)))
-        return cls(files, mode, slots, BackendConfiguration.model_validate(asked))
+_SEEING, _DRAFTED = models.SHAPES[0], models.SHAPES[1]
+_SEEING_CONTEXT = 8192
+_DRAFTING_CASES = (
+    (2048, 1, ()),
+    (8192, 4, ()),
+    (8192, 4, ("--cache-type-k", "q8_0", "--cache-type-v", "q8_0")),
+)
 
 
 def memory(report: Report, seconds: float) -> None:
     """Print the error of the tool's account and of the header's estimate."""
     del report, seconds  # a table of its own, and nothing to time
     asyncio.run(_all())
+
+
+@dataclass(frozen=True, slots=True)
+class _Bench:
+    """The server that is looked at, what it holds of nothing, and who foretells the rest."""
+
+    server: NativeServer
+    folder: Path
+    own: int
+    oracle: MemoryEstimator
+    guess: MemoryEstimator
+
+    async def line(self, name: str, case: Case) -> None:
+        """Print one case's line."""
+        began = time.perf_counter()
+        model_files(case.files.weights, case.files.mmproj)
+        read = time.perf_counter() - began
+        seen = await held(self.server, case) - self.own
+        told, guessed = [
+            (await each.required(case.all_files, case.configuration, case.mode)).ram_bytes
+            for each in (self.oracle, self.guess)
+        ]
+        print(
+            f"| {name} | {case.configuration.context_size}, {case.slots} | {seen / _MIB:.0f} "
+            f"| {told / seen - 1:+.1%} | {guessed / seen - 1:+.1%} | {read * 1e3:.1f} ms |",
+            flush=True,
+        )
 
 
 async def _all() -> None:
@@ -69,94 +75,59 @@ async def _all() -> None:
             return
         small = folder / "small.gguf"
         write_completion_model(small)
-        own = await _held(server, _Case.of(small, BackendMode.COMPLETION, 512, 4))
+        own = await held(server, _case(small, 512, 4))
         print(f"llama-server itself: {own / _MIB:.0f} MiB\n")
         print("| model | context, slots | held MiB | tool | header | header read |")
         print("|---|---|---|---|---|---|", flush=True)
+        oracle = MemoryEstimator(finder, parse_settings({"memory_reserve": 0}))
+        guess = MemoryEstimator(finder, parse_settings({"memory_reserve": 0, "server": "python"}))
+        bench = _Bench(server, folder, own, oracle, guess)
         for shape in models.SHAPES:
-            await _compare(finder, server, folder, shape, own)
+            await _model(bench, shape)
+        await _seeing(bench)
+        await _drafting(bench)
 
 
-async def _compare(
-    finder: ServerFinder, server: NativeServer, folder: Path, shape: models.Shape, own: int
-) -> None:
+def _case(path: Path, context: int, slots: int, mode: BackendMode = BackendMode.COMPLETION) -> Case:
+    return Case(model_files(path), mode, slots, served(context, slots))
+
+
+async def _model(bench: _Bench, shape: models.Shape) -> None:
     """Print the lines of one model."""
-    oracle = MemoryEstimator(finder, parse_settings({"memory_reserve": 0}))
-    guess = MemoryEstimator(finder, parse_settings({"memory_reserve": 0, "server": "python"}))
     mode = BackendMode.EMBEDDING if shape.encodes else BackendMode.COMPLETION
-    path = folder / "none"
+    path = bench.folder / "none"
     for quantization, context, slots in _ENCODER_CASES if shape.encodes else _CASES:
         if quantization not in path.name:
             path.unlink(missing_ok=True)
-            path = models.write_quantized(server.path, folder, shape, quantization)
+            path = models.write_quantized(bench.server.path, bench.folder, shape, quantization)
             path = path.rename(path.with_stem(f"{shape.architecture}-{quantization}"))
-        began = time.perf_counter()
-        case = _Case.of(path, mode, context, slots)
-        read = time.perf_counter() - began
-        held = await _held(server, case) - own
-        told, guessed = [
-            (await each.required([case.files], case.configuration, mode)).ram_bytes
-            for each in (oracle, guess)
-        ]
-        print(
-            f"| {shape.name} {quantization} | {context}, {slots} | {held / _MIB:.0f} "
-            f"| {told / held - 1:+.1%} | {guessed / held - 1:+.1%} | {read * 1e3:.1f} ms |",
-            flush=True,
-        )
+        await bench.line(f"{shape.name} {quantization}", _case(path, context, slots, mode))
     path.unlink()
 
 
-async def _held(server: NativeServer, case: _Case) -> int:
-    """Return the peak resident bytes of a server that has answered a long prompt."""
-    with _serving(server, case) as (process, socket):
-        connector = aiohttp.UnixConnector(str(socket))
-        async with aiohttp.ClientSession("http://engine", connector=connector) as http:
-            await _ready(http, process)
-            context = case.configuration.context_size or _PROMPT
-            lengths = [min(_PROMPT, context // 2), *[8] * (case.slots - 1)]
-            await asyncio.gather(*(_ask(http, case.mode, length) for length in lengths))
-        status = Path(f"/proc/{process.pid}/status").read_text()
-        return next(
-            int(line.split()[1]) * 1024 for line in status.splitlines() if line.startswith("VmHWM:")
-        )
+async def _seeing(bench: _Bench) -> None:
+    """Print the lines of a model that sees or hears."""
+    path = models.write_quantized(bench.server.path, bench.folder, _SEEING, "Q8_0")
+    mmproj = bench.folder / "mmproj.gguf"
+    for shape, slots, flags in projectors.CASES:
+        projectors.write_projector(mmproj, shape, _SEEING.width)
+        configuration = served(_SEEING_CONTEXT, slots, flags)
+        case = Case(model_files(path, mmproj), BackendMode.COMPLETION, slots, configuration)
+        name = f"{_SEEING.name} Q8_0 + {shape.name} {' '.join(flags)}"
+        await bench.line(name.strip(), replace(case, image=shape.largest))
+        mmproj.unlink()
+    path.unlink()
 
 
-async def _ask(http: aiohttp.ClientSession, mode: BackendMode, length: int) -> None:
-    """Send a prompt of so many tokens; all slots are to be in use at once."""
-    prompt = [10 + number % 200 for number in range(length)]
-    body: dict[str, object] = {"prompt": prompt, "n_predict": 32, "ignore_eos": True}
-    path = "/completion"
-    if mode is BackendMode.EMBEDDING:
-        body, path = {"input": prompt}, "/v1/embeddings"
-    async with http.post(path, data=json.dumps(body)) as answer:
-        answer.raise_for_status()
-        await answer.read()
-
-
-@contextmanager
-def _serving(server: NativeServer, case: _Case) -> Iterator[tuple[subprocess.Popen[bytes], Path]]:
-    socket = case.files.weights.with_suffix(".sock")
-    launch = Launch(socket, "bench", case.files, None, case.mode, case.configuration)
-    argv = native_command(server, launch, parse_settings({}))
-    quiet = subprocess.DEVNULL
-    process = subprocess.Popen(
-        [*argv, "--kv-unified", "--load-mode", "none"], stdout=quiet, stderr=quiet
-    )
-    try:
-        yield process, socket
-    finally:
-        process.kill()
-        process.wait()
-        socket.unlink(missing_ok=True)
-
-
-async def _ready(http: aiohttp.ClientSession, process: subprocess.Popen[bytes]) -> None:
-    while process.poll() is None:
-        try:
-            async with http.get("/health") as answer:
-                if answer.status == 200:
-                    return
-        except aiohttp.ClientError:
-            pass
-        await asyncio.sleep(0.05)
-    raise RuntimeError(f"llama-server ended with status {process.returncode}")
+async def _drafting(bench: _Bench) -> None:
+    """Print the lines of a model with a draft model."""
+    path = models.write_quantized(bench.server.path, bench.folder, _DRAFTED, "Q8_0")
+    draft = bench.folder / "draft.gguf"
+    models.write_f16(draft, models.DRAFT)
+    for context, slots, flags in _DRAFTING_CASES:
+        configuration = served(context, slots, flags, draft="draft")
+        case = Case(model_files(path), BackendMode.COMPLETION, slots, configuration)
+        name = f"{_DRAFTED.name} Q8_0 + draft {models.DRAFT.name} F16 {' '.join(flags)}"
+        await bench.line(name.strip(), replace(case, draft=model_files(draft)))
+    path.unlink()
+    draft.unlink()

@@ -55,6 +55,9 @@ SHAPES = (
     Shape("BGE base", "bert", 768, 12, 12, 12, 64, 3072, 30522),
 )
 
+DRAFT = Shape("100M", "qwen3", 512, 8, 8, 4, 64, 1536, 151936, merges=True)
+"""Of the same vocabulary as Qwen3 0.6B, which it is to draft for."""
+
 
 def write_quantized(server: Path, folder: Path, shape: Shape, quantization: str) -> Path:
     """Write a model and bring it to `quantization` with llama.cpp's own tool."""

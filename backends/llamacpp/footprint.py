@@ -31,7 +31,8 @@ class Workload:
     """How a model is served.
 
     `context` and `batch` (the physical one) are in tokens.  `whole_windows`: a sliding window is
-    kept like the whole context.
+    kept like the whole context.  `image_tokens` is what an image may take, 0 for what the projector
+    says; `fused`: attention without a table of scores (flash attention), also in a projector.
     """
 
     context: int
@@ -40,6 +41,8 @@ class Workload:
     key_type: str = "f16"
     value_type: str = "f16"
     whole_windows: bool = False
+    image_tokens: int = 0
+    fused: bool = True
 
 
 def cache_bytes(facts: ModelFacts, load: Workload) -> int:

@@ -9,7 +9,6 @@ runs on the processor) all of it comes from the header (`footprint`).
 
 from __future__ import annotations
 
-import itertools
 import logging
 import re
 from collections import Counter
@@ -24,8 +23,7 @@ from runnerd.backends.interface import (
     ModelFiles,
     RequiredMemory,
 )
-from runnerd.backends.llamacpp.command import context_tokens, slot_count
-from runnerd.backends.llamacpp.devices import PLACING, names_gpus, placement_flags
+from runnerd.backends.llamacpp.devices import names_gpus, placement_flags
 from runnerd.backends.llamacpp.failure import first_cause, last_lines
 from runnerd.backends.llamacpp.flags import parse_flags
 from runnerd.backends.llamacpp.footprint import (
@@ -34,7 +32,14 @@ from runnerd.backends.llamacpp.footprint import (
     vocabulary_bytes,
     working_bytes,
 )
+from runnerd.backends.llamacpp.projector import projector_memory
 from runnerd.backends.llamacpp.server import ServerFinder
+from runnerd.backends.llamacpp.serving import (
+    PHYSICAL_BATCH,
+    Serving,
+    draft_serving,
+    model_serving,
+)
 from runnerd.backends.llamacpp.settings import LlamaCppSettings
 from runnerd.backends.process import CommandResult, run_command
 from runnerd.errors import BackendFailure
@@ -49,24 +54,13 @@ _DEVICE = re.compile(r"^(\S+) (\d+) (\d+) (\d+)\s*$", re.MULTILINE)
 _ON_HOST = ("Host", "CPU")
 _NUMBER = re.compile(r"\d+$")
 _RAM = "ram"
-_PHYSICAL_BATCH = 512  # llama.cpp's default
-
-# What changes the account; the tool refuses flags that only the server has.
-_FLAGS_THAT_COUNT = frozenset({
-    *PLACING,
-    "--batch-size", "--ubatch-size", "--cache-type-k", "--cache-type-v", "--kv-offload",
-    "--no-kv-offload", "--swa-full", "--flash-attn", "--fit", "--fit-target", "--fit-ctx",
-    "--load-mode", "--cpu-moe",
-    "--n-cpu-moe", "--n-cpu-ffn", "--no-repack", "--no-op-offload", "--no-host",
-})  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
 class _Question:
     weights: Path
     changed_at: int
-    load: Workload
-    flags: tuple[str, ...]
+    serving: Serving
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,34 +91,31 @@ class MemoryEstimator:
 
         Raises EngineFailure when a model cannot be read.
         """
-        ram, gpus = self._settings.memory_reserve * _MIB, Counter[str]()
-        for each in files:
-            found = await self._one(each, configuration, mode)
-            ram += found.ram_bytes
-            gpus.update(dict(found.gpu_bytes))
-            projector = 0 if each.mmproj is None else each.mmproj.stat().st_size
-            if found.gpu_bytes:  # llama.cpp does not split it: the first GPU has all of it
-                gpus[found.gpu_bytes[0][0]] += projector
-            else:
-                ram += projector
-        return RequiredMemory(ram, tuple(sorted(gpus.items())))
+        model, *drafts = files
+        placing = await self._placing(configuration)
+        serving = model_serving(model, configuration, mode, self._settings, placing)
+        needs = [await self._one(model, serving)]
+        gpu = _projector_gpu(needs[0], configuration)
+        try:
+            needs.append(projector_memory(model, serving.load, gpu))
+        except OSError as error:
+            raise EngineFailure(f"the projector's file cannot be read: {error.strerror}") from error
+        for draft in drafts:
+            needs.append(await self._one(draft, draft_serving(serving, configuration)))
+        return _sum(needs, self._settings.memory_reserve * _MIB)
 
-    async def _one(
-        self, files: ModelFiles, configuration: BackendConfiguration, mode: BackendMode
-    ) -> RequiredMemory:
-        load = _workload(files, configuration, mode, self._settings)
+    async def _one(self, files: ModelFiles, serving: Serving) -> RequiredMemory:
         try:
             changed_at = files.weights.stat().st_mtime_ns
         except OSError as error:
             raise EngineFailure(f"the model's file cannot be read: {error.strerror}") from error
-        flags = [*_flags_that_count(configuration), *await self._placing(configuration)]
-        question = _Question(files.weights, changed_at, load, tuple(flags))
+        question = _Question(files.weights, changed_at, serving)
         if (known := self._answers.get(question)) is None:
             known = await self._ask(question)
             if len(self._answers) >= _KEPT:
                 self._answers.clear()
             self._answers[question] = known
-        return _corrected(known, files, load) if known else estimate(files, load)
+        return _corrected(known, files, serving.load) if known else estimate(files, serving.load)
 
     async def _placing(self, configuration: BackendConfiguration) -> list[str]:
         server = None if self._settings.server == "python" else await self._finder.find()
@@ -140,14 +131,14 @@ class MemoryEstimator:
         tool = None if server is None else server.fit_tool
         if tool is None:
             return ()
-        load = question.load
+        load = question.serving.load
         argv = [str(tool), "--model", str(question.weights), "--ctx-size", str(load.context)]
         argv += ["--parallel", str(load.slots)]  # each has its own sliding window
-        if load.batch != _PHYSICAL_BATCH:
+        if load.batch != PHYSICAL_BATCH:
             argv += ["--batch-size", str(load.batch), "--ubatch-size", str(load.batch)]
         try:
             result = await run_command(
-                [*argv, *question.flags, "--fit-print", "on"],
+                [*argv, *question.serving.flags, "--fit-print", "on"],
                 timeout=_TIMEOUT,
                 environment=self._finder.environment(),
                 deny_network=self._settings.sandbox,
@@ -158,16 +149,24 @@ class MemoryEstimator:
         return _answer(result)
 
 
-def _flags_that_count(configuration: BackendConfiguration) -> list[str]:
-    """Return the canonical runtime flags that the tool understands, with their values."""
-    kept: list[str] = []
-    keep = False
-    for token in parse_flags(configuration.runtime_flags):
-        if token.startswith("--"):
-            keep = token in _FLAGS_THAT_COUNT
-        if keep:
-            kept.append(token)
-    return kept
+def _sum(needs: Sequence[RequiredMemory], reserve: int) -> RequiredMemory:
+    gpus = Counter[str]()
+    for need in needs:
+        gpus.update(dict(need.gpu_bytes))
+    ram = reserve + sum(need.ram_bytes for need in needs)
+    return RequiredMemory(ram, tuple(sorted(gpus.items())))
+
+
+def _projector_gpu(model: RequiredMemory, configuration: BackendConfiguration) -> str | None:
+    """Return where the projector goes: llama.cpp does not split it, the first GPU has all of it."""
+    said = [
+        flag for flag in parse_flags(configuration.runtime_flags) if flag.endswith("mmproj-offload")
+    ]
+    if not model.gpu_bytes or (said and said[-1] == "--no-mmproj-offload"):
+        return None
+    if configuration.placement and isinstance(configuration.placement.devices, tuple):
+        return f"gpu{configuration.placement.devices[0]}"
+    return model.gpu_bytes[0][0]
 
 
 def _answer(result: CommandResult) -> tuple[_Share, ...]:
@@ -226,25 +225,4 @@ def estimate(files: ModelFiles, load: Workload) -> RequiredMemory:
         + cache_bytes(facts, load)
         + working_bytes(facts, load)
         + vocabulary_bytes(facts)
-    )
-
-
-def _workload(
-    files: ModelFiles,
-    configuration: BackendConfiguration,
-    mode: BackendMode,
-    settings: LlamaCppSettings,
-) -> Workload:
-    """Return how the model would be served; an encoder sees a whole text at once."""
-    context = context_tokens(files, configuration, settings)
-    flags = parse_flags(configuration.runtime_flags)
-    values = dict(itertools.pairwise(flags))
-    batch = context if mode is not BackendMode.COMPLETION and context else _PHYSICAL_BATCH
-    return Workload(
-        context=context,
-        slots=slot_count(configuration, settings),
-        batch=int(values.get("--ubatch-size", batch)),
-        key_type=values.get("--cache-type-k", "f16"),
-        value_type=values.get("--cache-type-v", "f16"),
-        whole_windows="--swa-full" in flags,
     )

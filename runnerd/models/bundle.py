@@ -32,7 +32,7 @@ from runnerd.models.modelfile import read_modelfile
 from runnerd.models.sources import check_split, read_template
 
 # Raised when `describe` learns something new: older descriptions are then made again.
-_DESCRIPTION_VERSION = 2
+_DESCRIPTION_VERSION = 3
 
 
 class _Described(msgspec.Struct):
@@ -84,6 +84,7 @@ def bundle_files(layout: Layout, manifest: Manifest, description: Description) -
         adapters=tuple(folder / name for name in _adapters(manifest)),
         context_size=description.modelfile.context_size,
         facts=description.facts,
+        senses=description.senses,
     )
 
 

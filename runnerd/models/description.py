@@ -11,11 +11,12 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
-from runnerd.backends.interface import ModelFacts
+from runnerd.backends.interface import ModelFacts, SenseFacts
 from runnerd.errors import InvalidModelFile
 from runnerd.models.attention import cached
 from runnerd.models.gguf import GGUFHeader, Value
 from runnerd.models.modelfile import Modelfile
+from runnerd.models.senses import senses
 from runnerd.models.tensors import FILE_TYPE_GUESSED, FILE_TYPES, TENSOR_TYPES
 
 _POOLING = {0: "none", 1: "mean", 2: "cls", 3: "last", 4: "rank"}
@@ -66,6 +67,7 @@ class Description:
     metadata: dict[str, str] = field(default_factory=dict)
     modelfile: Modelfile = field(default_factory=Modelfile)
     parameter_count: int = 0
+    senses: tuple[SenseFacts, ...] = ()
 
 
 def facts(header: GGUFHeader) -> ModelFacts:
@@ -119,13 +121,14 @@ def describe(
         raise _refusal(first, "it holds a vocabulary but no weights, so nothing can be served")
     template = chat_template or first.text("tokenizer.chat_template") or None
     found, modelfile = facts(first), modelfile or Modelfile()
+    perceived = senses(mmproj) if mmproj else ()
     count = sum(shard.parameters for shard in shards)
     return Description(
         architecture=found.architecture,
         parameters=scaled(count),
         quantization=quantization(shards),
         size=binary_size(sum(shard.file_bytes for shard in shards)),
-        capabilities=_capabilities(shards, mmproj, template),
+        capabilities=_capabilities(shards, perceived, template),
         facts=found,
         context_length=found.context_length or None,
         context_size=context_size or modelfile.context_size or found.context_length or None,
@@ -133,6 +136,7 @@ def describe(
         metadata=_as_text(first.metadata),
         modelfile=modelfile,
         parameter_count=count,
+        senses=perceived,
     )
 
 
@@ -196,7 +200,7 @@ def quantization(shards: Sequence[GGUFHeader]) -> str:
 
 
 def _capabilities(
-    shards: Sequence[GGUFHeader], mmproj: GGUFHeader | None, template: str | None
+    shards: Sequence[GGUFHeader], perceived: Sequence[SenseFacts], template: str | None
 ) -> tuple[str, ...]:
     pooling = _pooling(shards[0])
     encoder = shards[0].text("general.architecture") in _ENCODERS
@@ -213,7 +217,7 @@ def _capabilities(
         found.append("completion")
         found += _template_capabilities(template or "")
         found += ["insert"] if any(key in shards[0].metadata for key in _INFILL) else []
-    return tuple(found + _projector_capabilities(mmproj))
+    return tuple(found + ["audio" if sense.hears else "vision" for sense in perceived])
 
 
 def _template_capabilities(template: str) -> list[str]:
@@ -221,15 +225,6 @@ def _template_capabilities(template: str) -> list[str]:
     if "<think>" in template or "enable_thinking" in template:
         found.append("thinking")
     return found
-
-
-def _projector_capabilities(mmproj: GGUFHeader | None) -> list[str]:
-    if mmproj is None:
-        return []
-    audio = bool(mmproj.metadata.get("clip.has_audio_encoder", False))
-    # Older projectors state neither; all of them were for images.
-    vision = bool(mmproj.metadata.get("clip.has_vision_encoder", not audio))
-    return ["vision"] * vision + ["audio"] * audio
 
 
 def _as_text(metadata: Mapping[str, Value]) -> dict[str, str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -94,6 +95,57 @@ async def test_a_projector_counts(tmp_path: Path) -> None:
     projected = ModelFiles(files.weights, 1000, mmproj=files.weights, facts=files.facts)
     found = await memory.required([projected, files], NONE)
     assert found.gpu_bytes == (("gpu0", 10 * MIB + 1000), ("gpu1", 10 * MIB))
+
+
+async def test_where_a_projector_goes(tmp_path: Path) -> None:
+    """To RAM where the engine is told so, else to the first GPU of the model's placement."""
+    memory, files = estimator(tmp_path, "echo 'CUDA0 1 1 1'; echo 'CUDA1 1 1 1'")
+    files.weights.write_bytes(bytes(1000))
+    sees = replace(files, mmproj=files.weights)
+    server = tmp_path / "llama-server"
+    server.write_text("#!/bin/sh\necho 'Available devices:\n  CUDA0: a\n  CUDA1: b'\n")
+    gpus = dict(gpu0=5 * MIB, gpu1=5 * MIB)
+    for said, where in (
+        ({"runtime-flags": ["--no-mmproj-offload"]}, None),
+        ({"runtime-flags": ["--no-mmproj-offload", "--mmproj-offload"]}, "gpu0"),
+        ({"placement": {"devices": [1, 0]}}, "gpu1"),
+    ):
+        configuration = BackendConfiguration.model_validate(said)
+        found = await memory.required([sees], configuration)
+        expected = gpus if where is None else gpus | {where: gpus[where] + 1000}
+        assert dict(found.gpu_bytes) == expected
+        assert found.ram_bytes == (100 + 2) * MIB + (1000 if where is None else 0)
+
+
+async def test_only_the_models_projector_is_loaded(tmp_path: Path) -> None:
+    """A draft model that has one is loaded without it."""
+    memory, files = estimator(tmp_path, "echo 'Host 1 1 1'")
+    sees = replace(files, mmproj=files.weights)
+    alone = await memory.required([files, files], NONE)
+    assert await memory.required([files, sees], NONE) == alone
+    assert (await memory.required([sees, files], NONE)).ram_bytes == alone.ram_bytes + 1000
+
+
+async def test_a_projector_that_cannot_be_read(tmp_path: Path) -> None:
+    """That is the failure's message."""
+    memory, files = estimator(tmp_path, "echo 'Host 1 1 1'")
+    with pytest.raises(EngineFailure, match="projector's file cannot be read: No such file"):
+        await memory.required([replace(files, mmproj=tmp_path / "none")], NONE)
+
+
+async def test_the_tool_is_asked_for_the_draft_model_as_it_is_served(tmp_path: Path) -> None:
+    """With the model's context, though it was trained for less, and a cache of its own type."""
+    memory, files = estimator(tmp_path, "echo 'Host 1 1 1'")
+    (tmp_path / "d.gguf").write_bytes(b"x")
+    draft = replace(files, weights=tmp_path / "d.gguf", facts=ModelFacts(context_length=128))
+    flags = {"runtime-flags": ["-ctk", "q8_0", "-ctvd", "q4_0"], "context-size": 2048}
+    await memory.required([files, draft], BackendConfiguration.model_validate(flags))
+    asked = (tmp_path / "asked").read_text().splitlines()
+    common = "--ctx-size 2048 --parallel 4"
+    assert asked == [
+        f"--model {files.weights} {common} --cache-type-k q8_0 --fit-print on",
+        f"--model {draft.weights} {common} --cache-type-v q4_0 --fit-print on",
+    ]
 
 
 async def test_a_model_that_cannot_be_read(tmp_path: Path) -> None:

@@ -120,6 +120,7 @@ async def test_projector_and_template(store: Store, tmp_path: Path) -> None:
     files = store.resolve("m")
     assert files.mmproj is not None
     assert files.mmproj.read_bytes() == projector()
+    assert [sense.hears for sense in files.senses] == [False]
     assert files.chat_template is not None
     assert files.chat_template.read_text() == model.chat_template == "<think>"
     assert model.capabilities == ("completion", "thinking", "vision")
