@@ -9,9 +9,6 @@ from __future__ import annotations
 import base64
 import io
 import random
-import struct
-import wave
-import zlib
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -24,6 +21,7 @@ from PIL import Image
 
 from runnerd.models import tiny
 from tests.support.daemon import DaemonProcess, running
+from tests.support.media import png, wav
 from tests.support.projectors import IMAGE_TOKENS, SOUND_TOKENS, write_projector
 
 pytestmark = pytest.mark.engine
@@ -31,20 +29,6 @@ pytestmark = pytest.mark.engine
 _TRANSCRIPTIONS = "/v1/audio/transcriptions"
 _OPTIONS = {"num_predict": 8, "temperature": 0}
 _ASKED: dict[str, Any] = {"model": "seer", "max_tokens": 8, "temperature": 0}
-
-
-def png(red: int, green: int, blue: int) -> bytes:
-    """Return a picture of one colour."""
-
-    def part(kind: bytes, data: bytes) -> bytes:
-        return (
-            struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
-        )
-
-    row = b"\0" + bytes((red, green, blue)) * 8
-    head = struct.pack(">IIBBBBB", 8, 8, 8, 2, 0, 0, 0)
-    start = b"\x89PNG\r\n\x1a\n" + part(b"IHDR", head)
-    return start + part(b"IDAT", zlib.compress(row * 8)) + part(b"IEND", b"")
 
 
 def webp(*colours: int, size: int = 8, **options: Any) -> bytes:
@@ -55,21 +39,15 @@ def webp(*colours: int, size: int = 8, **options: Any) -> bytes:
     return written.getvalue()
 
 
-def wav(loudness: int) -> bytes:
+def noise(loudness: int) -> bytes:
     """Return some seconds of noise, 0 to 127 loud."""
-    noise = random.Random(loudness)
-    written = io.BytesIO()
-    with wave.open(written, "wb") as sound:
-        sound.setnchannels(1)
-        sound.setsampwidth(1)
-        sound.setframerate(8000)
-        frames = bytes(noise.randint(128 - loudness, 128 + loudness) for _ in range(20 * 8000))
-        sound.writeframes(frames)
-    return written.getvalue()
+    drawn = random.Random(loudness)
+    levels = (drawn.randint(128 - loudness, 128 + loudness) for _ in range(20 * 8000))
+    return wav(bytes(levels), rate=8000, width=1)
 
 
-RED, BLUE = png(255, 0, 0), png(0, 0, 255)
-SILENCE, NOISE = wav(0), wav(127)
+RED, BLUE = png(8, 8, bytes((255, 0, 0)) * 8), png(8, 8, bytes((0, 0, 255)) * 8)
+SILENCE, NOISE = noise(0), noise(127)
 
 
 def text(data: bytes) -> str:
