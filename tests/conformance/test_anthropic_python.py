@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Literal
@@ -53,6 +54,7 @@ def test_message(client: anthropic.Anthropic) -> None:
     assert block.type == "text"
     assert block.text == "My name is Demo A."
     assert (message.role, message.stop_reason) == ("assistant", "end_turn")
+    assert re.fullmatch(r"msg_[A-Za-z0-9]{16,}", message.id)
     usage = message.usage
     assert usage.input_tokens + (usage.cache_read_input_tokens or 0) == 13
     assert usage.output_tokens == 7
@@ -204,6 +206,7 @@ def test_a_schema_binds(client: anthropic.Anthropic) -> None:
     assert final.parsed_output == _Odd(zz="q")
     assert _prompt(final) == _prompt(told)
     assert final.usage.output_tokens == told.usage.output_tokens
+    assert re.fullmatch(r"msg_[A-Za-z0-9]{16,}", final.id)
     assert (kinds[0], kinds[-1]) == ("message_start", "message_stop")
     old = {"output_format": {"type": "json_schema", "schema": _Odd.model_json_schema()}}
     answer = client.messages.create(messages=NAME, extra_body=old, **ASKED)

@@ -1,7 +1,7 @@
 """The engine's events as Anthropic's clients count on them, as they come or as one message.
 
 The engine speaks them itself.  It tells a stop sequence without giving it as the reason, and begins
-a call without its (yet empty) input, a thought without its signature.
+a call without its (yet empty) input, a thought without its signature, a message with a chat's id.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from runnerd.relay.events import EVENT_STREAM, Events, StreamError
 
 _DATA = b"data: "
 _USUAL: dict[str, dict[str, Any]] = {"tool_use": {"input": {}}, "thinking": {"signature": ""}}
-_CHANGED = (b'"content_block_start"', b'"message_delta"')
+_CHANGED = (b'"message_start"', b'"content_block_start"', b'"message_delta"')
 
 
 class CountedTokens:
@@ -119,7 +119,9 @@ def _line(line: bytes) -> bytes:
 
 def _completed(event: dict[str, Any]) -> dict[str, Any]:
     """Return an event with what the engine leaves out of it."""
-    block, delta = event.get("content_block"), event.get("delta")
+    block, delta, begun = event.get("content_block"), event.get("delta"), event.get("message")
+    if isinstance(begun, dict):
+        begun["id"] = "msg_" + str(begun.get("id")).removeprefix("chatcmpl-")
     if isinstance(block, dict) and (usual := _USUAL.get(str(block.get("type")))) is not None:
         block |= {name: value for name, value in usual.items() if name not in block}
     if event.get("type") == "message_delta" and isinstance(delta, dict):

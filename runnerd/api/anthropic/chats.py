@@ -92,7 +92,7 @@ class MessageOfChat:
 
     def _beginning(self) -> dict[str, Any]:
         return {
-            **{"id": f"msg_{uuid.uuid4().hex}", "type": "message", "role": "assistant"},
+            **{"id": uuid.uuid4().hex, "type": "message", "role": "assistant"},
             **{"content": [], "model": self._model, "stop_reason": None, "stop_sequence": None},
             "usage": {"input_tokens": 0, "output_tokens": 0},
         }
