@@ -26,8 +26,9 @@ from runnerd.errors import BackendFailure, InternalError, RunnerdError, Upstream
 from runnerd.relay import usage
 from runnerd.relay.answers import AnswerHead
 from runnerd.relay.arrivals import Arrival
-from runnerd.relay.assembly import Assembly
 from runnerd.relay.body import inspect
+from runnerd.relay.completing.assembly import Assembly
+from runnerd.relay.completing.naming import Renamed
 from runnerd.relay.dialect import Translation
 from runnerd.relay.engine import AnswerReceiver, EngineConnection, Loss
 from runnerd.relay.engine_errors import broken, client_error, error_object, explained
@@ -41,7 +42,6 @@ from runnerd.relay.messages import (
     error_answer,
     passing_head,
 )
-from runnerd.relay.naming import Renamed
 from runnerd.relay.pings import COMMENT, Pings, interval_of
 from runnerd.relay.plan import Plan
 from runnerd.relay.records import RequestRecord

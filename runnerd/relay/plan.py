@@ -11,8 +11,8 @@ from runnerd.relay.affinity import Affinity
 from runnerd.relay.dialect import Again, Translation
 from runnerd.relay.engine import Buffer
 from runnerd.relay.events import EVENT_STREAM
-from runnerd.relay.rephrasing import rephrased
 from runnerd.relay.routes import Operation
+from runnerd.relay.wording.rephrasing import rephrased
 from runnerd.scheduler import RunnerKey
 
 

@@ -23,16 +23,16 @@ from runnerd.relay.body import (
     inspect,
     streamed,
 )
+from runnerd.relay.completing.infill import infill_wanted
+from runnerd.relay.completing.lacking import translation_of
+from runnerd.relay.completing.logprobs import NO_ALTERNATIVES, with_one_alternative
 from runnerd.relay.dialect import Again, Wish
 from runnerd.relay.engine import Buffer
-from runnerd.relay.infill import infill_wanted
-from runnerd.relay.lacking import translation_of
-from runnerd.relay.logprobs import NO_ALTERNATIVES, with_one_alternative
 from runnerd.relay.messages import Request
-from runnerd.relay.parameters import ParameterRules, completed, rules_for
 from runnerd.relay.plan import Plan
 from runnerd.relay.routes import OPERATIONS, Operation, Route
-from runnerd.relay.tool_choice import with_chosen_tools
+from runnerd.relay.wording.parameters import ParameterRules, completed, rules_for
+from runnerd.relay.wording.tool_choice import with_chosen_tools
 from runnerd.scheduler import RunnerKey
 from runnerd.supervisor import Supervisor
 

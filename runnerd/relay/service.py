@@ -31,7 +31,7 @@ from runnerd.relay.records import Records, RequestRecord
 from runnerd.relay.routes import Route
 from runnerd.relay.suspects import Suspects
 from runnerd.relay.watch import Watch
-from runnerd.relay.webp import Redrawing
+from runnerd.relay.wording.webp import Redrawing
 from runnerd.supervisor import Supervisor
 
 log = logging.getLogger(__name__)

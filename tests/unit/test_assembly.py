@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from runnerd.relay.assembly import Assembly
+from runnerd.relay.completing.assembly import Assembly
 from runnerd.relay.events import StreamError
 
 

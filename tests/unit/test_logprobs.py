@@ -1,4 +1,4 @@
-"""runnerd.relay.logprobs: the engine's list of tokens as the four lists of OpenAI's older API."""
+"""runnerd.relay.completing.logprobs: a list of tokens as the four lists of OpenAI's older API."""
 
 from __future__ import annotations
 
@@ -10,15 +10,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from runnerd.relay.assembly import Assembly
 from runnerd.relay.body import Inference
-from runnerd.relay.changes import ChangedAnswer, ChangedStream
-from runnerd.relay.events import StreamError
-from runnerd.relay.logprobs import (
+from runnerd.relay.completing.assembly import Assembly
+from runnerd.relay.completing.changes import ChangedAnswer, ChangedStream
+from runnerd.relay.completing.logprobs import (
     TokenLists,
     lists_wanted,
     with_one_alternative,
 )
+from runnerd.relay.events import StreamError
 
 
 def asked(**fields: Any) -> Inference:

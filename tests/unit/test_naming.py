@@ -1,4 +1,4 @@
-"""runnerd.relay.naming: one name replaced by another in bytes that come in pieces."""
+"""runnerd.relay.completing.naming: one name replaced by another in bytes that come in pieces."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from runnerd.relay.answers import AnswerHead
+from runnerd.relay.completing.naming import Renamed, Renaming
 from runnerd.relay.engine import Loss
-from runnerd.relay.naming import Renamed, Renaming
 from tests.support.receiver import Receiver
 
 # What can be mistaken for the member, or for its beginning, and what cannot.

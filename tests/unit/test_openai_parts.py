@@ -18,8 +18,8 @@ from runnerd.api.openai import conversations as module
 from runnerd.api.openai.conversations import Conversations
 from runnerd.api.openai.transcriptions import TranscriptionDialect, read_form
 from runnerd.errors import ClientError, ResponseNotFound
-from runnerd.relay.several import Several
-from runnerd.relay.vectors import Shortened
+from runnerd.relay.completing.several import Several
+from runnerd.relay.completing.vectors import Shortened
 
 
 class Clock:

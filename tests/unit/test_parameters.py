@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from runnerd.configurations import ModelConfiguration
 from runnerd.errors import ClientError
 from runnerd.models.modelfile import Modelfile, Remark
-from runnerd.relay.parameters import ParameterRules, rules_for
+from runnerd.relay.wording.parameters import ParameterRules, rules_for
 
 NOTHING = Modelfile()
 

@@ -12,9 +12,9 @@ from hypothesis import strategies as st
 from runnerd.api.openai.items import engine_items
 from runnerd.config import Limits
 from runnerd.errors import ClientError
-from runnerd.relay.arguments import readable, with_readable_arguments
 from runnerd.relay.body import inspect
-from runnerd.relay.tool_choice import choice_of, with_chosen_tools
+from runnerd.relay.wording.arguments import readable, with_readable_arguments
+from runnerd.relay.wording.tool_choice import choice_of, with_chosen_tools
 
 LIMITS = Limits()
 _WORDS = st.sampled_from(

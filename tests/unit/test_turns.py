@@ -1,4 +1,4 @@
-"""runnerd.relay.turns: conversations in an order that every template takes."""
+"""runnerd.relay.wording.turns: conversations in an order that every template takes."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from runnerd.relay.turns import in_order
+from runnerd.relay.wording.turns import in_order
 
 _WORDS = st.sampled_from(["a", "b", "c"])
 _PARTS = st.lists(st.fixed_dictionaries({"type": st.just("text"), "text": _WORDS}), max_size=2)

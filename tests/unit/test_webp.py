@@ -1,4 +1,4 @@
-"""runnerd.relay.webp: which texts of a body are WebP images."""
+"""runnerd.relay.wording.webp: which texts of a body are WebP images."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import json
 
 import pytest
 
-from runnerd.relay.webp import Redrawing
+from runnerd.relay.wording.webp import Redrawing
 
 _IMAGE = base64.b64encode(b"RIFF\xff\xff\xff\xffWEBPVP8 xxxx").decode()
 _SOUND = base64.b64encode(b"RIFF\xff\xff\xff\xffWAVEfmt xxxx").decode()

@@ -15,8 +15,8 @@ from typing import Any
 import msgspec
 
 from runnerd.api.ollama.memory import Turn, remember
+from runnerd.relay.completing.infill import native_choices
 from runnerd.relay.events import Events, StreamError
-from runnerd.relay.infill import native_choices
 
 NDJSON = b"application/x-ndjson"
 JSON = b"application/json; charset=utf-8"

@@ -13,7 +13,7 @@ from typing import Any
 import msgspec
 
 from runnerd.errors import ClientError
-from runnerd.relay.arguments import readable
+from runnerd.relay.wording.arguments import readable
 
 Find = Callable[[str], dict[str, Any]]
 

@@ -23,7 +23,7 @@ from runnerd.relay.body import Body, json_object
 from runnerd.relay.dialect import Limit, Wish
 from runnerd.relay.events import EVENT_STREAM, Events, StreamError
 from runnerd.relay.routes import OPERATIONS, V1_PREFIXES, Route
-from runnerd.relay.tool_choice import choice_of
+from runnerd.relay.wording.tool_choice import choice_of
 
 _COMPLETED = "response.completed"
 _PARTS = ("response.content_part.", "response.output_text.", "response.reasoning_text.")

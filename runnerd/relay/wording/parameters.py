@@ -2,7 +2,7 @@
 
 A *default* is added where the request does not say it, a *forced* parameter replaces what the
 request says, a *stripped* one is taken out.  A maker (in a Modelfile, `models/modelfile`) has
-defaults only, which are below the owner's, and prefaces (`relay/prefaces`).
+defaults only, which are below the owner's, and prefaces (`relay/wording/prefaces`).
 
 The body is taken apart into its members, whose values stay the client's own bytes, and put together
 again without some and with others: numbers keep their digits and strings their escapes.  The names
@@ -22,7 +22,7 @@ from runnerd.configurations import ModelConfiguration
 from runnerd.models.modelfile import Modelfile
 from runnerd.relay.body import UNDECODABLE, Body, unclosed, undecodable
 from runnerd.relay.engine import Buffer
-from runnerd.relay.prefaces import Opening, Preface, preface_for
+from runnerd.relay.wording.prefaces import Opening, Preface, preface_for
 
 _NULL = b"null"
 _LIMIT = "max_tokens"

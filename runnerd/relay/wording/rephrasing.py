@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
-from runnerd.relay.arguments import with_readable_arguments
 from runnerd.relay.body import UNCACHED_END, unclosed
 from runnerd.relay.engine import Buffer
-from runnerd.relay.turns import in_order, is_raised
+from runnerd.relay.wording.arguments import with_readable_arguments
+from runnerd.relay.wording.turns import in_order, is_raised
 
 _LOST_MEDIUM = "Chunk not found"
 """Said of a request with an image where a prompt that it has evaluated has the same one and another

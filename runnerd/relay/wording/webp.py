@@ -21,8 +21,8 @@ from runnerd.backends.process import run_command
 from runnerd.durable import storage_errors
 from runnerd.errors import ClientError, PayloadTooLarge
 from runnerd.models.worker import Stop, run_stoppable
-from runnerd.relay import redraw
 from runnerd.relay.body import Body
+from runnerd.relay.wording import redraw
 
 _RIFF = b"UklGR"  # base64; the containers of other formats begin with it as well
 # Where images stand: in a data URI, in Anthropic's `data`, in Ollama's list.

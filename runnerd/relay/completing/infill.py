@@ -13,8 +13,8 @@ from typing import Any, NamedTuple
 import msgspec
 
 from runnerd.errors import ClientError
-from runnerd.relay.assembly import Assembly
 from runnerd.relay.body import ABSENT, Body, Inference, json_object
+from runnerd.relay.completing.assembly import Assembly
 from runnerd.relay.dialect import Translation
 from runnerd.relay.events import EVENT_STREAM, Events, StreamError
 

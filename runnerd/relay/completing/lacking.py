@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 from runnerd.backends.interface import BackendMode
-from runnerd.relay.assembly import Assembly
 from runnerd.relay.body import ABSENT, ALONE, Inference
-from runnerd.relay.changes import Change, ChangedAnswer, ChangedStream
+from runnerd.relay.completing.assembly import Assembly
+from runnerd.relay.completing.changes import Change, ChangedAnswer, ChangedStream
+from runnerd.relay.completing.echo import echo_wanted
+from runnerd.relay.completing.logprobs import lists_wanted
+from runnerd.relay.completing.several import Several
+from runnerd.relay.completing.vectors import Shortened, dimensions
 from runnerd.relay.dialect import Translation
-from runnerd.relay.echo import echo_wanted
-from runnerd.relay.logprobs import lists_wanted
 from runnerd.relay.routes import Operation
-from runnerd.relay.several import Several
-from runnerd.relay.vectors import Shortened, dimensions
 
 
 def translation_of(

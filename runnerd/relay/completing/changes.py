@@ -6,9 +6,9 @@ from typing import Any, Protocol
 
 import msgspec
 
-from runnerd.relay.assembly import Assembly
+from runnerd.relay.completing.assembly import Assembly
+from runnerd.relay.completing.several import Several
 from runnerd.relay.events import Events
-from runnerd.relay.several import Several
 
 _DATA = b"data: "
 
