@@ -106,7 +106,7 @@ class Daemon:
                 configurations,
                 directory,
                 host=host,
-                name_of=lambda id: next(iter(store.get(id).tags), id),
+                name_of=lambda id: store.get(id).name,
                 slots=slots,
             )
             stack.push_async_callback(supervisor.close)

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from aiohttp import web
 
-from runnerd.api.anthropic.listing import asks, entry, model_id, page
+from runnerd.api.anthropic.listing import asks, entry, page
 from runnerd.api.context import CONTEXT, Context, flag, json_answer, json_body, text_field
 from runnerd.api.progress import final_line, progress_line
 from runnerd.api.working import Tell, stream_work
@@ -168,7 +168,7 @@ def _openai(model: Model) -> dict[str, object]:
         "size": config.size,
     }
     return {
-        "id": model_id(model),
+        "id": model.name,
         "object": "model",
         "created": model.created,
         "owned_by": _OWNER,

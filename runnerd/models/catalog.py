@@ -60,6 +60,11 @@ class Model:
     manifest: Manifest
 
     @property
+    def name(self) -> str:
+        """What clients are told that it is called: its first tag, else its id."""
+        return self.tags[0] if self.tags else str(self.id)
+
+    @property
     def config(self) -> ModelConfig:
         """The fields that Docker Model Runner lists."""
         found = self.description

@@ -72,7 +72,7 @@ def write_embedding_model(path: Path, *, name: str = "tiny-embedding", seed: int
     import gguf
 
     writer = _encoder(path, name, seed, gguf.PoolingType.MEAN)
-    _finish(writer)
+    finish(writer)
 
 
 def write_reranking_model(path: Path, *, name: str = "tiny-reranking", seed: int = 0) -> None:
@@ -83,7 +83,7 @@ def write_reranking_model(path: Path, *, name: str = "tiny-reranking", seed: int
     weights = _Weights(writer, seed + 1)
     weights.dense("cls", WIDTH, WIDTH)
     weights.dense("cls.output", WIDTH, 1)
-    _finish(writer)
+    finish(writer)
 
 
 def write_vocabulary_only(path: Path, tokens: int) -> None:
@@ -96,7 +96,7 @@ def write_vocabulary_only(path: Path, tokens: int) -> None:
     writer.add_token_list([f"token{number}" for number in range(tokens)])
     writer.add_token_scores([0.0] * tokens)
     writer.add_token_types([_NORMAL_TYPE] * tokens)
-    _finish(writer)
+    finish(writer)
 
 
 def _completion(
@@ -119,7 +119,7 @@ def _completion(
     if chat_template is not None:
         writer.add_chat_template(chat_template)
     _add_llama_tensors(_Weights(writer, seed), tokens)
-    _finish(writer)
+    finish(writer)
 
 
 def _encoder(path: Path, name: str, seed: int, pooling: gguf.PoolingType) -> gguf.GGUFWriter:
@@ -148,7 +148,8 @@ def _add_shape(writer: gguf.GGUFWriter, name: str, context_length: int) -> None:
     writer.add_head_count(HEADS)
 
 
-def _finish(writer: gguf.GGUFWriter) -> None:
+def finish(writer: gguf.GGUFWriter) -> None:
+    """Write the file, or the files of a split set, and close."""
     writer.write_header_to_file()
     writer.write_kv_data_to_file()
     writer.write_tensors_to_file()

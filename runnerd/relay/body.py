@@ -102,6 +102,7 @@ class _Reader:
 
 _read = _Reader().read
 _decode_any = msgspec.json.Decoder().decode
+_decode_members = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
 _decode_list = msgspec.json.Decoder(list[msgspec.Raw]).decode
 
 
@@ -150,6 +151,17 @@ def json_object(body: Body) -> dict[str, Any]:
     if not isinstance(document, dict):
         raise ClientError("the request body must be a JSON object")
     return document
+
+
+def members_of(body: Body) -> dict[str, msgspec.Raw]:
+    """Return the members of a body that is a JSON object, their values as the client's own bytes.
+
+    Raises errors.ClientError.
+    """
+    try:
+        return _decode_members(body)
+    except UNDECODABLE as error:
+        raise undecodable(error) from error
 
 
 def streamed(body: Body) -> tuple[bytes | memoryview, ...]:

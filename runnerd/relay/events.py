@@ -1,4 +1,4 @@
-"""The engine's event stream, read as it comes."""
+"""The engine's event stream, read as it comes, and events as clients get them."""
 
 from __future__ import annotations
 
@@ -18,6 +18,17 @@ class StreamError(Exception):
     def __init__(self, error: dict[str, Any]) -> None:
         super().__init__(str(error.get("message", "")))
         self.error = error
+
+
+def broken_off() -> StreamError:
+    """Return the error of a stream that ended before its answer did."""
+    return StreamError({"message": "the engine's answer broke off"})
+
+
+def written(document: Any, kind: str = "") -> bytes:
+    """Return an event with a document; `kind` is its type, where a stream has several."""
+    data = b"data: %s\n\n" % msgspec.json.encode(document)
+    return b"event: %s\n%s" % (kind.encode(), data) if kind else data
 
 
 class Events:

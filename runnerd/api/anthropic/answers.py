@@ -10,7 +10,7 @@ from typing import Any
 
 import msgspec
 
-from runnerd.relay.events import EVENT_STREAM, Events, StreamError
+from runnerd.relay.events import EVENT_STREAM, Events, broken_off
 
 _DATA = b"data: "
 _USUAL: dict[str, dict[str, Any]] = {"tool_use": {"input": {}}, "thinking": {"signature": ""}}
@@ -77,7 +77,7 @@ class WholeMessage:
     def end(self) -> bytes:
         """Return the message.  Raises StreamError when the stream broke off."""
         if not self._stopped:
-            raise StreamError({"message": "the engine's answer broke off"})
+            raise broken_off()
         for index, text in self._inputs.items():
             self._blocks[index]["input"] = _object(text)
         content = [self._blocks[index] for index in sorted(self._blocks)]

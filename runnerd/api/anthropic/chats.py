@@ -16,7 +16,7 @@ from runnerd.api.anthropic.answers import StreamedMessage, WholeMessage
 from runnerd.api.anthropic.requests import listed
 from runnerd.errors import ClientError
 from runnerd.relay.body import json_object
-from runnerd.relay.events import Events, StreamError
+from runnerd.relay.events import Events, broken_off, written
 
 _SAME = ("model", "max_tokens", "temperature", "top_p", "top_k", "chat_template_kwargs")
 _CHOICES: dict[object, str] = {"any": "required", "auto": "auto"}
@@ -71,7 +71,7 @@ class MessageOfChat:
     def end(self) -> bytes:
         """Return what comes last.  Raises StreamError when the stream broke off."""
         if not self._reason:
-            raise StreamError({"message": "the engine's answer broke off"})
+            raise broken_off()
         last = self._inner.feed(b"".join(map(_sse, self._ending())))
         return last + self._inner.end()
 
@@ -143,7 +143,7 @@ def _counts(usage: dict[str, Any]) -> dict[str, int]:
 
 
 def _sse(event: dict[str, Any]) -> bytes:
-    return b"event: %s\ndata: %s\n\n" % (event["type"].encode(), msgspec.json.encode(event))
+    return written(event, event["type"])
 
 
 def _format(document: dict[str, Any]) -> dict[str, Any]:

@@ -19,7 +19,7 @@ def asks(request: web.Request) -> bool:
 
 def page(models: Sequence[Model]) -> dict[str, object]:
     """Return all models, as the only page."""
-    ids = [model_id(model) for model in models]
+    ids = [model.name for model in models]
     first, last = (ids[0], ids[-1]) if ids else (None, None)
     entries = [entry(model) for model in models]
     return {"data": entries, "has_more": False, "first_id": first, "last_id": last}
@@ -28,15 +28,10 @@ def page(models: Sequence[Model]) -> dict[str, object]:
 def entry(model: Model) -> dict[str, object]:
     """Return one model."""
     created = datetime.datetime.fromtimestamp(model.created, datetime.UTC)
-    id = model_id(model)
+    id = model.name
     return {
         "type": "model",
         "id": id,
         "display_name": id,
         "created_at": created.isoformat().replace("+00:00", "Z"),
     }
-
-
-def model_id(model: Model) -> str:
-    """Return what clients call a model."""
-    return model.tags[0] if model.tags else str(model.id)

@@ -16,7 +16,7 @@ import msgspec
 
 from runnerd.api.ollama.memory import Turn, remember
 from runnerd.relay.completing.infill import native_choices
-from runnerd.relay.events import Events, StreamError
+from runnerd.relay.events import Events, broken_off
 
 NDJSON = b"application/x-ndjson"
 JSON = b"application/json; charset=utf-8"
@@ -75,7 +75,7 @@ class TextAnswer:
     def end(self) -> bytes:
         """Return the last line, or the whole answer."""
         if not self._ended:
-            raise StreamError({"message": "the engine's answer broke off"})
+            raise broken_off()
         document = self._part("", "") if self.streams else self._whole()
         document |= {"done": True, "done_reason": self._reason}
         if self._turns is not None:

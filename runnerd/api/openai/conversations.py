@@ -26,6 +26,7 @@ _SECONDS = 24 * 3600.0
 class _Kept:
     items: bytes
     answer: bytes
+    made: tuple[str, ...]  # ids of the items in the answer
     until: float
 
     @property
@@ -50,13 +51,16 @@ class Conversations:
     def keep(self, id: str, items: list[Any], answer: dict[str, Any]) -> None:
         """Keep an answer; `items` are the whole conversation with it, in the request's terms."""
         kept = _Kept(
-            msgspec.json.encode(items), msgspec.json.encode(answer), self._clock() + _SECONDS
+            msgspec.json.encode(items),
+            msgspec.json.encode(answer),
+            tuple(item["id"] for item in answer.get("output", []) if "id" in item),
+            self._clock() + _SECONDS,
         )
         if kept.size > _LARGEST:
             return
         self._kept[id] = kept
         self._bytes += kept.size
-        self._makers |= dict.fromkeys(_ids(answer), id)
+        self._makers |= dict.fromkeys(kept.made, id)
         while self._bytes > _BYTES or next(iter(self._kept.values())).until < self._clock():
             self._drop(next(iter(self._kept)))
 
@@ -92,10 +96,5 @@ class Conversations:
     def _drop(self, id: str) -> None:
         kept = self._kept.pop(id)
         self._bytes -= kept.size
-        for item in _ids(msgspec.json.decode(kept.answer)):
+        for item in kept.made:
             self._makers.pop(item, None)
-
-
-def _ids(answer: dict[str, Any]) -> list[str]:
-    """Return the ids of the items in an answer."""
-    return [item["id"] for item in answer.get("output", []) if "id" in item]

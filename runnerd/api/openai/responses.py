@@ -21,7 +21,7 @@ from runnerd.api.openai.items import engine_items, given_items
 from runnerd.errors import ClientError
 from runnerd.relay.body import Body, json_object
 from runnerd.relay.dialect import Limit, Wish
-from runnerd.relay.events import EVENT_STREAM, Events, StreamError
+from runnerd.relay.events import EVENT_STREAM, Events, broken_off, written
 from runnerd.relay.routes import OPERATIONS, V1_PREFIXES, Route
 from runnerd.relay.wording.tool_choice import choice_of
 
@@ -123,7 +123,7 @@ class _Answer:
     def end(self) -> bytes:
         """Return the whole answer, or nothing after a stream.  Raises StreamError."""
         if self._final is None:
-            raise StreamError({"message": "the engine's answer broke off"})
+            raise broken_off()
         return b"" if self.streams else msgspec.json.encode(self._final)
 
     def _event(self, event: dict[str, Any]) -> bytes:
@@ -147,7 +147,7 @@ class _Answer:
         if not self.streams:
             return b""
         event |= {"type": kind, "sequence_number": next(self._numbers)}
-        return b"event: %s\ndata: %s\n\n" % (kind.encode(), msgspec.json.encode(event))
+        return written(event, kind)
 
     def _completed(self, response: dict[str, Any]) -> dict[str, Any]:
         """Return the response with the members that the engine leaves out."""

@@ -17,7 +17,7 @@ import msgspec
 from runnerd.errors import ClientError
 from runnerd.relay.body import Body
 from runnerd.relay.dialect import Wish
-from runnerd.relay.events import EVENT_STREAM, Events
+from runnerd.relay.events import EVENT_STREAM, Events, written
 from runnerd.relay.routes import OPERATIONS, V1_PREFIXES, Route
 
 _TASK = "Transcribe audio to text"
@@ -133,7 +133,7 @@ class _Transcript:
             for choice in event.get("choices", []):
                 if text := choice.get("delta", {}).get("content"):
                     self._text.append(text)
-                    out += _sse({"type": "transcript.text.delta", "delta": text})
+                    out += written({"type": "transcript.text.delta", "delta": text})
         return out if self.streams else b""
 
     def end(self) -> bytes:
@@ -143,7 +143,7 @@ class _Transcript:
             return text.encode()
         told: dict[str, Any] = {"text": text} | self._told_usage()
         if self.streams:
-            return _sse({"type": "transcript.text.done", **told}) + b"data: [DONE]\n\n"
+            return written({"type": "transcript.text.done", **told}) + b"data: [DONE]\n\n"
         return msgspec.json.encode(told)
 
     def _told_usage(self) -> dict[str, Any]:
@@ -152,10 +152,6 @@ class _Transcript:
             return {}
         counts = {name: self._usage.get(other, 0) for name, other in _COUNTS.items()}
         return {"usage": {"type": "tokens", **counts}}
-
-
-def _sse(event: dict[str, Any]) -> bytes:
-    return b"data: %s\n\n" % msgspec.json.encode(event)
 
 
 def _kind(sound: bytes) -> str:

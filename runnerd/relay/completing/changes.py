@@ -8,7 +8,7 @@ import msgspec
 
 from runnerd.relay.completing.assembly import Assembly
 from runnerd.relay.completing.several import Several
-from runnerd.relay.events import Events
+from runnerd.relay.events import Events, written
 
 _DATA = b"data: "
 
@@ -38,7 +38,7 @@ class ChangedStream(Several):
         out = b""
         for document in Events().feed(event + b"\n"):
             self._change.change(document)
-            out += _DATA + msgspec.json.encode(document) + b"\n\n"
+            out += written(document)
         return out
 
 

@@ -16,7 +16,7 @@ from runnerd.errors import ClientError
 from runnerd.relay.body import ABSENT, Body, Inference, json_object
 from runnerd.relay.completing.assembly import Assembly
 from runnerd.relay.dialect import Translation
-from runnerd.relay.events import EVENT_STREAM, Events, StreamError
+from runnerd.relay.events import EVENT_STREAM, Events, broken_off, written
 
 _NONE = (*ABSENT, msgspec.Raw(b'""'))
 _DONE = b"data: [DONE]\n\n"
@@ -96,7 +96,7 @@ class _InfillEvents:
     def usage(self) -> dict[str, Any]:
         """Return the chunk that comes last, without choices.  Raises StreamError."""
         if self._unended > 0:
-            raise StreamError({"message": "the engine's answer broke off"})
+            raise broken_off()
         usage = {
             "prompt_tokens": self._prompt,
             "completion_tokens": self._generated,
@@ -125,11 +125,11 @@ class InfilledStream:
 
     def feed(self, data: bytes) -> bytes:
         """Return the chunks that a piece of the engine's stream makes.  Raises StreamError."""
-        return b"".join(map(_chunk, self._events.feed(data)))
+        return b"".join(map(written, self._events.feed(data)))
 
     def end(self) -> bytes:
         """Return what a stream ends with.  Raises StreamError."""
-        last = _chunk(self._events.usage())
+        last = written(self._events.usage())
         return last + _DONE if self._counts else _DONE
 
 
@@ -153,7 +153,3 @@ class InfilledAnswer:
         """Return the answer.  Raises StreamError."""
         self._assembly.take(self._events.usage())
         return self._assembly.result()
-
-
-def _chunk(document: dict[str, Any]) -> bytes:
-    return b"data: %s\n\n" % msgspec.json.encode(document)

@@ -20,7 +20,7 @@ import msgspec
 
 from runnerd.configurations import ModelConfiguration
 from runnerd.models.modelfile import Modelfile
-from runnerd.relay.body import UNDECODABLE, Body, unclosed, undecodable
+from runnerd.relay.body import Body, members_of, unclosed
 from runnerd.relay.engine import Buffer
 from runnerd.relay.wording.prefaces import Opening, Preface, preface_for
 
@@ -64,7 +64,6 @@ _MAKERS_NAMES = {  # what Modelfiles and Ollama's requests say: the engine's par
 SAMPLING_OPTIONS = frozenset(_MAKERS_NAMES)
 """Ollama's options that are said to the engine with each request."""
 
-_decode = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
 _encode = msgspec.json.encode
 
 
@@ -108,10 +107,7 @@ class ParameterRules:
         `below` are defaults for what neither the request nor owner and maker say; `opened` says
         that the conversation begins already as the maker wants it.  Raises errors.ClientError.
         """
-        try:
-            members = _decode(body)
-        except UNDECODABLE as error:
-            raise undecodable(error) from error
+        members = members_of(body)
         for name in self._dropped:
             members.pop(name, None)
         added = dict(self._forced)

@@ -14,12 +14,11 @@ from typing import Any, NamedTuple
 import msgspec
 
 from runnerd.errors import ClientError
-from runnerd.relay.body import ABSENT, UNDECODABLE, Body, Inference, undecodable
+from runnerd.relay.body import ABSENT, UNDECODABLE, Body, Inference, members_of, undecodable
 
 _WORDS = ("auto", "none", "required")
 _AS_IT_IS = (*ABSENT, msgspec.Raw(b'"auto"'), msgspec.Raw(b'"required"'))
 
-_members = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
 _tools = msgspec.json.Decoder(list[dict[str, Any]] | None).decode
 
 
@@ -61,9 +60,9 @@ def with_chosen_tools(body: Body, inference: Inference) -> Body:
     """
     if inference.tool_choice in _AS_IT_IS:
         return body
+    members = members_of(body)
     try:
         choice = choice_of(msgspec.json.decode(inference.tool_choice))
-        members = _members(body)
         tools = choice.of(_tools(members.get("tools", b"[]")) or [])
     except UNDECODABLE as error:
         raise undecodable(error) from error

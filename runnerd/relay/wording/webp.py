@@ -58,13 +58,13 @@ class Redrawing:
         """
         async with self._turn:
             with storage_errors(), self._emptied() as folder:
-                await run_stoppable(lambda stop: _write(body, folder, stop))
+                images = await run_stoppable(lambda stop: _write(body, folder, stop))
                 argv = [sys.executable, "-I", str(Path(redraw.__file__)), str(folder)]
                 result = await run_command(argv, timeout=_TIMEOUT)
                 if result.code != 0:
                     reason = result.output.strip().rpartition("\n")[2] or result.reason
                     raise ClientError(f"a WebP image in the request cannot be used: {reason}")
-                changed = await run_stoppable(lambda stop: _replaced(body, folder, stop))
+                changed = await run_stoppable(lambda stop: _replaced(body, images, folder, stop))
         if len(changed) > self._most:
             raise PayloadTooLarge(
                 f"with its WebP images as JPEG the request body exceeds {self._most} bytes"
@@ -99,15 +99,17 @@ def _bytes(text: Body) -> bytes:
         return b""
 
 
-def _write(body: Body, folder: Path, stop: Stop) -> None:
-    for number, found in enumerate(_images(body)):
+def _write(body: Body, folder: Path, stop: Stop) -> list[slice]:
+    images = list(_images(body))
+    for number, found in enumerate(images):
         stop.check()
         (folder / f"{number}.webp").write_bytes(_bytes(body[found]))
+    return images
 
 
-def _replaced(body: Body, folder: Path, stop: Stop) -> bytes:
+def _replaced(body: Body, images: list[slice], folder: Path, stop: Stop) -> bytes:
     pieces, end = [], 0
-    for number, found in enumerate(_images(body)):
+    for number, found in enumerate(images):
         stop.check()
         drawn = (folder / f"{number}.jpeg").read_bytes()
         pieces += [body[end : found.start], base64.b64encode(drawn)]
