@@ -13,7 +13,7 @@ from pathlib import Path
 import gguf
 import numpy as np
 
-from runnerd.models.tiny import byte_alphabet
+from runnerd.models.tiny import byte_alphabet, finish
 
 _NORMAL_TYPE, _CONTROL_TYPE, _BYTE_TYPE = 1, 3, 6
 
@@ -78,10 +78,7 @@ def write_f16(path: Path, shape: Shape) -> None:
     _add_shape(writer, shape)
     _add_vocabulary(writer, shape)
     _add_tensors(writer, shape)
-    writer.write_header_to_file()
-    writer.write_kv_data_to_file()
-    writer.write_tensors_to_file()
-    writer.close()
+    finish(writer)
 
 
 def _add_shape(writer: gguf.GGUFWriter, shape: Shape) -> None:
@@ -139,9 +136,23 @@ def _add_vocabulary(writer: gguf.GGUFWriter, shape: Shape) -> None:
         writer.add_token_types([2, 3, 3] + [_BYTE_TYPE] * 256 + [_NORMAL_TYPE] * rest)
 
 
+class Matrices:
+    """Random matrices in F16, one for each size: to draw them all would take longest."""
+
+    def __init__(self, seed: int) -> None:
+        self._random = np.random.default_rng(seed)
+        self._drawn: dict[tuple[int, ...], np.ndarray] = {}
+
+    def of(self, dimensions: tuple[int, ...]) -> np.ndarray:
+        """Return the one of this size."""
+        if dimensions not in self._drawn:
+            matrix = self._random.standard_normal(dimensions, dtype=np.float32) * 0.02
+            self._drawn[dimensions] = matrix.astype(np.float16)
+        return self._drawn[dimensions]
+
+
 def _add_tensors(writer: gguf.GGUFWriter, shape: Shape) -> None:
-    random = np.random.default_rng(1)
-    drawn: dict[tuple[int, ...], np.ndarray] = {}
+    matrices = Matrices(seed=1)
     for name, dimensions in _decoder(shape) if not shape.encodes else _encoder(shape):
         if len(dimensions) == 1:
             values = np.zeros if name.endswith(".bias") else np.ones
@@ -150,10 +161,7 @@ def _add_tensors(writer: gguf.GGUFWriter, shape: Shape) -> None:
         if name in ("position_embd.weight", "token_types.weight"):  # are added to floats
             writer.add_tensor(name, np.zeros(dimensions, dtype=np.float32))
             continue
-        if dimensions not in drawn:
-            matrix = random.standard_normal(dimensions, dtype=np.float32) * 0.02
-            drawn[dimensions] = matrix.astype(np.float16)
-        writer.add_tensor(name, drawn[dimensions])
+        writer.add_tensor(name, matrices.of(dimensions))
 
 
 def _decoder(shape: Shape) -> Iterator[tuple[str, tuple[int, ...]]]:
@@ -196,20 +204,21 @@ def _encoder(shape: Shape) -> Iterator[tuple[str, tuple[int, ...]]]:
     yield "token_embd.weight", (shape.vocabulary, width)
     yield "position_embd.weight", (512, width)
     yield "token_types.weight", (2, width)
-    yield from _norm("token_embd_norm", width)
+    yield from norm("token_embd_norm", width)
     for block in range(shape.blocks):
         start = f"blk.{block}."
         for name in ("attn_q", "attn_k", "attn_v", "attn_output"):
             yield f"{start}{name}.weight", (width, width)
             yield f"{start}{name}.bias", (width,)
-        yield from _norm(start + "attn_output_norm", width)
+        yield from norm(start + "attn_output_norm", width)
         yield start + "ffn_up.weight", (forward, width)
         yield start + "ffn_up.bias", (forward,)
         yield start + "ffn_down.weight", (width, forward)
         yield start + "ffn_down.bias", (width,)
-        yield from _norm(start + "layer_output_norm", width)
+        yield from norm(start + "layer_output_norm", width)
 
 
-def _norm(name: str, width: int) -> Iterator[tuple[str, tuple[int, ...]]]:
+def norm(name: str, width: int) -> Iterator[tuple[str, tuple[int, ...]]]:
+    """Yield the tensors of a norm with a bias."""
     yield name + ".weight", (width,)
     yield name + ".bias", (width,)

@@ -13,6 +13,9 @@ from pathlib import Path
 import gguf
 import numpy as np
 
+from bench.models import Matrices, norm
+from runnerd.models.tiny import finish
+
 _MEL_BINS = 128
 _POSITIONS = 1500  # of Whisper's encoder: 30 seconds
 
@@ -82,34 +85,34 @@ def write_projector(path: Path, shape: Projector, output: int) -> None:
     writer = gguf.GGUFWriter(path, "clip")
     writer.add_type(gguf.GGUFType.MMPROJ)
     (writer.add_vision_use_silu if shape.kind == _GATED else writer.add_vision_use_gelu)(True)
-    (_add_hearing if shape.hears else _add_sight)(writer, shape, output)
-    random = np.random.default_rng(3)
-    drawn: dict[tuple[int, ...], np.ndarray] = {}
-    for name, dimensions in _tensors(shape, output):
+    describe(writer, shape, output)
+    matrices = Matrices(seed=3)
+    for name, dimensions in tensors(shape, output):
         if len(dimensions) == 1 or dimensions[-1] == 1 or "position_embd" in name:
             writer.add_tensor(name, np.zeros(dimensions, dtype=np.float32))
             continue
-        if dimensions not in drawn:
-            matrix = random.standard_normal(dimensions, dtype=np.float32) * 0.02
-            drawn[dimensions] = matrix.astype(np.float16)
-        writer.add_tensor(name, drawn[dimensions])
-    writer.write_header_to_file()
-    writer.write_kv_data_to_file()
-    writer.write_tensors_to_file()
-    writer.close()
+        writer.add_tensor(name, matrices.of(dimensions))
+    finish(writer)
 
 
-def _add_sight(writer: gguf.GGUFWriter, shape: Projector, output: int) -> None:
+def describe(writer: gguf.GGUFWriter, shape: Projector, output: int) -> None:
+    """Add what a file's header says of a projector to a language model that is `output` wide."""
+    keys = gguf.Keys.ClipAudio if shape.hears else gguf.Keys.ClipVision
+    writer.add_string(keys.PROJECTOR_TYPE, shape.kind)
+    writer.add_uint32(keys.EMBEDDING_LENGTH, shape.width)
+    writer.add_uint32(keys.FEED_FORWARD_LENGTH, shape.feed_forward)
+    writer.add_uint32(keys.PROJECTION_DIM, output)
+    writer.add_uint32(keys.BLOCK_COUNT, shape.blocks)
+    writer.add_uint32(keys.Attention.HEAD_COUNT, shape.heads)
+    writer.add_float32(keys.Attention.LAYERNORM_EPS, 1e-5 if shape.hears else 1e-6)
+    if shape.hears:
+        writer.add_clip_has_audio_encoder(True)
+        writer.add_audio_num_mel_bins(_MEL_BINS)
+        writer.add_audio_stack_factor(shape.merge)
+        return
     writer.add_clip_has_vision_encoder(True)
-    writer.add_clip_vision_projector_type(shape.kind)
     writer.add_vision_image_size(shape.image)
     writer.add_vision_patch_size(shape.patch)
-    writer.add_vision_embedding_length(shape.width)
-    writer.add_vision_feed_forward_length(shape.feed_forward)
-    writer.add_vision_projection_dim(output)
-    writer.add_vision_block_count(shape.blocks)
-    writer.add_vision_head_count(shape.heads)
-    writer.add_vision_attention_layernorm_eps(1e-6)
     writer.add_vision_image_mean([0.5, 0.5, 0.5])
     writer.add_vision_image_std([0.5, 0.5, 0.5])
     if shape.kind == "internvl":
@@ -118,25 +121,13 @@ def _add_sight(writer: gguf.GGUFWriter, shape: Projector, output: int) -> None:
         writer.add_vision_n_wa_pattern(shape.blocks)
 
 
-def _add_hearing(writer: gguf.GGUFWriter, shape: Projector, output: int) -> None:
-    writer.add_clip_has_audio_encoder(True)
-    writer.add_clip_audio_projector_type(shape.kind)
-    writer.add_audio_num_mel_bins(_MEL_BINS)
-    writer.add_audio_stack_factor(shape.merge)
-    writer.add_audio_embedding_length(shape.width)
-    writer.add_audio_feed_forward_length(shape.feed_forward)
-    writer.add_audio_projection_dim(output)
-    writer.add_audio_block_count(shape.blocks)
-    writer.add_audio_head_count(shape.heads)
-    writer.add_audio_attention_layernorm_eps(1e-5)
-
-
-def _tensors(shape: Projector, output: int) -> Tensors:
+def tensors(shape: Projector, output: int) -> Tensors:
+    """Yield the name and the dimensions of each tensor."""
     yield from _input(shape)
     sense = "a" if shape.hears else "v"
     for block in range(shape.blocks):
         yield from _block(f"{sense}.blk.{block}.", shape)
-    yield from _norm(f"{sense}.post_ln", shape.width)
+    yield from norm(f"{sense}.post_ln", shape.width)
     yield from _output(shape, output)
 
 
@@ -158,14 +149,14 @@ def _input(shape: Projector) -> Tensors:
     if classes:
         yield "v.class_embd", (shape.width,)
     if shape.kind == "mlp":
-        yield from _norm("v.pre_ln", shape.width)
+        yield from norm("v.pre_ln", shape.width)
     else:
         yield "v.patch_embd.bias", (shape.width,)
 
 
 def _block(start: str, shape: Projector) -> Tensors:
-    yield from _norm(start + "ln1", shape.width)
-    yield from _norm(start + "ln2", shape.width)
+    yield from norm(start + "ln1", shape.width)
+    yield from norm(start + "ln2", shape.width)
     for name in ("attn_q", "attn_k", "attn_v", "attn_out"):
         yield f"{start}{name}.weight", (shape.width, shape.width)
         if name != "attn_k" or not shape.hears:
@@ -186,7 +177,7 @@ def _output(shape: Projector, output: int) -> Tensors:
         yield from _dense("mm.2", output, output)
     elif shape.kind == "internvl":
         merged = width * shape.merge**2
-        yield from _norm("mm.model.mlp.0", merged)
+        yield from norm("mm.model.mlp.0", merged)
         yield from _dense("mm.model.mlp.1", merged, output)
         yield from _dense("mm.model.mlp.3", output, output)
     elif shape.kind == "gemma3":
@@ -195,6 +186,11 @@ def _output(shape: Projector, output: int) -> Tensors:
     elif shape.kind in ("qwen2vl_merger", _GATED):
         yield from _dense("mm.0", 4 * width, 4 * width)
         yield from _dense("mm.2", 4 * width, output)
+    elif shape.kind == "ultravox":
+        yield "mm.a.norm_pre.weight", (width * shape.merge,)
+        yield "mm.a.mlp.1.weight", (2 * shape.feed_forward, width * shape.merge)
+        yield "mm.a.norm_mid.weight", (shape.feed_forward,)
+        yield "mm.a.mlp.2.weight", (output, shape.feed_forward)
     else:
         yield "mm.a.mlp.1.weight", (output, width * shape.merge)
         yield "mm.a.mlp.2.weight", (output, output)
@@ -203,8 +199,3 @@ def _output(shape: Projector, output: int) -> Tensors:
 def _dense(name: str, inputs: int, outputs: int) -> Tensors:
     yield name + ".weight", (outputs, inputs)
     yield name + ".bias", (outputs,)
-
-
-def _norm(name: str, width: int) -> Tensors:
-    yield name + ".weight", (width,)
-    yield name + ".bias", (width,)

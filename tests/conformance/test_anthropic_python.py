@@ -11,6 +11,7 @@ import anthropic
 import pydantic
 import pytest
 
+from tests.support.clients import anthropic_client
 from tests.support.daemon import DaemonProcess, running
 from tests.support.waiting import wait_for
 
@@ -41,8 +42,7 @@ def daemon(tmp_path_factory: pytest.TempPathFactory) -> Iterator[DaemonProcess]:
 @pytest.fixture(params=["", "/anthropic"])
 def client(daemon: DaemonProcess, request: pytest.FixtureRequest) -> Iterator[anthropic.Anthropic]:
     """Anthropic's client, on both addresses that people configure."""
-    address = daemon.address + request.param
-    with anthropic.Anthropic(base_url=address, api_key="unused", max_retries=0) as client:
+    with anthropic_client(daemon, request.param) as client:
         yield client
 
 

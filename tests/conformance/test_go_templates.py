@@ -7,11 +7,11 @@ from pathlib import Path
 from typing import Any
 
 import httpx
-import ollama
 import pytest
 
 from runnerd.models import tiny
 from runnerd.models.gotemplates.rendering import render
+from tests.support.clients import ollama_client
 from tests.support.daemon import DaemonProcess, running
 
 pytestmark = pytest.mark.engine
@@ -96,11 +96,10 @@ def daemon(tmp_path_factory: pytest.TempPathFactory) -> Iterator[DaemonProcess]:
         daemon.import_model(_DEMO / "demo-a.gguf", "demo-a")
         tiny.write_completion_model(root / "bare.gguf", chat_template=None)
         daemon.import_model(root / "bare.gguf", "bare")
-        client = ollama.Client(host=daemon.address)
-        client.create("exchange", from_="demo-a", template=EXCHANGE)
-        client.create("messages", from_="demo-a", template=MESSAGES)
-        client.create("index", from_="demo-a", template=INDEX)
-        client._client.close()
+        with ollama_client(daemon) as client:
+            client.create("exchange", from_="demo-a", template=EXCHANGE)
+            client.create("messages", from_="demo-a", template=MESSAGES)
+            client.create("index", from_="demo-a", template=INDEX)
         yield daemon
 
 
@@ -129,13 +128,12 @@ def test_the_prompt_is_the_one_that_was_meant(daemon: DaemonProcess, model: str)
 )
 def test_models_answer_through_their_template(daemon: DaemonProcess) -> None:
     """The demo model knows this form, so it answers as ever; `show` has the text as it was."""
-    client = ollama.Client(host=daemon.address, timeout=60)
-    for name, template in (("exchange", EXCHANGE), ("messages", MESSAGES)):
-        asked = [{"role": "user", "content": "What is your name?"}]
-        answer = client.chat(name, asked, options={"temperature": 0})
-        assert answer.message.content == "My name is Demo A."
-        assert client.show(name).template == template
-    client._client.close()
+    with ollama_client(daemon) as client:
+        for name, template in (("exchange", EXCHANGE), ("messages", MESSAGES)):
+            asked = [{"role": "user", "content": "What is your name?"}]
+            answer = client.chat(name, asked, options={"temperature": 0})
+            assert answer.message.content == "My name is Demo A."
+            assert client.show(name).template == template
 
 
 @pytest.mark.parametrize("turns", [TURNS, TURNS[1:], TURNS[1:2], TURNS[:2]])
@@ -183,12 +181,11 @@ def test_tools_and_their_calls_are_written(daemon: DaemonProcess) -> None:
 
 def test_a_jinja_template_is_taken_as_it_is(daemon: DaemonProcess) -> None:
     """Both languages are understood."""
-    client = ollama.Client(host=daemon.address, timeout=60)
     jinja = "{% for m in messages %}[{{ m['role'] }}]{{ m['content'] }}{% endfor %}"
-    client.create("jinja", from_="bare", template=jinja)
-    assert client.show("jinja").template == jinja
+    with ollama_client(daemon) as client:
+        client.create("jinja", from_="bare", template=jinja)
+        assert client.show("jinja").template == jinja
     assert prompt(daemon, "jinja", TURNS[1:2]) == "[user]Hi"
-    client._client.close()
 
 
 def test_what_cannot_be_translated_is_refused(daemon: DaemonProcess) -> None:

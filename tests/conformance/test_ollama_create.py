@@ -13,6 +13,7 @@ import ollama
 import pytest
 
 from runnerd.models import tiny
+from tests.support.clients import ollama_client
 from tests.support.daemon import DaemonProcess, running
 from tests.support.ggufs import adapter
 from tests.support.registry import running_registry
@@ -37,9 +38,8 @@ def daemon(tmp_path_factory: pytest.TempPathFactory) -> Iterator[DaemonProcess]:
 @pytest.fixture
 def client(daemon: DaemonProcess) -> Iterator[ollama.Client]:
     """Ollama's client."""
-    client = ollama.Client(host=daemon.address, timeout=60)
-    yield client
-    client._client.close()
+    with ollama_client(daemon) as client:
+        yield client
 
 
 def names(client: ollama.Client) -> list[str]:
@@ -383,8 +383,10 @@ def test_a_model_goes_to_a_registry_and_comes_back(
 ) -> None:
     """With its system prompt and parameters; the statuses are Ollama's."""
     with running_registry(tmp_path / "registry") as registry:
-        with running(tmp_path / "a", env=registry.settings) as daemon:
-            client = ollama.Client(host=daemon.address, timeout=60)
+        with (
+            running(tmp_path / "a", env=registry.settings) as daemon,
+            ollama_client(daemon) as client,
+        ):
             daemon.import_model(_DEMO / "demo-a.gguf", "demo-a")
             name = f"{registry.host}/team/ada:v1"
             client.create(name, from_="demo-a", system="You are Ada.", parameters=GREEDY)
@@ -395,10 +397,10 @@ def test_a_model_goes_to_a_registry_and_comes_back(
             assert client.push(name).status == "success"
             with pytest.raises(ollama.ResponseError, match="not found"):
                 client.push(f"{registry.host}/team/nobody")
-            client._client.close()
-        with running(tmp_path / "b", env=registry.settings) as daemon:
-            client = ollama.Client(host=daemon.address, timeout=60)
+        with (
+            running(tmp_path / "b", env=registry.settings) as daemon,
+            ollama_client(daemon) as client,
+        ):
             client.pull(name)
             assert client.generate(name, NAME).response == "My name is Ada."
             assert json.loads(client.show(name).model_dump_json())["parameters"]
-            client._client.close()

@@ -13,6 +13,7 @@ import ollama
 import pytest
 
 from runnerd.api.ollama.memory import remember
+from tests.support.clients import ollama_client
 from tests.support.daemon import DaemonProcess, running
 from tests.support.ggufs import write_coder
 
@@ -32,18 +33,16 @@ def daemon(tmp_path_factory: pytest.TempPathFactory) -> Iterator[DaemonProcess]:
         for name in ("demo-a", "demo-embed"):
             daemon.import_model(_DEMO / f"{name}.gguf", name)
         daemon.import_model(root / "coder.gguf", "coder")
-        client = ollama.Client(host=daemon.address)
-        client.create("short", from_="demo-a", parameters={"num_ctx": 256, "temperature": 0})
-        client._client.close()
+        with ollama_client(daemon) as client:
+            client.create("short", from_="demo-a", parameters={"num_ctx": 256, "temperature": 0})
         yield daemon
 
 
 @pytest.fixture
 def client(daemon: DaemonProcess) -> Iterator[ollama.Client]:
     """Ollama's client."""
-    client = ollama.Client(host=daemon.address, timeout=60)
-    yield client
-    client._client.close()
+    with ollama_client(daemon) as client:
+        yield client
 
 
 def post(daemon: DaemonProcess, path: str, **body: Any) -> httpx.Response:

@@ -11,6 +11,7 @@ import httpx
 import ollama
 import pytest
 
+from tests.support.clients import ollama_client
 from tests.support.daemon import DaemonProcess, running
 from tests.support.fileserver import serving
 from tests.support.waiting import wait_for
@@ -37,9 +38,8 @@ def daemon(tmp_path_factory: pytest.TempPathFactory) -> Iterator[DaemonProcess]:
 @pytest.fixture
 def client(daemon: DaemonProcess) -> Iterator[ollama.Client]:
     """Ollama's client."""
-    client = ollama.Client(host=daemon.address, timeout=60)
-    yield client
-    client._client.close()
+    with ollama_client(daemon) as client:
+        yield client
 
 
 @pytest.mark.covers("POST /api/chat", "messages", "options")

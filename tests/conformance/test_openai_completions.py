@@ -9,6 +9,7 @@ from typing import Any
 import openai
 import pytest
 
+from tests.support.clients import openai_client
 from tests.support.daemon import DaemonProcess, running
 from tests.support.ggufs import write_coder
 
@@ -33,8 +34,7 @@ def daemon(tmp_path_factory: pytest.TempPathFactory) -> Iterator[DaemonProcess]:
 @pytest.fixture
 def client(daemon: DaemonProcess) -> Iterator[openai.OpenAI]:
     """The client on the daemon's port."""
-    address = daemon.address + "/v1"
-    with openai.OpenAI(base_url=address, api_key="unused", max_retries=0) as client:
+    with openai_client(daemon) as client:
         yield client
 
 

@@ -14,6 +14,7 @@ import openai
 import pytest
 
 from runnerd.models import tiny
+from tests.support.clients import openai_client
 from tests.support.daemon import DaemonProcess, running
 from tests.support.waiting import wait_for
 
@@ -48,8 +49,7 @@ def daemon(tmp_path_factory: pytest.TempPathFactory) -> Iterator[DaemonProcess]:
 @pytest.fixture(params=["/engines/v1", "/v1"])
 def client(request: pytest.FixtureRequest, daemon: DaemonProcess) -> Iterator[openai.OpenAI]:
     """A client with each of the base URLs that people use."""
-    address = daemon.address + request.param
-    with openai.OpenAI(base_url=address, api_key="unused", max_retries=0) as client:
+    with openai_client(daemon, request.param) as client:
         yield client
 
 

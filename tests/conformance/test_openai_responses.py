@@ -11,6 +11,7 @@ import openai
 import pytest
 
 from runnerd.models import tiny
+from tests.support.clients import openai_client
 from tests.support.daemon import DaemonProcess, running
 from tests.support.waiting import wait_for
 from tests.support.wire import Wire, post
@@ -45,8 +46,7 @@ def daemon(tmp_path_factory: pytest.TempPathFactory) -> Iterator[DaemonProcess]:
 @pytest.fixture
 def client(daemon: DaemonProcess) -> Iterator[openai.OpenAI]:
     """OpenAI's client."""
-    address = daemon.address + "/v1"
-    with openai.OpenAI(base_url=address, api_key="unused", max_retries=0) as client:
+    with openai_client(daemon) as client:
         yield client
 
 

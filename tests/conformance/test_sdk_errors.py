@@ -13,6 +13,7 @@ import openai
 import pytest
 
 from runnerd.models import tiny
+from tests.support.clients import anthropic_client
 from tests.support.daemon import DaemonProcess, running
 from tests.support.waiting import wait_for
 
@@ -54,7 +55,7 @@ def test_busy(daemon: DaemonProcess) -> None:
             hasty.completions.create(**SHORT)
         assert int(refused.value.response.headers["retry-after"]) >= 1
         with (
-            anthropic.Anthropic(base_url=daemon.address, api_key="x", max_retries=0) as other,
+            anthropic_client(daemon) as other,
             pytest.raises(anthropic.RateLimitError),
         ):
             other.messages.create(**HELLO)
@@ -86,7 +87,7 @@ def test_too_large_and_misdirected(daemon: DaemonProcess) -> None:
             bound.completions.create(**(SHORT | {"model": "other"}))
         assert misdirected.value.status_code == 421
     with (
-        anthropic.Anthropic(base_url=daemon.address, api_key="x", max_retries=0) as other,
+        anthropic_client(daemon) as other,
         pytest.raises(anthropic.RequestTooLargeError),
     ):
         other.messages.create(model="tiny", max_tokens=2, messages=HUGE)

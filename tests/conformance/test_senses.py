@@ -20,6 +20,7 @@ import pytest
 from PIL import Image
 
 from runnerd.models import tiny
+from tests.support.clients import anthropic_client, ollama_client, openai_client
 from tests.support.daemon import DaemonProcess, running
 from tests.support.media import png, wav
 from tests.support.projectors import IMAGE_TOKENS, SOUND_TOKENS, write_projector
@@ -62,10 +63,9 @@ def daemon(tmp_path_factory: pytest.TempPathFactory) -> Iterator[DaemonProcess]:
     tiny.write_completion_model(root / "tiny.gguf", context_length=4096)
     write_projector(root / "mmproj.gguf")
     with running(root / "daemon") as daemon:
-        client = ollama.Client(host=daemon.address)
-        files = {name: client.create_blob(root / name) for name in ("mmproj.gguf", "tiny.gguf")}
-        client.create("seer", files=files)
-        client._client.close()
+        with ollama_client(daemon) as client:
+            files = {name: client.create_blob(root / name) for name in ("mmproj.gguf", "tiny.gguf")}
+            client.create("seer", files=files)
         daemon.import_model(root / "tiny.gguf", "tiny")
         yield daemon
 
@@ -73,24 +73,21 @@ def daemon(tmp_path_factory: pytest.TempPathFactory) -> Iterator[DaemonProcess]:
 @pytest.fixture
 def client(daemon: DaemonProcess) -> Iterator[ollama.Client]:
     """Ollama's client."""
-    client = ollama.Client(host=daemon.address, timeout=60)
-    yield client
-    client._client.close()
+    with ollama_client(daemon) as client:
+        yield client
 
 
 @pytest.fixture
 def sdk(daemon: DaemonProcess) -> Iterator[openai.OpenAI]:
     """OpenAI's client."""
-    address = daemon.address + "/v1"
-    with openai.OpenAI(base_url=address, api_key="unused", max_retries=0) as client:
+    with openai_client(daemon) as client:
         yield client
 
 
 @pytest.fixture
 def claude(daemon: DaemonProcess) -> Iterator[anthropic.Anthropic]:
     """Anthropic's client."""
-    address = daemon.address
-    with anthropic.Anthropic(base_url=address, api_key="unused", max_retries=0) as client:
+    with anthropic_client(daemon) as client:
         yield client
 
 

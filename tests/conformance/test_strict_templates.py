@@ -6,11 +6,10 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import anthropic
-import ollama
 import openai
 import pytest
 
+from tests.support.clients import anthropic_client, ollama_client, openai_client
 from tests.support.daemon import DaemonProcess, running
 
 pytestmark = pytest.mark.engine
@@ -52,7 +51,7 @@ def daemon(tmp_path_factory: pytest.TempPathFactory) -> Iterator[DaemonProcess]:
 )
 def test_openai_chats(daemon: DaemonProcess, messages: list[Any], stream: bool) -> None:
     """What the system says is told first, and nothing of it is lost."""
-    with openai.OpenAI(base_url=daemon.address + "/v1", api_key="x", max_retries=0) as client:
+    with openai_client(daemon) as client:
         asked: Any = {"model": "first", "messages": [*messages, NAME]}
         if stream:
             with client.chat.completions.stream(**asked) as events:
@@ -67,7 +66,7 @@ def test_openai_responses(daemon: DaemonProcess, stream: bool) -> None:
     """As Codex asks: two messages of a developer, beside instructions."""
     told: Any = [{"type": "input_text", "text": "You are Ada."}]
     developer: Any = {"type": "message", "role": "developer", "content": told}
-    with openai.OpenAI(base_url=daemon.address + "/v1", api_key="x", max_retries=0) as client:
+    with openai_client(daemon) as client:
         items: Any = [developer, developer, NAME]
         asked: Any = {"model": "first", "input": items, "instructions": "You are Ada."}
         if stream:
@@ -84,7 +83,7 @@ def test_anthropic_messages(daemon: DaemonProcess, stream: bool) -> None:
     """As Claude Code asks: the system speaks in front, and once more behind a message."""
     asked: Any = {"model": "first", "max_tokens": 50, "messages": [NAME, MORE, NAME]}
     asked["system"] = [{"type": "text", "text": "You are Ada."}]
-    with anthropic.Anthropic(base_url=daemon.address, api_key="x", max_retries=0) as client:
+    with anthropic_client(daemon) as client:
         if stream:
             with client.messages.stream(**asked) as events:
                 answer = events.get_final_message()
@@ -100,14 +99,14 @@ def test_anthropic_messages(daemon: DaemonProcess, stream: bool) -> None:
 
 def test_ollama_chats(daemon: DaemonProcess) -> None:
     """Ollama's own templates take any order."""
-    with ollama.Client(host=daemon.address) as client:
+    with ollama_client(daemon) as client:
         answer = client.chat("first", messages=[NAME, SAID, ADA, NAME], options={"temperature": 0})
     assert answer.message.content == "My name is Ada."
 
 
 def test_turns_in_a_row(daemon: DaemonProcess) -> None:
     """Two messages of a user are told as one."""
-    with openai.OpenAI(base_url=daemon.address + "/v1", api_key="x", max_retries=0) as client:
+    with openai_client(daemon) as client:
         hello: Any = {"role": "user", "content": "Hello!"}
         asked: Any = [hello, NAME]
         answer = client.chat.completions.create(model="in-turn", messages=asked)
@@ -125,7 +124,7 @@ def test_what_no_order_mends(daemon: DaemonProcess) -> None:
     template = "{% for message in messages %}{{ raise_exception('Not today') }}{% endfor %}"
     made = {"model": "never", "from": "demo-a", "template": template, "stream": False}
     assert daemon.http.post("/api/create", json=made).status_code == 200
-    with openai.OpenAI(base_url=daemon.address + "/v1", api_key="x", max_retries=0) as client:
+    with openai_client(daemon) as client:
         messages: Any = [NAME, ADA, NAME]
         with pytest.raises(openai.APIStatusError, match="Not today"):
             client.chat.completions.create(model="never", messages=messages)

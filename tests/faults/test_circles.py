@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -86,41 +87,41 @@ REQUESTS = {
 }
 
 
-@pytest.fixture
-def daemon(tmp_path: Path) -> Iterator[DaemonProcess]:
-    """A daemon that tells at its end what was circular."""
-    tiny.write_completion_model(tmp_path / "tiny.gguf", context_length=8192)
-    daemon = DaemonProcess(tmp_path / "daemon")
+@contextmanager
+def watched(root: Path, engine: Path | None = None) -> Iterator[DaemonProcess]:
+    """Run a daemon with the model `tiny.gguf`, and see at its end that nothing of a request was
+    left in a circle.
+    """
+    settings = {"llama.cpp": {"path": str(engine)}}
+    env = {} if engine is None else {"RUNNERD_BACKENDS": json.dumps(settings)}
+    daemon = DaemonProcess(root / "daemon", env)
     daemon.module = "tests.support.uncollected"
     try:
         daemon.start()
-        daemon.import_model(tmp_path / "tiny.gguf", "tiny")
-        daemon.http.post("/models/tiny/tag", params={"repo": "other", "tag": "latest"})
+        daemon.import_model(root / "tiny.gguf", "tiny")
         yield daemon
+        daemon.terminate()
     finally:
         daemon.close()
-
-
-def test_no_request_is_left_in_a_circle(daemon: DaemonProcess) -> None:
-    """Of no kind of request, however it ends, is anything left that only the collector finds."""
-    for ask in REQUESTS.values():
-        for _ in range(TIMES):
-            ask(daemon)
-    daemon.terminate()
     found = json.loads(daemon.text().splitlines()[-1])
     assert not {name: count for name, count in found.items() if name in OF_A_REQUEST}
+
+
+def test_no_request_is_left_in_a_circle(tmp_path: Path) -> None:
+    """Of no kind of request, however it ends, is anything left that only the collector finds."""
+    tiny.write_completion_model(tmp_path / "tiny.gguf", context_length=8192)
+    with watched(tmp_path) as daemon:
+        daemon.http.post("/models/tiny/tag", params={"repo": "other", "tag": "latest"})
+        for ask in REQUESTS.values():
+            for _ in range(TIMES):
+                ask(daemon)
 
 
 @pytest.mark.parametrize("fault", ["never-ready", "exit-at-once"])
 def test_waiting_in_vain_leaves_nothing(tmp_path: Path, fault: str) -> None:
     """Neither a request that is called off in a queue nor one that is refused from there."""
-    engine = {"llama.cpp": {"path": str(fake_engine(tmp_path, fault))}}
-    daemon = DaemonProcess(tmp_path / "daemon", {"RUNNERD_BACKENDS": json.dumps(engine)})
-    daemon.module = "tests.support.uncollected"
     (tmp_path / "tiny.gguf").write_bytes(smallest_model())
-    try:
-        daemon.start()
-        daemon.import_model(tmp_path / "tiny.gguf", "tiny")
+    with watched(tmp_path, fake_engine(tmp_path, fault)) as daemon:
         for _ in range(TIMES):
             with Wire(daemon.socket) as wire:
                 wire.send(post("/v1/chat/completions", CHAT))
@@ -129,11 +130,6 @@ def test_waiting_in_vain_leaves_nothing(tmp_path: Path, fault: str) -> None:
                 else:
                     wait_for(lambda: queued(daemon) == 1, "the request to wait")
             wait_for(lambda: queued(daemon) == 0, "it to be gone")
-        daemon.terminate()
-    finally:
-        daemon.close()
-    found = json.loads(daemon.text().splitlines()[-1])
-    assert not {name: count for name, count in found.items() if name in OF_A_REQUEST}
 
 
 def queued(daemon: DaemonProcess) -> int:

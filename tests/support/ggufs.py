@@ -95,8 +95,5 @@ def adapter(path: Path) -> Path:
         for half, shape in (("a", (4, tiny.WIDTH)), ("b", (tiny.WIDTH, 4))):
             values = random.standard_normal(shape).astype(np.float32)
             writer.add_tensor(f"blk.{block}.attn_output.weight.lora_{half}", values)
-    writer.write_header_to_file()
-    writer.write_kv_data_to_file()
-    writer.write_tensors_to_file()
-    writer.close()
+    tiny.finish(writer)
     return path
