@@ -78,7 +78,8 @@ class ModelFacts:
 
     Widths are in elements; `key_length` and `value_length` are per attention head.  `cache_width`
     is what one token takes of K and V in all layers that keep the whole context, `window_width` in
-    those that keep the last `window` tokens of each sequence.
+    those that keep the last `window` tokens of each sequence.  `long_rope`: positions are turned
+    otherwise where the engine's context is longer than that of the first training.
     """
 
     architecture: str = ""
@@ -98,6 +99,7 @@ class ModelFacts:
     window_width: int = 0
     window: int = 0
     merges: int = 0
+    long_rope: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -264,12 +266,17 @@ class Backend(Protocol):
         """
         ...
 
-    def slots(self, config: BackendConfiguration) -> int | None:
-        """Return how many requests a runner works on at a time, None if that has no limit."""
+    def slots(self, config: BackendConfiguration) -> tuple[int, ...]:
+        """Return how many requests at a time a runner can be started for, the most first; nothing
+        where that has no limit.
+
+        Each of them has the whole context for itself.  Which number a runner is started with is
+        said to it as `parallel`; where `config` says that, it is the only one.
+        """
         ...
 
     def context(self, model: str, config: BackendConfiguration) -> int:
-        """Return the tokens of context that a runner would have, 0 where the engine decides.
+        """Return the tokens of context that each request has, 0 where the engine decides.
 
         Raises errors.ModelNotFound, InvalidModelFile.
         """

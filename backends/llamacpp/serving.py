@@ -11,7 +11,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 
 from runnerd.backends.interface import BackendConfiguration, BackendMode, ModelFiles
-from runnerd.backends.llamacpp.command import context_tokens, slot_count
+from runnerd.backends.llamacpp.command import cache_tokens, context_tokens, slot_count
 from runnerd.backends.llamacpp.devices import PLACING
 from runnerd.backends.llamacpp.flags import parse_flags
 from runnerd.backends.llamacpp.footprint import Workload
@@ -63,9 +63,11 @@ def model_serving(
     flags = parse_flags(configuration.runtime_flags)
     values = dict(itertools.pairwise(flags))
     batch = context if mode is not BackendMode.COMPLETION and context else PHYSICAL_BATCH
+    slots = slot_count(configuration, settings)
+    keeps = mode is BackendMode.COMPLETION or files.facts.cache_width or files.facts.window_width
     load = Workload(
-        context=context,
-        slots=slot_count(configuration, settings),
+        context=cache_tokens(context, slots) if keeps else context,
+        slots=slots,
         batch=int(values.get("--ubatch-size", batch)),
         key_type=values.get(_KEY_TYPE, _CACHE_TYPE),
         value_type=values.get(_VALUE_TYPE, _CACHE_TYPE),

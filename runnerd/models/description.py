@@ -35,6 +35,8 @@ _ENCODERS = frozenset(
     }
 )
 
+_LONG_ROPE = "rope_factors_long"
+
 _INFILL = ("tokenizer.ggml.fim_pre_token_id", "tokenizer.ggml.prefix_token_id")
 
 _INSTEAD = {
@@ -99,6 +101,7 @@ def facts(header: GGUFHeader) -> ModelFacts:
         window_width=cache.windowed,
         window=cache.window,
         merges=header.lengths.get("tokenizer.ggml.merges", 0),
+        long_rope=any(tensor.name.startswith(_LONG_ROPE) for tensor in header.tensors),
     )
 
 

@@ -40,10 +40,11 @@ class Preparation:
     async def prepare(self, key: RunnerKey, model_ref: str | None, *, shares: bool) -> None:
         """Know what to start and on what terms, should the scheduler decide to.
 
-        What models need is asked only where they have to share the host.
+        What a model needs is asked where it has to share the host, and where it can be started with
+        more slots or fewer.
         """
         self._orders.of(key, model_ref)
-        if self._memory.counts and (self._fleet or shares):
+        if self._memory.counts and (self._fleet or shares or len(self._slots(key)) > 1):
             await self._estimate(key)
         self._scheduler.set_terms(key, self.terms(key))
         self.observe()
@@ -54,8 +55,10 @@ class Preparation:
             key for key in (wanted, *self._fleet.keys()) if not self._memory.asked(key)
         ]:
             for key in unknown:
-                await self._memory.ask(key, self._orders.of(key).configuration)
-                self._scheduler.estimated(key, self._memory.known(key))
+                slots = self._slots(key)
+                await self._memory.ask(key, self._orders.of(key).configuration, slots)
+                first, *fewer = self._memory.shapes(key, slots)
+                self._scheduler.estimated(key, first.need, tuple(fewer))
 
     def observe(self, *, anew: bool = False) -> None:
         """Look at the host's memory, unless the last look is of this moment."""
@@ -69,12 +72,18 @@ class Preparation:
         mode = BackendMode(key.mode)
         configuration, fingerprint = self._configurations.effective(key.backend, key.model, mode)
         current = fingerprint == key.configuration
+        first, *fewer = self._memory.shapes(key, self._slots(key))
         return Terms(
             keep_alive=configuration.keep_alive,
-            need=self._memory.known(key),
-            slots=self._backends[key.backend].slots(self._orders.of(key).configuration),
+            need=first.need,
+            slots=first.slots,
+            fewer=tuple(fewer),
             min_instances=configuration.min_instances if current else 0,
             max_instances=configuration.max_instances,
             pinned=configuration.pinned and current,
             exclusive_groups=configuration.exclusive_group,
         )
+
+    def _slots(self, key: RunnerKey) -> tuple[int, ...]:
+        """Return how many slots a runner can have, the most first; nothing for no limit."""
+        return self._backends[key.backend].slots(self._orders.of(key).configuration)

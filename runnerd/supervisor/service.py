@@ -393,8 +393,8 @@ class Supervisor:
                     self._grant(decision)
                 case Refuse():
                     self._refuse(decision)
-                case Start(key, generation):
-                    self._start(key, generation)
+                case Start(key, generation, slots):
+                    self._start(key, generation, slots)
                 case Stop(_, generation, reason):
                     runner = self._fleet[generation]
                     log.info("stopping runner %s: %s", runner.name, reason.value)
@@ -427,10 +427,11 @@ class Supervisor:
             )
         )
 
-    def _start(self, key: RunnerKey, generation: int) -> None:
+    def _start(self, key: RunnerKey, generation: int, slots: int | None) -> None:
         patience = Patience(self._settings.load_timeout, self._settings.hang_timeout)
         watcher = Generation(self, key, generation)
-        self._fleet.start(key, generation, self._orders.of(key), patience, watcher)
+        order = self._orders.of(key, slots=slots)
+        self._fleet.start(key, generation, order, patience, watcher)
 
     # what runners say
 
@@ -445,9 +446,11 @@ class Supervisor:
         return {waiter.client for waiter in self._waiters.values() if waiter.key == key} - {""}
 
     async def _learn(self, key: RunnerKey, generation: int) -> None:
-        held = await self._memory.learn(key, self._fleet[generation])
+        runner = self._fleet[generation]
+        held = await self._memory.learn(key, runner)
         if held is not None:
-            self._scheduler.learned(key, generation, self._memory.known(key), held)
+            need = self._memory.known(key, runner.order.configuration.parallel)
+            self._scheduler.learned(key, generation, need, held)
 
     def failing(self, generation: int, failure: BackendFailure) -> None:
         """A runner will be killed: nobody gets it any more, and its requests are told."""
