@@ -52,13 +52,38 @@ def ps(options: argparse.Namespace) -> int:
             runner["mode"],
             runner["state"],
             runner["requests"],
+            _slots(runner),
+            _memory(runner),
             _expiry(runner),
             runner["id"],
         )
         for runner in runners
     ]
-    print_table(("MODEL", "BACKEND", "MODE", "STATE", "REQUESTS", "EXPIRES", "ID"), rows)
+    titles = ("MODEL", "BACKEND", "MODE", "STATE", "REQUESTS", "AT ONCE", "MEMORY", "EXPIRES", "ID")
+    print_table(titles, rows)
     return 0
+
+
+def described(runner: dict[str, Any]) -> str:
+    """Say how a runner serves and what it holds."""
+    said = [runner["mode"], runner["state"], f"at once {_slots(runner)}" if _slots(runner) else ""]
+    return ", ".join(part for part in (*said, _memory(runner)) if part)
+
+
+def _slots(runner: dict[str, Any]) -> str:
+    """Say how many requests a runner serves at once, and the tokens of context that each has."""
+    slots, context = runner["slots"], runner["context"]
+    if slots is None or context is None:
+        return ""
+    return f"{slots} x {context}"
+
+
+def _memory(runner: dict[str, Any]) -> str:
+    """Say what is reserved for a runner."""
+    from runnerd.models.description import binary_size
+
+    reserved = runner["memory_reserved"]
+    return ", ".join(f"{name} {binary_size(size)}" for name, size in reserved.items())
 
 
 def _expiry(runner: dict[str, Any]) -> str:

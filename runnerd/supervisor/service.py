@@ -418,8 +418,13 @@ class Supervisor:
         trouble = next((view for view in views if failure and view.failure is failure), None)
         account = ""
         if trouble is not None and refused.refusal is Refusal.NO_MEMORY:
+            key = trouble.key
             account = memory_account(
-                self._scheduler.need(trouble.key), self._scheduler.devices(), self.reports()
+                self._scheduler.need(key),
+                self._scheduler.devices(),
+                self.reports(),
+                slots=self._preparation.terms(key).shapes[-1].slots,
+                context=self.context(key),
             )
         waiter.lease.set_exception(
             refusal_error(
