@@ -11,7 +11,6 @@ from pathlib import Path
 import gguf
 import numpy as np
 
-from bench import models
 from bench.models import SHAPES, Shape, write
 from bench.projectors import CASES, Projector
 
@@ -30,7 +29,13 @@ EXPERTS = Shape(
 ENCODER = Shape("335M (BGE large)", "bert", 1024, 24, 16, 16, 64, 4096, 30522)
 SEEING: Projector = CASES[0][0]
 
-SMALL = {ONE: models.SMALL, EXPERTS: SHAPES[4], ENCODER: SHAPES[5]}
+SMALL = {
+    ONE: Shape("13M", "llama", 256, 4, 4, 2, 64, 1024, 32000),
+    EXPERTS: Shape(
+        "MoE 10M", "qwen3moe", 256, 4, 4, 2, 64, 256, 32000, experts=(8, 2), merges=True
+    ),
+    ENCODER: SHAPES[5],
+}
 """What stands for them where there is no GPU; nothing does for the largest."""
 
 
