@@ -11,7 +11,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field, replace
 
@@ -80,7 +80,7 @@ class Pulls:
         self,
         store: Store,
         http: Outbound,
-        settings: PullSettings,
+        settings: Callable[[], PullSettings],
         credentials: DockerCredentials | None = None,
         *,
         host: Host,
@@ -88,13 +88,12 @@ class Pulls:
         self._host = host
         self.store = store
         self.http = http
-        self.settings = settings
+        self._settings = settings  # asked for each job: an owner may change them
         self.credentials = credentials or DockerCredentials()
         self._jobs: dict[str, Job] = {}
         self._by_wish: dict[tuple[Kind, Wish], Job] = {}
         self._slots = asyncio.Semaphore(AT_ONCE)
         self._turns = Turns()
-        self._hub = hub.Hub(http, settings.hub_endpoint)
 
     def pull(
         self,
@@ -214,16 +213,18 @@ class Pulls:
             return weblink.offer(self.http, url, wish.digest or digest)
         if hub.is_hub(wish.reference):
             name = hub.HubName.parse(wish.reference, wish.revision)
-            token = wish.token or self.settings.hub_token
+            settings = self._settings()
+            token = wish.token or settings.hub_token
             memory_bytes = await asyncio.to_thread(_memory_bytes, self._host)
-            return await self._hub.offer(name, token=token, memory_bytes=memory_bytes)
+            source = hub.Hub(self.http, settings.hub_endpoint)
+            return await source.offer(name, token=token, memory_bytes=memory_bytes)
         return await self.registry(Reference.parse(wish.reference), wish.token, "pull").offer()
 
     def registry(self, reference: Reference, token: str | None, actions: str) -> Registry:
         """Return the registry's side of a reference."""
         return Registry(
             self.http,
-            self.settings.registries,
+            self._settings().registries,
             reference,
             credentials=self.credentials,
             token=token,
@@ -281,7 +282,7 @@ class Pulls:
         def report() -> None:
             job.progressed(layer_id(file), part.size or 0, part.received)
 
-        workers = self.settings.workers
+        workers = self._settings().workers
         return await Transfer(file, part, workers=workers, report=report, say=job.say).run()
 
     def _check_space(

@@ -19,7 +19,7 @@ from runnerd.backends.interface import Backend, BackendMode
 from runnerd.config import Settings
 from runnerd.configurations import ConfigurationKey, Configurations, ModelConfiguration
 from runnerd.errors import BackendFailure, BackendNotFound, Conflict
-from runnerd.runner import Patience, Runner, RunnerState
+from runnerd.runner import Runner, RunnerState
 from runnerd.saved_slots import SavedSlots
 from runnerd.scheduler import (
     Decision,
@@ -324,11 +324,11 @@ class Supervisor:
         self._widths.forget(model)
         await self.recollection.forget(model)
 
-    def apply(self, settings: Settings) -> None:
-        """Go on with other settings; no request is dropped, and runners stay as they are."""
-        self._settings = self._memory.settings = self.recollection.settings = settings
+    def settings_changed(self) -> None:
+        """Go on with what the settings say now; no request is dropped, and runners stay."""
         self._preparation.observe(anew=True)
-        self._carry_out(self._scheduler.set_limits(scheduler_limits(settings), time.monotonic()))
+        limits = scheduler_limits(self._settings)
+        self._carry_out(self._scheduler.set_limits(limits, time.monotonic()))
 
     # on view
 
@@ -428,9 +428,8 @@ class Supervisor:
         )
 
     def _start(self, key: RunnerKey, generation: int) -> None:
-        patience = Patience(self._settings.load_timeout, self._settings.hang_timeout)
         watcher = Generation(self, key, generation)
-        self._fleet.start(key, generation, self._orders.of(key), patience, watcher)
+        self._fleet.start(key, generation, self._orders.of(key), self._settings, watcher)
 
     # what runners say
 

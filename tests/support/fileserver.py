@@ -30,6 +30,10 @@ class Behaviour:
     stalls: bool = False  # at the place where it would break
     wrong_range: bool = False  # sends the right status with another range
     shift: int = 0  # added to the size in Content-Range
+    at_most: int = 0  # answers so many requests at once, the others get `busy`; 0: all
+    every: int = 0  # answers every n-th request with `busy`
+    busy: int = 503
+    busy_headers: dict[str, str] = field(default_factory=dict)
     pace: Callable[[int], None] = lambda sent: None  # called before each chunk
 
 
@@ -49,6 +53,8 @@ class FileServer:
         self.behaviour = Behaviour(content)
         self.seen: list[Seen] = []
         self.sent = 0
+        self.at_once = self.most_at_once = 0  # requests for the file that are being answered
+        self.refused = 0
         self.routes: dict[str, Callable[[Any], None]] = {}
         self.release = threading.Event()
         self._lock = threading.Lock()
@@ -102,7 +108,25 @@ class FileServer:
             if re.fullmatch(path, handler.path):
                 route(handler)
                 return
-        self._serve(handler, headers)
+        with self._lock:
+            self.at_once += 1
+            self.most_at_once = max(self.most_at_once, self.at_once)
+            refused = self._is_busy()
+            self.refused += refused
+        try:
+            if refused:
+                headers = self.behaviour.busy_headers
+                answer_with(b"", self.behaviour.busy, **headers)(handler)
+            else:
+                self._serve(handler, headers)
+        finally:
+            with self._lock:
+                self.at_once -= 1
+
+    def _is_busy(self) -> bool:
+        behaviour = self.behaviour
+        odd = bool(behaviour.every) and len(self.seen) % behaviour.every == 0
+        return odd or (bool(behaviour.at_most) and self.at_once > behaviour.at_most)
 
     def _serve(self, handler: BaseHTTPRequestHandler, headers: dict[str, str]) -> None:
         behaviour = self.behaviour
