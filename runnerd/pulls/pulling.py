@@ -40,6 +40,7 @@ from runnerd.pulls.jobs import Following, Job, Kind
 from runnerd.pulls.offer import Offer, OfferedFile, layer_id
 from runnerd.pulls.pushing import Push
 from runnerd.pulls.registry import Registry, RegistrySettings, read_config
+from runnerd.pulls.retrying import persistently
 from runnerd.pulls.transfer import Transfer
 from runnerd.pulls.turns import Turns
 from runnerd.resources import Host
@@ -202,7 +203,7 @@ class Pulls:
         if self._slots.locked():
             job.say("Waiting for other pulls")
         async with self._slots:
-            offer = await self._offer(wish)
+            offer = await persistently(lambda: self._offer(wish), job.say)
             for message in offer.news:
                 job.say(message)
             return await self._take(job, offer, _tag(wish))

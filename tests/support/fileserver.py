@@ -30,8 +30,8 @@ class Behaviour:
     stalls: bool = False  # at the place where it would break
     wrong_range: bool = False  # sends the right status with another range
     shift: int = 0  # added to the size in Content-Range
-    at_most: int = 0  # answers so many requests at once, the others get `busy`; 0: all
-    every: int = 0  # answers every n-th request with `busy`
+    at_most: int = 0  # sends the file so often at once, others get `busy`; 0: any number
+    every: int = 0  # answers every n-th request, whatever it is for, with `busy`
     busy: int = 503
     busy_headers: dict[str, str] = field(default_factory=dict)
     pace: Callable[[int], None] = lambda sent: None  # called before each chunk
@@ -104,6 +104,11 @@ class FileServer:
         headers = {name.lower(): value for name, value in handler.headers.items()}
         with self._lock:
             self.seen.append(Seen(handler.path, headers.get("range", ""), headers))
+            every = self.behaviour.every
+            refused = every > 0 and len(self.seen) % every == 0
+        if refused:
+            self._refuse(handler)
+            return
         for path, route in self.routes.items():
             if re.fullmatch(path, handler.path):
                 route(handler)
@@ -111,22 +116,20 @@ class FileServer:
         with self._lock:
             self.at_once += 1
             self.most_at_once = max(self.most_at_once, self.at_once)
-            refused = self._is_busy()
-            self.refused += refused
+            refused = 0 < self.behaviour.at_most < self.at_once
         try:
             if refused:
-                headers = self.behaviour.busy_headers
-                answer_with(b"", self.behaviour.busy, **headers)(handler)
+                self._refuse(handler)
             else:
                 self._serve(handler, headers)
         finally:
             with self._lock:
                 self.at_once -= 1
 
-    def _is_busy(self) -> bool:
-        behaviour = self.behaviour
-        odd = bool(behaviour.every) and len(self.seen) % behaviour.every == 0
-        return odd or (bool(behaviour.at_most) and self.at_once > behaviour.at_most)
+    def _refuse(self, handler: BaseHTTPRequestHandler) -> None:
+        with self._lock:
+            self.refused += 1
+        answer_with(b"", self.behaviour.busy, **self.behaviour.busy_headers)(handler)
 
     def _serve(self, handler: BaseHTTPRequestHandler, headers: dict[str, str]) -> None:
         behaviour = self.behaviour
