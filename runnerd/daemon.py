@@ -107,6 +107,8 @@ class Daemon:
                 directory,
                 host=host,
                 name_of=lambda id: store.get(id).name,
+                load_of=store.load_of,
+                loaded_as=store.loaded_as,
                 slots=slots,
             )
             stack.push_async_callback(supervisor.close)

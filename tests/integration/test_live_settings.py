@@ -241,7 +241,8 @@ def drain_timeout(live: Live, sources: Sources) -> None:
         daemon.import_model(live.folder / "a.gguf", "a")
         with daemon.client() as client:
             with client.stream("POST", "/v1/completions", json={**LONG, "model": "a"}) as answer:
-                next(answer.iter_raw())
+                pieces = answer.iter_raw()
+                next(pieces)
                 file.write_text(written({"drain_timeout": 0.2}))
                 daemon.reload()
                 assert daemon.terminate() == 0

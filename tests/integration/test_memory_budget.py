@@ -105,7 +105,7 @@ class Bench:
             lease.release()
 
     def loaded(self) -> dict[str, RunnerReport]:
-        return {report.model: report for report in self.supervisor.reports()}
+        return {report.models[0]: report for report in self.supervisor.reports()}
 
 
 @pytest.fixture
