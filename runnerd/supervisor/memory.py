@@ -160,11 +160,11 @@ class MemoryAccounts:
         self._seen[key, runner.order.configuration.parallel] = seen
         return seen
 
-    def forget(self, model: str) -> None:
-        """Drop what is known of a deleted model."""
-        for key in [key for key in self._estimates if key.model == model]:
+    def forget(self, load: str) -> None:
+        """Drop what is known of a load that is no more."""
+        for key in [key for key in self._estimates if key.model == load]:
             del self._estimates[key]
-        for seen in [seen for seen in self._seen if seen[0].model == model]:
+        for seen in [seen for seen in self._seen if seen[0].model == load]:
             del self._seen[seen]
 
     def devices(self) -> list[DeviceMemory]:

@@ -107,7 +107,8 @@ def memory_account(
         counted = "1 request" if slots == 1 else f"{slots} requests"
         sentences.append(f"It is to serve {counted} at a time, with {context} tokens each.")
     fewer = " fewer slots (`--set parallel=1`)," if slots and slots > 1 else ""
-    remedy = f"A smaller context (`runnerd configure --context-size`),{fewer} or quantisation needs less."
+    smaller = "A smaller context (`runnerd configure --context-size`)"
+    remedy = f"{smaller},{fewer} or quantisation needs less."
     return " ".join([*sentences, remedy])
 
 

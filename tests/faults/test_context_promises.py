@@ -95,7 +95,7 @@ class Crowd:
         with self._daemon.client() as client:
             for _ in range(requests):
                 length = chance.choice(LENGTHS)
-                most = None if length >= LENGTHS[-2] or chance.random() < 0.1 else 40
+                most = None if length >= LENGTHS[-2] or chance.random() < 0.05 else 40
                 write = chance.choice(DIALECTS)
                 path, body = write(model, _text(chance, length), most, chance.random() < 0.5)
                 said = _outcome(client.post(path, json=body))
@@ -114,9 +114,9 @@ def _outcome(answer: httpx.Response) -> str:
 def test_whatever_fits_alone_is_answered_beside_others(daemon: DaemonProcess, kind: str) -> None:
     """Mixes of 1 to 32 clients; nobody fails for what others ask."""
     crowd = Crowd(daemon)
-    for clients, requests in ((1, 3), (2, 4), (5, 3), (32, 1)):
+    for clients, requests in ((1, 2), (2, 3), (5, 2), (32, 1)):
         crowd.run(kind, clients, requests)
-    assert crowd.answers == {"answered": 3 + 8 + 15 + 32}
+    assert crowd.answers == {"answered": 2 + 6 + 10 + 32}
 
 
 def test_texts_for_embeddings_do_not_fail_each_other(daemon: DaemonProcess) -> None:
@@ -169,9 +169,8 @@ def test_each_of_several_prompts_has_its_context(daemon: DaemonProcess) -> None:
             )
             statuses.append(answer.status_code)
 
-    bodies: list[dict[str, object]] = [{"prompt": prompts}] * 3 + [
-        {"prompt": prompts[0], "n": 2}
-    ] * 3
+    bodies: list[dict[str, object]] = [{"prompt": prompts} for _ in range(3)]
+    bodies += [{"prompt": prompts[0], "n": 2} for _ in range(3)]
     threads = [threading.Thread(target=ask, args=(body,)) for body in bodies]
     for thread in threads:
         thread.start()

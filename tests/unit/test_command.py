@@ -116,7 +116,7 @@ def test_vectors_of_models_that_do_not_say(architecture: str, pooling: str, flag
     ],
 )
 def test_how_many_slots(
-    settings: dict[str, object], said: dict[str, object], slots: tuple[int, ...]
+    settings: dict[str, object], said: dict[str, Any], slots: tuple[int, ...]
 ) -> None:
     """What is said of a model is a promise; else as many as there is memory for."""
     assert slot_counts(configuration(**said), parse_settings(settings)) == slots
@@ -140,7 +140,7 @@ def test_each_slot_has_the_whole_context() -> None:
 
 def test_a_context_that_nobody_knows_is_not_divided() -> None:
     """The engine's own maximum is for one slot."""
-    made = command(model=files(0), **{"context-size": -1})
+    made = command(model=files(0), context_size=-1)
     assert made.endswith("--ctx-size 0 --parallel 1")
 
 
