@@ -22,7 +22,7 @@ from pathlib import Path
 import httpx
 import psutil
 
-from bench.load import load, request
+from bench.load import closed_loop, request
 from bench.report import Report
 from bench.subjects import quietly
 from runnerd.backends.llamacpp.install import bundled_server
@@ -91,7 +91,7 @@ async def _ask(path: Path, lengths: tuple[int, ...], clients: int) -> int:
         for text in texts
     ]
     outcomes = await asyncio.gather(
-        *(load(path, message, clients=1, seconds=0) for message in messages)
+        *(closed_loop(path, message, clients=1, seconds=0) for message in messages)
     )
     assert all(set(outcome.statuses) == {200} for outcome in outcomes), outcomes
     return sum(outcome.answers for outcome in outcomes)

@@ -128,7 +128,9 @@ class MemoryAccounts:
         try:
             if slots:
                 asked = sorted({slots[0], slots[-1]})
-                answers = [await self._required(key, configuration, count) for count in asked]
+                answers = await asyncio.gather(
+                    *(self._required(key, configuration, count) for count in asked)
+                )
                 needs = between(dict(zip(asked, answers, strict=True)), slots)
             else:
                 needs = {None: await self._required(key, configuration, None)}

@@ -12,13 +12,15 @@ import random
 import threading
 from collections import Counter
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import httpx
+import psutil
 import pytest
 
 from tests.support.daemon import DaemonProcess, running
-from tests.support.kinds import KINDS, write_kind
+from tests.support.kinds import KINDS, Size, write_kind
 
 pytestmark = pytest.mark.engine
 
@@ -71,6 +73,22 @@ def _anthropic(model: str, text: str, most: int | None, stream: bool) -> tuple[s
 DIALECTS = (_completion, _chat, _ollama, _anthropic)
 
 
+def _together(daemon: DaemonProcess, path: str, bodies: list[dict[str, Any]]) -> list[int]:
+    """Send requests all at once; return their statuses."""
+    statuses: list[int] = []
+
+    def ask(body: dict[str, Any]) -> None:
+        with daemon.client() as client:
+            statuses.append(client.post(path, json=body).status_code)
+
+    threads = [threading.Thread(target=ask, args=(body,)) for body in bodies]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    return statuses
+
+
 class Crowd:
     """Clients that each send some requests, and what came of them."""
 
@@ -121,20 +139,10 @@ def test_whatever_fits_alone_is_answered_beside_others(daemon: DaemonProcess, ki
 
 def test_texts_for_embeddings_do_not_fail_each_other(daemon: DaemonProcess) -> None:
     """A chat model that makes vectors keeps its texts for a while, too."""
-    statuses: list[int] = []
-
-    def ask(number: int) -> None:
-        chance = random.Random(number)
-        body = {"model": "llama", "input": _text(chance, chance.choice(LENGTHS))}
-        with daemon.client() as client:
-            statuses.append(client.post("/v1/embeddings", json=body).status_code)
-
-    threads = [threading.Thread(target=ask, args=(number,)) for number in range(24)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    assert statuses == [200] * 24
+    chance = random.Random(0)
+    texts = [_text(chance, chance.choice(LENGTHS)) for _ in range(24)]
+    bodies: list[dict[str, Any]] = [{"model": "llama", "input": text} for text in texts]
+    assert _together(daemon, "/v1/embeddings", bodies) == [200] * 24
 
 
 def test_who_does_not_fit_is_told_so_and_disturbs_nobody(daemon: DaemonProcess) -> None:
@@ -160,23 +168,9 @@ def test_each_of_several_prompts_has_its_context(daemon: DaemonProcess) -> None:
     """Prompts of one request, and several answers to one prompt, each take a slot."""
     chance = random.Random(1)
     prompts = [_text(chance, 1200) for _ in range(4)]
-    statuses: list[int] = []
-
-    def ask(body: dict[str, object]) -> None:
-        with daemon.client() as client:
-            answer = client.post(
-                "/v1/completions", json={"model": "llama", "max_tokens": 40} | body
-            )
-            statuses.append(answer.status_code)
-
-    bodies: list[dict[str, object]] = [{"prompt": prompts} for _ in range(3)]
-    bodies += [{"prompt": prompts[0], "n": 2} for _ in range(3)]
-    threads = [threading.Thread(target=ask, args=(body,)) for body in bodies]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    assert statuses == [200] * 6
+    asked = {"model": "llama", "max_tokens": 40}
+    bodies = [asked | {"prompt": prompts}] * 3 + [asked | {"prompt": prompts[0], "n": 2}] * 3
+    assert _together(daemon, "/v1/completions", bodies) == [200] * 6
 
 
 def test_what_is_shown_is_what_is_reserved(daemon: DaemonProcess) -> None:
@@ -192,3 +186,25 @@ def test_what_is_shown_is_what_is_reserved(daemon: DaemonProcess) -> None:
     ) as engine:
         slots = json.loads(engine.get("http://engine/slots").text)
     assert [slot["n_ctx"] for slot in slots] == [CONTEXT] * 4
+
+
+def test_where_memory_is_short_there_are_fewer_slots(tmp_path: Path) -> None:
+    """Each with the whole context all the same; what an owner asks for is a promise."""
+    limit = 400 * 2**20  # beside the engine room for two contexts of 128 MiB, not for three
+    share = limit / psutil.virtual_memory().total
+    wide = 32768
+    size = Size(width=256, blocks=4, heads=8, feed_forward=512)
+    env = {"RUNNERD_MEMORY_SHARE": json.dumps({"ram": share})}
+    with running(tmp_path / "daemon", env=env) as daemon:
+        write_kind(tmp_path / "m.gguf", "llama", context_length=wide, size=size)
+        daemon.import_model(tmp_path / "m.gguf", "m")
+        daemon.http.post("/engines/_configure", json={"model": "m", "context-size": wide})
+        body = {"model": "m", "prompt": "b" * 300, "max_tokens": 8}
+        assert _together(daemon, "/v1/completions", [body] * 5) == [200] * 5
+        [runner] = daemon.ps()
+        assert (runner["slots"], runner["context"]) == (2, wide)
+        assert runner["memory_reserved"]["ram"] <= limit
+        daemon.http.post("/engines/unload", json={"all": True})
+        daemon.http.post("/engines/_configure", json={"model": "m", "parallel": 3})
+        assert _together(daemon, "/v1/completions", [body] * 3) == [200] * 3
+        assert [runner["slots"] for runner in daemon.ps()] == [3]
