@@ -278,7 +278,7 @@ class Pulls:
         job.moved = True
         part = self.store.part(key)
         parts.append(part)
-        await run_stoppable(lambda stop: part.open())
+        await run_stoppable(lambda stop: part.open(file.size))
 
         def report() -> None:
             job.progressed(layer_id(file), part.size or 0, part.received)

@@ -80,14 +80,12 @@ class Transfer:
         self._trouble: RunnerdError | None = None  # what the last one to fail met
 
     async def run(self) -> Pending:
-        """Fetch and verify the file.  The part has to be open; it stays so.
+        """Fetch and verify the file.  The part has to be open for its size; it stays so.
 
         Raises errors.SourceFailure, SourceTimeout, SourceDenied, ModelNotFound, Forbidden,
         InvalidModelFile, InsufficientStorage.
         """
         part = self._part
-        if part.size is not None and not self._fits(part.size):
-            await run_stoppable(lambda stop: part.restart())
         hashing = tasks.spawn(self._follow(), name=f"hash {self._file.name}")
         try:
             await self._fetch()
@@ -162,6 +160,8 @@ class Transfer:
                 raise SourceFailure(f"{answer.url.host} has changed the file meanwhile")
             self._check_size(total)
             await run_stoppable(lambda stop: part.begin(total, validator))
+        else:
+            await run_stoppable(lambda stop: part.resume())
         _check_range(answer, (start, end), (piece.at, min(piece.end, total)))
         self._ranged = True
         return part.pieces[piece.number]
@@ -312,11 +312,8 @@ class Transfer:
             headers["If-Range"] = validator
         return headers
 
-    def _fits(self, size: int) -> bool:
-        return self._file.size is None or self._file.size == size
-
     def _check_size(self, size: int) -> None:
-        if not self._fits(size):
+        if self._file.size not in (None, size):
             raise SourceFailure(
                 f"the server has {size} bytes for {self._file.name}, and it should be"
                 f" {self._file.size}",

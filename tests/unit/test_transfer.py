@@ -66,7 +66,7 @@ class Fetch:
         remote = Remote(self.http, URL(self.server.url()), verified=self.digest is not None)
         file = OfferedFile("model.gguf", GGUF_TYPE, remote, self.digest, self.size)
         self.part = Part(self._layout, DIGEST)
-        self.part.open()
+        self.part.open(self.size)
         try:
             return await Transfer(file, self.part, workers=workers, first_pause=0.01).run()
         finally:
