@@ -78,7 +78,9 @@ class ModelFacts:
 
     Widths are in elements; `key_length` and `value_length` are per attention head.  `cache_width`
     is what one token takes of K and V in all layers that keep the whole context, `window_width` in
-    those that keep the last `window` tokens of each sequence.
+    those that keep the last `window` tokens of each sequence; `state_width` what each sequence
+    keeps in recurrent layers, `inner_length` how wide these are inside.  `encodes`: it keeps
+    nothing, and sees a text whole.
     """
 
     architecture: str = ""
@@ -98,6 +100,9 @@ class ModelFacts:
     window_width: int = 0
     window: int = 0
     merges: int = 0
+    state_width: int = 0
+    inner_length: int = 0
+    encodes: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -79,7 +79,7 @@ async def held(server: NativeServer, case: Case) -> int:
         ) as http:
             await _ready(http, process)
             context = case.configuration.context_size or _PROMPT
-            lengths = [min(_PROMPT, context // 2), *[8] * (case.slots - 1)]
+            lengths = [min(_PROMPT, context - 64 * case.slots), *[8] * (case.slots - 1)]
             await asyncio.gather(*(_ask(http, case.mode, length) for length in lengths))
             if case.files.senses:
                 await asyncio.gather(*(_show(http, case, slot) for slot in range(case.slots)))
