@@ -67,6 +67,13 @@ def spelled(tokens: Sequence[str], options: Collection[str], version: str = "") 
     return [*result, *_load_mode(loading)]
 
 
+def extends_context(tokens: Sequence[str]) -> bool:
+    """Return whether canonical tokens stretch a model over more than it was trained for."""
+    return any(
+        token.startswith(("--rope-", "--yarn-")) or ".context_length=" in token for token in tokens
+    )
+
+
 def _known(name: str, options: Collection[str], version: str) -> str:
     flag = _BY_NAME[name]
     found = next((each for each in (flag.name, *flag.aliases) if each in options), None)
