@@ -70,7 +70,7 @@ def numbers(name: str, *, experts: bool = False, window: int = 512) -> dict[str,
         "wkv.head_size": 64, "shortconv.l_cache": 3, "residual_scale": 3.55,
         "attention.decay_lora_rank": 64, "attention.iclr_lora_rank": 64,
         "attention.value_residual_mix_lora_rank": 32, "attention.gate_lora_rank": 128,
-        "rescale_every_n_layers": 6, "token_shift_count": 2 if name.startswith("rwkv6") else 1,
+        "rescale_every_n_layers": 6, "token_shift_count": 1 if name == "arwkv7" else 2,
     }  # fmt: skip
     if mla:
         said |= {

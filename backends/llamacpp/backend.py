@@ -148,7 +148,7 @@ class LlamaCppBackend:
         guard = Guard(
             socket,
             engine_socket,
-            ModelNames(model, model_ref),
+            ModelNames(model, model_ref, lambda name: self._shares(launch, name)),
             missing=lambda operation: None if native else self._fallback.missing(operation, mode),
         )
         _unlink(engine_socket)  # a stale one makes llama-server's bind fail
@@ -272,6 +272,15 @@ class LlamaCppBackend:
             configuration=config,
         )
         return replace(launch, slots=self._context.slots_dir if slots.works(launch) else None)
+
+    def _shares(self, launch: Launch, name: str) -> bool:
+        """Say whether a name is that of another model with the same files."""
+        if not launch.files.load:
+            return False
+        try:
+            return self._context.resolver.resolve(name).load == launch.files.load
+        except RunnerdError:
+            return False
 
     def _start(self, socket: Path, argv: list[str], ram_limit: int | None) -> EngineProcess:
         log.info("runner %s: starting %s", socket.stem, " ".join(argv).replace("\n", "\\n"))

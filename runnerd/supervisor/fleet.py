@@ -42,9 +42,9 @@ class Fleet:
         key: RunnerKey,
         generation: int,
         order: Order,
-        *,
         patience: Patience,
         watcher: Watcher,
+        *,
         ram_limit: int | None,
     ) -> None:
         """Start a runner; returns at once."""

@@ -166,10 +166,10 @@ class MemoryAccounts:
     def _look(self, host: HostMemory, pid: int) -> Holding:
         return Holding(host.process_memory([pid]), host.mapped_memory([pid]))
 
-    def forget(self, model: str) -> None:
-        """Drop what is known of a deleted model."""
+    def forget(self, load: str) -> None:
+        """Drop what is known of a load that is no more."""
         for needs in (self._estimates, self._seen):
-            for key in [key for key in needs if key.model == model]:
+            for key in [key for key in needs if key.model == load]:
                 del needs[key]
 
     def devices(self) -> list[DeviceMemory]:

@@ -6,14 +6,14 @@ import math
 import time
 from collections.abc import Mapping
 
-from runnerd.backends.interface import Backend, BackendMode
+from runnerd.backends.interface import Backend
 from runnerd.backends.limits import follow
-from runnerd.configurations import Configurations
 from runnerd.scheduler import RunnerKey, Scheduler, Terms
 from runnerd.supervisor.fleet import Fleet
 from runnerd.supervisor.foresight import Foresight
 from runnerd.supervisor.memory import RAM, MemoryAccounts
 from runnerd.supervisor.orders import Orders
+from runnerd.supervisor.sharing import Sharing
 
 _LOOK_INTERVAL = 0.05  # seconds between looks at the host's memory
 
@@ -25,7 +25,7 @@ class Preparation:
         self,
         scheduler: Scheduler,
         backends: Mapping[str, Backend],
-        configurations: Configurations,
+        sharing: Sharing,
         *,
         memory: MemoryAccounts,
         orders: Orders,
@@ -34,7 +34,7 @@ class Preparation:
     ) -> None:
         self._scheduler = scheduler
         self._backends = backends
-        self._configurations = configurations
+        self._sharing = sharing
         self._memory = memory
         self._orders = orders
         self._fleet = fleet
@@ -94,16 +94,14 @@ class Preparation:
                 follow(runner.process, limit)
 
     def terms(self, key: RunnerKey) -> Terms:
-        """Return the terms of a key as it is configured now."""
-        mode = BackendMode(key.mode)
-        configuration, fingerprint = self._configurations.effective(key.backend, key.model, mode)
-        current = fingerprint == key.configuration
+        """Return the terms of a key as its models are configured now."""
+        kept = self._sharing.kept(key)
         return Terms(
-            keep_alive=configuration.keep_alive,
+            keep_alive=kept.keep_alive,
             need=self._memory.known(key),
             slots=self._backends[key.backend].slots(self._orders.of(key).configuration),
-            min_instances=configuration.min_instances if current else 0,
-            max_instances=configuration.max_instances,
-            pinned=configuration.pinned and current,
-            exclusive_groups=configuration.exclusive_group,
+            min_instances=kept.min_instances,
+            max_instances=kept.max_instances,
+            pinned=kept.pinned,
+            exclusive_groups=kept.exclusive_groups,
         )
