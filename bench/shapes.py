@@ -6,6 +6,7 @@ model's, so that what a formula gets wrong does not hide.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 _WIDTH, _BLOCKS, _HEADS, _HEADS_KV, _HEAD, _FORWARD = 1024, 8, 16, 4, 64, 2816
@@ -128,3 +129,9 @@ def encoder(name: str) -> dict[str, Any]:
     if name == "nomic-bert-moe":
         said |= {"moe_every_n_layers": 2, "expert_count": 8, "expert_used_count": 2}
     return said | _ENCODERS.get(name, {})
+
+
+def everything() -> Iterator[tuple[str, bool]]:
+    """Yield every architecture, and whether it is meant with experts."""
+    yield from ((name, False) for name in (*ENCODERS, *DENSE, *RWKV))
+    yield from ((name, True) for name in EXPERTS)
