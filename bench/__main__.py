@@ -26,6 +26,7 @@ SECTIONS: dict[str, Callable[[Report, float], None]] = {
     "slots": slots.slots,
     "memory": memory.memory,
     "contexts": contexts.contexts,
+    "architectures": memory.architectures,
 }
 
 

@@ -59,8 +59,8 @@ def ps(options: argparse.Namespace) -> int:
         )
         for runner in runners
     ]
-    titles = ("MODEL", "BACKEND", "MODE", "STATE", "REQUESTS", "AT ONCE", "MEMORY", "EXPIRES", "ID")
-    print_table(titles, rows)
+    heads = ("MODEL", "BACKEND", "MODE", "STATE", "REQUESTS", "AT ONCE", "MEMORY", "EXPIRES", "ID")
+    print_table(heads, rows)
     return 0
 
 
@@ -79,11 +79,17 @@ def _slots(runner: dict[str, Any]) -> str:
 
 
 def _memory(runner: dict[str, Any]) -> str:
-    """Say what is reserved for a runner."""
-    from runnerd.models.description import binary_size
+    """Say what a runner holds of its own, and of mapped weights beside that."""
+    held = runner.get("memory_used") or runner.get("memory_reserved") or {}
+    if not held:
+        return ""
+    own, mapped = sum(held.values()), runner.get("memory_mapped") or 0
+    return _size(own) + (f" + {_size(mapped)} mapped" if mapped else "")
 
-    reserved = runner["memory_reserved"]
-    return ", ".join(f"{name} {binary_size(size)}" for name, size in reserved.items())
+
+def _size(number: int) -> str:
+    unit, name = (2**30, "GiB") if number >= 2**30 else (2**20, "MiB")
+    return f"{number / unit:.{1 if number >= 2**30 else 0}f} {name}"
 
 
 def _expiry(runner: dict[str, Any]) -> str:
@@ -107,6 +113,8 @@ def configure(options: argparse.Namespace) -> int:
         document["keep_alive"] = options.keep_alive
     if options.flags:
         document["runtime-flags"] = options.flags
+    if options.force:
+        document["force"] = True
     Client(options.host).json("POST", "/engines/_configure", document)
     return 0
 
