@@ -1,7 +1,7 @@
 """What every test gets: nothing may be left behind.
 
 Children of this process, asyncio tasks and sockets in a test's own folder are counted before and
-after.
+after; and no test blocks an event loop.
 """
 
 from __future__ import annotations
@@ -15,6 +15,8 @@ import psutil
 import pytest
 from hypothesis import HealthCheck, settings
 
+from tests.support import blocking
+
 # On a busy machine an example may take any time: how long is nobody's promise.  Fixtures that serve
 # all examples of a test are meant to.
 settings.register_profile(
@@ -27,6 +29,15 @@ settings.load_profile("patient")
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     # A shell that starts us in the background lets us ignore Ctrl-C, and our children with us.
     signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+@pytest.fixture(autouse=True, scope="session")
+def nothing_blocks() -> Iterator[None]:
+    """Raise wherever runnerd's code blocks an event loop; support/blocking.py says what may."""
+    watching = blocking.watch()
+    watching.activate()
+    yield
+    watching.deactivate()
 
 
 @pytest.fixture(autouse=True)
