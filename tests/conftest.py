@@ -16,8 +16,8 @@ import psutil
 import pytest
 from hypothesis import HealthCheck, settings
 
-# What whoever runs the tests has set for a daemon of theirs, or was given by a service manager, must
-# not reach those of the tests; nor a proxy what is sent to this machine.
+# What whoever runs the tests has set for a daemon of theirs, or was given by a service manager,
+# must not reach those of the tests; nor a proxy what is sent to this machine.
 _FOREIGN = (
     *("RUNNERD_", "HF_", "DOCKER_CONFIG"),
     *("STATE_DIRECTORY", "RUNTIME_DIRECTORY", "NOTIFY_SOCKET", "WATCHDOG_", "LISTEN_"),
