@@ -34,8 +34,9 @@ class Workload:
     `context` (of all slots together) and `batch` (the physical one) are in tokens.  `unified`: the
     slots share the context, else each has its part of it.  `embeds`: every token has an output,
     and not only the last of each slot.  `whole_windows`: a sliding window is kept like the whole
-    context.  `image_tokens` is what an image may take, 0 for what the projector says; `fused`:
-    attention without a table of scores (flash attention), also in a projector.
+    context.  `image_tokens` is what an image may take, 0 for what the projector says, and
+    `image_batch` what several are evaluated at once; `fused`: attention without a table of scores
+    (flash attention), also in a projector.
     """
 
     context: int
@@ -45,6 +46,7 @@ class Workload:
     value_type: str = "f16"
     whole_windows: bool = False
     image_tokens: int = 0
+    image_batch: int = 1024
     fused: bool = True
     unified: bool = True
     embeds: bool = False
