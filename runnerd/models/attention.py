@@ -63,7 +63,7 @@ def recurrent(header: GGUFHeader, architecture: str) -> Recurrent:
     width, inner = number("embedding_length"), number("ssm.inner_size")
     if head := number("wkv.head_size"):
         shifts = number("token_shift_count") or 2
-        return Recurrent(count * width * (shifts + head), width)
+        return Recurrent(count * width * (shifts + head), 4 * width)
     if kept := number("shortconv.l_cache"):
         return Recurrent(count * width * (kept - 1), 3 * width)
     if head := number("kda.head_dim"):

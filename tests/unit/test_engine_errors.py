@@ -16,6 +16,6 @@ def test_a_text_that_does_not_fit_one_batch() -> None:
     assert "input (5000 tokens) is too large to process" in error["message"]
     assert "loaded for 2048 tokens at most" in error["message"]
     assert "--context-size N" in error["message"]
-    assert error["code"] == "invalid_request_error"
+    assert error["code"] == "invalid_request"
     _, error = client_error(500, {"message": "input (9 tokens) is too large to process"})
     assert error["message"].endswith("it is longer than the model's context")
