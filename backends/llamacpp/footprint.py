@@ -66,6 +66,14 @@ def cache_bytes(facts: ModelFacts, load: Workload) -> int:
     return cache + _FLOAT * facts.state_width * load.slots
 
 
+def checkpoint_bytes(facts: ModelFacts) -> int:
+    """Return what llama-server keeps when it notes the state of a slot, to go back to it: what is
+    there of recurrent layers and of windows, since these cannot be cut off at a token.
+    """
+    windows = int(_CACHE_TYPES["f16"] * facts.window_width * facts.window)
+    return _FLOAT * facts.state_width + windows
+
+
 def working_bytes(facts: ModelFacts, load: Workload) -> int:
     """Return what one evaluation touches in RAM at most, without its outputs.
 
@@ -93,14 +101,15 @@ def _seen_bytes(facts: ModelFacts, load: Workload) -> int:
 
 
 def output_bytes(facts: ModelFacts, load: Workload) -> int:
-    """Return what outputs take beside the evaluation, and choosing a token from them.
+    """Return what outputs take beside the evaluation, choosing a token from them, and one
+    checkpoint of each slot.
 
     Of each there are the scores of the whole vocabulary, even where an embedding is all that was
     asked for: with a batch as long as a text this is most of what an encoder holds.
     """
     if load.embeds:
         return _FLOAT * load.batch * (facts.vocabulary_size + facts.embedding_length)
-    return load.slots * facts.vocabulary_size * _LOGIT
+    return load.slots * (facts.vocabulary_size * _LOGIT + checkpoint_bytes(facts))
 
 
 def whole_text_tokens(facts: ModelFacts, context: int, room_bytes: int) -> int:
