@@ -287,8 +287,8 @@ class Supervisor:
         backend = self.backend(key.backend)
         configuration = self._configurations.merged(key, changes)
         await backend.check_configuration(key.model, configuration, key.mode)
-        in_force = self._configurations.effective(key.backend, key.model, key.mode)[1]
-        if configuration.fingerprint() == in_force:
+        in_force, fingerprint = self._configurations.effective(key.backend, key.model, key.mode)
+        if configuration.fingerprint() == fingerprint:
             await self._configurations.set(key, changes)
             self._orders.forget(
                 self._sharing.load_of(key.model)
@@ -298,7 +298,7 @@ class Supervisor:
             return
 
         if not force:
-            await self._foresight.check(key, configuration)
+            await self._foresight.check(key, configuration, in_force)
         load = self._sharing.load_of(key.model)
 
         def affected(runner: RunnerKey) -> bool:
