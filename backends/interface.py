@@ -37,6 +37,9 @@ class SpeculativeDecoding(BaseModel):
     min_acceptance_rate: Annotated[float, Field(ge=0, le=1)] = 0.0
 
 
+_FlagText = Annotated[str, Field(max_length=66 * 2**10)]  # a schema is the longest there is
+
+
 class BackendConfiguration(BaseModel):
     """What an owner set for one model.  JSON names are those of seed 004.
 
@@ -48,7 +51,7 @@ class BackendConfiguration(BaseModel):
     model_config = ConfigDict(extra="forbid", populate_by_name=True)
 
     context_size: Annotated[int | None, Field(alias="context-size", ge=-1, le=2**31 - 1)] = None
-    runtime_flags: Annotated[list[str], Field(alias="runtime-flags", max_length=128)] = []
+    runtime_flags: Annotated[list[_FlagText], Field(alias="runtime-flags", max_length=128)] = []
     speculative: SpeculativeDecoding | None = None
     parallel: Annotated[int | None, Field(strict=True, ge=1, le=256)] = None
     placement: Placement | None = None

@@ -98,7 +98,7 @@ async def held(server: NativeServer, case: Case) -> int:
 async def _ask(http: aiohttp.ClientSession, mode: BackendMode, length: int) -> None:
     """Send a prompt of so many tokens; all slots are to be in use at once."""
     prompt = [10 + number % 200 for number in range(length)]
-    body: dict[str, object] = {"prompt": prompt, "n_predict": 32, "ignore_eos": True}
+    body: dict[str, object] = {"prompt": prompt, "n_predict": 8, "ignore_eos": True}
     path = "/completion"
     if mode is BackendMode.EMBEDDING:
         body, path = {"input": prompt}, "/v1/embeddings"

@@ -26,9 +26,13 @@ from runnerd.backends.interface import (
 from runnerd.backends.llamacpp.batches import batch_tokens, limited_context, pooling
 from runnerd.backends.llamacpp.devices import placement_flags
 from runnerd.backends.llamacpp.flags import parse_flags, spelled
+from runnerd.backends.llamacpp.footprint import checkpoint_bytes
 from runnerd.backends.llamacpp.server import NativeServer
 from runnerd.backends.llamacpp.settings import LlamaCppSettings
 
+CHECKPOINTS = "--ctx-checkpoints"
+_AUTOMATIC_CHECKPOINTS = 32  # of each slot, where llama-server is not told
+_MIB = 2**20
 _TRAINED_MAXIMUM = -1
 AUTOMATIC_SLOTS = 4  # what llama-server takes where it is not told
 SLOT_CONTEXT = "--kv-unified-per-slot"  # holds whichever cache a slot lies in
@@ -120,6 +124,7 @@ def native_command(server: NativeServer, launch: Launch, settings: LlamaCppSetti
         argv += ["--threads", str(settings.threads)]
     if launch.mode is BackendMode.COMPLETION and "--cache-ram" in server.options:
         argv += ["--cache-ram", str(settings.prompt_cache)]  # the engine's own default is 8 GiB
+    argv += _checkpoint_flags(server, launch, settings)
     if launch.files.mmproj is not None:
         argv += ["--mmproj", str(launch.files.mmproj)]
     if launch.files.chat_template is not None:
@@ -173,6 +178,19 @@ def _mode_flags(launch: Launch, context: int, settings: LlamaCppSettings) -> lis
     if batch is not None:
         flags += ["--batch-size", str(batch), "--ubatch-size", str(batch)]
     return flags
+
+
+def _checkpoint_flags(
+    server: NativeServer, launch: Launch, settings: LlamaCppSettings
+) -> list[str]:
+    """Return how many states of each slot may be kept to go back to, where the engine's own number
+    of them is more than all prompts may take.
+    """
+    each = checkpoint_bytes(launch.files.facts) * slot_count(launch.configuration, settings)
+    if launch.mode is not BackendMode.COMPLETION or not each or CHECKPOINTS not in server.options:
+        return []
+    most = max(1, settings.prompt_cache * _MIB // each)
+    return [CHECKPOINTS, str(most)] if most < _AUTOMATIC_CHECKPOINTS else []
 
 
 def _draft_flags(server: NativeServer, launch: Launch) -> list[str]:

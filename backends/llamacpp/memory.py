@@ -9,6 +9,7 @@ runs on the processor) all of it comes from the header (`footprint`).
 
 from __future__ import annotations
 
+import itertools
 import logging
 import re
 from collections import Counter
@@ -162,11 +163,13 @@ def _sum(needs: Sequence[RequiredMemory], reserve: int) -> RequiredMemory:
 
 def _projector_gpu(model: RequiredMemory, configuration: BackendConfiguration) -> str | None:
     """Return where the projector goes: llama.cpp does not split it, the first GPU has all of it."""
-    said = [
-        flag for flag in parse_flags(configuration.runtime_flags) if flag.endswith("mmproj-offload")
-    ]
+    flags = parse_flags(configuration.runtime_flags)
+    said = [flag for flag in flags if flag.endswith("mmproj-offload")]
     if not model.gpu_bytes or (said and said[-1] == "--no-mmproj-offload"):
         return None
+    named = [value for name, value in itertools.pairwise(flags) if name == "--mmproj-device"]
+    if named:
+        return None if named[-1] == "none" else _device(named[-1])
     if configuration.placement and isinstance(configuration.placement.devices, tuple):
         return f"gpu{configuration.placement.devices[0]}"
     return model.gpu_bytes[0][0]

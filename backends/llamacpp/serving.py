@@ -79,6 +79,7 @@ def model_serving(
         value_type=values.get(_VALUE_TYPE, _CACHE_TYPE),
         whole_windows="--swa-full" in flags,
         image_tokens=int(values.get("--image-max-tokens", 0)),
+        image_batch=int(values.get("--mtmd-batch-max-tokens", 1024)),
         fused=values.get("--flash-attn") != "off",
     )
     counted = (each for each in said(flags) if each[0] in _THAT_COUNT)

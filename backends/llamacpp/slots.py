@@ -54,6 +54,7 @@ def works(launch: Launch) -> bool:
         and not launch.files.facts.window_width
         and launch.files.mmproj is None
         and launch.draft is None
+        and "--no-slots" not in launch.configuration.runtime_flags
         and not any(flag.startswith("--spec-type") for flag in launch.configuration.runtime_flags)
     )
 

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 
 from runnerd.backends.interface import ModelFacts, SenseFacts
 from runnerd.errors import InvalidModelFile
-from runnerd.models.attention import ENCODERS, cached, encodes, recurrent
+from runnerd.models.attention import ENCODERS, cached, encodes, head_count, recurrent
 from runnerd.models.gguf import GGUFHeader, Value
 from runnerd.models.modelfile import Modelfile
 from runnerd.models.senses import senses
@@ -64,7 +64,7 @@ def facts(header: GGUFHeader) -> ModelFacts:
     def number(key: str) -> int:
         return header.number(f"{architecture}.{key}")
 
-    heads, width = number("attention.head_count"), number("embedding_length")
+    heads, width = head_count(header, architecture), number("embedding_length")
     per_head = width // heads if heads else 0
     cache, state = cached(header, architecture), recurrent(header, architecture)
     return ModelFacts(

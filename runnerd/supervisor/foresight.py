@@ -24,11 +24,21 @@ class Foresight:
         self._backends = backends
         self._memory = memory
 
-    async def check(self, key: ConfigurationKey, configuration: BackendConfiguration) -> None:
-        """Raise errors.InvalidConfiguration for what only somebody can want who says so."""
+    async def check(
+        self,
+        key: ConfigurationKey,
+        configuration: BackendConfiguration,
+        in_force: BackendConfiguration,
+    ) -> None:
+        """Raise errors.InvalidConfiguration for what only somebody can want who says so.
+
+        What is as unwise `in_force` was said already.
+        """
         backend = self._backends[key.backend]
         configuration = self._least(key.backend, configuration)
         doubts = [backend.doubt(key.model, configuration)]
+        if doubts == [backend.doubt(key.model, in_force)]:
+            doubts = []
         if self._memory.counts:
             doubts.append(await self._shortage(key, configuration))
         if found := [doubt for doubt in doubts if doubt]:

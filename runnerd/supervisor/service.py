@@ -287,9 +287,9 @@ class Supervisor:
         backend = self.backend(key.backend)
         configuration = self._configurations.merged(key, changes)
         await backend.check_configuration(key.model, configuration, key.mode)
-        in_force = self._configurations.effective(key.backend, key.model, key.mode)[1]
-        if configuration.fingerprint() == in_force:
-            self._configurations.set(key, changes)
+        in_force, fingerprint = self._configurations.effective(key.backend, key.model, key.mode)
+        if configuration.fingerprint() == fingerprint:
+            await self._configurations.set(key, changes)
             self._orders.forget(
                 self._sharing.load_of(key.model)
             )  # what is preloaded counts from the next start on
@@ -298,7 +298,7 @@ class Supervisor:
             return
 
         if not force:
-            await self._foresight.check(key, configuration)
+            await self._foresight.check(key, configuration, in_force)
         load = self._sharing.load_of(key.model)
 
         def affected(runner: RunnerKey) -> bool:
@@ -311,7 +311,7 @@ class Supervisor:
 
         if self._scheduler.busy(affected):
             raise Conflict("runner already active: unload the model, or wait until it is idle")
-        self._configurations.set(key, changes)
+        await self._configurations.set(key, changes)
         await self._stop_idle(affected)
         await self.make_resident()
 
@@ -349,7 +349,7 @@ class Supervisor:
 
         `load` is what its engine was started with; with `shared`, other models have that, too.
         """
-        self._configurations.forget(model)
+        await self._configurations.forget(model)
         self._sharing.forget(model)
         self._orders.forget(load)  # they may be called as the model was
         if shared:

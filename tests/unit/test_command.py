@@ -181,6 +181,19 @@ def test_the_prompt_cache_is_bounded() -> None:
     assert command(server, **flags).endswith("--cache-ram 9")
 
 
+def test_checkpoints_are_bounded() -> None:
+    """llama-server keeps 32 states of each slot, which for recurrent models are gigabytes."""
+    server = NativeServer(NEW.path, "1", OPTIONS | {"--ctx-checkpoints"})
+    large = ModelFiles(Path("/m/w.gguf"), 1, facts=ModelFacts(state_width=20 * 2**20))  # 80 MiB
+    assert "--ctx-checkpoints 3" in command(server, model=large)
+    assert "--ctx-checkpoints 12" in command(server, model=large, parallel=1)
+    assert "--ctx-checkpoints 1" in command(server, model=large, settings={"prompt_cache": 0})
+    assert "--ctx-checkpoints" not in command(model=large)
+    small = ModelFiles(Path("/m/w.gguf"), 1, facts=ModelFacts(state_width=1000))
+    assert "--ctx-checkpoints" not in command(server, model=small)
+    assert "--ctx-checkpoints" not in command(server)
+
+
 def test_files_of_the_bundle() -> None:
     """A projector and a template are given when the bundle has them."""
     model = files(mmproj=Path("/m/p.gguf"), chat_template=Path("/m/t.jinja"))
