@@ -37,6 +37,9 @@ class SpeculativeDecoding(BaseModel):
     min_acceptance_rate: Annotated[float, Field(ge=0, le=1)] = 0.0
 
 
+_FlagText = Annotated[str, Field(max_length=66 * 2**10)]  # a schema is the longest there is
+
+
 class BackendConfiguration(BaseModel):
     """What an owner set for one model.  JSON names are those of seed 004.
 
@@ -48,7 +51,7 @@ class BackendConfiguration(BaseModel):
     model_config = ConfigDict(extra="forbid", populate_by_name=True)
 
     context_size: Annotated[int | None, Field(alias="context-size", ge=-1, le=2**31 - 1)] = None
-    runtime_flags: Annotated[list[str], Field(alias="runtime-flags", max_length=128)] = []
+    runtime_flags: Annotated[list[_FlagText], Field(alias="runtime-flags", max_length=128)] = []
     speculative: SpeculativeDecoding | None = None
     parallel: Annotated[int | None, Field(strict=True, ge=1, le=256)] = None
     placement: Placement | None = None
@@ -78,7 +81,10 @@ class ModelFacts:
 
     Widths are in elements; `key_length` and `value_length` are per attention head.  `cache_width`
     is what one token takes of K and V in all layers that keep the whole context, `window_width` in
-    those that keep the last `window` tokens of each sequence.
+    those that keep the last `window` tokens of each sequence; `state_width` what each sequence
+    keeps in recurrent layers, `inner_length` how wide these are inside.  `encodes`: it keeps
+    nothing, and sees a text whole.  `long_rope`: positions are turned otherwise where the engine's
+    context is longer than that of the first training.
     """
 
     architecture: str = ""
@@ -98,6 +104,10 @@ class ModelFacts:
     window_width: int = 0
     window: int = 0
     merges: int = 0
+    state_width: int = 0
+    inner_length: int = 0
+    encodes: bool = False
+    long_rope: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -229,8 +239,13 @@ class Backend(Protocol):
         model_ref: str,
         mode: BackendMode,
         config: BackendConfiguration,
+        *,
+        ram_limit: int | None = None,
     ) -> None:
         """Serve one model on the Unix socket `socket` until the engine fails or we are cancelled.
+
+        `ram_limit` is how many bytes of RAM of its own the engine can come to at most: what it asks
+        for beyond fails, in it and nowhere else.
 
         One-shot: it never restarts anything.  It returns only by raising: EngineFailure when the
         engine failed, CancelledError when cancelled, and by then every process it spawned is gone
@@ -266,12 +281,17 @@ class Backend(Protocol):
         """
         ...
 
-    def slots(self, config: BackendConfiguration) -> int | None:
-        """Return how many requests a runner works on at a time, None if that has no limit."""
+    def slots(self, config: BackendConfiguration) -> tuple[int, ...]:
+        """Return how many requests at a time a runner can be started for, the most first; nothing
+        where that has no limit.
+
+        Each of them has the whole context for itself.  Which number a runner is started with is
+        said to it as `parallel`; where `config` says that, it is the only one.
+        """
         ...
 
     def context(self, model: str, config: BackendConfiguration) -> int:
-        """Return the tokens of context that a runner would have, 0 where the engine decides.
+        """Return the tokens of context that each request has, 0 where the engine decides.
 
         Raises errors.ModelNotFound, InvalidModelFile.
         """
@@ -297,10 +317,30 @@ class Backend(Protocol):
         """
         ...
 
-    def check_configuration(self, config: BackendConfiguration) -> None:
-        """Raise errors.InvalidConfiguration for a flag or value that is not allowed.
+    async def check_configuration(
+        self, model: str, config: BackendConfiguration, mode: BackendMode = BackendMode.COMPLETION
+    ) -> None:
+        """Raise errors.InvalidConfiguration for what is not allowed, or cannot be loaded here.
 
-        The message names the flag, the reason and what is allowed.
+        The message names the flag or field, the reason and what is allowed.  What is in force is
+        not looked at again when a model is loaded: what is missing then fails the load.
+        """
+        ...
+
+    def doubt(self, model: str, config: BackendConfiguration) -> str | None:
+        """Return what is unwise about a configuration that is allowed all the same, in a sentence.
+
+        None where there is nothing to say.  Raises errors.ModelNotFound, InvalidModelFile.
+        """
+        ...
+
+    def least_memory(
+        self, model: str, config: BackendConfiguration, mode: BackendMode = BackendMode.COMPLETION
+    ) -> int:
+        """Return bytes that a runner takes at the very least, wherever they lie: what cannot be
+        read again from the model's file.  Cheap, and 0 where nothing can be said.
+
+        Raises errors.ModelNotFound, InvalidModelFile.
         """
         ...
 

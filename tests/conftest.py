@@ -7,6 +7,7 @@ after; and no test blocks an event loop.
 from __future__ import annotations
 
 import asyncio
+import os
 import signal
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
@@ -16,6 +17,17 @@ import pytest
 from hypothesis import HealthCheck, settings
 
 from tests.support import blocking
+
+# What whoever runs the tests has set for a daemon of theirs, or was given by a service manager,
+# must not reach those of the tests; nor a proxy what is sent to this machine.
+_FOREIGN = (
+    *("RUNNERD_", "HF_", "DOCKER_CONFIG"),
+    *("STATE_DIRECTORY", "RUNTIME_DIRECTORY", "NOTIFY_SOCKET", "WATCHDOG_", "LISTEN_"),
+)
+for _name in list(os.environ):
+    if _name.startswith(_FOREIGN) and _name != "RUNNERD_TEST_SECONDS":
+        del os.environ[_name]
+os.environ["NO_PROXY"] = os.environ["no_proxy"] = "localhost,127.0.0.1,::1"
 
 # On a busy machine an example may take any time: how long is nobody's promise.  Fixtures that serve
 # all examples of a test are meant to.

@@ -9,6 +9,7 @@ runs on the processor) all of it comes from the header (`footprint`).
 
 from __future__ import annotations
 
+import itertools
 import logging
 import re
 from collections import Counter
@@ -23,19 +24,21 @@ from runnerd.backends.interface import (
     ModelFiles,
     RequiredMemory,
 )
+from runnerd.backends.llamacpp.batches import PHYSICAL_BATCH
 from runnerd.backends.llamacpp.devices import names_gpus, placement_flags
 from runnerd.backends.llamacpp.failure import first_cause, last_lines
-from runnerd.backends.llamacpp.flags import parse_flags
+from runnerd.backends.llamacpp.flags import parse_flags, spelled
 from runnerd.backends.llamacpp.footprint import (
     Workload,
     cache_bytes,
+    output_bytes,
+    shared_mask_bytes,
     vocabulary_bytes,
     working_bytes,
 )
 from runnerd.backends.llamacpp.projector import projector_memory
 from runnerd.backends.llamacpp.server import ServerFinder
 from runnerd.backends.llamacpp.serving import (
-    PHYSICAL_BATCH,
     Serving,
     draft_serving,
     model_serving,
@@ -129,8 +132,9 @@ class MemoryEstimator:
         """Return the tool's answer, nothing where there is no tool or it cannot tell."""
         server = None if self._settings.server == "python" else await self._finder.find()
         tool = None if server is None else server.fit_tool
-        if tool is None:
+        if server is None or tool is None:
             return ()
+        flags = spelled(question.serving.flags, server.options, server.version)
         load = question.serving.load
         argv = [str(tool), "--model", str(question.weights), "--ctx-size", str(load.context)]
         argv += ["--parallel", str(load.slots)]  # each has its own sliding window
@@ -138,7 +142,7 @@ class MemoryEstimator:
             argv += ["--batch-size", str(load.batch), "--ubatch-size", str(load.batch)]
         try:
             result = await run_command(
-                [*argv, *question.serving.flags, "--fit-print", "on"],
+                [*argv, *flags, "--fit-print", "on"],
                 timeout=_TIMEOUT,
                 environment=self._finder.environment(),
                 deny_network=self._settings.sandbox,
@@ -159,11 +163,13 @@ def _sum(needs: Sequence[RequiredMemory], reserve: int) -> RequiredMemory:
 
 def _projector_gpu(model: RequiredMemory, configuration: BackendConfiguration) -> str | None:
     """Return where the projector goes: llama.cpp does not split it, the first GPU has all of it."""
-    said = [
-        flag for flag in parse_flags(configuration.runtime_flags) if flag.endswith("mmproj-offload")
-    ]
+    flags = parse_flags(configuration.runtime_flags)
+    said = [flag for flag in flags if flag.endswith("mmproj-offload")]
     if not model.gpu_bytes or (said and said[-1] == "--no-mmproj-offload"):
         return None
+    named = [value for name, value in itertools.pairwise(flags) if name == "--mmproj-device"]
+    if named:
+        return None if named[-1] == "none" else _device(named[-1])
     if configuration.placement and isinstance(configuration.placement.devices, tuple):
         return f"gpu{configuration.placement.devices[0]}"
     return model.gpu_bytes[0][0]
@@ -199,21 +205,21 @@ def _corrected(shares: Sequence[_Share], files: ModelFiles, load: Workload) -> R
     """Return the tool's account with what it leaves out, and without what is never touched."""
     host = [share for share in shares if share.device == _RAM]
     gpus = Counter[str]()
+    mask = shared_mask_bytes(files.facts, load)  # the tool takes each slot to have its own cache
     for share in shares:
         if share.device != _RAM:
-            gpus[share.device] += share.model + share.context + share.compute + _ROUNDING
+            gpus[share.device] += share.model + share.context + share.compute + mask + _ROUNDING
     # Weights that are rearranged for the processor are in none of the tool's lines.
     unseen = max(0, files.weights_bytes - sum(share.model for share in shares))
     context = sum(share.context for share in host)
     compute = sum(share.compute for share in host)
     if not gpus:
-        working = working_bytes(files.facts, load)
-        # An encoder's graph the tool does not see whole; a decoder's it reserves for too much.
-        compute = min(compute, working or compute) if context else max(compute, working)
+        if not load.embeds:  # the tool reserves for the outputs of a whole batch
+            compute = min(compute + mask, working_bytes(files.facts, load) or compute)
         if files.facts.window_width:  # the tool gives each slot a window with room for a batch
             context = min(context, cache_bytes(files.facts, load))
     ram = sum(share.model for share in host) + context + unseen + compute
-    ram += _ROUNDING + vocabulary_bytes(files.facts)
+    ram += _ROUNDING + vocabulary_bytes(files.facts) + output_bytes(files.facts, load)
     return RequiredMemory(ram, tuple(sorted(gpus.items())))
 
 
@@ -224,5 +230,6 @@ def estimate(files: ModelFiles, load: Workload) -> RequiredMemory:
         files.weights_bytes
         + cache_bytes(facts, load)
         + working_bytes(facts, load)
+        + output_bytes(facts, load)
         + vocabulary_bytes(facts)
     )

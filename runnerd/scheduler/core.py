@@ -30,12 +30,14 @@ from runnerd.scheduler.decisions import (
     Refuse,
     RunnerKey,
     RunnerView,
+    Shape,
     State,
     StopReason,
     Terms,
 )
 from runnerd.scheduler.pool import Instance, Pool, instances, stop
 from runnerd.scheduler.queue import Queue
+from runnerd.scheduler.relief import relieve
 from runnerd.scheduler.views import failure_views, runner_views, stranded
 
 
@@ -80,15 +82,17 @@ class Scheduler:
                 sums[name] = sums.get(name, 0) + amount
         self._budget.observe(devices, held=held, uncertain=uncertain)
 
-    def estimated(self, key: RunnerKey, need: Mapping[str, int]) -> None:
+    def estimated(
+        self, key: RunnerKey, need: Mapping[str, int], fewer: tuple[Shape, ...] = ()
+    ) -> None:
         """Note what each of a pool's instances is to be reckoned with, also those that are there:
-        they may have been started without knowing.
+        they may have been started without knowing.  `need` and `fewer` are as in the terms.
         """
         pool = self._pools.get(key)
         if pool is not None:
-            pool.terms = replace(pool.terms, need=dict(need))
+            pool.terms = replace(pool.terms, need=dict(need), fewer=fewer)
             for instance in pool.instances.values():
-                instance.claims = pool.claims()
+                pool.reckon(instance)
 
     def learned(
         self,
@@ -100,14 +104,18 @@ class Scheduler:
         """Note what a ready runner holds now, and what is to be reckoned with from now on.
 
         `held` is what it takes of the devices' free memory, `need` what it may come to: it replaces
-        the estimate.
+        the estimate for an instance of its shape.
         """
         pool = self._pools.get(key)
         instance = None if pool is None else pool.instances.get(generation)
         if pool is not None and instance is not None and instance.state is State.READY:
-            pool.terms = replace(pool.terms, need=dict(need))
-            instance.claims = pool.claims()
+            pool.terms = _reshaped(pool.terms, Shape(instance.slots, dict(need)))
+            pool.reckon(instance)
             instance.held = held
+
+    def relieve(self, now: float) -> list[Decision]:
+        """Stop idle runners where all together hold more than they may (`learned`, `observe`)."""
+        return [] if self._draining else relieve(self._pools, self._queue, self._budget, now)
 
     def reset(self, matches: Callable[[RunnerKey], bool]) -> None:
         """Forget the failures of matching pools: an owner says that they may be tried again."""
@@ -347,7 +355,7 @@ class Scheduler:
         return failure_views(self._pools)
 
     def need(self, key: RunnerKey) -> dict[str, int]:
-        """Return the bytes per device that the next instance of a pool is thought to take."""
+        """Return the bytes per device that an instance of a pool takes at least, as is thought."""
         pool = self._pools.get(key)
         return {} if pool is None else memory(pool.claims())
 
@@ -480,3 +488,9 @@ class Scheduler:
         if pool is None:
             pool = self._pools[key] = Pool(key)
         return pool
+
+
+def _reshaped(terms: Terms, known: Shape) -> Terms:
+    """Return terms with what is known of one of their shapes."""
+    first, *fewer = (known if shape.slots == known.slots else shape for shape in terms.shapes)
+    return replace(terms, need=first.need, fewer=tuple(fewer))

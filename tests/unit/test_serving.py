@@ -24,9 +24,9 @@ def served(
 
 
 def test_a_draft_model_has_the_models_context_and_slots() -> None:
-    """Whatever its own file says of it."""
+    """Whatever its own file says of it; each slot has a context of its own."""
     model, draft = served("-np", "2", "--ubatch-size", "256")
-    assert draft.load == model.load == Workload(context=4096, slots=2, batch=256)
+    assert draft.load == model.load == Workload(context=2 * 4096, slots=2, batch=256)
     assert draft.flags == ("--ubatch-size", "256")
 
 
@@ -65,6 +65,23 @@ def test_what_only_the_server_understands_is_left_out() -> None:
 
 
 def test_an_encoder_sees_a_text_whole() -> None:
-    """Its physical batch is its context."""
-    model, _ = served(mode=BackendMode.EMBEDDING)
-    assert model.load.batch == 4096
+    """Its physical batch is its context, and every token has an output."""
+    facts = ModelFacts(context_length=4096, encodes=True)
+    configuration = BackendConfiguration.model_validate({})
+    files = ModelFiles(Path("w"), 0, facts=facts)
+    serving = model_serving(files, configuration, BackendMode.EMBEDDING, parse_settings({}), ())
+    assert serving.load.batch == 4096
+    assert serving.load.embeds
+
+
+def test_a_decoder_takes_a_text_in_pieces() -> None:
+    """Where its last token is the embedding; where all are, the text must fit one batch."""
+    assert served(mode=BackendMode.EMBEDDING)[0].load.batch == 512
+    assert served("--pooling", "mean", mode=BackendMode.EMBEDDING)[0].load.batch == 4096
+    assert served(mode=BackendMode.RERANKING)[0].load.batch == 4096
+
+
+def test_slots_that_share_nothing() -> None:
+    """Where an owner says so."""
+    assert served()[0].load.unified
+    assert not served("--no-kv-unified")[0].load.unified
