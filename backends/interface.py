@@ -83,7 +83,8 @@ class ModelFacts:
     is what one token takes of K and V in all layers that keep the whole context, `window_width` in
     those that keep the last `window` tokens of each sequence; `state_width` what each sequence
     keeps in recurrent layers, `inner_length` how wide these are inside.  `encodes`: it keeps
-    nothing, and sees a text whole.
+    nothing, and sees a text whole.  `long_rope`: positions are turned otherwise where the engine's
+    context is longer than that of the first training.
     """
 
     architecture: str = ""
@@ -106,6 +107,7 @@ class ModelFacts:
     state_width: int = 0
     inner_length: int = 0
     encodes: bool = False
+    long_rope: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -279,12 +281,17 @@ class Backend(Protocol):
         """
         ...
 
-    def slots(self, config: BackendConfiguration) -> int | None:
-        """Return how many requests a runner works on at a time, None if that has no limit."""
+    def slots(self, config: BackendConfiguration) -> tuple[int, ...]:
+        """Return how many requests at a time a runner can be started for, the most first; nothing
+        where that has no limit.
+
+        Each of them has the whole context for itself.  Which number a runner is started with is
+        said to it as `parallel`; where `config` says that, it is the only one.
+        """
         ...
 
     def context(self, model: str, config: BackendConfiguration) -> int:
-        """Return the tokens of context that a runner would have, 0 where the engine decides.
+        """Return the tokens of context that each request has, 0 where the engine decides.
 
         Raises errors.ModelNotFound, InvalidModelFile.
         """

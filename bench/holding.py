@@ -127,9 +127,7 @@ def _serving(server: NativeServer, case: Case) -> Iterator[tuple[subprocess.Pope
     launch = Launch(socket, "bench", case.files, case.draft, case.mode, case.configuration)
     argv = native_command(server, launch, parse_settings({"prompt_cache": 0}))
     quiet = subprocess.DEVNULL
-    process = subprocess.Popen(
-        [*argv, "--kv-unified", "--load-mode", "none"], stdout=quiet, stderr=quiet
-    )
+    process = subprocess.Popen([*argv, "--load-mode", "none"], stdout=quiet, stderr=quiet)
     try:
         yield process, socket
     finally:

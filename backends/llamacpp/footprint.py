@@ -100,6 +100,14 @@ def _seen_bytes(facts: ModelFacts, load: Workload) -> int:
     return seen * (_HALF if load.fused else _FLOAT + _FLOAT * facts.head_count)
 
 
+def shared_mask_bytes(facts: ModelFacts, load: Workload) -> int:
+    """Return by how much the mask of one cache for all slots exceeds that of a cache each."""
+    if not load.unified or not (facts.cache_width or facts.window_width):
+        return 0
+    more = load.context - load.context // max(1, load.slots)
+    return more * min(load.batch, load.context) * (_HALF if load.fused else _FLOAT)
+
+
 def output_bytes(facts: ModelFacts, load: Workload) -> int:
     """Return what outputs take beside the evaluation, choosing a token from them, and one
     checkpoint of each slot.

@@ -26,7 +26,7 @@ class LlamaCppSettings(BaseModel):
         description="tokens where none is configured; the trained maximum seldom fits",
     )
     parallel: int | None = Field(
-        None, ge=1, le=256, description="slots; default: the engine's own choice"
+        None, ge=1, le=256, description="slots, where there is memory for them; default: four"
     )
     threads: int | None = Field(
         None, ge=1, le=1024, description="threads of an engine; default: the engine's own choice"

@@ -20,6 +20,8 @@ from runnerd.models.senses import senses
 from runnerd.models.tensors import FILE_TYPE_GUESSED, FILE_TYPES, TENSOR_TYPES
 
 _POOLING = {0: "none", 1: "mean", 2: "cls", 3: "last", 4: "rank"}
+_LONG_ROPE = "rope_factors_long"
+
 _INFILL = ("tokenizer.ggml.fim_pre_token_id", "tokenizer.ggml.prefix_token_id")
 
 _INSTEAD = {
@@ -87,6 +89,7 @@ def facts(header: GGUFHeader) -> ModelFacts:
         state_width=state.width,
         inner_length=state.inner,
         encodes=encodes(header, architecture),
+        long_rope=any(tensor.name.startswith(_LONG_ROPE) for tensor in header.tensors),
     )
 
 
