@@ -116,10 +116,10 @@ class Settings(BaseSettings):
         description="a model in use that gives no sign of life for this long is replaced",
     )
     turn: float = Field(
-        2.0,
+        1.0,
         ge=0,
-        description="a model in use keeps its memory this long before another one gets it; twice "
-        "its loading time if that is longer",
+        description="a model in use keeps its memory this long before another one gets it (of more "
+        "than two, down to half of it); twice the longest loading time if that is longer",
     )
     overcommit: float = Field(
         2.0,

@@ -36,6 +36,7 @@ from runnerd.scheduler.decisions import (
 )
 from runnerd.scheduler.pool import Instance, Pool, instances, stop
 from runnerd.scheduler.queue import Queue
+from runnerd.scheduler.shares import Shares
 from runnerd.scheduler.views import failure_views, runner_views, stranded
 
 
@@ -47,7 +48,8 @@ class Scheduler:
         self._budget = Budget(self._limits.capacity)
         self._pools: dict[RunnerKey, Pool] = {}
         self._queue = Queue()
-        self._arranger = Arranger(self._pools, self._queue, self._budget, self._limits.quantum)
+        self._shares = Shares(limits.quantum, limits.queue_timeout)
+        self._arranger = Arranger(self._pools, self._queue, self._budget, self._shares)
         self._granted: dict[int, tuple[Pool, Instance]] = {}
         self._draining = False
 
@@ -57,7 +59,7 @@ class Scheduler:
         """Go on with other limits.  Nobody in the queue is refused because of them."""
         self._limits = limits
         self._budget.places = limits.capacity
-        self._arranger.quantum = limits.quantum
+        self._shares.turn, self._shares.queue_timeout = limits.quantum, limits.queue_timeout
         return [*self.tick(now), *self._go_on(now)]
 
     def set_terms(self, key: RunnerKey, terms: Terms) -> None:
@@ -136,18 +138,18 @@ class Scheduler:
         instance = self._available(key, affinity)
         if instance is not None:
             pool = self._pools[key]
-            pool.came(now)
+            pool.came(now, self._shares.loaded_at)
             pool.crowded = pool.crowds(instance, affinity)
             granted = self._grant(ticket, pool, instance, now, keep_alive, affinity)
             return [granted, *self._go_on(now)] if pool.pressed(0) or pool.crowded else [granted]
         if self._draining:
             return [Refuse(ticket, Refusal.DRAINING)]
         pool = self._pool(key)
-        pool.came(now)
         if pool.backoff.refuses and now < pool.backoff.retry_at and not pool.alive():
             return [Refuse(ticket, Refusal.FAILING, pool.backoff.failure)]
         if len(self._queue) >= self._limits.queue_length:
             return [Refuse(ticket, Refusal.QUEUE_FULL)]
+        self._begins_to_wait(pool, now)
         self._queue.add(
             ticket,
             key,
@@ -174,7 +176,7 @@ class Scheduler:
         instance = self._available(key, affinity)
         if instance is None or (pool := self._pools[key]).crowds(instance, affinity):
             return None
-        pool.came(now)
+        pool.came(now, self._shares.loaded_at)
         return self._grant(ticket, pool, instance, now, keep_alive, affinity)
 
     def _available(self, key: RunnerKey, affinity: tuple[int, ...]) -> Instance | None:
@@ -199,8 +201,8 @@ class Scheduler:
         instance.used_at = now
         if instance.state is not State.READY:
             return []
-        if instance.leases:
-            return self._go_on(now) if self._queue else []
+        if instance.leases:  # nobody gets room of that, only those who wait for a slot
+            return self._serve(pool, now) if self._queue.count(pool.key) else []
         if self._draining:
             return [stop(pool, instance, StopReason.DRAINED)]
         pool.idle_since = now
@@ -219,6 +221,7 @@ class Scheduler:
         instance.state = State.READY
         instance.ready_at = instance.used_at = now
         pool.loaded_in(now - instance.started_at)
+        self._shares.loaded_at = now
         pool.alone = False
         pool.idle_since = None if self._queue.count(key) else now
         return [*self._serve(pool, now), *self._go_on(now)]
@@ -474,6 +477,16 @@ class Scheduler:
         return [Refuse(ticket, refusal, failure) for ticket in tickets]
 
     # small parts
+
+    def _begins_to_wait(self, pool: Pool, now: float) -> None:
+        was_away = pool.came(now, self._shares.loaded_at)
+        if self._queue.count(pool.key) or pool.alive():
+            return
+        self._shares.settle(now)
+        if was_away:
+            self._shares.place(pool.account)
+        else:
+            self._shares.keep_place(pool.account)
 
     def _pool(self, key: RunnerKey) -> Pool:
         pool = self._pools.get(key)

@@ -92,7 +92,7 @@ class Limits:
     queue_length: int
     queue_timeout: float
     keep_alive: float
-    quantum: float = 2.0
+    quantum: float = 1.0
     overcommit: float = 2.0
 
 
