@@ -2,7 +2,7 @@
 
     instance state   request        release          ready    ended               unload / expiry
     (none)           Start, wait    -                -        -                   -
-    STARTING         wait           -                grant    refuse who waited   Stop, refuse waits
+    STARTING         wait           -                grant    see backoff         Stop, refuse waits
     READY            Grant or wait  idle clock runs  -        retried if wanted   Stop when no lease
     STOPPING         wait           -                -        Start if wanted     -
 
@@ -201,6 +201,8 @@ class Scheduler:
         instance.used_at = now
         if instance.state is not State.READY:
             return []
+        if pool.backoff.failure is not None:
+            pool.backoff.answered()
         if instance.leases:  # nobody gets room of that, only those who wait for a slot
             return self._serve(pool, now) if self._queue.count(pool.key) else []
         if self._draining:
@@ -221,6 +223,7 @@ class Scheduler:
         instance.state = State.READY
         instance.ready_at = instance.used_at = now
         pool.loaded_in(now - instance.started_at)
+        pool.backoff.loaded()
         self._shares.loaded_at = now
         pool.alone = False
         pool.idle_since = None if self._queue.count(key) else now
@@ -249,9 +252,9 @@ class Scheduler:
     ) -> list[Decision]:
         """A runner's processes are gone.  `failure` is why, None when it was stopped as decided.
 
-        Whoever waited for a load that failed is refused with the failure: the load is not repeated
-        once per waiting request.  Only where memory ran out while others held some of it, the load
-        is tried once more, with the host for itself.
+        Whoever waited for a load that failed is refused with the failure, since the load is not
+        repeated once per waiting request; but a crash is made good once first, and where memory ran
+        out while others held some of it, the load is tried once more with the host for itself.
         """
         pool = self._pools.get(key)
         instance = None if pool is None else pool.instances.pop(generation, None)
@@ -452,7 +455,7 @@ class Scheduler:
         pool.alone = False
         served = None if instance.ready_at is None else now - instance.ready_at
         pool.backoff.record(failure, fault, now, served=served, jitter=jitter)
-        if pool.alive() or not (loading or pool.backoff.refuses):
+        if pool.alive() or not pool.backoff.tells:
             return []
         refusal = Refusal.LOAD_FAILED if loading else Refusal.FAILING
         return self._refuse_waiting(

@@ -161,7 +161,10 @@ class RunnerView:
 
 @dataclass(frozen=True, slots=True)
 class FailureView:
-    """A pool that has failed and has no runner.  `retry_at` is when the next try is allowed."""
+    """A pool that has failed, has not answered since and has no runner.
+
+    `failures` is how often within ten minutes, `retry_at` when the next try is allowed.
+    """
 
     key: RunnerKey
     failure: BackendFailure

@@ -124,7 +124,7 @@ def _account(
 def _failing(failure: BackendFailure, trouble: FailureView | None, now: float) -> str:
     if trouble is None:
         return f"unable to load runner: {failure.message}"
-    times = "once" if trouble.failures == 1 else f"{trouble.failures} times in a row"
+    times = "once" if trouble.failures == 1 else f"{trouble.failures} times in ten minutes"
     wait = max(1, round(trouble.retry_at - now))
     return (
         f"unable to load runner: it has failed {times} and is not tried again for {wait} s "

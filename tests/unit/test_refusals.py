@@ -55,7 +55,7 @@ def test_failing_model_says_how_often_and_when_it_is_tried_again() -> None:
     trouble = FailureView(KEY, FAILURE, 3, failed_at=90.0, retry_at=104.0, refuses=True)
     error = refusal_error(Refusal.FAILING, FAILURE, trouble=trouble, now=100.0)
     assert error.status == 502
-    assert "3 times in a row" in error.message
+    assert "3 times in ten minutes" in error.message
     assert "exit status 1" in error.message
     assert error.headers()["Retry-After"] == "4"
 
