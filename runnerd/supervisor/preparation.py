@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import math
 import time
 from collections.abc import Mapping
@@ -14,6 +15,8 @@ from runnerd.supervisor.foresight import Foresight
 from runnerd.supervisor.memory import RAM, MemoryAccounts
 from runnerd.supervisor.orders import Orders
 from runnerd.supervisor.sharing import Sharing
+
+log = logging.getLogger(__name__)
 
 _LOOK_INTERVAL = 0.05  # seconds between looks at the host's memory
 
@@ -66,7 +69,10 @@ class Preparation:
         now = time.monotonic()
         if anew or now - self._observed_at >= _LOOK_INTERVAL:
             self._observed_at = now
-            self._scheduler.observe(self._memory.devices())
+            try:
+                self._scheduler.observe(self._memory.devices())
+            except OSError as error:  # no descriptor for a look: the last one holds
+                log.warning("the host's memory cannot be looked at: %s", error.strerror)
 
     def ram_limit(self, key: RunnerKey, generation: int) -> int | None:
         """Return the RAM that a runner about to start can come to: what it is known to need, and

@@ -10,6 +10,7 @@ from runnerd.errors import (
     BackendFailure,
     Conflict,
     Draining,
+    HostExhausted,
     InsufficientStorage,
     Overloaded,
     RunnerdError,
@@ -27,6 +28,8 @@ _DETERMINISTIC = re.compile(r"exit status [1-9]|killed by SIG(ABRT|SEGV|ILL|FPE|
 
 def fault_of(failure: BackendFailure) -> Fault:
     """Return what kind of failure ended a runner."""
+    if isinstance(failure, HostExhausted):
+        return Fault.CRASH  # it may be there in a moment
     if not isinstance(failure, EngineFailure):
         return Fault.NOT_STARTED
     if failure.out_of_memory:
