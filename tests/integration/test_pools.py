@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+import re
 import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -258,6 +260,49 @@ def test_two_models_under_load_take_turns(tmp_path: Path, gguf: Path) -> None:
         assert codes == {"tiny": [200] * rounds, "other": [200] * rounds}
         swaps = daemon.text().count(": starting /")
         assert swaps < rounds, json.dumps({"requests": 2 * rounds, "loads": swaps})
+
+
+def turns(daemon: DaemonProcess, since: int) -> dict[str, list[float]]:
+    """Return how long each model was loaded each time, from the daemon's log."""
+    found: dict[str, list[float]] = {"tiny": [], "other": []}
+    ready_at: dict[str, float] = {}
+    line = re.compile(r"(\S+ \S+) INFO .* runner \S+ (\S+): (\w+) -> (\w+)")
+    for at, model, before, after in line.findall(daemon.text()[since:]):
+        seconds = datetime.strptime(at, "%Y-%m-%d %H:%M:%S.%f").timestamp()
+        if after == "ready":
+            ready_at[model] = seconds
+        elif before == "ready" and model in ready_at:
+            found[model].append(seconds - ready_at.pop(model))
+    return found
+
+
+def test_closed_loops_share_the_time_whatever_was_before(tmp_path: Path, gguf: Path) -> None:
+    """One of two models was away for long; four clients each, back to back, are even then."""
+    env = {"RUNNERD_MAX_RUNNERS": "1", "RUNNERD_TURN": "0.3"}
+    with running(tmp_path, env=env) as daemon:
+        daemon.import_model(gguf / "tiny.gguf", "tiny")
+        daemon.import_model(gguf / "other.gguf", "other")
+        for model in ("other", *["tiny"] * 100, "other", *["tiny"] * 100):
+            answer = daemon.http.post("/v1/completions", json=SHORT | {"model": model})
+            assert answer.status_code == 200
+        since = len(daemon.text())
+        over = threading.Event()
+
+        def loop(model: str) -> int:
+            with daemon.client() as client:
+                while not over.is_set():
+                    answer = client.post("/v1/completions", json=SHORT | {"model": model})
+                    if answer.status_code != 200:
+                        return answer.status_code
+            return 200
+
+        with ThreadPoolExecutor(8) as clients:
+            codes = clients.map(loop, ("tiny", "other") * 4)
+            wait_for(lambda: min(map(len, turns(daemon, since).values())) > 7, "some turns of each")
+            over.set()
+            assert set(codes) == {200}
+        sums = sorted(sum(each[1:8]) for each in turns(daemon, since).values())
+        assert sums[1] < 1.5 * sums[0], turns(daemon, since)
 
 
 def test_status_document_for_clients_of_lllms(daemon: DaemonProcess) -> None:

@@ -42,6 +42,7 @@ class DaemonProcess:
         self.output = root / "output.log"
         self.process: subprocess.Popen[bytes] | None = None
         self._env = dict(env or {})
+        self.prefix: tuple[str, ...] = ()  # of its command line
         self.module = "runnerd"  # what is run; another one may watch it from inside
         self._client: httpx.Client | None = None
 
@@ -53,7 +54,7 @@ class DaemonProcess:
         ]
         with open(self.output, "ab") as output:
             self.process = subprocess.Popen(
-                [sys.executable, "-m", self.module, "serve", *arguments],
+                [*self.prefix, sys.executable, "-m", self.module, "serve", *arguments],
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=output,
