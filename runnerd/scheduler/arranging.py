@@ -23,7 +23,8 @@ class Arranger:
     """Decides about room.  It shares pools and queue with the scheduler, which owns them.
 
     `look_again_at` is when the next round can decide more than the last one could, None if no time
-    alone changes anything; `shares` says how long each model's turn lasts.
+    alone changes anything; `residents_away` whether an owner wants to have loaded what is not;
+    `shares` says how long each model's turn lasts.
     """
 
     def __init__(
@@ -37,6 +38,7 @@ class Arranger:
         self._contending: set[RunnerKey] = set()  # those, and the others, since the last round
         self._generation = 0
         self.look_again_at: float | None = None
+        self.residents_away = False
 
     def arrange(self, now: float) -> list[Decision]:
         """Start what is waited for and fits, in the queue's order; see that the rest gets room."""
@@ -95,7 +97,7 @@ class Arranger:
                 decisions += self._make_room(pool, room, claimed, now)
                 if pool.alone:  # whatever started now would be in its way again
                     return decisions
-        return [*decisions, *self._grow(room, now)]
+        return [*decisions, *self._grow(room, now), *self._bring_back(room, now)]
 
     def _wanted(self) -> list[Pool]:
         """Return the pools that are waited for and have no runner at all, in their order.
@@ -122,8 +124,43 @@ class Arranger:
         return decisions
 
     def _wants_more(self, pool: Pool) -> bool:
-        few = len(pool.instances) < pool.terms.min_instances and not pool.held_back
-        return few or pool.pressed(self._queue.count(pool.key))
+        return pool.lacks_residents or pool.pressed(self._queue.count(pool.key))
+
+    def _bring_back(self, room: Room, now: float) -> list[Decision]:
+        """Make room for residents that had to go, of what nobody has used for a quantum.
+
+        Nobody's turn is cut short for them: not while another model is waited for.
+        """
+        self.residents_away = any(pool.lacks_residents for pool in self._pools.values())
+        if not self.residents_away or self._unserved():
+            return []
+        decisions: list[Decision] = []
+        for pool in [pool for pool in self._pools.values() if pool.lacks_residents]:
+            claims = pool.claims()
+            if now < pool.backoff.unasked_at or self._budget.over_share(claims):
+                continue
+            chosen = choose(room.lack(claims), self._unused(pool, now), now)
+            free_at = max((candidate.free_at for candidate in chosen or ()), default=now)
+            if free_at > now:
+                self._note(free_at)
+                continue
+            for candidate in chosen or ():
+                room.expect(candidate.instance.claims)
+                decisions += self._send_away(candidate, now)
+            room.set_aside(claims)
+        return decisions
+
+    def _unused(self, wanting: Pool, now: float) -> list[Candidate]:
+        """Return the runners that need not stay for a resident that wants to come back."""
+        return [
+            Candidate(pool, instance, instance.used_at + self._quantum_of(pool))
+            for pool, instance in instances(self._pools)
+            if pool is not wanting
+            and instance.idle
+            and pool.may_shrink
+            and not pool.terms.pinned
+            and not self._queue.count(pool.key)
+        ]
 
     def _start(self, pool: Pool, claims: Mapping[str, int], now: float) -> Start:
         self._generation += 1
@@ -199,9 +236,11 @@ class Arranger:
     def _turn_ends_at(self, pool: Pool, instance: Instance, wanting: Pool, now: float) -> float:
         """Return when a runner has to make room for another model, in use or not."""
         assert instance.ready_at is not None
-        quantum = max(self._shares.quantum, self._shares.worth_loading(pool.load_seconds))
         even_at = self._shares.catches_up_at(pool.account, wanting.account, now)
-        return max(instance.ready_at + quantum, even_at)
+        return max(instance.ready_at + self._quantum_of(pool), even_at)
+
+    def _quantum_of(self, pool: Pool) -> float:
+        return max(self._shares.quantum, self._shares.worth_loading(pool.load_seconds))
 
     def _holders(self, wanting: Pool, names: Iterable[str]) -> list[Instance]:
         """Return the runners that hold something of what is missing and could be without it."""

@@ -152,6 +152,8 @@ class Scheduler:
         pool = self._pool(key)
         if pool.backoff.refuses and now < pool.backoff.retry_at and not pool.alive():
             return [Refuse(ticket, Refusal.FAILING, pool.backoff.failure)]
+        if self._budget.over_share(memory(pool.claims())) and not pool.alive():
+            return [Refuse(ticket, Refusal.OVER_SHARE)]
         if len(self._queue) >= self._limits.queue_length:
             return [Refuse(ticket, Refusal.QUEUE_FULL)]
         self._begins_to_wait(pool, now)
@@ -213,7 +215,8 @@ class Scheduler:
         if self._draining:
             return [stop(pool, instance, StopReason.DRAINED)]
         pool.idle_since = now
-        if not self._queue and pool.keep_alive(self._limits.keep_alive) != 0:
+        due = self._arranger.residents_away or pool.keep_alive(self._limits.keep_alive) == 0
+        if not self._queue and not due:
             return []
         return [*self._go_on(now), *self.tick(now)]
 
@@ -340,12 +343,16 @@ class Scheduler:
         return min(due, default=None)
 
     def expires_at(self, key: RunnerKey, generation: int) -> float | None:
-        """Return when one runner expires if it stays unused, None for never."""
+        """Return when `tick` has something to do because a runner has become idle: it expires if it
+        stays unused, or has to make room.  None for never.
+        """
         pool = self._pools.get(key)
         instance = None if pool is None else pool.instances.get(generation)
-        if pool is None or instance is None:
-            return None
-        return pool.expires_at(instance, self._limits.keep_alive)
+        expiry = None
+        if pool is not None and instance is not None:
+            expiry = pool.expires_at(instance, self._limits.keep_alive)
+        looks = self._arranger.look_again_at
+        return expiry if looks is None else looks if expiry is None else min(looks, expiry)
 
     # on view
 
@@ -435,7 +442,8 @@ class Scheduler:
         """Arrange and serve, until neither changes anything."""
         if self._draining:
             return []
-        decisions = self._arranger.arrange(now)
+        decisions = self._refuse_over_share()
+        decisions += self._arranger.arrange(now)
         for key in self._queue.keys():
             decisions += self._serve(self._pools[key], now)
         return decisions
@@ -475,6 +483,15 @@ class Scheduler:
         if any(instance.state is State.READY for instance in alive):
             return []
         return [stop(pool, instance, StopReason.ABANDONED) for instance in alive]
+
+    def _refuse_over_share(self) -> list[Decision]:
+        """Tell those who wait for what an owner does not let runners have, as is known by now."""
+        decisions: list[Decision] = []
+        for key in self._queue.keys() if self._budget.has_shares else ():
+            pool = self._pools[key]
+            if not pool.alive() and self._budget.over_share(memory(pool.claims())):
+                decisions += self._refuse_waiting(key, Refusal.OVER_SHARE, None)
+        return decisions
 
     def _refuse_waiting(
         self, key: RunnerKey, refusal: Refusal, failure: BackendFailure | None

@@ -44,6 +44,7 @@ class Refusal(enum.Enum):
     LOAD_FAILED = "load failed"
     FAILING = "failing"  # it failed before, and it is too early to try again
     NO_MEMORY = "no memory"
+    OVER_SHARE = "over share"  # more than an owner lets runners have
     UNLOADED = "unloaded"
     DRAINING = "draining"
 
@@ -63,9 +64,9 @@ class Terms:
 
     `keep_alive` is in seconds (None: the daemon's default).  `need` is bytes per device id, empty
     when nothing is known.  `slots` is how many requests one instance serves at a time, None: no
-    limit.  `min_instances` are kept and brought back, `max_instances` may grow under load.  A
-    *pinned* pool is never evicted and never expires.  Pools that have
-    one of their `exclusive_groups` in common are never resident together.
+    limit.  `min_instances` are kept: they are the last to make room, and come back; `max_instances`
+    may grow under load.  A *pinned* pool is never evicted and never expires.  Pools that have one
+    of their `exclusive_groups` in common are never resident together.
     """
 
     keep_alive: float | None = None
@@ -98,12 +99,18 @@ class Limits:
 
 @dataclass(frozen=True, slots=True)
 class DeviceMemory:
-    """A device's memory as it was seen, and how much of it runners may take in all; bytes."""
+    """A device's memory as it was seen, and how much of it runners may take in all; bytes.
+
+    `limit` is where room has to be made: a model that is thought to need more is tried all the same
+    once it has the host for itself.  `share` is an owner's word, and refuses it; None: nothing was
+    said.
+    """
 
     id: str
     total: int
     free: int
     limit: int
+    share: int | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -104,6 +104,16 @@ class Pool:
         keep_alive = self.keep_alive(default)
         return None if keep_alive < 0 else instance.used_at + keep_alive
 
+    @property
+    def lacks_residents(self) -> bool:
+        """Whether it has fewer instances than an owner wants to have resident."""
+        return len(self.instances) < self.terms.min_instances and not self.held_back
+
+    @property
+    def may_shrink(self) -> bool:
+        """Whether it has more instances than an owner wants to have resident."""
+        return not self.terms.min_instances or self._alive() > self.terms.min_instances
+
     def _alive(self) -> int:
         return sum(instance.state is not State.STOPPING for instance in self.instances.values())
 

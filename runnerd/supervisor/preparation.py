@@ -47,10 +47,10 @@ class Preparation:
     async def prepare(self, key: RunnerKey, model_ref: str | None, *, shares: bool) -> None:
         """Know what to start and on what terms, should the scheduler decide to.
 
-        What models need is asked only where they have to share the host.
+        What models need is asked only where they have to share the host, or an owner limits them.
         """
         self._foresight.refuse_absurd(key, self._orders.of(key, model_ref).configuration)
-        if self._memory.counts and (self._fleet or shares):
+        if self._memory.counts and (self._fleet or shares or self._memory.settings.memory_share):
             await self._estimate(key)
         self._scheduler.set_terms(key, self.terms(key))
         self.observe()

@@ -78,6 +78,13 @@ def refusal_error(
                 retry_after=retry_after or None,
                 should_retry=False,
             )
+        case Refusal.OVER_SHARE:
+            return InsufficientStorage(
+                f"unable to load runner: {account}; nothing was evicted for it.  A smaller context "
+                "(`runnerd configure --context-size`) or quantisation needs less, and memory_share "
+                "says what models may have",
+                should_retry=False,
+            )
         case Refusal.DRAINING:
             return Draining("the daemon is shutting down")
         case Refusal.UNLOADED:
@@ -104,6 +111,16 @@ def memory_account(
     ]
     remedy = "A smaller context (`runnerd configure --context-size`) or quantisation needs less."
     return " ".join([*sentences, remedy])
+
+
+def share_account(need: Mapping[str, int], devices: Sequence[tuple[DeviceMemory, int]]) -> str:
+    """Return what a model needs that is more than an owner lets all of them have."""
+    return " and ".join(
+        f"it needs {binary_size(need[device.id])} of {device.id}, of which all models together may "
+        f"have {binary_size(device.share)}"
+        for device, _ in devices
+        if device.share is not None and need.get(device.id, 0) > device.share
+    )
 
 
 def _account(

@@ -42,7 +42,12 @@ from runnerd.supervisor.memory import HostMemory, MemoryAccounts
 from runnerd.supervisor.orders import Orders
 from runnerd.supervisor.preparation import Preparation
 from runnerd.supervisor.recollection import MOST_CLIENTS, Recollection
-from runnerd.supervisor.refusals import fault_of, memory_account, refusal_error
+from runnerd.supervisor.refusals import (
+    fault_of,
+    memory_account,
+    refusal_error,
+    share_account,
+)
 from runnerd.supervisor.reports import RunnerReport, failure_report, report
 from runnerd.supervisor.sharing import Sharing
 from runnerd.supervisor.watching import MemoryWatch
@@ -386,7 +391,7 @@ class Supervisor:
         failures = [
             failure_report(
                 view,
-                self._orders.get(view.key),
+                self._orders.name(view.key),
                 models(view.key),
                 waiting=waiting,
                 offset=offset,
@@ -470,6 +475,8 @@ class Supervisor:
             account = memory_account(
                 self._scheduler.need(trouble.key), self._scheduler.devices(), self.reports()
             )
+        elif refused.refusal is Refusal.OVER_SHARE:
+            account = share_account(self._scheduler.need(waiter.key), self._scheduler.devices())
         waiter.lease.set_exception(
             refusal_error(
                 refused.refusal, failure, trouble=trouble, now=time.monotonic(), account=account

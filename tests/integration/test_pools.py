@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import signal
 import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -206,6 +207,40 @@ def test_a_model_of_several_groups_excludes_each_of_them(tmp_path: Path) -> None
             assert answer.status_code == 200, answer.text
             loaded.append({runner["model_name"] for runner in daemon.ps()})
         assert loaded == [{"left"}, {"left", "right"}, {"both"}, {"left"}]
+
+
+def test_share_of_the_memory_refuses_what_needs_more(tmp_path: Path, gguf: Path) -> None:
+    """One model alone, too; nothing is started, and a reload of the settings changes it."""
+    settings = tmp_path / "settings.toml"
+    settings.write_text("memory_share = { ram = 0.000001 }\n")
+    with running(tmp_path, "--config", str(settings)) as daemon:
+        daemon.import_model(gguf / "tiny.gguf", "tiny")
+        refused = daemon.http.post("/v1/completions", json=SHORT)
+        assert refused.status_code == 507, refused.text
+        assert "memory_share" in refused.json()["error"]["message"]
+        assert daemon.ps() == []
+        assert ": starting /" not in daemon.text()
+        settings.write_text("memory_share = { ram = 0.9 }\n")
+        assert daemon.process is not None
+        daemon.process.send_signal(signal.SIGHUP)
+        wait_for(lambda: "changed settings: memory_share" in daemon.text(), "the new settings")
+        assert daemon.http.post("/v1/completions", json=SHORT).status_code == 200
+
+
+def test_resident_comes_back_when_nobody_uses_its_room(tmp_path: Path, gguf: Path) -> None:
+    """Room for one of two: the one that is to be resident does not wait until the other expires."""
+    with running(tmp_path, env={"RUNNERD_MAX_RUNNERS": "1", "RUNNERD_TURN": "0.1"}) as daemon:
+        daemon.import_model(gguf / "tiny.gguf", "tiny")
+        daemon.import_model(gguf / "other.gguf", "other")
+        assert configure(daemon, min_instances=1).status_code == 202
+        wait_for(lambda: states(daemon) == ["ready"], "the resident")
+        for _ in range(2):
+            other = daemon.http.post("/v1/completions", json=SHORT | {"model": "other"})
+            assert other.status_code == 200
+            wait_for(
+                lambda: [runner["model_name"] for runner in daemon.ps()] == ["ai/tiny:latest"],
+                "it to be back",
+            )
 
 
 def test_nonsense_is_refused(daemon: DaemonProcess) -> None:
