@@ -12,9 +12,10 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 
 from runnerd.scheduler.budget import Budget, Room
-from runnerd.scheduler.decisions import Decision, RunnerKey, Start, State, StopReason
+from runnerd.scheduler.decisions import Decision, RunnerKey, Shape, Start, State, StopReason
 from runnerd.scheduler.pool import Instance, Pool, instances, stop
 from runnerd.scheduler.queue import Queue
+from runnerd.scheduler.shaping import fitting_shape
 from runnerd.scheduler.shares import Shares
 from runnerd.scheduler.victims import Candidate, choose
 
@@ -90,9 +91,11 @@ class Arranger:
         for pool in self._wanted():
             if now < pool.backoff.retry_at:
                 self._note(pool.backoff.retry_at)
-            elif not pool.alone and room.fits(claims := pool.claims()):
-                decisions.append(self._start(pool, claims, now))
-                room.take(claims)
+            elif (
+                not pool.alone
+                and (shape := fitting_shape(pool, self._pools.values(), room)) is not None
+            ):
+                decisions.append(self._start(pool, shape, room, now))
             else:
                 decisions += self._make_room(pool, room, claimed, now)
                 if pool.alone:  # whatever started now would be in its way again
@@ -116,10 +119,8 @@ class Arranger:
             if wanted and now < pool.backoff.unasked_at:
                 self._note(pool.backoff.unasked_at)
                 continue
-            claims = pool.claims() if wanted else {}
-            while wanted and room.fits(claims):
-                decisions.append(self._start(pool, claims, now))
-                room.take(claims)
+            while wanted and (shape := fitting_shape(pool, self._pools.values(), room)) is not None:
+                decisions.append(self._start(pool, shape, room, now))
                 wanted = self._wants_more(pool)
         return decisions
 
@@ -162,12 +163,14 @@ class Arranger:
             and not self._queue.count(pool.key)
         ]
 
-    def _start(self, pool: Pool, claims: Mapping[str, int], now: float) -> Start:
+    def _start(self, pool: Pool, shape: Shape, room: Room, now: float) -> Start:
+        claims = pool.claims(shape)
+        room.take(claims)
         self._generation += 1
         pool.instances[self._generation] = Instance(
-            self._generation, State.STARTING, claims, started_at=now, used_at=now
+            self._generation, State.STARTING, claims, started_at=now, used_at=now, slots=shape.slots
         )
-        return Start(pool.key, self._generation)
+        return Start(pool.key, self._generation, shape.slots)
 
     def _make_room(self, pool: Pool, room: Room, claimed: set[int], now: float) -> list[Decision]:
         """Send away who has to go for `pool`, and keep what becomes free for it.
@@ -189,8 +192,7 @@ class Arranger:
             holders = self._holders(pool, [*short, *lack])
             if not holders and not any(name.startswith("#") for name in short):
                 # It does not fit by its estimate.  The engine has the last word on that.
-                room.take(claims)
-                return [self._start(pool, claims, now)]
+                return [self._start(pool, pool.terms.shapes[-1], room, now)]
             moving = any(instance.state is not State.READY for instance in holders)
             chosen = [] if moving else [item for item in candidates if item.instance in holders]
         decisions: list[Decision] = []

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+import psutil
 import pytest
 
 from runnerd.models import tiny
@@ -212,7 +213,8 @@ def test_a_model_of_several_groups_excludes_each_of_them(tmp_path: Path) -> None
 def test_share_of_the_memory_refuses_what_needs_more(tmp_path: Path, gguf: Path) -> None:
     """One model alone, too; nothing is started, and a reload of the settings changes it."""
     settings = tmp_path / "settings.toml"
-    settings.write_text("memory_share = { ram = 0.000001 }\n")
+    share = 8 * 2**20 / psutil.virtual_memory().total
+    settings.write_text(f"memory_share = {{ ram = {share:.9f} }}\n")
     with running(tmp_path, "--config", str(settings)) as daemon:
         daemon.import_model(gguf / "tiny.gguf", "tiny")
         refused = daemon.http.post("/v1/completions", json=SHORT)

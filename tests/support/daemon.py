@@ -43,7 +43,8 @@ class DaemonProcess:
         self.process: subprocess.Popen[bytes] | None = None
         self._env = dict(env or {})
         self.prefix: tuple[str, ...] = ()  # of its command line
-        self.module = "runnerd"  # what is run; another one may watch it from inside
+        # What is run: runnerd, watched from inside.
+        self.module = "tests.support.nonblocking"
         self._client: httpx.Client | None = None
 
     def start(self, *flags: str, ready: bool = True) -> DaemonProcess:
