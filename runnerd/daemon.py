@@ -21,7 +21,7 @@ from pathlib import Path
 import uvloop
 
 import runnerd
-from runnerd import logs, tasks
+from runnerd import early, logs, tasks
 from runnerd.api.anthropic import dialect as anthropic
 from runnerd.api.app import make_app
 from runnerd.api.context import Context
@@ -36,6 +36,7 @@ from runnerd.errors import StartupError
 from runnerd.models.store import Store
 from runnerd.pulls.pulling import Pulls
 from runnerd.pulls.settings import make_outbound, pull_settings
+from runnerd.regular import check_folder
 from runnerd.relay.admission import Admission
 from runnerd.relay.arrivals import Arrivals
 from runnerd.relay.planner import Planner
@@ -61,6 +62,7 @@ def main(settings: Settings, read: Callable[[], Settings]) -> int:
 
     `read` reads the settings anew, at SIGHUP.  Raises errors.StartupError.
     """
+    early.hold()
     os.umask(0o077)
     _raise_file_limit()
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
@@ -82,24 +84,37 @@ class Daemon:
         self._activated = False
 
     async def run(self) -> int:
-        """Serve until SIGTERM or SIGINT; drain; return 0.  A second signal cuts it short."""
+        """Serve until SIGTERM or SIGINT; drain; return 0.  A second signal cuts it short.
+
+        One that comes before it serves ends it, too, with nothing left behind.
+        """
+        try:
+            return await self._serve()
+        except early.Stopped:
+            log.info("stopped before it served")
+            return 0
+
+    async def _serve(self) -> int:
         settings = self._settings
         async with contextlib.AsyncExitStack() as stack:
             stack.callback(self._notifier.close)
+            early.check()
             state_dir, directory = self._prepare_directories(stack)
             log_dir = state_dir / "logs"
             logs.set_up(log_dir, level=settings.log_level)
             log.info("runnerd %s starts, pid %d", runnerd.__version__, os.getpid())
             directory.clear_stale()
+            early.check()
 
             store = Store(state_dir / "models", quota_bytes=settings.store_quota or None)
             store.open()
+            early.check()
             configurations = Configurations(state_dir / "configurations.json")
             configurations.open()
-            backends = self._discover_backends(store, state_dir, log_dir)
-            host = Host()
             slots = SavedSlots(state_dir / "slots", settings.slot_quota)
             slots.open()
+            backends = self._discover_backends(store, state_dir, log_dir, slots)
+            host = Host()
             supervisor = Supervisor(
                 settings,
                 backends,
@@ -146,6 +161,7 @@ class Daemon:
                 )
             )
             stack.push_async_callback(relay.close)
+            early.check()
             listeners = self._open_listeners(stack)
             await relay.open(listeners)
 
@@ -183,9 +199,10 @@ class Daemon:
         state_dir = settings.state_dir
         try:
             state_dir.mkdir(mode=0o750, parents=True, exist_ok=True)
+            check_folder(state_dir)
         except OSError as error:
             raise StartupError(
-                f"cannot create the state directory {state_dir}: {error.strerror}; "
+                f"cannot use the state directory {state_dir}: {error.strerror}; "
                 "set another one with --state-dir"
             ) from error
         for path, purpose in (
@@ -198,7 +215,7 @@ class Daemon:
         return state_dir, directory
 
     def _discover_backends(
-        self, store: Store, state_dir: Path, log_dir: Path
+        self, store: Store, state_dir: Path, log_dir: Path, slots: SavedSlots
     ) -> dict[str, Backend]:
         def context_for(name: str) -> BackendContext:
             return BackendContext(
@@ -206,10 +223,9 @@ class Daemon:
                 state_dir=state_dir / "engines",
                 log_dir=log_dir / "engines",
                 settings=dict(self._settings.backends.get(name, {})),
-                slots_dir=state_dir / "slots" if self._settings.slot_quota else None,
+                slots_dir=slots.folder if slots.enabled else None,
             )
 
-        (log_dir / "engines").mkdir(parents=True, exist_ok=True)
         return discover(context_for)
 
     def _open_listeners(self, stack: contextlib.AsyncExitStack) -> list[socket.socket]:
@@ -233,6 +249,9 @@ class Daemon:
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, self._on_signal, number, hurry)
         loop.add_signal_handler(signal.SIGHUP, reload)
+        early.check()  # what came before these handlers were there
+        if early.reloading():
+            reload()
 
     def _reload(self, log_dir: Path, supervisor: Supervisor, relay: Relay) -> None:
         """Bring changed settings into force, all or none; no request notices."""

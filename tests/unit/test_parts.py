@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from runnerd.errors import Conflict, InsufficientStorage, InternalError, SourceFailure
+from runnerd.errors import Conflict, InsufficientStorage, SourceFailure, StorageFailure
 from runnerd.models.digest import Digest
 from runnerd.models.layout import Layout
 from runnerd.models.parts import PIECE_BYTES, Part, sweep
@@ -85,7 +85,7 @@ def test_disk_that_fails(layout: Layout, monkeypatch: pytest.MonkeyPatch) -> Non
     put(part, 0, b"abcd")
     part.hash_on()
     monkeypatch.setattr(os, "fsync", broken)
-    with pytest.raises(InternalError, match="disk failed"):
+    with pytest.raises(StorageFailure, match="failed"):
         part.finish(Digest.of(b"abcd"))
     assert list(layout.parts.iterdir()) == []
 

@@ -57,7 +57,7 @@ class Redrawing:
         Raises errors.ClientError, PayloadTooLarge, InsufficientStorage, BackendFailure.
         """
         async with self._turn:
-            with storage_errors(), self._emptied() as folder:
+            with storage_errors("the folder for images"), self._emptied() as folder:
                 images = await run_stoppable(lambda stop: _write(body, folder, stop))
                 argv = [sys.executable, "-I", str(Path(redraw.__file__)), str(folder)]
                 result = await run_command(argv, timeout=_TIMEOUT)
@@ -73,6 +73,8 @@ class Redrawing:
 
     @contextlib.contextmanager
     def _emptied(self) -> Iterator[Path]:
+        if self._folder.is_symlink():
+            self._folder.unlink()  # what is written here stays here
         self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         try:
             yield self._folder
