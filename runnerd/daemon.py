@@ -45,11 +45,12 @@ from runnerd.relay.service import Parts, Relay
 from runnerd.resources import Host
 from runnerd.saved_slots import SavedSlots
 from runnerd.sockets.activation import inherited_sockets
-from runnerd.sockets.listeners import listen_tcp, listen_unix, parse_listen, unlink_if_ours
+from runnerd.sockets.listeners import listen_tcp, parse_listen
 from runnerd.sockets.lock import DirectoryLock
 from runnerd.sockets.notify import Notifier
 from runnerd.sockets.paths import RuntimeDirectory
 from runnerd.supervisor import Supervisor
+from runnerd.upkeep import ControlSocket, Upkeep
 
 log = logging.getLogger(__name__)
 
@@ -82,6 +83,7 @@ class Daemon:
         self._stop = asyncio.Event()
         self._hurry = asyncio.Event()
         self._activated = False
+        self._status = 0
 
     async def run(self) -> int:
         """Serve until SIGTERM or SIGINT; drain; return 0.  A second signal cuts it short.
@@ -99,7 +101,7 @@ class Daemon:
         async with contextlib.AsyncExitStack() as stack:
             stack.callback(self._notifier.close)
             early.check()
-            state_dir, directory = self._prepare_directories(stack)
+            state_dir, directory, locks = self._prepare_directories(stack)
             log_dir = state_dir / "logs"
             logs.set_up(log_dir, level=settings.log_level)
             log.info("runnerd %s starts, pid %d", runnerd.__version__, os.getpid())
@@ -162,8 +164,20 @@ class Daemon:
             )
             stack.push_async_callback(relay.close)
             early.check()
-            listeners = self._open_listeners(stack)
+            control = ControlSocket(
+                settings.socket_path, mode=settings.socket_mode, group=settings.socket_group
+            )
+            stack.callback(control.close)
+            listeners = self._open_listeners(control)
             await relay.open(listeners)
+            upkeep = Upkeep(
+                directory,
+                locks,
+                control,
+                runners=supervisor.ready_runners,
+                listen=relay.listen,
+            )
+            await stack.enter_async_context(self._kept(upkeep))
 
             self._listen_for_signals(
                 lambda: self._reload(log_dir, supervisor, relay), supervisor.hurry
@@ -187,11 +201,11 @@ class Daemon:
                 log.info("new clients wait in systemd's sockets for the next daemon")
             await self._drain(relay)
         log.info("stopped")
-        return 0
+        return self._status
 
     def _prepare_directories(
         self, stack: contextlib.AsyncExitStack
-    ) -> tuple[Path, RuntimeDirectory]:
+    ) -> tuple[Path, RuntimeDirectory, list[DirectoryLock]]:
         """Create and lock both directories: one daemon owns each."""
         settings = self._settings
         directory = RuntimeDirectory(settings.runtime_dir)
@@ -205,6 +219,7 @@ class Daemon:
                 f"cannot use the state directory {state_dir}: {error.strerror}; "
                 "set another one with --state-dir"
             ) from error
+        locks = []
         for path, purpose in (
             (settings.runtime_dir, "the runtime directory"),
             (state_dir, "the state directory"),
@@ -212,7 +227,8 @@ class Daemon:
             lock = DirectoryLock(path, purpose)
             lock.acquire()
             stack.callback(lock.release)
-        return state_dir, directory
+            locks.append(lock)
+        return state_dir, directory, locks
 
     def _discover_backends(
         self, store: Store, state_dir: Path, log_dir: Path, slots: SavedSlots
@@ -228,17 +244,14 @@ class Daemon:
 
         return discover(context_for)
 
-    def _open_listeners(self, stack: contextlib.AsyncExitStack) -> list[socket.socket]:
+    def _open_listeners(self, control: ControlSocket) -> list[socket.socket]:
         """Return systemd's sockets where it passed some, else our own."""
         settings = self._settings
         inherited = inherited_sockets()
         if inherited:
             self._activated = True
-            return inherited
-        path = settings.socket_path
-        own = listen_unix(path, mode=settings.socket_mode, group=settings.socket_group)
-        stack.callback(unlink_if_ours, own, path)
-        listeners = [own]
+            return control.adopt(inherited)
+        listeners = [control.open()]
         if settings.listen:
             host, port = parse_listen(settings.listen)
             listeners += listen_tcp(host, port, allow_remote=settings.allow_remote)
@@ -279,6 +292,22 @@ class Daemon:
             self._hurry.set()
             hurry()
         self._stop.set()
+
+    @contextlib.asynccontextmanager
+    async def _kept(self, upkeep: Upkeep) -> AsyncIterator[None]:
+        """Keep the daemon reachable, and end it with an error where that is not possible."""
+
+        async def keep() -> None:
+            reason = await upkeep.run()
+            log.error("the daemon ends: %s", reason)
+            self._status = 1
+            self._stop.set()
+
+        keeping = tasks.spawn(keep(), name="upkeep")
+        try:
+            yield
+        finally:
+            await tasks.cancel_and_wait(keeping)
 
     async def _drain(self, relay: Relay) -> None:
         """Wait for answers in flight, for the limit, or until a second signal."""
