@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import logging
 import os
 import shutil
 import socket
@@ -94,13 +95,29 @@ FOLDER_FAULTS: dict[str, Wrong] = {
 
 
 @pytest.fixture
-def home(tmp_path: Path) -> Path:
+def home(tmp_path: Path) -> Iterator[Path]:
     """A folder with a file of somebody's, which nothing may touch."""
     home = tmp_path / "home"
     home.mkdir()
     (home / "mine.txt").write_text("mine")
     (home / "mine.txt").chmod(0o644)
-    return home
+    yield home
+    for path in tmp_path.rglob("*"):
+        if path.is_socket():  # our own
+            path.unlink()
+
+
+@pytest.fixture
+def logging_as_it_was() -> Iterator[None]:
+    """A daemon inside the test sets the log up for itself."""
+    root = logging.getLogger()
+    handlers, level, raises = root.handlers[:], root.level, logging.raiseExceptions
+    yield
+    for handler in set(root.handlers) - set(handlers):
+        handler.close()
+    root.handlers[:] = handlers
+    root.setLevel(level)
+    logging.raiseExceptions = raises
 
 
 @pytest.fixture
@@ -213,7 +230,7 @@ def test_what_may_not_be_changed(path: str, used: Path) -> None:
     ],
 )
 async def test_what_is_not_served_without(
-    path: str, fault: Wrong, tmp_path: Path, home: Path
+    path: str, fault: Wrong, tmp_path: Path, home: Path, logging_as_it_was: None
 ) -> None:
     """The start ends at once with one sentence, and leaves what it found."""
     state = tmp_path / "state"
