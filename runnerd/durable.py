@@ -51,6 +51,7 @@ _SENTENCES = {
     errno.EMFILE: "the daemon has too many files open to change {what}; try again in a moment",
     errno.ENFILE: "the host has too many files open to change {what}; try again in a moment",
 }
+_OF_A_DISK = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.EROFS)
 _FULL = (
     "the disk with {what} is full; remove models with `runnerd rm` or free some space",
     "the disk with {what} has no inodes left: it holds as many files as it can; remove some files",
@@ -151,6 +152,20 @@ def storage_errors(what: str = STATE) -> Iterator[None]:
         yield
     except OSError as error:
         if error.errno is None:  # a time-out, for one, which is no disk's
+            raise
+        raise storage_error(error, what) from error
+
+
+@contextlib.contextmanager
+def disk_errors(what: str = STATE) -> Iterator[None]:
+    """Do the same where other things are done as well: only of errors that a disk alone can have.
+
+    For the outermost places, so that no such error is met as a mistake of the daemon's.
+    """
+    try:
+        yield
+    except OSError as error:
+        if error.errno not in _OF_A_DISK:
             raise
         raise storage_error(error, what) from error
 

@@ -260,7 +260,7 @@ class Part:
 
     def hash_on(self) -> None:
         """Hash a few of the bytes that have arrived."""
-        with self._hashing:
+        with self._hashing, storage_errors(STORE):
             count = max(0, min(self.behind, _HASH_BYTES))
             data = os.pread(self._descriptor, count, self._hashed)
             self._hasher.update(data)

@@ -23,8 +23,8 @@ from tests.support.waiting import SECONDS, wait_for
 def failing(daemon: DaemonProcess, call: str, error: str, *paths: Path) -> Iterator[None]:
     """Let a system call of the daemon on these files or folders fail."""
     assert daemon.process is not None
-    log = daemon.root / "strace.log"
-    command = ["strace", "-f", "-o", str(log), "-p", str(daemon.process.pid), "-e", f"trace={call}"]
+    pid, log = daemon.process.pid, daemon.root / "strace.log"
+    command = ["strace", "-f", "-o", str(log), "-p", str(pid), "-e", f"trace={call}"]
     command += [argument for path in paths for argument in ("-P", str(path))]
     tracer = subprocess.Popen(
         [*command, "-e", f"inject={call}:error={error}"],
@@ -35,7 +35,7 @@ def failing(daemon: DaemonProcess, call: str, error: str, *paths: Path) -> Itera
         assert tracer.stderr is not None
         if "attached" not in (line := tracer.stderr.readline()):
             pytest.skip(f"strace may not trace here: {line}")
-        wait_for(lambda: _traced(daemon.process.pid), "strace to hold every thread")
+        wait_for(lambda: _traced(pid), "strace to hold every thread")
         yield
     finally:
         tracer.send_signal(signal.SIGINT)
@@ -77,8 +77,16 @@ def change(daemon: DaemonProcess, what: str, path: Path) -> httpx.Response:
     return daemon.http.post("/models/import", json={"path": str(path), "tag": "new"})
 
 
-@pytest.mark.parametrize("what", ["tag", "removal", "import", "configuration"])
-@pytest.mark.parametrize("error", ["EIO", "EROFS"])
+@pytest.mark.parametrize(
+    ("what", "error"),
+    [
+        ("tag", "EIO"),
+        ("removal", "EIO"),
+        ("import", "EIO"),
+        ("configuration", "EIO"),
+        ("tag", "EROFS"),
+    ],
+)
 def test_the_sync_of_the_folder_fails(
     what: str, error: str, daemon: DaemonProcess, tmp_path: Path
 ) -> None:
@@ -108,14 +116,14 @@ def test_the_sync_of_the_folder_fails(
     assert change(daemon, "tag", tmp_path).status_code == 201
 
 
-@pytest.mark.parametrize("call", ["rename", "fsync"])
-@pytest.mark.parametrize("error", ["ENOSPC", "EDQUOT", "EFBIG", "EPERM", "EIO"])
+@pytest.mark.parametrize(
+    ("call", "error"),
+    [("fsync", "ENOSPC"), ("fsync", "EDQUOT"), ("rename", "EPERM"), ("rename", "EFBIG")],
+)
 def test_every_errno_is_told(call: str, error: str, daemon: DaemonProcess, tmp_path: Path) -> None:
     """Before the commit point nothing has changed, and each errno has its sentence."""
-    words = {
-        "ENOSPC": "is full", "EDQUOT": "quota", "EFBIG": "larger", "EPERM": "immutable",
-        "EIO": "input/output",
-    }[error]  # fmt: skip
+    sentences = {"ENOSPC": "is full", "EDQUOT": "quota", "EFBIG": "larger", "EPERM": "immutable"}
+    words = sentences[error]
     before = tags(daemon)
     blobs = sorted(os.listdir(daemon.state_dir / "models" / "blobs" / "sha256"))
     with failing(daemon, call, error):
