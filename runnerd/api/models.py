@@ -104,14 +104,14 @@ async def purge_models(request: web.Request) -> web.Response:
     """Delete every model; refused while one is in use, unless forced."""
     context = request.app[CONTEXT]
     force = flag(request, "force")
-    ids = [str(model.id) for model in context.store.list()]
-    for id in ids:
-        await context.supervisor.unload_model(id, force=force)
+    models = list(context.store.list())
+    for model in models:
+        await context.supervisor.unload_model(str(model.id), force=force)
     try:
         await asyncio.to_thread(context.store.purge)
     finally:
-        for id in ids:
-            await _forget_removed(context, id)
+        for model in models:
+            await _forget_removed(context, str(model.id), model.load, shared=False)
     return web.Response()
 
 
@@ -127,21 +127,25 @@ async def delete_model(request: web.Request) -> web.Response:
 async def remove_model(context: Context, name: str, *, force: bool) -> Removals:
     """Remove a name and what goes with it; return what was done.
 
-    Raises errors.ModelNotFound, and Conflict for a model in use unless `force`.
+    A runner that another model shares stays.  Raises errors.ModelNotFound, and Conflict for a model
+    in use unless `force`.
     """
-    id = str(context.store.identify(name))
-    if context.store.deletes(name, force=force):
+    store = context.store
+    id = str(store.identify(name))
+    load = store.load_of(id)
+    shared = len(store.loaded_as(load)) > 1
+    if store.deletes(name, force=force) and not shared:
         await context.supervisor.unload_model(id, force=force)
     try:
-        return await asyncio.to_thread(context.store.remove, name, force=force)
+        return await asyncio.to_thread(store.remove, name, force=force)
     finally:
-        await _forget_removed(context, id)
+        await _forget_removed(context, id, load, shared=shared)
 
 
-async def _forget_removed(context: Context, id: str) -> None:
+async def _forget_removed(context: Context, id: str, load: str, *, shared: bool) -> None:
     """Drop what belongs to a model that is not here any more, whatever its removal has said."""
     if not context.store.has(id):
-        await context.supervisor.forget(id)
+        await context.supervisor.forget(id, load, shared=shared)
 
 
 @ROUTES.get("/v1/models")

@@ -33,7 +33,7 @@ from runnerd.models.sources import check_split, read_template
 from runnerd.regular import read_json
 
 # Raised when `describe` learns something new: older descriptions are then made again.
-_DESCRIPTION_VERSION = 3
+_DESCRIPTION_VERSION = 4
 
 _DESCRIPTION_BYTES = 64 * 2**20
 

@@ -80,9 +80,7 @@ def test_killed_engine_fails_a_whole_answer_with_the_reason(daemon: DaemonProces
     engine = engine_of(daemon)
     idle = sum(engine.cpu_times()[:2])
     with daemon.client() as client:
-        request = client.build_request(
-            "POST", "/v1/completions", json=LONG | {"stream": False}
-        )
+        request = client.build_request("POST", "/v1/completions", json=LONG | {"stream": False})
         answers: list[httpx.Response] = []
         thread = threading.Thread(target=lambda: answers.append(client.send(request)))
         thread.start()
