@@ -12,6 +12,7 @@ to a temporary name, fsynced and renamed.
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import json
 import logging
@@ -33,6 +34,7 @@ from pydantic import (
 from runnerd import durable
 from runnerd.backends.interface import BackendConfiguration, BackendMode
 from runnerd.backends.parameters import CompletionParameters
+from runnerd.backends.process import uninterrupted
 from runnerd.durable import storage_error
 from runnerd.durations import FOREVER, format_duration, parse_duration
 from runnerd.errors import (
@@ -165,6 +167,7 @@ class Configurations:
         self._parsed: dict[ConfigurationKey, tuple[ModelConfiguration, str]] = {}
         self._fault = ""  # why the file may not be written
         self._known = True  # what is in it
+        self._writing = asyncio.Lock()  # one change after the other; the disk takes its time
         self.revision = 0  # grows with every change
 
     def open(self) -> None:
@@ -215,29 +218,31 @@ class Configurations:
         """
         return _validate(self._merge(key, changes))
 
-    def set(self, key: ConfigurationKey, changes: dict[str, Any]) -> None:
+    async def set(self, key: ConfigurationKey, changes: dict[str, Any]) -> None:
         """Merge `changes` into the stored configuration and write it down.
 
-        Raises errors.InvalidConfiguration, InsufficientStorage, StorageFailure; nothing has
-        changed then, unless it is Unconfirmed.
+        It is carried out to its end even if it is cancelled.  Raises errors.InvalidConfiguration,
+        InsufficientStorage, StorageFailure; nothing has changed then, unless it is Unconfirmed.
         """
-        self._settle()
-        document = self._merge(key, changes)
-        _validate(document)
-        self._keep({**self._documents, key: document})
+        async with self._writing:
+            await self._settle()
+            document = self._merge(key, changes)
+            _validate(document)
+            await self._keep({**self._documents, key: document})
 
-    def forget(self, model: str) -> None:
+    async def forget(self, model: str) -> None:
         """Drop everything that was configured for a model that has been deleted.
 
         Where that cannot be written down it stays: the model is gone all the same.
         """
-        kept = {key: entry for key, entry in self._documents.items() if key.model != model}
-        try:
-            if len(kept) < len(self._documents):
-                self._settle()
-                self._keep(kept)
-        except (InsufficientStorage, StorageFailure) as error:
-            log.warning("what was configured for %s stays: %s", model, error.message)
+        async with self._writing:
+            kept = {key: entry for key, entry in self._documents.items() if key.model != model}
+            try:
+                if len(kept) < len(self._documents):
+                    await self._settle()
+                    await self._keep(kept)
+            except (InsufficientStorage, StorageFailure) as error:
+                log.warning("what was configured for %s stays: %s", model, error.message)
 
     def list(self) -> Iterator[tuple[ConfigurationKey, ModelConfiguration]]:
         """Yield every stored configuration, in a stable order."""
@@ -253,8 +258,11 @@ class Configurations:
                 document[name] = value
         return document
 
-    def _keep(self, documents: _Documents) -> None:
+    async def _keep(self, documents: _Documents) -> None:
         """Let these be the configurations, on the disk first."""
+        await uninterrupted(self._replace(documents), name="write configurations")
+
+    async def _replace(self, documents: _Documents) -> None:
         entries = [
             {
                 "backend": key.backend,
@@ -266,7 +274,7 @@ class Configurations:
         ]
         content = json.dumps(entries, indent=1).encode()
         try:
-            durable.replace(self._file, content, what=_WHAT)
+            await asyncio.to_thread(durable.replace, self._file, content, what=_WHAT)
         except Unconfirmed:
             self._take(documents)
             raise
@@ -275,7 +283,7 @@ class Configurations:
             raise
         self._take(documents)
 
-    def _settle(self) -> None:
+    async def _settle(self) -> None:
         """See that memory and file agree before something is changed.
 
         Raises errors.StorageFailure.
@@ -284,7 +292,7 @@ class Configurations:
             raise StorageFailure(f"{self._fault}; put that right and restart the daemon")
         if not self._known:
             try:
-                self._take(_read(self._file))
+                self._take(await asyncio.to_thread(_read, self._file))
             except OSError as error:
                 raise storage_error(error, _WHAT) from error
             self._known = True

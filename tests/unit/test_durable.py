@@ -55,14 +55,14 @@ def test_a_full_disk_keeps_the_old_file(call: str, tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == [tmp_path / "f"]
 
 
-def test_a_configuration_that_cannot_be_kept_is_not_in_force(tmp_path: Path) -> None:
+async def test_a_configuration_that_cannot_be_kept_is_not_in_force(tmp_path: Path) -> None:
     """Neither setting nor forgetting half happens."""
     configurations = Configurations(tmp_path / "c.json")
-    configurations.set(KEY, {"context-size": 1024})
+    await configurations.set(KEY, {"context-size": 1024})
     with full_disk("fsync"):
         with pytest.raises(InsufficientStorage):
-            configurations.set(KEY, {"context-size": 2048})
-        configurations.forget(KEY.model)
+            await configurations.set(KEY, {"context-size": 2048})
+        await configurations.forget(KEY.model)
     again = Configurations(tmp_path / "c.json")
     again.open()
     for found in (configurations, again):
