@@ -18,7 +18,7 @@ from pathlib import Path
 
 from runnerd.errors import StartupError
 from runnerd.runner import Runner
-from runnerd.sockets.listeners import listen_unix, unlink_if_ours
+from runnerd.sockets.listeners import UnixListener, listen_unix, unlink_if_ours
 from runnerd.sockets.lock import DirectoryLock
 from runnerd.sockets.paths import RuntimeDirectory, SocketState, probe
 
@@ -34,13 +34,13 @@ class ControlSocket:
         self.path = path
         self._mode = mode
         self._group = group
-        self._listener: socket.socket | None = None
+        self._listener: UnixListener | None = None
         self._seen: tuple[int, int] | None = None
 
     def open(self) -> socket.socket:
         """Listen, in place of whatever went.  Raises errors.StartupError."""
         self._listener = listen_unix(self.path, mode=self._mode, group=self._group)
-        self._seen = _identity(self.path)
+        self._seen = self._listener.bound and self._listener.bound[:2]
         return self._listener
 
     def adopt(self, inherited: Sequence[socket.socket]) -> list[socket.socket]:
@@ -89,30 +89,22 @@ class Upkeep:
         """Look and mend, again and again; return why the daemon has to end."""
         while True:
             await asyncio.sleep(_INTERVAL)
-            runners = self._runners()
-            if await asyncio.to_thread(self._all_there, runners):
-                continue
             try:
-                await asyncio.to_thread(self._make_again)
-                if not self._control.there():
+                lost, deaf = await asyncio.to_thread(self._look, self._runners())
+                if deaf:
                     log.error("the control socket %s was removed; made again", self._control.path)
                     await self._listen(self._control.open())
             except StartupError as error:
                 return error.message
-            for runner in runners:
-                if not _reachable(runner):
-                    runner.lose("its socket was removed")
+            for runner in lost:
+                runner.lose("its socket was removed")
 
-    def _all_there(self, runners: Sequence[Runner]) -> bool:
-        return (
-            all(lock.held for lock in self._locks)
-            and self._directory.runners.is_dir()
-            and self._control.there()
-            and all(map(_reachable, runners))
-        )
+    def _look(self, runners: Sequence[Runner]) -> tuple[list[Runner], bool]:
+        """Make again what is missing; return who cannot be reached: runners, and whether clients
+        cannot reach the daemon.  Blocks.
 
-    def _make_again(self) -> None:
-        """Make what is missing.  Raises errors.StartupError where that is not possible."""
+        Raises errors.StartupError where something cannot be made again.
+        """
         if not self._directory.runners.is_dir():
             log.error("the runtime directory %s was removed; made again", self._directory.root)
             self._directory.prepare()
@@ -123,6 +115,8 @@ class Upkeep:
                 log.error("the lock %s was removed; taken again", lock.path)
                 lock.release()
                 lock.acquire()
+        lost = [runner for runner in runners if not _reachable(runner)]
+        return lost, not self._control.there()
 
 
 def _reachable(runner: Runner) -> bool:

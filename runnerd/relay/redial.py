@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import errno
+import socket
 import time
 from collections.abc import Callable
 
 from runnerd.errors import UpstreamTimeout
-from runnerd.sockets.paths import SocketState, probe
 from runnerd.supervisor import Lease
 
 _OURS = (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM)  # no fault of the engine
@@ -46,6 +47,7 @@ def abandon(lease: Lease, error: OSError) -> bool:
 
 
 def reach(lease: Lease) -> None:
-    """Raise OSError unless somebody listens on a runner's socket."""
-    if probe(lease.runner.engine_socket) is not SocketState.LIVE:
-        raise FileNotFoundError(errno.ENOENT, "its socket is gone")
+    """Raise OSError unless somebody listens on a runner's socket; never waits."""
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_NONBLOCK) as trying:
+        with contextlib.suppress(BlockingIOError):  # its queue is full: busy, and there
+            trying.connect(str(lease.runner.engine_socket))
