@@ -17,7 +17,9 @@ from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
 from runnerd.errors import StartupError
+from runnerd.regular import read
 
+_FILE_BYTES = 2**20  # of a settings file
 DEFAULT_LISTEN = "127.0.0.1:12434"  # the port that Docker Model Runner's clients assume
 
 
@@ -216,11 +218,12 @@ class _TomlFile(PydanticBaseSettingsSource):
         if not name:
             return {}
         try:
-            with open(name, "rb") as file:
-                return tomllib.load(file)
+            return tomllib.loads(read(Path(name), most=_FILE_BYTES, follow=True).decode())
         except OSError as error:
             raise StartupError(f"cannot read the settings file {name}: {error.strerror}") from error
-        except tomllib.TOMLDecodeError as error:
+        except UnicodeDecodeError as error:
+            raise StartupError(f"the settings file {name} is not UTF-8 text") from error
+        except (ValueError, RecursionError) as error:
             raise StartupError(f"the settings file {name} is not valid TOML: {error}") from error
 
 

@@ -32,7 +32,10 @@ a secret.
     ├── Draining (503)           the daemon is going away (never used for overload)
     ├── UpstreamTimeout (504)    the engine made no progress
     ├── SourceTimeout (504)      a registry or hub made no progress
-    ├── InsufficientStorage (507)
+    ├── InsufficientStorage (507) no room, on a disk or in memory
+    ├── StorageFailure (507)     a disk that cannot be written; nothing has changed
+    │   ├── Unconfirmed              the change is in force, but may not survive a power cut
+    │   └── Undetermined             whether the change is in force is not known
     └── StartupError             the daemon cannot start; ends the process with this message
 """
 
@@ -250,6 +253,19 @@ class SourceTimeout(RunnerdError):
 class InsufficientStorage(RunnerdError):
     status = 507
     code = "insufficient_storage"
+
+
+class StorageFailure(RunnerdError):
+    status = 507
+    code = "storage_failure"
+
+
+class Unconfirmed(StorageFailure):
+    code = "storage_unconfirmed"
+
+
+class Undetermined(StorageFailure):
+    code = "storage_undetermined"
 
 
 class StartupError(RunnerdError):

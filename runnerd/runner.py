@@ -14,7 +14,8 @@ What an engine had evaluated in an earlier life is given back to it before it co
 taken down before it ends, if whoever owns the runner cares to.
 
 A ready engine that is in use is asked on for its health.  One that answers neither that nor its
-requests for the whole `hang_timeout` hangs: its requests are told, and it is killed.
+requests for the whole `hang_timeout` hangs: its requests are told, and it is killed.  One whose
+socket is gone answers the requests that it has, nobody else gets it, and then it has failed.
 
 A runner is one-shot, like the backend's run(): whoever wants another one makes another one.
 "Ended" is told once, after the last of its processes is gone.
@@ -39,6 +40,8 @@ from runnerd.errors import BackendFailure, RunnerdError, UpstreamTimeout
 
 log = logging.getLogger(__name__)
 
+_NEWS_TIMEOUT = 0.5  # seconds
+_IDLE_INTERVAL = 0.05
 _LOOKS = 6  # at an engine's health within the limit after which it hangs, at least
 _LONGEST_PAUSE = 5.0  # seconds between two of them: the limit may have changed meanwhile
 
@@ -84,11 +87,19 @@ class Patience(Protocol):
     def hang_timeout(self) -> float: ...
 
 
+class EngineUnreachable(EngineFailure):
+    """An engine that lives and that nobody can connect to any more."""
+
+
 class Watcher(Protocol):
     """Who owns runners.  Called on the event loop; `ready` and `ended` once at most."""
 
     def ready(self, runner: Runner) -> None:
         """The engine answers."""
+        ...
+
+    def retiring(self, runner: Runner) -> None:
+        """Nobody else may have it: it will fail as soon as it is not in use."""
         ...
 
     def failing(self, runner: Runner, failure: BackendFailure) -> None:
@@ -149,6 +160,8 @@ class Runner:
         self._task: asyncio.Task[None] | None = None
         self._lives = False  # its task runs: only then it can be cancelled without being lost
         self._ended = asyncio.Event()
+        self._lost = asyncio.Event()
+        self._loss = ""
 
     def start(self) -> None:
         """Start the engine; returns at once."""
@@ -170,6 +183,15 @@ class Runner:
                 self._task.cancel()
         elif self.state is RunnerState.STOPPING and hurry:
             self._task.cancel()
+
+    def lose(self, reason: str) -> None:
+        """Nobody can connect to it any more: end it once its requests have ended; idempotent.
+
+        Returns at once.
+        """
+        if self.state is RunnerState.READY and not self._lost.is_set():
+            self._loss = reason
+            self._lost.set()
 
     async def wait_ended(self) -> BackendFailure | None:
         """Wait until its last process is gone; return why it failed, None when it was stopped."""
@@ -197,6 +219,11 @@ class Runner:
             if engine.done():
                 return self._told(self._outcome(engine))
             failure = self._outcome(watch)
+            if isinstance(failure, EngineUnreachable):
+                # Perhaps it has ended, which explains more, and the news is on its way.
+                await asyncio.wait([engine], timeout=_NEWS_TIMEOUT)
+                if engine.done():
+                    return self._told(self._outcome(engine))
             self._watcher.failing(self, failure)
             await tasks.cancel_and_wait(engine)
             return failure
@@ -312,7 +339,11 @@ class Runner:
         answered_at = time.monotonic()
         while True:
             pause = min(self._patience.hang_timeout / _LOOKS, _LONGEST_PAUSE)
-            await asyncio.sleep(pause)
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(pause):
+                    await self._lost.wait()
+            if self._lost.is_set():
+                return await self._retired()
             looked_at = time.monotonic()
             if self._watcher.heard_at(self) is None or await answers_ready(
                 self.engine_socket, within=pause
@@ -326,6 +357,19 @@ class Runner:
                     "(hang_timeout) and was ended",
                     exit_reason="hang",
                 )
+
+    async def _retired(self) -> BackendFailure:
+        """Return once the requests that an engine still answers have ended."""
+        self._watcher.retiring(self)
+        limit, began = self._patience.hang_timeout, time.monotonic()
+        while (heard_at := self._watcher.heard_at(self)) is not None:
+            if time.monotonic() - max(began, heard_at) >= limit:
+                break
+            await asyncio.sleep(_IDLE_INTERVAL)
+        return EngineUnreachable(
+            f"the engine of {self.order.model_ref} could not be reached any more: {self._loss}",
+            exit_reason="unreachable",
+        )
 
     def _enter(self, state: RunnerState) -> None:
         if state is not self.state:

@@ -89,24 +89,26 @@ class Relay:
     async def open(self, listeners: list[socket.socket]) -> None:
         """Start to serve on listening sockets."""
         self._runner = await make_server(self._parts.app)
-        loop = asyncio.get_running_loop()
-        backlog = self.limits.connections  # the loop listens anew, with a short queue by default
         if self._most_fronts < self.limits.connections:
             log.warning(
                 "at most %d clients at once: the limit of open files allows no more",
                 self._most_fronts,
             )
         for listener in listeners:
-            # uvloop insists on the right kind of call for each family.
-            if listener.family == socket.AF_UNIX:
-                server = await loop.create_unix_server(
-                    lambda: Front(self), sock=listener, backlog=backlog
-                )
-            else:
-                server = await loop.create_server(
-                    lambda: Front(self), sock=listener, backlog=backlog
-                )
-            self._servers.append(server)
+            await self.listen(listener)
+
+    async def listen(self, listener: socket.socket) -> None:
+        """Serve on one more listening socket."""
+        loop = asyncio.get_running_loop()
+        backlog = self.limits.connections  # the loop listens anew, with a short queue by default
+        # uvloop insists on the right kind of call for each family.
+        if listener.family == socket.AF_UNIX:
+            server = await loop.create_unix_server(
+                lambda: Front(self), sock=listener, backlog=backlog
+            )
+        else:
+            server = await loop.create_server(lambda: Front(self), sock=listener, backlog=backlog)
+        self._servers.append(server)
 
     def apply(self, admission: Admission) -> None:
         """Hold requests against other rules from now on."""

@@ -404,6 +404,10 @@ class Supervisor:
         """Return a runner by the id that `ps` shows.  Raises errors.RunnerNotFound."""
         return self._fleet.find(id)
 
+    def ready_runners(self) -> list[Runner]:
+        """Return the runners that should be reachable."""
+        return [runner for runner in self._fleet if runner.state is RunnerState.READY]
+
     def stranded(self) -> int:
         """Return how many requests wait although nothing will answer them: always none.
 
@@ -547,9 +551,13 @@ class Supervisor:
         self._carry_out(decisions)
         return changed or bool(decisions)
 
+    def retiring(self, generation: int) -> None:
+        """Nobody gets a runner any more; its requests go on."""
+        self._scheduler.failing(self._fleet.key(generation), generation)
+
     def failing(self, generation: int, failure: BackendFailure) -> None:
         """A runner will be killed: nobody gets it any more, and its requests are told."""
-        self._scheduler.failing(self._fleet.key(generation), generation)
+        self.retiring(generation)
         for lease in list(self._leases.values()):
             if lease.generation == generation and lease.revoked is not None:
                 lease.revoked(failure)
