@@ -42,7 +42,8 @@ class BackendConfiguration(BaseModel):
 
     `context_size` is in tokens; None lets the backend choose, -1 asks for the trained maximum.
     `runtime_flags` are checked against the backend's allow-list before they are stored.  `parallel`
-    is how many requests a runner works on at a time, None for the backend's choice.
+    is how many requests a runner works on at a time, None for the backend's choice.  `engine` is
+    one of several installed engines by name (`cuda`, `cpu`, `path`), None for the backend's choice.
     """
 
     model_config = ConfigDict(extra="forbid", populate_by_name=True)
@@ -52,6 +53,7 @@ class BackendConfiguration(BaseModel):
     speculative: SpeculativeDecoding | None = None
     parallel: Annotated[int | None, Field(strict=True, ge=1, le=256)] = None
     placement: Placement | None = None
+    engine: Annotated[str | None, Field(pattern=r"^[a-z0-9][a-z0-9._-]{0,31}$")] = None
 
     def to_json(self) -> dict[str, object]:
         """Return the JSON form, without what was not set."""

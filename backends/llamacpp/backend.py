@@ -24,15 +24,16 @@ from runnerd.backends.interface import (
     RequiredMemory,
 )
 from runnerd.backends.llamacpp import slots
+from runnerd.backends.llamacpp.building.choice import Wish
 from runnerd.backends.llamacpp.command import Launch, context_tokens, native_command, slot_count
-from runnerd.backends.llamacpp.devices import check_placement, names_gpus
+from runnerd.backends.llamacpp.devices import check_placement
 from runnerd.backends.llamacpp.failure import engine_failure
 from runnerd.backends.llamacpp.fallback import Fallback
 from runnerd.backends.llamacpp.flags import parse_flags
 from runnerd.backends.llamacpp.install import Installer, occupied_bytes
 from runnerd.backends.llamacpp.memory import MemoryEstimator
 from runnerd.backends.llamacpp.quantize import Quantizer
-from runnerd.backends.llamacpp.server import NativeServer, ServerFinder
+from runnerd.backends.llamacpp.server import NativeServer, ServerFinder, UnfitEngine
 from runnerd.backends.llamacpp.settings import parse_settings
 from runnerd.backends.names import ModelNames
 from runnerd.backends.output import Output
@@ -53,7 +54,7 @@ class LlamaCppBackend:
         self._context = context
         self._settings = parse_settings(context.settings)
         self._finder = ServerFinder(self._settings, context.state_dir)
-        self._installer = Installer(context.state_dir)
+        self._installer = Installer(context.state_dir, self._settings)
         self._fallback = Fallback()
         self._memory = MemoryEstimator(self._finder, self._settings)
         self._quantizer = Quantizer(self._finder, self._settings)
@@ -121,17 +122,24 @@ class LlamaCppBackend:
         raise engine_failure(record, model_ref, weights=str(launch.files.weights))
 
     async def install(self, http: aiohttp.ClientSession) -> None:
-        if self._settings.path is not None or await self._finder.find() is not None:
+        if self._settings.path is not None:
             return
-        await self._installer.install()
+        wish = Wish(found=True)
+        try:
+            server = await self._finder.find()
+        except UnfitEngine:
+            wish = Wish(rebuild=True)
+        else:
+            if server is not None and not self._finder.unused_cards(server):
+                return
+        await self._installer.install(http, wish)
         await self._finder.find()
 
     def status(self) -> str:
         if self._installer.progress is not None:
             return f"Installing: {self._installer.progress}"
         if self._runs_native():
-            version = self._finder.version
-            return f"Running: {NAME} {version}" if version else f"Running: {NAME}"
+            return self._running()
         problem = self._finder.problem or self._installer.problem
         if self._runs_fallback():
             detail = problem or _REMEDY
@@ -139,6 +147,13 @@ class LlamaCppBackend:
         if problem is not None:
             return f"Error: {problem}"
         return f"Not Installed: {_REMEDY}"
+
+    def _running(self) -> str:
+        """Say which engine runs, what it leaves unused first."""
+        server = self._finder.current
+        parts = [self._finder.unused_cards(server)] if server is not None else []
+        parts += [f"{NAME} {server.version}", server.warning] if server is not None else [NAME]
+        return f"Running: {'; '.join(filter(None, parts))}"
 
     async def disk_usage(self) -> int:
         with contextlib.suppress(BackendFailure):
@@ -167,10 +182,10 @@ class LlamaCppBackend:
         launch = self._launch(Path("none.sock"), model, model, mode, config)
         if launch.slots is None or self._settings.server == "python":
             return None
-        server = await self._finder.find()
+        server = await self._server(config)
         if server is None or slots.SLOT_OPTION not in server.options:
             return None
-        argv = await self._native_command(server, launch)
+        argv = self._native_command(server, launch)
         return slots.fingerprint(server, launch, model, argv)
 
     async def save_slots(
@@ -190,11 +205,14 @@ class LlamaCppBackend:
     def _runs_fallback(self) -> bool:
         return self._settings.server != "native" and self._fallback.available
 
+    async def _server(self, config: BackendConfiguration) -> NativeServer | None:
+        return None if self._settings.server == "python" else await self._finder.find(config.engine)
+
     async def _command(self, launch: Launch) -> tuple[list[str], bool]:
         """Return the engine's argv and whether it is the native one."""
-        server = None if self._settings.server == "python" else await self._finder.find()
+        server = await self._server(launch.configuration)
         if server is not None:
-            return await self._native_command(server, launch), True
+            return self._native_command(server, launch), True
         if not self._runs_fallback():
             raise BackendFailure(f"llama.cpp is not installed: {_REMEDY}")
         reason = self._fallback.missing("", launch.mode)
@@ -202,10 +220,8 @@ class LlamaCppBackend:
             raise NotSupported(reason)
         return self._fallback.command(launch, self._settings), False
 
-    async def _native_command(self, server: NativeServer, launch: Launch) -> list[str]:
-        if names_gpus(launch.configuration):
-            launch = replace(launch, devices=await self._finder.devices(server))
-        return native_command(server, launch, self._settings)
+    def _native_command(self, server: NativeServer, launch: Launch) -> list[str]:
+        return native_command(server, replace(launch, devices=server.devices), self._settings)
 
     # one run
 

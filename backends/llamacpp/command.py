@@ -72,6 +72,7 @@ def native_command(server: NativeServer, launch: Launch, settings: LlamaCppSetti
     argv = [str(server.path), "--host", str(launch.socket), "--model", str(launch.files.weights)]
     if launch.model_ref and not launch.model_ref.startswith("-") and "," not in launch.model_ref:
         argv += ["--alias", launch.model_ref]  # else answers would show the path
+    argv += server.flags
     argv += _presence(server, ("--no-ui", "--no-webui"))
     argv += _presence(server, ("--offline",))
     argv += ["--ctx-size", str(context)]

@@ -25,12 +25,6 @@ def listed_devices(output: str) -> tuple[str, ...]:
     return tuple(_LISTED.findall(output.partition("Available devices:")[2]))
 
 
-def names_gpus(configuration: BackendConfiguration) -> bool:
-    """Return whether a configuration names GPUs by number."""
-    placement = configuration.placement
-    return placement is not None and isinstance(placement.devices, tuple)
-
-
 def placement_flags(placement: Placement | None, devices: Sequence[str]) -> list[str]:
     """Return the engine's flags; `devices` are its names of the GPUs.
 
