@@ -11,6 +11,7 @@ Where the host has a GPU, one that computes on it comes before one that does not
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import os
 import re
@@ -251,11 +252,12 @@ class ServerFinder:
             version = await self._ask(path, "--version")
             words = await self._ask(path, "--help")
             options = frozenset(_OPTION.findall(words))
-            devices = ""
-            if "--list-devices" in options:
-                devices = await self._ask(path, "--list-devices")
         except BackendFailure as failure:
             return failure
+        devices = ""
+        if "--list-devices" in options:
+            with contextlib.suppress(BackendFailure):  # then it has none that could be used
+                devices = await self._ask(path, "--list-devices")
         if _UNIX_SOCKETS.search(words) is None and "--host" in options:
             return BackendFailure(
                 f"{path} is too old: it serves on no Unix socket (llama.cpp of April 2025 and later"

@@ -118,8 +118,8 @@ class Workshop:
         found = []
         own = places.server_in(self._root, choice.name)
         if os.access(own, os.X_OK):
-            version = places.description(own).get("version")
-            if version == (wish.version or VERSION) or wish.source is not None:
+            wanted = wish.source.name if wish.source is not None else wish.version or VERSION
+            if places.description(own).get("version") == wanted:
                 found.append(Place(choice.name, own, ours=True))
         there = [place for place in places.found_here(self._root) if place.name != choice.name]
         if wish.open and choice.kind == "cpu":
