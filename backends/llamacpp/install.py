@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING
 from runnerd import tasks
 from runnerd.backends.llamacpp import places
 from runnerd.backends.llamacpp.building.choice import Wish
-from runnerd.backends.llamacpp.building.sources import VERSION
+from runnerd.backends.llamacpp.building.options import VERSION, add_options
 from runnerd.backends.llamacpp.building.workshop import Installed, Workshop
 from runnerd.backends.llamacpp.settings import LlamaCppSettings
 from runnerd.backends.process import uninterrupted
@@ -30,8 +30,6 @@ if TYPE_CHECKING:
     import aiohttp
 
 log = logging.getLogger(__name__)
-
-__all__ = ["VERSION", "Installer", "add_options", "main", "occupied_bytes"]
 
 Progress = Callable[[str], None]
 
@@ -141,34 +139,6 @@ def _milestone(text: str) -> str:
     return text
 
 
-def add_options(parser: argparse.ArgumentParser) -> None:
-    """Add the options that say what to install."""
-    parser.add_argument(
-        "--with",
-        dest="kind",
-        choices=("cuda", "rocm", "vulkan", "cpu"),
-        help="what to build for; default: the toolkit that is here, else the processor",
-    )
-    parser.add_argument(
-        "--portable",
-        action="store_true",
-        help="for many processors, one of which is picked at each start: images, shared disks",
-    )
-    parser.add_argument(
-        "--rebuild", action="store_true", help="build again, whatever is there already"
-    )
-    parser.add_argument(
-        "--version",
-        dest="engine_version",
-        metavar="X",
-        help=f"llama-cpp-python's version that carries the sources; default {VERSION}",
-    )
-    parser.add_argument("--jobs", type=_positive, metavar="N", help="compilers at once")
-    parser.add_argument(
-        "--source", type=Path, metavar="PATH", help="llama.cpp's sources, instead of fetching them"
-    )
-
-
 def wish_of(options: argparse.Namespace, *, found: bool) -> Wish:
     """Return what the options ask for."""
     version = options.engine_version
@@ -183,13 +153,6 @@ def wish_of(options: argparse.Namespace, *, found: bool) -> Wish:
         source=options.source,
         found=found,
     )
-
-
-def _positive(text: str) -> int:
-    number = int(text)
-    if number < 1:
-        raise argparse.ArgumentTypeError("at least 1")
-    return number
 
 
 async def _install(root: Path, wish: Wish, printer: _Printer) -> Installed:

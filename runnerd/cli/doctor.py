@@ -3,20 +3,17 @@
 from __future__ import annotations
 
 import argparse
-import glob
 import os
 import resource
 import shutil
-import subprocess
 import sys
-import sysconfig
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass
-from pathlib import Path
+from dataclasses import asdict
 from typing import TYPE_CHECKING
 
 import runnerd
 from runnerd.cli.client import Client, DaemonError
+from runnerd.cli.findings import Finding
 from runnerd.cli.tables import print_json, print_table
 from runnerd.errors import RunnerdError, StartupError
 
@@ -26,17 +23,6 @@ if TYPE_CHECKING:
 _FILES = 4096  # descriptors; each connection takes two
 _FREE_BYTES = 8e9  # a small model, with room to spare
 _MEMORY_BYTES = 4e9
-_TIMEOUT = 20.0  # seconds for one program to answer
-
-
-@dataclass(frozen=True, slots=True)
-class Finding:
-    """One thing that was looked at; `state` is ok, warning or missing, `remedy` what to do."""
-
-    what: str
-    state: str
-    detail: str
-    remedy: str = ""
 
 
 def doctor(options: argparse.Namespace) -> int:
@@ -51,18 +37,17 @@ def doctor(options: argparse.Namespace) -> int:
 
 
 def _findings(host: str | None) -> Iterator[Finding]:
+    settings, problem = _settings()
+    from runnerd.cli.doctor_engine import engine_findings
+
+    yield from engine_findings(settings)
     yield Finding("Python", "ok", ".".join(map(str, sys.version_info[:3])))
-    yield from _engine()
     yield _compiler()
     yield _memory()
     yield _descriptors()
     daemon = _daemon(host)
-    try:
-        from runnerd.config import load
-
-        settings = load({})
-    except StartupError as error:
-        yield Finding("settings", "missing", error.message.replace("\n", " "), "correct them")
+    if settings is None:
+        yield Finding("settings", "missing", problem, "correct them")
     else:
         yield from _folders(settings)
         if daemon.state != "ok":
@@ -70,51 +55,17 @@ def _findings(host: str | None) -> Iterator[Finding]:
     yield daemon
 
 
-# the engine
+def _settings() -> tuple[Settings | None, str]:
+    """Return the daemon's settings as this command would read them, else what is wrong."""
+    from runnerd.config import load
 
-
-def _engine() -> Iterator[Finding]:
-    bundled = Path(sysconfig.get_paths()["purelib"]) / "bin" / "llama-server"
-    found = str(bundled) if os.access(bundled, os.X_OK) else shutil.which("llama-server")
-    cards = glob.glob("/dev/nvidia[0-9]*")
-    if found is None:
-        yield Finding("llama-server", "missing", "none", "runnerd install llama.cpp")
-        yield Finding("GPU", "ok" if cards else "warning", ", ".join(cards) or "none: CPU only")
-        return
-    version = _said(found, "--version")
-    if version is None:
-        remedy = "runnerd install llama.cpp, or see what it says when you start it"
-        yield Finding("llama-server", "missing", f"{found} does not run", remedy)
-        return
-    yield Finding("llama-server", "ok", f"{found} ({version.splitlines()[0]})")
-    yield _gpus(cards, _said(found, "--list-devices") or "")
-
-
-def _gpus(cards: list[str], devices: str) -> Finding:
-    """Hold the driver's cards against the devices that the engine has been built for."""
-    seen = [line.strip() for line in devices.splitlines() if line.startswith(" ") and ":" in line]
-    if seen:
-        return Finding("GPU", "ok", "; ".join(seen))
-    if not cards:
-        return Finding("GPU", "warning", "none: CPU only")
-    return Finding(
-        "GPU",
-        "warning",
-        f"{', '.join(cards)}, but the engine was built without it",
-        "install the CUDA toolkit (nvcc), then `runnerd install llama.cpp`",
-    )
-
-
-def _said(program: str, option: str) -> str | None:
-    """Return what a program prints for an option, None where it does not run."""
     try:
-        done = subprocess.run(
-            [program, option], capture_output=True, text=True, timeout=_TIMEOUT, errors="replace"
-        )
-    except (OSError, subprocess.TimeoutExpired):
-        return None
-    text = (done.stdout + done.stderr).strip()
-    return text if done.returncode == 0 and text else None
+        return load({}), ""
+    except StartupError as error:
+        return None, error.message.replace("\n", " ")
+
+
+# the host
 
 
 def _compiler() -> Finding:
@@ -122,9 +73,6 @@ def _compiler() -> Finding:
     if found:
         return Finding("C++ compiler", "ok", found)
     return Finding("C++ compiler", "warning", "none: engines cannot be built", "apt install g++")
-
-
-# the host
 
 
 def _memory() -> Finding:

@@ -39,7 +39,10 @@ import sys
 import threading
 import time
 
-HELP = "--host (or a Unix socket) --list-devices --model --alias --no-ui --offline --ctx-size --kv-unified --embeddings --slot-save-path"
+HELP = (
+    "--host (or a Unix socket) --list-devices --model --alias --no-ui --offline --ctx-size"
+    " --kv-unified --embeddings --slot-save-path"
+)
 
 DEVICES = """Available devices:
   CUDA0: NVIDIA H200 (143771 MiB, 142983 MiB free)

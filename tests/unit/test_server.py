@@ -117,7 +117,7 @@ async def test_one_that_dies_is_passed_over(tmp_path: Path, places: dict[str, Pa
     """An engine for another processor is known by its trial; its owner learns what to do."""
     dead = script(places["cpu"], DIES)
     one = finder(tmp_path)
-    with pytest.raises(UnfitEngine, match="runnerd install llama.cpp --rebuild"):
+    with pytest.raises(UnfitEngine, match=r"runnerd install llama\.cpp --rebuild"):
         await one.find()
     assert not one.likely()
     script(places["path"], SOUND)

@@ -14,7 +14,8 @@ import sysconfig
 from pathlib import Path
 
 from runnerd.backends.llamacpp import places
-from runnerd.backends.llamacpp.building.sources import VERSION, cache_folder
+from runnerd.backends.llamacpp.building.options import VERSION
+from runnerd.backends.llamacpp.building.sources import cache_folder
 
 _MODULES = ("llama_cpp", "uvicorn", "fastapi", "sse_starlette")
 

@@ -25,15 +25,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import unquote, urljoin, urlsplit
 
+from runnerd.backends.llamacpp.building.options import CHECKSUM, VERSION
 from runnerd.errors import BackendFailure
 
 if TYPE_CHECKING:
     import aiohttp
 
 log = logging.getLogger(__name__)
-
-VERSION = "0.3.36"
-_CHECKSUM = "832db0699007f1be95a7e41ef12e88926b02ba836461e36a36372db2760c1a2e"
 
 _PACKAGE = "llama-cpp-python"
 _INDEX = "https://pypi.org/simple"
@@ -71,7 +69,7 @@ class Index:
     async def sources(self, version: str) -> Path:
         """Return the source distribution of a version.  Raises errors.BackendFailure."""
         name = f"llama_cpp_python-{version}.tar.gz"
-        if version == VERSION and (kept := await self._kept(name, _CHECKSUM)) is not None:
+        if version == VERSION and (kept := await self._kept(name, CHECKSUM)) is not None:
             return kept
         files = await self.files(_PACKAGE)
         file = next((file for file in files if file.name == name), None)
@@ -81,7 +79,7 @@ class Index:
                 f"{self._shown} has no {_PACKAGE} {version}; the newest are"
                 f" {', '.join(versions[-5:]) or 'none'}"
             )
-        if version == VERSION and file.sha256 != _CHECKSUM:
+        if version == VERSION and file.sha256 != CHECKSUM:
             raise BackendFailure(f"{self._shown} offers another {name} than the one known")
         return await self.fetch(file, f"llama.cpp ({_PACKAGE} {version})")
 

@@ -26,12 +26,8 @@ from runnerd.backends.llamacpp.building.cmake import (
     find_programs,
 )
 from runnerd.backends.llamacpp.building.ladder import TOP, Rung, ladder
-from runnerd.backends.llamacpp.building.sources import (
-    VERSION,
-    Index,
-    cache_folder,
-    unpack_sources,
-)
+from runnerd.backends.llamacpp.building.options import VERSION
+from runnerd.backends.llamacpp.building.sources import Index, cache_folder, unpack_sources
 from runnerd.backends.llamacpp.places import Place
 from runnerd.backends.llamacpp.server import NativeServer, ServerFinder, UnfitEngine
 from runnerd.backends.llamacpp.settings import LlamaCppSettings
