@@ -318,6 +318,18 @@ class Quantizing(Protocol):
         ...
 
 
+@runtime_checkable
+class Preparing(Protocol):
+    """What a backend offers that looks at its engine before the first request needs it."""
+
+    async def prepare(self) -> None:
+        """Look at the engine and log what its owner should know; never raises for what it finds.
+
+        Runs beside requests once the daemon serves; may be cancelled.
+        """
+        ...
+
+
 @dataclass(frozen=True, slots=True)
 class BackendContext:
     """What a backend is constructed with: `factory(context)`, found by entry point.

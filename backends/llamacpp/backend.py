@@ -31,12 +31,12 @@ from runnerd.backends.llamacpp.failure import engine_failure
 from runnerd.backends.llamacpp.fallback import Fallback
 from runnerd.backends.llamacpp.flags import parse_flags
 from runnerd.backends.llamacpp.install import Installer, occupied_bytes
+from runnerd.backends.llamacpp.layers import LoadOutput
 from runnerd.backends.llamacpp.memory import MemoryEstimator
 from runnerd.backends.llamacpp.quantize import Quantizer
 from runnerd.backends.llamacpp.server import NativeServer, ServerFinder, UnfitEngine
 from runnerd.backends.llamacpp.settings import parse_settings
 from runnerd.backends.names import ModelNames
-from runnerd.backends.output import Output
 from runnerd.backends.process import EngineProcess, uninterrupted
 from runnerd.errors import BackendFailure, NotSupported
 
@@ -171,6 +171,20 @@ class LlamaCppBackend:
             files.append(self._context.resolver.resolve(config.speculative.draft_model))
         return await self._memory.required(files, config, mode)
 
+    async def prepare(self) -> None:
+        """Look at the engine before the first request does; see `interface.Preparing`."""
+        if self._settings.server == "python":
+            return
+        try:
+            server = await self._finder.find()
+        except BackendFailure as failure:
+            log.error("no model can be loaded: %s", failure.message)
+            return
+        if unused := self._finder.unused_cards(server):
+            log.warning("%s", unused)
+        if server is None and not self._runs_fallback():
+            log.warning("llama.cpp is not installed: %s", _REMEDY)
+
     async def quantize(self, source: Path, target: Path, kind: str) -> None:
         await self._quantizer.quantize(source, target, kind)
 
@@ -249,7 +263,7 @@ class LlamaCppBackend:
         log.info("runner %s: starting %s", socket.stem, " ".join(argv))
         return EngineProcess.start(
             argv,
-            output=Output(self._context.log_dir / f"{socket.stem}.log"),
+            output=LoadOutput(self._context.log_dir / f"{socket.stem}.log", socket.stem),
             environment=self._finder.environment(),
             deny_network=self._settings.sandbox,
         )

@@ -21,6 +21,7 @@ from runnerd.backends.llamacpp.server import NativeServer
 from runnerd.backends.llamacpp.settings import LlamaCppSettings
 
 _TRAINED_MAXIMUM = -1
+_VERBOSITY, _SAYS_WHERE_LAYERS_LIE = "--log-verbosity", "4"
 _AUTOMATIC_SLOTS = 4  # what llama-server takes where it is not told
 
 
@@ -87,6 +88,8 @@ def native_command(server: NativeServer, launch: Launch, settings: LlamaCppSetti
         argv += ["--threads", str(settings.threads)]
     if launch.mode is BackendMode.COMPLETION and "--cache-ram" in server.options:
         argv += ["--cache-ram", str(settings.prompt_cache)]  # the engine's own default is 8 GiB
+    if server.devices and _VERBOSITY in server.options:
+        argv += [_VERBOSITY, _SAYS_WHERE_LAYERS_LIE]
     if launch.files.mmproj is not None:
         argv += ["--mmproj", str(launch.files.mmproj)]
     if launch.files.chat_template is not None:

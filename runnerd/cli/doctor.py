@@ -9,6 +9,7 @@ import shutil
 import sys
 from collections.abc import Iterator
 from dataclasses import asdict
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import runnerd
@@ -38,6 +39,9 @@ def doctor(options: argparse.Namespace) -> int:
 
 def _findings(host: str | None) -> Iterator[Finding]:
     settings, problem = _settings()
+    daemon, state_dir = _daemon(host)
+    if settings is not None and state_dir is not None:
+        settings = settings.model_copy(update={"state_dir": state_dir})
     from runnerd.cli.doctor_engine import engine_findings
 
     yield from engine_findings(settings)
@@ -45,7 +49,6 @@ def _findings(host: str | None) -> Iterator[Finding]:
     yield _compiler()
     yield _memory()
     yield _descriptors()
-    daemon = _daemon(host)
     if settings is None:
         yield Finding("settings", "missing", problem, "correct them")
     else:
@@ -127,18 +130,23 @@ def _port(settings: Settings) -> Finding:
     return Finding("TCP port", "ok", f"{settings.listen} is free")
 
 
-def _daemon(host: str | None) -> Finding:
+def _daemon(host: str | None) -> tuple[Finding, Path | None]:
+    """Return what there is to say of the daemon, and where it says that its state lies."""
     try:
         client = Client(host)
-        version = client.json("GET", "/version")["version"]
+        document = client.json("GET", "/version")
     except DaemonError as error:
         if _may_not_connect(error):
-            return Finding("daemon", "warning", error.message, "usermod -aG runnerd $USER, log in")
-        return Finding("daemon", "warning", "none answers", "runnerd serve, or make serve")
+            advice = "usermod -aG runnerd $USER, log in"
+            return Finding("daemon", "warning", error.message, advice), None
+        return Finding("daemon", "warning", "none answers", "runnerd serve, or make serve"), None
+    version = document["version"]
+    state_dir = Path(document["state_dir"]) if "state_dir" in document else None
     if version != runnerd.__version__:
         detail = f"{version} at {client.address}, this command is {runnerd.__version__}"
-        return Finding("daemon", "warning", detail, "restart it: systemctl restart runnerd")
-    return Finding("daemon", "ok", f"{version} at {client.address}")
+        advice = "restart it: systemctl restart runnerd"
+        return Finding("daemon", "warning", detail, advice), state_dir
+    return Finding("daemon", "ok", f"{version} at {client.address}"), state_dir
 
 
 def _may_not_connect(error: DaemonError) -> bool:

@@ -136,7 +136,8 @@ class Workshop:
             for lack in server.lacks:
                 sentence += f"\n  it lacks: {lack}"
             sentence += f"\n  runnerd install llama.cpp --with {choice.kind} builds runnerd's own"
-        return "\n".join(filter(None, [sentence, server.warning]))
+        unused = "" if choice.kind != "cpu" else self._finder.unused_cards(server)
+        return "\n".join(filter(None, [unused, sentence, server.warning]))
 
     # what is not
 
