@@ -76,7 +76,7 @@ class LlamaCppBackend:
         return socket.with_name(socket.name.removesuffix(".sock") + _ENGINE_SUFFIX)
 
     def missing(self, operation: str, mode: BackendMode) -> str | None:
-        if self._runs_native():
+        if self._runs_native() or self._finder.unfit:  # a load says then what is the matter
             return None
         return self._fallback.missing(operation, mode)
 
@@ -217,7 +217,10 @@ class LlamaCppBackend:
         return self._settings.server != "python" and self._finder.likely()
 
     def _runs_fallback(self) -> bool:
-        return self._settings.server != "native" and self._fallback.available
+        if self._settings.engine is not None or self._settings.server == "native":
+            return False
+        # A fallback around code that this processor does not run would die of the same.
+        return self._fallback.available and not self._finder.unfit
 
     async def _server(self, config: BackendConfiguration) -> NativeServer | None:
         return None if self._settings.server == "python" else await self._finder.find(config.engine)

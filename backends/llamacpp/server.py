@@ -146,6 +146,14 @@ class ServerFinder:
                 return known.message
         return None
 
+    @property
+    def unfit(self) -> bool:
+        """Whether, as far as is known, there are servers and this processor runs none of them."""
+        known = [self._known.get(_stamp(place.path)) for place in self._candidates()]
+        return any(isinstance(one, UnfitEngine) for one in known) and not any(
+            isinstance(one, NativeServer) for one in known
+        )
+
     def unused_cards(self, server: NativeServer | None) -> str:
         """Return, where this server leaves the host's GPUs alone, so and what mends it."""
         cards = self._hardware.cards

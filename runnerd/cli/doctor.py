@@ -52,8 +52,10 @@ def _findings(host: str | None) -> Iterator[Finding]:
     if settings is None:
         yield Finding("settings", "missing", problem, "correct them")
     else:
-        yield from _folders(settings)
-        if daemon.state != "ok":
+        if state_dir is not None:  # the daemon has seen to the rest
+            yield _space(settings.state_dir)
+        else:
+            yield from _folders(settings)
             yield _port(settings)
     yield daemon
 
@@ -93,6 +95,20 @@ def _descriptors() -> Finding:
     if hard == resource.RLIM_INFINITY or hard >= _FILES:
         return Finding("file limit", "ok", "none" if hard < 0 else str(hard))
     return Finding("file limit", "warning", str(hard), "raise it: `ulimit -Hn`, LimitNOFILE=")
+
+
+def _space(path: Path) -> Finding:
+    """Say how much room a daemon's own directory has, which may be closed to us."""
+    for existing in (path, *path.parents):
+        try:
+            free = shutil.disk_usage(existing).free
+        except OSError:
+            continue
+        detail = f"{path} ({free / 1e9:.1f} GB free)"
+        if free < _FREE_BYTES:
+            return Finding("state directory", "warning", detail, "free some space for models")
+        return Finding("state directory", "ok", detail)
+    return Finding("state directory", "warning", f"{path} cannot be looked at")
 
 
 def _folders(settings: Settings) -> Iterator[Finding]:

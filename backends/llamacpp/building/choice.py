@@ -66,7 +66,7 @@ def choose(wish: Wish, hardware: Hardware) -> Choice:
     if wish.portable:
         name = "portable" if kind == "cpu" else f"{kind}-portable"
         sentence += ", in variants for many processors, of which one is picked at each start"
-    if kind != "cuda" and kind != "rocm" and hardware.cards and wish.kind is None:
+    if kind == "cpu" and hardware.cards and wish.kind is None:
         sentence += f". The GPU is left alone; to use it, {hardware.remedy}"
     plan = Plan(
         portable=wish.portable,

@@ -12,11 +12,11 @@ import logging
 import os
 import re
 import shutil
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from runnerd.backends.llamacpp.building.estimate import Estimate
+from runnerd.backends.llamacpp.building.estimate import Estimate, left, planned
 from runnerd.backends.llamacpp.building.ladder import Rung
 from runnerd.backends.output import Output
 from runnerd.backends.process import EngineProcess, child_environment, uninterrupted
@@ -60,6 +60,7 @@ _TELLING = re.compile(r"\berror\b|CMake Error|No space left|Killed|undefined ref
 _STOP_GRACE = 5.0
 _MEMORY_PER_JOB = 1.5 * 2**30  # what the compiler takes for the largest units
 _SHOWN_LINES = 8
+_LONGEST_PLAN = 4 * 2**20
 
 Report = Callable[[str], None]
 
@@ -106,10 +107,13 @@ class Tree:
         project.mkdir(parents=True, exist_ok=True)
         (project / "CMakeLists.txt").write_text(_PROJECT)
         report("preparing the build of llama.cpp")
-        await self._run(self._configuring(project, rung), _BuildOutput(self._log_file, None))
+        await self._run(self._configuring(project, rung), _BuildOutput(self._log_file))
+        plan = Output(tail_bytes=_LONGEST_PLAN)
+        ninja = str(self._tools.ninja)
+        await self._run([ninja, "-C", str(self._build), "-n", *PROGRAMS], plan)
         targets = [part for program in PROGRAMS for part in ("--target", program)]
         command = [str(self._tools.cmake), "--build", str(self._build), *targets]
-        output = _BuildOutput(self._log_file, report)
+        output = _BuildOutput(self._log_file, Progress(report, planned(plan.tail.encode())))
         await self._run([*command, "--parallel", str(self._jobs())], output)
 
     def collect(self, target: Path, rung: Rung) -> None:
@@ -177,36 +181,39 @@ class Tree:
         return max(1, min(cores, int(_available_memory() / _MEMORY_PER_JOB)))
 
 
-class _BuildOutput(Output):
-    """Writes the log, all of it, and turns Ninja's status into progress."""
+class Progress:
+    """Turns what Ninja prints into progress, `total` being the weight of all its steps."""
 
-    def __init__(self, log_file: Path, report: Report | None) -> None:
-        super().__init__()
+    def __init__(self, report: Report, total: float) -> None:
         self._report = report
-        self._estimate = Estimate()
+        self._estimate = Estimate(total)
+
+    def feed(self, data: bytes) -> None:
+        """Take what Ninja printed."""
+        one = self._estimate
+        if one.feed(data):
+            self._report(f"building llama.cpp {one.done}/{one.of}{left(one.remaining)}")
+
+
+class _BuildOutput(Output):
+    """Writes the log, all of it, and hands it on to the progress."""
+
+    def __init__(self, log_file: Path, progress: Progress | None = None) -> None:
+        super().__init__()
+        self._progress = progress
         self._log = open(log_file, "ab")  # closed with the output
 
     def feed(self, data: bytes) -> None:
         super().feed(data)
         with contextlib.suppress(OSError):  # a full disk stops the build with a better reason
             self._log.write(data)
-        if self._estimate.feed(data) and self._report is not None:
-            self._report(
-                f"building llama.cpp {self._estimate.done}/{self._estimate.of}{self._left()}"
-            )
+        if self._progress is not None:
+            self._progress.feed(data)
 
     def close(self) -> None:
         super().close()
         with contextlib.suppress(OSError):
             self._log.close()
-
-    def _left(self) -> str:
-        remaining = self._estimate.remaining
-        if remaining is None:
-            return ""
-        if remaining < 90:
-            return f", about {max(5, round(remaining / 5) * 5)} s left"
-        return f", about {round(remaining / 60)} min left"
 
 
 def find_programs() -> tuple[Path | None, Path | None, Path | None]:
@@ -251,9 +258,3 @@ def _why(tail: str) -> str:
     lines = [line.strip()[:300] for line in tail.splitlines() if line.strip()]
     telling = [line for line in lines if _TELLING.search(line) and not line.startswith("[")]
     return "\n".join(telling[:_SHOWN_LINES] or lines[-_SHOWN_LINES:]) or "it printed nothing"
-
-
-def lines_of(file: Path) -> Iterator[str]:
-    """Return the lines of a log."""
-    with contextlib.suppress(OSError):
-        yield from file.read_text(errors="replace").splitlines()

@@ -1,32 +1,46 @@
 """How long a build still takes.
 
-Units of a build differ by a factor of a hundred, so counting them misleads: each has a weight, the
-seconds that it took on one machine, and what the first ones took on this one gives the scale.
+Units of a build differ by a factor of a hundred, so counting them misleads.  Each has a weight, the
+seconds that it took on one machine; Ninja says beforehand which ones there will be, and what the
+first ones took on this machine gives the scale.
 """
 
 from __future__ import annotations
 
 import re
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+
+from runnerd.backends.llamacpp.building.weights import USUAL, WEIGHTS
 
 _STATUS = re.compile(rb"\[(\d+)/(\d+)\] ([^\r\n]*)")
-_OBJECT = re.compile(rb"([\w.+-]+)\.o\b|Linking \w+ (?:executable|shared library) \S*?([\w.+-]+)$")
-_USUAL = 1.0
-_LONG_ENOUGH = 0.04  # of all weight: before that the scale is a guess
-_SMOOTHING = 0.5
+_OBJECT = re.compile(rb"([\w.+-]+)\.o\b")
+_LINK = 0.3
+_LONG_ENOUGH = 0.03  # of all weight: before that the scale is a guess
+_LONGEST_LINE = 4096
 
-# Seconds of one core (AMD EPYC at 2.6 GHz, GCC 12) for those that take longest.
-WEIGHTS: dict[str, float] = {}
+
+def weight(description: bytes) -> float:
+    """Return how long a step takes, in seconds of one core of the machine that was measured."""
+    match = _OBJECT.search(description)
+    if match is None:
+        return _LINK
+    return WEIGHTS.get(match[1].decode("ascii", "replace"), USUAL)
+
+
+def planned(output: bytes) -> float:
+    """Return the weight of all the steps that Ninja says it would take (`ninja -n`)."""
+    return sum(weight(match[3]) for match in _STATUS.finditer(output))
 
 
 class Estimate:
-    """Follows Ninja's status lines and tells what is left."""
+    """Follows Ninja's status lines; `total` is the weight of what it is going to do."""
 
-    def __init__(self, now: Callable[[], float] = time.monotonic) -> None:
+    def __init__(self, total: float, now: Callable[[], float] = time.monotonic) -> None:
+        self._total = total
         self._now = now
         self._began = now()
-        self._done_weight = 0.0
+        self._weight = 0.0
         self._rest = b""
         self.done = 0
         self.of = 0
@@ -35,30 +49,29 @@ class Estimate:
         """Take what Ninja printed; return whether it has got further."""
         before = self.done
         *lines, self._rest = (self._rest + data).split(b"\n")
-        for line in lines:
-            if (match := _STATUS.match(line)) is not None:
-                self.done, self.of = int(match[1]), int(match[2])
-                self._done_weight += _weight(match[3])
-        self._rest = self._rest[-4096:]
+        self._rest = self._rest[-_LONGEST_LINE:]
+        self._count(_STATUS.match(line) for line in lines)
         return self.done != before
+
+    def _count(self, matches: Iterable[re.Match[bytes] | None]) -> None:
+        for match in matches:
+            if match is not None:
+                self.done, self.of = int(match[1]), int(match[2])
+                self._weight += weight(match[3])
 
     @property
     def remaining(self) -> float | None:
         """Seconds that the build still takes, None as long as nobody can tell."""
-        if not self.of or self._done_weight <= 0:
+        if self._total <= 0 or self._weight < self._total * _LONG_ENOUGH:
             return None
-        left = self.of - self.done
-        total = max(_TOTAL, self._done_weight + left * 0.05)
-        share = self._done_weight / total
-        if share < _LONG_ENOUGH:
-            return None
-        return (self._now() - self._began) * (1 - share) / share
+        left = max(0.0, self._total - self._weight)
+        return (self._now() - self._began) * left / self._weight
 
 
-def _weight(description: bytes) -> float:
-    match = _OBJECT.search(description)
-    name = "" if match is None else (match[1] or match[2] or b"").decode("ascii", "replace")
-    return WEIGHTS.get(name, _USUAL)
-
-
-_TOTAL = 1.0
+def left(seconds: float | None) -> str:
+    """Return the rest of a time in words, as exact as it is."""
+    if seconds is None:
+        return ""
+    if seconds < 90:
+        return f", about {max(5, round(seconds / 5) * 5)} s left"
+    return f", about {round(seconds / 60)} min left"

@@ -36,7 +36,7 @@ _TIMEOUT = 300.0  # of one model: a GPU's driver may compile code at its first s
 _STOP_GRACE = 5.0
 _TOKENS = 8
 _BROKE_OFF = "the engine broke off"
-_PROMPT = "ab " * 250  # 750 tokens: a whole batch, and the rest of another
+_PROMPT = "ab " * 110  # 330 tokens: whole tiles of every kernel, and a rest
 
 
 @dataclass(frozen=True, slots=True)
@@ -169,7 +169,7 @@ def _arguments(options: frozenset[str], model: Path, socket: Path) -> Sequence[s
     page = next(([name] for name in ("--no-ui", "--no-webui") if name in options), [])
     offline = ["--offline"] if "--offline" in options else []
     return ["--host", str(socket), "--model", str(model), "--ctx-size", str(models.CONTEXT),
-            "--parallel", "1", "--threads", "2", *page, *offline]  # fmt: skip
+            "--parallel", "1", "--threads", "1", *page, *offline]  # fmt: skip
 
 
 async def _question(exercise: _Exercise, socket: Path) -> str:
