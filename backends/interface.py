@@ -136,7 +136,8 @@ class ModelFiles:
     `weights` is the first (or only) GGUF; the further shards lie beside it under the names that
     llama.cpp expects.  `weights_bytes` counts every shard and the LoRA `adapters`.
     `context_size` is what the model's maker asks for, in tokens, None where nobody does.
-    `senses` is what `mmproj` sees and hears with.
+    `senses` is what `mmproj` sees and hears with.  Models with the same `load` have the same of all
+    of this.
     """
 
     weights: Path
@@ -147,6 +148,7 @@ class ModelFiles:
     context_size: int | None = None
     facts: ModelFacts = field(default_factory=ModelFacts)
     senses: tuple[SenseFacts, ...] = ()
+    load: str = ""
 
 
 class ModelResolver(Protocol):
@@ -236,9 +238,9 @@ class Backend(Protocol):
         engine failed, CancelledError when cancelled, and by then every process it spawned is gone
         and its sockets are removed.  `GET /health` on the socket answers 503 while the model loads
         and 200 once it is ready; nothing answers before the engine listens.  A request whose
-        `model` names another model than `model` (the id) or `model_ref` (what the user typed) gets
-        421.  Whether an engine that failed had been ready the caller says
-        (`EngineFailure.while_loading`).
+        `model` names another model than `model` (an id, or a load), `model_ref` (what the user
+        typed) or one with the same load gets 421.  Whether an engine that failed had been ready the
+        caller says (`EngineFailure.while_loading`).
         """
         ...
 

@@ -30,6 +30,7 @@ from runnerd.backends.oom import OomCounter
 from runnerd.backends.output import TAIL_BYTES, Output
 from runnerd.backends.sandbox import ChildSetup
 from runnerd.errors import BackendFailure
+from runnerd.resources.gpus import DEVICE_ORDER
 
 log = logging.getLogger(__name__)
 
@@ -73,6 +74,8 @@ def child_environment(additions: Mapping[str, str] | None = None) -> dict[str, s
         if name in _INHERITED or name.startswith(_INHERITED_PREFIXES)
     }
     environment.setdefault("PATH", os.defpath)
+    for name, value in DEVICE_ORDER.items():
+        environment.setdefault(name, value)
     environment["GGML_NO_BACKTRACE"] = "1"  # ggml attaches a debugger to itself when it aborts
     environment.update(additions or {})
     return environment

@@ -38,7 +38,7 @@ from runnerd.backends.llamacpp.server import NativeServer, ServerFinder, UnfitEn
 from runnerd.backends.llamacpp.settings import parse_settings
 from runnerd.backends.names import ModelNames
 from runnerd.backends.process import EngineProcess, uninterrupted
-from runnerd.errors import BackendFailure, NotSupported
+from runnerd.errors import BackendFailure, NotSupported, RunnerdError
 
 log = logging.getLogger(__name__)
 
@@ -105,7 +105,7 @@ class LlamaCppBackend:
         guard = Guard(
             socket,
             engine_socket,
-            ModelNames(model, model_ref),
+            ModelNames(model, model_ref, lambda name: self._shares(launch, name)),
             missing=lambda operation: None if native else self._fallback.missing(operation, mode),
         )
         _unlink(engine_socket)  # a stale one makes llama-server's bind fail
@@ -261,6 +261,15 @@ class LlamaCppBackend:
             configuration=config,
         )
         return replace(launch, slots=self._context.slots_dir if slots.works(launch) else None)
+
+    def _shares(self, launch: Launch, name: str) -> bool:
+        """Say whether a name is that of another model with the same files."""
+        if not launch.files.load:
+            return False
+        try:
+            return self._context.resolver.resolve(name).load == launch.files.load
+        except RunnerdError:
+            return False
 
     def _start(self, socket: Path, argv: list[str]) -> EngineProcess:
         log.info("runner %s: starting %s", socket.stem, " ".join(argv))

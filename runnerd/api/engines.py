@@ -9,7 +9,7 @@ from typing import Any
 import aiohttp
 from aiohttp import web
 
-from runnerd.api.context import CONTEXT, json_answer, json_body, text_field, timestamp
+from runnerd.api.context import CONTEXT, Context, json_answer, json_body, text_field, timestamp
 from runnerd.backends.interface import BackendMode
 from runnerd.configurations import ConfigurationKey
 from runnerd.durations import format_duration
@@ -42,7 +42,14 @@ async def status(request: web.Request) -> web.Response:
 @ROUTES.get("/engines/ps")
 async def ps(request: web.Request) -> web.Response:
     """Every runner."""
-    return json_answer([_runner(report) for report in request.app[CONTEXT].supervisor.reports()])
+    context = request.app[CONTEXT]
+    names = {str(model.id): model.name for model in context.store.list()}
+    runners = []
+    for report in context.supervisor.reports():
+        id = _model_id(context, report)
+        also = [names[other] for other in report.models if other != id and other in names]
+        runners.append(_runner(report) | {"model_id": id, "also": also})
+    return json_answer(runners)
 
 
 @ROUTES.get("/engines/df")
@@ -138,6 +145,15 @@ async def install_backend(request: web.Request) -> web.Response:
     return web.Response()
 
 
+def _model_id(context: Context, report: RunnerReport) -> str:
+    """Return the id of the model that a runner is named by, of those that it serves."""
+    try:
+        named = str(context.store.get(report.model_ref).id)
+    except ClientError:  # that name is gone
+        named = ""
+    return named if named in report.models else report.models[0]
+
+
 def _runner(report: RunnerReport) -> dict[str, object]:
     """Return a runner in DMR's words, with ours behind them."""
     return {
@@ -149,7 +165,6 @@ def _runner(report: RunnerReport) -> dict[str, object]:
         "loading": report.state == "starting",
         "keep_alive": format_duration(report.keep_alive),
         "id": report.id,
-        "model_id": report.model,
         "state": report.state,
         "requests": report.in_use,
         "waiting": report.waiting,

@@ -47,7 +47,7 @@ def ps(options: argparse.Namespace) -> int:
         return 0
     rows = [
         (
-            familiar(runner["model_name"]),
+            ", ".join(familiar(name) for name in (runner["model_name"], *runner["also"])),
             runner["backend_name"],
             runner["mode"],
             runner["state"],

@@ -21,6 +21,7 @@ class Plan(msgspec.Struct, frozen=True, gc=False):
 
     operation: Operation
     key: RunnerKey
+    model: str  # its id; the key names only what is loaded
     model_ref: str
     body: tuple[Buffer, ...]
     streams: bool

@@ -77,7 +77,7 @@ class Planner:
             spreads, sees, rules = self._manner(key, model, operation)
         else:
             found = self._find(route.backend, operation, inference.model)
-            backend, mode, key = found.backend, found.mode, found.key
+            backend, mode, key, model = found.backend, found.mode, found.key, found.model
             spreads, sees, rules = found.spreads, found.sees, found.rules
         if (remedy := backend.missing(operation.name, mode)) is not None:
             raise NotSupported(remedy)
@@ -90,6 +90,7 @@ class Planner:
         return Plan(
             operation=operation,
             key=key,
+            model=str(model.id),
             model_ref=str(inference.model),
             body=_engine_body(body, rules, assembles=assembles) if rules or assembles else (body,),
             streams=streams,
@@ -114,7 +115,8 @@ class Planner:
             wish.limit.tokens = found.rules.limit(wish.limit.tokens)
         key, warnings = found.key, wish.warnings
         if wish.context is not None:
-            key = self._supervisor.key(found.backend, key.model, found.mode, context=wish.context)
+            model = str(found.model.id)
+            key = self._supervisor.key(found.backend, model, found.mode, context=wish.context)
             if 0 < (size := self._supervisor.context(key)) < wish.context:
                 warnings += (f"num_ctx: this model has a context of {size} tokens here",)
         if (remedy := found.backend.missing(operation.name, found.mode)) is not None:
@@ -122,6 +124,7 @@ class Planner:
         return Plan(
             operation=operation,
             key=key,
+            model=str(found.model.id),
             model_ref=str(inference.model),
             body=_wished_body(wish, wish.body, found.rules),
             streams=wish.translation.streams,
@@ -166,9 +169,9 @@ class Planner:
         """
         if key.mode != BackendMode.COMPLETION:
             return False, False, None
-        configuration = self._supervisor.configuration(key)
+        configuration = self._supervisor.configuration(key, str(model.id))
         rules = rules_for(configuration, model.description.modelfile, operation.name)
-        return configuration.max_instances > 1, "vision" in model.capabilities, rules
+        return self._supervisor.spreads(key), "vision" in model.capabilities, rules
 
     def _bound_key(self, runner: str, reference: str) -> tuple[RunnerKey, Model]:
         """Return what the runner that the path names is for, if it serves `reference`; else 421."""
@@ -177,7 +180,7 @@ class Planner:
             model = self._models.get(reference)
         except ModelNotFound:
             model = None
-        if model is None or str(model.id) != key.model:
+        if model is None or not self._supervisor.serves(key, str(model.id)):
             raise MisdirectedRequest(
                 f"runner {runner} serves another model than {reference!r}", param="model"
             )

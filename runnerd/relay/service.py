@@ -170,7 +170,7 @@ class Relay:
             record.status, record.error, record.duration = error.status, error.message[:500], 0.0
             raise
         if isinstance(plan, Plan):
-            record.model, record.streamed = plan.key.model, plan.streams
+            record.model, record.streamed = plan.model, plan.streams
         return Exchange(front, request, plan, record, self._machinery)
 
     def _plan(self, request: Request, route: Route) -> Plan | Arrival:

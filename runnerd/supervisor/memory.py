@@ -138,10 +138,10 @@ class MemoryAccounts:
         self._seen[key] = seen
         return seen
 
-    def forget(self, model: str) -> None:
-        """Drop what is known of a deleted model."""
+    def forget(self, load: str) -> None:
+        """Drop what is known of a load that is no more."""
         for needs in (self._estimates, self._seen):
-            for key in [key for key in needs if key.model == model]:
+            for key in [key for key in needs if key.model == load]:
                 del needs[key]
 
     def devices(self) -> list[DeviceMemory]:

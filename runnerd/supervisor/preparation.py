@@ -6,12 +6,12 @@ import math
 import time
 from collections.abc import Mapping
 
-from runnerd.backends.interface import Backend, BackendMode
-from runnerd.configurations import Configurations
+from runnerd.backends.interface import Backend
 from runnerd.scheduler import RunnerKey, Scheduler, Terms
 from runnerd.supervisor.fleet import Fleet
 from runnerd.supervisor.memory import MemoryAccounts
 from runnerd.supervisor.orders import Orders
+from runnerd.supervisor.sharing import Sharing
 
 _LOOK_INTERVAL = 0.05  # seconds between looks at the host's memory
 
@@ -23,7 +23,7 @@ class Preparation:
         self,
         scheduler: Scheduler,
         backends: Mapping[str, Backend],
-        configurations: Configurations,
+        sharing: Sharing,
         *,
         memory: MemoryAccounts,
         orders: Orders,
@@ -31,7 +31,7 @@ class Preparation:
     ) -> None:
         self._scheduler = scheduler
         self._backends = backends
-        self._configurations = configurations
+        self._sharing = sharing
         self._memory = memory
         self._orders = orders
         self._fleet = fleet
@@ -65,16 +65,14 @@ class Preparation:
             self._scheduler.observe(self._memory.devices())
 
     def terms(self, key: RunnerKey) -> Terms:
-        """Return the terms of a key as it is configured now."""
-        mode = BackendMode(key.mode)
-        configuration, fingerprint = self._configurations.effective(key.backend, key.model, mode)
-        current = fingerprint == key.configuration
+        """Return the terms of a key as its models are configured now."""
+        kept = self._sharing.kept(key)
         return Terms(
-            keep_alive=configuration.keep_alive,
+            keep_alive=kept.keep_alive,
             need=self._memory.known(key),
             slots=self._backends[key.backend].slots(self._orders.of(key).configuration),
-            min_instances=configuration.min_instances if current else 0,
-            max_instances=configuration.max_instances,
-            pinned=configuration.pinned and current,
-            exclusive_groups=configuration.exclusive_group,
+            min_instances=kept.min_instances,
+            max_instances=kept.max_instances,
+            pinned=kept.pinned,
+            exclusive_groups=kept.exclusive_groups,
         )

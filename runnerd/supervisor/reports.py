@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from runnerd.backends.interface import BackendMode
@@ -16,6 +16,7 @@ FAILED = "failed"
 class RunnerReport:
     """A runner, or (state `failed`) a model that has failed and has none.
 
+    `models` are the ids of those that were asked for and that it serves; they share their weights.
     `reserved` is bytes per device, `held` what it was really seen to hold, `slots` how many
     requests it serves at a time if that is limited, `yields` that it takes no more because another
     model's turn has come.  `context` is in tokens, 0 where unknown.  `failure` is why it failed
@@ -24,7 +25,7 @@ class RunnerReport:
 
     id: str
     backend: str
-    model: str
+    models: tuple[str, ...]
     model_ref: str
     mode: BackendMode
     state: str
@@ -45,12 +46,14 @@ class RunnerReport:
     retry_at: float | None = None
 
 
-def report(view: RunnerView, runner: Runner, offset: float, context: int) -> RunnerReport:
+def report(
+    view: RunnerView, runner: Runner, models: Sequence[str], *, offset: float, context: int
+) -> RunnerReport:
     """Return the report of a runner; `offset` is Unix time minus the scheduler's clock."""
     return RunnerReport(
         id=runner.name,
         backend=view.key.backend,
-        model=view.key.model,
+        models=tuple(models),
         model_ref=runner.order.model_ref,
         mode=runner.order.mode,
         state=view.state.value,
@@ -71,15 +74,20 @@ def report(view: RunnerView, runner: Runner, offset: float, context: int) -> Run
 
 
 def failure_report(
-    view: FailureView, order: Order | None, waiting: Mapping[RunnerKey, int], offset: float
+    view: FailureView,
+    order: Order | None,
+    models: Sequence[str],
+    *,
+    waiting: Mapping[RunnerKey, int],
+    offset: float,
 ) -> RunnerReport:
     """Return the report of a model that has failed and has no runner."""
     key = view.key
     return RunnerReport(
         id="",
         backend=key.backend,
-        model=key.model,
-        model_ref=key.model if order is None else order.model_ref,
+        models=tuple(models),
+        model_ref=models[0] if order is None else order.model_ref,
         mode=BackendMode(key.mode),
         state=FAILED,
         in_use=0,

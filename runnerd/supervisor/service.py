@@ -12,14 +12,14 @@ import itertools
 import logging
 import random
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 
 from runnerd import tasks
 from runnerd.backends.interface import Backend, BackendMode
 from runnerd.config import Settings
 from runnerd.configurations import ConfigurationKey, Configurations, ModelConfiguration
 from runnerd.errors import BackendFailure, BackendNotFound, Conflict
-from runnerd.runner import Patience, Runner, RunnerState
+from runnerd.runner import Runner, RunnerState
 from runnerd.saved_slots import SavedSlots
 from runnerd.scheduler import (
     Decision,
@@ -43,6 +43,7 @@ from runnerd.supervisor.preparation import Preparation
 from runnerd.supervisor.recollection import MOST_CLIENTS, Recollection
 from runnerd.supervisor.refusals import fault_of, memory_account, refusal_error
 from runnerd.supervisor.reports import RunnerReport, failure_report, report
+from runnerd.supervisor.sharing import Sharing
 from runnerd.supervisor.widths import Widths
 
 log = logging.getLogger(__name__)
@@ -62,9 +63,12 @@ class Supervisor:
         *,
         host: HostMemory | None = None,
         name_of: Callable[[str], str] = str,
+        load_of: Callable[[str], str] = str,
+        loaded_as: Callable[[str], Sequence[str]] = lambda load: (load,),
         slots: SavedSlots | None = None,
     ) -> None:
-        """`name_of` says what to call a model, by id, that nobody has asked for by name; `slots` is
+        """`name_of` says what to call a model, by id, that nobody has asked for by name, `load_of`
+        what its engine is started with, `loaded_as` which models have that in common; `slots` is
         where runners leave what they had evaluated.
         """
         self._settings = settings
@@ -75,13 +79,16 @@ class Supervisor:
         self._tickets = itertools.count(1)
         self._waiters: dict[int, Waiter] = {}
         self._leases: dict[int, Lease] = {}
-        self._widths = Widths(settings, backends, configurations, self._scheduler)
-        self._orders = Orders(name_of, self._widths.configuration)
+        self._sharing = Sharing(settings, configurations, load_of=load_of, loaded_as=loaded_as)
+        self._widths = Widths(settings, backends, self._sharing, self._scheduler)
+        self._orders = Orders(
+            lambda key: name_of(self._sharing.models(key)[0]), self._widths.configuration
+        )
         self._fleet = Fleet(backends, directory)
         self._preparation = Preparation(
             self._scheduler,
             backends,
-            configurations,
+            self._sharing,
             memory=self._memory,
             orders=self._orders,
             fleet=self._fleet,
@@ -114,10 +121,17 @@ class Supervisor:
         """Return the tokens of context that a runner has, 0 where nobody knows."""
         return self._widths.context(key)
 
-    def configuration(self, key: RunnerKey) -> ModelConfiguration:
-        """Return what owners configured for the model of a key."""
-        mode = BackendMode(key.mode)
-        return self._configurations.effective(key.backend, key.model, mode)[0]
+    def configuration(self, key: RunnerKey, model: str) -> ModelConfiguration:
+        """Return what owners configured for a model that runners of this key serve."""
+        return self._configurations.effective(key.backend, model, BackendMode(key.mode))[0]
+
+    def spreads(self, key: RunnerKey) -> bool:
+        """Say whether there may be several instances of a runner."""
+        return self._sharing.kept(key).max_instances > 1
+
+    def serves(self, key: RunnerKey, model: str) -> bool:
+        """Say whether a model's requests may go to a runner of this key."""
+        return self._sharing.serves(key, model)
 
     def lease_at_once(
         self,
@@ -232,22 +246,22 @@ class Supervisor:
 
         Returns how many there were; busy ones stay.
         """
+        loads = None if models is None else {self._sharing.load_of(model) for model in models}
 
         def matches(key: RunnerKey) -> bool:
-            return (not backend or key.backend == backend) and (
-                models is None or key.model in models
-            )
+            return (not backend or key.backend == backend) and (loads is None or key.model in loads)
 
         return await self._stop_idle(matches)
 
     async def unload_model(self, model: str, *, force: bool) -> None:
-        """Stop every runner of a model that is to be deleted, and wait until they are gone.
+        """Stop every runner of a model whose files are to be deleted, and wait until they are gone.
 
         Raises errors.Conflict when one is in use, unless `force` ends those requests.
         """
-        if self._scheduler.busy(lambda key: key.model == model) and not force:
+        load = self._sharing.load_of(model)
+        if self._scheduler.busy(lambda key: key.model == load) and not force:
             raise Conflict("the model is in use; try again later, or delete with force")
-        ending = self._fleet.matching(lambda key: key.model == model)
+        ending = self._fleet.matching(lambda key: key.model == load)
         gone = BackendFailure("the model was unloaded while it answered")
         runners = [self._fleet[generation] for generation in ending]
         for generation in ending:
@@ -268,16 +282,21 @@ class Supervisor:
         in_force = self._configurations.effective(key.backend, key.model, key.mode)[1]
         if configuration.fingerprint() == in_force:
             self._configurations.set(key, changes)
-            self._orders.forget(key.model)  # what is preloaded counts from the next start on
+            self._orders.forget(
+                self._sharing.load_of(key.model)
+            )  # what is preloaded counts from the next start on
             self._keep_as_configured()
             await self.make_resident()
             return
 
+        load = self._sharing.load_of(key.model)
+
         def affected(runner: RunnerKey) -> bool:
             return (
                 runner.backend == key.backend
-                and runner.model == key.model
+                and runner.model == load
                 and (runner.mode == key.mode.value or key.mode is BackendMode.COMPLETION)
+                and not self._sharing.is_wanted(runner, but=key.model)
             )
 
         if self._scheduler.busy(affected):
@@ -315,34 +334,53 @@ class Supervisor:
         """Return what owners configured."""
         return list(self._configurations.list())
 
-    async def forget(self, model: str) -> None:
-        """Drop what was configured and kept for a deleted model."""
-        self._configurations.forget(model)
-        self._scheduler.reset(lambda key: key.model == model)
-        self._memory.forget(model)
-        self._orders.forget(model)
-        self._widths.forget(model)
-        await self.recollection.forget(model)
+    async def forget(self, model: str, load: str, *, shared: bool) -> None:
+        """Drop what was configured and kept for a deleted model.
 
-    def apply(self, settings: Settings) -> None:
-        """Go on with other settings; no request is dropped, and runners stay as they are."""
-        self._settings = self._memory.settings = self.recollection.settings = settings
+        `load` is what its engine was started with; with `shared`, other models have that, too.
+        """
+        self._configurations.forget(model)
+        self._sharing.forget(model)
+        self._orders.forget(load)  # they may be called as the model was
+        if shared:
+            self._keep_as_configured()
+            return
+        self._scheduler.reset(lambda key: key.model == load)
+        self._memory.forget(load)
+        self._widths.forget(load)
+        await self.recollection.forget(load)
+
+    def settings_changed(self) -> None:
+        """Go on with what the settings say now; no request is dropped, and runners stay."""
         self._preparation.observe(anew=True)
-        self._carry_out(self._scheduler.set_limits(scheduler_limits(settings), time.monotonic()))
+        limits = scheduler_limits(self._settings)
+        self._carry_out(self._scheduler.set_limits(limits, time.monotonic()))
 
     # on view
 
     def reports(self) -> list[RunnerReport]:
         """Return every runner, and every model that has failed and has none, for `ps`."""
         offset = time.time() - time.monotonic()
-        context = self._widths.context
+        models = self._sharing.models
         runners = [
-            report(view, self._fleet[view.generation], offset, context(view.key))
+            report(
+                view,
+                self._fleet[view.generation],
+                models(view.key),
+                offset=offset,
+                context=self._widths.context(view.key),
+            )
             for view in self._scheduler.view()
         ]
         waiting = self._scheduler.waiting()
         failures = [
-            failure_report(view, self._orders.get(view.key), waiting, offset)
+            failure_report(
+                view,
+                self._orders.get(view.key),
+                models(view.key),
+                waiting=waiting,
+                offset=offset,
+            )
             for view in self._scheduler.failures()
         ]
         return runners + failures
@@ -428,9 +466,8 @@ class Supervisor:
         )
 
     def _start(self, key: RunnerKey, generation: int) -> None:
-        patience = Patience(self._settings.load_timeout, self._settings.hang_timeout)
         watcher = Generation(self, key, generation)
-        self._fleet.start(key, generation, self._orders.of(key), patience, watcher)
+        self._fleet.start(key, generation, self._orders.of(key), self._settings, watcher)
 
     # what runners say
 
@@ -463,7 +500,8 @@ class Supervisor:
         if failure is None:
             decisions = self._scheduler.ended(key, generation, None, now)
         else:
-            log.warning("runner of %s failed: %s", key.model, failure.message)
+            name = self._fleet[generation].order.model_ref
+            log.warning("runner of %s failed: %s", name, failure.message)
             fault, jitter = fault_of(failure), random.uniform(*_JITTER)
             decisions = self._scheduler.ended(
                 key, generation, failure, now, fault=fault, jitter=jitter

@@ -85,8 +85,11 @@ class Clock:
 class Bench:
     """A supervisor on twelve tiny models."""
 
-    def __init__(self, supervisor: Supervisor, backend: LlamaCppBackend, host: Host) -> None:
+    def __init__(
+        self, supervisor: Supervisor, settings: Settings, backend: LlamaCppBackend, host: Host
+    ) -> None:
         self.supervisor = supervisor
+        self.settings = settings
         self.backend = backend
         self.host = host
 
@@ -102,7 +105,7 @@ class Bench:
             lease.release()
 
     def loaded(self) -> dict[str, RunnerReport]:
-        return {report.model: report for report in self.supervisor.reports()}
+        return {report.models[0]: report for report in self.supervisor.reports()}
 
 
 @pytest.fixture
@@ -123,7 +126,7 @@ async def bench(tmp_path: Path, gguf: Path) -> AsyncIterator[Bench]:
     host = Host()
     supervisor = Supervisor(settings, {backend.name: backend}, configurations, directory, host=host)
     try:
-        yield Bench(supervisor, backend, host)
+        yield Bench(supervisor, settings, backend, host)
     finally:
         await supervisor.close()
         shutil.rmtree(runtime)
@@ -241,7 +244,8 @@ async def test_settings_change_without_dropping_a_request(bench: Bench) -> None:
     async with asyncio.timeout(30):
         while len(bench.loaded()) < 3:
             await asyncio.sleep(0.01)
-    bench.supervisor.apply(Settings(max_runners=1, turn=0.1, idle_timeout=0.01))
+    bench.settings.adopt(Settings(max_runners=1, turn=0.1, idle_timeout=0.01))
+    bench.supervisor.settings_changed()
     requests.append(tasks.spawn(bench.use("m5"), name="m5"))
     await asyncio.gather(*requests)
     async with asyncio.timeout(30):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import io
+import platform
 import tarfile
 import zipfile
 from collections.abc import AsyncIterator
@@ -15,13 +16,14 @@ from aiohttp import web
 from hypothesis import given
 from hypothesis import strategies as st
 
-from runnerd.backends.llamacpp import install
 from runnerd.backends.llamacpp.building import estimate as estimating
 from runnerd.backends.llamacpp.building import sources as module
 from runnerd.backends.llamacpp.building.choice import Wish, choose
 from runnerd.backends.llamacpp.building.estimate import Estimate, left, planned
 from runnerd.backends.llamacpp.building.ladder import ladder
+from runnerd.backends.llamacpp.building.options import VERSION
 from runnerd.backends.llamacpp.building.sources import File, Index, unpack_sources
+from runnerd.backends.llamacpp.building.weights import WEIGHTS
 from runnerd.backends.llamacpp.hardware import Hardware, look
 from runnerd.backends.llamacpp.trial.identity import Processor
 from runnerd.errors import BackendFailure
@@ -136,7 +138,7 @@ def test_each_rung_is_another_build(flags: set[str], machine: str) -> None:
 
 def test_an_estimate_learns_from_what_was_built(monkeypatch: pytest.MonkeyPatch) -> None:
     """Long units count for more than short ones, and this machine's pace decides."""
-    monkeypatch.setitem(estimating.WEIGHTS, "long.cpp", 90.0)
+    monkeypatch.setitem(WEIGHTS, "long.cpp", 90.0)
     monkeypatch.setattr(estimating, "USUAL", 5.0)
     steps = [b"[%d/3] Building CXX object x/%s.o\n" % pair for pair in
              [(1, b"a.cpp"), (2, b"long.cpp"), (3, b"b.cpp")]]  # fmt: skip
@@ -283,9 +285,9 @@ async def test_a_wrong_checksum(registry: tuple[Registry, Index], tmp_path: Path
 async def test_the_known_version_has_a_known_checksum(registry: tuple[Registry, Index]) -> None:
     """An index cannot give something else for the version that runnerd was tested with."""
     served, index = registry
-    served.files = {f"llama_cpp_python-{install.VERSION}.tar.gz": b"evil"}
+    served.files = {f"llama_cpp_python-{VERSION}.tar.gz": b"evil"}
     with pytest.raises(BackendFailure, match="another llama_cpp_python"):
-        await index.sources(install.VERSION)
+        await index.sources(VERSION)
     assert served.downloads == 0
 
 
@@ -303,8 +305,8 @@ async def test_a_build_tool_is_unpacked_from_its_wheel(
 ) -> None:
     """For this machine and its C library, the newest one, made executable."""
     served, index = registry
-    monkeypatch.setattr(module.platform, "machine", lambda: "x86_64")
-    monkeypatch.setattr(module.platform, "libc_ver", lambda: ("glibc", "2.36"))
+    monkeypatch.setattr(platform, "machine", lambda: "x86_64")
+    monkeypatch.setattr(platform, "libc_ver", lambda: ("glibc", "2.36"))
     for version in ("3.9", "3.10"):
         for tag in ("manylinux2014_x86_64.manylinux_2_17_x86_64", "musllinux_1_2_x86_64",
                     "manylinux2014_aarch64", "win_amd64"):  # fmt: skip

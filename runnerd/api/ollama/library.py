@@ -54,13 +54,18 @@ async def ps(request: web.Request) -> web.Response:
     """Every loaded model, the one that stays longest first."""
     context = request.app[CONTEXT]
     by_id = {str(model.id): model for model in context.store.list()}
-    reports = [
-        report
-        for report in context.supervisor.reports()
-        if report.model in by_id and report.state != FAILED
-    ]
+    reports = [report for report in context.supervisor.reports() if report.state != FAILED]
     reports.sort(key=_expiry, reverse=True)
-    return json_answer({"models": [_running(report, by_id[report.model]) for report in reports]})
+    return json_answer(
+        {
+            "models": [
+                _running(report, by_id[model])
+                for report in reports
+                for model in report.models
+                if model in by_id
+            ]
+        }
+    )
 
 
 @ROUTES.post("/api/show")
