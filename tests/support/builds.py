@@ -51,7 +51,12 @@ class Build:
     def makes(self, server: str) -> None:
         """Let the build make a server of this shell script; `$flags` are the ladder's."""
         (self.folder / "server").write_text(server)
-        self.does(_MAKES_SERVER.format(folder=self.folder))
+        self.does(self.body)
+
+    @property
+    def body(self) -> str:
+        """What the build does to make the server."""
+        return _MAKES_SERVER.format(folder=self.folder)
 
     def does(self, body: str) -> None:
         """Let the build do something else; `$build` is its folder."""
