@@ -22,7 +22,7 @@ from runnerd.backends.llamacpp.building.choice import Wish, choose
 from runnerd.backends.llamacpp.building.estimate import Estimate, left, planned
 from runnerd.backends.llamacpp.building.ladder import ladder
 from runnerd.backends.llamacpp.building.options import VERSION
-from runnerd.backends.llamacpp.building.sources import File, Index, unpack_sources
+from runnerd.backends.llamacpp.building.sources import File, Index, commit_of, unpack_sources
 from runnerd.backends.llamacpp.building.weights import WEIGHTS
 from runnerd.backends.llamacpp.hardware import Hardware, look
 from runnerd.backends.llamacpp.trial.identity import Processor
@@ -151,9 +151,9 @@ def test_an_estimate_learns_from_what_was_built(monkeypatch: pytest.MonkeyPatch)
     assert not estimate.feed(steps[0][:-2])
     assert estimate.feed(steps[0][-2:])
     assert left(estimate.remaining) == ", about 3 min left"  # 190 s
-    now[0] = 190.0
+    now[0] = 100.0
     assert estimate.feed(b"warning: x\n" + steps[1])
-    assert left(estimate.remaining) == ", about 10 s left"
+    assert left(estimate.remaining) == ", about 5 s left"
     estimate.feed(steps[2])
     assert (estimate.done, estimate.of, estimate.remaining) == (3, 3, 0.0)
 
@@ -196,6 +196,15 @@ def test_only_llama_cpp_is_unpacked(tmp_path: Path) -> None:
     files = {str(path.relative_to(tmp_path)) for path in tmp_path.rglob("*") if path.is_file()}
     assert found == tmp_path / "out" / "llama.cpp"
     assert files == {"a.tar.gz", "out/llama.cpp/CMakeLists.txt", "out/llama.cpp/ggml/a.c"}
+
+
+def test_the_commit_is_known_from_the_archive(tmp_path: Path) -> None:
+    """Where its history is carried along; what is no commit is not taken for one."""
+    archive = tmp_path / "a.tar.gz"
+    for head, commit in (("0123456789" * 4, "0123456"), ("ref: refs/heads/x", "")):
+        source_archive(archive, **{".git/modules/vendor/llama.cpp/HEAD": head + "\n"})
+        assert commit_of(archive) == commit
+    assert commit_of(tmp_path / "none") == ""
 
 
 def test_an_archive_of_something_else(tmp_path: Path) -> None:

@@ -69,13 +69,14 @@ Report = Callable[[str], None]
 class Plan:
     """What to build: the options of its kind, for this processor or for many, with how many jobs.
 
-    `native`, unless portable, is what the ladder goes down on.
+    `commit` is what the server names beside its version, where its sources do not know it.
     """
 
     portable: bool = False
     options: tuple[str, ...] = ()
     environment: dict[str, str] = field(default_factory=dict)
     jobs: int | None = None
+    commit: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,11 +139,12 @@ class Tree:
                 f"-DCMAKE_{language}_COMPILER_LAUNCHER={ccache}" for language in ("C", "CXX")
             ]
         owners = f"{os.environ.get('CMAKE_ARGS', '')} {os.environ.get('RUNNERD_CMAKE_ARGS', '')}"
+        named = [f"-DLLAMA_BUILD_COMMIT={self._plan.commit}"] if self._plan.commit else []
         flags = ";".join(() if self._plan.portable else rung.flags)
         return [
             str(self._tools.cmake), "-S", str(project), "-B", str(self._build), "-G", "Ninja",
             f"-DCMAKE_MAKE_PROGRAM={self._tools.ninja}", f"-DRUNNERD_LLAMA_CPP={self._sources}",
-            f"-DRUNNERD_CPU_FLAGS={flags}", *_OPTIONS, *launcher, *self._plan.options,
+            f"-DRUNNERD_CPU_FLAGS={flags}", *named, *_OPTIONS, *launcher, *self._plan.options,
             *(_PORTABLE if self._plan.portable else ()), *owners.split(),
         ]  # fmt: skip
 

@@ -2,13 +2,14 @@
 
 Units of a build differ by a factor of a hundred, so counting them misleads.  Each has a weight, the
 seconds that it took on one machine; Ninja says beforehand which ones there will be, and what the
-first ones took on this machine gives the scale.
+last ones took on this machine gives the scale: its other work comes and goes.
 """
 
 from __future__ import annotations
 
 import re
 import time
+from collections import deque
 from collections.abc import Callable, Iterable
 
 from runnerd.backends.llamacpp.building.weights import USUAL, WEIGHTS
@@ -18,6 +19,7 @@ _OBJECT = re.compile(rb"([\w.+-]+)\.o\b")
 _LINK = 0.3
 _LONG_ENOUGH = 0.03  # of all weight: before that the scale is a guess
 _LONGEST_LINE = 4096
+_WINDOW = 120.0  # seconds back that the pace is taken from
 
 
 def weight(description: bytes) -> float:
@@ -39,8 +41,8 @@ class Estimate:
     def __init__(self, total: float, now: Callable[[], float] = time.monotonic) -> None:
         self._total = total
         self._now = now
-        self._began = now()
         self._weight = 0.0
+        self._marks = deque([(now(), 0.0)])
         self._rest = b""
         self.done = 0
         self.of = 0
@@ -51,7 +53,13 @@ class Estimate:
         *lines, self._rest = (self._rest + data).split(b"\n")
         self._rest = self._rest[-_LONGEST_LINE:]
         self._count(_STATUS.match(line) for line in lines)
-        return self.done != before
+        if self.done == before:
+            return False
+        now = self._now()
+        self._marks.append((now, self._weight))
+        while len(self._marks) > 2 and self._marks[1][0] < now - _WINDOW:
+            self._marks.popleft()
+        return True
 
     def _count(self, matches: Iterable[re.Match[bytes] | None]) -> None:
         for match in matches:
@@ -64,8 +72,10 @@ class Estimate:
         """Seconds that the build still takes, None as long as nobody can tell."""
         if self._total <= 0 or self._weight < self._total * _LONG_ENOUGH:
             return None
-        left = max(0.0, self._total - self._weight)
-        return (self._now() - self._began) * left / self._weight
+        since, weight = self._marks[0]
+        if (done := self._weight - weight) <= 0:
+            return None
+        return (self._now() - since) * max(0.0, self._total - self._weight) / done
 
 
 def left(seconds: float | None) -> str:

@@ -12,6 +12,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import html
+import itertools
 import logging
 import os
 import platform
@@ -40,7 +41,9 @@ _TYPE = "application/vnd.pypi.simple.v1+json"
 _CHUNK = 2**20
 _TIMEOUT = 60.0  # without a byte
 _LARGEST = 400 * 2**20
+_FIRST_MEMBERS = 500  # git's own files lie in front
 _LARGEST_LISTING = 32 * 2**20
+_COMMIT = re.compile(rb"[0-9a-f]{40}\s*$")
 _LEFT_OUT = ("models/", "docs/", "media/", ".git/")
 _LINK = re.compile(r'<a\b[^>]*\bhref="([^"]+)"', re.IGNORECASE)
 
@@ -190,6 +193,20 @@ def unpack_sources(archive: Path, folder: Path) -> Path:
         if (found / "CMakeLists.txt").is_file() and (found / "ggml").is_dir():
             return found
     raise BackendFailure(f"{archive} holds no llama.cpp")
+
+
+def commit_of(archive: Path) -> str:
+    """Return which commit of llama.cpp an archive holds, as far as it says."""
+    try:
+        with tarfile.open(archive) as opened:
+            for member in itertools.islice(opened, _FIRST_MEMBERS):
+                if member.name.endswith("/.git/modules/vendor/llama.cpp/HEAD"):
+                    found = opened.extractfile(member)
+                    head = b"" if found is None else found.read(64)
+                    return head[:7].decode() if _COMMIT.match(head) else ""
+    except (tarfile.TarError, EOFError, OSError):
+        pass
+    return ""
 
 
 def _members(opened: tarfile.TarFile) -> Iterable[tarfile.TarInfo]:

@@ -13,7 +13,7 @@ import os
 import shutil
 import tempfile
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -27,7 +27,12 @@ from runnerd.backends.llamacpp.building.cmake import (
 )
 from runnerd.backends.llamacpp.building.ladder import TOP, Rung, ladder
 from runnerd.backends.llamacpp.building.options import VERSION
-from runnerd.backends.llamacpp.building.sources import Index, cache_folder, unpack_sources
+from runnerd.backends.llamacpp.building.sources import (
+    Index,
+    cache_folder,
+    commit_of,
+    unpack_sources,
+)
 from runnerd.backends.llamacpp.places import Place
 from runnerd.backends.llamacpp.server import NativeServer, ServerFinder, UnfitEngine
 from runnerd.backends.llamacpp.settings import LlamaCppSettings
@@ -150,9 +155,10 @@ class Workshop:
         log_file = self._root / f"{choice.name}.log"
         log_file.unlink(missing_ok=True)
         try:
-            sources, version = await self._sources(wish, folder)
+            sources, version, commit = await self._sources(wish, folder)
             tools = await self._tools(folder)
-            tree = Tree(folder, sources, tools, choice.plan, log_file)
+            plan = replace(choice.plan, commit=commit)
+            tree = Tree(folder, sources, tools, plan, log_file)
             rung, server = await self._descend(tree, choice, growing)
             await asyncio.to_thread(
                 places.describe,
@@ -218,7 +224,8 @@ class Workshop:
         note = rung.sentence if rung.without or not choice.plan.portable else "built for many"
         return f"llama.cpp's server is ready: {path} ({server.version}, on {on}; {note})"
 
-    async def _sources(self, wish: Wish, folder: Path) -> tuple[Path, str]:
+    async def _sources(self, wish: Wish, folder: Path) -> tuple[Path, str, str]:
+        """Return the folder of llama.cpp, its version and its commit, as far as that is known."""
         version = wish.version or VERSION
         source = wish.source
         if source is not None and source.is_dir():
@@ -226,13 +233,14 @@ class Workshop:
             inner = nested if nested.is_dir() else source
             if not (inner / "ggml").is_dir():
                 raise BackendFailure(f"{source} holds no sources of llama.cpp")
-            return inner.absolute(), source.name
+            return inner.absolute(), source.name, ""
         if source is None:
             index = Index(self._http, cache_folder(), self._report)
             source = await index.sources(version)
         self._report("unpacking llama.cpp")
         unpacked = await asyncio.to_thread(unpack_sources, source, folder)
-        return unpacked, version if wish.source is None else source.name
+        commit = await asyncio.to_thread(commit_of, source)
+        return unpacked, version if wish.source is None else source.name, commit
 
     async def _tools(self, folder: Path) -> Tools:
         """Return the programs that build, fetched where the host has none."""
