@@ -25,6 +25,7 @@ SECTIONS: dict[str, Callable[[Report, float], None]] = {
     "scheduling": scheduling.scheduling,
     "slots": slots.slots,
     "memory": memory.memory,
+    "architectures": memory.architectures,
 }
 
 

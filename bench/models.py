@@ -67,10 +67,15 @@ def write_quantized(server: Path, folder: Path, shape: Shape, quantization: str)
     if quantization == "F16":
         return source
     path = folder / f"{shape.architecture}-{quantization}.gguf"
-    argv = [str(server.with_name("llama-quantize")), str(source), str(path), quantization]
-    subprocess.run(argv, check=True, capture_output=True)
+    quantize(server, source, path, quantization)
     source.unlink()
     return path
+
+
+def quantize(server: Path, source: Path, path: Path, quantization: str) -> None:
+    """Bring a model to `quantization` with the tool beside a server."""
+    argv = [str(server.with_name("llama-quantize")), str(source), str(path), quantization]
+    subprocess.run(argv, check=True, capture_output=True)
 
 
 class Drawn(Protocol):

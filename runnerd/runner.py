@@ -123,7 +123,9 @@ class Runner:
         *,
         patience: Patience,
         watcher: Watcher,
+        ram_limit: int | None = None,
     ) -> None:
+        """`ram_limit` is how many bytes of RAM its engine can come to, None for no limit."""
         self.backend = backend
         self.order = order
         self.socket = socket
@@ -133,9 +135,12 @@ class Runner:
         self.failure: BackendFailure | None = None
         self.started_at = time.time()
         self.ready_after: float | None = None
+        self.process: int | None = None  # the engine's, once somebody has looked for it
+        self.mapped: int | None = None  # bytes of its mapped files that are in RAM
         self.clients: set[str] = set()  # everybody who has used it
         self._forgets = False
         self._loaded = False  # the engine has said that it is ready
+        self._ram_limit = ram_limit
         self._patience = patience
         self._watcher = watcher
         self._task: asyncio.Task[None] | None = None
@@ -211,7 +216,12 @@ class Runner:
         order = self.order
         try:
             await self.backend.run(
-                self.socket, order.model, order.model_ref, order.mode, order.configuration
+                self.socket,
+                order.model,
+                order.model_ref,
+                order.mode,
+                order.configuration,
+                ram_limit=self._ram_limit,
             )
         except BackendFailure as failure:
             return failure

@@ -26,7 +26,8 @@ make_environment() {
     if hidden "$home"; then
         fail "PYTHON=$PYTHON lives in $home, which the service cannot see; set PYTHON=/usr/bin/python3"
     fi
-    if [ ! -x "$PREFIX/bin/python" ]; then
+    # Also where an earlier attempt was interrupted, or the system's Python has become another.
+    if ! "$PREFIX/bin/python" -m pip --version >/dev/null 2>&1; then
         echo "making the environment in $PREFIX"
         "$PYTHON" -m venv "$PREFIX"
     fi

@@ -36,10 +36,12 @@ remove() { # TARGET: a file or a directory of ours
     rm -rf -- "$DESTDIR$1" || fail "$DESTDIR$1 cannot be removed whole, see above"
 }
 
-remove_environment() {
+remove_environment() { # under another name: half of it would not be known for ours any more
+    remove "$PREFIX.removed"
     [ -e "$DESTDIR$PREFIX" ] || return 0
     if [ -f "$DESTDIR$PREFIX/pyvenv.cfg" ] && [ -x "$DESTDIR$PREFIX/bin/runnerd" ]; then
-        remove "$PREFIX"
+        mv "$DESTDIR$PREFIX" "$DESTDIR$PREFIX.removed"
+        remove "$PREFIX.removed"
     else
         echo "  $DESTDIR$PREFIX is kept: it is no environment with runnerd in it" >&2
     fi

@@ -23,22 +23,29 @@ from runnerd.backends.interface import (
     BackendMode,
     RequiredMemory,
 )
+from runnerd.backends.limits import data_limit
 from runnerd.backends.llamacpp import slots
 from runnerd.backends.llamacpp.building.choice import Wish
 from runnerd.backends.llamacpp.command import Launch, context_tokens, native_command, slot_count
-from runnerd.backends.llamacpp.devices import check_placement
+from runnerd.backends.llamacpp.devices import (
+    check_devices,
+    check_placement,
+    placement_flags,
+)
 from runnerd.backends.llamacpp.failure import engine_failure
 from runnerd.backends.llamacpp.fallback import Fallback
-from runnerd.backends.llamacpp.flags import parse_flags
+from runnerd.backends.llamacpp.flags import extends_context, parse_flags, spelled
+from runnerd.backends.llamacpp.footprint import cache_bytes
 from runnerd.backends.llamacpp.install import Installer, occupied_bytes
 from runnerd.backends.llamacpp.layers import LoadOutput
 from runnerd.backends.llamacpp.memory import MemoryEstimator
 from runnerd.backends.llamacpp.quantize import Quantizer
 from runnerd.backends.llamacpp.server import NativeServer, ServerFinder, UnfitEngine
+from runnerd.backends.llamacpp.serving import model_serving
 from runnerd.backends.llamacpp.settings import parse_settings
 from runnerd.backends.names import ModelNames
 from runnerd.backends.process import EngineProcess, uninterrupted
-from runnerd.errors import BackendFailure, NotSupported, RunnerdError
+from runnerd.errors import BackendFailure, InvalidConfiguration, NotSupported, RunnerdError
 
 log = logging.getLogger(__name__)
 
@@ -88,8 +95,41 @@ class LlamaCppBackend:
     def context(self, model: str, config: BackendConfiguration) -> int:
         return context_tokens(self._context.resolver.resolve(model), config, self._settings)
 
-    def check_configuration(self, config: BackendConfiguration) -> None:
-        check_placement(config, parse_flags(config.runtime_flags))
+    async def check_configuration(
+        self, model: str, config: BackendConfiguration, mode: BackendMode = BackendMode.COMPLETION
+    ) -> None:
+        flags = parse_flags(config.runtime_flags)
+        check_placement(config, flags)
+        self._check_draft(config)
+        try:
+            server = await self._server(config)
+        except BackendFailure as failure:
+            if config.engine is not None:
+                raise InvalidConfiguration(failure.message, param="engine") from failure
+            return  # `runnerd doctor` tells of it
+        if server is None:
+            return
+        spelled(flags, server.options, server.version)
+        placement_flags(config.placement, server.devices)
+        check_devices(flags, server.devices)
+
+    def doubt(self, model: str, config: BackendConfiguration) -> str | None:
+        trained = self._context.resolver.resolve(model).facts.context_length
+        asked = config.context_size or 0
+        if not trained or asked <= trained or extends_context(parse_flags(config.runtime_flags)):
+            return None
+        return (
+            f"context-size {asked} is more than the {trained} tokens that the model was trained "
+            "for: what lies beyond them it cannot make sense of, unless flags such as "
+            "--rope-scaling stretch it"
+        )
+
+    def least_memory(
+        self, model: str, config: BackendConfiguration, mode: BackendMode = BackendMode.COMPLETION
+    ) -> int:
+        files = self._context.resolver.resolve(model)
+        load = model_serving(files, config, mode, self._settings, ()).load
+        return cache_bytes(files.facts, load)
 
     async def run(
         self,
@@ -98,6 +138,8 @@ class LlamaCppBackend:
         model_ref: str,
         mode: BackendMode,
         config: BackendConfiguration,
+        *,
+        ram_limit: int | None = None,
     ) -> None:
         launch = self._launch(socket, model, model_ref, mode, config)
         argv, native = await self._command(launch)
@@ -112,7 +154,7 @@ class LlamaCppBackend:
         await guard.start()
         process: EngineProcess | None = None
         try:
-            process = self._start(socket, argv)
+            process = self._start(socket, argv, ram_limit)
             record = await process.wait()
         finally:
             await uninterrupted(
@@ -271,14 +313,27 @@ class LlamaCppBackend:
         except RunnerdError:
             return False
 
-    def _start(self, socket: Path, argv: list[str]) -> EngineProcess:
-        log.info("runner %s: starting %s", socket.stem, " ".join(argv))
+    def _start(self, socket: Path, argv: list[str], ram_limit: int | None) -> EngineProcess:
+        log.info("runner %s: starting %s", socket.stem, " ".join(argv).replace("\n", "\\n"))
         return EngineProcess.start(
             argv,
             output=LoadOutput(self._context.log_dir / f"{socket.stem}.log", socket.stem),
             environment=self._finder.environment(),
             deny_network=self._settings.sandbox,
+            data_limit=None if ram_limit is None else data_limit(ram_limit),
         )
+
+    def _check_draft(self, config: BackendConfiguration) -> None:
+        """Raise errors.InvalidConfiguration for a draft model that is not here."""
+        if config.speculative is None:
+            return
+        try:
+            self._context.resolver.resolve(config.speculative.draft_model)
+        except RunnerdError as error:
+            raise InvalidConfiguration(
+                f"speculative.draft_model: {error.message}; pull it first (`runnerd pull`)",
+                param="speculative",
+            ) from error
 
     async def _clean_up(
         self, guard: Guard, process: EngineProcess | None, engine_socket: Path

@@ -27,7 +27,7 @@ _KEEPING = (
 _FIELDS = frozenset(
     {
         "model", "mode", "context-size", "runtime-flags", "raw-runtime-flags", "speculative",
-        "llamacpp", "backend", "parallel", "placement", "engine", *_KEEPING,
+        "llamacpp", "backend", "parallel", "placement", "engine", "force", *_KEEPING,
     }
 )  # fmt: skip
 
@@ -86,7 +86,10 @@ async def unload(request: web.Request) -> web.Response:
 @ROUTES.post("/engines/_configure")
 @ROUTES.post("/engines/{backend}/_configure")
 async def configure(request: web.Request) -> web.Response:
-    """Change a model's configuration: fields that are absent stay, null ones go back to default."""
+    """Change a model's configuration: fields that are absent stay, null ones go back to default.
+
+    `force` sets also what is unwise, or cannot be loaded here.
+    """
     context = request.app[CONTEXT]
     document = await json_body(request)
     if unknown := sorted(set(document) - _FIELDS):
@@ -98,7 +101,7 @@ async def configure(request: web.Request) -> web.Response:
     backend = context.supervisor.backend(name)
     changes = _changes(document)
     key = ConfigurationKey(backend.name, str(model.id), _mode(document))
-    await context.supervisor.configure(key, changes)
+    await context.supervisor.configure(key, changes, force=document.get("force") is True)
     return web.Response(status=202)
 
 
@@ -174,6 +177,7 @@ def _runner(report: RunnerReport) -> dict[str, object]:
         "slots": report.slots,
         "memory_reserved": dict(report.reserved),
         "memory_used": None if report.held is None else dict(report.held),
+        "memory_mapped": report.mapped,
         "pinned": report.pinned,
         "yields": report.yields,
         "failure": report.failure,

@@ -210,6 +210,8 @@ class Exchange:
 
     async def _wait(self) -> None:
         plan, supervisor = self._plan, self._machinery.supervisor
+        if self._lease is None:
+            plan.check_answerable()
         self._send_pings(streams=plan.sends_events)
         if self._lease is not None:
             self._leased(await supervisor.recalled(self._lease))

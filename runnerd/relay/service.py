@@ -16,6 +16,7 @@ from runnerd.config import Limits
 from runnerd.errors import ModelNotFound, RunnerdError
 from runnerd.relay import routes
 from runnerd.relay.admission import Admission
+from runnerd.relay.answerable import check_answerable
 from runnerd.relay.arrivals import Arrival, Arrivals
 from runnerd.relay.body import inspect
 from runnerd.relay.exchange import Exchange
@@ -182,6 +183,8 @@ class Relay:
             if parts.arrivals is None or route.runner is not None:
                 raise
             reference = str(inspect(request.body, parts.limits).model)
+            if route.dialect is None and not request.preload_only:
+                check_answerable(route.operation.name, bytes(request.body), None)
             arrival = parts.arrivals.expect(
                 reference, lambda: self._accepted(parts.planner.plan(request, route))
             )

@@ -7,9 +7,11 @@ import time
 from collections.abc import Mapping
 
 from runnerd.backends.interface import Backend
+from runnerd.backends.limits import follow
 from runnerd.scheduler import RunnerKey, Scheduler, Terms
 from runnerd.supervisor.fleet import Fleet
-from runnerd.supervisor.memory import MemoryAccounts
+from runnerd.supervisor.foresight import Foresight
+from runnerd.supervisor.memory import RAM, MemoryAccounts
 from runnerd.supervisor.orders import Orders
 from runnerd.supervisor.sharing import Sharing
 
@@ -28,6 +30,7 @@ class Preparation:
         memory: MemoryAccounts,
         orders: Orders,
         fleet: Fleet,
+        foresight: Foresight,
     ) -> None:
         self._scheduler = scheduler
         self._backends = backends
@@ -35,6 +38,7 @@ class Preparation:
         self._memory = memory
         self._orders = orders
         self._fleet = fleet
+        self._foresight = foresight
         self._observed_at = -math.inf
 
     async def prepare(self, key: RunnerKey, model_ref: str | None, *, shares: bool) -> None:
@@ -42,7 +46,7 @@ class Preparation:
 
         What models need is asked only where they have to share the host.
         """
-        self._orders.of(key, model_ref)
+        self._foresight.refuse_absurd(key, self._orders.of(key, model_ref).configuration)
         if self._memory.counts and (self._fleet or shares):
             await self._estimate(key)
         self._scheduler.set_terms(key, self.terms(key))
@@ -63,6 +67,31 @@ class Preparation:
         if anew or now - self._observed_at >= _LOOK_INTERVAL:
             self._observed_at = now
             self._scheduler.observe(self._memory.devices())
+
+    def ram_limit(self, key: RunnerKey, generation: int) -> int | None:
+        """Return the RAM that a runner about to start can come to: what it is known to need, and
+        what nobody else has reserved.  Where nothing is known of it, what is free now.
+        """
+        ram = [(dev, others) for dev, others in self._scheduler.devices() if dev.id == RAM]
+        if not ram:
+            return None
+        device, others = ram[0]
+        reserved = sum(
+            view.reserved.get(RAM, 0)
+            for view in self._scheduler.view()
+            if view.generation != generation
+        )
+        most = max(0, min(device.limit, device.total - others) - reserved)
+        need = self._memory.known(key).get(RAM)
+        return min(most, device.free) if need is None else max(need, most)
+
+    def limit_engines(self) -> None:
+        """Let the limits of running engines follow what is reserved, for them and for others."""
+        for view in self._scheduler.view():
+            runner = self._fleet.get(view.generation)
+            limit = self.ram_limit(view.key, view.generation)
+            if runner is not None and runner.process is not None and limit is not None:
+                follow(runner.process, limit)
 
     def terms(self, key: RunnerKey) -> Terms:
         """Return the terms of a key as its models are configured now."""

@@ -17,7 +17,8 @@ class RunnerReport:
     """A runner, or (state `failed`) a model that has failed and has none.
 
     `models` are the ids of those that were asked for and that it serves; they share their weights.
-    `reserved` is bytes per device, `held` what it was really seen to hold, `slots` how many
+    `reserved` is bytes per device, `held` what it was really seen to hold of its own, `mapped` what
+    of its mapped files (the weights) is in RAM beside that.  `slots` how many
     requests it serves at a time if that is limited, `yields` that it takes no more because another
     model's turn has come.  `context` is in tokens, 0 where unknown.  `failure` is why it failed
     and `retry_at` when it is tried again.
@@ -38,6 +39,7 @@ class RunnerReport:
     socket: str
     reserved: Mapping[str, int] = field(default_factory=dict)
     held: Mapping[str, int] | None = None
+    mapped: int | None = None
     slots: int | None = None
     pinned: bool = False
     yields: bool = False
@@ -66,6 +68,7 @@ def report(
         socket=str(runner.socket),
         reserved=view.reserved,
         held=view.held,
+        mapped=runner.mapped,
         slots=view.slots,
         pinned=view.pinned,
         yields=view.yields,

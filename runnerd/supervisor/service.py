@@ -34,6 +34,7 @@ from runnerd.scheduler import (
 from runnerd.sockets.paths import RuntimeDirectory
 from runnerd.supervisor.alarm import Alarm
 from runnerd.supervisor.fleet import Fleet
+from runnerd.supervisor.foresight import Foresight
 from runnerd.supervisor.generation import Generation
 from runnerd.supervisor.lease import Lease, Waiter
 from runnerd.supervisor.limits import scheduler_limits
@@ -44,6 +45,7 @@ from runnerd.supervisor.recollection import MOST_CLIENTS, Recollection
 from runnerd.supervisor.refusals import fault_of, memory_account, refusal_error
 from runnerd.supervisor.reports import RunnerReport, failure_report, report
 from runnerd.supervisor.sharing import Sharing
+from runnerd.supervisor.watching import MemoryWatch
 from runnerd.supervisor.widths import Widths
 
 log = logging.getLogger(__name__)
@@ -85,6 +87,7 @@ class Supervisor:
             lambda key: name_of(self._sharing.models(key)[0]), self._widths.configuration
         )
         self._fleet = Fleet(backends, directory)
+        self._foresight = Foresight(backends, self._memory)
         self._preparation = Preparation(
             self._scheduler,
             backends,
@@ -92,8 +95,10 @@ class Supervisor:
             memory=self._memory,
             orders=self._orders,
             fleet=self._fleet,
+            foresight=self._foresight,
         )
         self.recollection = Recollection(settings, slots)
+        self._watch = MemoryWatch(self._look)
         self._alarm = Alarm(self._scheduler.next_deadline, self._tick)
 
     # leases
@@ -271,14 +276,17 @@ class Supervisor:
         for runner in runners:
             await runner.wait_ended()
 
-    async def configure(self, key: ConfigurationKey, changes: dict[str, object]) -> None:
+    async def configure(
+        self, key: ConfigurationKey, changes: dict[str, object], *, force: bool = False
+    ) -> None:
         """Change a model's configuration; an idle runner that has the old one is stopped.
 
-        Raises errors.InvalidConfiguration, Conflict when such a runner is in use.
+        Raises errors.InvalidConfiguration, also for what is unwise or cannot be had here unless it
+        is to be done by `force`; Conflict when such a runner is in use.
         """
         backend = self.backend(key.backend)
         configuration = self._configurations.merged(key, changes)
-        backend.check_configuration(configuration)
+        await backend.check_configuration(key.model, configuration, key.mode)
         in_force = self._configurations.effective(key.backend, key.model, key.mode)[1]
         if configuration.fingerprint() == in_force:
             self._configurations.set(key, changes)
@@ -289,6 +297,8 @@ class Supervisor:
             await self.make_resident()
             return
 
+        if not force:
+            await self._foresight.check(key, configuration)
         load = self._sharing.load_of(key.model)
 
         def affected(runner: RunnerKey) -> bool:
@@ -413,6 +423,7 @@ class Supervisor:
         for runner in self._fleet:
             runner.stop()
         await self._fleet.wait_empty()
+        await self._watch.close()
         await self.recollection.wait_closed()
         self._alarm.cancel()
 
@@ -467,7 +478,14 @@ class Supervisor:
 
     def _start(self, key: RunnerKey, generation: int) -> None:
         watcher = Generation(self, key, generation)
-        self._fleet.start(key, generation, self._orders.of(key), self._settings, watcher)
+        self._fleet.start(
+            key,
+            generation,
+            self._orders.of(key),
+            self._settings,
+            watcher,
+            ram_limit=self._preparation.ram_limit(key, generation),
+        )
 
     # what runners say
 
@@ -476,15 +494,40 @@ class Supervisor:
         self._carry_out(self._scheduler.ready(key, generation, time.monotonic()))
         if self._memory.counts:
             tasks.spawn(self._learn(key, generation), name=f"footprint {key.model}")
+            self._watch.wake()
 
     def clients_waiting(self, key: RunnerKey) -> set[str]:
         """Return who waits for a runner of this key, as far as that is known."""
         return {waiter.client for waiter in self._waiters.values() if waiter.key == key} - {""}
 
-    async def _learn(self, key: RunnerKey, generation: int) -> None:
-        held = await self._memory.learn(key, self._fleet[generation])
-        if held is not None:
-            self._scheduler.learned(key, generation, self._memory.known(key), held)
+    async def _learn(self, key: RunnerKey, generation: int) -> bool:
+        """Look at what a runner holds, reckon with it, and return whether that is news."""
+        runner = self._fleet[generation]
+        before = self._memory.known(key)
+        holding = await self._memory.learn(key, runner)
+        if holding is None:
+            return False
+        runner.mapped = holding.mapped
+        known = self._memory.known(key)
+        self._scheduler.learned(key, generation, known, holding.devices)
+        return known != before
+
+    async def _look(self) -> bool | None:
+        """Look at all ready runners: their reservations and limits follow what they hold, and idle
+        ones go where all together hold more than they may.
+        """
+        if not self._fleet:
+            return None
+        changed = False
+        for generation in self._fleet.matching(lambda key: True):
+            runner = self._fleet.get(generation)
+            if runner is not None and runner.state is RunnerState.READY:
+                changed |= await self._learn(self._fleet.key(generation), generation)
+        self._preparation.observe(anew=True)
+        self._preparation.limit_engines()
+        decisions = self._scheduler.relieve(time.monotonic())
+        self._carry_out(decisions)
+        return changed or bool(decisions)
 
     def failing(self, generation: int, failure: BackendFailure) -> None:
         """A runner will be killed: nobody gets it any more, and its requests are told."""

@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from runnerd.errors import Conflict, InsufficientStorage, InternalError, SourceFailure
-from runnerd.models import parts
+from runnerd.models import intake, parts
 from runnerd.models.digest import Digest
 from runnerd.models.layout import Layout
 from runnerd.models.parts import PIECE_BYTES, Part, sweep
@@ -114,11 +114,12 @@ def test_part_has_one_owner(layout: Layout) -> None:
     assert list(layout.parts.iterdir()) == []
 
 
-def test_size_beyond_the_disk(layout: Layout) -> None:
+def test_size_beyond_the_disk(layout: Layout, monkeypatch: pytest.MonkeyPatch) -> None:
     """A file that cannot fit leaves nothing."""
+    monkeypatch.setattr(intake, "free_bytes", lambda folder: SIZE - 1)
     part = opened(layout)
     with pytest.raises(InsufficientStorage):
-        part.begin(2**49, '"v"')
+        part.begin(SIZE, '"v"')
     assert list(layout.parts.iterdir()) == []
 
 

@@ -23,6 +23,7 @@ from runnerd.outbound.client import Outbound
 from runnerd.pulls.offer import OfferedFile, Remote
 from runnerd.pulls.transfer import Transfer
 from tests.support.fileserver import FileServer, serving
+from tests.support.waiting import SECONDS
 
 CONTENT = b"GGUF" + hashlib.shake_128(b"weights").digest(5 * PIECE_BYTES + 4321)
 DIGEST = Digest.of(CONTENT)
@@ -37,8 +38,8 @@ def server() -> Iterator[FileServer]:
 
 @pytest.fixture
 async def http(no_task_left: None) -> AsyncIterator[Outbound]:
-    """A way out that may reach loopback and soon calls silence a stall."""
-    outbound = Outbound(AllowedSources.parse(["127.0.0.1"]), stall_timeout=0.5)
+    """A way out that may reach loopback.  It is patient: a busy machine is no stall."""
+    outbound = Outbound(AllowedSources.parse(["127.0.0.1"]), stall_timeout=30 * SECONDS)
     yield outbound
     await outbound.close()
 
@@ -49,6 +50,14 @@ def layout(tmp_path: Path) -> Layout:
     layout = Layout(tmp_path / "store")
     layout.create()
     return layout
+
+
+@pytest.fixture
+async def impatient(fetch: Fetch, no_task_left: None) -> AsyncIterator[None]:
+    """Let the transfer soon call silence a stall."""
+    fetch.http = Outbound(AllowedSources.parse(["127.0.0.1"]), stall_timeout=0.5)
+    yield
+    await fetch.http.close()
 
 
 class Fetch:
@@ -122,6 +131,7 @@ async def test_parts_are_not_mixed_without_a_validator(fetch: Fetch) -> None:
     assert fetch.server.ranges()[-1] == ""
 
 
+@pytest.mark.usefixtures("impatient")
 @pytest.mark.parametrize("stalls", [False, True])
 async def test_breaks_and_stalls_go_on_where_they_were(fetch: Fetch, stalls: bool) -> None:
     """Answers that end early or fall silent are continued, but for what was still in buffers."""
@@ -144,6 +154,7 @@ async def test_hopeless_server_is_given_up(fetch: Fetch) -> None:
         await fetch()
 
 
+@pytest.mark.usefixtures("impatient")
 async def test_silent_server_is_given_up(fetch: Fetch) -> None:
     """A server that never sends a byte is a time-out."""
     behaviour = fetch.server.behaviour

@@ -259,6 +259,14 @@ def test_uninstall_removes_no_environment_but_runnerds(tmp_path: Path) -> None:
     assert uninstall(tmp_path, PREFIX="/opt").returncode == 1
 
 
+def test_uninstall_that_was_interrupted_goes_on(tmp_path: Path) -> None:
+    """What is left of an environment that was half removed goes with the next attempt."""
+    left = tmp_path / "opt/runnerd.removed/lib"
+    left.mkdir(parents=True)
+    assert uninstall(tmp_path).returncode == 0
+    assert list((tmp_path / "opt").iterdir()) == []
+
+
 def test_purge_does_not_follow_links(tmp_path: Path) -> None:
     """A state directory that is a link to another disk: the link goes, and it says what is left."""
     models = tmp_path / "disk/models"
