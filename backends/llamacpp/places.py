@@ -62,8 +62,11 @@ def installed(root: Path) -> Iterator[Place]:
 
 
 def found_here(state_dir: Path) -> Iterator[Place]:
-    """Find every engine on this host, in the order in which they are taken."""
-    ours = [*installed(environment_root()), *installed(state_dir)]
+    """Find every engine on this host, in the order in which they are taken.
+
+    Of two with one name the daemon's own comes first.
+    """
+    ours = [*installed(state_dir), *installed(environment_root())]
     yield from sorted(ours, key=lambda place: _rank(place.name))
     bundled = Path(sysconfig.get_paths()["purelib"]) / "bin" / SERVER_NAME
     if _executable(bundled):

@@ -185,10 +185,10 @@ class ServerFinder:
         if (best := self._best(servers)) is not None:
             return best
         if name is not None or self._settings.path is not None:
-            raise BackendFailure(failures[0].message) if failures else self._absent(name)
+            raise _again(failures[0]) if failures else self._absent(name)
         for failure in failures:
             if isinstance(failure, UnfitEngine):  # the Python fallback would die of the same
-                raise UnfitEngine(failure.message, failure.detail)
+                raise _again(failure)
         return None
 
     def environment(self) -> dict[str, str]:
@@ -207,10 +207,8 @@ class ServerFinder:
         """
         async with self._lock:
             known = await self._look_at(place, careful=careful)
-        if isinstance(known, UnfitEngine):
-            raise UnfitEngine(known.message, known.detail)
         if isinstance(known, BackendFailure):
-            raise BackendFailure(known.message)
+            raise _again(known)
         return known
 
     def _candidates(self, name: str | None = None) -> Iterator[Place]:
@@ -332,6 +330,13 @@ class ServerFinder:
             detail = lines[-1] if lines else "it printed nothing"
             raise BackendFailure(f"{path} does not run ({result.reason}): {detail}")
         return result.output
+
+
+def _again(failure: BackendFailure) -> BackendFailure:
+    """Return a failure that is known already, to be raised: each raising adds to a traceback."""
+    if isinstance(failure, UnfitEngine):
+        return UnfitEngine(failure.message, failure.detail)
+    return BackendFailure(failure.message)
 
 
 def _stamp(path: Path) -> tuple[Path, int]:

@@ -11,12 +11,13 @@ from runnerd.models import tiny
 from tests.support.builds import real_server
 from tests.support.daemon import DaemonProcess, running
 
+NAME = "vulkan"  # none of those that tests run on
 CHAT = {"model": "tiny", "messages": [{"role": "user", "content": "hi"}], "max_tokens": 2}
 
 
 def engine(daemon: DaemonProcess, condition: str) -> Path:
     """Put an engine into the daemon's state directory that dies with a model on a condition."""
-    server = places.server_in(daemon.state_dir / "engines", "cpu")
+    server = places.server_in(daemon.state_dir / "engines", NAME)
     server.parent.mkdir(parents=True, exist_ok=True)
     server.write_text(
         f'#!/bin/sh\ncase "$*" in {condition}) kill -ILL $$;; esac\n'
@@ -29,7 +30,7 @@ def engine(daemon: DaemonProcess, condition: str) -> Path:
 def test_a_moved_engine(tmp_path: Path) -> None:
     """The first load says what to do, nothing is started again and again, and doing it helps."""
     tiny.write_completion_model(tmp_path / "tiny.gguf")
-    env = {"RUNNERD_BACKENDS": json.dumps({"llama.cpp": {"server": "cpu", "threads": 1}})}
+    env = {"RUNNERD_BACKENDS": json.dumps({"llama.cpp": {"server": NAME, "threads": 1}})}
     daemon = DaemonProcess(tmp_path / "d", env)
     try:
         server = engine(daemon, "*--model*")
@@ -60,7 +61,7 @@ def test_a_moved_engine(tmp_path: Path) -> None:
 def test_without_rearranged_weights(tmp_path: Path) -> None:
     """Where only the code for rearranged weights ends it, it serves without, and says so."""
     tiny.write_completion_model(tmp_path / "tiny.gguf")
-    env = {"RUNNERD_BACKENDS": json.dumps({"llama.cpp": {"server": "cpu", "threads": 1}})}
+    env = {"RUNNERD_BACKENDS": json.dumps({"llama.cpp": {"server": NAME, "threads": 1}})}
     daemon = DaemonProcess(tmp_path / "d", env)
     try:
         server = engine(daemon, "*--no-repack*) ;; *--model*")
@@ -81,7 +82,7 @@ def test_one_model_on_another_engine(tmp_path: Path) -> None:
     with running(tmp_path / "d") as daemon:
         server = engine(daemon, "never")
         daemon.import_model(tmp_path / "tiny.gguf", "tiny")
-        document = {"model": "tiny", "engine": "cpu"}
+        document = {"model": "tiny", "engine": NAME}
         assert daemon.http.post("/engines/_configure", json=document).status_code == 202
         assert daemon.http.post("/v1/chat/completions", json=CHAT).status_code == 200
         assert f"starting {server}" in daemon.text()
