@@ -206,3 +206,33 @@ async def test_the_owners_build_options(bench: Bench, monkeypatch: pytest.Monkey
     await bench.install(jobs=3)
     assert bench.build.calls[0].endswith(" -DA=1 -DGGML_CUDA=OFF")
     assert bench.build.calls[1].endswith("--parallel 3")
+
+
+async def test_ccache_is_used_where_it_is(bench: Bench) -> None:
+    """A second build of the same is then a matter of seconds."""
+    await bench.install()
+    assert "COMPILER_LAUNCHER" not in bench.build.calls[0]
+    ccache = bench.build.folder / "ccache"
+    ccache.symlink_to("/bin/true")
+    await bench.install(rebuild=True)
+    assert f"-DCMAKE_CXX_COMPILER_LAUNCHER={ccache}" in bench.build.calls[2]
+
+
+async def test_portable_variants_that_die_are_taken_away(bench: Bench) -> None:
+    """What is picked at each start can be the wrong one: nothing is compiled again for that."""
+    bench.build.makes_real()
+    libraries = "sapphirerapids zen4 haswell x64"
+    bench.build.does(
+        f'for v in {libraries}; do touch "$build/bin/libggml-cpu-$v.so"; done\n'
+        f'touch "$build/bin/libggml-base.so"\n{bench.build.body}'
+    )
+    picks = '[ -e "$(dirname "$0")/libggml-cpu-zen4.so" ] && kill -ILL $$'
+    bench.build.makes_server_that(f'case "$*" in *--model*) {picks} ;; esac')
+    done = await bench.install(portable=True)
+    plugins = {path.name for path in done.path.parent.glob("lib*")}
+    assert plugins == {"libggml-cpu-haswell.so", "libggml-cpu-x64.so"}
+    assert {path.name for path in (done.path.parents[1] / "lib").iterdir()} == {"libggml-base.so"}
+    assert len(bench.build.builds) == 1
+    assert "-DGGML_CPU_ALL_VARIANTS=ON" in bench.build.calls[0]
+    assert done.path == places.server_in(bench.root, "portable")
+    assert "without AVX-512" in done.sentence

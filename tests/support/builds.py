@@ -62,6 +62,11 @@ class Build:
         """Let the build do something else; `$build` is its folder."""
         self._script("cmake", _CMAKE.format(folder=self.folder, body=body))
 
+    def makes_server_that(self, does: str) -> None:
+        """Write the server that `body` makes: it does this, then what the real one does."""
+        real = shlex.quote(str(real_server()))
+        (self.folder / "server").write_text(f'{does}\nexec {real} "$@"\n')
+
     def makes_real(self, dies_unless: str = "*", how: str = "ILL") -> None:
         """Let it make the real server, which dies with a model unless `$flags` are like this."""
         self.makes(
