@@ -7,7 +7,7 @@ import os
 from collections.abc import Callable
 from pathlib import Path
 
-from bench import memory, pulling, relay, scheduling, slots, startup, tokens
+from bench import contexts, memory, pulling, relay, scheduling, slots, startup, tokens
 from bench.gpu.run import gpu
 from bench.report import Report
 
@@ -25,6 +25,7 @@ SECTIONS: dict[str, Callable[[Report, float], None]] = {
     "scheduling": scheduling.scheduling,
     "slots": slots.slots,
     "memory": memory.memory,
+    "contexts": contexts.contexts,
     "architectures": memory.architectures,
 }
 

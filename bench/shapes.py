@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-_WIDTH, _BLOCKS, _HEADS, _HEADS_KV, _HEAD, _FORWARD = 1024, 8, 16, 4, 64, 2816
+_WIDTH, _BLOCKS, _HEADS, _HEADS_KV, _HEAD, _FORWARD = 1024, 4, 16, 4, 64, 2816
 _MLA = (
     "deepseek2", "deepseek32", "glm-dsa", "dots3note", "kimi-linear", "bailingmoe3", "kimi-k3",
     "glm5-next", "hy-v4", "mistral4",

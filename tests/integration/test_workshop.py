@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import sysconfig
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -52,6 +53,7 @@ async def bench(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterato
     monkeypatch.setattr(hardware, "look", lambda: Hardware())
     monkeypatch.setattr(module, "this_processor", lambda: SAPPHIRE)
     monkeypatch.setattr(places, "environment_root", lambda: tmp_path / "none")
+    monkeypatch.setattr(sysconfig, "get_paths", lambda: {"purelib": str(tmp_path / "none")})
     async with aiohttp.ClientSession() as http:
         yield Bench(tmp_path / "engines", build, http)
 
