@@ -297,12 +297,11 @@ class ServerFinder:
     async def _verdict(self, server: NativeServer, careful: bool) -> Verdict:
         folders = (self._state_dir, places.environment_root(), server.path.parent)
         verdicts = Verdicts([folder / FILE_NAME for folder in folders])
-        libraries = self._settings.extra_library_path
         try:
-            identity = f"{this_processor().identity}{engine_identity(server.path, libraries)}"
+            identity = await asyncio.to_thread(self._identity, server)
         except OSError as error:
             return Verdict("fails", f"{error.filename}: {error.strerror}")
-        if (known := verdicts.get(identity)) is not None:
+        if (known := await asyncio.to_thread(verdicts.get, identity)) is not None:
             return known
         log.info("trying %s, which has not run on this processor yet", server.path)
         verdict = await try_engine(
@@ -316,6 +315,10 @@ class ServerFinder:
         )
         await asyncio.to_thread(verdicts.put, identity, verdict)
         return verdict
+
+    def _identity(self, server: NativeServer) -> str:
+        libraries = self._settings.extra_library_path
+        return f"{this_processor().identity}{engine_identity(server.path, libraries)}"
 
     async def _ask(self, path: Path, option: str) -> str:
         result = await run_command(

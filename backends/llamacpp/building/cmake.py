@@ -7,6 +7,7 @@ nothing else.  Everything that CMake, Ninja and the compilers print is in one lo
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import logging
 import os
@@ -14,6 +15,7 @@ import re
 import shutil
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from io import FileIO
 from pathlib import Path
 
 from runnerd.backends.llamacpp.building.estimate import Estimate, left, planned
@@ -104,18 +106,27 @@ class Tree:
 
         Raises errors.BackendFailure with the lines that tell why.
         """
-        project = self._folder / "project"
-        project.mkdir(parents=True, exist_ok=True)
-        (project / "CMakeLists.txt").write_text(_PROJECT)
+        project = await asyncio.to_thread(self._write_project)
         report("preparing the build of llama.cpp")
-        await self._run(self._configuring(project, rung), _BuildOutput(self._log_file))
+        await self._run(self._configuring(project, rung), await self._logged())
         plan = Output(tail_bytes=_LONGEST_PLAN)
         ninja = str(self._tools.ninja)
         await self._run([ninja, "-C", str(self._build), "-n", *PROGRAMS], plan)
         targets = [part for program in PROGRAMS for part in ("--target", program)]
         command = [str(self._tools.cmake), "--build", str(self._build), *targets]
-        output = _BuildOutput(self._log_file, Progress(report, planned(plan.tail.encode())))
+        output = await self._logged(Progress(report, planned(plan.tail.encode())))
         await self._run([*command, "--parallel", str(self._jobs())], output)
+
+    def _write_project(self) -> Path:
+        project = self._folder / "project"
+        project.mkdir(parents=True, exist_ok=True)
+        (project / "CMakeLists.txt").write_text(_PROJECT)
+        return project
+
+    async def _logged(self, progress: Progress | None = None) -> _BuildOutput:
+        # Unbuffered: a failure's message names the file, which then has to be complete.
+        log_file = await asyncio.to_thread(open, self._log_file, "ab", buffering=0)
+        return _BuildOutput(log_file, progress)
 
     def collect(self, target: Path, rung: Rung) -> None:
         """Copy programs and libraries to `target`, as the loader finds them there."""
@@ -200,10 +211,10 @@ class Progress:
 class _BuildOutput(Output):
     """Writes the log, all of it, and hands it on to the progress."""
 
-    def __init__(self, log_file: Path, progress: Progress | None = None) -> None:
+    def __init__(self, log_file: FileIO, progress: Progress | None = None) -> None:
         super().__init__()
         self._progress = progress
-        self._log = open(log_file, "ab")  # closed with the output
+        self._log = log_file
 
     def feed(self, data: bytes) -> None:
         super().feed(data)

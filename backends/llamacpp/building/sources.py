@@ -117,11 +117,11 @@ class Index:
             checksum = await self._download(file, partial, what)
             if checksum != file.sha256:
                 raise BackendFailure(f"{file.url} is not what {self._shown} says: wrong checksum")
-            os.replace(partial, target)
+            await asyncio.to_thread(os.replace, partial, target)
         except OSError as error:
             raise BackendFailure(f"cannot fetch {what}: {error.strerror or error}") from error
         finally:
-            partial.unlink(missing_ok=True)
+            await asyncio.to_thread(partial.unlink, missing_ok=True)
         return target
 
     async def _download(self, file: File, partial: Path, what: str) -> str:

@@ -103,7 +103,7 @@ class Workshop:
 
     async def _ready(self, wish: Wish, choice: Choice) -> Installed | None:
         """Return an engine that is there and does what was asked for."""
-        for place in self._candidates(wish, choice):
+        for place in await asyncio.to_thread(self._candidates, wish, choice):
             try:
                 server = await self._finder.look_at(place)
             except BackendFailure as failure:
@@ -149,11 +149,8 @@ class Workshop:
     async def _build(self, wish: Wish, choice: Choice) -> Installed:
         final = self._root / choice.name
         growing = places.building(final)
-        await asyncio.to_thread(self._root.mkdir, parents=True, exist_ok=True)
-        self._check_space(choice)
-        folder = Path(await asyncio.to_thread(tempfile.mkdtemp, dir=self._root, prefix=".build-"))
         log_file = self._root / f"{choice.name}.log"
-        log_file.unlink(missing_ok=True)
+        folder = await asyncio.to_thread(self._make_room, choice, log_file)
         try:
             sources, version, commit = await self._sources(wish, folder)
             tools = await self._tools(folder)
@@ -251,6 +248,13 @@ class Workshop:
         if ninja is None:
             ninja = await index.tool("ninja", "/ninja", folder / "ninja")
         return Tools(cmake, ninja, ccache)
+
+    def _make_room(self, choice: Choice, log_file: Path) -> Path:
+        """Return a new folder to build in."""
+        self._root.mkdir(parents=True, exist_ok=True)
+        self._check_space(choice)
+        log_file.unlink(missing_ok=True)
+        return Path(tempfile.mkdtemp(dir=self._root, prefix=".build-"))
 
     def _check_space(self, choice: Choice) -> None:
         needed = _SPACE * (1 if choice.kind == "cpu" and not choice.plan.portable else 4)

@@ -116,7 +116,7 @@ async def try_engine(subject: Subject) -> Verdict:
 
 async def _try(subject: Subject, flags: tuple[str, ...]) -> Verdict:
     try:
-        folder = Path(tempfile.mkdtemp(prefix="rd-trial-"))
+        folder = Path(await asyncio.to_thread(tempfile.mkdtemp, prefix="rd-trial-"))
     except OSError as error:
         return Verdict("fails", f"no folder for a trial: {error.strerror}")
     try:
@@ -138,7 +138,7 @@ async def _exercise(
     subject: Subject, exercise: _Exercise, flags: tuple[str, ...], folder: Path
 ) -> Verdict:
     model, socket = folder / "trial.gguf", folder / "trial.sock"
-    socket.unlink(missing_ok=True)
+    await asyncio.to_thread(socket.unlink, missing_ok=True)
     await asyncio.to_thread(exercise.write, model)
     argv = [str(subject.server), *_arguments(subject.options, model, socket)]
     try:
