@@ -165,8 +165,13 @@ class MemoryAccounts:
     async def foretell(
         self, backend: str, model: str, configuration: BackendConfiguration, mode: BackendMode
     ) -> Need:
-        """Return what a runner would need; raises what the backend raises."""
-        return self._need(await self._backends[backend].required_memory(model, configuration, mode))
+        """Return what a runner would need with as few slots as it can have; raises what the backend
+        raises.
+        """
+        kind = self._backends[backend]
+        if slots := kind.slots(configuration):
+            configuration = with_slots(configuration, slots[-1])
+        return self._need(await kind.required_memory(model, configuration, mode))
 
     async def learn(self, key: RunnerKey, runner: Runner) -> Holding | None:
         """Look at what a ready runner really holds and return it; None where that fails.
