@@ -166,7 +166,8 @@ class DaemonProcess:
 
 def _is_tool(process: psutil.Process) -> bool:
     try:
-        return bool(process.name().startswith("llama-fit"))
+        asks = {"--version", "--help", "--list-devices"} & set(process.cmdline())
+        return bool(asks or process.name().startswith("llama-fit"))
     except psutil.NoSuchProcess:
         return True  # it has ended, as an engine does not by itself
 
