@@ -74,7 +74,7 @@ def stage(
         if engine is not None:
             backend = {"path": str(engine)}
         # Every request goes to the engine: what is measured is the relay, not the queue.
-        environment = {"RUNNERD_OVERCOMMIT": "0"}
+        environment = {}
         environment["RUNNERD_BACKENDS"] = json.dumps({"llama.cpp": backend})
         environment |= {f"RUNNERD_{k.upper()}": str(v) for k, v in (settings or {}).items()}
         daemon = DaemonProcess(root, environment)

@@ -57,6 +57,7 @@ class LlamaCppBackend:
         self._fallback = Fallback()
         self._memory = MemoryEstimator(self._finder, self._settings)
         self._quantizer = Quantizer(self._finder, self._settings)
+        self._engines: dict[Path, EngineProcess] = {}  # by the socket of their run
 
     @property
     def name(self) -> str:
@@ -111,9 +112,10 @@ class LlamaCppBackend:
         await guard.start()
         process: EngineProcess | None = None
         try:
-            process = self._start(socket, argv)
+            process = self._engines[socket] = self._start(socket, argv)
             record = await process.wait()
         finally:
+            self._engines.pop(socket, None)
             await uninterrupted(
                 self._clean_up(guard, process, engine_socket), name=f"end of {socket.stem}"
             )
@@ -155,6 +157,10 @@ class LlamaCppBackend:
         if config.speculative is not None:
             files.append(self._context.resolver.resolve(config.speculative.draft_model))
         return await self._memory.required(files, config, mode)
+
+    def crowded(self, socket: Path, is_crowded: bool) -> None:
+        if (process := self._engines.get(socket)) is not None:
+            process.schedule(batch=is_crowded)
 
     async def quantize(self, source: Path, target: Path, kind: str) -> None:
         await self._quantizer.quantize(source, target, kind)

@@ -177,6 +177,31 @@ class Scheduler:
         pool.came(now)
         return self._grant(ticket, pool, instance, now, keep_alive, affinity)
 
+    def line_up(
+        self,
+        ticket: int,
+        key: RunnerKey,
+        now: float,
+        *,
+        keep_alive: float | None = None,
+        client: str = "",
+        affinity: tuple[int, ...] = (),
+    ) -> bool:
+        """Let a request wait for runners that are in use; False, and no trace, if there is more to
+        it than that: a runner to start, another one's place, or a refusal.
+        """
+        pool = self._pools.get(key)
+        if pool is None or self._draining or len(self._queue) >= self._limits.queue_length:
+            return False
+        waiting = self._queue.count(key)
+        if not pool.serving() or pool.pressed(waiting + 1):
+            return False
+        if not waiting and pool.choose(affinity, self._limits.overcommit) is not None:
+            return False
+        pool.came(now)
+        self._queue.add(ticket, key, now, keep_alive=keep_alive, client=client, affinity=affinity)
+        return True
+
     def _available(self, key: RunnerKey, affinity: tuple[int, ...]) -> Instance | None:
         pool = self._pools.get(key)
         if pool is None or self._draining or self._queue.count(key):
@@ -199,8 +224,8 @@ class Scheduler:
         instance.used_at = now
         if instance.state is not State.READY:
             return []
-        if instance.leases:
-            return self._go_on(now) if self._queue else []
+        if instance.leases:  # it makes room for nobody else
+            return self._serve(pool, now) if self._queue else []
         if self._draining:
             return [stop(pool, instance, StopReason.DRAINED)]
         pool.idle_since = now
