@@ -5,16 +5,18 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: serve test test-clients lint check bench install clean help
+.PHONY: serve test test-clients test-install lint check bench install uninstall clean help
 .DEFAULT_GOAL := help
 
 help:
 	@echo "make serve    set everything up, start the daemon, ask it one question; Ctrl-C stops it"
 	@echo "make test     set everything up and run the tests"
 	@echo "make test-clients  run other people's programs (LangChain, LiteLLM, AI SDK, ...) against it"
+	@echo "make test-install  build the wheel, install it with pip, pipx and uv, and use it; the container file"
 	@echo "make check    formatting, lint, types, import contracts, then the tests"
 	@echo "make bench    measure start-up and relay, beside the bare engine and peers"
 	@echo "make install  install as a systemd service (as root; PREFIX=/opt/runnerd, DESTDIR=)"
+	@echo "make uninstall  remove that service; models and settings stay, unless PURGE=1"
 	@echo "make clean    remove what the above made in this folder"
 
 serve: $(VENV)/.engine
@@ -25,6 +27,9 @@ test: $(VENV)/.dev $(VENV)/.engine
 
 test-clients: $(VENV)/.dev $(VENV)/.engine .venv-clients/.made
 	@$(BIN)/python -m pytest -m clients $(PYTEST_FLAGS)
+
+test-install: $(VENV)/.packages $(VENV)/.engine
+	@$(BIN)/python -m pytest -m packages $(PYTEST_FLAGS)
 
 lint: $(VENV)/.dev $(VENV)/.engine
 	@$(BIN)/ruff format --check .
@@ -39,6 +44,9 @@ bench: $(VENV)/.dev $(VENV)/.engine
 
 install:
 	@sh systemd/install.sh
+
+uninstall:
+	@sh systemd/uninstall.sh
 
 clean:
 	rm -rf $(VENV) .venv-clients build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
@@ -60,6 +68,11 @@ $(VENV)/.runnerd: $(VENV)/.made pyproject.toml
 $(VENV)/.dev: $(VENV)/.runnerd
 	@echo "Installing what the tests and checks need"
 	@$(BIN)/pip install --quiet --group dev
+	@touch $@
+
+$(VENV)/.packages: $(VENV)/.dev
+	@echo "Installing what the ways to install are tried with"
+	@$(BIN)/pip install --quiet --group packages
 	@touch $@
 
 $(VENV)/.engine: $(VENV)/.runnerd backends/llamacpp/install.py

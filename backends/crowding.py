@@ -3,9 +3,9 @@
 llama-server wakes the threads of all its clients for each token of any of them.  Threads of a batch
 process do not push the one that computes off its core when they wake (sched(7)): with many clients
 that brings tokens.  But they do not push anybody else off either, and beside other programs that
-keep the cores busy a client's thread then waits milliseconds for each thing that it has to do.  Many
-clients do not feel that, because the engine has something else to compute meanwhile; with few it
-costs more than half of the throughput.  So what decides is how many there are.
+keep the cores busy a client's thread then waits milliseconds for each thing that it has to do.
+Many clients do not feel that, because the engine has something else to compute meanwhile; with few
+it costs more than half of the throughput.  So what decides is how many there are.
 """
 
 from __future__ import annotations

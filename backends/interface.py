@@ -78,7 +78,9 @@ class ModelFacts:
 
     Widths are in elements; `key_length` and `value_length` are per attention head.  `cache_width`
     is what one token takes of K and V in all layers that keep the whole context, `window_width` in
-    those that keep the last `window` tokens of each sequence.
+    those that keep the last `window` tokens of each sequence; `state_width` what each sequence
+    keeps in recurrent layers, `inner_length` how wide these are inside.  `encodes`: it keeps
+    nothing, and sees a text whole.
     """
 
     architecture: str = ""
@@ -98,6 +100,9 @@ class ModelFacts:
     window_width: int = 0
     window: int = 0
     merges: int = 0
+    state_width: int = 0
+    inner_length: int = 0
+    encodes: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,7 +139,8 @@ class ModelFiles:
     `weights` is the first (or only) GGUF; the further shards lie beside it under the names that
     llama.cpp expects.  `weights_bytes` counts every shard and the LoRA `adapters`.
     `context_size` is what the model's maker asks for, in tokens, None where nobody does.
-    `senses` is what `mmproj` sees and hears with.
+    `senses` is what `mmproj` sees and hears with.  Models with the same `load` have the same of all
+    of this.
     """
 
     weights: Path
@@ -145,6 +151,7 @@ class ModelFiles:
     context_size: int | None = None
     facts: ModelFacts = field(default_factory=ModelFacts)
     senses: tuple[SenseFacts, ...] = ()
+    load: str = ""
 
 
 class ModelResolver(Protocol):
@@ -227,16 +234,21 @@ class Backend(Protocol):
         model_ref: str,
         mode: BackendMode,
         config: BackendConfiguration,
+        *,
+        ram_limit: int | None = None,
     ) -> None:
         """Serve one model on the Unix socket `socket` until the engine fails or we are cancelled.
+
+        `ram_limit` is how many bytes of RAM of its own the engine can come to at most: what it asks
+        for beyond fails, in it and nowhere else.
 
         One-shot: it never restarts anything.  It returns only by raising: EngineFailure when the
         engine failed, CancelledError when cancelled, and by then every process it spawned is gone
         and its sockets are removed.  `GET /health` on the socket answers 503 while the model loads
         and 200 once it is ready; nothing answers before the engine listens.  A request whose
-        `model` names another model than `model` (the id) or `model_ref` (what the user typed) gets
-        421.  Whether an engine that failed had been ready the caller says
-        (`EngineFailure.while_loading`).
+        `model` names another model than `model` (an id, or a load), `model_ref` (what the user
+        typed) or one with the same load gets 421.  Whether an engine that failed had been ready the
+        caller says (`EngineFailure.while_loading`).
         """
         ...
 
@@ -295,10 +307,30 @@ class Backend(Protocol):
         """
         ...
 
-    def check_configuration(self, config: BackendConfiguration) -> None:
-        """Raise errors.InvalidConfiguration for a flag or value that is not allowed.
+    async def check_configuration(
+        self, model: str, config: BackendConfiguration, mode: BackendMode = BackendMode.COMPLETION
+    ) -> None:
+        """Raise errors.InvalidConfiguration for what is not allowed, or cannot be loaded here.
 
-        The message names the flag, the reason and what is allowed.
+        The message names the flag or field, the reason and what is allowed.  What is in force is
+        not looked at again when a model is loaded: what is missing then fails the load.
+        """
+        ...
+
+    def doubt(self, model: str, config: BackendConfiguration) -> str | None:
+        """Return what is unwise about a configuration that is allowed all the same, in a sentence.
+
+        None where there is nothing to say.  Raises errors.ModelNotFound, InvalidModelFile.
+        """
+        ...
+
+    def least_memory(
+        self, model: str, config: BackendConfiguration, mode: BackendMode = BackendMode.COMPLETION
+    ) -> int:
+        """Return bytes that a runner takes at the very least, wherever they lie: what cannot be
+        read again from the model's file.  Cheap, and 0 where nothing can be said.
+
+        Raises errors.ModelNotFound, InvalidModelFile.
         """
         ...
 

@@ -8,7 +8,7 @@ model.
 
 from __future__ import annotations
 
-from collections.abc import Container
+from collections.abc import Callable, Container
 
 _HUB = ("docker.io/", "index.docker.io/")
 _ALIASES = {"hf.co": "huggingface.co"}
@@ -16,15 +16,23 @@ _SHORT_ID = 12  # hexadecimal digits, as listings show them
 
 
 class ModelNames(Container[str]):
-    """The names of one model.  `in` compares spellings, not text."""
+    """The names of one model.  `in` compares spellings, not text.
 
-    def __init__(self, model: str, model_ref: str) -> None:
+    `shares` says of any other name whether it is one of a model that the same engine serves.
+    """
+
+    def __init__(
+        self, model: str, model_ref: str, shares: Callable[[str], bool] = lambda name: False
+    ) -> None:
+        self._shares = shares
         identifier = model.removeprefix("sha256:")
         self._exact = frozenset({model, model_ref, identifier, identifier[:_SHORT_ID]})
         self._spelled = frozenset({_canonical(model_ref), _canonical(model)})
 
     def __contains__(self, name: object) -> bool:
-        return isinstance(name, str) and (name in self._exact or _canonical(name) in self._spelled)
+        return isinstance(name, str) and (
+            name in self._exact or _canonical(name) in self._spelled or self._shares(name)
+        )
 
 
 def _canonical(name: str) -> str:

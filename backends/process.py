@@ -31,6 +31,7 @@ from runnerd.backends.oom import OomCounter
 from runnerd.backends.output import TAIL_BYTES, Output
 from runnerd.backends.sandbox import ChildSetup
 from runnerd.errors import BackendFailure
+from runnerd.resources.gpus import DEVICE_ORDER
 
 log = logging.getLogger(__name__)
 
@@ -74,6 +75,8 @@ def child_environment(additions: Mapping[str, str] | None = None) -> dict[str, s
         if name in _INHERITED or name.startswith(_INHERITED_PREFIXES)
     }
     environment.setdefault("PATH", os.defpath)
+    for name, value in DEVICE_ORDER.items():
+        environment.setdefault(name, value)
     environment["GGML_NO_BACKTRACE"] = "1"  # ggml attaches a debugger to itself when it aborts
     environment.update(additions or {})
     return environment
@@ -108,15 +111,18 @@ class EngineProcess:
         deny_network: bool = True,
         directory: Path | None = None,
         umask: int = _UMASK,
+        data_limit: int | None = None,
     ) -> EngineProcess:
         """Start `argv` with its output going to `output`, which it owns and closes from now on.
 
+        It can have at most `data_limit` bytes of writable memory of its own (RLIMIT_DATA).
         Only from the main thread: the parent-death signal follows the thread that forked, not the
         process.  Raises errors.BackendFailure when it cannot be started.
         """
         if threading.current_thread() is not threading.main_thread():
             raise RuntimeError("processes are started from the main thread only")
-        child, pipe = _fork(argv, output, environment, deny_network, directory, umask)
+        setup = ChildSetup(deny_network=deny_network, data_limit=data_limit)
+        child, pipe = _fork(argv, output, environment, setup, directory, umask)
         try:
             return cls(child, pipe, output)
         except BaseException as error:
@@ -253,12 +259,11 @@ def _fork(
     argv: Sequence[str],
     output: Output,
     environment: Mapping[str, str],
-    deny_network: bool,
+    setup: ChildSetup,
     directory: Path | None,
     umask: int,
 ) -> tuple[subprocess.Popen[bytes], int]:
     """Start the child; return it and the reading end of its output."""
-    setup = ChildSetup(deny_network=deny_network)
     pipe, writing = os.pipe2(os.O_CLOEXEC)
     try:
         child = subprocess.Popen(

@@ -57,19 +57,27 @@ class _Program(ctypes.Structure):
 class ChildSetup:
     """What a child does to itself before it becomes the engine: the preexec function.
 
-    `deny_network` adds the seccomp filter.  A step that fails ends the child with exit status 126
+    `deny_network` adds the seccomp filter.  `data_limit` bounds the writable memory of its own in
+    bytes: pages of mapped weights are not among it, nor are address ranges that are only reserved,
+    as CUDA does by the hundred gigabytes.  A step that fails ends the child with exit status 126
     and a line on its standard error: an engine never runs with less protection than was asked for.
     It also gives itself a score of its own for the kernel's out-of-memory killer, because the
     daemon's (which the unit lowers) would be inherited.
     """
 
-    def __init__(self, *, deny_network: bool) -> None:
+    def __init__(self, *, deny_network: bool, data_limit: int | None = None) -> None:
         self._parent = os.getpid()
         self._prctl = _libc().prctl
         self._exit = os._exit
         self._write = os.write
         self._getppid = os.getppid
         self._open = os.open
+        self._data_limit: tuple[int, int] | None = None
+        if data_limit is not None:
+            # The soft limit: whoever started it can raise it while it runs (prlimit).
+            _, hard = resource.getrlimit(resource.RLIMIT_DATA)
+            soft = data_limit if hard == resource.RLIM_INFINITY else min(data_limit, hard)
+            self._data_limit = soft, hard
         self._program = _filter_program() if deny_network else None
 
     def __call__(self) -> None:
@@ -81,6 +89,8 @@ class ChildSetup:
         if self._prctl(_PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) != 0:
             self._fail(b"cannot set no_new_privs\n")
         resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+        if self._data_limit is not None:
+            resource.setrlimit(resource.RLIMIT_DATA, self._data_limit)
         try:
             self._write(
                 self._open("/proc/self/oom_score_adj", os.O_WRONLY | os.O_CLOEXEC), _OOM_SCORE

@@ -5,8 +5,10 @@ from __future__ import annotations
 import argparse
 import os
 from collections.abc import Callable
+from pathlib import Path
 
 from bench import memory, pulling, relay, scheduling, slots, startup, tokens
+from bench.gpu.run import gpu
 from bench.report import Report
 
 SECTIONS: dict[str, Callable[[Report, float], None]] = {
@@ -23,22 +25,31 @@ SECTIONS: dict[str, Callable[[Report, float], None]] = {
     "scheduling": scheduling.scheduling,
     "slots": slots.slots,
     "memory": memory.memory,
+    "architectures": memory.architectures,
 }
 
 
 def main() -> None:
     """Print the figures."""
     parser = argparse.ArgumentParser(prog="python -m bench", description=__doc__)
-    parser.add_argument("section", nargs="*", help=f"of: {', '.join(SECTIONS)}; default: all")
+    parser.add_argument(
+        "section", nargs="*", help=f"of: {', '.join(SECTIONS)}, gpu; default: all but gpu"
+    )
+    parser.add_argument(
+        "--sources", type=Path, help="gpu: build the engine of this folder (bench.gpu.pack)"
+    )
     parser.add_argument("--quick", action="store_true", help="short runs, rough figures")
     options = parser.parse_args()
-    if unknown := set(options.section) - set(SECTIONS):
+    if unknown := set(options.section) - {*SECTIONS, "gpu"}:
         parser.error(f"no such section: {', '.join(sorted(unknown))}")
     load = os.getloadavg()[0]
     print(f"{os.cpu_count()} cores, shared by load, relay and engine; load average {load:.1f}")
     report = Report()
     for name in options.section or SECTIONS:
-        SECTIONS[name](report, 0.8 if options.quick else 4.0)
+        if name == "gpu":
+            gpu(report, options.sources)
+        else:
+            SECTIONS[name](report, 0.8 if options.quick else 4.0)
 
 
 if __name__ == "__main__":

@@ -35,7 +35,11 @@ _NO_LIMIT = aiohttp.ClientTimeout(total=None)
 
 @dataclass(frozen=True, slots=True)
 class Case:
-    """A model as it is served, maybe with a draft model; `image` is the size of the images."""
+    """A model as it is served, maybe with a draft model.
+
+    `image` is the size of the images, `prompt` how many tokens the longest prompt has (0: the usual
+    number); a text to embed has as many as fit.
+    """
 
     files: ModelFiles
     mode: BackendMode
@@ -43,6 +47,7 @@ class Case:
     configuration: BackendConfiguration
     draft: ModelFiles | None = None
     image: tuple[int, int] = (0, 0)
+    prompt: int = 0
 
     @property
     def all_files(self) -> list[ModelFiles]:
@@ -79,7 +84,8 @@ async def held(server: NativeServer, case: Case) -> int:
         ) as http:
             await _ready(http, process)
             context = case.configuration.context_size or _PROMPT
-            lengths = [min(_PROMPT, context // 2), *[8] * (case.slots - 1)]
+            longest = context if case.mode is BackendMode.EMBEDDING else case.prompt or _PROMPT
+            lengths = [min(longest, context - 64 * case.slots), *[8] * (case.slots - 1)]
             await asyncio.gather(*(_ask(http, case.mode, length) for length in lengths))
             if case.files.senses:
                 await asyncio.gather(*(_show(http, case, slot) for slot in range(case.slots)))

@@ -6,12 +6,15 @@ From that is taken what the same program holds with a model of next to nothing.
 from __future__ import annotations
 
 import asyncio
+import subprocess
 import tempfile
 import time
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from bench import models, projectors
+from bench import models, projectors, shapes
+from bench.architectures import write
 from bench.holding import Case, held, model_files, served
 from bench.report import Report
 from runnerd.backends.interface import BackendMode
@@ -23,6 +26,9 @@ from runnerd.models.tiny import write_completion_model
 _MIB = 2**20
 _CASES = (("F16", 2048, 4), ("Q8_0", 2048, 1), ("Q8_0", 8192, 4), ("Q4_0", 8192, 16))
 _ENCODER_CASES = (("F16", 512, 1), ("Q8_0", 512, 4))
+_LONG = (("F16", 32768, 4), ("Q8_0", 8192, 4))
+_ENCODERS = (("F16", 2048, 1), ("Q8_0", 512, 4))
+_TWO_BATCHES = 600  # tokens
 _SEEING, _DRAFTED = models.SHAPES[0], models.SHAPES[1]
 _SEEING_CONTEXT = 8192
 _DRAFTING_CASES = (
@@ -35,7 +41,13 @@ _DRAFTING_CASES = (
 def memory(report: Report, seconds: float) -> None:
     """Print the error of the tool's account and of the header's estimate."""
     del report, seconds  # a table of its own, and nothing to time
-    asyncio.run(_all())
+    asyncio.run(_all(_named))
+
+
+def architectures(report: Report, seconds: float) -> None:
+    """Print the same for every architecture that llama.cpp can build a model of."""
+    del report, seconds
+    asyncio.run(_all(_architectures))
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +77,7 @@ class _Bench:
         )
 
 
-async def _all() -> None:
+async def _all(measure: Callable[[_Bench], Awaitable[None]]) -> None:
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         finder = ServerFinder(parse_settings({}), folder)
@@ -82,10 +94,41 @@ async def _all() -> None:
         oracle = MemoryEstimator(finder, parse_settings({"memory_reserve": 0}))
         guess = MemoryEstimator(finder, parse_settings({"memory_reserve": 0, "server": "python"}))
         bench = _Bench(server, folder, own, oracle, guess)
-        for shape in models.SHAPES:
-            await _model(bench, shape)
-        await _seeing(bench)
-        await _drafting(bench)
+        await measure(bench)
+
+
+async def _named(bench: _Bench) -> None:
+    for shape in models.SHAPES:
+        await _model(bench, shape)
+    await _seeing(bench)
+    await _drafting(bench)
+
+
+async def _architectures(bench: _Bench) -> None:
+    """Print two lines for each, F16 with a long context and Q8_0 with a shorter one."""
+    for name, experts in shapes.everything():
+        source, kept = bench.folder / "source.gguf", bench.folder / "model.gguf"
+        encodes = name in shapes.ENCODERS
+        numbers = shapes.encoder(name) if encodes else shapes.numbers(name, experts=experts)
+        mode = BackendMode.EMBEDDING if encodes else BackendMode.COMPLETION
+        try:
+            write(source, name, numbers)
+            for quantization, context, slots in _ENCODERS if encodes else _LONG:
+                models.quantize(bench.server.path, source, kept, quantization)
+                case = replace(_case(kept, context, slots, mode), prompt=_TWO_BATCHES)
+                await bench.line(f"{name}{' MoE' if experts else ''} {quantization}", case)
+        except (subprocess.CalledProcessError, RuntimeError) as error:
+            print(f"| {name} | not measured: {_last_words(error)} |", flush=True)
+        finally:
+            source.unlink(missing_ok=True)
+            kept.unlink(missing_ok=True)
+
+
+def _last_words(error: Exception) -> str:
+    if isinstance(error, subprocess.CalledProcessError):
+        lines = [line for line in error.stderr.decode(errors="replace").splitlines() if line]
+        return next((line for line in reversed(lines) if "error" in line), lines[-1:] and lines[-1])
+    return str(error)
 
 
 def _case(path: Path, context: int, slots: int, mode: BackendMode = BackendMode.COMPLETION) -> Case:

@@ -9,6 +9,7 @@ import subprocess
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Protocol
 
 import gguf
 import numpy as np
@@ -66,18 +67,37 @@ def write_quantized(server: Path, folder: Path, shape: Shape, quantization: str)
     if quantization == "F16":
         return source
     path = folder / f"{shape.architecture}-{quantization}.gguf"
-    argv = [str(server.with_name("llama-quantize")), str(source), str(path), quantization]
-    subprocess.run(argv, check=True, capture_output=True)
+    quantize(server, source, path, quantization)
     source.unlink()
     return path
 
 
+def quantize(server: Path, source: Path, path: Path, quantization: str) -> None:
+    """Bring a model to `quantization` with the tool beside a server."""
+    argv = [str(server.with_name("llama-quantize")), str(source), str(path), quantization]
+    subprocess.run(argv, check=True, capture_output=True)
+
+
+class Drawn(Protocol):
+    """Random matrices: their type (None: that of the array), and the one of each size."""
+
+    type: gguf.GGMLQuantizationType | None
+
+    def of(self, dimensions: tuple[int, ...]) -> np.ndarray:
+        """Return the one of this size."""
+
+
 def write_f16(path: Path, shape: Shape) -> None:
     """Write a model."""
+    write(path, shape, Matrices(seed=1))
+
+
+def write(path: Path, shape: Shape, matrices: Drawn) -> None:
+    """Write a model of these matrices."""
     writer = gguf.GGUFWriter(path, shape.architecture)
     _add_shape(writer, shape)
     _add_vocabulary(writer, shape)
-    _add_tensors(writer, shape)
+    _add_tensors(writer, shape, matrices)
     finish(writer)
 
 
@@ -139,6 +159,8 @@ def _add_vocabulary(writer: gguf.GGUFWriter, shape: Shape) -> None:
 class Matrices:
     """Random matrices in F16, one for each size: to draw them all would take longest."""
 
+    type: gguf.GGMLQuantizationType | None = None
+
     def __init__(self, seed: int) -> None:
         self._random = np.random.default_rng(seed)
         self._drawn: dict[tuple[int, ...], np.ndarray] = {}
@@ -151,8 +173,7 @@ class Matrices:
         return self._drawn[dimensions]
 
 
-def _add_tensors(writer: gguf.GGUFWriter, shape: Shape) -> None:
-    matrices = Matrices(seed=1)
+def _add_tensors(writer: gguf.GGUFWriter, shape: Shape, matrices: Drawn) -> None:
     for name, dimensions in _decoder(shape) if not shape.encodes else _encoder(shape):
         if len(dimensions) == 1:
             values = np.zeros if name.endswith(".bias") else np.ones
@@ -161,7 +182,7 @@ def _add_tensors(writer: gguf.GGUFWriter, shape: Shape) -> None:
         if name in ("position_embd.weight", "token_types.weight"):  # are added to floats
             writer.add_tensor(name, np.zeros(dimensions, dtype=np.float32))
             continue
-        writer.add_tensor(name, matrices.of(dimensions))
+        writer.add_tensor(name, matrices.of(dimensions), raw_dtype=matrices.type)
 
 
 def _decoder(shape: Shape) -> Iterator[tuple[str, tuple[int, ...]]]:

@@ -111,6 +111,8 @@ class _Listener:
         model_ref: str,
         mode: BackendMode,
         config: BackendConfiguration,
+        *,
+        ram_limit: int | None = None,
     ) -> None:
         async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
             writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n")
@@ -144,7 +146,17 @@ class _Listener:
     ) -> RequiredMemory:
         return RequiredMemory(0)
 
-    def check_configuration(self, config: BackendConfiguration) -> None: ...
+    async def check_configuration(
+        self, model: str, config: BackendConfiguration, mode: BackendMode = BackendMode.COMPLETION
+    ) -> None: ...
+
+    def doubt(self, model: str, config: BackendConfiguration) -> str | None:
+        return None
+
+    def least_memory(
+        self, model: str, config: BackendConfiguration, mode: BackendMode = BackendMode.COMPLETION
+    ) -> int:
+        return 0
 
 
 async def _lease_cost(count: int) -> float:

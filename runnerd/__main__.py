@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 import sys
 
@@ -13,6 +14,8 @@ def main() -> int:
     options = parse(sys.argv[1:])
     from runnerd.errors import RunnerdError
 
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="replace")  # models write what a terminal may not have
     try:
         status = int(options.run(options) or 0)
         sys.stdout.flush()

@@ -11,7 +11,7 @@ from __future__ import annotations
 import os
 import tomllib
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, NamedTuple
 
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
@@ -176,6 +176,17 @@ class Settings(BaseSettings):
         """The control socket's path, wherever it was set."""
         return self.socket or self.runtime_dir / "runnerd.sock"
 
+    def adopt(self, fresh: Settings) -> Adopted:
+        """Take over what may change while the daemon runs, and say what was and what was not.
+
+        There is one object of settings in a daemon, and everybody reads it at the moment when a
+        setting counts: whoever keeps a value of its own does not hear of this.
+        """
+        different = differing(self, fresh)
+        for name in different & RELOADABLE:
+            setattr(self, name, getattr(fresh, name))
+        return Adopted(different & RELOADABLE, different - RELOADABLE)
+
     @classmethod
     def settings_customise_sources(
         cls,
@@ -225,14 +236,27 @@ def load(flags: dict[str, Any]) -> Settings:
 RELOADABLE = frozenset({
     "log_level", "allowed_hosts", "allowed_origins", "idle_timeout", "load_timeout",
     "hang_timeout", "turn", "overcommit", "max_runners", "memory_share", "memory_reserve",
-    "queue_length", "queue_timeout", "drain_timeout", "slot_timeout",
+    "queue_length", "queue_timeout", "drain_timeout", "slot_timeout", "auto_pull", "pull_parts",
+    "default_registry", "hub_endpoint", "hub_token",
 })  # fmt: skip
-"""Settings that SIGHUP brings into force; the others need a restart."""
+"""Settings that SIGHUP brings into force; the others need a restart.
+
+Each is changed under a running daemon by tests/integration/test_live_settings.py.
+"""
 
 
-def differing(old: Settings, new: Settings) -> set[str]:
+class Adopted(NamedTuple):
+    """The names of settings that differ: those in force now, and those that need a restart."""
+
+    now: frozenset[str]
+    later: frozenset[str]
+
+
+def differing(old: Settings, new: Settings) -> frozenset[str]:
     """Return the names of the settings that differ."""
-    return {name for name in Settings.model_fields if getattr(old, name) != getattr(new, name)}
+    return frozenset(
+        name for name in Settings.model_fields if getattr(old, name) != getattr(new, name)
+    )
 
 
 Port = Annotated[int, Field(ge=0, le=65535)]

@@ -30,7 +30,7 @@ from runnerd.api.openai import responses, transcriptions
 from runnerd.api.openai.conversations import Conversations
 from runnerd.backends.interface import Backend, BackendContext
 from runnerd.backends.registry import discover
-from runnerd.config import RELOADABLE, Settings, differing
+from runnerd.config import Settings
 from runnerd.configurations import Configurations
 from runnerd.errors import StartupError
 from runnerd.models.store import Store
@@ -107,13 +107,15 @@ class Daemon:
                 directory,
                 host=host,
                 name_of=lambda id: store.get(id).name,
+                load_of=store.load_of,
+                loaded_as=store.loaded_as,
                 slots=slots,
             )
             stack.push_async_callback(supervisor.close)
 
             outbound = make_outbound(settings)
             stack.push_async_callback(outbound.close)
-            pulls = Pulls(store, outbound, pull_settings(settings), host=host)
+            pulls = Pulls(store, outbound, lambda: pull_settings(settings), host=host)
             stack.push_async_callback(pulls.close)
 
             records = Records()
@@ -137,12 +139,7 @@ class Daemon:
                     app=make_app(context, other_apis),
                     images_dir=state_dir / "images",
                     dialects=other_apis,
-                    arrivals=Arrivals(
-                        pulls,
-                        settings.queue_length,
-                        settings.queue_timeout,
-                        auto_pull=settings.auto_pull,
-                    ),
+                    arrivals=Arrivals(pulls, settings),
                 )
             )
             stack.push_async_callback(relay.close)
@@ -241,18 +238,14 @@ class Daemon:
         except StartupError as error:
             log.error("SIGHUP: the settings stay as they were: %s", error.message)
             return
-        changed = differing(self._settings, fresh)
-        if later := changed - RELOADABLE:
+        now, later = self._settings.adopt(fresh)
+        if later:
             log.warning("SIGHUP: a restart is needed for %s", ", ".join(sorted(later)))
-        now = changed & RELOADABLE
         log.info("SIGHUP: changed settings: %s", ", ".join(sorted(now)) or "none")
-        self._settings = self._settings.model_copy(
-            update={name: getattr(fresh, name) for name in now}
-        )
         if "log_level" in now:
             logs.set_up(log_dir, level=self._settings.log_level)
         relay.apply(_admission(self._settings))
-        supervisor.apply(self._settings)
+        supervisor.settings_changed()
 
     def _on_signal(self, number: signal.Signals, hurry: Callable[[], None]) -> None:
         if self._stop.is_set():

@@ -27,6 +27,7 @@ a secret.
     ├── NotSupported (501)       the engine lacks it; the message names the remedy
     ├── BackendFailure (502)     the engine failed; carries its last words
     ├── SourceFailure (502)      a registry or hub failed or sent what it should not
+    │   └── SourceBusy               it may do better in a moment
     ├── Draining (503)           the daemon is going away (never used for overload)
     ├── UpstreamTimeout (504)    the engine made no progress
     ├── SourceTimeout (504)      a registry or hub made no progress
@@ -218,6 +219,12 @@ class BackendFailure(RunnerdError):
 class SourceFailure(RunnerdError):
     status = 502
     code = "source_failure"
+
+
+class SourceBusy(SourceFailure):
+    """It answers, and may do better in a moment; `retry_after` is when it wants to be asked."""
+
+    code = "source_busy"
 
 
 class Draining(RunnerdError):

@@ -36,7 +36,8 @@ from runnerd.errors import BackendFailure, RunnerdError, UpstreamTimeout
 
 log = logging.getLogger(__name__)
 
-_LOOKS = 6  # at an engine's health within the limit after which it hangs
+_LOOKS = 6  # at an engine's health within the limit after which it hangs, at least
+_LONGEST_PAUSE = 5.0  # seconds between two of them: the limit may have changed meanwhile
 
 
 class RunnerState(enum.Enum):
@@ -68,12 +69,16 @@ class EngineHang(EngineFailure):
     code = "engine_hang"
 
 
-@dataclass(frozen=True, slots=True)
-class Patience:
-    """How long an engine may take to load, and to say nothing while it is in use; in seconds."""
+class Patience(Protocol):
+    """How long an engine may take to load, and to say nothing while it is in use; in seconds.
 
-    load_timeout: float
-    hang_timeout: float
+    Read at the moment when it counts: an owner may change it meanwhile.
+    """
+
+    @property
+    def load_timeout(self) -> float: ...
+    @property
+    def hang_timeout(self) -> float: ...
 
 
 class Watcher(Protocol):
@@ -118,7 +123,9 @@ class Runner:
         *,
         patience: Patience,
         watcher: Watcher,
+        ram_limit: int | None = None,
     ) -> None:
+        """`ram_limit` is how many bytes of RAM its engine can come to, None for no limit."""
         self.backend = backend
         self.order = order
         self.socket = socket
@@ -128,9 +135,12 @@ class Runner:
         self.failure: BackendFailure | None = None
         self.started_at = time.time()
         self.ready_after: float | None = None
+        self.process: int | None = None  # the engine's, once somebody has looked for it
+        self.mapped: int | None = None  # bytes of its mapped files that are in RAM
         self.clients: set[str] = set()  # everybody who has used it
         self._forgets = False
         self._loaded = False  # the engine has said that it is ready
+        self._ram_limit = ram_limit
         self._patience = patience
         self._watcher = watcher
         self._task: asyncio.Task[None] | None = None
@@ -206,7 +216,12 @@ class Runner:
         order = self.order
         try:
             await self.backend.run(
-                self.socket, order.model, order.model_ref, order.mode, order.configuration
+                self.socket,
+                order.model,
+                order.model_ref,
+                order.mode,
+                order.configuration,
+                ram_limit=self._ram_limit,
             )
         except BackendFailure as failure:
             return failure
@@ -256,10 +271,9 @@ class Runner:
 
     async def _hangs(self) -> BackendFailure:
         """Return when the engine has given no sign of life for too long while it was in use."""
-        limit = self._patience.hang_timeout
-        pause = limit / _LOOKS
         answered_at = time.monotonic()
         while True:
+            pause = min(self._patience.hang_timeout / _LOOKS, _LONGEST_PAUSE)
             await asyncio.sleep(pause)
             looked_at = time.monotonic()
             if self._watcher.heard_at(self) is None or await answers_ready(
@@ -267,7 +281,7 @@ class Runner:
             ):
                 answered_at = looked_at
                 continue
-            heard_at = self._watcher.heard_at(self)
+            limit, heard_at = self._patience.hang_timeout, self._watcher.heard_at(self)
             if heard_at is not None and time.monotonic() - max(answered_at, heard_at) >= limit:
                 return EngineHang(
                     f"the engine of {self.order.model_ref} gave no sign of life for {limit:g} s "

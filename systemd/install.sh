@@ -8,50 +8,14 @@
 #   ENGINE       none: build no llama.cpp; llama-server is in the service's PATH, or `path` names it
 #   DESTDIR      stage the files below it, for a package; then no environment is made
 set -eu
+umask 022 # the service, another user, has to read what is installed
 
-PREFIX=${PREFIX:-/opt/runnerd}
-SYSTEMD_LIB=${SYSTEMD_LIB:-/usr/local/lib}
-SYSCONFDIR=${SYSCONFDIR:-/etc}
+PROGRAM=install
+here=$(CDPATH='' cd -- "$(dirname -- "$0")" && pwd)
+. "$here/places.sh"
 PYTHON=${PYTHON:-python3}
 ENGINE=${ENGINE:-build}
-DESTDIR=${DESTDIR:-}
-
-here=$(CDPATH='' cd -- "$(dirname -- "$0")" && pwd)
 source=$(dirname -- "$here")
-
-fail() {
-    echo "install: $*" >&2
-    exit 1
-}
-
-check_path() { # VARIABLE VALUE
-    case $2 in
-    /*) ;;
-    *) fail "$1=$2 must be an absolute path" ;;
-    esac
-    case $2 in
-    *[!A-Za-z0-9/._-]* | *//* | */../* | */.. | */)
-        fail "$1=$2: use letters, digits and . _ - only, and no trailing slash" ;;
-    esac
-}
-
-check_prefix() {
-    check_path PREFIX "$PREFIX"
-    case $PREFIX in
-    /usr | /usr/local | /opt | /var | /etc)
-        fail "PREFIX=$PREFIX must be a directory of runnerd's own, like /opt/runnerd" ;;
-    esac
-    if hidden "$PREFIX"; then
-        fail "PREFIX=$PREFIX: the service cannot see it (ProtectHome=, PrivateTmp=); take /opt/runnerd"
-    fi
-}
-
-hidden() { # PATH: whether the unit's sandbox hides it
-    case $1/ in
-    /home/* | /root/* | /run/user/* | /tmp/* | /var/tmp/*) return 0 ;;
-    *) return 1 ;;
-    esac
-}
 
 make_environment() {
     "$PYTHON" -c 'import sys; sys.exit(sys.version_info < (3, 11))' ||
@@ -62,7 +26,8 @@ make_environment() {
     if hidden "$home"; then
         fail "PYTHON=$PYTHON lives in $home, which the service cannot see; set PYTHON=/usr/bin/python3"
     fi
-    if [ ! -x "$PREFIX/bin/python" ]; then
+    # Also where an earlier attempt was interrupted, or the system's Python has become another.
+    if ! "$PREFIX/bin/python" -m pip --version >/dev/null 2>&1; then
         echo "making the environment in $PREFIX"
         "$PYTHON" -m venv "$PREFIX"
     fi
@@ -106,9 +71,7 @@ $PREFIX/bin/runnerd doctor says what this host still lacks.
 EOF
 }
 
-check_prefix
-check_path SYSTEMD_LIB "$SYSTEMD_LIB"
-check_path SYSCONFDIR "$SYSCONFDIR"
+check_places
 if [ -z "$DESTDIR" ]; then
     [ "$(id -u)" -eq 0 ] || fail "run this as root, or stage it with DESTDIR"
     make_environment

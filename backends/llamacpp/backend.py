@@ -23,21 +23,30 @@ from runnerd.backends.interface import (
     BackendMode,
     RequiredMemory,
 )
+from runnerd.backends.limits import data_limit
 from runnerd.backends.llamacpp import slots
 from runnerd.backends.llamacpp.command import Launch, context_tokens, native_command, slot_count
-from runnerd.backends.llamacpp.devices import check_placement, names_gpus
+from runnerd.backends.llamacpp.devices import (
+    check_devices,
+    check_placement,
+    names_devices,
+    names_gpus,
+    placement_flags,
+)
 from runnerd.backends.llamacpp.failure import engine_failure
 from runnerd.backends.llamacpp.fallback import Fallback
-from runnerd.backends.llamacpp.flags import parse_flags
+from runnerd.backends.llamacpp.flags import extends_context, parse_flags, spelled
+from runnerd.backends.llamacpp.footprint import cache_bytes
 from runnerd.backends.llamacpp.install import Installer, occupied_bytes
 from runnerd.backends.llamacpp.memory import MemoryEstimator
 from runnerd.backends.llamacpp.quantize import Quantizer
 from runnerd.backends.llamacpp.server import NativeServer, ServerFinder
+from runnerd.backends.llamacpp.serving import model_serving
 from runnerd.backends.llamacpp.settings import parse_settings
 from runnerd.backends.names import ModelNames
 from runnerd.backends.output import Output
 from runnerd.backends.process import EngineProcess, uninterrupted
-from runnerd.errors import BackendFailure, NotSupported
+from runnerd.errors import BackendFailure, InvalidConfiguration, NotSupported, RunnerdError
 
 log = logging.getLogger(__name__)
 
@@ -88,8 +97,41 @@ class LlamaCppBackend:
     def context(self, model: str, config: BackendConfiguration) -> int:
         return context_tokens(self._context.resolver.resolve(model), config, self._settings)
 
-    def check_configuration(self, config: BackendConfiguration) -> None:
-        check_placement(config, parse_flags(config.runtime_flags))
+    async def check_configuration(
+        self, model: str, config: BackendConfiguration, mode: BackendMode = BackendMode.COMPLETION
+    ) -> None:
+        flags = parse_flags(config.runtime_flags)
+        check_placement(config, flags)
+        self._check_draft(config)
+        server = None
+        if self._settings.server != "python":
+            with contextlib.suppress(BackendFailure):  # which `runnerd doctor` tells
+                server = await self._finder.find()
+        if server is None:
+            return
+        spelled(flags, server.options, server.version)
+        if names_gpus(config) or names_devices(flags):
+            devices = await self._finder.devices(server)
+            placement_flags(config.placement, devices)
+            check_devices(flags, devices)
+
+    def doubt(self, model: str, config: BackendConfiguration) -> str | None:
+        trained = self._context.resolver.resolve(model).facts.context_length
+        asked = config.context_size or 0
+        if not trained or asked <= trained or extends_context(parse_flags(config.runtime_flags)):
+            return None
+        return (
+            f"context-size {asked} is more than the {trained} tokens that the model was trained "
+            "for: what lies beyond them it cannot make sense of, unless flags such as "
+            "--rope-scaling stretch it"
+        )
+
+    def least_memory(
+        self, model: str, config: BackendConfiguration, mode: BackendMode = BackendMode.COMPLETION
+    ) -> int:
+        files = self._context.resolver.resolve(model)
+        load = model_serving(files, config, mode, self._settings, ()).load
+        return cache_bytes(files.facts, load)
 
     async def run(
         self,
@@ -98,6 +140,8 @@ class LlamaCppBackend:
         model_ref: str,
         mode: BackendMode,
         config: BackendConfiguration,
+        *,
+        ram_limit: int | None = None,
     ) -> None:
         launch = self._launch(socket, model, model_ref, mode, config)
         argv, native = await self._command(launch)
@@ -105,14 +149,14 @@ class LlamaCppBackend:
         guard = Guard(
             socket,
             engine_socket,
-            ModelNames(model, model_ref),
+            ModelNames(model, model_ref, lambda name: self._shares(launch, name)),
             missing=lambda operation: None if native else self._fallback.missing(operation, mode),
         )
         _unlink(engine_socket)  # a stale one makes llama-server's bind fail
         await guard.start()
         process: EngineProcess | None = None
         try:
-            process = self._engines[socket] = self._start(socket, argv)
+            process = self._engines[socket] = self._start(socket, argv, ram_limit)
             record = await process.wait()
         finally:
             self._engines.pop(socket, None)
@@ -235,14 +279,36 @@ class LlamaCppBackend:
         )
         return replace(launch, slots=self._context.slots_dir if slots.works(launch) else None)
 
-    def _start(self, socket: Path, argv: list[str]) -> EngineProcess:
-        log.info("runner %s: starting %s", socket.stem, " ".join(argv))
+    def _shares(self, launch: Launch, name: str) -> bool:
+        """Say whether a name is that of another model with the same files."""
+        if not launch.files.load:
+            return False
+        try:
+            return self._context.resolver.resolve(name).load == launch.files.load
+        except RunnerdError:
+            return False
+
+    def _start(self, socket: Path, argv: list[str], ram_limit: int | None) -> EngineProcess:
+        log.info("runner %s: starting %s", socket.stem, " ".join(argv).replace("\n", "\\n"))
         return EngineProcess.start(
             argv,
             output=Output(self._context.log_dir / f"{socket.stem}.log"),
             environment=self._finder.environment(),
             deny_network=self._settings.sandbox,
+            data_limit=None if ram_limit is None else data_limit(ram_limit),
         )
+
+    def _check_draft(self, config: BackendConfiguration) -> None:
+        """Raise errors.InvalidConfiguration for a draft model that is not here."""
+        if config.speculative is None:
+            return
+        try:
+            self._context.resolver.resolve(config.speculative.draft_model)
+        except RunnerdError as error:
+            raise InvalidConfiguration(
+                f"speculative.draft_model: {error.message}; pull it first (`runnerd pull`)",
+                param="speculative",
+            ) from error
 
     async def _clean_up(
         self, guard: Guard, process: EngineProcess | None, engine_socket: Path

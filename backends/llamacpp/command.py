@@ -15,8 +15,9 @@ from runnerd.backends.interface import (
     BackendMode,
     ModelFiles,
 )
+from runnerd.backends.llamacpp.batches import batch_tokens, limited_context, pooling
 from runnerd.backends.llamacpp.devices import placement_flags
-from runnerd.backends.llamacpp.flags import parse_flags
+from runnerd.backends.llamacpp.flags import parse_flags, spelled
 from runnerd.backends.llamacpp.server import NativeServer
 from runnerd.backends.llamacpp.settings import LlamaCppSettings
 
@@ -52,9 +53,8 @@ def context_tokens(
         return trained
     if configuration.context_size:
         return configuration.context_size
-    if files.context_size:
-        return min(trained, files.context_size) if trained else files.context_size
-    return min(trained, settings.default_context) if trained else settings.default_context
+    wanted = files.context_size or settings.default_context
+    return limited_context(files.facts, min(trained, wanted) if trained else wanted, settings)
 
 
 def slot_count(configuration: BackendConfiguration, settings: LlamaCppSettings) -> int:
@@ -75,7 +75,7 @@ def native_command(server: NativeServer, launch: Launch, settings: LlamaCppSetti
     argv += _presence(server, ("--no-ui", "--no-webui"))
     argv += _presence(server, ("--offline",))
     argv += ["--ctx-size", str(context)]
-    argv += _mode_flags(launch, context)
+    argv += _mode_flags(launch, context, settings)
     parallel = launch.configuration.parallel or settings.parallel
     if parallel is not None:
         argv += ["--parallel", str(parallel)]
@@ -96,7 +96,8 @@ def native_command(server: NativeServer, launch: Launch, settings: LlamaCppSetti
     if launch.slots is not None and "--slot-save-path" in server.options:
         argv += ["--slot-save-path", f"{launch.slots}/"]
     argv += placement_flags(launch.configuration.placement, launch.devices)
-    return argv + parse_flags(launch.configuration.runtime_flags)
+    flags = parse_flags(launch.configuration.runtime_flags)
+    return argv + spelled(flags, server.options, server.version)
 
 
 def _presence(server: NativeServer, names: tuple[str, ...]) -> list[str]:
@@ -104,17 +105,18 @@ def _presence(server: NativeServer, names: tuple[str, ...]) -> list[str]:
     return next(([name] for name in names if name in server.options), [])
 
 
-def _mode_flags(launch: Launch, context: int) -> list[str]:
+def _mode_flags(launch: Launch, context: int, settings: LlamaCppSettings) -> list[str]:
     if launch.mode is BackendMode.COMPLETION:
         return []
-    flags = ["--embeddings"]
+    facts, flags = launch.files.facts, ["--embeddings"]
+    said = parse_flags(launch.configuration.runtime_flags)
     if launch.mode is BackendMode.RERANKING:
         flags.append("--reranking")
-    elif (facts := launch.files.facts).pooling in ("", "none"):
-        # A chat model: the engine would have a vector for each token, and refuse to tell them.
-        flags = ["--pooling", "mean" if "bert" in facts.architecture else "last", *flags]
-    if context:  # an encoder sees a text whole: it must fit one physical batch
-        flags += ["--batch-size", str(context), "--ubatch-size", str(context)]
+    elif facts.pooling in ("", "none"):
+        flags = ["--pooling", pooling(facts, []), *flags]
+    batch = batch_tokens(facts, launch.mode, context, said, settings)
+    if batch is not None:
+        flags += ["--batch-size", str(batch), "--ubatch-size", str(batch)]
     return flags
 
 

@@ -6,6 +6,7 @@ the order in which it lists them.
 
 from __future__ import annotations
 
+import itertools
 import re
 from collections.abc import Sequence
 
@@ -15,6 +16,11 @@ from runnerd.errors import InvalidConfiguration
 
 PLACING = frozenset({
     "--device", "--n-gpu-layers", "--split-mode", "--tensor-split", "--main-gpu",
+})  # fmt: skip
+
+_NAMING = frozenset({
+    "--device", "--mmproj-device", "--spec-draft-device", "--override-tensor",
+    "--spec-draft-override-tensor",
 })  # fmt: skip
 
 _LISTED = re.compile(r"^\s+([A-Za-z][A-Za-z0-9_]{0,31}):\s", re.MULTILINE)
@@ -67,6 +73,31 @@ def check_placement(configuration: BackendConfiguration, flags: Sequence[str]) -
             "parallel and the runtime flag --parallel say the same thing; set one of them",
             param="parallel",
         )
+
+
+def names_devices(flags: Sequence[str]) -> bool:
+    """Return whether canonical flags name devices."""
+    return any(flag in _NAMING for flag in flags)
+
+
+def check_devices(flags: Sequence[str], devices: Sequence[str]) -> None:
+    """Raise errors.InvalidConfiguration where canonical `flags` name none of the engine's devices.
+
+    Of --override-tensor's buffers each device has one of its name, and so has the processor.
+    """
+    for name, value in itertools.pairwise(flags):
+        if name not in _NAMING:
+            continue
+        named = value.split(",")
+        if "override-tensor" in name:
+            named = [part.rpartition("=")[2] for part in named]
+        known = {*devices, "CPU", "none"}
+        if strange := next((device for device in named if device not in known), None):
+            raise InvalidConfiguration(
+                f"runtime flag {name}: llama.cpp has no device {strange} here; there is: "
+                + ", ".join([*devices, "CPU"]),
+                param="runtime-flags",
+            )
 
 
 def _name(number: int, devices: Sequence[str]) -> str:

@@ -13,11 +13,12 @@ from runnerd.backends.interface import ModelFacts
 
 _CACHE_BLOCK = 256  # tokens; llama.cpp rounds caches up to it
 _FLOAT = 4
-_MASK = 4 + 2  # bytes of the attention mask per token and row of the batch: float, and half of it
+_HALF = 2  # bytes of the attention mask per token and row of the batch; a float where not fused
 _SCRATCH = 2  # bytes per element of the widest activation, as matrix products want them
 _LOGIT = 4 + 12  # a float, and the sampler's candidate
 _TOKEN = 128  # bytes beside the text that the file has; measured
 _MERGE = 128
+_SHORTEST_WHOLE = 512
 
 # Bytes per element of a cache; of llama.cpp's quantised types, a block of 32.
 _CACHE_TYPES = {
@@ -30,9 +31,11 @@ _CACHE_TYPES = {
 class Workload:
     """How a model is served.
 
-    `context` and `batch` (the physical one) are in tokens.  `whole_windows`: a sliding window is
-    kept like the whole context.  `image_tokens` is what an image may take, 0 for what the projector
-    says; `fused`: attention without a table of scores (flash attention), also in a projector.
+    `context` (of all slots together) and `batch` (the physical one) are in tokens.  `unified`: the
+    slots share the context, else each has its part of it.  `embeds`: every token has an output,
+    and not only the last of each slot.  `whole_windows`: a sliding window is kept like the whole
+    context.  `image_tokens` is what an image may take, 0 for what the projector says; `fused`:
+    attention without a table of scores (flash attention), also in a projector.
     """
 
     context: int
@@ -43,28 +46,74 @@ class Workload:
     whole_windows: bool = False
     image_tokens: int = 0
     fused: bool = True
+    unified: bool = True
+    embeds: bool = False
+
+    @property
+    def seen(self) -> int:
+        """The tokens of context that one slot can see."""
+        return self.context if self.unified else self.context // max(1, self.slots)
 
 
 def cache_bytes(facts: ModelFacts, load: Workload) -> int:
-    """Return the size of the KV cache, which all slots share."""
+    """Return the size of the KV cache, and of the states of recurrent layers, of all slots."""
     element = (_CACHE_TYPES.get(load.key_type, 2.0) + _CACHE_TYPES.get(load.value_type, 2.0)) / 2
-    whole, window = _blocks(load.context), _window(facts, load)
-    return int((facts.cache_width * whole + facts.window_width * window) * element)
+    parts = 1 if load.unified else load.slots
+    whole, window = parts * _blocks(load.seen), parts * _window(facts, load)
+    cache = int((facts.cache_width * whole + facts.window_width * window) * element)
+    return cache + _FLOAT * facts.state_width * load.slots
 
 
 def working_bytes(facts: ModelFacts, load: Workload) -> int:
-    """Return what one evaluation touches in RAM at most, and what choosing a token takes.
+    """Return what one evaluation touches in RAM at most, without its outputs.
 
     llama.cpp reserves room for the scores of a whole batch; a server asks for one row per slot, so
     that most of it is never touched and costs nothing.
     """
     experts = facts.expert_used_count * facts.expert_feed_forward_length
-    widest = max(facts.feed_forward_length, experts, facts.embedding_length)
-    activations = 3 * widest + 4 * facts.embedding_length + facts.head_count * facts.key_length
-    seen = _blocks(load.context) + (_window(facts, load) if facts.window_width else 0)
-    row = _FLOAT * activations + _SCRATCH * widest + _MASK * seen
+    widest = max(facts.feed_forward_length, experts, facts.embedding_length, facts.inner_length)
+    if facts.encodes:
+        activations = 2 * widest + 5 * facts.embedding_length
+    else:
+        activations = 3 * widest + 4 * facts.embedding_length + facts.head_count * facts.key_length
+    row = _FLOAT * activations + _SCRATCH * widest + _seen_bytes(facts, load)
     rows = min(load.batch, load.context) if load.context else load.batch
-    return rows * row + load.slots * facts.vocabulary_size * _LOGIT
+    if load.embeds and not facts.encodes:  # the scores of every token, before they are handed over
+        row += _FLOAT * facts.vocabulary_size
+    return rows * row
+
+
+def _seen_bytes(facts: ModelFacts, load: Workload) -> int:
+    """Return what a row of the batch has of the tokens that it sees: a mask, and their scores."""
+    whole = _blocks(load.seen) if facts.cache_width or facts.encodes else 0
+    seen = whole + (_window(facts, load) if facts.window_width else 0)
+    return seen * (_HALF if load.fused else _FLOAT + _FLOAT * facts.head_count)
+
+
+def output_bytes(facts: ModelFacts, load: Workload) -> int:
+    """Return what outputs take beside the evaluation, and choosing a token from them.
+
+    Of each there are the scores of the whole vocabulary, even where an embedding is all that was
+    asked for: with a batch as long as a text this is most of what an encoder holds.
+    """
+    if load.embeds:
+        return _FLOAT * load.batch * (facts.vocabulary_size + facts.embedding_length)
+    return load.slots * facts.vocabulary_size * _LOGIT
+
+
+def whole_text_tokens(facts: ModelFacts, context: int, room_bytes: int) -> int:
+    """Return how long a text may be for a model that must see it whole, in one physical batch.
+
+    That is `context`, or the largest power of two below whose batch fits into `room_bytes`; no
+    less than 512 in any case.
+    """
+    tokens = context
+    while tokens > _SHORTEST_WHOLE:
+        load = Workload(tokens, 1, batch=tokens, embeds=True)
+        if working_bytes(facts, load) + output_bytes(facts, load) <= room_bytes:
+            break
+        tokens = 1 << ((tokens - 1).bit_length() - 1)
+    return tokens
 
 
 def vocabulary_bytes(facts: ModelFacts) -> int:
@@ -78,10 +127,11 @@ def cache_bytes_per_token(facts: ModelFacts) -> int:
 
 
 def _window(facts: ModelFacts, load: Workload) -> int:
-    """Return the tokens that layers with a sliding window keep."""
+    """Return the tokens that layers with a sliding window keep, of all slots or of each."""
     if load.whole_windows:
-        return _blocks(load.context)
-    return _blocks(min(load.context, facts.window * load.slots + load.batch))
+        return _blocks(load.seen)
+    sharing = load.slots if load.unified else 1
+    return _blocks(min(load.seen, facts.window * sharing + load.batch))
 
 
 def _blocks(tokens: int) -> int:

@@ -23,19 +23,20 @@ from runnerd.backends.interface import (
     ModelFiles,
     RequiredMemory,
 )
+from runnerd.backends.llamacpp.batches import PHYSICAL_BATCH
 from runnerd.backends.llamacpp.devices import names_gpus, placement_flags
 from runnerd.backends.llamacpp.failure import first_cause, last_lines
-from runnerd.backends.llamacpp.flags import parse_flags
+from runnerd.backends.llamacpp.flags import parse_flags, spelled
 from runnerd.backends.llamacpp.footprint import (
     Workload,
     cache_bytes,
+    output_bytes,
     vocabulary_bytes,
     working_bytes,
 )
 from runnerd.backends.llamacpp.projector import projector_memory
 from runnerd.backends.llamacpp.server import ServerFinder
 from runnerd.backends.llamacpp.serving import (
-    PHYSICAL_BATCH,
     Serving,
     draft_serving,
     model_serving,
@@ -129,8 +130,9 @@ class MemoryEstimator:
         """Return the tool's answer, nothing where there is no tool or it cannot tell."""
         server = None if self._settings.server == "python" else await self._finder.find()
         tool = None if server is None else server.fit_tool
-        if tool is None:
+        if server is None or tool is None:
             return ()
+        flags = spelled(question.serving.flags, server.options, server.version)
         load = question.serving.load
         argv = [str(tool), "--model", str(question.weights), "--ctx-size", str(load.context)]
         argv += ["--parallel", str(load.slots)]  # each has its own sliding window
@@ -138,7 +140,7 @@ class MemoryEstimator:
             argv += ["--batch-size", str(load.batch), "--ubatch-size", str(load.batch)]
         try:
             result = await run_command(
-                [*argv, *question.serving.flags, "--fit-print", "on"],
+                [*argv, *flags, "--fit-print", "on"],
                 timeout=_TIMEOUT,
                 environment=self._finder.environment(),
                 deny_network=self._settings.sandbox,
@@ -207,13 +209,12 @@ def _corrected(shares: Sequence[_Share], files: ModelFiles, load: Workload) -> R
     context = sum(share.context for share in host)
     compute = sum(share.compute for share in host)
     if not gpus:
-        working = working_bytes(files.facts, load)
-        # An encoder's graph the tool does not see whole; a decoder's it reserves for too much.
-        compute = min(compute, working or compute) if context else max(compute, working)
+        if not load.embeds:  # the tool reserves for the outputs of a whole batch
+            compute = min(compute, working_bytes(files.facts, load) or compute)
         if files.facts.window_width:  # the tool gives each slot a window with room for a batch
             context = min(context, cache_bytes(files.facts, load))
     ram = sum(share.model for share in host) + context + unseen + compute
-    ram += _ROUNDING + vocabulary_bytes(files.facts)
+    ram += _ROUNDING + vocabulary_bytes(files.facts) + output_bytes(files.facts, load)
     return RequiredMemory(ram, tuple(sorted(gpus.items())))
 
 
@@ -224,5 +225,6 @@ def estimate(files: ModelFiles, load: Workload) -> RequiredMemory:
         files.weights_bytes
         + cache_bytes(facts, load)
         + working_bytes(facts, load)
+        + output_bytes(facts, load)
         + vocabulary_bytes(facts)
     )

@@ -36,6 +36,12 @@ class LlamaCppSettings(BaseModel):
     )
     sandbox: bool = Field(True, description="no network for the engine; see docs for NCCL builds")
     stop_grace: float = Field(10.0, ge=0, description="between SIGTERM and SIGKILL")
+    encoder_memory: int = Field(
+        512,
+        ge=1,
+        description="MiB of buffers that an encoder may have for the text it sees whole: limits "
+        "its context where none is configured, never below 512 tokens",
+    )
     memory_reserve: int = Field(
         256, ge=0, description="MiB of RAM that a runner needs beyond the engine's own account"
     )

@@ -9,7 +9,7 @@ from typing import Any
 import aiohttp
 from aiohttp import web
 
-from runnerd.api.context import CONTEXT, json_answer, json_body, text_field, timestamp
+from runnerd.api.context import CONTEXT, Context, json_answer, json_body, text_field, timestamp
 from runnerd.backends.interface import BackendMode
 from runnerd.configurations import ConfigurationKey
 from runnerd.durations import format_duration
@@ -27,7 +27,7 @@ _KEEPING = (
 _FIELDS = frozenset(
     {
         "model", "mode", "context-size", "runtime-flags", "raw-runtime-flags", "speculative",
-        "llamacpp", "backend", "parallel", "placement", *_KEEPING,
+        "llamacpp", "backend", "parallel", "placement", "force", *_KEEPING,
     }
 )  # fmt: skip
 
@@ -42,7 +42,14 @@ async def status(request: web.Request) -> web.Response:
 @ROUTES.get("/engines/ps")
 async def ps(request: web.Request) -> web.Response:
     """Every runner."""
-    return json_answer([_runner(report) for report in request.app[CONTEXT].supervisor.reports()])
+    context = request.app[CONTEXT]
+    names = {str(model.id): model.name for model in context.store.list()}
+    runners = []
+    for report in context.supervisor.reports():
+        id = _model_id(context, report)
+        also = [names[other] for other in report.models if other != id and other in names]
+        runners.append(_runner(report) | {"model_id": id, "also": also})
+    return json_answer(runners)
 
 
 @ROUTES.get("/engines/df")
@@ -79,7 +86,10 @@ async def unload(request: web.Request) -> web.Response:
 @ROUTES.post("/engines/_configure")
 @ROUTES.post("/engines/{backend}/_configure")
 async def configure(request: web.Request) -> web.Response:
-    """Change a model's configuration: fields that are absent stay, null ones go back to default."""
+    """Change a model's configuration: fields that are absent stay, null ones go back to default.
+
+    `force` sets also what is unwise, or cannot be loaded here.
+    """
     context = request.app[CONTEXT]
     document = await json_body(request)
     if unknown := sorted(set(document) - _FIELDS):
@@ -91,7 +101,7 @@ async def configure(request: web.Request) -> web.Response:
     backend = context.supervisor.backend(name)
     changes = _changes(document)
     key = ConfigurationKey(backend.name, str(model.id), _mode(document))
-    await context.supervisor.configure(key, changes)
+    await context.supervisor.configure(key, changes, force=document.get("force") is True)
     return web.Response(status=202)
 
 
@@ -138,6 +148,15 @@ async def install_backend(request: web.Request) -> web.Response:
     return web.Response()
 
 
+def _model_id(context: Context, report: RunnerReport) -> str:
+    """Return the id of the model that a runner is named by, of those that it serves."""
+    try:
+        named = str(context.store.get(report.model_ref).id)
+    except ClientError:  # that name is gone
+        named = ""
+    return named if named in report.models else report.models[0]
+
+
 def _runner(report: RunnerReport) -> dict[str, object]:
     """Return a runner in DMR's words, with ours behind them."""
     return {
@@ -149,7 +168,6 @@ def _runner(report: RunnerReport) -> dict[str, object]:
         "loading": report.state == "starting",
         "keep_alive": format_duration(report.keep_alive),
         "id": report.id,
-        "model_id": report.model,
         "state": report.state,
         "requests": report.in_use,
         "waiting": report.waiting,
@@ -159,6 +177,7 @@ def _runner(report: RunnerReport) -> dict[str, object]:
         "slots": report.slots,
         "memory_reserved": dict(report.reserved),
         "memory_used": None if report.held is None else dict(report.held),
+        "memory_mapped": report.mapped,
         "pinned": report.pinned,
         "yields": report.yields,
         "failure": report.failure,

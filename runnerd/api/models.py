@@ -106,7 +106,7 @@ async def purge_models(request: web.Request) -> web.Response:
     force = flag(request, "force")
     for model in context.store.list():
         await context.supervisor.unload_model(str(model.id), force=force)
-        await context.supervisor.forget(str(model.id))
+        await context.supervisor.forget(str(model.id), model.load, shared=False)
     await asyncio.to_thread(context.store.purge)
     return web.Response()
 
@@ -123,14 +123,18 @@ async def delete_model(request: web.Request) -> web.Response:
 async def remove_model(context: Context, name: str, *, force: bool) -> Removals:
     """Remove a name and what goes with it; return what was done.
 
-    Raises errors.ModelNotFound, and Conflict for a model in use unless `force`.
+    A runner that another model shares stays.  Raises errors.ModelNotFound, and Conflict for a model
+    in use unless `force`.
     """
-    id = str(context.store.identify(name))
-    if context.store.deletes(name, force=force):
+    store = context.store
+    id = str(store.identify(name))
+    load = store.load_of(id)
+    shared = len(store.loaded_as(load)) > 1
+    if store.deletes(name, force=force) and not shared:
         await context.supervisor.unload_model(id, force=force)
-    removed = await asyncio.to_thread(context.store.remove, name, force=force)
+    removed = await asyncio.to_thread(store.remove, name, force=force)
     if any(kind == "Deleted" for kind, _ in removed):
-        await context.supervisor.forget(id)
+        await context.supervisor.forget(id, load, shared=shared)
     return removed
 
 

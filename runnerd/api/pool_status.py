@@ -71,7 +71,7 @@ def _model(
     configurations: Mapping[ConfigurationKey, ModelConfiguration],
     backend: str,
 ) -> dict[str, object]:
-    own = [report for report in reports if report.model == str(model.id)]
+    own = [report for report in reports if str(model.id) in report.models]
     key = ConfigurationKey(backend, str(model.id), BackendMode.COMPLETION)
     configuration = configurations.get(key, _DEFAULT)
     states = {report.state for report in own}

@@ -135,6 +135,9 @@ def _add_runner_commands(add: _Add) -> None:
     configure.add_argument(
         "--unset", action="append", metavar="FIELD", default=[], help="back to its default"
     )
+    configure.add_argument(
+        "--force", action="store_true", help="also what is unwise, or cannot be loaded here"
+    )
     configure.add_argument("--mode", choices=("completion", "embedding", "reranking"), default=None)
     configure.set_defaults(takes_flags=True)
     run = add("run", "ask a model; without a prompt, talk to it", "chat")

@@ -47,18 +47,34 @@ def ps(options: argparse.Namespace) -> int:
         return 0
     rows = [
         (
-            familiar(runner["model_name"]),
+            ", ".join(familiar(name) for name in (runner["model_name"], *runner["also"])),
             runner["backend_name"],
             runner["mode"],
             runner["state"],
             runner["requests"],
+            _memory(runner),
             _expiry(runner),
             runner["id"],
         )
         for runner in runners
     ]
-    print_table(("MODEL", "BACKEND", "MODE", "STATE", "REQUESTS", "EXPIRES", "ID"), rows)
+    heads = ("MODEL", "BACKEND", "MODE", "STATE", "REQUESTS", "MEMORY", "EXPIRES", "ID")
+    print_table(heads, rows)
     return 0
+
+
+def _memory(runner: dict[str, Any]) -> str:
+    """Say what a runner holds of its own, and of mapped weights beside that."""
+    held = runner.get("memory_used") or runner.get("memory_reserved") or {}
+    if not held:
+        return ""
+    own, mapped = sum(held.values()), runner.get("memory_mapped") or 0
+    return _size(own) + (f" + {_size(mapped)} mapped" if mapped else "")
+
+
+def _size(number: int) -> str:
+    unit, name = (2**30, "GiB") if number >= 2**30 else (2**20, "MiB")
+    return f"{number / unit:.{1 if number >= 2**30 else 0}f} {name}"
 
 
 def _expiry(runner: dict[str, Any]) -> str:
@@ -82,6 +98,8 @@ def configure(options: argparse.Namespace) -> int:
         document["keep_alive"] = options.keep_alive
     if options.flags:
         document["runtime-flags"] = options.flags
+    if options.force:
+        document["force"] = True
     Client(options.host).json("POST", "/engines/_configure", document)
     return 0
 

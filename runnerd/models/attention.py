@@ -1,4 +1,6 @@
-"""What one token takes in a model's KV cache: which layers have one, and which only a window.
+"""What a model remembers: of one token in its KV cache, of one sequence in recurrent layers.
+
+Which layers have a cache, and which only a window, or a state of one size whatever came before.
 
 How each architecture alternates is not in every file; the periods here are llama.cpp's defaults
 (`load_swa_pattern` in its src/models).  What is not known here counts as a layer that keeps the
@@ -11,6 +13,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from runnerd.models.gguf import GGUFHeader
+
+ENCODERS = frozenset({
+    "bert", "eurobert", "gemma-embedding", "jina-bert-v2", "jina-bert-v3", "modern-bert",
+    "neo-bert", "nomic-bert", "nomic-bert-moe", "t5encoder",
+})  # fmt: skip
+_WITHOUT_CACHE = frozenset({"mamba", "mamba2", "rwkv6", "rwkv6qwen2", "rwkv7", "arwkv7"})
+_INTERVALS = {"qwen3next": 4, "qwen35": 4, "qwen35moe": 4}  # where the file does not say
 
 # Of so many layers in a row one sees everything, the others a window.
 _MOST_LAYERS = 512  # llama.cpp's limit
@@ -29,9 +38,69 @@ class Cached:
     window: int = 0
 
 
+@dataclass(frozen=True, slots=True)
+class Recurrent:
+    """Elements (floats) of one sequence's state, of all layers; `inner` how wide a layer is."""
+
+    width: int = 0
+    inner: int = 0
+
+
+def encodes(header: GGUFHeader, architecture: str) -> bool:
+    """Return whether a model sees a text whole and keeps nothing of it."""
+    causal = header.metadata.get(f"{architecture}.attention.causal")
+    return architecture in ENCODERS or causal is False
+
+
+def recurrent(header: GGUFHeader, architecture: str) -> Recurrent:
+    """Return what recurrent layers keep of a sequence; the sums are llama.cpp's."""
+    layers = max(0, min(header.number(f"{architecture}.block_count"), _MOST_LAYERS))
+    count = sum(_recurs(header, architecture, layer) for layer in range(layers))
+
+    def number(key: str) -> int:
+        return min(max(0, header.number(f"{architecture}.{key}")), 2**24)
+
+    width, inner = number("embedding_length"), number("ssm.inner_size")
+    if head := number("wkv.head_size"):
+        shifts = number("token_shift_count") or 2
+        return Recurrent(count * width * (shifts + head), width)
+    if kept := number("shortconv.l_cache"):
+        return Recurrent(count * width * (kept - 1), 3 * width)
+    if head := number("kda.head_dim"):
+        heads = number("attention.head_count") or _most(header, f"{architecture}.attention.")
+        taps = max(1, number("ssm.conv_kernel")) - 1
+        return Recurrent(count * heads * head * (3 * taps + head), 3 * heads * head)
+    if not inner:
+        return Recurrent()
+    state, groups = number("ssm.state_size"), number("ssm.group_count")
+    taps = max(1, number("ssm.conv_kernel")) - 1
+    beside = 2 * groups * state
+    return Recurrent(count * (taps * (inner + beside) + inner * state), 2 * inner + beside)
+
+
+def _most(header: GGUFHeader, start: str) -> int:
+    """Return the most heads of any layer."""
+    heads = header.metadata.get(start + "head_count")
+    return (
+        max((n for n in heads if isinstance(n, int)), default=0) if isinstance(heads, list) else 0
+    )
+
+
+def _recurs(header: GGUFHeader, architecture: str, layer: int) -> bool:
+    """Return whether a layer keeps a state: beside a cache only in Falcon H1."""
+    if architecture == "falcon-h1" or architecture in _WITHOUT_CACHE:
+        return True
+    if architecture.startswith("nemotron_h"):
+        # A third kind of layer has neither: it has a feed-forward length instead.
+        forward = header.metadata.get(f"{architecture}.feed_forward_length")
+        if isinstance(forward, list) and layer < len(forward) and forward[layer]:
+            return False
+    return not _width(header, architecture, layer)
+
+
 def cached(header: GGUFHeader, architecture: str) -> Cached:
     """Return what a token takes, nothing for an encoder, which keeps no cache."""
-    if header.metadata.get(f"{architecture}.attention.causal") is False:
+    if architecture in _WITHOUT_CACHE or encodes(header, architecture):
         return Cached()
     layers = header.number(f"{architecture}.block_count")
     layers -= header.number(f"{architecture}.attention.shared_kv_layers")
@@ -49,7 +118,11 @@ def _width(header: GGUFHeader, architecture: str, layer: int) -> int:
     """Return the elements of one token in one layer; none in a recurrent one."""
     start = f"{architecture}.attention."
     interval = header.number(f"{architecture}.full_attention_interval")
+    interval = interval or _INTERVALS.get(architecture, 0)
     if interval and (layer + 1) % interval:
+        return 0
+    recurs = header.metadata.get(start + "recurrent_layers")
+    if isinstance(recurs, list) and layer < len(recurs) and recurs[layer]:
         return 0
     heads = header.number(start + "head_count")
     heads_kv = header.metadata.get(start + "head_count_kv", heads)

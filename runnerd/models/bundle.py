@@ -32,7 +32,7 @@ from runnerd.models.modelfile import read_modelfile
 from runnerd.models.sources import check_split, read_template
 
 # Raised when `describe` learns something new: older descriptions are then made again.
-_DESCRIPTION_VERSION = 3
+_DESCRIPTION_VERSION = 4
 
 
 class _Described(msgspec.Struct):

@@ -7,7 +7,7 @@ writers in threads need no lock between them.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 
 from runnerd.errors import InvalidModelFile, InvalidReference, ModelNotFound
@@ -49,15 +49,31 @@ class ModelConfig:
         return document
 
 
+LOAD = "load="
+"""What the name of a load begins with; no model's name and no id has such a beginning."""
+
+
 @dataclass(frozen=True, slots=True)
 class Model:
-    """One model of the store.  `created` is in unix seconds, `context_length` in tokens."""
+    """One model of the store.  `created` is in unix seconds, `context_length` in tokens.
+
+    `load` names what an engine is started with for it: weights, projector, adapters, template and
+    the context that its maker asks for.  Models that differ in nothing of that share it.
+    """
 
     id: Digest
     tags: tuple[str, ...]
     created: int
     description: Description
     manifest: Manifest
+    load: str = field(init=False)
+
+    def __post_init__(self) -> None:
+        manifest = self.manifest
+        layers = (*manifest.weights, manifest.mmproj, manifest.chat_template, *manifest.adapters)
+        parts = [f"{layer.media_type} {layer.digest}" for layer in layers if layer is not None]
+        text = "\n".join([*parts, f"context {self.description.modelfile.context_size}"])
+        object.__setattr__(self, "load", LOAD + Digest.of(text.encode()).hex[:24])
 
     @property
     def name(self) -> str:
@@ -153,12 +169,20 @@ class Catalog:
     def __init__(self, entries: Iterable[Entry] = ()) -> None:
         self.entries = {entry.id: entry for entry in entries}
         self._by_tag = {tag: entry.id for entry in self.entries.values() for tag in entry.tags}
+        self._by_load: dict[str, list[Model]] = {}
+        for entry in self.entries.values():
+            if entry.model is not None:
+                self._by_load.setdefault(entry.model.load, []).append(entry.model)
         self._remembered: dict[str, Model] = {}
 
     def models(self) -> list[Model]:
         """Return the usable models, newest first."""
         found = [entry.model for entry in self.entries.values() if entry.model is not None]
         return sorted(found, key=lambda model: (-model.created, str(model.id)))
+
+    def loaded_as(self, load: str) -> Sequence[Model]:
+        """Return the models whose engines are started with the same."""
+        return self._by_load.get(load, ())
 
     def get(self, text: str) -> Model:
         """Return the model that `text` names.

@@ -13,28 +13,13 @@ from dataclasses import dataclass, field
 
 from runnerd.backends.interface import ModelFacts, SenseFacts
 from runnerd.errors import InvalidModelFile
-from runnerd.models.attention import cached
+from runnerd.models.attention import ENCODERS, cached, encodes, recurrent
 from runnerd.models.gguf import GGUFHeader, Value
 from runnerd.models.modelfile import Modelfile
 from runnerd.models.senses import senses
 from runnerd.models.tensors import FILE_TYPE_GUESSED, FILE_TYPES, TENSOR_TYPES
 
 _POOLING = {0: "none", 1: "mean", 2: "cls", 3: "last", 4: "rank"}
-_ENCODERS = frozenset(
-    {
-        "bert",
-        "eurobert",
-        "gemma-embedding",
-        "jina-bert-v2",
-        "jina-bert-v3",
-        "modern-bert",
-        "neo-bert",
-        "nomic-bert",
-        "nomic-bert-moe",
-        "t5encoder",
-    }
-)
-
 _INFILL = ("tokenizer.ggml.fim_pre_token_id", "tokenizer.ggml.prefix_token_id")
 
 _INSTEAD = {
@@ -79,7 +64,7 @@ def facts(header: GGUFHeader) -> ModelFacts:
 
     heads, width = number("attention.head_count"), number("embedding_length")
     per_head = width // heads if heads else 0
-    cache = cached(header, architecture)
+    cache, state = cached(header, architecture), recurrent(header, architecture)
     return ModelFacts(
         architecture=architecture,
         block_count=number("block_count"),
@@ -99,6 +84,9 @@ def facts(header: GGUFHeader) -> ModelFacts:
         window_width=cache.windowed,
         window=cache.window,
         merges=header.lengths.get("tokenizer.ggml.merges", 0),
+        state_width=state.width,
+        inner_length=state.inner,
+        encodes=encodes(header, architecture),
     )
 
 
@@ -203,7 +191,7 @@ def _capabilities(
     shards: Sequence[GGUFHeader], perceived: Sequence[SenseFacts], template: str | None
 ) -> tuple[str, ...]:
     pooling = _pooling(shards[0])
-    encoder = shards[0].text("general.architecture") in _ENCODERS
+    encoder = shards[0].text("general.architecture") in ENCODERS
     ranks = pooling == "rank" or any(
         tensor.name.startswith("cls.") for shard in shards for tensor in shard.tensors
     )

@@ -301,10 +301,15 @@ class BlobWriter:
             self._descriptor = -1
 
 
+def free_bytes(folder: Path) -> int:
+    """Return what an ordinary user may still write to `folder`'s disk."""
+    status = os.statvfs(folder)
+    return status.f_bavail * status.f_frsize
+
+
 def check_space(folder: Path, size: int) -> None:
     """Raise errors.InsufficientStorage where `size` further bytes would fill `folder`'s disk."""
-    status = os.statvfs(folder)
-    free = status.f_bavail * status.f_frsize
+    free = free_bytes(folder)
     if size + _RESERVE_BYTES > free:
         raise InsufficientStorage(
             f"the model needs {binary_size(size)} and the store's disk has {binary_size(free)}"

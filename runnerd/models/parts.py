@@ -9,7 +9,7 @@ unbroken front of what has arrived, while the rest is still coming.
     what happens                what becomes of the part
     the connection breaks       kept; the next attempt goes on where it was
     the daemon is killed        kept; the journal says what is there
-    the disk is full            kept if it holds anything; its space is claimed already
+    the disk is full            kept if it holds anything; its space was claimed with the first byte
     the server's file changed   emptied and begun anew
     the digest is wrong         removed
     the pull is cancelled       kept for a week, or until `runnerd prune`
@@ -39,6 +39,7 @@ PIECE_BYTES = 16 * 2**20
 JOURNAL_BYTES = 12 * 2**20
 
 _UNSIZED = 2**62
+_LARGEST = 2**44  # 16 TiB, the largest file of ext4; a journal that names more is none of ours
 _HASH_BYTES = 4 * 2**20  # read back at once
 
 
@@ -82,6 +83,7 @@ class Part:
         self.validator = ""
         self.pieces: list[Piece] = []
         self._descriptor = -1
+        self._claimed = False  # the space of the whole file
         self._hasher = hashlib.sha256()
         self._hashed = 0
         self._unsynced = 0
@@ -91,29 +93,43 @@ class Part:
 
     # its life
 
-    def open(self) -> None:
+    def open(self, size: int | None = None) -> None:
         """Open the part, and take up what an earlier attempt left.
+
+        `size` is what the file is known to have.  A journal is a hint: one that cannot be about
+        this file is not followed, and nothing is claimed on its word (`resume` does that).
 
         Raises errors.Conflict when another process has it, InsufficientStorage.
         """
         with storage_errors():
             self._descriptor = _open_locked(self.path)
-        journal = self._read_journal()
-        if journal is None:
-            os.ftruncate(self._descriptor, 0)
-            return
         try:
+            journal = self._read_journal(size)
+            if journal is None:
+                os.ftruncate(self._descriptor, 0)
+                return
             check_space(self._layout.root, max(0, journal.size - self.allocated()))
-            with storage_errors():
-                reserve(self._descriptor, journal.size)
+            pieces = _pieces(journal.size)
+            for number, count in journal.filled.items():
+                pieces[number].at += count
         except BaseException:
             self.close()
             raise
-        self.size, self.validator = journal.size, journal.validator
-        self.pieces = _pieces(journal.size)
-        for number, count in journal.filled.items():
-            self.pieces[number].at += count
-            self.received += count
+        self.size, self.validator, self.pieces = journal.size, journal.validator, pieces
+        self.received = sum(journal.filled.values())
+
+    def resume(self) -> None:
+        """Claim the space of what lacks, once the server has said that the journal is right.
+
+        A second call does nothing.  Raises errors.InsufficientStorage; what is there stays.
+        """
+        if self._claimed or self.size is None:
+            return
+        self._allow(self.size)
+        check_space(self._layout.root, max(0, self.size - self.allocated()))
+        with storage_errors():
+            reserve(self._descriptor, self.size)
+        self._claimed = True
 
     def begin(self, size: int, validator: str) -> None:
         """Take up `size` bytes from the start, with their space claimed.
@@ -130,6 +146,7 @@ class Part:
             self.remove()
             raise
         self.size, self.validator, self.pieces = size, validator, _pieces(size)
+        self._claimed = True
 
     def begin_stream(self, size: int | None) -> None:
         """Take up a file that comes in one stream from its start, of unknown size if None.
@@ -150,6 +167,7 @@ class Part:
             self.size, self.validator, self.pieces = None, "", []
             self._hasher, self._hashed = hashlib.sha256(), 0
             self._unsynced = self._first = self.received = 0
+            self._claimed = False
 
     def close(self) -> None:
         """Close the file and keep what is there; a second call does nothing.
@@ -278,25 +296,25 @@ class Part:
             ) from error
         return Pending(self.path, found, self._hashed)
 
-    def _read_journal(self) -> _Journal | None:
-        """Return the journal if it fits the file, else None."""
+    def _read_journal(self, size: int | None) -> _Journal | None:
+        """Return the journal if it fits the file, and `size` where that is known, else None."""
         try:
             content = self._layout.journal(self._key).read_bytes()
             journal = msgspec.json.decode(content, type=_Journal)
         except (OSError, msgspec.MsgspecError):
             return None
-        pieces = _pieces(journal.size) if 0 <= journal.size < 2**50 else []
-        fits = journal.piece_bytes == PIECE_BYTES and all(
-            0 <= number < len(pieces) and 0 <= count <= pieces[number].left
-            for number, count in journal.filled.items()
-        )
+        if not 0 <= journal.size <= _LARGEST or size not in (None, journal.size):
+            return None
+        if journal.piece_bytes != PIECE_BYTES:
+            return None
+        reach = 0
+        for number, count in journal.filled.items():
+            start = number * PIECE_BYTES
+            if number < 0 or not 0 <= count <= min(PIECE_BYTES, journal.size - start):
+                return None
+            reach = max(reach, start + count)
         # A shorter file is not the one that the journal is about.
-        reach = (
-            max((pieces[n].at + count for n, count in journal.filled.items()), default=0)
-            if fits
-            else 0
-        )
-        return journal if fits and os.fstat(self._descriptor).st_size >= reach else None
+        return journal if os.fstat(self._descriptor).st_size >= reach else None
 
 
 def sweep(layout: Layout, *, age: float) -> int:
@@ -341,11 +359,13 @@ def _open_locked(path: Path) -> int:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
             if os.path.samestat(os.fstat(descriptor), path.stat()):
                 return descriptor
-        except BlockingIOError as error:
-            os.close(descriptor)
-            raise Conflict("another process is fetching this file") from error
         except FileNotFoundError:
             pass  # swept between the opening and the lock
+        except BaseException as error:
+            os.close(descriptor)
+            if isinstance(error, BlockingIOError):
+                raise Conflict("another process is fetching this file") from error
+            raise
         os.close(descriptor)
 
 

@@ -17,6 +17,7 @@ import threading
 import time
 from collections import Counter
 from collections.abc import AsyncIterator, Callable, Iterable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Literal
 
@@ -128,6 +129,15 @@ class Store:
         """
         return self._catalog.find(text).id
 
+    def load_of(self, id: str) -> str:
+        """Return what a model's engine is started with; a damaged model's is its id."""
+        entry = self._catalog.entries.get(Digest.parse(id))
+        return id if entry is None or entry.model is None else entry.model.load
+
+    def loaded_as(self, load: str) -> Texts:
+        """Return the ids of the models whose engines are started with the same."""
+        return [str(model.id) for model in self._catalog.loaded_as(load)]
+
     def deletes(self, text: str, *, force: bool = True) -> bool:
         """Say whether `remove(text, force=force)` would delete the model and not only a tag.
 
@@ -138,11 +148,12 @@ class Store:
         return not several or (match.tag is None and force)
 
     def resolve(self, model: str) -> ModelFiles:
-        """Return where the files of a model are, having checked that they did not change.
+        """Return where the files of a model or a load are, having checked that they did not change.
 
         Blocks for a few stat calls.  Raises errors.ModelNotFound, InvalidModelFile.
         """
-        found = self.get(model)
+        sharing = self._catalog.loaded_as(model)
+        found = sharing[0] if sharing else self.get(model)
         for layer in found.manifest.layers:
             stamp = self._stamps.get(layer.digest)
             if not is_intact(self._layout.blob(layer.digest), layer.size, stamp):
@@ -153,7 +164,8 @@ class Store:
         if not bundle.is_complete(self._layout, found.manifest):
             with self._lock:  # only here: a commit holds it while the disk syncs
                 bundle.ensure_bundle(self._layout, found.manifest, found.description)
-        return bundle.bundle_files(self._layout, found.manifest, found.description)
+        files = bundle.bundle_files(self._layout, found.manifest, found.description)
+        return replace(files, load=found.load)
 
     def disk_usage(self) -> int:
         """Return the bytes that the models occupy; what two models share counts once.  Blocks.

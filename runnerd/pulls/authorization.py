@@ -15,10 +15,11 @@ import aiohttp
 import msgspec
 from yarl import URL
 
-from runnerd.errors import Forbidden, SourceDenied, SourceFailure
+from runnerd.errors import Forbidden, SourceBusy, SourceDenied, SourceFailure
 from runnerd.outbound.addresses import literal
 from runnerd.outbound.client import Outbound, read_capped
 from runnerd.pulls.credentials import Credentials, DockerCredentials
+from runnerd.pulls.retrying import BUSY, retry_after
 
 _PARAMETER = re.compile(r'([a-zA-Z]+)="([^"\\]{0,2048})"')
 _MOST_TOKEN_BYTES = 256 * 2**10
@@ -92,6 +93,11 @@ class Authorization:
                 raise SourceDenied(
                     f"{realm.host} does not accept the credentials for {self._registry}; log in"
                     f" again: docker login {self._registry}"
+                )
+            if answer.status in BUSY:
+                raise SourceBusy(
+                    f"{realm.host} answered {answer.status} when asked for a token",
+                    retry_after=retry_after(answer.headers),
                 )
             body = await read_capped(answer, _MOST_TOKEN_BYTES)
             if answer.status != 200:

@@ -21,6 +21,7 @@ from yarl import URL
 from runnerd.errors import (
     InvalidReference,
     ModelNotFound,
+    SourceBusy,
     SourceDenied,
     SourceFailure,
 )
@@ -29,6 +30,7 @@ from runnerd.models.manifest import GGUF_TYPE, MMPROJ_TYPE
 from runnerd.models.reference import Reference
 from runnerd.outbound.client import Outbound, read_capped
 from runnerd.pulls.offer import Offer, OfferedFile, Remote, Secrets
+from runnerd.pulls.retrying import BUSY, retry_after
 from runnerd.pulls.selection import RepositoryFile, Selection, news, select
 
 if TYPE_CHECKING:
@@ -40,6 +42,7 @@ HOSTS = (HOST, "hf.co")
 _MOST_BYTES = 64 * 2**20  # of a listing
 _REVISION = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_./-]{0,127}")
 _REPOSITORY = re.compile(r"[A-Za-z0-9_.-]{1,96}/[A-Za-z0-9_.-]{1,96}")
+_TOKEN = "set a token in RUNNERD_HUB_TOKEN (hub_token), or in HF_TOKEN for `runnerd pull`,"
 _GIVEN_UP = 120.0  # seconds for one request of the library
 
 
@@ -107,9 +110,20 @@ class Hub:
         self, name: HubName, commit: str, file: RepositoryFile, media_type: str, secrets: Secrets
     ) -> OfferedFile:
         url = URL(self._endpoint) / name.repository / "resolve" / commit / file.path
-        remote = Remote(self._http, url, verified=file.digest is not None, secrets=secrets)
+        remote = Remote(
+            self._http,
+            url,
+            verified=file.digest is not None,
+            secrets=secrets,
+            remedy=self._remedy(name),
+        )
         short = file.path.rpartition("/")[2]
         return OfferedFile(short, media_type, remote, file.digest, file.size)
+
+    def _remedy(self, name: HubName) -> str:
+        """Return what to do where the hub wants to know who asks."""
+        page = f"{self._endpoint}/{name.repository}"
+        return f"accept the terms on the model's page, {page}, and {_TOKEN} of that account"
 
     def _list(
         self, loop: asyncio.AbstractEventLoop, name: HubName, token: str | None
@@ -127,21 +141,20 @@ class Hub:
                 f"{name.repository} has no revision {name.revision!r}", param="model"
             ) from error
         except errors.GatedRepoError as error:
-            raise SourceDenied(
-                f"{name.repository} is gated: accept its terms on the hub's page and send a token"
-                " (HF_TOKEN) of that account"
-            ) from error
+            raise SourceDenied(f"{name.repository} is gated: {self._remedy(name)}") from error
         except errors.RepositoryNotFoundError as error:
             # The hub says the same of private repositories.
             if token is None and _status(error) == 401:
                 raise SourceDenied(
-                    f"{name.repository} does not exist or is private; for a private one send a"
-                    " token (HF_TOKEN)"
+                    f"{name.repository} does not exist or is private; for a private one"
+                    f" {_TOKEN} of an account that may read it"
                 ) from error
             raise ModelNotFound(f"the hub has no {name.repository}", param="model") from error
         except errors.HfHubHTTPError as error:
-            raise SourceFailure(
-                f"the hub answered {_status(error)} for the list of files"
+            kind = SourceBusy if _status(error) in BUSY else SourceFailure
+            raise kind(
+                f"the hub answered {_status(error)} for the list of files",
+                retry_after=retry_after(error.response.headers) if error.response else None,
             ) from error
         except (ValueError, TypeError, KeyError) as error:
             raise SourceFailure("the hub's list of files cannot be read") from error

@@ -14,9 +14,10 @@ from dataclasses import dataclass, field
 import aiohttp
 from yarl import URL
 
-from runnerd.errors import ModelNotFound, RunnerdError, SourceDenied, SourceFailure
+from runnerd.errors import ModelNotFound, RunnerdError, SourceBusy, SourceDenied, SourceFailure
 from runnerd.models.digest import Digest
 from runnerd.outbound.client import Outbound
+from runnerd.pulls.retrying import BUSY, retry_after
 
 # Returns the secret headers for a request; `refused` is the answer that asked for other ones.
 Secrets = Callable[[aiohttp.ClientResponse | None], Awaitable[Mapping[str, str] | None]]
@@ -29,12 +30,26 @@ async def no_secrets(refused: aiohttp.ClientResponse | None) -> Mapping[str, str
     return None if refused is not None else {}
 
 
+NO_CREDENTIALS = (
+    "a URL is fetched without credentials. A model of Hugging Face that wants some is pulled as"
+    " hf.co/ORGANISATION/REPOSITORY, with a token in RUNNERD_HUB_TOKEN"
+)
+
+
 class Remote:
     """One file of a server."""
 
     def __init__(
-        self, http: Outbound, url: URL, *, verified: bool, secrets: Secrets = no_secrets
+        self,
+        http: Outbound,
+        url: URL,
+        *,
+        verified: bool,
+        secrets: Secrets = no_secrets,
+        remedy: str = NO_CREDENTIALS,
     ) -> None:
+        """`remedy` is what to do where it is not given to us."""
+        self._remedy = remedy
         self._http = http
         self._url = url
         self._verified = verified
@@ -55,7 +70,7 @@ class Remote:
         if (direct := self._direct) is not None:
             async with self._request(direct, headers, {}) as answer:
                 if answer.status not in _EXPIRED:
-                    _check_status(answer)
+                    self._check_status(answer)
                     yield answer
                     return
             self._direct = None
@@ -78,9 +93,13 @@ class Remote:
         )
 
     def _remember(self, answer: aiohttp.ClientResponse) -> None:
-        _check_status(answer)
-        if answer.url.origin() != self._url.origin():
-            self._direct = answer.url
+        if answer.url.origin() != self._url.origin() and answer.status not in _EXPIRED:
+            self._direct = answer.url  # a busy one as well: it is what has to be asked again
+        self._check_status(answer)
+
+    def _check_status(self, answer: aiohttp.ClientResponse) -> None:
+        if answer.status not in (200, 206, 416):
+            raise refusal(answer, "the file", self._remedy)
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,23 +132,18 @@ def layer_id(file: OfferedFile) -> str:
     return str(file.digest or Digest.of(str(file.remote.url).encode()))
 
 
-def _check_status(answer: aiohttp.ClientResponse) -> None:
-    if answer.status not in (200, 206, 416):
-        raise refusal(answer, "the file")
+def refusal(answer: aiohttp.ClientResponse, what: str, remedy: str) -> RunnerdError:
+    """Return the error that a source's 4xx or 5xx means for who asked for `what`.
 
-
-def refusal(answer: aiohttp.ClientResponse, what: str) -> RunnerdError:
-    """Return the error that a source's 4xx or 5xx means for who asked for `what`."""
+    `remedy` is what helps where it is not given to us.
+    """
     host, status = answer.url.host, answer.status
     if status in (401, 403):
-        return SourceDenied(
-            f"{host} does not give {what} without (other) credentials: log in with `docker login`,"
-            " or send a token (bearer-token, HF_TOKEN) that may read it"
-        )
+        return SourceDenied(f"{host} does not give {what} to us: {remedy}")
     if status in (404, 410):
         return ModelNotFound(f"{host} does not have {what}", param="model")
-    retry_after = answer.headers.get("Retry-After", "")
-    return SourceFailure(
+    kind = SourceBusy if status in BUSY else SourceFailure
+    return kind(
         f"{host} answered {status} when asked for {what}",
-        retry_after=float(retry_after) if retry_after.isdecimal() else None,
+        retry_after=retry_after(answer.headers),
     )

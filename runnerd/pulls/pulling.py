@@ -11,7 +11,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field, replace
 
@@ -40,6 +40,7 @@ from runnerd.pulls.jobs import Following, Job, Kind
 from runnerd.pulls.offer import Offer, OfferedFile, layer_id
 from runnerd.pulls.pushing import Push
 from runnerd.pulls.registry import Registry, RegistrySettings, read_config
+from runnerd.pulls.retrying import persistently
 from runnerd.pulls.transfer import Transfer
 from runnerd.pulls.turns import Turns
 from runnerd.resources import Host
@@ -80,7 +81,7 @@ class Pulls:
         self,
         store: Store,
         http: Outbound,
-        settings: PullSettings,
+        settings: Callable[[], PullSettings],
         credentials: DockerCredentials | None = None,
         *,
         host: Host,
@@ -88,13 +89,12 @@ class Pulls:
         self._host = host
         self.store = store
         self.http = http
-        self.settings = settings
+        self._settings = settings  # asked for each job: an owner may change them
         self.credentials = credentials or DockerCredentials()
         self._jobs: dict[str, Job] = {}
         self._by_wish: dict[tuple[Kind, Wish], Job] = {}
         self._slots = asyncio.Semaphore(AT_ONCE)
         self._turns = Turns()
-        self._hub = hub.Hub(http, settings.hub_endpoint)
 
     def pull(
         self,
@@ -203,7 +203,7 @@ class Pulls:
         if self._slots.locked():
             job.say("Waiting for other pulls")
         async with self._slots:
-            offer = await self._offer(wish)
+            offer = await persistently(lambda: self._offer(wish), job.say)
             for message in offer.news:
                 job.say(message)
             return await self._take(job, offer, _tag(wish))
@@ -214,16 +214,18 @@ class Pulls:
             return weblink.offer(self.http, url, wish.digest or digest)
         if hub.is_hub(wish.reference):
             name = hub.HubName.parse(wish.reference, wish.revision)
-            token = wish.token or self.settings.hub_token
+            settings = self._settings()
+            token = wish.token or settings.hub_token
             memory_bytes = await asyncio.to_thread(_memory_bytes, self._host)
-            return await self._hub.offer(name, token=token, memory_bytes=memory_bytes)
+            source = hub.Hub(self.http, settings.hub_endpoint)
+            return await source.offer(name, token=token, memory_bytes=memory_bytes)
         return await self.registry(Reference.parse(wish.reference), wish.token, "pull").offer()
 
     def registry(self, reference: Reference, token: str | None, actions: str) -> Registry:
         """Return the registry's side of a reference."""
         return Registry(
             self.http,
-            self.settings.registries,
+            self._settings().registries,
             reference,
             credentials=self.credentials,
             token=token,
@@ -276,12 +278,12 @@ class Pulls:
         job.moved = True
         part = self.store.part(key)
         parts.append(part)
-        await run_stoppable(lambda stop: part.open())
+        await run_stoppable(lambda stop: part.open(file.size))
 
         def report() -> None:
             job.progressed(layer_id(file), part.size or 0, part.received)
 
-        workers = self.settings.workers
+        workers = self._settings().workers
         return await Transfer(file, part, workers=workers, report=report, say=job.say).run()
 
     def _check_space(

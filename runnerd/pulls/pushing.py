@@ -9,7 +9,6 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
-import random
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
@@ -27,6 +26,7 @@ from runnerd.outbound.client import Outbound
 from runnerd.pulls.jobs import Job
 from runnerd.pulls.offer import refusal
 from runnerd.pulls.registry import Registry
+from runnerd.pulls.retrying import is_worth_waiting, pause_after, persistently
 
 log = logging.getLogger(__name__)
 
@@ -54,7 +54,7 @@ class Push:
         async with AsyncExitStack() as stack:
             for blob in blobs:
                 await self._send_blob(job, blob, await self._claim(stack, blob))
-            await self._send_manifest(model)
+            await persistently(lambda: self._send_manifest(model), job.say)
         log.info("pushed %s to %s", model.id.short, self._registry.host)
         return model
 
@@ -70,17 +70,17 @@ class Push:
         def progress(current: int) -> None:
             job.progressed(str(blob.digest), blob.size, current)
 
-        if not await self._has(blob):
+        if not await persistently(lambda: self._has(blob), job.say):
             job.moved = True
             for attempt in range(_ATTEMPTS):
                 try:
                     await self._upload(blob, path, progress)
                     break
                 except (SourceFailure, SourceTimeout) as error:
-                    if attempt == _ATTEMPTS - 1:
+                    if attempt == _ATTEMPTS - 1 or not is_worth_waiting(error):
                         raise
                     log.info("push of %s: %s; again", blob.digest.short, error.message)
-                    await asyncio.sleep(_PAUSE * 2**attempt * random.uniform(0.75, 1.25))
+                    await asyncio.sleep(pause_after(attempt + 1, error, _PAUSE))
         progress(blob.size)
 
     async def _has(self, blob: Layer) -> bool:
@@ -153,7 +153,8 @@ class Push:
             secrets = better
 
     def _refused(self, answer: aiohttp.ClientResponse) -> Exception:
-        return refusal(answer, f"a push to {self._registry.reference}")
+        what = f"a push to {self._registry.reference}"
+        return refusal(answer, what, self._registry.remedy)
 
 
 async def _content(

@@ -93,6 +93,14 @@ class Registry:
             token=token,
         )
 
+    @property
+    def remedy(self) -> str:
+        """What to do where the registry wants (other) credentials."""
+        return (
+            f"log in as the daemon's user with `docker login {self.host}`, or send a token"
+            " (bearer-token) that may do this"
+        )
+
     def url(self, path: str) -> URL:
         """Return the address of something in the repository."""
         return self._base.join(URL(path))
@@ -116,7 +124,11 @@ class Registry:
 
     def _file(self, layer: Layer) -> OfferedFile:
         remote = Remote(
-            self._http, self.url(f"blobs/{layer.digest}"), verified=True, secrets=self.secrets
+            self._http,
+            self.url(f"blobs/{layer.digest}"),
+            verified=True,
+            secrets=self.secrets,
+            remedy=self.remedy,
         )
         return OfferedFile(str(layer.digest), layer.media_type, remote, layer.digest, layer.size)
 
@@ -149,7 +161,7 @@ class Registry:
 
     async def _body(self, answer: aiohttp.ClientResponse) -> bytes:
         if answer.status != 200:
-            raise refusal(answer, f"the model {self.reference}")
+            raise refusal(answer, f"the model {self.reference}", self.remedy)
         if (answer.content_length or 0) > MOST_BYTES:
             raise InvalidModelFile(f"the manifest has more than {MOST_BYTES} bytes")
         return await read_capped(answer, MOST_BYTES)

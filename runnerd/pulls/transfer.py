@@ -7,16 +7,18 @@ The first request asks for the first piece that lacks.  What comes back decides 
     416                        the part does not fit the file: begin anew
 
 A piece is only accepted when the server proves that it is of the same file: `If-Range` with a
-strong validator, or a digest that the whole is held to in the end.  Everything that breaks or
-stalls is tried again after a growing, random pause; attempts without a new byte are counted and
-bounded, and so is everything from the start in one stream.
+strong validator, or a digest that the whole is held to in the end.
+
+A worker's failure is its own: its piece goes back, and the others go on.  One that the server
+refuses, because it allows fewer connections, is not sent again; the last one's failure ends the
+attempt.  The next one comes after a pause (`retrying`); attempts without a new byte are counted
+and bounded, and so is everything from the start in one stream.
 """
 
 from __future__ import annotations
 
 import asyncio
 import logging
-import random
 import re
 from collections.abc import Callable
 from contextlib import suppress
@@ -24,23 +26,30 @@ from contextlib import suppress
 import aiohttp
 
 from runnerd import tasks
-from runnerd.errors import InvalidModelFile, RunnerdError, SourceFailure, SourceTimeout
+from runnerd.errors import (
+    InvalidModelFile,
+    ModelNotFound,
+    RunnerdError,
+    SourceDenied,
+    SourceFailure,
+    SourceTimeout,
+)
 from runnerd.models.intake import Pending
 from runnerd.models.manifest import GGUF_TYPE, MMPROJ_TYPE
 from runnerd.models.parts import PIECE_BYTES, Part, Piece
 from runnerd.models.worker import run_stoppable
 from runnerd.outbound.client import translated
 from runnerd.pulls.offer import OfferedFile
+from runnerd.pulls.retrying import FIRST_PAUSE, is_worth_waiting, pause_after
 
 log = logging.getLogger(__name__)
 
 _BATCH_BYTES = 2**20  # written at once
 _ATTEMPTS = 6  # one after the other without a new byte
 _FIRST_ATTEMPTS = 3  # where not one byte has come: somebody waits for the error
-_FIRST_PAUSE = 0.5  # seconds
-_LONGEST_PAUSE = 30.0
 _RANGE = re.compile(r"bytes (\d{1,18})-(\d{1,18})/(\d{1,18})")
 _MAGIC = b"GGUF"
+_SOURCE_ERRORS = (SourceFailure, SourceTimeout, SourceDenied, ModelNotFound)
 
 
 class Transfer:
@@ -52,7 +61,7 @@ class Transfer:
         part: Part,
         *,
         workers: int,
-        first_pause: float = _FIRST_PAUSE,
+        first_pause: float = FIRST_PAUSE,
         report: Callable[[], None] = lambda: None,
         say: Callable[[str], None] = lambda message: None,
     ) -> None:
@@ -67,16 +76,16 @@ class Transfer:
         self._ranged = False
         self._whole = False  # ask without a range: nothing would prove that parts fit together
         self._queue: list[Piece] = []
+        self._busy = 0  # workers of this attempt that have not ended
+        self._trouble: RunnerdError | None = None  # what the last one to fail met
 
     async def run(self) -> Pending:
-        """Fetch and verify the file.  The part has to be open; it stays so.
+        """Fetch and verify the file.  The part has to be open for its size; it stays so.
 
         Raises errors.SourceFailure, SourceTimeout, SourceDenied, ModelNotFound, Forbidden,
         InvalidModelFile, InsufficientStorage.
         """
         part = self._part
-        if part.size is not None and not self._fits(part.size):
-            await run_stoppable(lambda stop: part.restart())
         hashing = tasks.spawn(self._follow(), name=f"hash {self._file.name}")
         try:
             await self._fetch()
@@ -97,24 +106,19 @@ class Transfer:
             try:
                 await self._attempt()
             except (SourceFailure, SourceTimeout) as error:
-                if error.should_retry is False:
-                    raise
                 gained = self._ranged and self._part.received > before
                 failures = 1 if gained else failures + 1
-                if failures >= (_ATTEMPTS if self._part.received else _FIRST_ATTEMPTS):
+                hopeful = self._part.received or error.retry_after is not None
+                if failures >= (_ATTEMPTS if hopeful else _FIRST_ATTEMPTS):
                     raise
-                pause = self._pause(failures, error.retry_after)
+                if not is_worth_waiting(error):
+                    raise
+                pause = pause_after(failures, error, self._first_pause)
                 log.info("%s: %s; again in %.1f s", self._file.name, error.message, pause)
-                if self._part.received:
-                    self._say(f"{error.message}; trying again")
+                if hopeful:
+                    self._say(f"{error.message}; trying again in {pause:.0f} s")
                 await asyncio.sleep(pause)
         self._arrived.set()
-
-    def _pause(self, failures: int, wished: float | None) -> float:
-        pause: float = self._first_pause * 2 ** (failures - 1)
-        if wished is not None:
-            pause = max(pause, wished)
-        return min(pause, _LONGEST_PAUSE) * random.uniform(0.75, 1.25)
 
     async def _attempt(self) -> None:
         """Fetch until all is there or something breaks."""
@@ -156,44 +160,88 @@ class Transfer:
                 raise SourceFailure(f"{answer.url.host} has changed the file meanwhile")
             self._check_size(total)
             await run_stoppable(lambda stop: part.begin(total, validator))
+        else:
+            await run_stoppable(lambda stop: part.resume())
         _check_range(answer, (start, end), (piece.at, min(piece.end, total)))
         self._ranged = True
         return part.pieces[piece.number]
 
     async def _in_parallel(self, answer: aiohttp.ClientResponse, piece: Piece) -> None:
-        count = min(self._workers - 1, len(self._queue))
+        beside = min(self._workers - 1, len(self._queue))
+        self._busy, self._trouble = beside + 1, None
         try:
             async with asyncio.TaskGroup() as group:
-                for number in range(count):
+                for number in range(beside):
                     group.create_task(self._work(), name=f"fetch {self._file.name} {number}")
-                await self._receive(answer, piece)
-                await self._work()
+                await self._begin_with(answer, piece)
         except BaseExceptionGroup as group_of_all:
             # Not except*: before Python 3.11.4 that wraps what is raised in it into a group.
             failures, others = group_of_all.split(RunnerdError)
             if failures is None or others is not None:
                 raise
             raise _first(failures) from None
+        if self._trouble is not None and not self._part.complete:
+            raise self._trouble
 
     def _can_mix(self, answer: aiohttp.ClientResponse) -> bool:
         """Whether pieces of several answers are sure to be of one file."""
         return self._file.digest is not None or bool(_validator(answer))
 
+    async def _begin_with(self, answer: aiohttp.ClientResponse, piece: Piece) -> None:
+        """Take the piece of an answer that is here, then work as the others do."""
+        before = piece.at
+        try:
+            await self._receive(answer, piece)
+        except _SOURCE_ERRORS as error:
+            if not await self._goes_on(piece, before, error):
+                return
+        await self._work()
+
     async def _work(self) -> None:
-        """Fetch pieces until none is left."""
+        """Fetch pieces until none is left; leave to the others what fails without a new byte."""
         while self._queue:
             piece = self._queue.pop()
-            async with self._file.remote.open(self._headers(piece)) as answer:
-                if answer.status != 206:
-                    raise SourceFailure(
-                        f"{answer.url.host} answered {answer.status} to a request for a part of"
-                        " the file, or has changed it meanwhile"
-                    )
-                start, end, total = _content_range(answer)
-                if total != self._part.size:
-                    raise SourceFailure(f"{answer.url.host} has changed the file meanwhile")
-                _check_range(answer, (start, end), (piece.at, piece.end))
-                await self._receive(answer, piece)
+            before, opened = piece.at, False
+            try:
+                async with self._file.remote.open(self._headers(piece)) as answer:
+                    self._check_part(answer, piece)
+                    opened = True
+                    await self._receive(answer, piece)
+            except _SOURCE_ERRORS as error:
+                if not await self._goes_on(piece, before, error, refused=not opened):
+                    return
+        self._busy -= 1
+
+    async def _goes_on(
+        self, piece: Piece, before: int, error: RunnerdError, *, refused: bool = False
+    ) -> bool:
+        """Give a worker's piece back; say whether the worker goes on, after a pause, or ends.
+
+        It goes on if it has got as much as a byte since it was at `before`.
+        """
+        self._queue.append(piece)
+        self._trouble = error
+        if piece.at > before:
+            self._say(f"{error.message}; trying again")
+            await asyncio.sleep(pause_after(1, error, self._first_pause))
+            return True
+        self._busy -= 1
+        if refused:
+            self._workers = max(1, self._busy)
+        log.info("%s: %s; %d connections go on", self._file.name, error.message, self._busy)
+        return False
+
+    def _check_part(self, answer: aiohttp.ClientResponse, piece: Piece) -> None:
+        """Raise errors.SourceFailure unless an answer is the piece that was asked for."""
+        if answer.status != 206:
+            raise SourceFailure(
+                f"{answer.url.host} answered {answer.status} to a request for a part of"
+                " the file, or has changed it meanwhile"
+            )
+        start, end, total = _content_range(answer)
+        if total != self._part.size:
+            raise SourceFailure(f"{answer.url.host} has changed the file meanwhile")
+        _check_range(answer, (start, end), (piece.at, piece.end))
 
     async def _stream(self, answer: aiohttp.ClientResponse) -> None:
         """Take the whole file from its start."""
@@ -264,11 +312,8 @@ class Transfer:
             headers["If-Range"] = validator
         return headers
 
-    def _fits(self, size: int) -> bool:
-        return self._file.size is None or self._file.size == size
-
     def _check_size(self, size: int) -> None:
-        if not self._fits(size):
+        if self._file.size not in (None, size):
             raise SourceFailure(
                 f"the server has {size} bytes for {self._file.name}, and it should be"
                 f" {self._file.size}",

@@ -108,8 +108,8 @@ def read_head(head: bytes) -> AnswerHead:
 class ChunkedBody:
     """Follows a chunked body to its end.
 
-    What it returns is for passing on: the content alone if it `decodes`, else the bytes as they are,
-    framing included.
+    What it returns is for passing on: the content alone if it `decodes`, else the bytes as they
+    are, framing included.
     """
 
     __slots__ = ("_chunks", "_content", "_last", "_parser", "_spoiled")

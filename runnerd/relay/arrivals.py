@@ -11,6 +11,7 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
+from runnerd.config import Settings
 from runnerd.errors import InvalidReference, Overloaded
 from runnerd.models.reference import Reference
 from runnerd.pulls.jobs import Following
@@ -24,12 +25,10 @@ Arrival = Callable[[], Awaitable[Plan]]
 
 @dataclass(slots=True)
 class Arrivals:
-    """Who waits for which pull: at most `most` at once, each at most `patience` seconds."""
+    """Who waits for which pull: `queue_length` at once at most, each `queue_timeout` at most."""
 
     pulls: Pulls
-    most: int
-    patience: float
-    auto_pull: bool = False
+    settings: Settings
     waiting: int = 0
 
     def expect(self, reference: str, plan: Callable[[], Plan]) -> Arrival | None:
@@ -38,9 +37,9 @@ class Arrivals:
         Raises errors.Overloaded when too many wait.
         """
         job = self.pulls.fetching(reference)
-        if job is None and not (self.auto_pull and _can_be_pulled(reference)):
+        if job is None and not (self.settings.auto_pull and _can_be_pulled(reference)):
             return None
-        if self.waiting >= self.most:
+        if self.waiting >= self.settings.queue_length:
             raise Overloaded(
                 "too many requests wait for models that are being pulled", retry_after=_RETRY_AFTER
             )
@@ -56,7 +55,7 @@ class Arrivals:
         """Wait until the model is here.  Raises the pull's error, and Overloaded after the time."""
         self.waiting += 1
         try:
-            async with asyncio.timeout(self.patience):
+            async with asyncio.timeout(self.settings.queue_timeout):
                 await following.result()
         except TimeoutError:
             job = following.job

@@ -67,6 +67,19 @@ def client_error(status: int, error: dict[str, Any]) -> tuple[int, dict[str, Any
     return status, body
 
 
+def _too_long(message: str) -> str:
+    """Say how long a text may be that the model has to see whole."""
+    told, _, rest = message.partition(". increase")
+    most = rest.partition("current batch size: ")[2].partition(")")[0]
+    if not most:
+        return f"{told}: it is longer than the model's context"
+    return (
+        f"{told}: the model sees a text whole, and is loaded for {most} tokens at most; "
+        "`runnerd configure MODEL --context-size N` loads it for longer ones, as far as it was "
+        "trained for them"
+    )
+
+
 def _judged(status: int, message: str) -> tuple[int, str]:
     """Return whose fault it is, as a status, and what is said of it."""
     if status == 500 and "json.exception" in message:
@@ -75,8 +88,7 @@ def _judged(status: int, message: str) -> tuple[int, str]:
     if status == 500 and any(words in message for words in _MISTAKES):
         return 400, message
     if status == 500 and "is too large to process" in message:
-        told = message.partition(". increase")[0]
-        return 400, f"{told}: it is longer than the model's context"
+        return 400, _too_long(message)
     if status == 501 and message.startswith("Infill is not supported"):
         return 400, "the model does not support insert: " + message
     if status == 503:

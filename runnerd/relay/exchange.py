@@ -203,17 +203,18 @@ class Exchange:
         self._send_pings(streams=streams and self._request.dialect is None)
         self._plan = plan = await arrival()
         self._arrival = None
-        self._record.model, self._record.streamed = plan.key.model, plan.streams
+        self._record.model, self._record.streamed = plan.model, plan.streams
         if not self._over:
             self.start()
 
     async def _unload(self) -> None:
         plan = self._plan
-        await self._machinery.supervisor.unload(models={plan.key.model})
+        await self._machinery.supervisor.unload(models={plan.model})
         self._whole(200, plan.instead or b"", b"application/json")
 
     async def _wait(self) -> None:
         plan = self._plan
+        plan.check_answerable()
         self._send_pings(streams=plan.sends_events)
         lease = await self._machinery.supervisor.lease(
             plan.key,

@@ -8,6 +8,7 @@ from typing import Any
 import msgspec
 
 from runnerd.relay.affinity import Affinity
+from runnerd.relay.answerable import check_answerable
 from runnerd.relay.dialect import Again, Translation
 from runnerd.relay.engine import Buffer
 from runnerd.relay.events import EVENT_STREAM
@@ -21,6 +22,7 @@ class Plan(msgspec.Struct, frozen=True, gc=False):
 
     operation: Operation
     key: RunnerKey
+    model: str  # its id; the key names only what is loaded
     model_ref: str
     body: tuple[Buffer, ...]
     streams: bool
@@ -33,9 +35,23 @@ class Plan(msgspec.Struct, frozen=True, gc=False):
     instead: bytes | None = None
     unloads: bool = False
     affinity: Affinity = ()
-    sees: bool = False
+    capabilities: tuple[str, ...] = ()
     again: Again | None = None
     warnings: tuple[str, ...] = ()
+
+    @property
+    def sees(self) -> bool:
+        """Whether the model sees images."""
+        return "vision" in self.capabilities
+
+    def check_answerable(self) -> None:
+        """Refuse what no engine would take, before one is started for it.
+
+        Raises errors.ClientError.
+        """
+        if not self.preload_only and self.instead is None:
+            body = b"".join(self.body)
+            check_answerable(self.operation.name, body, self.capabilities)
 
     def message(self) -> Sequence[Buffer]:
         """Return the request as the engine gets it: a fresh minimal head, and the body."""

@@ -48,7 +48,7 @@ class _Found(NamedTuple):
     mode: BackendMode
     key: RunnerKey
     spreads: bool  # over several instances
-    sees: bool  # images
+    capabilities: tuple[str, ...]
     rules: ParameterRules | None
 
 
@@ -74,11 +74,11 @@ class Planner:
             key, model = self._bound_key(route.runner, inference.model)
             backend = self._supervisor.backend(key.backend)
             mode = BackendMode(key.mode)
-            spreads, sees, rules = self._manner(key, model, operation)
+            spreads, capabilities, rules = self._manner(key, model, operation)
         else:
             found = self._find(route.backend, operation, inference.model)
-            backend, mode, key = found.backend, found.mode, found.key
-            spreads, sees, rules = found.spreads, found.sees, found.rules
+            backend, mode, key, model = found.backend, found.mode, found.key, found.model
+            spreads, capabilities, rules = found.spreads, found.capabilities, found.rules
         if (remedy := backend.missing(operation.name, mode)) is not None:
             raise NotSupported(remedy)
         streams, prompts = inference.stream is True, count_prompts(inference.prompt)
@@ -90,6 +90,7 @@ class Planner:
         return Plan(
             operation=operation,
             key=key,
+            model=str(model.id),
             model_ref=str(inference.model),
             body=_engine_body(body, rules, assembles=assembles) if rules or assembles else (body,),
             streams=streams,
@@ -98,7 +99,7 @@ class Planner:
             preload_only=request.preload_only,
             origin=request.origin,
             affinity=affinity_of(body) if spreads else (),
-            sees=sees,
+            capabilities=capabilities,
             translation=infill.translation
             if infill
             else translation_of(operation, inference, prompts, assembles=assembles),
@@ -114,7 +115,8 @@ class Planner:
             wish.limit.tokens = found.rules.limit(wish.limit.tokens)
         key, warnings = found.key, wish.warnings
         if wish.context is not None:
-            key = self._supervisor.key(found.backend, key.model, found.mode, context=wish.context)
+            model = str(found.model.id)
+            key = self._supervisor.key(found.backend, model, found.mode, context=wish.context)
             if 0 < (size := self._supervisor.context(key)) < wish.context:
                 warnings += (f"num_ctx: this model has a context of {size} tokens here",)
         if (remedy := found.backend.missing(operation.name, found.mode)) is not None:
@@ -122,6 +124,7 @@ class Planner:
         return Plan(
             operation=operation,
             key=key,
+            model=str(found.model.id),
             model_ref=str(inference.model),
             body=_wished_body(wish, wish.body, found.rules),
             streams=wish.translation.streams,
@@ -134,7 +137,7 @@ class Planner:
             instead=wish.instead,
             unloads=wish.unloads,
             affinity=affinity_of(wish.body) if found.spreads else (),
-            sees=found.sees,
+            capabilities=found.capabilities,
             again=_again(wish, found.rules),
             warnings=warnings,
         )
@@ -160,15 +163,15 @@ class Planner:
 
     def _manner(
         self, key: RunnerKey, model: Model, operation: Operation
-    ) -> tuple[bool, bool, ParameterRules | None]:
+    ) -> tuple[bool, tuple[str, ...], ParameterRules | None]:
         """Return how such requests are met: whether they may find several instances to choose from,
-        whether the model sees images, and what is changed in them.
+        what the model can do, and what is changed in them.
         """
         if key.mode != BackendMode.COMPLETION:
-            return False, False, None
-        configuration = self._supervisor.configuration(key)
+            return False, (), None
+        configuration = self._supervisor.configuration(key, str(model.id))
         rules = rules_for(configuration, model.description.modelfile, operation.name)
-        return configuration.max_instances > 1, "vision" in model.capabilities, rules
+        return self._supervisor.spreads(key), model.capabilities, rules
 
     def _bound_key(self, runner: str, reference: str) -> tuple[RunnerKey, Model]:
         """Return what the runner that the path names is for, if it serves `reference`; else 421."""
@@ -177,7 +180,7 @@ class Planner:
             model = self._models.get(reference)
         except ModelNotFound:
             model = None
-        if model is None or str(model.id) != key.model:
+        if model is None or not self._supervisor.serves(key, str(model.id)):
             raise MisdirectedRequest(
                 f"runner {runner} serves another model than {reference!r}", param="model"
             )

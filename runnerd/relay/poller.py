@@ -97,8 +97,11 @@ class Poller:
         for descriptor, events in self._epoll.poll(0, _AT_ONCE):
             # A number may have been given back, and to another connection, since it was told of;
             # that one finds nothing to do.
-            if (handler := handlers.get(descriptor)) is not None:
-                handler(events)
+            try:
+                if (handler := handlers.get(descriptor)) is not None:
+                    handler(events)
+            except Exception:  # one that is in trouble must not stop the others
+                log.exception("a connection to an engine could not be handled")
         self._looking = False
         while steps:
             taken, self._steps = steps, []

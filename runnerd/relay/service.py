@@ -16,6 +16,7 @@ from runnerd.config import Limits
 from runnerd.errors import ModelNotFound, RunnerdError
 from runnerd.relay import routes
 from runnerd.relay.admission import Admission
+from runnerd.relay.answerable import check_answerable
 from runnerd.relay.arrivals import Arrival, Arrivals
 from runnerd.relay.body import inspect
 from runnerd.relay.exchange import Exchange
@@ -170,7 +171,7 @@ class Relay:
             record.status, record.error, record.duration = error.status, error.message[:500], 0.0
             raise
         if isinstance(plan, Plan):
-            record.model, record.streamed = plan.key.model, plan.streams
+            record.model, record.streamed = plan.model, plan.streams
         return Exchange(front, request, plan, record, self._machinery)
 
     def _plan(self, request: Request, route: Route) -> Plan | Arrival:
@@ -182,6 +183,8 @@ class Relay:
             if parts.arrivals is None or route.runner is not None:
                 raise
             reference = str(inspect(request.body, parts.limits).model)
+            if route.dialect is None and not request.preload_only:
+                check_answerable(route.operation.name, bytes(request.body), None)
             arrival = parts.arrivals.expect(
                 reference, lambda: self._accepted(parts.planner.plan(request, route))
             )

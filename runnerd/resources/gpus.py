@@ -1,44 +1,34 @@
-"""NVIDIA's devices through NVML, the library that comes with the driver.
+"""NVIDIA's devices as NVML tells of them, numbered as CUDA numbers them for an engine.
 
-It is called through ctypes: six functions and two structures do not need a package, and a host
-without the driver simply has no GPUs.
+NVML sees every device of the host, in the order of their places on the PCI bus.  A CUDA program
+sees those that `CUDA_VISIBLE_DEVICES` names, in that order.  So that `gpu0` means the same device
+here and in an engine, the variable is read here too, and engines count by PCI place
+(`DEVICE_ORDER`).  A host without the driver simply has no GPUs.
 """
 
 from __future__ import annotations
 
 import ctypes
+import importlib
 import logging
-from collections.abc import Callable
+import os
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from types import ModuleType
 from typing import Any
 
 log = logging.getLogger(__name__)
 
+DEVICE_ORDER = {"CUDA_DEVICE_ORDER": "PCI_BUS_ID"}
+"""What an engine's environment needs so that CUDA numbers devices as NVML does."""
+
 _LIBRARY = "libnvidia-ml.so.1"
-_TOO_SMALL = 7
-_UNKNOWN = 2**64 - 1
-
-
-class _Memory(ctypes.Structure):
-    _fields_ = [
-        ("total", ctypes.c_ulonglong),
-        ("free", ctypes.c_ulonglong),
-        ("used", ctypes.c_ulonglong),
-    ]
-
-
-class _Process(ctypes.Structure):
-    _fields_ = [
-        ("pid", ctypes.c_uint),
-        ("used", ctypes.c_ulonglong),
-        ("gpu_instance", ctypes.c_uint),
-        ("compute_instance", ctypes.c_uint),
-    ]
+_VISIBLE = "CUDA_VISIBLE_DEVICES"
 
 
 @dataclass(frozen=True, slots=True)
 class GpuMemory:
-    """One device: its number as CUDA counts on a host without masks, its name, bytes."""
+    """One device: its number as an engine's CUDA counts, its name, bytes."""
 
     index: int
     name: str
@@ -46,69 +36,132 @@ class GpuMemory:
     free: int
 
 
-class Gpus:
-    """Owns the connection to NVML, which is opened at the first look and kept."""
+@dataclass(frozen=True, slots=True)
+class _Gpu:
+    handle: Any
+    name: str
+    uuid: str
 
-    def __init__(self, load: Callable[[str], Any] = ctypes.CDLL) -> None:
+
+def load_nvml() -> ModuleType | None:
+    """Return NVML's Python binding, None on a host without the driver.
+
+    The binding is large; a host that has no use for it does not import it.
+    """
+    try:
+        ctypes.CDLL(_LIBRARY)
+    except OSError:
+        return None
+    return importlib.import_module("pynvml")
+
+
+class Gpus:
+    """Owns the connection to NVML, which is opened at the first look and kept.
+
+    `load` and `environment` are others in tests.
+    """
+
+    def __init__(
+        self,
+        load: Callable[[], ModuleType | None] = load_nvml,
+        environment: Mapping[str, str] = os.environ,
+    ) -> None:
         self._load = load
-        self._library: Any = None
-        self._handles: list[Any] = []
-        self._names: list[str] = []
+        self._environment = environment
+        self._nvml: Any = None
+        self._gpus: list[_Gpu] = []
         self._opened = False
 
     def devices(self) -> list[GpuMemory]:
         """Return the devices; none where there is no driver, or where it does not answer."""
         self._open()
         found = []
-        for index, (handle, name) in enumerate(zip(self._handles, self._names, strict=True)):
-            memory = _Memory()
-            if self._library.nvmlDeviceGetMemoryInfo(handle, ctypes.byref(memory)) == 0:
-                found.append(GpuMemory(index, name, int(memory.total), int(memory.free)))
+        for index, gpu in enumerate(self._gpus):
+            memory = self._ask("nvmlDeviceGetMemoryInfo", gpu.handle)
+            if memory is not None:
+                found.append(GpuMemory(index, gpu.name, int(memory.total), int(memory.free)))
         return found
 
     def process(self, pid: int) -> dict[int, int]:
-        """Return the bytes that a process holds, by device number."""
+        """Return the bytes that a process holds, by device number.
+
+        Inside a container with process ids of its own NVML cannot tell: nothing then.
+        """
         self._open()
         held = {}
-        for index, handle in enumerate(self._handles):
-            for process in self._processes(handle):
-                if process.pid == pid and process.used != _UNKNOWN:
-                    held[index] = int(process.used)
+        for index, gpu in enumerate(self._gpus):
+            for process in self._ask("nvmlDeviceGetComputeRunningProcesses", gpu.handle) or ():
+                if process.pid == pid and process.usedGpuMemory is not None:
+                    held[index] = int(process.usedGpuMemory)
         return held
 
-    def _processes(self, handle: Any) -> list[_Process]:
-        ask = getattr(self._library, "nvmlDeviceGetComputeRunningProcesses_v3", None)
-        if ask is None:
-            return []
-        count = ctypes.c_uint(64)
-        for _ in range(3):
-            room = (_Process * count.value)()
-            status = ask(handle, ctypes.byref(count), room)
-            if status == 0:
-                return list(room[: count.value])
-            if status != _TOO_SMALL:
-                break
-            count.value += 16
-        return []
+    def architectures(self) -> list[str]:
+        """Return each device's compute capability, as CMake writes it ("90" for 9.0)."""
+        self._open()
+        asked = [self._ask("nvmlDeviceGetCudaComputeCapability", gpu.handle) for gpu in self._gpus]
+        return [f"{major}{minor}" for major, minor in (pair for pair in asked if pair is not None)]
+
+    def _ask(self, function: str, *arguments: Any) -> Any:
+        """Call NVML; None where it refuses: a device may be lost or lack a figure at any time."""
+        try:
+            return getattr(self._nvml, function)(*arguments)
+        except self._nvml.NVMLError as error:
+            log.debug("%s: %s", function, error)
+            return None
 
     def _open(self) -> None:
         if self._opened:
             return
         self._opened = True
+        nvml: Any = self._load()
+        if nvml is None:
+            return
         try:
-            library = self._load(_LIBRARY)
-        except OSError:
+            nvml.nvmlInit()
+            count = nvml.nvmlDeviceGetCount()
+        except nvml.NVMLError as error:
+            log.warning("the NVIDIA driver does not answer (%s): no GPUs are used", error)
             return
-        if (status := library.nvmlInit_v2()) != 0:
-            log.warning("the NVIDIA driver does not answer (NVML status %d): no GPUs", status)
-            return
-        self._library = library
-        count = ctypes.c_uint()
-        library.nvmlDeviceGetCount_v2(ctypes.byref(count))
-        for index in range(count.value):
-            handle = ctypes.c_void_p()
-            if library.nvmlDeviceGetHandleByIndex_v2(index, ctypes.byref(handle)) == 0:
-                name = ctypes.create_string_buffer(96)
-                library.nvmlDeviceGetName(handle, name, 96)
-                self._handles.append(handle)
-                self._names.append(name.value.decode("utf-8", "replace"))
+        self._nvml = nvml
+        known = [gpu for index in range(count) if (gpu := self._look(index)) is not None]
+        self._gpus = visible(known, self._environment.get(_VISIBLE))
+        if self._environment.get("CUDA_DEVICE_ORDER", "PCI_BUS_ID") != "PCI_BUS_ID":
+            log.warning(
+                "CUDA_DEVICE_ORDER is not PCI_BUS_ID: with unlike GPUs, memory may be counted on "
+                "another GPU than the engine uses; unset it"
+            )
+
+    def _look(self, index: int) -> _Gpu | None:
+        handle = self._ask("nvmlDeviceGetHandleByIndex", index)
+        if handle is None:
+            return None
+        name = self._ask("nvmlDeviceGetName", handle)
+        uuid = self._ask("nvmlDeviceGetUUID", handle)
+        return _Gpu(handle, _text(name) or "NVIDIA GPU", _text(uuid))
+
+
+def visible(gpus: list[_Gpu], names: str | None) -> list[_Gpu]:
+    """Return the devices that a CUDA program with `CUDA_VISIBLE_DEVICES=names` sees, in its order.
+
+    By number or by the beginning of a UUID; the first name that fits no device ends the list, and
+    so does one that was named before (CUDA C++ Programming Guide, "CUDA Environment Variables").
+    """
+    if names is None:
+        return gpus
+    seen: list[_Gpu] = []
+    for name in (part.strip() for part in names.split(",")):
+        if name.isascii() and name.isdecimal() and int(name) < len(gpus):
+            fitting = [gpus[int(name)]]
+        elif name.startswith("GPU-"):
+            fitting = [gpu for gpu in gpus if gpu.uuid.startswith(name)]
+        else:
+            fitting = []
+        if len(fitting) != 1 or fitting[0] in seen:
+            break
+        seen += fitting
+    return seen
+
+
+def _text(value: Any) -> str:
+    """Return NVML's text: older bindings give bytes."""
+    return value.decode("utf-8", "replace") if isinstance(value, bytes) else str(value or "")

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from runnerd.resources.gpus import Gpus
-from runnerd.resources.ram import process_ram, ram
+from runnerd.resources.ram import process_mapped, process_ram, ram
 
 RAM = "ram"
 
@@ -51,3 +51,7 @@ class Host:
             for index, amount in self._gpus.process(pid).items():
                 held[f"gpu{index}"] = held.get(f"gpu{index}", 0) + amount
         return held
+
+    def mapped_memory(self, pids: Sequence[int]) -> int:
+        """Return the bytes of mapped files that are in RAM for processes: the page cache's."""
+        return sum(process_mapped(pid) for pid in pids)

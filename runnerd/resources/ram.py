@@ -32,15 +32,23 @@ def ram(root: Path = _ROOT, membership: Path = _SELF) -> tuple[int, int]:
 
 def process_ram(pid: int) -> int:
     """Return the bytes of RAM that a process would give back: its own pages, not the page cache."""
+    return _resident(pid, ("RssAnon:", "RssShmem:"))
+
+
+def process_mapped(pid: int) -> int:
+    """Return the bytes of files that a process has mapped and that are in RAM: its weights, and
+    its program.
+    """
+    return _resident(pid, ("RssFile:",))
+
+
+def _resident(pid: int, kinds: tuple[str, ...]) -> int:
+    """Sum up lines of the process's status: counters of the kernel, nothing is walked for them."""
     try:
         text = Path(f"/proc/{pid}/status").read_text()
     except OSError:
         return 0
-    return sum(
-        int(line.split()[1]) * 1024
-        for line in text.splitlines()
-        if line.startswith(("RssAnon:", "RssShmem:"))
-    )
+    return sum(int(line.split()[1]) * 1024 for line in text.splitlines() if line.startswith(kinds))
 
 
 def _groups(root: Path, membership: Path) -> list[tuple[Path, tuple[str, str, str]]]:

@@ -36,6 +36,7 @@ from runnerd.scheduler.decisions import (
 )
 from runnerd.scheduler.pool import Instance, Pool, instances, stop
 from runnerd.scheduler.queue import Queue
+from runnerd.scheduler.relief import relieve
 from runnerd.scheduler.views import failure_views, runner_views, stranded
 
 
@@ -108,6 +109,10 @@ class Scheduler:
             pool.terms = replace(pool.terms, need=dict(need))
             instance.claims = pool.claims()
             instance.held = held
+
+    def relieve(self, now: float) -> list[Decision]:
+        """Stop idle runners where all together hold more than they may (`learned`, `observe`)."""
+        return [] if self._draining else relieve(self._pools, self._queue, self._budget, now)
 
     def reset(self, matches: Callable[[RunnerKey], bool]) -> None:
         """Forget the failures of matching pools: an owner says that they may be tried again."""

@@ -33,11 +33,22 @@ class Fleet:
     def __getitem__(self, generation: int) -> Runner:
         return self._runners[generation][1]
 
+    def get(self, generation: int) -> Runner | None:
+        """Return a runner, None when it has ended."""
+        return self._runners.get(generation, (None, None))[1]
+
     def __iter__(self) -> Iterator[Runner]:
         return iter([runner for _, runner in self._runners.values()])
 
     def start(
-        self, key: RunnerKey, generation: int, order: Order, patience: Patience, watcher: Watcher
+        self,
+        key: RunnerKey,
+        generation: int,
+        order: Order,
+        patience: Patience,
+        watcher: Watcher,
+        *,
+        ram_limit: int | None,
     ) -> None:
         """Start a runner; returns at once."""
         runner = Runner(
@@ -46,6 +57,7 @@ class Fleet:
             self._free_socket(key),
             patience=patience,
             watcher=watcher,
+            ram_limit=ram_limit,
         )
         self._runners[generation] = (key, runner)
         self._empty.clear()

@@ -11,6 +11,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
@@ -60,6 +61,18 @@ class HostMemory(Protocol):
         May block: called in a thread.
         """
         ...
+
+    def mapped_memory(self, pids: Sequence[int]) -> int:
+        """Return the bytes of mapped files that are in RAM for processes.  May block, too."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Holding:
+    """What one runner was seen to hold: bytes per device, and of mapped files in RAM."""
+
+    devices: Need
+    mapped: int = 0
 
 
 class MemoryAccounts:
@@ -125,23 +138,38 @@ class MemoryAccounts:
             del self._questions[key]
         self._estimates[key] = need
 
-    async def learn(self, key: RunnerKey, runner: Runner) -> Need | None:
-        """Look at what a ready runner really holds and return it; None where that fails."""
+    async def foretell(
+        self, backend: str, model: str, configuration: BackendConfiguration, mode: BackendMode
+    ) -> Need:
+        """Return what a runner would need; raises what the backend raises."""
+        return self._need(await self._backends[backend].required_memory(model, configuration, mode))
+
+    async def learn(self, key: RunnerKey, runner: Runner) -> Holding | None:
+        """Look at what a ready runner really holds and return it; None where that fails.
+
+        The most that was ever seen counts for the next start: it will come to that again.
+        """
         if self._host is None:
             return None
         try:
-            pid = await engine_process(runner.engine_socket)
-            seen = await asyncio.to_thread(self._host.process_memory, [pid])
+            if runner.process is None:
+                runner.process = await engine_process(runner.engine_socket)
+            holding = await asyncio.to_thread(self._look, self._host, runner.process)
         except OSError as error:
             log.debug("what %s holds cannot be seen: %s", runner.name, error)
             return None
-        self._seen[key] = seen
-        return seen
+        most = self._seen.get(key, {})
+        seen = {name: max(most.get(name, 0), held) for name, held in holding.devices.items()}
+        self._seen[key] = {**most, **seen}
+        return holding
 
-    def forget(self, model: str) -> None:
-        """Drop what is known of a deleted model."""
+    def _look(self, host: HostMemory, pid: int) -> Holding:
+        return Holding(host.process_memory([pid]), host.mapped_memory([pid]))
+
+    def forget(self, load: str) -> None:
+        """Drop what is known of a load that is no more."""
         for needs in (self._estimates, self._seen):
-            for key in [key for key in needs if key.model == model]:
+            for key in [key for key in needs if key.model == load]:
                 del needs[key]
 
     def devices(self) -> list[DeviceMemory]:

@@ -15,12 +15,12 @@ _KEPT = 256  # more than any host has models
 class Orders:
     """Remembers an order per key, under the name that the first client used.
 
-    `name_of` says what to call a model, by id, that nobody has asked for by name.
+    `name_of` says what to call what nobody has asked for by name.
     """
 
     def __init__(
         self,
-        name_of: Callable[[str], str],
+        name_of: Callable[[RunnerKey], str],
         configuration_of: Callable[[RunnerKey], ModelConfiguration],
     ) -> None:
         self._name_of = name_of
@@ -37,7 +37,7 @@ class Orders:
         if order is None:
             configuration = self._configuration_of(key)
             preload = tuple(message.model_dump() for message in configuration.preload)
-            name = model_ref or self._name_of(key.model)
+            name = model_ref or self._name_of(key)
             order = self._orders[key] = Order(
                 key.model,
                 name,
@@ -48,9 +48,9 @@ class Orders:
             )
         return order
 
-    def forget(self, model: str) -> None:
-        """Drop the orders of a deleted model."""
-        for key in [key for key in self._orders if key.model == model]:
+    def forget(self, load: str) -> None:
+        """Drop the orders of a load: its models are others now, or are called or kept otherwise."""
+        for key in [key for key in self._orders if key.model == load]:
             del self._orders[key]
 
     def prune(self, in_use: Callable[[], set[RunnerKey]]) -> None:

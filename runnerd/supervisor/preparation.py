@@ -6,12 +6,14 @@ import math
 import time
 from collections.abc import Mapping
 
-from runnerd.backends.interface import Backend, BackendMode
-from runnerd.configurations import Configurations
+from runnerd.backends.interface import Backend
+from runnerd.backends.limits import follow
 from runnerd.scheduler import RunnerKey, Scheduler, Terms
 from runnerd.supervisor.fleet import Fleet
-from runnerd.supervisor.memory import MemoryAccounts
+from runnerd.supervisor.foresight import Foresight
+from runnerd.supervisor.memory import RAM, MemoryAccounts
 from runnerd.supervisor.orders import Orders
+from runnerd.supervisor.sharing import Sharing
 
 _LOOK_INTERVAL = 0.05  # seconds between looks at the host's memory
 
@@ -23,18 +25,20 @@ class Preparation:
         self,
         scheduler: Scheduler,
         backends: Mapping[str, Backend],
-        configurations: Configurations,
+        sharing: Sharing,
         *,
         memory: MemoryAccounts,
         orders: Orders,
         fleet: Fleet,
+        foresight: Foresight,
     ) -> None:
         self._scheduler = scheduler
         self._backends = backends
-        self._configurations = configurations
+        self._sharing = sharing
         self._memory = memory
         self._orders = orders
         self._fleet = fleet
+        self._foresight = foresight
         self._observed_at = -math.inf
 
     async def prepare(self, key: RunnerKey, model_ref: str | None, *, shares: bool) -> None:
@@ -42,7 +46,7 @@ class Preparation:
 
         What models need is asked only where they have to share the host.
         """
-        self._orders.of(key, model_ref)
+        self._foresight.refuse_absurd(key, self._orders.of(key, model_ref).configuration)
         if self._memory.counts and (self._fleet or shares):
             await self._estimate(key)
         self._scheduler.set_terms(key, self.terms(key))
@@ -64,17 +68,40 @@ class Preparation:
             self._observed_at = now
             self._scheduler.observe(self._memory.devices())
 
+    def ram_limit(self, key: RunnerKey, generation: int) -> int | None:
+        """Return the RAM that a runner about to start can come to: what it is known to need, and
+        what nobody else has reserved.  Where nothing is known of it, what is free now.
+        """
+        ram = [(dev, others) for dev, others in self._scheduler.devices() if dev.id == RAM]
+        if not ram:
+            return None
+        device, others = ram[0]
+        reserved = sum(
+            view.reserved.get(RAM, 0)
+            for view in self._scheduler.view()
+            if view.generation != generation
+        )
+        most = max(0, min(device.limit, device.total - others) - reserved)
+        need = self._memory.known(key).get(RAM)
+        return min(most, device.free) if need is None else max(need, most)
+
+    def limit_engines(self) -> None:
+        """Let the limits of running engines follow what is reserved, for them and for others."""
+        for view in self._scheduler.view():
+            runner = self._fleet.get(view.generation)
+            limit = self.ram_limit(view.key, view.generation)
+            if runner is not None and runner.process is not None and limit is not None:
+                follow(runner.process, limit)
+
     def terms(self, key: RunnerKey) -> Terms:
-        """Return the terms of a key as it is configured now."""
-        mode = BackendMode(key.mode)
-        configuration, fingerprint = self._configurations.effective(key.backend, key.model, mode)
-        current = fingerprint == key.configuration
+        """Return the terms of a key as its models are configured now."""
+        kept = self._sharing.kept(key)
         return Terms(
-            keep_alive=configuration.keep_alive,
+            keep_alive=kept.keep_alive,
             need=self._memory.known(key),
             slots=self._backends[key.backend].slots(self._orders.of(key).configuration),
-            min_instances=configuration.min_instances if current else 0,
-            max_instances=configuration.max_instances,
-            pinned=configuration.pinned and current,
-            exclusive_groups=configuration.exclusive_group,
+            min_instances=kept.min_instances,
+            max_instances=kept.max_instances,
+            pinned=kept.pinned,
+            exclusive_groups=kept.exclusive_groups,
         )

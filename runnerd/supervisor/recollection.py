@@ -166,7 +166,7 @@ class Recollection:
         if self._chores:
             await asyncio.wait(self._chores)
 
-    async def forget(self, model: str) -> None:
-        """Drop what was kept of a deleted model."""
+    async def forget(self, load: str) -> None:
+        """Drop what was kept of a load that is no more."""
         if self._saved is not None:
-            await self._saved.forget(model)
+            await self._saved.forget(load)

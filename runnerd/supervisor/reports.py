@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from runnerd.backends.interface import BackendMode
@@ -16,7 +16,9 @@ FAILED = "failed"
 class RunnerReport:
     """A runner, or (state `failed`) a model that has failed and has none.
 
-    `reserved` is bytes per device, `held` what it was really seen to hold, `slots` how many
+    `models` are the ids of those that were asked for and that it serves; they share their weights.
+    `reserved` is bytes per device, `held` what it was really seen to hold of its own, `mapped` what
+    of its mapped files (the weights) is in RAM beside that.  `slots` how many
     requests it serves at a time if that is limited, `yields` that it takes no more because another
     model's turn has come.  `context` is in tokens, 0 where unknown.  `failure` is why it failed
     and `retry_at` when it is tried again.
@@ -24,7 +26,7 @@ class RunnerReport:
 
     id: str
     backend: str
-    model: str
+    models: tuple[str, ...]
     model_ref: str
     mode: BackendMode
     state: str
@@ -37,6 +39,7 @@ class RunnerReport:
     socket: str
     reserved: Mapping[str, int] = field(default_factory=dict)
     held: Mapping[str, int] | None = None
+    mapped: int | None = None
     slots: int | None = None
     pinned: bool = False
     yields: bool = False
@@ -45,12 +48,14 @@ class RunnerReport:
     retry_at: float | None = None
 
 
-def report(view: RunnerView, runner: Runner, offset: float, context: int) -> RunnerReport:
+def report(
+    view: RunnerView, runner: Runner, models: Sequence[str], *, offset: float, context: int
+) -> RunnerReport:
     """Return the report of a runner; `offset` is Unix time minus the scheduler's clock."""
     return RunnerReport(
         id=runner.name,
         backend=view.key.backend,
-        model=view.key.model,
+        models=tuple(models),
         model_ref=runner.order.model_ref,
         mode=runner.order.mode,
         state=view.state.value,
@@ -63,6 +68,7 @@ def report(view: RunnerView, runner: Runner, offset: float, context: int) -> Run
         socket=str(runner.socket),
         reserved=view.reserved,
         held=view.held,
+        mapped=runner.mapped,
         slots=view.slots,
         pinned=view.pinned,
         yields=view.yields,
@@ -71,15 +77,20 @@ def report(view: RunnerView, runner: Runner, offset: float, context: int) -> Run
 
 
 def failure_report(
-    view: FailureView, order: Order | None, waiting: Mapping[RunnerKey, int], offset: float
+    view: FailureView,
+    order: Order | None,
+    models: Sequence[str],
+    *,
+    waiting: Mapping[RunnerKey, int],
+    offset: float,
 ) -> RunnerReport:
     """Return the report of a model that has failed and has no runner."""
     key = view.key
     return RunnerReport(
         id="",
         backend=key.backend,
-        model=key.model,
-        model_ref=key.model if order is None else order.model_ref,
+        models=tuple(models),
+        model_ref=models[0] if order is None else order.model_ref,
         mode=BackendMode(key.mode),
         state=FAILED,
         in_use=0,

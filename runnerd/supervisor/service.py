@@ -13,14 +13,14 @@ import logging
 import random
 import time
 from collections import deque
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 
 from runnerd import tasks
 from runnerd.backends.interface import Backend, BackendMode
 from runnerd.config import Settings
 from runnerd.configurations import ConfigurationKey, Configurations, ModelConfiguration
 from runnerd.errors import BackendFailure, BackendNotFound, Conflict
-from runnerd.runner import Patience, Runner, RunnerState
+from runnerd.runner import Runner, RunnerState
 from runnerd.saved_slots import SavedSlots
 from runnerd.scheduler import (
     Decision,
@@ -36,6 +36,7 @@ from runnerd.sockets.paths import RuntimeDirectory
 from runnerd.supervisor.alarm import Alarm
 from runnerd.supervisor.crowds import Crowds
 from runnerd.supervisor.fleet import Fleet
+from runnerd.supervisor.foresight import Foresight
 from runnerd.supervisor.generation import Generation
 from runnerd.supervisor.lease import Claimant, Lease, Promise, Waiter
 from runnerd.supervisor.limits import scheduler_limits
@@ -45,6 +46,8 @@ from runnerd.supervisor.preparation import Preparation
 from runnerd.supervisor.recollection import MOST_CLIENTS, Recollection
 from runnerd.supervisor.refusals import fault_of, memory_account, refusal_error
 from runnerd.supervisor.reports import RunnerReport, failure_report, report
+from runnerd.supervisor.sharing import Sharing
+from runnerd.supervisor.watching import MemoryWatch
 from runnerd.supervisor.widths import Widths
 
 log = logging.getLogger(__name__)
@@ -64,9 +67,12 @@ class Supervisor:
         *,
         host: HostMemory | None = None,
         name_of: Callable[[str], str] = str,
+        load_of: Callable[[str], str] = str,
+        loaded_as: Callable[[str], Sequence[str]] = lambda load: (load,),
         slots: SavedSlots | None = None,
     ) -> None:
-        """`name_of` says what to call a model, by id, that nobody has asked for by name; `slots` is
+        """`name_of` says what to call a model, by id, that nobody has asked for by name, `load_of`
+        what its engine is started with, `loaded_as` which models have that in common; `slots` is
         where runners leave what they had evaluated.
         """
         self._settings = settings
@@ -79,19 +85,25 @@ class Supervisor:
         self._decided: deque[Decision] = deque()  # and not yet carried out
         self._acting = False
         self._leases: dict[int, Lease] = {}
-        self._widths = Widths(settings, backends, configurations, self._scheduler)
-        self._orders = Orders(name_of, self._widths.configuration)
+        self._sharing = Sharing(settings, configurations, load_of=load_of, loaded_as=loaded_as)
+        self._widths = Widths(settings, backends, self._sharing, self._scheduler)
+        self._orders = Orders(
+            lambda key: name_of(self._sharing.models(key)[0]), self._widths.configuration
+        )
         self._fleet = Fleet(backends, directory)
         self._crowds = Crowds(self._fleet, self._leases)
+        self._foresight = Foresight(backends, self._memory)
         self._preparation = Preparation(
             self._scheduler,
             backends,
-            configurations,
+            self._sharing,
             memory=self._memory,
             orders=self._orders,
             fleet=self._fleet,
+            foresight=self._foresight,
         )
         self.recollection = Recollection(settings, slots)
+        self._watch = MemoryWatch(self._look)
         self._alarm = Alarm(self._scheduler.next_deadline, self._tick)
 
     # leases
@@ -119,10 +131,17 @@ class Supervisor:
         """Return the tokens of context that a runner has, 0 where nobody knows."""
         return self._widths.context(key)
 
-    def configuration(self, key: RunnerKey) -> ModelConfiguration:
-        """Return what owners configured for the model of a key."""
-        mode = BackendMode(key.mode)
-        return self._configurations.effective(key.backend, key.model, mode)[0]
+    def configuration(self, key: RunnerKey, model: str) -> ModelConfiguration:
+        """Return what owners configured for a model that runners of this key serve."""
+        return self._configurations.effective(key.backend, model, BackendMode(key.mode))[0]
+
+    def spreads(self, key: RunnerKey) -> bool:
+        """Say whether there may be several instances of a runner."""
+        return self._sharing.kept(key).max_instances > 1
+
+    def serves(self, key: RunnerKey, model: str) -> bool:
+        """Say whether a model's requests may go to a runner of this key."""
+        return self._sharing.serves(key, model)
 
     def lease_at_once(
         self,
@@ -268,22 +287,22 @@ class Supervisor:
 
         Returns how many there were; busy ones stay.
         """
+        loads = None if models is None else {self._sharing.load_of(model) for model in models}
 
         def matches(key: RunnerKey) -> bool:
-            return (not backend or key.backend == backend) and (
-                models is None or key.model in models
-            )
+            return (not backend or key.backend == backend) and (loads is None or key.model in loads)
 
         return await self._stop_idle(matches)
 
     async def unload_model(self, model: str, *, force: bool) -> None:
-        """Stop every runner of a model that is to be deleted, and wait until they are gone.
+        """Stop every runner of a model whose files are to be deleted, and wait until they are gone.
 
         Raises errors.Conflict when one is in use, unless `force` ends those requests.
         """
-        if self._scheduler.busy(lambda key: key.model == model) and not force:
+        load = self._sharing.load_of(model)
+        if self._scheduler.busy(lambda key: key.model == load) and not force:
             raise Conflict("the model is in use; try again later, or delete with force")
-        ending = self._fleet.matching(lambda key: key.model == model)
+        ending = self._fleet.matching(lambda key: key.model == load)
         gone = BackendFailure("the model was unloaded while it answered")
         runners = [self._fleet[generation] for generation in ending]
         for generation in ending:
@@ -293,27 +312,37 @@ class Supervisor:
         for runner in runners:
             await runner.wait_ended()
 
-    async def configure(self, key: ConfigurationKey, changes: dict[str, object]) -> None:
+    async def configure(
+        self, key: ConfigurationKey, changes: dict[str, object], *, force: bool = False
+    ) -> None:
         """Change a model's configuration; an idle runner that has the old one is stopped.
 
-        Raises errors.InvalidConfiguration, Conflict when such a runner is in use.
+        Raises errors.InvalidConfiguration, also for what is unwise or cannot be had here unless it
+        is to be done by `force`; Conflict when such a runner is in use.
         """
         backend = self.backend(key.backend)
         configuration = self._configurations.merged(key, changes)
-        backend.check_configuration(configuration)
+        await backend.check_configuration(key.model, configuration, key.mode)
         in_force = self._configurations.effective(key.backend, key.model, key.mode)[1]
         if configuration.fingerprint() == in_force:
             self._configurations.set(key, changes)
-            self._orders.forget(key.model)  # what is preloaded counts from the next start on
+            self._orders.forget(
+                self._sharing.load_of(key.model)
+            )  # what is preloaded counts from the next start on
             self._keep_as_configured()
             await self.make_resident()
             return
 
+        if not force:
+            await self._foresight.check(key, configuration)
+        load = self._sharing.load_of(key.model)
+
         def affected(runner: RunnerKey) -> bool:
             return (
                 runner.backend == key.backend
-                and runner.model == key.model
+                and runner.model == load
                 and (runner.mode == key.mode.value or key.mode is BackendMode.COMPLETION)
+                and not self._sharing.is_wanted(runner, but=key.model)
             )
 
         if self._scheduler.busy(affected):
@@ -351,34 +380,53 @@ class Supervisor:
         """Return what owners configured."""
         return list(self._configurations.list())
 
-    async def forget(self, model: str) -> None:
-        """Drop what was configured and kept for a deleted model."""
-        self._configurations.forget(model)
-        self._scheduler.reset(lambda key: key.model == model)
-        self._memory.forget(model)
-        self._orders.forget(model)
-        self._widths.forget(model)
-        await self.recollection.forget(model)
+    async def forget(self, model: str, load: str, *, shared: bool) -> None:
+        """Drop what was configured and kept for a deleted model.
 
-    def apply(self, settings: Settings) -> None:
-        """Go on with other settings; no request is dropped, and runners stay as they are."""
-        self._settings = self._memory.settings = self.recollection.settings = settings
+        `load` is what its engine was started with; with `shared`, other models have that, too.
+        """
+        self._configurations.forget(model)
+        self._sharing.forget(model)
+        self._orders.forget(load)  # they may be called as the model was
+        if shared:
+            self._keep_as_configured()
+            return
+        self._scheduler.reset(lambda key: key.model == load)
+        self._memory.forget(load)
+        self._widths.forget(load)
+        await self.recollection.forget(load)
+
+    def settings_changed(self) -> None:
+        """Go on with what the settings say now; no request is dropped, and runners stay."""
         self._preparation.observe(anew=True)
-        self._carry_out(self._scheduler.set_limits(scheduler_limits(settings), time.monotonic()))
+        limits = scheduler_limits(self._settings)
+        self._carry_out(self._scheduler.set_limits(limits, time.monotonic()))
 
     # on view
 
     def reports(self) -> list[RunnerReport]:
         """Return every runner, and every model that has failed and has none, for `ps`."""
         offset = time.time() - time.monotonic()
-        context = self._widths.context
+        models = self._sharing.models
         runners = [
-            report(view, self._fleet[view.generation], offset, context(view.key))
+            report(
+                view,
+                self._fleet[view.generation],
+                models(view.key),
+                offset=offset,
+                context=self._widths.context(view.key),
+            )
             for view in self._scheduler.view()
         ]
         waiting = self._scheduler.waiting()
         failures = [
-            failure_report(view, self._orders.get(view.key), waiting, offset)
+            failure_report(
+                view,
+                self._orders.get(view.key),
+                models(view.key),
+                waiting=waiting,
+                offset=offset,
+            )
             for view in self._scheduler.failures()
         ]
         return runners + failures
@@ -411,6 +459,7 @@ class Supervisor:
         for runner in self._fleet:
             runner.stop()
         await self._fleet.wait_empty()
+        await self._watch.close()
         await self.recollection.wait_closed()
         self._alarm.cancel()
         self._crowds.close()
@@ -482,9 +531,15 @@ class Supervisor:
         )
 
     def _start(self, key: RunnerKey, generation: int) -> None:
-        patience = Patience(self._settings.load_timeout, self._settings.hang_timeout)
         watcher = Generation(self, key, generation)
-        self._fleet.start(key, generation, self._orders.of(key), patience, watcher)
+        self._fleet.start(
+            key,
+            generation,
+            self._orders.of(key),
+            self._settings,
+            watcher,
+            ram_limit=self._preparation.ram_limit(key, generation),
+        )
 
     # what runners say
 
@@ -493,15 +548,40 @@ class Supervisor:
         self._carry_out(self._scheduler.ready(key, generation, time.monotonic()))
         if self._memory.counts:
             tasks.spawn(self._learn(key, generation), name=f"footprint {key.model}")
+            self._watch.wake()
 
     def clients_waiting(self, key: RunnerKey) -> set[str]:
         """Return who waits for a runner of this key, as far as that is known."""
         return {waiter.client for waiter in self._waiters.values() if waiter.key == key} - {""}
 
-    async def _learn(self, key: RunnerKey, generation: int) -> None:
-        held = await self._memory.learn(key, self._fleet[generation])
-        if held is not None:
-            self._scheduler.learned(key, generation, self._memory.known(key), held)
+    async def _learn(self, key: RunnerKey, generation: int) -> bool:
+        """Look at what a runner holds, reckon with it, and return whether that is news."""
+        runner = self._fleet[generation]
+        before = self._memory.known(key)
+        holding = await self._memory.learn(key, runner)
+        if holding is None:
+            return False
+        runner.mapped = holding.mapped
+        known = self._memory.known(key)
+        self._scheduler.learned(key, generation, known, holding.devices)
+        return known != before
+
+    async def _look(self) -> bool | None:
+        """Look at all ready runners: their reservations and limits follow what they hold, and idle
+        ones go where all together hold more than they may.
+        """
+        if not self._fleet:
+            return None
+        changed = False
+        for generation in self._fleet.matching(lambda key: True):
+            runner = self._fleet.get(generation)
+            if runner is not None and runner.state is RunnerState.READY:
+                changed |= await self._learn(self._fleet.key(generation), generation)
+        self._preparation.observe(anew=True)
+        self._preparation.limit_engines()
+        decisions = self._scheduler.relieve(time.monotonic())
+        self._carry_out(decisions)
+        return changed or bool(decisions)
 
     def failing(self, generation: int, failure: BackendFailure) -> None:
         """A runner will be killed: nobody gets it any more, and its requests are told."""
@@ -517,7 +597,8 @@ class Supervisor:
         if failure is None:
             decisions = self._scheduler.ended(key, generation, None, now)
         else:
-            log.warning("runner of %s failed: %s", key.model, failure.message)
+            name = self._fleet[generation].order.model_ref
+            log.warning("runner of %s failed: %s", name, failure.message)
             fault, jitter = fault_of(failure), random.uniform(*_JITTER)
             decisions = self._scheduler.ended(
                 key, generation, failure, now, fault=fault, jitter=jitter

@@ -22,9 +22,10 @@ from collections.abc import Mapping
 
 from runnerd.backends.interface import Backend, BackendMode
 from runnerd.config import Settings
-from runnerd.configurations import Configurations, ModelConfiguration
+from runnerd.configurations import ModelConfiguration
 from runnerd.errors import RunnerdError
 from runnerd.scheduler import RunnerKey, Scheduler, State
+from runnerd.supervisor.sharing import Sharing
 
 
 class Widths:
@@ -34,12 +35,12 @@ class Widths:
         self,
         settings: Settings,
         backends: Mapping[str, Backend],
-        configurations: Configurations,
+        sharing: Sharing,
         scheduler: Scheduler,
     ) -> None:
         self.limit = settings.limits.num_ctx
         self._backends = backends
-        self._configurations = configurations
+        self._sharing = sharing
         self._scheduler = scheduler
         self._moments = itertools.count(1)
         self._wider: dict[RunnerKey, dict[int, RunnerKey]] = {}
@@ -48,33 +49,30 @@ class Widths:
     @property
     def revision(self) -> int:
         """Another number whenever `key` may return something else for the same model."""
-        return -next(self._moments) if self._wider else self._configurations.revision
+        return -next(self._moments) if self._wider else self._sharing.revision
 
     def key(
         self, backend: str, model: str, mode: BackendMode, context: int | None = None
     ) -> RunnerKey:
         """Return the key of the runner for a request that needs `context` tokens, if it says so."""
-        configuration, fingerprint = self._configurations.effective(backend, model, mode)
-        key = RunnerKey(backend, model, mode.value, fingerprint)
+        key = self._sharing.key(backend, model, mode)
         if context is None and not self._wider:
             return key
-        return self._chosen(key, configuration, context or 0)
+        return self._chosen(key, self._sharing.configuration(key), context or 0)
 
     def configuration(self, key: RunnerKey) -> ModelConfiguration:
         """Return what the runner of a key is started with."""
         made = self._made.get(key)
-        if made is not None:
-            return made
-        return self._configurations.effective(key.backend, key.model, BackendMode(key.mode))[0]
+        return self._sharing.configuration(key) if made is None else made
 
     def context(self, key: RunnerKey) -> int:
         """Return the tokens of context of a runner, 0 where nobody knows."""
         return self._context(key, self.configuration(key))
 
-    def forget(self, model: str) -> None:
-        """Drop what was made for a deleted model."""
+    def forget(self, load: str) -> None:
+        """Drop what was made for a load that is no more."""
         for kept in (self._wider, self._made):
-            for key in [key for key in kept if key.model == model]:
+            for key in [key for key in kept if key.model == load]:
                 del kept[key]
 
     def _chosen(self, key: RunnerKey, configuration: ModelConfiguration, wanted: int) -> RunnerKey:

@@ -17,11 +17,11 @@ import pytest
 
 from runnerd.backends.health import wait_ready
 from runnerd.backends.interface import BackendConfiguration, BackendMode, EngineFailure
+from runnerd.backends.limits import data_limit
 from runnerd.backends.llamacpp import LlamaCppBackend
-from runnerd.backends.llamacpp.flags import FLAGS
 from runnerd.backends.llamacpp.server import ServerFinder
-from runnerd.backends.llamacpp.settings import parse_settings
 from runnerd.errors import BackendFailure, InvalidConfiguration, ModelNotFound, NotSupported
+from runnerd.tasks import spawn
 from tests.support.engines import context, fake_engine
 from tests.support.runners import Owner, children, failure_of, living
 from tests.support.waiting import LIMIT, until, wait_for
@@ -289,14 +289,6 @@ async def test_the_engine_lives_in_the_sandbox(native: LlamaCppBackend, socket: 
     assert not any(name.startswith(("LLAMA", "RUNNERD", "PYTEST", "HF_")) for name in environment)
 
 
-async def test_the_flag_table_matches_the_server(native: LlamaCppBackend, tmp_path: Path) -> None:
-    """Every allowed flag exists in this llama-server, but for what other versions call so."""
-    server = await ServerFinder(parse_settings({}), tmp_path).find()
-    assert server is not None
-    elsewhere = {"--mlock", "--mmap", "--no-mmap"}  # --load-mode nowadays
-    assert {flag.name for flag in FLAGS} - server.options <= elsewhere
-
-
 # the fallback only
 
 
@@ -428,13 +420,71 @@ async def test_not_installed(
     assert await backend.disk_usage() == 0
 
 
-def test_check_configuration(native: LlamaCppBackend) -> None:
-    """Flags are held against the table."""
-    native.check_configuration(BackendConfiguration.model_validate({"runtime-flags": ["--jinja"]}))
-    with pytest.raises(InvalidConfiguration, match="--log-file"):
-        native.check_configuration(
-            BackendConfiguration.model_validate({"runtime-flags": ["--log-file", "x"]})
-        )
+@pytest.mark.parametrize(
+    ("fields", "problem"),
+    [
+        ({"runtime-flags": ["--jinja", "--no-mmap"]}, None),
+        ({"runtime-flags": ["--log-file", "x"]}, "--log-file"),
+        ({"runtime-flags": ["--device", "CUDA7"]}, "no device CUDA7 here; there is: CPU"),
+        ({"runtime-flags": ["--device", "none", "-ot", "exps=CPU"]}, None),
+        ({"runtime-flags": ["-ot", "exps=CUDA0"]}, "no device CUDA0 here"),
+        ({"placement": {"devices": [3]}}, "placement names GPU 3"),
+        ({"speculative": {"draft_model": "tiny"}}, None),
+        ({"speculative": {"draft_model": "absent"}}, "draft_model: no model absent; pull it"),
+    ],
+)
+async def test_check_configuration(
+    native: LlamaCppBackend, fields: dict[str, Any], problem: str | None
+) -> None:
+    """Flags are held against the table and the engine, devices and models against what is here."""
+    configuration = BackendConfiguration.model_validate(fields)
+    if problem is None:
+        await native.check_configuration("tiny", configuration)
+        return
+    with pytest.raises(InvalidConfiguration, match=problem):
+        await native.check_configuration("tiny", configuration)
+
+
+async def test_a_model_is_read_instead_of_mapped(native: LlamaCppBackend, socket: Path) -> None:
+    """With the flag that users know, though this llama.cpp has removed it."""
+    flags = BackendConfiguration.model_validate({"runtime-flags": ["--no-mmap"]})
+    before = children()
+    async with started(native, socket, config=flags) as run:
+        (engine,) = children() - before
+        maps = Path(f"/proc/{engine.pid}/maps").read_text()
+        assert (await run.post("/v1/chat/completions", **HELLO, max_tokens=1))[0] == 200
+    assert "tiny.gguf" not in maps
+
+
+async def test_what_is_unwise_is_told(native: LlamaCppBackend) -> None:
+    """More context than was trained, unless flags stretch it; the least that it takes."""
+
+    def configured(context: int, *flags: str) -> BackendConfiguration:
+        fields = {"context-size": context, "runtime-flags": list(flags)}
+        return BackendConfiguration.model_validate(fields)
+
+    assert native.doubt("tiny", configured(512)) is None
+    assert "512 tokens that the model was trained for" in str(native.doubt("tiny", configured(513)))
+    assert native.doubt("tiny", configured(2048, "--rope-scaling", "yarn")) is None
+
+
+async def test_an_engine_has_a_limit(native: LlamaCppBackend, socket: Path) -> None:
+    """What it asks for beyond fails, in its allocator; it says so, and nobody else is hurt."""
+    before = children()
+    task = spawn(
+        native.run(socket, "tiny", "tiny", COMPLETION, NONE, ram_limit=512 * 2**20), name="run"
+    )
+    await wait_ready(native.engine_socket(socket))
+    (engine,) = children() - before
+    limits = Path(f"/proc/{engine.pid}/limits").read_text()
+    assert f"Max data size             {data_limit(512 * 2**20)} " in limits
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    huge = BackendConfiguration.model_validate({"context-size": 16 * 2**20})
+    with pytest.raises(EngineFailure) as caught:
+        await native.run(socket, "tiny", "tiny", COMPLETION, huge, ram_limit=2**20)
+    assert caught.value.out_of_memory
 
 
 PARENT = """

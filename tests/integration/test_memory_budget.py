@@ -9,21 +9,25 @@ import shutil
 import tempfile
 import time
 from collections.abc import AsyncIterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import pytest
 
 from runnerd import tasks
 from runnerd.backends.interface import BackendMode
+from runnerd.backends.limits import data_limit
 from runnerd.backends.llamacpp.backend import LlamaCppBackend
 from runnerd.config import Settings
-from runnerd.configurations import Configurations, ModelConfiguration
-from runnerd.errors import Overloaded
+from runnerd.configurations import ConfigurationKey, Configurations, ModelConfiguration
+from runnerd.errors import InsufficientStorage, InvalidConfiguration, Overloaded
+from runnerd.models.description import facts
+from runnerd.models.gguf import read_header
 from runnerd.scheduler import RunnerKey
 from runnerd.sockets.paths import RuntimeDirectory
-from runnerd.supervisor import RunnerReport, Supervisor, preparation, service
-from tests.support.engines import context
+from runnerd.supervisor import RunnerReport, Supervisor, preparation, service, watching
+from runnerd.supervisor.memory import engine_process
+from tests.support.engines import Folder, context
 
 pytestmark = pytest.mark.engine
 
@@ -62,6 +66,9 @@ class Host:
         self.asked += pids
         return self.held
 
+    def mapped_memory(self, pids: Sequence[int]) -> int:
+        return 7 * len(pids)
+
 
 class Clock:
     """The time that the scheduler is told: it passes when the test says so.
@@ -85,8 +92,11 @@ class Clock:
 class Bench:
     """A supervisor on twelve tiny models."""
 
-    def __init__(self, supervisor: Supervisor, backend: LlamaCppBackend, host: Host) -> None:
+    def __init__(
+        self, supervisor: Supervisor, settings: Settings, backend: LlamaCppBackend, host: Host
+    ) -> None:
         self.supervisor = supervisor
+        self.settings = settings
         self.backend = backend
         self.host = host
 
@@ -102,7 +112,7 @@ class Bench:
             lease.release()
 
     def loaded(self) -> dict[str, RunnerReport]:
-        return {report.model: report for report in self.supervisor.reports()}
+        return {report.models[0]: report for report in self.supervisor.reports()}
 
 
 @pytest.fixture
@@ -116,14 +126,15 @@ async def bench(tmp_path: Path, gguf: Path) -> AsyncIterator[Bench]:
     directory = RuntimeDirectory(runtime)
     directory.prepare()
     settings = Settings(turn=0.1, memory_reserve={"default": 0}, queue_timeout=60)
-    made = context(tmp_path, models, threads=1)
+    found = Folder(models, facts(read_header(gguf / "tiny.gguf")))
+    made = replace(context(tmp_path, models, threads=1), resolver=found)
     made.log_dir.mkdir()
     backend = LlamaCppBackend(made)
     configurations = Configurations(tmp_path / "configurations.json")
     host = Host()
     supervisor = Supervisor(settings, {backend.name: backend}, configurations, directory, host=host)
     try:
-        yield Bench(supervisor, backend, host)
+        yield Bench(supervisor, settings, backend, host)
     finally:
         await supervisor.close()
         shutil.rmtree(runtime)
@@ -193,6 +204,39 @@ async def test_what_an_engine_holds_is_learned_from_its_process(bench: Bench) ->
     assert bench.loaded()["m0"].reserved["ram"] == 3 * each
 
 
+async def test_what_engines_hold_is_watched(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It grows while they are loaded: what is reserved follows, and when all together hold more
+    than there is, one that is idle goes, though nobody has asked for room.
+    """
+    monkeypatch.setattr(watching, "_OFTEN", 0.05)
+    monkeypatch.setattr(watching, "_SELDOM", 0.05)
+    bench.host.total = 2**34
+    bench.host.held = {"ram": 2**30}
+    for name in NAMES[:3]:
+        await bench.use(name)
+    assert list(bench.loaded()) == NAMES[:3]
+    bench.host.held = {"ram": 5 * 2**30}
+    async with asyncio.timeout(30):
+        while any(r.reserved["ram"] != 5 * 2**30 for r in bench.loaded().values()):
+            await asyncio.sleep(0.01)
+    assert list(bench.loaded()) == NAMES[:3]
+    assert all(report.mapped == 7 for report in bench.loaded().values())
+    bench.host.held = {"ram": 6 * 2**30}
+    async with asyncio.timeout(30):
+        while len(bench.loaded()) > 2:
+            await asyncio.sleep(0.01)
+    assert len(bench.loaded()) == 2
+    bench.host.held = {"ram": 2**40}
+    async with asyncio.timeout(30):
+        while len(bench.loaded()) > 1:
+            await asyncio.sleep(0.01)
+    looks = len(bench.host.asked)
+    async with asyncio.timeout(30):
+        while len(bench.host.asked) < looks + 3:
+            await asyncio.sleep(0.01)
+    assert len(bench.loaded()) == 1  # the last one stays, whatever it holds
+
+
 async def test_two_hundred_requests_stay_within_the_budget(bench: Bench) -> None:
     """Twelve models in memory for four: at no moment more is reserved than there is, nobody
     waits for ever, and who leaves leaves nothing behind.
@@ -235,13 +279,80 @@ async def test_two_hundred_requests_stay_within_the_budget(bench: Bench) -> None
     assert all(report.in_use == 0 for report in bench.supervisor.reports())
 
 
+async def test_a_context_that_cannot_be_had_is_refused(bench: Bench) -> None:
+    """When it is configured, with what would happen; by force it is set, and then no load is tried
+    for it and nobody is evicted.
+    """
+    bench.host.total = 2**34
+    await bench.use("m1")
+    key = ConfigurationKey(bench.backend.name, "m0", BackendMode.COMPLETION)
+    huge: dict[str, object] = {"context-size": 999999999}
+    with pytest.raises(InvalidConfiguration) as caught:
+        await bench.supervisor.configure(key, huge)
+    for part in (
+        "8192 tokens that the model was trained for",
+        "GiB, more than the 16.00",
+        "--force",
+    ):
+        assert part in caught.value.message
+    assert bench.supervisor.configurations() == []
+    await bench.supervisor.configure(key, huge, force=True)
+    with pytest.raises(InsufficientStorage, match="nothing was evicted for it"):
+        await bench.use("m0")
+    assert list(bench.loaded()) == ["m1"]
+
+
+async def test_more_than_models_can_have_is_told_beforehand(bench: Bench) -> None:
+    """By the account of the engine's own tool; what fits is taken as it was."""
+    each = await need(bench)
+    bench.host.total = each + each // 2
+    key = ConfigurationKey(bench.backend.name, "m0", BackendMode.COMPLETION)
+    slots: dict[str, object] = {"context-size": 512, "runtime-flags": ["--parallel", "4"]}
+    await bench.supervisor.configure(key, slots)
+    bench.host.total = each // 2
+    with pytest.raises(
+        InvalidConfiguration, match=r"would need [0-9.]+ MiB of ram, of which models"
+    ):
+        await bench.supervisor.configure(key, {"context-size": 256})
+    await bench.supervisor.configure(key, {"keep_alive": "1m"})  # changes nothing of that
+
+
+async def test_an_engine_can_take_what_nobody_else_has(bench: Bench) -> None:
+    """Its limit is what it is known to need, and what is not reserved for others; where nothing is
+    known of it, what is free.
+    """
+    bench.host.total, bench.host.others = 2**34, 2**33
+    await bench.use("m0")
+    assert await data_limits(bench) == {"m0": data_limit(2**33)}
+    await bench.use("m1")
+    each = (await data_limits(bench))["m1"] - data_limit(0)
+    reserved = bench.loaded()["m0"].reserved["ram"]
+    assert each == 2**33 - reserved
+
+
+async def data_limits(bench: Bench) -> dict[str, int]:
+    """Return the kernel's limit of each engine."""
+    found = {}
+    for name in bench.loaded():
+        _, runner = bench.supervisor.runner(bench.loaded()[name].id)
+        pid = await engine_process(runner.engine_socket)
+        line = next(
+            line
+            for line in Path(f"/proc/{pid}/limits").read_text().splitlines()
+            if line.startswith("Max data size")
+        )
+        found[name] = int(line.split()[3])
+    return found
+
+
 async def test_settings_change_without_dropping_a_request(bench: Bench) -> None:
     """Fewer runners: those in use finish, those who wait are served, and then there are fewer."""
     requests = [tasks.spawn(bench.use(name, 0.3), name=name) for name in NAMES[:3]]
     async with asyncio.timeout(30):
         while len(bench.loaded()) < 3:
             await asyncio.sleep(0.01)
-    bench.supervisor.apply(Settings(max_runners=1, turn=0.1, idle_timeout=0.01))
+    bench.settings.adopt(Settings(max_runners=1, turn=0.1, idle_timeout=0.01))
+    bench.supervisor.settings_changed()
     requests.append(tasks.spawn(bench.use("m5"), name="m5"))
     await asyncio.gather(*requests)
     async with asyncio.timeout(30):

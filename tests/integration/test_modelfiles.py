@@ -105,7 +105,8 @@ def test_it_is_there_in_streams_counts_templates_and_on_one_runner(daemon: Daemo
     assert counted["demo-a"] < counted["ada"] < counted["opened"]
     shown = post(daemon, "/v1/apply-template", model="ada", messages=ASKED)["prompt"]
     assert shown.index("You are Ada.") < shown.index(NAME)
-    [runner] = [each for each in daemon.ps() if each["model_name"] == "ada"]
+    shared = [each for each in daemon.ps() if "ada" in str((each["model_name"], each["also"]))]
+    [runner] = shared
     path = f"/runners/{runner['id']}/v1/chat/completions"
     bound = post(daemon, path, model="ada", messages=ASKED)
     assert bound["choices"][0]["message"]["content"] == "My name is Ada."

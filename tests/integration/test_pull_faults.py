@@ -22,7 +22,7 @@ import pytest
 from tests.integration.test_pull_sources import GOOD_CONFIG, layer, manifest
 from tests.integration.test_pulls import events
 from tests.support.daemon import DaemonProcess, running
-from tests.support.fileserver import FileServer, answer_with, serving
+from tests.support.fileserver import FileServer, Seen, answer_with, serving
 from tests.support.ggufs import smallest_model
 from tests.support.registry import running_registry
 from tests.support.waiting import wait_for
@@ -339,3 +339,20 @@ def test_token_flow(daemon: DaemonProcess, server: FileServer) -> None:
     tokens = [seen.path for seen in server.seen if seen.path.startswith("/token")]
     assert len(tokens) == 1
     assert "scope=repository:big/model:pull" in tokens[0]
+
+
+def test_registry_that_refuses_every_second_request(
+    daemon: DaemonProcess, server: FileServer
+) -> None:
+    """The first one for the manifest, too: the pull takes longer, and every byte comes once."""
+    server.behaviour.every = 2
+    server.seen.append(Seen("/", "", {}))  # as if there had been one: the next is refused
+    assert pull(daemon, f"{server.host}/big/model:v1")["type"] == "success"
+    assert server.refused >= 3
+
+
+def test_registry_that_allows_one_connection(daemon: DaemonProcess, server: FileServer) -> None:
+    """The pull goes on with the one."""
+    server.behaviour.at_most = 1
+    assert pull(daemon, f"{server.host}/big/model:v1")["type"] == "success"
+    assert server.refused

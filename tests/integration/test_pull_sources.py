@@ -60,6 +60,7 @@ def as_before(daemon: DaemonProcess, hub: HubServer, server: FileServer) -> Iter
     yield
     daemon.http.delete("/models/purge")
     hub.private = False
+    hub.gated = 0
     server.routes.clear()
     server.seen.clear()
     server.behaviour.__init__(SMALL)  # type: ignore[misc]
@@ -294,3 +295,32 @@ def test_ollama_layout(daemon: DaemonProcess, server: FileServer) -> None:
     shown = daemon.http.post("/api/show", json={"model": model["id"]}).json()
     assert (shown["template"], shown["system"]) == ("{{ .Prompt }}", "You are Ada.")
     assert shown["parameters"].split() == ["top_k", "3"]
+
+
+@pytest.mark.parametrize("status", [401, 403])
+def test_gated_file_says_what_to_do(daemon: DaemonProcess, hub: HubServer, status: int) -> None:
+    """The list of a gated model is for everybody, its files are for who accepted the terms."""
+    hub.gated = status
+    _, message = refused(daemon, **{"from": "hf.co/org/Tiny-GGUF"})
+    assert f"accept the terms on the model's page, {hub.endpoint}/org/Tiny-GGUF" in message
+    assert "RUNNERD_HUB_TOKEN" in message
+    assert "docker login" not in message
+
+
+def test_denied_url_says_what_to_do(daemon: DaemonProcess, server: FileServer) -> None:
+    """URLs have no credentials, so no login would help."""
+    server.behaviour.status = 403
+    _, message = refused(daemon, **{"from": server.url("/denied.gguf")})
+    assert "docker login" not in message
+    assert "hf.co/" in message
+
+
+def test_busy_hub_and_busy_server(daemon: DaemonProcess, hub: HubServer) -> None:
+    """Every second request is refused, the list of files as well as the files."""
+    hub.server.behaviour.every = 2
+    hub.server.seen.clear()
+    try:
+        line = create(daemon, **{"from": "hf.co/org/Tiny-GGUF"})
+    finally:
+        hub.server.behaviour.every = 0
+    assert line["type"] == "success", line

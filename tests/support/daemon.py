@@ -31,7 +31,8 @@ _LISTENING = re.compile(r"listening on (http://\S+)")
 class DaemonProcess:
     """Owns one `runnerd serve`.  Its directories lie in `root`; its port is one that was free."""
 
-    def __init__(self, root: Path, env: Mapping[str, str] | None = None) -> None:
+    def __init__(self, root: Path, env: Mapping[str, str | None] | None = None) -> None:
+        """`env` is added to ours; None takes a variable out."""
         root.mkdir(exist_ok=True)
         self.root = root
         self.state_dir = root / "state"
@@ -56,7 +57,11 @@ class DaemonProcess:
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=output,
-                env={**os.environ, **_MODEST, **self._env},
+                env={
+                    name: value
+                    for name, value in {**os.environ, **_MODEST, **self._env}.items()
+                    if value is not None
+                },
             )
         if ready:
             wait_for(self.answers, "the daemon to answer")
@@ -89,6 +94,13 @@ class DaemonProcess:
         found = _LISTENING.findall(self.text())
         assert found, self.text()
         return str(found[-1])
+
+    def reload(self) -> None:
+        """Send SIGHUP and wait until the settings were read."""
+        assert self.process is not None
+        before = self.text().count("SIGHUP: ")
+        self.process.send_signal(signal.SIGHUP)
+        wait_for(lambda: self.text().count("SIGHUP: ") > before, "the settings to be read")
 
     def text(self) -> str:
         """Everything that the daemon has printed."""
@@ -159,7 +171,7 @@ def _is_tool(process: psutil.Process) -> bool:
 
 @contextmanager
 def running(
-    root: Path, *flags: str, env: Mapping[str, str] | None = None, ready: bool = True
+    root: Path, *flags: str, env: Mapping[str, str | None] | None = None, ready: bool = True
 ) -> Iterator[DaemonProcess]:
     """Run a daemon for the length of a with block."""
     daemon = DaemonProcess(root, env)

@@ -30,6 +30,10 @@ class Behaviour:
     stalls: bool = False  # at the place where it would break
     wrong_range: bool = False  # sends the right status with another range
     shift: int = 0  # added to the size in Content-Range
+    at_most: int = 0  # sends the file so often at once, others get `busy`; 0: any number
+    every: int = 0  # answers every n-th request, whatever it is for, with `busy`
+    busy: int = 503
+    busy_headers: dict[str, str] = field(default_factory=dict)
     pace: Callable[[int], None] = lambda sent: None  # called before each chunk
 
 
@@ -49,6 +53,8 @@ class FileServer:
         self.behaviour = Behaviour(content)
         self.seen: list[Seen] = []
         self.sent = 0
+        self.at_once = self.most_at_once = 0  # requests for the file that are being answered
+        self.refused = 0
         self.routes: dict[str, Callable[[Any], None]] = {}
         self.release = threading.Event()
         self._lock = threading.Lock()
@@ -98,11 +104,32 @@ class FileServer:
         headers = {name.lower(): value for name, value in handler.headers.items()}
         with self._lock:
             self.seen.append(Seen(handler.path, headers.get("range", ""), headers))
+            every = self.behaviour.every
+            refused = every > 0 and len(self.seen) % every == 0
+        if refused:
+            self._refuse(handler)
+            return
         for path, route in self.routes.items():
             if re.fullmatch(path, handler.path):
                 route(handler)
                 return
-        self._serve(handler, headers)
+        with self._lock:
+            self.at_once += 1
+            self.most_at_once = max(self.most_at_once, self.at_once)
+            refused = 0 < self.behaviour.at_most < self.at_once
+        try:
+            if refused:
+                self._refuse(handler)
+            else:
+                self._serve(handler, headers)
+        finally:
+            with self._lock:
+                self.at_once -= 1
+
+    def _refuse(self, handler: BaseHTTPRequestHandler) -> None:
+        with self._lock:
+            self.refused += 1
+        answer_with(b"", self.behaviour.busy, **self.behaviour.busy_headers)(handler)
 
     def _serve(self, handler: BaseHTTPRequestHandler, headers: dict[str, str]) -> None:
         behaviour = self.behaviour

@@ -23,6 +23,7 @@ class HubServer:
         self.files = files
         self.token = token
         self.private = False
+        self.gated = 0  # the status of files whose terms nobody has accepted; 0: they are open
         server.routes[r"/api/models/.*"] = self._info
         server.routes[r"/[^/]+/[^/]+/resolve/.*"] = self._resolve
         server.routes[r"/cdn/.*"] = self._cdn
@@ -56,6 +57,9 @@ class HubServer:
         answer_with(json.dumps(document).encode(), Content_Type="application/json")(handler)
 
     def _resolve(self, handler: BaseHTTPRequestHandler) -> None:
+        if self.gated:
+            answer_with(b"", self.gated, X_Error_Code="GatedRepo")(handler)
+            return
         if not self._allowed(handler):
             answer_with(b"", 401)(handler)
             return

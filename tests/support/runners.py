@@ -10,8 +10,9 @@ from pathlib import Path
 import psutil
 
 from runnerd.backends.interface import Backend, BackendConfiguration, BackendMode, EngineFailure
+from runnerd.config import Settings
 from runnerd.errors import BackendFailure
-from runnerd.runner import Order, Patience, Runner
+from runnerd.runner import Order, Runner
 from tests.support.waiting import LIMIT
 
 
@@ -51,7 +52,7 @@ async def living(
         backend,
         Order(model, f"ai/{model}", BackendMode.COMPLETION, configuration),
         socket,
-        patience=Patience(load_timeout=LIMIT, hang_timeout=LIMIT),
+        patience=Settings(load_timeout=LIMIT, hang_timeout=LIMIT),
         watcher=owner or Owner(),
     )
     runner.start()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from runnerd.models.attention import Cached, cached
+from runnerd.models.attention import Cached, Recurrent, cached, recurrent
 from runnerd.models.gguf import GGUFHeader, Value
 
 BASE: dict[str, Value] = {
@@ -65,10 +65,62 @@ def test_architectures(architecture: str, more: dict[str, Value], expected: Cach
     assert cached(header(architecture, **more), architecture) == expected
 
 
+@pytest.mark.parametrize(
+    ("architecture", "more", "expected"),
+    [
+        ("llama", {}, Recurrent()),
+        (
+            "mamba",
+            {"ssm__inner_size": 1024, "ssm__state_size": 16, "ssm__conv_kernel": 4},
+            Recurrent(12 * (3 * 1024 + 16 * 1024), 2048),
+        ),
+        (
+            "jamba",
+            {
+                "ssm__inner_size": 1024, "ssm__state_size": 16, "ssm__conv_kernel": 4,
+                "attention__head_count_kv": [0] * 9 + [4] * 3,
+            },
+            Recurrent(9 * (3 * 1024 + 16 * 1024), 2048),
+        ),
+        (
+            "mamba2",
+            {
+                "ssm__inner_size": 1024, "ssm__state_size": 16, "ssm__conv_kernel": 4,
+                "ssm__group_count": 2,
+            },
+            Recurrent(12 * (3 * 1088 + 16 * 1024), 2112),
+        ),
+        ("rwkv7", {"wkv__head_size": 64, "token_shift_count": 1}, Recurrent(12 * 512 * 65, 512)),
+        (
+            "lfm2",
+            {"shortconv__l_cache": 3, "attention__head_count_kv": [0] * 9 + [4] * 3},
+            Recurrent(9 * 512 * 2, 1536),
+        ),
+        (
+            "kimi-linear",
+            {
+                "kda__head_dim": 128, "ssm__conv_kernel": 4, "attention__head_count": 4,
+                "attention__head_count_kv": [0] * 9 + [1] * 3,
+            },
+            Recurrent(9 * 4 * 128 * (9 + 128), 1536),
+        ),
+    ],
+)  # fmt: skip
+def test_recurrent_layers(architecture: str, more: dict[str, Value], expected: Recurrent) -> None:
+    """The convolution's last inputs, and the state."""
+    assert recurrent(header(architecture, **more), architecture) == expected
+
+
+def test_recurrent_models_have_no_cache() -> None:
+    """Whatever their header says of heads."""
+    assert cached(header("mamba2"), "mamba2") == Cached()
+
+
 @pytest.mark.parametrize("count", [-5, 0, 2**63])
 def test_impossible_numbers(count: int) -> None:
     """What a stranger's file claims costs no time and gives no negative size."""
     found = cached(header("llama", block_count=count, attention__head_count_kv=count), "llama")
     assert found.whole >= 0
+    assert recurrent(header("mamba", block_count=count, ssm__inner_size=count), "mamba").width >= 0
     found = cached(header("llama", block_count=4, attention__head_count_kv=[count] * 4), "llama")
     assert found.whole >= 0

@@ -78,10 +78,26 @@ def test_context(trained: int, configured: int | None, tokens: int) -> None:
 
 
 def test_modes() -> None:
-    """Encoders see a text whole, so one batch holds the context."""
+    """Encoders see a text whole, so one batch holds the context; others take it in pieces."""
     batches = "--batch-size 4096 --ubatch-size 4096"
-    assert command(mode=BackendMode.EMBEDDING).endswith(f"--embeddings {batches}")
+    facts = ModelFacts(context_length=4096, pooling="cls", encodes=True)
+    encoder = ModelFiles(Path("/m/w.gguf"), 1, facts=facts)
+    made = command(mode=BackendMode.EMBEDDING, model=encoder)
+    assert made.endswith(f"--embeddings {batches}")
     assert command(mode=BackendMode.RERANKING).endswith(f"--embeddings --reranking {batches}")
+    assert command(mode=BackendMode.EMBEDDING).endswith("--batch-size 512 --ubatch-size 512")
+
+
+def test_an_encoders_context_is_worth_its_memory() -> None:
+    """By itself it is limited, since the buffers grow with it; an owner may have all of it."""
+    facts = ModelFacts(
+        context_length=8192, vocabulary_size=250002, embedding_length=1024, encodes=True
+    )
+    model = ModelFiles(Path("w"), 1, facts=facts)
+    plain, wide = parse_settings({}), parse_settings({"encoder_memory": 10000})
+    assert context_tokens(model, configuration(), plain) == 512
+    assert context_tokens(model, configuration(), wide) == 8192
+    assert context_tokens(model, configuration(**{"context-size": 8192}), plain) == 8192
 
 
 @pytest.mark.parametrize(

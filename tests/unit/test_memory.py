@@ -18,7 +18,9 @@ from runnerd.backends.interface import (
 from runnerd.backends.llamacpp.footprint import (
     Workload,
     cache_bytes,
+    output_bytes,
     vocabulary_bytes,
+    whole_text_tokens,
     working_bytes,
 )
 from runnerd.backends.llamacpp.memory import MemoryEstimator, estimate
@@ -181,7 +183,7 @@ async def test_what_the_tool_does_not_see(tmp_path: Path) -> None:
     model = ModelFiles(files.weights, 70 * MIB, facts=facts)
     found = await memory.required([model], NONE)
     load = Workload(context=512, slots=4)
-    rest = working_bytes(facts, load) + vocabulary_bytes(facts)
+    rest = working_bytes(facts, load) + output_bytes(facts, load) + vocabulary_bytes(facts)
     assert found.ram_bytes == (100 + 70 + 10 + 2) * MIB + rest
     assert rest < 5 * MIB
 
@@ -196,8 +198,60 @@ async def test_buffers_on_a_gpu_count_whole(tmp_path: Path) -> None:
 async def test_an_encoder_sees_a_text_whole(tmp_path: Path) -> None:
     """Its physical batch is its context, and the tool is told so."""
     memory, files = estimator(tmp_path, "echo 'Host 1 1 1'")
-    await memory.required([files], NONE, BackendMode.EMBEDDING)
+    encoder = replace(files, facts=ModelFacts(context_length=4096, encodes=True))
+    await memory.required([encoder], NONE, BackendMode.EMBEDDING)
     assert "--batch-size 4096 --ubatch-size 4096" in (tmp_path / "asked").read_text()
+
+
+ENCODER = ModelFacts(
+    architecture="jina-bert-v2", context_length=8192, vocabulary_size=30528, embedding_length=512,
+    feed_forward_length=2048, head_count=8, key_length=64, encodes=True,
+)  # fmt: skip
+
+
+async def test_an_encoder_holds_the_scores_of_its_whole_batch(tmp_path: Path) -> None:
+    """llama.cpp makes room for the vocabulary of each token, and clears it: it is all in use."""
+    memory, files = estimator(tmp_path, "echo 'Host 78 0 368'")
+    encoder = ModelFiles(files.weights, 78 * MIB, facts=ENCODER)
+    wide = BackendConfiguration.model_validate({"context-size": 8192})
+    found = await memory.required([encoder], wide, BackendMode.EMBEDDING)
+    seen = 1427 * MIB  # by the engine, with a text of 8192 tokens
+    assert 0.97 * seen < found.ram_bytes - 100 * MIB < 1.05 * seen
+
+
+def test_a_decoder_that_embeds_holds_them_too() -> None:
+    """For a batch, before and after they are handed over."""
+    facts = ModelFacts(vocabulary_size=1000, embedding_length=10)
+    embeds, chats = Workload(4096, 1, embeds=True), Workload(4096, 1)
+    assert output_bytes(facts, embeds) == 4 * 512 * 1010
+    assert working_bytes(facts, embeds) - working_bytes(facts, chats) == 4 * 512 * 1000
+
+
+@pytest.mark.parametrize(
+    ("vocabulary", "context", "expected"),
+    [(30528, 8192, 2048), (30528, 700, 700), (250002, 8192, 512), (250002, 300, 300), (9, 0, 0)],
+)
+def test_how_long_a_text_may_be(vocabulary: int, context: int, expected: int) -> None:
+    """As long as its batch is worth the memory, and 512 tokens in any case."""
+    facts = replace(ENCODER, vocabulary_size=vocabulary)
+    assert whole_text_tokens(facts, context, 512 * MIB) == expected
+
+
+def test_slots_with_a_context_each() -> None:
+    """They have caches and windows of their own, and see no further."""
+    facts = ModelFacts(cache_width=100, window_width=10, window=1000, state_width=7)
+    parts = Workload(8192, 4, unified=False)
+    assert cache_bytes(facts, parts) == 2 * 4 * (100 * 2048 + 10 * 1536) + 4 * 7 * 4
+    shared = Workload(8192, 4)
+    assert working_bytes(facts, shared) - working_bytes(facts, parts) == 512 * 2 * (
+        8192 - 2048 + 4608 - 1536
+    )
+
+
+def test_nothing_is_seen_where_there_is_no_cache() -> None:
+    """A recurrent model's evaluation does not grow with the context."""
+    facts = ModelFacts(inner_length=4096, state_width=100)
+    assert working_bytes(facts, Workload(2**20, 1)) == working_bytes(facts, Workload(2048, 1))
 
 
 def test_an_estimate_of_nothing_stated() -> None:

@@ -12,12 +12,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from runnerd.errors import Conflict, InsufficientStorage, InternalError, SourceFailure
+from runnerd.models import intake, parts
 from runnerd.models.digest import Digest
 from runnerd.models.layout import Layout
 from runnerd.models.parts import PIECE_BYTES, Part, sweep
 
 KEY = Digest("a" * 64)
 SIZE = 2 * PIECE_BYTES + 100
+BLOCK = 64 * 2**10  # as much as a file system may take for a hundred bytes
 
 
 @pytest.fixture
@@ -53,6 +55,8 @@ def test_taken_up_where_the_journal_says(layout: Layout) -> None:
     again = opened(layout)
     assert (again.size, again.validator, again.received) == (SIZE, '"v"', 1000)
     assert [piece.at - piece.start for piece in again.pieces] == [0, 1000, 0]
+    assert again.allocated() < SIZE  # a journal alone claims nothing
+    again.resume()
     assert again.allocated() >= SIZE
     again.close()
 
@@ -110,11 +114,12 @@ def test_part_has_one_owner(layout: Layout) -> None:
     assert list(layout.parts.iterdir()) == []
 
 
-def test_size_beyond_the_disk(layout: Layout) -> None:
+def test_size_beyond_the_disk(layout: Layout, monkeypatch: pytest.MonkeyPatch) -> None:
     """A file that cannot fit leaves nothing."""
+    monkeypatch.setattr(intake, "free_bytes", lambda folder: SIZE - 1)
     part = opened(layout)
     with pytest.raises(InsufficientStorage):
-        part.begin(2**49, '"v"')
+        part.begin(SIZE, '"v"')
     assert list(layout.parts.iterdir()) == []
 
 
@@ -128,6 +133,78 @@ def test_symbolic_link_in_place_of_a_part(layout: Layout, tmp_path: Path) -> Non
     assert target.read_bytes() == b"precious"
 
 
+@pytest.mark.parametrize("step", ["_read_journal", "check_space", "_pieces"])
+def test_interrupted_opening_gives_the_lock_back(
+    layout: Layout, monkeypatch: pytest.MonkeyPatch, step: str
+) -> None:
+    """A part whose opening was broken off, wherever it was, can be opened again."""
+    part = opened(layout)
+    part.begin(SIZE, '"v"')
+    put(part, 0, b"x" * 1000)
+    part.write_journal()
+    part.close()
+
+    def interrupt(*arguments: object) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Part if step == "_read_journal" else parts, step, interrupt)
+        with pytest.raises(KeyboardInterrupt):
+            opened(layout)
+    again = opened(layout)
+    assert again.received == 1000
+    again.close()
+
+
+def test_interrupted_locking_leaves_no_descriptor(
+    layout: Layout, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What was opened to be locked is closed, whatever breaks the locking off."""
+
+    def interrupt(*arguments: object) -> None:
+        raise KeyboardInterrupt
+
+    before = os.listdir("/proc/self/fd")
+    with monkeypatch.context() as patch:
+        patch.setattr("os.path.samestat", interrupt)
+        with pytest.raises(KeyboardInterrupt):
+            opened(layout)
+    assert os.listdir("/proc/self/fd") == before
+
+
+def test_journal_of_another_file(layout: Layout) -> None:
+    """Where the file's size is known, a journal that names another one is not followed."""
+    part = opened(layout)
+    part.begin(SIZE, '"v"')
+    put(part, 0, b"x" * 1000)
+    part.write_journal()
+    part.close()
+    again = Part(layout, KEY)
+    again.open(SIZE + 1)
+    assert (again.size, again.received, again.path.stat().st_size) == (None, 0, 0)
+    again.remove()
+
+
+def test_resuming_beyond_the_quota(layout: Layout) -> None:
+    """A part that may not go on keeps what it has."""
+
+    def refuse(size: int) -> None:
+        raise InsufficientStorage("too much")
+
+    part = opened(layout)
+    part.begin(SIZE, '"v"')
+    put(part, 0, b"x" * 1000)
+    part.write_journal()
+    part.close()
+    again = Part(layout, KEY, refuse)
+    again.open(SIZE)
+    with pytest.raises(InsufficientStorage):
+        again.resume()
+    assert again.received == 1000
+    assert again.allocated() < SIZE
+    again.close()
+
+
 _NUMBERS = st.integers(-(2**63), 2**63)
 
 
@@ -138,14 +215,14 @@ _NUMBERS = st.integers(-(2**63), 2**63)
             lambda size, piece, filled: msgspec.json.encode(
                 {"size": size, "validator": "v", "piece_bytes": piece, "filled": filled}
             ),
-            st.one_of(_NUMBERS, st.just(SIZE)),
+            st.one_of(_NUMBERS, st.integers(0, 2**38), st.just(SIZE)),
             st.one_of(_NUMBERS, st.just(PIECE_BYTES)),
             st.dictionaries(st.integers(-1, 4), st.integers(-1, 2 * PIECE_BYTES), max_size=3),
         ),
     )
 )
 def test_journal_that_was_tampered_with(layout: Layout, journal: bytes) -> None:
-    """Whatever a journal says, no more is believed than the file can hold."""
+    """Whatever a journal says: no more is believed than the file can hold, nothing is claimed."""
     layout.part(KEY).write_bytes(b"z" * 100)
     os.chmod(layout.part(KEY), 0o640)
     layout.journal(KEY).write_bytes(journal)
@@ -153,7 +230,8 @@ def test_journal_that_was_tampered_with(layout: Layout, journal: bytes) -> None:
     try:
         part.open()
     except InsufficientStorage:
-        return
+        pass
+    assert part.allocated() <= BLOCK
     assert 0 <= part.received <= 100
     assert all(piece.start <= piece.at <= piece.end for piece in part.pieces)
     part.remove()

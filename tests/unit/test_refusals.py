@@ -20,7 +20,7 @@ def holding(amount: int) -> RunnerReport:
     return RunnerReport(
         id="x",
         backend="llama.cpp",
-        model="b",
+        models=("b",),
         model_ref="ai/b:latest",
         mode=BackendMode.COMPLETION,
         state="ready",

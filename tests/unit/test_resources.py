@@ -1,18 +1,19 @@
-"""The host's memory: control groups from folders of a test, NVML from a library of a test."""
+"""The host's memory: control groups from folders of a test, NVML with devices of a test."""
 
 from __future__ import annotations
 
-import ctypes
 import os
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from types import ModuleType
 
 import psutil
 import pytest
 
 from runnerd.resources import Host
-from runnerd.resources.gpus import Gpus, _Memory, _Process
+from runnerd.resources.gpus import Gpus
 from runnerd.resources.ram import process_ram, ram
+from tests.support.nvml import nvml_with
 
 MIB = 2**20
 GONE = 2**22 + 1  # beyond what a process id can be
@@ -70,70 +71,96 @@ def test_own_memory_is_seen_and_a_dead_process_holds_none() -> None:
     assert Host(Gpus(_no_library)).process_memory([os.getpid()])["ram"] > MIB
 
 
-class Library:
-    """NVML with two devices, written after its documentation: no GPU was at hand."""
-
-    def __init__(self, status: int = 0) -> None:
-        self._status = status
-
-    def nvmlInit_v2(self) -> int:
-        return self._status
-
-    def nvmlDeviceGetCount_v2(self, count: Any) -> int:
-        count._obj.value = 2
-        return 0
-
-    def nvmlDeviceGetHandleByIndex_v2(self, index: int, handle: Any) -> int:
-        handle._obj.value = index + 1
-        return 0
-
-    def nvmlDeviceGetName(self, handle: Any, name: Any, size: int) -> int:
-        name.value = b"NVIDIA H200"
-        return 0
-
-    def nvmlDeviceGetMemoryInfo(self, handle: Any, memory: Any) -> int:
-        target: _Memory = memory._obj
-        target.total, target.free = 1000 * handle.value, 400 * handle.value
-        return 0
-
-    def nvmlDeviceGetComputeRunningProcesses_v3(self, handle: Any, count: Any, room: Any) -> int:
-        if handle.value == 2 and count._obj.value < 80:
-            count._obj.value = 70
-            return 7
-        room[0] = _Process(pid=GONE, used=50 * handle.value)
-        room[1] = _Process(pid=GONE + 1, used=2**64 - 1)
-        count._obj.value = 2
-        return 0
+FACTS = f"""gpu GPU-1a2b 90 1000 400 NVIDIA H200
+gpu GPU-3c4d 89 2000 800 NVIDIA L40S
+holds 0 {GONE} 50
+holds 1 {GONE} 100
+holds 1 {GONE + 1} -1
+"""
 
 
-def _no_library(name: str) -> Any:
-    raise OSError(name)
+@pytest.fixture
+def nvml(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[], ModuleType | None]:
+    """Put two GPUs of a test under the real binding."""
+    return nvml_with(tmp_path, FACTS, monkeypatch)
 
 
-def test_gpus_are_devices_with_their_memory() -> None:
+def _no_library() -> None:
+    return None
+
+
+Load = Callable[[], ModuleType | None]
+
+
+def test_gpus_are_devices_with_their_memory(nvml: Load) -> None:
     """Each with its number, name and live memory."""
-    devices = Host(Gpus(lambda name: Library())).devices()
+    devices = Host(Gpus(nvml, {})).devices()
     assert [device.id for device in devices] == ["ram", "gpu0", "gpu1"]
     assert [(d.name, d.total_bytes, d.free_bytes) for d in devices[1:]] == [
         ("NVIDIA H200", 1000, 400),
-        ("NVIDIA H200", 2000, 800),
+        ("NVIDIA L40S", 2000, 800),
     ]
 
 
-def test_process_memory_is_told_by_device_and_unknown_is_none() -> None:
-    """More processes than fit the first answer are asked for again."""
-    host = Host(Gpus(lambda name: Library()))
+def test_compute_capability_is_told_as_cmake_writes_it(nvml: Load) -> None:
+    """9.0 and 8.9: an engine is built for them."""
+    assert Gpus(nvml, {}).architectures() == ["90", "89"]
+
+
+def test_process_memory_is_told_by_device_and_unknown_is_none(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also among more processes than a first answer may hold."""
+    crowd = "".join(f"holds 1 {number} 7\n" for number in range(100, 170))
+    host = Host(Gpus(nvml_with(tmp_path, FACTS + crowd, monkeypatch), {}))
     assert host.process_memory([GONE]) == {"ram": 0, "gpu0": 50, "gpu1": 100}
     assert host.process_memory([GONE + 1]) == {"ram": 0}
 
 
-@pytest.mark.parametrize("load", [_no_library, lambda name: Library(status=9)])
-def test_host_without_a_working_driver_has_no_gpus(load: Any) -> None:
-    """No library, or a driver that does not answer: RAM alone, and no error."""
-    assert [device.id for device in Host(Gpus(load)).devices()] == ["ram"]
+def test_device_that_does_not_answer_is_left_out(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A GPU that fell off the bus takes nothing else with it, and the others keep their numbers."""
+    lost = FACTS.replace("1000 400", "0 0")
+    devices = Host(Gpus(nvml_with(tmp_path, lost, monkeypatch), {})).devices()
+    assert [device.id for device in devices] == ["ram", "gpu1"]
 
 
-def test_layout_of_the_structures_is_nvmls() -> None:
-    """Sizes as in nvml.h on 64 bits."""
-    assert ctypes.sizeof(_Memory) == 24
-    assert ctypes.sizeof(_Process) == 24
+@pytest.mark.parametrize(
+    ("names", "totals"),
+    [
+        (None, [1000, 2000]),
+        ("", []),
+        ("-1", []),
+        ("1", [2000]),
+        ("1,0", [2000, 1000]),
+        (" 1 , 0 ", [2000, 1000]),
+        ("GPU-3c", [2000]),
+        ("GPU-3c4d,GPU-1a2b", [2000, 1000]),
+        ("0,7,1", [1000]),
+        ("0,0", [1000]),
+        ("GPU-", []),
+        ("nonsense", []),
+        ("\u0661", []),
+    ],
+)
+def test_devices_are_those_that_an_engine_sees(
+    nvml: Load, names: str | None, totals: list[int]
+) -> None:
+    """CUDA_VISIBLE_DEVICES hides and reorders, as it does for a CUDA program."""
+    environment = {} if names is None else {"CUDA_VISIBLE_DEVICES": names}
+    assert [gpu.total for gpu in Gpus(nvml, environment).devices()] == totals
+
+
+def test_host_without_the_library_has_no_gpus() -> None:
+    """RAM alone, and no error."""
+    assert [device.id for device in Host(Gpus(_no_library)).devices()] == ["ram"]
+
+
+def test_driver_that_does_not_answer_is_no_gpu(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The library is there and the kernel module is not, as after an update of the driver."""
+    load = nvml_with(tmp_path, "init 9\n" + FACTS, monkeypatch)
+    assert [device.id for device in Host(Gpus(load, {})).devices()] == ["ram"]
+    assert "Driver Not Loaded" in caplog.text

@@ -229,3 +229,58 @@ def test_memory_of_a_runner_that_loads_is_not_taken_for_somebody_elses() -> None
     look(scheduler, used=60)
     assert scheduler.request(2, B, 1.0) == [Start(B, 2)]
     assert scheduler.devices()[0][1] == 0
+
+
+def hold(scheduler: Scheduler, name: str, generation: int, amount: int) -> None:
+    """Let a ready runner be seen to hold so much RAM, and reserve it."""
+    scheduler.learned(key(name), generation, {"ram": amount}, {"ram": amount})
+
+
+def loaded(**held: int) -> Scheduler:
+    """Return a scheduler with idle runners, in this order, that hold so much of 100."""
+    scheduler = make(**{name: {"ram": 10} for name in held})
+    for generation, name in enumerate(held, start=1):
+        scheduler.request(generation, key(name), float(generation))
+        scheduler.ready(key(name), generation, float(generation))
+        scheduler.release(generation, float(generation))
+    for generation, (name, amount) in enumerate(held.items(), start=1):
+        hold(scheduler, name, generation, amount)
+    return scheduler
+
+
+def test_idle_runners_go_when_all_hold_too_much() -> None:
+    """Whoever was idle longest, and no more than have to."""
+    scheduler = loaded(a=30, b=30, c=30)
+    assert scheduler.relieve(10.0) == []
+    hold(scheduler, "c", 3, 50)
+    assert scheduler.relieve(10.0) == [Stop(A, 1, StopReason.EVICTED)]
+    assert scheduler.relieve(10.0) == []  # it is on its way
+    scheduler.ended(A, 1, None, 11.0)
+    scheduler.observe([DeviceMemory("ram", 100, 20, 75)])  # models may have less now
+    assert scheduler.relieve(12.0) == [Stop(B, 2, StopReason.EVICTED)]
+
+
+def test_the_last_runner_stays() -> None:
+    """Loading it again would not help."""
+    scheduler = loaded(a=500, b=500)
+    assert scheduler.relieve(10.0) == [Stop(A, 1, StopReason.EVICTED)]
+    assert scheduler.relieve(10.0) == []
+    hold(scheduler, "b", 2, 900)
+    assert scheduler.relieve(10.0) == []
+
+
+def test_runners_in_use_and_pinned_ones_stay() -> None:
+    """Relief comes from idle ones alone."""
+    scheduler = loaded(a=40, b=40, c=40)
+    scheduler.request(9, A, 9.0)
+    scheduler.set_terms(B, Terms(need={"ram": 40}, pinned=True))
+    assert scheduler.relieve(10.0) == [Stop(C, 3, StopReason.EVICTED)]
+    hold(scheduler, "a", 1, 90)
+    assert scheduler.relieve(10.0) == []
+
+
+def test_a_foretold_need_alone_sends_nobody_away() -> None:
+    """What counts is what was seen; and what is reserved for those that load."""
+    scheduler = loaded(a=30, b=30)
+    scheduler.learned(A, 1, {"ram": 90}, {"ram": 30})
+    assert scheduler.relieve(10.0) == []

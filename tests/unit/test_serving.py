@@ -65,6 +65,23 @@ def test_what_only_the_server_understands_is_left_out() -> None:
 
 
 def test_an_encoder_sees_a_text_whole() -> None:
-    """Its physical batch is its context."""
-    model, _ = served(mode=BackendMode.EMBEDDING)
-    assert model.load.batch == 4096
+    """Its physical batch is its context, and every token has an output."""
+    facts = ModelFacts(context_length=4096, encodes=True)
+    configuration = BackendConfiguration.model_validate({})
+    files = ModelFiles(Path("w"), 0, facts=facts)
+    serving = model_serving(files, configuration, BackendMode.EMBEDDING, parse_settings({}), ())
+    assert serving.load.batch == 4096
+    assert serving.load.embeds
+
+
+def test_a_decoder_takes_a_text_in_pieces() -> None:
+    """Where its last token is the embedding; where all are, the text must fit one batch."""
+    assert served(mode=BackendMode.EMBEDDING)[0].load.batch == 512
+    assert served("--pooling", "mean", mode=BackendMode.EMBEDDING)[0].load.batch == 4096
+    assert served(mode=BackendMode.RERANKING)[0].load.batch == 4096
+
+
+def test_slots_that_share_nothing() -> None:
+    """Where an owner says so."""
+    assert served()[0].load.unified
+    assert not served("--no-kv-unified")[0].load.unified

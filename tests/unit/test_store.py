@@ -22,7 +22,7 @@ from runnerd.errors import (
     ModelNotFound,
     RunnerdError,
 )
-from runnerd.models import tiny
+from runnerd.models import intake, tiny
 from runnerd.models.digest import Digest
 from runnerd.models.intake import Intake, Progress
 from runnerd.models.sources import Source
@@ -280,6 +280,7 @@ async def test_a_bad_tag_is_refused_first(
     assert snapshot(tmp_path) == before
 
 
+@pytest.mark.usefixtures("no_clones")
 @pytest.mark.parametrize(
     ("name", "after"),
     [("posix_fallocate", 0), ("write", 0), ("fsync", 0), ("fsync", 1), ("fsync", 4)],
@@ -305,13 +306,15 @@ async def test_a_full_disk_leaves_nothing(
     assert store.resolve("m").weights.read_bytes() == real.read_bytes()
 
 
+@pytest.mark.usefixtures("no_clones")
 async def test_too_large_for_the_disk_is_seen_before(
-    store: Store, folder: Path, tmp_path: Path
+    store: Store, folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A file that cannot fit is refused before a byte of it is copied."""
     path = small(folder / "huge.gguf")
-    os.truncate(path, 2**43)  # sparse
-    with pytest.raises(InsufficientStorage, match=r"needs 8\.00 TiB"):
+    os.truncate(path, 2**33)  # sparse
+    monkeypatch.setattr(intake, "free_bytes", lambda folder: 2**32)
+    with pytest.raises(InsufficientStorage, match=r"needs 8\.00 GiB"):
         await store.import_files([path], tag="m")
     assert list((tmp_path / "store" / "tmp").iterdir()) == []
 
@@ -342,6 +345,7 @@ async def test_a_cancelled_import_leaves_nothing(
     assert snapshot(tmp_path) == before
 
 
+@pytest.mark.usefixtures("no_clones")
 async def test_a_file_that_changes_meanwhile_is_refused(
     store: Store, folder: Path, real: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

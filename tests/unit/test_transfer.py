@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+import time
 from collections.abc import AsyncIterator, Iterator
+from email.utils import formatdate
 from pathlib import Path
 
 import pytest
@@ -21,6 +23,7 @@ from runnerd.outbound.client import Outbound
 from runnerd.pulls.offer import OfferedFile, Remote
 from runnerd.pulls.transfer import Transfer
 from tests.support.fileserver import FileServer, serving
+from tests.support.waiting import SECONDS
 
 CONTENT = b"GGUF" + hashlib.shake_128(b"weights").digest(5 * PIECE_BYTES + 4321)
 DIGEST = Digest.of(CONTENT)
@@ -35,8 +38,8 @@ def server() -> Iterator[FileServer]:
 
 @pytest.fixture
 async def http(no_task_left: None) -> AsyncIterator[Outbound]:
-    """A way out that may reach loopback and soon calls silence a stall."""
-    outbound = Outbound(AllowedSources.parse(["127.0.0.1"]), stall_timeout=0.5)
+    """A way out that may reach loopback.  It is patient: a busy machine is no stall."""
+    outbound = Outbound(AllowedSources.parse(["127.0.0.1"]), stall_timeout=30 * SECONDS)
     yield outbound
     await outbound.close()
 
@@ -47,6 +50,14 @@ def layout(tmp_path: Path) -> Layout:
     layout = Layout(tmp_path / "store")
     layout.create()
     return layout
+
+
+@pytest.fixture
+async def impatient(fetch: Fetch, no_task_left: None) -> AsyncIterator[None]:
+    """Let the transfer soon call silence a stall."""
+    fetch.http = Outbound(AllowedSources.parse(["127.0.0.1"]), stall_timeout=0.5)
+    yield
+    await fetch.http.close()
 
 
 class Fetch:
@@ -64,7 +75,7 @@ class Fetch:
         remote = Remote(self.http, URL(self.server.url()), verified=self.digest is not None)
         file = OfferedFile("model.gguf", GGUF_TYPE, remote, self.digest, self.size)
         self.part = Part(self._layout, DIGEST)
-        self.part.open()
+        self.part.open(self.size)
         try:
             return await Transfer(file, self.part, workers=workers, first_pause=0.01).run()
         finally:
@@ -120,6 +131,7 @@ async def test_parts_are_not_mixed_without_a_validator(fetch: Fetch) -> None:
     assert fetch.server.ranges()[-1] == ""
 
 
+@pytest.mark.usefixtures("impatient")
 @pytest.mark.parametrize("stalls", [False, True])
 async def test_breaks_and_stalls_go_on_where_they_were(fetch: Fetch, stalls: bool) -> None:
     """Answers that end early or fall silent are continued, but for what was still in buffers."""
@@ -142,6 +154,7 @@ async def test_hopeless_server_is_given_up(fetch: Fetch) -> None:
         await fetch()
 
 
+@pytest.mark.usefixtures("impatient")
 async def test_silent_server_is_given_up(fetch: Fetch) -> None:
     """A server that never sends a byte is a time-out."""
     behaviour = fetch.server.behaviour
@@ -237,3 +250,64 @@ async def test_compressed_answer_is_refused(fetch: Fetch) -> None:
     fetch.server.behaviour.headers = {"Content-Encoding": "gzip"}
     with pytest.raises(SourceFailure, match="encoded"):
         await fetch()
+
+
+async def test_server_that_allows_one_connection(fetch: Fetch) -> None:
+    """The others are refused, the one goes on, and nothing is asked for twice."""
+    fetch.server.behaviour.at_most = 1
+    check(await fetch(workers=8))
+    assert fetch.server.sent == len(CONTENT)
+    assert 1 <= fetch.server.refused < 8  # after that it is one connection
+
+
+async def test_server_that_drops_further_connections(fetch: Fetch) -> None:
+    """As one that hangs up instead of saying so."""
+
+    def pace(sent: int) -> None:
+        if fetch.server.at_once > 1:
+            raise ConnectionResetError
+
+    fetch.server.behaviour.pace = pace
+    check(await fetch(workers=8))
+
+
+@pytest.mark.parametrize("status", [429, 500, 503])
+async def test_server_that_refuses_every_second_request(fetch: Fetch, status: int) -> None:
+    """It takes longer, and everything comes once."""
+    behaviour = fetch.server.behaviour
+    behaviour.every, behaviour.busy = 2, status
+    check(await fetch(workers=4))
+    assert fetch.server.sent == len(CONTENT)
+    assert fetch.server.refused >= 3
+
+
+@pytest.mark.parametrize("date", [False, True])
+async def test_server_is_asked_again_when_it_says(
+    fetch: Fetch, monkeypatch: pytest.MonkeyPatch, date: bool
+) -> None:
+    """Never before, in seconds or as a date by its own clock."""
+    slept: list[float] = []
+    real_sleep = asyncio.sleep
+
+    async def sleep(seconds: float) -> None:
+        slept.append(seconds)
+        await real_sleep(0)
+
+    monkeypatch.setattr("runnerd.pulls.transfer.asyncio.sleep", sleep)
+    behaviour = fetch.server.behaviour
+    behaviour.every = 2
+    when = formatdate(time.time() + 200, usegmt=True) if date else "200"
+    behaviour.busy_headers = {"Retry_After": when}
+    check(await fetch(workers=1))
+    assert slept
+    assert all((100 if date else 200) <= seconds <= 220 for seconds in slept)
+
+
+async def test_server_that_wants_to_be_left_alone(fetch: Fetch) -> None:
+    """Nobody waits for an hour: the error says what the server says."""
+    behaviour = fetch.server.behaviour
+    behaviour.every, behaviour.busy_headers = 1, {"Retry_After": "3600"}
+    with pytest.raises(SourceFailure, match="503") as failure:
+        await fetch()
+    assert failure.value.retry_after == 3600
+    assert len(fetch.server.seen) == 1

@@ -35,10 +35,18 @@ def run(*command: str | Path, **environ: str) -> subprocess.CompletedProcess[str
     )
 
 
-def install(destination: Path, **environ: str) -> subprocess.CompletedProcess[str]:
-    clean = {"PREFIX": "", "SYSTEMD_LIB": "", "SYSCONFDIR": "", "PYTHON": ""}
+def script(name: str, destination: Path, **environ: str) -> subprocess.CompletedProcess[str]:
+    clean = {"PREFIX": "", "SYSTEMD_LIB": "", "SYSCONFDIR": "", "PYTHON": "", "PURGE": ""}
     environ = {"DESTDIR": str(destination)} | environ
-    return run("sh", FOLDER / "install.sh", **(clean | environ))
+    return run("sh", FOLDER / name, **(clean | environ))
+
+
+def install(destination: Path, **environ: str) -> subprocess.CompletedProcess[str]:
+    return script("install.sh", destination, **environ)
+
+
+def uninstall(destination: Path, **environ: str) -> subprocess.CompletedProcess[str]:
+    return script("uninstall.sh", destination, **environ)
 
 
 def contents(directory: Path) -> dict[str, tuple[int, str]]:
@@ -190,10 +198,92 @@ def test_install_refuses_places_that_cannot_work(tmp_path: Path, places: dict[st
     assert contents(tmp_path) == {}
 
 
+def test_install_heeds_no_umask(tmp_path: Path) -> None:
+    """A careful administrator's umask does not close the installation to the service's user."""
+    done = run("sh", "-c", f"umask 077; DESTDIR={tmp_path} sh {FOLDER}/install.sh")
+    assert (done.returncode, done.stderr) == (0, "")
+    for folder in ("usr/local/lib/systemd/system", "etc/runnerd"):
+        assert (tmp_path / folder).stat().st_mode & 0o777 == 0o755
+
+
+def in_use(root: Path) -> None:
+    """Make what using an installation makes: an environment, state, a drop-in."""
+    for file in (
+        "opt/runnerd/pyvenv.cfg",
+        "opt/runnerd/bin/runnerd",
+        "var/lib/runnerd/models/index.json",
+        "etc/systemd/system/runnerd.service.d/override.conf",
+        "opt/neighbour/file",
+    ):
+        (root / file).parent.mkdir(parents=True, exist_ok=True)
+        (root / file).touch(mode=0o755)
+
+
+def test_uninstall_keeps_what_the_owner_made(tmp_path: Path) -> None:
+    """Everything that was installed goes; models, settings and drop-ins stay, and it says so."""
+    assert install(tmp_path).returncode == 0
+    in_use(tmp_path)
+    done = uninstall(tmp_path)
+    assert (done.returncode, done.stderr) == (0, "")
+    kept = {
+        "etc/runnerd/runnerd.env",
+        "etc/runnerd/runnerd.toml",
+        "etc/systemd/system/runnerd.service.d/override.conf",
+        "opt/neighbour/file",
+        "var/lib/runnerd/models/index.json",
+    }
+    assert set(contents(tmp_path)) == kept
+    assert f"kept: {tmp_path}/var/lib/runnerd" in done.stdout
+    again = uninstall(tmp_path)
+    assert (again.returncode, again.stderr) == (0, "")
+    assert set(contents(tmp_path)) == kept
+
+
+def test_purge_leaves_nothing_of_runnerd(tmp_path: Path) -> None:
+    """With PURGE=1 the state and the settings go too; what is a neighbour's stays."""
+    assert install(tmp_path).returncode == 0
+    in_use(tmp_path)
+    done = uninstall(tmp_path, PURGE="1")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert set(contents(tmp_path)) == {"opt/neighbour/file"}
+    assert not list(tmp_path.rglob("*runnerd*"))
+
+
+def test_uninstall_removes_no_environment_but_runnerds(tmp_path: Path) -> None:
+    """A PREFIX that was mistyped costs nothing."""
+    in_use(tmp_path)
+    done = uninstall(tmp_path, PREFIX="/opt/neighbour")
+    assert done.returncode == 0
+    assert "no environment with runnerd" in done.stderr
+    assert (tmp_path / "opt/neighbour/file").exists()
+    assert uninstall(tmp_path, PREFIX="/opt").returncode == 1
+
+
+def test_uninstall_that_was_interrupted_goes_on(tmp_path: Path) -> None:
+    """What is left of an environment that was half removed goes with the next attempt."""
+    left = tmp_path / "opt/runnerd.removed/lib"
+    left.mkdir(parents=True)
+    assert uninstall(tmp_path).returncode == 0
+    assert list((tmp_path / "opt").iterdir()) == []
+
+
+def test_purge_does_not_follow_links(tmp_path: Path) -> None:
+    """A state directory that is a link to another disk: the link goes, and it says what is left."""
+    models = tmp_path / "disk/models"
+    models.mkdir(parents=True)
+    (tmp_path / "var/lib").mkdir(parents=True)
+    (tmp_path / "var/lib/runnerd").symlink_to(models)
+    done = uninstall(tmp_path, PURGE="1")
+    assert f"{models}, is left" in done.stdout
+    assert models.is_dir()
+    assert not (tmp_path / "var/lib/runnerd").is_symlink()
+
+
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may install")
-def test_install_without_root_is_explained() -> None:
+@pytest.mark.parametrize("name", ["install.sh", "uninstall.sh"])
+def test_install_without_root_is_explained(name: str) -> None:
     """Without DESTDIR and without root nothing is tried."""
-    done = install(Path(), DESTDIR="")
+    done = script(name, Path(), DESTDIR="")
     assert "as root" in done.stderr
 
 

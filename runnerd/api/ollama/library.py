@@ -54,13 +54,18 @@ async def ps(request: web.Request) -> web.Response:
     """Every loaded model, the one that stays longest first."""
     context = request.app[CONTEXT]
     by_id = {str(model.id): model for model in context.store.list()}
-    reports = [
-        report
-        for report in context.supervisor.reports()
-        if report.model in by_id and report.state != FAILED
-    ]
+    reports = [report for report in context.supervisor.reports() if report.state != FAILED]
     reports.sort(key=_expiry, reverse=True)
-    return json_answer({"models": [_running(report, by_id[report.model]) for report in reports]})
+    return json_answer(
+        {
+            "models": [
+                _running(report, by_id[model])
+                for report in reports
+                for model in report.models
+                if model in by_id
+            ]
+        }
+    )
 
 
 @ROUTES.post("/api/show")
@@ -158,11 +163,14 @@ def _details(model: Model) -> dict[str, Any]:
 
 
 def _running(report: RunnerReport, model: Model) -> dict[str, Any]:
+    # Mapped weights are the page cache's, and in use all the same: `size` has both.
     held = report.held or report.reserved
+    mapped = min(report.mapped or 0, model.size_bytes) if report.held else 0
     name = _names(model)[0]
     return {
         **_listed(model, name),
-        "size": sum(held.values()) or model.size_bytes,
+        "size": sum(held.values()) + mapped or model.size_bytes,
+        "size_mapped": mapped,
         "size_vram": sum(size for device, size in held.items() if device.startswith("gpu")),
         "expires_at": _time(_expiry(report)),
         "context_length": report.context or model.context_length or 0,

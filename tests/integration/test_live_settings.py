@@ -1,0 +1,412 @@
+"""Every setting that SIGHUP is said to bring into force does: changed under a running daemon."""
+
+from __future__ import annotations
+
+import contextlib
+import threading
+from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+
+from runnerd.config import RELOADABLE
+from runnerd.models import tiny
+from runnerd.models.parts import PIECE_BYTES
+from tests.integration.test_pulls import events
+from tests.support.daemon import DaemonProcess, running
+from tests.support.fileserver import FileServer, serving
+from tests.support.hub import HubServer, running_hub
+from tests.support.waiting import SECONDS, wait_for
+from tests.support.wire import Wire, post
+
+pytestmark = pytest.mark.engine
+
+_ENGINE = '[backends."llama.cpp"]\nthreads = 1\nmemory_reserve = 16\nstop_grace = 0.5\n'
+LONG = {"prompt": "x", "max_tokens": 8000, "ignore_eos": True, "stream": True}
+
+
+class Live:
+    """A running daemon whose settings file the test changes."""
+
+    def __init__(self, daemon: DaemonProcess, file: Path) -> None:
+        self.daemon = daemon
+        self.file = file
+        self.folder = file.parent
+
+    def set(self, **settings: object) -> None:
+        """Let the file say these settings and no others."""
+        self.file.write_text(written(settings))
+        self.daemon.reload()
+
+    def ask(self, model: str, **changes: object) -> httpx.Response:
+        """Ask for a short completion with a client of its own."""
+        with self.daemon.client() as client:
+            question = {"model": model, "prompt": "x", "max_tokens": 1, **changes}
+            return client.post("/v1/completions", json=question)
+
+    def unload(self) -> None:
+        self.daemon.http.post("/engines/unload", json={"all": True})
+
+    def loaded(self) -> list[str]:
+        """Return the models that have a runner."""
+        runners = [runner for runner in self.daemon.ps() if runner["state"] != "failed"]
+        return sorted(runner["model_name"] for runner in runners)
+
+    @contextlib.contextmanager
+    def asking(self, model: str, many: int = 1) -> Iterator[None]:
+        """Have so many long answers under way, or waiting."""
+        with contextlib.ExitStack() as stack:
+            for _ in range(many):
+                wire = stack.enter_context(Wire(self.daemon.socket))
+                wire.send(post("/v1/completions", {**LONG, "model": model}))
+            yield
+
+
+def written(settings: Mapping[str, object]) -> str:
+    """Return settings as TOML, before the engine's own table."""
+
+    def value(said: object) -> str:
+        if isinstance(said, dict):
+            return "{" + ", ".join(f"{name} = {value(each)}" for name, each in said.items()) + "}"
+        if isinstance(said, bool):
+            return str(said).lower()
+        return repr(said)  # Python's lists, numbers and plain strings are TOML's
+
+    return "".join(f"{name} = {value(said)}\n" for name, said in settings.items()) + _ENGINE
+
+
+Row = Callable[[Live, "Sources"], None]
+ROWS: dict[str, Row] = {}
+
+
+def row(change: Row) -> Row:
+    """Keep what shows the effect of the setting of the same name."""
+    ROWS[change.__name__] = change
+    return change
+
+
+class Sources:
+    """Where models come from: a server for files and registries, and a hub."""
+
+    def __init__(self, server: FileServer, hub: HubServer) -> None:
+        self.server = server
+        self.hub = hub
+
+
+@pytest.fixture(scope="module")
+def sources(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sources]:
+    """Both servers."""
+    file = tmp_path_factory.mktemp("hub") / "tiny-F32.gguf"
+    tiny.write_completion_model(file, seed=7)
+    content = b"GGUF" + bytes(3 * PIECE_BYTES)
+    with serving(content) as server, running_hub({file.name: file.read_bytes()}) as hub:
+        yield Sources(server, hub)
+
+
+@pytest.fixture(scope="module")
+def running_live(tmp_path_factory: pytest.TempPathFactory, sources: Sources) -> Iterator[Live]:
+    """One daemon for all rows."""
+    folder = tmp_path_factory.mktemp("live")
+    file = folder / "runnerd.toml"
+    file.write_text(written({}))
+    env = {
+        "RUNNERD_BACKENDS": None,
+        "RUNNERD_MEMORY_RESERVE": None,
+        "RUNNERD_ALLOWED_SOURCES": '["127.0.0.1", "localhost"]',
+        "RUNNERD_INSECURE_REGISTRIES": f'["{sources.server.host}"]',
+    }
+    with running(folder / "d", "--config", str(file), env=env) as daemon:
+        for number, name in enumerate("abc"):
+            tiny.write_completion_model(
+                folder / f"{name}.gguf", name=name, seed=number, context_length=8192
+            )
+            daemon.import_model(folder / f"{name}.gguf", name)
+        yield Live(daemon, file)
+
+
+@pytest.fixture
+def live(running_live: Live, sources: Sources) -> Iterator[Live]:
+    """The daemon, with an owner's other settings before and the defaults afterwards."""
+    running_live.set(memory_reserve={"default": 0})
+    yield running_live
+    running_live.set(memory_reserve={"default": 0})
+    running_live.unload()
+    sources.hub.private = False
+    sources.server.behaviour.pace = lambda sent: None
+
+
+def test_every_reloadable_setting_has_a_row() -> None:
+    """Whoever makes a setting reloadable shows here what its change does."""
+    assert set(ROWS) == RELOADABLE
+
+
+@pytest.mark.parametrize("name", sorted(RELOADABLE))
+def test_setting_acts_without_a_restart(name: str, live: Live, sources: Sources) -> None:
+    """What the daemon says that it has changed, it has."""
+    ROWS[name](live, sources)
+
+
+def test_what_needs_a_restart_is_said_and_not_done(live: Live) -> None:
+    """At every SIGHUP until then, and it is not told as changed."""
+    for _ in range(2):
+        before = len(live.daemon.text())
+        live.set(memory_reserve={"default": 0}, socket_mode=0o600, idle_timeout=299.0)
+        said = live.daemon.text()[before:]
+        assert "a restart is needed for socket_mode" in said
+        assert "socket_mode" not in said.partition("SIGHUP: changed settings: ")[2]
+
+
+# what comes in, and what is said of it
+
+
+@row
+def log_level(live: Live, sources: Sources) -> None:
+    live.set(log_level="warning")
+    before = len(live.daemon.text())
+    live.set(log_level="warning", idle_timeout=299.0, socket_mode=0o600)
+    live.daemon.http.get("/health")
+    said = live.daemon.text()[before:]
+    assert "a restart is needed for socket_mode" in said
+    assert "changed settings" not in said
+    live.set(socket_mode=0o600)  # a warning tells when it is over
+
+
+@row
+def allowed_hosts(live: Live, sources: Sources) -> None:
+    with httpx.Client(base_url=live.daemon.address, headers={"Host": "models.example"}) as client:
+        assert client.get("/health").status_code == 403
+        live.set(allowed_hosts=["models.example"])
+        assert client.get("/health").status_code == 200
+
+
+@row
+def allowed_origins(live: Live, sources: Sources) -> None:
+    headers = {"Origin": "https://page.example"}
+    with httpx.Client(base_url=live.daemon.address, headers=headers) as client:
+        assert client.get("/health").status_code == 403
+        live.set(allowed_origins=["https://page.example"])
+        assert client.get("/health").status_code == 200
+
+
+# how long things may take
+
+
+@row
+def idle_timeout(live: Live, sources: Sources) -> None:
+    assert live.ask("a").status_code == 200
+    assert live.loaded() == ["a"]
+    live.set(idle_timeout=0)
+    wait_for(lambda: not live.loaded(), "the unused runner to go")
+
+
+@row
+def load_timeout(live: Live, sources: Sources) -> None:
+    assert live.ask("c").status_code == 200
+    live.unload()
+    live.set(load_timeout=0.001)
+    answer = live.ask("c")
+    assert (answer.status_code, "load_timeout" in answer.text) == (502, True), answer.text
+
+
+@row
+def hang_timeout(live: Live, sources: Sources) -> None:
+    live.set(hang_timeout=3600)
+    with live.daemon.client() as client:
+        with client.stream("POST", "/v1/completions", json={**LONG, "model": "a"}) as answer:
+            lines = answer.iter_lines()
+            next(lines)
+            (engine,) = live.daemon.engines()
+            engine.suspend()
+            live.set(hang_timeout=0.3)
+            assert any("hang_timeout" in line for line in lines)
+
+
+@row
+def slot_timeout(live: Live, sources: Sources) -> None:
+    live.ask("a")
+    live.set(slot_timeout=1e-6)
+    before = len(live.daemon.text())
+    live.unload()
+    assert "its slots were not saved: it took too long" in live.daemon.text()[before:]
+
+
+@row
+def drain_timeout(live: Live, sources: Sources) -> None:
+    file = live.folder / "drained.toml"
+    file.write_text(written({"drain_timeout": 3600}))
+    with running(live.folder / "drained", "--config", str(file)) as daemon:
+        daemon.import_model(live.folder / "a.gguf", "a")
+        with daemon.client() as client:
+            with client.stream("POST", "/v1/completions", json={**LONG, "model": "a"}) as answer:
+                pieces = answer.iter_raw()
+                next(pieces)
+                file.write_text(written({"drain_timeout": 0.2}))
+                daemon.reload()
+                assert daemon.terminate() == 0
+        assert "draining for at most 0.2 s" in daemon.text()
+
+
+@row
+def queue_timeout(live: Live, sources: Sources) -> None:
+    release = threading.Event()
+    sources.server.behaviour.pace = lambda sent: (release.wait(60 * SECONDS), None)[1]
+    with ThreadPoolExecutor(2) as pool:
+        pulling = pool.submit(pull, live, sources.server.url("/coming.gguf"))
+        wait_for(lambda: live.daemon.http.get("/models/pulls").json(), "the pull to begin")
+        live.set(queue_timeout=0.2)
+        for_a_pull = live.ask("coming")
+        assert (for_a_pull.status_code, "queue_timeout" in for_a_pull.text) == (429, True)
+        live.set(max_runners=1, turn=3600)
+        with live.asking("a"):
+            wait_for(lambda: live.loaded() == ["a"], "the other model")
+            waiting = pool.submit(live.ask, "b")
+            wait_for(lambda: live.daemon.http.get("/health").json()["queued"], "it to wait")
+            live.set(max_runners=1, turn=3600, queue_timeout=0.2)
+            told = waiting.result()
+            assert (told.status_code, "queue_timeout" in told.text) == (429, True)
+        release.set()
+        pulling.result()
+
+
+# who gets a runner
+
+
+@row
+def turn(live: Live, sources: Sources) -> None:
+    live.set(max_runners=1, turn=3600)
+
+    def yields() -> bool:
+        return any(runner["yields"] for runner in live.daemon.ps())
+
+    with ThreadPoolExecutor(1) as pool, live.asking("a"):
+        wait_for(lambda: live.loaded() == ["a"], "the first model")
+        other = pool.submit(live.ask, "b")
+        wait_for(lambda: live.daemon.http.get("/health").json()["queued"], "the second to wait")
+        assert not yields()
+        live.set(max_runners=1, turn=0)
+        wait_for(yields, "the first one's turn to end")
+        live.set(max_runners=2)
+        assert other.result().status_code == 200
+
+
+@row
+def overcommit(live: Live, sources: Sources) -> None:
+    live.daemon.http.post("/engines/_configure", json={"model": "a", "parallel": 1})
+
+    def counts() -> list[tuple[int, int]]:
+        return [(runner["requests"], runner["waiting"]) for runner in live.daemon.ps()]
+
+    live.set(overcommit=0)
+    with live.asking("a", 3):
+        wait_for(lambda: counts() == [(3, 0)], "all to be at the engine")
+        live.set(overcommit=1)
+        with live.asking("a"):
+            wait_for(lambda: counts() == [(3, 1)], "one to wait")
+
+
+@row
+def max_runners(live: Live, sources: Sources) -> None:
+    live.set(max_runners=1)
+    assert [live.ask(name).status_code for name in "ab"] == [200, 200]
+    assert live.loaded() == ["b"]
+    live.set(max_runners=2)
+    assert live.ask("a").status_code == 200
+    assert live.loaded() == ["a", "b"]
+
+
+@row
+def memory_share(live: Live, sources: Sources) -> None:
+    share_the_host(live, {"memory_share": {"ram": 1e-9}, "memory_reserve": {"default": 0}})
+
+
+@row
+def memory_reserve(live: Live, sources: Sources) -> None:
+    share_the_host(live, {"memory_reserve": {"default": 2**60}})
+
+
+def share_the_host(live: Live, narrow: dict[str, Any]) -> None:
+    """Show that two models lie side by side, and under these settings do not."""
+    assert [live.ask(name).status_code for name in "ab"] == [200, 200]
+    assert live.loaded() == ["a", "b"]
+    live.unload()
+    live.set(**narrow)
+    for name in "ab":
+        live.ask(name)
+    assert len(live.loaded()) <= 1
+
+
+@row
+def queue_length(live: Live, sources: Sources) -> None:
+    live.set(queue_length=0)
+    assert live.ask("a").status_code == 429
+    live.set(queue_length=1)
+    assert live.ask("a").status_code == 200
+
+
+# where models come from
+
+
+def pull(live: Live, reference: str) -> dict[str, Any]:
+    """Pull and return the last line of the stream, or the error."""
+    with live.daemon.client() as client:
+        answer = client.post("/models/create", json={"from": reference})
+    return events(answer)[-1] if answer.status_code == 200 else answer.json()["error"]
+
+
+@row
+def auto_pull(live: Live, sources: Sources) -> None:
+    missing = f"{sources.server.host}/some/missing:v1"
+    sources.server.seen.clear()
+    assert live.ask(missing).status_code == 404
+    assert not sources.server.seen
+    live.set(auto_pull=True)
+    live.ask(missing)
+    assert sources.server.seen
+
+
+@row
+def pull_parts(live: Live, sources: Sources) -> None:
+    server = sources.server
+    live.set(pull_parts=1)
+    server.most_at_once = 0
+    pull(live, server.url("/one.gguf"))
+    assert server.most_at_once == 1
+    live.set(pull_parts=3)
+    several = threading.Event()
+
+    def pace(sent: int) -> None:
+        if server.at_once > 1:
+            several.set()
+        assert several.wait(60 * SECONDS)
+
+    server.behaviour.pace = pace
+    pull(live, server.url("/several.gguf"))
+    assert server.most_at_once > 1
+
+
+@row
+def default_registry(live: Live, sources: Sources) -> None:
+    live.set(default_registry=sources.server.host)
+    sources.server.seen.clear()
+    pull(live, "some/model:v1")
+    assert sources.server.seen[0].path == "/v2/some/model/manifests/v1"
+
+
+@row
+def hub_endpoint(live: Live, sources: Sources) -> None:
+    live.set(hub_endpoint=f"http://{sources.server.host}")
+    sources.server.seen.clear()
+    pull(live, "hf.co/org/Tiny-GGUF")
+    assert sources.server.seen[0].path.startswith("/api/models/org/Tiny-GGUF")
+
+
+@row
+def hub_token(live: Live, sources: Sources) -> None:
+    sources.hub.private = True
+    live.set(hub_endpoint=sources.hub.endpoint)
+    assert "private" in pull(live, "hf.co/org/Tiny-GGUF")["message"]
+    live.set(hub_endpoint=sources.hub.endpoint, hub_token=sources.hub.token)
+    assert pull(live, "hf.co/org/Tiny-GGUF")["type"] == "success"

@@ -1,0 +1,26 @@
+"""The entry of the command line: what it prints, wherever it prints it."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+
+_PRINTS = """
+import sys, types
+from runnerd import __main__
+from runnerd.cli import arguments
+command = types.SimpleNamespace(run=lambda options: print("caf\\u00e9 \\u65e5\\u672c"))
+arguments.parse = lambda given: command
+sys.exit(__main__.main())
+"""
+
+
+def test_terminal_that_lacks_a_character() -> None:
+    """A model's answer in another script than the terminal's costs its letters, not the answer."""
+    done = subprocess.run(
+        [sys.executable, "-c", _PRINTS],
+        env={**os.environ, "PYTHONIOENCODING": "iso8859-9"},
+        capture_output=True,
+    )
+    assert (done.returncode, done.stdout, done.stderr) == (0, b"caf\xe9 ??\n", b"")
