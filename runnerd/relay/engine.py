@@ -71,12 +71,15 @@ class EngineConnection:
     """One connection to an engine.  Raises OSError when it cannot be made.
 
     `on_idle` is called when an answer is complete and the connection can carry another request,
-    `on_closed` when it is closed, whoever closed it.
+    `on_closed` when it is closed, whoever closed it.  `hangs_up` says that the engine is one that
+    closes the connection after a stream, and `late` in the end whether it was not: None where
+    nobody waited for that.
     """
 
     __slots__ = (
         "_at_the_end",
         "_body",
+        "_by_look",
         "_events",
         "_head",
         "_head_bytes",
@@ -90,7 +93,9 @@ class EngineConnection:
         "_socket",
         "_unseen",
         "_until_end",
+        "hangs_up",
         "idle_since",
+        "late",
         "served",
     )
 
@@ -108,9 +113,12 @@ class EngineConnection:
         self._pieces: list[Buffer] = []  # of the request, not yet sent
         self._paused = False
         self._at_the_end = False  # the answer is read when it is complete
+        self._by_look = False  # nothing was told, the poller has only looked
         self._events = READABLE  # that the poller tells of
         self.served = 0
         self.idle_since = 0.0
+        self.hangs_up = True
+        self.late: bool | None = None
         self._unseen = False
         self._expect_head()
         self._socket: socket.socket | None = None
@@ -147,7 +155,7 @@ class EngineConnection:
 
     def read_at_the_end(self) -> None:
         """Nobody waits for the pieces of this answer.  To be said when its head is told."""
-        self._at_the_end = True
+        self._at_the_end = self.hangs_up
 
     def close(self) -> None:
         """Drop the connection at once: the engine sees the close and stops generating."""
@@ -179,6 +187,7 @@ class EngineConnection:
         if events & WRITABLE and self._pieces:
             self._write()
         if events != WRITABLE and not self._paused:
+            self._by_look = events == READABLE and self._events == ENDED
             self._read()
         self._listen()
 
@@ -287,6 +296,8 @@ class EngineConnection:
             receiver.engine_body(data)
         if body.complete and self._receiver is not None:
             # llama-server closes after a stream; whatever does not is told to.
+            if self._events == ENDED:
+                self.late = self._by_look
             self._receiver = None
             self.close()
             receiver.engine_done()

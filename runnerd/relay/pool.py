@@ -19,18 +19,20 @@ from runnerd.relay.poller import Poller
 _KEPT_SECONDS = 3.0
 _KEPT_REQUESTS = 90
 _KEPT_CONNECTIONS = 256
+_LATE = 3  # ends in a row that were not told, and the engine is one that does not hang up
 
 
 class EnginePool:
     """The connections to one engine."""
 
-    __slots__ = ("_idle", "_limit", "_path", "_poller", "active")
+    __slots__ = ("_idle", "_late", "_limit", "_path", "_poller", "active")
 
     def __init__(self, path: str, limit: int, poller: Poller) -> None:
         self._path = path
         self._poller = poller
         self._limit = limit
         self._idle: list[EngineConnection] = []
+        self._late = 0
         self.active = 0
 
     def ask(
@@ -45,6 +47,7 @@ class EnginePool:
         connection = None if fresh else self._kept()
         if connection is None:
             connection = EngineConnection(self._path, self._poller, self._keep, self._closed)
+            connection.hangs_up = self._late < _LATE
         self.active += 1
         connection.ask(receiver, request)
         return connection
@@ -78,6 +81,8 @@ class EnginePool:
             connection.close()
 
     def _closed(self, connection: EngineConnection) -> None:
+        if connection.late is not None:
+            self._late = self._late + 1 if connection.late else 0
         if connection in self._idle:
             self._idle.remove(connection)
         else:

@@ -43,6 +43,7 @@ class DaemonProcess:
         self.process: subprocess.Popen[bytes] | None = None
         self._env = dict(env or {})
         self.module = "runnerd"  # what is run; another one may watch it from inside
+        self.own_session = False  # as a service has one
         self._client: httpx.Client | None = None
 
     def start(self, *flags: str, ready: bool = True) -> DaemonProcess:
@@ -62,6 +63,7 @@ class DaemonProcess:
                     for name, value in {**os.environ, **_MODEST, **self._env}.items()
                     if value is not None
                 },
+                start_new_session=self.own_session,
             )
         if ready:
             wait_for(self.answers, "the daemon to answer")
