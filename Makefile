@@ -52,11 +52,15 @@ clean:
 	rm -rf $(VENV) .venv-clients build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
 
 $(VENV)/.made:
+	@command -v $(PYTHON) >/dev/null || \
+	  { echo "There is no $(PYTHON) here: apt install python3-venv, or name one with make PYTHON=..."; exit 1; }
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
 	  { echo "runnerd needs Python 3.11 or newer; name one with make PYTHON=python3.11"; exit 1; }
+	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || \
+	  { echo "Python cannot make environments here: apt install python3-venv"; exit 1; }
 	@echo "Making the environment $(VENV)"
 	@$(PYTHON) -m venv $(VENV) || \
-	  { rm -rf $(VENV); echo "Python cannot make environments here: apt install python3-venv"; exit 1; }
+	  { rm -rf $(VENV); echo "It has to be made in this folder: who runs make must be able to write here"; exit 1; }
 	@$(BIN)/pip install --quiet --upgrade "pip>=25.1"
 	@touch $@
 

@@ -7,7 +7,7 @@ import os
 from collections.abc import Callable
 from pathlib import Path
 
-from bench import chats, memory, pulling, relay, scheduling, slots, startup, tokens
+from bench import chats, contexts, memory, pulling, relay, scheduling, slots, startup, tokens
 from bench.gpu.run import gpu
 from bench.neighbours import as_many_as_cores, neighbours
 from bench.report import Report
@@ -27,6 +27,7 @@ SECTIONS: dict[str, Callable[[Report, float], None]] = {
     "scheduling": scheduling.scheduling,
     "slots": slots.slots,
     "memory": memory.memory,
+    "contexts": contexts.contexts,
     "architectures": memory.architectures,
 }
 

@@ -125,10 +125,11 @@ async def _architectures(bench: _Bench) -> None:
 
 
 def _last_words(error: Exception) -> str:
-    if isinstance(error, subprocess.CalledProcessError):
-        lines = [line for line in error.stderr.decode(errors="replace").splitlines() if line]
-        return next((line for line in reversed(lines) if "error" in line), lines[-1:] and lines[-1])
-    return str(error)
+    if not isinstance(error, subprocess.CalledProcessError):
+        return str(error)
+    text: str = error.stderr.decode(errors="replace").strip()
+    lines = text.splitlines() or [str(error)]
+    return next((line for line in reversed(lines) if "error" in line), lines[-1])
 
 
 def _case(path: Path, context: int, slots: int, mode: BackendMode = BackendMode.COMPLETION) -> Case:

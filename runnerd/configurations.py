@@ -12,6 +12,7 @@ to a temporary name, fsynced and renamed.
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import json
 import logging
@@ -34,6 +35,7 @@ from pydantic import (
 from runnerd import durable
 from runnerd.backends.interface import BackendConfiguration, BackendMode
 from runnerd.backends.parameters import CompletionParameters
+from runnerd.backends.process import uninterrupted
 from runnerd.durations import FOREVER, format_duration, parse_duration
 from runnerd.errors import InvalidConfiguration
 
@@ -150,6 +152,7 @@ class Configurations:
         self._file = file
         self._documents: dict[ConfigurationKey, dict[str, Any]] = {}
         self._parsed: dict[ConfigurationKey, tuple[ModelConfiguration, str]] = {}
+        self._writing = asyncio.Lock()  # one change after the other; the disk takes its time
         self.revision = 0  # grows with every change
 
     def open(self) -> None:
@@ -193,20 +196,23 @@ class Configurations:
         """
         return _validate(self._merge(key, changes))
 
-    def set(self, key: ConfigurationKey, changes: dict[str, Any]) -> None:
+    async def set(self, key: ConfigurationKey, changes: dict[str, Any]) -> None:
         """Merge `changes` into the stored configuration and write it down.
 
-        Raises errors.InvalidConfiguration, InsufficientStorage; nothing has changed then.
+        It is carried out to its end even if it is cancelled.  Raises errors.InvalidConfiguration,
+        InsufficientStorage; nothing has changed then.
         """
-        document = self._merge(key, changes)
-        _validate(document)
-        self._keep({**self._documents, key: document})
+        async with self._writing:
+            document = self._merge(key, changes)
+            _validate(document)
+            await self._keep({**self._documents, key: document})
 
-    def forget(self, model: str) -> None:
+    async def forget(self, model: str) -> None:
         """Drop everything that was configured for a model that has been deleted."""
-        kept = {key: entry for key, entry in self._documents.items() if key.model != model}
-        if len(kept) < len(self._documents):
-            self._keep(kept)
+        async with self._writing:
+            kept = {key: entry for key, entry in self._documents.items() if key.model != model}
+            if len(kept) < len(self._documents):
+                await self._keep(kept)
 
     def list(self) -> Iterator[tuple[ConfigurationKey, ModelConfiguration]]:
         """Yield every stored configuration, in a stable order."""
@@ -222,8 +228,11 @@ class Configurations:
                 document[name] = value
         return document
 
-    def _keep(self, documents: dict[ConfigurationKey, dict[str, Any]]) -> None:
+    async def _keep(self, documents: dict[ConfigurationKey, dict[str, Any]]) -> None:
         """Let these be the configurations, on the disk first."""
+        await uninterrupted(self._replace(documents), name="write configurations")
+
+    async def _replace(self, documents: dict[ConfigurationKey, dict[str, Any]]) -> None:
         entries = [
             {
                 "backend": key.backend,
@@ -233,7 +242,8 @@ class Configurations:
             }
             for key in sorted(documents)
         ]
-        durable.replace(self._file, json.dumps(entries, indent=1).encode())
+        content = json.dumps(entries, indent=1).encode()
+        await asyncio.to_thread(durable.replace, self._file, content)
         self._documents = documents
         self._parsed.clear()
         self.revision += 1

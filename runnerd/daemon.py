@@ -33,6 +33,7 @@ from runnerd.backends.registry import discover
 from runnerd.config import Settings
 from runnerd.configurations import Configurations
 from runnerd.errors import StartupError
+from runnerd.loopwatch import LoopWatch
 from runnerd.models.store import Store
 from runnerd.pulls.pulling import Pulls
 from runnerd.pulls.settings import make_outbound, pull_settings
@@ -150,6 +151,9 @@ class Daemon:
                 lambda: self._reload(log_dir, supervisor, relay), supervisor.hurry
             )
             await stack.enter_async_context(self._watchdog(supervisor))
+            watch = LoopWatch()
+            watch.start()
+            stack.callback(watch.stop)
             gc.freeze()  # what lives now lives for ever; spares every later collection the walk
             gc.set_threshold(*_COLLECTIONS)
             for listener in listeners:

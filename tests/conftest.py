@@ -1,12 +1,13 @@
 """What every test gets: nothing may be left behind.
 
 Children of this process, asyncio tasks and sockets in a test's own folder are counted before and
-after.
+after; and no test blocks an event loop.
 """
 
 from __future__ import annotations
 
 import asyncio
+import os
 import signal
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
@@ -14,6 +15,19 @@ from pathlib import Path
 import psutil
 import pytest
 from hypothesis import HealthCheck, settings
+
+from tests.support import blocking
+
+# What whoever runs the tests has set for a daemon of theirs, or was given by a service manager,
+# must not reach those of the tests; nor a proxy what is sent to this machine.
+_FOREIGN = (
+    *("RUNNERD_", "HF_", "DOCKER_CONFIG"),
+    *("STATE_DIRECTORY", "RUNTIME_DIRECTORY", "NOTIFY_SOCKET", "WATCHDOG_", "LISTEN_"),
+)
+for _name in list(os.environ):
+    if _name.startswith(_FOREIGN) and _name != "RUNNERD_TEST_SECONDS":
+        del os.environ[_name]
+os.environ["NO_PROXY"] = os.environ["no_proxy"] = "localhost,127.0.0.1,::1"
 
 # On a busy machine an example may take any time: how long is nobody's promise.  Fixtures that serve
 # all examples of a test are meant to.
@@ -27,6 +41,15 @@ settings.load_profile("patient")
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     # A shell that starts us in the background lets us ignore Ctrl-C, and our children with us.
     signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+@pytest.fixture(autouse=True, scope="session")
+def nothing_blocks() -> Iterator[None]:
+    """Raise wherever runnerd's code blocks an event loop; support/blocking.py says what may."""
+    watching = blocking.watch()
+    watching.activate()
+    yield
+    watching.deactivate()
 
 
 @pytest.fixture(autouse=True)

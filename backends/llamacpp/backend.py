@@ -25,7 +25,7 @@ from runnerd.backends.interface import (
 )
 from runnerd.backends.limits import data_limit
 from runnerd.backends.llamacpp import slots
-from runnerd.backends.llamacpp.command import Launch, context_tokens, native_command, slot_count
+from runnerd.backends.llamacpp.command import Launch, context_tokens, native_command, slot_counts
 from runnerd.backends.llamacpp.devices import (
     check_devices,
     check_placement,
@@ -89,10 +89,10 @@ class LlamaCppBackend:
             return None
         return self._fallback.missing(operation, mode)
 
-    def slots(self, config: BackendConfiguration) -> int | None:
+    def slots(self, config: BackendConfiguration) -> tuple[int, ...]:
         if not self._runs_native():
-            return 1
-        return slot_count(config, self._settings)
+            return (1,)
+        return slot_counts(config, self._settings)
 
     def context(self, model: str, config: BackendConfiguration) -> int:
         return context_tokens(self._context.resolver.resolve(model), config, self._settings)
@@ -130,7 +130,8 @@ class LlamaCppBackend:
         self, model: str, config: BackendConfiguration, mode: BackendMode = BackendMode.COMPLETION
     ) -> int:
         files = self._context.resolver.resolve(model)
-        load = model_serving(files, config, mode, self._settings, ()).load
+        fewest = config.model_copy(update={"parallel": slot_counts(config, self._settings)[-1]})
+        load = model_serving(files, fewest, mode, self._settings, ()).load
         return cache_bytes(files.facts, load)
 
     async def run(

@@ -9,6 +9,7 @@ runs on the processor) all of it comes from the header (`footprint`).
 
 from __future__ import annotations
 
+import itertools
 import logging
 import re
 from collections import Counter
@@ -31,6 +32,7 @@ from runnerd.backends.llamacpp.footprint import (
     Workload,
     cache_bytes,
     output_bytes,
+    shared_mask_bytes,
     vocabulary_bytes,
     working_bytes,
 )
@@ -161,11 +163,13 @@ def _sum(needs: Sequence[RequiredMemory], reserve: int) -> RequiredMemory:
 
 def _projector_gpu(model: RequiredMemory, configuration: BackendConfiguration) -> str | None:
     """Return where the projector goes: llama.cpp does not split it, the first GPU has all of it."""
-    said = [
-        flag for flag in parse_flags(configuration.runtime_flags) if flag.endswith("mmproj-offload")
-    ]
+    flags = parse_flags(configuration.runtime_flags)
+    said = [flag for flag in flags if flag.endswith("mmproj-offload")]
     if not model.gpu_bytes or (said and said[-1] == "--no-mmproj-offload"):
         return None
+    named = [value for name, value in itertools.pairwise(flags) if name == "--mmproj-device"]
+    if named:
+        return None if named[-1] == "none" else _device(named[-1])
     if configuration.placement and isinstance(configuration.placement.devices, tuple):
         return f"gpu{configuration.placement.devices[0]}"
     return model.gpu_bytes[0][0]
@@ -201,16 +205,17 @@ def _corrected(shares: Sequence[_Share], files: ModelFiles, load: Workload) -> R
     """Return the tool's account with what it leaves out, and without what is never touched."""
     host = [share for share in shares if share.device == _RAM]
     gpus = Counter[str]()
+    mask = shared_mask_bytes(files.facts, load)  # the tool takes each slot to have its own cache
     for share in shares:
         if share.device != _RAM:
-            gpus[share.device] += share.model + share.context + share.compute + _ROUNDING
+            gpus[share.device] += share.model + share.context + share.compute + mask + _ROUNDING
     # Weights that are rearranged for the processor are in none of the tool's lines.
     unseen = max(0, files.weights_bytes - sum(share.model for share in shares))
     context = sum(share.context for share in host)
     compute = sum(share.compute for share in host)
     if not gpus:
         if not load.embeds:  # the tool reserves for the outputs of a whole batch
-            compute = min(compute, working_bytes(files.facts, load) or compute)
+            compute = min(compute + mask, working_bytes(files.facts, load) or compute)
         if files.facts.window_width:  # the tool gives each slot a window with room for a batch
             context = min(context, cache_bytes(files.facts, load))
     ram = sum(share.model for share in host) + context + unseen + compute

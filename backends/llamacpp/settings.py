@@ -26,13 +26,16 @@ class LlamaCppSettings(BaseModel):
         description="tokens where none is configured; the trained maximum seldom fits",
     )
     parallel: int | None = Field(
-        None, ge=1, le=256, description="slots; default: the engine's own choice"
+        None, ge=1, le=256, description="slots, where there is memory for them; default: four"
     )
     threads: int | None = Field(
         None, ge=1, le=1024, description="threads of an engine; default: the engine's own choice"
     )
     prompt_cache: int = Field(
-        1024, ge=0, description="MiB of RAM for prompts that left an engine's slots; 0: none"
+        1024,
+        ge=0,
+        description="MiB of RAM for prompts that left an engine's slots (0: none), and as "
+        "much for states of recurrent models and windows that it can go back to",
     )
     sandbox: bool = Field(True, description="no network for the engine; see docs for NCCL builds")
     stop_grace: float = Field(10.0, ge=0, description="between SIGTERM and SIGKILL")

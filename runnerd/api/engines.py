@@ -175,6 +175,7 @@ def _runner(report: RunnerReport) -> dict[str, object]:
         "ready_after_seconds": report.ready_after,
         "socket": report.socket,
         "slots": report.slots,
+        "context": report.context or None,
         "memory_reserved": dict(report.reserved),
         "memory_used": None if report.held is None else dict(report.held),
         "memory_mapped": report.mapped,

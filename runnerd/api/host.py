@@ -61,27 +61,40 @@ async def logs(request: web.Request) -> web.StreamResponse:
     directory = request.app[CONTEXT].log_dir
     engines = not flag(request, "no-engines")
     follow = flag(request, "follow")
-    if not (directory / "runnerd.log").exists():
+    reader = _Reader(directory, engines=engines)
+    if not await asyncio.to_thread(reader.exists):
         raise NotFound("the daemon keeps no log file")
-    tails = {file: _Tail(file) for file in _files(directory, engines=engines)}
     response = web.StreamResponse(headers={"Content-Type": "text/plain; charset=utf-8"})
     await response.prepare(request)
-    await response.write(_merged(tails.values()))
+    await response.write(await asyncio.to_thread(reader.read))
     while follow:
         await asyncio.sleep(_POLL)
-        for file in _files(directory, engines=engines):
-            tails.setdefault(file, _Tail(file))
-        if new := _merged(tails.values()):
+        if new := await asyncio.to_thread(reader.read):
             await response.write(new)
     await response.write_eof()
     return response
 
 
-def _files(directory: Path, *, engines: bool) -> list[Path]:
-    files = [directory / "runnerd.log"]
-    if engines:
-        files += sorted((directory / "engines").glob("*.log"))
-    return files
+class _Reader:
+    """Reads on in the daemon's log and, with `engines`, in theirs.  Its methods block."""
+
+    def __init__(self, directory: Path, *, engines: bool) -> None:
+        self._directory = directory
+        self._engines = engines
+        self._tails: dict[Path, _Tail] = {}
+
+    def exists(self) -> bool:
+        """Say whether there is a log at all."""
+        return (self._directory / "runnerd.log").exists()
+
+    def read(self) -> bytes:
+        """Return what is new, by time."""
+        files = [self._directory / "runnerd.log"]
+        if self._engines:
+            files += sorted((self._directory / "engines").glob("*.log"))
+        for file in files:
+            self._tails.setdefault(file, _Tail(file))
+        return _merged(self._tails.values())
 
 
 class _Tail:

@@ -9,12 +9,13 @@ engine has the last word on what fits.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 
 from runnerd.scheduler.budget import Budget, Room
-from runnerd.scheduler.decisions import Decision, RunnerKey, Start, State, StopReason
+from runnerd.scheduler.decisions import Decision, RunnerKey, Shape, Start, State, StopReason
 from runnerd.scheduler.pool import Instance, Pool, instances, stop
 from runnerd.scheduler.queue import Queue
+from runnerd.scheduler.shaping import fitting_shape
 from runnerd.scheduler.victims import Candidate, choose
 
 _QUANTUM_LOADS = 2.0  # a turn lasts at least so many times the load: swaps cost a third at most
@@ -52,9 +53,11 @@ class Arranger:
         for pool in self._wanted():
             if now < pool.backoff.retry_at:
                 self._note(pool.backoff.retry_at)
-            elif not pool.alone and room.fits(claims := pool.claims()):
-                decisions.append(self._start(pool, claims, now))
-                room.take(claims)
+            elif (
+                not pool.alone
+                and (shape := fitting_shape(pool, self._pools.values(), room)) is not None
+            ):
+                decisions.append(self._start(pool, shape, room, now))
             else:
                 decisions += self._make_room(pool, room, claimed, now)
                 if pool.alone:  # whatever started now would be in its way again
@@ -76,10 +79,8 @@ class Arranger:
             if wanted and now < pool.backoff.unasked_at:
                 self._note(pool.backoff.unasked_at)
                 continue
-            claims = pool.claims() if wanted else {}
-            while wanted and room.fits(claims):
-                decisions.append(self._start(pool, claims, now))
-                room.take(claims)
+            while wanted and (shape := fitting_shape(pool, self._pools.values(), room)) is not None:
+                decisions.append(self._start(pool, shape, room, now))
                 wanted = self._wants_more(pool)
         return decisions
 
@@ -87,12 +88,14 @@ class Arranger:
         few = len(pool.instances) < pool.terms.min_instances and not pool.held_back
         return few or pool.pressed(self._queue.count(pool.key))
 
-    def _start(self, pool: Pool, claims: Mapping[str, int], now: float) -> Start:
+    def _start(self, pool: Pool, shape: Shape, room: Room, now: float) -> Start:
+        claims = pool.claims(shape)
+        room.take(claims)
         self._generation += 1
         pool.instances[self._generation] = Instance(
-            self._generation, State.STARTING, claims, started_at=now, used_at=now
+            self._generation, State.STARTING, claims, started_at=now, used_at=now, slots=shape.slots
         )
-        return Start(pool.key, self._generation)
+        return Start(pool.key, self._generation, shape.slots)
 
     def _make_room(self, pool: Pool, room: Room, claimed: set[int], now: float) -> list[Decision]:
         """Send away who has to go for `pool`, and keep what becomes free for it.
@@ -113,8 +116,7 @@ class Arranger:
             holders = self._holders(pool, [*short, *lack])
             if not holders and not any(name.startswith("#") for name in short):
                 # It does not fit by its estimate.  The engine has the last word on that.
-                room.take(claims)
-                return [self._start(pool, claims, now)]
+                return [self._start(pool, pool.terms.shapes[-1], room, now)]
             moving = any(instance.state is not State.READY for instance in holders)
             chosen = [] if moving else [item for item in candidates if item.instance in holders]
         decisions: list[Decision] = []

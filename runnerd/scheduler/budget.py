@@ -21,9 +21,9 @@ _GROUP = "#group:"
 Amounts = Mapping[str, int]
 
 
-def claims(terms: Terms) -> dict[str, int]:
+def claims(terms: Terms, need: Amounts) -> dict[str, int]:
     """Return everything that an instance takes: memory, a place, its group's only place."""
-    everything = dict(terms.need)
+    everything = dict(need)
     everything[PLACES] = 1
     everything |= {_GROUP + group: 1 for group in terms.exclusive_groups}
     return everything

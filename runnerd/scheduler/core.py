@@ -13,6 +13,7 @@ whoever can be granted, in the queue's order).
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 
@@ -30,6 +31,7 @@ from runnerd.scheduler.decisions import (
     Refuse,
     RunnerKey,
     RunnerView,
+    Shape,
     State,
     StopReason,
     Terms,
@@ -81,15 +83,17 @@ class Scheduler:
                 sums[name] = sums.get(name, 0) + amount
         self._budget.observe(devices, held=held, uncertain=uncertain)
 
-    def estimated(self, key: RunnerKey, need: Mapping[str, int]) -> None:
+    def estimated(
+        self, key: RunnerKey, need: Mapping[str, int], fewer: tuple[Shape, ...] = ()
+    ) -> None:
         """Note what each of a pool's instances is to be reckoned with, also those that are there:
-        they may have been started without knowing.
+        they may have been started without knowing.  `need` and `fewer` are as in the terms.
         """
         pool = self._pools.get(key)
         if pool is not None:
-            pool.terms = replace(pool.terms, need=dict(need))
+            pool.terms = replace(pool.terms, need=dict(need), fewer=fewer)
             for instance in pool.instances.values():
-                instance.claims = pool.claims()
+                pool.reckon(instance)
 
     def learned(
         self,
@@ -101,13 +105,13 @@ class Scheduler:
         """Note what a ready runner holds now, and what is to be reckoned with from now on.
 
         `held` is what it takes of the devices' free memory, `need` what it may come to: it replaces
-        the estimate.
+        the estimate for an instance of its shape.
         """
         pool = self._pools.get(key)
         instance = None if pool is None else pool.instances.get(generation)
         if pool is not None and instance is not None and instance.state is State.READY:
-            pool.terms = replace(pool.terms, need=dict(need))
-            instance.claims = pool.claims()
+            pool.terms = _reshaped(pool.terms, Shape(instance.slots, dict(need)))
+            pool.reckon(instance)
             instance.held = held
 
     def relieve(self, now: float) -> list[Decision]:
@@ -229,8 +233,8 @@ class Scheduler:
         instance.used_at = now
         if instance.state is not State.READY:
             return []
-        if instance.leases:  # it makes room for nobody else
-            return self._serve(pool, now) if self._queue else []
+        if instance.leases:  # one place is free, and nobody else has anything of it
+            return self._serve(pool, now, most=1) if self._queue else []
         if self._draining:
             return [stop(pool, instance, StopReason.DRAINED)]
         pool.idle_since = now
@@ -377,7 +381,7 @@ class Scheduler:
         return failure_views(self._pools)
 
     def need(self, key: RunnerKey) -> dict[str, int]:
-        """Return the bytes per device that the next instance of a pool is thought to take."""
+        """Return the bytes per device that an instance of a pool takes at least, as is thought."""
         pool = self._pools.get(key)
         return {} if pool is None else memory(pool.claims())
 
@@ -437,7 +441,7 @@ class Scheduler:
         self._granted[ticket] = (pool, instance)
         return Grant(ticket, pool.key, instance.generation)
 
-    def _serve(self, pool: Pool, now: float) -> list[Decision]:
+    def _serve(self, pool: Pool, now: float, *, most: int = sys.maxsize) -> list[Decision]:
         """Grant those who wait for a pool, as far as its instances have room."""
         decisions: list[Decision] = []
         while (first := self._queue.first(pool.key)) is not None:
@@ -448,6 +452,8 @@ class Scheduler:
             decisions.append(
                 self._grant(first.ticket, pool, instance, now, first.keep_alive, first.affinity)
             )
+            if len(decisions) >= most:
+                break
         return decisions
 
     def _go_on(self, now: float) -> list[Decision]:
@@ -510,3 +516,9 @@ class Scheduler:
         if pool is None:
             pool = self._pools[key] = Pool(key)
         return pool
+
+
+def _reshaped(terms: Terms, known: Shape) -> Terms:
+    """Return terms with what is known of one of their shapes."""
+    first, *fewer = (known if shape.slots == known.slots else shape for shape in terms.shapes)
+    return replace(terms, need=first.need, fewer=tuple(fewer))

@@ -58,13 +58,23 @@ class Fault(enum.Enum):
 
 
 @dataclass(frozen=True, slots=True)
+class Shape:
+    """One way to start an instance: with `slots`, which serve one request each (None: no limit),
+    for `need`, bytes per device id, empty when nothing is known.
+    """
+
+    slots: int | None = None
+    need: Mapping[str, int] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
 class Terms:
     """What the scheduler knows of a pool.
 
-    `keep_alive` is in seconds (None: the daemon's default).  `need` is bytes per device id, empty
-    when nothing is known.  `slots` is how many requests one instance serves at a time, None: no
-    limit.  `min_instances` are kept and brought back, `max_instances` may grow under load.  A
-    *pinned* pool is never evicted and never expires.  Pools that have
+    `keep_alive` is in seconds (None: the daemon's default).  `need` and `slots` are an instance's
+    *shape*, as it is started where there is room for it; `fewer` are shapes with fewer slots for
+    where there is not, the most first.  `min_instances` are kept and brought back, `max_instances`
+    may grow under load.  A *pinned* pool is never evicted and never expires.  Pools that have
     one of their `exclusive_groups` in common are never resident together.
     """
 
@@ -75,6 +85,12 @@ class Terms:
     max_instances: int = 1
     pinned: bool = False
     exclusive_groups: tuple[str, ...] = ()
+    fewer: tuple[Shape, ...] = ()
+
+    @property
+    def shapes(self) -> tuple[Shape, ...]:
+        """Every way to start an instance, that with the most slots first."""
+        return Shape(self.slots, self.need), *self.fewer
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -110,6 +126,7 @@ class DeviceMemory:
 class Start:
     key: RunnerKey
     generation: int
+    slots: int | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 from runnerd.scheduler.backoff import Backoff
 from runnerd.scheduler.budget import claims
-from runnerd.scheduler.decisions import RunnerKey, State, Stop, StopReason, Terms
+from runnerd.scheduler.decisions import RunnerKey, Shape, State, Stop, StopReason, Terms
 
 _PREFIXES = 256  # remembered per instance, for requests that go on where another one ended
 _CONVERSATIONS = 64  # that are counted
@@ -17,7 +17,7 @@ _HOPE = 2.0  # how many usual pauses a returning client is waited for
 @dataclass(slots=True)
 class Instance:
     """One runner.  `claims` is what is reserved for it, from its start until its processes are
-    gone.
+    gone; `slots` how many requests it serves at a time, None without a limit.
     """
 
     generation: int
@@ -30,6 +30,7 @@ class Instance:
     yields: bool = False
     failing: bool = False
     held: Mapping[str, int] | None = None  # what it was seen to hold
+    slots: int | None = None
     fresh: bool = True  # nobody has used it yet
     _prefixes: dict[int, None] = field(default_factory=dict)
     _conversations: dict[int, None] = field(default_factory=dict)  # by the last place of each
@@ -79,9 +80,15 @@ class Pool:
     idle_since: float | None = None
     pause: float | None = None  # how long its clients usually leave it unused
 
-    def claims(self) -> dict[str, int]:
-        """Return what one more instance takes."""
-        return claims(self.terms)
+    def claims(self, shape: Shape | None = None) -> dict[str, int]:
+        """Return what one more instance takes, in its least shape where none is named."""
+        return claims(self.terms, (shape or self.terms.shapes[-1]).need)
+
+    def reckon(self, instance: Instance) -> None:
+        """Reserve for an instance what its shape takes by the terms as they are now."""
+        for shape in self.terms.shapes:
+            if shape.slots == instance.slots:
+                instance.claims = self.claims(shape)
 
     def keep_alive(self, default: float) -> float:
         """Return how many seconds an unused instance stays, below zero for ever."""
@@ -122,21 +129,21 @@ class Pool:
         least busy, one that nobody has used yet, and the one that was used least recently: its
         cache is worth least.
         """
-        slots = self.terms.slots
-        places = None if slots is None or not overcommit else max(1, int(slots * overcommit))
         best: Instance | None = None
         for instance in self.instances.values():
             if instance.state is not State.READY or instance.yields:
                 continue
-            if places is not None and len(instance.leases) >= places:
-                continue
+            slots = instance.slots
+            if slots is not None and overcommit:
+                if len(instance.leases) >= max(1, int(slots * overcommit)):
+                    continue
             if best is None or self._rank(instance, affinity) < self._rank(best, affinity):
                 best = instance
         return best
 
     def _rank(self, instance: Instance, affinity: tuple[int, ...]) -> tuple[int, int, bool, float]:
         busy = len(instance.leases)
-        full = self.terms.slots is not None and busy >= self.terms.slots
+        full = instance.slots is not None and busy >= instance.slots
         shared = 0 if full or not affinity else instance.shared(affinity)
         return -shared, busy, not instance.fresh, instance.used_at
 
@@ -144,7 +151,7 @@ class Pool:
         """Return whether a request that gets `instance` pushes another conversation out of it, and
         one more instance may be started so that the next one need not.
         """
-        slots = self.terms.slots
+        slots = instance.slots
         if not affinity or slots is None or len(self.instances) >= self.terms.max_instances:
             return False
         if instance.conversations < slots or instance.shared(affinity):
@@ -155,13 +162,13 @@ class Pool:
         """Return whether there is more to do than there are slots, and another instance may be
         started.
         """
-        slots = self.terms.slots
-        if slots is None or len(self.instances) >= self.terms.max_instances:
+        if self.terms.slots is None or len(self.instances) >= self.terms.max_instances:
             return False
         alive = self.alive()
         if not alive or any(item.state is not State.READY for item in alive):
             return False
-        return waiting + sum(len(item.leases) for item in alive) > slots * len(alive)
+        slots = sum(item.slots or 0 for item in alive)
+        return waiting + sum(len(item.leases) for item in alive) > slots
 
     def came(self, now: float) -> None:
         """A request came: learn how long clients leave the pool unused between requests."""

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 
 from runnerd.backends.interface import BackendMode
 from runnerd.configurations import ModelConfiguration
 from runnerd.runner import Order
 from runnerd.scheduler import RunnerKey
+from runnerd.supervisor.memory import with_slots
 
 _KEPT = 256  # more than any host has models
 
@@ -31,8 +33,10 @@ class Orders:
         """Return an order that is remembered."""
         return self._orders.get(key)
 
-    def of(self, key: RunnerKey, model_ref: str | None = None) -> Order:
-        """Return what to start for a key."""
+    def of(
+        self, key: RunnerKey, model_ref: str | None = None, *, slots: int | None = None
+    ) -> Order:
+        """Return what to start for a key, with so many slots where they are limited."""
         order = self._orders.get(key)
         if order is None:
             configuration = self._configuration_of(key)
@@ -46,7 +50,9 @@ class Orders:
                 preload,
                 configuration.preload_prefix,
             )
-        return order
+        if slots is None:
+            return order
+        return replace(order, configuration=with_slots(order.configuration, slots))
 
     def forget(self, load: str) -> None:
         """Drop the orders of a load: its models are others now, or are called or kept otherwise."""

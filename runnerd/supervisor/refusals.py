@@ -91,15 +91,24 @@ def memory_account(
     need: Mapping[str, int],
     devices: Sequence[tuple[DeviceMemory, int]],
     reports: Sequence[RunnerReport],
+    *,
+    slots: int | None,
+    context: int,
 ) -> str:
     """Return who holds which memory, for the owner of a model that got too little.
 
-    `devices` come with the bytes that other programs use.
+    `devices` come with the bytes that other programs use; `slots` is how many requests at a time
+    the model would serve at least (None: no limit), each with `context` tokens (0: unknown).
     """
     sentences = [
         _account(device, others, need.get(device.id), reports) for device, others in devices
     ]
-    remedy = "A smaller context (`runnerd configure --context-size`) or quantisation needs less."
+    if slots and context:
+        counted = "1 request" if slots == 1 else f"{slots} requests"
+        sentences.append(f"It is to serve {counted} at a time, with {context} tokens each.")
+    fewer = " fewer slots (`--set parallel=1`)," if slots and slots > 1 else ""
+    smaller = "A smaller context (`runnerd configure --context-size`)"
+    remedy = f"{smaller},{fewer} or quantisation needs less."
     return " ".join([*sentences, remedy])
 
 

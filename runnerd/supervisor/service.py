@@ -323,9 +323,9 @@ class Supervisor:
         backend = self.backend(key.backend)
         configuration = self._configurations.merged(key, changes)
         await backend.check_configuration(key.model, configuration, key.mode)
-        in_force = self._configurations.effective(key.backend, key.model, key.mode)[1]
-        if configuration.fingerprint() == in_force:
-            self._configurations.set(key, changes)
+        in_force, fingerprint = self._configurations.effective(key.backend, key.model, key.mode)
+        if configuration.fingerprint() == fingerprint:
+            await self._configurations.set(key, changes)
             self._orders.forget(
                 self._sharing.load_of(key.model)
             )  # what is preloaded counts from the next start on
@@ -334,7 +334,7 @@ class Supervisor:
             return
 
         if not force:
-            await self._foresight.check(key, configuration)
+            await self._foresight.check(key, configuration, in_force)
         load = self._sharing.load_of(key.model)
 
         def affected(runner: RunnerKey) -> bool:
@@ -347,7 +347,7 @@ class Supervisor:
 
         if self._scheduler.busy(affected):
             raise Conflict("runner already active: unload the model, or wait until it is idle")
-        self._configurations.set(key, changes)
+        await self._configurations.set(key, changes)
         await self._stop_idle(affected)
         await self.make_resident()
 
@@ -385,7 +385,7 @@ class Supervisor:
 
         `load` is what its engine was started with; with `shared`, other models have that, too.
         """
-        self._configurations.forget(model)
+        await self._configurations.forget(model)
         self._sharing.forget(model)
         self._orders.forget(load)  # they may be called as the model was
         if shared:
@@ -498,8 +498,8 @@ class Supervisor:
                 self._grant(decision)
             case Refuse():
                 self._refuse(decision)
-            case Start(key, generation):
-                self._start(key, generation)
+            case Start(key, generation, slots):
+                self._start(key, generation, slots)
             case Stop(_, generation, reason):
                 runner = self._fleet[generation]
                 log.info("stopping runner %s: %s", runner.name, reason.value)
@@ -521,8 +521,13 @@ class Supervisor:
         trouble = next((view for view in views if failure and view.failure is failure), None)
         account = ""
         if trouble is not None and refused.refusal is Refusal.NO_MEMORY:
+            key = trouble.key
             account = memory_account(
-                self._scheduler.need(trouble.key), self._scheduler.devices(), self.reports()
+                self._scheduler.need(key),
+                self._scheduler.devices(),
+                self.reports(),
+                slots=self._preparation.terms(key).shapes[-1].slots,
+                context=self.context(key),
             )
         waiter.claimant.refused(
             refusal_error(
@@ -530,15 +535,15 @@ class Supervisor:
             )
         )
 
-    def _start(self, key: RunnerKey, generation: int) -> None:
+    def _start(self, key: RunnerKey, generation: int, slots: int | None) -> None:
         watcher = Generation(self, key, generation)
         self._fleet.start(
             key,
             generation,
-            self._orders.of(key),
+            self._orders.of(key, slots=slots),
             self._settings,
             watcher,
-            ram_limit=self._preparation.ram_limit(key, generation),
+            ram_limit=self._preparation.ram_limit(generation),
         )
 
     # what runners say
@@ -557,12 +562,13 @@ class Supervisor:
     async def _learn(self, key: RunnerKey, generation: int) -> bool:
         """Look at what a runner holds, reckon with it, and return whether that is news."""
         runner = self._fleet[generation]
-        before = self._memory.known(key)
+        slots = runner.order.configuration.parallel
+        before = self._memory.known(key, slots)
         holding = await self._memory.learn(key, runner)
         if holding is None:
             return False
         runner.mapped = holding.mapped
-        known = self._memory.known(key)
+        known = self._memory.known(key, slots)
         self._scheduler.learned(key, generation, known, holding.devices)
         return known != before
 

@@ -42,7 +42,8 @@ class DaemonProcess:
         self.output = root / "output.log"
         self.process: subprocess.Popen[bytes] | None = None
         self._env = dict(env or {})
-        self.module = "runnerd"  # what is run; another one may watch it from inside
+        # What is run: runnerd, watched from inside.
+        self.module = "tests.support.nonblocking"
         self.own_session = False  # as a service has one
         self._client: httpx.Client | None = None
 

@@ -48,8 +48,8 @@ class Listener:
     def missing(self, operation: str, mode: BackendMode) -> str | None:
         return None
 
-    def slots(self, config: BackendConfiguration) -> int | None:
-        return 4
+    def slots(self, config: BackendConfiguration) -> tuple[int, ...]:
+        return (4,)
 
     def context(self, model: str, config: BackendConfiguration) -> int:
         return 0

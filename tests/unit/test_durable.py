@@ -61,15 +61,15 @@ def test_other_failures_are_not_called_a_full_disk(tmp_path: Path) -> None:
         durable.replace(tmp_path / "none" / "f", b"x")
 
 
-def test_a_configuration_that_cannot_be_kept_is_not_in_force(tmp_path: Path) -> None:
+async def test_a_configuration_that_cannot_be_kept_is_not_in_force(tmp_path: Path) -> None:
     """Neither setting nor forgetting half happens."""
     configurations = Configurations(tmp_path / "c.json")
-    configurations.set(KEY, {"context-size": 1024})
+    await configurations.set(KEY, {"context-size": 1024})
     with full_disk("fsync"):
         with pytest.raises(InsufficientStorage):
-            configurations.set(KEY, {"context-size": 2048})
+            await configurations.set(KEY, {"context-size": 2048})
         with pytest.raises(InsufficientStorage):
-            configurations.forget(KEY.model)
+            await configurations.forget(KEY.model)
     again = Configurations(tmp_path / "c.json")
     again.open()
     for found in (configurations, again):

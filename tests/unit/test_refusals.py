@@ -38,14 +38,18 @@ def holding(amount: int) -> RunnerReport:
 def test_account_says_need_free_holders_and_what_could_be_had() -> None:
     """Everything that an owner needs to decide what to do."""
     device = DeviceMemory("gpu0", 24 * GIB, 5 * GIB, 23 * GIB)
-    text = memory_account({"gpu0": 20 * GIB}, [(device, 3 * GIB)], [holding(16 * GIB)])
+    text = memory_account(
+        {"gpu0": 20 * GIB}, [(device, 3 * GIB)], [holding(16 * GIB)], slots=2, context=8192
+    )
     for part in (
         "gpu0: it needs 20.00 GiB",
         "free are 5.00 GiB of 24.00 GiB",
         "other programs use 3.00 GiB",
         "ai/b:latest 16.00 GiB",
         "at most 21.00 GiB",
+        "2 requests at a time, with 8192 tokens each",
         "smaller context",
+        "fewer slots",
     ):
         assert part in text
 

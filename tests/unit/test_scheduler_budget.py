@@ -238,8 +238,9 @@ def hold(scheduler: Scheduler, name: str, generation: int, amount: int) -> None:
 
 def loaded(**held: int) -> Scheduler:
     """Return a scheduler with idle runners, in this order, that hold so much of 100."""
-    scheduler = make(**{name: {"ram": 10} for name in held})
+    scheduler = make()
     for generation, name in enumerate(held, start=1):
+        scheduler.set_terms(key(name), Terms(need={"ram": 10}))
         scheduler.request(generation, key(name), float(generation))
         scheduler.ready(key(name), generation, float(generation))
         scheduler.release(generation, float(generation))

@@ -354,7 +354,7 @@ def test_failing_instance_of_several_leaves_the_others_to_serve() -> None:
     scheduler.set_terms(A, Terms(slots=1, max_instances=2))
     scheduler.request(1, A, 0.0)
     scheduler.ready(A, 1, 0.0)
-    assert scheduler.request(2, A, 1.0) == [Start(A, 2)]
+    assert scheduler.request(2, A, 1.0) == [Start(A, 2, 1)]
     assert scheduler.ended(A, 2, REFUSED, 2.0, fault=Fault.REFUSED) == []
     assert scheduler.release(1, 3.0) == [Grant(2, A, 1)]
     assert scheduler.request(3, A, 4.0) == [], "waits for the one that serves"
@@ -443,7 +443,7 @@ def test_conversation_that_pushes_another_out_brings_another_instance() -> None:
     _instances(scheduler, Terms(slots=1, min_instances=1, max_instances=2), 1)
     assert _talk(scheduler, 1, 1.0, 11) == 1
     assert scheduler.request_at_once(2, A, 2.0, affinity=(21,)) is None
-    assert scheduler.request(2, A, 2.0, affinity=(21,)) == [Grant(2, A, 1), Start(A, 2)]
+    assert scheduler.request(2, A, 2.0, affinity=(21,)) == [Grant(2, A, 1), Start(A, 2, 1)]
     scheduler.release(2, 3.0)
     assert scheduler.request_at_once(3, A, 3.0, affinity=(31,)) == Grant(3, A, 1)
     scheduler.release(3, 3.0)
