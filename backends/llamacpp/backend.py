@@ -349,4 +349,5 @@ class LlamaCppBackend:
 
 
 def _unlink(socket: Path) -> None:
-    socket.unlink(missing_ok=True)
+    with contextlib.suppress(FileNotFoundError, NotADirectoryError):  # its folder may be gone, too
+        socket.unlink()

@@ -11,7 +11,6 @@ Where the host has a GPU, one that computes on it comes before one that does not
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import logging
 import os
 import re
@@ -28,7 +27,7 @@ from runnerd.backends.llamacpp.trial.identity import engine_identity, this_proce
 from runnerd.backends.llamacpp.trial.running import NO_REPACK, Subject, try_engine
 from runnerd.backends.llamacpp.trial.verdicts import FILE_NAME, Verdict, Verdicts
 from runnerd.backends.process import child_environment, run_command
-from runnerd.errors import BackendFailure
+from runnerd.errors import BackendFailure, HostExhausted
 
 log = logging.getLogger(__name__)
 
@@ -261,12 +260,18 @@ class ServerFinder:
             version = await self._ask(path, "--version")
             words = await self._ask(path, "--help")
             options = frozenset(_OPTION.findall(words))
+        except HostExhausted:
+            raise  # says nothing about the file
         except BackendFailure as failure:
             return failure
         devices = ""
         if "--list-devices" in options:
-            with contextlib.suppress(BackendFailure):  # then it has none that could be used
+            try:
                 devices = await self._ask(path, "--list-devices")
+            except HostExhausted:
+                raise
+            except BackendFailure:
+                pass  # then it has none that could be used
         if _UNIX_SOCKETS.search(words) is None and "--host" in options:
             return BackendFailure(
                 f"{path} is too old: it serves on no Unix socket (llama.cpp of April 2025 and later"

@@ -14,6 +14,7 @@ import runnerd
 from runnerd.api.context import CONTEXT, flag, json_answer
 from runnerd.api.pool_status import pool_status
 from runnerd.errors import NotFound
+from runnerd.regular import open_regular
 from runnerd.supervisor.reports import FAILED
 
 ROUTES = web.RouteTableDef()
@@ -109,7 +110,7 @@ class _Tail:
     def read(self) -> bytes:
         """Return the complete lines that are new since the last call."""
         try:
-            with open(self._file, "rb") as file:
+            with open(open_regular(self._file), "rb") as file:
                 inode = self._inode
                 size = file.seek(0, 2)
                 self._inode = _inode(file.fileno())
