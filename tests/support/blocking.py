@@ -29,7 +29,7 @@ ALLOWED: list[tuple[str, set[str], str]] = [
     ("runnerd/backends/llamacpp/backend.py", {"_unlink"}, "a socket's name, in memory"),
     ("runnerd/sockets/listeners.py", {"listen_unix", "unlink_if_ours"}, "a socket's name"),
     ("runnerd/backends/llamacpp/server.py",
-     {"_candidates", "_absent", "_stamp", "_examine", "_tool"},
+     {"_candidates", "_absent", "_stamp", "_examine", "tool"},
      "an engine's start: looks whether its program is the same"),
     ("runnerd/backends/llamacpp/building/workshop.py", {"_tools", "_sources", "install"},
      "an installation's start: which programs and folders are there"),
