@@ -29,7 +29,8 @@ from runnerd.backends.process import uninterrupted
 
 log = logging.getLogger(__name__)
 
-_FREE = 1 * 2**30  # bytes of the disk that are left to others
+_FREE = 1 * 2**30  # bytes of the disk that are left to others,
+_FREE_PART = 20  # and on a small one the twentieth part of it
 _PIECE = 1 * 2**20
 _ENTRIES = 8  # per fingerprint: more than anybody comes back to
 
@@ -114,7 +115,8 @@ class SavedSlots:
 
     def room(self) -> int:
         """Return how many bytes may be written now; what is old will make way for them."""
-        free = shutil.disk_usage(self.folder).free - _FREE
+        disk = shutil.disk_usage(self.folder)
+        free = disk.free - min(_FREE, disk.total // _FREE_PART)
         return max(0, min(self._quota, free))
 
     # reading
