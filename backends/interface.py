@@ -37,21 +37,26 @@ class SpeculativeDecoding(BaseModel):
     min_acceptance_rate: Annotated[float, Field(ge=0, le=1)] = 0.0
 
 
+_FlagText = Annotated[str, Field(max_length=66 * 2**10)]  # a schema is the longest there is
+
+
 class BackendConfiguration(BaseModel):
     """What an owner set for one model.  JSON names are those of seed 004.
 
     `context_size` is in tokens; None lets the backend choose, -1 asks for the trained maximum.
     `runtime_flags` are checked against the backend's allow-list before they are stored.  `parallel`
-    is how many requests a runner works on at a time, None for the backend's choice.
+    is how many requests a runner works on at a time, None for the backend's choice.  `engine` is
+    one of several installed engines by name (`cuda`, `cpu`, `path`), None for the backend's choice.
     """
 
     model_config = ConfigDict(extra="forbid", populate_by_name=True)
 
     context_size: Annotated[int | None, Field(alias="context-size", ge=-1, le=2**31 - 1)] = None
-    runtime_flags: Annotated[list[str], Field(alias="runtime-flags", max_length=128)] = []
+    runtime_flags: Annotated[list[_FlagText], Field(alias="runtime-flags", max_length=128)] = []
     speculative: SpeculativeDecoding | None = None
     parallel: Annotated[int | None, Field(strict=True, ge=1, le=256)] = None
     placement: Placement | None = None
+    engine: Annotated[str | None, Field(pattern=r"^[a-z0-9][a-z0-9._-]{0,31}$")] = None
 
     def to_json(self) -> dict[str, object]:
         """Return the JSON form, without what was not set."""
@@ -80,7 +85,8 @@ class ModelFacts:
     is what one token takes of K and V in all layers that keep the whole context, `window_width` in
     those that keep the last `window` tokens of each sequence; `state_width` what each sequence
     keeps in recurrent layers, `inner_length` how wide these are inside.  `encodes`: it keeps
-    nothing, and sees a text whole.
+    nothing, and sees a text whole.  `long_rope`: positions are turned otherwise where the engine's
+    context is longer than that of the first training.
     """
 
     architecture: str = ""
@@ -103,6 +109,7 @@ class ModelFacts:
     state_width: int = 0
     inner_length: int = 0
     encodes: bool = False
+    long_rope: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -276,12 +283,17 @@ class Backend(Protocol):
         """
         ...
 
-    def slots(self, config: BackendConfiguration) -> int | None:
-        """Return how many requests a runner works on at a time, None if that has no limit."""
+    def slots(self, config: BackendConfiguration) -> tuple[int, ...]:
+        """Return how many requests at a time a runner can be started for, the most first; nothing
+        where that has no limit.
+
+        Each of them has the whole context for itself.  Which number a runner is started with is
+        said to it as `parallel`; where `config` says that, it is the only one.
+        """
         ...
 
     def context(self, model: str, config: BackendConfiguration) -> int:
-        """Return the tokens of context that a runner would have, 0 where the engine decides.
+        """Return the tokens of context that each request has, 0 where the engine decides.
 
         Raises errors.ModelNotFound, InvalidModelFile.
         """
@@ -344,6 +356,18 @@ class Quantizing(Protocol):
 
         Raises errors.ClientError for an unknown kind, NotSupported where the tool is missing,
         BackendFailure with the tool's words.  Cancelling ends it; the caller removes `target`.
+        """
+        ...
+
+
+@runtime_checkable
+class Preparing(Protocol):
+    """What a backend offers that looks at its engine before the first request needs it."""
+
+    async def prepare(self) -> None:
+        """Look at the engine and log what its owner should know; never raises for what it finds.
+
+        Runs beside requests once the daemon serves; may be cancelled.
         """
         ...
 

@@ -98,7 +98,7 @@ async def held(server: NativeServer, case: Case) -> int:
 async def _ask(http: aiohttp.ClientSession, mode: BackendMode, length: int) -> None:
     """Send a prompt of so many tokens; all slots are to be in use at once."""
     prompt = [10 + number % 200 for number in range(length)]
-    body: dict[str, object] = {"prompt": prompt, "n_predict": 32, "ignore_eos": True}
+    body: dict[str, object] = {"prompt": prompt, "n_predict": 8, "ignore_eos": True}
     path = "/completion"
     if mode is BackendMode.EMBEDDING:
         body, path = {"input": prompt}, "/v1/embeddings"
@@ -127,9 +127,7 @@ def _serving(server: NativeServer, case: Case) -> Iterator[tuple[subprocess.Pope
     launch = Launch(socket, "bench", case.files, case.draft, case.mode, case.configuration)
     argv = native_command(server, launch, parse_settings({"prompt_cache": 0}))
     quiet = subprocess.DEVNULL
-    process = subprocess.Popen(
-        [*argv, "--kv-unified", "--load-mode", "none"], stdout=quiet, stderr=quiet
-    )
+    process = subprocess.Popen([*argv, "--load-mode", "none"], stdout=quiet, stderr=quiet)
     try:
         yield process, socket
     finally:

@@ -1,12 +1,13 @@
 """What every test gets: nothing may be left behind.
 
 Children of this process, asyncio tasks and sockets in a test's own folder are counted before and
-after.
+after; and no test blocks an event loop.
 """
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import signal
 from collections.abc import AsyncIterator, Iterator
@@ -15,6 +16,12 @@ from pathlib import Path
 import psutil
 import pytest
 from hypothesis import HealthCheck, settings
+
+from runnerd.backends.llamacpp import places
+from runnerd.backends.llamacpp.server import ServerFinder
+from runnerd.backends.llamacpp.settings import LlamaCppSettings
+from runnerd.errors import BackendFailure
+from tests.support import blocking
 
 # What whoever runs the tests has set for a daemon of theirs, or was given by a service manager,
 # must not reach those of the tests; nor a proxy what is sent to this machine.
@@ -39,6 +46,23 @@ settings.load_profile("patient")
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     # A shell that starts us in the background lets us ignore Ctrl-C, and our children with us.
     signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def engine_was_tried() -> None:
+    """Try the engine once, so that not every daemon of a test has to."""
+    finder = ServerFinder(LlamaCppSettings(), places.environment_root())
+    with contextlib.suppress(BackendFailure):
+        asyncio.run(finder.find())
+
+
+@pytest.fixture(autouse=True, scope="session")
+def nothing_blocks() -> Iterator[None]:
+    """Raise wherever runnerd's code blocks an event loop; support/blocking.py says what may."""
+    watching = blocking.watch()
+    watching.activate()
+    yield
+    watching.deactivate()
 
 
 @pytest.fixture(autouse=True)

@@ -36,6 +36,7 @@ _BY_REASON: Mapping[str, str] = {
         -hfd -hfrd --hf-repo-draft""",
     _DRAFT: "--spec-draft-model -md --model-draft",
     "use context-size (`runnerd configure --context-size N`)": "--ctx-size -c",
+    "each slot has the whole context-size for itself": "--kv-unified-per-slot",
     "runnerd chooses the socket": "--host --port --reuse-port",
     "runnerd sets the name (`runnerd tag` gives a model another one)": "--alias -a --tags",
     "the mode says it (`runnerd configure --mode`)": """--embeddings --embedding --reranking

@@ -124,7 +124,6 @@ FLAGS = (
     _flag("--cache-type-v -ctv", _CACHE_TYPE),
     _flag("--kv-unified -kvu"),
     _flag("--no-kv-unified -no-kvu"),
-    _flag("--kv-unified-per-slot", Integer(1)),
     _flag("--kv-offload -kvo"),
     _flag("--no-kv-offload -nkvo"),
     _flag("--swa-full"),

@@ -34,8 +34,9 @@ class Workload:
     `context` (of all slots together) and `batch` (the physical one) are in tokens.  `unified`: the
     slots share the context, else each has its part of it.  `embeds`: every token has an output,
     and not only the last of each slot.  `whole_windows`: a sliding window is kept like the whole
-    context.  `image_tokens` is what an image may take, 0 for what the projector says; `fused`:
-    attention without a table of scores (flash attention), also in a projector.
+    context.  `image_tokens` is what an image may take, 0 for what the projector says, and
+    `image_batch` what several are evaluated at once; `fused`: attention without a table of scores
+    (flash attention), also in a projector.
     """
 
     context: int
@@ -45,6 +46,7 @@ class Workload:
     value_type: str = "f16"
     whole_windows: bool = False
     image_tokens: int = 0
+    image_batch: int = 1024
     fused: bool = True
     unified: bool = True
     embeds: bool = False
@@ -64,6 +66,14 @@ def cache_bytes(facts: ModelFacts, load: Workload) -> int:
     return cache + _FLOAT * facts.state_width * load.slots
 
 
+def checkpoint_bytes(facts: ModelFacts) -> int:
+    """Return what llama-server keeps when it notes the state of a slot, to go back to it: what is
+    there of recurrent layers and of windows, since these cannot be cut off at a token.
+    """
+    windows = int(_CACHE_TYPES["f16"] * facts.window_width * facts.window)
+    return _FLOAT * facts.state_width + windows
+
+
 def working_bytes(facts: ModelFacts, load: Workload) -> int:
     """Return what one evaluation touches in RAM at most, without its outputs.
 
@@ -75,7 +85,9 @@ def working_bytes(facts: ModelFacts, load: Workload) -> int:
     if facts.encodes:
         activations = 2 * widest + 5 * facts.embedding_length
     else:
-        activations = 3 * widest + 4 * facts.embedding_length + facts.head_count * facts.key_length
+        activations = 3 * widest + 4 * facts.embedding_length
+        if facts.cache_width or facts.window_width:
+            activations += facts.head_count * facts.key_length
     row = _FLOAT * activations + _SCRATCH * widest + _seen_bytes(facts, load)
     rows = min(load.batch, load.context) if load.context else load.batch
     if load.embeds and not facts.encodes:  # the scores of every token, before they are handed over
@@ -90,15 +102,24 @@ def _seen_bytes(facts: ModelFacts, load: Workload) -> int:
     return seen * (_HALF if load.fused else _FLOAT + _FLOAT * facts.head_count)
 
 
+def shared_mask_bytes(facts: ModelFacts, load: Workload) -> int:
+    """Return by how much the mask of one cache for all slots exceeds that of a cache each."""
+    if not load.unified or not (facts.cache_width or facts.window_width):
+        return 0
+    more = load.context - load.context // max(1, load.slots)
+    return more * min(load.batch, load.context) * (_HALF if load.fused else _FLOAT)
+
+
 def output_bytes(facts: ModelFacts, load: Workload) -> int:
-    """Return what outputs take beside the evaluation, and choosing a token from them.
+    """Return what outputs take beside the evaluation, choosing a token from them, and one
+    checkpoint of each slot.
 
     Of each there are the scores of the whole vocabulary, even where an embedding is all that was
     asked for: with a batch as long as a text this is most of what an encoder holds.
     """
     if load.embeds:
         return _FLOAT * load.batch * (facts.vocabulary_size + facts.embedding_length)
-    return load.slots * facts.vocabulary_size * _LOGIT
+    return load.slots * (facts.vocabulary_size * _LOGIT + checkpoint_bytes(facts))
 
 
 def whole_text_tokens(facts: ModelFacts, context: int, room_bytes: int) -> int:

@@ -9,6 +9,7 @@ runs on the processor) all of it comes from the header (`footprint`).
 
 from __future__ import annotations
 
+import itertools
 import logging
 import re
 from collections import Counter
@@ -24,18 +25,19 @@ from runnerd.backends.interface import (
     RequiredMemory,
 )
 from runnerd.backends.llamacpp.batches import PHYSICAL_BATCH
-from runnerd.backends.llamacpp.devices import names_gpus, placement_flags
+from runnerd.backends.llamacpp.devices import placement_flags
 from runnerd.backends.llamacpp.failure import first_cause, last_lines
 from runnerd.backends.llamacpp.flags import parse_flags, spelled
 from runnerd.backends.llamacpp.footprint import (
     Workload,
     cache_bytes,
     output_bytes,
+    shared_mask_bytes,
     vocabulary_bytes,
     working_bytes,
 )
 from runnerd.backends.llamacpp.projector import projector_memory
-from runnerd.backends.llamacpp.server import ServerFinder
+from runnerd.backends.llamacpp.server import NativeServer, ServerFinder
 from runnerd.backends.llamacpp.serving import (
     Serving,
     draft_serving,
@@ -62,6 +64,7 @@ class _Question:
     weights: Path
     changed_at: int
     serving: Serving
+    engine: str | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,22 +98,23 @@ class MemoryEstimator:
         model, *drafts = files
         placing = await self._placing(configuration)
         serving = model_serving(model, configuration, mode, self._settings, placing)
-        needs = [await self._one(model, serving)]
+        needs = [await self._one(model, serving, configuration.engine)]
         gpu = _projector_gpu(needs[0], configuration)
         try:
             needs.append(projector_memory(model, serving.load, gpu))
         except OSError as error:
             raise EngineFailure(f"the projector's file cannot be read: {error.strerror}") from error
         for draft in drafts:
-            needs.append(await self._one(draft, draft_serving(serving, configuration)))
+            drafting = draft_serving(serving, configuration)
+            needs.append(await self._one(draft, drafting, configuration.engine))
         return _sum(needs, self._settings.memory_reserve * _MIB)
 
-    async def _one(self, files: ModelFiles, serving: Serving) -> RequiredMemory:
+    async def _one(self, files: ModelFiles, serving: Serving, engine: str | None) -> RequiredMemory:
         try:
             changed_at = files.weights.stat().st_mtime_ns
         except OSError as error:
             raise EngineFailure(f"the model's file cannot be read: {error.strerror}") from error
-        question = _Question(files.weights, changed_at, serving)
+        question = _Question(files.weights, changed_at, serving, engine)
         if (known := self._answers.get(question)) is None:
             known = await self._ask(question)
             if len(self._answers) >= _KEPT:
@@ -119,16 +123,17 @@ class MemoryEstimator:
         return _corrected(known, files, serving.load) if known else estimate(files, serving.load)
 
     async def _placing(self, configuration: BackendConfiguration) -> list[str]:
-        server = None if self._settings.server == "python" else await self._finder.find()
+        server = await self._server(configuration.engine)
         if server is None:
             return []
-        named = names_gpus(configuration)
-        devices = await self._finder.devices(server) if named else ()
-        return placement_flags(configuration.placement, devices)
+        return [*server.flags, *placement_flags(configuration.placement, server.devices)]
+
+    async def _server(self, engine: str | None) -> NativeServer | None:
+        return None if self._settings.server == "python" else await self._finder.find(engine)
 
     async def _ask(self, question: _Question) -> tuple[_Share, ...]:
         """Return the tool's answer, nothing where there is no tool or it cannot tell."""
-        server = None if self._settings.server == "python" else await self._finder.find()
+        server = await self._server(question.engine)
         tool = None if server is None else server.fit_tool
         if server is None or tool is None:
             return ()
@@ -161,11 +166,13 @@ def _sum(needs: Sequence[RequiredMemory], reserve: int) -> RequiredMemory:
 
 def _projector_gpu(model: RequiredMemory, configuration: BackendConfiguration) -> str | None:
     """Return where the projector goes: llama.cpp does not split it, the first GPU has all of it."""
-    said = [
-        flag for flag in parse_flags(configuration.runtime_flags) if flag.endswith("mmproj-offload")
-    ]
+    flags = parse_flags(configuration.runtime_flags)
+    said = [flag for flag in flags if flag.endswith("mmproj-offload")]
     if not model.gpu_bytes or (said and said[-1] == "--no-mmproj-offload"):
         return None
+    named = [value for name, value in itertools.pairwise(flags) if name == "--mmproj-device"]
+    if named:
+        return None if named[-1] == "none" else _device(named[-1])
     if configuration.placement and isinstance(configuration.placement.devices, tuple):
         return f"gpu{configuration.placement.devices[0]}"
     return model.gpu_bytes[0][0]
@@ -201,16 +208,17 @@ def _corrected(shares: Sequence[_Share], files: ModelFiles, load: Workload) -> R
     """Return the tool's account with what it leaves out, and without what is never touched."""
     host = [share for share in shares if share.device == _RAM]
     gpus = Counter[str]()
+    mask = shared_mask_bytes(files.facts, load)  # the tool takes each slot to have its own cache
     for share in shares:
         if share.device != _RAM:
-            gpus[share.device] += share.model + share.context + share.compute + _ROUNDING
+            gpus[share.device] += share.model + share.context + share.compute + mask + _ROUNDING
     # Weights that are rearranged for the processor are in none of the tool's lines.
     unseen = max(0, files.weights_bytes - sum(share.model for share in shares))
     context = sum(share.context for share in host)
     compute = sum(share.compute for share in host)
     if not gpus:
         if not load.embeds:  # the tool reserves for the outputs of a whole batch
-            compute = min(compute, working_bytes(files.facts, load) or compute)
+            compute = min(compute + mask, working_bytes(files.facts, load) or compute)
         if files.facts.window_width:  # the tool gives each slot a window with room for a batch
             context = min(context, cache_bytes(files.facts, load))
     ram = sum(share.model for share in host) + context + unseen + compute

@@ -17,7 +17,6 @@ _FLOAT = 4
 _HALF = 2
 _RESIDUALS = 2.5  # activations of the embedding's width, beside the widest one; measured
 _TOUCHED_BESIDE = 0.2  # of what is reserved and not needed; measured
-_BATCH_TOKENS = 1024  # of images that llama-server evaluates at once
 _HELD_NUMBER = 9  # bytes: a float in the waiting request and one in its slot, and the pixel
 _EVALUATED = 2  # further floats, while it is evaluated
 _HELD_SOUND = 24 * 320  # bytes per position of 320 samples: the file, its text and the samples
@@ -101,4 +100,4 @@ def _tokens(sense: SenseFacts, load: Workload) -> int:
 
 def _batched(sense: SenseFacts, load: Workload) -> int:
     """Return how many pieces are evaluated at once."""
-    return max(1, _BATCH_TOKENS // _tokens(sense, load)) if sense.batches else 1
+    return max(1, load.image_batch // _tokens(sense, load)) if sense.batches else 1

@@ -12,7 +12,12 @@ from dataclasses import dataclass, replace
 
 from runnerd.backends.interface import BackendConfiguration, BackendMode, ModelFiles
 from runnerd.backends.llamacpp.batches import PHYSICAL_BATCH, batch_tokens
-from runnerd.backends.llamacpp.command import context_tokens, slot_count
+from runnerd.backends.llamacpp.command import (
+    cache_tokens,
+    context_tokens,
+    shares_cache,
+    slot_count,
+)
 from runnerd.backends.llamacpp.devices import PLACING
 from runnerd.backends.llamacpp.flags import parse_flags, said
 from runnerd.backends.llamacpp.footprint import Workload
@@ -63,16 +68,18 @@ def model_serving(
     flags = parse_flags(configuration.runtime_flags)
     values = dict(itertools.pairwise(flags))
     batch = batch_tokens(files.facts, mode, context, flags, settings) or PHYSICAL_BATCH
+    slots = slot_count(configuration, settings)
     load = Workload(
-        context=context,
-        slots=slot_count(configuration, settings),
+        context=context if files.facts.encodes else cache_tokens(context, slots),
+        slots=slots,
         batch=int(values.get("--ubatch-size", batch)),
-        unified="--no-kv-unified" not in flags,
+        unified=files.facts.encodes or shares_cache(files, flags),
         embeds=mode is not BackendMode.COMPLETION,
         key_type=values.get(_KEY_TYPE, _CACHE_TYPE),
         value_type=values.get(_VALUE_TYPE, _CACHE_TYPE),
         whole_windows="--swa-full" in flags,
         image_tokens=int(values.get("--image-max-tokens", 0)),
+        image_batch=int(values.get("--mtmd-batch-max-tokens", 1024)),
         fused=values.get("--flash-attn") != "off",
     )
     counted = (each for each in said(flags) if each[0] in _THAT_COUNT)

@@ -13,6 +13,7 @@ work.  With images the engine refuses, and a draft model's own cache would be mi
 from __future__ import annotations
 
 import hashlib
+import itertools
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
@@ -33,7 +34,10 @@ _ARCHITECTURES = frozenset({
     "granitemoe", "olmo2", "olmoe", "starcoder2", "stablelm", "falcon", "internlm2", "phi2",
     "smollm3", "glm4", "seed_oss", "hunyuan-dense", "gpt2", "gptneox",
 })  # fmt: skip
-_WHO_AND_WHERE = frozenset({"--host", "--model", "--alias", "--threads", SLOT_OPTION})
+# What does not change the layout of a slot: who and where, and how many others there are.
+_OF_THE_ENGINE = frozenset({
+    "--host", "--model", "--alias", "--threads", SLOT_OPTION, "--ctx-size", "--parallel",
+})  # fmt: skip
 
 
 class _Slot(msgspec.Struct):
@@ -50,21 +54,26 @@ def works(launch: Launch) -> bool:
         and not launch.files.facts.window_width
         and launch.files.mmproj is None
         and launch.draft is None
+        and "--no-slots" not in launch.configuration.runtime_flags
         and not any(flag.startswith("--spec-type") for flag in launch.configuration.runtime_flags)
     )
 
 
 def fingerprint(server: NativeServer, launch: Launch, model: str, argv: Sequence[str]) -> str:
-    """Return what decides whether a file can be read: model, build, and every flag but paths."""
+    """Return what decides whether a file can be read: model, build, a slot's context, and every
+    flag that is about a slot.
+    """
     build = (str(server.path), server.version, str(server.path.stat().st_mtime_ns))
-    text = "\0".join((model, launch.mode, *build, *_without_paths(argv)))
+    said = dict(itertools.pairwise(argv))
+    context = int(said["--ctx-size"]) // int(said["--parallel"])
+    text = "\0".join((model, launch.mode, *build, str(context), *_of_a_slot(argv)))
     return hashlib.sha256(text.encode()).hexdigest()[:24]
 
 
-def _without_paths(argv: Sequence[str]) -> Iterator[str]:
+def _of_a_slot(argv: Sequence[str]) -> Iterator[str]:
     rest = iter(argv[1:])
     for token in rest:
-        if token in _WHO_AND_WHERE:
+        if token in _OF_THE_ENGINE:
             next(rest, None)
         else:
             yield token

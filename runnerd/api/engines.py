@@ -27,7 +27,7 @@ _KEEPING = (
 _FIELDS = frozenset(
     {
         "model", "mode", "context-size", "runtime-flags", "raw-runtime-flags", "speculative",
-        "llamacpp", "backend", "parallel", "placement", "force", *_KEEPING,
+        "llamacpp", "backend", "parallel", "placement", "engine", "force", *_KEEPING,
     }
 )  # fmt: skip
 
@@ -175,6 +175,7 @@ def _runner(report: RunnerReport) -> dict[str, object]:
         "ready_after_seconds": report.ready_after,
         "socket": report.socket,
         "slots": report.slots,
+        "context": report.context or None,
         "memory_reserved": dict(report.reserved),
         "memory_used": None if report.held is None else dict(report.held),
         "memory_mapped": report.mapped,
@@ -195,6 +196,7 @@ def _changes(document: dict[str, Any]) -> dict[str, Any]:
             "speculative",
             "parallel",
             "placement",
+            "engine",
             *_KEEPING,
         )
         if name in document

@@ -14,6 +14,7 @@ import runnerd
 from runnerd.api.context import CONTEXT, flag, json_answer
 from runnerd.api.pool_status import pool_status
 from runnerd.errors import NotFound
+from runnerd.regular import open_regular
 from runnerd.supervisor.reports import FAILED
 
 ROUTES = web.RouteTableDef()
@@ -51,8 +52,9 @@ async def health(request: web.Request) -> web.Response:
 
 @ROUTES.get("/version")
 async def version(request: web.Request) -> web.Response:
-    """The daemon's version."""
-    return json_answer({"version": runnerd.__version__})
+    """The daemon's version, and where its state lies."""
+    state_dir = request.app[CONTEXT].settings.state_dir
+    return json_answer({"version": runnerd.__version__, "state_dir": str(state_dir)})
 
 
 @ROUTES.get("/logs")
@@ -61,27 +63,40 @@ async def logs(request: web.Request) -> web.StreamResponse:
     directory = request.app[CONTEXT].log_dir
     engines = not flag(request, "no-engines")
     follow = flag(request, "follow")
-    if not (directory / "runnerd.log").exists():
+    reader = _Reader(directory, engines=engines)
+    if not await asyncio.to_thread(reader.exists):
         raise NotFound("the daemon keeps no log file")
-    tails = {file: _Tail(file) for file in _files(directory, engines=engines)}
     response = web.StreamResponse(headers={"Content-Type": "text/plain; charset=utf-8"})
     await response.prepare(request)
-    await response.write(_merged(tails.values()))
+    await response.write(await asyncio.to_thread(reader.read))
     while follow:
         await asyncio.sleep(_POLL)
-        for file in _files(directory, engines=engines):
-            tails.setdefault(file, _Tail(file))
-        if new := _merged(tails.values()):
+        if new := await asyncio.to_thread(reader.read):
             await response.write(new)
     await response.write_eof()
     return response
 
 
-def _files(directory: Path, *, engines: bool) -> list[Path]:
-    files = [directory / "runnerd.log"]
-    if engines:
-        files += sorted((directory / "engines").glob("*.log"))
-    return files
+class _Reader:
+    """Reads on in the daemon's log and, with `engines`, in theirs.  Its methods block."""
+
+    def __init__(self, directory: Path, *, engines: bool) -> None:
+        self._directory = directory
+        self._engines = engines
+        self._tails: dict[Path, _Tail] = {}
+
+    def exists(self) -> bool:
+        """Say whether there is a log at all."""
+        return (self._directory / "runnerd.log").exists()
+
+    def read(self) -> bytes:
+        """Return what is new, by time."""
+        files = [self._directory / "runnerd.log"]
+        if self._engines:
+            files += sorted((self._directory / "engines").glob("*.log"))
+        for file in files:
+            self._tails.setdefault(file, _Tail(file))
+        return _merged(self._tails.values())
 
 
 class _Tail:
@@ -95,7 +110,7 @@ class _Tail:
     def read(self) -> bytes:
         """Return the complete lines that are new since the last call."""
         try:
-            with open(self._file, "rb") as file:
+            with open(open_regular(self._file), "rb") as file:
                 inode = self._inode
                 size = file.seek(0, 2)
                 self._inode = _inode(file.fileno())

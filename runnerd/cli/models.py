@@ -10,6 +10,7 @@ from urllib.parse import quote, urlencode
 
 from runnerd.cli.client import Client, DaemonError
 from runnerd.cli.progress import Display, display, follow
+from runnerd.cli.runners import described
 from runnerd.cli.tables import familiar, print_json, print_table
 
 
@@ -72,6 +73,9 @@ def show(options: argparse.Namespace) -> int:
         **model["runnerd"],
     }
     about["capabilities"] = ", ".join(model["runnerd"]["capabilities"])
+    runners = Client(options.host).json("GET", "/engines/ps")
+    served = [described(item) for item in runners if item["model_id"] == model["id"]]
+    about["runners"] = "; ".join(served) or "none"
     for name, value in about.items():
         print(f"{name + ':':20} {value}")
     return 0

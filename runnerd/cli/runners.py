@@ -52,15 +52,30 @@ def ps(options: argparse.Namespace) -> int:
             runner["mode"],
             runner["state"],
             runner["requests"],
+            _slots(runner),
             _memory(runner),
             _expiry(runner),
             runner["id"],
         )
         for runner in runners
     ]
-    heads = ("MODEL", "BACKEND", "MODE", "STATE", "REQUESTS", "MEMORY", "EXPIRES", "ID")
+    heads = ("MODEL", "BACKEND", "MODE", "STATE", "REQUESTS", "AT ONCE", "MEMORY", "EXPIRES", "ID")
     print_table(heads, rows)
     return 0
+
+
+def described(runner: dict[str, Any]) -> str:
+    """Say how a runner serves and what it holds."""
+    said = [runner["mode"], runner["state"], f"at once {_slots(runner)}" if _slots(runner) else ""]
+    return ", ".join(part for part in (*said, _memory(runner)) if part)
+
+
+def _slots(runner: dict[str, Any]) -> str:
+    """Say how many requests a runner serves at once, and the tokens of context that each has."""
+    slots, context = runner["slots"], runner["context"]
+    if slots is None or context is None:
+        return ""
+    return f"{slots} x {context}"
 
 
 def _memory(runner: dict[str, Any]) -> str:

@@ -63,11 +63,11 @@ def recurrent(header: GGUFHeader, architecture: str) -> Recurrent:
     width, inner = number("embedding_length"), number("ssm.inner_size")
     if head := number("wkv.head_size"):
         shifts = number("token_shift_count") or 2
-        return Recurrent(count * width * (shifts + head), width)
+        return Recurrent(count * width * (shifts + head), 4 * width)
     if kept := number("shortconv.l_cache"):
         return Recurrent(count * width * (kept - 1), 3 * width)
     if head := number("kda.head_dim"):
-        heads = number("attention.head_count") or _most(header, f"{architecture}.attention.")
+        heads = min(max(0, head_count(header, architecture)), 2**16)
         taps = max(1, number("ssm.conv_kernel")) - 1
         return Recurrent(count * heads * head * (3 * taps + head), 3 * heads * head)
     if not inner:
@@ -78,12 +78,12 @@ def recurrent(header: GGUFHeader, architecture: str) -> Recurrent:
     return Recurrent(count * (taps * (inner + beside) + inner * state), 2 * inner + beside)
 
 
-def _most(header: GGUFHeader, start: str) -> int:
-    """Return the most heads of any layer."""
-    heads = header.metadata.get(start + "head_count")
-    return (
-        max((n for n in heads if isinstance(n, int)), default=0) if isinstance(heads, list) else 0
-    )
+def head_count(header: GGUFHeader, architecture: str) -> int:
+    """Return the heads of a layer, where they differ the most."""
+    heads = header.metadata.get(f"{architecture}.attention.head_count")
+    if isinstance(heads, list):
+        return max((count for count in heads if isinstance(count, int)), default=0)
+    return header.number(f"{architecture}.attention.head_count")
 
 
 def _recurs(header: GGUFHeader, architecture: str, layer: int) -> bool:
@@ -124,7 +124,7 @@ def _width(header: GGUFHeader, architecture: str, layer: int) -> int:
     recurs = header.metadata.get(start + "recurrent_layers")
     if isinstance(recurs, list) and layer < len(recurs) and recurs[layer]:
         return 0
-    heads = header.number(start + "head_count")
+    heads = head_count(header, architecture)
     heads_kv = header.metadata.get(start + "head_count_kv", heads)
     if isinstance(heads_kv, list):
         heads_kv = heads_kv[layer] if layer < len(heads_kv) else heads

@@ -13,13 +13,15 @@ from dataclasses import dataclass, field
 
 from runnerd.backends.interface import ModelFacts, SenseFacts
 from runnerd.errors import InvalidModelFile
-from runnerd.models.attention import ENCODERS, cached, encodes, recurrent
+from runnerd.models.attention import ENCODERS, cached, encodes, head_count, recurrent
 from runnerd.models.gguf import GGUFHeader, Value
 from runnerd.models.modelfile import Modelfile
 from runnerd.models.senses import senses
 from runnerd.models.tensors import FILE_TYPE_GUESSED, FILE_TYPES, TENSOR_TYPES
 
 _POOLING = {0: "none", 1: "mean", 2: "cls", 3: "last", 4: "rank"}
+_LONG_ROPE = "rope_factors_long"
+
 _INFILL = ("tokenizer.ggml.fim_pre_token_id", "tokenizer.ggml.prefix_token_id")
 
 _INSTEAD = {
@@ -62,7 +64,7 @@ def facts(header: GGUFHeader) -> ModelFacts:
     def number(key: str) -> int:
         return header.number(f"{architecture}.{key}")
 
-    heads, width = number("attention.head_count"), number("embedding_length")
+    heads, width = head_count(header, architecture), number("embedding_length")
     per_head = width // heads if heads else 0
     cache, state = cached(header, architecture), recurrent(header, architecture)
     return ModelFacts(
@@ -87,6 +89,7 @@ def facts(header: GGUFHeader) -> ModelFacts:
         state_width=state.width,
         inner_length=state.inner,
         encodes=encodes(header, architecture),
+        long_rope=any(tensor.name.startswith(_LONG_ROPE) for tensor in header.tensors),
     )
 
 

@@ -41,7 +41,7 @@ CHAT_TEMPLATE = (
 _MERGES = ["Ġ t", "h e", "i n", "Ġt he", "r e", "o n", "Ġ a", "e r", "a n", "o u", "Ġ s", "l l"]
 _CONTROL = ["<|endoftext|>", "<|im_start|>", "<|im_end|>"]
 _NORMAL_TYPE, _UNKNOWN_TYPE, _CONTROL_TYPE = 1, 2, 3  # llama.cpp's token types
-_PRINTABLE = set(string.ascii_letters + "Ġ,.")
+PRINTABLE = set(string.ascii_letters + "Ġ,.")
 
 
 def write_completion_model(
@@ -80,7 +80,7 @@ def write_reranking_model(path: Path, *, name: str = "tiny-reranking", seed: int
     import gguf
 
     writer = _encoder(path, name, seed, gguf.PoolingType.RANK)
-    weights = _Weights(writer, seed + 1)
+    weights = Weights(writer, seed + 1)
     weights.dense("cls", WIDTH, WIDTH)
     weights.dense("cls.output", WIDTH, 1)
     finish(writer)
@@ -115,10 +115,10 @@ def _completion(
     writer.add_head_count_kv(HEADS)
     writer.add_rope_dimension_count(WIDTH // HEADS)
     writer.add_layer_norm_rms_eps(1e-5)
-    tokens = _add_byte_tokenizer(writer)
+    tokens = add_byte_tokenizer(writer)
     if chat_template is not None:
         writer.add_chat_template(chat_template)
-    _add_llama_tensors(_Weights(writer, seed), tokens)
+    _add_llama_tensors(Weights(writer, seed), tokens)
     finish(writer)
 
 
@@ -132,7 +132,7 @@ def _encoder(path: Path, name: str, seed: int, pooling: gguf.PoolingType) -> ggu
     writer.add_causal_attention(False)
     writer.add_pooling_type(pooling)
     tokens = _add_letter_tokenizer(writer)
-    _add_bert_tensors(_Weights(writer, seed), len(tokens), context_length)
+    _add_bert_tensors(Weights(writer, seed), len(tokens), context_length)
     return writer
 
 
@@ -169,7 +169,7 @@ def byte_alphabet() -> list[str]:
     return [chr(byte) if byte in visible else next(hidden) for byte in range(256)]
 
 
-def _add_byte_tokenizer(writer: gguf.GGUFWriter) -> list[str]:
+def add_byte_tokenizer(writer: gguf.GGUFWriter) -> list[str]:
     ordinary = byte_alphabet() + [merge.replace(" ", "") for merge in _MERGES]
     tokens = ordinary + _CONTROL
     writer.add_tokenizer_model("gpt2")
@@ -207,7 +207,7 @@ def _add_letter_tokenizer(writer: gguf.GGUFWriter) -> list[str]:
 # weights
 
 
-class _Weights:
+class Weights:
     """Adds float32 tensors to a writer, their values drawn from one seeded generator."""
 
     def __init__(self, writer: gguf.GGUFWriter, seed: int) -> None:
@@ -244,7 +244,7 @@ class _Weights:
             self.add(f"{name}.bias", np.zeros(WIDTH, dtype=np.float32))
 
 
-def _add_llama_tensors(weights: _Weights, tokens: Sequence[str]) -> None:
+def _add_llama_tensors(weights: Weights, tokens: Sequence[str]) -> None:
     embedding = weights.draw(len(tokens), WIDTH, scale=1.0)
     embedding[:, 0] = 6.0
     weights.add("token_embd.weight", embedding)
@@ -259,11 +259,11 @@ def _add_llama_tensors(weights: _Weights, tokens: Sequence[str]) -> None:
         weights.matrix(f"{block}.ffn_down", FEED_FORWARD, WIDTH)
     weights.norm("output_norm")
     output = weights.draw(len(tokens), WIDTH, scale=0.4)
-    output[:, 0] = [2.0 if set(token) <= _PRINTABLE else -20.0 for token in tokens]
+    output[:, 0] = [2.0 if set(token) <= PRINTABLE else -20.0 for token in tokens]
     weights.add("output.weight", output)
 
 
-def _add_bert_tensors(weights: _Weights, tokens: int, context_length: int) -> None:
+def _add_bert_tensors(weights: Weights, tokens: int, context_length: int) -> None:
     weights.add("token_embd.weight", weights.draw(tokens, WIDTH, scale=1.0))
     weights.add("position_embd.weight", weights.draw(context_length, WIDTH, scale=0.1))
     weights.add("token_types.weight", weights.draw(2, WIDTH, scale=0.1))

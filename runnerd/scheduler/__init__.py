@@ -14,6 +14,7 @@ host is a *budget*; who waits stands in one fair *queue*.
     pool        the runners of one key and what is remembered of them
     backoff     when a model that failed may be tried again
     victims     who goes when room is needed
+    shaping     how many slots an instance gets
     arranging   who is started, who makes room, whose turn is over
     views       the state on view
     core        the scheduler itself
@@ -32,6 +33,7 @@ from runnerd.scheduler.decisions import (
     Refuse,
     RunnerKey,
     RunnerView,
+    Shape,
     Start,
     State,
     Stop,
@@ -52,6 +54,7 @@ __all__ = [
     "RunnerKey",
     "RunnerView",
     "Scheduler",
+    "Shape",
     "Start",
     "State",
     "Stop",

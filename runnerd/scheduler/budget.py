@@ -21,9 +21,9 @@ _GROUP = "#group:"
 Amounts = Mapping[str, int]
 
 
-def claims(terms: Terms) -> dict[str, int]:
+def claims(terms: Terms, need: Amounts) -> dict[str, int]:
     """Return everything that an instance takes: memory, a place, its group's only place."""
-    everything = dict(terms.need)
+    everything = dict(need)
     everything[PLACES] = 1
     everything |= {_GROUP + group: 1 for group in terms.exclusive_groups}
     return everything
@@ -59,6 +59,18 @@ class Budget:
     def others(self, device: str) -> int:
         """Return the bytes that other programs use."""
         return self._others.get(device, 0)
+
+    @property
+    def has_shares(self) -> bool:
+        """Whether an owner has said how much of a device runners may have."""
+        return any(device.share is not None for device in self.devices.values())
+
+    def over_share(self, amounts: Amounts) -> bool:
+        """Return whether an instance alone would take more than an owner lets runners have."""
+        return any(
+            device.share is not None and amounts.get(device.id, 0) > device.share
+            for device in self.devices.values()
+        )
 
     def limit(self, name: str) -> int | None:
         """Return how much runners can have of a device in all, None for no limit."""

@@ -2,22 +2,23 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 
 from runnerd.scheduler.backoff import Backoff
 from runnerd.scheduler.budget import claims
-from runnerd.scheduler.decisions import RunnerKey, State, Stop, StopReason, Terms
+from runnerd.scheduler.decisions import RunnerKey, Shape, State, Stop, StopReason, Terms
+from runnerd.scheduler.shares import Account, Returns
 
 _PREFIXES = 256  # remembered per instance, for requests that go on where another one ended
 _CONVERSATIONS = 64  # that are counted
-_HOPE = 2.0  # how many usual pauses a returning client is waited for
 
 
 @dataclass(slots=True)
 class Instance:
     """One runner.  `claims` is what is reserved for it, from its start until its processes are
-    gone.
+    gone; `slots` how many requests it serves at a time, None without a limit.
     """
 
     generation: int
@@ -30,6 +31,7 @@ class Instance:
     yields: bool = False
     failing: bool = False
     held: Mapping[str, int] | None = None  # what it was seen to hold
+    slots: int | None = None
     fresh: bool = True  # nobody has used it yet
     _prefixes: dict[int, None] = field(default_factory=dict)
     _conversations: dict[int, None] = field(default_factory=dict)  # by the last place of each
@@ -65,6 +67,7 @@ class Pool:
     `named` is the keep-alive that the latest lease asked for, `alone` that the next start needs
     the host for itself (memory ran out at the last one), `held_back` that an owner unloaded it,
     `crowded` that a conversation was pushed out of an instance, until another one is started.
+    `idle_since` is when the last of its requests ended, None while there are some.
     """
 
     key: RunnerKey
@@ -77,11 +80,18 @@ class Pool:
     crowded: bool = False
     load_seconds: float = 0.0
     idle_since: float | None = None
-    pause: float | None = None  # how long its clients usually leave it unused
+    returns: Returns = field(default_factory=Returns)
+    account: Account = field(default_factory=Account)
 
-    def claims(self) -> dict[str, int]:
-        """Return what one more instance takes."""
-        return claims(self.terms)
+    def claims(self, shape: Shape | None = None) -> dict[str, int]:
+        """Return what one more instance takes, in its least shape where none is named."""
+        return claims(self.terms, (shape or self.terms.shapes[-1]).need)
+
+    def reckon(self, instance: Instance) -> None:
+        """Reserve for an instance what its shape takes by the terms as they are now."""
+        for shape in self.terms.shapes:
+            if shape.slots == instance.slots:
+                instance.claims = self.claims(shape)
 
     def keep_alive(self, default: float) -> float:
         """Return how many seconds an unused instance stays, below zero for ever."""
@@ -101,12 +111,29 @@ class Pool:
         keep_alive = self.keep_alive(default)
         return None if keep_alive < 0 else instance.used_at + keep_alive
 
+    @property
+    def lacks_residents(self) -> bool:
+        """Whether it has fewer instances than an owner wants to have resident."""
+        return len(self.instances) < self.terms.min_instances and not self.held_back
+
+    @property
+    def may_shrink(self) -> bool:
+        """Whether it has more instances than an owner wants to have resident."""
+        return not self.terms.min_instances or self._alive() > self.terms.min_instances
+
     def _alive(self) -> int:
         return sum(instance.state is not State.STOPPING for instance in self.instances.values())
 
     def alive(self) -> list[Instance]:
         """Return the instances that serve or will."""
         return [item for item in self.instances.values() if item.state is not State.STOPPING]
+
+    def serving(self) -> bool:
+        """Return whether an instance takes requests, as soon as it has room."""
+        for instance in self.instances.values():
+            if instance.state is State.READY and not instance.yields:
+                return True
+        return False
 
     def choose(self, affinity: tuple[int, ...], overcommit: float) -> Instance | None:
         """Return the instance for a request, None while all are full.
@@ -115,21 +142,21 @@ class Pool:
         least busy, one that nobody has used yet, and the one that was used least recently: its
         cache is worth least.
         """
-        slots = self.terms.slots
-        places = None if slots is None or not overcommit else max(1, int(slots * overcommit))
         best: Instance | None = None
         for instance in self.instances.values():
             if instance.state is not State.READY or instance.yields:
                 continue
-            if places is not None and len(instance.leases) >= places:
-                continue
+            slots = instance.slots
+            if slots is not None and overcommit:
+                if len(instance.leases) >= max(1, int(slots * overcommit)):
+                    continue
             if best is None or self._rank(instance, affinity) < self._rank(best, affinity):
                 best = instance
         return best
 
     def _rank(self, instance: Instance, affinity: tuple[int, ...]) -> tuple[int, int, bool, float]:
         busy = len(instance.leases)
-        full = self.terms.slots is not None and busy >= self.terms.slots
+        full = instance.slots is not None and busy >= instance.slots
         shared = 0 if full or not affinity else instance.shared(affinity)
         return -shared, busy, not instance.fresh, instance.used_at
 
@@ -137,7 +164,7 @@ class Pool:
         """Return whether a request that gets `instance` pushes another conversation out of it, and
         one more instance may be started so that the next one need not.
         """
-        slots = self.terms.slots
+        slots = instance.slots
         if not affinity or slots is None or len(self.instances) >= self.terms.max_instances:
             return False
         if instance.conversations < slots or instance.shared(affinity):
@@ -148,21 +175,30 @@ class Pool:
         """Return whether there is more to do than there are slots, and another instance may be
         started.
         """
-        slots = self.terms.slots
-        if slots is None or len(self.instances) >= self.terms.max_instances:
+        if self.terms.slots is None or len(self.instances) >= self.terms.max_instances:
             return False
         alive = self.alive()
         if not alive or any(item.state is not State.READY for item in alive):
             return False
-        return waiting + sum(len(item.leases) for item in alive) > slots * len(alive)
+        slots = sum(item.slots or 0 for item in alive)
+        return waiting + sum(len(item.leases) for item in alive) > slots
 
-    def came(self, now: float) -> None:
-        """A request came: learn how long clients leave the pool unused between requests."""
+    def came(self, now: float, loaded_at: float) -> bool:
+        """A request came; return whether the pool's clients had been away.
+
+        Who comes back before anybody was loaded in its stead (`loaded_at` is when somebody was) was
+        not away.  Later it may be the very client that had to wait for the other model.
+        """
         self.held_back = False
-        if self.idle_since is not None:
-            pause = now - self.idle_since
-            self.pause = pause if self.pause is None else (self.pause + pause) / 2
-            self.idle_since = None
+        if self.idle_since is None:
+            return True
+        pause, self.idle_since = now - self.idle_since, None
+        evicted_at, self.account.evicted_at = self.account.evicted_at, None
+        if evicted_at is not None and loaded_at > evicted_at:
+            pause = math.inf
+        if self.load_seconds:
+            self.returns.came(pause, self.load_seconds)
+        return pause >= self.load_seconds
 
     def loaded_in(self, seconds: float) -> None:
         """An instance is ready: learn how long loads take.  One slow load is no rule."""
@@ -170,13 +206,8 @@ class Pool:
         self.load_seconds = (known + seconds) / 2 if known else seconds
 
     def hopeful_until(self, instance: Instance) -> float:
-        """Return until when an idle instance had better stay for a client that comes back.
-
-        Only where waiting costs clearly less than loading the model again would.
-        """
-        if self.pause is None or self.pause * _HOPE >= self.load_seconds:
-            return instance.used_at
-        return instance.used_at + self.pause * _HOPE
+        """Return until when an idle instance had better stay for a client that comes back."""
+        return instance.used_at + self.returns.worth_waiting(self.load_seconds)
 
 
 def _put_last(known: dict[int, None], place: int, most: int) -> None:

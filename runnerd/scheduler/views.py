@@ -26,7 +26,7 @@ def runner_views(
             expires_at=pool.expires_at(instance, keep_alive),
             reserved=memory(instance.claims),
             held=instance.held,
-            slots=pool.terms.slots,
+            slots=instance.slots,
             pinned=pool.terms.pinned,
             yields=instance.yields,
         )

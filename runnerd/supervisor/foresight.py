@@ -14,7 +14,7 @@ from runnerd.configurations import ConfigurationKey
 from runnerd.errors import BackendFailure, InsufficientStorage, InvalidConfiguration, RunnerdError
 from runnerd.models.description import binary_size
 from runnerd.scheduler import RunnerKey
-from runnerd.supervisor.memory import MemoryAccounts
+from runnerd.supervisor.memory import MemoryAccounts, with_slots
 
 
 class Foresight:
@@ -24,10 +24,21 @@ class Foresight:
         self._backends = backends
         self._memory = memory
 
-    async def check(self, key: ConfigurationKey, configuration: BackendConfiguration) -> None:
-        """Raise errors.InvalidConfiguration for what only somebody can want who says so."""
+    async def check(
+        self,
+        key: ConfigurationKey,
+        configuration: BackendConfiguration,
+        in_force: BackendConfiguration,
+    ) -> None:
+        """Raise errors.InvalidConfiguration for what only somebody can want who says so.
+
+        What is as unwise `in_force` was said already.
+        """
         backend = self._backends[key.backend]
+        configuration = self._least(key.backend, configuration)
         doubts = [backend.doubt(key.model, configuration)]
+        if doubts == [backend.doubt(key.model, in_force)]:
+            doubts = []
         if self._memory.counts:
             doubts.append(await self._shortage(key, configuration))
         if found := [doubt for doubt in doubts if doubt]:
@@ -39,13 +50,19 @@ class Foresight:
         """Raise errors.InsufficientStorage for a runner that this host could never hold."""
         if self._memory.counts:
             mode = BackendMode(key.mode)
-            account = self._absurd(key.backend, key.model, configuration, mode)
+            least = self._least(key.backend, configuration)
+            account = self._absurd(key.backend, key.model, least, mode)
             if account is not None:
                 raise InsufficientStorage(
                     f"unable to load runner: {account}; nothing was evicted for it.  Configure a "
                     "smaller context (`runnerd configure --context-size`)",
                     should_retry=False,
                 )
+
+    def _least(self, backend: str, configuration: BackendConfiguration) -> BackendConfiguration:
+        """Return the configuration of a runner with as few slots as it can be started with."""
+        slots = self._backends[backend].slots(configuration)
+        return with_slots(configuration, slots[-1]) if slots else configuration
 
     def _absurd(
         self, backend: str, model: str, configuration: BackendConfiguration, mode: BackendMode

@@ -1,9 +1,9 @@
 """What runners need and what the host has: the scheduler's figures, gathered.
 
-A need is asked of the backend once per model and configuration, shared by all who wait for the
-answer, and corrected by what a runner really held as soon as one was loaded.  It is not asked for
-a model that has the host for itself: nothing hangs on it then.  A backend that cannot
-tell leaves the need unknown, and nothing is refused for that.
+A need is asked of the backend once per model and configuration, for the most slots that a runner
+can have and for the fewest, shared by all who wait for the answer, and corrected by what a runner
+really held as soon as one was loaded.  A backend that cannot tell leaves the need unknown, and
+nothing is refused for that.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from runnerd.backends.interface import (
 from runnerd.config import Settings
 from runnerd.errors import RunnerdError
 from runnerd.runner import Runner
-from runnerd.scheduler import DeviceMemory, RunnerKey
+from runnerd.scheduler import DeviceMemory, RunnerKey, Shape
 from runnerd.sockets.peer import peer_credentials
 
 log = logging.getLogger(__name__)
@@ -84,8 +84,8 @@ class MemoryAccounts:
         self.settings = settings
         self._backends = backends
         self._host = host
-        self._estimates: dict[RunnerKey, Need] = {}
-        self._seen: dict[RunnerKey, Need] = {}
+        self._estimates: dict[RunnerKey, Mapping[int | None, Need]] = {}
+        self._seen: dict[tuple[RunnerKey, int | None], Need] = {}
         self._questions: dict[RunnerKey, asyncio.Task[None]] = {}
 
     @property
@@ -93,13 +93,19 @@ class MemoryAccounts:
         """Whether needs matter at all."""
         return self._host is not None
 
-    def known(self, key: RunnerKey) -> Need:
-        """Return what is known of a need: what was seen, else what was estimated; empty for none.
+    def shapes(self, key: RunnerKey, slots: Sequence[int]) -> tuple[Shape, ...]:
+        """Return the shapes in which a runner can be started, that with the most slots first."""
+        return tuple(Shape(count, self.known(key, count)) for count in slots or (None,))
+
+    def known(self, key: RunnerKey, slots: int | None = None) -> Need:
+        """Return what is known of the need of a runner with so many slots: what was seen, else what
+        was estimated; empty for nothing.
 
         On a GPU what was seen counts: everything is allocated at the load.  In RAM it may still
         grow, since pages count from their first use on, so there the estimate is never lowered.
         """
-        estimate, seen = self._estimates.get(key, {}), self._seen.get(key)
+        estimate = self._estimates.get(key, {}).get(slots, {})
+        seen = self._seen.get((key, slots))
         if seen is None:
             return estimate
         need = {name: amount for name, amount in seen.items() if amount > 0}
@@ -112,37 +118,60 @@ class MemoryAccounts:
         """Return whether the backend was asked for a need, and has answered."""
         return key in self._estimates
 
-    async def ask(self, key: RunnerKey, configuration: BackendConfiguration) -> None:
-        """Ask the backend for a need, unless that was done.  Cancelling leaves the others'
-        question.
+    async def ask(
+        self, key: RunnerKey, configuration: BackendConfiguration, slots: Sequence[int]
+    ) -> None:
+        """Ask the backend for the need with each number of slots, unless that was done.
+
+        Cancelling leaves the others' question.
         """
         if key in self._estimates:
             return
         question = self._questions.get(key)
         if question is None:
             question = self._questions[key] = tasks.spawn(
-                self._ask(key, configuration), name=f"memory {key.model}"
+                self._ask(key, configuration, slots), name=f"memory {key.model}"
             )
         await asyncio.shield(question)
 
-    async def _ask(self, key: RunnerKey, configuration: BackendConfiguration) -> None:
-        need: Need = {}
+    async def _ask(
+        self, key: RunnerKey, configuration: BackendConfiguration, slots: Sequence[int]
+    ) -> None:
+        needs: Mapping[int | None, Need] = {}
         try:
-            required = await self._backends[key.backend].required_memory(
-                key.model, configuration, BackendMode(key.mode)
-            )
-            need = self._need(required)
+            if slots:
+                asked = sorted({slots[0], slots[-1]})
+                answers = await asyncio.gather(
+                    *(self._required(key, configuration, count) for count in asked)
+                )
+                needs = between(dict(zip(asked, answers, strict=True)), slots)
+            else:
+                needs = {None: await self._required(key, configuration, None)}
         except RunnerdError as error:
             log.info("the memory that %s needs is not known: %s", key.model, error.message)
         finally:
             del self._questions[key]
-        self._estimates[key] = need
+        self._estimates[key] = needs
+
+    async def _required(
+        self, key: RunnerKey, configuration: BackendConfiguration, slots: int | None
+    ) -> Need:
+        return self._need(
+            await self._backends[key.backend].required_memory(
+                key.model, with_slots(configuration, slots), BackendMode(key.mode)
+            )
+        )
 
     async def foretell(
         self, backend: str, model: str, configuration: BackendConfiguration, mode: BackendMode
     ) -> Need:
-        """Return what a runner would need; raises what the backend raises."""
-        return self._need(await self._backends[backend].required_memory(model, configuration, mode))
+        """Return what a runner would need with as few slots as it can have; raises what the backend
+        raises.
+        """
+        kind = self._backends[backend]
+        if slots := kind.slots(configuration):
+            configuration = with_slots(configuration, slots[-1])
+        return self._need(await kind.required_memory(model, configuration, mode))
 
     async def learn(self, key: RunnerKey, runner: Runner) -> Holding | None:
         """Look at what a ready runner really holds and return it; None where that fails.
@@ -158,9 +187,10 @@ class MemoryAccounts:
         except OSError as error:
             log.debug("what %s holds cannot be seen: %s", runner.name, error)
             return None
-        most = self._seen.get(key, {})
+        place = key, runner.order.configuration.parallel
+        most = self._seen.get(place, {})
         seen = {name: max(most.get(name, 0), held) for name, held in holding.devices.items()}
-        self._seen[key] = {**most, **seen}
+        self._seen[place] = {**most, **seen}
         return holding
 
     def _look(self, host: HostMemory, pid: int) -> Holding:
@@ -168,18 +198,16 @@ class MemoryAccounts:
 
     def forget(self, load: str) -> None:
         """Drop what is known of a load that is no more."""
-        for needs in (self._estimates, self._seen):
-            for key in [key for key in needs if key.model == load]:
-                del needs[key]
+        for key in [key for key in self._estimates if key.model == load]:
+            del self._estimates[key]
+        for seen in [seen for seen in self._seen if seen[0].model == load]:
+            del self._seen[seen]
 
     def devices(self) -> list[DeviceMemory]:
         """Look at the host."""
         if self._host is None:
             return []
-        return [
-            DeviceMemory(device.id, device.total_bytes, device.free_bytes, self._limit(device))
-            for device in self._host.devices()
-        ]
+        return [self._look_at(device) for device in self._host.devices()]
 
     def _need(self, required: RequiredMemory) -> Need:
         """Leave out GPUs that this host cannot look at: there is nothing to hold them against."""
@@ -188,11 +216,36 @@ class MemoryAccounts:
         need = {name: amount for name, amount in required.gpu_bytes if name in gpus}
         return {RAM: required.ram_bytes, **need}
 
-    def _limit(self, device: HostDevice) -> int:
-        settings = self.settings
-        share = settings.memory_share.get(device.id, 1.0)
+    def _look_at(self, device: HostDevice) -> DeviceMemory:
+        settings, total = self.settings, device.total_bytes
         reserve = settings.memory_reserve.get(device.id, settings.memory_reserve.get("default", 0))
-        return max(0, int(device.total_bytes * share) - reserve)
+        share = settings.memory_share.get(device.id)
+        most = None if share is None else int(total * share)
+        limit = max(0, total - reserve) if most is None else max(0, min(most, total - reserve))
+        return DeviceMemory(device.id, total, device.free_bytes, limit, most)
+
+
+def with_slots(configuration: BackendConfiguration, slots: int | None) -> BackendConfiguration:
+    """Return the configuration of a runner that is started with so many slots."""
+    return configuration.model_copy(update={"parallel": slots})
+
+
+def between(asked: Mapping[int, Need], slots: Sequence[int]) -> Mapping[int | None, Need]:
+    """Return the needs with all numbers of slots, of which those with the fewest and the most were
+    asked for: what a slot takes is the same for each.
+    """
+    few, most = min(asked), max(asked)
+    low, high = asked[few], asked[most]
+    if few == most:
+        return {few: low}
+    return {
+        count: {
+            name: low.get(name, 0)
+            + -(-(high.get(name, 0) - low.get(name, 0)) * (count - few) // (most - few))
+            for name in {*low, *high}
+        }
+        for count in slots
+    }
 
 
 async def engine_process(socket: Path) -> int:

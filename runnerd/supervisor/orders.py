@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 
 from runnerd.backends.interface import BackendMode
 from runnerd.configurations import ModelConfiguration
+from runnerd.errors import RunnerdError
 from runnerd.runner import Order
 from runnerd.scheduler import RunnerKey
+from runnerd.supervisor.memory import with_slots
 
 _KEPT = 256  # more than any host has models
 
@@ -27,12 +30,19 @@ class Orders:
         self._configuration_of = configuration_of
         self._orders: dict[RunnerKey, Order] = {}
 
-    def get(self, key: RunnerKey) -> Order | None:
-        """Return an order that is remembered."""
-        return self._orders.get(key)
+    def name(self, key: RunnerKey) -> str:
+        """Return what people call the model of a key, its id where it is gone."""
+        if (order := self._orders.get(key)) is not None:
+            return order.model_ref
+        try:
+            return self._name_of(key)
+        except RunnerdError:
+            return key.model
 
-    def of(self, key: RunnerKey, model_ref: str | None = None) -> Order:
-        """Return what to start for a key."""
+    def of(
+        self, key: RunnerKey, model_ref: str | None = None, *, slots: int | None = None
+    ) -> Order:
+        """Return what to start for a key, with so many slots where they are limited."""
         order = self._orders.get(key)
         if order is None:
             configuration = self._configuration_of(key)
@@ -46,7 +56,9 @@ class Orders:
                 preload,
                 configuration.preload_prefix,
             )
-        return order
+        if slots is None:
+            return order
+        return replace(order, configuration=with_slots(order.configuration, slots))
 
     def forget(self, load: str) -> None:
         """Drop the orders of a load: its models are others now, or are called or kept otherwise."""

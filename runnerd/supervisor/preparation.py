@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import math
 import time
 from collections.abc import Mapping
@@ -14,6 +15,8 @@ from runnerd.supervisor.foresight import Foresight
 from runnerd.supervisor.memory import RAM, MemoryAccounts
 from runnerd.supervisor.orders import Orders
 from runnerd.supervisor.sharing import Sharing
+
+log = logging.getLogger(__name__)
 
 _LOOK_INTERVAL = 0.05  # seconds between looks at the host's memory
 
@@ -44,10 +47,12 @@ class Preparation:
     async def prepare(self, key: RunnerKey, model_ref: str | None, *, shares: bool) -> None:
         """Know what to start and on what terms, should the scheduler decide to.
 
-        What models need is asked only where they have to share the host.
+        What a model needs is asked where it has to share the host, where it can be started with
+        more slots or fewer, and where an owner limits what it may have.
         """
         self._foresight.refuse_absurd(key, self._orders.of(key, model_ref).configuration)
-        if self._memory.counts and (self._fleet or shares):
+        matters = self._fleet or shares or self._memory.settings.memory_share
+        if self._memory.counts and (matters or len(self._slots(key)) > 1):
             await self._estimate(key)
         self._scheduler.set_terms(key, self.terms(key))
         self.observe()
@@ -58,17 +63,22 @@ class Preparation:
             key for key in (wanted, *self._fleet.keys()) if not self._memory.asked(key)
         ]:
             for key in unknown:
-                await self._memory.ask(key, self._orders.of(key).configuration)
-                self._scheduler.estimated(key, self._memory.known(key))
+                slots = self._slots(key)
+                await self._memory.ask(key, self._orders.of(key).configuration, slots)
+                first, *fewer = self._memory.shapes(key, slots)
+                self._scheduler.estimated(key, first.need, tuple(fewer))
 
     def observe(self, *, anew: bool = False) -> None:
         """Look at the host's memory, unless the last look is of this moment."""
         now = time.monotonic()
         if anew or now - self._observed_at >= _LOOK_INTERVAL:
             self._observed_at = now
-            self._scheduler.observe(self._memory.devices())
+            try:
+                self._scheduler.observe(self._memory.devices())
+            except OSError as error:  # no descriptor for a look: the last one holds
+                log.warning("the host's memory cannot be looked at: %s", error.strerror)
 
-    def ram_limit(self, key: RunnerKey, generation: int) -> int | None:
+    def ram_limit(self, generation: int) -> int | None:
         """Return the RAM that a runner about to start can come to: what it is known to need, and
         what nobody else has reserved.  Where nothing is known of it, what is free now.
         """
@@ -76,32 +86,35 @@ class Preparation:
         if not ram:
             return None
         device, others = ram[0]
-        reserved = sum(
-            view.reserved.get(RAM, 0)
-            for view in self._scheduler.view()
-            if view.generation != generation
-        )
-        most = max(0, min(device.limit, device.total - others) - reserved)
-        need = self._memory.known(key).get(RAM)
+        reserved = {view.generation: view.reserved for view in self._scheduler.view()}
+        need = reserved.pop(generation, {}).get(RAM)
+        taken = sum(amounts.get(RAM, 0) for amounts in reserved.values())
+        most = max(0, min(device.limit, device.total - others) - taken)
         return min(most, device.free) if need is None else max(need, most)
 
     def limit_engines(self) -> None:
         """Let the limits of running engines follow what is reserved, for them and for others."""
         for view in self._scheduler.view():
             runner = self._fleet.get(view.generation)
-            limit = self.ram_limit(view.key, view.generation)
+            limit = self.ram_limit(view.generation)
             if runner is not None and runner.process is not None and limit is not None:
                 follow(runner.process, limit)
 
     def terms(self, key: RunnerKey) -> Terms:
         """Return the terms of a key as its models are configured now."""
         kept = self._sharing.kept(key)
+        first, *fewer = self._memory.shapes(key, self._slots(key))
         return Terms(
             keep_alive=kept.keep_alive,
-            need=self._memory.known(key),
-            slots=self._backends[key.backend].slots(self._orders.of(key).configuration),
+            need=first.need,
+            slots=first.slots,
+            fewer=tuple(fewer),
             min_instances=kept.min_instances,
             max_instances=kept.max_instances,
             pinned=kept.pinned,
             exclusive_groups=kept.exclusive_groups,
         )
+
+    def _slots(self, key: RunnerKey) -> tuple[int, ...]:
+        """Return how many slots a runner can have, the most first; nothing for no limit."""
+        return self._backends[key.backend].slots(self._orders.of(key).configuration)

@@ -128,8 +128,9 @@ class Recollection:
         life.draft = draft  # until it is an entry
         try:
             async with asyncio.timeout(self.settings.slot_timeout):
+                room = await asyncio.to_thread(saved.room)
                 names = await backend.save_slots(
-                    runner.socket, runner.order.model, draft.names, saved.room()
+                    runner.socket, runner.order.model, draft.names, room
                 )
                 if not names:
                     return

@@ -2,7 +2,8 @@
 
 Two hundred clients ask at once; engines are killed and clients leave at random.  Whatever happens:
 never more engines than there is room for, every request is answered or belongs to somebody who
-left, nothing stays leased or queued, and afterwards every model serves.
+left, nothing stays leased or queued, and afterwards every model serves.  Contexts differ, and some
+prompts take most of one.
 """
 
 from __future__ import annotations
@@ -29,6 +30,7 @@ MODELS = 12
 ROOM = 4
 CLIENTS = 200
 KILLS = 15
+CONTEXTS = (512, 1024, 2048)
 
 
 @pytest.fixture(scope="module")
@@ -42,7 +44,9 @@ def daemon(tmp_path_factory: pytest.TempPathFactory) -> Iterator[DaemonProcess]:
             if number < 2:
                 tiny.write_embedding_model(file, name=f"m{number}", seed=number)
             else:
-                tiny.write_completion_model(file, name=f"m{number}", seed=number)
+                tiny.write_completion_model(
+                    file, name=f"m{number}", seed=number, context_length=_context(number)
+                )
             daemon.import_model(file, f"m{number}")
         yield daemon
 
@@ -80,13 +84,20 @@ class Crowd:
                 self.wrong.append(f"{outcome}: {text[:300]}")
 
 
+def _context(model: int) -> int:
+    """Return the tokens of context that a model has."""
+    return CONTEXTS[model % len(CONTEXTS)]
+
+
 def _request(chance: random.Random) -> tuple[str, dict[str, object]]:
-    model = f"m{chance.randrange(MODELS)}"
-    if model in ("m0", "m1"):
+    number = chance.randrange(MODELS)
+    model = f"m{number}"
+    if number < 2:
         return "/v1/embeddings", {"model": model, "input": "x"}
+    longest = _context(number) - 250
     body: dict[str, object] = {
         "model": model,
-        "prompt": "x",
+        "prompt": "x" * chance.choice([1, 1, longest // 2, longest]),
         "max_tokens": chance.choice([1, 8, 200]),
         "stream": chance.random() < 0.5,
         "ignore_eos": True,

@@ -90,7 +90,7 @@ def test_architectures(architecture: str, more: dict[str, Value], expected: Cach
             },
             Recurrent(12 * (3 * 1088 + 16 * 1024), 2112),
         ),
-        ("rwkv7", {"wkv__head_size": 64, "token_shift_count": 1}, Recurrent(12 * 512 * 65, 512)),
+        ("rwkv7", {"wkv__head_size": 64, "token_shift_count": 1}, Recurrent(12 * 512 * 65, 2048)),
         (
             "lfm2",
             {"shortconv__l_cache": 3, "attention__head_count_kv": [0] * 9 + [4] * 3},

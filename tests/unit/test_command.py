@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,12 +14,20 @@ from runnerd.backends.interface import (
     ModelFacts,
     ModelFiles,
 )
-from runnerd.backends.llamacpp.command import Launch, context_tokens, native_command
+from runnerd.backends.llamacpp.command import (
+    Launch,
+    cache_tokens,
+    context_tokens,
+    native_command,
+    slot_counts,
+)
 from runnerd.backends.llamacpp.server import NativeServer
 from runnerd.backends.llamacpp.settings import parse_settings
 
-OPTIONS = frozenset({"--no-ui", "--no-webui", "--offline", "--kv-unified", "--spec-type",
-                     "--spec-draft-n-max", "--spec-draft-p-min"})  # fmt: skip
+OPTIONS = frozenset({"--no-ui", "--no-webui", "--offline", "--kv-unified", "--no-kv-unified",
+                     "--kv-unified-per-slot", "--spec-type", "--spec-draft-n-max",
+                     "--spec-draft-p-min"})  # fmt: skip
+SLOTS = "--ctx-size 16384 --parallel 4 --kv-unified --kv-unified-per-slot 4096"
 NEW = NativeServer(Path("/opt/llama-server"), "1", OPTIONS)
 OLD = NativeServer(Path("/opt/llama-server"), "0", frozenset({"--no-webui"}))
 
@@ -50,12 +59,12 @@ def command(
 
 def test_a_plain_start() -> None:
     """Nothing is pinned that llama.cpp can fit to the devices itself."""
-    assert command() == "--alias ai/tiny --no-ui --offline --ctx-size 4096"
+    assert command() == f"--alias ai/tiny --no-ui --offline {SLOTS}"
 
 
 def test_an_older_server() -> None:
     """Options that a version does not know are not given to it."""
-    assert command(OLD) == "--alias ai/tiny --no-webui --ctx-size 4096"
+    assert command(OLD) == "--alias ai/tiny --no-webui --ctx-size 16384 --parallel 4"
 
 
 @pytest.mark.parametrize(
@@ -111,9 +120,49 @@ def test_vectors_of_models_that_do_not_say(architecture: str, pooling: str, flag
     assert (f"--pooling {flag} " in made) if flag else ("--pooling" not in made)
 
 
-def test_slots_share_the_context() -> None:
-    """A configured number of slots does not divide the context among them."""
-    assert command(settings={"parallel": 8}).endswith("--parallel 8 --kv-unified")
+@pytest.mark.parametrize(
+    ("settings", "said", "slots"),
+    [
+        ({}, {}, (4, 3, 2, 1)),
+        ({"parallel": 20}, {}, (20, 10, 5, 2, 1)),
+        ({"parallel": 20}, {"parallel": 3}, (3,)),
+        ({}, {"runtime-flags": ["-np", "2", "-np", "7"]}, (7,)),
+        ({}, {"parallel": 2, "runtime-flags": ["-np", "-1"]}, (2,)),
+        ({"parallel": 2}, {"runtime-flags": ["-np", "-1"]}, (2, 1)),
+    ],
+)
+def test_how_many_slots(
+    settings: dict[str, object], said: dict[str, Any], slots: tuple[int, ...]
+) -> None:
+    """What is said of a model is a promise; else as many as there is memory for."""
+    assert slot_counts(configuration(**said), parse_settings(settings)) == slots
+    made = command(settings=settings, **said)
+    assert f"--ctx-size {4096 * slots[0]} --parallel {slots[0]} " in made
+    assert made.count("--parallel") == 1
+
+
+def test_each_slot_has_the_whole_context() -> None:
+    """In one cache or in its own, and whatever an owner's flags say of caches."""
+    assert SLOTS in command()
+    alone = SLOTS.replace("--kv-unified ", "--no-kv-unified ")
+    turned = replace(files(), facts=ModelFacts(context_length=4096, long_rope=True))
+    assert alone in command(model=turned)
+    assert alone in command(runtime_flags=["-fa", "off"])
+    made = command(runtime_flags=["-no-kvu"])
+    assert made.endswith(f"{alone} --no-kv-unified")
+    older = NativeServer(NEW.path, "1", OPTIONS - {"--kv-unified-per-slot"})
+    assert command(older).endswith("--ctx-size 16384 --parallel 4 --no-kv-unified")
+
+
+def test_a_context_that_nobody_knows_is_not_divided() -> None:
+    """The engine's own maximum is for one slot."""
+    made = command(model=files(0), context_size=-1)
+    assert made.endswith("--ctx-size 0 --parallel 1")
+
+
+def test_more_than_the_engine_can_count() -> None:
+    """What its numbers hold is the limit."""
+    assert cache_tokens(2**30, 4) == 2**31 - 1
 
 
 def test_threads_as_configured() -> None:
@@ -130,6 +179,19 @@ def test_the_prompt_cache_is_bounded() -> None:
     assert "--cache-ram" not in command(server, BackendMode.EMBEDDING)
     flags: dict[str, Any] = {"runtime-flags": ["-cram", "9"]}
     assert command(server, **flags).endswith("--cache-ram 9")
+
+
+def test_checkpoints_are_bounded() -> None:
+    """llama-server keeps 32 states of each slot, which for recurrent models are gigabytes."""
+    server = NativeServer(NEW.path, "1", OPTIONS | {"--ctx-checkpoints"})
+    large = ModelFiles(Path("/m/w.gguf"), 1, facts=ModelFacts(state_width=20 * 2**20))  # 80 MiB
+    assert "--ctx-checkpoints 3" in command(server, model=large)
+    assert "--ctx-checkpoints 12" in command(server, model=large, parallel=1)
+    assert "--ctx-checkpoints 1" in command(server, model=large, settings={"prompt_cache": 0})
+    assert "--ctx-checkpoints" not in command(model=large)
+    small = ModelFiles(Path("/m/w.gguf"), 1, facts=ModelFacts(state_width=1000))
+    assert "--ctx-checkpoints" not in command(server, model=small)
+    assert "--ctx-checkpoints" not in command(server)
 
 
 def test_files_of_the_bundle() -> None:
@@ -154,7 +216,7 @@ def test_speculative_decoding() -> None:
 def test_runtime_flags_come_last() -> None:
     """So that an owner's flag wins over ours; the last one counts in llama.cpp."""
     assert command(runtime_flags=["-ngl", "0", "--temp=1"]).endswith(
-        "--ctx-size 4096 --n-gpu-layers 0 --temp 1"
+        f"{SLOTS} --n-gpu-layers 0 --temp 1"
     )
 
 

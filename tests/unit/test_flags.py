@@ -8,7 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from runnerd.backends.llamacpp.flags import FLAGS, parse_flags, spelled
+from runnerd.backends.llamacpp.flag_table import FLAGS
+from runnerd.backends.llamacpp.flags import parse_flags, spelled
 from runnerd.errors import InvalidConfiguration
 
 NAMES = sorted({name for flag in FLAGS for name in (flag.name, *flag.aliases)})

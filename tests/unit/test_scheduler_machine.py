@@ -6,7 +6,8 @@ the end it lets everything run its course and demands that every ticket has been
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections import Counter
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
 import pytest
@@ -25,6 +26,7 @@ from runnerd.scheduler import (
     Refuse,
     RunnerKey,
     Scheduler,
+    Shape,
     Start,
     Stop,
     Terms,
@@ -53,6 +55,15 @@ TERMS = {
     key("stays"): Terms(need={"ram": 10}, exclusive_groups=("h",), keep_alive=-1.0),
     key("unknown"): Terms(),
     key("talk"): Terms(need={"ram": 5}, slots=2, min_instances=2, max_instances=3),
+    key("shapes"): Terms(
+        need={"ram": 70}, slots=4, fewer=(Shape(2, {"ram": 40}), Shape(1, {"ram": 25}))
+    ),
+    key("more"): Terms(
+        need={"ram": 30, "gpu0": 80},
+        slots=2,
+        fewer=(Shape(1, {"ram": 20, "gpu0": 30}),),
+        max_instances=2,
+    ),
 }
 
 # Conversations take several requests to the same model.
@@ -67,10 +78,17 @@ class Running:
     """A runner as its supervisor knows it."""
 
     key: RunnerKey
+    slots: int | None = None
     state: str = "starting"
     failing: bool = False
+    loaded: bool = False
     leases: set[int] = field(default_factory=set)
     seen: set[int] = field(default_factory=set)  # places in conversations
+
+    @property
+    def need(self) -> Mapping[str, int]:
+        """What it takes, with so many slots."""
+        return next(shape.need for shape in TERMS[self.key].shapes if shape.slots == self.slots)
 
     def shared(self, affinity: tuple[int, ...]) -> int:
         """Return how much of what a request goes on with it has seen."""
@@ -99,6 +117,7 @@ class Machine(RuleBasedStateMachine):
         self.affinities: dict[int, tuple[int, ...]] = {}
         self.running: dict[int, Running] = {}
         self.generations: set[int] = set()
+        self.crashed_loads: Counter[RunnerKey] = Counter()  # in a row, by chance alone
 
     @initialize()
     def begin(self) -> None:
@@ -112,8 +131,8 @@ class Machine(RuleBasedStateMachine):
     def apply(self, decisions: list[Decision]) -> None:
         for decision in decisions:
             match decision:
-                case Start(wanted, generation):
-                    self.started(wanted, generation)
+                case Start(wanted, generation, slots):
+                    self.started(wanted, generation, slots)
                 case Stop(wanted, generation, _):
                     runner = self.running[generation]
                     assert runner.key == wanted
@@ -126,36 +145,38 @@ class Machine(RuleBasedStateMachine):
                     assert (runner.key, runner.state) == (wanted, "ready")
                     runner.leases.add(ticket)
                     runner.seen |= set(self.affinities.get(ticket, ()))
-                    slots = TERMS[wanted].slots
-                    assert slots is None or len(runner.leases) <= slots, "more than it has slots"
+                    most = runner.slots
+                    assert most is None or len(runner.leases) <= most, "more than it has slots"
                 case Refuse(ticket, refusal, failure):
-                    del self.open[ticket]
+                    wanted, _ = self.open.pop(ticket)
+                    told = refusal is Refusal.LOAD_FAILED and self.crashed_loads[wanted] == 1
+                    assert not told, "the first crash of a load is made good"
                     assert (failure is not None) == (
                         refusal in (Refusal.LOAD_FAILED, Refusal.FAILING, Refusal.NO_MEMORY)
                     )
 
-    def started(self, wanted: RunnerKey, generation: int) -> None:
+    def started(self, wanted: RunnerKey, generation: int, slots: int | None) -> None:
         assert generation not in self.generations, "a generation was used twice"
         same = sum(runner.key == wanted for runner in self.running.values())
         assert same < TERMS[wanted].max_instances, "more instances than allowed"
         self.generations.add(generation)
-        self.running[generation] = Running(wanted)
+        runner = self.running[generation] = Running(wanted, slots)
         for group in TERMS[wanted].exclusive_groups:
             members = [r for r in self.running.values() if group in TERMS[r.key].exclusive_groups]
             assert len(members) == 1, "an exclusive group is resident together"
-        for device in TERMS[wanted].need:
-            holders = [r for r in self.running.values() if TERMS[r.key].need.get(device)]
+        for device in runner.need:
+            holders = [r for r in self.running.values() if r.need.get(device)]
             assert self.held(device) <= TOTAL or len(holders) == 1, "over budget"
 
     def held(self, device: str) -> int:
-        return sum(TERMS[runner.key].need.get(device, 0) for runner in self.running.values())
+        return sum(runner.need.get(device, 0) for runner in self.running.values())
 
     def observe(self, others: int) -> None:
         """Show the devices, `others` bytes of each in use by other programs."""
         devices = []
         for device in ("ram", "gpu0"):
             used = others + sum(
-                TERMS[runner.key].need.get(device, 0)
+                runner.need.get(device, 0)
                 for runner in self.running.values()
                 if runner.state == "ready"
             )
@@ -199,14 +220,13 @@ class Machine(RuleBasedStateMachine):
     def home(self, wanted: RunnerKey, affinity: tuple[int, ...]) -> int:
         """Return how much of a conversation an instance with a slot for it has seen."""
         views = {view.generation: view for view in self.scheduler.view()}
-        slots = TERMS[wanted].slots
         return max(
             (
                 runner.shared(affinity)
                 for generation, runner in self.running.items()
                 if (runner.key, runner.state) == (wanted, "ready")
                 and not views[generation].yields
-                and (slots is None or len(runner.leases) < slots)
+                and (runner.slots is None or len(runner.leases) < runner.slots)
             ),
             default=0,
         )
@@ -230,6 +250,22 @@ class Machine(RuleBasedStateMachine):
             self.lands_at_home([granted], home, affinity)
             self.open[self.tickets] = (wanted, self.now)
             self.apply([granted])
+
+    @rule(wanted=WANTED, client=st.sampled_from(["x", "y"]), affinity=AFFINITIES)
+    def line_up(self, wanted: RunnerKey, client: str, affinity: tuple[int, ...]) -> None:
+        """Waiting where nothing but waiting is needed; nobody is stranded by it (invariants)."""
+        self.tickets += 1
+        before = self.scheduler.queued
+        waits = self.scheduler.line_up(
+            self.tickets, wanted, self.now, client=client, affinity=affinity
+        )
+        assert self.scheduler.queued == before + waits
+        if waits:
+            self.affinities[self.tickets] = affinity
+            self.open[self.tickets] = (wanted, self.now)
+            assert any(
+                runner.key == wanted and runner.state == "ready" for runner in self.running.values()
+            )
 
     @precondition(lambda self: self.open)
     @rule(data=st.data())
@@ -258,7 +294,8 @@ class Machine(RuleBasedStateMachine):
 
     def becomes_ready(self, generation: int) -> None:
         runner = self.running[generation]
-        runner.state = "ready"
+        runner.state, runner.loaded = "ready", True
+        self.crashed_loads[runner.key] = 0
         self.apply(self.scheduler.ready(runner.key, generation, self.now))
 
     @precondition(lambda self: self.running)
@@ -269,6 +306,9 @@ class Machine(RuleBasedStateMachine):
     def ends(self, generation: int, fault: Fault = Fault.CRASH, jitter: float = 1.0) -> None:
         runner = self.running.pop(generation)
         failure = None if runner.state == "stopping" and not runner.failing else FAILURE
+        if failure is not None and not runner.loaded:
+            # What is no chance is told at once, and nobody waits for a second try then.
+            self.crashed_loads[runner.key] += 1 if fault is Fault.CRASH else 2
         self.apply(
             self.scheduler.ended(
                 runner.key, generation, failure, self.now, fault=fault, jitter=jitter
@@ -312,14 +352,13 @@ class Machine(RuleBasedStateMachine):
         """A runner was looked at: it holds some of what it needs."""
         ready = sorted(g for g, r in self.running.items() if r.state == "ready")
         generation = data.draw(st.sampled_from(ready))
-        wanted = self.running[generation].key
-        need = TERMS[wanted].need
+        wanted, need = self.running[generation].key, self.running[generation].need
         held = {device: int(amount * share) for device, amount in need.items()}
         self.scheduler.learned(wanted, generation, need, held)
 
     @rule(wanted=st.sampled_from(list(TERMS)))
     def estimated(self, wanted: RunnerKey) -> None:
-        self.scheduler.estimated(wanted, TERMS[wanted].need)
+        self.scheduler.estimated(wanted, TERMS[wanted].need, TERMS[wanted].fewer)
 
     @rule(others=st.sampled_from([0, 30, 190]))
     def look(self, others: int) -> None:
@@ -327,6 +366,7 @@ class Machine(RuleBasedStateMachine):
 
     @rule(name=st.sampled_from(["small", "pool", "big"]))
     def unload(self, name: str) -> None:
+        self.crashed_loads[key(name)] = 0
         self.apply(self.scheduler.unload(lambda wanted: wanted == key(name)))
 
     # what always holds
@@ -343,6 +383,8 @@ class Machine(RuleBasedStateMachine):
         for generation, runner in self.running.items():
             assert views[generation].state.value == runner.state
             assert views[generation].leases == len(runner.leases)
+            assert views[generation].slots == runner.slots
+            assert views[generation].reserved == runner.need, "what is shown is not what is taken"
 
     @invariant()
     def nobody_is_stranded(self) -> None:

@@ -24,9 +24,9 @@ def served(
 
 
 def test_a_draft_model_has_the_models_context_and_slots() -> None:
-    """Whatever its own file says of it."""
+    """Whatever its own file says of it; each slot has a context of its own."""
     model, draft = served("-np", "2", "--ubatch-size", "256")
-    assert draft.load == model.load == Workload(context=4096, slots=2, batch=256)
+    assert draft.load == model.load == Workload(context=2 * 4096, slots=2, batch=256)
     assert draft.flags == ("--ubatch-size", "256")
 
 
