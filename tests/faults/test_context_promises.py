@@ -192,7 +192,9 @@ def test_what_is_shown_is_what_is_reserved(daemon: DaemonProcess) -> None:
 
 
 def test_where_memory_is_short_there_are_fewer_slots(tmp_path: Path) -> None:
-    """Each with the whole context all the same; what an owner asks for is a promise."""
+    """Each with the whole context all the same; what an owner asks for is a promise,
+    and refused where it cannot be had.
+    """
     limit = 400 * 2**20  # beside the engine room for two contexts of 128 MiB, not for three
     share = limit / psutil.virtual_memory().total
     wide = 32768
@@ -208,6 +210,8 @@ def test_where_memory_is_short_there_are_fewer_slots(tmp_path: Path) -> None:
         assert (runner["slots"], runner["context"]) == (2, wide)
         assert runner["memory_reserved"]["ram"] <= limit
         daemon.http.post("/engines/unload", json={"all": True})
-        daemon.http.post("/engines/_configure", json={"model": "m", "parallel": 3})
+        refused = daemon.http.post("/engines/_configure", json={"model": "m", "parallel": 3})
+        assert (refused.status_code, "would need" in refused.text) == (400, True)
+        daemon.http.post("/engines/_configure", json={"model": "m", "parallel": 1})
         assert _together(daemon, "/v1/completions", [body] * 3) == [200] * 3
-        assert [runner["slots"] for runner in daemon.ps()] == [3]
+        assert [runner["slots"] for runner in daemon.ps()] == [1]
