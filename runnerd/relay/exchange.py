@@ -45,7 +45,7 @@ from runnerd.relay.messages import (
 from runnerd.relay.pings import COMMENT, Pings, interval_of
 from runnerd.relay.plan import Plan
 from runnerd.relay.records import RequestRecord
-from runnerd.relay.redial import redial
+from runnerd.relay.redial import abandon, reach, redial
 from runnerd.supervisor import Lease
 
 log = logging.getLogger(__name__)
@@ -57,29 +57,10 @@ class Exchange:
     """Owns one request from `start` until `exchange_done` was told or it was cancelled."""
 
     __slots__ = (
-        "_arrival",
-        "_assembly",
-        "_begun",
-        "_chunked",
-        "_client",
-        "_engine",
-        "_error",
-        "_head",
-        "_lease",
-        "_machinery",
-        "_over",
-        "_paused",
-        "_pings",
-        "_plan",
-        "_record",
-        "_repeated",
-        "_request",
-        "_status",
-        "_task",
-        "_whole_chunks",
-        "heard",
-        "silent_since",
-    )
+        "_arrival", "_assembly", "_begun", "_chunked", "_client", "_engine", "_error", "_head",
+        "_lease", "_machinery", "_moved", "_over", "_paused", "_pings", "_plan", "_record",
+        "_repeated", "_request", "_status", "_task", "_whole_chunks", "heard", "silent_since",
+    )  # fmt: skip
 
     def __init__(
         self,
@@ -112,6 +93,7 @@ class Exchange:
         self._paused = False
         self._over = False
         self._repeated = False
+        self._moved = False  # to another runner
         self._whole_chunks = True  # what the client got ends where a chunk ends
         self.heard = True
         self.silent_since = 0.0
@@ -237,7 +219,12 @@ class Exchange:
         lease.revoked = self._revoked
         lease.heard_at = self._heard_at
         if self._plan.preload_only or self._plan.instead is not None:
-            self._whole(200, self._plan.instead or b"", b"application/json")
+            try:
+                reach(lease)
+            except OSError as error:
+                self._unreached(error)
+            else:
+                self._whole(200, self._plan.instead or b"", b"application/json")
         else:
             self._ask()
 
@@ -254,7 +241,7 @@ class Exchange:
         except BlockingIOError:
             self._go_on(self._redial)
         except OSError as error:
-            self.engine_lost(Loss(f"it does not accept connections ({error.strerror})", True))
+            self._unreached(error)
         except RunnerdError as error:
             self._fail(error)
 
@@ -280,7 +267,17 @@ class Exchange:
         try:
             await redial(send, self._machinery.limits.upstream_timeout)
         except OSError as error:
-            await self._explain(f"it does not accept connections ({error.strerror})")
+            self._unreached(error)
+
+    def _unreached(self, error: OSError) -> None:
+        """Nothing was sent: let another runner have it, once."""
+        assert self._lease is not None
+        if self._moved or not abandon(self._lease, error):
+            reason = f"it does not accept connections ({error.strerror})"
+            self._go_on(partial(self._explain, reason))
+            return
+        self._lease, self._moved = None, True
+        self._go_on(self._wait)
 
     def silent(self) -> None:
         """Give up on an engine that has sent nothing for too long, unless it was told to wait."""
