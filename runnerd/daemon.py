@@ -11,7 +11,6 @@ import contextlib
 import gc
 import logging
 import os
-import resource
 import signal
 import socket
 from collections.abc import AsyncIterator, Callable
@@ -46,6 +45,7 @@ from runnerd.relay.service import Parts, Relay
 from runnerd.resources import Host
 from runnerd.saved_slots import SavedSlots
 from runnerd.sockets.activation import inherited_sockets
+from runnerd.sockets.descriptors import raise_limit
 from runnerd.sockets.listeners import listen_tcp, parse_listen
 from runnerd.sockets.lock import DirectoryLock
 from runnerd.sockets.notify import Notifier
@@ -66,7 +66,7 @@ def main(settings: Settings, read: Callable[[], Settings]) -> int:
     """
     early.hold()
     os.umask(0o077)
-    _raise_file_limit()
+    raise_limit()
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         # More than the usual cores + 4: a few pulls that wait for a slow disk must not make
         # everything else wait that needs a thread for a moment.
@@ -347,10 +347,3 @@ def _address(listener: socket.socket) -> str:
         return f"unix://{name}"
     host = f"[{name[0]}]" if listener.family == socket.AF_INET6 else name[0]
     return f"http://{host}:{name[1]}"
-
-
-def _raise_file_limit() -> None:
-    """Allow as many open files as the system lets us: every connection is one or two."""
-    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    with contextlib.suppress(OSError, ValueError):
-        resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))

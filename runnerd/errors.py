@@ -26,6 +26,7 @@ a secret.
     ├── InternalError (500)      always a bug
     ├── NotSupported (501)       the engine lacks it; the message names the remedy
     ├── BackendFailure (502)     the engine failed; carries its last words
+    │   └── HostExhausted            no descriptor, process or memory for it at this moment
     ├── SourceFailure (502)      a registry or hub failed or sent what it should not
     │   └── SourceBusy               it may do better in a moment
     ├── Draining (503)           the daemon is going away (never used for overload)
@@ -217,6 +218,10 @@ class NotSupported(RunnerdError):
 class BackendFailure(RunnerdError):
     status = 502
     code = "backend_failure"
+
+
+class HostExhausted(BackendFailure):
+    code = "host_exhausted"
 
 
 class SourceFailure(RunnerdError):

@@ -33,6 +33,9 @@ def set_up(folder: Path, *, level: str) -> None:
         handlers.append(_LogFile(folder / "runnerd.log"))
     except OSError as error:  # the daemon serves without
         problem = error
+    repeats = Repeats()
+    for handler in handlers:
+        handler.addFilter(repeats)
     logging.basicConfig(
         level=level.upper(),
         format=_FORMAT,
@@ -65,6 +68,61 @@ class _LogFile(logging.handlers.RotatingFileHandler):
         except OSError:
             self.stream = self._open()
             os.ftruncate(self.stream.fileno(), 0)
+
+
+class Repeats(logging.Filter):
+    """Writes a warning or an error that repeats once, and then how often it did.
+
+    What fails thousands of times a second must not push everything else out of the log.  The count
+    follows `WINDOW` seconds after the line, with whatever is logged next.
+    """
+
+    WINDOW: ClassVar = 10.0
+    _KEPT: ClassVar = 64  # different lines
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._lines: dict[tuple[str, str], tuple[logging.LogRecord, int]] = {}
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        decided: bool | None = getattr(record, "is_written", None)
+        if decided is None:  # the first of the handlers that share this
+            self._tell(record.created)
+            decided = record.is_written = self._is_new(record)
+        return decided
+
+    def _is_new(self, record: logging.LogRecord) -> bool:
+        if record.levelno < logging.WARNING:
+            return True
+        error = record.exc_info[1] if record.exc_info else None
+        line = record.name, f"{record.getMessage()} {error!r}"
+        if line in self._lines:
+            first, more = self._lines[line]
+            self._lines[line] = first, more + 1
+            return False
+        if len(self._lines) >= self._KEPT:
+            self._count(*self._lines.pop(next(iter(self._lines))))
+        self._lines[line] = record, 0
+        return True
+
+    def _tell(self, now: float) -> None:
+        """Write the counts of the lines that are old enough; these may be written again then."""
+        while self._lines:
+            line = next(iter(self._lines))
+            first, more = self._lines[line]
+            if now - first.created < self.WINDOW:
+                return
+            del self._lines[line]
+            self._count(first, more)
+
+    def _count(self, first: logging.LogRecord, more: int) -> None:
+        if more:
+            text = f"{first.getMessage()} ({more} times more within {self.WINDOW:g} s)"
+            count = logging.makeLogRecord({
+                "name": first.name, "levelno": first.levelno, "levelname": first.levelname,
+                "msg": text, "is_written": True,
+            })  # fmt: skip
+            logging.getLogger(first.name).handle(count)
 
 
 class _JournalFormatter(logging.Formatter):

@@ -4,8 +4,11 @@
     STARTING   the backend runs, the engine does not answer yet   READY, STOPPING, FAILED
     READY      the engine says so (backends.health)               STOPPING, FAILED
     STOPPING   cancelled; its processes are being ended           STOPPED
-    STOPPED    ended because it was asked to                      -
+    STOPPED    ended because it was asked to, and only then       -
     FAILED     ended by itself, or was never ready in time        -
+
+Whatever a backend raises, at whatever moment, is a failure with a reason: a third party's code may
+raise anything, and somebody has to be told, and must not be told at once again and again.
 
 What an engine had evaluated in an earlier life is given back to it before it counts as ready, and
 taken down before it ends, if whoever owns the runner cares to.
@@ -155,6 +158,7 @@ class Runner:
         self._patience = patience
         self._watcher = watcher
         self._task: asyncio.Task[None] | None = None
+        self._lives = False  # its task runs: only then it can be cancelled without being lost
         self._ended = asyncio.Event()
         self._lost = asyncio.Event()
         self._loss = ""
@@ -175,7 +179,8 @@ class Runner:
             return
         if self.state in (RunnerState.STARTING, RunnerState.READY):
             self._enter(RunnerState.STOPPING)
-            self._task.cancel()
+            if self._lives:
+                self._task.cancel()
         elif self.state is RunnerState.STOPPING and hurry:
             self._task.cancel()
 
@@ -194,8 +199,12 @@ class Runner:
         return self.failure
 
     async def _live(self) -> None:
+        self._lives = True
         try:
-            self.failure = await self._run()
+            if self.state is RunnerState.STARTING:
+                self.failure = await self._run()
+        except Exception as error:
+            self.failure = self._unforeseen(error)
         finally:
             self._enter(RunnerState.STOPPED if self.failure is None else RunnerState.FAILED)
             self._ended.set()
@@ -208,13 +217,13 @@ class Runner:
         try:
             await asyncio.wait([engine, watch], return_when=asyncio.FIRST_COMPLETED)
             if engine.done():
-                return self._told(engine.result())
-            failure = watch.result()
+                return self._told(self._outcome(engine))
+            failure = self._outcome(watch)
             if isinstance(failure, EngineUnreachable):
                 # Perhaps it has ended, which explains more, and the news is on its way.
                 await asyncio.wait([engine], timeout=_NEWS_TIMEOUT)
                 if engine.done():
-                    return self._told(engine.result())
+                    return self._told(self._outcome(engine))
             self._watcher.failing(self, failure)
             await tasks.cancel_and_wait(engine)
             return failure
@@ -230,6 +239,27 @@ class Runner:
             watch.cancel()
             engine.cancel()
             await tasks.outlast(engine, watch)
+
+    def _outcome(self, task: asyncio.Task[BackendFailure]) -> BackendFailure:
+        """Return what an ended task says; one that cancelled itself has failed as well."""
+        if task.cancelled():
+            return self._unforeseen(asyncio.CancelledError("it gave up by itself"))
+        return task.result()
+
+    def _unforeseen(self, error: BaseException) -> BackendFailure:
+        """Return what nobody foresaw as a failure; its traceback is for the log."""
+        kind = type(error).__name__
+        detail = error.strerror if isinstance(error, OSError) else str(error)
+        known = isinstance(error, OSError | asyncio.CancelledError)
+        level = logging.WARNING if known else logging.ERROR
+        log.log(level, "runner %s: %s", self.name, kind, exc_info=None if known else error)
+        failure = EngineFailure(
+            f"backend {self.backend.name} failed: {kind}{f': {detail}' if detail else ''}",
+            exit_reason="an error of the backend",
+            loading=not self._loaded,
+        )
+        failure.__cause__ = error
+        return failure
 
     async def _remember(self, engine: asyncio.Task[BackendFailure]) -> None:
         """Let what it has evaluated be taken down, for as long as it lives."""
@@ -256,6 +286,8 @@ class Runner:
             translated = BackendFailure(error.message)
             translated.__cause__ = error
             return translated
+        except (Exception, SystemExit) as error:
+            return self._unforeseen(error)
         return EngineFailure(f"backend {self.backend.name} returned without a reason")
 
     def _told(self, failure: BackendFailure) -> BackendFailure:
@@ -269,6 +301,12 @@ class Runner:
 
     async def _watch(self) -> BackendFailure:
         """Tell when the engine is ready; return what is wrong with it once something is."""
+        try:
+            return await self._watched()
+        except (Exception, SystemExit) as error:
+            return self._unforeseen(error)
+
+    async def _watched(self) -> BackendFailure:
         limit = self._patience.load_timeout
         started = time.monotonic()
         try:

@@ -129,7 +129,8 @@ class LlamaCppBackend:
         self, model: str, config: BackendConfiguration, mode: BackendMode = BackendMode.COMPLETION
     ) -> int:
         files = self._context.resolver.resolve(model)
-        load = model_serving(files, config, mode, self._settings, ()).load
+        fewest = config.model_copy(update={"parallel": slot_counts(config, self._settings)[-1]})
+        load = model_serving(files, fewest, mode, self._settings, ()).load
         return cache_bytes(files.facts, load)
 
     async def run(

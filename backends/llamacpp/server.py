@@ -22,7 +22,7 @@ from runnerd.backends.llamacpp.devices import listed_devices
 from runnerd.backends.llamacpp.install import installed_server
 from runnerd.backends.llamacpp.settings import LlamaCppSettings
 from runnerd.backends.process import child_environment, run_command
-from runnerd.errors import BackendFailure
+from runnerd.errors import BackendFailure, HostExhausted
 
 log = logging.getLogger(__name__)
 
@@ -149,6 +149,8 @@ class ServerFinder:
         try:
             version = await self._ask(path, "--version")
             options = await self._ask(path, "--help")
+        except HostExhausted:
+            raise  # says nothing about the file
         except BackendFailure as failure:
             log.warning("%s", failure.message)
             return failure

@@ -326,6 +326,16 @@ class Part:
         return journal if os.fstat(self._descriptor).st_size >= reach else None
 
 
+def occupied(layout: Layout, *, beside: Path | None = None) -> int:
+    """Return the bytes that all parts have on the disk, but for one that lies at `beside`."""
+    total = 0
+    for entry in os.scandir(layout.parts):
+        if beside is None or entry.name != beside.name:
+            with contextlib.suppress(FileNotFoundError):
+                total += entry.stat().st_blocks * 512
+    return total
+
+
 def sweep(layout: Layout, *, age: float) -> int:
     """Remove parts that nobody has open and that are older than `age` seconds.
 

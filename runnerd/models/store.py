@@ -52,7 +52,7 @@ from runnerd.models.manifest import (
     repackaged,
 )
 from runnerd.models.packing import Packed, pack_blobs
-from runnerd.models.parts import Part, sweep
+from runnerd.models.parts import Part, occupied, sweep
 from runnerd.models.reference import Reference, parse_tag
 from runnerd.models.sources import Source, Sources, default_reference, open_sources
 from runnerd.models.stored import small_layers
@@ -237,7 +237,8 @@ class Store:
 
     def part(self, key: Digest) -> Part:
         """Return the part of a file that is being fetched; open it before use."""
-        return Part(self._layout, key, self._check_quota)
+        path = self._layout.part(key)
+        return Part(self._layout, key, lambda size: self._check_quota(size, beside=path))
 
     def claim(self, digest: Digest) -> Pending | None:
         """Keep a blob from being removed until `disclaim`; return it if it is here and unchanged.
@@ -275,13 +276,17 @@ class Store:
             self._ledger.settle()
         self._layout.try_out()
 
-    def _check_quota(self, size: int) -> None:
+    def _check_quota(self, size: int, *, beside: Path | None = None) -> None:
+        """Hold `size` bytes against the quota; `beside` is a part that they replace or complete."""
         quota = self._quota_bytes
-        if quota is not None and size + self.disk_usage() > quota:
+        if quota is None:
+            return
+        taken = self.disk_usage() + occupied(self._layout, beside=beside)
+        if size + taken > quota:
             raise InsufficientStorage(
-                f"the model needs {binary_size(size)} and the models may occupy"
-                f" {binary_size(quota)}; remove some with `runnerd rm`, leftovers with"
-                " `runnerd prune`, or raise store_quota"
+                f"the model needs {binary_size(size)}; the models and unfinished downloads occupy"
+                f" {binary_size(taken)} and may occupy {binary_size(quota)}; remove some with"
+                " `runnerd rm`, leftovers with `runnerd prune`, or raise store_quota"
             )
 
     def accept(

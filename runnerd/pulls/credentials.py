@@ -123,7 +123,9 @@ def _decode(login: _Login) -> Credentials | None:
 
 async def _ask(helper: str, server: str) -> Credentials | None:
     """Return what a credential helper has for `server`; it has nothing when it fails."""
-    program = shutil.which(f"docker-credential-{helper}") if _HELPER.fullmatch(helper) else None
+    program: str | None = None
+    if _HELPER.fullmatch(helper):
+        program = await asyncio.to_thread(shutil.which, f"docker-credential-{helper}")
     if program is None:
         log.warning("the credential helper %r is not installed", helper[:64])
         return None

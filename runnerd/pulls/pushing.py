@@ -103,7 +103,9 @@ class Push:
         # Only where the upload goes to the registry itself does it get the credentials.
         ours = place.origin() == self._registry.url("").origin()
         secrets = await self._registry.secrets(None) if ours else {}
-        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+        descriptor = await run_stoppable(
+            lambda stop: os.open(path, os.O_RDONLY | os.O_CLOEXEC), undo=os.close
+        )
         try:
             async with self._http.request(
                 "PUT",

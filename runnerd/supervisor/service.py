@@ -15,7 +15,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 
 from runnerd import tasks
-from runnerd.backends.interface import Backend, BackendMode
+from runnerd.backends.interface import Backend, BackendMode, EngineFailure
 from runnerd.config import Settings
 from runnerd.configurations import ConfigurationKey, Configurations, ModelConfiguration
 from runnerd.errors import BackendFailure, BackendNotFound, Conflict
@@ -42,7 +42,12 @@ from runnerd.supervisor.memory import HostMemory, MemoryAccounts
 from runnerd.supervisor.orders import Orders
 from runnerd.supervisor.preparation import Preparation
 from runnerd.supervisor.recollection import MOST_CLIENTS, Recollection
-from runnerd.supervisor.refusals import fault_of, memory_account, refusal_error
+from runnerd.supervisor.refusals import (
+    fault_of,
+    memory_account,
+    refusal_error,
+    share_account,
+)
 from runnerd.supervisor.reports import RunnerReport, failure_report, report
 from runnerd.supervisor.sharing import Sharing
 from runnerd.supervisor.watching import MemoryWatch
@@ -386,7 +391,7 @@ class Supervisor:
         failures = [
             failure_report(
                 view,
-                self._orders.get(view.key),
+                self._orders.name(view.key),
                 models(view.key),
                 waiting=waiting,
                 offset=offset,
@@ -479,6 +484,8 @@ class Supervisor:
                 slots=self._preparation.terms(key).shapes[-1].slots,
                 context=self.context(key),
             )
+        elif refused.refusal is Refusal.OVER_SHARE:
+            account = share_account(self._scheduler.need(waiter.key), self._scheduler.devices())
         waiter.lease.set_exception(
             refusal_error(
                 refused.refusal, failure, trouble=trouble, now=time.monotonic(), account=account
@@ -487,14 +494,19 @@ class Supervisor:
 
     def _start(self, key: RunnerKey, generation: int, slots: int | None) -> None:
         watcher = Generation(self, key, generation)
-        self._fleet.start(
-            key,
-            generation,
-            self._orders.of(key, slots=slots),
-            self._settings,
-            watcher,
-            ram_limit=self._preparation.ram_limit(generation),
-        )
+        try:
+            self._fleet.start(
+                key,
+                generation,
+                self._orders.of(key, slots=slots),
+                self._settings,
+                watcher,
+                ram_limit=self._preparation.ram_limit(generation),
+            )
+        except Exception as error:  # whatever it is, those who wait are told
+            log.exception("a runner of %s could not be made", key.model)
+            failure = EngineFailure(f"no runner could be made: {error}", loading=True)
+            self._carry_out(self._after(key, generation, failure))
 
     # what runners say
 
@@ -552,22 +564,28 @@ class Supervisor:
 
     def ended(self, key: RunnerKey, generation: int, failure: BackendFailure | None) -> None:
         """A runner's last process is gone."""
-        decisions: list[Decision]
-        now = time.monotonic()
-        if failure is None:
-            decisions = self._scheduler.ended(key, generation, None, now)
-        else:
-            name = self._fleet[generation].order.model_ref
-            log.warning("runner of %s failed: %s", name, failure.message)
-            fault, jitter = fault_of(failure), random.uniform(*_JITTER)
-            decisions = self._scheduler.ended(
-                key, generation, failure, now, fault=fault, jitter=jitter
-            )
-        self.recollection.ended(self._fleet[generation])
+        runner = self._fleet[generation]
+        if failure is not None:
+            log.warning("runner of %s failed: %s", runner.order.model_ref, failure.message)
+        decisions = self._after(key, generation, failure)
         self._fleet.remove(generation)
-        self._preparation.observe()
+        try:
+            self.recollection.ended(runner)
+            self._preparation.observe()
+        except Exception:  # a favour, and a look: nothing that others have to wait for
+            log.exception("after the end of runner %s", runner.name)
         self._carry_out(decisions)
         self._orders.prune(self._in_use)
+
+    def _after(
+        self, key: RunnerKey, generation: int, failure: BackendFailure | None
+    ) -> list[Decision]:
+        """Decide what to do after the end of a runner."""
+        now = time.monotonic()
+        if failure is None:
+            return self._scheduler.ended(key, generation, None, now)
+        fault, jitter = fault_of(failure), random.uniform(*_JITTER)
+        return self._scheduler.ended(key, generation, failure, now, fault=fault, jitter=jitter)
 
     def _in_use(self) -> set[RunnerKey]:
         """Return what a runner, a waiting request or a failure refers to."""

@@ -42,6 +42,7 @@ class DaemonProcess:
         self.output = root / "output.log"
         self.process: subprocess.Popen[bytes] | None = None
         self._env = dict(env or {})
+        self.prefix: tuple[str, ...] = ()  # of its command line
         # What is run: runnerd, watched from inside.
         self.module = "tests.support.nonblocking"
         self._client: httpx.Client | None = None
@@ -54,7 +55,7 @@ class DaemonProcess:
         ]
         with open(self.output, "ab") as output:
             self.process = subprocess.Popen(
-                [sys.executable, "-m", self.module, "serve", *arguments],
+                [*self.prefix, sys.executable, "-m", self.module, "serve", *arguments],
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=output,

@@ -16,6 +16,7 @@ from runnerd.models import intake, parts
 from runnerd.models.digest import Digest
 from runnerd.models.layout import Layout
 from runnerd.models.parts import PIECE_BYTES, Part, sweep
+from runnerd.models.store import Store
 
 KEY = Digest("a" * 64)
 SIZE = 2 * PIECE_BYTES + 100
@@ -206,6 +207,28 @@ def test_resuming_beyond_the_quota(layout: Layout) -> None:
     assert again.received == 1000
     assert again.allocated() < SIZE
     again.close()
+
+
+def test_quota_counts_what_is_unfinished(tmp_path: Path) -> None:
+    """Another download's bytes count, and a download's own do not count twice."""
+    store = Store(tmp_path / "models", quota_bytes=3 * SIZE)
+    store.open()
+    first, second = store.part(KEY), store.part(Digest.of(b"another"))
+    first.open(2 * SIZE)
+    first.begin(2 * SIZE, '"v"')
+    second.open(2 * SIZE)
+    with pytest.raises(InsufficientStorage, match="unfinished downloads"):
+        second.begin(2 * SIZE, '"v"')
+    put(first, 0, b"x" * 1000)
+    first.write_journal()
+    first.close()
+    again = store.part(KEY)
+    again.open(2 * SIZE)
+    again.resume()
+    again.remove()
+    second.open(2 * SIZE)
+    second.begin(2 * SIZE, '"v"')
+    second.remove()
 
 
 _NUMBERS = st.integers(-(2**63), 2**63)
