@@ -25,7 +25,7 @@ import psutil
 from bench.load import closed_loop, request
 from bench.report import Report
 from bench.subjects import quietly
-from runnerd.backends.llamacpp.install import bundled_server
+from tests.support.builds import real_server
 from tests.support.kinds import KINDS, Size, write_kind
 
 _CONTEXT = 8192
@@ -103,7 +103,7 @@ async def _ask(path: Path, lengths: tuple[int, ...], clients: int) -> int:
 @contextmanager
 def _engine(folder: Path, flags: tuple[str, ...]) -> Iterator[tuple[Path, psutil.Process]]:
     path = Path(tempfile.mktemp(suffix=".sock", dir=folder))
-    argv = [str(bundled_server()), "--host", str(path), "--model", str(folder / "m.gguf")]
+    argv = [str(real_server()), "--host", str(path), "--model", str(folder / "m.gguf")]
     process = quietly([*argv, "--threads", "1", "--offline", *flags], str(folder))
     try:
         _wait(path, process)

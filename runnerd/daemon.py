@@ -27,7 +27,7 @@ from runnerd.api.context import Context
 from runnerd.api.ollama import dialects
 from runnerd.api.openai import responses, transcriptions
 from runnerd.api.openai.conversations import Conversations
-from runnerd.backends.interface import Backend, BackendContext
+from runnerd.backends.interface import Backend, BackendContext, Preparing
 from runnerd.backends.registry import discover
 from runnerd.config import Settings
 from runnerd.configurations import Configurations
@@ -190,6 +190,10 @@ class Daemon:
                 log.info("listening on %s", _address(listener))
             self._notifier.ready("serving")
             tasks.spawn(supervisor.make_resident(), name="residents")
+            for backend in backends.values():
+                if isinstance(backend, Preparing):
+                    looking = tasks.spawn(backend.prepare(), name=f"look at {backend.name}")
+                    stack.push_async_callback(tasks.cancel_and_wait, looking)
             await self._stop.wait()
 
             log.info("draining for at most %g s", settings.drain_timeout)

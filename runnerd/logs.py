@@ -50,26 +50,6 @@ def set_up(folder: Path, *, level: str) -> None:
         logging.getLogger(name.strip()).setLevel(logging.DEBUG)
 
 
-class _LogFile(logging.handlers.RotatingFileHandler):
-    """The rotated file; only ever a regular one of ours."""
-
-    def __init__(self, path: Path) -> None:
-        super().__init__(path, maxBytes=_FILE_BYTES, backupCount=2, encoding="utf-8")
-
-    def _open(self) -> TextIOWrapper:
-        flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND
-        descriptor = open_regular(Path(self.baseFilename), flags, 0o640)
-        return open(descriptor, "a", encoding=self.encoding)
-
-    def doRollover(self) -> None:
-        """Begin a new file; where the old one cannot be kept, without it."""
-        try:
-            super().doRollover()
-        except OSError:
-            self.stream = self._open()
-            os.ftruncate(self.stream.fileno(), 0)
-
-
 class Repeats(logging.Filter):
     """Writes a warning or an error that repeats once, and then how often it did.
 
@@ -123,6 +103,26 @@ class Repeats(logging.Filter):
                 "msg": text, "is_written": True,
             })  # fmt: skip
             logging.getLogger(first.name).handle(count)
+
+
+class _LogFile(logging.handlers.RotatingFileHandler):
+    """The rotated file; only ever a regular one of ours."""
+
+    def __init__(self, path: Path) -> None:
+        super().__init__(path, maxBytes=_FILE_BYTES, backupCount=2, encoding="utf-8")
+
+    def _open(self) -> TextIOWrapper:
+        flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND
+        descriptor = open_regular(Path(self.baseFilename), flags, 0o640)
+        return open(descriptor, "a", encoding=self.encoding)
+
+    def doRollover(self) -> None:
+        """Begin a new file; where the old one cannot be kept, without it."""
+        try:
+            super().doRollover()
+        except OSError:
+            self.stream = self._open()
+            os.ftruncate(self.stream.fileno(), 0)
 
 
 class _JournalFormatter(logging.Formatter):
