@@ -17,9 +17,12 @@ help:
 	@echo "make bench    measure start-up and relay, beside the bare engine and peers"
 	@echo "make install  install as a systemd service (as root; PREFIX=/opt/runnerd, DESTDIR=)"
 	@echo "make uninstall  remove that service; models and settings stay, unless PURGE=1"
+	@echo "  ENGINE_FLAGS='--with cpu' and others: see runnerd install --help"
 	@echo "make clean    remove what the above made in this folder"
 
-serve: $(VENV)/.engine
+# Asked each time: it costs a moment, and a toolkit or a llama-server may have come to this host.
+serve: $(VENV)/.runnerd
+	@$(BIN)/python -m runnerd.backends.llamacpp.install --into-venv --use-found $(ENGINE_FLAGS)
 	@$(BIN)/runnerd serve --first-run
 
 test: $(VENV)/.dev $(VENV)/.engine
@@ -79,8 +82,8 @@ $(VENV)/.packages: $(VENV)/.dev
 	@$(BIN)/pip install --quiet --group packages
 	@touch $@
 
-$(VENV)/.engine: $(VENV)/.runnerd backends/llamacpp/install.py
-	@$(BIN)/python -m runnerd.backends.llamacpp.install --into-venv
+$(VENV)/.engine: $(VENV)/.runnerd backends/llamacpp/building/options.py
+	@$(BIN)/python -m runnerd.backends.llamacpp.install --into-venv --with-python-server $(ENGINE_FLAGS)
 	@touch $@
 
 .venv-clients/.made: tests/clients/requirements.txt tests/clients/package.json

@@ -45,7 +45,8 @@ class BackendConfiguration(BaseModel):
 
     `context_size` is in tokens; None lets the backend choose, -1 asks for the trained maximum.
     `runtime_flags` are checked against the backend's allow-list before they are stored.  `parallel`
-    is how many requests a runner works on at a time, None for the backend's choice.
+    is how many requests a runner works on at a time, None for the backend's choice.  `engine` is
+    one of several installed engines by name (`cuda`, `cpu`, `path`), None for the backend's choice.
     """
 
     model_config = ConfigDict(extra="forbid", populate_by_name=True)
@@ -55,6 +56,7 @@ class BackendConfiguration(BaseModel):
     speculative: SpeculativeDecoding | None = None
     parallel: Annotated[int | None, Field(strict=True, ge=1, le=256)] = None
     placement: Placement | None = None
+    engine: Annotated[str | None, Field(pattern=r"^[a-z0-9][a-z0-9._-]{0,31}$")] = None
 
     def to_json(self) -> dict[str, object]:
         """Return the JSON form, without what was not set."""
@@ -354,6 +356,18 @@ class Quantizing(Protocol):
 
         Raises errors.ClientError for an unknown kind, NotSupported where the tool is missing,
         BackendFailure with the tool's words.  Cancelling ends it; the caller removes `target`.
+        """
+        ...
+
+
+@runtime_checkable
+class Preparing(Protocol):
+    """What a backend offers that looks at its engine before the first request needs it."""
+
+    async def prepare(self) -> None:
+        """Look at the engine and log what its owner should know; never raises for what it finds.
+
+        Runs beside requests once the daemon serves; may be cancelled.
         """
         ...
 

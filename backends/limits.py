@@ -15,14 +15,14 @@ import resource
 _UNTOUCHED = 2 * 2**30  # buffers for outputs that are never asked for, arenas of the allocator
 _STACKS = 16 * 2**20  # per processor: the threads that compute, and those that answer
 _DRIVER = 8 * 2**30  # CUDA's or ROCm's own, where there is a GPU; not measured
-_DRIVER_NODES = ("/dev/nvidiactl", "/dev/kfd", "/dev/dxg")
+_NODES = ("/dev/nvidiactl", "/dev/kfd", "/dev/dxg")
+_HAS_DRIVER = any(os.path.exists(node) for node in _NODES)  # looked at once, not on the event loop
 
 
 def data_limit(ram_bytes: int) -> int:
     """Return the RLIMIT_DATA of an engine that is to hold at most so much RAM."""
     stacks = _STACKS * (os.cpu_count() or 1)
-    driver = _DRIVER if any(os.path.exists(node) for node in _DRIVER_NODES) else 0
-    return ram_bytes + _UNTOUCHED + stacks + driver
+    return ram_bytes + _UNTOUCHED + stacks + (_DRIVER if _HAS_DRIVER else 0)
 
 
 def follow(pid: int, ram_bytes: int) -> None:

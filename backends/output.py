@@ -15,6 +15,8 @@ import time
 from pathlib import Path
 from typing import BinaryIO
 
+from runnerd.regular import open_regular
+
 log = logging.getLogger(__name__)
 
 TAIL_BYTES = 64 * 2**10
@@ -109,9 +111,7 @@ class _RotatedFile:
     def _open(self) -> None:
         try:
             self._path.parent.mkdir(parents=True, exist_ok=True, mode=0o750)
-            descriptor = os.open(
-                self._path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW, 0o640
-            )
+            descriptor = open_regular(self._path, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
             self._file = os.fdopen(descriptor, "ab", buffering=0)
             self._size = os.fstat(descriptor).st_size
         except OSError as error:

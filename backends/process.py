@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import errno
 import logging
 import os
 import signal
@@ -26,10 +27,11 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from runnerd import tasks
+from runnerd.backends import crowding
 from runnerd.backends.oom import OomCounter
 from runnerd.backends.output import TAIL_BYTES, Output
 from runnerd.backends.sandbox import ChildSetup
-from runnerd.errors import BackendFailure
+from runnerd.errors import BackendFailure, HostExhausted
 from runnerd.resources.gpus import DEVICE_ORDER
 
 log = logging.getLogger(__name__)
@@ -39,6 +41,7 @@ T = TypeVar("T")
 _UMASK = 0o077  # what an engine writes, its socket above all, is for the daemon's user alone
 _CHUNK = 64 * 2**10  # read at once; also the pipe's size
 _LAST_CHUNKS = 64  # read after the end: what was in the pipe, from a group that is gone
+_EXHAUSTED = frozenset({errno.EMFILE, errno.ENFILE, errno.EAGAIN, errno.ENOMEM})
 _SWEEP_TIMEOUT = 2.0  # for killed members of the group to vanish
 _SWEEP_INTERVAL = 0.005
 
@@ -130,8 +133,13 @@ class EngineProcess:
             os.close(pipe)
             output.close()
             if isinstance(error, OSError):
-                raise BackendFailure(f"cannot watch {argv[0]}: {error.strerror}") from error
+                raise _failure(f"cannot watch {argv[0]}", error) from error
             raise
+
+    def schedule(self, *, batch: bool) -> None:
+        """Schedule it as a batch process or as any other (`crowding`)."""
+        if self._pidfd >= 0:  # not reaped yet, so the number is still its own
+            crowding.schedule(self.pid, batch=batch)
 
     async def wait(self) -> ExitRecord:
         """Wait until the process and its group are gone; any number of callers, any time."""
@@ -258,7 +266,11 @@ def _fork(
     umask: int,
 ) -> tuple[subprocess.Popen[bytes], int]:
     """Start the child; return it and the reading end of its output."""
-    pipe, writing = os.pipe2(os.O_CLOEXEC)
+    try:
+        pipe, writing = os.pipe2(os.O_CLOEXEC)
+    except OSError as error:
+        output.close()
+        raise _failure(f"cannot start {argv[0]}", error) from error
     try:
         child = subprocess.Popen(
             list(argv),
@@ -275,11 +287,17 @@ def _fork(
     except (OSError, ValueError, subprocess.SubprocessError) as error:
         os.close(pipe)
         output.close()
-        reason = error.strerror if isinstance(error, OSError) else str(error)
-        raise BackendFailure(f"cannot start {argv[0]}: {reason}") from error
+        raise _failure(f"cannot start {argv[0]}", error) from error
     finally:
         os.close(writing)
     return child, pipe
+
+
+def _failure(what: str, error: Exception) -> BackendFailure:
+    """Return a start's error in our words: what the host lacks now, it may have in a moment."""
+    reason = error.strerror if isinstance(error, OSError) else str(error)
+    lacks = isinstance(error, OSError) and error.errno in _EXHAUSTED
+    return (HostExhausted if lacks else BackendFailure)(f"{what}: {reason}")
 
 
 def living_members(group: int) -> list[int]:

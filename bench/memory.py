@@ -26,9 +26,13 @@ from runnerd.models.tiny import write_completion_model
 _MIB = 2**20
 _CASES = (("F16", 2048, 4), ("Q8_0", 2048, 1), ("Q8_0", 8192, 4), ("Q4_0", 8192, 16))
 _ENCODER_CASES = (("F16", 512, 1), ("Q8_0", 512, 4))
-_LONG = (("F16", 32768, 4), ("Q8_0", 8192, 4))
+_LONG = (("F16", 8192, 4), ("Q8_0", 2048, 4))  # of each slot
 _ENCODERS = (("F16", 2048, 1), ("Q8_0", 512, 4))
-_TWO_BATCHES = 600  # tokens
+_FULL = 32768  # tokens
+_NARROW = {
+    "vocab_size": 2000, "embedding_length": 128, "block_count": 1, "feed_forward_length": 128,
+    "attention.head_count": 2, "attention.head_count_kv": 1,
+}  # fmt: skip
 _SEEING, _DRAFTED = models.SHAPES[0], models.SHAPES[1]
 _SEEING_CONTEXT = 8192
 _DRAFTING_CASES = (
@@ -105,7 +109,14 @@ async def _named(bench: _Bench) -> None:
 
 
 async def _architectures(bench: _Bench) -> None:
-    """Print two lines for each, F16 with a long context and Q8_0 with a shorter one."""
+    """Print two lines for each, F16 with a long context and Q8_0 with a shorter one; before them
+    those of a model that is narrow enough to have its context filled.
+    """
+    narrow = bench.folder / "narrow.gguf"
+    write(narrow, "llama", shapes.numbers("llama") | _NARROW)
+    for prompt in (0, _FULL):
+        case = replace(_case(narrow, _FULL, 1), prompt=prompt)
+        await bench.line(f"llama, 128 wide, context {'full' if prompt else 'not full'}", case)
     for name, experts in shapes.everything():
         source, kept = bench.folder / "source.gguf", bench.folder / "model.gguf"
         encodes = name in shapes.ENCODERS
@@ -115,7 +126,7 @@ async def _architectures(bench: _Bench) -> None:
             write(source, name, numbers)
             for quantization, context, slots in _ENCODERS if encodes else _LONG:
                 models.quantize(bench.server.path, source, kept, quantization)
-                case = replace(_case(kept, context, slots, mode), prompt=_TWO_BATCHES)
+                case = _case(kept, context, slots, mode)
                 await bench.line(f"{name}{' MoE' if experts else ''} {quantization}", case)
         except (subprocess.CalledProcessError, RuntimeError) as error:
             print(f"| {name} | not measured: {_last_words(error)} |", flush=True)

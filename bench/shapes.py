@@ -20,6 +20,10 @@ _ALTERNATES = (
 )  # fmt: skip
 _PATTERNED = ("cohere2moe", "mimo2", "step35", "spark2.5", "muse-glimmer", "granite-swa",
     "dots3note", "maple")  # fmt: skip
+_STATE_SPACE = (
+    "falcon-h1", "granitehybrid", "mamba2", "nemotron_h", "nemotron_h_moe", "plamo2", "qwen35",
+    "qwen35moe", "qwen3next",
+)  # fmt: skip
 _WINDOWED = (
     "afmoe", "cohere2", "cohere2moe", "exaone-moe", "exaone4", "gemma2", "gemma3", "gpt-oss",
     "laguna", "llama4", "mellum", "minimax-m2", "modern-bert", "olmo2", "phi3", "phimoe", "plamo3",
@@ -54,32 +58,23 @@ def numbers(name: str, *, experts: bool = False, window: int = 512) -> dict[str,
         "vocab_size": 32000, "context_length": 131072, "embedding_length": width,
         "features_length": width, "block_count": blocks, "leading_dense_block_count": 1,
         "feed_forward_length": _FORWARD, "use_parallel_residual": False, "logit_scale": 1.0,
-        "time_mix_extra_dim": 64, "time_decay_extra_dim": 128, "full_attention_interval": 4,
         "attention.head_count": heads, "attention.head_count_kv": 1 if mla else _HEADS_KV,
         "attention.max_alibi_bias": 8.0, "attention.clamp_kqv": 1.0,
         "attention.layer_norm_epsilon": 1e-5, "attention.layer_norm_rms_epsilon": 1e-5,
         "attention.group_norm_epsilon": 1e-5, "attention.group_norm_groups": 8,
         "attention.q_lora_rank": 512, "attention.kv_lora_rank": 512,
         "attention.relative_buckets_count": 8,
-
         "attention.indexer.head_count": 64, "attention.indexer.key_length": 128,
         "attention.indexer.top_k": 2048, "attention.indexer.block_size": 64,
         "rope.dimension_sections": [16, 8, 8, 0],
-        "ssm.inner_size": 2 * width, "ssm.conv_kernel": 4, "ssm.state_size": 128,
-        "ssm.time_step_rank": 32, "ssm.group_count": 0 if name == "plamo2" else 2,
-        "kda.head_dim": 128, "kda.safe_gate": True, "kda.gate_lower_bound": -5.0,
-        "wkv.head_size": 64, "shortconv.l_cache": 3, "residual_scale": 3.55,
-        "attention.decay_lora_rank": 64, "attention.iclr_lora_rank": 64,
-        "attention.value_residual_mix_lora_rank": 32, "attention.gate_lora_rank": 128,
-        "rescale_every_n_layers": 6, "token_shift_count": 1 if name == "arwkv7" else 2,
+        "residual_scale": 3.55, "rescale_every_n_layers": 6,
     }  # fmt: skip
     if mla:
         said |= {
             "attention.key_length": 576, "attention.value_length": 512, "rope.dimension_count": 64,
             "attention.key_length_mla": 192, "attention.value_length_mla": 128,
         }  # fmt: skip
-    if name in ("mamba",):
-        said["ssm.state_size"], said["ssm.time_step_rank"] = 16, width // 16
+    said |= _recurrent(name, width)
     if name in _ALTERNATES:
         some = [0 if block % 2 else heads for block in range(blocks)]
         said["attention.head_count"] = some
@@ -102,6 +97,37 @@ def numbers(name: str, *, experts: bool = False, window: int = 512) -> dict[str,
             "experts_per_group": 1, "interleave_moe_layer_step": 2, "expert_latent_length": 512,
         }  # fmt: skip
     return said
+
+
+def _recurrent(name: str, width: int) -> dict[str, Any]:
+    """Return what a header says of layers that keep a state."""
+    if "rwkv" in name:
+        return {
+            "wkv.head_size": 64, "time_mix_extra_dim": 64, "time_decay_extra_dim": 128,
+            "attention.decay_lora_rank": 64, "attention.iclr_lora_rank": 64,
+            "attention.value_residual_mix_lora_rank": 32, "attention.gate_lora_rank": 128,
+            "token_shift_count": 1 if name in ("arwkv7", "rwkv6qwen2") else 2,
+        }  # fmt: skip
+    if name.startswith("lfm2"):
+        return {"shortconv.l_cache": 3}
+    if name.startswith(("kimi", "bailingmoe3", "glm5")):
+        return {
+            "kda.head_dim": 128, "kda.safe_gate": True, "kda.gate_lower_bound": -5.0,
+            "ssm.conv_kernel": 4,
+        }  # fmt: skip
+    if name in ("mamba", "jamba"):
+        return {
+            "ssm.inner_size": 2 * width, "ssm.conv_kernel": 4, "ssm.state_size": 16,
+            "ssm.time_step_rank": width // 16,
+        }  # fmt: skip
+    if name not in _STATE_SPACE:
+        return {}
+    interval = {"full_attention_interval": 4} if name.startswith("qwen") else {}
+    return interval | {
+        "ssm.inner_size": 2 * width, "ssm.conv_kernel": 4, "ssm.state_size": 128,
+        "ssm.time_step_rank": 16 if name.startswith("qwen") else 32,
+        "ssm.group_count": 0 if name == "plamo2" else 16 if name.startswith("qwen") else 2,
+    }  # fmt: skip
 
 
 ENCODERS = (

@@ -6,9 +6,25 @@ import io
 import os
 import sys
 
+from runnerd import early
+
 
 def main() -> int:
     """Run the command line and return the exit status: 0 well, 1 failed, 2 wrong usage."""
+    early.open_standard_streams()
+    if _serves(sys.argv[1:]):
+        early.end_at_once()
+    try:
+        return _run()
+    except KeyboardInterrupt:
+        return 130
+    except BrokenPipeError:
+        # Who read our output has gone (`| head`); Python would complain when it flushes at exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
+
+
+def _run() -> int:
     from runnerd.cli.arguments import parse
 
     options = parse(sys.argv[1:])
@@ -23,12 +39,15 @@ def main() -> int:
     except RunnerdError as error:
         print(f"runnerd: {error.message}", file=sys.stderr)
         return 1
-    except KeyboardInterrupt:
-        return 130
-    except BrokenPipeError:
-        # Who read our output has gone (`| head`); Python would complain when it flushes at exit.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 1
+
+
+def _serves(arguments: list[str]) -> bool:
+    """Return whether the command is `serve`: only `--host HOST` may stand before it."""
+    if arguments[:1] == ["--host"]:
+        arguments = arguments[2:]
+    elif arguments[:1] and arguments[0].startswith("--host="):
+        arguments = arguments[1:]
+    return arguments[:1] == ["serve"]
 
 
 if __name__ == "__main__":

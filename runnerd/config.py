@@ -17,7 +17,9 @@ from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
 from runnerd.errors import StartupError
+from runnerd.regular import read
 
+_FILE_BYTES = 2**20  # of a settings file
 DEFAULT_LISTEN = "127.0.0.1:12434"  # the port that Docker Model Runner's clients assume
 
 
@@ -116,10 +118,10 @@ class Settings(BaseSettings):
         description="a model in use that gives no sign of life for this long is replaced",
     )
     turn: float = Field(
-        2.0,
+        1.0,
         ge=0,
-        description="a model in use keeps its memory this long before another one gets it; twice "
-        "its loading time if that is longer",
+        description="a model in use keeps its memory this long before another one gets it (of more "
+        "than two, down to half of it); twice the longest loading time if that is longer",
     )
     overcommit: float = Field(
         2.0,
@@ -136,7 +138,9 @@ class Settings(BaseSettings):
     )
     max_runners: int = Field(32, gt=0, description="runners that may exist at once")
     memory_share: dict[str, Annotated[float, Field(gt=0, le=1)]] = Field(
-        {}, description="of a device (ram, gpu0, ...) that runners may take in all; default 1"
+        {},
+        description="of a device (ram, gpu0, ...) that runners may take in all, one alone too: "
+        "what needs more is refused (507); default: all, and what seems bigger is tried alone",
     )
     memory_reserve: dict[str, Annotated[int, Field(ge=0)]] = Field(
         {"default": 512 * 2**20}, description="bytes of a device that runners leave free"
@@ -167,7 +171,11 @@ class Settings(BaseSettings):
     auto_pull: bool = Field(
         False, description="pull a model that is not here when a request names it"
     )
-    store_quota: int = Field(0, ge=0, description="bytes that models may occupy; 0: the disk's")
+    store_quota: int = Field(
+        0,
+        ge=0,
+        description="bytes that models, uploads and unfinished downloads may occupy; 0: the disk's",
+    )
     limits: Limits = Limits()
     backends: dict[str, dict[str, Any]] = Field({}, description="one table per backend")
 
@@ -210,11 +218,12 @@ class _TomlFile(PydanticBaseSettingsSource):
         if not name:
             return {}
         try:
-            with open(name, "rb") as file:
-                return tomllib.load(file)
+            return tomllib.loads(read(Path(name), most=_FILE_BYTES, follow=True).decode())
         except OSError as error:
             raise StartupError(f"cannot read the settings file {name}: {error.strerror}") from error
-        except tomllib.TOMLDecodeError as error:
+        except UnicodeDecodeError as error:
+            raise StartupError(f"the settings file {name} is not UTF-8 text") from error
+        except (ValueError, RecursionError) as error:
             raise StartupError(f"the settings file {name} is not valid TOML: {error}") from error
 
 

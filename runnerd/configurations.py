@@ -16,7 +16,6 @@ import asyncio
 import hashlib
 import json
 import logging
-import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated, Any, Literal, NamedTuple, Self
@@ -36,10 +35,21 @@ from runnerd import durable
 from runnerd.backends.interface import BackendConfiguration, BackendMode
 from runnerd.backends.parameters import CompletionParameters
 from runnerd.backends.process import uninterrupted
+from runnerd.durable import storage_error
 from runnerd.durations import FOREVER, format_duration, parse_duration
-from runnerd.errors import InvalidConfiguration
+from runnerd.errors import (
+    InsufficientStorage,
+    InvalidConfiguration,
+    StorageFailure,
+    Unconfirmed,
+    Undetermined,
+)
+from runnerd.regular import Unusable, read, set_aside
 
 log = logging.getLogger(__name__)
+
+_WHAT = "what is configured per model"
+_MOST_BYTES = 64 * 2**20
 
 
 def _seconds(value: object) -> object:
@@ -145,33 +155,45 @@ class ConfigurationKey(NamedTuple):
     mode: BackendMode
 
 
+_Documents = dict[ConfigurationKey, dict[str, Any]]
+
+
 class Configurations:
     """Owns the file.  Reading is from memory and quick: it happens on every request."""
 
     def __init__(self, file: Path) -> None:
         self._file = file
-        self._documents: dict[ConfigurationKey, dict[str, Any]] = {}
+        self._documents: _Documents = {}
         self._parsed: dict[ConfigurationKey, tuple[ModelConfiguration, str]] = {}
+        self._fault = ""  # why the file may not be written
+        self._known = True  # what is in it
         self._writing = asyncio.Lock()  # one change after the other; the disk takes its time
         self.revision = 0  # grows with every change
 
     def open(self) -> None:
-        """Read the file; an unreadable one is moved aside and said so, never silently lost."""
+        """Read the file; what is no such file is moved aside and said so, never silently lost.
+
+        One that cannot be read at the moment stays, and nothing is changed then.
+        """
         try:
-            entries = json.loads(self._file.read_bytes())
-            for entry in entries:
-                key = ConfigurationKey(
-                    str(entry["backend"]), str(entry["model"]), BackendMode(entry["mode"])
-                )
-                _validate(entry["configuration"])
-                self._documents[key] = entry["configuration"]
-        except FileNotFoundError:
-            return
-        except (ValueError, KeyError, TypeError, InvalidConfiguration):
-            aside = self._file.with_suffix(".unreadable")
-            os.replace(self._file, aside)
-            self._documents.clear()
-            log.exception("the stored configurations were unreadable; moved to %s", aside)
+            self._documents = _read(self._file)
+        except Unusable as error:
+            self._set_aside(error)
+        except OSError as error:
+            self._keep_away(f"they cannot be read ({error.strerror})")
+
+    def _set_aside(self, problem: Unusable) -> None:
+        try:
+            aside = set_aside(self._file)
+        except OSError as error:
+            self._keep_away(f"{problem.strerror}, and cannot be moved aside ({error.strerror})")
+        else:
+            log.error("the configurations of models are lost: %s; see %s", problem.strerror, aside)
+
+    def _keep_away(self, reason: str) -> None:
+        """Leave the file alone: writing it would lose what may be in it."""
+        self._fault = f"the configurations in {self._file.name} stay out of force: {reason}"
+        log.error("%s", self._fault)
 
     def effective(
         self, backend: str, model: str, mode: BackendMode
@@ -200,19 +222,27 @@ class Configurations:
         """Merge `changes` into the stored configuration and write it down.
 
         It is carried out to its end even if it is cancelled.  Raises errors.InvalidConfiguration,
-        InsufficientStorage; nothing has changed then.
+        InsufficientStorage, StorageFailure; nothing has changed then, unless it is Unconfirmed.
         """
         async with self._writing:
+            await self._settle()
             document = self._merge(key, changes)
             _validate(document)
             await self._keep({**self._documents, key: document})
 
     async def forget(self, model: str) -> None:
-        """Drop everything that was configured for a model that has been deleted."""
+        """Drop everything that was configured for a model that has been deleted.
+
+        Where that cannot be written down it stays: the model is gone all the same.
+        """
         async with self._writing:
             kept = {key: entry for key, entry in self._documents.items() if key.model != model}
-            if len(kept) < len(self._documents):
-                await self._keep(kept)
+            try:
+                if len(kept) < len(self._documents):
+                    await self._settle()
+                    await self._keep(kept)
+            except (InsufficientStorage, StorageFailure) as error:
+                log.warning("what was configured for %s stays: %s", model, error.message)
 
     def list(self) -> Iterator[tuple[ConfigurationKey, ModelConfiguration]]:
         """Yield every stored configuration, in a stable order."""
@@ -228,11 +258,11 @@ class Configurations:
                 document[name] = value
         return document
 
-    async def _keep(self, documents: dict[ConfigurationKey, dict[str, Any]]) -> None:
+    async def _keep(self, documents: _Documents) -> None:
         """Let these be the configurations, on the disk first."""
         await uninterrupted(self._replace(documents), name="write configurations")
 
-    async def _replace(self, documents: dict[ConfigurationKey, dict[str, Any]]) -> None:
+    async def _replace(self, documents: _Documents) -> None:
         entries = [
             {
                 "backend": key.backend,
@@ -243,10 +273,52 @@ class Configurations:
             for key in sorted(documents)
         ]
         content = json.dumps(entries, indent=1).encode()
-        await asyncio.to_thread(durable.replace, self._file, content)
+        try:
+            await asyncio.to_thread(durable.replace, self._file, content, what=_WHAT)
+        except Unconfirmed:
+            self._take(documents)
+            raise
+        except Undetermined:
+            self._known = False
+            raise
+        self._take(documents)
+
+    async def _settle(self) -> None:
+        """See that memory and file agree before something is changed.
+
+        Raises errors.StorageFailure.
+        """
+        if self._fault:
+            raise StorageFailure(f"{self._fault}; put that right and restart the daemon")
+        if not self._known:
+            try:
+                self._take(await asyncio.to_thread(_read, self._file))
+            except OSError as error:
+                raise storage_error(error, _WHAT) from error
+            self._known = True
+
+    def _take(self, documents: _Documents) -> None:
         self._documents = documents
         self._parsed.clear()
         self.revision += 1
+
+
+def _read(file: Path) -> _Documents:
+    """Return what is in the file.  Raises OSError, Unusable for what is no such file."""
+    try:
+        content = read(file, most=_MOST_BYTES)
+    except FileNotFoundError:
+        return {}
+    documents: _Documents = {}
+    try:
+        for entry in json.loads(content):
+            mode = BackendMode(entry["mode"])
+            key = ConfigurationKey(str(entry["backend"]), str(entry["model"]), mode)
+            _validate(entry["configuration"])
+            documents[key] = entry["configuration"]
+    except (ValueError, KeyError, TypeError, RecursionError, InvalidConfiguration) as error:
+        raise Unusable(file, f"their content is damaged ({str(error)[:200]})") from error
+    return documents
 
 
 def _validate(document: dict[str, Any]) -> ModelConfiguration:

@@ -11,7 +11,6 @@ import contextlib
 import gc
 import logging
 import os
-import resource
 import signal
 import socket
 from collections.abc import AsyncIterator, Callable
@@ -21,14 +20,14 @@ from pathlib import Path
 import uvloop
 
 import runnerd
-from runnerd import logs, tasks
+from runnerd import early, logs, tasks
 from runnerd.api.anthropic import dialect as anthropic
 from runnerd.api.app import make_app
 from runnerd.api.context import Context
 from runnerd.api.ollama import dialects
 from runnerd.api.openai import responses, transcriptions
 from runnerd.api.openai.conversations import Conversations
-from runnerd.backends.interface import Backend, BackendContext
+from runnerd.backends.interface import Backend, BackendContext, Preparing
 from runnerd.backends.registry import discover
 from runnerd.config import Settings
 from runnerd.configurations import Configurations
@@ -37,6 +36,7 @@ from runnerd.loopwatch import LoopWatch
 from runnerd.models.store import Store
 from runnerd.pulls.pulling import Pulls
 from runnerd.pulls.settings import make_outbound, pull_settings
+from runnerd.regular import check_folder
 from runnerd.relay.admission import Admission
 from runnerd.relay.arrivals import Arrivals
 from runnerd.relay.planner import Planner
@@ -45,11 +45,13 @@ from runnerd.relay.service import Parts, Relay
 from runnerd.resources import Host
 from runnerd.saved_slots import SavedSlots
 from runnerd.sockets.activation import inherited_sockets
-from runnerd.sockets.listeners import listen_tcp, listen_unix, parse_listen, unlink_if_ours
+from runnerd.sockets.descriptors import raise_limit
+from runnerd.sockets.listeners import listen_tcp, parse_listen
 from runnerd.sockets.lock import DirectoryLock
 from runnerd.sockets.notify import Notifier
 from runnerd.sockets.paths import RuntimeDirectory
 from runnerd.supervisor import Supervisor
+from runnerd.upkeep import ControlSocket, Upkeep
 
 log = logging.getLogger(__name__)
 
@@ -62,8 +64,9 @@ def main(settings: Settings, read: Callable[[], Settings]) -> int:
 
     `read` reads the settings anew, at SIGHUP.  Raises errors.StartupError.
     """
+    early.hold()
     os.umask(0o077)
-    _raise_file_limit()
+    raise_limit()
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         # More than the usual cores + 4: a few pulls that wait for a slow disk must not make
         # everything else wait that needs a thread for a moment.
@@ -81,26 +84,40 @@ class Daemon:
         self._stop = asyncio.Event()
         self._hurry = asyncio.Event()
         self._activated = False
+        self._status = 0
 
     async def run(self) -> int:
-        """Serve until SIGTERM or SIGINT; drain; return 0.  A second signal cuts it short."""
+        """Serve until SIGTERM or SIGINT; drain; return 0.  A second signal cuts it short.
+
+        One that comes before it serves ends it, too, with nothing left behind.
+        """
+        try:
+            return await self._serve()
+        except early.Stopped:
+            log.info("stopped before it served")
+            return 0
+
+    async def _serve(self) -> int:
         settings = self._settings
         async with contextlib.AsyncExitStack() as stack:
             stack.callback(self._notifier.close)
-            state_dir, directory = self._prepare_directories(stack)
+            early.check()
+            state_dir, directory, locks = self._prepare_directories(stack)
             log_dir = state_dir / "logs"
             logs.set_up(log_dir, level=settings.log_level)
             log.info("runnerd %s starts, pid %d", runnerd.__version__, os.getpid())
             directory.clear_stale()
+            early.check()
 
             store = Store(state_dir / "models", quota_bytes=settings.store_quota or None)
             store.open()
+            early.check()
             configurations = Configurations(state_dir / "configurations.json")
             configurations.open()
-            backends = self._discover_backends(store, state_dir, log_dir)
-            host = Host()
             slots = SavedSlots(state_dir / "slots", settings.slot_quota)
             slots.open()
+            backends = self._discover_backends(store, state_dir, log_dir, slots)
+            host = Host()
             supervisor = Supervisor(
                 settings,
                 backends,
@@ -144,8 +161,21 @@ class Daemon:
                 )
             )
             stack.push_async_callback(relay.close)
-            listeners = self._open_listeners(stack)
+            early.check()
+            control = ControlSocket(
+                settings.socket_path, mode=settings.socket_mode, group=settings.socket_group
+            )
+            stack.callback(control.close)
+            listeners = self._open_listeners(control)
             await relay.open(listeners)
+            upkeep = Upkeep(
+                directory,
+                locks,
+                control,
+                runners=supervisor.ready_runners,
+                listen=relay.listen,
+            )
+            await stack.enter_async_context(self._kept(upkeep))
 
             self._listen_for_signals(
                 lambda: self._reload(log_dir, supervisor, relay), supervisor.hurry
@@ -160,6 +190,10 @@ class Daemon:
                 log.info("listening on %s", _address(listener))
             self._notifier.ready("serving")
             tasks.spawn(supervisor.make_resident(), name="residents")
+            for backend in backends.values():
+                if isinstance(backend, Preparing):
+                    looking = tasks.spawn(backend.prepare(), name=f"look at {backend.name}")
+                    stack.push_async_callback(tasks.cancel_and_wait, looking)
             await self._stop.wait()
 
             log.info("draining for at most %g s", settings.drain_timeout)
@@ -172,11 +206,11 @@ class Daemon:
                 log.info("new clients wait in systemd's sockets for the next daemon")
             await self._drain(relay)
         log.info("stopped")
-        return 0
+        return self._status
 
     def _prepare_directories(
         self, stack: contextlib.AsyncExitStack
-    ) -> tuple[Path, RuntimeDirectory]:
+    ) -> tuple[Path, RuntimeDirectory, list[DirectoryLock]]:
         """Create and lock both directories: one daemon owns each."""
         settings = self._settings
         directory = RuntimeDirectory(settings.runtime_dir)
@@ -184,11 +218,13 @@ class Daemon:
         state_dir = settings.state_dir
         try:
             state_dir.mkdir(mode=0o750, parents=True, exist_ok=True)
+            check_folder(state_dir)
         except OSError as error:
             raise StartupError(
-                f"cannot create the state directory {state_dir}: {error.strerror}; "
+                f"cannot use the state directory {state_dir}: {error.strerror}; "
                 "set another one with --state-dir"
             ) from error
+        locks = []
         for path, purpose in (
             (settings.runtime_dir, "the runtime directory"),
             (state_dir, "the state directory"),
@@ -196,10 +232,11 @@ class Daemon:
             lock = DirectoryLock(path, purpose)
             lock.acquire()
             stack.callback(lock.release)
-        return state_dir, directory
+            locks.append(lock)
+        return state_dir, directory, locks
 
     def _discover_backends(
-        self, store: Store, state_dir: Path, log_dir: Path
+        self, store: Store, state_dir: Path, log_dir: Path, slots: SavedSlots
     ) -> dict[str, Backend]:
         def context_for(name: str) -> BackendContext:
             return BackendContext(
@@ -207,23 +244,19 @@ class Daemon:
                 state_dir=state_dir / "engines",
                 log_dir=log_dir / "engines",
                 settings=dict(self._settings.backends.get(name, {})),
-                slots_dir=state_dir / "slots" if self._settings.slot_quota else None,
+                slots_dir=slots.folder if slots.enabled else None,
             )
 
-        (log_dir / "engines").mkdir(parents=True, exist_ok=True)
         return discover(context_for)
 
-    def _open_listeners(self, stack: contextlib.AsyncExitStack) -> list[socket.socket]:
+    def _open_listeners(self, control: ControlSocket) -> list[socket.socket]:
         """Return systemd's sockets where it passed some, else our own."""
         settings = self._settings
         inherited = inherited_sockets()
         if inherited:
             self._activated = True
-            return inherited
-        path = settings.socket_path
-        own = listen_unix(path, mode=settings.socket_mode, group=settings.socket_group)
-        stack.callback(unlink_if_ours, own, path)
-        listeners = [own]
+            return control.adopt(inherited)
+        listeners = [control.open()]
         if settings.listen:
             host, port = parse_listen(settings.listen)
             listeners += listen_tcp(host, port, allow_remote=settings.allow_remote)
@@ -234,6 +267,9 @@ class Daemon:
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, self._on_signal, number, hurry)
         loop.add_signal_handler(signal.SIGHUP, reload)
+        early.check()  # what came before these handlers were there
+        if early.reloading():
+            reload()
 
     def _reload(self, log_dir: Path, supervisor: Supervisor, relay: Relay) -> None:
         """Bring changed settings into force, all or none; no request notices."""
@@ -257,6 +293,22 @@ class Daemon:
             self._hurry.set()
             hurry()
         self._stop.set()
+
+    @contextlib.asynccontextmanager
+    async def _kept(self, upkeep: Upkeep) -> AsyncIterator[None]:
+        """Keep the daemon reachable, and end it with an error where that is not possible."""
+
+        async def keep() -> None:
+            reason = await upkeep.run()
+            log.error("the daemon ends: %s", reason)
+            self._status = 1
+            self._stop.set()
+
+        keeping = tasks.spawn(keep(), name="upkeep")
+        try:
+            yield
+        finally:
+            await tasks.cancel_and_wait(keeping)
 
     async def _drain(self, relay: Relay) -> None:
         """Wait for answers in flight, for the limit, or until a second signal."""
@@ -299,10 +351,3 @@ def _address(listener: socket.socket) -> str:
         return f"unix://{name}"
     host = f"[{name[0]}]" if listener.family == socket.AF_INET6 else name[0]
     return f"http://{host}:{name[1]}"
-
-
-def _raise_file_limit() -> None:
-    """Allow as many open files as the system lets us: every connection is one or two."""
-    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    with contextlib.suppress(OSError, ValueError):
-        resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))

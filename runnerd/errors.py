@@ -26,12 +26,16 @@ a secret.
     ├── InternalError (500)      always a bug
     ├── NotSupported (501)       the engine lacks it; the message names the remedy
     ├── BackendFailure (502)     the engine failed; carries its last words
+    │   └── HostExhausted            no descriptor, process or memory for it at this moment
     ├── SourceFailure (502)      a registry or hub failed or sent what it should not
     │   └── SourceBusy               it may do better in a moment
     ├── Draining (503)           the daemon is going away (never used for overload)
     ├── UpstreamTimeout (504)    the engine made no progress
     ├── SourceTimeout (504)      a registry or hub made no progress
-    ├── InsufficientStorage (507)
+    ├── InsufficientStorage (507) no room, on a disk or in memory
+    ├── StorageFailure (507)     a disk that cannot be written; nothing has changed
+    │   ├── Unconfirmed              the change is in force, but may not survive a power cut
+    │   └── Undetermined             whether the change is in force is not known
     └── StartupError             the daemon cannot start; ends the process with this message
 """
 
@@ -216,6 +220,10 @@ class BackendFailure(RunnerdError):
     code = "backend_failure"
 
 
+class HostExhausted(BackendFailure):
+    code = "host_exhausted"
+
+
 class SourceFailure(RunnerdError):
     status = 502
     code = "source_failure"
@@ -245,6 +253,19 @@ class SourceTimeout(RunnerdError):
 class InsufficientStorage(RunnerdError):
     status = 507
     code = "insufficient_storage"
+
+
+class StorageFailure(RunnerdError):
+    status = 507
+    code = "storage_failure"
+
+
+class Unconfirmed(StorageFailure):
+    code = "storage_unconfirmed"
+
+
+class Undetermined(StorageFailure):
+    code = "storage_undetermined"
 
 
 class StartupError(RunnerdError):

@@ -4,14 +4,18 @@
     STARTING   the backend runs, the engine does not answer yet   READY, STOPPING, FAILED
     READY      the engine says so (backends.health)               STOPPING, FAILED
     STOPPING   cancelled; its processes are being ended           STOPPED
-    STOPPED    ended because it was asked to                      -
+    STOPPED    ended because it was asked to, and only then       -
     FAILED     ended by itself, or was never ready in time        -
+
+Whatever a backend raises, at whatever moment, is a failure with a reason: a third party's code may
+raise anything, and somebody has to be told, and must not be told at once again and again.
 
 What an engine had evaluated in an earlier life is given back to it before it counts as ready, and
 taken down before it ends, if whoever owns the runner cares to.
 
 A ready engine that is in use is asked on for its health.  One that answers neither that nor its
-requests for the whole `hang_timeout` hangs: its requests are told, and it is killed.
+requests for the whole `hang_timeout` hangs: its requests are told, and it is killed.  One whose
+socket is gone answers the requests that it has, nobody else gets it, and then it has failed.
 
 A runner is one-shot, like the backend's run(): whoever wants another one makes another one.
 "Ended" is told once, after the last of its processes is gone.
@@ -36,6 +40,8 @@ from runnerd.errors import BackendFailure, RunnerdError, UpstreamTimeout
 
 log = logging.getLogger(__name__)
 
+_NEWS_TIMEOUT = 0.5  # seconds
+_IDLE_INTERVAL = 0.05
 _LOOKS = 6  # at an engine's health within the limit after which it hangs, at least
 _LONGEST_PAUSE = 5.0  # seconds between two of them: the limit may have changed meanwhile
 
@@ -81,11 +87,19 @@ class Patience(Protocol):
     def hang_timeout(self) -> float: ...
 
 
+class EngineUnreachable(EngineFailure):
+    """An engine that lives and that nobody can connect to any more."""
+
+
 class Watcher(Protocol):
     """Who owns runners.  Called on the event loop; `ready` and `ended` once at most."""
 
     def ready(self, runner: Runner) -> None:
         """The engine answers."""
+        ...
+
+    def retiring(self, runner: Runner) -> None:
+        """Nobody else may have it: it will fail as soon as it is not in use."""
         ...
 
     def failing(self, runner: Runner, failure: BackendFailure) -> None:
@@ -144,7 +158,10 @@ class Runner:
         self._patience = patience
         self._watcher = watcher
         self._task: asyncio.Task[None] | None = None
+        self._lives = False  # its task runs: only then it can be cancelled without being lost
         self._ended = asyncio.Event()
+        self._lost = asyncio.Event()
+        self._loss = ""
 
     def start(self) -> None:
         """Start the engine; returns at once."""
@@ -162,9 +179,19 @@ class Runner:
             return
         if self.state in (RunnerState.STARTING, RunnerState.READY):
             self._enter(RunnerState.STOPPING)
-            self._task.cancel()
+            if self._lives:
+                self._task.cancel()
         elif self.state is RunnerState.STOPPING and hurry:
             self._task.cancel()
+
+    def lose(self, reason: str) -> None:
+        """Nobody can connect to it any more: end it once its requests have ended; idempotent.
+
+        Returns at once.
+        """
+        if self.state is RunnerState.READY and not self._lost.is_set():
+            self._loss = reason
+            self._lost.set()
 
     async def wait_ended(self) -> BackendFailure | None:
         """Wait until its last process is gone; return why it failed, None when it was stopped."""
@@ -172,8 +199,12 @@ class Runner:
         return self.failure
 
     async def _live(self) -> None:
+        self._lives = True
         try:
-            self.failure = await self._run()
+            if self.state is RunnerState.STARTING:
+                self.failure = await self._run()
+        except Exception as error:
+            self.failure = self._unforeseen(error)
         finally:
             self._enter(RunnerState.STOPPED if self.failure is None else RunnerState.FAILED)
             self._ended.set()
@@ -186,8 +217,13 @@ class Runner:
         try:
             await asyncio.wait([engine, watch], return_when=asyncio.FIRST_COMPLETED)
             if engine.done():
-                return self._told(engine.result())
-            failure = watch.result()
+                return self._told(self._outcome(engine))
+            failure = self._outcome(watch)
+            if isinstance(failure, EngineUnreachable):
+                # Perhaps it has ended, which explains more, and the news is on its way.
+                await asyncio.wait([engine], timeout=_NEWS_TIMEOUT)
+                if engine.done():
+                    return self._told(self._outcome(engine))
             self._watcher.failing(self, failure)
             await tasks.cancel_and_wait(engine)
             return failure
@@ -203,6 +239,27 @@ class Runner:
             watch.cancel()
             engine.cancel()
             await tasks.outlast(engine, watch)
+
+    def _outcome(self, task: asyncio.Task[BackendFailure]) -> BackendFailure:
+        """Return what an ended task says; one that cancelled itself has failed as well."""
+        if task.cancelled():
+            return self._unforeseen(asyncio.CancelledError("it gave up by itself"))
+        return task.result()
+
+    def _unforeseen(self, error: BaseException) -> BackendFailure:
+        """Return what nobody foresaw as a failure; its traceback is for the log."""
+        kind = type(error).__name__
+        detail = error.strerror if isinstance(error, OSError) else str(error)
+        known = isinstance(error, OSError | asyncio.CancelledError)
+        level = logging.WARNING if known else logging.ERROR
+        log.log(level, "runner %s: %s", self.name, kind, exc_info=None if known else error)
+        failure = EngineFailure(
+            f"backend {self.backend.name} failed: {kind}{f': {detail}' if detail else ''}",
+            exit_reason="an error of the backend",
+            loading=not self._loaded,
+        )
+        failure.__cause__ = error
+        return failure
 
     async def _remember(self, engine: asyncio.Task[BackendFailure]) -> None:
         """Let what it has evaluated be taken down, for as long as it lives."""
@@ -229,6 +286,8 @@ class Runner:
             translated = BackendFailure(error.message)
             translated.__cause__ = error
             return translated
+        except (Exception, SystemExit) as error:
+            return self._unforeseen(error)
         return EngineFailure(f"backend {self.backend.name} returned without a reason")
 
     def _told(self, failure: BackendFailure) -> BackendFailure:
@@ -242,6 +301,12 @@ class Runner:
 
     async def _watch(self) -> BackendFailure:
         """Tell when the engine is ready; return what is wrong with it once something is."""
+        try:
+            return await self._watched()
+        except (Exception, SystemExit) as error:
+            return self._unforeseen(error)
+
+    async def _watched(self) -> BackendFailure:
         limit = self._patience.load_timeout
         started = time.monotonic()
         try:
@@ -274,7 +339,11 @@ class Runner:
         answered_at = time.monotonic()
         while True:
             pause = min(self._patience.hang_timeout / _LOOKS, _LONGEST_PAUSE)
-            await asyncio.sleep(pause)
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(pause):
+                    await self._lost.wait()
+            if self._lost.is_set():
+                return await self._retired()
             looked_at = time.monotonic()
             if self._watcher.heard_at(self) is None or await answers_ready(
                 self.engine_socket, within=pause
@@ -288,6 +357,19 @@ class Runner:
                     "(hang_timeout) and was ended",
                     exit_reason="hang",
                 )
+
+    async def _retired(self) -> BackendFailure:
+        """Return once the requests that an engine still answers have ended."""
+        self._watcher.retiring(self)
+        limit, began = self._patience.hang_timeout, time.monotonic()
+        while (heard_at := self._watcher.heard_at(self)) is not None:
+            if time.monotonic() - max(began, heard_at) >= limit:
+                break
+            await asyncio.sleep(_IDLE_INTERVAL)
+        return EngineUnreachable(
+            f"the engine of {self.order.model_ref} could not be reached any more: {self._loss}",
+            exit_reason="unreachable",
+        )
 
     def _enter(self, state: RunnerState) -> None:
         if state is not self.state:

@@ -16,6 +16,8 @@ from __future__ import annotations
 import asyncio
 import itertools
 import logging
+import os
+import re
 import shutil
 import time
 import zlib
@@ -26,11 +28,14 @@ from pathlib import Path
 import msgspec
 
 from runnerd.backends.process import uninterrupted
+from runnerd.regular import open_regular, read_json, set_aside
 
 log = logging.getLogger(__name__)
 
 _FREE = 1 * 2**30  # bytes of the disk that are left to others
 _PIECE = 1 * 2**20
+_LINE_BYTES = 2**20
+_OURS = re.compile(r"\d{20}-\d{4,}(\.\d+\.slot|\.json|\.new)")
 _ENTRIES = 8  # per fingerprint: more than anybody comes back to
 
 
@@ -87,15 +92,30 @@ class SavedSlots:
 
     def open(self) -> None:
         """Read the lines and remove what belongs to none; blocks.  Nothing here is worth an error:
-        what cannot be read goes.
+        what cannot be read goes, and without a folder nothing is kept.
         """
-        self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        self.folder.chmod(0o700)
+        try:
+            self._make_folder()
+            self._read_lines()
+        except OSError as error:
+            log.warning("no slots are kept: %s (%s)", error.strerror, error.filename)
+            self._quota = 0
+            self._entries.clear()
+
+    def _make_folder(self) -> None:
+        folder = self.folder
+        if os.path.lexists(folder) and not folder.is_dir():
+            log.warning("%s is no folder and was moved to %s", folder, set_aside(folder))
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        if not folder.is_symlink() and folder.stat().st_mode & 0o077:
+            folder.chmod(0o700)
+
+    def _read_lines(self) -> None:
         for path in sorted(self.folder.glob("*.json")):
             try:
-                entry = msgspec.json.decode(path.read_bytes(), type=Entry)
-            except (OSError, msgspec.DecodeError) as error:
-                log.warning("what %s says of saved slots cannot be used: %s", path.name, error)
+                entry = read_json(path, Entry, most=_LINE_BYTES)
+            except OSError as error:
+                log.warning("%s says nothing of saved slots: %s", path.name, error.strerror)
                 continue
             if entry.stamp == path.stem and all(Path(name).name == name for name in entry.names):
                 self._entries[entry.stamp] = entry
@@ -103,9 +123,12 @@ class SavedSlots:
             del self._entries[gone.stamp]
         kept = {f"{stamp}.json" for stamp in self._entries}
         kept |= {name for entry in self._entries.values() for name in entry.names}
-        for path in list(self.folder.iterdir()):
-            if path.name not in kept:
-                path.unlink(missing_ok=True)
+        # By their names only: somebody may have put other things here, or a link to elsewhere.
+        _unlink(
+            path
+            for path in list(self.folder.iterdir())
+            if path.name not in kept and _OURS.fullmatch(path.name)
+        )
 
     @property
     def enabled(self) -> bool:
@@ -184,8 +207,6 @@ class SavedSlots:
         await self._unlink([f"{draft.stamp}.new", *draft.names])
 
     def _keep(self, draft: Draft, names: Sequence[str]) -> Entry:
-        for name in names:
-            (self.folder / name).chmod(0o600)
         entry = Entry(
             draft.stamp,
             draft.fingerprint,
@@ -195,14 +216,16 @@ class SavedSlots:
         )
         line = self.folder / f"{draft.stamp}.json"
         beside = line.with_suffix(".new")
-        beside.touch(mode=0o600)
-        beside.write_bytes(msgspec.json.encode(entry))
+        descriptor = open_regular(beside, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+        with open(descriptor, "wb") as file:
+            file.write(msgspec.json.encode(entry))
         beside.rename(line)
         return entry
 
     def _examine(self, name: str) -> SavedFile:
         size = checksum = 0
-        with open(self.folder / name, "rb") as file:
+        with open(open_regular(self.folder / name), "rb") as file:
+            os.fchmod(file.fileno(), 0o600)
             while piece := file.read(_PIECE):
                 size += len(piece)
                 checksum = zlib.crc32(piece, checksum)

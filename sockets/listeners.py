@@ -42,7 +42,7 @@ class UnixListener(socket.socket):
 
 def listen_unix(
     path: Path, *, mode: int, group: str | None, backlog: int = BACKLOG
-) -> socket.socket:
+) -> UnixListener:
     """Return a non-blocking socket that listens on `path` with `mode` and `group` (a name or gid).
 
     Replaces a stale socket file.  Raises StartupError for everything that is in the way; then

@@ -44,6 +44,11 @@ class DirectoryLock:
                 if fd >= 0:
                     os.close(fd)
 
+    @property
+    def held(self) -> bool:
+        """Whether the claim still stands: nobody has removed or replaced the file."""
+        return self._fd is not None and self._is_current(self._fd)
+
     def release(self) -> None:
         """Give the lock up.  Idempotent."""
         if self._fd is None:
@@ -100,7 +105,7 @@ class DirectoryLock:
     def _is_current(self, fd: int) -> bool:
         try:
             return os.path.samestat(os.fstat(fd), os.lstat(self.path))
-        except FileNotFoundError:
+        except (FileNotFoundError, NotADirectoryError):
             return False
 
 

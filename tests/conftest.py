@@ -7,6 +7,7 @@ after; and no test blocks an event loop.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import signal
 from collections.abc import AsyncIterator, Iterator
@@ -16,6 +17,10 @@ import psutil
 import pytest
 from hypothesis import HealthCheck, settings
 
+from runnerd.backends.llamacpp import places
+from runnerd.backends.llamacpp.server import ServerFinder
+from runnerd.backends.llamacpp.settings import LlamaCppSettings
+from runnerd.errors import BackendFailure
 from tests.support import blocking
 
 # What whoever runs the tests has set for a daemon of theirs, or was given by a service manager,
@@ -41,6 +46,14 @@ settings.load_profile("patient")
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     # A shell that starts us in the background lets us ignore Ctrl-C, and our children with us.
     signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def engine_was_tried() -> None:
+    """Try the engine once, so that not every daemon of a test has to."""
+    finder = ServerFinder(LlamaCppSettings(), places.environment_root())
+    with contextlib.suppress(BackendFailure):
+        asyncio.run(finder.find())
 
 
 @pytest.fixture(autouse=True, scope="session")

@@ -4,8 +4,8 @@
 *Fallback*: `llama_cpp.server` in a Python child, one request at a time.
 *Runtime flags*: what an owner may add to the command line; an allow-list, never passed as typed.
 
-The backend is imported when it is asked for: `python -m runnerd.backends.llamacpp.install` needs
-nothing but the standard library.
+The backend is imported when it is asked for: the command line takes the installer's options from
+this room, and `runnerd --help` waits for nothing else.
 """
 
 from __future__ import annotations

@@ -25,12 +25,11 @@ from runnerd.backends.interface import (
 )
 from runnerd.backends.limits import data_limit
 from runnerd.backends.llamacpp import slots
+from runnerd.backends.llamacpp.building.choice import Wish
 from runnerd.backends.llamacpp.command import Launch, context_tokens, native_command, slot_counts
 from runnerd.backends.llamacpp.devices import (
     check_devices,
     check_placement,
-    names_devices,
-    names_gpus,
     placement_flags,
 )
 from runnerd.backends.llamacpp.failure import engine_failure
@@ -38,13 +37,13 @@ from runnerd.backends.llamacpp.fallback import Fallback
 from runnerd.backends.llamacpp.flags import extends_context, parse_flags, spelled
 from runnerd.backends.llamacpp.footprint import cache_bytes
 from runnerd.backends.llamacpp.install import Installer, occupied_bytes
+from runnerd.backends.llamacpp.layers import LoadOutput
 from runnerd.backends.llamacpp.memory import MemoryEstimator
 from runnerd.backends.llamacpp.quantize import Quantizer
-from runnerd.backends.llamacpp.server import NativeServer, ServerFinder
+from runnerd.backends.llamacpp.server import NativeServer, ServerFinder, UnfitEngine
 from runnerd.backends.llamacpp.serving import model_serving
 from runnerd.backends.llamacpp.settings import parse_settings
 from runnerd.backends.names import ModelNames
-from runnerd.backends.output import Output
 from runnerd.backends.process import EngineProcess, uninterrupted
 from runnerd.errors import BackendFailure, InvalidConfiguration, NotSupported, RunnerdError
 
@@ -62,10 +61,11 @@ class LlamaCppBackend:
         self._context = context
         self._settings = parse_settings(context.settings)
         self._finder = ServerFinder(self._settings, context.state_dir)
-        self._installer = Installer(context.state_dir)
+        self._installer = Installer(context.state_dir, self._settings)
         self._fallback = Fallback()
         self._memory = MemoryEstimator(self._finder, self._settings)
         self._quantizer = Quantizer(self._finder, self._settings)
+        self._engines: dict[Path, EngineProcess] = {}  # by the socket of their run
 
     @property
     def name(self) -> str:
@@ -84,7 +84,7 @@ class LlamaCppBackend:
         return socket.with_name(socket.name.removesuffix(".sock") + _ENGINE_SUFFIX)
 
     def missing(self, operation: str, mode: BackendMode) -> str | None:
-        if self._runs_native():
+        if self._runs_native() or self._finder.unfit:  # a load says then what is the matter
             return None
         return self._fallback.missing(operation, mode)
 
@@ -102,17 +102,17 @@ class LlamaCppBackend:
         flags = parse_flags(config.runtime_flags)
         check_placement(config, flags)
         self._check_draft(config)
-        server = None
-        if self._settings.server != "python":
-            with contextlib.suppress(BackendFailure):  # which `runnerd doctor` tells
-                server = await self._finder.find()
+        try:
+            server = await self._server(config)
+        except BackendFailure as failure:
+            if config.engine is not None:
+                raise InvalidConfiguration(failure.message, param="engine") from failure
+            return  # `runnerd doctor` tells of it
         if server is None:
             return
         spelled(flags, server.options, server.version)
-        if names_gpus(config) or names_devices(flags):
-            devices = await self._finder.devices(server)
-            placement_flags(config.placement, devices)
-            check_devices(flags, devices)
+        placement_flags(config.placement, server.devices)
+        check_devices(flags, server.devices)
 
     def doubt(self, model: str, config: BackendConfiguration) -> str | None:
         trained = self._context.resolver.resolve(model).facts.context_length
@@ -129,7 +129,8 @@ class LlamaCppBackend:
         self, model: str, config: BackendConfiguration, mode: BackendMode = BackendMode.COMPLETION
     ) -> int:
         files = self._context.resolver.resolve(model)
-        load = model_serving(files, config, mode, self._settings, ()).load
+        fewest = config.model_copy(update={"parallel": slot_counts(config, self._settings)[-1]})
+        load = model_serving(files, fewest, mode, self._settings, ()).load
         return cache_bytes(files.facts, load)
 
     async def run(
@@ -155,9 +156,10 @@ class LlamaCppBackend:
         await guard.start()
         process: EngineProcess | None = None
         try:
-            process = self._start(socket, argv, ram_limit)
+            process = self._engines[socket] = self._start(socket, argv, ram_limit)
             record = await process.wait()
         finally:
+            self._engines.pop(socket, None)
             await uninterrupted(
                 self._clean_up(guard, process, engine_socket), name=f"end of {socket.stem}"
             )
@@ -165,17 +167,24 @@ class LlamaCppBackend:
         raise engine_failure(record, model_ref, weights=str(launch.files.weights))
 
     async def install(self, http: aiohttp.ClientSession) -> None:
-        if self._settings.path is not None or await self._finder.find() is not None:
+        if self._settings.path is not None:
             return
-        await self._installer.install()
+        wish = Wish(found=True)
+        try:
+            server = await self._finder.find()
+        except UnfitEngine:
+            wish = Wish(rebuild=True)
+        else:
+            if server is not None and not self._finder.unused_cards(server):
+                return
+        await self._installer.install(http, wish)
         await self._finder.find()
 
     def status(self) -> str:
         if self._installer.progress is not None:
             return f"Installing: {self._installer.progress}"
         if self._runs_native():
-            version = self._finder.version
-            return f"Running: {NAME} {version}" if version else f"Running: {NAME}"
+            return self._running()
         problem = self._finder.problem or self._installer.problem
         if self._runs_fallback():
             detail = problem or _REMEDY
@@ -183,6 +192,13 @@ class LlamaCppBackend:
         if problem is not None:
             return f"Error: {problem}"
         return f"Not Installed: {_REMEDY}"
+
+    def _running(self) -> str:
+        """Say which engine runs, what it leaves unused first."""
+        server = self._finder.current
+        parts = [self._finder.unused_cards(server)] if server is not None else []
+        parts += [f"{NAME} {server.version}", server.warning] if server is not None else [NAME]
+        return f"Running: {'; '.join(filter(None, parts))}"
 
     async def disk_usage(self) -> int:
         with contextlib.suppress(BackendFailure):
@@ -200,6 +216,24 @@ class LlamaCppBackend:
             files.append(self._context.resolver.resolve(config.speculative.draft_model))
         return await self._memory.required(files, config, mode)
 
+    async def prepare(self) -> None:
+        """Look at the engine before the first request does; see `interface.Preparing`."""
+        if self._settings.server == "python":
+            return
+        try:
+            server = await self._finder.find()
+        except BackendFailure as failure:
+            log.error("no model can be loaded: %s", failure.message)
+            return
+        if unused := self._finder.unused_cards(server):
+            log.warning("%s", unused)
+        if server is None and not self._runs_fallback():
+            log.warning("llama.cpp is not installed: %s", _REMEDY)
+
+    def crowded(self, socket: Path, is_crowded: bool) -> None:
+        if (process := self._engines.get(socket)) is not None:
+            process.schedule(batch=is_crowded)
+
     async def quantize(self, source: Path, target: Path, kind: str) -> None:
         await self._quantizer.quantize(source, target, kind)
 
@@ -211,10 +245,10 @@ class LlamaCppBackend:
         launch = self._launch(Path("none.sock"), model, model, mode, config)
         if launch.slots is None or self._settings.server == "python":
             return None
-        server = await self._finder.find()
+        server = await self._server(config)
         if server is None or slots.SLOT_OPTION not in server.options:
             return None
-        argv = await self._native_command(server, launch)
+        argv = self._native_command(server, launch)
         return slots.fingerprint(server, launch, model, argv)
 
     async def save_slots(
@@ -232,13 +266,19 @@ class LlamaCppBackend:
         return self._settings.server != "python" and self._finder.likely()
 
     def _runs_fallback(self) -> bool:
-        return self._settings.server != "native" and self._fallback.available
+        if self._settings.engine is not None or self._settings.server == "native":
+            return False
+        # A fallback around code that this processor does not run would die of the same.
+        return self._fallback.available and not self._finder.unfit
+
+    async def _server(self, config: BackendConfiguration) -> NativeServer | None:
+        return None if self._settings.server == "python" else await self._finder.find(config.engine)
 
     async def _command(self, launch: Launch) -> tuple[list[str], bool]:
         """Return the engine's argv and whether it is the native one."""
-        server = None if self._settings.server == "python" else await self._finder.find()
+        server = await self._server(launch.configuration)
         if server is not None:
-            return await self._native_command(server, launch), True
+            return self._native_command(server, launch), True
         if not self._runs_fallback():
             raise BackendFailure(f"llama.cpp is not installed: {_REMEDY}")
         reason = self._fallback.missing("", launch.mode)
@@ -246,10 +286,8 @@ class LlamaCppBackend:
             raise NotSupported(reason)
         return self._fallback.command(launch, self._settings), False
 
-    async def _native_command(self, server: NativeServer, launch: Launch) -> list[str]:
-        if names_gpus(launch.configuration):
-            launch = replace(launch, devices=await self._finder.devices(server))
-        return native_command(server, launch, self._settings)
+    def _native_command(self, server: NativeServer, launch: Launch) -> list[str]:
+        return native_command(server, replace(launch, devices=server.devices), self._settings)
 
     # one run
 
@@ -286,7 +324,7 @@ class LlamaCppBackend:
         log.info("runner %s: starting %s", socket.stem, " ".join(argv).replace("\n", "\\n"))
         return EngineProcess.start(
             argv,
-            output=Output(self._context.log_dir / f"{socket.stem}.log"),
+            output=LoadOutput(self._context.log_dir / f"{socket.stem}.log", socket.stem),
             environment=self._finder.environment(),
             deny_network=self._settings.sandbox,
             data_limit=None if ram_limit is None else data_limit(ram_limit),
@@ -317,4 +355,5 @@ class LlamaCppBackend:
 
 
 def _unlink(socket: Path) -> None:
-    socket.unlink(missing_ok=True)
+    with contextlib.suppress(FileNotFoundError, NotADirectoryError):  # its folder may be gone, too
+        socket.unlink()

@@ -34,6 +34,7 @@ CHECKPOINTS = "--ctx-checkpoints"
 _AUTOMATIC_CHECKPOINTS = 32  # of each slot, where llama-server is not told
 _MIB = 2**20
 _TRAINED_MAXIMUM = -1
+_VERBOSITY, _SAYS_WHERE_LAYERS_LIE = "--log-verbosity", "4"
 AUTOMATIC_SLOTS = 4  # what llama-server takes where it is not told
 SLOT_CONTEXT = "--kv-unified-per-slot"  # holds whichever cache a slot lies in
 _MOST_TOKENS = 2**31 - 1  # what the engine's numbers hold
@@ -116,6 +117,7 @@ def native_command(server: NativeServer, launch: Launch, settings: LlamaCppSetti
     argv = [str(server.path), "--host", str(launch.socket), "--model", str(launch.files.weights)]
     if launch.model_ref and not launch.model_ref.startswith("-") and "," not in launch.model_ref:
         argv += ["--alias", launch.model_ref]  # else answers would show the path
+    argv += server.flags
     argv += _presence(server, ("--no-ui", "--no-webui"))
     argv += _presence(server, ("--offline",))
     argv += _slot_flags(server, launch, context, slot_count(launch.configuration, settings))
@@ -124,6 +126,8 @@ def native_command(server: NativeServer, launch: Launch, settings: LlamaCppSetti
         argv += ["--threads", str(settings.threads)]
     if launch.mode is BackendMode.COMPLETION and "--cache-ram" in server.options:
         argv += ["--cache-ram", str(settings.prompt_cache)]  # the engine's own default is 8 GiB
+    if server.devices and _VERBOSITY in server.options:
+        argv += [_VERBOSITY, _SAYS_WHERE_LAYERS_LIE]
     argv += _checkpoint_flags(server, launch, settings)
     if launch.files.mmproj is not None:
         argv += ["--mmproj", str(launch.files.mmproj)]

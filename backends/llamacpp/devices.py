@@ -31,12 +31,6 @@ def listed_devices(output: str) -> tuple[str, ...]:
     return tuple(_LISTED.findall(output.partition("Available devices:")[2]))
 
 
-def names_gpus(configuration: BackendConfiguration) -> bool:
-    """Return whether a configuration names GPUs by number."""
-    placement = configuration.placement
-    return placement is not None and isinstance(placement.devices, tuple)
-
-
 def placement_flags(placement: Placement | None, devices: Sequence[str]) -> list[str]:
     """Return the engine's flags; `devices` are its names of the GPUs.
 
@@ -73,11 +67,6 @@ def check_placement(configuration: BackendConfiguration, flags: Sequence[str]) -
             "parallel and the runtime flag --parallel say the same thing; set one of them",
             param="parallel",
         )
-
-
-def names_devices(flags: Sequence[str]) -> bool:
-    """Return whether canonical flags name devices."""
-    return any(flag in _NAMING for flag in flags)
 
 
 def check_devices(flags: Sequence[str], devices: Sequence[str]) -> None:

@@ -85,7 +85,9 @@ def working_bytes(facts: ModelFacts, load: Workload) -> int:
     if facts.encodes:
         activations = 2 * widest + 5 * facts.embedding_length
     else:
-        activations = 3 * widest + 4 * facts.embedding_length + facts.head_count * facts.key_length
+        activations = 3 * widest + 4 * facts.embedding_length
+        if facts.cache_width or facts.window_width:
+            activations += facts.head_count * facts.key_length
     row = _FLOAT * activations + _SCRATCH * widest + _seen_bytes(facts, load)
     rows = min(load.batch, load.context) if load.context else load.batch
     if load.embeds and not facts.encodes:  # the scores of every token, before they are handed over

@@ -25,7 +25,7 @@ from runnerd.backends.interface import (
     RequiredMemory,
 )
 from runnerd.backends.llamacpp.batches import PHYSICAL_BATCH
-from runnerd.backends.llamacpp.devices import names_gpus, placement_flags
+from runnerd.backends.llamacpp.devices import placement_flags
 from runnerd.backends.llamacpp.failure import first_cause, last_lines
 from runnerd.backends.llamacpp.flags import parse_flags, spelled
 from runnerd.backends.llamacpp.footprint import (
@@ -37,7 +37,7 @@ from runnerd.backends.llamacpp.footprint import (
     working_bytes,
 )
 from runnerd.backends.llamacpp.projector import projector_memory
-from runnerd.backends.llamacpp.server import ServerFinder
+from runnerd.backends.llamacpp.server import NativeServer, ServerFinder
 from runnerd.backends.llamacpp.serving import (
     Serving,
     draft_serving,
@@ -64,6 +64,7 @@ class _Question:
     weights: Path
     changed_at: int
     serving: Serving
+    engine: str | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,22 +98,23 @@ class MemoryEstimator:
         model, *drafts = files
         placing = await self._placing(configuration)
         serving = model_serving(model, configuration, mode, self._settings, placing)
-        needs = [await self._one(model, serving)]
+        needs = [await self._one(model, serving, configuration.engine)]
         gpu = _projector_gpu(needs[0], configuration)
         try:
             needs.append(projector_memory(model, serving.load, gpu))
         except OSError as error:
             raise EngineFailure(f"the projector's file cannot be read: {error.strerror}") from error
         for draft in drafts:
-            needs.append(await self._one(draft, draft_serving(serving, configuration)))
+            drafting = draft_serving(serving, configuration)
+            needs.append(await self._one(draft, drafting, configuration.engine))
         return _sum(needs, self._settings.memory_reserve * _MIB)
 
-    async def _one(self, files: ModelFiles, serving: Serving) -> RequiredMemory:
+    async def _one(self, files: ModelFiles, serving: Serving, engine: str | None) -> RequiredMemory:
         try:
             changed_at = files.weights.stat().st_mtime_ns
         except OSError as error:
             raise EngineFailure(f"the model's file cannot be read: {error.strerror}") from error
-        question = _Question(files.weights, changed_at, serving)
+        question = _Question(files.weights, changed_at, serving, engine)
         if (known := self._answers.get(question)) is None:
             known = await self._ask(question)
             if len(self._answers) >= _KEPT:
@@ -121,16 +123,17 @@ class MemoryEstimator:
         return _corrected(known, files, serving.load) if known else estimate(files, serving.load)
 
     async def _placing(self, configuration: BackendConfiguration) -> list[str]:
-        server = None if self._settings.server == "python" else await self._finder.find()
+        server = await self._server(configuration.engine)
         if server is None:
             return []
-        named = names_gpus(configuration)
-        devices = await self._finder.devices(server) if named else ()
-        return placement_flags(configuration.placement, devices)
+        return [*server.flags, *placement_flags(configuration.placement, server.devices)]
+
+    async def _server(self, engine: str | None) -> NativeServer | None:
+        return None if self._settings.server == "python" else await self._finder.find(engine)
 
     async def _ask(self, question: _Question) -> tuple[_Share, ...]:
         """Return the tool's answer, nothing where there is no tool or it cannot tell."""
-        server = None if self._settings.server == "python" else await self._finder.find()
+        server = await self._server(question.engine)
         tool = None if server is None else server.fit_tool
         if server is None or tool is None:
             return ()

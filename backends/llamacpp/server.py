@@ -1,8 +1,11 @@
 """Finding the native server, and knowing what the one that was found can do.
 
-A file named llama-server is not yet a server: one whose libraries are missing is installed and does
-not start.  So "found" means that `--version` ran, and its `--help` says which options it has,
-because llama.cpp renames them now and then.  Both answers are kept until the file changes.
+A file named llama-server is not yet a server: one whose libraries are missing does not start, one
+for another processor dies at its first graph, an old one knows no Unix sockets.  So "found" means
+that `--version` ran, that `--help` names the options (llama.cpp renames them now and then), and
+that it has loaded models on this processor (`trial`).  All of it is kept until the file changes.
+
+Where the host has a GPU, one that computes on it comes before one that does not.
 """
 
 from __future__ import annotations
@@ -11,44 +14,87 @@ import asyncio
 import logging
 import os
 import re
-import shutil
-import sysconfig
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
+from runnerd.backends.llamacpp import hardware, places
 from runnerd.backends.llamacpp.devices import listed_devices
-from runnerd.backends.llamacpp.install import installed_server
+from runnerd.backends.llamacpp.places import CONFIGURED, Place
 from runnerd.backends.llamacpp.settings import LlamaCppSettings
+from runnerd.backends.llamacpp.trial.identity import engine_identity, this_processor
+from runnerd.backends.llamacpp.trial.running import NO_REPACK, Subject, try_engine
+from runnerd.backends.llamacpp.trial.verdicts import FILE_NAME, Verdict, Verdicts
 from runnerd.backends.process import child_environment, run_command
-from runnerd.errors import BackendFailure
+from runnerd.errors import BackendFailure, HostExhausted
 
 log = logging.getLogger(__name__)
 
-SERVER_NAME = "llama-server"
 FIT_TOOL_NAME = "llama-fit-params"
+QUANTIZE_TOOL_NAME = "llama-quantize"
 
 _PROBE_TIMEOUT = 30.0  # a CUDA build initialises the driver first
 _LOOK_INTERVAL = 1.0
 _HELP_BYTES = 512 * 2**10
 _VERSION = re.compile(r"version:\s*(\S+)(?:\s*\((?:build \d+, commit )?([0-9A-Za-z]+)\))?")
 _OPTION = re.compile(r"(?<![\w-])--[a-z0-9][a-z0-9-]*")
+_UNIX_SOCKETS = re.compile(r"unix socket", re.IGNORECASE)
+
+_WANTED = {
+    "--slot-save-path": "conversations are not kept when a model makes room",
+    "--cache-ram": "the memory for earlier prompts cannot be bounded",
+    "--spec-type": "draft models may be loaded without being used",
+    "--kv-unified": "each slot gets a fraction of the context",
+}
 
 
 @dataclass(frozen=True, slots=True)
 class NativeServer:
-    """A llama-server that runs: where it is, its version, the long options that it knows."""
+    """A llama-server that runs: where it is, its version, the long options that it knows.
+
+    `devices` are its names of this host's GPUs, `flags` what it needs to run here at all, `warning`
+    what its owner should know.  `sound`: it has answered on this processor.
+    """
 
     path: Path
     version: str
     options: frozenset[str]
+    name: str = places.ON_PATH
+    devices: tuple[str, ...] = ()
+    flags: tuple[str, ...] = ()
+    warning: str = ""
+    sound: bool = True
 
     @property
     def fit_tool(self) -> Path | None:
         """llama.cpp's own memory estimator, where it lies beside the server."""
-        tool = self.path.parent / FIT_TOOL_NAME
+        return self._tool(FIT_TOOL_NAME)
+
+    @property
+    def lacks(self) -> list[str]:
+        """What cannot be done with this version, in words."""
+        told = [f"{what} (no {name})" for name, what in _WANTED.items() if name not in self.options]
+        if self.fit_tool is None:
+            told.append(f"memory is estimated from headers (no {FIT_TOOL_NAME} beside it)")
+        if self._tool(QUANTIZE_TOOL_NAME) is None:
+            told.append(f"nothing is quantized (no {QUANTIZE_TOOL_NAME} beside it)")
+        return told
+
+    def _tool(self, name: str) -> Path | None:
+        tool = self.path.parent / name
         return tool if os.access(tool, os.X_OK) else None
+
+
+class UnfitEngine(BackendFailure):
+    """A server that starts and whose code this processor does not run; `detail` is how it died."""
+
+    def __init__(self, message: str, detail: str = "") -> None:
+        super().__init__(message)
+        self.detail = detail
+
+
+_Known = NativeServer | BackendFailure
 
 
 class ServerFinder:
@@ -57,10 +103,9 @@ class ServerFinder:
     def __init__(self, settings: LlamaCppSettings, state_dir: Path) -> None:
         self._settings = settings
         self._state_dir = state_dir
-        self._known: dict[tuple[Path, int], NativeServer | BackendFailure] = {}
-        self._devices: dict[tuple[Path, int], tuple[str, ...]] = {}
+        self._hardware = hardware.look()
+        self._known: dict[tuple[Path, int], _Known] = {}
         self._lock = asyncio.Lock()
-        self._bundled = Path(sysconfig.get_paths()["purelib"]) / "bin" / SERVER_NAME
         self._likely = False
         self._looked_at = -_LOOK_INTERVAL
 
@@ -73,89 +118,212 @@ class ServerFinder:
         if now - self._looked_at >= _LOOK_INTERVAL:
             self._looked_at = now
             self._likely = any(
-                not isinstance(self._known.get(_stamp(path)), BackendFailure)
-                for path in self._candidates()
+                not isinstance(self._known.get(_stamp(place.path)), BackendFailure)
+                for place in self._candidates()
             )
         return self._likely
 
     @property
+    def current(self) -> NativeServer | None:
+        """The server that would be used, as far as they have been asked yet."""
+        return self._best(
+            known
+            for place in self._candidates()
+            if isinstance(known := self._known.get(_stamp(place.path)), NativeServer)
+        )
+
+    @property
     def version(self) -> str | None:
         """The version of the server that would be used, as far as it has been asked yet."""
-        for path in self._candidates():
-            if isinstance(known := self._known.get(_stamp(path)), NativeServer):
-                return known.version
-        return None
+        return None if (server := self.current) is None else server.version
 
     @property
     def problem(self) -> str | None:
         """Why the first candidate does not run, if that is known."""
-        for path in self._candidates():
-            if isinstance(known := self._known.get(_stamp(path)), BackendFailure):
+        for place in self._candidates():
+            if isinstance(known := self._known.get(_stamp(place.path)), BackendFailure):
                 return known.message
         return None
 
-    async def find(self) -> NativeServer | None:
-        """Return the first server that runs, None where there is none.
+    @property
+    def unfit(self) -> bool:
+        """Whether, as far as is known, there are servers and this processor runs none of them."""
+        known = [self._known.get(_stamp(place.path)) for place in self._candidates()]
+        return any(isinstance(one, UnfitEngine) for one in known) and not any(
+            isinstance(one, NativeServer) for one in known
+        )
 
-        A configured `path` is the only candidate: raises errors.BackendFailure when it does not
-        run.
+    def unused_cards(self, server: NativeServer | None) -> str:
+        """Return, where this server leaves the host's GPUs alone, so and what mends it."""
+        cards = self._hardware.cards
+        if not cards or (server is not None and server.devices):
+            return ""
+        listed = ", ".join(cards[:4]) + (" ..." if len(cards) > 4 else "")
+        return f"the GPU ({listed}) is not used: {self._hardware.remedy}"
+
+    async def find(self, name: str | None = None) -> NativeServer | None:
+        """Return the server to use, None where there is none that starts.
+
+        A configured `path`, or a `name` (else the setting's), is the only candidate: raises
+        errors.BackendFailure when it is not there or does not run.  Raises UnfitEngine where the
+        only ones that start do not run on this processor.
         """
+        name = name or self._settings.engine
         async with self._lock:
             self._looked_at = -_LOOK_INTERVAL
-            for path in self._candidates():
-                stamp = _stamp(path)
-                if (known := self._known.get(stamp)) is None:
-                    known = self._known[stamp] = await self._examine(path)
-                if isinstance(known, NativeServer):
-                    return known
-                if path == self._settings.path:
-                    raise BackendFailure(known.message)
-            if self._settings.path is not None:
-                raise BackendFailure(
-                    f"the configured llama-server {self._settings.path} is not an executable file"
-                )
-            return None
-
-    async def devices(self, server: NativeServer) -> tuple[str, ...]:
-        """Return the server's names of this host's GPUs.  Raises errors.BackendFailure."""
-        stamp = _stamp(server.path)
-        async with self._lock:
-            if stamp not in self._devices:
-                self._devices[stamp] = listed_devices(
-                    await self._ask(server.path, "--list-devices")
-                )
-            return self._devices[stamp]
+            failures: list[BackendFailure] = []
+            servers: list[NativeServer] = []
+            for place in self._candidates(name):
+                known = await self._look_at(place)
+                if isinstance(known, BackendFailure):
+                    failures.append(known)
+                    continue
+                servers.append(known)
+                if known.devices or not self._hardware.cards:
+                    break
+        if (best := self._best(servers)) is not None:
+            return best
+        if name is not None or self._settings.path is not None:
+            raise _again(failures[0]) if failures else self._absent(name)
+        for failure in failures:
+            if isinstance(failure, UnfitEngine):  # the Python fallback would die of the same
+                raise _again(failure)
+        return None
 
     def environment(self) -> dict[str, str]:
         """Return the environment for llama.cpp's programs."""
         directories = ":".join(str(path) for path in self._settings.extra_library_path)
         return child_environment({"LD_LIBRARY_PATH": directories} if directories else None)
 
-    def _candidates(self) -> Iterator[Path]:
-        for path in self._places():
+    def candidates(self) -> list[Place]:
+        """Return the files that may be servers, in the order in which they are taken."""
+        return list(self._candidates())
+
+    async def look_at(self, place: Place, *, careful: bool = True) -> NativeServer:
+        """Return what one of them is; `careful` accepts one that only runs with further flags.
+
+        Raises errors.BackendFailure for what does not run, UnfitEngine for what dies.
+        """
+        async with self._lock:
+            known = await self._look_at(place, careful=careful)
+        if isinstance(known, BackendFailure):
+            raise _again(known)
+        return known
+
+    def _candidates(self, name: str | None = None) -> Iterator[Place]:
+        name = name or self._settings.engine
+        if (path := self._settings.path) is not None and name in (None, CONFIGURED):
             if os.access(path, os.X_OK) and path.is_file():  # in this order nothing is raised
-                yield path
-
-    def _places(self) -> Iterator[Path]:
-        if self._settings.path is not None:
-            yield self._settings.path
+                yield Place(CONFIGURED, path)
             return
-        yield self._bundled
-        yield installed_server(self._state_dir)
-        if found := shutil.which(SERVER_NAME):
-            yield Path(found)
+        for place in places.found_here(self._state_dir):
+            if name in (None, place.name):
+                yield place
 
-    async def _examine(self, path: Path) -> NativeServer | BackendFailure:
+    @staticmethod
+    def _best(servers: Iterator[NativeServer] | list[NativeServer]) -> NativeServer | None:
+        return max(servers, key=lambda server: bool(server.devices), default=None)
+
+    def _absent(self, name: str | None) -> BackendFailure:
+        if name in (None, CONFIGURED):
+            return BackendFailure(
+                f"the configured llama-server {self._settings.path} is not an executable file"
+            )
+        there = sorted({place.name for place in places.found_here(self._state_dir)})
+        return BackendFailure(
+            f"there is no engine {name!r} (there is: {', '.join(there) or 'none'});"
+            f" runnerd install llama.cpp --with {name} builds one"
+        )
+
+    async def _look_at(self, place: Place, *, careful: bool = True) -> _Known:
+        stamp = _stamp(place.path)
+        if (known := self._known.get(stamp)) is None:
+            known = await self._examine(place)
+            if not isinstance(known, BackendFailure):
+                known = await self._tried(known, place, careful)
+            if isinstance(known, BackendFailure):
+                log.warning("%s", known.message)
+            else:
+                on = ", ".join(known.devices) or "CPU"
+                log.info("llama.cpp %s (%s): %s", known.version, on, known.path)
+                if known.warning:
+                    log.warning("%s", known.warning)
+            self._known[stamp] = known
+        return known
+
+    async def _examine(self, place: Place) -> _Known:
+        path = place.path
         try:
             version = await self._ask(path, "--version")
-            options = await self._ask(path, "--help")
+            words = await self._ask(path, "--help")
+            options = frozenset(_OPTION.findall(words))
+        except HostExhausted:
+            raise  # says nothing about the file
         except BackendFailure as failure:
-            log.warning("%s", failure.message)
             return failure
+        devices = ""
+        if "--list-devices" in options:
+            try:
+                devices = await self._ask(path, "--list-devices")
+            except HostExhausted:
+                raise
+            except BackendFailure:
+                pass  # then it has none that could be used
+        if _UNIX_SOCKETS.search(words) is None and "--host" in options:
+            return BackendFailure(
+                f"{path} is too old: it serves on no Unix socket (llama.cpp of April 2025 and later"
+                " does); runnerd install llama.cpp --with cpu builds one beside it"
+            )
         match = _VERSION.search(version)
         name = "unknown" if match is None else match[1] + (f" ({match[2]})" if match[2] else "")
-        log.info("llama.cpp %s: %s", name, path)
-        return NativeServer(path, name, frozenset(_OPTION.findall(options)))
+        return NativeServer(path, name, options, place.name, listed_devices(devices))
+
+    async def _tried(self, server: NativeServer, place: Place, careful: bool) -> _Known:
+        """Return the server with what its trial found, or why it cannot be used."""
+        verdict = await self._verdict(server, careful)
+        if verdict.state == "dies":
+            remedy = "--rebuild" if place.ours else "--with cpu"
+            return UnfitEngine(
+                f"{server.path} was built for another processor than this one ({verdict.reason}):"
+                f" runnerd install llama.cpp {remedy}",
+                verdict.reason,
+            )
+        warning = ""
+        if verdict.state == "fails":
+            warning = f"{server.path} could not be tried: {verdict.reason}"
+        elif verdict.flags:
+            warning = (
+                f"{server.path} only runs with {' '.join(verdict.flags)} on this processor"
+                f" ({verdict.reason}), which is slower: runnerd install llama.cpp --rebuild"
+            )
+        sound = verdict.state == "works"
+        return replace(server, flags=verdict.flags, warning=warning, sound=sound)
+
+    async def _verdict(self, server: NativeServer, careful: bool) -> Verdict:
+        folders = (self._state_dir, places.environment_root(), server.path.parent)
+        verdicts = Verdicts([folder / FILE_NAME for folder in folders])
+        try:
+            identity = await asyncio.to_thread(self._identity, server)
+        except OSError as error:
+            return Verdict("fails", f"{error.filename}: {error.strerror}")
+        if (known := await asyncio.to_thread(verdicts.get, identity)) is not None:
+            return known
+        log.info("trying %s, which has not run on this processor yet", server.path)
+        verdict = await try_engine(
+            Subject(
+                server.path,
+                server.options if careful else server.options - {NO_REPACK},
+                self.environment(),
+                deny_network=self._settings.sandbox,
+                devices=bool(server.devices),
+            )
+        )
+        await asyncio.to_thread(verdicts.put, identity, verdict)
+        return verdict
+
+    def _identity(self, server: NativeServer) -> str:
+        libraries = self._settings.extra_library_path
+        return f"{this_processor().identity}{engine_identity(server.path, libraries)}"
 
     async def _ask(self, path: Path, option: str) -> str:
         result = await run_command(
@@ -170,6 +338,13 @@ class ServerFinder:
             detail = lines[-1] if lines else "it printed nothing"
             raise BackendFailure(f"{path} does not run ({result.reason}): {detail}")
         return result.output
+
+
+def _again(failure: BackendFailure) -> BackendFailure:
+    """Return a failure that is known already, to be raised: each raising adds to a traceback."""
+    if isinstance(failure, UnfitEngine):
+        return UnfitEngine(failure.message, failure.detail)
+    return BackendFailure(failure.message)
 
 
 def _stamp(path: Path) -> tuple[Path, int]:

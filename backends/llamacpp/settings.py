@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
@@ -15,8 +14,11 @@ class LlamaCppSettings(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    server: Literal["auto", "native", "python"] = Field(
-        "auto", description="native: llama-server only; python: llama_cpp.server only"
+    server: str = Field(
+        "auto",
+        pattern=r"^[a-z0-9][a-z0-9._-]{0,31}$",
+        description="native: llama-server only; python: llama_cpp.server only; or one engine by "
+        "name: cuda, rocm, vulkan, cpu, ... as installed, or path for the one on the PATH",
     )
     path: Path | None = Field(None, description="llama-server to use instead of the one found")
     extra_library_path: list[Path] = Field([], description="LD_LIBRARY_PATH of the engine")
@@ -48,6 +50,11 @@ class LlamaCppSettings(BaseModel):
     memory_reserve: int = Field(
         256, ge=0, description="MiB of RAM that a runner needs beyond the engine's own account"
     )
+
+    @property
+    def engine(self) -> str | None:
+        """The one engine to use, None for whichever is best."""
+        return None if self.server in ("auto", "native", "python") else self.server
 
 
 def parse_settings(table: dict[str, object]) -> LlamaCppSettings:

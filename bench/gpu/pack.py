@@ -17,7 +17,7 @@ import tomllib
 import urllib.request
 from pathlib import Path
 
-from runnerd.backends.llamacpp.install import VERSION
+from runnerd.backends.llamacpp.building.options import VERSION
 
 _INDEX = "https://pypi.org/simple/llama-cpp-python/"
 _ROOT = Path(__file__).parents[2]

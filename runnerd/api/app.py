@@ -11,6 +11,7 @@ from runnerd.api import engines, host, models, pulls
 from runnerd.api.context import CONTEXT, Context, json_answer
 from runnerd.api.ollama import blobs, creation, library, transfers
 from runnerd.api.openai import kept
+from runnerd.durable import disk_errors
 from runnerd.errors import InternalError, MethodNotAllowed, RouteNotFound, RunnerdError
 from runnerd.relay import routes
 
@@ -49,7 +50,8 @@ async def _answers(request: web.Request, handler: Handler) -> web.StreamResponse
         if request.method == "OPTIONS":
             response: web.StreamResponse = _preflight(request)
         else:
-            response = await handler(request)
+            with disk_errors():
+                response = await handler(request)
     except web.HTTPMethodNotAllowed as error:
         allow = ", ".join(sorted(error.allowed_methods))
         response = _failure(

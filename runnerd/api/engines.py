@@ -27,7 +27,7 @@ _KEEPING = (
 _FIELDS = frozenset(
     {
         "model", "mode", "context-size", "runtime-flags", "raw-runtime-flags", "speculative",
-        "llamacpp", "backend", "parallel", "placement", "force", *_KEEPING,
+        "llamacpp", "backend", "parallel", "placement", "engine", "force", *_KEEPING,
     }
 )  # fmt: skip
 
@@ -196,6 +196,7 @@ def _changes(document: dict[str, Any]) -> dict[str, Any]:
             "speculative",
             "parallel",
             "placement",
+            "engine",
             *_KEEPING,
         )
         if name in document

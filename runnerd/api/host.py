@@ -14,6 +14,7 @@ import runnerd
 from runnerd.api.context import CONTEXT, flag, json_answer
 from runnerd.api.pool_status import pool_status
 from runnerd.errors import NotFound
+from runnerd.regular import open_regular
 from runnerd.supervisor.reports import FAILED
 
 ROUTES = web.RouteTableDef()
@@ -51,8 +52,9 @@ async def health(request: web.Request) -> web.Response:
 
 @ROUTES.get("/version")
 async def version(request: web.Request) -> web.Response:
-    """The daemon's version."""
-    return json_answer({"version": runnerd.__version__})
+    """The daemon's version, and where its state lies."""
+    state_dir = request.app[CONTEXT].settings.state_dir
+    return json_answer({"version": runnerd.__version__, "state_dir": str(state_dir)})
 
 
 @ROUTES.get("/logs")
@@ -108,7 +110,7 @@ class _Tail:
     def read(self) -> bytes:
         """Return the complete lines that are new since the last call."""
         try:
-            with open(self._file, "rb") as file:
+            with open(open_regular(self._file), "rb") as file:
                 inode = self._inode
                 size = file.seek(0, 2)
                 self._inode = _inode(file.fileno())

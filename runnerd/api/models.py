@@ -104,10 +104,14 @@ async def purge_models(request: web.Request) -> web.Response:
     """Delete every model; refused while one is in use, unless forced."""
     context = request.app[CONTEXT]
     force = flag(request, "force")
-    for model in context.store.list():
+    models = list(context.store.list())
+    for model in models:
         await context.supervisor.unload_model(str(model.id), force=force)
-        await context.supervisor.forget(str(model.id), model.load, shared=False)
-    await asyncio.to_thread(context.store.purge)
+    try:
+        await asyncio.to_thread(context.store.purge)
+    finally:
+        for model in models:
+            await _forget_removed(context, str(model.id), model.load, shared=False)
     return web.Response()
 
 
@@ -132,10 +136,16 @@ async def remove_model(context: Context, name: str, *, force: bool) -> Removals:
     shared = len(store.loaded_as(load)) > 1
     if store.deletes(name, force=force) and not shared:
         await context.supervisor.unload_model(id, force=force)
-    removed = await asyncio.to_thread(store.remove, name, force=force)
-    if any(kind == "Deleted" for kind, _ in removed):
+    try:
+        return await asyncio.to_thread(store.remove, name, force=force)
+    finally:
+        await _forget_removed(context, id, load, shared=shared)
+
+
+async def _forget_removed(context: Context, id: str, load: str, *, shared: bool) -> None:
+    """Drop what belongs to a model that is not here any more, whatever its removal has said."""
+    if not context.store.has(id):
         await context.supervisor.forget(id, load, shared=shared)
-    return removed
 
 
 @ROUTES.get("/v1/models")
@@ -212,8 +222,16 @@ async def _with_progress(
     """
 
     async def told(tell: Tell) -> bytes:
-        model = await work(lambda event: tell(progress_line(event, "Stored")))
-        return final_line("success", success, model=model.to_json())
+        news = ""
+
+        def step(event: Progress) -> None:
+            nonlocal news
+            news = event.message or news
+            tell(progress_line(event, "Stored"))
+
+        model = await work(step)
+        message = f"{success} ({news})" if news else success
+        return final_line("success", message, model=model.to_json())
 
     return await stream_work(
         request,

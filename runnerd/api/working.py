@@ -8,6 +8,7 @@ from collections.abc import Awaitable, Callable
 from aiohttp import web
 
 from runnerd import tasks
+from runnerd.durable import disk_errors
 from runnerd.errors import InternalError, RunnerdError
 
 Tell = Callable[[bytes], None]
@@ -62,6 +63,7 @@ async def _job(
             lines.put_nowait(line)
 
     try:
-        return await work(tell)
+        with disk_errors():
+            return await work(tell)
     finally:
         lines.put_nowait(None)

@@ -6,6 +6,9 @@ import argparse
 import importlib
 import os
 from collections.abc import Callable
+from pathlib import Path
+
+from runnerd.backends.llamacpp.building.options import add_options
 
 
 def parse(arguments: list[str]) -> argparse.Namespace:
@@ -66,8 +69,10 @@ def _add_host_commands(add: _Add) -> None:
     logs.add_argument("-f", "--follow", action="store_true", help="go on as lines come")
     logs.add_argument("--no-engines", action="store_true", help="the daemon's own log only")
     _json(add("doctor", "what is missing on this host, and how to get it", "doctor"))
-    install = add("install", "build a backend's engine where there is none", "host")
+    install = add("install", "see to an engine that fits this host and has answered on it", "host")
     install.add_argument("backend", nargs="?", default="llama.cpp")
+    install.add_argument("--state-dir", type=Path, metavar="DIR", help="below a daemon's state")
+    add_options(install)
     _json(add("version", "print the version", "host"))
 
 

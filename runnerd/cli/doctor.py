@@ -3,20 +3,18 @@
 from __future__ import annotations
 
 import argparse
-import glob
 import os
 import resource
 import shutil
-import subprocess
 import sys
-import sysconfig
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import runnerd
 from runnerd.cli.client import Client, DaemonError
+from runnerd.cli.findings import Finding
 from runnerd.cli.tables import print_json, print_table
 from runnerd.errors import RunnerdError, StartupError
 
@@ -26,17 +24,6 @@ if TYPE_CHECKING:
 _FILES = 4096  # descriptors; each connection takes two
 _FREE_BYTES = 8e9  # a small model, with room to spare
 _MEMORY_BYTES = 4e9
-_TIMEOUT = 20.0  # seconds for one program to answer
-
-
-@dataclass(frozen=True, slots=True)
-class Finding:
-    """One thing that was looked at; `state` is ok, warning or missing, `remedy` what to do."""
-
-    what: str
-    state: str
-    detail: str
-    remedy: str = ""
 
 
 def doctor(options: argparse.Namespace) -> int:
@@ -51,70 +38,39 @@ def doctor(options: argparse.Namespace) -> int:
 
 
 def _findings(host: str | None) -> Iterator[Finding]:
+    settings, problem = _settings()
+    daemon, state_dir = _daemon(host)
+    if settings is not None and state_dir is not None:
+        settings = settings.model_copy(update={"state_dir": state_dir})
+    from runnerd.cli.doctor_engine import engine_findings
+
+    yield from engine_findings(settings)
     yield Finding("Python", "ok", ".".join(map(str, sys.version_info[:3])))
-    yield from _engine()
     yield _compiler()
     yield _memory()
     yield _descriptors()
-    daemon = _daemon(host)
-    try:
-        from runnerd.config import load
-
-        settings = load({})
-    except StartupError as error:
-        yield Finding("settings", "missing", error.message.replace("\n", " "), "correct them")
+    if settings is None:
+        yield Finding("settings", "missing", problem, "correct them")
     else:
-        yield from _folders(settings)
-        if daemon.state != "ok":
+        if state_dir is not None:  # the daemon has seen to the rest
+            yield _space(settings.state_dir)
+        else:
+            yield from _folders(settings)
             yield _port(settings)
     yield daemon
 
 
-# the engine
+def _settings() -> tuple[Settings | None, str]:
+    """Return the daemon's settings as this command would read them, else what is wrong."""
+    from runnerd.config import load
 
-
-def _engine() -> Iterator[Finding]:
-    bundled = Path(sysconfig.get_paths()["purelib"]) / "bin" / "llama-server"
-    found = str(bundled) if os.access(bundled, os.X_OK) else shutil.which("llama-server")
-    cards = glob.glob("/dev/nvidia[0-9]*")
-    if found is None:
-        yield Finding("llama-server", "missing", "none", "runnerd install llama.cpp")
-        yield Finding("GPU", "ok" if cards else "warning", ", ".join(cards) or "none: CPU only")
-        return
-    version = _said(found, "--version")
-    if version is None:
-        remedy = "runnerd install llama.cpp, or see what it says when you start it"
-        yield Finding("llama-server", "missing", f"{found} does not run", remedy)
-        return
-    yield Finding("llama-server", "ok", f"{found} ({version.splitlines()[0]})")
-    yield _gpus(cards, _said(found, "--list-devices") or "")
-
-
-def _gpus(cards: list[str], devices: str) -> Finding:
-    """Hold the driver's cards against the devices that the engine has been built for."""
-    seen = [line.strip() for line in devices.splitlines() if line.startswith(" ") and ":" in line]
-    if seen:
-        return Finding("GPU", "ok", "; ".join(seen))
-    if not cards:
-        return Finding("GPU", "warning", "none: CPU only")
-    return Finding(
-        "GPU",
-        "warning",
-        f"{', '.join(cards)}, but the engine was built without it",
-        "install the CUDA toolkit (nvcc), then `runnerd install llama.cpp`",
-    )
-
-
-def _said(program: str, option: str) -> str | None:
-    """Return what a program prints for an option, None where it does not run."""
     try:
-        done = subprocess.run(
-            [program, option], capture_output=True, text=True, timeout=_TIMEOUT, errors="replace"
-        )
-    except (OSError, subprocess.TimeoutExpired):
-        return None
-    text = (done.stdout + done.stderr).strip()
-    return text if done.returncode == 0 and text else None
+        return load({}), ""
+    except StartupError as error:
+        return None, error.message.replace("\n", " ")
+
+
+# the host
 
 
 def _compiler() -> Finding:
@@ -122,9 +78,6 @@ def _compiler() -> Finding:
     if found:
         return Finding("C++ compiler", "ok", found)
     return Finding("C++ compiler", "warning", "none: engines cannot be built", "apt install g++")
-
-
-# the host
 
 
 def _memory() -> Finding:
@@ -142,6 +95,20 @@ def _descriptors() -> Finding:
     if hard == resource.RLIM_INFINITY or hard >= _FILES:
         return Finding("file limit", "ok", "none" if hard < 0 else str(hard))
     return Finding("file limit", "warning", str(hard), "raise it: `ulimit -Hn`, LimitNOFILE=")
+
+
+def _space(path: Path) -> Finding:
+    """Say how much room a daemon's own directory has, which may be closed to us."""
+    for existing in (path, *path.parents):
+        try:
+            free = shutil.disk_usage(existing).free
+        except OSError:
+            continue
+        detail = f"{path} ({free / 1e9:.1f} GB free)"
+        if free < _FREE_BYTES:
+            return Finding("state directory", "warning", detail, "free some space for models")
+        return Finding("state directory", "ok", detail)
+    return Finding("state directory", "warning", f"{path} cannot be looked at")
 
 
 def _folders(settings: Settings) -> Iterator[Finding]:
@@ -179,18 +146,23 @@ def _port(settings: Settings) -> Finding:
     return Finding("TCP port", "ok", f"{settings.listen} is free")
 
 
-def _daemon(host: str | None) -> Finding:
+def _daemon(host: str | None) -> tuple[Finding, Path | None]:
+    """Return what there is to say of the daemon, and where it says that its state lies."""
     try:
         client = Client(host)
-        version = client.json("GET", "/version")["version"]
+        document = client.json("GET", "/version")
     except DaemonError as error:
         if _may_not_connect(error):
-            return Finding("daemon", "warning", error.message, "usermod -aG runnerd $USER, log in")
-        return Finding("daemon", "warning", "none answers", "runnerd serve, or make serve")
+            advice = "usermod -aG runnerd $USER, log in"
+            return Finding("daemon", "warning", error.message, advice), None
+        return Finding("daemon", "warning", "none answers", "runnerd serve, or make serve"), None
+    version = document["version"]
+    state_dir = Path(document["state_dir"]) if "state_dir" in document else None
     if version != runnerd.__version__:
         detail = f"{version} at {client.address}, this command is {runnerd.__version__}"
-        return Finding("daemon", "warning", detail, "restart it: systemctl restart runnerd")
-    return Finding("daemon", "ok", f"{version} at {client.address}")
+        advice = "restart it: systemctl restart runnerd"
+        return Finding("daemon", "warning", detail, advice), state_dir
+    return Finding("daemon", "ok", f"{version} at {client.address}"), state_dir
 
 
 def _may_not_connect(error: DaemonError) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 
 import runnerd
@@ -41,12 +42,22 @@ def logs(options: argparse.Namespace) -> int:
 
 
 def install(options: argparse.Namespace) -> int:
-    """Build the native engine into the environment that this command runs in."""
+    """See to an engine: in this command's environment, else below the state directory.
+
+    A llama-server that is here already will do, unless the options ask for another one.
+    """
     if options.backend != "llama.cpp":
         raise ClientError(f"there is no backend {options.backend!r} to install (try: llama.cpp)")
-    from runnerd.backends.llamacpp.install import main
+    from runnerd.backends.llamacpp import install, places
 
-    return main(["--into-venv"])
+    root = places.environment_root()
+    if options.state_dir is not None:
+        root = options.state_dir.absolute() / "engines"
+    elif not os.access(sys.prefix, os.W_OK):
+        from runnerd.config import load
+
+        root = load({}).state_dir / "engines"
+    return install.run(root, install.wish_of(options, found=True))
 
 
 def version(options: argparse.Namespace) -> int:

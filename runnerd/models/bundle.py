@@ -19,7 +19,7 @@ from runnerd.durable import sync_folder, write_new
 from runnerd.errors import InvalidModelFile
 from runnerd.models.description import Description, check_role, describe
 from runnerd.models.gguf import GGUFHeader, read_header
-from runnerd.models.layout import Layout, discard
+from runnerd.models.layout import Layout, discard, tidy
 from runnerd.models.manifest import (
     ADAPTER_TYPE,
     GGUF_TYPE,
@@ -30,9 +30,12 @@ from runnerd.models.manifest import (
 )
 from runnerd.models.modelfile import read_modelfile
 from runnerd.models.sources import check_split, read_template
+from runnerd.regular import read_json
 
 # Raised when `describe` learns something new: older descriptions are then made again.
 _DESCRIPTION_VERSION = 4
+
+_DESCRIPTION_BYTES = 64 * 2**20
 
 
 class _Described(msgspec.Struct):
@@ -54,7 +57,7 @@ def make_bundle(layout: Layout, manifest: Manifest, description: Description) ->
         discard(final)
         os.rename(folder, final)
     except BaseException:
-        discard(folder)
+        tidy(folder)
         raise
     sync_folder(layout.bundles)
 
@@ -91,9 +94,9 @@ def bundle_files(layout: Layout, manifest: Manifest, description: Description) -
 def read_description(layout: Layout, manifest: Manifest) -> Description | None:
     """Return the description kept in a bundle, or None where there is no usable one."""
     try:
-        content = (layout.bundle(manifest.id) / "description.json").read_bytes()
-        found = msgspec.json.decode(content, type=_Described)
-    except (OSError, msgspec.MsgspecError):
+        file = layout.bundle(manifest.id) / "description.json"
+        found = read_json(file, _Described, most=_DESCRIPTION_BYTES)
+    except OSError:
         return None
     return found.description if found.version == _DESCRIPTION_VERSION else None
 

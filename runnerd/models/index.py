@@ -14,8 +14,12 @@ from runnerd.errors import InvalidReference, StartupError
 from runnerd.models.digest import Digest
 from runnerd.models.layout import Layout
 from runnerd.models.reference import Reference
+from runnerd.regular import Unusable, read_json
 
 log = logging.getLogger(__name__)
+
+
+_MOST_BYTES = 256 * 2**20  # of a file that has some hundred bytes per model
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,14 +49,15 @@ def read_index(layout: Layout) -> tuple[list[IndexedModel], dict[Digest, int]]:
     for a damaged index: guessing here would lose tags.
     """
     try:
-        document = msgspec.json.decode(layout.index.read_bytes(), type=_Document)
+        document = read_json(layout.index, _Document, most=_MOST_BYTES)
         models = [_checked(line) for line in document.models]
         stamps = {Digest(hex): stamp for hex, stamp in document.blobs.items()}
     except FileNotFoundError:
         return _from_manifests(layout), {}
-    except (msgspec.MsgspecError, InvalidReference, UnicodeDecodeError) as error:
+    except (Unusable, InvalidReference) as error:
+        problem = error.strerror if isinstance(error, Unusable) else f"its content: {error}"
         raise StartupError(
-            f"{layout.index} is damaged ({error}); move it away and start again: the models come"
+            f"{layout.index} is damaged: {problem}; move it away and start again: the models come"
             " back without their tags"
         ) from error
     except OSError as error:
@@ -63,7 +68,7 @@ def read_index(layout: Layout) -> tuple[list[IndexedModel], dict[Digest, int]]:
 def write_index(
     layout: Layout, models: Iterable[IndexedModel], stamps: Mapping[Digest, int]
 ) -> None:
-    """Replace the index, synced to the disk."""
+    """Replace the index, synced to the disk.  Raises as durable.replace."""
     document = _Document(
         [_Line(str(model.id), [*model.tags], model.created) for model in models],
         {digest.hex: stamp for digest, stamp in stamps.items()},

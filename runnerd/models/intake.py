@@ -1,14 +1,12 @@
 """Takes content into the store: hashed as it is written, complete and synced before it has a name.
 
 An intake collects the blobs of one model in temporary files.  Nothing is visible until the store
-commits it, and closing an intake that was not committed removes every trace.  Three ways in,
-cheapest first:
+commits it, and closing an intake that was not committed removes every trace.  A file that somebody
+names stays theirs: it is read and nothing else, not its mode, owner, links, times or content
+changes, and what they do with it later changes nothing here.  So there are two ways in:
 
-- a *clone* (copy on write), where the file system can;
-- a *hard link*, for a large file on the same file system that belongs to the daemon's user and
-  that nobody else may write.  The link shares its content with the original, so the write
-  permission is taken off both, and the store notices by size and modification time when the file
-  changes all the same;
+- a *clone* (copy on write), where the file system can: both share the space, neither sees the
+  other's changes;
 - a *copy*, else.
 
 The digest is always computed from what is stored, after it is there.
@@ -23,7 +21,7 @@ import hashlib
 import os
 import stat
 import time
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, MutableMapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
@@ -32,9 +30,10 @@ from runnerd.durable import storage_errors, sync_folder
 from runnerd.errors import InsufficientStorage, InvalidModelFile
 from runnerd.models.description import binary_size
 from runnerd.models.digest import Digest
-from runnerd.models.layout import Layout, discard
+from runnerd.models.layout import STORE, Layout, tidy
 from runnerd.models.sources import Source
 from runnerd.models.worker import Stop
+from runnerd.regular import open_regular
 
 BLOB_MODE = 0o440
 
@@ -76,6 +75,34 @@ class Fetched:
     pending: Pending
 
 
+@dataclass(slots=True)
+class Cost:
+    """What taking a model in has cost, in bytes of files: `cloned` ones share their space with the
+    originals, `copied` ones take their own, `present` ones were here already and take none.
+    """
+
+    cloned: int = 0
+    copied: int = 0
+    present: int = 0
+
+    def count(self, size: int, *, here: bool, cloned: bool) -> None:
+        """Add one file."""
+        if here:
+            self.present += size
+        elif cloned:
+            self.cloned += size
+        else:
+            self.copied += size
+
+    def __str__(self) -> str:
+        ways = (
+            (self.cloned, "cloned: it shares the space of the original"),
+            (self.copied, "copied: it takes its own space, and the original can go"),
+            (self.present, "here already: it takes no space"),
+        )
+        return "; ".join(f"{binary_size(size)} {way}" for size, way in ways if size)
+
+
 class Intake:
     """The temporary files of one model on its way in.  Used in one thread at a time.
 
@@ -87,7 +114,6 @@ class Intake:
         layout: Layout,
         *,
         total: int,
-        link_bytes: int,
         report: Callable[[Progress], None] | None = None,
         stop: Stop | None = None,
         allow: Callable[[int], None] = lambda size: None,
@@ -95,12 +121,13 @@ class Intake:
         self._layout = layout
         self._allow = allow
         self._total = total
-        self._link_bytes = link_bytes
         self._report = report
         self._reported_at = 0.0
         self._stop = stop or Stop()
         self._temporary: list[Path] = []
         self.blobs: dict[Digest, Pending] = {}
+        self.cost = Cost()
+        self._cloned: dict[Digest, bool] = {}  # of the files that somebody has named
 
     def __enter__(self) -> Intake:
         return self
@@ -116,7 +143,7 @@ class Intake:
     def close(self) -> None:
         """Remove what was not committed."""
         while self._temporary:
-            discard(self._temporary.pop())
+            tidy(self._temporary.pop())
 
     def add_bytes(self, content: bytes) -> Pending:
         """Take in a small blob."""
@@ -125,17 +152,17 @@ class Intake:
         return self.finish(writer)
 
     def add_file(self, source: Source) -> Pending:
-        """Take in a file.
+        """Take in a file, and note what that has cost.
 
-        Raises errors.InsufficientStorage, InvalidModelFile where it changes meanwhile,
-        worker.Stopped.
+        Raises errors.InsufficientStorage, StorageFailure, InvalidModelFile where it changes
+        meanwhile, worker.Stopped.
         """
         temporary = self._fresh()
-        if self._clone(source, temporary) or self._link(source, temporary):
-            pending = self._hash(source, temporary)
-            self.blobs[pending.digest] = pending
-            return pending
-        return self._copy(source)
+        cloned = self._clone(source, temporary)
+        pending = self._hash(source, temporary) if cloned else self._copy(source)
+        self.blobs[pending.digest] = pending
+        self._cloned[pending.digest] = cloned
+        return pending
 
     def writer(self, name: str, size: int) -> BlobWriter:
         """Begin a blob of `size` bytes that comes in pieces.  Raises errors.InsufficientStorage."""
@@ -164,23 +191,22 @@ class Intake:
             self._reported_at = now
             self._report(Progress(self._total, layer, size, current))
 
-    def publish(self, present: Mapping[Digest, int]) -> dict[Digest, int]:
-        """Give the blobs their names; return the modification time (ns) of each.
+    def publish(self, stamps: MutableMapping[Digest, int]) -> None:
+        """Give the blobs their names, and note the modification time (ns) of each in `stamps`.
 
-        `present` are the times of blobs that the store has: what is there already and unchanged
-        stays, because engines may have it open.  Only the store calls this, under its lock and
-        before it names the blobs in its index.
+        What is there already and unchanged stays, because engines may have it open.  Only the store
+        calls this, under its lock and before it names the blobs in its index.  Raises OSError.
         """
-        stamps = {}
         for pending in self.blobs.values():
             final = self._layout.blob(pending.digest)
-            if not is_intact(final, pending.size, present.get(pending.digest)):
-                # Never wider than it was: a private file that was linked stays private.
-                os.chmod(pending.temporary, pending.temporary.stat().st_mode & BLOB_MODE)
+            here = is_intact(final, pending.size, stamps.get(pending.digest))
+            if pending.digest in self._cloned:
+                self.cost.count(pending.size, here=here, cloned=self._cloned[pending.digest])
+            if not here:
+                _protect(pending.temporary)
                 os.rename(pending.temporary, final)
-            stamps[pending.digest] = final.stat().st_mtime_ns
+            stamps[pending.digest] = final.lstat().st_mtime_ns
         sync_folder(self._layout.blobs)
-        return stamps
 
     # ways in
 
@@ -190,32 +216,18 @@ class Intake:
         return path
 
     def _clone(self, source: Source, temporary: Path) -> bool:
-        descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o640)
+        with storage_errors(STORE):
+            flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
+            descriptor = os.open(temporary, flags, 0o640)
         try:
             fcntl.ioctl(descriptor, _FICLONE, source.descriptor)
             os.fchmod(descriptor, BLOB_MODE)
             os.fsync(descriptor)
-        except OSError:
-            discard(temporary)
+        except OSError:  # another file system, or one that cannot
+            tidy(temporary)
             return False
         finally:
             os.close(descriptor)
-        return True
-
-    def _link(self, source: Source, temporary: Path) -> bool:
-        status = os.fstat(source.descriptor)
-        private = not status.st_mode & (stat.S_IWGRP | stat.S_IWOTH)
-        if source.size < self._link_bytes or status.st_uid != os.geteuid() or not private:
-            return False
-        try:
-            # By descriptor, so that what is linked is what was checked.  Only linkat follows the
-            # link in /proc, and Python calls it only when given a folder's descriptor (unused).
-            own_name = f"/proc/self/fd/{source.descriptor}"
-            os.link(own_name, temporary, src_dir_fd=source.descriptor, follow_symlinks=True)
-            os.fsync(source.descriptor)
-        except OSError:  # another file system, a limit, a removed file
-            discard(temporary)
-            return False
         return True
 
     def _hash(self, source: Source, temporary: Path) -> Pending:
@@ -244,7 +256,10 @@ class Intake:
         place = 0
         while place < size:
             self._stop.check()
-            chunk = os.pread(descriptor, min(_CHUNK_BYTES, size - place), place)
+            try:
+                chunk = os.pread(descriptor, min(_CHUNK_BYTES, size - place), place)
+            except OSError as error:
+                raise InvalidModelFile(f"{name} cannot be read: {error.strerror}") from error
             if not chunk:
                 raise _changed(name)
             yield chunk
@@ -265,9 +280,10 @@ class BlobWriter:
 
     def __post_init__(self) -> None:
         flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
-        self._descriptor = os.open(self.temporary, flags, 0o640)
+        with storage_errors(STORE):
+            self._descriptor = os.open(self.temporary, flags, 0o640)
         try:
-            with storage_errors():
+            with storage_errors(STORE):
                 reserve(self._descriptor, self.size)
         except BaseException:
             self.close()
@@ -280,7 +296,7 @@ class BlobWriter:
             raise InvalidModelFile(f"{self.name} has more bytes than the {self.size} announced")
         self._hasher.update(chunk)
         rest = memoryview(chunk)
-        with storage_errors():
+        with storage_errors(STORE):
             while rest:
                 rest = rest[os.write(self._descriptor, rest) :]
 
@@ -288,7 +304,7 @@ class BlobWriter:
         """Bring the blob to the disk.  Raises errors.InvalidModelFile when bytes lack."""
         if self.written != self.size:
             raise InvalidModelFile(f"{self.name} ended after {self.written} of {self.size} bytes")
-        with storage_errors():
+        with storage_errors(STORE):
             os.fchmod(self._descriptor, BLOB_MODE)
             os.fsync(self._descriptor)
         self.close()
@@ -309,7 +325,8 @@ def free_bytes(folder: Path) -> int:
 
 def check_space(folder: Path, size: int) -> None:
     """Raise errors.InsufficientStorage where `size` further bytes would fill `folder`'s disk."""
-    free = free_bytes(folder)
+    with storage_errors(STORE):
+        free = free_bytes(folder)
     if size + _RESERVE_BYTES > free:
         raise InsufficientStorage(
             f"the model needs {binary_size(size)} and the store's disk has {binary_size(free)}"
@@ -335,10 +352,21 @@ def reserve(descriptor: int, size: int) -> None:
 def is_intact(path: Path, size: int, stamp: int | None) -> bool:
     """Say whether a blob is as large and as old (`st_mtime_ns`) as when it was stored."""
     try:
-        status = path.stat()
+        status = path.lstat()
     except OSError:
         return False
-    return status.st_size == size and status.st_mtime_ns == stamp
+    regular = stat.S_ISREG(status.st_mode)
+    return regular and status.st_size == size and status.st_mtime_ns == stamp
+
+
+def _protect(path: Path) -> None:
+    """Take the write permission off a file of ours; mostly it is off already."""
+    descriptor = open_regular(path)
+    try:
+        if stat.S_IMODE(os.fstat(descriptor).st_mode) != BLOB_MODE:
+            os.fchmod(descriptor, BLOB_MODE)
+    finally:
+        os.close(descriptor)
 
 
 def _changed(name: str) -> InvalidModelFile:

@@ -30,13 +30,16 @@ import msgspec
 from runnerd import durable
 from runnerd.errors import StartupError
 from runnerd.models.digest import Digest
+from runnerd.regular import Unusable, check_folder, open_regular, read_json, set_aside
 
 log = logging.getLogger(__name__)
 
+STORE = "the model store"  # what people are told that it is called
 VERSION = "1.0.0"
 
 _TEMPORARY_AGE = 3600.0  # seconds; what is older belongs to nobody
 _FOLDER_MODE = 0o750
+_GUARD_BYTES = 64 * 2**10
 _SPARE_BYTES = 1 * 2**20  # more than an index of ten thousand models
 
 
@@ -89,37 +92,54 @@ class Layout:
         runnerd.
         """
         try:
-            self.root.mkdir(mode=_FOLDER_MODE, parents=True, exist_ok=True)
+            make_folder(self.root)
             self._check_version()
-            for folder in (
-                *(self.blobs, self.manifests, self.bundles),
-                *(self.temporary, self.parts, self.uploads),
-            ):
-                folder.parent.mkdir(mode=_FOLDER_MODE, exist_ok=True)
-                folder.mkdir(mode=_FOLDER_MODE, exist_ok=True)
-            self._sweep()
+            for folder in (self.blobs, self.manifests):
+                make_folder(folder.parent)
+                make_folder(folder)
+            # What is in these can be made or fetched again: they may be replaced.
+            make_folder(self.bundles.parent, replace=True)
+            for folder in (self.bundles, self.temporary, self.parts, self.uploads):
+                make_folder(folder, replace=True)
         except OSError as error:
             raise StartupError(
                 f"the model store {self.root} cannot be used: {error.strerror} ({error.filename})"
             ) from error
+        self._sweep()
 
     def hold_space(self) -> None:
         """Hold back what removing a model takes: it has to work on a full disk of all places."""
         with contextlib.suppress(OSError):
-            descriptor = os.open(self._spare, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o640)
+            descriptor = open_regular(self._spare, os.O_WRONLY | os.O_CREAT)
             try:
                 os.posix_fallocate(descriptor, 0, _SPARE_BYTES)
             finally:
                 os.close(descriptor)
 
+    def try_out(self) -> None:
+        """Write something and remove it again, down to the disk.
+
+        Raises errors.InsufficientStorage, StorageFailure.
+        """
+        path = self.fresh()
+        try:
+            with durable.storage_errors(STORE):
+                durable.write_new(path, b"\n")
+                path.unlink()
+                for folder in (self.root, self.blobs, self.manifests, self.bundles):
+                    durable.sync_folder(folder)
+        finally:
+            durable.forget(path)
+
     def free_space(self) -> None:
         """Give the space back that was held."""
-        discard(self._spare)
+        with contextlib.suppress(OSError):
+            discard(self._spare)
 
     def _check_version(self) -> None:
         guard = self.root / "layout.json"
         try:
-            document = msgspec.json.decode(guard.read_bytes(), type=dict[str, str])
+            document = read_json(guard, dict[str, str], most=_GUARD_BYTES)
         except FileNotFoundError:
             discard(guard.with_suffix(".new"))  # from a crash right here
             if any(self.root.iterdir()):
@@ -129,8 +149,11 @@ class Layout:
                 ) from None
             self.write(guard, msgspec.json.encode({"version": VERSION}))
             return
-        except msgspec.MsgspecError as error:
-            raise StartupError(f"{guard} is damaged: {error}") from error
+        except Unusable as error:
+            raise StartupError(
+                f"{guard} is damaged: {error.strerror}; put back what it says"
+                f' ({{"version":"{VERSION}"}}) if this is the store'
+            ) from error
         found = document.get("version", "")
         if found.partition(".")[0] != VERSION.partition(".")[0]:
             raise StartupError(
@@ -138,18 +161,36 @@ class Layout:
             )
 
     def _sweep(self) -> None:
-        for path in self.temporary.iterdir():
-            if _is_stale(path):
-                log.info("removing the unfinished file %s", path.name)
-                discard(path)
+        try:
+            for path in self.temporary.iterdir():
+                if _is_stale(path):
+                    log.info("removing the unfinished file %s", path.name)
+                    discard(path)
+        except OSError as error:
+            log.warning("unfinished files stay: %s (%s)", error.strerror, error.filename)
 
     def write(self, path: Path, content: bytes, *, mode: int = 0o640) -> None:
         """Replace a small file so that a crash leaves the old or the new content.
 
-        Raises errors.InsufficientStorage.
+        Raises as durable.replace.
         """
         temporary = self.fresh() if self.temporary.is_dir() else None
-        durable.replace(path, content, temporary=temporary, mode=mode)
+        durable.replace(path, content, what=STORE, temporary=temporary, mode=mode)
+
+
+def make_folder(path: Path, *, replace: bool = False) -> None:
+    """Make a folder where there is none; what else lies there is moved aside if it may be.
+
+    Raises OSError.
+    """
+    try:
+        path.mkdir(mode=_FOLDER_MODE, parents=True, exist_ok=True)
+        check_folder(path)
+    except OSError:
+        if not replace or not os.path.lexists(path) or path.is_dir():
+            raise
+        log.warning("%s is no folder and was moved to %s", path, set_aside(path))
+        path.mkdir(mode=_FOLDER_MODE)
 
 
 def discard(path: Path) -> None:
@@ -161,10 +202,18 @@ def discard(path: Path) -> None:
             path.unlink()
 
 
+def tidy(path: Path) -> None:
+    """Remove what came of work that failed; what cannot be removed is swept at the next start."""
+    try:
+        discard(path)
+    except OSError as error:
+        log.warning("%s stays for now: %s", path, error.strerror)
+
+
 def _is_stale(path: Path) -> bool:
     owner = path.name.partition("-")[0]
     if not owner.isdecimal() or int(owner) == os.getpid():
         return True  # one process owns a store, so this is an earlier process with our number
     if not Path("/proc", owner).exists():
         return True
-    return time.time() - path.stat().st_mtime > _TEMPORARY_AGE
+    return time.time() - path.lstat().st_mtime > _TEMPORARY_AGE

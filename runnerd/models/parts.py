@@ -20,6 +20,7 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import hashlib
+import logging
 import os
 import threading
 import time
@@ -30,14 +31,18 @@ from pathlib import Path
 import msgspec
 
 from runnerd.durable import storage_errors
-from runnerd.errors import Conflict, InternalError, SourceFailure
+from runnerd.errors import Conflict, InsufficientStorage, SourceFailure, StorageFailure
 from runnerd.models.digest import Digest
 from runnerd.models.intake import BLOB_MODE, Pending, check_space, reserve
-from runnerd.models.layout import Layout, discard
+from runnerd.models.layout import STORE, Layout, discard, tidy
+from runnerd.regular import Unusable, open_regular, read_json, set_aside
+
+log = logging.getLogger(__name__)
 
 PIECE_BYTES = 16 * 2**20
 JOURNAL_BYTES = 12 * 2**20
 
+_JOURNAL_LIMIT = 64 * 2**20
 _UNSIZED = 2**62
 _LARGEST = 2**44  # 16 TiB, the largest file of ext4; a journal that names more is none of ours
 _HASH_BYTES = 4 * 2**20  # read back at once
@@ -88,6 +93,7 @@ class Part:
         self._hashed = 0
         self._unsynced = 0
         self._first = 0  # the first piece that is not full
+        self._unsafe = False  # the disk may have lost what was written
         self._hashing = threading.Lock()  # a restart must not fall into the middle of a hash step
         self.received = 0
 
@@ -101,7 +107,7 @@ class Part:
 
         Raises errors.Conflict when another process has it, InsufficientStorage.
         """
-        with storage_errors():
+        with storage_errors(STORE):
             self._descriptor = _open_locked(self.path)
         try:
             journal = self._read_journal(size)
@@ -127,7 +133,7 @@ class Part:
             return
         self._allow(self.size)
         check_space(self._layout.root, max(0, self.size - self.allocated()))
-        with storage_errors():
+        with storage_errors(STORE):
             reserve(self._descriptor, self.size)
         self._claimed = True
 
@@ -140,7 +146,7 @@ class Part:
         try:
             self._allow(size)
             check_space(self._layout.root, size)
-            with storage_errors():
+            with storage_errors(STORE):
                 reserve(self._descriptor, size)
         except BaseException:
             self.remove()
@@ -161,13 +167,13 @@ class Part:
 
     def restart(self) -> None:
         """Forget everything that has arrived."""
-        with self._hashing:
+        with self._hashing, storage_errors(STORE):
             discard(self._layout.journal(self._key))
             os.ftruncate(self._descriptor, 0)
             self.size, self.validator, self.pieces = None, "", []
             self._hasher, self._hashed = hashlib.sha256(), 0
             self._unsynced = self._first = self.received = 0
-            self._claimed = False
+            self._unsafe = self._claimed = False
 
     def close(self) -> None:
         """Close the file and keep what is there; a second call does nothing.
@@ -186,8 +192,8 @@ class Part:
 
     def remove(self) -> None:
         """Remove the part for good; a second call does nothing."""
-        discard(self._layout.journal(self._key))
-        discard(self.path)
+        tidy(self._layout.journal(self._key))
+        tidy(self.path)
         self.close()
 
     def allocated(self) -> int:
@@ -220,7 +226,7 @@ class Part:
         if len(data) > piece.left:
             raise SourceFailure("the server sent more than was asked for")
         rest, place = memoryview(data), piece.at
-        with storage_errors():
+        with storage_errors(STORE):
             while rest:
                 written = os.pwrite(self._descriptor, rest, place)
                 rest, place = rest[written:], place + written
@@ -251,8 +257,13 @@ class Part:
             piece.number: piece.at - piece.start for piece in pieces if piece.at > piece.start
         }
         self._unsynced = 0
-        with storage_errors():
+        if self._unsafe:
+            return
+        with storage_errors(STORE):
+            # Until it has gone well: a second try would succeed, and what was lost stays lost.
+            self._unsafe = True
             os.fdatasync(self._descriptor)
+            self._unsafe = False
             document = _Journal(self.size, self.validator, PIECE_BYTES, filled)
             self._layout.write(self._layout.journal(self._key), msgspec.json.encode(document))
 
@@ -265,7 +276,7 @@ class Part:
 
     def hash_on(self) -> None:
         """Hash a few of the bytes that have arrived."""
-        with self._hashing:
+        with self._hashing, storage_errors(STORE):
             count = max(0, min(self.behind, _HASH_BYTES))
             data = os.pread(self._descriptor, count, self._hashed)
             self._hasher.update(data)
@@ -275,7 +286,7 @@ class Part:
         """Bring the complete, hashed file to the disk and return it, ready to become a blob.
 
         Raises errors.SourceFailure where its content is not that of `digest`; the part is gone
-        then.  It is gone as well when the disk fails (InternalError): what is cached cannot be
+        then.  It is gone as well when the disk fails (StorageFailure): what is cached cannot be
         trusted any more.
         """
         found = Digest(self._hasher.hexdigest())
@@ -287,21 +298,19 @@ class Part:
             )
         assert self.size == self._hashed
         try:
-            os.fchmod(self._descriptor, BLOB_MODE)
-            os.fsync(self._descriptor)
-        except OSError as error:
+            with storage_errors(STORE):
+                os.fchmod(self._descriptor, BLOB_MODE)
+                os.fsync(self._descriptor)
+        except (StorageFailure, InsufficientStorage):
             self.remove()
-            raise InternalError(
-                f"the store's disk failed ({error.strerror}); nothing of the file was kept"
-            ) from error
+            raise
         return Pending(self.path, found, self._hashed)
 
     def _read_journal(self, size: int | None) -> _Journal | None:
         """Return the journal if it fits the file, and `size` where that is known, else None."""
         try:
-            content = self._layout.journal(self._key).read_bytes()
-            journal = msgspec.json.decode(content, type=_Journal)
-        except (OSError, msgspec.MsgspecError):
+            journal = read_json(self._layout.journal(self._key), _Journal, most=_JOURNAL_LIMIT)
+        except OSError:
             return None
         if not 0 <= journal.size <= _LARGEST or size not in (None, journal.size):
             return None
@@ -317,6 +326,16 @@ class Part:
         return journal if os.fstat(self._descriptor).st_size >= reach else None
 
 
+def occupied(layout: Layout, *, beside: Path | None = None) -> int:
+    """Return the bytes that all parts have on the disk, but for one that lies at `beside`."""
+    total = 0
+    for entry in os.scandir(layout.parts):
+        if beside is None or entry.name != beside.name:
+            with contextlib.suppress(FileNotFoundError):
+                total += entry.stat().st_blocks * 512
+    return total
+
+
 def sweep(layout: Layout, *, age: float) -> int:
     """Remove parts that nobody has open and that are older than `age` seconds.
 
@@ -325,10 +344,10 @@ def sweep(layout: Layout, *, age: float) -> int:
     freed, now = 0, time.time()
     for path in sorted(layout.parts.iterdir(), reverse=True):  # a part before its journal
         try:
-            status = path.stat()
+            status = path.lstat()
             if now - status.st_mtime < age or _is_locked(path.with_suffix(".part")):
                 continue
-            path.unlink()
+            discard(path)
         except FileNotFoundError:
             continue
         freed += status.st_blocks * 512
@@ -337,8 +356,8 @@ def sweep(layout: Layout, *, age: float) -> int:
 
 def _is_locked(path: Path) -> bool:
     try:
-        descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
-    except FileNotFoundError:
+        descriptor = open_regular(path)
+    except (FileNotFoundError, Unusable):  # no part of ours
         return False
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -350,11 +369,9 @@ def _is_locked(path: Path) -> bool:
 
 
 def _open_locked(path: Path) -> int:
-    flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
-    with contextlib.suppress(FileNotFoundError):
-        os.chmod(path, 0o640)  # complete once, but the daemon ended before it became a blob
+    _make_writable(path)
     while True:
-        descriptor = os.open(path, flags, 0o640)
+        descriptor = open_regular(path, os.O_RDWR | os.O_CREAT)
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
             if os.path.samestat(os.fstat(descriptor), path.stat()):
@@ -366,6 +383,21 @@ def _open_locked(path: Path) -> int:
             if isinstance(error, BlockingIOError):
                 raise Conflict("another process is fetching this file") from error
             raise
+        os.close(descriptor)
+
+
+def _make_writable(path: Path) -> None:
+    """A part that was complete once, but whose daemon ended before it became a blob, is not."""
+    try:
+        descriptor = open_regular(path)
+    except FileNotFoundError:
+        return
+    except Unusable:
+        log.warning("%s is no part of a file and was moved to %s", path, set_aside(path))
+        return
+    try:
+        os.fchmod(descriptor, 0o640)
+    finally:
         os.close(descriptor)
 
 

@@ -16,7 +16,7 @@ import os
 import threading
 import time
 from collections import Counter
-from collections.abc import AsyncIterator, Callable, Iterable, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Literal
@@ -29,17 +29,20 @@ from runnerd.errors import (
     InvalidModelFile,
     ModelNotFound,
     NotFound,
-    StartupError,
+    StorageFailure,
+    Unconfirmed,
 )
 from runnerd.models import archive, bundle
 from runnerd.models.catalog import Catalog, Entry, Model, shown, with_tag
 from runnerd.models.composing import compose, describe_intake
 from runnerd.models.description import Description, binary_size
 from runnerd.models.digest import Digest
-from runnerd.models.index import IndexedModel, read_index, write_index
 from runnerd.models.intake import Fetched, Intake, Pending, Progress, check_space, is_intact
-from runnerd.models.layout import Layout
+from runnerd.models.layout import STORE, Layout
+from runnerd.models.ledger import Ledger, provisional
+from runnerd.models.leftovers import Leftovers, at_leisure
 from runnerd.models.manifest import (
+    MOST_BYTES,
     Layer,
     Manifest,
     build_config,
@@ -49,18 +52,18 @@ from runnerd.models.manifest import (
     repackaged,
 )
 from runnerd.models.packing import Packed, pack_blobs
-from runnerd.models.parts import Part, sweep
+from runnerd.models.parts import Part, occupied, sweep
 from runnerd.models.reference import Reference, parse_tag
 from runnerd.models.sources import Source, Sources, default_reference, open_sources
-from runnerd.models.stored import load_entry, named_blobs, remove_except, small_layers
+from runnerd.models.stored import small_layers
 from runnerd.models.uploads import AGE as _UPLOAD_AGE
 from runnerd.models.uploads import Uploads
 from runnerd.models.worker import Stop, on_loop, run_stoppable
+from runnerd.regular import read
 
 log = logging.getLogger(__name__)
 
 _PART_AGE = 7 * 86400.0  # seconds; nobody takes such a pull up again
-LINK_BYTES = 64 * 2**20  # smaller files are copied: cheap, and safe from changes to the original
 
 Removal = tuple[Literal["Untagged", "Deleted"], str]
 Removals = list[Removal]
@@ -72,16 +75,13 @@ Texts = list[str]
 class Store:
     """All models of a host.  `open` comes first; then every method may be called at any time."""
 
-    def __init__(
-        self, root: Path, *, link_bytes: int = LINK_BYTES, quota_bytes: int | None = None
-    ) -> None:
+    def __init__(self, root: Path, *, quota_bytes: int | None = None) -> None:
         self._layout = Layout(root)
-        self._link_bytes = link_bytes
         self._quota_bytes = quota_bytes
         self._lock = threading.RLock()
-        self._catalog = Catalog()
-        self._stamps: dict[Digest, int] = {}
+        self._ledger = Ledger(self._layout)
         self._claims: Counter[Digest] = Counter()
+        self._leftovers = Leftovers(self._layout, self._ledger, self._claims)
         self.uploads = Uploads(self._layout, self.check_space, lambda: set(self._claims))
 
     def open(self) -> None:
@@ -92,22 +92,22 @@ class Store:
         """
         with self._lock:
             self._layout.create()
-            models, self._stamps = read_index(self._layout)
-            known = dict(self._stamps)
-            self._catalog = Catalog(
-                [load_entry(self._layout, self._stamps, line) for line in models]
-            )
-            try:
-                self._remove_unnamed()
+            complete = self._ledger.open()
+            # What cannot be tidied or written is no reason not to serve what is there.
+            with at_leisure("leftovers stay"):
+                self._leftovers.remove()
+            with at_leisure("parts of old pulls stay"):
                 sweep(self._layout, age=_PART_AGE)
+            with at_leisure("old uploads stay"):
                 self.uploads.sweep(age=_UPLOAD_AGE)
-                if self._stamps != known or not self._layout.index.exists():
-                    self._save_index(at_any_rate=True)  # a full disk is no reason not to start
-                self._layout.hold_space()
-            except OSError as error:
-                raise StartupError(
-                    f"the model store cannot be written: {error.strerror} ({error.filename})"
-                ) from error
+            if not complete:
+                with at_leisure("what was found in the store is not written down"):
+                    self._ledger.save(at_any_rate=True)
+            self._layout.hold_space()
+
+    @property
+    def _catalog(self) -> Catalog:
+        return self._ledger.catalog
 
     # looking up
 
@@ -155,14 +155,14 @@ class Store:
         sharing = self._catalog.loaded_as(model)
         found = sharing[0] if sharing else self.get(model)
         for layer in found.manifest.layers:
-            stamp = self._stamps.get(layer.digest)
+            stamp = self._ledger.stamps.get(layer.digest)
             if not is_intact(self._layout.blob(layer.digest), layer.size, stamp):
                 raise InvalidModelFile(
                     f"a file of model {shown(model)} was changed or removed after its import;"
                     " import it again"
                 )
         if not bundle.is_complete(self._layout, found.manifest):
-            with self._lock:  # only here: a commit holds it while the disk syncs
+            with self._lock, storage_errors(STORE):  # a commit holds it while the disk syncs
                 bundle.ensure_bundle(self._layout, found.manifest, found.description)
         files = bundle.bundle_files(self._layout, found.manifest, found.description)
         return replace(files, load=found.load)
@@ -173,7 +173,11 @@ class Store:
         Uploads count too: they are models to be.
         """
         folders = (self._layout.blobs, self._layout.manifests, self._layout.uploads)
-        return sum(entry.stat().st_size for folder in folders for entry in os.scandir(folder))
+        return sum(
+            entry.stat(follow_symlinks=False).st_size
+            for folder in folders
+            for entry in os.scandir(folder)
+        )
 
     # coming in
 
@@ -188,9 +192,11 @@ class Store:
     ) -> Model:
         """Take in a model from local files: one GGUF, a split set, or a folder with one model.
 
-        Without a `tag` the name comes from the file's (see sources.default_reference).  `progress`
-        is called on the event loop.  All or nothing: a failure or a cancellation leaves no trace.
-        Raises errors.InvalidModelFile, InvalidReference, NotFound, Forbidden, InsufficientStorage.
+        The files are read and nothing else; what taking them in has cost is the last thing that
+        `progress` hears.  Without a `tag` the name comes from the file's (see
+        sources.default_reference).  `progress` is called on the event loop.  All or nothing: a
+        failure or a cancellation leaves no trace.  Raises errors.InvalidModelFile,
+        InvalidReference, NotFound, Forbidden, InsufficientStorage, StorageFailure.
         """
         target = parse_tag(tag) if tag is not None else None
         report = on_loop(progress)
@@ -216,10 +222,10 @@ class Store:
         intake = Intake(
             self._layout,
             total=0,
-            link_bytes=self._link_bytes,
             report=on_loop(progress),
             allow=self._check_quota,
         )
+        await run_stoppable(lambda stop: self.check_writable())
         try:
             raw = await archive.unpack(chunks, intake)
             return await run_stoppable(lambda stop: self._accept(raw, intake))
@@ -231,7 +237,8 @@ class Store:
 
     def part(self, key: Digest) -> Part:
         """Return the part of a file that is being fetched; open it before use."""
-        return Part(self._layout, key, self._check_quota)
+        path = self._layout.part(key)
+        return Part(self._layout, key, lambda size: self._check_quota(size, beside=path))
 
     def claim(self, digest: Digest) -> Pending | None:
         """Keep a blob from being removed until `disclaim`; return it if it is here and unchanged.
@@ -241,9 +248,9 @@ class Store:
         path = self._layout.blob(digest)
         with self._lock:
             self._claims[digest] += 1
-            stamp = self._stamps.get(digest)
+            stamp = self._ledger.stamps.get(digest)
         try:
-            status = path.stat()
+            status = path.lstat()
         except OSError:
             return None
         return Pending(path, digest, status.st_size) if status.st_mtime_ns == stamp else None
@@ -260,13 +267,26 @@ class Store:
         check_space(self._layout.root, size)
         self._check_quota(size)
 
-    def _check_quota(self, size: int) -> None:
+    def check_writable(self) -> None:
+        """Find out before long work whether its result could be kept: then nobody waits in vain.
+
+        Blocks.  Raises errors.InsufficientStorage, StorageFailure.
+        """
+        with self._lock:
+            self._ledger.settle()
+        self._layout.try_out()
+
+    def _check_quota(self, size: int, *, beside: Path | None = None) -> None:
+        """Hold `size` bytes against the quota; `beside` is a part that they replace or complete."""
         quota = self._quota_bytes
-        if quota is not None and size + self.disk_usage() > quota:
+        if quota is None:
+            return
+        taken = self.disk_usage() + occupied(self._layout, beside=beside)
+        if size + taken > quota:
             raise InsufficientStorage(
-                f"the model needs {binary_size(size)} and the models may occupy"
-                f" {binary_size(quota)}; remove some with `runnerd rm`, leftovers with"
-                " `runnerd prune`, or raise store_quota"
+                f"the model needs {binary_size(size)}; the models and unfinished downloads occupy"
+                f" {binary_size(taken)} and may occupy {binary_size(quota)}; remove some with"
+                " `runnerd rm`, leftovers with `runnerd prune`, or raise store_quota"
             )
 
     def accept(
@@ -282,7 +302,7 @@ class Store:
         are its layers in this order.  Raises errors.InvalidModelFile, InsufficientStorage.
         """
         blobs = {file.pending.digest: file.pending for file in files}
-        with Intake(self._layout, total=0, link_bytes=self._link_bytes) as intake:
+        with Intake(self._layout, total=0) as intake:
             intake.blobs |= blobs
             if manifest is not None:
                 return self._accept(manifest, intake, tag)
@@ -295,9 +315,11 @@ class Store:
 
     def ingredient(self, digest: Digest) -> Pending:
         """Return a claimed blob or upload, for `accept`.  Raises errors.NotFound; blocks."""
-        path, stamp = self._layout.blob(digest), self._stamps.get(digest)
-        if stamp is not None and path.exists() and is_intact(path, path.stat().st_size, stamp):
-            return Pending(path, digest, path.stat().st_size)
+        path, stamp = self._layout.blob(digest), self._ledger.stamps.get(digest)
+        if stamp is not None and os.path.lexists(path):
+            size = path.lstat().st_size
+            if is_intact(path, size, stamp):
+                return Pending(path, digest, size)
         if (found := self.uploads.find(digest)) is not None:
             return found
         raise NotFound(f"there is no blob {digest}; send it to POST /api/blobs/{digest} first")
@@ -323,7 +345,7 @@ class Store:
         reference = parse_tag(target)
         with self._lock:
             entry = self._catalog.entries[self._catalog.find(model).id]
-            self._change(with_tag(self._catalog.entries.values(), entry, str(reference)))
+            self._ledger.change(with_tag(self._catalog.entries.values(), entry, str(reference)))
         return str(reference)
 
     def repackage(self, model: str, target: str, context_size: int | None) -> str:
@@ -337,7 +359,7 @@ class Store:
         layers = [layer.digest for layer in found.manifest.layers]
         claimed = [(digest, self.claim(digest)) for digest in layers]
         try:
-            with Intake(self._layout, total=0, link_bytes=self._link_bytes) as intake:
+            with Intake(self._layout, total=0) as intake:
                 manifest, changed = repackaged(found.manifest, config.read_bytes(), context_size)
                 intake.add_bytes(changed)
                 intake.blobs |= {digest: blob for digest, blob in claimed if blob is not None}
@@ -353,7 +375,8 @@ class Store:
         """Remove a tag, and with the last one the model; or a model by its id with all its tags.
 
         Blobs that another model has stay.  Returns what was done, in order.  Raises
-        errors.ModelNotFound, and Conflict for an id with several tags unless `force`.
+        errors.ModelNotFound, and Conflict for an id with several tags unless `force`;
+        InsufficientStorage, StorageFailure (of which an Unconfirmed removal has happened).
         """
         with self._lock:
             match = self._catalog.find(text)
@@ -367,7 +390,7 @@ class Store:
             kept = tuple(tag for tag in entry.tags if tag not in gone)
             done: Removals = [("Untagged", tag) for tag in gone]
             if kept:
-                self._change(self._replaced(entry.with_tags(kept)))
+                self._ledger.change(self._replaced(entry.with_tags(kept)))
                 return done
             self._delete([entry])
             return [*done, ("Deleted", str(entry.id))]
@@ -377,14 +400,19 @@ class Store:
 
         What a pull or push is using stays.  Returns the bytes that became free.
         """
-        with self._lock:
+        with self._lock, storage_errors(STORE):
+            self._ledger.settle()
             before = self.disk_usage()
-            self._remove_unnamed()
+            self._leftovers.remove()
             self.uploads.sweep(age=age)
             return before - self.disk_usage() + sweep(self._layout, age=age)
 
+    def has(self, id: str) -> bool:
+        """Say whether there is a model with this id, damaged or not."""
+        return Digest.parse(id) in self._catalog.entries
+
     def purge(self) -> None:
-        """Remove every model."""
+        """Remove every model.  Raises as `remove`."""
         with self._lock:
             self._delete(list(self._catalog.entries.values()))
 
@@ -398,10 +426,12 @@ class Store:
         stop: Stop,
     ) -> Model:
         total = sum(source.size for source in sources.files)
+        self.check_writable()
         self._check_quota(total)
-        with Intake(
-            self._layout, total=total, link_bytes=self._link_bytes, report=report, stop=stop
-        ) as intake:
+        with (
+            storage_errors(STORE),
+            Intake(self._layout, total=total, report=report, stop=stop) as intake,
+        ):
             layers = [_take_in(intake, source) for source in sources.files]
             names = [source.name for source in sources.files]
             description = describe_intake(intake, layers, names)
@@ -410,7 +440,10 @@ class Store:
             manifest = build_manifest(config, layers)
             stop.check()
             tag = str(target or default_reference(sources.name))
-            return self._commit(intake, manifest, description, sources.modified_at, tag)
+            model = self._commit(intake, manifest, description, sources.modified_at, tag)
+            if report:
+                report(Progress(total, "", 0, 0, str(intake.cost)))
+            return model
 
     def _accept(self, raw: bytes, intake: Intake, tag: str | None = None) -> Model:
         """Check what came with its own manifest and make it a model.  `intake` holds its blobs."""
@@ -422,11 +455,11 @@ class Store:
                     f"the model lacks the blob {layer.digest} of {layer.size} bytes that it lists"
                 )
         intake.keep_only({layer.digest for layer in manifest.blobs})
-        packaged = packaged_context_size(
-            intake.blobs[manifest.config.digest].temporary.read_bytes()
-        )
         names = [layer.digest.short for layer in manifest.layers]
-        description = describe_intake(intake, manifest.layers, names, packaged)
+        with storage_errors(STORE):
+            config = read(intake.blobs[manifest.config.digest].temporary, most=MOST_BYTES)
+            packaged = packaged_context_size(config)
+            description = describe_intake(intake, manifest.layers, names, packaged)
         return self._commit(intake, manifest, description, int(time.time()), tag)
 
     def _commit(
@@ -438,71 +471,41 @@ class Store:
         tag: str | None,
     ) -> Model:
         """Make the model visible, as the last step of its way in."""
-        with self._lock, storage_errors():
+        with self._lock, storage_errors(STORE):
+            self._ledger.settle()
             try:
-                self._stamps |= intake.publish(self._stamps)
-                bundle.ensure_bundle(self._layout, manifest, description)
-                self._layout.write(self._layout.manifest(manifest.id), manifest.raw)
+                with provisional():
+                    intake.publish(self._ledger.stamps)
+                    bundle.ensure_bundle(self._layout, manifest, description)
+                    self._layout.write(self._layout.manifest(manifest.id), manifest.raw)
                 old = self._catalog.entries.get(manifest.id)
                 tags, created = (old.tags, old.created) if old else ((), created)
                 entry = Entry.of(manifest, description, tags, created)
                 entries = self._replaced(entry)
-                self._change(with_tag(entries, entry, tag) if tag else entries)
+                self._ledger.change(with_tag(entries, entry, tag) if tag else entries)
             except BaseException:
-                self._remove_unnamed()
+                self._leftovers.remove_if_possible()
                 raise
             return self._catalog.get(str(manifest.id))
 
-    # the index
-
     def _replaced(self, entry: Entry) -> Entries:
         return list((self._catalog.entries | {entry.id: entry}).values())
-
-    def _change(self, entries: Iterable[Entry], *, at_any_rate: bool = False) -> None:
-        """Make `entries` the store's models, on disk first."""
-        old, self._catalog = self._catalog, Catalog(entries)
-        try:
-            self._save_index(at_any_rate=at_any_rate)
-        except BaseException:
-            self._catalog = old
-            raise
-
-    def _save_index(self, *, at_any_rate: bool = False) -> None:
-        """Write the index down; `at_any_rate` on a full disk in the space that was held back."""
-        entries = self._catalog.entries.values()
-        lines = [IndexedModel(entry.id, entry.tags, entry.created) for entry in entries]
-        try:
-            write_index(self._layout, lines, self._stamps)
-        except InsufficientStorage:
-            if not at_any_rate:
-                raise
-            self._layout.free_space()
-            write_index(self._layout, lines, self._stamps)
 
     # removal
 
     def _delete(self, gone: Sequence[Entry]) -> None:
         ids = {entry.id for entry in gone}
         kept = [entry for entry in self._catalog.entries.values() if entry.id not in ids]
-        self._change(kept, at_any_rate=True)
-        self._remove_unnamed()
+        self._ledger.change(kept, at_any_rate=True)
+        try:
+            with storage_errors(STORE):
+                self._leftovers.remove()
+        except (InsufficientStorage, StorageFailure) as error:
+            raise Unconfirmed(
+                "it was removed, but not all of its files could be; `runnerd prune` tries again:"
+                f" {error.message}"
+            ) from error
         self._layout.hold_space()
-
-    def _remove_unnamed(self) -> None:
-        """Remove every file that no model of the index has.
-
-        Blobs stay while a damaged model's manifest cannot be read: they may be its own.
-        """
-        ids = {id.hex for id in self._catalog.entries}
-        remove_except(self._layout.manifests, ids)
-        remove_except(self._layout.bundles, ids)
-        named = named_blobs(self._layout, self._catalog.entries.values())
-        if named is not None:
-            blobs = named | set(self._claims)
-            self._stamps = {
-                digest: stamp for digest, stamp in self._stamps.items() if digest in blobs
-            }
-            remove_except(self._layout.blobs, {digest.hex for digest in blobs})
 
 
 def _take_in(intake: Intake, source: Source) -> Layer:

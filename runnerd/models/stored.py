@@ -21,8 +21,14 @@ from runnerd.models.digest import Digest
 from runnerd.models.index import IndexedModel
 from runnerd.models.intake import is_intact
 from runnerd.models.layout import Layout, discard
-from runnerd.models.manifest import Manifest, packaged_context_size, parse_manifest
+from runnerd.models.manifest import (
+    MOST_BYTES,
+    Manifest,
+    packaged_context_size,
+    parse_manifest,
+)
 from runnerd.models.modelfile import LONGEST_TEXT
+from runnerd.regular import open_regular, read
 
 log = logging.getLogger(__name__)
 
@@ -30,7 +36,7 @@ log = logging.getLogger(__name__)
 def load_entry(layout: Layout, stamps: dict[Digest, int], line: IndexedModel) -> Entry:
     """Return the model of a line of the index, or why it is damaged; `stamps` is kept true."""
     try:
-        raw = layout.manifest(line.id).read_bytes()
+        raw = read(layout.manifest(line.id), most=MOST_BYTES)
         if Digest.of(raw) != line.id:
             raise InvalidModelFile("its manifest was changed")
         manifest = parse_manifest(raw)
@@ -57,7 +63,7 @@ def named_blobs(layout: Layout, entries: Iterable[Entry]) -> set[Digest] | None:
             manifest = (
                 entry.model.manifest
                 if entry.model
-                else parse_manifest(layout.manifest(entry.id).read_bytes())
+                else parse_manifest(read(layout.manifest(entry.id), most=MOST_BYTES))
             )
         except (OSError, InvalidModelFile):
             return None
@@ -68,19 +74,29 @@ def named_blobs(layout: Layout, entries: Iterable[Entry]) -> set[Digest] | None:
 def small_layers(layout: Layout, manifest: Manifest, media_type: str) -> list[str]:
     """Return the texts of the layers of one type, without those that are too large for texts."""
     return [
-        layout.blob(layer.digest).read_text(errors="replace")
+        read(layout.blob(layer.digest), most=LONGEST_TEXT).decode(errors="replace")
         for layer in manifest.of_type(media_type)
         if layer.size <= LONGEST_TEXT
     ]
 
 
 def remove_except(folder: Path, names: set[str]) -> None:
-    """Remove everything in a folder but these names."""
+    """Remove everything in a folder but these names; what cannot be removed does not save the rest.
+
+    Raises OSError for the first that could not.
+    """
     gone = [entry.name for entry in os.scandir(folder) if entry.name not in names]
+    failure: OSError | None = None
     for name in gone:
-        discard(folder / name)
+        try:
+            discard(folder / name)
+        except OSError as error:
+            log.warning("%s cannot be removed: %s", error.filename, error.strerror)
+            failure = failure or error
     if gone:
         sync_folder(folder)
+    if failure is not None:
+        raise failure
 
 
 def _check_blobs(layout: Layout, stamps: dict[Digest, int], manifest: Manifest) -> None:
@@ -89,20 +105,20 @@ def _check_blobs(layout: Layout, stamps: dict[Digest, int], manifest: Manifest) 
         if is_intact(path, layer.size, stamps.get(layer.digest)):
             continue
         # Touched or unknown: only the content can tell.
-        if path.stat().st_size != layer.size or _digest_of(path) != layer.digest:
+        if path.lstat().st_size != layer.size or _digest_of(path) != layer.digest:
             raise InvalidModelFile(f"its blob {layer.digest.short} is not what was stored")
-        stamps[layer.digest] = path.stat().st_mtime_ns
+        stamps[layer.digest] = path.lstat().st_mtime_ns
 
 
 def _describe(layout: Layout, manifest: Manifest) -> Description:
     layers = manifest.layers
     files = [layout.blob(layer.digest) for layer in layers]
-    packaged = packaged_context_size(layout.blob(manifest.config.digest).read_bytes())
+    packaged = packaged_context_size(read(layout.blob(manifest.config.digest), most=MOST_BYTES))
     return bundle.describe_files(layers, files, [layer.digest.short for layer in layers], packaged)
 
 
 def _digest_of(path: Path) -> Digest:
-    with open(path, "rb") as file:
+    with open(open_regular(path), "rb") as file:
         return Digest(hashlib.file_digest(file, "sha256").hexdigest())
 
 

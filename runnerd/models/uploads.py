@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import logging
 import os
+import stat
 import time
 from collections.abc import Callable, Collection
 from pathlib import Path
@@ -17,7 +18,7 @@ from runnerd.durable import storage_errors, sync_folder
 from runnerd.errors import ClientError
 from runnerd.models.digest import Digest
 from runnerd.models.intake import BLOB_MODE, Pending
-from runnerd.models.layout import Layout, discard
+from runnerd.models.layout import STORE, Layout, discard, tidy
 
 log = logging.getLogger(__name__)
 
@@ -48,9 +49,10 @@ class Uploads:
         """Return an upload that is whole."""
         path = self._layout.upload(digest)
         try:
-            return Pending(path, digest, path.stat().st_size)
+            status = path.lstat()
         except FileNotFoundError:
             return None
+        return Pending(path, digest, status.st_size) if stat.S_ISREG(status.st_mode) else None
 
     def begin(self) -> Upload:
         """Begin an upload of unknown size; what nobody took up in time makes room for it."""
@@ -71,14 +73,15 @@ class Uploads:
 
     def bytes(self) -> int:
         """Return what all of them occupy."""
-        return sum(entry.stat().st_size for entry in os.scandir(self._layout.uploads))
+        found = os.scandir(self._layout.uploads)
+        return sum(entry.stat(follow_symlinks=False).st_size for entry in found)
 
     def sweep(self, *, age: float) -> int:
         """Remove those that are older than `age` seconds and not used; return their bytes."""
         freed, names = 0, {digest.hex for digest in self._claimed()}
         for entry in list(os.scandir(self._layout.uploads)):
             try:
-                status = entry.stat()
+                status = entry.stat(follow_symlinks=False)
             except FileNotFoundError:
                 continue
             if entry.name not in names and time.time() - status.st_mtime >= age:
@@ -98,7 +101,7 @@ class Upload:
         self._written = 0
         self._allowed = 0
         flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
-        with storage_errors():
+        with storage_errors(STORE):
             self._descriptor = os.open(self._path, flags, 0o640)
 
     def write(self, chunk: bytes) -> None:
@@ -109,7 +112,7 @@ class Upload:
             self._allowed = self._written + ahead
         self._hasher.update(chunk)
         rest = memoryview(chunk)
-        with storage_errors():
+        with storage_errors(STORE):
             while rest:
                 rest = rest[os.write(self._descriptor, rest) :]
         self._written += len(chunk)
@@ -125,7 +128,7 @@ class Upload:
                 f"what was sent is not {digest}: its digest is {found}; send it again",
                 param="digest",
             )
-        with storage_errors():
+        with storage_errors(STORE):
             os.fchmod(self._descriptor, BLOB_MODE)
             os.fsync(self._descriptor)
             final = self._layout.upload(digest)
@@ -138,4 +141,4 @@ class Upload:
         if self._descriptor >= 0:
             os.close(self._descriptor)
             self._descriptor = -1
-            discard(self._path)
+            tidy(self._path)

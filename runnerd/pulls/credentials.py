@@ -20,12 +20,15 @@ from pathlib import Path
 
 import msgspec
 
+from runnerd.regular import read
+
 log = logging.getLogger(__name__)
 
 HUB = "registry-1.docker.io"
 
 _HUB_KEYS = ("https://index.docker.io/v1/", "index.docker.io", "docker.io", HUB)
 _HELPER = re.compile(r"[a-z0-9][a-z0-9._-]{0,63}")
+_CONFIG_BYTES = 2**20
 _HELPER_TIMEOUT = 15.0  # seconds
 _IDENTITY_USER = "<token>"
 
@@ -97,10 +100,11 @@ class DockerCredentials:
 
     def _read(self) -> _Config | None:
         try:
-            return msgspec.json.decode(self._path.read_bytes(), type=_Config)
+            content = read(self._path, most=_CONFIG_BYTES, follow=True)
+            return msgspec.json.decode(content, type=_Config)
         except FileNotFoundError:
             return None
-        except (OSError, msgspec.MsgspecError, UnicodeDecodeError) as error:
+        except (OSError, msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
             log.warning("%s cannot be read: %s", self._path, type(error).__name__)
             return None
 

@@ -17,6 +17,7 @@ from dataclasses import dataclass, field, replace
 
 from yarl import URL
 
+from runnerd.durable import disk_errors
 from runnerd.errors import (
     InvalidModelFile,
     InvalidReference,
@@ -28,6 +29,7 @@ from runnerd.models.catalog import Model
 from runnerd.models.description import binary_size
 from runnerd.models.digest import Digest
 from runnerd.models.intake import Fetched, Pending
+from runnerd.models.layout import STORE
 from runnerd.models.parts import Part
 from runnerd.models.reference import Reference
 from runnerd.models.sources import default_reference
@@ -203,10 +205,12 @@ class Pulls:
         if self._slots.locked():
             job.say("Waiting for other pulls")
         async with self._slots:
-            offer = await persistently(lambda: self._offer(wish), job.say)
-            for message in offer.news:
-                job.say(message)
-            return await self._take(job, offer, _tag(wish))
+            with disk_errors(STORE):
+                await run_stoppable(lambda stop: self.store.check_writable())
+                offer = await persistently(lambda: self._offer(wish), job.say)
+                for message in offer.news:
+                    job.say(message)
+                return await self._take(job, offer, _tag(wish))
 
     async def _offer(self, wish: Wish) -> Offer:
         if weblink.is_url(wish.reference):

@@ -397,6 +397,11 @@ class Front(asyncio.Protocol):
             self._turn.resume_writing()
         self._watch()
 
+    @property
+    def idle(self) -> bool:
+        """Whether it is open and nothing else."""
+        return self._active is None and self._reading is None and not self._in_head
+
     def drain(self) -> None:
         """The daemon is shutting down: an idle connection ends now, a busy one after its answer."""
         if self._active is None and self._reading is None and self._transport is not None:

@@ -8,6 +8,7 @@ import socket
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from functools import partial
+from itertools import islice
 from pathlib import Path
 
 from aiohttp import web
@@ -33,6 +34,7 @@ from runnerd.relay.routes import Route
 from runnerd.relay.suspects import Suspects
 from runnerd.relay.watch import Watch
 from runnerd.relay.wording.webp import Redrawing
+from runnerd.sockets.descriptors import most_clients
 from runnerd.supervisor import Supervisor
 
 log = logging.getLogger(__name__)
@@ -76,7 +78,8 @@ class Relay:
         )
         self._redrawing = Redrawing(parts.images_dir, parts.limits.body_bytes)
         self._known_heads = {True: KnownHeads(), False: KnownHeads()}
-        self._fronts: set[Front] = set()
+        self._most_fronts = most_clients(parts.limits.connections)
+        self._fronts: dict[Front, None] = {}  # in the order in which they came
         self._held_bytes = 0
         self._runner: web.AppRunner | None = None
         self._servers: list[asyncio.Server] = []
@@ -86,19 +89,26 @@ class Relay:
     async def open(self, listeners: list[socket.socket]) -> None:
         """Start to serve on listening sockets."""
         self._runner = await make_server(self._parts.app)
+        if self._most_fronts < self.limits.connections:
+            log.warning(
+                "at most %d clients at once: the limit of open files allows no more",
+                self._most_fronts,
+            )
+        for listener in listeners:
+            await self.listen(listener)
+
+    async def listen(self, listener: socket.socket) -> None:
+        """Serve on one more listening socket."""
         loop = asyncio.get_running_loop()
         backlog = self.limits.connections  # the loop listens anew, with a short queue by default
-        for listener in listeners:
-            # uvloop insists on the right kind of call for each family.
-            if listener.family == socket.AF_UNIX:
-                server = await loop.create_unix_server(
-                    lambda: Front(self), sock=listener, backlog=backlog
-                )
-            else:
-                server = await loop.create_server(
-                    lambda: Front(self), sock=listener, backlog=backlog
-                )
-            self._servers.append(server)
+        # uvloop insists on the right kind of call for each family.
+        if listener.family == socket.AF_UNIX:
+            server = await loop.create_unix_server(
+                lambda: Front(self), sock=listener, backlog=backlog
+            )
+        else:
+            server = await loop.create_server(lambda: Front(self), sock=listener, backlog=backlog)
+        self._servers.append(server)
 
     def apply(self, admission: Admission) -> None:
         """Hold requests against other rules from now on."""
@@ -124,17 +134,29 @@ class Relay:
         return self._known_heads[unix]
 
     def admit(self, front: Front) -> bool:
-        """Count a connection; False when there are too many."""
-        if len(self._fronts) >= self.limits.connections:
-            log.warning("refused a connection: %d are open", len(self._fronts))
+        """Count a connection; False when there are too many and all of them are in use.
+
+        Of those that only stay open, those that came first make room.
+        """
+        if len(self._fronts) >= self._most_fronts and not self._close_idle():
+            log.warning("refused a connection: %d are open and in use", len(self._fronts))
             return False
-        self._fronts.add(front)
+        self._fronts[front] = None
         self._all_gone.clear()
         return True
 
+    def _close_idle(self) -> bool:
+        """Close some idle connections, so that not each new one has to look for one."""
+        some = 1 + self._most_fronts // 16
+        idle = list(islice((front for front in self._fronts if front.idle), some))
+        for front in idle:
+            front.drain()
+            self.forget(front)
+        return bool(idle)
+
     def forget(self, front: Front) -> None:
         """A connection has ended."""
-        self._fronts.discard(front)
+        self._fronts.pop(front, None)
         if not self._fronts:
             self._all_gone.set()
 

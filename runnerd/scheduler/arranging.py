@@ -9,38 +9,76 @@ engine has the last word on what fits.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Mapping
 
 from runnerd.scheduler.budget import Budget, Room
 from runnerd.scheduler.decisions import Decision, RunnerKey, Shape, Start, State, StopReason
 from runnerd.scheduler.pool import Instance, Pool, instances, stop
 from runnerd.scheduler.queue import Queue
 from runnerd.scheduler.shaping import fitting_shape
+from runnerd.scheduler.shares import Shares
 from runnerd.scheduler.victims import Candidate, choose
-
-_QUANTUM_LOADS = 2.0  # a turn lasts at least so many times the load: swaps cost a third at most
 
 
 class Arranger:
     """Decides about room.  It shares pools and queue with the scheduler, which owns them.
 
     `look_again_at` is when the next round can decide more than the last one could, None if no time
-    alone changes anything; `quantum` how long a turn lasts at least, in seconds.
+    alone changes anything; `residents_away` whether an owner wants to have loaded what is not;
+    `shares` says how long each model's turn lasts.
     """
 
     def __init__(
-        self, pools: dict[RunnerKey, Pool], queue: Queue, budget: Budget, quantum: float
+        self, pools: dict[RunnerKey, Pool], queue: Queue, budget: Budget, shares: Shares
     ) -> None:
         self._pools = pools
         self._queue = queue
         self._budget = budget
-        self.quantum = quantum
+        self._shares = shares
+        self._holding: dict[RunnerKey, Pool] = {}  # room that others wait for
+        self._contending: set[RunnerKey] = set()  # those, and the others, since the last round
         self._generation = 0
         self.look_again_at: float | None = None
+        self.residents_away = False
 
     def arrange(self, now: float) -> list[Decision]:
         """Start what is waited for and fits, in the queue's order; see that the rest gets room."""
         self.look_again_at = None
+        self._begin_round(now)
+        decisions = self._decide(now)
+        self._end_round()
+        return decisions
+
+    def _begin_round(self, now: float) -> None:
+        self._shares.settle(now)
+        contending = {pool.key: pool for pool in (*self._holding.values(), *self._unserved())}
+        longest_load = max((pool.load_seconds for pool in contending.values()), default=0.0)
+        self._shares.choose_quantum(len(contending), longest_load)
+        self._holding = {}
+
+    def _end_round(self) -> None:
+        self._holding = {
+            key: pool
+            for key, pool in self._holding.items()
+            if any(instance.state is State.READY for instance in pool.instances.values())
+        }
+        waiting = self._unserved()
+        self._contending = {*self._holding, *(pool.key for pool in waiting)}
+        self._shares.contend(
+            [pool.account for pool in self._holding.values()],
+            [pool.account for pool in waiting],
+        )
+
+    def _unserved(self) -> list[Pool]:
+        """Return the pools that are waited for and have no runner that is ready."""
+        waited_for = [self._pools[key] for key in self._queue.keys()]
+        return [
+            pool
+            for pool in waited_for
+            if all(instance.state is not State.READY for instance in pool.instances.values())
+        ]
+
+    def _decide(self, now: float) -> list[Decision]:
         room = Room(
             self._budget,
             [instance.claims for _, instance in instances(self._pools)],
@@ -62,13 +100,15 @@ class Arranger:
                 decisions += self._make_room(pool, room, claimed, now)
                 if pool.alone:  # whatever started now would be in its way again
                     return decisions
-        return [*decisions, *self._grow(room, now)]
+        return [*decisions, *self._grow(room, now), *self._bring_back(room, now)]
 
-    def _wanted(self) -> Iterator[Pool]:
-        """Yield the pools that are waited for and have no runner at all."""
-        for key in self._queue.keys():
-            if not self._pools[key].instances:
-                yield self._pools[key]
+    def _wanted(self) -> list[Pool]:
+        """Return the pools that are waited for and have no runner at all, in their order.
+
+        That is the queue's, but who has had more of the time than others comes behind them.
+        """
+        wanted = [pool for key in self._queue.keys() if not (pool := self._pools[key]).instances]
+        return sorted(wanted, key=lambda pool: self._shares.lead(pool.account))
 
     def _grow(self, room: Room, now: float) -> list[Decision]:
         """Start further instances, of what is free and never at the expense of others."""
@@ -85,8 +125,43 @@ class Arranger:
         return decisions
 
     def _wants_more(self, pool: Pool) -> bool:
-        few = len(pool.instances) < pool.terms.min_instances and not pool.held_back
-        return few or pool.pressed(self._queue.count(pool.key))
+        return pool.lacks_residents or pool.pressed(self._queue.count(pool.key))
+
+    def _bring_back(self, room: Room, now: float) -> list[Decision]:
+        """Make room for residents that had to go, of what nobody has used for a quantum.
+
+        Nobody's turn is cut short for them: not while another model is waited for.
+        """
+        self.residents_away = any(pool.lacks_residents for pool in self._pools.values())
+        if not self.residents_away or self._unserved():
+            return []
+        decisions: list[Decision] = []
+        for pool in [pool for pool in self._pools.values() if pool.lacks_residents]:
+            claims = pool.claims()
+            if now < pool.backoff.unasked_at or self._budget.over_share(claims):
+                continue
+            chosen = choose(room.lack(claims), self._unused(pool, now), now)
+            free_at = max((candidate.free_at for candidate in chosen or ()), default=now)
+            if free_at > now:
+                self._note(free_at)
+                continue
+            for candidate in chosen or ():
+                room.expect(candidate.instance.claims)
+                decisions += self._send_away(candidate, now)
+            room.set_aside(claims)
+        return decisions
+
+    def _unused(self, wanting: Pool, now: float) -> list[Candidate]:
+        """Return the runners that need not stay for a resident that wants to come back."""
+        return [
+            Candidate(pool, instance, instance.used_at + self._quantum_of(pool))
+            for pool, instance in instances(self._pools)
+            if pool is not wanting
+            and instance.idle
+            and pool.may_shrink
+            and not pool.terms.pinned
+            and not self._queue.count(pool.key)
+        ]
 
     def _start(self, pool: Pool, shape: Shape, room: Room, now: float) -> Start:
         claims = pool.claims(shape)
@@ -104,12 +179,13 @@ class Arranger:
         starve a big one.
         """
         claims = pool.claims()
+        lack = claims if pool.alone else room.lack(claims)
+        self._note_holders(pool, lack)
         candidates = [
             candidate
             for candidate in self._candidates(pool, now)
             if candidate.instance.generation not in claimed
         ]
-        lack = claims if pool.alone else room.lack(claims)
         chosen = None if pool.alone else choose(lack, candidates, now)
         if chosen is None:
             short = room.short(claims)
@@ -127,15 +203,24 @@ class Arranger:
         room.set_aside(claims)
         return decisions
 
+    def _note_holders(self, wanting: Pool, lack: Mapping[str, int]) -> None:
+        """Note who holds something that another model waits for."""
+        for pool, instance in instances(self._pools):
+            if pool is wanting or pool.terms.pinned or instance.state is not State.READY:
+                continue
+            if pool.key not in self._holding and any(map(instance.claims.get, lack)):
+                self._holding[pool.key] = pool
+                if pool.key not in self._contending:
+                    self._shares.place(pool.account)
+
     def _candidates(self, wanting: Pool, now: float) -> list[Candidate]:
         found = []
         for pool, instance in instances(self._pools):
             if pool is wanting or pool.terms.pinned or instance.state is not State.READY:
                 continue
+            free_at = self._turn_ends_at(pool, instance, wanting, now)
             if instance.idle and not self._queue.count(pool.key):
-                free_at = min(pool.hopeful_until(instance), self._turn_ends_at(pool, instance))
-            else:
-                free_at = self._turn_ends_at(pool, instance)
+                free_at = min(pool.hopeful_until(instance), free_at)
             found.append(Candidate(pool, instance, free_at))
         return found
 
@@ -145,13 +230,19 @@ class Arranger:
             self._note(candidate.free_at)
             return []
         if candidate.instance.idle:
+            candidate.pool.account.evicted_at = now
             return [stop(candidate.pool, candidate.instance, StopReason.EVICTED)]
         candidate.instance.yields = True
         return []
 
-    def _turn_ends_at(self, pool: Pool, instance: Instance) -> float:
+    def _turn_ends_at(self, pool: Pool, instance: Instance, wanting: Pool, now: float) -> float:
+        """Return when a runner has to make room for another model, in use or not."""
         assert instance.ready_at is not None
-        return instance.ready_at + max(self.quantum, _QUANTUM_LOADS * pool.load_seconds)
+        even_at = self._shares.catches_up_at(pool.account, wanting.account, now)
+        return max(instance.ready_at + self._quantum_of(pool), even_at)
+
+    def _quantum_of(self, pool: Pool) -> float:
+        return max(self._shares.quantum, self._shares.worth_loading(pool.load_seconds))
 
     def _holders(self, wanting: Pool, names: Iterable[str]) -> list[Instance]:
         """Return the runners that hold something of what is missing and could be without it."""

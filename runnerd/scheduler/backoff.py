@@ -5,10 +5,16 @@
     n-th in a row                    after 1, 2, 4 ... 60 s, jittered     wait
     the fifth within ten minutes     the same, and the circuit is open    are refused
     the engine refuses the model     after 60 s                           are refused
-    no process was started           at once; unasked after 60 s          -
+    no process was started           at once, then 1, 2, 4, 5 s;          are refused
+                                     unasked after 60 s
 
-Five minutes of good service make a crash a first one again.  An open circuit lets one try through
-when its time has come.  The jitter comes in as data: nothing here is random.
+A crash while loading is not the fault of those who wait: no request had reached the engine.  They
+wait for the next try, and are told if that load fails as well.  What the engine refuses is told at
+once, and so is a start without a process: its reason says what to do.
+
+Five minutes of good service make a crash a first one again, and a model that has answered since is
+not on view as failed.  An open circuit lets one try through when its time has come.  The jitter
+comes in as data: nothing here is random.
 """
 
 from __future__ import annotations
@@ -20,6 +26,7 @@ from runnerd.scheduler.decisions import Fault
 
 _FIRST_DELAY = 1.0
 _LONGEST_DELAY = 60.0
+_LONGEST_WITHOUT_PROCESS = 5.0  # a try costs next to nothing, and an owner may be mending it
 _HEALTHY_AFTER = 300.0  # seconds of service
 _WINDOW = 600.0
 _FAILURES_TO_OPEN = 5
@@ -35,6 +42,7 @@ class Backoff:
     unasked_at: float = 0.0  # when it may be started although nobody waits for it
     refuses: bool = False  # requests until `retry_at`, instead of letting them wait
     _in_a_row: int = 0
+    _failed_loads: int = 0  # in a row
     _recent: list[float] = field(default_factory=list)
 
     def record(
@@ -52,26 +60,40 @@ class Backoff:
         self.failure, self.failed_at = failure, now
         self._in_a_row += 1
         self._recent = [at for at in self._recent if at > now - _WINDOW] + [now]
+        self._failed_loads = 0 if served is not None else self._failed_loads + 1
         if fault is Fault.NOT_STARTED:
-            delay, self.refuses = 0.0, False
+            delay, self.refuses = min(self._delay(), _LONGEST_WITHOUT_PROCESS), True
         elif fault is not Fault.CRASH:
             delay, self.refuses = _LONGEST_DELAY, True
         else:
-            delay = self._delay(loaded=served is not None)
+            delay = self._delay()
             self.refuses = len(self._recent) >= _FAILURES_TO_OPEN
         self.retry_at = now + delay * jitter
         self.unasked_at = now + _LONGEST_DELAY if fault is Fault.NOT_STARTED else self.retry_at
 
-    def _delay(self, *, loaded: bool) -> float:
-        doublings = self._in_a_row - (2 if loaded else 1)
+    def _delay(self) -> float:
+        doublings = self._in_a_row - 2
         return 0.0 if doublings < 0 else min(_LONGEST_DELAY, _FIRST_DELAY * 2 ** min(doublings, 16))
+
+    @property
+    def tells(self) -> bool:
+        """Whether those who waited for the load that failed last are told, or wait for the next."""
+        return self.refuses or self._failed_loads > 1
+
+    def loaded(self) -> None:
+        """A runner is ready."""
+        self._failed_loads = 0
+
+    def answered(self) -> None:
+        """A runner has answered: the model works, whatever it did before."""
+        self.failure, self.refuses = None, False
 
     def clear(self) -> None:
         """Forget everything: an owner has stepped in, or it was well for long enough."""
         self.failure = None
         self.retry_at = self.unasked_at = self.failed_at = 0.0
         self.refuses = False
-        self._in_a_row = 0
+        self._in_a_row = self._failed_loads = 0
         self._recent.clear()
 
     def stale(self, now: float) -> bool:
@@ -80,5 +102,5 @@ class Backoff:
 
     @property
     def failures(self) -> int:
-        """How many failures there were in a row."""
-        return self._in_a_row
+        """How many failures there were within ten minutes, up to the last one."""
+        return len(self._recent)

@@ -60,6 +60,18 @@ class Budget:
         """Return the bytes that other programs use."""
         return self._others.get(device, 0)
 
+    @property
+    def has_shares(self) -> bool:
+        """Whether an owner has said how much of a device runners may have."""
+        return any(device.share is not None for device in self.devices.values())
+
+    def over_share(self, amounts: Amounts) -> bool:
+        """Return whether an instance alone would take more than an owner lets runners have."""
+        return any(
+            device.share is not None and amounts.get(device.id, 0) > device.share
+            for device in self.devices.values()
+        )
+
     def limit(self, name: str) -> int | None:
         """Return how much runners can have of a device in all, None for no limit."""
         if name == PLACES:

@@ -2,7 +2,7 @@
 
     instance state   request        release          ready    ended               unload / expiry
     (none)           Start, wait    -                -        -                   -
-    STARTING         wait           -                grant    refuse who waited   Stop, refuse waits
+    STARTING         wait           -                grant    see backoff         Stop, refuse waits
     READY            Grant or wait  idle clock runs  -        retried if wanted   Stop when no lease
     STOPPING         wait           -                -        Start if wanted     -
 
@@ -13,6 +13,7 @@ whoever can be granted, in the queue's order).
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 
@@ -38,6 +39,7 @@ from runnerd.scheduler.decisions import (
 from runnerd.scheduler.pool import Instance, Pool, instances, stop
 from runnerd.scheduler.queue import Queue
 from runnerd.scheduler.relief import relieve
+from runnerd.scheduler.shares import Shares
 from runnerd.scheduler.views import failure_views, runner_views, stranded
 
 
@@ -49,7 +51,8 @@ class Scheduler:
         self._budget = Budget(self._limits.capacity)
         self._pools: dict[RunnerKey, Pool] = {}
         self._queue = Queue()
-        self._arranger = Arranger(self._pools, self._queue, self._budget, self._limits.quantum)
+        self._shares = Shares(limits.quantum, limits.queue_timeout)
+        self._arranger = Arranger(self._pools, self._queue, self._budget, self._shares)
         self._granted: dict[int, tuple[Pool, Instance]] = {}
         self._draining = False
 
@@ -59,7 +62,7 @@ class Scheduler:
         """Go on with other limits.  Nobody in the queue is refused because of them."""
         self._limits = limits
         self._budget.places = limits.capacity
-        self._arranger.quantum = limits.quantum
+        self._shares.turn, self._shares.queue_timeout = limits.quantum, limits.queue_timeout
         return [*self.tick(now), *self._go_on(now)]
 
     def set_terms(self, key: RunnerKey, terms: Terms) -> None:
@@ -144,18 +147,20 @@ class Scheduler:
         instance = self._available(key, affinity)
         if instance is not None:
             pool = self._pools[key]
-            pool.came(now)
+            pool.came(now, self._shares.loaded_at)
             pool.crowded = pool.crowds(instance, affinity)
             granted = self._grant(ticket, pool, instance, now, keep_alive, affinity)
             return [granted, *self._go_on(now)] if pool.pressed(0) or pool.crowded else [granted]
         if self._draining:
             return [Refuse(ticket, Refusal.DRAINING)]
         pool = self._pool(key)
-        pool.came(now)
         if pool.backoff.refuses and now < pool.backoff.retry_at and not pool.alive():
             return [Refuse(ticket, Refusal.FAILING, pool.backoff.failure)]
+        if self._budget.over_share(memory(pool.claims())) and not pool.alive():
+            return [Refuse(ticket, Refusal.OVER_SHARE)]
         if len(self._queue) >= self._limits.queue_length:
             return [Refuse(ticket, Refusal.QUEUE_FULL)]
+        self._begins_to_wait(pool, now)
         self._queue.add(
             ticket,
             key,
@@ -182,8 +187,33 @@ class Scheduler:
         instance = self._available(key, affinity)
         if instance is None or (pool := self._pools[key]).crowds(instance, affinity):
             return None
-        pool.came(now)
+        pool.came(now, self._shares.loaded_at)
         return self._grant(ticket, pool, instance, now, keep_alive, affinity)
+
+    def line_up(
+        self,
+        ticket: int,
+        key: RunnerKey,
+        now: float,
+        *,
+        keep_alive: float | None = None,
+        client: str = "",
+        affinity: tuple[int, ...] = (),
+    ) -> bool:
+        """Let a request wait for runners that are in use; False, and no trace, if there is more to
+        it than that: a runner to start, another one's place, or a refusal.
+        """
+        pool = self._pools.get(key)
+        if pool is None or self._draining or len(self._queue) >= self._limits.queue_length:
+            return False
+        waiting = self._queue.count(key)
+        if not pool.serving() or pool.pressed(waiting + 1):
+            return False
+        if not waiting and pool.choose(affinity, self._limits.overcommit) is not None:
+            return False
+        pool.came(now, self._shares.loaded_at)
+        self._queue.add(ticket, key, now, keep_alive=keep_alive, client=client, affinity=affinity)
+        return True
 
     def _available(self, key: RunnerKey, affinity: tuple[int, ...]) -> Instance | None:
         pool = self._pools.get(key)
@@ -207,12 +237,15 @@ class Scheduler:
         instance.used_at = now
         if instance.state is not State.READY:
             return []
-        if instance.leases:
-            return self._go_on(now) if self._queue else []
+        if pool.backoff.failure is not None:
+            pool.backoff.answered()
+        if instance.leases:  # one place is free, and nobody else has anything of it
+            return self._serve(pool, now, most=1) if self._queue.count(pool.key) else []
         if self._draining:
             return [stop(pool, instance, StopReason.DRAINED)]
         pool.idle_since = now
-        if not self._queue and pool.keep_alive(self._limits.keep_alive) != 0:
+        due = self._arranger.residents_away or pool.keep_alive(self._limits.keep_alive) == 0
+        if not self._queue and not due:
             return []
         return [*self._go_on(now), *self.tick(now)]
 
@@ -227,6 +260,8 @@ class Scheduler:
         instance.state = State.READY
         instance.ready_at = instance.used_at = now
         pool.loaded_in(now - instance.started_at)
+        pool.backoff.loaded()
+        self._shares.loaded_at = now
         pool.alone = False
         pool.idle_since = None if self._queue.count(key) else now
         return [*self._serve(pool, now), *self._go_on(now)]
@@ -254,9 +289,9 @@ class Scheduler:
     ) -> list[Decision]:
         """A runner's processes are gone.  `failure` is why, None when it was stopped as decided.
 
-        Whoever waited for a load that failed is refused with the failure: the load is not repeated
-        once per waiting request.  Only where memory ran out while others held some of it, the load
-        is tried once more, with the host for itself.
+        Whoever waited for a load that failed is refused with the failure, since the load is not
+        repeated once per waiting request; but a crash is made good once first, and where memory ran
+        out while others held some of it, the load is tried once more with the host for itself.
         """
         pool = self._pools.get(key)
         instance = None if pool is None else pool.instances.pop(generation, None)
@@ -337,12 +372,16 @@ class Scheduler:
         return min(due, default=None)
 
     def expires_at(self, key: RunnerKey, generation: int) -> float | None:
-        """Return when one runner expires if it stays unused, None for never."""
+        """Return when `tick` has something to do because a runner has become idle: it expires if it
+        stays unused, or has to make room.  None for never.
+        """
         pool = self._pools.get(key)
         instance = None if pool is None else pool.instances.get(generation)
-        if pool is None or instance is None:
-            return None
-        return pool.expires_at(instance, self._limits.keep_alive)
+        expiry = None
+        if pool is not None and instance is not None:
+            expiry = pool.expires_at(instance, self._limits.keep_alive)
+        looks = self._arranger.look_again_at
+        return expiry if looks is None else looks if expiry is None else min(looks, expiry)
 
     # on view
 
@@ -415,7 +454,7 @@ class Scheduler:
         self._granted[ticket] = (pool, instance)
         return Grant(ticket, pool.key, instance.generation)
 
-    def _serve(self, pool: Pool, now: float) -> list[Decision]:
+    def _serve(self, pool: Pool, now: float, *, most: int = sys.maxsize) -> list[Decision]:
         """Grant those who wait for a pool, as far as its instances have room."""
         decisions: list[Decision] = []
         while (first := self._queue.first(pool.key)) is not None:
@@ -426,13 +465,16 @@ class Scheduler:
             decisions.append(
                 self._grant(first.ticket, pool, instance, now, first.keep_alive, first.affinity)
             )
+            if len(decisions) >= most:
+                break
         return decisions
 
     def _go_on(self, now: float) -> list[Decision]:
         """Arrange and serve, until neither changes anything."""
         if self._draining:
             return []
-        decisions = self._arranger.arrange(now)
+        decisions = self._refuse_over_share()
+        decisions += self._arranger.arrange(now)
         for key in self._queue.keys():
             decisions += self._serve(self._pools[key], now)
         return decisions
@@ -457,7 +499,7 @@ class Scheduler:
         pool.alone = False
         served = None if instance.ready_at is None else now - instance.ready_at
         pool.backoff.record(failure, fault, now, served=served, jitter=jitter)
-        if pool.alive() or not (loading or pool.backoff.refuses):
+        if pool.alive() or not pool.backoff.tells:
             return []
         refusal = Refusal.LOAD_FAILED if loading else Refusal.FAILING
         return self._refuse_waiting(
@@ -473,6 +515,15 @@ class Scheduler:
             return []
         return [stop(pool, instance, StopReason.ABANDONED) for instance in alive]
 
+    def _refuse_over_share(self) -> list[Decision]:
+        """Tell those who wait for what an owner does not let runners have, as is known by now."""
+        decisions: list[Decision] = []
+        for key in self._queue.keys() if self._budget.has_shares else ():
+            pool = self._pools[key]
+            if not pool.alive() and self._budget.over_share(memory(pool.claims())):
+                decisions += self._refuse_waiting(key, Refusal.OVER_SHARE, None)
+        return decisions
+
     def _refuse_waiting(
         self, key: RunnerKey, refusal: Refusal, failure: BackendFailure | None
     ) -> list[Decision]:
@@ -482,6 +533,16 @@ class Scheduler:
         return [Refuse(ticket, refusal, failure) for ticket in tickets]
 
     # small parts
+
+    def _begins_to_wait(self, pool: Pool, now: float) -> None:
+        was_away = pool.came(now, self._shares.loaded_at)
+        if self._queue.count(pool.key) or pool.alive():
+            return
+        self._shares.settle(now)
+        if was_away:
+            self._shares.place(pool.account)
+        else:
+            self._shares.keep_place(pool.account)
 
     def _pool(self, key: RunnerKey) -> Pool:
         pool = self._pools.get(key)

@@ -44,6 +44,7 @@ class Refusal(enum.Enum):
     LOAD_FAILED = "load failed"
     FAILING = "failing"  # it failed before, and it is too early to try again
     NO_MEMORY = "no memory"
+    OVER_SHARE = "over share"  # more than an owner lets runners have
     UNLOADED = "unloaded"
     DRAINING = "draining"
 
@@ -73,9 +74,9 @@ class Terms:
 
     `keep_alive` is in seconds (None: the daemon's default).  `need` and `slots` are an instance's
     *shape*, as it is started where there is room for it; `fewer` are shapes with fewer slots for
-    where there is not, the most first.  `min_instances` are kept and brought back, `max_instances`
-    may grow under load.  A *pinned* pool is never evicted and never expires.  Pools that have
-    one of their `exclusive_groups` in common are never resident together.
+    where there is not, the most first.  `min_instances` are kept: they are the last to make room,
+    and come back; `max_instances` may grow under load.  A *pinned* pool is never evicted and never
+    expires.  Pools that have one of their `exclusive_groups` in common are never resident together.
     """
 
     keep_alive: float | None = None
@@ -108,18 +109,24 @@ class Limits:
     queue_length: int
     queue_timeout: float
     keep_alive: float
-    quantum: float = 2.0
+    quantum: float = 1.0
     overcommit: float = 2.0
 
 
 @dataclass(frozen=True, slots=True)
 class DeviceMemory:
-    """A device's memory as it was seen, and how much of it runners may take in all; bytes."""
+    """A device's memory as it was seen, and how much of it runners may take in all; bytes.
+
+    `limit` is where room has to be made: a model that is thought to need more is tried all the same
+    once it has the host for itself.  `share` is an owner's word, and refuses it; None: nothing was
+    said.
+    """
 
     id: str
     total: int
     free: int
     limit: int
+    share: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -178,7 +185,10 @@ class RunnerView:
 
 @dataclass(frozen=True, slots=True)
 class FailureView:
-    """A pool that has failed and has no runner.  `retry_at` is when the next try is allowed."""
+    """A pool that has failed, has not answered since and has no runner.
+
+    `failures` is how often within ten minutes, `retry_at` when the next try is allowed.
+    """
 
     key: RunnerKey
     failure: BackendFailure

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 
 from runnerd.scheduler.backoff import Backoff
 from runnerd.scheduler.budget import claims
 from runnerd.scheduler.decisions import RunnerKey, Shape, State, Stop, StopReason, Terms
+from runnerd.scheduler.shares import Account, Returns
 
 _PREFIXES = 256  # remembered per instance, for requests that go on where another one ended
 _CONVERSATIONS = 64  # that are counted
-_HOPE = 2.0  # how many usual pauses a returning client is waited for
 
 
 @dataclass(slots=True)
@@ -66,6 +67,7 @@ class Pool:
     `named` is the keep-alive that the latest lease asked for, `alone` that the next start needs
     the host for itself (memory ran out at the last one), `held_back` that an owner unloaded it,
     `crowded` that a conversation was pushed out of an instance, until another one is started.
+    `idle_since` is when the last of its requests ended, None while there are some.
     """
 
     key: RunnerKey
@@ -78,7 +80,8 @@ class Pool:
     crowded: bool = False
     load_seconds: float = 0.0
     idle_since: float | None = None
-    pause: float | None = None  # how long its clients usually leave it unused
+    returns: Returns = field(default_factory=Returns)
+    account: Account = field(default_factory=Account)
 
     def claims(self, shape: Shape | None = None) -> dict[str, int]:
         """Return what one more instance takes, in its least shape where none is named."""
@@ -108,12 +111,29 @@ class Pool:
         keep_alive = self.keep_alive(default)
         return None if keep_alive < 0 else instance.used_at + keep_alive
 
+    @property
+    def lacks_residents(self) -> bool:
+        """Whether it has fewer instances than an owner wants to have resident."""
+        return len(self.instances) < self.terms.min_instances and not self.held_back
+
+    @property
+    def may_shrink(self) -> bool:
+        """Whether it has more instances than an owner wants to have resident."""
+        return not self.terms.min_instances or self._alive() > self.terms.min_instances
+
     def _alive(self) -> int:
         return sum(instance.state is not State.STOPPING for instance in self.instances.values())
 
     def alive(self) -> list[Instance]:
         """Return the instances that serve or will."""
         return [item for item in self.instances.values() if item.state is not State.STOPPING]
+
+    def serving(self) -> bool:
+        """Return whether an instance takes requests, as soon as it has room."""
+        for instance in self.instances.values():
+            if instance.state is State.READY and not instance.yields:
+                return True
+        return False
 
     def choose(self, affinity: tuple[int, ...], overcommit: float) -> Instance | None:
         """Return the instance for a request, None while all are full.
@@ -163,13 +183,22 @@ class Pool:
         slots = sum(item.slots or 0 for item in alive)
         return waiting + sum(len(item.leases) for item in alive) > slots
 
-    def came(self, now: float) -> None:
-        """A request came: learn how long clients leave the pool unused between requests."""
+    def came(self, now: float, loaded_at: float) -> bool:
+        """A request came; return whether the pool's clients had been away.
+
+        Who comes back before anybody was loaded in its stead (`loaded_at` is when somebody was) was
+        not away.  Later it may be the very client that had to wait for the other model.
+        """
         self.held_back = False
-        if self.idle_since is not None:
-            pause = now - self.idle_since
-            self.pause = pause if self.pause is None else (self.pause + pause) / 2
-            self.idle_since = None
+        if self.idle_since is None:
+            return True
+        pause, self.idle_since = now - self.idle_since, None
+        evicted_at, self.account.evicted_at = self.account.evicted_at, None
+        if evicted_at is not None and loaded_at > evicted_at:
+            pause = math.inf
+        if self.load_seconds:
+            self.returns.came(pause, self.load_seconds)
+        return pause >= self.load_seconds
 
     def loaded_in(self, seconds: float) -> None:
         """An instance is ready: learn how long loads take.  One slow load is no rule."""
@@ -177,13 +206,8 @@ class Pool:
         self.load_seconds = (known + seconds) / 2 if known else seconds
 
     def hopeful_until(self, instance: Instance) -> float:
-        """Return until when an idle instance had better stay for a client that comes back.
-
-        Only where waiting costs clearly less than loading the model again would.
-        """
-        if self.pause is None or self.pause * _HOPE >= self.load_seconds:
-            return instance.used_at
-        return instance.used_at + self.pause * _HOPE
+        """Return until when an idle instance had better stay for a client that comes back."""
+        return instance.used_at + self.returns.worth_waiting(self.load_seconds)
 
 
 def _put_last(known: dict[int, None], place: int, most: int) -> None:

@@ -1,6 +1,7 @@
 """Who goes when room is needed.
 
-Cheapest first: a runner that was idle for long and loads quickly is missed least.  Nobody is sent
+Cheapest first: a runner that was idle for long and loads quickly is missed least; what an owner
+wants to have resident comes after everything else.  Nobody is sent
 away whose place does not help, and of those chosen, whoever turns out not to be needed stays.
 """
 
@@ -20,14 +21,16 @@ class Candidate:
     instance: Instance
     free_at: float
 
-    def price(self, now: float) -> tuple[bool, float, float, int]:
-        """Return what orders candidates: those in use last, then reload cost against idle time."""
-        instance = self.instance
+    def price(self, now: float) -> tuple[bool, bool, float, float, int]:
+        """Return what orders candidates: residents last, those in use before them, then reload cost
+        against idle time.
+        """
+        instance, resident = self.instance, not self.pool.may_shrink
         if instance.idle:
             missed = (self.pool.load_seconds + 0.01) / (now - instance.used_at + 0.01)
-            return False, missed, instance.used_at, instance.generation
+            return resident, False, missed, instance.used_at, instance.generation
         waits = max(0.0, self.free_at - now)
-        return True, waits, len(instance.leases), instance.generation
+        return resident, True, waits, len(instance.leases), instance.generation
 
 
 def choose(
@@ -38,7 +41,7 @@ def choose(
         return []
     ordered = sorted(candidates, key=lambda candidate: candidate.price(now))
     for candidate in ordered:
-        if not candidate.instance.idle:
+        if not candidate.instance.idle or not candidate.pool.may_shrink:
             break
         if _covers(lack, [candidate]):
             return [candidate]  # one idle runner instead of several

@@ -23,6 +23,9 @@ class Generation:
     def ready(self, runner: Runner) -> None:
         self._supervisor.ready(self._key, self._generation)
 
+    def retiring(self, runner: Runner) -> None:
+        self._supervisor.retiring(self._generation)
+
     def failing(self, runner: Runner, failure: BackendFailure) -> None:
         self._supervisor.failing(self._generation, failure)
 

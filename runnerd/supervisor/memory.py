@@ -165,8 +165,13 @@ class MemoryAccounts:
     async def foretell(
         self, backend: str, model: str, configuration: BackendConfiguration, mode: BackendMode
     ) -> Need:
-        """Return what a runner would need; raises what the backend raises."""
-        return self._need(await self._backends[backend].required_memory(model, configuration, mode))
+        """Return what a runner would need with as few slots as it can have; raises what the backend
+        raises.
+        """
+        kind = self._backends[backend]
+        if slots := kind.slots(configuration):
+            configuration = with_slots(configuration, slots[-1])
+        return self._need(await kind.required_memory(model, configuration, mode))
 
     async def learn(self, key: RunnerKey, runner: Runner) -> Holding | None:
         """Look at what a ready runner really holds and return it; None where that fails.
@@ -202,10 +207,7 @@ class MemoryAccounts:
         """Look at the host."""
         if self._host is None:
             return []
-        return [
-            DeviceMemory(device.id, device.total_bytes, device.free_bytes, self._limit(device))
-            for device in self._host.devices()
-        ]
+        return [self._look_at(device) for device in self._host.devices()]
 
     def _need(self, required: RequiredMemory) -> Need:
         """Leave out GPUs that this host cannot look at: there is nothing to hold them against."""
@@ -214,11 +216,13 @@ class MemoryAccounts:
         need = {name: amount for name, amount in required.gpu_bytes if name in gpus}
         return {RAM: required.ram_bytes, **need}
 
-    def _limit(self, device: HostDevice) -> int:
-        settings = self.settings
-        share = settings.memory_share.get(device.id, 1.0)
+    def _look_at(self, device: HostDevice) -> DeviceMemory:
+        settings, total = self.settings, device.total_bytes
         reserve = settings.memory_reserve.get(device.id, settings.memory_reserve.get("default", 0))
-        return max(0, int(device.total_bytes * share) - reserve)
+        share = settings.memory_share.get(device.id)
+        most = None if share is None else int(total * share)
+        limit = max(0, total - reserve) if most is None else max(0, min(most, total - reserve))
+        return DeviceMemory(device.id, total, device.free_bytes, limit, most)
 
 
 def with_slots(configuration: BackendConfiguration, slots: int | None) -> BackendConfiguration:

@@ -7,6 +7,7 @@ from dataclasses import replace
 
 from runnerd.backends.interface import BackendMode
 from runnerd.configurations import ModelConfiguration
+from runnerd.errors import RunnerdError
 from runnerd.runner import Order
 from runnerd.scheduler import RunnerKey
 from runnerd.supervisor.memory import with_slots
@@ -29,9 +30,14 @@ class Orders:
         self._configuration_of = configuration_of
         self._orders: dict[RunnerKey, Order] = {}
 
-    def get(self, key: RunnerKey) -> Order | None:
-        """Return an order that is remembered."""
-        return self._orders.get(key)
+    def name(self, key: RunnerKey) -> str:
+        """Return what people call the model of a key, its id where it is gone."""
+        if (order := self._orders.get(key)) is not None:
+            return order.model_ref
+        try:
+            return self._name_of(key)
+        except RunnerdError:
+            return key.model
 
     def of(
         self, key: RunnerKey, model_ref: str | None = None, *, slots: int | None = None

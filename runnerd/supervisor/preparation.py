@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import math
 import time
 from collections.abc import Mapping
@@ -14,6 +15,8 @@ from runnerd.supervisor.foresight import Foresight
 from runnerd.supervisor.memory import RAM, MemoryAccounts
 from runnerd.supervisor.orders import Orders
 from runnerd.supervisor.sharing import Sharing
+
+log = logging.getLogger(__name__)
 
 _LOOK_INTERVAL = 0.05  # seconds between looks at the host's memory
 
@@ -44,11 +47,12 @@ class Preparation:
     async def prepare(self, key: RunnerKey, model_ref: str | None, *, shares: bool) -> None:
         """Know what to start and on what terms, should the scheduler decide to.
 
-        What a model needs is asked where it has to share the host, and where it can be started with
-        more slots or fewer.
+        What a model needs is asked where it has to share the host, where it can be started with
+        more slots or fewer, and where an owner limits what it may have.
         """
         self._foresight.refuse_absurd(key, self._orders.of(key, model_ref).configuration)
-        if self._memory.counts and (self._fleet or shares or len(self._slots(key)) > 1):
+        matters = self._fleet or shares or self._memory.settings.memory_share
+        if self._memory.counts and (matters or len(self._slots(key)) > 1):
             await self._estimate(key)
         self._scheduler.set_terms(key, self.terms(key))
         self.observe()
@@ -69,7 +73,10 @@ class Preparation:
         now = time.monotonic()
         if anew or now - self._observed_at >= _LOOK_INTERVAL:
             self._observed_at = now
-            self._scheduler.observe(self._memory.devices())
+            try:
+                self._scheduler.observe(self._memory.devices())
+            except OSError as error:  # no descriptor for a look: the last one holds
+                log.warning("the host's memory cannot be looked at: %s", error.strerror)
 
     def ram_limit(self, generation: int) -> int | None:
         """Return the RAM that a runner about to start can come to: what it is known to need, and

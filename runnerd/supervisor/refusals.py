@@ -10,6 +10,7 @@ from runnerd.errors import (
     BackendFailure,
     Conflict,
     Draining,
+    HostExhausted,
     InsufficientStorage,
     Overloaded,
     RunnerdError,
@@ -27,6 +28,8 @@ _DETERMINISTIC = re.compile(r"exit status [1-9]|killed by SIG(ABRT|SEGV|ILL|FPE|
 
 def fault_of(failure: BackendFailure) -> Fault:
     """Return what kind of failure ended a runner."""
+    if isinstance(failure, HostExhausted):
+        return Fault.CRASH  # it may be there in a moment
     if not isinstance(failure, EngineFailure):
         return Fault.NOT_STARTED
     if failure.out_of_memory:
@@ -75,6 +78,13 @@ def refusal_error(
                 retry_after=retry_after or None,
                 should_retry=False,
             )
+        case Refusal.OVER_SHARE:
+            return InsufficientStorage(
+                f"unable to load runner: {account}; nothing was evicted for it.  A smaller context "
+                "(`runnerd configure --context-size`) or quantisation needs less, and memory_share "
+                "says what models may have",
+                should_retry=False,
+            )
         case Refusal.DRAINING:
             return Draining("the daemon is shutting down")
         case Refusal.UNLOADED:
@@ -112,6 +122,16 @@ def memory_account(
     return " ".join([*sentences, remedy])
 
 
+def share_account(need: Mapping[str, int], devices: Sequence[tuple[DeviceMemory, int]]) -> str:
+    """Return what a model needs that is more than an owner lets all of them have."""
+    return " and ".join(
+        f"it needs {binary_size(need[device.id])} of {device.id}, of which all models together may "
+        f"have {binary_size(device.share)}"
+        for device, _ in devices
+        if device.share is not None and need.get(device.id, 0) > device.share
+    )
+
+
 def _account(
     device: DeviceMemory, others: int, need: int | None, reports: Sequence[RunnerReport]
 ) -> str:
@@ -133,7 +153,7 @@ def _account(
 def _failing(failure: BackendFailure, trouble: FailureView | None, now: float) -> str:
     if trouble is None:
         return f"unable to load runner: {failure.message}"
-    times = "once" if trouble.failures == 1 else f"{trouble.failures} times in a row"
+    times = "once" if trouble.failures == 1 else f"{trouble.failures} times in ten minutes"
     wait = max(1, round(trouble.retry_at - now))
     return (
         f"unable to load runner: it has failed {times} and is not tried again for {wait} s "

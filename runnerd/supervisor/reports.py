@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from runnerd.backends.interface import BackendMode
-from runnerd.runner import Order, Runner
+from runnerd.runner import Runner
 from runnerd.scheduler import FailureView, RunnerKey, RunnerView
 
 FAILED = "failed"
@@ -78,7 +78,7 @@ def report(
 
 def failure_report(
     view: FailureView,
-    order: Order | None,
+    name: str,
     models: Sequence[str],
     *,
     waiting: Mapping[RunnerKey, int],
@@ -90,7 +90,7 @@ def failure_report(
         id="",
         backend=key.backend,
         models=tuple(models),
-        model_ref=models[0] if order is None else order.model_ref,
+        model_ref=name,
         mode=BackendMode(key.mode),
         state=FAILED,
         in_use=0,

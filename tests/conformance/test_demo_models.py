@@ -13,7 +13,6 @@ import json
 import math
 import socket
 import subprocess
-import sysconfig
 import tempfile
 import time
 from collections.abc import AsyncIterator, Iterator, Sequence
@@ -25,9 +24,11 @@ from typing import TypedDict, cast
 import aiohttp
 import pytest
 
+from tests.support.builds import real_server
+
 ROOT = Path(__file__).parents[2]
 DEMO = ROOT / "demo"
-SERVER = Path(sysconfig.get_paths()["purelib"]) / "bin" / "llama-server"
+SERVER = real_server()
 MODELS = ("demo-a", "demo-b")
 
 pytestmark = [

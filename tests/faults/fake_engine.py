@@ -40,7 +40,8 @@ import threading
 import time
 
 HELP = (
-    "--host --model --alias --no-ui --offline --ctx-size --kv-unified --embeddings --slot-save-path"
+    "--host (or a Unix socket) --list-devices --model --alias --no-ui --offline --ctx-size"
+    " --kv-unified --embeddings --slot-save-path"
 )
 
 DEVICES = """Available devices:

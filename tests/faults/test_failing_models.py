@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import threading
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import httpx
@@ -180,3 +181,42 @@ def test_a_request_that_kills_engines_is_refused(tmp_path: Path, gguf: Path) -> 
         assert daemon.http.post("/v1/completions", json=served).status_code == 200
         assert starts(daemon) == 3
         assert daemon.http.get("/engines/requests").json()[-2]["status_code"] == 422
+
+
+@pytest.mark.parametrize(("kills", "status"), [(1, 200), (2, 502)])
+def test_engine_that_is_killed_while_it_loads(
+    tmp_path: Path, gguf: Path, kills: int, status: int
+) -> None:
+    """Ten clients wait for it: they wait for the second try; are told if that is killed as well."""
+    runs = tmp_path / "runs"
+    runs.mkdir()
+    slow, sound = fake_engine(tmp_path, "never-ready"), fake_engine(tmp_path)
+    engine = tmp_path / "llama-server"
+    engine.write_text(
+        f"""#!/bin/sh
+case "$*" in *--host*) number=$(ls {runs} | wc -l); touch {runs}/$number ;; *) number=99 ;; esac
+if [ $number -lt {kills} ]; then exec {slow} "$@"; else exec {sound} "$@"; fi
+"""
+    )
+    engine.chmod(0o755)
+    settings = {"llama.cpp": {"path": str(engine)}}
+    with running(tmp_path, env={"RUNNERD_BACKENDS": json.dumps(settings)}) as daemon:
+        daemon.import_model(gguf / "tiny.gguf", "tiny")
+
+        def ask(_: int) -> httpx.Response:
+            with daemon.client() as client:
+                return client.post("/v1/completions", json=SHORT | {"stream": True})
+
+        with ThreadPoolExecutor(10) as clients:
+            answers = clients.map(ask, range(10))
+            for number in range(kills):
+                wait_for(lambda: len(list(runs.iterdir())) == number + 1, "a load")  # noqa: B023
+                wait_for(lambda: daemon.http.get("/health").json()["queued"] == 10, "all to wait")
+                wait_for(lambda: len(daemon.engines()) == 1, "its process")
+                [loading] = daemon.engines()
+                loading.kill()
+            outcomes = list(answers)
+        assert [answer.status_code for answer in outcomes] == [status] * 10
+        assert len(list(runs.iterdir())) == 2
+        if status == 502:
+            assert "SIGKILL" in outcomes[0].json()["error"]["message"]

@@ -42,7 +42,8 @@ def runnerd(daemon: DaemonProcess, *arguments: str, text: str = "") -> tuple[int
 def test_a_models_way_through_the_commands(daemon: DaemonProcess, gguf: Path) -> None:
     """import, ls, show, tag, load, ps, run, configure, unload and rm, as people use them."""
     status, out, err = runnerd(daemon, "import", str(gguf / "tiny.gguf"), "--tag", "mine")
-    assert (status, err) == (0, "")
+    assert status == 0
+    assert "copied: " in err or "cloned: " in err
     assert "imported mine" in out
     assert "mine" in runnerd(daemon, "ls")[1]
     [listed] = json.loads(runnerd(daemon, "ls", "--json")[1])
@@ -67,7 +68,7 @@ def test_a_models_way_through_the_commands(daemon: DaemonProcess, gguf: Path) ->
     shown = runnerd(daemon, "ps")[1]
     assert "never" in shown
     assert "4 x 512" in shown
-    assert "completion, ready, at once 4 x 512, ram " in runnerd(daemon, "show", "mine")[1]
+    assert "completion, ready, at once 4 x 512, " in runnerd(daemon, "show", "mine")[1]
     assert runnerd(daemon, "unload", "--all")[0] == 0
     assert runnerd(daemon, "rm", "other:v1")[0] == 0
     assert "Deleted" in runnerd(daemon, "rm", "mine")[1]
@@ -177,6 +178,7 @@ def test_doctor_names_what_is_missing_and_how_to_get_it(tmp_path: Path) -> None:
             "import sys, sysconfig\n"
             "real = sysconfig.get_paths\n"
             "sysconfig.get_paths = lambda *a, **k: {**real(*a, **k), 'purelib': '/nonexistent'}\n"
+            "sys.prefix = '/nonexistent'\n"
             "sys.argv = ['runnerd', '--host', 'unix:///nonexistent', 'doctor', '--json']\n"
             "from runnerd.__main__ import main; sys.exit(main())\n"
         )

@@ -412,7 +412,7 @@ async def test_not_installed(
     tmp_path: Path, gguf: Path, socket: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Where there is no engine at all, everything says so and what to do."""
-    monkeypatch.setattr(ServerFinder, "_places", lambda self: iter(()))
+    monkeypatch.setattr(ServerFinder, "_candidates", lambda self, name=None: iter(()))
     backend = LlamaCppBackend(context(tmp_path, gguf, server="native"))
     assert backend.status() == "Not Installed: install the native server: runnerd install llama.cpp"
     with pytest.raises(BackendFailure, match="not installed"):

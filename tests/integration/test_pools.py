@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import json
+import re
+import signal
 import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
 import httpx
+import psutil
 import pytest
 
 from runnerd.models import tiny
@@ -166,10 +170,9 @@ def test_placement_on_the_processor(daemon: DaemonProcess) -> None:
 
 
 def test_placement_on_a_gpu_that_is_not_there(daemon: DaemonProcess) -> None:
-    """The request is told which GPU was asked for and what there is."""
-    assert configure(daemon, placement={"devices": [60]}).status_code == 202
-    refused = daemon.http.post("/v1/completions", json=SHORT)
-    assert refused.status_code == 502
+    """Whoever asks for it is told which GPU that was and what there is."""
+    refused = configure(daemon, placement={"devices": [60]})
+    assert refused.status_code == 400
     assert "GPU 60" in refused.json()["error"]["message"]
     assert "placement" in refused.json()["error"]["message"]
 
@@ -204,6 +207,41 @@ def test_a_model_of_several_groups_excludes_each_of_them(tmp_path: Path) -> None
             assert answer.status_code == 200, answer.text
             loaded.append({runner["model_name"] for runner in daemon.ps()})
         assert loaded == [{"left"}, {"left", "right"}, {"both"}, {"left"}]
+
+
+def test_share_of_the_memory_refuses_what_needs_more(tmp_path: Path, gguf: Path) -> None:
+    """One model alone, too; nothing is started, and a reload of the settings changes it."""
+    settings = tmp_path / "settings.toml"
+    share = 8 * 2**20 / psutil.virtual_memory().total
+    settings.write_text(f"memory_share = {{ ram = {share:.9f} }}\n")
+    with running(tmp_path, "--config", str(settings)) as daemon:
+        daemon.import_model(gguf / "tiny.gguf", "tiny")
+        refused = daemon.http.post("/v1/completions", json=SHORT)
+        assert refused.status_code == 507, refused.text
+        assert "memory_share" in refused.json()["error"]["message"]
+        assert daemon.ps() == []
+        assert ": starting /" not in daemon.text()
+        settings.write_text("memory_share = { ram = 0.9 }\n")
+        assert daemon.process is not None
+        daemon.process.send_signal(signal.SIGHUP)
+        wait_for(lambda: "changed settings: memory_share" in daemon.text(), "the new settings")
+        assert daemon.http.post("/v1/completions", json=SHORT).status_code == 200
+
+
+def test_resident_comes_back_when_nobody_uses_its_room(tmp_path: Path, gguf: Path) -> None:
+    """Room for one of two: the one that is to be resident does not wait until the other expires."""
+    with running(tmp_path, env={"RUNNERD_MAX_RUNNERS": "1", "RUNNERD_TURN": "0.1"}) as daemon:
+        daemon.import_model(gguf / "tiny.gguf", "tiny")
+        daemon.import_model(gguf / "other.gguf", "other")
+        assert configure(daemon, min_instances=1).status_code == 202
+        wait_for(lambda: states(daemon) == ["ready"], "the resident")
+        for _ in range(2):
+            other = daemon.http.post("/v1/completions", json=SHORT | {"model": "other"})
+            assert other.status_code == 200
+            wait_for(
+                lambda: [runner["model_name"] for runner in daemon.ps()] == ["ai/tiny:latest"],
+                "it to be back",
+            )
 
 
 def test_nonsense_is_refused(daemon: DaemonProcess) -> None:
@@ -258,6 +296,49 @@ def test_two_models_under_load_take_turns(tmp_path: Path, gguf: Path) -> None:
         assert codes == {"tiny": [200] * rounds, "other": [200] * rounds}
         swaps = daemon.text().count(": starting /")
         assert swaps < rounds, json.dumps({"requests": 2 * rounds, "loads": swaps})
+
+
+def turns(daemon: DaemonProcess, since: int) -> dict[str, list[float]]:
+    """Return how long each model was loaded each time, from the daemon's log."""
+    found: dict[str, list[float]] = {"tiny": [], "other": []}
+    ready_at: dict[str, float] = {}
+    line = re.compile(r"(\S+ \S+) INFO .* runner \S+ (\S+): (\w+) -> (\w+)")
+    for at, model, before, after in line.findall(daemon.text()[since:]):
+        seconds = datetime.strptime(at, "%Y-%m-%d %H:%M:%S.%f").timestamp()
+        if after == "ready":
+            ready_at[model] = seconds
+        elif before == "ready" and model in ready_at:
+            found[model].append(seconds - ready_at.pop(model))
+    return found
+
+
+def test_closed_loops_share_the_time_whatever_was_before(tmp_path: Path, gguf: Path) -> None:
+    """One of two models was away for long; four clients each, back to back, are even then."""
+    env = {"RUNNERD_MAX_RUNNERS": "1", "RUNNERD_TURN": "0.3"}
+    with running(tmp_path, env=env) as daemon:
+        daemon.import_model(gguf / "tiny.gguf", "tiny")
+        daemon.import_model(gguf / "other.gguf", "other")
+        for model in ("other", *["tiny"] * 100, "other", *["tiny"] * 100):
+            answer = daemon.http.post("/v1/completions", json=SHORT | {"model": model})
+            assert answer.status_code == 200
+        since = len(daemon.text())
+        over = threading.Event()
+
+        def loop(model: str) -> int:
+            with daemon.client() as client:
+                while not over.is_set():
+                    answer = client.post("/v1/completions", json=SHORT | {"model": model})
+                    if answer.status_code != 200:
+                        return answer.status_code
+            return 200
+
+        with ThreadPoolExecutor(8) as clients:
+            codes = clients.map(loop, ("tiny", "other") * 4)
+            wait_for(lambda: min(map(len, turns(daemon, since).values())) > 7, "some turns of each")
+            over.set()
+            assert set(codes) == {200}
+        sums = sorted(sum(each[1:8]) for each in turns(daemon, since).values())
+        assert sums[1] < 1.5 * sums[0], turns(daemon, since)
 
 
 def test_status_document_for_clients_of_lllms(daemon: DaemonProcess) -> None:

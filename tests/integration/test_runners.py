@@ -90,7 +90,7 @@ def test_configuration_is_merged_checked_persisted_and_used(daemon: DaemonProces
     chat(daemon)
     [engine] = daemon.engines()
     arguments = engine.cmdline()
-    assert arguments[arguments.index("--ctx-size") + 1] == "512"
+    assert arguments[arguments.index("--ctx-size") + 1] == "1024"  # for each of two
     assert arguments[arguments.index("--parallel") + 1] == "2"
 
 

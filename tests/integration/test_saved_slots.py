@@ -77,6 +77,16 @@ def test_a_restart_forgets_nothing(daemon: DaemonProcess) -> None:
         assert (warm, evaluated < FEW) == (cold, True)
 
 
+def test_another_number_of_slots_forgets_nothing(daemon: DaemonProcess) -> None:
+    """Where memory is shorter at the next load there are fewer, and each is as it was."""
+    cold, _, _ = ask(daemon.http)
+    daemon.http.post("/engines/unload", json={"all": True})
+    daemon.http.post("/engines/_configure", json={"model": "a", "parallel": 1})
+    warm, evaluated, _ = ask(daemon.http)
+    assert (warm, evaluated < FEW) == (cold, True)
+    assert daemon.ps()[0]["slots"] == 1
+
+
 def test_files_are_private_and_go_with_their_model(daemon: DaemonProcess) -> None:
     """Only the daemon's user can read them; deleting the model removes them."""
     ask(daemon.http)

@@ -42,8 +42,10 @@ class DaemonProcess:
         self.output = root / "output.log"
         self.process: subprocess.Popen[bytes] | None = None
         self._env = dict(env or {})
+        self.prefix: tuple[str, ...] = ()  # of its command line
         # What is run: runnerd, watched from inside.
         self.module = "tests.support.nonblocking"
+        self.own_session = False  # as a service has one
         self._client: httpx.Client | None = None
 
     def start(self, *flags: str, ready: bool = True) -> DaemonProcess:
@@ -54,7 +56,7 @@ class DaemonProcess:
         ]
         with open(self.output, "ab") as output:
             self.process = subprocess.Popen(
-                [sys.executable, "-m", self.module, "serve", *arguments],
+                [*self.prefix, sys.executable, "-m", self.module, "serve", *arguments],
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=output,
@@ -63,6 +65,7 @@ class DaemonProcess:
                     for name, value in {**os.environ, **_MODEST, **self._env}.items()
                     if value is not None
                 },
+                start_new_session=self.own_session,
             )
         if ready:
             wait_for(self.answers, "the daemon to answer")
@@ -165,7 +168,8 @@ class DaemonProcess:
 
 def _is_tool(process: psutil.Process) -> bool:
     try:
-        return bool(process.name().startswith("llama-fit"))
+        asks = {"--version", "--help", "--list-devices"} & set(process.cmdline())
+        return bool(asks or process.name().startswith("llama-fit"))
     except psutil.NoSuchProcess:
         return True  # it has ended, as an engine does not by itself
 

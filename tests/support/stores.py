@@ -9,9 +9,9 @@ from runnerd.models.store import Store
 from tests.support.ggufs import smallest_model
 
 
-def opened(root: Path, *, link_bytes: int = 2**62) -> Store:
+def opened(root: Path) -> Store:
     """Open a store."""
-    store = Store(root, link_bytes=link_bytes)
+    store = Store(root)
     store.open()
     return store
 

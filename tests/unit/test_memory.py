@@ -105,7 +105,8 @@ async def test_where_a_projector_goes(tmp_path: Path) -> None:
     files.weights.write_bytes(bytes(1000))
     sees = replace(files, mmproj=files.weights)
     server = tmp_path / "llama-server"
-    server.write_text("#!/bin/sh\necho 'Available devices:\n  CUDA0: a\n  CUDA1: b'\n")
+    devices = "Available devices:\n  CUDA0: a\n  CUDA1: b"
+    server.write_text(f"#!/bin/sh\necho '--list-devices\n{devices}'\n")
     gpus = dict(gpu0=5 * MIB, gpu1=5 * MIB)
     for said, where in (
         ({"runtime-flags": ["--no-mmproj-offload"]}, None),

@@ -87,7 +87,8 @@ def test_a_log_that_cannot_be_written_stops_nothing(
     kept.close()
     assert kept.tail == "one\ntwo\n"
     assert [record.getMessage() for record in caplog.records] == [
-        f"the engine log {tmp_path / 'log'} is not written any more: Is a directory"
+        f"the engine log {tmp_path / 'log'} is not written any more: it is a folder, not a regular"
+        " file"
     ]
 
 

@@ -11,11 +11,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from runnerd.errors import Conflict, InsufficientStorage, InternalError, SourceFailure
+from runnerd.errors import Conflict, InsufficientStorage, SourceFailure, StorageFailure
 from runnerd.models import intake, parts
 from runnerd.models.digest import Digest
 from runnerd.models.layout import Layout
 from runnerd.models.parts import PIECE_BYTES, Part, sweep
+from runnerd.models.store import Store
 
 KEY = Digest("a" * 64)
 SIZE = 2 * PIECE_BYTES + 100
@@ -89,7 +90,7 @@ def test_disk_that_fails(layout: Layout, monkeypatch: pytest.MonkeyPatch) -> Non
     put(part, 0, b"abcd")
     part.hash_on()
     monkeypatch.setattr(os, "fsync", broken)
-    with pytest.raises(InternalError, match="disk failed"):
+    with pytest.raises(StorageFailure, match="failed"):
         part.finish(Digest.of(b"abcd"))
     assert list(layout.parts.iterdir()) == []
 
@@ -124,13 +125,16 @@ def test_size_beyond_the_disk(layout: Layout, monkeypatch: pytest.MonkeyPatch) -
 
 
 def test_symbolic_link_in_place_of_a_part(layout: Layout, tmp_path: Path) -> None:
-    """A link that somebody put there is not followed."""
+    """A link that somebody put there is moved away and not followed."""
     target = tmp_path / "precious"
     target.write_bytes(b"precious")
+    target.chmod(0o644)
+    before = target.stat()
     layout.part(KEY).symlink_to(target)
-    with pytest.raises(OSError, match="symbolic links"):
-        opened(layout)
+    opened(layout).close()
+    assert not layout.part(KEY).is_symlink()
     assert target.read_bytes() == b"precious"
+    assert target.stat().st_mode == before.st_mode
 
 
 @pytest.mark.parametrize("step", ["_read_journal", "check_space", "_pieces"])
@@ -203,6 +207,28 @@ def test_resuming_beyond_the_quota(layout: Layout) -> None:
     assert again.received == 1000
     assert again.allocated() < SIZE
     again.close()
+
+
+def test_quota_counts_what_is_unfinished(tmp_path: Path) -> None:
+    """Another download's bytes count, and a download's own do not count twice."""
+    store = Store(tmp_path / "models", quota_bytes=3 * SIZE)
+    store.open()
+    first, second = store.part(KEY), store.part(Digest.of(b"another"))
+    first.open(2 * SIZE)
+    first.begin(2 * SIZE, '"v"')
+    second.open(2 * SIZE)
+    with pytest.raises(InsufficientStorage, match="unfinished downloads"):
+        second.begin(2 * SIZE, '"v"')
+    put(first, 0, b"x" * 1000)
+    first.write_journal()
+    first.close()
+    again = store.part(KEY)
+    again.open(2 * SIZE)
+    again.resume()
+    again.remove()
+    second.open(2 * SIZE)
+    second.begin(2 * SIZE, '"v"')
+    second.remove()
 
 
 _NUMBERS = st.integers(-(2**63), 2**63)

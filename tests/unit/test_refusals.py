@@ -7,7 +7,7 @@ import pytest
 from runnerd.backends.interface import BackendMode, EngineFailure
 from runnerd.errors import BackendFailure
 from runnerd.scheduler import DeviceMemory, FailureView, Fault, Refusal, RunnerKey
-from runnerd.supervisor.refusals import fault_of, memory_account, refusal_error
+from runnerd.supervisor.refusals import fault_of, memory_account, refusal_error, share_account
 from runnerd.supervisor.reports import RunnerReport
 
 GIB = 2**30
@@ -59,7 +59,7 @@ def test_failing_model_says_how_often_and_when_it_is_tried_again() -> None:
     trouble = FailureView(KEY, FAILURE, 3, failed_at=90.0, retry_at=104.0, refuses=True)
     error = refusal_error(Refusal.FAILING, FAILURE, trouble=trouble, now=100.0)
     assert error.status == 502
-    assert "3 times in a row" in error.message
+    assert "3 times in ten minutes" in error.message
     assert "exit status 1" in error.message
     assert error.headers()["Retry-After"] == "4"
 
@@ -100,3 +100,19 @@ def test_every_refusal_has_its_status(refusal: Refusal, status: int) -> None:
 def test_failures_are_told_apart(failure: BackendFailure, fault: Fault) -> None:
     """What a next try would do is told from how the engine ended."""
     assert fault_of(failure) is fault
+
+
+def test_owner_is_told_which_of_his_words_refuses() -> None:
+    """What is needed, what may be had, and the setting that says so."""
+    devices = [
+        (DeviceMemory("ram", 64 * GIB, 60 * GIB, 16 * GIB, 16 * GIB), 0),
+        (DeviceMemory("gpu0", 24 * GIB, 24 * GIB, 24 * GIB, None), 0),
+    ]
+    account = share_account({"ram": 20 * GIB, "gpu0": 30 * GIB}, devices)
+    error = refusal_error(Refusal.OVER_SHARE, None, trouble=None, now=0.0, account=account)
+    assert error.status == 507
+    assert "it needs 20.00 GiB of ram" in error.message
+    assert "may have 16.00 GiB" in error.message
+    assert "memory_share" in error.message
+    assert "gpu0" not in error.message
+    assert error.headers()["x-should-retry"] == "false"

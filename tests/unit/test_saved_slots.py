@@ -89,14 +89,17 @@ async def test_a_smaller_quota_holds_at_the_next_start(tmp_path: Path) -> None:
 
 
 async def test_lines_that_cannot_be_read_go(tmp_path: Path) -> None:
-    """Whatever lies in the folder: opening it is never an error."""
+    """Whatever lies in the folder: opening it is never an error, and what is not ours stays."""
     slots = opened(tmp_path)
     entry = await keep(slots, "alice")
-    (tmp_path / "x.json").write_text("{")
-    (tmp_path / "y.json").write_bytes((tmp_path / f"{entry.stamp}.json").read_bytes())
+    stamp = f"{1:020}-0000"
+    line = tmp_path / f"{entry.stamp}.json"
+    (tmp_path / f"{stamp}.json").write_text("{")
+    (tmp_path / f"{stamp}.0.slot").write_text("")
+    (tmp_path / f"{2:020}-0000.json").write_bytes(line.read_bytes())
     (tmp_path / "junk").write_text("")
     again = opened(tmp_path)
-    assert content(slots) == {f"{entry.stamp}.json", *entry.names}
+    assert content(slots) == {line.name, *entry.names, "junk"}
     assert again.take("f", ["alice"]) == entry
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from runnerd.errors import BackendFailure
 from runnerd.scheduler import (
     FOREVER,
+    Fault,
     Grant,
     Limits,
     Refusal,
@@ -61,14 +62,79 @@ def test_ready_runner_is_granted_at_once() -> None:
 
 
 def test_failed_load_is_told_to_everyone_who_waits_and_not_repeated() -> None:
-    """One failing load answers all who waited for it; nothing is started again by itself."""
+    """A load that the engine refuses answers all who waited for it; nothing is started again."""
     scheduler = make()
     for ticket in (1, 2, 3):
         scheduler.request(ticket, A, 0.0)
-    assert scheduler.ended(A, 1, FAILURE, 1.0) == [
+    assert scheduler.ended(A, 1, FAILURE, 1.0, fault=Fault.REFUSED) == [
         Refuse(ticket, Refusal.LOAD_FAILED, FAILURE) for ticket in (1, 2, 3)
     ]
     assert scheduler.view() == []
+
+
+def test_crash_while_loading_is_made_good_once() -> None:
+    """Nobody's request had reached the engine: all wait for the second try, and are told if that
+    fails too; who comes then waits for the third.
+    """
+    scheduler = make()
+    for ticket in (1, 2, 3):
+        scheduler.request(ticket, A, 0.0)
+    assert scheduler.ended(A, 1, FAILURE, 1.0) == [Start(A, 2)]
+    scheduler.request(4, A, 1.0)
+    assert scheduler.ended(A, 2, FAILURE, 2.0) == [
+        Refuse(ticket, Refusal.LOAD_FAILED, FAILURE) for ticket in (1, 2, 3, 4)
+    ]
+    assert scheduler.request(5, A, 2.0) == []
+    assert scheduler.next_deadline() == 3.0
+    assert scheduler.tick(3.0) == [Start(A, 3)]
+    assert scheduler.ready(A, 3, 4.0) == [Grant(5, A, 3)]
+
+
+def test_load_that_follows_a_crash_in_service_has_its_second_try() -> None:
+    """A crash of another kind before does not make the first failing load the second one."""
+    scheduler = make()
+    loaded(scheduler, A, 1)
+    scheduler.ended(A, 1, FAILURE, 1.0)
+    assert scheduler.request(2, A, 1.0) == [Start(A, 2)]
+    assert scheduler.ended(A, 2, FAILURE, 2.0) == []
+    assert scheduler.tick(3.0) == [Start(A, 3)]
+    assert scheduler.ready(A, 3, 4.0) == [Grant(2, A, 3)]
+
+
+def test_start_without_a_process_is_told_and_backs_off() -> None:
+    """Its reason says what to do; asking again and again does not start anything each time."""
+    scheduler = make()
+    delays = []
+    now = 0.0
+    for ticket in range(7):
+        [start] = scheduler.request(ticket, A, now)
+        assert isinstance(start, Start)
+        assert scheduler.ended(A, start.generation, FAILURE, now, fault=Fault.NOT_STARTED) == [
+            Refuse(ticket, Refusal.LOAD_FAILED, FAILURE)
+        ]
+        [failed] = scheduler.failures()
+        if failed.retry_at > now:
+            assert scheduler.request(100 + ticket, A, now) == [
+                Refuse(100 + ticket, Refusal.FAILING, FAILURE)
+            ]
+        delays.append(failed.retry_at - now)
+        now = failed.retry_at
+    assert delays == [0.0, 1.0, 2.0, 4.0, 5.0, 5.0, 5.0]
+
+
+def test_model_that_has_answered_since_is_not_failed() -> None:
+    """What is on view is what holds now."""
+    scheduler = make()
+    for ticket in range(2):
+        loaded(scheduler, A, ticket, 0.0)
+        scheduler.ended(A, ticket + 1, FAILURE, 0.0)
+        scheduler.tick(10.0)
+    assert [view.failures for view in scheduler.failures()] == [2]
+    loaded(scheduler, A, 3, 10.0)
+    scheduler.release(3, 11.0)
+    scheduler.tick(100.0)
+    scheduler.ended(A, 3, None, 100.0)
+    assert (scheduler.view(), scheduler.failures()) == ([], [])
 
 
 def test_failed_load_leaves_other_models_alone() -> None:
@@ -76,7 +142,9 @@ def test_failed_load_leaves_other_models_alone() -> None:
     scheduler = make()
     scheduler.request(1, A, 0.0)
     scheduler.request(2, B, 0.0)
-    assert scheduler.ended(A, 1, FAILURE, 1.0) == [Refuse(1, Refusal.LOAD_FAILED, FAILURE)]
+    assert scheduler.ended(A, 1, FAILURE, 1.0, fault=Fault.REFUSED) == [
+        Refuse(1, Refusal.LOAD_FAILED, FAILURE)
+    ]
     assert scheduler.ready(B, 2, 1.0) == [Grant(2, B, 2)]
 
 

@@ -285,3 +285,81 @@ def test_a_foretold_need_alone_sends_nobody_away() -> None:
     scheduler = loaded(a=30, b=30)
     scheduler.learned(A, 1, {"ram": 90}, {"ram": 30})
     assert scheduler.relieve(10.0) == []
+
+
+def test_share_is_an_owners_word_and_no_estimate() -> None:
+    """What needs more than runners may have is refused and evicts nobody; a limit that only says
+    what is free is tried.
+    """
+    scheduler = make(a={"ram": 40}, b={"ram": 60}, c={"ram": 40})
+    scheduler.observe([DeviceMemory("ram", 100, 100, 50, 50)])
+    generation = load(scheduler, A, 0.0)
+    assert scheduler.request(1, B, 1.0) == [Refuse(1, Refusal.OVER_SHARE)]
+    assert scheduler.request(2, C, 2.0) == [Stop(A, generation, StopReason.EVICTED)]
+    scheduler.observe([DeviceMemory("ram", 100, 100, 50, None)])
+    scheduler.ended(A, generation, None, 3.0)
+    scheduler.withdraw(2, 3.0)
+    assert Start(B, 3) in [*scheduler.ended(C, 2, None, 3.0), *scheduler.request(3, B, 4.0)]
+
+
+def test_share_that_shrinks_tells_who_waits() -> None:
+    """A reload of the settings, or a better account, while requests wait."""
+    scheduler = make(a={"ram": 60}, b={"ram": 60})
+    scheduler.observe([DeviceMemory("ram", 100, 100, 80, 80)])
+    scheduler.request(1, A, 0.0)
+    scheduler.ready(A, 1, 0.0)
+    assert scheduler.request(2, B, 0.1) == []
+    scheduler.observe([DeviceMemory("ram", 100, 100, 50, 50)])
+    assert Refuse(2, Refusal.OVER_SHARE) in scheduler.release(1, 0.2)
+    assert scheduler.request_at_once(3, A, 0.3) is not None, "what is there serves on"
+
+
+def test_residents_are_the_last_to_make_room() -> None:
+    """Somebody's turn is waited for rather than that an owner's wish is broken."""
+    scheduler = make(a={"ram": 30}, b={"ram": 30}, c={"ram": 30}, d={"ram": 30})
+    scheduler.set_terms(A, Terms(need={"ram": 30}, min_instances=1))
+    scheduler.ensure(0.0)
+    scheduler.ready(A, 1, 0.0)
+    load(scheduler, B, 100.0)
+    scheduler.request(1, C, 200.0)
+    scheduler.ready(C, 3, 200.0)
+    assert scheduler.request(2, D, 300.0) == [Stop(B, 2, StopReason.EVICTED)]
+    scheduler.ended(B, 2, None, 300.0)
+    scheduler.ready(D, 4, 300.0)
+    assert scheduler.request(3, B, 300.1) == [], "C ends its answer, A stays"
+    assert scheduler.release(1, 301.0) == [Stop(C, 3, StopReason.EVICTED)]
+
+
+def test_resident_that_had_to_go_comes_back_when_nobody_uses_its_room() -> None:
+    """Not only when the other model expires: after a quantum without a request."""
+    scheduler = make(a={"ram": 60}, b={"ram": 60})
+    scheduler.set_terms(A, Terms(need={"ram": 60}, min_instances=1))
+    scheduler.ensure(0.0)
+    scheduler.ready(A, 1, 0.0)
+    assert scheduler.request(1, B, 10.0) == [Stop(A, 1, StopReason.EVICTED)]
+    scheduler.ended(A, 1, None, 10.0)
+    scheduler.ready(B, 2, 11.0)
+    assert scheduler.release(1, 12.0) == []
+    deadline = scheduler.expires_at(B, 2)
+    assert deadline is not None
+    assert deadline == scheduler.next_deadline()
+    assert 12.0 < deadline < 20.0
+    assert scheduler.request_at_once(2, B, 12.5) is not None
+    assert scheduler.tick(deadline) == []
+    assert scheduler.release(2, 20.0) == []
+    deadline = scheduler.next_deadline()
+    assert deadline is not None
+    assert 20.0 < deadline < 28.0
+    assert scheduler.tick(deadline) == [Stop(B, 2, StopReason.EVICTED)]
+    assert scheduler.ended(B, 2, None, deadline) == [Start(A, 3)]
+
+
+def test_two_residents_that_do_not_fit_do_not_chase_each_other() -> None:
+    """The one that is there stays until somebody asks for the other."""
+    scheduler = make(a={"ram": 60}, b={"ram": 60})
+    for each in (A, B):
+        scheduler.set_terms(each, Terms(need={"ram": 60}, min_instances=1))
+    assert scheduler.ensure(0.0) == [Start(A, 1)]
+    scheduler.ready(A, 1, 0.0)
+    assert scheduler.next_deadline() is None
+    assert scheduler.tick(1000.0) == []

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import heapq
-from dataclasses import dataclass, field
-
 from runnerd.backends.interface import EngineFailure
 from runnerd.scheduler import (
     Decision,
@@ -21,8 +18,8 @@ from runnerd.scheduler import (
     StopReason,
     Terms,
 )
+from tests.support.simulation import CRASH, Simulation
 
-CRASH = EngineFailure("killed by SIGKILL", exit_reason="killed by SIGKILL")
 REFUSED = EngineFailure("exit status 1", exit_reason="exit status 1", loading=True)
 
 
@@ -44,81 +41,6 @@ def make(*, capacity: int = 1, quantum: float = 2.0, overcommit: float = 2.0) ->
             overcommit=overcommit,
         )
     )
-
-
-@dataclass
-class Simulation:
-    """Clients in closed loops on a scheduler, in simulated time.
-
-    Each client asks one model again and again; loads and answers take fixed times.
-    """
-
-    scheduler: Scheduler
-    load_seconds: float = 1.0
-    answer_seconds: float = 0.1
-    now: float = 0.0
-    starts: int = 0
-    served: dict[str, int] = field(default_factory=dict)
-    longest_wait: float = 0.0
-    _events: list[tuple[float, int, str, tuple[RunnerKey, int] | int]] = field(default_factory=list)
-    _count: int = 0
-    _clients: dict[int, tuple[str, RunnerKey, float]] = field(default_factory=dict)
-
-    def at(self, when: float, kind: str, what: tuple[RunnerKey, int] | int) -> None:
-        self._count += 1
-        heapq.heappush(self._events, (when, self._count, kind, what))
-
-    def ask(self, client: str, wanted: RunnerKey) -> None:
-        self._count += 1
-        ticket = self._count
-        self._clients[ticket] = (client, wanted, self.now)
-        self.apply(self.scheduler.request(ticket, wanted, self.now, client=client))
-
-    def apply(self, decisions: list[Decision]) -> None:
-        for decision in decisions:
-            match decision:
-                case Start(wanted, generation):
-                    self.starts += 1
-                    self.at(self.now + self.load_seconds, "ready", (wanted, generation))
-                case Stop(wanted, generation, _):
-                    self.at(self.now + 0.01, "ended", (wanted, generation))
-                case Grant(ticket, _, _):
-                    waited = self.now - self._clients[ticket][2]
-                    self.longest_wait = max(self.longest_wait, waited)
-                    self.at(self.now + self.answer_seconds, "answered", ticket)
-                case Refuse():
-                    raise AssertionError(decision)
-
-    def run(self, seconds: float) -> None:
-        """Let time pass; whoever was answered asks again a millisecond later."""
-        end = self.now + seconds
-        while True:
-            deadline = self.scheduler.next_deadline()
-            event = self._events[0][0] if self._events else end
-            if min(event, end if deadline is None else deadline) >= end:
-                break
-            if deadline is not None and deadline < event:
-                self.now = max(self.now, deadline)
-                self.apply(self.scheduler.tick(self.now))
-                continue
-            self.now, _, kind, what = heapq.heappop(self._events)
-            self._happens(kind, what)
-
-    def _happens(self, kind: str, what: tuple[RunnerKey, int] | int) -> None:
-        if isinstance(what, tuple):
-            wanted, generation = what
-            if kind == "ready":
-                self.apply(self.scheduler.ready(wanted, generation, self.now))
-            else:
-                self.apply(self.scheduler.ended(wanted, generation, None, self.now))
-        elif kind == "answered":
-            client, _, _ = self._clients[what]
-            self.served[client] = self.served.get(client, 0) + 1
-            self.at(self.now + 0.001, "asks", what)
-            self.apply(self.scheduler.release(what, self.now))
-        else:
-            client, wanted, _ = self._clients.pop(what)
-            self.ask(client, wanted)
 
 
 def test_alternating_clients_do_not_thrash_llama_swap_612() -> None:
@@ -391,13 +313,51 @@ def test_client_that_comes_back_at_once_keeps_its_model_for_its_turn() -> None:
     scheduler.request(2, A, 12.0)
     assert scheduler.request(3, B, 12.5) == []
     assert scheduler.release(2, 13.0) == []
-    assert scheduler.next_deadline() == 15.0
+    deadline = scheduler.next_deadline()
+    assert deadline is not None
+    assert 14.0 < deadline < 18.0
     assert scheduler.request(4, A, 14.0) == [Grant(4, A, 1)]
     assert scheduler.release(4, 15.0) == []
     deadline = scheduler.next_deadline()
     assert deadline is not None
-    assert 16.0 <= deadline <= 17.0
+    assert 16.0 < deadline < 20.0
     assert scheduler.tick(deadline) == [Stop(A, 1, StopReason.EVICTED)]
+
+
+def test_client_that_alternates_does_not_wait_for_itself() -> None:
+    """Who asks two models in turns comes back to the first one soon, but only after the other has
+    answered: nobody is kept waiting for that.
+    """
+    scheduler = make()
+    scheduler.request(0, A, 0.0)
+    scheduler.ready(A, 1, 1.0)
+    scheduler.release(0, 1.1)
+    now, generation = 1.1, 1
+    for number in range(1, 8):
+        wanted, other = ((A, B), (B, A))[number % 2]
+        assert scheduler.request(number, wanted, now) == [
+            Stop(other, generation, StopReason.EVICTED)
+        ]
+        generation += 1
+        assert scheduler.ended(other, generation - 1, None, now) == [Start(wanted, generation)]
+        scheduler.ready(wanted, generation, now + 0.2)
+        now += 0.3
+        scheduler.release(number, now)
+
+
+def test_model_used_once_an_hour_takes_what_it_uses_and_no_more() -> None:
+    """Beside one that is used all the time: it is served at once, and gone at once."""
+    simulation = Simulation(make(quantum=1.0), load_seconds=0.5, loads={B: 2.0}, answer_seconds=0.5)
+    for number in range(4):
+        simulation.ask(f"a{number}", A)
+    simulation.run(10.0)
+    for _ in range(4):
+        simulation.longest_wait = 0.0
+        simulation.ask("rare", B, again=False)
+        lost = 10.0 - simulation.shares([A], 10.0)[0]
+        assert lost < 0.5 + 2.0 + 3 * simulation.answer_seconds
+        assert simulation.longest_wait < 2.0 + 0.5 + 3 * simulation.answer_seconds
+        simulation.run(120.0)
 
 
 def _instances(scheduler: Scheduler, terms: Terms, count: int) -> None:

@@ -6,6 +6,7 @@ the end it lets everything run its course and demands that every ticket has been
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
@@ -80,6 +81,7 @@ class Running:
     slots: int | None = None
     state: str = "starting"
     failing: bool = False
+    loaded: bool = False
     leases: set[int] = field(default_factory=set)
     seen: set[int] = field(default_factory=set)  # places in conversations
 
@@ -115,6 +117,7 @@ class Machine(RuleBasedStateMachine):
         self.affinities: dict[int, tuple[int, ...]] = {}
         self.running: dict[int, Running] = {}
         self.generations: set[int] = set()
+        self.crashed_loads: Counter[RunnerKey] = Counter()  # in a row, by chance alone
 
     @initialize()
     def begin(self) -> None:
@@ -145,7 +148,9 @@ class Machine(RuleBasedStateMachine):
                     most = runner.slots
                     assert most is None or len(runner.leases) <= most, "more than it has slots"
                 case Refuse(ticket, refusal, failure):
-                    del self.open[ticket]
+                    wanted, _ = self.open.pop(ticket)
+                    told = refusal is Refusal.LOAD_FAILED and self.crashed_loads[wanted] == 1
+                    assert not told, "the first crash of a load is made good"
                     assert (failure is not None) == (
                         refusal in (Refusal.LOAD_FAILED, Refusal.FAILING, Refusal.NO_MEMORY)
                     )
@@ -246,6 +251,22 @@ class Machine(RuleBasedStateMachine):
             self.open[self.tickets] = (wanted, self.now)
             self.apply([granted])
 
+    @rule(wanted=WANTED, client=st.sampled_from(["x", "y"]), affinity=AFFINITIES)
+    def line_up(self, wanted: RunnerKey, client: str, affinity: tuple[int, ...]) -> None:
+        """Waiting where nothing but waiting is needed; nobody is stranded by it (invariants)."""
+        self.tickets += 1
+        before = self.scheduler.queued
+        waits = self.scheduler.line_up(
+            self.tickets, wanted, self.now, client=client, affinity=affinity
+        )
+        assert self.scheduler.queued == before + waits
+        if waits:
+            self.affinities[self.tickets] = affinity
+            self.open[self.tickets] = (wanted, self.now)
+            assert any(
+                runner.key == wanted and runner.state == "ready" for runner in self.running.values()
+            )
+
     @precondition(lambda self: self.open)
     @rule(data=st.data())
     def withdraw(self, data: st.DataObject) -> None:
@@ -273,7 +294,8 @@ class Machine(RuleBasedStateMachine):
 
     def becomes_ready(self, generation: int) -> None:
         runner = self.running[generation]
-        runner.state = "ready"
+        runner.state, runner.loaded = "ready", True
+        self.crashed_loads[runner.key] = 0
         self.apply(self.scheduler.ready(runner.key, generation, self.now))
 
     @precondition(lambda self: self.running)
@@ -284,6 +306,9 @@ class Machine(RuleBasedStateMachine):
     def ends(self, generation: int, fault: Fault = Fault.CRASH, jitter: float = 1.0) -> None:
         runner = self.running.pop(generation)
         failure = None if runner.state == "stopping" and not runner.failing else FAILURE
+        if failure is not None and not runner.loaded:
+            # What is no chance is told at once, and nobody waits for a second try then.
+            self.crashed_loads[runner.key] += 1 if fault is Fault.CRASH else 2
         self.apply(
             self.scheduler.ended(
                 runner.key, generation, failure, self.now, fault=fault, jitter=jitter
@@ -341,6 +366,7 @@ class Machine(RuleBasedStateMachine):
 
     @rule(name=st.sampled_from(["small", "pool", "big"]))
     def unload(self, name: str) -> None:
+        self.crashed_loads[key(name)] = 0
         self.apply(self.scheduler.unload(lambda wanted: wanted == key(name)))
 
     # what always holds

@@ -42,7 +42,9 @@ async def test_an_imported_model_is_all_there(store: Store, real: Path) -> None:
     assert model.size_bytes == real.stat().st_size
     assert model.capabilities == ("completion",)
     assert model.chat_template == tiny.CHAT_TEMPLATE
-    assert told[-1].layer_current == told[-1].layer_size == told[-1].total == model.size_bytes
+    *_, last, cost = told
+    assert last.layer_current == last.layer_size == last.total == model.size_bytes
+    assert cost.message
     files = store.resolve("tiny")
     assert files.weights.name == "model.gguf"
     assert files.weights.read_bytes() == real.read_bytes()
@@ -157,7 +159,7 @@ async def test_large_files_are_cloned_where_possible(
         return os.pwrite(target, os.pread(source, 2**30, 0), 0)
 
     monkeypatch.setattr("runnerd.models.intake.fcntl.ioctl", granted)
-    store = opened(tmp_path / "store", link_bytes=1)
+    store = opened(tmp_path / "store")
     original = tmp_path / "m.gguf"
     original.write_bytes(real.read_bytes())
     await add(store, original, "m")
@@ -167,29 +169,63 @@ async def test_large_files_are_cloned_where_possible(
     assert stat.S_IMODE(weights.stat().st_mode) == 0o440
 
 
-@pytest.mark.usefixtures("no_clones")
-async def test_large_files_are_linked(tmp_path: Path, real: Path) -> None:
-    """A file of one's own that nobody else may write is linked, and loses its write permission."""
-    store = opened(tmp_path / "store", link_bytes=1)
-    original = tmp_path / "m.gguf"
-    original.write_bytes(real.read_bytes())
-    original.chmod(0o600)
-    await add(store, original, "m")
-    assert store.resolve("m").weights.samefile(original)
-    assert stat.S_IMODE(original.stat().st_mode) == 0o400
+@pytest.mark.parametrize("clones", [True, False], ids=["cloned", "copied"])
+@pytest.mark.parametrize("mode", [0o644, 0o600, 0o666, 0o444])
+async def test_an_imported_file_stays_as_it_was(
+    store: Store,
+    folder: Path,
+    real: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    clones: bool,
+    mode: int,
+) -> None:
+    """Mode, owner, links, times and content of a user's file stay, and its changes stay its own."""
+
+    def clone(target: int, request: int, source: int) -> int:
+        if not clones:
+            raise OSError(errno.EOPNOTSUPP, os.strerror(errno.EOPNOTSUPP))
+        return os.pwrite(target, os.pread(source, 2**30, 0), 0)
+
+    monkeypatch.setattr("runnerd.models.intake.fcntl.ioctl", clone)
+    files = {name: folder / name for name in ("m.gguf", "p.gguf", "t.jinja")}
+    files["m.gguf"].write_bytes(real.read_bytes())
+    files["p.gguf"].write_bytes(projector())
+    files["t.jinja"].write_text("{{ x }}")
+    for file in files.values():
+        file.chmod(mode)
+        os.utime(file, (1_000_000, 2_000_000))  # so old that reading would be noted
+    before = {name: file.stat() for name, file in files.items()}
+    told: list[Progress] = []
+    await store.import_files(
+        [files["m.gguf"]],
+        tag="m",
+        mmproj=files["p.gguf"],
+        chat_template=files["t.jinja"],
+        progress=told.append,
+    )
+    assert {name: file.stat() for name, file in files.items()} == before
+    assert ("cloned" if clones else "copied") in told[-1].message
+    files["m.gguf"].chmod(0o600)
+    with open(files["m.gguf"], "ab") as appended:
+        appended.write(b"!")
+    assert store.resolve("m").weights.read_bytes() == real.read_bytes()
+    await add(store, real, "n")
+    again: list[Progress] = []
+    await store.import_files([real], tag="o", progress=again.append)
+    assert "takes no space" in again[-1].message
 
 
 @pytest.mark.usefixtures("no_clones")
-async def test_files_elsewhere_are_copied(
+async def test_a_file_system_without_links(
     tmp_path: Path, real: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Where a link is not possible, as across file systems, the file is copied."""
+    """Where hard links are not possible, a bundle has symbolic ones."""
 
     def refuse(*_: object, **__: object) -> None:
         raise OSError(errno.EXDEV, "Invalid cross-device link")
 
-    store = opened(tmp_path / "store", link_bytes=1)
-    monkeypatch.setattr("runnerd.models.intake.os.link", refuse)
+    store = opened(tmp_path / "store")
+    monkeypatch.setattr("runnerd.models.bundle.os.link", refuse)
     await add(store, real, "m")
     weights = store.resolve("m").weights  # a bundle without hard links has symbolic ones
     assert weights.is_symlink()
@@ -197,30 +233,16 @@ async def test_files_elsewhere_are_copied(
     assert not weights.samefile(real)
 
 
-@pytest.mark.usefixtures("no_clones")
-async def test_files_that_others_may_write_are_copied(tmp_path: Path, real: Path) -> None:
-    """What another user could change later is not linked."""
-    store = opened(tmp_path / "store", link_bytes=1)
-    original = tmp_path / "m.gguf"
-    original.write_bytes(real.read_bytes())
-    original.chmod(0o666)
-    await add(store, original, "m")
-    assert not store.resolve("m").weights.samefile(original)
-    assert stat.S_IMODE(original.stat().st_mode) == 0o666
-
-
-@pytest.mark.usefixtures("no_clones")
-async def test_a_changed_linked_file_is_noticed(tmp_path: Path, real: Path) -> None:
-    """When the original of a link is rewritten, its model is not served; a new import heals it."""
-    store = opened(tmp_path / "store", link_bytes=1)
-    original = tmp_path / "m.gguf"
-    original.write_bytes(real.read_bytes())
-    id = await add(store, original, "m")
-    original.chmod(0o600)
-    with open(original, "r+b") as file:
+async def test_a_changed_blob_is_noticed(tmp_path: Path, real: Path) -> None:
+    """When a blob is rewritten, its model is not served; a new import heals it."""
+    store = opened(tmp_path / "store")
+    id = await add(store, real, "m")
+    blob = store.resolve("m").weights
+    blob.chmod(0o600)
+    with open(blob, "r+b") as file:
         file.seek(-4, os.SEEK_END)
         file.write(b"evil")
-    os.utime(original, (1, 1))
+    os.utime(blob, (1, 1))
     with pytest.raises(InvalidModelFile, match="changed or removed"):
         store.resolve("m")
     reopened = opened(tmp_path / "store")

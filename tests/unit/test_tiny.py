@@ -9,7 +9,6 @@ import os
 import socket
 import subprocess
 import sys
-import sysconfig
 import tempfile
 import time
 from collections.abc import Iterator
@@ -20,6 +19,7 @@ import pytest
 
 from runnerd.models import tiny
 from runnerd.models.gguf import read_header
+from tests.support.builds import real_server
 
 SECONDS = 60.0  # patience with the engine
 
@@ -111,7 +111,7 @@ class Server:
 @contextlib.contextmanager
 def served(model: Path, *flags: str) -> Iterator[Server]:
     """Serve a model with the native llama-server."""
-    engine = Path(sysconfig.get_paths()["purelib"], "bin", "llama-server")
+    engine = real_server()
     with tempfile.TemporaryDirectory(prefix="rd") as folder:  # a short path for the socket
         path = Path(folder, "s.sock")
         command = [

@@ -11,6 +11,7 @@ import asyncio
 import base64
 import binascii
 import contextlib
+import os
 import re
 import shutil
 import sys
@@ -21,6 +22,7 @@ from runnerd.backends.process import run_command
 from runnerd.durable import storage_errors
 from runnerd.errors import ClientError, PayloadTooLarge
 from runnerd.models.worker import Stop, run_stoppable
+from runnerd.regular import set_aside
 from runnerd.relay.body import Body
 from runnerd.relay.wording import redraw
 
@@ -44,7 +46,7 @@ class Redrawing:
         self._folder = folder
         self._most = body_bytes
         self._turn = asyncio.Lock()
-        shutil.rmtree(folder, ignore_errors=True)
+        _clear(folder)
 
     @staticmethod
     def wanted(body: Body) -> bool:
@@ -57,7 +59,7 @@ class Redrawing:
         Raises errors.ClientError, PayloadTooLarge, InsufficientStorage, BackendFailure.
         """
         async with self._turn:
-            with storage_errors(), self._emptied() as folder:
+            with storage_errors("the folder for images"), self._emptied() as folder:
                 images = await run_stoppable(lambda stop: _write(body, folder, stop))
                 argv = [sys.executable, "-I", str(Path(redraw.__file__)), str(folder)]
                 result = await run_command(argv, timeout=_TIMEOUT)
@@ -78,6 +80,15 @@ class Redrawing:
             yield self._folder
         finally:
             shutil.rmtree(self._folder, ignore_errors=True)
+
+
+def _clear(folder: Path) -> None:
+    """Remove what is in a folder, and move away what is none; a link would lead elsewhere."""
+    if folder.is_dir() and not folder.is_symlink():
+        shutil.rmtree(folder, ignore_errors=True)
+    elif os.path.lexists(folder):
+        with contextlib.suppress(OSError):
+            set_aside(folder)
 
 
 def _images(body: Body) -> Iterator[slice]:

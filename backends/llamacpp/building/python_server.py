@@ -1,0 +1,48 @@
+"""llama-cpp-python's own server, around the libraries of an engine that is here.
+
+It is what runs where no native server does, and what the tests hold against the native one.  Its
+package is installed without compiling llama.cpp a second time.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import subprocess
+import sys
+import sysconfig
+from pathlib import Path
+
+from runnerd.backends.llamacpp import places
+from runnerd.backends.llamacpp.building.options import VERSION
+from runnerd.backends.llamacpp.building.sources import cache_folder
+
+_MODULES = ("llama_cpp", "uvicorn", "fastapi", "sse_starlette")
+
+
+def install_python_server(root: Path) -> int:
+    """Install the package and link an engine's libraries into it; return pip's exit status."""
+    if all(importlib.util.find_spec(name) is not None for name in _MODULES):
+        return 0
+    archive = cache_folder() / f"llama_cpp_python-{VERSION}.tar.gz"
+    package = str(archive) if archive.exists() else "llama-cpp-python"
+    wanted = f"{package}[server]" if archive.exists() else f"{package}[server]=={VERSION}"
+    print("Installing llama-cpp-python's server", file=sys.stderr)
+    environment = {**os.environ, "CMAKE_ARGS": "-DLLAMA_BUILD=OFF -DLLAVA_BUILD=OFF"}
+    # A wheel without libraries in pip's cache would be taken for a whole one later.
+    command = [sys.executable, "-m", "pip", "install", "--quiet", "--no-cache-dir", wanted]
+    done = subprocess.run(command, env=environment, check=False)
+    if done.returncode == 0:
+        _link_libraries(root)
+    return done.returncode
+
+
+def _link_libraries(root: Path) -> None:
+    libraries = Path(sysconfig.get_paths()["purelib"]) / "llama_cpp" / "lib"
+    libraries.mkdir(parents=True, exist_ok=True)
+    for place in places.installed(root):
+        for library in (place.path.parents[1] / "lib").glob("lib*.so*"):
+            link = libraries / library.name
+            link.unlink(missing_ok=True)
+            link.symlink_to(library)
+        return

@@ -1,0 +1,59 @@
+"""What lies in the store's folders and belongs to no model: from crashes, failures and removals."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+from collections.abc import Collection, Iterator
+
+from runnerd.durable import storage_errors
+from runnerd.errors import InsufficientStorage, StorageFailure
+from runnerd.models.digest import Digest
+from runnerd.models.layout import STORE, Layout
+from runnerd.models.ledger import Ledger
+from runnerd.models.stored import named_blobs, remove_except
+
+log = logging.getLogger(__name__)
+
+
+class Leftovers:
+    """Removes them.  `claimed` are blobs that somebody is about to use.  Methods block."""
+
+    def __init__(self, layout: Layout, ledger: Ledger, claimed: Collection[Digest]) -> None:
+        self._layout = layout
+        self._ledger = ledger
+        self._claimed = claimed
+
+    def remove(self) -> None:
+        """Remove every file that no model of the index has.  Raises OSError.
+
+        Blobs stay while a damaged model's manifest cannot be read: they may be its own.
+        """
+        entries = self._ledger.catalog.entries
+        ids = {id.hex for id in entries}
+        remove_except(self._layout.manifests, ids)
+        remove_except(self._layout.bundles, ids)
+        named = named_blobs(self._layout, entries.values())
+        if named is not None:
+            blobs = named | set(self._claimed)
+            stamps = self._ledger.stamps
+            self._ledger.stamps = {
+                digest: stamp for digest, stamp in stamps.items() if digest in blobs
+            }
+            remove_except(self._layout.blobs, {digest.hex for digest in blobs})
+
+    def remove_if_possible(self) -> None:
+        """Do the same after a change that failed; what stays is removed another time."""
+        if self._ledger.settled:  # else the disk may name what is here
+            with at_leisure("what came of a failed change stays"):
+                self.remove()
+
+
+@contextlib.contextmanager
+def at_leisure(consequence: str) -> Iterator[None]:
+    """Let a failure to write only be said: the next change meets it again."""
+    try:
+        with storage_errors(STORE):
+            yield
+    except (InsufficientStorage, StorageFailure) as error:
+        log.warning("%s: %s", consequence, error.message)
