@@ -191,7 +191,7 @@ class Exchange:
 
     async def _unload(self) -> None:
         plan = self._plan
-        await self._machinery.supervisor.unload(models={plan.model})
+        await self._machinery.supervisor.unloading.unload(models={plan.model})
         self._whole(200, plan.instead or b"", b"application/json")
 
     async def _wait(self) -> None:
