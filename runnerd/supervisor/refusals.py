@@ -22,10 +22,10 @@ from runnerd.scheduler import (
     DeviceMemory,
     FailureView,
     Fault,
+    Queries,
     Refusal,
     Refuse,
     RunnerKey,
-    Scheduler,
 )
 from runnerd.supervisor.preparation import Preparation
 from runnerd.supervisor.reports import Reports, RunnerReport
@@ -63,7 +63,7 @@ class Refusals:
     """Says why a request got no runner, from all that is known at that moment."""
 
     def __init__(
-        self, scheduler: Scheduler, reports: Reports, *, preparation: Preparation, widths: Widths
+        self, scheduler: Queries, reports: Reports, *, preparation: Preparation, widths: Widths
     ) -> None:
         self._scheduler = scheduler
         self._reports = reports

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 
 from runnerd.backends.interface import BackendMode
 from runnerd.runner import Runner
-from runnerd.scheduler import FailureView, RunnerKey, RunnerView, Scheduler
+from runnerd.scheduler import FailureView, Queries, RunnerKey, RunnerView
 from runnerd.supervisor.fleet import Fleet
 from runnerd.supervisor.orders import Orders
 from runnerd.supervisor.sharing import Sharing
@@ -58,7 +58,7 @@ class Reports:
 
     def __init__(
         self,
-        scheduler: Scheduler,
+        scheduler: Queries,
         fleet: Fleet,
         *,
         sharing: Sharing,
