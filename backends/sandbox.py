@@ -62,9 +62,7 @@ class ChildSetup:
     as CUDA does by the hundred gigabytes.  A step that fails ends the child with exit status 126
     and a line on its standard error: an engine never runs with less protection than was asked for.
     It also gives itself a score of its own for the kernel's out-of-memory killer, because the
-    daemon's (which the unit lowers) would be inherited, and is scheduled as a batch process:
-    llama-server wakes the threads of all its clients for every token of any of them, and a batch
-    process's threads do not push the one that computes off its core when they wake (sched(7)).
+    daemon's (which the unit lowers) would be inherited.
     """
 
     def __init__(self, *, deny_network: bool, data_limit: int | None = None) -> None:
@@ -74,8 +72,6 @@ class ChildSetup:
         self._write = os.write
         self._getppid = os.getppid
         self._open = os.open
-        self._schedule = os.sched_setscheduler
-        self._parameter = os.sched_param(0)
         self._data_limit: tuple[int, int] | None = None
         if data_limit is not None:
             # The soft limit: whoever started it can raise it while it runs (prlimit).
@@ -100,10 +96,6 @@ class ChildSetup:
                 self._open("/proc/self/oom_score_adj", os.O_WRONLY | os.O_CLOEXEC), _OOM_SCORE
             )
         except OSError:  # without a /proc, or under a policy; no reason not to serve
-            pass
-        try:
-            self._schedule(0, os.SCHED_BATCH, self._parameter)
-        except OSError:  # under a policy; slower with many clients, no reason not to serve
             pass
         if self._program is not None and self._prctl(
             _PR_SET_SECCOMP, _SECCOMP_MODE_FILTER, self._program[0], 0, 0

@@ -7,8 +7,9 @@ import os
 from collections.abc import Callable
 from pathlib import Path
 
-from bench import contexts, memory, pulling, relay, scheduling, slots, startup, tokens
+from bench import chats, contexts, memory, pulling, relay, scheduling, slots, startup, tokens
 from bench.gpu.run import gpu
+from bench.neighbours import as_many_as_cores, neighbours
 from bench.report import Report
 
 SECTIONS: dict[str, Callable[[Report, float], None]] = {
@@ -17,6 +18,7 @@ SECTIONS: dict[str, Callable[[Report, float], None]] = {
     "latency": relay.latency,
     "held": relay.held,
     "tokens": tokens.tokens,
+    "chats": chats.chats,
     "paced": relay.paced,
     "cancel": relay.cancelling,
     "overload": relay.overload,
@@ -29,6 +31,9 @@ SECTIONS: dict[str, Callable[[Report, float], None]] = {
     "architectures": memory.architectures,
 }
 
+_OF_MEMORY = frozenset({"held", "memory", "architectures", "gpu"})
+"""Sections whose figures have nothing to do with who else computes."""
+
 
 def main() -> None:
     """Print the figures."""
@@ -39,18 +44,31 @@ def main() -> None:
     parser.add_argument(
         "--sources", type=Path, help="gpu: build the engine of this folder (bench.gpu.pack)"
     )
+    parser.add_argument(
+        "--neighbours",
+        type=int,
+        metavar="N",
+        help="measure beside so many programs that keep a core busy each, 0: beside none; default: "
+        "first beside none, then beside as many as there are cores",
+    )
     parser.add_argument("--quick", action="store_true", help="short runs, rough figures")
     options = parser.parse_args()
     if unknown := set(options.section) - {*SECTIONS, "gpu"}:
         parser.error(f"no such section: {', '.join(sorted(unknown))}")
-    load = os.getloadavg()[0]
-    print(f"{os.cpu_count()} cores, shared by load, relay and engine; load average {load:.1f}")
-    report = Report()
-    for name in options.section or SECTIONS:
-        if name == "gpu":
-            gpu(report, options.sources)
-        else:
-            SECTIONS[name](report, 0.8 if options.quick else 4.0)
+    print(f"{os.cpu_count()} cores, shared by load, relay and engine")
+    situations = [0, as_many_as_cores()]
+    if options.neighbours is not None:
+        situations = [options.neighbours]
+    for count in situations:
+        report = Report(f"beside {count} busy neighbours" if count else "")
+        for name in options.section or SECTIONS:
+            if name in _OF_MEMORY and count != situations[0]:
+                continue
+            with neighbours(0 if name in _OF_MEMORY else count):
+                if name == "gpu":
+                    gpu(report, options.sources)
+                else:
+                    SECTIONS[name](report, 0.8 if options.quick else 4.0)
 
 
 if __name__ == "__main__":

@@ -96,16 +96,46 @@ def litellm() -> Iterator[Subject | None]:
 
 
 @contextmanager
-def llama_swap() -> Iterator[Subject | None]:
-    """Run llama-swap before a synthetic engine that it starts itself, where it is on PATH.
+def engine_router(like: psutil.Process) -> Iterator[Subject | None]:
+    """Run llama-server as a router before an engine that it starts itself, with what the running
+    one is given; nothing where that one has no router.
+    """
+    argv = like.cmdline()
+    usage = subprocess.run([argv[0], "--help"], capture_output=True, text=True, check=False)
+    if "--models-dir" not in usage.stdout:
+        yield None
+        return
+    with tempfile.TemporaryDirectory(prefix="rbr") as folder, reserved_port() as port:
+        (Path(folder) / "bench.gguf").symlink_to(argv[argv.index("--model") + 1])
+        context = argv[argv.index("--ctx-size") + 1]
+        command = [argv[0], "--host", "127.0.0.1", "--port", str(port), "--models-dir", folder]
+        command += ["--no-ui", "--offline", "--threads", "1", "--ctx-size", context]
+        with quietly(command, folder) as process:
+            try:
+                _wait_for_port(port, process)
+                _load(port)
+                yield Subject("its router", port, psutil.Process(process.pid))
+            finally:
+                process.terminate()
+                process.wait()
 
-    Its own limit of 10 requests at a time is lifted.  The first request loads the model.
+
+@contextmanager
+def llama_swap(like: psutil.Process | None = None) -> Iterator[Subject | None]:
+    """Run llama-swap before an engine that it starts itself, where it is on PATH: a synthetic one,
+    or one `like` a running one.
+
+    Its own limit of 10 requests at a time is lifted.
     """
     if shutil.which("llama-swap") is None:
         yield None
         return
     with tempfile.TemporaryDirectory(prefix="rbs") as folder, reserved_port() as port:
         engine = shlex.join([sys.executable, str(UPSTREAM), "--host"]) + " ${PORT}"
+        if like is not None:
+            argv = like.cmdline()
+            argv[argv.index("--host") + 1] = "127.0.0.1"
+            engine = shlex.join(argv) + " --port ${PORT}"
         config = Path(folder) / "config.yaml"  # JSON is YAML
         model = {"cmd": engine, "concurrencyLimit": 100_000}
         config.write_text(json.dumps({"logLevel": "error", "models": {"bench": model}}))
@@ -113,9 +143,7 @@ def llama_swap() -> Iterator[Subject | None]:
         with quietly(command, folder) as process:
             try:
                 _wait_for_port(port, process)
-                asked = {"model": "bench", "input": "x"}
-                url = f"http://127.0.0.1:{port}/v1/embeddings"
-                httpx.post(url, json=asked, timeout=60).raise_for_status()
+                _load(port)
                 yield Subject("llama-swap", port, psutil.Process(process.pid))
             finally:
                 process.terminate()
@@ -148,6 +176,13 @@ def ollama() -> Iterator[Subject | None]:
                 yield Subject("Ollama", port, psutil.Process(process.pid))
             finally:
                 process.terminate()
+
+
+def _load(port: int) -> None:
+    """Have the model loaded by a first request."""
+    chat = {"model": "bench", "max_tokens": 1, "messages": [{"role": "user", "content": "hi"}]}
+    url = f"http://127.0.0.1:{port}/v1/chat/completions"
+    httpx.post(url, json=chat, timeout=60).raise_for_status()
 
 
 def _wait_for_port(port: int, process: subprocess.Popen[bytes]) -> None:

@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
+import os
+
 
 class Report:
-    """Collects lines of `what | seen | bar` and prints each at once."""
+    """Prints lines of `what | seen | bar`, each at once; `situation` holds for all of them."""
+
+    def __init__(self, situation: str = "") -> None:
+        self._situation = situation
 
     def section(self, title: str) -> None:
         """Begin a section."""
-        print(f"\n## {title}", flush=True)
+        where = f", {self._situation}" if self._situation else ""
+        load = os.getloadavg()[0]
+        print(f"\n## {title}{where} (load average {load:.1f} at its start)", flush=True)
 
     def line(self, what: str, seen: str, bar: str = "") -> None:
         """Print one figure."""

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import shutil
-import socket as sockets
 import statistics
 import tempfile
 import time
@@ -12,11 +11,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-import aiohttp
-
 from bench.report import Report
 from bench.subjects import by_hand
-from runnerd.backends.interface import BackendConfiguration, BackendMode, RequiredMemory
+from runnerd.backends.interface import BackendMode
 from runnerd.config import Settings
 from runnerd.configurations import Configurations
 from runnerd.models import tiny
@@ -24,6 +21,7 @@ from runnerd.scheduler import RunnerKey
 from runnerd.sockets.paths import RuntimeDirectory
 from runnerd.supervisor import Supervisor
 from tests.support.daemon import DaemonProcess, running
+from tests.support.listener import Listener
 
 _BODY = {"prompt": "x", "max_tokens": 1}
 _MODELS = ("a", "b")
@@ -95,77 +93,13 @@ def _ms(seconds: float) -> str:
     return f"{seconds * 1e3:.1f} ms"
 
 
-class _Listener:
-    """A backend whose engines are listeners in this process: loading them costs nothing."""
-
-    name = "listener"
-    uses_external_model_management = False
-    streams_to_cancel = False
-
-    async def install(self, http: aiohttp.ClientSession) -> None: ...
-
-    async def run(
-        self,
-        socket: Path,
-        model: str,
-        model_ref: str,
-        mode: BackendMode,
-        config: BackendConfiguration,
-        *,
-        ram_limit: int | None = None,
-    ) -> None:
-        async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-            writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n")
-            writer.close()
-
-        with sockets.socket(sockets.AF_UNIX) as listener:
-            listener.bind(str(socket))
-            async with await asyncio.start_unix_server(answer, sock=listener) as server:
-                await server.serve_forever()
-
-    def engine_socket(self, socket: Path) -> Path:
-        return socket
-
-    def missing(self, operation: str, mode: BackendMode) -> str | None:
-        return None
-
-    def slots(self, config: BackendConfiguration) -> tuple[int, ...]:
-        return (4,)
-
-    def context(self, model: str, config: BackendConfiguration) -> int:
-        return 0
-
-    def status(self) -> str:
-        return "Running"
-
-    async def disk_usage(self) -> int:
-        return 0
-
-    async def required_memory(
-        self, model: str, config: BackendConfiguration, mode: BackendMode = BackendMode.COMPLETION
-    ) -> RequiredMemory:
-        return RequiredMemory(0)
-
-    async def check_configuration(
-        self, model: str, config: BackendConfiguration, mode: BackendMode = BackendMode.COMPLETION
-    ) -> None: ...
-
-    def doubt(self, model: str, config: BackendConfiguration) -> str | None:
-        return None
-
-    def least_memory(
-        self, model: str, config: BackendConfiguration, mode: BackendMode = BackendMode.COMPLETION
-    ) -> int:
-        return 0
-
-
 async def _lease_cost(count: int) -> float:
     """Return the seconds that a lease costs, taken and given back, among `count` models."""
     root = Path(tempfile.mkdtemp(prefix="rl"))
     directory = RuntimeDirectory(root / "run")
     directory.prepare()
-    settings = Settings(max_runners=count, default_backend=_Listener.name)
-    backend = _Listener()
+    settings = Settings(max_runners=count, default_backend=Listener.name)
+    backend = Listener()
     supervisor = Supervisor(
         settings, {backend.name: backend}, Configurations(root / "configurations.json"), directory
     )

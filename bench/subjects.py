@@ -65,19 +65,27 @@ class Stage:
 
 @contextmanager
 def stage(
-    *, engine: Path | None = None, settings: dict[str, object] | None = None
+    *,
+    engine: Path | None = None,
+    parallel: int | None = 64,
+    settings: dict[str, object] | None = None,
 ) -> Iterator[Stage]:
-    """Run the daemon with one loaded model on `engine`; None is the installed llama-server."""
+    """Run the daemon with one loaded model on `engine`; None is the installed llama-server, with
+    `parallel` slots (None: as many as it has by default).
+
+    Its settings are the defaults but for what is given.
+    """
     with tempfile.TemporaryDirectory(prefix="rb") as folder:
         root = Path(folder)
-        backend: dict[str, object] = {"threads": 1, "parallel": 64}
+        backend: dict[str, object] = {"threads": 1}
+        if parallel is not None:
+            backend["parallel"] = parallel
         if engine is not None:
             backend = {"path": str(engine)}
-        # Every request goes to the engine: what is measured is the relay, not the queue.
-        environment = {"RUNNERD_OVERCOMMIT": "0"}
-        environment["RUNNERD_BACKENDS"] = json.dumps({"llama.cpp": backend})
+        environment = {"RUNNERD_BACKENDS": json.dumps({"llama.cpp": backend})}
         environment |= {f"RUNNERD_{k.upper()}": str(v) for k, v in (settings or {}).items()}
         daemon = DaemonProcess(root, environment)
+        daemon.module, daemon.own_session = "runnerd", True
         try:
             daemon.start()
             daemon.import_model(DEMO, "bench")
@@ -135,11 +143,14 @@ def synthetic(**settings: object) -> Iterator[Stage]:
 def quietly(
     command: list[str], folder: str, environment: Mapping[str, str] | None = None
 ) -> subprocess.Popen[bytes]:
-    """Start a program in a folder, its output unread, with additions to the environment."""
+    """Start a program in a folder and in a session of its own, as the daemon starts its engines;
+    its output is unread, its environment has additions.
+    """
     return subprocess.Popen(
         command,
         cwd=folder,
         env={**os.environ, **(environment or {})},
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
+        start_new_session=True,
     )

@@ -65,6 +65,7 @@ class LlamaCppBackend:
         self._fallback = Fallback()
         self._memory = MemoryEstimator(self._finder, self._settings)
         self._quantizer = Quantizer(self._finder, self._settings)
+        self._engines: dict[Path, EngineProcess] = {}  # by the socket of their run
 
     @property
     def name(self) -> str:
@@ -155,9 +156,10 @@ class LlamaCppBackend:
         await guard.start()
         process: EngineProcess | None = None
         try:
-            process = self._start(socket, argv, ram_limit)
+            process = self._engines[socket] = self._start(socket, argv, ram_limit)
             record = await process.wait()
         finally:
+            self._engines.pop(socket, None)
             await uninterrupted(
                 self._clean_up(guard, process, engine_socket), name=f"end of {socket.stem}"
             )
@@ -227,6 +229,10 @@ class LlamaCppBackend:
             log.warning("%s", unused)
         if server is None and not self._runs_fallback():
             log.warning("llama.cpp is not installed: %s", _REMEDY)
+
+    def crowded(self, socket: Path, is_crowded: bool) -> None:
+        if (process := self._engines.get(socket)) is not None:
+            process.schedule(batch=is_crowded)
 
     async def quantize(self, source: Path, target: Path, kind: str) -> None:
         await self._quantizer.quantize(source, target, kind)

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import itertools
 import re
-from collections.abc import Callable
 from dataclasses import dataclass
 
 import httptools
@@ -109,17 +108,17 @@ def read_head(head: bytes) -> AnswerHead:
 class ChunkedBody:
     """Follows a chunked body to its end.
 
-    With `decoded` every piece of content is told; without it the caller passes on the bytes as
-    they are, framing included.
+    What it returns is for passing on: the content alone if it `decodes`, else the bytes as they
+    are, framing included.
     """
 
-    __slots__ = ("_chunks", "_last", "_parser", "_spoiled", "passes")
+    __slots__ = ("_chunks", "_content", "_last", "_parser", "_spoiled")
 
-    def __init__(self, decoded: Callable[[bytes], None] | None = None) -> None:
-        self.passes = decoded is None
+    def __init__(self, *, decodes: bool = False) -> None:
+        self._content: list[bytes] | None = [] if decodes else None
         self._spoiled = False
         self._last = b""  # byte that was passed on
-        self._chunks = _Chunks(decoded)
+        self._chunks = _Chunks(self._content)
         self._parser = httptools.HttpResponseParser(self._chunks)
         self._parser.feed_data(_BODY_FOLLOWS)
 
@@ -128,8 +127,8 @@ class ChunkedBody:
         """Whether the end has come."""
         return self._chunks.complete
 
-    def feed(self, data: bytes) -> None:
-        """Take a piece of the body.
+    def feed(self, data: bytes) -> bytes:
+        """Take a piece of the body; return what there is to pass on.
 
         Raises BadAnswer when it is no chunked body, or when there is more behind its end; then
         nothing of the piece may be passed on.
@@ -145,6 +144,12 @@ class ChunkedBody:
             raise BadAnswer("it sent more than its answer")
         self._spoiled = False
         self._last = data[-1:]
+        content = self._content
+        if content is None:
+            return data
+        data = content[0] if len(content) == 1 else b"".join(content)
+        content.clear()
+        return data
 
     def between_chunks(self) -> bool:
         """Return whether another chunk could follow what was taken.  Ask once, at the end.
@@ -159,19 +164,18 @@ class ChunkedBody:
 class _Chunks:
     """llhttp's callbacks for a chunked body.
 
-    Nothing here refers back to who reads it: a circle would keep what `decoded` belongs to in
-    memory until it is looked for.
+    Nothing here refers back to who reads it: a circle would stay in memory until it is looked for.
     """
 
-    def __init__(self, decoded: Callable[[bytes], None] | None) -> None:
+    def __init__(self, content: list[bytes] | None) -> None:
         self.complete = False
         # Counters in C: a chunk costs no Python code.
         self._begun = itertools.count()
         self._ended = itertools.count()
         self.on_chunk_header = self._begun.__next__
         self.on_chunk_complete = self._ended.__next__
-        if decoded is not None:
-            self.on_body = decoded
+        if content is not None:
+            self.on_body = content.append
 
     def even(self) -> bool:
         """Return whether every chunk that began has ended.  Ask once."""

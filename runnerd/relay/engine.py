@@ -3,6 +3,10 @@
 The socket is used directly, without a transport: connecting to a Unix socket never waits, so a
 request is on its way before the event loop turns, without a task or a future.
 
+Of an answer that somebody wants as a whole the pieces are left where they are until the engine has
+closed the connection, as llama-server does after a stream: one look for all of them instead of one
+for each token.
+
 The engine is ours but its bytes are not trusted: heads are bounded and checked (`relay/answers`),
 and only the content type of a head survives; everything else that a client sees is the relay's own.
 
@@ -14,7 +18,6 @@ closes it a moment later, ends it in an orderly way; then the kernel knows what 
 
 from __future__ import annotations
 
-import asyncio
 import fcntl
 import logging
 import socket
@@ -25,6 +28,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from runnerd.relay.answers import HEAD_BYTES, AnswerHead, BadAnswer, ChunkedBody, read_head
+from runnerd.relay.poller import ENDED, READABLE, WRITABLE, Poller
 
 log = logging.getLogger(__name__)
 
@@ -32,6 +36,7 @@ Buffer = bytes | bytearray | memoryview
 
 _READ_BYTES = 64 * 2**10
 _SMALL = 16 * 2**10  # up to here one copy costs less than a list of pieces
+_MUCH = 24 * 2**10  # between two looks; the kernel takes only a few times as much
 
 
 class AnswerReceiver(Protocol):
@@ -66,48 +71,61 @@ class EngineConnection:
     """One connection to an engine.  Raises OSError when it cannot be made.
 
     `on_idle` is called when an answer is complete and the connection can carry another request,
-    `on_closed` when it is closed, whoever closed it.
+    `on_closed` when it is closed, whoever closed it.  `hangs_up` says that the engine is one that
+    closes the connection after a stream, and `late` in the end whether it was not: None where
+    nobody waited for that.
     """
 
     __slots__ = (
+        "_at_the_end",
         "_body",
+        "_by_look",
+        "_events",
         "_head",
         "_head_bytes",
         "_left",
-        "_loop",
         "_on_closed",
         "_on_idle",
         "_paused",
         "_pieces",
+        "_poller",
         "_receiver",
         "_socket",
         "_unseen",
         "_until_end",
+        "hangs_up",
         "idle_since",
+        "late",
         "served",
     )
 
     def __init__(
         self,
         path: str,
+        poller: Poller,
         on_idle: Callable[[EngineConnection], None],
         on_closed: Callable[[EngineConnection], None],
     ) -> None:
-        self._loop = asyncio.get_running_loop()
+        self._poller = poller
         self._on_idle = on_idle
         self._on_closed = on_closed
         self._receiver: AnswerReceiver | None = None
         self._pieces: list[Buffer] = []  # of the request, not yet sent
         self._paused = False
+        self._at_the_end = False  # the answer is read when it is complete
+        self._by_look = False  # nothing was told, the poller has only looked
+        self._events = READABLE  # that the poller tells of
         self.served = 0
         self.idle_since = 0.0
+        self.hangs_up = True
+        self.late: bool | None = None
         self._unseen = False
         self._expect_head()
         self._socket: socket.socket | None = None
         endpoint = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_NONBLOCK)
         try:
             endpoint.connect(path)
-            self._loop.add_reader(endpoint.fileno(), self._readable)
+            poller.watch(endpoint.fileno(), self._happened, READABLE)
         except OSError:
             endpoint.close()
             raise
@@ -123,18 +141,21 @@ class EngineConnection:
         self._unseen = True
         self._pieces = list(request)
         self._write()
+        self._listen()
 
     def pause(self) -> None:
         """Stop reading: the client does not keep up."""
-        if self._socket is not None and not self._paused:
-            self._paused = True
-            self._loop.remove_reader(self._socket.fileno())
+        self._paused = True
+        self._listen()
 
     def resume(self) -> None:
         """Read on."""
-        if self._socket is not None and self._paused:
-            self._paused = False
-            self._loop.add_reader(self._socket.fileno(), self._readable)
+        self._paused = False
+        self._listen()
+
+    def read_at_the_end(self) -> None:
+        """Nobody waits for the pieces of this answer.  To be said when its head is told."""
+        self._at_the_end = self.hangs_up
 
     def close(self) -> None:
         """Drop the connection at once: the engine sees the close and stops generating."""
@@ -142,15 +163,33 @@ class EngineConnection:
         endpoint, self._socket = self._socket, None
         if endpoint is None:
             return
-        if not self._paused:
-            self._loop.remove_reader(endpoint.fileno())
-        if self._pieces:
-            self._loop.remove_writer(endpoint.fileno())
-            self._pieces = []
+        self._pieces = []
+        self._poller.forget(endpoint.fileno())
         endpoint.close()
         self._on_closed(self)
 
     # the socket's side
+
+    def _listen(self) -> None:
+        """Be told of what there is to do now, and of nothing else."""
+        events = 0 if self._paused else ENDED if self._at_the_end else READABLE
+        if self._pieces:
+            events |= WRITABLE
+        if self._socket is None or events == self._events:
+            return
+        self._events = events
+        if events:
+            self._poller.watch(self._socket.fileno(), self._happened, events)
+        else:
+            self._poller.forget(self._socket.fileno())  # or an end would be told over and over
+
+    def _happened(self, events: int) -> None:
+        if events & WRITABLE and self._pieces:
+            self._write()
+        if events != WRITABLE and not self._paused:
+            self._by_look = events == READABLE and self._events == ENDED
+            self._read()
+        self._listen()
 
     def _write(self) -> None:
         """Send as much as the socket takes, the rest when it takes more; much is not copied."""
@@ -167,7 +206,6 @@ class EngineConnection:
         except OSError:
             # The reader finds out why, and whether an early answer lies there.
             self._pieces = []
-            self._loop.remove_writer(self._socket.fileno())
             return
         if sent == size:
             self._pieces = []
@@ -175,15 +213,10 @@ class EngineConnection:
         else:
             self._unseen = self._unseen and sent == 0
             self._pieces = _behind(pieces, sent)
-            self._loop.add_writer(self._socket.fileno(), self._writable)
 
-    def _writable(self) -> None:
-        self._write()
-        if not self._pieces and self._socket is not None:
-            self._loop.remove_writer(self._socket.fileno())
-
-    def _readable(self) -> None:
-        assert self._socket is not None
+    def _read(self) -> None:
+        if self._socket is None:
+            return
         try:
             data = self._socket.recv(_READ_BYTES)
         except (BlockingIOError, InterruptedError):
@@ -192,6 +225,8 @@ class EngineConnection:
             self._unseen = isinstance(error, ConnectionResetError)
             self._lose(f"it broke the connection ({error.strerror})", hung_up=True)
             return
+        if len(data) >= _MUCH:
+            self._at_the_end = False  # the engine is faster than we look
         try:
             if data:
                 self._received(data)
@@ -209,6 +244,7 @@ class EngineConnection:
         self._left = -1  # of a body of known length; -1: the head is not complete
         self._body: ChunkedBody | None = None
         self._until_end = False
+        self._at_the_end = False
 
     def _received(self, data: bytes) -> None:
         if self._receiver is None:
@@ -248,7 +284,7 @@ class EngineConnection:
         if self._receiver is None:
             return  # the exchange is over already
         if head.chunked:
-            self._body = ChunkedBody(None if as_it_is else receiver.engine_body)
+            self._body = ChunkedBody(decodes=not as_it_is)
         if data or (head.length == 0):
             self._received(data)
 
@@ -256,11 +292,12 @@ class EngineConnection:
         body, receiver = self._body, self._receiver
         assert body is not None
         assert receiver is not None
-        body.feed(data)
-        if body.passes and self._receiver is not None:
+        if data := body.feed(data):
             receiver.engine_body(data)
         if body.complete and self._receiver is not None:
             # llama-server closes after a stream; whatever does not is told to.
+            if self._events == ENDED:
+                self.late = self._by_look
             self._receiver = None
             self.close()
             receiver.engine_done()

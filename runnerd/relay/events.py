@@ -39,16 +39,27 @@ class Events:
 
     def feed(self, data: bytes) -> list[dict[str, Any]]:
         """Return the events that end in `data`.  Raises StreamError."""
-        *lines, self._rest = (self._rest + data).split(b"\n")
         events = []
-        for line in lines:
-            if line.startswith(b"data:"):
-                text = line[5:].strip()
-                if text not in (b"[DONE]", b"null", b""):  # null: a stream of several answers
-                    events.append(_event(text))
-            elif line.startswith(b"error:"):
-                _event(b'{"error":%s}' % line[6:].strip())
+        for line in self.lines(data):
+            if (event := said(line)) is not None:
+                events.append(event)
         return events
+
+    def lines(self, data: bytes) -> list[bytes]:
+        """Return the lines that end in `data`, for `said`."""
+        *lines, self._rest = (self._rest + data).split(b"\n")
+        return lines
+
+
+def said(line: bytes) -> dict[str, Any] | None:
+    """Return the event in a line, None where there is none.  Raises StreamError."""
+    if line.startswith(b"data:"):
+        text = line[5:].strip()
+        if text not in (b"[DONE]", b"null", b""):  # null: a stream of several answers
+            return _event(text)
+    elif line.startswith(b"error:"):
+        _event(b'{"error":%s}' % line[6:].strip())
+    return None
 
 
 def _event(data: bytes) -> dict[str, Any]:

@@ -42,7 +42,7 @@ from runnerd.relay.messages import (
     error_answer,
     passing_head,
 )
-from runnerd.relay.pings import COMMENT, Pings, interval_of
+from runnerd.relay.pings import COMMENT, Pings, asks_for_pings, interval_of
 from runnerd.relay.plan import Plan
 from runnerd.relay.records import RequestRecord
 from runnerd.relay.redial import abandon, reach, redial
@@ -59,7 +59,8 @@ class Exchange:
     __slots__ = (
         "_arrival", "_assembly", "_begun", "_chunked", "_client", "_engine", "_error", "_head",
         "_lease", "_machinery", "_moved", "_over", "_paused", "_pings", "_plan", "_record",
-        "_repeated", "_request", "_status", "_task", "_whole_chunks", "heard", "silent_since",
+        "_repeated", "_request", "_status", "_task", "_ticket", "_whole_chunks", "heard",
+        "silent_since",
     )  # fmt: skip
 
     def __init__(
@@ -80,6 +81,7 @@ class Exchange:
             self._arrival = plan
         self._record = record
         self._machinery = machinery
+        self._ticket: int | None = None  # to leave the queue with
         self._lease: Lease | None = None
         self._engine: EngineConnection | None = None
         self._task: asyncio.Task[None] | None = None
@@ -110,16 +112,18 @@ class Exchange:
             self._go_on(self._unload)
             return
         assert self._client is not None
-        lease = self._machinery.supervisor.lease_at_once(
-            plan.key,
-            client=self._client.owner(),
-            keep_alive=plan.keep_alive,
-            affinity=plan.affinity,
+        supervisor, client = self._machinery.supervisor, self._client.owner()
+        lease = supervisor.lease_at_once(
+            plan.key, client=client, keep_alive=plan.keep_alive, affinity=plan.affinity
         )
-        if lease is not None and not lease.recalls:
-            self._leased(lease)
-        else:
-            self._lease = lease
+        if lease is not None:
+            self.granted(lease)
+            return
+        if not asks_for_pings(self._request):
+            self._ticket = supervisor.line_up(
+                plan.key, self, client=client, keep_alive=plan.keep_alive, affinity=plan.affinity
+            )
+        if self._ticket is None:
             self._go_on(self._wait)
 
     def cancel(self) -> None:
@@ -191,14 +195,10 @@ class Exchange:
         self._whole(200, plan.instead or b"", b"application/json")
 
     async def _wait(self) -> None:
-        plan, supervisor = self._plan, self._machinery.supervisor
-        if self._lease is None:
-            plan.check_answerable()
+        plan = self._plan
+        plan.check_answerable()
         self._send_pings(streams=plan.sends_events)
-        if self._lease is not None:
-            self._leased(await supervisor.recalled(self._lease))
-            return
-        lease = await supervisor.lease(
+        lease = await self._machinery.supervisor.lease(
             plan.key,
             plan.model_ref,
             client="" if self._client is None else self._client.owner(),
@@ -207,6 +207,33 @@ class Exchange:
             afresh=plan.preload_only or plan.instead is not None,
         )
         self._leased(lease)
+
+    def granted(self, lease: Lease) -> None:
+        """A runner is there (supervisor.Claimant)."""
+        if self._ticket is None:
+            self._begin_with(lease)
+        else:
+            self._machinery.pools.poller.afterwards(partial(self._begin_with, lease))
+
+    def _begin_with(self, lease: Lease) -> None:
+        if lease.recalls and not self._over:
+            self._lease = lease
+            self._go_on(self._recall)
+            return
+        try:
+            self._leased(lease)
+        except Exception:  # who has given it back, and so called this, is not to blame
+            log.exception("exchange %s failed", self._request.id)
+            self._fail(InternalError())
+
+    def refused(self, error: RunnerdError) -> None:
+        """There will be no runner (supervisor.Claimant)."""
+        self._fail(error)
+
+    async def _recall(self) -> None:
+        assert self._lease is not None
+        self._send_pings(streams=self._plan.sends_events)
+        self._leased(await self._machinery.supervisor.recalled(self._lease))
 
     def _leased(self, lease: Lease) -> None:
         if self._over:
@@ -300,16 +327,23 @@ class Exchange:
             translation = self._plan.translation
             if translation.streams and not self._begun:
                 self._prepare(AnswerHead(200, translation.content_type, None, True, True))
+            elif not translation.streams:
+                self._want_only_the_whole()
         elif self._begun:  # by a ping
             if not (head.chunked and head.content_type.startswith(EVENT_STREAM)):
                 self._fail(broken("it does not stream"))
             return self._chunked
         elif self._plan.assembles:
             self._assembly = Assembly(self._plan.prompts, self._plan.model_ref)
+            self._want_only_the_whole()
         else:
             self._prepare(head)
             return self._chunked and head.chunked
         return False
+
+    def _want_only_the_whole(self) -> None:
+        if self._engine is not None:
+            self._engine.read_at_the_end()
 
     def engine_body(self, data: bytes) -> None:
         self.heard = True
@@ -496,3 +530,5 @@ class Exchange:
             engine.close()
         if self._lease is not None:
             self._lease.release()
+        elif self._ticket is not None:
+            self._machinery.supervisor.leave(self._ticket)

@@ -17,7 +17,13 @@ from runnerd.relay.messages import Request
 
 COMMENT = b": waiting\n\n"
 
+_HEADER = b"x-ping-interval"
 _SHORTEST, _LONGEST = 0.05, 300.0  # seconds
+
+
+def asks_for_pings(request: Request) -> bool:
+    """Return whether a request wants to hear that it waits."""
+    return request.header(_HEADER) is not None
 
 
 def interval_of(request: Request) -> float | None:
@@ -25,7 +31,7 @@ def interval_of(request: Request) -> float | None:
 
     Raises errors.ClientError for what is no such number.
     """
-    value = request.header(b"x-ping-interval")
+    value = request.header(_HEADER)
     if value is None:
         return None
     try:

@@ -43,6 +43,7 @@ class _Found(NamedTuple):
     """Which runner serves an operation on a model, as long as neither is changed."""
 
     model: Model
+    id: str  # the model's; to make it costs as much as to find it
     revision: int
     backend: Backend
     mode: BackendMode
@@ -72,12 +73,13 @@ class Planner:
             operation, body = OPERATIONS["infill"], infill.body
         if route.runner is not None:
             key, model = self._bound_key(route.runner, inference.model)
+            id = str(model.id)
             backend = self._supervisor.backend(key.backend)
             mode = BackendMode(key.mode)
             spreads, capabilities, rules = self._manner(key, model, operation)
         else:
             found = self._find(route.backend, operation, inference.model)
-            backend, mode, key, model = found.backend, found.mode, found.key, found.model
+            backend, mode, key, id = found.backend, found.mode, found.key, found.id
             spreads, capabilities, rules = found.spreads, found.capabilities, found.rules
         if (remedy := backend.missing(operation.name, mode)) is not None:
             raise NotSupported(remedy)
@@ -90,7 +92,7 @@ class Planner:
         return Plan(
             operation=operation,
             key=key,
-            model=str(model.id),
+            model=id,
             model_ref=str(inference.model),
             body=_engine_body(body, rules, assembles=assembles) if rules or assembles else (body,),
             streams=streams,
@@ -115,8 +117,7 @@ class Planner:
             wish.limit.tokens = found.rules.limit(wish.limit.tokens)
         key, warnings = found.key, wish.warnings
         if wish.context is not None:
-            model = str(found.model.id)
-            key = self._supervisor.key(found.backend, model, found.mode, context=wish.context)
+            key = self._supervisor.key(found.backend, found.id, found.mode, context=wish.context)
             if 0 < (size := self._supervisor.context(key)) < wish.context:
                 warnings += (f"num_ctx: this model has a context of {size} tokens here",)
         if (remedy := found.backend.missing(operation.name, found.mode)) is not None:
@@ -124,7 +125,7 @@ class Planner:
         return Plan(
             operation=operation,
             key=key,
-            model=str(found.model.id),
+            model=found.id,
             model_ref=str(inference.model),
             body=_wished_body(wish, wish.body, found.rules),
             streams=wish.translation.streams,
@@ -157,7 +158,8 @@ class Planner:
         key = self._supervisor.key(backend, str(model.id), mode)
         if len(self._found) >= _REMEMBERED:
             self._found.clear()
-        found = _Found(model, revision, backend, mode, key, *self._manner(key, model, operation))
+        manner = self._manner(key, model, operation)
+        found = _Found(model, str(model.id), revision, backend, mode, key, *manner)
         self._found[asked] = found
         return found
 

@@ -14,21 +14,25 @@ from pathlib import Path
 
 from runnerd.errors import Overloaded
 from runnerd.relay.engine import AnswerReceiver, Buffer, EngineConnection
+from runnerd.relay.poller import Poller
 
 _KEPT_SECONDS = 3.0
 _KEPT_REQUESTS = 90
 _KEPT_CONNECTIONS = 256
+_LATE = 3  # ends in a row that were not told, and the engine is one that does not hang up
 
 
 class EnginePool:
     """The connections to one engine."""
 
-    __slots__ = ("_idle", "_limit", "_path", "active")
+    __slots__ = ("_idle", "_late", "_limit", "_path", "_poller", "active")
 
-    def __init__(self, path: str, limit: int) -> None:
+    def __init__(self, path: str, limit: int, poller: Poller) -> None:
         self._path = path
+        self._poller = poller
         self._limit = limit
         self._idle: list[EngineConnection] = []
+        self._late = 0
         self.active = 0
 
     def ask(
@@ -42,7 +46,8 @@ class EnginePool:
             raise Overloaded("the model has too many requests to answer", retry_after=1)
         connection = None if fresh else self._kept()
         if connection is None:
-            connection = EngineConnection(self._path, self._keep, self._closed)
+            connection = EngineConnection(self._path, self._poller, self._keep, self._closed)
+            connection.hangs_up = self._late < _LATE
         self.active += 1
         connection.ask(receiver, request)
         return connection
@@ -76,6 +81,8 @@ class EnginePool:
             connection.close()
 
     def _closed(self, connection: EngineConnection) -> None:
+        if connection.late is not None:
+            self._late = self._late + 1 if connection.late else 0
         if connection in self._idle:
             self._idle.remove(connection)
         else:
@@ -88,6 +95,7 @@ class EnginePools:
     def __init__(self, limit: int) -> None:
         self._limit = limit
         self._pools: dict[Path, EnginePool] = {}
+        self.poller = Poller()
 
     def of(self, socket: Path) -> EnginePool:
         """Return the pool of the engine that listens there."""
@@ -95,10 +103,11 @@ class EnginePools:
         if pool is None:
             for path in [path for path, pool in self._pools.items() if pool.empty]:
                 del self._pools[path]
-            pool = self._pools[socket] = EnginePool(str(socket), self._limit)
+            pool = self._pools[socket] = EnginePool(str(socket), self._limit, self.poller)
         return pool
 
     def close(self) -> None:
-        """Close every kept connection."""
+        """Close every kept connection; to be called when no other is left."""
         for pool in self._pools.values():
             pool.close_idle()
+        self.poller.close()

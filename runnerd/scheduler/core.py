@@ -13,6 +13,7 @@ whoever can be granted, in the queue's order).
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 
@@ -189,6 +190,31 @@ class Scheduler:
         pool.came(now, self._shares.loaded_at)
         return self._grant(ticket, pool, instance, now, keep_alive, affinity)
 
+    def line_up(
+        self,
+        ticket: int,
+        key: RunnerKey,
+        now: float,
+        *,
+        keep_alive: float | None = None,
+        client: str = "",
+        affinity: tuple[int, ...] = (),
+    ) -> bool:
+        """Let a request wait for runners that are in use; False, and no trace, if there is more to
+        it than that: a runner to start, another one's place, or a refusal.
+        """
+        pool = self._pools.get(key)
+        if pool is None or self._draining or len(self._queue) >= self._limits.queue_length:
+            return False
+        waiting = self._queue.count(key)
+        if not pool.serving() or pool.pressed(waiting + 1):
+            return False
+        if not waiting and pool.choose(affinity, self._limits.overcommit) is not None:
+            return False
+        pool.came(now, self._shares.loaded_at)
+        self._queue.add(ticket, key, now, keep_alive=keep_alive, client=client, affinity=affinity)
+        return True
+
     def _available(self, key: RunnerKey, affinity: tuple[int, ...]) -> Instance | None:
         pool = self._pools.get(key)
         if pool is None or self._draining or self._queue.count(key):
@@ -213,8 +239,8 @@ class Scheduler:
             return []
         if pool.backoff.failure is not None:
             pool.backoff.answered()
-        if instance.leases:  # nobody gets room of that, only those who wait for a slot
-            return self._serve(pool, now) if self._queue.count(pool.key) else []
+        if instance.leases:  # one place is free, and nobody else has anything of it
+            return self._serve(pool, now, most=1) if self._queue.count(pool.key) else []
         if self._draining:
             return [stop(pool, instance, StopReason.DRAINED)]
         pool.idle_since = now
@@ -428,7 +454,7 @@ class Scheduler:
         self._granted[ticket] = (pool, instance)
         return Grant(ticket, pool.key, instance.generation)
 
-    def _serve(self, pool: Pool, now: float) -> list[Decision]:
+    def _serve(self, pool: Pool, now: float, *, most: int = sys.maxsize) -> list[Decision]:
         """Grant those who wait for a pool, as far as its instances have room."""
         decisions: list[Decision] = []
         while (first := self._queue.first(pool.key)) is not None:
@@ -439,6 +465,8 @@ class Scheduler:
             decisions.append(
                 self._grant(first.ticket, pool, instance, now, first.keep_alive, first.affinity)
             )
+            if len(decisions) >= most:
+                break
         return decisions
 
     def _go_on(self, now: float) -> list[Decision]:

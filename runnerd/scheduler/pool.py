@@ -128,6 +128,13 @@ class Pool:
         """Return the instances that serve or will."""
         return [item for item in self.instances.values() if item.state is not State.STOPPING]
 
+    def serving(self) -> bool:
+        """Return whether an instance takes requests, as soon as it has room."""
+        for instance in self.instances.values():
+            if instance.state is State.READY and not instance.yields:
+                return True
+        return False
+
     def choose(self, affinity: tuple[int, ...], overcommit: float) -> Instance | None:
         """Return the instance for a request, None while all are full.
 

@@ -11,15 +11,14 @@ from __future__ import annotations
 
 import heapq
 from collections.abc import Iterator
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from runnerd.scheduler.decisions import RunnerKey
 
 _HEAD_START = 16  # turns per step of priority
 
 
-@dataclass(frozen=True, slots=True)
-class Waiting:
+class Waiting(NamedTuple):  # a tuple: one is made for each request that waits
     """One waiting ticket.  `since` is when it came, `keep_alive` what it asks for."""
 
     ticket: int

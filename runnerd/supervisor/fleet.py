@@ -27,6 +27,9 @@ class Fleet:
     def __len__(self) -> int:
         return len(self._runners)
 
+    def __contains__(self, generation: int) -> bool:
+        return generation in self._runners
+
     def __getitem__(self, generation: int) -> Runner:
         return self._runners[generation][1]
 

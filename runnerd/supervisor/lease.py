@@ -1,23 +1,55 @@
-"""One request's claim on one runner."""
+"""One request's claim on one runner, and those who wait for one."""
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
-from dataclasses import dataclass
+from typing import NamedTuple, Protocol
 
-from runnerd.errors import BackendFailure
+from runnerd.errors import BackendFailure, RunnerdError
 from runnerd.runner import Runner
 from runnerd.scheduler import Grant, RunnerKey
 
 
-@dataclass(frozen=True, slots=True)
-class Waiter:
+class Claimant(Protocol):
+    """Who waits for a lease.  One of the two is called, once, and must not raise."""
+
+    def granted(self, lease: Lease) -> None:
+        """Take a lease, which has to be released.  One that `recalls` is worth waiting for."""
+        ...
+
+    def refused(self, error: RunnerdError) -> None:
+        """Hear why there will be none."""
+        ...
+
+
+class Waiter(NamedTuple):  # a tuple: one is made for each request that waits
     """Somebody who waits for a lease of `key`."""
 
     key: RunnerKey
     client: str
-    lease: asyncio.Future[Lease]
+    claimant: Claimant
+
+
+class Promise:
+    """A claimant that is awaited."""
+
+    def __init__(self) -> None:
+        self._future: asyncio.Future[Lease] = asyncio.get_running_loop().create_future()
+
+    def granted(self, lease: Lease) -> None:
+        if self._future.done():  # who awaited it has gone, and is about to say so
+            lease.release()
+        else:
+            self._future.set_result(lease)
+
+    def refused(self, error: RunnerdError) -> None:
+        if not self._future.done():
+            self._future.set_exception(error)
+
+    async def kept(self) -> Lease:
+        """Wait for the lease.  Raises what was refused with."""
+        return await self._future
 
 
 class Lease:

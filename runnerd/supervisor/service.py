@@ -12,6 +12,7 @@ import itertools
 import logging
 import random
 import time
+from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 
 from runnerd import tasks
@@ -33,10 +34,11 @@ from runnerd.scheduler import (
 )
 from runnerd.sockets.paths import RuntimeDirectory
 from runnerd.supervisor.alarm import Alarm
+from runnerd.supervisor.crowds import Crowds
 from runnerd.supervisor.fleet import Fleet
 from runnerd.supervisor.foresight import Foresight
 from runnerd.supervisor.generation import Generation
-from runnerd.supervisor.lease import Lease, Waiter
+from runnerd.supervisor.lease import Claimant, Lease, Promise, Waiter
 from runnerd.supervisor.limits import scheduler_limits
 from runnerd.supervisor.memory import HostMemory, MemoryAccounts
 from runnerd.supervisor.orders import Orders
@@ -85,6 +87,8 @@ class Supervisor:
         self._scheduler = Scheduler(scheduler_limits(settings))
         self._tickets = itertools.count(1)
         self._waiters: dict[int, Waiter] = {}
+        self._decided: deque[Decision] = deque()  # and not yet carried out
+        self._acting = False
         self._leases: dict[int, Lease] = {}
         self._sharing = Sharing(settings, configurations, load_of=load_of, loaded_as=loaded_as)
         self._widths = Widths(settings, backends, self._sharing, self._scheduler)
@@ -92,6 +96,7 @@ class Supervisor:
             lambda key: name_of(self._sharing.models(key)[0]), self._widths.configuration
         )
         self._fleet = Fleet(backends, directory)
+        self._crowds = Crowds(self._fleet, self._leases)
         self._foresight = Foresight(backends, self._memory)
         self._preparation = Preparation(
             self._scheduler,
@@ -161,6 +166,34 @@ class Supervisor:
         )
         return None if granted is None else self._lease(granted, client)
 
+    def line_up(
+        self,
+        key: RunnerKey,
+        claimant: Claimant,
+        *,
+        client: str = "",
+        keep_alive: float | None = None,
+        affinity: tuple[int, ...] = (),
+    ) -> int | None:
+        """Let a claimant wait for a runner that is in use; return the ticket to `leave` with.
+
+        None where that takes more than waiting: `lease` does it.  The arguments are as there.
+        """
+        ticket, now = next(self._tickets), time.monotonic()
+        if not self._scheduler.line_up(
+            ticket, key, now, keep_alive=keep_alive, client=client, affinity=affinity
+        ):
+            return None
+        self._waiters[ticket] = Waiter(key, client, claimant)
+        if not self._alarm.wakes_by(now + self._settings.queue_timeout):
+            self._alarm.arm()
+        return ticket
+
+    def leave(self, ticket: int) -> None:
+        """Wait no more; harmless once the claimant has been told something."""
+        if self._waiters.pop(ticket, None) is not None:
+            self._carry_out(self._scheduler.withdraw(ticket, time.monotonic()))
+
     async def lease(
         self,
         key: RunnerKey,
@@ -189,8 +222,8 @@ class Supervisor:
         if afresh:
             self._scheduler.reset(lambda failed: failed == key)
         ticket = next(self._tickets)
-        future: asyncio.Future[Lease] = asyncio.get_running_loop().create_future()
-        self._waiters[ticket] = Waiter(key, client, future)
+        promise = Promise()
+        self._waiters[ticket] = Waiter(key, client, promise)
         try:
             self._carry_out(
                 self._scheduler.request(
@@ -203,7 +236,7 @@ class Supervisor:
                     affinity=affinity,
                 )
             )
-            return await self.recalled(await future)
+            return await self.recalled(await promise.kept())
         except asyncio.CancelledError:
             # Also when the lease was granted in the very moment of the cancellation.
             self._leases.pop(ticket, None)
@@ -236,6 +269,7 @@ class Supervisor:
             recalls = self.recollection.awaits(runner, client)
         lease = Lease(runner, granted, self._release, client, recalls)
         self._leases[granted.ticket] = lease
+        self._crowds.leased()
         return lease
 
     def _release(self, lease: Lease) -> None:
@@ -243,10 +277,12 @@ class Supervisor:
             return
         decisions = self._scheduler.release(lease.ticket, time.monotonic())
         if decisions:
-            self._carry_out(decisions)
-            return
+            self._act_on(decisions)
+            if len(decisions) == 1 and isinstance(decisions[0], Grant):
+                return  # to the next in line: no deadline has come nearer
+            self._alarm.arm()
         # Mostly it is armed early enough: releases end here, however many runners there are.
-        if not self._alarm.wakes_by(self._scheduler.expires_at(lease.key, lease.generation)):
+        elif not self._alarm.wakes_by(self._scheduler.expires_at(lease.key, lease.generation)):
             self._alarm.arm()
 
     # owners' commands
@@ -435,6 +471,7 @@ class Supervisor:
         await self._watch.close()
         await self.recollection.wait_closed()
         self._alarm.cancel()
+        self._crowds.close()
 
     def hurry(self) -> None:
         """Nothing more is worth waiting for: end without keeping what runners had evaluated."""
@@ -445,31 +482,48 @@ class Supervisor:
     # carrying out
 
     def _carry_out(self, decisions: list[Decision]) -> None:
-        for decision in decisions:
-            match decision:
-                case Grant():
-                    self._grant(decision)
-                case Refuse():
-                    self._refuse(decision)
-                case Start(key, generation, slots):
-                    self._start(key, generation, slots)
-                case Stop(_, generation, reason):
-                    runner = self._fleet[generation]
-                    log.info("stopping runner %s: %s", runner.name, reason.value)
-                    runner.stop()
+        self._act_on(decisions)
         self._alarm.arm()
 
+    def _act_on(self, decisions: list[Decision]) -> None:
+        """Do what was decided, in that order.
+
+        Whoever is granted a lease may give it back at once, and the next one may, and so on: what
+        is decided meanwhile is done afterwards, not within.
+        """
+        self._decided += decisions
+        if self._acting:
+            return
+        self._acting = True
+        try:
+            while self._decided:
+                self._act(self._decided.popleft())
+        finally:
+            self._acting = False
+
+    def _act(self, decision: Decision) -> None:
+        match decision:
+            case Grant():
+                self._grant(decision)
+            case Refuse():
+                self._refuse(decision)
+            case Start(key, generation, slots):
+                self._start(key, generation, slots)
+            case Stop(_, generation, reason):
+                runner = self._fleet[generation]
+                log.info("stopping runner %s: %s", runner.name, reason.value)
+                runner.stop()
+
     def _grant(self, granted: Grant) -> None:
-        waiter = self._waiters.get(granted.ticket)
-        if waiter is None or waiter.lease.done():
-            # Its owner has gone, and is about to say so.
+        waiter = self._waiters.pop(granted.ticket, None)
+        if waiter is None:  # its owner has left meanwhile
             self._carry_out(self._scheduler.release(granted.ticket, time.monotonic()))
         else:
-            waiter.lease.set_result(self._lease(granted, waiter.client))
+            waiter.claimant.granted(self._lease(granted, waiter.client))
 
     def _refuse(self, refused: Refuse) -> None:
-        waiter = self._waiters.get(refused.ticket)
-        if waiter is None or waiter.lease.done():
+        waiter = self._waiters.pop(refused.ticket, None)
+        if waiter is None:
             return
         failure = refused.failure
         views = self._scheduler.failures()
@@ -486,7 +540,7 @@ class Supervisor:
             )
         elif refused.refusal is Refusal.OVER_SHARE:
             account = share_account(self._scheduler.need(waiter.key), self._scheduler.devices())
-        waiter.lease.set_exception(
+        waiter.claimant.refused(
             refusal_error(
                 refused.refusal, failure, trouble=trouble, now=time.monotonic(), account=account
             )
@@ -569,6 +623,7 @@ class Supervisor:
             log.warning("runner of %s failed: %s", runner.order.model_ref, failure.message)
         decisions = self._after(key, generation, failure)
         self._fleet.remove(generation)
+        self._crowds.ended(generation)
         try:
             self.recollection.ended(runner)
             self._preparation.observe()

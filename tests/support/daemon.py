@@ -45,6 +45,7 @@ class DaemonProcess:
         self.prefix: tuple[str, ...] = ()  # of its command line
         # What is run: runnerd, watched from inside.
         self.module = "tests.support.nonblocking"
+        self.own_session = False  # as a service has one
         self._client: httpx.Client | None = None
 
     def start(self, *flags: str, ready: bool = True) -> DaemonProcess:
@@ -64,6 +65,7 @@ class DaemonProcess:
                     for name, value in {**os.environ, **_MODEST, **self._env}.items()
                     if value is not None
                 },
+                start_new_session=self.own_session,
             )
         if ready:
             wait_for(self.answers, "the daemon to answer")

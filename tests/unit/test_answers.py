@@ -74,11 +74,11 @@ def test_head_that_is_no_proper_head_is_refused(head: bytes) -> None:
 def test_chunks_are_followed_to_their_end(chunks: list[bytes], cuts: list[int]) -> None:
     """However the bytes arrive: the content comes out whole, and the end is seen at the end."""
     found: list[bytes] = []
-    decoding, passing = ChunkedBody(found.append), ChunkedBody()
+    decoding, passing = ChunkedBody(decodes=True), ChunkedBody()
     data = split(chunked(chunks), cuts)
     for index, piece in enumerate(data):
-        decoding.feed(piece)
-        passing.feed(piece)
+        found.append(decoding.feed(piece))
+        assert passing.feed(piece) == piece
         assert decoding.complete == passing.complete == (index == len(data) - 1)
     assert b"".join(found) == b"".join(chunks)
 

@@ -140,3 +140,64 @@ def test_error_event_is_raised() -> None:
     with pytest.raises(StreamError) as caught:
         assemble(chat({"content": "a"}), event(error={"code": 400, "message": "no"}))
     assert caught.value.error == {"code": 400, "message": "no"}
+
+
+def piece(text: str, **more: Any) -> bytes:
+    """Return an event as llama-server writes it: without a space, and the same but for its text."""
+    document = {
+        "choices": [{"finish_reason": None, "index": 0, "delta": {"content": text}}],
+        "created": 1,
+        "id": "x",
+        "object": "chat.completion.chunk",
+        **more,
+    }
+    return b"data: " + json.dumps(document, ensure_ascii=False, separators=(",", ":")).encode()
+
+
+TRAPS = ['"', "\\", '","content":"', '"content":"a"', "}}]", "\n\n", ""]
+texts = st.text() | st.sampled_from(TRAPS)
+
+
+@given(st.lists(st.tuples(texts, st.sampled_from([1, 2])), max_size=12), st.data())
+def test_events_that_repeat_themselves_are_taken_as_any_other(
+    said: list[tuple[str, int]], data: st.DataObject
+) -> None:
+    """Of events that differ in their text alone the text is the same as if each were read whole,
+    and of everything else the last value counts.
+    """
+    events = [piece(text, created=1, fingerprint=mark) for text, mark in said]
+    stream = b"".join(event + b"\n\n" for event in events) + chat({}, finish="stop")
+    cuts = sorted(data.draw(st.lists(st.integers(0, len(stream)), max_size=4)))
+    parts = [stream[a:b] for a, b in zip([0, *cuts], [*cuts, len(stream)], strict=True)]
+    answer = assemble(*parts)
+    assert answer["choices"][0]["message"]["content"] == "".join(text for text, _ in said)
+    assert answer.get("fingerprint") == (said[-1][1] if said else None)
+
+
+@pytest.mark.parametrize(
+    "more",
+    [
+        {"usage": {"completion_tokens": 1}},
+        {"choices": [{"index": 0, "delta": {"content": "a"}, "logprobs": {"content": [1]}}]},
+        {"choices": [{"index": 0, "delta": {"content": "a", "tool_calls": []}}]},
+    ],
+)
+def test_what_adds_more_than_text_is_read_each_time(more: dict[str, Any]) -> None:
+    """Counts and probabilities of events that are the same to the byte are all there."""
+    assembly = Assembly()
+    for _ in range(3):
+        assembly.feed(piece("a", **more) + b"\n\n")
+    answer = assembly.document()
+    assert answer["choices"][0]["message"]["content"] == "aaa"
+    if "usage" in more:
+        assert answer["usage"]["completion_tokens"] == 3
+    if "logprobs" in more.get("choices", [{}])[0]:
+        assert answer["choices"][0]["logprobs"] == {"content": [1, 1, 1]}
+
+
+def test_a_piece_that_breaks_its_string_is_no_text() -> None:
+    """What fits around a text but is none is read as the whole event, which is no JSON then."""
+    assembly = Assembly()
+    assembly.feed(piece("a") + b"\n\n" + piece("b") + b"\n\n")
+    with pytest.raises(StreamError):
+        assembly.feed(piece("c").replace(b'"c"', b'"c","d"') + b"\n\n")

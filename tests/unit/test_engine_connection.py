@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from runnerd.errors import Overloaded
+from runnerd.relay.answers import AnswerHead
 from runnerd.relay.engine import EngineConnection
 from runnerd.relay.pool import EnginePools
 from tests.support.receiver import Receiver
@@ -272,3 +273,74 @@ async def test_idle_connection_that_speaks_is_closed(peer: Peer, pools: EnginePo
     peer.accepted[0].sendall(OK)
     assert await asyncio.to_thread(peer.accepted[0].recv, 1) == b""
     assert pools.of(peer.path).empty
+
+
+STREAM = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
+
+
+class Patient(Receiver):
+    """One who wants the whole answer and nothing before."""
+
+    engine: EngineConnection
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.began = asyncio.Event()
+
+    def engine_head(self, head: AnswerHead) -> bool:
+        self.engine.read_at_the_end()
+        self.began.set()
+        return super().engine_head(head)
+
+
+async def streamed(peer: Peer, pools: EnginePools, *, closes: bool) -> EngineConnection:
+    """Have a stream of two pieces answered, after which the engine closes or not."""
+    receiver = Patient()
+    receiver.engine = pools.of(peer.path).ask(receiver, REQUEST)
+    connection = await peer.accept()
+    await read_request(connection)
+    connection.sendall(STREAM)
+    await receiver.began.wait()
+    connection.sendall(b"1\r\na\r\n")
+    connection.sendall(b"1\r\nb\r\n0\r\n\r\n")
+    if closes:
+        connection.close()
+    await receiver.over.wait()
+    assert (receiver.body, receiver.lost) == (b"ab", None)
+    return receiver.engine
+
+
+async def test_a_whole_answer_is_read_when_the_engine_has_closed(
+    peer: Peer, pools: EnginePools
+) -> None:
+    """However many pieces it has."""
+    assert (await streamed(peer, pools, closes=True)).late is not None
+    assert pools.of(peer.path).empty
+
+
+async def test_an_engine_that_does_not_close_is_not_waited_for(
+    peer: Peer, pools: EnginePools
+) -> None:
+    """After three answers whose end was found by looking, the next one is read as it comes."""
+    for _ in range(3):
+        engine = await streamed(peer, pools, closes=False)
+        assert (engine.hangs_up, engine.late) == (True, True)
+    engine = await streamed(peer, pools, closes=False)
+    assert (engine.hangs_up, engine.late) == (False, None)
+    assert pools.of(peer.path).empty
+
+
+async def test_much_at_once_is_read_as_it_comes(peer: Peer, pools: EnginePools) -> None:
+    """An engine that is faster than we look is not held up by what the kernel takes."""
+    receiver = Patient()
+    receiver.engine = pools.of(peer.path).ask(receiver, REQUEST)
+    connection = await peer.accept()
+    await read_request(connection)
+    connection.sendall(STREAM)
+    await receiver.began.wait()
+    piece = b"8000\r\n" + b"x" * 0x8000 + b"\r\n"
+    for _ in range(100):
+        await asyncio.to_thread(connection.sendall, piece)
+    connection.sendall(b"0\r\n\r\n")
+    await receiver.over.wait()
+    assert len(receiver.body) == 100 * 0x8000

@@ -261,12 +261,35 @@ async def test_a_child_goes_first_when_memory_runs_out() -> None:
     assert await python("print(open('/proc/self/oom_score_adj').read())") == "500\n\n"
 
 
-async def test_a_child_is_a_batch_process() -> None:
-    """Its threads do not push each other off a core when they wake; nor do they keep the policy of
-    whoever started the daemon.
-    """
-    code = "import os; print(os.sched_getscheduler(0) == os.SCHED_BATCH)"
-    assert await python(code) == "True\n"
+async def test_a_child_is_a_batch_process_as_long_as_it_has_a_crowd() -> None:
+    """All its threads are, and those they begin; without a crowd it is as any other process."""
+    code = """
+import threading
+[threading.Thread(target=threading.Event().wait, daemon=True).start() for _ in range(4)]
+print("begun", flush=True)
+threading.Event().wait()
+"""
+    output = Output()
+    process = EngineProcess.start(
+        [sys.executable, "-c", code], output=output, environment=child_environment()
+    )
+
+    def policies() -> list[int]:
+        threads = os.listdir(f"/proc/{process.pid}/task")
+        return [os.sched_getscheduler(int(thread)) for thread in threads]
+
+    try:
+        while "begun" not in output.tail:
+            await asyncio.sleep(0.01)
+        assert policies() == [os.SCHED_OTHER] * 5
+        process.schedule(batch=True)
+        assert policies() == [os.SCHED_BATCH] * 5
+        process.schedule(batch=False)
+        assert policies() == [os.SCHED_OTHER] * 5
+    finally:
+        process.kill()
+        await process.wait()
+    process.schedule(batch=True)  # of one that is gone nothing happens
 
 
 async def test_a_child_is_on_its_own() -> None:

@@ -251,6 +251,22 @@ class Machine(RuleBasedStateMachine):
             self.open[self.tickets] = (wanted, self.now)
             self.apply([granted])
 
+    @rule(wanted=WANTED, client=st.sampled_from(["x", "y"]), affinity=AFFINITIES)
+    def line_up(self, wanted: RunnerKey, client: str, affinity: tuple[int, ...]) -> None:
+        """Waiting where nothing but waiting is needed; nobody is stranded by it (invariants)."""
+        self.tickets += 1
+        before = self.scheduler.queued
+        waits = self.scheduler.line_up(
+            self.tickets, wanted, self.now, client=client, affinity=affinity
+        )
+        assert self.scheduler.queued == before + waits
+        if waits:
+            self.affinities[self.tickets] = affinity
+            self.open[self.tickets] = (wanted, self.now)
+            assert any(
+                runner.key == wanted and runner.state == "ready" for runner in self.running.values()
+            )
+
     @precondition(lambda self: self.open)
     @rule(data=st.data())
     def withdraw(self, data: st.DataObject) -> None:

@@ -3,7 +3,8 @@
 The engine notices a vanished client within one token only while it streams (a request without
 `stream` runs on as long as other requests keep the engine busy), so the relay always asks for a
 stream.  What comes back is merged as it arrives: text is concatenated, tool calls by index, token
-counts are added up, and of everything else the last value counts.
+counts are added up, and of everything else the last value counts.  Events that differ in their text
+alone (`refrain`) are read once.
 """
 
 from __future__ import annotations
@@ -12,7 +13,8 @@ from typing import Any
 
 import msgspec
 
-from runnerd.relay.events import Events
+from runnerd.relay.completing.refrain import Refrain
+from runnerd.relay.events import Events, said
 
 
 class Assembly:
@@ -27,14 +29,20 @@ class Assembly:
         self._model = model
         self._usages: list[dict[str, Any]] = []
         self._events = Events()
+        self._refrain = Refrain()
         self._document: dict[str, Any] = {}
         self._choices: dict[int, dict[str, Any]] = {}
         self._texts: dict[int, dict[str, list[str]]] = {}
 
     def feed(self, data: bytes) -> None:
         """Take a piece of the event stream.  Raises StreamError."""
-        for event in self._events.feed(data):
-            self.take(event)
+        for line in self._events.lines(data):
+            if self._refrain.takes(line):
+                continue
+            event = said(line)
+            if event is not None:
+                self.take(event)
+                self._refrain.learn(line, event, self._texts)
 
     def result(self) -> bytes:
         """Return the whole answer as JSON."""
