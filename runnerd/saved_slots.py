@@ -32,7 +32,8 @@ from runnerd.regular import open_regular, read_json, set_aside
 
 log = logging.getLogger(__name__)
 
-_FREE = 1 * 2**30  # bytes of the disk that are left to others
+_FREE = 1 * 2**30  # bytes of the disk that are left to others,
+_FREE_PART = 20  # and on a small one the twentieth part of it
 _PIECE = 1 * 2**20
 _LINE_BYTES = 2**20
 _OURS = re.compile(r"\d{20}-\d{4,}(\.\d+\.slot|\.json|\.new)")
@@ -137,7 +138,8 @@ class SavedSlots:
 
     def room(self) -> int:
         """Return how many bytes may be written now; what is old will make way for them."""
-        free = shutil.disk_usage(self.folder).free - _FREE
+        disk = shutil.disk_usage(self.folder)
+        free = disk.free - min(_FREE, disk.total // _FREE_PART)
         return max(0, min(self._quota, free))
 
     # reading

@@ -172,7 +172,7 @@ def run(root: Path, wish: Wish) -> int:
         printer.tell(f"error: {failure.message}")
         return 1
     except KeyboardInterrupt:
-        printer.tell("stopped; run it again to continue")
+        printer.tell("stopped; what was there before is as it was")
         return 130
     printer.tell(done.sentence)
     return 0

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import os
 from pathlib import Path
 
 from runnerd.backends.llamacpp.failure import last_lines
@@ -40,8 +39,8 @@ class Quantizer:
                 f"quantize: {kind[:40]!r} is none of {', '.join(sorted(KINDS))}", param="quantize"
             )
         server = await self._finder.find()
-        tool = None if server is None else server.path.with_name(TOOL_NAME)
-        if tool is None or not os.access(tool, os.X_OK):
+        tool = None if server is None else server.tool(TOOL_NAME)
+        if tool is None:
             raise NotSupported(
                 f"there is no {TOOL_NAME} beside the engine: `runnerd install llama.cpp` builds"
                 " one; or quantize the file before it is sent"

@@ -69,7 +69,7 @@ class NativeServer:
     @property
     def fit_tool(self) -> Path | None:
         """llama.cpp's own memory estimator, where it lies beside the server."""
-        return self._tool(FIT_TOOL_NAME)
+        return self.tool(FIT_TOOL_NAME)
 
     @property
     def lacks(self) -> list[str]:
@@ -77,13 +77,16 @@ class NativeServer:
         told = [f"{what} (no {name})" for name, what in _WANTED.items() if name not in self.options]
         if self.fit_tool is None:
             told.append(f"memory is estimated from headers (no {FIT_TOOL_NAME} beside it)")
-        if self._tool(QUANTIZE_TOOL_NAME) is None:
+        if self.tool(QUANTIZE_TOOL_NAME) is None:
             told.append(f"nothing is quantized (no {QUANTIZE_TOOL_NAME} beside it)")
         return told
 
-    def _tool(self, name: str) -> Path | None:
-        tool = self.path.parent / name
-        return tool if os.access(tool, os.X_OK) else None
+    def tool(self, name: str) -> Path | None:
+        """Return another program of llama.cpp: beside the server, or beside what it links to."""
+        for folder in (self.path.parent, self.path.resolve().parent):
+            if os.access(folder / name, os.X_OK):
+                return folder / name
+        return None
 
 
 class UnfitEngine(BackendFailure):

@@ -75,7 +75,10 @@ def recurrent(header: GGUFHeader, architecture: str) -> Recurrent:
     state, groups = number("ssm.state_size"), number("ssm.group_count")
     taps = max(1, number("ssm.conv_kernel")) - 1
     beside = 2 * groups * state
-    return Recurrent(count * (taps * (inner + beside) + inner * state), 2 * inner + beside)
+    wide = (
+        2 * inner + beside if groups else 3 * inner // 2
+    )  # of the first kind less is alive; measured
+    return Recurrent(count * (taps * (inner + beside) + inner * state), wide)
 
 
 def head_count(header: GGUFHeader, architecture: str) -> int:

@@ -280,7 +280,7 @@ class Transfer:
         part = self._part
         await run_stoppable(lambda stop: part.write(piece, data))
         part.wrote(piece, len(data))
-        self._check_magic(piece, data)
+        await self._check_magic(piece, data)
         await self._noted()
 
     async def _noted(self) -> None:
@@ -320,12 +320,12 @@ class Transfer:
                 should_retry=False,
             )
 
-    def _check_magic(self, piece: Piece, data: bytearray) -> None:
+    async def _check_magic(self, piece: Piece, data: bytearray) -> None:
         """Notice a web page in place of a model before it has forty gigabytes."""
         begins = piece.start == 0 and piece.at == len(data) >= len(_MAGIC)
         if begins and self._file.media_type in (GGUF_TYPE, MMPROJ_TYPE):
             if not data.startswith(_MAGIC):
-                self._part.restart()
+                await run_stoppable(lambda stop: self._part.restart())
                 raise InvalidModelFile(f"{self._file.name} is not a GGUF file")
 
 

@@ -18,7 +18,7 @@ import pytest
 
 from runnerd.models import tiny
 from tests.support.daemon import DaemonProcess, running
-from tests.support.waiting import wait_for
+from tests.support.waiting import SECONDS, wait_for
 from tests.support.wire import Wire, post
 
 pytestmark = pytest.mark.engine
@@ -36,8 +36,8 @@ def gguf(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def daemon(tmp_path: Path, gguf: Path) -> Iterator[DaemonProcess]:
-    """A daemon with the model imported."""
-    with running(tmp_path) as daemon:
+    """A daemon with the model imported, that gives a busy machine time for a long answer."""
+    with running(tmp_path, env={"RUNNERD_DRAIN_TIMEOUT": str(300 * SECONDS)}) as daemon:
         daemon.import_model(gguf, "tiny")
         yield daemon
 
@@ -162,7 +162,7 @@ def test_sigterm_drains(daemon: DaemonProcess) -> None:
         engine.resume()
         text += "".join(pieces)
     assert text.rstrip().endswith("[DONE]")
-    assert daemon.process.wait(30) == 0
+    assert daemon.process.wait(60 * SECONDS) == 0
     assert not engine.is_running()
     assert not daemon.socket.exists()
 
@@ -179,7 +179,7 @@ def test_second_sigterm_hurries(daemon: DaemonProcess) -> None:
         wait_for(lambda: "draining" in daemon.text(), "the daemon to drain")
         engine.resume()
         daemon.process.send_signal(signal.SIGTERM)
-        assert daemon.process.wait(30) == 0
+        assert daemon.process.wait(60 * SECONDS) == 0
 
 
 def test_second_daemon_is_refused(daemon: DaemonProcess) -> None:

@@ -6,6 +6,9 @@ import asyncio
 import shutil
 import subprocess
 import sys
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -14,9 +17,24 @@ from runnerd.backends.llamacpp.server import ServerFinder
 from runnerd.backends.llamacpp.settings import LlamaCppSettings
 
 ROOT = Path(__file__).parents[2]
+_ROOMY = "/var/tmp"  # hundreds of megabytes, and /tmp is in memory on many machines
 _NOT_SOURCES = shutil.ignore_patterns(
     ".git", ".venv*", "build", "dist", "*.egg-info", "__pycache__", ".*_cache", ".hypothesis"
 )
+
+
+@contextmanager
+def roomy_folder() -> Iterator[Path]:
+    """Make a folder with room for whole environments and images, for the length of a with block."""
+    with tempfile.TemporaryDirectory(prefix="runnerd-test-", dir=_ROOMY) as name:
+        yield Path(name)
+
+
+@pytest.fixture
+def roomy() -> Iterator[Path]:
+    """A folder with room, for one test."""
+    with roomy_folder() as folder:
+        yield folder
 
 
 @pytest.fixture(scope="session")

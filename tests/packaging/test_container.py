@@ -18,7 +18,7 @@ from pathlib import Path
 import httpx
 import pytest
 
-from tests.packaging.conftest import ROOT
+from tests.packaging.conftest import ROOT, roomy_folder
 from tests.support.waiting import SECONDS, wait_for
 
 pytestmark = [pytest.mark.engine, pytest.mark.packages, pytest.mark.timeout(1500 * SECONDS)]
@@ -80,23 +80,27 @@ class Containers:
 
 
 @pytest.fixture(scope="module")
-def containers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Containers]:
+def containers() -> Iterator[Containers]:
     """A storage with a base image and, made of it, the image for processors."""
     if os.geteuid() != 0 or not all(map(shutil.which, _TOOLS)):
         pytest.skip(f"needs root and {', '.join(_TOOLS)}")
-    folder = tmp_path_factory.mktemp("containers")
-    containers = Containers(folder)
-    try:
-        _make_base(containers, folder / "debian")
-        arguments = ("--build-arg", f"DEBIAN={_BASE}", "--build-arg", "ENGINE=none")
-        containers.buildah(
-            *("build", "--pull-never", "--format", "docker", "--target", "cpu"),
-            *("--tag", _IMAGE, *arguments, "--file", _CONTAINERFILE, ROOT),
-        )
-        yield containers
-    finally:
-        containers.buildah("rm", "--all")
-        containers.buildah("rmi", "--all", "--force")
+    with roomy_folder() as folder:
+        containers = Containers(folder)
+        try:
+            _make_base(containers, folder / "debian")
+            _make_image(containers)
+            yield containers
+        finally:
+            containers.buildah("rm", "--all")
+            containers.buildah("rmi", "--all", "--force")
+
+
+def _make_image(containers: Containers) -> None:
+    arguments = ("--build-arg", f"DEBIAN={_BASE}", "--build-arg", "ENGINE=none")
+    containers.buildah(
+        *("build", "--pull-never", "--format", "docker", "--target", "cpu"),
+        *("--tag", _IMAGE, *arguments, "--file", _CONTAINERFILE, ROOT),
+    )
 
 
 def _make_base(containers: Containers, root: Path) -> None:

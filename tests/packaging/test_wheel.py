@@ -79,14 +79,14 @@ def with_uv(home: Home, wheel: Path) -> Path:
 
 @pytest.mark.parametrize("install", [with_pip, with_pipx, with_uv])
 def test_installed_daemon_answers(
-    tmp_path: Path, wheel: Path, engine: Path, install: Callable[[Home, Path], Path]
+    roomy: Path, wheel: Path, engine: Path, install: Callable[[Home, Path], Path]
 ) -> None:
     """The command of an installed wheel starts, loads a model, answers and stops."""
-    home = Home(tmp_path / "home", engine)
+    home = Home(roomy / "home", engine)
     command = install(home, wheel)
     assert home.run(command, "version").split() == ["runnerd", runnerd.__version__]
-    (tmp_path / "demo-a.gguf").write_bytes((ROOT / "demo/demo-a.gguf").read_bytes())
-    with open(tmp_path / "log", "wb") as log:
+    (roomy / "demo-a.gguf").write_bytes((ROOT / "demo/demo-a.gguf").read_bytes())
+    with open(roomy / "log", "wb") as log:
         daemon = subprocess.Popen(
             [str(command), "serve", "--listen", "127.0.0.1:0"],
             env=home.environ,
@@ -98,7 +98,7 @@ def test_installed_daemon_answers(
     try:
         socket = home.folder / "run/runnerd/runnerd.sock"
         wait_for(socket.exists, "the daemon's socket")
-        home.run(command, "import", tmp_path / "demo-a.gguf", "--tag", "demo-a")
+        home.run(command, "import", roomy / "demo-a.gguf", "--tag", "demo-a")
         answer = home.run(command, "run", "demo-a", "What is runnerd?")
         status = json.loads(home.run(command, "status", "--json"))
         daemon.send_signal(signal.SIGTERM)
@@ -108,7 +108,7 @@ def test_installed_daemon_answers(
         daemon.wait()
     assert "daemon" in answer, answer
     assert str(ROOT) not in json.dumps(status), "something came from the sources"
-    assert "Traceback" not in (tmp_path / "log").read_text()
+    assert "Traceback" not in (roomy / "log").read_text()
     assert not socket.exists()
 
 

@@ -72,7 +72,7 @@ def test_architectures(architecture: str, more: dict[str, Value], expected: Cach
         (
             "mamba",
             {"ssm__inner_size": 1024, "ssm__state_size": 16, "ssm__conv_kernel": 4},
-            Recurrent(12 * (3 * 1024 + 16 * 1024), 2048),
+            Recurrent(12 * (3 * 1024 + 16 * 1024), 1536),
         ),
         (
             "jamba",
@@ -80,7 +80,7 @@ def test_architectures(architecture: str, more: dict[str, Value], expected: Cach
                 "ssm__inner_size": 1024, "ssm__state_size": 16, "ssm__conv_kernel": 4,
                 "attention__head_count_kv": [0] * 9 + [4] * 3,
             },
-            Recurrent(9 * (3 * 1024 + 16 * 1024), 2048),
+            Recurrent(9 * (3 * 1024 + 16 * 1024), 1536),
         ),
         (
             "mamba2",

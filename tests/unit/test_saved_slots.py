@@ -118,8 +118,15 @@ async def test_a_deleted_model_and_a_draft_leave_nothing(tmp_path: Path) -> None
 def test_others_keep_some_of_the_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """No more is written than the quota allows, and nothing on a disk that is nearly full."""
     slots = opened(tmp_path, quota=3 * 2**30)
-    for free, room in ((10 * 2**30, 3 * 2**30), (3 * 2**30, 2 * 2**30), (2**20, 0)):
-        monkeypatch.setattr(shutil, "disk_usage", lambda _, free=free: SimpleNamespace(free=free))
+    for total, free, room in (
+        (100 * 2**30, 10 * 2**30, 3 * 2**30),
+        (100 * 2**30, 3 * 2**30, 2 * 2**30),
+        (100 * 2**30, 2**20, 0),
+        (500 * 2**20, 400 * 2**20, 375 * 2**20),  # a small disk is no full one
+        (500 * 2**20, 20 * 2**20, 0),
+    ):
+        disk = SimpleNamespace(total=total, free=free)
+        monkeypatch.setattr(shutil, "disk_usage", lambda _, disk=disk: disk)
         assert slots.room() == room
 
 

@@ -236,6 +236,11 @@ def test_the_fit_tool_lies_beside(tmp_path: Path) -> None:
     assert server.fit_tool is None
     tool = script(tmp_path / "llama-fit-params", "")
     assert server.fit_tool == tool
+    (tmp_path / "links").mkdir()
+    (tmp_path / "links" / "llama-server").symlink_to(server.path)
+    linked = module.NativeServer(tmp_path / "links" / "llama-server", "1", frozenset())
+    assert linked.fit_tool == tool
+    assert any("llama-quantize" in lack for lack in linked.lacks)
 
 
 def test_library_path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

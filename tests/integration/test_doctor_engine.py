@@ -1,0 +1,49 @@
+"""What `runnerd doctor` says of engines and cards."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from runnerd.backends.llamacpp import hardware, places
+from runnerd.backends.llamacpp.hardware import Hardware
+from runnerd.cli.doctor_engine import engine_findings
+from runnerd.config import Settings
+from tests.support.builds import real_server
+
+
+def settings(folder: Path, **own: object) -> Settings:
+    return Settings(state_dir=folder, backends={"llama.cpp": own})
+
+
+def test_a_card_that_nothing_uses_comes_first(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With the one line that mends it; the engine itself is green, it has loaded models."""
+    monkeypatch.setattr(hardware, "look", lambda: Hardware(nvidia=("/dev/nvidia0",)))
+    first, second, *_ = engine_findings(settings(tmp_path, path=str(real_server())))
+    assert (first.what, first.state) == ("GPU", "missing")
+    assert "apt install nvidia-cuda-toolkit" in first.remedy
+    assert first.remedy.endswith("runnerd install llama.cpp --with cuda")
+    assert (second.what, second.state) == ("llama-server", "ok")
+    assert "has loaded models here" in second.detail
+
+
+def test_an_engine_that_dies_is_not_green(tmp_path: Path) -> None:
+    """It is looked for where the daemon has it."""
+    server = places.server_in(tmp_path / "engines", "vulkan")
+    server.parent.mkdir(parents=True)
+    server.write_text('#!/bin/sh\ncase "$*" in *--model*) kill -ILL $$;; esac\necho version: 1\n')
+    server.chmod(0o755)
+    (finding,) = (
+        finding
+        for finding in engine_findings(settings(tmp_path, server="vulkan"))
+        if finding.what == "llama-server"
+    )
+    assert finding.state == "missing"
+    assert "SIGILL" in finding.detail
+    assert "--rebuild" in finding.detail
+    verdicts = json.loads((tmp_path / "engines" / ".trials.json").read_text())
+    assert [verdict["state"] for verdict in verdicts.values()] == ["dies"]
