@@ -28,7 +28,10 @@ _LENGTH = re.compile(rb"content-length: *(\d+)", re.IGNORECASE)
 _ORDER = re.compile(rb'"bench": ?"([a-z]+)(?::(\d+))?(?::(\d+))?"')
 _KEPT_REQUESTS = 100
 _KEPT_SECONDS = 5.0
-_HELP = "--host --model --alias --no-ui --offline --ctx-size --kv-unified --embeddings"
+_HELP = (
+    "--host (or a Unix socket) --model --alias --no-ui --offline --ctx-size --kv-unified"
+    " --embeddings"
+)
 
 _PIECE = (
     b'data: {"choices":[{"finish_reason":null,"index":0,"delta":{"content":" word"}}],'

@@ -5,8 +5,9 @@ from __future__ import annotations
 import os
 import shutil
 import subprocess
-import tarfile
 from pathlib import Path
+
+from runnerd.backends.llamacpp.building.sources import unpack_sources
 
 _TARGETS = ("llama-server", "llama-fit-params")
 _OPTIONS = {
@@ -28,9 +29,7 @@ def build(sources: Path, folder: Path, architectures: list[str]) -> Path:
 
     Raises SystemExit with the end of the compiler's output.
     """
-    with tarfile.open(sources / "llama.cpp.tar.xz") as packed:
-        packed.extractall(folder, filter="data")
-    root, built = folder / "llama.cpp", folder / "build"
+    root, built = unpack_sources(sources / "llama.cpp.tar.xz", folder), folder / "build"
     for name in _FOLDERS:
         (root / name).mkdir(exist_ok=True)
     options = dict(_OPTIONS)

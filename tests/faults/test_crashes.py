@@ -200,13 +200,14 @@ def test_second_daemon_is_refused(daemon: DaemonProcess) -> None:
 
 def test_load_failure_carries_the_engines_reason(daemon: DaemonProcess) -> None:
     """A model that the engine cannot load is a 5xx with its own words; the daemon goes on."""
-    flags = {"model": "tiny", "runtime-flags": ["--n-cpu-moe", "1", "--device", "nowhere"]}
+    wrong = ["--override-kv", "general.architecture=str:nosuch"]
+    flags = {"model": "tiny", "runtime-flags": wrong, "force": True}
     configured = daemon.http.post("/engines/_configure", json=flags)
     assert configured.status_code == 202, configured.text
     answer = daemon.http.post("/v1/completions", json=LONG | {"stream": False, "max_tokens": 1})
     assert answer.status_code == 502, answer.text
     message = answer.json()["error"]["message"]
     assert "unable to load runner" in message
-    assert "device" in message
+    assert "nosuch" in message
     assert daemon.http.get("/health").status_code == 200
     assert daemon.engines() == []

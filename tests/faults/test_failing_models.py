@@ -13,7 +13,7 @@ import pytest
 
 from runnerd.models import tiny
 from tests.support.daemon import DaemonProcess, running
-from tests.support.engines import fake_engine
+from tests.support.engines import fake_engine, pass_trial
 from tests.support.waiting import wait_for
 
 pytestmark = pytest.mark.engine
@@ -199,6 +199,7 @@ if [ $number -lt {kills} ]; then exec {slow} "$@"; else exec {sound} "$@"; fi
 """
     )
     engine.chmod(0o755)
+    pass_trial(engine)
     settings = {"llama.cpp": {"path": str(engine)}}
     with running(tmp_path, env={"RUNNERD_BACKENDS": json.dumps(settings)}) as daemon:
         daemon.import_model(gguf / "tiny.gguf", "tiny")

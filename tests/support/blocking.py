@@ -21,7 +21,7 @@ ALLOWED: list[tuple[str, set[str], str]] = [
     ("runnerd/logs.py", {"set_up"}, "SIGHUP opens the log anew"),
     ("<frozen importlib._bootstrap>", {"_find_and_load"}, "what is imported at its first use"),
     ("runnerd/resources/ram.py", {"ram"}, "/proc and cgroups, which are no disk"),
-    ("runnerd/resources/gpus.py", {"gpus"}, "the driver's library, opened once"),
+    ("runnerd/resources/gpus.py", {"_open", "_look", "_ask"}, "the driver, which is no disk"),
     ("runnerd/backends/limits.py", {"data_limit", "follow"}, "/dev and /proc, which are no disk"),
     ("runnerd/backends/oom.py", {"__init__", "rose"}, "cgroups, which are no disk"),
     ("runnerd/backends/process.py", {"start", "_fork"}, "an engine's start: until it is executed"),

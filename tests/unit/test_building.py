@@ -198,6 +198,18 @@ def test_only_llama_cpp_is_unpacked(tmp_path: Path) -> None:
     assert files == {"a.tar.gz", "out/llama.cpp/CMakeLists.txt", "out/llama.cpp/ggml/a.c"}
 
 
+def test_an_archive_of_llama_cpp_itself_is_unpacked_whole(tmp_path: Path) -> None:
+    """As its releases have it: a `vendor` folder of its own belongs to it."""
+    archive = tmp_path / "b9.tar.gz"
+    names = ("CMakeLists.txt", "ggml/a.c", "vendor/nlohmann/json.hpp")
+    with tarfile.open(archive, "w:gz") as opened:
+        for name in (*names, "models/big.gguf"):
+            opened.addfile(tarfile.TarInfo(f"llama.cpp-b9/{name}"))
+    found = unpack_sources(archive, tmp_path / "out")
+    files = {str(path.relative_to(found)) for path in found.rglob("*") if path.is_file()}
+    assert files == set(names)
+
+
 def test_the_commit_is_known_from_the_archive(tmp_path: Path) -> None:
     """Where its history is carried along; what is no commit is not taken for one."""
     archive = tmp_path / "a.tar.gz"

@@ -41,6 +41,7 @@ _TYPE = "application/vnd.pypi.simple.v1+json"
 _CHUNK = 2**20
 _TIMEOUT = 60.0  # without a byte
 _LARGEST = 400 * 2**20
+_NESTED = "vendor/llama.cpp/"
 _FIRST_MEMBERS = 500  # git's own files lie in front
 _LARGEST_LISTING = 32 * 2**20
 _COMMIT = re.compile(rb"[0-9a-f]{40}\s*$")
@@ -210,18 +211,23 @@ def commit_of(archive: Path) -> str:
 
 
 def _members(opened: tarfile.TarFile) -> Iterable[tarfile.TarInfo]:
-    """Take llama.cpp's own files, under `llama.cpp/`, out of either kind of archive."""
-    for member in opened:
-        below = member.name.partition("/")[2]
-        nested = below.startswith("vendor/llama.cpp/")
-        inner = below.removeprefix("vendor/llama.cpp/")
-        if not (nested or not below.startswith(("vendor/", "llama_cpp/"))):
-            continue
+    """Take llama.cpp's own files, under `llama.cpp/`, out of either kind of archive: one of its own
+    (a `vendor` folder belongs to it), or llama-cpp-python's, which has it in its `vendor` folder.
+    """
+    members = opened.getmembers()
+    below = {member.name: member.name.partition("/")[2] for member in members}
+    nested = f"{_NESTED}CMakeLists.txt" in below.values()
+    for member in members:
+        inner = below[member.name]
+        if nested:
+            if not inner.startswith(_NESTED):
+                continue
+            inner = inner.removeprefix(_NESTED)
         if inner.startswith(_LEFT_OUT) or not inner or ".." in Path(inner).parts:
             continue
-        if not (member.isfile() or member.isdir()):
-            continue
-        yield member.replace(name=f"llama.cpp/{inner}", deep=False)
+        if member.isfile() or member.isdir():
+            member.name = f"llama.cpp/{inner}"  # TarInfo.replace came after Debian 12's Python
+            yield member
 
 
 def _offers(listing: str, base: str) -> Iterable[File]:
