@@ -276,11 +276,14 @@ class Daemon:
         try:
             fresh = self._read()
         except StartupError as error:
-            log.error("SIGHUP: the settings stay as they were: %s", error.message)
+            log.error(
+                "SIGHUP: the settings stay as they were: %s", error.message, extra=logs.ANSWER
+            )
             return
         now, later = self._settings.adopt(fresh)
         if later:
-            log.warning("SIGHUP: a restart is needed for %s", ", ".join(sorted(later)))
+            names = ", ".join(sorted(later))
+            log.warning("SIGHUP: a restart is needed for %s", names, extra=logs.ANSWER)
         log.info("SIGHUP: changed settings: %s", ", ".join(sorted(now)) or "none")
         if "log_level" in now:
             logs.set_up(log_dir, level=self._settings.log_level)

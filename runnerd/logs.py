@@ -13,6 +13,9 @@ from runnerd.regular import open_regular
 
 log = logging.getLogger(__name__)
 
+ANSWER = {"is_written": True}
+"""For `extra=` of a line that answers somebody, as to a signal: it is written each time."""
+
 _FILE_BYTES = 8 * 2**20  # per file; two older ones are kept
 _FORMAT = "%(asctime)s.%(msecs)03d %(levelname)s %(name)s: %(message)s"
 

@@ -54,13 +54,14 @@ async def ps(request: web.Request) -> web.Response:
 
 @ROUTES.get("/engines/df")
 async def df(request: web.Request) -> web.Response:
-    """Disk usage, in bytes."""
+    """Disk usage, in bytes, and the directory that it is of."""
     context = request.app[CONTEXT]
     backend = context.supervisor.keys.backend(None)
     return json_answer(
         {
             "models_disk_usage": await asyncio.to_thread(context.store.disk_usage),
             "default_backend_disk_usage": await backend.disk_usage(),
+            "state_dir": str(context.settings.state_dir),
         }
     )
 

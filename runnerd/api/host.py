@@ -52,9 +52,8 @@ async def health(request: web.Request) -> web.Response:
 
 @ROUTES.get("/version")
 async def version(request: web.Request) -> web.Response:
-    """The daemon's version, and where its state lies."""
-    state_dir = request.app[CONTEXT].settings.state_dir
-    return json_answer({"version": runnerd.__version__, "state_dir": str(state_dir)})
+    """The daemon's version."""
+    return json_answer({"version": runnerd.__version__})
 
 
 @ROUTES.get("/logs")

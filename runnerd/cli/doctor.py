@@ -150,14 +150,14 @@ def _daemon(host: str | None) -> tuple[Finding, Path | None]:
     """Return what there is to say of the daemon, and where it says that its state lies."""
     try:
         client = Client(host)
-        document = client.json("GET", "/version")
+        version = client.json("GET", "/version")["version"]
+        usage = client.json("GET", "/engines/df")
     except DaemonError as error:
         if _may_not_connect(error):
             advice = "usermod -aG runnerd $USER, log in"
             return Finding("daemon", "warning", error.message, advice), None
         return Finding("daemon", "warning", "none answers", "runnerd serve, or make serve"), None
-    version = document["version"]
-    state_dir = Path(document["state_dir"]) if "state_dir" in document else None
+    state_dir = Path(usage["state_dir"]) if "state_dir" in usage else None
     if version != runnerd.__version__:
         detail = f"{version} at {client.address}, this command is {runnerd.__version__}"
         advice = "restart it: systemctl restart runnerd"

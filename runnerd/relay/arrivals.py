@@ -31,14 +31,18 @@ class Arrivals:
     settings: Settings
     waiting: int = 0
 
-    def expect(self, reference: str, plan: Callable[[], Plan]) -> Arrival | None:
+    def expect(
+        self, reference: str, plan: Callable[[], Plan], check: Callable[[], None]
+    ) -> Arrival | None:
         """Return what waits for a missing model and then makes the plan; None if it is not coming.
 
-        Raises errors.Overloaded when too many wait.
+        Before anything is pulled or waited for, `check` raises for a request that no model would
+        answer.  Raises errors.Overloaded when too many wait.
         """
         job = self.pulls.fetching(reference)
         if job is None and not (self.settings.auto_pull and _can_be_pulled(reference)):
             return None
+        check()
         if self.waiting >= self.settings.queue_length:
             raise Overloaded(
                 "too many requests wait for models that are being pulled", retry_after=_RETRY_AFTER

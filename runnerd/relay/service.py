@@ -205,10 +205,13 @@ class Relay:
             if parts.arrivals is None or route.runner is not None:
                 raise
             reference = str(inspect(request.body, parts.limits).model)
-            if route.dialect is None and not request.preload_only:
-                check_answerable(route.operation.name, bytes(request.body), None)
+
+            def check() -> None:
+                if route.dialect is None and not request.preload_only:
+                    check_answerable(route.operation.name, bytes(request.body), None)
+
             arrival = parts.arrivals.expect(
-                reference, lambda: self._accepted(parts.planner.plan(request, route))
+                reference, lambda: self._accepted(parts.planner.plan(request, route)), check
             )
             if arrival is None:
                 raise
