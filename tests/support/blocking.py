@@ -42,6 +42,7 @@ ALLOWED: list[tuple[str, set[str], str]] = [
     ("runnerd/backends/limits.py", {"data_limit"}, "device nodes, which are no disk"),
     ("runnerd/backends/llamacpp/slots.py", {"fingerprint"}, "an engine's start: the same"),
     ("runnerd/backends/llamacpp/memory.py", {"_one"}, "an engine's start: its files' times"),
+    ("runnerd/pulls/credentials.py", {"_ask"}, "a credential helper's start: /dev/null"),
     ("runnerd/models/store.py", {"resolve"}, "an engine's start: its files' sizes and times"),
 ]  # fmt: skip
 """File, functions of it, and why: whatever they call may block."""
