@@ -417,6 +417,7 @@ class Supervisor:
             report(
                 view,
                 self._fleet[view.generation],
+                self._orders.name(view.key),
                 models(view.key),
                 offset=offset,
                 context=self._widths.context(view.key),
