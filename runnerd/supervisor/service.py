@@ -19,7 +19,7 @@ from runnerd import tasks
 from runnerd.backends.interface import Backend, BackendMode, EngineFailure
 from runnerd.config import Settings
 from runnerd.configurations import ConfigurationKey, Configurations, ModelConfiguration
-from runnerd.errors import BackendFailure, BackendNotFound, Conflict
+from runnerd.errors import BackendFailure, BackendNotFound, Conflict, ModelDeleted
 from runnerd.runner import Runner, RunnerState
 from runnerd.saved_slots import SavedSlots
 from runnerd.scheduler import (
@@ -96,6 +96,7 @@ class Supervisor:
             lambda key: name_of(self._sharing.models(key)[0]), self._widths.configuration
         )
         self._fleet = Fleet(backends, directory)
+        self._orphans: set[int] = set()  # generations whose files were deleted under them
         self._crowds = Crowds(self._fleet, self._leases)
         self._foresight = Foresight(backends, self._memory)
         self._preparation = Preparation(
@@ -396,6 +397,7 @@ class Supervisor:
         if shared:
             self._keep_as_configured()
             return
+        self._orphans.update(self._fleet.matching(lambda key: key.model == load))
         self._scheduler.reset(lambda key: key.model == load)
         self._memory.forget(load)
         self._widths.forget(load)
@@ -622,7 +624,12 @@ class Supervisor:
         runner = self._fleet[generation]
         if failure is not None:
             log.warning("runner of %s failed: %s", runner.order.model_ref, failure.message)
+            if generation in self._orphans or not self._sharing.is_here(key):
+                failure = ModelDeleted(f"model {runner.order.model_ref!r} was deleted meanwhile")
         decisions = self._after(key, generation, failure)
+        if isinstance(failure, ModelDeleted):  # one that comes under its name starts afresh
+            self._scheduler.reset(lambda each: each == key)
+        self._orphans.discard(generation)
         self._fleet.remove(generation)
         self._crowds.ended(generation)
         try:
