@@ -13,6 +13,7 @@ from runnerd.configurations import Configurations
 from runnerd.errors import ModelNotFound
 from runnerd.sockets.paths import RuntimeDirectory
 from runnerd.supervisor import Supervisor
+from runnerd.tasks import spawn
 from tests.support.listener import Listener
 from tests.support.waiting import until
 
@@ -55,7 +56,7 @@ async def test_a_model_that_returns_is_served(tmp_path: Path, *, returns_early: 
         loaded_as=lambda _: here,
     )
     key = supervisor.key(supervisor.backend(None), "m", BackendMode.COMPLETION)
-    waiting = asyncio.create_task(supervisor.lease(key, "m"))
+    waiting = spawn(supervisor.lease(key, "m"), name="a client")
     await until(lambda: backend.starts == 1)
     here.clear()
     await supervisor.forget("m", "m", shared=False)
