@@ -104,7 +104,8 @@ async def _lease_cost(count: int) -> float:
         settings, {backend.name: backend}, Configurations(root / "configurations.json"), directory
     )
     keys = [
-        supervisor.key(backend, f"m{number}", BackendMode.COMPLETION) for number in range(count)
+        supervisor.keys.key(backend, f"m{number}", BackendMode.COMPLETION)
+        for number in range(count)
     ]
     for key in keys:
         (await supervisor.lease(key, key.model)).release()

@@ -151,7 +151,7 @@ class Daemon:
                 Parts(
                     limits=settings.limits,
                     admission=_admission(settings),
-                    planner=Planner(store, supervisor, settings.limits),
+                    planner=Planner(store, supervisor.keys, settings.limits),
                     supervisor=supervisor,
                     records=records,
                     app=make_app(context, other_apis),
@@ -189,7 +189,7 @@ class Daemon:
             for listener in listeners:
                 log.info("listening on %s", _address(listener))
             self._notifier.ready("serving")
-            tasks.spawn(supervisor.make_resident(), name="residents")
+            tasks.spawn(supervisor.configuring.make_resident(), name="residents")
             for backend in backends.values():
                 if isinstance(backend, Preparing):
                     looking = tasks.spawn(backend.prepare(), name=f"look at {backend.name}")

@@ -57,7 +57,7 @@ async def ps(request: web.Request) -> web.Response:
 async def df(request: web.Request) -> web.Response:
     """Disk usage, in bytes."""
     context = request.app[CONTEXT]
-    backend = context.supervisor.backend(None)
+    backend = context.supervisor.keys.backend(None)
     return json_answer(
         {
             "models_disk_usage": await asyncio.to_thread(context.store.disk_usage),
@@ -77,7 +77,7 @@ async def unload(request: web.Request) -> web.Response:
     everything = document.get("all") is True
     if not names and not everything:
         raise ClientError("name the models to unload, or set all", param="models")
-    count = await context.supervisor.unload(
+    count = await context.supervisor.unloading.unload(
         backend=text_field(document, "backend"),
         models=None if everything else {str(context.store.get(name).id) for name in names},
     )
@@ -99,10 +99,12 @@ async def configure(request: web.Request) -> web.Response:
         )
     model = context.store.get(text_field(document, "model", required=True) or "")
     name = request.match_info.get("backend") or text_field(document, "backend")
-    backend = context.supervisor.backend(name)
+    backend = context.supervisor.keys.backend(name)
     changes = _changes(document)
     key = ConfigurationKey(backend.name, str(model.id), _mode(document))
-    await context.supervisor.configure(key, changes, force=document.get("force") is True)
+    await context.supervisor.configuring.configure(
+        key, changes, force=document.get("force") is True
+    )
     return web.Response(status=202)
 
 
@@ -143,7 +145,7 @@ async def install_backend(request: web.Request) -> web.Response:
     """Install a backend; answers when it is done, `/engines/status` shows the progress."""
     context = request.app[CONTEXT]
     document = await json_body(request)
-    backend = context.supervisor.backend(text_field(document, "backend", required=True))
+    backend = context.supervisor.keys.backend(text_field(document, "backend", required=True))
     async with aiohttp.ClientSession() as http:
         await backend.install(http)
     return web.Response()

@@ -35,7 +35,7 @@ async def root(request: web.Request) -> web.Response:
             context.store.list(),
             dict(supervisor.configurations()),
             downloads=context.pulls.active(),
-            backend=supervisor.backend(None).name,
+            backend=supervisor.keys.backend(None).name,
             queued=supervisor.queued,
         )
         return json_answer(status)

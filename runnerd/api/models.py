@@ -106,7 +106,7 @@ async def purge_models(request: web.Request) -> web.Response:
     force = flag(request, "force")
     models = list(context.store.list())
     for model in models:
-        await context.supervisor.unload_model(str(model.id), force=force)
+        await context.supervisor.removing.unload_model(str(model.id), force=force)
     try:
         await asyncio.to_thread(context.store.purge)
     finally:
@@ -135,7 +135,7 @@ async def remove_model(context: Context, name: str, *, force: bool) -> Removals:
     load = store.load_of(id)
     shared = len(store.loaded_as(load)) > 1
     if store.deletes(name, force=force) and not shared:
-        await context.supervisor.unload_model(id, force=force)
+        await context.supervisor.removing.unload_model(id, force=force)
     try:
         return await asyncio.to_thread(store.remove, name, force=force)
     finally:
@@ -145,7 +145,7 @@ async def remove_model(context: Context, name: str, *, force: bool) -> Removals:
 async def _forget_removed(context: Context, id: str, load: str, *, shared: bool) -> None:
     """Drop what belongs to a model that is not here any more, whatever its removal has said."""
     if not context.store.has(id):
-        await context.supervisor.forget(id, load, shared=shared)
+        await context.supervisor.removing.forget(id, load, shared=shared)
 
 
 @ROUTES.get("/v1/models")

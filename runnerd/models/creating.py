@@ -166,7 +166,7 @@ class Creation:
                 param="quantize",
             )
         self._tell(f"quantizing {found} model to {kind}")
-        await run_stoppable(lambda stop: self._store.check_space(weights[0].pending.size))
+        await run_stoppable(lambda stop: self._store.room.check_space(weights[0].pending.size))
         await quantize(weights[0].pending.temporary, target, kind)
         made = await run_stoppable(lambda stop: _hashed(target))
         return [Fetched(f"the {kind} weights", GGUF_TYPE, made), *files[1:]]

@@ -67,6 +67,10 @@ class Ledger:
             raise
         self.catalog = after
 
+    def replaced(self, entry: Entry) -> list[Entry]:
+        """Return all entries with this one added, or in the place of what it was."""
+        return list((self.catalog.entries | {entry.id: entry}).values())
+
     def settle(self) -> None:
         """See that the disk has what the last change left.
 

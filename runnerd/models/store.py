@@ -11,7 +11,6 @@ any time.
 
 from __future__ import annotations
 
-import logging
 import os
 import threading
 import time
@@ -34,41 +33,31 @@ from runnerd.errors import (
 )
 from runnerd.models import archive, bundle
 from runnerd.models.catalog import Catalog, Entry, Model, shown, with_tag
-from runnerd.models.composing import compose, describe_intake
-from runnerd.models.description import Description, binary_size
+from runnerd.models.composing import compose
 from runnerd.models.digest import Digest
-from runnerd.models.intake import Fetched, Intake, Pending, Progress, check_space, is_intact
+from runnerd.models.entrance import Entrance
+from runnerd.models.intake import Fetched, Intake, Pending, Progress, is_intact
 from runnerd.models.layout import STORE, Layout
-from runnerd.models.ledger import Ledger, provisional
+from runnerd.models.ledger import Ledger
 from runnerd.models.leftovers import Leftovers, at_leisure
 from runnerd.models.manifest import (
-    MOST_BYTES,
-    Layer,
-    Manifest,
-    build_config,
-    build_manifest,
-    packaged_context_size,
-    parse_manifest,
     repackaged,
 )
 from runnerd.models.packing import Packed, pack_blobs
-from runnerd.models.parts import Part, occupied, sweep
-from runnerd.models.reference import Reference, parse_tag
-from runnerd.models.sources import Source, Sources, default_reference, open_sources
+from runnerd.models.parts import Part, sweep
+from runnerd.models.reference import parse_tag
+from runnerd.models.room import Room
+from runnerd.models.sources import open_sources
 from runnerd.models.stored import small_layers
 from runnerd.models.uploads import AGE as _UPLOAD_AGE
 from runnerd.models.uploads import Uploads
 from runnerd.models.worker import Stop, on_loop, run_stoppable
-from runnerd.regular import read
-
-log = logging.getLogger(__name__)
 
 _PART_AGE = 7 * 86400.0  # seconds; nobody takes such a pull up again
 
 Removal = tuple[Literal["Untagged", "Deleted"], str]
 Removals = list[Removal]
 Models = list[Model]
-Entries = list[Entry]
 Texts = list[str]
 
 
@@ -77,12 +66,13 @@ class Store:
 
     def __init__(self, root: Path, *, quota_bytes: int | None = None) -> None:
         self._layout = Layout(root)
-        self._quota_bytes = quota_bytes
-        self._lock = threading.RLock()
-        self._ledger = Ledger(self._layout)
+        self._lock = lock = threading.RLock()
+        self._ledger = ledger = Ledger(self._layout)
         self._claims: Counter[Digest] = Counter()
-        self._leftovers = Leftovers(self._layout, self._ledger, self._claims)
-        self.uploads = Uploads(self._layout, self.check_space, lambda: set(self._claims))
+        self._leftovers = leftovers = Leftovers(self._layout, ledger, self._claims)
+        self.room = Room(self._layout, ledger, lock, quota_bytes=quota_bytes)
+        self._entrance = Entrance(self._layout, ledger, lock, leftovers=leftovers, room=self.room)
+        self.uploads = Uploads(self._layout, self.room.check_space, lambda: set(self._claims))
 
     def open(self) -> None:
         """Make or read the store and remove what an interrupted change left.
@@ -172,12 +162,7 @@ class Store:
 
         Uploads count too: they are models to be.
         """
-        folders = (self._layout.blobs, self._layout.manifests, self._layout.uploads)
-        return sum(
-            entry.stat(follow_symlinks=False).st_size
-            for folder in folders
-            for entry in os.scandir(folder)
-        )
+        return self.room.usage()
 
     # coming in
 
@@ -204,7 +189,7 @@ class Store:
         def work(stop: Stop) -> Model:
             sources = open_sources(paths, mmproj=mmproj, chat_template=chat_template)
             try:
-                return self._import(sources, target, report, stop)
+                return self._entrance.take_files(sources, target, report, stop)
             finally:
                 sources.close()
 
@@ -223,12 +208,12 @@ class Store:
             self._layout,
             total=0,
             report=on_loop(progress),
-            allow=self._check_quota,
+            allow=self.room.check_quota,
         )
-        await run_stoppable(lambda stop: self.check_writable())
+        await run_stoppable(lambda stop: self.room.check_writable())
         try:
             raw = await archive.unpack(chunks, intake)
-            return await run_stoppable(lambda stop: self._accept(raw, intake))
+            return await run_stoppable(lambda stop: self._entrance.take_manifest(raw, intake))
         finally:
             # In a thread: what is removed may be large.  It ends even when this task is cancelled.
             await run_stoppable(lambda stop: intake.close())
@@ -238,7 +223,7 @@ class Store:
     def part(self, key: Digest) -> Part:
         """Return the part of a file that is being fetched; open it before use."""
         path = self._layout.part(key)
-        return Part(self._layout, key, lambda size: self._check_quota(size, beside=path))
+        return Part(self._layout, key, lambda size: self.room.check_quota(size, beside=path))
 
     def claim(self, digest: Digest) -> Pending | None:
         """Keep a blob from being removed until `disclaim`; return it if it is here and unchanged.
@@ -262,33 +247,6 @@ class Store:
             if self._claims[digest] <= 0:
                 del self._claims[digest]
 
-    def check_space(self, size: int) -> None:
-        """Raise errors.InsufficientStorage where `size` further bytes would fill disk or quota."""
-        check_space(self._layout.root, size)
-        self._check_quota(size)
-
-    def check_writable(self) -> None:
-        """Find out before long work whether its result could be kept: then nobody waits in vain.
-
-        Blocks.  Raises errors.InsufficientStorage, StorageFailure.
-        """
-        with self._lock:
-            self._ledger.settle()
-        self._layout.try_out()
-
-    def _check_quota(self, size: int, *, beside: Path | None = None) -> None:
-        """Hold `size` bytes against the quota; `beside` is a part that they replace or complete."""
-        quota = self._quota_bytes
-        if quota is None:
-            return
-        taken = self.disk_usage() + occupied(self._layout, beside=beside)
-        if size + taken > quota:
-            raise InsufficientStorage(
-                f"the model needs {binary_size(size)}; the models and unfinished downloads occupy"
-                f" {binary_size(taken)} and may occupy {binary_size(quota)}; remove some with"
-                " `runnerd rm`, leftovers with `runnerd prune`, or raise store_quota"
-            )
-
     def accept(
         self,
         files: Sequence[Fetched],
@@ -305,9 +263,9 @@ class Store:
         with Intake(self._layout, total=0) as intake:
             intake.blobs |= blobs
             if manifest is not None:
-                return self._accept(manifest, intake, tag)
+                return self._entrance.take_manifest(manifest, intake, tag)
             made, description = compose(intake, files)
-            return self._commit(intake, made, description, int(time.time()), tag)
+            return self._entrance.commit(intake, made, description, int(time.time()), tag)
 
     def fresh(self) -> Path:
         """Return a name for a temporary file on the store's disk that nobody has."""
@@ -363,7 +321,7 @@ class Store:
                 manifest, changed = repackaged(found.manifest, config.read_bytes(), context_size)
                 intake.add_bytes(changed)
                 intake.blobs |= {digest: blob for digest, blob in claimed if blob is not None}
-                self._accept(manifest.raw, intake, tag)
+                self._entrance.take_manifest(manifest.raw, intake, tag)
         except FileNotFoundError as error:
             raise ModelNotFound(f"model {shown(model)} is no longer here") from error
         finally:
@@ -390,7 +348,7 @@ class Store:
             kept = tuple(tag for tag in entry.tags if tag not in gone)
             done: Removals = [("Untagged", tag) for tag in gone]
             if kept:
-                self._ledger.change(self._replaced(entry.with_tags(kept)))
+                self._ledger.change(self._ledger.replaced(entry.with_tags(kept)))
                 return done
             self._delete([entry])
             return [*done, ("Deleted", str(entry.id))]
@@ -402,10 +360,10 @@ class Store:
         """
         with self._lock, storage_errors(STORE):
             self._ledger.settle()
-            before = self.disk_usage()
+            before = self.room.usage()
             self._leftovers.remove()
             self.uploads.sweep(age=age)
-            return before - self.disk_usage() + sweep(self._layout, age=age)
+            return before - self.room.usage() + sweep(self._layout, age=age)
 
     def has(self, id: str) -> bool:
         """Say whether there is a model with this id, damaged or not."""
@@ -415,81 +373,6 @@ class Store:
         """Remove every model.  Raises as `remove`."""
         with self._lock:
             self._delete(list(self._catalog.entries.values()))
-
-    # how a model comes in
-
-    def _import(
-        self,
-        sources: Sources,
-        target: Reference | None,
-        report: Callable[[Progress], None] | None,
-        stop: Stop,
-    ) -> Model:
-        total = sum(source.size for source in sources.files)
-        self.check_writable()
-        self._check_quota(total)
-        with (
-            storage_errors(STORE),
-            Intake(self._layout, total=total, report=report, stop=stop) as intake,
-        ):
-            layers = [_take_in(intake, source) for source in sources.files]
-            names = [source.name for source in sources.files]
-            description = describe_intake(intake, layers, names)
-            config = build_config(description, layers)
-            intake.add_bytes(config)
-            manifest = build_manifest(config, layers)
-            stop.check()
-            tag = str(target or default_reference(sources.name))
-            model = self._commit(intake, manifest, description, sources.modified_at, tag)
-            if report:
-                report(Progress(total, "", 0, 0, str(intake.cost)))
-            return model
-
-    def _accept(self, raw: bytes, intake: Intake, tag: str | None = None) -> Model:
-        """Check what came with its own manifest and make it a model.  `intake` holds its blobs."""
-        manifest = parse_manifest(raw)
-        for layer in manifest.blobs:
-            pending = intake.blobs.get(layer.digest)
-            if pending is None or pending.size != layer.size:
-                raise InvalidModelFile(
-                    f"the model lacks the blob {layer.digest} of {layer.size} bytes that it lists"
-                )
-        intake.keep_only({layer.digest for layer in manifest.blobs})
-        names = [layer.digest.short for layer in manifest.layers]
-        with storage_errors(STORE):
-            config = read(intake.blobs[manifest.config.digest].temporary, most=MOST_BYTES)
-            packaged = packaged_context_size(config)
-            description = describe_intake(intake, manifest.layers, names, packaged)
-        return self._commit(intake, manifest, description, int(time.time()), tag)
-
-    def _commit(
-        self,
-        intake: Intake,
-        manifest: Manifest,
-        description: Description,
-        created: int,
-        tag: str | None,
-    ) -> Model:
-        """Make the model visible, as the last step of its way in."""
-        with self._lock, storage_errors(STORE):
-            self._ledger.settle()
-            try:
-                with provisional():
-                    intake.publish(self._ledger.stamps)
-                    bundle.ensure_bundle(self._layout, manifest, description)
-                    self._layout.write(self._layout.manifest(manifest.id), manifest.raw)
-                old = self._catalog.entries.get(manifest.id)
-                tags, created = (old.tags, old.created) if old else ((), created)
-                entry = Entry.of(manifest, description, tags, created)
-                entries = self._replaced(entry)
-                self._ledger.change(with_tag(entries, entry, tag) if tag else entries)
-            except BaseException:
-                self._leftovers.remove_if_possible()
-                raise
-            return self._catalog.get(str(manifest.id))
-
-    def _replaced(self, entry: Entry) -> Entries:
-        return list((self._catalog.entries | {entry.id: entry}).values())
 
     # removal
 
@@ -506,8 +389,3 @@ class Store:
                 f" {error.message}"
             ) from error
         self._layout.hold_space()
-
-
-def _take_in(intake: Intake, source: Source) -> Layer:
-    pending = intake.add_file(source)
-    return Layer(source.media_type, pending.size, pending.digest)

@@ -206,7 +206,7 @@ class Pulls:
             job.say("Waiting for other pulls")
         async with self._slots:
             with disk_errors(STORE):
-                await run_stoppable(lambda stop: self.store.check_writable())
+                await run_stoppable(lambda stop: self.store.room.check_writable())
                 offer = await persistently(lambda: self._offer(wish), job.say)
                 for message in offer.news:
                     job.say(message)
@@ -299,7 +299,7 @@ class Pulls:
             if present[key] is None:
                 needed += max(0, (file.size or 0) - self.store.part(key).allocated())
         if needed:
-            self.store.check_space(needed)
+            self.store.room.check_space(needed)
 
 
 def _remove(parts: Sequence[Part]) -> None:

@@ -35,17 +35,13 @@ from runnerd.relay.engine_errors import broken, client_error, error_object, expl
 from runnerd.relay.events import EVENT_STREAM, StreamError
 from runnerd.relay.machinery import Client, Machinery
 from runnerd.relay.messages import (
-    LAST_CHUNK,
     Request,
-    answer,
-    chunk,
-    error_answer,
-    passing_head,
 )
-from runnerd.relay.pings import COMMENT, Pings, asks_for_pings, interval_of
+from runnerd.relay.pings import asks_for_pings
 from runnerd.relay.plan import Plan
 from runnerd.relay.records import RequestRecord
 from runnerd.relay.redial import abandon, reach, redial
+from runnerd.relay.reply import Reply
 from runnerd.supervisor import Lease
 
 log = logging.getLogger(__name__)
@@ -57,10 +53,9 @@ class Exchange:
     """Owns one request from `start` until `exchange_done` was told or it was cancelled."""
 
     __slots__ = (
-        "_arrival", "_assembly", "_begun", "_chunked", "_client", "_engine", "_error", "_head",
-        "_lease", "_machinery", "_moved", "_over", "_paused", "_pings", "_plan", "_record",
-        "_repeated", "_request", "_status", "_task", "_ticket", "_whole_chunks", "heard",
-        "silent_since",
+        "_arrival", "_assembly", "_engine", "_error", "_lease", "_machinery", "_moved", "_over",
+        "_plan", "_record", "_repeated", "_reply", "_request", "_task", "_ticket", "_whole_chunks",
+        "heard", "silent_since",
     )  # fmt: skip
 
     def __init__(
@@ -71,12 +66,13 @@ class Exchange:
         record: RequestRecord,
         machinery: Machinery,
     ) -> None:
-        self._client: Client | None = client
+        self._reply = Reply(client, request, record)
         self._request = request
         self._plan: Plan
         self._arrival: Arrival | None = None
         if isinstance(plan, Plan):
             self._plan = plan
+            self._reply.plan = plan
         else:
             self._arrival = plan
         self._record = record
@@ -87,12 +83,6 @@ class Exchange:
         self._task: asyncio.Task[None] | None = None
         self._assembly: Assembly | None = None
         self._error: bytearray | None = None
-        self._pings: Pings | None = None
-        self._status = 0
-        self._head = b""  # the answer's head, until the first of its body can go with it
-        self._begun = False  # something of the answer has been sent
-        self._chunked = False
-        self._paused = False
         self._over = False
         self._repeated = False
         self._moved = False  # to another runner
@@ -111,8 +101,7 @@ class Exchange:
         if plan.unloads:
             self._go_on(self._unload)
             return
-        assert self._client is not None
-        supervisor, client = self._machinery.supervisor, self._client.owner()
+        supervisor, client = self._machinery.supervisor, self._reply.owner()
         lease = supervisor.lease_at_once(
             plan.key, client=client, keep_alive=plan.keep_alive, affinity=plan.affinity
         )
@@ -128,7 +117,7 @@ class Exchange:
 
     def cancel(self) -> None:
         """The client has gone: leave the queue, or cut the engine's connection; idempotent."""
-        self._client = None
+        self._reply.gone()
         self._record.error = self._record.error or "client disconnected"
         self._release()
         task, self._task = self._task, None  # whose end holds on to its frames, and so to this
@@ -137,13 +126,13 @@ class Exchange:
 
     def pause(self) -> None:
         """The client does not keep up; the engine waits."""
-        self._paused = True
+        self._reply.paused = True
         if self._engine is not None:
             self._engine.pause()
 
     def resume(self) -> None:
         """The client reads again."""
-        self._paused = False
+        self._reply.paused = False
         self.heard = True
         if self._engine is not None:
             self._engine.resume()
@@ -164,44 +153,29 @@ class Exchange:
             log.exception("exchange %s failed", self._request.id)
             self._fail(InternalError())
 
-    def _send_pings(self, *, streams: bool) -> None:
-        """Let a streamed request that asks for it hear that it still waits."""
-        interval = interval_of(self._request)
-        if interval is not None and streams and self._pings is None:
-            self._pings = Pings(interval, self._ping)
-
-    def _ping(self) -> None:
-        if self._client is None or self._paused:
-            return
-        if not self._begun:
-            self._prepare(AnswerHead(200, EVENT_STREAM, None, chunked=True, keeps=True))
-            self._client.write(self._begin())
-            self._record.status = 200
-        self._client.write(chunk(COMMENT) if self._chunked else COMMENT)
-
     async def _arrive(self, arrival: Arrival) -> None:
         """Wait for a model that is being pulled, then go on as usual."""
         streams = inspect(self._request.body, self._machinery.limits).stream is True
-        self._send_pings(streams=streams and self._request.dialect is None)
+        self._reply.send_pings(streams=streams and self._request.dialect is None)
         self._plan = plan = await arrival()
-        self._arrival = None
+        self._arrival, self._reply.plan = None, plan
         self._record.model, self._record.streamed = plan.model, plan.streams
         if not self._over:
             self.start()
 
     async def _unload(self) -> None:
         plan = self._plan
-        await self._machinery.supervisor.unload(models={plan.model})
+        await self._machinery.supervisor.unloading.unload(models={plan.model})
         self._whole(200, plan.instead or b"", b"application/json")
 
     async def _wait(self) -> None:
         plan = self._plan
         plan.check_answerable()
-        self._send_pings(streams=plan.sends_events)
+        self._reply.send_pings(streams=plan.sends_events)
         lease = await self._machinery.supervisor.lease(
             plan.key,
             plan.model_ref,
-            client="" if self._client is None else self._client.owner(),
+            client=self._reply.owner(),
             keep_alive=plan.keep_alive,
             affinity=plan.affinity,
             afresh=plan.preload_only or plan.instead is not None,
@@ -232,7 +206,7 @@ class Exchange:
 
     async def _recall(self) -> None:
         assert self._lease is not None
-        self._send_pings(streams=self._plan.sends_events)
+        self._reply.send_pings(streams=self._plan.sends_events)
         self._leased(await self._machinery.supervisor.recalled(self._lease))
 
     def _leased(self, lease: Lease) -> None:
@@ -257,7 +231,7 @@ class Exchange:
 
     def _heard_at(self) -> float:
         """Return when something came: now, as long as no round has found otherwise."""
-        if not self._status:
+        if not self._reply.status:
             return 0.0
         return time.monotonic() if self.heard else self.silent_since
 
@@ -281,7 +255,7 @@ class Exchange:
         pool = machinery.pools.of(runner.engine_socket)
         self._engine = pool.ask(receiver, plan.message(), fresh=fresh)
         machinery.watch.add(self)
-        if self._paused:
+        if self._reply.paused:
             self._engine.pause()
 
     async def _redial(self) -> None:
@@ -308,7 +282,7 @@ class Exchange:
 
     def silent(self) -> None:
         """Give up on an engine that has sent nothing for too long, unless it was told to wait."""
-        if not self._paused:
+        if not self._reply.paused:
             limit = self._machinery.limits.upstream_timeout
             self._fail(UpstreamTimeout(f"the engine sent nothing for {limit:g} s"))
 
@@ -318,27 +292,27 @@ class Exchange:
         self.heard = True
         record = self._record
         record.first_byte = time.monotonic() - record.clock
-        self._status = head.status
-        if self._pings is not None:
-            self._pings.stop()
+        reply = self._reply
+        reply.status = head.status
+        reply.stop_pings()
         if head.status >= 400:
             self._error = bytearray()
         elif self._plan.translation is not None:
             translation = self._plan.translation
-            if translation.streams and not self._begun:
-                self._prepare(AnswerHead(200, translation.content_type, None, True, True))
+            if translation.streams and not reply.begun:
+                reply.prepare(AnswerHead(200, translation.content_type, None, True, True))
             elif not translation.streams:
                 self._want_only_the_whole()
-        elif self._begun:  # by a ping
+        elif reply.begun:  # by a ping
             if not (head.chunked and head.content_type.startswith(EVENT_STREAM)):
                 self._fail(broken("it does not stream"))
-            return self._chunked
+            return reply.chunked
         elif self._plan.assembles:
             self._assembly = Assembly(self._plan.prompts, self._plan.model_ref)
             self._want_only_the_whole()
         else:
-            self._prepare(head)
-            return self._chunked and head.chunked
+            reply.prepare(head)
+            return reply.chunked and head.chunked
         return False
 
     def _want_only_the_whole(self) -> None:
@@ -360,9 +334,8 @@ class Exchange:
                 self._assembly.feed(data)
             except StreamError as error:
                 self._refused(error.error)
-        elif self._client is not None:
-            self._record.bytes_out += len(data)
-            self._client.write(data if self._begun else self._begin() + data)
+        else:
+            self._reply.pass_on(data)
 
     def engine_done(self) -> None:
         self._engine = None
@@ -380,8 +353,7 @@ class Exchange:
         elif self._assembly is not None:
             self._whole(200, self._assembly.result(), b"application/json")
         else:
-            if self._client is not None and not self._begun:
-                self._client.write(self._begin())
+            self._reply.send_head()
             self._end(keep_alive=self._request.keep_alive)
 
     def engine_lost(self, loss: Loss) -> None:
@@ -400,7 +372,7 @@ class Exchange:
 
     def _translate(self, translation: Translation, data: bytes) -> None:
         try:
-            self._send_piece(translation.feed(data))
+            self._reply.send_piece(translation.feed(data))
         except StreamError as error:
             self._refused(error.error)
 
@@ -412,63 +384,22 @@ class Exchange:
             self._refused(error.error)
             return
         if translation.streams:
-            self._send_piece(last)
-            if self._client is not None and self._chunked:
-                self._client.write(LAST_CHUNK)
+            self._reply.send_piece(last)
+            self._reply.send_last_chunk()
             self._end(keep_alive=True)
         else:
             self._whole(200, last, translation.content_type)
 
-    def _send_piece(self, data: bytes) -> None:
-        if data and self._client is not None:
-            self._record.bytes_out += len(data)
-            head = b"" if self._begun else self._begin()
-            self._client.write(head + (chunk(data) if self._chunked else data))
-
-    def _prepare(self, head: AnswerHead) -> None:
-        """Make the head of an answer whose body passes through as it comes."""
-        self._head, self._chunked = passing_head(
-            self._request,
-            head.status,
-            head.content_type,
-            length=head.length,
-            chunked=head.chunked,
-            lines=self._answer_lines(),
-        )
-
-    def _answer_lines(self) -> bytes:
-        lines = self._request.answer_lines()
-        if self._arrival is None:  # else there is no plan yet
-            lines += self._plan.answer_lines()
-        return lines
-
-    def _begin(self) -> bytes:
-        """Return the head to send now."""
-        self._begun = True
-        self._record.status = self._status
-        return self._head
-
     def _whole(self, status: int, body: bytes, content_type: bytes) -> None:
         """Send a whole answer."""
-        self._record.status = status
-        self._record.bytes_out += len(body)
-        if self._client is not None:
-            self._client.write(
-                answer(
-                    status,
-                    body,
-                    content_type=content_type,
-                    lines=self._answer_lines(),
-                    keep_alive=self._request.keep_alive,
-                )
-            )
+        self._reply.send_whole(status, body, content_type)
         self._end(keep_alive=True)
 
     def _refused(self, error: dict[str, Any]) -> None:
         """Pass the engine's own error on, in OpenAI's shape and with a status that fits."""
-        status, body = client_error(self._status, error)
+        status, body = client_error(self._reply.status, error)
         self._record.error = str(body.get("message"))[:500]
-        if self._begun:
+        if self._reply.begun:
             self._break_off({"error": body})
         else:
             shaped = self._request.error_body({"error": body}, status)
@@ -489,12 +420,10 @@ class Exchange:
     def _fail(self, error: RunnerdError) -> None:
         """End with an error: as a status if nothing was sent yet, else inside the stream."""
         self._record.error = error.message[:500]
-        if self._client is None:
+        if not self._reply.wanted:
             self._end(keep_alive=False)
-        elif not self._begun:
-            self._record.status = error.status
-            keep_alive = self._request.keep_alive
-            self._client.write(error_answer(self._request, error, keep_alive=keep_alive))
+        elif not self._reply.begun:
+            self._reply.send_error(error)
             self._end(keep_alive=True)
         else:
             self._break_off(error.body())
@@ -504,18 +433,14 @@ class Exchange:
 
         After one that ends as it should the connection goes on.
         """
-        streams = self._pings is not None or self._plan.streams
-        told = streams and self._whole_chunks
-        if told and self._client is not None:
-            event = self._request.error_event(document)
-            self._client.write(chunk(event) + LAST_CHUNK if self._chunked else event)
-        self._end(keep_alive=told and self._chunked)
+        told = (self._reply.pinged or self._plan.streams) and self._whole_chunks
+        if told:
+            self._reply.send_error_event(document)
+        self._end(keep_alive=told and self._reply.chunked)
 
     def _end(self, *, keep_alive: bool) -> None:
         self._release()
-        client, self._client = self._client, None
-        if client is not None:
-            client.exchange_done(keep_alive=keep_alive and self._request.keep_alive)
+        self._reply.done(keep_alive=keep_alive)
 
     def _release(self) -> None:
         """Let go of engine, timer and lease; idempotent."""
@@ -523,8 +448,7 @@ class Exchange:
         if self._record.duration is None:
             self._record.duration = time.monotonic() - self._record.clock
         self._machinery.watch.remove(self)
-        if self._pings is not None:
-            self._pings.stop()
+        self._reply.stop_pings()
         engine, self._engine = self._engine, None
         if engine is not None:
             engine.close()

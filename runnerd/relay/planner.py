@@ -34,7 +34,7 @@ from runnerd.relay.routes import OPERATIONS, Operation, Route
 from runnerd.relay.wording.parameters import ParameterRules, completed, rules_for
 from runnerd.relay.wording.tool_choice import with_chosen_tools
 from runnerd.scheduler import RunnerKey
-from runnerd.supervisor import Supervisor
+from runnerd.supervisor.keys import Keys
 
 _REMEMBERED = 256
 
@@ -56,9 +56,9 @@ class _Found(NamedTuple):
 class Planner:
     """Turns a complete request into a plan."""
 
-    def __init__(self, models: Store, supervisor: Supervisor, limits: Limits) -> None:
+    def __init__(self, models: Store, keys: Keys, limits: Limits) -> None:
         self._models = models
-        self._supervisor = supervisor
+        self._keys = keys
         self._limits = limits
         self._found: dict[tuple[str | None, str, str], _Found] = {}
 
@@ -74,7 +74,7 @@ class Planner:
         if route.runner is not None:
             key, model = self._bound_key(route.runner, inference.model)
             id = str(model.id)
-            backend = self._supervisor.backend(key.backend)
+            backend = self._keys.backend(key.backend)
             mode = BackendMode(key.mode)
             spreads, capabilities, rules = self._manner(key, model, operation)
         else:
@@ -117,8 +117,8 @@ class Planner:
             wish.limit.tokens = found.rules.limit(wish.limit.tokens)
         key, warnings = found.key, wish.warnings
         if wish.context is not None:
-            key = self._supervisor.key(found.backend, found.id, found.mode, context=wish.context)
-            if 0 < (size := self._supervisor.context(key)) < wish.context:
+            key = self._keys.key(found.backend, found.id, found.mode, context=wish.context)
+            if 0 < (size := self._keys.context(key)) < wish.context:
                 warnings += (f"num_ctx: this model has a context of {size} tokens here",)
         if (remedy := found.backend.missing(operation.name, found.mode)) is not None:
             raise NotSupported(remedy)
@@ -146,16 +146,16 @@ class Planner:
     def _find(self, backend_name: str | None, operation: Operation, reference: str) -> _Found:
         """Return what serves the operation; found anew when the model or a setting has changed."""
         model = self._models.get(reference)
-        revision = self._supervisor.revision
+        revision = self._keys.revision
         asked = backend_name, operation.name, reference
         known = self._found.get(asked)
         if known is not None and known.model is model and known.revision == revision:
             return known
-        backend = self._supervisor.backend(backend_name)
+        backend = self._keys.backend(backend_name)
         mode = _mode(operation, modes(model.capabilities), reference)
         if operation.needs is not None and operation.needs not in model.capabilities:
             raise NotSupported(_NEEDS[operation.needs].format(shown(reference)))
-        key = self._supervisor.key(backend, str(model.id), mode)
+        key = self._keys.key(backend, str(model.id), mode)
         if len(self._found) >= _REMEMBERED:
             self._found.clear()
         manner = self._manner(key, model, operation)
@@ -171,18 +171,18 @@ class Planner:
         """
         if key.mode != BackendMode.COMPLETION:
             return False, (), None
-        configuration = self._supervisor.configuration(key, str(model.id))
+        configuration = self._keys.configuration(key, str(model.id))
         rules = rules_for(configuration, model.description.modelfile, operation.name)
-        return self._supervisor.spreads(key), model.capabilities, rules
+        return self._keys.spreads(key), model.capabilities, rules
 
     def _bound_key(self, runner: str, reference: str) -> tuple[RunnerKey, Model]:
         """Return what the runner that the path names is for, if it serves `reference`; else 421."""
-        key, _ = self._supervisor.runner(runner)
+        key = self._keys.of_runner(runner)
         try:
             model = self._models.get(reference)
         except ModelNotFound:
             model = None
-        if model is None or not self._supervisor.serves(key, str(model.id)):
+        if model is None or not self._keys.serves(key, str(model.id)):
             raise MisdirectedRequest(
                 f"runner {runner} serves another model than {reference!r}", param="model"
             )

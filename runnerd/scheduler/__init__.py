@@ -16,8 +16,13 @@ host is a *budget*; who waits stands in one fair *queue*.
     victims     who goes when room is needed
     shaping     how many slots an instance gets
     arranging   who is started, who makes room, whose turn is over
+    serving     who is granted a runner, and who is refused
+    relief      who goes when runners hold more than they may
+    shares      how long each model's turn lasts
+    books       all of this in one place
     views       the state on view
-    core        the scheduler itself
+    queries     what the scheduler can be asked
+    core        the scheduler itself: what it is told
 """
 
 from runnerd.durations import FOREVER
@@ -40,6 +45,7 @@ from runnerd.scheduler.decisions import (
     StopReason,
     Terms,
 )
+from runnerd.scheduler.queries import Queries
 
 __all__ = [
     "FOREVER",
@@ -49,6 +55,7 @@ __all__ = [
     "Fault",
     "Grant",
     "Limits",
+    "Queries",
     "Refusal",
     "Refuse",
     "RunnerKey",

@@ -1,9 +1,17 @@
 """Carries out what the scheduler decides: the only place with side effects on runners.
 
-lease       one request's claim on one runner
-reports     runners as `ps` shows them
-refusals    what a refused request is told
-service     the supervisor itself
+service        the supervisor itself: leases runners, and builds what follows
+lease, claims  one request's claim on one runner; all of them, and who waits for one
+actions        decisions are carried out in order, deadlines are kept
+running        starts and stops as decided; what becomes of a runner
+fleet          the runners that there are
+keys           which runner serves a model: `sharing` of one by several, `widths` of contexts
+preparation    what the scheduler has to know before it decides: `memory`, `foresight`, `orders`
+watching       what runners hold while they work
+recollection   what they had evaluated outlives them
+unloading, configuring, removing   the owner's commands
+reports        runners as `ps` shows them
+refusals       what a refused request is told
 """
 
 from runnerd.supervisor.lease import Lease

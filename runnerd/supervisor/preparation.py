@@ -100,6 +100,11 @@ class Preparation:
             if runner is not None and runner.process is not None and limit is not None:
                 follow(runner.process, limit)
 
+    def renew_terms(self) -> None:
+        """Tell the terms of the runners that are there as their models are configured now."""
+        for key in self._fleet.keys():
+            self._scheduler.set_terms(key, self.terms(key))
+
     def terms(self, key: RunnerKey) -> Terms:
         """Return the terms of a key as its models are configured now."""
         kept = self._sharing.kept(key)

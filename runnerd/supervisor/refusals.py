@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import time
 from collections.abc import Mapping, Sequence
 
 from runnerd.backends.interface import EngineFailure
@@ -19,8 +20,18 @@ from runnerd.errors import (
 )
 from runnerd.models.description import binary_size
 from runnerd.runner import EngineHang
-from runnerd.scheduler import DeviceMemory, FailureView, Fault, Refusal
-from runnerd.supervisor.reports import RunnerReport
+from runnerd.scheduler import (
+    DeviceMemory,
+    FailureView,
+    Fault,
+    Queries,
+    Refusal,
+    Refuse,
+    RunnerKey,
+)
+from runnerd.supervisor.preparation import Preparation
+from runnerd.supervisor.reports import Reports, RunnerReport
+from runnerd.supervisor.widths import Widths
 
 _RETRY_AFTER = 5.0  # seconds; what an overloaded daemon asks a client to wait
 
@@ -48,6 +59,39 @@ def died_by_itself(failure: BackendFailure) -> bool:
     if not isinstance(failure, EngineFailure) or failure.loading or failure.out_of_memory:
         return False
     return isinstance(failure, EngineHang) or _DETERMINISTIC.match(failure.exit_reason) is not None
+
+
+class Refusals:
+    """Says why a request got no runner, from all that is known at that moment."""
+
+    def __init__(
+        self, scheduler: Queries, reports: Reports, *, preparation: Preparation, widths: Widths
+    ) -> None:
+        self._scheduler = scheduler
+        self._reports = reports
+        self._preparation = preparation
+        self._widths = widths
+
+    def error(self, refused: Refuse, wanted: RunnerKey) -> RunnerdError:
+        """Return what a refused request is told that wanted a runner of a key."""
+        failure = refused.failure
+        views = self._scheduler.failures()
+        trouble = next((view for view in views if failure and view.failure is failure), None)
+        account = ""
+        if trouble is not None and refused.refusal is Refusal.NO_MEMORY:
+            key = trouble.key
+            account = memory_account(
+                self._scheduler.need(key),
+                self._scheduler.devices(),
+                self._reports.all(),
+                slots=self._preparation.terms(key).shapes[-1].slots,
+                context=self._widths.context(key),
+            )
+        elif refused.refusal is Refusal.OVER_SHARE:
+            account = share_account(self._scheduler.need(wanted), self._scheduler.devices())
+        return refusal_error(
+            refused.refusal, failure, trouble=trouble, now=time.monotonic(), account=account
+        )
 
 
 def refusal_error(

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from runnerd.backends.interface import BackendMode
 from runnerd.runner import Runner
-from runnerd.scheduler import FailureView, RunnerKey, RunnerView
+from runnerd.scheduler import FailureView, Queries, RunnerKey, RunnerView
+from runnerd.supervisor.fleet import Fleet
+from runnerd.supervisor.orders import Orders
+from runnerd.supervisor.sharing import Sharing
+from runnerd.supervisor.widths import Widths
 
 FAILED = "failed"
 
@@ -46,6 +51,53 @@ class RunnerReport:
     context: int = 0
     failure: str | None = None
     retry_at: float | None = None
+
+
+class Reports:
+    """Reports on all runners."""
+
+    def __init__(
+        self,
+        scheduler: Queries,
+        fleet: Fleet,
+        *,
+        sharing: Sharing,
+        widths: Widths,
+        orders: Orders,
+    ) -> None:
+        self._scheduler = scheduler
+        self._fleet = fleet
+        self._sharing = sharing
+        self._widths = widths
+        self._orders = orders
+
+    def all(self) -> list[RunnerReport]:
+        """Return every runner, and every model that has failed and has none."""
+        offset = time.time() - time.monotonic()
+        models = self._sharing.models
+        runners = [
+            report(
+                view,
+                self._fleet[view.generation],
+                self._orders.name(view.key),
+                models(view.key),
+                offset=offset,
+                context=self._widths.context(view.key),
+            )
+            for view in self._scheduler.view()
+        ]
+        waiting = self._scheduler.waiting()
+        failures = [
+            failure_report(
+                view,
+                self._orders.name(view.key),
+                models(view.key),
+                waiting=waiting,
+                offset=offset,
+            )
+            for view in self._scheduler.failures()
+        ]
+        return runners + failures
 
 
 def report(

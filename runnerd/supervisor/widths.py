@@ -24,7 +24,7 @@ from runnerd.backends.interface import Backend, BackendMode
 from runnerd.config import Settings
 from runnerd.configurations import ModelConfiguration
 from runnerd.errors import RunnerdError
-from runnerd.scheduler import RunnerKey, Scheduler, State
+from runnerd.scheduler import Queries, RunnerKey, State
 from runnerd.supervisor.sharing import Sharing
 
 
@@ -36,7 +36,7 @@ class Widths:
         settings: Settings,
         backends: Mapping[str, Backend],
         sharing: Sharing,
-        scheduler: Scheduler,
+        scheduler: Queries,
     ) -> None:
         self.limit = settings.limits.num_ctx
         self._backends = backends

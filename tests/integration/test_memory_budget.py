@@ -25,7 +25,16 @@ from runnerd.models.description import facts
 from runnerd.models.gguf import read_header
 from runnerd.scheduler import RunnerKey
 from runnerd.sockets.paths import RuntimeDirectory
-from runnerd.supervisor import RunnerReport, Supervisor, preparation, service, watching
+from runnerd.supervisor import (
+    RunnerReport,
+    Supervisor,
+    actions,
+    claims,
+    preparation,
+    running,
+    service,
+    watching,
+)
 from runnerd.supervisor.memory import engine_process
 from tests.support.engines import Folder, context
 
@@ -101,7 +110,7 @@ class Bench:
         self.host = host
 
     def key(self, name: str) -> RunnerKey:
-        return self.supervisor.key(self.backend, name, BackendMode.COMPLETION)
+        return self.supervisor.keys.key(self.backend, name, BackendMode.COMPLETION)
 
     async def use(self, name: str, seconds: float = 0.0) -> None:
         """Lease a model, hold it for a moment."""
@@ -153,7 +162,8 @@ async def test_models_are_evicted_for_memory_and_not_before(
     load equally fast.
     """
     clock = Clock()
-    monkeypatch.setattr(service, "time", clock)
+    for module in (actions, claims, running, service, watching):
+        monkeypatch.setattr(module, "time", clock)
     each = await need(bench)
     bench.host.total = ROOM * each + each // 2
     for name in NAMES[:ROOM]:
@@ -199,7 +209,7 @@ async def test_what_an_engine_holds_is_learned_from_its_process(bench: Bench) ->
             await asyncio.sleep(0.01)
     assert bench.host.asked
     assert all(Path(f"/proc/{pid}").exists() for pid in bench.host.asked)
-    await bench.supervisor.unload()
+    await bench.supervisor.unloading.unload()
     await bench.use("m0")
     assert bench.loaded()["m0"].reserved["ram"] == 3 * each
 
@@ -288,7 +298,7 @@ async def test_a_context_that_cannot_be_had_is_refused(bench: Bench) -> None:
     key = ConfigurationKey(bench.backend.name, "m0", BackendMode.COMPLETION)
     huge: dict[str, object] = {"context-size": 999999999}
     with pytest.raises(InvalidConfiguration) as caught:
-        await bench.supervisor.configure(key, huge)
+        await bench.supervisor.configuring.configure(key, huge)
     for part in (
         "8192 tokens that the model was trained for",
         "GiB, more than the 16.00",
@@ -296,7 +306,7 @@ async def test_a_context_that_cannot_be_had_is_refused(bench: Bench) -> None:
     ):
         assert part in caught.value.message
     assert bench.supervisor.configurations() == []
-    await bench.supervisor.configure(key, huge, force=True)
+    await bench.supervisor.configuring.configure(key, huge, force=True)
     with pytest.raises(InsufficientStorage, match="nothing was evicted for it"):
         await bench.use("m0")
     assert list(bench.loaded()) == ["m1"]
@@ -308,13 +318,15 @@ async def test_more_than_models_can_have_is_told_beforehand(bench: Bench) -> Non
     bench.host.total = each + each // 2
     key = ConfigurationKey(bench.backend.name, "m0", BackendMode.COMPLETION)
     slots: dict[str, object] = {"context-size": 512, "runtime-flags": ["--parallel", "4"]}
-    await bench.supervisor.configure(key, slots)
+    await bench.supervisor.configuring.configure(key, slots)
     bench.host.total = each // 2
     with pytest.raises(
         InvalidConfiguration, match=r"would need [0-9.]+ MiB of ram, of which models"
     ):
-        await bench.supervisor.configure(key, {"context-size": 256})
-    await bench.supervisor.configure(key, {"keep_alive": "1m"})  # changes nothing of that
+        await bench.supervisor.configuring.configure(key, {"context-size": 256})
+    await bench.supervisor.configuring.configure(
+        key, {"keep_alive": "1m"}
+    )  # changes nothing of that
 
 
 async def test_an_engine_can_take_what_nobody_else_has(bench: Bench) -> None:

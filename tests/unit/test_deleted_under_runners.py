@@ -55,11 +55,11 @@ async def test_a_model_that_returns_is_served(tmp_path: Path, *, returns_early: 
         directory,
         loaded_as=lambda _: here,
     )
-    key = supervisor.key(supervisor.backend(None), "m", BackendMode.COMPLETION)
+    key = supervisor.keys.key(supervisor.keys.backend(None), "m", BackendMode.COMPLETION)
     waiting = spawn(supervisor.lease(key, "m"), name="a client")
     await until(lambda: backend.starts == 1)
     here.clear()
-    await supervisor.forget("m", "m", shared=False)
+    await supervisor.removing.forget("m", "m", shared=False)
     if returns_early:
         here.append("m")
     backend.go_on.set()
@@ -67,6 +67,6 @@ async def test_a_model_that_returns_is_served(tmp_path: Path, *, returns_early: 
         await waiting
     here[:] = ["m"]
     assert supervisor.reports() == []
-    key = supervisor.key(supervisor.backend(None), "m", BackendMode.COMPLETION)
+    key = supervisor.keys.key(supervisor.keys.backend(None), "m", BackendMode.COMPLETION)
     (await supervisor.lease(key, "m")).release()
     await supervisor.close()

@@ -64,7 +64,7 @@ async def supervisor(tmp_path: Path, settings: Settings) -> AsyncIterator[Superv
 @pytest.fixture
 async def busy(supervisor: Supervisor) -> tuple[RunnerKey, list[Lease]]:
     """A runner all of whose places are taken."""
-    key = supervisor.key(supervisor.backend(None), "m", BackendMode.COMPLETION)
+    key = supervisor.keys.key(supervisor.keys.backend(None), "m", BackendMode.COMPLETION)
     leases = [await supervisor.lease(key, "m", client="first") for _ in range(PLACES)]
     assert supervisor.lease_at_once(key) is None
     return key, leases
@@ -148,6 +148,6 @@ async def test_a_line_ends_with_the_daemon_and_with_patience(
 
 async def test_a_runner_that_is_not_there_takes_more_than_waiting(supervisor: Supervisor) -> None:
     """`line_up` leaves no trace then."""
-    key = supervisor.key(supervisor.backend(None), "m", BackendMode.COMPLETION)
+    key = supervisor.keys.key(supervisor.keys.backend(None), "m", BackendMode.COMPLETION)
     assert supervisor.line_up(key, Claimant([])) is None
     assert supervisor.queued == 0

@@ -191,7 +191,7 @@ async def test_the_commit_point(change: str, tmp_path: Path, real: Path) -> None
         if change == "import":
             with pytest.raises(StorageFailure, match="input/output error"):
                 await act()  # found out before the first byte
-            patch.setattr(store, "check_writable", lambda: None)
+            patch.setattr(store.room, "check_writable", lambda: None)
         with pytest.raises(Unconfirmed, match="the change was made"):
             await act()
         after = in_memory(store)

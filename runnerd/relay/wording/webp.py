@@ -18,7 +18,7 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
-from runnerd.backends.process import run_command
+from runnerd.backends.process import run_command, uninterrupted
 from runnerd.durable import storage_errors
 from runnerd.errors import ClientError, PayloadTooLarge
 from runnerd.models.worker import Stop, run_stoppable
@@ -59,27 +59,29 @@ class Redrawing:
         Raises errors.ClientError, PayloadTooLarge, InsufficientStorage, BackendFailure.
         """
         async with self._turn:
-            with storage_errors("the folder for images"), self._emptied() as folder:
-                images = await run_stoppable(lambda stop: _write(body, folder, stop))
-                argv = [sys.executable, "-I", str(Path(redraw.__file__)), str(folder)]
-                result = await run_command(argv, timeout=_TIMEOUT)
-                if result.code != 0:
-                    reason = result.output.strip().rpartition("\n")[2] or result.reason
-                    raise ClientError(f"a WebP image in the request cannot be used: {reason}")
-                changed = await run_stoppable(lambda stop: _replaced(body, images, folder, stop))
+            try:
+                with storage_errors("the folder for images"):
+                    changed = await self._changed(body)
+            finally:
+                await uninterrupted(
+                    asyncio.to_thread(shutil.rmtree, self._folder, ignore_errors=True),
+                    name="remove the images",
+                )
         if len(changed) > self._most:
             raise PayloadTooLarge(
                 f"with its WebP images as JPEG the request body exceeds {self._most} bytes"
             )
         return changed
 
-    @contextlib.contextmanager
-    def _emptied(self) -> Iterator[Path]:
-        self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        try:
-            yield self._folder
-        finally:
-            shutil.rmtree(self._folder, ignore_errors=True)
+    async def _changed(self, body: Body) -> bytes:
+        folder = self._folder
+        images = await run_stoppable(lambda stop: _write(body, folder, stop))
+        argv = [sys.executable, "-I", str(Path(redraw.__file__)), str(folder)]
+        result = await run_command(argv, timeout=_TIMEOUT)
+        if result.code != 0:
+            reason = result.output.strip().rpartition("\n")[2] or result.reason
+            raise ClientError(f"a WebP image in the request cannot be used: {reason}")
+        return await run_stoppable(lambda stop: _replaced(body, images, folder, stop))
 
 
 def _clear(folder: Path) -> None:
@@ -111,6 +113,7 @@ def _bytes(text: Body) -> bytes:
 
 
 def _write(body: Body, folder: Path, stop: Stop) -> list[slice]:
+    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     images = list(_images(body))
     for number, found in enumerate(images):
         stop.check()

@@ -1,0 +1,68 @@
+"""Whether there is room for what is to come: on the disk, and within the owner's quota."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from threading import RLock
+
+from runnerd.errors import InsufficientStorage
+from runnerd.models.description import binary_size
+from runnerd.models.intake import check_space
+from runnerd.models.layout import Layout
+from runnerd.models.ledger import Ledger
+from runnerd.models.parts import occupied
+
+
+class Room:
+    """Looks at the store's disk.  Methods block.
+
+    `lock` is the store's; without `quota_bytes` the disk alone is the limit.
+    """
+
+    def __init__(
+        self, layout: Layout, ledger: Ledger, lock: RLock, *, quota_bytes: int | None
+    ) -> None:
+        self._layout = layout
+        self._ledger = ledger
+        self._lock = lock
+        self._quota_bytes = quota_bytes
+
+    def usage(self) -> int:
+        """Return the bytes that the models occupy; what two models share counts once.
+
+        Uploads count too: they are models to be.
+        """
+        folders = (self._layout.blobs, self._layout.manifests, self._layout.uploads)
+        return sum(
+            entry.stat(follow_symlinks=False).st_size
+            for folder in folders
+            for entry in os.scandir(folder)
+        )
+
+    def check_space(self, size: int) -> None:
+        """Raise errors.InsufficientStorage where `size` further bytes would fill disk or quota."""
+        check_space(self._layout.root, size)
+        self.check_quota(size)
+
+    def check_quota(self, size: int, *, beside: Path | None = None) -> None:
+        """Hold `size` bytes against the quota; `beside` is a part that they replace or complete."""
+        quota = self._quota_bytes
+        if quota is None:
+            return
+        taken = self.usage() + occupied(self._layout, beside=beside)
+        if size + taken > quota:
+            raise InsufficientStorage(
+                f"the model needs {binary_size(size)}; the models and unfinished downloads occupy"
+                f" {binary_size(taken)} and may occupy {binary_size(quota)}; remove some with"
+                " `runnerd rm`, leftovers with `runnerd prune`, or raise store_quota"
+            )
+
+    def check_writable(self) -> None:
+        """Find out before long work whether its result could be kept: then nobody waits in vain.
+
+        Raises errors.InsufficientStorage, StorageFailure.
+        """
+        with self._lock:
+            self._ledger.settle()
+        self._layout.try_out()

@@ -1,0 +1,100 @@
+"""What the scheduler can be asked.  Nothing in here changes anything."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from runnerd.scheduler.arranging import Arranger
+from runnerd.scheduler.books import Books
+from runnerd.scheduler.budget import memory
+from runnerd.scheduler.decisions import DeviceMemory, FailureView, RunnerKey, RunnerView, State
+from runnerd.scheduler.pool import instances
+from runnerd.scheduler.views import failure_views, runner_views, stranded
+
+
+class Queries:
+    """The scheduler, for those who only look."""
+
+    def __init__(self, books: Books, arranger: Arranger) -> None:
+        self._books = books
+        self._arranger = arranger
+
+    # time
+
+    def next_deadline(self) -> float | None:
+        """Return when `tick` has something to do next, None while nothing is due."""
+        books = self._books
+        due = [
+            expiry
+            for pool, instance in instances(books.pools)
+            if (expiry := pool.expires_at(instance, books.limits.keep_alive)) is not None
+            and not books.queue.count(pool.key)
+        ]
+        if (oldest := books.queue.oldest()) is not None:
+            due.append(oldest.since + books.limits.queue_timeout)
+        if self._arranger.look_again_at is not None:
+            due.append(self._arranger.look_again_at)
+        return min(due, default=None)
+
+    def expires_at(self, key: RunnerKey, generation: int) -> float | None:
+        """Return when `tick` has something to do because a runner has become idle: it expires if it
+        stays unused, or has to make room.  None for never.
+        """
+        found, expiry = self._books.find(key, generation), None
+        if found is not None:
+            pool, instance = found
+            expiry = pool.expires_at(instance, self._books.limits.keep_alive)
+        looks = self._arranger.look_again_at
+        return expiry if looks is None else looks if expiry is None else min(looks, expiry)
+
+    # on view
+
+    def view(self) -> list[RunnerView]:
+        """Return all runners as they stand, in the order of their starts."""
+        books = self._books
+        return runner_views(books.pools, books.queue, books.limits.keep_alive)
+
+    def failures(self) -> list[FailureView]:
+        """Return the pools that have failed and have no runner."""
+        return failure_views(self._books.pools)
+
+    def need(self, key: RunnerKey) -> dict[str, int]:
+        """Return the bytes per device that an instance of a pool takes at least, as is thought."""
+        pool = self._books.pools.get(key)
+        return {} if pool is None else memory(pool.claims())
+
+    def devices(self) -> list[tuple[DeviceMemory, int]]:
+        """Return the devices as they were last seen, each with what other programs use of it."""
+        budget = self._books.budget
+        return [(device, budget.others(device.id)) for device in budget.devices.values()]
+
+    def busy(self, matches: Callable[[RunnerKey], bool]) -> bool:
+        """Return whether a matching runner has a lease or is being loaded for somebody."""
+        return any(
+            matches(pool.key) and (instance.leases or instance.state is State.STARTING)
+            for pool, instance in instances(self._books.pools)
+        )
+
+    @property
+    def queued(self) -> int:
+        """How many tickets wait."""
+        return len(self._books.queue)
+
+    def waiting(self) -> dict[RunnerKey, int]:
+        """Return how many wait for each key that is waited for."""
+        queue = self._books.queue
+        return {key: queue.count(key) for key in queue.keys()}
+
+    def stranded(self, now: float) -> list[int]:
+        """Return the tickets that wait although nothing will answer them in time: always none.
+
+        The watchdog's self-check.  A ticket may wait while a runner starts, stops or is in use, or
+        until a time that is noted; but not beside a runner that could take it, and not for ever.
+        """
+        return stranded(
+            self._books.pools,
+            self._books.queue,
+            limits=self._books.limits,
+            noted=self._arranger.look_again_at is not None,
+            now=now,
+        )

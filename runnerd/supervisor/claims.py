@@ -1,0 +1,125 @@
+"""The claims on runners: of those who wait for a lease, and of those who have one."""
+
+from __future__ import annotations
+
+import time
+
+from runnerd.errors import BackendFailure
+from runnerd.scheduler import Grant, Refuse, RunnerKey, Scheduler
+from runnerd.supervisor.actions import Actions
+from runnerd.supervisor.crowds import Crowds
+from runnerd.supervisor.fleet import Fleet
+from runnerd.supervisor.lease import Lease, Waiter
+from runnerd.supervisor.recollection import MOST_CLIENTS, Recollection
+from runnerd.supervisor.refusals import Refusals
+
+
+class Claims:
+    """Knows who waits and who has what, by ticket."""
+
+    def __init__(
+        self,
+        scheduler: Scheduler,
+        actions: Actions,
+        fleet: Fleet,
+        *,
+        recollection: Recollection,
+        refusals: Refusals,
+    ) -> None:
+        self._scheduler = scheduler
+        self._actions = actions
+        self._fleet = fleet
+        self._recollection = recollection
+        self._refusals = refusals
+        self._waiters: dict[int, Waiter] = {}
+        self._leases: dict[int, Lease] = {}
+        self._crowds = Crowds(fleet, self._leases)
+
+    # those who wait
+
+    @property
+    def waited_for(self) -> bool:
+        """Whether anybody waits."""
+        return bool(self._waiters)
+
+    def clients_waiting(self, key: RunnerKey) -> set[str]:
+        """Return who waits for a runner of this key, as far as that is known."""
+        return {waiter.client for waiter in self._waiters.values() if waiter.key == key} - {""}
+
+    def wait(self, ticket: int, waiter: Waiter) -> None:
+        """Somebody waits, until the ticket is granted or refused, or leaves."""
+        self._waiters[ticket] = waiter
+
+    def leave(self, ticket: int) -> bool:
+        """Somebody waits no more; return whether they still did."""
+        return self._waiters.pop(ticket, None) is not None
+
+    def granted(self, granted: Grant) -> None:
+        """A runner is there for a ticket."""
+        waiter = self._waiters.pop(granted.ticket, None)
+        if waiter is None:  # its owner has left meanwhile
+            self._actions.carry_out(self._scheduler.release(granted.ticket, time.monotonic()))
+        else:
+            waiter.claimant.granted(self.lease(granted, waiter.client))
+
+    def refused(self, refused: Refuse) -> None:
+        """There will be no runner for a ticket."""
+        waiter = self._waiters.pop(refused.ticket, None)
+        if waiter is not None:
+            waiter.claimant.refused(self._refusals.error(refused, waiter.key))
+
+    # those who have a lease
+
+    def lease(self, granted: Grant, client: str) -> Lease:
+        """Return the lease that a client was granted."""
+        runner = self._fleet[granted.generation]
+        recalls = False
+        if client not in runner.clients and len(runner.clients) <= MOST_CLIENTS:
+            runner.clients.add(client)
+            recalls = self._recollection.awaits(runner, client)
+        lease = Lease(runner, granted, self._release, client, recalls)
+        self._leases[granted.ticket] = lease
+        self._crowds.leased()
+        return lease
+
+    def _release(self, lease: Lease) -> None:
+        if self._leases.pop(lease.ticket, None) is None:
+            return
+        decisions = self._scheduler.release(lease.ticket, time.monotonic())
+        if decisions:
+            self._actions.act_on(decisions)
+            if len(decisions) == 1 and isinstance(decisions[0], Grant):
+                return  # to the next in line: no deadline has come nearer
+            self._actions.wake()
+        else:
+            self._actions.wake_by(self._scheduler.expires_at(lease.key, lease.generation))
+
+    def withdraw(self, ticket: int) -> None:
+        """Nobody wants a ticket any more, be it waiting, granted or gone."""
+        self._leases.pop(ticket, None)
+        self._actions.carry_out(self._scheduler.withdraw(ticket, time.monotonic()))
+
+    # the runners that they have
+
+    def heard_at(self, generation: int) -> float | None:
+        """Return when a runner last sent something, None while it is not in use."""
+        heard = [
+            0.0 if lease.heard_at is None else lease.heard_at()
+            for lease in self._leases.values()
+            if lease.generation == generation
+        ]
+        return max(heard, default=None)
+
+    def revoke(self, generation: int, failure: BackendFailure) -> None:
+        """Tell those who have a runner that it is taken away."""
+        for lease in list(self._leases.values()):
+            if lease.generation == generation and lease.revoked is not None:
+                lease.revoked(failure)
+
+    def ended(self, generation: int) -> None:
+        """A runner's last process is gone."""
+        self._crowds.ended(generation)
+
+    def close(self) -> None:
+        """Look after crowds no more."""
+        self._crowds.close()

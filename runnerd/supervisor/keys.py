@@ -1,0 +1,74 @@
+"""Which runner serves a model: its key, and what is said of the runners of a key."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from runnerd.backends.interface import Backend, BackendMode
+from runnerd.config import Settings
+from runnerd.configurations import Configurations, ModelConfiguration
+from runnerd.errors import BackendNotFound
+from runnerd.scheduler import RunnerKey
+from runnerd.supervisor.fleet import Fleet
+from runnerd.supervisor.sharing import Sharing
+from runnerd.supervisor.widths import Widths
+
+
+class Keys:
+    """Answers what has to be known of a runner before one is leased."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        backends: Mapping[str, Backend],
+        configurations: Configurations,
+        *,
+        sharing: Sharing,
+        widths: Widths,
+        fleet: Fleet,
+    ) -> None:
+        self._settings = settings
+        self.backends = backends
+        self._configurations = configurations
+        self._sharing = sharing
+        self._widths = widths
+        self._fleet = fleet
+
+    def backend(self, name: str | None) -> Backend:
+        """Return a backend by name, the default one for None.  Raises errors.BackendNotFound."""
+        backend = self.backends.get(name or self._settings.default_backend)
+        if backend is None:
+            known = ", ".join(sorted(self.backends)) or "none"
+            raise BackendNotFound(f"backend not found: {name!r} (there is: {known})")
+        return backend
+
+    @property
+    def revision(self) -> int:
+        """Another number whenever `key` may return something else for the same model."""
+        return self._widths.revision
+
+    def key(
+        self, backend: Backend, model: str, mode: BackendMode, *, context: int | None = None
+    ) -> RunnerKey:
+        """Return the key of the runner for `model`, with `context` tokens where that is asked."""
+        return self._widths.key(backend.name, model, mode, context)
+
+    def of_runner(self, id: str) -> RunnerKey:
+        """Return the key of a runner by the id that `ps` shows.  Raises errors.RunnerNotFound."""
+        return self._fleet.find(id)[0]
+
+    def context(self, key: RunnerKey) -> int:
+        """Return the tokens of context that a runner has, 0 where nobody knows."""
+        return self._widths.context(key)
+
+    def configuration(self, key: RunnerKey, model: str) -> ModelConfiguration:
+        """Return what owners configured for a model that runners of this key serve."""
+        return self._configurations.effective(key.backend, model, BackendMode(key.mode))[0]
+
+    def spreads(self, key: RunnerKey) -> bool:
+        """Say whether there may be several instances of a runner."""
+        return self._sharing.kept(key).max_instances > 1
+
+    def serves(self, key: RunnerKey, model: str) -> bool:
+        """Say whether a model's requests may go to a runner of this key."""
+        return self._sharing.serves(key, model)

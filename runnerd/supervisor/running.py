@@ -1,0 +1,174 @@
+"""Starts and stops runners as decided, and tells the scheduler what becomes of them."""
+
+from __future__ import annotations
+
+import logging
+import random
+import time
+
+from runnerd.backends.interface import EngineFailure
+from runnerd.errors import BackendFailure, ModelDeleted
+from runnerd.runner import Patience, Runner
+from runnerd.scheduler import Decision, RunnerKey, Scheduler, Start, Stop
+from runnerd.supervisor.actions import Actions
+from runnerd.supervisor.claims import Claims
+from runnerd.supervisor.fleet import Fleet
+from runnerd.supervisor.orders import Orders
+from runnerd.supervisor.preparation import Preparation
+from runnerd.supervisor.recollection import Recollection
+from runnerd.supervisor.refusals import fault_of
+from runnerd.supervisor.sharing import Sharing
+from runnerd.supervisor.watching import MemoryWatch
+
+log = logging.getLogger(__name__)
+
+_JITTER = (0.8, 1.2)  # of a delay before a failed model is tried again
+
+
+class Running:
+    """Knows what a start takes, and what the news of a runner means for the others."""
+
+    def __init__(
+        self,
+        scheduler: Scheduler,
+        actions: Actions,
+        patience: Patience,
+        *,
+        fleet: Fleet,
+        claims: Claims,
+        sharing: Sharing,
+        orders: Orders,
+        preparation: Preparation,
+        recollection: Recollection,
+        watch: MemoryWatch,
+    ) -> None:
+        self._scheduler = scheduler
+        self._actions = actions
+        self._patience = patience
+        self._fleet = fleet
+        self._claims = claims
+        self._sharing = sharing
+        self._orders = orders
+        self._preparation = preparation
+        self._recollection = recollection
+        self._watch = watch
+
+    # as decided
+
+    def start(self, decision: Start) -> None:
+        """Start a runner; returns at once."""
+        key, generation = decision.key, decision.generation
+        try:
+            self._fleet.start(
+                key,
+                generation,
+                self._orders.of(key, slots=decision.slots),
+                self._patience,
+                Generation(self, key, generation),
+                ram_limit=self._preparation.ram_limit(generation),
+            )
+        except Exception as error:  # whatever it is, those who wait are told
+            log.exception("a runner of %s could not be made", key.model)
+            failure = EngineFailure(f"no runner could be made: {error}", loading=True)
+            self._actions.carry_out(self._after(key, generation, failure))
+
+    def stop(self, decision: Stop) -> None:
+        """Stop a runner; returns at once."""
+        runner = self._fleet[decision.generation]
+        log.info("stopping runner %s: %s", runner.name, decision.reason.value)
+        runner.stop()
+
+    # what runners say
+
+    def ready(self, key: RunnerKey, generation: int) -> None:
+        """A runner answers."""
+        self._actions.carry_out(self._scheduler.ready(key, generation, time.monotonic()))
+        self._watch.begin(key, generation)
+
+    def retiring(self, generation: int) -> None:
+        """Nobody gets a runner any more; its requests go on."""
+        self._scheduler.failing(self._fleet.key(generation), generation)
+
+    def failing(self, generation: int, failure: BackendFailure) -> None:
+        """A runner will be killed: nobody gets it any more, and its requests are told."""
+        self.retiring(generation)
+        self._claims.revoke(generation, failure)
+
+    def ended(self, key: RunnerKey, generation: int, failure: BackendFailure | None) -> None:
+        """A runner's last process is gone."""
+        runner = self._fleet[generation]
+        if failure is not None:
+            log.warning("runner of %s failed: %s", runner.order.model_ref, failure.message)
+            if self._fleet.is_orphan(generation) or not self._sharing.is_here(key):
+                failure = ModelDeleted(f"model {runner.order.model_ref!r} was deleted meanwhile")
+        decisions = self._after(key, generation, failure)
+        if isinstance(failure, ModelDeleted):  # one that comes under its name starts afresh
+            self._scheduler.reset(lambda each: each == key)
+        self._fleet.remove(generation)
+        self._claims.ended(generation)
+        try:
+            self._recollection.ended(runner)
+            self._preparation.observe()
+        except Exception:  # a favour, and a look: nothing that others have to wait for
+            log.exception("after the end of runner %s", runner.name)
+        self._actions.carry_out(decisions)
+        self._orders.prune(self._in_use)
+
+    def heard_at(self, generation: int) -> float | None:
+        """Return when a runner last sent something, None while it is not in use."""
+        return self._claims.heard_at(generation)
+
+    async def recall(self, runner: Runner, key: RunnerKey) -> None:
+        """Give a runner back what those who wait for it had evaluated."""
+        await self._recollection.recall(runner, self._claims.clients_waiting(key))
+
+    async def remember(self, runner: Runner) -> None:
+        """Take down what a runner has evaluated."""
+        await self._recollection.remember(runner)
+
+    def _after(
+        self, key: RunnerKey, generation: int, failure: BackendFailure | None
+    ) -> list[Decision]:
+        """Decide what to do after the end of a runner."""
+        now = time.monotonic()
+        if failure is None:
+            return self._scheduler.ended(key, generation, None, now)
+        fault, jitter = fault_of(failure), random.uniform(*_JITTER)
+        return self._scheduler.ended(key, generation, failure, now, fault=fault, jitter=jitter)
+
+    def _in_use(self) -> set[RunnerKey]:
+        """Return what a runner, a waiting request or a failure refers to."""
+        keys = self._fleet.keys() | self._scheduler.waiting().keys()
+        return keys | {view.key for view in self._scheduler.failures()}
+
+
+class Generation:
+    """One runner's line to those who run it (`runner.Watcher`): it says which runner it is, so that
+    late news of an older one is recognised.
+    """
+
+    def __init__(self, running: Running, key: RunnerKey, generation: int) -> None:
+        self._running = running
+        self._key = key
+        self._generation = generation
+
+    def ready(self, runner: Runner) -> None:
+        self._running.ready(self._key, self._generation)
+
+    def retiring(self, runner: Runner) -> None:
+        self._running.retiring(self._generation)
+
+    def failing(self, runner: Runner, failure: BackendFailure) -> None:
+        self._running.failing(self._generation, failure)
+
+    def ended(self, runner: Runner, failure: BackendFailure | None) -> None:
+        self._running.ended(self._key, self._generation, failure)
+
+    def heard_at(self, runner: Runner) -> float | None:
+        return self._running.heard_at(self._generation)
+
+    async def recall(self, runner: Runner) -> None:
+        await self._running.recall(runner, self._key)
+
+    async def remember(self, runner: Runner) -> None:
+        await self._running.remember(runner)
