@@ -220,6 +220,13 @@ class BackendFailure(RunnerdError):
     code = "backend_failure"
 
 
+class ModelDeleted(BackendFailure):
+    """A runner ended because its model was deleted meanwhile: no fault of engine or model."""
+
+    status = 404
+    code = "model_not_found"
+
+
 class HostExhausted(BackendFailure):
     code = "host_exhausted"
 

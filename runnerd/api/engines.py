@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import shlex
+from collections.abc import Mapping
 from typing import Any
 
 import aiohttp
@@ -46,9 +47,9 @@ async def ps(request: web.Request) -> web.Response:
     names = {str(model.id): model.name for model in context.store.list()}
     runners = []
     for report in context.supervisor.reports():
-        id = _model_id(context, report)
+        id, name = _model(context, report, names)
         also = [names[other] for other in report.models if other != id and other in names]
-        runners.append(_runner(report) | {"model_id": id, "also": also})
+        runners.append(_runner(report) | {"model_name": name, "model_id": id, "also": also})
     return json_answer(runners)
 
 
@@ -151,13 +152,19 @@ async def install_backend(request: web.Request) -> web.Response:
     return web.Response()
 
 
-def _model_id(context: Context, report: RunnerReport) -> str:
-    """Return the id of the model that a runner is named by, of those that it serves."""
+def _model(context: Context, report: RunnerReport, names: Mapping[str, str]) -> tuple[str, str]:
+    """Return id and name of the model that a runner is known by, of those that it serves.
+
+    That is its first client's word for it, and another one once that name is gone or means another
+    model.
+    """
     try:
-        named = str(context.store.get(report.model_ref).id)
+        id = str(context.store.get(report.model_ref).id)
     except ClientError:  # that name is gone
-        named = ""
-    return named if named in report.models else report.models[0]
+        id = ""
+    if id in report.models:
+        return id, report.model_ref
+    return report.models[0], names.get(report.models[0], report.model_ref)
 
 
 def _runner(report: RunnerReport) -> dict[str, object]:

@@ -13,6 +13,8 @@ from runnerd.cli.progress import Display, display, follow
 from runnerd.cli.runners import described
 from runnerd.cli.tables import familiar, print_json, print_table
 
+_TAKEN = ("purge", "pulls")  # paths behind /models/ that are no models
+
 
 def import_model(options: argparse.Namespace) -> int:
     """Import by path; where the daemon is another user's, send the files instead."""
@@ -62,7 +64,7 @@ def ls(options: argparse.Namespace) -> int:
 
 def show(options: argparse.Namespace) -> int:
     """Print everything about a model."""
-    model = Client(options.host).json("GET", f"/models/{quote(options.model)}")
+    model = Client(options.host).json("GET", model_path(options.model))
     if options.json:
         print_json(model)
         return 0
@@ -84,7 +86,7 @@ def show(options: argparse.Namespace) -> int:
 def tag(options: argparse.Namespace) -> int:
     """Give a model one more name."""
     query = tag_query(options.name)
-    answer = Client(options.host).json("POST", f"/models/{quote(options.model)}/tag?{query}")
+    answer = Client(options.host).json("POST", f"{model_path(options.model)}/tag?{query}")
     print(answer["target"])
     return 0
 
@@ -92,7 +94,7 @@ def tag(options: argparse.Namespace) -> int:
 def rm(options: argparse.Namespace) -> int:
     """Remove a name, or a model."""
     query = "?force=true" if options.force else ""
-    for entry in Client(options.host).json("DELETE", f"/models/{quote(options.model)}{query}"):
+    for entry in Client(options.host).json("DELETE", f"{model_path(options.model)}{query}"):
         for kind, what in entry.items():
             print(f"{kind}: {what}")
     return 0
@@ -109,6 +111,16 @@ def _send(client: Client, options: argparse.Namespace, shown: Display) -> dict[s
         tag=options.tag,
         shown=shown,
     )
+
+
+def model_path(name: str) -> str:
+    """Return the path of a model, whatever it is called.
+
+    `DELETE /models/purge` removes every model, as in Docker Model Runner's API, and there is more
+    behind `/models/pulls`: models of these names are called by their longer ones.
+    """
+    full = f"{name}:latest" if name in _TAKEN else name
+    return f"/models/{quote(full, safe='')}"
 
 
 def tag_query(name: str) -> str:

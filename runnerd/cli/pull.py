@@ -11,6 +11,7 @@ import sys
 from urllib.parse import quote
 
 from runnerd.cli.client import Client
+from runnerd.cli.models import model_path
 from runnerd.cli.progress import display, follow
 from runnerd.cli.tables import familiar, print_json, print_table
 
@@ -31,7 +32,7 @@ def pull(options: argparse.Namespace) -> int:
 
 def push(options: argparse.Namespace) -> int:
     """Push a model and show how far it is."""
-    return _watch(options, f"/models/{quote(options.model)}/push", {}, "push")
+    return _watch(options, f"{model_path(options.model)}/push", {}, "push")
 
 
 def pulls(options: argparse.Namespace) -> int:

@@ -208,6 +208,8 @@ class Catalog:
         Raises errors.ModelNotFound, which names the candidates where there are several.
         """
         match = None
+        if text.startswith(LOAD):
+            raise ModelNotFound("the model is not here any more", param="model")
         if len(text) <= _LONGEST_NAME:  # whatever a client sends, the search is short
             match = self._by_id(text) or self._by_reference(text)
         if match is None:

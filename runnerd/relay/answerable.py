@@ -21,6 +21,9 @@ from runnerd.relay.body import UNDECODABLE, undecodable
 
 _DEEPEST = 2**20  # bytes of a member that are looked into; the engine reads larger ones
 
+_FORMATS = ("text", "json_object", "json_schema", "")
+_ENCODINGS = ("float", "base64")
+
 Number = float | bool | None
 _Limit = Annotated[float, Meta(ge=-1, lt=2**31)] | bool | None
 
@@ -45,6 +48,8 @@ class _Parameters(Struct):
     stop: Any = None
     json_schema: dict[str, Raw] | None = None
     tools: list[dict[str, Raw]] | None = None
+    top_logprobs: Any = None
+    response_format: Any = None
 
 
 class _Part(Struct):
@@ -90,6 +95,7 @@ class _Members(Struct):
     texts: Raw | UnsetType = UNSET
     query: Raw | UnsetType = UNSET
     tokens: Raw | UnsetType = UNSET
+    encoding_format: Any = None
 
 
 def check_answerable(operation: str, body: bytes, capabilities: Iterable[str] | None) -> None:
@@ -108,7 +114,15 @@ def check_answerable(operation: str, body: bytes, capabilities: Iterable[str] | 
 
 def _check_chat(members: _Members, body: bytes, capabilities: Iterable[str] | None) -> None:
     _check_template(members, body, capabilities)
-    _check_parameters(body)
+    said = _check_parameters(body)
+    if said.top_logprobs is not None and not said.logprobs:
+        raise _wrong("top_logprobs", "top_logprobs needs logprobs to be true")
+    form = said.response_format
+    kind = form.get("type") if isinstance(form, dict) else None
+    if isinstance(kind, str) and kind not in _FORMATS:
+        raise _wrong(
+            "response_format", "response_format.type must be text, json_object or json_schema"
+        )
 
 
 def _check_template(members: _Members, body: bytes, capabilities: Iterable[str] | None) -> None:
@@ -147,6 +161,11 @@ def _check_infill(members: _Members, body: bytes, capabilities: Iterable[str] | 
 def _check_embedding(members: _Members, body: bytes, capabilities: Iterable[str] | None) -> None:
     said = members.content if members.input is UNSET else members.input
     _check_prompt(said, "input")
+    if isinstance(said, Raw) and len(said) <= _DEEPEST and [] in _parts(_decode_prompt(said)):
+        raise _wrong("input", "an input without tokens has no embedding")
+    encoding = members.encoding_format
+    if isinstance(encoding, str) and encoding not in _ENCODINGS:
+        raise _wrong("encoding_format", "encoding_format must be float or base64")
 
 
 def _check_response(members: _Members, body: bytes, capabilities: Iterable[str] | None) -> None:
@@ -200,10 +219,11 @@ _CHECKS: dict[str, Callable[[_Members, bytes, Iterable[str] | None], None]] = {
 _decode_prompt: Callable[[Raw], Any] = msgspec.json.Decoder(_Prompt).decode
 
 
-def _check_parameters(body: bytes) -> None:
+def _check_parameters(body: bytes) -> _Parameters:
     said = msgspec.json.decode(body, type=_Parameters)
     if isinstance(said.stop, list) and not all(isinstance(text, str) for text in said.stop):
         raise _wrong("stop", "stop must be a string or an array of strings")
+    return said
 
 
 def _check_prompt(raw: Raw | UnsetType, name: str) -> None:
@@ -219,11 +239,15 @@ def _check_prompt(raw: Raw | UnsetType, name: str) -> None:
         raise _wrong(name, f"{name} must be a string, or an array of strings or tokens")
     if said == []:
         raise _wrong(name, f"{name} must not be empty")
-    for part in said if isinstance(said, list) else [said]:
+    for part in _parts(said):
         if isinstance(part, dict) and "prompt_string" not in part:
             raise _wrong(name, f"an object in {name} needs a prompt_string")
         if isinstance(part, int) and part < 0:
             raise _wrong(name, f"{name} has a token below zero")
+
+
+def _parts(said: Any) -> list[Any]:
+    return said if isinstance(said, list) else [said]
 
 
 def _first(raw: Raw) -> bytes:

@@ -21,6 +21,7 @@ class Fleet:
         self._backends = backends
         self._directory = directory
         self._runners: dict[int, tuple[RunnerKey, Runner]] = {}
+        self._orphans: set[int] = set()  # whose files were deleted under them
         self._empty = asyncio.Event()
         self._empty.set()
 
@@ -66,6 +67,7 @@ class Fleet:
     def remove(self, generation: int) -> None:
         """A runner has ended."""
         del self._runners[generation]
+        self._orphans.discard(generation)
         if not self._runners:
             self._empty.set()
 
@@ -84,6 +86,14 @@ class Fleet:
     def matching(self, matches: Callable[[RunnerKey], bool]) -> list[int]:
         """Return the generations of the runners whose key matches."""
         return [number for number, (key, _) in self._runners.items() if matches(key)]
+
+    def orphan(self, load: str) -> None:
+        """The files of a load have been deleted: they are missed by the runners that are left."""
+        self._orphans.update(self.matching(lambda key: key.model == load))
+
+    def is_orphan(self, generation: int) -> bool:
+        """Say whether a runner's files were deleted under it."""
+        return generation in self._orphans
 
     def find(self, id: str) -> tuple[RunnerKey, Runner]:
         """Return a runner by the id that `ps` shows.  Raises errors.RunnerNotFound."""

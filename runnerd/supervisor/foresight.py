@@ -75,8 +75,10 @@ class Foresight:
         most = sum(device.limit for device in self._memory.devices())
         if least <= most:
             return None
+        slots = self._backends[backend].slots(configuration)
+        each = f" for each of {slots[-1]} requests" if slots and slots[-1] > 1 else ""
         return (
-            f"a context of {context} tokens takes {binary_size(least)}, more than the "
+            f"a context of {context} tokens{each} takes {binary_size(least)}, more than the "
             f"{binary_size(most)} that models can have here: it cannot be loaded"
         )
 

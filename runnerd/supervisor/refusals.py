@@ -13,6 +13,8 @@ from runnerd.errors import (
     Draining,
     HostExhausted,
     InsufficientStorage,
+    ModelDeleted,
+    ModelNotFound,
     Overloaded,
     RunnerdError,
 )
@@ -106,6 +108,8 @@ def refusal_error(
     """
     retry_after = None if trouble is None else max(0.0, trouble.retry_at - now)
     match refusal:
+        case Refusal.LOAD_FAILED if isinstance(failure, ModelDeleted):
+            return ModelNotFound(failure.message)
         case Refusal.LOAD_FAILED if failure is not None:
             # Docker's clients look for this phrase; SDKs must not repeat a load that cannot work.
             return BackendFailure(

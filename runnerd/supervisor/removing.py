@@ -72,6 +72,7 @@ class Removing:
         if shared:
             self._configuring.keep_as_configured()
             return
+        self._fleet.orphan(load)
         self._scheduler.reset(lambda key: key.model == load)
         self._memory.forget(load)
         self._widths.forget(load)

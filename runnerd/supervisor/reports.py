@@ -79,6 +79,7 @@ class Reports:
             report(
                 view,
                 self._fleet[view.generation],
+                self._orders.name(view.key),
                 models(view.key),
                 offset=offset,
                 context=self._widths.context(view.key),
@@ -100,14 +101,23 @@ class Reports:
 
 
 def report(
-    view: RunnerView, runner: Runner, models: Sequence[str], *, offset: float, context: int
+    view: RunnerView,
+    runner: Runner,
+    name: str,
+    models: Sequence[str],
+    *,
+    offset: float,
+    context: int,
 ) -> RunnerReport:
-    """Return the report of a runner; `offset` is Unix time minus the scheduler's clock."""
+    """Return the report of a runner; `offset` is Unix time minus the scheduler's clock.
+
+    `name` is what it is called now: the model that it was started for may be gone.
+    """
     return RunnerReport(
         id=runner.name,
         backend=view.key.backend,
         models=tuple(models),
-        model_ref=runner.order.model_ref,
+        model_ref=name,
         mode=runner.order.mode,
         state=view.state.value,
         in_use=view.leases,

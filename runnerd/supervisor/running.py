@@ -7,7 +7,7 @@ import random
 import time
 
 from runnerd.backends.interface import EngineFailure
-from runnerd.errors import BackendFailure
+from runnerd.errors import BackendFailure, ModelDeleted
 from runnerd.runner import Patience, Runner
 from runnerd.scheduler import Decision, RunnerKey, Scheduler, Start, Stop
 from runnerd.supervisor.actions import Actions
@@ -17,6 +17,7 @@ from runnerd.supervisor.orders import Orders
 from runnerd.supervisor.preparation import Preparation
 from runnerd.supervisor.recollection import Recollection
 from runnerd.supervisor.refusals import fault_of
+from runnerd.supervisor.sharing import Sharing
 from runnerd.supervisor.watching import MemoryWatch
 
 log = logging.getLogger(__name__)
@@ -35,6 +36,7 @@ class Running:
         *,
         fleet: Fleet,
         claims: Claims,
+        sharing: Sharing,
         orders: Orders,
         preparation: Preparation,
         recollection: Recollection,
@@ -45,6 +47,7 @@ class Running:
         self._patience = patience
         self._fleet = fleet
         self._claims = claims
+        self._sharing = sharing
         self._orders = orders
         self._preparation = preparation
         self._recollection = recollection
@@ -96,7 +99,11 @@ class Running:
         runner = self._fleet[generation]
         if failure is not None:
             log.warning("runner of %s failed: %s", runner.order.model_ref, failure.message)
+            if self._fleet.is_orphan(generation) or not self._sharing.is_here(key):
+                failure = ModelDeleted(f"model {runner.order.model_ref!r} was deleted meanwhile")
         decisions = self._after(key, generation, failure)
+        if isinstance(failure, ModelDeleted):  # one that comes under its name starts afresh
+            self._scheduler.reset(lambda each: each == key)
         self._fleet.remove(generation)
         self._claims.ended(generation)
         try:

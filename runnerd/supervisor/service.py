@@ -103,6 +103,7 @@ class Supervisor:
             settings,
             fleet=fleet,
             claims=self._claims,
+            sharing=sharing,
             orders=orders,
             preparation=preparation,
             recollection=recollection,

@@ -80,6 +80,10 @@ class Sharing:
         same = [model for model in asked if self._effective(key, model)[1] == key.configuration]
         return same or asked or [*self._loaded_as(key.model)] or [key.model]
 
+    def is_here(self, key: RunnerKey) -> bool:
+        """Say whether there is still a model that runners of this key could serve."""
+        return bool(self._loaded_as(key.model))
+
     def serves(self, key: RunnerKey, model: str) -> bool:
         """Say whether a model's requests may go to a runner of this key."""
         return self.load_of(model) == key.model

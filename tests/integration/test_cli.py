@@ -75,6 +75,19 @@ def test_a_models_way_through_the_commands(daemon: DaemonProcess, gguf: Path) ->
     assert json.loads(runnerd(daemon, "ls", "--json")[1]) == []
 
 
+def test_a_name_is_never_a_path(daemon: DaemonProcess, gguf: Path) -> None:
+    """`DELETE /models/purge` removes all models; `rm purge` one that is called so, or none."""
+    assert runnerd(daemon, "import", str(gguf / "tiny.gguf"), "--tag", "mine")[0] == 0
+    for name in ("purge", "pulls", "purge/", "x/../purge", "../models/purge", "purge?force=true"):
+        status, _, errors = runnerd(daemon, "rm", name, "--force")
+        assert (status, "not found" in errors) == (1, True), name
+    for name in ("purge", "pulls", "pulls/some"):
+        assert runnerd(daemon, "tag", "mine", name)[0] == 0
+        assert runnerd(daemon, "show", name)[0] == 0
+        assert "Untagged" in runnerd(daemon, "rm", name)[1]
+    assert "Deleted" in runnerd(daemon, "rm", "mine")[1]
+
+
 def test_large_files_are_sent_to_a_daemon_that_cannot_read_them(
     daemon: DaemonProcess, gguf: Path, tmp_path: Path
 ) -> None:

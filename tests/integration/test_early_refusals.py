@@ -47,6 +47,12 @@ _PARAMETERS: list[dict[str, Any]] = [
     {"echo": 5},
     {"stream": "yes"},
 ]
+_CHAT_PARAMETERS: list[dict[str, Any]] = [
+    {"top_logprobs": 2},
+    {"top_logprobs": 2, "logprobs": False},
+    {"response_format": {"type": "prose"}},
+]
+_VECTORS: list[dict[str, Any]] = [{"input": [[]]}, {"input": "x", "encoding_format": "hex"}]
 _PROMPTS: list[Any] = [None, 5, True, {}, [], [None], [{}], [1.5], [-1], [True]]
 
 _DOCUMENTS: list[Any] = [None, 5, "x", {}, [], [5], [None], ["x", 5], [{"text": "x"}]]
@@ -66,6 +72,7 @@ _INPUTS: list[dict[str, Any]] = [
 BAD: list[tuple[str, str, dict[str, Any]]] = [
     *(("tiny", "/v1/chat/completions", body) for body in [*_TURNS, *_NO_PART]),
     *(("tiny", "/v1/chat/completions", CHAT | wrong) for wrong in _PARAMETERS),
+    *(("tiny", "/v1/chat/completions", CHAT | wrong) for wrong in _CHAT_PARAMETERS),
     ("tiny", "/v1/chat/completions", chats([IMAGE])[0]),
     *(("tiny", "/v1/apply-template", body) for body in [*_TURNS, *_NO_PART]),
     *(("tiny", "/v1/messages", {"max_tokens": 1, **body}) for body in _TURNS),
@@ -75,6 +82,7 @@ BAD: list[tuple[str, str, dict[str, Any]]] = [
     *(("tiny", "/v1/completions", TEXT | wrong) for wrong in _PARAMETERS if "tools" not in wrong),
     *(("embed", "/v1/embeddings", {"input": wrong}) for wrong in _PROMPTS),
     ("embed", "/v1/embeddings", {}),
+    *(("embed", "/v1/embeddings", wrong) for wrong in _VECTORS),
     *(("tiny", "/v1/responses", body) for body in _INPUTS),
     *(("rerank", "/v1/rerank", {"query": "x", "documents": wrong}) for wrong in _DOCUMENTS),
     *(("rerank", "/v1/rerank", {"documents": ["x"], "query": wrong}) for wrong in _QUERIES),

@@ -155,6 +155,28 @@ def test_deleting_one_leaves_the_others_their_engine(daemon: DaemonProcess) -> N
     assert list((daemon.state_dir / "slots").iterdir()) == []
 
 
+def test_a_runner_is_not_called_what_was_deleted(daemon: DaemonProcess) -> None:
+    """It goes by the others that it serves, each of them once."""
+    for name in ("base", "ada", "brief"):
+        content(ask(daemon, name))
+    assert called(daemon) == ["base", "ada", "brief"]
+    assert daemon.http.delete("/models/base").status_code == 200
+    assert called(daemon) == ["ada", "brief"]
+    status = daemon.http.get("/", headers={"Accept": "application/json"}).json()
+    assert [name.split(":")[0] for name in status["pool"]["instances"]] == ["ai/ada"]
+
+    assert daemon.http.post("/models/ada/tag", params={"repo": "lovelace"}).is_success
+    assert daemon.http.delete("/models/ada").status_code == 200
+    assert called(daemon) == ["lovelace", "brief"]
+
+
+def called(daemon: DaemonProcess) -> list[str]:
+    """Return what `ps` calls the one runner, first its own name, then the others that share it."""
+    (runner,) = daemon.ps()
+    names = (runner["model_name"], *runner["also"])
+    return [name.removeprefix("ai/").removesuffix(":latest") for name in names]
+
+
 def test_each_is_configured_for_itself_and_kept_with_the_others(daemon: DaemonProcess) -> None:
     """What changes no start changes no runner; the most demanding of those in use counts."""
     assert configure(daemon, "ada", keep_alive="0").status_code == 202
