@@ -80,6 +80,8 @@ class Simulation:
         waiting = [ticket for ticket in self._clients if not self._leased(ticket)]
         for ticket in waiting:
             del self._clients[ticket]
+            for engine in self._engines.values():  # one that left before may have made room for it
+                engine.leases.discard(ticket)
             self._apply(self.scheduler.withdraw(ticket, self.now))
 
     def crash(self, wanted: RunnerKey) -> None:
