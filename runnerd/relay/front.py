@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import select
 import socket
 from collections import deque
 from typing import TYPE_CHECKING, cast
@@ -401,6 +402,14 @@ class Front(asyncio.Protocol):
     def idle(self) -> bool:
         """Whether it is open and nothing else."""
         return self._active is None and self._reading is None and not self._in_head
+
+    def has_unread(self) -> bool:
+        """Say whether something has arrived, a request perhaps, that was not read yet."""
+        if self._transport is None:
+            return False
+        poll = select.poll()
+        poll.register(self._transport.get_extra_info("socket").fileno(), select.POLLIN)
+        return bool(poll.poll(0))
 
     def drain(self) -> None:
         """The daemon is shutting down: an idle connection ends now, a busy one after its answer."""

@@ -146,9 +146,13 @@ class Relay:
         return True
 
     def _close_idle(self) -> bool:
-        """Close some idle connections, so that not each new one has to look for one."""
+        """Close some idle connections, so that not each new one has to look for one.
+
+        One whose next request is on its way into this process is not idle, though it looks so.
+        """
         some = 1 + self._most_fronts // 16
-        idle = list(islice((front for front in self._fronts if front.idle), some))
+        quiet = (front for front in self._fronts if front.idle and not front.has_unread())
+        idle = list(islice(quiet, some))
         for front in idle:
             front.drain()
             self.forget(front)
