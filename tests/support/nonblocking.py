@@ -11,5 +11,10 @@ from runnerd.__main__ import main
 from tests.support.blocking import watch
 
 if __name__ == "__main__":
-    watch().activate()
-    sys.exit(main())
+    blocking = watch()
+    blocking.activate()
+    try:
+        status = main()
+    finally:
+        blocking.deactivate()  # else Debian 12's Python crashes when it takes itself apart
+    sys.exit(status)
