@@ -7,19 +7,19 @@ built from (other backends, documents, tests, examples, vocabularies): 4 MB inst
 from __future__ import annotations
 
 import argparse
-import json
+import asyncio
 import re
 import subprocess
 import sys
 import tarfile
-import tempfile
 import tomllib
-import urllib.request
 from pathlib import Path
 
-from runnerd.backends.llamacpp.building.options import VERSION
+import aiohttp
 
-_INDEX = "https://pypi.org/simple/llama-cpp-python/"
+from runnerd.backends.llamacpp.building.options import VERSION
+from runnerd.backends.llamacpp.building.sources import Index, cache_folder
+
 _ROOT = Path(__file__).parents[2]
 _SOURCES = "vendor/llama.cpp/"
 _LEFT_OUT = re.compile(
@@ -32,10 +32,7 @@ _PLATFORMS = [f"manylinux_2_{minor}_x86_64" for minor in (17, 24, 27, 28, 34)]
 def pack(folder: Path, python: str) -> None:
     """Fetch and pack everything for `python` (as "3.12") on x86-64."""
     folder.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory() as name:
-        archive = Path(name, "sources.tar.gz")
-        urllib.request.urlretrieve(_address(), archive)
-        _repack(archive, folder / "llama.cpp.tar.xz")
+    _repack(asyncio.run(_sources()), folder / "llama.cpp.tar.xz")
     wheels = folder / "wheels"
     platforms = [part for name in _PLATFORMS for part in ("--platform", name)]
     argv = [sys.executable, "-m", "pip", "download", "--quiet", "--only-binary=:all:"]
@@ -47,15 +44,10 @@ def pack(folder: Path, python: str) -> None:
     print(f"  python -m bench gpu --sources {folder}")
 
 
-def _address() -> str:
-    """Return where PyPI has the source distribution of our version."""
-    asked = urllib.request.Request(
-        _INDEX, headers={"Accept": "application/vnd.pypi.simple.v1+json"}
-    )
-    with urllib.request.urlopen(asked) as answer:
-        files = json.load(answer)["files"]
-    wanted = f"llama_cpp_python-{VERSION}.tar.gz"
-    return str(next(file["url"] for file in files if file["filename"] == wanted))
+async def _sources() -> Path:
+    """Return the source distribution that `runnerd install` builds, its checksum verified."""
+    async with aiohttp.ClientSession(trust_env=True) as http:
+        return await Index(http, cache_folder(), print).sources(VERSION)
 
 
 def _repack(archive: Path, target: Path) -> None:

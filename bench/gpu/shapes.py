@@ -43,8 +43,8 @@ class QuantizedMatrices:
     """Random matrices of one type, one for each size."""
 
     def __init__(self, quantization: str) -> None:
-        self.type: gguf.GGMLQuantizationType | None = _TYPES[quantization]
         self._quantization = _TYPES[quantization]
+        self.type: gguf.GGMLQuantizationType | None = self._quantization
         self._random = np.random.default_rng(1)
         self._drawn: dict[tuple[int, ...], np.ndarray] = {}
 

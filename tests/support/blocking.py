@@ -39,7 +39,6 @@ ALLOWED: list[tuple[str, set[str], str]] = [
     ("runnerd/backends/llamacpp/building/cmake.py", {"feed", "close", "_jobs"},
      "the log of a build; it goes to the page cache"),
     ("runnerd/backends/llamacpp/projector.py", {"projector_memory"}, "the same: its file's size"),
-    ("runnerd/backends/limits.py", {"data_limit"}, "device nodes, which are no disk"),
     ("runnerd/backends/llamacpp/slots.py", {"fingerprint"}, "an engine's start: the same"),
     ("runnerd/backends/llamacpp/memory.py", {"_one"}, "an engine's start: its files' times"),
     ("runnerd/pulls/credentials.py", {"_ask"}, "a credential helper's start: /dev/null"),
