@@ -68,7 +68,7 @@ def names_other_model(body: bytes, names: Container[str]) -> str | None:
 class Guard:
     """Serves `socket` on behalf of the engine on `engine`, for the model that has `names`.
 
-    `missing` says why an operation (the path behind /v1/) is not offered, or None.
+    `unsupported_reason` says why an operation (the path behind /v1/) is not offered, or None.
     """
 
     def __init__(
@@ -77,12 +77,12 @@ class Guard:
         engine: Path,
         names: Container[str],
         *,
-        missing: Callable[[str], str | None],
+        unsupported_reason: Callable[[str], str | None],
     ) -> None:
         self._socket = socket
         self._engine = engine
         self._names = names
-        self._missing = missing
+        self._unsupported_reason = unsupported_reason
         self._runner: web.ServerRunner | None = None
         self._http: aiohttp.ClientSession | None = None
         self._reached = False
@@ -135,7 +135,7 @@ class Guard:
         operation = request.path.lstrip("/").removeprefix("v1/")
         if body and (other := names_other_model(body, self._names)) is not None:
             raise MisdirectedRequest(f"this runner does not serve model {other!r}", param="model")
-        if (reason := self._missing(operation)) is not None:
+        if (reason := self._unsupported_reason(operation)) is not None:
             raise NotSupported(reason)
 
     async def _pass_on(self, request: web.BaseRequest, body: bytes) -> web.StreamResponse:

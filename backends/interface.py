@@ -267,7 +267,7 @@ class Backend(Protocol):
         """
         ...
 
-    def missing(self, operation: str, mode: BackendMode) -> str | None:
+    def unsupported_reason(self, operation: str, mode: BackendMode) -> str | None:
         """Return why this backend cannot do `operation` in `mode`, with the remedy, or None.
 
         `operation` is the path behind /v1/, such as "chat/completions", "rerank" or "responses".

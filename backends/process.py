@@ -27,7 +27,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from runnerd import tasks
-from runnerd.backends import crowding
+from runnerd.backends import cpu_policy
 from runnerd.backends.oom import OomCounter
 from runnerd.backends.output import TAIL_BYTES, Output
 from runnerd.backends.sandbox import ChildSetup
@@ -137,9 +137,9 @@ class EngineProcess:
             raise
 
     def schedule(self, *, batch: bool) -> None:
-        """Schedule it as a batch process or as any other (`crowding`)."""
+        """Schedule it as a batch process or as any other (`cpu_policy`)."""
         if self._pidfd >= 0:  # not reaped yet, so the number is still its own
-            crowding.schedule(self.pid, batch=batch)
+            cpu_policy.schedule(self.pid, batch=batch)
 
     async def wait(self) -> ExitRecord:
         """Wait until the process and its group are gone; any number of callers, any time."""

@@ -26,7 +26,7 @@ from runnerd.backends.llamacpp.server import NativeServer
 from runnerd.backends.llamacpp.settings import parse_settings
 from runnerd.models.description import facts
 from runnerd.models.gguf import read_header
-from runnerd.models.senses import senses
+from runnerd.models.multimodal import senses
 
 _PROMPT = 1200  # tokens: more than two physical batches
 _SECONDS = 29  # of a sound: one piece

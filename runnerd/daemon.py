@@ -26,7 +26,7 @@ from runnerd.api.app import make_app
 from runnerd.api.context import Context
 from runnerd.api.ollama import dialects
 from runnerd.api.openai import responses, transcriptions
-from runnerd.api.openai.conversations import Conversations
+from runnerd.api.openai.response_store import ResponseStore
 from runnerd.backends.interface import Backend, BackendContext, Preparing
 from runnerd.backends.registry import discover
 from runnerd.config import Settings
@@ -38,10 +38,10 @@ from runnerd.pulls.pulling import Pulls
 from runnerd.pulls.settings import make_outbound, pull_settings
 from runnerd.regular import check_folder
 from runnerd.relay.admission import Admission
-from runnerd.relay.arrivals import Arrivals
+from runnerd.relay.pending_models import PendingModels
 from runnerd.relay.planner import Planner
 from runnerd.relay.records import Records
-from runnerd.relay.service import Parts, Relay
+from runnerd.relay.service import Relay, RelayDependencies
 from runnerd.resources import Host
 from runnerd.saved_slots import SavedSlots
 from runnerd.sockets.activation import inherited_sockets
@@ -137,18 +137,18 @@ class Daemon:
             stack.push_async_callback(pulls.close)
 
             records = Records()
-            conversations = Conversations()
+            response_store = ResponseStore()
             context = Context(
-                settings, store, backends, supervisor, records, log_dir, pulls, conversations
+                settings, store, backends, supervisor, records, log_dir, pulls, response_store
             )
             other_apis = {
                 **anthropic.routes(),
                 **dialects.routes(store),
-                **responses.routes(conversations),
+                **responses.routes(response_store),
                 **transcriptions.routes(),
             }
             relay = Relay(
-                Parts(
+                RelayDependencies(
                     limits=settings.limits,
                     admission=_admission(settings),
                     planner=Planner(store, supervisor.keys, settings.limits),
@@ -157,7 +157,7 @@ class Daemon:
                     app=make_app(context, other_apis),
                     images_dir=state_dir / "images",
                     dialects=other_apis,
-                    arrivals=Arrivals(pulls, settings),
+                    pending_models=PendingModels(pulls, settings),
                 )
             )
             stack.push_async_callback(relay.close)

@@ -35,7 +35,7 @@ from typing import Any, Protocol
 from runnerd import tasks
 from runnerd.backends.health import answers_ready, wait_ready
 from runnerd.backends.interface import Backend, BackendConfiguration, BackendMode, EngineFailure
-from runnerd.backends.warmup import evaluate
+from runnerd.backends.preload import evaluate
 from runnerd.errors import BackendFailure, RunnerdError, UpstreamTimeout
 
 log = logging.getLogger(__name__)
@@ -55,7 +55,7 @@ class RunnerState(enum.Enum):
 
 
 @dataclass(frozen=True, slots=True)
-class Order:
+class LaunchSpec:
     """What a runner is started for.  `model` is the id, `model_ref` what the first client called
     it, `preload` are chat messages and `prefix` is text to evaluate before it counts as ready.
     """
@@ -75,7 +75,7 @@ class EngineHang(EngineFailure):
     code = "engine_hang"
 
 
-class Patience(Protocol):
+class RunnerTimeouts(Protocol):
     """How long an engine may take to load, and to say nothing while it is in use; in seconds.
 
     Read at the moment when it counts: an owner may change it meanwhile.
@@ -132,10 +132,10 @@ class Runner:
     def __init__(
         self,
         backend: Backend,
-        order: Order,
+        order: LaunchSpec,
         socket: Path,
         *,
-        patience: Patience,
+        patience: RunnerTimeouts,
         watcher: Watcher,
         ram_limit: int | None = None,
     ) -> None:

@@ -279,10 +279,10 @@ def _as_sent(message: Message) -> Message:
 def _triples() -> list[Json]:
     """Return sentences never trained on: `near` is of the topic of `anchor`, `far` is not."""
     known = topics()
-    following: list[Topic] = known[1:] + known[:1]
+    subscription: list[Topic] = known[1:] + known[:1]
     return [
         {"anchor": topic.held_out[0], "near": topic.held_out[1], "far": other.held_out[1]}
-        for topic, other in zip(known, following, strict=True)
+        for topic, other in zip(known, subscription, strict=True)
     ]
 
 

@@ -1,4 +1,4 @@
-"""Conversations packed into rows of one length, with a mark on what is to be learned."""
+"""ResponseStore packed into rows of one length, with a mark on what is to be learned."""
 
 from __future__ import annotations
 

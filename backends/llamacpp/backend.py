@@ -25,7 +25,7 @@ from runnerd.backends.interface import (
 )
 from runnerd.backends.limits import data_limit
 from runnerd.backends.llamacpp import slots
-from runnerd.backends.llamacpp.building.choice import Wish
+from runnerd.backends.llamacpp.building.choice import TranslatedRequest
 from runnerd.backends.llamacpp.command import Launch, context_tokens, native_command, slot_counts
 from runnerd.backends.llamacpp.devices import (
     check_devices,
@@ -83,10 +83,10 @@ class LlamaCppBackend:
     def engine_socket(self, socket: Path) -> Path:
         return socket.with_name(socket.name.removesuffix(".sock") + _ENGINE_SUFFIX)
 
-    def missing(self, operation: str, mode: BackendMode) -> str | None:
+    def unsupported_reason(self, operation: str, mode: BackendMode) -> str | None:
         if self._runs_native() or self._finder.unfit:  # a load says then what is the matter
             return None
-        return self._fallback.missing(operation, mode)
+        return self._fallback.unsupported_reason(operation, mode)
 
     def slots(self, config: BackendConfiguration) -> tuple[int, ...]:
         if not self._runs_native():
@@ -150,7 +150,9 @@ class LlamaCppBackend:
             socket,
             engine_socket,
             ModelNames(model, model_ref, lambda name: self._shares(launch, name)),
-            missing=lambda operation: None if native else self._fallback.missing(operation, mode),
+            unsupported_reason=lambda operation: (
+                None if native else self._fallback.unsupported_reason(operation, mode)
+            ),
         )
         _unlink(engine_socket)  # a stale one makes llama-server's bind fail
         await guard.start()
@@ -169,11 +171,11 @@ class LlamaCppBackend:
     async def install(self, http: aiohttp.ClientSession) -> None:
         if self._settings.path is not None:
             return
-        wish = Wish(found=True)
+        wish = TranslatedRequest(found=True)
         try:
             server = await self._finder.find()
         except UnfitEngine:
-            wish = Wish(rebuild=True)
+            wish = TranslatedRequest(rebuild=True)
         else:
             if server is not None and not self._finder.unused_cards(server):
                 return
@@ -281,7 +283,7 @@ class LlamaCppBackend:
             return self._native_command(server, launch), True
         if not self._runs_fallback():
             raise BackendFailure(f"llama.cpp is not installed: {_REMEDY}")
-        reason = self._fallback.missing("", launch.mode)
+        reason = self._fallback.unsupported_reason("", launch.mode)
         if reason is not None:
             raise NotSupported(reason)
         return self._fallback.command(launch, self._settings), False

@@ -79,7 +79,7 @@ class Fallback:
         except importlib.metadata.PackageNotFoundError:
             return "unknown"
 
-    def missing(self, operation: str, mode: BackendMode) -> str | None:
+    def unsupported_reason(self, operation: str, mode: BackendMode) -> str | None:
         """Return why the fallback cannot do `operation` ("" for: run at all) in `mode`, or None."""
         offered = _OFFERED.get(mode)
         if offered is None:

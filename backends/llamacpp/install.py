@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING
 
 from runnerd import tasks
 from runnerd.backends.llamacpp import places
-from runnerd.backends.llamacpp.building.choice import Wish
+from runnerd.backends.llamacpp.building.choice import TranslatedRequest
 from runnerd.backends.llamacpp.building.options import VERSION, add_options
 from runnerd.backends.llamacpp.building.workshop import Installed, Workshop
 from runnerd.backends.llamacpp.settings import LlamaCppSettings
@@ -48,7 +48,7 @@ class Installer:
         self.progress: str | None = None
         self.problem: str | None = None
 
-    async def install(self, http: aiohttp.ClientSession, wish: Wish) -> None:
+    async def install(self, http: aiohttp.ClientSession, wish: TranslatedRequest) -> None:
         """Build what fits this host.  The last caller's cancellation ends the build.
 
         Raises errors.BackendFailure, whose message says what to do.
@@ -66,7 +66,7 @@ class Installer:
                 if not task.done():
                     await uninterrupted(tasks.cancel_and_wait(task), name="cancel the build")
 
-    async def _install(self, http: aiohttp.ClientSession, wish: Wish) -> None:
+    async def _install(self, http: aiohttp.ClientSession, wish: TranslatedRequest) -> None:
         self.problem = None
         self.progress = "starting"
         workshop = Workshop(
@@ -139,12 +139,12 @@ def _milestone(text: str) -> str:
     return text
 
 
-def wish_of(options: argparse.Namespace, *, found: bool) -> Wish:
+def wish_of(options: argparse.Namespace, *, found: bool) -> TranslatedRequest:
     """Return what the options ask for."""
     version = options.engine_version
     if version is not None and not re.fullmatch(r"[0-9]+(\.[0-9]+){1,3}[a-z0-9]*", version):
         raise BackendFailure(f"--version {version[:40]!r} is no version, such as {VERSION}")
-    return Wish(
+    return TranslatedRequest(
         kind=options.kind,
         portable=options.portable,
         rebuild=options.rebuild,
@@ -155,7 +155,7 @@ def wish_of(options: argparse.Namespace, *, found: bool) -> Wish:
     )
 
 
-async def _install(root: Path, wish: Wish, printer: _Printer) -> Installed:
+async def _install(root: Path, wish: TranslatedRequest, printer: _Printer) -> Installed:
     import aiohttp
 
     async with aiohttp.ClientSession(trust_env=True) as http:
@@ -163,7 +163,7 @@ async def _install(root: Path, wish: Wish, printer: _Printer) -> Installed:
         return await workshop.install(wish)
 
 
-def run(root: Path, wish: Wish) -> int:
+def run(root: Path, wish: TranslatedRequest) -> int:
     """Install and show the progress; the exit status says whether there is an engine now."""
     printer = _Printer()
     try:

@@ -19,7 +19,7 @@ from pathlib import Path
 
 import msgspec
 
-from runnerd.backends.asking import ask
+from runnerd.backends.engine_http import ask
 from runnerd.backends.interface import BackendMode, ModelFiles
 from runnerd.backends.llamacpp.command import Launch
 from runnerd.backends.llamacpp.footprint import cache_bytes_per_token

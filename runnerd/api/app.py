@@ -10,7 +10,7 @@ from aiohttp import ClientConnectionResetError, web
 from runnerd.api import engines, host, models, pulls
 from runnerd.api.context import CONTEXT, Context, json_answer
 from runnerd.api.ollama import blobs, creation, library, transfers
-from runnerd.api.openai import kept
+from runnerd.api.openai import response_store_api
 from runnerd.durable import disk_errors
 from runnerd.errors import InternalError, MethodNotAllowed, RouteNotFound, RunnerdError
 from runnerd.relay import routes
@@ -35,7 +35,7 @@ def make_app(context: Context, inference: Collection[str] = ()) -> web.Applicati
     app.add_routes(pulls.ROUTES)  # before the models: their names may be anything
     app.add_routes(models.ROUTES)
     app.add_routes(engines.ROUTES)
-    app.add_routes(kept.ROUTES)
+    app.add_routes(response_store_api.ROUTES)
     app.add_routes(library.ROUTES)
     app.add_routes(blobs.ROUTES)
     app.add_routes(creation.ROUTES)

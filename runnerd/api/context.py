@@ -11,7 +11,7 @@ from typing import Any
 import msgspec
 from aiohttp import web
 
-from runnerd.api.openai.conversations import Conversations
+from runnerd.api.openai.response_store import ResponseStore
 from runnerd.backends.interface import Backend
 from runnerd.config import Settings
 from runnerd.errors import ClientError
@@ -35,7 +35,7 @@ class Context:
     records: Records
     log_dir: Path
     pulls: Pulls
-    conversations: Conversations
+    response_store: ResponseStore
 
 
 CONTEXT = web.AppKey("context", Context)

@@ -190,7 +190,7 @@ def _runner(report: RunnerReport) -> dict[str, object]:
         "memory_used": None if report.held is None else dict(report.held),
         "memory_mapped": report.mapped,
         "pinned": report.pinned,
-        "yields": report.yields,
+        "yields": report.draining,
         "failure": report.failure,
         "retry_at": None if report.retry_at is None else timestamp(report.retry_at),
     }

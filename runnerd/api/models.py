@@ -16,7 +16,7 @@ from aiohttp import web
 from runnerd.api.anthropic.listing import asks, entry, page
 from runnerd.api.context import CONTEXT, Context, flag, json_answer, json_body, text_field
 from runnerd.api.progress import final_line, progress_line
-from runnerd.api.working import Tell, stream_work
+from runnerd.api.progress_stream import Tell, stream_work
 from runnerd.errors import ClientError, Forbidden, NotFound
 from runnerd.models.catalog import Model
 from runnerd.models.intake import Progress

@@ -12,7 +12,7 @@ from runnerd.durations import format_duration
 from runnerd.models.catalog import Model
 from runnerd.models.description import binary_size
 from runnerd.models.intake import Progress
-from runnerd.pulls.jobs import Job
+from runnerd.pulls.transfer_tasks import TransferTask
 from runnerd.supervisor import RunnerReport
 from runnerd.supervisor.reports import FAILED
 
@@ -25,7 +25,7 @@ def pool_status(
     models: Iterable[Model],
     configurations: Mapping[ConfigurationKey, ModelConfiguration],
     *,
-    downloads: Iterable[Job],
+    downloads: Iterable[TransferTask],
     backend: str,
     queued: int,
 ) -> dict[str, object]:
@@ -84,7 +84,7 @@ def _model(
     }
 
 
-def _coming(job: Job, backend: str, now: float) -> dict[str, object]:
+def _coming(job: TransferTask, backend: str, now: float) -> dict[str, object]:
     return {
         "engine": backend,
         "device": "auto",

@@ -12,7 +12,7 @@ from runnerd.api.context import encode
 from runnerd.errors import RunnerdError
 from runnerd.models.description import binary_size
 from runnerd.models.intake import Progress
-from runnerd.pulls.jobs import Following
+from runnerd.pulls.transfer_tasks import Subscription
 
 _DONE = {"pull": "Model pulled successfully", "push": "Model pushed successfully"}
 _VERBS = {"pull": "Downloaded", "push": "Uploaded"}
@@ -40,25 +40,25 @@ def final_line(kind: str, message: str, *, mode: str = "pull", **more: object) -
     )
 
 
-async def stream_job(request: web.Request, following: Following) -> web.StreamResponse:
+async def stream_job(request: web.Request, subscription: Subscription) -> web.StreamResponse:
     """Answer with a job's progress until it ends or the client leaves; the job goes on then.
 
     A failure before the first step is an ordinary error; later it is a line of type `error`.
     """
-    job = following.job
+    job = subscription.job
     response = web.StreamResponse(
         headers={
             "Content-Type": "application/json",
             "Cache-Control": "no-cache",
-            "X-Runnerd-Job": job.id,
+            "X-Runnerd-TransferTask": job.id,
         }
     )
     try:
-        async for event in following:
+        async for event in subscription:
             if not response.prepared:
                 await response.prepare(request)
             await response.write(progress_line(event, _VERBS[job.kind], job.kind))
-        model = following.model
+        model = subscription.model
     except RunnerdError as error:
         if not response.prepared:
             raise

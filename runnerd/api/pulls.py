@@ -23,14 +23,14 @@ async def pull_model(request: web.Request) -> web.StreamResponse:
     document = await json_body(request)
     reference = text_field(document, "from", required=True)
     assert reference is not None
-    following = request.app[CONTEXT].pulls.pull(
+    subscription = request.app[CONTEXT].pulls.pull(
         reference,
         token=text_field(document, "bearer-token"),
         revision=text_field(document, "revision"),
         sha256=text_field(document, "sha256"),
         tag=text_field(document, "tag"),
     )
-    return await stream_job(request, following)
+    return await stream_job(request, subscription)
 
 
 @ROUTES.get("/models/pulls")
@@ -64,8 +64,8 @@ async def push_model(request: web.Request) -> web.StreamResponse:
     token = None
     if request.body_exists:
         token = text_field(await json_body(request), "bearer-token")
-    following = request.app[CONTEXT].pulls.push(request.match_info["name"], token=token)
-    return await stream_job(request, following)
+    subscription = request.app[CONTEXT].pulls.push(request.match_info["name"], token=token)
+    return await stream_job(request, subscription)
 
 
 @ROUTES.post("/models/{name:.+}/repackage")

@@ -101,7 +101,7 @@ def rm(options: argparse.Namespace) -> int:
 
 
 def _send(client: Client, options: argparse.Namespace, shown: Display) -> dict[str, Any]:
-    from runnerd.cli.sending import send
+    from runnerd.cli.upload import send
 
     return send(
         client,

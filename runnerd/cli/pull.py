@@ -73,7 +73,7 @@ def prune(options: argparse.Namespace) -> int:
 
 def _watch(options: argparse.Namespace, path: str, document: object, kind: str) -> int:
     with Client(options.host).open("POST", path, document) as answer:
-        job = answer.headers.get("X-Runnerd-Job", "")
+        job = answer.headers.get("X-Runnerd-TransferTask", "")
         try:
             with display(quiet=options.json) as shown:
                 event = follow(answer, shown)

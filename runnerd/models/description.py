@@ -16,7 +16,7 @@ from runnerd.errors import InvalidModelFile
 from runnerd.models.attention import ENCODERS, cached, encodes, head_count, recurrent
 from runnerd.models.gguf import GGUFHeader, Value
 from runnerd.models.modelfile import Modelfile
-from runnerd.models.senses import senses
+from runnerd.models.multimodal import senses
 from runnerd.models.tensors import FILE_TYPE_GUESSED, FILE_TYPES, TENSOR_TYPES
 
 _POOLING = {0: "none", 1: "mean", 2: "cls", 3: "last", 4: "rank"}

@@ -13,7 +13,6 @@ from runnerd.durable import storage_errors
 from runnerd.errors import InvalidModelFile
 from runnerd.models import bundle
 from runnerd.models.catalog import Entry, Model, with_tag
-from runnerd.models.composing import describe_intake
 from runnerd.models.description import Description
 from runnerd.models.intake import Intake, Progress
 from runnerd.models.layout import STORE, Layout
@@ -28,6 +27,7 @@ from runnerd.models.manifest import (
     packaged_context_size,
     parse_manifest,
 )
+from runnerd.models.manifest_builder import describe_intake
 from runnerd.models.reference import Reference
 from runnerd.models.room import Room
 from runnerd.models.sources import Source, Sources, default_reference

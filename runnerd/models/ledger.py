@@ -24,7 +24,7 @@ from runnerd.models.catalog import Catalog, Entry
 from runnerd.models.digest import Digest
 from runnerd.models.index import IndexedModel, read_index, write_index
 from runnerd.models.layout import STORE, Layout
-from runnerd.models.stored import load_entry
+from runnerd.models.store_scan import load_entry
 
 log = logging.getLogger(__name__)
 

@@ -11,7 +11,7 @@ from runnerd.errors import InsufficientStorage, StorageFailure
 from runnerd.models.digest import Digest
 from runnerd.models.layout import STORE, Layout
 from runnerd.models.ledger import Ledger
-from runnerd.models.stored import named_blobs, remove_except
+from runnerd.models.store_scan import named_blobs, remove_except
 
 log = logging.getLogger(__name__)
 

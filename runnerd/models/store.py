@@ -33,7 +33,6 @@ from runnerd.errors import (
 )
 from runnerd.models import archive, bundle
 from runnerd.models.catalog import Catalog, Entry, Model, shown, with_tag
-from runnerd.models.composing import compose
 from runnerd.models.digest import Digest
 from runnerd.models.entrance import Entrance
 from runnerd.models.intake import Fetched, Intake, Pending, Progress, is_intact
@@ -43,12 +42,13 @@ from runnerd.models.leftovers import Leftovers, at_leisure
 from runnerd.models.manifest import (
     repackaged,
 )
+from runnerd.models.manifest_builder import compose
 from runnerd.models.packing import Packed, pack_blobs
 from runnerd.models.parts import Part, sweep
 from runnerd.models.reference import parse_tag
 from runnerd.models.room import Room
 from runnerd.models.sources import open_sources
-from runnerd.models.stored import small_layers
+from runnerd.models.store_scan import small_layers
 from runnerd.models.uploads import AGE as _UPLOAD_AGE
 from runnerd.models.uploads import Uploads
 from runnerd.models.worker import Stop, on_loop, run_stoppable

@@ -91,10 +91,10 @@ class Outbound:
                     _check_encoding(answer)
                     yield answer
                     return
-                following = _target(answer, url)
-            if following.origin() != url.origin():
+                target = _target(answer, url)
+            if target.origin() != url.origin():
                 private = {}
-            url = following
+            url = target
         raise SourceFailure(f"{url.host} redirects more than {redirects} times")
 
     @asynccontextmanager
@@ -216,14 +216,14 @@ def _refused(host: str, reason: str) -> Forbidden:
 def _target(answer: aiohttp.ClientResponse, url: URL) -> URL:
     location = answer.headers.get("Location", "")
     try:
-        following = url.join(URL(location)) if location else None
+        target = url.join(URL(location)) if location else None
     except ValueError:
-        following = None
-    if following is None or not following.host:
+        target = None
+    if target is None or not target.host:
         raise SourceFailure(f"{url.host} redirects to nowhere")
-    if url.scheme == "https" and following.scheme != "https":
-        raise Forbidden(f"{url.host} redirects from https to {following.scheme}; that is refused")
-    return following
+    if url.scheme == "https" and target.scheme != "https":
+        raise Forbidden(f"{url.host} redirects from https to {target.scheme}; that is refused")
+    return target
 
 
 def _check_encoding(answer: aiohttp.ClientResponse) -> None:

@@ -38,13 +38,13 @@ from runnerd.models.worker import run_stoppable
 from runnerd.outbound.client import Outbound
 from runnerd.pulls import hub, weblink
 from runnerd.pulls.credentials import DockerCredentials
-from runnerd.pulls.jobs import Following, Job, Kind
+from runnerd.pulls.file_locks import FileLocks
 from runnerd.pulls.offer import Offer, OfferedFile, layer_id
 from runnerd.pulls.pushing import Push
 from runnerd.pulls.registry import Registry, RegistrySettings, read_config
 from runnerd.pulls.retrying import persistently
 from runnerd.pulls.transfer import Transfer
-from runnerd.pulls.turns import Turns
+from runnerd.pulls.transfer_tasks import Kind, Subscription, TransferTask
 from runnerd.resources import Host
 
 log = logging.getLogger(__name__)
@@ -66,7 +66,7 @@ class PullSettings:
 
 
 @dataclass(frozen=True, slots=True)
-class Wish:
+class PullRequest:
     """What somebody wants: a reference or URL, and what was said with it."""
 
     reference: str
@@ -93,10 +93,10 @@ class Pulls:
         self.http = http
         self._settings = settings  # asked for each job: an owner may change them
         self.credentials = credentials or DockerCredentials()
-        self._jobs: dict[str, Job] = {}
-        self._by_wish: dict[tuple[Kind, Wish], Job] = {}
+        self._jobs: dict[str, TransferTask] = {}
+        self._by_request: dict[tuple[Kind, PullRequest], TransferTask] = {}
         self._slots = asyncio.Semaphore(AT_ONCE)
-        self._turns = Turns()
+        self._turns = FileLocks()
 
     def pull(
         self,
@@ -106,7 +106,7 @@ class Pulls:
         revision: str | None = None,
         sha256: str | None = None,
         tag: str | None = None,
-    ) -> Following:
+    ) -> Subscription:
         """Fetch a model, or follow the pull that already does; it goes on without its followers.
 
         `reference` is what `docker model pull` takes, `hf.co/org/repo[@revision][:quant]`, or an
@@ -114,25 +114,25 @@ class Pulls:
         raised by the iteration.
         """
         digest = Digest(sha256.removeprefix("sha256:").lower()) if sha256 else None
-        wish = Wish(reference.strip(), token, revision, digest, tag)
-        _check(wish)
-        return self._follow("pull", wish)
+        request = PullRequest(reference.strip(), token, revision, digest, tag)
+        _check(request)
+        return self._follow("pull", request)
 
     async def look(self, reference: str, *, token: str | None = None) -> dict[str, object]:
         """Return what a source says of a model, as the API shows one, without pulling it.
 
         The id is empty where only a pull can tell it.  Raises as a pull does.
         """
-        wish = Wish(reference.strip(), token)
-        _check(wish)
-        offer = await self._offer(wish)
+        request = PullRequest(reference.strip(), token)
+        _check(request)
+        offer = await self._offer(request)
         size = binary_size(sum(file.size or 0 for file in offer.files))
         if offer.manifest is None:
             return {"id": "", "created": 0, "config": {"format": "gguf", "size": size}}
         config = await read_config(offer.files[0])
         return {"id": str(Digest.of(offer.manifest)), "created": 0, "config": config}
 
-    def push(self, name: str, *, token: str | None = None) -> Following:
+    def push(self, name: str, *, token: str | None = None) -> Subscription:
         """Send a model to the registry that `name` says, or follow the push that already does.
 
         Raises errors.InvalidReference, ModelNotFound and NotSupported at once; everything else is
@@ -144,13 +144,13 @@ class Pulls:
             raise InvalidReference("a push needs a tag to push to, not a digest")
         if reference.registry in hub.HOSTS:
             raise NotSupported("models are pushed to registries; the hub takes uploads of its own")
-        return self._follow("push", Wish(str(reference), token))
+        return self._follow("push", PullRequest(str(reference), token))
 
-    def active(self) -> list[Job]:
+    def active(self) -> list[TransferTask]:
         """Return the jobs that are under way, the oldest first."""
         return list(self._jobs.values())
 
-    def cancel(self, id: str) -> Job:
+    def cancel(self, id: str) -> TransferTask:
         """Ask a job to end.  Raises errors.NotFound."""
         job = self._jobs.get(id)
         if job is None:
@@ -158,14 +158,14 @@ class Pulls:
         job.cancel()
         return job
 
-    def fetching(self, reference: str) -> Job | None:
+    def fetching(self, reference: str) -> TransferTask | None:
         """Return the pull that will bring what `reference` names, None where there is none."""
         try:
             wanted = str(Reference.parse(reference))
         except InvalidReference:
             return None
-        for (kind, wish), job in self._by_wish.items():
-            if kind == "pull" and wanted == _tag(wish):
+        for (kind, request), job in self._by_request.items():
+            if kind == "pull" and wanted == _tag(request):
                 return job
         return None
 
@@ -177,53 +177,55 @@ class Pulls:
         for job in jobs:
             await job.wait_ended()
 
-    def _follow(self, kind: Kind, wish: Wish) -> Following:
-        job = self._by_wish.get((kind, wish))
+    def _follow(self, kind: Kind, request: PullRequest) -> Subscription:
+        job = self._by_request.get((kind, request))
         if job is None and len(self._jobs) >= _MOST_JOBS:
             raise Overloaded("too many pulls are under way; come back later", retry_after=60)
         if job is None:
-            job = Job(kind, wish.reference)
-            self._jobs[job.id] = self._by_wish[kind, wish] = job
+            job = TransferTask(kind, request.reference)
+            self._jobs[job.id] = self._by_request[kind, request] = job
             started = job
 
             def ended() -> None:
                 self._jobs.pop(started.id, None)
-                self._by_wish.pop((kind, wish), None)
+                self._by_request.pop((kind, request), None)
 
             work = self._pull if kind == "pull" else self._push
-            job.start(lambda: work(started, wish), ended)
-        return Following(job)
+            job.start(lambda: work(started, request), ended)
+        return Subscription(job)
 
     # one job
 
-    async def _push(self, job: Job, wish: Wish) -> Model:
-        model = self.store.get(wish.reference)
-        registry = self.registry(Reference.parse(wish.reference), wish.token, "pull,push")
+    async def _push(self, job: TransferTask, request: PullRequest) -> Model:
+        model = self.store.get(request.reference)
+        registry = self.registry(Reference.parse(request.reference), request.token, "pull,push")
         return await Push(self.http, self.store, registry).run(job, model)
 
-    async def _pull(self, job: Job, wish: Wish) -> Model:
+    async def _pull(self, job: TransferTask, request: PullRequest) -> Model:
         if self._slots.locked():
             job.say("Waiting for other pulls")
         async with self._slots:
             with disk_errors(STORE):
                 await run_stoppable(lambda stop: self.store.room.check_writable())
-                offer = await persistently(lambda: self._offer(wish), job.say)
+                offer = await persistently(lambda: self._offer(request), job.say)
                 for message in offer.news:
                     job.say(message)
-                return await self._take(job, offer, _tag(wish))
+                return await self._take(job, offer, _tag(request))
 
-    async def _offer(self, wish: Wish) -> Offer:
-        if weblink.is_url(wish.reference):
-            url, digest = weblink.parse_url(wish.reference)
-            return weblink.offer(self.http, url, wish.digest or digest)
-        if hub.is_hub(wish.reference):
-            name = hub.HubName.parse(wish.reference, wish.revision)
+    async def _offer(self, request: PullRequest) -> Offer:
+        if weblink.is_url(request.reference):
+            url, digest = weblink.parse_url(request.reference)
+            return weblink.offer(self.http, url, request.digest or digest)
+        if hub.is_hub(request.reference):
+            name = hub.HubName.parse(request.reference, request.revision)
             settings = self._settings()
-            token = wish.token or settings.hub_token
+            token = request.token or settings.hub_token
             memory_bytes = await asyncio.to_thread(_memory_bytes, self._host)
             source = hub.Hub(self.http, settings.hub_endpoint)
             return await source.offer(name, token=token, memory_bytes=memory_bytes)
-        return await self.registry(Reference.parse(wish.reference), wish.token, "pull").offer()
+        return await self.registry(
+            Reference.parse(request.reference), request.token, "pull"
+        ).offer()
 
     def registry(self, reference: Reference, token: str | None, actions: str) -> Registry:
         """Return the registry's side of a reference."""
@@ -236,7 +238,7 @@ class Pulls:
             actions=actions,
         )
 
-    async def _take(self, job: Job, offer: Offer, tag: str | None) -> Model:
+    async def _take(self, job: TransferTask, offer: Offer, tag: str | None) -> Model:
         """Fetch the files of an offer and make them a model."""
         job.total = sum(file.size or 0 for file in offer.files)
         keys = {_key(file, job.reference): file for file in offer.files}
@@ -278,7 +280,9 @@ class Pulls:
         found = await run_stoppable(lambda stop: self.store.claim(digest))
         return found if found and file.size in (None, found.size) else None
 
-    async def _fetch(self, job: Job, key: Digest, file: OfferedFile, parts: list[Part]) -> Pending:
+    async def _fetch(
+        self, job: TransferTask, key: Digest, file: OfferedFile, parts: list[Part]
+    ) -> Pending:
         job.moved = True
         part = self.store.part(key)
         parts.append(part)
@@ -321,28 +325,28 @@ def _key(file: OfferedFile, reference: str) -> Digest:
     return Digest(hashlib.sha256(f"{reference}\n{file.digest}".encode()).hexdigest())
 
 
-def _check(wish: Wish) -> None:
+def _check(request: PullRequest) -> None:
     """Raise errors.InvalidReference for what cannot be the name of a model elsewhere."""
-    if wish.tag is not None:
-        Reference.parse(wish.tag)
-    if weblink.is_url(wish.reference):
-        url, _ = weblink.parse_url(wish.reference)
+    if request.tag is not None:
+        Reference.parse(request.tag)
+    if weblink.is_url(request.reference):
+        url, _ = weblink.parse_url(request.reference)
         weblink.file_name(url)
-    elif hub.is_hub(wish.reference):
-        hub.HubName.parse(wish.reference, wish.revision)
+    elif hub.is_hub(request.reference):
+        hub.HubName.parse(request.reference, request.revision)
     else:
-        Reference.parse(wish.reference)
+        Reference.parse(request.reference)
 
 
-def _tag(wish: Wish) -> str | None:
+def _tag(request: PullRequest) -> str | None:
     """Return the tag that a pull gives its model, None for what is named by a digest only."""
-    if wish.tag:
-        return str(Reference.parse(wish.tag))
-    if weblink.is_url(wish.reference):
-        return str(default_reference(URL(wish.reference).name))
-    if hub.is_hub(wish.reference):
-        return str(hub.HubName.parse(wish.reference, wish.revision).reference)
-    reference = Reference.parse(wish.reference)
+    if request.tag:
+        return str(Reference.parse(request.tag))
+    if weblink.is_url(request.reference):
+        return str(default_reference(URL(request.reference).name))
+    if hub.is_hub(request.reference):
+        return str(hub.HubName.parse(request.reference, request.revision).reference)
+    reference = Reference.parse(request.reference)
     return str(replace(reference, digest=None)) if reference.tag else None
 
 

@@ -23,10 +23,10 @@ from runnerd.models.manifest import MANIFEST_TYPE, Layer
 from runnerd.models.store import Store
 from runnerd.models.worker import run_stoppable
 from runnerd.outbound.client import Outbound
-from runnerd.pulls.jobs import Job
 from runnerd.pulls.offer import refusal
 from runnerd.pulls.registry import Registry
 from runnerd.pulls.retrying import is_worth_waiting, pause_after, persistently
+from runnerd.pulls.transfer_tasks import TransferTask
 
 log = logging.getLogger(__name__)
 
@@ -44,7 +44,7 @@ class Push:
         self._store = store
         self._registry = registry
 
-    async def run(self, job: Job, model: Model) -> Model:
+    async def run(self, job: TransferTask, model: Model) -> Model:
         """Send what the registry lacks.
 
         Raises errors.SourceDenied, SourceFailure, SourceTimeout, ModelNotFound, Forbidden.
@@ -66,7 +66,7 @@ class Push:
             raise ModelNotFound(f"the blob {blob.digest.short} is no longer here")
         return found.temporary
 
-    async def _send_blob(self, job: Job, blob: Layer, path: Path) -> None:
+    async def _send_blob(self, job: TransferTask, blob: Layer, path: Path) -> None:
         def progress(current: int) -> None:
             job.progressed(str(blob.digest), blob.size, current)
 

@@ -1,8 +1,8 @@
 """The data plane: from a client's bytes to a runner's bytes and back, nothing else.
 
-*Front*: the protocol object of one client connection; it reads requests and decides whose they are.
+*ClientConnection*: one client's connection; it reads requests and decides whose they are.
 *Exchange*: one inference request on its way to a runner and its answer on the way back.
-*Turn*: one other request, handed with its bytes to aiohttp's server (the control plane).
+*ControlPlaneBridge*: hands every other request to aiohttp's server (the control plane).
 *Plan*: what an inference request asks for, after every check that needs no runner.
 *Assembly*: putting a streamed answer together for a client that asked for a whole one.
 """

@@ -46,11 +46,11 @@ class Limit:
     tokens: int | None
 
 
-Again = Callable[[dict[str, Any]], bytes | None]
+Retry = Callable[[dict[str, Any]], bytes | None]
 
 
 @dataclass(frozen=True, slots=True)
-class Wish:
+class TranslatedRequest:
     """What a request asks for, in the engine's terms.
 
     `body` is the engine's request, with the name that the client gave the model.  With `instead`
@@ -63,13 +63,13 @@ class Wish:
     body: bytes
     translation: Translation
     keep_alive: float | None = None
-    instead: bytes | None = None
+    immediate: bytes | None = None
     unloads: bool = False
-    again: Again | None = None
+    retry_with: Retry | None = None
     warnings: tuple[str, ...] = ()
     context: int | None = None
     defaults: Mapping[str, object] = field(default_factory=dict)
-    opened: bool = False
+    has_prefix: bool = False
     limit: Limit | None = None
 
 
@@ -93,7 +93,7 @@ class Dialect(Protocol):
         """
         ...
 
-    def read(self, body: Body) -> Wish:
+    def read(self, body: Body) -> TranslatedRequest:
         """Return what a request asks for.  Raises errors.ClientError."""
         ...
 

@@ -7,7 +7,7 @@ Of an answer that somebody wants as a whole the pieces are left where they are u
 closed the connection, as llama-server does after a stream: one look for all of them instead of one
 for each token.
 
-The engine is ours but its bytes are not trusted: heads are bounded and checked (`relay/answers`),
+The engine is ours but its bytes are not trusted: heads are bounded and checked (`response_parser`),
 and only the content type of a head survives; everything else that a client sees is the relay's own.
 
 A request may be repeated on another connection only if the engine cannot have seen all of it.  On a
@@ -27,8 +27,14 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
-from runnerd.relay.answers import HEAD_BYTES, AnswerHead, BadAnswer, ChunkedBody, read_head
 from runnerd.relay.poller import ENDED, READABLE, WRITABLE, Poller
+from runnerd.relay.response_parser import (
+    HEAD_BYTES,
+    BadResponse,
+    ChunkedBody,
+    ResponseHead,
+    read_head,
+)
 
 log = logging.getLogger(__name__)
 
@@ -39,10 +45,10 @@ _SMALL = 16 * 2**10  # up to here one copy costs less than a list of pieces
 _MUCH = 24 * 2**10  # between two looks; the kernel takes only a few times as much
 
 
-class AnswerReceiver(Protocol):
+class ResponseReceiver(Protocol):
     """Who gets the engine's answer.  Nothing comes after `engine_done` or `engine_lost`."""
 
-    def engine_head(self, head: AnswerHead) -> bool:
+    def engine_head(self, head: ResponseHead) -> bool:
         """Take the head; return whether a chunked body is wanted as it is, with its framing."""
         ...
 
@@ -109,7 +115,7 @@ class EngineConnection:
         self._poller = poller
         self._on_idle = on_idle
         self._on_closed = on_closed
-        self._receiver: AnswerReceiver | None = None
+        self._receiver: ResponseReceiver | None = None
         self._pieces: list[Buffer] = []  # of the request, not yet sent
         self._paused = False
         self._at_the_end = False  # the answer is read when it is complete
@@ -133,7 +139,7 @@ class EngineConnection:
 
     # the relay's side
 
-    def ask(self, receiver: AnswerReceiver, request: Sequence[Buffer]) -> None:
+    def ask(self, receiver: ResponseReceiver, request: Sequence[Buffer]) -> None:
         """Send a request, whose answer goes to `receiver`."""
         assert self._receiver is None
         self._receiver = receiver
@@ -232,7 +238,7 @@ class EngineConnection:
                 self._received(data)
             else:
                 self._ended()
-        except BadAnswer as error:
+        except BadResponse as error:
             self._lose(str(error))
         except Exception:
             log.exception("an engine's answer could not be handled")
@@ -262,7 +268,7 @@ class EngineConnection:
         while True:
             end = data.find(b"\r\n\r\n") + 4
             if self._head_bytes + (end if end >= 4 else len(data)) > HEAD_BYTES:
-                raise BadAnswer("its answer has an endless head")
+                raise BadResponse("its answer has an endless head")
             if end < 4:
                 self._head = data
                 return
@@ -273,7 +279,7 @@ class EngineConnection:
         self._head = b""
         self._begin(head, data)
 
-    def _begin(self, head: AnswerHead, data: bytes) -> None:
+    def _begin(self, head: ResponseHead, data: bytes) -> None:
         receiver = self._receiver
         assert receiver is not None
         self._left = head.length or 0
@@ -308,7 +314,7 @@ class EngineConnection:
         if not self._until_end:
             self._left -= len(data)
             if self._left < 0:
-                raise BadAnswer("it sent more than its answer")
+                raise BadResponse("it sent more than its answer")
         if data:
             receiver.engine_body(data)
         if self._left == 0 and not self._until_end and self._receiver is not None:

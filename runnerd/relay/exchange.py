@@ -24,24 +24,24 @@ from typing import Any
 from runnerd import tasks
 from runnerd.errors import BackendFailure, InternalError, RunnerdError, UpstreamTimeout
 from runnerd.relay import usage
-from runnerd.relay.answers import AnswerHead
-from runnerd.relay.arrivals import Arrival
 from runnerd.relay.body import inspect
-from runnerd.relay.completing.assembly import Assembly
-from runnerd.relay.completing.naming import Renamed
+from runnerd.relay.connect_retry import abandon, reach, retry_connect
 from runnerd.relay.dialect import Translation
-from runnerd.relay.engine import AnswerReceiver, EngineConnection, Loss
+from runnerd.relay.engine import EngineConnection, Loss, ResponseReceiver
 from runnerd.relay.engine_errors import broken, client_error, error_object, explained
 from runnerd.relay.events import EVENT_STREAM, StreamError
-from runnerd.relay.machinery import Client, Machinery
+from runnerd.relay.exchange_context import Client, ExchangeContext
 from runnerd.relay.messages import (
     Request,
 )
-from runnerd.relay.pings import asks_for_pings
+from runnerd.relay.pending_models import PendingPlan
 from runnerd.relay.plan import Plan
 from runnerd.relay.records import RequestRecord
-from runnerd.relay.redial import abandon, reach, redial
-from runnerd.relay.reply import Reply
+from runnerd.relay.response_adapters.assembly import Assembly
+from runnerd.relay.response_adapters.model_name import RenamingReceiver
+from runnerd.relay.response_parser import ResponseHead
+from runnerd.relay.response_writer import ResponseWriter
+from runnerd.relay.sse_heartbeat import asks_for_heartbeat
 from runnerd.supervisor import Lease
 
 log = logging.getLogger(__name__)
@@ -53,30 +53,45 @@ class Exchange:
     """Owns one request from `start` until `exchange_done` was told or it was cancelled."""
 
     __slots__ = (
-        "_arrival", "_assembly", "_engine", "_error", "_lease", "_machinery", "_moved", "_over",
-        "_plan", "_record", "_repeated", "_reply", "_request", "_task", "_ticket", "_whole_chunks",
-        "heard", "silent_since",
+        "_assembly",
+        "_context",
+        "_engine",
+        "_error",
+        "_lease",
+        "_moved",
+        "_over",
+        "_pending",
+        "_plan",
+        "_record",
+        "_repeated",
+        "_request",
+        "_response",
+        "_task",
+        "_ticket",
+        "_whole_chunks",
+        "heard",
+        "silent_since",
     )  # fmt: skip
 
     def __init__(
         self,
         client: Client,
         request: Request,
-        plan: Plan | Arrival,
+        plan: Plan | PendingPlan,
         record: RequestRecord,
-        machinery: Machinery,
+        context: ExchangeContext,
     ) -> None:
-        self._reply = Reply(client, request, record)
+        self._response = ResponseWriter(client, request, record)
         self._request = request
         self._plan: Plan
-        self._arrival: Arrival | None = None
+        self._pending: PendingPlan | None = None
         if isinstance(plan, Plan):
             self._plan = plan
-            self._reply.plan = plan
+            self._response.plan = plan
         else:
-            self._arrival = plan
+            self._pending = plan
         self._record = record
-        self._machinery = machinery
+        self._context = context
         self._ticket: int | None = None  # to leave the queue with
         self._lease: Lease | None = None
         self._engine: EngineConnection | None = None
@@ -90,25 +105,25 @@ class Exchange:
         self.heard = True
         self.silent_since = 0.0
 
-    # the front's side
+    # the connection's side
 
     def start(self) -> None:
         """Ask a runner at once, or go and wait for one; returns at once."""
-        if self._arrival is not None:
-            self._go_on(partial(self._arrive, self._arrival))
+        if self._pending is not None:
+            self._go_on(partial(self._arrive, self._pending))
             return
         plan = self._plan
         if plan.unloads:
             self._go_on(self._unload)
             return
-        supervisor, client = self._machinery.supervisor, self._reply.owner()
+        supervisor, client = self._context.supervisor, self._response.owner()
         lease = supervisor.lease_at_once(
             plan.key, client=client, keep_alive=plan.keep_alive, affinity=plan.affinity
         )
         if lease is not None:
             self.granted(lease)
             return
-        if not asks_for_pings(self._request):
+        if not asks_for_heartbeat(self._request):
             self._ticket = supervisor.line_up(
                 plan.key, self, client=client, keep_alive=plan.keep_alive, affinity=plan.affinity
             )
@@ -117,7 +132,7 @@ class Exchange:
 
     def cancel(self) -> None:
         """The client has gone: leave the queue, or cut the engine's connection; idempotent."""
-        self._reply.gone()
+        self._response.gone()
         self._record.error = self._record.error or "client disconnected"
         self._release()
         task, self._task = self._task, None  # whose end holds on to its frames, and so to this
@@ -126,13 +141,13 @@ class Exchange:
 
     def pause(self) -> None:
         """The client does not keep up; the engine waits."""
-        self._reply.paused = True
+        self._response.paused = True
         if self._engine is not None:
             self._engine.pause()
 
     def resume(self) -> None:
         """The client reads again."""
-        self._reply.paused = False
+        self._response.paused = False
         self.heard = True
         if self._engine is not None:
             self._engine.resume()
@@ -153,32 +168,32 @@ class Exchange:
             log.exception("exchange %s failed", self._request.id)
             self._fail(InternalError())
 
-    async def _arrive(self, arrival: Arrival) -> None:
+    async def _arrive(self, pending: PendingPlan) -> None:
         """Wait for a model that is being pulled, then go on as usual."""
-        streams = inspect(self._request.body, self._machinery.limits).stream is True
-        self._reply.send_pings(streams=streams and self._request.dialect is None)
-        self._plan = plan = await arrival()
-        self._arrival, self._reply.plan = None, plan
+        streams = inspect(self._request.body, self._context.limits).stream is True
+        self._response.start_heartbeat(streams=streams and self._request.dialect is None)
+        self._plan = plan = await pending()
+        self._pending, self._response.plan = None, plan
         self._record.model, self._record.streamed = plan.model, plan.streams
         if not self._over:
             self.start()
 
     async def _unload(self) -> None:
         plan = self._plan
-        await self._machinery.supervisor.unloading.unload(models={plan.model})
-        self._whole(200, plan.instead or b"", b"application/json")
+        await self._context.supervisor.unloading.unload(models={plan.model})
+        self._whole(200, plan.immediate or b"", b"application/json")
 
     async def _wait(self) -> None:
         plan = self._plan
-        plan.check_answerable()
-        self._reply.send_pings(streams=plan.sends_events)
-        lease = await self._machinery.supervisor.lease(
+        plan.validate_request()
+        self._response.start_heartbeat(streams=plan.sends_events)
+        lease = await self._context.supervisor.lease(
             plan.key,
             plan.model_ref,
-            client=self._reply.owner(),
+            client=self._response.owner(),
             keep_alive=plan.keep_alive,
             affinity=plan.affinity,
-            afresh=plan.preload_only or plan.instead is not None,
+            afresh=plan.preload_only or plan.immediate is not None,
         )
         self._leased(lease)
 
@@ -187,7 +202,7 @@ class Exchange:
         if self._ticket is None:
             self._begin_with(lease)
         else:
-            self._machinery.pools.poller.afterwards(partial(self._begin_with, lease))
+            self._context.pools.poller.afterwards(partial(self._begin_with, lease))
 
     def _begin_with(self, lease: Lease) -> None:
         if lease.recalls and not self._over:
@@ -206,8 +221,8 @@ class Exchange:
 
     async def _recall(self) -> None:
         assert self._lease is not None
-        self._reply.send_pings(streams=self._plan.sends_events)
-        self._leased(await self._machinery.supervisor.recalled(self._lease))
+        self._response.start_heartbeat(streams=self._plan.sends_events)
+        self._leased(await self._context.supervisor.recalled(self._lease))
 
     def _leased(self, lease: Lease) -> None:
         if self._over:
@@ -219,19 +234,19 @@ class Exchange:
         record.runner = lease.runner.name
         lease.revoked = self._revoked
         lease.heard_at = self._heard_at
-        if self._plan.preload_only or self._plan.instead is not None:
+        if self._plan.preload_only or self._plan.immediate is not None:
             try:
                 reach(lease)
             except OSError as error:
                 self._unreached(error)
             else:
-                self._whole(200, self._plan.instead or b"", b"application/json")
+                self._whole(200, self._plan.immediate or b"", b"application/json")
         else:
             self._ask()
 
     def _heard_at(self) -> float:
         """Return when something came: now, as long as no round has found otherwise."""
-        if not self._reply.status:
+        if not self._response.status:
             return 0.0
         return time.monotonic() if self.heard else self.silent_since
 
@@ -248,14 +263,14 @@ class Exchange:
 
     def _send(self, *, fresh: bool) -> None:
         assert self._lease is not None
-        machinery, plan, runner = self._machinery, self._plan, self._lease.runner
-        receiver: AnswerReceiver = self
+        context, plan, runner = self._context, self._plan, self._lease.runner
+        receiver: ResponseReceiver = self
         if (name := runner.order.model_ref) != plan.model_ref and not plan.assembles:
-            receiver = Renamed(self, name, plan.model_ref)
-        pool = machinery.pools.of(runner.engine_socket)
+            receiver = RenamingReceiver(self, name, plan.model_ref)
+        pool = context.pools.of(runner.engine_socket)
         self._engine = pool.ask(receiver, plan.message(), fresh=fresh)
-        machinery.watch.add(self)
-        if self._reply.paused:
+        context.watch.add(self)
+        if self._response.paused:
             self._engine.pause()
 
     async def _redial(self) -> None:
@@ -266,7 +281,7 @@ class Exchange:
                 self._send(fresh=True)
 
         try:
-            await redial(send, self._machinery.limits.upstream_timeout)
+            await retry_connect(send, self._context.limits.upstream_timeout)
         except OSError as error:
             self._unreached(error)
 
@@ -282,37 +297,37 @@ class Exchange:
 
     def silent(self) -> None:
         """Give up on an engine that has sent nothing for too long, unless it was told to wait."""
-        if not self._reply.paused:
-            limit = self._machinery.limits.upstream_timeout
+        if not self._response.paused:
+            limit = self._context.limits.upstream_timeout
             self._fail(UpstreamTimeout(f"the engine sent nothing for {limit:g} s"))
 
     # answering: called by the engine's connection
 
-    def engine_head(self, head: AnswerHead) -> bool:
+    def engine_head(self, head: ResponseHead) -> bool:
         self.heard = True
         record = self._record
         record.first_byte = time.monotonic() - record.clock
-        reply = self._reply
-        reply.status = head.status
-        reply.stop_pings()
+        response = self._response
+        response.status = head.status
+        response.stop_heartbeat()
         if head.status >= 400:
             self._error = bytearray()
         elif self._plan.translation is not None:
             translation = self._plan.translation
-            if translation.streams and not reply.begun:
-                reply.prepare(AnswerHead(200, translation.content_type, None, True, True))
+            if translation.streams and not response.begun:
+                response.prepare(ResponseHead(200, translation.content_type, None, True, True))
             elif not translation.streams:
                 self._want_only_the_whole()
-        elif reply.begun:  # by a ping
+        elif response.begun:  # by a ping
             if not (head.chunked and head.content_type.startswith(EVENT_STREAM)):
                 self._fail(broken("it does not stream"))
-            return reply.chunked
+            return response.chunked
         elif self._plan.assembles:
             self._assembly = Assembly(self._plan.prompts, self._plan.model_ref)
             self._want_only_the_whole()
         else:
-            reply.prepare(head)
-            return reply.chunked and head.chunked
+            response.prepare(head)
+            return response.chunked and head.chunked
         return False
 
     def _want_only_the_whole(self) -> None:
@@ -335,7 +350,7 @@ class Exchange:
             except StreamError as error:
                 self._refused(error.error)
         else:
-            self._reply.pass_on(data)
+            self._response.pass_on(data)
 
     def engine_done(self) -> None:
         self._engine = None
@@ -353,12 +368,12 @@ class Exchange:
         elif self._assembly is not None:
             self._whole(200, self._assembly.result(), b"application/json")
         else:
-            self._reply.send_head()
+            self._response.send_head()
             self._end(keep_alive=self._request.keep_alive)
 
     def engine_lost(self, loss: Loss) -> None:
         self._engine = None
-        self._machinery.watch.remove(self)
+        self._context.watch.remove(self)
         self._whole_chunks = loss.whole_chunks
         if loss.unseen and not self._repeated:
             self._repeated = True
@@ -372,7 +387,7 @@ class Exchange:
 
     def _translate(self, translation: Translation, data: bytes) -> None:
         try:
-            self._reply.send_piece(translation.feed(data))
+            self._response.send_piece(translation.feed(data))
         except StreamError as error:
             self._refused(error.error)
 
@@ -384,22 +399,22 @@ class Exchange:
             self._refused(error.error)
             return
         if translation.streams:
-            self._reply.send_piece(last)
-            self._reply.send_last_chunk()
+            self._response.send_piece(last)
+            self._response.send_last_chunk()
             self._end(keep_alive=True)
         else:
             self._whole(200, last, translation.content_type)
 
     def _whole(self, status: int, body: bytes, content_type: bytes) -> None:
         """Send a whole answer."""
-        self._reply.send_whole(status, body, content_type)
+        self._response.send_whole(status, body, content_type)
         self._end(keep_alive=True)
 
     def _refused(self, error: dict[str, Any]) -> None:
         """Pass the engine's own error on, in OpenAI's shape and with a status that fits."""
-        status, body = client_error(self._reply.status, error)
+        status, body = client_error(self._response.status, error)
         self._record.error = str(body.get("message"))[:500]
-        if self._reply.begun:
+        if self._response.begun:
             self._break_off({"error": body})
         else:
             shaped = self._request.error_body({"error": body}, status)
@@ -414,16 +429,16 @@ class Exchange:
         """The runner is gone, or will be: fail, and remember what it was working on."""
         assert self._lease is not None
         plan = self._plan
-        self._machinery.suspects.accuse(self._lease.generation, plan.key, plan.body, failure)
+        self._context.quarantine.accuse(self._lease.generation, plan.key, plan.body, failure)
         self._fail(failure)
 
     def _fail(self, error: RunnerdError) -> None:
         """End with an error: as a status if nothing was sent yet, else inside the stream."""
         self._record.error = error.message[:500]
-        if not self._reply.wanted:
+        if not self._response.wanted:
             self._end(keep_alive=False)
-        elif not self._reply.begun:
-            self._reply.send_error(error)
+        elif not self._response.begun:
+            self._response.send_error(error)
             self._end(keep_alive=True)
         else:
             self._break_off(error.body())
@@ -433,26 +448,26 @@ class Exchange:
 
         After one that ends as it should the connection goes on.
         """
-        told = (self._reply.pinged or self._plan.streams) and self._whole_chunks
+        told = (self._response.pinged or self._plan.streams) and self._whole_chunks
         if told:
-            self._reply.send_error_event(document)
-        self._end(keep_alive=told and self._reply.chunked)
+            self._response.send_error_event(document)
+        self._end(keep_alive=told and self._response.chunked)
 
     def _end(self, *, keep_alive: bool) -> None:
         self._release()
-        self._reply.done(keep_alive=keep_alive)
+        self._response.done(keep_alive=keep_alive)
 
     def _release(self) -> None:
         """Let go of engine, timer and lease; idempotent."""
         self._over = True
         if self._record.duration is None:
             self._record.duration = time.monotonic() - self._record.clock
-        self._machinery.watch.remove(self)
-        self._reply.stop_pings()
+        self._context.watch.remove(self)
+        self._response.stop_heartbeat()
         engine, self._engine = self._engine, None
         if engine is not None:
             engine.close()
         if self._lease is not None:
             self._lease.release()
         elif self._ticket is not None:
-            self._machinery.supervisor.leave(self._ticket)
+            self._context.supervisor.leave(self._ticket)

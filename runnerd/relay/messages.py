@@ -1,4 +1,4 @@
-"""Requests as the front has read them, and the bytes of answers that the relay writes itself."""
+"""Requests as they were read, and the bytes of responses that the relay writes itself."""
 
 from __future__ import annotations
 
@@ -94,7 +94,7 @@ class Request:
             True,
         )
 
-    def answer_lines(self) -> bytes:
+    def response_lines(self) -> bytes:
         """Return the header lines of its answers, beside framing and type: the id, also under the
         name that its dialect's clients look for.
         """
@@ -205,12 +205,12 @@ def passing_head(
     return head, chunks
 
 
-def error_answer(request: Request, error: RunnerdError, *, keep_alive: bool) -> bytes:
+def error_response(request: Request, error: RunnerdError, *, keep_alive: bool) -> bytes:
     """Return an error in the shape of the request's dialect."""
     return answer(
         error.status,
         request.error_body(error.body(), error.status),
-        lines=request.answer_lines() + header_lines(error.headers()),
+        lines=request.response_lines() + header_lines(error.headers()),
         keep_alive=keep_alive,
     )
 

@@ -8,12 +8,12 @@ from typing import Any
 import msgspec
 
 from runnerd.relay.affinity import Affinity
-from runnerd.relay.answerable import check_answerable
-from runnerd.relay.dialect import Again, Translation
+from runnerd.relay.dialect import Retry, Translation
 from runnerd.relay.engine import Buffer
 from runnerd.relay.events import EVENT_STREAM
+from runnerd.relay.request_rewrites.retry_rewrites import rephrased
+from runnerd.relay.request_validation import validate_request
 from runnerd.relay.routes import Operation
-from runnerd.relay.wording.rephrasing import rephrased
 from runnerd.scheduler import RunnerKey
 
 
@@ -32,11 +32,11 @@ class Plan(msgspec.Struct, frozen=True, gc=False):
     origin: str | None
     translation: Translation | None = None
     keep_alive: float | None = None
-    instead: bytes | None = None
+    immediate: bytes | None = None
     unloads: bool = False
     affinity: Affinity = ()
     capabilities: tuple[str, ...] = ()
-    again: Again | None = None
+    retry_with: Retry | None = None
     warnings: tuple[str, ...] = ()
 
     @property
@@ -44,14 +44,14 @@ class Plan(msgspec.Struct, frozen=True, gc=False):
         """Whether the model sees images."""
         return "vision" in self.capabilities
 
-    def check_answerable(self) -> None:
+    def validate_request(self) -> None:
         """Refuse what no engine would take, before one is started for it.
 
         Raises errors.ClientError.
         """
-        if not self.preload_only and self.instead is None:
+        if not self.preload_only and self.immediate is None:
             body = b"".join(self.body)
-            check_answerable(self.operation.name, body, self.capabilities)
+            validate_request(self.operation.name, body, self.capabilities)
 
     def message(self) -> Sequence[Buffer]:
         """Return the request as the engine gets it: a fresh minimal head, and the body."""
@@ -71,7 +71,7 @@ class Plan(msgspec.Struct, frozen=True, gc=False):
         translation = self.translation
         return self.streams and (translation is None or translation.content_type == EVENT_STREAM)
 
-    def answer_lines(self) -> bytes:
+    def response_lines(self) -> bytes:
         """Return the header lines that the answer has because of the plan."""
         if not self.warnings:
             return b""
@@ -80,7 +80,7 @@ class Plan(msgspec.Struct, frozen=True, gc=False):
 
     def otherwise(self, error: dict[str, Any]) -> Plan | None:
         """Return the plan of what may be asked instead of what the engine refused, if anything."""
-        if self.again is not None and (body := self.again(error)) is not None:
+        if self.retry_with is not None and (body := self.retry_with(error)) is not None:
             return msgspec.structs.replace(self, body=(body,))
         other = rephrased(self.body, error)
         return None if other is None else msgspec.structs.replace(self, body=other)

@@ -23,16 +23,16 @@ from runnerd.relay.body import (
     inspect,
     streamed,
 )
-from runnerd.relay.completing.infill import infill_wanted
-from runnerd.relay.completing.lacking import translation_of
-from runnerd.relay.completing.logprobs import NO_ALTERNATIVES, with_one_alternative
-from runnerd.relay.dialect import Again, Wish
+from runnerd.relay.dialect import Retry, TranslatedRequest
 from runnerd.relay.engine import Buffer
 from runnerd.relay.messages import Request
 from runnerd.relay.plan import Plan
+from runnerd.relay.request_rewrites.parameters import ParameterRules, completed, rules_for
+from runnerd.relay.request_rewrites.tool_choice import with_chosen_tools
+from runnerd.relay.response_adapters.infill import infill_wanted
+from runnerd.relay.response_adapters.logprobs import NO_ALTERNATIVES, with_one_alternative
+from runnerd.relay.response_adapters.select import translation_of
 from runnerd.relay.routes import OPERATIONS, Operation, Route
-from runnerd.relay.wording.parameters import ParameterRules, completed, rules_for
-from runnerd.relay.wording.tool_choice import with_chosen_tools
 from runnerd.scheduler import RunnerKey
 from runnerd.supervisor.keys import Keys
 
@@ -81,7 +81,7 @@ class Planner:
             found = self._find(route.backend, operation, inference.model)
             backend, mode, key, id = found.backend, found.mode, found.key, found.id
             spreads, capabilities, rules = found.spreads, found.capabilities, found.rules
-        if (remedy := backend.missing(operation.name, mode)) is not None:
+        if (remedy := backend.unsupported_reason(operation.name, mode)) is not None:
             raise NotSupported(remedy)
         streams, prompts = inference.stream is True, count_prompts(inference.prompt)
         assembles = operation.assembles and not streams and backend.streams_to_cancel
@@ -107,39 +107,39 @@ class Planner:
             else translation_of(operation, inference, prompts, assembles=assembles),
         )
 
-    def _translated(self, wish: Wish, route: Route, request: Request) -> Plan:
+    def _translated(self, translated: TranslatedRequest, route: Route, request: Request) -> Plan:
         """Return the plan of a request in another dialect; the engine's terms have its limits."""
         assert route.dialect is not None
-        inference = inspect(wish.body, self._limits)
-        operation = OPERATIONS[wish.operation]
+        inference = inspect(translated.body, self._limits)
+        operation = OPERATIONS[translated.operation]
         found = self._find(None, operation, inference.model)
-        if wish.limit is not None and found.rules is not None:
-            wish.limit.tokens = found.rules.limit(wish.limit.tokens)
-        key, warnings = found.key, wish.warnings
-        if wish.context is not None:
-            key = self._keys.key(found.backend, found.id, found.mode, context=wish.context)
-            if 0 < (size := self._keys.context(key)) < wish.context:
+        if translated.limit is not None and found.rules is not None:
+            translated.limit.tokens = found.rules.limit(translated.limit.tokens)
+        key, warnings = found.key, translated.warnings
+        if translated.context is not None:
+            key = self._keys.key(found.backend, found.id, found.mode, context=translated.context)
+            if 0 < (size := self._keys.context(key)) < translated.context:
                 warnings += (f"num_ctx: this model has a context of {size} tokens here",)
-        if (remedy := found.backend.missing(operation.name, found.mode)) is not None:
+        if (remedy := found.backend.unsupported_reason(operation.name, found.mode)) is not None:
             raise NotSupported(remedy)
         return Plan(
             operation=operation,
             key=key,
             model=found.id,
             model_ref=str(inference.model),
-            body=_wished_body(wish, wish.body, found.rules),
-            streams=wish.translation.streams,
+            body=_translated_body(translated, translated.body, found.rules),
+            streams=translated.translation.streams,
             assembles=False,
             prompts=1,
             preload_only=request.preload_only,
             origin=route.dialect.origin or request.origin,
-            translation=wish.translation,
-            keep_alive=wish.keep_alive,
-            instead=wish.instead,
-            unloads=wish.unloads,
-            affinity=affinity_of(wish.body) if found.spreads else (),
+            translation=translated.translation,
+            keep_alive=translated.keep_alive,
+            immediate=translated.immediate,
+            unloads=translated.unloads,
+            affinity=affinity_of(translated.body) if found.spreads else (),
             capabilities=found.capabilities,
-            again=_again(wish, found.rules),
+            retry_with=_again(translated, found.rules),
             warnings=warnings,
         )
 
@@ -204,22 +204,24 @@ def _engine_body(
     return streamed(body) if assembles else (body,)
 
 
-def _wished_body(wish: Wish, body: bytes, rules: ParameterRules | None) -> tuple[Buffer, ...]:
+def _translated_body(
+    translated: TranslatedRequest, body: bytes, rules: ParameterRules | None
+) -> tuple[Buffer, ...]:
     """Return the body of a dialect's request with what it leaves unsaid."""
     if rules is not None:
-        return (*rules.applied(body, wish.defaults, opened=wish.opened), b"}")
-    return (completed(body, wish.defaults),) if wish.defaults else (body,)
+        return (*rules.applied(body, translated.defaults, has_prefix=translated.has_prefix), b"}")
+    return (completed(body, translated.defaults),) if translated.defaults else (body,)
 
 
-def _again(wish: Wish, rules: ParameterRules | None) -> Again | None:
+def _again(translated: TranslatedRequest, rules: ParameterRules | None) -> Retry | None:
     """Return what a dialect asks instead of what the engine refused, changed as the first was."""
-    again = wish.again
+    again = translated.retry_with
     if again is None:
         return None
 
     def changed(error: dict[str, Any]) -> bytes | None:
         body = again(error)
-        return None if body is None else b"".join(_wished_body(wish, body, rules))
+        return None if body is None else b"".join(_translated_body(translated, body, rules))
 
     return changed
 

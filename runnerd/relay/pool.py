@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from runnerd.errors import Overloaded
-from runnerd.relay.engine import AnswerReceiver, Buffer, EngineConnection
+from runnerd.relay.engine import Buffer, EngineConnection, ResponseReceiver
 from runnerd.relay.poller import Poller
 
 _KEPT_SECONDS = 3.0
@@ -36,7 +36,7 @@ class EnginePool:
         self.active = 0
 
     def ask(
-        self, receiver: AnswerReceiver, request: Sequence[Buffer], *, fresh: bool = False
+        self, receiver: ResponseReceiver, request: Sequence[Buffer], *, fresh: bool = False
     ) -> EngineConnection:
         """Send a request to the engine, on a kept connection or (always if `fresh`) on a new one.
 

@@ -17,23 +17,23 @@ from runnerd.config import Limits
 from runnerd.errors import ModelNotFound, RunnerdError
 from runnerd.relay import routes
 from runnerd.relay.admission import Admission
-from runnerd.relay.answerable import check_answerable
-from runnerd.relay.arrivals import Arrival, Arrivals
 from runnerd.relay.body import inspect
+from runnerd.relay.client_connection import ClientConnection
+from runnerd.relay.control_plane_bridge import make_server
 from runnerd.relay.exchange import Exchange
-from runnerd.relay.front import Front
-from runnerd.relay.handover import make_server
-from runnerd.relay.heads import KnownHeads
-from runnerd.relay.machinery import Machinery
+from runnerd.relay.exchange_context import ExchangeContext
 from runnerd.relay.messages import Request
+from runnerd.relay.pending_models import PendingModels, PendingPlan
 from runnerd.relay.plan import Plan
 from runnerd.relay.planner import Planner
 from runnerd.relay.pool import EnginePools
+from runnerd.relay.quarantine import Quarantine
 from runnerd.relay.records import Records, RequestRecord
+from runnerd.relay.request_head_cache import RequestHeadCache
+from runnerd.relay.request_rewrites.transcode import ImageTranscoder
+from runnerd.relay.request_validation import validate_request
 from runnerd.relay.routes import Route
-from runnerd.relay.suspects import Suspects
-from runnerd.relay.watch import Watch
-from runnerd.relay.wording.webp import Redrawing
+from runnerd.relay.stall_timeouts import StallTimeouts
 from runnerd.sockets.descriptors import most_clients
 from runnerd.supervisor import Supervisor
 
@@ -43,7 +43,7 @@ _DRAIN_GRACE = 1.0  # seconds for the last bytes of cut answers to leave
 
 
 @dataclass(frozen=True, slots=True)
-class Parts:
+class RelayDependencies:
     """What the relay is built from."""
 
     limits: Limits
@@ -54,7 +54,7 @@ class Parts:
     app: web.Application
     images_dir: Path  # for images on their way to an engine that cannot read them
     dialects: Mapping[str, Route] = field(default_factory=dict)  # by path
-    arrivals: Arrivals | None = None
+    pending_models: PendingModels | None = None
 
 
 class Relay:
@@ -64,22 +64,22 @@ class Relay:
     ends everything.  Both are idempotent.
     """
 
-    def __init__(self, parts: Parts) -> None:
+    def __init__(self, parts: RelayDependencies) -> None:
         self.limits = parts.limits
         self.admission = parts.admission
         self.draining = False
         self._parts = parts
-        self._machinery = Machinery(
+        self._context = ExchangeContext(
             parts.supervisor,
             parts.limits,
             EnginePools(parts.limits.requests_per_runner),
-            Watch(parts.limits.upstream_timeout),
-            Suspects(),
+            StallTimeouts(parts.limits.upstream_timeout),
+            Quarantine(),
         )
-        self._redrawing = Redrawing(parts.images_dir, parts.limits.body_bytes)
-        self._known_heads = {True: KnownHeads(), False: KnownHeads()}
+        self._redrawing = ImageTranscoder(parts.images_dir, parts.limits.body_bytes)
+        self._known_heads = {True: RequestHeadCache(), False: RequestHeadCache()}
         self._most_fronts = most_clients(parts.limits.connections)
-        self._fronts: dict[Front, None] = {}  # in the order in which they came
+        self._connections: dict[ClientConnection, None] = {}  # in the order in which they came
         self._held_bytes = 0
         self._runner: web.AppRunner | None = None
         self._servers: list[asyncio.Server] = []
@@ -104,10 +104,12 @@ class Relay:
         # uvloop insists on the right kind of call for each family.
         if listener.family == socket.AF_UNIX:
             server = await loop.create_unix_server(
-                lambda: Front(self), sock=listener, backlog=backlog
+                lambda: ClientConnection(self), sock=listener, backlog=backlog
             )
         else:
-            server = await loop.create_server(lambda: Front(self), sock=listener, backlog=backlog)
+            server = await loop.create_server(
+                lambda: ClientConnection(self), sock=listener, backlog=backlog
+            )
         self._servers.append(server)
 
     def apply(self, admission: Admission) -> None:
@@ -127,21 +129,21 @@ class Relay:
         assert self._runner.server is not None
         return self._runner.server
 
-    # what the fronts call
+    # what the connections call
 
-    def known_heads(self, *, unix: bool) -> KnownHeads:
+    def request_head_cache(self, *, unix: bool) -> RequestHeadCache:
         """Return what was remembered of requests over Unix sockets, or over TCP."""
         return self._known_heads[unix]
 
-    def admit(self, front: Front) -> bool:
+    def admit(self, connection: ClientConnection) -> bool:
         """Count a connection; False when there are too many and all of them are in use.
 
         Of those that only stay open, those that came first make room.
         """
-        if len(self._fronts) >= self._most_fronts and not self._close_idle():
-            log.warning("refused a connection: %d are open and in use", len(self._fronts))
+        if len(self._connections) >= self._most_fronts and not self._close_idle():
+            log.warning("refused a connection: %d are open and in use", len(self._connections))
             return False
-        self._fronts[front] = None
+        self._connections[connection] = None
         self._all_gone.clear()
         return True
 
@@ -151,17 +153,21 @@ class Relay:
         One whose next request is on its way into this process is not idle, though it looks so.
         """
         some = 1 + self._most_fronts // 16
-        quiet = (front for front in self._fronts if front.idle and not front.has_unread())
+        quiet = (
+            connection
+            for connection in self._connections
+            if connection.idle and not connection.has_unread()
+        )
         idle = list(islice(quiet, some))
-        for front in idle:
-            front.drain()
-            self.forget(front)
+        for connection in idle:
+            connection.drain()
+            self.forget(connection)
         return bool(idle)
 
-    def forget(self, front: Front) -> None:
+    def forget(self, connection: ClientConnection) -> None:
         """A connection has ended."""
-        self._fronts.pop(front, None)
-        if not self._fronts:
+        self._connections.pop(connection, None)
+        if not self._connections:
             self._all_gone.set()
 
     def hold(self, size: int) -> bool:
@@ -175,7 +181,7 @@ class Relay:
         """Body bytes are in memory no more."""
         self._held_bytes -= size
 
-    def exchange(self, front: Front, request: Request, route: Route) -> Exchange:
+    def exchange(self, connection: ClientConnection, request: Request, route: Route) -> Exchange:
         """Check a complete inference request and return its exchange, not yet started.
 
         Raises errors of the 4xx kind; the request is recorded either way.
@@ -198,41 +204,41 @@ class Relay:
             raise
         if isinstance(plan, Plan):
             record.model, record.streamed = plan.model, plan.streams
-        return Exchange(front, request, plan, record, self._machinery)
+        return Exchange(connection, request, plan, record, self._context)
 
-    def _plan(self, request: Request, route: Route) -> Plan | Arrival:
+    def _plan(self, request: Request, route: Route) -> Plan | PendingPlan:
         """Return the plan, or what waits for a model on its way or for other images."""
         parts = self._parts
         try:
             plan = parts.planner.plan(request, route)
         except ModelNotFound:
-            if parts.arrivals is None or route.runner is not None:
+            if parts.pending_models is None or route.runner is not None:
                 raise
             reference = str(inspect(request.body, parts.limits).model)
 
             def check() -> None:
                 if route.dialect is None and not request.preload_only:
-                    check_answerable(route.operation.name, bytes(request.body), None)
+                    validate_request(route.operation.name, bytes(request.body), None)
 
-            arrival = parts.arrivals.expect(
+            pending = parts.pending_models.expect(
                 reference, lambda: self._accepted(parts.planner.plan(request, route)), check
             )
-            if arrival is None:
+            if pending is None:
                 raise
-            return arrival
+            return pending
         if plan.sees and self._redrawing.wanted(request.body):
-            return partial(self._redrawn, request, route)
+            return partial(self._transcoded, request, route)
         return self._accepted(plan)
 
-    async def _redrawn(self, request: Request, route: Route) -> Plan:
+    async def _transcoded(self, request: Request, route: Route) -> Plan:
         """Return the plan of a request with its images as the engine can read them."""
-        body = await self._redrawing.redrawn(request.body)
+        body = await self._redrawing.transcoded(request.body)
         return self._accepted(self._parts.planner.plan(replace(request, body=body), route))
 
     def _accepted(self, plan: Plan) -> Plan:
-        suspects = self._machinery.suspects
-        if suspects and plan.instead is None:
-            suspects.check(plan.key, plan.body)
+        quarantine = self._context.quarantine
+        if quarantine and plan.immediate is None:
+            quarantine.check(plan.key, plan.body)
         return plan
 
     # the end
@@ -244,13 +250,15 @@ class Relay:
         refused blindly.
         """
         self.draining = True
-        for front in list(self._fronts):
-            front.drain()
+        for connection in list(self._connections):
+            connection.drain()
         try:
             async with asyncio.timeout(patience):
                 await self._all_gone.wait()
         except TimeoutError:
-            log.warning("%d connections did not finish within %g s", len(self._fronts), patience)
+            log.warning(
+                "%d connections did not finish within %g s", len(self._connections), patience
+            )
 
     def stop_listening(self) -> None:
         """Accept nothing more.  Idempotent."""
@@ -261,14 +269,14 @@ class Relay:
     async def close(self) -> None:
         """Stop listening and end every connection."""
         self.stop_listening()
-        for front in list(self._fronts):
-            front.abort()
+        for connection in list(self._connections):
+            connection.abort()
         try:
             async with asyncio.timeout(_DRAIN_GRACE):
                 await self._all_gone.wait()
         except TimeoutError:
-            log.warning("%d connections could not be closed", len(self._fronts))
-        self._machinery.watch.close()
-        self._machinery.pools.close()
+            log.warning("%d connections could not be closed", len(self._connections))
+        self._context.watch.close()
+        self._context.pools.close()
         if self._runner is not None:
             await self._runner.cleanup()

@@ -13,13 +13,13 @@ host is a *budget*; who waits stands in one fair *queue*.
     budget      what runners may take of each device, and what is left
     pool        the runners of one key and what is remembered of them
     backoff     when a model that failed may be tried again
-    victims     who goes when room is needed
+    eviction    who goes when room is needed
     shaping     how many slots an instance gets
-    arranging   who is started, who makes room, whose turn is over
+    capacity_planner  who is started, who makes room, whose turn is over
     serving     who is granted a runner, and who is refused
-    relief      who goes when runners hold more than they may
+    overcommit_relief  who goes when runners hold more than they may
     shares      how long each model's turn lasts
-    books       all of this in one place
+    scheduler_state  all of this in one place
     views       the state on view
     queries     what the scheduler can be asked
     core        the scheduler itself: what it is told

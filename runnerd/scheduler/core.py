@@ -17,9 +17,8 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 
 from runnerd.errors import BackendFailure
-from runnerd.scheduler.arranging import Arranger
-from runnerd.scheduler.books import Books
 from runnerd.scheduler.budget import Budget, memory
+from runnerd.scheduler.capacity_planner import CapacityPlanner
 from runnerd.scheduler.decisions import (
     Decision,
     DeviceMemory,
@@ -34,9 +33,10 @@ from runnerd.scheduler.decisions import (
     StopReason,
     Terms,
 )
+from runnerd.scheduler.overcommit_relief import relieve
 from runnerd.scheduler.pool import instances, stop
 from runnerd.scheduler.queries import Queries
-from runnerd.scheduler.relief import relieve
+from runnerd.scheduler.scheduler_state import SchedulerState
 from runnerd.scheduler.serving import Serving
 from runnerd.scheduler.shares import Shares
 
@@ -46,8 +46,8 @@ class Scheduler(Queries):
 
     def __init__(self, limits: Limits) -> None:
         shares = Shares(limits.quantum, limits.queue_timeout)
-        books = Books(limits, Budget(limits.capacity), shares)
-        super().__init__(books, Arranger(books.pools, books.queue, books.budget, shares))
+        books = SchedulerState(limits, Budget(limits.capacity), shares)
+        super().__init__(books, CapacityPlanner(books.pools, books.queue, books.budget, shares))
         self._pools = books.pools
         self._queue = books.queue
         self._budget = books.budget
@@ -257,7 +257,7 @@ class Scheduler(Queries):
         pool.loaded_in(now - instance.started_at)
         pool.backoff.loaded()
         self._shares.loaded_at = now
-        pool.alone = False
+        pool.exclusive_host = False
         pool.idle_since = None if self._queue.count(key) else now
         return [*self._serving.serve(pool, now), *self._serving.go_on(now)]
 
@@ -295,7 +295,7 @@ class Scheduler(Queries):
         for ticket in instance.leases:
             self._serving.take_back(ticket)
         if not pool.instances:
-            pool.named = None
+            pool.requested_keep_alive = None
         decisions: list[Decision] = []
         if failure is not None and (instance.failing or instance.state is not State.STOPPING):
             decisions += self._serving.failed(pool, instance, failure, fault, now, jitter)
@@ -311,7 +311,7 @@ class Scheduler(Queries):
             if not matches(pool.key):
                 continue
             pool.backoff.clear()
-            pool.held_back = True
+            pool.unloaded_by_owner = True
             idle = [instance for instance in pool.alive() if not instance.leases]
             if idle and len(idle) == len(pool.alive()):
                 decisions += self._serving.refuse_waiting(pool.key, Refusal.UNLOADED, None)

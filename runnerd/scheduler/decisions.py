@@ -164,7 +164,7 @@ class RunnerView:
     """A runner as `ps` shows it.  Times are the caller's clock, in seconds; None: never.
 
     `held` is what it was last seen to hold, None before anybody looked.  `slots` is None where the
-    number of requests at a time is not limited; `yields` says that it
+    number of requests at a time is not limited; `draining` says that it
     takes no further request because another model's turn has come.
     """
 
@@ -180,7 +180,7 @@ class RunnerView:
     held: Mapping[str, int] | None
     slots: int | None
     pinned: bool
-    yields: bool
+    draining: bool
 
 
 @dataclass(frozen=True, slots=True)

@@ -28,7 +28,7 @@ class Instance:
     used_at: float
     ready_at: float | None = None
     leases: set[int] = field(default_factory=set)
-    yields: bool = False
+    draining: bool = False
     failing: bool = False
     held: Mapping[str, int] | None = None  # what it was seen to hold
     slots: int | None = None
@@ -64,8 +64,9 @@ class Instance:
 class Pool:
     """The runners of one key.
 
-    `named` is the keep-alive that the latest lease asked for, `alone` that the next start needs
-    the host for itself (memory ran out at the last one), `held_back` that an owner unloaded it,
+    `requested_keep_alive` is what the latest lease asked for, `exclusive_host`
+    that the next start needs the host for itself (memory ran out at the last one),
+    `unloaded_by_owner` that an owner unloaded it,
     `crowded` that a conversation was pushed out of an instance, until another one is started.
     `idle_since` is when the last of its requests ended, None while there are some.
     """
@@ -74,9 +75,9 @@ class Pool:
     terms: Terms = field(default_factory=Terms)
     instances: dict[int, Instance] = field(default_factory=dict)
     backoff: Backoff = field(default_factory=Backoff)
-    named: float | None = None
-    alone: bool = False
-    held_back: bool = False
+    requested_keep_alive: float | None = None
+    exclusive_host: bool = False
+    unloaded_by_owner: bool = False
     crowded: bool = False
     load_seconds: float = 0.0
     idle_since: float | None = None
@@ -97,8 +98,8 @@ class Pool:
         """Return how many seconds an unused instance stays, below zero for ever."""
         if self.terms.pinned:
             return -1.0
-        if self.named is not None:
-            return self.named
+        if self.requested_keep_alive is not None:
+            return self.requested_keep_alive
         return default if self.terms.keep_alive is None else self.terms.keep_alive
 
     def expires_at(self, instance: Instance, default: float) -> float | None:
@@ -114,7 +115,7 @@ class Pool:
     @property
     def lacks_residents(self) -> bool:
         """Whether it has fewer instances than an owner wants to have resident."""
-        return len(self.instances) < self.terms.min_instances and not self.held_back
+        return len(self.instances) < self.terms.min_instances and not self.unloaded_by_owner
 
     @property
     def may_shrink(self) -> bool:
@@ -131,7 +132,7 @@ class Pool:
     def serving(self) -> bool:
         """Return whether an instance takes requests, as soon as it has room."""
         for instance in self.instances.values():
-            if instance.state is State.READY and not instance.yields:
+            if instance.state is State.READY and not instance.draining:
                 return True
         return False
 
@@ -144,7 +145,7 @@ class Pool:
         """
         best: Instance | None = None
         for instance in self.instances.values():
-            if instance.state is not State.READY or instance.yields:
+            if instance.state is not State.READY or instance.draining:
                 continue
             slots = instance.slots
             if slots is not None and overcommit:
@@ -189,7 +190,7 @@ class Pool:
         Who comes back before anybody was loaded in its stead (`loaded_at` is when somebody was) was
         not away.  Later it may be the very client that had to wait for the other model.
         """
-        self.held_back = False
+        self.unloaded_by_owner = False
         if self.idle_since is None:
             return True
         pause, self.idle_since = now - self.idle_since, None

@@ -4,18 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from runnerd.scheduler.arranging import Arranger
-from runnerd.scheduler.books import Books
 from runnerd.scheduler.budget import memory
+from runnerd.scheduler.capacity_planner import CapacityPlanner
 from runnerd.scheduler.decisions import DeviceMemory, FailureView, RunnerKey, RunnerView, State
 from runnerd.scheduler.pool import instances
+from runnerd.scheduler.scheduler_state import SchedulerState
 from runnerd.scheduler.views import failure_views, runner_views, stranded
 
 
 class Queries:
     """The scheduler, for those who only look."""
 
-    def __init__(self, books: Books, arranger: Arranger) -> None:
+    def __init__(self, books: SchedulerState, arranger: CapacityPlanner) -> None:
         self._books = books
         self._arranger = arranger
 

@@ -8,9 +8,8 @@ from __future__ import annotations
 import sys
 
 from runnerd.errors import BackendFailure
-from runnerd.scheduler.arranging import Arranger
-from runnerd.scheduler.books import Books
 from runnerd.scheduler.budget import memory
+from runnerd.scheduler.capacity_planner import CapacityPlanner
 from runnerd.scheduler.decisions import (
     Decision,
     Fault,
@@ -22,12 +21,13 @@ from runnerd.scheduler.decisions import (
     StopReason,
 )
 from runnerd.scheduler.pool import Instance, Pool, instances, stop
+from runnerd.scheduler.scheduler_state import SchedulerState
 
 
 class Serving:
     """Owns the leases, by ticket."""
 
-    def __init__(self, books: Books, arranger: Arranger) -> None:
+    def __init__(self, books: SchedulerState, arranger: CapacityPlanner) -> None:
         self._books = books
         self._pools = books.pools
         self._queue = books.queue
@@ -59,7 +59,7 @@ class Serving:
         if affinity:
             instance.remember(affinity)
         if keep_alive is not None:
-            pool.named = keep_alive
+            pool.requested_keep_alive = keep_alive
         self._granted[ticket] = (pool, instance)
         return Grant(ticket, pool.key, instance.generation)
 
@@ -130,10 +130,10 @@ class Serving:
         loading = instance.ready_at is None
         out_of_memory = loading and fault is Fault.OUT_OF_MEMORY
         others = [other for other, _ in instances(self._pools) if not other.terms.pinned]
-        if out_of_memory and others and not pool.alone:
-            pool.alone = True
+        if out_of_memory and others and not pool.exclusive_host:
+            pool.exclusive_host = True
             return []
-        pool.alone = False
+        pool.exclusive_host = False
         served = None if instance.ready_at is None else now - instance.ready_at
         pool.backoff.record(failure, fault, now, served=served, jitter=jitter)
         if pool.alive() or not pool.backoff.tells:

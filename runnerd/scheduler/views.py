@@ -28,7 +28,7 @@ def runner_views(
             held=instance.held,
             slots=instance.slots,
             pinned=pool.terms.pinned,
-            yields=instance.yields,
+            draining=instance.draining,
         )
         for pool, instance in sorted(instances(pools), key=lambda pair: pair[1].generation)
     ]

@@ -5,10 +5,11 @@ lease, claims  one request's claim on one runner; all of them, and who waits for
 actions        decisions are carried out in order, deadlines are kept
 running        starts and stops as decided; what becomes of a runner
 fleet          the runners that there are
-keys           which runner serves a model: `sharing` of one by several, `widths` of contexts
-preparation    what the scheduler has to know before it decides: `memory`, `foresight`, `orders`
-watching       what runners hold while they work
-recollection   what they had evaluated outlives them
+keys           which runner serves a model: `sharing` of one by several, `context_variants`
+preparation    what the scheduler has to know before it decides: `memory`,
+               `configuration_checks`, `launch_specs`
+watching, batch_scheduling   what runners hold while they work
+slot_persistence   what they had evaluated outlives them
 unloading, configuring, removing   the owner's commands
 reports        runners as `ps` shows them
 refusals       what a refused request is told

@@ -7,7 +7,7 @@ from collections import deque
 from collections.abc import Callable
 
 from runnerd.scheduler import Decision, Scheduler
-from runnerd.supervisor.alarm import Alarm
+from runnerd.supervisor.deadline_timer import DeadlineTimer
 
 
 class Actions:
@@ -16,14 +16,14 @@ class Actions:
     def __init__(self, scheduler: Scheduler, act: Callable[[Decision], None]) -> None:
         self._scheduler = scheduler
         self._act = act
-        self._alarm = Alarm(scheduler.next_deadline, self._tick)
+        self._timer = DeadlineTimer(scheduler.next_deadline, self._tick)
         self._decided: deque[Decision] = deque()  # and not yet carried out
         self._acting = False
 
     def carry_out(self, decisions: list[Decision]) -> None:
         """Do what was decided; deadlines may have come nearer or gone."""
         self.act_on(decisions)
-        self._alarm.arm()
+        self._timer.arm()
 
     def act_on(self, decisions: list[Decision]) -> None:
         """Do what was decided, in that order; `carry_out` where a deadline may have come nearer.
@@ -43,19 +43,19 @@ class Actions:
 
     def wake(self) -> None:
         """Be there at the scheduler's next deadline."""
-        self._alarm.arm()
+        self._timer.arm()
 
     def wake_by(self, deadline: float | None) -> None:
         """Be there at a deadline, None for one that never comes.
 
         Mostly it is early enough already: this is cheap, however many runners there are.
         """
-        if not self._alarm.wakes_by(deadline):
-            self._alarm.arm()
+        if not self._timer.wakes_by(deadline):
+            self._timer.arm()
 
     def close(self) -> None:
         """Keep no deadline any more."""
-        self._alarm.cancel()
+        self._timer.cancel()
 
     def _tick(self) -> None:
         self.carry_out(self._scheduler.tick(time.monotonic()))

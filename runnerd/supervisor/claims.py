@@ -7,11 +7,11 @@ import time
 from runnerd.errors import BackendFailure
 from runnerd.scheduler import Grant, Refuse, RunnerKey, Scheduler
 from runnerd.supervisor.actions import Actions
-from runnerd.supervisor.crowds import Crowds
+from runnerd.supervisor.batch_scheduling import BatchScheduling
 from runnerd.supervisor.fleet import Fleet
 from runnerd.supervisor.lease import Lease, Waiter
-from runnerd.supervisor.recollection import MOST_CLIENTS, Recollection
 from runnerd.supervisor.refusals import Refusals
+from runnerd.supervisor.slot_persistence import MOST_CLIENTS, SlotPersistence
 
 
 class Claims:
@@ -23,17 +23,17 @@ class Claims:
         actions: Actions,
         fleet: Fleet,
         *,
-        recollection: Recollection,
+        slot_persistence: SlotPersistence,
         refusals: Refusals,
     ) -> None:
         self._scheduler = scheduler
         self._actions = actions
         self._fleet = fleet
-        self._recollection = recollection
+        self._slot_persistence = slot_persistence
         self._refusals = refusals
         self._waiters: dict[int, Waiter] = {}
         self._leases: dict[int, Lease] = {}
-        self._crowds = Crowds(fleet, self._leases)
+        self._batch_scheduling = BatchScheduling(fleet, self._leases)
 
     # those who wait
 
@@ -76,10 +76,10 @@ class Claims:
         recalls = False
         if client not in runner.clients and len(runner.clients) <= MOST_CLIENTS:
             runner.clients.add(client)
-            recalls = self._recollection.awaits(runner, client)
+            recalls = self._slot_persistence.awaits(runner, client)
         lease = Lease(runner, granted, self._release, client, recalls)
         self._leases[granted.ticket] = lease
-        self._crowds.leased()
+        self._batch_scheduling.leased()
         return lease
 
     def _release(self, lease: Lease) -> None:
@@ -118,8 +118,8 @@ class Claims:
 
     def ended(self, generation: int) -> None:
         """A runner's last process is gone."""
-        self._crowds.ended(generation)
+        self._batch_scheduling.ended(generation)
 
     def close(self) -> None:
-        """Look after crowds no more."""
-        self._crowds.close()
+        """Look after batch_scheduling no more."""
+        self._batch_scheduling.close()

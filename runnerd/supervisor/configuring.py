@@ -10,9 +10,9 @@ from runnerd.errors import Conflict
 from runnerd.scheduler import RunnerKey, Scheduler
 from runnerd.supervisor.actions import Actions
 from runnerd.supervisor.claims import Claims
-from runnerd.supervisor.foresight import Foresight
+from runnerd.supervisor.configuration_checks import ConfigurationChecks
 from runnerd.supervisor.keys import Keys
-from runnerd.supervisor.orders import Orders
+from runnerd.supervisor.launch_specs import LaunchSpecs
 from runnerd.supervisor.preparation import Preparation
 from runnerd.supervisor.sharing import Sharing
 from runnerd.supervisor.unloading import Unloading
@@ -30,8 +30,8 @@ class Configuring:
         keys: Keys,
         claims: Claims,
         sharing: Sharing,
-        orders: Orders,
-        foresight: Foresight,
+        launch_specs: LaunchSpecs,
+        checks: ConfigurationChecks,
         preparation: Preparation,
         unloading: Unloading,
     ) -> None:
@@ -41,8 +41,8 @@ class Configuring:
         self._keys = keys
         self._claims = claims
         self._sharing = sharing
-        self._orders = orders
-        self._foresight = foresight
+        self._launch_specs = launch_specs
+        self._checks = checks
         self._preparation = preparation
         self._unloading = unloading
 
@@ -61,13 +61,13 @@ class Configuring:
         if configuration.fingerprint() == fingerprint:
             await self._configurations.set(key, changes)
             # What is preloaded counts from the next start on.
-            self._orders.forget(self._sharing.load_of(key.model))
+            self._launch_specs.forget(self._sharing.load_of(key.model))
             self.keep_as_configured()
             await self.make_resident()
             return
 
         if not force:
-            await self._foresight.check(key, configuration, in_force)
+            await self._checks.check(key, configuration, in_force)
         load = self._sharing.load_of(key.model)
 
         def affected(runner: RunnerKey) -> bool:

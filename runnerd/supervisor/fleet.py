@@ -9,7 +9,7 @@ from pathlib import Path
 
 from runnerd.backends.interface import Backend
 from runnerd.errors import RunnerNotFound
-from runnerd.runner import Order, Patience, Runner, Watcher
+from runnerd.runner import LaunchSpec, Runner, RunnerTimeouts, Watcher
 from runnerd.scheduler import RunnerKey
 from runnerd.sockets.paths import RuntimeDirectory
 
@@ -45,8 +45,8 @@ class Fleet:
         self,
         key: RunnerKey,
         generation: int,
-        order: Order,
-        patience: Patience,
+        order: LaunchSpec,
+        patience: RunnerTimeouts,
         watcher: Watcher,
         *,
         ram_limit: int | None,

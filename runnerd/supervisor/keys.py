@@ -9,9 +9,9 @@ from runnerd.config import Settings
 from runnerd.configurations import Configurations, ModelConfiguration
 from runnerd.errors import BackendNotFound
 from runnerd.scheduler import RunnerKey
+from runnerd.supervisor.context_variants import ContextVariants
 from runnerd.supervisor.fleet import Fleet
 from runnerd.supervisor.sharing import Sharing
-from runnerd.supervisor.widths import Widths
 
 
 class Keys:
@@ -24,14 +24,14 @@ class Keys:
         configurations: Configurations,
         *,
         sharing: Sharing,
-        widths: Widths,
+        variants: ContextVariants,
         fleet: Fleet,
     ) -> None:
         self._settings = settings
         self.backends = backends
         self._configurations = configurations
         self._sharing = sharing
-        self._widths = widths
+        self._variants = variants
         self._fleet = fleet
 
     def backend(self, name: str | None) -> Backend:
@@ -45,13 +45,13 @@ class Keys:
     @property
     def revision(self) -> int:
         """Another number whenever `key` may return something else for the same model."""
-        return self._widths.revision
+        return self._variants.revision
 
     def key(
         self, backend: Backend, model: str, mode: BackendMode, *, context: int | None = None
     ) -> RunnerKey:
         """Return the key of the runner for `model`, with `context` tokens where that is asked."""
-        return self._widths.key(backend.name, model, mode, context)
+        return self._variants.key(backend.name, model, mode, context)
 
     def of_runner(self, id: str) -> RunnerKey:
         """Return the key of a runner by the id that `ps` shows.  Raises errors.RunnerNotFound."""
@@ -59,7 +59,7 @@ class Keys:
 
     def context(self, key: RunnerKey) -> int:
         """Return the tokens of context that a runner has, 0 where nobody knows."""
-        return self._widths.context(key)
+        return self._variants.context(key)
 
     def configuration(self, key: RunnerKey, model: str) -> ModelConfiguration:
         """Return what owners configured for a model that runners of this key serve."""

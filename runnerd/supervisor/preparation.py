@@ -10,10 +10,10 @@ from collections.abc import Mapping
 from runnerd.backends.interface import Backend
 from runnerd.backends.limits import follow
 from runnerd.scheduler import RunnerKey, Scheduler, Terms
+from runnerd.supervisor.configuration_checks import ConfigurationChecks
 from runnerd.supervisor.fleet import Fleet
-from runnerd.supervisor.foresight import Foresight
+from runnerd.supervisor.launch_specs import LaunchSpecs
 from runnerd.supervisor.memory import RAM, MemoryAccounts
-from runnerd.supervisor.orders import Orders
 from runnerd.supervisor.sharing import Sharing
 
 log = logging.getLogger(__name__)
@@ -31,17 +31,17 @@ class Preparation:
         sharing: Sharing,
         *,
         memory: MemoryAccounts,
-        orders: Orders,
+        launch_specs: LaunchSpecs,
         fleet: Fleet,
-        foresight: Foresight,
+        checks: ConfigurationChecks,
     ) -> None:
         self._scheduler = scheduler
         self._backends = backends
         self._sharing = sharing
         self._memory = memory
-        self._orders = orders
+        self._launch_specs = launch_specs
         self._fleet = fleet
-        self._foresight = foresight
+        self._checks = checks
         self._observed_at = -math.inf
 
     async def prepare(self, key: RunnerKey, model_ref: str | None, *, shares: bool) -> None:
@@ -50,7 +50,7 @@ class Preparation:
         What a model needs is asked where it has to share the host, where it can be started with
         more slots or fewer, and where an owner limits what it may have.
         """
-        self._foresight.refuse_absurd(key, self._orders.of(key, model_ref).configuration)
+        self._checks.refuse_absurd(key, self._launch_specs.of(key, model_ref).configuration)
         matters = self._fleet or shares or self._memory.settings.memory_share
         if self._memory.counts and (matters or len(self._slots(key)) > 1):
             await self._estimate(key)
@@ -64,7 +64,7 @@ class Preparation:
         ]:
             for key in unknown:
                 slots = self._slots(key)
-                await self._memory.ask(key, self._orders.of(key).configuration, slots)
+                await self._memory.ask(key, self._launch_specs.of(key).configuration, slots)
                 first, *fewer = self._memory.shapes(key, slots)
                 self._scheduler.estimated(key, first.need, tuple(fewer))
 
@@ -122,4 +122,4 @@ class Preparation:
 
     def _slots(self, key: RunnerKey) -> tuple[int, ...]:
         """Return how many slots a runner can have, the most first; nothing for no limit."""
-        return self._backends[key.backend].slots(self._orders.of(key).configuration)
+        return self._backends[key.backend].slots(self._launch_specs.of(key).configuration)

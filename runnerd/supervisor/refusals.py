@@ -29,9 +29,9 @@ from runnerd.scheduler import (
     Refuse,
     RunnerKey,
 )
+from runnerd.supervisor.context_variants import ContextVariants
 from runnerd.supervisor.preparation import Preparation
 from runnerd.supervisor.reports import Reports, RunnerReport
-from runnerd.supervisor.widths import Widths
 
 _RETRY_AFTER = 5.0  # seconds; what an overloaded daemon asks a client to wait
 
@@ -65,12 +65,17 @@ class Refusals:
     """Says why a request got no runner, from all that is known at that moment."""
 
     def __init__(
-        self, scheduler: Queries, reports: Reports, *, preparation: Preparation, widths: Widths
+        self,
+        scheduler: Queries,
+        reports: Reports,
+        *,
+        preparation: Preparation,
+        variants: ContextVariants,
     ) -> None:
         self._scheduler = scheduler
         self._reports = reports
         self._preparation = preparation
-        self._widths = widths
+        self._variants = variants
 
     def error(self, refused: Refuse, wanted: RunnerKey) -> RunnerdError:
         """Return what a refused request is told that wanted a runner of a key."""
@@ -85,7 +90,7 @@ class Refusals:
                 self._scheduler.devices(),
                 self._reports.all(),
                 slots=self._preparation.terms(key).shapes[-1].slots,
-                context=self._widths.context(key),
+                context=self._variants.context(key),
             )
         elif refused.refusal is Refusal.OVER_SHARE:
             account = share_account(self._scheduler.need(wanted), self._scheduler.devices())

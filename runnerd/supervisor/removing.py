@@ -6,13 +6,13 @@ from runnerd.configurations import Configurations
 from runnerd.errors import BackendFailure, Conflict
 from runnerd.scheduler import Scheduler
 from runnerd.supervisor.configuring import Configuring
+from runnerd.supervisor.context_variants import ContextVariants
 from runnerd.supervisor.fleet import Fleet
+from runnerd.supervisor.launch_specs import LaunchSpecs
 from runnerd.supervisor.memory import MemoryAccounts
-from runnerd.supervisor.orders import Orders
-from runnerd.supervisor.recollection import Recollection
 from runnerd.supervisor.running import Running
 from runnerd.supervisor.sharing import Sharing
-from runnerd.supervisor.widths import Widths
+from runnerd.supervisor.slot_persistence import SlotPersistence
 
 
 class Removing:
@@ -26,10 +26,10 @@ class Removing:
         fleet: Fleet,
         running: Running,
         sharing: Sharing,
-        widths: Widths,
-        orders: Orders,
+        variants: ContextVariants,
+        launch_specs: LaunchSpecs,
         memory: MemoryAccounts,
-        recollection: Recollection,
+        slot_persistence: SlotPersistence,
         configuring: Configuring,
     ) -> None:
         self._scheduler = scheduler
@@ -37,10 +37,10 @@ class Removing:
         self._fleet = fleet
         self._running = running
         self._sharing = sharing
-        self._widths = widths
-        self._orders = orders
+        self._variants = variants
+        self._launch_specs = launch_specs
         self._memory = memory
-        self._recollection = recollection
+        self._slot_persistence = slot_persistence
         self._configuring = configuring
 
     async def unload_model(self, model: str, *, force: bool) -> None:
@@ -68,12 +68,12 @@ class Removing:
         """
         await self._configurations.forget(model)
         self._sharing.forget(model)
-        self._orders.forget(load)  # they may be called as the model was
+        self._launch_specs.forget(load)  # they may be called as the model was
         if shared:
             self._configuring.keep_as_configured()
             return
         self._fleet.orphan(load)
         self._scheduler.reset(lambda key: key.model == load)
         self._memory.forget(load)
-        self._widths.forget(load)
-        await self._recollection.forget(load)
+        self._variants.forget(load)
+        await self._slot_persistence.forget(load)

@@ -9,10 +9,10 @@ from dataclasses import dataclass, field
 from runnerd.backends.interface import BackendMode
 from runnerd.runner import Runner
 from runnerd.scheduler import FailureView, Queries, RunnerKey, RunnerView
+from runnerd.supervisor.context_variants import ContextVariants
 from runnerd.supervisor.fleet import Fleet
-from runnerd.supervisor.orders import Orders
+from runnerd.supervisor.launch_specs import LaunchSpecs
 from runnerd.supervisor.sharing import Sharing
-from runnerd.supervisor.widths import Widths
 
 FAILED = "failed"
 
@@ -24,9 +24,9 @@ class RunnerReport:
     `models` are the ids of those that were asked for and that it serves; they share their weights.
     `reserved` is bytes per device, `held` what it was really seen to hold of its own, `mapped` what
     of its mapped files (the weights) is in RAM beside that.  `slots` how many
-    requests it serves at a time if that is limited, `yields` that it takes no more because another
-    model's turn has come.  `context` is in tokens, 0 where unknown.  `failure` is why it failed
-    and `retry_at` when it is tried again.
+    requests it serves at a time if that is limited, `draining` that it takes no more because
+    another model's turn has come.  `context` is in tokens, 0 where unknown.  `failure` is why it
+    failed and `retry_at` when it is tried again.
     """
 
     id: str
@@ -47,7 +47,7 @@ class RunnerReport:
     mapped: int | None = None
     slots: int | None = None
     pinned: bool = False
-    yields: bool = False
+    draining: bool = False
     context: int = 0
     failure: str | None = None
     retry_at: float | None = None
@@ -62,14 +62,14 @@ class Reports:
         fleet: Fleet,
         *,
         sharing: Sharing,
-        widths: Widths,
-        orders: Orders,
+        variants: ContextVariants,
+        launch_specs: LaunchSpecs,
     ) -> None:
         self._scheduler = scheduler
         self._fleet = fleet
         self._sharing = sharing
-        self._widths = widths
-        self._orders = orders
+        self._variants = variants
+        self._launch_specs = launch_specs
 
     def all(self) -> list[RunnerReport]:
         """Return every runner, and every model that has failed and has none."""
@@ -79,10 +79,10 @@ class Reports:
             report(
                 view,
                 self._fleet[view.generation],
-                self._orders.name(view.key),
+                self._launch_specs.name(view.key),
                 models(view.key),
                 offset=offset,
-                context=self._widths.context(view.key),
+                context=self._variants.context(view.key),
             )
             for view in self._scheduler.view()
         ]
@@ -90,7 +90,7 @@ class Reports:
         failures = [
             failure_report(
                 view,
-                self._orders.name(view.key),
+                self._launch_specs.name(view.key),
                 models(view.key),
                 waiting=waiting,
                 offset=offset,
@@ -132,7 +132,7 @@ def report(
         mapped=runner.mapped,
         slots=view.slots,
         pinned=view.pinned,
-        yields=view.yields,
+        draining=view.draining,
         context=context,
     )
 

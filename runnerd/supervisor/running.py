@@ -8,16 +8,16 @@ import time
 
 from runnerd.backends.interface import EngineFailure
 from runnerd.errors import BackendFailure, ModelDeleted
-from runnerd.runner import Patience, Runner
+from runnerd.runner import Runner, RunnerTimeouts
 from runnerd.scheduler import Decision, RunnerKey, Scheduler, Start, Stop
 from runnerd.supervisor.actions import Actions
 from runnerd.supervisor.claims import Claims
 from runnerd.supervisor.fleet import Fleet
-from runnerd.supervisor.orders import Orders
+from runnerd.supervisor.launch_specs import LaunchSpecs
 from runnerd.supervisor.preparation import Preparation
-from runnerd.supervisor.recollection import Recollection
 from runnerd.supervisor.refusals import fault_of
 from runnerd.supervisor.sharing import Sharing
+from runnerd.supervisor.slot_persistence import SlotPersistence
 from runnerd.supervisor.watching import MemoryWatch
 
 log = logging.getLogger(__name__)
@@ -32,14 +32,14 @@ class Running:
         self,
         scheduler: Scheduler,
         actions: Actions,
-        patience: Patience,
+        patience: RunnerTimeouts,
         *,
         fleet: Fleet,
         claims: Claims,
         sharing: Sharing,
-        orders: Orders,
+        launch_specs: LaunchSpecs,
         preparation: Preparation,
-        recollection: Recollection,
+        slot_persistence: SlotPersistence,
         watch: MemoryWatch,
     ) -> None:
         self._scheduler = scheduler
@@ -48,9 +48,9 @@ class Running:
         self._fleet = fleet
         self._claims = claims
         self._sharing = sharing
-        self._orders = orders
+        self._launch_specs = launch_specs
         self._preparation = preparation
-        self._recollection = recollection
+        self._slot_persistence = slot_persistence
         self._watch = watch
 
     # as decided
@@ -62,7 +62,7 @@ class Running:
             self._fleet.start(
                 key,
                 generation,
-                self._orders.of(key, slots=decision.slots),
+                self._launch_specs.of(key, slots=decision.slots),
                 self._patience,
                 Generation(self, key, generation),
                 ram_limit=self._preparation.ram_limit(generation),
@@ -107,12 +107,12 @@ class Running:
         self._fleet.remove(generation)
         self._claims.ended(generation)
         try:
-            self._recollection.ended(runner)
+            self._slot_persistence.ended(runner)
             self._preparation.observe()
         except Exception:  # a favour, and a look: nothing that others have to wait for
             log.exception("after the end of runner %s", runner.name)
         self._actions.carry_out(decisions)
-        self._orders.prune(self._in_use)
+        self._launch_specs.prune(self._in_use)
 
     def heard_at(self, generation: int) -> float | None:
         """Return when a runner last sent something, None while it is not in use."""
@@ -120,11 +120,11 @@ class Running:
 
     async def recall(self, runner: Runner, key: RunnerKey) -> None:
         """Give a runner back what those who wait for it had evaluated."""
-        await self._recollection.recall(runner, self._claims.clients_waiting(key))
+        await self._slot_persistence.recall(runner, self._claims.clients_waiting(key))
 
     async def remember(self, runner: Runner) -> None:
         """Take down what a runner has evaluated."""
-        await self._recollection.remember(runner)
+        await self._slot_persistence.remember(runner)
 
     def _after(
         self, key: RunnerKey, generation: int, failure: BackendFailure | None

@@ -21,24 +21,24 @@ from runnerd.scheduler import Decision, Grant, Refuse, RunnerKey, Scheduler, Sta
 from runnerd.sockets.paths import RuntimeDirectory
 from runnerd.supervisor.actions import Actions
 from runnerd.supervisor.claims import Claims
+from runnerd.supervisor.configuration_checks import ConfigurationChecks
 from runnerd.supervisor.configuring import Configuring
+from runnerd.supervisor.context_variants import ContextVariants
 from runnerd.supervisor.fleet import Fleet
-from runnerd.supervisor.foresight import Foresight
 from runnerd.supervisor.keys import Keys
+from runnerd.supervisor.launch_specs import LaunchSpecs
 from runnerd.supervisor.lease import Claimant, Lease, Promise, Waiter
 from runnerd.supervisor.limits import scheduler_limits
 from runnerd.supervisor.memory import HostMemory, MemoryAccounts
-from runnerd.supervisor.orders import Orders
 from runnerd.supervisor.preparation import Preparation
-from runnerd.supervisor.recollection import Recollection
 from runnerd.supervisor.refusals import Refusals
 from runnerd.supervisor.removing import Removing
 from runnerd.supervisor.reports import Reports, RunnerReport
 from runnerd.supervisor.running import Running
 from runnerd.supervisor.sharing import Sharing
+from runnerd.supervisor.slot_persistence import SlotPersistence
 from runnerd.supervisor.unloading import Unloading
 from runnerd.supervisor.watching import MemoryWatch
-from runnerd.supervisor.widths import Widths
 
 
 class Supervisor:
@@ -71,28 +71,32 @@ class Supervisor:
         self._scheduler = scheduler = Scheduler(scheduler_limits(settings))
         self._actions = actions = Actions(scheduler, self._act)
         self._fleet = fleet = Fleet(backends, directory)
-        self._recollection = recollection = Recollection(settings, slots)
+        self._slot_persistence = slot_persistence = SlotPersistence(settings, slots)
         memory = MemoryAccounts(settings, backends, host)
         sharing = Sharing(settings, configurations, load_of=load_of, loaded_as=loaded_as)
-        widths = Widths(settings, backends, sharing, scheduler)
-        orders = Orders(lambda key: name_of(sharing.models(key)[0]), widths.configuration)
-        foresight = Foresight(backends, memory)
+        variants = ContextVariants(settings, backends, sharing, scheduler)
+        launch_specs = LaunchSpecs(
+            lambda key: name_of(sharing.models(key)[0]), variants.configuration
+        )
+        checks = ConfigurationChecks(backends, memory)
         self._preparation = preparation = Preparation(
             scheduler,
             backends,
             sharing,
             memory=memory,
-            orders=orders,
+            launch_specs=launch_specs,
             fleet=fleet,
-            foresight=foresight,
+            checks=checks,
         )
-        self._reports = Reports(scheduler, fleet, sharing=sharing, widths=widths, orders=orders)
+        self._reports = Reports(
+            scheduler, fleet, sharing=sharing, variants=variants, launch_specs=launch_specs
+        )
         self._claims = Claims(
             scheduler,
             actions,
             fleet,
-            recollection=recollection,
-            refusals=Refusals(scheduler, self._reports, preparation=preparation, widths=widths),
+            slot_persistence=slot_persistence,
+            refusals=Refusals(scheduler, self._reports, preparation=preparation, variants=variants),
         )
         self._watch = MemoryWatch(
             scheduler, actions, memory=memory, fleet=fleet, preparation=preparation
@@ -104,13 +108,13 @@ class Supervisor:
             fleet=fleet,
             claims=self._claims,
             sharing=sharing,
-            orders=orders,
+            launch_specs=launch_specs,
             preparation=preparation,
-            recollection=recollection,
+            slot_persistence=slot_persistence,
             watch=self._watch,
         )
         self.keys = Keys(
-            settings, backends, configurations, sharing=sharing, widths=widths, fleet=fleet
+            settings, backends, configurations, sharing=sharing, variants=variants, fleet=fleet
         )
         self.unloading = Unloading(scheduler, actions, fleet=fleet, sharing=sharing)
         self.configuring = Configuring(
@@ -120,8 +124,8 @@ class Supervisor:
             keys=self.keys,
             claims=self._claims,
             sharing=sharing,
-            orders=orders,
-            foresight=foresight,
+            launch_specs=launch_specs,
+            checks=checks,
             preparation=preparation,
             unloading=self.unloading,
         )
@@ -131,10 +135,10 @@ class Supervisor:
             fleet=fleet,
             running=self._running,
             sharing=sharing,
-            widths=widths,
-            orders=orders,
+            variants=variants,
+            launch_specs=launch_specs,
             memory=memory,
-            recollection=recollection,
+            slot_persistence=slot_persistence,
             configuring=self.configuring,
         )
 
@@ -242,7 +246,7 @@ class Supervisor:
         """
         if lease.recalls:
             try:
-                await self._recollection.recall_more(lease.runner, lease.client)
+                await self._slot_persistence.recall_more(lease.runner, lease.client)
             except asyncio.CancelledError:
                 lease.release()
                 raise
@@ -297,7 +301,7 @@ class Supervisor:
             runner.stop()
         await self._fleet.wait_empty()
         await self._watch.close()
-        await self._recollection.wait_closed()
+        await self._slot_persistence.wait_closed()
         self._actions.close()
         self._claims.close()
 

@@ -12,7 +12,7 @@ import httpx
 import ollama
 import pytest
 
-from runnerd.api.ollama.memory import remember
+from runnerd.api.ollama.context_codec import remember
 from tests.support.clients import ollama_client
 from tests.support.daemon import DaemonProcess, running
 from tests.support.ggufs import write_coder

@@ -225,7 +225,7 @@ def test_what_comes_back_is_taken(client: openai.OpenAI, item: Any) -> None:
 
 @pytest.mark.covers("POST /v1/responses", "conversation", "prompt", how="refused")
 def test_what_is_not_kept_here(client: openai.OpenAI) -> None:
-    """Conversations and prompts by their ids are refused rather than left out."""
+    """ResponseStore and prompts by their ids are refused rather than left out."""
     for more, advice in (
         ({"conversation": "conv_1"}, "previous_response_id"),
         ({"prompt": {"id": "p"}}, "instructions"),

@@ -32,7 +32,7 @@ OF_A_REQUEST = {
     "Lease",
     "EngineConnection",
     "RequestRecord",
-    "Front",
+    "ClientConnection",
 }
 SHORT = {"model": "tiny", "prompt": "x", "max_tokens": 2}
 CHAT = {"model": "tiny", "messages": [{"role": "user", "content": "x"}], "max_tokens": 2}

@@ -278,16 +278,16 @@ def queue_timeout(live: Live, sources: Sources) -> None:
 def turn(live: Live, sources: Sources) -> None:
     live.set(max_runners=1, turn=3600)
 
-    def yields() -> bool:
+    def draining() -> bool:
         return any(runner["yields"] for runner in live.daemon.ps())
 
     with ThreadPoolExecutor(1) as pool, live.asking("a"):
         wait_for(lambda: live.loaded() == ["a"], "the first model")
         other = pool.submit(live.ask, "b")
         wait_for(lambda: live.daemon.http.get("/health").json()["queued"], "the second to wait")
-        assert not yields()
+        assert not draining()
         live.set(max_runners=1, turn=0)
-        wait_for(yields, "the first one's turn to end")
+        wait_for(draining, "the first one's turn to end")
         live.set(max_runners=2)
         assert other.result().status_code == 200
 

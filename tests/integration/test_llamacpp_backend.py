@@ -273,7 +273,7 @@ async def test_native_status(native: LlamaCppBackend) -> None:
     assert native.status().startswith("Running: llama.cpp ")
     assert await native.disk_usage() > 2**20
     assert native.streams_to_cancel
-    assert native.missing("rerank", RERANKING) is None
+    assert native.unsupported_reason("rerank", RERANKING) is None
 
 
 async def test_the_engine_lives_in_the_sandbox(native: LlamaCppBackend, socket: Path) -> None:
@@ -295,9 +295,9 @@ async def test_the_engine_lives_in_the_sandbox(native: LlamaCppBackend, socket: 
 async def test_what_the_fallback_lacks(python: LlamaCppBackend, socket: Path) -> None:
     """501 with the remedy, on the socket and from run() itself."""
     assert not python.streams_to_cancel
-    assert python.missing("chat/completions", COMPLETION) is None
+    assert python.unsupported_reason("chat/completions", COMPLETION) is None
     for operation in ("responses", "messages", "tokenize", "embeddings", "audio/transcriptions"):
-        reason = python.missing(operation, COMPLETION)
+        reason = python.unsupported_reason(operation, COMPLETION)
         assert reason is not None
         assert "runnerd install llama.cpp" in reason
     with pytest.raises(NotSupported, match="runnerd install"):

@@ -74,8 +74,8 @@ def test_never_from_https_to_http(daemon: DaemonProcess, server: FileServer) -> 
     daemon.http.delete("/models/purge")
     with serving(SMALL) as plain:
         server.behaviour.location = plain.url()
-        wish = {"from": address(server), "sha256": sha256(SMALL).hexdigest(), "tag": "other"}
-        assert refused(daemon, **wish)[0] == 403
+        request = {"from": address(server), "sha256": sha256(SMALL).hexdigest(), "tag": "other"}
+        assert refused(daemon, **request)[0] == 403
         assert plain.seen == []
 
 

@@ -14,7 +14,7 @@ import pytest
 
 from runnerd.backends.llamacpp import hardware, places
 from runnerd.backends.llamacpp.building import workshop as module
-from runnerd.backends.llamacpp.building.choice import Wish
+from runnerd.backends.llamacpp.building.choice import TranslatedRequest
 from runnerd.backends.llamacpp.building.workshop import Installed, Workshop
 from runnerd.backends.llamacpp.hardware import Hardware
 from runnerd.backends.llamacpp.trial.identity import Processor
@@ -39,7 +39,7 @@ class Bench:
         workshop = Workshop(
             self.root, self._http, report=self.reported.append, tell=self.told.append
         )
-        return await workshop.install(Wish(**{"source": self.build.sources} | wish))  # type: ignore[arg-type]
+        return await workshop.install(TranslatedRequest(**{"source": self.build.sources} | wish))  # type: ignore[arg-type]
 
     @property
     def left(self) -> set[str]:

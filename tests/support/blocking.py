@@ -26,7 +26,7 @@ ALLOWED: list[tuple[str, set[str], str]] = [
     ("runnerd/backends/oom.py", {"__init__", "rose"}, "cgroups, which are no disk"),
     ("runnerd/backends/process.py", {"start", "_fork"}, "an engine's start: until it is executed"),
     ("runnerd/backends/process.py", {"living_members"}, "/proc, which is no disk"),
-    ("runnerd/backends/crowding.py", {"schedule"}, "/proc, which is no disk"),
+    ("runnerd/backends/cpu_policy.py", {"schedule"}, "/proc, which is no disk"),
     ("runnerd/backends/output.py", {"_open"}, "an engine's start: its log is opened"),
     ("runnerd/backends/llamacpp/backend.py", {"_start"}, "an engine's start, all of it"),
     ("runnerd/backends/llamacpp/backend.py", {"_unlink"}, "a socket's name, in memory"),

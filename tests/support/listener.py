@@ -45,7 +45,7 @@ class Listener:
     def engine_socket(self, socket: Path) -> Path:
         return socket
 
-    def missing(self, operation: str, mode: BackendMode) -> str | None:
+    def unsupported_reason(self, operation: str, mode: BackendMode) -> str | None:
         return None
 
     def slots(self, config: BackendConfiguration) -> tuple[int, ...]:

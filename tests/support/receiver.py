@@ -4,19 +4,19 @@ from __future__ import annotations
 
 import asyncio
 
-from runnerd.relay.answers import AnswerHead
 from runnerd.relay.engine import Loss
+from runnerd.relay.response_parser import ResponseHead
 
 
 class Receiver:
-    """An AnswerReceiver.  `as_it_is` is what it says to the head; `over` is set at the end.
+    """An ResponseReceiver.  `as_it_is` is what it says to the head; `over` is set at the end.
 
     `ends` has None for an answer that is complete, and there may be one end only.
     """
 
     def __init__(self, *, as_it_is: bool = False) -> None:
         self._as_it_is = as_it_is
-        self.head: AnswerHead | None = None
+        self.head: ResponseHead | None = None
         self.body = b""
         self.ends: list[Loss | None] = []
         self.over = asyncio.Event()
@@ -26,7 +26,7 @@ class Receiver:
         """Why the answer will not be completed."""
         return self.ends[0] if self.ends else None
 
-    def engine_head(self, head: AnswerHead) -> bool:
+    def engine_head(self, head: ResponseHead) -> bool:
         self.head = head
         return self._as_it_is
 

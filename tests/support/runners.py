@@ -12,7 +12,7 @@ import psutil
 from runnerd.backends.interface import Backend, BackendConfiguration, BackendMode, EngineFailure
 from runnerd.config import Settings
 from runnerd.errors import BackendFailure
-from runnerd.runner import Order, Runner
+from runnerd.runner import LaunchSpec, Runner
 from tests.support.waiting import LIMIT
 
 
@@ -52,7 +52,7 @@ async def living(
     configuration = BackendConfiguration.model_validate({})
     runner = Runner(
         backend,
-        Order(model, f"ai/{model}", BackendMode.COMPLETION, configuration),
+        LaunchSpec(model, f"ai/{model}", BackendMode.COMPLETION, configuration),
         socket,
         patience=Settings(load_timeout=LIMIT, hang_timeout=LIMIT),
         watcher=owner or Owner(),

@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from runnerd.relay.completing.assembly import Assembly
 from runnerd.relay.events import StreamError
+from runnerd.relay.response_adapters.assembly import Assembly
 
 
 def event(**fields: Any) -> bytes:

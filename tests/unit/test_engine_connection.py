@@ -10,9 +10,9 @@ from pathlib import Path
 import pytest
 
 from runnerd.errors import Overloaded
-from runnerd.relay.answers import AnswerHead
 from runnerd.relay.engine import EngineConnection
 from runnerd.relay.pool import EnginePools
+from runnerd.relay.response_parser import ResponseHead
 from tests.support.receiver import Receiver
 
 OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{}"
@@ -287,7 +287,7 @@ class Patient(Receiver):
         super().__init__()
         self.began = asyncio.Event()
 
-    def engine_head(self, head: AnswerHead) -> bool:
+    def engine_head(self, head: ResponseHead) -> bool:
         self.engine.read_at_the_end()
         self.began.set()
         return super().engine_head(head)

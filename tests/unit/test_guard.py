@@ -83,7 +83,7 @@ async def guard(tmp_path: Path) -> AsyncIterator[Guard]:
         tmp_path / "g.sock",
         tmp_path / "g.e.sock",
         NAMES,
-        missing=lambda operation: "no ranks here" if operation == "rerank" else None,
+        unsupported_reason=lambda operation: "no ranks here" if operation == "rerank" else None,
     )
     await guard.start()
     yield guard

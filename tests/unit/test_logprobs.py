@@ -1,4 +1,4 @@
-"""runnerd.relay.completing.logprobs: a list of tokens as the four lists of OpenAI's older API."""
+"""response_adapters.logprobs: a list of tokens as the four lists of OpenAI's older API."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from runnerd.relay.body import Inference
-from runnerd.relay.completing.assembly import Assembly
-from runnerd.relay.completing.changes import ChangedAnswer, ChangedStream
-from runnerd.relay.completing.logprobs import (
+from runnerd.relay.events import StreamError
+from runnerd.relay.response_adapters.assembly import Assembly
+from runnerd.relay.response_adapters.event_changes import ChangedResponse, ChangedStream
+from runnerd.relay.response_adapters.logprobs import (
     TokenLists,
     lists_wanted,
     with_one_alternative,
 )
-from runnerd.relay.events import StreamError
 
 
 def asked(**fields: Any) -> Inference:
@@ -130,7 +130,7 @@ def test_streamed_and_whole_answers_say_the_same(
     chunks = [chunk(index, entry(text, logprob)) for index, text, logprob in tokens]
     events = [b"data: " + json.dumps(each, separators=(",", ":")).encode() for each in chunks]
     stream = b"".join(event + b"\n\n" for event in [b"data: null", *events, b"data: [DONE]"])
-    whole = ChangedAnswer(lists(prompt=["a", "bc"]), Assembly(2, "m"))
+    whole = ChangedResponse(lists(prompt=["a", "bc"]), Assembly(2, "m"))
     streamed, out, start = ChangedStream(lists(prompt=["a", "bc"])), b"", 0
     while start < len(stream):
         end = data.draw(st.integers(start + 1, len(stream)))

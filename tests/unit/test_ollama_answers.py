@@ -11,8 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from runnerd.api.ollama.answers import TextAnswer
+from runnerd.api.ollama.context_codec import recall, remember
 from runnerd.api.ollama.dialects import routes
-from runnerd.api.ollama.memory import recall, remember
 from runnerd.backends.interface import ModelFacts
 from runnerd.errors import ClientError
 from runnerd.models.catalog import Model
@@ -20,7 +20,7 @@ from runnerd.models.description import Description
 from runnerd.models.digest import Digest
 from runnerd.models.manifest import GGUF_TYPE, Layer, build_manifest
 from runnerd.models.modelfile import Modelfile
-from runnerd.relay.dialect import Wish
+from runnerd.relay.dialect import TranslatedRequest
 from runnerd.relay.events import StreamError
 
 TIMINGS = {"cache_n": 3, "prompt_n": 10, "prompt_ms": 2.0, "predicted_n": 4, "predicted_ms": 8.0}
@@ -150,7 +150,7 @@ class OneModel:
         return [self._model]
 
 
-def wish(path: str, models: OneModel | None = None, **fields: Any) -> Wish:
+def wish(path: str, models: OneModel | None = None, **fields: Any) -> TranslatedRequest:
     dialect = routes(models or OneModel())[path].dialect
     assert dialect is not None
     return dialect.read(json.dumps({"model": "m", **fields}).encode())

@@ -14,12 +14,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from runnerd.api.anthropic.answers import WholeMessage
-from runnerd.api.openai import conversations as module
-from runnerd.api.openai.conversations import Conversations
+from runnerd.api.openai import response_store as module
+from runnerd.api.openai.response_store import ResponseStore
 from runnerd.api.openai.transcriptions import TranscriptionDialect, read_form
 from runnerd.errors import ClientError, ResponseNotFound
-from runnerd.relay.completing.several import Several
-from runnerd.relay.completing.vectors import Shortened
+from runnerd.relay.response_adapters.dimensions import ShortenedEmbeddings
+from runnerd.relay.response_adapters.null_events import WithoutNullEvents
 
 
 class Clock:
@@ -34,7 +34,7 @@ class Clock:
 def test_kept_answers_end_with_their_day() -> None:
     """After a day, nobody finds them, and the room is given back at the next one."""
     clock = Clock()
-    kept = Conversations(clock)
+    kept = ResponseStore(clock)
     kept.keep("one", [{"role": "user"}], {"output": []})
     assert kept.items("one") == [{"role": "user"}]
     kept.keep("named", [], {"output": [{"id": "fc_1", "name": "x"}, {"type": "message"}]})
@@ -52,7 +52,7 @@ def test_kept_answers_have_a_limit(monkeypatch: pytest.MonkeyPatch) -> None:
     """The one that was used longest ago goes first; one that is too large is not kept."""
     monkeypatch.setattr(module, "_BYTES", 1000)
     monkeypatch.setattr(module, "_LARGEST", 500)
-    kept = Conversations()
+    kept = ResponseStore()
     for name in ("one", "two"):
         kept.keep(name, ["x" * 400], {})
     kept.items("one")
@@ -66,8 +66,8 @@ def test_kept_answers_have_a_limit(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_ids_cannot_be_guessed() -> None:
     """They are secrets: whoever knows one reads a conversation."""
-    assert len({Conversations.new_id() for _ in range(100)}) == 100
-    assert len(Conversations.new_id()) >= 5 + 32
+    assert len({ResponseStore.new_id() for _ in range(100)}) == 100
+    assert len(ResponseStore.new_id()) >= 5 + 32
 
 
 @given(
@@ -104,7 +104,7 @@ def test_what_is_no_form(body: bytes) -> None:
 def test_shorter_vectors(values: list[float], data: st.DataObject) -> None:
     """The first ones, at length one; as many as were asked for."""
     count = data.draw(st.integers(1, len(values)))
-    answer = Shortened(count)
+    answer = ShortenedEmbeddings(count)
     whole = msgspec.json.encode({"data": [{"embedding": values}]})
     cut = data.draw(st.integers(0, len(whole)))
     assert answer.feed(whole[:cut]) + answer.feed(whole[cut:]) == b""
@@ -118,7 +118,7 @@ def test_shorter_vectors(values: list[float], data: st.DataObject) -> None:
 def test_events_that_say_nothing(events: list[bytes], data: st.DataObject) -> None:
     """Are taken out, however the stream is cut."""
     stream = b"".join(b"data: " + event + b"\n\n" for event in events)
-    passed = Several()
+    passed = WithoutNullEvents()
     out, start = b"", 0
     while start < len(stream):
         end = data.draw(st.integers(start + 1, len(stream)))

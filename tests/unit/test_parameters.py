@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from runnerd.configurations import ModelConfiguration
 from runnerd.errors import ClientError
 from runnerd.models.modelfile import Modelfile, Remark
-from runnerd.relay.wording.parameters import ParameterRules, rules_for
+from runnerd.relay.request_rewrites.parameters import ParameterRules, rules_for
 
 NOTHING = Modelfile()
 
@@ -169,7 +169,9 @@ def test_what_every_conversation_begins_with(
     made = Modelfile(system=ADA.system, messages=ADA.messages)
     assert document(rules(operation, made), **asked) == expected
     body = json.dumps(asked).encode()
-    assert json.loads(b"".join(rules(operation, made).applied(body, opened=True)) + b"}") == asked
+    assert (
+        json.loads(b"".join(rules(operation, made).applied(body, has_prefix=True)) + b"}") == asked
+    )
 
 
 def test_what_a_conversation_begins_with_in_responses() -> None:

@@ -1,4 +1,4 @@
-"""Parts on disk: what a journal may claim, and what survives."""
+"""RelayDependencies on disk: what a journal may claim, and what survives."""
 
 from __future__ import annotations
 

@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 
 from runnerd.backends.interface import Backend, BackendConfiguration, BackendMode, EngineFailure
 from runnerd.errors import BackendFailure, HostExhausted, ModelNotFound
-from runnerd.runner import Order, Runner, RunnerState
+from runnerd.runner import LaunchSpec, Runner, RunnerState
 from runnerd.scheduler import Fault
 from runnerd.supervisor.refusals import fault_of
 
@@ -120,7 +120,7 @@ def run(work: Coroutine[Any, Any, Runner]) -> Runner:
 
 async def live(trouble: Troubled, folder: Path) -> Runner:
     """Let a runner live; whoever is not stopped by trouble is stopped when it is ready."""
-    order = Order("id", "name", BackendMode.COMPLETION, BackendConfiguration())
+    order = LaunchSpec("id", "name", BackendMode.COMPLETION, BackendConfiguration())
     runner = trouble.runner = Runner(
         cast(Backend, trouble),
         order,

@@ -1,4 +1,4 @@
-"""Turns, backoff and affinity, and the published failures of other schedulers, each by name."""
+"""FileLocks, backoff and affinity, and the published failures of other schedulers, each by name."""
 
 from __future__ import annotations
 
@@ -153,7 +153,7 @@ def test_busy_model_is_waited_for_llama_cpp_21678() -> None:
     assert scheduler.request(2, B, 100.0) == []
     assert scheduler.request_at_once(3, A, 100.0) is None
     assert scheduler.request(3, A, 100.0) == []
-    assert [view.yields for view in scheduler.view()] == [True]
+    assert [view.draining for view in scheduler.view()] == [True]
     assert scheduler.release(1, 101.0) == [Stop(A, 1, StopReason.EVICTED)]
     assert scheduler.ended(A, 1, None, 102.0) == [Start(B, 2)]
     assert scheduler.ready(B, 2, 103.0) == [Grant(2, B, 2)]

@@ -66,7 +66,7 @@ TERMS = {
     ),
 }
 
-# Conversations take several requests to the same model.
+# ResponseStore take several requests to the same model.
 WANTED = st.sampled_from([*TERMS, *[key("talk")] * 6])
 
 
@@ -225,7 +225,7 @@ class Machine(RuleBasedStateMachine):
                 runner.shared(affinity)
                 for generation, runner in self.running.items()
                 if (runner.key, runner.state) == (wanted, "ready")
-                and not views[generation].yields
+                and not views[generation].draining
                 and (runner.slots is None or len(runner.leases) < runner.slots)
             ),
             default=0,

@@ -71,7 +71,7 @@ def test_a_missing_part_is_named(originals: Path, tmp_path: Path) -> None:
 
 
 def test_parts_of_different_models(originals: Path, tmp_path: Path) -> None:
-    """Parts that were exchanged or renamed are refused."""
+    """RelayDependencies that were exchanged or renamed are refused."""
     link_all(tmp_path, originals, "split-00001-of-00003.gguf", "split-00002-of-00003.gguf")
     (tmp_path / "split-00003-of-00003.gguf").symlink_to(originals / "split-00002-of-00003.gguf")
     with pytest.raises(InvalidModelFile, match="not part 3 of 3"):
@@ -90,7 +90,7 @@ def test_a_folder_with_a_model_and_its_projector(originals: Path, tmp_path: Path
 
 
 def test_folders_that_are_not_one_model(originals: Path, tmp_path: Path) -> None:
-    """Several models, several projectors or none at all are refused with the names."""
+    """WithoutNullEvents models, several projectors or none at all are refused with the names."""
     with pytest.raises(InvalidModelFile, match=r"no \.gguf file"):
         open_sources([tmp_path])
     with pytest.raises(InvalidModelFile, match=r"several models.*one\.gguf.*split-00001"):

@@ -13,8 +13,8 @@ from runnerd.api.openai.items import engine_items
 from runnerd.config import Limits
 from runnerd.errors import ClientError
 from runnerd.relay.body import inspect
-from runnerd.relay.wording.arguments import readable, with_readable_arguments
-from runnerd.relay.wording.tool_choice import choice_of, with_chosen_tools
+from runnerd.relay.request_rewrites.arguments import readable, with_readable_arguments
+from runnerd.relay.request_rewrites.tool_choice import choice_of, with_chosen_tools
 
 LIMITS = Limits()
 _WORDS = st.sampled_from(

@@ -21,7 +21,7 @@ _TOOLKITS = {
 
 
 @dataclass(frozen=True, slots=True)
-class Wish:
+class TranslatedRequest:
     """What was asked for; None lets the host decide.
 
     `found` accepts a server that is there already, whoever installed it, if it fits this host.
@@ -39,7 +39,7 @@ class Wish:
     @property
     def open(self) -> bool:
         """Whether any engine that fits will do."""
-        return self == replace(Wish(), found=self.found, jobs=self.jobs)
+        return self == replace(TranslatedRequest(), found=self.found, jobs=self.jobs)
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +52,7 @@ class Choice:
     plan: Plan
 
 
-def choose(wish: Wish, hardware: Hardware) -> Choice:
+def choose(wish: TranslatedRequest, hardware: Hardware) -> Choice:
     """Return what to build.  Raises errors.BackendFailure where what it takes is missing."""
     kind = wish.kind or hardware.best
     compilers = {"cuda": hardware.nvcc, "rocm": hardware.hipcc, "vulkan": hardware.glslc}

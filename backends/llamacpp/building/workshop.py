@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from runnerd.backends.llamacpp import hardware, places
-from runnerd.backends.llamacpp.building.choice import Choice, Wish, choose
+from runnerd.backends.llamacpp.building.choice import Choice, TranslatedRequest, choose
 from runnerd.backends.llamacpp.building.cmake import (
     Tools,
     Tree,
@@ -82,7 +82,7 @@ class Workshop:
         self._finder = ServerFinder(settings or LlamaCppSettings(), root)
         self._hardware = hardware.look()
 
-    async def install(self, wish: Wish) -> Installed:
+    async def install(self, wish: TranslatedRequest) -> Installed:
         """Return an engine that fits the wish and this host, building one where there is none.
 
         Safe to cancel and to repeat.  Raises errors.BackendFailure, whose message says what to do.
@@ -101,7 +101,7 @@ class Workshop:
 
     # what is there
 
-    async def _ready(self, wish: Wish, choice: Choice) -> Installed | None:
+    async def _ready(self, wish: TranslatedRequest, choice: Choice) -> Installed | None:
         """Return an engine that is there and does what was asked for."""
         for place in await asyncio.to_thread(self._candidates, wish, choice):
             try:
@@ -115,7 +115,7 @@ class Workshop:
                 return Installed(place.path, self._about(server, place, choice))
         return None
 
-    def _candidates(self, wish: Wish, choice: Choice) -> list[Place]:
+    def _candidates(self, wish: TranslatedRequest, choice: Choice) -> list[Place]:
         found = []
         own = places.server_in(self._root, choice.name)
         if os.access(own, os.X_OK):
@@ -146,7 +146,7 @@ class Workshop:
 
     # what is not
 
-    async def _build(self, wish: Wish, choice: Choice) -> Installed:
+    async def _build(self, wish: TranslatedRequest, choice: Choice) -> Installed:
         final = self._root / choice.name
         growing = places.building(final)
         log_file = self._root / f"{choice.name}.log"
@@ -221,7 +221,7 @@ class Workshop:
         note = rung.sentence if rung.without or not choice.plan.portable else "built for many"
         return f"llama.cpp's server is ready: {path} ({server.version}, on {on}; {note})"
 
-    async def _sources(self, wish: Wish, folder: Path) -> tuple[Path, str, str]:
+    async def _sources(self, wish: TranslatedRequest, folder: Path) -> tuple[Path, str, str]:
         """Return the folder of llama.cpp, its version and its commit, as far as that is known."""
         version = wish.version or VERSION
         source = wish.source

@@ -16,7 +16,7 @@ from runnerd.api.anthropic.answers import CountedTokens, StreamedMessage, WholeM
 from runnerd.api.anthropic.chats import MessageOfChat, chat_request
 from runnerd.api.anthropic.requests import engine_request, read_asked
 from runnerd.relay.body import Body, streamed
-from runnerd.relay.dialect import Wish
+from runnerd.relay.dialect import TranslatedRequest
 from runnerd.relay.routes import OPERATIONS, Route
 
 _ORIGIN = "anthropic/messages"
@@ -41,17 +41,19 @@ class AnthropicDialect:
     shapes_errors: bool = True
     id_header: bytes | None = b"request-id"
 
-    def read(self, body: Body) -> Wish:
+    def read(self, body: Body) -> TranslatedRequest:
         """Return what a request asks for.  Raises errors.ClientError."""
         asked = read_asked(body)
         sent = engine_request(body, asked)
         if self.counts:
-            return Wish("messages/count_tokens", sent, CountedTokens())
+            return TranslatedRequest("messages/count_tokens", sent, CountedTokens())
         answer = StreamedMessage() if asked.stream else WholeMessage()
         if asked.formatted:
             chat = chat_request(sent)
-            return Wish("chat/completions", chat, MessageOfChat(asked.model, answer))
-        return Wish("messages", sent if asked.stream else b"".join(streamed(sent)), answer)
+            return TranslatedRequest("chat/completions", chat, MessageOfChat(asked.model, answer))
+        return TranslatedRequest(
+            "messages", sent if asked.stream else b"".join(streamed(sent)), answer
+        )
 
     def error(self, message: str, status: int) -> bytes:
         """Return an error's body."""

@@ -14,7 +14,7 @@ import msgspec
 
 from runnerd.errors import ClientError
 from runnerd.relay.body import UNDECODABLE, Body, json_object, undecodable
-from runnerd.relay.wording.tool_choice import Choice
+from runnerd.relay.request_rewrites.tool_choice import Choice
 
 _READABLE = ("text", "content")  # kinds of sources of documents
 

@@ -14,9 +14,9 @@ from typing import Any
 
 import msgspec
 
-from runnerd.api.ollama.memory import Turn, remember
-from runnerd.relay.completing.infill import native_choices
+from runnerd.api.ollama.context_codec import Turn, remember
 from runnerd.relay.events import Events, broken_off
+from runnerd.relay.response_adapters.infill import native_choices
 
 NDJSON = b"application/x-ndjson"
 JSON = b"application/json; charset=utf-8"

@@ -14,7 +14,7 @@ from runnerd.api.context import CONTEXT, Context, json_answer, json_body, text_f
 from runnerd.api.models import remove_model
 from runnerd.api.ollama.answers import NDJSON, line
 from runnerd.api.ollama.names import find_model, model_name
-from runnerd.api.working import Tell, stream_work
+from runnerd.api.progress_stream import Tell, stream_work
 from runnerd.backends.interface import Quantizing
 from runnerd.errors import ClientError, Conflict, ModelNotFound, NotSupported
 from runnerd.models.catalog import Model
@@ -74,12 +74,12 @@ async def _base(context: Context, name: str, say: Callable[[str], None]) -> Mode
     try:
         return find_model(context.store, name)
     except ModelNotFound:
-        following = context.pulls.pull(name)
+        subscription = context.pulls.pull(name)
     say("pulling manifest")
-    async for progress in following:
+    async for progress in subscription:
         if progress.layer_size and progress.layer_current == progress.layer_size:
             say(f"pulling {progress.layer.removeprefix('sha256:')[:12]}")
-    return following.model
+    return subscription.model
 
 
 def _quantizer(context: Context) -> Quantize:

@@ -9,17 +9,17 @@ from typing import Any
 import msgspec
 
 from runnerd.api.ollama.answers import EmbeddingAnswer, TextAnswer, line
-from runnerd.api.ollama.memory import Turn, recall
+from runnerd.api.ollama.context_codec import Turn, recall
 from runnerd.api.ollama.names import Models, known_name
 from runnerd.api.ollama.options import read_options
 from runnerd.api.ollama.requests import Fields, engine_messages, unsupported, with_images
-from runnerd.api.ollama.shortening import FewerMessages, ShorterTexts
+from runnerd.api.ollama.truncation import FewerMessages, ShorterTexts
 from runnerd.errors import ClientError
 from runnerd.models.catalog import Model
 from runnerd.models.gotemplates.rendering import render
 from runnerd.models.gotemplates.syntax import TemplateError
 from runnerd.relay.body import Body
-from runnerd.relay.dialect import Again, Wish
+from runnerd.relay.dialect import Retry, TranslatedRequest
 from runnerd.relay.routes import OPERATIONS, Route
 
 ORIGIN = "ollama/completion"
@@ -29,13 +29,13 @@ ORIGIN = "ollama/completion"
 class OllamaDialect:
     """One of Ollama's routes: `reader` turns its requests into wishes."""
 
-    reader: Callable[[Fields, Model], Wish]
+    reader: Callable[[Fields, Model], TranslatedRequest]
     models: Models
     origin: str = ORIGIN
     shapes_errors: bool = True
     id_header: bytes | None = None
 
-    def read(self, body: Body) -> Wish:
+    def read(self, body: Body) -> TranslatedRequest:
         """Return what a request asks for.  Raises errors.ClientError."""
         if not body:
             raise ClientError("missing request body")
@@ -66,7 +66,7 @@ def routes(models: Models) -> dict[str, Route]:
 # texts
 
 
-def _chat(fields: Fields, model: Model) -> Wish:
+def _chat(fields: Fields, model: Model) -> TranslatedRequest:
     asked = fields.items("messages")
     messages, made = engine_messages(asked), model.description.modelfile
     if any(message.get("images") for message in asked):
@@ -83,7 +83,7 @@ def _chat(fields: Fields, model: Model) -> Wish:
     return _wish(fields, model, "chat/completions", request, answer)
 
 
-def _generate(fields: Fields, model: Model) -> Wish:
+def _generate(fields: Fields, model: Model) -> TranslatedRequest:
     prompt, suffix, images = fields.text("prompt"), fields.text("suffix"), fields.items("images")
     system, context = fields.text("system"), fields.items("context")
     raw = fields.flag("raw", default=False)
@@ -161,7 +161,7 @@ def _require(fields: Fields, model: Model, capability: str) -> None:
 
 def _wish(
     fields: Fields, model: Model, operation: str, request: dict[str, Any], answer: TextAnswer
-) -> Wish:
+) -> TranslatedRequest:
     """Return the wish for a text; a request that says nothing only loads or unloads."""
     options = read_options(fields.options, model)
     warnings = options.warnings
@@ -172,22 +172,22 @@ def _wish(
     request |= fields.format(chat=chat) | fields.logprobs(chat=chat)
     request |= fields.thinking(able=thinking)
     keep_alive, idle = fields.keep_alive, request.get("messages") == []
-    return Wish(
+    return TranslatedRequest(
         operation,
         msgspec.json.encode(request),
         answer,
         keep_alive=keep_alive,
-        instead=answer.nothing("unload" if keep_alive == 0 else "load") if idle else None,
+        immediate=answer.nothing("unload" if keep_alive == 0 else "load") if idle else None,
         unloads=idle and keep_alive == 0,
         warnings=warnings,
         defaults=options.defaults,
         context=options.context,
-        again=_shortening(fields, request),
-        opened=True,
+        retry_with=_shortening(fields, request),
+        has_prefix=True,
     )
 
 
-def _shortening(fields: Fields, request: dict[str, Any]) -> Again | None:
+def _shortening(fields: Fields, request: dict[str, Any]) -> Retry | None:
     if not fields.flag("truncate", default=True):
         return None
     if "input" in request:
@@ -198,7 +198,7 @@ def _shortening(fields: Fields, request: dict[str, Any]) -> Again | None:
 # vectors
 
 
-def _embed(fields: Fields, model: Model) -> Wish:
+def _embed(fields: Fields, model: Model) -> TranslatedRequest:
     inputs = fields.raw("input")
     texts = [inputs] if isinstance(inputs, str) else inputs or []
     if not isinstance(texts, list) or not all(isinstance(text, str) for text in texts):
@@ -206,25 +206,25 @@ def _embed(fields: Fields, model: Model) -> Wish:
     return _vectors(fields, model, texts, single=False)
 
 
-def _embeddings(fields: Fields, model: Model) -> Wish:
+def _embeddings(fields: Fields, model: Model) -> TranslatedRequest:
     prompt = fields.text("prompt")
     return _vectors(fields, model, [prompt] if prompt else [], single=True)
 
 
-def _vectors(fields: Fields, model: Model, texts: list[str], *, single: bool) -> Wish:
+def _vectors(fields: Fields, model: Model, texts: list[str], *, single: bool) -> TranslatedRequest:
     options = read_options(fields.options, model)
     dimensions = fields.raw("dimensions")
     if dimensions is not None and not (type(dimensions) is int and dimensions > 0):
         raise ClientError("dimensions must be a positive number", param="dimensions")
     request = {"model": fields.known, "input": texts}
     empty = line({"embedding": []} if single else {"model": fields.model, "embeddings": []})
-    return Wish(
+    return TranslatedRequest(
         "embeddings",
         msgspec.json.encode(request),
         EmbeddingAnswer(fields.model, dimensions=dimensions, single=single),
         keep_alive=fields.keep_alive,
-        instead=None if texts else empty,
+        immediate=None if texts else empty,
         warnings=options.warnings,
         context=options.context,
-        again=_shortening(fields, request),
+        retry_with=_shortening(fields, request),
     )

@@ -1,10 +1,10 @@
 """Ollama's options as the engine's parameters: what the request says, and Ollama's own defaults.
 
-What the model's owner and its maker say comes between the two (`relay/wording`).  All of it is
-said explicitly, because the engine's defaults are others than Ollama's; only what the weights' own
-preset names (`general.sampling.*`) is left to the engine, which reads it.  Options that would need
-another start of the engine do not act, but for a larger `num_ctx`; the answer's `Warning` header
-says so, and which ones nobody knows.
+What the model's owner and its maker say comes between the two (`relay/request_rewrites`).  All of
+it is said explicitly, because the engine's defaults are others than Ollama's; only what the
+weights' own preset names (`general.sampling.*`) is left to the engine, which reads it.  Options
+that would need another start of the engine do not act, but for a larger `num_ctx`; the answer's
+`Warning` header says so, and which ones nobody knows.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from typing import Any
 from runnerd.errors import ClientError
 from runnerd.models.catalog import Model
 from runnerd.models.modelfile import OPTIONS, checked_options
-from runnerd.relay.wording.parameters import SAMPLING_OPTIONS, sampling
+from runnerd.relay.request_rewrites.parameters import SAMPLING_OPTIONS, sampling
 
 _DEFAULTS: dict[str, Any] = {
     "temperature": 0.8,

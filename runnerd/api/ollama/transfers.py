@@ -14,7 +14,7 @@ from runnerd.api.ollama.answers import NDJSON, line
 from runnerd.api.ollama.names import model_name
 from runnerd.errors import RunnerdError
 from runnerd.models.intake import Progress
-from runnerd.pulls.jobs import Following, Kind
+from runnerd.pulls.transfer_tasks import Kind, Subscription
 
 ROUTES = web.RouteTableDef()
 
@@ -23,10 +23,10 @@ ROUTES = web.RouteTableDef()
 async def pull(request: web.Request) -> web.StreamResponse:
     """Pull a model."""
     document = await json_body(request)
-    following = request.app[CONTEXT].pulls.pull(model_name(document))
+    subscription = request.app[CONTEXT].pulls.pull(model_name(document))
     return await _answer(
         request,
-        following,
+        subscription,
         stream=document.get("stream") is not False,
         first="pulling manifest",
         last=("verifying sha256 digest", "writing manifest", "success"),
@@ -37,10 +37,10 @@ async def pull(request: web.Request) -> web.StreamResponse:
 async def push(request: web.Request) -> web.StreamResponse:
     """Push a model to the registry that its name says."""
     document = await json_body(request)
-    following = request.app[CONTEXT].pulls.push(model_name(document))
+    subscription = request.app[CONTEXT].pulls.push(model_name(document))
     return await _answer(
         request,
-        following,
+        subscription,
         stream=document.get("stream") is not False,
         first="retrieving manifest",
         last=("pushing manifest", "success"),
@@ -49,7 +49,7 @@ async def push(request: web.Request) -> web.StreamResponse:
 
 async def _answer(
     request: web.Request,
-    following: Following,
+    subscription: Subscription,
     *,
     stream: bool,
     first: str,
@@ -57,16 +57,16 @@ async def _answer(
 ) -> web.StreamResponse:
     """Answer with a job's statuses: the `first`, its progress, and in the end the `last` ones."""
     if not stream:
-        await following.result()
+        await subscription.result()
         return json_answer({"status": "success"})
     response = web.StreamResponse(headers={"Content-Type": NDJSON.decode()})
     await response.prepare(request)
     await response.write(line({"status": first}))
     try:
-        async for progress in following:
+        async for progress in subscription:
             if progress.layer_size:
-                await response.write(line(_transfer(progress, following.job.kind)))
-        await following.result()
+                await response.write(line(_transfer(progress, subscription.job.kind)))
+        await subscription.result()
     except RunnerdError as error:
         await response.write(line({"error": error.message}))
     else:

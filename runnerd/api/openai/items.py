@@ -13,7 +13,7 @@ from typing import Any
 import msgspec
 
 from runnerd.errors import ClientError
-from runnerd.relay.wording.arguments import readable
+from runnerd.relay.request_rewrites.arguments import readable
 
 Find = Callable[[str], dict[str, Any]]
 

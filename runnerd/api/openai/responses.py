@@ -16,14 +16,14 @@ from typing import Any
 
 import msgspec
 
-from runnerd.api.openai.conversations import Conversations
 from runnerd.api.openai.items import engine_items, given_items
+from runnerd.api.openai.response_store import ResponseStore
 from runnerd.errors import ClientError
 from runnerd.relay.body import Body, json_object
-from runnerd.relay.dialect import Limit, Wish
+from runnerd.relay.dialect import Limit, TranslatedRequest
 from runnerd.relay.events import EVENT_STREAM, Events, broken_off, written
+from runnerd.relay.request_rewrites.tool_choice import choice_of
 from runnerd.relay.routes import OPERATIONS, V1_PREFIXES, Route
-from runnerd.relay.wording.tool_choice import choice_of
 
 _COMPLETED = "response.completed"
 _PARTS = ("response.content_part.", "response.output_text.", "response.reasoning_text.")
@@ -42,12 +42,12 @@ _REFUSED = {  # rather than answered without what they stand for
 class ResponsesDialect:
     """`POST responses`."""
 
-    conversations: Conversations
+    response_store: ResponseStore
     origin: str | None = None
     shapes_errors: bool = False  # they are OpenAI's, as everywhere
     id_header: bytes | None = None
 
-    def read(self, body: Body) -> Wish:
+    def read(self, body: Body) -> TranslatedRequest:
         """Return what a request asks for.  Raises errors.ClientError, errors.ResponseNotFound."""
         document = {k: value for k, value in json_object(body).items() if value is not None}
         for name, why in _REFUSED.items():
@@ -56,21 +56,21 @@ class ResponsesDialect:
         store = document.pop("store", None) is not False
         previous = document.pop("previous_response_id", None)
         streams = document.get("stream") is True
-        items = given_items(document.get("input"), self.conversations.item)
+        items = given_items(document.get("input"), self.response_store.item)
         if previous is not None:
             if not isinstance(previous, str):
                 raise ClientError("previous_response_id must be a string")
-            items = [*self.conversations.items(previous), *items]
+            items = [*self.response_store.items(previous), *items]
         asked = {name: document[name] for name in _ECHOED if name in document}
         asked |= {"previous_response_id": previous, "store": store}
         limit = Limit(_whole(document.get("max_output_tokens")))
-        conversations = self.conversations if store else None
+        conversations = self.response_store if store else None
         answer = _Answer(asked, items, conversations, limit, streams=streams)
         sent = document | {"input": engine_items(items), "stream": True}
         sent |= _chosen_tools(document) | _format(document.get("text"))
         for name in _UNSENT:
             sent.pop(name, None)
-        return Wish("responses", msgspec.json.encode(sent), answer, limit=limit)
+        return TranslatedRequest("responses", msgspec.json.encode(sent), answer, limit=limit)
 
     def error(self, message: str, status: int) -> bytes:
         """Return an error's body; not used, since its errors are OpenAI's own."""
@@ -81,9 +81,9 @@ class ResponsesDialect:
         return b"data: %s\n\n" % self.error(message, 500)
 
 
-def routes(conversations: Conversations) -> dict[str, Route]:
+def routes(response_store: ResponseStore) -> dict[str, Route]:
     """Return the routes by their paths."""
-    route = Route(OPERATIONS["responses"], dialect=ResponsesDialect(conversations))
+    route = Route(OPERATIONS["responses"], dialect=ResponsesDialect(response_store))
     return {f"{prefix}/responses": route for prefix in V1_PREFIXES}
 
 
@@ -96,7 +96,7 @@ class _Answer:
         self,
         asked: dict[str, Any],
         items: list[Any],
-        conversations: Conversations | None,
+        conversations: ResponseStore | None,
         limit: Limit,
         *,
         streams: bool,
@@ -108,7 +108,7 @@ class _Answer:
         self._items = items
         self._conversations = conversations
         self._limit = limit
-        self._id = Conversations.new_id()
+        self._id = ResponseStore.new_id()
         self._created = int(time.time())
         self._events = Events()
         self._numbers = itertools.count()

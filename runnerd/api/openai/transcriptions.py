@@ -16,7 +16,7 @@ import msgspec
 
 from runnerd.errors import ClientError
 from runnerd.relay.body import Body
-from runnerd.relay.dialect import Wish
+from runnerd.relay.dialect import TranslatedRequest
 from runnerd.relay.events import EVENT_STREAM, Events, written
 from runnerd.relay.routes import OPERATIONS, V1_PREFIXES, Route
 
@@ -39,7 +39,7 @@ class TranscriptionDialect:
     shapes_errors: bool = False
     id_header: bytes | None = None
 
-    def read(self, body: Body) -> Wish:
+    def read(self, body: Body) -> TranslatedRequest:
         """Return what a request asks for.  Raises errors.ClientError."""
         fields, sound = read_form(bytes(body))
         if sound is None:
@@ -64,7 +64,7 @@ class TranscriptionDialect:
             if name in fields:
                 document[name] = _number(name, fields[name], read, kind)
         streams = fields.get("stream", "").lower() == "true"
-        return Wish(
+        return TranslatedRequest(
             "audio/transcriptions",
             msgspec.json.encode(document),
             _Transcript(format, streams),

@@ -1,0 +1,100 @@
+"""Answers that a later request may refer to (`previous_response_id`), in memory, bounded.
+
+They hold what people said, so they are never written down: they go with the daemon, after a day, or
+when newer ones need the room.  Who knows an id, which is a secret of 192 bits, may go on from it.
+"""
+
+from __future__ import annotations
+
+import secrets
+import time
+from collections import OrderedDict
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import msgspec
+
+from runnerd.errors import ResponseNotFound
+
+_BYTES = 64 * 2**20  # of all kept answers together
+_LARGEST = 8 * 2**20  # one with more history is not kept
+_SECONDS = 24 * 3600.0
+
+
+@dataclass(frozen=True, slots=True)
+class _Kept:
+    items: bytes
+    answer: bytes
+    made: tuple[str, ...]  # ids of the items in the answer
+    until: float
+
+    @property
+    def size(self) -> int:
+        return len(self.items) + len(self.answer)
+
+
+class ResponseStore:
+    """Keeps answers and what led to them, the ones used last for longest."""
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock = clock
+        self._kept: OrderedDict[str, _Kept] = OrderedDict()
+        self._bytes = 0
+        self._makers: dict[str, str] = {}  # of an item: the answer that it is in
+
+    @staticmethod
+    def new_id() -> str:
+        """Return an id for an answer."""
+        return f"resp_{secrets.token_hex(24)}"
+
+    def keep(self, id: str, items: list[Any], answer: dict[str, Any]) -> None:
+        """Keep an answer; `items` are the whole conversation with it, in the request's terms."""
+        kept = _Kept(
+            msgspec.json.encode(items),
+            msgspec.json.encode(answer),
+            tuple(item["id"] for item in answer.get("output", []) if "id" in item),
+            self._clock() + _SECONDS,
+        )
+        if kept.size > _LARGEST:
+            return
+        self._kept[id] = kept
+        self._bytes += kept.size
+        self._makers |= dict.fromkeys(kept.made, id)
+        while self._bytes > _BYTES or next(iter(self._kept.values())).until < self._clock():
+            self._drop(next(iter(self._kept)))
+
+    def items(self, id: str) -> list[Any]:
+        """Return the conversation up to and with an answer.  Raises errors.ResponseNotFound."""
+        found: list[Any] = msgspec.json.decode(self._find(id).items)
+        return found
+
+    def item(self, id: str) -> dict[str, Any]:
+        """Return an item of a kept answer.  Raises errors.ResponseNotFound."""
+        answer = msgspec.json.decode(self.answer(self._makers.get(id, "")))
+        return next(item for item in answer["output"] if item.get("id") == id)
+
+    def answer(self, id: str) -> bytes:
+        """Return an answer as it was sent.  Raises errors.ResponseNotFound."""
+        return self._find(id).answer
+
+    def forget(self, id: str) -> None:
+        """Drop an answer.  Raises errors.ResponseNotFound."""
+        self._find(id)
+        self._drop(id)
+
+    def _find(self, id: str) -> _Kept:
+        kept = self._kept.get(id)
+        if kept is None or kept.until < self._clock():
+            raise ResponseNotFound(
+                "this response is not known: responses are kept in memory, for a day at most;"
+                " send the whole conversation as input"
+            )
+        self._kept.move_to_end(id)
+        return kept
+
+    def _drop(self, id: str) -> None:
+        kept = self._kept.pop(id)
+        self._bytes -= kept.size
+        for item in kept.made:
+            self._makers.pop(item, None)

@@ -1,0 +1,25 @@
+"""GET and DELETE /v1/responses/{id}: answers that were kept."""
+
+from __future__ import annotations
+
+from aiohttp import web
+
+from runnerd.api.context import CONTEXT, json_answer
+
+ROUTES = web.RouteTableDef()
+_PREFIX = "/{prefix:(?:openai/|engines/(?:llama\\.cpp/)?)?}v1/responses/{id}"
+
+
+@ROUTES.get(_PREFIX)
+async def retrieve(request: web.Request) -> web.Response:
+    """Return a kept answer."""
+    answer = request.app[CONTEXT].response_store.answer(request.match_info["id"])
+    return web.Response(body=answer, content_type="application/json")
+
+
+@ROUTES.delete(_PREFIX)
+async def delete(request: web.Request) -> web.Response:
+    """Forget a kept answer."""
+    id = request.match_info["id"]
+    request.app[CONTEXT].response_store.forget(id)
+    return json_answer({"id": id, "object": "response", "deleted": True})

@@ -1,0 +1,84 @@
+"""What the head of a request must be like, before anything is done with it."""
+
+from __future__ import annotations
+
+from runnerd.config import Limits
+from runnerd.errors import (
+    ClientError,
+    ExpectationFailed,
+    HeadersTooLarge,
+    MethodNotAllowed,
+    UnsupportedMediaType,
+)
+from runnerd.relay.admission import Admission
+from runnerd.relay.messages import Request
+
+_JSON = b"application/json"
+_OF_CURL = (b"", b"application/x-www-form-urlencoded")
+
+
+def check_request(request: Request, limits: Limits, admission: Admission, *, unix: bool) -> None:
+    """Hold a head against the rules that are the same for every request; note what it asks for.
+
+    What passes is remembered (`request_head_cache`): nothing in here may depend on anything but the
+    head's bytes and the kind of listener.  What can change goes into `_start_exchange`.
+    """
+    size = len(request.target) + sum(len(name) + len(value) for name, value in request.headers)
+    if size > limits.head_bytes or len(request.headers) > limits.headers:
+        raise head_too_large(limits)
+    if not (request.target.startswith(b"/") or request.target == b"*"):
+        raise ClientError("the request target must be a path")
+    if request.method in ("TRACE", "CONNECT"):
+        raise MethodNotAllowed(f"{request.method} is not offered", allow="GET, POST, DELETE")
+    hosts = [value for name, value in request.headers if name == b"host"]
+    if len(hosts) > 1 or (request.http11 and not hosts):
+        raise ClientError("a request needs exactly one Host header")
+    coding = request.header(b"transfer-encoding")
+    if coding is not None and (not request.http11 or coding.lower() != b"chunked"):
+        raise ClientError("the only transfer coding accepted is chunked, in HTTP/1.1")
+    if not unix:
+        admission.check_host(hosts[0] if hosts else b"localhost")
+    origin = request.header(b"origin")
+    admission.check_origin(origin, request.header(b"sec-fetch-site"))
+    if origin is not None:
+        request.allowed = b"Access-Control-Allow-Origin: %s\r\nVary: Origin\r\n" % origin
+    expect = request.header(b"expect")
+    if expect is not None:
+        if expect.lower() != b"100-continue":
+            raise ExpectationFailed("the only expectation met is 100-continue")
+        request.expects_continue = request.http11
+
+
+def check_inference(request: Request, media_type: bytes, *, unix: bool) -> None:
+    """Hold the head of an inference request against the rules, before its body is read.
+
+    What `curl -d` says of a body by itself passes for JSON on a Unix socket, which no web page can
+    reach, and on Ollama's routes, whose users write no header: a page's form has no way to send
+    JSON under that name, and its scripts send an Origin.  Raises errors of the 4xx kind.
+    """
+    encoding = request.header(b"content-encoding")
+    if encoding is not None and encoding.lower() != b"identity":
+        raise UnsupportedMediaType("compressed request bodies are not accepted")
+    content_type = request.header(b"content-type") or b""
+    kind = content_type.split(b";")[0].strip().lower()
+    lenient = unix or (request.path.startswith("/api/") and not _by_browser(request))
+    if media_type != _JSON:
+        if kind != media_type:
+            raise UnsupportedMediaType(f"the request body must be {media_type.decode()}")
+    elif kind != _JSON and not (lenient and kind in _OF_CURL):
+        raise UnsupportedMediaType(
+            "the request body must be JSON, with the header Content-Type: application/json"
+        )
+    if request.length is None and not request.chunked:
+        raise ClientError("the request has no body")
+
+
+def _by_browser(request: Request) -> bool:
+    return any(request.header(name) is not None for name in (b"origin", b"sec-fetch-site"))
+
+
+def head_too_large(limits: Limits) -> HeadersTooLarge:
+    """Return the refusal of a head beyond the limits."""
+    return HeadersTooLarge(
+        f"the head exceeds {limits.head_bytes} bytes or {limits.headers} header lines"
+    )

@@ -1,0 +1,79 @@
+"""Requests for a model that is on its way: they wait for it and are then answered as usual.
+
+A model is expected while a pull for it is under way; where the owner allows it, the first request
+that names a missing model begins one.  Waiting is bounded in number and in time, and whoever waits
+leaves the pull alone when it goes.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+
+from runnerd.config import Settings
+from runnerd.errors import InvalidReference, Overloaded
+from runnerd.models.reference import Reference
+from runnerd.pulls.pulling import Pulls
+from runnerd.pulls.transfer_tasks import Subscription
+from runnerd.relay.plan import Plan
+
+_RETRY_AFTER = 30.0  # seconds
+
+PendingPlan = Callable[[], Awaitable[Plan]]
+
+
+@dataclass(slots=True)
+class PendingModels:
+    """Who waits for which pull: `queue_length` at once at most, each `queue_timeout` at most."""
+
+    pulls: Pulls
+    settings: Settings
+    waiting: int = 0
+
+    def expect(
+        self, reference: str, plan: Callable[[], Plan], check: Callable[[], None]
+    ) -> PendingPlan | None:
+        """Return what waits for a missing model and then makes the plan; None if it is not coming.
+
+        Before anything is pulled or waited for, `check` raises for a request that no model would
+        answer.  Raises errors.Overloaded when too many wait.
+        """
+        job = self.pulls.fetching(reference)
+        if job is None and not (self.settings.auto_pull and _can_be_pulled(reference)):
+            return None
+        check()
+        if self.waiting >= self.settings.queue_length:
+            raise Overloaded(
+                "too many requests wait for models that are being pulled", retry_after=_RETRY_AFTER
+            )
+        subscription = Subscription(job) if job is not None else self.pulls.pull(reference)
+
+        async def pending() -> Plan:
+            await self._wait(subscription, reference)
+            return plan()
+
+        return pending
+
+    async def _wait(self, subscription: Subscription, reference: str) -> None:
+        """Wait until the model is here.  Raises the pull's error, and Overloaded after the time."""
+        self.waiting += 1
+        try:
+            async with asyncio.timeout(self.settings.queue_timeout):
+                await subscription.result()
+        except TimeoutError:
+            job = subscription.job
+            raise Overloaded(
+                f"model {reference!r} is still being pulled: {job.current} of {job.total} bytes"
+                " are here (queue_timeout)",
+                retry_after=_RETRY_AFTER,
+            ) from None
+        finally:
+            self.waiting -= 1
+
+
+def _can_be_pulled(reference: str) -> bool:
+    try:
+        return Reference.parse(reference).digest is None
+    except InvalidReference:
+        return False

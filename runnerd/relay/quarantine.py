@@ -1,0 +1,98 @@
+"""Requests that end engines, so that the third one of a kind does not end a third engine.
+
+When an engine dies by its own fault (a crash, or a hang for which it was ended; not a signal from
+outside, nor for want of memory), every request that it was working on is suspect, and each has an
+equal share of the blame: the only one has all of it.  Whose shares come to two deaths within ten
+minutes is refused until the older one is forgotten.  So who repeats a poisonous request is stopped
+after two engines, and who merely was there, like a probe that is always the same, is not.
+
+A request is known by its bytes as the engine gets them, its model and configuration: an owner who
+changes something is given another try.  While nobody is suspect this costs one comparison.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import time
+from collections import OrderedDict
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+
+from runnerd.errors import BackendFailure, HarmfulRequest
+from runnerd.relay.engine import Buffer
+from runnerd.scheduler import RunnerKey
+from runnerd.supervisor import died_by_itself
+
+_WINDOW = 600.0  # seconds that a death is remembered
+_DEATHS = 2 - 1e-6  # shares are fractions
+_KINDS = 512
+_ENGINES = 64
+_SHARES = 16  # per kind: more than it takes
+
+
+@dataclass(slots=True)
+class _Death:
+    """One engine's end, and how many requests it was working on."""
+
+    at: float
+    reason: str
+    requests: int = 0
+
+
+_Kind = tuple[RunnerKey, bytes]
+
+
+class Quarantine:
+    """Remembers who was there.  `clock` is in seconds, monotonic."""
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock = clock
+        self._kinds: OrderedDict[_Kind, list[_Death]] = OrderedDict()
+        self._deaths: OrderedDict[int, _Death] = OrderedDict()
+
+    def __bool__(self) -> bool:
+        return bool(self._kinds)
+
+    def accuse(
+        self, generation: int, key: RunnerKey, body: Iterable[Buffer], failure: BackendFailure
+    ) -> None:
+        """A request's engine, known by its generation, has failed while it worked on it."""
+        if not died_by_itself(failure):
+            return
+        death = self._deaths.get(generation)
+        if death is None:
+            death = self._deaths[generation] = _Death(self._clock(), failure.message)
+            if len(self._deaths) > _ENGINES:
+                self._deaths.popitem(last=False)
+        death.requests += 1
+        shares = self._kinds.setdefault(_kind(key, body), [])
+        shares.append(death)
+        del shares[:-_SHARES]
+        if len(self._kinds) > _KINDS:
+            self._kinds.popitem(last=False)
+
+    def check(self, key: RunnerKey, body: Iterable[Buffer]) -> None:
+        """Raise errors.HarmfulRequest for a request that has ended too many engines."""
+        kind = _kind(key, body)
+        now = self._clock()
+        shares = [death for death in self._kinds.get(kind, ()) if death.at > now - _WINDOW]
+        if not shares:
+            self._kinds.pop(kind, None)
+            return
+        self._kinds[kind] = shares
+        if sum(1 / death.requests for death in shares) < _DEATHS:
+            return
+        reason = shares[-1].reason.partition("\n")[0]
+        raise HarmfulRequest(
+            "this request has ended the model's engine before and is not tried again for a while; "
+            f"change the request, or the model's configuration. The last time: {reason}",
+            retry_after=shares[0].at + _WINDOW - now,
+            should_retry=False,
+        )
+
+
+def _kind(key: RunnerKey, body: Iterable[Buffer]) -> _Kind:
+    digest = hashlib.blake2b(digest_size=16)
+    for piece in body:
+        digest.update(piece)
+    return key, digest.digest()

@@ -1,0 +1,131 @@
+"""WebP images, which Ollama's clients may send and llama-server cannot read, put into JPEG.
+
+Decoders of images have a record of holes, and these come from strangers: a process of its own does
+it (`transcode_process`), under the rules for engines, one at a time, with bounded memory, time and
+size.  Only bodies for models that see are searched, and only where images stand.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import binascii
+import contextlib
+import os
+import re
+import shutil
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+from runnerd.backends.process import run_command, uninterrupted
+from runnerd.durable import storage_errors
+from runnerd.errors import ClientError, PayloadTooLarge
+from runnerd.models.worker import Stop, run_stoppable
+from runnerd.regular import set_aside
+from runnerd.relay.body import Body
+from runnerd.relay.request_rewrites import transcode_process
+
+_RIFF = b"UklGR"  # base64; the containers of other formats begin with it as well
+# Where images stand: in a data URI, in Anthropic's `data`, in Ollama's list.
+_BEFORE = re.compile(rb'(?:base64,|"data"\s*:\s*"|[\[,]\s*")\Z')
+_BEFORE_BYTES = 64
+_HEAD = 24  # characters that tell the format
+_WEBP = b"WEBP"
+_TIMEOUT = 60.0
+
+
+class ImageTranscoder:
+    """Puts WebP images into JPEG, for one request at a time.
+
+    `folder` is its own, what is in it is of a daemon that is no more; `body_bytes` bounds what it
+    makes of a body.
+    """
+
+    def __init__(self, folder: Path, body_bytes: int) -> None:
+        self._folder = folder
+        self._most = body_bytes
+        self._turn = asyncio.Lock()
+        _clear(folder)
+
+    @staticmethod
+    def wanted(body: Body) -> bool:
+        """Return whether a body has such images."""
+        return _RIFF in body and next(_images(body), None) is not None
+
+    async def transcoded(self, body: Body) -> bytes:
+        """Return the body with other images in it.
+
+        Raises errors.ClientError, PayloadTooLarge, InsufficientStorage, BackendFailure.
+        """
+        async with self._turn:
+            try:
+                with storage_errors("the folder for images"):
+                    changed = await self._changed(body)
+            finally:
+                await uninterrupted(
+                    asyncio.to_thread(shutil.rmtree, self._folder, ignore_errors=True),
+                    name="remove the images",
+                )
+        if len(changed) > self._most:
+            raise PayloadTooLarge(
+                f"with its WebP images as JPEG the request body exceeds {self._most} bytes"
+            )
+        return changed
+
+    async def _changed(self, body: Body) -> bytes:
+        folder = self._folder
+        images = await run_stoppable(lambda stop: _write(body, folder, stop))
+        argv = [sys.executable, "-I", str(Path(transcode_process.__file__)), str(folder)]
+        result = await run_command(argv, timeout=_TIMEOUT)
+        if result.code != 0:
+            reason = result.output.strip().rpartition("\n")[2] or result.reason
+            raise ClientError(f"a WebP image in the request cannot be used: {reason}")
+        return await run_stoppable(lambda stop: _replaced(body, images, folder, stop))
+
+
+def _clear(folder: Path) -> None:
+    """Remove what is in a folder, and move away what is none; a link would lead elsewhere."""
+    if folder.is_dir() and not folder.is_symlink():
+        shutil.rmtree(folder, ignore_errors=True)
+    elif os.path.lexists(folder):
+        with contextlib.suppress(OSError):
+            set_aside(folder)
+
+
+def _images(body: Body) -> Iterator[slice]:
+    """Yield where the images are, as base64 text."""
+    start = body.find(_RIFF)
+    while start >= 0 and (end := body.find(b'"', start)) >= 0:
+        if _BEFORE.search(body[max(0, start - _BEFORE_BYTES) : start]):
+            if _bytes(body[start : start + _HEAD])[8:12] == _WEBP:
+                yield slice(start, end)
+        start = body.find(_RIFF, end)
+
+
+def _bytes(text: Body) -> bytes:
+    """Return what base64 text of a JSON string stands for, b"" where it is none."""
+    plain = bytes(text).replace(rb"\/", b"/")  # JSON may escape it
+    try:
+        return base64.b64decode(plain[: len(plain) // 4 * 4], validate=True)
+    except binascii.Error:
+        return b""
+
+
+def _write(body: Body, folder: Path, stop: Stop) -> list[slice]:
+    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    images = list(_images(body))
+    for number, found in enumerate(images):
+        stop.check()
+        (folder / f"{number}.webp").write_bytes(_bytes(body[found]))
+    return images
+
+
+def _replaced(body: Body, images: list[slice], folder: Path, stop: Stop) -> bytes:
+    pieces, end = [], 0
+    for number, found in enumerate(images):
+        stop.check()
+        drawn = (folder / f"{number}.jpeg").read_bytes()
+        pieces += [body[end : found.start], base64.b64encode(drawn)]
+        end = found.stop
+    return b"".join([*pieces, body[end:]])

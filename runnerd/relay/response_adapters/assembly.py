@@ -1,0 +1,152 @@
+"""Puts a streamed answer together for a client that asked for a whole one.
+
+The engine notices a vanished client within one token only while it streams (a request without
+`stream` runs on as long as other requests keep the engine busy), so the relay always asks for a
+stream.  What comes back is merged as it arrives: text is concatenated, tool calls by index, token
+counts are added up, and of everything else the last value counts.  Events that differ in their text
+alone (`repeated_events`) are read once.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+
+from runnerd.relay.events import Events, said
+from runnerd.relay.response_adapters.repeated_events import RepeatedEvent
+
+
+class Assembly:
+    """Merges the chunks of `chat/completions` or `completions` into one answer.
+
+    `prompts` is how many prompts were asked at once; the engine numbers their answers through.
+    `model` is what the client calls the model; the engine knows it by its first client's word.
+    """
+
+    def __init__(self, prompts: int = 1, model: str = "") -> None:
+        self._prompts = prompts
+        self._model = model
+        self._usages: list[dict[str, Any]] = []
+        self._events = Events()
+        self._refrain = RepeatedEvent()
+        self._document: dict[str, Any] = {}
+        self._choices: dict[int, dict[str, Any]] = {}
+        self._texts: dict[int, dict[str, list[str]]] = {}
+
+    def feed(self, data: bytes) -> None:
+        """Take a piece of the event stream.  Raises StreamError."""
+        for line in self._events.lines(data):
+            if self._refrain.takes(line):
+                continue
+            event = said(line)
+            if event is not None:
+                self.take(event)
+                self._refrain.learn(line, event, self._texts)
+
+    def result(self) -> bytes:
+        """Return the whole answer as JSON."""
+        return msgspec.json.encode(self.document())
+
+    def document(self) -> dict[str, Any]:
+        """Return the whole answer."""
+        document = self._document
+        if self._model:
+            document["model"] = self._model
+        chat = document.get("object") == "chat.completion.chunk"
+        if chat:
+            document["object"] = "chat.completion"
+        document["choices"] = [self._choice(index, chat=chat) for index in sorted(self._choices)]
+        if len(self._usages) > 1:
+            document["usage"] = _sum(self._usages, self._prompts)
+        return document
+
+    def take(self, event: dict[str, Any]) -> None:
+        """Take a chunk."""
+        for name, value in event.items():
+            if name == "choices":
+                for choice in value:
+                    self._merge(choice)
+            elif name == "usage" and isinstance(value, dict):
+                self._usages.append(value)
+                self._document[name] = value
+            elif name != "created" or name not in self._document:
+                self._document[name] = value
+
+    def _merge(self, choice: dict[str, Any]) -> None:
+        index = choice.get("index", 0)
+        merged = self._choices.setdefault(index, {"index": index})
+        texts = self._texts.setdefault(index, {})
+        for name, value in choice.items():
+            if name == "delta":
+                _merge_delta(merged.setdefault("delta", {}), texts, value)
+            elif name == "text":
+                texts.setdefault("text", []).append(value)
+            elif name == "logprobs":
+                _merge_logprobs(merged, value)
+            elif name != "finish_reason" or value is not None:
+                merged[name] = value
+
+    def _choice(self, index: int, *, chat: bool) -> dict[str, Any]:
+        choice = self._choices[index]
+        texts = {name: "".join(parts) for name, parts in self._texts[index].items()}
+        choice.setdefault("finish_reason", None)
+        if not chat:
+            return {"text": texts.get("text", ""), **choice, "logprobs": choice.get("logprobs")}
+        delta = choice.pop("delta", {})
+        calls = delta.pop("tool_calls", None)
+        message = {"role": "assistant", "content": None if calls else "", **delta, **texts}
+        if calls:
+            message["tool_calls"] = [calls[position] for position in sorted(calls)]
+            message["content"] = texts.get("content") or None
+        return {**choice, "message": message}
+
+
+def _sum(usages: list[dict[str, Any]], prompts: int) -> dict[str, Any]:
+    """Return one account of several answers: a prompt counts once, however often it is answered."""
+    repeats = max(1, len(usages) // prompts)
+    prompt = sum(usage.get("prompt_tokens", 0) for usage in usages) // repeats
+    generated = sum(usage.get("completion_tokens", 0) for usage in usages)
+    return {
+        **usages[-1],
+        "prompt_tokens": prompt,
+        "completion_tokens": generated,
+        "total_tokens": prompt + generated,
+    }
+
+
+def _merge_delta(
+    merged: dict[str, Any], texts: dict[str, list[str]], delta: dict[str, Any]
+) -> None:
+    for name, value in delta.items():
+        if name == "tool_calls":
+            calls = merged.setdefault("tool_calls", {})
+            for position, call in enumerate(value):
+                _merge_call(calls.setdefault(call.get("index", position), {}), call)
+        elif name in ("content", "reasoning_content"):
+            if value is not None:
+                texts.setdefault(name, []).append(value)
+        else:
+            merged[name] = value
+
+
+def _merge_call(merged: dict[str, Any], call: dict[str, Any]) -> None:
+    for name, value in call.items():
+        if name == "function":
+            function = merged.setdefault("function", {})
+            for field, text in value.items():
+                function[field] = function.get(field, "") + text if field == "arguments" else text
+        elif name != "index":
+            merged[name] = value
+
+
+def _merge_logprobs(merged: dict[str, Any], value: Any) -> None:
+    """Concatenate the lists inside logprobs (chat: `content`; completions: several)."""
+    if not isinstance(value, dict):
+        return
+    logprobs = merged.setdefault("logprobs", {})
+    for name, entries in value.items():
+        if isinstance(entries, list) and isinstance(logprobs.get(name), list):
+            logprobs[name].extend(entries)
+        else:
+            logprobs[name] = entries

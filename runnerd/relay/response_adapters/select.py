@@ -1,0 +1,35 @@
+"""What the engine's answers lack of OpenAI's: which translation makes them so, if any."""
+
+from __future__ import annotations
+
+from runnerd.backends.interface import BackendMode
+from runnerd.relay.body import ABSENT, ALONE, Inference
+from runnerd.relay.dialect import Translation
+from runnerd.relay.response_adapters.assembly import Assembly
+from runnerd.relay.response_adapters.dimensions import ShortenedEmbeddings, dimensions
+from runnerd.relay.response_adapters.echo import echo_wanted
+from runnerd.relay.response_adapters.event_changes import Change, ChangedResponse, ChangedStream
+from runnerd.relay.response_adapters.logprobs import lists_wanted
+from runnerd.relay.response_adapters.null_events import WithoutNullEvents
+from runnerd.relay.routes import Operation
+
+
+def translation_of(
+    operation: Operation, inference: Inference, prompts: int, *, assembles: bool
+) -> Translation | None:
+    """Return what completes an answer, None where it passes as it comes.
+
+    `assembles` says that the engine streams an answer that the client wants whole.
+    """
+    streams = inference.stream is True and operation.assembles
+    if operation.name == "completions" and (streams or assembles):
+        change: Change | None = echo_wanted(inference) or lists_wanted(inference)
+        if change is not None and streams:
+            return ChangedStream(change)
+        if change is not None:
+            return ChangedResponse(change, Assembly(prompts, inference.model))
+    if streams:
+        return WithoutNullEvents() if prompts > 1 or inference.n not in ALONE else None
+    if inference.dimensions not in ABSENT and operation.mode is BackendMode.EMBEDDING:
+        return ShortenedEmbeddings(dimensions(inference.dimensions))
+    return None

@@ -1,0 +1,36 @@
+"""What the scheduler knows, shared by those who decide and those who are asked."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from runnerd.scheduler.budget import Budget
+from runnerd.scheduler.decisions import Limits, RunnerKey
+from runnerd.scheduler.pool import Instance, Pool
+from runnerd.scheduler.queue import Queue
+from runnerd.scheduler.shares import Shares
+
+
+@dataclass(slots=True)
+class SchedulerState:
+    """The pools, the queue of those who wait, the budget and the accounts of time."""
+
+    limits: Limits
+    budget: Budget
+    shares: Shares
+    pools: dict[RunnerKey, Pool] = field(default_factory=dict)
+    queue: Queue = field(default_factory=Queue)
+    draining: bool = False
+
+    def pool(self, key: RunnerKey) -> Pool:
+        """Return the pool of a key, a new one where there is none."""
+        pool = self.pools.get(key)
+        if pool is None:
+            pool = self.pools[key] = Pool(key)
+        return pool
+
+    def find(self, key: RunnerKey, generation: int) -> tuple[Pool, Instance] | None:
+        """Return an instance with its pool, None where it is no more."""
+        pool = self.pools.get(key)
+        instance = None if pool is None else pool.instances.get(generation)
+        return None if pool is None or instance is None else (pool, instance)

@@ -1,0 +1,85 @@
+"""runnerd.relay.client_connection: what the daemon's own mistakes do to a connection."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any, cast
+
+import pytest
+
+from runnerd.config import Limits
+from runnerd.relay import routes
+from runnerd.relay.admission import Admission
+from runnerd.relay.client_connection import ClientConnection
+from runnerd.relay.request_head_cache import RequestHeadCache
+from runnerd.relay.service import Relay
+
+REQUEST = (
+    b"POST /v1/completions HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
+    b"Content-Length: 2\r\n\r\n{}"
+)
+
+
+class BrokenRelay:
+    """A relay that cannot plan any request, for a reason that nobody foresaw."""
+
+    limits = Limits()
+    admission = Admission(hosts=[], origins=[])
+    draining = False
+
+    def request_head_cache(self, *, unix: bool) -> RequestHeadCache:
+        return RequestHeadCache()
+
+    def route(self, path: str) -> routes.Route | None:
+        return routes.find(path)
+
+    def admit(self, front: ClientConnection) -> bool:
+        return True
+
+    def forget(self, front: ClientConnection) -> None: ...
+
+    def hold(self, size: int) -> bool:
+        return True
+
+    def let_go(self, size: int) -> None: ...
+
+    def exchange(self, *arguments: object) -> Any:
+        raise ZeroDivisionError
+
+
+class Wire(asyncio.Transport):
+    """Keeps what is written."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.written = b""
+
+    def write(self, data: bytes | bytearray | memoryview) -> None:
+        self.written += bytes(data)
+
+    def get_extra_info(self, name: str, default: Any = None) -> Any:
+        return None
+
+    def is_closing(self) -> bool:
+        return False
+
+    def close(self) -> None: ...
+
+    def abort(self) -> None: ...
+
+    def pause_reading(self) -> None: ...
+
+    def resume_reading(self) -> None: ...
+
+
+@pytest.mark.parametrize("pieces", [[REQUEST], [REQUEST[:20], REQUEST[20:-1], REQUEST[-1:]]])
+async def test_an_unforeseen_failure_is_answered(pieces: list[bytes]) -> None:
+    """However a request arrives, it gets a 500 without details, and so do the ones after it."""
+    front, wire = ClientConnection(cast(Relay, BrokenRelay())), Wire()
+    front.connection_made(wire)
+    for number in (1, 2, 3):
+        for piece in pieces:
+            front.data_received(piece)
+        assert wire.written.count(b"HTTP/1.1 500 ") == number
+    assert b"ZeroDivision" not in wire.written
+    front.connection_lost(None)

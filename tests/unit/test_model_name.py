@@ -1,0 +1,93 @@
+"""response_adapters.model_name: one name replaced by another in bytes that come in pieces."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from runnerd.relay.engine import Loss
+from runnerd.relay.response_adapters.model_name import ModelNameFilter, RenamingReceiver
+from runnerd.relay.response_parser import ResponseHead
+from tests.support.receiver import Receiver
+
+# What can be mistaken for the member, or for its beginning, and what cannot.
+_SNIPPETS = st.sampled_from(
+    [b'"model":"old"', b'"model": "old"', b'"model":', b'"model', b'"', b'"m', b"old", b'old"',
+     b'"model":"older"', b'"model":  "old"', b'\\"model\\":\\"old\\"', b"data: {", b"}\n\n",
+     b"model", b":", b" ", b'"model":"'],
+)  # fmt: skip
+
+
+def pieces_of(text: bytes, data: st.DataObject) -> list[bytes]:
+    """Cut a text anywhere."""
+    cuts = sorted(data.draw(st.lists(st.integers(0, len(text)), max_size=8)))
+    return [text[start:end] for start, end in zip([0, *cuts], [*cuts, len(text)], strict=True)]
+
+
+@given(st.lists(_SNIPPETS, max_size=12), st.data())
+def test_pieces_say_what_the_whole_says(snippets: list[bytes], data: st.DataObject) -> None:
+    """However it is cut; and no more is held back than could become the member."""
+    text = b"".join(snippets)
+    whole = ModelNameFilter("old", "new one")
+    expected = whole.feed(text) + whole.end()
+    renaming, said, given_so_far = ModelNameFilter("old", "new one"), b"", b""
+    for piece in pieces_of(text, data):
+        given_so_far += piece
+        said += renaming.feed(piece)
+        held = renaming._held
+        assert not held or any(member.startswith(held) for member in renaming._members)
+        assert given_so_far.endswith(held)
+    assert said + renaming.end() == expected
+    assert expected == text.replace(b'"model": "old"', b'"model":"new one"').replace(
+        b'"model":"old"', b'"model":"new one"'
+    )
+
+
+@pytest.mark.parametrize("separators", [(",", ":"), (", ", ": ")])
+@given(text=st.text(), data=st.data())
+def test_only_the_member_is_replaced(
+    separators: tuple[str, str], text: str, data: st.DataObject
+) -> None:
+    """A text that looks like the member is an escaped one, and stays."""
+    document = {"id": 'a "model":"old" ' + text, "model": "old", "text": '"model": "old"'}
+    encoded = json.dumps(document, separators=separators, ensure_ascii=False).encode(
+        errors="replace"
+    )
+    renaming = ModelNameFilter("old", "new")
+    said = b"".join(map(renaming.feed, pieces_of(encoded, data))) + renaming.end()
+    assert json.loads(said) == {**json.loads(encoded), "model": "new"}
+
+
+HEAD = ResponseHead(200, b"application/json", 30, False, True)
+
+
+@pytest.mark.parametrize(
+    ("as_it_is", "body"),
+    [
+        (True, b'16\r\n{"a":1,"model":"newer"\r\n1\r\n,\r\n2\r\n"m\r\n0\r\n\r\n'),
+        (False, b'{"a":1,"model":"newer","m'),
+    ],
+)
+def test_an_answer_of_known_length_goes_on_in_chunks(as_it_is: bool, body: bytes) -> None:
+    """Framed here for who takes chunks as they are, without framing for who does not."""
+    receiver = Receiver(as_it_is=as_it_is)
+    renamed = RenamingReceiver(receiver, "old", "newer")
+    assert renamed.engine_head(HEAD) is False
+    assert receiver.head == ResponseHead(200, b"application/json", None, True, True)
+    renamed.engine_body(b'{"a":1,"model":"old"')
+    renamed.engine_body(b',"m')
+    renamed.engine_done()
+    assert (receiver.body, receiver.ends) == (body, [None])
+
+
+def test_an_engine_that_is_lost_ends_between_our_chunks() -> None:
+    """So that the client can still be told; where others frame, it is as the engine left it."""
+    for as_it_is in (True, False):
+        receiver = Receiver(as_it_is=as_it_is)
+        renamed = RenamingReceiver(receiver, "old", "newer")
+        renamed.engine_head(HEAD)
+        renamed.engine_lost(Loss("gone", hung_up=True, whole_chunks=False))
+        assert receiver.ends == [Loss("gone", hung_up=True, whole_chunks=as_it_is)]
