@@ -134,7 +134,7 @@ def _control_plane(app: web.Application) -> Iterator[tuple[str, str, Action]]:
 async def test_every_route_of_the_control_plane(
     http: aiohttp.ClientSession, app: web.Application, policy: Refusing
 ) -> None:
-    """403 before a handler touches anything, whatever the method; the principal is who connected."""
+    """403 before a handler touches anything; the principal is who has connected."""
     routes = list(_control_plane(app))
     assert len(routes) > 60
     for method, path, action in routes:
