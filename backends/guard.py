@@ -20,6 +20,7 @@ import msgspec
 from aiohttp import web
 from yarl import URL
 
+from runnerd.backends.interface import Admit
 from runnerd.errors import (
     BackendFailure,
     ClientError,
@@ -29,6 +30,7 @@ from runnerd.errors import (
     RunnerdError,
 )
 from runnerd.sockets.listeners import listen_unix, unlink_if_ours
+from runnerd.sockets.peer import peer_credentials
 
 log = logging.getLogger(__name__)
 
@@ -69,6 +71,7 @@ class Guard:
     """Serves `socket` on behalf of the engine on `engine`, for the model that has `names`.
 
     `unsupported_reason` says why an operation (the path behind /v1/) is not offered, or None.
+    `admit` is asked before each request, with the user id of who is at the other end.
     """
 
     def __init__(
@@ -78,11 +81,13 @@ class Guard:
         names: Container[str],
         *,
         unsupported_reason: Callable[[str], str | None],
+        admit: Admit,
     ) -> None:
         self._socket = socket
         self._engine = engine
         self._names = names
         self._unsupported_reason = unsupported_reason
+        self._admit = admit
         self._runner: web.ServerRunner | None = None
         self._http: aiohttp.ClientSession | None = None
         self._reached = False
@@ -122,6 +127,7 @@ class Guard:
 
     async def _handle(self, request: web.BaseRequest) -> web.StreamResponse:
         try:
+            self._admit(_peer_uid(request))
             body = await _read(request)
             self._check(request, body)
             return await self._pass_on(request, body)
@@ -154,6 +160,14 @@ class Guard:
             raise BackendFailure("the engine is not running any more") from error
         except (aiohttp.ClientError, TimeoutError, ValueError) as error:
             raise BackendFailure("the engine broke off before it answered") from error
+
+
+def _peer_uid(request: web.BaseRequest) -> int | None:
+    """Who is at the other end, as the kernel says; None when nobody is any more."""
+    if request.transport is None:
+        return None
+    peer = peer_credentials(request.transport.get_extra_info("socket"))
+    return None if peer is None else peer.uid
 
 
 async def _read(request: web.BaseRequest) -> bytes:

@@ -8,6 +8,7 @@ from the `ModelResolver` it was constructed with, so this room knows nothing of 
 from __future__ import annotations
 
 import enum
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Protocol, runtime_checkable
@@ -372,6 +373,14 @@ class Preparing(Protocol):
         ...
 
 
+Admit = Callable[[int | None], None]
+"""Raises errors.Forbidden for a user id (None: unknown) that may not use a runner's own socket."""
+
+
+def admit_everybody(uid: int | None) -> None:
+    """Leave it to the socket's file mode, which lets its owner alone connect."""
+
+
 @dataclass(frozen=True, slots=True)
 class BackendContext:
     """What a backend is constructed with: `factory(context)`, found by entry point.
@@ -379,6 +388,7 @@ class BackendContext:
     `state_dir` is the backend's own folder for engines it installs, `log_dir` takes engine logs
     (`<socket stem>.log`, rotated by size), `settings` is its own table of the configuration file,
     `slots_dir` is where engines may write down what they have evaluated (None: nowhere).
+    `admit` decides who may use a runner's own socket.
     """
 
     resolver: ModelResolver
@@ -386,3 +396,4 @@ class BackendContext:
     log_dir: Path
     settings: dict[str, object]
     slots_dir: Path | None = None
+    admit: Admit = admit_everybody

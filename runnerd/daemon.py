@@ -21,6 +21,7 @@ import uvloop
 
 import runnerd
 from runnerd import early, logs, tasks
+from runnerd.access import NOBODY, Action, AllowAll, Policy, Principal, local_principal
 from runnerd.api.anthropic import dialect as anthropic
 from runnerd.api.app import make_app
 from runnerd.api.context import Context
@@ -109,6 +110,7 @@ class Daemon:
             directory.clear_stale()
             early.check()
 
+            policy = AllowAll()
             store = Store(state_dir / "models", quota_bytes=settings.store_quota or None)
             store.open()
             early.check()
@@ -116,7 +118,7 @@ class Daemon:
             configurations.open()
             slots = SavedSlots(state_dir / "slots", settings.slot_quota)
             slots.open()
-            backends = self._discover_backends(store, state_dir, log_dir, slots)
+            backends = self._discover_backends(store, state_dir, log_dir, slots, policy)
             host = Host()
             supervisor = Supervisor(
                 settings,
@@ -139,7 +141,15 @@ class Daemon:
             records = Records()
             response_store = ResponseStore()
             context = Context(
-                settings, store, backends, supervisor, records, log_dir, pulls, response_store
+                settings,
+                store,
+                backends,
+                supervisor,
+                records,
+                log_dir,
+                pulls,
+                response_store,
+                policy,
             )
             other_apis = {
                 **anthropic.routes(),
@@ -155,6 +165,7 @@ class Daemon:
                     supervisor=supervisor,
                     records=records,
                     app=make_app(context, other_apis),
+                    policy=policy,
                     images_dir=state_dir / "images",
                     dialects=other_apis,
                     pending_models=PendingModels(pulls, settings),
@@ -236,7 +247,7 @@ class Daemon:
         return state_dir, directory, locks
 
     def _discover_backends(
-        self, store: Store, state_dir: Path, log_dir: Path, slots: SavedSlots
+        self, store: Store, state_dir: Path, log_dir: Path, slots: SavedSlots, policy: Policy
     ) -> dict[str, Backend]:
         def context_for(name: str) -> BackendContext:
             return BackendContext(
@@ -245,6 +256,7 @@ class Daemon:
                 log_dir=log_dir / "engines",
                 settings=dict(self._settings.backends.get(name, {})),
                 slots_dir=slots.folder if slots.enabled else None,
+                admit=lambda uid: policy.check(_local(uid), Action.USE_MODEL),
             )
 
         return discover(context_for)
@@ -346,6 +358,10 @@ class Daemon:
 
 def _admission(settings: Settings) -> Admission:
     return Admission(hosts=settings.allowed_hosts, origins=settings.allowed_origins)
+
+
+def _local(uid: int | None) -> Principal:
+    return NOBODY if uid is None else local_principal(uid)
 
 
 def _address(listener: socket.socket) -> str:

@@ -25,7 +25,7 @@ from runnerd.backends.interface import (
 )
 from runnerd.backends.limits import data_limit
 from runnerd.backends.llamacpp import slots
-from runnerd.backends.llamacpp.building.choice import TranslatedRequest
+from runnerd.backends.llamacpp.building.choice import EngineRequest
 from runnerd.backends.llamacpp.command import Launch, context_tokens, native_command, slot_counts
 from runnerd.backends.llamacpp.devices import (
     check_devices,
@@ -153,6 +153,7 @@ class LlamaCppBackend:
             unsupported_reason=lambda operation: (
                 None if native else self._fallback.unsupported_reason(operation, mode)
             ),
+            admit=self._context.admit,
         )
         _unlink(engine_socket)  # a stale one makes llama-server's bind fail
         await guard.start()
@@ -171,15 +172,15 @@ class LlamaCppBackend:
     async def install(self, http: aiohttp.ClientSession) -> None:
         if self._settings.path is not None:
             return
-        wish = TranslatedRequest(found=True)
+        request = EngineRequest(found=True)
         try:
             server = await self._finder.find()
         except UnfitEngine:
-            wish = TranslatedRequest(rebuild=True)
+            request = EngineRequest(rebuild=True)
         else:
             if server is not None and not self._finder.unused_cards(server):
                 return
-        await self._installer.install(http, wish)
+        await self._installer.install(http, request)
         await self._finder.find()
 
     def status(self) -> str:

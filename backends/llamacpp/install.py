@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING
 
 from runnerd import tasks
 from runnerd.backends.llamacpp import places
-from runnerd.backends.llamacpp.building.choice import TranslatedRequest
+from runnerd.backends.llamacpp.building.choice import EngineRequest
 from runnerd.backends.llamacpp.building.options import VERSION, add_options
 from runnerd.backends.llamacpp.building.workshop import Installed, Workshop
 from runnerd.backends.llamacpp.settings import LlamaCppSettings
@@ -48,13 +48,13 @@ class Installer:
         self.progress: str | None = None
         self.problem: str | None = None
 
-    async def install(self, http: aiohttp.ClientSession, wish: TranslatedRequest) -> None:
+    async def install(self, http: aiohttp.ClientSession, request: EngineRequest) -> None:
         """Build what fits this host.  The last caller's cancellation ends the build.
 
         Raises errors.BackendFailure, whose message says what to do.
         """
         if self._task is None:
-            self._task = tasks.spawn(self._install(http, wish), name="install llama.cpp")
+            self._task = tasks.spawn(self._install(http, request), name="install llama.cpp")
         task = self._task
         self._callers += 1
         try:
@@ -66,7 +66,7 @@ class Installer:
                 if not task.done():
                     await uninterrupted(tasks.cancel_and_wait(task), name="cancel the build")
 
-    async def _install(self, http: aiohttp.ClientSession, wish: TranslatedRequest) -> None:
+    async def _install(self, http: aiohttp.ClientSession, request: EngineRequest) -> None:
         self.problem = None
         self.progress = "starting"
         workshop = Workshop(
@@ -77,7 +77,7 @@ class Installer:
             settings=self._settings,
         )
         try:
-            log.info("%s", (await workshop.install(wish)).sentence)
+            log.info("%s", (await workshop.install(request)).sentence)
         except BackendFailure as failure:
             self.problem = failure.message.partition("\n")[0]
             raise
@@ -139,12 +139,12 @@ def _milestone(text: str) -> str:
     return text
 
 
-def wish_of(options: argparse.Namespace, *, found: bool) -> TranslatedRequest:
+def request_of(options: argparse.Namespace, *, found: bool) -> EngineRequest:
     """Return what the options ask for."""
     version = options.engine_version
     if version is not None and not re.fullmatch(r"[0-9]+(\.[0-9]+){1,3}[a-z0-9]*", version):
         raise BackendFailure(f"--version {version[:40]!r} is no version, such as {VERSION}")
-    return TranslatedRequest(
+    return EngineRequest(
         kind=options.kind,
         portable=options.portable,
         rebuild=options.rebuild,
@@ -155,19 +155,19 @@ def wish_of(options: argparse.Namespace, *, found: bool) -> TranslatedRequest:
     )
 
 
-async def _install(root: Path, wish: TranslatedRequest, printer: _Printer) -> Installed:
+async def _install(root: Path, request: EngineRequest, printer: _Printer) -> Installed:
     import aiohttp
 
     async with aiohttp.ClientSession(trust_env=True) as http:
         workshop = Workshop(root, http, report=printer.report, tell=printer.tell)
-        return await workshop.install(wish)
+        return await workshop.install(request)
 
 
-def run(root: Path, wish: TranslatedRequest) -> int:
+def run(root: Path, request: EngineRequest) -> int:
     """Install and show the progress; the exit status says whether there is an engine now."""
     printer = _Printer()
     try:
-        done = asyncio.run(_install(root, wish, printer))
+        done = asyncio.run(_install(root, request, printer))
     except BackendFailure as failure:
         printer.tell(f"error: {failure.message}")
         return 1
@@ -200,10 +200,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     root = places.environment_root() if options.into_venv else options.state_dir / "engines"
     logging.basicConfig(level=logging.ERROR)
     try:
-        wish = wish_of(options, found=options.use_found)
+        request = request_of(options, found=options.use_found)
     except BackendFailure as failure:
         parser.error(failure.message)
-    status = run(root, wish)
+    status = run(root, request)
     if status == 0 and options.with_python_server:
         from runnerd.backends.llamacpp.building.python_server import install_python_server
 

@@ -3,43 +3,48 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Awaitable, Callable, Collection
+from collections.abc import Collection
 
 from aiohttp import ClientConnectionResetError, web
 
 from runnerd.api import engines, host, models, pulls
-from runnerd.api.context import CONTEXT, Context, json_answer
+from runnerd.api.context import CONTEXT, Context, authorize, json_answer
 from runnerd.api.ollama import blobs, creation, library, transfers
 from runnerd.api.openai import response_store_api
+from runnerd.api.routing import ACTIONS, Handler, check_actions
 from runnerd.durable import disk_errors
 from runnerd.errors import InternalError, MethodNotAllowed, RouteNotFound, RunnerdError
 from runnerd.relay import routes
 
 log = logging.getLogger(__name__)
 
-Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
-
-
 INFERENCE = web.AppKey("inference", frozenset[str])
+
+_MODULES = (
+    host,
+    pulls,  # before the models: their names may be anything
+    models,
+    engines,
+    response_store_api,
+    library,
+    blobs,
+    creation,
+    transfers,
+)
 
 
 def make_app(context: Context, inference: Collection[str] = ()) -> web.Application:
     """Return the application; its requests come from the relay's connections.
 
-    `inference` are the paths that belong to the relay when they are asked with POST.
+    `inference` are the paths that belong to the relay when they are asked with POST.  Raises
+    LookupError for a route that declares no action.
     """
     app = web.Application(middlewares=[_answers], client_max_size=0)
     app[CONTEXT] = context
     app[INFERENCE] = frozenset(inference)
-    app.add_routes(host.ROUTES)
-    app.add_routes(pulls.ROUTES)  # before the models: their names may be anything
-    app.add_routes(models.ROUTES)
-    app.add_routes(engines.ROUTES)
-    app.add_routes(response_store_api.ROUTES)
-    app.add_routes(library.ROUTES)
-    app.add_routes(blobs.ROUTES)
-    app.add_routes(creation.ROUTES)
-    app.add_routes(transfers.ROUTES)
+    for module in _MODULES:
+        module.ROUTES.add_to(app)
+    check_actions(app)
     return app
 
 
@@ -50,6 +55,8 @@ async def _answers(request: web.Request, handler: Handler) -> web.StreamResponse
         if request.method == "OPTIONS":
             response: web.StreamResponse = _preflight(request)
         else:
+            if (action := request.app[ACTIONS].get(request.match_info.route)) is not None:
+                authorize(request, action)
             with disk_errors():
                 response = await handler(request)
     except web.HTTPMethodNotAllowed as error:

@@ -11,6 +11,7 @@ from typing import Any
 import msgspec
 from aiohttp import web
 
+from runnerd.access import NOBODY, Action, Policy, Principal
 from runnerd.api.openai.response_store import ResponseStore
 from runnerd.backends.interface import Backend
 from runnerd.config import Settings
@@ -18,6 +19,7 @@ from runnerd.errors import ClientError
 from runnerd.models.store import Store
 from runnerd.pulls.pulling import Pulls
 from runnerd.relay.body import json_object
+from runnerd.relay.control_plane_bridge import PRINCIPAL
 from runnerd.relay.records import Records
 from runnerd.supervisor import Supervisor
 
@@ -36,9 +38,26 @@ class Context:
     log_dir: Path
     pulls: Pulls
     response_store: ResponseStore
+    policy: Policy
 
 
 CONTEXT = web.AppKey("context", Context)
+
+
+def principal_of(request: web.Request) -> Principal:
+    """Who makes a request; nobody where the connection has gone."""
+    transport = request.transport
+    principal = None if transport is None else transport.get_extra_info(PRINCIPAL)
+    return NOBODY if principal is None else principal
+
+
+def authorize(request: web.Request, action: Action, model: str | None = None) -> None:
+    """Ask the policy whether who makes a request may do something.  Raises errors.Forbidden.
+
+    The middleware does that for each route's own action; a handler does it where it turns out to
+    do something else, or to concern one model (its id).
+    """
+    request.app[CONTEXT].policy.check(principal_of(request), action, model)
 
 
 async def json_body(request: web.Request) -> dict[str, Any]:

@@ -10,14 +10,16 @@ from typing import Any
 import aiohttp
 from aiohttp import web
 
+from runnerd.access import Action
 from runnerd.api.context import CONTEXT, Context, json_answer, json_body, text_field, timestamp
+from runnerd.api.routing import Routes
 from runnerd.backends.interface import BackendMode
 from runnerd.configurations import ConfigurationKey
 from runnerd.durations import format_duration
 from runnerd.errors import ClientError, InvalidConfiguration
 from runnerd.supervisor import RunnerReport
 
-ROUTES = web.RouteTableDef()
+ROUTES = Routes()
 
 _NEVER = "0001-01-01T00:00:00Z"  # what Go clients expect for "no time": a runner in use
 
@@ -33,14 +35,14 @@ _FIELDS = frozenset(
 )  # fmt: skip
 
 
-@ROUTES.get("/engines/status")
+@ROUTES.get("/engines/status", Action.VIEW_RUNNERS)
 async def status(request: web.Request) -> web.Response:
     """Every backend's state: `Running`, `Not Installed`, `Installing` or `Error`, with details."""
     backends = request.app[CONTEXT].backends
     return json_answer({name: backend.status() for name, backend in backends.items()})
 
 
-@ROUTES.get("/engines/ps")
+@ROUTES.get("/engines/ps", Action.VIEW_RUNNERS)
 async def ps(request: web.Request) -> web.Response:
     """Every runner."""
     context = request.app[CONTEXT]
@@ -53,7 +55,7 @@ async def ps(request: web.Request) -> web.Response:
     return json_answer(runners)
 
 
-@ROUTES.get("/engines/df")
+@ROUTES.get("/engines/df", Action.VIEW_RUNNERS)
 async def df(request: web.Request) -> web.Response:
     """Disk usage, in bytes, and the directory that it is of."""
     context = request.app[CONTEXT]
@@ -67,7 +69,7 @@ async def df(request: web.Request) -> web.Response:
     )
 
 
-@ROUTES.post("/engines/unload")
+@ROUTES.post("/engines/unload", Action.UNLOAD_MODEL)
 async def unload(request: web.Request) -> web.Response:
     """Stop idle runners: all of them, or those of some models; busy ones stay."""
     context = request.app[CONTEXT]
@@ -85,8 +87,8 @@ async def unload(request: web.Request) -> web.Response:
     return json_answer({"unloaded_runners": count})
 
 
-@ROUTES.post("/engines/_configure")
-@ROUTES.post("/engines/{backend}/_configure")
+@ROUTES.post("/engines/_configure", Action.CONFIGURE_MODEL)
+@ROUTES.post("/engines/{backend}/_configure", Action.CONFIGURE_MODEL)
 async def configure(request: web.Request) -> web.Response:
     """Change a model's configuration: fields that are absent stay, null ones go back to default.
 
@@ -109,8 +111,8 @@ async def configure(request: web.Request) -> web.Response:
     return web.Response(status=202)
 
 
-@ROUTES.get("/engines/_configure")
-@ROUTES.get("/engines/{backend}/_configure")
+@ROUTES.get("/engines/_configure", Action.VIEW_RUNNERS)
+@ROUTES.get("/engines/{backend}/_configure", Action.VIEW_RUNNERS)
 async def configurations(request: web.Request) -> web.Response:
     """What owners configured, of one model or of all."""
     context = request.app[CONTEXT]
@@ -132,7 +134,7 @@ async def configurations(request: web.Request) -> web.Response:
     )
 
 
-@ROUTES.get("/engines/requests")
+@ROUTES.get("/engines/requests", Action.VIEW_REQUESTS)
 async def requests(request: web.Request) -> web.Response:
     """The newest inference requests, without their content."""
     context = request.app[CONTEXT]
@@ -141,7 +143,7 @@ async def requests(request: web.Request) -> web.Response:
     return json_answer([record.to_json() for record in context.records.list(model)])
 
 
-@ROUTES.post("/engines/install-backend")
+@ROUTES.post("/engines/install-backend", Action.MANAGE_BACKENDS)
 async def install_backend(request: web.Request) -> web.Response:
     """Install a backend; answers when it is done, `/engines/status` shows the progress."""
     context = request.app[CONTEXT]

@@ -11,23 +11,26 @@ from pathlib import Path
 from aiohttp import web
 
 import runnerd
-from runnerd.api.context import CONTEXT, flag, json_answer
+from runnerd.access import Action
+from runnerd.api.context import CONTEXT, authorize, flag, json_answer
 from runnerd.api.pool_status import pool_status
+from runnerd.api.routing import Routes
 from runnerd.errors import NotFound
 from runnerd.regular import open_regular
 from runnerd.supervisor.reports import FAILED
 
-ROUTES = web.RouteTableDef()
+ROUTES = Routes()
 
 _TAIL = 256 * 2**10  # bytes of each log file that are shown before following
 _POLL = 0.5  # seconds between looks at the files, while somebody follows
 _TIME = re.compile(rb"\d{4}-\d\d-\d\d[T ]\d\d:\d\d:\d\d")
 
 
-@ROUTES.get("/")
+@ROUTES.get("/", Action.PUBLIC)
 async def root(request: web.Request) -> web.Response:
     """A sign of life for people and clients that probe; lllms' status for who asks for JSON."""
     if "application/json" in request.headers.get("Accept", ""):
+        authorize(request, Action.VIEW_RUNNERS)
         context = request.app[CONTEXT]
         supervisor = context.supervisor
         status = pool_status(
@@ -42,7 +45,7 @@ async def root(request: web.Request) -> web.Response:
     return web.Response(text="Ollama is running")  # what its clients look for
 
 
-@ROUTES.get("/health")
+@ROUTES.get("/health", Action.PUBLIC)
 async def health(request: web.Request) -> web.Response:
     """200 while the daemon serves."""
     supervisor = request.app[CONTEXT].supervisor
@@ -50,13 +53,13 @@ async def health(request: web.Request) -> web.Response:
     return json_answer({"status": "ok", "runners": running, "queued": supervisor.queued})
 
 
-@ROUTES.get("/version")
+@ROUTES.get("/version", Action.PUBLIC)
 async def version(request: web.Request) -> web.Response:
     """The daemon's version."""
     return json_answer({"version": runnerd.__version__})
 
 
-@ROUTES.get("/logs")
+@ROUTES.get("/logs", Action.VIEW_LOGS)
 async def logs(request: web.Request) -> web.StreamResponse:
     """The daemon's log and, unless `no-engines`, the engines', by time; `follow` goes on."""
     directory = request.app[CONTEXT].log_dir

@@ -13,28 +13,30 @@ from pathlib import Path
 
 from aiohttp import web
 
+from runnerd.access import Action
 from runnerd.api.anthropic.listing import asks, entry, page
 from runnerd.api.context import CONTEXT, Context, flag, json_answer, json_body, text_field
 from runnerd.api.progress import final_line, progress_line
 from runnerd.api.progress_stream import Tell, stream_work
+from runnerd.api.routing import Routes
 from runnerd.errors import ClientError, Forbidden, NotFound
 from runnerd.models.catalog import Model
 from runnerd.models.intake import Progress
 from runnerd.models.store import Removals
 from runnerd.sockets.peer import peer_credentials
 
-ROUTES = web.RouteTableDef()
+ROUTES = Routes()
 
 _OWNER = "runnerd"
 
 
-@ROUTES.get("/models")
+@ROUTES.get("/models", Action.VIEW_MODELS)
 async def list_models(request: web.Request) -> web.Response:
     """Every model in the store, as an array."""
     return json_answer([model.to_json() for model in request.app[CONTEXT].store.list()])
 
 
-@ROUTES.post("/models/import")
+@ROUTES.post("/models/import", Action.CREATE_MODEL)
 async def import_files(request: web.Request) -> web.StreamResponse:
     """Import files of this host by path; the answer is a stream of progress lines."""
     _require_same_user(request)
@@ -57,7 +59,7 @@ async def import_files(request: web.Request) -> web.StreamResponse:
     )
 
 
-@ROUTES.post("/models/load")
+@ROUTES.post("/models/load", Action.CREATE_MODEL)
 async def load_archive(request: web.Request) -> web.StreamResponse:
     """Take a model as a tar stream; it is not tagged."""
     store = request.app[CONTEXT].store
@@ -73,7 +75,7 @@ async def load_archive(request: web.Request) -> web.StreamResponse:
     )
 
 
-@ROUTES.get("/models/{name:.+}")
+@ROUTES.get("/models/{name:.+}", Action.VIEW_MODELS)
 async def inspect_model(request: web.Request) -> web.Response:
     """One model by any of its names; with `remote`, what its source says of it now."""
     context, name = request.app[CONTEXT], request.match_info["name"]
@@ -82,7 +84,7 @@ async def inspect_model(request: web.Request) -> web.Response:
     return json_answer(context.store.get(name).to_json())
 
 
-@ROUTES.post("/models/{name:.+}/tag")
+@ROUTES.post("/models/{name:.+}/tag", Action.CREATE_MODEL)
 async def tag_model(request: web.Request) -> web.Response:
     """Give a model one more name: `?repo=R&tag=T`."""
     repository = request.query.get("repo", "")
@@ -94,12 +96,12 @@ async def tag_model(request: web.Request) -> web.Response:
     return json_answer({"message": "Model tagged successfully", "target": target}, status=201)
 
 
-@ROUTES.post("/models/{name:.+}/{action}")
+@ROUTES.post("/models/{name:.+}/{action}", Action.PUBLIC)
 async def unknown_action(request: web.Request) -> web.Response:
     raise NotFound(f"unknown action {request.match_info['action']!r}")
 
 
-@ROUTES.delete("/models/purge")
+@ROUTES.delete("/models/purge", Action.DELETE_MODEL)
 async def purge_models(request: web.Request) -> web.Response:
     """Delete every model; refused while one is in use, unless forced."""
     context = request.app[CONTEXT]
@@ -115,7 +117,7 @@ async def purge_models(request: web.Request) -> web.Response:
     return web.Response()
 
 
-@ROUTES.delete("/models/{name:.+}")
+@ROUTES.delete("/models/{name:.+}", Action.DELETE_MODEL)
 async def delete_model(request: web.Request) -> web.Response:
     """Remove a name; with the last name, or by id, the model itself."""
     removed = await remove_model(
@@ -148,11 +150,11 @@ async def _forget_removed(context: Context, id: str, load: str, *, shared: bool)
         await context.supervisor.removing.forget(id, load, shared=shared)
 
 
-@ROUTES.get("/v1/models")
-@ROUTES.get("/anthropic/v1/models")
-@ROUTES.get("/openai/v1/models")
-@ROUTES.get("/engines/v1/models")
-@ROUTES.get("/engines/{backend}/v1/models")
+@ROUTES.get("/v1/models", Action.VIEW_MODELS)
+@ROUTES.get("/anthropic/v1/models", Action.VIEW_MODELS)
+@ROUTES.get("/openai/v1/models", Action.VIEW_MODELS)
+@ROUTES.get("/engines/v1/models", Action.VIEW_MODELS)
+@ROUTES.get("/engines/{backend}/v1/models", Action.VIEW_MODELS)
 async def list_openai_models(request: web.Request) -> web.Response:
     """Every model, as OpenAI's clients list them, or Anthropic's."""
     models = request.app[CONTEXT].store.list()
@@ -161,11 +163,11 @@ async def list_openai_models(request: web.Request) -> web.Response:
     return json_answer({"object": "list", "data": [_openai(model) for model in models]})
 
 
-@ROUTES.get("/v1/models/{name:.+}")
-@ROUTES.get("/anthropic/v1/models/{name:.+}")
-@ROUTES.get("/openai/v1/models/{name:.+}")
-@ROUTES.get("/engines/v1/models/{name:.+}")
-@ROUTES.get("/engines/{backend}/v1/models/{name:.+}")
+@ROUTES.get("/v1/models/{name:.+}", Action.VIEW_MODELS)
+@ROUTES.get("/anthropic/v1/models/{name:.+}", Action.VIEW_MODELS)
+@ROUTES.get("/openai/v1/models/{name:.+}", Action.VIEW_MODELS)
+@ROUTES.get("/engines/v1/models/{name:.+}", Action.VIEW_MODELS)
+@ROUTES.get("/engines/{backend}/v1/models/{name:.+}", Action.VIEW_MODELS)
 async def get_openai_model(request: web.Request) -> web.Response:
     """One model, as OpenAI's clients get it, or Anthropic's."""
     model = request.app[CONTEXT].store.get(request.match_info["name"])

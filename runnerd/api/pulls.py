@@ -10,14 +10,16 @@ import asyncio
 
 from aiohttp import web
 
+from runnerd.access import Action
 from runnerd.api.context import CONTEXT, json_answer, json_body, text_field
 from runnerd.api.progress import stream_job
+from runnerd.api.routing import Routes
 from runnerd.errors import ClientError
 
-ROUTES = web.RouteTableDef()
+ROUTES = Routes()
 
 
-@ROUTES.post("/models/create")
+@ROUTES.post("/models/create", Action.DOWNLOAD_MODEL)
 async def pull_model(request: web.Request) -> web.StreamResponse:
     """Pull a model; the answer is a stream of progress lines."""
     document = await json_body(request)
@@ -33,13 +35,13 @@ async def pull_model(request: web.Request) -> web.StreamResponse:
     return await stream_job(request, subscription)
 
 
-@ROUTES.get("/models/pulls")
+@ROUTES.get("/models/pulls", Action.VIEW_MODELS)
 async def list_pulls(request: web.Request) -> web.Response:
     """The pulls and pushes that are under way."""
     return json_answer([job.to_json() for job in request.app[CONTEXT].pulls.active()])
 
 
-@ROUTES.delete("/models/pulls/{id}")
+@ROUTES.delete("/models/pulls/{id}", Action.DOWNLOAD_MODEL)
 async def cancel_pull(request: web.Request) -> web.Response:
     """End a pull or push; what has arrived stays for the next attempt."""
     job = request.app[CONTEXT].pulls.cancel(request.match_info["id"])
@@ -47,7 +49,7 @@ async def cancel_pull(request: web.Request) -> web.Response:
     return json_answer({"cancelled": job.id, "model": job.reference})
 
 
-@ROUTES.post("/models/prune")
+@ROUTES.post("/models/prune", Action.DELETE_MODEL)
 async def prune(request: web.Request) -> web.Response:
     """Remove what no model has and no pull uses; `older` keeps parts that are younger (seconds)."""
     try:
@@ -58,7 +60,7 @@ async def prune(request: web.Request) -> web.Response:
     return json_answer({"freed_bytes": freed})
 
 
-@ROUTES.post("/models/{name:.+}/push")
+@ROUTES.post("/models/{name:.+}/push", Action.UPLOAD_MODEL)
 async def push_model(request: web.Request) -> web.StreamResponse:
     """Push a model to the registry that its name says."""
     token = None
@@ -68,7 +70,7 @@ async def push_model(request: web.Request) -> web.StreamResponse:
     return await stream_job(request, subscription)
 
 
-@ROUTES.post("/models/{name:.+}/repackage")
+@ROUTES.post("/models/{name:.+}/repackage", Action.CREATE_MODEL)
 async def repackage_model(request: web.Request) -> web.Response:
     """Make a model of the same files with another context size."""
     document = await json_body(request)

@@ -57,7 +57,7 @@ def install(options: argparse.Namespace) -> int:
         from runnerd.config import load
 
         root = load({}).state_dir / "engines"
-    return install.run(root, install.wish_of(options, found=True))
+    return install.run(root, install.request_of(options, found=True))
 
 
 def version(options: argparse.Namespace) -> int:

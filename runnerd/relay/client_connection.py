@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, cast
 
 import httptools
 
+from runnerd.access import NOBODY, Principal, address_principal, local_principal
 from runnerd.errors import (
     ClientError,
     InternalError,
@@ -63,7 +64,7 @@ class ClientConnection(asyncio.Protocol):
         self._parser = httptools.HttpRequestParser(self)
         self._transport: asyncio.Transport | None = None
         self._unix = False
-        self._owner: str | None = None
+        self._principal: Principal | None = None
         self._deadline = Deadline(self._expired)
         self._target = b""
         self._headers: list[tuple[bytes, bytes]] = []
@@ -342,13 +343,13 @@ class ClientConnection(asyncio.Protocol):
         if self._transport is not None and not self._transport.is_closing():
             self._transport.write(data)
 
-    def owner(self) -> str:
-        """Return who is served fairly beside others: a user of this host, or an address."""
-        if self._owner is None:
+    def principal(self) -> Principal:
+        """Who makes the requests of this connection; nobody once it is closed."""
+        if self._principal is None:
             if self._transport is None:
-                return ""
-            self._owner = _owner_of(self._transport, unix=self._unix)
-        return self._owner
+                return NOBODY
+            self._principal = _principal_of(self._transport, unix=self._unix)
+        return self._principal
 
     def exchange_done(self, *, keep_alive: bool) -> None:
         """The exchange's answer is complete."""
@@ -482,9 +483,9 @@ class ClientConnection(asyncio.Protocol):
 _DESKTOP_PREFIX = routes.DESKTOP_PREFIX.encode()
 
 
-def _owner_of(transport: asyncio.Transport, *, unix: bool) -> str:
+def _principal_of(transport: asyncio.Transport, *, unix: bool) -> Principal:
     if unix:
         peer = peer_credentials(transport.get_extra_info("socket"))
-        return "" if peer is None else f"uid {peer.uid}"
+        return NOBODY if peer is None else local_principal(peer.uid)
     name = transport.get_extra_info("peername")
-    return str(name[0]) if name else ""
+    return address_principal(str(name[0]) if name else "")

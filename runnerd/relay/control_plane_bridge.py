@@ -16,9 +16,14 @@ from typing import Any, Protocol
 from aiohttp import web
 from aiohttp.abc import AbstractAccessLogger
 
+from runnerd.access import Principal
 from runnerd.relay.messages import Request
 
 log = logging.getLogger(__name__)
+
+
+PRINCIPAL = "runnerd.principal"
+"""What `get_extra_info` of a borrowed transport calls the request's `access.Principal`."""
 
 
 class BridgeHost(Protocol):
@@ -26,6 +31,10 @@ class BridgeHost(Protocol):
 
     @property
     def transport(self) -> asyncio.Transport: ...
+
+    def principal(self) -> Principal:
+        """Who makes the request."""
+        ...
 
     def control_plane_done(self) -> None:
         """aiohttp has written its answer."""
@@ -79,6 +88,8 @@ class BorrowedTransport(asyncio.Transport):
         self._host.resume_body()
 
     def get_extra_info(self, name: str, default: Any = None) -> Any:
+        if name == PRINCIPAL:
+            return self._host.principal()
         return self._host.transport.get_extra_info(name, default)
 
     def get_write_buffer_size(self) -> int:

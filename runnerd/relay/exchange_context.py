@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Protocol
 
+from runnerd.access import Principal
 from runnerd.config import Limits
 from runnerd.relay.pool import EnginePools
 from runnerd.relay.quarantine import Quarantine
@@ -23,8 +24,8 @@ class Client(Protocol):
         """The answer is complete; without `keep_alive` the connection must close."""
         ...
 
-    def owner(self) -> str:
-        """Return who is served fairly beside others: a user of this host, or an address."""
+    def principal(self) -> Principal:
+        """Who makes the request."""
         ...
 
 

@@ -7,6 +7,7 @@ from typing import Any
 
 import msgspec
 
+from runnerd.access import Action
 from runnerd.relay.affinity import Affinity
 from runnerd.relay.dialect import Retry, Translation
 from runnerd.relay.engine import Buffer
@@ -38,6 +39,13 @@ class Plan(msgspec.Struct, frozen=True, gc=False):
     capabilities: tuple[str, ...] = ()
     retry_with: Retry | None = None
     warnings: tuple[str, ...] = ()
+
+    @property
+    def action(self) -> Action:
+        """What who asks must be allowed to do."""
+        if self.unloads:
+            return Action.UNLOAD_MODEL
+        return Action.LOAD_MODEL if self.preload_only else self.operation.action
 
     @property
     def sees(self) -> bool:

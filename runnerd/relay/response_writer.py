@@ -54,7 +54,7 @@ class ResponseWriter:
 
     def owner(self) -> str:
         """Return who is served fairly beside others, "" when it has gone."""
-        return "" if self._client is None else self._client.owner()
+        return "" if self._client is None else self._client.principal().id
 
     # what passes through as it comes
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from functools import lru_cache
 
+from runnerd.access import Action
 from runnerd.backends.interface import BackendMode
 from runnerd.relay.dialect import Dialect
 
@@ -26,12 +27,13 @@ class Operation:
 
     `mode` None means: whatever the model is for.  `assembles` says that the engine streams this
     operation in OpenAI's chunks, so that a whole answer can be put together from a stream.  `needs`
-    is a capability that the model must have besides.
+    is a capability that the model must have besides, `action` what who asks must be allowed to do.
     """
 
     name: str
     engine_path: bytes
     mode: BackendMode | None
+    action: Action
     assembles: bool = False
     needs: str | None = None
 
@@ -44,7 +46,9 @@ def _operation(
     assembles: bool = False,
     needs: str | None = None,
 ) -> Operation:
-    return Operation(name, (path or f"/v1/{name}").encode(), mode, assembles, needs)
+    return Operation(
+        name, (path or f"/v1/{name}").encode(), mode, Action.USE_MODEL, assembles, needs
+    )
 
 
 _COMPLETION = BackendMode.COMPLETION

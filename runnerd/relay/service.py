@@ -13,6 +13,7 @@ from pathlib import Path
 
 from aiohttp import web
 
+from runnerd.access import Policy, Principal
 from runnerd.config import Limits
 from runnerd.errors import ModelNotFound, RunnerdError
 from runnerd.relay import routes
@@ -52,6 +53,7 @@ class RelayDependencies:
     supervisor: Supervisor
     records: Records
     app: web.Application
+    policy: Policy
     images_dir: Path  # for images on their way to an engine that cannot read them
     dialects: Mapping[str, Route] = field(default_factory=dict)  # by path
     pending_models: PendingModels | None = None
@@ -198,7 +200,7 @@ class Relay:
         )
         parts.records.add(record)
         try:
-            plan = self._plan(request, route)
+            plan = self._plan(request, route, connection.principal())
         except RunnerdError as error:
             record.status, record.error, record.duration = error.status, error.message[:500], 0.0
             raise
@@ -206,7 +208,7 @@ class Relay:
             record.model, record.streamed = plan.model, plan.streams
         return Exchange(connection, request, plan, record, self._context)
 
-    def _plan(self, request: Request, route: Route) -> Plan | PendingPlan:
+    def _plan(self, request: Request, route: Route, principal: Principal) -> Plan | PendingPlan:
         """Return the plan, or what waits for a model on its way or for other images."""
         parts = self._parts
         try:
@@ -217,25 +219,32 @@ class Relay:
             reference = str(inspect(request.body, parts.limits).model)
 
             def check() -> None:
+                parts.policy.check(principal, route.operation.action)
                 if route.dialect is None and not request.preload_only:
                     validate_request(route.operation.name, bytes(request.body), None)
 
             pending = parts.pending_models.expect(
-                reference, lambda: self._accepted(parts.planner.plan(request, route)), check
+                reference,
+                lambda: self._accepted(parts.planner.plan(request, route), principal),
+                check,
             )
             if pending is None:
                 raise
             return pending
         if plan.sees and self._redrawing.wanted(request.body):
-            return partial(self._transcoded, request, route)
-        return self._accepted(plan)
+            self._accepted(plan, principal)
+            return partial(self._transcoded, request, route, principal)
+        return self._accepted(plan, principal)
 
-    async def _transcoded(self, request: Request, route: Route) -> Plan:
+    async def _transcoded(self, request: Request, route: Route, principal: Principal) -> Plan:
         """Return the plan of a request with its images as the engine can read them."""
         body = await self._redrawing.transcoded(request.body)
-        return self._accepted(self._parts.planner.plan(replace(request, body=body), route))
+        return self._accepted(
+            self._parts.planner.plan(replace(request, body=body), route), principal
+        )
 
-    def _accepted(self, plan: Plan) -> Plan:
+    def _accepted(self, plan: Plan, principal: Principal) -> Plan:
+        self._parts.policy.check(principal, plan.action, plan.model)
         quarantine = self._context.quarantine
         if quarantine and plan.immediate is None:
             quarantine.check(plan.key, plan.body)

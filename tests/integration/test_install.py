@@ -14,7 +14,7 @@ import psutil
 import pytest
 
 from runnerd.backends.llamacpp import hardware, places
-from runnerd.backends.llamacpp.building.choice import TranslatedRequest
+from runnerd.backends.llamacpp.building.choice import EngineRequest
 from runnerd.backends.llamacpp.hardware import Hardware
 from runnerd.backends.llamacpp.install import Installer, occupied_bytes
 from runnerd.backends.llamacpp.settings import LlamaCppSettings
@@ -51,9 +51,9 @@ async def test_concurrent_calls_share_one_build(
     build.makes_real()
     build.does(f"read line < {gate}\n{build.body}")
     installer = Installer(tmp_path / "state", LlamaCppSettings())
-    wish = TranslatedRequest(source=build.sources)
+    request = EngineRequest(source=build.sources)
     async with asyncio.TaskGroup() as group:
-        callers = [group.create_task(installer.install(http, wish)) for _ in range(5)]
+        callers = [group.create_task(installer.install(http, request)) for _ in range(5)]
         await until(lambda: bool(build.builds))
         assert installer.progress is not None
         callers[0].cancel()
@@ -70,7 +70,7 @@ async def test_the_last_caller_cancels_the_build(
     build.does("sleep 3600")
     installer = Installer(tmp_path / "state", LlamaCppSettings())
     caller = asyncio.get_running_loop().create_task(
-        installer.install(http, TranslatedRequest(source=build.sources))
+        installer.install(http, EngineRequest(source=build.sources))
     )
     await until(lambda: bool(build.builds))
     caller.cancel()
@@ -87,7 +87,7 @@ async def test_a_failed_build_says_why(
     build.does("echo 'x.cpp:1:2: error: what is this'; echo bye; exit 1")
     installer = Installer(tmp_path / "state", LlamaCppSettings())
     with pytest.raises(BackendFailure, match=r"exit status 1\):\n.*error: what is this"):
-        await installer.install(http, TranslatedRequest(source=build.sources))
+        await installer.install(http, EngineRequest(source=build.sources))
     assert installer.problem is not None
     assert installer.progress is None
     assert left(tmp_path / "state") == {"cpu.log"}

@@ -14,7 +14,7 @@ import pytest
 
 from runnerd.backends.llamacpp import hardware, places
 from runnerd.backends.llamacpp.building import workshop as module
-from runnerd.backends.llamacpp.building.choice import TranslatedRequest
+from runnerd.backends.llamacpp.building.choice import EngineRequest
 from runnerd.backends.llamacpp.building.workshop import Installed, Workshop
 from runnerd.backends.llamacpp.hardware import Hardware
 from runnerd.backends.llamacpp.trial.identity import Processor
@@ -35,11 +35,11 @@ class Bench:
         self.reported: list[str] = []
         self._http = http
 
-    async def install(self, **wish: object) -> Installed:
+    async def install(self, **request: object) -> Installed:
         workshop = Workshop(
             self.root, self._http, report=self.reported.append, tell=self.told.append
         )
-        return await workshop.install(TranslatedRequest(**{"source": self.build.sources} | wish))  # type: ignore[arg-type]
+        return await workshop.install(EngineRequest(**{"source": self.build.sources} | request))  # type: ignore[arg-type]
 
     @property
     def left(self) -> set[str]:

@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 
 from runnerd.backends.llamacpp.building import estimate as estimating
 from runnerd.backends.llamacpp.building import sources as module
-from runnerd.backends.llamacpp.building.choice import TranslatedRequest, choose
+from runnerd.backends.llamacpp.building.choice import EngineRequest, choose
 from runnerd.backends.llamacpp.building.estimate import Estimate, left, planned
 from runnerd.backends.llamacpp.building.ladder import ladder
 from runnerd.backends.llamacpp.building.options import VERSION
@@ -52,7 +52,7 @@ CARD = ("/dev/nvidia0",)
 )  # fmt: skip
 def test_it_chooses_and_says_so(hardware: Hardware, kind: str, told: str) -> None:
     """For the toolkit that is here, else for the processor, with what a GPU would take."""
-    choice = choose(TranslatedRequest(), hardware)
+    choice = choose(EngineRequest(), hardware)
     assert (choice.kind, choice.name) == (kind, kind)
     assert told in choice.sentence
 
@@ -61,13 +61,13 @@ def test_it_chooses_and_says_so(hardware: Hardware, kind: str, told: str) -> Non
 def test_a_toolkit_that_is_missing(kind: str) -> None:
     """What was asked for and cannot be built says what to install."""
     with pytest.raises(BackendFailure, match=rf"--with {kind} needs .*apt install"):
-        choose(TranslatedRequest(kind=kind), Hardware())  # type: ignore[arg-type]
+        choose(EngineRequest(kind=kind), Hardware())  # type: ignore[arg-type]
 
 
 def test_portable_names() -> None:
     """A build for many processors lies beside one for this one."""
-    assert choose(TranslatedRequest(portable=True), Hardware()).name == "portable"
-    choice = choose(TranslatedRequest(portable=True), Hardware(nvcc=NVCC))
+    assert choose(EngineRequest(portable=True), Hardware()).name == "portable"
+    choice = choose(EngineRequest(portable=True), Hardware(nvcc=NVCC))
     assert (choice.name, choice.plan.portable) == ("cuda-portable", True)
     assert choice.plan.environment == {"CUDACXX": str(NVCC)}
 

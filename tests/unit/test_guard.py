@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -16,6 +17,7 @@ from hypothesis import strategies as st
 
 from runnerd.backends.guard import Guard, names_other_model
 from runnerd.backends.names import ModelNames
+from runnerd.errors import Forbidden
 from tests.support.waiting import SECONDS
 
 NAMES = ModelNames("sha256:" + "a" * 64, "ai/tiny")
@@ -78,12 +80,19 @@ class Engine:
 
 
 @pytest.fixture
-async def guard(tmp_path: Path) -> AsyncIterator[Guard]:
+def admitted() -> list[int | None]:
+    """Whom the guard has asked about."""
+    return []
+
+
+@pytest.fixture
+async def guard(tmp_path: Path, admitted: list[int | None]) -> AsyncIterator[Guard]:
     guard = Guard(
         tmp_path / "g.sock",
         tmp_path / "g.e.sock",
         NAMES,
         unsupported_reason=lambda operation: "no ranks here" if operation == "rerank" else None,
+        admit=admitted.append,
     )
     await guard.start()
     yield guard
@@ -132,6 +141,27 @@ def test_names_other_model_finds_any_name(junk: object, name: str) -> None:
     """Whatever surrounds it, a name is another model's exactly when it is none of ours."""
     body = json.dumps({"a": junk, "model": name, "b": junk}).encode()
     assert names_other_model(body, NAMES) == (None if not name or name in NAMES else name)
+
+
+async def test_who_asks_is_judged(
+    guard: Guard,
+    engine: Engine,
+    http: aiohttp.ClientSession,
+    admitted: list[int | None],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The policy hears of each request's user, and what it refuses the engine never sees."""
+    async with http.post("/v1/tokenize", json={}) as answer:
+        assert answer.status == 201
+    assert admitted == [os.getuid()]
+
+    def refuse(uid: int | None) -> None:
+        raise Forbidden("you may not")
+
+    monkeypatch.setattr(guard, "_admit", refuse)
+    async with http.post("/v1/tokenize", json={}) as answer:
+        assert answer.status == 403
+        assert (await answer.json())["error"]["message"] == "you may not"
 
 
 async def test_another_model_is_misdirected(

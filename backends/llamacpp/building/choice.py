@@ -21,7 +21,7 @@ _TOOLKITS = {
 
 
 @dataclass(frozen=True, slots=True)
-class TranslatedRequest:
+class EngineRequest:
     """What was asked for; None lets the host decide.
 
     `found` accepts a server that is there already, whoever installed it, if it fits this host.
@@ -39,7 +39,7 @@ class TranslatedRequest:
     @property
     def open(self) -> bool:
         """Whether any engine that fits will do."""
-        return self == replace(TranslatedRequest(), found=self.found, jobs=self.jobs)
+        return self == replace(EngineRequest(), found=self.found, jobs=self.jobs)
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,9 +52,9 @@ class Choice:
     plan: Plan
 
 
-def choose(wish: TranslatedRequest, hardware: Hardware) -> Choice:
+def choose(request: EngineRequest, hardware: Hardware) -> Choice:
     """Return what to build.  Raises errors.BackendFailure where what it takes is missing."""
-    kind = wish.kind or hardware.best
+    kind = request.kind or hardware.best
     compilers = {"cuda": hardware.nvcc, "rocm": hardware.hipcc, "vulkan": hardware.glslc}
     compiler = compilers.get(kind)
     if kind != "cpu" and compiler is None:
@@ -63,16 +63,16 @@ def choose(wish: TranslatedRequest, hardware: Hardware) -> Choice:
     sentence = f"building for {_NAMES[kind]}"
     if compiler is not None:
         sentence += f" ({compiler})"
-    if wish.portable:
+    if request.portable:
         name = "portable" if kind == "cpu" else f"{kind}-portable"
         sentence += ", in variants for many processors, of which one is picked at each start"
-    if kind == "cpu" and hardware.cards and wish.kind is None:
+    if kind == "cpu" and hardware.cards and request.kind is None:
         sentence += f". The GPU is left alone; to use it, {hardware.remedy}"
     plan = Plan(
-        portable=wish.portable,
+        portable=request.portable,
         options=_options(kind),
         environment=_environment(kind, compiler),
-        jobs=wish.jobs,
+        jobs=request.jobs,
     )
     return Choice(name, kind, sentence, plan)
 

@@ -1,4 +1,4 @@
-"""From a wish to an engine that has answered on this host.
+"""From a request to an engine that has answered on this host.
 
 What is there and fits is taken; else llama.cpp is built beside its final name, tried, built again
 further down the ladder if this processor does not run it, and renamed: what has the final name has
@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from runnerd.backends.llamacpp import hardware, places
-from runnerd.backends.llamacpp.building.choice import Choice, TranslatedRequest, choose
+from runnerd.backends.llamacpp.building.choice import Choice, EngineRequest, choose
 from runnerd.backends.llamacpp.building.cmake import (
     Tools,
     Tree,
@@ -82,18 +82,18 @@ class Workshop:
         self._finder = ServerFinder(settings or LlamaCppSettings(), root)
         self._hardware = hardware.look()
 
-    async def install(self, wish: TranslatedRequest) -> Installed:
-        """Return an engine that fits the wish and this host, building one where there is none.
+    async def install(self, request: EngineRequest) -> Installed:
+        """Return an engine that fits the request and this host, building one where there is none.
 
         Safe to cancel and to repeat.  Raises errors.BackendFailure, whose message says what to do.
         """
-        choice = choose(wish, self._hardware)
-        if not wish.rebuild and (ready := await self._ready(wish, choice)) is not None:
+        choice = choose(request, self._hardware)
+        if not request.rebuild and (ready := await self._ready(request, choice)) is not None:
             return ready
         self._tell(f"llama.cpp: {choice.sentence}")
         check_compiler()
         try:
-            return await self._build(wish, choice)
+            return await self._build(request, choice)
         except OSError as error:
             raise BackendFailure(
                 f"cannot install llama.cpp in {self._root}: {error.strerror or error}"
@@ -101,9 +101,9 @@ class Workshop:
 
     # what is there
 
-    async def _ready(self, wish: TranslatedRequest, choice: Choice) -> Installed | None:
+    async def _ready(self, request: EngineRequest, choice: Choice) -> Installed | None:
         """Return an engine that is there and does what was asked for."""
-        for place in await asyncio.to_thread(self._candidates, wish, choice):
+        for place in await asyncio.to_thread(self._candidates, request, choice):
             try:
                 server = await self._finder.look_at(place)
             except BackendFailure as failure:
@@ -115,17 +115,19 @@ class Workshop:
                 return Installed(place.path, self._about(server, place, choice))
         return None
 
-    def _candidates(self, wish: TranslatedRequest, choice: Choice) -> list[Place]:
+    def _candidates(self, request: EngineRequest, choice: Choice) -> list[Place]:
         found = []
         own = places.server_in(self._root, choice.name)
         if os.access(own, os.X_OK):
-            wanted = wish.source.name if wish.source is not None else wish.version or VERSION
+            wanted = (
+                request.source.name if request.source is not None else request.version or VERSION
+            )
             if places.description(own).get("version") == wanted:
                 found.append(Place(choice.name, own, ours=True))
         there = [place for place in places.found_here(self._root) if place.name != choice.name]
-        if wish.open and choice.kind == "cpu":
+        if request.open and choice.kind == "cpu":
             found += [place for place in there if place.name == places.BUNDLED]
-        if wish.open and wish.found:
+        if request.open and request.found:
             found += [place for place in there if place.name != places.BUNDLED]
         return found
 
@@ -146,13 +148,13 @@ class Workshop:
 
     # what is not
 
-    async def _build(self, wish: TranslatedRequest, choice: Choice) -> Installed:
+    async def _build(self, request: EngineRequest, choice: Choice) -> Installed:
         final = self._root / choice.name
         growing = places.building(final)
         log_file = self._root / f"{choice.name}.log"
         folder = await asyncio.to_thread(self._make_room, choice, log_file)
         try:
-            sources, version, commit = await self._sources(wish, folder)
+            sources, version, commit = await self._sources(request, folder)
             tools = await self._tools(folder)
             plan = replace(choice.plan, commit=commit)
             tree = Tree(folder, sources, tools, plan, log_file)
@@ -221,10 +223,10 @@ class Workshop:
         note = rung.sentence if rung.without or not choice.plan.portable else "built for many"
         return f"llama.cpp's server is ready: {path} ({server.version}, on {on}; {note})"
 
-    async def _sources(self, wish: TranslatedRequest, folder: Path) -> tuple[Path, str, str]:
+    async def _sources(self, request: EngineRequest, folder: Path) -> tuple[Path, str, str]:
         """Return the folder of llama.cpp, its version and its commit, as far as that is known."""
-        version = wish.version or VERSION
-        source = wish.source
+        version = request.version or VERSION
+        source = request.source
         if source is not None and source.is_dir():
             nested = source / "vendor" / "llama.cpp"
             inner = nested if nested.is_dir() else source
@@ -237,7 +239,7 @@ class Workshop:
         self._report("unpacking llama.cpp")
         unpacked = await asyncio.to_thread(unpack_sources, source, folder)
         commit = await asyncio.to_thread(commit_of, source)
-        return unpacked, version if wish.source is None else source.name, commit
+        return unpacked, version if request.source is None else source.name, commit
 
     async def _tools(self, folder: Path) -> Tools:
         """Return the programs that build, fetched where the host has none."""

@@ -6,19 +6,21 @@ import asyncio
 
 from aiohttp import web
 
+from runnerd.access import Action
 from runnerd.api.context import CONTEXT
+from runnerd.api.routing import Routes
 from runnerd.errors import NotFound
 from runnerd.models.digest import Digest
 from runnerd.models.store import Store
 from runnerd.models.uploads import Upload
 from runnerd.models.worker import run_stoppable
 
-ROUTES = web.RouteTableDef()
+ROUTES = Routes()
 
 _BATCH_BYTES = 4 * 2**20  # handed to a thread at once
 
 
-@ROUTES.head("/api/blobs/{digest}")
+@ROUTES.head("/api/blobs/{digest}", Action.CREATE_MODEL)
 async def has_blob(request: web.Request) -> web.Response:
     """Whether a blob is here."""
     digest = _digest(request)
@@ -26,7 +28,7 @@ async def has_blob(request: web.Request) -> web.Response:
     return web.Response()
 
 
-@ROUTES.post("/api/blobs/{digest}")
+@ROUTES.post("/api/blobs/{digest}", Action.CREATE_MODEL)
 async def send_blob(request: web.Request) -> web.Response:
     """Take a file: 201 when it was stored, 200 when it was here already."""
     digest, store = _digest(request), request.app[CONTEXT].store

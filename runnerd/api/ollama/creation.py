@@ -10,11 +10,13 @@ from typing import Any
 import msgspec
 from aiohttp import web
 
+from runnerd.access import Action
 from runnerd.api.context import CONTEXT, Context, json_answer, json_body, text_field
 from runnerd.api.models import remove_model
 from runnerd.api.ollama.answers import NDJSON, line
 from runnerd.api.ollama.names import find_model, model_name
 from runnerd.api.progress_stream import Tell, stream_work
+from runnerd.api.routing import Routes
 from runnerd.backends.interface import Quantizing
 from runnerd.errors import ClientError, Conflict, ModelNotFound, NotSupported
 from runnerd.models.catalog import Model
@@ -23,12 +25,12 @@ from runnerd.models.digest import Digest
 from runnerd.models.modelfile import MOST_MESSAGES, Parameter, Remark, checked_options
 from runnerd.models.reference import parse_tag
 
-ROUTES = web.RouteTableDef()
+ROUTES = Routes()
 
 _MOST_FILES = 1000
 
 
-@ROUTES.post("/api/create")
+@ROUTES.post("/api/create", Action.CREATE_MODEL)
 async def create(request: web.Request) -> web.StreamResponse:
     """Make a model; ends when the client leaves, and leaves nothing then."""
     context = request.app[CONTEXT]

@@ -9,17 +9,19 @@ from typing import Any
 import msgspec
 from aiohttp import web
 
+from runnerd.access import Action
 from runnerd.api.context import CONTEXT, json_answer, json_body, text_field
 from runnerd.api.models import remove_model
 from runnerd.api.ollama.modelfiles import modelfile_text, parameters_text
 from runnerd.api.ollama.names import familiar, find_model, known_name, model_name
+from runnerd.api.routing import Routes
 from runnerd.models.catalog import Model
 from runnerd.models.manifest import LICENSE_TYPE
 from runnerd.scheduler import FOREVER
 from runnerd.supervisor import RunnerReport
 from runnerd.supervisor.reports import FAILED
 
-ROUTES = web.RouteTableDef()
+ROUTES = Routes()
 
 VERSION = "0.33.0"
 """The version of Ollama whose API this is; its clients compare it."""
@@ -28,19 +30,19 @@ _AGES = 100 * 365 * 86400.0  # seconds; what the command shows as "Forever"
 _LONGEST_ARRAY = 5  # entries; longer arrays are shown with `verbose` only
 
 
-@ROUTES.get("/api/version")
+@ROUTES.get("/api/version", Action.PUBLIC)
 async def version(request: web.Request) -> web.Response:
     """The version of the API."""
     return json_answer({"version": VERSION})
 
 
-@ROUTES.get("/api/status")
+@ROUTES.get("/api/status", Action.PUBLIC)
 async def status(request: web.Request) -> web.Response:
     """That there is no cloud behind this server."""
     return json_answer({"cloud": {"disabled": True, "source": "runnerd"}})
 
 
-@ROUTES.get("/api/tags")
+@ROUTES.get("/api/tags", Action.VIEW_MODELS)
 async def tags(request: web.Request) -> web.Response:
     """Every name of every model, the newest first."""
     models = request.app[CONTEXT].store.list()
@@ -49,7 +51,7 @@ async def tags(request: web.Request) -> web.Response:
     )
 
 
-@ROUTES.get("/api/ps")
+@ROUTES.get("/api/ps", Action.VIEW_RUNNERS)
 async def ps(request: web.Request) -> web.Response:
     """Every loaded model, the one that stays longest first."""
     context = request.app[CONTEXT]
@@ -68,7 +70,7 @@ async def ps(request: web.Request) -> web.Response:
     )
 
 
-@ROUTES.post("/api/show")
+@ROUTES.post("/api/show", Action.VIEW_MODELS)
 async def show(request: web.Request) -> web.Response:
     """Everything about a model."""
     context = request.app[CONTEXT]
@@ -115,7 +117,7 @@ _ALWAYS = ("modelfile", "parameters", "template", "details", "model_info", "capa
 _CAPABILITIES = {"reranking": "rerank"}
 
 
-@ROUTES.post("/api/copy")
+@ROUTES.post("/api/copy", Action.CREATE_MODEL)
 async def copy(request: web.Request) -> web.Response:
     """Give a model one more name."""
     document = await json_body(request)
@@ -126,7 +128,7 @@ async def copy(request: web.Request) -> web.Response:
     return web.Response()
 
 
-@ROUTES.delete("/api/delete")
+@ROUTES.delete("/api/delete", Action.DELETE_MODEL)
 async def delete(request: web.Request) -> web.Response:
     """Remove a name, and with the last one the model; Ollama's clients expect no questions."""
     context, name = request.app[CONTEXT], model_name(await json_body(request))

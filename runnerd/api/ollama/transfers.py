@@ -9,17 +9,19 @@ from typing import Any
 
 from aiohttp import web
 
+from runnerd.access import Action
 from runnerd.api.context import CONTEXT, json_answer, json_body
 from runnerd.api.ollama.answers import NDJSON, line
 from runnerd.api.ollama.names import model_name
+from runnerd.api.routing import Routes
 from runnerd.errors import RunnerdError
 from runnerd.models.intake import Progress
 from runnerd.pulls.transfer_tasks import Kind, Subscription
 
-ROUTES = web.RouteTableDef()
+ROUTES = Routes()
 
 
-@ROUTES.post("/api/pull")
+@ROUTES.post("/api/pull", Action.DOWNLOAD_MODEL)
 async def pull(request: web.Request) -> web.StreamResponse:
     """Pull a model."""
     document = await json_body(request)
@@ -33,7 +35,7 @@ async def pull(request: web.Request) -> web.StreamResponse:
     )
 
 
-@ROUTES.post("/api/push")
+@ROUTES.post("/api/push", Action.UPLOAD_MODEL)
 async def push(request: web.Request) -> web.StreamResponse:
     """Push a model to the registry that its name says."""
     document = await json_body(request)

@@ -4,20 +4,22 @@ from __future__ import annotations
 
 from aiohttp import web
 
+from runnerd.access import Action
 from runnerd.api.context import CONTEXT, json_answer
+from runnerd.api.routing import Routes
 
-ROUTES = web.RouteTableDef()
+ROUTES = Routes()
 _PREFIX = "/{prefix:(?:openai/|engines/(?:llama\\.cpp/)?)?}v1/responses/{id}"
 
 
-@ROUTES.get(_PREFIX)
+@ROUTES.get(_PREFIX, Action.USE_RESPONSES)
 async def retrieve(request: web.Request) -> web.Response:
     """Return a kept answer."""
     answer = request.app[CONTEXT].response_store.answer(request.match_info["id"])
     return web.Response(body=answer, content_type="application/json")
 
 
-@ROUTES.delete(_PREFIX)
+@ROUTES.delete(_PREFIX, Action.USE_RESPONSES)
 async def delete(request: web.Request) -> web.Response:
     """Forget a kept answer."""
     id = request.match_info["id"]

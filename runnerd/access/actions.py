@@ -1,0 +1,46 @@
+"""What routes do, in words that permissions can be given for.
+
+Each route of relay and control plane declares one action; a route without one does not start.
+"""
+
+from __future__ import annotations
+
+import enum
+
+
+class Action(enum.StrEnum):
+    """What a request does to the daemon.
+
+    | action | examples |
+    |---|---|
+    | PUBLIC | the version, health, a browser's preflight: nothing that tells of models |
+    | USE_MODEL | completions, embeddings, tokenising; loads the model if it has to |
+    | VIEW_MODELS | lists of models, what one is made of |
+    | VIEW_RUNNERS | what is loaded, how much it takes, backends |
+    | VIEW_REQUESTS | what was asked, by whom, without its text |
+    | VIEW_LOGS | the daemon's and the engines' logs |
+    | USE_RESPONSES | responses that were kept: reading and deleting one's own |
+    | LOAD_MODEL, UNLOAD_MODEL | bringing a model into memory and out of it, on purpose |
+    | CONFIGURE_MODEL | how a model is loaded and kept |
+    | DOWNLOAD_MODEL | pulls: beginning, following, cancelling |
+    | UPLOAD_MODEL | pushes to a registry |
+    | CREATE_MODEL | imports, models made of others, tags |
+    | DELETE_MODEL | removing models, tags and leftovers |
+    | MANAGE_BACKENDS | installing engines |
+    """
+
+    PUBLIC = "public"
+    USE_MODEL = "use_model"
+    VIEW_MODELS = "view_models"
+    VIEW_RUNNERS = "view_runners"
+    VIEW_REQUESTS = "view_requests"
+    VIEW_LOGS = "view_logs"
+    USE_RESPONSES = "use_responses"
+    LOAD_MODEL = "load_model"
+    UNLOAD_MODEL = "unload_model"
+    CONFIGURE_MODEL = "configure_model"
+    DOWNLOAD_MODEL = "download_model"
+    UPLOAD_MODEL = "upload_model"
+    CREATE_MODEL = "create_model"
+    DELETE_MODEL = "delete_model"
+    MANAGE_BACKENDS = "manage_backends"

@@ -1,0 +1,75 @@
+"""The control plane's routes, each with the action that it takes.
+
+Handlers are declared as with aiohttp's own tables, and name their action beside the path.  A route
+that reached the application by another way has none, and the application does not start with it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Iterable
+from typing import NamedTuple
+
+from aiohttp import hdrs, web
+from aiohttp.web_urldispatcher import AbstractRoute
+
+from runnerd.access import Action
+
+Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
+Decorator = Callable[[Handler], Handler]
+
+ACTIONS = web.AppKey("actions", dict[AbstractRoute, Action])
+
+
+class _Declared(NamedTuple):
+    method: str
+    path: str
+    action: Action
+    handler: Handler
+
+
+class Routes:
+    """The routes of one module, in the order in which they are looked at.
+
+    GET answers HEAD, too.
+    """
+
+    def __init__(self) -> None:
+        self._declared: list[_Declared] = []
+
+    def get(self, path: str, action: Action) -> Decorator:
+        """Declare a handler of GET and HEAD."""
+        return self._declare((hdrs.METH_HEAD, hdrs.METH_GET), path, action)
+
+    def head(self, path: str, action: Action) -> Decorator:
+        """Declare a handler of HEAD alone."""
+        return self._declare((hdrs.METH_HEAD,), path, action)
+
+    def post(self, path: str, action: Action) -> Decorator:
+        """Declare a handler of POST."""
+        return self._declare((hdrs.METH_POST,), path, action)
+
+    def delete(self, path: str, action: Action) -> Decorator:
+        """Declare a handler of DELETE."""
+        return self._declare((hdrs.METH_DELETE,), path, action)
+
+    def _declare(self, methods: Iterable[str], path: str, action: Action) -> Decorator:
+        def declare(handler: Handler) -> Handler:
+            for method in methods:
+                self._declared.append(_Declared(method, path, action, handler))
+            return handler
+
+        return declare
+
+    def add_to(self, app: web.Application) -> None:
+        """Register everything with an application, and note the actions in `app[ACTIONS]`."""
+        actions = app.setdefault(ACTIONS, {})
+        for method, path, action, handler in self._declared:
+            route = app.router.add_resource(path).add_route(method, handler)
+            actions[route] = action
+
+
+def check_actions(app: web.Application) -> None:
+    """Raise LookupError for a route without an action; called once, before the first request."""
+    for route in app.router.routes():
+        if route not in app[ACTIONS]:
+            raise LookupError(f"{route.method} {route.resource} declares no action")
