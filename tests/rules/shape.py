@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from tests.rules.sources import ROOT, listed, sources
 
 MOST_METHODS = 20
+_FUNCTIONS = (ast.FunctionDef, ast.AsyncFunctionDef)
 
 
 def methods_of_classes() -> Iterator[str]:
