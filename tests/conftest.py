@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import inspect
 import os
 import signal
 from collections.abc import AsyncIterator, Iterator
@@ -87,9 +88,16 @@ def no_socket_left(tmp_path: Path) -> Iterator[None]:
     assert not left, f"the test left sockets behind: {left}"
 
 
+@pytest.fixture(autouse=True)
+def nothing_runs_on(request: pytest.FixtureRequest) -> None:
+    """Hold every asynchronous test against `no_task_left`."""
+    if inspect.iscoroutinefunction(request.function):
+        request.getfixturevalue("no_task_left")
+
+
 @pytest.fixture
 async def no_task_left() -> AsyncIterator[None]:
-    """Fail a test that leaves a task running; for asynchronous tests that ask for it."""
+    """Fail a test that leaves a task running."""
     before = asyncio.all_tasks()
     yield
     left = asyncio.all_tasks() - before - {asyncio.current_task()}

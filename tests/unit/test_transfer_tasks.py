@@ -13,8 +13,6 @@ from runnerd.models.intake import Progress
 from runnerd.pulls.file_locks import FileLocks
 from runnerd.pulls.transfer_tasks import Subscription, TransferTask
 
-pytestmark = pytest.mark.usefixtures("no_task_left")
-
 KEY = Digest("a" * 64)
 
 

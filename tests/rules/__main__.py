@@ -1,0 +1,22 @@
+"""`python -m tests.rules`: every rule; prints what breaks one and exits with 1."""
+
+from __future__ import annotations
+
+import sys
+
+from tests.rules.imports import reserved_names
+from tests.rules.shape import methods_of_classes, modules_have_tests
+from tests.rules.words import docstrings, retired_words
+
+RULES = (reserved_names, methods_of_classes, modules_have_tests, retired_words, docstrings)
+
+
+def main() -> int:
+    """Print each breach; return the exit status."""
+    breaches = [sentence for rule in RULES for sentence in rule()]
+    print("\n".join(breaches) or f"{len(RULES)} rules kept")
+    return 1 if breaches else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

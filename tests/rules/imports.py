@@ -1,0 +1,84 @@
+"""Who alone may do what: processes, other hosts, databases, brokers.
+
+Import contracts (in pyproject.toml) say which rooms may import which.  These are about single
+names, which contracts do not see.
+"""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+
+from tests.rules.sources import Source, sources
+
+
+@dataclass(frozen=True, slots=True)
+class Reserved:
+    """Names that only some modules may use.  `why` is the rule in a sentence."""
+
+    names: tuple[str, ...]
+    modules: tuple[str, ...]
+    why: str
+
+
+RESERVED = (
+    Reserved(
+        ("aiohttp.ClientSession", "aiohttp.TCPConnector"),
+        (
+            "runnerd.outbound.client",  # to other hosts
+            "runnerd.backends.engine_http",  # to engines, over Unix sockets
+            "runnerd.backends.guard",
+            "runnerd.backends.llamacpp.install",  # before there is a daemon
+        ),
+        "connections to other hosts are made by runnerd.outbound alone",
+    ),
+    Reserved(
+        ("subprocess", "asyncio.create_subprocess_exec", "os.fork", "os.posix_spawn"),
+        (
+            "runnerd.backends.process",
+            "runnerd.backends.llamacpp.building.cmake",
+        ),
+        "processes are started by runnerd.backends.process alone",
+    ),
+)
+
+
+def reserved_names() -> Iterator[str]:
+    """Names that are reserved for some modules are used by no other one."""
+    for source in sources():
+        used = set(_used(source))
+        for rule in RESERVED:
+            if source.module in rule.modules:
+                continue
+            for name in rule.names:
+                if name in used:
+                    yield f"{source.path}: uses {name}; {rule.why}"
+
+
+def _used(source: Source) -> Iterator[str]:
+    """Every module and every dotted name of one that a source uses, also under another name.
+
+    What only types need does not count.
+    """
+    aliases: dict[str, str] = {}
+    for node in ast.walk(source.tree):
+        if isinstance(node, ast.Import):
+            for alias in node.names:
+                yield alias.name
+                aliases[alias.asname or alias.name] = alias.name
+        elif isinstance(node, ast.ImportFrom) and node.module is not None:
+            yield node.module
+            for alias in node.names:
+                aliases[alias.asname or alias.name] = f"{node.module}.{alias.name}"
+    for node in ast.walk(source.tree):
+        if isinstance(node, ast.Call) and (name := _dotted(node.func, aliases)):
+            yield name
+
+
+def _dotted(node: ast.expr, aliases: Mapping[str, str]) -> str:
+    if isinstance(node, ast.Name):
+        return aliases.get(node.id, "")
+    if isinstance(node, ast.Attribute) and (before := _dotted(node.value, aliases)):
+        return f"{before}.{node.attr}"
+    return ""
