@@ -12,7 +12,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 
 from runnerd.scheduler.budget import Budget, Room
-from runnerd.scheduler.decisions import Decision, RunnerKey, Shape, Start, State, StopReason
+from runnerd.scheduler.decisions import Decision, RunnerKey, RunnerState, Shape, Start, StopReason
 from runnerd.scheduler.eviction import Candidate, choose
 from runnerd.scheduler.pool import Instance, Pool, instances, stop
 from runnerd.scheduler.queue import Queue
@@ -60,7 +60,7 @@ class CapacityPlanner:
         self._holding = {
             key: pool
             for key, pool in self._holding.items()
-            if any(instance.state is State.READY for instance in pool.instances.values())
+            if any(instance.state is RunnerState.READY for instance in pool.instances.values())
         }
         waiting = self._unserved()
         self._contending = {*self._holding, *(pool.key for pool in waiting)}
@@ -75,14 +75,18 @@ class CapacityPlanner:
         return [
             pool
             for pool in waited_for
-            if all(instance.state is not State.READY for instance in pool.instances.values())
+            if all(instance.state is not RunnerState.READY for instance in pool.instances.values())
         ]
 
     def _decide(self, now: float) -> list[Decision]:
         room = Room(
             self._budget,
             [instance.claims for _, instance in instances(self._pools)],
-            [item.claims for _, item in instances(self._pools) if item.state is State.STOPPING],
+            [
+                item.claims
+                for _, item in instances(self._pools)
+                if item.state is RunnerState.STOPPING
+            ],
         )
         for _, instance in instances(self._pools):
             instance.draining = False
@@ -168,7 +172,12 @@ class CapacityPlanner:
         room.take(claims)
         self._generation += 1
         pool.instances[self._generation] = Instance(
-            self._generation, State.STARTING, claims, started_at=now, used_at=now, slots=shape.slots
+            self._generation,
+            RunnerState.STARTING,
+            claims,
+            started_at=now,
+            used_at=now,
+            slots=shape.slots,
         )
         return Start(pool.key, self._generation, shape.slots)
 
@@ -193,7 +202,7 @@ class CapacityPlanner:
             if not holders and not any(name.startswith("#") for name in short):
                 # It does not fit by its estimate.  The engine has the last word on that.
                 return [self._start(pool, pool.terms.shapes[-1], room, now)]
-            moving = any(instance.state is not State.READY for instance in holders)
+            moving = any(instance.state is not RunnerState.READY for instance in holders)
             chosen = [] if moving else [item for item in candidates if item.instance in holders]
         decisions: list[Decision] = []
         for candidate in chosen:
@@ -206,7 +215,7 @@ class CapacityPlanner:
     def _note_holders(self, wanting: Pool, lack: Mapping[str, int]) -> None:
         """Note who holds something that another model waits for."""
         for pool, instance in instances(self._pools):
-            if pool is wanting or pool.terms.pinned or instance.state is not State.READY:
+            if pool is wanting or pool.terms.pinned or instance.state is not RunnerState.READY:
                 continue
             if pool.key not in self._holding and any(map(instance.claims.get, lack)):
                 self._holding[pool.key] = pool
@@ -216,7 +225,7 @@ class CapacityPlanner:
     def _candidates(self, wanting: Pool, now: float) -> list[Candidate]:
         found = []
         for pool, instance in instances(self._pools):
-            if pool is wanting or pool.terms.pinned or instance.state is not State.READY:
+            if pool is wanting or pool.terms.pinned or instance.state is not RunnerState.READY:
                 continue
             free_at = self._turn_ends_at(pool, instance, wanting, now)
             if instance.idle and not self._queue.count(pool.key):

@@ -24,10 +24,21 @@ class RunnerKey(NamedTuple):  # a tuple hashes and compares in C: it is looked u
     configuration: str
 
 
-class State(enum.Enum):
+class RunnerState(enum.StrEnum):
+    """Where a runner is in its life, as every API prints it (see `runner.life` for its table).
+
+    The scheduler itself knows no runner that has stopped or failed; a model that has failed and has
+    no runner is shown as `failed`.
+    """
+
     STARTING = "starting"
     READY = "ready"
     STOPPING = "stopping"
+    STOPPED = "stopped"
+    FAILED = "failed"
+
+
+State = RunnerState
 
 
 class StopReason(enum.Enum):
@@ -170,7 +181,7 @@ class RunnerView:
 
     key: RunnerKey
     generation: int
-    state: State
+    state: RunnerState
     leases: int
     waiting: int
     used_at: float
