@@ -213,7 +213,7 @@ def test_quota_counts_what_is_unfinished(tmp_path: Path) -> None:
     """Another download's bytes count, and a download's own do not count twice."""
     store = Store(tmp_path / "models", quota_bytes=3 * SIZE)
     store.open()
-    first, second = store.part(KEY), store.part(Digest.of(b"another"))
+    first, second = store.entrance.part(KEY), store.entrance.part(Digest.of(b"another"))
     first.open(2 * SIZE)
     first.begin(2 * SIZE, '"v"')
     second.open(2 * SIZE)
@@ -222,7 +222,7 @@ def test_quota_counts_what_is_unfinished(tmp_path: Path) -> None:
     put(first, 0, b"x" * 1000)
     first.write_journal()
     first.close()
-    again = store.part(KEY)
+    again = store.entrance.part(KEY)
     again.open(2 * SIZE)
     again.resume()
     again.remove()

@@ -125,7 +125,7 @@ async def copy(request: web.Request) -> web.Response:
     source = text_field(document, "source", required=True) or ""
     target = text_field(document, "destination", required=True) or ""
     store = request.app[CONTEXT].store
-    await asyncio.to_thread(store.tag, known_name(store, source), target)
+    await asyncio.to_thread(store.names.tag, known_name(store, source), target)
     return web.Response()
 
 
