@@ -110,7 +110,7 @@ class Scheduler(Queries):
         found = self._books.find(key, generation)
         if found is not None and found[1].state is RunnerState.READY:
             pool, instance = found
-            pool.terms = _reshaped(pool.terms, Shape(instance.slots, dict(need)))
+            pool.terms = pool.terms.reshaped(Shape(instance.slots, dict(need)))
             pool.reckon(instance)
             instance.held = held
 
@@ -349,11 +349,5 @@ class Scheduler(Queries):
             decisions += self._serving.abandon(self._pools[waiting.key])
         if self._arranger.look_again_at is not None and self._arranger.look_again_at <= now:
             decisions += self._serving.go_on(now)
-        self._arranger.forget_stale(now, self._books.limits.queue_timeout)
+        self._books.forget_stale(now)
         return decisions
-
-
-def _reshaped(terms: Terms, known: Shape) -> Terms:
-    """Return terms with what is known of one of their shapes."""
-    first, *fewer = (known if shape.slots == known.slots else shape for shape in terms.shapes)
-    return replace(terms, need=first.need, fewer=tuple(fewer))

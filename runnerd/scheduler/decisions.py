@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import enum
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import NamedTuple
 
 from runnerd.errors import BackendFailure
@@ -103,6 +103,11 @@ class Terms:
     def shapes(self) -> tuple[Shape, ...]:
         """Every way to start an instance, that with the most slots first."""
         return Shape(self.slots, self.need), *self.fewer
+
+    def reshaped(self, known: Shape) -> Terms:
+        """These terms with what is known of one of their shapes."""
+        first, *fewer = (known if shape.slots == known.slots else shape for shape in self.shapes)
+        return replace(self, need=first.need, fewer=tuple(fewer))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
