@@ -12,7 +12,7 @@ from runnerd.models.catalog import Entry, shown, with_tag
 from runnerd.models.layout import STORE, Layout
 from runnerd.models.ledger import Ledger
 from runnerd.models.leftovers import Leftovers
-from runnerd.models.parts import sweep
+from runnerd.models.parts_folder import sweep
 from runnerd.models.reference import parse_tag
 from runnerd.models.room import Room
 from runnerd.models.uploads import Uploads

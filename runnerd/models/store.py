@@ -31,7 +31,7 @@ from runnerd.models.ledger import Ledger
 from runnerd.models.leftovers import Leftovers, at_leisure
 from runnerd.models.names import Names
 from runnerd.models.packing import Packed, pack_blobs
-from runnerd.models.parts import sweep
+from runnerd.models.parts_folder import sweep
 from runnerd.models.room import Room
 from runnerd.models.store_scan import small_layers
 from runnerd.models.uploads import AGE as _UPLOAD_AGE
