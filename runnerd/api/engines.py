@@ -17,6 +17,7 @@ from runnerd.backends.interface import BackendMode
 from runnerd.configurations import ConfigurationKey
 from runnerd.durations import format_duration
 from runnerd.errors import ClientError, InvalidConfiguration
+from runnerd.scheduler import RunnerState
 from runnerd.supervisor import RunnerReport
 
 ROUTES = Routes()
@@ -177,7 +178,7 @@ def _runner(report: RunnerReport) -> dict[str, object]:
         "mode": report.mode.value,
         "last_used": _NEVER if report.in_use else timestamp(report.last_used_at),
         "in_use": report.in_use > 0,
-        "loading": report.state == "starting",
+        "loading": report.state is RunnerState.STARTING,
         "keep_alive": format_duration(report.keep_alive),
         "id": report.id,
         "state": report.state,

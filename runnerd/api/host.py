@@ -17,7 +17,7 @@ from runnerd.api.pool_status import pool_status
 from runnerd.api.routing import Routes
 from runnerd.errors import NotFound
 from runnerd.regular import open_regular
-from runnerd.supervisor.reports import FAILED
+from runnerd.scheduler import RunnerState
 
 ROUTES = Routes()
 
@@ -49,7 +49,7 @@ async def root(request: web.Request) -> web.Response:
 async def health(request: web.Request) -> web.Response:
     """200 while the daemon serves."""
     supervisor = request.app[CONTEXT].supervisor
-    running = sum(report.state != FAILED for report in supervisor.reports())
+    running = sum(report.state is not RunnerState.FAILED for report in supervisor.reports())
     return json_answer({"status": "ok", "runners": running, "queued": supervisor.queued})
 
 

@@ -22,7 +22,7 @@ from runnerd.api.routing import Routes
 from runnerd.errors import ClientError, Forbidden, NotFound
 from runnerd.models.catalog import Model
 from runnerd.models.intake import Progress
-from runnerd.models.store import Removals
+from runnerd.models.names import Removals
 from runnerd.sockets.peer import peer_credentials
 
 ROUTES = Routes()
@@ -48,7 +48,7 @@ async def import_files(request: web.Request) -> web.StreamResponse:
     store = request.app[CONTEXT].store
     return await _with_progress(
         request,
-        lambda progress: store.import_files(
+        lambda progress: store.entrance.import_files(
             paths,
             tag=tag,
             mmproj=Path(mmproj) if mmproj else None,
@@ -70,7 +70,7 @@ async def load_archive(request: web.Request) -> web.StreamResponse:
 
     return await _with_progress(
         request,
-        lambda progress: store.load_archive(chunks(), progress),
+        lambda progress: store.entrance.load_archive(chunks(), progress),
         "Model loaded successfully",
     )
 
@@ -92,7 +92,9 @@ async def tag_model(request: web.Request) -> web.Response:
         raise ClientError("the query parameter repo is required", param="repo")
     tag = request.query.get("tag") or "latest"
     store = request.app[CONTEXT].store
-    target = await asyncio.to_thread(store.tag, request.match_info["name"], f"{repository}:{tag}")
+    target = await asyncio.to_thread(
+        store.names.tag, request.match_info["name"], f"{repository}:{tag}"
+    )
     return json_answer({"message": "Model tagged successfully", "target": target}, status=201)
 
 
@@ -110,7 +112,7 @@ async def purge_models(request: web.Request) -> web.Response:
     for model in models:
         await context.supervisor.removing.unload_model(str(model.id), force=force)
     try:
-        await asyncio.to_thread(context.store.purge)
+        await asyncio.to_thread(context.store.names.purge)
     finally:
         for model in models:
             await _forget_removed(context, str(model.id), model.load, shared=False)
@@ -136,10 +138,10 @@ async def remove_model(context: Context, name: str, *, force: bool) -> Removals:
     id = str(store.identify(name))
     load = store.load_of(id)
     shared = len(store.loaded_as(load)) > 1
-    if store.deletes(name, force=force) and not shared:
+    if store.names.deletes(name, force=force) and not shared:
         await context.supervisor.removing.unload_model(id, force=force)
     try:
-        return await asyncio.to_thread(store.remove, name, force=force)
+        return await asyncio.to_thread(store.names.remove, name, force=force)
     finally:
         await _forget_removed(context, id, load, shared=shared)
 

@@ -13,8 +13,8 @@ from runnerd.models.catalog import Model
 from runnerd.models.description import binary_size
 from runnerd.models.intake import Progress
 from runnerd.pulls.transfer_tasks import TransferTask
+from runnerd.scheduler import RunnerState
 from runnerd.supervisor import RunnerReport
-from runnerd.supervisor.reports import FAILED
 
 _NEVER = "1970-01-01T00:00:00.000Z"
 _DEFAULT = ModelConfiguration()
@@ -39,7 +39,7 @@ def pool_status(
             "instances": {
                 f"{report.model_ref}:{report.id}": _instance(report)
                 for report in reports
-                if report.state != FAILED
+                if report.state is not RunnerState.FAILED
             },
         },
         "store": {
@@ -51,7 +51,9 @@ def pool_status(
 
 
 def _instance(report: RunnerReport) -> dict[str, object]:
-    status = "loading" if report.state == "starting" else "busy" if report.in_use else "idle"
+    status = (
+        "loading" if report.state is RunnerState.STARTING else "busy" if report.in_use else "idle"
+    )
     return {
         "model": report.model_ref,
         "status": status,
@@ -112,9 +114,9 @@ def _download(file: Progress, seconds: float) -> dict[str, object]:
     }
 
 
-def _status(states: set[str]) -> str:
-    if "ready" in states:
+def _status(states: set[RunnerState]) -> str:
+    if RunnerState.READY in states:
         return "ready"
-    if "starting" in states:
+    if RunnerState.STARTING in states:
         return "preparing"
-    return "error" if FAILED in states else "unloaded"
+    return "error" if RunnerState.FAILED in states else "unloaded"

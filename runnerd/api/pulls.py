@@ -56,7 +56,7 @@ async def prune(request: web.Request) -> web.Response:
         age = float(request.query.get("older", "0"))
     except ValueError:
         raise ClientError("older must be a number of seconds", param="older") from None
-    freed = await asyncio.to_thread(request.app[CONTEXT].store.prune, age=age)
+    freed = await asyncio.to_thread(request.app[CONTEXT].store.names.prune, age=age)
     return json_answer({"freed_bytes": freed})
 
 
@@ -80,7 +80,7 @@ async def repackage_model(request: web.Request) -> web.Response:
     if size is not None and (type(size) is not int or not 0 < size < 2**31):
         raise ClientError("context_size must be a positive number of tokens", param="context_size")
     store, source = request.app[CONTEXT].store, request.match_info["name"]
-    tag = await asyncio.to_thread(store.repackage, source, target, size)
+    tag = await asyncio.to_thread(store.entrance.repackage, source, target, size)
     return json_answer(
         {"message": "Model repackaged successfully", "source": source, "target": tag}, status=201
     )

@@ -6,14 +6,12 @@ import argparse
 from http.client import FORBIDDEN
 from pathlib import Path
 from typing import Any
-from urllib.parse import quote, urlencode
 
 from runnerd.cli.client import Client, DaemonError
+from runnerd.cli.model_paths import model_path, tag_query
 from runnerd.cli.progress import Display, display, follow
 from runnerd.cli.runners import described
 from runnerd.cli.tables import familiar, print_json, print_table
-
-_TAKEN = ("purge", "pulls")  # paths behind /models/ that are no models
 
 
 def import_model(options: argparse.Namespace) -> int:
@@ -101,7 +99,7 @@ def rm(options: argparse.Namespace) -> int:
 
 
 def _send(client: Client, options: argparse.Namespace, shown: Display) -> dict[str, Any]:
-    from runnerd.cli.upload import send
+    from runnerd.cli.upload import send  # it reads GGUF files, which no other command needs
 
     return send(
         client,
@@ -111,21 +109,3 @@ def _send(client: Client, options: argparse.Namespace, shown: Display) -> dict[s
         tag=options.tag,
         shown=shown,
     )
-
-
-def model_path(name: str) -> str:
-    """Return the path of a model, whatever it is called.
-
-    `DELETE /models/purge` removes every model, as in Docker Model Runner's API, and there is more
-    behind `/models/pulls`: models of these names are called by their longer ones.
-    """
-    full = f"{name}:latest" if name in _TAKEN else name
-    return f"/models/{quote(full, safe='')}"
-
-
-def tag_query(name: str) -> str:
-    """Return the query that names a model `name`: `repo=...&tag=...`."""
-    repository, separator, label = name.rpartition(":")
-    if not separator or "/" in label:
-        repository, label = name, "latest"
-    return urlencode({"repo": repository, "tag": label})

@@ -11,7 +11,7 @@ import sys
 from urllib.parse import quote
 
 from runnerd.cli.client import Client
-from runnerd.cli.models import model_path
+from runnerd.cli.model_paths import model_path
 from runnerd.cli.progress import display, follow
 from runnerd.cli.tables import familiar, print_json, print_table
 

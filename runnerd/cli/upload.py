@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from runnerd.cli.client import Client
-from runnerd.cli.models import tag_query
+from runnerd.cli.model_paths import tag_query
 from runnerd.cli.progress import Display, follow
 from runnerd.models.intake import Progress
 from runnerd.models.packing import Packed, pack_files

@@ -79,7 +79,7 @@ class Creation:
 
         Raises errors.ClientError, NotFound, InvalidModelFile, InsufficientStorage, NotSupported.
         """
-        temporary = self._store.fresh()
+        temporary = self._store.entrance.fresh()
         texts = await run_stoppable(lambda stop: self._texts())
         try:
             files = await self._weights()
@@ -93,7 +93,7 @@ class Creation:
             files += added
             self._tell("writing manifest")
             return await run_stoppable(
-                lambda stop: self._store.accept(files, manifest=None, tag=tag)
+                lambda stop: self._store.entrance.accept(files, manifest=None, tag=tag)
             )
         finally:
             await run_stoppable(lambda stop: self._let_go(temporary))
@@ -145,9 +145,9 @@ class Creation:
         return [Fetched(header.name, _TYPES[role(header)], pending) for header, pending in opened]
 
     def _take(self, digest: Digest) -> Pending:
-        self._store.claim(digest)
+        self._store.claims.claim(digest)
         self._claimed.append(digest)
-        return self._store.ingredient(digest)
+        return self._store.entrance.ingredient(digest)
 
     async def _quantized(
         self, files: list[Fetched], target: Path, quantize: Quantize
@@ -191,7 +191,7 @@ class Creation:
 
     def _new_layer(self, media_type: str, content: bytes) -> Fetched:
         digest = Digest.of(content)
-        self._store.claim(digest)
+        self._store.claims.claim(digest)
         self._claimed.append(digest)
         pending = self._store.uploads.keep(content)
         return Fetched(media_type.rpartition(".")[2], media_type, pending)
@@ -199,7 +199,7 @@ class Creation:
     def _let_go(self, temporary: Path) -> None:
         temporary.unlink(missing_ok=True)
         while self._claimed:
-            self._store.disclaim(self._claimed.pop())
+            self._store.claims.disclaim(self._claimed.pop())
 
 
 def _template_layers(template: str) -> list[tuple[str, bytes]]:

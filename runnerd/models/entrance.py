@@ -1,20 +1,24 @@
-"""How a model comes in, once its files are at hand: all or nothing.
+"""How a model comes in: from files of this host, an archive, a pull, uploads, or another model.
 
-Blobs first, then the bundle, then the manifest, then the index.
+All or nothing: blobs first, then the bundle, then the manifest, then the index.
 """
 
 from __future__ import annotations
 
+import os
 import time
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable, Sequence
+from pathlib import Path
 from threading import RLock
 
 from runnerd.durable import storage_errors
-from runnerd.errors import InvalidModelFile
-from runnerd.models import bundle
-from runnerd.models.catalog import Entry, Model, with_tag
+from runnerd.errors import InvalidModelFile, ModelNotFound, NotFound
+from runnerd.models import archive, bundle
+from runnerd.models.catalog import Entry, Model, shown, with_tag
+from runnerd.models.claims import BlobClaims
 from runnerd.models.description import Description
-from runnerd.models.intake import Intake, Progress
+from runnerd.models.digest import Digest
+from runnerd.models.intake import Fetched, Intake, Pending, Progress, is_intact
 from runnerd.models.layout import STORE, Layout
 from runnerd.models.ledger import Ledger, provisional
 from runnerd.models.leftovers import Leftovers
@@ -26,26 +30,156 @@ from runnerd.models.manifest import (
     build_manifest,
     packaged_context_size,
     parse_manifest,
+    repackaged,
 )
-from runnerd.models.manifest_builder import describe_intake
-from runnerd.models.reference import Reference
+from runnerd.models.manifest_builder import compose, describe_intake
+from runnerd.models.parts import Part
+from runnerd.models.reference import Reference, parse_tag
 from runnerd.models.room import Room
-from runnerd.models.sources import Source, Sources, default_reference
-from runnerd.models.worker import Stop
+from runnerd.models.sources import Source, Sources, default_reference, open_sources
+from runnerd.models.uploads import Uploads
+from runnerd.models.worker import Stop, on_loop, run_stoppable
 from runnerd.regular import read
 
 
 class Entrance:
-    """Makes models of what an intake holds.  `lock` is the store's.  Methods block."""
+    """Makes models of what comes in.  `lock` is the store's.  What is no coroutine blocks."""
 
     def __init__(
-        self, layout: Layout, ledger: Ledger, lock: RLock, *, leftovers: Leftovers, room: Room
+        self,
+        layout: Layout,
+        ledger: Ledger,
+        lock: RLock,
+        *,
+        claims: BlobClaims,
+        leftovers: Leftovers,
+        room: Room,
+        uploads: Uploads,
     ) -> None:
         self._layout = layout
         self._ledger = ledger
         self._lock = lock
+        self._claims = claims
+        self._uploads = uploads
         self._leftovers = leftovers
         self._room = room
+
+    async def import_files(
+        self,
+        paths: Sequence[Path],
+        *,
+        tag: str | None,
+        mmproj: Path | None = None,
+        chat_template: Path | None = None,
+        progress: Callable[[Progress], None] | None = None,
+    ) -> Model:
+        """Take in a model from local files: one GGUF, a split set, or a folder with one model.
+
+        The files are read and nothing else; what taking them in has cost is the last thing that
+        `progress` hears.  Without a `tag` the name comes from the file's (see
+        sources.default_reference).  `progress` is called on the event loop.  All or nothing: a
+        failure or a cancellation leaves no trace.  Raises errors.InvalidModelFile,
+        InvalidReference, NotFound, Forbidden, InsufficientStorage, StorageFailure.
+        """
+        target = parse_tag(tag) if tag is not None else None
+        report = on_loop(progress)
+
+        def work(stop: Stop) -> Model:
+            sources = open_sources(paths, mmproj=mmproj, chat_template=chat_template)
+            try:
+                return self.take_files(sources, target, report, stop)
+            finally:
+                sources.close()
+
+        return await run_stoppable(work)
+
+    async def load_archive(
+        self,
+        chunks: AsyncIterator[bytes],
+        progress: Callable[[Progress], None] | None = None,
+    ) -> Model:
+        """Take in a model from a tar archive in Docker Model Runner's form; it gets no tag.
+
+        All or nothing, as `import_files`.  Raises errors.InvalidModelFile, InsufficientStorage.
+        """
+        intake = Intake(
+            self._layout,
+            total=0,
+            report=on_loop(progress),
+            allow=self._room.check_quota,
+        )
+        await run_stoppable(lambda stop: self._room.check_writable())
+        try:
+            raw = await archive.unpack(chunks, intake)
+            return await run_stoppable(lambda stop: self.take_manifest(raw, intake))
+        finally:
+            # In a thread: what is removed may be large.  It ends even when this task is cancelled.
+            await run_stoppable(lambda stop: intake.close())
+
+    def part(self, key: Digest) -> Part:
+        """Return the part of a file that is being fetched; open it before use."""
+        path = self._layout.part(key)
+        return Part(self._layout, key, lambda size: self._room.check_quota(size, beside=path))
+
+    def accept(
+        self,
+        files: Sequence[Fetched],
+        *,
+        manifest: bytes | None,
+        tag: str | None,
+    ) -> Model:
+        """Make a model of files that were fetched, claimed and verified; blocks.
+
+        With the model's own `manifest` it is kept byte for byte; else one is made, and the files
+        are its layers in this order.  Raises errors.InvalidModelFile, InsufficientStorage.
+        """
+        blobs = {file.pending.digest: file.pending for file in files}
+        with Intake(self._layout, total=0) as intake:
+            intake.blobs |= blobs
+            if manifest is not None:
+                return self.take_manifest(manifest, intake, tag)
+            made, description = compose(intake, files)
+            return self.commit(intake, made, description, int(time.time()), tag)
+
+    def fresh(self) -> Path:
+        """Return a name for a temporary file on the store's disk that nobody has."""
+        return self._layout.fresh()
+
+    def ingredient(self, digest: Digest) -> Pending:
+        """Return a claimed blob or upload, for `accept`.  Raises errors.NotFound; blocks."""
+        path, stamp = self._layout.blob(digest), self._ledger.stamps.get(digest)
+        if stamp is not None and os.path.lexists(path):
+            size = path.lstat().st_size
+            if is_intact(path, size, stamp):
+                return Pending(path, digest, size)
+        if (found := self._uploads.find(digest)) is not None:
+            return found
+        raise NotFound(f"there is no blob {digest}; send it to POST /api/blobs/{digest} first")
+
+    def repackage(self, model: str, target: str, context_size: int | None) -> str:
+        """Make a model of the same files with another context size, named `target`; blocks.
+
+        Returns the canonical tag.  Raises errors.ModelNotFound, InvalidReference, InvalidModelFile,
+        InsufficientStorage.
+        """
+        tag, found = str(parse_tag(target)), self._ledger.catalog.get(model)
+        config = self._layout.blob(found.manifest.config.digest)
+        layers = [layer.digest for layer in found.manifest.layers]
+        claimed = [(digest, self._claims.claim(digest)) for digest in layers]
+        try:
+            with Intake(self._layout, total=0) as intake:
+                manifest, changed = repackaged(found.manifest, config.read_bytes(), context_size)
+                intake.add_bytes(changed)
+                intake.blobs |= {digest: blob for digest, blob in claimed if blob is not None}
+                self.take_manifest(manifest.raw, intake, tag)
+        except FileNotFoundError as error:
+            raise ModelNotFound(f"model {shown(model)} is no longer here") from error
+        finally:
+            for digest, _ in claimed:
+                self._claims.disclaim(digest)
+        return tag
+
+    # one model, once its files are at hand
 
     def take_files(
         self,

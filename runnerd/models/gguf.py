@@ -21,7 +21,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from runnerd.errors import InvalidModelFile
+from runnerd.models.gguf_bytes import GGUFBytes
 from runnerd.models.tensors import TENSOR_TYPES
 
 KEPT_ELEMENTS = 50  # of an array; a longer one is only counted
@@ -35,7 +35,6 @@ _LONGEST_TENSOR_NAME = 63  # ggml's limit
 _MOST_DIMENSIONS = 4
 _MOST_TENSOR_ELEMENTS = 2**62
 _DEFAULT_ALIGNMENT = 32
-_WINDOW_BYTES = 2**18
 
 _STRING, _ARRAY = 8, 9
 _SCALARS = {number: struct.Struct("<" + code) for number, code in enumerate("BbHhIif?")} | {
@@ -124,23 +123,18 @@ def read_open_header(descriptor: int, name: str) -> GGUFHeader:
 
 
 class _Reader:
-    """One pass over one header.  Every read goes through `_take`, `_string` or `_skip_strings`."""
+    """One pass over one header."""
 
     def __init__(self, descriptor: int, name: str) -> None:
-        self._descriptor = descriptor
-        self._name = name
-        self._size = os.fstat(descriptor).st_size
-        self._window = b""
-        self._base = 0  # the window's place in the file
-        self._at = 0  # the next byte, relative to the window
+        self._bytes = GGUFBytes(descriptor, name)
         self._elements_left = _MOST_ELEMENTS
         self._metadata: dict[str, Value] = {}
         self._lengths: dict[str, int] = {}
 
     def read(self) -> GGUFHeader:
         version = self._preamble()
-        tensor_count = self._count("tensors", _MOST_TENSORS, least_bytes=24)
-        key_count = self._count("metadata keys", _MOST_KEYS, least_bytes=13)
+        tensor_count = self._bytes.count("tensors", _MOST_TENSORS, least_bytes=24)
+        key_count = self._bytes.count("metadata keys", _MOST_KEYS, least_bytes=13)
         for _ in range(key_count):
             self._pair()
         tensors = self._tensors(tensor_count)
@@ -150,40 +144,48 @@ class _Reader:
         for tensor in tensors:
             by_type[tensor.type] += tensor.elements
         return GGUFHeader(
-            name=self._name,
+            name=self._bytes.name,
             version=version,
             metadata=self._metadata,
             lengths=self._lengths,
             tensors=tensors,
             alignment=alignment,
             expected_bytes=expected,
-            file_bytes=self._size,
+            file_bytes=self._bytes.size,
             elements_by_type=by_type,
         )
 
     # the parts of a header
 
     def _preamble(self) -> int:
-        magic = self._peek(4)
+        magic = self._bytes.peek(4)
         if magic != b"GGUF":
-            raise self._invalid(f"it is not a GGUF file: {_what_it_is(magic, self._size)}")
-        self._take(4)
-        (version,) = _U32.unpack(self._take(4))
+            raise self._bytes.invalid(
+                f"it is not a GGUF file: {_what_it_is(magic, self._bytes.size)}"
+            )
+        self._bytes.take(4)
+        (version,) = _U32.unpack(self._bytes.take(4))
         if version & 0xFFFF == 0 and version:
-            raise self._invalid("it is written for big-endian machines; convert it for this one")
+            raise self._bytes.invalid(
+                "it is written for big-endian machines; convert it for this one"
+            )
         if version == 1:
-            raise self._invalid(
+            raise self._bytes.invalid(
                 "it has GGUF version 1, which llama.cpp no longer reads; convert it again"
             )
         if version not in (2, 3):
-            raise self._invalid(f"it has GGUF version {version}; versions 2 and 3 can be used")
+            raise self._bytes.invalid(
+                f"it has GGUF version {version}; versions 2 and 3 can be used"
+            )
         return int(version)
 
     def _pair(self) -> None:
-        key = self._string(_LONGEST_KEY, "a metadata key")
+        key = self._bytes.string(_LONGEST_KEY, "a metadata key")
         if not key or key in self._metadata or key in self._lengths:
-            raise self._invalid(f"its metadata key {key[:80]!r} is empty or stands there twice")
-        (kind,) = _U32.unpack(self._take(4))
+            raise self._bytes.invalid(
+                f"its metadata key {key[:80]!r} is empty or stands there twice"
+            )
+        (kind,) = _U32.unpack(self._bytes.take(4))
         if kind == _ARRAY:
             self._array(key)
         elif kind == _STRING:
@@ -192,62 +194,66 @@ class _Reader:
             self._metadata[key] = self._scalar(kind, key)
 
     def _keep_string(self, key: str) -> None:
-        length = self._length(f"the value of {key[:80]!r}")
+        length = self._bytes.length(f"the value of {key[:80]!r}")
         if length > KEPT_STRING_BYTES:
-            self._skip(length)
+            self._bytes.skip(length)
             self._lengths[key] = length
         else:
-            self._metadata[key] = self._take(length).decode(errors="replace")
+            self._metadata[key] = self._bytes.take(length).decode(errors="replace")
 
     def _array(self, key: str) -> None:
-        (kind,) = _U32.unpack(self._take(4))
-        (count,) = _U64.unpack(self._take(8))
+        (kind,) = _U32.unpack(self._bytes.take(4))
+        (count,) = _U64.unpack(self._bytes.take(8))
         if kind == _ARRAY:
-            raise self._invalid(
+            raise self._bytes.invalid(
                 f"its metadata {key[:80]!r} is an array of arrays, which nothing reads"
             )
         if kind != _STRING and kind not in _SCALARS:
-            raise self._invalid(f"its metadata {key[:80]!r} has the unknown type {kind}")
+            raise self._bytes.invalid(f"its metadata {key[:80]!r} has the unknown type {kind}")
         self._elements_left -= count
         if self._elements_left < 0:
-            raise self._invalid(f"its metadata arrays have more than {_MOST_ELEMENTS} elements")
+            raise self._bytes.invalid(
+                f"its metadata arrays have more than {_MOST_ELEMENTS} elements"
+            )
         self._lengths[key] = count
         self._elements(key, kind, count)
 
     def _elements(self, key: str, kind: int, count: int) -> None:
         if kind == _STRING and count <= KEPT_ELEMENTS:
-            self._metadata[key] = [self._string(KEPT_STRING_BYTES, repr(key)) for _ in range(count)]
+            self._metadata[key] = [
+                self._bytes.string(KEPT_STRING_BYTES, repr(key)) for _ in range(count)
+            ]
         elif kind == _STRING:
-            self._skip_strings(count)
+            self._bytes.skip_strings(count)
         elif count <= KEPT_ELEMENTS:
             self._metadata[key] = [self._scalar(kind, key) for _ in range(count)]
         else:
-            self._skip(count * _SCALARS[kind].size)
+            self._bytes.skip(count * _SCALARS[kind].size)
 
     def _scalar(self, kind: int, key: str) -> Scalar:
         layout = _SCALARS.get(kind)
         if layout is None:
-            raise self._invalid(f"its metadata {key[:80]!r} has the unknown type {kind}")
-        value: Scalar = layout.unpack(self._take(layout.size))[0]
+            raise self._bytes.invalid(f"its metadata {key[:80]!r} has the unknown type {kind}")
+        value: Scalar = layout.unpack(self._bytes.take(layout.size))[0]
         return value
 
     def _tensors(self, count: int) -> tuple[Tensor, ...]:
         tensors = tuple(self._tensor() for _ in range(count))
         if len({tensor.name for tensor in tensors}) != count:
-            raise self._invalid("two of its tensors have the same name")
+            raise self._bytes.invalid("two of its tensors have the same name")
         return tensors
 
     def _tensor(self) -> Tensor:
-        name = self._string(_LONGEST_TENSOR_NAME, "a tensor's name")
-        (dimensions,) = _U32.unpack(self._take(4))
+        name = self._bytes.string(_LONGEST_TENSOR_NAME, "a tensor's name")
+        (dimensions,) = _U32.unpack(self._bytes.take(4))
         if not 1 <= dimensions <= _MOST_DIMENSIONS:
-            raise self._invalid(
+            raise self._bytes.invalid(
                 f"its tensor {name!r} has {dimensions} dimensions; 1 to 4 are possible"
             )
-        shape = struct.unpack(f"<{dimensions}Q", self._take(8 * dimensions))
-        kind, offset = struct.unpack("<IQ", self._take(12))
+        shape = struct.unpack(f"<{dimensions}Q", self._bytes.take(8 * dimensions))
+        kind, offset = struct.unpack("<IQ", self._bytes.take(12))
         if math.prod(shape) > _MOST_TENSOR_ELEMENTS:
-            raise self._invalid(f"its tensor {name!r} has an impossible shape")
+            raise self._bytes.invalid(f"its tensor {name!r} has an impossible shape")
         return Tensor(name, shape, kind, offset, self._tensor_bytes(name, shape, kind))
 
     def _tensor_bytes(self, name: str, shape: tuple[int, ...], kind: int) -> int | None:
@@ -255,7 +261,7 @@ class _Reader:
         if layout is None:
             return None  # a type newer than this table: llama.cpp may well know it
         if shape[0] % layout.block:
-            raise self._invalid(
+            raise self._bytes.invalid(
                 f"its tensor {name!r} has rows that are not whole {layout.name} blocks"
             )
         return math.prod(shape) // layout.block * layout.block_bytes
@@ -268,103 +274,23 @@ class _Reader:
             or value < 1
             or value & (value - 1)
         ):
-            raise self._invalid("its general.alignment is not a power of two")
+            raise self._bytes.invalid("its general.alignment is not a power of two")
         return value
 
     def _check_extent(self, tensors: tuple[Tensor, ...], alignment: int) -> int:
-        end = self._base + self._at
+        end = self._bytes.position
         if not tensors:
             return end
         start = -(-end // alignment) * alignment
         for tensor in tensors:
             if tensor.offset % alignment:
-                raise self._invalid(
+                raise self._bytes.invalid(
                     f"its tensor {tensor.name!r} does not begin on the file's alignment"
                 )
             end = max(end, start + tensor.offset + (tensor.nbytes or 0))
-        if end > self._size:
-            raise self._truncated(end)
+        if end > self._bytes.size:
+            raise self._bytes.truncated(end)
         return end
-
-    # reading
-
-    def _count(self, what: str, most: int, *, least_bytes: int) -> int:
-        (count,) = _U64.unpack(self._take(8))
-        if count > most:
-            raise self._invalid(f"its header claims {count} {what}; at most {most} are accepted")
-        if count * least_bytes > self._size:
-            raise self._truncated(count * least_bytes)
-        return int(count)
-
-    def _length(self, what: str) -> int:
-        (length,) = _U64.unpack(self._take(8))
-        if length > self._size:
-            raise self._invalid(
-                f"it claims that {what} has {length} bytes, more than the whole file"
-            )
-        return int(length)
-
-    def _string(self, longest: int, what: str) -> str:
-        length = self._length(what)
-        if length > longest:
-            raise self._invalid(
-                f"it claims that {what} has {length} bytes; at most {longest} are accepted"
-            )
-        return self._take(length).decode(errors="replace")
-
-    def _skip_strings(self, count: int) -> None:
-        # The hot loop: a vocabulary has hundreds of thousands of entries.
-        unpack = _U64.unpack_from
-        left = iter(range(count))
-        while True:
-            window, at = self._window, self._at
-            try:
-                for _ in left:
-                    at += 8 + unpack(window, at)[0]
-            except (struct.error, OverflowError):  # the window ends before this length
-                self._at = at
-                self._refill(8)
-                self._at += 8 + unpack(self._window, 0)[0]
-            else:
-                self._at = at
-                return self._skip(0)
-
-    def _skip(self, length: int) -> None:
-        self._at += length
-        if self._base + self._at > self._size:
-            raise self._truncated(self._base + self._at)
-
-    def _take(self, length: int) -> bytes:
-        if self._at + length > len(self._window):
-            self._refill(length)
-        start = self._at
-        self._at = start + length
-        return self._window[start : self._at]
-
-    def _peek(self, length: int) -> bytes:
-        return os.pread(self._descriptor, length, 0)
-
-    def _refill(self, length: int) -> None:
-        """Move the window so that the next `length` bytes are in it."""
-        place = self._base + self._at
-        if place + length > self._size:
-            raise self._truncated(place + length)
-        self._window = os.pread(self._descriptor, max(length, _WINDOW_BYTES), place)
-        self._base, self._at = place, 0
-        if len(self._window) < length:  # the file shrank meanwhile
-            raise self._truncated(place + length)
-
-    # refusing
-
-    def _truncated(self, needed: int) -> InvalidModelFile:
-        if needed > 2**60:
-            return self._invalid("its header is damaged: a length in it is larger than any file")
-        return self._invalid(
-            f"it is truncated: it needs {needed} bytes and has {self._size}; fetch it again"
-        )
-
-    def _invalid(self, reason: str) -> InvalidModelFile:
-        return InvalidModelFile(f"{self._name} cannot be used: {reason}")
 
 
 def _what_it_is(magic: bytes, size: int) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
-from collections.abc import Collection, Iterator
+from collections.abc import Callable, Iterator
 
 from runnerd.durable import storage_errors
 from runnerd.errors import InsufficientStorage, StorageFailure
@@ -17,9 +17,9 @@ log = logging.getLogger(__name__)
 
 
 class Leftovers:
-    """Removes them.  `claimed` are blobs that somebody is about to use.  Methods block."""
+    """Removes them.  `claimed` says which blobs somebody is about to use.  Methods block."""
 
-    def __init__(self, layout: Layout, ledger: Ledger, claimed: Collection[Digest]) -> None:
+    def __init__(self, layout: Layout, ledger: Ledger, claimed: Callable[[], set[Digest]]) -> None:
         self._layout = layout
         self._ledger = ledger
         self._claimed = claimed
@@ -35,7 +35,7 @@ class Leftovers:
         remove_except(self._layout.bundles, ids)
         named = named_blobs(self._layout, entries.values())
         if named is not None:
-            blobs = named | set(self._claimed)
+            blobs = named | self._claimed()
             stamps = self._ledger.stamps
             self._ledger.stamps = {
                 digest: stamp for digest, stamp in stamps.items() if digest in blobs

@@ -18,56 +18,34 @@ unbroken front of what has arrived, while the rest is still coming.
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import hashlib
 import logging
 import os
 import threading
-import time
 from collections.abc import Callable
-from dataclasses import dataclass
-from pathlib import Path
 
 import msgspec
 
 from runnerd.durable import storage_errors
-from runnerd.errors import Conflict, InsufficientStorage, SourceFailure, StorageFailure
+from runnerd.errors import InsufficientStorage, SourceFailure, StorageFailure
 from runnerd.models.digest import Digest
 from runnerd.models.intake import BLOB_MODE, Pending, check_space, reserve
 from runnerd.models.layout import STORE, Layout, discard, tidy
-from runnerd.regular import Unusable, open_regular, read_json, set_aside
+from runnerd.models.part_journal import (
+    PIECE_BYTES,
+    Journal,
+    Piece,
+    cut_into_pieces,
+    read_journal,
+)
+from runnerd.models.parts_folder import open_locked
 
 log = logging.getLogger(__name__)
 
-PIECE_BYTES = 16 * 2**20
 JOURNAL_BYTES = 12 * 2**20
 
-_JOURNAL_LIMIT = 64 * 2**20
 _UNSIZED = 2**62
-_LARGEST = 2**44  # 16 TiB, the largest file of ext4; a journal that names more is none of ours
 _HASH_BYTES = 4 * 2**20  # read back at once
-
-
-class _Journal(msgspec.Struct):
-    size: int
-    validator: str
-    piece_bytes: int
-    filled: dict[int, int]  # bytes of each piece that has any
-
-
-@dataclass(slots=True)
-class Piece:
-    """A stretch of the file; `at` is how far it is filled."""
-
-    number: int
-    start: int
-    end: int
-    at: int
-
-    @property
-    def left(self) -> int:
-        """The bytes that lack."""
-        return self.end - self.at
 
 
 class Part:
@@ -108,14 +86,14 @@ class Part:
         Raises errors.Conflict when another process has it, InsufficientStorage.
         """
         with storage_errors(STORE):
-            self._descriptor = _open_locked(self.path)
+            self._descriptor = open_locked(self.path)
         try:
-            journal = self._read_journal(size)
+            journal = read_journal(self._layout.journal(self._key), self._descriptor, size)
             if journal is None:
                 os.ftruncate(self._descriptor, 0)
                 return
             check_space(self._layout.root, max(0, journal.size - self.allocated()))
-            pieces = _pieces(journal.size)
+            pieces = cut_into_pieces(journal.size)
             for number, count in journal.filled.items():
                 pieces[number].at += count
         except BaseException:
@@ -151,7 +129,7 @@ class Part:
         except BaseException:
             self.remove()
             raise
-        self.size, self.validator, self.pieces = size, validator, _pieces(size)
+        self.size, self.validator, self.pieces = size, validator, cut_into_pieces(size)
         self._claimed = True
 
     def begin_stream(self, size: int | None) -> None:
@@ -264,7 +242,7 @@ class Part:
             self._unsafe = True
             os.fdatasync(self._descriptor)
             self._unsafe = False
-            document = _Journal(self.size, self.validator, PIECE_BYTES, filled)
+            document = Journal(self.size, self.validator, PIECE_BYTES, filled)
             self._layout.write(self._layout.journal(self._key), msgspec.json.encode(document))
 
     # the digest
@@ -305,105 +283,3 @@ class Part:
             self.remove()
             raise
         return Pending(self.path, found, self._hashed)
-
-    def _read_journal(self, size: int | None) -> _Journal | None:
-        """Return the journal if it fits the file, and `size` where that is known, else None."""
-        try:
-            journal = read_json(self._layout.journal(self._key), _Journal, most=_JOURNAL_LIMIT)
-        except OSError:
-            return None
-        if not 0 <= journal.size <= _LARGEST or size not in (None, journal.size):
-            return None
-        if journal.piece_bytes != PIECE_BYTES:
-            return None
-        reach = 0
-        for number, count in journal.filled.items():
-            start = number * PIECE_BYTES
-            if number < 0 or not 0 <= count <= min(PIECE_BYTES, journal.size - start):
-                return None
-            reach = max(reach, start + count)
-        # A shorter file is not the one that the journal is about.
-        return journal if os.fstat(self._descriptor).st_size >= reach else None
-
-
-def occupied(layout: Layout, *, beside: Path | None = None) -> int:
-    """Return the bytes that all parts have on the disk, but for one that lies at `beside`."""
-    total = 0
-    for entry in os.scandir(layout.parts):
-        if beside is None or entry.name != beside.name:
-            with contextlib.suppress(FileNotFoundError):
-                total += entry.stat().st_blocks * 512
-    return total
-
-
-def sweep(layout: Layout, *, age: float) -> int:
-    """Remove parts that nobody has open and that are older than `age` seconds.
-
-    Returns the bytes that became free.
-    """
-    freed, now = 0, time.time()
-    for path in sorted(layout.parts.iterdir(), reverse=True):  # a part before its journal
-        try:
-            status = path.lstat()
-            if now - status.st_mtime < age or _is_locked(path.with_suffix(".part")):
-                continue
-            discard(path)
-        except FileNotFoundError:
-            continue
-        freed += status.st_blocks * 512
-    return freed
-
-
-def _is_locked(path: Path) -> bool:
-    try:
-        descriptor = open_regular(path)
-    except (FileNotFoundError, Unusable):  # no part of ours
-        return False
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return True
-    finally:
-        os.close(descriptor)
-    return False
-
-
-def _open_locked(path: Path) -> int:
-    _make_writable(path)
-    while True:
-        descriptor = open_regular(path, os.O_RDWR | os.O_CREAT)
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            if os.path.samestat(os.fstat(descriptor), path.stat()):
-                return descriptor
-        except FileNotFoundError:
-            pass  # swept between the opening and the lock
-        except BaseException as error:
-            os.close(descriptor)
-            if isinstance(error, BlockingIOError):
-                raise Conflict("another process is fetching this file") from error
-            raise
-        os.close(descriptor)
-
-
-def _make_writable(path: Path) -> None:
-    """A part that was complete once, but whose daemon ended before it became a blob, is not."""
-    try:
-        descriptor = open_regular(path)
-    except FileNotFoundError:
-        return
-    except Unusable:
-        log.warning("%s is no part of a file and was moved to %s", path, set_aside(path))
-        return
-    try:
-        os.fchmod(descriptor, 0o640)
-    finally:
-        os.close(descriptor)
-
-
-def _pieces(size: int) -> list[Piece]:
-    starts = range(0, size, PIECE_BYTES)
-    return [
-        Piece(number, start, min(start + PIECE_BYTES, size), start)
-        for number, start in enumerate(starts)
-    ]

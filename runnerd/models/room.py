@@ -11,7 +11,7 @@ from runnerd.models.description import binary_size
 from runnerd.models.intake import check_space
 from runnerd.models.layout import Layout
 from runnerd.models.ledger import Ledger
-from runnerd.models.parts import occupied
+from runnerd.models.parts_folder import occupied
 
 
 class Room:

@@ -260,7 +260,9 @@ class Pulls:
                     for file in offer.files
                 ]
                 model = await run_stoppable(
-                    lambda stop: self.store.accept(fetched, manifest=offer.manifest, tag=tag)
+                    lambda stop: self.store.entrance.accept(
+                        fetched, manifest=offer.manifest, tag=tag
+                    )
                 )
                 await asyncio.to_thread(_remove, parts)
             except InvalidModelFile:
@@ -275,16 +277,16 @@ class Pulls:
         digest = file.digest
         if digest is None:
             return None
-        stack.push_async_callback(asyncio.to_thread, self.store.disclaim, digest)
+        stack.push_async_callback(asyncio.to_thread, self.store.claims.disclaim, digest)
         # Not to_thread: a claim that ends after its disclaim would never end.
-        found = await run_stoppable(lambda stop: self.store.claim(digest))
+        found = await run_stoppable(lambda stop: self.store.claims.claim(digest))
         return found if found and file.size in (None, found.size) else None
 
     async def _fetch(
         self, job: TransferTask, key: Digest, file: OfferedFile, parts: list[Part]
     ) -> Pending:
         job.moved = True
-        part = self.store.part(key)
+        part = self.store.entrance.part(key)
         parts.append(part)
         await run_stoppable(lambda stop: part.open(file.size))
 
@@ -301,7 +303,7 @@ class Pulls:
         needed = 0
         for key, file in files.items():
             if present[key] is None:
-                needed += max(0, (file.size or 0) - self.store.part(key).allocated())
+                needed += max(0, (file.size or 0) - self.store.entrance.part(key).allocated())
         if needed:
             self.store.room.check_space(needed)
 

@@ -60,8 +60,8 @@ class Push:
 
     async def _claim(self, stack: AsyncExitStack, blob: Layer) -> Path:
         """Keep a blob from being removed while it is sent; return where it is."""
-        stack.push_async_callback(asyncio.to_thread, self._store.disclaim, blob.digest)
-        found = await run_stoppable(lambda stop: self._store.claim(blob.digest))
+        stack.push_async_callback(asyncio.to_thread, self._store.claims.disclaim, blob.digest)
+        found = await run_stoppable(lambda stop: self._store.claims.claim(blob.digest))
         if found is None:
             raise ModelNotFound(f"the blob {blob.digest.short} is no longer here")
         return found.temporary

@@ -36,7 +36,8 @@ from runnerd.errors import (
 )
 from runnerd.models.intake import Pending
 from runnerd.models.manifest import GGUF_TYPE, MMPROJ_TYPE
-from runnerd.models.parts import PIECE_BYTES, Part, Piece
+from runnerd.models.part_journal import PIECE_BYTES, Piece
+from runnerd.models.parts import Part
 from runnerd.models.worker import run_stoppable
 from runnerd.outbound.client import translated
 from runnerd.pulls.offer import OfferedFile

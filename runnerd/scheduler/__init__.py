@@ -13,6 +13,7 @@ host is a *budget*; who waits stands in one fair *queue*.
     budget      what runners may take of each device, and what is left
     pool        the runners of one key and what is remembered of them
     backoff     when a model that failed may be tried again
+    candidates  who can be asked to make room, and when
     eviction    who goes when room is needed
     shaping     how many slots an instance gets
     capacity_planner  who is started, who makes room, whose turn is over
@@ -37,10 +38,10 @@ from runnerd.scheduler.decisions import (
     Refusal,
     Refuse,
     RunnerKey,
+    RunnerState,
     RunnerView,
     Shape,
     Start,
-    State,
     Stop,
     StopReason,
     Terms,
@@ -59,11 +60,11 @@ __all__ = [
     "Refusal",
     "Refuse",
     "RunnerKey",
+    "RunnerState",
     "RunnerView",
     "Scheduler",
     "Shape",
     "Start",
-    "State",
     "Stop",
     "StopReason",
     "Terms",

@@ -9,10 +9,11 @@ engine has the last word on what fits.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 
 from runnerd.scheduler.budget import Budget, Room
-from runnerd.scheduler.decisions import Decision, RunnerKey, Shape, Start, State, StopReason
+from runnerd.scheduler.candidates import Candidates
+from runnerd.scheduler.decisions import Decision, RunnerKey, RunnerState, Shape, Start, StopReason
 from runnerd.scheduler.eviction import Candidate, choose
 from runnerd.scheduler.pool import Instance, Pool, instances, stop
 from runnerd.scheduler.queue import Queue
@@ -35,6 +36,7 @@ class CapacityPlanner:
         self._queue = queue
         self._budget = budget
         self._shares = shares
+        self._candidates = Candidates(pools, queue, shares)
         self._holding: dict[RunnerKey, Pool] = {}  # room that others wait for
         self._contending: set[RunnerKey] = set()  # those, and the others, since the last round
         self._generation = 0
@@ -60,7 +62,7 @@ class CapacityPlanner:
         self._holding = {
             key: pool
             for key, pool in self._holding.items()
-            if any(instance.state is State.READY for instance in pool.instances.values())
+            if any(instance.state is RunnerState.READY for instance in pool.instances.values())
         }
         waiting = self._unserved()
         self._contending = {*self._holding, *(pool.key for pool in waiting)}
@@ -75,14 +77,18 @@ class CapacityPlanner:
         return [
             pool
             for pool in waited_for
-            if all(instance.state is not State.READY for instance in pool.instances.values())
+            if all(instance.state is not RunnerState.READY for instance in pool.instances.values())
         ]
 
     def _decide(self, now: float) -> list[Decision]:
         room = Room(
             self._budget,
             [instance.claims for _, instance in instances(self._pools)],
-            [item.claims for _, item in instances(self._pools) if item.state is State.STOPPING],
+            [
+                item.claims
+                for _, item in instances(self._pools)
+                if item.state is RunnerState.STOPPING
+            ],
         )
         for _, instance in instances(self._pools):
             instance.draining = False
@@ -140,7 +146,7 @@ class CapacityPlanner:
             claims = pool.claims()
             if now < pool.backoff.unasked_at or self._budget.over_share(claims):
                 continue
-            chosen = choose(room.lack(claims), self._unused(pool, now), now)
+            chosen = choose(room.lack(claims), self._candidates.unused(pool, now), now)
             free_at = max((candidate.free_at for candidate in chosen or ()), default=now)
             if free_at > now:
                 self._note(free_at)
@@ -151,24 +157,17 @@ class CapacityPlanner:
             room.set_aside(claims)
         return decisions
 
-    def _unused(self, wanting: Pool, now: float) -> list[Candidate]:
-        """Return the runners that need not stay for a resident that wants to come back."""
-        return [
-            Candidate(pool, instance, instance.used_at + self._quantum_of(pool))
-            for pool, instance in instances(self._pools)
-            if pool is not wanting
-            and instance.idle
-            and pool.may_shrink
-            and not pool.terms.pinned
-            and not self._queue.count(pool.key)
-        ]
-
     def _start(self, pool: Pool, shape: Shape, room: Room, now: float) -> Start:
         claims = pool.claims(shape)
         room.take(claims)
         self._generation += 1
         pool.instances[self._generation] = Instance(
-            self._generation, State.STARTING, claims, started_at=now, used_at=now, slots=shape.slots
+            self._generation,
+            RunnerState.STARTING,
+            claims,
+            started_at=now,
+            used_at=now,
+            slots=shape.slots,
         )
         return Start(pool.key, self._generation, shape.slots)
 
@@ -183,17 +182,17 @@ class CapacityPlanner:
         self._note_holders(pool, lack)
         candidates = [
             candidate
-            for candidate in self._candidates(pool, now)
+            for candidate in self._candidates.for_room(pool, now)
             if candidate.instance.generation not in claimed
         ]
         chosen = None if pool.exclusive_host else choose(lack, candidates, now)
         if chosen is None:
             short = room.short(claims)
-            holders = self._holders(pool, [*short, *lack])
+            holders = self._candidates.holders(pool, [*short, *lack])
             if not holders and not any(name.startswith("#") for name in short):
                 # It does not fit by its estimate.  The engine has the last word on that.
                 return [self._start(pool, pool.terms.shapes[-1], room, now)]
-            moving = any(instance.state is not State.READY for instance in holders)
+            moving = any(instance.state is not RunnerState.READY for instance in holders)
             chosen = [] if moving else [item for item in candidates if item.instance in holders]
         decisions: list[Decision] = []
         for candidate in chosen:
@@ -206,23 +205,12 @@ class CapacityPlanner:
     def _note_holders(self, wanting: Pool, lack: Mapping[str, int]) -> None:
         """Note who holds something that another model waits for."""
         for pool, instance in instances(self._pools):
-            if pool is wanting or pool.terms.pinned or instance.state is not State.READY:
+            if pool is wanting or pool.terms.pinned or instance.state is not RunnerState.READY:
                 continue
             if pool.key not in self._holding and any(map(instance.claims.get, lack)):
                 self._holding[pool.key] = pool
                 if pool.key not in self._contending:
                     self._shares.place(pool.account)
-
-    def _candidates(self, wanting: Pool, now: float) -> list[Candidate]:
-        found = []
-        for pool, instance in instances(self._pools):
-            if pool is wanting or pool.terms.pinned or instance.state is not State.READY:
-                continue
-            free_at = self._turn_ends_at(pool, instance, wanting, now)
-            if instance.idle and not self._queue.count(pool.key):
-                free_at = min(pool.hopeful_until(instance), free_at)
-            found.append(Candidate(pool, instance, free_at))
-        return found
 
     def _send_away(self, candidate: Candidate, now: float) -> list[Decision]:
         """Stop a runner whose turn is over, or let it finish what it does and take nothing more."""
@@ -234,39 +222,6 @@ class CapacityPlanner:
             return [stop(candidate.pool, candidate.instance, StopReason.EVICTED)]
         candidate.instance.draining = True
         return []
-
-    def _turn_ends_at(self, pool: Pool, instance: Instance, wanting: Pool, now: float) -> float:
-        """Return when a runner has to make room for another model, in use or not."""
-        assert instance.ready_at is not None
-        even_at = self._shares.catches_up_at(pool.account, wanting.account, now)
-        return max(instance.ready_at + self._quantum_of(pool), even_at)
-
-    def _quantum_of(self, pool: Pool) -> float:
-        return max(self._shares.quantum, self._shares.worth_loading(pool.load_seconds))
-
-    def _holders(self, wanting: Pool, names: Iterable[str]) -> list[Instance]:
-        """Return the runners that hold something of what is missing and could be without it."""
-        return [
-            instance
-            for pool, instance in instances(self._pools)
-            if pool is not wanting
-            and not pool.terms.pinned
-            and any(instance.claims.get(name, 0) for name in names)
-        ]
-
-    def forget_stale(self, now: float, patience: float) -> None:
-        """Drop pools of which nothing is left to know, `patience` seconds after their last use."""
-        stale = [
-            pool.key
-            for pool in self._pools.values()
-            if not pool.instances
-            and not pool.terms.min_instances
-            and not self._queue.count(pool.key)
-            and pool.backoff.stale(now)
-            and (pool.idle_since is None or pool.idle_since + patience < now)
-        ]
-        for key in stale:
-            del self._pools[key]
 
     def _note(self, when: float) -> None:
         """Remember to look again at a time."""

@@ -28,8 +28,8 @@ from runnerd.scheduler.decisions import (
     Refusal,
     Refuse,
     RunnerKey,
+    RunnerState,
     Shape,
-    State,
     StopReason,
     Terms,
 )
@@ -76,7 +76,7 @@ class Scheduler(Queries):
         held: dict[str, int] = {}
         uncertain: dict[str, int] = {}
         for _, instance in instances(self._pools):
-            sure = instance.state is State.READY
+            sure = instance.state is RunnerState.READY
             amounts = memory(instance.claims) if instance.held is None else instance.held
             for name, amount in amounts.items():
                 sums = held if sure else uncertain
@@ -108,9 +108,9 @@ class Scheduler(Queries):
         the estimate for an instance of its shape.
         """
         found = self._books.find(key, generation)
-        if found is not None and found[1].state is State.READY:
+        if found is not None and found[1].state is RunnerState.READY:
             pool, instance = found
-            pool.terms = _reshaped(pool.terms, Shape(instance.slots, dict(need)))
+            pool.terms = pool.terms.reshaped(Shape(instance.slots, dict(need)))
             pool.reckon(instance)
             instance.held = held
 
@@ -230,7 +230,7 @@ class Scheduler(Queries):
         pool, instance = taken
         instance.leases.discard(ticket)
         instance.used_at = now
-        if instance.state is not State.READY:
+        if instance.state is not RunnerState.READY:
             return []
         if pool.backoff.failure is not None:
             pool.backoff.answered()
@@ -249,10 +249,10 @@ class Scheduler(Queries):
     def ready(self, key: RunnerKey, generation: int, now: float) -> list[Decision]:
         """A runner answers; those who wait for it are granted before anything else is decided."""
         found = self._books.find(key, generation)
-        if found is None or found[1].state is not State.STARTING:
+        if found is None or found[1].state is not RunnerState.STARTING:
             return []
         pool, instance = found
-        instance.state = State.READY
+        instance.state = RunnerState.READY
         instance.ready_at = instance.used_at = now
         pool.loaded_in(now - instance.started_at)
         pool.backoff.loaded()
@@ -267,9 +267,9 @@ class Scheduler(Queries):
         Its leases go on until they are released, or until it has ended.
         """
         found = self._books.find(key, generation)
-        if found is not None and found[1].state is not State.STOPPING:
+        if found is not None and found[1].state is not RunnerState.STOPPING:
             _, instance = found
-            instance.state = State.STOPPING
+            instance.state = RunnerState.STOPPING
             instance.failing = True
 
     def ended(
@@ -297,7 +297,7 @@ class Scheduler(Queries):
         if not pool.instances:
             pool.requested_keep_alive = None
         decisions: list[Decision] = []
-        if failure is not None and (instance.failing or instance.state is not State.STOPPING):
+        if failure is not None and (instance.failing or instance.state is not RunnerState.STOPPING):
             decisions += self._serving.failed(pool, instance, failure, fault, now, jitter)
         return [*decisions, *self._serving.go_on(now)]
 
@@ -328,7 +328,7 @@ class Scheduler(Queries):
             self._queue.remove(waiting.ticket)
             decisions.append(Refuse(waiting.ticket, Refusal.DRAINING))
         for pool, instance in instances(self._pools):
-            if not instance.leases and instance.state is not State.STOPPING:
+            if not instance.leases and instance.state is not RunnerState.STOPPING:
                 decisions.append(stop(pool, instance, StopReason.DRAINED))
         return decisions
 
@@ -349,11 +349,5 @@ class Scheduler(Queries):
             decisions += self._serving.abandon(self._pools[waiting.key])
         if self._arranger.look_again_at is not None and self._arranger.look_again_at <= now:
             decisions += self._serving.go_on(now)
-        self._arranger.forget_stale(now, self._books.limits.queue_timeout)
+        self._books.forget_stale(now)
         return decisions
-
-
-def _reshaped(terms: Terms, known: Shape) -> Terms:
-    """Return terms with what is known of one of their shapes."""
-    first, *fewer = (known if shape.slots == known.slots else shape for shape in terms.shapes)
-    return replace(terms, need=first.need, fewer=tuple(fewer))

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import enum
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import NamedTuple
 
 from runnerd.errors import BackendFailure
@@ -24,10 +24,21 @@ class RunnerKey(NamedTuple):  # a tuple hashes and compares in C: it is looked u
     configuration: str
 
 
-class State(enum.Enum):
+class RunnerState(enum.StrEnum):
+    """Where a runner is in its life, as every API prints it (see `runner.life` for its table).
+
+    The scheduler itself knows no runner that has stopped or failed; a model that has failed and has
+    no runner is shown as `failed`.
+    """
+
     STARTING = "starting"
     READY = "ready"
     STOPPING = "stopping"
+    STOPPED = "stopped"
+    FAILED = "failed"
+
+
+State = RunnerState
 
 
 class StopReason(enum.Enum):
@@ -92,6 +103,11 @@ class Terms:
     def shapes(self) -> tuple[Shape, ...]:
         """Every way to start an instance, that with the most slots first."""
         return Shape(self.slots, self.need), *self.fewer
+
+    def reshaped(self, known: Shape) -> Terms:
+        """These terms with what is known of one of their shapes."""
+        first, *fewer = (known if shape.slots == known.slots else shape for shape in self.shapes)
+        return replace(self, need=first.need, fewer=tuple(fewer))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -170,7 +186,7 @@ class RunnerView:
 
     key: RunnerKey
     generation: int
-    state: State
+    state: RunnerState
     leases: int
     waiting: int
     used_at: float

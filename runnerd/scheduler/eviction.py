@@ -40,11 +40,8 @@ def choose(
     if not lack:
         return []
     ordered = sorted(candidates, key=lambda candidate: candidate.price(now))
-    for candidate in ordered:
-        if not candidate.instance.idle or not candidate.pool.may_shrink:
-            break
-        if _covers(lack, [candidate]):
-            return [candidate]  # one idle runner instead of several
+    if (one := _one_idle(lack, ordered)) is not None:
+        return [one]
     chosen: list[Candidate] = []
     for candidate in ordered:
         if _covers(lack, chosen):
@@ -53,6 +50,21 @@ def choose(
             chosen.append(candidate)
     if not _covers(lack, chosen):
         return None
+    return _needed(lack, chosen)
+
+
+def _one_idle(lack: Mapping[str, int], ordered: Sequence[Candidate]) -> Candidate | None:
+    """The cheapest idle runner that suffices alone, so that not several have to go."""
+    for candidate in ordered:
+        if not candidate.instance.idle or not candidate.pool.may_shrink:
+            break
+        if _covers(lack, [candidate]):
+            return candidate
+    return None
+
+
+def _needed(lack: Mapping[str, int], chosen: list[Candidate]) -> list[Candidate]:
+    """Those of the chosen without whom it would not suffice, the dearest spared first."""
     for candidate in reversed(chosen[:]):
         others = [other for other in chosen if other is not candidate]
         if _covers(lack, others):

@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from runnerd.scheduler.budget import Budget, memory
-from runnerd.scheduler.decisions import Decision, RunnerKey, State, StopReason
+from runnerd.scheduler.decisions import Decision, RunnerKey, RunnerState, StopReason
 from runnerd.scheduler.eviction import Candidate, choose
 from runnerd.scheduler.pool import Pool, instances, stop
 from runnerd.scheduler.queue import Queue
@@ -44,9 +44,9 @@ def _excess(pools: Mapping[RunnerKey, Pool], budget: Budget) -> dict[str, int]:
     """Return by how much each device is overdrawn by those who stay."""
     taken: dict[str, int] = {}
     for _, instance in instances(pools):
-        if instance.state is State.STOPPING:
+        if instance.state is RunnerState.STOPPING:
             continue
-        loads = instance.state is State.STARTING
+        loads = instance.state is RunnerState.STARTING
         amounts = memory(instance.claims) if loads else instance.held or {}
         for name, amount in amounts.items():
             taken[name] = taken.get(name, 0) + amount

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 
 from runnerd.scheduler.backoff import Backoff
 from runnerd.scheduler.budget import claims
-from runnerd.scheduler.decisions import RunnerKey, Shape, State, Stop, StopReason, Terms
+from runnerd.scheduler.decisions import RunnerKey, RunnerState, Shape, Stop, StopReason, Terms
 from runnerd.scheduler.shares import Account, Returns
 
 _PREFIXES = 256  # remembered per instance, for requests that go on where another one ended
@@ -22,7 +22,7 @@ class Instance:
     """
 
     generation: int
-    state: State
+    state: RunnerState
     claims: Mapping[str, int]
     started_at: float
     used_at: float
@@ -39,7 +39,7 @@ class Instance:
     @property
     def idle(self) -> bool:
         """Whether it is ready and nobody uses it."""
-        return self.state is State.READY and not self.leases
+        return self.state is RunnerState.READY and not self.leases
 
     def shared(self, affinity: tuple[int, ...]) -> int:
         """Return how many of a request's prefixes it has seen, the longest one counting."""
@@ -123,16 +123,18 @@ class Pool:
         return not self.terms.min_instances or self._alive() > self.terms.min_instances
 
     def _alive(self) -> int:
-        return sum(instance.state is not State.STOPPING for instance in self.instances.values())
+        return sum(
+            instance.state is not RunnerState.STOPPING for instance in self.instances.values()
+        )
 
     def alive(self) -> list[Instance]:
         """Return the instances that serve or will."""
-        return [item for item in self.instances.values() if item.state is not State.STOPPING]
+        return [item for item in self.instances.values() if item.state is not RunnerState.STOPPING]
 
     def serving(self) -> bool:
         """Return whether an instance takes requests, as soon as it has room."""
         for instance in self.instances.values():
-            if instance.state is State.READY and not instance.draining:
+            if instance.state is RunnerState.READY and not instance.draining:
                 return True
         return False
 
@@ -145,7 +147,7 @@ class Pool:
         """
         best: Instance | None = None
         for instance in self.instances.values():
-            if instance.state is not State.READY or instance.draining:
+            if instance.state is not RunnerState.READY or instance.draining:
                 continue
             slots = instance.slots
             if slots is not None and overcommit:
@@ -170,7 +172,7 @@ class Pool:
             return False
         if instance.conversations < slots or instance.shared(affinity):
             return False
-        return all(item.state is State.READY for item in self.alive())
+        return all(item.state is RunnerState.READY for item in self.alive())
 
     def pressed(self, waiting: int) -> bool:
         """Return whether there is more to do than there are slots, and another instance may be
@@ -179,7 +181,7 @@ class Pool:
         if self.terms.slots is None or len(self.instances) >= self.terms.max_instances:
             return False
         alive = self.alive()
-        if not alive or any(item.state is not State.READY for item in alive):
+        if not alive or any(item.state is not RunnerState.READY for item in alive):
             return False
         slots = sum(item.slots or 0 for item in alive)
         return waiting + sum(len(item.leases) for item in alive) > slots
@@ -227,5 +229,5 @@ def instances(pools: Mapping[RunnerKey, Pool]) -> Iterator[tuple[Pool, Instance]
 
 def stop(pool: Pool, instance: Instance, reason: StopReason) -> Stop:
     """Let an instance go."""
-    instance.state = State.STOPPING
+    instance.state = RunnerState.STOPPING
     return Stop(pool.key, instance.generation, reason)

@@ -6,7 +6,13 @@ from collections.abc import Callable
 
 from runnerd.scheduler.budget import memory
 from runnerd.scheduler.capacity_planner import CapacityPlanner
-from runnerd.scheduler.decisions import DeviceMemory, FailureView, RunnerKey, RunnerView, State
+from runnerd.scheduler.decisions import (
+    DeviceMemory,
+    FailureView,
+    RunnerKey,
+    RunnerState,
+    RunnerView,
+)
 from runnerd.scheduler.pool import instances
 from runnerd.scheduler.scheduler_state import SchedulerState
 from runnerd.scheduler.views import failure_views, runner_views, stranded
@@ -71,7 +77,7 @@ class Queries:
     def busy(self, matches: Callable[[RunnerKey], bool]) -> bool:
         """Return whether a matching runner has a lease or is being loaded for somebody."""
         return any(
-            matches(pool.key) and (instance.leases or instance.state is State.STARTING)
+            matches(pool.key) and (instance.leases or instance.state is RunnerState.STARTING)
             for pool, instance in instances(self._books.pools)
         )
 

@@ -34,3 +34,18 @@ class SchedulerState:
         pool = self.pools.get(key)
         instance = None if pool is None else pool.instances.get(generation)
         return None if pool is None or instance is None else (pool, instance)
+
+    def forget_stale(self, now: float) -> None:
+        """Drop pools of which nothing is left to know, `queue_timeout` after their last use."""
+        kept_for = self.limits.queue_timeout
+        stale = [
+            pool.key
+            for pool in self.pools.values()
+            if not pool.instances
+            and not pool.terms.min_instances
+            and not self.queue.count(pool.key)
+            and pool.backoff.stale(now)
+            and (pool.idle_since is None or pool.idle_since + kept_for < now)
+        ]
+        for key in stale:
+            del self.pools[key]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from runnerd.scheduler.budget import memory
-from runnerd.scheduler.decisions import FailureView, Limits, RunnerKey, RunnerView, State
+from runnerd.scheduler.decisions import FailureView, Limits, RunnerKey, RunnerState, RunnerView
 from runnerd.scheduler.pool import Pool, instances
 from runnerd.scheduler.queue import Queue
 
@@ -55,7 +55,8 @@ def stranded(
 ) -> list[int]:
     """Return the tickets that wait for what will not come; `noted` says that time will decide."""
     moving = any(
-        instance.leases or instance.state is not State.READY for _, instance in instances(pools)
+        instance.leases or instance.state is not RunnerState.READY
+        for _, instance in instances(pools)
     )
     return [
         waiting.ticket

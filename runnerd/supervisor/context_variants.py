@@ -24,7 +24,7 @@ from runnerd.backends.interface import Backend, BackendMode
 from runnerd.config import Settings
 from runnerd.configurations import ModelConfiguration
 from runnerd.errors import RunnerdError
-from runnerd.scheduler import Queries, RunnerKey, State
+from runnerd.scheduler import Queries, RunnerKey, RunnerState
 from runnerd.supervisor.sharing import Sharing
 
 
@@ -117,6 +117,6 @@ class ContextVariants:
         serving = {
             view.key
             for view in self._scheduler.view()
-            if view.state is not State.STOPPING and not view.draining
+            if view.state is not RunnerState.STOPPING and not view.draining
         }
         return serving | self._scheduler.waiting().keys()

@@ -20,7 +20,7 @@ class Fleet:
     def __init__(self, backends: Mapping[str, Backend], directory: RuntimeDirectory) -> None:
         self._backends = backends
         self._directory = directory
-        self._runners: dict[int, tuple[RunnerKey, Runner]] = {}
+        self._runners: dict[int, Runner] = {}
         self._orphans: set[int] = set()  # whose files were deleted under them
         self._empty = asyncio.Event()
         self._empty.set()
@@ -32,21 +32,21 @@ class Fleet:
         return generation in self._runners
 
     def __getitem__(self, generation: int) -> Runner:
-        return self._runners[generation][1]
+        return self._runners[generation]
 
     def get(self, generation: int) -> Runner | None:
         """Return a runner, None when it has ended."""
-        return self._runners.get(generation, (None, None))[1]
+        return self._runners.get(generation)
 
     def __iter__(self) -> Iterator[Runner]:
-        return iter([runner for _, runner in self._runners.values()])
+        return iter(list(self._runners.values()))
 
     def start(
         self,
         key: RunnerKey,
         generation: int,
         order: LaunchSpec,
-        patience: RunnerTimeouts,
+        timeouts: RunnerTimeouts,
         watcher: Watcher,
         *,
         ram_limit: int | None,
@@ -56,11 +56,13 @@ class Fleet:
             self._backends[key.backend],
             order,
             self._free_socket(key),
-            patience=patience,
+            key=key,
+            generation=generation,
+            timeouts=timeouts,
             watcher=watcher,
             ram_limit=ram_limit,
         )
-        self._runners[generation] = (key, runner)
+        self._runners[generation] = runner
         self._empty.clear()
         runner.start()
 
@@ -75,17 +77,13 @@ class Fleet:
         """Wait until the last process of the last runner is gone."""
         await self._empty.wait()
 
-    def key(self, generation: int) -> RunnerKey:
-        """Return what a runner was started for."""
-        return self._runners[generation][0]
-
     def keys(self) -> set[RunnerKey]:
         """Return what there are runners for."""
-        return {key for key, _ in self._runners.values()}
+        return {runner.key for runner in self._runners.values()}
 
     def matching(self, matches: Callable[[RunnerKey], bool]) -> list[int]:
         """Return the generations of the runners whose key matches."""
-        return [number for number, (key, _) in self._runners.items() if matches(key)]
+        return [number for number, runner in self._runners.items() if matches(runner.key)]
 
     def orphan(self, load: str) -> None:
         """The files of a load have been deleted: they are missed by the runners that are left."""
@@ -95,17 +93,17 @@ class Fleet:
         """Say whether a runner's files were deleted under it."""
         return generation in self._orphans
 
-    def find(self, id: str) -> tuple[RunnerKey, Runner]:
+    def find(self, id: str) -> Runner:
         """Return a runner by the id that `ps` shows.  Raises errors.RunnerNotFound."""
-        for key, runner in self._runners.values():
+        for runner in self._runners.values():
             if runner.name == id:
-                return key, runner
+                return runner
         raise RunnerNotFound(f"no runner {id!r}; `runnerd ps` lists them")
 
     def _free_socket(self, key: RunnerKey) -> Path:
         """Return a path that no other runner has: the pool's, numbered from the second on."""
         name = f"{key.backend} {key.model} {key.mode} {key.configuration}"
-        taken = {runner.socket for _, runner in self._runners.values()}
+        taken = {runner.socket for runner in self._runners.values()}
         paths = (
             self._directory.runner_socket(f"{name} {number}" if number else name)
             for number in itertools.count()

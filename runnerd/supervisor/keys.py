@@ -55,7 +55,7 @@ class Keys:
 
     def of_runner(self, id: str) -> RunnerKey:
         """Return the key of a runner by the id that `ps` shows.  Raises errors.RunnerNotFound."""
-        return self._fleet.find(id)[0]
+        return self._fleet.find(id).key
 
     def context(self, key: RunnerKey) -> int:
         """Return the tokens of context that a runner has, 0 where nobody knows."""

@@ -54,10 +54,10 @@ class Removing:
         ending = self._fleet.matching(lambda key: key.model == load)
         gone = BackendFailure("the model was unloaded while it answered")
         runners = [self._fleet[generation] for generation in ending]
-        for generation in ending:
-            self._running.failing(generation, gone)
         for runner in runners:
-            runner.stop(at_once=True)
+            self._running.failing(runner, gone)
+        for runner in runners:
+            runner.stop_at_once()
         for runner in runners:
             await runner.wait_ended()
 

@@ -8,13 +8,11 @@ from dataclasses import dataclass, field
 
 from runnerd.backends.interface import BackendMode
 from runnerd.runner import Runner
-from runnerd.scheduler import FailureView, Queries, RunnerKey, RunnerView
+from runnerd.scheduler import FailureView, Queries, RunnerKey, RunnerState, RunnerView
 from runnerd.supervisor.context_variants import ContextVariants
 from runnerd.supervisor.fleet import Fleet
 from runnerd.supervisor.launch_specs import LaunchSpecs
 from runnerd.supervisor.sharing import Sharing
-
-FAILED = "failed"
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,7 +32,7 @@ class RunnerReport:
     models: tuple[str, ...]
     model_ref: str
     mode: BackendMode
-    state: str
+    state: RunnerState
     in_use: int
     waiting: int
     last_used_at: float
@@ -119,7 +117,7 @@ def report(
         models=tuple(models),
         model_ref=name,
         mode=runner.order.mode,
-        state=view.state.value,
+        state=view.state,
         in_use=view.leases,
         waiting=view.waiting,
         last_used_at=view.used_at + offset,
@@ -153,7 +151,7 @@ def failure_report(
         models=tuple(models),
         model_ref=name,
         mode=BackendMode(key.mode),
-        state=FAILED,
+        state=RunnerState.FAILED,
         in_use=0,
         waiting=waiting.get(key, 0),
         last_used_at=view.failed_at + offset,

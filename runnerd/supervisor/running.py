@@ -26,13 +26,16 @@ _JITTER = (0.8, 1.2)  # of a delay before a failed model is tried again
 
 
 class Running:
-    """Knows what a start takes, and what the news of a runner means for the others."""
+    """Knows what a start takes, and what the news of a runner means for the others.
+
+    It is the `runner.Watcher` of every runner that it starts.
+    """
 
     def __init__(
         self,
         scheduler: Scheduler,
         actions: Actions,
-        patience: RunnerTimeouts,
+        timeouts: RunnerTimeouts,
         *,
         fleet: Fleet,
         claims: Claims,
@@ -44,7 +47,7 @@ class Running:
     ) -> None:
         self._scheduler = scheduler
         self._actions = actions
-        self._patience = patience
+        self._timeouts = timeouts
         self._fleet = fleet
         self._claims = claims
         self._sharing = sharing
@@ -63,8 +66,8 @@ class Running:
                 key,
                 generation,
                 self._launch_specs.of(key, slots=decision.slots),
-                self._patience,
-                Generation(self, key, generation),
+                self._timeouts,
+                self,
                 ram_limit=self._preparation.ram_limit(generation),
             )
         except Exception as error:  # whatever it is, those who wait are told
@@ -80,23 +83,24 @@ class Running:
 
     # what runners say
 
-    def ready(self, key: RunnerKey, generation: int) -> None:
+    def ready(self, runner: Runner) -> None:
         """A runner answers."""
+        key, generation = runner.key, runner.generation
         self._actions.carry_out(self._scheduler.ready(key, generation, time.monotonic()))
         self._watch.begin(key, generation)
 
-    def retiring(self, generation: int) -> None:
+    def retiring(self, runner: Runner) -> None:
         """Nobody gets a runner any more; its requests go on."""
-        self._scheduler.failing(self._fleet.key(generation), generation)
+        self._scheduler.failing(runner.key, runner.generation)
 
-    def failing(self, generation: int, failure: BackendFailure) -> None:
+    def failing(self, runner: Runner, failure: BackendFailure) -> None:
         """A runner will be killed: nobody gets it any more, and its requests are told."""
-        self.retiring(generation)
-        self._claims.revoke(generation, failure)
+        self.retiring(runner)
+        self._claims.revoke(runner.generation, failure)
 
-    def ended(self, key: RunnerKey, generation: int, failure: BackendFailure | None) -> None:
+    def ended(self, runner: Runner, failure: BackendFailure | None) -> None:
         """A runner's last process is gone."""
-        runner = self._fleet[generation]
+        key, generation = runner.key, runner.generation
         if failure is not None:
             log.warning("runner of %s failed: %s", runner.order.model_ref, failure.message)
             if self._fleet.is_orphan(generation) or not self._sharing.is_here(key):
@@ -114,13 +118,13 @@ class Running:
         self._actions.carry_out(decisions)
         self._launch_specs.prune(self._in_use)
 
-    def heard_at(self, generation: int) -> float | None:
-        """Return when a runner last sent something, None while it is not in use."""
-        return self._claims.heard_at(generation)
+    def heard_at(self, runner: Runner) -> float | None:
+        """When a runner last sent something (monotonic), None while it is not in use."""
+        return self._claims.heard_at(runner.generation)
 
-    async def recall(self, runner: Runner, key: RunnerKey) -> None:
+    async def recall(self, runner: Runner) -> None:
         """Give a runner back what those who wait for it had evaluated."""
-        await self._slot_persistence.recall(runner, self._claims.clients_waiting(key))
+        await self._slot_persistence.recall(runner, self._claims.clients_waiting(runner.key))
 
     async def remember(self, runner: Runner) -> None:
         """Take down what a runner has evaluated."""
@@ -140,35 +144,3 @@ class Running:
         """Return what a runner, a waiting request or a failure refers to."""
         keys = self._fleet.keys() | self._scheduler.waiting().keys()
         return keys | {view.key for view in self._scheduler.failures()}
-
-
-class Generation:
-    """One runner's line to those who run it (`runner.Watcher`): it says which runner it is, so that
-    late news of an older one is recognised.
-    """
-
-    def __init__(self, running: Running, key: RunnerKey, generation: int) -> None:
-        self._running = running
-        self._key = key
-        self._generation = generation
-
-    def ready(self, runner: Runner) -> None:
-        self._running.ready(self._key, self._generation)
-
-    def retiring(self, runner: Runner) -> None:
-        self._running.retiring(self._generation)
-
-    def failing(self, runner: Runner, failure: BackendFailure) -> None:
-        self._running.failing(self._generation, failure)
-
-    def ended(self, runner: Runner, failure: BackendFailure | None) -> None:
-        self._running.ended(self._key, self._generation, failure)
-
-    def heard_at(self, runner: Runner) -> float | None:
-        return self._running.heard_at(self._generation)
-
-    async def recall(self, runner: Runner) -> None:
-        await self._running.recall(runner, self._key)
-
-    async def remember(self, runner: Runner) -> None:
-        await self._running.remember(runner)

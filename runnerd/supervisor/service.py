@@ -262,7 +262,7 @@ class Supervisor:
         """Return what owners configured."""
         return list(self._configurations.list())
 
-    def runner(self, id: str) -> tuple[RunnerKey, Runner]:
+    def runner(self, id: str) -> Runner:
         """Return a runner by the id that `ps` shows.  Raises errors.RunnerNotFound."""
         return self._fleet.find(id)
 
@@ -309,7 +309,7 @@ class Supervisor:
         """Nothing more is worth waiting for: end without keeping what runners had evaluated."""
         for runner in self._fleet:
             if runner.state is RunnerState.STOPPING:
-                runner.stop(at_once=True)
+                runner.stop_at_once()
 
     def _act(self, decision: Decision) -> None:
         match decision:

@@ -75,7 +75,7 @@ class MemoryWatch:
         for generation in self._fleet.matching(lambda key: True):
             runner = self._fleet.get(generation)
             if runner is not None and runner.state is RunnerState.READY:
-                changed |= await self._learn(self._fleet.key(generation), generation)
+                changed |= await self._learn(runner.key, generation)
         self._preparation.observe(anew=True)
         self._preparation.limit_engines()
         decisions = self._scheduler.relieve(time.monotonic())

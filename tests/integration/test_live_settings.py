@@ -14,7 +14,7 @@ import pytest
 
 from runnerd.config import RELOADABLE
 from runnerd.models import tiny
-from runnerd.models.parts import PIECE_BYTES
+from runnerd.models.part_journal import PIECE_BYTES
 from tests.integration.test_pulls import events
 from tests.support.daemon import DaemonProcess, running
 from tests.support.fileserver import FileServer, serving

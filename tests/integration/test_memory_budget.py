@@ -346,7 +346,7 @@ async def data_limits(bench: Bench) -> dict[str, int]:
     """Return the kernel's limit of each engine."""
     found = {}
     for name in bench.loaded():
-        _, runner = bench.supervisor.runner(bench.loaded()[name].id)
+        runner = bench.supervisor.runner(bench.loaded()[name].id)
         pid = await engine_process(runner.engine_socket)
         line = next(
             line

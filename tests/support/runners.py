@@ -13,6 +13,7 @@ from runnerd.backends.interface import Backend, BackendConfiguration, BackendMod
 from runnerd.config import Settings
 from runnerd.errors import BackendFailure
 from runnerd.runner import LaunchSpec, Runner
+from runnerd.scheduler import RunnerKey
 from tests.support.waiting import LIMIT
 
 
@@ -54,14 +55,16 @@ async def living(
         backend,
         LaunchSpec(model, f"ai/{model}", BackendMode.COMPLETION, configuration),
         socket,
-        patience=Settings(load_timeout=LIMIT, hang_timeout=LIMIT),
+        key=RunnerKey(backend.name, model, BackendMode.COMPLETION, ""),
+        generation=1,
+        timeouts=Settings(load_timeout=LIMIT, hang_timeout=LIMIT),
         watcher=owner or Owner(),
     )
     runner.start()
     try:
         yield runner
     finally:
-        runner.stop(at_once=True)
+        runner.stop_at_once()
         await runner.wait_ended()
         assert children() == before
         assert not socket.exists()

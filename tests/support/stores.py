@@ -24,7 +24,7 @@ def small(path: Path, name: str = "small") -> Path:
 
 async def add(store: Store, path: Path, *tags: str) -> Digest:
     """Import a file under these tags."""
-    model = await store.import_files([path], tag=tags[0] if tags else None)
+    model = await store.entrance.import_files([path], tag=tags[0] if tags else None)
     for tag in tags[1:]:
-        store.tag(str(model.id), tag)
+        store.names.tag(str(model.id), tag)
     return model.id

@@ -91,12 +91,12 @@ async def test_what_is_packed_can_be_loaded(store: Store, model: Path, tmp_path:
         assert len(content) == packed.size
         assert str(packed.default_tag) == "ai/tiny:f32"
     assert tarfile.open(fileobj=io.BytesIO(content)).getnames()[-1] == "manifest.json"
-    loaded = await store.load_archive(pieces(content))
+    loaded = await store.entrance.load_archive(pieces(content))
     assert loaded.tags == ()
     assert loaded.id == packed.id
     other = Store(tmp_path / "other")
     other.open()
-    imported = await other.import_files([model], tag=None)
+    imported = await other.entrance.import_files([model], tag=None)
     assert imported.id == loaded.id
     assert store.resolve(str(loaded.id)).weights.read_bytes() == model.read_bytes()
 
@@ -109,7 +109,7 @@ async def test_a_split_model_with_everything(store: Store, tmp_path: Path) -> No
     with await pack_files(
         shards[:1], mmproj=tmp_path / "mmproj.gguf", chat_template=tmp_path / "t.jinja"
     ) as packed:
-        loaded = await store.load_archive(packed.chunks())
+        loaded = await store.entrance.load_archive(packed.chunks())
     files = store.resolve(str(loaded.id))
     assert files.weights.name == "model-00001-of-00003.gguf"
     assert [p.read_bytes() for p in sorted(files.weights.parent.glob("*-of-*"))] == [
@@ -128,7 +128,7 @@ async def test_progress_is_told(store: Store, model: Path) -> None:
     """The receiver learns how far each blob is, to its end."""
     told: list[Progress] = []
     with await pack_files([model]) as packed:
-        await store.load_archive(packed.chunks(), told.append)
+        await store.entrance.load_archive(packed.chunks(), told.append)
     sizes = {state.layer_size for state in told if state.layer_current == state.layer_size}
     assert model.stat().st_size in sizes
 
@@ -153,7 +153,7 @@ async def test_archives_of_other_programs(store: Store, model: Path, form: int) 
         edit=folders,
         form=form,
     )
-    loaded = await store.load_archive(pieces(content, 333))
+    loaded = await store.entrance.load_archive(pieces(content, 333))
     assert loaded.config.context_size == 77
     assert loaded.context_length == 512
 
@@ -263,7 +263,7 @@ async def test_hostile_archives_leave_nothing(
     """Each is refused with a reason, and no file is left, in the store or beside it."""
     before = snapshot(tmp_path)
     with pytest.raises(InvalidModelFile) as caught:
-        await store.load_archive(pieces(hostile(model.read_bytes())[name]))
+        await store.entrance.load_archive(pieces(hostile(model.read_bytes())[name]))
     assert caught.value.message
     assert snapshot(tmp_path) == before
     assert store.list() == []
@@ -272,7 +272,7 @@ async def test_hostile_archives_leave_nothing(
 async def test_a_spoiled_blob_is_named(store: Store, model: Path) -> None:
     """A blob whose content is not what its name says is the reason that is given."""
     with pytest.raises(InvalidModelFile, match="does not match its name"):
-        await store.load_archive(pieces(hostile(model.read_bytes())["wrong content"]))
+        await store.entrance.load_archive(pieces(hostile(model.read_bytes())["wrong content"]))
 
 
 async def test_a_lost_connection_leaves_nothing(store: Store, model: Path, tmp_path: Path) -> None:
@@ -289,7 +289,7 @@ async def test_a_lost_connection_leaves_nothing(store: Store, model: Path, tmp_p
 
     before = snapshot(tmp_path)
     with pytest.raises(ConnectionResetError):
-        await store.load_archive(broken())
+        await store.entrance.load_archive(broken())
     assert snapshot(tmp_path) == before
 
 
@@ -312,7 +312,7 @@ async def test_spoiled_archives_are_refused_or_right(
     store = Store(tmp_path_factory.mktemp("s") / "store")
     store.open()
     try:
-        loaded = await store.load_archive(pieces(bytes(content)))
+        loaded = await store.entrance.load_archive(pieces(bytes(content)))
     except InvalidModelFile:
         assert store.list() == []
         return

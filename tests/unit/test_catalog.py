@@ -59,15 +59,15 @@ async def test_a_tag_moves(store: Store, folder: Path) -> None:
     a = await add(store, small(folder / "a.gguf", "a"), "a", "both")
     b = await add(store, small(folder / "b.gguf", "b"), "b")
     assert store.get("both").id == a
-    assert store.tag("b", "BOTH") == "ai/both:latest"
+    assert store.names.tag("b", "BOTH") == "ai/both:latest"
     assert store.get("both").id == b
     assert store.get("a").tags == ("ai/a:latest",)
     assert await add(store, folder / "a.gguf", "b") == a
     assert store.get(b.hex).tags == ("ai/both:latest",)
     with pytest.raises(ModelNotFound):
-        store.tag("nothing", "x")
+        store.names.tag("nothing", "x")
     with pytest.raises(InvalidReference):
-        store.tag("a", f"x@{b}")
+        store.names.tag("a", f"x@{b}")
 
 
 async def test_a_lookup_is_remembered(
@@ -79,7 +79,7 @@ async def test_a_lookup_is_remembered(
     with monkeypatch.context() as patch:
         patch.setattr("runnerd.models.catalog.Reference", None)  # nothing can be parsed
         assert store.get("m") is found
-    store.remove("m")
+    store.names.remove("m")
     with pytest.raises(ModelNotFound):
         store.get("m")
 

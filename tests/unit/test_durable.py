@@ -75,12 +75,12 @@ async def test_a_model_can_be_removed_from_a_full_disk(tmp_path: Path) -> None:
     tiny.write_completion_model(tmp_path / "tiny.gguf")
     store = Store(tmp_path / "store")
     store.open()
-    await store.import_files([tmp_path / "tiny.gguf"], tag="m")
+    await store.entrance.import_files([tmp_path / "tiny.gguf"], tag="m")
     spare = tmp_path / "store" / "spare"
     with full_disk("fsync", unless=spare):
         with pytest.raises(InsufficientStorage):
-            store.tag("m", "other")
-        store.remove("m")
+            store.names.tag("m", "other")
+        store.names.remove("m")
         assert store.list() == []
         Store(tmp_path / "store").open()  # forgets the removed blob's stamp
     assert not list((tmp_path / "store" / "blobs" / "sha256").iterdir())

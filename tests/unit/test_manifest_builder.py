@@ -45,7 +45,7 @@ def weights(tmp_path: Path, template: str | None) -> Path:
 
 def test_a_go_template_serves_weights_without_one(store: Store, tmp_path: Path) -> None:
     """It is translated into a layer of its own, and the text stays as it was."""
-    made = store.accept(
+    made = store.entrance.accept(
         files(store, weights(tmp_path, None), template=GO.encode()), manifest=None, tag="m"
     )
     assert made.description.modelfile.template == GO
@@ -59,7 +59,7 @@ def test_a_go_template_serves_weights_without_one(store: Store, tmp_path: Path) 
 def test_weights_keep_their_own_template(store: Store, tmp_path: Path) -> None:
     """A Go template from elsewhere is only shown then."""
     path = weights(tmp_path, tiny.CHAT_TEMPLATE)
-    made = store.accept(files(store, path, template=GO.encode()), manifest=None, tag="m")
+    made = store.entrance.accept(files(store, path, template=GO.encode()), manifest=None, tag="m")
     assert made.manifest.chat_template is None
     assert made.chat_template == tiny.CHAT_TEMPLATE
 
@@ -69,7 +69,7 @@ def test_a_template_that_cannot_be_said_is_no_reason_to_refuse(
 ) -> None:
     """A pulled model works with the engine's own template then."""
     path = weights(tmp_path, None)
-    made = store.accept(files(store, path, template=b"{{ .Odd }}"), manifest=None, tag="m")
+    made = store.entrance.accept(files(store, path, template=b"{{ .Odd }}"), manifest=None, tag="m")
     assert made.manifest.chat_template is None
     assert made.description.modelfile.template == "{{ .Odd }}"
 
@@ -89,7 +89,9 @@ def test_broken_layers_are_refused(
 ) -> None:
     """Each says which, and no model is made."""
     with pytest.raises(InvalidModelFile, match=reason):
-        store.accept(files(store, weights(tmp_path, None), **texts), manifest=None, tag="m")
+        store.entrance.accept(
+            files(store, weights(tmp_path, None), **texts), manifest=None, tag="m"
+        )
     assert store.list() == []
 
 
@@ -97,7 +99,7 @@ def test_whole_numbers_may_be_written_with_a_point(store: Store, tmp_path: Path)
     """Some of Ollama's own models have them so."""
     path = weights(tmp_path, None)
     parameters = b'{"num_ctx": 512.0, "stop": "x", "temperature": 1}'
-    made = store.accept(files(store, path, parameters=parameters), manifest=None, tag="m")
+    made = store.entrance.accept(files(store, path, parameters=parameters), manifest=None, tag="m")
     assert made.description.modelfile.parameters == {
         "num_ctx": 512,
         "stop": ["x"],

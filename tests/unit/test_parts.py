@@ -15,7 +15,9 @@ from runnerd.errors import Conflict, InsufficientStorage, SourceFailure, Storage
 from runnerd.models import intake, parts
 from runnerd.models.digest import Digest
 from runnerd.models.layout import Layout
-from runnerd.models.parts import PIECE_BYTES, Part, sweep
+from runnerd.models.part_journal import PIECE_BYTES
+from runnerd.models.parts import Part
+from runnerd.models.parts_folder import sweep
 from runnerd.models.store import Store
 
 KEY = Digest("a" * 64)
@@ -137,7 +139,7 @@ def test_symbolic_link_in_place_of_a_part(layout: Layout, tmp_path: Path) -> Non
     assert target.stat().st_mode == before.st_mode
 
 
-@pytest.mark.parametrize("step", ["_read_journal", "check_space", "_pieces"])
+@pytest.mark.parametrize("step", ["read_journal", "check_space", "cut_into_pieces"])
 def test_interrupted_opening_gives_the_lock_back(
     layout: Layout, monkeypatch: pytest.MonkeyPatch, step: str
 ) -> None:
@@ -152,7 +154,7 @@ def test_interrupted_opening_gives_the_lock_back(
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr(Part if step == "_read_journal" else parts, step, interrupt)
+        patch.setattr(parts, step, interrupt)
         with pytest.raises(KeyboardInterrupt):
             opened(layout)
     again = opened(layout)
@@ -213,7 +215,7 @@ def test_quota_counts_what_is_unfinished(tmp_path: Path) -> None:
     """Another download's bytes count, and a download's own do not count twice."""
     store = Store(tmp_path / "models", quota_bytes=3 * SIZE)
     store.open()
-    first, second = store.part(KEY), store.part(Digest.of(b"another"))
+    first, second = store.entrance.part(KEY), store.entrance.part(Digest.of(b"another"))
     first.open(2 * SIZE)
     first.begin(2 * SIZE, '"v"')
     second.open(2 * SIZE)
@@ -222,7 +224,7 @@ def test_quota_counts_what_is_unfinished(tmp_path: Path) -> None:
     put(first, 0, b"x" * 1000)
     first.write_journal()
     first.close()
-    again = store.part(KEY)
+    again = store.entrance.part(KEY)
     again.open(2 * SIZE)
     again.resume()
     again.remove()

@@ -6,7 +6,7 @@ import pytest
 
 from runnerd.backends.interface import BackendMode, EngineFailure
 from runnerd.errors import BackendFailure
-from runnerd.scheduler import DeviceMemory, FailureView, Fault, Refusal, RunnerKey
+from runnerd.scheduler import DeviceMemory, FailureView, Fault, Refusal, RunnerKey, RunnerState
 from runnerd.supervisor.refusals import fault_of, memory_account, refusal_error, share_account
 from runnerd.supervisor.reports import RunnerReport
 
@@ -23,7 +23,7 @@ def holding(amount: int) -> RunnerReport:
         models=("b",),
         model_ref="ai/b:latest",
         mode=BackendMode.COMPLETION,
-        state="ready",
+        state=RunnerState.READY,
         in_use=0,
         waiting=0,
         last_used_at=0,

@@ -15,10 +15,11 @@ import uvloop
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
+from runnerd import tasks
 from runnerd.backends.interface import Backend, BackendConfiguration, BackendMode, EngineFailure
 from runnerd.errors import BackendFailure, HostExhausted, ModelNotFound
 from runnerd.runner import LaunchSpec, Runner, RunnerState
-from runnerd.scheduler import Fault
+from runnerd.scheduler import Fault, RunnerKey
 from runnerd.supervisor.refusals import fault_of
 
 MOMENTS = ("at once", "while it loads", "when it is ready", "when it ends", "recall", "remember")
@@ -107,7 +108,7 @@ class Troubled:
         self.reach("remember")
 
 
-class _Patience:
+class _Timeouts:
     load_timeout = 30.0
     hang_timeout = 30.0
 
@@ -118,16 +119,23 @@ def run(work: Coroutine[Any, Any, Runner]) -> Runner:
         return runner.run(work)
 
 
-async def live(trouble: Troubled, folder: Path) -> Runner:
-    """Let a runner live; whoever is not stopped by trouble is stopped when it is ready."""
+def a_runner(trouble: Troubled, folder: Path) -> Runner:
+    """Make a runner whose backend and owner are the same."""
     order = LaunchSpec("id", "name", BackendMode.COMPLETION, BackendConfiguration())
-    runner = trouble.runner = Runner(
+    return Runner(
         cast(Backend, trouble),
         order,
         folder / "s",
-        patience=cast(Any, _Patience()),
+        key=RunnerKey(trouble.name, "id", "completion", ""),
+        generation=1,
+        timeouts=cast(Any, _Timeouts()),
         watcher=cast(Any, trouble),
     )
+
+
+async def live(trouble: Troubled, folder: Path) -> Runner:
+    """Let a runner live; whoever is not stopped by trouble is stopped when it is ready."""
+    runner = trouble.runner = a_runner(trouble, folder)
     runner.start()
     if trouble.stops == "before its first step":
         trouble.asked_to_stop = True
@@ -200,3 +208,53 @@ def test_unit_of_the_test_is_no_rubber_stamp() -> None:
 @pytest.fixture(autouse=True)
 def _quiet(caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level("CRITICAL")
+
+
+class _Saving(Troubled):
+    """Saves for ever what the runner has evaluated."""
+
+    def __init__(self) -> None:
+        super().__init__("", ERRORS[0], "")
+        self.saving = asyncio.Event()
+
+    async def remember(self, runner: Runner) -> None:
+        self.saving.set()
+        await asyncio.Event().wait()
+
+
+@pytest.mark.parametrize("stops", [1, 2, 3])
+async def test_only_who_says_so_cuts_the_saving_short(tmp_path: Path, stops: int) -> None:
+    """Asking to stop once more is asking the same; to stop at once is another request."""
+    owner = _Saving()
+    with tempfile.TemporaryDirectory(prefix="rl") as folder:
+        runner = a_runner(owner, Path(folder))
+        runner.start()
+        async with asyncio.timeout(60):
+            while not owner.was_ready:
+                await asyncio.sleep(0.001)
+            runner.stop()
+            await owner.saving.wait()
+            for _ in range(stops - 1):
+                runner.stop()
+            ended = tasks.spawn(runner.wait_ended(), name="ended")
+            for _ in range(8):
+                await asyncio.sleep(0)
+            assert not ended.done()
+            runner.stop_at_once()
+            assert await ended is None
+    assert runner.state is RunnerState.STOPPED
+    assert owner.told == [None]
+
+
+async def test_stopped_at_once_nothing_is_saved(tmp_path: Path) -> None:
+    """Not even begun."""
+    owner = _Saving()
+    with tempfile.TemporaryDirectory(prefix="rl") as folder:
+        runner = a_runner(owner, Path(folder))
+        runner.start()
+        async with asyncio.timeout(60):
+            while not owner.was_ready:
+                await asyncio.sleep(0.001)
+            runner.stop_at_once()
+            assert await runner.wait_ended() is None
+    assert not owner.saving.is_set()

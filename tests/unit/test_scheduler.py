@@ -11,9 +11,9 @@ from runnerd.scheduler import (
     Refusal,
     Refuse,
     RunnerKey,
+    RunnerState,
     Scheduler,
     Start,
-    State,
     Stop,
     StopReason,
     Terms,
@@ -245,7 +245,7 @@ def test_late_event_of_an_older_generation_is_ignored() -> None:
     loaded(scheduler, A, 2)
     assert scheduler.ended(A, 1, FAILURE, 1.0) == []
     assert scheduler.ready(A, 1, 1.0) == []
-    assert [view.state for view in scheduler.view()] == [State.READY]
+    assert [view.state for view in scheduler.view()] == [RunnerState.READY]
 
 
 def test_full_queue_refuses() -> None:

@@ -11,9 +11,9 @@ from runnerd.scheduler import (
     Refusal,
     Refuse,
     RunnerKey,
+    RunnerState,
     Scheduler,
     Start,
-    State,
     Stop,
     StopReason,
     Terms,
@@ -169,7 +169,7 @@ def test_just_loaded_model_serves_who_waited_llama_cpp_28698() -> None:
     assert scheduler.tick(5.0) == []
     assert scheduler.ready(A, 1, 5.0) == [Grant(1, A, 1)]
     assert scheduler.tick(100.0) == []
-    assert [view.state for view in scheduler.view()] == [State.READY]
+    assert [view.state for view in scheduler.view()] == [RunnerState.READY]
 
 
 def test_load_is_not_stopped_for_another_llama_cpp_28443() -> None:

@@ -36,7 +36,7 @@ from tests.support.stores import add, opened, small
 async def test_an_imported_model_is_all_there(store: Store, real: Path) -> None:
     """The model has its file's facts, its files can be used, and a new process finds it."""
     told: list[Progress] = []
-    model = await store.import_files([real], tag=None, progress=told.append)
+    model = await store.entrance.import_files([real], tag=None, progress=told.append)
     assert model.tags == ("ai/tiny:f32",)
     assert model.created == int(real.stat().st_mtime)
     assert model.size_bytes == real.stat().st_size
@@ -57,7 +57,7 @@ async def test_an_imported_model_is_all_there(store: Store, real: Path) -> None:
 
 async def test_the_json_form(store: Store, real: Path) -> None:
     """Docker Model Runner's fields have its names and forms; ours are under a key of their own."""
-    model = await store.import_files([real], tag="smollm2")
+    model = await store.entrance.import_files([real], tag="smollm2")
     document = msgspec.json.decode(msgspec.json.encode(model.to_json()))
     config = document["config"]
     assert document["id"] == str(model.id)
@@ -95,7 +95,7 @@ async def test_the_same_files_have_the_same_id(store: Store, real: Path, tmp_pat
 
 async def test_the_layout_on_disk(store: Store, real: Path, tmp_path: Path) -> None:
     """Blobs are named by the sha256 of their content and read-only; others see nothing."""
-    model = await store.import_files([real], tag=None)
+    model = await store.entrance.import_files([real], tag=None)
     root = tmp_path / "store"
     blobs = list((root / "blobs" / "sha256").iterdir())
     assert len(blobs) == 2
@@ -113,7 +113,7 @@ async def test_projector_and_template(store: Store, tmp_path: Path) -> None:
     small(tmp_path / "m.gguf")
     (tmp_path / "p.gguf").write_bytes(projector())
     (tmp_path / "t.jinja").write_text("<think>")
-    model = await store.import_files(
+    model = await store.entrance.import_files(
         [tmp_path / "m.gguf"],
         tag="m",
         mmproj=tmp_path / "p.gguf",
@@ -196,7 +196,7 @@ async def test_an_imported_file_stays_as_it_was(
         os.utime(file, (1_000_000, 2_000_000))  # so old that reading would be noted
     before = {name: file.stat() for name, file in files.items()}
     told: list[Progress] = []
-    await store.import_files(
+    await store.entrance.import_files(
         [files["m.gguf"]],
         tag="m",
         mmproj=files["p.gguf"],
@@ -211,7 +211,7 @@ async def test_an_imported_file_stays_as_it_was(
     assert store.resolve("m").weights.read_bytes() == real.read_bytes()
     await add(store, real, "n")
     again: list[Progress] = []
-    await store.import_files([real], tag="o", progress=again.append)
+    await store.entrance.import_files([real], tag="o", progress=again.append)
     assert "takes no space" in again[-1].message
 
 
@@ -286,7 +286,7 @@ async def test_damaged_files_leave_nothing(
     (folder / "x.gguf").write_bytes(DAMAGED[name](real.read_bytes()))
     before = snapshot(tmp_path)
     with pytest.raises(InvalidModelFile) as caught:
-        await store.import_files([folder / "x.gguf"], tag="x")
+        await store.entrance.import_files([folder / "x.gguf"], tag="x")
     assert "x.gguf" in caught.value.message
     assert snapshot(tmp_path) == before
 
@@ -298,7 +298,7 @@ async def test_a_bad_tag_is_refused_first(
     """A tag that cannot be one costs no copying and leaves nothing."""
     before = snapshot(tmp_path)
     with pytest.raises(InvalidReference):
-        await store.import_files([real], tag=tag)
+        await store.entrance.import_files([real], tag=tag)
     assert snapshot(tmp_path) == before
 
 
@@ -322,7 +322,7 @@ async def test_a_full_disk_leaves_nothing(
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(os, name, failing)
         with pytest.raises(InsufficientStorage, match="runnerd rm"):
-            await store.import_files([real], tag="m")
+            await store.entrance.import_files([real], tag="m")
     assert snapshot(tmp_path) == before
     await add(store, real, "m")
     assert store.resolve("m").weights.read_bytes() == real.read_bytes()
@@ -337,7 +337,7 @@ async def test_too_large_for_the_disk_is_seen_before(
     os.truncate(path, 2**33)  # sparse
     monkeypatch.setattr(intake, "free_bytes", lambda folder: 2**32)
     with pytest.raises(InsufficientStorage, match=r"needs 8\.00 GiB"):
-        await store.import_files([path], tag="m")
+        await store.entrance.import_files([path], tag="m")
     assert list((tmp_path / "store" / "tmp").iterdir()) == []
 
 
@@ -356,7 +356,7 @@ async def test_a_cancelled_import_leaves_nothing(
         return pending
 
     monkeypatch.setattr(Intake, "add_file", held)
-    task = asyncio.ensure_future(store.import_files([real], tag="m"))  # noqa: TID251
+    task = asyncio.ensure_future(store.entrance.import_files([real], tag="m"))  # noqa: TID251
     await asyncio.to_thread(copying.wait, 30)
     task.cancel()
     await asyncio.sleep(0)
@@ -382,7 +382,7 @@ async def test_a_file_that_changes_meanwhile_is_refused(
 
     monkeypatch.setattr(Intake, "add_file", cut)
     with pytest.raises(InvalidModelFile, match="changed while"):
-        await store.import_files([path], tag="m")
+        await store.entrance.import_files([path], tag="m")
     assert store.list() == []
 
 
@@ -390,7 +390,7 @@ async def test_many_imports_at_once(store: Store, folder: Path, real: Path) -> N
     """Imports side by side, of the same and of different files, all succeed and share blobs."""
     paths = [real, real, small(folder / "a.gguf", "a"), small(folder / "b.gguf", "b")]
     found = await asyncio.gather(
-        *(store.import_files([path], tag=f"m{i}") for i, path in enumerate(paths))
+        *(store.entrance.import_files([path], tag=f"m{i}") for i, path in enumerate(paths))
     )
     assert len({model.id for model in found}) == 3
     assert set(store.get("m0").tags) == {"ai/m0:latest", "ai/m1:latest"}
@@ -405,43 +405,43 @@ async def test_removal_by_tag(store: Store, real: Path, tmp_path: Path) -> None:
     """A tag is untagged, and with the last one the model and its files go."""
     before = snapshot(tmp_path)
     id = await add(store, real, "a", "b")
-    assert store.remove("a") == [("Untagged", "ai/a:latest")]
+    assert store.names.remove("a") == [("Untagged", "ai/a:latest")]
     assert store.get("b").id == id
-    assert store.remove("b") == [("Untagged", "ai/b:latest"), ("Deleted", str(id))]
+    assert store.names.remove("b") == [("Untagged", "ai/b:latest"), ("Deleted", str(id))]
     assert store.list() == []
     after = snapshot(tmp_path)
     assert after.pop("store/index.json") != b""
     before.pop("store/index.json")
     assert after == before
     with pytest.raises(ModelNotFound):
-        store.remove("b")
+        store.names.remove("b")
 
 
 async def test_removal_by_id(store: Store, real: Path) -> None:
     """An id with several tags is a conflict unless forced; with one tag it is enough."""
     id = await add(store, real, "a", "b")
     with pytest.raises(Conflict, match="ai/a:latest, ai/b:latest"):
-        store.remove(id.short)
-    assert store.remove(id.short, force=True) == [
+        store.names.remove(id.short)
+    assert store.names.remove(id.short, force=True) == [
         ("Untagged", "ai/a:latest"),
         ("Untagged", "ai/b:latest"),
         ("Deleted", str(id)),
     ]
     await add(store, real, "a")
-    assert store.remove(str(id)) == [("Untagged", "ai/a:latest"), ("Deleted", str(id))]
+    assert store.names.remove(str(id)) == [("Untagged", "ai/a:latest"), ("Deleted", str(id))]
 
 
 async def test_a_removal_can_be_foreseen(store: Store, real: Path) -> None:
     """`deletes` says of every name what `remove` will do to the model."""
     id = await add(store, real, "a", "b")
     assert store.identify("a") == id
-    assert not store.deletes("a")
-    assert store.deletes(id.short)
-    assert not store.deletes(id.short, force=False)
-    store.remove("b")
-    assert store.deletes("a")
-    assert store.deletes(id.short, force=False)
-    for question in (store.deletes, store.identify):
+    assert not store.names.deletes("a")
+    assert store.names.deletes(id.short)
+    assert not store.names.deletes(id.short, force=False)
+    store.names.remove("b")
+    assert store.names.deletes("a")
+    assert store.names.deletes(id.short, force=False)
+    for question in (store.names.deletes, store.identify):
         with pytest.raises(ModelNotFound):
             question("b")
 
@@ -450,10 +450,10 @@ async def test_shared_blobs_survive(store: Store, real: Path, folder: Path) -> N
     """Two models of the same weights share them, and each can go without the other."""
     (folder / "t.jinja").write_text("x")
     await add(store, real, "plain")
-    await store.import_files([real], tag="templated", chat_template=folder / "t.jinja")
-    store.remove("plain")
+    await store.entrance.import_files([real], tag="templated", chat_template=folder / "t.jinja")
+    store.names.remove("plain")
     assert store.resolve("templated").weights.read_bytes() == real.read_bytes()
-    store.remove("templated")
+    store.names.remove("templated")
     assert store.disk_usage() == 0
 
 
@@ -461,7 +461,7 @@ async def test_purge(store: Store, real: Path, folder: Path) -> None:
     """Purging removes all models and leaves a store that works."""
     await add(store, real, "a", "b")
     await add(store, small(folder / "c.gguf"), "c")
-    store.purge()
+    store.names.purge()
     assert (store.list(), store.disk_usage()) == ([], 0)
     await add(store, real, "a")
     assert store.resolve("a").weights_bytes == real.stat().st_size

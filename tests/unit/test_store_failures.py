@@ -98,7 +98,7 @@ class FailingStore(RuleBasedStateMachine):
             assert in_memory(self.store) == before == after
         else:
             assert in_memory(self.store) == after
-        self.store.prune()  # the disk is well again: it is found out how things are
+        self.store.names.prune()  # the disk is well again: it is found out how things are
         assert in_memory(self.store) in (before, after)
 
     def wanted(self, change: Callable[[Store], object]) -> Tags:
@@ -128,17 +128,17 @@ class FailingStore(RuleBasedStateMachine):
     @rule(known=tags, wanted=tags, disk=disks)
     def fail_to_tag(self, known: str, wanted: str, disk: BrokenDisk) -> None:
         """Tag on a failing disk."""
-        self.attempt(disk, lambda store: store.tag(known, wanted))
+        self.attempt(disk, lambda store: store.names.tag(known, wanted))
 
     @rule(tag=tags, disk=disks)
     def fail_to_remove(self, tag: str, disk: BrokenDisk) -> None:
         """Remove on a failing disk."""
-        self.attempt(disk, lambda store: store.remove(tag))
+        self.attempt(disk, lambda store: store.names.remove(tag))
 
     @rule(disk=disks)
     def fail_to_purge(self, disk: BrokenDisk) -> None:
         """Remove everything on a failing disk."""
-        self.attempt(disk, lambda store: store.purge())
+        self.attempt(disk, lambda store: store.names.purge())
 
     @rule(disk=disks)
     def fail_to_open(self, disk: BrokenDisk) -> None:
@@ -179,13 +179,13 @@ async def test_the_commit_point(change: str, tmp_path: Path, real: Path) -> None
 
     async def act() -> None:
         if change == "tag":
-            store.tag("m", "n")
+            store.names.tag("m", "n")
         elif change == "remove":
-            store.remove("m")
+            store.names.remove("m")
         elif change == "import":
             await add(store, small(tmp_path / "s.gguf"), "s")
         else:
-            store.repackage("m", "r", 128)
+            store.entrance.repackage("m", "r", 128)
 
     with unsyncable(root), pytest.MonkeyPatch.context() as patch:
         if change == "import":
@@ -198,9 +198,9 @@ async def test_the_commit_point(change: str, tmp_path: Path, real: Path) -> None
         assert after != before
         assert after == on_disk(root)
         with pytest.raises(StorageFailure, match="nothing else is changed"):
-            store.tag("k", "x")
+            store.names.tag("k", "x")
         assert in_memory(store) == after == on_disk(root)
-    store.tag("k", "x")
+    store.names.tag("k", "x")
     assert in_memory(store) == on_disk(root)
 
 
@@ -227,7 +227,7 @@ def test_every_errno_has_its_sentence(tmp_path: Path) -> None:
     for number in ERRNOS:
         disk = BrokenDisk(number, at=0, stays=True, root=tmp_path)
         with disk.broken(), pytest.raises((StorageFailure, InsufficientStorage)) as caught:
-            store.tag("s", "t")
+            store.names.tag("s", "t")
         assert "the model store" in caught.value.message
         assert "rrno" not in caught.value.message
         told.add(caught.value.message)

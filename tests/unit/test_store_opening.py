@@ -63,7 +63,7 @@ async def test_damage_is_kept_and_told(tmp_path: Path, real: Path, folder: Path)
     for use in (store.get, store.resolve):
         with pytest.raises(InvalidModelFile, match="is damaged"):
             use("m")
-    assert store.remove("m")[0] == ("Untagged", "ai/m:latest")
+    assert store.names.remove("m")[0] == ("Untagged", "ai/m:latest")
     assert store.resolve("good").weights.exists()
 
 

@@ -48,9 +48,9 @@ class StoreMachine(RuleBasedStateMachine):
             id = self.store.get(known).id
         except ModelNotFound:
             with pytest.raises(ModelNotFound):
-                self.store.tag(known, wanted)
+                self.store.names.tag(known, wanted)
             return
-        self.store.tag(known, wanted)
+        self.store.names.tag(known, wanted)
         self.expected[self.canonical(wanted)] = id
 
     @precondition(lambda self: self.expected)
@@ -59,7 +59,7 @@ class StoreMachine(RuleBasedStateMachine):
         """Remove a tag; a model goes with its last one."""
         tag = data.draw(st.sampled_from(sorted(self.expected)))
         id = self.expected.pop(tag)
-        done = self.store.remove(tag)
+        done = self.store.names.remove(tag)
         assert done[0] == ("Untagged", tag)
         last = id not in self.expected.values()
         assert (("Deleted", str(id)) in done) == last
@@ -73,7 +73,7 @@ class StoreMachine(RuleBasedStateMachine):
         id = data.draw(st.sampled_from(sorted(self.ids)))
         several = sum(other == id for other in self.expected.values()) > 1
         try:
-            self.store.remove(id.short, force=force)
+            self.store.names.remove(id.short, force=force)
         except Conflict:
             assert several
             assert not force

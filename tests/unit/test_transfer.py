@@ -17,7 +17,8 @@ from runnerd.models.digest import Digest
 from runnerd.models.intake import Pending
 from runnerd.models.layout import Layout
 from runnerd.models.manifest import GGUF_TYPE
-from runnerd.models.parts import JOURNAL_BYTES, PIECE_BYTES, Part
+from runnerd.models.part_journal import PIECE_BYTES
+from runnerd.models.parts import JOURNAL_BYTES, Part
 from runnerd.outbound.addresses import AllowedSources
 from runnerd.outbound.client import Outbound
 from runnerd.pulls.offer import OfferedFile, Remote

@@ -24,7 +24,7 @@ _BATCH_BYTES = 4 * 2**20  # handed to a thread at once
 async def has_blob(request: web.Request) -> web.Response:
     """Whether a blob is here."""
     digest = _digest(request)
-    await asyncio.to_thread(request.app[CONTEXT].store.ingredient, digest)
+    await asyncio.to_thread(request.app[CONTEXT].store.entrance.ingredient, digest)
     return web.Response()
 
 
@@ -61,7 +61,7 @@ async def _write(upload: Upload, batch: bytes) -> None:
 
 def _has(store: Store, digest: Digest) -> bool:
     try:
-        store.ingredient(digest)
+        store.entrance.ingredient(digest)
     except NotFound:
         return False
     return True

@@ -17,9 +17,8 @@ from runnerd.api.ollama.names import familiar, find_model, known_name, model_nam
 from runnerd.api.routing import Routes
 from runnerd.models.catalog import Model
 from runnerd.models.manifest import LICENSE_TYPE
-from runnerd.scheduler import FOREVER
+from runnerd.scheduler import FOREVER, RunnerState
 from runnerd.supervisor import RunnerReport
-from runnerd.supervisor.reports import FAILED
 
 ROUTES = Routes()
 
@@ -56,7 +55,9 @@ async def ps(request: web.Request) -> web.Response:
     """Every loaded model, the one that stays longest first."""
     context = request.app[CONTEXT]
     by_id = {str(model.id): model for model in context.store.list()}
-    reports = [report for report in context.supervisor.reports() if report.state != FAILED]
+    reports = [
+        report for report in context.supervisor.reports() if report.state is not RunnerState.FAILED
+    ]
     reports.sort(key=_expiry, reverse=True)
     return json_answer(
         {
@@ -124,7 +125,7 @@ async def copy(request: web.Request) -> web.Response:
     source = text_field(document, "source", required=True) or ""
     target = text_field(document, "destination", required=True) or ""
     store = request.app[CONTEXT].store
-    await asyncio.to_thread(store.tag, known_name(store, source), target)
+    await asyncio.to_thread(store.names.tag, known_name(store, source), target)
     return web.Response()
 
 

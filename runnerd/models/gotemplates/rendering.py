@@ -34,12 +34,24 @@ Variables = ChainMap[str, Any]  # the innermost loop's first
 
 _MOST_STEPS = 100_000
 _MOST_TEXT = 2**24  # characters
-_COMPARISONS: dict[str, Callable[[Any, Any], bool]] = {
-    "ne": operator.ne,
-    "lt": operator.lt,
-    "le": operator.le,
-    "gt": operator.gt,
-    "ge": operator.ge,
+_ANY_NUMBER = 2**16  # more values than a template of ours can have
+
+_FUNCTIONS: dict[str, tuple[Callable[..., Any], int, int]] = {
+    # with how many values each is called, at least and at most
+    "and": (lambda *all: next((each for each in all if not each), all[-1]), 1, _ANY_NUMBER),
+    "or": (lambda *all: next((each for each in all if each), all[-1]), 1, _ANY_NUMBER),
+    "not": (operator.not_, 1, 1),
+    "eq": (lambda first, *others: first in others, 2, _ANY_NUMBER),
+    "ne": (operator.ne, 2, 2),
+    "lt": (operator.lt, 2, 2),
+    "le": (operator.le, 2, 2),
+    "gt": (operator.gt, 2, 2),
+    "ge": (operator.ge, 2, 2),
+    "len": (len, 1, 1),
+    "slice": (lambda text, start, end=None: text[start:end], 2, 3),
+    "index": (lambda values, place: values[place], 2, 2),
+    "json": (lambda value: msgspec.json.encode(value).decode(), 1, 1),
+    "currentDate": (lambda: datetime.datetime.now(datetime.UTC).date().isoformat(), 0, 0),
 }
 
 
@@ -124,28 +136,10 @@ class _Renderer:
 
 
 def _called(name: str, values: list[Any]) -> Any:
-    match name, values:
-        case "and", [_, *_]:
-            return next((value for value in values if not value), values[-1])
-        case "or", [_, *_]:
-            return next((value for value in values if value), values[-1])
-        case "not", [value]:
-            return not value
-        case "eq", [first, _, *_]:
-            return first in values[1:]
-        case (("ne" | "lt" | "le" | "gt" | "ge"), [first, second]):
-            return _COMPARISONS[name](first, second)
-        case "len", [value]:
-            return len(value)
-        case "slice", [value, start, *ends] if len(ends) < 2:
-            return value[start : ends[0] if ends else None]
-        case "index", [value, place]:
-            return value[place]
-        case "json", [value]:
-            return msgspec.json.encode(value).decode()
-        case "currentDate", []:
-            return datetime.datetime.now(datetime.UTC).date().isoformat()
-    raise TemplateError(f"the function {name} with {len(values)} values is not supported")
+    function, least, most = _FUNCTIONS.get(name, (None, 0, 0))
+    if function is None or not least <= len(values) <= most:
+        raise TemplateError(f"the function {name} with {len(values)} values is not supported")
+    return function(*values)
 
 
 def _shown(value: Any) -> str:

@@ -1,0 +1,92 @@
+"""The folder in which parts lie: who has one open, what all occupy, and which are too old."""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import logging
+import os
+import time
+from pathlib import Path
+
+from runnerd.errors import Conflict
+from runnerd.models.layout import Layout, discard
+from runnerd.regular import Unusable, open_regular, set_aside
+
+log = logging.getLogger(__name__)
+
+
+def occupied(layout: Layout, *, beside: Path | None = None) -> int:
+    """Return the bytes that all parts have on the disk, but for one that lies at `beside`."""
+    total = 0
+    for entry in os.scandir(layout.parts):
+        if beside is None or entry.name != beside.name:
+            with contextlib.suppress(FileNotFoundError):
+                total += entry.stat().st_blocks * 512
+    return total
+
+
+def sweep(layout: Layout, *, age: float) -> int:
+    """Remove parts that nobody has open and that are older than `age` seconds.
+
+    Returns the bytes that became free.
+    """
+    freed, now = 0, time.time()
+    for path in sorted(layout.parts.iterdir(), reverse=True):  # a part before its journal
+        try:
+            status = path.lstat()
+            if now - status.st_mtime < age or _is_locked(path.with_suffix(".part")):
+                continue
+            discard(path)
+        except FileNotFoundError:
+            continue
+        freed += status.st_blocks * 512
+    return freed
+
+
+def _is_locked(path: Path) -> bool:
+    try:
+        descriptor = open_regular(path)
+    except (FileNotFoundError, Unusable):  # no part of ours
+        return False
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    finally:
+        os.close(descriptor)
+    return False
+
+
+def open_locked(path: Path) -> int:
+    """Open a part for this process alone.  Raises errors.Conflict when another one has it."""
+    _make_writable(path)
+    while True:
+        descriptor = open_regular(path, os.O_RDWR | os.O_CREAT)
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            if os.path.samestat(os.fstat(descriptor), path.stat()):
+                return descriptor
+        except FileNotFoundError:
+            pass  # swept between the opening and the lock
+        except BaseException as error:
+            os.close(descriptor)
+            if isinstance(error, BlockingIOError):
+                raise Conflict("another process is fetching this file") from error
+            raise
+        os.close(descriptor)
+
+
+def _make_writable(path: Path) -> None:
+    """A part that was complete once, but whose daemon ended before it became a blob, is not."""
+    try:
+        descriptor = open_regular(path)
+    except FileNotFoundError:
+        return
+    except Unusable:
+        log.warning("%s is no part of a file and was moved to %s", path, set_aside(path))
+        return
+    try:
+        os.fchmod(descriptor, 0o640)
+    finally:
+        os.close(descriptor)
