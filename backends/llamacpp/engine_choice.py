@@ -16,7 +16,7 @@ import aiohttp
 from runnerd.backends.interface import BackendConfiguration, BackendMode
 from runnerd.backends.llamacpp.building.choice import EngineRequest
 from runnerd.backends.llamacpp.command import Launch, native_command
-from runnerd.backends.llamacpp.fallback import Fallback
+from runnerd.backends.llamacpp.fallback import INSTALL_FALLBACK, INSTALL_NATIVE, Fallback
 from runnerd.backends.llamacpp.install import Installer, occupied_bytes
 from runnerd.backends.llamacpp.server import NativeServer, ServerFinder, UnfitEngine
 from runnerd.backends.llamacpp.settings import LlamaCppSettings
@@ -25,7 +25,6 @@ from runnerd.errors import BackendFailure, NotSupported
 log = logging.getLogger(__name__)
 
 NAME = "llama.cpp"
-_REMEDY = "install the native server: runnerd install llama.cpp"
 
 
 class EngineChoice:
@@ -49,6 +48,15 @@ class EngineChoice:
             return False
         # A fallback around code that this processor does not run would die of the same.
         return self._fallback.available and not self.finder.unfit
+
+    @property
+    def _remedy(self) -> str:
+        """What to do where there is none of the engines that the owner lets us use."""
+        if self._settings.server == "python":
+            return INSTALL_FALLBACK
+        if self._settings.server == "native" or self._settings.engine is not None:
+            return INSTALL_NATIVE
+        return f"{INSTALL_NATIVE}; or, for one request at a time, {INSTALL_FALLBACK}"
 
     def unsupported_reason(self, operation: str, mode: BackendMode) -> str | None:
         """Why the engine of the next run cannot do `operation`; see `interface.Backend`."""
@@ -77,7 +85,7 @@ class EngineChoice:
         if server is not None:
             return self.native_command(server, launch), True
         if not self._is_fallback:
-            raise BackendFailure(f"llama.cpp is not installed: {_REMEDY}")
+            raise BackendFailure(f"llama.cpp is not installed: {self._remedy}")
         reason = self._fallback.unsupported_reason("", launch.mode)
         if reason is not None:
             raise NotSupported(reason)
@@ -110,11 +118,11 @@ class EngineChoice:
             return self._running()
         problem = self.finder.problem or self._installer.problem
         if self._is_fallback:
-            detail = problem or _REMEDY
+            detail = problem or INSTALL_NATIVE
             return f"Running: llama-cpp-python {self._fallback.version} (limited; {detail})"
         if problem is not None:
             return f"Error: {problem}"
-        return f"Not Installed: {_REMEDY}"
+        return f"Not Installed: {self._remedy}"
 
     def _running(self) -> str:
         """Say which engine runs, what it leaves unused first."""
@@ -144,4 +152,4 @@ class EngineChoice:
         if unused := self.finder.unused_cards(server):
             log.warning("%s", unused)
         if server is None and not self._is_fallback:
-            log.warning("llama.cpp is not installed: %s", _REMEDY)
+            log.warning("llama.cpp is not installed: %s", self._remedy)
