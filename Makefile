@@ -5,7 +5,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: serve test test-clients test-install lint check bench install uninstall clean help
+.PHONY: serve test test-clients test-install lint check bench lock install uninstall clean help
 .DEFAULT_GOAL := help
 
 help:
@@ -15,6 +15,7 @@ help:
 	@echo "make test-install  build the wheel, install it with pip, pipx and uv, and use it; the container file"
 	@echo "make check    formatting, lint, types, import contracts, then the tests"
 	@echo "make bench    measure start-up and relay, beside the bare engine and peers"
+	@echo "make lock     renew locks/: every dependency's version and hashes, for releases and CI"
 	@echo "make install  install as a systemd service (as root; PREFIX=/opt/runnerd, DESTDIR=)"
 	@echo "make uninstall  remove that service; models and settings stay, unless PURGE=1"
 	@echo "  ENGINE_FLAGS='--with cpu' and others: see runnerd install --help"
@@ -45,6 +46,14 @@ check: lint test
 bench: $(VENV)/.dev $(VENV)/.engine
 	@$(BIN)/python -m bench
 
+# pyproject.toml says what works; these files say what was tested.  LOCKED=1 installs from them.
+COMPILE := uv pip compile pyproject.toml --quiet --universal --python-version 3.11 --upgrade \
+  --generate-hashes --no-annotate --custom-compile-command "make lock"
+
+lock: $(VENV)/.packages
+	@$(BIN)/$(COMPILE) --output-file locks/release.txt
+	@$(BIN)/$(COMPILE) --group dev --output-file locks/ci.txt
+
 install:
 	@sh systemd/install.sh
 
@@ -69,11 +78,13 @@ $(VENV)/.made:
 
 $(VENV)/.runnerd: $(VENV)/.made pyproject.toml
 	@echo "Installing runnerd and what it needs"
+	@[ -z "$(LOCKED)" ] || $(BIN)/pip install --quiet --require-hashes --requirement locks/release.txt
 	@PYTHONWARNINGS=ignore $(BIN)/pip install --quiet --editable .  # setuptools explains what editable means
 	@touch $@
 
 $(VENV)/.dev: $(VENV)/.runnerd
 	@echo "Installing what the tests and checks need"
+	@[ -z "$(LOCKED)" ] || $(BIN)/pip install --quiet --require-hashes --requirement locks/ci.txt
 	@$(BIN)/pip install --quiet --group dev
 	@touch $@
 

@@ -32,7 +32,9 @@ make_environment() {
         "$PYTHON" -m venv "$PREFIX"
     fi
     echo "installing runnerd into $PREFIX"
-    "$PREFIX/bin/python" -m pip install --quiet --disable-pip-version-check "$source"
+    pip_install() { "$PREFIX/bin/python" -m pip install --quiet --disable-pip-version-check "$@"; }
+    pip_install --require-hashes --requirement "$source/locks/release.txt"
+    pip_install --no-deps "$source"
     # Here and not in the service, whose sandbox is no place for a compiler.
     [ "$ENGINE" = none ] || "$PREFIX/bin/python" -m runnerd.backends.llamacpp.install --into-venv
 }

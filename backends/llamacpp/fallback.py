@@ -21,7 +21,8 @@ from runnerd.backends.llamacpp.settings import LlamaCppSettings
 from runnerd.errors import NotSupported
 
 _SCRIPT = Path(__file__).with_name("python_server.py")
-_REMEDY = "install the native server: runnerd install llama.cpp"
+INSTALL_NATIVE = "install the native server: runnerd install llama.cpp"
+INSTALL_FALLBACK = "install llama-cpp-python's server: pip install 'runnerd[python-engine]'"
 _OFFERED = {
     BackendMode.COMPLETION: frozenset({"chat/completions", "completions"}),
     BackendMode.EMBEDDING: frozenset({"embeddings"}),
@@ -83,10 +84,10 @@ class Fallback:
         """Return why the fallback cannot do `operation` ("" for: run at all) in `mode`, or None."""
         offered = _OFFERED.get(mode)
         if offered is None:
-            return f"llama-cpp-python's server does not do {mode.value}: {_REMEDY}"
+            return f"llama-cpp-python's server does not do {mode.value}: {INSTALL_NATIVE}"
         if operation in _ALWAYS or operation in offered:
             return None
-        return f"llama-cpp-python's server does not offer {operation} here: {_REMEDY}"
+        return f"llama-cpp-python's server does not offer {operation} here: {INSTALL_NATIVE}"
 
     def command(self, launch: Launch, settings: LlamaCppSettings) -> list[str]:
         """Return the child's argv.
@@ -94,11 +95,13 @@ class Fallback:
         Raises errors.NotSupported for a configuration that only the native server can carry out.
         """
         if launch.configuration.speculative is not None:
-            raise NotSupported(f"speculative decoding needs the native server; {_REMEDY}")
+            raise NotSupported(f"speculative decoding needs the native server; {INSTALL_NATIVE}")
         if len(launch.files.adapters) > 1:
-            raise NotSupported(f"more than one adapter needs the native server; {_REMEDY}")
+            raise NotSupported(f"more than one adapter needs the native server; {INSTALL_NATIVE}")
         if launch.configuration.placement is not None:
-            raise NotSupported(f"placing a model on devices needs the native server; {_REMEDY}")
+            raise NotSupported(
+                f"placing a model on devices needs the native server; {INSTALL_NATIVE}"
+            )
         context = context_tokens(launch.files, launch.configuration, settings)
         model: dict[str, object] = {
             "model": str(launch.files.weights),
@@ -130,7 +133,7 @@ def _flag_settings(tokens: list[str]) -> dict[str, object]:
     while rest:
         name = rest.pop()
         if name not in _SETTINGS:
-            raise NotSupported(f"runtime flag {name} needs the native server; {_REMEDY}")
+            raise NotSupported(f"runtime flag {name} needs the native server; {INSTALL_NATIVE}")
         key, value = _SETTINGS[name]
         settings[key] = value if isinstance(value, bool) else value(rest.pop())
     return settings

@@ -1,26 +1,25 @@
-"""Hugging Face: huggingface_hub reads the repository, our own transfer fetches the files.
+"""Hugging Face and its mirrors: one request lists the repository, our own transfer fetches files.
 
-The library knows the hub's API, its errors and its mirrors; it would fetch files as well, but
-without our rules for addresses, without one hash and one part per file, and into a cache beside
-the store.  Its requests go through the daemon's own way out, so the rules hold for them too.
-It is imported on first use: it is large, and most days nobody pulls.
+The listing names the commit, and of every file its size and, where it is a large one, its sha256
+(https://huggingface.co/docs/hub/api).  Why something is refused is said in X-Error-Code.
 """
 
 from __future__ import annotations
 
 import asyncio
-import concurrent.futures
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass, field
+from urllib.parse import quote
 
 import aiohttp
+import msgspec
 from yarl import URL
 
 from runnerd.errors import (
     InvalidReference,
     ModelNotFound,
+    RunnerdError,
     SourceBusy,
     SourceDenied,
     SourceFailure,
@@ -32,9 +31,8 @@ from runnerd.outbound.client import Outbound, read_capped
 from runnerd.pulls.offer import Offer, OfferedFile, Remote, Secrets
 from runnerd.pulls.retrying import BUSY, retry_after
 from runnerd.pulls.selection import RepositoryFile, Selection, news, select
-
-if TYPE_CHECKING:
-    import httpx2
+from runnerd.pulls.source import SourceContext
+from runnerd.resources import Host
 
 HOST = "huggingface.co"
 HOSTS = (HOST, "hf.co")
@@ -43,7 +41,7 @@ _MOST_BYTES = 64 * 2**20  # of a listing
 _REVISION = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_./-]{0,127}")
 _REPOSITORY = re.compile(r"[A-Za-z0-9_.-]{1,96}/[A-Za-z0-9_.-]{1,96}")
 _TOKEN = "set a token in RUNNERD_HUB_TOKEN (hub_token), or in HF_TOKEN for `runnerd pull`,"
-_GIVEN_UP = 120.0  # seconds for one request of the library
+_WRONG_TOKEN = "Invalid credentials in Authorization header"
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,6 +78,31 @@ class HubName:
         return cls(repository, revision, label, reference)
 
 
+@dataclass(frozen=True, slots=True)
+class HubSource:
+    """A model in a repository of the hub; `text` is how it was typed.  A `pulls.source.Source`."""
+
+    text: str = field(compare=False)
+    name: HubName
+    token: str | None = field(default=None, repr=False)
+
+    @classmethod
+    def parse(cls, text: str, *, token: str | None, revision: str | None) -> HubSource:
+        """Read `hf.co/org/repo[@revision][:quant]`.  Raises errors.InvalidReference."""
+        return cls(text, HubName.parse(text, revision), token)
+
+    @property
+    def tag(self) -> str | None:
+        return str(self.name.reference)
+
+    async def offer(self, context: SourceContext) -> Offer:
+        settings = context.settings()
+        memory_bytes = await asyncio.to_thread(_memory_bytes, context.host)
+        hub = Hub(context.http, settings.hub_endpoint)
+        token = self.token or settings.hub_token
+        return await hub.offer(self.name, token=token, memory_bytes=memory_bytes)
+
+
 def is_hub(reference: str) -> bool:
     """Say whether a reference names the hub."""
     return reference.strip().lower().partition("/")[0] in HOSTS
@@ -97,8 +120,7 @@ class Hub:
 
         Raises errors.ModelNotFound, SourceDenied, SourceFailure, InvalidModelFile, Forbidden.
         """
-        loop = asyncio.get_running_loop()
-        commit, files = await asyncio.to_thread(self._list, loop, name, token)
+        commit, files = await self._list(name, token)
         selection = select(files, name.label, memory_bytes)
         secrets = _bearer(token)
         offered = [self._file(name, commit, file, GGUF_TYPE, secrets) for file in selection.weights]
@@ -125,61 +147,85 @@ class Hub:
         page = f"{self._endpoint}/{name.repository}"
         return f"accept the terms on the model's page, {page}, and {_TOKEN} of that account"
 
-    def _list(
-        self, loop: asyncio.AbstractEventLoop, name: HubName, token: str | None
-    ) -> tuple[str, list[RepositoryFile]]:
-        """Return the commit and the files of a repository.  In a thread."""
-        import huggingface_hub
-        from huggingface_hub import errors
+    async def _list(self, name: HubName, token: str | None) -> tuple[str, list[RepositoryFile]]:
+        """The commit and the files of a repository."""
+        revision = quote(name.revision, safe="")
+        path = f"/api/models/{name.repository}/revision/{revision}?blobs=true"
+        url = URL(self._endpoint + path, encoded=True)
+        secrets = {"Authorization": f"Bearer {token}"} if token else {}
+        async with self._http.request("GET", url, secrets=secrets) as answer:
+            if answer.status != 200:
+                raise self._refused(answer, name, token)
+            raw = await read_capped(answer, _MOST_BYTES)
+        listing = await asyncio.to_thread(_decoded, raw)
+        return _commit(listing.sha, name), [_repository_file(file) for file in listing.siblings]
 
-        huggingface_hub.set_client_factory(lambda: _client(self._http, loop))
-        api = huggingface_hub.HfApi(endpoint=self._endpoint, token=token or False)
-        try:
-            info = api.model_info(name.repository, revision=name.revision, files_metadata=True)
-        except errors.RevisionNotFoundError as error:
-            raise ModelNotFound(
+    def _refused(
+        self, answer: aiohttp.ClientResponse, name: HubName, token: str | None
+    ) -> RunnerdError:
+        """The error that the hub's refusal of a listing means; X-Error-Code says which it is."""
+        status, code = answer.status, answer.headers.get("X-Error-Code", "")
+        if code == "RevisionNotFound":
+            return ModelNotFound(
                 f"{name.repository} has no revision {name.revision!r}", param="model"
-            ) from error
-        except errors.GatedRepoError as error:
-            raise SourceDenied(f"{name.repository} is gated: {self._remedy(name)}") from error
-        except errors.RepositoryNotFoundError as error:
+            )
+        if code == "GatedRepo":
+            return SourceDenied(f"{name.repository} is gated: {self._remedy(name)}")
+        knows_us = answer.headers.get("X-Error-Message", "") != _WRONG_TOKEN
+        if code == "RepoNotFound" or (status == 401 and knows_us):
             # The hub says the same of private repositories.
-            if token is None and _status(error) == 401:
-                raise SourceDenied(
+            if token is None and status == 401:
+                return SourceDenied(
                     f"{name.repository} does not exist or is private; for a private one"
                     f" {_TOKEN} of an account that may read it"
-                ) from error
-            raise ModelNotFound(f"the hub has no {name.repository}", param="model") from error
-        except errors.HfHubHTTPError as error:
-            kind = SourceBusy if _status(error) in BUSY else SourceFailure
-            raise kind(
-                f"the hub answered {_status(error)} for the list of files",
-                retry_after=retry_after(error.response.headers) if error.response else None,
-            ) from error
-        except (ValueError, TypeError, KeyError) as error:
-            raise SourceFailure("the hub's list of files cannot be read") from error
-        return _commit(info.sha, name), [_repository_file(file) for file in info.siblings or []]
+                )
+            return ModelNotFound(f"the hub has no {name.repository}", param="model")
+        kind = SourceBusy if status in BUSY else SourceFailure
+        return kind(
+            f"the hub answered {status} for the list of files",
+            retry_after=retry_after(answer.headers),
+        )
+
+
+class _LargeFile(msgspec.Struct):
+    sha256: str
+
+
+class _Sibling(msgspec.Struct):
+    rfilename: str
+    size: int | None = None
+    lfs: _LargeFile | None = None
+
+
+class _Listing(msgspec.Struct):
+    sha: str | None = None
+    siblings: list[_Sibling] = []
+
+
+def _decoded(raw: bytes) -> _Listing:
+    try:
+        return msgspec.json.decode(raw, type=_Listing)
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
+        raise SourceFailure("the hub's list of files cannot be read") from error
 
 
 def _model_name(selection: Selection) -> str:
     return selection.weights[0].path.rpartition("/")[2]
 
 
-def _repository_file(file: Any) -> RepositoryFile:
-    path = str(file.rfilename)
+def _repository_file(file: _Sibling) -> RepositoryFile:
+    path = file.rfilename
     if len(path) > 1024 or path.startswith("/") or ".." in path.split("/"):
         raise SourceFailure("the hub lists a file with an impossible name")
-    digest = Digest(file.lfs.sha256) if file.lfs is not None else None
-    return RepositoryFile(path, int(file.size or 0), digest)
+    try:
+        digest = None if file.lfs is None else Digest(file.lfs.sha256)
+    except InvalidReference as error:
+        raise SourceFailure("the hub lists a file with an impossible sha256") from error
+    return RepositoryFile(path, max(0, file.size or 0), digest)
 
 
 def _commit(sha: str | None, name: HubName) -> str:
     return sha if sha and re.fullmatch(r"[0-9a-f]{40,64}", sha) else name.revision
-
-
-def _status(error: Any) -> int:
-    response = getattr(error, "response", None)
-    return int(response.status_code) if response is not None else 0
 
 
 def _bearer(token: str | None) -> Secrets:
@@ -191,46 +237,8 @@ def _bearer(token: str | None) -> Secrets:
     return secrets
 
 
-def _client(http: Outbound, loop: asyncio.AbstractEventLoop) -> httpx2.Client:
-    """Return the library's HTTP client, with the daemon's way out as its transport."""
-    import httpx2
-
-    class Transport(httpx2.BaseTransport):
-        def handle_request(self, request: httpx2.Request) -> httpx2.Response:
-            future = asyncio.run_coroutine_threadsafe(_send(http, request), loop)
-            try:
-                status, headers, body = future.result(_GIVEN_UP)
-            except concurrent.futures.TimeoutError:
-                future.cancel()
-                raise SourceFailure("the hub does not answer") from None
-            return httpx2.Response(status, headers=headers, content=body, request=request)
-
-    return httpx2.Client(transport=Transport(), follow_redirects=True, max_redirects=5)
-
-
-_OWN_HEADERS = frozenset({"host", "connection", "accept-encoding", "content-length", "user-agent"})
-
-
-async def _send(
-    http: Outbound, request: httpx2.Request
-) -> tuple[int, list[tuple[str, str]], bytes]:
-    headers = {
-        name: value for name, value in request.headers.items() if name.lower() not in _OWN_HEADERS
-    }
-    secret = {name: headers.pop(name) for name in list(headers) if name.lower() == "authorization"}
-    body = request.read() or None
-    async with http.request(
-        request.method,
-        URL(str(request.url)),
-        headers=headers,
-        secrets=secret,
-        body=body,
-        redirects=0,
-    ) as answer:
-        content = await read_capped(answer, _MOST_BYTES)
-        kept = [
-            (name, value)
-            for name, value in answer.headers.items()
-            if name.lower() not in ("transfer-encoding", "content-length", "connection")
-        ]
-        return answer.status, kept, content
+def _memory_bytes(host: Host) -> int:
+    """What a model may take: all GPUs together or RAM, whichever is more.  Blocks."""
+    devices = host.devices()
+    gpus = sum(device.total_bytes for device in devices if device.kind == "gpu")
+    return max([gpus, *(device.total_bytes for device in devices if device.kind == "ram")])

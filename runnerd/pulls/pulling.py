@@ -11,11 +11,10 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Coroutine, Sequence
 from contextlib import AsyncExitStack
-from dataclasses import dataclass, field, replace
-
-from yarl import URL
+from dataclasses import dataclass
+from typing import Any
 
 from runnerd.durable import disk_errors
 from runnerd.errors import (
@@ -32,48 +31,47 @@ from runnerd.models.intake import Fetched, Pending
 from runnerd.models.layout import STORE
 from runnerd.models.parts import Part
 from runnerd.models.reference import Reference
-from runnerd.models.sources import default_reference
 from runnerd.models.store import Store
 from runnerd.models.worker import run_stoppable
 from runnerd.outbound.client import Outbound
-from runnerd.pulls import hub, weblink
 from runnerd.pulls.credentials import DockerCredentials
 from runnerd.pulls.file_locks import FileLocks
+from runnerd.pulls.hub import HOSTS, HubSource, is_hub
 from runnerd.pulls.offer import Offer, OfferedFile, layer_id
 from runnerd.pulls.pushing import Push
-from runnerd.pulls.registry import Registry, RegistrySettings, read_config
+from runnerd.pulls.registry import RegistrySource, read_config
 from runnerd.pulls.retrying import persistently
+from runnerd.pulls.settings import PullSettings
+from runnerd.pulls.source import Source, SourceContext
 from runnerd.pulls.transfer import Transfer
 from runnerd.pulls.transfer_tasks import Kind, Subscription, TransferTask
+from runnerd.pulls.weblink import WebSource, is_url
 from runnerd.resources import Host
 
 log = logging.getLogger(__name__)
 
 AT_ONCE = 3  # pulls; more would only share the line, and every one holds space
 
+Work = Callable[[TransferTask], Coroutine[Any, Any, Model]]
+
 _SHARED_BYTES = 4 * 2**20  # smaller files are not worth waiting for another pull
 _MOST_JOBS = 64  # also those that wait: whoever may pull must not fill the memory
 
 
 @dataclass(frozen=True, slots=True)
-class PullSettings:
-    """What the owner set; `workers` is how many connections fetch one file."""
-
-    registries: RegistrySettings = field(default_factory=RegistrySettings)
-    hub_endpoint: str = "https://huggingface.co"
-    hub_token: str | None = None
-    workers: int = 4
-
-
-@dataclass(frozen=True, slots=True)
 class PullRequest:
-    """What somebody wants: a reference or URL, and what was said with it."""
+    """What somebody wants: a model of a source, under the tag that was said, or the source's own.
 
-    reference: str
-    token: str | None = field(default=None, repr=False)
-    revision: str | None = None
-    digest: Digest | None = None
-    tag: str | None = None
+    Equal ones share a transfer.
+    """
+
+    source: Source
+    said_tag: str | None = None
+
+    @property
+    def tag(self) -> str | None:
+        """The tag that the model gets, None for what is named by a digest only."""
+        return self.said_tag or self.source.tag
 
 
 class Pulls:
@@ -88,11 +86,10 @@ class Pulls:
         *,
         host: Host,
     ) -> None:
-        self._host = host
         self.store = store
         self.http = http
-        self._settings = settings  # asked for each job: an owner may change them
-        self.credentials = credentials or DockerCredentials()
+        self._settings = settings
+        self._context = SourceContext(http, settings, credentials or DockerCredentials(), host)
         self._jobs: dict[str, TransferTask] = {}
         self._by_request: dict[tuple[Kind, PullRequest], TransferTask] = {}
         self._slots = asyncio.Semaphore(AT_ONCE)
@@ -114,18 +111,17 @@ class Pulls:
         raised by the iteration.
         """
         digest = Digest(sha256.removeprefix("sha256:").lower()) if sha256 else None
-        request = PullRequest(reference.strip(), token, revision, digest, tag)
-        _check(request)
-        return self._follow("pull", request)
+        said_tag = None if tag is None else str(Reference.parse(tag))
+        source = parse_source(reference, token=token, revision=revision, digest=digest)
+        request = PullRequest(source, said_tag)
+        return self._follow("pull", request, lambda job: self._pull(job, request))
 
     async def look(self, reference: str, *, token: str | None = None) -> dict[str, object]:
         """Return what a source says of a model, as the API shows one, without pulling it.
 
         The id is empty where only a pull can tell it.  Raises as a pull does.
         """
-        request = PullRequest(reference.strip(), token)
-        _check(request)
-        offer = await self._offer(request)
+        offer = await parse_source(reference, token=token).offer(self._context)
         size = binary_size(sum(file.size or 0 for file in offer.files))
         if offer.manifest is None:
             return {"id": "", "created": 0, "config": {"format": "gguf", "size": size}}
@@ -142,9 +138,10 @@ class Pulls:
         self.store.get(name)
         if not reference.tag or reference.digest is not None:
             raise InvalidReference("a push needs a tag to push to, not a digest")
-        if reference.registry in hub.HOSTS:
+        if reference.registry in HOSTS:
             raise NotSupported("models are pushed to registries; the hub takes uploads of its own")
-        return self._follow("push", PullRequest(str(reference), token))
+        source = RegistrySource(str(reference), reference, token)
+        return self._follow("push", PullRequest(source), lambda job: self._push(job, source))
 
     def active(self) -> list[TransferTask]:
         """Return the jobs that are under way, the oldest first."""
@@ -165,7 +162,7 @@ class Pulls:
         except InvalidReference:
             return None
         for (kind, request), job in self._by_request.items():
-            if kind == "pull" and wanted == _tag(request):
+            if kind == "pull" and wanted == request.tag:
                 return job
         return None
 
@@ -177,12 +174,12 @@ class Pulls:
         for job in jobs:
             await job.wait_ended()
 
-    def _follow(self, kind: Kind, request: PullRequest) -> Subscription:
+    def _follow(self, kind: Kind, request: PullRequest, work: Work) -> Subscription:
         job = self._by_request.get((kind, request))
         if job is None and len(self._jobs) >= _MOST_JOBS:
             raise Overloaded("too many pulls are under way; come back later", retry_after=60)
         if job is None:
-            job = TransferTask(kind, request.reference)
+            job = TransferTask(kind, request.source.text)
             self._jobs[job.id] = self._by_request[kind, request] = job
             started = job
 
@@ -190,15 +187,14 @@ class Pulls:
                 self._jobs.pop(started.id, None)
                 self._by_request.pop((kind, request), None)
 
-            work = self._pull if kind == "pull" else self._push
-            job.start(lambda: work(started, request), ended)
+            job.start(lambda: work(started), ended)
         return Subscription(job)
 
     # one job
 
-    async def _push(self, job: TransferTask, request: PullRequest) -> Model:
-        model = self.store.get(request.reference)
-        registry = self.registry(Reference.parse(request.reference), request.token, "pull,push")
+    async def _push(self, job: TransferTask, source: RegistrySource) -> Model:
+        model = self.store.get(source.text)
+        registry = source.registry(self._context, "pull,push")
         return await Push(self.http, self.store, registry).run(job, model)
 
     async def _pull(self, job: TransferTask, request: PullRequest) -> Model:
@@ -207,36 +203,10 @@ class Pulls:
         async with self._slots:
             with disk_errors(STORE):
                 await run_stoppable(lambda stop: self.store.room.check_writable())
-                offer = await persistently(lambda: self._offer(request), job.say)
+                offer = await persistently(lambda: request.source.offer(self._context), job.say)
                 for message in offer.news:
                     job.say(message)
-                return await self._take(job, offer, _tag(request))
-
-    async def _offer(self, request: PullRequest) -> Offer:
-        if weblink.is_url(request.reference):
-            url, digest = weblink.parse_url(request.reference)
-            return weblink.offer(self.http, url, request.digest or digest)
-        if hub.is_hub(request.reference):
-            name = hub.HubName.parse(request.reference, request.revision)
-            settings = self._settings()
-            token = request.token or settings.hub_token
-            memory_bytes = await asyncio.to_thread(_memory_bytes, self._host)
-            source = hub.Hub(self.http, settings.hub_endpoint)
-            return await source.offer(name, token=token, memory_bytes=memory_bytes)
-        return await self.registry(
-            Reference.parse(request.reference), request.token, "pull"
-        ).offer()
-
-    def registry(self, reference: Reference, token: str | None, actions: str) -> Registry:
-        """Return the registry's side of a reference."""
-        return Registry(
-            self.http,
-            self._settings().registries,
-            reference,
-            credentials=self.credentials,
-            token=token,
-            actions=actions,
-        )
+                return await self._take(job, offer, request.tag)
 
     async def _take(self, job: TransferTask, offer: Offer, tag: str | None) -> Model:
         """Fetch the files of an offer and make them a model."""
@@ -327,33 +297,20 @@ def _key(file: OfferedFile, reference: str) -> Digest:
     return Digest(hashlib.sha256(f"{reference}\n{file.digest}".encode()).hexdigest())
 
 
-def _check(request: PullRequest) -> None:
-    """Raise errors.InvalidReference for what cannot be the name of a model elsewhere."""
-    if request.tag is not None:
-        Reference.parse(request.tag)
-    if weblink.is_url(request.reference):
-        url, _ = weblink.parse_url(request.reference)
-        weblink.file_name(url)
-    elif hub.is_hub(request.reference):
-        hub.HubName.parse(request.reference, request.revision)
-    else:
-        Reference.parse(request.reference)
+def parse_source(
+    text: str,
+    *,
+    token: str | None = None,
+    revision: str | None = None,
+    digest: Digest | None = None,
+) -> Source:
+    """Read what somebody typed: a URL, a repository of the hub, or a model of a registry.
 
-
-def _tag(request: PullRequest) -> str | None:
-    """Return the tag that a pull gives its model, None for what is named by a digest only."""
-    if request.tag:
-        return str(Reference.parse(request.tag))
-    if weblink.is_url(request.reference):
-        return str(default_reference(URL(request.reference).name))
-    if hub.is_hub(request.reference):
-        return str(hub.HubName.parse(request.reference, request.revision).reference)
-    reference = Reference.parse(request.reference)
-    return str(replace(reference, digest=None)) if reference.tag else None
-
-
-def _memory_bytes(host: Host) -> int:
-    """Return what a model may take: all GPUs together or RAM, whichever is more.  Blocks."""
-    devices = host.devices()
-    gpus = sum(device.total_bytes for device in devices if device.kind == "gpu")
-    return max([gpus, *(device.total_bytes for device in devices if device.kind == "ram")])
+    Raises errors.InvalidReference.
+    """
+    text = text.strip()
+    if is_url(text):
+        return WebSource.parse(text, digest=digest)
+    if is_hub(text):
+        return HubSource.parse(text, token=token, revision=revision)
+    return RegistrySource.parse(text, token=token)

@@ -8,7 +8,7 @@ in its manifest by the transfer.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import aiohttp
@@ -37,8 +37,10 @@ from runnerd.models.modelfile import (
 from runnerd.models.reference import Reference
 from runnerd.outbound.client import Outbound, read_capped
 from runnerd.pulls.authorization import Authorization
-from runnerd.pulls.credentials import HUB, DockerCredentials
+from runnerd.pulls.credentials import DockerCredentials
 from runnerd.pulls.offer import Offer, OfferedFile, Remote, refusal
+from runnerd.pulls.settings import RegistrySettings
+from runnerd.pulls.source import SourceContext
 
 _DOCKER_MANIFEST_TYPE = "application/vnd.docker.distribution.manifest.v2+json"
 _OLLAMA_WEIGHTS = "application/vnd.ollama.image.model"
@@ -53,14 +55,6 @@ _OLLAMA_TYPES = {
     MESSAGES_TYPE: MESSAGES_TYPE,
 }
 _OLLAMA_HOSTS = ("registry.ollama.ai", "ollama.com")
-
-
-@dataclass(frozen=True, slots=True)
-class RegistrySettings:
-    """`default` stands for the registry that is not written; `insecure` ones speak plain http."""
-
-    default: str = HUB
-    insecure: frozenset[str] = frozenset()
 
 
 class Registry:
@@ -165,6 +159,38 @@ class Registry:
         if (answer.content_length or 0) > MOST_BYTES:
             raise InvalidModelFile(f"the manifest has more than {MOST_BYTES} bytes")
         return await read_capped(answer, MOST_BYTES)
+
+
+@dataclass(frozen=True, slots=True)
+class RegistrySource:
+    """A model in a registry; `text` is how it was typed.  A `pulls.source.Source`."""
+
+    text: str = field(compare=False)
+    reference: Reference
+    token: str | None = field(default=None, repr=False)
+
+    @classmethod
+    def parse(cls, text: str, *, token: str | None) -> RegistrySource:
+        """Read what `docker model pull` takes.  Raises errors.InvalidReference."""
+        return cls(text, Reference.parse(text), token)
+
+    @property
+    def tag(self) -> str | None:
+        return str(replace(self.reference, digest=None)) if self.reference.tag else None
+
+    def registry(self, context: SourceContext, actions: str = "pull") -> Registry:
+        """The registry's side of the reference, for `pull` or `pull,push`."""
+        return Registry(
+            context.http,
+            context.settings().registries,
+            self.reference,
+            credentials=context.credentials,
+            token=self.token,
+            actions=actions,
+        )
+
+    async def offer(self, context: SourceContext) -> Offer:
+        return await self.registry(context).offer()
 
 
 class _About(msgspec.Struct):

@@ -2,11 +2,30 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass, field
+
 from runnerd.config import Settings
 from runnerd.outbound.addresses import AllowedSources
 from runnerd.outbound.client import Outbound
-from runnerd.pulls.pulling import PullSettings
-from runnerd.pulls.registry import RegistrySettings
+from runnerd.pulls.credentials import HUB
+
+
+@dataclass(frozen=True, slots=True)
+class RegistrySettings:
+    """`default` stands for the registry that is not written; `insecure` ones speak plain http."""
+
+    default: str = HUB
+    insecure: frozenset[str] = frozenset()
+
+
+@dataclass(frozen=True, slots=True)
+class PullSettings:
+    """What the owner set; `workers` is how many connections fetch one file."""
+
+    registries: RegistrySettings = field(default_factory=RegistrySettings)
+    hub_endpoint: str = "https://huggingface.co"
+    hub_token: str | None = None
+    workers: int = 4
 
 
 def make_outbound(settings: Settings) -> Outbound:

@@ -7,6 +7,7 @@ shown, but there is nothing to hold it to.
 from __future__ import annotations
 
 import re
+from dataclasses import dataclass, field
 from urllib.parse import unquote
 
 from yarl import URL
@@ -14,8 +15,10 @@ from yarl import URL
 from runnerd.errors import ClientError, InvalidReference
 from runnerd.models.digest import Digest
 from runnerd.models.manifest import GGUF_TYPE, MOST_LAYERS
+from runnerd.models.sources import default_reference
 from runnerd.outbound.client import Outbound
 from runnerd.pulls.offer import Offer, OfferedFile, Remote
+from runnerd.pulls.source import SourceContext
 
 _SHARD = re.compile(r"(.+)-(\d{5})-of-(\d{5})\.gguf")
 _LONGEST = 4096
@@ -44,6 +47,31 @@ def parse_url(text: str) -> tuple[URL, Digest | None]:
     fragment = url.fragment
     digest = Digest(fragment.removeprefix("sha256=").lower()) if fragment else None
     return url.with_fragment(None), digest
+
+
+@dataclass(frozen=True, slots=True)
+class WebSource:
+    """A model behind a URL; `text` is how it was typed.  A `pulls.source.Source`."""
+
+    text: str = field(compare=False)
+    url: URL
+    digest: Digest | None = None
+
+    @classmethod
+    def parse(cls, text: str, *, digest: Digest | None) -> WebSource:
+        """Read a URL; `digest` goes before what its fragment states.
+
+        Raises errors.InvalidReference.
+        """
+        url, stated = parse_url(text)
+        return cls(text, url, digest or stated)
+
+    @property
+    def tag(self) -> str | None:
+        return str(default_reference(self.url.name))
+
+    async def offer(self, context: SourceContext) -> Offer:
+        return offer(context.http, self.url, self.digest)
 
 
 def offer(http: Outbound, url: URL, digest: Digest | None) -> Offer:

@@ -19,6 +19,7 @@ from runnerd.backends.health import wait_ready
 from runnerd.backends.interface import BackendConfiguration, BackendMode, EngineFailure
 from runnerd.backends.limits import data_limit
 from runnerd.backends.llamacpp import LlamaCppBackend
+from runnerd.backends.llamacpp.fallback import Fallback
 from runnerd.backends.llamacpp.server import ServerFinder
 from runnerd.errors import BackendFailure, InvalidConfiguration, ModelNotFound, NotSupported
 from runnerd.tasks import spawn
@@ -418,6 +419,20 @@ async def test_not_installed(
     with pytest.raises(BackendFailure, match="not installed"):
         await backend.run(socket, "tiny", "tiny", COMPLETION, NONE)
     assert await backend.disk_usage() == 0
+
+
+@pytest.mark.parametrize("server", ["python", "auto"])
+async def test_no_engine_and_no_fallback(
+    tmp_path: Path, gguf: Path, socket: Path, monkeypatch: pytest.MonkeyPatch, server: str
+) -> None:
+    """The extra that brings the fallback is named, where an owner lets it be used."""
+    monkeypatch.setattr(ServerFinder, "_candidates", lambda self, name=None: iter(()))
+    monkeypatch.setattr(Fallback, "available", False)
+    backend = LlamaCppBackend(context(tmp_path, gguf, server=server))
+    assert backend.status().startswith("Not Installed: ")
+    assert "pip install 'runnerd[python-engine]'" in backend.status()
+    with pytest.raises(BackendFailure, match=r"runnerd\[python-engine\]"):
+        await backend.run(socket, "tiny", "tiny", COMPLETION, NONE)
 
 
 @pytest.mark.parametrize(

@@ -61,6 +61,7 @@ def as_before(daemon: DaemonProcess, hub: HubServer, server: FileServer) -> Iter
     daemon.http.delete("/models/purge")
     hub.private = False
     hub.gated = 0
+    hub.instead = None
     server.routes.clear()
     server.seen.clear()
     server.behaviour.__init__(SMALL)  # type: ignore[misc]
@@ -117,6 +118,57 @@ def test_hub_private_repository(daemon: DaemonProcess, hub: HubServer) -> None:
     assert cdn
     assert all("authorization" not in seen.headers for seen in cdn)
     assert hub.token not in daemon.text()
+
+
+@pytest.mark.parametrize(
+    ("status", "headers", "body", "expected", "words"),
+    [
+        (401, {"X_Error_Code": "RepoNotFound"}, b"{}", 401, "does not exist or is private"),
+        (401, {}, b"{}", 401, "does not exist or is private"),
+        (404, {"X_Error_Code": "RepoNotFound"}, b"{}", 404, "the hub has no org/Tiny-GGUF"),
+        (403, {"X_Error_Code": "GatedRepo"}, b"{}", 401, "is gated: accept the terms"),
+        (404, {"X_Error_Code": "RevisionNotFound"}, b"{}", 404, "has no revision 'main'"),
+        (400, {}, b"{}", 502, "the hub answered 400 for the list of files"),
+        (200, {}, b"<html>", 502, "the hub's list of files cannot be read"),
+        (200, {}, b'{"siblings": [{"rfilename": 3}]}', 502, "cannot be read"),
+        (200, {}, b'{"siblings": [{"rfilename": "../x.gguf"}]}', 502, "impossible name"),
+        (
+            200,
+            {},
+            b'{"siblings": [{"rfilename": "x.gguf", "lfs": {"sha256": "no"}}]}',
+            502,
+            "impossible sha256",
+        ),
+    ],
+)
+def test_what_the_hub_says_of_a_repository(
+    daemon: DaemonProcess,
+    hub: HubServer,
+    status: int,
+    headers: dict[str, str],
+    body: bytes,
+    expected: int,
+    words: str,
+) -> None:
+    """Each refusal is told with what helps, and an answer that makes no sense as the hub's."""
+    hub.instead = answer_with(body, status, **headers)
+    found, message = refused(daemon, **{"from": "hf.co/org/Tiny-GGUF"})
+    assert words in message
+    assert found == expected
+
+
+def test_hub_follows_a_repository_that_moved(daemon: DaemonProcess, hub: HubServer) -> None:
+    """The hub redirects from a repository's former name."""
+    moved = hub.instead = answer_with(
+        b"", 307, Location="/api/models/org/Tiny-GGUF/revision/main?blobs=true&moved"
+    )
+
+    def once(handler: BaseHTTPRequestHandler) -> None:
+        hub.instead = None
+        moved(handler)
+
+    hub.instead = once
+    assert create(daemon, **{"from": "hf.co/org/Tiny-GGUF:Q8_0"})["type"] == "success"
 
 
 # plain URLs

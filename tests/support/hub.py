@@ -1,11 +1,11 @@
-"""A Hugging Face-shaped server on loopback: what the real client library asks and needs."""
+"""A Hugging Face-shaped server on loopback: what its API says of a repository, and its files."""
 
 from __future__ import annotations
 
 import hashlib
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler
 from urllib.parse import unquote, urlsplit
@@ -24,6 +24,7 @@ class HubServer:
         self.token = token
         self.private = False
         self.gated = 0  # the status of files whose terms nobody has accepted; 0: they are open
+        self.instead: Callable[[BaseHTTPRequestHandler], None] | None = None  # of every listing
         server.routes[r"/api/models/.*"] = self._info
         server.routes[r"/[^/]+/[^/]+/resolve/.*"] = self._resolve
         server.routes[r"/cdn/.*"] = self._cdn
@@ -37,6 +38,9 @@ class HubServer:
         return not self.private or handler.headers.get("Authorization") == f"Bearer {self.token}"
 
     def _info(self, handler: BaseHTTPRequestHandler) -> None:
+        if self.instead is not None:
+            self.instead(handler)
+            return
         parts = urlsplit(handler.path)
         match = re.fullmatch(r"/api/models/(org/Tiny-GGUF)(?:/revision/(.+))?", parts.path)
         if match is None or not self._allowed(handler):

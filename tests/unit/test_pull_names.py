@@ -12,7 +12,9 @@ from runnerd.outbound.client import Outbound
 from runnerd.pulls import weblink
 from runnerd.pulls.credentials import DockerCredentials
 from runnerd.pulls.hub import HubName, is_hub
-from runnerd.pulls.registry import Registry, RegistrySettings
+from runnerd.pulls.pulling import parse_source
+from runnerd.pulls.registry import Registry
+from runnerd.pulls.settings import RegistrySettings
 
 HEX = "a" * 64
 
@@ -68,6 +70,32 @@ def test_names_that_the_hub_cannot_have(text: str) -> None:
     """A name that could leave its place in a URL is refused."""
     with pytest.raises(InvalidReference):
         HubName.parse(text)
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "tag"),
+    [
+        ("smollm2", " docker.io/ai/smollm2:latest", "ai/smollm2:latest"),
+        ("hf.co/Org/Repo", "huggingface.co/Org/Repo@main", "huggingface.co/org/repo:latest"),
+        (f"https://x/m-f16.gguf#sha256={HEX}", f"https://x/m-f16.gguf#sha256={HEX}", "ai/m:f16"),
+        (f"smollm2@sha256:{HEX}", f"ai/smollm2@sha256:{HEX}", None),
+    ],
+)
+def test_names_of_one_thing_are_one_source(one: str, other: str, tag: str | None) -> None:
+    """However it is typed, so that two who want it share one transfer; a token is not shared."""
+    source = parse_source(one)
+    assert source == parse_source(other)
+    assert hash(source) == hash(parse_source(other))
+    assert source.tag == tag
+    assert source.text == one
+    if not one.startswith("https"):
+        assert source != parse_source(other, token="hf_x")
+
+
+def test_token_is_not_printed() -> None:
+    """A source in a log line keeps it."""
+    for name in ("smollm2", "hf.co/o/r"):
+        assert "hf_x" not in repr(parse_source(name, token="hf_x"))
 
 
 def test_urls() -> None:

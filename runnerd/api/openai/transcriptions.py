@@ -6,13 +6,12 @@ The engine needs a model with an audio encoder; the planner says so where there 
 from __future__ import annotations
 
 import base64
-import email.parser
-import email.policy
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import msgspec
+from multipart import MultipartError, MultipartSegment, PushMultipartParser
 
 from runnerd.errors import ClientError
 from runnerd.relay.body import Body
@@ -20,6 +19,8 @@ from runnerd.relay.dialect import TranslatedRequest
 from runnerd.relay.events import EVENT_STREAM, Events, written
 from runnerd.relay.routes import OPERATIONS, V1_PREFIXES, Route
 
+_LONGEST_BOUNDARY = 202  # bytes, with its two dashes
+_MOST_FIELDS = 64
 _TASK = "Transcribe audio to text"
 _FORMATS = ("json", "text")
 _NUMBERS = (("temperature", float, "a number"), ("max_tokens", int, "a whole number"))
@@ -95,20 +96,23 @@ def read_form(body: bytes) -> tuple[Mapping[str, str], bytes | None]:
 
     Raises errors.ClientError.
     """
-    boundary = body[:202].split(b"\r\n")[0][2:]
-    if not body.startswith(b"--") or not 0 < len(boundary) <= 200:
+    boundary = body[:_LONGEST_BOUNDARY].split(b"\r\n")[0][2:]
+    if not body.startswith(b"--") or not 0 < len(boundary) <= _LONGEST_BOUNDARY - 2:
         raise ClientError("the request body must be a form (multipart/form-data)")
-    fields: dict[str, str] = {}
-    sound = None
-    for part in body.split(b"\r\n--" + boundary)[:-1]:
-        head, _, content = part.removeprefix(b"--" + boundary).partition(b"\r\n\r\n")
-        headers = email.parser.BytesHeaderParser(policy=email.policy.HTTP).parsebytes(head.strip())
-        name = headers.get_param("name", header="content-disposition")
-        if name == "file":
-            sound = content
-        elif isinstance(name, str):
-            fields[name] = content.decode("utf-8", "replace")
-    return fields, sound
+    contents: dict[str, bytearray] = {}
+    try:
+        with PushMultipartParser(boundary, max_segment_count=_MOST_FIELDS) as parser:
+            content = bytearray()
+            for part in parser.parse(body):
+                if isinstance(part, MultipartSegment):
+                    content = contents[part.name] = bytearray()
+                elif part is not None:
+                    content += part
+    except (MultipartError, UnicodeDecodeError) as error:
+        raise ClientError(f"the form cannot be read: {error}") from error
+    sound = contents.pop("file", None)
+    fields = {name: bytes(content).decode(errors="replace") for name, content in contents.items()}
+    return fields, None if sound is None else bytes(sound)
 
 
 class _Transcript:
