@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections.abc import Callable
 from typing import Any, Protocol
 
 from aiohttp import web
@@ -27,7 +28,7 @@ PRINCIPAL = "runnerd.principal"
 
 
 class BridgeHost(Protocol):
-    """The connection's side of a turn."""
+    """The connection's side of a request of the control plane."""
 
     @property
     def transport(self) -> asyncio.Transport: ...
@@ -36,32 +37,25 @@ class BridgeHost(Protocol):
         """Who makes the request."""
         ...
 
-    def control_plane_done(self) -> None:
-        """aiohttp has written its answer."""
-        ...
-
     def close(self) -> None:
         """aiohttp wants the connection to end."""
         ...
 
-    def pause_body(self) -> None:
+    def pause_reading(self) -> None:
         """aiohttp's handler does not keep up with the body."""
         ...
 
-    def resume_body(self) -> None: ...
+    def resume_reading(self) -> None: ...
 
 
 class BorrowedTransport(asyncio.Transport):
-    """The client's transport as aiohttp sees it."""
+    """The client's transport as aiohttp sees it; `answered` is for its access log to call."""
 
-    def __init__(self, host: BridgeHost) -> None:
+    def __init__(self, host: BridgeHost, answered: Callable[[], None]) -> None:
         super().__init__()
         self._host = host
         self._closing = False
-
-    def control_plane_done(self) -> None:
-        """Tell the connection; called by the access log."""
-        self._host.control_plane_done()
+        self.answered = answered
 
     def write(self, data: bytes | bytearray | memoryview[Any]) -> None:
         self._host.transport.write(data)
@@ -82,10 +76,10 @@ class BorrowedTransport(asyncio.Transport):
         return self._closing or self._host.transport.is_closing()
 
     def pause_reading(self) -> None:
-        self._host.pause_body()
+        self._host.pause_reading()
 
     def resume_reading(self) -> None:
-        self._host.resume_body()
+        self._host.resume_reading()
 
     def get_extra_info(self, name: str, default: Any = None) -> Any:
         if name == PRINCIPAL:
@@ -100,14 +94,14 @@ class BorrowedTransport(asyncio.Transport):
 
 
 class BridgeLog(AbstractAccessLogger):
-    """aiohttp's access log: one debug line, and the signal that a turn is over."""
+    """aiohttp's access log: one debug line, and the signal that it has answered."""
 
     def log(self, request: web.BaseRequest, response: web.StreamResponse, time: float) -> None:
         self.logger.debug(
             "%s %s %d %.1f ms", request.method, request.path, response.status, time * 1000
         )
         if isinstance(request.transport, BorrowedTransport):
-            request.transport.control_plane_done()
+            request.transport.answered()
 
     @property
     def enabled(self) -> bool:
@@ -130,10 +124,13 @@ async def make_server(app: web.Application) -> web.AppRunner:
 
 
 class ControlPlaneBridge:
-    """One connection's aiohttp protocol; carries its requests one after the other."""
+    """One connection's aiohttp protocol; carries its requests one after the other.
 
-    def __init__(self, host: BridgeHost, server: web.Server) -> None:
-        self._transport = BorrowedTransport(host)
+    `answered` is called whenever aiohttp has written an answer.
+    """
+
+    def __init__(self, host: BridgeHost, server: web.Server, answered: Callable[[], None]) -> None:
+        self._transport = BorrowedTransport(host, answered)
         self._handler = server()
         self._handler.connection_made(self._transport)
         self._chunked = False

@@ -1,4 +1,4 @@
-"""What the head of a request must be like, before anything is done with it."""
+"""What the head of a request says, and what it must be like before anything is done with it."""
 
 from __future__ import annotations
 
@@ -6,15 +6,39 @@ from runnerd.config import Limits
 from runnerd.errors import (
     ClientError,
     ExpectationFailed,
-    HeadersTooLarge,
     MethodNotAllowed,
     UnsupportedMediaType,
 )
 from runnerd.relay.admission import Admission
-from runnerd.relay.messages import Request
+from runnerd.relay.http_reader import Head, head_too_large
+from runnerd.relay.messages import Request, new_request_id
+from runnerd.relay.routes import DESKTOP_PREFIX
 
 _JSON = b"application/json"
 _OF_CURL = (b"", b"application/x-www-form-urlencoded")
+_DESKTOP_PREFIX = DESKTOP_PREFIX.encode()
+
+
+def request_of(head: Head, *, unix: bool) -> Request:
+    """Make the request that a head begins; `unix`: it came through a Unix socket."""
+    target, _, query = head.target.partition(b"?")
+    while b"//" in target:
+        target = target.replace(b"//", b"/")
+    if unix and target.startswith(_DESKTOP_PREFIX + b"/"):
+        target = target[len(_DESKTOP_PREFIX) :]
+    request = Request(
+        method=head.method,
+        target=b"%s?%s" % (target, query) if query else target,
+        path=target.decode("latin-1"),
+        headers=head.headers,
+        http11=head.http11,
+        keep_alive=head.keep_alive,
+        length=head.length,
+        chunked=head.chunked,
+        id="",
+    )
+    request.id = new_request_id(request.header(b"x-request-id"))
+    return request
 
 
 def check_request(request: Request, limits: Limits, admission: Admission, *, unix: bool) -> None:
@@ -75,10 +99,3 @@ def check_inference(request: Request, media_type: bytes, *, unix: bool) -> None:
 
 def _by_browser(request: Request) -> bool:
     return any(request.header(name) is not None for name in (b"origin", b"sec-fetch-site"))
-
-
-def head_too_large(limits: Limits) -> HeadersTooLarge:
-    """Return the refusal of a head beyond the limits."""
-    return HeadersTooLarge(
-        f"the head exceeds {limits.head_bytes} bytes or {limits.headers} header lines"
-    )

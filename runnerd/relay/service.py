@@ -22,7 +22,7 @@ from runnerd.relay.body import inspect
 from runnerd.relay.client_connection import ClientConnection
 from runnerd.relay.control_plane_bridge import make_server
 from runnerd.relay.exchange import Exchange
-from runnerd.relay.exchange_context import ExchangeContext
+from runnerd.relay.exchange_context import Client, ExchangeContext
 from runnerd.relay.messages import Request
 from runnerd.relay.pending_models import PendingModels, PendingPlan
 from runnerd.relay.plan import Plan
@@ -80,7 +80,7 @@ class Relay:
         )
         self._redrawing = ImageTranscoder(parts.images_dir, parts.limits.body_bytes)
         self._known_heads = {True: RequestHeadCache(), False: RequestHeadCache()}
-        self._most_fronts = most_clients(parts.limits.connections)
+        self._most_connections = most_clients(parts.limits.connections)
         self._connections: dict[ClientConnection, None] = {}  # in the order in which they came
         self._held_bytes = 0
         self._runner: web.AppRunner | None = None
@@ -91,10 +91,10 @@ class Relay:
     async def open(self, listeners: list[socket.socket]) -> None:
         """Start to serve on listening sockets."""
         self._runner = await make_server(self._parts.app)
-        if self._most_fronts < self.limits.connections:
+        if self._most_connections < self.limits.connections:
             log.warning(
                 "at most %d clients at once: the limit of open files allows no more",
-                self._most_fronts,
+                self._most_connections,
             )
         for listener in listeners:
             await self.listen(listener)
@@ -142,7 +142,7 @@ class Relay:
 
         Of those that only stay open, those that came first make room.
         """
-        if len(self._connections) >= self._most_fronts and not self._close_idle():
+        if len(self._connections) >= self._most_connections and not self._close_idle():
             log.warning("refused a connection: %d are open and in use", len(self._connections))
             return False
         self._connections[connection] = None
@@ -150,17 +150,9 @@ class Relay:
         return True
 
     def _close_idle(self) -> bool:
-        """Close some idle connections, so that not each new one has to look for one.
-
-        One whose next request is on its way into this process is not idle, though it looks so.
-        """
-        some = 1 + self._most_fronts // 16
-        quiet = (
-            connection
-            for connection in self._connections
-            if connection.idle and not connection.has_unread()
-        )
-        idle = list(islice(quiet, some))
+        """Close some idle connections, so that not each new one has to look for one."""
+        some = 1 + self._most_connections // 16
+        idle = list(islice((each for each in self._connections if each.idle), some))
         for connection in idle:
             connection.drain()
             self.forget(connection)
@@ -183,7 +175,7 @@ class Relay:
         """Body bytes are in memory no more."""
         self._held_bytes -= size
 
-    def exchange(self, connection: ClientConnection, request: Request, route: Route) -> Exchange:
+    def exchange(self, client: Client, request: Request, route: Route) -> Exchange:
         """Check a complete inference request and return its exchange, not yet started.
 
         Raises errors of the 4xx kind; the request is recorded either way.
@@ -200,13 +192,13 @@ class Relay:
         )
         parts.records.add(record)
         try:
-            plan = self._plan(request, route, connection.principal())
+            plan = self._plan(request, route, client.principal())
         except RunnerdError as error:
             record.status, record.error, record.duration = error.status, error.message[:500], 0.0
             raise
         if isinstance(plan, Plan):
             record.model, record.streamed = plan.model, plan.streams
-        return Exchange(connection, request, plan, record, self._context)
+        return Exchange(client, request, plan, record, self._context)
 
     def _plan(self, request: Request, route: Route, principal: Principal) -> Plan | PendingPlan:
         """Return the plan, or what waits for a model on its way or for other images."""
@@ -279,7 +271,7 @@ class Relay:
         """Stop listening and end every connection."""
         self.stop_listening()
         for connection in list(self._connections):
-            connection.abort()
+            connection.transport.abort()
         try:
             async with asyncio.timeout(_DRAIN_GRACE):
                 await self._all_gone.wait()

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import json
+import shutil
+import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -9,7 +12,7 @@ import psutil
 import pytest
 
 from tests.support.daemon import DaemonProcess, running
-from tests.support.waiting import wait_for
+from tests.support.waiting import SECONDS, wait_for
 from tests.support.wire import Wire, get, post
 
 CHAT = {"model": "tiny", "prompt": "x", "max_tokens": 3}
@@ -229,11 +232,118 @@ def test_bad_request_is_refused_and_hung_up_on(
     assert len(daemon.http.get("/engines/requests").json()) == before
 
 
-def test_upgrade_is_not_offered(wire: Wire) -> None:
-    """A request to upgrade gets an ordinary answer, never a tunnel."""
-    wire.send(get("/version", "Connection: Upgrade", "Upgrade: websocket"))
+OFFERS = [
+    ["Connection: Upgrade", "Upgrade: websocket"],
+    [
+        "Connection: Upgrade, HTTP2-Settings",
+        "Upgrade: h2c",
+        "HTTP2-Settings: AAMAAABkAAQAoAAAAAIAAAAA",
+    ],
+]
+
+
+@pytest.mark.engine
+@pytest.mark.parametrize("offer", OFFERS, ids=["websocket", "h2c"])
+def test_offer_to_upgrade_is_ignored(wire: Wire, offer: list[str]) -> None:
+    """The request is answered as any other, on both planes, and the connection goes on."""
+    for _ in range(2):
+        wire.send(get("/version", *offer))
+        assert "version" in wire.read().json()
+        wire.send(post("/v1/completions", CHAT, *offer))
+        assert wire.read().json()["object"] == "text_completion"
+        wire.send(post("/v1/completions", CHAT | {"stream": True}, *offer))
+        assert wire.read().body.rstrip().endswith(b"data: [DONE]")
+        wire.send(post("/api/show", {"model": "tiny"}, *offer))
+        assert "details" in wire.read().json()
+    wire.send(post("/v1/completions", CHAT, *offer, "Connection: close"))
     assert wire.read().status == 200
     assert wire.ended()
+
+
+@pytest.mark.engine
+def test_offers_to_upgrade_among_pipelined_requests(wire: Wire) -> None:
+    """Sent at once or in pieces, with a body of either framing: each is answered, in order."""
+    ask = b"POST %s HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n"
+    offer = "\r\n".join(OFFERS[1]).encode() + b"\r\n"
+    chunked = b"Transfer-Encoding: chunked\r\n\r\n"
+    sent = [
+        post("/v1/completions", CHAT),
+        post("/v1/completions", CHAT, *OFFERS[1]),
+        ask % b"/v1/completions" + offer + chunked +
+        b'10\r\n{"model": "tiny"\r\n1e\r\n, "prompt":"a","max_tokens":1}\r\n0\r\n\r\n',
+        ask % b"/api/show" + offer + chunked + b'10\r\n{"model": "tiny"\r\n1\r\n}\r\n0\r\n\r\n',
+        get("/version", *OFFERS[0]),
+        post("/api/show", {"model": "tiny"}, *OFFERS[0]),
+        post("/v1/completions", CHAT),
+    ]  # fmt: skip
+    whole = b"".join(sent)
+    for size in (len(whole), 1000, 97):
+        for at in range(0, len(whole), size):
+            wire.send(whole[at : at + size])
+        answers = [wire.read() for _ in sent]
+        assert {answer.status for answer in answers} == {200}
+        kinds = [next(iter(answer.json())) for answer in answers]
+        assert [kind in ("details", "license", "modelfile", "version") for kind in kinds] == [
+            *(False, False, False, True, True, True, False)
+        ]
+
+
+@pytest.mark.parametrize("path", ["/v1/completions", "/api/show"])
+@pytest.mark.parametrize("offer", OFFERS, ids=["websocket", "h2c"])
+def test_nothing_embedded_in_a_body_is_a_request(
+    daemon: DaemonProcess, wire: Wire, path: str, offer: list[str]
+) -> None:
+    """An offer does not end the message early: its body is not read as another request."""
+    evil = get("/version", "X-Request-Id: evil")
+    head = post(path, {}, *offer).partition(b"\r\n\r\n")[0]
+    head = head.replace(b"Content-Length: 2", b"Content-Length: %d" % len(evil))
+    wire.send(head + b"\r\n\r\n" + evil + get("/version", "X-Request-Id: good"))
+    assert wire.read().status == 400
+    answer = wire.read()
+    assert (answer.status, answer.headers["x-request-id"]) == (200, "good")
+
+
+@pytest.mark.engine
+@pytest.mark.parametrize("body", [["-d"], ["-H", "Transfer-Encoding: chunked", "-d"]])
+def test_curl_that_offers_http2(daemon: DaemonProcess, body: list[str]) -> None:
+    """`curl --http2` gets its answers, over one connection."""
+    if (curl := shutil.which("curl")) is None:
+        pytest.skip("there is no curl here")
+    document = json.dumps(CHAT)
+    json_type = ["-H", "Content-Type: application/json"]
+    asked = [*json_type, *body, document, f"{daemon.address}/v1/completions"]
+    shown = [*json_type, *body, '{"model": "tiny"}', f"{daemon.address}/api/show"]
+    common = ["-sS", "--http2", "--max-time", "60", "-w", "\n%{http_code} %{num_connects}\n"]
+    done = subprocess.run(
+        [curl, *common, *asked, "--next", *common, *shown, "--next", *common, *asked],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    codes = [line for line in done.stdout.splitlines() if line[:3].isdigit()]
+    assert codes == ["200 1", "200 0", "200 0"], done.stdout
+
+
+@pytest.mark.engine
+def test_java_that_offers_http2(daemon: DaemonProcess, tmp_path: Path) -> None:
+    """The JDK's own client, which offers h2c with every request unless it is told not to."""
+    java = shutil.which("java")
+    if java is None:
+        pytest.skip("there is no Java here")
+    modules = subprocess.run([java, "--list-modules"], capture_output=True, text=True, check=False)
+    if "jdk.compiler" not in modules.stdout or "java.net.http" not in modules.stdout:
+        pytest.skip("this Java is no JDK: it cannot run a source file, or has no HTTP client")
+    program = Path(__file__).parents[1] / "support" / "OffersHttp2.java"
+    done = subprocess.run(
+        [java, str(program), daemon.address, json.dumps(CHAT), '{"model": "tiny"}'],
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=120 * SECONDS,
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.split() == ["200", "HTTP_1_1"] * 8, done.stdout + done.stderr
 
 
 def test_head_has_no_body(wire: Wire) -> None:

@@ -1,0 +1,360 @@
+"""The requests of one connection, in their order: what is made of each, and when.
+
+An inference request is collected whole, under limits, before anything is done with it (a slow
+client never holds an engine's thread), and becomes an exchange.  Every other request is lent to the
+control plane with its body as it comes.  Both kinds may follow each other on one connection.
+Requests that arrive while one is being answered wait here.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections import deque
+from collections.abc import Callable
+from typing import Protocol
+
+from aiohttp import web
+
+from runnerd.access import Principal
+from runnerd.config import Limits
+from runnerd.errors import (
+    InternalError,
+    Overloaded,
+    PayloadTooLarge,
+    RunnerdError,
+)
+from runnerd.relay.admission import Admission
+from runnerd.relay.control_plane_bridge import BridgeHost, ControlPlaneBridge
+from runnerd.relay.exchange import Exchange
+from runnerd.relay.exchange_context import Client
+from runnerd.relay.head_validation import check_inference, check_request, request_of
+from runnerd.relay.http_reader import Event, Head, Malformed
+from runnerd.relay.messages import CONTINUE, Request, error_response, new_request_id
+from runnerd.relay.request_head_cache import CachedHead, RequestHeadCache
+from runnerd.relay.routes import Route
+
+log = logging.getLogger(__name__)
+
+
+class Connection(BridgeHost, Protocol):
+    """The connection's side of its requests."""
+
+    reading_ended: bool
+    """Nothing further is read; the connection ends after the answer."""
+    write_paused: bool
+    """The client does not keep up."""
+
+    @property
+    def is_open(self) -> bool: ...
+
+    def write(self, data: bytes) -> None:
+        """Send bytes to the client, if it is still there."""
+        ...
+
+    def expect(self) -> None:
+        """Set the deadline that fits what is expected next of the client."""
+        ...
+
+    def expect_nothing(self) -> None:
+        """It is our turn: no deadline."""
+        ...
+
+    def hang_up(self, *, linger: bool) -> None:
+        """Read nothing further and close; `linger` while the client may still be sending."""
+        ...
+
+
+class RelayHost(Protocol):
+    """What all connections share."""
+
+    limits: Limits
+    admission: Admission
+    draining: bool
+
+    @property
+    def control_plane(self) -> web.Server:
+        """aiohttp's server, for requests that are not inference."""
+        ...
+
+    def route(self, path: str) -> Route | None:
+        """Return the inference route of a path, in whichever dialect."""
+        ...
+
+    def hold(self, size: int) -> bool:
+        """Account for body bytes in memory; False when the budget is spent."""
+        ...
+
+    def let_go(self, size: int) -> None:
+        """Body bytes are in memory no more."""
+        ...
+
+    def exchange(self, client: Client, request: Request, route: Route) -> Exchange:
+        """Check a complete inference request and return its exchange, not yet started.
+
+        Raises errors of the 4xx kind.
+        """
+        ...
+
+
+class PipelinedRequest:
+    """A request of a connection, with what is to become of it."""
+
+    __slots__ = ("error", "request", "route")
+
+    def __init__(self, request: Request, route: Route | None) -> None:
+        self.request = request
+        self.route = route
+        self.error: RunnerdError | None = None
+
+
+class RequestDispatcher:
+    """Owns the requests of a connection: `reading` is the one whose body is still arriving,
+    `active` the one that is being answered (it may be the same), the others wait for their turn.
+    """
+
+    def __init__(
+        self, connection: Connection, relay: RelayHost, known: RequestHeadCache, *, unix: bool
+    ) -> None:
+        self._connection = connection
+        self._relay = relay
+        self._known = known
+        self._unix = unix
+        self._queue: deque[PipelinedRequest] = deque()
+        self._exchange: Exchange | None = None
+        self._bridge: ControlPlaneBridge | None = None
+        self._bridge_answered = False
+        self.reading: PipelinedRequest | None = None
+        self.active: PipelinedRequest | None = None
+        # What an exchange needs of the connection.
+        self.write: Callable[[bytes], None] = connection.write
+        self.principal: Callable[[], Principal] = connection.principal
+
+    @property
+    def waiting(self) -> int:
+        """How many requests wait for their turn."""
+        return len(self._queue)
+
+    def lost(self, exc: Exception | None) -> None:
+        """The client has gone, and with it all that it asked for."""
+        if self._exchange is not None:
+            self._exchange.cancel()
+            self._exchange = None
+        if self._bridge is not None:
+            self._bridge.lost(exc)
+            self._bridge = None
+        for entry in (self.active, self.reading, *self._queue):
+            self._forget_body(entry)
+
+    # requests, as they are read
+
+    def start_known(self, known: CachedHead, data: bytes, start: int) -> bool:
+        """Start a request whose head was read before and whose body begins at `start`; False when
+        it has to be read as others are.
+        """
+        size = len(data) - start
+        if size > self._relay.limits.body_bytes or not self._relay.hold(size):
+            return False
+        self.active = entry = PipelinedRequest(known.request.repeated(data[start:]), known.route)
+        self._start_exchange(entry)
+        return True
+
+    def take(self, event: Event) -> None:
+        """Take what was read of a request."""
+        if isinstance(event, bytes):
+            self._body(event)
+        elif isinstance(event, Head):
+            self._head(event)
+        elif isinstance(event, Malformed):
+            self.refuse(event.error)
+        else:
+            self._end()
+
+    def _head(self, head: Head) -> None:
+        relay, unix = self._relay, self._unix
+        request = request_of(head, unix=unix)
+        entry = PipelinedRequest(request, None)
+        try:
+            check_request(request, relay.limits, relay.admission, unix=unix)
+            if request.method == "POST":
+                entry.route = relay.route(request.path)
+            if entry.route is not None:
+                dialect = entry.route.dialect
+                if dialect is not None and dialect.shapes_errors:
+                    request.dialect = dialect
+                check_inference(request, entry.route.media_type, unix=unix)
+                request.read_labels()
+                if (request.length or 0) > relay.limits.body_bytes:
+                    raise self._too_large()
+                if head.whole is not None:
+                    self._known.remember(head.whole, request, entry.route)
+        except RunnerdError as error:
+            entry.error = error.with_traceback(None)  # it would refer to this entry
+        self.reading = entry
+        self._add(entry)
+
+    def _body(self, data: bytes) -> None:
+        entry = self.reading
+        if entry is None or entry.error is not None:
+            return
+        request = entry.request
+        request.received += len(data)
+        if entry is self.active and self._bridge is not None and entry.route is None:
+            self._bridge.body(data)
+        elif entry.route is not None and request.received > self._relay.limits.body_bytes:
+            self._spoil(entry, self._too_large())
+        elif not self._relay.hold(len(data)):
+            request.received -= len(data)
+            self._spoil(entry, Overloaded("too many request bodies in memory", retry_after=5))
+        else:
+            request.collect(data)
+
+    def _end(self) -> None:
+        entry, self.reading = self.reading, None
+        if entry is None:
+            return
+        entry.request.complete = True
+        if entry is not self.active or entry.error is not None:
+            return
+        if entry.route is not None:
+            self._start_exchange(entry)
+        elif self._bridge is not None:
+            self._bridge.end_body()
+            if self._bridge_answered:
+                self._control_plane_done()
+
+    # answering, one after the other
+
+    def _add(self, entry: PipelinedRequest) -> None:
+        if self.active is None and not self._queue:
+            self._activate(entry)
+        else:
+            self._queue.append(entry)
+
+    def _activate(self, entry: PipelinedRequest) -> None:
+        self.active = entry
+        if entry.error is not None:
+            self._answer_error(entry.request, entry.error)
+            return
+        request = entry.request
+        if request.expects_continue and not request.complete and not request.body:
+            self.write(CONTINUE)
+        if entry.route is None:
+            self._begin_bridge(entry)
+        elif request.complete:
+            self._start_exchange(entry)
+
+    def _start_exchange(self, entry: PipelinedRequest) -> None:
+        assert entry.route is not None
+        request = entry.request
+        self._connection.expect_nothing()
+        try:
+            self._exchange = self._relay.exchange(self, request, entry.route)
+        except Exception as error:  # whatever it is, the client is told and the next one served
+            if not isinstance(error, RunnerdError):
+                log.exception("a request could not be planned")
+                error = InternalError()
+            self.write(error_response(request, error, keep_alive=request.keep_alive))
+            self.exchange_done(keep_alive=request.keep_alive)
+            return
+        if self._connection.write_paused:
+            self._exchange.pause()
+        self._exchange.start()
+
+    def _begin_bridge(self, entry: PipelinedRequest) -> None:
+        request = entry.request
+        if self._bridge is None:
+            self._bridge = ControlPlaneBridge(
+                self._connection, self._relay.control_plane, self._control_plane_done
+            )
+        self._bridge_answered = False
+        self._bridge.begin(request)
+        body, request.body = request.body, b""
+        if body:
+            self._relay.let_go(len(body))
+            self._bridge.body(bytes(body))
+        if request.complete:
+            self._bridge.end_body()
+
+    def exchange_done(self, *, keep_alive: bool) -> None:
+        """The exchange's answer is complete."""
+        self._exchange = None
+        if not keep_alive:
+            self._connection.reading_ended = True
+            self._queue.clear()
+        self._next()
+
+    def _control_plane_done(self) -> None:
+        """The control plane's answer is complete; the request may still be arriving."""
+        self._bridge_answered = True
+        if self.active is not None and self.active.request.complete:
+            if not self.active.request.keep_alive:
+                self._connection.reading_ended = True
+            self._next()
+
+    def _next(self) -> None:
+        """Go on with the next request, or wait for one."""
+        self._forget_body(self.active)
+        self.active = None
+        connection = self._connection
+        if not connection.is_open:
+            return
+        if self._queue:
+            connection.resume_reading()
+            self._activate(self._queue.popleft())
+        elif connection.reading_ended or self._relay.draining:
+            connection.close()
+        connection.expect()
+
+    # flow control: the client reads slowly, or again
+
+    def pause(self) -> None:
+        """The client does not keep up with the answer."""
+        if self._exchange is not None:
+            self._exchange.pause()
+        if self._bridge is not None:
+            self._bridge.pause_writing()
+
+    def resume(self) -> None:
+        """The client reads again."""
+        if self._exchange is not None:
+            self._exchange.resume()
+        if self._bridge is not None:
+            self._bridge.resume_writing()
+
+    # refusing
+
+    def refuse(self, error: RunnerdError) -> None:
+        """Refuse what cannot be read as a request, after what was asked before."""
+        if self._connection.reading_ended:
+            return
+        request = Request("", b"", "", [], True, False, None, False, new_request_id(None))
+        entry = PipelinedRequest(request, None)
+        entry.error = error
+        if self.reading is not None and self.reading is self.active:
+            self._forget_body(self.active)
+            self.active = None
+        self.reading = None
+        self._add(entry)
+        self._connection.reading_ended = True
+
+    def _spoil(self, entry: PipelinedRequest, error: RunnerdError) -> None:
+        """Refuse a request whose body is arriving."""
+        entry.error = error
+        self._forget_body(entry)
+        if entry is self.active:
+            self._answer_error(entry.request, error)
+
+    def _answer_error(self, request: Request, error: RunnerdError) -> None:
+        """Answer with an error and hang up: what the client still sends is not read as requests."""
+        self._connection.write(error_response(request, error, keep_alive=False))
+        self._queue.clear()
+        self._connection.hang_up(linger=not request.complete)
+
+    def _too_large(self) -> RunnerdError:
+        return PayloadTooLarge(f"the request body exceeds {self._relay.limits.body_bytes} bytes")
+
+    def _forget_body(self, entry: PipelinedRequest | None) -> None:
+        """Give the memory of a collected body back to the budget, once."""
+        if entry is not None and entry.request.body:
+            self._relay.let_go(len(entry.request.body))
+            entry.request.body = b""
