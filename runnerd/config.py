@@ -16,6 +16,7 @@ from typing import Annotated, Any, NamedTuple
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
+from runnerd.config_errors import wrong_settings
 from runnerd.errors import StartupError
 from runnerd.regular import read
 
@@ -235,11 +236,7 @@ def load(flags: dict[str, Any]) -> Settings:
     try:
         return Settings(**flags)
     except ValidationError as error:
-        lines = [
-            f"  {'.'.join(str(part) for part in problem['loc'])}: {problem['msg']}"
-            for problem in error.errors()
-        ]
-        raise StartupError("wrong settings:\n" + "\n".join(lines)) from error
+        raise StartupError(wrong_settings("", error)) from error
 
 
 RELOADABLE = frozenset({
