@@ -43,11 +43,6 @@ def default_runtime_dir() -> Path:
     return Path("/tmp") / f"runnerd-{os.getuid()}"
 
 
-def default_socket() -> Path:
-    """Return the control socket inside the default runtime directory."""
-    return default_runtime_dir() / "runnerd.sock"
-
-
 class Limits(BaseModel):
     """What a client may ask of the daemon.  Sizes in bytes, times in seconds."""
 
@@ -263,6 +258,3 @@ def differing(old: Settings, new: Settings) -> frozenset[str]:
     return frozenset(
         name for name in Settings.model_fields if getattr(old, name) != getattr(new, name)
     )
-
-
-Port = Annotated[int, Field(ge=0, le=65535)]
