@@ -1,16 +1,23 @@
-"""A question to an engine over its private socket, beside what the relay carries.
+"""What the daemon itself asks an engine over its private socket, beside what the relay carries.
 
 One connection per question, closed afterwards: these are asked a few times in an engine's life.
+Its own word on being ready is GET /health: 503 while it loads, and 200 afterwards.
 """
 
 from __future__ import annotations
 
 import asyncio
+import time
 from pathlib import Path
 
 import msgspec
 
 _LONGEST_ANSWER = 1 * 2**20
+
+_SHORTEST_PAUSE = 0.005  # seconds between two looks at a load: a small model is ready in 30 ms
+_LONGEST_PAUSE = 0.25
+_SHARE = 0.05  # of the time that the load has taken: what asking seldom may add to it
+_READY_TIMEOUT = 5.0  # seconds
 
 
 async def ask(socket: Path, path: str, document: object = None) -> tuple[int, bytes]:
@@ -36,3 +43,21 @@ async def ask(socket: Path, path: str, document: object = None) -> tuple[int, by
     if not answer.startswith(b"HTTP/1.") or not status or not status[0].isdigit():
         raise ConnectionError(f"the engine did not answer {path}")
     return int(status[0]), bytes(answer.partition(b"\r\n\r\n")[2])
+
+
+async def answers_ready(socket: Path, *, within: float = _READY_TIMEOUT) -> bool:
+    """Whether the engine behind a Unix socket says `within` so many seconds that it is ready."""
+    try:
+        async with asyncio.timeout(within):
+            status, _ = await ask(socket, "/health")
+    except (OSError, TimeoutError):
+        return False
+    return status == 200
+
+
+async def wait_ready(socket: Path) -> None:
+    """Wait until the engine is ready; for ever if it never is."""
+    began = time.monotonic()
+    while not await answers_ready(socket):
+        pause = (time.monotonic() - began) * _SHARE
+        await asyncio.sleep(min(_LONGEST_PAUSE, max(_SHORTEST_PAUSE, pause)))

@@ -16,6 +16,7 @@ from typing import Annotated, Any, NamedTuple
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
+from runnerd.config_errors import wrong_settings
 from runnerd.errors import StartupError
 from runnerd.regular import read
 
@@ -40,11 +41,6 @@ def default_runtime_dir() -> Path:
     if directory := os.environ.get("XDG_RUNTIME_DIR"):
         return Path(directory) / "runnerd"
     return Path("/tmp") / f"runnerd-{os.getuid()}"
-
-
-def default_socket() -> Path:
-    """Return the control socket inside the default runtime directory."""
-    return default_runtime_dir() / "runnerd.sock"
 
 
 class Limits(BaseModel):
@@ -235,11 +231,7 @@ def load(flags: dict[str, Any]) -> Settings:
     try:
         return Settings(**flags)
     except ValidationError as error:
-        lines = [
-            f"  {'.'.join(str(part) for part in problem['loc'])}: {problem['msg']}"
-            for problem in error.errors()
-        ]
-        raise StartupError("wrong settings:\n" + "\n".join(lines)) from error
+        raise StartupError(wrong_settings("", error)) from error
 
 
 RELOADABLE = frozenset({
@@ -266,6 +258,3 @@ def differing(old: Settings, new: Settings) -> frozenset[str]:
     return frozenset(
         name for name in Settings.model_fields if getattr(old, name) != getattr(new, name)
     )
-
-
-Port = Annotated[int, Field(ge=0, le=65535)]

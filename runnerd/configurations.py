@@ -35,8 +35,8 @@ from runnerd import durable
 from runnerd.backends.interface import BackendConfiguration, BackendMode
 from runnerd.backends.parameters import CompletionParameters
 from runnerd.backends.process import uninterrupted
+from runnerd.config_errors import wrong_fields
 from runnerd.durable import storage_error
-from runnerd.durations import FOREVER, format_duration, parse_duration
 from runnerd.errors import (
     InsufficientStorage,
     InvalidConfiguration,
@@ -45,6 +45,7 @@ from runnerd.errors import (
     Undetermined,
 )
 from runnerd.regular import Unusable, read, set_aside
+from runnerd.units import FOREVER, format_duration, parse_duration
 
 log = logging.getLogger(__name__)
 
@@ -325,6 +326,5 @@ def _validate(document: dict[str, Any]) -> ModelConfiguration:
     try:
         return ModelConfiguration.model_validate(document)
     except ValidationError as error:
-        problem = error.errors()[0]
-        where = ".".join(str(part) for part in problem["loc"])
-        raise InvalidConfiguration(f"{where}: {problem['msg']}", param=where) from error
+        problem = wrong_fields(error)[0]
+        raise InvalidConfiguration(str(problem), param=problem.where) from error

@@ -31,8 +31,6 @@ UNIX_PATH_MAX = 107  # sun_path is 108 bytes; Python keeps the last for the term
 _KEY_DIGITS = 8
 _SUFFIX, _SIBLING_SUFFIX = ".sock", ".e.sock"
 _RUNNER_SOCKET = re.compile(rf"[0-9a-f]{{{_KEY_DIGITS}}}(\.e)?\.sock")
-_STATE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
-_RESERVED_NAMES = frozenset({"m", "lock", "runnerd.sock"})
 
 
 def check_path_length(path: Path) -> None:
@@ -176,16 +174,6 @@ class RuntimeDirectory:
     def runner_socket(self, key: str) -> Path:
         """Return the socket path of the runner with `key`; a sibling `<name>.e.sock` fits too."""
         return self.runners / (_short_hash(key) + _SUFFIX)
-
-    def state_file(self, name: str) -> Path:
-        """Return the path of a small file of ours (a pid record) in the root.
-
-        Raises ValueError for a name with a slash, a leading dot, or one that has another meaning
-        here.
-        """
-        if not _STATE_NAME.fullmatch(name) or name in _RESERVED_NAMES:
-            raise ValueError(f"not a name for a state file: {name!r}")
-        return self.root / name
 
     def clear_stale(self) -> list[Path]:
         """Remove the runner sockets that a dead daemon left; return them.

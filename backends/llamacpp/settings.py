@@ -6,6 +6,7 @@ from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from runnerd.config_errors import wrong_settings
 from runnerd.errors import StartupError
 
 
@@ -62,13 +63,7 @@ def parse_settings(table: dict[str, object]) -> LlamaCppSettings:
     try:
         settings = LlamaCppSettings.model_validate(table)
     except ValidationError as error:
-        lines = [
-            f"  {'.'.join(str(part) for part in problem['loc'])}: {problem['msg']}"
-            for problem in error.errors()
-        ]
-        raise StartupError(
-            'wrong settings in [backends."llama.cpp"]:\n' + "\n".join(lines)
-        ) from error
+        raise StartupError(wrong_settings(' in [backends."llama.cpp"]', error)) from error
     for path in (settings.path, *settings.extra_library_path):
         if path is not None and not path.is_absolute():
             raise StartupError(f'[backends."llama.cpp"]: {path} must be an absolute path')

@@ -15,10 +15,10 @@ from runnerd.api.context import CONTEXT, Context, json_answer, json_body, text_f
 from runnerd.api.routing import Routes
 from runnerd.backends.interface import BackendMode
 from runnerd.configurations import ConfigurationKey
-from runnerd.durations import format_duration
 from runnerd.errors import ClientError, InvalidConfiguration
 from runnerd.scheduler import RunnerState
 from runnerd.supervisor import RunnerReport
+from runnerd.units import format_duration
 
 ROUTES = Routes()
 

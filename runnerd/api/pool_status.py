@@ -8,13 +8,12 @@ from collections.abc import Iterable, Mapping
 from runnerd.api.context import timestamp
 from runnerd.backends.interface import BackendMode
 from runnerd.configurations import ConfigurationKey, ModelConfiguration
-from runnerd.durations import format_duration
 from runnerd.models.catalog import Model
-from runnerd.models.description import binary_size
 from runnerd.models.intake import Progress
 from runnerd.pulls.transfer_tasks import TransferTask
 from runnerd.scheduler import RunnerState
 from runnerd.supervisor import RunnerReport
+from runnerd.units import binary_size, format_duration
 
 _NEVER = "1970-01-01T00:00:00.000Z"
 _DEFAULT = ModelConfiguration()

@@ -10,9 +10,9 @@ from aiohttp import web
 
 from runnerd.api.context import encode
 from runnerd.errors import RunnerdError
-from runnerd.models.description import binary_size
 from runnerd.models.intake import Progress
 from runnerd.pulls.transfer_tasks import Subscription
+from runnerd.units import binary_size
 
 _DONE = {"pull": "Model pulled successfully", "push": "Model pushed successfully"}
 _VERBS = {"pull": "Downloaded", "push": "Uploaded"}

@@ -9,8 +9,8 @@ from typing import Any
 
 from runnerd.cli.client import Client
 from runnerd.cli.tables import familiar, print_json, print_table
-from runnerd.durations import format_duration
 from runnerd.errors import ClientError
+from runnerd.units import format_duration, rounded_size
 
 _OPERATIONS = {
     "completion": "chat/completions",
@@ -84,12 +84,7 @@ def _memory(runner: dict[str, Any]) -> str:
     if not held:
         return ""
     own, mapped = sum(held.values()), runner.get("memory_mapped") or 0
-    return _size(own) + (f" + {_size(mapped)} mapped" if mapped else "")
-
-
-def _size(number: int) -> str:
-    unit, name = (2**30, "GiB") if number >= 2**30 else (2**20, "MiB")
-    return f"{number / unit:.{1 if number >= 2**30 else 0}f} {name}"
+    return rounded_size(own) + (f" + {rounded_size(mapped)} mapped" if mapped else "")
 
 
 def _expiry(runner: dict[str, Any]) -> str:

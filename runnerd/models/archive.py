@@ -18,7 +18,7 @@ from runnerd.errors import InvalidModelFile
 from runnerd.models.digest import Digest
 from runnerd.models.intake import BlobWriter, Intake
 from runnerd.models.manifest import MOST_BYTES, MOST_LAYERS
-from runnerd.models.worker import run_stoppable
+from runnerd.threads import run_stoppable
 
 BLOCK = tarfile.BLOCKSIZE
 

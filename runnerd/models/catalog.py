@@ -9,6 +9,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
+from functools import lru_cache
+from weakref import ref
 
 from runnerd.errors import InvalidModelFile, InvalidReference, ModelNotFound
 from runnerd.models.description import Description
@@ -173,7 +175,15 @@ class Catalog:
         for entry in self.entries.values():
             if entry.model is not None:
                 self._by_load.setdefault(entry.model.load, []).append(entry.model)
-        self._remembered: dict[str, Model] = {}
+        this = ref(self)  # no circle: an old catalog goes as soon as nobody reads it
+
+        @lru_cache(_REMEMBERED)
+        def usable(text: str) -> Model:
+            catalog = this()
+            assert catalog is not None
+            return catalog._find_usable(text)
+
+        self._usable = usable
 
     def models(self) -> list[Model]:
         """Return the usable models, newest first."""
@@ -189,17 +199,15 @@ class Catalog:
 
         Raises errors.ModelNotFound, and InvalidModelFile when its files are damaged.
         """
-        if (known := self._remembered.get(text)) is not None:
-            return known
+        return self._usable(text)
+
+    def _find_usable(self, text: str) -> Model:
         entry = self.entries[self.find(text).id]
         if entry.model is None:
             raise InvalidModelFile(
                 f"model {shown(text)} is damaged: {entry.problem};"
                 " import it again, or `runnerd rm` it"
             )
-        if len(self._remembered) >= _REMEMBERED:
-            self._remembered.clear()
-        self._remembered[text] = entry.model
         return entry.model
 
     def find(self, text: str) -> Match:

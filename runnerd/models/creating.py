@@ -38,7 +38,7 @@ from runnerd.models.modelfile import (
     Remark,
 )
 from runnerd.models.store import Store
-from runnerd.models.worker import run_stoppable
+from runnerd.threads import run_stoppable
 
 Quantize = Callable[[Path, Path, str], Awaitable[None]]
 """Writes the weights in the first file to the second, quantized as the text says."""

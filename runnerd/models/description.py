@@ -18,6 +18,7 @@ from runnerd.models.gguf import GGUFHeader, Value
 from runnerd.models.modelfile import Modelfile
 from runnerd.models.multimodal import senses
 from runnerd.models.tensors import FILE_TYPE_GUESSED, FILE_TYPES, TENSOR_TYPES
+from runnerd.units import binary_size, scaled_count
 
 _POOLING = {0: "none", 1: "mean", 2: "cls", 3: "last", 4: "rank"}
 _LONG_ROPE = "rope_factors_long"
@@ -116,7 +117,7 @@ def describe(
     count = sum(shard.parameters for shard in shards)
     return Description(
         architecture=found.architecture,
-        parameters=scaled(count),
+        parameters=scaled_count(count),
         quantization=quantization(shards),
         size=binary_size(sum(shard.file_bytes for shard in shards)),
         capabilities=_capabilities(shards, perceived, template),
@@ -149,22 +150,6 @@ def check_role(header: GGUFHeader, wanted: str) -> None:
     if found == wanted:
         raise _refusal(header, "it does not say its architecture (general.architecture)")
     raise _refusal(header, _INSTEAD[found])
-
-
-def scaled(number: int) -> str:
-    """Return a count of parameters as people write it: `1.24 B`, `361.82 M`."""
-    for unit, size in (("T", 10**12), ("B", 10**9), ("M", 10**6), ("K", 10**3)):
-        if number >= size:
-            return f"{number / size:.2f} {unit}"
-    return str(number)
-
-
-def binary_size(number: int) -> str:
-    """Return a size in bytes as people write it: `256.35 MiB`."""
-    for unit, size in (("TiB", 2**40), ("GiB", 2**30), ("MiB", 2**20), ("KiB", 2**10)):
-        if number >= size:
-            return f"{number / size:.2f} {unit}"
-    return f"{number} B"
 
 
 def _refusal(header: GGUFHeader, reason: str) -> InvalidModelFile:

@@ -38,8 +38,8 @@ from runnerd.models.reference import Reference, parse_tag
 from runnerd.models.room import Room
 from runnerd.models.sources import Source, Sources, default_reference, open_sources
 from runnerd.models.uploads import Uploads
-from runnerd.models.worker import Stop, on_loop, run_stoppable
 from runnerd.regular import read
+from runnerd.threads import Stop, on_loop, run_stoppable
 
 
 class Entrance:

@@ -28,12 +28,12 @@ from types import TracebackType
 
 from runnerd.durable import storage_errors, sync_folder
 from runnerd.errors import InsufficientStorage, InvalidModelFile
-from runnerd.models.description import binary_size
 from runnerd.models.digest import Digest
 from runnerd.models.layout import STORE, Layout, tidy
 from runnerd.models.sources import Source
-from runnerd.models.worker import Stop
 from runnerd.regular import open_regular
+from runnerd.threads import Stop
+from runnerd.units import binary_size
 
 BLOB_MODE = 0o440
 

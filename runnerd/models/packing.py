@@ -22,7 +22,7 @@ from runnerd.models.intake import Progress
 from runnerd.models.manifest import Layer, Manifest, build_config, build_manifest
 from runnerd.models.reference import Reference
 from runnerd.models.sources import Source, Sources, decode_template, default_reference, open_sources
-from runnerd.models.worker import Stop, run_stoppable
+from runnerd.threads import Stop, run_stoppable
 
 _CHUNK_BYTES = 2**20
 

@@ -7,11 +7,11 @@ from pathlib import Path
 from threading import RLock
 
 from runnerd.errors import InsufficientStorage
-from runnerd.models.description import binary_size
 from runnerd.models.intake import check_space
 from runnerd.models.layout import Layout
 from runnerd.models.ledger import Ledger
 from runnerd.models.parts_folder import occupied
+from runnerd.units import binary_size
 
 
 class Room:

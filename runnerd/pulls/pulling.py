@@ -25,14 +25,12 @@ from runnerd.errors import (
     Overloaded,
 )
 from runnerd.models.catalog import Model
-from runnerd.models.description import binary_size
 from runnerd.models.digest import Digest
 from runnerd.models.intake import Fetched, Pending
 from runnerd.models.layout import STORE
 from runnerd.models.parts import Part
 from runnerd.models.reference import Reference
 from runnerd.models.store import Store
-from runnerd.models.worker import run_stoppable
 from runnerd.outbound.client import Outbound
 from runnerd.pulls.credentials import DockerCredentials
 from runnerd.pulls.file_locks import FileLocks
@@ -47,6 +45,8 @@ from runnerd.pulls.transfer import Transfer
 from runnerd.pulls.transfer_tasks import Kind, Subscription, TransferTask
 from runnerd.pulls.weblink import WebSource, is_url
 from runnerd.resources import Host
+from runnerd.threads import run_stoppable
+from runnerd.units import binary_size
 
 log = logging.getLogger(__name__)
 

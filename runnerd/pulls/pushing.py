@@ -21,12 +21,12 @@ from runnerd.errors import ModelNotFound, SourceFailure, SourceTimeout
 from runnerd.models.catalog import Model
 from runnerd.models.manifest import MANIFEST_TYPE, Layer
 from runnerd.models.store import Store
-from runnerd.models.worker import run_stoppable
 from runnerd.outbound.client import Outbound
 from runnerd.pulls.offer import refusal
 from runnerd.pulls.registry import Registry
 from runnerd.pulls.retrying import is_worth_waiting, pause_after, persistently
 from runnerd.pulls.transfer_tasks import TransferTask
+from runnerd.threads import run_stoppable
 
 log = logging.getLogger(__name__)
 

@@ -14,6 +14,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from email.utils import parsedate_to_datetime
 from typing import TypeVar
 
+from runnerd.backoff import Backoff
 from runnerd.errors import RunnerdError, SourceBusy
 
 log = logging.getLogger(__name__)
@@ -52,7 +53,7 @@ def is_worth_waiting(error: RunnerdError) -> bool:
 
 def pause_after(failures: int, error: RunnerdError, first: float = FIRST_PAUSE) -> float:
     """Return how many seconds to wait after so many failures in a row."""
-    own: float = min(first * 2 ** (failures - 1), _LONGEST_PAUSE) * random.uniform(0.75, 1.25)
+    own = Backoff(first, _LONGEST_PAUSE).pause(failures) * random.uniform(0.75, 1.25)
     wished = error.retry_after
     return own if wished is None else max(own, wished * random.uniform(1.0, 1.1))
 

@@ -13,8 +13,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from runnerd.errors import InvalidModelFile, ModelNotFound
-from runnerd.models.description import binary_size
 from runnerd.models.digest import Digest
+from runnerd.units import binary_size
 
 _SHARD = re.compile(r"(?P<prefix>.+)-(?P<number>\d{5})-of-(?P<count>\d{5})\.gguf", re.IGNORECASE)
 _LABEL = re.compile(

@@ -38,10 +38,10 @@ from runnerd.models.intake import Pending
 from runnerd.models.manifest import GGUF_TYPE, MMPROJ_TYPE
 from runnerd.models.part_journal import PIECE_BYTES, Piece
 from runnerd.models.parts import Part
-from runnerd.models.worker import run_stoppable
 from runnerd.outbound.client import translated
 from runnerd.pulls.offer import OfferedFile
 from runnerd.pulls.retrying import FIRST_PAUSE, is_worth_waiting, pause_after
+from runnerd.threads import run_stoppable
 
 log = logging.getLogger(__name__)
 

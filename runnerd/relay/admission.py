@@ -53,10 +53,6 @@ class Admission:
         if origin.decode("latin-1") not in self._origins:
             raise Forbidden("origin not allowed; add it to allowed_origins")
 
-    def allows_origin(self, origin: str) -> bool:
-        """Return whether a browser page of this origin may read answers."""
-        return origin in self._origins
-
 
 def _is_loopback(name: str) -> bool:
     try:

@@ -14,7 +14,7 @@ import time
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 
-from runnerd.backends.health import answers_ready, wait_ready
+from runnerd.backends.engine_http import answers_ready, wait_ready
 from runnerd.backends.interface import EngineFailure
 from runnerd.backends.preload import evaluate
 from runnerd.errors import BackendFailure

@@ -12,7 +12,7 @@ host is a *budget*; who waits stands in one fair *queue*.
     queue       who waits, fair between clients
     budget      what runners may take of each device, and what is left
     pool        the runners of one key and what is remembered of them
-    backoff     when a model that failed may be tried again
+    failure_history  when a model that failed may be tried again
     candidates  who can be asked to make room, and when
     eviction    who goes when room is needed
     shaping     how many slots an instance gets
@@ -26,7 +26,6 @@ host is a *budget*; who waits stands in one fair *queue*.
     core        the scheduler itself: what it is told
 """
 
-from runnerd.durations import FOREVER
 from runnerd.scheduler.core import Scheduler
 from runnerd.scheduler.decisions import (
     Decision,
@@ -47,6 +46,7 @@ from runnerd.scheduler.decisions import (
     Terms,
 )
 from runnerd.scheduler.queries import Queries
+from runnerd.units import FOREVER
 
 __all__ = [
     "FOREVER",

@@ -52,7 +52,7 @@ class Scheduler(Queries):
         self._queue = books.queue
         self._budget = books.budget
         self._shares = books.shares
-        self._serving = Serving(books, self._arranger)
+        self._serving = Serving(books, self._capacity_planner)
 
     # what it is told
 
@@ -239,7 +239,10 @@ class Scheduler(Queries):
         if self._books.draining:
             return [stop(pool, instance, StopReason.DRAINED)]
         pool.idle_since = now
-        due = self._arranger.residents_away or pool.keep_alive(self._books.limits.keep_alive) == 0
+        due = (
+            self._capacity_planner.residents_away
+            or pool.keep_alive(self._books.limits.keep_alive) == 0
+        )
         if not self._queue and not due:
             return []
         return [*self._serving.go_on(now), *self.tick(now)]
@@ -347,7 +350,10 @@ class Scheduler(Queries):
             self._queue.remove(waiting.ticket)
             decisions.append(Refuse(waiting.ticket, Refusal.QUEUE_TIMEOUT))
             decisions += self._serving.abandon(self._pools[waiting.key])
-        if self._arranger.look_again_at is not None and self._arranger.look_again_at <= now:
+        if (
+            self._capacity_planner.look_again_at is not None
+            and self._capacity_planner.look_again_at <= now
+        ):
             decisions += self._serving.go_on(now)
         self._books.forget_stale(now)
         return decisions

@@ -6,9 +6,9 @@ import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 
-from runnerd.scheduler.backoff import Backoff
 from runnerd.scheduler.budget import claims
 from runnerd.scheduler.decisions import RunnerKey, RunnerState, Shape, Stop, StopReason, Terms
+from runnerd.scheduler.failure_history import FailureHistory
 from runnerd.scheduler.shares import Account, Returns
 
 _PREFIXES = 256  # remembered per instance, for requests that go on where another one ended
@@ -74,7 +74,7 @@ class Pool:
     key: RunnerKey
     terms: Terms = field(default_factory=Terms)
     instances: dict[int, Instance] = field(default_factory=dict)
-    backoff: Backoff = field(default_factory=Backoff)
+    backoff: FailureHistory = field(default_factory=FailureHistory)
     requested_keep_alive: float | None = None
     exclusive_host: bool = False
     unloaded_by_owner: bool = False

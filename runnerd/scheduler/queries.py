@@ -21,9 +21,9 @@ from runnerd.scheduler.views import failure_views, runner_views, stranded
 class Queries:
     """The scheduler, for those who only look."""
 
-    def __init__(self, books: SchedulerState, arranger: CapacityPlanner) -> None:
+    def __init__(self, books: SchedulerState, capacity_planner: CapacityPlanner) -> None:
         self._books = books
-        self._arranger = arranger
+        self._capacity_planner = capacity_planner
 
     # time
 
@@ -38,8 +38,8 @@ class Queries:
         ]
         if (oldest := books.queue.oldest()) is not None:
             due.append(oldest.since + books.limits.queue_timeout)
-        if self._arranger.look_again_at is not None:
-            due.append(self._arranger.look_again_at)
+        if self._capacity_planner.look_again_at is not None:
+            due.append(self._capacity_planner.look_again_at)
         return min(due, default=None)
 
     def expires_at(self, key: RunnerKey, generation: int) -> float | None:
@@ -50,7 +50,7 @@ class Queries:
         if found is not None:
             pool, instance = found
             expiry = pool.expires_at(instance, self._books.limits.keep_alive)
-        looks = self._arranger.look_again_at
+        looks = self._capacity_planner.look_again_at
         return expiry if looks is None else looks if expiry is None else min(looks, expiry)
 
     # on view
@@ -101,6 +101,6 @@ class Queries:
             self._books.pools,
             self._books.queue,
             limits=self._books.limits,
-            noted=self._arranger.look_again_at is not None,
+            noted=self._capacity_planner.look_again_at is not None,
             now=now,
         )

@@ -12,9 +12,9 @@ from collections.abc import Mapping
 from runnerd.backends.interface import Backend, BackendConfiguration, BackendMode
 from runnerd.configurations import ConfigurationKey
 from runnerd.errors import BackendFailure, InsufficientStorage, InvalidConfiguration, RunnerdError
-from runnerd.models.description import binary_size
 from runnerd.scheduler import RunnerKey
 from runnerd.supervisor.memory import MemoryAccounts, with_slots
+from runnerd.units import binary_size
 
 
 class ConfigurationChecks:

@@ -18,7 +18,6 @@ from runnerd.errors import (
     Overloaded,
     RunnerdError,
 )
-from runnerd.models.description import binary_size
 from runnerd.runner import EngineHang
 from runnerd.scheduler import (
     DeviceMemory,
@@ -32,6 +31,7 @@ from runnerd.scheduler import (
 from runnerd.supervisor.context_variants import ContextVariants
 from runnerd.supervisor.preparation import Preparation
 from runnerd.supervisor.reports import Reports, RunnerReport
+from runnerd.units import binary_size
 
 _RETRY_AFTER = 5.0  # seconds; what an overloaded daemon asks a client to wait
 

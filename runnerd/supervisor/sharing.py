@@ -18,8 +18,8 @@ from dataclasses import dataclass
 from runnerd.backends.interface import BackendMode
 from runnerd.config import Settings
 from runnerd.configurations import Configurations, ModelConfiguration
-from runnerd.durations import FOREVER
 from runnerd.scheduler import RunnerKey
+from runnerd.units import FOREVER
 
 _Load = tuple[str, str, str]  # backend, load, mode
 

@@ -15,7 +15,7 @@ import aiohttp
 import psutil
 import pytest
 
-from runnerd.backends.health import wait_ready
+from runnerd.backends.engine_http import wait_ready
 from runnerd.backends.interface import BackendConfiguration, BackendMode, EngineFailure
 from runnerd.backends.limits import data_limit
 from runnerd.backends.llamacpp import LlamaCppBackend
@@ -505,7 +505,7 @@ async def test_an_engine_has_a_limit(native: LlamaCppBackend, socket: Path) -> N
 PARENT = """
 import asyncio, sys, uvloop
 from pathlib import Path
-from runnerd.backends.health import wait_ready
+from runnerd.backends.engine_http import wait_ready
 from runnerd.backends.interface import BackendConfiguration, BackendMode
 from runnerd.backends.llamacpp import LlamaCppBackend
 from tests.support.engines import context

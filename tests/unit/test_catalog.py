@@ -92,4 +92,4 @@ async def test_lookups_are_remembered_within_a_bound(
     id = await add(store, real, "m")
     for count in range(100):
         assert store.get("m" + " " * count).id == id
-    assert len(store._catalog._remembered) <= 10
+    assert store._catalog._usable.cache_info().currsize <= 10

@@ -9,12 +9,10 @@ import pytest
 from runnerd.errors import InvalidModelFile
 from runnerd.models import tiny
 from runnerd.models.description import (
-    binary_size,
     check_role,
     describe,
     facts,
     role,
-    scaled,
 )
 from runnerd.models.gguf import GGUFHeader, Tensor, Value, read_header
 
@@ -151,20 +149,3 @@ def test_a_vocabulary_is_no_model() -> None:
     assert role(header({})) == "model"
     with pytest.raises(InvalidModelFile, match="no weights"):
         describe([header({})])
-
-
-def test_numbers_for_people() -> None:
-    """Parameters count in thousands, bytes in 1024s, with two decimals."""
-    assert [scaled(n) for n in (7, 1500, 361_821_120, 1_235_814_400, 2 * 10**12)] == [
-        "7",
-        "1.50 K",
-        "361.82 M",
-        "1.24 B",
-        "2.00 T",
-    ]
-    assert [binary_size(n) for n in (7, 2048, 268_802_458, 2**31)] == [
-        "7 B",
-        "2.00 KiB",
-        "256.35 MiB",
-        "2.00 GiB",
-    ]

@@ -362,15 +362,3 @@ def test_clear_stale_removes_the_dead_and_nothing_else(
         assert set(directory.clear_stale()) == {stale, engine}
         assert set(directory.runners.iterdir()) == {live, file, other}
     assert str(live) in caplog.text
-
-
-def test_state_file_is_in_the_root(short: Path) -> None:
-    """A pid record lies beside the control socket."""
-    assert RuntimeDirectory(short).state_file("runners.json") == short / "runners.json"
-
-
-@pytest.mark.parametrize("name", ["", ".", "..", "../x", "a/b", ".hidden", "m", "lock", "a\n", "ä"])
-def test_state_file_names_cannot_leave_the_root(short: Path, name: str) -> None:
-    """A name that is a path, or that has another meaning in the root, is a programming error."""
-    with pytest.raises(ValueError, match="state file"):
-        RuntimeDirectory(short).state_file(name)

@@ -18,8 +18,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from runnerd import tasks
-from runnerd.backends.engine_http import ask
-from runnerd.backends.health import wait_ready
+from runnerd.backends.engine_http import ask, wait_ready
 from runnerd.backends.llamacpp.failure import first_cause
 from runnerd.backends.llamacpp.trial import models
 from runnerd.backends.llamacpp.trial.verdicts import Verdict

@@ -13,7 +13,7 @@ from runnerd.errors import NotFound
 from runnerd.models.digest import Digest
 from runnerd.models.store import Store
 from runnerd.models.uploads import Upload
-from runnerd.models.worker import run_stoppable
+from runnerd.threads import run_stoppable
 
 ROUTES = Routes()
 

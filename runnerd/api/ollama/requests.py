@@ -11,9 +11,9 @@ from typing import Any
 
 import msgspec
 
-from runnerd.durations import FOREVER, parse_duration
 from runnerd.errors import ClientError
 from runnerd.relay.body import Body, json_object
+from runnerd.units import FOREVER, parse_duration
 
 _EFFORTS = ("low", "medium", "high", "max")
 _MOST_TOP = 20  # alternatives to a token

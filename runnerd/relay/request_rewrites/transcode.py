@@ -21,10 +21,10 @@ from pathlib import Path
 from runnerd.backends.process import run_command, uninterrupted
 from runnerd.durable import storage_errors
 from runnerd.errors import ClientError, PayloadTooLarge
-from runnerd.models.worker import Stop, run_stoppable
 from runnerd.regular import set_aside
 from runnerd.relay.body import Body
 from runnerd.relay.request_rewrites import transcode_process
+from runnerd.threads import Stop, run_stoppable
 
 _RIFF = b"UklGR"  # base64; the containers of other formats begin with it as well
 # Where images stand: in a data URI, in Anthropic's `data`, in Ollama's list.

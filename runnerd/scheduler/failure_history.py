@@ -21,11 +21,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+from runnerd.backoff import Backoff
 from runnerd.errors import BackendFailure
 from runnerd.scheduler.decisions import Fault
 
-_FIRST_DELAY = 1.0
 _LONGEST_DELAY = 60.0
+_BACKOFF = Backoff(first=1.0, longest=_LONGEST_DELAY)
 _LONGEST_WITHOUT_PROCESS = 5.0  # a try costs next to nothing, and an owner may be mending it
 _HEALTHY_AFTER = 300.0  # seconds of service
 _WINDOW = 600.0
@@ -33,7 +34,7 @@ _FAILURES_TO_OPEN = 5
 
 
 @dataclass(slots=True)
-class Backoff:
+class FailureHistory:
     """One pool's failures.  Empty while all is well."""
 
     failure: BackendFailure | None = None
@@ -61,19 +62,15 @@ class Backoff:
         self._in_a_row += 1
         self._recent = [at for at in self._recent if at > now - _WINDOW] + [now]
         self._failed_loads = 0 if served is not None else self._failed_loads + 1
+        delay = _BACKOFF.pause(self._in_a_row - 1)  # the first crash is made good at once
         if fault is Fault.NOT_STARTED:
-            delay, self.refuses = min(self._delay(), _LONGEST_WITHOUT_PROCESS), True
+            delay, self.refuses = min(delay, _LONGEST_WITHOUT_PROCESS), True
         elif fault is not Fault.CRASH:
             delay, self.refuses = _LONGEST_DELAY, True
         else:
-            delay = self._delay()
             self.refuses = len(self._recent) >= _FAILURES_TO_OPEN
         self.retry_at = now + delay * jitter
         self.unasked_at = now + _LONGEST_DELAY if fault is Fault.NOT_STARTED else self.retry_at
-
-    def _delay(self) -> float:
-        doublings = self._in_a_row - 2
-        return 0.0 if doublings < 0 else min(_LONGEST_DELAY, _FIRST_DELAY * 2 ** min(doublings, 16))
 
     @property
     def tells(self) -> bool:

@@ -1,7 +1,7 @@
-"""Durations as people and Go programs write them: `5m`, `1h30m0s`, `300ms`, `0`, `-1`.
+"""Quantities as people and other programs write them: durations, sizes, counts.
 
-It is the wire form of a keep-alive in Docker Model Runner's and Ollama's APIs.  A bare number is
-seconds, and anything below zero means for ever.
+A duration (`5m`, `1h30m0s`, `300ms`, `0`, `-1`) is the wire form of a keep-alive in Docker Model
+Runner's and Ollama's APIs.  A bare number is seconds, and anything below zero means for ever.
 """
 
 from __future__ import annotations
@@ -45,3 +45,26 @@ def format_duration(seconds: float) -> str:
     text += f"{minutes}m" if hours or minutes else ""
     whole, fraction = divmod(rest, 1000)
     return text + (f"{whole}.{fraction:03}".rstrip("0") if fraction else str(whole)) + "s"
+
+
+def scaled_count(number: int) -> str:
+    """A number of things as people write it: `1.24 B`, `361.82 M`."""
+    for unit, size in (("T", 10**12), ("B", 10**9), ("M", 10**6), ("K", 10**3)):
+        if number >= size:
+            return f"{number / size:.2f} {unit}"
+    return str(number)
+
+
+def binary_size(number: int) -> str:
+    """A size in bytes as Docker writes it: `256.35 MiB`."""
+    for unit, size in (("TiB", 2**40), ("GiB", 2**30), ("MiB", 2**20), ("KiB", 2**10)):
+        if number >= size:
+            return f"{number / size:.2f} {unit}"
+    return f"{number} B"
+
+
+def rounded_size(number: int) -> str:
+    """A size in bytes where a glance has to do: `1.2 GiB`, `256 MiB`."""
+    if number >= 2**30:
+        return f"{number / 2**30:.1f} GiB"
+    return f"{number / 2**20:.0f} MiB"

@@ -1,4 +1,4 @@
-"""runnerd.models.worker: work in threads that can be called off."""
+"""runnerd.threads: work in threads that can be called off."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from collections.abc import Callable
 
 import pytest
 
-from runnerd.models.worker import Stop, run_stoppable
+from runnerd.threads import Stop, run_stoppable
 
 Undo = Callable[[str], object]
 
