@@ -29,6 +29,7 @@ from runnerd.models.gguf import read_header
 from runnerd.models.multimodal import senses
 
 _PROMPT = 1200  # tokens: more than two physical batches
+_GENERATED = 8  # tokens
 _SECONDS = 29  # of a sound: one piece
 _NO_LIMIT = aiohttp.ClientTimeout(total=None)
 
@@ -38,7 +39,8 @@ class Case:
     """A model as it is served, maybe with a draft model.
 
     `image` is the size of the images, `prompt` how many tokens the longest prompt has (0: the usual
-    number); a text to embed has as many as fit.
+    number); with `full` each slot gets one that fills its context.  A text to embed has as many
+    tokens as fit.
     """
 
     files: ModelFiles
@@ -48,6 +50,7 @@ class Case:
     draft: ModelFiles | None = None
     image: tuple[int, int] = (0, 0)
     prompt: int = 0
+    full: bool = False
 
     @property
     def all_files(self) -> list[ModelFiles]:
@@ -83,10 +86,7 @@ async def held(server: NativeServer, case: Case) -> int:
             "http://engine", connector=connector, timeout=_NO_LIMIT
         ) as http:
             await _ready(http, process)
-            context = case.configuration.context_size or _PROMPT
-            longest = context if case.mode is BackendMode.EMBEDDING else case.prompt or _PROMPT
-            lengths = [min(longest, context - 64 * case.slots), *[8] * (case.slots - 1)]
-            await asyncio.gather(*(_ask(http, case.mode, length) for length in lengths))
+            await asyncio.gather(*(_ask(http, case.mode, length) for length in _lengths(case)))
             if case.files.senses:
                 await asyncio.gather(*(_show(http, case, slot) for slot in range(case.slots)))
         status = Path(f"/proc/{process.pid}/status").read_text()
@@ -95,10 +95,21 @@ async def held(server: NativeServer, case: Case) -> int:
         )
 
 
+def _lengths(case: Case) -> list[int]:
+    """Return how long the prompts are, one for each slot."""
+    context = case.configuration.context_size or _PROMPT
+    longest = context - _GENERATED
+    if case.full:
+        return [longest] * case.slots
+    if case.mode is BackendMode.EMBEDDING:
+        return [context, *[8] * (case.slots - 1)]
+    return [min(case.prompt or _PROMPT, longest), *[8] * (case.slots - 1)]
+
+
 async def _ask(http: aiohttp.ClientSession, mode: BackendMode, length: int) -> None:
     """Send a prompt of so many tokens; all slots are to be in use at once."""
     prompt = [10 + number % 200 for number in range(length)]
-    body: dict[str, object] = {"prompt": prompt, "n_predict": 8, "ignore_eos": True}
+    body: dict[str, object] = {"prompt": prompt, "n_predict": _GENERATED, "ignore_eos": True}
     path = "/completion"
     if mode is BackendMode.EMBEDDING:
         body, path = {"input": prompt}, "/v1/embeddings"

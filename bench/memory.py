@@ -26,8 +26,8 @@ from runnerd.models.tiny import write_completion_model
 _MIB = 2**20
 _CASES = (("F16", 2048, 4), ("Q8_0", 2048, 1), ("Q8_0", 8192, 4), ("Q4_0", 8192, 16))
 _ENCODER_CASES = (("F16", 512, 1), ("Q8_0", 512, 4))
-_LONG = (("F16", 8192, 4), ("Q8_0", 2048, 4))  # of each slot
-_ENCODERS = (("F16", 2048, 1), ("Q8_0", 512, 4))
+_LONG = (("F16", 8192, 4, False), ("Q8_0", 1024, 2, True))  # context of each slot; filled or not
+_ENCODERS = (("F16", 2048, 1, False), ("Q8_0", 512, 4, False))
 _FULL = 32768  # tokens
 _NARROW = {
     "vocab_size": 2000, "embedding_length": 128, "block_count": 1, "feed_forward_length": 128,
@@ -124,9 +124,9 @@ async def _architectures(bench: _Bench) -> None:
         mode = BackendMode.EMBEDDING if encodes else BackendMode.COMPLETION
         try:
             write(source, name, numbers)
-            for quantization, context, slots in _ENCODERS if encodes else _LONG:
+            for quantization, context, slots, full in _ENCODERS if encodes else _LONG:
                 models.quantize(bench.server.path, source, kept, quantization)
-                case = _case(kept, context, slots, mode)
+                case = replace(_case(kept, context, slots, mode), full=full)
                 await bench.line(f"{name}{' MoE' if experts else ''} {quantization}", case)
         except (subprocess.CalledProcessError, RuntimeError) as error:
             print(f"| {name} | not measured: {_last_words(error)} |", flush=True)

@@ -97,6 +97,13 @@ class Dialect(Protocol):
         """Return what a request asks for.  Raises errors.ClientError."""
         ...
 
+    def read_unseen(self, body: Body) -> TranslatedRequest:
+        """Return the same of a request for a model that is not here, as far as it can be told.
+
+        It is what a request is judged by before its model is pulled.  Raises errors.ClientError.
+        """
+        ...
+
     def error(self, message: str, status: int) -> bytes:
         """Return the body of an error."""
         ...

@@ -15,6 +15,9 @@ _MISTAKES = (  # a client's, which llama-server counts as its own
     "Failed to parse messages",
     "Failed to parse tools",
     "elements must be a string, a list of tokens",
+    "Cannot use both json_schema and grammar",
+    "Unknown reasoning format",
+    "Multimodal data provided",
 )
 _EXPLANATION_TIMEOUT = 2.0  # seconds to wait for the exit reason of an engine that hung up
 

@@ -170,8 +170,9 @@ class Exchange:
 
     async def _arrive(self, pending: PendingPlan) -> None:
         """Wait for a model that is being pulled, then go on as usual."""
-        streams = inspect(self._request.body, self._context.limits).stream is True
-        self._response.start_heartbeat(streams=streams and self._request.dialect is None)
+        plain = self._request.dialect is None  # else the body may be no JSON at all
+        streams = plain and inspect(self._request.body, self._context.limits).stream is True
+        self._response.start_heartbeat(streams=streams)
         self._plan = plan = await pending()
         self._pending, self._response.plan = None, plan
         self._record.model, self._record.streamed = plan.model, plan.streams

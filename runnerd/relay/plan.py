@@ -12,6 +12,7 @@ from runnerd.relay.affinity import Affinity
 from runnerd.relay.dialect import Retry, Translation
 from runnerd.relay.engine import Buffer
 from runnerd.relay.events import EVENT_STREAM
+from runnerd.relay.known_model import UNKNOWN, KnownModel
 from runnerd.relay.request_rewrites.retry_rewrites import rephrased
 from runnerd.relay.request_validation import validate_request
 from runnerd.relay.routes import Operation
@@ -36,7 +37,7 @@ class Plan(msgspec.Struct, frozen=True, gc=False):
     immediate: bytes | None = None
     unloads: bool = False
     affinity: Affinity = ()
-    capabilities: tuple[str, ...] = ()
+    known: KnownModel = UNKNOWN
     retry_with: Retry | None = None
     warnings: tuple[str, ...] = ()
 
@@ -50,7 +51,7 @@ class Plan(msgspec.Struct, frozen=True, gc=False):
     @property
     def sees(self) -> bool:
         """Whether the model sees images."""
-        return "vision" in self.capabilities
+        return "vision" in (self.known.capabilities or ())
 
     def validate_request(self) -> None:
         """Refuse what no engine would take, before one is started for it.
@@ -59,7 +60,7 @@ class Plan(msgspec.Struct, frozen=True, gc=False):
         """
         if not self.preload_only and self.immediate is None:
             body = b"".join(self.body)
-            validate_request(self.operation.name, body, self.capabilities)
+            validate_request(self.operation.name, body, self.known)
 
     def message(self) -> Sequence[Buffer]:
         """Return the request as the engine gets it: a fresh minimal head, and the body."""

@@ -25,10 +25,12 @@ from runnerd.relay.body import (
 )
 from runnerd.relay.dialect import Retry, TranslatedRequest
 from runnerd.relay.engine import Buffer
+from runnerd.relay.known_model import KnownModel, known_model
 from runnerd.relay.messages import Request
 from runnerd.relay.plan import Plan
 from runnerd.relay.request_rewrites.parameters import ParameterRules, completed, rules_for
 from runnerd.relay.request_rewrites.tool_choice import with_chosen_tools
+from runnerd.relay.request_validation import JUDGED_ALWAYS, validate_request
 from runnerd.relay.response_adapters.infill import infill_wanted
 from runnerd.relay.response_adapters.logprobs import NO_ALTERNATIVES, with_one_alternative
 from runnerd.relay.response_adapters.select import translation_of
@@ -49,8 +51,22 @@ class _Found(NamedTuple):
     mode: BackendMode
     key: RunnerKey
     spreads: bool  # over several instances
-    capabilities: tuple[str, ...]
+    known: KnownModel
     rules: ParameterRules | None
+
+
+class UnseenRequest(NamedTuple):
+    """A request for a model that may be pulled for it: which one, and whether it could succeed."""
+
+    reference: str
+    operation: str
+    body: bytes
+    judged: bool
+
+    def validate(self) -> None:
+        """Refuse what no engine would take, whatever the model is.  Raises errors.ClientError."""
+        if self.judged:
+            validate_request(self.operation, self.body)
 
 
 class Planner:
@@ -76,13 +92,15 @@ class Planner:
             id = str(model.id)
             backend = self._keys.backend(key.backend)
             mode = BackendMode(key.mode)
-            spreads, capabilities, rules = self._manner(key, model, operation)
+            spreads, known, rules = self._manner(key, model, operation)
         else:
             found = self._find(route.backend, operation, inference.model)
             backend, mode, key, id = found.backend, found.mode, found.key, found.id
-            spreads, capabilities, rules = found.spreads, found.capabilities, found.rules
+            spreads, known, rules = found.spreads, found.known, found.rules
         if (remedy := backend.unsupported_reason(operation.name, mode)) is not None:
             raise NotSupported(remedy)
+        if operation.name in JUDGED_ALWAYS and not request.preload_only:
+            validate_request(operation.name, bytes(body), known)
         streams, prompts = inference.stream is True, count_prompts(inference.prompt)
         assembles = operation.assembles and not streams and backend.streams_to_cancel
         if operation.name == "completions" and inference.logprobs == NO_ALTERNATIVES:
@@ -101,11 +119,22 @@ class Planner:
             preload_only=request.preload_only,
             origin=request.origin,
             affinity=affinity_of(body) if spreads else (),
-            capabilities=capabilities,
+            known=known,
             translation=infill.translation
             if infill
             else translation_of(operation, inference, prompts, assembles=assembles),
         )
+
+    def unseen(self, request: Request, route: Route) -> UnseenRequest:
+        """Return what a request asks of a model that is not here.  Raises errors.ClientError."""
+        if route.dialect is None:
+            body, operation = request.body, route.operation.name
+            judged = not request.preload_only
+        else:
+            translated = route.dialect.read_unseen(request.body)
+            body, operation = translated.body, translated.operation
+            judged = translated.immediate is None
+        return UnseenRequest(inspect(body, self._limits).model, operation, bytes(body), judged)
 
     def _translated(self, translated: TranslatedRequest, route: Route, request: Request) -> Plan:
         """Return the plan of a request in another dialect; the engine's terms have its limits."""
@@ -138,7 +167,7 @@ class Planner:
             immediate=translated.immediate,
             unloads=translated.unloads,
             affinity=affinity_of(translated.body) if found.spreads else (),
-            capabilities=found.capabilities,
+            known=found.known,
             retry_with=_again(translated, found.rules),
             warnings=warnings,
         )
@@ -165,15 +194,16 @@ class Planner:
 
     def _manner(
         self, key: RunnerKey, model: Model, operation: Operation
-    ) -> tuple[bool, tuple[str, ...], ParameterRules | None]:
+    ) -> tuple[bool, KnownModel, ParameterRules | None]:
         """Return how such requests are met: whether they may find several instances to choose from,
-        what the model can do, and what is changed in them.
+        what is known of the model, and what is changed in them.
         """
+        known = known_model(model)
         if key.mode != BackendMode.COMPLETION:
-            return False, (), None
+            return False, known, None
         configuration = self._keys.configuration(key, str(model.id))
         rules = rules_for(configuration, model.description.modelfile, operation.name)
-        return self._keys.spreads(key), model.capabilities, rules
+        return self._keys.spreads(key), known, rules
 
     def _bound_key(self, runner: str, reference: str) -> tuple[RunnerKey, Model]:
         """Return what the runner that the path names is for, if it serves `reference`; else 421."""

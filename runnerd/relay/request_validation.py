@@ -1,87 +1,48 @@
 """What can be said of a request without its engine: judged before one is started for it.
 
 A request that waits for a runner may cost a load, and an eviction; one that no engine would take
-costs neither.  Only what every engine refuses is refused here, by its form: members that are
-missing or of a wrong type.  Where a runner is ready its engine judges, and nothing is looked at
-twice.  What only the engine can say stays with it: whether a template knows a role or an order of
-roles, whether grammars and schemas can be used, how long a prompt is in tokens, how many answers
-fit its slots, whether tokens are in the vocabulary.
+costs neither.  Only what every engine refuses is refused here, by its form (members that are
+missing, of a wrong type or out of bounds) or by what the model's header says.  Where a runner is
+ready its engine judges, and nothing is looked at twice.  What only the engine can say stays with
+it: whether a template knows a role or an order of roles, whether grammars and schemas can be used,
+whether an image can be read, how long a prompt is in tokens, how many answers fit its slots.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
-from typing import Annotated, Any
+from collections.abc import Callable, Iterator
+from typing import Any
 
 import msgspec
-from msgspec import UNSET, Meta, Raw, Struct, UnsetType
+from msgspec import UNSET, Raw, Struct, UnsetType
 
-from runnerd.errors import ClientError
 from runnerd.relay.body import UNDECODABLE, undecodable
+from runnerd.relay.conversation_validation import (
+    LONGEST_JUDGED,
+    NO_TOKENS,
+    check_chat,
+    check_input,
+    check_messages,
+    check_parts,
+    listed,
+    wrong,
+)
+from runnerd.relay.engine_parameters import (
+    check_message_parameters,
+    check_parameters,
+    check_response_parameters,
+    check_text_parameters,
+)
+from runnerd.relay.known_model import UNKNOWN, KnownModel
 
-_DEEPEST = 2**20  # bytes of a member that are looked into; the engine reads larger ones
-
-_FORMATS = ("text", "json_object", "json_schema", "")
 _ENCODINGS = ("float", "base64")
 
-Number = float | bool | None
-_Limit = Annotated[float, Meta(ge=-1, lt=2**31)] | bool | None
-
-
-class _Parameters(Struct):
-    """What completions may say besides their prompt, as far as engines refuse other types."""
-
-    temperature: Number = None
-    top_p: Number = None
-    top_k: Number = None
-    min_p: Number = None
-    seed: Number = None
-    presence_penalty: Number = None
-    frequency_penalty: Number = None
-    repeat_penalty: Number = None
-    max_tokens: _Limit = None
-    max_completion_tokens: _Limit = None
-    n_predict: _Limit = None
-    n: Annotated[float, Meta(ge=1)] | bool | None = None
-    logprobs: Number = None
-    echo: bool | None = None
-    stop: Any = None
-    json_schema: dict[str, Raw] | None = None
-    tools: list[dict[str, Raw]] | None = None
-    top_logprobs: Any = None
-    response_format: Any = None
-
-
-class _Part(Struct):
-    type: str
-    text: Any = UNSET
-
-
-class _Turn(Struct):
-    role: str
-    content: str | list[_Part] | UnsetType | None = UNSET
-    tool_calls: Any = UNSET
-
-
-class _Block(Struct):
-    type: str | None = None
-    text: Any = UNSET
-
-
-class _Message(Struct):  # Anthropic's
-    role: str
-    content: str | list[_Block] | UnsetType | None = UNSET
-
-
-class _Item(Struct):  # of responses
-    type: str | None = None
-    role: str | None = None
-    content: Any = None
-
-
 _Mixed = list[str | int]
-_Several = list[str | int | _Mixed | dict[str, Raw]]
-_Prompt = str | int | _Several | dict[str, Raw]
+_Prompt = str | int | list[str | int | _Mixed | dict[str, Any]] | dict[str, Any]
+
+
+JUDGED_ALWAYS = frozenset({"detokenize", "rerank", "reranking"})
+"""Operations of which the engine refuses numbers out of range as a failure of its own."""
 
 
 class _Members(Struct):
@@ -95,116 +56,124 @@ class _Members(Struct):
     texts: Raw | UnsetType = UNSET
     query: Raw | UnsetType = UNSET
     tokens: Raw | UnsetType = UNSET
-    encoding_format: Any = None
 
 
-def validate_request(operation: str, body: bytes, capabilities: Iterable[str] | None) -> None:
+class _Extra(Struct):
+    text: str
+    filename: str | UnsetType = UNSET
+
+
+class _Infill(Struct):
+    input_prefix: str | UnsetType = UNSET
+    input_suffix: str | UnsetType = UNSET
+    input_extra: list[_Extra] | UnsetType = UNSET
+
+
+class _Embedding(Struct):
+    encoding_format: Any = UNSET
+    embd_normalize: float | bool | UnsetType = UNSET
+    dimensions: Any = None
+
+
+class _Ranking(Struct):
+    top_n: Any = None
+
+
+def validate_request(operation: str, body: bytes, known: KnownModel = UNKNOWN) -> None:
     """Refuse a request, in the engine's terms, that no engine would take.
 
-    `capabilities` are the model's, None where nobody knows.  Raises errors.ClientError.
+    Raises errors.ClientError.
     """
     check = _CHECKS.get(operation)
     if check is None:
         return
     try:
-        check(msgspec.json.decode(body, type=_Members), body, capabilities)
+        check(msgspec.json.decode(body, type=_Members), body, known)
     except UNDECODABLE as error:
         raise undecodable(error) from error
 
 
-def _check_chat(members: _Members, body: bytes, capabilities: Iterable[str] | None) -> None:
-    _check_template(members, body, capabilities)
-    said = _check_parameters(body)
-    if said.top_logprobs is not None and not said.logprobs:
-        raise _wrong("top_logprobs", "top_logprobs needs logprobs to be true")
-    form = said.response_format
-    kind = form.get("type") if isinstance(form, dict) else None
-    if isinstance(kind, str) and kind not in _FORMATS:
-        raise _wrong(
-            "response_format", "response_format.type must be text, json_object or json_schema"
-        )
+def _check_chat(members: _Members, body: bytes, known: KnownModel) -> None:
+    check_chat(members.messages, body, known)
+    check_parameters(body)
 
 
-def _check_template(members: _Members, body: bytes, capabilities: Iterable[str] | None) -> None:
-    for turn in _listed(members.messages, "messages", _Turn):
-        where = f"a message of {turn.role[:40]!r}"
-        if turn.content is UNSET and (turn.role != "assistant" or turn.tool_calls is UNSET):
-            raise _wrong("messages", f"{where} must have content")
-        for part in turn.content if isinstance(turn.content, list) else ():
-            if part.type == "text" and not isinstance(part.text, str):
-                raise _wrong("messages", f"{where} has a part of type text without a text")
-            if part.type == "image_url" and "vision" not in (capabilities or ("vision",)):
-                raise _wrong(
-                    "messages",
-                    "this model does not support image input: it has no projector (mmproj)",
-                )
+def _check_template(members: _Members, body: bytes, known: KnownModel) -> None:
+    check_chat(members.messages, body, known)
 
 
-def _check_messages(members: _Members, body: bytes, capabilities: Iterable[str] | None) -> None:
-    for message in _listed(members.messages, "messages", _Message):
-        if message.content is UNSET and message.role != "assistant":
-            raise _wrong("messages", f"a message of {message.role[:40]!r} must have content")
-        for block in message.content if isinstance(message.content, list) else ():
-            if block.type == "text" and not isinstance(block.text, str):
-                raise _wrong("messages", "a block of type text has no text")
+def _check_message(members: _Members, body: bytes, known: KnownModel) -> None:
+    check_messages(members.messages, body, known)
+    check_message_parameters(body)
 
 
-def _check_completion(members: _Members, body: bytes, capabilities: Iterable[str] | None) -> None:
-    _check_prompt(members.prompt, "prompt")
-    _check_parameters(body)
+def _check_counted(members: _Members, body: bytes, known: KnownModel) -> None:
+    check_messages(members.messages, body, known)
 
 
-def _check_infill(members: _Members, body: bytes, capabilities: Iterable[str] | None) -> None:
-    _check_parameters(body)
+def _check_completion(members: _Members, body: bytes, known: KnownModel) -> None:
+    _check_prompt(members.prompt, "prompt", known)
+    check_text_parameters(body)
 
 
-def _check_embedding(members: _Members, body: bytes, capabilities: Iterable[str] | None) -> None:
-    said = members.content if members.input is UNSET else members.input
-    _check_prompt(said, "input")
-    if isinstance(said, Raw) and len(said) <= _DEEPEST and [] in _parts(_decode_prompt(said)):
-        raise _wrong("input", "an input without tokens has no embedding")
-    encoding = members.encoding_format
-    if isinstance(encoding, str) and encoding not in _ENCODINGS:
-        raise _wrong("encoding_format", "encoding_format must be float or base64")
+def _check_infill(members: _Members, body: bytes, known: KnownModel) -> None:
+    said = msgspec.json.decode(body, type=_Infill)
+    for name in ("input_prefix", "input_suffix"):
+        if getattr(said, name) is UNSET:
+            raise wrong(name, f"{name} is required")
+    check_text_parameters(body)
 
 
-def _check_response(members: _Members, body: bytes, capabilities: Iterable[str] | None) -> None:
-    if isinstance(members.input, Raw) and _first(members.input) == b'"':
-        return
-    for item in _listed(members.input, "input", _Item):
-        if item.type not in (None, "message"):
-            continue
-        speaks = item.role in ("user", "assistant", "system", "developer")
-        if not speaks or not isinstance(item.content, str | list):
-            raise _wrong("input", "a message of the input needs a role and content")
+def _check_embedding(members: _Members, body: bytes, known: KnownModel) -> None:
+    prompt = members.content if members.input is UNSET else members.input
+    _check_prompt(prompt, "input", known, embeds=True)
+    said = msgspec.json.decode(body, type=_Embedding)
+    if said.encoding_format is not UNSET and said.encoding_format not in _ENCODINGS:
+        raise wrong("encoding_format", "encoding_format must be float or base64")
+    if known.dimensions and _is_number(said.dimensions) and said.dimensions > known.dimensions:
+        raise wrong("dimensions", f"the model's embeddings have {known.dimensions} dimensions")
 
 
-def _check_ranking(members: _Members, body: bytes, capabilities: Iterable[str] | None) -> None:
+def _check_response(members: _Members, body: bytes, known: KnownModel) -> None:
+    check_input(members.input, body, known)
+    check_response_parameters(body)
+
+
+def _check_ranking(members: _Members, body: bytes, known: KnownModel) -> None:
     if not isinstance(members.query, Raw) or _first(members.query) != b'"':
-        raise _wrong("query", "query must be a string")
-    documents = members.texts if members.documents is UNSET else members.documents
+        raise wrong("query", "query must be a string")
+    documents = members.documents
+    if (documents is UNSET or _first(documents) != b"[") and members.texts is not UNSET:
+        documents = members.texts
     if not isinstance(documents, Raw) or _first(documents) != b"[":
-        raise _wrong("documents", "documents must be an array of strings")
-    if not _listed(documents, "documents", str) and len(documents) <= _DEEPEST:
-        raise _wrong("documents", "documents must not be empty")
+        raise wrong("documents", "documents must be an array of strings")
+    if not listed(documents, "documents", str) and len(documents) <= LONGEST_JUDGED:
+        raise wrong("documents", "documents must not be empty")
+    most = msgspec.json.decode(body, type=_Ranking).top_n
+    if _is_number(most) and most < 0:
+        raise wrong("top_n", "top_n must not be below zero")
 
 
-def _check_tokenize(members: _Members, body: bytes, capabilities: Iterable[str] | None) -> None:
-    if isinstance(members.content, Raw) and _first(members.content) not in (b'"', b"["):
-        raise _wrong("content", "content must be a string or an array")
+def _check_tokenize(members: _Members, body: bytes, known: KnownModel) -> None:
+    content = members.content
+    if isinstance(content, Raw) and _first(content) == b"[":
+        listed(content, "content", str | float | bool)
+    elif isinstance(content, Raw) and _first(content) != b'"':
+        raise wrong("content", "content must be a string or an array")
 
 
-def _check_detokenize(members: _Members, body: bytes, capabilities: Iterable[str] | None) -> None:
+def _check_detokenize(members: _Members, body: bytes, known: KnownModel) -> None:
     if members.tokens is not UNSET:
-        _listed(members.tokens, "tokens", float)
+        for token in listed(members.tokens, "tokens", float | bool):
+            _check_token(token, "tokens", known)
 
 
-_CHECKS: dict[str, Callable[[_Members, bytes, Iterable[str] | None], None]] = {
+_CHECKS: dict[str, Callable[[_Members, bytes, KnownModel], None]] = {
     "chat/completions": _check_chat,
     "audio/transcriptions": _check_chat,
     "apply-template": _check_template,
-    "messages": _check_messages,
-    "messages/count_tokens": _check_messages,
+    "messages": _check_message,
+    "messages/count_tokens": _check_counted,
     "completions": _check_completion,
     "infill": _check_infill,
     "responses": _check_response,
@@ -219,56 +188,69 @@ _CHECKS: dict[str, Callable[[_Members, bytes, Iterable[str] | None], None]] = {
 _decode_prompt: Callable[[Raw], Any] = msgspec.json.Decoder(_Prompt).decode
 
 
-def _check_parameters(body: bytes) -> _Parameters:
-    said = msgspec.json.decode(body, type=_Parameters)
-    if isinstance(said.stop, list) and not all(isinstance(text, str) for text in said.stop):
-        raise _wrong("stop", "stop must be a string or an array of strings")
-    return said
-
-
-def _check_prompt(raw: Raw | UnsetType, name: str) -> None:
+def _check_prompt(
+    raw: Raw | UnsetType, name: str, known: KnownModel, *, embeds: bool = False
+) -> None:
+    """Check one prompt or several: texts, tokens, both mixed, or objects that hold one."""
     if not isinstance(raw, Raw):
-        raise _wrong(name, f"{name} is required")
-    if len(raw) > _DEEPEST:
+        raise wrong(name, f"{name} is required")
+    if len(raw) > LONGEST_JUDGED:
         return
     try:
-        said: Any = _decode_prompt(raw)
+        said = _decode_prompt(raw)
     except msgspec.ValidationError as error:
-        raise _wrong(name, f"{name}: {error}") from error
+        raise wrong(name, f"{name}: {error}") from error
     if isinstance(said, int):
-        raise _wrong(name, f"{name} must be a string, or an array of strings or tokens")
+        raise wrong(name, f"{name} must be a string, or an array of strings or tokens")
     if said == []:
-        raise _wrong(name, f"{name} must not be empty")
-    for part in _parts(said):
-        if isinstance(part, dict) and "prompt_string" not in part:
-            raise _wrong(name, f"an object in {name} needs a prompt_string")
-        if isinstance(part, int) and part < 0:
-            raise _wrong(name, f"{name} has a token below zero")
+        raise wrong(name, f"{name} must not be empty")
+    for prompt in _prompts(said, name):
+        if isinstance(prompt, dict):
+            prompt = _within(prompt, name, known, embeds=embeds)
+        if isinstance(prompt, list):
+            for token in prompt:
+                _check_token(token, name, known)
+        if embeds and (prompt == [] or (prompt in ("", [""]) and not known.embeds_empty)):
+            raise wrong(name, NO_TOKENS)
 
 
-def _parts(said: Any) -> list[Any]:
-    return said if isinstance(said, list) else [said]
+def _prompts(said: Any, name: str) -> Iterator[Any]:
+    """Yield the prompts of a member; an array with a token in it is one prompt."""
+    if not isinstance(said, list):
+        yield said
+    elif any(isinstance(part, int) for part in said):
+        if not all(isinstance(part, int | str) for part in said):
+            raise wrong(name, f"{name} mixes tokens with what is neither a token nor a string")
+        yield said
+    else:
+        yield from said
+
+
+def _within(prompt: dict[str, Any], name: str, known: KnownModel, *, embeds: bool) -> Any:
+    """Return the prompt that an object holds, None where it is put together of parts."""
+    if embeds and "content" in prompt:
+        check_parts(prompt["content"], name, known)
+        return None
+    if "prompt_string" not in prompt:
+        raise wrong(name, f"an object in {name} needs a prompt_string")
+    if "multimodal_data" in prompt and not known.perceives("vision", "audio"):
+        raise wrong(name, "this model takes no multimodal_data: it has no projector (mmproj)")
+    inner = prompt["prompt_string"]
+    if not isinstance(inner, str | list):
+        raise wrong(name, "prompt_string must be a string")
+    return inner
+
+
+def _check_token(token: Any, name: str, known: KnownModel) -> None:
+    if not _is_number(token):
+        return
+    if token < 0 or (known.vocabulary and token >= known.vocabulary):
+        raise wrong(name, f"{name} has a token that the model's vocabulary has not")
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)
 
 
 def _first(raw: Raw) -> bytes:
     return bytes(memoryview(raw)[:1])
-
-
-def _listed(raw: Raw | UnsetType, name: str, kind: Any) -> list[Any]:
-    """Return a member that is a list of something; a large one is not looked into."""
-    if not isinstance(raw, Raw):
-        raise _wrong(name, f"{name} is required")
-    if len(raw) <= _DEEPEST or _first(raw) != b"[":
-        return list(_read(raw, name, kind))
-    return []
-
-
-def _read(raw: Raw, name: str, kind: Any) -> list[Any]:
-    try:
-        return list(msgspec.json.decode(raw, type=list[kind]))
-    except msgspec.ValidationError as error:
-        raise _wrong(name, f"{name}: {error}") from error
-
-
-def _wrong(name: str, message: str) -> ClientError:
-    return ClientError(message, param=name)

@@ -18,7 +18,6 @@ from runnerd.config import Limits
 from runnerd.errors import ModelNotFound, RunnerdError
 from runnerd.relay import routes
 from runnerd.relay.admission import Admission
-from runnerd.relay.body import inspect
 from runnerd.relay.client_connection import ClientConnection
 from runnerd.relay.control_plane_bridge import make_server
 from runnerd.relay.exchange import Exchange
@@ -32,7 +31,6 @@ from runnerd.relay.quarantine import Quarantine
 from runnerd.relay.records import Records, RequestRecord
 from runnerd.relay.request_head_cache import RequestHeadCache
 from runnerd.relay.request_rewrites.transcode import ImageTranscoder
-from runnerd.relay.request_validation import validate_request
 from runnerd.relay.routes import Route
 from runnerd.relay.stall_timeouts import StallTimeouts
 from runnerd.sockets.descriptors import most_clients
@@ -208,15 +206,14 @@ class Relay:
         except ModelNotFound:
             if parts.pending_models is None or route.runner is not None:
                 raise
-            reference = str(inspect(request.body, parts.limits).model)
+            unseen = parts.planner.unseen(request, route)
 
             def check() -> None:
                 parts.policy.check(principal, route.operation.action)
-                if route.dialect is None and not request.preload_only:
-                    validate_request(route.operation.name, bytes(request.body), None)
+                unseen.validate()
 
             pending = parts.pending_models.expect(
-                reference,
+                unseen.reference,
                 lambda: self._accepted(parts.planner.plan(request, route), principal),
                 check,
             )

@@ -55,6 +55,10 @@ class AnthropicDialect:
             "messages", sent if asked.stream else b"".join(streamed(sent)), answer
         )
 
+    def read_unseen(self, body: Body) -> TranslatedRequest:
+        """Return the same: nothing here depends on the model."""
+        return self.read(body)
+
     def error(self, message: str, status: int) -> bytes:
         """Return an error's body."""
         kind = _KINDS.get(status, "api_error")

@@ -14,10 +14,14 @@ from runnerd.api.ollama.names import Models, known_name
 from runnerd.api.ollama.options import read_options
 from runnerd.api.ollama.requests import Fields, engine_messages, unsupported, with_images
 from runnerd.api.ollama.truncation import FewerMessages, ShorterTexts
+from runnerd.backends.interface import ModelFacts
 from runnerd.errors import ClientError
 from runnerd.models.catalog import Model
+from runnerd.models.description import Description
+from runnerd.models.digest import Digest
 from runnerd.models.gotemplates.rendering import render
 from runnerd.models.gotemplates.syntax import TemplateError
+from runnerd.models.manifest import Layer, Manifest
 from runnerd.relay.body import Body
 from runnerd.relay.dialect import Retry, TranslatedRequest
 from runnerd.relay.routes import OPERATIONS, Route
@@ -37,11 +41,13 @@ class OllamaDialect:
 
     def read(self, body: Body) -> TranslatedRequest:
         """Return what a request asks for.  Raises errors.ClientError."""
-        if not body:
-            raise ClientError("missing request body")
-        fields = Fields(body)
+        fields = _fields(body)
         fields.known = known_name(self.models, fields.model)
         return self.reader(fields, self.models.get(fields.known))
+
+    def read_unseen(self, body: Body) -> TranslatedRequest:
+        """Return what it asks of a model that might be able to do everything."""
+        return self.reader(_fields(body), _UNSEEN)
 
     def error(self, message: str, status: int) -> bytes:
         """Return an error's body: an object, because clients look into it."""
@@ -50,6 +56,29 @@ class OllamaDialect:
     def broken(self, message: str) -> bytes:
         """Return the line that ends a stream with an error."""
         return self.error(message, 200)
+
+
+def _fields(body: Body) -> Fields:
+    if not body:
+        raise ClientError("missing request body")
+    return Fields(body)
+
+
+_UNSEEN_ID = Digest.of(b"")
+_UNSEEN = Model(
+    id=_UNSEEN_ID,
+    tags=(),
+    created=0,
+    description=Description(
+        architecture="",
+        parameters="",
+        quantization="",
+        size="",
+        capabilities=("completion", "embedding", "tools", "thinking", "insert", "vision", "audio"),
+        facts=ModelFacts(),
+    ),
+    manifest=Manifest(b"", Layer("", 0, _UNSEEN_ID), ()),
+)
 
 
 def routes(models: Models) -> dict[str, Route]:

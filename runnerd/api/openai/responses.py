@@ -72,6 +72,10 @@ class ResponsesDialect:
             sent.pop(name, None)
         return TranslatedRequest("responses", msgspec.json.encode(sent), answer, limit=limit)
 
+    def read_unseen(self, body: Body) -> TranslatedRequest:
+        """Return the same: nothing here depends on the model."""
+        return self.read(body)
+
     def error(self, message: str, status: int) -> bytes:
         """Return an error's body; not used, since its errors are OpenAI's own."""
         return msgspec.json.encode({"error": {"message": message}})
