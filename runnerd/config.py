@@ -9,18 +9,28 @@ default.
 from __future__ import annotations
 
 import os
-import tomllib
+import re
 from pathlib import Path
 from typing import Annotated, Any, NamedTuple
+from urllib.parse import urlsplit
 
-from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    SecretStr,
+    ValidationError,
+    model_validator,
+)
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
 from runnerd.config_errors import wrong_settings
 from runnerd.errors import StartupError
-from runnerd.regular import read
+from runnerd.setting_sources import EnvironmentVariables, SettingsFile
 
-_FILE_BYTES = 2**20  # of a settings file
+MOST_SECONDS = 100 * 365 * 86400.0  # as good as for ever
 DEFAULT_LISTEN = "127.0.0.1:12434"  # the port that Docker Model Runner's clients assume
 
 
@@ -28,8 +38,12 @@ def default_state_dir() -> Path:
     """Return systemd's STATE_DIRECTORY, else `$XDG_DATA_HOME/runnerd`."""
     if directory := os.environ.get("STATE_DIRECTORY"):
         return Path(directory.split(":")[0])
-    home = os.environ.get("XDG_DATA_HOME") or Path.home() / ".local" / "share"
-    return Path(home) / "runnerd"
+    if home := os.environ.get("XDG_DATA_HOME"):
+        return Path(home) / "runnerd"
+    try:
+        return Path.home() / ".local" / "share" / "runnerd"
+    except RuntimeError as error:  # neither HOME nor an entry for our user
+        raise StartupError("there is no home directory: say --state-dir DIR") from error
 
 
 def default_runtime_dir() -> Path:
@@ -43,40 +57,113 @@ def default_runtime_dir() -> Path:
     return Path("/tmp") / f"runnerd-{os.getuid()}"
 
 
+def _check_text(said: object) -> None:
+    """Refuse text that no file's name, log or response can hold.  Raises ValueError."""
+    if isinstance(said, dict):
+        for name, value in said.items():
+            _check_text(name)
+            _check_text(value)
+    elif isinstance(said, list):
+        for value in said:
+            _check_text(value)
+    elif isinstance(said, str | Path) and _UNUSABLE.search(str(said)):
+        raise ValueError(f"{str(said)[:100]!r} is not plain text")
+
+
+_UNUSABLE = re.compile(r"[\x00-\x1f\x7f\ud800-\udfff]")
+
+
+def _web_address(text: str) -> str:
+    """Refuse what is no http(s)://HOST[:PORT] address; empty passes.  Raises ValueError."""
+    if text:
+        parts = urlsplit(text)
+        if parts.scheme not in ("http", "https") or not parts.hostname or " " in text:
+            raise ValueError("write it as https://HOST or http://HOST:PORT")
+        parts.port  # noqa: B018  (raises for one that is none)
+    return text
+
+
+def _registry(text: str) -> str:
+    """Return the HOST[:PORT] of a registry, however it was written.  Raises ValueError."""
+    plain = text.strip().partition("://")[2] or text.strip()
+    plain = plain.rstrip("/")
+    if not _REGISTRY.fullmatch(plain):
+        raise ValueError(f"{text!r} is not a registry: write it as HOST or HOST:PORT")
+    return plain
+
+
+_REGISTRY = re.compile(r"(?:[A-Za-z0-9_.-]+|\[[0-9A-Fa-f:.]+\])(?::[0-9]{1,5})?")
+
+
+def _mode(said: object) -> object:
+    """A mode as text is octal, as chmod takes it."""
+    if not isinstance(said, str):
+        return said
+    try:
+        return int(said, 8)
+    except ValueError as error:
+        raise ValueError("write it in octal, like 0660") from error
+
+
+def _socket_mode(mode: int) -> int:
+    if not 0 <= mode <= 0o777:
+        raise ValueError(f"{mode} is not a mode of a socket; write it in octal, like 0o660")
+    return mode
+
+
+def _lower(said: object) -> object:
+    return said.lower() if isinstance(said, str) else said
+
+
+Registry = Annotated[str, AfterValidator(_registry)]
+WebAddress = Annotated[str, AfterValidator(_web_address)]
+# Every number has an end: none overflows a timer, a date or a 64-bit counter.
+Seconds = Annotated[float, Field(le=MOST_SECONDS, allow_inf_nan=False)]
+Bytes = Annotated[int, Field(le=2**60)]
+Count = Annotated[int, Field(le=2**20)]
+
+
 class Limits(BaseModel):
     """What a client may ask of the daemon.  Sizes in bytes, times in seconds."""
 
     model_config = ConfigDict(extra="forbid")
 
-    body_bytes: int = Field(
+    body_bytes: Bytes = Field(
         64 * 2**20, gt=0, description="one request body; the engine's own cap is 100 MB"
     )
-    buffered_bytes: int = Field(
+    buffered_bytes: Bytes = Field(
         512 * 2**20, gt=0, description="all bodies held at once; beyond it, 429"
     )
-    head_bytes: int = Field(64 * 2**10, gt=0, description="one request head")
-    headers: int = Field(128, gt=0, description="header lines of a request")
-    head_timeout: float = Field(
+    head_bytes: Bytes = Field(64 * 2**10, gt=0, description="one request head")
+    headers: Count = Field(128, gt=0, description="header lines of a request")
+    head_timeout: Seconds = Field(
         15.0, gt=0, description="from the first byte to the end of the head"
     )
-    body_timeout: float = Field(30.0, gt=0, description="without a byte of the body")
-    idle_timeout: float = Field(75.0, gt=0, description="between two requests of a connection")
-    stall_timeout: float = Field(
+    body_timeout: Seconds = Field(30.0, gt=0, description="without a byte of the body")
+    idle_timeout: Seconds = Field(75.0, gt=0, description="between two requests of a connection")
+    stall_timeout: Seconds = Field(
         60.0, gt=0, description="a client that reads nothing of its answer"
     )
-    upstream_timeout: float = Field(600.0, gt=0, description="an engine that sends nothing")
-    connections: int = Field(4096, gt=0, description="open client connections")
-    requests_per_runner: int = Field(
+    upstream_timeout: Seconds = Field(600.0, gt=0, description="an engine that sends nothing")
+    connections: Count = Field(4096, gt=0, description="open client connections")
+    requests_per_runner: Count = Field(
         1024, gt=0, description="at one engine at once, which has as many threads; beyond it, 429"
     )
-    json_depth: int = Field(128, gt=0, description="nesting of a body; deep ones crash the engine")
-    schema_bytes: int = Field(64 * 2**10, gt=0, description="a grammar or a JSON schema")
-    prompts: int = Field(64, gt=0, description="entries of a prompt array; more starve other users")
-    inputs: int = Field(
+    json_depth: int = Field(
+        128, gt=0, le=1000, description="nesting of a body; deep ones crash the engine"
+    )
+    schema_bytes: Bytes = Field(64 * 2**10, gt=0, description="a grammar or a JSON schema")
+    prompts: Count = Field(
+        64, gt=0, description="entries of a prompt array; more starve other users"
+    )
+    inputs: Count = Field(
         2048, gt=0, description="texts to embed or rank in one request (OpenAI's cap)"
     )
     num_ctx: int = Field(
-        131072, gt=0, description="tokens of context that a request can have a model loaded with"
+        131072,
+        gt=0,
+        le=2**31 - 1,
+        description="tokens of context that a request can have a model loaded with",
     )
 
 
@@ -93,27 +180,40 @@ class Settings(BaseSettings):
     socket: Path | None = Field(
         None, description="control socket; default RUNTIME_DIR/runnerd.sock"
     )
-    socket_mode: int = Field(0o660, description="mode of the control socket")
+    socket_mode: Annotated[int, AfterValidator(_socket_mode), BeforeValidator(_mode)] = Field(
+        0o660, description="mode of the control socket"
+    )
     socket_group: str | None = Field(None, description="group of the control socket")
     listen: str = Field(DEFAULT_LISTEN, description="HOST:PORT for TCP; empty for none")
     allow_remote: bool = Field(False, description="let `listen` be more than loopback")
-    allowed_hosts: list[str] = Field([], description="further names accepted in a Host header")
-    allowed_origins: list[str] = Field([], description="browser origins accepted besides none")
+    allowed_hosts: list[str] = Field(
+        [], description="further names accepted in a Host header: NAME, *.DOMAIN, or * for any"
+    )
+    allowed_origins: list[str] = Field(
+        [],
+        description="web pages that may use the daemon: https://HOST[:PORT], https://*.DOMAIN, "
+        "http://HOST:*, chrome-extension://*, or * for any",
+    )
+    local_origins: bool = Field(
+        True, description="pages of this machine or the browser's, and apps, may use the daemon"
+    )
     state_dir: Path = Field(default_factory=default_state_dir, description="models and state")
     runtime_dir: Path = Field(default_factory=default_runtime_dir, description="sockets and locks")
-    log_level: str = Field("info", pattern="^(debug|info|warning|error)$")
+    log_level: Annotated[str, BeforeValidator(_lower)] = Field(
+        "info", pattern="^(debug|info|warning|error)$"
+    )
 
     default_backend: str = Field("llama.cpp", description="for routes that name no backend")
-    idle_timeout: float = Field(300.0, ge=0, description="unused runners are stopped after this")
-    load_timeout: float = Field(
+    idle_timeout: Seconds = Field(300.0, ge=0, description="unused runners are stopped after this")
+    load_timeout: Seconds = Field(
         600.0, gt=0, description="a runner that is not ready by then failed"
     )
-    hang_timeout: float = Field(
+    hang_timeout: Seconds = Field(
         60.0,
         gt=0,
         description="a model in use that gives no sign of life for this long is replaced",
     )
-    turn: float = Field(
+    turn: Seconds = Field(
         1.0,
         ge=0,
         description="a model in use keeps its memory this long before another one gets it (of more "
@@ -122,39 +222,40 @@ class Settings(BaseSettings):
     overcommit: float = Field(
         2.0,
         ge=0,
+        le=2**20,
         description="requests that an engine gets per slot, the rest waits in a fair queue; 0: all",
     )
-    slot_quota: int = Field(
+    slot_quota: Bytes = Field(
         4 * 2**30,
         ge=0,
         description="bytes of disk for what unloaded models had evaluated; 0: nothing is kept",
     )
-    slot_timeout: float = Field(
+    slot_timeout: Seconds = Field(
         5.0, gt=0, description="to write that down when a model goes, or to read it again"
     )
-    max_runners: int = Field(32, gt=0, description="runners that may exist at once")
+    max_runners: Count = Field(32, gt=0, description="runners that may exist at once")
     memory_share: dict[str, Annotated[float, Field(gt=0, le=1)]] = Field(
         {},
         description="of a device (ram, gpu0, ...) that runners may take in all, one alone too: "
         "what needs more is refused (507); default: all, and what seems bigger is tried alone",
     )
-    memory_reserve: dict[str, Annotated[int, Field(ge=0)]] = Field(
+    memory_reserve: dict[str, Annotated[int, Field(ge=0, le=2**60)]] = Field(
         {"default": 512 * 2**20}, description="bytes of a device that runners leave free"
     )
-    queue_length: int = Field(1024, ge=0, description="requests that may wait for a runner")
-    queue_timeout: float = Field(600.0, gt=0, description="a request waits at most this long")
-    drain_timeout: float = Field(30.0, ge=0, description="SIGTERM: time for answers in flight")
+    queue_length: Count = Field(1024, ge=0, description="requests that may wait for a runner")
+    queue_timeout: Seconds = Field(600.0, gt=0, description="a request waits at most this long")
+    drain_timeout: Seconds = Field(30.0, ge=0, description="SIGTERM: time for answers in flight")
 
     allowed_sources: list[str] = Field(
         [], description="hosts and networks that pulls may reach although they are internal"
     )
-    insecure_registries: list[str] = Field(
+    insecure_registries: list[Registry] = Field(
         [], description="registries (host[:port]) spoken to over plain http; implies allowed"
     )
-    default_registry: str = Field(
+    default_registry: Registry = Field(
         "registry-1.docker.io", description="for model names without a registry"
     )
-    hub_endpoint: str = Field(
+    hub_endpoint: WebAddress = Field(
         default_factory=lambda: os.environ.get("HF_ENDPOINT") or "https://huggingface.co",
         description="the Hugging Face hub or a mirror of it; default HF_ENDPOINT",
     )
@@ -162,18 +263,28 @@ class Settings(BaseSettings):
         SecretStr(""),
         description="for hf.co pulls without a token of their own; whoever may pull uses it",
     )
-    outbound_proxy: str = Field("", description="http://host:port for pulls; empty for none")
+    outbound_proxy: WebAddress = Field("", description="http://host:port for pulls; empty for none")
     pull_parts: int = Field(4, gt=0, le=16, description="connections that fetch one file")
     auto_pull: bool = Field(
         False, description="pull a model that is not here when a request names it"
     )
-    store_quota: int = Field(
+    store_quota: Bytes = Field(
         0,
         ge=0,
         description="bytes that models, uploads and unfinished downloads may occupy; 0: the disk's",
     )
     limits: Limits = Limits()
     backends: dict[str, dict[str, Any]] = Field({}, description="one table per backend")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _hold_text(cls, said: dict[str, Any]) -> dict[str, Any]:
+        for name, value in said.items():
+            try:
+                _check_text(value)
+            except ValueError as error:
+                raise ValueError(f"{name}: {error}") from error
+        return said
 
     @property
     def socket_path(self) -> Path:
@@ -200,27 +311,7 @@ class Settings(BaseSettings):
         dotenv_settings: PydanticBaseSettingsSource,
         file_secret_settings: PydanticBaseSettingsSource,
     ) -> tuple[PydanticBaseSettingsSource, ...]:
-        return init_settings, env_settings, _TomlFile(settings_cls)
-
-
-class _TomlFile(PydanticBaseSettingsSource):
-    """The file named by RUNNERD_CONFIG (`load` puts the flag's value there)."""
-
-    def get_field_value(self, field: Any, field_name: str) -> tuple[Any, str, bool]:
-        raise AssertionError("the whole file is read at once")
-
-    def __call__(self) -> dict[str, Any]:
-        name = os.environ.get("RUNNERD_CONFIG")
-        if not name:
-            return {}
-        try:
-            return tomllib.loads(read(Path(name), most=_FILE_BYTES, follow=True).decode())
-        except OSError as error:
-            raise StartupError(f"cannot read the settings file {name}: {error.strerror}") from error
-        except UnicodeDecodeError as error:
-            raise StartupError(f"the settings file {name} is not UTF-8 text") from error
-        except (ValueError, RecursionError) as error:
-            raise StartupError(f"the settings file {name} is not valid TOML: {error}") from error
+        return init_settings, EnvironmentVariables(settings_cls), SettingsFile(settings_cls)
 
 
 def load(flags: dict[str, Any]) -> Settings:
@@ -235,10 +326,10 @@ def load(flags: dict[str, Any]) -> Settings:
 
 
 RELOADABLE = frozenset({
-    "log_level", "allowed_hosts", "allowed_origins", "idle_timeout", "load_timeout",
-    "hang_timeout", "turn", "overcommit", "max_runners", "memory_share", "memory_reserve",
-    "queue_length", "queue_timeout", "drain_timeout", "slot_timeout", "auto_pull", "pull_parts",
-    "default_registry", "hub_endpoint", "hub_token",
+    "log_level", "allowed_hosts", "allowed_origins", "local_origins", "idle_timeout",
+    "load_timeout", "hang_timeout", "turn", "overcommit", "max_runners", "memory_share",
+    "memory_reserve", "queue_length", "queue_timeout", "drain_timeout", "slot_timeout", "auto_pull",
+    "pull_parts", "default_registry", "hub_endpoint", "hub_token",
 })  # fmt: skip
 """Settings that SIGHUP brings into force; the others need a restart.
 

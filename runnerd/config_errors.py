@@ -8,19 +8,22 @@ from pydantic import ValidationError
 
 
 class WrongField(NamedTuple):
-    """One problem: `where` is the field (`backends.llama.cpp`), `what` says what is wrong."""
+    """One problem: `where` is the field (`backends.llama.cpp`, "" for all), `what` is wrong with it."""
 
     where: str
     what: str
 
     def __str__(self) -> str:
-        return f"{self.where}: {self.what}"
+        return f"{self.where}: {self.what}" if self.where else self.what
 
 
 def wrong_fields(error: ValidationError) -> list[WrongField]:
     """Every problem that pydantic found, in the order of the fields."""
     return [
-        WrongField(".".join(str(part) for part in problem["loc"]), problem["msg"])
+        WrongField(
+            ".".join(str(part) for part in problem["loc"]),
+            problem["msg"].removeprefix("Value error, "),
+        )
         for problem in error.errors()
     ]
 

@@ -36,9 +36,11 @@ from runnerd.errors import StartupError
 from runnerd.loopwatch import LoopWatch
 from runnerd.models.store import Store
 from runnerd.pulls.pulling import Pulls
-from runnerd.pulls.settings import make_outbound, pull_settings
+from runnerd.pulls.settings import allowed_sources, make_outbound, pull_settings
 from runnerd.regular import check_folder
 from runnerd.relay.admission import Admission
+from runnerd.relay.host_names import HostNames
+from runnerd.relay.origins import Origins
 from runnerd.relay.pending_models import PendingModels
 from runnerd.relay.planner import Planner
 from runnerd.relay.records import Records
@@ -85,6 +87,7 @@ class Daemon:
         self._stop = asyncio.Event()
         self._hurry = asyncio.Event()
         self._activated = False
+        self._bound: list[str] = []  # TCP addresses
         self._status = 0
 
     async def run(self) -> int:
@@ -100,6 +103,7 @@ class Daemon:
 
     async def _serve(self) -> int:
         settings = self._settings
+        check(settings)
         async with contextlib.AsyncExitStack() as stack:
             stack.callback(self._notifier.close)
             early.check()
@@ -160,7 +164,7 @@ class Daemon:
             relay = Relay(
                 RelayDependencies(
                     limits=settings.limits,
-                    admission=_admission(settings),
+                    admission=make_admission(settings),
                     planner=Planner(store, supervisor.keys, settings.limits),
                     supervisor=supervisor,
                     records=records,
@@ -178,6 +182,8 @@ class Daemon:
             )
             stack.callback(control.close)
             listeners = self._open_listeners(control)
+            self._bound = _bound(listeners)
+            relay.apply(make_admission(settings, self._bound))
             await relay.open(listeners)
             upkeep = Upkeep(
                 directory,
@@ -199,6 +205,8 @@ class Daemon:
             gc.set_threshold(*_COLLECTIONS)
             for listener in listeners:
                 log.info("listening on %s", _address(listener))
+            if self._bound:
+                log.info("over TCP it answers to %s", relay.admission.hosts)
             self._notifier.ready("serving")
             tasks.spawn(supervisor.configuring.make_resident(), name="residents")
             for backend in backends.values():
@@ -287,6 +295,7 @@ class Daemon:
         """Bring changed settings into force, all or none; no request notices."""
         try:
             fresh = self._read()
+            check(fresh)
         except StartupError as error:
             log.error(
                 "SIGHUP: the settings stay as they were: %s", error.message, extra=logs.ANSWER
@@ -299,7 +308,7 @@ class Daemon:
         log.info("SIGHUP: changed settings: %s", ", ".join(sorted(now)) or "none")
         if "log_level" in now:
             logs.set_up(log_dir, level=self._settings.log_level)
-        relay.apply(_admission(self._settings))
+        relay.apply(make_admission(self._settings, self._bound))
         supervisor.settings_changed()
 
     def _on_signal(self, number: signal.Signals, hurry: Callable[[], None]) -> None:
@@ -356,8 +365,30 @@ class Daemon:
             await tasks.cancel_and_wait(beating)
 
 
-def _admission(settings: Settings) -> Admission:
-    return Admission(hosts=settings.allowed_hosts, origins=settings.allowed_origins)
+def check(settings: Settings) -> None:
+    """Raise errors.StartupError for settings that some part cannot be made with."""
+    make_admission(settings)
+    allowed_sources(settings)
+    if settings.listen:
+        parse_listen(settings.listen)
+
+
+def make_admission(settings: Settings, bound: list[str] | None = None) -> Admission:
+    """Return who may talk to a daemon that listens on these addresses.
+
+    Raises errors.StartupError.
+    """
+    if bound and settings.listen:
+        bound = [*bound, parse_listen(settings.listen)[0]]
+    return Admission(
+        HostNames(settings.allowed_hosts, bound or (), socket.gethostname()),
+        Origins(settings.allowed_origins, local=settings.local_origins),
+    )
+
+
+def _bound(listeners: list[socket.socket]) -> list[str]:
+    """Return the addresses that are listened on with TCP."""
+    return [each.getsockname()[0] for each in listeners if each.family != socket.AF_UNIX]
 
 
 def _local(uid: int | None) -> Principal:

@@ -26,6 +26,7 @@ class LlamaCppSettings(BaseModel):
     default_context: int = Field(
         8192,
         ge=128,
+        le=2**31 - 1,
         description="tokens where none is configured; the trained maximum seldom fits",
     )
     parallel: int | None = Field(
@@ -37,19 +38,24 @@ class LlamaCppSettings(BaseModel):
     prompt_cache: int = Field(
         1024,
         ge=0,
+        le=2**30,
         description="MiB of RAM for prompts that left an engine's slots (0: none), and as "
         "much for states of recurrent models and windows that it can go back to",
     )
     sandbox: bool = Field(True, description="no network for the engine; see docs for NCCL builds")
-    stop_grace: float = Field(10.0, ge=0, description="between SIGTERM and SIGKILL")
+    stop_grace: float = Field(10.0, ge=0, le=86400, description="between SIGTERM and SIGKILL")
     encoder_memory: int = Field(
         512,
         ge=1,
+        le=2**30,
         description="MiB of buffers that an encoder may have for the text it sees whole: limits "
         "its context where none is configured, never below 512 tokens",
     )
     memory_reserve: int = Field(
-        256, ge=0, description="MiB of RAM that a runner needs beyond the engine's own account"
+        256,
+        ge=0,
+        le=2**30,
+        description="MiB of RAM that a runner needs beyond the engine's own account",
     )
 
     @property

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import re
 from collections.abc import Collection
 
 from aiohttp import ClientConnectionResetError, web
@@ -15,6 +16,7 @@ from runnerd.api.routing import ACTIONS, Handler, check_actions
 from runnerd.durable import disk_errors
 from runnerd.errors import InternalError, MethodNotAllowed, RouteNotFound, RunnerdError
 from runnerd.relay import routes
+from runnerd.relay.admission import EXPOSED
 
 log = logging.getLogger(__name__)
 
@@ -45,12 +47,13 @@ def make_app(context: Context, inference: Collection[str] = ()) -> web.Applicati
     for module in _MODULES:
         module.ROUTES.add_to(app)
     check_actions(app)
+    app.on_response_prepare.append(_add_common_headers)
     return app
 
 
 @web.middleware
 async def _answers(request: web.Request, handler: Handler) -> web.StreamResponse:
-    """Turn every failure into OpenAI's error body, and add what every answer carries."""
+    """Turn every failure into OpenAI's error body."""
     try:
         if request.method == "OPTIONS":
             response: web.StreamResponse = _preflight(request)
@@ -73,8 +76,6 @@ async def _answers(request: web.Request, handler: Handler) -> web.StreamResponse
     except Exception:
         log.exception("%s %s failed", request.method, request.path)
         response = _failure(request, InternalError())
-    if not response.prepared:
-        response.headers.update(_common_headers(request))
     return response
 
 
@@ -95,22 +96,30 @@ def _failure(request: web.Request, error: RunnerdError) -> web.Response:
     return response
 
 
-def _common_headers(request: web.Request) -> dict[str, str]:
-    headers = {"X-Request-Id": request.headers.get("x-request-id", "")}
+async def _add_common_headers(request: web.Request, response: web.StreamResponse) -> None:
+    response.headers["X-Request-Id"] = request.headers.get("x-request-id", "")
     if (origin := request.headers.get("Origin")) is not None:
-        # The relay has let through only origins that the owner allows.
-        headers |= {"Access-Control-Allow-Origin": origin, "Vary": "Origin"}
-    return headers
+        # The relay has let through only origins that may read this.
+        response.headers["Access-Control-Allow-Origin"] = origin
+        response.headers["Access-Control-Expose-Headers"] = EXPOSED
+        response.headers.setdefault("Vary", "Origin")
 
 
 def _preflight(request: web.Request) -> web.Response:
+    """Let a page that may use the daemon send any header, and reach it from another network."""
     if "Origin" not in request.headers:
         raise MethodNotAllowed("OPTIONS answers browsers' preflight requests", allow="GET, POST")
-    return web.Response(
-        status=204,
-        headers={
-            "Access-Control-Allow-Methods": "GET, POST, DELETE",
-            "Access-Control-Allow-Headers": "Authorization, Content-Type, X-Request-Origin",
-            "Access-Control-Max-Age": "600",
-        },
-    )
+    names = request.headers.get("Access-Control-Request-Headers", "")
+    headers = {
+        "Access-Control-Allow-Methods": "GET, HEAD, POST, DELETE",
+        "Access-Control-Allow-Headers": names if _NAMES.fullmatch(names) else _USUAL,
+        "Access-Control-Max-Age": "600",
+        "Vary": "Origin, Access-Control-Request-Headers, Access-Control-Request-Private-Network",
+    }
+    if request.headers.get("Access-Control-Request-Private-Network") == "true":
+        headers["Access-Control-Allow-Private-Network"] = "true"
+    return web.Response(status=204, headers=headers)
+
+
+_NAMES = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~ ,-]{1,4096}")
+_USUAL = "Authorization, Content-Type, X-Request-Origin"

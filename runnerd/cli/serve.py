@@ -13,10 +13,10 @@ def serve(options: argparse.Namespace) -> int:
 
     if options.config:
         os.environ["RUNNERD_CONFIG"] = options.config
-    named = ("socket", "listen", "state_dir", "runtime_dir")
-    flags: dict[str, Any] = {
-        name: value for name in named if (value := getattr(options, name)) is not None
-    }
+    named = ("socket", "state_dir", "runtime_dir")
+    flags: dict[str, Any] = {name: value for name in named if (value := getattr(options, name))}
+    if options.listen is not None:  # nothing, if it is empty
+        flags["listen"] = options.listen
     settings = config.load(flags)
     from runnerd import daemon
 

@@ -30,9 +30,13 @@ class PullSettings:
 
 def make_outbound(settings: Settings) -> Outbound:
     """Return the daemon's way out.  Raises errors.StartupError for a wrong `allowed_sources`."""
+    return Outbound(allowed_sources(settings), proxy=settings.outbound_proxy or None)
+
+
+def allowed_sources(settings: Settings) -> AllowedSources:
+    """Return what pulls may reach although it is internal.  Raises errors.StartupError."""
     insecure = [_host(registry) for registry in settings.insecure_registries]
-    allowed = AllowedSources.parse([*settings.allowed_sources, *insecure])
-    return Outbound(allowed, proxy=settings.outbound_proxy or None)
+    return AllowedSources.parse([*settings.allowed_sources, *insecure])
 
 
 def pull_settings(settings: Settings) -> PullSettings:

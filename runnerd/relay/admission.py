@@ -7,26 +7,27 @@ socket has file permissions instead, and no names.
 
 from __future__ import annotations
 
-import ipaddress
+import logging
 import re
-from collections.abc import Iterable
 
 from runnerd.errors import ClientError, Forbidden
+from runnerd.relay.host_names import HostNames, host_of
+from runnerd.relay.origins import Origins, is_program
+
+log = logging.getLogger(__name__)
+
+EXPOSED = "X-Request-Id, Request-Id, Retry-After, X-Should-Retry, Warning"
+"""The response headers that a page may read beside those that every page may."""
 
 _HOST = re.compile(rb"(?:\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._-]+)(?::[0-9]{1,5})?\Z")
-_LOOPBACK_NAMES = frozenset({"localhost", "ip6-localhost", "ip6-loopback"})
 
 
 class Admission:
-    """Holds the names by which the daemon may be addressed and the origins that it accepts.
+    """Holds requests against the names by which we may be addressed and the origins we accept."""
 
-    `hosts` are further host names beside the loopback ones and the addresses it is bound to;
-    `origins` are exact browser origins such as `https://chat.example.org`.
-    """
-
-    def __init__(self, *, hosts: Iterable[str], origins: Iterable[str]) -> None:
-        self._hosts = _LOOPBACK_NAMES | {host.lower().rstrip(".") for host in hosts}
-        self._origins = frozenset(origin.rstrip("/") for origin in origins)
+    def __init__(self, hosts: HostNames | None = None, origins: Origins | None = None) -> None:
+        self.hosts = hosts or HostNames()
+        self._origins = origins or Origins()
         self._known_good: set[bytes] = set()
 
     def check_host(self, host: bytes | None) -> None:
@@ -35,27 +36,60 @@ class Admission:
             return
         if host is None or not _HOST.match(host):
             raise ClientError("missing or malformed Host header")
-        name = host.decode("ascii").lower()
-        name = name[1:].split("]")[0] if name.startswith("[") else name.split(":")[0]
-        if name.rstrip(".") not in self._hosts and not _is_loopback(name):
+        name = host_of(host.decode("ascii"))
+        if name not in self.hosts:
+            log.warning("refused a request for the host %s: not in allowed_hosts", name)
             raise Forbidden(
-                f"host {name!r} is not one of this daemon's names; add it to allowed_hosts"
+                f"host {name!r} is not one of this daemon's names; its owner can add it:"
+                f" RUNNERD_ALLOWED_HOSTS={name}, or allowed_hosts in its settings file"
             )
         if len(self._known_good) < 64:
             self._known_good.add(host)
 
-    def check_origin(self, origin: bytes | None, fetch_site: bytes | None) -> None:
-        """Refuse a browser's request that comes from a page not on the list (403)."""
+    def check_origin(
+        self,
+        origin: bytes | None,
+        fetch_site: bytes | None,
+        host: bytes | None = None,
+        *,
+        preflight: bool = False,
+    ) -> None:
+        """Refuse a browser's request that comes from a page that is not allowed (403).
+
+        `host` is the Host header, once that was checked.  The `preflight` of who may read the
+        refusal passes: without it the browser would never send what is refused.
+        """
         if origin is None:
-            if fetch_site == b"cross-site":
+            if fetch_site == b"cross-site" and not self._origins.any:
                 raise Forbidden("cross-site requests need an Origin on allowed_origins")
             return
-        if origin.decode("latin-1") not in self._origins:
-            raise Forbidden("origin not allowed; add it to allowed_origins")
+        text = origin.decode("latin-1")
+        if self._allows(text, host) or (preflight and is_program(text)):
+            return
+        log.warning("refused a page of %s: not in allowed_origins", text[:200])
+        raise Forbidden(
+            f"pages of {text[:200]} may not use this daemon; its owner can allow them:"
+            f" RUNNERD_ALLOWED_ORIGINS={text[:200]}, or allowed_origins in its settings file"
+        )
 
+    def cors_lines(self, origin: bytes | None, host: bytes | None) -> bytes:
+        """Return the header lines that let a page read a response; none where it may not.
 
-def _is_loopback(name: str) -> bool:
-    try:
-        return ipaddress.ip_address(name).is_loopback
-    except ValueError:
-        return False
+        Programs may read also that they are refused.  Web sites may not: they would learn that
+        there is a daemon.
+        """
+        if origin is None:
+            return b""
+        text = origin.decode("latin-1")
+        if not (self._allows(text, host) or is_program(text)):
+            return b""
+        return (
+            b"Access-Control-Allow-Origin: %s\r\nVary: Origin\r\n"
+            b"Access-Control-Expose-Headers: %s\r\n" % (origin, EXPOSED.encode())
+        )
+
+    def _allows(self, origin: str, host: bytes | None) -> bool:
+        name = None if host is None else host_of(host.decode("latin-1"))
+        if name is not None and not self.hosts.is_page_host(name):
+            name = None
+        return self._origins.allows(origin, name)

@@ -47,6 +47,10 @@ def check_request(request: Request, limits: Limits, admission: Admission, *, uni
     What passes is remembered (`request_head_cache`): nothing in here may depend on anything but the
     head's bytes and the kind of listener.  What can change goes into `_start_exchange`.
     """
+    hosts = [value for name, value in request.headers if name == b"host"]
+    host = hosts[0] if hosts else b"localhost"
+    origin = request.header(b"origin")
+    request.allowed = admission.cors_lines(origin, None if unix else host)
     size = len(request.target) + sum(len(name) + len(value) for name, value in request.headers)
     if size > limits.head_bytes or len(request.headers) > limits.headers:
         raise head_too_large(limits)
@@ -54,18 +58,19 @@ def check_request(request: Request, limits: Limits, admission: Admission, *, uni
         raise ClientError("the request target must be a path")
     if request.method in ("TRACE", "CONNECT"):
         raise MethodNotAllowed(f"{request.method} is not offered", allow="GET, POST, DELETE")
-    hosts = [value for name, value in request.headers if name == b"host"]
     if len(hosts) > 1 or (request.http11 and not hosts):
         raise ClientError("a request needs exactly one Host header")
     coding = request.header(b"transfer-encoding")
     if coding is not None and (not request.http11 or coding.lower() != b"chunked"):
         raise ClientError("the only transfer coding accepted is chunked, in HTTP/1.1")
     if not unix:
-        admission.check_host(hosts[0] if hosts else b"localhost")
-    origin = request.header(b"origin")
-    admission.check_origin(origin, request.header(b"sec-fetch-site"))
-    if origin is not None:
-        request.allowed = b"Access-Control-Allow-Origin: %s\r\nVary: Origin\r\n" % origin
+        admission.check_host(host)
+    admission.check_origin(
+        origin,
+        request.header(b"sec-fetch-site"),
+        None if unix else host,
+        preflight=request.method == "OPTIONS",
+    )
     expect = request.header(b"expect")
     if expect is not None:
         if expect.lower() != b"100-continue":

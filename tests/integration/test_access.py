@@ -101,7 +101,7 @@ async def http(
     relay = Relay(
         RelayDependencies(
             limits=Limits(),
-            admission=Admission(hosts=[], origins=[]),
+            admission=Admission(),
             planner=cast(Any, PlansAnything()),
             supervisor=cast(Any, Untouched()),
             records=Records(),

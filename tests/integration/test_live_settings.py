@@ -191,6 +191,15 @@ def allowed_origins(live: Live, sources: Sources) -> None:
         assert client.get("/health").status_code == 200
 
 
+@row
+def local_origins(live: Live, sources: Sources) -> None:
+    headers = {"Origin": "http://localhost:3000"}
+    with httpx.Client(base_url=live.daemon.address, headers=headers) as client:
+        assert client.get("/health").status_code == 200
+        live.set(local_origins=False)
+        assert client.get("/health").status_code == 403
+
+
 # how long things may take
 
 

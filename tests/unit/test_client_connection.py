@@ -24,7 +24,7 @@ class BrokenRelay:
     """A relay that cannot plan any request, for a reason that nobody foresaw."""
 
     limits = Limits()
-    admission = Admission(hosts=[], origins=[])
+    admission = Admission()
     draining = False
 
     def request_head_cache(self, *, unix: bool) -> RequestHeadCache:

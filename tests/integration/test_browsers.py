@@ -1,0 +1,187 @@
+"""Web pages, apps and names of this host, over the real wire, as browsers and containers ask."""
+
+from __future__ import annotations
+
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import httpx
+import pytest
+
+from tests.support.daemon import DaemonProcess, running
+from tests.support.waiting import wait_for
+
+PAGE = "http://localhost:3000"
+CHAT = {"model": "absent", "messages": [{"role": "user", "content": "x"}]}
+
+# What the preflights of real clients ask for: OpenAI's and Anthropic's JavaScript libraries.
+OPENAI_JS = (
+    "authorization,content-type,openai-organization,openai-project,x-stainless-arch,"
+    "x-stainless-lang,x-stainless-os,x-stainless-package-version,x-stainless-retry-count,"
+    "x-stainless-runtime,x-stainless-runtime-version,x-stainless-timeout"
+)
+ANTHROPIC_JS = (
+    "anthropic-beta,anthropic-dangerous-direct-browser-access,anthropic-version,content-type,"
+    "x-api-key,x-stainless-helper-method"
+)
+
+
+@pytest.fixture(scope="module")
+def daemon(tmp_path_factory: pytest.TempPathFactory) -> Iterator[DaemonProcess]:
+    """A daemon on loopback."""
+    with running(tmp_path_factory.mktemp("d")) as daemon:
+        yield daemon
+
+
+@pytest.fixture
+def http(daemon: DaemonProcess) -> Iterator[httpx.Client]:
+    """A client over TCP, as a browser is one."""
+    with httpx.Client(base_url=daemon.address) as client:
+        yield client
+
+
+def preflight(http: httpx.Client, path: str, origin: str, names: str) -> httpx.Response:
+    """Ask as a browser does before a request that is not simple."""
+    return http.options(
+        path,
+        headers={
+            "Origin": origin,
+            "Access-Control-Request-Method": "POST",
+            "Access-Control-Request-Headers": names,
+            "Access-Control-Request-Private-Network": "true",
+        },
+    )
+
+
+@pytest.mark.parametrize("names", [OPENAI_JS, ANTHROPIC_JS])
+@pytest.mark.parametrize("path", ["/v1/chat/completions", "/v1/messages", "/api/chat", "/models"])
+def test_preflight_allows_what_clients_send(http: httpx.Client, path: str, names: str) -> None:
+    """All headers that an allowed page wants to send, and the way from another network."""
+    answer = preflight(http, path, PAGE, names)
+    assert answer.status_code == 204
+    allowed = answer.headers["access-control-allow-headers"].lower().split(",")
+    assert {name.strip() for name in allowed} >= set(names.split(","))
+    assert answer.headers["access-control-allow-origin"] == PAGE
+    assert answer.headers["access-control-allow-private-network"] == "true"
+    assert "Origin" in answer.headers["vary"]
+    assert {"GET", "POST", "DELETE"} <= set(
+        answer.headers["access-control-allow-methods"].replace(",", " ").split()
+    )
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "status"),
+    [
+        ("POST", "/v1/chat/completions", 404),  # the relay's own errors
+        ("POST", "/v1/messages", 404),
+        ("POST", "/api/chat", 404),
+        ("POST", "/engines/v1/embeddings", 400),
+        ("GET", "/models/absent", 404),  # the control plane's
+        ("GET", "/nowhere", 404),
+        ("PUT", "/models", 405),
+        ("TRACE", "/models", 405),  # what is refused by its head
+        ("GET", "/v1/models", 200),
+        ("GET", "/logs", 200),  # a stream
+    ],
+)
+def test_page_can_read_every_response(
+    http: httpx.Client, method: str, path: str, status: int
+) -> None:
+    """Errors too, with the headers that say what to do."""
+    body = CHAT if status == 404 else {}
+    answer = http.request(
+        method, path, json=body if method == "POST" else None, headers={"Origin": PAGE}
+    )
+    assert answer.status_code == status
+    assert answer.headers["access-control-allow-origin"] == PAGE
+    exposed = answer.headers["access-control-expose-headers"].lower()
+    for name in ("x-request-id", "retry-after", "warning"):
+        assert name in exposed
+    assert answer.headers["x-request-id"]
+
+
+def test_head_that_is_too_large_can_be_read(http: httpx.Client) -> None:
+    """What is refused before the origin is looked at is refused to an allowed page in words."""
+    answer = http.get("/models", headers={"Origin": PAGE, **{f"x-{n}": "" for n in range(200)}})
+    assert (answer.status_code, answer.headers["access-control-allow-origin"]) == (431, PAGE)
+
+
+@pytest.mark.parametrize("origin", ["https://evil.com", "http://localhost.evil.com", "null"])
+@pytest.mark.parametrize("method", ["GET", "POST", "OPTIONS"])
+def test_foreign_site_is_refused_and_learns_nothing(
+    daemon: DaemonProcess, http: httpx.Client, origin: str, method: str
+) -> None:
+    """No header lets it read; the body and the log name the remedy for who has one."""
+    answer = http.request(method, "/v1/models", headers={"Origin": origin})
+    assert answer.status_code == 403
+    assert not [name for name in answer.headers if name.startswith("access-control")]
+    assert f"RUNNERD_ALLOWED_ORIGINS={origin}" in answer.text
+    assert f"refused a page of {origin}" in daemon.text()
+
+
+def test_extension_can_read_what_its_owner_has_to_do(http: httpx.Client) -> None:
+    """An installed program is told; it is refused all the same."""
+    origin = "chrome-extension://abcdef"
+    assert preflight(http, "/api/chat", origin, "content-type").status_code == 204
+    answer = http.post("/api/chat", json=CHAT, headers={"Origin": origin})
+    assert answer.status_code == 403
+    assert answer.headers["access-control-allow-origin"] == origin
+    assert f"RUNNERD_ALLOWED_ORIGINS={origin}" in answer.text
+
+
+def test_rebound_name_is_refused_with_the_remedy(http: httpx.Client) -> None:
+    """A foreign name in Host, with whatever Origin."""
+    for headers in ({}, {"Origin": "http://evil.com"}, {"Origin": PAGE}):
+        answer = http.get("/v1/models", headers={"Host": "evil.com", **headers})
+        assert answer.status_code == 403
+    assert "RUNNERD_ALLOWED_HOSTS=evil.com" in answer.text
+
+
+@pytest.mark.parametrize("name", ["host.docker.internal:12434", "model-runner.docker.internal"])
+def test_containers_name_for_us(http: httpx.Client, name: str) -> None:
+    """Containers reach this host by a name that their runtime made."""
+    assert http.get("/v1/models", headers={"Host": name}).status_code == 200
+
+
+def test_names_beyond_loopback(tmp_path: Path) -> None:
+    """This machine's name and addresses are the daemon's; the log says what it answers to."""
+    env = {"RUNNERD_ALLOW_REMOTE": "1", "RUNNERD_ALLOWED_HOSTS": "gpu.example, *.corp.example"}
+    with running(tmp_path / "d", "--listen", "0.0.0.0:0", env=env) as daemon:
+        wait_for(lambda: "over TCP it answers to" in daemon.text(), "the names")
+        assert "*.corp.example" in daemon.text()
+        address = daemon.address.replace("0.0.0.0", "127.0.0.1")
+        own = subprocess.run(["uname", "-n"], capture_output=True, text=True).stdout.strip()
+        with httpx.Client(base_url=address) as http:
+            for name in (
+                own,
+                f"{own}.local",
+                "192.168.77.5:12434",
+                "gpu.example",
+                "a.corp.example",
+            ):
+                assert http.get("/v1/models", headers={"Host": name}).status_code == 200, name
+            for name in ("evil.com", f"{own}.evil.com", "evil.lan"):
+                assert http.get("/v1/models", headers={"Host": name}).status_code == 403, name
+            headers = {"Host": f"{own}.local:12434", "Origin": f"http://{own}.local:8080"}
+            assert http.get("/v1/models", headers=headers).status_code == 200
+
+
+def test_wrong_pattern_on_reload_changes_nothing(tmp_path: Path) -> None:
+    """SIGHUP takes all or nothing, also of what only the relay can judge."""
+    file = tmp_path / "runnerd.toml"
+    file.write_text("turn = 2.0\n")
+    with running(tmp_path / "d", "--config", str(file)) as daemon:
+        file.write_text('turn = 3.0\nallowed_origins = ["localhost:3000"]\n')
+        daemon.reload()
+        assert "the settings stay as they were: allowed_origins" in daemon.text()
+        assert daemon.http.get("/health").status_code == 200
+
+
+@pytest.mark.parametrize("variable", ["RUNNERD_ALLOWED_ORIGINS", "RUNNERD_ALLOWED_HOSTS"])
+def test_wrong_pattern_at_the_start(tmp_path: Path, variable: str) -> None:
+    """It ends the start, before anything is made."""
+    with running(tmp_path / "d", env={variable: "a b"}, ready=False) as daemon:
+        assert daemon.process is not None
+        assert daemon.process.wait(60) == 1
+        assert variable.removeprefix("RUNNERD_").lower() in daemon.text()
