@@ -127,8 +127,9 @@ class EngineConnection:
         self.late: bool | None = None
         self._unseen = False
         self._expect_head()
-        self._socket: socket.socket | None = None
-        endpoint = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_NONBLOCK)
+        self._socket: socket.SocketType | None = None
+        # Without the layer in Python around it, which costs as much as the system's part.
+        endpoint = socket.SocketType(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_NONBLOCK)
         try:
             endpoint.connect(path)
         except OSError:
@@ -180,7 +181,7 @@ class EngineConnection:
         if endpoint is None:
             return
         self._pieces = []
-        self._poller.forget(endpoint.fileno())
+        self._poller.closing(endpoint.fileno())
         endpoint.close()
         self._on_closed(self)
 
@@ -355,7 +356,7 @@ class EngineConnection:
             receiver.engine_lost(Loss(reason, hung_up, unseen, whole))
 
 
-def _unread_bytes(connection: socket.socket | None) -> int:
+def _unread_bytes(connection: socket.SocketType | None) -> int:
     """Return how much of what was sent the other side has not taken (SIOCOUTQ, unix(7))."""
     if connection is None:
         return 0
