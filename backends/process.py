@@ -15,6 +15,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import errno
+import fcntl
 import logging
 import os
 import signal
@@ -39,7 +40,9 @@ log = logging.getLogger(__name__)
 T = TypeVar("T")
 
 _UMASK = 0o077  # what an engine writes, its socket above all, is for the daemon's user alone
-_CHUNK = 64 * 2**10  # read at once; also the pipe's size
+_CHUNK = 64 * 2**10  # read at once
+_PIPE_BYTES = 2**20  # that a child can print between two reads, where the kernel allows it
+_READ_INTERVAL = 0.05  # seconds between two reads of a child that prints little at a time
 _LAST_CHUNKS = 64  # read after the end: what was in the pipe, from a group that is gone
 _EXHAUSTED = frozenset({errno.EMFILE, errno.ENFILE, errno.EAGAIN, errno.ENOMEM})
 _SWEEP_TIMEOUT = 2.0  # for killed members of the group to vanish
@@ -101,6 +104,7 @@ class EngineProcess:
         self._pidfd = os.pidfd_open(child.pid)
         self._loop.add_reader(self._pidfd, self._exited)
         os.set_blocking(pipe, False)
+        self._next_read: asyncio.TimerHandle | None = None
         self._loop.add_reader(pipe, self._readable)
 
     @classmethod
@@ -179,9 +183,20 @@ class EngineProcess:
     # the pipe
 
     def _readable(self) -> None:
-        """Read once: the loop comes back for more, after everybody else had their turn."""
-        if self._read() == 0:
+        """Read once: the loop comes back for more, after everybody else had their turn.
+
+        llama-server prints ten lines for each request.  Nobody waits for them, so they are read
+        together, every now and then; only a child that prints much is read without a pause.
+        """
+        size = self._read()
+        if size == 0:
             self._close_pipe()
+        elif size is not None and size < _CHUNK:
+            self._loop.remove_reader(self._pipe)
+            self._next_read = self._loop.call_later(_READ_INTERVAL, self._read_again)
+
+    def _read_again(self) -> None:
+        self._loop.add_reader(self._pipe, self._readable)
 
     def _read(self) -> int | None:
         """Return the bytes read, 0 at the end, None when there is nothing at the moment."""
@@ -195,6 +210,8 @@ class EngineProcess:
         return len(data)
 
     def _close_pipe(self) -> None:
+        if self._next_read is not None:
+            self._next_read.cancel()
         if self._pipe >= 0:
             self._loop.remove_reader(self._pipe)
             os.close(self._pipe)
@@ -290,6 +307,8 @@ def _fork(
         raise _failure(f"cannot start {argv[0]}", error) from error
     finally:
         os.close(writing)
+    with contextlib.suppress(OSError):  # a user's pipes may have less in all
+        fcntl.fcntl(pipe, fcntl.F_SETPIPE_SZ, _PIPE_BYTES)
     return child, pipe
 
 

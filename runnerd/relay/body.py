@@ -22,6 +22,8 @@ Body = bytes | bytearray
 _NONE = msgspec.Raw(b"")
 ABSENT = (_NONE, msgspec.Raw(b"null"))
 ALONE = (*ABSENT, msgspec.Raw(b"1"))  # how `n` asks for one answer
+_AT_MOST_ONE = (_NONE, msgspec.Raw(b"1"))
+_NO_LIMIT = (_NONE,) * 3
 
 _STRING = re.compile(rb'"[^"\\]*+(?:\\.[^"\\]*+)*+"', re.DOTALL)
 _CONTAINER = re.compile(rb"\[[^][{}]*+\]|\{[^][{}]*+\}")
@@ -59,6 +61,9 @@ class Inference(msgspec.Struct, gc=False):
     id_slot: msgspec.Raw = _NONE
     n_discard: msgspec.Raw = _NONE
     n: msgspec.Raw = _NONE
+    max_tokens: msgspec.Raw = _NONE
+    max_completion_tokens: msgspec.Raw = _NONE
+    n_predict: msgspec.Raw = _NONE
     logprobs: msgspec.Raw = _NONE
     dimensions: msgspec.Raw = _NONE
     suffix: msgspec.Raw = _NONE
@@ -68,6 +73,13 @@ class Inference(msgspec.Struct, gc=False):
     def model(self) -> str:
         """What the client called the model."""
         return str(self.model_name)
+
+    def has_one_token(self) -> bool:
+        """Return whether one answer of one token is asked for, by whatever name says so."""
+        limits = (self.max_tokens, self.max_completion_tokens, self.n_predict)
+        if limits == _NO_LIMIT or self.n not in ALONE:
+            return False
+        return all(raw in _AT_MOST_ONE for raw in limits)
 
     def answers(self) -> int:
         """Return how many answers to each prompt are asked for."""

@@ -3,9 +3,9 @@
 The socket is used directly, without a transport: connecting to a Unix socket never waits, so a
 request is on its way before the event loop turns, without a task or a future.
 
-Of an answer that somebody wants as a whole the pieces are left where they are until the engine has
-closed the connection, as llama-server does after a stream: one look for all of them instead of one
-for each token.
+Of a response that somebody wants as a whole the pieces are left where they are until the engine has
+closed the connection, as llama-server does after a stream, and after anything else where it is
+asked to: one look for all of them instead of one for each token.
 
 The engine is ours but its bytes are not trusted: heads are bounded and checked (`response_parser`),
 and only the content type of a head survives; everything else that a client sees is the relay's own.
@@ -120,18 +120,18 @@ class EngineConnection:
         self._paused = False
         self._at_the_end = False  # the answer is read when it is complete
         self._by_look = False  # nothing was told, the poller has only looked
-        self._events = READABLE  # that the poller tells of
+        self._events = 0  # that the poller tells of
         self.served = 0
         self.idle_since = 0.0
         self.hangs_up = True
         self.late: bool | None = None
         self._unseen = False
         self._expect_head()
-        self._socket: socket.socket | None = None
-        endpoint = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_NONBLOCK)
+        self._socket: socket.SocketType | None = None
+        # Without the layer in Python around it, which costs as much as the system's part.
+        endpoint = socket.SocketType(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_NONBLOCK)
         try:
             endpoint.connect(path)
-            poller.watch(endpoint.fileno(), self._happened, READABLE)
         except OSError:
             endpoint.close()
             raise
@@ -139,15 +139,26 @@ class EngineConnection:
 
     # the relay's side
 
-    def ask(self, receiver: ResponseReceiver, request: Sequence[Buffer]) -> None:
-        """Send a request, whose answer goes to `receiver`."""
+    def ask(
+        self, receiver: ResponseReceiver, request: Sequence[Buffer], *, at_the_end: bool = False
+    ) -> None:
+        """Send a request, whose response goes to `receiver`.
+
+        `at_the_end` says that nobody waits for the pieces of the response, not even for its head,
+        and that the request asks for the connection to be closed behind it.
+        """
         assert self._receiver is None
         self._receiver = receiver
         self.served += 1
         self._unseen = True
+        self._at_the_end = at_the_end and self.hangs_up
         self._pieces = list(request)
         self._write()
-        self._listen()
+        try:
+            self._listen()
+        except OSError:
+            self.close()
+            raise
 
     def pause(self) -> None:
         """Stop reading: the client does not keep up."""
@@ -170,7 +181,7 @@ class EngineConnection:
         if endpoint is None:
             return
         self._pieces = []
-        self._poller.forget(endpoint.fileno())
+        self._poller.closing(endpoint.fileno())
         endpoint.close()
         self._on_closed(self)
 
@@ -345,7 +356,7 @@ class EngineConnection:
             receiver.engine_lost(Loss(reason, hung_up, unseen, whole))
 
 
-def _unread_bytes(connection: socket.socket | None) -> int:
+def _unread_bytes(connection: socket.SocketType | None) -> int:
     """Return how much of what was sent the other side has not taken (SIOCOUTQ, unix(7))."""
     if connection is None:
         return 0

@@ -269,7 +269,7 @@ class Exchange:
         if (name := runner.order.model_ref) != plan.model_ref and not plan.assembles:
             receiver = RenamingReceiver(self, name, plan.model_ref)
         pool = context.pools.of(runner.engine_socket)
-        self._engine = pool.ask(receiver, plan.message(), fresh=fresh)
+        self._engine = pool.ask(receiver, plan.message(), fresh=fresh, at_the_end=plan.assembles)
         context.watch.add(self)
         if self._response.paused:
             self._engine.pause()
@@ -317,23 +317,18 @@ class Exchange:
             translation = self._plan.translation
             if translation.streams and not response.begun:
                 response.prepare(ResponseHead(200, translation.content_type, None, True, True))
-            elif not translation.streams:
-                self._want_only_the_whole()
+            elif not translation.streams and head.chunked and self._engine is not None:
+                self._engine.read_at_the_end()
         elif response.begun:  # by a ping
             if not (head.chunked and head.content_type.startswith(EVENT_STREAM)):
                 self._fail(broken("it does not stream"))
             return response.chunked
         elif self._plan.assembles:
             self._assembly = Assembly(self._plan.prompts, self._plan.model_ref)
-            self._want_only_the_whole()
         else:
             response.prepare(head)
             return response.chunked and head.chunked
         return False
-
-    def _want_only_the_whole(self) -> None:
-        if self._engine is not None:
-            self._engine.read_at_the_end()
 
     def engine_body(self, data: bytes) -> None:
         self.heard = True

@@ -63,14 +63,18 @@ class Plan(msgspec.Struct, frozen=True, gc=False):
             validate_request(self.operation.name, body, self.known)
 
     def message(self) -> Sequence[Buffer]:
-        """Return the request as the engine gets it: a fresh minimal head, and the body."""
-        origin = b""
+        """Return the request as the engine gets it: a fresh minimal head, and the body.
+
+        An engine closes the connection after a stream.  Where a whole answer is put together from
+        one it is asked to close it after an error too, so that only the end has to be waited for.
+        """
+        lines = b"Connection: close\r\n" if self.assembles else b""
         if self.origin is not None:
-            origin = b"X-Request-Origin: %s\r\n" % self.origin.encode()
+            lines += b"X-Request-Origin: %s\r\n" % self.origin.encode()
         head = (
             b"POST %s HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
             b"%sContent-Length: %d\r\n\r\n"
-            % (self.operation.engine_path, origin, sum(map(len, self.body)))
+            % (self.operation.engine_path, lines, sum(map(len, self.body)))
         )
         return (head, *self.body)
 

@@ -103,6 +103,8 @@ class Planner:
             validate_request(operation.name, bytes(body), known)
         streams, prompts = inference.stream is True, count_prompts(inference.prompt)
         assembles = operation.assembles and not streams and backend.streams_to_cancel
+        if assembles and rules is None and operation.name == "chat/completions":
+            assembles = not inference.has_one_token()  # it would stop no sooner as a stream
         if operation.name == "completions" and inference.logprobs == NO_ALTERNATIVES:
             body = with_one_alternative(body)
         elif operation.name == "chat/completions":

@@ -60,8 +60,13 @@ class Poller:
         else:
             self._waiting_for_end.discard(descriptor)
 
+    def closing(self, descriptor: int) -> None:
+        """Tell nothing more of a descriptor that is closed next: the kernel forgets it by itself."""
+        self._handlers.pop(descriptor, None)
+        self._waiting_for_end.discard(descriptor)
+
     def forget(self, descriptor: int) -> None:
-        """Tell nothing more; to be called before the descriptor is closed.  Idempotent."""
+        """Tell nothing more of a descriptor that stays open.  Idempotent."""
         if self._handlers.pop(descriptor, None) is not None and self._epoll is not None:
             self._waiting_for_end.discard(descriptor)
             self._epoll.unregister(descriptor)

@@ -36,10 +36,16 @@ class EnginePool:
         self.active = 0
 
     def ask(
-        self, receiver: ResponseReceiver, request: Sequence[Buffer], *, fresh: bool = False
+        self,
+        receiver: ResponseReceiver,
+        request: Sequence[Buffer],
+        *,
+        fresh: bool = False,
+        at_the_end: bool = False,
     ) -> EngineConnection:
         """Send a request to the engine, on a kept connection or (always if `fresh`) on a new one.
 
+        `at_the_end` is as in `EngineConnection.ask`.
         Raises OSError when the engine does not accept, errors.Overloaded when it has enough to do.
         """
         if self.active >= self._limit:
@@ -49,7 +55,7 @@ class EnginePool:
             connection = EngineConnection(self._path, self._poller, self._keep, self._closed)
             connection.hangs_up = self._late < _LATE
         self.active += 1
-        connection.ask(receiver, request)
+        connection.ask(receiver, request, at_the_end=at_the_end)
         return connection
 
     @property

@@ -31,13 +31,10 @@ def excerpt(data: bytes) -> bytes | None:
 
     Cheap enough for every piece; what it returns is for `read`, later.
     """
-    if _USAGE in data:
-        start = data.rfind(_USAGE)
-    elif _TIMINGS in data:
+    start = data.rfind(_USAGE)  # from the end, where it is
+    if start < 0:
         start = data.rfind(_TIMINGS)
-    else:
-        return None
-    return data[start : start + _OBJECT_BYTES]
+    return data[start : start + _OBJECT_BYTES] if start >= 0 else None
 
 
 def read(data: bytes) -> Usage | None:

@@ -59,10 +59,13 @@ def test_curl_needs_no_content_type_on_the_unix_socket(
 
 
 @pytest.mark.engine
-def test_streamed_and_whole_answers_are_the_same(daemon: DaemonProcess) -> None:
-    """What arrives in pieces is what arrives whole."""
-    whole = daemon.http.post("/v1/chat/completions", json=CHAT).json()
-    streamed = daemon.http.post("/v1/chat/completions", json=CHAT | {"stream": True})
+@pytest.mark.parametrize("tokens", [1, 8])
+def test_streamed_and_whole_answers_are_the_same(daemon: DaemonProcess, tokens: int) -> None:
+    """What arrives in pieces is what arrives whole, also where there is but one."""
+    chat = CHAT | {"max_tokens": tokens}
+    whole = daemon.http.post("/v1/chat/completions", json=chat).json()
+    assert (whole["object"], whole["model"]) == ("chat.completion", "tiny")
+    streamed = daemon.http.post("/v1/chat/completions", json=chat | {"stream": True})
     assert streamed.status_code == 200
     assert streamed.headers["content-type"].startswith("text/event-stream")
     text = "".join(

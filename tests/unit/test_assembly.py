@@ -201,3 +201,21 @@ def test_a_piece_that_breaks_its_string_is_no_text() -> None:
     assembly.feed(piece("a") + b"\n\n" + piece("b") + b"\n\n")
     with pytest.raises(StreamError):
         assembly.feed(piece("c").replace(b'"c"', b'"c","d"') + b"\n\n")
+
+
+@pytest.mark.parametrize("broken", [b'"c","d"', b'"c""d"', b"", b'"c', b"1"])
+def test_a_broken_piece_among_others_is_no_text(broken: bytes) -> None:
+    """Also where all of them have come at once, and one lacks what another has too much."""
+    events = [piece("a"), piece("b"), piece("c").replace(b'"c"', broken), piece("d"), piece("e")]
+    with pytest.raises(StreamError):
+        assemble(b"\n\n".join(events) + b"\n\n" + piece("").replace(b'""', b'"x","y"') + b"\n\n")
+
+
+def test_a_long_answer_may_come_at_once() -> None:
+    """Nothing of it is lost where the events that are read together end."""
+    texts = [f"{number} " for number in range(5000)]
+    stream = b"".join(piece(text) + b"\n\n" for text in texts) + chat({}, finish="stop")
+    assert assemble(stream)["choices"][0]["message"]["content"] == "".join(texts)
+    half = len(stream) // 2
+    answer = assemble(stream[:half], stream[half:])
+    assert answer["choices"][0]["message"]["content"] == "".join(texts)

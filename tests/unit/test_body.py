@@ -178,3 +178,23 @@ def test_depth_is_exact(value: object) -> None:
     if depth > 1:
         with pytest.raises(ClientError, match="nested"):
             inspect(body(x=value), LIMITS.model_copy(update={"json_depth": depth - 1}))
+
+
+@pytest.mark.parametrize(
+    ("said", "expected"),
+    [
+        ({"max_tokens": 1}, True),
+        ({"max_completion_tokens": 1}, True),
+        ({"n_predict": 1, "max_tokens": 1, "n": 1}, True),
+        ({}, False),
+        ({"max_tokens": 2}, False),
+        ({"max_tokens": None}, False),
+        ({"max_tokens": 1, "n_predict": 200}, False),
+        ({"max_tokens": 1, "max_completion_tokens": None}, False),
+        ({"max_tokens": 1, "n": 2}, False),
+        ({"max_tokens": "1"}, False),
+    ],
+)
+def test_one_token_is_what_every_name_says(said: dict[str, Any], *, expected: bool) -> None:
+    """Where another name says something else, it is not known which one counts."""
+    assert inspect(body(**said), LIMITS).has_one_token() is expected

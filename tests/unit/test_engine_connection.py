@@ -318,6 +318,29 @@ async def test_a_whole_answer_is_read_when_the_engine_has_closed(
     assert pools.of(peer.path).empty
 
 
+ERROR = b"HTTP/1.1 400 Bad Request\r\nConnection: close\r\nContent-Length: 2\r\n\r\n{}"
+
+
+@pytest.mark.parametrize("reply", [STREAM + b"2\r\n{}\r\n0\r\n\r\n", ERROR])
+@pytest.mark.parametrize("kept", [False, True])
+async def test_not_even_the_head_is_looked_at_before_the_end(
+    peer: Peer, pools: EnginePools, reply: bytes, *, kept: bool
+) -> None:
+    """Where the request asks the engine to close, a stream and an error are read when it has."""
+    if kept:
+        await answered(peer, pools)
+    receiver = Receiver()
+    pool = pools.of(peer.path)
+    pool.ask(receiver, REQUEST, at_the_end=True)
+    connection = peer.accepted[0] if kept else await peer.accept()
+    await read_request(connection)
+    connection.sendall(reply)
+    connection.close()
+    await receiver.over.wait()
+    assert (receiver.body, receiver.lost) == (b"{}", None)
+    assert pool.empty
+
+
 async def test_an_engine_that_does_not_close_is_not_waited_for(
     peer: Peer, pools: EnginePools
 ) -> None:

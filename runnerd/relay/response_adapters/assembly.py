@@ -13,7 +13,7 @@ from typing import Any
 
 import msgspec
 
-from runnerd.relay.events import Events, said
+from runnerd.relay.events import said
 from runnerd.relay.response_adapters.repeated_events import RepeatedEvent
 
 
@@ -28,21 +28,28 @@ class Assembly:
         self._prompts = prompts
         self._model = model
         self._usages: list[dict[str, Any]] = []
-        self._events = Events()
-        self._refrain = RepeatedEvent()
+        self._rest = b""  # of a line that has not come whole
+        self._repeated = RepeatedEvent()
         self._document: dict[str, Any] = {}
         self._choices: dict[int, dict[str, Any]] = {}
         self._texts: dict[int, dict[str, list[str]]] = {}
 
     def feed(self, data: bytes) -> None:
         """Take a piece of the event stream.  Raises StreamError."""
-        for line in self._events.lines(data):
-            if self._refrain.takes(line):
+        data = self._rest + data if self._rest else data
+        begin = 0
+        while (end := data.find(b"\n", begin)) >= 0:
+            line, begin = data[begin:end], end + 1
+            if not line:
                 continue
-            event = said(line)
-            if event is not None:
+            if not self._repeated.takes(line):
+                event = said(line)
+                if event is None:
+                    continue
                 self.take(event)
-                self._refrain.learn(line, event, self._texts)
+                self._repeated.learn(line, event, self._texts)
+            begin = self._repeated.take_run(data, begin)
+        self._rest = data[begin:]
 
     def result(self) -> bytes:
         """Return the whole answer as JSON."""
@@ -63,15 +70,16 @@ class Assembly:
 
     def take(self, event: dict[str, Any]) -> None:
         """Take a chunk."""
-        for name, value in event.items():
-            if name == "choices":
-                for choice in value:
-                    self._merge(choice)
-            elif name == "usage" and isinstance(value, dict):
-                self._usages.append(value)
-                self._document[name] = value
-            elif name != "created" or name not in self._document:
-                self._document[name] = value
+        for choice in event.get("choices", ()):
+            self._merge(choice)
+        usage = event.get("usage")
+        if isinstance(usage, dict):
+            self._usages.append(usage)
+        document = self._document
+        created = document.get("created")
+        document.update(event)
+        if created is not None:
+            document["created"] = created
 
     def _merge(self, choice: dict[str, Any]) -> None:
         index = choice.get("index", 0)

@@ -1,7 +1,8 @@
 """Events that say what the one before said, but for a piece of text.
 
 While an engine generates, most of its events differ in one string.  What was read of the first of
-them holds for those that follow: of these only the string is read, a tenth of the work.
+them holds for those that follow: of these only the string is read, a tenth of the work.  Those that
+have come together are read together.
 """
 
 from __future__ import annotations
@@ -15,7 +16,10 @@ _DELTA: tuple[str, ...] = ("content", "reasoning_content")
 _TEXT: tuple[str, ...] = ("text",)
 _MEMBERS = {name: b'"%s":"' % name.encode() for name in (*_DELTA, *_TEXT)}
 
+_RUN_BYTES = 16 * 2**10  # that are looked at in one go
+
 _string = msgspec.json.Decoder(str).decode
+_strings = msgspec.json.Decoder(list[str]).decode
 
 
 class RepeatedEvent:
@@ -43,6 +47,30 @@ class RepeatedEvent:
             return False
         self._vain = 0
         return True
+
+    def take_run(self, data: bytes, begin: int) -> int:
+        """Add the texts of all such events in a row at `begin`, which is behind the line of one;
+        return where they end.
+        """
+        before, behind = self._before, self._behind
+        if before is None or not data.startswith(b"\n" + before, begin):
+            return begin
+        first, last, end, strings = len(before), -len(behind), begin + 1, []
+        for event in data[end : end + _RUN_BYTES].split(b"\n\n")[:-1]:
+            if not (event.startswith(before) and event.endswith(behind)):
+                break
+            strings.append(event[first:last])
+            end += len(event) + 2
+        try:
+            # No string has a line feed in it, so each of these is one, or this is no JSON.
+            texts = _strings(b"[%s]" % b"\n,".join(strings))
+        except msgspec.DecodeError:
+            return begin
+        if len(texts) != len(strings):
+            return begin
+        self._texts += texts
+        self._vain = 0
+        return end
 
     def learn(
         self, line: bytes, event: dict[str, Any], pieces: dict[int, dict[str, list[str]]]
