@@ -36,7 +36,7 @@ def schedule(pid: int, *, batch: bool) -> None:
     Needs no privileges, either way.  Where it is forbidden, or where somebody has given the daemon
     itself another policy, which its engines have from it, nothing changes.
     """
-    if os.sched_getscheduler(0) != os.SCHED_OTHER:
+    if os.sched_getscheduler(0) & ~os.SCHED_RESET_ON_FORK != os.SCHED_OTHER:
         return
     policy = os.SCHED_BATCH if batch else os.SCHED_OTHER
     done: set[int] = set()

@@ -20,7 +20,7 @@ from pathlib import Path
 import uvloop
 
 import runnerd
-from runnerd import early, logs, tasks
+from runnerd import early, logs, tasks, time_slice
 from runnerd.access import NOBODY, Action, AllowAll, Policy, Principal, local_principal
 from runnerd.api.anthropic import dialect as anthropic
 from runnerd.api.app import make_app
@@ -198,6 +198,7 @@ class Daemon:
                 lambda: self._reload(log_dir, supervisor, relay), supervisor.hurry
             )
             await stack.enter_async_context(self._watchdog(supervisor))
+            time_slice.shorten()
             watch = LoopWatch()
             watch.start()
             stack.callback(watch.stop)
