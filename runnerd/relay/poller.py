@@ -61,7 +61,7 @@ class Poller:
             self._waiting_for_end.discard(descriptor)
 
     def closing(self, descriptor: int) -> None:
-        """Tell nothing more of a descriptor that is closed next: the kernel forgets it by itself."""
+        """Tell nothing more of a descriptor that is closed next: the kernel forgets it itself."""
         self._handlers.pop(descriptor, None)
         self._waiting_for_end.discard(descriptor)
 
