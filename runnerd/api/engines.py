@@ -13,7 +13,7 @@ from aiohttp import web
 from runnerd.access import Action
 from runnerd.api.context import CONTEXT, Context, json_answer, json_body, text_field, timestamp
 from runnerd.api.routing import Routes
-from runnerd.backends.interface import BackendMode
+from runnerd.backends.configuration import BackendMode
 from runnerd.configurations import ConfigurationKey
 from runnerd.errors import ClientError, InvalidConfiguration
 from runnerd.scheduler import RunnerState

@@ -17,7 +17,7 @@ import threading
 from dataclasses import replace
 from pathlib import Path
 
-from runnerd.backends.interface import ModelFiles
+from runnerd.backends.model_files import ModelFiles
 from runnerd.durable import storage_errors
 from runnerd.errors import InvalidModelFile
 from runnerd.models import bundle

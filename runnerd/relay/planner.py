@@ -5,7 +5,8 @@ from __future__ import annotations
 from functools import lru_cache
 from typing import Any, NamedTuple
 
-from runnerd.backends.interface import Backend, BackendMode
+from runnerd.backends.configuration import BackendMode
+from runnerd.backends.interface import Backend
 from runnerd.config import Limits
 from runnerd.errors import (
     ClientError,

@@ -15,7 +15,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from runnerd.backends.interface import BackendMode
+from runnerd.backends.configuration import BackendMode
 from runnerd.config import Settings
 from runnerd.configurations import Configurations, ModelConfiguration
 from runnerd.scheduler import RunnerKey

@@ -7,7 +7,8 @@ from pathlib import Path
 
 import aiohttp
 
-from runnerd.backends.interface import BackendConfiguration, BackendMode, RequiredMemory
+from runnerd.backends.configuration import BackendConfiguration, BackendMode
+from runnerd.backends.interface import RequiredMemory
 
 
 class BackendDouble:

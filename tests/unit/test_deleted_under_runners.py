@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from runnerd.backends.interface import BackendMode, EngineFailure
+from runnerd.backends.configuration import BackendMode
+from runnerd.backends.interface import EngineFailure
 from runnerd.config import Settings
 from runnerd.configurations import Configurations
 from runnerd.errors import ModelNotFound

@@ -16,7 +16,8 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from runnerd import tasks
-from runnerd.backends.interface import BackendConfiguration, BackendMode, EngineFailure
+from runnerd.backends.configuration import BackendConfiguration, BackendMode
+from runnerd.backends.interface import EngineFailure
 from runnerd.errors import BackendFailure, HostExhausted, ModelNotFound
 from runnerd.runner import LaunchSpec, Runner, RunnerState
 from runnerd.scheduler import Fault, RunnerKey
