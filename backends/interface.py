@@ -81,7 +81,11 @@ class Backend(Protocol):
 
     @property
     def uses_external_model_management(self) -> bool:
-        """Whether the backend keeps its models itself instead of using the shared store."""
+        """Whether the backend keeps its models itself instead of using the shared store.
+
+        Then a model's name is its id, and every method gets it as the client wrote it; `context`
+        says which there are.
+        """
         ...
 
     async def install(self, http: aiohttp.ClientSession) -> None:

@@ -73,10 +73,14 @@ class Supervisor:
         self._fleet = fleet = Fleet(backends, directory)
         self._slot_persistence = slot_persistence = SlotPersistence(settings, slots)
         memory = MemoryAccounts(settings, backends, host)
-        sharing = Sharing(settings, configurations, load_of=load_of, loaded_as=loaded_as)
+        external = {name for name, each in backends.items() if each.uses_external_model_management}
+        sharing = Sharing(
+            settings, configurations, load_of=load_of, loaded_as=loaded_as, external=external
+        )
         variants = ContextVariants(settings, backends, sharing, scheduler)
         launch_specs = LaunchSpecs(
-            lambda key: name_of(sharing.models(key)[0]), variants.configuration
+            lambda key: key.model if key.backend in external else name_of(sharing.models(key)[0]),
+            variants.configuration,
         )
         checks = ConfigurationChecks(backends, memory)
         self._preparation = preparation = Preparation(
