@@ -7,12 +7,16 @@ Its own word on being ready is GET /health: 503 while it loads, and 200 afterwar
 from __future__ import annotations
 
 import asyncio
+import re
 import time
 from pathlib import Path
 
 import msgspec
 
-_LONGEST_ANSWER = 1 * 2**20
+_LONGEST_RESPONSE = 2**20  # bytes
+_READ_BYTES = 2**16
+_STATUS = re.compile(rb"HTTP/1\.[01] (\d{3})\b")
+_CONTENT_LENGTH = re.compile(rb"\r\ncontent-length:[ \t]*(\d{1,18})", re.IGNORECASE)
 
 _SHORTEST_PAUSE = 0.005  # seconds between two looks at a load: a small model is ready in 30 ms
 _LONGEST_PAUSE = 0.25
@@ -21,9 +25,9 @@ _READY_TIMEOUT = 5.0  # seconds
 
 
 async def ask(socket: Path, path: str, document: object = None) -> tuple[int, bytes]:
-    """Return status and body of an answer: to a GET, or to a POST of `document` as JSON.
+    """Status and body of the response: to a GET, or to a POST of `document` as JSON.
 
-    Takes as long as the engine takes.  Raises OSError when there is no whole answer.
+    Takes as long as the engine takes.  Raises OSError when there is no whole response.
     """
     body = b"" if document is None else msgspec.json.encode(document)
     method = "GET" if document is None else "POST"
@@ -32,17 +36,26 @@ async def ask(socket: Path, path: str, document: object = None) -> tuple[int, by
         f"Content-Type: application/json\r\nContent-Length: {len(body)}\r\n\r\n"
     )
     reader, writer = await asyncio.open_unix_connection(str(socket))
+    response = bytearray()
     try:
         writer.write(head.encode() + body)
-        answer = bytearray()
-        while len(answer) <= _LONGEST_ANSWER and (more := await reader.read(_LONGEST_ANSWER)):
-            answer += more
+        while len(response) <= _LONGEST_RESPONSE and (more := await reader.read(_READ_BYTES)):
+            response += more
+    except ConnectionResetError:  # who answers before it has read everything resets the rest
+        pass
     finally:
         writer.close()
-    status = answer.split(None, 2)[1:2]
-    if not answer.startswith(b"HTTP/1.") or not status or not status[0].isdigit():
+    return _parsed(bytes(response), path)
+
+
+def _parsed(response: bytes, path: str) -> tuple[int, bytes]:
+    """Status and body of a response.  Raises ConnectionError where it is not whole."""
+    head, end, body = response.partition(b"\r\n\r\n")
+    length = _CONTENT_LENGTH.search(head)
+    status = _STATUS.match(head)
+    if status is None or not end or (length is not None and len(body) < int(length[1])):
         raise ConnectionError(f"the engine did not answer {path}")
-    return int(status[0]), bytes(answer.partition(b"\r\n\r\n")[2])
+    return int(status[1]), body
 
 
 async def answers_ready(socket: Path, *, within: float = _READY_TIMEOUT) -> bool:

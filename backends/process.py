@@ -22,18 +22,17 @@ import signal
 import subprocess
 import threading
 import time
-from collections.abc import Coroutine, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TypeVar
 
 from runnerd import tasks
 from runnerd.backends import cpu_policy
 from runnerd.backends.oom import OomCounter
-from runnerd.backends.output import TAIL_BYTES, Output
+from runnerd.backends.output import Output
 from runnerd.backends.sandbox import ChildSetup
 from runnerd.errors import BackendFailure, HostExhausted
-from runnerd.resources.gpus import DEVICE_ORDER
 
 log = logging.getLogger(__name__)
 
@@ -47,9 +46,6 @@ _LAST_CHUNKS = 64  # read after the end: what was in the pipe, from a group that
 _EXHAUSTED = frozenset({errno.EMFILE, errno.ENFILE, errno.EAGAIN, errno.ENOMEM})
 _SWEEP_TIMEOUT = 2.0  # for killed members of the group to vanish
 _SWEEP_INTERVAL = 0.005
-
-_INHERITED = frozenset({"PATH", "HOME", "LANG", "TMPDIR", "TZ"})
-_INHERITED_PREFIXES = ("LC_", "CUDA_", "NVIDIA_", "HIP_", "ROCR_", "GGML_", "VK_", "ZE_", "SYCL_")
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,25 +62,6 @@ class ExitRecord:
     tail: str
     uptime: float
     requested: bool
-
-
-def child_environment(additions: Mapping[str, str] | None = None) -> dict[str, str]:
-    """Return an engine's environment: an allow-list of ours, then `additions`.
-
-    llama.cpp reads 150 options from LLAMA_ARG_*, and a secret in the environment is one in every
-    core dump and /proc; so nothing passes that is not named here.
-    """
-    environment = {
-        name: value
-        for name, value in os.environ.items()
-        if name in _INHERITED or name.startswith(_INHERITED_PREFIXES)
-    }
-    environment.setdefault("PATH", os.defpath)
-    for name, value in DEVICE_ORDER.items():
-        environment.setdefault(name, value)
-    environment["GGML_NO_BACKTRACE"] = "1"  # ggml attaches a debugger to itself when it aborts
-    environment.update(additions or {})
-    return environment
 
 
 class EngineProcess:
@@ -338,53 +315,3 @@ def living_members(group: int) -> list[int]:
             if int(fields[2]) == group and fields[0] not in (b"Z", b"X"):
                 members.append(int(entry.name))
     return members
-
-
-@dataclass(frozen=True, slots=True)
-class CommandResult:
-    """What a short command printed (both streams, the last of it) and how it ended."""
-
-    code: int | None
-    reason: str
-    output: str
-
-
-async def run_command(
-    argv: Sequence[str],
-    *,
-    timeout: float,  # noqa: ASYNC109  it also has to end the child
-    environment: Mapping[str, str] | None = None,
-    deny_network: bool = True,
-    output_bytes: int = TAIL_BYTES,
-) -> CommandResult:
-    """Run a short command to its end, under the rules for engines.
-
-    Raises errors.BackendFailure when it cannot be started or takes more than `timeout` seconds.
-    Cancelled or late, it is killed, and is gone when this returns.
-    """
-    process = EngineProcess.start(
-        argv,
-        output=Output(tail_bytes=output_bytes),
-        environment=child_environment() if environment is None else environment,
-        deny_network=deny_network,
-    )
-    try:
-        async with asyncio.timeout(timeout):
-            record = await process.wait()
-    except TimeoutError:
-        raise BackendFailure(f"{argv[0]} took more than {timeout:g} s and was stopped") from None
-    finally:
-        process.kill()
-        await uninterrupted(process.wait(), name=f"end of {Path(argv[0]).name}")
-    return CommandResult(record.code, record.reason, record.tail)
-
-
-async def uninterrupted(work: Coroutine[Any, Any, T], *, name: str) -> T:
-    """Carry `work` out to its end, however often the caller is cancelled; then be cancelled.
-
-    For clean-up that must not be left half done.
-    """
-    task = tasks.spawn(work, name=name)
-    if await tasks.outlast(task):
-        raise asyncio.CancelledError
-    return task.result()

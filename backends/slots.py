@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Protocol, runtime_checkable
 
-from runnerd.backends.interface import BackendConfiguration, BackendMode
+from runnerd.backends.configuration import BackendConfiguration, BackendMode
 
 
 @runtime_checkable

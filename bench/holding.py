@@ -20,10 +20,11 @@ from pathlib import Path
 import aiohttp
 
 from bench.inputs import image, sound
-from runnerd.backends.interface import BackendConfiguration, BackendMode, ModelFiles
+from runnerd.backends.configuration import BackendConfiguration, BackendMode
 from runnerd.backends.llamacpp.command import Launch, native_command
 from runnerd.backends.llamacpp.server import NativeServer
 from runnerd.backends.llamacpp.settings import parse_settings
+from runnerd.backends.model_files import ModelFiles
 from runnerd.models.description import facts
 from runnerd.models.gguf import read_header
 from runnerd.models.multimodal import senses

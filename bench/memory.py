@@ -17,7 +17,7 @@ from bench import models, projectors, shapes
 from bench.architectures import write
 from bench.holding import Case, held, model_files, served
 from bench.report import Report
-from runnerd.backends.interface import BackendMode
+from runnerd.backends.configuration import BackendMode
 from runnerd.backends.llamacpp.memory import MemoryEstimator
 from runnerd.backends.llamacpp.server import NativeServer, ServerFinder
 from runnerd.backends.llamacpp.settings import parse_settings

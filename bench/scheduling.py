@@ -13,7 +13,7 @@ from pathlib import Path
 
 from bench.report import Report
 from bench.subjects import by_hand
-from runnerd.backends.interface import BackendMode
+from runnerd.backends.configuration import BackendMode
 from runnerd.config import Settings
 from runnerd.configurations import Configurations
 from runnerd.models import tiny

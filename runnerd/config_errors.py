@@ -8,7 +8,7 @@ from pydantic import ValidationError
 
 
 class WrongField(NamedTuple):
-    """One problem: `where` is the field (`backends.llama.cpp`), "" for all of them together."""
+    """One problem: `where` is the field ("" for all of it), `what` is wrong with it."""
 
     where: str
     what: str

@@ -32,9 +32,8 @@ from pydantic import (
 )
 
 from runnerd import durable
-from runnerd.backends.interface import BackendConfiguration, BackendMode
+from runnerd.backends.configuration import BackendConfiguration, BackendMode
 from runnerd.backends.parameters import CompletionParameters
-from runnerd.backends.process import uninterrupted
 from runnerd.config_errors import wrong_fields
 from runnerd.durable import storage_error
 from runnerd.errors import (
@@ -45,6 +44,7 @@ from runnerd.errors import (
     Undetermined,
 )
 from runnerd.regular import Unusable, read, set_aside
+from runnerd.tasks import uninterrupted
 from runnerd.units import FOREVER, format_duration, parse_duration
 
 log = logging.getLogger(__name__)

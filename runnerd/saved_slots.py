@@ -27,8 +27,8 @@ from pathlib import Path
 
 import msgspec
 
-from runnerd.backends.process import uninterrupted
 from runnerd.regular import open_regular, read_json, set_aside
+from runnerd.tasks import uninterrupted
 
 log = logging.getLogger(__name__)
 

@@ -56,3 +56,14 @@ async def outlast(*futures: asyncio.Future[Any]) -> bool:
         except asyncio.CancelledError:
             cancelled = True
     return cancelled
+
+
+async def uninterrupted(work: Coroutine[Any, Any, T], *, name: str) -> T:
+    """Carry `work` out to its end, however often the caller is cancelled; then be cancelled.
+
+    For clean-up that must not be left half done.
+    """
+    task = spawn(work, name=name)
+    if await outlast(task):
+        raise asyncio.CancelledError
+    return task.result()

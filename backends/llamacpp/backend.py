@@ -10,12 +10,8 @@ from pathlib import Path
 
 import aiohttp
 
-from runnerd.backends.interface import (
-    BackendConfiguration,
-    BackendContext,
-    BackendMode,
-    RequiredMemory,
-)
+from runnerd.backends.configuration import BackendConfiguration, BackendMode
+from runnerd.backends.interface import BackendContext, RequiredMemory
 from runnerd.backends.llamacpp.command import context_tokens, slot_counts
 from runnerd.backends.llamacpp.devices import check_devices, check_placement, placement_flags
 from runnerd.backends.llamacpp.engine_choice import NAME, EngineChoice

@@ -9,10 +9,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from runnerd.backends.interface import BackendMode, ModelFacts
+from runnerd.backends.configuration import BackendMode
 from runnerd.backends.llamacpp.flags import said
 from runnerd.backends.llamacpp.footprint import whole_text_tokens
 from runnerd.backends.llamacpp.settings import LlamaCppSettings
+from runnerd.backends.model_files import ModelFacts
 
 PHYSICAL_BATCH = 512  # llama.cpp's default
 _MIB = 2**20

@@ -18,17 +18,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from runnerd.backends.interface import (
-    BackendConfiguration,
-    BackendMode,
-    ModelFiles,
-)
+from runnerd.backends.configuration import BackendConfiguration, BackendMode
 from runnerd.backends.llamacpp.batches import batch_tokens, limited_context, pooling
 from runnerd.backends.llamacpp.devices import placement_flags
 from runnerd.backends.llamacpp.flags import parse_flags, spelled
 from runnerd.backends.llamacpp.footprint import checkpoint_bytes
 from runnerd.backends.llamacpp.server import NativeServer
 from runnerd.backends.llamacpp.settings import LlamaCppSettings
+from runnerd.backends.model_files import ModelFiles
 
 CHECKPOINTS = "--ctx-checkpoints"
 _AUTOMATIC_CHECKPOINTS = 32  # of each slot, where llama-server is not told

@@ -10,7 +10,7 @@ import itertools
 import re
 from collections.abc import Sequence
 
-from runnerd.backends.interface import BackendConfiguration
+from runnerd.backends.configuration import BackendConfiguration
 from runnerd.backends.placement import Placement
 from runnerd.errors import InvalidConfiguration
 

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import aiohttp
 
-from runnerd.backends.interface import BackendConfiguration, BackendMode
+from runnerd.backends.configuration import BackendConfiguration, BackendMode
 from runnerd.backends.llamacpp.building.choice import EngineRequest
 from runnerd.backends.llamacpp.command import Launch, native_command
 from runnerd.backends.llamacpp.fallback import INSTALL_FALLBACK, INSTALL_NATIVE, Fallback

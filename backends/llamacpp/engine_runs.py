@@ -16,7 +16,8 @@ from runnerd.backends.llamacpp.launches import Launches
 from runnerd.backends.llamacpp.layers import LoadOutput
 from runnerd.backends.llamacpp.settings import LlamaCppSettings
 from runnerd.backends.names import ModelNames
-from runnerd.backends.process import EngineProcess, uninterrupted
+from runnerd.backends.process import EngineProcess
+from runnerd.tasks import uninterrupted
 
 log = logging.getLogger(__name__)
 

@@ -14,7 +14,7 @@ from collections.abc import Callable
 from functools import cached_property
 from pathlib import Path
 
-from runnerd.backends.interface import BackendMode
+from runnerd.backends.configuration import BackendMode
 from runnerd.backends.llamacpp.command import Launch, context_tokens
 from runnerd.backends.llamacpp.flags import parse_flags
 from runnerd.backends.llamacpp.settings import LlamaCppSettings

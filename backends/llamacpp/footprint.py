@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from runnerd.backends.interface import ModelFacts
+from runnerd.backends.model_files import ModelFacts
 
 _CACHE_BLOCK = 256  # tokens; llama.cpp rounds caches up to it
 _FLOAT = 4

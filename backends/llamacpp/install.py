@@ -23,8 +23,8 @@ from runnerd.backends.llamacpp.building.choice import EngineRequest
 from runnerd.backends.llamacpp.building.options import VERSION, add_options
 from runnerd.backends.llamacpp.building.workshop import Installed, Workshop
 from runnerd.backends.llamacpp.settings import LlamaCppSettings
-from runnerd.backends.process import uninterrupted
 from runnerd.errors import BackendFailure
+from runnerd.tasks import uninterrupted
 
 if TYPE_CHECKING:
     import aiohttp

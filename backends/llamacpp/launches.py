@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
-from runnerd.backends.interface import BackendConfiguration, BackendContext, BackendMode
+from runnerd.backends.configuration import BackendConfiguration, BackendMode
+from runnerd.backends.interface import BackendContext
 from runnerd.backends.llamacpp import slots
 from runnerd.backends.llamacpp.command import Launch
 from runnerd.errors import InvalidConfiguration, RunnerdError

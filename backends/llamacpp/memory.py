@@ -17,13 +17,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from runnerd.backends.interface import (
-    BackendConfiguration,
-    BackendMode,
-    EngineFailure,
-    ModelFiles,
-    RequiredMemory,
-)
+from runnerd.backends.commands import CommandResult, run_command
+from runnerd.backends.configuration import BackendConfiguration, BackendMode
+from runnerd.backends.interface import EngineFailure, RequiredMemory
 from runnerd.backends.llamacpp.batches import PHYSICAL_BATCH
 from runnerd.backends.llamacpp.devices import placement_flags
 from runnerd.backends.llamacpp.failure import first_cause, last_lines
@@ -44,7 +40,7 @@ from runnerd.backends.llamacpp.serving import (
     model_serving,
 )
 from runnerd.backends.llamacpp.settings import LlamaCppSettings
-from runnerd.backends.process import CommandResult, run_command
+from runnerd.backends.model_files import ModelFiles
 from runnerd.errors import BackendFailure
 
 log = logging.getLogger(__name__)

@@ -10,8 +10,9 @@ where it has no formula; `bench memory` holds them against running engines.
 
 from __future__ import annotations
 
-from runnerd.backends.interface import ModelFiles, RequiredMemory, SenseFacts
+from runnerd.backends.interface import RequiredMemory
 from runnerd.backends.llamacpp.footprint import Workload
+from runnerd.backends.model_files import ModelFiles, SenseFacts
 
 _FLOAT = 4
 _HALF = 2

@@ -5,10 +5,10 @@ from __future__ import annotations
 import logging
 from pathlib import Path
 
+from runnerd.backends.commands import run_command
 from runnerd.backends.llamacpp.failure import last_lines
 from runnerd.backends.llamacpp.server import ServerFinder
 from runnerd.backends.llamacpp.settings import LlamaCppSettings
-from runnerd.backends.process import run_command
 from runnerd.errors import BackendFailure, ClientError, NotSupported
 
 log = logging.getLogger(__name__)

@@ -19,6 +19,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from runnerd.backends.commands import run_command
+from runnerd.backends.environment import child_environment
 from runnerd.backends.llamacpp import hardware, places
 from runnerd.backends.llamacpp.devices import listed_devices
 from runnerd.backends.llamacpp.places import CONFIGURED, Place
@@ -26,7 +28,6 @@ from runnerd.backends.llamacpp.settings import LlamaCppSettings
 from runnerd.backends.llamacpp.trial.identity import engine_identity, this_processor
 from runnerd.backends.llamacpp.trial.running import NO_REPACK, Subject, try_engine
 from runnerd.backends.llamacpp.trial.verdicts import FILE_NAME, Verdict, Verdicts
-from runnerd.backends.process import child_environment, run_command
 from runnerd.errors import BackendFailure, HostExhausted
 
 log = logging.getLogger(__name__)

@@ -10,7 +10,7 @@ import itertools
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 
-from runnerd.backends.interface import BackendConfiguration, BackendMode, ModelFiles
+from runnerd.backends.configuration import BackendConfiguration, BackendMode
 from runnerd.backends.llamacpp.batches import PHYSICAL_BATCH, batch_tokens
 from runnerd.backends.llamacpp.command import (
     cache_tokens,
@@ -22,6 +22,7 @@ from runnerd.backends.llamacpp.devices import PLACING
 from runnerd.backends.llamacpp.flags import parse_flags, said
 from runnerd.backends.llamacpp.footprint import Workload
 from runnerd.backends.llamacpp.settings import LlamaCppSettings
+from runnerd.backends.model_files import ModelFiles
 
 _KEY_TYPE, _VALUE_TYPE = "--cache-type-k", "--cache-type-v"
 _CACHE_TYPE = "f16"  # llama.cpp's default

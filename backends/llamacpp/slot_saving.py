@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from runnerd.backends.interface import BackendConfiguration, BackendContext, BackendMode
+from runnerd.backends.configuration import BackendConfiguration, BackendMode
+from runnerd.backends.interface import BackendContext
 from runnerd.backends.llamacpp import slots
 from runnerd.backends.llamacpp.engine_choice import EngineChoice
 from runnerd.backends.llamacpp.launches import Launches, engine_socket

@@ -19,11 +19,12 @@ from pathlib import Path
 
 import msgspec
 
+from runnerd.backends.configuration import BackendMode
 from runnerd.backends.engine_http import ask
-from runnerd.backends.interface import BackendMode, ModelFiles
 from runnerd.backends.llamacpp.command import Launch
 from runnerd.backends.llamacpp.footprint import cache_bytes_per_token
 from runnerd.backends.llamacpp.server import NativeServer
+from runnerd.backends.model_files import ModelFiles
 from runnerd.errors import BackendFailure
 
 SLOT_OPTION = "--slot-save-path"

@@ -13,7 +13,8 @@ from bench.gpu.shapes import SEEING
 from bench.holding import model_files, served
 from bench.inputs import image
 from bench.report import Report
-from runnerd.backends.interface import BackendMode, RequiredMemory
+from runnerd.backends.configuration import BackendMode
+from runnerd.backends.interface import RequiredMemory
 from runnerd.backends.llamacpp.memory import MemoryEstimator
 from runnerd.backends.llamacpp.server import ServerFinder
 from runnerd.backends.llamacpp.settings import parse_settings

@@ -14,10 +14,11 @@ from bench.gpu.card import Card
 from bench.gpu.engine import build
 from bench.gpu.rig import write_models
 from bench.report import Report
+from runnerd.backends.commands import run_command
+from runnerd.backends.environment import child_environment
 from runnerd.backends.llamacpp.devices import listed_devices
 from runnerd.backends.llamacpp.server import ServerFinder
 from runnerd.backends.llamacpp.settings import parse_settings
-from runnerd.backends.process import child_environment, run_command
 from runnerd.resources.gpus import Gpus
 
 

@@ -13,7 +13,7 @@ from aiohttp import web
 from runnerd.access import Action
 from runnerd.api.context import CONTEXT, Context, json_answer, json_body, text_field, timestamp
 from runnerd.api.routing import Routes
-from runnerd.backends.interface import BackendMode
+from runnerd.backends.configuration import BackendMode
 from runnerd.configurations import ConfigurationKey
 from runnerd.errors import ClientError, InvalidConfiguration
 from runnerd.scheduler import RunnerState
@@ -81,9 +81,10 @@ async def unload(request: web.Request) -> web.Response:
     everything = document.get("all") is True
     if not names and not everything:
         raise ClientError("name the models to unload, or set all", param="models")
+    backend = text_field(document, "backend")
     count = await context.supervisor.unloading.unload(
-        backend=text_field(document, "backend"),
-        models=None if everything else {str(context.store.get(name).id) for name in names},
+        backend=backend,
+        models=None if everything else {_model_id(context, name, backend) for name in names},
     )
     return json_answer({"unloaded_runners": count})
 
@@ -101,11 +102,11 @@ async def configure(request: web.Request) -> web.Response:
         raise InvalidConfiguration(
             f"unknown fields: {', '.join(unknown)} (known: {', '.join(sorted(_FIELDS))})"
         )
-    model = context.store.get(text_field(document, "model", required=True) or "")
     name = request.match_info.get("backend") or text_field(document, "backend")
+    model = _model_id(context, text_field(document, "model", required=True) or "", name)
     backend = context.supervisor.keys.backend(name)
     changes = _changes(document)
-    key = ConfigurationKey(backend.name, str(model.id), _mode(document))
+    key = ConfigurationKey(backend.name, model, _mode(document))
     await context.supervisor.configuring.configure(
         key, changes, force=document.get("force") is True
     )
@@ -118,19 +119,21 @@ async def configurations(request: web.Request) -> web.Response:
     """What owners configured, of one model or of all."""
     context = request.app[CONTEXT]
     wanted = request.query.get("model")
-    wanted_id = str(context.store.get(wanted).id) if wanted else None
+    backend = request.match_info.get("backend")
+    wanted_id = _model_id(context, wanted, backend) if wanted else None
     tags = {str(model.id): model.tags for model in context.store.list()}
     return json_answer(
         [
             {
                 "Backend": key.backend,
-                "Model": (tags[key.model] or (key.model,))[0],
+                "Model": (tags.get(key.model) or (key.model,))[0],
                 "ModelID": key.model,
                 "Mode": key.mode.value,
                 "Config": configuration.to_json(),
             }
             for key, configuration in context.supervisor.configurations()
-            if key.model in tags and wanted_id in (None, key.model)
+            if (key.model in tags or _is_external(context, key.backend))
+            and wanted_id in (None, key.model)
         ]
     )
 
@@ -153,6 +156,21 @@ async def install_backend(request: web.Request) -> web.Response:
     async with aiohttp.ClientSession() as http:
         await backend.install(http)
     return web.Response()
+
+
+def _model_id(context: Context, name: str, backend: str | None) -> str:
+    """The id of the model that a name means to a backend, None for the default one.
+
+    Raises errors.ModelNotFound, BackendNotFound.
+    """
+    if context.supervisor.keys.backend(backend).uses_external_model_management:
+        return name
+    return str(context.store.get(name).id)
+
+
+def _is_external(context: Context, backend: str) -> bool:
+    found = context.backends.get(backend)
+    return found is not None and found.uses_external_model_management
 
 
 def _model(context: Context, report: RunnerReport, names: Mapping[str, str]) -> tuple[str, str]:

@@ -6,7 +6,7 @@ import time
 from collections.abc import Iterable, Mapping
 
 from runnerd.api.context import timestamp
-from runnerd.backends.interface import BackendMode
+from runnerd.backends.configuration import BackendMode
 from runnerd.configurations import ConfigurationKey, ModelConfiguration
 from runnerd.models.catalog import Model
 from runnerd.models.intake import Progress

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import msgspec
 
-from runnerd.backends.interface import ModelFiles
+from runnerd.backends.model_files import ModelFiles
 from runnerd.durable import sync_folder, write_new
 from runnerd.errors import InvalidModelFile
 from runnerd.models.description import Description, check_role, describe

@@ -11,7 +11,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
-from runnerd.backends.interface import ModelFacts, SenseFacts
+from runnerd.backends.model_files import ModelFacts, SenseFacts
 from runnerd.errors import InvalidModelFile
 from runnerd.models.attention import ENCODERS, cached, encodes, head_count, recurrent
 from runnerd.models.gguf import GGUFHeader, Value

@@ -15,7 +15,6 @@ The digest is always computed from what is stored, after it is there.
 from __future__ import annotations
 
 import contextlib
-import errno
 import fcntl
 import hashlib
 import os
@@ -27,8 +26,9 @@ from pathlib import Path
 from types import TracebackType
 
 from runnerd.durable import storage_errors, sync_folder
-from runnerd.errors import InsufficientStorage, InvalidModelFile
+from runnerd.errors import InvalidModelFile
 from runnerd.models.digest import Digest
+from runnerd.models.disk_space import check_space, reserve
 from runnerd.models.layout import STORE, Layout, tidy
 from runnerd.models.sources import Source
 from runnerd.regular import open_regular
@@ -40,7 +40,6 @@ BLOB_MODE = 0o440
 _CHUNK_BYTES = 4 * 2**20
 _FICLONE = 0x40049409  # linux/fs.h
 _REPORT_INTERVAL = 0.1  # seconds
-_RESERVE_BYTES = 16 * 2**20  # left free for indexes and logs
 
 
 @dataclass(frozen=True, slots=True)
@@ -315,38 +314,6 @@ class BlobWriter:
         if self._descriptor >= 0:
             os.close(self._descriptor)
             self._descriptor = -1
-
-
-def free_bytes(folder: Path) -> int:
-    """Return what an ordinary user may still write to `folder`'s disk."""
-    status = os.statvfs(folder)
-    return status.f_bavail * status.f_frsize
-
-
-def check_space(folder: Path, size: int) -> None:
-    """Raise errors.InsufficientStorage where `size` further bytes would fill `folder`'s disk."""
-    with storage_errors(STORE):
-        free = free_bytes(folder)
-    if size + _RESERVE_BYTES > free:
-        raise InsufficientStorage(
-            f"the model needs {binary_size(size)} and the store's disk has {binary_size(free)}"
-            f" free, of which {binary_size(_RESERVE_BYTES)} are kept; remove models with"
-            " `runnerd rm` or move the state directory"
-        )
-
-
-def reserve(descriptor: int, size: int) -> None:
-    """Claim the space of a file at once, so that a full disk shows before the work, not after it.
-
-    Where the file system cannot, nothing happens.  Raises OSError.
-    """
-    if not size:
-        return
-    try:
-        os.posix_fallocate(descriptor, 0, size)
-    except OSError as error:
-        if error.errno not in (errno.EOPNOTSUPP, errno.EINVAL, errno.ENOSYS):
-            raise
 
 
 def is_intact(path: Path, size: int, stamp: int | None) -> bool:

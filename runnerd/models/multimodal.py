@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from runnerd.backends.interface import SenseFacts
+from runnerd.backends.model_files import SenseFacts
 from runnerd.models.gguf import GGUFHeader
 
 _LARGEST_SIDE = 8192  # pixels, llama.cpp's limit; a header may say anything

@@ -29,7 +29,8 @@ import msgspec
 from runnerd.durable import storage_errors
 from runnerd.errors import InsufficientStorage, SourceFailure, StorageFailure
 from runnerd.models.digest import Digest
-from runnerd.models.intake import BLOB_MODE, Pending, check_space, reserve
+from runnerd.models.disk_space import check_space, reserve
+from runnerd.models.intake import BLOB_MODE, Pending
 from runnerd.models.layout import STORE, Layout, discard, tidy
 from runnerd.models.part_journal import (
     PIECE_BYTES,

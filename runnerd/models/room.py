@@ -7,7 +7,7 @@ from pathlib import Path
 from threading import RLock
 
 from runnerd.errors import InsufficientStorage
-from runnerd.models.intake import check_space
+from runnerd.models.disk_space import check_space
 from runnerd.models.layout import Layout
 from runnerd.models.ledger import Ledger
 from runnerd.models.parts_folder import occupied

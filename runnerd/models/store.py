@@ -17,9 +17,9 @@ import threading
 from dataclasses import replace
 from pathlib import Path
 
-from runnerd.backends.interface import ModelFiles
+from runnerd.backends.model_files import ModelFiles
 from runnerd.durable import storage_errors
-from runnerd.errors import InvalidModelFile
+from runnerd.errors import InvalidModelFile, InvalidReference
 from runnerd.models import bundle
 from runnerd.models.catalog import Catalog, Model, shown
 from runnerd.models.claims import BlobClaims
@@ -121,8 +121,13 @@ class Store:
         return Digest.parse(id) in self._catalog.entries
 
     def load_of(self, id: str) -> str:
-        """Return what a model's engine is started with; a damaged model's is its id."""
-        entry = self._catalog.entries.get(Digest.parse(id))
+        """What a model's engine is started with; a damaged model's is its id, and so is that of a
+        model that is none of the store's.
+        """
+        try:
+            entry = self._catalog.entries.get(Digest.parse(id))
+        except InvalidReference:
+            return id
         return id if entry is None or entry.model is None else entry.model.load
 
     def loaded_as(self, load: str) -> Texts:

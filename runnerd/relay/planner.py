@@ -5,7 +5,8 @@ from __future__ import annotations
 from functools import lru_cache
 from typing import Any, NamedTuple
 
-from runnerd.backends.interface import Backend, BackendMode
+from runnerd.backends.configuration import BackendConfiguration, BackendMode
+from runnerd.backends.interface import Backend
 from runnerd.config import Limits
 from runnerd.errors import (
     ClientError,
@@ -14,6 +15,7 @@ from runnerd.errors import (
     NotSupported,
 )
 from runnerd.models.catalog import Model, shown
+from runnerd.models.external import external_model
 from runnerd.models.store import Store
 from runnerd.relay.affinity import affinity_of
 from runnerd.relay.body import (
@@ -176,7 +178,7 @@ class Planner:
 
     def _find(self, backend_name: str | None, operation: Operation, reference: str) -> _Found:
         """Return what serves the operation; found anew when the model or a setting has changed."""
-        model = self._models.get(reference)
+        model = self._model(reference, backend_name)
         revision = self._keys.revision
         asked = backend_name, operation.name, reference
         known = self._found.get(asked)
@@ -207,11 +209,22 @@ class Planner:
         rules = rules_for(configuration, model.description.modelfile, operation.name)
         return self._keys.spreads(key), known, rules
 
+    def _model(self, reference: str, backend_name: str | None) -> Model:
+        """The model that a name means to a backend: of the store, or of the backend's own.
+
+        Raises errors.ModelNotFound, BackendNotFound.
+        """
+        backend = self._keys.backend(backend_name)
+        if not backend.uses_external_model_management:
+            return self._models.get(reference)
+        backend.context(reference, BackendConfiguration())  # raises for one that is not there
+        return external_model(reference)
+
     def _bound_key(self, runner: str, reference: str) -> tuple[RunnerKey, Model]:
         """Return what the runner that the path names is for, if it serves `reference`; else 421."""
         key = self._keys.of_runner(runner)
         try:
-            model = self._models.get(reference)
+            model = self._model(reference, key.backend)
         except ModelNotFound:
             model = None
         if model is None or not self._keys.serves(key, str(model.id)):

@@ -196,6 +196,18 @@ def _check_prompt(
         raise wrong(name, f"{name} is required")
     if len(raw) > LONGEST_JUDGED:
         return
+    for prompt in _prompts(_decoded_prompt(raw, name), name):
+        if isinstance(prompt, dict):
+            prompt = _within(prompt, name, known, embeds=embeds)
+        if isinstance(prompt, list):
+            for token in prompt:
+                _check_token(token, name, known)
+        if embeds and (prompt == [] or (prompt in ("", [""]) and not known.embeds_empty)):
+            raise wrong(name, NO_TOKENS)
+
+
+def _decoded_prompt(raw: Raw, name: str) -> Any:
+    """A member that is a prompt or several, and not nothing."""
     try:
         said = _decode_prompt(raw)
     except msgspec.ValidationError as error:
@@ -204,14 +216,7 @@ def _check_prompt(
         raise wrong(name, f"{name} must be a string, or an array of strings or tokens")
     if said == []:
         raise wrong(name, f"{name} must not be empty")
-    for prompt in _prompts(said, name):
-        if isinstance(prompt, dict):
-            prompt = _within(prompt, name, known, embeds=embeds)
-        if isinstance(prompt, list):
-            for token in prompt:
-                _check_token(token, name, known)
-        if embeds and (prompt == [] or (prompt in ("", [""]) and not known.embeds_empty)):
-            raise wrong(name, NO_TOKENS)
+    return said
 
 
 def _prompts(said: Any, name: str) -> Iterator[Any]:

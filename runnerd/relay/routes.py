@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 
 from runnerd.access import Action
-from runnerd.backends.interface import BackendMode
+from runnerd.backends.configuration import BackendMode
 from runnerd.relay.dialect import Dialect
 
 DESKTOP_PREFIX = "/exp/vDD4.40"

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from runnerd.backends.interface import BackendConfiguration, BackendMode
+from runnerd.backends.configuration import BackendConfiguration, BackendMode
 
 
 @dataclass(frozen=True, slots=True)

@@ -95,8 +95,8 @@ class CapacityPlanner:
         decisions: list[Decision] = []
         claimed: set[int] = set()
         for pool in self._wanted():
-            if now < pool.backoff.retry_at:
-                self._note(pool.backoff.retry_at)
+            if now < pool.failures.retry_at:
+                self._note(pool.failures.retry_at)
             elif (
                 not pool.exclusive_host
                 and (shape := fitting_shape(pool, self._pools.values(), room)) is not None
@@ -122,8 +122,8 @@ class CapacityPlanner:
         for pool in self._pools.values():
             wanted = self._wants_more(pool) or pool.crowded
             pool.crowded = False  # whether there is room or not: one try for each such request
-            if wanted and now < pool.backoff.unasked_at:
-                self._note(pool.backoff.unasked_at)
+            if wanted and now < pool.failures.unasked_at:
+                self._note(pool.failures.unasked_at)
                 continue
             while wanted and (shape := fitting_shape(pool, self._pools.values(), room)) is not None:
                 decisions.append(self._start(pool, shape, room, now))
@@ -144,7 +144,7 @@ class CapacityPlanner:
         decisions: list[Decision] = []
         for pool in [pool for pool in self._pools.values() if pool.lacks_residents]:
             claims = pool.claims()
-            if now < pool.backoff.unasked_at or self._budget.over_share(claims):
+            if now < pool.failures.unasked_at or self._budget.over_share(claims):
                 continue
             chosen = choose(room.lack(claims), self._candidates.unused(pool, now), now)
             free_at = max((candidate.free_at for candidate in chosen or ()), default=now)

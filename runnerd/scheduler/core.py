@@ -2,7 +2,7 @@
 
     instance state   request        release          ready    ended               unload / expiry
     (none)           Start, wait    -                -        -                   -
-    STARTING         wait           -                grant    see backoff         Stop, refuse waits
+    STARTING         wait           -                grant    see FailureHistory  Stop, refuse waits
     READY            Grant or wait  idle clock runs  -        retried if wanted   Stop when no lease
     STOPPING         wait           -                -        Start if wanted     -
 
@@ -122,7 +122,7 @@ class Scheduler(Queries):
         """Forget the failures of matching pools: an owner says that they may be tried again."""
         for pool in self._pools.values():
             if matches(pool.key):
-                pool.backoff.clear()
+                pool.failures.clear()
 
     def ensure(self, now: float) -> list[Decision]:
         """Start what is to be resident (`min_instances`) and fits into what is free."""
@@ -138,7 +138,6 @@ class Scheduler(Queries):
         *,
         keep_alive: float | None = None,
         client: str = "",
-        priority: int = 0,
         affinity: tuple[int, ...] = (),
     ) -> list[Decision]:
         """A request wants a runner for `key`, and perhaps that it stays `keep_alive` seconds."""
@@ -154,8 +153,8 @@ class Scheduler(Queries):
         if self._books.draining:
             return [Refuse(ticket, Refusal.DRAINING)]
         pool = self._books.pool(key)
-        if pool.backoff.refuses and now < pool.backoff.retry_at and not pool.alive():
-            return [Refuse(ticket, Refusal.FAILING, pool.backoff.failure)]
+        if pool.failures.refuses and now < pool.failures.retry_at and not pool.alive():
+            return [Refuse(ticket, Refusal.FAILING, pool.failures.failure)]
         if self._budget.over_share(memory(pool.claims())) and not pool.alive():
             return [Refuse(ticket, Refusal.OVER_SHARE)]
         if len(self._queue) >= self._books.limits.queue_length:
@@ -167,7 +166,6 @@ class Scheduler(Queries):
             now,
             keep_alive=keep_alive,
             client=client,
-            priority=priority,
             affinity=affinity,
         )
         return self._serving.go_on(now)
@@ -232,8 +230,8 @@ class Scheduler(Queries):
         instance.used_at = now
         if instance.state is not RunnerState.READY:
             return []
-        if pool.backoff.failure is not None:
-            pool.backoff.answered()
+        if pool.failures.failure is not None:
+            pool.failures.answered()
         if instance.leases:  # one place is free, and nobody else has anything of it
             return self._serving.serve(pool, now, most=1) if self._queue.count(pool.key) else []
         if self._books.draining:
@@ -258,7 +256,7 @@ class Scheduler(Queries):
         instance.state = RunnerState.READY
         instance.ready_at = instance.used_at = now
         pool.loaded_in(now - instance.started_at)
-        pool.backoff.loaded()
+        pool.failures.loaded()
         self._shares.loaded_at = now
         pool.exclusive_host = False
         pool.idle_since = None if self._queue.count(key) else now
@@ -313,7 +311,7 @@ class Scheduler(Queries):
         for pool in self._pools.values():
             if not matches(pool.key):
                 continue
-            pool.backoff.clear()
+            pool.failures.clear()
             pool.unloaded_by_owner = True
             idle = [instance for instance in pool.alive() if not instance.leases]
             if idle and len(idle) == len(pool.alive()):

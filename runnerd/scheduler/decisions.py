@@ -38,9 +38,6 @@ class RunnerState(enum.StrEnum):
     FAILED = "failed"
 
 
-State = RunnerState
-
-
 class StopReason(enum.Enum):
     EXPIRED = "expired"
     EVICTED = "evicted"

@@ -74,7 +74,7 @@ class Pool:
     key: RunnerKey
     terms: Terms = field(default_factory=Terms)
     instances: dict[int, Instance] = field(default_factory=dict)
-    backoff: FailureHistory = field(default_factory=FailureHistory)
+    failures: FailureHistory = field(default_factory=FailureHistory)
     requested_keep_alive: float | None = None
     exclusive_host: bool = False
     unloaded_by_owner: bool = False

@@ -3,8 +3,7 @@
 Each waiting ticket gets a *turn* when it comes: one more than its client's last one, or than the
 highest that was served if that is more (start-time fair queueing).  So a client that asks for
 much at once stands behind itself and not before everybody else, and whoever comes new is served
-after at most one more ticket of each of the others.  A priority is a head start of a fixed number
-of turns, which makes the *rank*; turns only grow, so no priority starves anyone for ever.
+after at most one more ticket of each of the others.
 """
 
 from __future__ import annotations
@@ -14,8 +13,6 @@ from collections.abc import Iterator
 from typing import NamedTuple
 
 from runnerd.scheduler.decisions import RunnerKey
-
-_HEAD_START = 16  # turns per step of priority
 
 
 class Waiting(NamedTuple):  # a tuple: one is made for each request that waits
@@ -28,7 +25,6 @@ class Waiting(NamedTuple):  # a tuple: one is made for each request that waits
     client: str
     affinity: tuple[int, ...]
     turn: int
-    rank: int
 
 
 class Queue:
@@ -53,18 +49,16 @@ class Queue:
         *,
         keep_alive: float | None = None,
         client: str = "",
-        priority: int = 0,
         affinity: tuple[int, ...] = (),
     ) -> None:
         """Let a ticket wait."""
         turn = max(self._served, self._last_turn.get(client, 0)) + 1
         self._last_turn[client] = turn
         self._clients[client] = self._clients.get(client, 0) + 1
-        rank = turn - _HEAD_START * priority
-        waiting = Waiting(ticket, key, now, keep_alive, client, affinity, turn, rank)
+        waiting = Waiting(ticket, key, now, keep_alive, client, affinity, turn)
         self._tickets[ticket] = waiting
         self._by_key.setdefault(key, {})[ticket] = waiting
-        heapq.heappush(self._heaps.setdefault(key, []), (rank, ticket))
+        heapq.heappush(self._heaps.setdefault(key, []), (turn, ticket))
 
     def remove(self, ticket: int) -> Waiting | None:
         """Take a ticket out; None if it does not wait."""
@@ -109,7 +103,7 @@ class Queue:
         def turn(key: RunnerKey) -> tuple[int, int]:
             first = self.first(key)
             assert first is not None
-            return first.rank, first.ticket
+            return first.turn, first.ticket
 
         return sorted(self._by_key, key=turn)
 

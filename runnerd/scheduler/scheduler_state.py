@@ -44,7 +44,7 @@ class SchedulerState:
             if not pool.instances
             and not pool.terms.min_instances
             and not self.queue.count(pool.key)
-            and pool.backoff.stale(now)
+            and pool.failures.stale(now)
             and (pool.idle_since is None or pool.idle_since + kept_for < now)
         ]
         for key in stale:

@@ -17,7 +17,7 @@ from runnerd.scheduler.decisions import (
     Refusal,
     Refuse,
     RunnerKey,
-    State,
+    RunnerState,
     StopReason,
 )
 from runnerd.scheduler.pool import Instance, Pool, instances, stop
@@ -27,11 +27,11 @@ from runnerd.scheduler.scheduler_state import SchedulerState
 class Serving:
     """Owns the leases, by ticket."""
 
-    def __init__(self, books: SchedulerState, arranger: CapacityPlanner) -> None:
+    def __init__(self, books: SchedulerState, capacity_planner: CapacityPlanner) -> None:
         self._books = books
         self._pools = books.pools
         self._queue = books.queue
-        self._arranger = arranger
+        self._capacity_planner = capacity_planner
         self._granted: dict[int, tuple[Pool, Instance]] = {}
 
     # granting
@@ -87,7 +87,7 @@ class Serving:
         if self._books.draining:
             return []
         decisions = self._refuse_over_share()
-        decisions += self._arranger.arrange(now)
+        decisions += self._capacity_planner.arrange(now)
         for key in self._queue.keys():
             decisions += self.serve(self._pools[key], now)
         return decisions
@@ -111,7 +111,7 @@ class Serving:
         alive = pool.alive()
         if self._queue.count(pool.key) or len(alive) <= pool.terms.min_instances:
             return []
-        if any(instance.state is State.READY for instance in alive):
+        if any(instance.state is RunnerState.READY for instance in alive):
             return []
         return [stop(pool, instance, StopReason.ABANDONED) for instance in alive]
 
@@ -135,8 +135,8 @@ class Serving:
             return []
         pool.exclusive_host = False
         served = None if instance.ready_at is None else now - instance.ready_at
-        pool.backoff.record(failure, fault, now, served=served, jitter=jitter)
-        if pool.alive() or not pool.backoff.tells:
+        pool.failures.record(failure, fault, now, served=served, jitter=jitter)
+        if pool.alive() or not pool.failures.tells:
             return []
         refusal = Refusal.LOAD_FAILED if loading else Refusal.FAILING
         return self.refuse_waiting(

@@ -39,14 +39,14 @@ def failure_views(pools: Mapping[RunnerKey, Pool]) -> list[FailureView]:
     return [
         FailureView(
             key=pool.key,
-            failure=pool.backoff.failure,
-            failures=pool.backoff.failures,
-            failed_at=pool.backoff.failed_at,
-            retry_at=pool.backoff.retry_at,
-            refuses=pool.backoff.refuses,
+            failure=pool.failures.failure,
+            failures=pool.failures.failures,
+            failed_at=pool.failures.failed_at,
+            retry_at=pool.failures.retry_at,
+            refuses=pool.failures.refuses,
         )
         for pool in pools.values()
-        if pool.backoff.failure is not None and not pool.instances
+        if pool.failures.failure is not None and not pool.instances
     ]
 
 

@@ -9,7 +9,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from runnerd.backends.interface import Backend, BackendConfiguration, BackendMode
+from runnerd.backends.configuration import BackendConfiguration, BackendMode
+from runnerd.backends.interface import Backend
 from runnerd.configurations import ConfigurationKey
 from runnerd.errors import BackendFailure, InsufficientStorage, InvalidConfiguration, RunnerdError
 from runnerd.scheduler import RunnerKey

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 
-from runnerd.backends.interface import BackendMode
+from runnerd.backends.configuration import BackendMode
 from runnerd.configurations import ConfigurationKey, Configurations
 from runnerd.errors import Conflict
 from runnerd.scheduler import RunnerKey, Scheduler

@@ -20,7 +20,8 @@ from __future__ import annotations
 import itertools
 from collections.abc import Mapping
 
-from runnerd.backends.interface import Backend, BackendMode
+from runnerd.backends.configuration import BackendMode
+from runnerd.backends.interface import Backend
 from runnerd.config import Settings
 from runnerd.configurations import ModelConfiguration
 from runnerd.errors import RunnerdError

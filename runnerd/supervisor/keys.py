@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from runnerd.backends.interface import Backend, BackendMode
+from runnerd.backends.configuration import BackendMode
+from runnerd.backends.interface import Backend
 from runnerd.config import Settings
 from runnerd.configurations import Configurations, ModelConfiguration
 from runnerd.errors import BackendNotFound

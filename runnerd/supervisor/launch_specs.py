@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 
-from runnerd.backends.interface import BackendMode
+from runnerd.backends.configuration import BackendMode
 from runnerd.configurations import ModelConfiguration
 from runnerd.errors import RunnerdError
 from runnerd.runner import LaunchSpec

@@ -16,12 +16,8 @@ from pathlib import Path
 from typing import Protocol
 
 from runnerd import tasks
-from runnerd.backends.interface import (
-    Backend,
-    BackendConfiguration,
-    BackendMode,
-    RequiredMemory,
-)
+from runnerd.backends.configuration import BackendConfiguration, BackendMode
+from runnerd.backends.interface import Backend, RequiredMemory
 from runnerd.config import Settings
 from runnerd.errors import RunnerdError
 from runnerd.runner import Runner

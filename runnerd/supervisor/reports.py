@@ -6,7 +6,7 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
-from runnerd.backends.interface import BackendMode
+from runnerd.backends.configuration import BackendMode
 from runnerd.runner import Runner
 from runnerd.scheduler import FailureView, Queries, RunnerKey, RunnerState, RunnerView
 from runnerd.supervisor.context_variants import ContextVariants

@@ -73,10 +73,14 @@ class Supervisor:
         self._fleet = fleet = Fleet(backends, directory)
         self._slot_persistence = slot_persistence = SlotPersistence(settings, slots)
         memory = MemoryAccounts(settings, backends, host)
-        sharing = Sharing(settings, configurations, load_of=load_of, loaded_as=loaded_as)
+        external = {name for name, each in backends.items() if each.uses_external_model_management}
+        sharing = Sharing(
+            settings, configurations, load_of=load_of, loaded_as=loaded_as, external=external
+        )
         variants = ContextVariants(settings, backends, sharing, scheduler)
         launch_specs = LaunchSpecs(
-            lambda key: name_of(sharing.models(key)[0]), variants.configuration
+            lambda key: key.model if key.backend in external else name_of(sharing.models(key)[0]),
+            variants.configuration,
         )
         checks = ConfigurationChecks(backends, memory)
         self._preparation = preparation = Preparation(
@@ -196,7 +200,6 @@ class Supervisor:
         *,
         keep_alive: float | None = None,
         client: str = "",
-        priority: int = 0,
         affinity: tuple[int, ...] = (),
         afresh: bool = False,
     ) -> Lease:
@@ -205,10 +208,9 @@ class Supervisor:
         `keep_alive` is how many seconds the runner stays loaded after this lease: 0 stops it as
         soon as it is idle, scheduler.FOREVER keeps it, None leaves what an earlier lease asked
         for, else what is configured for the model, else `idle_timeout`.  The latest lease that
-        names one decides.  Who waits is served fairly between `client`s, a higher `priority` with
-        a head start.  `affinity` are hashes of the request's message prefixes, shortest first: it
-        goes to the instance that has seen most of them.  `afresh` tries a model again although it
-        has failed a moment ago.
+        names one decides.  Who waits is served fairly between `client`s.  `affinity` are hashes of
+        the request's message prefixes, shortest first: it goes to the instance that has seen most
+        of them.  `afresh` tries a model again although it has failed a moment ago.
 
         Raises errors.Overloaded, Draining, InsufficientStorage, BackendFailure (the load failed,
         with the engine's words).
@@ -227,7 +229,6 @@ class Supervisor:
                     time.monotonic(),
                     keep_alive=keep_alive,
                     client=client,
-                    priority=priority,
                     affinity=affinity,
                 )
             )

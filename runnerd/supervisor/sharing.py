@@ -12,10 +12,10 @@ is.  Models that are started differently (a context size of their own) have diff
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 
-from runnerd.backends.interface import BackendMode
+from runnerd.backends.configuration import BackendMode
 from runnerd.config import Settings
 from runnerd.configurations import Configurations, ModelConfiguration
 from runnerd.scheduler import RunnerKey
@@ -38,7 +38,8 @@ class Kept:
 class Sharing:
     """Makes keys of models, and remembers which models were asked for with each load.
 
-    `load_of` returns the load of a model id, `loaded_as` the ids of all models of a load.
+    `load_of` returns the load of a model id, `loaded_as` the ids of all models of a load.  Of the
+    models that `external` backends keep themselves, each is a load of its own.
     """
 
     def __init__(
@@ -48,11 +49,13 @@ class Sharing:
         *,
         load_of: Callable[[str], str],
         loaded_as: Callable[[str], Sequence[str]],
+        external: Collection[str] = (),
     ) -> None:
         self._settings = settings
         self._configurations = configurations
         self.load_of = load_of
         self._loaded_as = loaded_as
+        self._external = external
         self._models: dict[_Load, list[str]] = {}  # model ids, the first one asked for first
         self._changes = 0
 
@@ -64,7 +67,7 @@ class Sharing:
     def key(self, backend: str, model: str, mode: BackendMode) -> RunnerKey:
         """Return the key of the runner that serves a model as it is configured now."""
         _, fingerprint = self._configurations.effective(backend, model, mode)
-        load = self.load_of(model)
+        load = model if backend in self._external else self.load_of(model)
         models = self._models.setdefault((backend, load, mode.value), [])
         if model not in models:
             models.append(model)
@@ -78,15 +81,17 @@ class Sharing:
         """
         asked = self._models.get(key[:3], [])
         same = [model for model in asked if self._effective(key, model)[1] == key.configuration]
-        return same or asked or [*self._loaded_as(key.model)] or [key.model]
+        if same or asked or key.backend in self._external:
+            return same or asked or [key.model]
+        return [*self._loaded_as(key.model)] or [key.model]
 
     def is_here(self, key: RunnerKey) -> bool:
         """Say whether there is still a model that runners of this key could serve."""
-        return bool(self._loaded_as(key.model))
+        return key.backend in self._external or bool(self._loaded_as(key.model))
 
     def serves(self, key: RunnerKey, model: str) -> bool:
         """Say whether a model's requests may go to a runner of this key."""
-        return self.load_of(model) == key.model
+        return (model if key.backend in self._external else self.load_of(model)) == key.model
 
     def configuration(self, key: RunnerKey) -> ModelConfiguration:
         """Return what a runner of this key is started with, and evaluates before it serves."""

@@ -19,7 +19,7 @@ from runnerd.api.ollama import dialects
 from runnerd.api.openai import responses, transcriptions
 from runnerd.api.openai.response_store import ResponseStore
 from runnerd.api.routing import ACTIONS, Routes, check_actions
-from runnerd.backends.interface import BackendMode
+from runnerd.backends.configuration import BackendMode
 from runnerd.config import Limits
 from runnerd.errors import Forbidden
 from runnerd.relay.admission import Admission

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from runnerd.backends.commands import run_command
 from runnerd.backends.llamacpp.flag_refusals import REASONS
 from runnerd.backends.llamacpp.flag_table import FLAGS, Flag
 from runnerd.backends.llamacpp.flag_types import (
@@ -24,7 +25,6 @@ from runnerd.backends.llamacpp.flag_types import (
 from runnerd.backends.llamacpp.flags import parse_flags, spelled
 from runnerd.backends.llamacpp.server import NativeServer, ServerFinder
 from runnerd.backends.llamacpp.settings import parse_settings
-from runnerd.backends.process import run_command
 
 pytestmark = pytest.mark.engine
 

@@ -15,8 +15,9 @@ import aiohttp
 import psutil
 import pytest
 
+from runnerd.backends.configuration import BackendConfiguration, BackendMode
 from runnerd.backends.engine_http import wait_ready
-from runnerd.backends.interface import BackendConfiguration, BackendMode, EngineFailure
+from runnerd.backends.interface import EngineFailure
 from runnerd.backends.limits import data_limit
 from runnerd.backends.llamacpp import LlamaCppBackend
 from runnerd.backends.llamacpp.fallback import Fallback

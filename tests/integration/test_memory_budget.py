@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from runnerd import tasks
-from runnerd.backends.interface import BackendMode
+from runnerd.backends.configuration import BackendMode
 from runnerd.backends.limits import data_limit
 from runnerd.backends.llamacpp.backend import LlamaCppBackend
 from runnerd.config import Settings

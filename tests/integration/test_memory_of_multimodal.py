@@ -12,7 +12,7 @@ import pytest
 
 from bench.holding import Case, held, model_files, served
 from bench.projectors import Projector, write_projector
-from runnerd.backends.interface import BackendMode
+from runnerd.backends.configuration import BackendMode
 from runnerd.backends.llamacpp.memory import MemoryEstimator
 from runnerd.backends.llamacpp.server import ServerFinder
 from runnerd.backends.llamacpp.settings import parse_settings

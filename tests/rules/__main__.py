@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import sys
 
+from tests.rules.circles import circles
 from tests.rules.imports import reserved_names
 from tests.rules.shape import methods_of_classes, modules_have_tests
 from tests.rules.words import docstrings, retired_words
 
-RULES = (reserved_names, methods_of_classes, modules_have_tests, retired_words, docstrings)
+RULES = (reserved_names, circles, methods_of_classes, modules_have_tests, retired_words, docstrings)
 
 
 def main() -> int:

@@ -7,9 +7,10 @@ import sys
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from runnerd.backends.interface import BackendContext, ModelFacts, ModelFiles
+from runnerd.backends.interface import BackendContext
 from runnerd.backends.llamacpp.trial.identity import engine_identity, this_processor
 from runnerd.backends.llamacpp.trial.verdicts import FILE_NAME, Verdict, Verdicts
+from runnerd.backends.model_files import ModelFacts, ModelFiles
 from runnerd.errors import ModelNotFound
 
 FAKE_ENGINE = Path(__file__).parents[1] / "faults" / "fake_engine.py"

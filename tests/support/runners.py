@@ -9,7 +9,8 @@ from pathlib import Path
 
 import psutil
 
-from runnerd.backends.interface import Backend, BackendConfiguration, BackendMode, EngineFailure
+from runnerd.backends.configuration import BackendConfiguration, BackendMode
+from runnerd.backends.interface import Backend, EngineFailure
 from runnerd.config import Settings
 from runnerd.errors import BackendFailure
 from runnerd.runner import LaunchSpec, Runner

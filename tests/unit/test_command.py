@@ -8,12 +8,7 @@ from typing import Any
 
 import pytest
 
-from runnerd.backends.interface import (
-    BackendConfiguration,
-    BackendMode,
-    ModelFacts,
-    ModelFiles,
-)
+from runnerd.backends.configuration import BackendConfiguration, BackendMode
 from runnerd.backends.llamacpp.command import (
     Launch,
     cache_tokens,
@@ -23,6 +18,7 @@ from runnerd.backends.llamacpp.command import (
 )
 from runnerd.backends.llamacpp.server import NativeServer
 from runnerd.backends.llamacpp.settings import parse_settings
+from runnerd.backends.model_files import ModelFacts, ModelFiles
 
 OPTIONS = frozenset({"--no-ui", "--no-webui", "--offline", "--kv-unified", "--no-kv-unified",
                      "--kv-unified-per-slot", "--spec-type", "--spec-draft-n-max",

@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from runnerd.backends.interface import BackendConfiguration, BackendMode, EngineFailure
+from runnerd.backends.configuration import BackendMode
+from runnerd.backends.interface import EngineFailure
 from runnerd.config import Settings
 from runnerd.configurations import Configurations
 from runnerd.errors import ModelNotFound
@@ -25,21 +26,12 @@ class Fileless(Listener):
         self.starts = 0
         self.go_on = asyncio.Event()
 
-    async def run(
-        self,
-        socket: Path,
-        model: str,
-        model_ref: str,
-        mode: BackendMode,
-        config: BackendConfiguration,
-        *,
-        ram_limit: int | None = None,
-    ) -> None:
+    async def serve(self, socket: Path) -> None:
         self.starts += 1
         if self.starts == 1:
             await self.go_on.wait()
             raise EngineFailure("no such file", exit_reason="exit status 1", loading=True)
-        await super().run(socket, model, model_ref, mode, config, ram_limit=ram_limit)
+        await super().serve(socket)
 
 
 @pytest.mark.parametrize("returns_early", [False, True])

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from runnerd.backends.interface import BackendConfiguration
+from runnerd.backends.configuration import BackendConfiguration
 from runnerd.backends.llamacpp.devices import listed_devices, placement_flags
 from runnerd.errors import InvalidConfiguration
 

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from runnerd import durable
-from runnerd.backends.interface import BackendMode
+from runnerd.backends.configuration import BackendMode
 from runnerd.configurations import ConfigurationKey, Configurations
 from runnerd.errors import InsufficientStorage
 from runnerd.models import tiny

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from runnerd.backends.interface import ModelFacts
+from runnerd.backends.model_files import ModelFacts
 from runnerd.models.catalog import Model
 from runnerd.models.description import Description
 from runnerd.models.digest import Digest

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from runnerd.backends.interface import BackendMode
+from runnerd.backends.configuration import BackendMode
 from runnerd.config import Settings
 from runnerd.configurations import Configurations
 from runnerd.errors import RunnerdError

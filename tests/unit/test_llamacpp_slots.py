@@ -8,11 +8,12 @@ from typing import Any
 
 import pytest
 
-from runnerd.backends.interface import BackendConfiguration, BackendMode, ModelFacts, ModelFiles
+from runnerd.backends.configuration import BackendConfiguration, BackendMode
 from runnerd.backends.llamacpp.command import Launch, native_command
 from runnerd.backends.llamacpp.server import NativeServer
 from runnerd.backends.llamacpp.settings import parse_settings
 from runnerd.backends.llamacpp.slots import fingerprint, works
+from runnerd.backends.model_files import ModelFacts, ModelFiles
 
 FILES = ModelFiles(Path("/m/w.gguf"), 1, facts=ModelFacts("llama", context_length=4096))
 

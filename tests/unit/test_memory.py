@@ -7,14 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from runnerd.backends.interface import (
-    BackendConfiguration,
-    BackendMode,
-    EngineFailure,
-    ModelFacts,
-    ModelFiles,
-    RequiredMemory,
-)
+from runnerd.backends.configuration import BackendConfiguration, BackendMode
+from runnerd.backends.interface import EngineFailure, RequiredMemory
 from runnerd.backends.llamacpp.footprint import (
     Workload,
     cache_bytes,
@@ -26,6 +20,7 @@ from runnerd.backends.llamacpp.footprint import (
 from runnerd.backends.llamacpp.memory import MemoryEstimator, estimate
 from runnerd.backends.llamacpp.server import ServerFinder
 from runnerd.backends.llamacpp.settings import parse_settings
+from runnerd.backends.model_files import ModelFacts, ModelFiles
 
 MIB = 2**20
 NONE = BackendConfiguration.model_validate({})

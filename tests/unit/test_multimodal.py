@@ -9,9 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from runnerd.backends.interface import ModelFiles, SenseFacts
 from runnerd.backends.llamacpp.footprint import Workload
 from runnerd.backends.llamacpp.projector import projector_memory
+from runnerd.backends.model_files import ModelFiles, SenseFacts
 from runnerd.models.gguf import GGUFHeader, Tensor, Value
 from runnerd.models.multimodal import senses
 

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from runnerd.api.ollama.answers import TextAnswer
 from runnerd.api.ollama.context_codec import recall, remember
 from runnerd.api.ollama.dialects import routes
-from runnerd.backends.interface import ModelFacts
+from runnerd.backends.model_files import ModelFacts
 from runnerd.errors import ClientError
 from runnerd.models.catalog import Model
 from runnerd.models.description import Description

@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from runnerd.errors import Conflict, InsufficientStorage, SourceFailure, StorageFailure
-from runnerd.models import intake, parts
+from runnerd.models import disk_space, parts
 from runnerd.models.digest import Digest
 from runnerd.models.layout import Layout
 from runnerd.models.part_journal import PIECE_BYTES
@@ -119,7 +119,7 @@ def test_part_has_one_owner(layout: Layout) -> None:
 
 def test_size_beyond_the_disk(layout: Layout, monkeypatch: pytest.MonkeyPatch) -> None:
     """A file that cannot fit leaves nothing."""
-    monkeypatch.setattr(intake, "free_bytes", lambda folder: SIZE - 1)
+    monkeypatch.setattr(disk_space, "free_bytes", lambda folder: SIZE - 1)
     part = opened(layout)
     with pytest.raises(InsufficientStorage):
         part.begin(SIZE, '"v"')

@@ -14,16 +14,12 @@ import psutil
 import pytest
 import uvloop
 
+from runnerd.backends.commands import run_command
+from runnerd.backends.environment import child_environment
 from runnerd.backends.output import Output
-from runnerd.backends.process import (
-    EngineProcess,
-    ExitRecord,
-    child_environment,
-    living_members,
-    run_command,
-    uninterrupted,
-)
+from runnerd.backends.process import EngineProcess, ExitRecord, living_members
 from runnerd.errors import BackendFailure
+from runnerd.tasks import uninterrupted
 from tests.support.waiting import SECONDS, wait_for
 
 GRACE = 30 * SECONDS
@@ -311,7 +307,8 @@ print('alone')
 PARENT = """
 import asyncio, sys
 from runnerd.backends.output import Output
-from runnerd.backends.process import EngineProcess, child_environment
+from runnerd.backends.environment import child_environment
+from runnerd.backends.process import EngineProcess
 async def main():
     environment = child_environment()
     process = EngineProcess.start(['/bin/sleep', '3600'], output=Output(), environment=environment)

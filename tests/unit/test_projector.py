@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from runnerd.backends.interface import ModelFacts, ModelFiles, SenseFacts
 from runnerd.backends.llamacpp.footprint import Workload
 from runnerd.backends.llamacpp.projector import projector_memory
+from runnerd.backends.model_files import ModelFacts, ModelFiles, SenseFacts
 
 MIB = 2**20
 LOAD = Workload(context=8192, slots=4)

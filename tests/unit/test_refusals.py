@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from runnerd.backends.interface import BackendMode, EngineFailure
+from runnerd.backends.configuration import BackendMode
+from runnerd.backends.interface import EngineFailure
 from runnerd.errors import BackendFailure
 from runnerd.scheduler import DeviceMemory, FailureView, Fault, Refusal, RunnerKey, RunnerState
 from runnerd.supervisor.refusals import fault_of, memory_account, refusal_error, share_account

@@ -8,7 +8,7 @@ import errno
 import tempfile
 from collections.abc import Callable, Coroutine
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import pytest
 import uvloop
@@ -16,11 +16,13 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from runnerd import tasks
-from runnerd.backends.interface import Backend, BackendConfiguration, BackendMode, EngineFailure
+from runnerd.backends.configuration import BackendConfiguration, BackendMode
+from runnerd.backends.interface import EngineFailure
 from runnerd.errors import BackendFailure, HostExhausted, ModelNotFound
 from runnerd.runner import LaunchSpec, Runner, RunnerState
 from runnerd.scheduler import Fault, RunnerKey
 from runnerd.supervisor.refusals import fault_of
+from tests.support.backends import BackendDouble
 
 MOMENTS = ("at once", "while it loads", "when it is ready", "when it ends", "recall", "remember")
 ERRORS: tuple[Callable[[], BaseException], ...] = (
@@ -37,7 +39,7 @@ ERRORS: tuple[Callable[[], BaseException], ...] = (
 )
 
 
-class Troubled:
+class Troubled(BackendDouble):
     """A backend, and the owner of its runner, that raise an error at one moment."""
 
     name = "troubled"
@@ -60,10 +62,7 @@ class Troubled:
 
     # the backend
 
-    def engine_socket(self, socket: Path) -> Path:
-        return socket
-
-    async def run(self, socket: Path, *_: Any, **__: Any) -> None:
+    async def serve(self, socket: Path) -> None:
         self.reach("at once")
         async with await asyncio.start_unix_server(self._health, path=str(socket)):
             try:
@@ -90,6 +89,9 @@ class Troubled:
     def ready(self, runner: Runner) -> None:
         self.was_ready = True
         self.reach("when it is ready")
+
+    def retiring(self, runner: Runner) -> None:
+        pass
 
     def failing(self, runner: Runner, failure: BackendFailure) -> None:
         pass
@@ -123,13 +125,13 @@ def a_runner(trouble: Troubled, folder: Path) -> Runner:
     """Make a runner whose backend and owner are the same."""
     order = LaunchSpec("id", "name", BackendMode.COMPLETION, BackendConfiguration())
     return Runner(
-        cast(Backend, trouble),
+        trouble,
         order,
         folder / "s",
         key=RunnerKey(trouble.name, "id", "completion", ""),
         generation=1,
-        timeouts=cast(Any, _Timeouts()),
-        watcher=cast(Any, trouble),
+        timeouts=_Timeouts(),
+        watcher=trouble,
     )
 
 

@@ -188,7 +188,6 @@ class Machine(RuleBasedStateMachine):
     @rule(
         wanted=WANTED,
         client=st.sampled_from(["x", "y"]),
-        priority=st.sampled_from([0, 0, 1]),
         keep_alive=st.sampled_from([None, None, 0.0, -1.0]),
         affinity=AFFINITIES,
     )
@@ -196,7 +195,6 @@ class Machine(RuleBasedStateMachine):
         self,
         wanted: RunnerKey,
         client: str,
-        priority: int,
         keep_alive: float | None,
         affinity: tuple[int, ...],
     ) -> None:
@@ -210,7 +208,6 @@ class Machine(RuleBasedStateMachine):
             wanted,
             self.now,
             client=client,
-            priority=priority,
             keep_alive=keep_alive,
             affinity=affinity,
         )

@@ -6,10 +6,11 @@ from pathlib import Path
 
 import pytest
 
-from runnerd.backends.interface import BackendConfiguration, BackendMode, ModelFacts, ModelFiles
+from runnerd.backends.configuration import BackendConfiguration, BackendMode
 from runnerd.backends.llamacpp.footprint import Workload
 from runnerd.backends.llamacpp.serving import Serving, draft_serving, model_serving
 from runnerd.backends.llamacpp.settings import parse_settings
+from runnerd.backends.model_files import ModelFacts, ModelFiles
 
 FILES = ModelFiles(Path("w"), 0, facts=ModelFacts(context_length=4096))
 

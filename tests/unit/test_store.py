@@ -22,7 +22,7 @@ from runnerd.errors import (
     ModelNotFound,
     RunnerdError,
 )
-from runnerd.models import intake, tiny
+from runnerd.models import disk_space, tiny
 from runnerd.models.digest import Digest
 from runnerd.models.intake import Intake, Progress
 from runnerd.models.sources import Source
@@ -335,7 +335,7 @@ async def test_too_large_for_the_disk_is_seen_before(
     """A file that cannot fit is refused before a byte of it is copied."""
     path = small(folder / "huge.gguf")
     os.truncate(path, 2**33)  # sparse
-    monkeypatch.setattr(intake, "free_bytes", lambda folder: 2**32)
+    monkeypatch.setattr(disk_space, "free_bytes", lambda folder: 2**32)
     with pytest.raises(InsufficientStorage, match=r"needs 8\.00 GiB"):
         await store.entrance.import_files([path], tag="m")
     assert list((tmp_path / "store" / "tmp").iterdir()) == []

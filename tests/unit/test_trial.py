@@ -8,11 +8,11 @@ from pathlib import Path
 
 import pytest
 
+from runnerd.backends.environment import child_environment
 from runnerd.backends.llamacpp.trial import models
 from runnerd.backends.llamacpp.trial.identity import engine_identity, parse_cpuinfo
 from runnerd.backends.llamacpp.trial.running import Subject, try_engine
 from runnerd.backends.llamacpp.trial.verdicts import Verdict, Verdicts
-from runnerd.backends.process import child_environment
 from runnerd.models import gguf
 from tests.support.builds import real_server
 from tests.support.engines import fake_engine

@@ -18,11 +18,13 @@ from dataclasses import dataclass, field
 from io import FileIO
 from pathlib import Path
 
+from runnerd.backends.environment import child_environment
 from runnerd.backends.llamacpp.building.estimate import Estimate, left, planned
 from runnerd.backends.llamacpp.building.ladder import Rung
 from runnerd.backends.output import Output
-from runnerd.backends.process import EngineProcess, child_environment, uninterrupted
+from runnerd.backends.process import EngineProcess
 from runnerd.errors import BackendFailure
+from runnerd.tasks import uninterrupted
 
 log = logging.getLogger(__name__)
 

@@ -37,8 +37,8 @@ from runnerd.backends.llamacpp.places import Place
 from runnerd.backends.llamacpp.server import NativeServer, ServerFinder, UnfitEngine
 from runnerd.backends.llamacpp.settings import LlamaCppSettings
 from runnerd.backends.llamacpp.trial.identity import this_processor
-from runnerd.backends.process import uninterrupted
 from runnerd.errors import BackendFailure
+from runnerd.tasks import uninterrupted
 
 if TYPE_CHECKING:
     import aiohttp

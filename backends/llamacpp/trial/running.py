@@ -23,8 +23,9 @@ from runnerd.backends.llamacpp.failure import first_cause
 from runnerd.backends.llamacpp.trial import models
 from runnerd.backends.llamacpp.trial.verdicts import Verdict
 from runnerd.backends.output import Output
-from runnerd.backends.process import EngineProcess, ExitRecord, uninterrupted
+from runnerd.backends.process import EngineProcess, ExitRecord
 from runnerd.errors import BackendFailure
+from runnerd.tasks import uninterrupted
 
 log = logging.getLogger(__name__)
 

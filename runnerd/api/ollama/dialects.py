@@ -14,7 +14,7 @@ from runnerd.api.ollama.names import Models, known_name
 from runnerd.api.ollama.options import read_options
 from runnerd.api.ollama.requests import Fields, engine_messages, unsupported, with_images
 from runnerd.api.ollama.truncation import FewerMessages, ShorterTexts
-from runnerd.backends.interface import ModelFacts
+from runnerd.backends.model_files import ModelFacts
 from runnerd.errors import ClientError
 from runnerd.models.catalog import Model
 from runnerd.models.description import Description

@@ -18,12 +18,13 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
-from runnerd.backends.process import run_command, uninterrupted
+from runnerd.backends.commands import run_command
 from runnerd.durable import storage_errors
 from runnerd.errors import ClientError, PayloadTooLarge
 from runnerd.regular import set_aside
 from runnerd.relay.body import Body
 from runnerd.relay.request_rewrites import transcode_process
+from runnerd.tasks import uninterrupted
 from runnerd.threads import Stop, run_stoppable
 
 _RIFF = b"UklGR"  # base64; the containers of other formats begin with it as well

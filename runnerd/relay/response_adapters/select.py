@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from runnerd.backends.interface import BackendMode
+from runnerd.backends.configuration import BackendMode
 from runnerd.relay.body import ABSENT, ALONE, Inference
 from runnerd.relay.dialect import Translation
 from runnerd.relay.response_adapters.assembly import Assembly

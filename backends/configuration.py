@@ -1,0 +1,60 @@
+"""What a runner is started for, and what an owner set for one model.
+
+JSON names are those of Docker Model Runner's `inference.Backend` (seed 004).
+"""
+
+from __future__ import annotations
+
+import enum
+from typing import Annotated
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from runnerd.backends.placement import Placement
+
+
+class BackendMode(enum.StrEnum):
+    """What a runner is started for; the values are Docker Model Runner's mode strings."""
+
+    COMPLETION = "completion"
+    EMBEDDING = "embedding"
+    RERANKING = "reranking"
+
+
+class SpeculativeDecoding(BaseModel):
+    """A second, smaller model that drafts tokens for the first to confirm."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    draft_model: str
+    num_tokens: Annotated[int, Field(ge=0, le=64)] = 0
+    min_acceptance_rate: Annotated[float, Field(ge=0, le=1)] = 0.0
+
+
+_FlagText = Annotated[str, Field(max_length=66 * 2**10)]  # a schema is the longest there is
+
+
+class BackendConfiguration(BaseModel):
+    """What an owner set for one model.  JSON names are those of seed 004.
+
+    `context_size` is in tokens; None lets the backend choose, -1 asks for the trained maximum.
+    `runtime_flags` are checked against the backend's allow-list before they are stored.  `parallel`
+    is how many requests a runner works on at a time, None for the backend's choice.  `engine` is
+    one of several installed engines by name (`cuda`, `cpu`, `path`), None for the backend's choice.
+    """
+
+    model_config = ConfigDict(extra="forbid", populate_by_name=True)
+
+    context_size: Annotated[int | None, Field(alias="context-size", ge=-1, le=2**31 - 1)] = None
+    runtime_flags: Annotated[list[_FlagText], Field(alias="runtime-flags", max_length=128)] = []
+    speculative: SpeculativeDecoding | None = None
+    parallel: Annotated[int | None, Field(strict=True, ge=1, le=256)] = None
+    placement: Placement | None = None
+    engine: Annotated[str | None, Field(pattern=r"^[a-z0-9][a-z0-9._-]{0,31}$")] = None
+
+    def to_json(self) -> dict[str, object]:
+        """Return the JSON form, without what was not set."""
+        document: dict[str, object] = self.model_dump(
+            by_alias=True, exclude_defaults=True, mode="json"
+        )
+        return document
