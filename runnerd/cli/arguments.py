@@ -116,9 +116,12 @@ def _add_runner_commands(add: _Add) -> None:
     load.add_argument(
         "--mode", choices=("completion", "embedding", "reranking"), default="completion"
     )
-    unload = add("unload", "stop a model's idle runners", "runners")
+    unload = add("unload", "stop a model's runners that nobody uses or waits for", "runners")
     unload.add_argument("model", nargs="*")
     unload.add_argument("--all", action="store_true")
+    unload.add_argument(
+        "--force", action="store_true", help="end those in use too, and the requests that wait"
+    )
     _json(add("ps", "list the runners", "runners"))
     configure = add(
         "configure",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import sys
 from datetime import UTC, datetime
 from typing import Any
 
@@ -33,9 +34,11 @@ def unload(options: argparse.Namespace) -> int:
     """Stop idle runners."""
     if not options.model and not options.all:
         raise ClientError("name the models to unload, or give --all")
-    document = {"all": options.all, "models": options.model}
+    document = {"all": options.all, "models": options.model, "force": options.force}
     answer = Client(options.host).json("POST", "/engines/unload", document)
     print(f"unloaded {answer['unloaded_runners']}")
+    if kept := answer.get("runners_in_use"):
+        print(f"{kept} in use or waited for: --force ends them and their requests", file=sys.stderr)
     return 0
 
 

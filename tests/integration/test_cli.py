@@ -69,7 +69,7 @@ def test_a_models_way_through_the_commands(daemon: DaemonProcess, gguf: Path) ->
     assert "never" in shown
     assert "4 x 512" in shown
     assert "completion, ready, at once 4 x 512, " in runnerd(daemon, "show", "mine")[1]
-    assert runnerd(daemon, "unload", "--all")[0] == 0
+    assert runnerd(daemon, "unload", "--all") == (0, "unloaded 1\n", "")
     assert runnerd(daemon, "rm", "other:v1")[0] == 0
     assert "Deleted" in runnerd(daemon, "rm", "mine")[1]
     assert json.loads(runnerd(daemon, "ls", "--json")[1]) == []
@@ -86,6 +86,16 @@ def test_a_name_is_never_a_path(daemon: DaemonProcess, gguf: Path) -> None:
         assert runnerd(daemon, "show", name)[0] == 0
         assert "Untagged" in runnerd(daemon, "rm", name)[1]
     assert "Deleted" in runnerd(daemon, "rm", "mine")[1]
+
+
+def test_purge_is_not_a_model(daemon: DaemonProcess, gguf: Path) -> None:
+    """`DELETE /models/purge` removes nothing while a model has that name, unless all are meant."""
+    assert runnerd(daemon, "import", str(gguf / "tiny.gguf"), "--tag", "purge")[0] == 0
+    refused = daemon.http.delete("/models/purge")
+    assert (refused.status_code, "all=true" in refused.text) == (409, True)
+    assert "ai/purge:latest" in runnerd(daemon, "ls", "--json")[1]
+    assert daemon.http.delete("/models/purge?all=true").status_code == 200
+    assert json.loads(runnerd(daemon, "ls", "--json")[1]) == []
 
 
 def test_large_files_are_sent_to_a_daemon_that_cannot_read_them(
