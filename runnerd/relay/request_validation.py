@@ -205,12 +205,10 @@ def _check_prompt(
     if said == []:
         raise wrong(name, f"{name} must not be empty")
     for prompt in _prompts(said, name):
-        if isinstance(prompt, dict):
-            prompt = _within(prompt, name, known, embeds=embeds)
-        if isinstance(prompt, list):
-            for token in prompt:
-                _check_token(token, name, known)
-        if embeds and (prompt == [] or (prompt in ("", [""]) and not known.embeds_empty)):
+        text = _within(prompt, name, known, embeds=embeds) if isinstance(prompt, dict) else prompt
+        for token in text if isinstance(text, list) else ():
+            _check_token(token, name, known)
+        if embeds and (text == [] or (text in ("", [""]) and not known.embeds_empty)):
             raise wrong(name, NO_TOKENS)
 
 

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import re
+import subprocess
+import sys
 import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -73,6 +76,9 @@ def test_model_that_cannot_load_is_not_started_for_every_request(
         assert (failed["state"], failed["in_use"]) == ("failed", False)
         assert "exit status 1" in failed["failure"]
         assert failed["retry_at"] is not None
+        command = [sys.executable, "-m", "runnerd", "--host", daemon.address, "ps"]
+        shown = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+        assert re.search(r"^tiny: .*exit status 1.* \(not tried again for \d+ s", shown, re.M)
         assert daemon.http.get("/health").json()["runners"] == 0
 
 
