@@ -6,11 +6,27 @@ JSON names are those of Docker Model Runner's `inference.Backend` (seed 004).
 from __future__ import annotations
 
 import enum
+import re
 from typing import Annotated
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
 from runnerd.backends.placement import Placement
+
+_ENGINE = re.compile(r"[a-z0-9][a-z0-9._-]{0,31}")
+
+
+def _engine_name(text: str) -> str:
+    if not _ENGINE.fullmatch(text):
+        raise ValueError(
+            "must be the name of an engine, such as cuda, cpu or path, and not a file: the path of "
+            "a llama-server of your own goes into `path` of the backend's settings"
+        )
+    return text
+
+
+EngineName = Annotated[str, AfterValidator(_engine_name)]
+"""One of several installed engines."""
 
 
 class BackendMode(enum.StrEnum):
@@ -50,7 +66,7 @@ class BackendConfiguration(BaseModel):
     speculative: SpeculativeDecoding | None = None
     parallel: Annotated[int | None, Field(strict=True, ge=1, le=256)] = None
     placement: Placement | None = None
-    engine: Annotated[str | None, Field(pattern=r"^[a-z0-9][a-z0-9._-]{0,31}$")] = None
+    engine: EngineName | None = None
 
     def to_json(self) -> dict[str, object]:
         """Return the JSON form, without what was not set."""

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from runnerd.backends.configuration import EngineName
 from runnerd.config_errors import wrong_settings
 from runnerd.errors import StartupError
 
@@ -15,9 +16,8 @@ class LlamaCppSettings(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    server: str = Field(
+    server: EngineName = Field(
         "auto",
-        pattern=r"^[a-z0-9][a-z0-9._-]{0,31}$",
         description="native: llama-server only; python: llama_cpp.server only; or one engine by "
         "name: cuda, rocm, vulkan, cpu, ... as installed, or path for the one on the PATH",
     )

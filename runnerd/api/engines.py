@@ -72,7 +72,10 @@ async def df(request: web.Request) -> web.Response:
 
 @ROUTES.post("/engines/unload", Action.UNLOAD_MODEL)
 async def unload(request: web.Request) -> web.Response:
-    """Stop idle runners: all of them, or those of some models; busy ones stay."""
+    """Stop idle runners: all of them, or those of some models.
+
+    Those in use, or waited for while they load, stay; `force` ends them and their requests.
+    """
     context = request.app[CONTEXT]
     document = await json_body(request)
     names = document.get("models") or []
@@ -82,11 +85,13 @@ async def unload(request: web.Request) -> web.Response:
     if not names and not everything:
         raise ClientError("name the models to unload, or set all", param="models")
     backend = text_field(document, "backend")
-    count = await context.supervisor.unloading.unload(
+    unloaded = await context.supervisor.unloading.unload(
         backend=backend,
         models=None if everything else {_model_id(context, name, backend) for name in names},
+        force=document.get("force") is True,
     )
-    return json_answer({"unloaded_runners": count})
+    kept = {"runners_in_use": unloaded.in_use} if unloaded.in_use else {}
+    return json_answer({"unloaded_runners": unloaded.stopped} | kept)
 
 
 @ROUTES.post("/engines/_configure", Action.CONFIGURE_MODEL)

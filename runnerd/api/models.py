@@ -19,7 +19,7 @@ from runnerd.api.context import CONTEXT, Context, flag, json_answer, json_body, 
 from runnerd.api.progress import final_line, progress_line
 from runnerd.api.progress_stream import Tell, stream_work
 from runnerd.api.routing import Routes
-from runnerd.errors import ClientError, Forbidden, NotFound
+from runnerd.errors import ClientError, Conflict, Forbidden, ModelNotFound, NotFound
 from runnerd.models.catalog import Model
 from runnerd.models.intake import Progress
 from runnerd.models.names import Removals
@@ -105,9 +105,14 @@ async def unknown_action(request: web.Request) -> web.Response:
 
 @ROUTES.delete("/models/purge", Action.DELETE_MODEL)
 async def purge_models(request: web.Request) -> web.Response:
-    """Delete every model; refused while one is in use, unless forced."""
+    """Delete every model; refused while one is in use, unless forced.
+
+    Where a model is called `purge` it may be meant instead: `all` says that everything is.
+    """
     context = request.app[CONTEXT]
     force = flag(request, "force")
+    if not flag(request, "all"):
+        _refuse_if_named(context, "purge")
     models = list(context.store.list())
     for model in models:
         await context.supervisor.removing.unload_model(str(model.id), force=force)
@@ -117,6 +122,18 @@ async def purge_models(request: web.Request) -> web.Response:
         for model in models:
             await _forget_removed(context, str(model.id), model.load, shared=False)
     return web.Response()
+
+
+def _refuse_if_named(context: Context, name: str) -> None:
+    """Raise errors.Conflict where a model has this name, which is a path of its own, too."""
+    try:
+        context.store.identify(name)
+    except ModelNotFound:
+        return
+    raise Conflict(
+        f"a model is called {name}: DELETE /models/ai/{name}:latest removes it,"
+        f" DELETE /models/{name}?all=true every model"
+    )
 
 
 @ROUTES.delete("/models/{name:.+}", Action.DELETE_MODEL)

@@ -51,6 +51,12 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
+def _name(text: str) -> str:
+    if not text.strip():
+        raise argparse.ArgumentTypeError("the name is empty; `runnerd ls` lists the models")
+    return text
+
+
 _Add = Callable[[str, str, str], argparse.ArgumentParser]
 
 
@@ -84,13 +90,13 @@ def _add_model_commands(add: _Add) -> None:
     take.add_argument("--chat-template", metavar="FILE", help="Jinja template to use")
     _json(take)
     pull = add("pull", "get a model: from a registry, hf.co/ORG/REPO[:QUANT], or a URL", "pull")
-    pull.add_argument("model")
+    pull.add_argument("model", type=_name)
     pull.add_argument("--tag", metavar="NAME", help="what to call it; default: as it was asked for")
     pull.add_argument("--revision", metavar="REV", help="of a Hugging Face repository")
     pull.add_argument("--sha256", metavar="HEX", help="of the file behind a URL")
     _json(pull)
     push = add("push", "send a model to the registry that its name says", "pull")
-    push.add_argument("model")
+    push.add_argument("model", type=_name)
     _json(push)
     _json(add("pulls", "list the pulls and pushes that are under way", "pull"))
     cancel = add("cancel", "end a pull or push (see `pulls`); what has arrived stays", "pull")
@@ -100,32 +106,35 @@ def _add_model_commands(add: _Add) -> None:
     )
     _json(add("ls", "list the models", "models"))
     show = add("show", "everything about a model", "models")
-    show.add_argument("model")
+    show.add_argument("model", type=_name)
     _json(show)
     tag = add("tag", "give a model one more name", "models")
-    tag.add_argument("model")
-    tag.add_argument("name")
+    tag.add_argument("model", type=_name)
+    tag.add_argument("name", type=_name)
     remove = add("rm", "remove a name; with the last one the model", "models")
-    remove.add_argument("model")
+    remove.add_argument("model", type=_name)
     remove.add_argument("--force", action="store_true", help="even if it is in use")
 
 
 def _add_runner_commands(add: _Add) -> None:
     load = add("load", "load a model now", "runners")
-    load.add_argument("model")
+    load.add_argument("model", type=_name)
     load.add_argument(
         "--mode", choices=("completion", "embedding", "reranking"), default="completion"
     )
-    unload = add("unload", "stop a model's idle runners", "runners")
-    unload.add_argument("model", nargs="*")
+    unload = add("unload", "stop a model's runners that nobody uses or waits for", "runners")
+    unload.add_argument("model", nargs="*", type=_name)
     unload.add_argument("--all", action="store_true")
+    unload.add_argument(
+        "--force", action="store_true", help="end those in use too, and the requests that wait"
+    )
     _json(add("ps", "list the runners", "runners"))
     configure = add(
         "configure",
         "set how a model is loaded, kept and asked; engine flags behind --",
         "runners",
     )
-    configure.add_argument("model")
+    configure.add_argument("model", type=_name)
     configure.add_argument("--context-size", type=int, metavar="N")
     configure.add_argument(
         "--keep-alive", metavar="TIME", help="how long it stays loaded unused: 5m, 0, -1 for ever"
@@ -146,7 +155,7 @@ def _add_runner_commands(add: _Add) -> None:
     configure.add_argument("--mode", choices=("completion", "embedding", "reranking"), default=None)
     configure.set_defaults(takes_flags=True)
     run = add("run", "ask a model; without a prompt, talk to it", "chat")
-    run.add_argument("model")
+    run.add_argument("model", type=_name)
     run.add_argument("prompt", nargs="?")
     run.add_argument("--system", metavar="TEXT")
     run.add_argument("--temperature", type=float)

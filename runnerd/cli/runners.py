@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import argparse
 import json
+import sys
 from datetime import UTC, datetime
 from typing import Any
+from urllib.parse import quote
 
 from runnerd.cli.client import Client
 from runnerd.cli.tables import familiar, print_json, print_table
@@ -33,9 +35,11 @@ def unload(options: argparse.Namespace) -> int:
     """Stop idle runners."""
     if not options.model and not options.all:
         raise ClientError("name the models to unload, or give --all")
-    document = {"all": options.all, "models": options.model}
+    document = {"all": options.all, "models": options.model, "force": options.force}
     answer = Client(options.host).json("POST", "/engines/unload", document)
     print(f"unloaded {answer['unloaded_runners']}")
+    if kept := answer.get("runners_in_use"):
+        print(f"{kept} in use or waited for: --force ends them and their requests", file=sys.stderr)
     return 0
 
 
@@ -61,7 +65,20 @@ def ps(options: argparse.Namespace) -> int:
     ]
     heads = ("MODEL", "BACKEND", "MODE", "STATE", "REQUESTS", "AT ONCE", "MEMORY", "EXPIRES", "ID")
     print_table(heads, rows)
+    for runner in runners:
+        if runner["failure"]:
+            print(f"{familiar(runner['model_name'])}: {_trouble(runner)}")
     return 0
+
+
+def _trouble(runner: dict[str, Any]) -> str:
+    """Say why a model has failed, in one line, and when it is tried again."""
+    reason = str(runner["failure"]).splitlines()[0]
+    if runner["retry_at"] is None:
+        return reason
+    left = datetime.fromisoformat(runner["retry_at"]) - datetime.now(UTC)
+    seconds = max(0, round(left.total_seconds()))
+    return f"{reason} (not tried again for {seconds} s; `runnerd load` tries at once)"
 
 
 def described(runner: dict[str, Any]) -> str:
@@ -108,9 +125,25 @@ def configure(options: argparse.Namespace) -> int:
         document["keep_alive"] = options.keep_alive
     if options.flags:
         document["runtime-flags"] = options.flags
+    client = Client(options.host)
+    if document.keys() <= {"model", "mode"}:  # nothing is to be changed
+        return _show_configuration(client, options.model, options.mode)
     if options.force:
         document["force"] = True
-    Client(options.host).json("POST", "/engines/_configure", document)
+    client.json("POST", "/engines/_configure", document)
+    return 0
+
+
+def _show_configuration(client: Client, model: str, mode: str | None) -> int:
+    """Print what is configured of a model, mode by mode."""
+    stored = client.json("GET", f"/engines/_configure?model={quote(model, safe='')}")
+    shown = [entry for entry in stored if mode in (None, entry["Mode"])]
+    for entry in shown:
+        print(f"{entry['Model']} ({entry['Mode']})")
+        for name, value in entry["Config"].items():
+            print(f"  {name} = {json.dumps(value)}")
+    if not shown:
+        print("nothing is configured; `runnerd configure --help` says what can be")
     return 0
 
 

@@ -302,8 +302,11 @@ class Scheduler(Queries):
             decisions += self._serving.failed(pool, instance, failure, fault, now, jitter)
         return [*decisions, *self._serving.go_on(now)]
 
-    def unload(self, matches: Callable[[RunnerKey], bool]) -> list[Decision]:
-        """Stop every matching runner that has no lease; those who wait for its load are refused.
+    def unload(
+        self, matches: Callable[[RunnerKey], bool], *, force: bool = False
+    ) -> list[Decision]:
+        """Stop every matching runner that nobody uses or waits for; by `force` all of them, and
+        those who wait are refused.
 
         It stays unloaded until somebody asks for it, and its failures are forgotten.
         """
@@ -312,11 +315,15 @@ class Scheduler(Queries):
             if not matches(pool.key):
                 continue
             pool.failures.clear()
+            if self._queue.count(pool.key) and not force:
+                continue
             pool.unloaded_by_owner = True
-            idle = [instance for instance in pool.alive() if not instance.leases]
-            if idle and len(idle) == len(pool.alive()):
-                decisions += self._serving.refuse_waiting(pool.key, Refusal.UNLOADED, None)
-            decisions += [stop(pool, instance, StopReason.UNLOADED) for instance in idle]
+            decisions += self._serving.refuse_waiting(pool.key, Refusal.UNLOADED, None)
+            decisions += [
+                stop(pool, instance, StopReason.UNLOADED)
+                for instance in pool.alive()
+                if force or not instance.leases
+            ]
         return decisions
 
     def drain(self) -> list[Decision]:

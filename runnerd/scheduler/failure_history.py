@@ -10,7 +10,8 @@
 
 A crash while loading is not the fault of those who wait: no request had reached the engine.  They
 wait for the next try, and are told if that load fails as well.  What the engine refuses is told at
-once, and so is a start without a process: its reason says what to do.
+once (it said so by its status, or by an instruction that this processor has not), and so is a start
+without a process: its reason says what to do.
 
 Five minutes of good service make a crash a first one again, and a model that has answered since is
 not on view as failed.  An open circuit lets one try through when its time has come.  The jitter

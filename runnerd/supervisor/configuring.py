@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Awaitable, Callable
+from functools import partial
 
 from runnerd.backends.configuration import BackendMode
 from runnerd.configurations import ConfigurationKey, Configurations
-from runnerd.errors import Conflict
+from runnerd.errors import Conflict, Unconfirmed
 from runnerd.scheduler import RunnerKey, Scheduler
 from runnerd.supervisor.actions import Actions
 from runnerd.supervisor.claims import Claims
@@ -59,11 +61,7 @@ class Configuring:
         await backend.check_configuration(key.model, configuration, key.mode)
         in_force, fingerprint = self._configurations.effective(key.backend, key.model, key.mode)
         if configuration.fingerprint() == fingerprint:
-            await self._configurations.set(key, changes)
-            # What is preloaded counts from the next start on.
-            self._launch_specs.forget(self._sharing.load_of(key.model))
-            self.keep_as_configured()
-            await self.make_resident()
+            await self._set(key, changes, then=partial(self._keep, key))
             return
 
         if not force:
@@ -80,7 +78,36 @@ class Configuring:
 
         if self._scheduler.busy(affected):
             raise Conflict("runner already active: unload the model, or wait until it is idle")
-        await self._configurations.set(key, changes)
+        await self._set(key, changes, then=partial(self._restart, affected))
+
+    async def _set(
+        self,
+        key: ConfigurationKey,
+        changes: dict[str, object],
+        *,
+        then: Callable[[], Awaitable[None]],
+    ) -> None:
+        """Store a change, and let runners follow it where it is in force.
+
+        Raises errors.StorageFailure; what is in force and only not confirmed by the
+        disk (errors.Unconfirmed) is followed as well.
+        """
+        try:
+            await self._configurations.set(key, changes)
+        except Unconfirmed:
+            await then()
+            raise
+        await then()
+
+    async def _keep(self, key: ConfigurationKey) -> None:
+        """Let runners that may stay be kept as is configured now."""
+        # What is preloaded counts from the next start on.
+        self._launch_specs.forget(self._sharing.load_of(key.model))
+        self.keep_as_configured()
+        await self.make_resident()
+
+    async def _restart(self, affected: Callable[[RunnerKey], bool]) -> None:
+        """Stop idle runners that have another configuration."""
         await self._unloading.stop_idle(affected)
         await self.make_resident()
 

@@ -35,8 +35,15 @@ from runnerd.units import binary_size
 
 _RETRY_AFTER = 5.0  # seconds; what an overloaded daemon asks a client to wait
 
-# How an engine ends that cannot load what it was given; any other signal may be chance.
-_DETERMINISTIC = re.compile(r"exit status [1-9]|killed by SIG(ABRT|SEGV|ILL|FPE|BUS)\b")
+_REFUSES = re.compile(r"exit status [1-9]|killed by SIGILL\b")
+"""How an engine ends a load that it would end so again.
+
+It says so itself by its status, and an instruction that this processor has not is none the next
+time either; the trial of an engine runs no instruction of every model.  Any other signal may be
+chance, and is made good once.
+"""
+
+_BY_ITSELF = re.compile(r"exit status [1-9]|killed by SIG(ABRT|SEGV|ILL|FPE|BUS)\b")
 
 
 def fault_of(failure: BackendFailure) -> Fault:
@@ -47,7 +54,7 @@ def fault_of(failure: BackendFailure) -> Fault:
         return Fault.NOT_STARTED
     if failure.out_of_memory:
         return Fault.OUT_OF_MEMORY
-    if failure.loading and _DETERMINISTIC.match(failure.exit_reason):
+    if failure.loading and _REFUSES.match(failure.exit_reason):
         return Fault.REFUSED
     return Fault.CRASH
 
@@ -58,7 +65,7 @@ def died_by_itself(failure: BackendFailure) -> bool:
     """
     if not isinstance(failure, EngineFailure) or failure.loading or failure.out_of_memory:
         return False
-    return isinstance(failure, EngineHang) or _DETERMINISTIC.match(failure.exit_reason) is not None
+    return isinstance(failure, EngineHang) or _BY_ITSELF.match(failure.exit_reason) is not None
 
 
 class Refusals:

@@ -120,7 +120,9 @@ class Supervisor:
         self.keys = Keys(
             settings, backends, configurations, sharing=sharing, variants=variants, fleet=fleet
         )
-        self.unloading = Unloading(scheduler, actions, fleet=fleet, sharing=sharing)
+        self.unloading = Unloading(
+            scheduler, actions, fleet=fleet, claims=self._claims, sharing=sharing
+        )
         self.configuring = Configuring(
             scheduler,
             actions,

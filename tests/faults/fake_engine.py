@@ -6,6 +6,7 @@
     never-ready       /health stays 503
     exit-at-once      prints a reason and ends with status 1 before it listens
     abort-at-once     the same, by SIGABRT
+    crash-first-load  ends by SIGSEGV before it listens, once
     out-of-memory     the same, for want of GPU memory
     ignore-sigterm    ends by SIGKILL only
     die-mid-stream    kills itself after the third chunk of a stream
@@ -161,8 +162,12 @@ class Server(socketserver.ThreadingMixIn, socketserver.UnixStreamServer):
         print(f"a request went wrong: {sys.exc_info()[1]!r}", file=sys.stderr, flush=True)
 
 
-def end_at_once(faults: frozenset[str]) -> None:
+def end_at_once(faults: frozenset[str], folder: str) -> None:
     """End before anything listens, as a model that cannot be loaded does."""
+    crashed = os.path.join(folder, "crashed")
+    if "crash-first-load" in faults and not os.path.exists(crashed):
+        open(crashed, "x").close()
+        os.kill(os.getpid(), signal.SIGSEGV)
     if "out-of-memory" in faults:
         print("ggml_backend_cuda_buffer_type_alloc_buffer: cudaMalloc failed: out of memory")
         sys.exit(1)
@@ -201,6 +206,7 @@ def flood() -> None:
 def main() -> None:
     parser = argparse.ArgumentParser(add_help=False)
     parser.add_argument("--faults", default="")
+    parser.add_argument("--folder", default="")
     parser.add_argument("--host", default="")
     parser.add_argument("--slot-save-path", default="")
     parser.add_argument("--version", action="store_true")
@@ -214,7 +220,7 @@ def main() -> None:
     if options.list_devices:
         print(DEVICES)
         return
-    end_at_once(faults)
+    end_at_once(faults, options.folder)
     if "ignore-sigterm" in faults:
         signal.signal(signal.SIGTERM, signal.SIG_IGN)
     else:

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import re
+import subprocess
+import sys
 import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -73,7 +76,57 @@ def test_model_that_cannot_load_is_not_started_for_every_request(
         assert (failed["state"], failed["in_use"]) == ("failed", False)
         assert "exit status 1" in failed["failure"]
         assert failed["retry_at"] is not None
+        command = [sys.executable, "-m", "runnerd", "--host", daemon.address, "ps"]
+        shown = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+        assert re.search(r"^tiny: .*exit status 1.* \(not tried again for \d+ s", shown, re.M)
         assert daemon.http.get("/health").json()["runners"] == 0
+
+
+def test_a_crash_while_loading_is_made_good_once(tmp_path: Path, gguf: Path) -> None:
+    """Whoever waited for that load is served by the next one; a second crash is told."""
+    with running(tmp_path / "a", env=with_engine("crash-first-load", tmp_path)) as daemon:
+        daemon.import_model(gguf / "tiny.gguf", "tiny")
+        with ThreadPoolExecutor(10) as pool:
+            asked = [pool.submit(daemon.http.post, "/v1/completions", json=LONG) for _ in range(10)]
+        assert [each.result().status_code for each in asked] == [200] * 10
+        assert starts(daemon) == 2
+    with running(tmp_path / "b", env=with_engine("abort-at-once", tmp_path)) as daemon:
+        daemon.import_model(gguf / "tiny.gguf", "tiny")
+        told = daemon.http.post("/v1/completions", json=SHORT)
+        assert (told.status_code, starts(daemon)) == (502, 2)
+        assert "SIGABRT" in told.json()["error"]["message"]
+
+
+def test_unload_spares_a_load_that_is_waited_for(tmp_path: Path, gguf: Path) -> None:
+    """Who waits is not refused, unless the owner insists."""
+    with running(tmp_path, env=with_engine("never-ready", tmp_path)) as daemon:
+        daemon.import_model(gguf / "tiny.gguf", "tiny")
+        with ThreadPoolExecutor(1) as pool:
+            waiting = pool.submit(daemon.http.post, "/v1/completions", json=SHORT)
+            wait_for(lambda: daemon.ps() and daemon.ps()[0]["waiting"], "the request to wait")
+            unload = {"models": ["tiny"]}
+            with daemon.client() as owner:
+                spared = owner.post("/engines/unload", json=unload)
+                assert spared.json() == {"unloaded_runners": 0, "runners_in_use": 1}
+                assert not waiting.done()
+                ended = owner.post("/engines/unload", json=unload | {"force": True})
+                assert ended.json() == {"unloaded_runners": 1}
+            assert waiting.result().status_code == 409
+
+
+def test_unload_by_force_ends_what_is_in_use(daemon: DaemonProcess) -> None:
+    """A stream that is on its way ends with an error, and the runner is gone."""
+    with daemon.client() as client, client.stream("POST", "/v1/completions", json=LONG) as busy:
+        lines = busy.iter_lines()
+        next(lines)
+        assert daemon.http.post("/engines/unload", json={"all": True}).json() == {
+            "unloaded_runners": 0,
+            "runners_in_use": 1,
+        }
+        forced = daemon.http.post("/engines/unload", json={"all": True, "force": True})
+        assert forced.json() == {"unloaded_runners": 1}
+        assert "unloaded while it answered" in "".join(lines)
+        assert daemon.ps() == []
 
 
 def test_owner_can_try_a_failed_model_at_once(tmp_path: Path, gguf: Path) -> None:

@@ -69,7 +69,7 @@ def test_a_models_way_through_the_commands(daemon: DaemonProcess, gguf: Path) ->
     assert "never" in shown
     assert "4 x 512" in shown
     assert "completion, ready, at once 4 x 512, " in runnerd(daemon, "show", "mine")[1]
-    assert runnerd(daemon, "unload", "--all")[0] == 0
+    assert runnerd(daemon, "unload", "--all") == (0, "unloaded 1\n", "")
     assert runnerd(daemon, "rm", "other:v1")[0] == 0
     assert "Deleted" in runnerd(daemon, "rm", "mine")[1]
     assert json.loads(runnerd(daemon, "ls", "--json")[1]) == []
@@ -86,6 +86,40 @@ def test_a_name_is_never_a_path(daemon: DaemonProcess, gguf: Path) -> None:
         assert runnerd(daemon, "show", name)[0] == 0
         assert "Untagged" in runnerd(daemon, "rm", name)[1]
     assert "Deleted" in runnerd(daemon, "rm", "mine")[1]
+
+
+def test_configure_alone_shows_what_is_configured(daemon: DaemonProcess, gguf: Path) -> None:
+    """Nothing is changed by a command that says nothing to change."""
+    assert runnerd(daemon, "import", str(gguf / "tiny.gguf"), "--tag", "mine")[0] == 0
+    assert "nothing is configured" in runnerd(daemon, "configure", "mine")[1]
+    assert (
+        runnerd(daemon, "configure", "mine", "--context-size", "512", "--set", "pinned=true")[0]
+        == 0
+    )
+    shown = runnerd(daemon, "configure", "mine")
+    assert shown[0] == 0
+    for line in ("mine:latest (completion)", "context-size = 512", "pinned = true"):
+        assert line in shown[1]
+    assert "nothing is configured" in runnerd(daemon, "configure", "mine", "--mode", "embedding")[1]
+    assert runnerd(daemon, "rm", "mine")[0] == 0
+
+
+def test_what_is_mistyped_is_told_in_words(daemon: DaemonProcess) -> None:
+    """An empty name is none, and an id of no pull is told where there are some."""
+    for command in (("rm", ""), ("show", ""), ("load", ""), ("unload", " "), ("tag", "x", "")):
+        code, _, errors = runnerd(daemon, *command)
+        assert (code, "the name is empty; `runnerd ls`" in errors) == (2, True), command
+    assert "`runnerd pulls` lists them" in runnerd(daemon, "cancel", "zz")[2]
+
+
+def test_purge_is_not_a_model(daemon: DaemonProcess, gguf: Path) -> None:
+    """`DELETE /models/purge` removes nothing while a model has that name, unless all are meant."""
+    assert runnerd(daemon, "import", str(gguf / "tiny.gguf"), "--tag", "purge")[0] == 0
+    refused = daemon.http.delete("/models/purge")
+    assert (refused.status_code, "all=true" in refused.text) == (409, True)
+    assert "ai/purge:latest" in runnerd(daemon, "ls", "--json")[1]
+    assert daemon.http.delete("/models/purge?all=true").status_code == 200
+    assert json.loads(runnerd(daemon, "ls", "--json")[1]) == []
 
 
 def test_large_files_are_sent_to_a_daemon_that_cannot_read_them(

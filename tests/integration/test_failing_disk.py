@@ -116,6 +116,21 @@ def test_the_sync_of_the_folder_fails(
     assert change(daemon, "tag", tmp_path).status_code == 201
 
 
+@pytest.mark.engine
+def test_runners_follow_a_configuration_that_is_not_confirmed(
+    daemon: DaemonProcess, tmp_path: Path
+) -> None:
+    """It is in force, so that an idle runner with the old one goes."""
+    ask = {"model": "tiny", "prompt": "x", "max_tokens": 1}
+    assert daemon.http.post("/v1/completions", json=ask).status_code == 200
+    with failing(daemon, "fsync", "EIO", daemon.state_dir):
+        answer = change(daemon, "configuration", tmp_path)
+        assert answer.json()["error"]["code"] == "storage_unconfirmed"
+        assert daemon.ps() == []
+    assert daemon.http.post("/v1/completions", json=ask).status_code == 200
+    assert [runner["context"] for runner in daemon.ps()] == [64]
+
+
 @pytest.mark.parametrize(
     ("call", "error"),
     [("fsync", "ENOSPC"), ("fsync", "EDQUOT"), ("rename", "EPERM"), ("rename", "EFBIG")],

@@ -21,6 +21,7 @@ def fake_engine(folder: Path, *faults: str) -> Path:
     script = folder / f"fake-{'-'.join(faults) or 'sound'}" / "llama-server"
     script.parent.mkdir(exist_ok=True)
     command = [sys.executable, "-I", str(FAKE_ENGINE), "--faults", ",".join(faults)]
+    command += ["--folder", str(script.parent)]
     script.write_text(f'#!/bin/sh\nexec {shlex.join(command)} "$@"\n')
     script.chmod(0o755)
     pass_trial(script)

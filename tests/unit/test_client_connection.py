@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import socket
 from typing import Any, cast
 
 import pytest
@@ -70,6 +71,32 @@ class Wire(asyncio.Transport):
     def pause_reading(self) -> None: ...
 
     def resume_reading(self) -> None: ...
+
+
+class Socketed(Wire):
+    """A transport over a real socket that the event loop has not read from yet."""
+
+    def __init__(self, end: socket.socket) -> None:
+        super().__init__()
+        self.end = end
+
+    def get_extra_info(self, name: str, default: Any = None) -> Any:
+        return self.end if name == "socket" else None
+
+
+async def test_a_request_on_its_way_keeps_its_connection() -> None:
+    """It lies in the socket when places are looked for, before the loop has read any of it: the
+    connection looks unused and is not.  Seen over the wire only where both fall into one turn.
+    """
+    client, end = socket.socketpair()
+    with client, end:
+        connection = ClientConnection(cast(Relay, BrokenRelay()))
+        connection.connection_made(Socketed(end))
+        assert connection.idle
+        client.sendall(REQUEST[:1])
+        assert not connection.idle
+        connection.data_received(end.recv(1))
+        assert not connection.idle, "the rest is still to come"
 
 
 @pytest.mark.parametrize("pieces", [[REQUEST], [REQUEST[:20], REQUEST[20:-1], REQUEST[-1:]]])

@@ -90,7 +90,10 @@ def test_every_refusal_has_its_status(refusal: Refusal, status: int) -> None:
     [
         (BackendFailure("not installed"), Fault.NOT_STARTED),
         (EngineFailure("x", exit_reason="exit status 1", loading=True), Fault.REFUSED),
-        (EngineFailure("x", exit_reason="killed by SIGABRT", loading=True), Fault.REFUSED),
+        (EngineFailure("x", exit_reason="killed by SIGILL", loading=True), Fault.REFUSED),
+        (EngineFailure("x", exit_reason="killed by SIGABRT", loading=True), Fault.CRASH),
+        (EngineFailure("x", exit_reason="killed by SIGSEGV", loading=True), Fault.CRASH),
+        (EngineFailure("x", exit_reason="killed by SIGBUS", loading=True), Fault.CRASH),
         (EngineFailure("x", exit_reason="killed by SIGKILL", loading=True), Fault.CRASH),
         (EngineFailure("x", exit_reason="not ready in time", loading=True), Fault.CRASH),
         (EngineFailure("x", exit_reason="exit status 1"), Fault.CRASH),

@@ -275,6 +275,19 @@ def test_unload_spares_busy_runners() -> None:
     assert scheduler.unload(lambda key: True) == [Stop(A, 1, StopReason.UNLOADED)]
 
 
+def test_unload_spares_what_is_waited_for() -> None:
+    """A load that requests wait for counts as in use; an owner can insist."""
+    scheduler = make()
+    scheduler.request(1, A, 0.0)
+    loaded(scheduler, B, 2)
+    assert scheduler.unload(lambda key: True) == []
+    assert scheduler.unload(lambda key: True, force=True) == [
+        Refuse(1, Refusal.UNLOADED),
+        Stop(A, 1, StopReason.UNLOADED),
+        Stop(B, 2, StopReason.UNLOADED),
+    ]
+
+
 def test_drain_refuses_waits_and_lets_leases_finish() -> None:
     """Draining refuses the queue and newcomers, and stops a busy runner at its release."""
     scheduler = make()

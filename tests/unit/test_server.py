@@ -255,7 +255,7 @@ def test_library_path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     ("table", "message"),
     [
         ({"servr": 1}, "servr: Extra inputs"),
-        ({"server": "X y"}, "server: String should match pattern"),
+        ({"server": "X y"}, "server: must be the name of an engine"),
         ({"default_context": 1}, "default_context: "),
         ({"path": "bin/llama-server"}, "must be an absolute path"),
         ({"parallel": 0}, "parallel: "),
