@@ -13,7 +13,7 @@ import msgspec
 
 from runnerd.errors import ClientError
 from runnerd.relay.body import Body, json_object
-from runnerd.units import FOREVER, parse_duration
+from runnerd.units import bounded_seconds, parse_duration
 
 _EFFORTS = ("low", "medium", "high", "max")
 _MOST_TOP = 20  # alternatives to a token
@@ -64,7 +64,7 @@ class Fields:
         if value is None:
             return None
         if isinstance(value, int | float) and not isinstance(value, bool):
-            return FOREVER if value < 0 else float(value)
+            return bounded_seconds(value)
         try:
             return parse_duration(str(value))
         except ValueError as error:
