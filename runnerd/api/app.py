@@ -8,9 +8,9 @@ from collections.abc import Collection
 
 from aiohttp import ClientConnectionResetError, web
 
-from runnerd.api import engines, host, models, pulls
+from runnerd.api import configuring, engines, host, models, pulls
 from runnerd.api.context import CONTEXT, Context, authorize, json_answer
-from runnerd.api.ollama import blobs, creation, library, transfers
+from runnerd.api.ollama import accounts, blobs, creation, library, transfers
 from runnerd.api.openai import response_store_api
 from runnerd.api.routing import ACTIONS, Handler, check_actions
 from runnerd.durable import disk_errors
@@ -24,7 +24,8 @@ INFERENCE = web.AppKey("inference", frozenset[str])
 
 _MODULES = (
     host,
-    pulls,  # before the models: their names may be anything
+    pulls,  # these two before the models: their names may be anything
+    configuring,
     models,
     engines,
     response_store_api,
@@ -32,6 +33,7 @@ _MODULES = (
     blobs,
     creation,
     transfers,
+    accounts,
 )
 
 

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-import shlex
-from collections.abc import Mapping
-from typing import Any
+import contextlib
+from collections.abc import Iterable, Iterator, Mapping
 
 import aiohttp
 from aiohttp import web
@@ -13,9 +12,7 @@ from aiohttp import web
 from runnerd.access import Action
 from runnerd.api.context import CONTEXT, Context, json_answer, json_body, text_field, timestamp
 from runnerd.api.routing import Routes
-from runnerd.backends.interface import BackendMode
-from runnerd.configurations import ConfigurationKey
-from runnerd.errors import ClientError, InvalidConfiguration
+from runnerd.errors import ClientError, ModelNotFound, NotSupported
 from runnerd.scheduler import RunnerState
 from runnerd.supervisor import RunnerReport
 from runnerd.units import format_duration
@@ -23,17 +20,6 @@ from runnerd.units import format_duration
 ROUTES = Routes()
 
 _NEVER = "0001-01-01T00:00:00Z"  # what Go clients expect for "no time": a runner in use
-
-_KEEPING = (
-    "keep_alive", "min_instances", "max_instances", "pinned", "exclusive_group", "preload",
-    "preload_prefix", "completion_defaults", "forced_parameters", "stripped_parameters",
-)  # fmt: skip
-_FIELDS = frozenset(
-    {
-        "model", "mode", "context-size", "runtime-flags", "raw-runtime-flags", "speculative",
-        "llamacpp", "backend", "parallel", "placement", "engine", "force", *_KEEPING,
-    }
-)  # fmt: skip
 
 
 @ROUTES.get("/engines/status", Action.VIEW_RUNNERS)
@@ -83,56 +69,16 @@ async def unload(request: web.Request) -> web.Response:
         raise ClientError("name the models to unload, or set all", param="models")
     count = await context.supervisor.unloading.unload(
         backend=text_field(document, "backend"),
-        models=None if everything else {str(context.store.get(name).id) for name in names},
+        models=None if everything else set(_ids(context, names)),
     )
     return json_answer({"unloaded_runners": count})
 
 
-@ROUTES.post("/engines/_configure", Action.CONFIGURE_MODEL)
-@ROUTES.post("/engines/{backend}/_configure", Action.CONFIGURE_MODEL)
-async def configure(request: web.Request) -> web.Response:
-    """Change a model's configuration: fields that are absent stay, null ones go back to default.
-
-    `force` sets also what is unwise, or cannot be loaded here.
-    """
-    context = request.app[CONTEXT]
-    document = await json_body(request)
-    if unknown := sorted(set(document) - _FIELDS):
-        raise InvalidConfiguration(
-            f"unknown fields: {', '.join(unknown)} (known: {', '.join(sorted(_FIELDS))})"
-        )
-    model = context.store.get(text_field(document, "model", required=True) or "")
-    name = request.match_info.get("backend") or text_field(document, "backend")
-    backend = context.supervisor.keys.backend(name)
-    changes = _changes(document)
-    key = ConfigurationKey(backend.name, str(model.id), _mode(document))
-    await context.supervisor.configuring.configure(
-        key, changes, force=document.get("force") is True
-    )
-    return web.Response(status=202)
-
-
-@ROUTES.get("/engines/_configure", Action.VIEW_RUNNERS)
-@ROUTES.get("/engines/{backend}/_configure", Action.VIEW_RUNNERS)
-async def configurations(request: web.Request) -> web.Response:
-    """What owners configured, of one model or of all."""
-    context = request.app[CONTEXT]
-    wanted = request.query.get("model")
-    wanted_id = str(context.store.get(wanted).id) if wanted else None
-    tags = {str(model.id): model.tags for model in context.store.list()}
-    return json_answer(
-        [
-            {
-                "Backend": key.backend,
-                "Model": (tags[key.model] or (key.model,))[0],
-                "ModelID": key.model,
-                "Mode": key.mode.value,
-                "Config": configuration.to_json(),
-            }
-            for key, configuration in context.supervisor.configurations()
-            if key.model in tags and wanted_id in (None, key.model)
-        ]
-    )
+def _ids(context: Context, names: Iterable[str]) -> Iterator[str]:
+    """The ids of models; what is not here is not loaded either."""
+    for name in names:
+        with contextlib.suppress(ModelNotFound):
+            yield str(context.store.identify(name))
 
 
 @ROUTES.get("/engines/requests", Action.VIEW_REQUESTS)
@@ -153,6 +99,19 @@ async def install_backend(request: web.Request) -> web.Response:
     async with aiohttp.ClientSession() as http:
         await backend.install(http)
     return web.Response()
+
+
+@ROUTES.post("/engines/uninstall-backend", Action.MANAGE_BACKENDS)
+async def uninstall_backend(request: web.Request) -> web.Response:
+    """Say how an engine is removed: not over the API, since others may be using it."""
+    context = request.app[CONTEXT]
+    document = await json_body(request)
+    backend = context.supervisor.keys.backend(text_field(document, "backend", required=True))
+    folder = context.settings.state_dir / "engines"
+    raise NotSupported(
+        f"an engine of {backend.name} is not removed over the API: stop the daemon and remove its"
+        f" folder below {folder}, or let the package manager that brought it do so"
+    )
 
 
 def _model(context: Context, report: RunnerReport, names: Mapping[str, str]) -> tuple[str, str]:
@@ -197,48 +156,3 @@ def _runner(report: RunnerReport) -> dict[str, object]:
         "failure": report.failure,
         "retry_at": None if report.retry_at is None else timestamp(report.retry_at),
     }
-
-
-def _changes(document: dict[str, Any]) -> dict[str, Any]:
-    """Return the members of a stored configuration that a request changes."""
-    changes: dict[str, Any] = {
-        name: document[name]
-        for name in (
-            "context-size",
-            "runtime-flags",
-            "speculative",
-            "parallel",
-            "placement",
-            "engine",
-            *_KEEPING,
-        )
-        if name in document
-    }
-    if "raw-runtime-flags" in document and "runtime-flags" not in changes:
-        raw = document["raw-runtime-flags"]
-        if not isinstance(raw, str):
-            raise InvalidConfiguration("raw-runtime-flags must be a string")
-        try:
-            changes["runtime-flags"] = shlex.split(raw)
-        except ValueError as error:
-            raise InvalidConfiguration(f"raw-runtime-flags: {error}") from error
-    if (engine := document.get("llamacpp")) is not None:
-        budget = engine.get("reasoning-budget") if isinstance(engine, dict) else None
-        if not isinstance(budget, int) or set(engine) != {"reasoning-budget"}:
-            raise InvalidConfiguration("llamacpp takes one field, reasoning-budget, a number")
-        flags = changes.get("runtime-flags") or []
-        changes["runtime-flags"] = [*flags, "--reasoning-budget", str(budget)]
-    return changes
-
-
-def _mode(document: dict[str, Any]) -> BackendMode:
-    mode = text_field(document, "mode")
-    if mode is None:
-        return BackendMode.COMPLETION
-    try:
-        return BackendMode(mode)
-    except ValueError as error:
-        known = ", ".join(BackendMode)
-        raise InvalidConfiguration(
-            f"unknown mode {mode!r} (known: {known})", param="mode"
-        ) from error

@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from runnerd.cli.client import Client
+from runnerd.cli.model_paths import model_path
 from runnerd.cli.tables import familiar, print_json, print_table
 from runnerd.errors import ClientError
 from runnerd.units import format_duration, rounded_size
@@ -33,8 +34,11 @@ def unload(options: argparse.Namespace) -> int:
     """Stop idle runners."""
     if not options.model and not options.all:
         raise ClientError("name the models to unload, or give --all")
+    client = Client(options.host)
+    for name in options.model:
+        client.json("GET", model_path(name))  # the route takes any name; people mistype some
     document = {"all": options.all, "models": options.model}
-    answer = Client(options.host).json("POST", "/engines/unload", document)
+    answer = client.json("POST", "/engines/unload", document)
     print(f"unloaded {answer['unloaded_runners']}")
     return 0
 
@@ -99,7 +103,6 @@ def configure(options: argparse.Namespace) -> int:
     """Set a model's configuration."""
     document: dict[str, object] = {name: None for name in options.unset}
     document |= dict(_assignment(text) for text in options.set)
-    document["model"] = options.model
     if options.context_size is not None:
         document["context-size"] = options.context_size
     if options.mode:
@@ -110,7 +113,7 @@ def configure(options: argparse.Namespace) -> int:
         document["runtime-flags"] = options.flags
     if options.force:
         document["force"] = True
-    Client(options.host).json("POST", "/engines/_configure", document)
+    Client(options.host).json("POST", f"{model_path(options.model)}/configure", document)
     return 0
 
 

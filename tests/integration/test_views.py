@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import httpx
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from runnerd.models import tiny
@@ -59,12 +58,7 @@ def send(daemon: DaemonProcess, path: str, body: str) -> httpx.Response:
     return daemon.http.post(path, content=body, headers={"Content-Type": "application/json"})
 
 
-def example(count: int) -> Any:
-    """So many examples for one daemon."""
-    return settings(max_examples=count, suppress_health_check=[HealthCheck.function_scoped_fixture])
-
-
-@example(60)
+@settings(max_examples=60)
 @given(value=number)
 def test_any_keep_alive(daemon: DaemonProcess, value: str) -> None:
     """`keep_alive: 1000000000000` broke every list of runners."""
@@ -86,7 +80,7 @@ _DEEPER = (
 _CHANGES = [f'"{name}": {{0}}' for name in _CONFIGURED] + [*_DEEPER]
 
 
-@example(60)
+@settings(max_examples=60)
 @given(value=number, field=st.sampled_from(_CHANGES))
 def test_any_configuration(daemon: DaemonProcess, field: str, value: str) -> None:
     """What an owner sets is shown again, whatever it is; and taken back."""
@@ -101,7 +95,7 @@ def test_any_configuration(daemon: DaemonProcess, field: str, value: str) -> Non
 _OPTIONS = ("num_ctx", "seed", "temperature", "top_k", "num_predict", "num_batch", "unheard_of")
 
 
-@example(40)
+@settings(max_examples=40)
 @given(value=number, option=st.sampled_from(_OPTIONS))
 def test_any_parameter_of_a_model(daemon: DaemonProcess, option: str, value: str) -> None:
     """A made model is listed and shown."""
@@ -134,7 +128,7 @@ _FIELDS = (
 )  # fmt: skip
 
 
-@example(80)
+@settings(max_examples=80)
 @given(value=number, field=st.sampled_from(_FIELDS), request=st.sampled_from(_REQUESTS))
 def test_any_number_in_a_request(
     daemon: DaemonProcess, field: str, value: str, request: tuple[str, str]
