@@ -100,6 +100,9 @@ def _failure(request: web.Request, error: RunnerdError) -> web.Response:
 
 async def _add_common_headers(request: web.Request, response: web.StreamResponse) -> None:
     response.headers["X-Request-Id"] = request.headers.get("x-request-id", "")
+    if response.content_length is None and not isinstance(response, web.Response):  # a stream
+        response.headers.setdefault("Cache-Control", "no-cache")
+        response.headers["X-Accel-Buffering"] = "no"
     if (origin := request.headers.get("Origin")) is not None:
         # The relay has let through only origins that may read this.
         response.headers["Access-Control-Allow-Origin"] = origin

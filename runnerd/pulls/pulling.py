@@ -158,7 +158,7 @@ class Pulls:
         """Ask a job to end.  Raises errors.NotFound."""
         job = self._jobs.get(id)
         if job is None:
-            raise NotFound(f"there is no pull {id[:40]!r}; `GET /models/pulls` lists them")
+            raise NotFound(f"there is no pull {id[:40]!r}; `runnerd pulls` lists them")
         job.cancel()
         return job
 
