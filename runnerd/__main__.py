@@ -12,16 +12,29 @@ from runnerd import early
 def main() -> int:
     """Run the command line and return the exit status: 0 well, 1 failed, 2 wrong usage."""
     early.open_standard_streams()
-    if _serves(sys.argv[1:]):
+    serves = _serves(sys.argv[1:])
+    if serves:
         early.end_at_once()
     try:
         return _run()
     except KeyboardInterrupt:
         return 130
-    except BrokenPipeError:
-        # Who read our output has gone (`| head`); Python would complain when it flushes at exit.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    except BrokenPipeError:  # who read our output has gone (`| head`)
+        _drop_output()
         return 1
+    except OSError as error:
+        if serves:
+            raise
+        # Files are seen to where they are opened, so it is our output that cannot be written.
+        what = error.filename or "the output cannot be written"
+        print(f"runnerd: {what}: {error.strerror or error}", file=sys.stderr)
+        _drop_output()
+        return 1
+
+
+def _drop_output() -> None:
+    """Let Python write the rest of the output to nowhere, instead of complaining at its exit."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _run() -> int:

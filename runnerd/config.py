@@ -29,8 +29,8 @@ from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, Settings
 from runnerd.config_errors import wrong_settings
 from runnerd.errors import StartupError
 from runnerd.setting_sources import EnvironmentVariables, SettingsFile
+from runnerd.units import MOST_SECONDS
 
-MOST_SECONDS = 100 * 365 * 86400.0  # as good as for ever
 DEFAULT_LISTEN = "127.0.0.1:12434"  # the port that Docker Model Runner's clients assume
 
 

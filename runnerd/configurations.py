@@ -45,7 +45,7 @@ from runnerd.errors import (
 )
 from runnerd.regular import Unusable, read, set_aside
 from runnerd.tasks import uninterrupted
-from runnerd.units import FOREVER, format_duration, parse_duration
+from runnerd.units import bounded_seconds, format_duration, parse_duration
 
 log = logging.getLogger(__name__)
 
@@ -56,8 +56,9 @@ _MOST_BYTES = 64 * 2**20
 def _seconds(value: object) -> object:
     if isinstance(value, str):
         return parse_duration(value)
-    negative = isinstance(value, int | float) and value < 0
-    return FOREVER if negative else value
+    if isinstance(value, int | float) and not isinstance(value, bool):
+        return bounded_seconds(value)
+    return value
 
 
 Duration = Annotated[

@@ -11,14 +11,27 @@ import re
 FOREVER = -1.0
 """A keep-alive below zero: the runner never expires."""
 
+MOST_SECONDS = 100 * 365 * 86400.0
+"""A longer time is for ever: it would overflow dates and timers."""
+
 _UNITS = {"ns": 1e-9, "us": 1e-6, "µs": 1e-6, "ms": 1e-3, "s": 1.0, "m": 60.0, "h": 3600.0}
 _PART = r"(\d{1,12}(?:\.\d{0,12})?|\.\d{1,12})(ns|us|µs|ms|s|m|h)"
 _DURATION = re.compile(rf"(?P<sign>[+-]?)(?P<parts>(?:{_PART})+)", re.ASCII)
 _SECONDS = re.compile(r"[+-]?(?:\d{1,12}(?:\.\d{0,12})?|\.\d{1,12})", re.ASCII)
 
 
+def bounded_seconds(seconds: float) -> float:
+    """Seconds as they are, FOREVER for a negative number and for one beyond MOST_SECONDS.
+
+    Raises ValueError for what is no number.
+    """
+    if seconds != seconds:
+        raise ValueError("it is not a number of seconds")
+    return float(seconds) if 0 <= seconds <= MOST_SECONDS else FOREVER
+
+
 def parse_duration(text: str) -> float:
-    """Return seconds, FOREVER for every negative duration.  Raises ValueError."""
+    """Return seconds, FOREVER for a duration that is negative or very long.  Raises ValueError."""
     if _SECONDS.fullmatch(text):
         seconds = float(text)
     elif found := _DURATION.fullmatch(text):
@@ -27,7 +40,7 @@ def parse_duration(text: str) -> float:
         seconds = -seconds if found["sign"] == "-" else seconds
     else:
         raise ValueError(f"{text!r} is no duration; write 5m, 1h30m, 0 (at once) or -1 (for ever)")
-    return FOREVER if seconds < 0 else seconds
+    return bounded_seconds(seconds)
 
 
 def format_duration(seconds: float) -> str:

@@ -24,6 +24,7 @@ class Action(enum.StrEnum):
     | CONFIGURE_MODEL | how a model is loaded and kept |
     | DOWNLOAD_MODEL | pulls: beginning, following, cancelling |
     | UPLOAD_MODEL | pushes to a registry |
+    | EXPORT_MODEL | a model's files, as an archive |
     | CREATE_MODEL | imports, models made of others, tags |
     | DELETE_MODEL | removing models, tags and leftovers |
     | MANAGE_BACKENDS | installing engines |
@@ -41,6 +42,7 @@ class Action(enum.StrEnum):
     CONFIGURE_MODEL = "configure_model"
     DOWNLOAD_MODEL = "download_model"
     UPLOAD_MODEL = "upload_model"
+    EXPORT_MODEL = "export_model"
     CREATE_MODEL = "create_model"
     DELETE_MODEL = "delete_model"
     MANAGE_BACKENDS = "manage_backends"

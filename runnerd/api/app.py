@@ -8,9 +8,9 @@ from collections.abc import Collection
 
 from aiohttp import ClientConnectionResetError, web
 
-from runnerd.api import engines, host, models, pulls
+from runnerd.api import configuring, engines, host, models, pulls
 from runnerd.api.context import CONTEXT, Context, authorize, json_answer
-from runnerd.api.ollama import blobs, creation, library, transfers
+from runnerd.api.ollama import accounts, blobs, creation, library, transfers
 from runnerd.api.openai import response_store_api
 from runnerd.api.routing import ACTIONS, Handler, check_actions
 from runnerd.durable import disk_errors
@@ -24,7 +24,8 @@ INFERENCE = web.AppKey("inference", frozenset[str])
 
 _MODULES = (
     host,
-    pulls,  # before the models: their names may be anything
+    pulls,  # these two before the models: their names may be anything
+    configuring,
     models,
     engines,
     response_store_api,
@@ -32,6 +33,7 @@ _MODULES = (
     blobs,
     creation,
     transfers,
+    accounts,
 )
 
 
@@ -98,6 +100,9 @@ def _failure(request: web.Request, error: RunnerdError) -> web.Response:
 
 async def _add_common_headers(request: web.Request, response: web.StreamResponse) -> None:
     response.headers["X-Request-Id"] = request.headers.get("x-request-id", "")
+    if response.content_length is None and not isinstance(response, web.Response):  # a stream
+        response.headers.setdefault("Cache-Control", "no-cache")
+        response.headers["X-Accel-Buffering"] = "no"
     if (origin := request.headers.get("Origin")) is not None:
         # The relay has let through only origins that may read this.
         response.headers["Access-Control-Allow-Origin"] = origin

@@ -3,19 +3,16 @@
 from __future__ import annotations
 
 import asyncio
-import shlex
 from collections.abc import Mapping
-from typing import Any
 
 import aiohttp
 from aiohttp import web
 
 from runnerd.access import Action
 from runnerd.api.context import CONTEXT, Context, json_answer, json_body, text_field, timestamp
+from runnerd.api.model_ids import model_ids
 from runnerd.api.routing import Routes
-from runnerd.backends.configuration import BackendMode
-from runnerd.configurations import ConfigurationKey
-from runnerd.errors import ClientError, InvalidConfiguration
+from runnerd.errors import ClientError, NotSupported
 from runnerd.scheduler import RunnerState
 from runnerd.supervisor import RunnerReport
 from runnerd.units import format_duration
@@ -23,17 +20,6 @@ from runnerd.units import format_duration
 ROUTES = Routes()
 
 _NEVER = "0001-01-01T00:00:00Z"  # what Go clients expect for "no time": a runner in use
-
-_KEEPING = (
-    "keep_alive", "min_instances", "max_instances", "pinned", "exclusive_group", "preload",
-    "preload_prefix", "completion_defaults", "forced_parameters", "stripped_parameters",
-)  # fmt: skip
-_FIELDS = frozenset(
-    {
-        "model", "mode", "context-size", "runtime-flags", "raw-runtime-flags", "speculative",
-        "llamacpp", "backend", "parallel", "placement", "engine", "force", *_KEEPING,
-    }
-)  # fmt: skip
 
 
 @ROUTES.get("/engines/status", Action.VIEW_RUNNERS)
@@ -87,60 +73,11 @@ async def unload(request: web.Request) -> web.Response:
     backend = text_field(document, "backend")
     unloaded = await context.supervisor.unloading.unload(
         backend=backend,
-        models=None if everything else {_model_id(context, name, backend) for name in names},
+        models=None if everything else model_ids(context, names, backend),
         force=document.get("force") is True,
     )
     kept = {"runners_in_use": unloaded.in_use} if unloaded.in_use else {}
     return json_answer({"unloaded_runners": unloaded.stopped} | kept)
-
-
-@ROUTES.post("/engines/_configure", Action.CONFIGURE_MODEL)
-@ROUTES.post("/engines/{backend}/_configure", Action.CONFIGURE_MODEL)
-async def configure(request: web.Request) -> web.Response:
-    """Change a model's configuration: fields that are absent stay, null ones go back to default.
-
-    `force` sets also what is unwise, or cannot be loaded here.
-    """
-    context = request.app[CONTEXT]
-    document = await json_body(request)
-    if unknown := sorted(set(document) - _FIELDS):
-        raise InvalidConfiguration(
-            f"unknown fields: {', '.join(unknown)} (known: {', '.join(sorted(_FIELDS))})"
-        )
-    name = request.match_info.get("backend") or text_field(document, "backend")
-    model = _model_id(context, text_field(document, "model", required=True) or "", name)
-    backend = context.supervisor.keys.backend(name)
-    changes = _changes(document)
-    key = ConfigurationKey(backend.name, model, _mode(document))
-    await context.supervisor.configuring.configure(
-        key, changes, force=document.get("force") is True
-    )
-    return web.Response(status=202)
-
-
-@ROUTES.get("/engines/_configure", Action.VIEW_RUNNERS)
-@ROUTES.get("/engines/{backend}/_configure", Action.VIEW_RUNNERS)
-async def configurations(request: web.Request) -> web.Response:
-    """What owners configured, of one model or of all."""
-    context = request.app[CONTEXT]
-    wanted = request.query.get("model")
-    backend = request.match_info.get("backend")
-    wanted_id = _model_id(context, wanted, backend) if wanted else None
-    tags = {str(model.id): model.tags for model in context.store.list()}
-    return json_answer(
-        [
-            {
-                "Backend": key.backend,
-                "Model": (tags.get(key.model) or (key.model,))[0],
-                "ModelID": key.model,
-                "Mode": key.mode.value,
-                "Config": configuration.to_json(),
-            }
-            for key, configuration in context.supervisor.configurations()
-            if (key.model in tags or _is_external(context, key.backend))
-            and wanted_id in (None, key.model)
-        ]
-    )
 
 
 @ROUTES.get("/engines/requests", Action.VIEW_REQUESTS)
@@ -163,19 +100,17 @@ async def install_backend(request: web.Request) -> web.Response:
     return web.Response()
 
 
-def _model_id(context: Context, name: str, backend: str | None) -> str:
-    """The id of the model that a name means to a backend, None for the default one.
-
-    Raises errors.ModelNotFound, BackendNotFound.
-    """
-    if context.supervisor.keys.backend(backend).uses_external_model_management:
-        return name
-    return str(context.store.get(name).id)
-
-
-def _is_external(context: Context, backend: str) -> bool:
-    found = context.backends.get(backend)
-    return found is not None and found.uses_external_model_management
+@ROUTES.post("/engines/uninstall-backend", Action.MANAGE_BACKENDS)
+async def uninstall_backend(request: web.Request) -> web.Response:
+    """Say how an engine is removed: not over the API, since others may be using it."""
+    context = request.app[CONTEXT]
+    document = await json_body(request)
+    backend = context.supervisor.keys.backend(text_field(document, "backend", required=True))
+    folder = context.settings.state_dir / "engines"
+    raise NotSupported(
+        f"an engine of {backend.name} is not removed over the API: stop the daemon and remove its"
+        f" folder below {folder}, or let the package manager that brought it do so"
+    )
 
 
 def _model(context: Context, report: RunnerReport, names: Mapping[str, str]) -> tuple[str, str]:
@@ -220,48 +155,3 @@ def _runner(report: RunnerReport) -> dict[str, object]:
         "failure": report.failure,
         "retry_at": None if report.retry_at is None else timestamp(report.retry_at),
     }
-
-
-def _changes(document: dict[str, Any]) -> dict[str, Any]:
-    """Return the members of a stored configuration that a request changes."""
-    changes: dict[str, Any] = {
-        name: document[name]
-        for name in (
-            "context-size",
-            "runtime-flags",
-            "speculative",
-            "parallel",
-            "placement",
-            "engine",
-            *_KEEPING,
-        )
-        if name in document
-    }
-    if "raw-runtime-flags" in document and "runtime-flags" not in changes:
-        raw = document["raw-runtime-flags"]
-        if not isinstance(raw, str):
-            raise InvalidConfiguration("raw-runtime-flags must be a string")
-        try:
-            changes["runtime-flags"] = shlex.split(raw)
-        except ValueError as error:
-            raise InvalidConfiguration(f"raw-runtime-flags: {error}") from error
-    if (engine := document.get("llamacpp")) is not None:
-        budget = engine.get("reasoning-budget") if isinstance(engine, dict) else None
-        if not isinstance(budget, int) or set(engine) != {"reasoning-budget"}:
-            raise InvalidConfiguration("llamacpp takes one field, reasoning-budget, a number")
-        flags = changes.get("runtime-flags") or []
-        changes["runtime-flags"] = [*flags, "--reasoning-budget", str(budget)]
-    return changes
-
-
-def _mode(document: dict[str, Any]) -> BackendMode:
-    mode = text_field(document, "mode")
-    if mode is None:
-        return BackendMode.COMPLETION
-    try:
-        return BackendMode(mode)
-    except ValueError as error:
-        known = ", ".join(BackendMode)
-        raise InvalidConfiguration(
-            f"unknown mode {mode!r} (known: {known})", param="mode"
-        ) from error

@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import asyncio
 import os
+import re
 from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
 
-from aiohttp import web
+from aiohttp import hdrs, web
 
 from runnerd.access import Action
 from runnerd.api.anthropic.listing import asks, entry, page
@@ -23,7 +24,9 @@ from runnerd.errors import ClientError, Conflict, Forbidden, ModelNotFound, NotF
 from runnerd.models.catalog import Model
 from runnerd.models.intake import Progress
 from runnerd.models.names import Removals
+from runnerd.models.packing import Packed
 from runnerd.sockets.peer import peer_credentials
+from runnerd.threads import run_stoppable
 
 ROUTES = Routes()
 
@@ -73,6 +76,28 @@ async def load_archive(request: web.Request) -> web.StreamResponse:
         lambda progress: store.entrance.load_archive(chunks(), progress),
         "Model loaded successfully",
     )
+
+
+@ROUTES.get("/models/{name:.+}/export", Action.EXPORT_MODEL)
+async def export_model(request: web.Request) -> web.StreamResponse:
+    """A model as a tar archive, in the form that `/models/load` takes."""
+    store, name = request.app[CONTEXT].store, request.match_info["name"]
+    packed = await run_stoppable(lambda stop: store.pack(name), undo=Packed.close)
+    file = re.sub(r"[^A-Za-z0-9._-]+", "-", name)[:128]
+    with packed:
+        response = web.StreamResponse(
+            headers={
+                "Content-Type": "application/x-tar",
+                "Content-Disposition": f'attachment; filename="{file}.tar"',
+                "Content-Length": str(packed.size),
+            }
+        )
+        await response.prepare(request)
+        if request.method != hdrs.METH_HEAD:
+            async for chunk in packed.chunks():
+                await response.write(chunk)
+        await response.write_eof()
+    return response
 
 
 @ROUTES.get("/models/{name:.+}", Action.VIEW_MODELS)
@@ -175,11 +200,16 @@ async def _forget_removed(context: Context, id: str, load: str, *, shared: bool)
 @ROUTES.get("/engines/v1/models", Action.VIEW_MODELS)
 @ROUTES.get("/engines/{backend}/v1/models", Action.VIEW_MODELS)
 async def list_openai_models(request: web.Request) -> web.Response:
-    """Every model, as OpenAI's clients list them, or Anthropic's."""
+    """Every name of every model, as OpenAI's clients list them, or Anthropic's."""
     models = request.app[CONTEXT].store.list()
     if asks(request):
         return json_answer(page(models))
-    return json_answer({"object": "list", "data": [_openai(model) for model in models]})
+    return json_answer(
+        {
+            "object": "list",
+            "data": [_openai(model, name) for model in models for name in model.names],
+        }
+    )
 
 
 @ROUTES.get("/v1/models/{name:.+}", Action.VIEW_MODELS)
@@ -190,10 +220,11 @@ async def list_openai_models(request: web.Request) -> web.Response:
 async def get_openai_model(request: web.Request) -> web.Response:
     """One model, as OpenAI's clients get it, or Anthropic's."""
     model = request.app[CONTEXT].store.get(request.match_info["name"])
-    return json_answer(entry(model) if asks(request) else _openai(model))
+    named = entry if asks(request) else _openai
+    return json_answer(named(model, model.name))
 
 
-def _openai(model: Model) -> dict[str, object]:
+def _openai(model: Model, name: str) -> dict[str, object]:
     config = model.config
     about = {
         "context_window": model.context_length,
@@ -203,7 +234,7 @@ def _openai(model: Model) -> dict[str, object]:
         "size": config.size,
     }
     return {
-        "id": model.name,
+        "id": name,
         "object": "model",
         "created": model.created,
         "owned_by": _OWNER,

@@ -41,10 +41,7 @@ def pool_status(
                 if report.state is not RunnerState.FAILED
             },
         },
-        "store": {
-            (model.tags or (str(model.id),))[0]: _model(model, reports, configurations, backend)
-            for model in models
-        }
+        "store": {model.name: _model(model, reports, configurations, backend) for model in models}
         | {job.reference: _coming(job, backend, now) for job in downloads if job.kind == "pull"},
     }
 

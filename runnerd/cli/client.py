@@ -51,9 +51,20 @@ def default_address() -> str:
         "/run/runnerd/runnerd.sock",
     ]
     for candidate in candidates:
-        if candidate and Path(candidate).exists():
+        if candidate and _is_there(candidate):
             return f"unix://{Path(candidate).absolute()}"
     return _FALLBACK
+
+
+def _is_there(path: str) -> bool:
+    """Whether something is at a path, also where we may not look: connecting says then so."""
+    try:
+        os.stat(path)
+    except PermissionError:
+        return True
+    except (OSError, ValueError):
+        return False
+    return True
 
 
 class Client:
@@ -96,9 +107,7 @@ class Client:
             answer = connection.getresponse()
         except (OSError, http.client.HTTPException) as error:
             connection.close()
-            raise DaemonError(
-                f"no daemon answers at {self.address} ({error}); start one with `runnerd serve`"
-            ) from error
+            raise DaemonError(_unreachable(self.address, error)) from error
         if answer.status >= 400:
             with contextlib.closing(connection), answer:
                 raise DaemonError(_message(answer.read(), answer.status), answer.status)
@@ -111,6 +120,16 @@ class Client:
         if parts.scheme != "http" or not parts.hostname:
             raise DaemonError(f"{self.address!r} is neither unix:///path nor http://host:port")
         return http.client.HTTPConnection(parts.hostname, parts.port or 80)
+
+
+def _unreachable(address: str, error: Exception) -> str:
+    """Why nobody could be asked, and what to do."""
+    if isinstance(error, PermissionError):
+        return (
+            f"you may not connect to {address}: permission denied; become a member of the group"
+            " that the socket belongs to (usually `usermod -aG runnerd $USER`) and log in again"
+        )
+    return f"no daemon answers at {address} ({error}); start one with `runnerd serve`"
 
 
 def _message(body: bytes, status: int) -> str:

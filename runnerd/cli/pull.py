@@ -14,6 +14,7 @@ from runnerd.cli.client import Client
 from runnerd.cli.model_paths import model_path
 from runnerd.cli.progress import display, follow
 from runnerd.cli.tables import familiar, print_json, print_table
+from runnerd.models.pages import model_of_page
 
 _INTERRUPTED = 130
 
@@ -25,7 +26,7 @@ def pull(options: argparse.Namespace) -> int:
         if value := getattr(options, name):
             document[name] = value
     if token := os.environ.get("HF_TOKEN"):
-        if options.model.lower().startswith(("hf.co/", "huggingface.co/")):
+        if model_of_page(options.model).lower().startswith(("hf.co/", "huggingface.co/")):
             document["bearer-token"] = token
     return _watch(options, "/models/create", document, "pull")
 

@@ -10,6 +10,7 @@ from typing import Any
 from urllib.parse import quote
 
 from runnerd.cli.client import Client
+from runnerd.cli.model_paths import model_path
 from runnerd.cli.tables import familiar, print_json, print_table
 from runnerd.errors import ClientError
 from runnerd.units import format_duration, rounded_size
@@ -35,8 +36,11 @@ def unload(options: argparse.Namespace) -> int:
     """Stop idle runners."""
     if not options.model and not options.all:
         raise ClientError("name the models to unload, or give --all")
+    client = Client(options.host)
+    for name in options.model:
+        client.json("GET", model_path(name))  # the route takes any name; people mistype some
     document = {"all": options.all, "models": options.model, "force": options.force}
-    answer = Client(options.host).json("POST", "/engines/unload", document)
+    answer = client.json("POST", "/engines/unload", document)
     print(f"unloaded {answer['unloaded_runners']}")
     if kept := answer.get("runners_in_use"):
         print(f"{kept} in use or waited for: --force ends them and their requests", file=sys.stderr)
@@ -116,7 +120,6 @@ def configure(options: argparse.Namespace) -> int:
     """Set a model's configuration."""
     document: dict[str, object] = {name: None for name in options.unset}
     document |= dict(_assignment(text) for text in options.set)
-    document["model"] = options.model
     if options.context_size is not None:
         document["context-size"] = options.context_size
     if options.mode:
@@ -130,7 +133,7 @@ def configure(options: argparse.Namespace) -> int:
         return _show_configuration(client, options.model, options.mode)
     if options.force:
         document["force"] = True
-    client.json("POST", "/engines/_configure", document)
+    client.json("POST", f"{model_path(options.model)}/configure", document)
     return 0
 
 

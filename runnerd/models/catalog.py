@@ -16,6 +16,7 @@ from runnerd.errors import InvalidModelFile, InvalidReference, ModelNotFound
 from runnerd.models.description import Description
 from runnerd.models.digest import Digest
 from runnerd.models.manifest import Manifest
+from runnerd.models.pages import model_of_page
 from runnerd.models.reference import Reference
 
 _REMEMBERED = 4096  # lookups; names come from clients, so there is a limit
@@ -79,8 +80,13 @@ class Model:
 
     @property
     def name(self) -> str:
-        """What clients are told that it is called: its first tag, else its id."""
-        return self.tags[0] if self.tags else str(self.id)
+        """What clients are told that it is called: its first tag, else its short id."""
+        return self.names[0]
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Everything that it is called: its tags, else its short id."""
+        return self.tags or (self.id.short,)
 
     @property
     def config(self) -> ModelConfig:
@@ -171,6 +177,7 @@ class Catalog:
     def __init__(self, entries: Iterable[Entry] = ()) -> None:
         self.entries = {entry.id: entry for entry in entries}
         self._by_tag = {tag: entry.id for entry in self.entries.values() for tag in entry.tags}
+        self._by_any_case = {tag.lower(): tag for tag in reversed(self._by_tag)}
         self._by_load: dict[str, list[Model]] = {}
         for entry in self.entries.values():
             if entry.model is not None:
@@ -211,7 +218,8 @@ class Catalog:
         return entry.model
 
     def find(self, text: str) -> Match:
-        """Return what `text` names: an id, a tag, or the last part of a tag's name.
+        """Return what `text` names: an id, a tag in any case, the last part of a tag's name, or the
+        address of a page that shows the model.
 
         Raises errors.ModelNotFound, which names the candidates where there are several.
         """
@@ -220,6 +228,8 @@ class Catalog:
             raise ModelNotFound("the model is not here any more", param="model")
         if len(text) <= _LONGEST_NAME:  # whatever a client sends, the search is short
             match = self._by_id(text) or self._by_reference(text)
+            if match is None and (shows := model_of_page(text)) != text:
+                match = self._by_reference(shows)
         if match is None:
             raise ModelNotFound(
                 f"model {shown(text)} not found; `runnerd ls` lists what is here", param="model"
@@ -244,15 +254,18 @@ class Catalog:
             return None
         if reference.digest is not None:
             return Match(reference.digest, None) if reference.digest in self.entries else None
-        if (id := self._by_tag.get(str(reference))) is not None:
-            return Match(id, str(reference))
+        tag = str(reference)
+        if tag not in self._by_tag:
+            tag = self._by_any_case.get(tag.lower(), "")
+        if tag:
+            return Match(self._by_tag[tag], tag)
         return None if "/" in text else self._by_last_part(text, reference)
 
     def _by_last_part(self, text: str, wanted: Reference) -> Match | None:
         found = []
         for tag, id in self._by_tag.items():
             reference = Reference.parse(tag)
-            same_tag = ":" not in text or reference.tag == wanted.tag
+            same_tag = ":" not in text or reference.tag.lower() == wanted.tag.lower()
             if reference.short_name == wanted.short_name and same_tag:
                 found.append(Match(id, tag))
         if len({match.id for match in found}) > 1:
@@ -264,10 +277,10 @@ class Catalog:
 
 
 def with_tag(entries: Iterable[Entry], target: Entry, tag: str) -> list[Entry]:
-    """Return `entries` with `tag` at `target` and nowhere else."""
+    """Return `entries` with `tag` at `target` and nowhere else, in whichever case it was there."""
     moved = []
     for entry in entries:
-        tags = tuple(other for other in entry.tags if other != tag)
+        tags = tuple(other for other in entry.tags if other.lower() != tag.lower())
         if entry.id == target.id:
             tags = entry.tags if tag in entry.tags else (*tags, tag)
         moved.append(entry.with_tags(tags))

@@ -25,18 +25,21 @@ from runnerd.errors import (
     SourceFailure,
 )
 from runnerd.models.digest import Digest
+from runnerd.models.gguf_start import START_BYTES, read_start
 from runnerd.models.manifest import GGUF_TYPE, MMPROJ_TYPE
 from runnerd.models.reference import Reference
 from runnerd.outbound.client import Outbound, read_capped
+from runnerd.pulls.file_kinds import FileKind, RepositoryFile, kind_by_header
 from runnerd.pulls.offer import Offer, OfferedFile, Remote, Secrets
 from runnerd.pulls.retrying import BUSY, retry_after
-from runnerd.pulls.selection import RepositoryFile, Selection, news, select
+from runnerd.pulls.selection import Selection, news, select
 from runnerd.pulls.source import SourceContext
 from runnerd.resources import Host
 
 HOST = "huggingface.co"
 HOSTS = (HOST, "hf.co")
 
+_MOST_LOOKED_AT = 4  # files whose headers are fetched before one is chosen
 _MOST_BYTES = 64 * 2**20  # of a listing
 _REVISION = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_./-]{0,127}")
 _REPOSITORY = re.compile(r"[A-Za-z0-9_.-]{1,96}/[A-Za-z0-9_.-]{1,96}")
@@ -121,12 +124,34 @@ class Hub:
         Raises errors.ModelNotFound, SourceDenied, SourceFailure, InvalidModelFile, Forbidden.
         """
         commit, files = await self._list(name, token)
-        selection = select(files, name.label, memory_bytes)
         secrets = _bearer(token)
+        selection = await self._choose(name, commit, files, secrets, memory_bytes)
         offered = [self._file(name, commit, file, GGUF_TYPE, secrets) for file in selection.weights]
         if selection.mmproj is not None:
             offered.append(self._file(name, commit, selection.mmproj, MMPROJ_TYPE, secrets))
-        return Offer(tuple(offered), name=_model_name(selection), news=news(selection, len(files)))
+        told = news(selection, len(files), name.repository)
+        return Offer(tuple(offered), name=_model_name(selection), news=told)
+
+    async def _choose(
+        self,
+        name: HubName,
+        commit: str,
+        files: list[RepositoryFile],
+        secrets: Secrets,
+        memory_bytes: int,
+    ) -> Selection:
+        """Choose the files; where names and sizes leave a doubt, by what their headers say."""
+        known: dict[str, FileKind] = {}
+        while True:
+            selection = select(files, name.label, memory_bytes, known)
+            first = selection.weights[0]
+            if selection.is_sure or first.path in known or len(known) >= _MOST_LOOKED_AT:
+                return selection
+            remote = self._file(name, commit, first, GGUF_TYPE, secrets).remote
+            start = read_start(await _start_of(remote))
+            if start is None:
+                return selection  # what it is will be seen when it is here
+            known |= {file.path: kind_by_header(start) for file in selection.weights}
 
     def _file(
         self, name: HubName, commit: str, file: RepositoryFile, media_type: str, secrets: Secrets
@@ -185,6 +210,17 @@ class Hub:
             f"the hub answered {status} for the list of files",
             retry_after=retry_after(answer.headers),
         )
+
+
+async def _start_of(remote: Remote) -> bytes:
+    """Fetch the first bytes of a file."""
+    data = b""
+    async with remote.open({"Range": f"bytes=0-{START_BYTES - 1}"}) as answer:
+        async for piece in answer.content.iter_any():
+            data += piece
+            if len(data) >= START_BYTES:  # also of a server that knows no ranges
+                break
+    return data
 
 
 class _LargeFile(msgspec.Struct):

@@ -28,6 +28,7 @@ from runnerd.models.catalog import Model
 from runnerd.models.digest import Digest
 from runnerd.models.intake import Fetched, Pending
 from runnerd.models.layout import STORE
+from runnerd.models.pages import model_of_page
 from runnerd.models.parts import Part
 from runnerd.models.reference import Reference
 from runnerd.models.store import Store
@@ -54,6 +55,7 @@ AT_ONCE = 3  # pulls; more would only share the line, and every one holds space
 
 Work = Callable[[TransferTask], Coroutine[Any, Any, Model]]
 
+_OLLAMAS = ("ollama.com", "registry.ollama.ai")
 _SHARED_BYTES = 4 * 2**20  # smaller files are not worth waiting for another pull
 _MOST_JOBS = 64  # also those that wait: whoever may pull must not fill the memory
 
@@ -140,6 +142,11 @@ class Pulls:
             raise InvalidReference("a push needs a tag to push to, not a digest")
         if reference.registry in HOSTS:
             raise NotSupported("models are pushed to registries; the hub takes uploads of its own")
+        if reference.registry in _OLLAMAS:
+            raise NotSupported(
+                "ollama.com takes models from its own signed-in program only; tag the model for"
+                " another registry (`runnerd tag MODEL HOST/NAME`) and push that"
+            )
         source = RegistrySource(str(reference), reference, token)
         return self._follow("push", PullRequest(source), lambda job: self._push(job, source))
 
@@ -158,11 +165,11 @@ class Pulls:
     def fetching(self, reference: str) -> TransferTask | None:
         """Return the pull that will bring what `reference` names, None where there is none."""
         try:
-            wanted = str(Reference.parse(reference))
+            wanted = str(Reference.parse(model_of_page(reference))).lower()
         except InvalidReference:
             return None
         for (kind, request), job in self._by_request.items():
-            if kind == "pull" and wanted == request.tag:
+            if kind == "pull" and wanted == (request.tag or "").lower():
                 return job
         return None
 
@@ -304,11 +311,12 @@ def parse_source(
     revision: str | None = None,
     digest: Digest | None = None,
 ) -> Source:
-    """Read what somebody typed: a URL, a repository of the hub, or a model of a registry.
+    """Read what somebody typed: a URL, a repository of the hub, a model of a registry, or the
+    address of a page that shows one of the latter two.
 
     Raises errors.InvalidReference.
     """
-    text = text.strip()
+    text = model_of_page(text)
     if is_url(text):
         return WebSource.parse(text, digest=digest)
     if is_hub(text):

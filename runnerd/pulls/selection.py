@@ -1,92 +1,166 @@
 """Which files of a repository make the model that was meant.
 
 A repository holds the same weights in many quantisations, some split into shards, some in folders,
-and projectors beside them.  A named quantisation has to exist: getting another one silently would
-be a surprise of gigabytes.  Without a name, the usual compromise Q4_K_M is taken if it fits this
-machine's memory, else the best that does.
+and other files beside them (`file_kinds`).  A named quantisation has to exist: getting another one
+silently would be a surprise of gigabytes.  Without a name, the usual compromise Q4_K_M is taken if
+it fits this machine's memory, else the best that does.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from runnerd.errors import InvalidModelFile, ModelNotFound
-from runnerd.models.digest import Digest
+from runnerd.pulls.file_kinds import (
+    FileKind,
+    RepositoryFile,
+    bits_of,
+    kinds_of,
+    label_in,
+    listed,
+)
 from runnerd.units import binary_size
 
 _SHARD = re.compile(r"(?P<prefix>.+)-(?P<number>\d{5})-of-(?P<count>\d{5})\.gguf", re.IGNORECASE)
-_LABEL = re.compile(
-    r"(?:^|[-._/])((?:ud-)?(?:i?q\d\w*|tq\d\w*|bf16|fp?16|fp?32|mxfp4\w*|nvfp4))(?=$|[-._/])",
-    re.IGNORECASE,
-)
 _PREFERRED = (
     *("Q4_K_M", "UD-Q4_K_XL", "Q4_K_L", "MXFP4", "Q4_K_S", "IQ4_NL", "IQ4_XS", "Q4_1", "Q4_0"),
     *("Q3_K_L", "Q3_K_M", "Q3_K_S", "IQ3_M", "IQ3_S", "IQ3_XS", "IQ3_XXS"),
     *("Q2_K_L", "Q2_K", "IQ2_M", "IQ2_S", "IQ2_XS", "IQ2_XXS", "IQ1_M", "IQ1_S"),
     *("Q5_K_S", "Q5_K_M", "Q5_1", "Q5_0", "Q6_K", "Q8_0", "F16", "BF16", "F32"),
 )
+UNSTATED = "latest"
 _PROJECTORS = ("f16", "fp16", "bf16", "q8_0", "f32", "fp32")
-_NOT_WEIGHTS = ("mmproj", "imatrix")
+_SMALLER = 4  # what has so many times fewer weights than another file is perhaps no model
+_MOST_TOLD = 12
 
-
-@dataclass(frozen=True, slots=True)
-class RepositoryFile:
-    """A file of a repository; `digest` is None for small ones kept in git itself."""
-
-    path: str
-    size: int
-    digest: Digest | None = None
+Group = list[RepositoryFile]
 
 
 @dataclass(frozen=True, slots=True)
 class Selection:
-    """The files to fetch: shards in order, perhaps a projector; `label` names the quantisation."""
+    """The files to fetch: shards in order, perhaps a projector; `label` names the quantisation.
+
+    `others` are the labels and sizes that could be had instead, `sidecars` what was left out, and
+    `is_sure` says that names and sizes leave no doubt that these are a model's weights.
+    """
 
     label: str
     weights: tuple[RepositoryFile, ...]
     mmproj: RepositoryFile | None = None
     is_default: bool = False
+    fits: bool = True
+    is_sure: bool = True
+    others: tuple[tuple[str, int], ...] = ()
+    sidecars: tuple[tuple[str, FileKind], ...] = ()
 
     @property
     def size(self) -> int:
         """The bytes of all of it."""
         extra = self.mmproj.size if self.mmproj else 0
-        return extra + sum(file.size for file in self.weights)
+        return extra + _bytes(self.weights)
 
 
-def select(files: Sequence[RepositoryFile], wanted: str | None, memory_bytes: int) -> Selection:
-    """Choose the model's files.  `wanted` is a quantisation or a file's name, None for the default.
+def select(
+    files: Sequence[RepositoryFile],
+    wanted: str | None,
+    memory_bytes: int,
+    known: Mapping[str, FileKind] | None = None,
+) -> Selection:
+    """Choose the model's files.  `wanted` is a quantisation or a file's name, None for the default;
+    `known` is what the headers of some files have said that they are.
 
     Raises errors.ModelNotFound where there is no such one, naming those that there are;
     InvalidModelFile for a repository without GGUF files or with an incomplete set.
     """
-    ggufs = [file for file in files if file.path.lower().endswith(".gguf")]
-    groups = _groups([file for file in ggufs if not _is_extra(file.path)])
-    if not groups:
+    ggufs = listed(files)
+    kinds = kinds_of(ggufs, known)
+    groups = _groups(_of(FileKind.WEIGHTS, ggufs, kinds))
+    drafts = _groups(_of(FileKind.DRAFT, ggufs, kinds))
+    if not groups and not drafts:
+        there = sorted({kind.value for kind in kinds.values()})
         raise InvalidModelFile(
-            "the repository holds no GGUF model; look for one whose name ends in -GGUF"
+            "the repository holds no GGUF model"
+            + (f", only {' and '.join(there)}" if there else "")
+            + "; look for one whose name ends in -GGUF"
         )
-    projector = _projector([file for file in ggufs if "mmproj" in _name(file.path).lower()])
+    projector = _projector(_of(FileKind.PROJECTOR, ggufs, kinds))
+    extra = projector.size if projector else 0
+    usual = groups or drafts
     if wanted is not None:
-        found = _named(groups, wanted)
+        found = _named(usual, drafts, wanted)
     else:
-        found = _default(groups, memory_bytes, projector.size if projector else 0)
-    return Selection(label_of(found), _complete(found), projector, wanted is None)
+        found = _default(usual, memory_bytes, extra)
+    rest = [group for group in usual if group is not found]
+    is_draft = found in drafts and bool(groups)
+    return Selection(
+        label_of(found),
+        _complete(found),
+        None if is_draft else projector,
+        is_default=wanted is None,
+        fits=_bytes(found) + extra <= _most(memory_bytes),
+        is_sure=wanted is not None or _is_sure(found, usual, is_fallback=not groups),
+        others=tuple((_called(group), _bytes(group)) for group in rest),
+        sidecars=tuple(
+            (path, kind)
+            for path, kind in kinds.items()
+            if kind is not FileKind.WEIGHTS
+            and (projector is None or path != projector.path or is_draft)
+            and path not in {file.path for file in found}
+        ),
+    )
 
 
 def label_of(group: Sequence[RepositoryFile]) -> str:
     """Return the quantisation that the files' name states, `latest` where it states none."""
     path = group[0].path
     stem = match["prefix"] if (match := _SHARD.fullmatch(path)) else path[: -len(".gguf")]
-    labels = _LABEL.findall(_name(stem)) or _LABEL.findall(stem)
-    return str(labels[-1]).upper() if labels else "latest"
+    return label_in(stem) or UNSTATED
 
 
-def _groups(files: Sequence[RepositoryFile]) -> list[list[RepositoryFile]]:
+def _called(group: Sequence[RepositoryFile]) -> str:
+    """What to ask for to get these files."""
+    label = label_of(group)
+    return _name(group[0].path) if label == UNSTATED else label
+
+
+def _of(
+    kind: FileKind, files: Sequence[RepositoryFile], kinds: Mapping[str, FileKind]
+) -> list[RepositoryFile]:
+    return [file for file in files if kinds[file.path] is kind]
+
+
+def _bytes(group: Sequence[RepositoryFile]) -> int:
+    return sum(file.size for file in group)
+
+
+def _most(memory_bytes: int) -> float:
+    return 0.9 * memory_bytes
+
+
+def _weights(group: Sequence[RepositoryFile]) -> float:
+    """About how many weights files hold."""
+    return _bytes(group) * 8 / bits_of(label_of(group))
+
+
+def _is_sure(found: Group, groups: Sequence[Group], *, is_fallback: bool) -> bool:
+    """Whether the choice can be nothing but the model's weights."""
+    if is_fallback:
+        return False
+    if len(groups) == 1:
+        return True
+    stated = label_of(found) != UNSTATED
+    return stated and not _is_small(found, groups)
+
+
+def _is_small(group: Group, groups: Sequence[Group]) -> bool:
+    return _weights(group) * _SMALLER < max(map(_weights, groups))
+
+
+def _groups(files: Sequence[RepositoryFile]) -> list[Group]:
     """Return the files, those of a split model together and in order."""
-    found: dict[tuple[str, str], list[RepositoryFile]] = {}
+    found: dict[tuple[str, str], Group] = {}
     for file in sorted(files, key=lambda file: file.path):
         match = _SHARD.fullmatch(file.path)
         key = (match["prefix"], match["count"]) if match else (file.path, "")
@@ -104,15 +178,17 @@ def _complete(group: Sequence[RepositoryFile]) -> tuple[RepositoryFile, ...]:
     return tuple(group)
 
 
-def _named(groups: Sequence[list[RepositoryFile]], wanted: str) -> list[RepositoryFile]:
+def _named(groups: Sequence[Group], drafts: Sequence[Group], wanted: str) -> Group:
+    """The files of a name: of the usual ones by their quantisation, of all by a file's name."""
     lower = wanted.lower()
-    tests: tuple[Callable[[list[RepositoryFile]], bool], ...] = (
-        lambda group: label_of(group).lower() == lower,
-        lambda group: _name(group[0].path).lower() in (lower, f"{lower}.gguf"),
-        lambda group: lower in re.split(r"[-./]", group[0].path.lower()),
+    every = [*groups, *(group for group in drafts if group not in groups)]
+    tests: tuple[tuple[Sequence[Group], Callable[[Group], bool]], ...] = (
+        (groups, lambda group: label_of(group).lower() == lower),
+        (every, lambda group: _name(group[0].path).lower() in (lower, f"{lower}.gguf")),
+        (groups, lambda group: lower in re.split(r"[-./]", group[0].path.lower())),
     )
-    for matches in tests:
-        found = [group for group in groups if matches(group)]
+    for among, matches in tests:
+        found = [group for group in among if matches(group)]
         if found:
             return min(found, key=lambda group: (len(group[0].path), group[0].path))
     labels = sorted({label_of(group) for group in groups})
@@ -121,16 +197,16 @@ def _named(groups: Sequence[list[RepositoryFile]], wanted: str) -> list[Reposito
     )
 
 
-def _default(
-    groups: Sequence[list[RepositoryFile]], memory_bytes: int, extra: int
-) -> list[RepositoryFile]:
-    def rank(group: list[RepositoryFile]) -> tuple[bool, int, int]:
-        label = label_of(group)
-        size = sum(file.size for file in group)
-        fits = size + extra <= 0.9 * memory_bytes
+def _default(groups: Sequence[Group], memory_bytes: int, extra: int) -> Group:
+    def rank(group: Group) -> tuple[bool, bool, int, int]:
+        label, size = label_of(group), _bytes(group)
+        fits = size + extra <= _most(memory_bytes)
         place = _PREFERRED.index(label) if label in _PREFERRED else len(_PREFERRED)
+        small = _is_small(group, groups)
         # Of those that do not fit, the smallest.
-        return (False, place, size) if fits else (True, size, 0)
+        # Of those that state no quantisation a sidecar is rather the smaller one.
+        by_size = size if label != UNSTATED else -size
+        return (False, small, place, by_size) if fits else (True, False, size, 0)
 
     return min(groups, key=rank)
 
@@ -144,18 +220,35 @@ def _projector(files: Sequence[RepositoryFile]) -> RepositoryFile | None:
     return min(files, key=rank, default=None)
 
 
-def _is_extra(path: str) -> bool:
-    return any(word in _name(path).lower() for word in _NOT_WEIGHTS)
-
-
 def _name(path: str) -> str:
     return path.rpartition("/")[2]
 
 
-def news(selection: Selection, count: int) -> tuple[str, ...]:
+def news(selection: Selection, count: int, repository: str) -> tuple[str, ...]:
     """Return what people should know about the choice."""
     how = "default" if selection.is_default else "named"
-    return (
-        f"Found {count} files in the repository",
-        f"Selected {selection.label} quantization ({how}, {binary_size(selection.size)})",
-    )
+    name, size = _name(selection.weights[0].path), binary_size(selection.size)
+    told = [f"Found {count} files in the repository"]
+    if selection.label == UNSTATED:
+        told.append(f"Selected {name} ({how}, {size})")
+    else:
+        told.append(f"Selected {selection.label} quantization ({how}, {size}): {name}")
+    if not selection.fits:
+        told.append("It is larger than this host's memory" + ", as all are" * selection.is_default)
+    if selection.others:
+        sizes = [f"{label} ({binary_size(size)})" for label, size in selection.others]
+        told.append(f"There are also {_some(sizes)}")
+    if selection.sidecars:
+        names = [f"{_name(path)} ({kind.value})" for path, kind in selection.sidecars]
+        told.append(f"Not taken: {_some(names)}")
+    drafts = [_name(path) for path, kind in selection.sidecars if kind is FileKind.DRAFT]
+    if drafts:
+        told.append(
+            f"The draft model, for `speculative`: `runnerd pull hf.co/{repository}:{drafts[0]}`"
+        )
+    return tuple(told)
+
+
+def _some(texts: Sequence[str]) -> str:
+    more = len(texts) - _MOST_TOLD
+    return ", ".join(texts[:_MOST_TOLD]) + (f" and {more} more" if more > 0 else "")

@@ -194,6 +194,8 @@ def passing_head(
         framing = b"Transfer-Encoding: chunked\r\n"
     else:
         request.keep_alive, framing = False, b""
+    if length is None:
+        framing += b"X-Accel-Buffering: no\r\n"  # proxies that keep streams back know this one
     if not request.keep_alive:
         framing += b"Connection: close\r\n"
     head = b"%sContent-Type: %s\r\nCache-Control: no-cache\r\n%s%s\r\n" % (

@@ -90,4 +90,8 @@ def test_probes_of_the_clients(daemon: DaemonProcess) -> None:
     assert httpx.head(f"{daemon.address}/api/tags").status_code == 200
     shown = httpx.post(f"{daemon.address}/api/show", json={"model": "demo-a"}).json()
     assert shown["model_info"]["general.parameter_count"] > 100_000
-    assert httpx.post(f"{daemon.address}/api/me").status_code == 404
+    for method, path in (
+        ("POST", "me"), ("POST", "signin"), ("POST", "signout"), ("DELETE", "user/keys/a2V5")
+    ):  # fmt: skip
+        answer = httpx.request(method, f"{daemon.address}/api/{path}")
+        assert (answer.status_code, "no account" in answer.json()["error"]) == (501, True)

@@ -126,7 +126,13 @@ def _control_plane(app: web.Application) -> Iterator[tuple[str, str, Action]]:
         assert route.resource is not None
         info = route.resource.get_info()
         path = info.get("path") or info["formatter"].format(
-            name="ai/m", id="x", backend="llama.cpp", digest="sha256:0", action="x", prefix=""
+            name="ai/m",
+            id="x",
+            backend="llama.cpp",
+            digest="sha256:0",
+            action="x",
+            prefix="",
+            key="k",
         )
         yield route.method, path, action
 

@@ -101,6 +101,51 @@ def test_page_can_read_every_response(
     assert answer.headers["x-request-id"]
 
 
+@pytest.mark.engine
+@pytest.mark.parametrize(
+    ("path", "body"),
+    [
+        ("/v1/chat/completions", {**CHAT, "stream": True}),
+        ("/v1/completions", {"prompt": "x", "stream": True}),
+        ("/v1/responses", {"input": "x", "stream": True}),
+        ("/v1/messages", {**CHAT, "stream": True}),
+        ("/api/chat", CHAT),
+        ("/api/generate", {"prompt": "x"}),
+    ],
+)
+def test_proxies_pass_streams_on(
+    daemon: DaemonProcess, http: httpx.Client, gguf: Path, path: str, body: dict[str, object]
+) -> None:
+    """A stream says that it must be neither kept back nor kept, in every API."""
+    daemon.import_model(gguf / "tiny.gguf", "tiny")
+    limits = {"max_tokens": 2, "max_output_tokens": 2, "options": {"num_predict": 2}}
+    named = {name: value for name, value in limits.items() if _takes(path, name)}
+    with http.stream("POST", path, json={**body, **named, "model": "tiny"}) as answer:
+        answer.read()
+    assert answer.status_code == 200, answer.text
+    assert answer.headers["x-accel-buffering"] == "no"
+    assert answer.headers["cache-control"] == "no-cache"
+
+
+def _takes(path: str, name: str) -> bool:
+    if path.startswith("/api/"):
+        return name == "options"
+    return name == ("max_output_tokens" if path.endswith("responses") else "max_tokens")
+
+
+@pytest.mark.parametrize("path", ["/logs", "/models/load"])
+def test_proxies_pass_progress_on(daemon: DaemonProcess, gguf: Path, path: str) -> None:
+    """Streams of the control plane say the same."""
+    if path == "/logs":
+        answer = daemon.http.get(path)
+    else:
+        daemon.import_model(gguf / "tiny.gguf", "tiny")
+        archive = daemon.http.get("/models/tiny/export").content
+        answer = daemon.http.post(path, content=archive)
+    assert answer.headers["x-accel-buffering"] == "no"
+    assert answer.headers["cache-control"] == "no-cache"
+
+
 def test_head_that_is_too_large_can_be_read(http: httpx.Client) -> None:
     """What is refused before the origin is looked at is refused to an allowed page in words."""
     answer = http.get("/models", headers={"Origin": PAGE, **{f"x-{n}": "" for n in range(200)}})

@@ -210,6 +210,62 @@ def test_host_commands(daemon: DaemonProcess) -> None:
     assert found["llama-server"] == found["daemon"] == found["Python"] == "ok"
 
 
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("ls",),
+        ("ls", "--json"),
+        ("ps",),
+        ("pulls",),
+        ("status",),
+        ("logs",),
+        ("version",),
+        ("doctor",),
+    ],
+)
+def test_output_that_cannot_be_written(daemon: DaemonProcess, arguments: tuple[str, ...]) -> None:
+    """A full disk behind `>` is an error in one line."""
+    with open("/dev/full", "w") as full:
+        done = subprocess.run(
+            [sys.executable, "-m", "runnerd", "--host", f"unix://{daemon.socket}", *arguments],
+            stdout=full,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+    assert done.returncode == 1
+    assert done.stderr == "runnerd: the output cannot be written: No space left on device\n"
+
+
+def test_cancel_names_commands(daemon: DaemonProcess) -> None:
+    """Who uses the command is told of commands."""
+    code, _, errors = runnerd(daemon, "cancel", "nothing")
+    assert (code, "`runnerd pulls` lists them" in errors, "GET" in errors) == (1, True, False)
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can become somebody else")
+def test_socket_that_one_may_not_connect_to(daemon: DaemonProcess) -> None:
+    """It is told as that, and not as a daemon that is not there; in its folder, too."""
+    code = (
+        "import os, sys; os.setgid(65534); os.setuid(65534)\n"
+        "from runnerd.cli import client\n"
+        "try: client.Client().json('GET', '/version')\n"
+        "except client.DaemonError as error: print(error.message)\n"
+    )
+    for variables in (
+        {"RUNNERD_SOCKET": str(daemon.socket)},
+        {"RUNNERD_RUNTIME_DIR": str(daemon.runtime_dir)},
+    ):
+        done = subprocess.run(
+            [sys.executable, "-c", f"import runnerd.cli.client, json\n{code}"],
+            env={**os.environ, **variables},
+            capture_output=True,
+            text=True,
+        )
+        assert "permission denied" in done.stdout, done.stderr
+        assert "usermod" in done.stdout
+        assert "serve" not in done.stdout
+
+
 def test_doctor_names_what_is_missing_and_how_to_get_it(tmp_path: Path) -> None:
     """Without engine, compiler, daemon and a free port: each has a remedy, and the status is 1."""
     (tmp_path / "a file").touch()

@@ -51,6 +51,41 @@ def test_openai_listing(daemon: DaemonProcess, gguf: Path) -> None:
         assert daemon.http.get(f"{prefix}/models/tiny").json()["object"] == "model"
 
 
+def test_every_name_in_any_case_on_every_route(daemon: DaemonProcess, gguf: Path) -> None:
+    """Tags are aliases in each list, found in any case, and gone once."""
+    id = daemon.import_model(gguf / "tiny.gguf", "pair:Q4")["id"]
+    daemon.http.post("/models/pair:q4/tag", params={"repo": "second", "tag": "v1"})
+    anthropic = {"anthropic-version": "2023-06-01"}
+    for path, headers in (
+        ("/v1/models", {}),
+        ("/v1/models", anthropic),
+        ("/engines/v1/models", {}),
+    ):
+        listing = daemon.http.get(path, headers=headers).json()["data"]
+        assert [entry["id"] for entry in listing] == ["ai/pair:Q4", "ai/second:v1"]
+    for path in ("/v1/models/PAIR:q4", "/models/pair:q4", "/models/ai/Pair:Q4"):
+        assert daemon.http.get(path).status_code == 200, path
+    assert daemon.http.post("/api/show", json={"model": "pair:q4"}).status_code == 200
+    daemon.http.post("/api/copy", json={"source": "pair:q4", "destination": "pair:q4"})
+    assert daemon.http.get("/models/pair:Q4").json()["tags"] == ["ai/second:v1", "ai/pair:q4"]
+    assert daemon.http.delete("/models/PAIR:Q4").json() == [{"Untagged": "ai/pair:q4"}]
+    assert daemon.http.delete("/models/pair:Q4").status_code == 404
+    assert daemon.http.get(f"/models/{id}").status_code == 200
+
+
+def test_model_without_a_tag_has_a_short_name(daemon: DaemonProcess, gguf: Path) -> None:
+    """No list shows 64 digits, and what it shows finds the model."""
+    id = daemon.import_model(gguf / "tiny.gguf", "tiny")["id"]
+    archive = daemon.http.get("/models/tiny/export")
+    daemon.http.delete("/models/tiny")
+    daemon.http.post("/models/load", content=archive.content)
+    short = id.removeprefix("sha256:")[:12]
+    assert [entry["id"] for entry in daemon.http.get("/v1/models").json()["data"]] == [short]
+    assert [entry["name"] for entry in daemon.http.get("/api/tags").json()["models"]] == [short]
+    assert daemon.http.get(f"/v1/models/{short}").status_code == 200
+    assert daemon.http.post("/api/show", json={"model": short}).status_code == 200
+
+
 def test_corrupt_model_is_refused_and_leaves_nothing(
     daemon: DaemonProcess, gguf: Path, tmp_path: Path
 ) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import struct
 from collections.abc import Iterator
 from hashlib import sha256
 from http.server import BaseHTTPRequestHandler
@@ -11,6 +12,7 @@ from typing import Any
 
 import pytest
 
+from runnerd.models import tiny
 from tests.integration.test_pulls import events
 from tests.support.daemon import DaemonProcess, running
 from tests.support.fileserver import FileServer, answer_with, serving
@@ -376,3 +378,29 @@ def test_busy_hub_and_busy_server(daemon: DaemonProcess, hub: HubServer) -> None
     finally:
         hub.server.behaviour.every = 0
     assert line["type"] == "success", line
+
+
+def test_hub_model_and_not_its_sidecars(
+    daemon: DaemonProcess, hub: HubServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What lies beside the weights is left out by its name, or, if that says nothing, its header;
+    and what there was is told.
+    """
+    files = {}
+    for name in ("mtp-m-Q4_K_M.gguf", "m.gguf", "zz-imatrix-weights.gguf"):
+        tiny.write_completion_model(tmp_path / name, seed=len(name))
+        files[name] = (tmp_path / name).read_bytes()
+    adapter = struct.pack("<4sIQQ", b"GGUF", 3, 1, 1)
+    for text in ("general.type", "adapter"):
+        adapter += struct.pack("<Q", len(text)) + text.encode()
+        adapter += struct.pack("<I", 8) if text == "general.type" else b""
+    files["a.gguf"] = adapter + bytes(len(files["m.gguf"]))
+    monkeypatch.setattr(hub, "files", files)
+    lines = events(daemon.http.post("/models/create", json={"from": "hf.co/org/Tiny-GGUF"}))
+    assert lines[-1]["type"] == "success", lines[-1]
+    told = "\n".join(line["message"] for line in lines)
+    assert "Selected m.gguf (default" in told
+    for sidecar in ("mtp-m-Q4_K_M.gguf (draft model)", "a.gguf (LoRA adapter)"):
+        assert sidecar in told
+    ranges = [seen.range for seen in hub.server.seen if "/cdn/a.gguf" in seen.path]
+    assert ranges == ["bytes=0-65535"]

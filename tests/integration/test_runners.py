@@ -66,18 +66,18 @@ def test_one_runner_makes_room_for_the_other(tmp_path: Path, gguf: Path) -> None
 
 
 def test_configuration_is_merged_checked_persisted_and_used(daemon: DaemonProcess) -> None:
-    """_configure merges, refuses what is not allowed, survives a restart, reaches the engine."""
-    configure = "/engines/_configure"
+    """Our own route merges, refuses what is not allowed, survives a restart, reaches the engine."""
+    configure, ours = "/engines/_configure", "/models/tiny/configure"
     chat(daemon)
-    first = daemon.http.post(configure, json={"model": "tiny", "context-size": 512})
+    first = daemon.http.post(ours, json={"context-size": 512})
     assert first.status_code == 202, first.text
     assert daemon.ps() == []  # the runner with the old configuration is gone
-    flags = {"model": "tiny", "raw-runtime-flags": "--temp 0.5 --parallel 2"}
-    assert daemon.http.post(configure, json=flags).status_code == 202
+    flags = {"raw-runtime-flags": "--temp 0.5 --parallel 2"}
+    assert daemon.http.post(ours, json=flags).status_code == 202
     expected = {"context-size": 512, "runtime-flags": ["--temp", "0.5", "--parallel", "2"]}
 
     for bad in (["--log-file", "/tmp/x"], ["--model", "x"], ["--seed=--log-file=x"], ["x"]):
-        refused = daemon.http.post(configure, json={"model": "tiny", "runtime-flags": bad})
+        refused = daemon.http.post(ours, json={"runtime-flags": bad})
         assert refused.status_code == 400, bad
         assert refused.json()["error"]["code"] == "invalid_configuration"
     assert daemon.http.post(configure, json={"model": "tiny", "n-gpu": 1}).status_code == 400

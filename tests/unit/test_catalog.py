@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from runnerd.errors import InvalidReference, ModelNotFound
+from runnerd.models.catalog import Catalog
 from runnerd.models.store import Store
 from tests.support.stores import add, small
 
@@ -16,7 +17,8 @@ async def test_every_way_to_name_a_model(store: Store, real: Path) -> None:
     id = await add(store, real, "hf.co/Org/Thing:Q4_0", "smollm2")
     names = ["smollm2", "ai/smollm2", "docker.io/ai/smollm2:latest", "SmolLM2:latest"]
     names += [str(id), id.hex, id.short, f"smollm2@{id}", "hf.co/org/thing:Q4_0"]
-    names += ["thing", "thing:Q4_0"]
+    names += ["thing", "thing:Q4_0", "thing:q4_0", "HF.co/ORG/Thing:q4_0", "SMOLLM2:LATEST"]
+    names += ["https://huggingface.co/Org/Thing:Q4_0", "https://hub.docker.com/r/ai/smollm2"]
     for name in names * 2:
         assert store.get(name).id == id, name
 
@@ -26,7 +28,7 @@ async def test_every_way_to_name_a_model(store: Store, real: Path) -> None:
     [
         "nothing",
         "smollm2:other",
-        "thing:q4_0",
+        "thing:q4",
         "org/thing",
         "",
         "a b",
@@ -68,6 +70,34 @@ async def test_a_tag_moves(store: Store, folder: Path) -> None:
         store.names.tag("nothing", "x")
     with pytest.raises(InvalidReference):
         store.names.tag("a", f"x@{b}")
+
+
+async def test_tags_differ_by_more_than_case(store: Store, folder: Path) -> None:
+    """A tag in another case is the same tag: it moves, and is removed with it."""
+    a = await add(store, small(folder / "a.gguf", "a"), "pair:Q4")
+    b = await add(store, small(folder / "b.gguf", "b"), "pair:q4")
+    assert store.get(b.hex).tags == ("ai/pair:q4",)
+    assert store.get(a.hex).names == (a.short,)
+    assert store.get("pair:Q4").id == b
+    store.names.tag(a.hex, "pair:Q4")
+    assert (store.get("pair:q4").id, store.get(b.hex).tags) == (a, ())
+    assert store.names.remove("PAIR:q4") == [("Untagged", "ai/pair:Q4"), ("Deleted", str(a))]
+    with pytest.raises(ModelNotFound):
+        store.names.remove("pair:Q4")
+    assert store.get(b.short).id == b
+
+
+async def test_pair_of_an_older_store(store: Store, folder: Path) -> None:
+    """Where two tags differ by case already, each spelling still means its own."""
+    a = await add(store, small(folder / "a.gguf", "a"), "pair:Q4")
+    b = await add(store, small(folder / "b.gguf", "b"), "other")
+    old = [
+        entry.with_tags(("ai/pair:q4",)) if entry.id == b else entry
+        for entry in store._catalog.entries.values()
+    ]
+    catalog = Catalog(old)
+    assert (catalog.find("pair:Q4").id, catalog.find("pair:q4").id) == (a, b)
+    assert catalog.find("PAIR:q4").id == b
 
 
 async def test_a_lookup_is_remembered(

@@ -21,10 +21,11 @@ from hypothesis import strategies as st
 
 from runnerd import config
 from runnerd.backends.llamacpp.settings import parse_settings
-from runnerd.config import MOST_SECONDS, Limits, Settings
+from runnerd.config import Limits, Settings
 from runnerd.daemon import check
 from runnerd.errors import StartupError
 from runnerd.pulls.settings import pull_settings
+from runnerd.units import MOST_SECONDS
 
 LISTS = ["allowed_hosts", "allowed_origins", "allowed_sources", "insecure_registries"]
 NAMES = [*Settings.model_fields, *(f"limits__{name}" for name in Limits.model_fields)]

@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 
 from runnerd.errors import InvalidModelFile, ModelNotFound
-from runnerd.pulls.selection import RepositoryFile, select
+from runnerd.pulls.file_kinds import FileKind, RepositoryFile
+from runnerd.pulls.selection import news, select
 
 GB = 10**9
 MANY = 2**60
@@ -83,3 +84,124 @@ def test_nothing_to_select() -> None:
         select(files("model.safetensors", "mmproj-f16.gguf"), None, MANY)
     with pytest.raises(InvalidModelFile, match="1 of the 2 parts"):
         select(files("m-Q4_0-00001-of-00002.gguf"), None, MANY)
+
+
+MB = 10**6
+
+
+@pytest.mark.parametrize(
+    ("listing", "model", "sidecars"),
+    [
+        pytest.param(
+            {"mtp-m-Q4_K_M.gguf": 400 * MB, "m-Q4_K_M.gguf": 5 * GB},
+            "m-Q4_K_M.gguf",
+            {"mtp-m-Q4_K_M.gguf": "draft model"},
+            id="a draft that sorts later",
+        ),
+        pytest.param(
+            {"MTP/m-MTP-Q4_K_M.gguf": 400 * MB, "m-Q8_0.gguf": 8 * GB},
+            "m-Q8_0.gguf",
+            {"MTP/m-MTP-Q4_K_M.gguf": "draft model"},
+            id="a draft with the usual quantisation, in a folder",
+        ),
+        pytest.param(
+            {"eagle3-m-F16.gguf": 800 * MB, "m-Q4_K_M.gguf": 5 * GB},
+            "m-Q4_K_M.gguf",
+            {"eagle3-m-F16.gguf": "draft model"},
+            id="eagle",
+        ),
+        pytest.param(
+            {"gemma-12b-assistant-Q4_K_M.gguf": 300 * MB, "gemma-12b-Q4_K_M.gguf": 7 * GB},
+            "gemma-12b-Q4_K_M.gguf",
+            {"gemma-12b-assistant-Q4_K_M.gguf": "draft model"},
+            id="assistant",
+        ),
+        pytest.param(
+            {"A-imatrix.gguf": 5 * MB, "imatrix.gguf": MB, "m.gguf": GB},
+            "m.gguf",
+            {"A-imatrix.gguf": "importance matrix", "imatrix.gguf": "importance matrix"},
+            id="importance matrices that sort first",
+        ),
+        pytest.param(
+            {"m-f16.imatrix.gguf": 5 * MB, "m-f16.gguf": 5 * GB},
+            "m-f16.gguf",
+            {"m-f16.imatrix.gguf": "importance matrix"},
+            id="an importance matrix that states a quantisation",
+        ),
+        pytest.param(
+            {"M-imatrix-Q4_K_M.gguf": 5 * GB, "M-imatrix-Q8_0.gguf": 8 * GB},
+            "M-imatrix-Q4_K_M.gguf",
+            {},
+            id="weights that were made with an importance matrix",
+        ),
+        pytest.param(
+            {"Q-DRAFT-0.6B-Q4_0.gguf": 400 * MB, "Q-DRAFT-0.6B-Q8_0.gguf": 700 * MB},
+            "Q-DRAFT-0.6B-Q4_0.gguf",
+            {},
+            id="a repository of drafts",
+        ),
+        pytest.param(
+            {"open-assistant-Q4_K_M.gguf": 4 * GB, "open-assistant-Q8_0.gguf": 7 * GB},
+            "open-assistant-Q4_K_M.gguf",
+            {},
+            id="a model of that name",
+        ),
+        pytest.param(
+            {"lora-Q4_K_M.gguf": 90 * MB, "m-Q8_0.gguf": 8 * GB, "ggml-vocab-m.gguf": 4 * MB},
+            "m-Q8_0.gguf",
+            {"lora-Q4_K_M.gguf": "LoRA adapter", "ggml-vocab-m.gguf": "vocabulary only"},
+            id="an adapter and a vocabulary",
+        ),
+        pytest.param(
+            {"helper-Q4_K_M.gguf": 300 * MB, "m-Q8_0.gguf": 8 * GB},
+            "m-Q8_0.gguf",
+            {},
+            id="something small of another name",
+        ),
+    ],
+)
+def test_model_and_not_its_sidecar(
+    listing: dict[str, int], model: str, sidecars: dict[str, str]
+) -> None:
+    """What lies beside the weights is told, and never taken for them; in any order."""
+    for names in (list(listing), list(reversed(listing))):
+        selection = select([RepositoryFile(name, listing[name]) for name in names], None, MANY)
+        assert [file.path for file in selection.weights] == [model]
+        assert {path: kind.value for path, kind in selection.sidecars} == sidecars
+
+
+def test_named_quantisation_is_the_models() -> None:
+    """A draft of the same quantisation is another file, which its own name still gets."""
+    listing = [
+        RepositoryFile("a-mtp-Q4_K_M.gguf", 400 * MB),
+        RepositoryFile("m-Q4_K_M.gguf", 5 * GB),
+        RepositoryFile("mmproj-f16.gguf", 600 * MB),
+    ]
+    assert chosen(listing, "Q4_K_M") == ["m-Q4_K_M.gguf", "mmproj-f16.gguf"]
+    assert chosen(listing, "a-mtp-Q4_K_M.gguf") == ["a-mtp-Q4_K_M.gguf"]
+
+
+def test_doubt_is_told_and_settled_by_headers() -> None:
+    """Files without a telling name are looked into; what was seen decides the next choice."""
+    listing = [RepositoryFile("a.gguf", 2 * GB), RepositoryFile("b.gguf", GB)]
+    first = select(listing, None, MANY)
+    assert (first.weights[0].path, first.is_sure) == ("a.gguf", False)
+    second = select(listing, None, MANY, {"a.gguf": FileKind.ADAPTER})
+    assert (second.weights[0].path, second.is_sure) == ("b.gguf", True)
+    with pytest.raises(InvalidModelFile, match="only LoRA adapter"):
+        select(listing, None, MANY, dict.fromkeys(("a.gguf", "b.gguf"), FileKind.ADAPTER))
+
+
+def test_choice_is_told() -> None:
+    """What was chosen, what else there is, what was left out, and that nothing fits."""
+    listing = [
+        RepositoryFile("m-Q4_K_M.gguf", 5 * GB),
+        RepositoryFile("m-Q8_0.gguf", 8 * GB),
+        RepositoryFile("mtp-m.gguf", 400 * MB),
+    ]
+    told = "\n".join(news(select(listing, None, GB), 3, "o/r"))
+    assert "Selected Q4_K_M quantization (default, 4.66 GiB): m-Q4_K_M.gguf" in told
+    assert "There are also Q8_0 (7.45 GiB)" in told
+    assert "Not taken: mtp-m.gguf (draft model)" in told
+    assert "`runnerd pull hf.co/o/r:mtp-m.gguf`" in told
+    assert "larger than this host's memory, as all are" in told

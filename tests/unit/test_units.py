@@ -23,6 +23,8 @@ from runnerd.units import (
         ("0s", 0.0),
         ("-1", FOREVER),
         ("-5m", FOREVER),
+        ("999999999999", FOREVER),
+        ("999999999999h", FOREVER),
         ("300", 300.0),
         ("5m0s", 300.0),
         ("1h30m", 5400.0),

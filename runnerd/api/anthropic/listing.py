@@ -18,20 +18,18 @@ def asks(request: web.Request) -> bool:
 
 
 def page(models: Sequence[Model]) -> dict[str, object]:
-    """Return all models, as the only page."""
-    ids = [model.name for model in models]
-    first, last = (ids[0], ids[-1]) if ids else (None, None)
-    entries = [entry(model) for model in models]
+    """Return all names of all models, as the only page."""
+    entries = [entry(model, name) for model in models for name in model.names]
+    first, last = (entries[0]["id"], entries[-1]["id"]) if entries else (None, None)
     return {"data": entries, "has_more": False, "first_id": first, "last_id": last}
 
 
-def entry(model: Model) -> dict[str, object]:
-    """Return one model."""
+def entry(model: Model, name: str) -> dict[str, object]:
+    """Return one model by one of its names."""
     created = datetime.datetime.fromtimestamp(model.created, datetime.UTC)
-    id = model.name
     return {
         "type": "model",
-        "id": id,
-        "display_name": id,
+        "id": name,
+        "display_name": name,
         "created_at": created.isoformat().replace("+00:00", "Z"),
     }

@@ -14,7 +14,7 @@ from runnerd.access import Action
 from runnerd.api.context import CONTEXT, Context, json_answer, json_body, text_field
 from runnerd.api.models import remove_model
 from runnerd.api.ollama.answers import NDJSON, line
-from runnerd.api.ollama.names import find_model, model_name
+from runnerd.api.ollama.names import model_name
 from runnerd.api.progress_stream import Tell, stream_work
 from runnerd.api.routing import Routes
 from runnerd.backends.interface import Quantizing
@@ -74,7 +74,7 @@ async def _create(context: Context, recipe: Recipe, tag: str, say: Callable[[str
 async def _base(context: Context, name: str, say: Callable[[str], None]) -> Model:
     """Return the model that another one is made of; pull it where it is not here."""
     try:
-        return find_model(context.store, name)
+        return context.store.get(name)
     except ModelNotFound:
         subscription = context.pulls.pull(name)
     say("pulling manifest")

@@ -10,7 +10,7 @@ import msgspec
 
 from runnerd.api.ollama.answers import EmbeddingAnswer, TextAnswer, line
 from runnerd.api.ollama.context_codec import Turn, recall
-from runnerd.api.ollama.names import Models, known_name
+from runnerd.api.ollama.names import Models
 from runnerd.api.ollama.options import read_options
 from runnerd.api.ollama.requests import Fields, engine_messages, unsupported, with_images
 from runnerd.api.ollama.truncation import FewerMessages, ShorterTexts
@@ -42,8 +42,7 @@ class OllamaDialect:
     def read(self, body: Body) -> TranslatedRequest:
         """Return what a request asks for.  Raises errors.ClientError."""
         fields = _fields(body)
-        fields.known = known_name(self.models, fields.model)
-        return self.reader(fields, self.models.get(fields.known))
+        return self.reader(fields, self.models.get(fields.model))
 
     def read_unseen(self, body: Body) -> TranslatedRequest:
         """Return what it asks of a model that might be able to do everything."""
@@ -196,7 +195,7 @@ def _wish(
     warnings = options.warnings
     if fields.flag("shift", default=False):
         warnings += ("ignored: shift; an answer ends where the context does",)
-    request |= {"model": fields.known, "stream": True, **options.sampling}
+    request |= {"model": fields.model, "stream": True, **options.sampling}
     chat, thinking = operation == "chat/completions", "thinking" in model.capabilities
     request |= fields.format(chat=chat) | fields.logprobs(chat=chat)
     request |= fields.thinking(able=thinking)
@@ -245,7 +244,7 @@ def _vectors(fields: Fields, model: Model, texts: list[str], *, single: bool) ->
     dimensions = fields.raw("dimensions")
     if dimensions is not None and not (type(dimensions) is int and dimensions > 0):
         raise ClientError("dimensions must be a positive number", param="dimensions")
-    request = {"model": fields.known, "input": texts}
+    request = {"model": fields.model, "input": texts}
     empty = line({"embedding": []} if single else {"model": fields.model, "embeddings": []})
     return TranslatedRequest(
         "embeddings",

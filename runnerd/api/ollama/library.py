@@ -13,7 +13,7 @@ from runnerd.access import Action
 from runnerd.api.context import CONTEXT, json_answer, json_body, text_field
 from runnerd.api.models import remove_model
 from runnerd.api.ollama.modelfiles import modelfile_text, parameters_text
-from runnerd.api.ollama.names import familiar, find_model, known_name, model_name
+from runnerd.api.ollama.names import familiar, model_name
 from runnerd.api.routing import Routes
 from runnerd.models.catalog import Model
 from runnerd.models.manifest import LICENSE_TYPE
@@ -77,7 +77,7 @@ async def show(request: web.Request) -> web.Response:
     context = request.app[CONTEXT]
     document = await json_body(request)
     name = model_name(document)
-    model = find_model(context.store, name)
+    model = context.store.get(name)
     made = model.description.modelfile
     licenses = await asyncio.to_thread(context.store.texts, model, LICENSE_TYPE)
     shown: dict[str, Any] = {
@@ -125,7 +125,7 @@ async def copy(request: web.Request) -> web.Response:
     source = text_field(document, "source", required=True) or ""
     target = text_field(document, "destination", required=True) or ""
     store = request.app[CONTEXT].store
-    await asyncio.to_thread(store.names.tag, known_name(store, source), target)
+    await asyncio.to_thread(store.names.tag, source, target)
     return web.Response()
 
 
@@ -133,12 +133,12 @@ async def copy(request: web.Request) -> web.Response:
 async def delete(request: web.Request) -> web.Response:
     """Remove a name, and with the last one the model; Ollama's clients expect no questions."""
     context, name = request.app[CONTEXT], model_name(await json_body(request))
-    await remove_model(context, known_name(context.store, name), force=True)
+    await remove_model(context, name, force=True)
     return web.Response()
 
 
 def _names(model: Model) -> list[str]:
-    return [familiar(tag) for tag in model.tags] or [model.id.hex]
+    return [familiar(name) for name in model.names]
 
 
 def _listed(model: Model, name: str) -> dict[str, Any]:

@@ -13,7 +13,7 @@ import msgspec
 
 from runnerd.errors import ClientError
 from runnerd.relay.body import Body, json_object
-from runnerd.units import FOREVER, parse_duration
+from runnerd.units import bounded_seconds, parse_duration
 
 _EFFORTS = ("low", "medium", "high", "max")
 _MOST_TOP = 20  # alternatives to a token
@@ -22,7 +22,7 @@ _MOST_TOP = 20  # alternatives to a token
 class Fields:
     """An Ollama request's members, read with the tolerance that its clients count on.
 
-    `model` is what the client calls it, and what the answer does; `known` how it is looked up.
+    `model` is what the client calls it, and what the answer does.
     """
 
     def __init__(self, body: Body) -> None:
@@ -30,7 +30,7 @@ class Fields:
         model = self._document.get("model") or self._document.get("name")
         if not isinstance(model, str):
             raise ClientError("model is required", param="model")
-        self.model = self.known = model
+        self.model = model
 
     def text(self, name: str) -> str:
         """Return a string member, "" where it is absent."""
@@ -64,7 +64,7 @@ class Fields:
         if value is None:
             return None
         if isinstance(value, int | float) and not isinstance(value, bool):
-            return FOREVER if value < 0 else float(value)
+            return bounded_seconds(value)
         try:
             return parse_duration(str(value))
         except ValueError as error:

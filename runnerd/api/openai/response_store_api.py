@@ -9,7 +9,7 @@ from runnerd.api.context import CONTEXT, json_answer
 from runnerd.api.routing import Routes
 
 ROUTES = Routes()
-_PREFIX = "/{prefix:(?:openai/|engines/(?:llama\\.cpp/)?)?}v1/responses/{id}"
+_PREFIX = "/{prefix:(?:(?:openai/|engines/(?:llama\\.cpp/)?)?v1/)?}responses/{id}"
 
 
 @ROUTES.get(_PREFIX, Action.USE_RESPONSES)

@@ -88,7 +88,8 @@ class ResponsesDialect:
 def routes(response_store: ResponseStore) -> dict[str, Route]:
     """Return the routes by their paths."""
     route = Route(OPERATIONS["responses"], dialect=ResponsesDialect(response_store))
-    return {f"{prefix}/responses": route for prefix in V1_PREFIXES}
+    # Docker Model Runner has it without a prefix, too.
+    return {f"{prefix}/responses": route for prefix in ("", *V1_PREFIXES)}
 
 
 class _Answer:

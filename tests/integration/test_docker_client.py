@@ -1,0 +1,144 @@
+"""What Docker Model Runner's own client asks beside models and inference."""
+
+from __future__ import annotations
+
+import io
+import json
+import tarfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.support.daemon import DaemonProcess, running
+
+CONFIGURE = "/engines/_configure"
+
+
+@pytest.fixture(scope="module")
+def daemon(tmp_path_factory: pytest.TempPathFactory, gguf: Path) -> Iterator[DaemonProcess]:
+    """A daemon with a model."""
+    with running(tmp_path_factory.mktemp("d")) as daemon:
+        daemon.import_model(gguf / "tiny.gguf", "org/tiny:v1")
+        yield daemon
+
+
+def stored(daemon: DaemonProcess) -> dict[str, object]:
+    """What is configured."""
+    found = daemon.http.get(CONFIGURE, params={"model": "org/tiny:v1"}).json()
+    return dict(found[0]["Config"]) if found else {}
+
+
+@pytest.mark.parametrize("name", ["org/tiny:v1", "tiny", "ORG/tiny:V1"])
+def test_export_is_what_load_takes(daemon: DaemonProcess, name: str) -> None:
+    """`docker model package --from` reads the archive; its size is known before."""
+    answer = daemon.http.get(f"/models/{name}/export")
+    assert answer.status_code == 200
+    assert answer.headers["content-type"] == "application/x-tar"
+    assert answer.headers["content-disposition"].endswith('.tar"')
+    assert int(answer.headers["content-length"]) == len(answer.content)
+    with tarfile.open(fileobj=io.BytesIO(answer.content)) as archive:
+        names = archive.getnames()
+        manifest = archive.extractfile("manifest.json")
+        assert manifest is not None
+        layers = json.load(manifest)["layers"]
+    assert names[-1] == "manifest.json"
+    assert {f"blobs/sha256/{layer['digest'].removeprefix('sha256:')}" for layer in layers} <= {
+        *names
+    }
+    loaded = daemon.http.post("/models/load", content=answer.content)
+    model = json.loads(loaded.text.splitlines()[-1])["model"]
+    assert model["id"] == daemon.http.get("/models/org/tiny:v1").json()["id"]
+    head = daemon.http.head(f"/models/{name}/export")
+    assert (head.status_code, head.headers["content-length"]) == (
+        200,
+        answer.headers["content-length"],
+    )
+
+
+def test_export_of_nothing(daemon: DaemonProcess) -> None:
+    """404 in words."""
+    answer = daemon.http.get("/models/absent/export")
+    assert (answer.status_code, answer.json()["error"]["code"]) == (404, "model_not_found")
+
+
+@pytest.mark.engine
+def test_responses_without_a_prefix(daemon: DaemonProcess) -> None:
+    """Asked, read again and removed where Docker Model Runner has it."""
+    body = {"model": "org/tiny:v1", "input": "x", "max_output_tokens": 2}
+    made = daemon.http.post("/responses", json=body)
+    assert made.status_code == 200, made.text
+    id = made.json()["id"]
+    for path in (f"/responses/{id}", f"/v1/responses/{id}"):
+        assert daemon.http.get(path).json()["id"] == id
+    assert daemon.http.delete(f"/responses/{id}").json()["deleted"] is True
+    assert daemon.http.get(f"/v1/responses/{id}").status_code == 404
+
+
+def test_their_configure_replaces_and_ours_merges(daemon: DaemonProcess) -> None:
+    """A client that cannot say null gets rid of flags by leaving them out."""
+    flags = {"raw-runtime-flags": "--temp 0.5", "context-size": 512, "keep_alive": "5m"}
+    ours = "/models/org/tiny:v1/configure"
+    assert daemon.http.post(ours, json={"pinned": True}).status_code == 202
+    theirs = {"model": "org/tiny:v1", **flags}
+    assert daemon.http.post(CONFIGURE, json=theirs).status_code == 202
+    assert stored(daemon) == {
+        "runtime-flags": ["--temp", "0.5"],
+        "context-size": 512,
+        "keep_alive": "5m0s",
+        "pinned": True,
+    }
+    daemon.http.post(ours, json={"context-size": 256})
+    assert stored(daemon)["runtime-flags"] == ["--temp", "0.5"]
+    daemon.http.post(CONFIGURE, json={"model": "org/tiny:v1", "context-size": 128})
+    assert stored(daemon) == {"context-size": 128, "pinned": True}
+    daemon.http.post(ours, json={"pinned": None})
+    daemon.http.post(CONFIGURE, json={"model": "org/tiny:v1"})
+    assert stored(daemon) == {}
+
+
+@pytest.mark.parametrize("backend", ["vllm", "sglang", "mlx", "diffusers", "llama.cpp"])
+def test_configure_for_another_backend(daemon: DaemonProcess, backend: str) -> None:
+    """A GGUF model is llama.cpp's whatever is named; 202 as theirs, null fields as if absent."""
+    document = {"model": "tiny", "context-size": 640, "runtime-flags": None,
+                "raw-runtime-flags": None, "speculative": None, "llamacpp": None,
+                "vllm": {"hf-overrides": {}}}  # fmt: skip
+    answer = daemon.http.post(f"/engines/{backend}/_configure", json=document)
+    assert answer.status_code == 202, answer.text
+    assert stored(daemon) == {"context-size": 640}
+    assert daemon.http.post("/engines/nothing/_configure", json=document).status_code == 404
+
+
+@pytest.mark.parametrize(
+    "document",
+    [
+        {"models": ["absent"]},
+        {"models": ["absent", "tiny"], "backend": "llama.cpp"},
+        {"models": ["tiny"], "backend": "vllm"},
+        {"models": ["a b", "../x"]},
+        {"all": True, "backend": ""},
+        {"all": False, "backend": None, "models": ["tiny"]},
+    ],
+)
+def test_unload_of_what_is_not_loaded(daemon: DaemonProcess, document: dict[str, object]) -> None:
+    """There was nothing to do, and that is done."""
+    answer = daemon.http.post("/engines/unload", json=document)
+    assert (answer.status_code, answer.json()) == (200, {"unloaded_runners": 0})
+
+
+def test_uninstall_backend_says_how(daemon: DaemonProcess) -> None:
+    """One sentence, with the folder; what is no backend is 404."""
+    path = "/engines/uninstall-backend"
+    answer = daemon.http.post(path, json={"backend": "llama.cpp"})
+    assert (answer.status_code, str(daemon.state_dir) in answer.text) == (501, True)
+    assert daemon.http.post(path, json={"backend": "x"}).status_code == 404
+    assert daemon.http.post(path, json={}).status_code == 400
+
+
+@pytest.mark.parametrize("host", ["ollama.com", "registry.ollama.ai"])
+def test_push_to_ollamas_registry(daemon: DaemonProcess, host: str) -> None:
+    """It takes models from its own program only; the sentence says what can be done."""
+    daemon.http.post("/api/copy", json={"source": "tiny", "destination": f"{host}/me/tiny"})
+    answer = daemon.http.post("/api/push", json={"model": f"{host}/me/tiny"})
+    assert (answer.status_code, "another registry" in answer.json()["error"]) == (501, True)
+    daemon.http.delete(f"/models/{host}/me/tiny")
