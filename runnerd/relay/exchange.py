@@ -116,16 +116,20 @@ class Exchange:
         if plan.unloads:
             self._go_on(self._unload)
             return
-        supervisor, client = self._context.supervisor, self._response.owner()
+        supervisor, principal = self._context.supervisor, self._response.principal()
         lease = supervisor.lease_at_once(
-            plan.key, client=client, keep_alive=plan.keep_alive, affinity=plan.affinity
+            plan.key, principal=principal, keep_alive=plan.keep_alive, affinity=plan.affinity
         )
         if lease is not None:
             self.granted(lease)
             return
         if not asks_for_heartbeat(self._request):
             self._ticket = supervisor.line_up(
-                plan.key, self, client=client, keep_alive=plan.keep_alive, affinity=plan.affinity
+                plan.key,
+                self,
+                principal=principal,
+                keep_alive=plan.keep_alive,
+                affinity=plan.affinity,
             )
         if self._ticket is None:
             self._go_on(self._wait)
@@ -191,7 +195,7 @@ class Exchange:
         lease = await self._context.supervisor.lease(
             plan.key,
             plan.model_ref,
-            client=self._response.owner(),
+            principal=self._response.principal(),
             keep_alive=plan.keep_alive,
             affinity=plan.affinity,
             afresh=plan.preload_only or plan.immediate is not None,

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from runnerd.access import NOBODY, Principal
 from runnerd.errors import RunnerdError
 from runnerd.relay.events import EVENT_STREAM
 from runnerd.relay.exchange_context import Client
@@ -52,9 +53,9 @@ class ResponseWriter:
         """Whether its client is one that a heartbeat was begun for."""
         return self._heartbeat is not None
 
-    def owner(self) -> str:
-        """Return who is served fairly beside others, "" when it has gone."""
-        return "" if self._client is None else self._client.principal().id
+    def principal(self) -> Principal:
+        """Who makes the request; nobody when the client has gone."""
+        return NOBODY if self._client is None else self._client.principal()
 
     # what passes through as it comes
 

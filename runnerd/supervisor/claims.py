@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 
+from runnerd.access import Principal
 from runnerd.errors import BackendFailure
 from runnerd.scheduler import Grant, Refuse, RunnerKey, Scheduler
 from runnerd.supervisor.actions import Actions
@@ -44,7 +45,9 @@ class Claims:
 
     def clients_waiting(self, key: RunnerKey) -> set[str]:
         """Return who waits for a runner of this key, as far as that is known."""
-        return {waiter.client for waiter in self._waiters.values() if waiter.key == key} - {""}
+        return {waiter.principal.id for waiter in self._waiters.values() if waiter.key == key} - {
+            ""
+        }
 
     def wait(self, ticket: int, waiter: Waiter) -> None:
         """Somebody waits, until the ticket is granted or refused, or leaves."""
@@ -60,7 +63,7 @@ class Claims:
         if waiter is None:  # its owner has left meanwhile
             self._actions.carry_out(self._scheduler.release(granted.ticket, time.monotonic()))
         else:
-            waiter.claimant.granted(self.lease(granted, waiter.client))
+            waiter.claimant.granted(self.lease(granted, waiter.principal))
 
     def refused(self, refused: Refuse) -> None:
         """There will be no runner for a ticket."""
@@ -70,14 +73,14 @@ class Claims:
 
     # those who have a lease
 
-    def lease(self, granted: Grant, client: str) -> Lease:
-        """Return the lease that a client was granted."""
+    def lease(self, granted: Grant, principal: Principal) -> Lease:
+        """Return the lease that somebody was granted."""
         runner = self._fleet[granted.generation]
-        recalls = False
+        recalls, client = False, principal.id
         if client not in runner.clients and len(runner.clients) <= MOST_CLIENTS:
             runner.clients.add(client)
             recalls = self._slot_persistence.awaits(runner, client)
-        lease = Lease(runner, granted, self._release, client, recalls)
+        lease = Lease(runner, granted, self._release, principal, recalls)
         self._leases[granted.ticket] = lease
         self._batch_scheduling.leased()
         return lease

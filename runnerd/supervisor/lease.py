@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import Callable
 from typing import NamedTuple, Protocol
 
+from runnerd.access import Principal
 from runnerd.errors import BackendFailure, RunnerdError
 from runnerd.runner import Runner
 from runnerd.scheduler import Grant, RunnerKey
@@ -27,7 +28,7 @@ class Waiter(NamedTuple):  # a tuple: one is made for each request that waits
     """Somebody who waits for a lease of `key`."""
 
     key: RunnerKey
-    client: str
+    principal: Principal
     claimant: Claimant
 
 
@@ -58,15 +59,15 @@ class Lease:
     `revoked` is called with the reason when the runner is taken away by force; its engine ends
     only when the holder's connection to it has gone.  `heard_at` says when the engine last sent
     something (monotonic); without it the engine counts as silent since the lease began.  `recalls`
-    says that the runner can be given back what this `client` had evaluated.
+    says that the runner can be given back what this `principal` had evaluated.
     """
 
     __slots__ = (
         "_release",
-        "client",
         "generation",
         "heard_at",
         "key",
+        "principal",
         "recalls",
         "revoked",
         "runner",
@@ -78,12 +79,12 @@ class Lease:
         runner: Runner,
         granted: Grant,
         release: Callable[[Lease], None],
-        client: str,
+        principal: Principal,
         recalls: bool,
     ) -> None:
         self.runner = runner
         self.ticket, self.key, self.generation = granted
-        self.client = client
+        self.principal = principal
         self.recalls = recalls
         self.revoked: Callable[[BackendFailure], None] | None = None
         self.heard_at: Callable[[], float] | None = None

@@ -12,6 +12,7 @@ import itertools
 import time
 from collections.abc import Callable, Mapping, Sequence
 
+from runnerd.access import NOBODY, Principal
 from runnerd.backends.interface import Backend
 from runnerd.config import Settings
 from runnerd.configurations import ConfigurationKey, Configurations, ModelConfiguration
@@ -154,7 +155,7 @@ class Supervisor:
         self,
         key: RunnerKey,
         *,
-        client: str = "",
+        principal: Principal = NOBODY,
         keep_alive: float | None = None,
         affinity: tuple[int, ...] = (),
     ) -> Lease | None:
@@ -166,14 +167,14 @@ class Supervisor:
         granted = self._scheduler.request_at_once(
             ticket, key, time.monotonic(), keep_alive=keep_alive, affinity=affinity
         )
-        return None if granted is None else self._claims.lease(granted, client)
+        return None if granted is None else self._claims.lease(granted, principal)
 
     def line_up(
         self,
         key: RunnerKey,
         claimant: Claimant,
         *,
-        client: str = "",
+        principal: Principal = NOBODY,
         keep_alive: float | None = None,
         affinity: tuple[int, ...] = (),
     ) -> int | None:
@@ -183,10 +184,10 @@ class Supervisor:
         """
         ticket, now = next(self._tickets), time.monotonic()
         if not self._scheduler.line_up(
-            ticket, key, now, keep_alive=keep_alive, client=client, affinity=affinity
+            ticket, key, now, keep_alive=keep_alive, client=principal.id, affinity=affinity
         ):
             return None
-        self._claims.wait(ticket, Waiter(key, client, claimant))
+        self._claims.wait(ticket, Waiter(key, principal, claimant))
         self._actions.wake_by(now + self._settings.queue_timeout)
         return ticket
 
@@ -201,7 +202,7 @@ class Supervisor:
         model_ref: str,
         *,
         keep_alive: float | None = None,
-        client: str = "",
+        principal: Principal = NOBODY,
         affinity: tuple[int, ...] = (),
         afresh: bool = False,
     ) -> Lease:
@@ -210,7 +211,7 @@ class Supervisor:
         `keep_alive` is how many seconds the runner stays loaded after this lease: 0 stops it as
         soon as it is idle, scheduler.FOREVER keeps it, None leaves what an earlier lease asked
         for, else what is configured for the model, else `idle_timeout`.  The latest lease that
-        names one decides.  Who waits is served fairly between `client`s.  `affinity` are hashes of
+        names one decides.  Who waits is served fairly between principals.  `affinity` are hashes of
         the request's message prefixes, shortest first: it goes to the instance that has seen most
         of them.  `afresh` tries a model again although it has failed a moment ago.
 
@@ -222,7 +223,7 @@ class Supervisor:
             self._scheduler.reset(lambda failed: failed == key)
         ticket = next(self._tickets)
         promise = Promise()
-        self._claims.wait(ticket, Waiter(key, client, promise))
+        self._claims.wait(ticket, Waiter(key, principal, promise))
         try:
             self._actions.carry_out(
                 self._scheduler.request(
@@ -230,7 +231,7 @@ class Supervisor:
                     key,
                     time.monotonic(),
                     keep_alive=keep_alive,
-                    client=client,
+                    client=principal.id,
                     affinity=affinity,
                 )
             )
@@ -249,7 +250,7 @@ class Supervisor:
         """
         if lease.recalls:
             try:
-                await self._slot_persistence.recall_more(lease.runner, lease.client)
+                await self._slot_persistence.recall_more(lease.runner, lease.principal.id)
             except asyncio.CancelledError:
                 lease.release()
                 raise

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from runnerd.access import address_principal
 from runnerd.backends.configuration import BackendMode
 from runnerd.config import Settings
 from runnerd.configurations import Configurations
@@ -65,7 +66,10 @@ async def supervisor(tmp_path: Path, settings: Settings) -> AsyncIterator[Superv
 async def busy(supervisor: Supervisor) -> tuple[RunnerKey, list[Lease]]:
     """A runner all of whose places are taken."""
     key = supervisor.keys.key(supervisor.keys.backend(None), "m", BackendMode.COMPLETION)
-    leases = [await supervisor.lease(key, "m", client="first") for _ in range(PLACES)]
+    leases = [
+        await supervisor.lease(key, "m", principal=address_principal("first"))
+        for _ in range(PLACES)
+    ]
     assert supervisor.lease_at_once(key) is None
     return key, leases
 
@@ -79,8 +83,8 @@ async def test_places_go_to_clients_in_turns(
     greedy = [Claimant(told) for _ in range(4)]
     modest = Claimant(told)
     for claimant in greedy:
-        assert supervisor.line_up(key, claimant, client="greedy") is not None
-    assert supervisor.line_up(key, modest, client="modest") is not None
+        assert supervisor.line_up(key, claimant, principal=address_principal("greedy")) is not None
+    assert supervisor.line_up(key, modest, principal=address_principal("modest")) is not None
     assert supervisor.queued == 5
     for lease in leases[:5]:
         lease.release()
