@@ -10,6 +10,8 @@ from typing import Any, Protocol
 
 import msgspec
 
+from runnerd import sse
+
 
 class ErrorFormat(Protocol):
     """The form in which one API's clients read errors.  `error` is always OpenAI's object."""
@@ -37,7 +39,7 @@ class OpenAIErrors:
         return msgspec.json.encode({"error": error})
 
     def event(self, error: Mapping[str, Any]) -> bytes:
-        return b"\n\ndata: %s\n\n" % msgspec.json.encode({"error": error})
+        return b"\n\n" + sse.encoded(self.body(error, 500))
 
 
 OPENAI = OpenAIErrors()

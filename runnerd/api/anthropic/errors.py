@@ -8,6 +8,8 @@ from typing import Any
 
 import msgspec
 
+from runnerd import sse
+
 _KINDS = {
     400: "invalid_request_error",
     401: "authentication_error",
@@ -31,7 +33,7 @@ class AnthropicErrors:
         return msgspec.json.encode({"type": "error", "error": {"type": kind, "message": message}})
 
     def event(self, error: Mapping[str, Any]) -> bytes:
-        return b"event: error\ndata: %s\n\n" % self.body(error, 500)
+        return sse.encoded(self.body(error, 500), "error")
 
 
 ANTHROPIC = AnthropicErrors()

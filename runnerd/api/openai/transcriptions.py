@@ -17,7 +17,7 @@ from runnerd.errors import ClientError
 from runnerd.models.catalog import Model
 from runnerd.relay.body import Body
 from runnerd.relay.dialect import TranslatedRequest
-from runnerd.relay.events import EVENT_STREAM, Events, written
+from runnerd.relay.events import DONE, EVENT_STREAM, Events, written
 from runnerd.relay.operations import OPERATIONS
 from runnerd.relay.routes import V1_PREFIXES, Route
 
@@ -159,7 +159,7 @@ class _Transcript:
             return text.encode()
         told: dict[str, Any] = {"text": text} | self._told_usage()
         if self.streams:
-            return written({"type": "transcript.text.done", **told}) + b"data: [DONE]\n\n"
+            return written({"type": "transcript.text.done", **told}) + DONE
         return msgspec.json.encode(told)
 
     def _told_usage(self) -> dict[str, Any]:

@@ -15,12 +15,11 @@ import msgspec
 from runnerd.errors import ClientError
 from runnerd.relay.body import ABSENT
 from runnerd.relay.dialect import Translation
-from runnerd.relay.events import EVENT_STREAM, Events, broken_off, written
+from runnerd.relay.events import DONE, EVENT_STREAM, Events, broken_off, written
 from runnerd.relay.parsed_request import ParsedRequest
 from runnerd.relay.response_adapters.assembly import Assembly
 
 _NONE = (*ABSENT, msgspec.Raw(b'""'))
-_DONE = b"data: [DONE]\n\n"
 _UNTOLD = ("echo", "logprobs")  # with a suffix
 
 
@@ -132,7 +131,7 @@ class InfilledStream:
     def end(self) -> bytes:
         """Return what a stream ends with.  Raises StreamError."""
         last = written(self._events.usage())
-        return last + _DONE if self._counts else _DONE
+        return last + DONE if self._counts else DONE
 
 
 class InfilledResponse:
