@@ -157,7 +157,7 @@ class Daemon:
             )
             other_apis = {
                 **anthropic.routes(),
-                **dialects.routes(store),
+                **dialects.routes(),
                 **responses.routes(response_store),
                 **transcriptions.routes(),
             }

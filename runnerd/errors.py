@@ -67,8 +67,8 @@ class RunnerdError(Exception):
         self.retry_after = retry_after
         self.should_retry = should_retry
 
-    def body(self) -> dict[str, object]:
-        """Return OpenAI's error object, the body of every error outside other dialects' routes."""
+    def body(self) -> dict[str, dict[str, object]]:
+        """OpenAI's error document; routes of other APIs tell it otherwise (`ErrorFormat`)."""
         return {
             "error": {
                 "message": self.message,

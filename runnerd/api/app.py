@@ -9,10 +9,10 @@ from collections.abc import Collection
 from aiohttp import ClientConnectionResetError, web
 
 from runnerd.api import configuring, engines, host, models, pulls
-from runnerd.api.context import CONTEXT, Context, authorize, json_answer
+from runnerd.api.context import CONTEXT, Context, authorize
 from runnerd.api.ollama import accounts, blobs, creation, library, transfers
 from runnerd.api.openai import response_store_api
-from runnerd.api.routing import ACTIONS, Handler, check_actions
+from runnerd.api.routing import ACTIONS, Handler, check_actions, error_format_of
 from runnerd.durable import disk_errors
 from runnerd.errors import InternalError, MethodNotAllowed, RouteNotFound, RunnerdError
 from runnerd.relay import routes
@@ -88,10 +88,12 @@ def _unknown(request: web.Request) -> RunnerdError:
 
 
 def _failure(request: web.Request, error: RunnerdError) -> web.Response:
-    ollama = request.path.startswith("/api/")
-    body = {"error": error.message} if ollama else error.body()
-    response = json_answer(body, status=error.status)
-    response.headers.update(error.headers())
+    response = web.Response(
+        body=error_format_of(request).body(error.body()["error"], error.status),
+        status=error.status,
+        content_type="application/json",
+        headers=error.headers(),
+    )
     if not request.body_exists or request.content.is_eof():
         return response
     response.force_close()  # the rest of an unread body is not worth waiting for

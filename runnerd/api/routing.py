@@ -13,11 +13,14 @@ from aiohttp import hdrs, web
 from aiohttp.web_urldispatcher import AbstractRoute
 
 from runnerd.access import Action
+from runnerd.relay.error_formats import OPENAI, ErrorFormat
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 Decorator = Callable[[Handler], Handler]
 
 ACTIONS = web.AppKey("actions", dict[AbstractRoute, Action])
+_ERROR_FORMATS = web.AppKey("error formats", dict[AbstractRoute, ErrorFormat])
+_FAMILIES = web.AppKey("families", dict[str, ErrorFormat])
 
 
 class _Declared(NamedTuple):
@@ -30,10 +33,13 @@ class _Declared(NamedTuple):
 class Routes:
     """The routes of one module, in the order in which they are looked at.
 
-    GET answers HEAD, too.
+    GET answers HEAD, too.  Errors are told in `error_format`, also beneath the path `family` where
+    there is no such route.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, error_format: ErrorFormat = OPENAI, family: str = "") -> None:
+        self._error_format = error_format
+        self._family = family
         self._declared: list[_Declared] = []
 
     def get(self, path: str, action: Action) -> Decorator:
@@ -63,9 +69,23 @@ class Routes:
     def add_to(self, app: web.Application) -> None:
         """Register everything with an application, and note the actions in `app[ACTIONS]`."""
         actions = app.setdefault(ACTIONS, {})
+        formats = app.setdefault(_ERROR_FORMATS, {})
+        families = app.setdefault(_FAMILIES, {})
+        if self._family:
+            families[self._family] = self._error_format
         for method, path, action, handler in self._declared:
             route = app.router.add_resource(path).add_route(method, handler)
             actions[route] = action
+            formats[route] = self._error_format
+
+
+def error_format_of(request: web.Request) -> ErrorFormat:
+    """How errors of a request are told: as its route declares, or its path's family."""
+    found = request.app[_ERROR_FORMATS].get(request.match_info.route)
+    if found is not None:
+        return found
+    families = request.app[_FAMILIES].items()
+    return next((each for path, each in families if request.path.startswith(path)), OPENAI)
 
 
 def check_actions(app: web.Application) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import http.client
 import json
 import os
 import sys
@@ -10,6 +11,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
+from runnerd import sse
 from runnerd.cli.client import Client
 from runnerd.cli.history import line_history
 from runnerd.errors import ClientError, RunnerdError
@@ -132,16 +134,21 @@ def _pieces(client: Client, document: object) -> Iterator[tuple[str, str]]:
     """Yield (kind, text) as the model answers; `kind` is reasoning or content."""
     finished = False
     with client.open("POST", "/v1/chat/completions", document) as answer:
-        for line in answer:
-            if not line.startswith(b"data:"):
-                continue
-            data = line[5:].strip()
-            if data == b"[DONE]":
+        for event in _events(answer):
+            if event.data == b"[DONE]":
                 finished = True
                 break
-            yield from _of_event(json.loads(data))
+            if event.data:
+                yield from _of_event(json.loads(event.data))
     if not finished:
         raise RunnerdError("the answer broke off")
+
+
+def _events(answer: http.client.HTTPResponse) -> Iterator[sse.Event]:
+    """Yield the events of a response as they come."""
+    splitter = sse.EventSplitter()
+    while data := answer.read1():
+        yield from map(sse.parse, splitter.feed(data))
 
 
 def _of_event(event: dict[str, Any]) -> Iterator[tuple[str, str]]:

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import msgspec
 
-from runnerd.relay.body import Body
+from runnerd.relay.body import ABSENT, Inference
 
 Affinity = tuple[int, ...]
 """Hashes of the places where another request may have ended, the shortest prefix first."""
@@ -26,32 +26,27 @@ class _Role(msgspec.Struct, gc=False):
     role: str = ""
 
 
-class _Content(msgspec.Struct, gc=False):
-    messages: list[msgspec.Raw] = []
-    prompt: msgspec.Raw = msgspec.Raw(b"")
-    system: msgspec.Raw = msgspec.Raw(b"")  # Anthropic's
-    tools: msgspec.Raw = msgspec.Raw(b"")
-
-
-_decode = msgspec.json.Decoder(_Content).decode
+_decode_list = msgspec.json.Decoder(list[msgspec.Raw]).decode
 _decode_role = msgspec.json.Decoder(_Role).decode
 
 
-def affinity_of(body: Body) -> Affinity:
-    """Return what a valid JSON body goes on with; nothing where that cannot be said."""
+def affinity_of(fields: Inference) -> Affinity:
+    """The places in what a request says where another one may have ended; none where that cannot be
+    said.
+    """
     try:
-        content = _decode(body)
-        if content.messages:
-            return _of_messages(content)
+        messages = _decode_list(fields.messages) if fields.messages not in ABSENT else []
+        if messages:
+            return _of_messages(messages, fields)
     except msgspec.ValidationError:  # the engine will say what is wrong
         return ()
-    return _of_text(bytes(content.prompt))
+    return _of_text(bytes(fields.prompt))
 
 
-def _of_messages(content: _Content) -> Affinity:
+def _of_messages(messages: list[msgspec.Raw], fields: Inference) -> Affinity:
     places = []
-    so_far = hash((bytes(content.system), bytes(content.tools)))
-    for message in content.messages:
+    so_far = hash((bytes(fields.system), bytes(fields.tools)))
+    for message in messages:
         so_far = hash((so_far, bytes(message)))
         if _decode_role(message).role == "user":
             places.append(so_far)

@@ -1,41 +1,30 @@
-"""What the relay must know of a JSON body, without building the document.
+"""JSON bodies of requests: decoded in C, changed without building the document.
 
-The body is decoded once, in C, into the few fields that matter; schemas and prompts stay raw spans
-whose size is what counts.  The caps protect the engine, which one small request can crash (a
-deeply nested grammar or schema) or starve (thousands of prompts); `reliability` in
-docs/architecture.md has the list.
+Only the few fields that matter are decoded; schemas and prompts stay raw spans of the client's own
+bytes, whose size is what counts.
 """
 
 from __future__ import annotations
 
 import re
-from typing import Any, NoReturn
+from typing import Any
 
 import msgspec
 
-from runnerd.config import Limits
-from runnerd.errors import ClientError, PayloadTooLarge
+from runnerd.errors import ClientError
 
 Body = bytes | bytearray
 """A large body is a bytearray: it was collected in place."""
 
-_NONE = msgspec.Raw(b"")
-ABSENT = (_NONE, msgspec.Raw(b"null"))
+UNSAID = msgspec.Raw(b"")
+ABSENT = (UNSAID, msgspec.Raw(b"null"))
 ALONE = (*ABSENT, msgspec.Raw(b"1"))  # how `n` asks for one answer
-_AT_MOST_ONE = (_NONE, msgspec.Raw(b"1"))
-_NO_LIMIT = (_NONE,) * 3
+_AT_MOST_ONE = (UNSAID, msgspec.Raw(b"1"))
+_NO_LIMIT = (UNSAID,) * 3
 
-_STRING = re.compile(rb'"[^"\\]*+(?:\\.[^"\\]*+)*+"', re.DOTALL)
+STRING = re.compile(rb'"[^"\\]*+(?:\\.[^"\\]*+)*+"', re.DOTALL)
 _CONTAINER = re.compile(rb"\[[^][{}]*+\]|\{[^][{}]*+\}")
-_AS_SQUARE = bytes.maketrans(b"{}", b"[]")
-_NO_BRACKET = bytes(set(range(256)) - set(b"[]{}"))
-# No encoder escapes ASCII letters or the underscore; a name written so is hiding from a plain
-# search.
-_ESCAPED_NAME = re.compile(rb"\\u00[4-7]")
 _ARRAY = ord("[")
-_ENTRY = 2  # bytes of the shortest entry of an array, with its comma
-_GRAMMAR_DEPTH = 64
-_ENUM_ENTRIES = 1000
 
 
 class ModelName(str):
@@ -49,25 +38,27 @@ class Inference(msgspec.Struct, gc=False):
 
     model_name: ModelName = msgspec.field(name="model", default=ModelName())
     stream: bool | None = None
-    prompt: msgspec.Raw = _NONE
-    input: msgspec.Raw = _NONE
-    documents: msgspec.Raw = _NONE
-    grammar: msgspec.Raw = _NONE
-    json_schema: msgspec.Raw = _NONE
-    response_format: msgspec.Raw = _NONE
-    tools: msgspec.Raw = _NONE
-    tool_choice: msgspec.Raw = _NONE
-    chat_template_kwargs: msgspec.Raw = _NONE
-    id_slot: msgspec.Raw = _NONE
-    n_discard: msgspec.Raw = _NONE
-    n: msgspec.Raw = _NONE
-    max_tokens: msgspec.Raw = _NONE
-    max_completion_tokens: msgspec.Raw = _NONE
-    n_predict: msgspec.Raw = _NONE
-    logprobs: msgspec.Raw = _NONE
-    dimensions: msgspec.Raw = _NONE
-    suffix: msgspec.Raw = _NONE
-    echo: msgspec.Raw = _NONE
+    prompt: msgspec.Raw = UNSAID
+    input: msgspec.Raw = UNSAID
+    documents: msgspec.Raw = UNSAID
+    grammar: msgspec.Raw = UNSAID
+    json_schema: msgspec.Raw = UNSAID
+    response_format: msgspec.Raw = UNSAID
+    tools: msgspec.Raw = UNSAID
+    tool_choice: msgspec.Raw = UNSAID
+    chat_template_kwargs: msgspec.Raw = UNSAID
+    id_slot: msgspec.Raw = UNSAID
+    n_discard: msgspec.Raw = UNSAID
+    n: msgspec.Raw = UNSAID
+    max_tokens: msgspec.Raw = UNSAID
+    max_completion_tokens: msgspec.Raw = UNSAID
+    n_predict: msgspec.Raw = UNSAID
+    logprobs: msgspec.Raw = UNSAID
+    dimensions: msgspec.Raw = UNSAID
+    suffix: msgspec.Raw = UNSAID
+    echo: msgspec.Raw = UNSAID
+    messages: msgspec.Raw = UNSAID
+    system: msgspec.Raw = UNSAID  # Anthropic's
 
     @property
     def model(self) -> str:
@@ -75,7 +66,7 @@ class Inference(msgspec.Struct, gc=False):
         return str(self.model_name)
 
     def has_one_token(self) -> bool:
-        """Return whether one answer of one token is asked for, by whatever name says so."""
+        """Whether one answer of one token is asked for, by whatever name says so."""
         limits = (self.max_tokens, self.max_completion_tokens, self.n_predict)
         if limits == _NO_LIMIT or self.n not in ALONE:
             return False
@@ -112,35 +103,9 @@ class _Reader:
         return ModelName(value)
 
 
-_read = _Reader().read
-_decode_any = msgspec.json.Decoder().decode
+read_fields = _Reader().read
+decode_any = msgspec.json.Decoder().decode
 _decode_members = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
-_decode_list = msgspec.json.Decoder(list[msgspec.Raw]).decode
-
-
-def inspect(body: Body, limits: Limits) -> Inference:
-    """Decode a body as far as the relay needs it and hold it against the limits.
-
-    Raises errors.ClientError (400) or errors.PayloadTooLarge (413), naming the field.
-    """
-    try:
-        inference = _read(body)
-    except RecursionError:
-        _too_deep(limits.json_depth)
-    except UNDECODABLE as error:
-        raise undecodable(error) from error
-    # A flat body is told by a search, which is much cheaper than counting.
-    nested = body.find(b"{", 1) >= 0 or b"[" in body
-    if nested and body.count(b"{") + body.count(b"[") > limits.json_depth:
-        _check_depth(body, limits.json_depth)
-    if not inference.model_name:
-        raise ClientError("model is required", param="model")
-    _check_fields(inference, limits, len(body))
-    # A search for one byte is much cheaper than one for a word.
-    escaped = b"\\" in body and b"\\u00" in body and _ESCAPED_NAME.search(body) is not None
-    if escaped or (b"_" in body and b'image_url"' in body):
-        _check_images(_decode_any(body))
-    return inference
 
 
 UNDECODABLE = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
@@ -157,7 +122,7 @@ def undecodable(error: Exception) -> ClientError:
 def json_object(body: Body) -> dict[str, Any]:
     """Return a body that is a JSON object.  Raises errors.ClientError."""
     try:
-        document = _decode_any(body)
+        document = decode_any(body)
     except UNDECODABLE as error:
         raise undecodable(error) from error
     if not isinstance(document, dict):
@@ -197,123 +162,17 @@ STREAMED_END = b',"stream":true,"stream_options":{"include_usage":true}}'
 """The end of an object that switches streaming on."""
 
 
-def _check_depth(body: Body, limit: int) -> None:
-    """Bound the nesting of valid JSON, by taking away the innermost layer of brackets each time."""
-    brackets = _STRING.sub(b"", body).translate(_AS_SQUARE, _NO_BRACKET)
-    for _ in range(limit):
-        if not brackets:
-            return
-        brackets = brackets.replace(b"[]", b"")
-    if brackets:
-        _too_deep(limit)
-
-
-def _too_deep(limit: int) -> NoReturn:
-    raise ClientError(f"the request body is nested deeper than {limit} levels")
-
-
-def _check_fields(inference: Inference, limits: Limits, size: int) -> None:
-    """Hold the fields that are there, of a body of `size` bytes, against the limits."""
-    _check_seldom(inference, limits)
-    if inference.prompt is not _NONE and size > _ENTRY * limits.prompts:
-        _check_count("prompt", inference.prompt, limits.prompts)
-    if inference.input is not _NONE and size > _ENTRY * limits.inputs:
-        _check_count("input", inference.input, limits.inputs)
-
-
-def _check_seldom(inference: Inference, limits: Limits) -> None:
-    """Check the fields that most requests have none of, at the cost of one comparison for those."""
-    seldom = (
-        inference.id_slot,
-        inference.n_discard,
-        inference.grammar,
-        inference.json_schema,
-        inference.response_format,
-        inference.chat_template_kwargs,
-        inference.tools,
-        inference.documents,
-    )
-    if seldom == _NO_SELDOM:
-        return
-    for name, raw in (("id_slot", inference.id_slot), ("n_discard", inference.n_discard)):
-        if raw is not _NONE and bytes(raw) != b"null":
-            raise ClientError(f"{name} is the engine's own business and cannot be set", param=name)
-    for name, raw in (
-        ("grammar", inference.grammar),
-        ("json_schema", inference.json_schema),
-        ("response_format", inference.response_format),
-        ("chat_template_kwargs", inference.chat_template_kwargs),
-    ):
-        if raw is not _NONE:
-            _check_schema(name, bytes(raw), limits.schema_bytes)
-    if inference.tools is not _NONE:
-        _check_tools(bytes(inference.tools), limits.schema_bytes)
-    if inference.documents is not _NONE:
-        _check_count("documents", inference.documents, limits.inputs)
-
-
-_NO_SELDOM = (_NONE,) * 8
-
-
-def _check_schema(name: str, raw: bytes, limit: int) -> None:
-    if len(raw) > limit:
-        raise PayloadTooLarge(f"{name} is larger than {limit} bytes", param=name)
-    if b"enum" in raw and raw.count(b",") >= _ENUM_ENTRIES:
-        _check_enums(name, _decode_any(raw))
-    if name == "grammar" and raw.startswith(b'"'):
-        _check_grammar(raw)
-
-
-def _check_tools(raw: bytes, limit: int) -> None:
-    if len(raw) > 16 * limit:
-        raise PayloadTooLarge(f"tools are larger than {16 * limit} bytes", param="tools")
-    if raw.startswith(b"["):
-        for tool in _decode_list(raw):
-            _check_schema("tools", bytes(tool), limit)
-
-
-def _check_grammar(raw: bytes) -> None:
-    depth = 0
-    for byte in raw:
-        if byte in b"([{":
-            depth += 1
-            if depth > _GRAMMAR_DEPTH:
-                raise ClientError(
-                    f"the grammar is nested deeper than {_GRAMMAR_DEPTH} levels", param="grammar"
-                )
-        elif byte in b")]}":
-            depth = max(0, depth - 1)
-
-
-def _check_enums(name: str, document: Any) -> None:
-    todo = [document]
-    while todo:
-        value = todo.pop()
-        if isinstance(value, dict):
-            entries = value.get("enum")
-            if isinstance(entries, list) and len(entries) > _ENUM_ENTRIES:
-                raise ClientError(f"an enum has more than {_ENUM_ENTRIES} entries", param=name)
-            todo.extend(value.values())
-        elif isinstance(value, list):
-            todo.extend(value)
-
-
-def _check_count(name: str, raw: msgspec.Raw, limit: int) -> None:
-    if count_prompts(raw) > limit:
-        raise ClientError(f"{name} has more than {limit} entries", param=name)
-
-
 def count_prompts(raw: msgspec.Raw) -> int:
     """Return how many prompts a field has; an array of token numbers is one prompt.
 
     Nothing is built from it: an array of 64 MB can have 30 million entries.
     """
-    if raw is _NONE:
+    if raw is UNSAID:
         return 1
     text = memoryview(raw)
     if text[0] != _ARRAY:
         return 1
-    flat, found = _STRING.sub(b'"', text[1:-1]), 1
+    flat, found = STRING.sub(b'"', text[1:-1]), 1
     while found:
         flat, found = _CONTAINER.subn(b"^", flat)
     return max(1, flat.count(b'"') + flat.count(b"^"))
@@ -334,21 +193,3 @@ def number(raw: msgspec.Raw, *, default: int) -> int:
         return msgspec.json.decode(raw, type=int)
     except msgspec.MsgspecError:
         return default
-
-
-def _check_images(document: Any) -> None:
-    """Refuse images by address: the engine would fetch them from the GPU host's network."""
-    todo = [document]
-    while todo:
-        value = todo.pop()
-        if isinstance(value, list):
-            todo.extend(value)
-        elif isinstance(value, dict):
-            image = value.get("image_url")
-            url = image.get("url") if isinstance(image, dict) else image
-            if isinstance(url, str) and not url.startswith("data:"):
-                raise ClientError(
-                    "images must be sent inline as data: URLs; the daemon fetches nothing",
-                    param="image_url",
-                )
-            todo.extend(value.values())

@@ -1,4 +1,4 @@
-"""The engine's event stream, read as it comes, and events as clients get them."""
+"""The engine's event stream as JSON documents, read as it comes, and documents as events."""
 
 from __future__ import annotations
 
@@ -6,8 +6,15 @@ from typing import Any
 
 import msgspec
 
+from runnerd import sse
+
 EVENT_STREAM = b"text/event-stream"
 """Content type of a stream of events, as servers send them to browsers."""
+
+DONE = sse.encoded(b"[DONE]")
+"""What OpenAI's streams end with."""
+
+_NOTHING = (b"[DONE]", b"null", b"")  # null: a stream of several answers
 
 _decode = msgspec.json.Decoder().decode
 
@@ -21,54 +28,43 @@ class StreamError(Exception):
 
 
 def broken_off() -> StreamError:
-    """Return the error of a stream that ended before its answer did."""
+    """The error of a stream that ended before its answer did."""
     return StreamError({"message": "the engine's answer broke off"})
 
 
-def written(document: Any, kind: str = "") -> bytes:
-    """Return an event with a document; `kind` is its type, where a stream has several."""
-    data = b"data: %s\n\n" % msgspec.json.encode(document)
-    return b"event: %s\n%s" % (kind.encode(), data) if kind else data
+def written(document: Any, type: str = "") -> bytes:
+    """An event with a document; `type` is the event's, where a stream has several."""
+    return sse.encoded(msgspec.json.encode(document), type)
 
 
 class Events:
-    """Turns bytes into the events that they complete."""
+    """Turns bytes into the documents of the events that they complete."""
 
     def __init__(self) -> None:
-        self._rest = b""
+        self._splitter = sse.EventSplitter()
 
     def feed(self, data: bytes) -> list[dict[str, Any]]:
-        """Return the events that end in `data`.  Raises StreamError."""
-        events = []
-        for line in self.lines(data):
-            if (event := said(line)) is not None:
-                events.append(event)
-        return events
-
-    def lines(self, data: bytes) -> list[bytes]:
-        """Return the lines that end in `data`, for `said`."""
-        *lines, self._rest = (self._rest + data).split(b"\n")
-        return lines
+        """Take a piece of the stream; return the documents that end in it.  Raises StreamError."""
+        texts = self._splitter.feed(data)
+        return [document for text in texts if (document := document_of(text)) is not None]
 
 
-def said(line: bytes) -> dict[str, Any] | None:
-    """Return the event in a line, None where there is none.  Raises StreamError."""
-    if line.startswith(b"data:"):
-        text = line[5:].strip()
-        if text not in (b"[DONE]", b"null", b""):  # null: a stream of several answers
-            return _event(text)
-    elif line.startswith(b"error:"):
-        _event(b'{"error":%s}' % line[6:].strip())
-    return None
+def document_of(text: bytes) -> dict[str, Any] | None:
+    """The document in an event's text, None where it has none.  Raises StreamError."""
+    event = sse.parse(text)
+    data = event.data.strip()
+    if event.error:
+        data = b'{"error":%s}' % event.error
+    return None if data in _NOTHING else _document(data)
 
 
-def _event(data: bytes) -> dict[str, Any]:
+def _document(data: bytes) -> dict[str, Any]:
     try:
-        event = _decode(data)
+        document = _decode(data)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise StreamError({"message": "the engine's stream is not JSON"}) from error
-    if not isinstance(event, dict):
+    if not isinstance(document, dict):
         raise StreamError({"message": "the engine's stream is of an unknown shape"})
-    if isinstance(event.get("error"), dict):
-        raise StreamError(event["error"])
-    return event
+    if isinstance(document.get("error"), dict):
+        raise StreamError(document["error"])
+    return document

@@ -24,17 +24,16 @@ from typing import Any
 from runnerd import tasks
 from runnerd.errors import BackendFailure, InternalError, RunnerdError, UpstreamTimeout
 from runnerd.relay import usage
-from runnerd.relay.body import inspect
 from runnerd.relay.connect_retry import abandon, reach, retry_connect
 from runnerd.relay.dialect import Translation
 from runnerd.relay.engine import EngineConnection, Loss, ResponseReceiver
 from runnerd.relay.engine_errors import broken, client_error, error_object, explained
 from runnerd.relay.events import EVENT_STREAM, StreamError
 from runnerd.relay.exchange_context import Client, ExchangeContext
+from runnerd.relay.intake import PendingPlan
 from runnerd.relay.messages import (
     Request,
 )
-from runnerd.relay.pending_models import PendingPlan
 from runnerd.relay.plan import Plan
 from runnerd.relay.records import RequestRecord
 from runnerd.relay.response_adapters.assembly import Assembly
@@ -174,10 +173,8 @@ class Exchange:
 
     async def _arrive(self, pending: PendingPlan) -> None:
         """Wait for a model that is being pulled, then go on as usual."""
-        plain = self._request.dialect is None  # else the body may be no JSON at all
-        streams = plain and inspect(self._request.body, self._context.limits).stream is True
-        self._response.start_heartbeat(streams=streams)
-        self._plan = plan = await pending()
+        self._response.start_heartbeat(streams=pending.streams)
+        self._plan = plan = await pending.wait()
         self._pending, self._response.plan = None, plan
         self._record.model, self._record.streamed = plan.model, plan.streams
         if not self._over:

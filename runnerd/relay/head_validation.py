@@ -12,7 +12,7 @@ from runnerd.errors import (
 from runnerd.relay.admission import Admission
 from runnerd.relay.http_reader import Head, head_too_large
 from runnerd.relay.messages import Request, new_request_id
-from runnerd.relay.routes import DESKTOP_PREFIX
+from runnerd.relay.routes import DESKTOP_PREFIX, Route
 
 _JSON = b"application/json"
 _OF_CURL = (b"", b"application/x-www-form-urlencoded")
@@ -78,11 +78,11 @@ def check_request(request: Request, limits: Limits, admission: Admission, *, uni
         request.expects_continue = request.http11
 
 
-def check_inference(request: Request, media_type: bytes, *, unix: bool) -> None:
+def check_inference(request: Request, route: Route, *, unix: bool) -> None:
     """Hold the head of an inference request against the rules, before its body is read.
 
     What `curl -d` says of a body by itself passes for JSON on a Unix socket, which no web page can
-    reach, and on Ollama's routes, whose users write no header: a page's form has no way to send
+    reach, and on routes whose users write no header (Ollama's): a page's form has no way to send
     JSON under that name, and its scripts send an Origin.  Raises errors of the 4xx kind.
     """
     encoding = request.header(b"content-encoding")
@@ -90,7 +90,8 @@ def check_inference(request: Request, media_type: bytes, *, unix: bool) -> None:
         raise UnsupportedMediaType("compressed request bodies are not accepted")
     content_type = request.header(b"content-type") or b""
     kind = content_type.split(b";")[0].strip().lower()
-    lenient = unix or (request.path.startswith("/api/") and not _by_browser(request))
+    lenient = unix or (route.untyped and not _by_browser(request))
+    media_type = route.media_type
     if media_type != _JSON:
         if kind != media_type:
             raise UnsupportedMediaType(f"the request body must be {media_type.decode()}")

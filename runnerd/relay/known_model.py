@@ -4,7 +4,11 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
+from runnerd.backends.model_files import ModelFacts
 from runnerd.models.catalog import Model
+from runnerd.models.description import Description
+from runnerd.models.digest import Digest
+from runnerd.models.manifest import Layer, Manifest
 
 _WITHOUT_SPECIAL_TOKENS = ("gpt2", "llama")
 """Tokenizers that put nothing around a text where the header says so."""
@@ -28,6 +32,23 @@ class KnownModel(NamedTuple):
 
 
 UNKNOWN = KnownModel()
+
+_UNSEEN_ID = Digest.of(b"")
+UNSEEN = Model(
+    id=_UNSEEN_ID,
+    tags=(),
+    created=0,
+    description=Description(
+        architecture="",
+        parameters="",
+        quantization="",
+        size="",
+        capabilities=("completion", "embedding", "tools", "thinking", "insert", "vision", "audio"),
+        facts=ModelFacts(),
+    ),
+    manifest=Manifest(b"", Layer("", 0, _UNSEEN_ID), ()),
+)
+"""A model that is not here, and might be able to do everything."""
 
 
 def known_model(model: Model) -> KnownModel:

@@ -7,14 +7,10 @@ import itertools
 import os
 import re
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
-
-import msgspec
+from typing import Any
 
 from runnerd.errors import RunnerdError
-
-if TYPE_CHECKING:
-    from runnerd.relay.dialect import Dialect
+from runnerd.relay.error_formats import OPENAI, ErrorFormat
 
 _LABEL = re.compile(rb"[A-Za-z0-9._/:@+-]{1,128}\Z")
 _RUN = os.urandom(4).hex()  # ids of two daemons, or of two lives of one, do not meet
@@ -46,7 +42,7 @@ class Request:
     origin: str | None = None
     user_agent: str | None = None
     preload_only: bool = False
-    dialect: Dialect | None = None  # of the route; None: OpenAI's
+    error_format: ErrorFormat = OPENAI  # of the route
     body: bytes | bytearray = b""
     received: int = 0
     complete: bool = False
@@ -88,20 +84,20 @@ class Request:
             self.origin,
             self.user_agent,
             self.preload_only,
-            self.dialect,
+            self.error_format,
             body,
             len(body),
             True,
         )
 
     def response_lines(self) -> bytes:
-        """Return the header lines of its answers, beside framing and type: the id, also under the
-        name that its dialect's clients look for.
+        """The header lines of its responses, beside framing and type: the id, also under the name
+        that its API's clients look for.
         """
         told = self.id.encode("ascii")
         lines = b"%sX-Request-Id: %s\r\n" % (self.allowed, told)
-        if self.dialect is not None and self.dialect.id_header is not None:
-            lines += b"%s: %s\r\n" % (self.dialect.id_header, told)
+        if (name := self.error_format.id_header) is not None:
+            lines += b"%s: %s\r\n" % (name, told)
         return lines
 
     def header(self, name: bytes) -> bytes | None:
@@ -112,16 +108,12 @@ class Request:
         return None
 
     def error_body(self, document: dict[str, Any], status: int) -> bytes:
-        """Return an error (`{"error": {...}}`, as OpenAI's) in the shape of the dialect."""
-        if self.dialect is None:
-            return msgspec.json.encode(document)
-        return self.dialect.error(document["error"]["message"], status)
+        """An error (`{"error": {...}}`, as OpenAI's) in the format of the route."""
+        return self.error_format.body(document["error"], status)
 
     def error_event(self, document: dict[str, Any]) -> bytes:
-        """Return what tells an error inside a stream, wherever that broke off."""
-        if self.dialect is None:
-            return b"\n\ndata: %s\n\n" % msgspec.json.encode(document)
-        return self.dialect.broken(document["error"]["message"])
+        """The bytes that tell an error inside a stream, wherever that broke off."""
+        return self.error_format.event(document["error"])
 
     def label(self, name: bytes) -> str | None:
         """Return a header that is a label (no spaces, bounded); anything else counts as absent."""
@@ -208,7 +200,7 @@ def passing_head(
 
 
 def error_response(request: Request, error: RunnerdError, *, keep_alive: bool) -> bytes:
-    """Return an error in the shape of the request's dialect."""
+    """An error in the format of the request's route, as a whole response."""
     return answer(
         error.status,
         request.error_body(error.body(), error.status),

@@ -16,11 +16,11 @@ from runnerd.errors import InvalidReference, Overloaded
 from runnerd.models.reference import Reference
 from runnerd.pulls.pulling import Pulls
 from runnerd.pulls.transfer_tasks import Subscription
-from runnerd.relay.plan import Plan
 
 _RETRY_AFTER = 30.0  # seconds
 
-PendingPlan = Callable[[], Awaitable[Plan]]
+Wait = Callable[[], Awaitable[None]]
+"""Waits until a model is here.  Raises the pull's error, and errors.Overloaded after the time."""
 
 
 @dataclass(slots=True)
@@ -31,10 +31,8 @@ class PendingModels:
     settings: Settings
     waiting: int = 0
 
-    def expect(
-        self, reference: str, plan: Callable[[], Plan], check: Callable[[], None]
-    ) -> PendingPlan | None:
-        """Return what waits for a missing model and then makes the plan; None if it is not coming.
+    def expect(self, reference: str, check: Callable[[], None]) -> Wait | None:
+        """How to wait for a missing model; None if it is not coming.
 
         Before anything is pulled or waited for, `check` raises for a request that no model would
         answer.  Raises errors.Overloaded when too many wait.
@@ -48,12 +46,7 @@ class PendingModels:
                 "too many requests wait for models that are being pulled", retry_after=_RETRY_AFTER
             )
         subscription = Subscription(job) if job is not None else self.pulls.pull(reference)
-
-        async def pending() -> Plan:
-            await self._wait(subscription, reference)
-            return plan()
-
-        return pending
+        return lambda: self._wait(subscription, reference)
 
     async def _wait(self, subscription: Subscription, reference: str) -> None:
         """Wait until the model is here.  Raises the pull's error, and Overloaded after the time."""

@@ -13,9 +13,9 @@ from runnerd.relay.dialect import Retry, Translation
 from runnerd.relay.engine import Buffer
 from runnerd.relay.events import EVENT_STREAM
 from runnerd.relay.known_model import UNKNOWN, KnownModel
+from runnerd.relay.operations import Operation
 from runnerd.relay.request_rewrites.retry_rewrites import rephrased
 from runnerd.relay.request_validation import validate_request
-from runnerd.relay.routes import Operation
 from runnerd.scheduler import RunnerKey
 
 
@@ -47,11 +47,6 @@ class Plan(msgspec.Struct, frozen=True, gc=False):
         if self.unloads:
             return Action.UNLOAD_MODEL
         return Action.LOAD_MODEL if self.preload_only else self.operation.action
-
-    @property
-    def sees(self) -> bool:
-        """Whether the model sees images."""
-        return "vision" in (self.known.capabilities or ())
 
     def validate_request(self) -> None:
         """Refuse what no engine would take, before one is started for it.

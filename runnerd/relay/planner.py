@@ -1,4 +1,9 @@
-"""From a complete request to its plan: every check that needs no runner, in one place."""
+"""From a complete request to its plan: every check that needs no runner, in one place.
+
+A request is read once (`read`), its model is looked up (`model`), and with that it is planned
+(`plan`).  What has to be waited for in between, a model that is being pulled or images that are
+transcoded, is nothing that this knows of (`intake`).
+"""
 
 from __future__ import annotations
 
@@ -18,17 +23,14 @@ from runnerd.models.catalog import Model, shown
 from runnerd.models.external import external_model
 from runnerd.models.store import Store
 from runnerd.relay.affinity import affinity_of
-from runnerd.relay.body import (
-    STREAMED_END,
-    Body,
-    count_prompts,
-    inspect,
-    streamed,
-)
-from runnerd.relay.dialect import Retry, TranslatedRequest
+from runnerd.relay.body import STREAMED_END, Body, count_prompts, streamed
+from runnerd.relay.body_inspection import inspect
+from runnerd.relay.dialect import ForeignRequest, Retry, TranslatedRequest
 from runnerd.relay.engine import Buffer
-from runnerd.relay.known_model import KnownModel, known_model
+from runnerd.relay.known_model import UNSEEN, KnownModel, known_model
 from runnerd.relay.messages import Request
+from runnerd.relay.operations import OPERATIONS, Operation
+from runnerd.relay.parsed_request import ParsedRequest
 from runnerd.relay.plan import Plan
 from runnerd.relay.request_rewrites.parameters import ParameterRules, completed, rules_for
 from runnerd.relay.request_rewrites.tool_choice import with_chosen_tools
@@ -36,11 +38,14 @@ from runnerd.relay.request_validation import JUDGED_ALWAYS, validate_request
 from runnerd.relay.response_adapters.infill import infill_wanted
 from runnerd.relay.response_adapters.logprobs import NO_ALTERNATIVES, with_one_alternative
 from runnerd.relay.response_adapters.select import translation_of
-from runnerd.relay.routes import OPERATIONS, Operation, Route
+from runnerd.relay.routes import Route
 from runnerd.scheduler import RunnerKey
 from runnerd.supervisor.keys import Keys
 
 _REMEMBERED = 256
+
+ReadRequest = ParsedRequest | ForeignRequest
+"""A request whose body was decoded: one in the engine's terms, or one of another API."""
 
 
 class _Found(NamedTuple):
@@ -57,20 +62,6 @@ class _Found(NamedTuple):
     rules: ParameterRules | None
 
 
-class UnseenRequest(NamedTuple):
-    """A request for a model that may be pulled for it: which one, and whether it could succeed."""
-
-    reference: str
-    operation: str
-    body: bytes
-    judged: bool
-
-    def validate(self) -> None:
-        """Refuse what no engine would take, whatever the model is.  Raises errors.ClientError."""
-        if self.judged:
-            validate_request(self.operation, self.body)
-
-
 class Planner:
     """Turns a complete request into a plan."""
 
@@ -80,72 +71,104 @@ class Planner:
         self._limits = limits
         self._found: dict[tuple[str | None, str, str], _Found] = {}
 
-    def plan(self, request: Request, route: Route) -> Plan:
-        """Return the plan.  Raises errors of the 4xx kind and NotSupported (501)."""
+    def read(self, body: Body, route: Route) -> ReadRequest:
+        """Decode a request's body; one in the engine's terms is held against the limits, too.
+
+        Raises errors of the 4xx kind.
+        """
         if route.dialect is not None:
-            return self._translated(route.dialect.read(request.body), route, request)
-        body = request.body
-        inference = inspect(body, self._limits)
-        operation, infill = route.operation, None
-        if operation.name == "completions" and (infill := infill_wanted(body, inference)):
-            operation, body = OPERATIONS["infill"], infill.body
-        if route.runner is not None:
-            key, model = self._bound_key(route.runner, inference.model)
-            id = str(model.id)
-            backend = self._keys.backend(key.backend)
-            mode = BackendMode(key.mode)
-            spreads, known, rules = self._manner(key, model, operation)
-        else:
-            found = self._find(route.backend, operation, inference.model)
-            backend, mode, key, id = found.backend, found.mode, found.key, found.id
-            spreads, known, rules = found.spreads, found.known, found.rules
-        if (remedy := backend.unsupported_reason(operation.name, mode)) is not None:
+            return route.dialect.read(body)
+        return inspect(body, self._limits)
+
+    def model(self, reference: str, route: Route) -> Model:
+        """The model that a request names.  Raises errors.ModelNotFound, and MisdirectedRequest when
+        the runner that the path names serves another one.
+        """
+        if route.runner is None:
+            return self._model(reference, route.backend)
+        key = self._keys.of_runner(route.runner)
+        try:
+            model = self._model(reference, key.backend)
+        except ModelNotFound:
+            model = None
+        if model is None or not self._keys.serves(key, str(model.id)):
+            raise MisdirectedRequest(
+                f"runner {route.runner} serves another model than {reference!r}", param="model"
+            )
+        return model
+
+    def _model(self, reference: str, backend_name: str | None) -> Model:
+        """The model that a name means to a backend: of the store, or of the backend's own.
+
+        Raises errors.ModelNotFound, BackendNotFound.
+        """
+        backend = self._keys.backend(backend_name)
+        if not backend.uses_external_model_management:
+            return self._models.get(reference)
+        backend.context(reference, BackendConfiguration())  # raises for one that is not there
+        return external_model(reference)
+
+    def judge_unseen(self, read: ReadRequest, request: Request, route: Route) -> None:
+        """Refuse a request for a model that is not here where no engine would take it, whatever the
+        model is.  Raises errors.ClientError.
+        """
+        if isinstance(read, ParsedRequest):
+            if not request.preload_only:
+                validate_request(route.operation.name, bytes(read.body))
+            return
+        translated = read.translated(UNSEEN)
+        body = inspect(translated.body, self._limits).body
+        if translated.immediate is None:
+            validate_request(translated.operation.name, bytes(body))
+
+    def plan(self, read: ReadRequest, model: Model, request: Request, route: Route) -> Plan:
+        """Plan a request for its model.  Raises errors of the 4xx kind and NotSupported (501)."""
+        if not isinstance(read, ParsedRequest):
+            return self._translated(read, model, request, route)
+        fields, operation, infill = read.fields, route.operation, None
+        if operation.name == "completions" and (infill := infill_wanted(read)):
+            operation, read = OPERATIONS["infill"], infill.request
+        found = self._find(route, operation, fields.model_name, model)
+        if (remedy := found.backend.unsupported_reason(operation.name, found.mode)) is not None:
             raise NotSupported(remedy)
         if operation.name in JUDGED_ALWAYS and not request.preload_only:
-            validate_request(operation.name, bytes(body), known)
-        streams, prompts = inference.stream is True, count_prompts(inference.prompt)
-        assembles = operation.assembles and not streams and backend.streams_to_cancel
-        if assembles and rules is None and operation.name == "chat/completions":
-            assembles = not inference.has_one_token()  # it would stop no sooner as a stream
-        if operation.name == "completions" and inference.logprobs == NO_ALTERNATIVES:
-            body = with_one_alternative(body)
-        elif operation.name == "chat/completions":
-            body = with_chosen_tools(body, inference)
+            validate_request(operation.name, bytes(read.body), found.known)
+        streams, prompts = fields.stream is True, count_prompts(fields.prompt)
+        assembles = operation.assembles and not streams and found.backend.streams_to_cancel
+        if assembles and found.rules is None and operation.name == "chat/completions":
+            assembles = not fields.has_one_token()  # it would stop no sooner as a stream
+        if operation.name == "chat/completions":
+            read = with_chosen_tools(read)
+        elif operation.name == "completions" and fields.logprobs == NO_ALTERNATIVES:
+            read = ParsedRequest(with_one_alternative(read.body), fields)
         return Plan(
             operation=operation,
-            key=key,
-            model=id,
-            model_ref=str(inference.model),
-            body=_engine_body(body, rules, assembles=assembles) if rules or assembles else (body,),
+            key=found.key,
+            model=found.id,
+            model_ref=str(fields.model_name),
+            body=_engine_body(read, found.rules, assembles=assembles),
             streams=streams,
             assembles=assembles,
             prompts=prompts,
             preload_only=request.preload_only,
             origin=request.origin,
-            affinity=affinity_of(body) if spreads else (),
-            known=known,
+            affinity=affinity_of(read.fields) if found.spreads else (),
+            known=found.known,
             translation=infill.translation
             if infill
-            else translation_of(operation, inference, prompts, assembles=assembles),
+            else translation_of(operation, fields, prompts, assembles=assembles),
         )
 
-    def unseen(self, request: Request, route: Route) -> UnseenRequest:
-        """Return what a request asks of a model that is not here.  Raises errors.ClientError."""
-        if route.dialect is None:
-            body, operation = request.body, route.operation.name
-            judged = not request.preload_only
-        else:
-            translated = route.dialect.read_unseen(request.body)
-            body, operation = translated.body, translated.operation
-            judged = translated.immediate is None
-        return UnseenRequest(inspect(body, self._limits).model, operation, bytes(body), judged)
-
-    def _translated(self, translated: TranslatedRequest, route: Route, request: Request) -> Plan:
-        """Return the plan of a request in another dialect; the engine's terms have its limits."""
+    def _translated(
+        self, read: ForeignRequest, model: Model, request: Request, route: Route
+    ) -> Plan:
+        """Plan a request of another API; what it is in the engine's terms has the limits."""
         assert route.dialect is not None
-        inference = inspect(translated.body, self._limits)
-        operation = OPERATIONS[translated.operation]
-        found = self._find(None, operation, inference.model)
+        translated = read.translated(model)
+        operation, reference = translated.operation, read.reference
+        asked = inspect(translated.body, self._limits)
+        found = self._find(route, operation, reference, model)
+        _check_needs(translated.needs, model, reference)
         if translated.limit is not None and found.rules is not None:
             translated.limit.tokens = found.rules.limit(translated.limit.tokens)
         key, warnings = found.key, translated.warnings
@@ -159,8 +182,8 @@ class Planner:
             operation=operation,
             key=key,
             model=found.id,
-            model_ref=str(inference.model),
-            body=_translated_body(translated, translated.body, found.rules),
+            model_ref=reference,
+            body=_translated_body(translated, asked, found.rules),
             streams=translated.translation.streams,
             assembles=False,
             prompts=1,
@@ -170,110 +193,114 @@ class Planner:
             keep_alive=translated.keep_alive,
             immediate=translated.immediate,
             unloads=translated.unloads,
-            affinity=affinity_of(translated.body) if found.spreads else (),
+            affinity=affinity_of(asked.fields) if found.spreads else (),
             known=found.known,
-            retry_with=_again(translated, found.rules),
+            retry_with=_retry(translated, asked, found.rules),
             warnings=warnings,
         )
 
-    def _find(self, backend_name: str | None, operation: Operation, reference: str) -> _Found:
-        """Return what serves the operation; found anew when the model or a setting has changed."""
-        model = self._model(reference, backend_name)
+    def _find(self, route: Route, operation: Operation, reference: str, model: Model) -> _Found:
+        """What serves the operation; found anew when the model or a setting has changed."""
+        if route.runner is not None:
+            return self._bound(route.runner, operation, model)
         revision = self._keys.revision
-        asked = backend_name, operation.name, reference
+        asked = route.backend, operation.name, reference
         known = self._found.get(asked)
         if known is not None and known.model is model and known.revision == revision:
             return known
-        backend = self._keys.backend(backend_name)
+        backend = self._keys.backend(route.backend)
         mode = _mode(operation, modes(model.capabilities), reference)
         if operation.needs is not None and operation.needs not in model.capabilities:
-            raise NotSupported(_NEEDS[operation.needs].format(shown(reference)))
+            raise NotSupported(_REMEDIES[operation.needs].format(shown(reference)))
         key = self._keys.key(backend, str(model.id), mode)
         if len(self._found) >= _REMEMBERED:
             self._found.clear()
-        manner = self._manner(key, model, operation)
-        found = _Found(model, str(model.id), revision, backend, mode, key, *manner)
+        found = self._served(key, model, operation, backend, mode)
         self._found[asked] = found
         return found
 
-    def _manner(
-        self, key: RunnerKey, model: Model, operation: Operation
-    ) -> tuple[bool, KnownModel, ParameterRules | None]:
-        """Return how such requests are met: whether they may find several instances to choose from,
-        what is known of the model, and what is changed in them.
-        """
-        known = known_model(model)
-        if key.mode != BackendMode.COMPLETION:
-            return False, known, None
-        configuration = self._keys.configuration(key, str(model.id))
-        rules = rules_for(configuration, model.description.modelfile, operation.name)
-        return self._keys.spreads(key), known, rules
-
-    def _model(self, reference: str, backend_name: str | None) -> Model:
-        """The model that a name means to a backend: of the store, or of the backend's own.
-
-        Raises errors.ModelNotFound, BackendNotFound.
-        """
-        backend = self._keys.backend(backend_name)
-        if not backend.uses_external_model_management:
-            return self._models.get(reference)
-        backend.context(reference, BackendConfiguration())  # raises for one that is not there
-        return external_model(reference)
-
-    def _bound_key(self, runner: str, reference: str) -> tuple[RunnerKey, Model]:
-        """Return what the runner that the path names is for, if it serves `reference`; else 421."""
+    def _bound(self, runner: str, operation: Operation, model: Model) -> _Found:
+        """The same, for the runner that the path names."""
         key = self._keys.of_runner(runner)
-        try:
-            model = self._model(reference, key.backend)
-        except ModelNotFound:
-            model = None
-        if model is None or not self._keys.serves(key, str(model.id)):
-            raise MisdirectedRequest(
-                f"runner {runner} serves another model than {reference!r}", param="model"
-            )
-        return key, model
+        backend = self._keys.backend(key.backend)
+        return self._served(key, model, operation, backend, BackendMode(key.mode))
+
+    def _served(
+        self,
+        key: RunnerKey,
+        model: Model,
+        operation: Operation,
+        backend: Backend,
+        mode: BackendMode,
+    ) -> _Found:
+        """How requests for an operation are met by runners of a key: whether they may find several
+        instances to choose from, what is known of the model, and what is changed in them.
+        """
+        id, revision, known = str(model.id), self._keys.revision, known_model(model)
+        if key.mode != BackendMode.COMPLETION:
+            return _Found(model, id, revision, backend, mode, key, False, known, None)
+        configuration = self._keys.configuration(key, id)
+        rules = rules_for(configuration, model.description.modelfile, operation.name)
+        spreads = self._keys.spreads(key)
+        return _Found(model, id, revision, backend, mode, key, spreads, known, rules)
 
 
-_NEEDS = {
+_REMEDIES = {
     "audio": "model {} has no audio encoder; pull one with an audio projector,"
     " such as hf.co/ggml-org/ultravox-v0_5-llama-3_2-1b-GGUF"
 }
 
 
+def _check_needs(needs: tuple[str, ...], model: Model, reference: str) -> None:
+    """Refuse what a request needs and a model cannot, in words that Ollama's clients look for."""
+    for need in needs:
+        if need not in model.capabilities:
+            name = repr(reference[:120]).replace("'", '"')
+            raise ClientError(f"{name} does not support {need}", param="model")
+
+
 def _engine_body(
-    body: Body, rules: ParameterRules | None, *, assembles: bool
+    request: ParsedRequest, rules: ParameterRules | None, *, assembles: bool
 ) -> tuple[Buffer, ...]:
-    """Return the body for the engine: the client's own bytes where nothing is to be changed."""
+    """The body for the engine: the client's own bytes where nothing is to be changed."""
     if rules is not None:
-        return (*rules.applied(body), STREAMED_END if assembles else b"}")
-    return streamed(body) if assembles else (body,)
+        return (*rules.applied(request.members), STREAMED_END if assembles else b"}")
+    return streamed(request.body) if assembles else (request.body,)
 
 
 def _translated_body(
-    translated: TranslatedRequest, body: bytes, rules: ParameterRules | None
+    translated: TranslatedRequest, request: ParsedRequest, rules: ParameterRules | None
 ) -> tuple[Buffer, ...]:
-    """Return the body of a dialect's request with what it leaves unsaid."""
+    """The body of another API's request with what it leaves unsaid."""
     if rules is not None:
-        return (*rules.applied(body, translated.defaults, has_prefix=translated.has_prefix), b"}")
-    return (completed(body, translated.defaults),) if translated.defaults else (body,)
+        defaults, prefix = translated.defaults, translated.has_prefix
+        return (*rules.applied(request.members, defaults, has_prefix=prefix), b"}")
+    if translated.defaults:
+        return (completed(request.body, translated.defaults),)
+    return (request.body,)
 
 
-def _again(translated: TranslatedRequest, rules: ParameterRules | None) -> Retry | None:
-    """Return what a dialect asks instead of what the engine refused, changed as the first was."""
-    again = translated.retry_with
-    if again is None:
+def _retry(
+    translated: TranslatedRequest, asked: ParsedRequest, rules: ParameterRules | None
+) -> Retry | None:
+    """What is asked instead of what the engine refused, changed as the first was."""
+    retry = translated.retry_with
+    if retry is None:
         return None
 
     def changed(error: dict[str, Any]) -> bytes | None:
-        body = again(error)
-        return None if body is None else b"".join(_translated_body(translated, body, rules))
+        body = retry(error)
+        if body is None:
+            return None
+        request = ParsedRequest(body, asked.fields)
+        return b"".join(_translated_body(translated, request, rules))
 
     return changed
 
 
 @lru_cache(maxsize=64)
 def modes(capabilities: tuple[str, ...]) -> tuple[BackendMode, ...]:
-    """Return the modes that a model of these capabilities can be run in, its own purpose first."""
+    """The modes that a model of these capabilities can be run in, its own purpose first."""
     found = [mode for mode in BackendMode if mode.value in capabilities]
     if BackendMode.COMPLETION in found and BackendMode.EMBEDDING not in found:
         found.append(BackendMode.EMBEDDING)  # the engine embeds with any model that it can run
@@ -281,7 +308,7 @@ def modes(capabilities: tuple[str, ...]) -> tuple[BackendMode, ...]:
 
 
 def _mode(operation: Operation, possible: tuple[BackendMode, ...], reference: str) -> BackendMode:
-    """Return the mode to run the model in, or explain that it cannot do this operation."""
+    """The mode to run the model in.  Raises errors.ClientError where it cannot do the operation."""
     if operation.mode is None:
         return possible[0] if possible else BackendMode.COMPLETION
     if operation.mode not in possible:

@@ -106,6 +106,12 @@ class PipelinedRequest:
         self.route = route
         self.error: RunnerdError | None = None
 
+    def forget_body(self, relay: RelayHost) -> None:
+        """Give the memory of a collected body back to the budget, once."""
+        if self.request.body:
+            relay.let_go(len(self.request.body))
+            self.request.body = b""
+
 
 class RequestDispatcher:
     """Owns the requests of a connection: `reading` is the one whose body is still arriving,
@@ -143,7 +149,8 @@ class RequestDispatcher:
             self._bridge.lost(exc)
             self._bridge = None
         for entry in (self.active, self.reading, *self._queue):
-            self._forget_body(entry)
+            if entry is not None:
+                entry.forget_body(self._relay)
 
     # requests, as they are read
 
@@ -178,13 +185,11 @@ class RequestDispatcher:
             if request.method == "POST":
                 entry.route = relay.route(request.path)
             if entry.route is not None:
-                dialect = entry.route.dialect
-                if dialect is not None and dialect.shapes_errors:
-                    request.dialect = dialect
-                check_inference(request, entry.route.media_type, unix=unix)
+                request.error_format = entry.route.error_format
+                check_inference(request, entry.route, unix=unix)
                 request.read_labels()
                 if (request.length or 0) > relay.limits.body_bytes:
-                    raise self._too_large()
+                    raise _too_large(relay.limits)
                 if head.whole is not None:
                     self._known.remember(head.whole, request, entry.route)
         except RunnerdError as error:
@@ -201,7 +206,7 @@ class RequestDispatcher:
         if entry is self.active and self._bridge is not None and entry.route is None:
             self._bridge.body(data)
         elif entry.route is not None and request.received > self._relay.limits.body_bytes:
-            self._spoil(entry, self._too_large())
+            self._spoil(entry, _too_large(self._relay.limits))
         elif not self._relay.hold(len(data)):
             request.received -= len(data)
             self._spoil(entry, Overloaded("too many request bodies in memory", retry_after=5))
@@ -293,8 +298,9 @@ class RequestDispatcher:
 
     def _next(self) -> None:
         """Go on with the next request, or wait for one."""
-        self._forget_body(self.active)
-        self.active = None
+        if self.active is not None:
+            self.active.forget_body(self._relay)
+            self.active = None
         connection = self._connection
         if not connection.is_open:
             return
@@ -330,8 +336,8 @@ class RequestDispatcher:
         request = Request("", b"", "", [], True, False, None, False, new_request_id(None))
         entry = PipelinedRequest(request, None)
         entry.error = error
-        if self.reading is not None and self.reading is self.active:
-            self._forget_body(self.active)
+        if self.active is not None and self.reading is self.active:
+            self.active.forget_body(self._relay)
             self.active = None
         self.reading = None
         self._add(entry)
@@ -340,7 +346,7 @@ class RequestDispatcher:
     def _spoil(self, entry: PipelinedRequest, error: RunnerdError) -> None:
         """Refuse a request whose body is arriving."""
         entry.error = error
-        self._forget_body(entry)
+        entry.forget_body(self._relay)
         if entry is self.active:
             self._answer_error(entry.request, error)
 
@@ -350,11 +356,6 @@ class RequestDispatcher:
         self._queue.clear()
         self._connection.hang_up(linger=not request.complete)
 
-    def _too_large(self) -> RunnerdError:
-        return PayloadTooLarge(f"the request body exceeds {self._relay.limits.body_bytes} bytes")
 
-    def _forget_body(self, entry: PipelinedRequest | None) -> None:
-        """Give the memory of a collected body back to the budget, once."""
-        if entry is not None and entry.request.body:
-            self._relay.let_go(len(entry.request.body))
-            entry.request.body = b""
+def _too_large(limits: Limits) -> RunnerdError:
+    return PayloadTooLarge(f"the request body exceeds {limits.body_bytes} bytes")

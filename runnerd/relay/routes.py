@@ -10,9 +10,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from functools import lru_cache
 
-from runnerd.access import Action
-from runnerd.backends.configuration import BackendMode
 from runnerd.relay.dialect import Dialect
+from runnerd.relay.error_formats import OPENAI, ErrorFormat
+from runnerd.relay.operations import OPERATIONS, Operation
 
 DESKTOP_PREFIX = "/exp/vDD4.40"
 """What Docker Desktop's socket puts before every route (seed 004); stripped on the Unix socket."""
@@ -22,68 +22,20 @@ V1_PREFIXES = ("/v1", "/openai/v1", "/engines/v1", "/engines/llama.cpp/v1")
 
 
 @dataclass(frozen=True, slots=True)
-class Operation:
-    """One thing that an engine does.  `name` is the path behind /v1/.
-
-    `mode` None means: whatever the model is for.  `assembles` says that the engine streams this
-    operation in OpenAI's chunks, so that a whole answer can be put together from a stream.  `needs`
-    is a capability that the model must have besides, `action` what who asks must be allowed to do.
-    """
-
-    name: str
-    engine_path: bytes
-    mode: BackendMode | None
-    action: Action
-    assembles: bool = False
-    needs: str | None = None
-
-
-def _operation(
-    name: str,
-    mode: BackendMode | None,
-    *,
-    path: str = "",
-    assembles: bool = False,
-    needs: str | None = None,
-) -> Operation:
-    return Operation(
-        name, (path or f"/v1/{name}").encode(), mode, Action.USE_MODEL, assembles, needs
-    )
-
-
-_COMPLETION = BackendMode.COMPLETION
-OPERATIONS = {
-    operation.name: operation
-    for operation in (
-        _operation("chat/completions", _COMPLETION, assembles=True),
-        _operation("completions", _COMPLETION, assembles=True),
-        _operation("responses", _COMPLETION),
-        _operation("messages", _COMPLETION),
-        _operation("messages/count_tokens", _COMPLETION),
-        _operation("audio/transcriptions", _COMPLETION, path="/v1/chat/completions", needs="audio"),
-        _operation("infill", _COMPLETION, path="/infill"),
-        _operation("apply-template", _COMPLETION, path="/apply-template"),
-        _operation("tokenize", None, path="/tokenize"),
-        _operation("detokenize", None, path="/detokenize"),
-        _operation("embeddings", BackendMode.EMBEDDING),
-        _operation("rerank", BackendMode.RERANKING),
-        _operation("reranking", BackendMode.RERANKING, path="/v1/rerank"),
-    )
-}
-
-
-@dataclass(frozen=True, slots=True)
 class Route:
     """An operation as a path names it: on a backend (None: the default one), or on one runner.
 
     With a dialect, `operation` is what its requests are counted as; each says what it needs.
+    Errors are told in `error_format`.  `untyped`: whose users write no Content-Type.
     """
 
     operation: Operation
     backend: str | None = None
     runner: str | None = None
     dialect: Dialect | None = None
+    error_format: ErrorFormat = OPENAI
     media_type: bytes = b"application/json"
+    untyped: bool = False
 
 
 @lru_cache(maxsize=512)

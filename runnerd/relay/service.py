@@ -6,31 +6,30 @@ import asyncio
 import logging
 import socket
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
-from functools import partial
+from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
 
 from aiohttp import web
 
-from runnerd.access import Policy, Principal
+from runnerd.access import Policy
 from runnerd.config import Limits
-from runnerd.errors import ModelNotFound, RunnerdError
+from runnerd.errors import RunnerdError
 from runnerd.relay import routes
 from runnerd.relay.admission import Admission
 from runnerd.relay.client_connection import ClientConnection
 from runnerd.relay.control_plane_bridge import make_server
 from runnerd.relay.exchange import Exchange
 from runnerd.relay.exchange_context import Client, ExchangeContext
+from runnerd.relay.intake import Intake
 from runnerd.relay.messages import Request
-from runnerd.relay.pending_models import PendingModels, PendingPlan
+from runnerd.relay.pending_models import PendingModels
 from runnerd.relay.plan import Plan
 from runnerd.relay.planner import Planner
 from runnerd.relay.pool import EnginePools
 from runnerd.relay.quarantine import Quarantine
 from runnerd.relay.records import Records, RequestRecord
 from runnerd.relay.request_head_cache import RequestHeadCache
-from runnerd.relay.request_rewrites.transcode import ImageTranscoder
 from runnerd.relay.routes import Route
 from runnerd.relay.stall_timeouts import StallTimeouts
 from runnerd.sockets.descriptors import most_clients
@@ -76,7 +75,14 @@ class Relay:
             StallTimeouts(parts.limits.upstream_timeout),
             Quarantine(),
         )
-        self._redrawing = ImageTranscoder(parts.images_dir, parts.limits.body_bytes)
+        self._intake = Intake(
+            parts.planner,
+            parts.policy,
+            self._context.quarantine,
+            parts.pending_models,
+            parts.images_dir,
+            parts.limits.body_bytes,
+        )
         self._known_heads = {True: RequestHeadCache(), False: RequestHeadCache()}
         self._most_connections = most_clients(parts.limits.connections)
         self._connections: dict[ClientConnection, None] = {}  # in the order in which they came
@@ -183,61 +189,20 @@ class Relay:
             id=request.id,
             model="",
             operation=route.operation.name,
-            origin=request.origin if request.dialect is None else request.dialect.origin,
+            origin=(route.dialect and route.dialect.origin) or request.origin,
             user_agent=request.user_agent,
             streamed=False,
             bytes_in=request.received,
         )
         parts.records.add(record)
         try:
-            plan = self._plan(request, route, client.principal())
+            plan = self._intake.plan(request, route, client.principal())
         except RunnerdError as error:
             record.status, record.error, record.duration = error.status, error.message[:500], 0.0
             raise
         if isinstance(plan, Plan):
             record.model, record.streamed = plan.model, plan.streams
         return Exchange(client, request, plan, record, self._context)
-
-    def _plan(self, request: Request, route: Route, principal: Principal) -> Plan | PendingPlan:
-        """Return the plan, or what waits for a model on its way or for other images."""
-        parts = self._parts
-        try:
-            plan = parts.planner.plan(request, route)
-        except ModelNotFound:
-            if parts.pending_models is None or route.runner is not None:
-                raise
-            unseen = parts.planner.unseen(request, route)
-
-            def check() -> None:
-                parts.policy.check(principal, route.operation.action)
-                unseen.validate()
-
-            pending = parts.pending_models.expect(
-                unseen.reference,
-                lambda: self._accepted(parts.planner.plan(request, route), principal),
-                check,
-            )
-            if pending is None:
-                raise
-            return pending
-        if plan.sees and self._redrawing.wanted(request.body):
-            self._accepted(plan, principal)
-            return partial(self._transcoded, request, route, principal)
-        return self._accepted(plan, principal)
-
-    async def _transcoded(self, request: Request, route: Route, principal: Principal) -> Plan:
-        """Return the plan of a request with its images as the engine can read them."""
-        body = await self._redrawing.transcoded(request.body)
-        return self._accepted(
-            self._parts.planner.plan(replace(request, body=body), route), principal
-        )
-
-    def _accepted(self, plan: Plan, principal: Principal) -> Plan:
-        self._parts.policy.check(principal, plan.action, plan.model)
-        quarantine = self._context.quarantine
-        if quarantine and plan.immediate is None:
-            quarantine.check(plan.key, plan.body)
-        return plan
 
     # the end
 

@@ -12,10 +12,11 @@ import asyncio
 import math
 from collections.abc import Callable
 
+from runnerd import sse
 from runnerd.errors import ClientError
 from runnerd.relay.messages import Request
 
-COMMENT = b": waiting\n\n"
+COMMENT = sse.comment("waiting")
 
 _HEADER = b"x-ping-interval"
 _SHORTEST, _LONGEST = 0.05, 300.0  # seconds

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any, cast
 
 import aiohttp
@@ -23,17 +24,19 @@ from runnerd.backends.configuration import BackendMode
 from runnerd.config import Limits
 from runnerd.errors import Forbidden
 from runnerd.relay.admission import Admission
+from runnerd.relay.body import Body
 from runnerd.relay.messages import Request
+from runnerd.relay.operations import OPERATIONS
 from runnerd.relay.plan import Plan
 from runnerd.relay.records import Records
-from runnerd.relay.routes import OPERATIONS, V1_PREFIXES, Route
+from runnerd.relay.routes import V1_PREFIXES, Route
 from runnerd.relay.service import Relay, RelayDependencies
 from runnerd.scheduler import RunnerKey
 from runnerd.sockets.listeners import listen_unix
 
 OTHER_APIS = {
     **anthropic.routes(),
-    **dialects.routes(cast(Any, None)),
+    **dialects.routes(),
     **responses.routes(ResponseStore()),
     **transcriptions.routes(),
 }
@@ -60,7 +63,13 @@ class Refusing:
 class PlansAnything:
     """Stands for a planner whose models are all there."""
 
-    def plan(self, request: Request, route: Route) -> Plan:
+    def read(self, body: Body, route: Route) -> Any:
+        return SimpleNamespace(reference="ai/m")
+
+    def model(self, reference: str, route: Route) -> Any:
+        return SimpleNamespace(capabilities=("completion",), id="sha256:0")
+
+    def plan(self, read: Any, model: Any, request: Request, route: Route) -> Plan:
         return Plan(
             operation=route.operation,
             key=RunnerKey("llama.cpp", "load", BackendMode.COMPLETION, ""),

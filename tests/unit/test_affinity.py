@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from runnerd.relay.affinity import affinity_of
+from runnerd.relay.body import read_fields
 
 SYSTEM = {"role": "system", "content": "Be brief."}
 
@@ -18,11 +19,13 @@ def said(role: str, content: Any) -> dict[str, Any]:
 
 
 def chat(*messages: dict[str, Any], **more: Any) -> tuple[int, ...]:
-    return affinity_of(json.dumps({"model": "m", "messages": messages, **more}).encode())
+    return affinity_of(
+        read_fields(json.dumps({"model": "m", "messages": messages, **more}).encode())
+    )
 
 
 def text(prompt: Any) -> tuple[int, ...]:
-    return affinity_of(json.dumps({"prompt": prompt}).encode())
+    return affinity_of(read_fields(json.dumps({"prompt": prompt}).encode()))
 
 
 def test_next_turn_goes_on_where_the_last_one_ended() -> None:
@@ -71,5 +74,10 @@ def test_long_conversations_are_bounded() -> None:
 )
 def test_whatever_a_client_sends_is_no_error_here(value: Any) -> None:
     """The engine says what is wrong with messages or prompts; this looks away."""
-    for document in (value, {"messages": value}, {"messages": [value]}, {"prompt": value}):
-        assert isinstance(affinity_of(json.dumps(document).encode()), tuple)
+    documents: list[dict[str, Any]] = [
+        *({"messages": value}, {"messages": [value]}, {"prompt": value}, {"system": value}),
+    ]
+    if isinstance(value, dict):  # anything else is refused where it is read
+        documents.append({name: each for name, each in value.items() if name != "model"})
+    for document in documents:
+        assert isinstance(affinity_of(read_fields(json.dumps(document).encode())), tuple)

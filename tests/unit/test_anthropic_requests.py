@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, cast
 
 import msgspec
 import pytest
@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from runnerd.api.anthropic.dialect import AnthropicDialect
 from runnerd.errors import ClientError
 
+ANY_MODEL = cast(Any, None)  # which one makes no difference
 _WORDS = st.sampled_from(
     [
         *("type", "name", "text", "content", "source", "data", "title", "tool_use_id", "input"),
@@ -56,10 +57,10 @@ def test_any_request(messages: list[Any], beside: dict[str, Any], counts: bool) 
     """It is read or refused, never anything else."""
     body = msgspec.json.encode({"model": "m", "messages": messages, **beside})
     try:
-        wish = AnthropicDialect(counts).read(body)
+        translated = AnthropicDialect(counts).read(body).translated(ANY_MODEL)
     except ClientError:
         return
-    sent = msgspec.json.decode(wish.body)
+    sent = msgspec.json.decode(translated.body)
     assert (sent["model"], isinstance(sent["messages"], list)) == ("m", True)
 
 
@@ -68,7 +69,9 @@ def test_what_a_search_found_may_be_nothing(content: Any) -> None:
     """Its title is told all the same."""
     found = {"type": "search_result", "source": "a/b", "title": "T", "content": content}
     body = {"model": "m", "messages": [{"role": "user", "content": [found]}]}
-    sent = msgspec.json.decode(AnthropicDialect().read(msgspec.json.encode(body)).body)
+    sent = msgspec.json.decode(
+        AnthropicDialect().read(msgspec.json.encode(body)).translated(ANY_MODEL).body
+    )
     [block] = sent["messages"][0]["content"]
     assert block["type"] == "text"
     assert block["text"].split() == ["T", "a/b"]

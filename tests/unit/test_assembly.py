@@ -53,6 +53,16 @@ def test_chat_text_is_concatenated() -> None:
     ]
 
 
+@pytest.mark.parametrize("end", [b"\n", b"\r\n", b"\r"])
+@pytest.mark.parametrize("size", [1, 7, 1000])
+def test_any_line_ends(end: bytes, size: int) -> None:
+    """A plug-in's server may end lines otherwise than llama-server; comments say nothing."""
+    stream = b": begins\n\n" + b"".join(chat({"content": text}) for text in "Hello")
+    stream = (stream + chat({}, finish="stop") + b"data: [DONE]\n\n").replace(b"\n", end)
+    pieces = [stream[at : at + size] for at in range(0, len(stream), size)]
+    assert assemble(*pieces, end)["choices"][0]["message"]["content"] == "Hello"
+
+
 def test_answers_to_several_prompts_are_kept_apart_and_counted_together() -> None:
     """Two prompts with two answers each: four choices in order, and each prompt counts once."""
     assembly = Assembly(prompts=2)

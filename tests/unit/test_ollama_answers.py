@@ -151,9 +151,11 @@ class OneModel:
 
 
 def wish(path: str, models: OneModel | None = None, **fields: Any) -> TranslatedRequest:
-    dialect = routes(models or OneModel())[path].dialect
+    models = models or OneModel()
+    dialect = routes(models)[path].dialect
     assert dialect is not None
-    return dialect.read(json.dumps({"model": "m", **fields}).encode())
+    read = dialect.read(json.dumps({"model": "m", **fields}).encode())
+    return read.translated(models.get(read.reference))
 
 
 @pytest.mark.parametrize(

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from runnerd.configurations import ModelConfiguration
 from runnerd.errors import ClientError
 from runnerd.models.modelfile import Modelfile, Remark
+from runnerd.relay.body import members_of
 from runnerd.relay.request_rewrites.parameters import ParameterRules, rules_for
 
 NOTHING = Modelfile()
@@ -26,7 +27,7 @@ def rules(
 
 
 def text(changed: ParameterRules, body: bytes) -> bytes:
-    return b"".join(changed.applied(body)) + b"}"
+    return b"".join(changed.applied(members_of(body))) + b"}"
 
 
 def document(changed: ParameterRules, **fields: Any) -> dict[str, Any]:
@@ -121,7 +122,7 @@ def test_a_maker_is_below_the_owner_and_the_request() -> None:
 
 def test_defaults_of_ollama_are_below_the_maker() -> None:
     """They come with its requests."""
-    body = b"".join(rules(made=ADA).applied(b"{}", {"temperature": 0.8, "top_k": 40})) + b"}"
+    body = b"".join(rules(made=ADA).applied({}, {"temperature": 0.8, "top_k": 40})) + b"}"
     assert json.loads(body) == {
         "temperature": 0.25,
         "top_k": 40,
@@ -170,7 +171,10 @@ def test_what_every_conversation_begins_with(
     assert document(rules(operation, made), **asked) == expected
     body = json.dumps(asked).encode()
     assert (
-        json.loads(b"".join(rules(operation, made).applied(body, has_prefix=True)) + b"}") == asked
+        json.loads(
+            b"".join(rules(operation, made).applied(members_of(body), has_prefix=True)) + b"}"
+        )
+        == asked
     )
 
 
@@ -189,7 +193,7 @@ def test_a_clients_messages_keep_their_bytes() -> None:
     """Only their bracket is replaced; large ones are not copied."""
     turns = rb' [ {"role":"user", "content":"\u00e9\/%s", "x":1.0e+0} ]' % (b"x" * (2 * 2**20))
     made = Modelfile(system="s")
-    pieces = rules(made=made).applied(b'{"messages":%s}' % turns)
+    pieces = rules(made=made).applied(members_of(b'{"messages":%s}' % turns))
     assert turns.strip()[1:] in b"".join(pieces)
     assert max(len(piece) for piece in pieces if isinstance(piece, bytes)) < 2**20
 
@@ -218,7 +222,7 @@ def test_values_keep_their_bytes() -> None:
     value = rb'[1.0e+0, 100000000000000000000.10, "\u00e9\/", {"b" : 1, "b":2}]'
     large = b'"%s"' % (b"x" * (3 * 2**20))
     body = b'{"model":"m","exact":%s,"large":%s}' % (value, large)
-    pieces = rules(stripped_parameters=["seed"]).applied(body)
+    pieces = rules(stripped_parameters=["seed"]).applied(members_of(body))
     assert value in b"".join(pieces)
     assert large in b"".join(pieces)
     assert max(len(piece) for piece in pieces if isinstance(piece, bytes)) < 2**20
@@ -228,7 +232,7 @@ def test_values_keep_their_bytes() -> None:
 def test_a_name_that_is_no_text_is_refused() -> None:
     """Half a surrogate pair: the engine would not take it either."""
     with pytest.raises(ClientError, match="JSON"):
-        rules(stripped_parameters=["seed"]).applied(rb'{"model":"m","\ud800":1}')
+        rules(stripped_parameters=["seed"]).applied(members_of(rb'{"model":"m","\ud800":1}'))
 
 
 VALUES = st.recursive(

@@ -6,7 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from runnerd.relay.routes import OPERATIONS, find
+from runnerd.relay.operations import OPERATIONS
+from runnerd.relay.routes import find
 
 
 @pytest.mark.parametrize("operation", sorted(OPERATIONS))

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from runnerd.api.openai.items import engine_items
 from runnerd.config import Limits
 from runnerd.errors import ClientError
-from runnerd.relay.body import inspect
+from runnerd.relay.body_inspection import inspect
 from runnerd.relay.request_rewrites.arguments import readable, with_readable_arguments
 from runnerd.relay.request_rewrites.tool_choice import choice_of, with_chosen_tools
 
@@ -39,14 +39,14 @@ def tool(name: str) -> dict[str, Any]:
 def chosen(**asked: Any) -> Any:
     """Return what the engine gets of a chat."""
     body = msgspec.json.encode({"model": "m", "messages": [], **asked})
-    return msgspec.json.decode(with_chosen_tools(body, inspect(body, LIMITS)))
+    return msgspec.json.decode(with_chosen_tools(inspect(body, LIMITS)).body)
 
 
 @pytest.mark.parametrize("choice", [None, "auto", "required"])
 def test_what_the_engine_knows_is_left_alone(choice: str | None) -> None:
     """The client's own bytes go on."""
     body = msgspec.json.encode({"model": "m", "tools": [tool("a")], "tool_choice": choice})
-    assert with_chosen_tools(body, inspect(body, LIMITS)) is body
+    assert with_chosen_tools(inspect(body, LIMITS)).body is body
 
 
 def test_named_tools_are_all_that_is_left() -> None:
@@ -71,7 +71,7 @@ def test_any_choice(choice: Any, tools: Any) -> None:
     """It is understood or refused with its name, never anything else."""
     body = msgspec.json.encode({"model": "m", "tools": tools, "tool_choice": choice})
     try:
-        found = msgspec.json.decode(with_chosen_tools(body, inspect(body, LIMITS)))
+        found = msgspec.json.decode(with_chosen_tools(inspect(body, LIMITS)).body)
     except ClientError:
         return
     assert found.get("tool_choice") in (None, "auto", "required")

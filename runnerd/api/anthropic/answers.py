@@ -10,9 +10,9 @@ from typing import Any
 
 import msgspec
 
-from runnerd.relay.events import EVENT_STREAM, Events, broken_off
+from runnerd import sse
+from runnerd.relay.events import EVENT_STREAM, Events, broken_off, document_of, written
 
-_DATA = b"data: "
 _USUAL: dict[str, dict[str, Any]] = {"tool_use": {"input": {}}, "thinking": {"signature": ""}}
 _CHANGED = (b'"message_start"', b'"content_block_start"', b'"message_delta"')
 
@@ -37,22 +37,21 @@ class CountedTokens:
 
 
 class StreamedMessage:
-    """A stream, line by line; all but a few lines are passed on as they come."""
+    """A stream, event by event; all but a few are passed on as they come."""
 
     streams = True
     content_type = EVENT_STREAM
 
     def __init__(self) -> None:
-        self._rest = b""
+        self._splitter = sse.EventSplitter()
 
     def feed(self, data: bytes) -> bytes:
-        """Return the lines that end in a piece of the stream.  Raises StreamError."""
-        *lines, self._rest = (self._rest + data).split(b"\n")
-        return b"".join(_line(line) + b"\n" for line in lines)
+        """Take a piece of the stream; return the events that end in it.  Raises StreamError."""
+        return b"".join(map(_passed, self._splitter.feed(data)))
 
     def end(self) -> bytes:
-        """Return what is left."""
-        return self._rest
+        """The bytes that are left."""
+        return self._splitter.rest
 
 
 class WholeMessage:
@@ -110,11 +109,9 @@ class WholeMessage:
                 self._inputs[index] = self._inputs.get(index, "") + delta["partial_json"]
 
 
-def _line(line: bytes) -> bytes:
-    if not (line.startswith(_DATA) and any(kind in line for kind in _CHANGED)):
-        return line
-    [event] = Events().feed(line + b"\n")
-    return _DATA + msgspec.json.encode(_completed(event))
+def _passed(text: bytes) -> bytes:
+    event = document_of(text) if any(kind in text for kind in _CHANGED) else None
+    return sse.joined([text]) if event is None else written(_completed(event), sse.parse(text).type)
 
 
 def _completed(event: dict[str, Any]) -> dict[str, Any]:

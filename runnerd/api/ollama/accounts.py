@@ -5,10 +5,11 @@ from __future__ import annotations
 from aiohttp import web
 
 from runnerd.access import Action
+from runnerd.api.ollama.errors import FAMILY, OLLAMA
 from runnerd.api.routing import Routes
 from runnerd.errors import NotSupported
 
-ROUTES = Routes()
+ROUTES = Routes(OLLAMA, family=FAMILY)
 
 
 @ROUTES.post("/api/me", Action.PUBLIC)

@@ -8,6 +8,7 @@ from aiohttp import web
 
 from runnerd.access import Action
 from runnerd.api.context import CONTEXT
+from runnerd.api.ollama.errors import FAMILY, OLLAMA
 from runnerd.api.routing import Routes
 from runnerd.errors import NotFound
 from runnerd.models.digest import Digest
@@ -15,7 +16,7 @@ from runnerd.models.store import Store
 from runnerd.models.uploads import Upload
 from runnerd.threads import run_stoppable
 
-ROUTES = Routes()
+ROUTES = Routes(OLLAMA, family=FAMILY)
 
 _BATCH_BYTES = 4 * 2**20  # handed to a thread at once
 

@@ -14,6 +14,7 @@ from runnerd.access import Action
 from runnerd.api.context import CONTEXT, Context, json_answer, json_body, text_field
 from runnerd.api.models import remove_model
 from runnerd.api.ollama.answers import NDJSON, line
+from runnerd.api.ollama.errors import FAMILY, OLLAMA
 from runnerd.api.ollama.names import model_name
 from runnerd.api.progress_stream import Tell, stream_work
 from runnerd.api.routing import Routes
@@ -25,7 +26,7 @@ from runnerd.models.digest import Digest
 from runnerd.models.modelfile import MOST_MESSAGES, Parameter, Remark, checked_options
 from runnerd.models.reference import parse_tag
 
-ROUTES = Routes()
+ROUTES = Routes(OLLAMA, family=FAMILY)
 
 _MOST_FILES = 1000
 

@@ -10,84 +10,69 @@ import msgspec
 
 from runnerd.api.ollama.answers import EmbeddingAnswer, TextAnswer, line
 from runnerd.api.ollama.context_codec import Turn, recall
-from runnerd.api.ollama.names import Models
+from runnerd.api.ollama.errors import OLLAMA
 from runnerd.api.ollama.options import read_options
-from runnerd.api.ollama.requests import Fields, engine_messages, unsupported, with_images
+from runnerd.api.ollama.requests import Fields, engine_messages, with_images
 from runnerd.api.ollama.truncation import FewerMessages, ShorterTexts
-from runnerd.backends.model_files import ModelFacts
 from runnerd.errors import ClientError
 from runnerd.models.catalog import Model
-from runnerd.models.description import Description
-from runnerd.models.digest import Digest
 from runnerd.models.gotemplates.rendering import render
 from runnerd.models.gotemplates.syntax import TemplateError
-from runnerd.models.manifest import Layer, Manifest
 from runnerd.relay.body import Body
 from runnerd.relay.dialect import Retry, TranslatedRequest
-from runnerd.relay.routes import OPERATIONS, Route
+from runnerd.relay.operations import OPERATIONS, Operation
+from runnerd.relay.routes import Route
 
 ORIGIN = "ollama/completion"
 
 
+Translate = Callable[[Fields, Model], TranslatedRequest]
+
+
+@dataclass(frozen=True, slots=True)
+class OllamaRequest:
+    """A request that was read; `translate` is what its route makes of it."""
+
+    fields: Fields
+    translate: Translate
+
+    @property
+    def reference(self) -> str:
+        """The model's name, as the client says it."""
+        return self.fields.model
+
+    def translated(self, model: Model) -> TranslatedRequest:
+        """The request in the engine's terms.  Raises errors.ClientError."""
+        return self.translate(self.fields, model)
+
+
 @dataclass(frozen=True, slots=True)
 class OllamaDialect:
-    """One of Ollama's routes: `reader` turns its requests into wishes."""
+    """One of Ollama's routes."""
 
-    reader: Callable[[Fields, Model], TranslatedRequest]
-    models: Models
+    translate: Translate
     origin: str = ORIGIN
-    shapes_errors: bool = True
-    id_header: bytes | None = None
 
-    def read(self, body: Body) -> TranslatedRequest:
-        """Return what a request asks for.  Raises errors.ClientError."""
-        fields = _fields(body)
-        return self.reader(fields, self.models.get(fields.model))
-
-    def read_unseen(self, body: Body) -> TranslatedRequest:
-        """Return what it asks of a model that might be able to do everything."""
-        return self.reader(_fields(body), _UNSEEN)
-
-    def error(self, message: str, status: int) -> bytes:
-        """Return an error's body: an object, because clients look into it."""
-        return line({"error": message})
-
-    def broken(self, message: str) -> bytes:
-        """Return the line that ends a stream with an error."""
-        return self.error(message, 200)
+    def read(self, body: Body) -> OllamaRequest:
+        """Decode a request's body.  Raises errors.ClientError."""
+        if not body:
+            raise ClientError("missing request body")
+        return OllamaRequest(Fields(body), self.translate)
 
 
-def _fields(body: Body) -> Fields:
-    if not body:
-        raise ClientError("missing request body")
-    return Fields(body)
-
-
-_UNSEEN_ID = Digest.of(b"")
-_UNSEEN = Model(
-    id=_UNSEEN_ID,
-    tags=(),
-    created=0,
-    description=Description(
-        architecture="",
-        parameters="",
-        quantization="",
-        size="",
-        capabilities=("completion", "embedding", "tools", "thinking", "insert", "vision", "audio"),
-        facts=ModelFacts(),
-    ),
-    manifest=Manifest(b"", Layer("", 0, _UNSEEN_ID), ()),
-)
-
-
-def routes(models: Models) -> dict[str, Route]:
-    """Return the routes by their paths."""
+def routes() -> dict[str, Route]:
+    """The routes by their paths."""
     chat, embeddings = OPERATIONS["chat/completions"], OPERATIONS["embeddings"]
+
+    def route(operation: Operation, translate: Translate) -> Route:
+        dialect = OllamaDialect(translate)
+        return Route(operation, dialect=dialect, error_format=OLLAMA, untyped=True)
+
     return {
-        "/api/chat": Route(chat, dialect=OllamaDialect(_chat, models)),
-        "/api/generate": Route(chat, dialect=OllamaDialect(_generate, models)),
-        "/api/embed": Route(embeddings, dialect=OllamaDialect(_embed, models)),
-        "/api/embeddings": Route(embeddings, dialect=OllamaDialect(_embeddings, models)),
+        "/api/chat": route(chat, _chat),
+        "/api/generate": route(chat, _generate),
+        "/api/embed": route(embeddings, _embed),
+        "/api/embeddings": route(embeddings, _embeddings),
     }
 
 
@@ -97,18 +82,19 @@ def routes(models: Models) -> dict[str, Route]:
 def _chat(fields: Fields, model: Model) -> TranslatedRequest:
     asked = fields.items("messages")
     messages, made = engine_messages(asked), model.description.modelfile
+    needs: tuple[str, ...] = ()
     if any(message.get("images") for message in asked):
-        _require(fields, model, "vision")
+        needs += ("vision",)
     request: dict[str, Any] = {"messages": messages}
     if messages:
         request["messages"] = _preceding(model) + messages
         if made.system and messages[0]["role"] != "system":
             request["messages"].insert(0, _message("system", made.system))
     if tools := fields.items("tools"):
-        _require(fields, model, "tools")
+        needs += ("tools",)
         request["tools"] = [_tool(tool) for tool in tools]
     answer = _answer(fields, chat=True)
-    return _wish(fields, model, "chat/completions", request, answer)
+    return _text(fields, model, "chat/completions", request, answer, needs)
 
 
 def _generate(fields: Fields, model: Model) -> TranslatedRequest:
@@ -117,16 +103,17 @@ def _generate(fields: Fields, model: Model) -> TranslatedRequest:
     raw = fields.flag("raw", default=False)
     if raw and (system or fields.text("template") or context):
         raise ClientError("raw mode does not support template, system, or context")
-    if images:
-        _require(fields, model, "vision")
+    needs = ("vision",) if images else ()
     if not (prompt or images or suffix):
         request: dict[str, Any] = {"messages": []}
-        return _wish(fields, model, "chat/completions", request, _answer(fields, chat=False))
+        return _text(fields, model, "chat/completions", request, _answer(fields, chat=False), needs)
     if suffix:
         request = {"input_prefix": prompt, "input_suffix": suffix}
-        return _wish(fields, model, "infill", request, _answer(fields, chat=False))
+        return _text(fields, model, "infill", request, _answer(fields, chat=False), needs)
     if raw:
-        return _wish(fields, model, "completions", {"prompt": prompt}, _answer(fields, chat=False))
+        return _text(
+            fields, model, "completions", {"prompt": prompt}, _answer(fields, chat=False), needs
+        )
     turns = recall(context)
     system = system or model.description.modelfile.system
     messages = [_message("system", system)] if system else []
@@ -135,9 +122,9 @@ def _generate(fields: Fields, model: Model) -> TranslatedRequest:
     messages.append({"role": "user", "content": content})
     if template := fields.text("template"):
         request = {"prompt": _rendered(template, messages, images)}
-        return _wish(fields, model, "completions", request, _answer(fields, chat=False))
+        return _text(fields, model, "completions", request, _answer(fields, chat=False), needs)
     answer = _answer(fields, chat=False, turns=[*turns, ("user", prompt)])
-    return _wish(fields, model, "chat/completions", {"messages": messages}, answer)
+    return _text(fields, model, "chat/completions", {"messages": messages}, answer, needs)
 
 
 def _rendered(template: str, messages: list[dict[str, Any]], images: list[Any]) -> str:
@@ -181,16 +168,15 @@ def _preceding(model: Model) -> list[dict[str, Any]]:
     return [_message(said.role, said.content) for said in model.description.modelfile.messages]
 
 
-def _require(fields: Fields, model: Model, capability: str) -> None:
-    """Refuse what a chat model cannot do; what others cannot the planner says."""
-    if "completion" in model.capabilities and capability not in model.capabilities:
-        raise unsupported(fields.model, capability)
-
-
-def _wish(
-    fields: Fields, model: Model, operation: str, request: dict[str, Any], answer: TextAnswer
+def _text(
+    fields: Fields,
+    model: Model,
+    operation: str,
+    request: dict[str, Any],
+    answer: TextAnswer,
+    needs: tuple[str, ...],
 ) -> TranslatedRequest:
-    """Return the wish for a text; a request that says nothing only loads or unloads."""
+    """A request for a text; one that says nothing only loads or unloads."""
     options = read_options(fields.options, model)
     warnings = options.warnings
     if fields.flag("shift", default=False):
@@ -199,11 +185,14 @@ def _wish(
     chat, thinking = operation == "chat/completions", "thinking" in model.capabilities
     request |= fields.format(chat=chat) | fields.logprobs(chat=chat)
     request |= fields.thinking(able=thinking)
+    if fields.wants_thinking:
+        needs += ("thinking",)
     keep_alive, idle = fields.keep_alive, request.get("messages") == []
     return TranslatedRequest(
-        operation,
+        OPERATIONS[operation],
         msgspec.json.encode(request),
         answer,
+        needs=needs,
         keep_alive=keep_alive,
         immediate=answer.nothing("unload" if keep_alive == 0 else "load") if idle else None,
         unloads=idle and keep_alive == 0,
@@ -247,7 +236,7 @@ def _vectors(fields: Fields, model: Model, texts: list[str], *, single: bool) ->
     request = {"model": fields.model, "input": texts}
     empty = line({"embedding": []} if single else {"model": fields.model, "embeddings": []})
     return TranslatedRequest(
-        "embeddings",
+        OPERATIONS["embeddings"],
         msgspec.json.encode(request),
         EmbeddingAnswer(fields.model, dimensions=dimensions, single=single),
         keep_alive=fields.keep_alive,

@@ -12,6 +12,7 @@ from aiohttp import web
 from runnerd.access import Action
 from runnerd.api.context import CONTEXT, json_answer, json_body, text_field
 from runnerd.api.models import remove_model
+from runnerd.api.ollama.errors import FAMILY, OLLAMA
 from runnerd.api.ollama.modelfiles import modelfile_text, parameters_text
 from runnerd.api.ollama.names import familiar, model_name
 from runnerd.api.routing import Routes
@@ -20,7 +21,7 @@ from runnerd.models.manifest import LICENSE_TYPE
 from runnerd.scheduler import FOREVER, RunnerState
 from runnerd.supervisor import RunnerReport
 
-ROUTES = Routes()
+ROUTES = Routes(OLLAMA, family=FAMILY)
 
 VERSION = "0.33.0"
 """The version of Ollama whose API this is; its clients compare it."""

@@ -90,13 +90,17 @@ class Fields:
         schema = {"name": "format", "schema": wanted}
         return {"response_format": {"type": "json_schema", "json_schema": schema}}
 
+    @property
+    def wants_thinking(self) -> bool:
+        """Whether the model has to be able to think."""
+        think = self.raw("think")
+        return think is not False and think in (True, *_EFFORTS)
+
     def thinking(self, *, able: bool) -> dict[str, Any]:
-        """Return how `think` is told to the engine; a model that is `able` to does by itself."""
+        """How `think` is told to the engine; a model that is `able` to does by itself."""
         think = self.raw("think")
         if think is None:
             return {"chat_template_kwargs": {"enable_thinking": True}} if able else {}
-        if think is not False and not able and think in (True, *_EFFORTS):
-            raise unsupported(self.model, "thinking")
         if isinstance(think, bool):
             return {"chat_template_kwargs": {"enable_thinking": think}}
         if think in _EFFORTS:
@@ -124,11 +128,6 @@ class Fields:
                 f"top_logprobs must be between 0 and {_MOST_TOP}", param="top_logprobs"
             )
         return top
-
-
-def unsupported(model: str, what: str) -> ClientError:
-    """Return the error for what a model cannot do, in the words that Ollama's clients look for."""
-    return ClientError(f"{model[:120]!r} does not support {what}".replace("'", '"'), param="model")
 
 
 def engine_messages(messages: list[Any]) -> list[dict[str, Any]]:

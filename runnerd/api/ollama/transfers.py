@@ -12,13 +12,14 @@ from aiohttp import web
 from runnerd.access import Action
 from runnerd.api.context import CONTEXT, json_answer, json_body
 from runnerd.api.ollama.answers import NDJSON, line
+from runnerd.api.ollama.errors import FAMILY, OLLAMA
 from runnerd.api.ollama.names import model_name
 from runnerd.api.routing import Routes
 from runnerd.errors import RunnerdError
 from runnerd.models.intake import Progress
 from runnerd.pulls.transfer_tasks import Kind, Subscription
 
-ROUTES = Routes()
+ROUTES = Routes(OLLAMA, family=FAMILY)
 
 
 @ROUTES.post("/api/pull", Action.DOWNLOAD_MODEL)

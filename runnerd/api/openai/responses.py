@@ -19,11 +19,13 @@ import msgspec
 from runnerd.api.openai.items import engine_items, given_items
 from runnerd.api.openai.response_store import ResponseStore
 from runnerd.errors import ClientError
+from runnerd.models.catalog import Model
 from runnerd.relay.body import Body, json_object
 from runnerd.relay.dialect import Limit, TranslatedRequest
 from runnerd.relay.events import EVENT_STREAM, Events, broken_off, written
+from runnerd.relay.operations import OPERATIONS
 from runnerd.relay.request_rewrites.tool_choice import choice_of
-from runnerd.relay.routes import OPERATIONS, V1_PREFIXES, Route
+from runnerd.relay.routes import V1_PREFIXES, Route
 
 _COMPLETED = "response.completed"
 _PARTS = ("response.content_part.", "response.output_text.", "response.reasoning_text.")
@@ -39,17 +41,23 @@ _REFUSED = {  # rather than answered without what they stand for
 
 
 @dataclass(frozen=True, slots=True)
-class ResponsesDialect:
-    """`POST responses`."""
+class ResponsesRequest:
+    """A request that was read."""
 
     response_store: ResponseStore
-    origin: str | None = None
-    shapes_errors: bool = False  # they are OpenAI's, as everywhere
-    id_header: bytes | None = None
+    document: dict[str, Any]
 
-    def read(self, body: Body) -> TranslatedRequest:
-        """Return what a request asks for.  Raises errors.ClientError, errors.ResponseNotFound."""
-        document = {k: value for k, value in json_object(body).items() if value is not None}
+    @property
+    def reference(self) -> str:
+        """The model's name."""
+        return str(self.document["model"])
+
+    def translated(self, model: Model) -> TranslatedRequest:
+        """The request in the engine's terms.
+
+        Raises errors.ClientError, errors.ResponseNotFound.
+        """
+        document = dict(self.document)
         for name, why in _REFUSED.items():
             if name in document:
                 raise ClientError(f"{name}: {why}", param=name)
@@ -70,19 +78,25 @@ class ResponsesDialect:
         sent |= _chosen_tools(document) | _format(document.get("text"))
         for name in _UNSENT:
             sent.pop(name, None)
-        return TranslatedRequest("responses", msgspec.json.encode(sent), answer, limit=limit)
+        body = msgspec.json.encode(sent)
+        return TranslatedRequest(OPERATIONS["responses"], body, answer, limit=limit)
 
-    def read_unseen(self, body: Body) -> TranslatedRequest:
-        """Return the same: nothing here depends on the model."""
-        return self.read(body)
 
-    def error(self, message: str, status: int) -> bytes:
-        """Return an error's body; not used, since its errors are OpenAI's own."""
-        return msgspec.json.encode({"error": {"message": message}})
+@dataclass(frozen=True, slots=True)
+class ResponsesDialect:
+    """`POST responses`."""
 
-    def broken(self, message: str) -> bytes:
-        """Return the event of an error inside a stream."""
-        return b"data: %s\n\n" % self.error(message, 500)
+    response_store: ResponseStore
+    origin: str | None = None
+
+    def read(self, body: Body) -> ResponsesRequest:
+        """Decode a request's body.  Raises errors.ClientError."""
+        document = {k: value for k, value in json_object(body).items() if value is not None}
+        if not document.get("model"):
+            raise ClientError("model is required", param="model")
+        if not isinstance(document["model"], str):
+            raise ClientError("model must be a string", param="model")
+        return ResponsesRequest(self.response_store, document)
 
 
 def routes(response_store: ResponseStore) -> dict[str, Route]:

@@ -14,10 +14,12 @@ import msgspec
 from multipart import MultipartError, MultipartSegment, PushMultipartParser
 
 from runnerd.errors import ClientError
+from runnerd.models.catalog import Model
 from runnerd.relay.body import Body
 from runnerd.relay.dialect import TranslatedRequest
-from runnerd.relay.events import EVENT_STREAM, Events, written
-from runnerd.relay.routes import OPERATIONS, V1_PREFIXES, Route
+from runnerd.relay.events import DONE, EVENT_STREAM, Events, written
+from runnerd.relay.operations import OPERATIONS
+from runnerd.relay.routes import V1_PREFIXES, Route
 
 _LONGEST_BOUNDARY = 202  # bytes, with its two dashes
 _MOST_FIELDS = 64
@@ -33,16 +35,20 @@ _KINDS = {b"RIFF": "wav", b"fLaC": "flac", b"OggS": "ogg", b"ID3": "mp3", b"\xff
 
 
 @dataclass(frozen=True, slots=True)
-class TranscriptionDialect:
-    """`POST audio/transcriptions`."""
+class TranscriptionRequest:
+    """A form that was read."""
 
-    origin: str | None = None
-    shapes_errors: bool = False
-    id_header: bytes | None = None
+    fields: Mapping[str, str]
+    sound: bytes | None
 
-    def read(self, body: Body) -> TranslatedRequest:
-        """Return what a request asks for.  Raises errors.ClientError."""
-        fields, sound = read_form(bytes(body))
+    @property
+    def reference(self) -> str:
+        """The model's name."""
+        return self.fields["model"]
+
+    def translated(self, model: Model) -> TranslatedRequest:
+        """The request as a chat about the sound.  Raises errors.ClientError."""
+        fields, sound = self.fields, self.sound
         if sound is None:
             raise ClientError("the form has no file", param="file")
         format = fields.get("response_format", "json")
@@ -56,7 +62,7 @@ class TranscriptionDialect:
         audio = {"data": base64.b64encode(sound).decode(), "format": _kind(sound)}
         parts = [{"type": "text", "text": task}, {"type": "input_audio", "input_audio": audio}]
         document: dict[str, Any] = {
-            "model": fields.get("model", ""),
+            "model": self.reference,
             "messages": [{"role": "user", "content": parts}],
             "stream": True,
             "stream_options": {"include_usage": True},
@@ -66,23 +72,25 @@ class TranscriptionDialect:
                 document[name] = _number(name, fields[name], read, kind)
         streams = fields.get("stream", "").lower() == "true"
         return TranslatedRequest(
-            "audio/transcriptions",
+            OPERATIONS["audio/transcriptions"],
             msgspec.json.encode(document),
             _Transcript(format, streams),
             defaults={"temperature": 0},
         )
 
-    def read_unseen(self, body: Body) -> TranslatedRequest:
-        """Return the same: nothing here depends on the model."""
-        return self.read(body)
 
-    def error(self, message: str, status: int) -> bytes:
-        """Return an error's body; not used, since its errors are OpenAI's own."""
-        return msgspec.json.encode({"error": {"message": message}})
+@dataclass(frozen=True, slots=True)
+class TranscriptionDialect:
+    """`POST audio/transcriptions`."""
 
-    def broken(self, message: str) -> bytes:
-        """Return the event of an error inside a stream."""
-        return b"data: %s\n\n" % self.error(message, 500)
+    origin: str | None = None
+
+    def read(self, body: Body) -> TranscriptionRequest:
+        """Decode a form.  Raises errors.ClientError."""
+        fields, sound = read_form(bytes(body))
+        if not fields.get("model"):
+            raise ClientError("model is required", param="model")
+        return TranscriptionRequest(fields, sound)
 
 
 def routes() -> dict[str, Route]:
@@ -151,7 +159,7 @@ class _Transcript:
             return text.encode()
         told: dict[str, Any] = {"text": text} | self._told_usage()
         if self.streams:
-            return written({"type": "transcript.text.done", **told}) + b"data: [DONE]\n\n"
+            return written({"type": "transcript.text.done", **told}) + DONE
         return msgspec.json.encode(told)
 
     def _told_usage(self) -> dict[str, Any]:

@@ -20,7 +20,7 @@ import msgspec
 
 from runnerd.configurations import ModelConfiguration
 from runnerd.models.modelfile import Modelfile
-from runnerd.relay.body import Body, members_of, unclosed
+from runnerd.relay.body import Body, unclosed
 from runnerd.relay.engine import Buffer
 from runnerd.relay.request_rewrites.prompt_prefix import Opening, PromptPrefix, prompt_prefix_for
 
@@ -100,21 +100,25 @@ class ParameterRules:
         return self._said_limit if asked is None or _LIMIT in self._dropped else asked
 
     def applied(
-        self, body: Body, below: Mapping[str, object] | None = None, *, has_prefix: bool = False
+        self,
+        said: Mapping[str, msgspec.Raw],
+        below: Mapping[str, object] | None = None,
+        *,
+        has_prefix: bool = False,
     ) -> tuple[Buffer, ...]:
-        """Return the pieces of a changed body, but for its closing brace.
+        """The pieces of a changed body, but for its closing brace; `said` are a request's members.
 
         `below` are defaults for what neither the request nor owner and maker say; `has_prefix` says
-        that the conversation begins already as the maker wants it.  Raises errors.ClientError.
+        that the conversation begins already as the maker wants it.
         """
-        members = members_of(body)
+        members = dict(said)
         for name in self._dropped:
             members.pop(name, None)
         added = dict(self._forced)
         opening = Opening()
         if self._prompt_prefix is not None and not has_prefix:
             opening = self._prompt_prefix.opening(members)
-        others = {name: said for name, said in (below or {}).items() if name not in self._dropped}
+        others = {name: each for name, each in (below or {}).items() if name not in self._dropped}
         defaults = dict(_members({**others, **opening.system}, {})) | self._defaults
         for name, member in defaults.items():
             same = _SAME.get(name, (name,))

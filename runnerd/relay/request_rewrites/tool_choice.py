@@ -14,7 +14,8 @@ from typing import Any, NamedTuple
 import msgspec
 
 from runnerd.errors import ClientError
-from runnerd.relay.body import ABSENT, UNDECODABLE, Body, Inference, members_of, undecodable
+from runnerd.relay.body import ABSENT, UNDECODABLE, UNSAID, undecodable
+from runnerd.relay.parsed_request import ParsedRequest
 
 _WORDS = ("auto", "none", "required")
 _AS_IT_IS = (*ABSENT, msgspec.Raw(b'"auto"'), msgspec.Raw(b'"required"'))
@@ -54,24 +55,26 @@ def choice_of(value: object) -> Choice:
     raise _unusable("must be auto, none or required, or name a function or allowed ones")
 
 
-def with_chosen_tools(body: Body, inference: Inference) -> Body:
-    """Return the body of a chat with the tools that may be called; it is left alone where the
-    engine understands it.  Raises errors.ClientError.
+def with_chosen_tools(request: ParsedRequest) -> ParsedRequest:
+    """A chat with the tools that may be called; it is left alone where the engine understands it.
+
+    Raises errors.ClientError.
     """
-    if inference.tool_choice in _AS_IT_IS:
-        return body
-    members = members_of(body)
+    if request.fields.tool_choice in _AS_IT_IS:
+        return request
+    members = dict(request.members)
     try:
-        choice = choice_of(msgspec.json.decode(inference.tool_choice))
+        choice = choice_of(msgspec.json.decode(request.fields.tool_choice))
         tools = choice.of(_tools(members.get("tools", b"[]")) or [])
     except UNDECODABLE as error:
         raise undecodable(error) from error
-    members.pop("tool_choice")
-    members.pop("tools", None)
-    if tools:
-        members["tools"] = msgspec.Raw(msgspec.json.encode(tools))
-        members["tool_choice"] = msgspec.Raw(msgspec.json.encode(choice.word))
-    return msgspec.json.encode(members)
+    for name in ("tool_choice", "tools"):
+        members.pop(name, None)
+    if not tools:
+        return request.replaced(members, tools=UNSAID, tool_choice=UNSAID)
+    members["tools"] = msgspec.Raw(msgspec.json.encode(tools))
+    members["tool_choice"] = msgspec.Raw(msgspec.json.encode(choice.word))
+    return request.replaced(members, tools=members["tools"], tool_choice=members["tool_choice"])
 
 
 def _allowed(value: object) -> Choice:

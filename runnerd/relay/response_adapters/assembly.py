@@ -13,8 +13,9 @@ from typing import Any
 
 import msgspec
 
-from runnerd.relay.events import said
+from runnerd.relay.events import document_of
 from runnerd.relay.response_adapters.repeated_events import RepeatedEvent
+from runnerd.sse import EventSplitter
 
 
 class Assembly:
@@ -28,7 +29,7 @@ class Assembly:
         self._prompts = prompts
         self._model = model
         self._usages: list[dict[str, Any]] = []
-        self._rest = b""  # of a line that has not come whole
+        self._splitter = EventSplitter()
         self._repeated = RepeatedEvent()
         self._document: dict[str, Any] = {}
         self._choices: dict[int, dict[str, Any]] = {}
@@ -36,20 +37,18 @@ class Assembly:
 
     def feed(self, data: bytes) -> None:
         """Take a piece of the event stream.  Raises StreamError."""
-        data = self._rest + data if self._rest else data
-        begin = 0
-        while (end := data.find(b"\n", begin)) >= 0:
-            line, begin = data[begin:end], end + 1
-            if not line:
-                continue
-            if not self._repeated.takes(line):
-                event = said(line)
+        texts = self._splitter.feed(data)
+        at, end = 0, len(texts)
+        while at < end:
+            text = texts[at]
+            at += 1
+            if not self._repeated.takes(text):
+                event = document_of(text)
                 if event is None:
                     continue
                 self.take(event)
-                self._repeated.learn(line, event, self._texts)
-            begin = self._repeated.take_run(data, begin)
-        self._rest = data[begin:]
+                self._repeated.learn(text, event, self._texts)
+            at = self._repeated.take_run(texts, at)
 
     def result(self) -> bytes:
         """Return the whole answer as JSON."""

@@ -6,11 +6,9 @@ from typing import Any, Protocol
 
 import msgspec
 
-from runnerd.relay.events import Events, written
+from runnerd.relay.events import document_of, written
 from runnerd.relay.response_adapters.assembly import Assembly
 from runnerd.relay.response_adapters.null_events import WithoutNullEvents
-
-_DATA = b"data: "
 
 
 class Change(Protocol):
@@ -32,14 +30,12 @@ class ChangedStream(WithoutNullEvents):
         super().__init__()
         self._change = change
 
-    def passed(self, event: bytes) -> bytes:
-        if not (event.startswith(_DATA) and self._change.concerns(event)):
-            return super().passed(event)
-        out = b""
-        for document in Events().feed(event + b"\n"):
-            self._change.change(document)
-            out += written(document)
-        return out
+    def passed(self, text: bytes) -> bytes:
+        document = document_of(text) if self._change.concerns(text) else None
+        if document is None:
+            return super().passed(text)
+        self._change.change(document)
+        return written(document)
 
 
 class ChangedResponse:

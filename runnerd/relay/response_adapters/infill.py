@@ -13,31 +13,32 @@ from typing import Any, NamedTuple
 import msgspec
 
 from runnerd.errors import ClientError
-from runnerd.relay.body import ABSENT, Body, Inference, json_object
+from runnerd.relay.body import ABSENT
 from runnerd.relay.dialect import Translation
-from runnerd.relay.events import EVENT_STREAM, Events, broken_off, written
+from runnerd.relay.events import DONE, EVENT_STREAM, Events, broken_off, written
+from runnerd.relay.parsed_request import ParsedRequest
 from runnerd.relay.response_adapters.assembly import Assembly
 
 _NONE = (*ABSENT, msgspec.Raw(b'""'))
-_DONE = b"data: [DONE]\n\n"
 _UNTOLD = ("echo", "logprobs")  # with a suffix
 
 
 class Infill(NamedTuple):
-    """What is asked of the engine, and what becomes of its answer."""
+    """What is asked of the engine, and what becomes of its response."""
 
-    body: bytes
+    request: ParsedRequest
     translation: Translation
 
 
-def infill_wanted(body: Body, inference: Inference) -> Infill | None:
-    """Return how a text completion fills in, None where it has no suffix.
+def infill_wanted(request: ParsedRequest) -> Infill | None:
+    """How a text completion fills in, None where it has no suffix.
 
     Raises errors.ClientError where it asks for what that does not go with.
     """
-    if inference.suffix in _NONE:
+    fields = request.fields
+    if fields.suffix in _NONE:
         return None
-    document = json_object(body)
+    document = dict(request.document)
     prompt, suffix = document.pop("prompt", ""), document.pop("suffix")
     if not (isinstance(prompt, str) and isinstance(suffix, str)):
         raise ClientError("with a suffix the prompt must be one text", param="suffix")
@@ -50,13 +51,13 @@ def infill_wanted(body: Body, inference: Inference) -> Infill | None:
     options = document.pop("stream_options", None)
     counts = isinstance(options, dict) and options.get("include_usage") is True
     asked = {**document, "input_prefix": prompt, "input_suffix": suffix, "stream": True}
-    events = _InfillEvents(inference.model, inference.answers())
+    events = _InfillEvents(fields.model, fields.answers())
     translation: Translation = (
         InfilledStream(events, counts=counts)
-        if inference.stream
-        else InfilledResponse(events, inference.model)
+        if fields.stream
+        else InfilledResponse(events, fields.model)
     )
-    return Infill(msgspec.json.encode(asked), translation)
+    return Infill(ParsedRequest(msgspec.json.encode(asked)), translation)
 
 
 def native_choices(event: dict[str, Any]) -> list[dict[str, Any]]:
@@ -130,7 +131,7 @@ class InfilledStream:
     def end(self) -> bytes:
         """Return what a stream ends with.  Raises StreamError."""
         last = written(self._events.usage())
-        return last + _DONE if self._counts else _DONE
+        return last + DONE if self._counts else DONE
 
 
 class InfilledResponse:

@@ -5,10 +5,10 @@
 
 from __future__ import annotations
 
+from runnerd import sse
 from runnerd.relay.events import EVENT_STREAM
 
 _NOTHING = b"data: null"
-_END = b"\n\n"
 
 
 class WithoutNullEvents:
@@ -18,15 +18,14 @@ class WithoutNullEvents:
     streams = True
 
     def __init__(self) -> None:
-        self._rest = b""
+        self._splitter = sse.EventSplitter()
 
     def feed(self, data: bytes) -> bytes:
-        *events, self._rest = (self._rest + data).split(_END)
-        return b"".join(map(self.passed, events))
+        return b"".join(map(self.passed, self._splitter.feed(data)))
 
-    def passed(self, event: bytes) -> bytes:
-        """Return what the client gets of an event."""
-        return b"" if event.strip() == _NOTHING else event + _END
+    def passed(self, text: bytes) -> bytes:
+        """The bytes that the client gets of an event."""
+        return b"" if text == _NOTHING else sse.joined([text])
 
     def end(self) -> bytes:
-        return self._rest
+        return self._splitter.rest

@@ -7,6 +7,7 @@ have come together are read together.
 
 from __future__ import annotations
 
+from itertools import islice
 from typing import Any
 
 import msgspec
@@ -15,8 +16,6 @@ _IN_VAIN = 4  # so many in a row that did not come again, and no further one is 
 _DELTA: tuple[str, ...] = ("content", "reasoning_content")
 _TEXT: tuple[str, ...] = ("text",)
 _MEMBERS = {name: b'"%s":"' % name.encode() for name in (*_DELTA, *_TEXT)}
-
-_RUN_BYTES = 16 * 2**10  # that are looked at in one go
 
 _string = msgspec.json.Decoder(str).decode
 _strings = msgspec.json.Decoder(list[str]).decode
@@ -48,29 +47,28 @@ class RepeatedEvent:
         self._vain = 0
         return True
 
-    def take_run(self, data: bytes, begin: int) -> int:
-        """Add the texts of all such events in a row at `begin`, which is behind the line of one;
-        return where they end.
-        """
+    def take_run(self, events: list[bytes], at: int) -> int:
+        """Add the texts of all such events in a row from `at` on; return where they end."""
         before, behind = self._before, self._behind
-        if before is None or not data.startswith(b"\n" + before, begin):
-            return begin
-        first, last, end, strings = len(before), -len(behind), begin + 1, []
-        for event in data[end : end + _RUN_BYTES].split(b"\n\n")[:-1]:
+        if before is None:
+            return at
+        first, last, strings = len(before), -len(behind), []
+        for event in islice(events, at, None):
             if not (event.startswith(before) and event.endswith(behind)):
                 break
             strings.append(event[first:last])
-            end += len(event) + 2
+        if not strings:
+            return at
         try:
             # No string has a line feed in it, so each of these is one, or this is no JSON.
             texts = _strings(b"[%s]" % b"\n,".join(strings))
         except msgspec.DecodeError:
-            return begin
+            return at
         if len(texts) != len(strings):
-            return begin
+            return at
         self._texts += texts
         self._vain = 0
-        return end
+        return at + len(texts)
 
     def learn(
         self, line: bytes, event: dict[str, Any], pieces: dict[int, dict[str, list[str]]]

@@ -5,13 +5,13 @@ from __future__ import annotations
 from runnerd.backends.configuration import BackendMode
 from runnerd.relay.body import ABSENT, ALONE, Inference
 from runnerd.relay.dialect import Translation
+from runnerd.relay.operations import Operation
 from runnerd.relay.response_adapters.assembly import Assembly
 from runnerd.relay.response_adapters.dimensions import ShortenedEmbeddings, dimensions
 from runnerd.relay.response_adapters.echo import echo_wanted
 from runnerd.relay.response_adapters.event_changes import Change, ChangedResponse, ChangedStream
 from runnerd.relay.response_adapters.logprobs import lists_wanted
 from runnerd.relay.response_adapters.null_events import WithoutNullEvents
-from runnerd.relay.routes import Operation
 
 
 def translation_of(

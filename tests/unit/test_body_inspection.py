@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 
 from runnerd.config import Limits
 from runnerd.errors import ClientError, PayloadTooLarge
-from runnerd.relay.body import count_prompts, inspect, streamed
+from runnerd.relay.body import count_prompts, streamed
+from runnerd.relay.body_inspection import inspect
 
 LIMITS = Limits()
 
@@ -30,12 +31,12 @@ def test_model_and_stream_are_found_wherever_they_stand() -> None:
     read = inspect(
         b'{"messages":[{"role":"user","content":"x"}],"stream":true,"model":"m"}', LIMITS
     )
-    assert (read.model, read.stream) == ("m", True)
+    assert (read.reference, read.fields.stream) == ("m", True)
 
 
 def test_escaped_name_is_the_model() -> None:
     """A name written with an escape is still the name."""
-    assert inspect(b'{"mod\\u0065l":"m"}', LIMITS).model == "m"
+    assert inspect(b'{"mod\\u0065l":"m"}', LIMITS).reference == "m"
 
 
 @pytest.mark.parametrize(
@@ -115,7 +116,7 @@ def test_too_large_a_schema_is_refused(field: str) -> None:
 )
 def test_ordinary_body_passes(fields: dict[str, Any]) -> None:
     """What real clients send is not in the way of the limits."""
-    assert inspect(body(**fields), LIMITS).model == "m"
+    assert inspect(body(**fields), LIMITS).reference == "m"
 
 
 json_values = st.recursive(
@@ -154,13 +155,13 @@ def test_arbitrary_bytes_never_do_more_than_fail(raw: bytes) -> None:
 )
 def test_prompts_are_counted(prompt: object, count: int) -> None:
     """An array of texts, of token arrays or of objects has several prompts; of numbers, one."""
-    assert count_prompts(inspect(body(prompt=prompt), LIMITS).prompt) == count
+    assert count_prompts(inspect(body(prompt=prompt), LIMITS).fields.prompt) == count
 
 
 def test_body_collected_in_place_reads_the_same() -> None:
     """A large body arrives as a bytearray."""
     raw = bytearray(body(prompt=["a", "b"], x=[[[]]] * 200))
-    assert count_prompts(inspect(raw, LIMITS).prompt) == 2
+    assert count_prompts(inspect(raw, LIMITS).fields.prompt) == 2
     raw = bytearray(body(x=json.loads("[" * 200 + "]" * 200)))
     with pytest.raises(ClientError, match="nested"):
         inspect(raw, LIMITS)
@@ -197,4 +198,4 @@ def test_depth_is_exact(value: object) -> None:
 )
 def test_one_token_is_what_every_name_says(said: dict[str, Any], *, expected: bool) -> None:
     """Where another name says something else, it is not known which one counts."""
-    assert inspect(body(**said), LIMITS).has_one_token() is expected
+    assert inspect(body(**said), LIMITS).fields.has_one_token() is expected

@@ -1,0 +1,187 @@
+"""Holds a JSON body against the limits that protect engines.
+
+One small request can crash an engine (a deeply nested grammar or schema) or starve it (thousands of
+prompts): "What the relay keeps from the engine" in docs/architecture.md has the list.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Any, NoReturn
+
+import msgspec
+
+from runnerd.config import Limits
+from runnerd.errors import ClientError, PayloadTooLarge
+from runnerd.relay.body import (
+    STRING,
+    UNDECODABLE,
+    UNSAID,
+    Body,
+    Inference,
+    count_prompts,
+    decode_any,
+    undecodable,
+)
+from runnerd.relay.parsed_request import ParsedRequest
+
+_AS_SQUARE = bytes.maketrans(b"{}", b"[]")
+_NO_BRACKET = bytes(set(range(256)) - set(b"[]{}"))
+# No encoder escapes ASCII letters or the underscore; a name written so is hiding from a plain
+# search.
+_ESCAPED_NAME = re.compile(rb"\\u00[4-7]")
+_ENTRY = 2  # bytes of the shortest entry of an array, with its comma
+_GRAMMAR_DEPTH = 64
+_ENUM_ENTRIES = 1000
+
+_decode_list = msgspec.json.Decoder(list[msgspec.Raw]).decode
+
+
+def inspect(body: Body, limits: Limits) -> ParsedRequest:
+    """Decode a body as far as the relay needs it and hold it against the limits.
+
+    Raises errors.ClientError (400) or errors.PayloadTooLarge (413), naming the field.
+    """
+    try:
+        parsed = ParsedRequest(body)
+    except RecursionError:
+        _too_deep(limits.json_depth)
+    except UNDECODABLE as error:
+        raise undecodable(error) from error
+    inference = parsed.fields
+    # A flat body is told by a search, which is much cheaper than counting.
+    nested = body.find(b"{", 1) >= 0 or b"[" in body
+    if nested and body.count(b"{") + body.count(b"[") > limits.json_depth:
+        _check_depth(body, limits.json_depth)
+    if not inference.model_name:
+        raise ClientError("model is required", param="model")
+    _check_fields(inference, limits, len(body))
+    # A search for one byte is much cheaper than one for a word.
+    escaped = b"\\" in body and b"\\u00" in body and _ESCAPED_NAME.search(body) is not None
+    if escaped or (b"_" in body and b'image_url"' in body):
+        _check_images(parsed.document)
+    return parsed
+
+
+def _check_depth(body: Body, limit: int) -> None:
+    """Bound the nesting of valid JSON, by taking away the innermost layer of brackets each time."""
+    brackets = STRING.sub(b"", body).translate(_AS_SQUARE, _NO_BRACKET)
+    for _ in range(limit):
+        if not brackets:
+            return
+        brackets = brackets.replace(b"[]", b"")
+    if brackets:
+        _too_deep(limit)
+
+
+def _too_deep(limit: int) -> NoReturn:
+    raise ClientError(f"the request body is nested deeper than {limit} levels")
+
+
+def _check_fields(inference: Inference, limits: Limits, size: int) -> None:
+    """Hold the fields that are there, of a body of `size` bytes, against the limits."""
+    _check_seldom(inference, limits)
+    if inference.prompt is not UNSAID and size > _ENTRY * limits.prompts:
+        _check_count("prompt", inference.prompt, limits.prompts)
+    if inference.input is not UNSAID and size > _ENTRY * limits.inputs:
+        _check_count("input", inference.input, limits.inputs)
+
+
+def _check_seldom(inference: Inference, limits: Limits) -> None:
+    """Check the fields that most requests have none of, at the cost of one comparison for those."""
+    seldom = (
+        inference.id_slot,
+        inference.n_discard,
+        inference.grammar,
+        inference.json_schema,
+        inference.response_format,
+        inference.chat_template_kwargs,
+        inference.tools,
+        inference.documents,
+    )
+    if seldom == _NO_SELDOM:
+        return
+    for name, raw in (("id_slot", inference.id_slot), ("n_discard", inference.n_discard)):
+        if raw is not UNSAID and bytes(raw) != b"null":
+            raise ClientError(f"{name} is the engine's own business and cannot be set", param=name)
+    for name, raw in (
+        ("grammar", inference.grammar),
+        ("json_schema", inference.json_schema),
+        ("response_format", inference.response_format),
+        ("chat_template_kwargs", inference.chat_template_kwargs),
+    ):
+        if raw is not UNSAID:
+            _check_schema(name, bytes(raw), limits.schema_bytes)
+    if inference.tools is not UNSAID:
+        _check_tools(bytes(inference.tools), limits.schema_bytes)
+    if inference.documents is not UNSAID:
+        _check_count("documents", inference.documents, limits.inputs)
+
+
+_NO_SELDOM = (UNSAID,) * 8
+
+
+def _check_schema(name: str, raw: bytes, limit: int) -> None:
+    if len(raw) > limit:
+        raise PayloadTooLarge(f"{name} is larger than {limit} bytes", param=name)
+    if b"enum" in raw and raw.count(b",") >= _ENUM_ENTRIES:
+        _check_enums(name, decode_any(raw))
+    if name == "grammar" and raw.startswith(b'"'):
+        _check_grammar(raw)
+
+
+def _check_tools(raw: bytes, limit: int) -> None:
+    if len(raw) > 16 * limit:
+        raise PayloadTooLarge(f"tools are larger than {16 * limit} bytes", param="tools")
+    if raw.startswith(b"["):
+        for tool in _decode_list(raw):
+            _check_schema("tools", bytes(tool), limit)
+
+
+def _check_grammar(raw: bytes) -> None:
+    depth = 0
+    for byte in raw:
+        if byte in b"([{":
+            depth += 1
+            if depth > _GRAMMAR_DEPTH:
+                raise ClientError(
+                    f"the grammar is nested deeper than {_GRAMMAR_DEPTH} levels", param="grammar"
+                )
+        elif byte in b")]}":
+            depth = max(0, depth - 1)
+
+
+def _check_enums(name: str, document: Any) -> None:
+    todo = [document]
+    while todo:
+        value = todo.pop()
+        if isinstance(value, dict):
+            entries = value.get("enum")
+            if isinstance(entries, list) and len(entries) > _ENUM_ENTRIES:
+                raise ClientError(f"an enum has more than {_ENUM_ENTRIES} entries", param=name)
+            todo.extend(value.values())
+        elif isinstance(value, list):
+            todo.extend(value)
+
+
+def _check_count(name: str, raw: msgspec.Raw, limit: int) -> None:
+    if count_prompts(raw) > limit:
+        raise ClientError(f"{name} has more than {limit} entries", param=name)
+
+
+def _check_images(document: Any) -> None:
+    """Refuse images by address: the engine would fetch them from the GPU host's network."""
+    todo = [document]
+    while todo:
+        value = todo.pop()
+        if isinstance(value, list):
+            todo.extend(value)
+        elif isinstance(value, dict):
+            image = value.get("image_url")
+            url = image.get("url") if isinstance(image, dict) else image
+            if isinstance(url, str) and not url.startswith("data:"):
+                raise ClientError(
+                    "images must be sent inline as data: URLs; the daemon fetches nothing",
+                    param="image_url",
+                )
+            todo.extend(value.values())

@@ -1,0 +1,118 @@
+"""From a complete request to its plan, or to what has to be waited for first.
+
+A model that is being pulled is waited for, images that the engine cannot read are transcoded.  Each
+request is read once and planned once, whatever it waits for; and before anything is done for it,
+the policy was asked.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import NamedTuple
+
+from runnerd.access import Policy, Principal
+from runnerd.errors import ModelNotFound
+from runnerd.models.catalog import Model
+from runnerd.relay.body import Body
+from runnerd.relay.messages import Request
+from runnerd.relay.parsed_request import ParsedRequest
+from runnerd.relay.pending_models import PendingModels, Wait
+from runnerd.relay.plan import Plan
+from runnerd.relay.planner import Planner, ReadRequest
+from runnerd.relay.quarantine import Quarantine
+from runnerd.relay.request_rewrites.transcode import ImageTranscoder
+from runnerd.relay.routes import Route
+
+
+class PendingPlan(NamedTuple):
+    """A plan that takes waiting; `streams`: for a stream of events that a comment can be put in."""
+
+    streams: bool
+    wait: Callable[[], Awaitable[Plan]]
+
+
+class _Asked(NamedTuple):
+    """A request that is being planned, and who makes it."""
+
+    read: ReadRequest
+    request: Request
+    route: Route
+    principal: Principal
+
+    @property
+    def streams(self) -> bool:
+        return isinstance(self.read, ParsedRequest) and self.read.fields.stream is True
+
+
+class Intake:
+    """Takes requests in.  `images_dir` and `body_bytes` are the transcoder's."""
+
+    def __init__(
+        self,
+        planner: Planner,
+        policy: Policy,
+        quarantine: Quarantine,
+        pending_models: PendingModels | None,
+        images_dir: Path,
+        body_bytes: int,
+    ) -> None:
+        self._planner = planner
+        self._policy = policy
+        self._quarantine = quarantine
+        self._pending_models = pending_models
+        self._transcoder = ImageTranscoder(images_dir, body_bytes)
+
+    def plan(self, request: Request, route: Route, principal: Principal) -> Plan | PendingPlan:
+        """Plan a complete request.  Raises errors of the 4xx kind and NotSupported (501)."""
+        read = self._planner.read(request.body, route)
+        asked = _Asked(read, request, route, principal)
+        try:
+            model = self._planner.model(read.reference, route)
+        except ModelNotFound:
+            if (wait := self._expected(asked)) is None:
+                raise
+            return PendingPlan(asked.streams, lambda: self._arrived(asked, wait))
+        return self._for_model(asked, model)
+
+    def _for_model(self, asked: _Asked, model: Model) -> Plan | PendingPlan:
+        if "vision" in model.capabilities and self._transcoder.wanted(asked.request.body):
+            self._policy.check(asked.principal, asked.route.operation.action, str(model.id))
+            return PendingPlan(asked.streams, lambda: self._transcoded(asked, model))
+        return self._planned(asked, model)
+
+    def _planned(self, asked: _Asked, model: Model) -> Plan:
+        plan = self._planner.plan(asked.read, model, asked.request, asked.route)
+        self._policy.check(asked.principal, plan.action, plan.model)
+        if self._quarantine and plan.immediate is None:
+            self._quarantine.check(plan.key, plan.body)
+        return plan
+
+    def _expected(self, asked: _Asked) -> Wait | None:
+        """How to wait for a missing model, None where it is not coming."""
+        if self._pending_models is None or asked.route.runner is not None:
+            return None
+
+        def check() -> None:
+            action = asked.route.operation.action
+            self._policy.check(asked.principal, action)
+            self._planner.judge_unseen(asked.read, asked.request, asked.route)
+
+        return self._pending_models.expect(asked.read.reference, check)
+
+    async def _arrived(self, asked: _Asked, wait: Wait) -> Plan:
+        await wait()
+        model = self._planner.model(asked.read.reference, asked.route)
+        found = self._for_model(asked, model)
+        return found if isinstance(found, Plan) else await found.wait()
+
+    async def _transcoded(self, asked: _Asked, model: Model) -> Plan:
+        """Plan a request with its images as the engine can read them."""
+        body = await self._transcoder.transcoded(asked.request.body)
+        return self._planned(asked._replace(read=_read_again(asked, body)), model)
+
+
+def _read_again(asked: _Asked, body: Body) -> ReadRequest:
+    """Read a body that differs in its images; what was inspected before is not inspected again."""
+    dialect = asked.route.dialect
+    return ParsedRequest(body) if dialect is None else dialect.read(body)

@@ -1,0 +1,56 @@
+"""The body of one inference request, decoded once, for everybody who looks into it.
+
+The few fields that decide what becomes of a request are decoded at once.  Whoever needs more, its
+members as the client's own bytes (parameter rules, choice of tools) or the whole document (images
+by address, infill), has it decoded when it asks first; it is kept for the next one.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+
+from runnerd.relay.body import Body, Inference, json_object, members_of, read_fields
+
+
+class ParsedRequest:
+    """A body that is a JSON object, in the engine's terms; nothing of it changes.
+
+    Raises msgspec's errors and errors.ClientError for one that cannot be decoded.
+    """
+
+    __slots__ = ("_document", "_members", "body", "fields")
+
+    def __init__(self, body: Body, fields: Inference | None = None) -> None:
+        self.body = body
+        self.fields = read_fields(body) if fields is None else fields
+        self._members: dict[str, msgspec.Raw] | None = None
+        self._document: dict[str, Any] | None = None
+
+    @property
+    def reference(self) -> str:
+        """What the client calls the model."""
+        return str(self.fields.model_name)
+
+    @property
+    def members(self) -> dict[str, msgspec.Raw]:
+        """The members by name, their values as the client's own bytes.  Not to be changed."""
+        if self._members is None:
+            self._members = members_of(self.body)
+        return self._members
+
+    @property
+    def document(self) -> dict[str, Any]:
+        """The whole body.  Not to be changed."""
+        if self._document is None:
+            self._document = json_object(self.body)
+        return self._document
+
+    def replaced(self, members: dict[str, msgspec.Raw], **fields: msgspec.Raw) -> ParsedRequest:
+        """The request with other members; `fields` are those among them that are fields."""
+        changed = ParsedRequest(
+            msgspec.json.encode(members), msgspec.structs.replace(self.fields, **fields)
+        )
+        changed._members = members
+        return changed

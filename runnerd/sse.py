@@ -1,0 +1,102 @@
+"""Server-sent events (the WHATWG's HTML, "event stream"): out of bytes, and as bytes.
+
+Lines end in LF, CR or CRLF, lines that begin with a colon are comments, several `data` lines are
+one text, and an event ends with an empty line; what is left without one is no event.  The standard
+library alone: the command line reads streams, too.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+
+class Event(NamedTuple):
+    """An event: its type ("" where none is said) and its data.
+
+    `error` is a field that is not in the standard; llama-server has told errors by it.
+    """
+
+    type: str
+    data: bytes
+    error: bytes = b""
+
+
+class EventSplitter:
+    """Cuts a stream, which comes in any pieces, into the texts of its events.
+
+    A text is an event's lines, comments and all, with LF between them: to be parsed (`parse`), or
+    to be passed on (`joined`).
+    """
+
+    __slots__ = ("_begun", "_held", "rest")
+
+    def __init__(self) -> None:
+        self.rest = b""  # of an event that is not complete
+        self._held = b""  # a CR that may be half of a line's end
+        self._begun = False
+
+    def feed(self, data: bytes) -> list[bytes]:
+        """Take a piece of the stream; return the texts that end in it."""
+        if not self._begun and data:
+            data = self._without_mark(data)
+        if self._held or b"\r" in data:
+            data = self._with_line_feeds(data)
+        if b"\n" not in data:
+            self.rest += data
+            return []
+        data = self.rest + data if self.rest else data
+        *texts, self.rest = data.split(b"\n\n")
+        if b"\n\n\n" in data or data.startswith(b"\n"):
+            return [text for each in texts if (text := each.strip(b"\n"))]
+        return texts
+
+    def _without_mark(self, data: bytes) -> bytes:
+        """Take off a byte-order mark, with which a stream may begin."""
+        data, self.rest = self.rest + data, b""
+        if len(data) < 3 and b"\xef\xbb\xbf".startswith(data):
+            self.rest = data
+            return b""
+        self._begun = True
+        return data.removeprefix(b"\xef\xbb\xbf")
+
+    def _with_line_feeds(self, data: bytes) -> bytes:
+        data, self._held = self._held + data, b""
+        if data.endswith(b"\r"):
+            data, self._held = data[:-1], b"\r"
+        return data.replace(b"\r\n", b"\n").replace(b"\r", b"\n")
+
+
+def parse(text: bytes) -> Event:
+    """The event of a text; one without data has none."""
+    if text.startswith(b"data: ") and b"\n" not in text:
+        return Event("", text[6:])
+    kind, error = "", b""
+    data: list[bytes] = []
+    for line in text.split(b"\n"):
+        name, _, value = line.partition(b":")
+        value = value.removeprefix(b" ")
+        if name == b"data":
+            data.append(value)
+        elif name == b"event":
+            kind = value.decode("utf-8", "replace")
+        elif name == b"error":
+            error = value
+    return Event(kind, b"\n".join(data), error)
+
+
+def joined(texts: list[bytes]) -> bytes:
+    """A stream of events that were split."""
+    return b"".join(text + b"\n\n" for text in texts)
+
+
+def encoded(data: bytes, type: str = "") -> bytes:
+    """An event, as bytes: each line of its data is a line.  `type` has no line ends."""
+    data = b"data: " + data.replace(b"\r\n", b"\n").replace(b"\r", b"\n").replace(
+        b"\n", b"\ndata: "
+    )
+    return b"event: %s\n%s\n\n" % (type.encode(), data) if type else data + b"\n\n"
+
+
+def comment(text: str) -> bytes:
+    """A comment, which says nothing and keeps a connection alive."""
+    return b": %s\n\n" % text.encode()

@@ -1,0 +1,130 @@
+"""What a request waits for, and that it is read and planned once whatever that is."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any, cast
+
+import pytest
+
+from runnerd.access import NOBODY, AllowAll
+from runnerd.errors import ClientError, ModelNotFound
+from runnerd.relay.body import Body
+from runnerd.relay.intake import Intake, PendingPlan
+from runnerd.relay.messages import Request
+from runnerd.relay.parsed_request import ParsedRequest
+from runnerd.relay.plan import Plan
+from runnerd.relay.quarantine import Quarantine
+from runnerd.relay.request_validation import validate_request
+from runnerd.relay.routes import Route, find
+from runnerd.scheduler import RunnerKey
+
+PLAIN = b'{"model":"m","messages":[{"role":"user","content":"x"}]}'
+WEBP = (
+    b'{"model":"m","messages":[{"role":"user","content":[{"type":"image_url","image_url":{"url":'
+    b'"data:image/webp;base64,UklGRiIAAABXRUJQVlA4TAAAAAAA"}}]}]}'
+)
+
+
+class CountingPlanner:
+    """A planner whose one model may be missing at first; it knows how often it was asked."""
+
+    def __init__(self, *, missing: bool, capabilities: tuple[str, ...]) -> None:
+        self.missing = missing
+        self._capabilities = capabilities
+        self.read_bodies: list[Body] = []
+        self.planned_bodies: list[Body] = []
+
+    def read(self, body: Body, route: Route) -> ParsedRequest:
+        self.read_bodies.append(body)
+        return ParsedRequest(body)
+
+    def model(self, reference: str, route: Route) -> Any:
+        if self.missing:
+            raise ModelNotFound("no such model")
+        return SimpleNamespace(capabilities=self._capabilities, id="sha256:0")
+
+    def judge_unseen(self, read: ParsedRequest, request: Request, route: Route) -> None:
+        validate_request(route.operation.name, bytes(read.body))
+
+    def plan(self, read: ParsedRequest, model: Any, request: Request, route: Route) -> Plan:
+        self.planned_bodies.append(read.body)
+        key = RunnerKey("llama.cpp", "load", "completion", "")
+        return Plan(
+            route.operation, key, "sha256:0", "m", (read.body,), False, False, 1, False, None
+        )
+
+
+class Pulling:
+    """Models that come at once when they are waited for."""
+
+    def __init__(self, planner: CountingPlanner) -> None:
+        self._planner = planner
+
+    def expect(self, reference: str, check: Callable[[], None]) -> Callable[[], Awaitable[None]]:
+        assert reference == "m"
+        check()
+
+        async def wait() -> None:
+            self._planner.missing = False
+
+        return wait
+
+
+@pytest.fixture
+def transcoded(monkeypatch: pytest.MonkeyPatch) -> list[Body]:
+    """The bodies whose images were transcoded, each into one that is in order."""
+    bodies: list[Body] = []
+
+    async def transcode(self: object, body: Body) -> bytes:
+        bodies.append(body)
+        return PLAIN
+
+    monkeypatch.setattr(
+        "runnerd.relay.request_rewrites.transcode.ImageTranscoder.transcoded", transcode
+    )
+    return bodies
+
+
+def intake(planner: CountingPlanner, folder: Path) -> Intake:
+    pulling = cast(Any, Pulling(planner))
+    return Intake(cast(Any, planner), AllowAll(), Quarantine(), pulling, folder, 2**20)
+
+
+def plan(taking: Intake, body: bytes) -> Plan | PendingPlan:
+    route = find("/v1/chat/completions")
+    assert route is not None
+    request = Request("POST", b"/", "/", [], True, True, len(body), False, "id", body=body)
+    return taking.plan(request, route, NOBODY)
+
+
+@pytest.mark.parametrize("missing", [False, True])
+@pytest.mark.parametrize("capabilities", [("completion",), ("completion", "vision")])
+@pytest.mark.parametrize("body", [PLAIN, WEBP], ids=["plain", "webp"])
+async def test_a_request_is_read_and_planned_once(
+    transcoded: list[Body],
+    tmp_path: Path,
+    missing: bool,
+    capabilities: tuple[str, ...],
+    body: bytes,
+) -> None:
+    """Also one that waits for a model, for its images, or for the one and then the other."""
+    planner = CountingPlanner(missing=missing, capabilities=capabilities)
+    found = plan(intake(planner, tmp_path / "images"), body)
+    sees = body == WEBP and "vision" in capabilities
+    assert isinstance(found, PendingPlan) is (missing or sees)
+    if isinstance(found, PendingPlan):
+        assert planner.planned_bodies == []
+        found = await found.wait()
+    assert planner.read_bodies == [body]
+    assert planner.planned_bodies == [PLAIN if sees else body]
+    assert transcoded == ([body] if sees else [])
+
+
+async def test_a_request_that_no_model_would_answer_is_not_waited_for(tmp_path: Path) -> None:
+    """It is refused before anything is pulled."""
+    planner = CountingPlanner(missing=True, capabilities=("completion",))
+    with pytest.raises(ClientError, match="messages"):
+        plan(intake(planner, tmp_path / "images"), b'{"model":"m"}')
