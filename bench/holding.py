@@ -22,7 +22,7 @@ import aiohttp
 from bench.inputs import image, sound
 from runnerd.backends.configuration import BackendConfiguration, BackendMode
 from runnerd.backends.llamacpp.command import Launch, native_command
-from runnerd.backends.llamacpp.server import NativeServer
+from runnerd.backends.llamacpp.native_server import NativeServer
 from runnerd.backends.llamacpp.settings import parse_settings
 from runnerd.backends.model_files import ModelFiles
 from runnerd.models.description import facts

@@ -19,7 +19,8 @@ from bench.holding import Case, held, model_files, served
 from bench.report import Report
 from runnerd.backends.configuration import BackendMode
 from runnerd.backends.llamacpp.memory import MemoryEstimator
-from runnerd.backends.llamacpp.server import NativeServer, ServerFinder
+from runnerd.backends.llamacpp.native_server import NativeServer
+from runnerd.backends.llamacpp.server import ServerFinder
 from runnerd.backends.llamacpp.settings import parse_settings
 from runnerd.models.tiny import write_completion_model
 

@@ -23,7 +23,7 @@ from runnerd.backends.llamacpp.batches import batch_tokens, limited_context, poo
 from runnerd.backends.llamacpp.devices import placement_flags
 from runnerd.backends.llamacpp.flags import parse_flags, spelled
 from runnerd.backends.llamacpp.footprint import checkpoint_bytes
-from runnerd.backends.llamacpp.server import NativeServer
+from runnerd.backends.llamacpp.native_server import NativeServer
 from runnerd.backends.llamacpp.settings import LlamaCppSettings
 from runnerd.backends.model_files import ModelFiles
 

@@ -18,7 +18,8 @@ from runnerd.backends.llamacpp.building.choice import EngineRequest
 from runnerd.backends.llamacpp.command import Launch, native_command
 from runnerd.backends.llamacpp.fallback import INSTALL_FALLBACK, INSTALL_NATIVE, Fallback
 from runnerd.backends.llamacpp.install import Installer, occupied_bytes
-from runnerd.backends.llamacpp.server import NativeServer, ServerFinder, UnfitEngine
+from runnerd.backends.llamacpp.native_server import NativeServer, UnfitEngine
+from runnerd.backends.llamacpp.server import ServerFinder
 from runnerd.backends.llamacpp.settings import LlamaCppSettings
 from runnerd.errors import BackendFailure, NotSupported
 

@@ -32,8 +32,9 @@ from runnerd.backends.llamacpp.footprint import (
     vocabulary_bytes,
     working_bytes,
 )
+from runnerd.backends.llamacpp.native_server import NativeServer
 from runnerd.backends.llamacpp.projector import projector_memory
-from runnerd.backends.llamacpp.server import NativeServer, ServerFinder
+from runnerd.backends.llamacpp.server import ServerFinder
 from runnerd.backends.llamacpp.serving import (
     Serving,
     draft_serving,

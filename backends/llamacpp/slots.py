@@ -23,7 +23,7 @@ from runnerd.backends.configuration import BackendMode
 from runnerd.backends.engine_http import ask
 from runnerd.backends.llamacpp.command import Launch
 from runnerd.backends.llamacpp.footprint import cache_bytes_per_token
-from runnerd.backends.llamacpp.server import NativeServer
+from runnerd.backends.llamacpp.native_server import NativeServer
 from runnerd.backends.model_files import ModelFiles
 from runnerd.errors import BackendFailure
 

@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from runnerd.backends.llamacpp import hardware
-from runnerd.backends.llamacpp.server import NativeServer, ServerFinder
+from runnerd.backends.llamacpp.native_server import NativeServer
+from runnerd.backends.llamacpp.server import ServerFinder
 from runnerd.backends.llamacpp.settings import LlamaCppSettings, parse_settings
 from runnerd.cli.findings import Finding
 from runnerd.errors import RunnerdError

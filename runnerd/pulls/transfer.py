@@ -19,7 +19,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import re
 from collections.abc import Callable
 from contextlib import suppress
 
@@ -40,6 +39,7 @@ from runnerd.models.part_journal import PIECE_BYTES, Piece
 from runnerd.models.parts import Part
 from runnerd.outbound.client import translated
 from runnerd.pulls.offer import OfferedFile
+from runnerd.pulls.ranges import check_range, content_range, validator_of
 from runnerd.pulls.retrying import FIRST_PAUSE, is_worth_waiting, pause_after
 from runnerd.threads import run_stoppable
 
@@ -48,7 +48,6 @@ log = logging.getLogger(__name__)
 _BATCH_BYTES = 2**20  # written at once
 _ATTEMPTS = 6  # one after the other without a new byte
 _FIRST_ATTEMPTS = 3  # where not one byte has come: somebody waits for the error
-_RANGE = re.compile(r"bytes (\d{1,18})-(\d{1,18})/(\d{1,18})")
 _MAGIC = b"GGUF"
 _SOURCE_ERRORS = (SourceFailure, SourceTimeout, SourceDenied, ModelNotFound)
 
@@ -151,9 +150,9 @@ class Transfer:
 
     async def _accept_first(self, answer: aiohttp.ClientResponse, piece: Piece) -> Piece:
         """Check the first 206 and prepare the part for it; return its own piece."""
-        start, end, total = _content_range(answer)
+        start, end, total = content_range(answer)
         # The digest stands in for a validator that the server lacks: the whole is held to it.
-        validator = _validator(answer) or str(self._file.digest)
+        validator = validator_of(answer) or str(self._file.digest)
         part = self._part
         if part.size != total or part.validator != validator:
             if piece.at:  # it answers for another file than the one that was begun
@@ -163,7 +162,7 @@ class Transfer:
             await run_stoppable(lambda stop: part.begin(total, validator))
         else:
             await run_stoppable(lambda stop: part.resume())
-        _check_range(answer, (start, end), (piece.at, min(piece.end, total)))
+        check_range(answer, (start, end), (piece.at, min(piece.end, total)))
         self._ranged = True
         return part.pieces[piece.number]
 
@@ -186,7 +185,7 @@ class Transfer:
 
     def _can_mix(self, answer: aiohttp.ClientResponse) -> bool:
         """Whether pieces of several answers are sure to be of one file."""
-        return self._file.digest is not None or bool(_validator(answer))
+        return self._file.digest is not None or bool(validator_of(answer))
 
     async def _begin_with(self, answer: aiohttp.ClientResponse, piece: Piece) -> None:
         """Take the piece of an answer that is here, then work as the others do."""
@@ -239,10 +238,10 @@ class Transfer:
                 f"{answer.url.host} answered {answer.status} to a request for a part of"
                 " the file, or has changed it meanwhile"
             )
-        start, end, total = _content_range(answer)
+        start, end, total = content_range(answer)
         if total != self._part.size:
             raise SourceFailure(f"{answer.url.host} has changed the file meanwhile")
-        _check_range(answer, (start, end), (piece.at, piece.end))
+        check_range(answer, (start, end), (piece.at, piece.end))
 
     async def _stream(self, answer: aiohttp.ClientResponse) -> None:
         """Take the whole file from its start."""
@@ -336,25 +335,3 @@ def _first(failures: BaseExceptionGroup[RunnerdError]) -> RunnerdError:
         first = first.exceptions[0]
     assert isinstance(first, RunnerdError)
     return first
-
-
-def _content_range(answer: aiohttp.ClientResponse) -> tuple[int, int, int]:
-    """Return the start, the end (exclusive) and the file's size that a 206 states."""
-    match = _RANGE.fullmatch(answer.headers.get("Content-Range", ""))
-    if match is None:
-        raise SourceFailure(f"{answer.url.host} sent a part without saying which one")
-    start, last, total = (int(number) for number in match.groups())
-    return start, last + 1, total
-
-
-def _check_range(
-    answer: aiohttp.ClientResponse, found: tuple[int, int], wanted: tuple[int, int]
-) -> None:
-    if found != wanted:
-        raise SourceFailure(f"{answer.url.host} sent another part of the file than was asked for")
-
-
-def _validator(answer: aiohttp.ClientResponse) -> str:
-    """Return the answer's strong validator, or an empty text."""
-    etag = answer.headers.get("ETag", "")
-    return etag if etag.startswith('"') and len(etag) < 1024 and etag.isprintable() else ""

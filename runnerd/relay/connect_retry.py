@@ -5,16 +5,17 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import errno
+import itertools
 import socket
 import time
 from collections.abc import Callable
 
+from runnerd.backoff import Backoff
 from runnerd.errors import UpstreamTimeout
 from runnerd.supervisor import Lease
 
 _OURS = (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM)  # no fault of the engine
-_FIRST_PAUSE = 0.001  # seconds; doubles up to the next: the engine's queue of connections is full
-_LONGEST_PAUSE = 0.05
+_BACKOFF = Backoff(first=0.001, longest=0.05)  # the engine's queue of connections is full
 
 
 async def retry_connect(send: Callable[[], None], limit: float) -> None:
@@ -22,11 +23,9 @@ async def retry_connect(send: Callable[[], None], limit: float) -> None:
 
     Raises errors.UpstreamTimeout when `limit` seconds have passed, and whatever else `send` raises.
     """
-    pause = _FIRST_PAUSE
     until = time.monotonic() + limit
-    while True:
-        await asyncio.sleep(pause)
-        pause = min(_LONGEST_PAUSE, pause * 2)
+    for failures in itertools.count(1):
+        await asyncio.sleep(_BACKOFF.pause(failures))
         try:
             return send()
         except BlockingIOError:

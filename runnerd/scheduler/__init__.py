@@ -23,7 +23,8 @@ host is a *budget*; who waits stands in one fair *queue*.
     scheduler_state  all of this in one place
     views       the state on view
     queries     what the scheduler can be asked
-    core        the scheduler itself: what it is told
+    needs       what it is told of models and of memory
+    core        the scheduler itself: what happens, and what is decided upon it
 """
 
 from runnerd.scheduler.core import Scheduler

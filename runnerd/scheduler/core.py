@@ -13,15 +13,13 @@ whoever can be granted, in the queue's order).
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
-from dataclasses import replace
+from collections.abc import Callable
 
 from runnerd.errors import BackendFailure
 from runnerd.scheduler.budget import Budget, memory
 from runnerd.scheduler.capacity_planner import CapacityPlanner
 from runnerd.scheduler.decisions import (
     Decision,
-    DeviceMemory,
     Fault,
     Grant,
     Limits,
@@ -29,19 +27,17 @@ from runnerd.scheduler.decisions import (
     Refuse,
     RunnerKey,
     RunnerState,
-    Shape,
     StopReason,
-    Terms,
 )
+from runnerd.scheduler.needs import Needs
 from runnerd.scheduler.overcommit_relief import relieve
 from runnerd.scheduler.pool import instances, stop
-from runnerd.scheduler.queries import Queries
 from runnerd.scheduler.scheduler_state import SchedulerState
 from runnerd.scheduler.serving import Serving
 from runnerd.scheduler.shares import Shares
 
 
-class Scheduler(Queries):
+class Scheduler(Needs):
     """What the scheduler is told, each with the present time, and decides upon it."""
 
     def __init__(self, limits: Limits) -> None:
@@ -63,66 +59,9 @@ class Scheduler(Queries):
         self._shares.turn, self._shares.queue_timeout = limits.quantum, limits.queue_timeout
         return [*self.tick(now), *self._serving.go_on(now)]
 
-    def set_terms(self, key: RunnerKey, terms: Terms) -> None:
-        """Say what is known of a pool; it counts from the next decision on.
-
-        To be said before every request that may have to wait: a pool of which nothing is left is
-        forgotten, terms and all.
-        """
-        self._books.pool(key).terms = terms
-
-    def observe(self, devices: Iterable[DeviceMemory]) -> None:
-        """Note the memory of the devices as it is now."""
-        held: dict[str, int] = {}
-        uncertain: dict[str, int] = {}
-        for _, instance in instances(self._pools):
-            sure = instance.state is RunnerState.READY
-            amounts = memory(instance.claims) if instance.held is None else instance.held
-            for name, amount in amounts.items():
-                sums = held if sure else uncertain
-                sums[name] = sums.get(name, 0) + amount
-        self._budget.observe(devices, held=held, uncertain=uncertain)
-
-    def estimated(
-        self, key: RunnerKey, need: Mapping[str, int], fewer: tuple[Shape, ...] = ()
-    ) -> None:
-        """Note what each of a pool's instances is to be reckoned with, also those that are there:
-        they may have been started without knowing.  `need` and `fewer` are as in the terms.
-        """
-        pool = self._pools.get(key)
-        if pool is not None:
-            pool.terms = replace(pool.terms, need=dict(need), fewer=fewer)
-            for instance in pool.instances.values():
-                pool.reckon(instance)
-
-    def learned(
-        self,
-        key: RunnerKey,
-        generation: int,
-        need: Mapping[str, int],
-        held: Mapping[str, int] | None = None,
-    ) -> None:
-        """Note what a ready runner holds now, and what is to be reckoned with from now on.
-
-        `held` is what it takes of the devices' free memory, `need` what it may come to: it replaces
-        the estimate for an instance of its shape.
-        """
-        found = self._books.find(key, generation)
-        if found is not None and found[1].state is RunnerState.READY:
-            pool, instance = found
-            pool.terms = pool.terms.reshaped(Shape(instance.slots, dict(need)))
-            pool.reckon(instance)
-            instance.held = held
-
     def relieve(self, now: float) -> list[Decision]:
         """Stop idle runners where all together hold more than they may (`learned`, `observe`)."""
         return [] if self._books.draining else relieve(self._pools, self._queue, self._budget, now)
-
-    def reset(self, matches: Callable[[RunnerKey], bool]) -> None:
-        """Forget the failures of matching pools: an owner says that they may be tried again."""
-        for pool in self._pools.values():
-            if matches(pool.key):
-                pool.failures.clear()
 
     def ensure(self, now: float) -> list[Decision]:
         """Start what is to be resident (`min_instances`) and fits into what is free."""

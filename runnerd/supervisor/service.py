@@ -266,10 +266,6 @@ class Supervisor:
         """Return what owners configured."""
         return list(self._configurations.list())
 
-    def runner(self, id: str) -> Runner:
-        """Return a runner by the id that `ps` shows.  Raises errors.RunnerNotFound."""
-        return self._fleet.find(id)
-
     def ready_runners(self) -> list[Runner]:
         """Return the runners that should be reachable."""
         return [runner for runner in self._fleet if runner.state is RunnerState.READY]

@@ -23,7 +23,8 @@ from runnerd.backends.llamacpp.flag_types import (
     Type,
 )
 from runnerd.backends.llamacpp.flags import parse_flags, spelled
-from runnerd.backends.llamacpp.server import NativeServer, ServerFinder
+from runnerd.backends.llamacpp.native_server import NativeServer
+from runnerd.backends.llamacpp.server import ServerFinder
 from runnerd.backends.llamacpp.settings import parse_settings
 
 pytestmark = pytest.mark.engine

@@ -345,8 +345,9 @@ async def test_an_engine_can_take_what_nobody_else_has(bench: Bench) -> None:
 async def data_limits(bench: Bench) -> dict[str, int]:
     """Return the kernel's limit of each engine."""
     found = {}
-    for name in bench.loaded():
-        runner = bench.supervisor.runner(bench.loaded()[name].id)
+    runners = {runner.name: runner for runner in bench.supervisor.ready_runners()}
+    for name, report in bench.loaded().items():
+        runner = runners[report.id]
         pid = await engine_process(runner.engine_socket)
         line = next(
             line

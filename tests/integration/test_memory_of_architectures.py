@@ -14,7 +14,8 @@ from bench.architectures import write
 from bench.holding import Case, held, model_files, served
 from runnerd.backends.configuration import BackendMode
 from runnerd.backends.llamacpp.memory import MemoryEstimator
-from runnerd.backends.llamacpp.server import NativeServer, ServerFinder
+from runnerd.backends.llamacpp.native_server import NativeServer
+from runnerd.backends.llamacpp.server import ServerFinder
 from runnerd.backends.llamacpp.settings import parse_settings
 
 pytestmark = pytest.mark.engine

@@ -16,7 +16,7 @@ from runnerd.backends.llamacpp.command import (
     native_command,
     slot_counts,
 )
-from runnerd.backends.llamacpp.server import NativeServer
+from runnerd.backends.llamacpp.native_server import NativeServer
 from runnerd.backends.llamacpp.settings import parse_settings
 from runnerd.backends.model_files import ModelFacts, ModelFiles
 

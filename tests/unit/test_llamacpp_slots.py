@@ -10,7 +10,7 @@ import pytest
 
 from runnerd.backends.configuration import BackendConfiguration, BackendMode
 from runnerd.backends.llamacpp.command import Launch, native_command
-from runnerd.backends.llamacpp.server import NativeServer
+from runnerd.backends.llamacpp.native_server import NativeServer
 from runnerd.backends.llamacpp.settings import parse_settings
 from runnerd.backends.llamacpp.slots import fingerprint, works
 from runnerd.backends.model_files import ModelFacts, ModelFiles

@@ -14,7 +14,8 @@ from runnerd.backends.llamacpp import hardware
 from runnerd.backends.llamacpp import places as rooms
 from runnerd.backends.llamacpp import server as module
 from runnerd.backends.llamacpp.hardware import Hardware
-from runnerd.backends.llamacpp.server import ServerFinder, UnfitEngine
+from runnerd.backends.llamacpp.native_server import NativeServer, UnfitEngine
+from runnerd.backends.llamacpp.server import ServerFinder
 from runnerd.backends.llamacpp.settings import parse_settings
 from runnerd.backends.llamacpp.trial.identity import Processor
 from runnerd.backends.llamacpp.trial.verdicts import FILE_NAME
@@ -232,13 +233,13 @@ async def test_one_that_is_too_old(tmp_path: Path, places: dict[str, Path]) -> N
 
 def test_the_fit_tool_lies_beside(tmp_path: Path) -> None:
     """The estimator is used only where it is there."""
-    server = module.NativeServer(script(tmp_path / "llama-server", ""), "1", frozenset())
+    server = NativeServer(script(tmp_path / "llama-server", ""), "1", frozenset())
     assert server.fit_tool is None
     tool = script(tmp_path / "llama-fit-params", "")
     assert server.fit_tool == tool
     (tmp_path / "links").mkdir()
     (tmp_path / "links" / "llama-server").symlink_to(server.path)
-    linked = module.NativeServer(tmp_path / "links" / "llama-server", "1", frozenset())
+    linked = NativeServer(tmp_path / "links" / "llama-server", "1", frozenset())
     assert linked.fit_tool == tool
     assert any("llama-quantize" in lack for lack in linked.lacks)
 

@@ -33,8 +33,9 @@ from runnerd.backends.llamacpp.building.sources import (
     commit_of,
     unpack_sources,
 )
+from runnerd.backends.llamacpp.native_server import NativeServer, UnfitEngine
 from runnerd.backends.llamacpp.places import Place
-from runnerd.backends.llamacpp.server import NativeServer, ServerFinder, UnfitEngine
+from runnerd.backends.llamacpp.server import ServerFinder
 from runnerd.backends.llamacpp.settings import LlamaCppSettings
 from runnerd.backends.llamacpp.trial.identity import this_processor
 from runnerd.errors import BackendFailure
