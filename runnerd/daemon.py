@@ -20,7 +20,7 @@ from pathlib import Path
 import uvloop
 
 import runnerd
-from runnerd import early, logs, tasks, time_slice
+from runnerd import early, logs, secrecy, tasks, time_slice
 from runnerd.access import NOBODY, Action, AllowAll, Policy, Principal, local_principal
 from runnerd.api.anthropic import dialect as anthropic
 from runnerd.api.app import make_app
@@ -69,6 +69,7 @@ def main(settings: Settings, read: Callable[[], Settings]) -> int:
     """
     early.hold()
     os.umask(0o077)
+    secrecy.close_to_others()
     raise_limit()
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         # More than the usual cores + 4: a few pulls that wait for a slow disk must not make

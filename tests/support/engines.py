@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import shlex
+import shutil
 import sys
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -20,7 +22,9 @@ def fake_engine(folder: Path, *faults: str) -> Path:
     """Return a llama-server with these faults (tests/faults/fake_engine.py), for setting `path`."""
     script = folder / f"fake-{'-'.join(faults) or 'sound'}" / "llama-server"
     script.parent.mkdir(exist_ok=True)
-    command = [sys.executable, "-I", str(FAKE_ENGINE), "--faults", ",".join(faults)]
+    # Beside it, and run by the Python that every child may run: it reaches nothing else.
+    program = shutil.copy(str(FAKE_ENGINE), script.parent)
+    command = [os.path.realpath(sys.executable), "-I", str(program), "--faults", ",".join(faults)]
     command += ["--folder", str(script.parent)]
     script.write_text(f'#!/bin/sh\nexec {shlex.join(command)} "$@"\n')
     script.chmod(0o755)
