@@ -44,6 +44,7 @@ from runnerd.relay.origins import Origins
 from runnerd.relay.pending_models import PendingModels
 from runnerd.relay.planner import Planner
 from runnerd.relay.records import Records
+from runnerd.relay.routes import ENGINE_ROUTES
 from runnerd.relay.service import Relay, RelayDependencies
 from runnerd.resources import Host
 from runnerd.saved_slots import SavedSlots
@@ -266,6 +267,7 @@ class Daemon:
                 log_dir=log_dir / "engines",
                 settings=dict(self._settings.backends.get(name, {})),
                 slots_dir=slots.folder if slots.enabled else None,
+                routes=ENGINE_ROUTES,
                 admit=lambda uid: policy.check(_local(uid), Action.USE_MODEL),
             )
 

@@ -56,6 +56,7 @@ class EngineRuns:
             socket,
             launch.socket,
             ModelNames(model, launch.model_ref, lambda name: self._launches.shares(launch, name)),
+            routes=self._context.routes,
             unsupported_reason=lambda operation: (
                 None if command.native else self._engines.fallback_lacks(operation, launch.mode)
             ),

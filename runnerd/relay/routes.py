@@ -72,6 +72,15 @@ OPERATIONS = {
 }
 
 
+ENGINE_ROUTES = {
+    path: operation.engine_path.decode()
+    for operation in OPERATIONS.values()
+    if operation.needs is None  # such a request is put into other words before an engine sees it
+    for path in (f"/v1/{operation.name}", operation.engine_path.decode())
+}
+"""What a runner offers on its own socket: the same operations, in the engine's own words."""
+
+
 @dataclass(frozen=True, slots=True)
 class Route:
     """An operation as a path names it: on a backend (None: the default one), or on one runner.

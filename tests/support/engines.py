@@ -14,6 +14,7 @@ from runnerd.backends.llamacpp.trial.identity import engine_identity, this_proce
 from runnerd.backends.llamacpp.trial.verdicts import FILE_NAME, Verdict, Verdicts
 from runnerd.backends.model_files import ModelFacts, ModelFiles
 from runnerd.errors import ModelNotFound
+from runnerd.relay.routes import ENGINE_ROUTES
 
 FAKE_ENGINE = Path(__file__).parents[1] / "faults" / "fake_engine.py"
 
@@ -54,4 +55,7 @@ class Folder:
 
 def context(folder: Path, models: Path | None = None, **settings: object) -> BackendContext:
     """Return a backend's context with everything inside `folder`."""
-    return BackendContext(Folder(models or folder), folder / "state", folder / "log", settings)
+    resolver = Folder(models or folder)
+    return BackendContext(
+        resolver, folder / "state", folder / "log", settings, routes=ENGINE_ROUTES
+    )
