@@ -1,4 +1,4 @@
-"""Values in a GGUF header that no model can have: refused when a file comes in, not when it answers.
+"""Values in a GGUF header that no model can have: refused when a file comes in.
 
 llama.cpp takes a context of 0, or of more tokens than its numbers hold, as it stands there, loads
 the model, and aborts at the first request.  A model's maker says each of these once and means it,
