@@ -9,7 +9,8 @@ from pathlib import Path
 
 from runnerd.backends.environment import child_environment
 from runnerd.backends.output import TAIL_BYTES, Output
-from runnerd.backends.process import EngineProcess
+from runnerd.backends.process import NOTHING_MORE, EngineProcess
+from runnerd.backends.sandbox import Sandbox
 from runnerd.errors import BackendFailure
 from runnerd.tasks import uninterrupted
 
@@ -28,7 +29,7 @@ async def run_command(
     *,
     timeout: float,  # noqa: ASYNC109  it also has to end the child
     environment: Mapping[str, str] | None = None,
-    deny_network: bool = True,
+    sandbox: Sandbox | None = NOTHING_MORE,
     output_bytes: int = TAIL_BYTES,
 ) -> CommandResult:
     """Run a short command to its end, under the rules for engines.
@@ -40,7 +41,7 @@ async def run_command(
         argv,
         output=Output(tail_bytes=output_bytes),
         environment=child_environment() if environment is None else environment,
-        deny_network=deny_network,
+        sandbox=sandbox,
     )
     try:
         async with asyncio.timeout(timeout):

@@ -1,9 +1,10 @@
-"""The listener on a runner's public socket: 421 for another model, everything else to the engine.
+"""The listener on a runner's own socket: what a runner offers goes to the engine, nothing else.
 
 llama.cpp's server answers whatever model a request names.  The guard stands in front of it and
-holds the request's `model` against the names of the one that it serves.  The daemon's relay has
-made that decision already and dials the engine's own socket; the guard is for everybody else, so it
-is plain aiohttp on both sides and only as quick as that.
+lets through what a runner offers and no other route of the engine's (`/slots` shows everybody's
+prompts), and holds the request's `model` against the names of the one that it serves: else 421.
+The daemon's relay has made that decision already and dials the engine's own socket; the guard is
+for everybody else, so it is plain aiohttp on both sides and only as quick as that.
 
 Bodies are read whole before the engine is dialled, answers pass as they come, and a client that
 goes away takes its engine connection with it, which is what stops a generation.
@@ -12,7 +13,7 @@ goes away takes its engine connection with it, which is what stops a generation.
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Container
+from collections.abc import Callable, Container, Mapping
 from pathlib import Path
 
 import aiohttp
@@ -23,10 +24,11 @@ from yarl import URL
 from runnerd.backends.interface import Admit
 from runnerd.errors import (
     BackendFailure,
-    ClientError,
+    MethodNotAllowed,
     MisdirectedRequest,
     NotSupported,
     PayloadTooLarge,
+    RouteNotFound,
     RunnerdError,
 )
 from runnerd.sockets.listeners import listen_unix, unlink_if_ours
@@ -41,6 +43,7 @@ _FORWARDED = (
     "Accept",
     "Content-Type",
 )  # a header more, and X-Conversation-Id would defeat cancelling
+_READ = frozenset({"/health", "/v1/health", "/models", "/v1/models"})
 _RETURNED = ("Content-Type", "Content-Length", "Content-Encoding", "Retry-After")
 _LOADING = {"error": {"message": "loading model", "type": "unavailable_error", "code": 503}}
 
@@ -71,6 +74,7 @@ class Guard:
     """Serves `socket` on behalf of the engine on `engine`, for the model that has `names`.
 
     `unsupported_reason` says why an operation (the path behind /v1/) is not offered, or None.
+    `routes` are the paths that may be posted to, and the engine's own path for each.
     `admit` is asked before each request, with the user id of who is at the other end.
     """
 
@@ -80,12 +84,14 @@ class Guard:
         engine: Path,
         names: Container[str],
         *,
+        routes: Mapping[str, str],
         unsupported_reason: Callable[[str], str | None],
         admit: Admit,
     ) -> None:
         self._socket = socket
         self._engine = engine
         self._names = names
+        self._routes = routes
         self._unsupported_reason = unsupported_reason
         self._admit = admit
         self._runner: web.ServerRunner | None = None
@@ -128,26 +134,40 @@ class Guard:
     async def _handle(self, request: web.BaseRequest) -> web.StreamResponse:
         try:
             self._admit(_peer_uid(request))
+            path = self._engine_path(request)
             body = await _read(request)
             self._check(request, body)
-            return await self._pass_on(request, body)
+            return await self._pass_on(request, path, body)
         except RunnerdError as error:
             return web.json_response(error.body(), status=error.status, headers=error.headers())
 
+    def _engine_path(self, request: web.BaseRequest) -> str:
+        """Where the engine is asked.  Raises errors.RouteNotFound, MethodNotAllowed."""
+        path = request.raw_path.partition("?")[0]
+        if path in _READ:
+            if request.method in ("GET", "HEAD"):
+                return path
+            raise MethodNotAllowed(f"{path} is only read", allow="GET, HEAD")
+        if path not in self._routes:
+            raise RouteNotFound(f"a runner offers no {path[:100]}")
+        if request.method != "POST":
+            raise MethodNotAllowed(f"{path} is posted to", allow="POST")
+        return self._routes[path]
+
     def _check(self, request: web.BaseRequest, body: bytes) -> None:
         """Raise for what the engine behind must not see."""
-        if not request.raw_path.startswith("/"):
-            raise ClientError("the request target must be a path")
         operation = request.path.lstrip("/").removeprefix("v1/")
         if body and (other := names_other_model(body, self._names)) is not None:
             raise MisdirectedRequest(f"this runner does not serve model {other!r}", param="model")
         if (reason := self._unsupported_reason(operation)) is not None:
             raise NotSupported(reason)
 
-    async def _pass_on(self, request: web.BaseRequest, body: bytes) -> web.StreamResponse:
+    async def _pass_on(
+        self, request: web.BaseRequest, path: str, body: bytes
+    ) -> web.StreamResponse:
         assert self._http is not None
         headers = {name: request.headers[name] for name in _FORWARDED if name in request.headers}
-        url = URL(f"http://localhost{request.raw_path}", encoded=True)
+        url = URL(f"http://localhost{path}", encoded=True)
         try:
             async with self._http.request(
                 request.method, url, data=body or None, headers=headers, allow_redirects=False

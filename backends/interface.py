@@ -7,8 +7,8 @@ from the `ModelResolver` it was constructed with, so this room knows nothing of 
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol, runtime_checkable
 
@@ -249,7 +249,8 @@ class BackendContext:
     `state_dir` is the backend's own folder for engines it installs, `log_dir` takes engine logs
     (`<socket stem>.log`, rotated by size), `settings` is its own table of the configuration file,
     `slots_dir` is where engines may write down what they have evaluated (None: nowhere).
-    `admit` decides who may use a runner's own socket.
+    `admit` decides who may use a runner's own socket; `routes` are the paths that can be posted to
+    there, each with the engine's own path for it.
     """
 
     resolver: ModelResolver
@@ -258,3 +259,4 @@ class BackendContext:
     settings: dict[str, object]
     slots_dir: Path | None = None
     admit: Admit = admit_everybody
+    routes: Mapping[str, str] = field(default_factory=dict)

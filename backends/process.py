@@ -29,9 +29,10 @@ from typing import TypeVar
 
 from runnerd import tasks
 from runnerd.backends import cpu_policy
+from runnerd.backends.child_setup import ChildSetup
 from runnerd.backends.oom import OomCounter
 from runnerd.backends.output import Output
-from runnerd.backends.sandbox import ChildSetup
+from runnerd.backends.sandbox import Sandbox
 from runnerd.errors import BackendFailure, HostExhausted
 
 log = logging.getLogger(__name__)
@@ -46,6 +47,8 @@ _LAST_CHUNKS = 64  # read after the end: what was in the pipe, from a group that
 _EXHAUSTED = frozenset({errno.EMFILE, errno.ENFILE, errno.EAGAIN, errno.ENOMEM})
 _SWEEP_TIMEOUT = 2.0  # for killed members of the group to vanish
 _SWEEP_INTERVAL = 0.005
+
+NOTHING_MORE = Sandbox()
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,21 +94,26 @@ class EngineProcess:
         *,
         output: Output,
         environment: Mapping[str, str],
-        deny_network: bool = True,
+        sandbox: Sandbox | None = NOTHING_MORE,
         directory: Path | None = None,
         umask: int = _UMASK,
         data_limit: int | None = None,
     ) -> EngineProcess:
         """Start `argv` with its output going to `output`, which it owns and closes from now on.
 
+        `sandbox` is what it may reach, None for whatever the daemon can.
         It can have at most `data_limit` bytes of writable memory of its own (RLIMIT_DATA).
         Only from the main thread: the parent-death signal follows the thread that forked, not the
         process.  Raises errors.BackendFailure when it cannot be started.
         """
         if threading.current_thread() is not threading.main_thread():
             raise RuntimeError("processes are started from the main thread only")
-        setup = ChildSetup(deny_network=deny_network, data_limit=data_limit)
-        child, pipe = _fork(argv, output, environment, setup, directory, umask)
+        try:
+            with ChildSetup(sandbox, data_limit) as setup:
+                child, pipe = _fork(argv, output, environment, setup, directory, umask)
+        except BackendFailure:
+            output.close()
+            raise
         try:
             return cls(child, pipe, output)
         except BaseException as error:

@@ -1,152 +1,142 @@
-"""What a child process may not do, arranged between fork and exec.
+"""What a child process may reach, and what of that this kernel can hold it to.
 
-An engine runs on files and requests from strangers.  It gets no network: a seccomp filter lets
-socket() make Unix sockets only (an image URL in a chat request would otherwise make llama-server
-fetch it).  It cannot gain privileges, leaves no core dump, and dies with the daemon.
+An engine runs files and prompts of strangers, and one that is taken over must not get further.  It
+gets the files of its model, a folder to listen in and one for its slots, the libraries of the
+system and of its own installation, and the GPUs if it computes on them; nothing else: not the
+daemon's sockets, not its memory, not its files, no other engine, no network.
 
-Everything is prepared in the daemon; in the child only a few system calls remain, since a forked
-child of a threaded process must not take locks that another thread held.
+Files are Landlock's business, system calls are seccomp's; neither needs privileges, and both hold
+for root.  Where a kernel has no Landlock, engines run without its part, and `doctor` and the
+status say so.
 """
 
 from __future__ import annotations
 
-import ctypes
-import logging
+import glob
 import os
-import platform
-import resource
-import signal
-import struct
 import sys
+from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cache
+from pathlib import Path
 
-log = logging.getLogger(__name__)
+from runnerd.backends import landlock, seccomp
+from runnerd.backends.landlock import Access, Ruleset
 
-_PR_SET_PDEATHSIG, _PR_SET_SECCOMP, _PR_SET_NO_NEW_PRIVS = 1, 22, 38
-_SECCOMP_MODE_FILTER = 2
-_OOM_SCORE = b"500"  # of 1000: when memory runs out an engine goes before anything else does
-_AF_UNIX = 1
-_EACCES = 13
-
-# <linux/filter.h> and <linux/seccomp.h>
-_LOAD, _EQUAL, _AT_LEAST, _RETURN = 0x20, 0x15, 0x35, 0x06
-_NUMBER, _ARCHITECTURE, _FIRST_ARGUMENT = 0, 4, 16  # offsets in struct seccomp_data, little endian
-_ALLOW = 0x7FFF0000
-_DENY = 0x00050000 | _EACCES
-_X32 = 0x40000000  # numbers from here on are the x32 ABI's: another door to socket()
+# Software: readable for everybody on any host.
+_PROGRAMS = ("/usr", "/bin", "/sbin", "/lib", "/lib32", "/lib64", "/opt", "/nix/store",
+             "/gnu/store", "/home/linuxbrew/.linuxbrew", "/run/opengl-driver")  # fmt: skip
+_FILES = (
+    "/etc/ld.so.cache", "/etc/ld.so.conf", "/etc/ld.so.conf.d", "/etc/localtime",
+    "/etc/ssl/openssl.cnf", "/etc/pki/tls/openssl.cnf", "/etc/crypto-policies",
+    # the processor and the memory
+    "/proc/cpuinfo", "/proc/meminfo", "/proc/stat", "/proc/version", "/proc/filesystems",
+    "/proc/sys/vm/overcommit_memory", "/proc/sys/kernel/osrelease",
+    "/sys/devices/system", "/sys/kernel/mm",
+)  # fmt: skip
+_NODES = ("/dev/null", "/dev/zero", "/dev/full", "/dev/random", "/dev/urandom")
+# Drivers look themselves up all over /proc and /sys.  Other processes' memory and environment are
+# closed all the same: Landlock lets nobody trace, or look into, what is outside of its domain.
+_DRIVER_FILES = ("/proc", "/sys", "/etc/OpenCL", "/etc/vulkan", "/etc/nvidia", "/etc/egl")
+_DEVICES = ("/dev/nvidia*", "/dev/dri", "/dev/kfd", "/dev/dxg", "/dev/accel*", "/dev/nvhost*",
+            "/dev/nvmap", "/dev/nvgpu*", "/dev/davinci*", "/dev/mtgpu*")  # fmt: skip
+_SHARED = "/dev/shm"  # AMD's runtime keeps files there
 
 
 @dataclass(frozen=True, slots=True)
-class _Machine:
-    audit: int
-    socket: int
-    io_uring_setup: int  # its ring can make sockets without calling socket()
+class Sandbox:
+    """What one child may reach beside the system's own software.
 
-
-_MACHINES = {
-    "x86_64": _Machine(0xC000003E, 41, 425),
-    "aarch64": _Machine(0xC00000B7, 198, 425),
-}
-
-
-class _Program(ctypes.Structure):
-    _fields_ = (("length", ctypes.c_ushort), ("instructions", ctypes.c_void_p))
-
-
-class ChildSetup:
-    """What a child does to itself before it becomes the engine: the preexec function.
-
-    `deny_network` adds the seccomp filter.  `data_limit` bounds the writable memory of its own in
-    bytes: pages of mapped weights are not among it, nor are address ranges that are only reserved,
-    as CUDA does by the hundred gigabytes.  A step that fails ends the child with exit status 126
-    and a line on its standard error: an engine never runs with less protection than was asked for.
-    It also gives itself a score of its own for the kernel's out-of-memory killer, because the
-    daemon's (which the unit lowers) would be inherited.
+    `programs` may be read and executed, `reads` read, `writes` changed (a file, or what is in a
+    folder); in a folder of `sockets` it may listen.  `devices`: it computes on GPUs, if there are
+    any.
     """
 
-    def __init__(self, *, deny_network: bool, data_limit: int | None = None) -> None:
-        self._parent = os.getpid()
-        self._prctl = _libc().prctl
-        self._exit = os._exit
-        self._write = os.write
-        self._getppid = os.getppid
-        self._open = os.open
-        self._data_limit: tuple[int, int] | None = None
-        if data_limit is not None:
-            # The soft limit: whoever started it can raise it while it runs (prlimit).
-            _, hard = resource.getrlimit(resource.RLIMIT_DATA)
-            soft = data_limit if hard == resource.RLIM_INFINITY else min(data_limit, hard)
-            self._data_limit = soft, hard
-        self._program = _filter_program() if deny_network else None
+    programs: tuple[Path, ...] = ()
+    reads: tuple[Path, ...] = ()
+    writes: tuple[Path, ...] = ()
+    sockets: tuple[Path, ...] = ()
+    devices: bool = False
 
-    def __call__(self) -> None:
-        """Run in the child, between fork and exec."""
-        if self._prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0) != 0:
-            self._fail(b"cannot set the parent-death signal\n")
-        if self._getppid() != self._parent:  # the daemon died before the signal was armed
-            self._exit(126)
-        if self._prctl(_PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) != 0:
-            self._fail(b"cannot set no_new_privs\n")
-        resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-        if self._data_limit is not None:
-            resource.setrlimit(resource.RLIMIT_DATA, self._data_limit)
+    @property
+    def own_process(self) -> Access:
+        """What it may do with its own part of /proc: drivers name their threads there."""
+        return landlock.READ | Access.WRITE_FILE if self.devices else landlock.READ
+
+    def ruleset(self) -> Ruleset | None:
+        """The rules for Landlock, None where this kernel has none.  Raises OSError."""
+        version = landlock.abi()
+        if not version:
+            return None
+        rules = Ruleset(version)
         try:
-            self._write(
-                self._open("/proc/self/oom_score_adj", os.O_WRONLY | os.O_CLOEXEC), _OOM_SCORE
-            )
-        except OSError:  # without a /proc, or under a policy; no reason not to serve
-            pass
-        if self._program is not None and self._prctl(
-            _PR_SET_SECCOMP, _SECCOMP_MODE_FILTER, self._program[0], 0, 0
-        ):
-            self._fail(b"cannot install the seccomp filter (setting `sandbox`)\n")
-
-    def _fail(self, reason: bytes) -> None:
-        self._write(2, b"runnerd: " + reason)
-        self._exit(126)
-
-
-@cache
-def _libc() -> ctypes.CDLL:
-    libc = ctypes.CDLL(None, use_errno=True)
-    word = ctypes.c_ulong
-    libc.prctl.argtypes = [ctypes.c_int, word, word, word, word]
-    libc.prctl.restype = ctypes.c_int
-    return libc
+            rules.allow((*_PROGRAMS, *_own_python(), *self.programs), landlock.RUN)
+            rules.allow((*_FILES, *self.reads), landlock.READ)
+            rules.allow(_NODES, landlock.READ | Access.WRITE_FILE | Access.TRUNCATE)
+            rules.allow(self.writes, landlock.CHANGE)
+            rules.allow(self.sockets, landlock.LISTEN)
+            if self.devices and (nodes := device_nodes()):
+                rules.allow(_DRIVER_FILES, landlock.READ)
+                rules.allow(nodes, landlock.USE_DEVICE)
+                if os.path.exists("/dev/kfd"):
+                    rules.allow([_SHARED], landlock.CHANGE)
+        except BaseException:
+            os.close(rules.descriptor)
+            raise
+        return rules
 
 
-@cache
-def _filter_program() -> tuple[int, _Program, ctypes.Array[ctypes.c_char]] | None:
-    """Return the filter's address and the objects that keep it alive; None where it is unknown."""
-    machine = _MACHINES.get(platform.machine())
-    if machine is None or sys.byteorder != "little" or sys.maxsize < 2**32:
-        log.warning(
-            "engines keep their network access: no filter for this machine (%s)",
-            platform.machine(),
-        )
-        return None
-    code = filter_code(machine)
-    buffer = ctypes.create_string_buffer(code, len(code))
-    program = _Program(len(code) // 8, ctypes.addressof(buffer))
-    return ctypes.addressof(program), program, buffer
+def device_nodes() -> list[str]:
+    """The nodes of this host's GPUs."""
+    return [path for pattern in _DEVICES for path in glob.glob(pattern)]
 
 
-def filter_code(machine: _Machine) -> bytes:
-    """Return the filter as classic BPF: only AF_UNIX sockets, only this machine's own system calls.
+def folders_of(program: Path, private: Iterable[Path] = ()) -> tuple[Path, ...]:
+    """The program with what lies beside it and its libraries.
 
-    A jump counts the instructions that it skips.
+    A folder that holds the owner's home or one of `private` (the daemon's own files) is not given
+    as a whole: of that, only libraries.
     """
-    instructions = [
-        (_LOAD, 0, 0, _ARCHITECTURE),
-        (_EQUAL, 0, 7, machine.audit),
-        (_LOAD, 0, 0, _NUMBER),
-        (_AT_LEAST, 5, 0, _X32),
-        (_EQUAL, 4, 0, machine.io_uring_setup),
-        (_EQUAL, 0, 2, machine.socket),
-        (_LOAD, 0, 0, _FIRST_ARGUMENT),
-        (_EQUAL, 0, 1, _AF_UNIX),
-        (_RETURN, 0, 0, _ALLOW),
-        (_RETURN, 0, 0, _DENY),
-    ]
-    return b"".join(struct.pack("=HBBI", *instruction) for instruction in instructions)
+    broad = {Path("/")}
+    for folder in (_home(), *private):
+        broad |= {folder, *folder.parents}
+    found: list[Path] = [program]
+    for folder in dict.fromkeys((program.parent, program.resolve().parent)):
+        if folder in broad:
+            found += folder.glob("lib*.so*")
+        else:
+            found.append(folder)
+        if folder.parent not in broad:
+            found += (folder.parent / "lib", folder.parent / "lib64")
+    return tuple(found)
+
+
+def lacks() -> list[str]:
+    """What this kernel cannot keep an engine from, in words; nothing where all of it holds."""
+    told = []
+    version = landlock.abi()
+    if not version:
+        told.append(
+            "an engine that is taken over can open all files that the daemon can"
+            " (no Landlock: Linux 5.13 or newer, with landlock among its security modules)"
+        )
+    elif not Access.TRUNCATE & landlock.handled(version):
+        told.append(
+            "an engine that is taken over can empty the daemon's files (Linux 6.2 or newer)"
+        )
+    if seccomp.machine() is None:
+        told.append("engines keep their network access (no filter for this machine)")
+    return told
+
+
+@cache
+def _own_python() -> tuple[str, ...]:
+    """The daemon's own environment: engines may be installed there, children may be Python's."""
+    return tuple(dict.fromkeys((sys.prefix, sys.base_prefix, sys.exec_prefix)))
+
+
+def _home() -> Path:
+    try:
+        return Path.home()
+    except RuntimeError:  # a user without one
+        return Path("/")

@@ -93,7 +93,7 @@ def stage(
             answer = daemon.http.post("/v1/chat/completions", json=body | {"max_tokens": 2})
             assert answer.status_code == 200, answer.text
             assert daemon.process is not None
-            own = Path(daemon.ps()[0]["socket"].replace(".sock", ".e.sock"))
+            own = Path(daemon.ps()[0]["socket"].replace(".sock", "/e.sock"))
             yield Stage(
                 Subject("runnerd", daemon.socket, psutil.Process(daemon.process.pid)),
                 Subject("bare engine", own, daemon.engines()[0]),

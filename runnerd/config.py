@@ -26,6 +26,7 @@ from pydantic import (
 )
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
+from runnerd import secrecy
 from runnerd.config_errors import wrong_settings
 from runnerd.errors import StartupError
 from runnerd.setting_sources import EnvironmentVariables, SettingsFile
@@ -324,6 +325,15 @@ def load(flags: dict[str, Any]) -> Settings:
     except ValidationError as error:
         raise StartupError(wrong_settings("", error)) from error
 
+
+def take_secrets() -> dict[str, str]:
+    """Take the secret settings out of the environment; return them as `load` takes flags."""
+    names = {f"RUNNERD_{name}".upper(): name for name in _SECRET}
+    found = secrecy.take_from_environment(names)
+    return {names[name]: value for name, value in found.items()}
+
+
+_SECRET = ("hub_token", "outbound_proxy")
 
 RELOADABLE = frozenset({
     "log_level", "allowed_hosts", "allowed_origins", "local_origins", "idle_timeout",

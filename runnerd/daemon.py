@@ -20,7 +20,7 @@ from pathlib import Path
 import uvloop
 
 import runnerd
-from runnerd import early, logs, tasks, time_slice
+from runnerd import early, logs, secrecy, tasks, time_slice
 from runnerd.access import NOBODY, Action, AllowAll, Policy, Principal, local_principal
 from runnerd.api.anthropic import dialect as anthropic
 from runnerd.api.app import make_app
@@ -40,6 +40,7 @@ from runnerd.pulls.settings import allowed_sources, make_outbound, pull_settings
 from runnerd.regular import check_folder
 from runnerd.relay.admission import Admission
 from runnerd.relay.host_names import HostNames
+from runnerd.relay.operations import ENGINE_ROUTES
 from runnerd.relay.origins import Origins
 from runnerd.relay.pending_models import PendingModels
 from runnerd.relay.planner import Planner
@@ -69,6 +70,7 @@ def main(settings: Settings, read: Callable[[], Settings]) -> int:
     """
     early.hold()
     os.umask(0o077)
+    secrecy.close_to_others()
     raise_limit()
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         # More than the usual cores + 4: a few pulls that wait for a slow disk must not make
@@ -265,6 +267,7 @@ class Daemon:
                 log_dir=log_dir / "engines",
                 settings=dict(self._settings.backends.get(name, {})),
                 slots_dir=slots.folder if slots.enabled else None,
+                routes=ENGINE_ROUTES,
                 admit=lambda uid: policy.check(_local(uid), Action.USE_MODEL),
             )
 

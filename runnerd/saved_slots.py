@@ -37,6 +37,7 @@ _FREE_PART = 20  # and on a small one the twentieth part of it
 _PIECE = 1 * 2**20
 _LINE_BYTES = 2**20
 _OURS = re.compile(r"\d{20}-\d{4,}(\.\d+\.slot|\.json|\.new)")
+_ENGINES = re.compile(r"[0-9a-f]{8}\.run")  # an engine's own folder, left by a crash
 _ENTRIES = 8  # per fingerprint: more than anybody comes back to
 
 
@@ -124,6 +125,9 @@ class SavedSlots:
             del self._entries[gone.stamp]
         kept = {f"{stamp}.json" for stamp in self._entries}
         kept |= {name for entry in self._entries.values() for name in entry.names}
+        for path in list(self.folder.iterdir()):
+            if _ENGINES.fullmatch(path.name) and not path.is_symlink():
+                shutil.rmtree(path, ignore_errors=True)
         # By their names only: somebody may have put other things here, or a link to elsewhere.
         _unlink(
             path

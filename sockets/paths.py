@@ -29,8 +29,9 @@ log = logging.getLogger(__name__)
 UNIX_PATH_MAX = 107  # sun_path is 108 bytes; Python keeps the last for the terminating NUL
 
 _KEY_DIGITS = 8
-_SUFFIX, _SIBLING_SUFFIX = ".sock", ".e.sock"
-_RUNNER_SOCKET = re.compile(rf"[0-9a-f]{{{_KEY_DIGITS}}}(\.e)?\.sock")
+_SUFFIX = ".sock"
+_LONGEST = "0" * _KEY_DIGITS + "/e.sock"  # an engine's own, in its folder
+_RUNNER_SOCKET = re.compile(rf"[0-9a-f]{{{_KEY_DIGITS}}}(\.sock)?")
 
 
 def check_path_length(path: Path) -> None:
@@ -136,7 +137,7 @@ class RuntimeDirectory:
         self.root = Path(os.path.abspath(root))
         self._short_base = short_base
         self.runners = self.root / "m"
-        longest = self.runners / ("0" * _KEY_DIGITS + _SIBLING_SUFFIX)
+        longest = self.runners / _LONGEST
         self.shortened = len(os.fsencode(longest)) > UNIX_PATH_MAX
         if self.shortened:
             # Of this user and this root: no two daemons share it, and the next start finds it.
@@ -162,7 +163,7 @@ class RuntimeDirectory:
     def _check_short_base(self) -> None:
         """Refuse a base that is no better, or where others could swap our directory for theirs."""
         try:
-            check_path_length(self.runners / ("0" * _KEY_DIGITS + _SIBLING_SUFFIX))
+            check_path_length(self.runners / _LONGEST)
             _check_directory(self._short_base)
         except StartupError as error:
             raise StartupError(
@@ -172,7 +173,7 @@ class RuntimeDirectory:
             ) from error
 
     def runner_socket(self, key: str) -> Path:
-        """Return the socket path of the runner with `key`; a sibling `<name>.e.sock` fits too."""
+        """Return the socket path of the runner with `key`; its engine's fits too."""
         return self.runners / (_short_hash(key) + _SUFFIX)
 
     def clear_stale(self) -> list[Path]:
@@ -186,11 +187,28 @@ class RuntimeDirectory:
         for path in sorted(self.runners.iterdir()):
             if not _RUNNER_SOCKET.fullmatch(path.name):
                 continue
+            if path.is_dir() and not path.is_symlink():
+                removed += self._clear_folder(path)
+                continue
             try:
                 if remove_stale(path):
                     removed.append(path)
             except StartupError as error:
                 log.warning("kept %s: %s", path, error.message)
+        return removed
+
+    def _clear_folder(self, folder: Path) -> list[Path]:
+        """Remove an engine's own folder, with whatever it left there."""
+        removed = []
+        try:
+            for path in sorted(folder.iterdir()):
+                if path.is_socket():
+                    removed += [path] if remove_stale(path) else []
+                elif not path.is_dir() or path.is_symlink():
+                    path.unlink()
+            folder.rmdir()
+        except (StartupError, OSError) as error:
+            log.warning("kept %s: %s", folder, error)
         return removed
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import aiohttp
@@ -21,11 +21,24 @@ from runnerd.backends.llamacpp.install import Installer, occupied_bytes
 from runnerd.backends.llamacpp.native_server import NativeServer, UnfitEngine
 from runnerd.backends.llamacpp.server import ServerFinder
 from runnerd.backends.llamacpp.settings import LlamaCppSettings
+from runnerd.backends.sandbox import lacks
 from runnerd.errors import BackendFailure, NotSupported
 
 log = logging.getLogger(__name__)
 
 NAME = "llama.cpp"
+
+
+@dataclass(frozen=True, slots=True)
+class EngineCommand:
+    """How an engine is started: whether it is the native one, which further files of ours it
+    reads, and whether it may compute on GPUs.
+    """
+
+    argv: list[str]
+    native: bool
+    reads: tuple[Path, ...]
+    devices: bool
 
 
 class EngineChoice:
@@ -77,20 +90,19 @@ class EngineChoice:
         """
         return None if self._settings.server == "python" else await self.finder.find(config.engine)
 
-    async def command(self, launch: Launch) -> tuple[list[str], bool]:
-        """The engine's argv, and whether it is the native one.
-
-        Raises errors.BackendFailure, NotSupported.
-        """
+    async def command(self, launch: Launch) -> EngineCommand:
+        """How the engine is started.  Raises errors.BackendFailure, NotSupported."""
         server = await self.server(launch.configuration)
         if server is not None:
-            return self.native_command(server, launch), True
+            argv = self.native_command(server, launch)
+            return EngineCommand(argv, True, (), bool(server.devices))
         if not self._is_fallback:
             raise BackendFailure(f"llama.cpp is not installed: {self._remedy}")
         reason = self._fallback.unsupported_reason("", launch.mode)
         if reason is not None:
             raise NotSupported(reason)
-        return self._fallback.command(launch, self._settings), False
+        argv = self._fallback.command(launch, self._settings)
+        return EngineCommand(argv, False, self._fallback.scripts, True)
 
     def native_command(self, server: NativeServer, launch: Launch) -> list[str]:
         """The argv of a native server for a launch."""
@@ -129,6 +141,7 @@ class EngineChoice:
         """Say which engine runs, what it leaves unused first."""
         server = self.finder.current
         parts = [self.finder.unused_cards(server)] if server is not None else []
+        parts += lacks() if self._settings.sandbox else ["engines are not held back (`sandbox`)"]
         parts += [f"{NAME} {server.version}", server.warning] if server is not None else [NAME]
         return f"Running: {'; '.join(filter(None, parts))}"
 

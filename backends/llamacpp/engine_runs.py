@@ -1,22 +1,28 @@
-"""One run: a guard on the public socket and an engine process on its sibling `<stem>.e.sock`."""
+"""One run: a guard on the public socket, and an engine process in a folder of its own beside it."""
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import logging
+import shutil
+from collections.abc import AsyncIterator, Iterator
+from dataclasses import replace
 from pathlib import Path
 
 from runnerd.backends.guard import Guard
 from runnerd.backends.interface import BackendContext
 from runnerd.backends.limits import data_limit
 from runnerd.backends.llamacpp.command import Launch
-from runnerd.backends.llamacpp.engine_choice import EngineChoice
+from runnerd.backends.llamacpp.engine_choice import EngineChoice, EngineCommand
 from runnerd.backends.llamacpp.failure import engine_failure
+from runnerd.backends.llamacpp.isolation import files_of
 from runnerd.backends.llamacpp.launches import Launches
 from runnerd.backends.llamacpp.layers import LoadOutput
 from runnerd.backends.llamacpp.settings import LlamaCppSettings
 from runnerd.backends.names import ModelNames
 from runnerd.backends.process import EngineProcess
+from runnerd.errors import BackendFailure
 from runnerd.tasks import uninterrupted
 
 log = logging.getLogger(__name__)
@@ -40,27 +46,30 @@ class EngineRuns:
 
     async def run(self, socket: Path, model: str, launch: Launch, ram_limit: int | None) -> None:
         """Serve one model until the engine fails or we are cancelled; see `interface.Backend`."""
-        argv, native = await self._engines.command(launch)
+        await self._engines.command(launch)  # what cannot be started leaves nothing
+        async with _folders(launch) as launch:
+            await self._run(socket, model, launch, ram_limit)
+
+    async def _run(self, socket: Path, model: str, launch: Launch, ram_limit: int | None) -> None:
+        command = await self._engines.command(launch)
         guard = Guard(
             socket,
             launch.socket,
             ModelNames(model, launch.model_ref, lambda name: self._launches.shares(launch, name)),
+            routes=self._context.routes,
             unsupported_reason=lambda operation: (
-                None if native else self._engines.fallback_lacks(operation, launch.mode)
+                None if command.native else self._engines.fallback_lacks(operation, launch.mode)
             ),
             admit=self._context.admit,
         )
-        _unlink(launch.socket)  # a stale one makes llama-server's bind fail
         await guard.start()
         process: EngineProcess | None = None
         try:
-            process = self._processes[socket] = self._start(socket, argv, ram_limit)
+            process = self._processes[socket] = self._start(socket, launch, command, ram_limit)
             record = await process.wait()
         finally:
             self._processes.pop(socket, None)
-            await uninterrupted(
-                self._clean_up(guard, process, launch.socket), name=f"end of {socket.stem}"
-            )
+            await uninterrupted(self._clean_up(guard, process), name=f"end of {socket.stem}")
         log.error("runner %s: %s after %.1f s", socket.stem, record.reason, record.uptime)
         raise engine_failure(record, launch.model_ref, weights=str(launch.files.weights))
 
@@ -69,28 +78,69 @@ class EngineRuns:
         if (process := self._processes.get(socket)) is not None:
             process.schedule(batch=is_crowded)
 
-    def _start(self, socket: Path, argv: list[str], ram_limit: int | None) -> EngineProcess:
+    def _start(
+        self, socket: Path, launch: Launch, command: EngineCommand, ram_limit: int | None
+    ) -> EngineProcess:
+        argv = command.argv
         log.info("runner %s: starting %s", socket.stem, " ".join(argv).replace("\n", "\\n"))
         return EngineProcess.start(
             argv,
             output=LoadOutput(self._context.log_dir / f"{socket.stem}.log", socket.stem),
             environment=self._engines.finder.environment(),
-            deny_network=self._settings.sandbox,
+            sandbox=self._engines.finder.isolation.of(
+                Path(argv[0]),
+                reads=[*files_of(launch.files), *_draft_files(launch), *command.reads],
+                writes=[launch.slots] if launch.slots is not None else [],
+                sockets=[launch.socket.parent],
+                devices=command.devices,
+            ),
             data_limit=None if ram_limit is None else data_limit(ram_limit),
         )
 
-    async def _clean_up(
-        self, guard: Guard, process: EngineProcess | None, engine_socket: Path
-    ) -> None:
+    async def _clean_up(self, guard: Guard, process: EngineProcess | None) -> None:
         """End everything, the guard first: a client that does not read delays the engine's end."""
         try:
             await guard.close()
         finally:
             if process is not None:
                 await process.stop(self._settings.stop_grace)
-            _unlink(engine_socket)
 
 
-def _unlink(socket: Path) -> None:
-    with contextlib.suppress(FileNotFoundError, NotADirectoryError):  # its folder may be gone, too
-        socket.unlink()
+def _draft_files(launch: Launch) -> Iterator[Path]:
+    return iter(()) if launch.draft is None else files_of(launch.draft)
+
+
+@contextlib.asynccontextmanager
+async def _folders(launch: Launch) -> AsyncIterator[Launch]:
+    """Give an engine folders of its own, empty: what an earlier one left there may be anything.
+
+    Without one for slots it runs without them.  Raises errors.BackendFailure.
+    """
+    try:
+        yield await asyncio.to_thread(_make_folders, launch)
+    finally:
+        await uninterrupted(
+            asyncio.to_thread(_remove_folders, launch), name="remove an engine's folders"
+        )
+
+
+def _make_folders(launch: Launch) -> Launch:
+    _remove_folders(launch)
+    folder = launch.socket.parent
+    try:
+        folder.mkdir(mode=0o700)
+    except OSError as error:
+        raise BackendFailure(f"cannot make {folder} for an engine: {error.strerror}") from error
+    try:
+        if launch.slots is not None:
+            launch.slots.mkdir(mode=0o700)
+    except OSError as error:
+        log.warning("no slots are kept: cannot make %s: %s", launch.slots, error.strerror)
+        return replace(launch, slots=None)
+    return launch
+
+
+def _remove_folders(launch: Launch) -> None:
+    for folder in (launch.socket.parent, launch.slots):
+        if folder is not None:
+            shutil.rmtree(folder, ignore_errors=True)

@@ -74,6 +74,11 @@ class Fallback:
         )
 
     @property
+    def scripts(self) -> tuple[Path, ...]:
+        """The files of ours that the child reads."""
+        return (_SCRIPT,)
+
+    @property
     def version(self) -> str:
         try:
             return importlib.metadata.version("llama-cpp-python")

@@ -11,12 +11,22 @@ from runnerd.backends.llamacpp import slots
 from runnerd.backends.llamacpp.command import Launch
 from runnerd.errors import InvalidConfiguration, RunnerdError
 
-_ENGINE_SUFFIX = ".e.sock"
+_SUFFIX = ".sock"
+_ENGINE_NAME = "e.sock"  # llama-server takes a path for one by its end
+_SLOTS_FOLDER = ".run"
 
 
 def engine_socket(socket: Path) -> Path:
-    """Where the engine of a run on `socket` listens itself, behind the guard."""
-    return socket.with_name(socket.name.removesuffix(".sock") + _ENGINE_SUFFIX)
+    """Where the engine of a run on `socket` listens itself, behind the guard.
+
+    In a folder of its own: it may make its socket there, and touch nobody else's.
+    """
+    return socket.with_name(socket.name.removesuffix(_SUFFIX)) / _ENGINE_NAME
+
+
+def slots_folder(slots_dir: Path, socket: Path) -> Path:
+    """Where the engine of a run on `socket` writes and reads slots: it sees nobody else's."""
+    return slots_dir / (socket.name.removesuffix(_SUFFIX) + _SLOTS_FOLDER)
 
 
 class Launches:
@@ -44,7 +54,9 @@ class Launches:
             mode=mode,
             configuration=config,
         )
-        return replace(launch, slots=self._slots_dir if slots.works(launch) else None)
+        if self._slots_dir is None or not slots.works(launch):
+            return launch
+        return replace(launch, slots=slots_folder(self._slots_dir, socket))
 
     def shares(self, launch: Launch, name: str) -> bool:
         """Say whether a name is that of another model with the same files."""

@@ -32,6 +32,7 @@ from runnerd.backends.llamacpp.footprint import (
     vocabulary_bytes,
     working_bytes,
 )
+from runnerd.backends.llamacpp.isolation import files_of
 from runnerd.backends.llamacpp.native_server import NativeServer
 from runnerd.backends.llamacpp.projector import projector_memory
 from runnerd.backends.llamacpp.server import ServerFinder
@@ -113,7 +114,7 @@ class MemoryEstimator:
             raise EngineFailure(f"the model's file cannot be read: {error.strerror}") from error
         question = _Question(files.weights, changed_at, serving, engine)
         if (known := self._answers.get(question)) is None:
-            known = await self._ask(question)
+            known = await self._ask(question, files)
             if len(self._answers) >= _KEPT:
                 self._answers.clear()
             self._answers[question] = known
@@ -128,7 +129,7 @@ class MemoryEstimator:
     async def _server(self, engine: str | None) -> NativeServer | None:
         return None if self._settings.server == "python" else await self._finder.find(engine)
 
-    async def _ask(self, question: _Question) -> tuple[_Share, ...]:
+    async def _ask(self, question: _Question, files: ModelFiles) -> tuple[_Share, ...]:
         """Return the tool's answer, nothing where there is no tool or it cannot tell."""
         server = await self._server(question.engine)
         tool = None if server is None else server.fit_tool
@@ -145,7 +146,9 @@ class MemoryEstimator:
                 [*argv, *flags, "--fit-print", "on"],
                 timeout=_TIMEOUT,
                 environment=self._finder.environment(),
-                deny_network=self._settings.sandbox,
+                sandbox=self._finder.isolation.of(
+                    tool, reads=list(files_of(files)), devices=bool(server.devices)
+                ),
             )
         except BackendFailure as failure:
             log.warning("%s", failure.message)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from pathlib import Path
 
@@ -46,11 +47,13 @@ class Quantizer:
                 " one; or quantize the file before it is sent"
             )
         threads = [str(self._settings.threads)] if self._settings.threads else []
+        # It may write this file and make no other.
+        await asyncio.to_thread(target.touch, mode=0o600)
         result = await run_command(
             [str(tool), str(source), str(target), kind, *threads],
             timeout=_TIMEOUT,
             environment=self._finder.environment(),
-            deny_network=self._settings.sandbox,
+            sandbox=self._finder.isolation.of(tool, reads=[source], writes=[target], devices=False),
         )
         if result.code != 0:
             words = result.output.strip().splitlines()

@@ -23,6 +23,7 @@ from runnerd.backends.commands import run_command
 from runnerd.backends.environment import child_environment
 from runnerd.backends.llamacpp import hardware, places
 from runnerd.backends.llamacpp.devices import listed_devices
+from runnerd.backends.llamacpp.isolation import Isolation
 from runnerd.backends.llamacpp.native_server import NativeServer, UnfitEngine
 from runnerd.backends.llamacpp.places import CONFIGURED, Place
 from runnerd.backends.llamacpp.settings import LlamaCppSettings
@@ -49,6 +50,7 @@ class ServerFinder:
     def __init__(self, settings: LlamaCppSettings, state_dir: Path) -> None:
         self._settings = settings
         self._state_dir = state_dir
+        self.isolation = Isolation(settings, state_dir)
         self._hardware = hardware.look()
         self._known: dict[tuple[Path, int], _Known] = {}
         self._lock = asyncio.Lock()
@@ -260,7 +262,7 @@ class ServerFinder:
                 server.path,
                 server.options if careful else server.options - {NO_REPACK},
                 self.environment(),
-                deny_network=self._settings.sandbox,
+                self.isolation,
                 devices=bool(server.devices),
             )
         )
@@ -276,7 +278,7 @@ class ServerFinder:
             [str(path), option],
             timeout=_PROBE_TIMEOUT,
             environment=self.environment(),
-            deny_network=self._settings.sandbox,
+            sandbox=self.isolation.of(path, devices=True),
             output_bytes=_HELP_BYTES,
         )
         if result.code != 0:

@@ -42,7 +42,14 @@ class LlamaCppSettings(BaseModel):
         description="MiB of RAM for prompts that left an engine's slots (0: none), and as "
         "much for states of recurrent models and windows that it can go back to",
     )
-    sandbox: bool = Field(True, description="no network for the engine; see docs for NCCL builds")
+    sandbox: bool = Field(
+        True,
+        description="engines reach their own files and GPUs only, and no network; see docs for "
+        "NCCL builds",
+    )
+    sandbox_paths: list[Path] = Field(
+        [], description="further files and folders that engines may read and run"
+    )
     stop_grace: float = Field(10.0, ge=0, le=86400, description="between SIGTERM and SIGKILL")
     encoder_memory: int = Field(
         512,
@@ -70,7 +77,7 @@ def parse_settings(table: dict[str, object]) -> LlamaCppSettings:
         settings = LlamaCppSettings.model_validate(table)
     except ValidationError as error:
         raise StartupError(wrong_settings(' in [backends."llama.cpp"]', error)) from error
-    for path in (settings.path, *settings.extra_library_path):
+    for path in (settings.path, *settings.extra_library_path, *settings.sandbox_paths):
         if path is not None and not path.is_absolute():
             raise StartupError(f'[backends."llama.cpp"]: {path} must be an absolute path')
     return settings

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
+import shutil
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -9,7 +12,8 @@ from runnerd.backends.configuration import BackendConfiguration, BackendMode
 from runnerd.backends.interface import BackendContext
 from runnerd.backends.llamacpp import slots
 from runnerd.backends.llamacpp.engine_choice import EngineChoice
-from runnerd.backends.llamacpp.launches import Launches, engine_socket
+from runnerd.backends.llamacpp.launches import Launches, engine_socket, slots_folder
+from runnerd.tasks import uninterrupted
 
 
 class SlotSaving:
@@ -36,7 +40,40 @@ class SlotSaving:
         self, socket: Path, model: str, names: Sequence[str], room_bytes: int
     ) -> list[str]:
         files = self._context.resolver.resolve(model)
-        return await slots.save(engine_socket(socket), files, names, room_bytes)
+        saved = await slots.save(engine_socket(socket), files, names, room_bytes)
+        await asyncio.to_thread(self._take, socket, saved)
+        return saved
 
     async def restore_slots(self, socket: Path, names: Sequence[str]) -> int:
-        return await slots.restore(engine_socket(socket), names)
+        await asyncio.to_thread(self._lend, socket, names)
+        try:
+            return await slots.restore(engine_socket(socket), names)
+        finally:
+            await uninterrupted(
+                asyncio.to_thread(self._take_back, socket, names), name=f"slots of {socket.stem}"
+            )
+
+    def _take(self, socket: Path, names: Sequence[str]) -> None:
+        """Move what an engine wrote in its own folder to where slots are kept."""
+        for written, kept in self._pairs(socket, names):
+            written.rename(kept)
+
+    def _lend(self, socket: Path, names: Sequence[str]) -> None:
+        """Put kept slots into an engine's own folder.  What it may do to them, a checksum tells."""
+        for lent, kept in self._pairs(socket, names):
+            try:
+                lent.hardlink_to(kept)
+            except OSError:  # a disk without links
+                shutil.copyfile(kept, lent)
+
+    def _take_back(self, socket: Path, names: Sequence[str]) -> None:
+        for lent, _ in self._pairs(socket, names):
+            with contextlib.suppress(OSError):  # its folder goes with the engine
+                lent.unlink()
+
+    def _pairs(self, socket: Path, names: Sequence[str]) -> list[tuple[Path, Path]]:
+        slots_dir = self._context.slots_dir
+        if slots_dir is None:
+            return []
+        folder = slots_folder(slots_dir, socket)
+        return [(folder / name, slots_dir / name) for name in names]

@@ -49,6 +49,7 @@ def _findings(host: str | None) -> Iterator[Finding]:
     yield _compiler()
     yield _memory()
     yield _descriptors()
+    yield _isolation()
     if settings is None:
         yield Finding("settings", "missing", problem, "correct them")
     else:
@@ -95,6 +96,14 @@ def _descriptors() -> Finding:
     if hard == resource.RLIM_INFINITY or hard >= _FILES:
         return Finding("file limit", "ok", "none" if hard < 0 else str(hard))
     return Finding("file limit", "warning", str(hard), "raise it: `ulimit -Hn`, LimitNOFILE=")
+
+
+def _isolation() -> Finding:
+    from runnerd.backends.sandbox import lacks
+
+    if missing := lacks():
+        return Finding("isolation", "warning", "; ".join(missing), "a newer kernel")
+    return Finding("isolation", "ok", "engines reach their own files only (Landlock, seccomp)")
 
 
 def _space(path: Path) -> Finding:

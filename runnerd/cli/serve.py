@@ -18,6 +18,7 @@ def serve(options: argparse.Namespace) -> int:
     if options.listen is not None:  # nothing, if it is empty
         flags["listen"] = options.listen
     settings = config.load(flags)
+    flags.update(config.take_secrets())  # a reload finds them there
     from runnerd import daemon
 
     if options.first_run:

@@ -19,6 +19,7 @@ from runnerd.durable import sync_folder, write_new
 from runnerd.errors import InvalidModelFile
 from runnerd.models.description import Description, check_role, describe
 from runnerd.models.gguf import GGUFHeader, read_header
+from runnerd.models.header_values import check_values
 from runnerd.models.layout import Layout, discard, tidy
 from runnerd.models.manifest import (
     ADAPTER_TYPE,
@@ -117,6 +118,7 @@ def describe_files(
     for layer, file, name in zip(layers, files, names, strict=True):
         if layer.media_type == GGUF_TYPE:
             shards.append(read_header(file, name))
+            check_values(shards[-1])
         elif layer.media_type == MMPROJ_TYPE:
             mmproj = read_header(file, name)
             check_role(mmproj, "mmproj")

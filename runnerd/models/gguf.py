@@ -26,11 +26,13 @@ from runnerd.models.tensors import TENSOR_TYPES
 
 KEPT_ELEMENTS = 50  # of an array; a longer one is only counted
 KEPT_STRING_BYTES = 2**20  # a longer value (such as a whole tokenizer as JSON) is only counted
+KEPT_BYTES = 4 * 2**20  # of all values of one file together: what comes after is only counted
 
 _MOST_KEYS = 2**14
 _MOST_TENSORS = 2**17
 _MOST_ELEMENTS = 2**24  # of all arrays of one file together
 _LONGEST_KEY = 2**16 - 1
+_MOST_KEY_BYTES = 2**20  # of all keys of one file together
 _LONGEST_TENSOR_NAME = 63  # ggml's limit
 _MOST_DIMENSIONS = 4
 _MOST_TENSOR_ELEMENTS = 2**62
@@ -128,6 +130,8 @@ class _Reader:
     def __init__(self, descriptor: int, name: str) -> None:
         self._bytes = GGUFBytes(descriptor, name)
         self._elements_left = _MOST_ELEMENTS
+        self._keys_left = _MOST_KEY_BYTES
+        self._kept_left = KEPT_BYTES
         self._metadata: dict[str, Value] = {}
         self._lengths: dict[str, int] = {}
 
@@ -181,6 +185,9 @@ class _Reader:
 
     def _pair(self) -> None:
         key = self._bytes.string(_LONGEST_KEY, "a metadata key")
+        self._keys_left -= len(key)
+        if self._keys_left < 0:
+            raise self._bytes.invalid(f"its metadata keys have more than {_MOST_KEY_BYTES} bytes")
         if not key or key in self._metadata or key in self._lengths:
             raise self._bytes.invalid(
                 f"its metadata key {key[:80]!r} is empty or stands there twice"
@@ -195,11 +202,15 @@ class _Reader:
 
     def _keep_string(self, key: str) -> None:
         length = self._bytes.length(f"the value of {key[:80]!r}")
-        if length > KEPT_STRING_BYTES:
+        if length > KEPT_STRING_BYTES or length > self._kept_left:
             self._bytes.skip(length)
             self._lengths[key] = length
         else:
-            self._metadata[key] = self._bytes.take(length).decode(errors="replace")
+            self._metadata[key] = self._text(length)
+
+    def _text(self, length: int) -> str:
+        self._kept_left -= length
+        return self._bytes.take(length).decode(errors="replace")
 
     def _array(self, key: str) -> None:
         (kind,) = _U32.unpack(self._bytes.take(4))
@@ -220,15 +231,29 @@ class _Reader:
 
     def _elements(self, key: str, kind: int, count: int) -> None:
         if kind == _STRING and count <= KEPT_ELEMENTS:
-            self._metadata[key] = [
-                self._bytes.string(KEPT_STRING_BYTES, repr(key)) for _ in range(count)
-            ]
+            self._few_strings(key, count)
         elif kind == _STRING:
             self._bytes.skip_strings(count)
         elif count <= KEPT_ELEMENTS:
             self._metadata[key] = [self._scalar(kind, key) for _ in range(count)]
         else:
             self._bytes.skip(count * _SCALARS[kind].size)
+
+    def _few_strings(self, key: str, count: int) -> None:
+        """Keep an array of strings, or none of it where there is no room for all."""
+        kept: list[Scalar] = []
+        for number in range(count):
+            length = self._bytes.length(f"an element of {key[:80]!r}")
+            if length > KEPT_STRING_BYTES:
+                raise self._bytes.invalid(
+                    f"it claims that an element of {key[:80]!r} has {length} bytes;"
+                    f" at most {KEPT_STRING_BYTES} are accepted"
+                )
+            if length > self._kept_left:
+                self._bytes.skip(length)
+                return self._bytes.skip_strings(count - number - 1)
+            kept.append(self._text(length))
+        self._metadata[key] = kept
 
     def _scalar(self, kind: int, key: str) -> Scalar:
         layout = _SCALARS.get(kind)

@@ -57,3 +57,12 @@ OPERATIONS = {
         _operation("reranking", BackendMode.RERANKING, path="/v1/rerank"),
     )
 }
+
+
+ENGINE_ROUTES = {
+    path: operation.engine_path.decode()
+    for operation in OPERATIONS.values()
+    if operation.needs is None  # such a request is rewritten before an engine sees it
+    for path in (f"/v1/{operation.name}", operation.engine_path.decode())
+}
+"""What a runner offers on its own socket: the same operations, in the engine's own words."""

@@ -185,7 +185,7 @@ def test_what_is_shown_is_what_is_reserved(daemon: DaemonProcess) -> None:
     argv = next(e.cmdline() for e in daemon.engines() if runner["model_name"] in e.cmdline())
     assert argv[argv.index("--ctx-size") + 1] == str(4 * CONTEXT)
     with httpx.Client(
-        transport=httpx.HTTPTransport(uds=runner["socket"].replace(".sock", ".e.sock"))
+        transport=httpx.HTTPTransport(uds=runner["socket"].replace(".sock", "/e.sock"))
     ) as engine:
         slots = json.loads(engine.get("http://engine/slots").text)
     assert [slot["n_ctx"] for slot in slots] == [CONTEXT] * 4

@@ -134,7 +134,7 @@ def test_vanished_client_stops_its_generation(
 
 
 def _idle_slots(guard: str) -> list[dict[str, Any]] | None:
-    own = guard.replace(".sock", ".e.sock")
+    own = guard.replace(".sock", "/e.sock")
     with httpx.Client(transport=httpx.HTTPTransport(uds=own)) as client:
         slots = client.get("http://localhost/slots").json()
     busy = any(slot["is_processing"] for slot in slots)

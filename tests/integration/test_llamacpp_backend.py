@@ -217,6 +217,7 @@ async def test_leftovers_are_no_obstacle(backend: LlamaCppBackend, socket: Path)
     import socket as sockets
 
     for path in (socket, backend.engine_socket(socket)):
+        path.parent.mkdir(exist_ok=True)
         with sockets.socket(sockets.AF_UNIX) as stale:
             stale.bind(str(path))
     async with started(backend, socket) as run:
@@ -391,8 +392,8 @@ async def test_a_descendant_that_holds_the_pipe(tmp_path: Path, gguf: Path, sock
     path = fake_engine(tmp_path, "escaped-child")
     backend = LlamaCppBackend(context(tmp_path, gguf, path=str(path)))
     async with started(backend, socket) as run:
-        pid_file = Path(f"{backend.engine_socket(socket)}.pid")
-        escaped = psutil.Process(int(pid_file.read_text()))
+        printed = (tmp_path / "log" / "r.log").read_text()
+        escaped = psutil.Process(int(printed.partition("child ")[2].partition(".")[0]))
         await run.stop()
         escaped.kill()
         psutil.wait_procs([escaped], timeout=5)
@@ -536,5 +537,5 @@ def test_kill_of_the_daemon_leaves_no_engine(tmp_path: Path, gguf: Path, kind: s
         lambda: not engine.is_running() or engine.status() == psutil.STATUS_ZOMBIE,
         "the engine to die with its parent",
     )
-    for name in ("r.sock", "r.e.sock"):
+    for name in ("r.sock", "r/e.sock"):
         (tmp_path / name).unlink(missing_ok=True)

@@ -33,9 +33,12 @@ def chat(http: httpx.Client) -> int:
     return http.post("/v1/chat/completions", json=CHAT).status_code
 
 
-def sockets(daemon: DaemonProcess, *suffixes: str) -> list[Path]:
-    found = [path for path in (daemon.runtime_dir / "m").iterdir() if path.is_socket()]
-    return [path for path in found if path.name.endswith(suffixes)]
+def sockets(daemon: DaemonProcess, whose: str = "*") -> list[Path]:
+    """The sockets of runners: the engines' own, the guards', or all of them."""
+    found = (daemon.runtime_dir / "m").glob(
+        {"engine's": "*/e.sock", "guard's": "*.sock"}.get(whose, "**/*sock")
+    )
+    return [path for path in found if path.is_socket()]
 
 
 def states(daemon: DaemonProcess) -> list[str]:
@@ -50,7 +53,7 @@ def engine(daemon: DaemonProcess) -> psutil.Process:
 def test_the_request_that_finds_out_is_served(daemon: DaemonProcess) -> None:
     """An engine whose socket was removed is replaced, and nobody gets an error."""
     before = engine(daemon)
-    (socket,) = sockets(daemon, ".e.sock")
+    (socket,) = sockets(daemon, "engine's")
     socket.unlink()
     with ThreadPoolExecutor() as pool:
         clients = [daemon.client() for _ in range(4)]
@@ -63,21 +66,20 @@ def test_the_request_that_finds_out_is_served(daemon: DaemonProcess) -> None:
 
 def test_a_load_looks(daemon: DaemonProcess) -> None:
     """`load` says done only of an engine that can be reached."""
-    (socket,) = sockets(daemon, ".e.sock")
+    (socket,) = sockets(daemon, "engine's")
     socket.unlink()
     answer = daemon.http.post("/v1/chat/completions", json=CHAT, headers={"X-Preload-Only": "true"})
     assert answer.status_code == 200
-    assert len(sockets(daemon, ".e.sock")) == 1
+    assert len(sockets(daemon, "engine's")) == 1
     assert states(daemon) == ["ready"]
 
 
-@pytest.mark.parametrize("suffix", [".e.sock", ".sock"], ids=["engine's", "guard's"])
-def test_nobody_has_to_ask(daemon: DaemonProcess, suffix: str) -> None:
+@pytest.mark.parametrize("whose", ["engine's", "guard's"])
+def test_nobody_has_to_ask(daemon: DaemonProcess, whose: str) -> None:
     """A runner that nobody can reach is not called ready, and its engine ends."""
     before = engine(daemon)
-    for socket in sockets(daemon, suffix):
-        if suffix == ".e.sock" or not socket.name.endswith(".e.sock"):
-            socket.unlink()
+    (socket,) = sockets(daemon, whose)
+    socket.unlink()
     wait_for(lambda: not before.is_running(), "the unreachable engine to end")
     wait_for(lambda: states(daemon) == ["failed"], "the runner to be called failed")
     assert "could not be reached" in str(daemon.ps()[0]["failure"])
@@ -94,7 +96,7 @@ def test_requests_in_flight_are_answered(daemon: DaemonProcess) -> None:
             first = next(pieces)
             process.suspend()
             try:
-                for socket in sockets(daemon, ".sock"):
+                for socket in sockets(daemon):
                     socket.unlink()
                 waiting = pool.submit(chat, other)
                 wait_for(lambda: states(daemon) == ["stopping"], "the runner to take nobody more")

@@ -225,9 +225,11 @@ def test_second_signal_waits_for_no_save(tmp_path: Path) -> None:
         assert daemon.http.post("/v1/chat/completions", json=question()).status_code == 200
         assert daemon.process is not None
         daemon.process.terminate()
-        wait_for(lambda: saved(daemon), "the save to begin")
+        slots = daemon.state_dir / "slots"
+        wait_for(lambda: list(slots.glob("*.run/*.slot")), "the save to begin")
         assert daemon.terminate() == 0
         assert saved(daemon) == []
+        assert list(slots.glob("*.run")) == []
 
 
 def test_resident_model_recalls_whoever_comes(daemon: DaemonProcess) -> None:

@@ -374,7 +374,7 @@ def test_hop_by_hop_and_control_headers_do_not_reach_the_engine(
     wire.send(post("/v1/completions", CHAT, "X-Conversation-Id: 1", "Connection: X-A", "X-A: b"))
     assert wire.read().status == 200
     [runner] = daemon.ps()
-    own = Path(runner["socket"].replace(".sock", ".e.sock"))
+    own = Path(runner["socket"].replace(".sock", "/e.sock"))
     with Wire(own) as engine:
         engine.send(get("/v1/stream?conv_id=1"))
         assert engine.read().status >= 400

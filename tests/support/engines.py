@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import shlex
+import shutil
 import sys
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -12,6 +14,7 @@ from runnerd.backends.llamacpp.trial.identity import engine_identity, this_proce
 from runnerd.backends.llamacpp.trial.verdicts import FILE_NAME, Verdict, Verdicts
 from runnerd.backends.model_files import ModelFacts, ModelFiles
 from runnerd.errors import ModelNotFound
+from runnerd.relay.operations import ENGINE_ROUTES
 
 FAKE_ENGINE = Path(__file__).parents[1] / "faults" / "fake_engine.py"
 
@@ -20,7 +23,9 @@ def fake_engine(folder: Path, *faults: str) -> Path:
     """Return a llama-server with these faults (tests/faults/fake_engine.py), for setting `path`."""
     script = folder / f"fake-{'-'.join(faults) or 'sound'}" / "llama-server"
     script.parent.mkdir(exist_ok=True)
-    command = [sys.executable, "-I", str(FAKE_ENGINE), "--faults", ",".join(faults)]
+    # Beside it, and run by the Python that every child may run: it reaches nothing else.
+    program = shutil.copy(str(FAKE_ENGINE), script.parent)
+    command = [os.path.realpath(sys.executable), "-I", str(program), "--faults", ",".join(faults)]
     command += ["--folder", str(script.parent)]
     script.write_text(f'#!/bin/sh\nexec {shlex.join(command)} "$@"\n')
     script.chmod(0o755)
@@ -50,4 +55,7 @@ class Folder:
 
 def context(folder: Path, models: Path | None = None, **settings: object) -> BackendContext:
     """Return a backend's context with everything inside `folder`."""
-    return BackendContext(Folder(models or folder), folder / "state", folder / "log", settings)
+    resolver = Folder(models or folder)
+    return BackendContext(
+        resolver, folder / "state", folder / "log", settings, routes=ENGINE_ROUTES
+    )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import struct
+import tracemalloc
 from collections.abc import Callable
 from pathlib import Path
 
@@ -265,3 +266,30 @@ def test_mutations_only_ever_raise_invalid_model_file(
     except InvalidModelFile:
         return
     assert header.expected_bytes <= len(content)
+
+
+def test_long_values_together_are_bounded(tmp_path: Path) -> None:
+    """However many values a header has, what is kept of them has a limit; the rest is counted."""
+    value = text(b"\xf0\x9f\x98\x80" * 2**18)  # 1 MiB, four bytes a character in memory
+    path = tmp_path / "long.gguf"
+    strings = [pair(f"k{number}", STRING, value) for number in range(60)]
+    array = struct.pack("<IQ", STRING, 50) + value * 50
+    path.write_bytes(gguf(*strings, pair("list", ARRAY, array), pair("z", U32, bytes(4))))
+    tracemalloc.start()
+    try:
+        header = read_header(path)
+        _, most = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert most < 32 * 2**20
+    assert header.metadata["z"] == 0
+    assert header.lengths["k59"] == 2**20
+    assert header.lengths["list"] == 50
+
+
+def test_long_keys_together_are_refused(tmp_path: Path) -> None:
+    """So have keys, which are names and nothing else."""
+    path = tmp_path / "keys.gguf"
+    path.write_bytes(gguf(*(pair(f"{number:060000}", U32, bytes(4)) for number in range(40))))
+    with pytest.raises(InvalidModelFile, match="metadata keys have more than"):
+        read_header(path)

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
+import tracemalloc
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -117,3 +120,38 @@ def test_any_template_is_carried_out_or_refused(pieces: list[str]) -> None:
     except TemplateError:
         return
     assert isinstance(text, str)
+
+
+def nested(name: str, depth: int) -> str:
+    """An expression whose first part is the same expression, and so on."""
+    return ".Prompt" if not depth else f"({name} {nested(name, depth - 1)} 1 2)"
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        "{{ if " + nested("eq", 24) + " }}{{ .Prompt }}{{ end }}",
+        "{{ .Prompt" + " | json" * 20_000 + " }}",
+        "{{ range .Messages }}" + "{{ .Content" + " | json" * 300 + " }}{{ end }}",
+        "{{ .Prompt | json | json | json }}{{ " + "1" * 5000 + " }}",
+        "{{ .Prompt }}" + "{{ $x := json .Prompt }}{{ json $x }}" * 30_000,
+    ],
+    ids=["nested eq", "a chain", "a chain in a loop", "a long number", "many"],
+)
+def test_a_translation_does_not_explode(source: str) -> None:
+    """What is made of a template is bounded while it is made, however it is written."""
+    tracemalloc.start()
+    try:
+        with contextlib.suppress(TemplateError):
+            assert len(to_jinja(source)) < 4 * 2**20
+        _, most = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert most < 64 * 2**20
+    assert len(source) < 2**21
+
+
+def test_a_template_that_explodes_is_refused() -> None:
+    """With the reason."""
+    with pytest.raises(TemplateError, match="characters in Jinja"):
+        to_jinja("{{ if " + nested("eq", 24) + " }}{{ .Prompt }}{{ end }}")

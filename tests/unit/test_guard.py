@@ -18,6 +18,7 @@ from hypothesis import strategies as st
 from runnerd.backends.guard import Guard, names_other_model
 from runnerd.backends.names import ModelNames
 from runnerd.errors import Forbidden
+from runnerd.relay.operations import ENGINE_ROUTES
 from tests.support.waiting import SECONDS
 
 NAMES = ModelNames("sha256:" + "a" * 64, "ai/tiny")
@@ -91,6 +92,7 @@ async def guard(tmp_path: Path, admitted: list[int | None]) -> AsyncIterator[Gua
         tmp_path / "g.sock",
         tmp_path / "g.e.sock",
         NAMES,
+        routes=ENGINE_ROUTES | {path: path for path in ("/stream", "/broken", "/rerank")},
         unsupported_reason=lambda operation: "no ranks here" if operation == "rerank" else None,
         admit=admitted.append,
     )
@@ -179,13 +181,46 @@ async def test_another_model_is_misdirected(
 async def test_own_names_pass(
     guard: Guard, engine: Engine, http: aiohttp.ClientSession, model: str | None
 ) -> None:
-    """The model's own names and no name at all reach the engine, body and query untouched."""
+    """The model's own names and no name at all reach the engine, the body untouched."""
     body = json.dumps({"model": model} if model else {"prompt": "x"})
-    async with http.post("/v1/x%2Fy?a=%20b", data=body) as answer:
+    async with http.post("/v1/completions?a=%20b", data=body) as answer:
         assert answer.status == 201
         seen = await answer.json()
-    assert seen["target"] == "/v1/x%2Fy?a=%20b"
+    assert seen["target"] == "/v1/completions"
     assert seen["bytes"] == len(body)
+
+
+@pytest.mark.parametrize(
+    ("method", "target", "status"),
+    [
+        *[("GET", path, 404) for path in ("/slots", "/props", "/metrics", "/lora-adapters", "/")],
+        ("POST", "/slots/0?action=save", 404),
+        ("POST", "/slots/0?action=restore", 404),
+        ("POST", "/props", 404),
+        ("POST", "/v1/../slots", 404),
+        ("POST", "/v1/completions/../../slots", 404),
+        ("POST", "/v1/%2e%2e/slots", 404),
+        ("POST", "//slots", 404),
+        ("GET", "/v1//models", 404),
+        ("POST", "/v1/audio/transcriptions", 404),
+        ("POST", "/health", 405),
+        ("GET", "/v1/completions", 405),
+        ("DELETE", "/v1/models", 405),
+    ],
+)
+async def test_only_what_a_runner_offers(
+    guard: Guard, engine: Engine, tmp_path: Path, method: str, target: str, status: int
+) -> None:
+    """No other route of the engine's is reached, however its path is written."""
+    reader, writer = await asyncio.open_unix_connection(str(tmp_path / "g.sock"))
+    head = (
+        f"{method} {target} HTTP/1.1\r\nHost: x\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
+    )
+    writer.write(head.encode())
+    answer = await reader.read()
+    writer.close()
+    assert answer.startswith(f"HTTP/1.1 {status} ".encode()), answer
+    assert b"target" not in answer  # which the engine would have said
 
 
 async def test_only_named_headers_pass(
@@ -193,7 +228,7 @@ async def test_only_named_headers_pass(
 ) -> None:
     """Headers that would change the engine's behaviour, and the engine's own, do not pass."""
     headers = {"X-Conversation-Id": "1", "Authorization": "Bearer x", "Accept": "a/b"}
-    async with http.post("/x", json={}, headers=headers) as answer:
+    async with http.post("/tokenize", json={}, headers=headers) as answer:
         seen = (await answer.json())["headers"]
         assert not {"Set-Cookie", "Access-Control-Allow-Origin"} & set(answer.headers)
     assert seen["accept"] == "a/b"
@@ -267,7 +302,7 @@ async def test_too_large_a_body(
             yield b" " * 100
 
     for data in (b" " * 1001, chunks()):
-        async with http.post("/x", data=data) as answer:
+        async with http.post("/tokenize", data=data) as answer:
             assert answer.status == 413
 
 

@@ -152,7 +152,7 @@ class OneModel:
 
 def wish(path: str, models: OneModel | None = None, **fields: Any) -> TranslatedRequest:
     models = models or OneModel()
-    dialect = routes(models)[path].dialect
+    dialect = routes()[path].dialect
     assert dialect is not None
     read = dialect.read(json.dumps({"model": "m", **fields}).encode())
     return read.translated(models.get(read.reference))

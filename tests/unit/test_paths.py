@@ -291,8 +291,8 @@ def test_runner_sockets_always_fit(length: int, key: str) -> None:
     """Whatever the root and the key, the path and its sibling are within the limit."""
     directory = RuntimeDirectory(deep(Path("/tmp"), length))
     path = directory.runner_socket(key)
-    check_path_length(path.with_suffix(".e.sock"))
-    assert directory.shortened == (length + len("/m/01234567.e.sock") > UNIX_PATH_MAX)
+    check_path_length(path.with_suffix("") / "e.sock")
+    assert directory.shortened == (length + len("/m/01234567/e.sock") > UNIX_PATH_MAX)
 
 
 def test_long_root_falls_back_to_a_private_short_directory(
@@ -352,7 +352,8 @@ def test_clear_stale_removes_the_dead_and_nothing_else(
     directory = RuntimeDirectory(short / "run")
     directory.prepare()
     stale, live = directory.runner_socket("stale"), directory.runner_socket("live")
-    engine = stale.with_suffix(".e.sock")
+    engine = stale.with_suffix("") / "e.sock"
+    engine.parent.mkdir()
     file, other = directory.runner_socket("file"), directory.runners / "other.sock"
     for path in (stale, engine, other):
         make_stale(path)

@@ -17,7 +17,8 @@ import uvloop
 from runnerd.backends.commands import run_command
 from runnerd.backends.environment import child_environment
 from runnerd.backends.output import Output
-from runnerd.backends.process import EngineProcess, ExitRecord, living_members
+from runnerd.backends.process import NOTHING_MORE, EngineProcess, ExitRecord, living_members
+from runnerd.backends.sandbox import Sandbox
 from runnerd.errors import BackendFailure
 from runnerd.tasks import uninterrupted
 from tests.support.waiting import SECONDS, wait_for
@@ -25,9 +26,12 @@ from tests.support.waiting import SECONDS, wait_for
 GRACE = 30 * SECONDS
 
 
-def start(*argv: str, log: Path | None = None, deny_network: bool = True) -> EngineProcess:
+def start(*argv: str, log: Path | None = None, writes: Path | None = None) -> EngineProcess:
     return EngineProcess.start(
-        argv, output=Output(log), environment=child_environment(), deny_network=deny_network
+        argv,
+        output=Output(log),
+        environment=child_environment(),
+        sandbox=Sandbox(writes=() if writes is None else (writes,)),
     )
 
 
@@ -35,11 +39,9 @@ def shell(script: str, log: Path | None = None) -> EngineProcess:
     return start("/bin/sh", "-c", script, log=log)
 
 
-async def python(code: str, *, deny_network: bool = True) -> str:
+async def python(code: str, *, sandbox: Sandbox | None = NOTHING_MORE) -> str:
     """Run code in a child and return what it printed."""
-    result = await run_command(
-        [sys.executable, "-I", "-c", code], timeout=GRACE, deny_network=deny_network
-    )
+    result = await run_command([sys.executable, "-I", "-c", code], timeout=GRACE, sandbox=sandbox)
     assert result.code == 0, result.output
     return result.output
 
@@ -135,7 +137,7 @@ async def test_a_held_pipe_delays_nothing(tmp_path: Path) -> None:
         f"while not os.path.exists({str(pid_file)!r}): time.sleep(0.005)\n"
         "print('bye', flush=True)"
     )
-    record = await start(sys.executable, "-I", "-c", code).wait()
+    record = await start(sys.executable, "-I", "-c", code, writes=tmp_path).wait()
     escaped = psutil.Process(int(pid_file.read_text()))
     try:
         assert (record.code, record.tail) == (0, "bye\n")
@@ -249,7 +251,7 @@ print('denied')
 async def test_the_network_can_be_left_on() -> None:
     """With the setting off, a child may open an internet socket."""
     code = "import socket; socket.socket(socket.AF_INET).close(); print('ok')"
-    assert await python(code, deny_network=False) == "ok\n"
+    assert await python(code, sandbox=None) == "ok\n"
 
 
 async def test_a_child_goes_first_when_memory_runs_out() -> None:

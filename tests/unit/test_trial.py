@@ -9,6 +9,8 @@ from pathlib import Path
 import pytest
 
 from runnerd.backends.environment import child_environment
+from runnerd.backends.llamacpp.isolation import Isolation
+from runnerd.backends.llamacpp.settings import LlamaCppSettings
 from runnerd.backends.llamacpp.trial import models
 from runnerd.backends.llamacpp.trial.identity import engine_identity, parse_cpuinfo
 from runnerd.backends.llamacpp.trial.running import Subject, try_engine
@@ -30,7 +32,8 @@ flags\t\t: other
 
 
 def subject(server: Path, **more: object) -> Subject:
-    return Subject(server, frozenset(), child_environment(), **more)  # type: ignore[arg-type]
+    isolation = Isolation(LlamaCppSettings(), Path("/nonexistent"))
+    return Subject(server, frozenset(), child_environment(), isolation, **more)  # type: ignore[arg-type]
 
 
 def script(folder: Path, body: str) -> Path:

@@ -166,7 +166,7 @@ class Tree:
             argv,
             output=output,
             environment=self._environment(),
-            deny_network=False,
+            sandbox=None,
             umask=0o022,  # the engine may serve under another user than the one who installs it
         )
         try:

@@ -20,6 +20,7 @@ from pathlib import Path
 from runnerd import tasks
 from runnerd.backends.engine_http import ask, wait_ready
 from runnerd.backends.llamacpp.failure import first_cause
+from runnerd.backends.llamacpp.isolation import Isolation
 from runnerd.backends.llamacpp.trial import models
 from runnerd.backends.llamacpp.trial.verdicts import Verdict
 from runnerd.backends.output import Output
@@ -50,7 +51,7 @@ class Subject:
     server: Path
     options: frozenset[str]
     environment: Mapping[str, str]
-    deny_network: bool = True
+    isolation: Isolation
     devices: bool = False
 
 
@@ -146,7 +147,9 @@ async def _exercise(
             [*argv, *exercise.flags, *flags],
             output=Output(),
             environment=subject.environment,
-            deny_network=subject.deny_network,
+            sandbox=subject.isolation.of(
+                subject.server, writes=[folder], sockets=[folder], devices=subject.devices
+            ),
         )
     except BackendFailure as failure:
         return Verdict("fails", failure.message)

@@ -16,6 +16,7 @@ LONGEST = 2**18
 """Characters of a template."""
 
 _DEEPEST = 32
+_LONGEST_NUMBER = 20  # characters
 _PIECE = re.compile(r'"(?:[^"\\\n]|\\.)*"|`[^`]*`|\}\}|[^"`}]+|\}')  # of an action, quotes whole
 _TOKEN = re.compile(
     r"""\s*(?:
@@ -227,6 +228,7 @@ class _Expressions:
         self._tokens = list(self._split())
         self._at = 0
         self._depth = 0
+        self._piped = 0  # in the whole statement: what goes through pipes lies in each other, too
 
     def statement(self) -> tuple[tuple[str, ...], Expression]:
         """Return the variables that are set, if any, and the value."""
@@ -270,6 +272,9 @@ class _Expressions:
         value = self._command(())
         while self._peek() == ("sign", "|"):
             self._at += 1
+            self._piped += 1
+            if self._piped > _DEEPEST:
+                raise self._error()
             value = self._command((value,))
         self._depth -= 1
         return value
@@ -315,6 +320,8 @@ class _Expressions:
                 return Literal({"true": True, "false": False}.get(text))
             return Call(text, ())
         if kind == "number":
+            if len(text) > _LONGEST_NUMBER:
+                raise self._error()
             return Literal(float(text) if "." in text else int(text))
         if kind == "raw":
             return Literal(text)

@@ -59,6 +59,8 @@ _ITEMS = {"messages": "message", "tools": "tool", "calls": "call"}
 _AS_JSON = ("tools", "tool", "function", "calls", "call", "called", "json")
 _COMPARISONS = {"eq": "==", "ne": "!=", "lt": "<", "le": "<=", "gt": ">", "ge": ">="}
 
+_MOST_MADE = 2**20  # characters of one translation, of its parts on the way there as well
+
 _SYSTEM = (
     "{%- for m in messages -%}{%- if m['role'] == 'system' -%}"
     "{%- set ns.system = ns.system + ('\\n\\n' if ns.system else '') + m['content'] -%}"
@@ -67,22 +69,27 @@ _SYSTEM = (
 
 
 def to_jinja(source: str) -> str:
-    """Return a Go template in Jinja.  Raises TemplateError, which says what is in the way."""
+    """A Go template in Jinja.  Raises TemplateError, which says what is in the way.
+
+    Some words of Go's take several times their length in Jinja, and they can stand in each other;
+    so what is made is counted before it is made.
+    """
     nodes = parse(source)
+    made = _Made()
     members = {name for node in nodes for name in _members_in(node)}
     start = "{%- set ns = namespace(system='', prompt='', response='') -%}"
     if "Messages" in members:
-        return start + _SYSTEM + _written(nodes)
+        return start + _SYSTEM + _written(nodes, made)
     if "Prompt" not in members:
         raise TemplateError("it shows neither .Messages nor .Prompt, so no question would be asked")
     if "Response" not in members:
         nodes = (*nodes, Output(Field("", ("Response",))))
-    return start + _exchanges(nodes)
+    return start + _exchanges(nodes, made)
 
 
-def _exchanges(nodes: tuple[Node, ...]) -> str:
+def _exchanges(nodes: tuple[Node, ...], made: _Made) -> str:
     """Return the loop that uses a template of one exchange for each, and the unfinished last."""
-    again = _written(nodes) + "".join(
+    again = _written(nodes, made) + "".join(
         f"{{%- set ns.{name} = '' -%}}" for name in ("system", "prompt", "response")
     )
     return (
@@ -95,7 +102,7 @@ def _exchanges(nodes: tuple[Node, ...]) -> str:
         "{%- set ns.prompt = m['content'] -%}"
         "{%- elif m['role'] == 'assistant' -%}"
         "{%- set ns.response = m['content'] -%}"
-        "{%- endif -%}{%- endfor -%}" + _written(until_response(nodes)[0])
+        "{%- endif -%}{%- endfor -%}" + _written(until_response(nodes)[0], made)
     )
 
 
@@ -135,8 +142,25 @@ def _members_in(node: Node | Expression) -> Iterator[str]:
                 yield from _members_in(child)
 
 
-def _written(nodes: Sequence[Node]) -> str:
-    return "".join(_Writer().nodes(nodes, _Scope(_Value("root", ""))))
+class _Made:
+    """How much one translation has made so far."""
+
+    def __init__(self) -> None:
+        self._left = _MOST_MADE
+
+    def count(self, characters: int) -> None:
+        """Raise TemplateError if so many more are too many."""
+        self._left -= characters
+        if self._left < 0:
+            raise TemplateError(f"it takes more than {_MOST_MADE} characters in Jinja")
+
+
+def _written(nodes: Sequence[Node], made: _Made) -> str:
+    pieces = []
+    for piece in _Writer(made).nodes(nodes, _Scope(_Value("root", ""))):
+        made.count(len(piece))
+        pieces.append(piece)
+    return "".join(pieces)
 
 
 @dataclass(frozen=True, slots=True)
@@ -167,8 +191,9 @@ class _Scope:
 class _Writer:
     """Writes nodes.  Variables are members of a namespace: Jinja forgets others behind a loop."""
 
-    def __init__(self) -> None:
-        self._made = 0
+    def __init__(self, made: _Made) -> None:
+        self._made = made
+        self._names = 0
 
     def nodes(self, nodes: Sequence[Node], scope: _Scope) -> Iterator[str]:
         for node in nodes:
@@ -176,7 +201,9 @@ class _Writer:
                 case Text(text):
                     yield f"{{{{- {_quoted(text)} -}}}}"
                 case Output(value):
-                    yield f"{{{{- {_shown(self._value(value, scope))} -}}}}"
+                    found = self._value(value, scope)
+                    self._made.count(2 * len(found.text))
+                    yield f"{{{{- {_shown(found)} -}}}}"
                 case Assignment(name, value):
                     found = self._value(value, scope)
                     scope, text = self._set(name, found.text, found.kind, scope)
@@ -197,8 +224,8 @@ class _Writer:
         kind = _ITEMS.get(over.kind)
         if kind is None:
             raise TemplateError(f"a range over {over.text} is not supported")
-        self._made += 1
-        item = _Value(kind, f"x{self._made}")
+        self._names += 1
+        item = _Value(kind, f"x{self._names}")
         inner = replace(scope, dot=item)
         yield f"{{%- for {item.text} in ({over.text} or []) -%}}"
         if len(names) == 2:
@@ -214,8 +241,8 @@ class _Writer:
         known = dict(scope.variables).get(name)
         if known is not None and known.kind == kind and known.text.startswith("ns."):
             return scope, f"{{%- set {known.text} = {text} -%}}"
-        self._made += 1
-        value = _Value(kind, f"ns.v{self._made}")
+        self._names += 1
+        value = _Value(kind, f"ns.v{self._names}")
         return scope.declared(name, value), f"{{%- set {value.text} = {text} -%}}"
 
     def _value(self, expression: Expression, scope: _Scope) -> _Value:
@@ -225,7 +252,11 @@ class _Writer:
             case Field(base, path):
                 return self._field(base, path, scope)
             case Call(name, arguments):
-                return _call(name, [self._value(argument, scope) for argument in arguments])
+                values = [self._value(argument, scope) for argument in arguments]
+                lengths = [len(value.text) for value in values]
+                # The first of a comparison is written again for each of the others.
+                self._made.count(sum(lengths) + len(values) * (max(lengths[:1], default=0) + 8))
+                return _call(name, values)
 
     def _field(self, base: str | Expression, path: tuple[str, ...], scope: _Scope) -> _Value:
         if base == "":
@@ -240,6 +271,7 @@ class _Writer:
             known = _MEMBERS.get((value.kind, name))
             if known is None:
                 raise TemplateError(f".{name} of {value.kind} is not supported")
+            self._made.count(len(known[1]) + len(value.text))
             value = _Value(known[0], known[1].replace("{}", value.text))
         return value
 

@@ -19,6 +19,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from runnerd.backends.commands import run_command
+from runnerd.backends.sandbox import Sandbox
 from runnerd.durable import storage_errors
 from runnerd.errors import ClientError, PayloadTooLarge
 from runnerd.regular import set_aside
@@ -77,8 +78,10 @@ class ImageTranscoder:
     async def _changed(self, body: Body) -> bytes:
         folder = self._folder
         images = await run_stoppable(lambda stop: _write(body, folder, stop))
-        argv = [sys.executable, "-I", str(Path(transcode_process.__file__)), str(folder)]
-        result = await run_command(argv, timeout=_TIMEOUT)
+        script = Path(transcode_process.__file__)
+        argv = [sys.executable, "-I", str(script), str(folder)]
+        sandbox = Sandbox(reads=(script,), writes=(folder,))
+        result = await run_command(argv, timeout=_TIMEOUT, sandbox=sandbox)
         if result.code != 0:
             reason = result.output.strip().rpartition("\n")[2] or result.reason
             raise ClientError(f"a WebP image in the request cannot be used: {reason}")

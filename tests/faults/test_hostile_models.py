@@ -1,0 +1,61 @@
+"""Files and templates that are made to hurt: refused with the reason when they come in."""
+
+from __future__ import annotations
+
+import json
+import struct
+from collections.abc import Iterator
+from pathlib import Path
+
+import psutil
+import pytest
+
+from runnerd.models import tiny
+from tests.support.daemon import DaemonProcess, running
+from tests.support.ggufs import STRING, U32, gguf, pair, tensor, text
+
+EXPRESSION = ".Prompt"
+for _ in range(24):
+    EXPRESSION = f"(eq {EXPRESSION} 1 2)"
+EXPLODING = f"{{{{ if {EXPRESSION} }}}}{{{{ .Prompt }}}}{{{{ end }}}}"
+
+
+@pytest.fixture
+def daemon(tmp_path: Path) -> Iterator[DaemonProcess]:
+    with running(tmp_path / "d") as daemon:
+        yield daemon
+
+
+def model_with(context: int) -> bytes:
+    """A model whose header says so of its context."""
+    return gguf(
+        pair("general.architecture", STRING, text("llama")),
+        pair("llama.block_count", U32, struct.pack("<I", 1)),
+        pair("llama.context_length", U32, struct.pack("<I", context)),
+        tensor("t", (4,), 0, 0),
+        tensors=1,
+        data=16,
+    )
+
+
+@pytest.mark.parametrize("context", [0, 2**31, 2**32 - 1])
+def test_a_context_that_cannot_be(daemon: DaemonProcess, tmp_path: Path, context: int) -> None:
+    """Its engine would abort at every chat: it does not come in, and the reason is said."""
+    path = tmp_path / "bad.gguf"
+    path.write_bytes(model_with(context))
+    answer = daemon.http.post("/models/import", json={"path": str(path), "tag": "bad"})
+    assert f"llama.context_length is {context}" in answer.text
+    assert daemon.http.get("/models").json() == []
+
+
+def test_a_template_that_explodes(daemon: DaemonProcess, tmp_path: Path) -> None:
+    """A few hundred characters that would be hundreds of megabytes are a refusal, and cost none."""
+    assert len(EXPLODING) < 400
+    tiny.write_completion_model(tmp_path / "tiny.gguf")
+    daemon.import_model(tmp_path / "tiny.gguf", "tiny")
+    assert daemon.process is not None
+    before = psutil.Process(daemon.process.pid).memory_info().rss
+    document = {"model": "new", "from": "tiny", "template": EXPLODING, "stream": False}
+    answer = daemon.http.post("/api/create", json=document)
+    assert "characters in Jinja" in answer.text, json.dumps(answer.json())
+    assert psutil.Process(daemon.process.pid).memory_info().rss - before < 64 * 2**20
