@@ -30,6 +30,7 @@ from runnerd.relay.pool import EnginePools
 from runnerd.relay.quarantine import Quarantine
 from runnerd.relay.records import Records, RequestRecord
 from runnerd.relay.request_head_cache import RequestHeadCache
+from runnerd.relay.request_rewrites.null_members import without_nulls
 from runnerd.relay.request_rewrites.transcode import ImageTranscoder
 from runnerd.relay.routes import Route
 from runnerd.relay.stall_timeouts import StallTimeouts
@@ -179,6 +180,8 @@ class Relay:
         Raises errors of the 4xx kind; the request is recorded either way.
         """
         parts = self._parts
+        if route.dialect is None:
+            request.body = without_nulls(request.body)
         record = RequestRecord(
             id=request.id,
             model="",
