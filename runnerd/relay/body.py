@@ -52,6 +52,7 @@ class Inference(msgspec.Struct, gc=False):
     prompt: msgspec.Raw = _NONE
     input: msgspec.Raw = _NONE
     documents: msgspec.Raw = _NONE
+    return_documents: msgspec.Raw = _NONE
     grammar: msgspec.Raw = _NONE
     json_schema: msgspec.Raw = _NONE
     response_format: msgspec.Raw = _NONE

@@ -14,6 +14,7 @@ from pathlib import Path
 from aiohttp import web
 
 from runnerd.access import Policy, Principal
+from runnerd.backends.interface import BackendMode
 from runnerd.config import Limits
 from runnerd.errors import ModelNotFound, RunnerdError
 from runnerd.relay import routes
@@ -31,6 +32,7 @@ from runnerd.relay.quarantine import Quarantine
 from runnerd.relay.records import Records, RequestRecord
 from runnerd.relay.request_head_cache import RequestHeadCache
 from runnerd.relay.request_rewrites.null_members import without_nulls
+from runnerd.relay.request_rewrites.ranked_documents import with_plain_documents
 from runnerd.relay.request_rewrites.transcode import ImageTranscoder
 from runnerd.relay.routes import Route
 from runnerd.relay.stall_timeouts import StallTimeouts
@@ -182,6 +184,8 @@ class Relay:
         parts = self._parts
         if route.dialect is None:
             request.body = without_nulls(request.body)
+            if route.operation.mode is BackendMode.RERANKING:
+                request.body = with_plain_documents(request.body)
         record = RequestRecord(
             id=request.id,
             model="",
