@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import socket
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from functools import partial
 from itertools import islice
@@ -14,11 +14,12 @@ from pathlib import Path
 from aiohttp import web
 
 from runnerd.access import Policy, Principal
-from runnerd.backends.interface import BackendMode
+from runnerd.backends.configuration import BackendMode
 from runnerd.config import Limits
 from runnerd.errors import ModelNotFound, RunnerdError
 from runnerd.relay import routes
 from runnerd.relay.admission import Admission
+from runnerd.relay.capture import CapturingClient, Content
 from runnerd.relay.client_connection import ClientConnection
 from runnerd.relay.control_plane_bridge import make_server
 from runnerd.relay.exchange import Exchange
@@ -58,6 +59,7 @@ class RelayDependencies:
     images_dir: Path  # for images on their way to an engine that cannot read them
     dialects: Mapping[str, Route] = field(default_factory=dict)  # by path
     pending_models: PendingModels | None = None
+    captures: Callable[[], bool] = lambda: False
 
 
 class Relay:
@@ -196,6 +198,7 @@ class Relay:
             bytes_in=request.received,
         )
         parts.records.add(record)
+        client = self._captured(client, request, record)
         try:
             plan = self._plan(request, route, client.principal())
         except RunnerdError as error:
@@ -204,6 +207,16 @@ class Relay:
         if isinstance(plan, Plan):
             record.model, record.streamed = plan.model, plan.streams
         return Exchange(client, request, plan, record, self._context)
+
+    def _captured(self, client: Client, request: Request, record: RequestRecord) -> Client:
+        """The client, listened to where the owner wants to see what is asked and answered."""
+        records = self._parts.records
+        if not self._parts.captures():
+            records.forget_content()
+            return client
+        content = Content.of(request.target.decode("latin-1"), request.body)
+        records.keep_content(record, content)
+        return CapturingClient(client, content)
 
     def _plan(self, request: Request, route: Route, principal: Principal) -> Plan | PendingPlan:
         """Return the plan, or what waits for a model on its way or for other images."""
