@@ -200,6 +200,10 @@ class Settings(BaseSettings):
     )
     state_dir: Path = Field(default_factory=default_state_dir, description="models and state")
     runtime_dir: Path = Field(default_factory=default_runtime_dir, description="sockets and locks")
+    capture_requests: bool = Field(
+        False,
+        description="keep the newest requests and responses in memory, for `/engines/requests`",
+    )
     log_level: Annotated[str, BeforeValidator(_lower)] = Field(
         "info", pattern="^(debug|info|warning|error)$"
     )
@@ -336,10 +340,10 @@ def take_secrets() -> dict[str, str]:
 _SECRET = ("hub_token", "outbound_proxy")
 
 RELOADABLE = frozenset({
-    "log_level", "allowed_hosts", "allowed_origins", "local_origins", "idle_timeout",
-    "load_timeout", "hang_timeout", "turn", "overcommit", "max_runners", "memory_share",
-    "memory_reserve", "queue_length", "queue_timeout", "drain_timeout", "slot_timeout", "auto_pull",
-    "pull_parts", "default_registry", "hub_endpoint", "hub_token",
+    "log_level", "capture_requests", "allowed_hosts", "allowed_origins", "local_origins",
+    "idle_timeout", "load_timeout", "hang_timeout", "turn", "overcommit", "max_runners",
+    "memory_share", "memory_reserve", "queue_length", "queue_timeout", "drain_timeout",
+    "slot_timeout", "auto_pull", "pull_parts", "default_registry", "hub_endpoint", "hub_token",
 })  # fmt: skip
 """Settings that SIGHUP brings into force; the others need a restart.
 

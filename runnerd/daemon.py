@@ -175,6 +175,7 @@ class Daemon:
                     images_dir=state_dir / "images",
                     dialects=other_apis,
                     pending_models=PendingModels(pulls, settings),
+                    captures=lambda: settings.capture_requests,
                 )
             )
             stack.push_async_callback(relay.close)

@@ -18,6 +18,7 @@ class Action(enum.StrEnum):
     | VIEW_MODELS | lists of models, what one is made of |
     | VIEW_RUNNERS | what is loaded, how much it takes, backends |
     | VIEW_REQUESTS | what was asked, by whom, without its text |
+    | VIEW_CONTENT | the text of what was asked and answered, where it is kept |
     | VIEW_LOGS | the daemon's and the engines' logs |
     | USE_RESPONSES | responses that were kept: reading and deleting one's own |
     | LOAD_MODEL, UNLOAD_MODEL | bringing a model into memory and out of it, on purpose |
@@ -35,6 +36,7 @@ class Action(enum.StrEnum):
     VIEW_MODELS = "view_models"
     VIEW_RUNNERS = "view_runners"
     VIEW_REQUESTS = "view_requests"
+    VIEW_CONTENT = "view_content"
     VIEW_LOGS = "view_logs"
     USE_RESPONSES = "use_responses"
     LOAD_MODEL = "load_model"

@@ -80,15 +80,6 @@ async def unload(request: web.Request) -> web.Response:
     return json_answer({"unloaded_runners": unloaded.stopped} | kept)
 
 
-@ROUTES.get("/engines/requests", Action.VIEW_REQUESTS)
-async def requests(request: web.Request) -> web.Response:
-    """The newest inference requests, without their content."""
-    context = request.app[CONTEXT]
-    name = request.query.get("model")
-    model = str(context.store.get(name).id) if name else None
-    return json_answer([record.to_json() for record in context.records.list(model)])
-
-
 @ROUTES.post("/engines/install-backend", Action.MANAGE_BACKENDS)
 async def install_backend(request: web.Request) -> web.Response:
     """Install a backend; answers when it is done, `/engines/status` shows the progress."""

@@ -129,6 +129,9 @@ def _add_runner_commands(add: _Add) -> None:
         "--force", action="store_true", help="end those in use too, and the requests that wait"
     )
     _json(add("ps", "list the runners", "runners"))
+    requests = add("requests", "what was asked last and what became of it", "requests")
+    requests.add_argument("model", nargs="?")
+    _json(requests)
     configure = add(
         "configure",
         "set how a model is loaded, kept and asked; engine flags behind --",

@@ -41,6 +41,7 @@ class Inference(msgspec.Struct, gc=False):
     prompt: msgspec.Raw = UNSAID
     input: msgspec.Raw = UNSAID
     documents: msgspec.Raw = UNSAID
+    return_documents: msgspec.Raw = UNSAID
     grammar: msgspec.Raw = UNSAID
     json_schema: msgspec.Raw = UNSAID
     response_format: msgspec.Raw = UNSAID

@@ -24,6 +24,7 @@ def request_of(head: Head, *, unix: bool) -> Request:
     target, _, query = head.target.partition(b"?")
     while b"//" in target:
         target = target.replace(b"//", b"/")
+    target = target.rstrip(b"/") or target[:1]  # clients put paths together from parts
     if unix and target.startswith(_DESKTOP_PREFIX + b"/"):
         target = target[len(_DESKTOP_PREFIX) :]
     request = Request(

@@ -1,5 +1,7 @@
 """What happened to each inference request: the last thousand, in memory, without any content.
 
+Content is kept beside the newest of them where an owner wants that (`capture`).
+
 `X-Request-Origin` (seed 004) is recorded as the label that the client sent; it decides nothing.
 """
 
@@ -7,12 +9,16 @@ from __future__ import annotations
 
 import time
 from collections import deque
+from collections.abc import Sequence
 
 import msgspec
 from msgspec import field
 
 from runnerd.relay import usage
+from runnerd.relay.capture import Content
 from runnerd.relay.usage import Usage
+
+MOST_CAPTURED = 100
 
 
 class RequestRecord(msgspec.Struct, gc=False):
@@ -38,6 +44,7 @@ class RequestRecord(msgspec.Struct, gc=False):
     runner: str | None = None
     error: str | None = None
     counts: bytes | None = None  # where the engine told them; read when they are asked for
+    content: Content | None = None
 
     @property
     def usage(self) -> Usage:
@@ -74,6 +81,7 @@ class Records:
 
     def __init__(self, capacity: int = 1000) -> None:
         self._records: deque[RequestRecord] = deque(maxlen=capacity)
+        self._captured: deque[RequestRecord] = deque()
 
     def add(self, record: RequestRecord) -> None:
         """Take a record; it may still be filled in."""
@@ -82,3 +90,23 @@ class Records:
     def list(self, model: str | None = None) -> list[RequestRecord]:
         """Return the records, oldest first, of one model id or of all."""
         return [record for record in self._records if model in (None, record.model)]
+
+    def keep_content(self, record: RequestRecord, content: Content) -> None:
+        """Keep the content of a record, and no longer that of the oldest of too many."""
+        if len(self._captured) >= MOST_CAPTURED:
+            self._captured.popleft().content = None
+        record.content = content
+        self._captured.append(record)
+
+    def forget_content(self) -> None:
+        """Keep no content any more."""
+        while self._captured:
+            self._captured.pop().content = None
+
+    def captured(self, model: str | None = None) -> Sequence[RequestRecord]:
+        """The finished requests whose content is here, oldest first."""
+        return [
+            record
+            for record in self._captured
+            if record.duration is not None and model in (None, record.model)
+        ]

@@ -51,9 +51,9 @@ def find(path: str) -> Route | None:
             return _behind_v1(parts, backend=backend, runner=None)
         case ["runners", runner, "v1", *_]:
             return _behind_v1(parts, backend=None, runner=runner)
-        case ["rerank"] | ["engines", "rerank"]:
+        case ["rerank" | "reranking"] | ["v2" | "engines", "rerank" | "reranking"]:
             return Route(OPERATIONS["rerank"])
-        case ["engines", backend, "rerank"]:
+        case ["engines", backend, "rerank" | "reranking"]:
             return Route(OPERATIONS["rerank"], backend=backend)
         case _:
             return None

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import socket
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
@@ -13,10 +13,12 @@ from pathlib import Path
 from aiohttp import web
 
 from runnerd.access import Policy
+from runnerd.backends.configuration import BackendMode
 from runnerd.config import Limits
 from runnerd.errors import RunnerdError
 from runnerd.relay import routes
 from runnerd.relay.admission import Admission
+from runnerd.relay.capture import CapturingClient, Content
 from runnerd.relay.client_connection import ClientConnection
 from runnerd.relay.control_plane_bridge import make_server
 from runnerd.relay.exchange import Exchange
@@ -30,6 +32,8 @@ from runnerd.relay.pool import EnginePools
 from runnerd.relay.quarantine import Quarantine
 from runnerd.relay.records import Records, RequestRecord
 from runnerd.relay.request_head_cache import RequestHeadCache
+from runnerd.relay.request_rewrites.null_members import without_nulls
+from runnerd.relay.request_rewrites.ranked_documents import with_plain_documents
 from runnerd.relay.routes import Route
 from runnerd.relay.stall_timeouts import StallTimeouts
 from runnerd.sockets.descriptors import most_clients
@@ -54,6 +58,7 @@ class RelayDependencies:
     images_dir: Path  # for images on their way to an engine that cannot read them
     dialects: Mapping[str, Route] = field(default_factory=dict)  # by path
     pending_models: PendingModels | None = None
+    captures: Callable[[], bool] = lambda: False
 
 
 class Relay:
@@ -185,6 +190,10 @@ class Relay:
         Raises errors of the 4xx kind; the request is recorded either way.
         """
         parts = self._parts
+        if route.dialect is None:
+            request.body = without_nulls(request.body)
+            if route.operation.mode is BackendMode.RERANKING:
+                request.body = with_plain_documents(request.body)
         record = RequestRecord(
             id=request.id,
             model="",
@@ -195,6 +204,7 @@ class Relay:
             bytes_in=request.received,
         )
         parts.records.add(record)
+        client = self._captured(client, request, record)
         try:
             plan = self._intake.plan(request, route, client.principal())
         except RunnerdError as error:
@@ -203,6 +213,16 @@ class Relay:
         if isinstance(plan, Plan):
             record.model, record.streamed = plan.model, plan.streams
         return Exchange(client, request, plan, record, self._context)
+
+    def _captured(self, client: Client, request: Request, record: RequestRecord) -> Client:
+        """The client, listened to where the owner wants to see what is asked and answered."""
+        records = self._parts.records
+        if not self._parts.captures():
+            records.forget_content()
+            return client
+        content = Content.of(request.target.decode("latin-1"), request.body)
+        records.keep_content(record, content)
+        return CapturingClient(client, content)
 
     # the end
 

@@ -236,6 +236,13 @@ def test_output_that_cannot_be_written(daemon: DaemonProcess, arguments: tuple[s
     assert done.stderr == "runnerd: the output cannot be written: No space left on device\n"
 
 
+def test_requests_says_how_their_content_is_kept(daemon: DaemonProcess) -> None:
+    """The list, and the setting that shows more."""
+    code, out, errors = runnerd(daemon, "requests")
+    assert (code, "STATUS" in out, "capture_requests" in errors) == (0, True, True)
+    assert isinstance(json.loads(runnerd(daemon, "requests", "--json")[1]), list)
+
+
 def test_cancel_names_commands(daemon: DaemonProcess) -> None:
     """Who uses the command is told of commands."""
     code, _, errors = runnerd(daemon, "cancel", "nothing")

@@ -45,7 +45,6 @@ _PARTS: list[dict[str, Any]] = [
 _NO_TURNS: list[dict[str, Any]] = [
     *chats(*([part] for part in _PARTS)),
     *({"messages": [USER, {"role": "assistant", "tool_calls": wrong}, USER]} for wrong in _CALLS),
-    *({"messages": [{**USER, name: None}]} for name in ("name", "reasoning_content")),
     {"messages": [{"role": "tool", "content": "x", "tool_call_id": 5}]},
 ]
 _NO_PART = [*chats([{}]), {"messages": [{"role": "assistant"}]}]
@@ -102,17 +101,17 @@ _VECTORS: list[dict[str, Any]] = [
     *({"input": {"prompt_string": wrong}} for wrong in _NO_STRINGS),
     *({"input": {"content": wrong}} for wrong in _NO_CONTENTS),
     {"input": {"prompt_string": "x", "multimodal_data": ["AA"]}},
-    *({"input": "x", "encoding_format": wrong} for wrong in ("hex", 5, None)),
+    *({"input": "x", "encoding_format": wrong} for wrong in ("hex", 5)),
     {"input": "x", "embd_normalize": "x"},
     {"input": "x", "dimensions": 65},
 ]
 _EMPTY: list[Any] = ["", [""], ["x", ""], {"prompt_string": ""}, {"content": []}]
 _PROMPTS: list[Any] = [None, 5, True, {}, [], [None], [{}], [1.5], [-1], [True]]
 
-_DOCUMENTS: list[Any] = [None, 5, "x", {}, [], [5], [None], ["x", 5], [{"text": "x"}]]
+_DOCUMENTS: list[Any] = [None, 5, "x", {}, [], [5], [None], ["x", 5], [{"text": 5}]]
 _QUERIES: list[Any] = [None, 5, ["x"]]
-_CONTENTS: list[Any] = [None, 5, True, {}, [[]], [{}], ["x", None]]
-_TOKENS: list[Any] = [None, 5, "x", {}, ["x"]]
+_CONTENTS: list[Any] = [5, True, {}, [[]], [{}], ["x", None]]
+_TOKENS: list[Any] = [5, "x", {}, ["x"]]
 _INPUTS: list[dict[str, Any]] = [
     {},
     {"input": 5},
@@ -211,6 +210,11 @@ ODD: list[tuple[str, str, dict[str, Any]]] = [
     ("embed", "/v1/embeddings", {"input": [{"content": [{"type": "text", "text": "x"}]}, ""]}),
     ("embed", "/v1/embeddings", {"input": ["x", [1, "y"]], "dimensions": 64}),
     ("tiny", "/v1/completions", {"prompt": "x", "tools": 5, "top_k": -5, "seed": None}),
+    ("rerank", "/v1/rerank", {"query": "x", "documents": [{"text": "x"}]}),
+    ("tiny", "/v1/chat/completions", {"messages": [{**USER, "name": None, "audio": None}]}),
+    ("embed", "/v1/embeddings", {"input": "x", "encoding_format": None}),
+    ("tiny", "/v1/tokenize", {"content": None}),
+    ("tiny", "/v1/detokenize", {"tokens": None}),
     ("rerank", "/v1/rerank", {"query": "x", "documents": None, "texts": ["x"], "top_n": 1.5}),
     ("tiny", "/v1/messages", {"max_tokens": 1, **chats([{"type": "new"}, {"type": "image"}])[0]}),
     ("tiny", "/v1/responses", {"input": "x", "max_output_tokens": 1, "tools": [5]}),

@@ -175,6 +175,19 @@ def log_level(live: Live, sources: Sources) -> None:
 
 
 @row
+def capture_requests(live: Live, sources: Sources) -> None:
+    live.set(memory_reserve={"default": 0}, capture_requests=True)
+    assert live.ask("a").status_code == 200
+    url = "/engines/requests"
+    [group] = live.daemon.http.get(url).json()
+    assert '"prompt":"x"' in group["records"][-1]["request"]
+    live.set(memory_reserve={"default": 0}, capture_requests=False)
+    assert "records" not in live.daemon.http.get(url).json()[-1]
+    live.set(memory_reserve={"default": 0}, capture_requests=True)
+    assert live.daemon.http.get(url).json() == []
+
+
+@row
 def allowed_hosts(live: Live, sources: Sources) -> None:
     with httpx.Client(base_url=live.daemon.address, headers={"Host": "models.example"}) as client:
         assert client.get("/health").status_code == 403

@@ -45,7 +45,9 @@ FIELDS: dict[str, dict[str, str]] = {
         "DELETE /v1/responses/{id}": "id",
         "GET /v1/models": "list",
         "GET /v1/models/{id}": "id",
-        "POST /v1/rerank": "model query documents top_n",
+        "POST /v1/rerank": (
+            "model query documents documents:objects top_n return_documents rank_fields"
+        ),
         "POST /v1/tokenize": "model content",
         "POST /v1/detokenize": "model tokens",
         "POST /v1/audio/transcriptions": (

@@ -32,7 +32,7 @@ def test_operation_is_offered_under_every_prefix(
 
 def test_rerank_without_v1() -> None:
     """Docker's /rerank has no version in it."""
-    for path in ("/rerank", "/engines/rerank", "/engines/llama.cpp/rerank"):
+    for path in ("/rerank", "/engines/rerank", "/engines/llama.cpp/rerank", "/v2/rerank"):
         route = find(path)
         assert route is not None
         assert route.operation.name == "rerank"

@@ -12,6 +12,7 @@ from runnerd.relay.response_adapters.echo import echo_wanted
 from runnerd.relay.response_adapters.event_changes import Change, ChangedResponse, ChangedStream
 from runnerd.relay.response_adapters.logprobs import lists_wanted
 from runnerd.relay.response_adapters.null_events import WithoutNullEvents
+from runnerd.relay.response_adapters.ranked_texts import texts_wanted
 
 
 def translation_of(
@@ -30,6 +31,8 @@ def translation_of(
             return ChangedResponse(change, Assembly(prompts, inference.model))
     if streams:
         return WithoutNullEvents() if prompts > 1 or inference.n not in ALONE else None
+    if operation.mode is BackendMode.RERANKING:
+        return texts_wanted(inference.return_documents, inference.documents)
     if inference.dimensions not in ABSENT and operation.mode is BackendMode.EMBEDDING:
         return ShortenedEmbeddings(dimensions(inference.dimensions))
     return None

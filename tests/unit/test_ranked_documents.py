@@ -1,0 +1,45 @@
+"""Documents to rank, as other APIs write them."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from runnerd.relay.events import StreamError
+from runnerd.relay.request_rewrites.ranked_documents import with_plain_documents
+from runnerd.relay.response_adapters.ranked_texts import RankedTexts
+
+
+@pytest.mark.parametrize(
+    ("asked", "texts"),
+    [
+        ({"documents": [{"text": "a"}, "b"]}, ["a", "b"]),
+        ({"documents": [{"x": "a", "y": "b", "n": 5}]}, ["a\nb"]),
+        ({"documents": [{"x": "a", "y": "b"}], "rank_fields": ["y", "z"]}, ["b"]),
+        ({"documents": [{"n": 5}, {}, 5]}, [{"n": 5}, {}, 5]),
+    ],
+)
+def test_texts_of_documents(asked: dict[str, object], texts: list[object]) -> None:
+    """An object is its text, or its fields; what has none stays for whoever refuses it."""
+    body = json.dumps(asked).encode()
+    found = with_plain_documents(body)
+    assert json.loads(found)["documents"] == texts
+    assert len(found) == len(body)
+
+
+@pytest.mark.parametrize(
+    "body", [b"", b"{", b'{"documents":["a"]}', b'{"documents":{"a":{}}}', b'[{"a":{}}]', b"{{"]
+)
+def test_anything_else_stays(body: bytes) -> None:
+    """As it came."""
+    assert with_plain_documents(body) == body
+
+
+@pytest.mark.parametrize("data", [b"", b"{}", b'{"results":[{}]}', b'{"results":[{"index":9}]}'])
+def test_response_that_is_no_ranking(data: bytes) -> None:
+    """The engine's mistake is told as one."""
+    ranking = RankedTexts(["a"])
+    ranking.feed(data)
+    with pytest.raises(StreamError):
+        ranking.end()
