@@ -34,10 +34,10 @@ RESERVED = (
         "connections to other hosts are made by runnerd.outbound alone",
     ),
     Reserved(
-        ("subprocess", "asyncio.create_subprocess_exec", "os.fork", "os.posix_spawn"),
+        ("subprocess", "asyncio.create_subprocess_exec", "os.posix_spawn"),
         (
             "runnerd.backends.process",
-            "runnerd.backends.llamacpp.building.cmake",
+            "runnerd.backends.helper_programs",
         ),
         "processes are started by runnerd.backends.process alone",
     ),
