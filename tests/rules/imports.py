@@ -41,6 +41,17 @@ RESERVED = (
         ),
         "processes are started by runnerd.backends.process alone",
     ),
+    Reserved(
+        ("psutil", "pynvml"),
+        ("runnerd.resources.ram", "runnerd.resources.gpus"),
+        "what the host has is looked at by runnerd.resources alone",
+    ),
+    Reserved(("gguf",), ("runnerd.models.tiny",), "GGUF files are written in one place"),
+    Reserved(
+        ("sqlite3", "aio_pika", "redis"),
+        (),
+        "there is no database and no fleet yet; each gets one room of its own",
+    ),
 )
 
 
