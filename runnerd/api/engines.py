@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Mapping
 
-import aiohttp
 from aiohttp import web
 
 from runnerd.access import Action
@@ -13,6 +12,7 @@ from runnerd.api.context import CONTEXT, Context, json_answer, json_body, text_f
 from runnerd.api.model_ids import model_ids
 from runnerd.api.routing import Routes
 from runnerd.errors import ClientError, NotSupported
+from runnerd.outbound.client import package_session
 from runnerd.scheduler import RunnerState
 from runnerd.supervisor import RunnerReport
 from runnerd.units import format_duration
@@ -86,7 +86,7 @@ async def install_backend(request: web.Request) -> web.Response:
     context = request.app[CONTEXT]
     document = await json_body(request)
     backend = context.supervisor.keys.backend(text_field(document, "backend", required=True))
-    async with aiohttp.ClientSession() as http:
+    async with package_session() as http:
         await backend.install(http)
     return web.Response()
 

@@ -82,11 +82,11 @@ def _compiler() -> Finding:
 
 
 def _memory() -> Finding:
-    import psutil
+    from runnerd.resources.ram import ram
 
-    memory = psutil.virtual_memory()
-    enough = memory.available >= _MEMORY_BYTES
-    detail = f"{memory.available / 1e9:.1f} of {memory.total / 1e9:.1f} GB free"
+    total, free = ram()
+    enough = free >= _MEMORY_BYTES
+    detail = f"{free / 1e9:.1f} of {total / 1e9:.1f} GB free"
     remedy = "" if enough else "only small models will fit"
     return Finding("memory", "ok" if enough else "warning", detail, remedy)
 

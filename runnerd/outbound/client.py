@@ -41,6 +41,14 @@ _READ_BUFFER = 2**20
 _CONNECTIONS_PER_HOST = 16
 
 
+def package_session() -> aiohttp.ClientSession:
+    """A session for an installer, which fetches packages from the index that the owner uses.
+
+    It takes proxies from the environment, and what it fetches is held against checksums.
+    """
+    return aiohttp.ClientSession(trust_env=True)
+
+
 class Outbound:
     """The daemon's one HTTP client.  `close` it on the loop that used it."""
 

@@ -20,6 +20,7 @@ from pathlib import Path
 
 import msgspec
 
+from runnerd.backends.helper_programs import ask_program
 from runnerd.regular import read
 
 log = logging.getLogger(__name__)
@@ -129,24 +130,12 @@ async def _ask(helper: str, server: str) -> Credentials | None:
     if program is None:
         log.warning("the credential helper %r is not installed", helper[:64])
         return None
-    process = await asyncio.create_subprocess_exec(
-        program,
-        "get",
-        stdin=asyncio.subprocess.PIPE,
-        stdout=asyncio.subprocess.PIPE,
-        stderr=asyncio.subprocess.DEVNULL,
-    )
     try:
-        async with asyncio.timeout(_HELPER_TIMEOUT):
-            printed, _ = await process.communicate(server.encode())
+        printed = await ask_program([program, "get"], server, seconds=_HELPER_TIMEOUT)
     except TimeoutError:
         log.warning("the credential helper %s did not answer", helper)
         return None
-    finally:
-        if process.returncode is None:
-            process.kill()
-            await process.wait()
-    if process.returncode != 0:
+    if printed is None:
         return None
     try:
         answer = msgspec.json.decode(printed, type=_HelperAnswer)

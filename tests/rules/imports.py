@@ -34,12 +34,23 @@ RESERVED = (
         "connections to other hosts are made by runnerd.outbound alone",
     ),
     Reserved(
-        ("subprocess", "asyncio.create_subprocess_exec", "os.fork", "os.posix_spawn"),
+        ("subprocess", "asyncio.create_subprocess_exec", "os.posix_spawn"),
         (
             "runnerd.backends.process",
-            "runnerd.backends.llamacpp.building.cmake",
+            "runnerd.backends.helper_programs",
         ),
         "processes are started by runnerd.backends.process alone",
+    ),
+    Reserved(
+        ("psutil", "pynvml"),
+        ("runnerd.resources.ram", "runnerd.resources.gpus"),
+        "what the host has is looked at by runnerd.resources alone",
+    ),
+    Reserved(("gguf",), ("runnerd.models.tiny",), "GGUF files are written in one place"),
+    Reserved(
+        ("sqlite3", "aio_pika", "redis"),
+        (),
+        "there is no database and no fleet yet; each gets one room of its own",
     ),
 )
 

@@ -6,22 +6,24 @@ package is installed without compiling llama.cpp a second time.
 
 from __future__ import annotations
 
+import asyncio
 import importlib.util
 import os
-import subprocess
 import sys
 import sysconfig
 from pathlib import Path
 
+from runnerd.backends.commands import run_command
 from runnerd.backends.llamacpp import places
 from runnerd.backends.llamacpp.building.options import VERSION
 from runnerd.backends.llamacpp.building.sources import cache_folder
 
+_PIP_SECONDS = 1800.0
 _MODULES = ("llama_cpp", "uvicorn", "fastapi", "sse_starlette")
 
 
 def install_python_server(root: Path) -> int:
-    """Install the package and link an engine's libraries into it; return pip's exit status."""
+    """Install the package and link an engine's libraries into it; return the exit status."""
     if all(importlib.util.find_spec(name) is not None for name in _MODULES):
         return 0
     archive = cache_folder() / f"llama_cpp_python-{VERSION}.tar.gz"
@@ -31,10 +33,14 @@ def install_python_server(root: Path) -> int:
     environment = {**os.environ, "CMAKE_ARGS": "-DLLAMA_BUILD=OFF -DLLAVA_BUILD=OFF"}
     # A wheel without libraries in pip's cache would be taken for a whole one later.
     command = [sys.executable, "-m", "pip", "install", "--quiet", "--no-cache-dir", wanted]
-    done = subprocess.run(command, env=environment, check=False)
-    if done.returncode == 0:
+    done = asyncio.run(
+        run_command(command, timeout=_PIP_SECONDS, environment=environment, sandbox=None)
+    )
+    if done.code == 0:
         _link_libraries(root)
-    return done.returncode
+        return 0
+    print(done.output.rstrip(), file=sys.stderr)
+    return 1
 
 
 def _link_libraries(root: Path) -> None:
