@@ -245,3 +245,27 @@ def test_tokens_are_accounted_for(daemon: DaemonProcess) -> None:
     assert record["bytes_out"] > len(text)
     assert record["first_byte_seconds"] is not None
     assert daemon.http.get("/engines/requests?model=other").status_code == 404
+
+
+@pytest.mark.parametrize(
+    ("asked", "passes"),
+    [
+        ({"max_tokens": 1}, True),
+        ({"max_completion_tokens": 1, "n": 1}, True),
+        ({"max_tokens": 2}, False),
+        ({"max_tokens": 1, "n": 2}, False),
+        ({}, False),
+    ],
+)
+def test_a_chat_of_one_token_is_asked_for_whole(
+    daemon: DaemonProcess, asked: dict[str, Any], passes: bool
+) -> None:
+    """As a stream it would stop no sooner; every other chat is a stream for the engine, and what
+    comes as an object is none.
+    """
+    messages = [{"role": "user", "content": "x"}]
+    whole = {"raw": OK + "Content-Length: 9\r\n\r\n" + '{"one":1}'}
+    with Wire(daemon.socket) as wire:
+        document = {"model": "tiny", "messages": messages} | asked | whole
+        wire.send(post("/v1/chat/completions", document))
+        assert (wire.read().body == b'{"one":1}') is passes
