@@ -121,6 +121,54 @@ def engine_router(like: psutil.Process) -> Iterator[Subject | None]:
 
 
 @contextmanager
+def running_router(
+    like: psutil.Process, models: Path, *, most: int, context: int
+) -> Iterator[Subject | None]:
+    """Run llama-server as a router over a folder of models, `most` of them loaded at a time."""
+    server = like.cmdline()[0]
+    usage = subprocess.run([server, "--help"], capture_output=True, text=True, check=False)
+    if "--models-dir" not in usage.stdout:
+        yield None
+        return
+    with tempfile.TemporaryDirectory(prefix="rbr") as folder, reserved_port() as port:
+        command = [server, "--host", "127.0.0.1", "--port", str(port), "--models-dir", str(models)]
+        command += ["--models-max", str(most), "--no-ui", "--offline", "--threads", "1"]
+        with quietly([*command, "--ctx-size", str(context)], folder) as process:
+            try:
+                _wait_for_port(port, process)
+                yield Subject("its router", port, psutil.Process(process.pid))
+            finally:
+                process.terminate()
+                process.wait()
+
+
+@contextmanager
+def running_swap(like: psutil.Process, models: Path) -> Iterator[Subject | None]:
+    """Run llama-swap over a folder of models, one of them loaded at a time, where it is on PATH."""
+    if shutil.which("llama-swap") is None:
+        yield None
+        return
+    with tempfile.TemporaryDirectory(prefix="rbs") as folder, reserved_port() as port:
+        argv = like.cmdline()
+        argv[argv.index("--host") + 1] = "127.0.0.1"
+        known = {}
+        for path in models.glob("*.gguf"):
+            argv[argv.index("--model") + 1] = str(path)
+            engine = shlex.join(argv) + " --port ${PORT}"
+            known[path.stem] = {"cmd": engine, "concurrencyLimit": 100_000}
+        config = Path(folder) / "config.yaml"  # JSON is YAML
+        config.write_text(json.dumps({"logLevel": "error", "models": known}))
+        command = ["llama-swap", "--config", str(config), "--listen", f"127.0.0.1:{port}"]
+        with quietly(command, folder) as process:
+            try:
+                _wait_for_port(port, process)
+                yield Subject("llama-swap", port, psutil.Process(process.pid))
+            finally:
+                process.terminate()
+                process.wait()
+
+
+@contextmanager
 def llama_swap(like: psutil.Process | None = None) -> Iterator[Subject | None]:
     """Run llama-swap before an engine that it starts itself, where it is on PATH: a synthetic one,
     or one `like` a running one.
