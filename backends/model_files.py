@@ -16,7 +16,9 @@ class ModelFacts:
     those that keep the last `window` tokens of each sequence; `state_width` what each sequence
     keeps in recurrent layers, `inner_length` how wide these are inside.  `encodes`: it keeps
     nothing, and sees a text whole.  `long_rope`: positions are turned otherwise where the engine's
-    context is longer than that of the first training.
+    context is longer than that of the first training.  `gated`: a feed-forward layer holds a gate
+    beside its widest activation.  `indexer_width` is that of the queries that choose which tokens a
+    layer looks at.
     """
 
     architecture: str = ""
@@ -40,6 +42,8 @@ class ModelFacts:
     inner_length: int = 0
     encodes: bool = False
     long_rope: bool = False
+    gated: bool = True
+    indexer_width: int = 0
 
 
 @dataclass(frozen=True, slots=True)

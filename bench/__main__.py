@@ -7,7 +7,18 @@ import os
 from collections.abc import Callable
 from pathlib import Path
 
-from bench import chats, contexts, memory, pulling, relay, scheduling, slots, startup, tokens
+from bench import (
+    chats,
+    contexts,
+    memory,
+    pulling,
+    relay,
+    scheduling,
+    sharing,
+    slots,
+    startup,
+    tokens,
+)
 from bench.gpu.run import gpu
 from bench.neighbours import as_many_as_cores, neighbours
 from bench.report import Report
@@ -25,6 +36,7 @@ SECTIONS: dict[str, Callable[[Report, float], None]] = {
     "bodies": relay.bodies,
     "pulling": pulling.pulling,
     "scheduling": scheduling.scheduling,
+    "sharing": sharing.sharing,
     "slots": slots.slots,
     "memory": memory.memory,
     "contexts": contexts.contexts,

@@ -101,20 +101,61 @@ def engine_router(like: psutil.Process) -> Iterator[Subject | None]:
     one is given; nothing where that one has no router.
     """
     argv = like.cmdline()
-    usage = subprocess.run([argv[0], "--help"], capture_output=True, text=True, check=False)
+    context = int(argv[argv.index("--ctx-size") + 1])
+    with tempfile.TemporaryDirectory(prefix="rbr") as folder:
+        (Path(folder) / "bench.gguf").symlink_to(argv[argv.index("--model") + 1])
+        with running_router(like, Path(folder), context=context) as router:
+            if router is not None:
+                assert isinstance(router.socket, int)
+                _load(router.socket)
+            yield router
+
+
+@contextmanager
+def running_router(
+    like: psutil.Process, models: Path, *, context: int, most: int = 1
+) -> Iterator[Subject | None]:
+    """Run llama-server as a router over a folder of models, `most` of them loaded at a time;
+    nothing where it has no router.
+    """
+    server = like.cmdline()[0]
+    usage = subprocess.run([server, "--help"], capture_output=True, text=True, check=False)
     if "--models-dir" not in usage.stdout:
         yield None
         return
     with tempfile.TemporaryDirectory(prefix="rbr") as folder, reserved_port() as port:
-        (Path(folder) / "bench.gguf").symlink_to(argv[argv.index("--model") + 1])
-        context = argv[argv.index("--ctx-size") + 1]
-        command = [argv[0], "--host", "127.0.0.1", "--port", str(port), "--models-dir", folder]
-        command += ["--no-ui", "--offline", "--threads", "1", "--ctx-size", context]
+        command = [server, "--host", "127.0.0.1", "--port", str(port), "--models-dir", str(models)]
+        command += ["--models-max", str(most), "--no-ui", "--offline", "--threads", "1"]
+        with quietly([*command, "--ctx-size", str(context)], folder) as process:
+            try:
+                _wait_for_port(port, process)
+                yield Subject("its router", port, psutil.Process(process.pid))
+            finally:
+                process.terminate()
+                process.wait()
+
+
+@contextmanager
+def running_swap(like: psutil.Process, models: Path) -> Iterator[Subject | None]:
+    """Run llama-swap over a folder of models, one of them loaded at a time, where it is on PATH."""
+    if shutil.which("llama-swap") is None:
+        yield None
+        return
+    with tempfile.TemporaryDirectory(prefix="rbs") as folder, reserved_port() as port:
+        argv = like.cmdline()
+        argv[argv.index("--host") + 1] = "127.0.0.1"
+        known = {}
+        for path in models.glob("*.gguf"):
+            argv[argv.index("--model") + 1] = str(path)
+            engine = shlex.join(argv) + " --port ${PORT}"
+            known[path.stem] = {"cmd": engine, "concurrencyLimit": 100_000}
+        config = Path(folder) / "config.yaml"  # JSON is YAML
+        config.write_text(json.dumps({"logLevel": "error", "models": known}))
+        command = ["llama-swap", "--config", str(config), "--listen", f"127.0.0.1:{port}"]
         with quietly(command, folder) as process:
             try:
                 _wait_for_port(port, process)
-                _load(port)
-                yield Subject("its router", port, psutil.Process(process.pid))
+                yield Subject("llama-swap", port, psutil.Process(process.pid))
             finally:
                 process.terminate()
                 process.wait()

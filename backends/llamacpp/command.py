@@ -96,6 +96,10 @@ def cache_tokens(context: int, slots: int) -> int:
     return min(context * slots, _MOST_TOKENS)
 
 
+_NEVER_FUSED = frozenset({"grok"})
+"""Architectures for which llama.cpp switches flash attention off."""
+
+
 def shares_cache(files: ModelFiles, flags: Sequence[str]) -> bool:
     """Return whether the slots lie in one cache, each held to its part, or have one each.
 
@@ -105,7 +109,14 @@ def shares_cache(files: ModelFiles, flags: Sequence[str]) -> bool:
     for flag in reversed(flags):
         if flag in ("--kv-unified", "--no-kv-unified"):
             return flag == "--kv-unified"
-    return not files.facts.long_rope and ("--flash-attn", "off") not in itertools.pairwise(flags)
+    return not files.facts.long_rope and fuses_attention(files, flags)
+
+
+def fuses_attention(files: ModelFiles, flags: Sequence[str]) -> bool:
+    """Return whether attention does without a table of scores (flash attention)."""
+    if files.facts.architecture in _NEVER_FUSED:
+        return False
+    return ("--flash-attn", "off") not in itertools.pairwise(flags)
 
 
 def native_command(server: NativeServer, launch: Launch, settings: LlamaCppSettings) -> list[str]:

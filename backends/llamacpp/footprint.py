@@ -14,11 +14,15 @@ from runnerd.backends.model_files import ModelFacts
 _CACHE_BLOCK = 256  # tokens; llama.cpp rounds caches up to it
 _FLOAT = 4
 _HALF = 2  # bytes of the attention mask per token and row of the batch; a float where not fused
-_SCRATCH = 2  # bytes per element of the widest activation, as matrix products want them
+_SCRATCH = 1.5  # bytes per element of the widest activation, as matrix products want them
 _LOGIT = 4 + 12  # a float, and the sampler's candidate
 _TOKEN = 128  # bytes beside the text that the file has; measured
 _MERGE = 128
 _SHORTEST_WHOLE = 512
+_MORE = {
+    "cogvlm": 18,
+    "exaone4": 4,
+}  # activations as wide as the model that others do not hold; measured
 
 # Bytes per element of a cache; of llama.cpp's quantised types, a block of 32.
 _CACHE_TYPES = {
@@ -66,11 +70,14 @@ def cache_bytes(facts: ModelFacts, load: Workload) -> int:
     return cache + _FLOAT * facts.state_width * load.slots
 
 
-def checkpoint_bytes(facts: ModelFacts) -> int:
+def checkpoint_bytes(facts: ModelFacts, context: int | None = None) -> int:
     """Return what llama-server keeps when it notes the state of a slot, to go back to it: what is
     there of recurrent layers and of windows, since these cannot be cut off at a token.
+
+    `context` is what a slot has, None where it is not known.
     """
-    windows = int(_CACHE_TYPES["f16"] * facts.window_width * facts.window)
+    tokens = facts.window if context is None else min(facts.window, context)
+    windows = int(_CACHE_TYPES["f16"] * facts.window_width * tokens)
     return _FLOAT * facts.state_width + windows
 
 
@@ -82,17 +89,25 @@ def working_bytes(facts: ModelFacts, load: Workload) -> int:
     """
     experts = facts.expert_used_count * facts.expert_feed_forward_length
     widest = max(facts.feed_forward_length, experts, facts.embedding_length, facts.inner_length)
-    if facts.encodes:
-        activations = 2 * widest + 5 * facts.embedding_length
-    else:
-        activations = 3 * widest + 4 * facts.embedding_length
-        if facts.cache_width or facts.window_width:
-            activations += facts.head_count * facts.key_length
+    activations = _activations(facts, max(facts.feed_forward_length, experts))
     row = _FLOAT * activations + _SCRATCH * widest + _seen_bytes(facts, load)
     rows = min(load.batch, load.context) if load.context else load.batch
     if load.embeds and not facts.encodes:  # the scores of every token, before they are handed over
         row += _FLOAT * facts.vocabulary_size
-    return rows * row
+    return int(rows * row)
+
+
+def _activations(facts: ModelFacts, forward: int) -> int:
+    """Return the elements that a row of the batch has at most at a time, of which two are as wide
+    as the model: in a feed-forward layer, in attention, or in a recurrent layer.
+    """
+    if facts.encodes and facts.gated:
+        return 2 * forward + 5 * facts.embedding_length
+    attention = 0
+    if facts.cache_width or facts.window_width:
+        attention = 5 * facts.head_count * facts.key_length // 2 + 2 * facts.indexer_width
+    widest = max((3 if facts.gated else 1) * forward, attention, 5 * facts.inner_length // 2)
+    return widest + (2 + _MORE.get(facts.architecture, 0)) * facts.embedding_length
 
 
 def _seen_bytes(facts: ModelFacts, load: Workload) -> int:
@@ -119,7 +134,8 @@ def output_bytes(facts: ModelFacts, load: Workload) -> int:
     """
     if load.embeds:
         return _FLOAT * load.batch * (facts.vocabulary_size + facts.embedding_length)
-    return load.slots * (facts.vocabulary_size * _LOGIT + checkpoint_bytes(facts))
+    each = load.context // max(1, load.slots)
+    return load.slots * (facts.vocabulary_size * _LOGIT + checkpoint_bytes(facts, each))
 
 
 def whole_text_tokens(facts: ModelFacts, context: int, room_bytes: int) -> int:

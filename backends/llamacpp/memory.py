@@ -50,6 +50,7 @@ log = logging.getLogger(__name__)
 _MIB = 2**20
 _TIMEOUT = 60.0
 _ROUNDING = 2 * _MIB  # the tool rounds three figures down
+_ROUNDING_OF_RAM = 1 * _MIB  # of two: what it lacks of the weights is unseen
 _KEPT = 256  # answers; more than any host has models
 _DEVICE = re.compile(r"^(\S+) (\d+) (\d+) (\d+)\s*$", re.MULTILINE)
 _ON_HOST = ("Host", "CPU")
@@ -222,7 +223,7 @@ def _corrected(shares: Sequence[_Share], files: ModelFiles, load: Workload) -> R
         if files.facts.window_width:  # the tool gives each slot a window with room for a batch
             context = min(context, cache_bytes(files.facts, load))
     ram = sum(share.model for share in host) + context + unseen + compute
-    ram += _ROUNDING + vocabulary_bytes(files.facts) + output_bytes(files.facts, load)
+    ram += _ROUNDING_OF_RAM + vocabulary_bytes(files.facts) + output_bytes(files.facts, load)
     return RequiredMemory(ram, tuple(sorted(gpus.items())))
 
 

@@ -15,6 +15,7 @@ from runnerd.backends.llamacpp.batches import PHYSICAL_BATCH, batch_tokens
 from runnerd.backends.llamacpp.command import (
     cache_tokens,
     context_tokens,
+    fuses_attention,
     shares_cache,
     slot_count,
 )
@@ -81,7 +82,7 @@ def model_serving(
         whole_windows="--swa-full" in flags,
         image_tokens=int(values.get("--image-max-tokens", 0)),
         image_batch=int(values.get("--mtmd-batch-max-tokens", 1024)),
-        fused=values.get("--flash-attn") != "off",
+        fused=fuses_attention(files, flags),
     )
     counted = (each for each in said(flags) if each[0] in _THAT_COUNT)
     return Serving(load, (*_joined(counted), *placing))

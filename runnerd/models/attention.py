@@ -25,8 +25,13 @@ _INTERVALS = {"qwen3next": 4, "qwen35": 4, "qwen35moe": 4}  # where the file doe
 _MOST_LAYERS = 512  # llama.cpp's limit
 _PERIODS = {
     "afmoe": 4, "cohere2": 4, "exaone4": 4, "exaone-moe": 4, "gemma2": 2, "gemma3": 6,
-    "gemma3n": 5, "gpt-oss": 2, "llama4": 4, "olmo2": 4, "plamo3": 8, "smallthinker": 4,
+    "gemma3n": 5, "gpt-oss": 2, "laguna": 4, "llama4": 4, "mellum": 4, "olmo2": 4, "plamo3": 8,
+    "smallthinker": 4,
 }  # fmt: skip
+_WHOLE_FIRST = frozenset({"laguna", "smallthinker"})  # others begin with windows
+_CHUNK = 8192  # tokens: Llama 4's window, whatever the file says
+_EXAONE_LAYERS = 64  # fewer layers of EXAONE 4 have no windows
+_INDEXED = frozenset({"deepseek32", "glm-dsa"})  # every layer keeps a key of its indexer, too
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,9 +80,9 @@ def recurrent(header: GGUFHeader, architecture: str) -> Recurrent:
     state, groups = number("ssm.state_size"), number("ssm.group_count")
     taps = max(1, number("ssm.conv_kernel")) - 1
     beside = 2 * groups * state
-    wide = (
-        2 * inner + beside if groups else 3 * inner // 2
-    )  # of the first kind less is alive; measured
+    # Measured: of the first kind less is alive, of those with a delta rule more.
+    wide = 2 * inner + beside if groups else 3 * inner // 2
+    wide = wide * 6 // 5 if architecture in _INTERVALS else wide
     return Recurrent(count * (taps * (inner + beside) + inner * state), wide)
 
 
@@ -110,11 +115,22 @@ def cached(header: GGUFHeader, architecture: str) -> Cached:
     layers = max(0, min(layers, _MOST_LAYERS))
     widths = [_width(header, architecture, layer) for layer in range(layers)]
     slides = _sliding(header, architecture, len(widths))
+    whole = sum(width for width, sliding in zip(widths, slides, strict=True) if not sliding)
+    if architecture in _INDEXED:
+        whole += layers * header.number(f"{architecture}.attention.indexer.key_length")
     return Cached(
-        whole=sum(width for width, sliding in zip(widths, slides, strict=True) if not sliding),
+        whole=whole,
         windowed=sum(width for width, sliding in zip(widths, slides, strict=True) if sliding),
-        window=header.number(f"{architecture}.attention.sliding_window"),
+        window=_window(header, architecture),
     )
+
+
+def indexer_width(header: GGUFHeader, architecture: str) -> int:
+    """Return how wide the queries are that choose which tokens a layer looks at."""
+    if architecture not in _INDEXED:
+        return 0
+    start = f"{architecture}.attention.indexer."
+    return header.number(start + "head_count") * header.number(start + "key_length")
 
 
 def _width(header: GGUFHeader, architecture: str, layer: int) -> int:
@@ -142,10 +158,21 @@ def _width(header: GGUFHeader, architecture: str, layer: int) -> int:
 
 def _sliding(header: GGUFHeader, architecture: str, layers: int) -> Sequence[bool]:
     """Return for each layer whether it keeps a window only."""
-    if not header.number(f"{architecture}.attention.sliding_window"):
+    if not _window(header, architecture):
         return [False] * layers
     pattern = header.metadata.get(f"{architecture}.attention.sliding_window_pattern")
     if isinstance(pattern, list) and len(pattern) >= layers:
         return [bool(flag) for flag in pattern[:layers]]
     period = pattern if isinstance(pattern, int) and pattern > 0 else _PERIODS.get(architecture, 1)
-    return [layer % period < period - 1 for layer in range(layers)]
+    whole = 0 if architecture in _WHOLE_FIRST else period - 1
+    return [layer % period != whole for layer in range(layers)]
+
+
+def _window(header: GGUFHeader, architecture: str) -> int:
+    """Return the tokens that a layer with a sliding window sees, 0 where none has one."""
+    key = f"{architecture}.attention.sliding_window"
+    if architecture == "llama4":
+        return 0 if header.metadata.get(key) == 0 else _CHUNK
+    if architecture == "exaone4" and header.number("exaone4.block_count") != _EXAONE_LAYERS:
+        return 0
+    return header.number(key)

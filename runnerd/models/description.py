@@ -13,7 +13,15 @@ from dataclasses import dataclass, field
 
 from runnerd.backends.model_files import ModelFacts, SenseFacts
 from runnerd.errors import InvalidModelFile
-from runnerd.models.attention import ENCODERS, cached, encodes, head_count, recurrent
+from runnerd.models.attention import (
+    ENCODERS,
+    cached,
+    encodes,
+    head_count,
+    indexer_width,
+    recurrent,
+)
+from runnerd.models.feed_forward import feed_forward
 from runnerd.models.gguf import GGUFHeader, Value
 from runnerd.models.modelfile import Modelfile
 from runnerd.models.multimodal import senses
@@ -67,6 +75,7 @@ def facts(header: GGUFHeader) -> ModelFacts:
 
     heads, width = head_count(header, architecture), number("embedding_length")
     per_head = width // heads if heads else 0
+    forward = feed_forward(header, architecture)
     cache, state = cached(header, architecture), recurrent(header, architecture)
     return ModelFacts(
         architecture=architecture,
@@ -79,10 +88,9 @@ def facts(header: GGUFHeader) -> ModelFacts:
         context_length=number("context_length"),
         vocabulary_size=header.lengths.get("tokenizer.ggml.tokens", 0) or number("vocab_size"),
         pooling=_pooling(header),
-        feed_forward_length=number("feed_forward_length"),
+        feed_forward_length=forward.dense,
         expert_used_count=number("expert_used_count"),
-        expert_feed_forward_length=number("expert_feed_forward_length")
-        or (number("feed_forward_length") if number("expert_used_count") else 0),
+        expert_feed_forward_length=forward.expert,
         cache_width=cache.whole,
         window_width=cache.windowed,
         window=cache.window,
@@ -90,6 +98,8 @@ def facts(header: GGUFHeader) -> ModelFacts:
         state_width=state.width,
         inner_length=state.inner,
         encodes=encodes(header, architecture),
+        gated=forward.gated,
+        indexer_width=indexer_width(header, architecture),
         long_rope=any(tensor.name.startswith(_LONG_ROPE) for tensor in header.tensors),
     )
 

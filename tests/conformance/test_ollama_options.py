@@ -92,6 +92,7 @@ def test_penalties_change_what_is_said(daemon: DaemonProcess, option: dict[str, 
     plain = said(daemon, **greedy)
     assert said(daemon, **greedy, **option) != plain
     assert said(daemon, **greedy, **option, repeat_last_n=0) == plain
+    assert said(daemon, **greedy, **option, repeat_last_n=-1) != plain, "the whole context"
 
 
 @pytest.mark.covers(

@@ -46,8 +46,13 @@ def daemon(tmp_path: Path, gguf: Path) -> Iterator[DaemonProcess]:
 
 
 def with_engine(faults: str, folder: Path) -> dict[str, str]:
-    """Return the environment of a daemon whose engine has these faults."""
-    settings = {"llama.cpp": {"path": str(fake_engine(folder, faults))}}
+    """Return the environment of a daemon whose engine has these faults.
+
+    One that remembers something writes where engines may not.
+    """
+    remembers = faults == "crash-first-load"
+    path = str(fake_engine(folder, faults))
+    settings = {"llama.cpp": {"path": path, "sandbox": not remembers}}
     return {"RUNNERD_BACKENDS": json.dumps(settings)}
 
 
@@ -253,7 +258,7 @@ if [ $number -lt {kills} ]; then exec {slow} "$@"; else exec {sound} "$@"; fi
     )
     engine.chmod(0o755)
     pass_trial(engine)
-    settings = {"llama.cpp": {"path": str(engine)}}
+    settings = {"llama.cpp": {"path": str(engine), "sandbox": False}}  # it writes down its runs
     with running(tmp_path, env={"RUNNERD_BACKENDS": json.dumps(settings)}) as daemon:
         daemon.import_model(gguf / "tiny.gguf", "tiny")
 

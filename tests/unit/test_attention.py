@@ -48,6 +48,16 @@ def header(architecture: str, **more: Value) -> GGUFHeader:
         ("lfm2", {"attention__head_count_kv": [0] * 9 + [4] * 3}, Cached(3 * 4 * 128)),
         ("qwen3next", {"full_attention_interval": 4}, Cached(3 * 1024)),
         ("gemma3n", {"attention__shared_kv_layers": 5}, Cached(7 * 1024)),
+        ("exaone4", {"attention__sliding_window": 100}, Cached(12 * 1024)),
+        ("exaone4", {"attention__sliding_window": 9, "block_count": 64}, Cached(16384, 49152, 9)),
+        ("llama4", {"attention__sliding_window": 9}, Cached(3 * 1024, 9 * 1024, 8192)),
+        ("llama4", {"attention__sliding_window": 0}, Cached(12 * 1024)),
+        ("laguna", {"attention__sliding_window": 9}, Cached(3 * 1024, 9 * 1024, 9)),
+        (
+            "deepseek32",
+            {"attention__indexer__key_length": 128},
+            Cached(12 * (1024 + 128)),
+        ),
         (
             "deepseek2",
             {

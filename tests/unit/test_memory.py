@@ -57,7 +57,7 @@ async def test_the_tools_account(tmp_path: Path) -> None:
     )  # fmt: skip
     found = await memory.required([files], NONE)
     assert found == RequiredMemory(
-        ram_bytes=(100 + 59) * MIB, gpu_bytes=(("gpu0", 1232 * MIB), ("gpu1", 8 * MIB))
+        ram_bytes=(100 + 58) * MIB, gpu_bytes=(("gpu0", 1232 * MIB), ("gpu1", 8 * MIB))
     )
 
 
@@ -86,7 +86,7 @@ async def test_the_slots_count(tmp_path: Path) -> None:
 async def test_a_draft_model_counts(tmp_path: Path) -> None:
     """Both models are in memory; the reserve is there once."""
     memory, files = estimator(tmp_path, "echo 'Host 1 1 1'")
-    assert (await memory.required([files, files], NONE)).ram_bytes == (100 + 5 + 5) * MIB
+    assert (await memory.required([files, files], NONE)).ram_bytes == (100 + 4 + 4) * MIB
 
 
 async def test_a_projector_counts(tmp_path: Path) -> None:
@@ -115,7 +115,7 @@ async def test_where_a_projector_goes(tmp_path: Path) -> None:
         found = await memory.required([sees], configuration)
         expected = gpus if where is None else gpus | {where: gpus[where] + 1000}
         assert dict(found.gpu_bytes) == expected
-        assert found.ram_bytes == (100 + 2) * MIB + (1000 if where is None else 0)
+        assert found.ram_bytes == (100 + 1) * MIB + (1000 if where is None else 0)
 
 
 async def test_only_the_models_projector_is_loaded(tmp_path: Path) -> None:
@@ -183,7 +183,7 @@ async def test_what_the_tool_does_not_see(tmp_path: Path) -> None:
     found = await memory.required([model], NONE)
     load = Workload(context=4 * 512, slots=4)
     rest = working_bytes(facts, load) + output_bytes(facts, load) + vocabulary_bytes(facts)
-    assert found.ram_bytes == (100 + 70 + 10 + 2) * MIB + rest
+    assert found.ram_bytes == (100 + 70 + 10 + 1) * MIB + rest
     assert rest < 10 * MIB
 
 
@@ -191,7 +191,7 @@ async def test_buffers_on_a_gpu_count_whole(tmp_path: Path) -> None:
     """There everything that is reserved is taken, and so is the host's part beside it."""
     memory, files = estimator(tmp_path, "echo 'CUDA0 10 1 300'; echo 'Host 1 1 50'")
     found = await memory.required([files], NONE)
-    assert found == RequiredMemory((100 + 52 + 2) * MIB, (("gpu0", 313 * MIB),))
+    assert found == RequiredMemory((100 + 52 + 1) * MIB, (("gpu0", 313 * MIB),))
 
 
 async def test_an_encoder_sees_a_text_whole(tmp_path: Path) -> None:

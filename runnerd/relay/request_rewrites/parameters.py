@@ -26,6 +26,7 @@ from runnerd.relay.request_rewrites.prompt_prefix import Opening, PromptPrefix, 
 
 _NULL = b"null"
 _LIMIT = "max_tokens"
+_WHOLE_CONTEXT = 2**16  # tokens to look back at
 _LARGE = 1 * 2**20  # bytes of a value that is not copied
 
 # Names that mean the same.  The first one is what an owner says.
@@ -137,7 +138,10 @@ def completed(body: Body, below: Mapping[str, object]) -> bytes:
 
 def sampling(options: Mapping[str, object]) -> dict[str, object]:
     """Return those of Ollama's options that are said with a request, as the engine's parameters."""
-    return {_MAKERS_NAMES[name]: said for name, said in options.items() if name in _MAKERS_NAMES}
+    found = {_MAKERS_NAMES[name]: said for name, said in options.items() if name in _MAKERS_NAMES}
+    if found.get("repeat_last_n") == -1:  # the whole context, to Ollama; the engine refuses it
+        found["repeat_last_n"] = _WHOLE_CONTEXT
+    return found
 
 
 def rules_for(
