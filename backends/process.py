@@ -50,6 +50,7 @@ _SWEEP_INTERVAL = 0.005
 
 NOTHING_MORE = Sandbox()
 
+
 @dataclass(frozen=True, slots=True)
 class ExitRecord:
     """How a process ended: `code` or `signal` is set.  `uptime` is in seconds.

@@ -47,7 +47,9 @@ def daemon(tmp_path: Path, gguf: Path) -> Iterator[DaemonProcess]:
 
 def with_engine(faults: str, folder: Path) -> dict[str, str]:
     """Return the environment of a daemon whose engine has these faults."""
-    settings = {"llama.cpp": {"path": str(fake_engine(folder, faults))}}
+    # One that crashes once remembers that in its folder, which a sandbox would not let it.
+    sandbox = faults != "crash-first-load"
+    settings = {"llama.cpp": {"path": str(fake_engine(folder, faults)), "sandbox": sandbox}}
     return {"RUNNERD_BACKENDS": json.dumps(settings)}
 
 
