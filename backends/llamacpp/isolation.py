@@ -6,8 +6,8 @@ import glob
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from runnerd.backends.model_files import ModelFiles
 from runnerd.backends.llamacpp.settings import LlamaCppSettings
+from runnerd.backends.model_files import ModelFiles
 from runnerd.backends.sandbox import Sandbox, folders_of
 
 

@@ -59,3 +59,16 @@ def test_a_template_that_explodes(daemon: DaemonProcess, tmp_path: Path) -> None
     answer = daemon.http.post("/api/create", json=document)
     assert "characters in Jinja" in answer.text, json.dumps(answer.json())
     assert psutil.Process(daemon.process.pid).memory_info().rss - before < 64 * 2**20
+
+
+@pytest.mark.parametrize("name", ["../../x", "/etc/passwd", "a/../../b"])
+def test_a_draft_model_is_no_path(daemon: DaemonProcess, tmp_path: Path, name: str) -> None:
+    """It is refused when it is said, and the model goes on as it was configured."""
+    tiny.write_completion_model(tmp_path / "tiny.gguf")
+    daemon.import_model(tmp_path / "tiny.gguf", "tiny")
+    document = {"model": "tiny", "speculative": {"draft_model": name}}
+    answer = daemon.http.post("/engines/_configure", json=document)
+    assert answer.status_code == 400, answer.text
+    assert "draft_model" in answer.text
+    chat = {"model": "tiny", "messages": [{"role": "user", "content": "x"}], "max_tokens": 1}
+    assert daemon.http.post("/v1/chat/completions", json=chat).status_code == 200
