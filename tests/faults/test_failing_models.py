@@ -255,7 +255,7 @@ if [ $number -lt {kills} ]; then exec {slow} "$@"; else exec {sound} "$@"; fi
     )
     engine.chmod(0o755)
     pass_trial(engine)
-    settings = {"llama.cpp": {"path": str(engine)}}
+    settings = {"llama.cpp": {"path": str(engine), "sandbox": False}}  # it counts its runs
     with running(tmp_path, env={"RUNNERD_BACKENDS": json.dumps(settings)}) as daemon:
         daemon.import_model(gguf / "tiny.gguf", "tiny")
 
