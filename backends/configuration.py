@@ -37,12 +37,17 @@ class BackendMode(enum.StrEnum):
     RERANKING = "reranking"
 
 
+# What can be the name of a model, and never a path out of somewhere; the store knows the rest.
+_PART = r"[A-Za-z0-9_][A-Za-z0-9_.:@-]*"
+_NAME = rf"^{_PART}(/{_PART})*$"
+
+
 class SpeculativeDecoding(BaseModel):
     """A second, smaller model that drafts tokens for the first to confirm."""
 
     model_config = ConfigDict(extra="forbid")
 
-    draft_model: str
+    draft_model: Annotated[str, Field(max_length=512, pattern=_NAME)]
     num_tokens: Annotated[int, Field(ge=0, le=64)] = 0
     min_acceptance_rate: Annotated[float, Field(ge=0, le=1)] = 0.0
 

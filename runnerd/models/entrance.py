@@ -106,7 +106,7 @@ class Entrance:
             self._layout,
             total=0,
             report=on_loop(progress),
-            allow=self._room.check_quota,
+            allow=lambda size, own: self._room.check_quota(size, beside=own),
         )
         await run_stoppable(lambda stop: self._room.check_writable())
         try:
@@ -119,7 +119,7 @@ class Entrance:
     def part(self, key: Digest) -> Part:
         """Return the part of a file that is being fetched; open it before use."""
         path = self._layout.part(key)
-        return Part(self._layout, key, lambda size: self._room.check_quota(size, beside=path))
+        return Part(self._layout, key, lambda size: self._room.check_quota(size, beside=(path,)))
 
     def accept(
         self,

@@ -105,7 +105,8 @@ class Cost:
 class Intake:
     """The temporary files of one model on its way in.  Used in one thread at a time.
 
-    `allow` is asked before bytes are written, with how many there will be; it raises if too many.
+    `allow` is asked before bytes are written, with how many there will be and in which files; it
+    raises if they are too many.
     """
 
     def __init__(
@@ -115,7 +116,7 @@ class Intake:
         total: int,
         report: Callable[[Progress], None] | None = None,
         stop: Stop | None = None,
-        allow: Callable[[int], None] = lambda size: None,
+        allow: Callable[[int, Collection[Path]], None] = lambda size, own: None,
     ) -> None:
         self._layout = layout
         self._allow = allow
@@ -166,7 +167,7 @@ class Intake:
     def writer(self, name: str, size: int) -> BlobWriter:
         """Begin a blob of `size` bytes that comes in pieces.  Raises errors.InsufficientStorage."""
         self.check_space(size)
-        self._allow(size + sum(blob.size for blob in self.blobs.values()))
+        self._allow(size + sum(blob.size for blob in self.blobs.values()), self._temporary)
         return BlobWriter(self._fresh(), name, size)
 
     def finish(self, writer: BlobWriter) -> Pending:

@@ -66,7 +66,7 @@ def read_journal(path: Path, part: int, size: int | None) -> Journal | None:
     reach = 0
     for number, count in journal.filled.items():
         start = number * PIECE_BYTES
-        if number < 0 or not 0 <= count <= min(PIECE_BYTES, journal.size - start):
+        if number < 0 or not 0 < count <= min(PIECE_BYTES, journal.size - start):
             return None
         reach = max(reach, start + count)
     # A shorter file is not the one that the journal is about.

@@ -10,6 +10,7 @@ unbroken front of what has arrived, while the rest is still coming.
     the connection breaks       kept; the next attempt goes on where it was
     the daemon is killed        kept; the journal says what is there
     the disk is full            kept if it holds anything; its space was claimed with the first byte
+    it cannot be resumed        removed: its size is not known, or nothing proves it the same file
     the server's file changed   emptied and begun anew
     the digest is wrong         removed
     the pull is cancelled       kept for a week, or until `runnerd prune`
@@ -40,6 +41,7 @@ from runnerd.models.part_journal import (
     read_journal,
 )
 from runnerd.models.parts_folder import open_locked
+from runnerd.models.room import look_ahead
 
 log = logging.getLogger(__name__)
 
@@ -68,6 +70,7 @@ class Part:
         self.pieces: list[Piece] = []
         self._descriptor = -1
         self._claimed = False  # the space of the whole file
+        self._allowed = 0  # how far one of unknown size may grow
         self._hasher = hashlib.sha256()
         self._hashed = 0
         self._unsynced = 0
@@ -151,7 +154,7 @@ class Part:
             os.ftruncate(self._descriptor, 0)
             self.size, self.validator, self.pieces = None, "", []
             self._hasher, self._hashed = hashlib.sha256(), 0
-            self._unsynced = self._first = self.received = 0
+            self._unsynced = self._first = self.received = self._allowed = 0
             self._unsafe = self._claimed = False
 
     def close(self) -> None:
@@ -204,11 +207,22 @@ class Part:
         """
         if len(data) > piece.left:
             raise SourceFailure("the server sent more than was asked for")
+        if self.size is None:
+            self._make_sure(piece.at + len(data))
         rest, place = memoryview(data), piece.at
         with storage_errors(STORE):
             while rest:
                 written = os.pwrite(self._descriptor, rest, place)
                 rest, place = rest[written:], place + written
+
+    def _make_sure(self, size: int) -> None:
+        """Hold a file of unknown size against disk and quota while it comes."""
+        if size > self._allowed:
+            self._allowed = look_ahead(self._admit, size)
+
+    def _admit(self, size: int) -> None:
+        self._allow(size)
+        check_space(self._layout.root, max(0, size - self.allocated()))
 
     def wrote(self, piece: Piece, count: int) -> None:
         """Count what `write` has put there.  Not from a thread: counters have one writer."""
@@ -223,6 +237,11 @@ class Part:
         piece.end = self.size = piece.at
 
     @property
+    def can_resume(self) -> bool:
+        """Whether a later attempt could go on from what is there."""
+        return self.size is not None and bool(self.validator)
+
+    @property
     def wants_journal(self) -> bool:
         """Whether enough has arrived since the journal was written."""
         return self._unsynced >= JOURNAL_BYTES and bool(self.validator)
@@ -230,7 +249,7 @@ class Part:
     def write_journal(self) -> None:
         """Bring what has arrived to the disk, and then the note that it is there."""
         if self.size is None or not self.validator:
-            return  # nothing could go on from there
+            return
         pieces = self.pieces
         filled = {
             piece.number: piece.at - piece.start for piece in pieces if piece.at > piece.start

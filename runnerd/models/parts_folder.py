@@ -7,6 +7,7 @@ import fcntl
 import logging
 import os
 import time
+from collections.abc import Collection
 from pathlib import Path
 
 from runnerd.errors import Conflict
@@ -16,11 +17,11 @@ from runnerd.regular import Unusable, open_regular, set_aside
 log = logging.getLogger(__name__)
 
 
-def occupied(layout: Layout, *, beside: Path | None = None) -> int:
-    """Return the bytes that all parts have on the disk, but for one that lies at `beside`."""
+def occupied(folder: Path, *, beside: Collection[str] = ()) -> int:
+    """The bytes that the files of a folder have on the disk, but for those in `beside`."""
     total = 0
-    for entry in os.scandir(layout.parts):
-        if beside is None or entry.name != beside.name:
+    for entry in os.scandir(folder):
+        if entry.name not in beside:
             with contextlib.suppress(FileNotFoundError):
                 total += entry.stat().st_blocks * 512
     return total

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable, Collection
 from pathlib import Path
 from threading import RLock
 
@@ -12,6 +13,15 @@ from runnerd.models.layout import Layout
 from runnerd.models.ledger import Ledger
 from runnerd.models.parts_folder import occupied
 from runnerd.units import binary_size
+
+_LOOK_BYTES = 64 * 2**20  # written between two looks at disk and quota
+
+
+def _bytes(path: Path) -> int:
+    try:
+        return path.stat().st_blocks * 512
+    except FileNotFoundError:
+        return 0
 
 
 class Room:
@@ -45,12 +55,22 @@ class Room:
         check_space(self._layout.root, size)
         self.check_quota(size)
 
-    def check_quota(self, size: int, *, beside: Path | None = None) -> None:
-        """Hold `size` bytes against the quota; `beside` is a part that they replace or complete."""
+    def check_growth(self, size: int, path: Path) -> None:
+        """Do the same for a file that is there and is to have `size` bytes."""
+        check_space(self._layout.root, max(0, size - _bytes(path)))
+        self.check_quota(size, beside=(path,))
+
+    def check_quota(self, size: int, *, beside: Collection[Path] = ()) -> None:
+        """Hold `size` bytes against the quota; `beside` are files that they replace or complete.
+
+        What is on its way counts as far as it has come: many at once are held to it together.
+        """
         quota = self._quota_bytes
         if quota is None:
             return
-        taken = self.usage() + occupied(self._layout, beside=beside)
+        names = {path.name for path in beside}
+        taken = self.usage() + occupied(self._layout.parts, beside=names)
+        taken += occupied(self._layout.temporary, beside=names)
         if size + taken > quota:
             raise InsufficientStorage(
                 f"the model needs {binary_size(size)}; the models and unfinished downloads occupy"
@@ -66,3 +86,17 @@ class Room:
         with self._lock:
             self._ledger.settle()
         self._layout.try_out()
+
+
+def look_ahead(allow: Callable[[int], None], size: int) -> int:
+    """Ask whether a file may grow to `size` bytes; return how far it may without asking again.
+
+    Near the limit every step is asked for, so that what grows ends at the limit and not behind it.
+    Raises errors.InsufficientStorage.
+    """
+    try:
+        allow(size + _LOOK_BYTES)
+    except InsufficientStorage:
+        allow(size)
+        return size
+    return size + _LOOK_BYTES

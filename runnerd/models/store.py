@@ -57,7 +57,7 @@ class Store:
         self.claims = claims = BlobClaims(self._layout, ledger, lock)
         self._leftovers = leftovers = Leftovers(self._layout, ledger, claims.digests)
         self.room = room = Room(self._layout, ledger, lock, quota_bytes=quota_bytes)
-        self.uploads = uploads = Uploads(self._layout, room.check_space, claims.digests)
+        self.uploads = uploads = Uploads(self._layout, room.check_growth, claims.digests)
         self.entrance = Entrance(
             self._layout,
             ledger,

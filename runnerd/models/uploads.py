@@ -19,26 +19,26 @@ from runnerd.errors import ClientError
 from runnerd.models.digest import Digest
 from runnerd.models.intake import BLOB_MODE, Pending
 from runnerd.models.layout import STORE, Layout, discard, tidy
+from runnerd.models.room import look_ahead
 
 log = logging.getLogger(__name__)
 
 AGE = 86400.0
 """Seconds that an upload waits for its model."""
 
-_LOOK_BYTES = 64 * 2**20  # written between two looks at disk and quota
-
 
 class Uploads:
     """The uploads that are there.  Methods block.
 
-    `allow` is asked before bytes are written, with how many there will be; it raises if too many.
+    `allow` is asked before bytes are written, with how many there will be and where; it raises if
+    they are too many.
     `claimed` tells which ones somebody is using.
     """
 
     def __init__(
         self,
         layout: Layout,
-        allow: Callable[[int], None],
+        allow: Callable[[int, Path], None],
         claimed: Callable[[], Collection[Digest]],
     ) -> None:
         self._layout = layout
@@ -93,7 +93,7 @@ class Uploads:
 class Upload:
     """One file on its way; closing it without `finish` leaves no trace."""
 
-    def __init__(self, layout: Layout, allow: Callable[[int], None]) -> None:
+    def __init__(self, layout: Layout, allow: Callable[[int, Path], None]) -> None:
         self._layout = layout
         self._allow = allow
         self._path = layout.fresh()
@@ -107,9 +107,9 @@ class Upload:
     def write(self, chunk: bytes) -> None:
         """Append a piece.  Raises errors.InsufficientStorage."""
         if self._written + len(chunk) > self._allowed:
-            ahead = max(_LOOK_BYTES if self._written else 0, len(chunk))
-            self._allow(self._written + len(chunk))
-            self._allowed = self._written + ahead
+            self._allowed = look_ahead(
+                lambda size: self._allow(size, self._path), self._written + len(chunk)
+            )
         self._hasher.update(chunk)
         rest = memoryview(chunk)
         with storage_errors(STORE):

@@ -21,6 +21,10 @@ _NAT64 = (
     ipaddress.IPv6Network("64:ff9b:1::/48"),  # local use: where it leads is not ours to know
 )
 _SPECIAL = ipaddress.IPv4Network("192.0.0.0/24")  # protocols' own; Python changed its mind on it
+_LOCAL_ZONES = frozenset({
+    "localhost", "local", "internal", "intranet", "private", "corp", "home", "lan", "localdomain",
+    "invalid", "test", "onion",
+})  # fmt: skip
 _COMPATIBLE = ipaddress.IPv6Network("::/96")
 
 
@@ -81,6 +85,12 @@ class AllowedSources:
         if isinstance(address, ipaddress.IPv6Address) and address.ipv4_mapped is not None:
             address = address.ipv4_mapped
         return any(address in network for network in self.networks)
+
+
+def is_local_name(host: str) -> bool:
+    """Say whether a name means something inside of some network only, whoever resolves it."""
+    labels = host.lower().rstrip(".").split(".")
+    return len(labels) < 2 or labels[-1] in _LOCAL_ZONES or labels[-2:] == ["home", "arpa"]
 
 
 def literal(host: str) -> Address | None:

@@ -2,8 +2,9 @@
 
     scheme      https; plain http only where the owner listed the host, or where the caller will
                 verify the content by a digest from elsewhere (and then without credentials)
-    address     checked for every dial, see `addresses`; each redirect is a new request under the
-                same rules, at most five of them, and never from https down to http
+    address     checked for every dial, see `addresses`, and before a proxy gets a name; each
+                redirect is a new request under the same rules, at most five of them, and never
+                from https down to http
     secrets     the headers that a caller calls secret are dropped for good at the first hop to
                 another origin
     size, time  heads are capped by the parser, bodies by `read_capped`; connecting and every read
@@ -18,6 +19,8 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import socket
+import time
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from typing import Any
@@ -27,7 +30,7 @@ from yarl import URL
 
 import runnerd
 from runnerd.errors import Forbidden, InvalidReference, SourceFailure, SourceTimeout
-from runnerd.outbound.addresses import AllowedSources, literal
+from runnerd.outbound.addresses import AllowedSources, is_local_name, literal
 from runnerd.outbound.resolver import GuardedResolver, RefusedAddress
 
 log = logging.getLogger(__name__)
@@ -35,6 +38,9 @@ log = logging.getLogger(__name__)
 CONNECT_TIMEOUT = 20.0  # seconds, per address
 STALL_TIMEOUT = 30.0  # seconds without a byte
 
+_LOOK_TIMEOUT = 5.0  # seconds for a name that a proxy is to resolve
+_LOOKED_FOR = 60.0  # seconds for which a look at a name holds
+_MOST_LOOKED_AT = 1024
 _MOST_REDIRECTS = 5
 _REDIRECTS = frozenset({301, 302, 303, 307, 308})
 _READ_BUFFER = 2**20
@@ -62,6 +68,7 @@ class Outbound:
         self._allowed = allowed
         self._proxy = URL(proxy) if proxy else None
         self._stall_timeout = stall_timeout
+        self._looked_at: dict[str, float] = {}  # names that were no internal ones, and when
         self._session: aiohttp.ClientSession | None = None
 
     async def close(self) -> None:
@@ -94,6 +101,7 @@ class Outbound:
         sent, private = dict(headers or {}), dict(secrets or {})
         for _ in range(redirects + 1):
             self._check(url, verified=verified, secret=bool(private))
+            await self._check_name(url.host or "")
             async with self._send(method, url, sent | private, body, patience) as answer:
                 if answer.status not in _REDIRECTS or not redirects:
                     _check_encoding(answer)
@@ -151,6 +159,30 @@ class Outbound:
                 read_bufsize=_READ_BUFFER,
             )
         return self._session
+
+    async def _check_name(self, host: str) -> None:
+        """Hold a name against the rules before a proxy sees it, which would resolve it itself.
+
+        One that this host cannot resolve may well be public: behind many proxies only they can.
+        Raises errors.Forbidden.
+        """
+        if self._proxy is None or literal(host) is not None or self._allowed.names(host):
+            return
+        if is_local_name(host):
+            raise _refused(host, "it is a name of an internal network")
+        now = time.monotonic()
+        if self._looked_at.get(host, -_LOOKED_FOR) + _LOOKED_FOR > now:
+            return
+        try:
+            async with asyncio.timeout(_LOOK_TIMEOUT):
+                await GuardedResolver(self._allowed).resolve(host, family=socket.AF_UNSPEC)
+        except RefusedAddress as error:
+            raise _refused(host, str(error)) from error
+        except OSError:  # TimeoutError among them
+            log.debug("%s is left to the proxy to resolve", host)
+        if len(self._looked_at) >= _MOST_LOOKED_AT:
+            self._looked_at.clear()
+        self._looked_at[host] = now
 
     def _check(self, url: URL, *, verified: bool, secret: bool) -> None:
         """Hold a URL against the rules for schemes and for literal addresses."""

@@ -1,8 +1,9 @@
 """How a registry is convinced: Basic, or Docker's token flow.
 
 A 401 names a *realm* that hands out tokens.  The registry chooses that name, so it is believed only
-where it belongs to the registry itself: the same host, or one under the same registrable domain
-(`registry-1.docker.io` and `auth.docker.io`).  Elsewhere gets neither credentials nor a request.
+where it belongs to the registry itself: the same origin, port included, or https on its own port on
+the same host or one under the same registrable domain (`registry-1.docker.io` and
+`auth.docker.io`).  Elsewhere gets neither credentials nor a request.
 A token is used for the one registry and repository that it was asked for, and kept in memory only.
 """
 
@@ -73,7 +74,7 @@ class Authorization:
     async def _fetch(
         self, url: URL, challenge: Mapping[str, str], credentials: Credentials | None
     ) -> str:
-        realm = _checked_realm(challenge.get("realm", ""), url)
+        realm = checked_realm(challenge.get("realm", ""), url)
         query = {"service": challenge.get("service", ""), "scope": self._scope}
         if credentials is not None and credentials.is_identity:
             form = {
@@ -121,17 +122,21 @@ def _token(body: bytes, realm: URL) -> str:
     return token
 
 
-def _checked_realm(text: str, registry: URL) -> URL:
+def checked_realm(text: str, registry: URL) -> URL:
+    """The place where a registry hands out tokens.  Raises errors.SourceFailure, Forbidden."""
     try:
         realm = URL(text)
     except ValueError:
         realm = URL()
     if not realm.host or realm.scheme not in ("https", registry.scheme):
         raise SourceFailure(f"{registry.host} names no usable place to get a token from")
-    if not belongs_together(registry.host or "", realm.host):
+    if realm.origin() == registry.origin():
+        return realm
+    usual = realm.scheme == "https" and realm.is_default_port()
+    if not usual or not belongs_together(registry.host or "", realm.host):
         raise Forbidden(
-            f"{registry.host} wants a token from {realm.host}, which is not its own; nothing was"
-            " sent there"
+            f"{registry.host} wants a token from {realm.host}:{realm.port}, which is not its own;"
+            " nothing was sent there"
         )
     return realm
 

@@ -44,7 +44,7 @@ from runnerd.pulls.settings import PullSettings
 from runnerd.pulls.source import Source, SourceContext
 from runnerd.pulls.transfer import Transfer
 from runnerd.pulls.transfer_tasks import Kind, Subscription, TransferTask
-from runnerd.pulls.weblink import WebSource, is_url
+from runnerd.pulls.weblink import WebSource, is_url, shown
 from runnerd.resources import Host
 from runnerd.threads import run_stoppable
 from runnerd.units import binary_size
@@ -186,7 +186,7 @@ class Pulls:
         if job is None and len(self._jobs) >= _MOST_JOBS:
             raise Overloaded("too many pulls are under way; come back later", retry_after=60)
         if job is None:
-            job = TransferTask(kind, request.source.text)
+            job = TransferTask(kind, shown(request.source.text))
             self._jobs[job.id] = self._by_request[kind, request] = job
             started = job
 

@@ -93,7 +93,7 @@ class Transfer:
         except BaseException:
             await tasks.cancel_and_wait(hashing)
             with suppress(OSError, RunnerdError):
-                await run_stoppable(lambda stop: part.write_journal())
+                await run_stoppable(lambda stop: _put_by(part))
             raise
         return await run_stoppable(lambda stop: part.finish(self._file.digest))
 
@@ -335,3 +335,11 @@ def _first(failures: BaseExceptionGroup[RunnerdError]) -> RunnerdError:
         first = first.exceptions[0]
     assert isinstance(first, RunnerdError)
     return first
+
+
+def _put_by(part: Part) -> None:
+    """Note what is there for the next attempt; what is of no use to it goes at once."""
+    if part.can_resume:
+        part.write_journal()
+    else:
+        part.remove()

@@ -21,12 +21,22 @@ from runnerd.pulls.offer import Offer, OfferedFile, Remote
 from runnerd.pulls.source import SourceContext
 
 _SHARD = re.compile(r"(.+)-(\d{5})-of-(\d{5})\.gguf")
+_CREDENTIALS = re.compile(r"//[^/]*@")
 _LONGEST = 4096
 
 
 def is_url(text: str) -> bool:
     """Say whether a reference is a URL."""
     return text.lower().startswith(("http://", "https://"))
+
+
+def shown(text: str) -> str:
+    """A reference for people and logs: of a URL without credentials and without its query, which
+    holds keys where a link is signed.
+    """
+    if not is_url(text):
+        return text
+    return _CREDENTIALS.sub("//", re.split(r"[?#]", text, maxsplit=1)[0], count=1)
 
 
 def parse_url(text: str) -> tuple[URL, Digest | None]:
@@ -42,7 +52,7 @@ def parse_url(text: str) -> tuple[URL, Digest | None]:
             raise ValueError
     except ValueError as error:
         raise InvalidReference(
-            f"{text[:120]!r} cannot be fetched: write https://host/path, without a password"
+            f"{shown(text)[:120]!r} cannot be fetched: write https://host/path, without a password"
         ) from error
     fragment = url.fragment
     digest = Digest(fragment.removeprefix("sha256=").lower()) if fragment else None

@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import contextlib
+import hashlib
 import json
 import struct
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
+import httpx
 import psutil
 import pytest
 
 from runnerd.models import tiny
 from tests.support.daemon import DaemonProcess, running
+from tests.support.fileserver import serving
 from tests.support.ggufs import STRING, U32, gguf, pair, tensor, text
 
 EXPRESSION = ".Prompt"
@@ -59,3 +64,83 @@ def test_a_template_that_explodes(daemon: DaemonProcess, tmp_path: Path) -> None
     answer = daemon.http.post("/api/create", json=document)
     assert "characters in Jinja" in answer.text, json.dumps(answer.json())
     assert psutil.Process(daemon.process.pid).memory_info().rss - before < 64 * 2**20
+
+
+@pytest.mark.parametrize("name", ["../../x", "/etc/passwd", "a/../../b"])
+def test_a_draft_model_is_no_path(daemon: DaemonProcess, tmp_path: Path, name: str) -> None:
+    """It is refused when it is said, and the model goes on as it was configured."""
+    tiny.write_completion_model(tmp_path / "tiny.gguf")
+    daemon.import_model(tmp_path / "tiny.gguf", "tiny")
+    document = {"model": "tiny", "speculative": {"draft_model": name}}
+    answer = daemon.http.post("/engines/_configure", json=document)
+    assert answer.status_code == 400, answer.text
+    assert "draft_model" in answer.text
+    chat = {"model": "tiny", "messages": [{"role": "user", "content": "x"}], "max_tokens": 1}
+    assert daemon.http.post("/v1/chat/completions", json=chat).status_code == 200
+
+
+QUOTA = 8 * 2**20
+
+
+@pytest.fixture
+def small(tmp_path: Path) -> Iterator[DaemonProcess]:
+    """A daemon whose models may take 8 MiB."""
+    env = {"RUNNERD_STORE_QUOTA": str(QUOTA), "RUNNERD_ALLOWED_SOURCES": "127.0.0.1"}
+    with running(tmp_path / "d", env=env) as daemon:
+        yield daemon
+
+
+def occupied(daemon: DaemonProcess) -> int:
+    """The bytes of everything in the store."""
+    files = (daemon.state_dir / "models").rglob("*")
+    return sum(path.stat().st_blocks * 512 for path in files if path.is_file())
+
+
+def test_an_upload_without_a_length(small: DaemonProcess) -> None:
+    """It is refused as soon as it is too much, and leaves nothing."""
+    sent = 0
+
+    def body() -> Iterator[bytes]:
+        nonlocal sent
+        for _ in range(40):
+            sent += 2**20
+            yield bytes(2**20)
+
+    digest = "sha256:" + hashlib.sha256(bytes(40 * 2**20)).hexdigest()
+    before = occupied(small)
+    try:
+        answer = small.http.post(f"/api/blobs/{digest}", content=body())
+    except httpx.WriteError:
+        pass  # it did not even read the rest
+    else:
+        assert answer.status_code == 507, answer.text
+    assert occupied(small) == before
+    assert small.http.head(f"/api/blobs/{digest}").status_code == 404
+
+
+def test_a_pull_without_a_length(small: DaemonProcess) -> None:
+    """A file of unknown size ends at the quota, and what cannot be resumed goes with it."""
+    sent = 0
+    most = 0
+
+    def endless(handler: Any) -> None:
+        nonlocal sent, most
+        handler.send_response(200)
+        handler.send_header("Connection", "close")
+        handler.end_headers()
+        handler.close_connection = True
+        with contextlib.suppress(OSError):
+            handler.wfile.write(b"GGUF" + bytes(2**20 - 4))
+            while sent < 100:
+                handler.wfile.write(bytes(2**20))
+                sent += 1
+                most = max(most, occupied(small))
+
+    before = occupied(small)
+    with serving() as server:
+        server.routes["/endless.gguf"] = endless
+        document = {"from": f"http://{server.host}/endless.gguf"}
+        answer = small.http.post("/models/create", json=document)
+        assert "may occupy" in answer.text, answer.text
+    assert most <= before + QUOTA + 2**20
+    assert occupied(small) == before

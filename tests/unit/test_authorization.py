@@ -8,8 +8,10 @@ from pathlib import Path
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from yarl import URL
 
-from runnerd.pulls.authorization import belongs_together, registrable
+from runnerd.errors import RunnerdError
+from runnerd.pulls.authorization import belongs_together, checked_realm, registrable
 from runnerd.pulls.credentials import HUB, Credentials, DockerCredentials
 
 
@@ -46,6 +48,39 @@ def test_realms_of_the_registry(registry: str, realm: str) -> None:
 def test_realms_elsewhere(registry: str, realm: str) -> None:
     """Everything else gets nothing."""
     assert not belongs_together(registry, realm)
+
+
+@pytest.mark.parametrize(
+    ("registry", "realm"),
+    [
+        ("https://r.example.com:5000/v2/", "https://r.example.com:5000/token"),
+        ("http://127.0.0.1:5000/v2/", "http://127.0.0.1:5000/token"),
+        ("https://r.example.com:5050/v2/", "https://r.example.com/jwt/auth"),
+        ("https://registry-1.docker.io/v2/", "https://auth.docker.io/token"),
+    ],
+)
+def test_realms_at_their_place(registry: str, realm: str) -> None:
+    """The registry's own origin, or https where https is."""
+    assert checked_realm(realm, URL(registry)) == URL(realm)
+
+
+@pytest.mark.parametrize(
+    ("registry", "realm"),
+    [
+        ("http://127.0.0.1:5000/v2/", "http://127.0.0.1:6379/token"),
+        ("https://r.example.com:5000/v2/", "https://r.example.com:5001/token"),
+        ("https://r.example.com/v2/", "https://auth.example.com:8443/token"),
+        ("http://r.example.com/v2/", "http://auth.example.com/token"),
+        ("http://r.example.com:5000/v2/", "http://r.example.com/token"),
+        ("https://r.example.com/v2/", "https://auth.docker.io/token"),
+        ("https://r.example.com/v2/", "https://[bad"),
+        ("https://r.example.com/v2/", ""),
+    ],
+)
+def test_realms_at_another_port(registry: str, realm: str) -> None:
+    """Another service of the same host is not the registry's."""
+    with pytest.raises(RunnerdError, match=r"not its own|no usable place"):
+        checked_realm(realm, URL(registry))
 
 
 @given(st.from_regex(r"[a-z]{1,8}(\.[a-z]{1,8}){0,4}", fullmatch=True))

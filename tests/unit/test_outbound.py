@@ -208,3 +208,44 @@ async def test_proxies_of_the_environment_are_ignored(
     """Only the owner's setting names a proxy."""
     monkeypatch.setenv("http_proxy", "http://127.0.0.1:1")
     assert await get(http, server.url()) == 200
+
+
+@pytest.mark.parametrize(
+    "host",
+    ["metadata.google.internal", "localhost", "x.localhost", "printer", "nas.local", "a.home.arpa",
+     "METADATA.google.INTERNAL.", "db.corp"],
+)  # fmt: skip
+async def test_names_that_a_proxy_must_not_resolve(server: FileServer, host: str) -> None:
+    """Names of internal networks are refused by us: the proxy hears nothing of them."""
+    proxied = Outbound(AllowedSources(), proxy=f"http://{server.host}")
+    try:
+        with pytest.raises(Forbidden, match="internal network"):
+            await get(proxied, f"https://{host}:8443/x", verified=True)
+    finally:
+        await proxied.close()
+    assert server.seen == []
+
+
+async def test_a_name_that_leads_inside_is_not_given_to_a_proxy(
+    server: FileServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What we can resolve is looked at, as without a proxy; what we cannot is the proxy's."""
+    asked = []
+
+    async def getaddrinfo(host: str, *rest: object, **named: object) -> list[object]:
+        asked.append(host)
+        if host == "nowhere.example.com":
+            raise socket.gaierror("no such name")
+        return [(socket.AF_INET, socket.SOCK_STREAM, 6, "", ("10.0.0.7", 80))]
+
+    monkeypatch.setattr(asyncio.get_running_loop(), "getaddrinfo", getaddrinfo)
+    proxied = Outbound(AllowedSources(), proxy=f"http://{server.host}")
+    try:
+        with pytest.raises(Forbidden, match=r"10\.0\.0\.7"):
+            await get(proxied, "http://rebound.example.com/x", verified=True)
+        await proxied._check_name("nowhere.example.com")
+        await proxied._check_name("nowhere.example.com")
+    finally:
+        await proxied.close()
+    assert asked == ["rebound.example.com", "nowhere.example.com"]
+    assert server.seen == []

@@ -15,6 +15,7 @@ from runnerd.pulls.hub import HubName, is_hub
 from runnerd.pulls.pulling import parse_source
 from runnerd.pulls.registry import Registry
 from runnerd.pulls.settings import RegistrySettings
+from runnerd.pulls.weblink import shown
 
 HEX = "a" * 64
 
@@ -118,3 +119,18 @@ def test_urls() -> None:
     ):
         with pytest.raises(InvalidReference):
             weblink.parse_url(wrong)
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("https://h.example/a.gguf?X-Amz-Signature=secret#sha256=x", "https://h.example/a.gguf"),
+        ("https://user:secret@h.example/a.gguf", "https://h.example/a.gguf"),
+        ("https://user:sec/ret@h.example/a.gguf", "https://user:sec/ret@h.example/a.gguf"),
+        ("HTTPS://user@h.example?k=secret", "HTTPS://h.example"),
+        ("hf.co/org/repo:Q4_0", "hf.co/org/repo:Q4_0"),
+    ],
+)
+def test_what_is_shown_of_a_url(text: str, expected: str) -> None:
+    """Neither credentials nor the query, where signed links have their key."""
+    assert shown(text) == expected
