@@ -33,6 +33,7 @@ from runnerd.models.manifest import (
     repackaged,
 )
 from runnerd.models.manifest_builder import compose, describe_intake
+from runnerd.models.modelpack import PackedLayer, modelpack_layers
 from runnerd.models.parts import Part
 from runnerd.models.reference import Reference, parse_tag
 from runnerd.models.room import Room
@@ -211,6 +212,8 @@ class Entrance:
 
     def take_manifest(self, raw: bytes, intake: Intake, tag: str | None = None) -> Model:
         """Check what came with its own manifest and make it a model.  `intake` holds its blobs."""
+        if (packed := modelpack_layers(raw)) is not None:
+            return self._take_packed(packed, intake, tag)
         manifest = parse_manifest(raw)
         for layer in manifest.blobs:
             pending = intake.blobs.get(layer.digest)
@@ -225,6 +228,20 @@ class Entrance:
             packaged = packaged_context_size(config)
             description = describe_intake(intake, manifest.layers, names, packaged)
         return self.commit(intake, manifest, description, int(time.time()), tag)
+
+    def _take_packed(self, packed: Sequence[PackedLayer], intake: Intake, tag: str | None) -> Model:
+        """Make a packed model one of ours."""
+        files = []
+        for path, layer in packed:
+            pending = intake.blobs.get(layer.digest)
+            if pending is None or pending.size != layer.size:
+                raise InvalidModelFile(
+                    f"the model lacks the blob {layer.digest} of {layer.size} bytes that it lists"
+                )
+            files.append(Fetched(path or layer.digest.short, layer.media_type, pending))
+        intake.keep_only({layer.digest for _, layer in packed})
+        made, description = compose(intake, files)
+        return self.commit(intake, made, description, int(time.time()), tag)
 
     def commit(
         self,

@@ -34,6 +34,7 @@ from runnerd.models.modelfile import (
     PARAMETERS_TYPE,
     SYSTEM_TYPE,
 )
+from runnerd.models.modelpack import modelpack_layers
 from runnerd.models.reference import Reference
 from runnerd.outbound.client import Outbound, read_capped
 from runnerd.pulls.authorization import Authorization
@@ -109,6 +110,10 @@ class Registry:
         if (layers := _ollama_layers(raw)) is not None:
             files = tuple(self._file(layer) for layer in layers)
             return Offer(files, name=self.reference.short_name)
+        if (packed := modelpack_layers(raw)) is not None:
+            return Offer(
+                tuple(self._file(each.layer) for each in packed), name=self.reference.short_name
+            )
         manifest = parse_manifest(raw)
         return Offer(
             tuple(self._file(layer) for layer in manifest.blobs),

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import io
 import json
 import struct
+import tarfile
 from collections.abc import Iterator
 from hashlib import sha256
 from http.server import BaseHTTPRequestHandler
@@ -349,6 +351,85 @@ def test_ollama_layout(daemon: DaemonProcess, server: FileServer) -> None:
     shown = daemon.http.post("/api/show", json={"model": model["id"]}).json()
     assert (shown["template"], shown["system"]) == ("{{ .Prompt }}", "You are Ada.")
     assert shown["parameters"].split() == ["top_k", "3"]
+
+
+def packed(files: dict[str, bytes], kind: str = "cncf", form: str = "raw") -> dict[str, Any]:
+    """A manifest after the ModelPack specification."""
+    parts = {".gguf": "weight", ".md": "doc", "LICENSE": "doc", ".jinja": "weight.config"}
+    return {
+        "schemaVersion": 2,
+        "mediaType": "application/vnd.oci.image.manifest.v1+json",
+        "artifactType": f"application/vnd.{kind}.model.manifest.v1+json",
+        "config": {
+            "mediaType": f"application/vnd.{kind}.model.config.v1+json",
+            "digest": f"sha256:{sha256(b'{}').hexdigest()}",
+            "size": 2,
+        },
+        "layers": [
+            {
+                "mediaType": f"application/vnd.{kind}.model."
+                + next(part for end, part in parts.items() if name.endswith(end))
+                + f".v1.{form}",
+                "digest": f"sha256:{sha256(content).hexdigest()}",
+                "size": len(content),
+                "annotations": {f"org.{kind}.model.filepath": name},
+            }
+            for name, content in files.items()
+        ],
+    }
+
+
+_PACKED = {
+    "README.md": b"# hello",
+    "mmproj-tiny.gguf": projector(),
+    "LICENSE": b"free",
+    "template.jinja": b"{{ messages[0].content }}",
+    "tiny.gguf": SMALL,
+}
+
+
+@pytest.mark.parametrize("kind", ["cncf", "cnai"])
+def test_modelpack(daemon: DaemonProcess, server: FileServer, kind: str) -> None:
+    """A model in the CNCF's form is taken with its weights, projector, template and licence."""
+    for content in _PACKED.values():
+        path = f"/v2/evil/model/blobs/sha256:{sha256(content).hexdigest()}"
+        server.routes[path] = answer_with(content)
+    model = create(daemon, **{"from": offer(server, packed(_PACKED, kind))})["model"]
+    assert model["config"]["architecture"] == "llama"
+    assert model["runnerd"]["mmproj"] is True
+    shown = daemon.http.post("/api/show", json={"model": model["id"]}).json()
+    assert (shown["template"], shown["license"]) == ("{{ messages[0].content }}", "free")
+
+
+def test_modelpack_as_an_archive(daemon: DaemonProcess) -> None:
+    """The same in the archive that Docker's client sends."""
+    file = io.BytesIO()
+    with tarfile.open(fileobj=file, mode="w") as archive:
+        blobs = {f"blobs/sha256/{sha256(each).hexdigest()}": each for each in _PACKED.values()}
+        manifest = json.dumps(packed(_PACKED)).encode()
+        for name, content in {**blobs, "manifest.json": manifest}.items():
+            info = tarfile.TarInfo(name)
+            info.size = len(content)
+            archive.addfile(info, io.BytesIO(content))
+    answer = daemon.http.post("/models/load", content=file.getvalue())
+    last = json.loads(answer.text.splitlines()[-1])
+    assert last["type"] == "success", last
+    assert last["model"]["runnerd"]["mmproj"] is True
+
+
+@pytest.mark.parametrize(
+    ("document", "told"),
+    [
+        (packed({"README.md": b"x"}), "no GGUF file"),
+        (packed({"tiny.gguf": SMALL}, form="tar+gzip"), "is an archive"),
+        (packed({"tiny.gguf": SMALL}) | {"layers": [{"mediaType": 5}]}, "cannot be read"),
+    ],
+)
+def test_modelpack_that_cannot_be_used(
+    daemon: DaemonProcess, server: FileServer, document: dict[str, Any], told: str
+) -> None:
+    """It is refused with the reason."""
+    assert told in refused(daemon, **{"from": offer(server, document)})[1]
 
 
 @pytest.mark.parametrize("status", [401, 403])
