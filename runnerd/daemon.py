@@ -11,7 +11,6 @@ import contextlib
 import gc
 import logging
 import os
-import signal
 import socket
 from collections.abc import AsyncIterator, Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -49,13 +48,16 @@ from runnerd.relay.service import Relay, RelayDependencies
 from runnerd.resources import Host
 from runnerd.saved_slots import SavedSlots
 from runnerd.sockets.activation import inherited_sockets
+from runnerd.sockets.addresses import address_of, tcp_addresses
 from runnerd.sockets.descriptors import raise_limit
 from runnerd.sockets.listeners import listen_tcp, parse_listen
 from runnerd.sockets.lock import DirectoryLock
 from runnerd.sockets.notify import Notifier
 from runnerd.sockets.paths import RuntimeDirectory
+from runnerd.stop_signals import StopSignals
 from runnerd.supervisor import Supervisor
 from runnerd.upkeep import ControlSocket, Upkeep
+from runnerd.watchdog import watchdog
 
 log = logging.getLogger(__name__)
 
@@ -86,8 +88,7 @@ class Daemon:
         self._settings = settings
         self._read = read
         self._notifier = Notifier()
-        self._stop = asyncio.Event()
-        self._hurry = asyncio.Event()
+        self._signals = StopSignals()
         self._activated = False
         self._bound: list[str] = []  # TCP addresses
         self._status = 0
@@ -185,7 +186,7 @@ class Daemon:
             )
             stack.callback(control.close)
             listeners = self._open_listeners(control)
-            self._bound = _bound(listeners)
+            self._bound = tcp_addresses(listeners)
             relay.apply(make_admission(settings, self._bound))
             await relay.open(listeners)
             upkeep = Upkeep(
@@ -197,10 +198,10 @@ class Daemon:
             )
             await stack.enter_async_context(self._kept(upkeep))
 
-            self._listen_for_signals(
-                lambda: self._reload(log_dir, supervisor, relay), supervisor.hurry
+            self._signals.listen(
+                reload=lambda: self._reload(log_dir, supervisor, relay), hurry=supervisor.hurry
             )
-            await stack.enter_async_context(self._watchdog(supervisor))
+            await stack.enter_async_context(watchdog(self._notifier, supervisor.stranded))
             time_slice.shorten()
             watch = LoopWatch()
             watch.start()
@@ -208,7 +209,7 @@ class Daemon:
             gc.freeze()  # what lives now lives for ever; spares every later collection the walk
             gc.set_threshold(*_COLLECTIONS)
             for listener in listeners:
-                log.info("listening on %s", _address(listener))
+                log.info("listening on %s", address_of(listener))
             if self._bound:
                 log.info("over TCP it answers to %s", relay.admission.hosts)
             self._notifier.ready("serving")
@@ -217,7 +218,7 @@ class Daemon:
                 if isinstance(backend, Preparing):
                     looking = tasks.spawn(backend.prepare(), name=f"look at {backend.name}")
                     stack.push_async_callback(tasks.cancel_and_wait, looking)
-            await self._stop.wait()
+            await self._signals.stop.wait()
 
             log.info("draining for at most %g s", settings.drain_timeout)
             self._notifier.stopping()
@@ -287,15 +288,6 @@ class Daemon:
             listeners += listen_tcp(host, port, allow_remote=settings.allow_remote)
         return listeners
 
-    def _listen_for_signals(self, reload: Callable[[], None], hurry: Callable[[], None]) -> None:
-        loop = asyncio.get_running_loop()
-        for number in (signal.SIGTERM, signal.SIGINT):
-            loop.add_signal_handler(number, self._on_signal, number, hurry)
-        loop.add_signal_handler(signal.SIGHUP, reload)
-        early.check()  # what came before these handlers were there
-        if early.reloading():
-            reload()
-
     def _reload(self, log_dir: Path, supervisor: Supervisor, relay: Relay) -> None:
         """Bring changed settings into force, all or none; no request notices."""
         try:
@@ -316,13 +308,6 @@ class Daemon:
         relay.apply(make_admission(self._settings, self._bound))
         supervisor.settings_changed()
 
-    def _on_signal(self, number: signal.Signals, hurry: Callable[[], None]) -> None:
-        if self._stop.is_set():
-            log.warning("%s again: not waiting for answers in flight", number.name)
-            self._hurry.set()
-            hurry()
-        self._stop.set()
-
     @contextlib.asynccontextmanager
     async def _kept(self, upkeep: Upkeep) -> AsyncIterator[None]:
         """Keep the daemon reachable, and end it with an error where that is not possible."""
@@ -331,7 +316,7 @@ class Daemon:
             reason = await upkeep.run()
             log.error("the daemon ends: %s", reason)
             self._status = 1
-            self._stop.set()
+            self._signals.stop.set()
 
         keeping = tasks.spawn(keep(), name="upkeep")
         try:
@@ -342,32 +327,10 @@ class Daemon:
     async def _drain(self, relay: Relay) -> None:
         """Wait for answers in flight, for the limit, or until a second signal."""
         draining = tasks.spawn(relay.drain(self._settings.drain_timeout), name="drain")
-        hurry = tasks.spawn(self._hurry.wait(), name="hurry")
+        hurry = tasks.spawn(self._signals.hurry.wait(), name="hurry")
         await asyncio.wait([draining, hurry], return_when=asyncio.FIRST_COMPLETED)
         await tasks.cancel_and_wait(draining)
         await tasks.cancel_and_wait(hurry)
-
-    @contextlib.asynccontextmanager
-    async def _watchdog(self, supervisor: Supervisor) -> AsyncIterator[None]:
-        """Tell systemd from the loop itself that the loop turns and nobody waits for nothing."""
-        interval = self._notifier.watchdog_interval
-        if interval is None:
-            yield
-            return
-
-        async def beat() -> None:
-            while True:
-                if (stranded := supervisor.stranded()) == 0:
-                    self._notifier.watchdog()
-                else:
-                    log.error("%d requests wait for what will not come", stranded)
-                await asyncio.sleep(interval)
-
-        beating = tasks.spawn(beat(), name="watchdog")
-        try:
-            yield
-        finally:
-            await tasks.cancel_and_wait(beating)
 
 
 def check(settings: Settings) -> None:
@@ -391,18 +354,5 @@ def make_admission(settings: Settings, bound: list[str] | None = None) -> Admiss
     )
 
 
-def _bound(listeners: list[socket.socket]) -> list[str]:
-    """Return the addresses that are listened on with TCP."""
-    return [each.getsockname()[0] for each in listeners if each.family != socket.AF_UNIX]
-
-
 def _local(uid: int | None) -> Principal:
     return NOBODY if uid is None else local_principal(uid)
-
-
-def _address(listener: socket.socket) -> str:
-    name = listener.getsockname()
-    if listener.family == socket.AF_UNIX:
-        return f"unix://{name}"
-    host = f"[{name[0]}]" if listener.family == socket.AF_INET6 else name[0]
-    return f"http://{host}:{name[1]}"

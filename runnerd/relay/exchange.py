@@ -267,7 +267,7 @@ class Exchange:
         assert self._lease is not None
         context, plan, runner = self._context, self._plan, self._lease.runner
         receiver: ResponseReceiver = self
-        if (name := runner.order.model_ref) != plan.model_ref and not plan.assembles:
+        if (name := runner.spec.model_ref) != plan.model_ref and not plan.assembles:
             receiver = RenamingReceiver(self, name, plan.model_ref)
         pool = context.pools.of(runner.engine_socket)
         self._engine = pool.ask(receiver, plan.message(), fresh=fresh, at_the_end=plan.assembles)

@@ -83,7 +83,7 @@ class Runner:
     def __init__(
         self,
         backend: Backend,
-        order: LaunchSpec,
+        spec: LaunchSpec,
         socket: Path,
         *,
         key: RunnerKey,
@@ -94,7 +94,7 @@ class Runner:
     ) -> None:
         """`ram_limit` is how many bytes of RAM its engine can come to, None for no limit."""
         self.backend = backend
-        self.order = order
+        self.spec = spec
         self.key = key
         self.generation = generation
         self.socket = socket
@@ -110,7 +110,7 @@ class Runner:
         self._ram_limit = ram_limit
         self._watcher = watcher
         self._engine_watch = EngineWatch(
-            self.name, self.engine_socket, order, timeouts, lambda: watcher.heard_at(self)
+            self.name, self.engine_socket, spec, timeouts, lambda: watcher.heard_at(self)
         )
         self._stop_requested = asyncio.Event()
         self._at_once = asyncio.Event()  # set: what it has evaluated is not worth saving
@@ -227,14 +227,14 @@ class Runner:
             await tasks.outlast(saving, hurry)
 
     async def _engine(self) -> BackendFailure:
-        order = self.order
+        spec = self.spec
         try:
             await self.backend.run(
                 self.socket,
-                order.model,
-                order.model_ref,
-                order.mode,
-                order.configuration,
+                spec.model,
+                spec.model_ref,
+                spec.mode,
+                spec.configuration,
                 ram_limit=self._ram_limit,
             )
         except BackendFailure as failure:
@@ -280,7 +280,7 @@ class Runner:
             log.info(
                 "runner %s %s: %s -> %s",
                 self.name,
-                self.order.model_ref,
+                self.spec.model_ref,
                 self.state.value,
                 state.value,
             )

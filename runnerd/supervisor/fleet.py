@@ -45,7 +45,7 @@ class Fleet:
         self,
         key: RunnerKey,
         generation: int,
-        order: LaunchSpec,
+        spec: LaunchSpec,
         timeouts: RunnerTimeouts,
         watcher: Watcher,
         *,
@@ -54,7 +54,7 @@ class Fleet:
         """Start a runner; returns at once."""
         runner = Runner(
             self._backends[key.backend],
-            order,
+            spec,
             self._free_socket(key),
             key=key,
             generation=generation,

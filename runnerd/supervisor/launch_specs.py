@@ -16,7 +16,7 @@ _KEPT = 256  # more than any host has models
 
 
 class LaunchSpecs:
-    """Remembers an order per key, under the name that the first client used.
+    """Remembers a launch spec per key, under the name that the first client used.
 
     `name_of` says what to call what nobody has asked for by name.
     """
@@ -32,8 +32,8 @@ class LaunchSpecs:
 
     def name(self, key: RunnerKey) -> str:
         """Return what people call the model of a key, its id where it is gone."""
-        if (order := self._launch_specs.get(key)) is not None:
-            return order.model_ref
+        if (spec := self._launch_specs.get(key)) is not None:
+            return spec.model_ref
         try:
             return self._name_of(key)
         except RunnerdError:
@@ -43,12 +43,12 @@ class LaunchSpecs:
         self, key: RunnerKey, model_ref: str | None = None, *, slots: int | None = None
     ) -> LaunchSpec:
         """Return what to start for a key, with so many slots where they are limited."""
-        order = self._launch_specs.get(key)
-        if order is None:
+        spec = self._launch_specs.get(key)
+        if spec is None:
             configuration = self._configuration_of(key)
             preload = tuple(message.model_dump() for message in configuration.preload)
             name = model_ref or self._name_of(key)
-            order = self._launch_specs[key] = LaunchSpec(
+            spec = self._launch_specs[key] = LaunchSpec(
                 key.model,
                 name,
                 BackendMode(key.mode),
@@ -57,8 +57,8 @@ class LaunchSpecs:
                 configuration.preload_prefix,
             )
         if slots is None:
-            return order
-        return replace(order, configuration=with_slots(order.configuration, slots))
+            return spec
+        return replace(spec, configuration=with_slots(spec.configuration, slots))
 
     def forget(self, load: str) -> None:
         """Drop the specs of a load: its models are others now, or are called or kept otherwise."""

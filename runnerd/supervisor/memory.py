@@ -183,7 +183,7 @@ class MemoryAccounts:
         except OSError as error:
             log.debug("what %s holds cannot be seen: %s", runner.name, error)
             return None
-        place = key, runner.order.configuration.parallel
+        place = key, runner.spec.configuration.parallel
         most = self._seen.get(place, {})
         seen = {name: max(most.get(name, 0), held) for name, held in holding.devices.items()}
         self._seen[place] = {**most, **seen}

@@ -116,7 +116,7 @@ def report(
         backend=view.key.backend,
         models=tuple(models),
         model_ref=name,
-        mode=runner.order.mode,
+        mode=runner.spec.mode,
         state=view.state,
         in_use=view.leases,
         waiting=view.waiting,

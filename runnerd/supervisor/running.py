@@ -102,9 +102,9 @@ class Running:
         """A runner's last process is gone."""
         key, generation = runner.key, runner.generation
         if failure is not None:
-            log.warning("runner of %s failed: %s", runner.order.model_ref, failure.message)
+            log.warning("runner of %s failed: %s", runner.spec.model_ref, failure.message)
             if self._fleet.is_orphan(generation) or not self._sharing.is_here(key):
-                failure = ModelDeleted(f"model {runner.order.model_ref!r} was deleted meanwhile")
+                failure = ModelDeleted(f"model {runner.spec.model_ref!r} was deleted meanwhile")
         decisions = self._after(key, generation, failure)
         if isinstance(failure, ModelDeleted):  # one that comes under its name starts afresh
             self._scheduler.reset(lambda each: each == key)

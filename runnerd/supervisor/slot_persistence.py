@@ -56,11 +56,9 @@ class SlotPersistence:
         backend, saved = runner.backend, self._saved
         if saved is None or not saved.enabled or not isinstance(backend, KeepsSlots):
             return
-        order = runner.order
+        spec = runner.spec
         try:
-            fingerprint = await backend.slot_fingerprint(
-                order.model, order.mode, order.configuration
-            )
+            fingerprint = await backend.slot_fingerprint(spec.model, spec.mode, spec.configuration)
         except (RunnerdError, OSError) as error:
             log.warning("runner %s: its slots are not kept: %s", runner.name, error)
             return
@@ -124,13 +122,13 @@ class SlotPersistence:
         clients = runner.clients
         if not clients or "" in clients or len(clients) > MOST_CLIENTS:
             return
-        draft = saved.draft(life.fingerprint, runner.order.model, clients, _MOST_FILES)
+        draft = saved.draft(life.fingerprint, runner.spec.model, clients, _MOST_FILES)
         life.draft = draft  # until it is an entry
         try:
             async with asyncio.timeout(self.settings.slot_timeout):
                 room = await asyncio.to_thread(saved.room)
                 names = await backend.save_slots(
-                    runner.socket, runner.order.model, draft.names, room
+                    runner.socket, runner.spec.model, draft.names, room
                 )
                 if not names:
                     return

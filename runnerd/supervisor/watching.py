@@ -85,7 +85,7 @@ class MemoryWatch:
     async def _learn(self, key: RunnerKey, generation: int) -> bool:
         """Look at what a runner holds, reckon with it, and return whether that is news."""
         runner = self._fleet[generation]
-        slots = runner.order.configuration.parallel
+        slots = runner.spec.configuration.parallel
         before = self._memory.known(key, slots)
         holding = await self._memory.learn(key, runner)
         if holding is None:

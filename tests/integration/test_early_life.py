@@ -22,7 +22,7 @@ STEPS = (
     "runnerd.models.store/Store.open",
     "runnerd.supervisor.service/Supervisor.__init__",
     "runnerd.sockets.listeners/listen_tcp",
-    "runnerd.daemon/Daemon._listen_for_signals",
+    "runnerd.stop_signals/StopSignals.listen",
 )
 
 

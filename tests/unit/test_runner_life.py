@@ -123,10 +123,10 @@ def run(work: Coroutine[Any, Any, Runner]) -> Runner:
 
 def a_runner(trouble: Troubled, folder: Path) -> Runner:
     """Make a runner whose backend and owner are the same."""
-    order = LaunchSpec("id", "name", BackendMode.COMPLETION, BackendConfiguration())
+    spec = LaunchSpec("id", "name", BackendMode.COMPLETION, BackendConfiguration())
     return Runner(
         trouble,
-        order,
+        spec,
         folder / "s",
         key=RunnerKey(trouble.name, "id", "completion", ""),
         generation=1,
