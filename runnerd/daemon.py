@@ -38,6 +38,7 @@ from runnerd.pulls.pulling import Pulls
 from runnerd.pulls.settings import allowed_sources, make_outbound, pull_settings
 from runnerd.regular import check_folder
 from runnerd.relay.admission import Admission
+from runnerd.relay.exchanges import ExchangeDependencies, Exchanges
 from runnerd.relay.host_names import HostNames
 from runnerd.relay.operations import ENGINE_ROUTES
 from runnerd.relay.origins import Origins
@@ -147,6 +148,25 @@ class Daemon:
 
             records = Records()
             response_store = ResponseStore()
+            other_apis = {
+                **anthropic.routes(),
+                **dialects.routes(),
+                **responses.routes(response_store),
+                **transcriptions.routes(),
+            }
+            exchanges = Exchanges(
+                ExchangeDependencies(
+                    limits=settings.limits,
+                    planner=Planner(store, supervisor.keys, settings.limits),
+                    supervisor=supervisor,
+                    records=records,
+                    policy=policy,
+                    images_dir=state_dir / "images",
+                    dialects=other_apis,
+                    pending_models=PendingModels(pulls, settings),
+                    captures=lambda: settings.capture_requests,
+                )
+            )
             context = Context(
                 settings,
                 store,
@@ -157,26 +177,14 @@ class Daemon:
                 pulls,
                 response_store,
                 policy,
+                exchanges,
             )
-            other_apis = {
-                **anthropic.routes(),
-                **dialects.routes(),
-                **responses.routes(response_store),
-                **transcriptions.routes(),
-            }
             relay = Relay(
                 RelayDependencies(
                     limits=settings.limits,
                     admission=make_admission(settings),
-                    planner=Planner(store, supervisor.keys, settings.limits),
-                    supervisor=supervisor,
-                    records=records,
+                    exchanges=exchanges,
                     app=make_app(context, other_apis),
-                    policy=policy,
-                    images_dir=state_dir / "images",
-                    dialects=other_apis,
-                    pending_models=PendingModels(pulls, settings),
-                    captures=lambda: settings.capture_requests,
                 )
             )
             stack.push_async_callback(relay.close)

@@ -49,7 +49,7 @@ class RunnerdError(Exception):
     repeat.
     """
 
-    status: ClassVar[int] = 500
+    status: int = 500
     code: ClassVar[str] = "internal_error"
     type: ClassVar[str] = "server_error"
 

@@ -8,7 +8,7 @@ from collections.abc import Collection
 
 from aiohttp import ClientConnectionResetError, web
 
-from runnerd.api import configuring, engines, host, models, pulls, request_views
+from runnerd.api import configuring, engines, host, loading, models, pulls, request_views
 from runnerd.api.context import CONTEXT, Context, authorize
 from runnerd.api.ollama import accounts, blobs, creation, library, transfers
 from runnerd.api.openai import response_store_api
@@ -29,6 +29,7 @@ _MODULES = (
     models,
     engines,
     request_views,
+    loading,
     response_store_api,
     library,
     blobs,

@@ -20,6 +20,7 @@ from runnerd.models.store import Store
 from runnerd.pulls.pulling import Pulls
 from runnerd.relay.body import json_object
 from runnerd.relay.control_plane_bridge import PRINCIPAL
+from runnerd.relay.exchanges import Exchanges
 from runnerd.relay.records import Records
 from runnerd.supervisor import Supervisor
 
@@ -39,6 +40,7 @@ class Context:
     pulls: Pulls
     response_store: ResponseStore
     policy: Policy
+    exchanges: Exchanges
 
 
 CONTEXT = web.AppKey("context", Context)

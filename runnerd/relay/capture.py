@@ -1,7 +1,7 @@
 """What was asked and answered, kept for an owner who wants to see it: a little of it, in memory.
 
 It is off until the owner switches it on (`capture_requests`), since it holds conversations.  What
-a client is sent is taken down between exchange and connection, so that neither knows of it.
+comes back is taken down between the exchange and its sink, so that neither knows of it.
 """
 
 from __future__ import annotations
@@ -10,32 +10,35 @@ import re
 
 import msgspec
 
-from runnerd.access import Principal
+from runnerd.errors import RunnerdError
 from runnerd.relay.body import Body
+from runnerd.relay.error_formats import ErrorFormat
 from runnerd.relay.events import EVENT_STREAM, StreamError
-from runnerd.relay.exchange_context import Client
 from runnerd.relay.response_adapters.assembly import Assembly
+from runnerd.relay.response_sink import ResponseSink
 
 MOST_BYTES = 2**16  # of a request, and of its response
 
 _BASE64 = re.compile(rb"[A-Za-z0-9+/=]{512,}")
 _SHOWN = 100  # bytes of an image or a sound
-_CHUNK_SIZE = re.compile(rb"([0-9A-Fa-f]{1,8})[^\r\n]*\r\n")
-_TYPE = re.compile(rb"\r\ncontent-type: *([^\r\n;]+)", re.IGNORECASE)
-_CHUNKED = re.compile(rb"\r\ntransfer-encoding: *chunked", re.IGNORECASE)
 
 
 class Content(msgspec.Struct, gc=False):
-    """A request's body, where it was sent, and its response as it went over the wire."""
+    """A request's body, where it was sent, and the body of its response."""
 
     url: str
     request: bytes
     response: bytearray = msgspec.field(default_factory=bytearray)
+    content_type: bytes = b""  # of the response
 
     @classmethod
     def of(cls, url: str, body: Body) -> Content:
         """Keep a request; of long runs of base64 only the beginning."""
         return cls(url, _BASE64.sub(_shortened, bytes(body))[:MOST_BYTES])
+
+    def add(self, data: bytes) -> None:
+        """Keep some of the response, as far as there is room."""
+        self.response += data[: MOST_BYTES - len(self.response)]
 
     def request_text(self) -> str:
         """The body of the request."""
@@ -43,50 +46,82 @@ class Content(msgspec.Struct, gc=False):
 
     def response_text(self) -> str:
         """The body of the response; a stream of OpenAI's chunks as the one object that it makes."""
-        head, _, body = bytes(self.response).partition(b"\r\n\r\n")
-        if _CHUNKED.search(head):
-            body = _joined(body)
-        kind = _TYPE.search(head)
-        if kind is not None and kind[1] == EVENT_STREAM:
+        body = bytes(self.response)
+        if self.content_type.startswith(EVENT_STREAM):
             body = _folded(body)
         return body.decode(errors="replace")
 
 
-class CapturingClient:
-    """A client that is told everything that it would be told anyway."""
+class CapturedResponse:
+    """A ResponseSink that keeps what it passes on to another one, which gets it without framing."""
 
-    def __init__(self, client: Client, content: Content) -> None:
-        self._client = client
+    def __init__(self, sink: ResponseSink, content: Content, errors: ErrorFormat) -> None:
+        self._sink = sink
         self._content = content
+        self._errors = errors
 
-    def write(self, data: bytes) -> None:
-        """Keep the data, as far as there is room, and pass it on."""
-        kept = self._content.response
-        kept += data[: MOST_BYTES - len(kept)]
-        self._client.write(data)
+    @property
+    def begun(self) -> bool:
+        return self._sink.begun
 
-    def exchange_done(self, *, keep_alive: bool) -> None:
-        self._client.exchange_done(keep_alive=keep_alive)
+    @property
+    def wants_signs_of_life(self) -> bool:
+        return self._sink.wants_signs_of_life
 
-    def principal(self) -> Principal:
-        return self._client.principal()
+    def waiting(self, *, streams: bool) -> None:
+        self._sink.waiting(streams=streams)
+
+    def head(
+        self,
+        status: int,
+        content_type: bytes,
+        length: int | None,
+        *,
+        chunked: bool,
+        framed: bool,
+        streams: bool,
+        warnings: tuple[str, ...],
+    ) -> bool:
+        self._content.content_type = content_type
+        return self._sink.head(
+            status,
+            content_type,
+            length,
+            chunked=chunked,
+            framed=False,
+            streams=streams,
+            warnings=warnings,
+        )
+
+    def piece(self, data: bytes) -> None:
+        self._content.add(data)
+        self._sink.piece(data)
+
+    def end(self) -> None:
+        self._sink.end()
+
+    def whole(
+        self, status: int, content_type: bytes, body: bytes, warnings: tuple[str, ...]
+    ) -> None:
+        self._content.content_type = content_type
+        self._content.add(body)
+        self._sink.whole(status, content_type, body, warnings)
+
+    def error(self, error: RunnerdError, *, intact: bool, warnings: tuple[str, ...]) -> None:
+        told = error.body()["error"]
+        if self._sink.begun:
+            self._content.add(self._errors.event(told))
+        else:
+            self._content.add(self._errors.body(told, error.status))
+        self._sink.error(error, intact=intact, warnings=warnings)
+
+    def gone(self) -> None:
+        self._sink.gone()
 
 
 def _shortened(found: re.Match[bytes]) -> bytes:
     left = len(found[0]) - _SHOWN
     return found[0][:_SHOWN] + b"...[truncated %d chars]" % left
-
-
-def _joined(body: bytes) -> bytes:
-    """A body without its chunks' framing, as far as it was kept."""
-    pieces, at = [], 0
-    while (size := _CHUNK_SIZE.match(body, at)) is not None:
-        length = int(size[1], 16)
-        pieces.append(body[size.end() : size.end() + length])
-        at = size.end() + length + 2
-        if not length:
-            break
-    return b"".join(pieces)
 
 
 def _folded(body: bytes) -> bytes:

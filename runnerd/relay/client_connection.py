@@ -125,7 +125,7 @@ class ClientConnection(asyncio.Protocol):
             self._deadline.set(self._limits.idle_timeout)
         elif not self.write_paused:
             self._deadline.clear()
-        if requests.waiting >= _PIPELINED and self._transport is not None:
+        if len(requests.queue) >= _PIPELINED and self._transport is not None:
             self._transport.pause_reading()
 
     def expect_nothing(self) -> None:

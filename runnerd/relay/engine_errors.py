@@ -7,7 +7,7 @@ from typing import Any
 
 import msgspec
 
-from runnerd.errors import BackendFailure, ClientError, InternalError
+from runnerd.errors import BackendFailure, ClientError, InternalError, RunnerdError
 from runnerd.runner import Runner
 
 _MISTAKES = (  # a client's, which llama-server counts as its own
@@ -44,6 +44,20 @@ def error_object(body: bytes) -> dict[str, Any]:
         return {"message": body[:500].decode("utf-8", "replace")}
     error = document.get("error", document) if isinstance(document, dict) else document
     return error if isinstance(error, dict) else {"message": str(error)[:500]}
+
+
+class EngineRefusal(RunnerdError):
+    """An engine's own error, as a client gets it: in OpenAI's shape and with a status that fits.
+
+    `status` is that of the engine's response, `error` its error object.
+    """
+
+    def __init__(self, status: int, error: dict[str, Any]) -> None:
+        self.status, self._document = client_error(status, error)
+        super().__init__(str(self._document["message"]))
+
+    def body(self) -> dict[str, dict[str, object]]:
+        return {"error": self._document}
 
 
 def client_error(status: int, error: dict[str, Any]) -> tuple[int, dict[str, Any]]:

@@ -199,12 +199,20 @@ def passing_head(
     return head, chunks
 
 
-def error_response(request: Request, error: RunnerdError, *, keep_alive: bool) -> bytes:
+def warning_lines(warnings: tuple[str, ...]) -> bytes:
+    """The header that tells sentences about a request."""
+    told = ", ".join(f'299 runnerd "{text}"' for text in warnings)
+    return b"Warning: %s\r\n" % told.encode("latin-1")
+
+
+def error_response(
+    request: Request, error: RunnerdError, keep_alive: bool, lines: bytes = b""
+) -> bytes:
     """An error in the format of the request's route, as a whole response."""
     return answer(
         error.status,
         request.error_body(error.body(), error.status),
-        lines=request.response_lines() + header_lines(error.headers()),
+        lines=request.response_lines() + lines + header_lines(error.headers()),
         keep_alive=keep_alive,
     )
 

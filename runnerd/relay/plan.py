@@ -16,6 +16,7 @@ from runnerd.relay.known_model import UNKNOWN, KnownModel
 from runnerd.relay.operations import Operation
 from runnerd.relay.request_rewrites.retry_rewrites import rephrased
 from runnerd.relay.request_validation import validate_request
+from runnerd.relay.translations import PASSED
 from runnerd.scheduler import RunnerKey
 
 
@@ -32,7 +33,7 @@ class Plan(msgspec.Struct, frozen=True, gc=False):
     prompts: int
     preload_only: bool
     origin: str | None
-    translation: Translation | None = None
+    translation: Translation = PASSED
     keep_alive: float | None = None
     immediate: bytes | None = None
     unloads: bool = False
@@ -76,15 +77,7 @@ class Plan(msgspec.Struct, frozen=True, gc=False):
     @property
     def sends_events(self) -> bool:
         """Whether the answer is a stream of events, among which a comment says nothing."""
-        translation = self.translation
-        return self.streams and (translation is None or translation.content_type == EVENT_STREAM)
-
-    def response_lines(self) -> bytes:
-        """Return the header lines that the answer has because of the plan."""
-        if not self.warnings:
-            return b""
-        said = ", ".join(f'299 runnerd "{text}"' for text in self.warnings)
-        return b"Warning: %s\r\n" % said.encode("latin-1")
+        return self.streams and self.translation.content_type in (b"", EVENT_STREAM)
 
     def otherwise(self, error: dict[str, Any]) -> Plan | None:
         """Return the plan of what may be asked instead of what the engine refused, if anything."""

@@ -32,7 +32,9 @@ from runnerd.relay.messages import Request
 from runnerd.relay.operations import OPERATIONS, Operation
 from runnerd.relay.parsed_request import ParsedRequest
 from runnerd.relay.plan import Plan
+from runnerd.relay.request_rewrites.null_members import without_nulls
 from runnerd.relay.request_rewrites.parameters import ParameterRules, completed, rules_for
+from runnerd.relay.request_rewrites.ranked_documents import with_plain_documents
 from runnerd.relay.request_rewrites.tool_choice import with_chosen_tools
 from runnerd.relay.request_validation import JUDGED_ALWAYS, validate_request
 from runnerd.relay.response_adapters.infill import infill_wanted
@@ -78,6 +80,9 @@ class Planner:
         """
         if route.dialect is not None:
             return route.dialect.read(body)
+        body = without_nulls(body)
+        if route.operation.mode is BackendMode.RERANKING:
+            body = with_plain_documents(body)
         return inspect(body, self._limits)
 
     def model(self, reference: str, route: Route) -> Model:

@@ -26,9 +26,9 @@ from runnerd.errors import (
 from runnerd.relay.admission import Admission
 from runnerd.relay.control_plane_bridge import BridgeHost, ControlPlaneBridge
 from runnerd.relay.exchange import Exchange
-from runnerd.relay.exchange_context import Client
 from runnerd.relay.head_validation import check_inference, check_request, request_of
 from runnerd.relay.http_reader import Event, Head, Malformed
+from runnerd.relay.http_response import Client
 from runnerd.relay.messages import CONTINUE, Request, error_response, new_request_id
 from runnerd.relay.request_head_cache import CachedHead, RequestHeadCache
 from runnerd.relay.routes import Route
@@ -88,7 +88,9 @@ class RelayHost(Protocol):
         """Body bytes are in memory no more."""
         ...
 
-    def exchange(self, client: Client, request: Request, route: Route) -> Exchange:
+    def exchange(
+        self, client: Client, request: Request, route: Route, principal: Principal
+    ) -> Exchange:
         """Check a complete inference request and return its exchange, not yet started.
 
         Raises errors of the 4xx kind.
@@ -115,7 +117,7 @@ class PipelinedRequest:
 
 class RequestDispatcher:
     """Owns the requests of a connection: `reading` is the one whose body is still arriving,
-    `active` the one that is being answered (it may be the same), the others wait for their turn.
+    `active` the one that is being answered (it may be the same), those in `queue` wait.
     """
 
     def __init__(
@@ -125,20 +127,18 @@ class RequestDispatcher:
         self._relay = relay
         self._known = known
         self._unix = unix
-        self._queue: deque[PipelinedRequest] = deque()
+        self.queue: deque[PipelinedRequest] = deque()
         self._exchange: Exchange | None = None
         self._bridge: ControlPlaneBridge | None = None
         self._bridge_answered = False
         self.reading: PipelinedRequest | None = None
         self.active: PipelinedRequest | None = None
-        # What an exchange needs of the connection.
-        self.write: Callable[[bytes], None] = connection.write
-        self.principal: Callable[[], Principal] = connection.principal
+        self.write: Callable[[bytes], None] = connection.write  # what a response needs of it
 
     @property
-    def waiting(self) -> int:
-        """How many requests wait for their turn."""
-        return len(self._queue)
+    def write_paused(self) -> bool:
+        """Whether the client does not keep up."""
+        return self._connection.write_paused
 
     def lost(self, exc: Exception | None) -> None:
         """The client has gone, and with it all that it asked for."""
@@ -148,7 +148,7 @@ class RequestDispatcher:
         if self._bridge is not None:
             self._bridge.lost(exc)
             self._bridge = None
-        for entry in (self.active, self.reading, *self._queue):
+        for entry in (self.active, self.reading, *self.queue):
             if entry is not None:
                 entry.forget_body(self._relay)
 
@@ -230,10 +230,10 @@ class RequestDispatcher:
     # answering, one after the other
 
     def _add(self, entry: PipelinedRequest) -> None:
-        if self.active is None and not self._queue:
+        if self.active is None and not self.queue:
             self._activate(entry)
         else:
-            self._queue.append(entry)
+            self.queue.append(entry)
 
     def _activate(self, entry: PipelinedRequest) -> None:
         self.active = entry
@@ -253,7 +253,9 @@ class RequestDispatcher:
         request = entry.request
         self._connection.expect_nothing()
         try:
-            self._exchange = self._relay.exchange(self, request, entry.route)
+            self._exchange = self._relay.exchange(
+                self, request, entry.route, self._connection.principal()
+            )
         except Exception as error:  # whatever it is, the client is told and the next one served
             if not isinstance(error, RunnerdError):
                 log.exception("a request could not be planned")
@@ -285,7 +287,7 @@ class RequestDispatcher:
         self._exchange = None
         if not keep_alive:
             self._connection.reading_ended = True
-            self._queue.clear()
+            self.queue.clear()
         self._next()
 
     def _control_plane_done(self) -> None:
@@ -304,9 +306,9 @@ class RequestDispatcher:
         connection = self._connection
         if not connection.is_open:
             return
-        if self._queue:
+        if self.queue:
             connection.resume_reading()
-            self._activate(self._queue.popleft())
+            self._activate(self.queue.popleft())
         elif connection.reading_ended or self._relay.draining:
             connection.close()
         connection.expect()
@@ -353,7 +355,7 @@ class RequestDispatcher:
     def _answer_error(self, request: Request, error: RunnerdError) -> None:
         """Answer with an error and hang up: what the client still sends is not read as requests."""
         self._connection.write(error_response(request, error, keep_alive=False))
-        self._queue.clear()
+        self.queue.clear()
         self._connection.hang_up(linger=not request.complete)
 
 

@@ -5,39 +5,18 @@ from __future__ import annotations
 import asyncio
 import logging
 import socket
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from itertools import islice
-from pathlib import Path
 
 from aiohttp import web
 
-from runnerd.access import Policy
-from runnerd.backends.configuration import BackendMode
 from runnerd.config import Limits
-from runnerd.errors import RunnerdError
-from runnerd.relay import routes
 from runnerd.relay.admission import Admission
-from runnerd.relay.capture import CapturingClient, Content
 from runnerd.relay.client_connection import ClientConnection
 from runnerd.relay.control_plane_bridge import make_server
-from runnerd.relay.exchange import Exchange
-from runnerd.relay.exchange_context import Client, ExchangeContext
-from runnerd.relay.intake import Intake
-from runnerd.relay.messages import Request
-from runnerd.relay.pending_models import PendingModels
-from runnerd.relay.plan import Plan
-from runnerd.relay.planner import Planner
-from runnerd.relay.pool import EnginePools
-from runnerd.relay.quarantine import Quarantine
-from runnerd.relay.records import Records, RequestRecord
+from runnerd.relay.exchanges import Exchanges
 from runnerd.relay.request_head_cache import RequestHeadCache
-from runnerd.relay.request_rewrites.null_members import without_nulls
-from runnerd.relay.request_rewrites.ranked_documents import with_plain_documents
-from runnerd.relay.routes import Route
-from runnerd.relay.stall_timeouts import StallTimeouts
 from runnerd.sockets.descriptors import most_clients
-from runnerd.supervisor import Supervisor
 
 log = logging.getLogger(__name__)
 
@@ -50,15 +29,8 @@ class RelayDependencies:
 
     limits: Limits
     admission: Admission
-    planner: Planner
-    supervisor: Supervisor
-    records: Records
+    exchanges: Exchanges
     app: web.Application
-    policy: Policy
-    images_dir: Path  # for images on their way to an engine that cannot read them
-    dialects: Mapping[str, Route] = field(default_factory=dict)  # by path
-    pending_models: PendingModels | None = None
-    captures: Callable[[], bool] = lambda: False
 
 
 class Relay:
@@ -72,22 +44,10 @@ class Relay:
         self.limits = parts.limits
         self.admission = parts.admission
         self.draining = False
-        self._parts = parts
-        self._context = ExchangeContext(
-            parts.supervisor,
-            parts.limits,
-            EnginePools(parts.limits.requests_per_runner),
-            StallTimeouts(parts.limits.upstream_timeout),
-            Quarantine(),
-        )
-        self._intake = Intake(
-            parts.planner,
-            parts.policy,
-            self._context.quarantine,
-            parts.pending_models,
-            parts.images_dir,
-            parts.limits.body_bytes,
-        )
+        self.route = parts.exchanges.route
+        self.exchange = parts.exchanges.over_http
+        self._exchanges = parts.exchanges
+        self._app = parts.app
         self._known_heads = {True: RequestHeadCache(), False: RequestHeadCache()}
         self._most_connections = most_clients(parts.limits.connections)
         self._connections: dict[ClientConnection, None] = {}  # in the order in which they came
@@ -99,7 +59,7 @@ class Relay:
 
     async def open(self, listeners: list[socket.socket]) -> None:
         """Start to serve on listening sockets."""
-        self._runner = await make_server(self._parts.app)
+        self._runner = await make_server(self._app)
         if self._most_connections < self.limits.connections:
             log.warning(
                 "at most %d clients at once: the limit of open files allows no more",
@@ -128,10 +88,6 @@ class Relay:
         self.admission = admission
         for heads in self._known_heads.values():
             heads.forget()  # they have passed the old rules
-
-    def route(self, path: str) -> Route | None:
-        """Return the inference route of a path, in whichever dialect."""
-        return self._parts.dialects.get(path) or routes.find(path)
 
     @property
     def control_plane(self) -> web.Server:
@@ -184,46 +140,6 @@ class Relay:
         """Body bytes are in memory no more."""
         self._held_bytes -= size
 
-    def exchange(self, client: Client, request: Request, route: Route) -> Exchange:
-        """Check a complete inference request and return its exchange, not yet started.
-
-        Raises errors of the 4xx kind; the request is recorded either way.
-        """
-        parts = self._parts
-        if route.dialect is None:
-            request.body = without_nulls(request.body)
-            if route.operation.mode is BackendMode.RERANKING:
-                request.body = with_plain_documents(request.body)
-        record = RequestRecord(
-            id=request.id,
-            model="",
-            operation=route.operation.name,
-            origin=(route.dialect and route.dialect.origin) or request.origin,
-            user_agent=request.user_agent,
-            streamed=False,
-            bytes_in=request.received,
-        )
-        parts.records.add(record)
-        client = self._captured(client, request, record)
-        try:
-            plan = self._intake.plan(request, route, client.principal())
-        except RunnerdError as error:
-            record.status, record.error, record.duration = error.status, error.message[:500], 0.0
-            raise
-        if isinstance(plan, Plan):
-            record.model, record.streamed = plan.model, plan.streams
-        return Exchange(client, request, plan, record, self._context)
-
-    def _captured(self, client: Client, request: Request, record: RequestRecord) -> Client:
-        """The client, listened to where the owner wants to see what is asked and answered."""
-        records = self._parts.records
-        if not self._parts.captures():
-            records.forget_content()
-            return client
-        content = Content.of(request.target.decode("latin-1"), request.body)
-        records.keep_content(record, content)
-        return CapturingClient(client, content)
-
     # the end
 
     async def drain(self, patience: float) -> None:
@@ -259,7 +175,6 @@ class Relay:
                 await self._all_gone.wait()
         except TimeoutError:
             log.warning("%d connections could not be closed", len(self._connections))
-        self._context.watch.close()
-        self._context.pools.close()
+        self._exchanges.close()
         if self._runner is not None:
             await self._runner.cleanup()

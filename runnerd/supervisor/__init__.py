@@ -15,9 +15,9 @@ reports        runners as `ps` shows them
 refusals       what a refused request is told
 """
 
-from runnerd.supervisor.lease import Lease
+from runnerd.supervisor.lease import Lease, LeaseHolder
 from runnerd.supervisor.refusals import died_by_itself
 from runnerd.supervisor.reports import RunnerReport
 from runnerd.supervisor.service import Supervisor
 
-__all__ = ["Lease", "RunnerReport", "Supervisor", "died_by_itself"]
+__all__ = ["Lease", "LeaseHolder", "RunnerReport", "Supervisor", "died_by_itself"]

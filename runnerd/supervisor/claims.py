@@ -10,7 +10,7 @@ from runnerd.scheduler import Grant, Refuse, RunnerKey, Scheduler
 from runnerd.supervisor.actions import Actions
 from runnerd.supervisor.batch_scheduling import BatchScheduling
 from runnerd.supervisor.fleet import Fleet
-from runnerd.supervisor.lease import Lease, Waiter
+from runnerd.supervisor.lease import Lease, LeaseHolder, Waiter
 from runnerd.supervisor.refusals import Refusals
 from runnerd.supervisor.slot_persistence import MOST_CLIENTS, SlotPersistence
 
@@ -63,7 +63,7 @@ class Claims:
         if waiter is None:  # its owner has left meanwhile
             self._actions.carry_out(self._scheduler.release(granted.ticket, time.monotonic()))
         else:
-            waiter.claimant.granted(self.lease(granted, waiter.principal))
+            waiter.claimant.granted(self.lease(granted, waiter.principal, waiter.holder))
 
     def refused(self, refused: Refuse) -> None:
         """There will be no runner for a ticket."""
@@ -73,14 +73,16 @@ class Claims:
 
     # those who have a lease
 
-    def lease(self, granted: Grant, principal: Principal) -> Lease:
-        """Return the lease that somebody was granted."""
+    def lease(self, granted: Grant, principal: Principal, holder: LeaseHolder | None) -> Lease:
+        """The lease that somebody was granted."""
         runner = self._fleet[granted.generation]
         recalls, client = False, principal.id
         if client not in runner.clients and len(runner.clients) <= MOST_CLIENTS:
             runner.clients.add(client)
             recalls = self._slot_persistence.awaits(runner, client)
-        lease = Lease(runner, granted, self._release, principal, recalls)
+        lease = Lease(
+            runner, granted, self._release, holder=holder, principal=principal, recalls=recalls
+        )
         self._leases[granted.ticket] = lease
         self._batch_scheduling.leased()
         return lease
@@ -107,7 +109,7 @@ class Claims:
     def heard_at(self, generation: int) -> float | None:
         """Return when a runner last sent something, None while it is not in use."""
         heard = [
-            0.0 if lease.heard_at is None else lease.heard_at()
+            0.0 if lease.holder is None else lease.holder.heard_at()
             for lease in self._leases.values()
             if lease.generation == generation
         ]
@@ -116,8 +118,8 @@ class Claims:
     def revoke(self, generation: int, failure: BackendFailure) -> None:
         """Tell those who have a runner that it is taken away."""
         for lease in list(self._leases.values()):
-            if lease.generation == generation and lease.revoked is not None:
-                lease.revoked(failure)
+            if lease.generation == generation and lease.holder is not None:
+                lease.holder.revoked(failure)
 
     def ended(self, generation: int) -> None:
         """A runner's last process is gone."""

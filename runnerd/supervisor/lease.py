@@ -24,12 +24,28 @@ class Claimant(Protocol):
         ...
 
 
+class LeaseHolder(Protocol):
+    """Who has a lease, as long as that is not released."""
+
+    def revoked(self, failure: BackendFailure) -> None:
+        """Hear that the runner is taken away by force, and why.
+
+        Its engine ends only when the holder's connection to it has gone.
+        """
+        ...
+
+    def heard_at(self) -> float:
+        """When the engine last sent something (monotonic); 0: nothing since the lease began."""
+        ...
+
+
 class Waiter(NamedTuple):  # a tuple: one is made for each request that waits
-    """Somebody who waits for a lease of `key`."""
+    """Somebody who waits for a lease of `key`, which will be the holder's."""
 
     key: RunnerKey
     principal: Principal
     claimant: Claimant
+    holder: LeaseHolder | None
 
 
 class Promise:
@@ -54,22 +70,20 @@ class Promise:
 
 
 class Lease:
-    """Whoever holds it must release it; twice is harmless.
+    """Whoever has it must release it; twice is harmless.
 
-    `revoked` is called with the reason when the runner is taken away by force; its engine ends
-    only when the holder's connection to it has gone.  `heard_at` says when the engine last sent
-    something (monotonic); without it the engine counts as silent since the lease began.  `recalls`
-    says that the runner can be given back what this `principal` had evaluated.
+    Without a `holder` nobody is told when the runner is taken away, and its engine counts as silent
+    since the lease began.  `recalls` says that the runner can be given back what this `principal`
+    had evaluated.
     """
 
     __slots__ = (
         "_release",
         "generation",
-        "heard_at",
+        "holder",
         "key",
         "principal",
         "recalls",
-        "revoked",
         "runner",
         "ticket",
     )
@@ -79,6 +93,8 @@ class Lease:
         runner: Runner,
         granted: Grant,
         release: Callable[[Lease], None],
+        *,
+        holder: LeaseHolder | None,
         principal: Principal,
         recalls: bool,
     ) -> None:
@@ -86,12 +102,11 @@ class Lease:
         self.ticket, self.key, self.generation = granted
         self.principal = principal
         self.recalls = recalls
-        self.revoked: Callable[[BackendFailure], None] | None = None
-        self.heard_at: Callable[[], float] | None = None
+        self.holder = holder
         self._release = release
 
     def release(self) -> None:
         """Give the runner back."""
-        # They belong to the holder, who has this: a circle would keep its request's body in memory.
-        self.revoked = self.heard_at = None
+        # Who has this: a circle would keep its request's body in memory.
+        self.holder = None
         self._release(self)

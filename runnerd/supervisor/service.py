@@ -28,7 +28,7 @@ from runnerd.supervisor.context_variants import ContextVariants
 from runnerd.supervisor.fleet import Fleet
 from runnerd.supervisor.keys import Keys
 from runnerd.supervisor.launch_specs import LaunchSpecs
-from runnerd.supervisor.lease import Claimant, Lease, Promise, Waiter
+from runnerd.supervisor.lease import Claimant, Lease, LeaseHolder, Promise, Waiter
 from runnerd.supervisor.limits import scheduler_limits
 from runnerd.supervisor.memory import HostMemory, MemoryAccounts
 from runnerd.supervisor.preparation import Preparation
@@ -155,6 +155,7 @@ class Supervisor:
         self,
         key: RunnerKey,
         *,
+        holder: LeaseHolder | None = None,
         principal: Principal = NOBODY,
         keep_alive: float | None = None,
         affinity: tuple[int, ...] = (),
@@ -167,13 +168,14 @@ class Supervisor:
         granted = self._scheduler.request_at_once(
             ticket, key, time.monotonic(), keep_alive=keep_alive, affinity=affinity
         )
-        return None if granted is None else self._claims.lease(granted, principal)
+        return None if granted is None else self._claims.lease(granted, principal, holder)
 
     def line_up(
         self,
         key: RunnerKey,
         claimant: Claimant,
         *,
+        holder: LeaseHolder | None = None,
         principal: Principal = NOBODY,
         keep_alive: float | None = None,
         affinity: tuple[int, ...] = (),
@@ -187,7 +189,7 @@ class Supervisor:
             ticket, key, now, keep_alive=keep_alive, client=principal.id, affinity=affinity
         ):
             return None
-        self._claims.wait(ticket, Waiter(key, principal, claimant))
+        self._claims.wait(ticket, Waiter(key, principal, claimant, holder))
         self._actions.wake_by(now + self._settings.queue_timeout)
         return ticket
 
@@ -201,12 +203,14 @@ class Supervisor:
         key: RunnerKey,
         model_ref: str,
         *,
+        holder: LeaseHolder | None = None,
         keep_alive: float | None = None,
         principal: Principal = NOBODY,
         affinity: tuple[int, ...] = (),
         afresh: bool = False,
     ) -> Lease:
-        """Wait for a runner.  Cancelling leaves the queue at once.
+        """Wait for a runner, for a `holder` who is told what becomes of it.  Cancelling leaves the
+        queue at once.
 
         `keep_alive` is how many seconds the runner stays loaded after this lease: 0 stops it as
         soon as it is idle, scheduler.FOREVER keeps it, None leaves what an earlier lease asked
@@ -223,7 +227,7 @@ class Supervisor:
             self._scheduler.reset(lambda failed: failed == key)
         ticket = next(self._tickets)
         promise = Promise()
-        self._claims.wait(ticket, Waiter(key, principal, promise))
+        self._claims.wait(ticket, Waiter(key, principal, promise, holder))
         try:
             self._actions.carry_out(
                 self._scheduler.request(

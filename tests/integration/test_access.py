@@ -25,6 +25,7 @@ from runnerd.config import Limits
 from runnerd.errors import Forbidden
 from runnerd.relay.admission import Admission
 from runnerd.relay.body import Body
+from runnerd.relay.exchanges import ExchangeDependencies, Exchanges
 from runnerd.relay.messages import Request
 from runnerd.relay.operations import OPERATIONS
 from runnerd.relay.plan import Plan
@@ -111,13 +112,18 @@ async def http(
         RelayDependencies(
             limits=Limits(),
             admission=Admission(),
-            planner=cast(Any, PlansAnything()),
-            supervisor=cast(Any, Untouched()),
-            records=Records(),
+            exchanges=Exchanges(
+                ExchangeDependencies(
+                    limits=Limits(),
+                    planner=cast(Any, PlansAnything()),
+                    supervisor=cast(Any, Untouched()),
+                    records=Records(),
+                    policy=policy,
+                    images_dir=tmp_path / "images",
+                    dialects=OTHER_APIS,
+                )
+            ),
             app=app,
-            policy=policy,
-            images_dir=tmp_path / "images",
-            dialects=OTHER_APIS,
         )
     )
     path = tmp_path / "r.sock"

@@ -244,3 +244,35 @@ def test_preload_loads_and_answers_nothing(native: DaemonProcess) -> None:
     )
     assert (answer.status_code, answer.content) == (200, b"")
     assert [runner["model_name"] for runner in native.ps()] == ["other"]
+
+
+@pytest.mark.engine
+def test_models_are_loaded_without_a_connection(native: DaemonProcess) -> None:
+    """Several at once, each for its own purpose; all of them are there when it is answered."""
+    native.http.post("/engines/unload", json={"all": True})
+    names = ["other", "embed", "rerank"]
+    answer = native.http.post("/engines/load", json={"models": names})
+    assert (answer.status_code, answer.json()) == (200, {"loaded_models": names})
+    modes = {runner["model_name"]: runner["mode"] for runner in native.ps()}
+    assert modes == {"other": "completion", "embed": "embedding", "rerank": "reranking"}
+    asked = native.http.get("/engines/requests").json()[-3:]
+    assert {(each["status_code"], each["bytes_out"], each["error"]) for each in asked} == {
+        (200, 0, None)
+    }
+
+
+@pytest.mark.parametrize(
+    ("document", "status", "word"),
+    [
+        ({"models": ["other", "absent"]}, 404, "absent"),
+        ({"models": []}, 400, "models"),
+        ({"models": "other"}, 400, "models"),
+    ],
+)
+def test_what_cannot_be_loaded_is_told(
+    native: DaemonProcess, document: dict[str, object], status: int, word: str
+) -> None:
+    """As a request for it would be."""
+    answer = native.http.post("/engines/load", json=document)
+    assert answer.status_code == status
+    assert word in answer.json()["error"]["message"]

@@ -8,10 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from runnerd.relay.engine import Loss
-from runnerd.relay.response_adapters.model_name import ModelNameFilter, RenamingReceiver
-from runnerd.relay.response_parser import ResponseHead
-from tests.support.receiver import Receiver
+from runnerd.relay.response_adapters.model_name import ModelNameFilter
 
 # What can be mistaken for the member, or for its beginning, and what cannot.
 _SNIPPETS = st.sampled_from(
@@ -59,35 +56,3 @@ def test_only_the_member_is_replaced(
     renaming = ModelNameFilter("old", "new")
     said = b"".join(map(renaming.feed, pieces_of(encoded, data))) + renaming.end()
     assert json.loads(said) == {**json.loads(encoded), "model": "new"}
-
-
-HEAD = ResponseHead(200, b"application/json", 30, False, True)
-
-
-@pytest.mark.parametrize(
-    ("as_it_is", "body"),
-    [
-        (True, b'16\r\n{"a":1,"model":"newer"\r\n1\r\n,\r\n2\r\n"m\r\n0\r\n\r\n'),
-        (False, b'{"a":1,"model":"newer","m'),
-    ],
-)
-def test_an_answer_of_known_length_goes_on_in_chunks(as_it_is: bool, body: bytes) -> None:
-    """Framed here for who takes chunks as they are, without framing for who does not."""
-    receiver = Receiver(as_it_is=as_it_is)
-    renamed = RenamingReceiver(receiver, "old", "newer")
-    assert renamed.engine_head(HEAD) is False
-    assert receiver.head == ResponseHead(200, b"application/json", None, True, True)
-    renamed.engine_body(b'{"a":1,"model":"old"')
-    renamed.engine_body(b',"m')
-    renamed.engine_done()
-    assert (receiver.body, receiver.ends) == (body, [None])
-
-
-def test_an_engine_that_is_lost_ends_between_our_chunks() -> None:
-    """So that the client can still be told; where others frame, it is as the engine left it."""
-    for as_it_is in (True, False):
-        receiver = Receiver(as_it_is=as_it_is)
-        renamed = RenamingReceiver(receiver, "old", "newer")
-        renamed.engine_head(HEAD)
-        renamed.engine_lost(Loss("gone", hung_up=True, whole_chunks=False))
-        assert receiver.ends == [Loss("gone", hung_up=True, whole_chunks=as_it_is)]

@@ -10,8 +10,8 @@ from runnerd.access import NOBODY, Principal
 from runnerd.config import Limits
 from runnerd.relay import routes
 from runnerd.relay.admission import Admission
-from runnerd.relay.exchange_context import Client
 from runnerd.relay.http_reader import HttpReader
+from runnerd.relay.http_response import Client
 from runnerd.relay.messages import Request
 from runnerd.relay.request_dispatcher import RequestDispatcher
 from runnerd.relay.request_head_cache import RequestHeadCache
@@ -85,7 +85,9 @@ class Relay:
     def let_go(self, size: int) -> None:
         self.held -= size
 
-    def exchange(self, client: Client, request: Request, route: routes.Route) -> Any:
+    def exchange(
+        self, client: Client, request: Request, route: routes.Route, principal: Principal
+    ) -> Any:
         self.exchanges.append(StartedExchange(client, request))
         return self.exchanges[-1]
 
@@ -121,7 +123,7 @@ def test_one_after_the_other(relay: Relay, connection: Connection) -> None:
     assert relay.held == 120
     for number in range(3):
         assert [exchange.id for exchange in relay.exchanges] == [str(n) for n in range(number + 1)]
-        assert dispatcher.waiting == 2 - number
+        assert len(dispatcher.queue) == 2 - number
         relay.exchanges[-1].client.exchange_done(keep_alive=True)
     assert relay.held == 0
 

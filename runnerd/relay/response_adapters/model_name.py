@@ -8,13 +8,8 @@ be escaped, so what is found can only be a member.  Where they are the same, not
 from __future__ import annotations
 
 import re
-from dataclasses import replace
 
 import msgspec
-
-from runnerd.relay.engine import Loss, ResponseReceiver
-from runnerd.relay.messages import LAST_CHUNK, chunk
-from runnerd.relay.response_parser import ResponseHead
 
 
 class ModelNameFilter:
@@ -50,41 +45,3 @@ class ModelNameFilter:
                 return start
             start = data.find(b'"', start + 1)
         return len(data)
-
-
-class RenamingReceiver:
-    """Stands between an engine's connection and who gets its answer (a ResponseReceiver).
-
-    The answer's length is not known before its end, so it is passed on in chunks.
-    """
-
-    __slots__ = ("_framed", "_receiver", "_renaming")
-
-    def __init__(self, receiver: ResponseReceiver, old: str, new: str) -> None:
-        self._receiver = receiver
-        self._renaming = ModelNameFilter(old.strip(" "), new)  # the engine strips it as well
-        self._framed = False
-
-    def engine_head(self, head: ResponseHead) -> bool:
-        """Pass the head on.  The body is wanted without framing; who wants it with gets ours."""
-        self._framed = self._receiver.engine_head(replace(head, length=None, chunked=True))
-        return False
-
-    def engine_body(self, data: bytes) -> None:
-        """Pass on what is decided."""
-        self._pass(self._renaming.feed(data))
-
-    def engine_done(self) -> None:
-        """Pass on the rest, and that this was all."""
-        self._pass(self._renaming.end())
-        if self._framed:
-            self._receiver.engine_body(LAST_CHUNK)
-        self._receiver.engine_done()
-
-    def engine_lost(self, loss: Loss) -> None:
-        """Pass on that there is no more; our chunks are whole."""
-        self._receiver.engine_lost(replace(loss, whole_chunks=True) if self._framed else loss)
-
-    def _pass(self, data: bytes) -> None:
-        if data:
-            self._receiver.engine_body(chunk(data) if self._framed else data)

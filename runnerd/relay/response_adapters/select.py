@@ -13,12 +13,13 @@ from runnerd.relay.response_adapters.event_changes import Change, ChangedRespons
 from runnerd.relay.response_adapters.logprobs import lists_wanted
 from runnerd.relay.response_adapters.null_events import WithoutNullEvents
 from runnerd.relay.response_adapters.ranked_texts import texts_wanted
+from runnerd.relay.translations import PASSED, Assembled
 
 
 def translation_of(
     operation: Operation, inference: Inference, prompts: int, *, assembles: bool
-) -> Translation | None:
-    """Return what completes an answer, None where it passes as it comes.
+) -> Translation:
+    """The translation that completes a response, or lets it pass as it comes.
 
     `assembles` says that the engine streams an answer that the client wants whole.
     """
@@ -30,9 +31,9 @@ def translation_of(
         if change is not None:
             return ChangedResponse(change, Assembly(prompts, inference.model))
     if streams:
-        return WithoutNullEvents() if prompts > 1 or inference.n not in ALONE else None
+        return WithoutNullEvents() if prompts > 1 or inference.n not in ALONE else PASSED
     if operation.mode is BackendMode.RERANKING:
-        return texts_wanted(inference.return_documents, inference.documents)
+        return texts_wanted(inference.return_documents, inference.documents) or PASSED
     if inference.dimensions not in ABSENT and operation.mode is BackendMode.EMBEDDING:
         return ShortenedEmbeddings(dimensions(inference.dimensions))
-    return None
+    return Assembled(prompts, inference.model) if assembles else PASSED

@@ -1,0 +1,52 @@
+"""`POST /engines/load`: models are loaded before anybody asks, without a request of a client."""
+
+from __future__ import annotations
+
+import asyncio
+
+from aiohttp import web
+
+from runnerd import tasks
+from runnerd.access import Action, Principal
+from runnerd.api.context import CONTEXT, Context, encode, json_answer, json_body, principal_of
+from runnerd.api.routing import Routes
+from runnerd.backends.configuration import BackendMode
+from runnerd.errors import ClientError
+from runnerd.relay.planner import modes
+
+ROUTES = Routes()
+
+_PATHS = {
+    BackendMode.COMPLETION: "/v1/chat/completions",
+    BackendMode.EMBEDDING: "/v1/embeddings",
+    BackendMode.RERANKING: "/v1/rerank",
+}
+
+
+@ROUTES.post("/engines/load", Action.LOAD_MODEL)
+async def load(request: web.Request) -> web.Response:
+    """Load models, each for its own purpose, and answer once all of them are ready.
+
+    A model counts as used in this moment: it stays as long as it would after a request.
+    """
+    context, principal = request.app[CONTEXT], principal_of(request)
+    names = (await json_body(request)).get("models")
+    if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
+        raise ClientError("models must be a list of names", param="models")
+    if not names:
+        raise ClientError("name the models to load", param="models")
+    loads = [tasks.spawn(_load(context, principal, name), name=f"load {name}") for name in names]
+    try:
+        await asyncio.gather(*loads)
+    finally:
+        for each in loads:
+            await tasks.cancel_and_wait(each)
+    return json_answer({"loaded_models": names})
+
+
+async def _load(context: Context, principal: Principal, name: str) -> None:
+    mode = BackendMode.COMPLETION
+    if not context.supervisor.keys.backend(None).uses_external_model_management:
+        mode = next(iter(modes(context.store.get(name).capabilities)), mode)
+    body = encode({"model": name})
+    await context.exchanges.collected(_PATHS[mode], body, principal, preload_only=True)

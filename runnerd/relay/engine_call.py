@@ -1,0 +1,248 @@
+"""One request at one engine: asked until its response is complete, or until it will not be.
+
+The engine's bytes go through a `Translation` to the exchange's sink as they come.  A request that
+the engine cannot have seen is asked once more on another connection, one that it refuses in other
+words where there are any.
+"""
+
+from __future__ import annotations
+
+import time
+from functools import partial
+from typing import Any, Protocol
+
+from runnerd.errors import RunnerdError, UpstreamTimeout
+from runnerd.relay import usage
+from runnerd.relay.background import Steps
+from runnerd.relay.connect_retry import retry_connect
+from runnerd.relay.dialect import Translation
+from runnerd.relay.engine import EngineConnection, Loss
+from runnerd.relay.engine_errors import EngineRefusal, broken
+from runnerd.relay.events import StreamError
+from runnerd.relay.exchange_context import ExchangeContext
+from runnerd.relay.plan import Plan
+from runnerd.relay.records import RequestRecord
+from runnerd.relay.response_parser import ResponseHead
+from runnerd.relay.response_sink import ResponseSink
+from runnerd.relay.translations import PASSED, ErrorBody, Renamed
+from runnerd.runner import Runner
+
+
+class AskingExchange(Protocol):
+    """Whose request it is.  It is told one of the last five, once, and then closes the call."""
+
+    def go_on(self, steps: Steps) -> None:
+        """Take steps in a task."""
+        ...
+
+    def completed(self) -> None:
+        """The sink has all pieces of the response."""
+        ...
+
+    def respond(self, body: bytes, content_type: bytes) -> None:
+        """This is the whole response."""
+        ...
+
+    def fail(self, error: RunnerdError) -> None:
+        """There will be no response, or no more of it."""
+        ...
+
+    def unreached(self, error: OSError) -> None:
+        """Nothing was sent, nobody listens."""
+        ...
+
+    def hung_up(self, reason: str) -> None:
+        """The engine has ended the connection, perhaps because it has ended itself."""
+        ...
+
+
+class EngineCall:
+    """Owns the connection from `ask` to `close` (a ResponseReceiver and a StallTimeoutClient).
+
+    `intact` says that what was passed on ends where a chunk ends.
+    """
+
+    __slots__ = (
+        "_closed", "_context", "_engine", "_exchange", "_paused", "_plan", "_record", "_repeated",
+        "_runner", "_sink", "_status", "_translation", "heard", "intact", "silent_since",
+    )  # fmt: skip
+
+    def __init__(
+        self,
+        exchange: AskingExchange,
+        runner: Runner,
+        plan: Plan,
+        sink: ResponseSink,
+        record: RequestRecord,
+        context: ExchangeContext,
+    ) -> None:
+        self._exchange = exchange
+        self._runner = runner
+        self._plan = plan
+        self._sink = sink
+        self._record = record
+        self._context = context
+        self._engine: EngineConnection | None = None
+        self._translation: Translation = PASSED
+        self._status = 0  # of the engine's response, 0 before it came
+        self._closed = False
+        self._paused = False
+        self._repeated = False
+        self.intact = True
+        self.heard = True
+        self.silent_since = 0.0
+
+    # the exchange's side
+
+    def ask(self, *, fresh: bool = False) -> None:
+        """Send the request; a task goes on where that takes waiting."""
+        try:
+            self._send(fresh=fresh)
+        except BlockingIOError:
+            self._exchange.go_on(self._ask_again)
+        except OSError as error:
+            self._exchange.unreached(error)
+        except RunnerdError as error:
+            self._exchange.fail(error)
+
+    def _send(self, *, fresh: bool) -> None:
+        if self._closed:
+            return
+        context, plan = self._context, self._plan
+        pool = context.pools.of(self._runner.engine_socket)
+        self._engine = pool.ask(self, plan.message(), fresh=fresh, at_the_end=plan.assembles)
+        context.watch.add(self)
+        if self._paused:
+            self._engine.pause()
+
+    async def _ask_again(self) -> None:
+        """Try for as long as an engine may be silent: it has no room for a connection."""
+        send = partial(self._send, fresh=True)
+        try:
+            await retry_connect(send, self._context.limits.upstream_timeout)
+        except OSError as error:
+            self._exchange.unreached(error)
+
+    def pause(self) -> None:
+        """The engine waits."""
+        self._paused = True
+        if self._engine is not None:
+            self._engine.pause()
+
+    def resume(self) -> None:
+        """It goes on."""
+        self._paused = False
+        self.heard = True
+        if self._engine is not None:
+            self._engine.resume()
+
+    def heard_at(self) -> float:
+        """When something came: now, as long as no round has found otherwise."""
+        if not self._status:
+            return 0.0
+        return time.monotonic() if self.heard else self.silent_since
+
+    def silent(self) -> None:
+        """Give up on an engine that has sent nothing for too long, unless it was told to wait."""
+        if not self._paused:
+            limit = self._context.limits.upstream_timeout
+            self._exchange.fail(UpstreamTimeout(f"the engine sent nothing for {limit:g} s"))
+
+    def close(self) -> None:
+        """Let go of the engine, which sees that and stops.  Idempotent."""
+        self._closed = True
+        self._context.watch.remove(self)
+        engine, self._engine = self._engine, None
+        if engine is not None:
+            engine.close()
+
+    # called by the engine's connection
+
+    def engine_head(self, head: ResponseHead) -> bool:
+        self.heard = True
+        plan, record = self._plan, self._record
+        record.first_byte = time.monotonic() - record.clock
+        self._status = head.status
+        if head.status >= 400:
+            self._translation = ErrorBody()
+            return False
+        self._translation = translation = self._translation_of(plan)
+        if not translation.streams:
+            if head.chunked and not plan.assembles and self._engine is not None:
+                self._engine.read_at_the_end()
+            return False
+        passes = translation is PASSED
+        try:
+            framed = self._sink.head(
+                head.status,
+                translation.content_type or head.content_type,
+                head.length if passes else None,
+                chunked=head.chunked or not passes,
+                framed=head.chunked and passes,
+                streams=plan.streams,
+                warnings=plan.warnings,
+            )
+        except RunnerdError as error:
+            self._exchange.fail(error)
+            return False
+        record.status = head.status
+        return framed
+
+    def _translation_of(self, plan: Plan) -> Translation:
+        """An engine knows its model by its first client's word; others get their own."""
+        name = self._runner.spec.model_ref
+        if name == plan.model_ref or plan.assembles:
+            return plan.translation
+        return Renamed(plan.translation, name, plan.model_ref)
+
+    def engine_body(self, data: bytes) -> None:
+        self.heard = True
+        counts = usage.excerpt(data)
+        if counts is not None:
+            self._record.counts = counts
+        try:
+            data = self._translation.feed(data)
+        except StreamError as error:
+            self._refuse(error.error)
+            return
+        if data:
+            self._record.bytes_out += len(data)
+            self._sink.piece(data)
+
+    def engine_done(self) -> None:
+        self._engine = None
+        if self._closed:
+            return  # the last piece has ended it
+        translation = self._translation
+        try:
+            last = translation.end()
+        except StreamError as error:
+            self._refuse(error.error)
+            return
+        if not translation.streams:
+            self._exchange.respond(last, translation.content_type)
+            return
+        if last:
+            self._record.bytes_out += len(last)
+            self._sink.piece(last)
+        self._exchange.completed()
+
+    def engine_lost(self, loss: Loss) -> None:
+        self._engine = None
+        self._context.watch.remove(self)
+        self.intact = loss.whole_chunks
+        if loss.unseen and not self._repeated:
+            self._repeated = True
+            self.ask(fresh=True)
+        elif loss.hung_up:
+            self._exchange.hung_up(loss.reason)
+        else:
+            self._exchange.fail(broken(loss.reason))
+
+    def _refuse(self, error: dict[str, Any]) -> None:
+        """Ask in other words what the engine has refused, or end with its own error."""
+        if self._status >= 400 and (other := self._plan.otherwise(error)) is not None:
+            self._plan = other
+            self.ask()
+        else:
+            self._exchange.fail(EngineRefusal(self._status, error))

@@ -1,0 +1,159 @@
+"""Where exchanges are made: for a request that came over a connection, or for the daemon itself."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from runnerd.access import Policy, Principal
+from runnerd.config import Limits
+from runnerd.errors import RouteNotFound, RunnerdError
+from runnerd.relay import routes
+from runnerd.relay.capture import CapturedResponse, Content
+from runnerd.relay.collected_response import Collected, CollectedResponse
+from runnerd.relay.exchange import Exchange
+from runnerd.relay.exchange_context import ExchangeContext
+from runnerd.relay.http_response import Client, HttpResponse
+from runnerd.relay.intake import Intake
+from runnerd.relay.messages import Request, new_request_id
+from runnerd.relay.pending_models import PendingModels
+from runnerd.relay.plan import Plan
+from runnerd.relay.planner import Planner
+from runnerd.relay.pool import EnginePools
+from runnerd.relay.quarantine import Quarantine
+from runnerd.relay.records import Records, RequestRecord
+from runnerd.relay.response_sink import ResponseSink
+from runnerd.relay.routes import Route
+from runnerd.relay.stall_timeouts import StallTimeouts
+from runnerd.supervisor import Supervisor
+
+_COLLECTED_BYTES = 64 * 2**20  # of a response inside the daemon
+
+
+@dataclass(frozen=True, slots=True)
+class ExchangeDependencies:
+    """What exchanges are made from."""
+
+    limits: Limits
+    planner: Planner
+    supervisor: Supervisor
+    records: Records
+    policy: Policy
+    images_dir: Path  # for images on their way to an engine that cannot read them
+    dialects: Mapping[str, Route] = field(default_factory=dict)  # by path
+    pending_models: PendingModels | None = None
+    captures: Callable[[], bool] = lambda: False  # whether content is kept
+
+
+class Exchanges:
+    """Checks, plans and records inference requests; what becomes of each is its exchange's."""
+
+    def __init__(self, parts: ExchangeDependencies) -> None:
+        limits = parts.limits
+        self._dialects = parts.dialects
+        self._records = parts.records
+        self._captures = parts.captures
+        self._context = ExchangeContext(
+            parts.supervisor,
+            limits,
+            EnginePools(limits.requests_per_runner),
+            StallTimeouts(limits.upstream_timeout),
+            Quarantine(),
+        )
+        self._intake = Intake(
+            parts.planner,
+            parts.policy,
+            self._context.quarantine,
+            parts.pending_models,
+            parts.images_dir,
+            limits.body_bytes,
+        )
+
+    def route(self, path: str) -> Route | None:
+        """The inference route of a path, in whichever dialect."""
+        return self._dialects.get(path) or routes.find(path)
+
+    def over_http(
+        self, client: Client, request: Request, route: Route, principal: Principal
+    ) -> Exchange:
+        """The exchange of a complete request that came over a connection, not yet started.
+
+        Raises errors of the 4xx kind; the request is recorded either way.
+        """
+        return self._exchange(HttpResponse(client, request), request, route, principal)
+
+    async def collected(
+        self, path: str, body: bytes, principal: Principal, *, preload_only: bool = False
+    ) -> Collected:
+        """Ask as a request of a route would, without a connection.
+
+        With `preload_only` the model is loaded and nothing is generated.  Cancelling leaves, as a
+        client does.  Raises the errors that a client would be told.
+        """
+        if (route := self.route(path)) is None:
+            raise RouteNotFound(f"no such route: POST {path[:200]}")
+        request = Request(
+            method="POST",
+            target=path.encode(),
+            path=path,
+            headers=[],
+            http11=True,
+            keep_alive=True,
+            length=len(body),
+            chunked=False,
+            id=new_request_id(None),
+            preload_only=preload_only,
+            body=body,
+            received=len(body),
+            complete=True,
+        )
+        sink = CollectedResponse(_COLLECTED_BYTES)
+        exchange = self._exchange(sink, request, route, principal)
+        exchange.start()
+        try:
+            return await sink.result()
+        except asyncio.CancelledError:
+            exchange.cancel()
+            raise
+
+    def _exchange(
+        self, sink: ResponseSink, request: Request, route: Route, principal: Principal
+    ) -> Exchange:
+        dialect = route.dialect
+        record = RequestRecord(
+            id=request.id,
+            model="",
+            operation=route.operation.name,
+            origin=(dialect.origin if dialect is not None else None) or request.origin,
+            user_agent=request.user_agent,
+            streamed=False,
+            bytes_in=request.received,
+        )
+        self._records.add(record)
+        sink = self._captured(sink, request, record)
+        try:
+            plan = self._intake.plan(request, route, principal)
+        except RunnerdError as error:
+            record.status, record.error, record.duration = error.status, error.message[:500], 0.0
+            raise
+        if isinstance(plan, Plan):
+            record.model, record.streamed = plan.model, plan.streams
+        return Exchange(sink, plan, record, self._context, principal=principal)
+
+    def _captured(
+        self, sink: ResponseSink, request: Request, record: RequestRecord
+    ) -> ResponseSink:
+        """The sink, listened to where the owner wants to see what is asked and answered."""
+        if not self._captures():
+            self._records.forget_content()
+            return sink
+        content = Content.of(request.target.decode("latin-1"), request.body)
+        self._records.keep_content(record, content)
+        return CapturedResponse(sink, content, request.error_format)
+
+    def close(self) -> None:
+        """Give timers and connections back; to be called when no exchange is left."""
+        self._context.watch.close()
+        self._context.pools.close()

@@ -1,0 +1,82 @@
+"""What becomes of an engine's body on its way to the client, where no API and no adapter has a say.
+
+Bodies that pass as they are, chunks that are put together, another name for the model, errors: all
+of them are translations (`relay/dialect`), as those of other APIs are.
+"""
+
+from __future__ import annotations
+
+from runnerd.relay.dialect import Translation
+from runnerd.relay.engine_errors import error_object
+from runnerd.relay.events import StreamError
+from runnerd.relay.response_adapters.assembly import Assembly
+from runnerd.relay.response_adapters.model_name import ModelNameFilter
+
+_ERROR_LIMIT = 64 * 2**10  # bytes of an engine's error that are read
+
+
+class PassedThrough:
+    """A body that passes as it is."""
+
+    content_type = b""
+    streams = True
+
+    def feed(self, data: bytes) -> bytes:
+        return data
+
+    def end(self) -> bytes:
+        return b""
+
+
+PASSED = PassedThrough()
+
+
+class Assembled:
+    """A whole response that is put together from a stream."""
+
+    content_type = b"application/json"
+    streams = False
+
+    def __init__(self, prompts: int, model: str) -> None:
+        self._assembly = Assembly(prompts, model)
+
+    def feed(self, data: bytes) -> bytes:
+        self._assembly.feed(data)
+        return b""
+
+    def end(self) -> bytes:
+        return self._assembly.result()
+
+
+class Renamed:
+    """Another translation's work on a body in which the model has another name."""
+
+    def __init__(self, inner: Translation, old: str, new: str) -> None:
+        self.content_type = inner.content_type
+        self.streams = inner.streams
+        self._inner = inner
+        self._names = ModelNameFilter(old.strip(" "), new)  # the engine strips it as well
+
+    def feed(self, data: bytes) -> bytes:
+        return self._inner.feed(self._names.feed(data))
+
+    def end(self) -> bytes:
+        return self._inner.feed(self._names.end()) + self._inner.end()
+
+
+class ErrorBody:
+    """The body of a response with a status that is an error: its end raises that."""
+
+    content_type = b"application/json"
+    streams = False
+
+    def __init__(self) -> None:
+        self._data = bytearray()
+
+    def feed(self, data: bytes) -> bytes:
+        if len(self._data) < _ERROR_LIMIT:
+            self._data += data
+        return b""
+
+    def end(self) -> bytes:
+        raise StreamError(error_object(bytes(self._data)))
