@@ -20,6 +20,14 @@ def free_bytes(folder: Path) -> int:
     return status.f_bavail * status.f_frsize
 
 
+def allocated_bytes(path: Path) -> int:
+    """What a file takes of the disk, 0 where there is none."""
+    try:
+        return path.stat().st_blocks * 512
+    except FileNotFoundError:
+        return 0
+
+
 def check_space(folder: Path, size: int) -> None:
     """Raise errors.InsufficientStorage where `size` further bytes would fill `folder`'s disk."""
     with storage_errors(STORE):

@@ -30,7 +30,7 @@ import msgspec
 from runnerd.durable import storage_errors
 from runnerd.errors import InsufficientStorage, SourceFailure, StorageFailure
 from runnerd.models.digest import Digest
-from runnerd.models.disk_space import check_space, reserve
+from runnerd.models.disk_space import allocated_bytes, check_space, reserve
 from runnerd.models.intake import BLOB_MODE, Pending
 from runnerd.models.layout import STORE, Layout, discard, tidy
 from runnerd.models.part_journal import (
@@ -41,7 +41,7 @@ from runnerd.models.part_journal import (
     read_journal,
 )
 from runnerd.models.parts_folder import open_locked
-from runnerd.models.room import look_ahead
+from runnerd.models.room import Growth
 
 log = logging.getLogger(__name__)
 
@@ -70,7 +70,7 @@ class Part:
         self.pieces: list[Piece] = []
         self._descriptor = -1
         self._claimed = False  # the space of the whole file
-        self._allowed = 0  # how far one of unknown size may grow
+        self._growth = Growth(self._admit)
         self._hasher = hashlib.sha256()
         self._hashed = 0
         self._unsynced = 0
@@ -96,7 +96,7 @@ class Part:
             if journal is None:
                 os.ftruncate(self._descriptor, 0)
                 return
-            check_space(self._layout.root, max(0, journal.size - self.allocated()))
+            check_space(self._layout.root, max(0, journal.size - allocated_bytes(self.path)))
             pieces = cut_into_pieces(journal.size)
             for number, count in journal.filled.items():
                 pieces[number].at += count
@@ -114,7 +114,7 @@ class Part:
         if self._claimed or self.size is None:
             return
         self._allow(self.size)
-        check_space(self._layout.root, max(0, self.size - self.allocated()))
+        check_space(self._layout.root, max(0, self.size - allocated_bytes(self.path)))
         with storage_errors(STORE):
             reserve(self._descriptor, self.size)
         self._claimed = True
@@ -154,7 +154,8 @@ class Part:
             os.ftruncate(self._descriptor, 0)
             self.size, self.validator, self.pieces = None, "", []
             self._hasher, self._hashed = hashlib.sha256(), 0
-            self._unsynced = self._first = self.received = self._allowed = 0
+            self._unsynced = self._first = self.received = 0
+            self._growth = Growth(self._admit)
             self._unsafe = self._claimed = False
 
     def close(self) -> None:
@@ -177,13 +178,6 @@ class Part:
         tidy(self._layout.journal(self._key))
         tidy(self.path)
         self.close()
-
-    def allocated(self) -> int:
-        """Return the bytes that the part has on the disk, 0 where there is none."""
-        try:
-            return self.path.stat().st_blocks * 512
-        except FileNotFoundError:
-            return 0
 
     # filling
 
@@ -208,21 +202,16 @@ class Part:
         if len(data) > piece.left:
             raise SourceFailure("the server sent more than was asked for")
         if self.size is None:
-            self._make_sure(piece.at + len(data))
+            self._growth.reach(piece.at + len(data))
         rest, place = memoryview(data), piece.at
         with storage_errors(STORE):
             while rest:
                 written = os.pwrite(self._descriptor, rest, place)
                 rest, place = rest[written:], place + written
 
-    def _make_sure(self, size: int) -> None:
-        """Hold a file of unknown size against disk and quota while it comes."""
-        if size > self._allowed:
-            self._allowed = look_ahead(self._admit, size)
-
     def _admit(self, size: int) -> None:
         self._allow(size)
-        check_space(self._layout.root, max(0, size - self.allocated()))
+        check_space(self._layout.root, max(0, size - allocated_bytes(self.path)))
 
     def wrote(self, piece: Piece, count: int) -> None:
         """Count what `write` has put there.  Not from a thread: counters have one writer."""

@@ -8,20 +8,13 @@ from pathlib import Path
 from threading import RLock
 
 from runnerd.errors import InsufficientStorage
-from runnerd.models.disk_space import check_space
+from runnerd.models.disk_space import allocated_bytes, check_space
 from runnerd.models.layout import Layout
 from runnerd.models.ledger import Ledger
 from runnerd.models.parts_folder import occupied
 from runnerd.units import binary_size
 
 _LOOK_BYTES = 64 * 2**20  # written between two looks at disk and quota
-
-
-def _bytes(path: Path) -> int:
-    try:
-        return path.stat().st_blocks * 512
-    except FileNotFoundError:
-        return 0
 
 
 class Room:
@@ -57,7 +50,7 @@ class Room:
 
     def check_growth(self, size: int, path: Path) -> None:
         """Do the same for a file that is there and is to have `size` bytes."""
-        check_space(self._layout.root, max(0, size - _bytes(path)))
+        check_space(self._layout.root, max(0, size - allocated_bytes(path)))
         self.check_quota(size, beside=(path,))
 
     def check_quota(self, size: int, *, beside: Collection[Path] = ()) -> None:
@@ -88,15 +81,23 @@ class Room:
         self._layout.try_out()
 
 
-def look_ahead(allow: Callable[[int], None], size: int) -> int:
-    """Ask whether a file may grow to `size` bytes; return how far it may without asking again.
+class Growth:
+    """How far a file of unknown size may grow; `allow` is asked, with the size that it would have.
 
     Near the limit every step is asked for, so that what grows ends at the limit and not behind it.
-    Raises errors.InsufficientStorage.
     """
-    try:
-        allow(size + _LOOK_BYTES)
-    except InsufficientStorage:
-        allow(size)
-        return size
-    return size + _LOOK_BYTES
+
+    def __init__(self, allow: Callable[[int], None]) -> None:
+        self._allow = allow
+        self._allowed = 0
+
+    def reach(self, size: int) -> None:
+        """Raise errors.InsufficientStorage where the file may not have `size` bytes."""
+        if size <= self._allowed:
+            return
+        try:
+            self._allow(size + _LOOK_BYTES)
+            self._allowed = size + _LOOK_BYTES
+        except InsufficientStorage:
+            self._allow(size)
+            self._allowed = size

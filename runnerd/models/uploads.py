@@ -19,7 +19,7 @@ from runnerd.errors import ClientError
 from runnerd.models.digest import Digest
 from runnerd.models.intake import BLOB_MODE, Pending
 from runnerd.models.layout import STORE, Layout, discard, tidy
-from runnerd.models.room import look_ahead
+from runnerd.models.room import Growth
 
 log = logging.getLogger(__name__)
 
@@ -95,21 +95,17 @@ class Upload:
 
     def __init__(self, layout: Layout, allow: Callable[[int, Path], None]) -> None:
         self._layout = layout
-        self._allow = allow
-        self._path = layout.fresh()
+        self._path = path = layout.fresh()
+        self._growth = Growth(lambda size: allow(size, path))
         self._hasher = hashlib.sha256()
         self._written = 0
-        self._allowed = 0
         flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
         with storage_errors(STORE):
             self._descriptor = os.open(self._path, flags, 0o640)
 
     def write(self, chunk: bytes) -> None:
         """Append a piece.  Raises errors.InsufficientStorage."""
-        if self._written + len(chunk) > self._allowed:
-            self._allowed = look_ahead(
-                lambda size: self._allow(size, self._path), self._written + len(chunk)
-            )
+        self._growth.reach(self._written + len(chunk))
         self._hasher.update(chunk)
         rest = memoryview(chunk)
         with storage_errors(STORE):

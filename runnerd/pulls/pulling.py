@@ -26,6 +26,7 @@ from runnerd.errors import (
 )
 from runnerd.models.catalog import Model
 from runnerd.models.digest import Digest
+from runnerd.models.disk_space import allocated_bytes
 from runnerd.models.intake import Fetched, Pending
 from runnerd.models.layout import STORE
 from runnerd.models.pages import model_of_page
@@ -280,7 +281,9 @@ class Pulls:
         needed = 0
         for key, file in files.items():
             if present[key] is None:
-                needed += max(0, (file.size or 0) - self.store.entrance.part(key).allocated())
+                needed += max(
+                    0, (file.size or 0) - allocated_bytes(self.store.entrance.part(key).path)
+                )
         if needed:
             self.store.room.check_space(needed)
 

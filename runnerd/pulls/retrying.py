@@ -23,7 +23,7 @@ T = TypeVar("T")
 
 FIRST_PAUSE = 0.5  # seconds
 _LONGEST_PAUSE = 30.0
-_LONGEST_WISH = 300.0  # seconds that a server may ask us to stay away
+_LONGEST_RETRY_AFTER = 300.0  # seconds that a server may ask us to stay away
 _ATTEMPTS = 5  # at a small request that a busy server has refused
 
 BUSY = frozenset({408, 425, 429, 500, 502, 503, 504})
@@ -48,14 +48,14 @@ def retry_after(headers: Mapping[str, str]) -> float | None:
 
 def is_worth_waiting(error: RunnerdError) -> bool:
     """Say whether another attempt may help, in a time that somebody would wait."""
-    return error.should_retry is not False and (error.retry_after or 0.0) <= _LONGEST_WISH
+    return error.should_retry is not False and (error.retry_after or 0.0) <= _LONGEST_RETRY_AFTER
 
 
 def pause_after(failures: int, error: RunnerdError, first: float = FIRST_PAUSE) -> float:
     """Return how many seconds to wait after so many failures in a row."""
     own = Backoff(first, _LONGEST_PAUSE).pause(failures) * random.uniform(0.75, 1.25)
-    wished = error.retry_after
-    return own if wished is None else max(own, wished * random.uniform(1.0, 1.1))
+    named = error.retry_after
+    return own if named is None else max(own, named * random.uniform(1.0, 1.1))
 
 
 async def persistently(
