@@ -16,7 +16,7 @@ import asyncio
 import hashlib
 import json
 import logging
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Annotated, Any, Literal, NamedTuple, Self
 
@@ -160,12 +160,22 @@ class ConfigurationKey(NamedTuple):
 _Documents = dict[ConfigurationKey, dict[str, Any]]
 
 
-class Configurations:
-    """Owns the file.  Reading is from memory and quick: it happens on every request."""
+NAMED = "name="
+"""What stands before a name where something is configured for a model that was not here."""
 
-    def __init__(self, file: Path) -> None:
+
+class Configurations:
+    """Owns the file.  Reading is from memory and quick: it happens on every request.
+
+    What is configured for a name whose model is not here counts for the model that has this name
+    once there is one, until something is configured for that itself; `id_of` knows which it is.
+    """
+
+    def __init__(self, file: Path, id_of: Callable[[str], str | None] = lambda name: None) -> None:
         self._file = file
+        self._id_of = id_of
         self._documents: _Documents = {}
+        self._named: tuple[ConfigurationKey, ...] = ()
         self._parsed: dict[ConfigurationKey, tuple[ModelConfiguration, str]] = {}
         self._fault = ""  # why the file may not be written
         self._known = True  # what is in it
@@ -178,7 +188,7 @@ class Configurations:
         One that cannot be read at the moment stays, and nothing is changed then.
         """
         try:
-            self._documents = _read(self._file)
+            self._take(_read(self._file))
         except Unusable as error:
             self._set_aside(error)
         except OSError as error:
@@ -204,14 +214,28 @@ class Configurations:
         key = ConfigurationKey(backend, model, mode)
         found = self._parsed.get(key)
         if found is None:
-            document = self._documents.get(key)
+            document = self._stored(key)
             if document is None:
                 fallback = ConfigurationKey(backend, model, BackendMode.COMPLETION)
-                document = self._documents.get(fallback)
+                document = self._stored(fallback)
             configuration = _DEFAULT if document is None else _validate(document)
             found = configuration, configuration.fingerprint()
-            self._parsed[key] = found
+            if not self._named:  # a model may get such a name at any time
+                self._parsed[key] = found
         return found
+
+    def _stored(self, key: ConfigurationKey) -> dict[str, Any] | None:
+        """What is stored for a model, or for a name of it."""
+        found = self._documents.get(key)
+        if found is None and self._named:
+            named = next((named for named in self._named if self._resolved(named) == key), None)
+            found = None if named is None else self._documents[named]
+        return found
+
+    def _resolved(self, named: ConfigurationKey) -> ConfigurationKey | None:
+        """The key of the model that has a name now, None where none has."""
+        id = self._id_of(named.model.removeprefix(NAMED))
+        return None if id is None else named._replace(model=id)
 
     def merged(self, key: ConfigurationKey, changes: dict[str, Any]) -> ModelConfiguration:
         """Return what `changes` would make of the stored configuration.
@@ -230,7 +254,12 @@ class Configurations:
             await self._settle()
             document = self._merge(key, changes)
             _validate(document)
-            await self._keep({**self._documents, key: document})
+            kept = {
+                other: stored
+                for other, stored in self._documents.items()
+                if other not in self._named or self._resolved(other) != key
+            }
+            await self._keep({**kept, key: document})
 
     async def forget(self, model: str) -> None:
         """Drop everything that was configured for a model that has been deleted.
@@ -247,12 +276,14 @@ class Configurations:
                 log.warning("what was configured for %s stays: %s", model, error.message)
 
     def list(self) -> Iterator[tuple[ConfigurationKey, ModelConfiguration]]:
-        """Yield every stored configuration, in a stable order."""
+        """Yield every stored configuration of a model that is here, in a stable order."""
         for key in sorted(self._documents):
-            yield key, _validate(self._documents[key])
+            whose = self._resolved(key) if key in self._named else key
+            if whose is not None and (whose == key or whose not in self._documents):
+                yield whose, _validate(self._documents[key])
 
     def _merge(self, key: ConfigurationKey, changes: dict[str, Any]) -> dict[str, Any]:
-        document = dict(self._documents.get(key, {}))
+        document = dict(self._stored(key) or {})
         for name, value in changes.items():
             if value is None:
                 document.pop(name, None)
@@ -301,6 +332,7 @@ class Configurations:
 
     def _take(self, documents: _Documents) -> None:
         self._documents = documents
+        self._named = tuple(key for key in documents if key.model.startswith(NAMED))
         self._parsed.clear()
         self.revision += 1
 

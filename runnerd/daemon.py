@@ -122,7 +122,7 @@ class Daemon:
             store = Store(state_dir / "models", quota_bytes=settings.store_quota or None)
             store.open()
             early.check()
-            configurations = Configurations(state_dir / "configurations.json")
+            configurations = Configurations(state_dir / "configurations.json", store.id_of)
             configurations.open()
             slots = SavedSlots(state_dir / "slots", settings.slot_quota)
             slots.open()

@@ -12,8 +12,9 @@ from runnerd.api.context import CONTEXT, Context, json_answer, json_body, text_f
 from runnerd.api.model_ids import is_external, model_id
 from runnerd.api.routing import Routes
 from runnerd.backends.configuration import BackendMode
-from runnerd.configurations import ConfigurationKey
-from runnerd.errors import InvalidConfiguration
+from runnerd.configurations import NAMED, ConfigurationKey
+from runnerd.errors import InvalidConfiguration, ModelNotFound
+from runnerd.models.reference import parse_tag
 
 ROUTES = Routes()
 
@@ -57,8 +58,24 @@ async def configure(request: web.Request) -> web.Response:
     document = await json_body(request)
     name = request.match_info.get("backend") or text_field(document, "backend")
     backend = None if name in _THEIR_BACKENDS else name
-    await _configure(request.app[CONTEXT], document, backend, dict.fromkeys(_REPLACED))
+    try:
+        await _configure(request.app[CONTEXT], document, backend, dict.fromkeys(_REPLACED))
+    except ModelNotFound:
+        return await _configure_name(request.app[CONTEXT], document, backend)
     return web.Response(status=202)
+
+
+async def _configure_name(
+    context: Context, document: dict[str, Any], backend_name: str | None
+) -> web.Response:
+    """Configure what is not here, as Docker Model Runner does; it counts once it is."""
+    name = str(parse_tag(text_field(document, "model", required=True) or ""))
+    backend = context.supervisor.keys.backend(backend_name)
+    key = ConfigurationKey(backend.name, f"{NAMED}{name}", _mode(document))
+    changes = dict.fromkeys(_REPLACED) | _changes(document)
+    await context.supervisor.configuring.configure_name(key, changes)
+    warning = f'199 - "{name} is not here; this counts from when it is pulled"'
+    return web.Response(status=202, headers={"Warning": warning})
 
 
 async def _configure(

@@ -71,6 +71,8 @@ async def unload(request: web.Request) -> web.Response:
     if not names and not everything:
         raise ClientError("name the models to unload, or set all", param="models")
     backend = text_field(document, "backend")
+    if backend is not None and backend not in context.backends:  # it runs nothing
+        return json_answer({"unloaded_runners": 0})
     unloaded = await context.supervisor.unloading.unload(
         backend=backend,
         models=None if everything else model_ids(context, names, backend),

@@ -19,7 +19,7 @@ from pathlib import Path
 
 from runnerd.backends.model_files import ModelFiles
 from runnerd.durable import storage_errors
-from runnerd.errors import InvalidModelFile, InvalidReference
+from runnerd.errors import InvalidModelFile, InvalidReference, ModelNotFound
 from runnerd.models import bundle
 from runnerd.models.catalog import Catalog, Model, shown
 from runnerd.models.claims import BlobClaims
@@ -115,6 +115,13 @@ class Store:
         Raises errors.ModelNotFound.
         """
         return self._catalog.find(text).id
+
+    def id_of(self, name: str) -> str | None:
+        """The id of the model that a name means, None where there is none."""
+        try:
+            return str(self.identify(name))
+        except ModelNotFound:
+            return None
 
     def has(self, id: str) -> bool:
         """Say whether there is a model with this id, damaged or not."""

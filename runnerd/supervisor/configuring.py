@@ -99,6 +99,16 @@ class Configuring:
             raise
         await then()
 
+    async def configure_name(self, key: ConfigurationKey, changes: dict[str, object]) -> None:
+        """Configure a name whose model is not here, for when it is.
+
+        Raises errors.InvalidConfiguration.
+        """
+        configuration = self._configurations.merged(key, changes)
+        backend = self._keys.backend(key.backend)
+        await backend.check_configuration(key.model, configuration, key.mode)
+        await self._configurations.set(key, changes)
+
     async def _keep(self, key: ConfigurationKey) -> None:
         """Let runners that may stay be kept as is configured now."""
         # What is preloaded counts from the next start on.

@@ -23,6 +23,13 @@ def daemon(tmp_path_factory: pytest.TempPathFactory, gguf: Path) -> Iterator[Dae
         yield daemon
 
 
+@pytest.fixture
+def own(tmp_path: Path) -> Iterator[DaemonProcess]:
+    """A daemon of the test's own."""
+    with running(tmp_path / "d") as daemon:
+        yield daemon
+
+
 def stored(daemon: DaemonProcess) -> dict[str, object]:
     """What is configured."""
     found = daemon.http.get(CONFIGURE, params={"model": "org/tiny:v1"}).json()
@@ -95,6 +102,45 @@ def test_their_configure_replaces_and_ours_merges(daemon: DaemonProcess) -> None
     daemon.http.post(ours, json={"pinned": None})
     daemon.http.post(CONFIGURE, json={"model": "org/tiny:v1"})
     assert stored(daemon) == {}
+
+
+def test_configure_before_the_model_is_here(own: DaemonProcess, gguf: Path) -> None:
+    """202 as theirs; it counts from when the model comes, also after a restart."""
+    document = {"model": "Later:V2", "context-size": 320, "raw-runtime-flags": "--temp 0.1"}
+    answer = own.http.post(CONFIGURE, json=document)
+    assert answer.status_code == 202, answer.text
+    assert "ai/later:V2 is not here" in answer.headers["warning"]
+    shown = own.http.get(CONFIGURE).json()
+    assert "ai/later:V2" not in [entry["Model"] for entry in shown]
+    bad = {"model": "later:v2", "raw-runtime-flags": "--log-file /tmp/x"}
+    assert own.http.post(CONFIGURE, json=bad).status_code == 400
+    assert own.http.post(CONFIGURE, json={"model": "a b"}).status_code == 400
+    own.terminate()
+    own.start()
+    own.import_model(gguf / "other.gguf", "later:v2")
+    expected = {"context-size": 320, "runtime-flags": ["--temp", "0.1"]}
+    [entry] = own.http.get(CONFIGURE, params={"model": "later:v2"}).json()
+    assert (entry["Model"], entry["Config"]) == ("ai/later:v2", expected)
+    ours = "/models/later:v2/configure"
+    assert own.http.post(ours, json={"pinned": True}).status_code == 202
+    [entry] = own.http.get(CONFIGURE, params={"model": "later:v2"}).json()
+    assert entry["Config"] == {**expected, "pinned": True}
+    own.http.delete("/models/later:v2")
+    own.import_model(gguf / "other.gguf", "later:v2")
+    assert own.http.get(CONFIGURE, params={"model": "later:v2"}).json() == []
+    assert own.http.post("/models/absent/configure", json={}).status_code == 404
+
+
+@pytest.mark.engine
+def test_configured_name_reaches_the_engine(own: DaemonProcess, gguf: Path) -> None:
+    """A model that is there under another name takes it on when it gets this one."""
+    own.import_model(gguf / "tiny.gguf", "org/tiny:v1")
+    own.http.post(CONFIGURE, json={"model": "soon", "context-size": 384})
+    body = {"model": "org/tiny:v1", "prompt": "x", "max_tokens": 1}
+    own.http.post("/models/tiny/tag", params={"repo": "soon"})
+    assert own.http.post("/v1/completions", json=body).status_code == 200
+    [runner] = own.ps()
+    assert runner["context"] == 384
 
 
 @pytest.mark.parametrize("backend", ["vllm", "sglang", "mlx", "diffusers", "llama.cpp"])

@@ -81,7 +81,7 @@ def test_configuration_is_merged_checked_persisted_and_used(daemon: DaemonProces
         assert refused.status_code == 400, bad
         assert refused.json()["error"]["code"] == "invalid_configuration"
     assert daemon.http.post(configure, json={"model": "tiny", "n-gpu": 1}).status_code == 400
-    assert daemon.http.post(configure, json={"model": "nowhere"}).status_code == 404
+    assert daemon.http.post("/models/nowhere/configure", json={}).status_code == 404
 
     assert daemon.terminate() == 0
     daemon.start()

@@ -6,9 +6,7 @@ import json
 
 import pytest
 
-from runnerd.relay.events import StreamError
 from runnerd.relay.request_rewrites.ranked_documents import with_plain_documents
-from runnerd.relay.response_adapters.ranked_texts import RankedTexts
 
 
 @pytest.mark.parametrize(
@@ -34,12 +32,3 @@ def test_texts_of_documents(asked: dict[str, object], texts: list[object]) -> No
 def test_anything_else_stays(body: bytes) -> None:
     """As it came."""
     assert with_plain_documents(body) == body
-
-
-@pytest.mark.parametrize("data", [b"", b"{}", b'{"results":[{}]}', b'{"results":[{"index":9}]}'])
-def test_response_that_is_no_ranking(data: bytes) -> None:
-    """The engine's mistake is told as one."""
-    ranking = RankedTexts(["a"])
-    ranking.feed(data)
-    with pytest.raises(StreamError):
-        ranking.end()
