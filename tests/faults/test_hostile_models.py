@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import json
+import socket
 import struct
 from collections.abc import Iterator
 from pathlib import Path
@@ -18,6 +19,7 @@ from runnerd.models import tiny
 from tests.support.daemon import DaemonProcess, running
 from tests.support.fileserver import serving
 from tests.support.ggufs import STRING, U32, gguf, pair, tensor, text
+from tests.support.waiting import wait_for
 
 EXPRESSION = ".Prompt"
 for _ in range(24):
@@ -144,3 +146,23 @@ def test_a_pull_without_a_length(small: DaemonProcess) -> None:
         assert "may occupy" in answer.text, answer.text
     assert most <= before + QUOTA + 2**20
     assert occupied(small) == before
+
+
+def test_memory_of_a_burst_is_given_back(daemon: DaemonProcess) -> None:
+    """Half a body from each of many clients: what they took is the system's again."""
+    assert daemon.process is not None
+    process = psutil.Process(daemon.process.pid)
+    before = process.memory_info().rss
+    head = b"POST /v1/completions HTTP/1.1\r\nHost: localhost\r\nContent-Length: 200000\r\n\r\n"
+    clients = []
+    try:
+        for _ in range(900):
+            client = socket.socket(socket.AF_UNIX)
+            clients.append(client)
+            client.connect(str(daemon.socket))
+            client.sendall(head + bytes(100_000))
+        wait_for(lambda: process.memory_info().rss > before + 60 * 2**20, "the bodies to arrive")
+    finally:
+        for client in clients:
+            client.close()
+    wait_for(lambda: process.memory_info().rss < before + 24 * 2**20, "the memory to be free")
