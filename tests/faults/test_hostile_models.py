@@ -5,6 +5,8 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import json
+import os
+import resource
 import socket
 import struct
 from collections.abc import Iterator
@@ -166,3 +168,22 @@ def test_memory_of_a_burst_is_given_back(daemon: DaemonProcess) -> None:
         for client in clients:
             client.close()
     wait_for(lambda: process.memory_info().rss < before + 24 * 2**20, "the memory to be free")
+
+
+def test_a_template_that_runs_away_while_its_model_loads(
+    daemon: DaemonProcess, tmp_path: Path
+) -> None:
+    """Its engine is under a limit that follows what is reserved for it, from its first moment."""
+    tiny.write_completion_model(tmp_path / "tiny.gguf", chat_template='{{ "a" * 100000000000 }}')
+    daemon.import_model(tmp_path / "tiny.gguf", "tiny")
+    chat = json.dumps({"model": "tiny", "messages": [{"role": "user", "content": "x"}]}).encode()
+    head = f"POST /v1/chat/completions HTTP/1.1\r\nHost: x\r\nContent-Length: {len(chat)}\r\n\r\n"
+    with socket.socket(socket.AF_UNIX) as client:  # and when it leaves, so does the engine
+        client.connect(str(daemon.socket))
+        client.sendall(head.encode() + chat)
+        wait_for(lambda: daemon.engines() and daemon.ps(), "the engine to load")
+        [engine] = daemon.engines()
+        limit, _ = resource.prlimit(engine.pid, resource.RLIMIT_DATA)
+        reserved = daemon.ps()[0]["memory_reserved"]["ram"]
+        assert 0 < limit < 3 * reserved + 5 * 2**30 + 16 * 2**20 * (os.cpu_count() or 1)
+    wait_for(lambda: not daemon.engines(), "the engine to end")
