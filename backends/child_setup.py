@@ -34,6 +34,17 @@ class _Capabilities(ctypes.Structure):
     _fields_ = (("version", ctypes.c_uint32), ("pid", ctypes.c_int), ("sets", ctypes.c_uint32 * 6))
 
 
+def _kept_capabilities(library: ctypes.CDLL) -> _Capabilities:
+    """What is left of this process's capabilities for a child: the lock on memory, if there."""
+    found = _Capabilities(_CAPABILITY_VERSION, 0)
+    library.capget(ctypes.byref(found), ctypes.byref(found.sets))
+    found.version = _CAPABILITY_VERSION
+    effective, permitted, *_ = found.sets
+    kept = 1 << _CAP_IPC_LOCK
+    found.sets[:] = [effective & kept, permitted & kept, 0, 0, 0, 0]
+    return found
+
+
 class ChildSetup:
     """The preexec function of a child; to be used in a with block around the fork.
 
@@ -73,7 +84,7 @@ class ChildSetup:
                 ) from error
             scoped = self._rules is not None and landlock.abi() >= landlock.SCOPE_ABI
             self._filter = seccomp.make_filter(signals=not scoped)
-        self._capabilities = _Capabilities(_CAPABILITY_VERSION, 0)
+        self._capabilities = _kept_capabilities(self._libc)
 
     def __enter__(self) -> ChildSetup:
         return self

@@ -12,7 +12,9 @@ status say so.
 
 from __future__ import annotations
 
-import glob
+import contextlib
+import fnmatch
+import itertools
 import os
 import sys
 from collections.abc import Iterable
@@ -88,7 +90,16 @@ class Sandbox:
 
 def device_nodes() -> list[str]:
     """The nodes of this host's GPUs."""
-    return [path for pattern in _DEVICES for path in glob.glob(pattern)]
+    found = []
+    for folder, patterns in itertools.groupby(_DEVICES, os.path.dirname):
+        wanted = [os.path.basename(pattern) for pattern in patterns]
+        with contextlib.suppress(OSError):
+            found += [
+                os.path.join(folder, name)
+                for name in os.listdir(folder)
+                if any(fnmatch.fnmatch(name, pattern) for pattern in wanted)
+            ]
+    return found
 
 
 def folders_of(program: Path, private: Iterable[Path] = ()) -> tuple[Path, ...]:

@@ -47,6 +47,7 @@ from runnerd.relay.planner import Planner
 from runnerd.relay.records import Records
 from runnerd.relay.service import Relay, RelayDependencies
 from runnerd.resources import Host
+from runnerd.resources.spare import SpareMemory
 from runnerd.saved_slots import SavedSlots
 from runnerd.sockets.activation import inherited_sockets
 from runnerd.sockets.addresses import address_of, tcp_addresses
@@ -211,6 +212,8 @@ class Daemon:
             )
             await stack.enter_async_context(watchdog(self._notifier, supervisor.stranded))
             time_slice.shorten()
+            giving_back = tasks.spawn(SpareMemory().run(), name="give memory back")
+            stack.push_async_callback(tasks.cancel_and_wait, giving_back)
             watch = LoopWatch()
             watch.start()
             stack.callback(watch.stop)

@@ -18,6 +18,9 @@ from runnerd.supervisor.sharing import Sharing
 
 log = logging.getLogger(__name__)
 
+# A template that runs away while its model loads stops there, and not at the host's end.
+_TIMES, _BESIDE = 3, 2 * 2**30  # accounts of encoders were wrong by 2.2
+_UNKNOWN = 3, 4
 _LOOK_INTERVAL = 0.05  # seconds between looks at the host's memory
 
 
@@ -79,8 +82,9 @@ class Preparation:
                 log.warning("the host's memory cannot be looked at: %s", error.strerror)
 
     def ram_limit(self, generation: int) -> int | None:
-        """Return the RAM that a runner about to start can come to: what it is known to need, and
-        what nobody else has reserved.  Where nothing is known of it, what is free now.
+        """The RAM that a runner can come to, from its first moment: what it is known to need, and
+        of what nobody else has reserved as much more as an account may be wrong by.  Where nothing
+        is known of it, most of what is free now.
         """
         ram = [(dev, others) for dev, others in self._scheduler.devices() if dev.id == RAM]
         if not ram:
@@ -90,7 +94,9 @@ class Preparation:
         need = reserved.pop(generation, {}).get(RAM)
         taken = sum(amounts.get(RAM, 0) for amounts in reserved.values())
         most = max(0, min(device.limit, device.total - others) - taken)
-        return min(most, device.free) if need is None else max(need, most)
+        if need is None:
+            return min(most, device.free // _UNKNOWN[1] * _UNKNOWN[0])
+        return max(need, min(most, _TIMES * need + _BESIDE))
 
     def limit_engines(self) -> None:
         """Let the limits of running engines follow what is reserved, for them and for others."""

@@ -5,6 +5,9 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import json
+import os
+import resource
+import socket
 import struct
 from collections.abc import Iterator
 from pathlib import Path
@@ -18,6 +21,7 @@ from runnerd.models import tiny
 from tests.support.daemon import DaemonProcess, running
 from tests.support.fileserver import serving
 from tests.support.ggufs import STRING, U32, gguf, pair, tensor, text
+from tests.support.waiting import wait_for
 
 EXPRESSION = ".Prompt"
 for _ in range(24):
@@ -144,3 +148,42 @@ def test_a_pull_without_a_length(small: DaemonProcess) -> None:
         assert "may occupy" in answer.text, answer.text
     assert most <= before + QUOTA + 2**20
     assert occupied(small) == before
+
+
+def test_memory_of_a_burst_is_given_back(daemon: DaemonProcess) -> None:
+    """Half a body from each of many clients: what they took is the system's again."""
+    assert daemon.process is not None
+    process = psutil.Process(daemon.process.pid)
+    before = process.memory_info().rss
+    head = b"POST /v1/completions HTTP/1.1\r\nHost: localhost\r\nContent-Length: 200000\r\n\r\n"
+    clients = []
+    try:
+        for _ in range(900):
+            client = socket.socket(socket.AF_UNIX)
+            clients.append(client)
+            client.connect(str(daemon.socket))
+            client.sendall(head + bytes(100_000))
+        wait_for(lambda: process.memory_info().rss > before + 60 * 2**20, "the bodies to arrive")
+    finally:
+        for client in clients:
+            client.close()
+    wait_for(lambda: process.memory_info().rss < before + 24 * 2**20, "the memory to be free")
+
+
+def test_a_template_that_runs_away_while_its_model_loads(
+    daemon: DaemonProcess, tmp_path: Path
+) -> None:
+    """Its engine is under a limit that follows what is reserved for it, from its first moment."""
+    tiny.write_completion_model(tmp_path / "tiny.gguf", chat_template='{{ "a" * 100000000000 }}')
+    daemon.import_model(tmp_path / "tiny.gguf", "tiny")
+    chat = json.dumps({"model": "tiny", "messages": [{"role": "user", "content": "x"}]}).encode()
+    head = f"POST /v1/chat/completions HTTP/1.1\r\nHost: x\r\nContent-Length: {len(chat)}\r\n\r\n"
+    with socket.socket(socket.AF_UNIX) as client:  # and when it leaves, so does the engine
+        client.connect(str(daemon.socket))
+        client.sendall(head.encode() + chat)
+        wait_for(lambda: daemon.engines() and daemon.ps(), "the engine to load")
+        [engine] = daemon.engines()
+        limit, _ = resource.prlimit(engine.pid, resource.RLIMIT_DATA)
+        reserved = daemon.ps()[0]["memory_reserved"]["ram"]
+        assert 0 < limit < 3 * reserved + 5 * 2**30 + 16 * 2**20 * (os.cpu_count() or 1)
+    wait_for(lambda: not daemon.engines(), "the engine to end")
