@@ -48,7 +48,7 @@ class Request:
     complete: bool = False
 
     def read_labels(self) -> None:
-        """Note what the headers say beside the framing: origin, program, wish to load only."""
+        """Note what the headers say beside the framing: origin, program, whether it only loads."""
         agent = self.header(b"user-agent")
         self.origin = self.label(b"x-request-origin")
         self.user_agent = None if agent is None else agent[:200].decode("latin-1")

@@ -14,7 +14,7 @@ from runnerd.relay.engine import Buffer
 from runnerd.relay.events import EVENT_STREAM
 from runnerd.relay.known_model import UNKNOWN, KnownModel
 from runnerd.relay.operations import Operation
-from runnerd.relay.request_rewrites.retry_rewrites import rephrased
+from runnerd.relay.request_rewrites.retry_rewrites import rewritten
 from runnerd.relay.request_validation import validate_request
 from runnerd.relay.translations import PASSED
 from runnerd.scheduler import RunnerKey
@@ -83,5 +83,5 @@ class Plan(msgspec.Struct, frozen=True, gc=False):
         """Return the plan of what may be asked instead of what the engine refused, if anything."""
         if self.retry_with is not None and (body := self.retry_with(error)) is not None:
             return msgspec.structs.replace(self, body=(body,))
-        other = rephrased(self.body, error)
+        other = rewritten(self.body, error)
         return None if other is None else msgspec.structs.replace(self, body=other)

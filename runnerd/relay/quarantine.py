@@ -1,13 +1,13 @@
 """Requests that end engines, so that the third one of a kind does not end a third engine.
 
 When an engine dies by its own fault (a crash, or a hang for which it was ended; not a signal from
-outside, nor for want of memory), every request that it was working on is suspect, and each has an
-equal share of the blame: the only one has all of it.  Whose shares come to two deaths within ten
+outside, nor for want of memory), every request that it was working on has an equal share of the
+blame: the only one has all of it.  Whose shares come to two deaths within ten
 minutes is refused until the older one is forgotten.  So who repeats a poisonous request is stopped
 after two engines, and who merely was there, like a probe that is always the same, is not.
 
 A request is known by its bytes as the engine gets them, its model and configuration: an owner who
-changes something is given another try.  While nobody is suspect this costs one comparison.
+changes something is given another try.  While nothing is in quarantine this costs one comparison.
 """
 
 from __future__ import annotations

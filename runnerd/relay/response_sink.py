@@ -29,7 +29,7 @@ class ResponseSink(Protocol):
 
     def waiting(self, *, streams: bool) -> None:
         """The exchange waits for something, perhaps for long; `streams`: the response will be a
-        stream of events.  Raises errors.ClientError where its wish for signs of life is none.
+        stream of events.  Raises errors.ClientError where what it says of a heartbeat is not valid.
         """
         ...
 

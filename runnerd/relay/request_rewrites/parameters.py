@@ -79,11 +79,11 @@ class ParameterRules:
         configuration: ModelConfiguration,
         names: dict[str, str],
         made: Mapping[str, object],
-        preface: PromptPrefix | None = None,
+        prompt_prefix: PromptPrefix | None = None,
     ) -> None:
         forced, defaults = configuration.forced_parameters, configuration.completion_defaults
         self._forced = dict(_members(forced.said() if forced else {}, names))
-        self._prompt_prefix = preface
+        self._prompt_prefix = prompt_prefix
         self._dropped = frozenset(
             same
             for name in (*configuration.stripped_parameters, *self._forced)
@@ -148,17 +148,19 @@ def rules_for(
     configuration: ModelConfiguration, made: Modelfile, operation: str
 ) -> ParameterRules | None:
     """Return what is done to requests for an operation; None: nothing."""
-    names, preface = _NAMES.get(operation), prompt_prefix_for(made, operation)
+    names, prompt_prefix = _NAMES.get(operation), prompt_prefix_for(made, operation)
     if names is None:
-        return ParameterRules(ModelConfiguration(), {}, {}, preface) if preface else None
+        return (
+            ParameterRules(ModelConfiguration(), {}, {}, prompt_prefix) if prompt_prefix else None
+        )
     said = (
         configuration.completion_defaults,
         configuration.forced_parameters,
         configuration.stripped_parameters,
         parameters := sampling(made.parameters),
-        preface,
+        prompt_prefix,
     )
-    return ParameterRules(configuration, names, parameters, preface) if any(said) else None
+    return ParameterRules(configuration, names, parameters, prompt_prefix) if any(said) else None
 
 
 def _limit(members: Mapping[str, bytes], names: Mapping[str, str]) -> int | None:

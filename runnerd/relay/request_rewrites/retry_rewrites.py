@@ -17,7 +17,7 @@ right behind it: it cannot keep that much of it.
 _UNREAD_ARGUMENTS = "Failed to parse tool call arguments"
 
 
-def rephrased(body: tuple[Buffer, ...], error: dict[str, Any]) -> tuple[Buffer, ...] | None:
+def rewritten(body: tuple[Buffer, ...], error: dict[str, Any]) -> tuple[Buffer, ...] | None:
     """Return another body for a request that was refused with `error`; None: there is none."""
     message = str(error.get("message"))
     *pieces, end = body

@@ -33,7 +33,7 @@ def transcode_process(source: Path) -> None:
 
 
 def main() -> None:
-    """Redraw what lies in the folder that the command line names."""
+    """Transcode the images that lie in the folder that the command line names."""
     for kind, most in _BOUNDS:
         resource.setrlimit(kind, (most, most))
     for source in Path(sys.argv[1]).glob("*.webp"):
