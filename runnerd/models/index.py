@@ -19,6 +19,7 @@ from runnerd.regular import Unusable, read_json
 log = logging.getLogger(__name__)
 
 
+_LATEST = 2**33  # of a time; beyond it are no dates that everybody can show
 _MOST_BYTES = 256 * 2**20  # of a file that has some hundred bytes per model
 
 
@@ -78,7 +79,8 @@ def write_index(
 
 def _checked(line: _Line) -> IndexedModel:
     tags = dict.fromkeys(str(Reference.parse(tag)) for tag in line.tags)
-    return IndexedModel(Digest.parse(line.id), tuple(tags), line.created)
+    created = min(max(0, line.created), _LATEST)
+    return IndexedModel(Digest.parse(line.id), tuple(tags), created)
 
 
 def _from_manifests(layout: Layout) -> list[IndexedModel]:

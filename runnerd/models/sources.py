@@ -12,6 +12,7 @@ import errno
 import os
 import re
 import stat
+import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
@@ -68,8 +69,11 @@ class Sources:
 
     @property
     def modified_at(self) -> int:
-        """When the newest of the weights was written, in unix seconds."""
-        return max(int(os.fstat(source.descriptor).st_mtime) for source in self.weights)
+        """When the newest of the weights was written, in unix seconds; never in the future, which
+        a file's time may be in.
+        """
+        newest = max(int(os.fstat(source.descriptor).st_mtime) for source in self.weights)
+        return min(max(0, newest), int(time.time()))
 
     def close(self) -> None:
         """Close the files; a second call does nothing."""

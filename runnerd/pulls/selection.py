@@ -225,7 +225,7 @@ def _name(path: str) -> str:
 
 
 def news(selection: Selection, count: int, repository: str) -> tuple[str, ...]:
-    """Return what people should know about the choice."""
+    """The lines that tell people of the choice."""
     how = "default" if selection.is_default else "named"
     name, size = _name(selection.weights[0].path), binary_size(selection.size)
     told = [f"Found {count} files in the repository"]

@@ -34,7 +34,7 @@ def make_outbound(settings: Settings) -> Outbound:
 
 
 def allowed_sources(settings: Settings) -> AllowedSources:
-    """Return what pulls may reach although it is internal.  Raises errors.StartupError."""
+    """The sources that pulls may reach although they are internal.  Raises errors.StartupError."""
     insecure = [_host(registry) for registry in settings.insecure_registries]
     return AllowedSources.parse([*settings.allowed_sources, *insecure])
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -137,6 +139,18 @@ def test_any_number_in_a_request(
     path, members = request
     body = '{"model": "m", ' + members.format(field, value) + "}"
     hold(daemon, send(daemon, path, body))
+
+
+@pytest.mark.parametrize("moment", [2**40, 2**33, -(2**40), 0])
+def test_any_time_of_a_file(daemon: DaemonProcess, tmp_path: Path, moment: int) -> None:
+    """A file that was written in the year 36812 is imported as one of today."""
+    path = tmp_path / "old.gguf"
+    tiny.write_completion_model(path, name=f"old{moment}", seed=abs(moment) % 97)
+    os.utime(path, (moment, moment))
+    model = daemon.import_model(path, "old")
+    assert 0 <= model["created"] <= time.time()
+    hold(daemon, daemon.http.get("/v1/models", headers={"anthropic-version": "2023-06-01"}))
+    daemon.http.delete("/models/old")
 
 
 def test_views_are_all_there_are(daemon: DaemonProcess, tmp_path: Path) -> None:
