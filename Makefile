@@ -40,6 +40,7 @@ lint: $(VENV)/.dev $(VENV)/.engine
 	@$(BIN)/ruff check .
 	@$(BIN)/mypy
 	@$(BIN)/lint-imports
+	@$(BIN)/python -m tests.rules
 
 check: lint test
 

@@ -5,11 +5,20 @@ from __future__ import annotations
 import sys
 
 from tests.rules.circles import circles
+from tests.rules.dead_code import unused_code
 from tests.rules.imports import reserved_names
 from tests.rules.shape import methods_of_classes, modules_have_tests
 from tests.rules.words import docstrings, retired_words
 
-RULES = (reserved_names, circles, methods_of_classes, modules_have_tests, retired_words, docstrings)
+RULES = (
+    reserved_names,
+    circles,
+    methods_of_classes,
+    modules_have_tests,
+    retired_words,
+    docstrings,
+    unused_code,
+)
 
 
 def main() -> int:

@@ -1,0 +1,87 @@
+"""Each rule about the code sees what it is for."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.rules import dead_code, imports, shape, words
+from tests.rules.sources import Source
+
+METHODS = "\n".join(f"    def m{number}(self): ..." for number in range(21))
+
+
+@pytest.fixture
+def broken_by(monkeypatch: pytest.MonkeyPatch) -> Callable[[str, Callable[[], Iterator[str]]], str]:
+    """What a rule says of a daemon that is one module, `runnerd/one.py`."""
+
+    def judge(text: str, rule: Callable[[], Iterator[str]]) -> str:
+        made = Source(Path("runnerd/one.py"))
+        made.__dict__.update(text=text, tree=ast.parse(text))
+        for module in (imports, shape, words):
+            monkeypatch.setattr(module, "sources", lambda: (made,))
+        for module in (shape, dead_code):
+            monkeypatch.setattr(module, "listed", lambda name: set[str]())
+        return "\n".join(rule())
+
+    return judge
+
+
+@pytest.mark.parametrize(
+    ("text", "rule", "said"),
+    [
+        ("import subprocess", imports.reserved_names, "uses subprocess"),
+        ("def f():\n    from psutil import Process", imports.reserved_names, "uses psutil"),
+        (
+            "import aiohttp as a\na.ClientSession()",
+            imports.reserved_names,
+            "uses aiohttp.ClientSession",
+        ),
+        (f"class Large:\n{METHODS}", shape.methods_of_classes, "Large has 21 methods"),
+        ("", shape.modules_have_tests, "runnerd.one has no test_one.py"),
+        ("_arranger = 1", words.retired_words, "the word is capacity planner"),
+        ("# what is redrawn", words.retired_words, "the word is transcode"),
+        ('def f():\n    """Return what it is."""', words.docstrings, "Return what"),
+    ],
+)
+def test_a_breach_is_seen(
+    broken_by: Callable[[str, Callable[[], Iterator[str]]], str],
+    text: str,
+    rule: Callable[[], Iterator[str]],
+    said: str,
+) -> None:
+    """And told with its place."""
+    assert said in broken_by(text, rule)
+
+
+@pytest.mark.parametrize(
+    ("text", "rule"),
+    [
+        ("import aiohttp\nweb: aiohttp.ClientSession", imports.reserved_names),
+        (f"class Fits:\n{METHODS[:-20]}", shape.methods_of_classes),
+        ("# wished, suspicious, refraining", words.retired_words),
+    ],
+)
+def test_what_keeps_a_rule(
+    broken_by: Callable[[str, Callable[[], Iterator[str]]], str],
+    text: str,
+    rule: Callable[[], Iterator[str]],
+) -> None:
+    """Nothing is said of it."""
+    assert broken_by(text, rule) == ""
+
+
+def test_dead_code_is_seen(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A function that nobody calls; a field of a structure is none."""
+    (tmp_path / "runnerd").mkdir()
+    (tmp_path / "runnerd/one.py").write_text("class A:\n    x = 1\n\ndef dead():\n    A()\n")
+    monkeypatch.setattr(dead_code, "ROOT", tmp_path)
+    monkeypatch.setattr(dead_code, "sources", lambda: (Source(Path("runnerd/one.py")),))
+    monkeypatch.setattr(dead_code, "listed", lambda name: {"runnerd/one.py: gone"})
+    assert list(dead_code.unused_code()) == [
+        "runnerd/one.py:4: function dead is not used",
+        "used_by_others.txt: runnerd/one.py: gone is used, or gone; take it out",
+    ]
