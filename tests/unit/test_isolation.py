@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from runnerd.backends.llamacpp.isolation import Isolation, files_of
+import pytest
+
+from runnerd.backends.llamacpp.isolation import Isolation, compiled_in, files_of
 from runnerd.backends.llamacpp.settings import LlamaCppSettings
 from runnerd.backends.model_files import ModelFiles
 
@@ -34,3 +36,22 @@ def test_the_owner_decides(tmp_path: Path) -> None:
     assert made is not None
     assert Path("/srv/models") in made.programs
     assert made.reads == (tmp_path / "m",)
+
+
+def test_what_drivers_compile_is_each_models_own(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Two models share no folder with code; without a GPU or a sandbox there is none."""
+    made = Isolation(LlamaCppSettings(), tmp_path)
+    one, two = (ModelFiles(tmp_path / name, 1) for name in ("one.gguf", "two.gguf"))
+    monkeypatch.setattr("runnerd.backends.llamacpp.isolation.device_nodes", lambda: [])
+    assert made.compiled(one) is None
+    monkeypatch.setattr("runnerd.backends.llamacpp.isolation.device_nodes", lambda: ["/dev/x"])
+    first, second = made.compiled(one), made.compiled(two)
+    assert first is not None
+    assert second is not None
+    assert first != second
+    assert first.is_dir()
+    assert made.compiled(one) == first
+    assert set(compiled_in(first).values()) >= {str(first), str(first / "cuda")}
+    assert Isolation(LlamaCppSettings(sandbox=False), tmp_path).compiled(one) is None
