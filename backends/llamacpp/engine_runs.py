@@ -16,7 +16,7 @@ from runnerd.backends.limits import data_limit
 from runnerd.backends.llamacpp.command import Launch
 from runnerd.backends.llamacpp.engine_choice import EngineChoice, EngineCommand
 from runnerd.backends.llamacpp.failure import engine_failure
-from runnerd.backends.llamacpp.isolation import files_of
+from runnerd.backends.llamacpp.isolation import compiled_in, files_of
 from runnerd.backends.llamacpp.launches import Launches
 from runnerd.backends.llamacpp.layers import LoadOutput
 from runnerd.backends.llamacpp.settings import LlamaCppSettings
@@ -83,14 +83,21 @@ class EngineRuns:
     ) -> EngineProcess:
         argv = command.argv
         log.info("runner %s: starting %s", socket.stem, " ".join(argv).replace("\n", "\\n"))
+        finder, writes = self._engines.finder, []
+        environment = finder.environment()
+        if launch.slots is not None:
+            writes.append(launch.slots)
+        if command.devices and (folder := finder.isolation.compiled(launch.files)) is not None:
+            writes.append(folder)
+            environment |= compiled_in(folder)
         return EngineProcess.start(
             argv,
             output=LoadOutput(self._context.log_dir / f"{socket.stem}.log", socket.stem),
-            environment=self._engines.finder.environment(),
-            sandbox=self._engines.finder.isolation.of(
+            environment=environment,
+            sandbox=finder.isolation.of(
                 Path(argv[0]),
                 reads=[*files_of(launch.files), *_draft_files(launch), *command.reads],
-                writes=[launch.slots] if launch.slots is not None else [],
+                writes=writes,
                 sockets=[launch.socket.parent],
                 devices=command.devices,
             ),

@@ -3,12 +3,20 @@
 from __future__ import annotations
 
 import glob
+import hashlib
+import logging
+import os
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from runnerd.backends.llamacpp.settings import LlamaCppSettings
 from runnerd.backends.model_files import ModelFiles
-from runnerd.backends.sandbox import Sandbox, folders_of
+from runnerd.backends.sandbox import Sandbox, device_nodes, folders_of
+
+log = logging.getLogger(__name__)
+
+_COMPILED = ".compiled"
+_COMPILED_BYTES = 256 * 2**20
 
 
 class Isolation:
@@ -39,6 +47,33 @@ class Isolation:
             *self._settings.sandbox_paths,
         )
         return Sandbox(programs, tuple(reads), tuple(writes), tuple(sockets), devices)
+
+    def compiled(self, model: ModelFiles) -> Path | None:
+        """The folder for what drivers compile for a model, made; None where there is none.
+
+        Code lies there, so no two models share it: who takes one engine over plants none for all.
+        """
+        if not self._settings.sandbox or not device_nodes():
+            return None
+        name = hashlib.sha256(os.fsencode(model.weights)).hexdigest()[:16]
+        folder = self._state_dir / _COMPILED / name
+        try:
+            folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        except OSError as error:
+            log.warning("what drivers compile is not kept: %s: %s", folder, error.strerror)
+            return None
+        return folder
+
+
+def compiled_in(folder: Path) -> dict[str, str]:
+    """The variables by which drivers find that folder."""
+    return {
+        "CUDA_CACHE_PATH": str(folder / "cuda"),
+        "CUDA_CACHE_MAXSIZE": str(_COMPILED_BYTES),
+        "XDG_CACHE_HOME": str(folder),
+        "__GL_SHADER_DISK_CACHE_PATH": str(folder),
+        "__GL_SHADER_DISK_CACHE_SIZE": str(_COMPILED_BYTES),
+    }
 
 
 def files_of(model: ModelFiles) -> Iterator[Path]:

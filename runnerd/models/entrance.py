@@ -120,7 +120,7 @@ class Entrance:
     def part(self, key: Digest) -> Part:
         """Return the part of a file that is being fetched; open it before use."""
         path = self._layout.part(key)
-        return Part(self._layout, key, lambda size: self._room.check_quota(size, beside=(path,)))
+        return Part(self._layout, key, lambda size: self._room.check_growth(size, path))
 
     def accept(
         self,

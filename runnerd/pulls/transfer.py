@@ -339,7 +339,7 @@ def _first(failures: BaseExceptionGroup[RunnerdError]) -> RunnerdError:
 
 def _put_by(part: Part) -> None:
     """Note what is there for the next attempt; what is of no use to it goes at once."""
-    if part.can_resume:
+    if part.size is not None and part.validator:
         part.write_journal()
     else:
         part.remove()

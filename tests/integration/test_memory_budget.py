@@ -330,16 +330,24 @@ async def test_more_than_models_can_have_is_told_beforehand(bench: Bench) -> Non
 
 
 async def test_an_engine_can_take_what_nobody_else_has(bench: Bench) -> None:
-    """Its limit is what it is known to need, and what is not reserved for others; where nothing is
-    known of it, what is free.
+    """Its limit is what it is known to need, and as much more as an account may be wrong by, as far
+    as that is not reserved for others.
     """
-    bench.host.total, bench.host.others = 2**34, 2**33
+    bench.host.total, bench.host.others = 2**34, 2**34 - 2**31
     await bench.use("m0")
-    assert await data_limits(bench) == {"m0": data_limit(2**33)}
+    assert await data_limits(bench) == {"m0": data_limit(2**31)}
     await bench.use("m1")
     each = (await data_limits(bench))["m1"] - data_limit(0)
     reserved = bench.loaded()["m0"].reserved["ram"]
-    assert each == 2**33 - reserved
+    assert each == 2**31 - reserved
+
+
+async def test_an_engine_cannot_take_all_that_is_free(bench: Bench) -> None:
+    """On a host with much free memory its limit follows what is reserved for it."""
+    bench.host.total, bench.host.others = 2**36, 2**33
+    await bench.use("m0")
+    reserved = bench.loaded()["m0"].reserved["ram"]
+    assert await data_limits(bench) == {"m0": data_limit(3 * reserved + 2**31)}
 
 
 async def data_limits(bench: Bench) -> dict[str, int]:

@@ -14,7 +14,6 @@ import psutil
 import pytest
 import uvloop
 
-from runnerd.backends import landlock, sandbox
 from runnerd.backends.commands import run_command
 from runnerd.backends.environment import child_environment
 from runnerd.backends.output import Output
@@ -400,66 +399,3 @@ def test_no_descriptor_leaks() -> None:
     before = len(os.listdir("/proc/self/fd"))
     asyncio.run(main())
     assert len(os.listdir("/proc/self/fd")) <= before
-
-
-async def test_devices_are_for_those_that_compute_on_them(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """An engine with GPUs opens their nodes, and what drivers read; no other engine does."""
-    node = tmp_path / "nvidia0"
-    node.write_text("a node")
-    monkeypatch.setattr(sandbox, "_DEVICES", (f"{tmp_path}/nvidia*",))
-    code = f"""
-import os
-def can(path, flags):
-    try: os.close(os.open(path, flags))
-    except PermissionError: return False
-    return True
-print(can({str(node)!r}, os.O_RDWR), can("/proc/1/cmdline", os.O_RDONLY),
-      can("/proc/self/maps", os.O_RDONLY), can("/sys/kernel/uevent_seqnum", os.O_RDONLY))
-"""
-    assert await python(code, sandbox=Sandbox(devices=True)) == "True True True True\n"
-    assert await python(code, sandbox=Sandbox()) == "False False True False\n"
-    node.unlink()  # a host without a GPU has nothing to open, and no reason to look into /proc
-    assert (
-        await python(code.replace("PermissionError", "OSError"), sandbox=Sandbox(devices=True))
-    )[:11] == "False False"
-
-
-async def test_signals_where_landlock_scopes_none(monkeypatch: pytest.MonkeyPatch) -> None:
-    """An older kernel's child can signal itself, abort, and nobody else."""
-    monkeypatch.setattr(landlock, "SCOPE_ABI", landlock.abi() + 1)
-    code = """
-import os, signal
-os.kill(os.getpid(), 0)
-for other in (os.getppid(), -1, 0, 1):
-    try: os.kill(other, 0)
-    except PermissionError: continue
-    raise SystemExit(f"a signal to {other}")
-print("only itself", flush=True)
-os.abort()
-"""
-    record = await start(sys.executable, "-I", "-c", code).wait()
-    assert record.tail.startswith("only itself\n"), record.tail
-    assert record.reason == "killed by SIGABRT"
-
-
-async def test_without_landlock_the_rest_holds(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A kernel that has none runs engines all the same, under the filter, and it is said."""
-    monkeypatch.setattr(landlock, "abi", lambda: 0)
-    code = """
-import os, socket
-open("/etc/passwd").close()
-try: socket.socket(socket.AF_UNIX).connect("/nowhere")
-except PermissionError: print("no connection")
-"""
-    assert await python(code) == "no connection\n"
-    assert "no Landlock" in " ".join(sandbox.lacks())
-
-
-@pytest.mark.skipif(os.getuid() != 0, reason="an ordinary user has no capabilities to give up")
-async def test_roots_children_are_root_by_their_number_only() -> None:
-    """Capabilities are gone, but for the one that locks memory; without a sandbox they stay."""
-    code = "print(next(line for line in open('/proc/self/status') if line.startswith('CapEff')))"
-    assert int((await python(code)).split()[1], 16) == 1 << 14
-    assert int((await python(code, sandbox=None)).split()[1], 16) != 1 << 14
