@@ -6,7 +6,6 @@ bytes, whose size is what counts.
 
 from __future__ import annotations
 
-import re
 from typing import Any
 
 import msgspec
@@ -21,10 +20,6 @@ ABSENT = (UNSAID, msgspec.Raw(b"null"))
 ALONE = (*ABSENT, msgspec.Raw(b"1"))  # how `n` asks for one answer
 _AT_MOST_ONE = (UNSAID, msgspec.Raw(b"1"))
 _NO_LIMIT = (UNSAID,) * 3
-
-STRING = re.compile(rb'"[^"\\]*+(?:\\.[^"\\]*+)*+"', re.DOTALL)
-_CONTAINER = re.compile(rb"\[[^][{}]*+\]|\{[^][{}]*+\}")
-_ARRAY = ord("[")
 
 
 class ModelName(str):
@@ -161,22 +156,6 @@ UNCACHED_END = b',"cache_prompt":false}'
 
 STREAMED_END = b',"stream":true,"stream_options":{"include_usage":true}}'
 """The end of an object that switches streaming on."""
-
-
-def count_prompts(raw: msgspec.Raw) -> int:
-    """Return how many prompts a field has; an array of token numbers is one prompt.
-
-    Nothing is built from it: an array of 64 MB can have 30 million entries.
-    """
-    if raw is UNSAID:
-        return 1
-    text = memoryview(raw)
-    if text[0] != _ARRAY:
-        return 1
-    flat, found = STRING.sub(b'"', text[1:-1]), 1
-    while found:
-        flat, found = _CONTAINER.subn(b"^", flat)
-    return max(1, flat.count(b'"') + flat.count(b"^"))
 
 
 def prompt_texts(raw: msgspec.Raw) -> list[str]:

@@ -7,26 +7,23 @@ prompts): "What the relay keeps from the engine" in docs/architecture.md has the
 from __future__ import annotations
 
 import re
-from typing import Any, NoReturn
+from typing import Any
 
 import msgspec
 
 from runnerd.config import Limits
 from runnerd.errors import ClientError, PayloadTooLarge
 from runnerd.relay.body import (
-    STRING,
     UNDECODABLE,
     UNSAID,
     Body,
     Inference,
-    count_prompts,
     decode_any,
     undecodable,
 )
+from runnerd.relay.body_scan import check_depth, check_weight, count_prompts, is_heavy, too_deep
 from runnerd.relay.parsed_request import ParsedRequest
 
-_AS_SQUARE = bytes.maketrans(b"{}", b"[]")
-_NO_BRACKET = bytes(set(range(256)) - set(b"[]{}"))
 # No encoder escapes ASCII letters or the underscore; a name written so is hiding from a plain
 # search.
 _ESCAPED_NAME = re.compile(rb"\\u00[4-7]")
@@ -42,20 +39,22 @@ def inspect(body: Body, limits: Limits) -> ParsedRequest:
 
     Raises errors.ClientError (400) or errors.PayloadTooLarge (413), naming the field.
     """
+    if is_heavy(body):
+        check_weight(body, limits.json_depth)
     try:
         parsed = ParsedRequest(body)
-    except RecursionError:
-        _too_deep(limits.json_depth)
+    except RecursionError as error:
+        raise too_deep(limits.json_depth) from error
     except UNDECODABLE as error:
         raise undecodable(error) from error
     inference = parsed.fields
     # A flat body is told by a search, which is much cheaper than counting.
     nested = body.find(b"{", 1) >= 0 or b"[" in body
     if nested and body.count(b"{") + body.count(b"[") > limits.json_depth:
-        _check_depth(body, limits.json_depth)
+        check_depth(body, limits.json_depth)
     if not inference.model_name:
         raise ClientError("model is required", param="model")
-    _check_fields(inference, limits, len(body))
+    _check_fields(parsed, limits)
     # A search for one byte is much cheaper than one for a word.
     escaped = b"\\" in body and b"\\u00" in body and _ESCAPED_NAME.search(body) is not None
     if escaped or (b"_" in body and b'image_url"' in body):
@@ -63,28 +62,14 @@ def inspect(body: Body, limits: Limits) -> ParsedRequest:
     return parsed
 
 
-def _check_depth(body: Body, limit: int) -> None:
-    """Bound the nesting of valid JSON, by taking away the innermost layer of brackets each time."""
-    brackets = STRING.sub(b"", body).translate(_AS_SQUARE, _NO_BRACKET)
-    for _ in range(limit):
-        if not brackets:
-            return
-        brackets = brackets.replace(b"[]", b"")
-    if brackets:
-        _too_deep(limit)
-
-
-def _too_deep(limit: int) -> NoReturn:
-    raise ClientError(f"the request body is nested deeper than {limit} levels")
-
-
-def _check_fields(inference: Inference, limits: Limits, size: int) -> None:
-    """Hold the fields that are there, of a body of `size` bytes, against the limits."""
+def _check_fields(parsed: ParsedRequest, limits: Limits) -> None:
+    """Hold the fields that are there against the limits."""
+    inference, size = parsed.fields, len(parsed.body)
     _check_seldom(inference, limits)
     if inference.prompt is not UNSAID and size > _ENTRY * limits.prompts:
-        _check_count("prompt", inference.prompt, limits.prompts)
+        _check_count("prompt", parsed.prompts, limits.prompts)
     if inference.input is not UNSAID and size > _ENTRY * limits.inputs:
-        _check_count("input", inference.input, limits.inputs)
+        _check_count("input", count_prompts(inference.input), limits.inputs)
 
 
 def _check_seldom(inference: Inference, limits: Limits) -> None:
@@ -115,7 +100,7 @@ def _check_seldom(inference: Inference, limits: Limits) -> None:
     if inference.tools is not UNSAID:
         _check_tools(bytes(inference.tools), limits.schema_bytes)
     if inference.documents is not UNSAID:
-        _check_count("documents", inference.documents, limits.inputs)
+        _check_count("documents", count_prompts(inference.documents), limits.inputs)
 
 
 _NO_SELDOM = (UNSAID,) * 8
@@ -164,8 +149,8 @@ def _check_enums(name: str, document: Any) -> None:
             todo.extend(value)
 
 
-def _check_count(name: str, raw: msgspec.Raw, limit: int) -> None:
-    if count_prompts(raw) > limit:
+def _check_count(name: str, count: int, limit: int) -> None:
+    if count > limit:
         raise ClientError(f"{name} has more than {limit} entries", param=name)
 
 

@@ -138,9 +138,12 @@ class Exchange:
         return self._wait
 
     async def _arrive(self, pending: PendingPlan) -> None:
-        self._sink.waiting(streams=pending.streams)
-        self._plan, self._pending = await pending.wait(), None
-        plan = self._plan
+        found: Plan | PendingPlan = pending
+        while isinstance(found, PendingPlan):
+            self._sink.waiting(streams=found.streams)
+            found = await found.wait()
+        self._plan, self._pending = found, None
+        plan = found
         self._record.model, self._record.streamed = plan.model, plan.streams
         if not self._over:
             self.start()

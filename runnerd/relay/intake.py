@@ -1,12 +1,13 @@
 """From a complete request to its plan, or to what has to be waited for first.
 
-A model that is being pulled is waited for, images that the engine cannot read are transcoded.  Each
-request is read once and planned once, whatever it waits for; and before anything is done for it,
-the policy was asked.
+A body that takes long to look at is read in a thread, one at a time; a model that is being pulled is
+waited for, images that the engine cannot read are transcoded.  Each request is read once and
+planned once, whatever it waits for; and before anything is done for it, the policy was asked.
 """
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import NamedTuple
@@ -15,6 +16,7 @@ from runnerd.access import Policy, Principal
 from runnerd.errors import ModelNotFound
 from runnerd.models.catalog import Model
 from runnerd.relay.body import Body
+from runnerd.relay.body_scan import is_heavy
 from runnerd.relay.messages import Request
 from runnerd.relay.parsed_request import ParsedRequest
 from runnerd.relay.pending_models import PendingModels, Wait
@@ -23,13 +25,14 @@ from runnerd.relay.planner import Planner, ReadRequest
 from runnerd.relay.quarantine import Quarantine
 from runnerd.relay.request_rewrites.transcode import ImageTranscoder
 from runnerd.relay.routes import Route
+from runnerd.threads import run_stoppable
 
 
 class PendingPlan(NamedTuple):
     """A plan that takes waiting; `streams`: for a stream of events that a comment can be put in."""
 
     streams: bool
-    wait: Callable[[], Awaitable[Plan]]
+    wait: Callable[[], Awaitable[Plan | PendingPlan]]
 
 
 class _Asked(NamedTuple):
@@ -62,10 +65,25 @@ class Intake:
         self._quarantine = quarantine
         self._pending_models = pending_models
         self._transcoder = ImageTranscoder(images_dir, body_bytes)
+        self._turn = asyncio.Lock()  # one large body after the other: what they become is larger
 
     def plan(self, request: Request, route: Route, principal: Principal) -> Plan | PendingPlan:
         """Plan a complete request.  Raises errors of the 4xx kind and NotSupported (501)."""
-        read = self._planner.read(request.body, route)
+        if is_heavy(request.body):
+            return PendingPlan(False, lambda: self._read_aside(request, route, principal))
+        return self._of(self._planner.read(request.body, route), request, route, principal)
+
+    async def _read_aside(
+        self, request: Request, route: Route, principal: Principal
+    ) -> Plan | PendingPlan:
+        """Read a large body beside the event loop."""
+        async with self._turn:
+            read = await run_stoppable(lambda _: self._planner.read(request.body, route))
+        return self._of(read, request, route, principal)
+
+    def _of(
+        self, read: ReadRequest, request: Request, route: Route, principal: Principal
+    ) -> Plan | PendingPlan:
         asked = _Asked(read, request, route, principal)
         try:
             model = self._planner.model(read.reference, route)
@@ -100,11 +118,10 @@ class Intake:
 
         return self._pending_models.expect(asked.read.reference, check)
 
-    async def _arrived(self, asked: _Asked, wait: Wait) -> Plan:
+    async def _arrived(self, asked: _Asked, wait: Wait) -> Plan | PendingPlan:
         await wait()
         model = self._planner.model(asked.read.reference, asked.route)
-        found = self._for_model(asked, model)
-        return found if isinstance(found, Plan) else await found.wait()
+        return self._for_model(asked, model)
 
     async def _transcoded(self, asked: _Asked, model: Model) -> Plan:
         """Plan a request with its images as the engine can read them."""

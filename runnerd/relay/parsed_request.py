@@ -12,6 +12,7 @@ from typing import Any
 import msgspec
 
 from runnerd.relay.body import Body, Inference, json_object, members_of, read_fields
+from runnerd.relay.body_scan import count_prompts
 
 
 class ParsedRequest:
@@ -20,13 +21,14 @@ class ParsedRequest:
     Raises msgspec's errors and errors.ClientError for one that cannot be decoded.
     """
 
-    __slots__ = ("_document", "_members", "body", "fields")
+    __slots__ = ("_document", "_members", "_prompts", "body", "fields")
 
     def __init__(self, body: Body, fields: Inference | None = None) -> None:
         self.body = body
         self.fields = read_fields(body) if fields is None else fields
         self._members: dict[str, msgspec.Raw] | None = None
         self._document: dict[str, Any] | None = None
+        self._prompts = 0
 
     @property
     def reference(self) -> str:
@@ -46,6 +48,13 @@ class ParsedRequest:
         if self._document is None:
             self._document = json_object(self.body)
         return self._document
+
+    @property
+    def prompts(self) -> int:
+        """How many prompts there are; none said is one."""
+        if not self._prompts:
+            self._prompts = count_prompts(self.fields.prompt)
+        return self._prompts
 
     def replaced(self, members: dict[str, msgspec.Raw], **fields: msgspec.Raw) -> ParsedRequest:
         """The request with other members; `fields` are those among them that are fields."""

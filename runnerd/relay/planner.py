@@ -23,8 +23,9 @@ from runnerd.models.catalog import Model, shown
 from runnerd.models.external import external_model
 from runnerd.models.store import Store
 from runnerd.relay.affinity import affinity_of
-from runnerd.relay.body import STREAMED_END, Body, count_prompts, streamed
+from runnerd.relay.body import STREAMED_END, Body, streamed
 from runnerd.relay.body_inspection import inspect
+from runnerd.relay.body_scan import check_weight, is_heavy
 from runnerd.relay.dialect import ForeignRequest, Retry, TranslatedRequest
 from runnerd.relay.engine import Buffer
 from runnerd.relay.known_model import UNSEEN, KnownModel, known_model
@@ -78,6 +79,8 @@ class Planner:
 
         Raises errors of the 4xx kind.
         """
+        if is_heavy(body):
+            check_weight(body, self._limits.json_depth)
         if route.dialect is not None:
             return route.dialect.read(body)
         body = without_nulls(body)
@@ -138,7 +141,7 @@ class Planner:
             raise NotSupported(remedy)
         if operation.name in JUDGED_ALWAYS and not request.preload_only:
             validate_request(operation.name, bytes(read.body), found.known)
-        streams, prompts = fields.stream is True, count_prompts(fields.prompt)
+        streams, prompts = fields.stream is True, read.prompts
         assembles = operation.assembles and not streams and found.backend.streams_to_cancel
         if assembles and found.rules is None and operation.name == "chat/completions":
             assembles = not fields.has_one_token()  # it would stop no sooner as a stream

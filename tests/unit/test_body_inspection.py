@@ -12,8 +12,9 @@ from hypothesis import strategies as st
 
 from runnerd.config import Limits
 from runnerd.errors import ClientError, PayloadTooLarge
-from runnerd.relay.body import count_prompts, streamed
+from runnerd.relay.body import streamed
 from runnerd.relay.body_inspection import inspect
+from runnerd.relay.body_scan import count_prompts
 
 LIMITS = Limits()
 

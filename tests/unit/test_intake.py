@@ -7,11 +7,13 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, cast
 
+import msgspec
 import pytest
 
 from runnerd.access import NOBODY, AllowAll
 from runnerd.errors import ClientError, ModelNotFound
 from runnerd.relay.body import Body
+from runnerd.relay.body_scan import LARGE
 from runnerd.relay.intake import Intake, PendingPlan
 from runnerd.relay.messages import Request
 from runnerd.relay.parsed_request import ParsedRequest
@@ -115,7 +117,7 @@ async def test_a_request_is_read_and_planned_once(
     found = plan(intake(planner, tmp_path / "images"), body)
     sees = body == WEBP and "vision" in capabilities
     assert isinstance(found, PendingPlan) is (missing or sees)
-    if isinstance(found, PendingPlan):
+    while isinstance(found, PendingPlan):
         assert planner.planned_bodies == []
         found = await found.wait()
     assert planner.read_bodies == [body]
@@ -128,3 +130,18 @@ async def test_a_request_that_no_model_would_answer_is_not_waited_for(tmp_path: 
     planner = CountingPlanner(missing=True, capabilities=("completion",))
     with pytest.raises(ClientError, match="messages"):
         plan(intake(planner, tmp_path / "images"), b'{"model":"m"}')
+
+
+async def test_a_large_body_is_read_beside_the_event_loop(tmp_path: Path) -> None:
+    """And planned in its thread again; what is wrong with it is told as of any other."""
+    planner = CountingPlanner(missing=False, capabilities=("completion",))
+    body = b'{"model":"m","prompt":"%s"}' % (b"x" * LARGE)
+    found = plan(intake(planner, tmp_path / "images"), body)
+    assert isinstance(found, PendingPlan)
+    assert planner.read_bodies == []
+    assert isinstance(await found.wait(), Plan)
+    assert planner.read_bodies == planner.planned_bodies == [body]
+    wrong = plan(intake(planner, tmp_path / "images"), b"[" * LARGE * 2)
+    assert isinstance(wrong, PendingPlan)
+    with pytest.raises(msgspec.DecodeError):
+        await wrong.wait()
