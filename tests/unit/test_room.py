@@ -10,7 +10,7 @@ import pytest
 from runnerd.errors import InsufficientStorage
 from runnerd.models.digest import Digest
 from runnerd.models.parts import Part
-from runnerd.models.room import look_ahead
+from runnerd.models.room import Growth
 from runnerd.models.store import Store
 from runnerd.models.uploads import Upload
 
@@ -82,8 +82,10 @@ def test_it_is_asked_seldom_far_from_the_limit() -> None:
         if size > 100 * MIB:
             raise InsufficientStorage("full")
 
-    assert look_ahead(allow, 10 * MIB) == 74 * MIB
+    growth = Growth(allow)
+    growth.reach(10 * MIB)
+    growth.reach(74 * MIB)
     assert asked == [74 * MIB]
-    assert look_ahead(allow, 75 * MIB) == 75 * MIB
+    growth.reach(75 * MIB)
     with pytest.raises(InsufficientStorage):
-        look_ahead(allow, 101 * MIB)
+        growth.reach(101 * MIB)
