@@ -96,7 +96,7 @@ def test_what_nobody_sends_in_earnest_is_refused(value: str, what: str) -> None:
         "x",
         "é",
         '"a":1,',
-    ],  # fmt: skip
+    ],
 )
 @pytest.mark.parametrize("field", ['"input":[', '"prompt":"', '"messages":[{"image_url":', ""])
 def test_a_body_takes_steps_in_proportion_to_its_size(size: int, unit: str, field: str) -> None:
