@@ -81,7 +81,22 @@ def test_what_nobody_sends_in_earnest_is_refused(value: str, what: str) -> None:
 @pytest.mark.parametrize("size", [2**10, 2**16, 2**18, 2**22])
 @pytest.mark.parametrize(
     "unit",
-    ["[", "{", "[]", NESTED + ",", '"",', "1,", "{},", '{"":', '\\"', "\\\\", '"', "x", "é", '"a":1,'],
+    [
+        "[",
+        "{",
+        "[]",
+        NESTED + ",",
+        '"",',
+        "1,",
+        "{},",
+        '{"":',
+        '\\"',
+        "\\\\",
+        '"',
+        "x",
+        "é",
+        '"a":1,',
+    ],
 )
 @pytest.mark.parametrize("field", ['"input":[', '"prompt":"', '"messages":[{"image_url":', ""])
 def test_a_body_takes_steps_in_proportion_to_its_size(size: int, unit: str, field: str) -> None:
