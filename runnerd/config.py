@@ -160,6 +160,12 @@ class Limits(BaseModel):
     inputs: Count = Field(
         2048, gt=0, description="texts to embed or rank in one request (OpenAI's cap)"
     )
+    images: Count = Field(256, gt=0, description="images in one request")
+    image_pixels: Bytes = Field(
+        2**27,
+        gt=0,
+        description="of all images of a request, 3 bytes each in the engine",
+    )
     num_ctx: int = Field(
         131072,
         gt=0,

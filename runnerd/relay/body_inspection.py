@@ -6,7 +6,6 @@ prompts): "What the relay keeps from the engine" in docs/architecture.md has the
 
 from __future__ import annotations
 
-import re
 from typing import Any
 
 import msgspec
@@ -22,11 +21,9 @@ from runnerd.relay.body import (
     undecodable,
 )
 from runnerd.relay.body_scan import check_depth, check_weight, count_prompts, is_heavy, too_deep
+from runnerd.relay.media_check import check_media, may_have_media
 from runnerd.relay.parsed_request import ParsedRequest
 
-# No encoder escapes ASCII letters or the underscore; a name written so is hiding from a plain
-# search.
-_ESCAPED_NAME = re.compile(rb"\\u00[4-7]")
 _ENTRY = 2  # bytes of the shortest entry of an array, with its comma
 _GRAMMAR_DEPTH = 64
 _ENUM_ENTRIES = 1000
@@ -55,10 +52,8 @@ def inspect(body: Body, limits: Limits) -> ParsedRequest:
     if not inference.model_name:
         raise ClientError("model is required", param="model")
     _check_fields(parsed, limits)
-    # A search for one byte is much cheaper than one for a word.
-    escaped = b"\\" in body and b"\\u00" in body and _ESCAPED_NAME.search(body) is not None
-    if escaped or (b"_" in body and b'image_url"' in body):
-        _check_images(parsed.document)
+    if may_have_media(body):
+        check_media(body, limits)
     return parsed
 
 
@@ -152,21 +147,3 @@ def _check_enums(name: str, document: Any) -> None:
 def _check_count(name: str, count: int, limit: int) -> None:
     if count > limit:
         raise ClientError(f"{name} has more than {limit} entries", param=name)
-
-
-def _check_images(document: Any) -> None:
-    """Refuse images by address: the engine would fetch them from the GPU host's network."""
-    todo = [document]
-    while todo:
-        value = todo.pop()
-        if isinstance(value, list):
-            todo.extend(value)
-        elif isinstance(value, dict):
-            image = value.get("image_url")
-            url = image.get("url") if isinstance(image, dict) else image
-            if isinstance(url, str) and not url.startswith("data:"):
-                raise ClientError(
-                    "images must be sent inline as data: URLs; the daemon fetches nothing",
-                    param="image_url",
-                )
-            todo.extend(value.values())

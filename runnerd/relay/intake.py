@@ -1,7 +1,7 @@
 """From a complete request to its plan, or to what has to be waited for first.
 
-A body that takes long to look at is read in a thread, one at a time; a model that is being pulled
-is waited for, images that the engine cannot read are transcoded.  Each request is read once and
+A body that takes long to look at is read in a thread; a model that is being pulled is
+waited for, images that the engine cannot read are transcoded.  Each request is read once and
 planned once, whatever it waits for; and before anything is done for it, the policy was asked.
 """
 
