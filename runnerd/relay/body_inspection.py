@@ -23,7 +23,7 @@ from runnerd.relay.body import (
     decode_any,
     undecodable,
 )
-from runnerd.relay.parsed_request import ParsedRequest
+from runnerd.relay.parsed_request import ParsedRequest, parse
 
 _AS_SQUARE = bytes.maketrans(b"{}", b"[]")
 _NO_BRACKET = bytes(set(range(256)) - set(b"[]{}"))
@@ -43,7 +43,7 @@ def inspect(body: Body, limits: Limits) -> ParsedRequest:
     Raises errors.ClientError (400) or errors.PayloadTooLarge (413), naming the field.
     """
     try:
-        parsed = ParsedRequest(body)
+        parsed = parse(body)
     except RecursionError:
         _too_deep(limits.json_depth)
     except UNDECODABLE as error:

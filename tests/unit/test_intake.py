@@ -14,7 +14,7 @@ from runnerd.errors import ClientError, ModelNotFound
 from runnerd.relay.body import Body
 from runnerd.relay.intake import Intake, PendingPlan
 from runnerd.relay.messages import Request
-from runnerd.relay.parsed_request import ParsedRequest
+from runnerd.relay.parsed_request import ParsedRequest, parse
 from runnerd.relay.plan import Plan
 from runnerd.relay.quarantine import Quarantine
 from runnerd.relay.request_validation import validate_request
@@ -39,7 +39,7 @@ class CountingPlanner:
 
     def read(self, body: Body, route: Route) -> ParsedRequest:
         self.read_bodies.append(body)
-        return ParsedRequest(body)
+        return parse(body)
 
     def model(self, reference: str, route: Route) -> Any:
         if self.missing:
