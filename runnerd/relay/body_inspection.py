@@ -22,7 +22,7 @@ from runnerd.relay.body import (
 )
 from runnerd.relay.body_scan import check_depth, check_weight, count_prompts, is_heavy, too_deep
 from runnerd.relay.media_check import check_media, may_have_media
-from runnerd.relay.parsed_request import ParsedRequest
+from runnerd.relay.parsed_request import ParsedRequest, parse
 
 _ENTRY = 2  # bytes of the shortest entry of an array, with its comma
 _GRAMMAR_DEPTH = 64
@@ -39,7 +39,7 @@ def inspect(body: Body, limits: Limits) -> ParsedRequest:
     if is_heavy(body):
         check_weight(body, limits.json_depth)
     try:
-        parsed = ParsedRequest(body)
+        parsed = parse(body)
     except RecursionError as error:
         raise too_deep(limits.json_depth) from error
     except UNDECODABLE as error:
