@@ -210,8 +210,8 @@ def test_where_memory_is_short_there_are_fewer_slots(tmp_path: Path) -> None:
         assert (runner["slots"], runner["context"]) == (2, wide)
         assert runner["memory_reserved"]["ram"] <= limit
         daemon.http.post("/engines/unload", json={"all": True})
-        refused = daemon.http.post("/engines/_configure", json={"model": "m", "parallel": 3})
+        refused = daemon.http.post("/models/m/configure", json={"parallel": 3})
         assert (refused.status_code, "would need" in refused.text) == (400, True)
-        daemon.http.post("/engines/_configure", json={"model": "m", "parallel": 1})
+        daemon.http.post("/models/m/configure", json={"parallel": 1})
         assert _together(daemon, "/v1/completions", [body] * 3) == [200] * 3
         assert [runner["slots"] for runner in daemon.ps()] == [1]
