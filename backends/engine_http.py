@@ -41,11 +41,20 @@ async def ask(socket: Path, path: str, document: object = None) -> tuple[int, by
         writer.write(head.encode() + body)
         while len(response) <= _LONGEST_RESPONSE and (more := await reader.read(_READ_BYTES)):
             response += more
+            if _is_whole(response):  # not every server closes the connection when it is asked to
+                break
     except ConnectionResetError:  # who answers before it has read everything resets the rest
         pass
     finally:
         writer.close()
     return _parsed(bytes(response), path)
+
+
+def _is_whole(response: bytearray) -> bool:
+    """Whether a response has as much of a body as it has announced."""
+    end = response.find(b"\r\n\r\n")
+    length = _CONTENT_LENGTH.search(response, 0, end + 2) if end >= 0 else None
+    return length is not None and len(response) >= end + 4 + int(length[1])
 
 
 def _parsed(response: bytes, path: str) -> tuple[int, bytes]:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -133,8 +134,10 @@ def _ready(path: Path, http: httpx.Client) -> bool:
 def synthetic(**settings: object) -> Iterator[Stage]:
     """Run the daemon on the synthetic engine."""
     with tempfile.TemporaryDirectory(prefix="rbu") as folder:
+        # Beside the script: an engine may read what lies where it is installed, and little else.
+        upstream = shutil.copy(UPSTREAM, folder)
         script = Path(folder) / "llama-server"
-        script.write_text(f'#!/bin/sh\nexec {sys.executable} {UPSTREAM} "$@"\n')
+        script.write_text(f'#!/bin/sh\nexec {sys.executable} {upstream} "$@"\n')
         script.chmod(0o755)
         with stage(engine=script, settings=settings) as running:
             yield running

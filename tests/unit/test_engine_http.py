@@ -79,3 +79,22 @@ async def test_ready_is_waited_for(engine: Engine, tmp_path: Path) -> None:
         waiting = asyncio.gather(wait_ready(tmp_path / "e.sock"))
         async with engine(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n"):
             await waiting
+
+
+async def test_an_engine_that_does_not_hang_up(tmp_path: Path) -> None:
+    """A response is whole once as much has come as it has announced, in any pieces."""
+    asked = asyncio.Event()
+
+    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        for piece in (b"HTTP/1.1 200 OK\r\nContent-", b"Length: 2\r\n\r\n", b"o", b"k"):
+            writer.write(piece)
+            await writer.drain()
+            await asyncio.sleep(0)
+        await asked.wait()
+        writer.close()
+
+    async with await asyncio.start_unix_server(answer, path=str(tmp_path / "e.sock")):
+        async with asyncio.timeout(LIMIT):
+            assert await ask(tmp_path / "e.sock", "/health") == (200, b"ok")
+        asked.set()
+    (tmp_path / "e.sock").unlink()
