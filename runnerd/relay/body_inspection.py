@@ -22,7 +22,7 @@ from runnerd.relay.body import (
     undecodable,
 )
 from runnerd.relay.body_scan import check_depth, check_weight, count_prompts, is_heavy, too_deep
-from runnerd.relay.parsed_request import ParsedRequest
+from runnerd.relay.parsed_request import ParsedRequest, parse
 
 # No encoder escapes ASCII letters or the underscore; a name written so is hiding from a plain
 # search.
@@ -42,7 +42,7 @@ def inspect(body: Body, limits: Limits) -> ParsedRequest:
     if is_heavy(body):
         check_weight(body, limits.json_depth)
     try:
-        parsed = ParsedRequest(body)
+        parsed = parse(body)
     except RecursionError as error:
         raise too_deep(limits.json_depth) from error
     except UNDECODABLE as error:

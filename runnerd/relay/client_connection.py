@@ -53,6 +53,7 @@ class ClientConnection(asyncio.Protocol):
         self._unix = False
         self._principal: Principal | None = None
         self._deadline = Deadline(self._expired)
+        self.expect_nothing = self._deadline.clear  # it is our turn
         self._reading_paused = False
         self.reading_ended = False
         self.write_paused = False
@@ -127,10 +128,6 @@ class ClientConnection(asyncio.Protocol):
             self._deadline.clear()
         if len(requests.queue) >= _PIPELINED and self._transport is not None:
             self._transport.pause_reading()
-
-    def expect_nothing(self) -> None:
-        """It is our turn: no deadline."""
-        self._deadline.clear()
 
     def _expired(self) -> None:
         if self._transport is None:

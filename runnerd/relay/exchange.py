@@ -160,7 +160,12 @@ class Exchange:
         record.runner = lease.runner.name
         try:
             if not plan.preload_only and plan.immediate is None:
-                self._ask(lease)
+                self._call = call = EngineCall(
+                    self, lease.runner, plan, self._sink, record, self._context
+                )
+                if self._paused:
+                    call.pause()
+                call.ask()
                 return
             reach(lease)
             self.respond(plan.immediate or b"", _JSON)
@@ -180,14 +185,6 @@ class Exchange:
     def heard_at(self) -> float:
         """When the engine last sent something."""
         return 0.0 if self._call is None else self._call.heard_at()
-
-    def _ask(self, lease: Lease) -> None:
-        self._call = call = EngineCall(
-            self, lease.runner, self._plan, self._sink, self._record, self._context
-        )
-        if self._paused:
-            call.pause()
-        call.ask()
 
     # told by the call
 

@@ -132,7 +132,10 @@ class Exchanges:
             bytes_in=request.received,
         )
         self._records.add(record)
-        sink = self._captured(sink, request, record)
+        if self._captures():
+            sink = self._captured(sink, request, record)
+        else:
+            self._records.forget_content()
         try:
             plan = self._intake.plan(request, route, principal)
         except RunnerdError as error:
@@ -145,10 +148,7 @@ class Exchanges:
     def _captured(
         self, sink: ResponseSink, request: Request, record: RequestRecord
     ) -> ResponseSink:
-        """The sink, listened to where the owner wants to see what is asked and answered."""
-        if not self._captures():
-            self._records.forget_content()
-            return sink
+        """The sink, listened to: the owner wants to see what is asked and answered."""
         content = Content.of(request.target.decode("latin-1"), request.body)
         self._records.keep_content(record, content)
         return CapturedResponse(sink, content, request.error_format)

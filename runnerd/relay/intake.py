@@ -18,7 +18,7 @@ from runnerd.models.catalog import Model
 from runnerd.relay.body import Body
 from runnerd.relay.body_scan import is_heavy
 from runnerd.relay.messages import Request
-from runnerd.relay.parsed_request import ParsedRequest
+from runnerd.relay.parsed_request import ParsedRequest, parse
 from runnerd.relay.pending_models import PendingModels, Wait
 from runnerd.relay.plan import Plan
 from runnerd.relay.planner import Planner, ReadRequest
@@ -84,24 +84,26 @@ class Intake:
     def _of(
         self, read: ReadRequest, request: Request, route: Route, principal: Principal
     ) -> Plan | PendingPlan:
-        asked = _Asked(read, request, route, principal)
         try:
             model = self._planner.model(read.reference, route)
         except ModelNotFound:
+            asked = _Asked(read, request, route, principal)
             if (wait := self._expected(asked)) is None:
                 raise
             return PendingPlan(asked.streams, lambda: self._arrived(asked, wait))
-        return self._for_model(asked, model)
+        return self._for_model(read, model, request, route, principal)
 
-    def _for_model(self, asked: _Asked, model: Model) -> Plan | PendingPlan:
-        if "vision" in model.capabilities and self._transcoder.wanted(asked.request.body):
-            self._policy.check(asked.principal, asked.route.operation.action, str(model.id))
+    def _for_model(
+        self, read: ReadRequest, model: Model, request: Request, route: Route, principal: Principal
+    ) -> Plan | PendingPlan:
+        if "vision" in model.capabilities and self._transcoder.wanted(request.body):
+            self._policy.check(principal, route.operation.action, str(model.id))
+            asked = _Asked(read, request, route, principal)
             return PendingPlan(asked.streams, lambda: self._transcoded(asked, model))
-        return self._planned(asked, model)
+        return self._accepted(self._planner.plan(read, model, request, route), principal)
 
-    def _planned(self, asked: _Asked, model: Model) -> Plan:
-        plan = self._planner.plan(asked.read, model, asked.request, asked.route)
-        self._policy.check(asked.principal, plan.action, plan.model)
+    def _accepted(self, plan: Plan, principal: Principal) -> Plan:
+        self._policy.check(principal, plan.action, plan.model)
         if self._quarantine and plan.immediate is None:
             self._quarantine.check(plan.key, plan.body)
         return plan
@@ -121,15 +123,18 @@ class Intake:
     async def _arrived(self, asked: _Asked, wait: Wait) -> Plan | PendingPlan:
         await wait()
         model = self._planner.model(asked.read.reference, asked.route)
-        return self._for_model(asked, model)
+        read, request, route, principal = asked
+        return self._for_model(read, model, request, route, principal)
 
     async def _transcoded(self, asked: _Asked, model: Model) -> Plan:
         """Plan a request with its images as the engine can read them."""
         body = await self._transcoder.transcoded(asked.request.body)
-        return self._planned(asked._replace(read=_read_again(asked, body)), model)
+        read = _read_again(asked, body)
+        plan = self._planner.plan(read, model, asked.request, asked.route)
+        return self._accepted(plan, asked.principal)
 
 
 def _read_again(asked: _Asked, body: Body) -> ReadRequest:
     """Read a body that differs in its images; what was inspected before is not inspected again."""
     dialect = asked.route.dialect
-    return ParsedRequest(body) if dialect is None else dialect.read(body)
+    return parse(body) if dialect is None else dialect.read(body)

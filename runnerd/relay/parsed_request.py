@@ -15,25 +15,18 @@ from runnerd.relay.body import Body, Inference, json_object, members_of, read_fi
 from runnerd.relay.body_scan import count_prompts
 
 
-class ParsedRequest:
+class ParsedRequest(msgspec.Struct, gc=False):
     """A body that is a JSON object, in the engine's terms; nothing of it changes.
 
-    Raises msgspec's errors and errors.ClientError for one that cannot be decoded.
+    `reference` is what the client calls the model.  A struct: one is made per request.
     """
 
-    __slots__ = ("_document", "_members", "_prompts", "body", "fields")
-
-    def __init__(self, body: Body, fields: Inference | None = None) -> None:
-        self.body = body
-        self.fields = read_fields(body) if fields is None else fields
-        self._members: dict[str, msgspec.Raw] | None = None
-        self._document: dict[str, Any] | None = None
-        self._prompts = 0
-
-    @property
-    def reference(self) -> str:
-        """What the client calls the model."""
-        return str(self.fields.model_name)
+    body: Body
+    fields: Inference
+    reference: str
+    _members: dict[str, msgspec.Raw] | None = None
+    _document: dict[str, Any] | None = None
+    _prompts: int = 0
 
     @property
     def members(self) -> dict[str, msgspec.Raw]:
@@ -58,8 +51,11 @@ class ParsedRequest:
 
     def replaced(self, members: dict[str, msgspec.Raw], **fields: msgspec.Raw) -> ParsedRequest:
         """The request with other members; `fields` are those among them that are fields."""
-        changed = ParsedRequest(
-            msgspec.json.encode(members), msgspec.structs.replace(self.fields, **fields)
-        )
-        changed._members = members
-        return changed
+        changed = msgspec.structs.replace(self.fields, **fields)
+        return ParsedRequest(msgspec.json.encode(members), changed, self.reference, members)
+
+
+def parse(body: Body) -> ParsedRequest:
+    """Decode a body.  Raises msgspec's errors and errors.ClientError."""
+    fields = read_fields(body)
+    return ParsedRequest(body, fields, str(fields.model_name))

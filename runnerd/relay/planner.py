@@ -133,10 +133,11 @@ class Planner:
         """Plan a request for its model.  Raises errors of the 4xx kind and NotSupported (501)."""
         if not isinstance(read, ParsedRequest):
             return self._translated(read, model, request, route)
-        fields, operation, infill = read.fields, route.operation, None
+        fields, reference = read.fields, read.reference
+        operation, infill = route.operation, None
         if operation.name == "completions" and (infill := infill_wanted(read)):
             operation, read = OPERATIONS["infill"], infill.request
-        found = self._find(route, operation, fields.model_name, model)
+        found = self._find(route, operation, reference, model)
         if (remedy := found.backend.unsupported_reason(operation.name, found.mode)) is not None:
             raise NotSupported(remedy)
         if operation.name in JUDGED_ALWAYS and not request.preload_only:
@@ -148,12 +149,12 @@ class Planner:
         if operation.name == "chat/completions":
             read = with_chosen_tools(read)
         elif operation.name == "completions" and fields.logprobs == NO_ALTERNATIVES:
-            read = ParsedRequest(with_one_alternative(read.body), fields)
+            read = ParsedRequest(with_one_alternative(read.body), fields, reference)
         return Plan(
             operation=operation,
             key=found.key,
             model=found.id,
-            model_ref=str(fields.model_name),
+            model_ref=reference,
             body=_engine_body(read, found.rules, assembles=assembles),
             streams=streams,
             assembles=assembles,
@@ -300,7 +301,7 @@ def _retry(
         body = retry(error)
         if body is None:
             return None
-        request = ParsedRequest(body, asked.fields)
+        request = ParsedRequest(body, asked.fields, asked.reference)
         return b"".join(_translated_body(translated, request, rules))
 
     return changed

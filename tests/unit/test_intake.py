@@ -16,7 +16,7 @@ from runnerd.relay.body import Body
 from runnerd.relay.body_scan import LARGE
 from runnerd.relay.intake import Intake, PendingPlan
 from runnerd.relay.messages import Request
-from runnerd.relay.parsed_request import ParsedRequest
+from runnerd.relay.parsed_request import ParsedRequest, parse
 from runnerd.relay.plan import Plan
 from runnerd.relay.quarantine import Quarantine
 from runnerd.relay.request_validation import validate_request
@@ -41,7 +41,7 @@ class CountingPlanner:
 
     def read(self, body: Body, route: Route) -> ParsedRequest:
         self.read_bodies.append(body)
-        return ParsedRequest(body)
+        return parse(body)
 
     def model(self, reference: str, route: Route) -> Any:
         if self.missing:

@@ -11,7 +11,7 @@ import pytest
 from runnerd.errors import ClientError
 from runnerd.relay import body as bodies
 from runnerd.relay import parsed_request
-from runnerd.relay.parsed_request import ParsedRequest
+from runnerd.relay.parsed_request import parse
 
 BODY = b'{"model": "m", "stream": true, "tools": [{"a": 1}], "x": [1.50]}'
 
@@ -30,7 +30,7 @@ def test_nothing_is_decoded_twice(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(parsed_request, "read_fields", counted("fields", bodies.read_fields))
     monkeypatch.setattr(parsed_request, "members_of", counted("members", bodies.members_of))
     monkeypatch.setattr(parsed_request, "json_object", counted("document", bodies.json_object))
-    request = ParsedRequest(BODY)
+    request = parse(BODY)
     assert counts == {"fields": 1, "members": 0, "document": 0}
     for _ in range(2):
         assert request.reference == "m"
@@ -41,7 +41,7 @@ def test_nothing_is_decoded_twice(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_other_members() -> None:
     """A changed request has its fields and members without decoding, and the first one stays."""
-    request = ParsedRequest(BODY)
+    request = parse(BODY)
     none = msgspec.Raw(b"[]")
     changed = request.replaced({**request.members, "tools": none}, tools=none)
     assert json.loads(changed.body) == {**json.loads(BODY), "tools": []}
@@ -54,4 +54,4 @@ def test_other_members() -> None:
 def test_two_models_are_refused() -> None:
     """Two readers could disagree on which of them counts."""
     with pytest.raises(ClientError, match="twice"):
-        ParsedRequest(b'{"model":"a","model":"b"}')
+        parse(b'{"model":"a","model":"b"}')

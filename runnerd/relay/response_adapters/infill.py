@@ -16,7 +16,7 @@ from runnerd.errors import ClientError
 from runnerd.relay.body import ABSENT
 from runnerd.relay.dialect import Translation
 from runnerd.relay.events import DONE, EVENT_STREAM, Events, broken_off, written
-from runnerd.relay.parsed_request import ParsedRequest
+from runnerd.relay.parsed_request import ParsedRequest, parse
 from runnerd.relay.response_adapters.assembly import Assembly
 
 _NONE = (*ABSENT, msgspec.Raw(b'""'))
@@ -57,7 +57,7 @@ def infill_wanted(request: ParsedRequest) -> Infill | None:
         if fields.stream
         else InfilledResponse(events, fields.model)
     )
-    return Infill(ParsedRequest(msgspec.json.encode(asked)), translation)
+    return Infill(parse(msgspec.json.encode(asked)), translation)
 
 
 def native_choices(event: dict[str, Any]) -> list[dict[str, Any]]:
