@@ -91,13 +91,16 @@ class Intake:
             if (wait := self._expected(asked)) is None:
                 raise
             return PendingPlan(asked.streams, lambda: self._arrived(asked, wait))
-        if "vision" in model.capabilities and self._transcoder.wanted(request.body):
-            return self._with_images(_Asked(read, request, route, principal), model)
-        return self._accepted(self._planner.plan(read, model, request, route), principal)
+        return self._for_model(read, model, request, route, principal)
 
-    def _with_images(self, asked: _Asked, model: Model) -> PendingPlan:
-        self._policy.check(asked.principal, asked.route.operation.action, str(model.id))
-        return PendingPlan(asked.streams, lambda: self._transcoded(asked, model))
+    def _for_model(
+        self, read: ReadRequest, model: Model, request: Request, route: Route, principal: Principal
+    ) -> Plan | PendingPlan:
+        if "vision" in model.capabilities and self._transcoder.wanted(request.body):
+            self._policy.check(principal, route.operation.action, str(model.id))
+            asked = _Asked(read, request, route, principal)
+            return PendingPlan(asked.streams, lambda: self._transcoded(asked, model))
+        return self._accepted(self._planner.plan(read, model, request, route), principal)
 
     def _accepted(self, plan: Plan, principal: Principal) -> Plan:
         self._policy.check(principal, plan.action, plan.model)
@@ -120,10 +123,8 @@ class Intake:
     async def _arrived(self, asked: _Asked, wait: Wait) -> Plan | PendingPlan:
         await wait()
         model = self._planner.model(asked.read.reference, asked.route)
-        if "vision" in model.capabilities and self._transcoder.wanted(asked.request.body):
-            return self._with_images(asked, model)
-        plan = self._planner.plan(asked.read, model, asked.request, asked.route)
-        return self._accepted(plan, asked.principal)
+        read, request, route, principal = asked
+        return self._for_model(read, model, request, route, principal)
 
     async def _transcoded(self, asked: _Asked, model: Model) -> Plan:
         """Plan a request with its images as the engine can read them."""
