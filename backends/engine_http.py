@@ -13,6 +13,8 @@ from pathlib import Path
 
 import msgspec
 
+from runnerd.sockets.peer import peer_credentials
+
 _LONGEST_RESPONSE = 2**20  # bytes
 _READ_BYTES = 2**16
 _STATUS = re.compile(rb"HTTP/1\.[01] (\d{3})\b")
@@ -83,3 +85,15 @@ async def wait_ready(socket: Path) -> None:
     while not await answers_ready(socket):
         pause = (time.monotonic() - began) * _SHARE
         await asyncio.sleep(min(_LONGEST_PAUSE, max(_SHORTEST_PAUSE, pause)))
+
+
+async def engine_process(socket: Path) -> int:
+    """The id of the process that listens on a Unix socket.  Raises OSError."""
+    _, writer = await asyncio.open_unix_connection(str(socket))
+    try:
+        listener = peer_credentials(writer.get_extra_info("socket"))
+    finally:
+        writer.close()
+    if listener is None or not listener.pid:
+        raise OSError("its process cannot be known")
+    return listener.pid

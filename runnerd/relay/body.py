@@ -55,6 +55,16 @@ class Inference(msgspec.Struct, gc=False):
     echo: msgspec.Raw = UNSAID
     messages: msgspec.Raw = UNSAID
     system: msgspec.Raw = UNSAID  # Anthropic's
+    stop: msgspec.Raw = UNSAID
+    stop_sequences: msgspec.Raw = UNSAID  # Anthropic's
+    dry_sequence_breakers: msgspec.Raw = UNSAID
+    samplers: msgspec.Raw = UNSAID
+    logit_bias: msgspec.Raw = UNSAID
+    lora: msgspec.Raw = UNSAID
+    grammar_triggers: msgspec.Raw = UNSAID
+    preserved_tokens: msgspec.Raw = UNSAID
+    top_logprobs: msgspec.Raw = UNSAID
+    n_probs: msgspec.Raw = UNSAID
 
     @property
     def model(self) -> str:

@@ -21,12 +21,16 @@ from runnerd.relay.body import (
     undecodable,
 )
 from runnerd.relay.body_scan import check_depth, check_weight, count_prompts, is_heavy, too_deep
+from runnerd.relay.costly_fields import check_costly_fields
+from runnerd.relay.grammar_cost import check_grammar, check_schema
 from runnerd.relay.media_check import check_media, may_have_media
 from runnerd.relay.parsed_request import ParsedRequest, parse
 
 _ENTRY = 2  # bytes of the shortest entry of an array, with its comma
 _GRAMMAR_DEPTH = 64
 _ENUM_ENTRIES = 1000
+
+_CHOICES = (b"anyOf", b"oneOf", b"$ref", b"\\u")
 
 _decode_list = msgspec.json.Decoder(list[msgspec.Raw]).decode
 
@@ -61,6 +65,7 @@ def _check_fields(parsed: ParsedRequest, limits: Limits) -> None:
     """Hold the fields that are there against the limits."""
     inference, size = parsed.fields, len(parsed.body)
     _check_seldom(inference, limits)
+    check_costly_fields(inference)
     if inference.prompt is not UNSAID and size > _ENTRY * limits.prompts:
         _check_count("prompt", parsed.prompts, limits.prompts)
     if inference.input is not UNSAID and size > _ENTRY * limits.inputs:
@@ -108,6 +113,9 @@ def _check_schema(name: str, raw: bytes, limit: int) -> None:
         _check_enums(name, decode_any(raw))
     if name == "grammar" and raw.startswith(b'"'):
         _check_grammar(raw)
+        check_grammar(decode_any(raw))
+    elif any(choice in raw for choice in _CHOICES):
+        check_schema(name, decode_any(raw))
 
 
 def _check_tools(raw: bytes, limit: int) -> None:

@@ -137,7 +137,11 @@ class EngineCall:
             self._engine.resume()
 
     def heard_at(self) -> float:
-        """When something came: now, as long as no round has found otherwise."""
+        """When something came: now, as long as no round has found otherwise, and as long as the
+        engine is told to wait.
+        """
+        if self._paused:
+            return time.monotonic()
         if not self._status:
             return 0.0
         return time.monotonic() if self.heard else self.silent_since

@@ -18,8 +18,12 @@ from collections import OrderedDict
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
+import msgspec
+
 from runnerd.errors import BackendFailure, HarmfulRequest
+from runnerd.relay.body import UNDECODABLE, UNSAID
 from runnerd.relay.engine import Buffer
+from runnerd.runner import EngineHang
 from runnerd.scheduler import RunnerKey
 from runnerd.supervisor import died_by_itself
 
@@ -65,15 +69,22 @@ class Quarantine:
             if len(self._deaths) > _ENGINES:
                 self._deaths.popitem(last=False)
         death.requests += 1
-        shares = self._kinds.setdefault(_kind(key, body), [])
-        shares.append(death)
-        del shares[:-_SHARES]
-        if len(self._kinds) > _KINDS:
-            self._kinds.popitem(last=False)
+        kinds = [_kind(key, body)]
+        if isinstance(failure, EngineHang):
+            kinds += _shapes(key, body)
+        for kind in kinds:
+            shares = self._kinds.setdefault(kind, [])
+            shares.append(death)
+            del shares[:-_SHARES]
+            if len(self._kinds) > _KINDS:
+                self._kinds.popitem(last=False)
 
     def check(self, key: RunnerKey, body: Iterable[Buffer]) -> None:
         """Raise errors.HarmfulRequest for a request that has ended too many engines."""
-        kind = _kind(key, body)
+        for kind in (_kind(key, body), *_shapes(key, body)):
+            self._check(kind)
+
+    def _check(self, kind: _Kind) -> None:
         now = self._clock()
         shares = [death for death in self._kinds.get(kind, ()) if death.at > now - _WINDOW]
         if not shares:
@@ -96,3 +107,28 @@ def _kind(key: RunnerKey, body: Iterable[Buffer]) -> _Kind:
     for piece in body:
         digest.update(piece)
     return key, digest.digest()
+
+
+class _Shape(msgspec.Struct):
+    """What decides how an engine works on a request, whatever its prompt is."""
+
+    grammar: msgspec.Raw = UNSAID
+    json_schema: msgspec.Raw = UNSAID
+    response_format: msgspec.Raw = UNSAID
+    chat_template: msgspec.Raw = UNSAID
+    chat_template_kwargs: msgspec.Raw = UNSAID
+    dry_sequence_breakers: msgspec.Raw = UNSAID
+
+
+_decode_shape = msgspec.json.Decoder(_Shape).decode
+_SHORT = 40  # bytes that say nothing: null, {"type":"text"}, {"enable_thinking":false}
+
+
+def _shapes(key: RunnerKey, body: Iterable[Buffer]) -> list[_Kind]:
+    """The shape of a request, by each member that has one; none where it says nothing of this."""
+    try:
+        shape = _decode_shape(b"".join(body))
+    except UNDECODABLE:
+        return []
+    said = [(name, bytes(raw)) for name, raw in msgspec.structs.asdict(shape).items()]
+    return [_kind(key, (name.encode(), b"\0", raw)) for name, raw in said if len(raw) > _SHORT]

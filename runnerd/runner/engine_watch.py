@@ -1,8 +1,9 @@
 """Looks at one engine from outside: whether it is ready, whether it hangs, whether it is in reach.
 
-A ready engine that is in use is asked on for its health.  One that answers neither that nor its
-requests for the whole `hang_timeout` hangs: its requests are told, and it is killed.  One whose
-socket is gone answers the requests that it has, nobody else gets it, and then it has failed.
+A ready engine that is in use is asked on for its work (`engine_work`), and after that until it is
+through with what its last client left.  One that neither works nor sends anything for the whole
+`hang_timeout` hangs: its requests are told, and it is killed.  One whose socket is gone answers the
+requests that it has, nobody else gets it, and then it has failed.
 """
 
 from __future__ import annotations
@@ -14,10 +15,11 @@ import time
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 
-from runnerd.backends.engine_http import answers_ready, wait_ready
+from runnerd.backends.engine_http import wait_ready
 from runnerd.backends.interface import EngineFailure
 from runnerd.backends.preload import evaluate
 from runnerd.errors import BackendFailure
+from runnerd.runner.engine_work import EngineWork
 from runnerd.runner.failures import EngineHang, EngineUnreachable
 from runnerd.runner.launch import LaunchSpec, RunnerTimeouts
 
@@ -31,7 +33,8 @@ _LONGEST_PAUSE = 5.0  # seconds between two of them: the limit may have changed 
 class EngineWatch:
     """Watches one engine from its start on.
 
-    `heard_at` says when the engine last sent something (monotonic), None while it is not in use.
+    `heard_at` says when the engine last sent something (monotonic), None while it is not in use
+    and was not since it was last asked.
     """
 
     def __init__(
@@ -91,7 +94,14 @@ class EngineWatch:
 
         `retiring` is called when it is lost: nobody else may have it.
         """
-        answered_at = time.monotonic()
+        work = EngineWork(self._engine_socket)
+        try:
+            return await self._watched(work, retiring)
+        finally:
+            await work.close()
+
+    async def _watched(self, work: EngineWork, retiring: Callable[[], None]) -> EngineFailure:
+        through = True  # with everything that it was asked
         while True:
             pause = min(self._timeouts.hang_timeout / _LOOKS, _LONGEST_PAUSE)
             with contextlib.suppress(TimeoutError):
@@ -100,12 +110,14 @@ class EngineWatch:
             if self._lost.is_set():
                 retiring()
                 return await self._unreachable()
-            looked_at = time.monotonic()
-            if self._heard_at() is None or await answers_ready(self._engine_socket, within=pause):
-                answered_at = looked_at
-                continue
             limit, heard_at = self._timeouts.hang_timeout, self._heard_at()
-            if heard_at is not None and time.monotonic() - max(answered_at, heard_at) >= limit:
+            if heard_at is None and through:
+                work.rest()
+                continue
+            turns = await work.look(pause, limit=limit)
+            heard_at = self._heard_at()
+            through = turns and heard_at is None
+            if not through and time.monotonic() - max(work.worked_at, heard_at or 0.0) >= limit:
                 return EngineHang(
                     f"the engine of {self._spec.model_ref} gave no sign of life for {limit:g} s "
                     "(hang_timeout) and was ended",

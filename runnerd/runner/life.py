@@ -107,10 +107,11 @@ class Runner:
         self.process: int | None = None  # the engine's, once somebody has looked for it
         self.mapped: int | None = None  # bytes of its mapped files that are in RAM
         self.clients: set[str] = set()  # everybody who has used it
+        self.used = False  # since somebody last looked whether it works
         self._ram_limit = ram_limit
         self._watcher = watcher
         self._engine_watch = EngineWatch(
-            self.name, self.engine_socket, spec, timeouts, lambda: watcher.heard_at(self)
+            self.name, self.engine_socket, spec, timeouts, self._heard_at
         )
         self._stop_requested = asyncio.Event()
         self._at_once = asyncio.Event()  # set: what it has evaluated is not worth saving
@@ -274,6 +275,12 @@ class Runner:
         self._enter(RunnerState.READY)
         self._watcher.ready(self)
         return await self._engine_watch.wait_failed(lambda: self._watcher.retiring(self))
+
+    def _heard_at(self) -> float | None:
+        """When the engine last sent something; 0 for one that was used and is not any more."""
+        heard_at, used = self._watcher.heard_at(self), self.used
+        self.used = False
+        return 0.0 if heard_at is None and used else heard_at
 
     def _enter(self, state: RunnerState) -> None:
         if state is not self.state:

@@ -84,6 +84,7 @@ class Claims:
             runner, granted, self._release, holder=holder, principal=principal, recalls=recalls
         )
         self._leases[granted.ticket] = lease
+        runner.used = True
         self._batch_scheduling.leased()
         return lease
 

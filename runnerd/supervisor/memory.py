@@ -12,17 +12,16 @@ import asyncio
 import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Protocol
 
 from runnerd import tasks
 from runnerd.backends.configuration import BackendConfiguration, BackendMode
+from runnerd.backends.engine_http import engine_process
 from runnerd.backends.interface import Backend, RequiredMemory
 from runnerd.config import Settings
 from runnerd.errors import RunnerdError
 from runnerd.runner import Runner
 from runnerd.scheduler import DeviceMemory, RunnerKey, Shape
-from runnerd.sockets.peer import peer_credentials
 
 log = logging.getLogger(__name__)
 
@@ -242,15 +241,3 @@ def between(asked: Mapping[int, Need], slots: Sequence[int]) -> Mapping[int | No
         }
         for count in slots
     }
-
-
-async def engine_process(socket: Path) -> int:
-    """Return the id of the process that listens on a Unix socket.  Raises OSError."""
-    _, writer = await asyncio.open_unix_connection(str(socket))
-    try:
-        listener = peer_credentials(writer.get_extra_info("socket"))
-    finally:
-        writer.close()
-    if listener is None or not listener.pid:
-        raise OSError("its process cannot be known")
-    return listener.pid

@@ -23,7 +23,9 @@ A request can ask for any bytes as its answer, whatever the faults:
 
     "raw": TEXT       what is sent instead of an answer, as Latin-1
     "times": N        how often
-    "then": "close"   and next: close, hold (until the client has gone), die, abort; default: go on
+    "then": "close"   and next: close, hold (until the client has gone), die, abort, work (for ever,
+                      in the one thread that answers /slots), spin (before it gets there); default:
+                      go on
 
 Standard library only; started with -I.
 """
@@ -31,6 +33,7 @@ Standard library only; started with -I.
 from __future__ import annotations
 
 import argparse
+import contextlib
 import http.server
 import json
 import os
@@ -51,6 +54,10 @@ DEVICES = """Available devices:
 """
 
 
+WORK = threading.Lock()
+"""Held while the working thread works."""
+
+
 class Handler(http.server.BaseHTTPRequestHandler):
     """Answers /health and streams or answers everything else."""
 
@@ -58,6 +65,7 @@ class Handler(http.server.BaseHTTPRequestHandler):
     faults: frozenset[str] = frozenset()
     slots = ""
     asked = False
+    processing = True
 
     def address_string(self) -> str:
         return "unix"
@@ -67,8 +75,9 @@ class Handler(http.server.BaseHTTPRequestHandler):
 
     def do_GET(self) -> None:
         if self.path == "/slots":
-            used = Handler.asked
-            self._answer(200, [{"id": 0, "n_prompt_tokens": 500 if used else 0}])
+            with WORK:
+                slot = {"id": 0, "n_prompt_tokens": 500 if Handler.asked else 0}
+                self._answer(200, [{**slot, "is_processing": Handler.processing}])
             return
         ready = "never-ready" not in self.faults
         self._answer(200 if ready else 503, {"status": "ok" if ready else "loading"})
@@ -113,6 +122,12 @@ class Handler(http.server.BaseHTTPRequestHandler):
             os.kill(os.getpid(), signal.SIGKILL)
         if then == "abort":
             os.abort()
+        if then == "spin":
+            Handler.processing = False
+        if then in ("work", "spin"):
+            with WORK if then == "work" else contextlib.nullcontext():
+                while True:
+                    pass
         if then == "hold":
             self.connection.recv(1)
         if then in ("close", "hold"):

@@ -268,4 +268,26 @@ def test_a_chat_of_one_token_is_asked_for_whole(
     with Wire(daemon.socket) as wire:
         document = {"model": "tiny", "messages": messages} | asked | whole
         wire.send(post("/v1/chat/completions", document))
-        assert (wire.read().body == b'{"one":1}') is passes
+        answer = wire.read()
+        assert (answer.body == b'{"one":1}') is passes
+        assert answer.status == (200 if passes else 502)
+
+
+@pytest.mark.parametrize(
+    "raw",
+    [
+        pytest.param(OK + 'Content-Length: 9\r\n\r\n{"one":1}', id="an object"),
+        pytest.param(STREAM + "0\r\n\r\n", id="an empty stream"),
+        pytest.param(STREAM + "e\r\ndata: [DONE]\n\n\r\n0\r\n\r\n", id="nothing but its end"),
+        pytest.param(STREAM + '13\r\ndata: {"choices":5}\n\r\n0\r\n\r\n', id="no choices"),
+        pytest.param(STREAM + '16\r\ndata: {"choices":[5]}\n\n\r\n0\r\n\r\n', id="no choice"),
+    ],
+)
+@pytest.mark.parametrize("more", [{}, {"echo": True}, {"suffix": "y"}, {"logprobs": 1}])
+def test_an_answer_without_anything_in_it_is_a_502(
+    daemon: DaemonProcess, raw: str, more: dict[str, Any]
+) -> None:
+    """Where a stream was asked of the engine, and the client wants a whole answer."""
+    answer = ask(daemon, stream=False, raw=raw, **more)
+    assert answer.status == 502, answer.body
+    assert "engine" in answer.json()["error"]["message"]

@@ -16,6 +16,7 @@ import pytest
 
 from runnerd import tasks
 from runnerd.backends.configuration import BackendMode
+from runnerd.backends.engine_http import engine_process
 from runnerd.backends.limits import data_limit
 from runnerd.backends.llamacpp.backend import LlamaCppBackend
 from runnerd.config import Settings
@@ -35,7 +36,6 @@ from runnerd.supervisor import (
     service,
     watching,
 )
-from runnerd.supervisor.memory import engine_process
 from tests.support.engines import Folder, context
 
 pytestmark = pytest.mark.engine

@@ -200,3 +200,31 @@ def test_depth_is_exact(value: object) -> None:
 def test_one_token_is_what_every_name_says(said: dict[str, Any], *, expected: bool) -> None:
     """Where another name says something else, it is not known which one counts."""
     assert inspect(body(**said), LIMITS).fields.has_one_token() is expected
+
+
+@pytest.mark.parametrize(
+    ("name", "within", "beyond"),
+    [
+        ("dry_sequence_breakers", ["\n"] * 64, ["\n"] * 65),
+        ("dry_sequence_breakers", ["x" * 4000], ["x" * 4100]),
+        ("stop", ["x"] * 64, ["x"] * 65),
+        ("stop", "x" * 8000, "x" * 9000),
+        ("stop_sequences", ["x"], ["x"] * 65),
+        ("samplers", ["top_k"] * 32, ["top_k"] * 33),
+        ("logit_bias", {str(n): 1 for n in range(4000)}, {str(n): 1 for n in range(4100)}),
+        ("logit_bias", [[1, 2]] * 4000, [[1, 2]] * 4100),
+        ("top_logprobs", 20, 21),
+        ("logprobs", 20, 50_000),
+        ("logprobs", True, 21),
+        ("n_probs", 100, 2**31),
+        ("top_logprobs", None, 2**70),
+        ("top_logprobs", 2.0, 2000.0),
+        ("preserved_tokens", ["x"], ["x"] * 1025),
+    ],
+)
+def test_members_of_unbounded_cost_have_bounds(name: str, within: Any, beyond: Any) -> None:
+    """Each with its name in the refusal, before an engine sees it."""
+    inspect(body(**{name: within}), LIMITS)
+    with pytest.raises(ClientError, match=name) as refused:
+        inspect(body(**{name: beyond}), LIMITS)
+    assert refused.value.param == name

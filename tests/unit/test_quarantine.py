@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 import pytest
 
 from runnerd.backends.interface import EngineFailure
@@ -114,3 +116,37 @@ def test_memory_is_bounded(quarantine: Quarantine) -> None:
     assert not refused(quarantine, (b"0",))
     assert len(quarantine._kinds) <= 512
     assert len(quarantine._deaths) <= 64
+
+
+HANG = EngineHang("it hangs", exit_reason="hang")
+
+
+def grammar(prompt: str, rules: str = "root ::= " + "x" * 50) -> tuple[bytes, ...]:
+    said = {"model": "m", "prompt": prompt, "grammar": rules}
+    text = json.dumps(said).encode()
+    return text[:20], text[20:]
+
+
+def test_a_hang_is_known_by_its_shape(quarantine: Quarantine) -> None:
+    """Another prompt is no way around it; another grammar is, and so is none."""
+    quarantine.accuse(1, KEY, grammar("a"), HANG)
+    quarantine.accuse(2, KEY, grammar("b"), HANG)
+    assert refused(quarantine, grammar("c"))
+    assert not refused(quarantine, grammar("c"), OTHER)
+    assert not refused(quarantine, grammar("c", "root ::= " + "y" * 50))
+    assert not refused(quarantine, (b'{"prompt":"c"}',))
+
+
+def test_only_a_hang_is(quarantine: Quarantine) -> None:
+    """What crashes an engine may lie in the prompt."""
+    quarantine.accuse(1, KEY, grammar("a"), CRASH)
+    quarantine.accuse(2, KEY, grammar("b"), CRASH)
+    assert not refused(quarantine, grammar("c"))
+
+
+def test_what_all_say_is_no_shape(quarantine: Quarantine) -> None:
+    """Such as that the answer be text."""
+    for generation in (1, 2):
+        body = json.dumps({"prompt": generation, "response_format": {"type": "json_object"}})
+        quarantine.accuse(generation, KEY, (body.encode(),), HANG)
+    assert not refused(quarantine, (b'{"prompt":3,"response_format":{"type":"json_object"}}',))

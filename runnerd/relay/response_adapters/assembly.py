@@ -13,9 +13,11 @@ from typing import Any
 
 import msgspec
 
-from runnerd.relay.events import document_of
+from runnerd.relay.events import StreamError, broken_off, document_of
 from runnerd.relay.response_adapters.repeated_events import RepeatedEvent
 from runnerd.sse import EventSplitter
+
+_MOST_BYTES = 256 * 2**20  # of a stream: half a million tokens
 
 
 class Assembly:
@@ -27,6 +29,7 @@ class Assembly:
 
     def __init__(self, prompts: int = 1, model: str = "") -> None:
         self._prompts = prompts
+        self._bytes = 0
         self._model = model
         self._usages: list[dict[str, Any]] = []
         self._splitter = EventSplitter()
@@ -37,6 +40,9 @@ class Assembly:
 
     def feed(self, data: bytes) -> None:
         """Take a piece of the event stream.  Raises StreamError."""
+        self._bytes += len(data)
+        if self._bytes > _MOST_BYTES:
+            raise StreamError({"message": f"the answer is larger than {_MOST_BYTES} bytes"})
         texts = self._splitter.feed(data)
         at, end = 0, len(texts)
         while at < end:
@@ -51,8 +57,14 @@ class Assembly:
             at = self._repeated.take_run(texts, at)
 
     def result(self) -> bytes:
-        """Return the whole answer as JSON."""
+        """Return the whole answer as JSON.  Raises StreamError where there is none."""
+        self.check_begun()
         return msgspec.json.encode(self.document())
+
+    def check_begun(self) -> None:
+        """Raise StreamError for an engine that sent no part of an answer, or no stream at all."""
+        if not self._choices:
+            raise broken_off()
 
     def document(self) -> dict[str, Any]:
         """Return the whole answer."""
@@ -68,9 +80,12 @@ class Assembly:
         return document
 
     def take(self, event: dict[str, Any]) -> None:
-        """Take a chunk."""
-        for choice in event.get("choices", ()):
-            self._merge(choice)
+        """Take a chunk.  Raises StreamError."""
+        try:
+            for choice in event.get("choices", ()):
+                self._merge(choice)
+        except (AttributeError, TypeError) as error:
+            raise StreamError({"message": "the engine's stream is of an unknown shape"}) from error
         usage = event.get("usage")
         if isinstance(usage, dict):
             self._usages.append(usage)

@@ -54,6 +54,7 @@ class ChangedResponse:
         return b""
 
     def end(self) -> bytes:
+        self._assembly.check_begun()
         document = self._assembly.document()
         self._change.change(document)
         return msgspec.json.encode(document)

@@ -1,0 +1,69 @@
+"""Members that make an engine work longer, or say more, the more they hold: bounded by their size.
+
+An engine looks for each breaker in every token that it knows, and for each stop in every text that
+it sends; what it says of a token's alternatives is many times as long as the token.
+"""
+
+from __future__ import annotations
+
+import msgspec
+
+from runnerd.errors import ClientError, PayloadTooLarge
+from runnerd.relay.body import UNSAID, Inference
+
+_MOST = {  # bytes as JSON, entries
+    "stop": (8192, 64),
+    "stop_sequences": (8192, 64),
+    "dry_sequence_breakers": (4096, 64),
+    "samplers": (1024, 32),
+    "logit_bias": (65536, 4096),
+    "lora": (65536, 256),
+    "grammar_triggers": (65536, 1024),
+    "preserved_tokens": (65536, 1024),
+}
+_ALTERNATIVES = {
+    "top_logprobs": 20,  # OpenAI's limit
+    "logprobs": 20,
+    "n_probs": 100,
+}
+_NOTHING = (UNSAID,) * (len(_MOST) + len(_ALTERNATIVES))
+
+_entries = msgspec.json.Decoder(list[msgspec.Raw] | dict[str, msgspec.Raw]).decode
+_decode_number = msgspec.json.Decoder(float).decode
+
+
+def check_costly_fields(fields: Inference) -> None:
+    """Raise errors.ClientError or PayloadTooLarge for a member that holds more than is honest."""
+    said = (
+        fields.stop,
+        fields.stop_sequences,
+        fields.dry_sequence_breakers,
+        fields.samplers,
+        fields.logit_bias,
+        fields.lora,
+        fields.grammar_triggers,
+        fields.preserved_tokens,
+        fields.top_logprobs,
+        fields.logprobs,
+        fields.n_probs,
+    )
+    if said == _NOTHING:
+        return
+    for (name, (size, entries)), raw in zip(_MOST.items(), said, strict=False):
+        if raw is UNSAID:
+            continue
+        if len(memoryview(raw)) > size:
+            raise PayloadTooLarge(f"{name} is larger than {size} bytes", param=name)
+        if bytes(memoryview(raw)[:1]) in (b"[", b"{") and len(_entries(raw)) > entries:
+            raise ClientError(f"{name} has more than {entries} entries", param=name)
+    for (name, most), raw in zip(_ALTERNATIVES.items(), said[len(_MOST) :], strict=True):
+        if raw is not UNSAID and _number(raw) > most:
+            raise ClientError(f"{name} must not be more than {most}", param=name)
+
+
+def _number(raw: msgspec.Raw) -> float:
+    """The engine takes a fraction for a whole number; what is no number is its to refuse."""
+    try:
+        return _decode_number(raw)
+    except msgspec.MsgspecError:
+        return 0

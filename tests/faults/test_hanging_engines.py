@@ -1,0 +1,54 @@
+"""Engines that answer for their health and nothing else, because one request keeps them busy."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from runnerd.models import tiny
+from tests.support.daemon import DaemonProcess, running
+from tests.support.engines import fake_engine
+from tests.support.waiting import wait_for
+from tests.support.wire import Wire, post
+
+SHORT = {"model": "tiny", "prompt": "x", "max_tokens": 1, "stream": True}
+
+
+@pytest.fixture
+def daemon(tmp_path: Path) -> Iterator[DaemonProcess]:
+    """A daemon on the fake engine that notices a hang quickly."""
+    tiny.write_completion_model(tmp_path / "tiny.gguf")
+    settings = {"llama.cpp": {"path": str(fake_engine(tmp_path)), "stop_grace": 0.5}}
+    env = {"RUNNERD_HANG_TIMEOUT": "1", "RUNNERD_BACKENDS": json.dumps(settings)}
+    with running(tmp_path, env=env) as daemon:
+        daemon.import_model(tmp_path / "tiny.gguf", "tiny")
+        yield daemon
+
+
+@pytest.mark.parametrize("stuck", ["work", "spin"])
+def test_an_engine_that_is_caught_in_a_request_is_replaced(
+    daemon: DaemonProcess, stuck: str
+) -> None:
+    """Its health is answered all the while: by another thread than the one that does the work."""
+    daemon.http.post("/v1/completions", json=SHORT)
+    [engine] = daemon.engines()
+    answer = daemon.http.post("/v1/completions", json=SHORT | {"raw": "", "then": stuck})
+    assert answer.status_code == 504, answer.text
+    assert "no sign of life" in answer.json()["error"]["message"]
+    assert daemon.http.post("/v1/completions", json=SHORT).status_code == 200
+    assert not engine.is_running()
+
+
+def test_a_client_that_leaves_frees_the_engine_from_what_it_was_doing(
+    daemon: DaemonProcess,
+) -> None:
+    """Nobody else has to ask, or wait, for it to be replaced."""
+    daemon.http.post("/v1/completions", json=SHORT)
+    [engine] = daemon.engines()
+    with Wire(daemon.socket) as wire:
+        wire.send(post("/v1/completions", SHORT | {"raw": "", "then": "work"}))
+        wait_for(lambda: daemon.ps()[0]["in_use"], "the request to be at its engine")
+    wait_for(lambda: not engine.is_running(), "its engine to be ended")
