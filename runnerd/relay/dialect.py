@@ -16,6 +16,13 @@ from runnerd.relay.body import Body
 from runnerd.relay.operations import Operation
 
 
+class AskedAgain(Exception):
+    """What the engine responds is not what was hoped for: the plan's second question is asked.
+
+    Only before anything of the response has gone to the client.
+    """
+
+
 class Translation(Protocol):
     """One response's way from the engine to the client."""
 
@@ -30,7 +37,7 @@ class Translation(Protocol):
     def feed(self, data: bytes) -> bytes:
         """Take a piece of the engine's response; return the bytes that the client gets now.
 
-        Raises events.StreamError.
+        Raises events.StreamError, and AskedAgain where a plan says what is asked then.
         """
         ...
 

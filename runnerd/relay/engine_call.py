@@ -15,7 +15,7 @@ from runnerd.errors import RunnerdError, UpstreamTimeout
 from runnerd.relay import usage
 from runnerd.relay.background import Steps
 from runnerd.relay.connect_retry import retry_connect
-from runnerd.relay.dialect import Translation
+from runnerd.relay.dialect import AskedAgain, Translation
 from runnerd.relay.engine import EngineConnection, Loss
 from runnerd.relay.engine_errors import EngineRefusal, broken
 from runnerd.relay.events import StreamError
@@ -172,7 +172,8 @@ class EngineCall:
             return False
         self._translation = translation = self._translation_of(plan)
         if not translation.streams:
-            if head.chunked and not plan.assembles and self._engine is not None:
+            waits = head.chunked and not plan.assembles and plan.again is None
+            if waits and self._engine is not None:
                 self._engine.read_at_the_end()
             return False
         passes = translation is PASSED
@@ -209,6 +210,9 @@ class EngineCall:
         except StreamError as error:
             self._refuse(error.error)
             return
+        except AskedAgain:
+            self._ask_the_second()
+            return
         if data:
             self._record.bytes_out += len(data)
             self._sink.piece(data)
@@ -222,6 +226,9 @@ class EngineCall:
             last = translation.end()
         except StreamError as error:
             self._refuse(error.error)
+            return
+        except AskedAgain:
+            self._ask_the_second()
             return
         if not translation.streams:
             self._exchange.respond(last, translation.content_type)
@@ -242,6 +249,16 @@ class EngineCall:
             self._exchange.hung_up(loss.reason)
         else:
             self._exchange.fail(broken(loss.reason))
+
+    def _ask_the_second(self) -> None:
+        """Let go of what the engine is about to say, and ask what the plan has for this case."""
+        assert self._plan.again is not None
+        engine, self._engine = self._engine, None
+        if engine is not None:
+            engine.close()
+        self._plan = self._plan.again
+        self._status = 0
+        self.ask()
 
     def _refuse(self, error: dict[str, Any]) -> None:
         """Ask in other words what the engine has refused, or end with its own error."""

@@ -199,10 +199,19 @@ def passing_head(
     return head, chunks
 
 
+_LONGEST_WARNING = 1000
+
+
 def warning_lines(warnings: tuple[str, ...]) -> bytes:
     """The header that tells sentences about a request."""
-    told = ", ".join(f'299 runnerd "{text}"' for text in warnings)
-    return b"Warning: %s\r\n" % told.encode("latin-1")
+    told = ", ".join(f'299 runnerd "{_quotable(text)}"' for text in warnings)
+    return b"Warning: %s\r\n" % told.encode("ascii")
+
+
+def _quotable(text: str) -> str:
+    """A sentence as it can stand between quotes in a header, whatever of a client's is in it."""
+    plain = "".join(each if " " <= each <= "~" else "?" for each in text[:_LONGEST_WARNING])
+    return plain.replace("\\", "\\\\").replace('"', '\\"')
 
 
 def error_response(

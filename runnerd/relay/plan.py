@@ -41,6 +41,7 @@ class Plan(msgspec.Struct, frozen=True, gc=False):
     known: KnownModel = UNKNOWN
     retry_with: Retry | None = None
     warnings: tuple[str, ...] = ()
+    again: Plan | None = None  # what is asked where the translation raises AskedAgain
 
     @property
     def action(self) -> Action:

@@ -7,8 +7,11 @@ transcoded, is nothing that this knows of (`intake`).
 
 from __future__ import annotations
 
-from functools import lru_cache
+from collections.abc import Callable
+from functools import lru_cache, partial
 from typing import Any, NamedTuple
+
+import msgspec
 
 from runnerd.backends.configuration import BackendConfiguration, BackendMode
 from runnerd.backends.interface import Backend
@@ -33,6 +36,7 @@ from runnerd.relay.messages import Request
 from runnerd.relay.operations import OPERATIONS, Operation
 from runnerd.relay.parsed_request import ParsedRequest
 from runnerd.relay.plan import Plan
+from runnerd.relay.request_rewrites.known_schemas import has_schemas, with_known_schemas
 from runnerd.relay.request_rewrites.null_members import without_nulls
 from runnerd.relay.request_rewrites.parameters import ParameterRules, completed, rules_for
 from runnerd.relay.request_rewrites.ranked_documents import with_plain_documents
@@ -42,6 +46,7 @@ from runnerd.relay.response_adapters.infill import infill_wanted
 from runnerd.relay.response_adapters.logprobs import NO_ALTERNATIVES, with_one_alternative
 from runnerd.relay.response_adapters.select import translation_of
 from runnerd.relay.routes import Route
+from runnerd.relay.tool_plans import ToolPlan, tool_plan
 from runnerd.scheduler import RunnerKey
 from runnerd.supervisor.keys import Keys
 
@@ -150,7 +155,15 @@ class Planner:
             read = with_chosen_tools(read)
         elif operation.name == "completions" and fields.logprobs == NO_ALTERNATIVES:
             read = ParsedRequest(with_one_alternative(read.body), fields, reference)
-        return Plan(
+        warnings: tuple[str, ...] = ()
+        tools = None
+        if has_schemas(fields):
+            read, warnings = with_known_schemas(read)
+            tools = tool_plan(operation.name, read) if found.backend.streams_to_cancel else None
+        if tools is not None:  # its response is read as a stream, however short
+            assembles = not streams
+        translation = translation_of(operation, fields, prompts, assembles=assembles)
+        plan = Plan(
             operation=operation,
             key=found.key,
             model=found.id,
@@ -163,10 +176,13 @@ class Planner:
             origin=request.origin,
             affinity=affinity_of(read.fields) if found.spreads else (),
             known=found.known,
-            translation=infill.translation
-            if infill
-            else translation_of(operation, fields, prompts, assembles=assembles),
+            translation=infill.translation if infill else translation,
+            warnings=warnings,
         )
+        if tools is None:
+            return plan
+        engine_body = partial(_engine_body, rules=found.rules, assembles=assembles)
+        return _with_tools(plan, tools, engine_body)
 
     def _translated(
         self, read: ForeignRequest, model: Model, request: Request, route: Route
@@ -175,19 +191,20 @@ class Planner:
         assert route.dialect is not None
         translated = read.translated(model)
         operation, reference = translated.operation, read.reference
-        asked = inspect(translated.body, self._limits)
+        asked, told = with_known_schemas(inspect(translated.body, self._limits))
         found = self._find(route, operation, reference, model)
+        tools = tool_plan(operation.name, asked) if found.backend.streams_to_cancel else None
         _check_needs(translated.needs, model, reference)
         if translated.limit is not None and found.rules is not None:
             translated.limit.tokens = found.rules.limit(translated.limit.tokens)
-        key, warnings = found.key, translated.warnings
+        key, warnings = found.key, translated.warnings + told
         if translated.context is not None:
             key = self._keys.key(found.backend, found.id, found.mode, context=translated.context)
             if 0 < (size := self._keys.context(key)) < translated.context:
                 warnings += (f"num_ctx: this model has a context of {size} tokens here",)
         if (remedy := found.backend.unsupported_reason(operation.name, found.mode)) is not None:
             raise NotSupported(remedy)
-        return Plan(
+        plan = Plan(
             operation=operation,
             key=key,
             model=found.id,
@@ -204,9 +221,13 @@ class Planner:
             unloads=translated.unloads,
             affinity=affinity_of(asked.fields) if found.spreads else (),
             known=found.known,
-            retry_with=_retry(translated, asked, found.rules),
+            retry_with=_retry(translated, found.rules),
             warnings=warnings,
         )
+        if tools is None:
+            return plan
+        engine_body = partial(_translated_body, translated, rules=found.rules)
+        return _with_tools(plan, tools, engine_body, _retry(translated, found.rules, second=True))
 
     def _find(self, route: Route, operation: Operation, reference: str, model: Model) -> _Found:
         """What serves the operation; found anew when the model or a setting has changed."""
@@ -268,6 +289,25 @@ def _check_needs(needs: tuple[str, ...], model: Model, reference: str) -> None:
             raise ClientError(f"{name} does not support {need}", param="model")
 
 
+def _with_tools(
+    plan: Plan,
+    tools: ToolPlan,
+    engine_body: Callable[[ParsedRequest], tuple[Buffer, ...]],
+    second: Retry | None = None,
+) -> Plan:
+    """The plan with a call that is forced, or with a second question where none comes."""
+    again = None
+    if tools.again is not None:
+        again = msgspec.structs.replace(plan, body=engine_body(tools.again), retry_with=second)
+    return msgspec.structs.replace(
+        plan,
+        body=engine_body(tools.request),
+        translation=tools.wrap(plan.translation),
+        assembles=plan.assembles and again is None,  # else its end would be waited for
+        again=again,
+    )
+
+
 def _engine_body(
     request: ParsedRequest, rules: ParameterRules | None, *, assembles: bool
 ) -> tuple[Buffer, ...]:
@@ -290,9 +330,11 @@ def _translated_body(
 
 
 def _retry(
-    translated: TranslatedRequest, asked: ParsedRequest, rules: ParameterRules | None
+    translated: TranslatedRequest, rules: ParameterRules | None, *, second: bool = False
 ) -> Retry | None:
-    """What is asked instead of what the engine refused, changed as the first was."""
+    """What is asked instead of what the engine refused, changed as the first was; or as the
+    `second` question to a model with tools.
+    """
     retry = translated.retry_with
     if retry is None:
         return None
@@ -301,7 +343,9 @@ def _retry(
         body = retry(error)
         if body is None:
             return None
-        request = ParsedRequest(body, asked.fields, asked.reference)
+        request, _ = with_known_schemas(ParsedRequest(body))
+        if (tools := tool_plan(translated.operation.name, request)) is not None:
+            request = (tools.again if second else None) or tools.request
         return b"".join(_translated_body(translated, request, rules))
 
     return changed

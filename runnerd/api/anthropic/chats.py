@@ -1,7 +1,8 @@
-"""Answers after a schema (`output_config.format`): asked for as one of the engine's chats.
+"""Answers after a schema (`output_config.format`), and calls that must be made, as chats.
 
 The engine's route for Anthropic's messages leaves the schema out without a word; its chats know
-one.  So these requests alone are translated as a whole, and their answers back, event by event.
+one, and a call that must be made is asked for by one (`relay/tool_plans`).  So these requests alone
+are translated as a whole, and their answers back, event by event.
 """
 
 from __future__ import annotations
@@ -43,8 +44,9 @@ def chat_request(body: bytes) -> bytes:
         chat["tool_choice"] = _CHOICES.get(choice.get("type"), "auto")
     if stop := document.get("stop_sequences"):
         chat["stop"] = stop
-    schema = {"name": "format", "schema": _format(document).get("schema")}
-    chat["response_format"] = {"type": "json_schema", "json_schema": schema}
+    if (form := _format(document)) is not None:
+        schema = {"name": "format", "schema": form["schema"]}
+        chat["response_format"] = {"type": "json_schema", "json_schema": schema}
     return msgspec.json.encode(chat | {"stream": True, "stream_options": {"include_usage": True}})
 
 
@@ -146,11 +148,13 @@ def _sse(event: dict[str, Any]) -> bytes:
     return written(event, event["type"])
 
 
-def _format(document: dict[str, Any]) -> dict[str, Any]:
+def _format(document: dict[str, Any]) -> dict[str, Any] | None:
     config = document.get("output_config")
     format = (config.get("format") if isinstance(config, dict) else None) or document.get(
         "output_format"
     )
+    if format is None:
+        return None
     if not isinstance(format, dict) or not isinstance(format.get("schema"), dict):
         raise ClientError("output_config.format needs a schema", param="output_config")
     return format

@@ -42,7 +42,7 @@ class AnthropicRequest:
         if self.counts:
             return TranslatedRequest(OPERATIONS["messages/count_tokens"], sent, CountedTokens())
         answer = StreamedMessage() if asked.stream else WholeMessage()
-        if asked.formatted:
+        if asked.formatted or asked.forces:
             chat = chat_request(sent)
             message = MessageOfChat(asked.model, answer)
             return TranslatedRequest(OPERATIONS["chat/completions"], chat, message)

@@ -58,6 +58,11 @@ class Asked(msgspec.Struct):
         config = self.output_config
         return self.output_format is not None or bool(config and config.format)
 
+    @property
+    def forces(self) -> bool:
+        """Whether the answer has to be a call."""
+        return self.tool_choice is not None and self.tool_choice.type in ("any", "tool")
+
 
 _decode = msgspec.json.Decoder(Asked).decode
 

@@ -1,0 +1,137 @@
+"""The schemas of a request, of its tools and of its answer, in words that the engine knows.
+
+They are the same in every request of a conversation, so what was made of them is remembered.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from functools import lru_cache
+from typing import Any, NamedTuple
+
+import msgspec
+
+from runnerd.relay.body import ABSENT, UNDECODABLE, UNSAID, Inference, undecodable
+from runnerd.relay.parsed_request import ParsedRequest
+from runnerd.relay.request_rewrites.schemas import NODES, of_arguments, widened
+
+_REMEMBERED = 64 * 2**10  # bytes of the largest member that is
+_MOST_TOLD = 8  # of what is not enforced
+_PARAMETERS = ("parameters", "input_schema")  # input_schema: Anthropic's
+
+
+class Known(NamedTuple):
+    """A member as the engine takes it, and what is told of it; None: as the client wrote it."""
+
+    raw: msgspec.Raw | None
+    warnings: tuple[str, ...] = ()
+
+
+_NO_SCHEMAS = (UNSAID, UNSAID, UNSAID)
+
+
+def has_schemas(fields: Inference) -> bool:
+    """Whether there is anything to look at, which most requests have not."""
+    return (fields.tools, fields.response_format, fields.json_schema) != _NO_SCHEMAS
+
+
+def with_known_schemas(request: ParsedRequest) -> tuple[ParsedRequest, tuple[str, ...]]:
+    """A request with schemas that the engine knows, and what its client is warned of.
+
+    Raises errors.ClientError.
+    """
+    fields = request.fields
+    found = {
+        name: _known(name, raw)
+        for name, raw in (
+            ("tools", fields.tools),
+            ("response_format", fields.response_format),
+            ("json_schema", fields.json_schema),
+        )
+        if raw not in ABSENT
+    }
+    changed = {name: known.raw for name, known in found.items() if known.raw is not None}
+    warnings = tuple(warning for known in found.values() for warning in known.warnings)
+    if not changed:
+        return request, warnings
+    return request.replaced({**request.members, **changed}, **changed), warnings
+
+
+def _known(name: str, raw: msgspec.Raw) -> Known:
+    text = bytes(raw)
+    try:
+        return (_remembered if len(text) <= _REMEMBERED else _made)(name, text)
+    except UNDECODABLE as error:
+        raise undecodable(error) from error
+
+
+def _made(name: str, text: bytes) -> Known:
+    value = msgspec.json.decode(text)
+    if name == "tools":
+        return _tools(value)
+    if name == "json_schema":
+        return _schema(name, value, value)
+    return _format(value)
+
+
+_remembered = lru_cache(maxsize=64)(_made)
+
+
+def _format(value: Any) -> Known:
+    inner = value.get("json_schema") if isinstance(value, dict) else None
+    holder = inner if isinstance(inner, dict) else value
+    if not isinstance(holder, dict) or holder.get("schema") is None:
+        return Known(None)
+    made = _schema("response_format", value, holder["schema"])
+    if made.raw is None:
+        return made
+    changed: Any = {**holder, "schema": made.raw}
+    if holder is inner:
+        changed = {**value, "json_schema": changed}
+    return Known(msgspec.Raw(msgspec.json.encode(changed)), made.warnings)
+
+
+def _schema(name: str, value: Any, schema: Any) -> Known:
+    if isinstance(value, str) or (isinstance(schema, dict) and not _has_type(schema)):
+        return Known(None)  # no schema; the engine says so
+    made = widened(schema)
+    warnings = _told(f"{name}: widened", made.loosened)
+    warnings += _told(f"{name}: not enforced", made.unenforced)
+    return Known(_unless_same(made.schema, schema), warnings)
+
+
+def _has_type(schema: dict[str, Any]) -> bool:
+    said = schema.get("type")
+    return said is None or isinstance(said, str | list)
+
+
+def _tools(value: Any) -> Known:
+    if not isinstance(value, list):
+        return Known(None)
+    left, changed = NODES, list(value)
+    loosened: dict[str, None] = {}
+    for index, tool in enumerate(value):
+        function = tool.get("function", tool) if isinstance(tool, dict) else None
+        named = next((n for n in _PARAMETERS if function and function.get(n) is not None), None)
+        if not isinstance(function, dict) or named is None:
+            continue
+        made = of_arguments(function[named], most=left)
+        left -= made.cost
+        said = {**function, named: made.schema}
+        changed[index] = said if function is tool else {**tool, "function": said}
+        loosened |= {f"{str(function.get('name'))[:64]} ({what})": None for what in made.loosened}
+    return Known(_unless_same(changed, value), _told("tools: widened", loosened))
+
+
+def _unless_same(changed: Any, value: Any) -> msgspec.Raw | None:
+    """A value as JSON; None where it is still what the client wrote (1 is not 1.0 there)."""
+    text = msgspec.json.encode(changed)
+    return None if text == msgspec.json.encode(value) else msgspec.Raw(text)
+
+
+def _told(what: str, found: Iterable[str]) -> tuple[str, ...]:
+    names = list(found)
+    if not names:
+        return ()
+    more = f" and {len(names) - _MOST_TOLD} more" if len(names) > _MOST_TOLD else ""
+    return (f"{what}: {', '.join(names[:_MOST_TOLD])}{more}",)
