@@ -34,7 +34,7 @@ from runnerd.relay.engine import Buffer
 from runnerd.relay.known_model import UNSEEN, KnownModel, known_model
 from runnerd.relay.messages import Request
 from runnerd.relay.operations import OPERATIONS, Operation
-from runnerd.relay.parsed_request import ParsedRequest
+from runnerd.relay.parsed_request import ParsedRequest, parse
 from runnerd.relay.plan import Plan
 from runnerd.relay.request_rewrites.known_schemas import has_schemas, with_known_schemas
 from runnerd.relay.request_rewrites.null_members import without_nulls
@@ -343,7 +343,7 @@ def _retry(
         body = retry(error)
         if body is None:
             return None
-        request, _ = with_known_schemas(ParsedRequest(body))
+        request, _ = with_known_schemas(parse(body))
         if (tools := tool_plan(translated.operation.name, request)) is not None:
             request = (tools.again if second else None) or tools.request
         return b"".join(_translated_body(translated, request, rules))
