@@ -26,7 +26,7 @@ from runnerd.models.catalog import Model, shown
 from runnerd.models.external import external_model
 from runnerd.models.store import Store
 from runnerd.relay.affinity import affinity_of
-from runnerd.relay.body import STREAMED_END, Body, streamed
+from runnerd.relay.body import STREAMED_END, Body, Inference, streamed
 from runnerd.relay.body_inspection import inspect
 from runnerd.relay.body_scan import check_weight, is_heavy
 from runnerd.relay.dialect import ForeignRequest, Retry, TranslatedRequest
@@ -34,7 +34,7 @@ from runnerd.relay.engine import Buffer
 from runnerd.relay.known_model import UNSEEN, KnownModel, known_model
 from runnerd.relay.messages import Request
 from runnerd.relay.operations import OPERATIONS, Operation
-from runnerd.relay.parsed_request import ParsedRequest
+from runnerd.relay.parsed_request import ParsedRequest, parse
 from runnerd.relay.plan import Plan
 from runnerd.relay.request_rewrites.known_schemas import has_schemas, with_known_schemas
 from runnerd.relay.request_rewrites.null_members import without_nulls
@@ -148,9 +148,7 @@ class Planner:
         if operation.name in JUDGED_ALWAYS and not request.preload_only:
             validate_request(operation.name, bytes(read.body), found.known)
         streams, prompts = fields.stream is True, read.prompts
-        assembles = operation.assembles and not streams and found.backend.streams_to_cancel
-        if assembles and found.rules is None and operation.name == "chat/completions":
-            assembles = not fields.has_one_token()  # it would stop no sooner as a stream
+        assembles = not streams and _assembles(operation, fields, found)
         if operation.name == "chat/completions":
             read = with_chosen_tools(read)
         elif operation.name == "completions" and fields.logprobs == NO_ALTERNATIVES:
@@ -308,6 +306,16 @@ def _with_tools(
     )
 
 
+def _assembles(operation: Operation, fields: Inference, found: _Found) -> bool:
+    """Whether a whole response is put together from a stream: only then a client that leaves is
+    noticed.  For one token a stream would stop no sooner.
+    """
+    if not (operation.assembles and found.backend.streams_to_cancel):
+        return False
+    as_it_is = found.rules is None and operation.name == "chat/completions"
+    return not (as_it_is and fields.has_one_token())
+
+
 def _engine_body(
     request: ParsedRequest, rules: ParameterRules | None, *, assembles: bool
 ) -> tuple[Buffer, ...]:
@@ -343,7 +351,7 @@ def _retry(
         body = retry(error)
         if body is None:
             return None
-        request, _ = with_known_schemas(ParsedRequest(body))
+        request, _ = with_known_schemas(parse(body))
         if (tools := tool_plan(translated.operation.name, request)) is not None:
             request = (tools.again if second else None) or tools.request
         return b"".join(_translated_body(translated, request, rules))
