@@ -26,7 +26,7 @@ from runnerd.models.catalog import Model, shown
 from runnerd.models.external import external_model
 from runnerd.models.store import Store
 from runnerd.relay.affinity import affinity_of
-from runnerd.relay.body import STREAMED_END, Body, streamed
+from runnerd.relay.body import STREAMED_END, Body, Inference, streamed
 from runnerd.relay.body_inspection import inspect
 from runnerd.relay.body_scan import check_weight, is_heavy
 from runnerd.relay.dialect import ForeignRequest, Retry, TranslatedRequest
@@ -148,9 +148,7 @@ class Planner:
         if operation.name in JUDGED_ALWAYS and not request.preload_only:
             validate_request(operation.name, bytes(read.body), found.known)
         streams, prompts = fields.stream is True, read.prompts
-        assembles = operation.assembles and not streams and found.backend.streams_to_cancel
-        if assembles and found.rules is None and operation.name == "chat/completions":
-            assembles = not fields.has_one_token()  # it would stop no sooner as a stream
+        assembles = not streams and _assembles(operation, fields, found)
         if operation.name == "chat/completions":
             read = with_chosen_tools(read)
         elif operation.name == "completions" and fields.logprobs == NO_ALTERNATIVES:
@@ -306,6 +304,16 @@ def _with_tools(
         assembles=plan.assembles and again is None,  # else its end would be waited for
         again=again,
     )
+
+
+def _assembles(operation: Operation, fields: Inference, found: _Found) -> bool:
+    """Whether a whole response is put together from a stream: only then a client that leaves is
+    noticed.  For one token a stream would stop no sooner.
+    """
+    if not (operation.assembles and found.backend.streams_to_cancel):
+        return False
+    as_it_is = found.rules is None and operation.name == "chat/completions"
+    return not (as_it_is and fields.has_one_token())
 
 
 def _engine_body(
