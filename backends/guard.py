@@ -207,7 +207,7 @@ async def _read(request: web.BaseRequest) -> bytes:
 
 
 async def _relay(request: web.BaseRequest, answer: aiohttp.ClientResponse) -> web.StreamResponse:
-    """Pass an answer on as it comes; a broken one ends in a broken connection."""
+    """Pass a response on as it comes; a broken one ends in a broken connection."""
     headers = {name: answer.headers[name] for name in _RETURNED if name in answer.headers}
     response = web.StreamResponse(status=answer.status, headers=headers)
     await response.prepare(request)

@@ -140,7 +140,7 @@ class Backend(Protocol):
     def streams_to_cancel(self) -> bool:
         """Whether the engine notices a vanished client only while it streams.
 
-        The relay then asks for a stream even where the client did not, and puts the answer
+        The relay then asks for a stream even where the client did not, and puts the response
         together.
         """
         ...
@@ -175,7 +175,7 @@ class Backend(Protocol):
     async def required_memory(
         self, model: str, config: BackendConfiguration, mode: BackendMode = BackendMode.COMPLETION
     ) -> RequiredMemory:
-        """Return what a runner of this model would need.
+        """What a runner of this model would need.
 
         Raises errors.ModelNotFound, EngineFailure when the model cannot be read.
         """
@@ -192,7 +192,7 @@ class Backend(Protocol):
         ...
 
     def doubt(self, model: str, config: BackendConfiguration) -> str | None:
-        """Return what is unwise about a configuration that is allowed all the same, in a sentence.
+        """What is unwise about a configuration that is allowed all the same, in a sentence.
 
         None where there is nothing to say.  Raises errors.ModelNotFound, InvalidModelFile.
         """

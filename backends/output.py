@@ -92,7 +92,7 @@ class _RotatedFile:
             file.close()
 
     def _admit(self, data: bytes) -> bytes:
-        """Return what of `data` may be written this second, after a note on what was dropped."""
+        """What of `data` may be written this second, after a note on what was dropped."""
         note = b""
         if (now := int(time.monotonic())) != self._second:
             if self._dropped:

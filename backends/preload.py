@@ -28,9 +28,11 @@ async def evaluate(socket: Path, *, messages: Sequence[dict[str, Any]], prefix: 
 
 async def _evaluate(socket: Path, path: str, question: dict[str, Any]) -> None:
     try:
-        status, answer = await ask(socket, path, question | {"max_tokens": 1, "cache_prompt": True})
+        status, response = await ask(
+            socket, path, question | {"max_tokens": 1, "cache_prompt": True}
+        )
     except OSError as error:
         raise BackendFailure(f"the engine took nothing to preload ({error})") from error
     if status != 200:
-        words = answer[:500].decode("utf-8", "replace")
+        words = response[:500].decode("utf-8", "replace")
         raise BackendFailure(f"the engine refused what it was to preload: {words or 'no answer'}")

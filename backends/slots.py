@@ -21,7 +21,7 @@ class KeepsSlots(Protocol):
     async def slot_fingerprint(
         self, model: str, mode: BackendMode, config: BackendConfiguration
     ) -> str | None:
-        """Return what two engines share exactly if one can read what the other one wrote.
+        """What two engines share exactly if one can read what the other one wrote.
 
         None where it does not work: for this model, this configuration or this build.
         """

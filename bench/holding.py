@@ -127,10 +127,10 @@ async def _show(http: aiohttp.ClientSession, case: Case, number: int) -> None:
 
 async def _post(http: aiohttp.ClientSession, path: str, body: dict[str, object]) -> None:
     content = io.BytesIO(json.dumps(body).encode())  # aiohttp warns of large bodies in one piece
-    async with http.post(path, data=content) as answer:
-        if not answer.ok:
-            raise RuntimeError(f"llama-server answered {answer.status}: {await answer.text()}")
-        await answer.read()
+    async with http.post(path, data=content) as response:
+        if not response.ok:
+            raise RuntimeError(f"llama-server answered {response.status}: {await response.text()}")
+        await response.read()
 
 
 @contextmanager
@@ -151,8 +151,8 @@ def _serving(server: NativeServer, case: Case) -> Iterator[tuple[subprocess.Pope
 async def _ready(http: aiohttp.ClientSession, process: subprocess.Popen[bytes]) -> None:
     while process.poll() is None:
         try:
-            async with http.get("/health") as answer:
-                if answer.status == 200:
+            async with http.get("/health") as response:
+                if response.status == 200:
                     return
         except aiohttp.ClientError:
             pass

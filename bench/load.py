@@ -1,7 +1,7 @@
 """The load: many connections in one cheap process, on the same event loop as the daemon.
 
-A *client* is one connection that sends one request after the other as soon as it has the answer
-(a closed loop).  It reads just enough of HTTP to know where an answer ends.
+A *client* is one connection that sends one request after the other as soon as it has the response
+(a closed loop).  It reads just enough of HTTP to know where a response ends.
 """
 
 from __future__ import annotations
@@ -67,7 +67,7 @@ class Client(asyncio.Protocol):
         self._done = self._loop.create_future()
         self._stopping = False
         self._waiting = False
-        self._warm = False  # the first answer of a connection includes its being accepted
+        self._warm = False  # the first response of a connection includes its being accepted
         self._reset()
 
     def _reset(self) -> None:
@@ -79,7 +79,7 @@ class Client(asyncio.Protocol):
         self._status = 0
 
     async def run(self, seconds: float) -> None:
-        """Send requests for so long, or only one for 0; return after the last answer."""
+        """Send requests for so long, or only one for 0; return after the last response."""
         await self._connect()
         if seconds:
             self._loop.call_later(seconds, self.stop)
@@ -251,7 +251,7 @@ async def hold(path: Path | int, message: bytes, count: int) -> list[asyncio.Tra
 
 
 async def ask(path: Path | int, target: str) -> bytes:
-    """GET `target` and return the body of the answer, which has a Content-Length."""
+    """GET `target` and return the body of the response, which has a Content-Length."""
     reader, writer = await asyncio.open_unix_connection(str(path))
     writer.write(b"GET %s HTTP/1.1\r\nHost: localhost\r\n\r\n" % target.encode())
     head = await reader.readuntil(b"\r\n\r\n")

@@ -95,9 +95,9 @@ def _pulls(root: Path, url: str, digest: str, runs: int) -> tuple[list[float], i
 
 def _pull(daemon: DaemonProcess, url: str, digest: str) -> float:
     began = time.perf_counter()
-    answer = daemon.http.post("/models/create", json={"from": url, "sha256": digest}, timeout=600)
+    response = daemon.http.post("/models/create", json={"from": url, "sha256": digest}, timeout=600)
     took = time.perf_counter() - began
-    last = json.loads(answer.text.splitlines()[-1])
+    last = json.loads(response.text.splitlines()[-1])
     assert last["type"] == "success", last
     return took
 
@@ -133,7 +133,7 @@ def _served(folder: Path) -> Iterator[int]:
     )
     server = subprocess.Popen([sys.executable, "-c", program, str(folder), str(port)])
     try:
-        while not _answers(port):
+        while not _responses(port):
             time.sleep(0.02)
         yield port
     finally:
@@ -141,7 +141,7 @@ def _served(folder: Path) -> Iterator[int]:
         server.wait(30)
 
 
-def _answers(port: int) -> bool:
+def _responses(port: int) -> bool:
     connection = http.client.HTTPConnection("127.0.0.1", port)
     try:
         connection.request("HEAD", "/model.gguf")

@@ -28,7 +28,7 @@ _ALL_AT_ONCE: dict[str, object] = {"overcommit": 0}
 
 
 def assembled(chunks: int) -> bytes:
-    """Return a chat request for a whole answer, which the engine gives in so many chunks."""
+    """Return a chat request for a whole response, which the engine gives in so many chunks."""
     messages = [{"role": "user", "content": "x" * 900}]
     return request(_CHAT, {"model": "bench", "messages": messages, "bench": f"stream:{chunks}:0"})
 
@@ -259,7 +259,7 @@ def overload(report: Report, seconds: float) -> None:
     with synthetic(limits__requests_per_runner=64, **_ALL_AT_ONCE) as stage:
         message = stream(20, 5)
         peak, _ = run_loop(stage.relay, message, clients=64, seconds=seconds)
-        # A refused client comes back after the time of an answer: twice the load all the time.
+        # A refused client comes back after the time of a response: twice the load all the time.
         over, _ = run_loop(stage.relay, message, clients=128, seconds=seconds, pause=0.1)
         good = over.answers / over.seconds / (peak.answers / peak.seconds)
         p50, p99 = (percentile(over.refused, share) * 1e3 for share in (0.5, 0.99))

@@ -50,8 +50,8 @@ def _two_models(folder: Path) -> Iterator[DaemonProcess]:
 
 def _ask(daemon: DaemonProcess, model: str) -> float:
     began = time.perf_counter()
-    answer = daemon.http.post("/v1/completions", json=_BODY | {"model": model})
-    assert answer.status_code == 200, answer.text
+    response = daemon.http.post("/v1/completions", json=_BODY | {"model": model})
+    assert response.status_code == 200, response.text
     return time.perf_counter() - began
 
 

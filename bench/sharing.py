@@ -86,7 +86,7 @@ def _daemon(folder: Path, models: Path) -> Iterator[tuple[Subject, psutil.Proces
 
 
 def _answered(subject: Subject, seconds: float) -> Counter[str]:
-    """Return how many answers the clients of each model got."""
+    """Return how many responses the clients of each model got."""
     answers: Counter[str] = Counter()
     ready = threading.Barrier(_CLIENTS * len(_MODELS))
     ends: list[float] = []

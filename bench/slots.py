@@ -62,10 +62,10 @@ def _ask(daemon: DaemonProcess, prompt: list[int]) -> tuple[float, int]:
     """Return the seconds that a request took, and how many of its tokens were found evaluated."""
     body: dict[str, Any] = {"model": "m", "prompt": prompt or [_TOKENS_BEFORE], "max_tokens": 1}
     began = time.perf_counter()
-    answer = daemon.http.post("/v1/completions", json=body | {"ignore_eos": True})
+    response = daemon.http.post("/v1/completions", json=body | {"ignore_eos": True})
     wall = time.perf_counter() - began
-    assert answer.status_code == 200, answer.text
-    return wall, int(answer.json()["usage"]["prompt_tokens_details"]["cached_tokens"])
+    assert response.status_code == 200, response.text
+    return wall, int(response.json()["usage"]["prompt_tokens_details"]["cached_tokens"])
 
 
 def _ms(seconds: list[float]) -> str:

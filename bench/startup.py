@@ -1,4 +1,4 @@
-"""Start-up: exec to first answer, idle memory, `runnerd --help`.  Medians of several runs."""
+"""Start-up: exec to first response, idle memory, `runnerd --help`.  Medians of several runs."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def _daemon() -> tuple[float, int]:
             [sys.executable, "-m", "runnerd", "serve"], env=environment, stderr=subprocess.DEVNULL
         )
         try:
-            while not _answers(path):
+            while not _responses(path):
                 time.sleep(0.002)
             return time.perf_counter() - began, psutil.Process(process.pid).memory_info().rss
         finally:
@@ -58,7 +58,7 @@ def _daemon() -> tuple[float, int]:
             process.wait(30)
 
 
-def _answers(path: Path) -> bool:
+def _responses(path: Path) -> bool:
     with socket.socket(socket.AF_UNIX) as client:
         if client.connect_ex(str(path)) != 0:
             return False

@@ -91,8 +91,8 @@ def stage(
             daemon.start()
             daemon.import_model(DEMO, "bench")
             body = {"model": "bench", "messages": [{"role": "user", "content": "hi"}]}
-            answer = daemon.http.post("/v1/chat/completions", json=body | {"max_tokens": 2})
-            assert answer.status_code == 200, answer.text
+            response = daemon.http.post("/v1/chat/completions", json=body | {"max_tokens": 2})
+            assert response.status_code == 200, response.text
             assert daemon.process is not None
             own = Path(daemon.ps()[0]["socket"].replace(".sock", "/e.sock"))
             yield Stage(

@@ -1,8 +1,8 @@
 """A synthetic llama-server that the real daemon starts as its engine: cheap, and on command.
 
-What an answer looks like is said by a field of the request, which the relay passes through:
+What a response looks like is said by a field of the request, which the relay passes through:
 
-    "bench": "once"           one JSON answer
+    "bench": "once"           one JSON response
     "bench": "stream:N:MS"    N chunks, MS milliseconds apart (0: as fast as they go)
     "bench": "hold"           one chunk, then silence until the client has gone
 
@@ -58,7 +58,7 @@ _STREAM_HEAD = (
 )
 
 
-def _answer(body: bytes) -> bytes:
+def _response(body: bytes) -> bytes:
     return (
         b"HTTP/1.1 200 OK\r\nServer: llama.cpp\r\nAccess-Control-Allow-Origin: \r\n"
         b"Content-Type: application/json; charset=utf-8\r\nContent-Length: %d\r\n"
@@ -66,7 +66,7 @@ def _answer(body: bytes) -> bytes:
     )
 
 
-_ONCE = _answer(_WHOLE)
+_ONCE = _response(_WHOLE)
 _LAST_ONCE = _ONCE.replace(b"Keep-Alive: timeout=5, max=100", b"Connection: close")
 
 
@@ -138,7 +138,7 @@ class Engine(asyncio.Protocol):
         if head.startswith(b"GET /bench/held"):
             document = {"open": self._all_held.open, "closed": list(self._all_held.closed)}
             self._all_held.closed.clear()
-        self._transport.write(_answer(json.dumps(document).encode()))
+        self._transport.write(_response(json.dumps(document).encode()))
 
     def _serve(self, order: re.Match[bytes] | None, stream: bool) -> None:
         kind = order[1] if order else b"stream" if stream else b"once"

@@ -137,7 +137,7 @@ class ModelConfiguration(BackendConfiguration):
         return self
 
     def fingerprint(self) -> str:
-        """Return what two configurations share exactly if one runner can serve both."""
+        """What two configurations share exactly if one runner can serve both."""
         document = self.model_dump(
             by_alias=True,
             exclude_defaults=True,
@@ -238,7 +238,7 @@ class Configurations:
         return None if id is None else named._replace(model=id)
 
     def merged(self, key: ConfigurationKey, changes: dict[str, Any]) -> ModelConfiguration:
-        """Return what `changes` would make of the stored configuration.
+        """What `changes` would make of the stored configuration.
 
         Raises errors.InvalidConfiguration.
         """
@@ -338,7 +338,7 @@ class Configurations:
 
 
 def _read(file: Path) -> _Documents:
-    """Return what is in the file.  Raises OSError, Unusable for what is no such file."""
+    """What is in the file.  Raises OSError, Unusable for what is no such file."""
     try:
         content = read(file, most=_MOST_BYTES)
     except FileNotFoundError:

@@ -171,7 +171,7 @@ def disk_errors(what: str = STATE) -> Iterator[None]:
 
 
 def storage_error(error: OSError, what: str = STATE) -> RunnerdError:
-    """Return what people are told of a write that failed; the log has the file's name."""
+    """What people are told of a write that failed; the log has the file's name."""
     log.error("%s cannot be written: %s (%s)", what, error.strerror, error.filename or "-")
     if error.errno == errno.ENOSPC:
         return InsufficientStorage(_FULL[_lacks_inodes(error)].format(what=what))

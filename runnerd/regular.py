@@ -86,7 +86,7 @@ def check_folder(path: Path) -> None:
 
 
 def kind(status: os.stat_result) -> str:
-    """Return what a thing in the file system is, in words."""
+    """What a thing in the file system is, in words."""
     return _KINDS.get(stat.S_IFMT(status.st_mode), "a regular file")
 
 

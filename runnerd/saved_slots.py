@@ -238,7 +238,7 @@ class SavedSlots:
         return SavedFile(name, size, checksum)
 
     def _superfluous(self) -> list[Entry]:
-        """Return what has to go: what is too much of one kind, and the oldest beyond the quota."""
+        """What has to go: what is too much of one kind, and the oldest beyond the quota."""
         gone: list[Entry] = []
         left, same = self._quota, dict[str, int]()
         for entry in reversed(self._entries.values()):

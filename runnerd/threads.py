@@ -60,7 +60,7 @@ async def run_stoppable(
 
 
 def on_loop(call: Callable[[T], None] | None) -> Callable[[T], None] | None:
-    """Return what any thread may call so that `call` runs on this event loop."""
+    """What any thread may call so that `call` runs on this event loop."""
     if call is None:
         return None
     wanted, loop = call, asyncio.get_running_loop()

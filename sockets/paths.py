@@ -58,7 +58,7 @@ class SocketState(enum.Enum):
 
 
 def probe(path: Path) -> SocketState:
-    """Return what is at `path`; never blocks.  A listener sees a connection that closes at once."""
+    """What is at `path`; never blocks.  A listener sees a connection that closes at once."""
     try:
         if not stat.S_ISSOCK(os.lstat(path).st_mode):
             return SocketState.FOREIGN

@@ -43,8 +43,8 @@ def peer_credentials(sock: PeerSocket) -> PeerCredentials | None:
     if sock.family != socket.AF_UNIX:
         return None
     try:
-        answer = sock.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _UCRED.size)
+        response = sock.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _UCRED.size)
     except OSError:
         return None
-    pid, uid, gid = _UCRED.unpack(answer)
+    pid, uid, gid = _UCRED.unpack(response)
     return None if uid == _NOBODY_YET else PeerCredentials(pid, uid, gid)

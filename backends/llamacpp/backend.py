@@ -49,7 +49,7 @@ class LlamaCppBackend(SlotSaving):
 
     @property
     def streams_to_cancel(self) -> bool:
-        # The fallback's streams carry no usage: no whole answer could be put together from one.
+        # The fallback's streams carry no usage: no whole response could be put together from one.
         return self._engines.is_native
 
     def engine_socket(self, socket: Path) -> Path:

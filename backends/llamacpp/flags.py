@@ -87,7 +87,7 @@ def _known(name: str, options: Collection[str], version: str) -> str:
 
 
 def _load_mode(switches: Sequence[str]) -> list[str]:
-    """Return what older switches come to as one flag; by themselves mmap was on and mlock off."""
+    """What older switches come to as one flag; by themselves mmap was on and mlock off."""
     if not switches:
         return []
     maps = "--no-mmap" not in switches

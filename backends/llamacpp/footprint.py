@@ -71,7 +71,7 @@ def cache_bytes(facts: ModelFacts, load: Workload) -> int:
 
 
 def checkpoint_bytes(facts: ModelFacts, context: int | None = None) -> int:
-    """Return what llama-server keeps when it notes the state of a slot, to go back to it: what is
+    """What llama-server keeps when it notes the state of a slot, to go back to it: what is
     there of recurrent layers and of windows, since these cannot be cut off at a token.
 
     `context` is what a slot has, None where it is not known.
@@ -82,7 +82,7 @@ def checkpoint_bytes(facts: ModelFacts, context: int | None = None) -> int:
 
 
 def working_bytes(facts: ModelFacts, load: Workload) -> int:
-    """Return what one evaluation touches in RAM at most, without its outputs.
+    """What one evaluation touches in RAM at most, without its outputs.
 
     llama.cpp reserves room for the scores of a whole batch; a server asks for one row per slot, so
     that most of it is never touched and costs nothing.
@@ -111,7 +111,7 @@ def _activations(facts: ModelFacts, forward: int) -> int:
 
 
 def _seen_bytes(facts: ModelFacts, load: Workload) -> int:
-    """Return what a row of the batch has of the tokens that it sees: a mask, and their scores."""
+    """What a row of the batch has of the tokens that it sees: a mask, and their scores."""
     whole = _blocks(load.seen) if facts.cache_width or facts.encodes else 0
     seen = whole + (_window(facts, load) if facts.window_width else 0)
     return seen * (_HALF if load.fused else _FLOAT + _FLOAT * facts.head_count)
@@ -126,7 +126,7 @@ def shared_mask_bytes(facts: ModelFacts, load: Workload) -> int:
 
 
 def output_bytes(facts: ModelFacts, load: Workload) -> int:
-    """Return what outputs take beside the evaluation, choosing a token from them, and one
+    """What outputs take beside the evaluation, choosing a token from them, and one
     checkpoint of each slot.
 
     Of each there are the scores of the whole vocabulary, even where an embedding is all that was
@@ -154,12 +154,12 @@ def whole_text_tokens(facts: ModelFacts, context: int, room_bytes: int) -> int:
 
 
 def vocabulary_bytes(facts: ModelFacts) -> int:
-    """Return what the tokenizer holds beside the text that is in the file."""
+    """What the tokenizer holds beside the text that is in the file."""
     return _TOKEN * facts.vocabulary_size + _MERGE * facts.merges
 
 
 def cache_bytes_per_token(facts: ModelFacts) -> int:
-    """Return what K and V of one token take in all layers, in f16."""
+    """What K and V of one token take in all layers, in f16."""
     return int((facts.cache_width + facts.window_width) * _CACHE_TYPES["f16"])
 
 

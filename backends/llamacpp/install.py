@@ -89,7 +89,7 @@ class Installer:
 
 
 def occupied_bytes(state_dir: Path, server: Path | None) -> int:
-    """Return what the engine's files occupy: those installed, and the server in use."""
+    """What the engine's files occupy: those installed, and the server in use."""
     files = set(_files(state_dir))
     if server is not None:
         files.update(server.parent.glob("llama-*"))
@@ -131,7 +131,7 @@ class _Printer:
 
 
 def _milestone(text: str) -> str:
-    """Return what must change for a new plain line: every tenth of the way is enough."""
+    """What must change for a new plain line: every tenth of the way is enough."""
     if (match := re.search(r"^building \S+ (\d+)/(\d+)", text)) is not None:
         return f"built {int(match[1]) * 10 // int(match[2])}"
     if (match := re.search(r"^(fetching .*): (\d+) of (\d+) MB", text)) is not None:
@@ -140,7 +140,7 @@ def _milestone(text: str) -> str:
 
 
 def request_of(options: argparse.Namespace, *, found: bool) -> EngineRequest:
-    """Return what the options ask for."""
+    """What the options ask for."""
     version = options.engine_version
     if version is not None and not re.fullmatch(r"[0-9]+(\.[0-9]+){1,3}[a-z0-9]*", version):
         raise BackendFailure(f"--version {version[:40]!r} is no version, such as {VERSION}")

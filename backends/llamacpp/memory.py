@@ -82,7 +82,7 @@ class MemoryEstimator:
     def __init__(self, finder: ServerFinder, settings: LlamaCppSettings) -> None:
         self._finder = finder
         self._settings = settings
-        self._answers: dict[_Question, tuple[_Share, ...]] = {}
+        self._responses: dict[_Question, tuple[_Share, ...]] = {}
 
     async def required(
         self,
@@ -90,7 +90,7 @@ class MemoryEstimator:
         configuration: BackendConfiguration,
         mode: BackendMode = BackendMode.COMPLETION,
     ) -> RequiredMemory:
-        """Return what one runner of these models (the model, and a draft model) needs.
+        """What one runner of these models (the model, and a draft model) needs.
 
         Raises EngineFailure when a model cannot be read.
         """
@@ -114,11 +114,11 @@ class MemoryEstimator:
         except OSError as error:
             raise EngineFailure(f"the model's file cannot be read: {error.strerror}") from error
         question = _Question(files.weights, changed_at, serving, engine)
-        if (known := self._answers.get(question)) is None:
+        if (known := self._responses.get(question)) is None:
             known = await self._ask(question, files)
-            if len(self._answers) >= _KEPT:
-                self._answers.clear()
-            self._answers[question] = known
+            if len(self._responses) >= _KEPT:
+                self._responses.clear()
+            self._responses[question] = known
         return _corrected(known, files, serving.load) if known else estimate(files, serving.load)
 
     async def _placing(self, configuration: BackendConfiguration) -> list[str]:
@@ -154,7 +154,7 @@ class MemoryEstimator:
         except BackendFailure as failure:
             log.warning("%s", failure.message)
             return ()
-        return _answer(result)
+        return _response(result)
 
 
 def _sum(needs: Sequence[RequiredMemory], reserve: int) -> RequiredMemory:
@@ -179,7 +179,7 @@ def _projector_gpu(model: RequiredMemory, configuration: BackendConfiguration) -
     return model.gpu_bytes[0][0]
 
 
-def _answer(result: CommandResult) -> tuple[_Share, ...]:
+def _response(result: CommandResult) -> tuple[_Share, ...]:
     devices = _DEVICE.findall(result.output)
     if result.code == 0 and devices:
         return tuple(

@@ -26,7 +26,7 @@ _GRAPH = 9 * 2**19  # an encoder's graph, however small
 
 
 def projector_memory(files: ModelFiles, load: Workload, gpu: str | None) -> RequiredMemory:
-    """Return what the projector of a model needs, on `gpu` or in RAM.
+    """What the projector of a model needs, on `gpu` or in RAM.
 
     Raises OSError when its file cannot be looked at.
     """
@@ -49,7 +49,7 @@ def _reserved_bytes(sense: SenseFacts, load: Workload) -> int:
 
 
 def _touched_bytes(sense: SenseFacts, load: Workload) -> int:
-    """Return what the processor touches of the buffers, and its copy of the widest activation in
+    """What the processor touches of the buffers, and its copy of the widest activation in
     the type of the weights.
 
     What is computed lies where it lay for the image that room is reserved for: by a smaller one
@@ -65,21 +65,21 @@ def _touched_bytes(sense: SenseFacts, load: Workload) -> int:
 
 
 def _row_bytes(sense: SenseFacts, tokens: int) -> int:
-    """Return what grows with the positions that are evaluated at once."""
+    """What grows with the positions that are evaluated at once."""
     widest = sense.feed_forward_length * (2 if sense.gated else 1)
     row = widest + _RESIDUALS * sense.embedding_length + sense.position_inputs
     return int(_FLOAT * tokens * sense.token_positions * row)
 
 
 def _square_bytes(sense: SenseFacts, load: Workload, tokens: int) -> int:
-    """Return what grows with their square: a mask, and the scores where these are not fused."""
+    """What grows with their square: a mask, and the scores where these are not fused."""
     square = (tokens * sense.token_positions) ** 2
     scores = 0 if load.fused else _FLOAT * sense.head_count * _batched(sense, load)
     return square * (scores + (_FLOAT + _HALF if sense.masked else 0))
 
 
 def _input_bytes(sense: SenseFacts, load: Workload, width: int) -> int:
-    """Return what is held in RAM of inputs, wherever the projector lies: one in each slot, as large
+    """What is held in RAM of inputs, wherever the projector lies: one in each slot, as large
     as it takes, for a language model that is `width` wide.
     """
     tokens, batched = _tokens(sense, load), _batched(sense, load)

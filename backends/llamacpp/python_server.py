@@ -49,13 +49,13 @@ class Loader:
         elif scope["type"] != "http":
             return
         elif self._app is None:
-            await _answer(
+            await _response(
                 send,
                 503,
                 {"error": {"message": "Loading model", "type": "unavailable_error", "code": 503}},
             )
         elif scope["path"] == "/health":
-            await _answer(send, 200, {"status": "ok"})
+            await _response(send, 200, {"status": "ok"})
         else:
             await _Watched(self._app).serve(scope, receive, send)
 
@@ -184,7 +184,7 @@ async def _lifespan(receive: Receive, send: Send) -> None:
             return
 
 
-async def _answer(send: Send, status: int, body: dict[str, Any]) -> None:
+async def _response(send: Send, status: int, body: dict[str, Any]) -> None:
     headers = [(b"content-type", b"application/json")]
     await send({"type": "http.response.start", "status": status, "headers": headers})
     await send({"type": "http.response.body", "body": json.dumps(body).encode()})

@@ -148,7 +148,7 @@ class ServerFinder:
         return list(self._candidates())
 
     async def look_at(self, place: Place, *, careful: bool = True) -> NativeServer:
-        """Return what one of them is; `careful` accepts one that only runs with further flags.
+        """What one of them is; `careful` accepts one that only runs with further flags.
 
         Raises errors.BackendFailure for what does not run, UnfitEngine for what dies.
         """

@@ -61,7 +61,7 @@ def works(launch: Launch) -> bool:
 
 
 def fingerprint(server: NativeServer, launch: Launch, model: str, argv: Sequence[str]) -> str:
-    """Return what decides whether a file can be read: model, build, a slot's context, and every
+    """What decides whether a file can be read: model, build, a slot's context, and every
     flag that is about a slot.
     """
     build = (str(server.path), server.version, str(server.path.stat().st_mtime_ns))
@@ -113,9 +113,9 @@ async def restore(socket: Path, names: Sequence[str]) -> int:
 
 
 async def _slots(socket: Path) -> list[_Slot]:
-    answer = await _ask(socket, "/slots")
+    response = await _ask(socket, "/slots")
     try:
-        return msgspec.json.decode(answer, type=list[_Slot])
+        return msgspec.json.decode(response, type=list[_Slot])
     except msgspec.DecodeError as error:
         raise BackendFailure(f"the engine's slots are not understood: {error}") from error
 
@@ -126,10 +126,10 @@ async def _act(socket: Path, slot: int, action: str, name: str) -> None:
 
 async def _ask(socket: Path, path: str, document: object = None) -> bytes:
     try:
-        status, answer = await ask(socket, path, document)
+        status, response = await ask(socket, path, document)
     except OSError as error:
         raise BackendFailure(f"the engine's slots cannot be reached ({error})") from error
     if status != 200:
-        words = answer[:300].decode("utf-8", "replace")
+        words = response[:300].decode("utf-8", "replace")
         raise BackendFailure(f"the engine refused {path.partition('?')[2] or path}: {words}")
-    return answer
+    return response

@@ -62,8 +62,8 @@ def _import(running: Rig, models: Models, case: _Case) -> None:
     body = {"path": str(models.files[case.model]), "tag": case.model}
     if case.seeing:
         body["mmproj"] = str(models.projector)
-    answer = running.daemon.http.post("/models/import", json=body, timeout=300)
-    assert '"success"' in answer.text, answer.text
+    response = running.daemon.http.post("/models/import", json=body, timeout=300)
+    assert '"success"' in response.text, response.text
     running.configure(
         case.model, mode=case.mode.value, context_size=case.context, parallel=case.slots
     )
@@ -86,7 +86,7 @@ def _seen(running: Rig, case: _Case) -> int:
             answers = list(pool.map(lambda text: ask("/v1/embeddings", json=text), texts))
         else:
             answers = list(pool.map(lambda n: running.ask(case.model, prompt_tokens=n), lengths))
-        assert all(answer.is_success for answer in answers), [each.text for each in answers]
+        assert all(response.is_success for response in answers), [each.text for each in answers]
         if case.seeing:
             assert all(pool.map(lambda n: _show(running, case.model, n), range(case.slots)))
     return running.held()

@@ -58,7 +58,7 @@ def _rates(report: Report, running: Rig, model: str) -> dict[int, tuple[float, f
 
 
 def swaps(report: Report, server: Path, card: Card, models: Models) -> None:
-    """Seconds from a request to its answer while another model has to go first."""
+    """Seconds from a request to its response while another model has to go first."""
     report.section("Swaps (room for one of two)")
     names = ("one", "experts")
     with rig(server, card, models, names, max_runners=1) as running:
@@ -141,9 +141,9 @@ def out_of_memory(report: Report, server: Path, card: Card, models: Models) -> N
     with rig(server, card, models, ("eight",)) as running:
         running.configure("eight", placement={"devices": [0], "layers": 999})
         with card.leaving(models.files["eight"].stat().st_size // 2):
-            answer = running.ask("eight")
-            report.line("without room", f"{answer.status_code}", "507")
-            report.line("  " + answer.text[:110], "")
+            response = running.ask("eight")
+            report.line("without room", f"{response.status_code}", "507")
+            report.line("  " + response.text[:110], "")
             report.line("  held by engines", f"{running.held() / _MIB:.0f} MiB", "0")
         running.daemon.http.post("/engines/unload", json={"all": True})  # try again at once
         report.line("with room", f"{running.ask('eight').status_code}", "200")

@@ -82,8 +82,8 @@ class Rig:
     def configure(self, model: str, **fields: object) -> None:
         """Configure a model; names with a dash are written with an underscore."""
         body = {name.replace("_", "-"): value for name, value in fields.items()}
-        answer = self.daemon.http.post("/engines/_configure", json={"model": model, **body})
-        assert answer.is_success, answer.text
+        response = self.daemon.http.post("/engines/_configure", json={"model": model, **body})
+        assert response.is_success, response.text
 
     def unload(self) -> None:
         """Unload everything, and wait until the engines are gone."""

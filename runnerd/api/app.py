@@ -45,7 +45,7 @@ def make_app(context: Context, inference: Collection[str] = ()) -> web.Applicati
     `inference` are the paths that belong to the relay when they are asked with POST.  Raises
     LookupError for a route that declares no action.
     """
-    app = web.Application(middlewares=[_answers], client_max_size=0)
+    app = web.Application(middlewares=[_responses], client_max_size=0)
     app[CONTEXT] = context
     app[INFERENCE] = frozenset(inference)
     for module in _MODULES:
@@ -56,7 +56,7 @@ def make_app(context: Context, inference: Collection[str] = ()) -> web.Applicati
 
 
 @web.middleware
-async def _answers(request: web.Request, handler: Handler) -> web.StreamResponse:
+async def _responses(request: web.Request, handler: Handler) -> web.StreamResponse:
     """Turn every failure into OpenAI's error body."""
     try:
         if request.method == "OPTIONS":

@@ -8,7 +8,7 @@ from typing import Any
 from aiohttp import web
 
 from runnerd.access import Action
-from runnerd.api.context import CONTEXT, Context, json_answer, json_body, text_field
+from runnerd.api.context import CONTEXT, Context, json_body, json_response, text_field
 from runnerd.api.model_ids import is_external, model_id
 from runnerd.api.routing import Routes
 from runnerd.backends.configuration import BackendMode
@@ -102,7 +102,7 @@ async def configurations(request: web.Request) -> web.Response:
     wanted = request.query.get("model")
     wanted_id = model_id(context, wanted, request.match_info.get("backend")) if wanted else None
     tags = {str(model.id): model.tags for model in context.store.list()}
-    return json_answer(
+    return json_response(
         [
             {
                 "Backend": key.backend,

@@ -101,8 +101,8 @@ def encode(document: object) -> bytes:
     return msgspec.json.encode(document)
 
 
-def json_answer(document: object, *, status: int = 200) -> web.Response:
-    """Return a JSON answer."""
+def json_response(document: object, *, status: int = 200) -> web.Response:
+    """Return a JSON response."""
     return web.Response(body=encode(document), status=status, content_type="application/json")
 
 

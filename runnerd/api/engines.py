@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from aiohttp import web
 
 from runnerd.access import Action
-from runnerd.api.context import CONTEXT, Context, json_answer, json_body, text_field, timestamp
+from runnerd.api.context import CONTEXT, Context, json_body, json_response, text_field, timestamp
 from runnerd.api.model_ids import model_ids
 from runnerd.api.routing import Routes
 from runnerd.errors import ClientError, NotSupported
@@ -26,7 +26,7 @@ _NEVER = "0001-01-01T00:00:00Z"  # what Go clients expect for "no time": a runne
 async def status(request: web.Request) -> web.Response:
     """Every backend's state: `Running`, `Not Installed`, `Installing` or `Error`, with details."""
     backends = request.app[CONTEXT].backends
-    return json_answer({name: backend.status() for name, backend in backends.items()})
+    return json_response({name: backend.status() for name, backend in backends.items()})
 
 
 @ROUTES.get("/engines/ps", Action.VIEW_RUNNERS)
@@ -39,7 +39,7 @@ async def ps(request: web.Request) -> web.Response:
         id, name = _model(context, report, names)
         also = [names[other] for other in report.models if other != id and other in names]
         runners.append(_runner(report) | {"model_name": name, "model_id": id, "also": also})
-    return json_answer(runners)
+    return json_response(runners)
 
 
 @ROUTES.get("/engines/df", Action.VIEW_RUNNERS)
@@ -47,7 +47,7 @@ async def df(request: web.Request) -> web.Response:
     """Disk usage, in bytes, and the directory that it is of."""
     context = request.app[CONTEXT]
     backend = context.supervisor.keys.backend(None)
-    return json_answer(
+    return json_response(
         {
             "models_disk_usage": await asyncio.to_thread(context.store.disk_usage),
             "default_backend_disk_usage": await backend.disk_usage(),
@@ -72,14 +72,14 @@ async def unload(request: web.Request) -> web.Response:
         raise ClientError("name the models to unload, or set all", param="models")
     backend = text_field(document, "backend")
     if backend is not None and backend not in context.backends:  # it runs nothing
-        return json_answer({"unloaded_runners": 0})
+        return json_response({"unloaded_runners": 0})
     unloaded = await context.supervisor.unloading.unload(
         backend=backend,
         models=None if everything else model_ids(context, names, backend),
         force=document.get("force") is True,
     )
     kept = {"runners_in_use": unloaded.in_use} if unloaded.in_use else {}
-    return json_answer({"unloaded_runners": unloaded.stopped} | kept)
+    return json_response({"unloaded_runners": unloaded.stopped} | kept)
 
 
 @ROUTES.post("/engines/install-backend", Action.MANAGE_BACKENDS)

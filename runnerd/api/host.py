@@ -12,7 +12,7 @@ from aiohttp import web
 
 import runnerd
 from runnerd.access import Action
-from runnerd.api.context import CONTEXT, authorize, flag, json_answer
+from runnerd.api.context import CONTEXT, authorize, flag, json_response
 from runnerd.api.pool_status import pool_status
 from runnerd.api.routing import Routes
 from runnerd.errors import NotFound
@@ -41,7 +41,7 @@ async def root(request: web.Request) -> web.Response:
             backend=supervisor.keys.backend(None).name,
             queued=supervisor.queued,
         )
-        return json_answer(status)
+        return json_response(status)
     return web.Response(text="Ollama is running")  # what its clients look for
 
 
@@ -50,13 +50,13 @@ async def health(request: web.Request) -> web.Response:
     """200 while the daemon serves."""
     supervisor = request.app[CONTEXT].supervisor
     running = sum(report.state is not RunnerState.FAILED for report in supervisor.reports())
-    return json_answer({"status": "ok", "runners": running, "queued": supervisor.queued})
+    return json_response({"status": "ok", "runners": running, "queued": supervisor.queued})
 
 
 @ROUTES.get("/version", Action.PUBLIC)
 async def version(request: web.Request) -> web.Response:
     """The daemon's version."""
-    return json_answer({"version": runnerd.__version__})
+    return json_response({"version": runnerd.__version__})
 
 
 @ROUTES.get("/logs", Action.VIEW_LOGS)
@@ -92,7 +92,7 @@ class _Reader:
         return (self._directory / "runnerd.log").exists()
 
     def read(self) -> bytes:
-        """Return what is new, by time."""
+        """What is new, by time."""
         files = [self._directory / "runnerd.log"]
         if self._engines:
             files += sorted((self._directory / "engines").glob("*.log"))

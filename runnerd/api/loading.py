@@ -8,7 +8,7 @@ from aiohttp import web
 
 from runnerd import tasks
 from runnerd.access import Action, Principal
-from runnerd.api.context import CONTEXT, Context, encode, json_answer, json_body, principal_of
+from runnerd.api.context import CONTEXT, Context, encode, json_body, json_response, principal_of
 from runnerd.api.routing import Routes
 from runnerd.backends.configuration import BackendMode
 from runnerd.errors import ClientError
@@ -41,7 +41,7 @@ async def load(request: web.Request) -> web.Response:
     finally:
         for each in loads:
             await tasks.cancel_and_wait(each)
-    return json_answer({"loaded_models": names})
+    return json_response({"loaded_models": names})
 
 
 async def _load(context: Context, principal: Principal, name: str) -> None:

@@ -16,7 +16,7 @@ from aiohttp import hdrs, web
 
 from runnerd.access import Action
 from runnerd.api.anthropic.listing import asks, entry, page
-from runnerd.api.context import CONTEXT, Context, flag, json_answer, json_body, text_field
+from runnerd.api.context import CONTEXT, Context, flag, json_body, json_response, text_field
 from runnerd.api.progress import final_line, progress_line
 from runnerd.api.progress_stream import Tell, stream_work
 from runnerd.api.routing import Routes
@@ -36,12 +36,12 @@ _OWNER = "runnerd"
 @ROUTES.get("/models", Action.VIEW_MODELS)
 async def list_models(request: web.Request) -> web.Response:
     """Every model in the store, as an array."""
-    return json_answer([model.to_json() for model in request.app[CONTEXT].store.list()])
+    return json_response([model.to_json() for model in request.app[CONTEXT].store.list()])
 
 
 @ROUTES.post("/models/import", Action.CREATE_MODEL)
 async def import_files(request: web.Request) -> web.StreamResponse:
-    """Import files of this host by path; the answer is a stream of progress lines."""
+    """Import files of this host by path; the response is a stream of progress lines."""
     _require_same_user(request)
     document = await json_body(request)
     paths = _paths(document.get("path"))
@@ -105,8 +105,8 @@ async def inspect_model(request: web.Request) -> web.Response:
     """One model by any of its names; with `remote`, what its source says of it now."""
     context, name = request.app[CONTEXT], request.match_info["name"]
     if flag(request, "remote"):
-        return json_answer(await context.pulls.look(name))
-    return json_answer(context.store.get(name).to_json())
+        return json_response(await context.pulls.look(name))
+    return json_response(context.store.get(name).to_json())
 
 
 @ROUTES.post("/models/{name:.+}/tag", Action.CREATE_MODEL)
@@ -120,7 +120,7 @@ async def tag_model(request: web.Request) -> web.Response:
     target = await asyncio.to_thread(
         store.names.tag, request.match_info["name"], f"{repository}:{tag}"
     )
-    return json_answer({"message": "Model tagged successfully", "target": target}, status=201)
+    return json_response({"message": "Model tagged successfully", "target": target}, status=201)
 
 
 @ROUTES.post("/models/{name:.+}/{action}", Action.PUBLIC)
@@ -167,7 +167,7 @@ async def delete_model(request: web.Request) -> web.Response:
     removed = await remove_model(
         request.app[CONTEXT], request.match_info["name"], force=flag(request, "force")
     )
-    return json_answer([{kind: what} for kind, what in removed])
+    return json_response([{kind: what} for kind, what in removed])
 
 
 async def remove_model(context: Context, name: str, *, force: bool) -> Removals:
@@ -203,8 +203,8 @@ async def list_openai_models(request: web.Request) -> web.Response:
     """Every name of every model, as OpenAI's clients list them, or Anthropic's."""
     models = request.app[CONTEXT].store.list()
     if asks(request):
-        return json_answer(page(models))
-    return json_answer(
+        return json_response(page(models))
+    return json_response(
         {
             "object": "list",
             "data": [_openai(model, name) for model in models for name in model.names],
@@ -221,7 +221,7 @@ async def get_openai_model(request: web.Request) -> web.Response:
     """One model, as OpenAI's clients get it, or Anthropic's."""
     model = request.app[CONTEXT].store.get(request.match_info["name"])
     named = entry if asks(request) else _openai
-    return json_answer(named(model, model.name))
+    return json_response(named(model, model.name))
 
 
 def _openai(model: Model, name: str) -> dict[str, object]:

@@ -11,7 +11,7 @@ import asyncio
 from aiohttp import web
 
 from runnerd.access import Action
-from runnerd.api.context import CONTEXT, json_answer, json_body, text_field
+from runnerd.api.context import CONTEXT, json_body, json_response, text_field
 from runnerd.api.progress import stream_job
 from runnerd.api.routing import Routes
 from runnerd.errors import ClientError
@@ -21,7 +21,7 @@ ROUTES = Routes()
 
 @ROUTES.post("/models/create", Action.DOWNLOAD_MODEL)
 async def pull_model(request: web.Request) -> web.StreamResponse:
-    """Pull a model; the answer is a stream of progress lines."""
+    """Pull a model; the response is a stream of progress lines."""
     document = await json_body(request)
     reference = text_field(document, "from", required=True)
     assert reference is not None
@@ -38,7 +38,7 @@ async def pull_model(request: web.Request) -> web.StreamResponse:
 @ROUTES.get("/models/pulls", Action.VIEW_MODELS)
 async def list_pulls(request: web.Request) -> web.Response:
     """The pulls and pushes that are under way."""
-    return json_answer([job.to_json() for job in request.app[CONTEXT].pulls.active()])
+    return json_response([job.to_json() for job in request.app[CONTEXT].pulls.active()])
 
 
 @ROUTES.delete("/models/pulls/{id}", Action.DOWNLOAD_MODEL)
@@ -46,7 +46,7 @@ async def cancel_pull(request: web.Request) -> web.Response:
     """End a pull or push; what has arrived stays for the next attempt."""
     job = request.app[CONTEXT].pulls.cancel(request.match_info["id"])
     await job.wait_ended()
-    return json_answer({"cancelled": job.id, "model": job.reference})
+    return json_response({"cancelled": job.id, "model": job.reference})
 
 
 @ROUTES.post("/models/prune", Action.DELETE_MODEL)
@@ -57,7 +57,7 @@ async def prune(request: web.Request) -> web.Response:
     except ValueError:
         raise ClientError("older must be a number of seconds", param="older") from None
     freed = await asyncio.to_thread(request.app[CONTEXT].store.names.prune, age=age)
-    return json_answer({"freed_bytes": freed})
+    return json_response({"freed_bytes": freed})
 
 
 @ROUTES.post("/models/{name:.+}/push", Action.UPLOAD_MODEL)
@@ -81,6 +81,6 @@ async def repackage_model(request: web.Request) -> web.Response:
         raise ClientError("context_size must be a positive number of tokens", param="context_size")
     store, source = request.app[CONTEXT].store, request.match_info["name"]
     tag = await asyncio.to_thread(store.entrance.repackage, source, target, size)
-    return json_answer(
+    return json_response(
         {"message": "Model repackaged successfully", "source": source, "target": tag}, status=201
     )

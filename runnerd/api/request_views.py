@@ -12,7 +12,7 @@ from collections.abc import Iterable, Sequence
 from aiohttp import web
 
 from runnerd.access import Action
-from runnerd.api.context import CONTEXT, Context, authorize, encode, flag, json_answer, timestamp
+from runnerd.api.context import CONTEXT, Context, authorize, encode, flag, json_response, timestamp
 from runnerd.api.routing import Routes
 from runnerd.backends.configuration import BackendMode
 from runnerd.configurations import ConfigurationKey
@@ -38,14 +38,14 @@ async def requests(request: web.Request) -> web.StreamResponse:
         authorize(request, Action.VIEW_CONTENT)
         if follows:
             return await _follow(request, context, model)
-        return json_answer(_by_model(context, context.records.captured(model)))
+        return json_response(_by_model(context, context.records.captured(model)))
     context.records.forget_content()
     if follows or request.headers.get("User-Agent", "").startswith(_THEIR_CLIENT):
         raise Forbidden(
             "requests and responses are not kept; the owner can switch that on:"
             " RUNNERD_CAPTURE_REQUESTS=1, or capture_requests = true in the settings file"
         )
-    return json_answer([record.to_json() for record in context.records.list(model)])
+    return json_response([record.to_json() for record in context.records.list(model)])
 
 
 async def _follow(request: web.Request, context: Context, model: str | None) -> web.StreamResponse:

@@ -22,7 +22,7 @@ _HELP = """\
 /system TEXT   say who the model is; without TEXT, nobody in particular
 /help          this
 \"\"\"            begins and ends a text of several lines
-Ctrl-C         stops an answer"""
+Ctrl-C         stops a response"""
 _FENCE = '"""'
 _DIM, _PLAIN = "\x1b[2m", "\x1b[0m"
 
@@ -37,12 +37,12 @@ class Conversation:
     turns: list[dict[str, str]] = field(default_factory=list)
 
     def say(self, text: str) -> None:
-        """Ask, and print the answer as it comes.  Raises RunnerdError, KeyboardInterrupt."""
+        """Ask, and print the response as it comes.  Raises RunnerdError, KeyboardInterrupt."""
         asked = [*self.turns, {"role": "user", "content": text}]
         first = [{"role": "system", "content": self.system}] if self.system else []
         document = {**self.settings, "messages": [*first, *asked], "stream": True}
-        answer = "".join(_printed(_pieces(self.client, document)))
-        self.turns = [*asked, {"role": "assistant", "content": answer}]
+        response = "".join(_printed(_pieces(self.client, document)))
+        self.turns = [*asked, {"role": "assistant", "content": response}]
 
 
 def run(options: argparse.Namespace) -> int:
@@ -69,8 +69,8 @@ def _load(conversation: Conversation) -> None:
     document = {**conversation.settings, "messages": []}
     headers = {"X-Preload-Only": "true"}
     path = "/v1/chat/completions"
-    with conversation.client.open("POST", path, document, headers=headers) as answer:
-        answer.read()
+    with conversation.client.open("POST", path, document, headers=headers) as response:
+        response.read()
 
 
 def _converse(conversation: Conversation) -> int:
@@ -133,8 +133,8 @@ def _command(conversation: Conversation, text: str) -> bool:
 def _pieces(client: Client, document: object) -> Iterator[tuple[str, str]]:
     """Yield (kind, text) as the model answers; `kind` is reasoning or content."""
     finished = False
-    with client.open("POST", "/v1/chat/completions", document) as answer:
-        for event in _events(answer):
+    with client.open("POST", "/v1/chat/completions", document) as response:
+        for event in _events(response):
             if event.data == b"[DONE]":
                 finished = True
                 break
@@ -144,10 +144,10 @@ def _pieces(client: Client, document: object) -> Iterator[tuple[str, str]]:
         raise RunnerdError("the answer broke off")
 
 
-def _events(answer: http.client.HTTPResponse) -> Iterator[sse.Event]:
+def _events(response: http.client.HTTPResponse) -> Iterator[sse.Event]:
     """Yield the events of a response as they come."""
     splitter = sse.EventSplitter()
-    while data := answer.read1():
+    while data := response.read1():
         yield from map(sse.parse, splitter.feed(data))
 
 

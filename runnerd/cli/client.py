@@ -74,15 +74,15 @@ class Client:
         self.address = address or default_address()
 
     def json(self, method: str, path: str, document: object = None) -> Any:
-        """Return the JSON of an answer, None for an empty one.  Raises DaemonError."""
-        with self.open(method, path, document) as answer:
-            body = answer.read()
+        """Return the JSON of a response, None for an empty one.  Raises DaemonError."""
+        with self.open(method, path, document) as response:
+            body = response.read()
         return json.loads(body) if body else None
 
     def lines(self, method: str, path: str, document: object = None) -> Iterator[bytes]:
-        """Yield an answer line by line as it comes.  Raises DaemonError."""
-        with self.open(method, path, document) as answer:
-            yield from answer
+        """Yield a response line by line as it comes.  Raises DaemonError."""
+        with self.open(method, path, document) as response:
+            yield from response
 
     def open(
         self,
@@ -93,7 +93,7 @@ class Client:
         headers: dict[str, str] | None = None,
         body: Iterable[bytes] | None = None,
     ) -> http.client.HTTPResponse:
-        """Send a request and return the answer, unread.  Raises DaemonError for 4xx and 5xx."""
+        """Send a request and return the response, unread.  Raises DaemonError for 4xx and 5xx."""
         connection = self._connection()
         sent = {"User-Agent": "runnerd-cli", **(headers or {})}
         data: Any = body
@@ -104,14 +104,14 @@ class Client:
             with contextlib.suppress(BrokenPipeError, ConnectionResetError):
                 # Refused before everything was sent: the reason can be read all the same.
                 connection.request(method, path, data, sent)
-            answer = connection.getresponse()
+            response = connection.getresponse()
         except (OSError, http.client.HTTPException) as error:
             connection.close()
             raise DaemonError(_unreachable(self.address, error)) from error
-        if answer.status >= 400:
-            with contextlib.closing(connection), answer:
-                raise DaemonError(_message(answer.read(), answer.status), answer.status)
-        return answer
+        if response.status >= 400:
+            with contextlib.closing(connection), response:
+                raise DaemonError(_message(response.read(), response.status), response.status)
+        return response
 
     def _connection(self) -> http.client.HTTPConnection:
         if self.address.startswith("unix://"):

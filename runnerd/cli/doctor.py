@@ -156,7 +156,7 @@ def _port(settings: Settings) -> Finding:
 
 
 def _daemon(host: str | None) -> tuple[Finding, Path | None]:
-    """Return what there is to say of the daemon, and where it says that its state lies."""
+    """What there is to say of the daemon, and where it says that its state lies."""
     try:
         client = Client(host)
         version = client.json("GET", "/version")["version"]

@@ -1,7 +1,7 @@
-"""The first minute: a model, a question, an answer on the screen.
+"""The first minute: a model, a question, a response on the screen.
 
 The greeter is a process of its own beside the daemon (forked twice, so that nobody has to wait for
-it); it uses the daemon as any client does and ends when it has printed the answer.
+it); it uses the daemon as any client does and ends when it has printed the response.
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ def greet_in_background(path: Path) -> None:
 
 
 def greet(path: Path) -> int:
-    """See to a model, ask it one question, print the answer and how to repeat it."""
+    """See to a model, ask it one question, print the response and how to repeat it."""
     client = Client(f"unix://{path}")
     try:
         model = _model(client)
@@ -60,11 +60,11 @@ def greet(path: Path) -> int:
             "max_tokens": 64,
         }
         print(f"Asking {model}: {_QUESTION}", flush=True)
-        answer = client.json("POST", "/engines/llama.cpp/v1/chat/completions", request)
+        response = client.json("POST", "/engines/llama.cpp/v1/chat/completions", request)
     except RunnerdError as error:
         print(f"runnerd: {error.message}", file=sys.stderr, flush=True)
         return 1
-    print(f"\n    {answer['choices'][0]['message']['content']}\n\nAsk again with:\n")
+    print(f"\n    {response['choices'][0]['message']['content']}\n\nAsk again with:\n")
     print(
         f"curl --unix-socket {path} http://localhost/engines/llama.cpp/v1/chat/completions"
         f" -H 'Content-Type: application/json' -d '{json.dumps(request)}'\n"

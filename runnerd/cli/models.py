@@ -25,8 +25,8 @@ def import_model(options: argparse.Namespace) -> int:
         document["tag"] = options.tag
     with display(quiet=options.json) as shown:
         try:
-            with client.open("POST", "/models/import", document) as answer:
-                model = follow(answer, shown)["model"]
+            with client.open("POST", "/models/import", document) as response:
+                model = follow(response, shown)["model"]
         except DaemonError as error:
             if error.answer_status != FORBIDDEN:
                 raise
@@ -84,8 +84,8 @@ def show(options: argparse.Namespace) -> int:
 def tag(options: argparse.Namespace) -> int:
     """Give a model one more name."""
     query = tag_query(options.name)
-    answer = Client(options.host).json("POST", f"{model_path(options.model)}/tag?{query}")
-    print(answer["target"])
+    response = Client(options.host).json("POST", f"{model_path(options.model)}/tag?{query}")
+    print(response["target"])
     return 0
 
 

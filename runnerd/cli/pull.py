@@ -57,27 +57,27 @@ def pulls(options: argparse.Namespace) -> int:
 
 def cancel(options: argparse.Namespace) -> int:
     """End a pull or push."""
-    answer = Client(options.host).json("DELETE", f"/models/pulls/{quote(options.id)}")
-    print(f"cancelled {answer['model']}")
+    response = Client(options.host).json("DELETE", f"/models/pulls/{quote(options.id)}")
+    print(f"cancelled {response['model']}")
     return 0
 
 
 def prune(options: argparse.Namespace) -> int:
     """Remove leftovers."""
-    answer = Client(options.host).json("POST", "/models/prune")
+    response = Client(options.host).json("POST", "/models/prune")
     if options.json:
-        print_json(answer)
+        print_json(response)
     else:
-        print(f"freed {answer['freed_bytes'] / 1e6:.1f} MB")
+        print(f"freed {response['freed_bytes'] / 1e6:.1f} MB")
     return 0
 
 
 def _watch(options: argparse.Namespace, path: str, document: object, kind: str) -> int:
-    with Client(options.host).open("POST", path, document) as answer:
-        job = answer.headers.get("X-Runnerd-TransferTask", "")
+    with Client(options.host).open("POST", path, document) as response:
+        job = response.headers.get("X-Runnerd-TransferTask", "")
         try:
             with display(quiet=options.json) as shown:
-                event = follow(answer, shown)
+                event = follow(response, shown)
         except KeyboardInterrupt:
             print(
                 f"\nthe {kind} goes on in the daemon; `runnerd cancel {job}` ends it",

@@ -40,9 +40,9 @@ def unload(options: argparse.Namespace) -> int:
     for name in options.model:
         client.json("GET", model_path(name))  # the route takes any name; people mistype some
     document = {"all": options.all, "models": options.model, "force": options.force}
-    answer = client.json("POST", "/engines/unload", document)
-    print(f"unloaded {answer['unloaded_runners']}")
-    if kept := answer.get("runners_in_use"):
+    response = client.json("POST", "/engines/unload", document)
+    print(f"unloaded {response['unloaded_runners']}")
+    if kept := response.get("runners_in_use"):
         print(f"{kept} in use or waited for: --force ends them and their requests", file=sys.stderr)
     return 0
 

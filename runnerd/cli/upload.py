@@ -42,8 +42,8 @@ def send(
         with packed:
             headers = {"Content-Type": "application/x-tar", "Content-Length": str(packed.size)}
             body = _chunks(runner, packed, shown)
-            with client.open("POST", "/models/load", headers=headers, body=body) as answer:
-                model = follow(answer, shown)["model"]
+            with client.open("POST", "/models/load", headers=headers, body=body) as response:
+                model = follow(response, shown)["model"]
             query = tag_query(tag or str(packed.default_tag))
     client.json("POST", f"/models/{model['id']}/tag?{query}")
     return dict(client.json("GET", f"/models/{model['id']}"))

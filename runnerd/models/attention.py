@@ -58,7 +58,7 @@ def encodes(header: GGUFHeader, architecture: str) -> bool:
 
 
 def recurrent(header: GGUFHeader, architecture: str) -> Recurrent:
-    """Return what recurrent layers keep of a sequence; the sums are llama.cpp's."""
+    """What recurrent layers keep of a sequence; the sums are llama.cpp's."""
     layers = max(0, min(header.number(f"{architecture}.block_count"), _MOST_LAYERS))
     count = sum(_recurs(header, architecture, layer) for layer in range(layers))
 
@@ -107,7 +107,7 @@ def _recurs(header: GGUFHeader, architecture: str, layer: int) -> bool:
 
 
 def cached(header: GGUFHeader, architecture: str) -> Cached:
-    """Return what a token takes, nothing for an encoder, which keeps no cache."""
+    """What a token takes, nothing for an encoder, which keeps no cache."""
     if architecture in _WITHOUT_CACHE or encodes(header, architecture):
         return Cached()
     layers = header.number(f"{architecture}.block_count")

@@ -1,6 +1,6 @@
 """The models that there are, in memory, as one value that is replaced and never changed.
 
-Every request looks a model up by what its client typed, so a catalog remembers the answers; a
+Every request looks a model up by what its client typed, so a catalog remembers the responses; a
 change in the store makes a new catalog and thereby forgets them.  Readers on the event loop and
 writers in threads need no lock between them.
 """
@@ -218,7 +218,7 @@ class Catalog:
         return entry.model
 
     def find(self, text: str) -> Match:
-        """Return what `text` names: an id, a tag in any case, the last part of a tag's name, or the
+        """What `text` names: an id, a tag in any case, the last part of a tag's name, or the
         address of a page that shows the model.
 
         Raises errors.ModelNotFound, which names the candidates where there are several.
@@ -288,5 +288,5 @@ def with_tag(entries: Iterable[Entry], target: Entry, tag: str) -> list[Entry]:
 
 
 def shown(text: str) -> str:
-    """Return what a client typed in a form that is safe in a message."""
+    """What a client typed in a form that is safe in a message."""
     return repr(text if len(text) <= _LONGEST_SHOWN else text[:_LONGEST_SHOWN] + "...")

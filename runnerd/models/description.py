@@ -143,7 +143,7 @@ def describe(
 
 
 def role(header: GGUFHeader) -> str:
-    """Return what the file is for: `model`, `mmproj`, `adapter`, or `part` (a later shard)."""
+    """What the file is for: `model`, `mmproj`, `adapter`, or `part` (a later shard)."""
     kind = header.text("general.type")
     if kind in ("adapter", "mmproj"):
         return kind

@@ -15,7 +15,7 @@ _RESERVE_BYTES = 16 * 2**20  # left free for indexes and logs
 
 
 def free_bytes(folder: Path) -> int:
-    """Return what an ordinary user may still write to `folder`'s disk."""
+    """What an ordinary user may still write to `folder`'s disk."""
     status = os.statvfs(folder)
     return status.f_bavail * status.f_frsize
 

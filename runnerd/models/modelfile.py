@@ -79,7 +79,7 @@ class Modelfile:
 
 
 def read_modelfile(types: Sequence[str], files: Sequence[Path], names: Sequence[str]) -> Modelfile:
-    """Return what the layers of these media types, which lie in `files`, set.
+    """What the layers of these media types, which lie in `files`, set.
 
     Raises errors.InvalidModelFile.
     """

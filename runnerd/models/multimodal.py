@@ -54,7 +54,7 @@ _MEL_BINS = 80
 
 
 def senses(header: GGUFHeader) -> tuple[SenseFacts, ...]:
-    """Return what the projector with this header sees and hears with."""
+    """What the projector with this header sees and hears with."""
     hears = bool(header.metadata.get("clip.has_audio_encoder", False))
     # Older projectors state neither; all of them were for images.
     sees = bool(header.metadata.get("clip.has_vision_encoder", not hears))

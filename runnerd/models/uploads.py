@@ -72,7 +72,7 @@ class Uploads:
             upload.close()
 
     def bytes(self) -> int:
-        """Return what all of them occupy."""
+        """What all of them occupy."""
         found = os.scandir(self._layout.uploads)
         return sum(entry.stat(follow_symlinks=False).st_size for entry in found)
 

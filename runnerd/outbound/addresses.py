@@ -58,7 +58,7 @@ class AllowedSources:
 
     @classmethod
     def parse(cls, entries: Iterable[str]) -> AllowedSources:
-        """Return what a setting's entries (host names, addresses, CIDRs) allow.
+        """What a setting's entries (host names, addresses, CIDRs) allow.
 
         Raises errors.StartupError for an entry that is none of them.
         """

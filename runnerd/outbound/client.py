@@ -90,11 +90,11 @@ class Outbound:
         redirects: int = _MOST_REDIRECTS,
         patience: float | None = None,
     ) -> AsyncIterator[aiohttp.ClientResponse]:
-        """Send a request, follow its redirects, and yield the answer with its body unread.
+        """Send a request, follow its redirects, and yield the response with its body unread.
 
         `secrets` are headers that only the first origin may see; `verified` says that the caller
         checks the content by a digest that did not come over this connection.  With no `redirects`
-        a 3xx is an answer like any other; `patience` is how many seconds an answer may take when
+        a 3xx is a response like any other; `patience` is how many seconds a response may take when
         that is longer than a stall.  Raises errors.Forbidden for an address or scheme that
         is not allowed, SourceFailure, SourceTimeout.
         """
@@ -102,12 +102,12 @@ class Outbound:
         for _ in range(redirects + 1):
             self._check(url, verified=verified, secret=bool(private))
             await self._check_name(url.host or "")
-            async with self._send(method, url, sent | private, body, patience) as answer:
-                if answer.status not in _REDIRECTS or not redirects:
-                    _check_encoding(answer)
-                    yield answer
+            async with self._send(method, url, sent | private, body, patience) as response:
+                if response.status not in _REDIRECTS or not redirects:
+                    _check_encoding(response)
+                    yield response
                     return
-                target = _target(answer, url)
+                target = _target(response, url)
             if target.origin() != url.origin():
                 private = {}
             url = target
@@ -118,7 +118,7 @@ class Outbound:
         self, method: str, url: URL, headers: Mapping[str, str], body: Any, patience: float | None
     ) -> AsyncIterator[aiohttp.ClientResponse]:
         with translated(url):
-            answer = await self._opened().request(
+            response = await self._opened().request(
                 method,
                 url,
                 headers=headers,
@@ -132,10 +132,10 @@ class Outbound:
                 ),
             )
         try:
-            yield answer
+            yield response
         finally:
             # An unread rest is not worth reading: the connection goes.
-            answer.close() if not answer.content.at_eof() else answer.release()
+            response.close() if not response.content.at_eof() else response.release()
 
     def _opened(self) -> aiohttp.ClientSession:
         if self._session is None:
@@ -204,14 +204,14 @@ class Outbound:
             )
 
 
-async def read_capped(answer: aiohttp.ClientResponse, limit: int) -> bytes:
-    """Return the whole body of an answer.  Raises errors.SourceFailure for more than `limit`."""
+async def read_capped(response: aiohttp.ClientResponse, limit: int) -> bytes:
+    """Return the whole body of a response.  Raises errors.SourceFailure for more than `limit`."""
     body = bytearray()
-    with translated(answer.url):
-        while chunk := await answer.content.readany():
+    with translated(response.url):
+        while chunk := await response.content.readany():
             body += chunk
             if len(body) > limit:
-                raise SourceFailure(f"{answer.url.host} sent more than {limit} bytes")
+                raise SourceFailure(f"{response.url.host} sent more than {limit} bytes")
     return bytes(body)
 
 
@@ -253,8 +253,8 @@ def _refused(host: str, reason: str) -> Forbidden:
     )
 
 
-def _target(answer: aiohttp.ClientResponse, url: URL) -> URL:
-    location = answer.headers.get("Location", "")
+def _target(response: aiohttp.ClientResponse, url: URL) -> URL:
+    location = response.headers.get("Location", "")
     try:
         target = url.join(URL(location)) if location else None
     except ValueError:
@@ -266,11 +266,11 @@ def _target(answer: aiohttp.ClientResponse, url: URL) -> URL:
     return target
 
 
-def _check_encoding(answer: aiohttp.ClientResponse) -> None:
-    encoding = answer.headers.get("Content-Encoding", "identity").strip().lower()
+def _check_encoding(response: aiohttp.ClientResponse) -> None:
+    encoding = response.headers.get("Content-Encoding", "identity").strip().lower()
     if encoding not in ("", "identity"):
         raise SourceFailure(
-            f"{answer.url.host} sent the content encoded as {encoding[:40]!r} although that was"
+            f"{response.url.host} sent the content encoded as {encoding[:40]!r} although that was"
             " not asked for"
         )
 

@@ -89,20 +89,22 @@ class Authorization:
             request = self._http.request(
                 "GET", realm.update_query(query), secrets=secrets, redirects=0
             )
-        async with request as answer:
-            if answer.status in (400, 401, 403):
+        async with request as response:
+            if response.status in (400, 401, 403):
                 raise SourceDenied(
                     f"{realm.host} does not accept the credentials for {self._registry}; log in"
                     f" again: docker login {self._registry}"
                 )
-            if answer.status in BUSY:
+            if response.status in BUSY:
                 raise SourceBusy(
-                    f"{realm.host} answered {answer.status} when asked for a token",
-                    retry_after=retry_after(answer.headers),
+                    f"{realm.host} answered {response.status} when asked for a token",
+                    retry_after=retry_after(response.headers),
                 )
-            body = await read_capped(answer, _MOST_TOKEN_BYTES)
-            if answer.status != 200:
-                raise SourceFailure(f"{realm.host} answered {answer.status} when asked for a token")
+            body = await read_capped(response, _MOST_TOKEN_BYTES)
+            if response.status != 200:
+                raise SourceFailure(
+                    f"{realm.host} answered {response.status} when asked for a token"
+                )
         return f"Bearer {_token(body, realm)}"
 
 

@@ -69,7 +69,7 @@ class _Config(msgspec.Struct, rename="camel"):
     cred_helpers: dict[str, str] = {}
 
 
-class _HelperAnswer(msgspec.Struct, rename="pascal"):
+class _HelperResponse(msgspec.Struct, rename="pascal"):
     username: str = ""
     secret: str = ""
 
@@ -123,7 +123,7 @@ def _decode(login: _Login) -> Credentials | None:
 
 
 async def _ask(helper: str, server: str) -> Credentials | None:
-    """Return what a credential helper has for `server`; it has nothing when it fails."""
+    """What a credential helper has for `server`; it has nothing when it fails."""
     program: str | None = None
     if _HELPER.fullmatch(helper):
         program = await asyncio.to_thread(shutil.which, f"docker-credential-{helper}")
@@ -138,8 +138,8 @@ async def _ask(helper: str, server: str) -> Credentials | None:
     if printed is None:
         return None
     try:
-        answer = msgspec.json.decode(printed, type=_HelperAnswer)
+        response = msgspec.json.decode(printed, type=_HelperResponse)
     except (msgspec.MsgspecError, UnicodeDecodeError):
         log.warning("the credential helper %s answered nonsense", helper)
         return None
-    return Credentials(answer.username, answer.secret) if answer.secret else None
+    return Credentials(response.username, response.secret) if response.secret else None

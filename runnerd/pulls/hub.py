@@ -58,7 +58,7 @@ class HubName:
 
     @classmethod
     def parse(cls, text: str, revision: str | None = None) -> HubName:
-        """Return what `hf.co/org/repo[@revision][:quant]` means.
+        """What `hf.co/org/repo[@revision][:quant]` means.
 
         Raises errors.InvalidReference.
         """
@@ -168,7 +168,7 @@ class Hub:
         return OfferedFile(short, media_type, remote, file.digest, file.size)
 
     def _remedy(self, name: HubName) -> str:
-        """Return what to do where the hub wants to know who asks."""
+        """What to do where the hub wants to know who asks."""
         page = f"{self._endpoint}/{name.repository}"
         return f"accept the terms on the model's page, {page}, and {_TOKEN} of that account"
 
@@ -178,25 +178,25 @@ class Hub:
         path = f"/api/models/{name.repository}/revision/{revision}?blobs=true"
         url = URL(self._endpoint + path, encoded=True)
         secrets = {"Authorization": f"Bearer {token}"} if token else {}
-        async with self._http.request("GET", url, secrets=secrets) as answer:
-            if answer.status != 200:
-                raise self._refused(answer, name, token)
-            raw = await read_capped(answer, _MOST_BYTES)
+        async with self._http.request("GET", url, secrets=secrets) as response:
+            if response.status != 200:
+                raise self._refused(response, name, token)
+            raw = await read_capped(response, _MOST_BYTES)
         listing = await asyncio.to_thread(_decoded, raw)
         return _commit(listing.sha, name), [_repository_file(file) for file in listing.siblings]
 
     def _refused(
-        self, answer: aiohttp.ClientResponse, name: HubName, token: str | None
+        self, response: aiohttp.ClientResponse, name: HubName, token: str | None
     ) -> RunnerdError:
         """The error that the hub's refusal of a listing means; X-Error-Code says which it is."""
-        status, code = answer.status, answer.headers.get("X-Error-Code", "")
+        status, code = response.status, response.headers.get("X-Error-Code", "")
         if code == "RevisionNotFound":
             return ModelNotFound(
                 f"{name.repository} has no revision {name.revision!r}", param="model"
             )
         if code == "GatedRepo":
             return SourceDenied(f"{name.repository} is gated: {self._remedy(name)}")
-        knows_us = answer.headers.get("X-Error-Message", "") != _WRONG_TOKEN
+        knows_us = response.headers.get("X-Error-Message", "") != _WRONG_TOKEN
         if code == "RepoNotFound" or (status == 401 and knows_us):
             # The hub says the same of private repositories.
             if token is None and status == 401:
@@ -208,15 +208,15 @@ class Hub:
         kind = SourceBusy if status in BUSY else SourceFailure
         return kind(
             f"the hub answered {status} for the list of files",
-            retry_after=retry_after(answer.headers),
+            retry_after=retry_after(response.headers),
         )
 
 
 async def _start_of(remote: Remote) -> bytes:
     """Fetch the first bytes of a file."""
     data = b""
-    async with remote.open({"Range": f"bytes=0-{START_BYTES - 1}"}) as answer:
-        async for piece in answer.content.iter_any():
+    async with remote.open({"Range": f"bytes=0-{START_BYTES - 1}"}) as response:
+        async for piece in response.content.iter_any():
             data += piece
             if len(data) >= START_BYTES:  # also of a server that knows no ranges
                 break

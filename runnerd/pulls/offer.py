@@ -19,7 +19,7 @@ from runnerd.models.digest import Digest
 from runnerd.outbound.client import Outbound
 from runnerd.pulls.retrying import BUSY, retry_after
 
-# Returns the secret headers for a request; `refused` is the answer that asked for other ones.
+# Returns the secret headers for a request; `refused` is the response that asked for other ones.
 Secrets = Callable[[aiohttp.ClientResponse | None], Awaitable[Mapping[str, str] | None]]
 
 _EXPIRED = frozenset({400, 401, 403, 404, 410})
@@ -63,27 +63,27 @@ class Remote:
 
     @asynccontextmanager
     async def open(self, headers: Mapping[str, str]) -> AsyncIterator[aiohttp.ClientResponse]:
-        """Ask for the file and yield the answer: a 200, 206 or 416.
+        """Ask for the file and yield the response: a 200, 206 or 416.
 
         Raises errors.SourceDenied (401), ModelNotFound, SourceFailure, SourceTimeout, Forbidden.
         """
         if (direct := self._direct) is not None:
-            async with self._request(direct, headers, {}) as answer:
-                if answer.status not in _EXPIRED:
-                    self._check_status(answer)
-                    yield answer
+            async with self._request(direct, headers, {}) as response:
+                if response.status not in _EXPIRED:
+                    self._check_status(response)
+                    yield response
                     return
             self._direct = None
         secrets = await self._secrets(None) or {}
-        async with self._request(self._url, headers, secrets) as answer:
-            better = await self._secrets(answer) if answer.status == 401 else None
+        async with self._request(self._url, headers, secrets) as response:
+            better = await self._secrets(response) if response.status == 401 else None
             if better is None:
-                self._remember(answer)
-                yield answer
+                self._remember(response)
+                yield response
                 return
-        async with self._request(self._url, headers, better) as answer:
-            self._remember(answer)
-            yield answer
+        async with self._request(self._url, headers, better) as response:
+            self._remember(response)
+            yield response
 
     def _request(
         self, url: URL, headers: Mapping[str, str], secrets: Mapping[str, str]
@@ -92,14 +92,14 @@ class Remote:
             "GET", url, headers=headers, secrets=secrets, verified=self._verified
         )
 
-    def _remember(self, answer: aiohttp.ClientResponse) -> None:
-        if answer.url.origin() != self._url.origin() and answer.status not in _EXPIRED:
-            self._direct = answer.url  # a busy one as well: it is what has to be asked again
-        self._check_status(answer)
+    def _remember(self, response: aiohttp.ClientResponse) -> None:
+        if response.url.origin() != self._url.origin() and response.status not in _EXPIRED:
+            self._direct = response.url  # a busy one as well: it is what has to be asked again
+        self._check_status(response)
 
-    def _check_status(self, answer: aiohttp.ClientResponse) -> None:
-        if answer.status not in (200, 206, 416):
-            raise refusal(answer, "the file", self._remedy)
+    def _check_status(self, response: aiohttp.ClientResponse) -> None:
+        if response.status not in (200, 206, 416):
+            raise refusal(response, "the file", self._remedy)
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,12 +132,12 @@ def layer_id(file: OfferedFile) -> str:
     return str(file.digest or Digest.of(str(file.remote.url).encode()))
 
 
-def refusal(answer: aiohttp.ClientResponse, what: str, remedy: str) -> RunnerdError:
+def refusal(response: aiohttp.ClientResponse, what: str, remedy: str) -> RunnerdError:
     """Return the error that a source's 4xx or 5xx means for who asked for `what`.
 
     `remedy` is what helps where it is not given to us.
     """
-    host, status = answer.url.host, answer.status
+    host, status = response.url.host, response.status
     if status in (401, 403):
         return SourceDenied(f"{host} does not give {what} to us: {remedy}")
     if status in (404, 410):
@@ -145,5 +145,5 @@ def refusal(answer: aiohttp.ClientResponse, what: str, remedy: str) -> RunnerdEr
     kind = SourceBusy if status in BUSY else SourceFailure
     return kind(
         f"{host} answered {status} when asked for {what}",
-        retry_after=retry_after(answer.headers),
+        retry_after=retry_after(response.headers),
     )

@@ -120,7 +120,7 @@ class Pulls:
         return self._follow("pull", request, lambda job: self._pull(job, request))
 
     async def look(self, reference: str, *, token: str | None = None) -> dict[str, object]:
-        """Return what a source says of a model, as the API shows one, without pulling it.
+        """What a source says of a model, as the API shows one, without pulling it.
 
         The id is empty where only a pull can tell it.  Raises as a pull does.
         """

@@ -84,18 +84,18 @@ class Push:
         progress(blob.size)
 
     async def _has(self, blob: Layer) -> bool:
-        async with self._ask("HEAD", self._registry.url(f"blobs/{blob.digest}")) as answer:
-            if answer.status == 404:
+        async with self._ask("HEAD", self._registry.url(f"blobs/{blob.digest}")) as response:
+            if response.status == 404:
                 return False
-            if answer.status != 200:
-                raise self._refused(answer)
+            if response.status != 200:
+                raise self._refused(response)
             return True
 
     async def _upload(self, blob: Layer, path: Path, progress: Callable[[int], None]) -> None:
-        async with self._ask("POST", self._registry.url("blobs/uploads/")) as answer:
-            if answer.status != 202:
-                raise self._refused(answer)
-            place = _location(answer)
+        async with self._ask("POST", self._registry.url("blobs/uploads/")) as response:
+            if response.status != 202:
+                raise self._refused(response)
+            place = _location(response)
         headers = {
             "Content-Type": "application/octet-stream",
             "Content-Length": str(blob.size),
@@ -116,9 +116,9 @@ class Push:
                 redirects=0,
                 verified=True,
                 patience=_PATIENCE,
-            ) as answer:
-                if answer.status not in (201, 204):
-                    raise self._refused(answer)
+            ) as response:
+                if response.status not in (201, 204):
+                    raise self._refused(response)
         finally:
             os.close(descriptor)
 
@@ -127,9 +127,9 @@ class Push:
         url = self._registry.url(f"manifests/{reference.tag}")
         async with self._ask(
             "PUT", url, headers={"Content-Type": MANIFEST_TYPE}, body=model.manifest.raw
-        ) as answer:
-            if answer.status not in (200, 201, 202, 204):
-                raise self._refused(answer)
+        ) as response:
+            if response.status not in (200, 201, 202, 204):
+                raise self._refused(response)
 
     @asynccontextmanager
     async def _ask(
@@ -146,17 +146,17 @@ class Push:
                 body=body,
                 redirects=0,
                 patience=_PATIENCE,
-            ) as answer:
-                refused = answer.status == 401 and attempt == 0
-                better = await self._registry.secrets(answer) if refused else None
+            ) as response:
+                refused = response.status == 401 and attempt == 0
+                better = await self._registry.secrets(response) if refused else None
                 if better is None:
-                    yield answer
+                    yield response
                     return
             secrets = better
 
-    def _refused(self, answer: aiohttp.ClientResponse) -> Exception:
+    def _refused(self, response: aiohttp.ClientResponse) -> Exception:
         what = f"a push to {self._registry.reference}"
-        return refusal(answer, what, self._registry.remedy)
+        return refusal(response, what, self._registry.remedy)
 
 
 async def _content(
@@ -175,8 +175,8 @@ async def _content(
         progress(place)
 
 
-def _location(answer: aiohttp.ClientResponse) -> URL:
+def _location(response: aiohttp.ClientResponse) -> URL:
     try:
-        return answer.url.join(URL(answer.headers["Location"]))
+        return response.url.join(URL(response.headers["Location"]))
     except (KeyError, ValueError) as error:
-        raise SourceFailure(f"{answer.url.host} does not say where to upload to") from error
+        raise SourceFailure(f"{response.url.host} does not say where to upload to") from error

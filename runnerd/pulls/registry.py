@@ -101,7 +101,7 @@ class Registry:
         return self._base.join(URL(path))
 
     async def offer(self) -> Offer:
-        """Return what the registry has under the reference.
+        """What the registry has under the reference.
 
         Raises errors.SourceDenied, ModelNotFound, InvalidModelFile, SourceFailure, SourceTimeout,
         Forbidden.
@@ -151,19 +151,19 @@ class Registry:
         again: bool = True,
     ) -> bytes:
         better: Mapping[str, str] | None = None
-        async with self._http.request("GET", url, headers=headers, secrets=secrets) as answer:
-            if answer.status == 401 and again:
-                better = await self.secrets(answer)
+        async with self._http.request("GET", url, headers=headers, secrets=secrets) as response:
+            if response.status == 401 and again:
+                better = await self.secrets(response)
             if better is None:
-                return await self._body(answer)
+                return await self._body(response)
         return await self._get(url, headers, better, again=False)
 
-    async def _body(self, answer: aiohttp.ClientResponse) -> bytes:
-        if answer.status != 200:
-            raise refusal(answer, f"the model {self.reference}", self.remedy)
-        if (answer.content_length or 0) > MOST_BYTES:
+    async def _body(self, response: aiohttp.ClientResponse) -> bytes:
+        if response.status != 200:
+            raise refusal(response, f"the model {self.reference}", self.remedy)
+        if (response.content_length or 0) > MOST_BYTES:
             raise InvalidModelFile(f"the manifest has more than {MOST_BYTES} bytes")
-        return await read_capped(answer, MOST_BYTES)
+        return await read_capped(response, MOST_BYTES)
 
 
 @dataclass(frozen=True, slots=True)
@@ -203,11 +203,11 @@ class _About(msgspec.Struct):
 
 
 async def read_config(file: OfferedFile) -> dict[str, Any]:
-    """Return what the config blob of a model says about it.  Raises as `Remote.open`."""
-    async with file.remote.open({}) as answer:
-        raw = await read_capped(answer, MOST_BYTES)
+    """What the config blob of a model says about it.  Raises as `Remote.open`."""
+    async with file.remote.open({}) as response:
+        raw = await read_capped(response, MOST_BYTES)
     if file.digest is not None and Digest.of(raw) != file.digest:
-        raise SourceFailure(f"{answer.url.host} sent another config than the manifest lists")
+        raise SourceFailure(f"{response.url.host} sent another config than the manifest lists")
     try:
         return msgspec.json.decode(raw, type=_About).config
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:

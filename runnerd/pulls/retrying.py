@@ -31,9 +31,9 @@ BUSY = frozenset({408, 425, 429, 500, 502, 503, 504})
 
 
 def retry_after(headers: Mapping[str, str]) -> float | None:
-    """Return the seconds that an answer asks us to wait, None where it does not say.
+    """Return the seconds that a response asks us to wait, None where it does not say.
 
-    A date is taken by the server's own clock, where the answer tells it.
+    A date is taken by the server's own clock, where the response tells it.
     """
     said = headers.get("Retry-After", "").strip()
     if said.isascii() and said.isdecimal():

@@ -127,53 +127,53 @@ class Transfer:
             await run_stoppable(lambda stop: part.restart())
         lacking = [piece for piece in part.pieces if piece.left] if part.received else []
         piece = lacking[0] if lacking else Piece(0, 0, PIECE_BYTES, 0)
-        async with self._file.remote.open({} if self._whole else self._headers(piece)) as answer:
-            if answer.status == 416:
-                await self._accept_none(answer, piece)
-            elif answer.status == 200:
-                await self._stream(answer)
-            elif not self._can_mix(answer):
+        async with self._file.remote.open({} if self._whole else self._headers(piece)) as response:
+            if response.status == 416:
+                await self._accept_none(response, piece)
+            elif response.status == 200:
+                await self._stream(response)
+            elif not self._can_mix(response):
                 self._whole = True
             else:
-                piece = await self._accept_first(answer, piece)
+                piece = await self._accept_first(response, piece)
                 self._queue = [other for other in part.pieces if other.left and other is not piece]
                 self._queue.reverse()
-                await self._in_parallel(answer, piece)
+                await self._in_parallel(response, piece)
 
-    async def _accept_none(self, answer: aiohttp.ClientResponse, piece: Piece) -> None:
+    async def _accept_none(self, response: aiohttp.ClientResponse, piece: Piece) -> None:
         """Take a 416: the file is empty, or another than the one that was begun."""
         if self._whole or not (piece.at or self._file.size):
             raise InvalidModelFile(f"{self._file.name} is empty")
         self._whole = not piece.at
         await run_stoppable(lambda stop: self._part.restart())
-        raise SourceFailure(f"{answer.url.host} has a shorter file than it had before")
+        raise SourceFailure(f"{response.url.host} has a shorter file than it had before")
 
-    async def _accept_first(self, answer: aiohttp.ClientResponse, piece: Piece) -> Piece:
+    async def _accept_first(self, response: aiohttp.ClientResponse, piece: Piece) -> Piece:
         """Check the first 206 and prepare the part for it; return its own piece."""
-        start, end, total = content_range(answer)
+        start, end, total = content_range(response)
         # The digest stands in for a validator that the server lacks: the whole is held to it.
-        validator = validator_of(answer) or str(self._file.digest)
+        validator = validator_of(response) or str(self._file.digest)
         part = self._part
         if part.size != total or part.validator != validator:
             if piece.at:  # it answers for another file than the one that was begun
                 await run_stoppable(lambda stop: part.restart())
-                raise SourceFailure(f"{answer.url.host} has changed the file meanwhile")
+                raise SourceFailure(f"{response.url.host} has changed the file meanwhile")
             self._check_size(total)
             await run_stoppable(lambda stop: part.begin(total, validator))
         else:
             await run_stoppable(lambda stop: part.resume())
-        check_range(answer, (start, end), (piece.at, min(piece.end, total)))
+        check_range(response, (start, end), (piece.at, min(piece.end, total)))
         self._ranged = True
         return part.pieces[piece.number]
 
-    async def _in_parallel(self, answer: aiohttp.ClientResponse, piece: Piece) -> None:
+    async def _in_parallel(self, response: aiohttp.ClientResponse, piece: Piece) -> None:
         beside = min(self._workers - 1, len(self._queue))
         self._busy, self._trouble = beside + 1, None
         try:
             async with asyncio.TaskGroup() as group:
                 for number in range(beside):
                     group.create_task(self._work(), name=f"fetch {self._file.name} {number}")
-                await self._begin_with(answer, piece)
+                await self._begin_with(response, piece)
         except BaseExceptionGroup as group_of_all:
             # Not except*: before Python 3.11.4 that wraps what is raised in it into a group.
             failures, others = group_of_all.split(RunnerdError)
@@ -183,15 +183,15 @@ class Transfer:
         if self._trouble is not None and not self._part.complete:
             raise self._trouble
 
-    def _can_mix(self, answer: aiohttp.ClientResponse) -> bool:
-        """Whether pieces of several answers are sure to be of one file."""
-        return self._file.digest is not None or bool(validator_of(answer))
+    def _can_mix(self, response: aiohttp.ClientResponse) -> bool:
+        """Whether pieces of several responses are sure to be of one file."""
+        return self._file.digest is not None or bool(validator_of(response))
 
-    async def _begin_with(self, answer: aiohttp.ClientResponse, piece: Piece) -> None:
-        """Take the piece of an answer that is here, then work as the others do."""
+    async def _begin_with(self, response: aiohttp.ClientResponse, piece: Piece) -> None:
+        """Take the piece of a response that is here, then work as the others do."""
         before = piece.at
         try:
-            await self._receive(answer, piece)
+            await self._receive(response, piece)
         except _SOURCE_ERRORS as error:
             if not await self._goes_on(piece, before, error):
                 return
@@ -203,10 +203,10 @@ class Transfer:
             piece = self._queue.pop()
             before, opened = piece.at, False
             try:
-                async with self._file.remote.open(self._headers(piece)) as answer:
-                    self._check_part(answer, piece)
+                async with self._file.remote.open(self._headers(piece)) as response:
+                    self._check_part(response, piece)
                     opened = True
-                    await self._receive(answer, piece)
+                    await self._receive(response, piece)
             except _SOURCE_ERRORS as error:
                 if not await self._goes_on(piece, before, error, refused=not opened):
                     return
@@ -231,39 +231,39 @@ class Transfer:
         log.info("%s: %s; %d connections go on", self._file.name, error.message, self._busy)
         return False
 
-    def _check_part(self, answer: aiohttp.ClientResponse, piece: Piece) -> None:
-        """Raise errors.SourceFailure unless an answer is the piece that was asked for."""
-        if answer.status != 206:
+    def _check_part(self, response: aiohttp.ClientResponse, piece: Piece) -> None:
+        """Raise errors.SourceFailure unless a response is the piece that was asked for."""
+        if response.status != 206:
             raise SourceFailure(
-                f"{answer.url.host} answered {answer.status} to a request for a part of"
+                f"{response.url.host} answered {response.status} to a request for a part of"
                 " the file, or has changed it meanwhile"
             )
-        start, end, total = content_range(answer)
+        start, end, total = content_range(response)
         if total != self._part.size:
-            raise SourceFailure(f"{answer.url.host} has changed the file meanwhile")
-        check_range(answer, (start, end), (piece.at, piece.end))
+            raise SourceFailure(f"{response.url.host} has changed the file meanwhile")
+        check_range(response, (start, end), (piece.at, piece.end))
 
-    async def _stream(self, answer: aiohttp.ClientResponse) -> None:
+    async def _stream(self, response: aiohttp.ClientResponse) -> None:
         """Take the whole file from its start."""
-        part, size = self._part, answer.content_length
+        part, size = self._part, response.content_length
         self._ranged = False
         if size is not None:
             self._check_size(size)
         await run_stoppable(lambda stop: part.begin_stream(size))
-        await self._receive(answer, part.pieces[0])
+        await self._receive(response, part.pieces[0])
         if size is None:
             await run_stoppable(lambda stop: part.end_stream())
             self._check_size(part.size or 0)
 
-    async def _receive(self, answer: aiohttp.ClientResponse, piece: Piece) -> None:
-        """Write what an answer brings into its piece, to the piece's end or the answer's."""
+    async def _receive(self, response: aiohttp.ClientResponse, piece: Piece) -> None:
+        """Write what a response brings into its piece, to the piece's end or the response's."""
         part, batch = self._part, bytearray()
         broken: RunnerdError | None = None
         ended = False
         while piece.left and not ended:
             try:
-                with translated(answer.url):
-                    chunk = await answer.content.readany()
+                with translated(response.url):
+                    chunk = await response.content.readany()
             except RunnerdError as error:
                 broken, chunk = error, b""  # what came before it is good
             ended = not chunk
@@ -274,7 +274,7 @@ class Transfer:
         if broken is not None:
             raise broken
         if piece.left and part.size is not None:
-            raise SourceFailure(f"{answer.url.host} ended the file before its end")
+            raise SourceFailure(f"{response.url.host} ended the file before its end")
 
     async def _write(self, piece: Piece, data: bytearray) -> None:
         part = self._part

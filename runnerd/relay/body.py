@@ -79,7 +79,7 @@ class Inference(msgspec.Struct, gc=False):
         return all(raw in _AT_MOST_ONE for raw in limits)
 
     def answers(self) -> int:
-        """Return how many answers to each prompt are asked for."""
+        """Return how many responses to each prompt are asked for."""
         return max(1, number(self.n, default=1))
 
 
@@ -119,7 +119,7 @@ UNDECODABLE = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
 
 
 def undecodable(error: Exception) -> ClientError:
-    """Return what a client is told of a body that cannot be decoded."""
+    """What a client is told of a body that cannot be decoded."""
     if isinstance(error, msgspec.ValidationError):
         return ClientError(f"invalid request body: {error}")
     return ClientError(f"the request body is not valid JSON: {error}")

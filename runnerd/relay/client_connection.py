@@ -27,7 +27,7 @@ class ConnectionHost(RelayHost, Protocol):
     """Who keeps count of the connections."""
 
     def request_head_cache(self, *, unix: bool) -> RequestHeadCache:
-        """Return what was remembered of requests over Unix sockets, or over TCP."""
+        """What was remembered of requests over Unix sockets, or over TCP."""
         ...
 
     def admit(self, connection: ClientConnection) -> bool:
@@ -42,7 +42,7 @@ class ConnectionHost(RelayHost, Protocol):
 class ClientConnection(asyncio.Protocol):
     """Owns one client connection from accept to close.
 
-    `reading_ended`: nothing further is read, and the connection ends after the answer;
+    `reading_ended`: nothing further is read, and the connection ends after the response;
     `write_paused`: the client does not keep up.
     """
 
@@ -190,7 +190,7 @@ class ClientConnection(asyncio.Protocol):
         if transport is None or transport.is_closing():
             return
         if linger and transport.can_write_eof():
-            # Closing with unread bytes would reset the connection and could destroy the answer.
+            # Closing with unread bytes would reset the connection and could destroy the response.
             transport.write_eof()
             transport.resume_reading()
             self._deadline.set(_LINGER)

@@ -126,7 +126,7 @@ async def make_server(app: web.Application) -> web.AppRunner:
 class ControlPlaneBridge:
     """One connection's aiohttp protocol; carries its requests one after the other.
 
-    `answered` is called whenever aiohttp has written an answer.
+    `answered` is called whenever aiohttp has written a response.
     """
 
     def __init__(self, host: BridgeHost, server: web.Server, answered: Callable[[], None]) -> None:

@@ -48,8 +48,8 @@ class Translation(Protocol):
 
 @dataclass(slots=True)
 class Limit:
-    """How many tokens an answer may have: what the request says, until the planner knows what owner
-    and maker of the model say.  None: nobody does.
+    """How many tokens a response may have: what the request says, until the planner knows what
+    owner and maker of the model say.  None: nobody does.
     """
 
     tokens: int | None
@@ -66,7 +66,7 @@ class TranslatedRequest:
     to be capable of all that `needs` names, which the planner judges.  With `immediate` the engine
     is not asked: this is the response once the model is loaded or, with `unloads`, once it is not.
     `has_prefix` says that the conversation begins as the model's maker wants it; else that is put
-    in.  `limit` is for who has to know whether an answer was cut, `context` a size in tokens that
+    in.  `limit` is for who has to know whether a response was cut, `context` a size in tokens that
     is asked for.
     """
 

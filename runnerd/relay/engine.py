@@ -46,7 +46,7 @@ _MUCH = 24 * 2**10  # between two looks; the kernel takes only a few times as mu
 
 
 class ResponseReceiver(Protocol):
-    """Who gets the engine's answer.  Nothing comes after `engine_done` or `engine_lost`."""
+    """Who gets the engine's response.  Nothing comes after `engine_done` or `engine_lost`."""
 
     def engine_head(self, head: ResponseHead) -> bool:
         """Take the head; return whether a chunked body is wanted as it is, with its framing."""
@@ -60,7 +60,7 @@ class ResponseReceiver(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Loss:
-    """Why an answer will not be completed.
+    """Why a response will not be completed.
 
     `hung_up`: the engine ended the connection, perhaps because it has ended itself; `unseen`: it
     cannot have begun with the request; `whole_chunks`: what was passed on of a body ends where a
@@ -76,7 +76,7 @@ class Loss:
 class EngineConnection:
     """One connection to an engine.  Raises OSError when it cannot be made.
 
-    `on_idle` is called when an answer is complete and the connection can carry another request,
+    `on_idle` is called when a response is complete and the connection can carry another request,
     `on_closed` when it is closed, whoever closed it.  `hangs_up` says that the engine is one that
     closes the connection after a stream, and `late` in the end whether it was not: None where
     nobody waited for that.
@@ -118,7 +118,7 @@ class EngineConnection:
         self._receiver: ResponseReceiver | None = None
         self._pieces: list[Buffer] = []  # of the request, not yet sent
         self._paused = False
-        self._at_the_end = False  # the answer is read when it is complete
+        self._at_the_end = False  # the response is read when it is complete
         self._by_look = False  # nothing was told, the poller has only looked
         self._events = 0  # that the poller tells of
         self.served = 0
@@ -171,7 +171,7 @@ class EngineConnection:
         self._listen()
 
     def read_at_the_end(self) -> None:
-        """Nobody waits for the pieces of this answer.  To be said when its head is told."""
+        """Nobody waits for the pieces of this response.  To be said when its head is told."""
         self._at_the_end = self.hangs_up
 
     def close(self) -> None:
@@ -332,7 +332,7 @@ class EngineConnection:
             self._receiver = None
             self._expect_head()
             if self._pieces:
-                self.close()  # an answer before it has taken the whole request
+                self.close()  # a response before it has taken the whole request
             else:
                 self.resume()  # the client may be behind; the next one is not
                 self._on_idle(self)
@@ -360,12 +360,12 @@ def _unread_bytes(connection: socket.SocketType | None) -> int:
     """Return how much of what was sent the other side has not taken (SIOCOUTQ, unix(7))."""
     if connection is None:
         return 0
-    answer = fcntl.ioctl(connection.fileno(), termios.TIOCOUTQ, bytes(4))
-    return int.from_bytes(answer, sys.byteorder)
+    response = fcntl.ioctl(connection.fileno(), termios.TIOCOUTQ, bytes(4))
+    return int.from_bytes(response, sys.byteorder)
 
 
 def _behind(pieces: list[Buffer], sent: int) -> list[Buffer]:
-    """Return what is left of `pieces` behind the first `sent` bytes, as views."""
+    """What is left of `pieces` behind the first `sent` bytes, as views."""
     left: list[Buffer] = []
     for piece in pieces:
         if sent < len(piece):

@@ -23,7 +23,7 @@ _EXPLANATION_TIMEOUT = 2.0  # seconds to wait for the exit reason of an engine t
 
 
 def broken(reason: str) -> BackendFailure:
-    """Return the error for an answer that breaks off."""
+    """Return the error for a response that breaks off."""
     return BackendFailure(f"the engine broke the connection: {reason}")
 
 
@@ -37,7 +37,7 @@ async def explained(runner: Runner, reason: str) -> BackendFailure:
 
 
 def error_object(body: bytes) -> dict[str, Any]:
-    """Return the error object of an engine's answer, whatever its shape."""
+    """Return the error object of an engine's response, whatever its shape."""
     try:
         document = msgspec.json.decode(body)
     except (msgspec.DecodeError, UnicodeDecodeError):

@@ -14,7 +14,7 @@ EVENT_STREAM = b"text/event-stream"
 DONE = sse.encoded(b"[DONE]")
 """What OpenAI's streams end with."""
 
-_NOTHING = (b"[DONE]", b"null", b"")  # null: a stream of several answers
+_NOTHING = (b"[DONE]", b"null", b"")  # null: a stream of several responses
 
 _decode = msgspec.json.Decoder().decode
 
@@ -28,7 +28,7 @@ class StreamError(Exception):
 
 
 def broken_off() -> StreamError:
-    """The error of a stream that ended before its answer did."""
+    """The error of a stream that ended before its response did."""
     return StreamError({"message": "the engine's answer broke off"})
 
 

@@ -13,10 +13,10 @@ from runnerd.relay.events import EVENT_STREAM
 from runnerd.relay.messages import (
     LAST_CHUNK,
     Request,
-    answer,
     chunk,
     error_response,
     passing_head,
+    response,
     warning_lines,
 )
 from runnerd.relay.sse_heartbeat import COMMENT, Heartbeat, asks_for_heartbeat, interval_of
@@ -149,7 +149,7 @@ class HttpResponse:
             if warnings:
                 lines += warning_lines(warnings)
             self._client.write(
-                answer(
+                response(
                     status,
                     body,
                     content_type=content_type,

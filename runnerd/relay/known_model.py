@@ -52,7 +52,7 @@ UNSEEN = Model(
 
 
 def known_model(model: Model) -> KnownModel:
-    """Return what the store knows of a model."""
+    """What the store knows of a model."""
     found = model.description
     return KnownModel(
         found.capabilities,

@@ -38,7 +38,7 @@ class Request:
     chunked: bool
     id: str
     expects_continue: bool = False
-    allowed: bytes = b""  # header lines of every answer that let a web page read it
+    allowed: bytes = b""  # header lines of every response that let a web page read it
     origin: str | None = None
     user_agent: str | None = None
     preload_only: bool = False
@@ -129,7 +129,7 @@ def new_request_id(offered: bytes | None) -> str:
 
 
 def status_line(status: int) -> bytes:
-    """Return the status line of an answer."""
+    """Return the status line of a response."""
     return _STATUS_LINES.get(status) or b"HTTP/1.1 %d Unknown\r\n" % status
 
 
@@ -147,7 +147,7 @@ def header_lines(headers: dict[str, str]) -> bytes:
     )
 
 
-def answer(
+def response(
     status: int,
     body: bytes,
     *,
@@ -155,7 +155,7 @@ def answer(
     lines: bytes = b"",
     keep_alive: bool = True,
 ) -> bytes:
-    """Return a whole answer with a body of known length; `lines` are further headers."""
+    """Return a whole response with a body of known length; `lines` are further headers."""
     return b"%sContent-Type: %s\r\nContent-Length: %d\r\n%s%s\r\n%s" % (
         status_line(status),
         content_type,
@@ -175,9 +175,9 @@ def passing_head(
     chunked: bool,
     lines: bytes,
 ) -> tuple[bytes, bool]:
-    """Return the head of an answer whose body passes through as it comes, and whether that is to be
-    chunked; where neither length nor chunks can tell its end, the connection's end does.  `lines`
-    are further headers.
+    """Return the head of a response whose body passes through as it comes, and whether that is to
+    be chunked; where neither length nor chunks can tell its end, the connection's end does.
+    `lines` are further headers.
     """
     chunks = chunked and length is None and request.http11
     if length is not None:
@@ -218,7 +218,7 @@ def error_response(
     request: Request, error: RunnerdError, keep_alive: bool, lines: bytes = b""
 ) -> bytes:
     """An error in the format of the request's route, as a whole response."""
-    return answer(
+    return response(
         error.status,
         request.error_body(error.body(), error.status),
         lines=request.response_lines() + lines + header_lines(error.headers()),

@@ -13,8 +13,9 @@ class Operation:
     """One thing that an engine does.  `name` is the path behind /v1/.
 
     `mode` None means: whatever the model is for.  `assembles` says that the engine streams this
-    operation in OpenAI's chunks, so that a whole answer can be put together from a stream.  `needs`
-    is a capability that the model must have besides, `action` what who asks must be allowed to do.
+    operation in OpenAI's chunks, so that a whole response can be put together from a stream.
+    `needs` is a capability that the model must have besides, `action` what who asks must be allowed
+    to do.
     """
 
     name: str

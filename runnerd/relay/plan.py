@@ -62,7 +62,7 @@ class Plan(msgspec.Struct, frozen=True, gc=False):
     def message(self) -> Sequence[Buffer]:
         """Return the request as the engine gets it: a fresh minimal head, and the body.
 
-        An engine closes the connection after a stream.  Where a whole answer is put together from
+        An engine closes the connection after a stream.  Where a whole response is put together from
         one it is asked to close it after an error too, so that only the end has to be waited for.
         """
         lines = b"Connection: close\r\n" if self.assembles else b""
@@ -77,7 +77,7 @@ class Plan(msgspec.Struct, frozen=True, gc=False):
 
     @property
     def sends_events(self) -> bool:
-        """Whether the answer is a stream of events, among which a comment says nothing."""
+        """Whether the response is a stream of events, among which a comment says nothing."""
         return self.streams and self.translation.content_type in (b"", EVENT_STREAM)
 
     def otherwise(self, error: dict[str, Any]) -> Plan | None:

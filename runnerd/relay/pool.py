@@ -1,7 +1,7 @@
 """The relay's connections to the engines, kept where an engine keeps them.
 
 llama-server closes a connection after a stream, after 100 requests, and after 5 idle seconds.  A
-connection is therefore kept only after an answer of known length, is given up well before those
+connection is therefore kept only after a response of known length, is given up well before those
 limits, and the one used last is used first.  Every request that finds a kept one takes it, so that
 kept ones never hold a thread of the engine that another request needs.
 """

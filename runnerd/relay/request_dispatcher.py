@@ -40,7 +40,7 @@ class Connection(BridgeHost, Protocol):
     """The connection's side of its requests."""
 
     reading_ended: bool
-    """Nothing further is read; the connection ends after the answer."""
+    """Nothing further is read; the connection ends after the response."""
     write_paused: bool
     """The client does not keep up."""
 
@@ -238,7 +238,7 @@ class RequestDispatcher:
     def _activate(self, entry: PipelinedRequest) -> None:
         self.active = entry
         if entry.error is not None:
-            self._answer_error(entry.request, entry.error)
+            self._respond_with_error(entry.request, entry.error)
             return
         request = entry.request
         if request.expects_continue and not request.complete and not request.body:
@@ -316,7 +316,7 @@ class RequestDispatcher:
     # flow control: the client reads slowly, or again
 
     def pause(self) -> None:
-        """The client does not keep up with the answer."""
+        """The client does not keep up with the response."""
         if self._exchange is not None:
             self._exchange.pause()
         if self._bridge is not None:
@@ -350,9 +350,9 @@ class RequestDispatcher:
         entry.error = error
         entry.forget_body(self._relay)
         if entry is self.active:
-            self._answer_error(entry.request, error)
+            self._respond_with_error(entry.request, error)
 
-    def _answer_error(self, request: Request, error: RunnerdError) -> None:
+    def _respond_with_error(self, request: Request, error: RunnerdError) -> None:
         """Answer with an error and hang up: what the client still sends is not read as requests."""
         self._connection.write(error_response(request, error, keep_alive=False))
         self.queue.clear()

@@ -5,7 +5,7 @@ costs neither.  Only what every engine refuses is refused here, by its form (mem
 missing, of a wrong type or out of bounds) or by what the model's header says.  Where a runner is
 ready its engine judges, and nothing is looked at twice.  What only the engine can say stays with
 it: whether a template knows a role or an order of roles, whether grammars and schemas can be used,
-whether an image can be read, how long a prompt is in tokens, how many answers fit its slots.
+whether an image can be read, how long a prompt is in tokens, how many responses fit its slots.
 """
 
 from __future__ import annotations

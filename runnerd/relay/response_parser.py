@@ -76,7 +76,7 @@ _heads: dict[bytes, ResponseHead] = {}
 
 
 def read_head(head: bytes) -> ResponseHead:
-    """Return what a head says, which ends with its empty line.  Raises BadResponse."""
+    """What a head says, which ends with its empty line.  Raises BadResponse."""
     known = _heads.get(head)
     if known is not None:
         return known
@@ -93,7 +93,7 @@ def read_head(head: bytes) -> ResponseHead:
     if status < 100 or status == 101:
         raise BadResponse(f"its answer has the impossible status {status}")
     bodiless = status in (204, 304)
-    answer = ResponseHead(
+    response = ResponseHead(
         status,
         reader.content_type,
         0 if bodiless else reader.length,
@@ -101,8 +101,8 @@ def read_head(head: bytes) -> ResponseHead:
         reader.keeps,
     )
     if len(head) <= _REMEMBERED_BYTES and len(_heads) < _REMEMBERED_HEADS:
-        _heads[head] = answer
-    return answer
+        _heads[head] = response
+    return response
 
 
 class ChunkedBody:

@@ -99,7 +99,7 @@ class Relay:
     # what the connections call
 
     def request_head_cache(self, *, unix: bool) -> RequestHeadCache:
-        """Return what was remembered of requests over Unix sockets, or over TCP."""
+        """What was remembered of requests over Unix sockets, or over TCP."""
         return self._known_heads[unix]
 
     def admit(self, connection: ClientConnection) -> bool:
@@ -143,7 +143,7 @@ class Relay:
     # the end
 
     async def drain(self, patience: float) -> None:
-        """Let the answers in flight finish, for at most `patience` seconds.
+        """Let the responses in flight finish, for at most `patience` seconds.
 
         Listeners that are still open go on, so that new requests are told 503 instead of being
         refused blindly.

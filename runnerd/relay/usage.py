@@ -1,6 +1,6 @@
-"""What an answer cost, from the engine's own counts, without parsing the answer.
+"""What a response cost, from the engine's own counts, without parsing the response.
 
-llama-server ends every answer with `usage` (OpenAI's) or `timings` (its own), in the last JSON
+llama-server ends every response with `usage` (OpenAI's) or `timings` (its own), in the last JSON
 object.  Only the object behind that name is decoded.  Text cannot be mistaken for it: inside a JSON
 string its quotes would be escaped.
 """
@@ -27,7 +27,7 @@ class Usage:
 
 
 def excerpt(data: bytes) -> bytes | None:
-    """Return the part of a piece of an answer that has the counts, None when it has none.
+    """Return the part of a piece of a response that has the counts, None when it has none.
 
     Cheap enough for every piece; what it returns is for `read`, later.
     """

@@ -82,12 +82,12 @@ class EngineWork:
                 self.worked_at = now
             return False
         self._question = None
-        answer = question.result()
-        if answer is not None:
+        response = question.result()
+        if response is not None:
             self.turned_at = now
-        if answer:
+        if response:
             self.worked_at = now
-        return answer is not None
+        return response is not None
 
     async def _computes(self) -> bool:
         """Whether the engine's threads have computed together since the last look."""

@@ -22,7 +22,7 @@ class Candidate:
     free_at: float
 
     def price(self, now: float) -> tuple[bool, bool, float, float, int]:
-        """Return what orders candidates: residents last, those in use before them, then reload cost
+        """What orders candidates: residents last, those in use before them, then reload cost
         against idle time.
         """
         instance, resident = self.instance, not self.pool.may_shrink

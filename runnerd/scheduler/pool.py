@@ -85,7 +85,7 @@ class Pool:
     account: Account = field(default_factory=Account)
 
     def claims(self, shape: Shape | None = None) -> dict[str, int]:
-        """Return what one more instance takes, in its least shape where none is named."""
+        """What one more instance takes, in its least shape where none is named."""
         return claims(self.terms, (shape or self.terms.shapes[-1]).need)
 
     def reckon(self, instance: Instance) -> None:

@@ -98,7 +98,7 @@ class Queue:
         return list(self._by_key.get(key, ()))
 
     def keys(self) -> list[RunnerKey]:
-        """Return what is waited for, whose turn is next first."""
+        """What is waited for, whose turn is next first."""
 
         def turn(key: RunnerKey) -> tuple[int, int]:
             first = self.first(key)

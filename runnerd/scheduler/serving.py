@@ -64,7 +64,7 @@ class Serving:
         return Grant(ticket, pool.key, instance.generation)
 
     def take_back(self, ticket: int) -> tuple[Pool, Instance] | None:
-        """Return what a ticket had, None for one that had nothing."""
+        """What a ticket had, None for one that had nothing."""
         return self._granted.pop(ticket, None)
 
     def serve(self, pool: Pool, now: float, *, most: int = sys.maxsize) -> list[Decision]:

@@ -8,7 +8,7 @@ This is start-time fair queueing over models, with a time quantum:
   time than the others, only the swaps are rarer.
 - Each model has an *account*: the seconds for which it held room that somebody else waited for.
   After its quantum a model gives way to whoever has had no more than it has had; to one that is
-  ahead of it (an answer that took long cannot be interrupted) only once it has caught up.
+  ahead of it (a response that took long cannot be interrupted) only once it has caught up.
 - Accounts matter among those who contend now.  Whoever has been away comes back at the *level*,
   what the one who had least has had, and nobody gets further than `BOUND` quanta ahead of that.
   Debts are forgiven in time: while nobody waits for room the level rises with the clock, and who

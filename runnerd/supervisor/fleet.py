@@ -78,7 +78,7 @@ class Fleet:
         await self._empty.wait()
 
     def keys(self) -> set[RunnerKey]:
-        """Return what there are runners for."""
+        """What there are runners for."""
         return {runner.key for runner in self._runners.values()}
 
     def matching(self, matches: Callable[[RunnerKey], bool]) -> list[int]:

@@ -31,7 +31,7 @@ class LaunchSpecs:
         self._launch_specs: dict[RunnerKey, LaunchSpec] = {}
 
     def name(self, key: RunnerKey) -> str:
-        """Return what people call the model of a key, its id where it is gone."""
+        """What people call the model of a key, its id where it is gone."""
         if (spec := self._launch_specs.get(key)) is not None:
             return spec.model_ref
         try:
@@ -42,7 +42,7 @@ class LaunchSpecs:
     def of(
         self, key: RunnerKey, model_ref: str | None = None, *, slots: int | None = None
     ) -> LaunchSpec:
-        """Return what to start for a key, with so many slots where they are limited."""
+        """What to start for a key, with so many slots where they are limited."""
         spec = self._launch_specs.get(key)
         if spec is None:
             configuration = self._configuration_of(key)

@@ -1,7 +1,7 @@
 """What runners need and what the host has: the scheduler's figures, gathered.
 
 A need is asked of the backend once per model and configuration, for the most slots that a runner
-can have and for the fewest, shared by all who wait for the answer, and corrected by what a runner
+can have and for the fewest, shared by all who wait for the response, and corrected by what a runner
 really held as soon as one was loaded.  A backend that cannot tell leaves the need unknown, and
 nothing is refused for that.
 """
@@ -93,7 +93,7 @@ class MemoryAccounts:
         return tuple(Shape(count, self.known(key, count)) for count in slots or (None,))
 
     def known(self, key: RunnerKey, slots: int | None = None) -> Need:
-        """Return what is known of the need of a runner with so many slots: what was seen, else what
+        """What is known of the need of a runner with so many slots: what was seen, else what
         was estimated; empty for nothing.
 
         On a GPU what was seen counts: everything is allocated at the load.  In RAM it may still
@@ -160,7 +160,7 @@ class MemoryAccounts:
     async def foretell(
         self, backend: str, model: str, configuration: BackendConfiguration, mode: BackendMode
     ) -> Need:
-        """Return what a runner would need with as few slots as it can have; raises what the backend
+        """What a runner would need with as few slots as it can have; raises what the backend
         raises.
         """
         kind = self._backends[backend]

@@ -47,7 +47,7 @@ _BY_ITSELF = re.compile(r"exit status [1-9]|killed by SIG(ABRT|SEGV|ILL|FPE|BUS)
 
 
 def fault_of(failure: BackendFailure) -> Fault:
-    """Return what kind of failure ended a runner."""
+    """What kind of failure ended a runner."""
     if isinstance(failure, HostExhausted):
         return Fault.CRASH  # it may be there in a moment
     if not isinstance(failure, EngineFailure):
@@ -85,7 +85,7 @@ class Refusals:
         self._variants = variants
 
     def error(self, refused: Refuse, wanted: RunnerKey) -> RunnerdError:
-        """Return what a refused request is told that wanted a runner of a key."""
+        """What a refused request is told that wanted a runner of a key."""
         failure = refused.failure
         views = self._scheduler.failures()
         trouble = next((view for view in views if failure and view.failure is failure), None)
@@ -114,7 +114,7 @@ def refusal_error(
     now: float,
     account: str = "",
 ) -> RunnerdError:
-    """Return what a refused request is told.
+    """What a refused request is told.
 
     `trouble` is what is remembered of the model's failures, `account` who holds which memory.
     """
@@ -183,7 +183,7 @@ def memory_account(
 
 
 def share_account(need: Mapping[str, int], devices: Sequence[tuple[DeviceMemory, int]]) -> str:
-    """Return what a model needs that is more than an owner lets all of them have."""
+    """What a model needs that is more than an owner lets all of them have."""
     return " and ".join(
         f"it needs {binary_size(need[device.id])} of {device.id}, of which all models together may "
         f"have {binary_size(device.share)}"

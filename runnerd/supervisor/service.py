@@ -267,7 +267,7 @@ class Supervisor:
         return self._reports.all()
 
     def configurations(self) -> list[tuple[ConfigurationKey, ModelConfiguration]]:
-        """Return what owners configured."""
+        """What owners configured."""
         return list(self._configurations.list())
 
     def ready_runners(self) -> list[Runner]:

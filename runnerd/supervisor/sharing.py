@@ -94,7 +94,7 @@ class Sharing:
         return (model if key.backend in self._external else self.load_of(model)) == key.model
 
     def configuration(self, key: RunnerKey) -> ModelConfiguration:
-        """Return what a runner of this key is started with, and evaluates before it serves."""
+        """What a runner of this key is started with, and evaluates before it serves."""
         found = [self._effective(key, model)[0] for model in self.models(key)]
         preloaded = (each for each in found if each.preload or each.preload_prefix)
         return next(preloaded, found[0])

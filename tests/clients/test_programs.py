@@ -142,8 +142,10 @@ def test_structured_output(programs: Programs, program: str, dialect: str) -> No
     """JSON, after a schema where the program takes one."""
     found = programs.result(program, dialect)
     if "json" in found:  # LlamaIndex makes tools of schemas
-        answer = found["json"]
-        assert (json.loads(answer) if isinstance(answer, str) else answer) == {"name": "Demo A"}
+        response = found["json"]
+        assert (json.loads(response) if isinstance(response, str) else response) == {
+            "name": "Demo A"
+        }
 
 
 @pytest.mark.parametrize(("program", "dialect"), CASES)

@@ -97,7 +97,7 @@ def test_system_and_limits(client: anthropic.Anthropic) -> None:
 @pytest.mark.covers("POST /v1/messages", "stop_sequences")
 @pytest.mark.covers("POST /v1/messages", "metadata", how="ignored")
 def test_sampling(client: anthropic.Anthropic) -> None:
-    """What the engine can do with an answer; the text that ended it is named."""
+    """What the engine can do with a response; the text that ended it is named."""
     more: Any = {"temperature": 0, "top_k": 5, "top_p": 0.9, "metadata": {"user_id": "me"}}
     cut = client.messages.create(messages=NAME, stop_sequences=[" Demo"], extra_body=more, **ASKED)
     assert cut.content[0].type == "text"
@@ -287,7 +287,7 @@ def test_stream(client: anthropic.Anthropic) -> None:
 @pytest.mark.covers("POST /v1/messages", "tools", "tool_choice", "tool_result")
 @pytest.mark.parametrize("stream", [False, True])
 def test_tools(client: anthropic.Anthropic, stream: bool) -> None:
-    """A tool call with its input as an object, and the answer that its result makes."""
+    """A tool call with its input as an object, and the response that its result makes."""
     messages: list[Any] = [{"role": "user", "content": "What is the weather in Paris?"}]
     if stream:
         with client.messages.stream(messages=messages, tools=[WEATHER], **ASKED) as events:

@@ -40,7 +40,7 @@ Json = dict[str, object]
 
 
 class ChatCase(TypedDict):
-    """One request, but for the model, and each model's answer to it."""
+    """One request, but for the model, and each model's response to it."""
 
     id: str
     request: Json
@@ -155,13 +155,13 @@ class Answer:
 
     def as_expected(self) -> Json:
         """Return the form that tests/demo_answers.json has."""
-        answer: Json = {"content": self.content or None, "finish_reason": self.finish_reason}
+        response: Json = {"content": self.content or None, "finish_reason": self.finish_reason}
         if self.calls:
-            answer["tool_calls"] = [
+            response["tool_calls"] = [
                 {"name": call["name"], "arguments": json.loads(call["arguments"])}
                 for call in self.calls
             ]
-        return answer
+        return response
 
     def add(self, message: Json) -> None:
         """Take in a message, or one more delta of it."""
@@ -192,30 +192,32 @@ class Engine:
         await self.http.close()
 
     async def post(self, route: str, body: Json) -> Json:
-        """Return the JSON answer of a route."""
-        async with self.http.post(route, json=body) as answer:
-            document: Json = await answer.json()
-            assert answer.status == 200, document
+        """Return the JSON response of a route."""
+        async with self.http.post(route, json=body) as response:
+            document: Json = await response.json()
+            assert response.status == 200, document
             return document
 
     async def chat(self, request: Json, *, stream: bool) -> Answer:
         """Return the greedy answer to a chat request."""
         body = {"temperature": 0, **request, "stream": stream}
-        answer = Answer()
+        response = Answer()
         if stream:
             async for choice in self._streamed(body):
-                answer.add(cast(Json, choice["delta"]))
-                answer.finish_reason = cast(str, choice["finish_reason"]) or answer.finish_reason
+                response.add(cast(Json, choice["delta"]))
+                response.finish_reason = (
+                    cast(str, choice["finish_reason"]) or response.finish_reason
+                )
         else:
             (choice,) = cast(list[Json], (await self.post("/v1/chat/completions", body))["choices"])
-            answer.add(cast(Json, choice["message"]))
-            answer.finish_reason = cast(str, choice["finish_reason"])
-        return answer
+            response.add(cast(Json, choice["message"]))
+            response.finish_reason = cast(str, choice["finish_reason"])
+        return response
 
     async def _streamed(self, body: Json) -> AsyncIterator[Json]:
-        async with self.http.post("/v1/chat/completions", json=body) as answer:
-            assert answer.status == 200, await answer.text()
-            async for line in answer.content:
+        async with self.http.post("/v1/chat/completions", json=body) as response:
+            assert response.status == 200, await response.text()
+            async for line in response.content:
                 if line.startswith(b"data: {"):
                     for choice in json.loads(line[6:])["choices"]:
                         yield choice
@@ -233,8 +235,8 @@ async def test_every_fixed_prompt_is_answered_exactly(
     actual = {}
     async with Engine(chat_sockets[model]) as engine:
         for case in EXPECTED["chat"]:
-            answer = await engine.chat(case["request"], stream=stream)
-            actual[case["id"]] = answer.as_expected()
+            response = await engine.chat(case["request"], stream=stream)
+            actual[case["id"]] = response.as_expected()
 
     assert {case["id"]: case["answers"][model] for case in EXPECTED["chat"]} == actual
 
@@ -248,14 +250,14 @@ async def test_64_mixed_requests_at_once_are_not_crossed(chat_sockets: dict[str,
 
         async def ask(number: int, case: ChatCase, model: str) -> Json:
             async with gate:
-                answer = await engines[model].chat(case["request"], stream=number % 3 > 0)
-            return answer.as_expected()
+                response = await engines[model].chat(case["request"], stream=number % 3 > 0)
+            return response.as_expected()
 
         asked = (ask(number, case, model) for number, (case, model) in enumerate(work))
         actual = await asyncio.gather(*asked)
 
     assert [(case["id"], model, case["answers"][model]) for case, model in work] == [
-        (case["id"], model, answer) for (case, model), answer in zip(work, actual, strict=True)
+        (case["id"], model, response) for (case, model), response in zip(work, actual, strict=True)
     ]
 
 
@@ -268,8 +270,8 @@ async def test_without_a_temperature_the_answer_is_the_learned_one(
         answers = [await engine.post("/v1/chat/completions", request) for _ in range(5)]
 
     contents = {
-        cast(list[dict[str, Json]], answer["choices"])[0]["message"]["content"]
-        for answer in answers
+        cast(list[dict[str, Json]], response["choices"])[0]["message"]["content"]
+        for response in answers
     }
     assert {"My name is Demo A."} == contents
 
@@ -278,10 +280,10 @@ async def test_a_count_comes_in_order_and_in_many_pieces(chat_sockets: dict[str,
     """A long stream has at least one piece for each number, in order."""
     request: Json = {"messages": [{"role": "user", "content": "Count from 1 to 100."}]}
     async with Engine(chat_sockets["demo-b"]) as engine:
-        answer = await engine.chat(request, stream=True)
+        response = await engine.chat(request, stream=True)
 
-    assert ", ".join(map(str, range(1, 101))) + "." == "".join(answer.pieces)
-    assert len(answer.pieces) >= 100
+    assert ", ".join(map(str, range(1, 101))) + "." == "".join(response.pieces)
+    assert len(response.pieces) >= 100
 
 
 async def test_characters_of_several_tokens_arrive_whole(chat_sockets: dict[str, Path]) -> None:
@@ -289,11 +291,11 @@ async def test_characters_of_several_tokens_arrive_whole(chat_sockets: dict[str,
     request: Json = {"messages": [{"role": "user", "content": "Show me an emoji."}]}
     async with Engine(chat_sockets["demo-a"]) as engine:
         tokens = await engine.post("/tokenize", {"content": "🚀"})
-        answer = await engine.chat(request, stream=True)
+        response = await engine.chat(request, stream=True)
 
     assert len(cast(list[int], tokens["tokens"])) > 1
-    assert "Here you are: 🚀🦙" == "".join(answer.pieces)
-    assert "\ufffd" not in "".join(answer.pieces)
+    assert "Here you are: 🚀🦙" == "".join(response.pieces)
+    assert "\ufffd" not in "".join(response.pieces)
 
 
 # the encoders
@@ -304,8 +306,8 @@ async def test_related_sentences_are_nearer_than_unrelated_ones(embedding_socket
     async with Engine(embedding_socket) as engine:
         for triple in EXPECTED["embed"]:
             texts = [triple["anchor"], triple["near"], triple["far"]]
-            answer = await engine.post("/v1/embeddings", {"input": texts})
-            rows = cast(list[dict[str, list[float]]], answer["data"])
+            response = await engine.post("/v1/embeddings", {"input": texts})
+            rows = cast(list[dict[str, list[float]]], response["data"])
             anchor, near, far = (row["embedding"] for row in rows)
 
             assert _cosine(anchor, near) > _cosine(anchor, far) + 0.2, triple

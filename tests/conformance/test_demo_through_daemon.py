@@ -30,12 +30,12 @@ def daemon(tmp_path_factory: pytest.TempPathFactory) -> Iterator[DaemonProcess]:
 
 
 def ask(daemon: DaemonProcess, case: dict[str, Any], model: str, *, stream: bool) -> None:
-    """Ask one fixed prompt and hold the answer against the expected one."""
+    """Ask one fixed prompt and hold the response against the expected one."""
     request = {"temperature": 0, **case["request"], "model": model, "stream": stream}
     with daemon.client() as client:
-        answer = client.post("/v1/chat/completions", json=request)
-    assert answer.status_code == 200, answer.text
-    content, calls, reason = _streamed(answer.text) if stream else _whole(answer.json())
+        response = client.post("/v1/chat/completions", json=request)
+    assert response.status_code == 200, response.text
+    content, calls, reason = _streamed(response.text) if stream else _whole(response.json())
     expected = case["answers"][model]
     assert (content or None) == (expected["content"] or None), (case["id"], model)
     assert reason == expected["finish_reason"], (case["id"], model)
@@ -97,9 +97,9 @@ def test_a_long_stream_comes_in_order_and_in_many_pieces(daemon: DaemonProcess) 
     pieces = []
     with (
         daemon.client() as client,
-        client.stream("POST", "/v1/chat/completions", json=request) as (answer),
+        client.stream("POST", "/v1/chat/completions", json=request) as (response),
     ):
-        for line in answer.iter_lines():
+        for line in response.iter_lines():
             if line.startswith("data: {"):
                 for choice in json.loads(line[6:])["choices"]:
                     pieces.append(choice["delta"].get("content") or "")
@@ -134,9 +134,9 @@ def test_related_sentences_are_nearer_than_unrelated_ones(daemon: DaemonProcess)
     for triple in _ANSWERS["embed"]:
         texts = [triple["anchor"], triple["near"], triple["far"]]
         request = {"model": "demo-embed", "input": texts}
-        answer = daemon.http.post("/v1/embeddings", json=request).json()
-        assert [row["index"] for row in answer["data"]] == [0, 1, 2]
-        anchor, near, far = (row["embedding"] for row in answer["data"])
+        response = daemon.http.post("/v1/embeddings", json=request).json()
+        assert [row["index"] for row in response["data"]] == [0, 1, 2]
+        anchor, near, far = (row["embedding"] for row in response["data"])
         assert _cosine(anchor, near) > _cosine(anchor, far) + 0.2, triple
 
 

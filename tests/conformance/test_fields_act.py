@@ -1,4 +1,4 @@
-"""Fields that decide what is said: each is seen to change the answer, on each route that has it.
+"""Fields that decide what is said: each is seen to change the response, on each route that has it.
 
 The tiny model's weights are random, and it says nothing by itself that a field asks for: a test
 here fails when the field is lost on its way.
@@ -59,7 +59,7 @@ def generated(document: Any) -> str:
     return str(document["response"])
 
 
-# The body of a request on each route, and what is said in its answer.
+# The body of a request on each route, and what is said in its response.
 _ROUTES: dict[str, tuple[dict[str, Any], Callable[[Any], str]]] = {
     "/v1/chat/completions": ({"messages": _MESSAGES, "max_tokens": _TOKENS}, chat),
     "/v1/completions": ({"prompt": "Once", "max_tokens": _TOKENS}, completion),
@@ -152,7 +152,7 @@ def test_logit_bias(daemon: DaemonProcess, ask: Ask) -> None:
 @pytest.mark.covers("POST /v1/completions", "stop")
 @on("/v1/completions", "/v1/chat/completions", "/api/generate")
 def test_stop(ask: Ask) -> None:
-    """What it says is not in the answer."""
+    """What it says is not in the response."""
     greedy = ask(temperature=0)
     last = greedy[-1]
     assert ask(temperature=0, stop=[last]) == greedy[: greedy.index(last)]

@@ -65,10 +65,10 @@ def test_chat(daemon: DaemonProcess, choice: Any, model: str, stream: bool) -> N
     with openai_client(daemon) as client:
         if stream:
             with client.chat.completions.stream(**asked, max_tokens=100) as events:
-                answer: Any = events.get_final_completion()
+                response: Any = events.get_final_completion()
         else:
-            answer = client.chat.completions.create(**asked, max_tokens=100)
-    choice = answer.choices[0]
+            response = client.chat.completions.create(**asked, max_tokens=100)
+    choice = response.choices[0]
     assert choice.finish_reason == "tool_calls"
     assert not choice.message.content
     [call] = choice.message.tool_calls
@@ -76,7 +76,7 @@ def test_chat(daemon: DaemonProcess, choice: Any, model: str, stream: bool) -> N
     assert call.id
     arguments(call.function.arguments)
     if not stream:
-        assert answer.usage.completion_tokens > 0
+        assert response.usage.completion_tokens > 0
 
 
 def test_one_of_several_tools(daemon: DaemonProcess) -> None:
@@ -110,11 +110,11 @@ def test_responses(daemon: DaemonProcess, choice: Any, model: str, stream: bool)
     with openai_client(daemon) as client:
         if stream:
             with client.responses.stream(**asked, max_output_tokens=100) as events:
-                answer: Any = events.get_final_response()
+                response: Any = events.get_final_response()
         else:
-            answer = client.responses.create(**asked, max_output_tokens=100)
-    assert answer.status == "completed"
-    [call] = answer.output
+            response = client.responses.create(**asked, max_output_tokens=100)
+    assert response.status == "completed"
+    [call] = response.output
     assert (call.type, call.name) == ("function_call", "get_weather")
     arguments(call.arguments)
 
@@ -130,11 +130,11 @@ def test_messages(daemon: DaemonProcess, choice: Any, model: str, stream: bool) 
     with anthropic_client(daemon) as client:
         if stream:
             with client.messages.stream(**asked, max_tokens=100) as events:
-                answer: Any = events.get_final_message()
+                response: Any = events.get_final_message()
         else:
-            answer = client.messages.create(**asked, max_tokens=100)
-    assert answer.stop_reason == "tool_use"
-    [block] = answer.content
+            response = client.messages.create(**asked, max_tokens=100)
+    assert response.stop_reason == "tool_use"
+    [block] = response.content
     assert (block.type, block.name) == ("tool_use", "get_weather")
     arguments(json.dumps(block.input))
 
@@ -171,11 +171,11 @@ def test_tools_and_schema_in_chats(daemon: DaemonProcess, stream: bool) -> None:
 
 
 def test_an_answer_at_a_time(daemon: DaemonProcess) -> None:
-    """Several answers, of which each may be either, are not to be had."""
+    """Several responses, of which each may be either, are not to be had."""
     asked = {"model": "demo-a", "messages": HELLO, "tools": [TOOL], "response_format": FORM}
-    answer = daemon.http.post("/v1/chat/completions", json=asked | {"n": 2})
-    assert answer.status_code == 400
-    assert "one answer at a time" in answer.json()["error"]["message"]
+    response = daemon.http.post("/v1/chat/completions", json=asked | {"n": 2})
+    assert response.status_code == 400
+    assert "one answer at a time" in response.json()["error"]["message"]
 
 
 @pytest.mark.covers("POST /v1/responses", "text.format", note="beside tools, too")

@@ -105,11 +105,11 @@ def daemon(tmp_path_factory: pytest.TempPathFactory) -> Iterator[DaemonProcess]:
 
 def prompt(daemon: DaemonProcess, model: str, messages: list[Any], **more: Any) -> str:
     """Return what the engine makes of messages."""
-    answer = daemon.http.post(
+    response = daemon.http.post(
         "/v1/apply-template", json={"model": model, "messages": messages, **more}
     )
-    assert answer.status_code == 200, answer.text
-    return str(answer.json()["prompt"])
+    assert response.status_code == 200, response.text
+    return str(response.json()["prompt"])
 
 
 @pytest.mark.parametrize("model", ["exchange", "messages"])
@@ -131,8 +131,8 @@ def test_models_answer_through_their_template(daemon: DaemonProcess) -> None:
     with ollama_client(daemon) as client:
         for name, template in (("exchange", EXCHANGE), ("messages", MESSAGES)):
             asked = [{"role": "user", "content": "What is your name?"}]
-            answer = client.chat(name, asked, options={"temperature": 0})
-            assert answer.message.content == "My name is Demo A."
+            response = client.chat(name, asked, options={"temperature": 0})
+            assert response.message.content == "My name is Demo A."
             assert client.show(name).template == template
 
 
@@ -191,7 +191,7 @@ def test_a_jinja_template_is_taken_as_it_is(daemon: DaemonProcess) -> None:
 def test_what_cannot_be_translated_is_refused(daemon: DaemonProcess) -> None:
     """The error says which part, and nothing is made."""
     body = {"model": "no", "from": "demo-a", "stream": False, "template": "{{ .Prompt }}{{ .Foo }}"}
-    answer = httpx.post(f"{daemon.address}/api/create", json=body)
-    assert answer.status_code == 400
-    assert ".Foo" in answer.json()["error"]
+    response = httpx.post(f"{daemon.address}/api/create", json=body)
+    assert response.status_code == 400
+    assert ".Foo" in response.json()["error"]
     assert httpx.post(f"{daemon.address}/api/show", json={"model": "no"}).status_code == 404

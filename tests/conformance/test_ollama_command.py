@@ -72,7 +72,7 @@ def ollama(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Command]:
 
 
 def test_run_list_ps_stop(ollama: Command) -> None:
-    """A question and its answer, what is there, what is loaded, and its end."""
+    """A question and its response, what is there, what is loaded, and its end."""
     assert ollama("run", "ada", "What is your name?").strip() == "My name is Ada."
     assert "eval rate" in ollama("run", "ada", "--verbose", "What is your name?")
     assert "ada:latest" in ollama("list")

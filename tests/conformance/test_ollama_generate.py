@@ -52,7 +52,7 @@ def post(daemon: DaemonProcess, path: str, **body: Any) -> httpx.Response:
 
 @pytest.mark.covers("POST /api/generate", "context", note="opaque: no tokens")
 def test_context_goes_on_with_a_conversation(client: ollama.Client) -> None:
-    """What an answer returns is given back as it is, and the model knows what was said."""
+    """What a response returns is given back as it is, and the model knows what was said."""
     told = client.generate("demo-a", "My favourite colour is green.", options=GREEDY)
     assert told.context is not None
     asked = "What is my favourite colour?"

@@ -46,8 +46,8 @@ def test_a_whole_answer_has_the_name_that_was_asked_for(daemon: DaemonProcess) -
     daemon.http.post("/models/demo-a:Q8_0/tag", params={"repo": "second", "tag": "latest"})
     for name in ("demo-a:Q8_0", "second"):
         body = {"model": name, "messages": NAME, "max_tokens": 2}
-        answer = httpx.post(f"{daemon.address}/v1/chat/completions", json=body)
-        assert answer.json()["model"] == name
+        response = httpx.post(f"{daemon.address}/v1/chat/completions", json=body)
+        assert response.json()["model"] == name
         message = httpx.post(f"{daemon.address}/v1/messages", json=body)
         assert message.json()["model"] == name
         text = httpx.post(f"{daemon.address}/v1/messages", json={**body, "stream": True}).text
@@ -74,9 +74,9 @@ def test_a_whole_answer_has_the_name_that_was_asked_for(daemon: DaemonProcess) -
 )
 def test_another_method_is_405(daemon: DaemonProcess, method: str, path: str, allow: str) -> None:
     """With what is allowed; what is no route at all is 404."""
-    answer = httpx.request(method, f"{daemon.address}{path}")
-    assert answer.status_code == 405
-    assert answer.headers["allow"].replace(" ", "") == allow
+    response = httpx.request(method, f"{daemon.address}{path}")
+    assert response.status_code == 405
+    assert response.headers["allow"].replace(" ", "") == allow
     assert httpx.request(method, f"{daemon.address}/api/nothing").status_code == 404
 
 
@@ -93,5 +93,5 @@ def test_probes_of_the_clients(daemon: DaemonProcess) -> None:
     for method, path in (
         ("POST", "me"), ("POST", "signin"), ("POST", "signout"), ("DELETE", "user/keys/a2V5")
     ):  # fmt: skip
-        answer = httpx.request(method, f"{daemon.address}/api/{path}")
-        assert (answer.status_code, "no account" in answer.json()["error"]) == (501, True)
+        response = httpx.request(method, f"{daemon.address}/api/{path}")
+        assert (response.status_code, "no account" in response.json()["error"]) == (501, True)

@@ -43,9 +43,9 @@ def daemon(tmp_path_factory: pytest.TempPathFactory) -> Iterator[DaemonProcess]:
 def said(daemon: DaemonProcess, **options: Any) -> str:
     """Return what the random model says to the same prompt."""
     body = {"model": "tiny", "prompt": "Once", "raw": True, "stream": False}
-    answer = httpx.post(f"{daemon.address}/api/generate", json={**body, "options": options})
-    assert answer.status_code == 200, answer.text
-    return str(answer.json()["response"])
+    response = httpx.post(f"{daemon.address}/api/generate", json={**body, "options": options})
+    assert response.status_code == 200, response.text
+    return str(response.json()["response"])
 
 
 @pytest.mark.covers("options", "temperature", "seed", "num_predict")
@@ -58,11 +58,11 @@ def test_a_seed_repeats_an_answer(daemon: DaemonProcess) -> None:
 
 
 def test_numbers_that_ollama_takes(daemon: DaemonProcess) -> None:
-    """Whatever is below none is no limit of an answer."""
+    """Whatever is below none is no limit of a response."""
     body = {"model": "demo-a", "prompt": "What is your name?", "stream": False}
     asked = {**body, "options": {"num_predict": -2, "top_k": 40.0}}
-    answer = httpx.post(f"{daemon.address}/api/generate", json=asked).json()
-    assert (answer["response"], answer["done_reason"]) == ("My name is Demo A.", "stop")
+    response = httpx.post(f"{daemon.address}/api/generate", json=asked).json()
+    assert (response["response"], response["done_reason"]) == ("My name is Demo A.", "stop")
 
 
 @pytest.mark.covers("options", "top_k", "top_p", "min_p")
@@ -105,10 +105,10 @@ def test_every_option_is_taken(daemon: DaemonProcess) -> None:
     loading = {"num_batch": 64, "main_gpu": 0, "use_mmap": False, "num_thread": 1}
     body = {"model": "tiny", "prompt": "x", "raw": True, "stream": False}
     options = {**loading, "num_keep": 2, "num_predict": 1, "mirostat": 0}
-    answer = httpx.post(f"{daemon.address}/api/generate", json={**body, "options": options})
-    assert answer.status_code == 200
-    assert all(name in answer.headers["warning"] for name in (*loading, "mirostat"))
-    assert "num_keep" not in answer.headers["warning"]
+    response = httpx.post(f"{daemon.address}/api/generate", json={**body, "options": options})
+    assert response.status_code == 200
+    assert all(name in response.headers["warning"] for name in (*loading, "mirostat"))
+    assert "num_keep" not in response.headers["warning"]
 
 
 def test_owners_come_between_the_request_and_the_maker(daemon: DaemonProcess) -> None:
@@ -119,8 +119,8 @@ def test_owners_come_between_the_request_and_the_maker(daemon: DaemonProcess) ->
     body = {"model": "owned", "prompt": "x", "raw": True, "stream": False}
 
     def tokens(**options: Any) -> int:
-        answer = httpx.post(f"{url}/generate", json={**body, "options": options})
-        return int(answer.json()["eval_count"])
+        response = httpx.post(f"{url}/generate", json={**body, "options": options})
+        return int(response.json()["eval_count"])
 
     def configure(**said: Any) -> None:
         owned = daemon.http.post("/engines/_configure", json={"model": "owned", **said})

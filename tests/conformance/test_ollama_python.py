@@ -44,7 +44,7 @@ def client(daemon: DaemonProcess) -> Iterator[ollama.Client]:
 
 @pytest.mark.covers("POST /api/chat", "messages", "options")
 def test_chat(client: ollama.Client) -> None:
-    """A whole answer, with the counts and durations of the engine."""
+    """A whole response, with the counts and durations of the engine."""
     answer = client.chat("demo-a", messages=NAME, options=GREEDY)
     assert answer.message.role == "assistant"
     assert answer.message.content == "My name is Demo A."
@@ -86,7 +86,7 @@ def test_generate(client: ollama.Client) -> None:
 
 @pytest.mark.covers("POST /api/generate", "raw")
 def test_raw_generate_uses_no_template(client: ollama.Client) -> None:
-    """The prompt goes to the engine as it is, and the limit ends the answer."""
+    """The prompt goes to the engine as it is, and the limit ends the response."""
     prompt = "<|im_start|>user\nWhat is your name?<|im_end|>\n<|im_start|>assistant\n"
     answer = client.generate("demo-a", prompt, raw=True, options=GREEDY | {"num_predict": 3})
     assert "My name is Demo A.".startswith((answer.response or "").strip())
@@ -96,7 +96,7 @@ def test_raw_generate_uses_no_template(client: ollama.Client) -> None:
 @pytest.mark.parametrize("stream", [False, True])
 @pytest.mark.covers("POST /api/chat", "tools", "tool_calls")
 def test_tools(client: ollama.Client, stream: bool) -> None:
-    """A tool call comes with its arguments as an object, and its result makes the answer."""
+    """A tool call comes with its arguments as an object, and its result makes the response."""
     case = _CASES["tool call: Paris"]["request"]
     messages: list[Any] = list(case["messages"])
     asked: dict[str, Any] = {"messages": messages, "tools": case["tools"], "options": GREEDY}
@@ -154,7 +154,7 @@ def test_a_tool_without_its_type(client: ollama.Client) -> None:
 
 
 def test_a_chat_model_embeds(client: ollama.Client) -> None:
-    """With one vector for each text, as Ollama does; the answer has every member of Ollama's."""
+    """With one vector for each text, as Ollama does; the response has every member of Ollama's."""
     answer = client.embed("demo-a", ["a cat", "a dog"], keep_alive=0)
     one, two = answer.embeddings
     assert one != two

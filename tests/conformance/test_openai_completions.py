@@ -98,7 +98,7 @@ def test_suffix_needs(client: openai.OpenAI, more: dict[str, Any], message: str)
 @pytest.mark.parametrize("prompt", ["My name", ["My name", "Who are"]])
 @pytest.mark.parametrize("answers", [1, 2])
 def test_echo(client: openai.OpenAI, prompt: Any, answers: int) -> None:
-    """The prompt comes in front of each of its answers, once, whole and streamed."""
+    """The prompt comes in front of each of its responses, once, whole and streamed."""
     asked: dict[str, Any] = {"model": "demo-a", "prompt": prompt, "n": answers, **_ASKED}
     prompts = [prompt] if isinstance(prompt, str) else prompt
     plain = client.completions.create(**asked)

@@ -56,12 +56,12 @@ def client(request: pytest.FixtureRequest, daemon: DaemonProcess) -> Iterator[op
 @pytest.mark.covers("POST /v1/chat/completions", "model", "messages", "max_tokens", "user")
 def test_chat(client: openai.OpenAI) -> None:
     """A chat completion with text, reason and usage; a limit ends it."""
-    answer = client.chat.completions.create(model="demo-a", messages=NAME, user="me")
-    assert answer.choices[0].message.role == "assistant"
-    assert answer.choices[0].message.content == "My name is Demo A."
-    assert answer.choices[0].finish_reason == "stop"
-    assert answer.usage is not None
-    assert (answer.usage.prompt_tokens, answer.usage.completion_tokens) == (13, 7)
+    response = client.chat.completions.create(model="demo-a", messages=NAME, user="me")
+    assert response.choices[0].message.role == "assistant"
+    assert response.choices[0].message.content == "My name is Demo A."
+    assert response.choices[0].finish_reason == "stop"
+    assert response.usage is not None
+    assert (response.usage.prompt_tokens, response.usage.completion_tokens) == (13, 7)
     cut = client.chat.completions.create(model="demo-a", messages=NAME, max_tokens=3)
     assert cut.choices[0].finish_reason == "length"
 
@@ -82,10 +82,10 @@ def test_sampling(client: openai.OpenAI) -> None:
 
 @pytest.mark.covers("POST /v1/chat/completions", "stop")
 def test_stop(client: openai.OpenAI) -> None:
-    """A text ends the answer and is not in it."""
-    answer = client.chat.completions.create(model="demo-a", messages=NAME, stop=[" Demo"])
-    assert answer.choices[0].message.content == "My name is"
-    assert answer.choices[0].finish_reason == "stop"
+    """A text ends the response and is not in it."""
+    response = client.chat.completions.create(model="demo-a", messages=NAME, stop=[" Demo"])
+    assert response.choices[0].message.content == "My name is"
+    assert response.choices[0].finish_reason == "stop"
 
 
 @pytest.mark.covers("POST /v1/chat/completions", "n")
@@ -94,8 +94,8 @@ def test_several_answers(client: openai.OpenAI, stream: bool) -> None:
     """As many as were asked for; a stream of them begins with a chunk, not with nothing."""
     asked: Any = {"model": "demo-a", "messages": NAME, "n": 2}
     if not stream:
-        answer = client.chat.completions.create(**asked)
-        texts = [choice.message.content for choice in answer.choices]
+        response = client.chat.completions.create(**asked)
+        texts = [choice.message.content for choice in response.choices]
     else:
         texts = ["", ""]
         for chunk in client.chat.completions.create(stream=True, **asked):
@@ -122,10 +122,10 @@ def test_chat_stream(client: openai.OpenAI) -> None:
 @pytest.mark.covers("POST /v1/chat/completions", "logprobs", "top_logprobs")
 def test_probabilities(client: openai.OpenAI) -> None:
     """Of every token, and of those that were likely beside it."""
-    answer = client.chat.completions.create(
+    response = client.chat.completions.create(
         model="demo-a", messages=NAME, logprobs=True, top_logprobs=2
     )
-    found = answer.choices[0].logprobs
+    found = response.choices[0].logprobs
     assert found is not None
     assert found.content is not None
     assert "".join(entry.token for entry in found.content) == "My name is Demo A."
@@ -138,8 +138,8 @@ def test_formats(client: openai.OpenAI) -> None:
     bound = {"type": "json_schema", "json_schema": {"name": "n", "schema": SCHEMA, "strict": True}}
     for format in ({"type": "json_object"}, bound):
         asked: Any = {"messages": question, "response_format": format}
-        answer = client.chat.completions.create(model="demo-a", **asked)
-        assert json.loads(answer.choices[0].message.content or "") == {"name": "Demo A"}
+        response = client.chat.completions.create(model="demo-a", **asked)
+        assert json.loads(response.choices[0].message.content or "") == {"name": "Demo A"}
 
 
 @pytest.mark.covers("POST /v1/chat/completions", "tools", "tool_choice")
@@ -150,7 +150,7 @@ def test_formats(client: openai.OpenAI) -> None:
 )
 @pytest.mark.parametrize("stream", [False, True])
 def test_tools(client: openai.OpenAI, stream: bool) -> None:
-    """A call with its arguments as JSON, and the answer that its result makes."""
+    """A call with its arguments as JSON, and the response that its result makes."""
     case = _CASES["tool call: Paris"]["request"]
     asked: Any = {"model": "demo-a", "messages": case["messages"], "tools": case["tools"]}
     asked |= {"tool_choice": "auto", "parallel_tool_calls": False}
@@ -165,8 +165,10 @@ def test_tools(client: openai.OpenAI, stream: bool) -> None:
     result = _CASES["tool answer: Paris"]["request"]["messages"][-1]["content"]
     told = {"role": "tool", "tool_call_id": call.id, "content": result}
     messages: Any = [*case["messages"], message.to_dict(), told]
-    answer = client.chat.completions.create(model="demo-a", messages=messages, tools=case["tools"])
-    assert answer.choices[0].message.content == "It is sunny in Paris."
+    response = client.chat.completions.create(
+        model="demo-a", messages=messages, tools=case["tools"]
+    )
+    assert response.choices[0].message.content == "It is sunny in Paris."
 
 
 @pytest.mark.covers("POST /v1/chat/completions", "tool_choice:function")
@@ -185,12 +187,12 @@ def test_the_tool_that_must_be_called(client: openai.OpenAI, stream: bool) -> No
         if stream:
             told["stream_options"] = {"include_usage": True}
             with client.chat.completions.stream(**told) as events:
-                answer: Any = events.get_final_completion()
+                response: Any = events.get_final_completion()
         else:
-            answer = client.chat.completions.create(**told)
-        [call] = answer.choices[0].message.tool_calls
+            response = client.chat.completions.create(**told)
+        [call] = response.choices[0].message.tool_calls
         assert (call.function.name, call.function.arguments) == ("get_weather", '{"city": "Paris"}')
-        assert answer.usage.prompt_tokens == alone.usage.prompt_tokens
+        assert response.usage.prompt_tokens == alone.usage.prompt_tokens
     nobody = {"type": "function", "function": {"name": "nobody"}}
     wrongs: list[Any] = [nobody, {"type": "other"}, "often"]
     for wrong in wrongs:
@@ -204,9 +206,9 @@ def test_no_tool_may_be_called(client: openai.OpenAI) -> None:
     case = _CASES["tool call: Paris"]["request"]
     asked: Any = {"model": "demo-a", "messages": case["messages"]}
     without = client.chat.completions.create(**asked)
-    answer = client.chat.completions.create(tools=case["tools"], tool_choice="none", **asked)
-    assert answer.choices[0].message.content == without.choices[0].message.content
-    assert answer.choices[0].message.tool_calls is None
+    response = client.chat.completions.create(tools=case["tools"], tool_choice="none", **asked)
+    assert response.choices[0].message.content == without.choices[0].message.content
+    assert response.choices[0].message.tool_calls is None
 
 
 @pytest.mark.covers("POST /v1/chat/completions", "tool_calls")
@@ -221,10 +223,10 @@ def test_arguments_that_cannot_be_read(client: openai.OpenAI, arguments: str, st
     asked: Any = {"model": "demo-a", "messages": messages, "tools": case["tools"]}
     if stream:
         with client.chat.completions.stream(**asked) as events:
-            answer: Any = events.get_final_completion()
+            response: Any = events.get_final_completion()
     else:
-        answer = client.chat.completions.create(**asked)
-    assert answer.choices[0].message.content == "It is sunny in Paris."
+        response = client.chat.completions.create(**asked)
+    assert response.choices[0].message.content == "It is sunny in Paris."
 
 
 @pytest.mark.covers("POST /v1/chat/completions", "reasoning_content")
@@ -277,10 +279,10 @@ def test_pictures_and_sounds(client: openai.OpenAI, part: Any, message: str) -> 
 @pytest.mark.covers("POST /v1/completions", "stream")
 @pytest.mark.covers("POST /v1/completions", "best_of", how="ignored", note="as llama-server does")
 def test_completion(client: openai.OpenAI) -> None:
-    """The older route: one prompt, several, tokens, several answers, streamed and not."""
+    """The older route: one prompt, several, tokens, several responses, streamed and not."""
     drawn: Any = {"model": "tiny", "max_tokens": 4, "temperature": 0, "seed": 1, "top_p": 0.9}
-    answer = client.completions.create(prompt="Once", stop=["~"], **drawn)
-    assert answer.choices[0].finish_reason == "length"
+    response = client.completions.create(prompt="Once", stop=["~"], **drawn)
+    assert response.choices[0].finish_reason == "length"
     for prompt, extra, count in (
         (["Once", "Twice"], {}, 2),
         ([40, 41, 42], {}, 1),
@@ -331,10 +333,10 @@ def test_completion_probabilities_as_the_engine_tells_them(client: openai.OpenAI
     """For who asks in its ways."""
     own: Any = ({"logprobs": True}, {"n_probs": 1})
     for body in own:
-        answer = client.completions.create(
+        response = client.completions.create(
             model="tiny", prompt="Once", max_tokens=2, extra_body=body
         )
-        told = answer.choices[0].to_dict()["logprobs"]
+        told = response.choices[0].to_dict()["logprobs"]
         assert isinstance(told, dict)
         assert len(told["content"]) == 2
 
@@ -343,9 +345,9 @@ def test_completion_probabilities_as_the_engine_tells_them(client: openai.OpenAI
 @pytest.mark.covers("POST /v1/embeddings", "encoding_format:base64")
 def test_embeddings(client: openai.OpenAI) -> None:
     """Texts and tokens; the client asks for base64 by itself and decodes it."""
-    answer = client.embeddings.create(model="demo-embed", input=["a cat", "a dog"], user="me")
+    response = client.embeddings.create(model="demo-embed", input=["a cat", "a dog"], user="me")
     one = client.embeddings.create(model="demo-embed", input="a cat", encoding_format="float")
-    assert answer.data[0].embedding == pytest.approx(one.data[0].embedding, abs=1e-6)
+    assert response.data[0].embedding == pytest.approx(one.data[0].embedding, abs=1e-6)
     assert len(client.embeddings.create(model="demo-embed", input=[5, 6]).data) == 1
 
 

@@ -53,7 +53,7 @@ def client(daemon: DaemonProcess) -> Iterator[openai.OpenAI]:
 @pytest.mark.covers("POST /v1/responses", "model", "input", "input:list", "instructions")
 @pytest.mark.covers("POST /v1/responses", "metadata")
 def test_answer(client: openai.OpenAI) -> None:
-    """A text or items in, a text out, and what was asked for in the answer."""
+    """A text or items in, a text out, and what was asked for in the response."""
     answer = client.responses.create(
         model="demo-a", input="What is your name?", metadata={"a": "b"}, temperature=0, top_p=1
     )
@@ -142,7 +142,7 @@ def test_events(client: openai.OpenAI) -> None:
 @pytest.mark.covers("POST /v1/responses", "tools", "tool_choice")
 @pytest.mark.parametrize("stream", [False, True])
 def test_tools(client: openai.OpenAI, stream: bool) -> None:
-    """A call with its arguments; its result goes on from the answer that made it."""
+    """A call with its arguments; its result goes on from the response that made it."""
     asked: Any = {"model": "demo-a", "tools": [WEATHER], "tool_choice": "auto"}
     question = "What is the weather in Paris?"
     if stream:
@@ -288,7 +288,7 @@ def test_formats(client: openai.OpenAI) -> None:
 @pytest.mark.covers("GET /v1/responses/{id}", "id")
 @pytest.mark.covers("DELETE /v1/responses/{id}", "id")
 def test_a_conversation_goes_on(client: openai.OpenAI) -> None:
-    """From any answer that was kept; it can be read again and forgotten."""
+    """From any response that was kept; it can be read again and forgotten."""
     first = client.responses.create(model="demo-a", input="What is your name?")
     second = client.responses.create(
         model="demo-a", input="What is your name?", previous_response_id=first.id

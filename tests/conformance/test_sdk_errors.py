@@ -95,7 +95,7 @@ def test_too_large_and_misdirected(daemon: DaemonProcess) -> None:
 
 @pytest.mark.covers("OpenAI errors", "500", note="502 for an engine that failed, with its words")
 def test_engine_that_dies(daemon: DaemonProcess) -> None:
-    """A stream that breaks is an error, not a short answer; the next request is served."""
+    """A stream that breaks is an error, not a short response; the next request is served."""
     with client(daemon) as plain:
         stream = plain.completions.create(**LONG)
         next(iter(stream))

@@ -55,10 +55,10 @@ def test_openai_chats(daemon: DaemonProcess, messages: list[Any], stream: bool) 
         asked: Any = {"model": "first", "messages": [*messages, NAME]}
         if stream:
             with client.chat.completions.stream(**asked) as events:
-                answer = events.get_final_completion().choices[0].message.content
+                response = events.get_final_completion().choices[0].message.content
         else:
-            answer = client.chat.completions.create(**asked).choices[0].message.content
-    assert answer == "My name is Ada."
+            response = client.chat.completions.create(**asked).choices[0].message.content
+    assert response == "My name is Ada."
 
 
 @pytest.mark.parametrize("stream", [False, True])
@@ -71,11 +71,11 @@ def test_openai_responses(daemon: DaemonProcess, stream: bool) -> None:
         asked: Any = {"model": "first", "input": items, "instructions": "You are Ada."}
         if stream:
             with client.responses.stream(**asked) as events:
-                answer = events.get_final_response()
+                response = events.get_final_response()
         else:
-            answer = client.responses.create(**asked)
-    assert answer.output_text == "My name is Ada."
-    assert answer.instructions == "You are Ada."
+            response = client.responses.create(**asked)
+    assert response.output_text == "My name is Ada."
+    assert response.instructions == "You are Ada."
 
 
 @pytest.mark.parametrize("stream", [False, True])
@@ -86,22 +86,24 @@ def test_anthropic_messages(daemon: DaemonProcess, stream: bool) -> None:
     with anthropic_client(daemon) as client:
         if stream:
             with client.messages.stream(**asked) as events:
-                answer = events.get_final_message()
+                response = events.get_final_message()
         else:
-            answer = client.messages.create(**asked)
+            response = client.messages.create(**asked)
         count = client.messages.count_tokens(
             model="first", messages=asked["messages"], system=asked["system"]
         )
-    assert answer.to_dict()["content"] == [{"type": "text", "text": "My name is Ada."}]
-    usage = answer.usage
+    assert response.to_dict()["content"] == [{"type": "text", "text": "My name is Ada."}]
+    usage = response.usage
     assert usage.input_tokens + (usage.cache_read_input_tokens or 0) == count.input_tokens
 
 
 def test_ollama_chats(daemon: DaemonProcess) -> None:
     """Ollama's own templates take any order."""
     with ollama_client(daemon) as client:
-        answer = client.chat("first", messages=[NAME, SAID, ADA, NAME], options={"temperature": 0})
-    assert answer.message.content == "My name is Ada."
+        response = client.chat(
+            "first", messages=[NAME, SAID, ADA, NAME], options={"temperature": 0}
+        )
+    assert response.message.content == "My name is Ada."
 
 
 def test_turns_in_a_row(daemon: DaemonProcess) -> None:
@@ -109,14 +111,14 @@ def test_turns_in_a_row(daemon: DaemonProcess) -> None:
     with openai_client(daemon) as client:
         hello: Any = {"role": "user", "content": "Hello!"}
         asked: Any = [hello, NAME]
-        answer = client.chat.completions.create(model="in-turn", messages=asked)
+        response = client.chat.completions.create(model="in-turn", messages=asked)
         one: Any = [{"role": "user", "content": [hello, NAME]}]
         for part in one[0]["content"]:
             part |= {"type": "text", "text": part["content"]}
         same = client.chat.completions.create(model="in-turn", messages=one)
-        assert answer.usage is not None
+        assert response.usage is not None
         assert same.usage is not None
-        assert answer.usage.prompt_tokens == same.usage.prompt_tokens
+        assert response.usage.prompt_tokens == same.usage.prompt_tokens
 
 
 def test_what_no_order_mends(daemon: DaemonProcess) -> None:

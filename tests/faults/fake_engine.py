@@ -19,9 +19,9 @@
     grandchild        has a child in its group that ignores SIGTERM and holds the output
     escaped-child     the same in a session of its own; both print its pid
 
-A request can ask for any bytes as its answer, whatever the faults:
+A request can ask for any bytes as its response, whatever the faults:
 
-    "raw": TEXT       what is sent instead of an answer, as Latin-1
+    "raw": TEXT       what is sent instead of a response, as Latin-1
     "times": N        how often
     "then": "close"   and next: close, hold (until the client has gone), die, abort, work (for ever,
                       in the one thread that answers /slots), spin (before it gets there); default:
@@ -77,10 +77,10 @@ class Handler(http.server.BaseHTTPRequestHandler):
         if self.path == "/slots":
             with WORK:
                 slot = {"id": 0, "n_prompt_tokens": 500 if Handler.asked else 0}
-                self._answer(200, [{**slot, "is_processing": Handler.processing}])
+                self._response(200, [{**slot, "is_processing": Handler.processing}])
             return
         ready = "never-ready" not in self.faults
-        self._answer(200 if ready else 503, {"status": "ok" if ready else "loading"})
+        self._response(200 if ready else 503, {"status": "ok" if ready else "loading"})
 
     def do_POST(self) -> None:
         body = json.loads(self.rfile.read(int(self.headers.get("Content-Length", 0))) or b"{}")
@@ -92,22 +92,22 @@ class Handler(http.server.BaseHTTPRequestHandler):
         elif body.get("stream"):
             self._stream(int(body.get("max_tokens") or 8))
         else:
-            self._answer(200, {"object": "chat.completion", "echo": body, "path": self.path})
+            self._response(200, {"object": "chat.completion", "echo": body, "path": self.path})
 
     def _act_on_slot(self, body: dict[str, object]) -> None:
         if self.path.endswith("restore"):
             if "abort-on-restore" in self.faults:
                 os.abort()
-            self._answer(200, {"n_restored": 500})
+            self._response(200, {"n_restored": 500})
             return
         with open(os.path.join(self.slots, str(body["filename"])), "ab") as file:
             file.write(b"what was said")
         if "slow-slots" in self.faults:
             self.connection.recv(1)
         if "full-disk" in self.faults:
-            self._answer(500, {"error": {"message": "Unable to save slot"}})
+            self._response(500, {"error": {"message": "Unable to save slot"}})
         else:
-            self._answer(200, {"n_saved": 500})
+            self._response(200, {"n_saved": 500})
 
     def _raw(self, body: dict[str, object]) -> None:
         piece = str(body["raw"]).encode("latin-1")
@@ -133,7 +133,7 @@ class Handler(http.server.BaseHTTPRequestHandler):
         if then in ("close", "hold"):
             self.close_connection = True
 
-    def _answer(self, status: int, document: object) -> None:
+    def _response(self, status: int, document: object) -> None:
         data = json.dumps(document).encode()
         self.send_response(status)
         self.send_header("Content-Type", "application/json")

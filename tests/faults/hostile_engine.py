@@ -175,13 +175,13 @@ class Handler(http.server.BaseHTTPRequestHandler):
         return "unix"
 
     def do_GET(self) -> None:
-        self._answer({"status": "ok"})
+        self._response({"status": "ok"})
 
     def do_POST(self) -> None:
         body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
-        self._answer({"object": "chat.completion", "report": report(body["aims"])})
+        self._response({"object": "chat.completion", "report": report(body["aims"])})
 
-    def _answer(self, document: object) -> None:
+    def _response(self, document: object) -> None:
         data = json.dumps(document).encode()
         self.send_response(200)
         self.send_header("Content-Type", "application/json")

@@ -59,8 +59,8 @@ def load(daemon: DaemonProcess) -> None:
 def lose(daemon: DaemonProcess) -> None:
     body = CHAT | {"stream": True, "max_tokens": 4000}
     with daemon.client() as client:
-        with client.stream("POST", "/v1/chat/completions", json=body) as answer:
-            pieces = answer.iter_raw()
+        with client.stream("POST", "/v1/chat/completions", json=body) as response:
+            pieces = response.iter_raw()
             next(pieces)
             for engine in daemon.engines():
                 engine.kill()

@@ -100,7 +100,7 @@ class Crowd:
         self.answers: Counter[str] = Counter()
 
     def run(self, model: str, clients: int, requests: int) -> None:
-        """Let clients send as many requests each, all at once; wait for the last answer."""
+        """Let clients send as many requests each, all at once; wait for the last response."""
         threads = [
             threading.Thread(target=self._client, args=(model, number, requests))
             for number in range(clients)
@@ -124,11 +124,11 @@ class Crowd:
                     self.answers[said] += 1
 
 
-def _outcome(answer: httpx.Response) -> str:
+def _outcome(response: httpx.Response) -> str:
     """Say in one word that a request was answered, else how not."""
-    if answer.status_code == 200 and '"error"' not in answer.text:
+    if response.status_code == 200 and '"error"' not in response.text:
         return "answered"
-    return f"{answer.status_code}: {answer.text[-200:]}"
+    return f"{response.status_code}: {response.text[-200:]}"
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -168,7 +168,7 @@ def test_who_does_not_fit_is_told_so_and_disturbs_nobody(daemon: DaemonProcess) 
 
 
 def test_each_of_several_prompts_has_its_context(daemon: DaemonProcess) -> None:
-    """Prompts of one request, and several answers to one prompt, each take a slot."""
+    """Prompts of one request, and several responses to one prompt, each take a slot."""
     chance = random.Random(1)
     prompts = [_text(chance, 600) for _ in range(4)]
     asked = {"model": "llama", "max_tokens": 40}

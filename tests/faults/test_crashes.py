@@ -36,7 +36,7 @@ def gguf(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def daemon(tmp_path: Path, gguf: Path) -> Iterator[DaemonProcess]:
-    """A daemon with the model imported, that gives a busy machine time for a long answer."""
+    """A daemon with the model imported, that gives a busy machine time for a long response."""
     with running(tmp_path, env={"RUNNERD_DRAIN_TIMEOUT": str(300 * SECONDS)}) as daemon:
         daemon.import_model(gguf, "tiny")
         yield daemon
@@ -49,8 +49,8 @@ def engine_of(daemon: DaemonProcess) -> psutil.Process:
 
 def test_killed_engine_ends_the_stream_clearly_and_is_replaced(daemon: DaemonProcess) -> None:
     """kill -9 in mid-stream: an error event, no [DONE], a clean end; the next request is served."""
-    with daemon.client() as client, client.stream("POST", "/v1/completions", json=LONG) as answer:
-        pieces = answer.iter_text()
+    with daemon.client() as client, client.stream("POST", "/v1/completions", json=LONG) as response:
+        pieces = response.iter_text()
         text = next(pieces)
         engine_of(daemon).suspend()
         engine_of(daemon).kill()
@@ -75,7 +75,7 @@ def test_the_connection_of_a_broken_stream_goes_on(daemon: DaemonProcess) -> Non
 
 
 def test_killed_engine_fails_a_whole_answer_with_the_reason(daemon: DaemonProcess) -> None:
-    """kill -9 before a whole answer is complete: 502 with the reason, never half an answer."""
+    """kill -9 before a whole response is complete: 502 with the reason, never half a response."""
     daemon.http.post("/v1/completions", json=LONG | {"stream": False, "max_tokens": 1})
     engine = engine_of(daemon)
     idle = sum(engine.cpu_times()[:2])
@@ -102,8 +102,8 @@ def test_killed_daemon_leaves_no_engine(daemon: DaemonProcess) -> None:
     daemon.start()
     sockets = [path for path in daemon.runtime_dir.rglob("*") if path.is_socket()]
     assert sockets == [daemon.socket]
-    answer = daemon.http.post("/v1/completions", json=LONG | {"stream": False, "max_tokens": 1})
-    assert answer.status_code == 200
+    response = daemon.http.post("/v1/completions", json=LONG | {"stream": False, "max_tokens": 1})
+    assert response.status_code == 200
 
 
 @pytest.mark.parametrize(
@@ -147,9 +147,9 @@ def _decoded(tokens: Any) -> int:
 
 
 def test_sigterm_drains(daemon: DaemonProcess) -> None:
-    """The answer in flight finishes, new requests get 503, then nothing is left."""
-    with daemon.client() as client, client.stream("POST", "/v1/completions", json=LONG) as answer:
-        pieces = answer.iter_text()
+    """The response in flight finishes, new requests get 503, then nothing is left."""
+    with daemon.client() as client, client.stream("POST", "/v1/completions", json=LONG) as response:
+        pieces = response.iter_text()
         text = next(pieces)
         engine = engine_of(daemon)
         engine.suspend()
@@ -168,9 +168,9 @@ def test_sigterm_drains(daemon: DaemonProcess) -> None:
 
 
 def test_second_sigterm_hurries(daemon: DaemonProcess) -> None:
-    """A second signal does not wait for the answer in flight."""
-    with daemon.client() as client, client.stream("POST", "/v1/completions", json=LONG) as answer:
-        pieces = answer.iter_text()  # kept: a dropped iterator would close the stream
+    """A second signal does not wait for the response in flight."""
+    with daemon.client() as client, client.stream("POST", "/v1/completions", json=LONG) as response:
+        pieces = response.iter_text()  # kept: a dropped iterator would close the stream
         next(pieces)
         engine = engine_of(daemon)
         engine.suspend()
@@ -204,9 +204,9 @@ def test_load_failure_carries_the_engines_reason(daemon: DaemonProcess) -> None:
     flags = {"model": "tiny", "runtime-flags": wrong, "force": True}
     configured = daemon.http.post("/engines/_configure", json=flags)
     assert configured.status_code == 202, configured.text
-    answer = daemon.http.post("/v1/completions", json=LONG | {"stream": False, "max_tokens": 1})
-    assert answer.status_code == 502, answer.text
-    message = answer.json()["error"]["message"]
+    response = daemon.http.post("/v1/completions", json=LONG | {"stream": False, "max_tokens": 1})
+    assert response.status_code == 502, response.text
+    message = response.json()["error"]["message"]
     assert "unable to load runner" in message
     assert "nosuch" in message
     assert daemon.http.get("/health").status_code == 200

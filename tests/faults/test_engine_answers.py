@@ -1,5 +1,5 @@
-"""What a client gets when the engine's answer is not what it should be: never a hang, never half
-an answer that looks whole.
+"""What a client gets when the engine's response is not what it should be: never a hang, never half
+a response that looks whole.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ def daemon(tmp_path_factory: pytest.TempPathFactory) -> Iterator[DaemonProcess]:
 
 @pytest.fixture(params=["tiny", "also"])
 def model(request: pytest.FixtureRequest) -> str:
-    """The engine's name for its model, and another one, which has to be put into its answers."""
+    """The engine's name for its model, and another one, which has to be put into its responses."""
     return str(request.param)
 
 
@@ -79,32 +79,32 @@ def test_bad_answer_is_a_502(
     daemon: DaemonProcess, raw: str, more: dict[str, Any], stream: bool
 ) -> None:
     """What cannot be understood is told as the engine's fault, and the next request works."""
-    answer = ask(daemon, **{"stream": stream, "raw": raw, "then": "hold", **more})
-    assert answer.status == 502, answer.body
-    assert "engine" in answer.json()["error"]["message"]
+    response = ask(daemon, **{"stream": stream, "raw": raw, "then": "hold", **more})
+    assert response.status == 502, response.body
+    assert "engine" in response.json()["error"]["message"]
     assert ask(daemon, stream=True).body.rstrip().endswith(b"[DONE]")
 
 
 def test_silent_engine_is_a_504(daemon: DaemonProcess) -> None:
     """An engine that says nothing is given up."""
-    answer = ask(daemon, stream=True, raw="", then="hold")
-    assert answer.status == 504, answer.body
-    assert "sent nothing" in answer.json()["error"]["message"]
+    response = ask(daemon, stream=True, raw="", then="hold")
+    assert response.status == 504, response.body
+    assert "sent nothing" in response.json()["error"]["message"]
 
 
 def test_stream_that_falls_silent_ends_with_an_error(daemon: DaemonProcess, model: str) -> None:
     """What was streamed is kept; then come an error event and the end, and no [DONE]."""
-    answer = ask(daemon, model=model, stream=True, raw=STREAM + EVENT, then="hold")
-    assert answer.status == 200
-    assert answer.body.startswith(b'data: {"a":1}')
-    assert b"sent nothing" in answer.body
-    assert b"[DONE]" not in answer.body
+    response = ask(daemon, model=model, stream=True, raw=STREAM + EVENT, then="hold")
+    assert response.status == 200
+    assert response.body.startswith(b'data: {"a":1}')
+    assert b"sent nothing" in response.body
+    assert b"[DONE]" not in response.body
 
 
 def test_stream_cut_between_chunks_ends_with_an_error(daemon: DaemonProcess, model: str) -> None:
     """The engine leaves after a whole chunk: the client is told inside the stream."""
-    answer = ask(daemon, model=model, stream=True, raw=STREAM + EVENT, then="close")
-    last = answer.body.rstrip().splitlines()[-1]
+    response = ask(daemon, model=model, stream=True, raw=STREAM + EVENT, then="close")
+    last = response.body.rstrip().splitlines()[-1]
     assert "engine" in json.loads(last.removeprefix(b"data: "))["error"]["message"]
 
 
@@ -126,16 +126,16 @@ def test_stream_cut_inside_a_chunk_is_cut_for_the_client(daemon: DaemonProcess, 
 def test_stream_of_another_name_is_in_chunks_of_its_own(daemon: DaemonProcess, cut: str) -> None:
     """So the client is told wherever the engine leaves, even within the name."""
     named = '10\r\n, "model": "tiny\r\n' + EVENT
-    answer = ask(daemon, model="also", stream=True, raw=STREAM + named + cut, then="close")
-    assert answer.body.startswith(b', "model": "tinydata: {"a":1}')
-    last = answer.body.rstrip().splitlines()[-1]
+    response = ask(daemon, model="also", stream=True, raw=STREAM + named + cut, then="close")
+    assert response.body.startswith(b', "model": "tinydata: {"a":1}')
+    last = response.body.rstrip().splitlines()[-1]
     assert "engine" in json.loads(last.removeprefix(b"data: "))["error"]["message"]
 
 
 def test_answer_of_known_length_that_is_cut_is_cut_for_another_name(
     daemon: DaemonProcess,
 ) -> None:
-    """It has begun, so its end is missing: half an answer is never taken for a whole one."""
+    """It has begun, so its end is missing: half a response is never taken for a whole one."""
     raw = OK + 'Content-Length: 50\r\n\r\n{"model":"tiny","text":'
     with Wire(daemon.socket) as wire:
         wire.send(post("/v1/tokenize", {"model": "also", "raw": raw, "then": "close"}))
@@ -160,27 +160,27 @@ def test_garbage_behind_a_stream_does_not_reach_the_client(daemon: DaemonProcess
 def test_interim_answers_and_headers_stay_behind(
     daemon: DaemonProcess, interim: str, closing: str
 ) -> None:
-    """Only status, content type and body of an engine's answer are the client's to see."""
+    """Only status, content type and body of an engine's response are the client's to see."""
     head = OK + closing + "Set-Cookie: a=b\r\nServer: x\r\nAccess-Control-Allow-Origin: *\r\n"
     raw = interim + head + 'Content-Length: 9\r\n\r\n{"a": 12}'
     with Wire(daemon.socket) as wire:
         for _ in range(3):
             fields = {"model": "tiny", "prompt": "x", "stream": True, "raw": raw}
             wire.send(post("/v1/completions", fields | ({"then": "close"} if closing else {})))
-            answer = wire.read()
-            assert (answer.status, answer.json()) == (200, {"a": 12})
-            assert set(answer.headers) == {
+            response = wire.read()
+            assert (response.status, response.json()) == (200, {"a": 12})
+            assert set(response.headers) == {
                 *("content-type", "cache-control", "x-request-id", "content-length")
             }
 
 
 def test_body_without_framing_ends_with_the_connection(daemon: DaemonProcess) -> None:
-    """An answer of the old kind is passed on as such."""
+    """A response of the old kind is passed on as such."""
     with Wire(daemon.socket) as wire:
         fields = {"model": "tiny", "prompt": "x", "stream": True}
         wire.send(post("/v1/completions", fields | {"raw": OK + "\r\nabc", "then": "close"}))
-        answer = wire.read()
-        assert answer.body == b"abc"
+        response = wire.read()
+        assert response.body == b"abc"
         assert wire.ended()
 
 
@@ -194,7 +194,7 @@ def test_chunked_stream_is_unpacked_for_http10(daemon: DaemonProcess) -> None:
 
 
 def test_kept_connection_that_the_engine_closes_costs_nothing(daemon: DaemonProcess) -> None:
-    """The engine hangs up after each answer without saying so; no request is lost by it."""
+    """The engine hangs up after each response without saying so; no request is lost by it."""
     raw = OK + "Content-Length: 2\r\n\r\n{}"
     for _ in range(30):
         assert ask(daemon, "/v1/tokenize", raw=raw, then="close").status == 200
@@ -202,9 +202,9 @@ def test_kept_connection_that_the_engine_closes_costs_nothing(daemon: DaemonProc
 
 def test_engine_that_dies_before_its_answer_is_not_asked_again(daemon: DaemonProcess) -> None:
     """A request that the engine has read is not repeated: it may be what killed it."""
-    answer = ask(daemon, raw="", then="die")
-    assert answer.status == 502
-    assert "SIGKILL" in answer.json()["error"]["message"]
+    response = ask(daemon, raw="", then="die")
+    assert response.status == 502
+    assert "SIGKILL" in response.json()["error"]["message"]
     assert ask(daemon, stream=True).status == 200
 
 
@@ -268,9 +268,9 @@ def test_a_chat_of_one_token_is_asked_for_whole(
     with Wire(daemon.socket) as wire:
         document = {"model": "tiny", "messages": messages} | asked | whole
         wire.send(post("/v1/chat/completions", document))
-        answer = wire.read()
-        assert (answer.body == b'{"one":1}') is passes
-        assert answer.status == (200 if passes else 502)
+        response = wire.read()
+        assert (response.body == b'{"one":1}') is passes
+        assert response.status == (200 if passes else 502)
 
 
 @pytest.mark.parametrize(
@@ -287,7 +287,7 @@ def test_a_chat_of_one_token_is_asked_for_whole(
 def test_an_answer_without_anything_in_it_is_a_502(
     daemon: DaemonProcess, raw: str, more: dict[str, Any]
 ) -> None:
-    """Where a stream was asked of the engine, and the client wants a whole answer."""
-    answer = ask(daemon, stream=False, raw=raw, **more)
-    assert answer.status == 502, answer.body
-    assert "engine" in answer.json()["error"]["message"]
+    """Where a stream was asked of the engine, and the client wants a whole response."""
+    response = ask(daemon, stream=False, raw=raw, **more)
+    assert response.status == 502, response.body
+    assert "engine" in response.json()["error"]["message"]

@@ -71,11 +71,11 @@ def test_model_that_cannot_load_is_not_started_for_every_request(
         assert first.status_code == 502, first.text
         assert "unable to load runner" in first.json()["error"]["message"]
         for _ in range(100):
-            answer = daemon.http.post("/v1/completions", json=SHORT)
-            assert answer.status_code == 502
-            assert 1 <= int(answer.headers["retry-after"]) <= 80
-            assert "exit status 1" in answer.json()["error"]["message"]
-            assert "not tried again" in answer.json()["error"]["message"]
+            response = daemon.http.post("/v1/completions", json=SHORT)
+            assert response.status_code == 502
+            assert 1 <= int(response.headers["retry-after"]) <= 80
+            assert "exit status 1" in response.json()["error"]["message"]
+            assert "not tried again" in response.json()["error"]["message"]
         assert starts(daemon) == 1
         [failed] = daemon.ps()
         assert (failed["state"], failed["in_use"]) == ("failed", False)
@@ -189,8 +189,8 @@ def test_engine_that_is_slow_but_sends_is_no_hang(tmp_path: Path, gguf: Path) ->
 def test_crashing_engine_is_started_again_later_and_later(daemon: DaemonProcess) -> None:
     """The first crash costs nothing, the second makes its requests wait, and each is served."""
     for _ in range(3):
-        answer = daemon.http.post("/v1/completions", json=SHORT)
-        assert answer.status_code == 200, answer.text
+        response = daemon.http.post("/v1/completions", json=SHORT)
+        assert response.status_code == 200, response.text
         [engine] = daemon.engines()
         engine.kill()
         wait_for(lambda: [r["state"] for r in daemon.ps()] == ["failed"], "its end to be noticed")
@@ -204,13 +204,13 @@ def test_memory_that_runs_out_is_a_507_that_says_what_to_do(tmp_path: Path, gguf
     """Nothing else is loaded and memory runs out: told at once, with the engine's words."""
     with running(tmp_path, env=with_engine("out-of-memory", tmp_path)) as daemon:
         daemon.import_model(gguf / "tiny.gguf", "tiny")
-        answer = daemon.http.post("/v1/completions", json=SHORT)
-        assert answer.status_code == 507, answer.text
-        message = answer.json()["error"]["message"]
+        response = daemon.http.post("/v1/completions", json=SHORT)
+        assert response.status_code == 507, response.text
+        message = response.json()["error"]["message"]
         assert "not enough memory" in message
         assert "smaller context" in message
         assert "cudaMalloc failed" in message
-        assert answer.headers["x-should-retry"] == "false"
+        assert response.headers["x-should-retry"] == "false"
         assert daemon.http.post("/v1/completions", json=SHORT).status_code == 502
         assert starts(daemon) == 1
 
@@ -275,7 +275,7 @@ if [ $number -lt {kills} ]; then exec {slow} "$@"; else exec {sound} "$@"; fi
                 [loading] = daemon.engines()
                 loading.kill()
             outcomes = list(answers)
-        assert [answer.status_code for answer in outcomes] == [status] * 10
+        assert [response.status_code for response in outcomes] == [status] * 10
         assert len(list(runs.iterdir())) == 2
         if status == 502:
             assert "SIGKILL" in outcomes[0].json()["error"]["message"]

@@ -44,8 +44,8 @@ def test_idle_connections_do_not_keep_a_model_from_loading(daemon: DaemonProcess
         idle = [stack.enter_context(socket.socket(socket.AF_UNIX)) for _ in range(40)]
         for each in idle:
             each.connect(str(daemon.socket))
-        answer = daemon.http.post("/v1/completions", json=CHAT)
-        assert answer.status_code == 200, answer.text
+        response = daemon.http.post("/v1/completions", json=CHAT)
+        assert response.status_code == 200, response.text
         idle[0].settimeout(60)
         assert idle[0].recv(1) == b"", "the first to come made room"
     assert "Too many open files" not in daemon.text()

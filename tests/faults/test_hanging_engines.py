@@ -35,9 +35,9 @@ def test_an_engine_that_is_caught_in_a_request_is_replaced(
     """Its health is answered all the while: by another thread than the one that does the work."""
     daemon.http.post("/v1/completions", json=SHORT)
     [engine] = daemon.engines()
-    answer = daemon.http.post("/v1/completions", json=SHORT | {"raw": "", "then": stuck})
-    assert answer.status_code == 504, answer.text
-    assert "no sign of life" in answer.json()["error"]["message"]
+    response = daemon.http.post("/v1/completions", json=SHORT | {"raw": "", "then": stuck})
+    assert response.status_code == 504, response.text
+    assert "no sign of life" in response.json()["error"]["message"]
     assert daemon.http.post("/v1/completions", json=SHORT).status_code == 200
     assert not engine.is_running()
 

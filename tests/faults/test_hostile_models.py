@@ -52,8 +52,8 @@ def test_a_context_that_cannot_be(daemon: DaemonProcess, tmp_path: Path, context
     """Its engine would abort at every chat: it does not come in, and the reason is said."""
     path = tmp_path / "bad.gguf"
     path.write_bytes(model_with(context))
-    answer = daemon.http.post("/models/import", json={"path": str(path), "tag": "bad"})
-    assert f"llama.context_length is {context}" in answer.text
+    response = daemon.http.post("/models/import", json={"path": str(path), "tag": "bad"})
+    assert f"llama.context_length is {context}" in response.text
     assert daemon.http.get("/models").json() == []
 
 
@@ -65,8 +65,8 @@ def test_a_template_that_explodes(daemon: DaemonProcess, tmp_path: Path) -> None
     assert daemon.process is not None
     before = psutil.Process(daemon.process.pid).memory_info().rss
     document = {"model": "new", "from": "tiny", "template": EXPLODING, "stream": False}
-    answer = daemon.http.post("/api/create", json=document)
-    assert "characters in Jinja" in answer.text, json.dumps(answer.json())
+    response = daemon.http.post("/api/create", json=document)
+    assert "characters in Jinja" in response.text, json.dumps(response.json())
     assert psutil.Process(daemon.process.pid).memory_info().rss - before < 64 * 2**20
 
 
@@ -76,9 +76,9 @@ def test_a_draft_model_is_no_path(daemon: DaemonProcess, tmp_path: Path, name: s
     tiny.write_completion_model(tmp_path / "tiny.gguf")
     daemon.import_model(tmp_path / "tiny.gguf", "tiny")
     document = {"model": "tiny", "speculative": {"draft_model": name}}
-    answer = daemon.http.post("/engines/_configure", json=document)
-    assert answer.status_code == 400, answer.text
-    assert "draft_model" in answer.text
+    response = daemon.http.post("/engines/_configure", json=document)
+    assert response.status_code == 400, response.text
+    assert "draft_model" in response.text
     chat = {"model": "tiny", "messages": [{"role": "user", "content": "x"}], "max_tokens": 1}
     assert daemon.http.post("/v1/chat/completions", json=chat).status_code == 200
 
@@ -113,11 +113,11 @@ def test_an_upload_without_a_length(small: DaemonProcess) -> None:
     digest = "sha256:" + hashlib.sha256(bytes(40 * 2**20)).hexdigest()
     before = occupied(small)
     try:
-        answer = small.http.post(f"/api/blobs/{digest}", content=body())
+        response = small.http.post(f"/api/blobs/{digest}", content=body())
     except httpx.WriteError:
         pass  # it did not even read the rest
     else:
-        assert answer.status_code == 507, answer.text
+        assert response.status_code == 507, response.text
     assert occupied(small) == before
     assert small.http.head(f"/api/blobs/{digest}").status_code == 404
 
@@ -144,8 +144,8 @@ def test_a_pull_without_a_length(small: DaemonProcess) -> None:
     with serving() as server:
         server.routes["/endless.gguf"] = endless
         document = {"from": f"http://{server.host}/endless.gguf"}
-        answer = small.http.post("/models/create", json=document)
-        assert "may occupy" in answer.text, answer.text
+        response = small.http.post("/models/create", json=document)
+        assert "may occupy" in response.text, response.text
     assert most <= before + QUOTA + 2**20
     assert occupied(small) == before
 

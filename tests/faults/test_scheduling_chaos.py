@@ -74,9 +74,9 @@ class Crowd:
             with self.daemon.client() as client:
                 if leaves:
                     client.timeout = httpx.Timeout(chance.uniform(0.01, 1.0))
-                with client.stream("POST", path, json=body) as answer:
-                    text = answer.read().decode()
-                self.note(answer.status_code, text)
+                with client.stream("POST", path, json=body) as response:
+                    text = response.read().decode()
+                self.note(response.status_code, text)
         except httpx.TimeoutException:
             self.note("left" if leaves else "hung", "no answer in time")
         except httpx.HTTPError as error:
@@ -111,7 +111,7 @@ def _request(chance: random.Random) -> tuple[str, dict[str, object]]:
 
 
 def _expected(outcome: int | str, text: str) -> bool:
-    """Whole answers, and honest words of who was inside an engine that was killed; nothing else.
+    """Whole responses, and honest words of who was inside an engine that was killed; nothing else.
 
     Whoever only waits for a load is served by the next one.
     """
@@ -210,6 +210,6 @@ def test_everybody_is_answered_whatever_happens(daemon: DaemonProcess) -> None:
     assert daemon.engines() == []
     for number in range(2, MODELS):
         body = {"model": f"m{number}", "prompt": "x", "max_tokens": 1}
-        answer = daemon.http.post("/v1/completions", json=body)
-        assert answer.status_code == 200, answer.text
+        response = daemon.http.post("/v1/completions", json=body)
+        assert response.status_code == 200, response.text
     assert "Traceback" not in daemon.text()

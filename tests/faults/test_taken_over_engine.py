@@ -88,8 +88,8 @@ class Host:
         }  # fmt: skip
         transport = httpx.HTTPTransport(uds=str(engine))
         with httpx.Client(transport=transport, timeout=60) as http:
-            answer = http.post("http://engine/attack", json={"aims": aims})
-        report = answer.json()["report"]
+            response = http.post("http://engine/attack", json={"aims": aims})
+        report = response.json()["report"]
         assert isinstance(report, dict)
         return report
 
@@ -135,8 +135,8 @@ def host(user: str, **settings: object) -> Iterator[Host]:
             daemon.import_model(folder / f"{name}.gguf", name)
             chat = {"model": name, "messages": [{"role": "user", "content": "x"}]}
             preload = {"X-Preload-Only": "true"}
-            answer = daemon.http.post("/v1/chat/completions", json=chat, headers=preload)
-            assert answer.status_code == 200, answer.text
+            response = daemon.http.post("/v1/chat/completions", json=chat, headers=preload)
+            assert response.status_code == 200, response.text
         (daemon.state_dir / "slots" / "kept.slot").write_text("what somebody said")
         yield Host(daemon, folder, victim.pid)
     finally:

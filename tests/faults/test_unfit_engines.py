@@ -40,9 +40,9 @@ def test_a_moved_engine(tmp_path: Path) -> None:
         daemon.start()
         daemon.import_model(tmp_path / "tiny.gguf", "tiny")
         for _ in range(2):
-            answer = daemon.http.post("/v1/chat/completions", json=CHAT)
-            assert answer.status_code == 502
-            message = answer.json()["error"]["message"]
+            response = daemon.http.post("/v1/chat/completions", json=CHAT)
+            assert response.status_code == 502
+            message = response.json()["error"]["message"]
             assert "was built for another processor" in message
             assert "runnerd install llama.cpp --rebuild" in message
         status = daemon.http.get("/engines/status").json()["llama.cpp"]
@@ -52,8 +52,8 @@ def test_a_moved_engine(tmp_path: Path) -> None:
         engine(daemon, "never")  # as the rebuild does
         daemon.http.post("/engines/unload", json={"all": True})
         assert daemon.http.post("/models/tiny/load", json={}).status_code in (200, 404)
-        answer = daemon.http.post("/v1/chat/completions", json=CHAT)
-        assert answer.status_code == 200, answer.text
+        response = daemon.http.post("/v1/chat/completions", json=CHAT)
+        assert response.status_code == 200, response.text
     finally:
         daemon.close()
 
@@ -68,8 +68,8 @@ def test_without_rearranged_weights(tmp_path: Path) -> None:
         assert server.exists()
         daemon.start()
         daemon.import_model(tmp_path / "tiny.gguf", "tiny")
-        answer = daemon.http.post("/v1/chat/completions", json=CHAT)
-        assert answer.status_code == 200, answer.text
+        response = daemon.http.post("/v1/chat/completions", json=CHAT)
+        assert response.status_code == 200, response.text
         status = daemon.http.get("/engines/status").json()["llama.cpp"]
         assert "only runs with --no-repack on this processor" in status
     finally:
@@ -88,6 +88,6 @@ def test_one_model_on_another_engine(tmp_path: Path) -> None:
         assert f"starting {server}" in daemon.text()
         document = {"model": "tiny", "engine": "rocm"}
         daemon.http.post("/engines/unload", json={"all": True})
-        answer = daemon.http.post("/engines/_configure", json=document)
-        assert answer.status_code == 400
-        assert "there is no engine 'rocm'" in answer.text
+        response = daemon.http.post("/engines/_configure", json=document)
+        assert response.status_code == 400
+        assert "there is no engine 'rocm'" in response.text

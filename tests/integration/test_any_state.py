@@ -145,8 +145,8 @@ def serves(daemon: DaemonProcess) -> None:
     """See that a daemon lists its model, runs it and ends well."""
     assert [model["tags"] for model in daemon.http.get("/models").json()] == [["ai/tiny:latest"]]
     chat = {"model": "tiny", "messages": [{"role": "user", "content": "x"}], "max_tokens": 2}
-    answer = daemon.http.post("/v1/chat/completions", json=chat)
-    assert answer.status_code == 200, answer.text
+    response = daemon.http.post("/v1/chat/completions", json=chat)
+    assert response.status_code == 200, response.text
     assert daemon.terminate() == 0
 
 
@@ -202,11 +202,11 @@ def test_what_may_not_be_changed(path: str, used: Path) -> None:
             daemon.http.post("/engines/_configure", json={"model": "tiny", "keep_alive": "5m"}),
             daemon.http.delete("/models/other:x"),
         ]
-        for answer in answers:
-            assert answer.status_code in (200, 201, 202, 404, 507), answer.text
-            if answer.status_code == 507:
-                assert "immutable" in answer.json()["error"]["message"]
-        statuses = [answer.status_code for answer in answers]
+        for response in answers:
+            assert response.status_code in (200, 201, 202, 404, 507), response.text
+            if response.status_code == 507:
+                assert "immutable" in response.json()["error"]["message"]
+        statuses = [response.status_code for response in answers]
         if path in ("models", "models/index.json", "models/tmp"):
             assert statuses[0] == 507
         if path == "configurations.json":

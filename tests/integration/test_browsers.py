@@ -58,15 +58,15 @@ def preflight(http: httpx.Client, path: str, origin: str, names: str) -> httpx.R
 @pytest.mark.parametrize("path", ["/v1/chat/completions", "/v1/messages", "/api/chat", "/models"])
 def test_preflight_allows_what_clients_send(http: httpx.Client, path: str, names: str) -> None:
     """All headers that an allowed page wants to send, and the way from another network."""
-    answer = preflight(http, path, PAGE, names)
-    assert answer.status_code == 204
-    allowed = answer.headers["access-control-allow-headers"].lower().split(",")
+    response = preflight(http, path, PAGE, names)
+    assert response.status_code == 204
+    allowed = response.headers["access-control-allow-headers"].lower().split(",")
     assert {name.strip() for name in allowed} >= set(names.split(","))
-    assert answer.headers["access-control-allow-origin"] == PAGE
-    assert answer.headers["access-control-allow-private-network"] == "true"
-    assert "Origin" in answer.headers["vary"]
+    assert response.headers["access-control-allow-origin"] == PAGE
+    assert response.headers["access-control-allow-private-network"] == "true"
+    assert "Origin" in response.headers["vary"]
     assert {"GET", "POST", "DELETE"} <= set(
-        answer.headers["access-control-allow-methods"].replace(",", " ").split()
+        response.headers["access-control-allow-methods"].replace(",", " ").split()
     )
 
 
@@ -90,15 +90,15 @@ def test_page_can_read_every_response(
 ) -> None:
     """Errors too, with the headers that say what to do."""
     body = CHAT if status == 404 else {}
-    answer = http.request(
+    response = http.request(
         method, path, json=body if method == "POST" else None, headers={"Origin": PAGE}
     )
-    assert answer.status_code == status
-    assert answer.headers["access-control-allow-origin"] == PAGE
-    exposed = answer.headers["access-control-expose-headers"].lower()
+    assert response.status_code == status
+    assert response.headers["access-control-allow-origin"] == PAGE
+    exposed = response.headers["access-control-expose-headers"].lower()
     for name in ("x-request-id", "retry-after", "warning"):
         assert name in exposed
-    assert answer.headers["x-request-id"]
+    assert response.headers["x-request-id"]
 
 
 @pytest.mark.engine
@@ -120,11 +120,11 @@ def test_proxies_pass_streams_on(
     daemon.import_model(gguf / "tiny.gguf", "tiny")
     limits = {"max_tokens": 2, "max_output_tokens": 2, "options": {"num_predict": 2}}
     named = {name: value for name, value in limits.items() if _takes(path, name)}
-    with http.stream("POST", path, json={**body, **named, "model": "tiny"}) as answer:
-        answer.read()
-    assert answer.status_code == 200, answer.text
-    assert answer.headers["x-accel-buffering"] == "no"
-    assert answer.headers["cache-control"] == "no-cache"
+    with http.stream("POST", path, json={**body, **named, "model": "tiny"}) as response:
+        response.read()
+    assert response.status_code == 200, response.text
+    assert response.headers["x-accel-buffering"] == "no"
+    assert response.headers["cache-control"] == "no-cache"
 
 
 def _takes(path: str, name: str) -> bool:
@@ -137,19 +137,19 @@ def _takes(path: str, name: str) -> bool:
 def test_proxies_pass_progress_on(daemon: DaemonProcess, gguf: Path, path: str) -> None:
     """Streams of the control plane say the same."""
     if path == "/logs":
-        answer = daemon.http.get(path)
+        response = daemon.http.get(path)
     else:
         daemon.import_model(gguf / "tiny.gguf", "tiny")
         archive = daemon.http.get("/models/tiny/export").content
-        answer = daemon.http.post(path, content=archive)
-    assert answer.headers["x-accel-buffering"] == "no"
-    assert answer.headers["cache-control"] == "no-cache"
+        response = daemon.http.post(path, content=archive)
+    assert response.headers["x-accel-buffering"] == "no"
+    assert response.headers["cache-control"] == "no-cache"
 
 
 def test_head_that_is_too_large_can_be_read(http: httpx.Client) -> None:
     """What is refused before the origin is looked at is refused to an allowed page in words."""
-    answer = http.get("/models", headers={"Origin": PAGE, **{f"x-{n}": "" for n in range(200)}})
-    assert (answer.status_code, answer.headers["access-control-allow-origin"]) == (431, PAGE)
+    response = http.get("/models", headers={"Origin": PAGE, **{f"x-{n}": "" for n in range(200)}})
+    assert (response.status_code, response.headers["access-control-allow-origin"]) == (431, PAGE)
 
 
 @pytest.mark.parametrize("origin", ["https://evil.com", "http://localhost.evil.com", "null"])
@@ -158,10 +158,10 @@ def test_foreign_site_is_refused_and_learns_nothing(
     daemon: DaemonProcess, http: httpx.Client, origin: str, method: str
 ) -> None:
     """No header lets it read; the body and the log name the remedy for who has one."""
-    answer = http.request(method, "/v1/models", headers={"Origin": origin})
-    assert answer.status_code == 403
-    assert not [name for name in answer.headers if name.startswith("access-control")]
-    assert f"RUNNERD_ALLOWED_ORIGINS={origin}" in answer.text
+    response = http.request(method, "/v1/models", headers={"Origin": origin})
+    assert response.status_code == 403
+    assert not [name for name in response.headers if name.startswith("access-control")]
+    assert f"RUNNERD_ALLOWED_ORIGINS={origin}" in response.text
     assert f"refused a page of {origin}" in daemon.text()
 
 
@@ -169,18 +169,18 @@ def test_extension_can_read_what_its_owner_has_to_do(http: httpx.Client) -> None
     """An installed program is told; it is refused all the same."""
     origin = "chrome-extension://abcdef"
     assert preflight(http, "/api/chat", origin, "content-type").status_code == 204
-    answer = http.post("/api/chat", json=CHAT, headers={"Origin": origin})
-    assert answer.status_code == 403
-    assert answer.headers["access-control-allow-origin"] == origin
-    assert f"RUNNERD_ALLOWED_ORIGINS={origin}" in answer.text
+    response = http.post("/api/chat", json=CHAT, headers={"Origin": origin})
+    assert response.status_code == 403
+    assert response.headers["access-control-allow-origin"] == origin
+    assert f"RUNNERD_ALLOWED_ORIGINS={origin}" in response.text
 
 
 def test_rebound_name_is_refused_with_the_remedy(http: httpx.Client) -> None:
     """A foreign name in Host, with whatever Origin."""
     for headers in ({}, {"Origin": "http://evil.com"}, {"Origin": PAGE}):
-        answer = http.get("/v1/models", headers={"Host": "evil.com", **headers})
-        assert answer.status_code == 403
-    assert "RUNNERD_ALLOWED_HOSTS=evil.com" in answer.text
+        response = http.get("/v1/models", headers={"Host": "evil.com", **headers})
+        assert response.status_code == 403
+    assert "RUNNERD_ALLOWED_HOSTS=evil.com" in response.text
 
 
 @pytest.mark.parametrize("name", ["host.docker.internal:12434", "model-runner.docker.internal"])

@@ -42,7 +42,7 @@ def records(daemon: DaemonProcess, **query: str) -> list[dict[str, Any]]:
 
 
 def test_bodies_of_requests_and_responses(daemon: DaemonProcess) -> None:
-    """Whole answers, streams folded into one object, errors, and images cut short."""
+    """Whole responses, streams folded into one object, errors, and images cut short."""
     whole = daemon.http.post("/v1/chat/completions", json=CHAT, headers=DOCKER)
     daemon.http.post("/v1/chat/completions", json={**CHAT, "stream": True})
     daemon.http.post("/api/chat", json={**CHAT, "options": {"num_predict": 2}})
@@ -133,6 +133,6 @@ def test_it_is_off_until_the_owner_wants_it(tmp_path: Path, gguf: Path) -> None:
         daemon.http.post("/v1/chat/completions", json=CHAT)
         assert "secret" not in daemon.http.get(VIEW).text
         for headers in (DOCKER, {"Accept": "text/event-stream"}):
-            answer = daemon.http.get(VIEW, headers=headers)
-            assert answer.status_code == 403
-            assert "RUNNERD_CAPTURE_REQUESTS=1" in answer.text
+            response = daemon.http.get(VIEW, headers=headers)
+            assert response.status_code == 403
+            assert "RUNNERD_CAPTURE_REQUESTS=1" in response.text

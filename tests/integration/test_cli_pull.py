@@ -43,8 +43,8 @@ def test_pull_in_a_pipe(daemon: DaemonProcess, server: FileServer) -> None:
     status, out, err = runnerd(daemon, "pull", server.url("/m-Q4_0.gguf"))
     assert (status, err) == (0, "")
     assert out == "Model pulled successfully: m:q4_0\n"
-    answer = json.loads(runnerd(daemon, "pull", server.url("/m.gguf"), "--json")[1])
-    assert answer["tags"] == ["ai/m:q4_0", "ai/m:latest"]
+    response = json.loads(runnerd(daemon, "pull", server.url("/m.gguf"), "--json")[1])
+    assert response["tags"] == ["ai/m:q4_0", "ai/m:latest"]
     assert runnerd(daemon, "pulls")[0] == 0
     assert runnerd(daemon, "prune")[:2] == (0, "freed 0.0 MB\n")
     status, _, err = runnerd(daemon, "pull", "https://10.0.0.1/x.gguf")

@@ -47,10 +47,10 @@ class Terminal:
         """Wait until `text` is on the screen."""
         self.screen.expect_exact(text)
 
-    def asks(self, text: str, answer: str) -> None:
-        """Type a line at the prompt and wait for the answer and the next prompt."""
+    def asks(self, text: str, response: str) -> None:
+        """Type a line at the prompt and wait for the response and the next prompt."""
         self.screen.sendline(text)
-        self.reads(answer)
+        self.reads(response)
         self.reads(">>> ")
 
     def leaves(self) -> int:

@@ -39,12 +39,12 @@ def stored(daemon: DaemonProcess) -> dict[str, object]:
 @pytest.mark.parametrize("name", ["org/tiny:v1", "tiny", "ORG/tiny:V1"])
 def test_export_is_what_load_takes(daemon: DaemonProcess, name: str) -> None:
     """`docker model package --from` reads the archive; its size is known before."""
-    answer = daemon.http.get(f"/models/{name}/export")
-    assert answer.status_code == 200
-    assert answer.headers["content-type"] == "application/x-tar"
-    assert answer.headers["content-disposition"].endswith('.tar"')
-    assert int(answer.headers["content-length"]) == len(answer.content)
-    with tarfile.open(fileobj=io.BytesIO(answer.content)) as archive:
+    response = daemon.http.get(f"/models/{name}/export")
+    assert response.status_code == 200
+    assert response.headers["content-type"] == "application/x-tar"
+    assert response.headers["content-disposition"].endswith('.tar"')
+    assert int(response.headers["content-length"]) == len(response.content)
+    with tarfile.open(fileobj=io.BytesIO(response.content)) as archive:
         names = archive.getnames()
         manifest = archive.extractfile("manifest.json")
         assert manifest is not None
@@ -53,20 +53,20 @@ def test_export_is_what_load_takes(daemon: DaemonProcess, name: str) -> None:
     assert {f"blobs/sha256/{layer['digest'].removeprefix('sha256:')}" for layer in layers} <= {
         *names
     }
-    loaded = daemon.http.post("/models/load", content=answer.content)
+    loaded = daemon.http.post("/models/load", content=response.content)
     model = json.loads(loaded.text.splitlines()[-1])["model"]
     assert model["id"] == daemon.http.get("/models/org/tiny:v1").json()["id"]
     head = daemon.http.head(f"/models/{name}/export")
     assert (head.status_code, head.headers["content-length"]) == (
         200,
-        answer.headers["content-length"],
+        response.headers["content-length"],
     )
 
 
 def test_export_of_nothing(daemon: DaemonProcess) -> None:
     """404 in words."""
-    answer = daemon.http.get("/models/absent/export")
-    assert (answer.status_code, answer.json()["error"]["code"]) == (404, "model_not_found")
+    response = daemon.http.get("/models/absent/export")
+    assert (response.status_code, response.json()["error"]["code"]) == (404, "model_not_found")
 
 
 @pytest.mark.engine
@@ -107,9 +107,9 @@ def test_their_configure_replaces_and_ours_merges(daemon: DaemonProcess) -> None
 def test_configure_before_the_model_is_here(own: DaemonProcess, gguf: Path) -> None:
     """202 as theirs; it counts from when the model comes, also after a restart."""
     document = {"model": "Later:V2", "context-size": 320, "raw-runtime-flags": "--temp 0.1"}
-    answer = own.http.post(CONFIGURE, json=document)
-    assert answer.status_code == 202, answer.text
-    assert "ai/later:V2 is not here" in answer.headers["warning"]
+    response = own.http.post(CONFIGURE, json=document)
+    assert response.status_code == 202, response.text
+    assert "ai/later:V2 is not here" in response.headers["warning"]
     shown = own.http.get(CONFIGURE).json()
     assert "ai/later:V2" not in [entry["Model"] for entry in shown]
     bad = {"model": "later:v2", "raw-runtime-flags": "--log-file /tmp/x"}
@@ -149,8 +149,8 @@ def test_configure_for_another_backend(daemon: DaemonProcess, backend: str) -> N
     document = {"model": "tiny", "context-size": 640, "runtime-flags": None,
                 "raw-runtime-flags": None, "speculative": None, "llamacpp": None,
                 "vllm": {"hf-overrides": {}}}  # fmt: skip
-    answer = daemon.http.post(f"/engines/{backend}/_configure", json=document)
-    assert answer.status_code == 202, answer.text
+    response = daemon.http.post(f"/engines/{backend}/_configure", json=document)
+    assert response.status_code == 202, response.text
     assert stored(daemon) == {"context-size": 640}
     assert daemon.http.post("/engines/nothing/_configure", json=document).status_code == 404
 
@@ -168,15 +168,15 @@ def test_configure_for_another_backend(daemon: DaemonProcess, backend: str) -> N
 )
 def test_unload_of_what_is_not_loaded(daemon: DaemonProcess, document: dict[str, object]) -> None:
     """There was nothing to do, and that is done."""
-    answer = daemon.http.post("/engines/unload", json=document)
-    assert (answer.status_code, answer.json()) == (200, {"unloaded_runners": 0})
+    response = daemon.http.post("/engines/unload", json=document)
+    assert (response.status_code, response.json()) == (200, {"unloaded_runners": 0})
 
 
 def test_uninstall_backend_says_how(daemon: DaemonProcess) -> None:
     """One sentence, with the folder; what is no backend is 404."""
     path = "/engines/uninstall-backend"
-    answer = daemon.http.post(path, json={"backend": "llama.cpp"})
-    assert (answer.status_code, str(daemon.state_dir) in answer.text) == (501, True)
+    response = daemon.http.post(path, json={"backend": "llama.cpp"})
+    assert (response.status_code, str(daemon.state_dir) in response.text) == (501, True)
     assert daemon.http.post(path, json={"backend": "x"}).status_code == 404
     assert daemon.http.post(path, json={}).status_code == 400
 
@@ -185,6 +185,6 @@ def test_uninstall_backend_says_how(daemon: DaemonProcess) -> None:
 def test_push_to_ollamas_registry(daemon: DaemonProcess, host: str) -> None:
     """It takes models from its own program only; the sentence says what can be done."""
     daemon.http.post("/api/copy", json={"source": "tiny", "destination": f"{host}/me/tiny"})
-    answer = daemon.http.post("/api/push", json={"model": f"{host}/me/tiny"})
-    assert (answer.status_code, "another registry" in answer.json()["error"]) == (501, True)
+    response = daemon.http.post("/api/push", json={"model": f"{host}/me/tiny"})
+    assert (response.status_code, "another registry" in response.json()["error"]) == (501, True)
     daemon.http.delete(f"/models/{host}/me/tiny")

@@ -317,8 +317,8 @@ def test_an_unanswerable_request_pulls_nothing(tmp_path: Path) -> None:
     with running(tmp_path, env={"RUNNERD_AUTO_PULL": "1"}) as daemon:
         for path, body in UNSEEN:
             model = {"model": "127.0.0.1:9/a/b"}
-            answer = daemon.http.post(path, json=model | body)
-            assert (path, answer.status_code) == (path, 400), body
+            response = daemon.http.post(path, json=model | body)
+            assert (path, response.status_code) == (path, 400), body
         assert "pull" not in daemon.text()
         whole = daemon.http.post("/api/chat", json=model | {"messages": [USER]})
         assert whole.status_code != 400
@@ -328,5 +328,5 @@ def test_an_unanswerable_request_pulls_nothing(tmp_path: Path) -> None:
 def test_a_form_for_a_missing_model_is_told_so(daemon: DaemonProcess) -> None:
     """A body that is no JSON is not read as such."""
     form = {"files": {"file": ("x.wav", b"RIFF")}, "data": {"model": "absent"}}
-    answer = daemon.http.post("/v1/audio/transcriptions", **form)  # type: ignore[arg-type]
-    assert answer.status_code == 404
+    response = daemon.http.post("/v1/audio/transcriptions", **form)  # type: ignore[arg-type]
+    assert response.status_code == 404

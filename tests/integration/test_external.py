@@ -27,9 +27,9 @@ def chat(daemon: DaemonProcess, model: str, backend: str = "keeper") -> httpx.Re
 
 def test_a_model_that_the_store_has_not(daemon: DaemonProcess) -> None:
     """It is run under its name, shown under it, and unloaded by it."""
-    answer = chat(daemon, NAME)
-    assert answer.status_code == 200, answer.text
-    assert answer.json()["choices"][0]["message"]["content"] == f"{NAME}, None"
+    response = chat(daemon, NAME)
+    assert response.status_code == 200, response.text
+    assert response.json()["choices"][0]["message"]["content"] == f"{NAME}, None"
     [runner] = daemon.ps()
     assert (runner["backend_name"], runner["model_name"]) == ("keeper", NAME)
     assert runner["model_id"] == NAME
@@ -44,9 +44,9 @@ def test_a_model_that_the_store_has_not(daemon: DaemonProcess) -> None:
 
 def test_what_the_backend_has_not_either(daemon: DaemonProcess) -> None:
     """It says so, and nothing is started; llama.cpp knows only what is in the store."""
-    answer = chat(daemon, "another")
-    assert (answer.status_code, answer.json()["error"]["code"]) == (404, "model_not_found")
-    assert "is not kept here" in answer.json()["error"]["message"]
+    response = chat(daemon, "another")
+    assert (response.status_code, response.json()["error"]["code"]) == (404, "model_not_found")
+    assert "is not kept here" in response.json()["error"]["message"]
     assert chat(daemon, NAME, backend="llama.cpp").status_code in (400, 404)
     assert daemon.ps() == []
 
@@ -54,8 +54,8 @@ def test_what_the_backend_has_not_either(daemon: DaemonProcess) -> None:
 def test_it_is_configured_by_its_name(daemon: DaemonProcess) -> None:
     """What an owner sets reaches its runs, and is listed."""
     document = {"model": NAME, "context-size": 512}
-    answer = daemon.http.post("/engines/keeper/_configure", json=document)
-    assert answer.status_code == 202, answer.text
+    response = daemon.http.post("/engines/keeper/_configure", json=document)
+    assert response.status_code == 202, response.text
     [entry] = daemon.http.get("/engines/keeper/_configure", params={"model": NAME}).json()
     assert (entry["Backend"], entry["Model"], entry["ModelID"]) == ("keeper", NAME, NAME)
     assert chat(daemon, NAME).json()["choices"][0]["message"]["content"] == f"{NAME}, 512"

@@ -93,9 +93,9 @@ def test_the_sync_of_the_folder_fails(
     """Whatever is answered, it is a 507 that says why, and a restart finds what there was."""
     folder = daemon.state_dir if what == "configuration" else daemon.state_dir / "models"
     with failing(daemon, "fsync", error, folder):
-        answer = change(daemon, what, tmp_path / "new.gguf")
-        assert answer.status_code == 507, answer.text
-        message = answer.json()["error"]["message"]
+        response = change(daemon, what, tmp_path / "new.gguf")
+        assert response.status_code == 507, response.text
+        message = response.json()["error"]["message"]
         assert ("input/output error" if error == "EIO" else "read-only") in message
         if what != "import":  # that is found out before anything was done
             assert "the change was made" in message
@@ -124,8 +124,8 @@ def test_runners_follow_a_configuration_that_is_not_confirmed(
     ask = {"model": "tiny", "prompt": "x", "max_tokens": 1}
     assert daemon.http.post("/v1/completions", json=ask).status_code == 200
     with failing(daemon, "fsync", "EIO", daemon.state_dir):
-        answer = change(daemon, "configuration", tmp_path)
-        assert answer.json()["error"]["code"] == "storage_unconfirmed"
+        response = change(daemon, "configuration", tmp_path)
+        assert response.json()["error"]["code"] == "storage_unconfirmed"
         assert daemon.ps() == []
     assert daemon.http.post("/v1/completions", json=ask).status_code == 200
     assert [runner["context"] for runner in daemon.ps()] == [64]
@@ -143,12 +143,12 @@ def test_every_errno_is_told(call: str, error: str, daemon: DaemonProcess, tmp_p
     blobs = sorted(os.listdir(daemon.state_dir / "models" / "blobs" / "sha256"))
     with failing(daemon, call, error):
         for what in ("tag", "import", "configuration"):
-            answer = change(daemon, what, tmp_path / "new.gguf")
+            response = change(daemon, what, tmp_path / "new.gguf")
             if what == "import" and call == "rename":  # met only after the first progress
-                assert words in answer.text.splitlines()[-1]
+                assert words in response.text.splitlines()[-1]
                 continue
-            assert answer.status_code == 507, answer.text
-            assert words in answer.json()["error"]["message"]
+            assert response.status_code == 507, response.text
+            assert words in response.json()["error"]["message"]
         assert tags(daemon) == before
     assert sorted(os.listdir(daemon.state_dir / "models" / "blobs" / "sha256")) == blobs
     daemon.kill()

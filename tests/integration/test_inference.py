@@ -1,4 +1,4 @@
-"""From a client's request to an engine's answer, over the real wire, with both engines."""
+"""From a client's request to an engine's response, over the real wire, with both engines."""
 
 from __future__ import annotations
 
@@ -33,14 +33,14 @@ def events(text: str) -> list[dict[str, Any]]:
 @pytest.mark.parametrize("prefix", PREFIXES)
 def test_chat_answers_under_every_prefix(daemon: DaemonProcess, prefix: str) -> None:
     """A chat request gets an OpenAI answer with text and counts."""
-    answer = daemon.http.post(f"{prefix}/chat/completions", json=CHAT)
-    assert answer.status_code == 200, answer.text
-    document = answer.json()
+    response = daemon.http.post(f"{prefix}/chat/completions", json=CHAT)
+    assert response.status_code == 200, response.text
+    document = response.json()
     assert document["object"] == "chat.completion"
     assert document["choices"][0]["message"]["role"] == "assistant"
     assert document["choices"][0]["finish_reason"] in ("length", "stop")
     assert document["usage"]["completion_tokens"] > 0
-    assert answer.headers["content-type"] == "application/json"
+    assert response.headers["content-type"] == "application/json"
 
 
 @pytest.mark.engine
@@ -51,8 +51,8 @@ def test_curl_needs_no_content_type_on_the_unix_socket(
     """`curl -d` just works where no web page can come from; on TCP it is told what to add."""
     headers = {} if kind is None else {"content-type": kind}
     path, body = "/engines/llama.cpp/v1/chat/completions", json.dumps(CHAT).encode()
-    answer = native.http.post(path, content=body, headers=headers)
-    assert answer.status_code == 200, answer.text
+    response = native.http.post(path, content=body, headers=headers)
+    assert response.status_code == 200, response.text
     refused = httpx.post(native.address + path, content=body, headers=headers)
     assert refused.status_code == 415
     assert "Content-Type: application/json" in refused.json()["error"]["message"]
@@ -90,9 +90,9 @@ def test_completions(daemon: DaemonProcess) -> None:
 @pytest.mark.engine
 def test_embeddings(daemon: DaemonProcess) -> None:
     """An embedding model embeds each text, the same one the same way."""
-    answer = daemon.http.post("/v1/embeddings", json={"model": "embed", "input": ["a", "b", "a"]})
-    assert answer.status_code == 200, answer.text
-    vectors = [entry["embedding"] for entry in answer.json()["data"]]
+    response = daemon.http.post("/v1/embeddings", json={"model": "embed", "input": ["a", "b", "a"]})
+    assert response.status_code == 200, response.text
+    vectors = [entry["embedding"] for entry in response.json()["data"]]
     assert len(vectors) == 3
     assert len(vectors[0]) > 0
     assert vectors[0] == pytest.approx(vectors[2], abs=1e-5)
@@ -103,19 +103,19 @@ def test_rerank(native: DaemonProcess) -> None:
     """A reranking model scores every document, under each of the route's names."""
     request = {"model": "rerank", "query": "a", "documents": ["b", "c", "d"]}
     for path in ("/v1/rerank", "/rerank", "/engines/llama.cpp/rerank"):
-        answer = native.http.post(path, json=request)
-        assert answer.status_code == 200, answer.text
-        assert sorted(r["index"] for r in answer.json()["results"]) == [0, 1, 2]
+        response = native.http.post(path, json=request)
+        assert response.status_code == 200, response.text
+        assert sorted(r["index"] for r in response.json()["results"]) == [0, 1, 2]
 
 
 @pytest.mark.engine
 def test_responses_and_tokenize(native: DaemonProcess) -> None:
     """The engine's other routes are relayed as they are."""
-    answer = native.http.post(
+    response = native.http.post(
         "/v1/responses", json={"model": "tiny", "input": "Hi", "max_output_tokens": 4}
     )
-    assert answer.status_code == 200, answer.text
-    assert answer.json()["object"] == "response"
+    assert response.status_code == 200, response.text
+    assert response.json()["object"] == "response"
     tokens = native.http.post("/v1/tokenize", json={"model": "tiny", "content": "abc"})
     assert len(tokens.json()["tokens"]) > 0
 
@@ -128,9 +128,9 @@ def test_what_the_fallback_lacks_is_said_with_its_remedy(daemon: DaemonProcess) 
         ("/v1/rerank", {"model": "rerank", "query": "a", "documents": ["b"]}),
         ("/v1/responses", {"model": "tiny", "input": "Hi"}),
     ):
-        answer = daemon.http.post(path, json=request)
-        assert answer.status_code == 501, answer.text
-        assert "runnerd install" in answer.json()["error"]["message"]
+        response = daemon.http.post(path, json=request)
+        assert response.status_code == 501, response.text
+        assert "runnerd install" in response.json()["error"]["message"]
 
 
 @pytest.mark.engine
@@ -178,20 +178,20 @@ def test_error_has_its_status_and_openai_shape(
     code: str,
 ) -> None:
     """Every error is OpenAI-shaped JSON with the right status and a machine-readable code."""
-    answer = native.http.post(
+    response = native.http.post(
         path, content=content, headers={"content-type": "application/json", **headers}
     )
-    assert answer.status_code == status, answer.text
-    assert answer.json()["error"]["code"] == code
-    assert answer.json()["error"]["message"]
-    assert answer.headers["x-request-id"]
+    assert response.status_code == status, response.text
+    assert response.json()["error"]["code"] == code
+    assert response.json()["error"]["message"]
+    assert response.headers["x-request-id"]
 
 
 def test_wrong_method_is_405(native: DaemonProcess) -> None:
     """A known inference path with another method says which one it takes."""
-    answer = native.http.get("/v1/chat/completions")
-    assert answer.status_code == 405
-    assert answer.headers["allow"] == "POST"
+    response = native.http.get("/v1/chat/completions")
+    assert response.status_code == 405
+    assert response.headers["allow"] == "POST"
 
 
 @pytest.mark.engine
@@ -199,9 +199,9 @@ def test_engines_own_refusal_is_passed_on(native: DaemonProcess) -> None:
     """A prompt beyond the context is the engine's 400, in OpenAI's shape, streamed or not."""
     request = {"model": "tiny", "prompt": "x " * 20_000, "max_tokens": 1}
     for stream in (False, True):
-        answer = native.http.post("/v1/completions", json=request | {"stream": stream})
-        assert answer.status_code == 400, answer.text
-        assert "context" in answer.json()["error"]["message"]
+        response = native.http.post("/v1/completions", json=request | {"stream": stream})
+        assert response.status_code == 400, response.text
+        assert "context" in response.json()["error"]["message"]
 
 
 @pytest.mark.engine
@@ -212,8 +212,8 @@ def test_hundred_first_requests_start_one_engine(native: DaemonProcess) -> None:
 
     def ask(_: int) -> tuple[int, str]:
         with native.client() as client:
-            answer = client.post("/v1/chat/completions", json=CHAT)
-            return answer.status_code, answer.text
+            response = client.post("/v1/chat/completions", json=CHAT)
+            return response.status_code, response.text
 
     started = native.text().count("starting -> ready")
     with ThreadPoolExecutor(100) as pool:
@@ -237,12 +237,12 @@ def test_origin_is_recorded_as_a_label(native: DaemonProcess) -> None:
 def test_preload_loads_and_answers_nothing(native: DaemonProcess) -> None:
     """X-Preload-Only loads the model and generates nothing (wire contract of DMR)."""
     native.http.post("/engines/unload", json={"all": True})
-    answer = native.http.post(
+    response = native.http.post(
         "/engines/v1/chat/completions",
         json={"model": "other", "messages": []},
         headers={"x-preload-only": "true"},
     )
-    assert (answer.status_code, answer.content) == (200, b"")
+    assert (response.status_code, response.content) == (200, b"")
     assert [runner["model_name"] for runner in native.ps()] == ["other"]
 
 
@@ -251,8 +251,8 @@ def test_models_are_loaded_without_a_connection(native: DaemonProcess) -> None:
     """Several at once, each for its own purpose; all of them are there when it is answered."""
     native.http.post("/engines/unload", json={"all": True})
     names = ["other", "embed", "rerank"]
-    answer = native.http.post("/engines/load", json={"models": names})
-    assert (answer.status_code, answer.json()) == (200, {"loaded_models": names})
+    response = native.http.post("/engines/load", json={"models": names})
+    assert (response.status_code, response.json()) == (200, {"loaded_models": names})
     modes = {runner["model_name"]: runner["mode"] for runner in native.ps()}
     assert modes == {"other": "completion", "embed": "embedding", "rerank": "reranking"}
     asked = native.http.get("/engines/requests").json()[-3:]
@@ -273,6 +273,6 @@ def test_what_cannot_be_loaded_is_told(
     native: DaemonProcess, document: dict[str, object], status: int, word: str
 ) -> None:
     """As a request for it would be."""
-    answer = native.http.post("/engines/load", json=document)
-    assert answer.status_code == status
-    assert word in answer.json()["error"]["message"]
+    response = native.http.post("/engines/load", json=document)
+    assert response.status_code == status
+    assert word in response.json()["error"]["message"]

@@ -57,7 +57,7 @@ class Live:
 
     @contextlib.contextmanager
     def asking(self, model: str, many: int = 1) -> Iterator[None]:
-        """Have so many long answers under way, or waiting."""
+        """Have so many long responses under way, or waiting."""
         with contextlib.ExitStack() as stack:
             for _ in range(many):
                 wire = stack.enter_context(Wire(self.daemon.socket))
@@ -229,16 +229,16 @@ def load_timeout(live: Live, sources: Sources) -> None:
     assert live.ask("c").status_code == 200
     live.unload()
     live.set(load_timeout=0.001)
-    answer = live.ask("c")
-    assert (answer.status_code, "load_timeout" in answer.text) == (502, True), answer.text
+    response = live.ask("c")
+    assert (response.status_code, "load_timeout" in response.text) == (502, True), response.text
 
 
 @row
 def hang_timeout(live: Live, sources: Sources) -> None:
     live.set(hang_timeout=3600)
     with live.daemon.client() as client:
-        with client.stream("POST", "/v1/completions", json={**LONG, "model": "a"}) as answer:
-            lines = answer.iter_lines()
+        with client.stream("POST", "/v1/completions", json={**LONG, "model": "a"}) as response:
+            lines = response.iter_lines()
             next(lines)
             (engine,) = live.daemon.engines()
             engine.suspend()
@@ -262,8 +262,8 @@ def drain_timeout(live: Live, sources: Sources) -> None:
     with running(live.folder / "drained", "--config", str(file)) as daemon:
         daemon.import_model(live.folder / "a.gguf", "a")
         with daemon.client() as client:
-            with client.stream("POST", "/v1/completions", json={**LONG, "model": "a"}) as answer:
-                pieces = answer.iter_raw()
+            with client.stream("POST", "/v1/completions", json={**LONG, "model": "a"}) as response:
+                pieces = response.iter_raw()
                 next(pieces)
                 file.write_text(written({"drain_timeout": 0.2}))
                 daemon.reload()
@@ -374,8 +374,8 @@ def queue_length(live: Live, sources: Sources) -> None:
 def pull(live: Live, reference: str) -> dict[str, Any]:
     """Pull and return the last line of the stream, or the error."""
     with live.daemon.client() as client:
-        answer = client.post("/models/create", json={"from": reference})
-    return events(answer)[-1] if answer.status_code == 200 else answer.json()["error"]
+        response = client.post("/models/create", json={"from": reference})
+    return events(response)[-1] if response.status_code == 200 else response.json()["error"]
 
 
 @row

@@ -42,8 +42,8 @@ class Run:
         self.http = http
 
     async def post(self, path: str, **body: object) -> tuple[int, dict[str, Any]]:
-        async with self.http.post(path, json=body) as answer:
-            return answer.status, json.loads(await answer.text())
+        async with self.http.post(path, json=body) as response:
+            return response.status, json.loads(await response.text())
 
     async def stop(self) -> None:
         """Cancel the run; the cancellation must arrive."""
@@ -107,23 +107,25 @@ async def test_chat(backend: LlamaCppBackend, socket: Path) -> None:
     """A chat answers, under the model's public names and under none."""
     async with started(backend, socket) as run:
         for names in ({"model": "ai/tiny"}, {"model": "tiny"}, {}):
-            status, answer = await run.post("/v1/chat/completions", max_tokens=5, **HELLO, **names)
+            status, response = await run.post(
+                "/v1/chat/completions", max_tokens=5, **HELLO, **names
+            )
             assert status == 200
-            assert answer["choices"][0]["message"]["content"]
-            assert answer["usage"]["completion_tokens"] == 5
-            assert "/" not in answer["model"].removeprefix("ai/")  # no path
-        status, answer = await run.post("/v1/completions", prompt="hi", max_tokens=3)
-        assert (status, answer["usage"]["completion_tokens"]) == (200, 3)
+            assert response["choices"][0]["message"]["content"]
+            assert response["usage"]["completion_tokens"] == 5
+            assert "/" not in response["model"].removeprefix("ai/")  # no path
+        status, response = await run.post("/v1/completions", prompt="hi", max_tokens=3)
+        assert (status, response["usage"]["completion_tokens"]) == (200, 3)
 
 
 async def test_stream(backend: LlamaCppBackend, socket: Path) -> None:
     """A stream comes in chunks and ends with [DONE]."""
     async with started(backend, socket) as run:
         body = HELLO | {"stream": True, "max_tokens": 5}
-        async with run.http.post("/v1/chat/completions", json=body) as answer:
-            assert answer.content_type == "text/event-stream"
+        async with run.http.post("/v1/chat/completions", json=body) as response:
+            assert response.content_type == "text/event-stream"
             events = [
-                line[6:] for line in (await answer.text()).splitlines() if line[:6] == "data: "
+                line[6:] for line in (await response.text()).splitlines() if line[:6] == "data: "
             ]
     assert events[-1] == "[DONE]"
     deltas = [json.loads(event)["choices"][0]["delta"] for event in events[:-1]]
@@ -133,16 +135,16 @@ async def test_stream(backend: LlamaCppBackend, socket: Path) -> None:
 async def test_another_model_is_misdirected(backend: LlamaCppBackend, socket: Path) -> None:
     """421 on the runner's socket, whichever engine is behind it."""
     async with started(backend, socket) as run:
-        status, answer = await run.post("/v1/chat/completions", model="other", **HELLO)
-    assert (status, answer["error"]["code"]) == (421, "model_mismatch")
+        status, response = await run.post("/v1/chat/completions", model="other", **HELLO)
+    assert (status, response["error"]["code"]) == (421, "model_mismatch")
 
 
 async def test_embeddings(backend: LlamaCppBackend, socket: Path) -> None:
     """Embeddings are unit vectors from either engine."""
     async with started(backend, socket, "embed", EMBEDDING) as run:
-        status, answer = await run.post("/v1/embeddings", input=["a", "b c"])
+        status, response = await run.post("/v1/embeddings", input=["a", "b c"])
     assert status == 200
-    vectors = [entry["embedding"] for entry in answer["data"]]
+    vectors = [entry["embedding"] for entry in response["data"]]
     assert len(vectors) == 2
     for vector in vectors:
         assert sum(value * value for value in vector) == pytest.approx(1, abs=1e-3)
@@ -151,16 +153,16 @@ async def test_embeddings(backend: LlamaCppBackend, socket: Path) -> None:
 async def test_health(backend: LlamaCppBackend, socket: Path) -> None:
     """The public socket says 200 once the engine is ready."""
     async with started(backend, socket) as run:
-        async with run.http.get("/health") as answer:
-            assert answer.status == 200
+        async with run.http.get("/health") as response:
+            assert response.status == 200
 
 
 async def test_cancelling_ends_everything(backend: LlamaCppBackend, socket: Path) -> None:
     """Cancelled in mid-stream or while loading, run() ends; nothing is left (see `started`)."""
     async with started(backend, socket) as run:
         body = HELLO | {"stream": True, "max_tokens": 100_000}
-        async with run.http.post("/v1/chat/completions", json=body) as answer:
-            await answer.content.readany()
+        async with run.http.post("/v1/chat/completions", json=body) as response:
+            await response.content.readany()
             await run.stop()
     async with started(backend, socket, ready=False) as run:
         await until(socket.exists)
@@ -237,9 +239,9 @@ async def test_configuration_reaches_the_engine(backend: LlamaCppBackend, socket
         {"context-size": 256, "runtime-flags": ["--threads", "1"]}
     )
     async with started(backend, socket, config=config) as run:
-        status, answer = await run.post("/v1/completions", prompt="abc " * 300, max_tokens=1)
+        status, response = await run.post("/v1/completions", prompt="abc " * 300, max_tokens=1)
     assert status == 400
-    assert "256" in json.dumps(answer)
+    assert "256" in json.dumps(response)
 
 
 async def test_required_memory(backend: LlamaCppBackend) -> None:
@@ -254,9 +256,9 @@ async def test_required_memory(backend: LlamaCppBackend) -> None:
 async def test_rerank(native: LlamaCppBackend, socket: Path) -> None:
     """A reranking model ranks."""
     async with started(native, socket, "rerank", RERANKING) as run:
-        status, answer = await run.post("/v1/rerank", query="a", documents=["b", "c"])
+        status, response = await run.post("/v1/rerank", query="a", documents=["b", "c"])
     assert status == 200
-    assert len(answer["results"]) == 2
+    assert len(response["results"]) == 2
 
 
 async def test_speculative_decoding(native: LlamaCppBackend, socket: Path) -> None:
@@ -265,8 +267,8 @@ async def test_speculative_decoding(native: LlamaCppBackend, socket: Path) -> No
         {"speculative": {"draft_model": "tiny", "num_tokens": 4}}
     )
     async with started(native, socket, config=config) as run:
-        _, answer = await run.post("/v1/chat/completions", **HELLO, max_tokens=30, temperature=0)
-    assert answer["timings"]["draft_n"] > 0
+        _, response = await run.post("/v1/chat/completions", **HELLO, max_tokens=30, temperature=0)
+    assert response["timings"]["draft_n"] > 0
 
 
 async def test_native_status(native: LlamaCppBackend) -> None:
@@ -313,8 +315,8 @@ async def test_what_the_fallback_lacks(python: LlamaCppBackend, socket: Path) ->
         with pytest.raises(NotSupported, match="native server"):
             await python.run(socket, "tiny", "tiny", COMPLETION, config)
     async with started(python, socket) as run:
-        status, answer = await run.post("/v1/responses", input="x")
-    assert (status, answer["error"]["code"]) == (501, "not_supported")
+        status, response = await run.post("/v1/responses", input="x")
+    assert (status, response["error"]["code"]) == (501, "not_supported")
 
 
 async def test_the_fallback_stops_for_a_client_that_left(
@@ -325,8 +327,8 @@ async def test_the_fallback_stops_for_a_client_that_left(
     async def generate(run: Run, stream: bool) -> None:
         body = HELLO | {"max_tokens": 100_000, "stream": stream, "seed": 1}
         while True:  # the context ends a generation: ask again
-            async with run.http.post("/v1/chat/completions", json=body) as answer:
-                await answer.read()
+            async with run.http.post("/v1/chat/completions", json=body) as response:
+                await response.read()
 
     async with started(python, socket) as run:
         for stream in (False, True):
@@ -356,8 +358,8 @@ async def test_the_fallback_uses_the_bundles_template(
         replace(context(tmp_path, gguf, server="python"), resolver=WithTemplate(gguf))
     )
     async with started(backend, socket) as run:
-        _, answer = await run.post("/v1/chat/completions", **HELLO, max_tokens=1)
-    assert answer["usage"]["prompt_tokens"] in (20, 21)  # "hi" ten times, byte by byte
+        _, response = await run.post("/v1/chat/completions", **HELLO, max_tokens=1)
+    assert response["usage"]["prompt_tokens"] in (20, 21)  # "hi" ten times, byte by byte
 
 
 # faults, by the fake
@@ -369,8 +371,8 @@ async def test_an_engine_that_never_gets_ready(tmp_path: Path, gguf: Path, socke
     backend = LlamaCppBackend(context(tmp_path, gguf, path=str(path)))
     async with started(backend, socket, ready=False) as run:
         await until(backend.engine_socket(socket).exists)
-        async with run.http.get("/health") as answer:
-            assert answer.status == 503
+        async with run.http.get("/health") as response:
+            assert response.status == 503
         await run.stop()
 
 
@@ -405,8 +407,8 @@ async def test_an_engine_that_dies_in_mid_stream(tmp_path: Path, gguf: Path, soc
     backend = LlamaCppBackend(context(tmp_path, gguf, path=str(path)))
     async with started(backend, socket) as run:
         with pytest.raises(aiohttp.ClientError):
-            async with run.http.post("/v1/chat/completions", json={"stream": True}) as answer:
-                await answer.read()
+            async with run.http.post("/v1/chat/completions", json={"stream": True}) as response:
+                await response.read()
         with pytest.raises(EngineFailure, match="stopped serving"):
             await run.task
 

@@ -1,4 +1,4 @@
-"""A model of several names: every answer calls it what its own client did."""
+"""A model of several names: every response calls it what its own client did."""
 
 from __future__ import annotations
 
@@ -52,13 +52,13 @@ def test_every_answer_names_the_model_as_it_was_asked_for(
 ) -> None:
     """First by one name, then by the other, then by the first again."""
     for name in (model, f"{model}-also", f"ai/{model}:latest", model):
-        answer = daemon.http.post(path, json={"model": name, **body})
-        if answer.status_code == 501:
+        response = daemon.http.post(path, json={"model": name, **body})
+        if response.status_code == 501:
             pytest.skip("the fallback does not offer this")
-        assert answer.status_code == 200, answer.text
-        assert set(_NAMED.findall(answer.text)) == {name}
+        assert response.status_code == 200, response.text
+        assert set(_NAMED.findall(response.text)) == {name}
         if not body.get("stream"):
-            json.loads(answer.text.splitlines()[-1])
+            json.loads(response.text.splitlines()[-1])
 
 
 @pytest.mark.engine
@@ -68,9 +68,9 @@ def test_streams_of_both_names_end_as_streams_do(daemon: DaemonProcess) -> None:
     with Wire(daemon.socket) as wire:
         for name in ("tiny", "tiny-also", "tiny-also", "tiny"):
             wire.send(post("/v1/chat/completions", {"model": name, **body}))
-            answer = wire.read()
-            assert answer.status == 200
-            assert answer.body.strip().endswith(b"data: [DONE]")
+            response = wire.read()
+            assert response.status == 200
+            assert response.body.strip().endswith(b"data: [DONE]")
 
 
 @pytest.mark.engine

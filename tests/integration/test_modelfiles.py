@@ -116,7 +116,7 @@ def test_it_is_there_in_streams_counts_templates_and_on_one_runner(daemon: Daemo
 @pytest.mark.covers("POST /v1/responses", "Modelfile:MESSAGE")
 @pytest.mark.covers("POST /v1/messages", "Modelfile:MESSAGE")
 def test_first_messages_open_every_conversation(daemon: DaemonProcess) -> None:
-    """Also one that goes on from an answer, where they come once."""
+    """Also one that goes on from a response, where they come once."""
     assert chat(daemon, "opened") == message(daemon, "opened") == "My name is Ada."
     first = response(daemon, "opened")
     assert said(first) == "My name is Ada."

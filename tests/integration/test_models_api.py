@@ -99,8 +99,8 @@ def test_corrupt_model_is_refused_and_leaves_nothing(
         return sorted(path for path in blobs.rglob("*") if path.is_file())
 
     before = stored()
-    answer = daemon.http.post("/models/import", json={"path": str(broken), "tag": "broken"})
-    assert "truncated" in answer.text
+    response = daemon.http.post("/models/import", json={"path": str(broken), "tag": "broken"})
+    assert "truncated" in response.text
     assert daemon.http.get("/models").json() == []
     assert stored() == before
 
@@ -108,11 +108,11 @@ def test_corrupt_model_is_refused_and_leaves_nothing(
 def test_import_by_path_is_not_offered_over_tcp(daemon: DaemonProcess, gguf: Path) -> None:
     """A path from the network is never opened."""
 
-    answer = httpx.post(
+    response = httpx.post(
         f"{daemon.address}/models/import", json={"path": str(gguf / "tiny.gguf"), "tag": "x"}
     )
-    assert answer.status_code == 403
-    assert "/models/load" in answer.json()["error"]["message"]
+    assert response.status_code == 403
+    assert "/models/load" in response.json()["error"]["message"]
 
 
 def test_foreign_host_and_origin_are_refused_over_tcp(daemon: DaemonProcess) -> None:
@@ -137,9 +137,9 @@ def test_model_in_use_is_not_deleted(daemon: DaemonProcess, gguf: Path) -> None:
     }
     with (
         daemon.client() as client,
-        client.stream("POST", "/v1/completions", json=request) as answer,
+        client.stream("POST", "/v1/completions", json=request) as response,
     ):
-        chunks = answer.iter_raw()
+        chunks = response.iter_raw()
         next(chunks)
         for engine in daemon.engines():
             engine.suspend()

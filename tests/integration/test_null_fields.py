@@ -111,17 +111,17 @@ def daemon(tmp_path_factory: pytest.TempPathFactory) -> Iterator[DaemonProcess]:
     ("path", "name"), [(path, name) for path in REQUESTS for name in fields(path)]
 )
 def test_null_is_not_said(daemon: DaemonProcess, path: str, name: str) -> None:
-    """Each field by itself; an answer as if it were absent."""
-    answer = daemon.http.post(path, json={**REQUESTS[path], name: None})
-    assert answer.status_code == 200, answer.text
+    """Each field by itself; a response as if it were absent."""
+    response = daemon.http.post(path, json={**REQUESTS[path], name: None})
+    assert response.status_code == 200, response.text
 
 
 @pytest.mark.parametrize("path", list(REQUESTS))
 def test_everything_null_is_not_said(daemon: DaemonProcess, path: str) -> None:
     """All at once, with a limit that is said."""
     nulls = dict.fromkeys(fields(path)) | {"keep_alive": None}
-    answer = daemon.http.post(path, json={**nulls, **REQUESTS[path]})
-    assert answer.status_code == 200, answer.text
+    response = daemon.http.post(path, json={**nulls, **REQUESTS[path]})
+    assert response.status_code == 200, response.text
 
 
 @pytest.mark.parametrize("name", (_SAMPLING + " num_ctx top_k num_predict use_mmap").split())
@@ -144,5 +144,5 @@ def test_null_option(daemon: DaemonProcess, name: str) -> None:
 @pytest.mark.parametrize("path", ["/v1/chat/completions", "/api/chat"])
 def test_null_in_a_message(daemon: DaemonProcess, path: str, body: dict[str, Any]) -> None:
     """Members of messages, as OpenAI's own library sends them back."""
-    answer = daemon.http.post(path, json={**REQUESTS[path], **body, "stream": False})
-    assert answer.status_code == 200, answer.text
+    response = daemon.http.post(path, json={**REQUESTS[path], **body, "stream": False})
+    assert response.status_code == 200, response.text

@@ -30,14 +30,14 @@ def configure(daemon: DaemonProcess, **fields: Any) -> None:
         "stripped_parameters": None,
         **fields,
     }
-    answer = daemon.http.post("/engines/_configure", json={"model": "tiny", **everything})
-    assert answer.status_code == 202, answer.text
+    response = daemon.http.post("/engines/_configure", json={"model": "tiny", **everything})
+    assert response.status_code == 202, response.text
 
 
 def generated(daemon: DaemonProcess, path: str, **body: Any) -> int:
-    """Return how many tokens an answer has, by the daemon's own record."""
-    answer = daemon.http.post(path, json={"model": "tiny", **body})
-    assert answer.status_code == 200, answer.text
+    """Return how many tokens a response has, by the daemon's own record."""
+    response = daemon.http.post(path, json={"model": "tiny", **body})
+    assert response.status_code == 200, response.text
     record = daemon.http.get("/engines/requests").json()[-1]
     assert isinstance(record["completion_tokens"], int), record
     return record["completion_tokens"]
@@ -67,11 +67,11 @@ def test_defaults_and_forced_parameters_hold_on_every_route(
 
 
 def test_anthropics_messages(daemon: DaemonProcess) -> None:
-    """They always say how long an answer may be; force holds, and stops have their own name."""
+    """They always say how long a response may be; force holds, and stops have their own name."""
     configure(daemon, forced_parameters={"max_tokens": 3})
     body = {"model": "tiny", "messages": MESSAGES, "max_tokens": 9}
-    answer = daemon.http.post("/v1/messages", json=body)
-    assert answer.json()["usage"]["output_tokens"] == 3
+    response = daemon.http.post("/v1/messages", json=body)
+    assert response.json()["usage"]["output_tokens"] == 3
 
 
 def test_change_holds_without_a_reload(daemon: DaemonProcess) -> None:
@@ -113,6 +113,6 @@ def test_wrong_ones_are_refused_by_name(
     daemon: DaemonProcess, fields: dict[str, Any], named: str
 ) -> None:
     """Nothing is stored, and the message says which."""
-    answer = daemon.http.post("/engines/_configure", json={"model": "tiny", **fields})
-    assert answer.status_code == 400
-    assert named in answer.json()["error"]["message"]
+    response = daemon.http.post("/engines/_configure", json={"model": "tiny", **fields})
+    assert response.status_code == 400
+    assert named in response.json()["error"]["message"]

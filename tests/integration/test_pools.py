@@ -48,8 +48,8 @@ def states(daemon: DaemonProcess) -> list[str]:
 def test_requests_beyond_the_slots_wait_outside_the_engine(daemon: DaemonProcess) -> None:
     """One slot: the second request waits in our queue, and gets its turn."""
     assert configure(daemon, **ONE_SLOT).status_code == 202
-    with daemon.client() as client, client.stream("POST", "/v1/completions", json=LONG) as answer:
-        pieces = answer.iter_raw()
+    with daemon.client() as client, client.stream("POST", "/v1/completions", json=LONG) as response:
+        pieces = response.iter_raw()
         next(pieces)
         for engine in daemon.engines():
             engine.suspend()
@@ -60,15 +60,15 @@ def test_requests_beyond_the_slots_wait_outside_the_engine(daemon: DaemonProcess
             assert (runner["requests"], runner["slots"]) == (1, 1)
             for engine in daemon.engines():
                 engine.resume()
-            answer.close()
+            response.close()
             assert waiting.result().status_code == 200
 
 
 def test_instances_grow_under_load_and_shrink_afterwards(daemon: DaemonProcess) -> None:
     """A model with two instances starts the second one for the request that would wait."""
     assert configure(daemon, **ONE_SLOT, max_instances=2).status_code == 202
-    with daemon.client() as client, client.stream("POST", "/v1/completions", json=LONG) as answer:
-        pieces = answer.iter_raw()
+    with daemon.client() as client, client.stream("POST", "/v1/completions", json=LONG) as response:
+        pieces = response.iter_raw()
         next(pieces)
         [first] = daemon.engines()
         first.suspend()
@@ -102,8 +102,8 @@ def test_exclusive_group_is_never_resident_together(daemon: DaemonProcess) -> No
     for model in ("tiny", "other"):
         assert configure(daemon, model, exclusive_group="big").status_code == 202
     for model in ("tiny", "other", "tiny"):
-        answer = daemon.http.post("/v1/completions", json=SHORT | {"model": model})
-        assert answer.status_code == 200
+        response = daemon.http.post("/v1/completions", json=SHORT | {"model": model})
+        assert response.status_code == 200
         assert [runner["model_name"] for runner in daemon.ps()] == [model]
 
 
@@ -129,7 +129,7 @@ def test_preloaded_messages_are_in_the_cache_of_the_first_request(daemon: Daemon
     """What was evaluated at load needs no evaluation in the first request."""
     system = {"role": "system", "content": "x " * 200}
     assert configure(daemon, preload=[system]).status_code == 202
-    answer = daemon.http.post(
+    response = daemon.http.post(
         "/v1/chat/completions",
         json={
             "model": "tiny",
@@ -137,17 +137,17 @@ def test_preloaded_messages_are_in_the_cache_of_the_first_request(daemon: Daemon
             "max_tokens": 2,
         },
     )
-    assert answer.status_code == 200, answer.text
-    assert answer.json()["usage"]["prompt_tokens_details"]["cached_tokens"] > 100
+    assert response.status_code == 200, response.text
+    assert response.json()["usage"]["prompt_tokens_details"]["cached_tokens"] > 100
 
 
 def test_preloaded_text_is_in_the_cache_of_the_first_request(daemon: DaemonProcess) -> None:
     """A text that all prompts begin with is evaluated once, at load."""
     text = "Once upon a time there was. " * 20
     assert configure(daemon, preload_prefix=text).status_code == 202
-    answer = daemon.http.post("/v1/completions", json=SHORT | {"prompt": text + "And then"})
-    assert answer.status_code == 200, answer.text
-    assert answer.json()["usage"]["prompt_tokens_details"]["cached_tokens"] > 100
+    response = daemon.http.post("/v1/completions", json=SHORT | {"prompt": text + "And then"})
+    assert response.status_code == 200, response.text
+    assert response.json()["usage"]["prompt_tokens_details"]["cached_tokens"] > 100
 
 
 def test_slots_of_one_model(daemon: DaemonProcess) -> None:
@@ -203,8 +203,8 @@ def test_a_model_of_several_groups_excludes_each_of_them(tmp_path: Path) -> None
             assert configure(daemon, model, exclusive_group=group).status_code == 202
         loaded = []
         for model in ("left", "right", "both", "left"):
-            answer = daemon.http.post("/v1/completions", json=SHORT | {"model": model})
-            assert answer.status_code == 200, answer.text
+            response = daemon.http.post("/v1/completions", json=SHORT | {"model": model})
+            assert response.status_code == 200, response.text
             loaded.append({runner["model_name"] for runner in daemon.ps()})
         assert loaded == [{"left"}, {"left", "right"}, {"both"}, {"left"}]
 
@@ -285,8 +285,8 @@ def test_two_models_under_load_take_turns(tmp_path: Path, gguf: Path) -> None:
         def loop(model: str) -> None:
             with daemon.client() as client:
                 for _ in range(rounds):
-                    answer = client.post("/v1/completions", json=SHORT | {"model": model})
-                    codes[model].append(answer.status_code)
+                    response = client.post("/v1/completions", json=SHORT | {"model": model})
+                    codes[model].append(response.status_code)
 
         threads = [threading.Thread(target=loop, args=(model,)) for model in codes]
         for thread in threads:
@@ -319,17 +319,17 @@ def test_closed_loops_share_the_time_whatever_was_before(tmp_path: Path, gguf: P
         daemon.import_model(gguf / "tiny.gguf", "tiny")
         daemon.import_model(gguf / "other.gguf", "other")
         for model in ("other", *["tiny"] * 100, "other", *["tiny"] * 100):
-            answer = daemon.http.post("/v1/completions", json=SHORT | {"model": model})
-            assert answer.status_code == 200
+            response = daemon.http.post("/v1/completions", json=SHORT | {"model": model})
+            assert response.status_code == 200
         since = len(daemon.text())
         over = threading.Event()
 
         def loop(model: str) -> int:
             with daemon.client() as client:
                 while not over.is_set():
-                    answer = client.post("/v1/completions", json=SHORT | {"model": model})
-                    if answer.status_code != 200:
-                        return answer.status_code
+                    response = client.post("/v1/completions", json=SHORT | {"model": model})
+                    if response.status_code != 200:
+                        return response.status_code
             return 200
 
         with ThreadPoolExecutor(8) as clients:
@@ -410,9 +410,9 @@ def say(http: httpx.Client, conversation: Conversation, text: str) -> None:
     """Say something and add it to the conversation, answer and all."""
     conversation.append({"role": "user", "content": text})
     body = {"model": "a", "messages": conversation, "max_tokens": 16, "temperature": 0}
-    answer = http.post("/v1/chat/completions", json=body)
-    assert answer.status_code == 200, answer.text
-    conversation.append(answer.json()["choices"][0]["message"])
+    response = http.post("/v1/chat/completions", json=body)
+    assert response.status_code == 200, response.text
+    conversation.append(response.json()["choices"][0]["message"])
 
 
 def talk(daemon: DaemonProcess, conversation: Conversation, text: str) -> tuple[str, int, int]:

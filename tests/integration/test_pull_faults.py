@@ -120,9 +120,9 @@ def test_pull_goes_on_without_its_client(daemon: DaemonProcess, server: FileServ
     name = f"{server.host}/big/model:v1"
     with (
         daemon.client() as client,
-        client.stream("POST", "/models/create", json={"from": name}) as answer,
+        client.stream("POST", "/models/create", json={"from": name}) as response,
     ):
-        assert json.loads(next(answer.iter_lines()))["type"] == "progress"
+        assert json.loads(next(response.iter_lines()))["type"] == "progress"
         assert gate.reached.wait(30)
     gate.open()
     wait_for(lambda: daemon.http.get(f"/models/{name}").status_code == 200, "the model to come")
@@ -165,9 +165,9 @@ def test_resumed_after_kill(tmp_path: Path, server: FileServer) -> None:
     with running(tmp_path, env=settings(server)) as daemon:
         with (
             daemon.client() as client,
-            client.stream("POST", "/models/create", json={"from": name}) as answer,
+            client.stream("POST", "/models/create", json={"from": name}) as response,
         ):
-            next(answer.iter_lines())
+            next(response.iter_lines())
             assert gate.reached.wait(30)
             # What the server has sent may still be on its way; that is no loss of the daemon's.
             wait_for(lambda: received(daemon) > 90 * MIB, "bytes to arrive")
@@ -192,8 +192,8 @@ def test_killed_at_random(tmp_path: Path, server: FileServer, seed: int) -> None
         gate = Gate(server, chance.randrange(45 * MIB))
         with running(tmp_path, env=settings(server)) as daemon, daemon.client() as client:
             assert daemon.http.get("/models").json() == []
-            with client.stream("POST", "/models/create", json={"from": name}) as answer:
-                next(answer.iter_lines())
+            with client.stream("POST", "/models/create", json={"from": name}) as response:
+                next(response.iter_lines())
                 assert gate.reached.wait(30)
                 daemon.kill()
         spent += min(server.sent, len(LARGE))
@@ -227,9 +227,9 @@ def test_full_disk(tmp_path: Path, server: FileServer) -> None:
         with running(disk, env=settings(server)) as daemon:
             ballast = disk / "ballast"
             ballast.write_bytes(bytes(100 * MIB))
-            answer = daemon.http.post("/models/create", json={"from": name})
-            assert answer.status_code == 507
-            assert "free" in answer.json()["error"]["message"]
+            response = daemon.http.post("/models/create", json={"from": name})
+            assert response.status_code == 507
+            assert "free" in response.json()["error"]["message"]
             assert blob_requests(server) == []
             ballast.unlink()
             assert pull(daemon, name)["type"] == "success"
@@ -239,12 +239,12 @@ def test_quota(tmp_path: Path, server: FileServer, gguf: Path) -> None:
     """The owner's quota is held before the first byte, of a pull and of an import."""
     limited = settings(server) | {"RUNNERD_STORE_QUOTA": str(100 * MIB)}
     with running(tmp_path, env=limited) as daemon:
-        answer = daemon.http.post("/models/create", json={"from": f"{server.host}/big/model:v1"})
-        assert (answer.status_code, "store_quota" in answer.text) == (507, True)
+        response = daemon.http.post("/models/create", json={"from": f"{server.host}/big/model:v1"})
+        assert (response.status_code, "store_quota" in response.text) == (507, True)
         large = tmp_path / "large.gguf"
         large.write_bytes(LARGE)
-        answer = daemon.http.post("/models/import", json={"path": str(large)})
-        assert (answer.status_code, "store_quota" in answer.text) == (507, True)
+        response = daemon.http.post("/models/import", json={"path": str(large)})
+        assert (response.status_code, "store_quota" in response.text) == (507, True)
         daemon.import_model(gguf / "tiny.gguf", "tiny")
 
 
@@ -295,8 +295,8 @@ def test_registry_with_a_password(tmp_path: Path, gguf: Path, helper: bool) -> N
         with running(tmp_path / "daemon", env=environment) as daemon:
             name = f"{registry.host}/private/tiny:v1"
             daemon.import_model(gguf / "tiny.gguf", name)
-            answer = daemon.http.post(f"/models/{name}/push")
-            assert (answer.status_code, "docker login" in answer.text) == (401, True)
+            response = daemon.http.post(f"/models/{name}/push")
+            assert (response.status_code, "docker login" in response.text) == (401, True)
             log_in(docker, registry.host, "user", password, helper=helper)
             assert events(daemon.http.post(f"/models/{name}/push"))[-1]["type"] == "success"
             daemon.http.delete("/models/purge")
@@ -312,8 +312,8 @@ def log_in(folder: Path, host: str, user: str, password: str, *, helper: bool) -
     else:
         document = {"credHelpers": {host: "test"}}
         program = folder / "docker-credential-test"
-        answer = json.dumps({"ServerURL": host, "Username": user, "Secret": password})
-        program.write_text(f"#!/bin/sh\n[ \"$1\" = get ] && cat >/dev/null && echo '{answer}'\n")
+        response = json.dumps({"ServerURL": host, "Username": user, "Secret": password})
+        program.write_text(f"#!/bin/sh\n[ \"$1\" = get ] && cat >/dev/null && echo '{response}'\n")
         program.chmod(0o755)
     (folder / "config.json").write_text(json.dumps(document))
 

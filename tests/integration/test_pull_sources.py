@@ -78,12 +78,12 @@ def create(daemon: DaemonProcess, **document: object) -> dict[str, Any]:
 
 def refused(daemon: DaemonProcess, **document: object) -> tuple[int, str]:
     """Pull and return the status and message of the error, wherever it came."""
-    answer = daemon.http.post("/models/create", json=document)
-    if answer.status_code == 200:
-        last = json.loads(answer.text.splitlines()[-1])
-        assert last["type"] == "error", answer.text
+    response = daemon.http.post("/models/create", json=document)
+    if response.status_code == 200:
+        last = json.loads(response.text.splitlines()[-1])
+        assert last["type"] == "error", response.text
         return 200, last["message"]
-    return answer.status_code, answer.json()["error"]["message"]
+    return response.status_code, response.json()["error"]["message"]
 
 
 # the hub
@@ -154,7 +154,7 @@ def test_what_the_hub_says_of_a_repository(
     expected: int,
     words: str,
 ) -> None:
-    """Each refusal is told with what helps, and an answer that makes no sense as the hub's."""
+    """Each refusal is told with what helps, and a response that makes no sense as the hub's."""
     hub.instead = answer_with(body, status, **headers)
     found, message = refused(daemon, **{"from": "hf.co/org/Tiny-GGUF"})
     assert words in message
@@ -411,8 +411,8 @@ def test_modelpack_as_an_archive(daemon: DaemonProcess) -> None:
             info = tarfile.TarInfo(name)
             info.size = len(content)
             archive.addfile(info, io.BytesIO(content))
-    answer = daemon.http.post("/models/load", content=file.getvalue())
-    last = json.loads(answer.text.splitlines()[-1])
+    response = daemon.http.post("/models/load", content=file.getvalue())
+    last = json.loads(response.text.splitlines()[-1])
     assert last["type"] == "success", last
     assert last["model"]["runnerd"]["mmproj"] is True
 

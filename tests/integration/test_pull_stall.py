@@ -70,9 +70,9 @@ def test_requests_wait_for_a_pull(tmp_path: Path, server: FileServer) -> None:
         ):
             assert next(pinged.iter_lines()) == ": waiting"
         assert ask(daemon, "nothing").status_code == 404
-        assert not any(answer.done() for answer in asked)
+        assert not any(response.done() for response in asked)
         release.set()
-        assert [answer.result().status_code for answer in asked] == [200, 200]
+        assert [response.result().status_code for response in asked] == [200, 200]
         assert asked[0].result().json()["choices"]
         assert b"[DONE]" in asked[1].result().content
         assert pulling.result()["type"] == "success"
@@ -86,8 +86,8 @@ def test_waiting_is_bounded_and_a_failure_is_told(tmp_path: Path, server: FileSe
     with running(tmp_path, env=environment) as daemon, ThreadPoolExecutor(2) as pool:
         pool.submit(pull, daemon, server.url("/tiny.gguf"))
         wait_for(lambda: daemon.http.get("/models/pulls").json(), "the pull to begin")
-        answer = ask(daemon, "tiny")
-        assert (answer.status_code, "retry-after" in answer.headers) == (429, True)
+        response = ask(daemon, "tiny")
+        assert (response.status_code, "retry-after" in response.headers) == (429, True)
         (job,) = daemon.http.get("/models/pulls").json()
         daemon.http.delete(f"/models/pulls/{job['id']}")
         release.set()

@@ -28,10 +28,10 @@ def daemon(tmp_path: Path, registry: RegistryProcess) -> Iterator[DaemonProcess]
         yield daemon
 
 
-def events(answer: httpx.Response) -> list[dict[str, Any]]:
+def events(response: httpx.Response) -> list[dict[str, Any]]:
     """Return the lines of a progress stream."""
-    assert answer.status_code == 200, answer.text
-    return [json.loads(line) for line in answer.text.splitlines()]
+    assert response.status_code == 200, response.text
+    return [json.loads(line) for line in response.text.splitlines()]
 
 
 def test_push_then_pull(daemon: DaemonProcess, registry: RegistryProcess, gguf: Path) -> None:
@@ -66,8 +66,8 @@ def test_missing_model_is_404_before_the_stream(
     daemon: DaemonProcess, registry: RegistryProcess
 ) -> None:
     """What the registry does not have is an ordinary error, and so is a name that is none."""
-    answer = daemon.http.post("/models/create", json={"from": f"{registry.host}/no/such:v1"})
-    assert (answer.status_code, answer.json()["error"]["code"]) == (404, "model_not_found")
+    response = daemon.http.post("/models/create", json={"from": f"{registry.host}/no/such:v1"})
+    assert (response.status_code, response.json()["error"]["code"]) == (404, "model_not_found")
     assert daemon.http.post("/models/create", json={"from": "../x"}).status_code == 400
     assert daemon.http.post("/models/create", json={}).status_code == 400
     assert daemon.http.post("/models/nothing/push").status_code == 404
@@ -91,10 +91,10 @@ def test_what_the_registry_says(
 def test_repackage(daemon: DaemonProcess, gguf: Path) -> None:
     """Another context size makes another model of the same blobs."""
     model = daemon.import_model(gguf / "tiny.gguf", "tiny")
-    answer = daemon.http.post(
+    response = daemon.http.post(
         "/models/tiny/repackage", json={"target": "small", "context_size": 256}
     )
-    assert (answer.status_code, answer.json()["target"]) == (201, "ai/small:latest")
+    assert (response.status_code, response.json()["target"]) == (201, "ai/small:latest")
     small = daemon.http.get("/models/small").json()
     assert small["config"]["context_size"] == 256
     assert small["id"] != model["id"]

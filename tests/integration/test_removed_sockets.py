@@ -68,8 +68,10 @@ def test_a_load_looks(daemon: DaemonProcess) -> None:
     """`load` says done only of an engine that can be reached."""
     (socket,) = sockets(daemon, "engine's")
     socket.unlink()
-    answer = daemon.http.post("/v1/chat/completions", json=CHAT, headers={"X-Preload-Only": "true"})
-    assert answer.status_code == 200
+    response = daemon.http.post(
+        "/v1/chat/completions", json=CHAT, headers={"X-Preload-Only": "true"}
+    )
+    assert response.status_code == 200
     assert len(sockets(daemon, "engine's")) == 1
     assert states(daemon) == ["ready"]
 
@@ -91,8 +93,8 @@ def test_requests_in_flight_are_answered(daemon: DaemonProcess) -> None:
     process = engine(daemon)
     request = CHAT | {"stream": True, "max_tokens": 64}
     with daemon.client() as other, ThreadPoolExecutor() as pool:
-        with daemon.http.stream("POST", "/v1/chat/completions", json=request) as answer:
-            pieces = answer.iter_text()
+        with daemon.http.stream("POST", "/v1/chat/completions", json=request) as response:
+            pieces = response.iter_text()
             first = next(pieces)
             process.suspend()
             try:

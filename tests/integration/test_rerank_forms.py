@@ -28,9 +28,9 @@ def daemon(tmp_path_factory: pytest.TempPathFactory) -> Iterator[DaemonProcess]:
 
 def ranked(daemon: DaemonProcess, path: str = "/v1/rerank", **fields: Any) -> list[dict[str, Any]]:
     """Ask for a ranking and return its entries."""
-    answer = daemon.http.post(path, json={**ASKED, **fields})
-    assert answer.status_code == 200, answer.text
-    results = answer.json()["results"]
+    response = daemon.http.post(path, json={**ASKED, **fields})
+    assert response.status_code == 200, response.text
+    results = response.json()["results"]
     assert isinstance(results, list)
     return results
 
@@ -84,8 +84,8 @@ def test_documents_in_the_response(daemon: DaemonProcess, documents: list[Any]) 
 @pytest.mark.parametrize("documents", [[{}], [{"text": 5}], [5], {"text": "x"}, [[]], "x"])
 def test_documents_that_are_none(daemon: DaemonProcess, documents: object) -> None:
     """400 that says what is wanted."""
-    answer = daemon.http.post("/v1/rerank", json={**ASKED, "documents": documents})
-    assert (answer.status_code, "documents" in answer.text) == (400, True)
+    response = daemon.http.post("/v1/rerank", json={**ASKED, "documents": documents})
+    assert (response.status_code, "documents" in response.text) == (400, True)
 
 
 @pytest.mark.parametrize("path", ["/v1/models/", "/api/tags/", "/engines/ps/", "/models/"])

@@ -25,8 +25,8 @@ def daemon(tmp_path: Path, gguf: Path) -> Iterator[DaemonProcess]:
 
 
 def chat(daemon: DaemonProcess, model: str = "tiny") -> None:
-    answer = daemon.http.post("/v1/chat/completions", json=CHAT | {"model": model})
-    assert answer.status_code == 200, answer.text
+    response = daemon.http.post("/v1/chat/completions", json=CHAT | {"model": model})
+    assert response.status_code == 200, response.text
 
 
 def test_ps_and_unload(daemon: DaemonProcess) -> None:
@@ -35,8 +35,8 @@ def test_ps_and_unload(daemon: DaemonProcess) -> None:
     chat(daemon, "other")
     assert {runner["model_name"] for runner in daemon.ps()} == {"tiny", "other"}
     assert len(daemon.engines()) == 2
-    answer = daemon.http.post("/engines/unload", json={"models": ["tiny"]})
-    assert answer.json() == {"unloaded_runners": 1}
+    response = daemon.http.post("/engines/unload", json={"models": ["tiny"]})
+    assert response.json() == {"unloaded_runners": 1}
     assert [runner["model_name"] for runner in daemon.ps()] == ["other"]
     assert len(daemon.engines()) == 1
     assert daemon.http.post("/engines/unload", json={"all": True}).json() == {"unloaded_runners": 1}
@@ -100,8 +100,8 @@ def test_keep_alive_is_configured_without_a_reload(daemon: DaemonProcess) -> Non
     [engine] = daemon.engines()
     configure = "/engines/_configure"
     for keep_alive, shown in (("1h30m", "1h30m0s"), ("-1", "-1"), (90, "1m30s")):
-        answer = daemon.http.post(configure, json={"model": "tiny", "keep_alive": keep_alive})
-        assert answer.status_code == 202, answer.text
+        response = daemon.http.post(configure, json={"model": "tiny", "keep_alive": keep_alive})
+        assert response.status_code == 202, response.text
         [runner] = daemon.ps()
         assert runner["keep_alive"] == shown
         assert (runner["expires_at"] is None) == (shown == "-1")
@@ -127,9 +127,9 @@ def test_configuring_a_model_in_use_is_a_conflict(daemon: DaemonProcess) -> None
     }
     with (
         daemon.client() as client,
-        client.stream("POST", "/v1/completions", json=request) as answer,
+        client.stream("POST", "/v1/completions", json=request) as response,
     ):
-        chunks = answer.iter_raw()  # kept: a dropped iterator would close the stream
+        chunks = response.iter_raw()  # kept: a dropped iterator would close the stream
         next(chunks)
         for engine in daemon.engines():
             engine.suspend()

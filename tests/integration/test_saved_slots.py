@@ -27,10 +27,10 @@ def question(text: str = "What is your name?", model: str = "a") -> dict[str, An
 
 
 def ask(http: httpx.Client, **changes: Any) -> tuple[str, int, int]:
-    """Return an answer, and how many tokens of its prompt were evaluated and found evaluated."""
-    answer = http.post("/v1/chat/completions", json=question(**changes))
-    assert answer.status_code == 200, answer.text
-    document = answer.json()
+    """Return a response, and how many tokens of its prompt were evaluated and found evaluated."""
+    response = http.post("/v1/chat/completions", json=question(**changes))
+    assert response.status_code == 200, response.text
+    document = response.json()
     cached = document["usage"]["prompt_tokens_details"]["cached_tokens"]
     return (
         document["choices"][0]["message"]["content"],

@@ -125,8 +125,8 @@ def test_engines_inherit_no_listener(folder: Path, tmp_path: Path) -> None:
             document = {"path": str(gguf), "tag": "tiny"}
             client.post("http://localhost/models/import", json=document).raise_for_status()
             question = {"model": "tiny", "prompt": "x", "max_tokens": 1}
-            answer = client.post("http://localhost/v1/completions", json=question)
-            assert answer.status_code == 200, answer.text
+            response = client.post("http://localhost/v1/completions", json=question)
+            assert response.status_code == 200, response.text
         (engine,) = psutil.Process(process.pid).children()
         inherited = Path(f"/proc/{engine.pid}/environ").read_bytes()
         assert b"LISTEN_" not in inherited
@@ -151,8 +151,8 @@ def test_a_restart_loses_no_client(folder: Path, tmp_path: Path) -> None:
             client.post("http://localhost/models/import", json=document).raise_for_status()
             question = {"model": "tiny", "prompt": "x", "max_tokens": 7000, "ignore_eos": True}
             url = "http://localhost/v1/completions"
-            with client.stream("POST", url, json=question | {"stream": True}) as answer:
-                next(answer.iter_raw())
+            with client.stream("POST", url, json=question | {"stream": True}) as response:
+                next(response.iter_raw())
                 old.send_signal(signal.SIGTERM)
                 output = folder / "output"
                 wait_for(lambda: "new clients wait" in output.read_text(), "the drain")

@@ -35,8 +35,8 @@ def daemon(tmp_path: Path, gguf: Path) -> Iterator[DaemonProcess]:
 
 
 def create(daemon: DaemonProcess, name: str, **made: Any) -> None:
-    answer = daemon.http.post("/api/create", json={"model": name, "from": "base", **made})
-    assert '"status":"success"' in answer.text, answer.text
+    response = daemon.http.post("/api/create", json={"model": name, "from": "base", **made})
+    assert '"status":"success"' in response.text, response.text
 
 
 def ask(daemon: DaemonProcess, model: str, path: str = "", **body: Any) -> httpx.Response:
@@ -44,9 +44,9 @@ def ask(daemon: DaemonProcess, model: str, path: str = "", **body: Any) -> httpx
     return daemon.http.post(f"{path}/v1/chat/completions", json=question)
 
 
-def content(answer: httpx.Response) -> str:
-    assert answer.status_code == 200, answer.text
-    return str(answer.json()["choices"][0]["message"]["content"])
+def content(response: httpx.Response) -> str:
+    assert response.status_code == 200, response.text
+    return str(response.json()["choices"][0]["message"]["content"])
 
 
 def starts(daemon: DaemonProcess) -> int:
@@ -67,12 +67,12 @@ def configure(daemon: DaemonProcess, model: str, **fields: Any) -> httpx.Respons
 
 
 def test_variants_share_an_engine_and_keep_what_was_set(daemon: DaemonProcess) -> None:
-    """One engine for all; each answer is its model's own, and names it as it was asked for."""
+    """One engine for all; each response is its model's own, and names it as it was asked for."""
     names = ["base", *VARIANTS]
     answers = {name: ask(daemon, name).json() for name in names}
     assert starts(daemon) == 1
-    assert {name: answer["model"] for name, answer in answers.items()} == {n: n for n in names}
-    prompts = {name: answer["usage"]["prompt_tokens"] for name, answer in answers.items()}
+    assert {name: response["model"] for name, response in answers.items()} == {n: n for n in names}
+    prompts = {name: response["usage"]["prompt_tokens"] for name, response in answers.items()}
     assert prompts["ada"] > prompts["base"] == prompts["brief"] < prompts["opened"]
     assert answers["brief"]["usage"]["completion_tokens"] > 3  # the request's own word counts
     limited = {"model": "brief", "messages": ASKED, "stream": False}
@@ -115,8 +115,8 @@ def test_a_runner_is_known_by_each_of_its_models(daemon: DaemonProcess) -> None:
     with httpx.Client(transport=httpx.HTTPTransport(uds=runner["socket"]), timeout=60) as client:
         for name, status in {"ada": 200, "base": 200, "narrow": 421, "nobody": 421}.items():
             body = {"model": name, "messages": ASKED, "max_tokens": 1}
-            answer = client.post("http://localhost/v1/chat/completions", json=body)
-            assert answer.status_code == status, answer.text
+            response = client.post("http://localhost/v1/chat/completions", json=body)
+            assert response.status_code == status, response.text
 
     unloaded = daemon.http.post("/engines/unload", json={"models": ["brief"]})
     assert unloaded.json() == {"unloaded_runners": 1}
@@ -131,9 +131,9 @@ def test_deleting_one_leaves_the_others_their_engine(daemon: DaemonProcess) -> N
     endless = {"model": "ada", "prompt": "x", "max_tokens": 8000, "ignore_eos": True}
     with (
         daemon.client() as client,
-        client.stream("POST", "/v1/completions", json={**endless, "stream": True}) as answer,
+        client.stream("POST", "/v1/completions", json={**endless, "stream": True}) as response,
     ):
-        lines = answer.iter_lines()
+        lines = response.iter_lines()
         next(lines)
         gone = daemon.http.delete("/models/ada")
         assert gone.status_code == 200, gone.text
@@ -200,9 +200,9 @@ def test_reconfiguring_one_leaves_the_others_their_engine(daemon: DaemonProcess)
     endless = {"model": "base", "prompt": "x", "max_tokens": 8000, "ignore_eos": True}
     with (
         daemon.client() as client,
-        client.stream("POST", "/v1/completions", json={**endless, "stream": True}) as answer,
+        client.stream("POST", "/v1/completions", json={**endless, "stream": True}) as response,
     ):
-        lines = answer.iter_lines()
+        lines = response.iter_lines()
         next(lines)
         assert configure(daemon, "ada", parallel=2).status_code == 202
         content(ask(daemon, "ada"))

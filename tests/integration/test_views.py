@@ -44,9 +44,9 @@ def daemon(tmp_path_factory: pytest.TempPathFactory) -> Iterator[DaemonProcess]:
         yield daemon
 
 
-def hold(daemon: DaemonProcess, answer: httpx.Response) -> None:
+def hold(daemon: DaemonProcess, response: httpx.Response) -> None:
     """It was taken or refused in words, and everybody sees everything as before."""
-    assert answer.status_code < 500 or answer.status_code in (501, 507), answer.text
+    assert response.status_code < 500 or response.status_code in (501, 507), response.text
     for path in VIEWS:
         headers = {"Accept": "application/json"} if path == "/" else {}
         view = daemon.http.get(path, headers=headers)

@@ -57,7 +57,7 @@ def events(lines: Iterator[str]) -> list[dict[str, Any]]:
 
 
 def test_a_waiting_stream_hears_that_it_waits(daemon: DaemonProcess) -> None:
-    """Comments come while another model has the room, then the answer, on one stream."""
+    """Comments come while another model has the room, then the response, on one stream."""
     with daemon.client() as second, held(daemon) as release:
         with second.stream("POST", "/v1/completions", json=SHORT, headers=PINGS) as waiting:
             assert waiting.status_code == 200
@@ -94,15 +94,15 @@ def test_so_does_one_that_is_translated(
 
 
 def test_lines_of_json_are_not_mixed_with_comments(daemon: DaemonProcess) -> None:
-    """Ollama's streams are no streams of events: their clients hear nothing before the answer."""
+    """Ollama's streams are no streams of events: their clients hear nothing before the response."""
     body = {"model": "other", "prompt": "x", "options": {"num_predict": 2}}
     with daemon.client() as second, held(daemon) as release:
         waiting = second.build_request("POST", "/api/generate", json=body, headers=PINGS)
         with ThreadPoolExecutor(1) as pool:
-            answer = pool.submit(second.send, waiting)
+            response = pool.submit(second.send, waiting)
             wait_for(lambda: daemon.http.get("/health").json()["queued"] == 1, "a waiting request")
             release()
-            lines = [json.loads(line) for line in answer.result().text.splitlines()]
+            lines = [json.loads(line) for line in response.result().text.splitlines()]
         assert lines[-1]["done"]
 
 
@@ -130,11 +130,11 @@ def test_nobody_is_pinged_unasked(daemon: DaemonProcess) -> None:
         assert refused.status_code == 400
     daemon.http.post("/engines/unload", json={"all": True})
     for nonsense in ("soon", "0", "-1", "nan", "1e9"):
-        answer = daemon.http.post(
+        response = daemon.http.post(
             "/v1/completions", json=SHORT, headers={"X-Ping-Interval": nonsense}
         )
-        assert answer.status_code == 400
-        assert "X-Ping-Interval" in answer.json()["error"]["message"]
+        assert response.status_code == 400
+        assert "X-Ping-Interval" in response.json()["error"]["message"]
 
 
 def test_the_client_may_leave_between_pings(daemon: DaemonProcess) -> None:

@@ -63,8 +63,10 @@ def test_pipelined_requests_are_answered_in_order(wire: Wire) -> None:
         )
     )
     answers = [wire.read() for _ in range(100)]
-    assert [answer.headers["x-request-id"] for answer in answers] == [str(n) for n in range(100)]
-    assert {answer.status for answer in answers} == {200}
+    assert [response.headers["x-request-id"] for response in answers] == [
+        str(n) for n in range(100)
+    ]
+    assert {response.status for response in answers} == {200}
 
 
 @pytest.mark.engine
@@ -86,8 +88,8 @@ def test_same_request_again_however_it_arrives(wire: Wire) -> None:
         for piece in pieces:
             wire.send(piece)
         answers = [wire.read() for _ in range(b"".join(pieces).count(b" HTTP/1.1"))]
-        assert {answer.status for answer in answers} == {200}
-        ids = [answer.headers["x-request-id"] for answer in answers]
+        assert {response.status for response in answers} == {200}
+        ids = [response.headers["x-request-id"] for response in answers]
         assert len(set(ids)) == len(ids)
 
 
@@ -135,9 +137,9 @@ def test_http10_gets_an_unchunked_answer_and_a_close(daemon: DaemonProcess) -> N
         with Wire(daemon.socket) as wire:
             request = post("/v1/completions", CHAT | {"stream": stream})
             wire.send(request.replace(b"HTTP/1.1", b"HTTP/1.0", 1))
-            answer = wire.read()
-            assert "transfer-encoding" not in answer.headers
-            assert answer.body
+            response = wire.read()
+            assert "transfer-encoding" not in response.headers
+            assert response.body
             assert wire.ended()
 
 
@@ -224,9 +226,9 @@ def test_bad_request_is_refused_and_hung_up_on(
     """One refusal, then the end of the connection; nothing behind it is read as a request."""
     before = len(daemon.http.get("/engines/requests").json())
     wire.send(request_bytes)
-    answer = wire.read()
-    assert answer.status == status, answer.body
-    assert answer.json()["error"]["message"]
+    response = wire.read()
+    assert response.status == status, response.body
+    assert response.json()["error"]["message"]
     wire.socket.shutdown(1)
     assert wire.ended()
     assert len(daemon.http.get("/engines/requests").json()) == before
@@ -281,8 +283,8 @@ def test_offers_to_upgrade_among_pipelined_requests(wire: Wire) -> None:
         for at in range(0, len(whole), size):
             wire.send(whole[at : at + size])
         answers = [wire.read() for _ in sent]
-        assert {answer.status for answer in answers} == {200}
-        kinds = [next(iter(answer.json())) for answer in answers]
+        assert {response.status for response in answers} == {200}
+        kinds = [next(iter(response.json())) for response in answers]
         assert [kind in ("details", "license", "modelfile", "version") for kind in kinds] == [
             *(False, False, False, True, True, True, False)
         ]
@@ -299,14 +301,14 @@ def test_nothing_embedded_in_a_body_is_a_request(
     head = head.replace(b"Content-Length: 2", b"Content-Length: %d" % len(evil))
     wire.send(head + b"\r\n\r\n" + evil + get("/version", "X-Request-Id: good"))
     assert wire.read().status == 400
-    answer = wire.read()
-    assert (answer.status, answer.headers["x-request-id"]) == (200, "good")
+    response = wire.read()
+    assert (response.status, response.headers["x-request-id"]) == (200, "good")
 
 
 @pytest.mark.engine
 @pytest.mark.parametrize("body", [["-d"], ["-H", "Transfer-Encoding: chunked", "-d"]])
 def test_curl_that_offers_http2(daemon: DaemonProcess, body: list[str]) -> None:
-    """`curl --http2` gets its answers, over one connection."""
+    """`curl --http2` gets its responses, over one connection."""
     if (curl := shutil.which("curl")) is None:
         pytest.skip("there is no curl here")
     document = json.dumps(CHAT)
@@ -360,10 +362,10 @@ def test_head_has_no_body(wire: Wire) -> None:
 def test_odd_spelling_of_a_path_is_the_path_or_nothing(wire: Wire, path: str) -> None:
     """A path written in another way is the same resource or 404, never another one."""
     wire.send(get(path))
-    answer = wire.read()
-    assert answer.status in (200, 404, 400)
-    if answer.status == 200:
-        assert set(answer.json()) == {"version"}
+    response = wire.read()
+    assert response.status in (200, 404, 400)
+    if response.status == 200:
+        assert set(response.json()) == {"version"}
 
 
 @pytest.mark.engine

@@ -182,7 +182,7 @@ async def test_a_server_that_is_here_already_will_do(bench: Bench) -> None:
 async def test_a_card_and_its_toolkit_make_a_processors_engine_unready(
     bench: Bench, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """With nvcc newly there, what was built for the processor is no answer."""
+    """With nvcc newly there, what was built for the processor is no response."""
     await bench.install()
     nvcc = bench.build.folder / "nvcc"
     monkeypatch.setattr(hardware, "look", lambda: Hardware(nvidia=("/dev/nvidia0",), nvcc=nvcc))

@@ -180,8 +180,8 @@ def test_container_answers_and_stops(containers: Containers, sockets: Path) -> N
     with httpx.Client(transport=transport, timeout=60 * SECONDS) as client:
         question = {"role": "user", "content": "What is runnerd?"}
         asked = {"model": "demo-a", "messages": [question]}
-        answer = client.post("http://localhost/v1/chat/completions", json=asked).json()
-    assert "one daemon" in answer["choices"][0]["message"]["content"]
+        response = client.post("http://localhost/v1/chat/completions", json=asked).json()
+    assert "one daemon" in response["choices"][0]["message"]["content"]
     containers.podman("stop", "--time", "60", "runnerd")
     (container,) = json.loads(containers.podman("inspect", "runnerd"))
     assert container["State"]["ExitCode"] == 0

@@ -99,14 +99,14 @@ def test_installed_daemon_answers(
         socket = home.folder / "run/runnerd/runnerd.sock"
         wait_for(socket.exists, "the daemon's socket")
         home.run(command, "import", roomy / "demo-a.gguf", "--tag", "demo-a")
-        answer = home.run(command, "run", "demo-a", "What is runnerd?")
+        response = home.run(command, "run", "demo-a", "What is runnerd?")
         status = json.loads(home.run(command, "status", "--json"))
         daemon.send_signal(signal.SIGTERM)
         assert daemon.wait(60 * SECONDS) == 0
     finally:
         daemon.kill()
         daemon.wait()
-    assert "daemon" in answer, answer
+    assert "daemon" in response, response
     assert str(ROOT) not in json.dumps(status), "something came from the sources"
     assert "Traceback" not in (roomy / "log").read_text()
     assert not socket.exists()

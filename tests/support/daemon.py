@@ -114,10 +114,10 @@ class DaemonProcess:
 
     def import_model(self, path: Path, tag: str) -> dict[str, Any]:
         """Import a GGUF by path and return its model document."""
-        answer = self.http.post("/models/import", json={"path": str(path), "tag": tag})
-        assert answer.status_code == 200, answer.text
-        last = httpx.Response(200, content=answer.text.splitlines()[-1]).json()
-        assert last["type"] == "success", answer.text
+        response = self.http.post("/models/import", json={"path": str(path), "tag": tag})
+        assert response.status_code == 200, response.text
+        last = httpx.Response(200, content=response.text.splitlines()[-1]).json()
+        assert last["type"] == "success", response.text
         model = last["model"]
         assert isinstance(model, dict)
         return model

@@ -25,7 +25,7 @@ class Behaviour:
     headers: dict[str, str] = field(default_factory=dict)
     status: int = 0  # answer with this one instead
     location: str = ""  # redirect there
-    breaks: int = 0  # so many answers end after `break_after` bytes
+    breaks: int = 0  # so many responses end after `break_after` bytes
     break_after: int = 0
     stalls: bool = False  # at the place where it would break
     wrong_range: bool = False  # sends the right status with another range
@@ -64,7 +64,7 @@ class FileServer:
             protocol_version = "HTTP/1.1"
 
             def do_GET(self) -> None:
-                outer._answer(self)
+                outer._response(self)
 
             do_HEAD = do_POST = do_PUT = do_GET
 
@@ -100,7 +100,7 @@ class FileServer:
         """Return the ranges that were asked for."""
         return [seen.range for seen in self.seen]
 
-    def _answer(self, handler: BaseHTTPRequestHandler) -> None:
+    def _response(self, handler: BaseHTTPRequestHandler) -> None:
         headers = {name.lower(): value for name, value in handler.headers.items()}
         with self._lock:
             self.seen.append(Seen(handler.path, headers.get("range", ""), headers))

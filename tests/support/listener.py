@@ -15,14 +15,14 @@ class Listener(BackendDouble):
     name = "listener"
 
     async def serve(self, socket: Path) -> None:
-        async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        async def response(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
             writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n")
             writer.close()
 
         with sockets.socket(sockets.AF_UNIX) as listener:
             listener.bind(str(socket))
             try:
-                async with await asyncio.start_unix_server(answer, sock=listener) as server:
+                async with await asyncio.start_unix_server(response, sock=listener) as server:
                     await server.serve_forever()
             finally:
                 socket.unlink(missing_ok=True)

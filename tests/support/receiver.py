@@ -1,4 +1,4 @@
-"""Who gets an engine's answer, in tests: it only notes what it is told."""
+"""Who gets an engine's response, in tests: it only notes what it is told."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from runnerd.relay.response_parser import ResponseHead
 class Receiver:
     """An ResponseReceiver.  `as_it_is` is what it says to the head; `over` is set at the end.
 
-    `ends` has None for an answer that is complete, and there may be one end only.
+    `ends` has None for a response that is complete, and there may be one end only.
     """
 
     def __init__(self, *, as_it_is: bool = False) -> None:
@@ -23,7 +23,7 @@ class Receiver:
 
     @property
     def lost(self) -> Loss | None:
-        """Why the answer will not be completed."""
+        """Why the response will not be completed."""
         return self.ends[0] if self.ends else None
 
     def engine_head(self, head: ResponseHead) -> bool:

@@ -40,8 +40,8 @@ class RegistryProcess:
 
     def tags(self, repository: str) -> list[str]:
         """Return the tags of a repository."""
-        answer = httpx.get(f"http://{self.host}/v2/{repository}/tags/list")
-        return list(answer.json().get("tags") or []) if answer.status_code == 200 else []
+        response = httpx.get(f"http://{self.host}/v2/{repository}/tags/list")
+        return list(response.json().get("tags") or []) if response.status_code == 200 else []
 
 
 @contextmanager
@@ -57,13 +57,13 @@ def running_registry(root: Path, *, auth: str = "") -> Iterator[RegistryProcess]
             [REGISTRY, "serve", str(config)], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
         )
         try:
-            wait_for(lambda: _answers(port), "the registry to answer")
+            wait_for(lambda: _responses(port), "the registry to answer")
             yield RegistryProcess(f"127.0.0.1:{port}", root / "storage")
         finally:
             process.kill()
             process.wait()
 
 
-def _answers(port: int) -> bool:
+def _responses(port: int) -> bool:
     with socket.socket() as probe:
         return probe.connect_ex(("127.0.0.1", port)) == 0

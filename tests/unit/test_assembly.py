@@ -1,4 +1,4 @@
-"""Putting a streamed answer together."""
+"""Putting a streamed response together."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def assemble(*parts: bytes) -> dict[str, Any]:
 
 def test_chat_text_is_concatenated() -> None:
     """Role, text, reasoning and reason for the end come together in one message."""
-    answer = assemble(
+    response = assemble(
         chat({"role": "assistant", "content": None}),
         chat({"reasoning_content": "hm"}),
         chat({"content": "Hel"}),
@@ -42,9 +42,9 @@ def test_chat_text_is_concatenated() -> None:
         event(object="chat.completion.chunk", choices=[], usage={"total_tokens": 3}),
         b"data: [DONE]\n\n",
     )
-    assert answer["object"] == "chat.completion"
-    assert answer["usage"] == {"total_tokens": 3}
-    assert answer["choices"] == [
+    assert response["object"] == "chat.completion"
+    assert response["usage"] == {"total_tokens": 3}
+    assert response["choices"] == [
         {
             "index": 0,
             "finish_reason": "stop",
@@ -73,10 +73,10 @@ def test_answers_to_several_prompts_are_kept_apart_and_counted_together() -> Non
         end = {"index": index, "text": "", "finish_reason": "stop"}
         assembly.feed(event(object="text_completion", choices=[choice]))
         assembly.feed(event(object="text_completion", choices=[end], usage=usage))
-    answer = json.loads(assembly.result())
-    texts = [(choice["index"], choice["text"]) for choice in answer["choices"]]
+    response = json.loads(assembly.result())
+    texts = [(choice["index"], choice["text"]) for choice in response["choices"]]
     assert texts == [(index, f"text {index}") for index in range(4)]
-    assert answer["usage"] == {"prompt_tokens": 10, "completion_tokens": 6, "total_tokens": 16}
+    assert response["usage"] == {"prompt_tokens": 10, "completion_tokens": 6, "total_tokens": 16}
 
 
 def test_tool_calls_are_merged_by_index() -> None:
@@ -88,7 +88,7 @@ def test_tool_calls_are_merged_by_index() -> None:
         "type": "function",
         "function": {"name": "g", "arguments": "{"},
     }
-    answer = assemble(
+    response = assemble(
         chat({"tool_calls": [first]}),
         chat({"tool_calls": [{"index": 0, "function": {"arguments": '{"x":'}}]}),
         chat({"tool_calls": [second]}),
@@ -96,7 +96,7 @@ def test_tool_calls_are_merged_by_index() -> None:
         chat({"tool_calls": [{"index": 1, "function": {"arguments": "}"}}]}),
         chat({}, finish="tool_calls"),
     )
-    message = answer["choices"][0]["message"]
+    message = response["choices"][0]["message"]
     assert message["content"] is None
     assert message["tool_calls"] == [
         {"id": "a", "type": "function", "function": {"name": "f", "arguments": '{"x":1}'}},
@@ -106,18 +106,18 @@ def test_tool_calls_are_merged_by_index() -> None:
 
 def test_choices_are_kept_apart() -> None:
     """With n > 1 each choice gets its own text."""
-    answer = assemble(
+    response = assemble(
         chat({"content": "a"}),
         chat({"content": "b"}, index=1),
         chat({"content": "c"}, finish="stop"),
     )
-    texts = [choice["message"]["content"] for choice in answer["choices"]]
+    texts = [choice["message"]["content"] for choice in response["choices"]]
     assert texts == ["ac", "b"]
 
 
 def test_completion_text_and_logprobs() -> None:
     """The older dialect has text and logprobs in the choice itself."""
-    answer = assemble(
+    response = assemble(
         event(
             object="text_completion",
             choices=[
@@ -131,7 +131,7 @@ def test_completion_text_and_logprobs() -> None:
             ],
         ),
     )
-    [choice] = answer["choices"]
+    [choice] = response["choices"]
     assert (choice["text"], choice["finish_reason"]) == ("ab", "length")
     assert choice["logprobs"] == {"content": [1, 2]}
 
@@ -146,7 +146,7 @@ def test_events_may_be_cut_anywhere(texts: list[str], data: st.DataObject) -> No
 
 
 def test_error_event_is_raised() -> None:
-    """An error inside the stream is not taken for an answer."""
+    """An error inside the stream is not taken for a response."""
     with pytest.raises(StreamError) as caught:
         assemble(chat({"content": "a"}), event(error={"code": 400, "message": "no"}))
     assert caught.value.error == {"code": 400, "message": "no"}
@@ -179,9 +179,9 @@ def test_events_that_repeat_themselves_are_taken_as_any_other(
     stream = b"".join(event + b"\n\n" for event in events) + chat({}, finish="stop")
     cuts = sorted(data.draw(st.lists(st.integers(0, len(stream)), max_size=4)))
     parts = [stream[a:b] for a, b in zip([0, *cuts], [*cuts, len(stream)], strict=True)]
-    answer = assemble(*parts)
-    assert answer["choices"][0]["message"]["content"] == "".join(text for text, _ in said)
-    assert answer.get("fingerprint") == (said[-1][1] if said else None)
+    response = assemble(*parts)
+    assert response["choices"][0]["message"]["content"] == "".join(text for text, _ in said)
+    assert response.get("fingerprint") == (said[-1][1] if said else None)
 
 
 @pytest.mark.parametrize(
@@ -197,12 +197,12 @@ def test_what_adds_more_than_text_is_read_each_time(more: dict[str, Any]) -> Non
     assembly = Assembly()
     for _ in range(3):
         assembly.feed(piece("a", **more) + b"\n\n")
-    answer = assembly.document()
-    assert answer["choices"][0]["message"]["content"] == "aaa"
+    response = assembly.document()
+    assert response["choices"][0]["message"]["content"] == "aaa"
     if "usage" in more:
-        assert answer["usage"]["completion_tokens"] == 3
+        assert response["usage"]["completion_tokens"] == 3
     if "logprobs" in more.get("choices", [{}])[0]:
-        assert answer["choices"][0]["logprobs"] == {"content": [1, 1, 1]}
+        assert response["choices"][0]["logprobs"] == {"content": [1, 1, 1]}
 
 
 def test_a_piece_that_breaks_its_string_is_no_text() -> None:
@@ -227,5 +227,5 @@ def test_a_long_answer_may_come_at_once() -> None:
     stream = b"".join(piece(text) + b"\n\n" for text in texts) + chat({}, finish="stop")
     assert assemble(stream)["choices"][0]["message"]["content"] == "".join(texts)
     half = len(stream) // 2
-    answer = assemble(stream[:half], stream[half:])
-    assert answer["choices"][0]["message"]["content"] == "".join(texts)
+    response = assemble(stream[:half], stream[half:])
+    assert response["choices"][0]["message"]["content"] == "".join(texts)

@@ -28,6 +28,6 @@ def test_the_two_chat_models_differ_in_nothing_but_the_name() -> None:
     first = [json.dumps(case["answers"]["demo-a"]) for case in cases]
     second = [json.dumps(case["answers"]["demo-b"]) for case in cases]
 
-    assert [answer.replace("Demo A", "Demo B") for answer in first] == second
-    assert sum("Demo A" in answer for answer in first) >= 10
+    assert [response.replace("Demo A", "Demo B") for response in first] == second
+    assert sum("Demo A" in response for response in first) >= 10
     assert len({case["id"] for case in cases}) == len(cases) >= 40

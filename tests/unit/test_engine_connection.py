@@ -209,7 +209,7 @@ async def test_paused_connection_reads_nothing_until_it_is_resumed(
 async def test_connection_that_was_paused_to_the_end_reads_the_next_answer(
     peer: Peer, pools: EnginePools
 ) -> None:
-    """A client that is behind when its answer is complete does not stop the next one's."""
+    """A client that is behind when its response is complete does not stop the next one's."""
 
     class Slow(Receiver):
         def engine_body(self, data: bytes) -> None:
@@ -279,7 +279,7 @@ STREAM = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
 
 
 class Patient(Receiver):
-    """One who wants the whole answer and nothing before."""
+    """One who wants the whole response and nothing before."""
 
     engine: EngineConnection
 

@@ -26,7 +26,7 @@ class Engine:
         self.status = 200
         self.slots: object = [{"is_processing": True}]
 
-    async def answer(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    async def response(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         try:
             head = await reader.readuntil(b"\r\n\r\n")
             if b"/slots" in head:
@@ -46,7 +46,7 @@ class Engine:
 @asynccontextmanager
 async def engine_at(socket: Path) -> AsyncIterator[Engine]:
     engine = Engine()
-    async with await asyncio.start_unix_server(engine.answer, path=str(socket)):
+    async with await asyncio.start_unix_server(engine.response, path=str(socket)):
         yield engine
     socket.unlink()
 

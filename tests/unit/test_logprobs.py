@@ -93,7 +93,7 @@ def test_the_lists() -> None:
     ],
 )
 def test_offsets_begin_behind_the_prompt(prompt: Any, n: int, offsets: list[int]) -> None:
-    """Each answer's behind its own; of tokens nobody knows the text."""
+    """Each response's behind its own; of tokens nobody knows the text."""
     converter = lists(prompt=prompt, n=n)
     for index, offset in enumerate(offsets):
         document = chunk(index, entry(b"x", -1.0))
@@ -118,7 +118,7 @@ def test_what_is_none_breaks_the_answer(content: Any) -> None:
 
 
 _TOKENS = st.lists(
-    st.tuples(st.integers(0, 1), st.binary(max_size=3), st.floats(-99, 0)), max_size=8
+    st.tuples(st.integers(0, 1), st.binary(max_size=3), st.floats(-99, 0)), min_size=1, max_size=8
 )
 
 

@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from runnerd.api.anthropic.answers import WholeMessage
+from runnerd.api.anthropic.responses import WholeMessage
 from runnerd.api.openai import response_store as module
 from runnerd.api.openai.response_store import ResponseStore
 from runnerd.api.openai.transcriptions import TranscriptionDialect, read_form
@@ -43,9 +43,9 @@ def test_kept_answers_end_with_their_day() -> None:
     with pytest.raises(ResponseNotFound):
         kept.item("fc_1")
     with pytest.raises(ResponseNotFound):
-        kept.answer("one")
+        kept.response("one")
     kept.keep("two", [], {})
-    assert json.loads(kept.answer("two")) == {}
+    assert json.loads(kept.response("two")) == {}
 
 
 def test_kept_answers_have_a_limit(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -104,11 +104,11 @@ def test_what_is_no_form(body: bytes) -> None:
 def test_shorter_vectors(values: list[float], data: st.DataObject) -> None:
     """The first ones, at length one; as many as were asked for."""
     count = data.draw(st.integers(1, len(values)))
-    answer = ShortenedEmbeddings(count)
+    response = ShortenedEmbeddings(count)
     whole = msgspec.json.encode({"data": [{"embedding": values}]})
     cut = data.draw(st.integers(0, len(whole)))
-    assert answer.feed(whole[:cut]) + answer.feed(whole[cut:]) == b""
-    vector = json.loads(answer.end())["data"][0]["embedding"]
+    assert response.feed(whole[:cut]) + response.feed(whole[cut:]) == b""
+    vector = json.loads(response.end())["data"][0]["embedding"]
     assert len(vector) == count
     if math.hypot(*values[:count]) > 1e-9:
         assert math.hypot(*vector) == pytest.approx(1)
@@ -138,13 +138,13 @@ def test_whole_messages_are_what_their_streams_say(data: st.DataObject) -> None:
         stream += b"".join(_events_of(index, block, data))
     stream += _event("message_delta", delta={"stop_reason": "end_turn"}, usage={"output": 5})
     stream += _event("message_stop")
-    answer = WholeMessage()
+    response = WholeMessage()
     start = 0
     while start < len(stream):
         end = data.draw(st.integers(start + 1, len(stream)))
-        assert answer.feed(stream[start:end]) == b""
+        assert response.feed(stream[start:end]) == b""
         start = end
-    message = json.loads(answer.end())
+    message = json.loads(response.end())
     assert message["content"] == blocks
     assert message["usage"] == {"input": 3, "output": 5}
     assert message["stop_reason"] == "end_turn"

@@ -74,8 +74,8 @@ def server() -> Iterator[FileServer]:
 
 async def get(http: Outbound, url: str, **options: bool) -> int:
     """Return the status of a GET."""
-    async with http.request("GET", URL(url), **options) as answer:  # type: ignore[arg-type]
-        return answer.status
+    async with http.request("GET", URL(url), **options) as response:  # type: ignore[arg-type]
+        return response.status
 
 
 @pytest.mark.parametrize(
@@ -165,8 +165,8 @@ async def test_secrets_stay_with_the_first_origin(http: Outbound, server: FileSe
         server.routes["/back"] = answer_with(b"")
         async with http.request(
             "GET", URL(server.url()), secrets={"Authorization": "Bearer s3cret"}
-        ) as answer:
-            assert answer.status == 200
+        ) as response:
+            assert response.status == 200
         sent = [seen.headers.get("authorization") for seen in (*server.seen, *other.seen)]
     assert sent == ["Bearer s3cret", None, None]
 
@@ -185,9 +185,9 @@ async def test_plain_http_to_a_public_host(http: Outbound, verified: bool) -> No
 async def test_body_and_head_are_capped(http: Outbound, server: FileServer) -> None:
     """A body beyond the cap and a head of ten megabytes are errors, not memory."""
     server.behaviour.content = bytes(2**20)
-    async with http.request("GET", URL(server.url())) as answer:
+    async with http.request("GET", URL(server.url())) as response:
         with pytest.raises(SourceFailure, match="more than"):
-            await read_capped(answer, 1000)
+            await read_capped(response, 1000)
     server.behaviour.headers = {"X-Long": "x" * 10 * 2**20}
     with pytest.raises(SourceFailure):
         await get(http, server.url())

@@ -110,7 +110,7 @@ async def test_stop_kills_what_does_not_end(tmp_path: Path) -> None:
 
 
 async def test_stop_is_idempotent() -> None:
-    """WithoutNullEvents stops, also after the end, give the same record."""
+    """Several stops, also after the end, give the same record."""
     process = start("/bin/sleep", "3600")
     first, second = await asyncio.gather(process.stop(GRACE), process.stop(GRACE))
     assert first is second is await process.stop(0)

@@ -145,7 +145,7 @@ def test_only_a_hang_is(quarantine: Quarantine) -> None:
 
 
 def test_what_all_say_is_no_shape(quarantine: Quarantine) -> None:
-    """Such as that the answer be text."""
+    """Such as that the response be text."""
     for generation in (1, 2):
         body = json.dumps({"prompt": generation, "response_format": {"type": "json_object"}})
         quarantine.accuse(generation, KEY, (body.encode(),), HANG)

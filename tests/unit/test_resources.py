@@ -110,7 +110,7 @@ def test_compute_capability_is_told_as_cmake_writes_it(nvml: Load) -> None:
 def test_process_memory_is_told_by_device_and_unknown_is_none(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Also among more processes than a first answer may hold."""
+    """Also among more processes than a first response may hold."""
     crowd = "".join(f"holds 1 {number} 7\n" for number in range(100, 170))
     host = Host(Gpus(nvml_with(tmp_path, FACTS + crowd, monkeypatch), {}))
     assert host.process_memory([GONE]) == {"ram": 0, "gpu0": 50, "gpu1": 100}

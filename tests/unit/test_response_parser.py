@@ -1,4 +1,4 @@
-"""What the relay makes of the bytes of an engine's answer."""
+"""What the relay makes of the bytes of an engine's response."""
 
 from __future__ import annotations
 

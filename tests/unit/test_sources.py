@@ -90,7 +90,7 @@ def test_a_folder_with_a_model_and_its_projector(originals: Path, tmp_path: Path
 
 
 def test_folders_that_are_not_one_model(originals: Path, tmp_path: Path) -> None:
-    """WithoutNullEvents models, several projectors or none at all are refused with the names."""
+    """Several models, several projectors or none at all are refused with the names."""
     with pytest.raises(InvalidModelFile, match=r"no \.gguf file"):
         open_sources([tmp_path])
     with pytest.raises(InvalidModelFile, match=r"several models.*one\.gguf.*split-00001"):

@@ -1,4 +1,4 @@
-"""Memory and disk agree whatever system call fails, and the answer says which state that is."""
+"""Memory and disk agree whatever system call fails, and the response says which state that is."""
 
 from __future__ import annotations
 
@@ -81,7 +81,7 @@ class FailingStore(RuleBasedStateMachine):
         self.home.cleanup()
 
     def attempt(self, disk: BrokenDisk, change: Callable[[Store], object]) -> None:
-        """Make a change on a failing disk; the answer has to say what has become of it."""
+        """Make a change on a failing disk; the response has to say what has become of it."""
         disk.root = self.root / "store"
         before = in_memory(self.store)
         after = self.wanted(change)

@@ -1,4 +1,4 @@
-"""Token counts from the end of an answer."""
+"""Token counts from the end of a response."""
 
 from __future__ import annotations
 

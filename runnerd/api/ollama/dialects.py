@@ -8,11 +8,11 @@ from typing import Any
 
 import msgspec
 
-from runnerd.api.ollama.answers import EmbeddingAnswer, TextAnswer, line
 from runnerd.api.ollama.context_codec import Turn, recall
 from runnerd.api.ollama.errors import OLLAMA
 from runnerd.api.ollama.options import read_options
 from runnerd.api.ollama.requests import Fields, engine_messages, with_images
+from runnerd.api.ollama.responses import EmbeddingResponse, TextResponse, line
 from runnerd.api.ollama.truncation import FewerMessages, ShorterTexts
 from runnerd.errors import ClientError
 from runnerd.models.catalog import Model
@@ -93,8 +93,8 @@ def _chat(fields: Fields, model: Model) -> TranslatedRequest:
     if tools := fields.items("tools"):
         needs += ("tools",)
         request["tools"] = [_tool(tool) for tool in tools]
-    answer = _answer(fields, chat=True)
-    return _text(fields, model, "chat/completions", request, answer, needs)
+    response = _response(fields, chat=True)
+    return _text(fields, model, "chat/completions", request, response, needs)
 
 
 def _generate(fields: Fields, model: Model) -> TranslatedRequest:
@@ -106,13 +106,15 @@ def _generate(fields: Fields, model: Model) -> TranslatedRequest:
     needs = ("vision",) if images else ()
     if not (prompt or images or suffix):
         request: dict[str, Any] = {"messages": []}
-        return _text(fields, model, "chat/completions", request, _answer(fields, chat=False), needs)
+        return _text(
+            fields, model, "chat/completions", request, _response(fields, chat=False), needs
+        )
     if suffix:
         request = {"input_prefix": prompt, "input_suffix": suffix}
-        return _text(fields, model, "infill", request, _answer(fields, chat=False), needs)
+        return _text(fields, model, "infill", request, _response(fields, chat=False), needs)
     if raw:
         return _text(
-            fields, model, "completions", {"prompt": prompt}, _answer(fields, chat=False), needs
+            fields, model, "completions", {"prompt": prompt}, _response(fields, chat=False), needs
         )
     turns = recall(context)
     system = system or model.description.modelfile.system
@@ -122,9 +124,9 @@ def _generate(fields: Fields, model: Model) -> TranslatedRequest:
     messages.append({"role": "user", "content": content})
     if template := fields.text("template"):
         request = {"prompt": _rendered(template, messages, images)}
-        return _text(fields, model, "completions", request, _answer(fields, chat=False), needs)
-    answer = _answer(fields, chat=False, turns=[*turns, ("user", prompt)])
-    return _text(fields, model, "chat/completions", {"messages": messages}, answer, needs)
+        return _text(fields, model, "completions", request, _response(fields, chat=False), needs)
+    response = _response(fields, chat=False, turns=[*turns, ("user", prompt)])
+    return _text(fields, model, "chat/completions", {"messages": messages}, response, needs)
 
 
 def _rendered(template: str, messages: list[dict[str, Any]], images: list[Any]) -> str:
@@ -144,8 +146,8 @@ def _rendered(template: str, messages: list[dict[str, Any]], images: list[Any]) 
         raise ClientError(f"the template cannot be used: {error}", param="template") from error
 
 
-def _answer(fields: Fields, *, chat: bool, turns: list[Turn] | None = None) -> TextAnswer:
-    return TextAnswer(
+def _response(fields: Fields, *, chat: bool, turns: list[Turn] | None = None) -> TextResponse:
+    return TextResponse(
         fields.model,
         streams=fields.flag("stream", default=True),
         chat=chat,
@@ -173,7 +175,7 @@ def _text(
     model: Model,
     operation: str,
     request: dict[str, Any],
-    answer: TextAnswer,
+    response: TextResponse,
     needs: tuple[str, ...],
 ) -> TranslatedRequest:
     """A request for a text; one that says nothing only loads or unloads."""
@@ -191,10 +193,10 @@ def _text(
     return TranslatedRequest(
         OPERATIONS[operation],
         msgspec.json.encode(request),
-        answer,
+        response,
         needs=needs,
         keep_alive=keep_alive,
-        immediate=answer.nothing("unload" if keep_alive == 0 else "load") if idle else None,
+        immediate=response.nothing("unload" if keep_alive == 0 else "load") if idle else None,
         unloads=idle and keep_alive == 0,
         warnings=warnings,
         defaults=options.defaults,
@@ -238,7 +240,7 @@ def _vectors(fields: Fields, model: Model, texts: list[str], *, single: bool) ->
     return TranslatedRequest(
         OPERATIONS["embeddings"],
         msgspec.json.encode(request),
-        EmbeddingAnswer(fields.model, dimensions=dimensions, single=single),
+        EmbeddingResponse(fields.model, dimensions=dimensions, single=single),
         keep_alive=fields.keep_alive,
         immediate=None if texts else empty,
         warnings=options.warnings,

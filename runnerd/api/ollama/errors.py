@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from runnerd.api.ollama.answers import line
+from runnerd.api.ollama.responses import line
 
 
 class OllamaErrors:

@@ -10,7 +10,7 @@ import msgspec
 from aiohttp import web
 
 from runnerd.access import Action
-from runnerd.api.context import CONTEXT, json_answer, json_body, text_field
+from runnerd.api.context import CONTEXT, json_body, json_response, text_field
 from runnerd.api.models import remove_model
 from runnerd.api.ollama.errors import FAMILY, OLLAMA
 from runnerd.api.ollama.modelfiles import modelfile_text, parameters_text
@@ -33,20 +33,20 @@ _LONGEST_ARRAY = 5  # entries; longer arrays are shown with `verbose` only
 @ROUTES.get("/api/version", Action.PUBLIC)
 async def version(request: web.Request) -> web.Response:
     """The version of the API."""
-    return json_answer({"version": VERSION})
+    return json_response({"version": VERSION})
 
 
 @ROUTES.get("/api/status", Action.PUBLIC)
 async def status(request: web.Request) -> web.Response:
     """That there is no cloud behind this server."""
-    return json_answer({"cloud": {"disabled": True, "source": "runnerd"}})
+    return json_response({"cloud": {"disabled": True, "source": "runnerd"}})
 
 
 @ROUTES.get("/api/tags", Action.VIEW_MODELS)
 async def tags(request: web.Request) -> web.Response:
     """Every name of every model, the newest first."""
     models = request.app[CONTEXT].store.list()
-    return json_answer(
+    return json_response(
         {"models": [_listed(model, name) for model in models for name in _names(model)]}
     )
 
@@ -60,7 +60,7 @@ async def ps(request: web.Request) -> web.Response:
         report for report in context.supervisor.reports() if report.state is not RunnerState.FAILED
     ]
     reports.sort(key=_expiry, reverse=True)
-    return json_answer(
+    return json_response(
         {
             "models": [
                 _running(report, by_id[model])
@@ -93,7 +93,7 @@ async def show(request: web.Request) -> web.Response:
         "system": made.system,
         "messages": msgspec.to_builtins(made.messages),
     }
-    return json_answer({key: value for key, value in shown.items() if value or key in _ALWAYS})
+    return json_response({key: value for key, value in shown.items() if value or key in _ALWAYS})
 
 
 def _info(model: Model, name: str, *, verbose: bool) -> dict[str, Any]:

@@ -3,7 +3,7 @@
 What the model's owner and its maker say comes between the two (`relay/request_rewrites`).  All of
 it is said explicitly, because the engine's defaults are others than Ollama's; only what the
 weights' own preset names (`general.sampling.*`) is left to the engine, which reads it.  Options
-that would need another start of the engine do not act, but for a larger `num_ctx`; the answer's
+that would need another start of the engine do not act, but for a larger `num_ctx`; the response's
 `Warning` header says so, and which ones nobody knows.
 """
 
@@ -79,7 +79,7 @@ def _context(asked: Mapping[str, Any]) -> int | None:
 
 
 def _warnings(asked: Mapping[str, Any]) -> tuple[str, ...]:
-    """Return what does not act; only plain names, because they come from the client."""
+    """What does not act; only plain names, because they come from the client."""
     names = [name for name in asked if _NAME.fullmatch(name)][:_MOST_WARNED]
     loading = [
         name for name in names if name in OPTIONS and name not in (*SAMPLING_OPTIONS, "num_ctx")

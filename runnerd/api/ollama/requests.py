@@ -22,7 +22,7 @@ _MOST_TOP = 20  # alternatives to a token
 class Fields:
     """An Ollama request's members, read with the tolerance that its clients count on.
 
-    `model` is what the client calls it, and what the answer does.
+    `model` is what the client calls it, and what the response does.
     """
 
     def __init__(self, body: Body) -> None:
@@ -203,7 +203,7 @@ def _is_sound(image: str) -> bool:
 
 
 def _media_type(image: str) -> str:
-    """Return what the first bytes of a base64 image say it is."""
+    """What the first bytes of a base64 image say it is."""
     kinds = {"/9j/": "image/jpeg", "iVBORw": "image/png", "R0lGOD": "image/gif"}
     return next((kind for start, kind in kinds.items() if image.startswith(start)), "image/png")
 

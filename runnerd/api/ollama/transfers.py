@@ -10,10 +10,10 @@ from typing import Any
 from aiohttp import web
 
 from runnerd.access import Action
-from runnerd.api.context import CONTEXT, json_answer, json_body
-from runnerd.api.ollama.answers import NDJSON, line
+from runnerd.api.context import CONTEXT, json_body, json_response
 from runnerd.api.ollama.errors import FAMILY, OLLAMA
 from runnerd.api.ollama.names import model_name
+from runnerd.api.ollama.responses import NDJSON, line
 from runnerd.api.routing import Routes
 from runnerd.errors import RunnerdError
 from runnerd.models.intake import Progress
@@ -27,7 +27,7 @@ async def pull(request: web.Request) -> web.StreamResponse:
     """Pull a model."""
     document = await json_body(request)
     subscription = request.app[CONTEXT].pulls.pull(model_name(document))
-    return await _answer(
+    return await _response(
         request,
         subscription,
         stream=document.get("stream") is not False,
@@ -41,7 +41,7 @@ async def push(request: web.Request) -> web.StreamResponse:
     """Push a model to the registry that its name says."""
     document = await json_body(request)
     subscription = request.app[CONTEXT].pulls.push(model_name(document))
-    return await _answer(
+    return await _response(
         request,
         subscription,
         stream=document.get("stream") is not False,
@@ -50,7 +50,7 @@ async def push(request: web.Request) -> web.StreamResponse:
     )
 
 
-async def _answer(
+async def _response(
     request: web.Request,
     subscription: Subscription,
     *,
@@ -61,7 +61,7 @@ async def _answer(
     """Answer with a job's statuses: the `first`, its progress, and in the end the `last` ones."""
     if not stream:
         await subscription.result()
-        return json_answer({"status": "success"})
+        return json_response({"status": "success"})
     response = web.StreamResponse(headers={"Content-Type": NDJSON.decode()})
     await response.prepare(request)
     await response.write(line({"status": first}))

@@ -61,7 +61,7 @@ def _message(item: dict[str, Any]) -> dict[str, Any]:
 
 
 def _spoken(part: Any) -> Any:
-    """Return a part of an answer; a refusal is something that was said, too."""
+    """Return a part of a response; a refusal is something that was said, too."""
     if isinstance(part, dict) and part.get("type") == "refusal":
         return {"type": "output_text", "text": part.get("refusal")}
     return part
@@ -75,7 +75,7 @@ def _heard(part: Any) -> Any:
 
 
 def _reasoning(item: dict[str, Any]) -> dict[str, Any] | None:
-    """Return what the model had thought; None where the client has only kept that it did."""
+    """What the model had thought; None where the client has only kept that it did."""
     text = _text(item.get("content")) or _text(item.get("summary"))
     if not text:
         return None

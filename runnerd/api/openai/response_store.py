@@ -17,7 +17,7 @@ import msgspec
 
 from runnerd.errors import ResponseNotFound
 
-_BYTES = 64 * 2**20  # of all kept answers together
+_BYTES = 64 * 2**20  # of all kept responses together
 _LARGEST = 8 * 2**20  # one with more history is not kept
 _SECONDS = 24 * 3600.0
 
@@ -25,13 +25,13 @@ _SECONDS = 24 * 3600.0
 @dataclass(frozen=True, slots=True)
 class _Kept:
     items: bytes
-    answer: bytes
-    made: tuple[str, ...]  # ids of the items in the answer
+    response: bytes
+    made: tuple[str, ...]  # ids of the items in the response
     until: float
 
     @property
     def size(self) -> int:
-        return len(self.items) + len(self.answer)
+        return len(self.items) + len(self.response)
 
 
 class ResponseStore:
@@ -41,19 +41,19 @@ class ResponseStore:
         self._clock = clock
         self._kept: OrderedDict[str, _Kept] = OrderedDict()
         self._bytes = 0
-        self._makers: dict[str, str] = {}  # of an item: the answer that it is in
+        self._makers: dict[str, str] = {}  # of an item: the response that it is in
 
     @staticmethod
     def new_id() -> str:
-        """Return an id for an answer."""
+        """Return an id for a response."""
         return f"resp_{secrets.token_hex(24)}"
 
-    def keep(self, id: str, items: list[Any], answer: dict[str, Any]) -> None:
-        """Keep an answer; `items` are the whole conversation with it, in the request's terms."""
+    def keep(self, id: str, items: list[Any], response: dict[str, Any]) -> None:
+        """Keep a response; `items` are the whole conversation with it, in the request's terms."""
         kept = _Kept(
             msgspec.json.encode(items),
-            msgspec.json.encode(answer),
-            tuple(item["id"] for item in answer.get("output", []) if "id" in item),
+            msgspec.json.encode(response),
+            tuple(item["id"] for item in response.get("output", []) if "id" in item),
             self._clock() + _SECONDS,
         )
         if kept.size > _LARGEST:
@@ -65,21 +65,21 @@ class ResponseStore:
             self._drop(next(iter(self._kept)))
 
     def items(self, id: str) -> list[Any]:
-        """Return the conversation up to and with an answer.  Raises errors.ResponseNotFound."""
+        """Return the conversation up to and with a response.  Raises errors.ResponseNotFound."""
         found: list[Any] = msgspec.json.decode(self._find(id).items)
         return found
 
     def item(self, id: str) -> dict[str, Any]:
-        """Return an item of a kept answer.  Raises errors.ResponseNotFound."""
-        answer = msgspec.json.decode(self.answer(self._makers.get(id, "")))
-        return next(item for item in answer["output"] if item.get("id") == id)
+        """Return an item of a kept response.  Raises errors.ResponseNotFound."""
+        response = msgspec.json.decode(self.response(self._makers.get(id, "")))
+        return next(item for item in response["output"] if item.get("id") == id)
 
-    def answer(self, id: str) -> bytes:
-        """Return an answer as it was sent.  Raises errors.ResponseNotFound."""
-        return self._find(id).answer
+    def response(self, id: str) -> bytes:
+        """Return a response as it was sent.  Raises errors.ResponseNotFound."""
+        return self._find(id).response
 
     def forget(self, id: str) -> None:
-        """Drop an answer.  Raises errors.ResponseNotFound."""
+        """Drop a response.  Raises errors.ResponseNotFound."""
         self._find(id)
         self._drop(id)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from aiohttp import web
 
 from runnerd.access import Action
-from runnerd.api.context import CONTEXT, json_answer
+from runnerd.api.context import CONTEXT, json_response
 from runnerd.api.routing import Routes
 
 ROUTES = Routes()
@@ -14,14 +14,14 @@ _PREFIX = "/{prefix:(?:(?:openai/|engines/(?:llama\\.cpp/)?)?v1/)?}responses/{id
 
 @ROUTES.get(_PREFIX, Action.USE_RESPONSES)
 async def retrieve(request: web.Request) -> web.Response:
-    """Return a kept answer."""
-    answer = request.app[CONTEXT].response_store.answer(request.match_info["id"])
-    return web.Response(body=answer, content_type="application/json")
+    """Return a kept response."""
+    response = request.app[CONTEXT].response_store.response(request.match_info["id"])
+    return web.Response(body=response, content_type="application/json")
 
 
 @ROUTES.delete(_PREFIX, Action.USE_RESPONSES)
 async def delete(request: web.Request) -> web.Response:
-    """Forget a kept answer."""
+    """Forget a kept response."""
     id = request.match_info["id"]
     request.app[CONTEXT].response_store.forget(id)
-    return json_answer({"id": id, "object": "response", "deleted": True})
+    return json_response({"id": id, "object": "response", "deleted": True})

@@ -1,9 +1,9 @@
 """OpenAI's responses as a dialect: the engine speaks them, but keeps nothing and numbers nothing.
 
 Added here: `previous_response_id` and `store`, the members of events and answers that OpenAI's
-clients count on (`sequence_number`, `output_index`, what was asked for), and an answer that was cut
-by `max_output_tokens`, the client's or the owner's, is told as incomplete.  The engine is always
-asked for a stream, because only then it notices a client that leaves.
+clients count on (`sequence_number`, `output_index`, what was asked for), and a response that was
+cut by `max_output_tokens`, the client's or the owner's, is told as incomplete.  The engine is
+always asked for a stream, because only then it notices a client that leaves.
 """
 
 from __future__ import annotations
@@ -73,7 +73,7 @@ class ResponsesRequest:
         asked |= {"previous_response_id": previous, "store": store}
         limit = Limit(_whole(document.get("max_output_tokens")))
         conversations = self.response_store if store else None
-        answer = _Answer(asked, items, conversations, limit, streams=streams)
+        answer = _Response(asked, items, conversations, limit, streams=streams)
         sent = document | {"input": engine_items(items), "stream": True}
         sent |= _chosen_tools(document) | _format(document.get("text"))
         for name in _UNSENT:
@@ -106,8 +106,8 @@ def routes(response_store: ResponseStore) -> dict[str, Route]:
     return {f"{prefix}/responses": route for prefix in ("", *V1_PREFIXES)}
 
 
-class _Answer:
-    """One answer's events, completed."""
+class _Response:
+    """One response's events, completed."""
 
     content_type = EVENT_STREAM
 
@@ -140,7 +140,7 @@ class _Answer:
         )
 
     def end(self) -> bytes:
-        """Return the whole answer, or nothing after a stream.  Raises StreamError."""
+        """Return the whole response, or nothing after a stream.  Raises StreamError."""
         if self._final is None:
             raise broken_off()
         return b"" if self.streams else msgspec.json.encode(self._final)

@@ -314,7 +314,7 @@ def _literal(value: str | float | int | bool | None) -> _Value:
 
 
 def _shown(value: _Value) -> str:
-    """Return what writes a value: Go's structures show themselves as JSON."""
+    """What writes a value: Go's structures show themselves as JSON."""
     if value.kind == "json":  # some clients send arguments as a text that is JSON already
         return f"({value.text} if {value.text} is string else ({value.text} | tojson))"
     if value.kind in _AS_JSON:

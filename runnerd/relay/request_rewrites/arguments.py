@@ -1,8 +1,9 @@
 """The arguments of tool calls in a conversation that comes back to the model.
 
 OpenAI takes any text for them: an empty one for a function without parameters, half an object where
-the answer had been cut.  llama-server parses them and refuses the request for either, and so every
-one that follows in that conversation.  In chats they are looked at only once that has happened.
+the response had been cut.  llama-server parses them and refuses the request for either, and so
+every one that follows in that conversation.  In chats they are looked at only once that has
+happened.
 """
 
 from __future__ import annotations

@@ -1,9 +1,9 @@
-"""Calls that a model must make: asked for as an answer after a schema, which engines enforce.
+"""Calls that a model must make: asked for as a response after a schema, which engines enforce.
 
 What llama-server does for "required" depends on the model's template, and is often nothing: the
-model talks until its limit.  A schema of an answer it enforces for every model.  So the model is
-shown its tools as ever, and its answer is held to a call's name and arguments; what comes is turned
-back into a call (`response_adapters/forced_call`).
+model talks until its limit.  A schema of a response it enforces for every model.  So the model is
+shown its tools as ever, and its response is held to a call's name and arguments; what comes is
+turned back into a call (`response_adapters/forced_call`).
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ _FORMATS = ("json_object", "json_schema")
 
 
 def with_forced_call(request: ParsedRequest) -> ParsedRequest | None:
-    """A request, a chat or a response, whose answer has to be a call; None where none has to."""
+    """A request, a chat or a response, whose response has to be a call; None where none has to."""
     fields = request.fields
     if fields.tool_choice != _REQUIRED or fields.tools in ABSENT:
         return None
@@ -36,7 +36,7 @@ def with_forced_call(request: ParsedRequest) -> ParsedRequest | None:
 
 
 def has_form(request: ParsedRequest) -> bool:
-    """Whether the text of an answer has to follow a schema, or to be JSON."""
+    """Whether the text of a response has to follow a schema, or to be JSON."""
     fields = request.fields
     if fields.json_schema not in ABSENT:
         return True

@@ -1,4 +1,4 @@
-"""The schemas of a request, of its tools and of its answer, in words that the engine knows.
+"""The schemas of a request, of its tools and of its response, in words that the engine knows.
 
 They are the same in every request of a conversation, so what was made of them is remembered.
 """

@@ -97,7 +97,7 @@ class ParameterRules:
         self._said_limit = _limit(self._defaults | self._forced, names)
 
     def limit(self, asked: int | None) -> int | None:
-        """Return how many tokens an answer may have to a request that says `asked`."""
+        """Return how many tokens a response may have to a request that says `asked`."""
         return self._said_limit if asked is None or _LIMIT in self._dropped else asked
 
     def applied(
@@ -147,7 +147,7 @@ def sampling(options: Mapping[str, object]) -> dict[str, object]:
 def rules_for(
     configuration: ModelConfiguration, made: Modelfile, operation: str
 ) -> ParameterRules | None:
-    """Return what is done to requests for an operation; None: nothing."""
+    """What is done to requests for an operation; None: nothing."""
     names, prompt_prefix = _NAMES.get(operation), prompt_prefix_for(made, operation)
     if names is None:
         return (
@@ -164,7 +164,7 @@ def rules_for(
 
 
 def _limit(members: Mapping[str, bytes], names: Mapping[str, str]) -> int | None:
-    """Return how many tokens an answer may have by what is put in."""
+    """Return how many tokens a response may have by what is put in."""
     name = names.get(_LIMIT, _LIMIT)
     said = msgspec.json.decode(b"{%s}" % members.get(name, b"")).get(name)
     return said if isinstance(said, int) else None

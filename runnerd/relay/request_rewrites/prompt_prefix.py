@@ -55,7 +55,7 @@ class PromptPrefix:
             self._system = {member: made.system}
 
     def opening(self, members: Mapping[str, msgspec.Raw]) -> Opening:
-        """Return what to put into a request; a request without a conversation gets nothing."""
+        """What to put into a request; a request without a conversation gets nothing."""
         try:
             turns = _decode(members.get(self._list, b"[]"))
         except msgspec.MsgspecError:
@@ -68,7 +68,7 @@ class PromptPrefix:
 
 
 def prompt_prefix_for(made: Modelfile, operation: str) -> PromptPrefix | None:
-    """Return what opens the conversations of an operation; None: nothing."""
+    """What opens the conversations of an operation; None: nothing."""
     said = made.system or made.messages
     return PromptPrefix(made, operation) if said and operation in _PLACES else None
 

@@ -1,9 +1,9 @@
-"""JSON schemas, of tools and of answers, widened to what llama-server understands.
+"""JSON schemas, of tools and of responses, widened to what llama-server understands.
 
 It knows a subset, and refuses the whole request for one word outside of it: `true` for a schema, a
 type in capitals, a reference to the document itself.  Clients send all of these.  What it cannot
 read is said in its words here, or widened: to any value at worst.  What it reads and does not hold
-an answer to is told, too.  Everything else stays as the client wrote it: the model reads it.
+a response to is told, too.  Everything else stays as the client wrote it: the model reads it.
 """
 
 from __future__ import annotations

@@ -2,8 +2,8 @@
 
 OpenAI's clients may name the one tool that must be called, or some that may be; llama-server reads
 either as "auto".  Asked for "none" it still shows the model every tool, and what that then calls is
-the text of the answer.  So the tools are chosen here: the engine gets those that may be called, and
-"required" where one of them must be.
+the text of the response.  So the tools are chosen here: the engine gets those that may be called,
+and "required" where one of them must be.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ class Choice(NamedTuple):
 
 
 def choice_of(value: object) -> Choice:
-    """Return what a `tool_choice` says, in either of OpenAI's two APIs.  Raises ClientError."""
+    """What a `tool_choice` says, in either of OpenAI's two APIs.  Raises ClientError."""
     if value is None:
         return Choice("auto")
     if isinstance(value, str) and value in _WORDS:

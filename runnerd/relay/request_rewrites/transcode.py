@@ -108,7 +108,7 @@ def _images(body: Body) -> Iterator[slice]:
 
 
 def _bytes(text: Body) -> bytes:
-    """Return what base64 text of a JSON string stands for, b"" where it is none."""
+    """What base64 text of a JSON string stands for, b"" where it is none."""
     plain = bytes(text).replace(rb"\/", b"/")  # JSON may escape it
     try:
         return base64.b64decode(plain[: len(plain) // 4 * 4], validate=True)

@@ -1,4 +1,4 @@
-"""Puts a streamed answer together for a client that asked for a whole one.
+"""Puts a streamed response together for a client that asked for a whole one.
 
 The engine notices a vanished client within one token only while it streams (a request without
 `stream` runs on as long as other requests keep the engine busy), so the relay always asks for a
@@ -23,7 +23,7 @@ _MOST_BYTES = 256 * 2**20  # of a stream: half a million tokens
 class Assembly:
     """Merges the chunks of `chat/completions` or `completions` into one answer.
 
-    `prompts` is how many prompts were asked at once; the engine numbers their answers through.
+    `prompts` is how many prompts were asked at once; the engine numbers their responses through.
     `model` is what the client calls the model; the engine knows it by its first client's word.
     """
 
@@ -57,17 +57,17 @@ class Assembly:
             at = self._repeated.take_run(texts, at)
 
     def result(self) -> bytes:
-        """Return the whole answer as JSON.  Raises StreamError where there is none."""
+        """Return the whole response as JSON.  Raises StreamError where there is none."""
         self.check_begun()
         return msgspec.json.encode(self.document())
 
     def check_begun(self) -> None:
-        """Raise StreamError for an engine that sent no part of an answer, or no stream at all."""
+        """Raise StreamError for an engine that sent no part of a response, or no stream at all."""
         if not self._choices:
             raise broken_off()
 
     def document(self) -> dict[str, Any]:
-        """Return the whole answer."""
+        """Return the whole response."""
         document = self._document
         if self._model:
             document["model"] = self._model

@@ -18,7 +18,7 @@ from runnerd.relay.events import StreamError
 
 
 def dimensions(raw: msgspec.Raw) -> int:
-    """Return what a request's `dimensions` says.  Raises errors.ClientError."""
+    """What a request's `dimensions` says.  Raises errors.ClientError."""
     try:
         count = msgspec.json.decode(raw, type=int)
     except msgspec.MsgspecError:
@@ -43,7 +43,7 @@ class ShortenedEmbeddings:
         return b""
 
     def end(self) -> bytes:
-        """Return the answer.  Raises StreamError where it is not one of embeddings."""
+        """Return the response.  Raises StreamError where it is not one of embeddings."""
         try:
             document: dict[str, Any] = msgspec.json.decode(self._data)
             for entry in document["data"]:

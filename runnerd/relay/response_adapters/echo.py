@@ -14,29 +14,29 @@ _UNWANTED = (*ABSENT, msgspec.Raw(b"false"))
 
 
 class Echo:
-    """Puts each prompt in front of the first piece of each of its answers."""
+    """Puts each prompt in front of the first piece of each of its responses."""
 
     def __init__(self, prompts: list[str], answers: int) -> None:
         self._prompts = prompts
-        self._answers = answers  # to each prompt; the engine numbers them through
+        self._responses = answers  # to each prompt; the engine numbers them through
         self._begun: set[int] = set()
 
     def concerns(self, event: bytes) -> bool:
-        """Return whether an event can be the first of an answer."""
-        return len(self._begun) < len(self._prompts) * self._answers and _CHOICES in event
+        """Return whether an event can be the first of a response."""
+        return len(self._begun) < len(self._prompts) * self._responses and _CHOICES in event
 
     def change(self, document: dict[str, Any]) -> None:
-        """Change the choices in a chunk or a whole answer."""
+        """Change the choices in a chunk or a whole response."""
         for choice in document.get("choices") or ():
             index = choice.get("index", 0)
-            prompt = index // self._answers
+            prompt = index // self._responses
             if index not in self._begun and prompt < len(self._prompts):
                 self._begun.add(index)
                 choice["text"] = self._prompts[prompt] + choice.get("text", "")
 
 
 def echo_wanted(inference: Inference) -> Echo | None:
-    """Return what puts the prompts in front of the answers, None where nobody asks for it.
+    """What puts the prompts in front of the responses, None where nobody asks for it.
 
     Raises errors.ClientError where that cannot be.
     """

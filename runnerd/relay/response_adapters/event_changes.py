@@ -19,7 +19,7 @@ class Change(Protocol):
         ...
 
     def change(self, document: dict[str, Any]) -> None:
-        """Change the choices in a chunk or a whole answer.  Raises StreamError."""
+        """Change the choices in a chunk or a whole response.  Raises StreamError."""
         ...
 
 
@@ -39,7 +39,7 @@ class ChangedStream(WithoutNullEvents):
 
 
 class ChangedResponse:
-    """A whole answer with something changed in it, put together from a stream."""
+    """A whole response with something changed in it, put together from a stream."""
 
     content_type = b"application/json"
     streams = False

@@ -56,7 +56,7 @@ def call_in(text: str) -> Call | None:
 
 
 class _ForcedCall:
-    """The engine's events on their way to what makes the client's answer of them."""
+    """The engine's events on their way to what makes the client's response of them."""
 
     def __init__(self, inner: Translation) -> None:
         self._inner = inner

@@ -129,7 +129,7 @@ class InfilledStream:
         return b"".join(map(written, self._events.feed(data)))
 
     def end(self) -> bytes:
-        """Return what a stream ends with.  Raises StreamError."""
+        """What a stream ends with.  Raises StreamError."""
         last = written(self._events.usage())
         return last + DONE if self._counts else DONE
 
@@ -151,6 +151,6 @@ class InfilledResponse:
         return b""
 
     def end(self) -> bytes:
-        """Return the answer.  Raises StreamError."""
+        """Return the response.  Raises StreamError."""
         self._assembly.take(self._events.usage())
         return self._assembly.result()

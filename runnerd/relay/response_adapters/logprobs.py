@@ -31,7 +31,7 @@ class TokenLists:
 
     def __init__(self, inference: Inference, top: int) -> None:
         self.top = top
-        self._answers = inference.answers()  # to each prompt
+        self._responses = inference.answers()  # to each prompt
         self._lengths = [len(prompt) for prompt in prompt_texts(inference.prompt)]
         self._decoders: dict[int, codecs.IncrementalDecoder] = {}
         self._offsets: dict[int, int] = {}
@@ -41,7 +41,7 @@ class TokenLists:
         return _TOLD in event
 
     def change(self, document: dict[str, Any]) -> None:
-        """Change the choices in a chunk or a whole answer; what has no `content` stays.
+        """Change the choices in a chunk or a whole response; what has no `content` stays.
 
         Raises StreamError.
         """
@@ -57,7 +57,7 @@ class TokenLists:
         decoder = self._decoders.setdefault(index, _new_decoder("replace"))
         offset = self._offsets.get(index)
         if offset is None:
-            offset = self._length(index // self._answers)
+            offset = self._length(index // self._responses)
         offsets = []
         for entry in entries:
             offsets.append(offset)
@@ -79,7 +79,7 @@ class TokenLists:
 
 
 def lists_wanted(inference: Inference) -> TokenLists | None:
-    """Return what makes the lists that a request asks for; None: it does not, not in OpenAI's way.
+    """What makes the lists that a request asks for; None: it does not, not in OpenAI's way.
 
     The engine also takes `logprobs: true`, and then tells them as it does in chats.
     """

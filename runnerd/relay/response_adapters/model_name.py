@@ -25,14 +25,14 @@ class ModelNameFilter:
         self._held = b""
 
     def feed(self, data: bytes) -> bytes:
-        """Return what can be said now: all but an end that may be the member's beginning."""
+        """What can be said now: all but an end that may be the member's beginning."""
         *pieces, last = self._find.split(self._held + data)
         end = self._undecided(last)
         self._held = last[end:]
         return self._new.join((*pieces, last[:end]))
 
     def end(self) -> bytes:
-        """Return what was held back."""
+        """What was held back."""
         held, self._held = self._held, b""
         return held
 

@@ -1,4 +1,4 @@
-"""A stream of several answers at once: the engine begins it with an event that says nothing.
+"""A stream of several responses at once: the engine begins it with an event that says nothing.
 
 `data: null` is no chunk, and OpenAI's clients break on it, so it is taken out.
 """

@@ -1,4 +1,4 @@
-"""What the engine's answers lack of OpenAI's: which translation makes them so, if any."""
+"""What the engine's responses lack of OpenAI's: which translation makes them so, if any."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def translation_of(
 ) -> Translation:
     """The translation that completes a response, or lets it pass as it comes.
 
-    `assembles` says that the engine streams an answer that the client wants whole.
+    `assembles` says that the engine streams a response that the client wants whole.
     """
     streams = inference.stream is True and operation.assembles
     if operation.name == "completions" and (streams or assembles):

@@ -10,9 +10,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from runnerd.api.ollama.answers import TextAnswer
 from runnerd.api.ollama.context_codec import recall, remember
 from runnerd.api.ollama.dialects import routes
+from runnerd.api.ollama.responses import TextResponse
 from runnerd.backends.model_files import ModelFacts
 from runnerd.errors import ClientError
 from runnerd.models.catalog import Model
@@ -40,10 +40,10 @@ def stream(texts: list[str], *, ascii: bool) -> bytes:
 
 def answered(data: bytes, cuts: list[int], *, streams: bool) -> list[dict[str, Any]]:
     """Feed a stream in pieces; return the lines that come out."""
-    answer = TextAnswer("m", streams=streams, chat=True)
+    response = TextResponse("m", streams=streams, chat=True)
     places = sorted({0, len(data), *(cut % (len(data) + 1) for cut in cuts)})
-    out = b"".join(answer.feed(data[start:end]) for start, end in itertools.pairwise(places))
-    out += answer.end()
+    out = b"".join(response.feed(data[start:end]) for start, end in itertools.pairwise(places))
+    out += response.end()
     assert out.isascii()
     assert out.endswith(b"\n")
     return [json.loads(line) for line in out.split(b"\n")[:-1]]
@@ -83,10 +83,10 @@ def test_the_engines_own_events_mean_the_same(
     data = "".join(lines).encode()
     turns = [("user", "hé\u2028")]
     for streams in (True, False):
-        answer = TextAnswer("m", streams=streams, chat=False, turns=list(turns))
+        response = TextResponse("m", streams=streams, chat=False, turns=list(turns))
         places = sorted({0, len(data), *(cut % (len(data) + 1) for cut in cuts)})
-        out = b"".join(answer.feed(data[start:end]) for start, end in itertools.pairwise(places))
-        *_, last = found = [json.loads(line) for line in (out + answer.end()).splitlines()]
+        out = b"".join(response.feed(data[start:end]) for start, end in itertools.pairwise(places))
+        *_, last = found = [json.loads(line) for line in (out + response.end()).splitlines()]
         assert "".join(line["response"] for line in found) == "".join(texts)
         assert (last["done_reason"], last["eval_count"]) == ("length", 4)
         assert recall(last["context"]) == [*turns, ("assistant", "".join(texts))]
@@ -105,11 +105,11 @@ def test_any_context_is_recalled_or_refused(numbers: list[Any]) -> None:
 @given(texts=st.lists(st.binary(max_size=6), max_size=6))
 def test_what_is_no_text_ends_the_answer_with_an_error(texts: list[bytes]) -> None:
     """Bytes that are no UTF-8, or half an escape, never become a line."""
-    answer = TextAnswer("m", streams=True, chat=True)
+    response = TextResponse("m", streams=True, chat=True)
     for text in texts:
         piece = b'data: {"choices":[{"index":0,"delta":{"content":"%s"}}]}\n\n' % text
         try:
-            out = answer.feed(piece)
+            out = response.feed(piece)
         except StreamError:
             return
         assert out.isascii()
@@ -118,10 +118,10 @@ def test_what_is_no_text_ends_the_answer_with_an_error(texts: list[bytes]) -> No
 
 def test_an_answer_that_breaks_off_is_no_answer() -> None:
     """Without the engine's last word nothing is done."""
-    answer = TextAnswer("m", streams=False, chat=True)
-    answer.feed(stream(["half"], ascii=True).partition(b'"stop"')[0])
+    response = TextResponse("m", streams=False, chat=True)
+    response.feed(stream(["half"], ascii=True).partition(b'"stop"')[0])
     with pytest.raises(StreamError):
-        answer.end()
+        response.end()
 
 
 class OneModel:

@@ -27,7 +27,7 @@ class CountedTokens:
         self._data = bytearray()
 
     def feed(self, data: bytes) -> bytes:
-        """Collect the engine's answer."""
+        """Collect the engine's response."""
         self._data += data
         return b""
 

@@ -1,4 +1,4 @@
-"""The engine's answers in Ollama's lines, as they come.
+"""The engine's responses in Ollama's lines, as they come.
 
 Every line is ASCII: the Python client also breaks lines at U+0085 and U+2028, which JSON allows
 inside a string.  Counts and durations (integer nanoseconds) are the engine's own `timings`.
@@ -33,10 +33,10 @@ def now() -> str:
     return moment.isoformat(timespec="microseconds").replace("+00:00", "Z")
 
 
-class TextAnswer:
-    """An answer of /api/chat or /api/generate: from the engine's events to lines, or to one.
+class TextResponse:
+    """A response of /api/chat or /api/generate: from the engine's events to lines, or to one.
 
-    `turns` is the conversation so far, where the end of the answer is to hold it; of each token
+    `turns` is the conversation so far, where the end of the response is to hold it; of each token
     `top_logprobs` alternatives are told where the engine tells any.
     """
 
@@ -65,7 +65,7 @@ class TextAnswer:
         self._ended = False
 
     def nothing(self, reason: str) -> bytes:
-        """Return the answer to who wanted no text, but `reason`."""
+        """Return the response to who wanted no text, but `reason`."""
         return line({**self._part("", ""), "done": True, "done_reason": reason})
 
     def feed(self, data: bytes) -> bytes:
@@ -73,7 +73,7 @@ class TextAnswer:
         return b"".join(self._lines(event) for event in self._events.feed(data))
 
     def end(self) -> bytes:
-        """Return the last line, or the whole answer."""
+        """Return the last line, or the whole response."""
         if not self._ended:
             raise broken_off()
         document = self._part("", "") if self.streams else self._whole()
@@ -102,7 +102,7 @@ class TextAnswer:
         return lines
 
     def _piece(self, content: str, thinking: str, logprobs: list[dict[str, Any]]) -> bytes:
-        """Take a piece of the answer; return its line, where there are lines."""
+        """Take a piece of the response; return its line, where there are lines."""
         if content and (self._turns is not None or not self.streams):
             self._texts["content"].append(content)
         if not self.streams:
@@ -179,8 +179,8 @@ class TextAnswer:
         }
 
 
-class EmbeddingAnswer:
-    """An answer of /api/embed, or with `single` of the older /api/embeddings."""
+class EmbeddingResponse:
+    """A response of /api/embed, or with `single` of the older /api/embeddings."""
 
     streams = False
     content_type = JSON
@@ -193,7 +193,7 @@ class EmbeddingAnswer:
         self._data = bytearray()
 
     def feed(self, data: bytes) -> bytes:
-        """Collect the engine's answer."""
+        """Collect the engine's response."""
         self._data += data
         return b""
 
