@@ -43,7 +43,7 @@ class ClientConnection(asyncio.Protocol):
     """Owns one client connection from accept to close.
 
     `reading_ended`: nothing further is read, and the connection ends after the response;
-    `write_paused`: the client does not keep up.
+    `write_paused`: the client does not keep up; `used`: it has ever sent something.
     """
 
     def __init__(self, relay: ConnectionHost) -> None:
@@ -56,7 +56,7 @@ class ClientConnection(asyncio.Protocol):
         self.expect_nothing = self._deadline.clear  # it is our turn
         self._reading_paused = False
         self.reading_ended = False
-        self.write_paused = False
+        self.write_paused = self.used = False
 
     # called by the event loop
 
@@ -87,6 +87,7 @@ class ClientConnection(asyncio.Protocol):
     def data_received(self, data: bytes) -> None:
         if self.reading_ended:
             return
+        self.used = True
         requests, reader = self._requests, self._reader
         if requests.active is None:
             known = reader.known(data)

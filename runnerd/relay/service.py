@@ -105,7 +105,8 @@ class Relay:
     def admit(self, connection: ClientConnection) -> bool:
         """Count a connection; False when there are too many and all of them are in use.
 
-        Of those that only stay open, those that came first make room.
+        Of those that only stay open, those make room that never asked for anything, and then those
+        that came first: a client that keeps a connection may be about to ask again.
         """
         if len(self._connections) >= self._most_connections and not self._close_idle():
             log.warning("refused a connection: %d are open and in use", len(self._connections))
@@ -117,7 +118,9 @@ class Relay:
     def _close_idle(self) -> bool:
         """Close some idle connections, so that not each new one has to look for one."""
         some = 1 + self._most_connections // 16
-        idle = list(islice((each for each in self._connections if each.idle), some))
+        connections = self._connections
+        idle = list(islice((each for each in connections if not each.used and each.idle), some))
+        idle = idle or list(islice((each for each in connections if each.idle), some))
         for connection in idle:
             connection.drain()
             self.forget(connection)
