@@ -16,6 +16,7 @@ from runnerd.relay.parsed_request import ParsedRequest
 from runnerd.relay.request_rewrites.schemas import NODES, of_arguments, widened
 
 _REMEMBERED = 64 * 2**10  # bytes of the largest member that is
+_LEFT_OUT = ("pattern ", "minLength", "maxLength", "minItems", "maxItems", "minimum", "maximum")
 _MOST_TOLD = 8  # of what is not enforced
 _PARAMETERS = ("parameters", "input_schema")  # input_schema: Anthropic's
 
@@ -119,7 +120,9 @@ def _tools(value: Any) -> Known:
         left -= made.cost
         said = {**function, named: made.schema}
         changed[index] = said if function is tool else {**tool, "function": said}
-        loosened |= {f"{str(function.get('name'))[:64]} ({what})": None for what in made.loosened}
+        left_out = [what for what in made.unenforced if what.startswith(_LEFT_OUT)]
+        told = (*made.loosened, *left_out)
+        loosened |= {f"{str(function.get('name'))[:64]} ({what})": None for what in told}
     return Known(_unless_same(changed, value), _told("tools: widened", loosened))
 
 
