@@ -13,6 +13,7 @@ from aiohttp import web
 from runnerd.backends.configuration import BackendConfiguration, BackendMode
 from runnerd.backends.interface import BackendContext
 from runnerd.errors import ModelNotFound
+from runnerd.sockets.listeners import listen_unix
 from tests.support.backends import BackendDouble
 
 NAME = "Some/Model@7b: as the backend calls it"
@@ -65,7 +66,7 @@ class Keeper(BackendDouble):
         runner = web.AppRunner(app, access_log=None)
         await runner.setup()
         try:
-            await web.UnixSite(runner, str(socket)).start()
+            await web.SockSite(runner, listen_unix(socket, mode=0o600, group=None)).start()
             await asyncio.Event().wait()
         finally:
             await runner.cleanup()
