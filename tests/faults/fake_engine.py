@@ -65,7 +65,7 @@ class Handler(http.server.BaseHTTPRequestHandler):
     faults: frozenset[str] = frozenset()
     slots = ""
     asked = False
-    processing = True
+    requests = 0  # that are worked on
 
     def address_string(self) -> str:
         return "unix"
@@ -77,7 +77,7 @@ class Handler(http.server.BaseHTTPRequestHandler):
         if self.path == "/slots":
             with WORK:
                 slot = {"id": 0, "n_prompt_tokens": 500 if Handler.asked else 0}
-                self._response(200, [{**slot, "is_processing": Handler.processing}])
+                self._response(200, [{**slot, "is_processing": Handler.requests > 0}])
             return
         ready = "never-ready" not in self.faults
         self._response(200 if ready else 503, {"status": "ok" if ready else "loading"})
@@ -87,10 +87,18 @@ class Handler(http.server.BaseHTTPRequestHandler):
         Handler.asked = Handler.asked or not self.path.startswith("/slots/")
         if self.path.startswith("/slots/"):
             self._act_on_slot(body)
-        elif "raw" in body:
+            return
+        Handler.requests += 1
+        try:
+            self._respond(body)
+        finally:
+            Handler.requests -= 1
+
+    def _respond(self, body: dict[str, object]) -> None:
+        if "raw" in body:
             self._raw(body)
         elif body.get("stream"):
-            self._stream(int(body.get("max_tokens") or 8))
+            self._stream(int(str(body.get("max_tokens") or 8)))
         else:
             self._response(200, {"object": "chat.completion", "echo": body, "path": self.path})
 
@@ -123,7 +131,7 @@ class Handler(http.server.BaseHTTPRequestHandler):
         if then == "abort":
             os.abort()
         if then == "spin":
-            Handler.processing = False
+            Handler.requests = 0
         if then in ("work", "spin"):
             with WORK if then == "work" else contextlib.nullcontext():
                 while True:

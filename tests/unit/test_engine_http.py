@@ -36,7 +36,7 @@ def engine(tmp_path: Path) -> Engine:
         async with await asyncio.start_unix_server(answer, path=str(socket)):
             yield socket
             await until(lambda: not connections)
-        socket.unlink()
+        socket.unlink(missing_ok=True)
 
     return serving
 
@@ -97,4 +97,4 @@ async def test_an_engine_that_does_not_hang_up(tmp_path: Path) -> None:
         async with asyncio.timeout(LIMIT):
             assert await ask(tmp_path / "e.sock", "/health") == (200, b"ok")
         asked.set()
-    (tmp_path / "e.sock").unlink()
+    (tmp_path / "e.sock").unlink(missing_ok=True)

@@ -48,7 +48,7 @@ async def engine_at(socket: Path) -> AsyncIterator[Engine]:
     engine = Engine()
     async with await asyncio.start_unix_server(engine.response, path=str(socket)):
         yield engine
-    socket.unlink()
+    socket.unlink(missing_ok=True)
 
 
 async def test_who_answers_works_unless_all_slots_are_idle(tmp_path: Path) -> None:
