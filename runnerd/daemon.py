@@ -20,7 +20,7 @@ import uvloop
 
 import runnerd
 from runnerd import early, logs, secrecy, tasks, time_slice
-from runnerd.access import NOBODY, Action, AllowAll, Policy, Principal, local_principal
+from runnerd.access import Action, AllowAll, Policy, local_principal
 from runnerd.api.anthropic import dialect as anthropic
 from runnerd.api.app import make_app
 from runnerd.api.context import Context
@@ -208,7 +208,8 @@ class Daemon:
             await stack.enter_async_context(self._kept(upkeep))
 
             self._signals.listen(
-                reload=lambda: self._reload(log_dir, supervisor, relay), hurry=supervisor.hurry
+                reload=lambda: self._reload(log_dir, supervisor, relay, records),
+                hurry=supervisor.hurry,
             )
             await stack.enter_async_context(watchdog(self._notifier, supervisor.stranded))
             time_slice.shorten()
@@ -281,7 +282,7 @@ class Daemon:
                 settings=dict(self._settings.backends.get(name, {})),
                 slots_dir=slots.folder if slots.enabled else None,
                 routes=ENGINE_ROUTES,
-                admit=lambda uid: policy.check(_local(uid), Action.USE_MODEL),
+                admit=lambda uid: policy.check(local_principal(uid), Action.USE_MODEL),
             )
 
         return discover(context_for)
@@ -299,7 +300,9 @@ class Daemon:
             listeners += listen_tcp(host, port, allow_remote=settings.allow_remote)
         return listeners
 
-    def _reload(self, log_dir: Path, supervisor: Supervisor, relay: Relay) -> None:
+    def _reload(
+        self, log_dir: Path, supervisor: Supervisor, relay: Relay, records: Records
+    ) -> None:
         """Bring changed settings into force, all or none; no request notices."""
         try:
             fresh = self._read()
@@ -316,6 +319,8 @@ class Daemon:
         log.info("SIGHUP: changed settings: %s", ", ".join(sorted(now)) or "none")
         if "log_level" in now:
             logs.set_up(log_dir, level=self._settings.log_level)
+        if not self._settings.capture_requests:
+            records.forget_content()
         relay.apply(make_admission(self._settings, self._bound))
         supervisor.settings_changed()
 
@@ -363,7 +368,3 @@ def make_admission(settings: Settings, bound: list[str] | None = None) -> Admiss
         HostNames(settings.allowed_hosts, bound or (), socket.gethostname()),
         Origins(settings.allowed_origins, local=settings.local_origins),
     )
-
-
-def _local(uid: int | None) -> Principal:
-    return NOBODY if uid is None else local_principal(uid)

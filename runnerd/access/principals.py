@@ -35,8 +35,10 @@ class Principal:
 NOBODY = Principal(PrincipalKind.NOBODY, "")
 
 
-def local_principal(uid: int) -> Principal:
-    """A user of this host."""
+def local_principal(uid: int | None) -> Principal:
+    """A user of this host; nobody where the kernel does not say which."""
+    if uid is None:
+        return NOBODY
     return Principal(PrincipalKind.LOCAL, f"uid {uid}", uid)
 
 

@@ -39,7 +39,6 @@ async def requests(request: web.Request) -> web.StreamResponse:
         if follows:
             return await _follow(request, context, model)
         return json_response(_by_model(context, context.records.captured(model)))
-    context.records.forget_content()
     if follows or request.headers.get("User-Agent", "").startswith(_THEIR_CLIENT):
         raise Forbidden(
             "requests and responses are not kept; the owner can switch that on:"

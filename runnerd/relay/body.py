@@ -111,7 +111,7 @@ class _Reader:
 
 read_fields = _Reader().read
 decode_any = msgspec.json.Decoder().decode
-_decode_members = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
+decode_members = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
 
 
 UNDECODABLE = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
@@ -142,7 +142,7 @@ def members_of(body: Body) -> dict[str, msgspec.Raw]:
     Raises errors.ClientError.
     """
     try:
-        return _decode_members(body)
+        return decode_members(body)
     except UNDECODABLE as error:
         raise undecodable(error) from error
 

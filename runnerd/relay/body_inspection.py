@@ -35,12 +35,13 @@ _CHOICES = (b"anyOf", b"oneOf", b"$ref", b"\\u")
 _decode_list = msgspec.json.Decoder(list[msgspec.Raw]).decode
 
 
-def inspect(body: Body, limits: Limits) -> ParsedRequest:
+def inspect(body: Body, limits: Limits, *, weighed: bool = False) -> ParsedRequest:
     """Decode a body as far as the relay needs it and hold it against the limits.
 
-    Raises errors.ClientError (400) or errors.PayloadTooLarge (413), naming the field.
+    `weighed`: its depth and its weight have been checked.  Raises errors.ClientError (400) or
+    errors.PayloadTooLarge (413), naming the field.
     """
-    if is_heavy(body):
+    if not weighed and is_heavy(body):
         check_weight(body, limits.json_depth)
     try:
         parsed = parse(body)

@@ -223,6 +223,6 @@ def _has_unread(transport: asyncio.Transport) -> bool:
 def _principal_of(transport: asyncio.Transport, *, unix: bool) -> Principal:
     if unix:
         peer = peer_credentials(transport.get_extra_info("socket"))
-        return NOBODY if peer is None else local_principal(peer.uid)
+        return local_principal(None if peer is None else peer.uid)
     name = transport.get_extra_info("peername")
     return address_principal(str(name[0]) if name else "")

@@ -134,8 +134,6 @@ class Exchanges:
         self._records.add(record)
         if self._captures():
             sink = self._captured(sink, request, record)
-        else:
-            self._records.forget_content()
         try:
             plan = self._intake.plan(request, route, principal)
         except RunnerdError as error:

@@ -18,7 +18,7 @@ import msgspec
 
 from runnerd.config import Limits
 from runnerd.errors import ClientError, PayloadTooLarge
-from runnerd.relay.body import Body
+from runnerd.relay.body import Body, decode_members
 
 _MARK = b'_url"'
 # No encoder escapes ASCII letters or the underscore; a name written so is hiding from a plain
@@ -28,7 +28,6 @@ _LEVELS = 8  # engines look for media no deeper: messages, message, content, par
 _HEAD = 2**18  # characters of base64 within which a JPEG says its size
 
 _decode_list = msgspec.json.Decoder(list[msgspec.Raw]).decode
-_decode_members = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
 
 
 def may_have_media(body: Body) -> bool:
@@ -79,7 +78,7 @@ def _addressed(raw: bytes, levels: int) -> Iterator[_Address]:
         for entry in _decode_list(raw):
             yield from _addressed(bytes(entry), levels - 1)
     elif first == b"{":
-        for name, value in _decode_members(raw).items():
+        for name, value in decode_members(raw).items():
             text = bytes(value)
             if name.endswith("_url") and (url := _url(text)):
                 yield _Address(name, url)
@@ -89,7 +88,7 @@ def _addressed(raw: bytes, levels: int) -> Iterator[_Address]:
 
 def _url(text: bytes) -> bytes:
     if text[:1] == b"{":
-        text = bytes(_decode_members(text).get("url", b""))
+        text = bytes(decode_members(text).get("url", b""))
     return text if text[:1] == b'"' else b""
 
 

@@ -88,10 +88,10 @@ class Planner:
             check_weight(body, self._limits.json_depth)
         if route.dialect is not None:
             return route.dialect.read(body)
-        body = without_nulls(body)
+        said = without_nulls(body)
         if route.operation.mode is BackendMode.RERANKING:
-            body = with_plain_documents(body)
-        return inspect(body, self._limits)
+            said = with_plain_documents(said)
+        return inspect(said, self._limits, weighed=said is body)
 
     def model(self, reference: str, route: Route) -> Model:
         """The model that a request names.  Raises errors.ModelNotFound, and MisdirectedRequest when

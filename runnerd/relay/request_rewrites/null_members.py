@@ -9,11 +9,10 @@ from __future__ import annotations
 
 import msgspec
 
-from runnerd.relay.body import Body
+from runnerd.relay.body import Body, decode_members
 
 _NULL = msgspec.Raw(b"null")
 
-_decode = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
 _decode_messages = msgspec.json.Decoder(list[dict[str, msgspec.Raw]]).decode
 
 
@@ -25,7 +24,7 @@ def without_nulls(body: Body) -> Body:
     if b"null" not in body:
         return body
     try:
-        members = _decode(body)
+        members = decode_members(body)
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
         return body
     said = {name: raw for name, raw in members.items() if raw != _NULL}

@@ -11,18 +11,15 @@ from typing import Any
 
 import msgspec
 
-from runnerd.relay.body import Body
+from runnerd.relay.body import Body, decode_members
 
 _MARK = b"{"
 
 
-class _Asked(msgspec.Struct):
-    documents: list[Any] | msgspec.UnsetType = msgspec.UNSET
-    rank_fields: list[str] | None = None
+_NULL = msgspec.Raw(b"null")
 
-
-_decode = msgspec.json.Decoder(_Asked).decode
-_decode_members = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
+_decode_documents = msgspec.json.Decoder(list[Any]).decode
+_decode_fields = msgspec.json.Decoder(list[str] | None).decode
 
 
 def with_plain_documents(body: Body) -> Body:
@@ -33,13 +30,12 @@ def with_plain_documents(body: Body) -> Body:
     if body.count(_MARK) < 2:  # the request itself is the only object
         return body
     try:
-        asked = _decode(body)
-        members = _decode_members(body)
-    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+        members = decode_members(body)
+        documents = _decode_documents(members["documents"])
+        fields = _decode_fields(members.get("rank_fields", _NULL))
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError, KeyError):
         return body
-    if not isinstance(asked.documents, list):
-        return body
-    texts = [_text(document, asked.rank_fields) for document in asked.documents]
+    texts = [_text(document, fields) for document in documents]
     members["documents"] = msgspec.Raw(msgspec.json.encode(texts))
     return msgspec.json.encode(members).ljust(len(body))
 

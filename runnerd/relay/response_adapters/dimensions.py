@@ -9,12 +9,12 @@ from __future__ import annotations
 import base64
 import math
 import struct
-from typing import Any
 
 import msgspec
 
 from runnerd.errors import ClientError
 from runnerd.relay.events import StreamError
+from runnerd.relay.response_adapters.whole_document import WholeDocument
 
 
 def dimensions(raw: msgspec.Raw) -> int:
@@ -28,24 +28,17 @@ def dimensions(raw: msgspec.Raw) -> int:
     return count
 
 
-class ShortenedEmbeddings:
+class ShortenedEmbeddings(WholeDocument):
     """One answer of `embeddings`, its vectors cut."""
 
-    content_type = b"application/json"
-    streams = False
-
     def __init__(self, count: int) -> None:
+        super().__init__()
         self._count = count
-        self._data = bytearray()
-
-    def feed(self, data: bytes) -> bytes:
-        self._data += data
-        return b""
 
     def end(self) -> bytes:
         """Return the response.  Raises StreamError where it is not one of embeddings."""
         try:
-            document: dict[str, Any] = msgspec.json.decode(self._data)
+            document = self.document()
             for entry in document["data"]:
                 entry["embedding"] = self._cut(entry["embedding"])
         except (msgspec.DecodeError, LookupError, TypeError, ValueError, struct.error) as error:

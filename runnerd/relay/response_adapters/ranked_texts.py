@@ -3,33 +3,26 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 import msgspec
 
 from runnerd.relay.events import StreamError
+from runnerd.relay.response_adapters.whole_document import WholeDocument
 
 _TRUE = msgspec.Raw(b"true")
 
 
-class RankedTexts:
+class RankedTexts(WholeDocument):
     """One ranking, completed."""
 
-    content_type = b"application/json"
-    streams = False
-
     def __init__(self, texts: Sequence[str]) -> None:
+        super().__init__()
         self._texts = texts
-        self._data = bytearray()
-
-    def feed(self, data: bytes) -> bytes:
-        self._data += data
-        return b""
 
     def end(self) -> bytes:
         """Return the response.  Raises StreamError where it is no ranking of these texts."""
         try:
-            document: dict[str, Any] = msgspec.json.decode(self._data)
+            document = self.document()
             for entry in document["results"]:
                 entry["document"] = {"text": self._texts[entry["index"]]}
         except (msgspec.DecodeError, LookupError, TypeError) as error:
