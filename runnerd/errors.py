@@ -10,8 +10,10 @@ a secret.
     │   ├── InvalidReference         not a model reference
     │   ├── InvalidConfiguration     a setting or flag that is not allowed
     │   ├── SourceDenied (401)       a registry or hub wants (other) credentials
+    │   ├── Unauthorized (401)       no credential, or none that counts
     │   ├── Forbidden (403)          host or origin not allowed
-    │   ├── NotFound (404)           ModelNotFound, BackendNotFound, RunnerNotFound, RouteNotFound
+    │   ├── NotFound (404)           ModelNotFound, BackendNotFound, RunnerNotFound, RouteNotFound,
+    │   │                            UserNotFound, KeyNotFound
     │   ├── MethodNotAllowed (405)
     │   ├── RequestTimeout (408)     the client was too slow
     │   ├── Conflict (409)           several tags, runner busy
@@ -30,6 +32,7 @@ a secret.
     ├── SourceFailure (502)      a registry or hub failed or sent what it should not
     │   └── SourceBusy               it may do better in a moment
     ├── Draining (503)           the daemon is going away (never used for overload)
+    ├── DatabaseFailure (503)    the database cannot be changed at this moment
     ├── UpstreamTimeout (504)    the engine made no progress
     ├── SourceTimeout (504)      a registry or hub made no progress
     ├── InsufficientStorage (507) no room, on a disk or in memory
@@ -108,6 +111,15 @@ class SourceDenied(ClientError):
     code = "source_denied"
 
 
+class Unauthorized(ClientError):
+    status = 401
+    code = "unauthorized"
+    type = "authentication_error"
+
+    def headers(self) -> dict[str, str]:
+        return super().headers() | {"WWW-Authenticate": 'Bearer realm="runnerd"'}
+
+
 class Forbidden(ClientError):
     status = 403
     code = "forbidden"
@@ -136,6 +148,14 @@ class RunnerNotFound(NotFound):
 
 class RouteNotFound(NotFound):
     code = "route_not_found"
+
+
+class UserNotFound(NotFound):
+    code = "user_not_found"
+
+
+class KeyNotFound(NotFound):
+    code = "key_not_found"
 
 
 class MethodNotAllowed(ClientError):
@@ -245,6 +265,13 @@ class SourceBusy(SourceFailure):
 class Draining(RunnerdError):
     status = 503
     code = "draining"
+
+
+class DatabaseFailure(RunnerdError):
+    """Its disk is fine or not known to be otherwise; that one is full or broken is told as such."""
+
+    status = 503
+    code = "database_failure"
 
 
 class UpstreamTimeout(RunnerdError):
