@@ -21,6 +21,7 @@ import uvloop
 import runnerd
 from runnerd import early, logs, secrecy, tasks, time_slice
 from runnerd.access import Action, AllowAll, Policy, local_principal
+from runnerd.accounts.accounts import Accounts
 from runnerd.api.anthropic import dialect as anthropic
 from runnerd.api.app import make_app
 from runnerd.api.context import Context
@@ -123,6 +124,10 @@ class Daemon:
             store = Store(state_dir / "models", quota_bytes=settings.store_quota or None)
             store.open()
             early.check()
+            accounts = Accounts(state_dir, lambda id: store.get(id).name)
+            await accounts.open()
+            stack.push_async_callback(accounts.close)
+            early.check()
             configurations = Configurations(state_dir / "configurations.json", store.id_of)
             configurations.open()
             slots = SavedSlots(state_dir / "slots", settings.slot_quota)
@@ -166,6 +171,7 @@ class Daemon:
                     dialects=other_apis,
                     pending_models=PendingModels(pulls, settings),
                     captures=lambda: settings.capture_requests,
+                    ended=lambda principal, record: accounts.usage.ended(principal.id, record),
                 )
             )
             context = Context(
@@ -179,6 +185,7 @@ class Daemon:
                 response_store,
                 policy,
                 exchanges,
+                accounts,
             )
             relay = Relay(
                 RelayDependencies(

@@ -45,6 +45,7 @@ class ExchangeDependencies:
     dialects: Mapping[str, Route] = field(default_factory=dict)  # by path
     pending_models: PendingModels | None = None
     captures: Callable[[], bool] = lambda: False  # whether content is kept
+    ended: Callable[[Principal, RequestRecord], None] = lambda principal, record: None
 
 
 class Exchanges:
@@ -61,6 +62,7 @@ class Exchanges:
             EnginePools(limits.requests_per_runner),
             StallTimeouts(limits.upstream_timeout),
             Quarantine(),
+            parts.ended,
         )
         self._intake = Intake(
             parts.planner,
