@@ -12,6 +12,7 @@ import gc
 import logging
 import os
 import socket
+import time
 from collections.abc import AsyncIterator, Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -20,7 +21,7 @@ import uvloop
 
 import runnerd
 from runnerd import early, logs, secrecy, tasks, time_slice
-from runnerd.access import Action, AllowAll, Policy, local_principal
+from runnerd.access import Rules
 from runnerd.api.anthropic import dialect as anthropic
 from runnerd.api.app import make_app
 from runnerd.api.context import Context
@@ -38,6 +39,8 @@ from runnerd.pulls.pulling import Pulls
 from runnerd.pulls.settings import allowed_sources, make_outbound, pull_settings
 from runnerd.regular import check_folder
 from runnerd.relay.admission import Admission
+from runnerd.relay.client_connection import uid_principal
+from runnerd.relay.engine_admission import EngineAdmission
 from runnerd.relay.exchanges import ExchangeDependencies, Exchanges
 from runnerd.relay.host_names import HostNames
 from runnerd.relay.operations import ENGINE_ROUTES
@@ -46,6 +49,7 @@ from runnerd.relay.pending_models import PendingModels
 from runnerd.relay.planner import Planner
 from runnerd.relay.records import Records
 from runnerd.relay.service import Relay, RelayDependencies
+from runnerd.relay.visible_models import VisibleModels
 from runnerd.resources import Host
 from runnerd.resources.spare import SpareMemory
 from runnerd.saved_slots import SavedSlots
@@ -65,6 +69,7 @@ log = logging.getLogger(__name__)
 
 _COLLECTIONS = 10_000, 20, 20  # a request makes hardly any cycles; looking for them costs 2 %
 _THREADS = 48  # made as they are needed
+_ENFORCED_EVERY = 2.0  # seconds; what is changed is enforced at once, what expires then
 
 
 def main(settings: Settings, read: Callable[[], Settings]) -> int:
@@ -119,7 +124,7 @@ class Daemon:
             directory.clear_stale()
             early.check()
 
-            policy = AllowAll()
+            policy = Rules(time.time)
             store = Store(state_dir / "models", quota_bytes=settings.store_quota or None)
             store.open()
             early.check()
@@ -158,7 +163,7 @@ class Daemon:
             exchanges = Exchanges(
                 ExchangeDependencies(
                     limits=settings.limits,
-                    planner=Planner(store, supervisor.keys, settings.limits),
+                    planner=Planner(VisibleModels(store, policy), supervisor.keys, settings.limits),
                     supervisor=supervisor,
                     records=records,
                     policy=policy,
@@ -186,6 +191,7 @@ class Daemon:
                     admission=make_admission(settings),
                     exchanges=exchanges,
                     app=make_app(context, other_apis),
+                    authenticate=policy.authenticate,
                 )
             )
             stack.push_async_callback(relay.close)
@@ -215,6 +221,8 @@ class Daemon:
             time_slice.shorten()
             giving_back = tasks.spawn(SpareMemory().run(), name="give memory back")
             stack.push_async_callback(tasks.cancel_and_wait, giving_back)
+            enforcing = tasks.spawn(_enforce(policy, relay), name="enforce the policy")
+            stack.push_async_callback(tasks.cancel_and_wait, enforcing)
             watch = LoopWatch()
             watch.start()
             stack.callback(watch.stop)
@@ -272,7 +280,7 @@ class Daemon:
         return state_dir, directory, locks
 
     def _discover_backends(
-        self, store: Store, state_dir: Path, log_dir: Path, slots: SavedSlots, policy: Policy
+        self, store: Store, state_dir: Path, log_dir: Path, slots: SavedSlots, policy: Rules
     ) -> dict[str, Backend]:
         def context_for(name: str) -> BackendContext:
             return BackendContext(
@@ -282,7 +290,7 @@ class Daemon:
                 settings=dict(self._settings.backends.get(name, {})),
                 slots_dir=slots.folder if slots.enabled else None,
                 routes=ENGINE_ROUTES,
-                admit=lambda uid: policy.check(local_principal(uid), Action.USE_MODEL),
+                admit=EngineAdmission(store, policy, uid_principal),
             )
 
         return discover(context_for)
@@ -347,6 +355,14 @@ class Daemon:
         await asyncio.wait([draining, hurry], return_when=asyncio.FIRST_COMPLETED)
         await tasks.cancel_and_wait(draining)
         await tasks.cancel_and_wait(hurry)
+
+
+async def _enforce(policy: Rules, relay: Relay) -> None:
+    """End what is under way of users whose time is over."""
+    while True:
+        await asyncio.sleep(_ENFORCED_EVERY)
+        if policy.directory.has_keys:
+            relay.enforce()
 
 
 def check(settings: Settings) -> None:
