@@ -22,6 +22,8 @@ import uvloop
 import runnerd
 from runnerd import early, logs, secrecy, tasks, time_slice
 from runnerd.access import Rules
+from runnerd.accounts.accounts import Accounts
+from runnerd.accounts.users import Change
 from runnerd.api.anthropic import dialect as anthropic
 from runnerd.api.app import make_app
 from runnerd.api.context import Context
@@ -128,6 +130,11 @@ class Daemon:
             store = Store(state_dir / "models", quota_bytes=settings.store_quota or None)
             store.open()
             early.check()
+            accounts = Accounts(state_dir, lambda id: store.get(id).name)
+            await accounts.open()
+            stack.push_async_callback(accounts.close)
+            policy.adopt(accounts.users.directory)
+            early.check()
             configurations = Configurations(state_dir / "configurations.json", store.id_of)
             configurations.open()
             slots = SavedSlots(state_dir / "slots", settings.slot_quota)
@@ -171,6 +178,7 @@ class Daemon:
                     dialects=other_apis,
                     pending_models=PendingModels(pulls, settings),
                     captures=lambda: settings.capture_requests,
+                    ended=lambda principal, record: accounts.usage.ended(principal.id, record),
                 )
             )
             context = Context(
@@ -184,6 +192,7 @@ class Daemon:
                 response_store,
                 policy,
                 exchanges,
+                accounts,
             )
             relay = Relay(
                 RelayDependencies(
@@ -195,6 +204,8 @@ class Daemon:
                 )
             )
             stack.push_async_callback(relay.close)
+            exchanges.accounts.spent(await accounts.usage.tokens_of_today())
+            accounts.users.subscribe(lambda change: _adopt(change, policy, relay))
             early.check()
             control = ControlSocket(
                 settings.socket_path, mode=settings.socket_mode, group=settings.socket_group
@@ -221,6 +232,7 @@ class Daemon:
             time_slice.shorten()
             giving_back = tasks.spawn(SpareMemory().run(), name="give memory back")
             stack.push_async_callback(tasks.cancel_and_wait, giving_back)
+
             enforcing = tasks.spawn(_enforce(policy, relay), name="enforce the policy")
             stack.push_async_callback(tasks.cancel_and_wait, enforcing)
             watch = LoopWatch()
@@ -355,6 +367,12 @@ class Daemon:
         await asyncio.wait([draining, hurry], return_when=asyncio.FIRST_COMPLETED)
         await tasks.cancel_and_wait(draining)
         await tasks.cancel_and_wait(hurry)
+
+
+def _adopt(change: Change, policy: Rules, relay: Relay) -> None:
+    """Go by other users and keys, also in what is under way."""
+    policy.adopt(change.directory)
+    relay.users_changed()
 
 
 async def _enforce(policy: Rules, relay: Relay) -> None:

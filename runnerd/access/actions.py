@@ -32,8 +32,11 @@ class Action(enum.StrEnum):
     | USE_ENGINE | a runner's own socket, which speaks the engine's own API |
     | REQUEST_DOWNLOAD, REQUEST_LOAD, REQUEST_UNLOAD | asking the owner to do it |
     | USE_ACCOUNT | what somebody may know and ask for of itself: permissions, usage, requests |
-    | MANAGE_USERS | users, keys, grants, and the decision on what they ask for |
-    | VIEW_USAGE, VIEW_AUDIT | what everybody used, and who changed what |
+    | MANAGE_USERS | users and keys: seeing, adding, changing, removing them |
+    | MANAGE_APPROVALS | what users have asked the owner for: seeing, accepting, rejecting it |
+    | MANAGE_DATABASE | a copy of the whole database, and putting one in its place |
+    | VIEW_USAGE | how many requests and tokens whom and what took |
+    | VIEW_AUDIT | who has changed what |
     """
 
     PUBLIC = "public"
@@ -59,5 +62,7 @@ class Action(enum.StrEnum):
     REQUEST_UNLOAD = "request_unload"
     USE_ACCOUNT = "use_account"
     MANAGE_USERS = "manage_users"
+    MANAGE_APPROVALS = "manage_approvals"
+    MANAGE_DATABASE = "manage_database"
     VIEW_USAGE = "view_usage"
     VIEW_AUDIT = "view_audit"

@@ -53,6 +53,8 @@ NEEDED: Mapping[Action, Permission | None] = {
     Action.DELETE_MODEL: _OWNERS,
     Action.MANAGE_BACKENDS: _OWNERS,
     Action.MANAGE_USERS: _OWNERS,
+    Action.MANAGE_APPROVALS: _OWNERS,
+    Action.MANAGE_DATABASE: _OWNERS,
     Action.VIEW_USAGE: _OWNERS,
     Action.VIEW_AUDIT: _OWNERS,
 }

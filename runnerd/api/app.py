@@ -9,6 +9,8 @@ from collections.abc import Collection
 from aiohttp import ClientConnectionResetError, web
 
 from runnerd.api import configuring, engines, host, loading, models, pulls, request_views
+from runnerd.api.admin import audit, backups, keys, usage, users
+from runnerd.api.auditing import audited
 from runnerd.api.context import CONTEXT, Context, authorize
 from runnerd.api.ollama import accounts, blobs, creation, library, transfers
 from runnerd.api.openai import response_store_api
@@ -37,6 +39,11 @@ _MODULES = (
     creation,
     transfers,
     accounts,
+    users,
+    keys,
+    usage,
+    audit,
+    backups,
 )
 
 
@@ -46,7 +53,7 @@ def make_app(context: Context, inference: Collection[str] = ()) -> web.Applicati
     `inference` are the paths that belong to the relay when they are asked with POST.  Raises
     LookupError for a route that declares no action.
     """
-    app = web.Application(middlewares=[_responses], client_max_size=0)
+    app = web.Application(middlewares=[audited, _responses], client_max_size=0)
     app[CONTEXT] = context
     app[INFERENCE] = frozenset(inference)
     for module in _MODULES:

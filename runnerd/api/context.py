@@ -13,6 +13,7 @@ import msgspec
 from aiohttp import web
 
 from runnerd.access import NOBODY, Action, Policy, Principal
+from runnerd.accounts.accounts import Accounts
 from runnerd.api.openai.response_store import ResponseStore
 from runnerd.backends.interface import Backend
 from runnerd.config import Settings
@@ -44,9 +45,12 @@ class Context:
     response_store: ResponseStore
     policy: Policy
     exchanges: Exchanges
+    accounts: Accounts
 
 
 CONTEXT = web.AppKey("context", Context)
+DOCUMENT = "runnerd.document"
+"""What a request calls its JSON body, once a handler has read it; the audit looks there."""
 
 
 def principal_of(request: web.Request) -> Principal:
@@ -85,7 +89,9 @@ async def json_body(request: web.Request) -> dict[str, Any]:
         body += more
     if len(body) > _JSON_LIMIT:
         raise ClientError(f"the request body exceeds {_JSON_LIMIT} bytes")
-    return json_object(body)
+    document = json_object(body)
+    request[DOCUMENT] = document
+    return document
 
 
 def text_field(document: dict[str, Any], name: str, *, required: bool = False) -> str | None:

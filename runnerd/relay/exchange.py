@@ -249,10 +249,11 @@ class Exchange:
         """Let go of engine, timer, queue and lease; idempotent."""
         self._over = True
         record = self._record
-        if record.duration is None:
-            record.duration = time.monotonic() - record.clock
         if self._sink.begun and not record.status:
             record.status = 200  # it has begun by saying that it waits
+        if record.duration is None:
+            record.duration = time.monotonic() - record.clock
+            self._context.ended(self._principal, record)
         call, self._call = self._call, None
         if call is not None:
             call.close()

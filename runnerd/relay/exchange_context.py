@@ -10,6 +10,7 @@ from runnerd.config import Limits
 from runnerd.relay.plan import Plan
 from runnerd.relay.pool import EnginePools
 from runnerd.relay.quarantine import Quarantine
+from runnerd.relay.records import RequestRecord
 from runnerd.relay.stall_timeouts import StallTimeouts
 from runnerd.supervisor import Supervisor
 
@@ -18,8 +19,8 @@ from runnerd.supervisor import Supervisor
 class ExchangeContext:
     """What every exchange works with.
 
-    `still_allowed` raises what a principal would be told that asked for a plan now (None: for what
-    is not known yet).
+    `ended` is told of each one once its record is complete.  `still_allowed` raises what a
+    principal would be told that asked for a plan now (None: for what is not known yet).
     """
 
     supervisor: Supervisor
@@ -27,4 +28,5 @@ class ExchangeContext:
     pools: EnginePools
     watch: StallTimeouts
     quarantine: Quarantine
+    ended: Callable[[Principal, RequestRecord], None]
     still_allowed: Callable[[Principal, Plan | None], None]

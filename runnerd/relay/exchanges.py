@@ -47,6 +47,7 @@ class ExchangeDependencies:
     dialects: Mapping[str, Route] = field(default_factory=dict)  # by path
     pending_models: PendingModels | None = None
     captures: Callable[[], bool] = lambda: False  # whether content is kept
+    ended: Callable[[Principal, RequestRecord], None] = lambda principal, record: None
 
 
 class Exchanges:
@@ -57,7 +58,7 @@ class Exchanges:
         self._dialects = parts.dialects
         self._records = parts.records
         self._captures = parts.captures
-        self._accounts = UserAccounts(parts.policy, time.time)
+        self.accounts = UserAccounts(parts.policy, time.time)
         quarantine = Quarantine()
         self._intake = intake = Intake(
             parts.planner,
@@ -74,6 +75,7 @@ class Exchanges:
             EnginePools(limits.requests_per_runner),
             StallTimeouts(limits.upstream_timeout),
             quarantine,
+            parts.ended,
             intake.still_allowed,
         )
 
@@ -143,7 +145,7 @@ class Exchanges:
             sink = self._captured(sink, request, record)
         counted = None
         try:
-            counted = self._accounts.begin(principal)
+            counted = self.accounts.begin(principal)
             plan = self._intake.plan(request, route, principal)
         except Exception as error:
             if counted is not None:

@@ -6,7 +6,7 @@ counts are read when that user asks next, so that no response waits for it.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Final
 
 from runnerd.access import Policy, Principal, UserLimits
@@ -40,6 +40,11 @@ class UserAccounts:
         self._clock = clock
         self._limiter = Limiter()
         self._unread: dict[str, list[bytes]] = {}
+
+    def spent(self, tokens: Mapping[str, int]) -> None:
+        """Go on from the tokens that principals, by id, had used today before the daemon began."""
+        for user, count in tokens.items():
+            self._limiter.spend(user, count, self._clock())
 
     def begin(self, principal: Principal) -> CountedRequest | None:
         """Count a request; None where there is nothing to count.

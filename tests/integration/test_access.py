@@ -157,6 +157,7 @@ def _control_plane(app: web.Application) -> Iterator[tuple[str, str, Action]]:
             action="x",
             prefix="",
             key="k",
+            user="ann",
         )
         yield route.method, path, action
 
