@@ -153,7 +153,7 @@ class ControlPlaneBridge:
             headers += b"transfer-encoding: chunked\r\n"
         elif request.length is not None:
             headers += b"content-length: %d\r\n" % request.length
-        if request.awaits_continue:
+        if request.awaits_continue and request.unauthorized is None:
             headers += b"expect: 100-continue\r\n"  # what the route says, once it lets it in
         if not request.keep_alive:
             headers += b"connection: close\r\n"

@@ -79,9 +79,8 @@ class Intake:
         try:
             self._policy.check(principal, action)
         except PermissionMissing:
-            if route.also is None:
+            if route.also is None or not self._may(principal, route.also):
                 raise
-            self._policy.check(principal, route.also)
 
     def plan(self, request: Request, route: Route, principal: Principal) -> Plan | PendingPlan:
         """Plan a complete request.  Raises errors of the 4xx kind and NotSupported (501)."""
@@ -150,12 +149,12 @@ class Intake:
         return self._pending_models.expect(
             read.reference,
             lambda: self._planner.judge_unseen(read, request, route),
-            begins=self._may_pull(principal),
+            begins=self._may(principal, Action.DOWNLOAD_MODEL),
         )
 
-    def _may_pull(self, principal: Principal) -> bool:
+    def _may(self, principal: Principal, action: Action) -> bool:
         try:
-            self._policy.check(principal, Action.DOWNLOAD_MODEL)
+            self._policy.check(principal, action)
         except PermissionMissing:
             return False
         return True
