@@ -12,6 +12,7 @@ a secret.
     │   ├── SourceDenied (401)       a registry or hub wants (other) credentials
     │   ├── Unauthorized (401)       no credential, or none that counts
     │   ├── Forbidden (403)          host or origin not allowed
+    │   │   └── PermissionMissing        the principal lacks a permission, which is named
     │   ├── NotFound (404)           ModelNotFound, BackendNotFound, RunnerNotFound, RouteNotFound,
     │   │                            UserNotFound, KeyNotFound
     │   ├── MethodNotAllowed (405)
@@ -25,6 +26,7 @@ a secret.
     │   ├── HarmfulRequest (422)     a request that has ended engines
     │   └── HeadersTooLarge (431)
     ├── Overloaded (429)         come back later; carries Retry-After
+    │   └── LimitReached             a user's own limit, which is named
     ├── InternalError (500)      always a bug
     ├── NotSupported (501)       the engine lacks it; the message names the remedy
     ├── BackendFailure (502)     the engine failed; carries its last words
@@ -112,18 +114,31 @@ class SourceDenied(ClientError):
     code = "source_denied"
 
 
+_CHALLENGES = 'Bearer realm="runnerd", Basic realm="runnerd", charset="UTF-8"'
+
+
 class Unauthorized(ClientError):
     status = 401
     code = "unauthorized"
     type = "authentication_error"
 
     def headers(self) -> dict[str, str]:
-        return super().headers() | {"WWW-Authenticate": 'Bearer realm="runnerd"'}
+        return super().headers() | {"WWW-Authenticate": _CHALLENGES}
 
 
 class Forbidden(ClientError):
     status = 403
     code = "forbidden"
+
+
+class PermissionMissing(Forbidden):
+    """`permission` is the name of the one that is missing."""
+
+    code = "permission_missing"
+
+    def __init__(self, message: str, *, permission: str) -> None:
+        super().__init__(message)
+        self.permission = permission
 
 
 class NotFound(ClientError):
@@ -222,6 +237,16 @@ class Overloaded(RunnerdError):
     status = 429
     code = "overloaded"
     type = "rate_limit_error"
+
+
+class LimitReached(Overloaded):
+    """`limit` is the name of the user's limit that was reached."""
+
+    code = "limit_reached"
+
+    def __init__(self, message: str, *, limit: str, retry_after: float | None = None) -> None:
+        super().__init__(message, retry_after=retry_after)
+        self.limit = limit
 
 
 class InternalError(RunnerdError):

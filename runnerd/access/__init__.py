@@ -15,7 +15,7 @@ found out where connections are made (`relay/client_connection`).
 from runnerd.access.actions import Action
 from runnerd.access.directory import Directory
 from runnerd.access.permissions import Permission
-from runnerd.access.policy import AllowAll, Policy
+from runnerd.access.policy import Policy, Rules
 from runnerd.access.principals import (
     NOBODY,
     Principal,
@@ -30,13 +30,13 @@ from runnerd.access.users import Key, User, UserLimits
 __all__ = [
     "NOBODY",
     "Action",
-    "AllowAll",
     "Directory",
     "Key",
     "Permission",
     "Policy",
     "Principal",
     "PrincipalKind",
+    "Rules",
     "User",
     "UserLimits",
     "address_principal",

@@ -19,6 +19,7 @@ from runnerd.durable import disk_errors
 from runnerd.errors import InternalError, MethodNotAllowed, RouteNotFound, RunnerdError
 from runnerd.relay import routes
 from runnerd.relay.admission import EXPOSED
+from runnerd.relay.messages import CONTINUE
 
 log = logging.getLogger(__name__)
 
@@ -56,10 +57,25 @@ def make_app(context: Context, inference: Collection[str] = ()) -> web.Applicati
     app[CONTEXT] = context
     app[INFERENCE] = frozenset(inference)
     for module in _MODULES:
-        module.ROUTES.add_to(app)
+        module.ROUTES.add_to(app, _expecting)
     check_actions(app)
     app.on_response_prepare.append(_add_common_headers)
     return app
+
+
+async def _expecting(request: web.Request) -> web.StreamResponse | None:
+    """Ask for the body that a client holds back, once it is clear that it may send one."""
+    try:
+        _authorize_route(request)
+    except RunnerdError as error:
+        return _failure(request, error)
+    await request.writer.write(CONTINUE)
+    return None
+
+
+def _authorize_route(request: web.Request) -> None:
+    if (action := request.app[ACTIONS].get(request.match_info.route)) is not None:
+        authorize(request, action)
 
 
 @web.middleware
@@ -69,8 +85,7 @@ async def _responses(request: web.Request, handler: Handler) -> web.StreamRespon
         if request.method == "OPTIONS":
             response: web.StreamResponse = _preflight(request)
         else:
-            if (action := request.app[ACTIONS].get(request.match_info.route)) is not None:
-                authorize(request, action)
+            _authorize_route(request)
             with disk_errors():
                 response = await handler(request)
     except web.HTTPMethodNotAllowed as error:

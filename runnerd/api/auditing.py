@@ -15,6 +15,7 @@ from runnerd.access import Action, Principal, PrincipalKind
 from runnerd.accounts.audit import AuditEntry
 from runnerd.api.context import CONTEXT, DOCUMENT, Context, principal_of
 from runnerd.api.routing import ACTIONS, Handler
+from runnerd.errors import RunnerdError
 from runnerd.pulls import weblink
 
 CHANGES = frozenset({
@@ -37,7 +38,10 @@ async def audited(request: web.Request, handler: Handler) -> web.StreamResponse:
     if action not in CHANGES or request.method in _READS:
         return await handler(request)
     assert action is not None
-    principal = principal_of(request)
+    try:
+        principal = principal_of(request)
+    except RunnerdError:  # which the handler is about to tell
+        return await handler(request)
     try:
         response = await handler(request)
     except asyncio.CancelledError:  # it may have done all of it

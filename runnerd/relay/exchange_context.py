@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from runnerd.access import Principal
 from runnerd.config import Limits
+from runnerd.relay.plan import Plan
 from runnerd.relay.pool import EnginePools
 from runnerd.relay.quarantine import Quarantine
 from runnerd.relay.records import RequestRecord
@@ -16,7 +17,11 @@ from runnerd.supervisor import Supervisor
 
 @dataclass(frozen=True, slots=True)
 class ExchangeContext:
-    """What every exchange works with; `ended` is told of each one once its record is complete."""
+    """What every exchange works with.
+
+    `ended` is told of each one once its record is complete.  `still_allowed` raises what a
+    principal would be told that asked for a plan now (None: for what is not known yet).
+    """
 
     supervisor: Supervisor
     limits: Limits
@@ -24,3 +29,4 @@ class ExchangeContext:
     watch: StallTimeouts
     quarantine: Quarantine
     ended: Callable[[Principal, RequestRecord], None]
+    still_allowed: Callable[[Principal, Plan | None], None]
