@@ -34,7 +34,8 @@ a secret.
     ├── SourceFailure (502)      a registry or hub failed or sent what it should not
     │   └── SourceBusy               it may do better in a moment
     ├── Draining (503)           the daemon is going away (never used for overload)
-    ├── DatabaseFailure (503)    the database cannot be changed at this moment
+    ├── DatabaseFailure (503)    the database cannot be used
+    │   └── DatabaseLocked           at this moment: another program holds it
     ├── UpstreamTimeout (504)    the engine made no progress
     ├── SourceTimeout (504)      a registry or hub made no progress
     ├── InsufficientStorage (507) no room, on a disk or in memory
@@ -297,6 +298,10 @@ class DatabaseFailure(RunnerdError):
 
     status = 503
     code = "database_failure"
+
+
+class DatabaseLocked(DatabaseFailure):
+    code = "database_locked"
 
 
 class UpstreamTimeout(RunnerdError):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import logging
+import asyncio
 from collections.abc import Callable
 from pathlib import Path
 
@@ -11,9 +11,8 @@ from runnerd.accounts.audit import Audit
 from runnerd.accounts.usage import UsageStore
 from runnerd.accounts.users import UserStore
 from runnerd.database import Database
-from runnerd.errors import RunnerdError
 
-log = logging.getLogger(__name__)
+_INTERVAL = 5.0  # seconds
 
 
 class Accounts:
@@ -32,13 +31,18 @@ class Accounts:
         """
         await self.database.open()
         await self.users.open()
-        self._counting = tasks.spawn(self.usage.run(), name="usage")
+        self._keeping = tasks.spawn(self._keep(), name="accounts")
+
+    async def _keep(self) -> None:
+        """Write down what has come together, every few seconds."""
+        while True:
+            await asyncio.sleep(_INTERVAL)
+            await self.usage.flush()
+            await self.audit.flush()
 
     async def close(self) -> None:
-        """Write down what was counted, and close the file."""
-        await tasks.cancel_and_wait(self._counting)
-        try:
-            await self.usage.flush()
-        except RunnerdError as error:
-            log.warning("the last requests' usage is lost: %s", error.message)
+        """Write down what has come together, and close the file."""
+        await tasks.cancel_and_wait(self._keeping)
+        await self.usage.flush()
+        await self.audit.flush()
         await self.database.close()

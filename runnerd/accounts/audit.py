@@ -1,15 +1,18 @@
 """Who did what: one entry for each change to models, users, settings and approvals.
 
 Entries are only ever added; the database itself refuses to change one, and lets only the oldest go
-(`database/migrations`).  What cannot be written is in the daemon's log all the same.
+(`database/migrations`).  Each is in the daemon's log as well; what cannot be written waits in
+memory until it can.
 """
 
 from __future__ import annotations
 
 import asyncio
 import logging
+from collections import deque
 from typing import NamedTuple
 
+from runnerd import tasks
 from runnerd.database import Connection, Database
 from runnerd.database.migrations import MOST_AUDIT_ENTRIES
 from runnerd.errors import RunnerdError
@@ -19,7 +22,7 @@ log = logging.getLogger(__name__)
 _MOST_LETTERS = 300
 _WAIT = 1.0  # seconds that a response waits for its entry
 _SPARE = 1000  # entries beyond the most, until some are removed
-_MOST_WAITING = 1000  # entries that wait for a database that cannot be written
+_MOST_WAITING = 1000  # entries that wait for a database that cannot be written; the oldest go
 
 
 class AuditEntry(NamedTuple):
@@ -45,24 +48,34 @@ class Audit:
 
     def __init__(self, database: Database) -> None:
         self._database = database
-        self._waiting = 0
+        self._waiting: deque[AuditEntry] = deque(maxlen=_MOST_WAITING)
+        self._writing = asyncio.Lock()
+        self._failing = False
 
     async def add(self, entry: AuditEntry) -> None:
         """Add an entry, and wait a moment until it is kept; never fails."""
         entry = entry._replace(subject=_one_line(entry.subject), who=_one_line(entry.who))
         log.info("%s: %s %s, %d", entry.who, entry.action, entry.subject or "-", entry.status)
-        if self._waiting >= _MOST_WAITING:
-            return
-        self._waiting += 1
-        try:
-            async with asyncio.timeout(_WAIT):
-                await self._database.write(lambda connection: _insert(connection, entry))
-        except TimeoutError:
-            log.debug("the audit is written later")
-        except RunnerdError as error:
-            log.warning("an entry of the audit is in this log alone: %s", error.message)
-        finally:
-            self._waiting -= 1
+        self._waiting.append(entry)
+        await asyncio.wait([tasks.spawn(self.flush(), name="audit")], timeout=_WAIT)
+
+    async def flush(self) -> None:
+        """Write down what waits; what cannot be written waits on."""
+        async with self._writing:
+            entries = list(self._waiting)
+            if not entries:
+                return
+            try:
+                await self._database.write(lambda connection: _insert(connection, entries))
+            except RunnerdError as error:
+                if not self._failing:
+                    log.warning("the audit waits to be written: %s", error.message)
+                self._failing = True
+                return
+            self._failing = False
+            written = set(map(id, entries))
+            while self._waiting and id(self._waiting[0]) in written:
+                self._waiting.popleft()
 
     async def entries(
         self, *, limit: int, before: int | None = None, who: str | None = None
@@ -73,15 +86,16 @@ class Audit:
         return await self._database.read(lambda connection: _select(connection, limit, before, who))
 
 
-def _insert(connection: Connection, entry: AuditEntry) -> None:
-    found = connection.execute(
-        "INSERT INTO audit (time, principal, who, action, subject, status)"
-        " VALUES (?, ?, ?, ?, ?, ?)",
-        entry,
-    )
-    newest = found.lastrowid or 0
-    if newest % _SPARE == 0:
-        connection.execute("DELETE FROM audit WHERE id <= ?", (newest - MOST_AUDIT_ENTRIES,))
+def _insert(connection: Connection, entries: list[AuditEntry]) -> None:
+    for entry in entries:
+        found = connection.execute(
+            "INSERT INTO audit (time, principal, who, action, subject, status)"
+            " VALUES (?, ?, ?, ?, ?, ?)",
+            entry,
+        )
+        newest = found.lastrowid or 0
+        if newest % _SPARE == 0:
+            connection.execute("DELETE FROM audit WHERE id <= ?", (newest - MOST_AUDIT_ENTRIES,))
 
 
 def _select(

@@ -6,7 +6,6 @@ together, and written down every few seconds.  So what a killed daemon loses is 
 
 from __future__ import annotations
 
-import asyncio
 import logging
 import time
 from collections.abc import Callable
@@ -23,7 +22,6 @@ log = logging.getLogger(__name__)
 DAY = 86400
 KEPT_DAYS = 400
 
-_INTERVAL = 5.0  # seconds between writes
 _TOGETHER = 256  # requests that wait to be added up
 _MOST_KEYS = 10_000  # principals, models and days in memory at once; the rest is added up as one
 _OTHERS = "others"  # whom there is no room for
@@ -112,24 +110,8 @@ class UsageStore:
             completion=tokens.generated or 0,
         )
 
-    async def run(self) -> None:
-        """Write down what was counted, every few seconds, until cancelled."""
-        while True:
-            await asyncio.sleep(_INTERVAL)
-            try:
-                await self.flush()
-            except RunnerdError as error:
-                if not self._failing:
-                    log.warning("usage is counted, but cannot be written: %s", error.message)
-                self._failing = True
-            else:
-                self._failing = False
-
     async def flush(self) -> None:
-        """Write down what was counted.  What cannot be written stays counted.
-
-        Raises errors.DatabaseFailure, StorageFailure, InsufficientStorage.
-        """
+        """Write down what was counted.  What cannot be written stays counted."""
         self._add_up()
         if not self._counts or self._writing:
             return
@@ -144,10 +126,14 @@ class UsageStore:
 
         try:
             await self._database.write(work)
-        except RunnerdError:
+        except RunnerdError as error:
             for key, counts in self._writing.items():
                 self._counts.setdefault(key, Counts()).include(counts)
-            raise
+            if not self._failing:
+                log.warning("usage is counted, but cannot be written: %s", error.message)
+            self._failing = True
+        else:
+            self._failing = False
         finally:
             self._writing = {}
 
@@ -162,10 +148,7 @@ class UsageStore:
 
         Raises errors.DatabaseFailure.
         """
-        try:
-            await self.flush()
-        except RunnerdError as error:
-            log.debug("usage: %s", error.message)
+        await self.flush()
         return await self._database.read(
             lambda connection: rows.report(
                 connection, by, period.first, period.last, period.principal

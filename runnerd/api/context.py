@@ -49,8 +49,8 @@ class Context:
 
 
 CONTEXT = web.AppKey("context", Context)
-DOCUMENT = "runnerd.document"
-"""What a request calls its JSON body, once a handler has read it; the audit looks there."""
+DOCUMENT = web.RequestKey("document", dict[str, Any])
+"""A request's JSON body, once a handler has read it; the audit looks there."""
 
 
 def principal_of(request: web.Request) -> Principal:

@@ -12,9 +12,9 @@ from typing import TypeVar
 from uuid import uuid4
 
 from runnerd import tasks
-from runnerd.database import opening
+from runnerd.database import failures, opening
 from runnerd.database.writer import Work, Writer
-from runnerd.errors import RunnerdError, StartupError
+from runnerd.errors import DatabaseLocked, RunnerdError, StartupError
 
 T = TypeVar("T")
 
@@ -85,14 +85,22 @@ class Database:
         if self.problem is not None:
             raise self.problem
         with opening.failure_explained(self.path):
-            with contextlib.closing(opening.open_for_reading(self.path)) as connection:
-                return work(connection)
+            try:
+                with contextlib.closing(opening.open_for_reading(self.path)) as connection:
+                    return work(connection)
+            except sqlite3.Error as error:
+                if failures.is_damage(error):
+                    self._writer.distrust(error)
+                raise
 
     async def salvage(self, tables: tuple[str, ...], work: Work[T]) -> T | None:
         """What work reads of a database that cannot be used, None where these tables are damaged.
 
-        For the start: a full disk or damage elsewhere must not take the users with it.
+        For the start: a disk that cannot be written, or damage elsewhere, must not take the users
+        with it.  None for a database that another program may be writing.
         """
+        if isinstance(self.problem, DatabaseLocked):
+            return None
         return await asyncio.to_thread(self._salvage, tables, work)
 
     def _salvage(self, tables: tuple[str, ...], work: Work[T]) -> T | None:

@@ -5,23 +5,20 @@
 | FULL | the disk is full | InsufficientStorage (507) |
 | IOERR | a quota, a limit on files, a broken disk | the same or StorageFailure (507) |
 | READONLY, CANTOPEN, PERM, AUTH | rights, a read-only file system | StorageFailure (507) |
-| BUSY, LOCKED | another program holds the file | DatabaseFailure (503), to be tried again |
+| BUSY, LOCKED | another program holds the file | DatabaseLocked (503), to be tried again |
 | CORRUPT, NOTADB | the file is damaged | DatabaseFailure (503) |
 """
 
 from __future__ import annotations
 
 import errno
-import logging
 import os
 import resource
 import sqlite3
 from pathlib import Path
 
 from runnerd.durable import storage_error
-from runnerd.errors import DatabaseFailure, RunnerdError
-
-log = logging.getLogger(__name__)
+from runnerd.errors import DatabaseFailure, DatabaseLocked, RunnerdError
 
 WHAT = "the database"
 LOCKED_SECONDS = 2  # how long another program may hold the file before a change is refused
@@ -48,7 +45,7 @@ def explained(error: sqlite3.Error, path: Path) -> RunnerdError:
     if code in _BUSY:
         return locked()
     if code in _DAMAGED:
-        return damaged(str(error), path)
+        return damaged(str(error))
     if code in _DENIED:
         return storage_error(OSError(_denied(path), f"{error}", str(path)), WHAT)
     if code == sqlite3.SQLITE_FULL:
@@ -63,18 +60,17 @@ def is_damage(error: sqlite3.Error) -> bool:
     return getattr(error, "sqlite_errorcode", 0) & 0xFF in _DAMAGED
 
 
-def locked() -> DatabaseFailure:
+def locked() -> DatabaseLocked:
     """Another program holds the file."""
-    return DatabaseFailure(
+    return DatabaseLocked(
         "the database is locked by another program, which has runnerd.db open for writing"
         " (`fuser -v` names it); try again when it has ended",
         retry_after=5,
     )
 
 
-def damaged(detail: str, path: Path) -> DatabaseFailure:
+def damaged(detail: str) -> DatabaseFailure:
     """The file is not what was written; nothing is done with it before its owner has decided."""
-    log.error("the database %s is damaged: %s", path, detail)
     return DatabaseFailure(
         f"the database runnerd.db is damaged ({' '.join(detail.split())[:200]}); models are served"
         " on; restore a backup with `runnerd restore FILE`, or move it out of the state directory"

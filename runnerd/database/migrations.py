@@ -75,6 +75,8 @@ def migrate(connection: sqlite3.Connection) -> None:
     Raises errors.StartupError for one that a newer runnerd has written or that is no runnerd's.
     """
     check_version(connection)
+    if version_of(connection) == VERSION:
+        return
     connection.execute("BEGIN IMMEDIATE")
     try:
         for step in STEPS[version_of(connection) :]:

@@ -10,6 +10,7 @@ import contextlib
 import os
 import shutil
 import sqlite3
+import stat
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -22,6 +23,8 @@ from runnerd.errors import ClientError
 _BESIDE = ("-wal", "-shm", "-journal")  # what SQLite keeps beside a file
 _PAGE = 4096
 _CACHE_KIB = 4096
+_HEADER = b"SQLite format 3\0"
+_MOST_COPIED = 2**30  # bytes of a database that cannot be written
 
 
 def open_for_writing(path: Path) -> sqlite3.Connection:
@@ -35,10 +38,10 @@ def open_for_writing(path: Path) -> sqlite3.Connection:
         if not os.path.lexists(path):
             _make(path)
         elif not path.stat().st_size:
-            raise failures.damaged("the file is empty", path)
+            raise failures.damaged("the file is empty")
         connection = _connect(path, "rw")
         try:
-            _look_at(connection, path)
+            _look_at(connection)
             migrations.migrate(connection)
         except BaseException:
             connection.close()
@@ -47,31 +50,40 @@ def open_for_writing(path: Path) -> sqlite3.Connection:
 
 
 def open_for_reading(path: Path) -> sqlite3.Connection:
-    """A connection that cannot write; the one that writes has to be open."""
-    with failure_explained(path):
-        connection = _connect(path, "ro")
-        connection.execute("PRAGMA query_only = 1")
-        return connection
+    """A connection that cannot write; the one that writes has to be open.  Raises sqlite3.Error."""
+    connection = _connect(path, "ro")
+    connection.execute("PRAGMA query_only = 1")
+    return connection
 
 
 @contextlib.contextmanager
 def copy_for_reading(path: Path) -> Iterator[sqlite3.Connection]:
     """A connection to a copy, for a database that cannot be written, whatever the reason.
 
-    SQLite cannot read one whose log it may not touch.  Raises OSError, sqlite3.Error.
+    SQLite cannot read one whose log it may not touch.  Raises OSError, also for a file that is no
+    database or very large, and sqlite3.Error.
     """
     with tempfile.TemporaryDirectory(prefix="runnerd-") as folder:
         copy = Path(folder) / path.name
         for file in (path, path.with_name(path.name + "-wal")):
             with contextlib.suppress(FileNotFoundError):
-                with open(regular.open_regular(file), "rb") as source:
-                    with open(copy.with_name(file.name), "wb") as target:
-                        shutil.copyfileobj(source, target)
+                _copy(file, copy.with_name(file.name), header=_HEADER if file == path else b"")
         connection = _connect(copy, "rw")
         try:
             yield connection
         finally:
             connection.close()
+
+
+def _copy(file: Path, target: Path, *, header: bytes) -> None:
+    with open(regular.open_regular(file), "rb") as source:
+        if os.fstat(source.fileno()).st_size > _MOST_COPIED:
+            raise regular.Unusable(file, "it is too large to be copied")
+        if source.read(len(header)) != header:
+            raise regular.Unusable(file, "it is no database")
+        source.seek(0)
+        with open(target, "wb") as written:
+            shutil.copyfileobj(source, written)
 
 
 @contextlib.contextmanager
@@ -82,7 +94,7 @@ def failure_explained(path: Path) -> Iterator[None]:
     except sqlite3.Error as error:
         raise failures.explained(error, path) from error
     except regular.Unusable as error:
-        raise failures.damaged(f"{Path(error.filename).name}: {error.strerror}", path) from error
+        raise failures.damaged(f"{Path(error.filename).name}: {error.strerror}") from error
     except OSError as error:
         raise storage_error(error, failures.WHAT) from error
 
@@ -184,15 +196,20 @@ def _connect(path: Path, mode: str, *, journal: str = "WAL") -> sqlite3.Connecti
     return connection
 
 
-def _look_at(connection: sqlite3.Connection, path: Path) -> None:
+def _look_at(connection: sqlite3.Connection) -> None:
     migrations.check_version(connection)
     if (problem := is_sound(connection)) is not None:
-        raise failures.damaged(problem, path)
+        raise failures.damaged(problem)
 
 
 def _check_kinds(path: Path) -> None:
-    """Raise regular.Unusable where something else lies in place of a file of the database."""
+    """Raise regular.Unusable where something else lies in place of a file of the database.
+
+    They are not opened for that: closing a file gives up every lock that this process has on it.
+    """
     for ending in ("", *_BESIDE):
         file = path.with_name(path.name + ending)
-        if os.path.lexists(file):
-            os.close(regular.open_regular(file))
+        with contextlib.suppress(FileNotFoundError):
+            status = os.lstat(file)
+            if not stat.S_ISREG(status.st_mode):
+                raise regular.Unusable(file, f"it is {regular.kind(status)}, not a regular file")

@@ -14,6 +14,7 @@ import threading
 import time
 from collections.abc import Callable
 from concurrent.futures import Future
+from itertools import groupby
 from pathlib import Path
 from queue import Empty, SimpleQueue
 from typing import Any, TypeVar
@@ -28,7 +29,8 @@ Work = Callable[[sqlite3.Connection], T]
 
 _MOST_TOGETHER = 256  # pieces of work in one transaction
 _WAL_BYTES = 4 * 2**20  # a longer log is written back into the file
-_RETRY = 5.0  # seconds between tries to open a database that cannot be used
+_RETRY = 5.0  # seconds between tries to open a database that cannot be used, at first
+_LONGEST_RETRY = 60.0
 
 
 class _Piece:
@@ -55,6 +57,7 @@ class Writer:
         self._connection: sqlite3.Connection | None = None
         self._closed = False
         self._next_try = 0.0
+        self._retry = _RETRY / 2  # seconds until the next try, if nobody asks for one before
         self.problem: RunnerdError | None = None
 
     def start(self) -> Future[None]:
@@ -90,6 +93,10 @@ class Writer:
             self._queue.put(piece)
         return piece.future
 
+    def distrust(self, error: sqlite3.Error) -> None:
+        """Somebody has read damage: write no more before the whole file was looked at again."""
+        self.submit_alone(lambda _: self._give_up(error))
+
     def close(self) -> None:
         """Carry out what waits, and close the file; blocks.  Idempotent."""
         if not self._closed:
@@ -123,7 +130,7 @@ class Writer:
     def _next(self) -> tuple[list[_Piece], bool]:
         """What waits, after a wait for the first of it, and whether it is the last."""
         pieces: list[_Piece] = []
-        timeout = _RETRY if self._connection is None else None
+        timeout = self._retry if self._connection is None else None
         try:
             piece = self._queue.get(timeout=timeout)
             while piece is not None:
@@ -143,6 +150,7 @@ class Writer:
     def _try_to_open(self) -> None:
         connection = None
         self._next_try = time.monotonic() + _RETRY
+        self._retry = min(2 * self._retry, _LONGEST_RETRY)
         try:
             connection = opening.open_for_writing(self._path)
             self._opened(connection)
@@ -157,6 +165,7 @@ class Writer:
             if self.problem is not None:
                 log.info("the database can be used again")
             self._connection, self.problem = connection, None
+            self._retry = _RETRY / 2
             return
         if connection is not None:
             connection.close()
@@ -164,13 +173,11 @@ class Writer:
     def _carry_out(self, pieces: list[_Piece]) -> None:
         if self._connection is None and time.monotonic() >= self._next_try:
             self._try_to_open()  # it may be well again, and whoever asked is waiting
-        together = [piece for piece in pieces if not piece.alone]
-        if not self._together(together):
-            for piece in together:  # whichever it was, each gets its own result now
-                self._alone(piece, transaction=True)
-        for piece in pieces:
-            if piece.alone:
-                self._alone(piece, transaction=False)
+        for alone, group in groupby(pieces, lambda piece: piece.alone):
+            together = list(group)
+            if alone or not self._together(together):
+                for piece in together:  # each gets its own result
+                    self._alone(piece, transaction=not alone)
 
     def _together(self, pieces: list[_Piece]) -> bool:
         """Carry work out in one transaction; False where that failed, and nothing has changed."""
@@ -226,10 +233,12 @@ class Writer:
 
     def _give_up(self, error: sqlite3.Error) -> None:
         """Use the file no more: what else it says cannot be believed either."""
-        self.problem = failures.damaged(str(error), self._path)
-        if self._connection is not None:
-            self._connection.close()
-            self._connection = None
+        if self._connection is None:
+            return
+        self.problem = failures.damaged(str(error))
+        log.error("the database cannot be used: %s", self.problem.message)
+        self._connection.close()
+        self._connection = None
 
     def _checkpoint(self, more_than: int) -> None:
         """Write a long log back into the file.  Whoever reads is not waited for."""
