@@ -12,6 +12,7 @@ a secret.
     │   ├── SourceDenied (401)       a registry or hub wants (other) credentials
     │   ├── Unauthorized (401)       no credential, or none that counts
     │   ├── Forbidden (403)          host or origin not allowed
+    │   │   └── PermissionMissing        the principal lacks a permission, which is named
     │   ├── NotFound (404)           ModelNotFound, BackendNotFound, RunnerNotFound, RouteNotFound,
     │   │                            UserNotFound, KeyNotFound
     │   ├── MethodNotAllowed (405)
@@ -25,6 +26,7 @@ a secret.
     │   ├── HarmfulRequest (422)     a request that has ended engines
     │   └── HeadersTooLarge (431)
     ├── Overloaded (429)         come back later; carries Retry-After
+    │   └── LimitReached             a user's own limit, which is named
     ├── InternalError (500)      always a bug
     ├── NotSupported (501)       the engine lacks it; the message names the remedy
     ├── BackendFailure (502)     the engine failed; carries its last words
@@ -32,7 +34,8 @@ a secret.
     ├── SourceFailure (502)      a registry or hub failed or sent what it should not
     │   └── SourceBusy               it may do better in a moment
     ├── Draining (503)           the daemon is going away (never used for overload)
-    ├── DatabaseFailure (503)    the database cannot be changed at this moment
+    ├── DatabaseFailure (503)    the database cannot be used
+    │   └── DatabaseLocked           at this moment: another program holds it
     ├── UpstreamTimeout (504)    the engine made no progress
     ├── SourceTimeout (504)      a registry or hub made no progress
     ├── InsufficientStorage (507) no room, on a disk or in memory
@@ -111,18 +114,31 @@ class SourceDenied(ClientError):
     code = "source_denied"
 
 
+_CHALLENGES = 'Bearer realm="runnerd", Basic realm="runnerd", charset="UTF-8"'
+
+
 class Unauthorized(ClientError):
     status = 401
     code = "unauthorized"
     type = "authentication_error"
 
     def headers(self) -> dict[str, str]:
-        return super().headers() | {"WWW-Authenticate": 'Bearer realm="runnerd"'}
+        return super().headers() | {"WWW-Authenticate": _CHALLENGES}
 
 
 class Forbidden(ClientError):
     status = 403
     code = "forbidden"
+
+
+class PermissionMissing(Forbidden):
+    """`permission` is the name of the one that is missing."""
+
+    code = "permission_missing"
+
+    def __init__(self, message: str, *, permission: str) -> None:
+        super().__init__(message)
+        self.permission = permission
 
 
 class NotFound(ClientError):
@@ -223,6 +239,16 @@ class Overloaded(RunnerdError):
     type = "rate_limit_error"
 
 
+class LimitReached(Overloaded):
+    """`limit` is the name of the user's limit that was reached."""
+
+    code = "limit_reached"
+
+    def __init__(self, message: str, *, limit: str, retry_after: float | None = None) -> None:
+        super().__init__(message, retry_after=retry_after)
+        self.limit = limit
+
+
 class InternalError(RunnerdError):
     """A mistake of the daemon's own; its details are for the log, not for clients."""
 
@@ -272,6 +298,10 @@ class DatabaseFailure(RunnerdError):
 
     status = 503
     code = "database_failure"
+
+
+class DatabaseLocked(DatabaseFailure):
+    code = "database_locked"
 
 
 class UpstreamTimeout(RunnerdError):

@@ -18,7 +18,7 @@ from runnerd.access.actions import Action
 from runnerd.access.directory import Directory
 from runnerd.access.peers import ListenerKind, Peer, PeerRules, peer_principal
 from runnerd.access.permissions import Permission
-from runnerd.access.policy import AllowAll, Policy
+from runnerd.access.policy import Policy, Rules
 from runnerd.access.principals import (
     NOBODY,
     Principal,
@@ -33,7 +33,6 @@ from runnerd.access.users import Key, User, UserLimits
 __all__ = [
     "NOBODY",
     "Action",
-    "AllowAll",
     "Directory",
     "Key",
     "ListenerKind",
@@ -43,6 +42,7 @@ __all__ = [
     "Policy",
     "Principal",
     "PrincipalKind",
+    "Rules",
     "User",
     "UserLimits",
     "address_principal",

@@ -54,6 +54,11 @@ class Directory:
             raise Unauthorized("the user that this key belongs to may not use this host any more")
         return principal
 
+    @property
+    def has_keys(self) -> bool:
+        """Whether there is any key."""
+        return bool(self._keys)
+
     def user(self, id: str) -> User | None:
         """The user with this id."""
         return self._users.get(id)

@@ -1,0 +1,111 @@
+"""Usage as rows of the database: one for each day, principal and model."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import NamedTuple
+
+from runnerd.database import Connection
+
+
+class UsageKey(NamedTuple):
+    """What is counted together: a day since 1970 in UTC, a principal's id and a model's."""
+
+    day: int
+    principal: str
+    model: str
+
+
+@dataclass(slots=True)
+class Counts:
+    """Requests and tokens."""
+
+    requests: int = 0
+    failures: int = 0
+    prompt_tokens: int = 0
+    completion_tokens: int = 0
+
+    def add(self, *, failed: bool, prompt: int, completion: int) -> None:
+        """Count one request."""
+        self.requests += 1
+        self.failures += failed
+        self.prompt_tokens += prompt
+        self.completion_tokens += completion
+
+    def include(self, other: Counts) -> None:
+        """Count what another one has counted."""
+        self.requests += other.requests
+        self.failures += other.failures
+        self.prompt_tokens += other.prompt_tokens
+        self.completion_tokens += other.completion_tokens
+
+
+class Used(NamedTuple):
+    """What one principal, one model or one day took.  `of` is the id, the name or the day."""
+
+    of: str | int
+    requests: int
+    failures: int
+    prompt_tokens: int
+    completion_tokens: int
+
+
+_OF = {"user": "principal", "model": "model_name", "day": "day"}
+_ORDER = {"day": "day DESC"}
+_MOST = 10_000  # lines of a report
+
+
+def add(
+    connection: Connection, counts: Mapping[UsageKey, Counts], names: Mapping[str, str]
+) -> None:
+    """Add to what was counted before; `names` are what the models are called now."""
+    connection.executemany(
+        "INSERT INTO usage VALUES (?, ?, ?, ?, ?, ?, ?, ?)"
+        " ON CONFLICT (day, principal, model) DO UPDATE SET"
+        " model_name = excluded.model_name, requests = requests + excluded.requests,"
+        " failures = failures + excluded.failures,"
+        " prompt_tokens = prompt_tokens + excluded.prompt_tokens,"
+        " completion_tokens = completion_tokens + excluded.completion_tokens",
+        [
+            (
+                *key,
+                names[key.model],
+                each.requests,
+                each.failures,
+                each.prompt_tokens,
+                each.completion_tokens,
+            )
+            for key, each in counts.items()
+        ],
+    )
+
+
+def forget_before(connection: Connection, day: int) -> None:
+    """Remove what is older."""
+    connection.execute("DELETE FROM usage WHERE day < ?", (day,))
+
+
+def report(
+    connection: Connection, by: str, first: int, last: int, principal: str | None
+) -> list[Used]:
+    """Sums of some days, by "user", "model" or "day"; of one principal or of all."""
+    of = _OF[by]
+    order = _ORDER.get(by, "sum(prompt_tokens) + sum(completion_tokens) DESC, sum(requests) DESC")
+    found = connection.execute(
+        f"SELECT {of}, sum(requests), sum(failures), sum(prompt_tokens), sum(completion_tokens)"
+        " FROM usage WHERE day BETWEEN ? AND ? AND (? IS NULL OR principal = ?)"
+        f" GROUP BY {of} ORDER BY {order} LIMIT {_MOST}",
+        (first, last, principal, principal),
+    )
+    return [Used(*row) for row in found]
+
+
+def tokens(connection: Connection, day: int) -> dict[str, int]:
+    """The tokens of each principal on one day."""
+    found = connection.execute(
+        "SELECT principal, sum(prompt_tokens) + sum(completion_tokens) FROM usage"
+        " WHERE day = ? GROUP BY principal",
+        (day,),
+    )
+    return dict(found.fetchall())
