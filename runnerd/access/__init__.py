@@ -8,12 +8,15 @@ in one *directory*, a snapshot in memory.
 declares one.
 *Policy*: whether a principal may do an action, on a model where it concerns one.
 
+*Peer*: what the kernel says of the other end of a connection; without a key it makes the principal.
+
 Everything here is pure: no clock, no loop, no I/O.  Who is at the other end of a connection is
 found out where connections are made (`relay/client_connection`).
 """
 
 from runnerd.access.actions import Action
 from runnerd.access.directory import Directory
+from runnerd.access.peers import ListenerKind, Peer, PeerRules, peer_principal
 from runnerd.access.permissions import Permission
 from runnerd.access.policy import Policy, Rules
 from runnerd.access.principals import (
@@ -32,6 +35,9 @@ __all__ = [
     "Action",
     "Directory",
     "Key",
+    "ListenerKind",
+    "Peer",
+    "PeerRules",
     "Permission",
     "Policy",
     "Principal",
@@ -42,5 +48,6 @@ __all__ = [
     "address_principal",
     "local_principal",
     "owner_principal",
+    "peer_principal",
     "user_principal",
 ]
