@@ -346,7 +346,7 @@ class Daemon:
         log.info("SIGHUP: changed settings: %s", ", ".join(sorted(now)) or "none")
         if now:
             entry = AuditEntry(
-                time.time(), "", "SIGHUP", "change_settings", ", ".join(sorted(now)), 0
+                time.time(), "", "a signal", "change_settings", ", ".join(sorted(now)), 200
             )
             tasks.spawn(audit.add(entry), name="audit")
         if "log_level" in now:

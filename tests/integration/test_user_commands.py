@@ -195,7 +195,7 @@ def test_settings_are_audited(daemon: DaemonProcess, tmp_path: Path) -> None:
     daemon.reload()
     wait_for(lambda: document(daemon, "audit") != [], "the change to be kept")
     [entry] = document(daemon, "audit")
-    assert (entry["who"], entry["action"]) == ("SIGHUP", "change_settings")
+    assert (entry["who"], entry["action"]) == ("a signal", "change_settings")
     assert entry["subject"] == "queue_length, turn"
 
 
