@@ -206,6 +206,7 @@ class Daemon:
             stack.push_async_callback(relay.close)
             exchanges.accounts.spent(await accounts.usage.tokens_of_today())
             accounts.users.subscribe(lambda change: _adopt(change, policy, relay))
+            policy.adopt(accounts.users.directory)  # it may have changed since it was first adopted
             early.check()
             control = ControlSocket(
                 settings.socket_path, mode=settings.socket_mode, group=settings.socket_group

@@ -7,11 +7,13 @@ from collections.abc import Callable
 from pathlib import Path
 
 from runnerd import tasks
+from runnerd.access.principals import user_id
 from runnerd.accounts.audit import Audit
 from runnerd.accounts.usage import UsageStore
 from runnerd.accounts.users import UserStore
 from runnerd.database import Database
 
+NOBODY = "nobody"
 _INTERVAL = 5.0  # seconds
 
 
@@ -22,8 +24,13 @@ class Accounts:
         """`name_of` says what a model's id is called."""
         self.database = Database(folder)
         self.users = UserStore(self.database)
-        self.usage = UsageStore(self.database, name_of)
+        self.usage = UsageStore(self.database, name_of, self.called)
         self.audit = Audit(self.database)
+
+    def called(self, principal: str) -> str:
+        """What people call the principal with this id."""
+        user = self.users.directory.user(user_id(principal) or "")
+        return (principal or NOBODY) if user is None else user.name
 
     async def open(self) -> None:
         """Open what is there.  Raises errors.StartupError only for a newer runnerd's database, or

@@ -72,12 +72,14 @@ class UsageStore:
         self,
         database: Database,
         name_of: Callable[[str], str],
+        called: Callable[[str], str],
         *,
         clock: Callable[[], float] = time.time,
     ) -> None:
-        """`name_of` says what a model's id is called; `clock` Unix time."""
+        """`name_of` says what a model's id is called, `called` a principal's; `clock` Unix time."""
         self._database = database
         self._name_of = name_of
+        self._called = called
         self._clock = clock
         self._ended: list[_Ended] = []
         self._counts: dict[UsageKey, Counts] = {}
@@ -116,12 +118,13 @@ class UsageStore:
         if not self._counts or self._writing:
             return
         self._writing, self._counts = self._counts, {}
-        names = {key.model: self._name(key.model) for key in self._writing}
+        models = {key.model: self._name(key.model) for key in self._writing}
+        who = {key.principal: self._called(key.principal) for key in self._writing}
         oldest = int(self._clock() // DAY) - KEPT_DAYS
         written = dict(self._writing)
 
         def work(connection: Connection) -> None:
-            rows.add(connection, written, names)
+            rows.add(connection, written, who, models)
             rows.forget_before(connection, oldest)
 
         try:

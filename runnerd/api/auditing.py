@@ -11,9 +11,9 @@ import time
 
 from aiohttp import hdrs, web
 
-from runnerd.access import Action, Principal, PrincipalKind
+from runnerd.access import Action, Principal
 from runnerd.accounts.audit import AuditEntry
-from runnerd.api.context import CONTEXT, DOCUMENT, Context, principal_of
+from runnerd.api.context import CONTEXT, DOCUMENT, principal_of
 from runnerd.api.routing import ACTIONS, Handler
 from runnerd.errors import RunnerdError
 from runnerd.pulls import weblink
@@ -58,20 +58,12 @@ async def _add(request: web.Request, principal: Principal, action: Action, statu
         AuditEntry(
             time.time(),
             principal.id,
-            called(context, principal),
+            context.accounts.called(principal.id),
             action,
             subject(request),
             status,
         )
     )
-
-
-def called(context: Context, principal: Principal) -> str:
-    """What people call a principal."""
-    if principal.kind is PrincipalKind.USER:
-        user = context.accounts.users.directory.user(principal.user_id or "")
-        return principal.id if user is None else user.name
-    return principal.id or "nobody"
 
 
 def subject(request: web.Request) -> str:

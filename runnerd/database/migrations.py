@@ -42,6 +42,7 @@ STEPS: tuple[tuple[str, ...], ...] = (
             day INTEGER NOT NULL,
             principal TEXT NOT NULL,
             model TEXT NOT NULL,
+            who TEXT NOT NULL,
             model_name TEXT NOT NULL,
             requests INTEGER NOT NULL,
             failures INTEGER NOT NULL,

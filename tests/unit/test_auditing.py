@@ -10,7 +10,7 @@ import pytest
 from aiohttp import web
 from aiohttp.test_utils import TestClient, TestServer
 
-from runnerd.access import Action, Directory
+from runnerd.access import Action
 from runnerd.accounts.audit import AuditEntry
 from runnerd.api.auditing import audited
 from runnerd.api.context import CONTEXT, Context, json_body
@@ -24,7 +24,9 @@ class Kept:
     def __init__(self) -> None:
         self.entries: list[AuditEntry] = []
         self.audit = self
-        self.users = SimpleNamespace(directory=Directory.EMPTY)
+
+    def called(self, principal: str) -> str:
+        return principal or "nobody"
 
     async def add(self, entry: AuditEntry) -> None:
         self.entries.append(entry)

@@ -30,7 +30,7 @@ async def opened(folder: Path) -> AsyncIterator[Database]:
 
 
 def add(connection: Connection, day: int) -> None:
-    connection.execute("INSERT INTO usage VALUES (?, 'p', 'm', 'm', 1, 0, 1, 1)", (day,))
+    connection.execute("INSERT INTO usage VALUES (?, 'p', 'm', 'p', 'm', 1, 0, 1, 1)", (day,))
 
 
 def add_days(connection: Connection, most: int) -> None:
