@@ -41,7 +41,8 @@ _KEEPING = (
 _FIELDS = frozenset(
     {
         "model", "mode", "context-size", "runtime-flags", "raw-runtime-flags", "speculative",
-        "llamacpp", "vllm", "backend", "parallel", "placement", "engine", "force", *_KEEPING,
+        "llamacpp", "vllm", "backend", "parallel", "placement", "engine", "isolate_users",
+        "force", *_KEEPING,
     }
 )  # fmt: skip
 
@@ -140,6 +141,7 @@ def _changes(document: dict[str, Any]) -> dict[str, Any]:
             "parallel",
             "placement",
             "engine",
+            "isolate_users",
             *_KEEPING,
         )
         if name in document

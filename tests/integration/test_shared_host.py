@@ -14,6 +14,7 @@ import pytest
 
 from tests.support.daemon import DaemonProcess, running
 from tests.support.waiting import wait_for
+from tests.support.wire import Wire, get
 
 pytestmark = pytest.mark.engine
 
@@ -351,15 +352,77 @@ def test_transfers_belong_to_who_began_them(daemon: DaemonProcess, join: Join) -
     assert refused.status_code == 403
 
 
+def test_a_higher_priority_is_served_first(daemon: DaemonProcess, join: Join) -> None:
+    """Of those who wait for a place, whoever came first."""
+    daemon.http.post("/models/tiny/configure", json={"parallel": 1}).raise_for_status()
+    busy, low, high = join("busy"), join("low"), join("high", limits={"priority": 1})
+    body = {"model": "tiny", "prompt": "x", "max_tokens": 1}
+
+    def ask(member: Member) -> threading.Thread:
+        before = waiting()
+        thread = threading.Thread(target=lambda: member.http.post("/v1/completions", json=body))
+        thread.start()
+        wait_for(lambda: waiting() > before, "the request to wait")
+        return thread
+
+    def waiting() -> int:
+        return sum(runner["waiting"] for runner in daemon.ps())
+
+    with streaming(busy) as stream:
+        lines = stream.iter_lines()
+        next(lines)
+        asking = [ask(low), ask(high)]
+        busy.revoke()
+    for thread in asking:
+        thread.join()
+    daemon.http.post("/models/tiny/configure", json={"parallel": None}).raise_for_status()
+    records = {each["principal"]: each for each in daemon.http.get("/engines/requests").json()}
+    began = {
+        name: records[f"user {member.id}"]["timestamp"]
+        + records[f"user {member.id}"]["waited_seconds"]
+        for name, member in (("low", low), ("high", high))
+    }
+    assert began["high"] < began["low"]
+
+
+def test_a_runners_own_socket(daemon: DaemonProcess, join: Join) -> None:
+    """The same keys and permissions, although its file lets only the owner connect."""
+    body = {"model": "tiny", "prompt": "x", "max_tokens": 1}
+    daemon.http.post("/v1/completions", json=body).raise_for_status()
+    socket = next(each["socket"] for each in daemon.ps() if "tiny" in each["model_name"])
+    bare = join("bare", may=["bare_model"])
+    transport = httpx.HTTPTransport(uds=socket)
+    with httpx.Client(transport=transport, base_url="http://localhost", timeout=60) as http:
+
+        def status(member: Member | None, key: str = "") -> int:
+            key = member.key if member is not None else key
+            headers = {"Authorization": f"Bearer {key}"} if key else {}
+            response = http.post("/v1/completions", json=body, headers=headers)
+            assert response.is_success or response.json()["error"]["message"]
+            challenged = "WWW-Authenticate" in response.headers
+            assert challenged is (response.status_code == 401)
+            return response.status_code
+
+        assert status(None) == 200
+        assert status(bare) == 200
+        assert status(join("ann")) == 403
+        assert status(join("bob", may=["bare_model"], models=["ai/none"])) == 404
+        assert status(None, "w" * 43) == 401
+        bare.revoke()
+        assert status(bare) == 401
+
+
 def test_wrong_keys_cost_others_nothing(daemon: DaemonProcess, join: Join) -> None:
-    """Thousands of them leave nothing behind, and whoever has a key is served meanwhile."""
+    """Ten thousand of them leave nothing behind, and whoever has a key is served meanwhile."""
     member = join("ann")
-    with httpx.Client(base_url=daemon.address, timeout=60) as stranger:
-        for number in range(1000):
-            key = f"{number:043}"
-            assert stranger.get("/models", headers={"x-api-key": key}).status_code == 401
-            if number % 100 == 0:
+    together = 100
+    with Wire(daemon.socket) as wire:
+        for start in range(0, 10_000, together):
+            numbers = range(start, start + together)
+            wire.send(b"".join(get("/models", f"x-api-key: {number:043}") for number in numbers))
+            assert {wire.read().status for _ in numbers} == {401}
+            if start % 1000 == 0:
                 assert member.http.get("/models").status_code == 200
     log = daemon.text()
-    assert "0" * 40 not in log
+    assert "0" * 30 not in log
     assert member.key not in log
