@@ -51,6 +51,8 @@ class Context:
 CONTEXT = web.AppKey("context", Context)
 DOCUMENT = web.RequestKey("document", dict[str, Any])
 """A request's JSON body, once a handler has read it; the audit looks there."""
+SUBJECT = web.RequestKey("subject", str)
+"""What a request was about, for the audit, where its handler says it."""
 
 
 def principal_of(request: web.Request) -> Principal:

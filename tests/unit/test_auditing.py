@@ -102,7 +102,7 @@ async def test_whose_client_has_left(kept: Kept, app: web.Application) -> None:
             match_info=_MatchInfo(route, {"name": "m"}),
             query={},
             transport=None,
-            get=lambda name, default: default,
+            get=lambda name, default=None: default,
         ),
     )
     task = spawn(audited(request, route.handler), name="request")
@@ -111,6 +111,7 @@ async def test_whose_client_has_left(kept: Kept, app: web.Application) -> None:
     await asyncio.wait([task])
     assert kept.told() == [("delete_model", "m", 499)]
     assert kept.entries[0].who == "nobody"
+    assert kept.entries[0].route == "DELETE /models/{name}"
 
 
 class _MatchInfo(dict[str, str]):
