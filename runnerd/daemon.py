@@ -23,6 +23,7 @@ import runnerd
 from runnerd import early, logs, secrecy, tasks, time_slice
 from runnerd.access import Rules
 from runnerd.accounts.accounts import Accounts
+from runnerd.accounts.audit import Audit, AuditEntry
 from runnerd.accounts.users import Change
 from runnerd.api.anthropic import dialect as anthropic
 from runnerd.api.app import make_app
@@ -226,7 +227,7 @@ class Daemon:
             await stack.enter_async_context(self._kept(upkeep))
 
             self._signals.listen(
-                reload=lambda: self._reload(log_dir, supervisor, relay, records),
+                reload=lambda: self._reload(log_dir, supervisor, relay, records, accounts.audit),
                 hurry=supervisor.hurry,
             )
             await stack.enter_async_context(watchdog(self._notifier, supervisor.stranded))
@@ -322,7 +323,12 @@ class Daemon:
         return listeners
 
     def _reload(
-        self, log_dir: Path, supervisor: Supervisor, relay: Relay, records: Records
+        self,
+        log_dir: Path,
+        supervisor: Supervisor,
+        relay: Relay,
+        records: Records,
+        audit: Audit,
     ) -> None:
         """Bring changed settings into force, all or none; no request notices."""
         try:
@@ -338,6 +344,11 @@ class Daemon:
             names = ", ".join(sorted(later))
             log.warning("SIGHUP: a restart is needed for %s", names, extra=logs.ANSWER)
         log.info("SIGHUP: changed settings: %s", ", ".join(sorted(now)) or "none")
+        if now:
+            entry = AuditEntry(
+                time.time(), "", "a signal", "change_settings", ", ".join(sorted(now)), 200
+            )
+            tasks.spawn(audit.add(entry), name="audit")
         if "log_level" in now:
             logs.set_up(log_dir, level=self._settings.log_level)
         if not self._settings.capture_requests:

@@ -24,7 +24,6 @@ KEPT_DAYS = 400
 
 _TOGETHER = 256  # requests that wait to be added up
 _MOST_KEYS = 10_000  # principals, models and days in memory at once; the rest is added up as one
-_OTHERS = "others"  # whom there is no room for
 
 
 class Tokens(Protocol):
@@ -103,7 +102,7 @@ class UsageStore:
         counts = self._counts.get(key)
         if counts is None:
             if len(self._counts) >= _MOST_KEYS:
-                key = key._replace(principal=_OTHERS)
+                key = key._replace(principal=rows.OTHERS)
             counts = self._counts.setdefault(key, Counts())
         tokens = request.usage
         counts.add(

@@ -57,6 +57,8 @@ class Used(NamedTuple):
 _OF = {"user": "principal, who", "model": "model_name, model_name", "day": "day, day"}
 _ORDER = {"day": "day DESC"}
 _MOST = 10_000  # lines of a report
+MOST_LINES = 10_000  # of one day
+OTHERS = "others"  # whom there is no room for
 _ADD = """
 INSERT INTO usage VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)
 ON CONFLICT (day, principal, model) DO UPDATE SET
@@ -75,22 +77,31 @@ def add(
     who: Mapping[str, str],
     models: Mapping[str, str],
 ) -> None:
-    """Add to what was counted before; `who` and `models` are what ids are called now."""
-    connection.executemany(
-        _ADD,
-        [
-            (
-                *key,
-                who[key.principal],
-                models[key.model],
-                each.requests,
-                each.failures,
-                each.prompt_tokens,
-                each.completion_tokens,
-            )
-            for key, each in counts.items()
-        ],
+    """Add to what was counted before; `who` and `models` are what ids are called now.
+
+    A day has a bound: whom there is no line for any more is counted with others.
+    """
+    full = {day for day in {key.day for key in counts} if _lines(connection, day) >= MOST_LINES}
+    values = []
+    for key, each in counts.items():
+        name = who[key.principal]
+        if key.day in full and not _is_there(connection, key):
+            key, name = key._replace(principal=OTHERS), OTHERS
+        tokens = each.prompt_tokens, each.completion_tokens
+        values.append((*key, name, models[key.model], each.requests, each.failures, *tokens))
+    connection.executemany(_ADD, values)
+
+
+def _lines(connection: Connection, day: int) -> int:
+    found = connection.execute("SELECT count(*) FROM usage WHERE day = ?", (day,))
+    return int(found.fetchone()[0])
+
+
+def _is_there(connection: Connection, key: UsageKey) -> bool:
+    found = connection.execute(
+        "SELECT 1 FROM usage WHERE day = ? AND principal = ? AND model = ?", key
     )
+    return found.fetchone() is not None
 
 
 def forget_before(connection: Connection, day: int) -> None:

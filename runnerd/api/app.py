@@ -9,7 +9,7 @@ from collections.abc import Collection
 from aiohttp import ClientConnectionResetError, web
 
 from runnerd.api import configuring, engines, host, loading, models, pulls, request_views
-from runnerd.api.admin import audit, backups, keys, usage, users
+from runnerd.api.admin import audit, backups, keys, me, usage, users
 from runnerd.api.auditing import audited
 from runnerd.api.context import CONTEXT, Context, authorize
 from runnerd.api.ollama import accounts, blobs, creation, library, transfers
@@ -44,6 +44,7 @@ _MODULES = (
     usage,
     audit,
     backups,
+    me,
 )
 
 

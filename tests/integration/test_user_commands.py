@@ -14,6 +14,7 @@ import pytest
 
 from runnerd.access.users import key_digest
 from tests.support.daemon import DaemonProcess, running
+from tests.support.waiting import wait_for
 
 
 @pytest.fixture
@@ -22,20 +23,21 @@ def daemon(tmp_path: Path) -> Iterator[DaemonProcess]:
         yield daemon
 
 
-def runnerd(daemon: DaemonProcess, *arguments: str) -> tuple[int, str, str]:
-    """Run one command; return its exit status and what it printed."""
+def runnerd(daemon: DaemonProcess, *arguments: str, key: str = "") -> tuple[int, str, str]:
+    """Run one command, with somebody's key; return its exit status and what it printed."""
     done = subprocess.run(
         [sys.executable, "-m", "runnerd", "--host", f"unix://{daemon.socket}", *arguments],
         capture_output=True,
         text=True,
         timeout=120,
+        env={**os.environ, "RUNNERD_KEY": key},
     )
     return done.returncode, done.stdout, done.stderr
 
 
-def document(daemon: DaemonProcess, *arguments: str) -> Any:
+def document(daemon: DaemonProcess, *arguments: str, key: str = "") -> Any:
     """What a command that must not fail prints with --json."""
-    status, out, err = runnerd(daemon, *arguments, "--json")
+    status, out, err = runnerd(daemon, *arguments, "--json", key=key)
     assert status == 0, err
     return json.loads(out)
 
@@ -181,6 +183,47 @@ def test_the_audit(daemon: DaemonProcess) -> None:
     lines = runnerd(daemon, "audit")[1].splitlines()
     assert len(lines) == 2
     assert lines[0].endswith("manage_users ann 201")
+
+
+def test_settings_are_audited(daemon: DaemonProcess, tmp_path: Path) -> None:
+    """A setting that SIGHUP has changed is named."""
+    daemon.terminate()
+    file = tmp_path / "settings.toml"
+    file.write_text("queue_length = 5\n")
+    daemon.start("--config", str(file))
+    file.write_text("queue_length = 6\nturn = 2\n")
+    daemon.reload()
+    wait_for(lambda: document(daemon, "audit") != [], "the change to be kept")
+    [entry] = document(daemon, "audit")
+    assert (entry["who"], entry["action"]) == ("a signal", "change_settings")
+    assert entry["subject"] == "queue_length, turn"
+
+
+def test_who_one_is(daemon: DaemonProcess) -> None:
+    """To the daemon: its owner, or whose key one has; what that allows and has used."""
+    me = document(daemon, "whoami")
+    assert (me["kind"], me["may"], me["name"]) == ("owner", ["superuser"], f"uid {os.getuid()}")
+    key = document(
+        daemon, "user", "add", "ann", "--models", "ai/*", "--limit", "tokens_per_day=1000"
+    )["key"]
+    me = document(daemon, "whoami", key=key)
+    assert (me["kind"], me["name"]) == ("user", "ann")
+    assert me["may"] == ["session", "view_llms"]
+    assert me["models"] == ["ai/*"]
+    assert me["limits"]["tokens_per_day"] == 1000
+    assert me["usage"]["today"]["requests"] == 0
+    assert runnerd(daemon, "ls", key=key)[0] == 0
+    status, _, said = runnerd(daemon, "user", "list", key=key)
+    assert status == 1
+    assert "superuser" in said
+    document(daemon, "user", "edit", "ann", "--may", "superuser")
+    document(daemon, "user", "add", "bob", key=key)
+    assert document(daemon, "audit")[0]["who"] == "ann"
+    out = runnerd(daemon, "whoami", key=key)[1]
+    assert "user:        ann" in out
+    status, _, said = runnerd(daemon, "whoami", key=key[:-1] + "_")
+    assert status == 1
+    assert key[:-1] not in said
 
 
 def test_backup_and_restore(daemon: DaemonProcess, tmp_path: Path) -> None:

@@ -14,7 +14,7 @@ from typing import Any, cast
 
 from aiohttp import web
 
-from runnerd.access import NOBODY, Action, Directory, Principal, Rules
+from runnerd.access import NOBODY, Action, Principal, Rules
 from runnerd.api.anthropic import dialect as anthropic
 from runnerd.api.app import make_app
 from runnerd.api.context import Context
@@ -116,8 +116,7 @@ class PolicedRelay:
         self.socket = folder / "r.sock"
         self.port = 0
         parts: dict[str, Any] = dict.fromkeys(Context.__dataclass_fields__, Unused())
-        users = SimpleNamespace(directory=Directory.EMPTY)
-        accounts = SimpleNamespace(audit=NoAudit(), users=users)
+        accounts = SimpleNamespace(audit=NoAudit(), called=str)
         parts |= {"policy": policy, "accounts": accounts}
         self.app = make_app(Context(**parts), OTHER_APIS)
         for route in self.app.router.routes():

@@ -71,6 +71,17 @@ async def test_a_new_database(tmp_path: Path) -> None:
         assert days(connection) == [1]
 
 
+async def test_a_file_that_others_can_read(tmp_path: Path) -> None:
+    """As one that was copied here by hand: it is closed to them, and so is what lies beside it."""
+    async with opened(tmp_path) as database:
+        pass
+    database.path.chmod(0o644)
+    async with opened(tmp_path) as database:
+        await database.write(lambda connection: add(connection, 1))
+        for file in tmp_path.iterdir():
+            assert file.stat().st_mode & 0o077 == 0
+
+
 async def test_work_that_comes_together(tmp_path: Path) -> None:
     """Each piece has its own outcome, in one transaction as alone."""
 

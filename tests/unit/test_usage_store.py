@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from runnerd.accounts import usage as usage_module
+from runnerd.accounts import usage_rows
 from runnerd.accounts.usage import DAY, KEPT_DAYS, Period, UsageStore
 from runnerd.accounts.usage_rows import Used
 from runnerd.database import Database
@@ -145,3 +146,14 @@ async def test_a_crowd_of_strangers(usage: UsageStore, monkeypatch: pytest.Monke
         usage.ended(f"10.0.0.{number}", Request())
     found = {used.called: used.requests for used in await usage.used("user", ALL)}
     assert found == {"10.0.0.0": 1, "10.0.0.1": 1, "others": 8}
+
+
+async def test_a_crowd_of_a_day(usage: UsageStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A day's lines are bounded, too; who is there already is counted on."""
+    monkeypatch.setattr(usage_rows, "MOST_LINES", 2)
+    for number in range(10):
+        for _ in range(2):
+            usage.ended(f"10.0.0.{number}", Request())
+            await usage.flush()
+    found = {used.called: used.requests for used in await usage.used("user", ALL)}
+    assert found == {"10.0.0.0": 2, "10.0.0.1": 2, "others": 16}
