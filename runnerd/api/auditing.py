@@ -13,7 +13,7 @@ from aiohttp import hdrs, web
 
 from runnerd.access import Action, Principal
 from runnerd.accounts.audit import AuditEntry
-from runnerd.api.context import CONTEXT, DOCUMENT, SUBJECT, principal_of
+from runnerd.api.context import CONTEXT, DOCUMENT, OUTCOME, SUBJECT, principal_of
 from runnerd.api.routing import ACTIONS, Handler
 from runnerd.errors import RunnerdError
 from runnerd.pulls import weblink
@@ -47,8 +47,9 @@ async def audited(request: web.Request, handler: Handler) -> web.StreamResponse:
     except asyncio.CancelledError:  # it may have done all of it
         await _add(request, principal, action, _LEFT)
         raise
-    if not 400 <= response.status < 500:
-        await _add(request, principal, action, response.status)
+    status: int = request.get(OUTCOME, response.status)
+    if not 400 <= status < 500:
+        await _add(request, principal, action, status)
     return response
 
 
