@@ -16,6 +16,7 @@ from runnerd.relay.known_model import UNKNOWN, KnownModel
 from runnerd.relay.operations import Operation
 from runnerd.relay.request_rewrites.retry_rewrites import rewritten
 from runnerd.relay.request_validation import validate_request
+from runnerd.relay.token_time import TokenTime
 from runnerd.relay.translations import PASSED
 from runnerd.scheduler import RunnerKey
 
@@ -39,6 +40,7 @@ class Plan(msgspec.Struct, frozen=True, gc=False):
     unloads: bool = False
     affinity: Affinity = ()
     known: KnownModel = UNKNOWN
+    token_time: TokenTime | None = None  # of the runner that answers, to be told of it
     retry_with: Retry | None = None
     warnings: tuple[str, ...] = ()
     again: Plan | None = None  # what is asked where the translation raises AskedAgain
