@@ -21,7 +21,7 @@ import msgspec
 from aiohttp import web
 from yarl import URL
 
-from runnerd.backends.interface import Admit
+from runnerd.backends.interface import Headers
 from runnerd.errors import (
     BackendFailure,
     MethodNotAllowed,
@@ -75,7 +75,8 @@ class Guard:
 
     `unsupported_reason` says why an operation (the path behind /v1/) is not offered, or None.
     `routes` are the paths that may be posted to, and the engine's own path for each.
-    `admit` is asked before each request, with the user id of who is at the other end.
+    `admit` is asked before each request, and before its body is read, with the user id of who is at
+    the other end and the headers.
     """
 
     def __init__(
@@ -86,7 +87,7 @@ class Guard:
         *,
         routes: Mapping[str, str],
         unsupported_reason: Callable[[str], str | None],
-        admit: Admit,
+        admit: Callable[[int | None, Headers], None],
     ) -> None:
         self._socket = socket
         self._engine = engine
@@ -133,7 +134,8 @@ class Guard:
 
     async def _handle(self, request: web.BaseRequest) -> web.StreamResponse:
         try:
-            self._admit(_peer_uid(request))
+            headers = [(name.lower(), value) for name, value in request.raw_headers]
+            self._admit(_peer_uid(request), headers)
             path = self._engine_path(request)
             body = await _read(request)
             self._check(request, body)

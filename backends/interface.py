@@ -7,7 +7,7 @@ from the `ModelResolver` it was constructed with, so this room knows nothing of 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol, runtime_checkable
@@ -234,11 +234,15 @@ class Preparing(Protocol):
         ...
 
 
-Admit = Callable[[int | None], None]
-"""Raises errors.Forbidden for a user id (None: unknown) that may not use a runner's own socket."""
+Headers = Sequence[tuple[bytes, bytes]]
+
+Admit = Callable[[str, int | None, Headers], None]
+"""Raises errors.Unauthorized, Forbidden or NotFound for who may not use a runner's own socket: of a
+model or a load, by user id (None: unknown) and the headers of the request, names in lower case.
+"""
 
 
-def admit_everybody(uid: int | None) -> None:
+def admit_everybody(model: str, uid: int | None, headers: Headers) -> None:
     """Leave it to the socket's file mode, which lets its owner alone connect."""
 
 

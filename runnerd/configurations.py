@@ -131,7 +131,9 @@ class ModelConfiguration(BackendConfiguration):
     stripped_parameters: Annotated[tuple[Strippable, ...], Field(max_length=64)] = ()
 
     @model_validator(mode="after")
-    def _instances_agree(self) -> Self:
+    def _members_agree(self) -> Self:
+        if self.isolate_users and (self.preload or self.preload_prefix):
+            raise ValueError("with isolate_users nothing that is preloaded would be used")
         if self.min_instances > self.max_instances:
             raise ValueError("min_instances is more than max_instances")
         return self

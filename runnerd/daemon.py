@@ -12,6 +12,7 @@ import gc
 import logging
 import os
 import socket
+import time
 from collections.abc import AsyncIterator, Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -20,7 +21,10 @@ import uvloop
 
 import runnerd
 from runnerd import early, logs, secrecy, tasks, time_slice
-from runnerd.access import Action, AllowAll, Policy, local_principal
+from runnerd.access import Rules
+from runnerd.accounts.accounts import Accounts
+from runnerd.accounts.audit import Audit, AuditEntry
+from runnerd.accounts.users import Change
 from runnerd.api.anthropic import dialect as anthropic
 from runnerd.api.app import make_app
 from runnerd.api.context import Context
@@ -38,6 +42,8 @@ from runnerd.pulls.pulling import Pulls
 from runnerd.pulls.settings import allowed_sources, make_outbound, pull_settings
 from runnerd.regular import check_folder
 from runnerd.relay.admission import Admission
+from runnerd.relay.client_connection import uid_principal
+from runnerd.relay.engine_admission import EngineAdmission
 from runnerd.relay.exchanges import ExchangeDependencies, Exchanges
 from runnerd.relay.host_names import HostNames
 from runnerd.relay.operations import ENGINE_ROUTES
@@ -46,6 +52,7 @@ from runnerd.relay.pending_models import PendingModels
 from runnerd.relay.planner import Planner
 from runnerd.relay.records import Records
 from runnerd.relay.service import Relay, RelayDependencies
+from runnerd.relay.visible_models import VisibleModels
 from runnerd.resources import Host
 from runnerd.resources.spare import SpareMemory
 from runnerd.saved_slots import SavedSlots
@@ -65,6 +72,7 @@ log = logging.getLogger(__name__)
 
 _COLLECTIONS = 10_000, 20, 20  # a request makes hardly any cycles; looking for them costs 2 %
 _THREADS = 48  # made as they are needed
+_ENFORCED_EVERY = 2.0  # seconds; what is changed is enforced at once, what expires then
 
 
 def main(settings: Settings, read: Callable[[], Settings]) -> int:
@@ -119,9 +127,14 @@ class Daemon:
             directory.clear_stale()
             early.check()
 
-            policy = AllowAll()
+            policy = Rules(time.time)
             store = Store(state_dir / "models", quota_bytes=settings.store_quota or None)
             store.open()
+            early.check()
+            accounts = Accounts(state_dir, lambda id: store.get(id).name)
+            await accounts.open()
+            stack.push_async_callback(accounts.close)
+            policy.adopt(accounts.users.directory)
             early.check()
             configurations = Configurations(state_dir / "configurations.json", store.id_of)
             configurations.open()
@@ -158,7 +171,7 @@ class Daemon:
             exchanges = Exchanges(
                 ExchangeDependencies(
                     limits=settings.limits,
-                    planner=Planner(store, supervisor.keys, settings.limits),
+                    planner=Planner(VisibleModels(store, policy), supervisor.keys, settings.limits),
                     supervisor=supervisor,
                     records=records,
                     policy=policy,
@@ -166,6 +179,7 @@ class Daemon:
                     dialects=other_apis,
                     pending_models=PendingModels(pulls, settings),
                     captures=lambda: settings.capture_requests,
+                    ended=lambda principal, record: accounts.usage.ended(principal.id, record),
                 )
             )
             context = Context(
@@ -179,6 +193,7 @@ class Daemon:
                 response_store,
                 policy,
                 exchanges,
+                accounts,
             )
             relay = Relay(
                 RelayDependencies(
@@ -186,9 +201,13 @@ class Daemon:
                     admission=make_admission(settings),
                     exchanges=exchanges,
                     app=make_app(context, other_apis),
+                    authenticate=policy.authenticate,
                 )
             )
             stack.push_async_callback(relay.close)
+            exchanges.accounts.spent(await accounts.usage.tokens_of_today())
+            accounts.users.subscribe(lambda change: _adopt(change, policy, relay))
+            policy.adopt(accounts.users.directory)  # it may have changed since it was first adopted
             early.check()
             control = ControlSocket(
                 settings.socket_path, mode=settings.socket_mode, group=settings.socket_group
@@ -208,13 +227,16 @@ class Daemon:
             await stack.enter_async_context(self._kept(upkeep))
 
             self._signals.listen(
-                reload=lambda: self._reload(log_dir, supervisor, relay, records),
+                reload=lambda: self._reload(log_dir, supervisor, relay, records, accounts.audit),
                 hurry=supervisor.hurry,
             )
             await stack.enter_async_context(watchdog(self._notifier, supervisor.stranded))
             time_slice.shorten()
             giving_back = tasks.spawn(SpareMemory().run(), name="give memory back")
             stack.push_async_callback(tasks.cancel_and_wait, giving_back)
+
+            enforcing = tasks.spawn(_enforce(policy, relay), name="enforce the policy")
+            stack.push_async_callback(tasks.cancel_and_wait, enforcing)
             watch = LoopWatch()
             watch.start()
             stack.callback(watch.stop)
@@ -272,7 +294,7 @@ class Daemon:
         return state_dir, directory, locks
 
     def _discover_backends(
-        self, store: Store, state_dir: Path, log_dir: Path, slots: SavedSlots, policy: Policy
+        self, store: Store, state_dir: Path, log_dir: Path, slots: SavedSlots, policy: Rules
     ) -> dict[str, Backend]:
         def context_for(name: str) -> BackendContext:
             return BackendContext(
@@ -282,7 +304,7 @@ class Daemon:
                 settings=dict(self._settings.backends.get(name, {})),
                 slots_dir=slots.folder if slots.enabled else None,
                 routes=ENGINE_ROUTES,
-                admit=lambda uid: policy.check(local_principal(uid), Action.USE_MODEL),
+                admit=EngineAdmission(store, policy, uid_principal),
             )
 
         return discover(context_for)
@@ -301,7 +323,12 @@ class Daemon:
         return listeners
 
     def _reload(
-        self, log_dir: Path, supervisor: Supervisor, relay: Relay, records: Records
+        self,
+        log_dir: Path,
+        supervisor: Supervisor,
+        relay: Relay,
+        records: Records,
+        audit: Audit,
     ) -> None:
         """Bring changed settings into force, all or none; no request notices."""
         try:
@@ -317,6 +344,11 @@ class Daemon:
             names = ", ".join(sorted(later))
             log.warning("SIGHUP: a restart is needed for %s", names, extra=logs.ANSWER)
         log.info("SIGHUP: changed settings: %s", ", ".join(sorted(now)) or "none")
+        if now:
+            entry = AuditEntry(
+                time.time(), "", "a signal", "change_settings", ", ".join(sorted(now)), 200
+            )
+            tasks.spawn(audit.add(entry), name="audit")
         if "log_level" in now:
             logs.set_up(log_dir, level=self._settings.log_level)
         if not self._settings.capture_requests:
@@ -347,6 +379,20 @@ class Daemon:
         await asyncio.wait([draining, hurry], return_when=asyncio.FIRST_COMPLETED)
         await tasks.cancel_and_wait(draining)
         await tasks.cancel_and_wait(hurry)
+
+
+def _adopt(change: Change, policy: Rules, relay: Relay) -> None:
+    """Go by other users and keys, also in what is under way."""
+    policy.adopt(change.directory)
+    relay.users_changed()
+
+
+async def _enforce(policy: Rules, relay: Relay) -> None:
+    """End what is under way of users whose time is over."""
+    while True:
+        await asyncio.sleep(_ENFORCED_EVERY)
+        if policy.directory.has_keys:
+            relay.enforce()
 
 
 def check(settings: Settings) -> None:

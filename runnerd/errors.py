@@ -10,8 +10,11 @@ a secret.
     │   ├── InvalidReference         not a model reference
     │   ├── InvalidConfiguration     a setting or flag that is not allowed
     │   ├── SourceDenied (401)       a registry or hub wants (other) credentials
+    │   ├── Unauthorized (401)       no credential, or none that counts
     │   ├── Forbidden (403)          host or origin not allowed
-    │   ├── NotFound (404)           ModelNotFound, BackendNotFound, RunnerNotFound, RouteNotFound
+    │   │   └── PermissionMissing        the principal lacks a permission, which is named
+    │   ├── NotFound (404)           ModelNotFound, BackendNotFound, RunnerNotFound, RouteNotFound,
+    │   │                            UserNotFound, KeyNotFound
     │   ├── MethodNotAllowed (405)
     │   ├── RequestTimeout (408)     the client was too slow
     │   ├── Conflict (409)           several tags, runner busy
@@ -23,6 +26,7 @@ a secret.
     │   ├── HarmfulRequest (422)     a request that has ended engines
     │   └── HeadersTooLarge (431)
     ├── Overloaded (429)         come back later; carries Retry-After
+    │   └── LimitReached             a user's own limit, which is named
     ├── InternalError (500)      always a bug
     ├── NotSupported (501)       the engine lacks it; the message names the remedy
     ├── BackendFailure (502)     the engine failed; carries its last words
@@ -30,6 +34,8 @@ a secret.
     ├── SourceFailure (502)      a registry or hub failed or sent what it should not
     │   └── SourceBusy               it may do better in a moment
     ├── Draining (503)           the daemon is going away (never used for overload)
+    ├── DatabaseFailure (503)    the database cannot be used
+    │   └── DatabaseLocked           at this moment: another program holds it
     ├── UpstreamTimeout (504)    the engine made no progress
     ├── SourceTimeout (504)      a registry or hub made no progress
     ├── InsufficientStorage (507) no room, on a disk or in memory
@@ -108,9 +114,31 @@ class SourceDenied(ClientError):
     code = "source_denied"
 
 
+_CHALLENGES = 'Bearer realm="runnerd", Basic realm="runnerd", charset="UTF-8"'
+
+
+class Unauthorized(ClientError):
+    status = 401
+    code = "unauthorized"
+    type = "authentication_error"
+
+    def headers(self) -> dict[str, str]:
+        return super().headers() | {"WWW-Authenticate": _CHALLENGES}
+
+
 class Forbidden(ClientError):
     status = 403
     code = "forbidden"
+
+
+class PermissionMissing(Forbidden):
+    """`permission` is the name of the one that is missing."""
+
+    code = "permission_missing"
+
+    def __init__(self, message: str, *, permission: str) -> None:
+        super().__init__(message)
+        self.permission = permission
 
 
 class NotFound(ClientError):
@@ -136,6 +164,14 @@ class RunnerNotFound(NotFound):
 
 class RouteNotFound(NotFound):
     code = "route_not_found"
+
+
+class UserNotFound(NotFound):
+    code = "user_not_found"
+
+
+class KeyNotFound(NotFound):
+    code = "key_not_found"
 
 
 class MethodNotAllowed(ClientError):
@@ -203,6 +239,20 @@ class Overloaded(RunnerdError):
     type = "rate_limit_error"
 
 
+_SOON = 120.0  # seconds; an SDK that repeats a request by itself waits no longer than that
+
+
+class LimitReached(Overloaded):
+    """`limit` is the name of the user's limit that was reached."""
+
+    code = "limit_reached"
+
+    def __init__(self, message: str, *, limit: str, retry_after: float | None = None) -> None:
+        soon = retry_after is not None and retry_after <= _SOON
+        super().__init__(message, retry_after=retry_after, should_retry=None if soon else False)
+        self.limit = limit
+
+
 class InternalError(RunnerdError):
     """A mistake of the daemon's own; its details are for the log, not for clients."""
 
@@ -245,6 +295,17 @@ class SourceBusy(SourceFailure):
 class Draining(RunnerdError):
     status = 503
     code = "draining"
+
+
+class DatabaseFailure(RunnerdError):
+    """Its disk is fine or not known to be otherwise; that one is full or broken is told as such."""
+
+    status = 503
+    code = "database_failure"
+
+
+class DatabaseLocked(DatabaseFailure):
+    code = "database_locked"
 
 
 class UpstreamTimeout(RunnerdError):

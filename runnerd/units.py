@@ -2,6 +2,7 @@
 
 A duration (`5m`, `1h30m0s`, `300ms`, `0`, `-1`) is the wire form of a keep-alive in Docker Model
 Runner's and Ollama's APIs.  A bare number is seconds, and anything below zero means for ever.
+A span (`30d`) is how long something counts that an owner gives.
 """
 
 from __future__ import annotations
@@ -18,6 +19,8 @@ _UNITS = {"ns": 1e-9, "us": 1e-6, "µs": 1e-6, "ms": 1e-3, "s": 1.0, "m": 60.0, 
 _PART = r"(\d{1,12}(?:\.\d{0,12})?|\.\d{1,12})(ns|us|µs|ms|s|m|h)"
 _DURATION = re.compile(rf"(?P<sign>[+-]?)(?P<parts>(?:{_PART})+)", re.ASCII)
 _SECONDS = re.compile(r"[+-]?(?:\d{1,12}(?:\.\d{0,12})?|\.\d{1,12})", re.ASCII)
+_SPAN_UNITS = {"w": 604800, "d": 86400, "h": 3600, "m": 60, "s": 1}
+_SPAN = re.compile(r"(?:\d{1,9}[wdhms]){1,5}", re.ASCII)
 
 
 def bounded_seconds(seconds: float) -> float:
@@ -41,6 +44,21 @@ def parse_duration(text: str) -> float:
     else:
         raise ValueError(f"{text!r} is no duration; write 5m, 1h30m, 0 (at once) or -1 (for ever)")
     return bounded_seconds(seconds)
+
+
+def parse_span(text: str) -> float:
+    """Return the seconds of a span as people say it: `30d`, `2w`, `12h`, `1d12h`, `90m`.
+
+    Raises ValueError.
+    """
+    plain = text.strip().lower().replace(" ", "")
+    if not _SPAN.fullmatch(plain):
+        raise ValueError(f"{text[:100]!r} is no span of time; write 30d, 2w, 12h or 90m")
+    found = re.findall(r"(\d+)([a-z])", plain)
+    seconds = float(sum(int(number) * _SPAN_UNITS[unit] for number, unit in found))
+    if not 0 < seconds <= MOST_SECONDS:
+        raise ValueError(f"{text[:100]!r} is not between a second and a hundred years")
+    return seconds
 
 
 def format_duration(seconds: float) -> str:

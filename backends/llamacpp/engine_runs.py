@@ -8,6 +8,7 @@ import logging
 import shutil
 from collections.abc import AsyncIterator, Iterator
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 from runnerd.backends.guard import Guard
@@ -60,7 +61,7 @@ class EngineRuns:
             unsupported_reason=lambda operation: (
                 None if command.native else self._engines.fallback_lacks(operation, launch.mode)
             ),
-            admit=self._context.admit,
+            admit=partial(self._context.admit, model),
         )
         await guard.start()
         process: EngineProcess | None = None

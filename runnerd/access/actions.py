@@ -29,6 +29,14 @@ class Action(enum.StrEnum):
     | CREATE_MODEL | imports, models made of others, tags |
     | DELETE_MODEL | removing models, tags and leftovers |
     | MANAGE_BACKENDS | installing engines |
+    | USE_ENGINE | a runner's own socket, which speaks the engine's own API |
+    | REQUEST_DOWNLOAD, REQUEST_LOAD, REQUEST_UNLOAD | asking the owner to do it |
+    | USE_ACCOUNT | what somebody may know and ask for of itself: permissions, usage, requests |
+    | MANAGE_USERS | users and keys: seeing, adding, changing, removing them |
+    | MANAGE_APPROVALS | what users have asked the owner for: seeing, accepting, rejecting it |
+    | MANAGE_DATABASE | a copy of the whole database, and putting one in its place |
+    | VIEW_USAGE | how many requests and tokens whom and what took |
+    | VIEW_AUDIT | who has changed what |
     """
 
     PUBLIC = "public"
@@ -48,3 +56,13 @@ class Action(enum.StrEnum):
     CREATE_MODEL = "create_model"
     DELETE_MODEL = "delete_model"
     MANAGE_BACKENDS = "manage_backends"
+    USE_ENGINE = "use_engine"
+    REQUEST_DOWNLOAD = "request_download"
+    REQUEST_LOAD = "request_load"
+    REQUEST_UNLOAD = "request_unload"
+    USE_ACCOUNT = "use_account"
+    MANAGE_USERS = "manage_users"
+    MANAGE_APPROVALS = "manage_approvals"
+    MANAGE_DATABASE = "manage_database"
+    VIEW_USAGE = "view_usage"
+    VIEW_AUDIT = "view_audit"

@@ -2,34 +2,169 @@
 
 | what | asked by |
 |---|---|
-| inference | `relay/service`, after the request is planned and before anything is queued |
+| inference | `relay/intake`, before the model is looked up, and of what it turns out to be |
 | the control plane | the middleware of `api/app`, before the handler sees the request |
 | a runner's own socket | `backends/guard`, before anything reaches the engine |
+
+Who may do what:
+
+| principal | may |
+|---|---|
+| OWNER | everything |
+| USER | what its permissions allow (`permissions.NEEDED`), on the models of its grants |
+| LOCAL, ANONYMOUS with an address | see models and use them |
+| NOBODY, who is not let in without a key | what is PUBLIC |
+
+A user's key and permissions are looked up at each question in the directory as it is then, so that
+neither a connection nor a remembered head nor a stream keeps alive what was revoked.
 """
 
 from __future__ import annotations
 
-from typing import Protocol
+import math
+from collections.abc import Callable
+from typing import Final, NamedTuple, Protocol
 
 from runnerd.access.actions import Action
-from runnerd.access.principals import Principal
+from runnerd.access.credentials import has_form_of_key
+from runnerd.access.directory import Directory
+from runnerd.access.model_patterns import Patterns
+from runnerd.access.permissions import NEEDED, WITHOUT_A_KEY, Permission
+from runnerd.access.principals import Principal, PrincipalKind
+from runnerd.access.users import NO_LIMITS, Key, User, UserLimits
+from runnerd.errors import PermissionMissing, Unauthorized
 
 
 class Policy(Protocol):
     """Decides who may do what."""
 
-    def check(self, principal: Principal, action: Action, model: str | None = None) -> None:
-        """Raise errors.Forbidden, naming what is missing, unless `principal` may do `action`.
+    def check(self, principal: Principal, action: Action) -> None:
+        """Raise errors.Unauthorized or PermissionMissing unless `principal` may do `action`."""
+        ...
 
-        `model` is the id of the model that it concerns, None where it concerns none or all.
-        """
+    def grants(self, principal: Principal) -> Patterns | None:
+        """The patterns of the models that there are for a principal; None: all there are."""
+        ...
+
+    def sees_everything(self, principal: Principal) -> bool:
+        """Whether what belongs to others is shown to a principal, too."""
+        ...
+
+    def limits(self, principal: Principal) -> UserLimits:
+        """How much a principal may do."""
         ...
 
 
-class AllowAll:
-    """Whoever reaches a listener may do everything there; who reaches it is up to its file mode,
-    group or address.
-    """
+class Rules:
+    """The policy.  `clock` is Unix time in seconds; `directory` is replaced as users change."""
 
-    def check(self, principal: Principal, action: Action, model: str | None = None) -> None:
-        """Allow it."""
+    def __init__(self, clock: Callable[[], float], directory: Directory = Directory.EMPTY) -> None:
+        self._clock: Final = clock
+        self._directory = directory
+        self._known: dict[str, _Standing] = {}  # by key
+
+    @property
+    def directory(self) -> Directory:
+        """The users and keys that count now."""
+        return self._directory
+
+    def adopt(self, directory: Directory) -> None:
+        """Go by other users and keys from now on."""
+        self._directory = directory
+        self._known.clear()
+
+    def authenticate(self, secret: str) -> Principal | None:
+        """Who has a key; None where what was shown is the placeholder of a client that has to send
+        something, which is heeded no more as soon as there are keys.
+
+        Raises errors.Unauthorized.
+        """
+        directory = self._directory
+        if not directory.has_keys and not has_form_of_key(secret):
+            return None
+        return directory.authenticate(secret, self._clock())
+
+    def check(self, principal: Principal, action: Action) -> None:
+        """Raise errors.Unauthorized or PermissionMissing unless `principal` may do `action`."""
+        if principal.kind is PrincipalKind.OWNER:
+            return
+        if principal.kind is PrincipalKind.USER:
+            allowed = self._user(principal).permissions
+        elif principal.id:
+            allowed = WITHOUT_A_KEY
+        elif action is Action.PUBLIC:
+            return
+        else:
+            raise Unauthorized(
+                "this takes a key, as `Authorization: Bearer KEY`; the owner of this host gives"
+                " keys out (runnerd user add)"
+            )
+        needed = NEEDED[action]
+        if needed is None or needed in allowed or Permission.SUPERUSER in allowed:
+            return
+        raise PermissionMissing(
+            f"this takes the permission {needed}, which you do not have; the owner of this host can"
+            " give it",
+            permission=needed,
+        )
+
+    def grants(self, principal: Principal) -> Patterns | None:
+        """The patterns of the models that there are for a principal; None: all there are.
+
+        Raises errors.Unauthorized.
+        """
+        if principal.kind is not PrincipalKind.USER:
+            return None
+        return self._user(principal).grants
+
+    def sees_everything(self, principal: Principal) -> bool:
+        """Whether what belongs to others is shown to a principal, too.
+
+        Raises errors.Unauthorized.
+        """
+        if principal.kind is PrincipalKind.USER:
+            return self._user(principal).superuser
+        return principal.kind is PrincipalKind.OWNER
+
+    def limits(self, principal: Principal) -> UserLimits:
+        """How much a principal may do.  Raises errors.Unauthorized."""
+        if principal.kind is not PrincipalKind.USER:
+            return NO_LIMITS
+        return self._user(principal).limits
+
+    def _user(self, principal: Principal) -> _Standing:
+        """What a principal's user may, as the directory has it now.  Raises errors.Unauthorized."""
+        name = principal.key or ""
+        known = self._known.get(name)
+        if known is not None and self._clock() < known.until:
+            return known
+        now, key = self._clock(), self.directory.key(name)
+        user = None if key is None else self.directory.user(key.user_id)
+        if key is None or user is None or user.id != principal.user_id:
+            raise Unauthorized("the key is not valid any more")
+        if key.ended(now) or user.ended(now):
+            raise Unauthorized("the key has expired, or its user may not use this host any more")
+        known = self._known[name] = _standing(user, key)
+        return known
+
+
+class _Standing(NamedTuple):
+    """What is asked of a user with each request; `until` is when it has to be found anew."""
+
+    until: float
+    permissions: frozenset[Permission]
+    superuser: bool
+    grants: Patterns | None
+    limits: UserLimits
+
+
+def _standing(user: User, key: Key) -> _Standing:
+    ends = (each.expires for each in (key, user) if each.expires is not None)
+    superuser = Permission.SUPERUSER in user.permissions
+    return _Standing(
+        min(ends, default=math.inf),
+        user.permissions,
+        superuser,
+        None if superuser else user.models or None,
+        NO_LIMITS if user.limits == NO_LIMITS else user.limits,
+    )

@@ -1,7 +1,11 @@
 """Who a request comes from.
 
-Today a principal is a user of this host, known by the kernel's word for the other end of a Unix
-socket, or an address.  Users with keys are the same type with another kind.
+| kind | who |
+|---|---|
+| OWNER | may do everything: the daemon's own uid, root, and members of the owners' group |
+| USER | whoever has a key of a user (`access/users`) |
+| LOCAL | another user of this host, by the kernel's word for the other end of a connection |
+| ANONYMOUS | whoever is behind an address, or cannot be attributed at all |
 """
 
 from __future__ import annotations
@@ -13,26 +17,47 @@ from dataclasses import dataclass
 class PrincipalKind(enum.StrEnum):
     """How somebody is known."""
 
-    LOCAL = "local"  # a user of this host: the peer credentials of a Unix socket
-    ADDRESS = "address"  # whoever is behind a network address
-    NOBODY = "nobody"  # the connection is gone, or cannot be attributed
+    OWNER = "owner"
+    USER = "user"
+    LOCAL = "local"
+    ANONYMOUS = "anonymous"
 
 
 @dataclass(frozen=True, slots=True)
 class Principal:
     """Somebody who makes requests.
 
-    `id` is a stable name of this principal: requests of one id share a place in the queue, and
-    what one id left in an engine's slots is never restored for another.  It is "" for nobody, with
-    whom nothing is shared.  `uid` is the user id of a local user.
+    `id` is a stable name of this principal ("uid 1000", "user <uuid>", an address): requests of
+    one id share a place in the queue, and what one id left in an engine's slots is never restored
+    for another.  It is "" for nobody, with whom nothing is shared.  `uid` is the user id of a local
+    user or owner; `key` is the id of the key that a user has shown.
     """
 
     kind: PrincipalKind
     id: str
     uid: int | None = None
+    key: str | None = None
+
+    @property
+    def user_id(self) -> str | None:
+        """The id of the user whose key was shown."""
+        return user_id(self.id) if self.kind is PrincipalKind.USER else None
 
 
-NOBODY = Principal(PrincipalKind.NOBODY, "")
+_USER = "user "
+
+
+def user_id(principal: str) -> str | None:
+    """The id of the user that a principal's id is of, None for one of another kind."""
+    return principal.removeprefix(_USER) if principal.startswith(_USER) else None
+
+
+NOBODY = Principal(PrincipalKind.ANONYMOUS, "")
+
+
+def owner_principal(uid: int) -> Principal:
+    """A user of this host who may do everything."""
+    return Principal(PrincipalKind.OWNER, f"uid {uid}", uid)
 
 
 def local_principal(uid: int | None) -> Principal:
@@ -42,6 +67,11 @@ def local_principal(uid: int | None) -> Principal:
     return Principal(PrincipalKind.LOCAL, f"uid {uid}", uid)
 
 
+def user_principal(user_id: str, key_id: str) -> Principal:
+    """A user who has shown a key."""
+    return Principal(PrincipalKind.USER, f"{_USER}{user_id}", key=key_id)
+
+
 def address_principal(address: str) -> Principal:
     """Whoever connects from a network address."""
-    return Principal(PrincipalKind.ADDRESS, address) if address else NOBODY
+    return Principal(PrincipalKind.ANONYMOUS, address) if address else NOBODY

@@ -9,6 +9,8 @@ from collections.abc import Collection
 from aiohttp import ClientConnectionResetError, web
 
 from runnerd.api import configuring, engines, host, loading, models, pulls, request_views
+from runnerd.api.admin import audit, backups, keys, me, usage, users
+from runnerd.api.auditing import audited
 from runnerd.api.context import CONTEXT, Context, authorize
 from runnerd.api.ollama import accounts, blobs, creation, library, transfers
 from runnerd.api.openai import response_store_api
@@ -17,6 +19,7 @@ from runnerd.durable import disk_errors
 from runnerd.errors import InternalError, MethodNotAllowed, RouteNotFound, RunnerdError
 from runnerd.relay import routes
 from runnerd.relay.admission import EXPOSED
+from runnerd.relay.messages import CONTINUE
 
 log = logging.getLogger(__name__)
 
@@ -36,6 +39,12 @@ _MODULES = (
     creation,
     transfers,
     accounts,
+    users,
+    keys,
+    usage,
+    audit,
+    backups,
+    me,
 )
 
 
@@ -45,14 +54,29 @@ def make_app(context: Context, inference: Collection[str] = ()) -> web.Applicati
     `inference` are the paths that belong to the relay when they are asked with POST.  Raises
     LookupError for a route that declares no action.
     """
-    app = web.Application(middlewares=[_responses], client_max_size=0)
+    app = web.Application(middlewares=[audited, _responses], client_max_size=0)
     app[CONTEXT] = context
     app[INFERENCE] = frozenset(inference)
     for module in _MODULES:
-        module.ROUTES.add_to(app)
+        module.ROUTES.add_to(app, _expecting)
     check_actions(app)
     app.on_response_prepare.append(_add_common_headers)
     return app
+
+
+async def _expecting(request: web.Request) -> web.StreamResponse | None:
+    """Ask for the body that a client holds back, once it is clear that it may send one."""
+    try:
+        _authorize_route(request)
+    except RunnerdError as error:
+        return _failure(request, error)
+    await request.writer.write(CONTINUE)
+    return None
+
+
+def _authorize_route(request: web.Request) -> None:
+    if (action := request.app[ACTIONS].get(request.match_info.route)) is not None:
+        authorize(request, action)
 
 
 @web.middleware
@@ -62,8 +86,7 @@ async def _responses(request: web.Request, handler: Handler) -> web.StreamRespon
         if request.method == "OPTIONS":
             response: web.StreamResponse = _preflight(request)
         else:
-            if (action := request.app[ACTIONS].get(request.match_info.route)) is not None:
-                authorize(request, action)
+            _authorize_route(request)
             with disk_errors():
                 response = await handler(request)
     except web.HTTPMethodNotAllowed as error:

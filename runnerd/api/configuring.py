@@ -3,18 +3,28 @@
 from __future__ import annotations
 
 import shlex
+from functools import partial
 from typing import Any
 
 from aiohttp import web
 
 from runnerd.access import Action
-from runnerd.api.context import CONTEXT, Context, json_body, json_response, text_field
+from runnerd.api.context import (
+    CONTEXT,
+    Context,
+    json_body,
+    json_response,
+    models_of,
+    principal_of,
+    text_field,
+)
 from runnerd.api.model_ids import is_external, model_id
 from runnerd.api.routing import Routes
 from runnerd.backends.configuration import BackendMode
 from runnerd.configurations import NAMED, ConfigurationKey
 from runnerd.errors import InvalidConfiguration, ModelNotFound
 from runnerd.models.reference import parse_tag
+from runnerd.relay.visible_models import VisibleModels
 
 ROUTES = Routes()
 
@@ -31,7 +41,8 @@ _KEEPING = (
 _FIELDS = frozenset(
     {
         "model", "mode", "context-size", "runtime-flags", "raw-runtime-flags", "speculative",
-        "llamacpp", "vllm", "backend", "parallel", "placement", "engine", "force", *_KEEPING,
+        "llamacpp", "vllm", "backend", "parallel", "placement", "engine", "isolate_users",
+        "force", *_KEEPING,
     }
 )  # fmt: skip
 
@@ -44,7 +55,7 @@ async def configure_model(request: web.Request) -> web.Response:
     """
     document = await json_body(request)
     document["model"] = request.match_info["name"]
-    await _configure(request.app[CONTEXT], document, text_field(document, "backend"), {})
+    await _configure(request, document, text_field(document, "backend"), {})
     return web.Response(status=202)
 
 
@@ -59,7 +70,7 @@ async def configure(request: web.Request) -> web.Response:
     name = request.match_info.get("backend") or text_field(document, "backend")
     backend = None if name in _THEIR_BACKENDS else name
     try:
-        await _configure(request.app[CONTEXT], document, backend, dict.fromkeys(_REPLACED))
+        await _configure(request, document, backend, dict.fromkeys(_REPLACED))
     except ModelNotFound:
         return await _configure_name(request.app[CONTEXT], document, backend)
     return web.Response(status=202)
@@ -79,16 +90,16 @@ async def _configure_name(
 
 
 async def _configure(
-    context: Context, document: dict[str, Any], backend_name: str | None, before: dict[str, Any]
+    request: web.Request, document: dict[str, Any], backend_name: str | None, before: dict[str, Any]
 ) -> None:
     """Make the changes that a document says, after those of `before`."""
     if unknown := sorted(set(document) - _FIELDS):
         raise InvalidConfiguration(
             f"unknown fields: {', '.join(unknown)} (known: {', '.join(sorted(_FIELDS))})"
         )
-    name = text_field(document, "model", required=True) or ""
+    context, name = request.app[CONTEXT], text_field(document, "model", required=True) or ""
     backend = context.supervisor.keys.backend(backend_name)
-    key = ConfigurationKey(backend.name, model_id(context, name, backend_name), _mode(document))
+    key = ConfigurationKey(backend.name, model_id(request, name, backend_name), _mode(document))
     await context.supervisor.configuring.configure(
         key, before | _changes(document), force=document.get("force") is True
     )
@@ -100,8 +111,9 @@ async def configurations(request: web.Request) -> web.Response:
     """What owners configured, of one model or of all."""
     context = request.app[CONTEXT]
     wanted = request.query.get("model")
-    wanted_id = model_id(context, wanted, request.match_info.get("backend")) if wanted else None
-    tags = {str(model.id): model.tags for model in context.store.list()}
+    wanted_id = model_id(request, wanted, request.match_info.get("backend")) if wanted else None
+    tags = {str(model.id): model.tags for model in models_of(request).models()}
+    visible = partial(VisibleModels(context.store, context.policy).may_be, principal_of(request))
     return json_response(
         [
             {
@@ -112,7 +124,7 @@ async def configurations(request: web.Request) -> web.Response:
                 "Config": configuration.to_json(),
             }
             for key, configuration in context.supervisor.configurations()
-            if (key.model in tags or is_external(context, key.backend))
+            if (key.model in tags or (is_external(context, key.backend) and visible(key.model)))
             and wanted_id in (None, key.model)
         ]
     )
@@ -129,6 +141,7 @@ def _changes(document: dict[str, Any]) -> dict[str, Any]:
             "parallel",
             "placement",
             "engine",
+            "isolate_users",
             *_KEEPING,
         )
         if name in document

@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -12,16 +13,19 @@ import msgspec
 from aiohttp import web
 
 from runnerd.access import NOBODY, Action, Policy, Principal
+from runnerd.accounts.accounts import Accounts
 from runnerd.api.openai.response_store import ResponseStore
 from runnerd.backends.interface import Backend
 from runnerd.config import Settings
 from runnerd.errors import ClientError
+from runnerd.models.catalog import Catalog
 from runnerd.models.store import Store
 from runnerd.pulls.pulling import Pulls
 from runnerd.relay.body import json_object
-from runnerd.relay.control_plane_bridge import PRINCIPAL
+from runnerd.relay.control_plane_bridge import PRINCIPAL, BorrowedTransport
 from runnerd.relay.exchanges import Exchanges
 from runnerd.relay.records import Records
+from runnerd.relay.visible_models import VisibleModels
 from runnerd.supervisor import Supervisor
 
 _JSON_LIMIT = 1 * 2**20  # bytes of a control request's JSON body
@@ -41,25 +45,41 @@ class Context:
     response_store: ResponseStore
     policy: Policy
     exchanges: Exchanges
+    accounts: Accounts
 
 
 CONTEXT = web.AppKey("context", Context)
+DOCUMENT = web.RequestKey("document", dict[str, Any])
+"""A request's JSON body, once a handler has read it; the audit looks there."""
 
 
 def principal_of(request: web.Request) -> Principal:
-    """Who makes a request; nobody where the connection has gone."""
+    """Who makes a request; nobody where the connection has gone.
+
+    Raises errors.Unauthorized for a credential that does not count.
+    """
     transport = request.transport
     principal = None if transport is None else transport.get_extra_info(PRINCIPAL)
     return NOBODY if principal is None else principal
 
 
-def authorize(request: web.Request, action: Action, model: str | None = None) -> None:
-    """Ask the policy whether who makes a request may do something.  Raises errors.Forbidden.
+def authorize(request: web.Request, action: Action) -> None:
+    """Ask the policy whether who makes a request may do something, now and as long as it is being
+    answered.  Raises errors.Unauthorized, PermissionMissing.
 
     The middleware does that for each route's own action; a handler does it where it turns out to
-    do something else, or to concern one model (its id).
+    do something else.
     """
-    request.app[CONTEXT].policy.check(principal_of(request), action, model)
+    allowed = partial(request.app[CONTEXT].policy.check, principal_of(request), action)
+    allowed()
+    if isinstance(request.transport, BorrowedTransport):
+        request.transport.conditions.append(allowed)
+
+
+def models_of(request: web.Request) -> Catalog:
+    """The models that there are for who makes a request."""
+    context = request.app[CONTEXT]
+    return VisibleModels(context.store, context.policy).of(principal_of(request))
 
 
 async def json_body(request: web.Request) -> dict[str, Any]:
@@ -69,7 +89,9 @@ async def json_body(request: web.Request) -> dict[str, Any]:
         body += more
     if len(body) > _JSON_LIMIT:
         raise ClientError(f"the request body exceeds {_JSON_LIMIT} bytes")
-    return json_object(body)
+    document = json_object(body)
+    request[DOCUMENT] = document
+    return document
 
 
 def text_field(document: dict[str, Any], name: str, *, required: bool = False) -> str | None:

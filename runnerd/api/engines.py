@@ -8,10 +8,20 @@ from collections.abc import Mapping
 from aiohttp import web
 
 from runnerd.access import Action
-from runnerd.api.context import CONTEXT, Context, json_body, json_response, text_field, timestamp
+from runnerd.api.context import (
+    CONTEXT,
+    json_body,
+    json_response,
+    models_of,
+    principal_of,
+    text_field,
+    timestamp,
+)
 from runnerd.api.model_ids import model_ids
 from runnerd.api.routing import Routes
+from runnerd.api.visible_runners import reports_of
 from runnerd.errors import ClientError, NotSupported
+from runnerd.models.catalog import Catalog
 from runnerd.outbound.client import package_session
 from runnerd.scheduler import RunnerState
 from runnerd.supervisor import RunnerReport
@@ -32,11 +42,11 @@ async def status(request: web.Request) -> web.Response:
 @ROUTES.get("/engines/ps", Action.VIEW_RUNNERS)
 async def ps(request: web.Request) -> web.Response:
     """Every runner."""
-    context = request.app[CONTEXT]
-    names = {str(model.id): model.name for model in context.store.list()}
+    models = models_of(request)
+    names = {str(model.id): model.name for model in models.models()}
     runners = []
-    for report in context.supervisor.reports():
-        id, name = _model(context, report, names)
+    for report in reports_of(request):
+        id, name = _model(models, report, names)
         also = [names[other] for other in report.models if other != id and other in names]
         runners.append(_runner(report) | {"model_name": name, "model_id": id, "also": also})
     return json_response(runners)
@@ -75,7 +85,7 @@ async def unload(request: web.Request) -> web.Response:
         return json_response({"unloaded_runners": 0})
     unloaded = await context.supervisor.unloading.unload(
         backend=backend,
-        models=None if everything else model_ids(context, names, backend),
+        models=_all(request) if everything else model_ids(request, names, backend),
         force=document.get("force") is True,
     )
     kept = {"runners_in_use": unloaded.in_use} if unloaded.in_use else {}
@@ -106,14 +116,22 @@ async def uninstall_backend(request: web.Request) -> web.Response:
     )
 
 
-def _model(context: Context, report: RunnerReport, names: Mapping[str, str]) -> tuple[str, str]:
+def _all(request: web.Request) -> set[str] | None:
+    """The models that "all" are for who makes a request, by id; None: all there are."""
+    context = request.app[CONTEXT]
+    if context.policy.grants(principal_of(request)) is None:
+        return None
+    return {id for report in reports_of(request) for id in report.models}
+
+
+def _model(models: Catalog, report: RunnerReport, names: Mapping[str, str]) -> tuple[str, str]:
     """Return id and name of the model that a runner is known by, of those that it serves.
 
     That is its first client's word for it, and another one once that name is gone or means another
     model.
     """
     try:
-        id = str(context.store.get(report.model_ref).id)
+        id = str(models.get(report.model_ref).id)
     except ClientError:  # that name is gone
         id = ""
     if id in report.models:

@@ -12,9 +12,11 @@ from aiohttp import web
 
 import runnerd
 from runnerd.access import Action
-from runnerd.api.context import CONTEXT, authorize, flag, json_response
+from runnerd.api.context import CONTEXT, authorize, flag, json_response, models_of
 from runnerd.api.pool_status import pool_status
 from runnerd.api.routing import Routes
+from runnerd.api.visible_runners import reports_of
+from runnerd.api.visible_transfers import transfers_of
 from runnerd.errors import NotFound
 from runnerd.regular import open_regular
 from runnerd.scheduler import RunnerState
@@ -34,10 +36,10 @@ async def root(request: web.Request) -> web.Response:
         context = request.app[CONTEXT]
         supervisor = context.supervisor
         status = pool_status(
-            supervisor.reports(),
-            context.store.list(),
+            reports_of(request),
+            models_of(request).models(),
             dict(supervisor.configurations()),
-            downloads=context.pulls.active(),
+            downloads=transfers_of(request),
             backend=supervisor.keys.backend(None).name,
             queued=supervisor.queued,
         )

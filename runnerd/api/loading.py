@@ -8,10 +8,19 @@ from aiohttp import web
 
 from runnerd import tasks
 from runnerd.access import Action, Principal
-from runnerd.api.context import CONTEXT, Context, encode, json_body, json_response, principal_of
+from runnerd.api.context import (
+    CONTEXT,
+    Context,
+    encode,
+    json_body,
+    json_response,
+    models_of,
+    principal_of,
+)
 from runnerd.api.routing import Routes
 from runnerd.backends.configuration import BackendMode
 from runnerd.errors import ClientError
+from runnerd.models.catalog import Catalog
 from runnerd.relay.planner import modes
 
 ROUTES = Routes()
@@ -35,7 +44,10 @@ async def load(request: web.Request) -> web.Response:
         raise ClientError("models must be a list of names", param="models")
     if not names:
         raise ClientError("name the models to load", param="models")
-    loads = [tasks.spawn(_load(context, principal, name), name=f"load {name}") for name in names]
+    models = models_of(request)
+    loads = [
+        tasks.spawn(_load(context, models, principal, name), name=f"load {name}") for name in names
+    ]
     try:
         await asyncio.gather(*loads)
     finally:
@@ -44,9 +56,9 @@ async def load(request: web.Request) -> web.Response:
     return json_response({"loaded_models": names})
 
 
-async def _load(context: Context, principal: Principal, name: str) -> None:
+async def _load(context: Context, models: Catalog, principal: Principal, name: str) -> None:
     mode = BackendMode.COMPLETION
     if not context.supervisor.keys.backend(None).uses_external_model_management:
-        mode = next(iter(modes(context.store.get(name).capabilities)), mode)
+        mode = next(iter(modes(models.get(name).capabilities)), mode)
     body = encode({"model": name})
     await context.exchanges.collected(_PATHS[mode], body, principal, preload_only=True)

@@ -16,7 +16,16 @@ from aiohttp import hdrs, web
 
 from runnerd.access import Action
 from runnerd.api.anthropic.listing import asks, entry, page
-from runnerd.api.context import CONTEXT, Context, flag, json_body, json_response, text_field
+from runnerd.api.context import (
+    CONTEXT,
+    Context,
+    authorize,
+    flag,
+    json_body,
+    json_response,
+    models_of,
+    text_field,
+)
 from runnerd.api.progress import final_line, progress_line
 from runnerd.api.progress_stream import Tell, stream_work
 from runnerd.api.routing import Routes
@@ -36,7 +45,7 @@ _OWNER = "runnerd"
 @ROUTES.get("/models", Action.VIEW_MODELS)
 async def list_models(request: web.Request) -> web.Response:
     """Every model in the store, as an array."""
-    return json_response([model.to_json() for model in request.app[CONTEXT].store.list()])
+    return json_response([model.to_json() for model in models_of(request).models()])
 
 
 @ROUTES.post("/models/import", Action.CREATE_MODEL)
@@ -105,8 +114,9 @@ async def inspect_model(request: web.Request) -> web.Response:
     """One model by any of its names; with `remote`, what its source says of it now."""
     context, name = request.app[CONTEXT], request.match_info["name"]
     if flag(request, "remote"):
+        authorize(request, Action.DOWNLOAD_MODEL)
         return json_response(await context.pulls.look(name))
-    return json_response(context.store.get(name).to_json())
+    return json_response(models_of(request).get(name).to_json())
 
 
 @ROUTES.post("/models/{name:.+}/tag", Action.CREATE_MODEL)
@@ -201,7 +211,7 @@ async def _forget_removed(context: Context, id: str, load: str, *, shared: bool)
 @ROUTES.get("/engines/{backend}/v1/models", Action.VIEW_MODELS)
 async def list_openai_models(request: web.Request) -> web.Response:
     """Every name of every model, as OpenAI's clients list them, or Anthropic's."""
-    models = request.app[CONTEXT].store.list()
+    models = models_of(request).models()
     if asks(request):
         return json_response(page(models))
     return json_response(
@@ -219,7 +229,7 @@ async def list_openai_models(request: web.Request) -> web.Response:
 @ROUTES.get("/engines/{backend}/v1/models/{name:.+}", Action.VIEW_MODELS)
 async def get_openai_model(request: web.Request) -> web.Response:
     """One model, as OpenAI's clients get it, or Anthropic's."""
-    model = request.app[CONTEXT].store.get(request.match_info["name"])
+    model = models_of(request).get(request.match_info["name"])
     named = entry if asks(request) else _openai
     return json_response(named(model, model.name))
 

@@ -14,6 +14,7 @@ from runnerd.access import Action
 from runnerd.api.context import CONTEXT, json_body, json_response, text_field
 from runnerd.api.progress import stream_job
 from runnerd.api.routing import Routes
+from runnerd.api.visible_transfers import begun_by, check_may_be, transfer_of, transfers_of
 from runnerd.errors import ClientError
 
 ROUTES = Routes()
@@ -25,26 +26,30 @@ async def pull_model(request: web.Request) -> web.StreamResponse:
     document = await json_body(request)
     reference = text_field(document, "from", required=True)
     assert reference is not None
+    tag = text_field(document, "tag")
+    check_may_be(request, reference)
+    if tag is not None:
+        check_may_be(request, tag)
     subscription = request.app[CONTEXT].pulls.pull(
         reference,
         token=text_field(document, "bearer-token"),
         revision=text_field(document, "revision"),
         sha256=text_field(document, "sha256"),
-        tag=text_field(document, "tag"),
+        tag=tag,
     )
-    return await stream_job(request, subscription)
+    return await stream_job(request, begun_by(request, subscription))
 
 
 @ROUTES.get("/models/pulls", Action.VIEW_MODELS)
 async def list_pulls(request: web.Request) -> web.Response:
     """The pulls and pushes that are under way."""
-    return json_response([job.to_json() for job in request.app[CONTEXT].pulls.active()])
+    return json_response([job.to_json() for job in transfers_of(request)])
 
 
 @ROUTES.delete("/models/pulls/{id}", Action.DOWNLOAD_MODEL)
 async def cancel_pull(request: web.Request) -> web.Response:
     """End a pull or push; what has arrived stays for the next attempt."""
-    job = request.app[CONTEXT].pulls.cancel(request.match_info["id"])
+    job = request.app[CONTEXT].pulls.cancel(transfer_of(request, request.match_info["id"]).id)
     await job.wait_ended()
     return json_response({"cancelled": job.id, "model": job.reference})
 
@@ -67,7 +72,7 @@ async def push_model(request: web.Request) -> web.StreamResponse:
     if request.body_exists:
         token = text_field(await json_body(request), "bearer-token")
     subscription = request.app[CONTEXT].pulls.push(request.match_info["name"], token=token)
-    return await stream_job(request, subscription)
+    return await stream_job(request, begun_by(request, subscription))
 
 
 @ROUTES.post("/models/{name:.+}/repackage", Action.CREATE_MODEL)

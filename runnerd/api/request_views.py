@@ -12,7 +12,17 @@ from collections.abc import Iterable, Sequence
 from aiohttp import web
 
 from runnerd.access import Action
-from runnerd.api.context import CONTEXT, Context, authorize, encode, flag, json_response, timestamp
+from runnerd.api.context import (
+    CONTEXT,
+    Context,
+    authorize,
+    encode,
+    flag,
+    json_response,
+    models_of,
+    principal_of,
+    timestamp,
+)
 from runnerd.api.routing import Routes
 from runnerd.backends.configuration import BackendMode
 from runnerd.configurations import ConfigurationKey
@@ -27,37 +37,41 @@ _THEIR_CLIENT = "docker-model-cli/"
 
 @ROUTES.get("/engines/requests", Action.VIEW_REQUESTS)
 async def requests(request: web.Request) -> web.StreamResponse:
-    """The newest inference requests; `model` names one, `include_existing` begins a stream with
-    those that there are.
+    """The newest inference requests: one's own, and for owners all.
+
+    `model` names one; `include_existing` begins a stream with those that there are.
     """
-    context = request.app[CONTEXT]
+    context, principal = request.app[CONTEXT], principal_of(request)
     name = request.query.get("model")
-    model = str(context.store.get(name).id) if name else None
+    model = str(models_of(request).get(name).id) if name else None
+    whose = None if context.policy.sees_everything(principal) else principal.id
     follows = "text/event-stream" in request.headers.get("Accept", "")
     if context.settings.capture_requests:
         authorize(request, Action.VIEW_CONTENT)
         if follows:
-            return await _follow(request, context, model)
-        return json_response(_by_model(context, context.records.captured(model)))
+            return await _follow(request, context, model, whose)
+        return json_response(_by_model(context, context.records.captured(model, whose)))
     if follows or request.headers.get("User-Agent", "").startswith(_THEIR_CLIENT):
         raise Forbidden(
             "requests and responses are not kept; the owner can switch that on:"
             " RUNNERD_CAPTURE_REQUESTS=1, or capture_requests = true in the settings file"
         )
-    return json_response([record.to_json() for record in context.records.list(model)])
+    return json_response([record.to_json() for record in context.records.list(model, whose)])
 
 
-async def _follow(request: web.Request, context: Context, model: str | None) -> web.StreamResponse:
+async def _follow(
+    request: web.Request, context: Context, model: str | None, whose: str | None
+) -> web.StreamResponse:
     response = web.StreamResponse(headers={"Content-Type": "text/event-stream"})
     await response.prepare(request)
     await response.write(_event("connected", {"status": "connected"}))
-    seen = {id(record): record for record in context.records.captured(model)}
+    seen = {id(record): record for record in context.records.captured(model, whose)}
     if flag(request, "include_existing"):
         for record in seen.values():
             await response.write(_event("existing_request", _by_model(context, [record])))
     while context.settings.capture_requests:
         await asyncio.sleep(_POLL)
-        there = {id(record): record for record in context.records.captured(model)}
+        there = {id(record): record for record in context.records.captured(model, whose)}
         for key, record in there.items():
             if key not in seen:
                 await response.write(_event("new_request", _by_model(context, [record])))

@@ -16,6 +16,7 @@ from runnerd.access import Action
 from runnerd.relay.error_formats import OPENAI, ErrorFormat
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
+Expecting = Callable[[web.Request], Awaitable[web.StreamResponse | None]]
 Decorator = Callable[[Handler], Handler]
 
 ACTIONS = web.AppKey("actions", dict[AbstractRoute, Action])
@@ -66,15 +67,19 @@ class Routes:
 
         return declare
 
-    def add_to(self, app: web.Application) -> None:
-        """Register everything with an application, and note the actions in `app[ACTIONS]`."""
+    def add_to(self, app: web.Application, expecting: Expecting | None = None) -> None:
+        """Register everything with an application, and note the actions in `app[ACTIONS]`.
+
+        `expecting` is asked about clients that wait for 100 Continue.
+        """
         actions = app.setdefault(ACTIONS, {})
         formats = app.setdefault(_ERROR_FORMATS, {})
         families = app.setdefault(_FAMILIES, {})
         if self._family:
             families[self._family] = self._error_format
         for method, path, action, handler in self._declared:
-            route = app.router.add_resource(path).add_route(method, handler)
+            resource = app.router.add_resource(path)
+            route = resource.add_route(method, handler, expect_handler=expecting)
             actions[route] = action
             formats[route] = self._error_format
 

@@ -9,6 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from runnerd.backends.llamacpp.building.options import add_options
+from runnerd.cli.account_arguments import add_account_commands
 
 
 def parse(arguments: list[str]) -> argparse.Namespace:
@@ -48,6 +49,7 @@ def _parser() -> argparse.ArgumentParser:
     _add_host_commands(add)
     _add_model_commands(add)
     _add_runner_commands(add)
+    add_account_commands(commands, _lazily)
     return parser
 
 

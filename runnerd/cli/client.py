@@ -95,7 +95,7 @@ class Client:
     ) -> http.client.HTTPResponse:
         """Send a request and return the response, unread.  Raises DaemonError for 4xx and 5xx."""
         connection = self._connection()
-        sent = {"User-Agent": "runnerd-cli", **(headers or {})}
+        sent = {"User-Agent": "runnerd-cli", **_credential(), **(headers or {})}
         data: Any = body
         if document is not None:
             data = json.dumps(document).encode()
@@ -120,6 +120,16 @@ class Client:
         if parts.scheme != "http" or not parts.hostname:
             raise DaemonError(f"{self.address!r} is neither unix:///path nor http://host:port")
         return http.client.HTTPConnection(parts.hostname, parts.port or 80)
+
+
+def _credential() -> dict[str, str]:
+    """The key of whoever asks; an argument would show it to everybody on this host."""
+    key = os.environ.get("RUNNERD_KEY", "").strip()
+    if not key:
+        return {}
+    if not key.isascii() or not key.isprintable():
+        raise DaemonError("RUNNERD_KEY is no key: it has letters that no key has")
+    return {"Authorization": f"Bearer {key}"}
 
 
 def _unreachable(address: str, error: Exception) -> str:

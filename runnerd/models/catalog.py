@@ -7,7 +7,7 @@ writers in threads need no lock between them.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Hashable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from weakref import ref
@@ -23,6 +23,9 @@ _REMEMBERED = 4096  # lookups; names come from clients, so there is a limit
 _SHORT_ID = 12
 _LONGEST_SHOWN = 120
 _LONGEST_NAME = 1024
+_VIEWS = 256
+
+Names = tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -191,6 +194,33 @@ class Catalog:
             return catalog._find_usable(text)
 
         self._usable = usable
+        self._views: dict[Hashable, Catalog] = {}
+
+    def view(self, key: Hashable, visible: Callable[[Names], Names]) -> Catalog:
+        """The catalog as it is for somebody who may know of some names only: of a model with none
+        of them there is nothing in it, and of the others nothing but these names.
+
+        `visible` says which of a model's names those are; the same `key` means the same.
+        """
+        found = self._views.get(key)
+        if found is None:
+            entries = []
+            for entry in self.entries.values():
+                names = visible(entry.tags or (entry.id.short,))
+                if names:
+                    entries.append(entry.with_tags(names if entry.tags else ()))
+            found = Catalog(entries)
+            if len(self._views) >= _VIEWS:
+                self._views.clear()
+            self._views[key] = found
+        return found
+
+    def has(self, id: str) -> bool:
+        """Whether there is a model with this id, damaged or not."""
+        try:
+            return Digest.parse(id) in self.entries
+        except InvalidReference:
+            return False
 
     def models(self) -> list[Model]:
         """Return the usable models, newest first."""

@@ -93,28 +93,29 @@ class Store:
             self._layout.hold_space()
 
     @property
-    def _catalog(self) -> Catalog:
+    def catalog(self) -> Catalog:
+        """All models as they are now."""
         return self._ledger.catalog
 
     # looking up
 
     def list(self) -> Models:
         """Return all usable models, newest first."""
-        return self._catalog.models()
+        return self.catalog.models()
 
     def get(self, text: str) -> Model:
         """Return the model that a reference, an id or the last part of a name means.
 
         Raises errors.ModelNotFound, InvalidModelFile when its files are damaged.
         """
-        return self._catalog.get(text)
+        return self.catalog.get(text)
 
     def identify(self, text: str) -> Digest:
         """Return the id of what `text` names, for damaged models too.
 
         Raises errors.ModelNotFound.
         """
-        return self._catalog.find(text).id
+        return self.catalog.find(text).id
 
     def id_of(self, name: str) -> str | None:
         """The id of the model that a name means, None where there is none."""
@@ -125,28 +126,28 @@ class Store:
 
     def has(self, id: str) -> bool:
         """Say whether there is a model with this id, damaged or not."""
-        return Digest.parse(id) in self._catalog.entries
+        return Digest.parse(id) in self.catalog.entries
 
     def load_of(self, id: str) -> str:
         """What a model's engine is started with; a damaged model's is its id, and so is that of a
         model that is none of the store's.
         """
         try:
-            entry = self._catalog.entries.get(Digest.parse(id))
+            entry = self.catalog.entries.get(Digest.parse(id))
         except InvalidReference:
             return id
         return id if entry is None or entry.model is None else entry.model.load
 
     def loaded_as(self, load: str) -> Texts:
         """Return the ids of the models whose engines are started with the same."""
-        return [str(model.id) for model in self._catalog.loaded_as(load)]
+        return [str(model.id) for model in self.catalog.loaded_as(load)]
 
     def resolve(self, model: str) -> ModelFiles:
         """Return where the files of a model or a load are, having checked that they did not change.
 
         Blocks for a few stat calls.  Raises errors.ModelNotFound, InvalidModelFile.
         """
-        sharing = self._catalog.loaded_as(model)
+        sharing = self.catalog.loaded_as(model)
         found = sharing[0] if sharing else self.get(model)
         for layer in found.manifest.layers:
             stamp = self._ledger.stamps.get(layer.digest)

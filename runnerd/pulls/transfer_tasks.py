@@ -31,6 +31,7 @@ class TransferTask:
         self.id = secrets.token_hex(6)
         self.kind = kind
         self.reference = reference
+        self.owner: str | None = None  # the id of the principal who asked for it
         self.began_at = time.time()
         self.total = 0
         self.moved = False  # whether anything had to be transferred

@@ -7,11 +7,12 @@ wait for their turn, a few of them, the connection is not read any further.
 from __future__ import annotations
 
 import asyncio
+import os
 import select
 import socket
 from typing import Protocol, cast
 
-from runnerd.access import NOBODY, Principal, address_principal, local_principal
+from runnerd.access import NOBODY, Principal, PrincipalKind, local_principal, owner_principal
 from runnerd.errors import RequestTimeout
 from runnerd.relay.deadline import Deadline
 from runnerd.relay.http_reader import HttpReader
@@ -207,6 +208,10 @@ class ClientConnection(asyncio.Protocol):
         used = requests.active is not None or requests.reading is not None or self._reader.in_head
         return not used and not _has_unread(self.transport)
 
+    def enforce(self) -> None:
+        """End what its user may not do any more."""
+        self._requests.enforce()
+
     def drain(self) -> None:
         """The daemon is shutting down: an idle connection ends now, a busy one after its answer."""
         if self._requests.active is None and self._requests.reading is None:
@@ -220,9 +225,14 @@ def _has_unread(transport: asyncio.Transport) -> bool:
     return bool(poll.poll(0))
 
 
+def uid_principal(uid: int | None) -> Principal:
+    """Who has a user id of this host: the daemon's own and root's are the owner's."""
+    return owner_principal(uid) if uid in (0, os.getuid()) else local_principal(uid)
+
+
 def _principal_of(transport: asyncio.Transport, *, unix: bool) -> Principal:
     if unix:
         peer = peer_credentials(transport.get_extra_info("socket"))
-        return local_principal(None if peer is None else peer.uid)
+        return uid_principal(None if peer is None else peer.uid)
     name = transport.get_extra_info("peername")
-    return address_principal(str(name[0]) if name else "")
+    return Principal(PrincipalKind.OWNER, str(name[0])) if name else NOBODY

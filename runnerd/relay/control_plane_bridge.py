@@ -24,7 +24,10 @@ log = logging.getLogger(__name__)
 
 
 PRINCIPAL = "runnerd.principal"
-"""What `get_extra_info` of a borrowed transport calls the request's `access.Principal`."""
+"""What `get_extra_info` of a borrowed transport calls the request's `access.Principal`.
+
+To ask for it raises errors.Unauthorized for a request whose credential does not count.
+"""
 
 
 class BridgeHost(Protocol):
@@ -34,7 +37,7 @@ class BridgeHost(Protocol):
     def transport(self) -> asyncio.Transport: ...
 
     def principal(self) -> Principal:
-        """Who makes the request."""
+        """Who is at the other end."""
         ...
 
     def close(self) -> None:
@@ -56,6 +59,8 @@ class BorrowedTransport(asyncio.Transport):
         self._host = host
         self._closing = False
         self.answered = answered
+        self.request: Request | None = None  # the one that is being answered
+        self.conditions: list[Callable[[], None]] = []  # each raises where it is allowed no more
 
     def write(self, data: bytes | bytearray | memoryview[Any]) -> None:
         self._host.transport.write(data)
@@ -83,7 +88,8 @@ class BorrowedTransport(asyncio.Transport):
 
     def get_extra_info(self, name: str, default: Any = None) -> Any:
         if name == PRINCIPAL:
-            return self._host.principal()
+            peer = self._host.principal
+            return peer() if self.request is None else self.request.principal(peer)
         return self._host.transport.get_extra_info(name, default)
 
     def get_write_buffer_size(self) -> int:
@@ -138,6 +144,8 @@ class ControlPlaneBridge:
     def begin(self, request: Request) -> None:
         """Hand over a request's head, re-framed from what the parser understood."""
         self._chunked = request.chunked
+        self._transport.request = request
+        self._transport.conditions.clear()
         headers = b"".join(
             b"%s: %s\r\n" % (name, value) for name, value in request.headers if name not in _DROPPED
         )
@@ -145,6 +153,8 @@ class ControlPlaneBridge:
             headers += b"transfer-encoding: chunked\r\n"
         elif request.length is not None:
             headers += b"content-length: %d\r\n" % request.length
+        if request.awaits_continue and request.unauthorized is None:
+            headers += b"expect: 100-continue\r\n"  # what the route says, once it lets it in
         if not request.keep_alive:
             headers += b"connection: close\r\n"
         version = b"1.1" if request.http11 else b"1.0"
@@ -164,6 +174,11 @@ class ControlPlaneBridge:
         if self._chunked:
             self._handler.data_received(b"0\r\n\r\n")
 
+    def enforce(self) -> None:
+        """Raise where what is being answered is not allowed any more."""
+        for condition in self._transport.conditions:
+            condition()
+
     def pause_writing(self) -> None:
         self._handler.pause_writing()
 
@@ -177,6 +192,7 @@ class ControlPlaneBridge:
 
 _DROPPED = frozenset(
     {
+        b"authorization",  # it was read, and nobody else needs to see a key
         b"connection",
         b"content-length",
         b"expect",
@@ -186,6 +202,7 @@ _DROPPED = frozenset(
         b"trailer",
         b"transfer-encoding",
         b"upgrade",
+        b"x-api-key",
         b"x-request-id",
     }
 )

@@ -11,6 +11,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
+from runnerd.access import Principal
 from runnerd.models.catalog import Model
 from runnerd.relay.body import Body
 from runnerd.relay.operations import Operation
@@ -106,6 +107,6 @@ class Dialect(Protocol):
         """What the engine and the records are told as the request's origin; None: its header."""
         ...
 
-    def read(self, body: Body) -> ForeignRequest:
-        """Decode a request's body.  Raises errors.ClientError."""
+    def read(self, body: Body, principal: Principal) -> ForeignRequest:
+        """Decode a request's body, of what this principal asks.  Raises errors.ClientError."""
         ...

@@ -31,6 +31,7 @@ from runnerd.relay.plan import Plan
 from runnerd.relay.records import RequestRecord
 from runnerd.relay.response_sink import ResponseSink
 from runnerd.relay.runner_wait import RunnerWait
+from runnerd.relay.user_accounts import CountedRequest
 from runnerd.supervisor import Lease
 
 log = logging.getLogger(__name__)
@@ -42,8 +43,8 @@ class Exchange:
     """Owns one request from `start` until its sink has the response or it was cancelled."""
 
     __slots__ = (
-        "_call", "_context", "_lease", "_moved", "_over", "_paused", "_pending", "_plan",
-        "_principal", "_record", "_sink", "_task", "_wait",
+        "_call", "_context", "_counted", "_lease", "_moved", "_over", "_paused", "_pending",
+        "_plan", "_principal", "_record", "_sink", "_task", "_wait",
     )  # fmt: skip
 
     def __init__(
@@ -54,8 +55,9 @@ class Exchange:
         context: ExchangeContext,
         *,
         principal: Principal,
+        counted: CountedRequest | None = None,
     ) -> None:
-        """`principal` is who asks."""
+        """`principal` is who asks, `counted` what it counts for with that one's limits."""
         self._sink = sink
         self._plan: Plan
         self._pending: PendingPlan | None = None
@@ -66,6 +68,7 @@ class Exchange:
         self._record = record
         self._context = context
         self._principal = principal
+        self._counted = counted
         self._wait: RunnerWait | None = None
         self._lease: Lease | None = None
         self._call: EngineCall | None = None
@@ -119,6 +122,15 @@ class Exchange:
         self._paused = False
         if self._call is not None:
             self._call.resume()
+
+    def enforce(self) -> None:
+        """Fail where the principal may not ask for this any more."""
+        try:
+            self._context.still_allowed(
+                self._principal, self._plan if self._pending is None else None
+            )
+        except RunnerdError as error:
+            self.fail(error)
 
     # waiting
 
@@ -245,10 +257,11 @@ class Exchange:
         """Let go of engine, timer, queue and lease; idempotent."""
         self._over = True
         record = self._record
-        if record.duration is None:
-            record.duration = time.monotonic() - record.clock
         if self._sink.begun and not record.status:
             record.status = 200  # it has begun by saying that it waits
+        if record.duration is None:
+            record.duration = time.monotonic() - record.clock
+            self._context.ended(self._principal, record)
         call, self._call = self._call, None
         if call is not None:
             call.close()
@@ -257,3 +270,6 @@ class Exchange:
             wait.leave()
         if self._lease is not None:
             self._lease.release()
+        counted, self._counted = self._counted, None
+        if counted is not None:
+            counted.ended(record)

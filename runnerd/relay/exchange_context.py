@@ -2,21 +2,31 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
+from runnerd.access import Principal
 from runnerd.config import Limits
+from runnerd.relay.plan import Plan
 from runnerd.relay.pool import EnginePools
 from runnerd.relay.quarantine import Quarantine
+from runnerd.relay.records import RequestRecord
 from runnerd.relay.stall_timeouts import StallTimeouts
 from runnerd.supervisor import Supervisor
 
 
 @dataclass(frozen=True, slots=True)
 class ExchangeContext:
-    """What every exchange works with."""
+    """What every exchange works with.
+
+    `ended` is told of each one once its record is complete.  `still_allowed` raises what a
+    principal would be told that asked for a plan now (None: for what is not known yet).
+    """
 
     supervisor: Supervisor
     limits: Limits
     pools: EnginePools
     watch: StallTimeouts
     quarantine: Quarantine
+    ended: Callable[[Principal, RequestRecord], None]
+    still_allowed: Callable[[Principal, Plan | None], None]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -27,6 +28,7 @@ from runnerd.relay.records import Records, RequestRecord
 from runnerd.relay.response_sink import ResponseSink
 from runnerd.relay.routes import Route
 from runnerd.relay.stall_timeouts import StallTimeouts
+from runnerd.relay.user_accounts import UserAccounts
 from runnerd.supervisor import Supervisor
 
 _COLLECTED_BYTES = 64 * 2**20  # of a response inside the daemon
@@ -45,6 +47,7 @@ class ExchangeDependencies:
     dialects: Mapping[str, Route] = field(default_factory=dict)  # by path
     pending_models: PendingModels | None = None
     captures: Callable[[], bool] = lambda: False  # whether content is kept
+    ended: Callable[[Principal, RequestRecord], None] = lambda principal, record: None
 
 
 class Exchanges:
@@ -55,20 +58,25 @@ class Exchanges:
         self._dialects = parts.dialects
         self._records = parts.records
         self._captures = parts.captures
+        self.accounts = UserAccounts(parts.policy, time.time)
+        quarantine = Quarantine()
+        self._intake = intake = Intake(
+            parts.planner,
+            parts.policy,
+            quarantine,
+            parts.pending_models,
+            parts.images_dir,
+            limits.body_bytes,
+        )
+        self.authorize = intake.authorize
         self._context = ExchangeContext(
             parts.supervisor,
             limits,
             EnginePools(limits.requests_per_runner),
             StallTimeouts(limits.upstream_timeout),
-            Quarantine(),
-        )
-        self._intake = Intake(
-            parts.planner,
-            parts.policy,
-            self._context.quarantine,
-            parts.pending_models,
-            parts.images_dir,
-            limits.body_bytes,
+            quarantine,
+            parts.ended,
+            intake.still_allowed,
         )
 
     def route(self, path: str) -> Route | None:
@@ -130,18 +138,25 @@ class Exchanges:
             user_agent=request.user_agent,
             streamed=False,
             bytes_in=request.received,
+            principal=principal.id,
         )
         self._records.add(record)
         if self._captures():
             sink = self._captured(sink, request, record)
+        counted = None
         try:
+            counted = self.accounts.begin(principal)
             plan = self._intake.plan(request, route, principal)
-        except RunnerdError as error:
-            record.status, record.error, record.duration = error.status, error.message[:500], 0.0
+        except Exception as error:
+            if counted is not None:
+                counted.ended(record)
+            if isinstance(error, RunnerdError):
+                record.status, record.error = error.status, error.message[:500]
+                record.duration = 0.0
             raise
         if isinstance(plan, Plan):
             record.model, record.streamed = plan.model, plan.streams
-        return Exchange(sink, plan, record, self._context, principal=principal)
+        return Exchange(sink, plan, record, self._context, principal=principal, counted=counted)
 
     def _captured(
         self, sink: ResponseSink, request: Request, record: RequestRecord

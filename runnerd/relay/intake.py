@@ -2,7 +2,8 @@
 
 A body that takes long to look at is read in a thread; a model that is being pulled is
 waited for, images that the engine cannot read are transcoded.  Each request is read once and
-planned once, whatever it waits for; and before anything is done for it, the policy was asked.
+planned once, whatever it waits for; and before anything is done or said of a model, the policy was
+asked.
 """
 
 from __future__ import annotations
@@ -12,8 +13,10 @@ from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import NamedTuple
 
-from runnerd.access import Policy, Principal
-from runnerd.errors import ModelNotFound
+import msgspec
+
+from runnerd.access import Action, Policy, Principal
+from runnerd.errors import ModelNotFound, PermissionMissing
 from runnerd.models.catalog import Model
 from runnerd.relay.body import Body
 from runnerd.relay.body_scan import is_heavy
@@ -67,25 +70,39 @@ class Intake:
         self._transcoder = ImageTranscoder(images_dir, body_bytes)
         self._turn = asyncio.Lock()  # one large body after the other: what they become is larger
 
+    def authorize(self, request: Request, route: Route, principal: Principal) -> None:
+        """Refuse a request of which the head says that its principal may not ask it.
+
+        Raises errors.Unauthorized, PermissionMissing.
+        """
+        action = Action.LOAD_MODEL if request.preload_only else route.operation.action
+        try:
+            self._policy.check(principal, action)
+        except PermissionMissing:
+            if route.also is None or not self._may(principal, route.also):
+                raise
+
     def plan(self, request: Request, route: Route, principal: Principal) -> Plan | PendingPlan:
         """Plan a complete request.  Raises errors of the 4xx kind and NotSupported (501)."""
+        self.authorize(request, route, principal)
         if is_heavy(request.body):
             return PendingPlan(False, lambda: self._read_aside(request, route, principal))
-        return self._of(self._planner.read(request.body, route), request, route, principal)
+        read = self._planner.read(request.body, route, principal)
+        return self._of(read, request, route, principal)
 
     async def _read_aside(
         self, request: Request, route: Route, principal: Principal
     ) -> Plan | PendingPlan:
         """Read a large body beside the event loop."""
         async with self._turn:
-            read = await run_stoppable(lambda _: self._planner.read(request.body, route))
+            read = await run_stoppable(lambda _: self._planner.read(request.body, route, principal))
         return self._of(read, request, route, principal)
 
     def _of(
         self, read: ReadRequest, request: Request, route: Route, principal: Principal
     ) -> Plan | PendingPlan:
         try:
-            model = self._planner.model(read.reference, route)
+            model = self._planner.model(read.reference, route, principal)
         except ModelNotFound:
             asked = _Asked(read, request, route, principal)
             if (wait := self._expected(asked)) is None:
@@ -97,32 +114,54 @@ class Intake:
         self, read: ReadRequest, model: Model, request: Request, route: Route, principal: Principal
     ) -> Plan | PendingPlan:
         if "vision" in model.capabilities and self._transcoder.wanted(request.body):
-            self._policy.check(principal, route.operation.action, str(model.id))
             asked = _Asked(read, request, route, principal)
             return PendingPlan(asked.streams, lambda: self._transcoded(asked, model))
         return self._accepted(self._planner.plan(read, model, request, route), principal)
 
     def _accepted(self, plan: Plan, principal: Principal) -> Plan:
-        self._policy.check(principal, plan.action, plan.model)
+        self._policy.check(principal, plan.action)
+        limits = self._policy.limits(principal)
+        if limits.priority:
+            plan = msgspec.structs.replace(plan, priority=limits.priority)
+        if limits.context is not None and plan.immediate is None:
+            plan = plan.limited(limits.context)
         if self._quarantine and plan.immediate is None:
             self._quarantine.check(plan.key, plan.body)
         return plan
+
+    def still_allowed(self, principal: Principal, plan: Plan | None) -> None:
+        """Raise what a principal would be told that asked now what it has asked before; None: what
+        it is was not known yet.
+        """
+        if plan is None:
+            self._policy.limits(principal)
+            return
+        self._policy.check(principal, plan.action)
+        self._planner.check_there(principal, plan.key.backend, plan.model)
 
     def _expected(self, asked: _Asked) -> Wait | None:
         """How to wait for a missing model, None where it is not coming."""
         if self._pending_models is None or asked.route.runner is not None:
             return None
+        read, request, route, principal = asked
+        if not self._planner.may_be(read.reference, principal):
+            return None
+        return self._pending_models.expect(
+            read.reference,
+            lambda: self._planner.judge_unseen(read, request, route),
+            begins=self._may(principal, Action.DOWNLOAD_MODEL),
+        )
 
-        def check() -> None:
-            action = asked.route.operation.action
-            self._policy.check(asked.principal, action)
-            self._planner.judge_unseen(asked.read, asked.request, asked.route)
-
-        return self._pending_models.expect(asked.read.reference, check)
+    def _may(self, principal: Principal, action: Action) -> bool:
+        try:
+            self._policy.check(principal, action)
+        except PermissionMissing:
+            return False
+        return True
 
     async def _arrived(self, asked: _Asked, wait: Wait) -> Plan | PendingPlan:
         await wait()
-        model = self._planner.model(asked.read.reference, asked.route)
+        model = self._planner.model(asked.read.reference, asked.route, asked.principal)
         read, request, route, principal = asked
         return self._for_model(read, model, request, route, principal)
 
@@ -137,4 +176,4 @@ class Intake:
 def _read_again(asked: _Asked, body: Body) -> ReadRequest:
     """Read a body that differs in its images; what was inspected before is not inspected again."""
     dialect = asked.route.dialect
-    return parse(body) if dialect is None else dialect.read(body)
+    return parse(body) if dialect is None else dialect.read(body, asked.principal)

@@ -6,9 +6,11 @@ import http
 import itertools
 import os
 import re
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+from runnerd.access import Principal
 from runnerd.errors import RunnerdError
 from runnerd.relay.error_formats import OPENAI, ErrorFormat
 
@@ -25,7 +27,8 @@ class Request:
     """One request of a connection: its head, and its body as far as it has arrived.
 
     Header names are lower case.  `path` is the target without query, with the prefix of Docker
-    Desktop's socket stripped; `target` is what the control plane gets to see.
+    Desktop's socket stripped; `target` is what the control plane gets to see.  `user` is whose key
+    the head shows, `unauthorized` why the one that it shows does not count.
     """
 
     method: str
@@ -46,6 +49,22 @@ class Request:
     body: bytes | bytearray = b""
     received: int = 0
     complete: bool = False
+    user: Principal | None = None
+    unauthorized: RunnerdError | None = None
+
+    def principal(self, peer: Callable[[], Principal]) -> Principal:
+        """Who makes it; `peer` is who is at the connection's other end.
+
+        Raises errors.Unauthorized for a credential that does not count.
+        """
+        if self.unauthorized is not None:
+            raise self.unauthorized
+        return peer() if self.user is None else self.user
+
+    @property
+    def awaits_continue(self) -> bool:
+        """Whether its client sends the body only once it is told to."""
+        return self.expects_continue and not self.complete and not self.body
 
     def read_labels(self) -> None:
         """Note what the headers say beside the framing: origin, program, whether it only loads."""
@@ -88,6 +107,7 @@ class Request:
             body,
             len(body),
             True,
+            self.user,
         )
 
     def response_lines(self) -> bytes:

@@ -31,14 +31,18 @@ class PendingModels:
     settings: Settings
     waiting: int = 0
 
-    def expect(self, reference: str, check: Callable[[], None]) -> Wait | None:
-        """How to wait for a missing model; None if it is not coming.
+    def expect(
+        self, reference: str, check: Callable[[], None], *, begins: bool = True
+    ) -> Wait | None:
+        """How to wait for a missing model; None if it is not coming.  `begins`: who asks may begin
+        a pull.
 
         Before anything is pulled or waited for, `check` raises for a request that no model would
         answer.  Raises errors.Overloaded when too many wait.
         """
         job = self.pulls.fetching(reference)
-        if job is None and not (self.settings.auto_pull and _can_be_pulled(reference)):
+        pulls = begins and self.settings.auto_pull
+        if job is None and not (pulls and _can_be_pulled(reference)):
             return None
         check()
         if self.waiting >= self.settings.queue_length:

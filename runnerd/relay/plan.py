@@ -14,6 +14,7 @@ from runnerd.relay.engine import Buffer
 from runnerd.relay.events import EVENT_STREAM
 from runnerd.relay.known_model import UNKNOWN, KnownModel
 from runnerd.relay.operations import Operation
+from runnerd.relay.request_rewrites.context_limit import within_context
 from runnerd.relay.request_rewrites.retry_rewrites import rewritten
 from runnerd.relay.request_validation import validate_request
 from runnerd.relay.token_time import TokenTime
@@ -44,6 +45,7 @@ class Plan(msgspec.Struct, frozen=True, gc=False):
     retry_with: Retry | None = None
     warnings: tuple[str, ...] = ()
     again: Plan | None = None  # what is asked where the translation raises AskedAgain
+    priority: int = 0
 
     @property
     def action(self) -> Action:
@@ -76,6 +78,15 @@ class Plan(msgspec.Struct, frozen=True, gc=False):
             % (self.operation.engine_path, lines, sum(map(len, self.body)))
         )
         return (head, *self.body)
+
+    def limited(self, context: int) -> Plan:
+        """The plan with no more tokens for request and response than `context`.
+
+        Raises errors.LimitReached.
+        """
+        body = within_context(self.body, self.operation.engine_path, context)
+        again = None if self.again is None else self.again.limited(context)
+        return msgspec.structs.replace(self, body=body, again=again)
 
     @property
     def sends_events(self) -> bool:

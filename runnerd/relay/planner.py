@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 
 import msgspec
 
+from runnerd.access import Principal
 from runnerd.backends.configuration import BackendConfiguration, BackendMode
 from runnerd.backends.interface import Backend
 from runnerd.config import Limits
@@ -24,7 +25,6 @@ from runnerd.errors import (
 )
 from runnerd.models.catalog import Model, shown
 from runnerd.models.external import external_model
-from runnerd.models.store import Store
 from runnerd.relay.affinity import affinity_of
 from runnerd.relay.body import STREAMED_END, Body, Inference, streamed
 from runnerd.relay.body_inspection import inspect
@@ -48,6 +48,7 @@ from runnerd.relay.response_adapters.select import translation_of
 from runnerd.relay.routes import Route
 from runnerd.relay.token_time import TokenTime
 from runnerd.relay.tool_plans import ToolPlan, tool_plan
+from runnerd.relay.visible_models import VisibleModels
 from runnerd.scheduler import RunnerKey
 from runnerd.supervisor.keys import Keys
 
@@ -71,18 +72,25 @@ class _Found(NamedTuple):
     rules: ParameterRules | None
     token_time: TokenTime | None = None  # of runners that generate
 
+    def is_of(self, model: Model) -> bool:
+        """Whether this was found for the same model; what it is called changes nothing here."""
+        known = self.model
+        return known is model or (
+            known.description is model.description and known.manifest is model.manifest
+        )
+
 
 class Planner:
     """Turns a complete request into a plan."""
 
-    def __init__(self, models: Store, keys: Keys, limits: Limits) -> None:
+    def __init__(self, models: VisibleModels, keys: Keys, limits: Limits) -> None:
         self._models = models
         self._keys = keys
         self._limits = limits
         self._found: dict[tuple[str | None, str, str], _Found] = {}
         self._token_times: dict[RunnerKey, TokenTime] = {}
 
-    def read(self, body: Body, route: Route) -> ReadRequest:
+    def read(self, body: Body, route: Route, principal: Principal) -> ReadRequest:
         """Decode a request's body; one in the engine's terms is held against the limits, too.
 
         Raises errors of the 4xx kind.
@@ -90,21 +98,22 @@ class Planner:
         if is_heavy(body):
             check_weight(body, self._limits.json_depth)
         if route.dialect is not None:
-            return route.dialect.read(body)
+            return route.dialect.read(body, principal)
         said = without_nulls(body)
         if route.operation.mode is BackendMode.RERANKING:
             said = with_plain_documents(said)
         return inspect(said, self._limits, weighed=said is body)
 
-    def model(self, reference: str, route: Route) -> Model:
+    def model(self, reference: str, route: Route, principal: Principal) -> Model:
         """The model that a request names.  Raises errors.ModelNotFound, and MisdirectedRequest when
-        the runner that the path names serves another one.
+        the runner that the path names serves another one.  What a principal may not know of is not
+        there.
         """
         if route.runner is None:
-            return self._model(reference, route.backend)
-        key = self._keys.of_runner(route.runner)
+            return self._model(reference, route.backend, principal)
+        key = self._keys.of_runner(route.runner, partial(self._is_there, principal))
         try:
-            model = self._model(reference, key.backend)
+            model = self._model(reference, key.backend, principal)
         except ModelNotFound:
             model = None
         if model is None or not self._keys.serves(key, str(model.id)):
@@ -113,14 +122,31 @@ class Planner:
             )
         return model
 
-    def _model(self, reference: str, backend_name: str | None) -> Model:
+    def may_be(self, reference: str, principal: Principal) -> bool:
+        """Whether a model of this name, were it here, would be one for a principal."""
+        return self._models.may_be(principal, reference)
+
+    def check_there(self, principal: Principal, backend_name: str, id: str) -> None:
+        """Raise errors.ModelNotFound for a model, by id, that a principal may not know of."""
+        if not self._is_there(principal, backend_name, id):
+            raise ModelNotFound("this model is not here any more", param="model")
+
+    def _is_there(self, principal: Principal, backend_name: str, id: str) -> bool:
+        """Whether a principal may know of a model, by its id."""
+        if self._keys.backend(backend_name).uses_external_model_management:
+            return self._models.may_be(principal, id)
+        return self._models.of(principal).has(id)
+
+    def _model(self, reference: str, backend_name: str | None, principal: Principal) -> Model:
         """The model that a name means to a backend: of the store, or of the backend's own.
 
         Raises errors.ModelNotFound, BackendNotFound.
         """
         backend = self._keys.backend(backend_name)
         if not backend.uses_external_model_management:
-            return self._models.get(reference)
+            return self._models.of(principal).get(reference)
+        if not self._models.may_be(principal, reference):
+            raise ModelNotFound(f"model {shown(reference)} not found", param="model")
         backend.context(reference, BackendConfiguration())  # raises for one that is not there
         return external_model(reference)
 
@@ -238,7 +264,7 @@ class Planner:
         revision = self._keys.revision
         asked = route.backend, operation.name, reference
         known = self._found.get(asked)
-        if known is not None and known.model is model and known.revision == revision:
+        if known is not None and known.is_of(model) and known.revision == revision:
             return known
         backend = self._keys.backend(route.backend)
         mode = _mode(operation, modes(model.capabilities), reference)

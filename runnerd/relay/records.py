@@ -34,6 +34,7 @@ class RequestRecord(msgspec.Struct, gc=False):
     user_agent: str | None
     streamed: bool
     bytes_in: int
+    principal: str = ""  # whose it is, by id
     started_at: float = field(default_factory=time.time)
     clock: float = field(default_factory=time.monotonic)
     status: int = 0
@@ -51,6 +52,10 @@ class RequestRecord(msgspec.Struct, gc=False):
         """The engine's counts of tokens."""
         return (None if self.counts is None else usage.read(self.counts)) or Usage()
 
+    def is_of(self, model: str | None, whose: str | None) -> bool:
+        """Whether it is for a model and a principal's, by their ids; None is any."""
+        return model in (None, self.model) and whose in (None, self.principal)
+
     def to_json(self) -> dict[str, object]:
         """Return the record as the API shows it."""
         tokens = self.usage
@@ -58,6 +63,7 @@ class RequestRecord(msgspec.Struct, gc=False):
             "id": self.id,
             "model": self.model,
             "operation": self.operation,
+            "principal": self.principal,
             "origin": self.origin,
             "user_agent": self.user_agent,
             "streamed": self.streamed,
@@ -87,9 +93,9 @@ class Records:
         """Take a record; it may still be filled in."""
         self._records.append(record)
 
-    def list(self, model: str | None = None) -> list[RequestRecord]:
-        """Return the records, oldest first, of one model id or of all."""
-        return [record for record in self._records if model in (None, record.model)]
+    def list(self, model: str | None = None, whose: str | None = None) -> list[RequestRecord]:
+        """The records, oldest first, of one model id and one principal's id, or of all."""
+        return [record for record in self._records if record.is_of(model, whose)]
 
     def keep_content(self, record: RequestRecord, content: Content) -> None:
         """Keep the content of a record, and no longer that of the oldest of too many."""
@@ -103,10 +109,12 @@ class Records:
         while self._captured:
             self._captured.pop().content = None
 
-    def captured(self, model: str | None = None) -> Sequence[RequestRecord]:
+    def captured(
+        self, model: str | None = None, whose: str | None = None
+    ) -> Sequence[RequestRecord]:
         """The finished requests whose content is here, oldest first."""
         return [
             record
             for record in self._captured
-            if record.duration is not None and model in (None, record.model)
+            if record.duration is not None and record.is_of(model, whose)
         ]

@@ -24,6 +24,7 @@ from runnerd.errors import (
     RunnerdError,
 )
 from runnerd.relay.admission import Admission
+from runnerd.relay.authentication import Authenticate, identify
 from runnerd.relay.control_plane_bridge import BridgeHost, ControlPlaneBridge
 from runnerd.relay.exchange import Exchange
 from runnerd.relay.head_validation import check_inference, check_request, request_of
@@ -78,6 +79,15 @@ class RelayHost(Protocol):
 
     def route(self, path: str) -> Route | None:
         """Return the inference route of a path, in whichever dialect."""
+        ...
+
+    @property
+    def authenticate(self) -> Authenticate:
+        """Says who has a key."""
+        ...
+
+    def authorize(self, request: Request, route: Route, principal: Principal) -> None:
+        """Refuse what the head says that its principal may not.  Raises errors of the 4xx kind."""
         ...
 
     def hold(self, size: int) -> bool:
@@ -184,10 +194,13 @@ class RequestDispatcher:
             check_request(request, relay.limits, relay.admission, unix=unix)
             if request.method == "POST":
                 entry.route = relay.route(request.path)
+            identify(request, relay.authenticate)
             if entry.route is not None:
                 request.error_format = entry.route.error_format
-                check_inference(request, entry.route, unix=unix)
                 request.read_labels()
+                principal = request.principal(self._connection.principal)
+                relay.authorize(request, entry.route, principal)
+                check_inference(request, entry.route, unix=unix)
                 if (request.length or 0) > relay.limits.body_bytes:
                     raise _too_large(relay.limits)
                 if head.whole is not None:
@@ -195,7 +208,8 @@ class RequestDispatcher:
         except RunnerdError as error:
             entry.error = error.with_traceback(None)  # it would refer to this entry
         self.reading = entry
-        self._add(entry)
+        self.queue.append(entry)
+        self._go_on()
 
     def _body(self, data: bytes) -> None:
         entry = self.reading
@@ -229,23 +243,21 @@ class RequestDispatcher:
 
     # answering, one after the other
 
-    def _add(self, entry: PipelinedRequest) -> None:
-        if self.active is None and not self.queue:
-            self._activate(entry)
-        else:
-            self.queue.append(entry)
-
-    def _activate(self, entry: PipelinedRequest) -> None:
-        self.active = entry
+    def _go_on(self) -> None:
+        """Begin to answer the first in the queue, unless another one is being answered."""
+        if self.active is not None:
+            return
+        self.active = entry = self.queue.popleft()
         if entry.error is not None:
             self._respond_with_error(entry.request, entry.error)
             return
         request = entry.request
-        if request.expects_continue and not request.complete and not request.body:
-            self.write(CONTINUE)
         if entry.route is None:
             self._begin_bridge(entry)
-        elif request.complete:
+            return
+        if request.awaits_continue:
+            self.write(CONTINUE)
+        if request.complete:
             self._start_exchange(entry)
 
     def _start_exchange(self, entry: PipelinedRequest) -> None:
@@ -253,9 +265,8 @@ class RequestDispatcher:
         request = entry.request
         self._connection.expect_nothing()
         try:
-            self._exchange = self._relay.exchange(
-                self, request, entry.route, self._connection.principal()
-            )
+            principal = request.principal(self._connection.principal)
+            self._exchange = self._relay.exchange(self, request, entry.route, principal)
         except Exception as error:  # whatever it is, the client is told and the next one served
             if not isinstance(error, RunnerdError):
                 log.exception("a request could not be planned")
@@ -308,10 +319,29 @@ class RequestDispatcher:
             return
         if self.queue:
             connection.resume_reading()
-            self._activate(self.queue.popleft())
+            self._go_on()
         elif connection.reading_ended or self._relay.draining:
             connection.close()
         connection.expect()
+
+    def enforce(self) -> None:
+        """End the request that is being answered where its user may not ask it any more."""
+        active = self.active
+        if active is None or active.request.user is None or active.error is not None:
+            return
+        if self._exchange is not None:
+            self._exchange.enforce()
+            return
+        try:
+            if active.route is not None:
+                self._relay.authorize(active.request, active.route, active.request.user)
+            elif self._bridge is not None:
+                self._bridge.enforce()
+        except RunnerdError as error:
+            if active.route is None:
+                self._connection.transport.abort()  # aiohttp has the word, and cannot be told
+            else:
+                self._spoil(active, error)
 
     # flow control: the client reads slowly, or again
 
@@ -342,7 +372,8 @@ class RequestDispatcher:
             self.active.forget_body(self._relay)
             self.active = None
         self.reading = None
-        self._add(entry)
+        self.queue.append(entry)
+        self._go_on()
         self._connection.reading_ended = True
 
     def _spoil(self, entry: PipelinedRequest, error: RunnerdError) -> None:

@@ -10,6 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from functools import lru_cache
 
+from runnerd.access import Action
 from runnerd.relay.dialect import Dialect
 from runnerd.relay.error_formats import OPENAI, ErrorFormat
 from runnerd.relay.operations import OPERATIONS, Operation
@@ -26,7 +27,8 @@ class Route:
     """An operation as a path names it: on a backend (None: the default one), or on one runner.
 
     With a dialect, `operation` is what its requests are counted as; each says what it needs.
-    Errors are told in `error_format`.  `untyped`: whose users write no Content-Type.
+    Errors are told in `error_format`.  `untyped`: whose users write no Content-Type.  `also` is
+    another action that a request may turn out to be.
     """
 
     operation: Operation
@@ -36,6 +38,7 @@ class Route:
     error_format: ErrorFormat = OPENAI
     media_type: bytes = b"application/json"
     untyped: bool = False
+    also: Action | None = None
 
 
 @lru_cache(maxsize=512)

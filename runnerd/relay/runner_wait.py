@@ -72,6 +72,7 @@ class RunnerWait:
                 principal=self._principal,
                 keep_alive=plan.keep_alive,
                 affinity=plan.affinity,
+                priority=plan.priority,
             )
         if self._ticket is None:
             self.wait()
@@ -132,6 +133,7 @@ class RunnerWait:
             principal=self._principal,
             keep_alive=plan.keep_alive,
             affinity=plan.affinity,
+            priority=plan.priority,
             afresh=plan.preload_only or plan.immediate is not None,
         )
         self._tell(lease)

@@ -12,6 +12,7 @@ from aiohttp import web
 
 from runnerd.config import Limits
 from runnerd.relay.admission import Admission
+from runnerd.relay.authentication import Authenticate
 from runnerd.relay.client_connection import ClientConnection
 from runnerd.relay.control_plane_bridge import make_server
 from runnerd.relay.exchanges import Exchanges
@@ -31,6 +32,7 @@ class RelayDependencies:
     admission: Admission
     exchanges: Exchanges
     app: web.Application
+    authenticate: Authenticate = lambda secret: None
 
 
 class Relay:
@@ -46,6 +48,8 @@ class Relay:
         self.draining = False
         self.route = parts.exchanges.route
         self.exchange = parts.exchanges.over_http
+        self.authorize = parts.exchanges.authorize
+        self.authenticate = parts.authenticate
         self._exchanges = parts.exchanges
         self._app = parts.app
         self._known_heads = {True: RequestHeadCache(), False: RequestHeadCache()}
@@ -84,6 +88,17 @@ class Relay:
         self.admission = admission
         for heads in self._known_heads.values():
             heads.forget()  # they have passed the old rules
+
+    def users_changed(self) -> None:
+        """Users or keys have changed: nothing that was found of them counts any more."""
+        for heads in self._known_heads.values():
+            heads.forget()
+        self.enforce()
+
+    def enforce(self) -> None:
+        """Time has passed, too: end what is not allowed any more."""
+        for connection in list(self._connections):
+            connection.enforce()
 
     @property
     def control_plane(self) -> web.Server:

@@ -79,6 +79,7 @@ class Scheduler(Needs):
         keep_alive: float | None = None,
         client: str = "",
         affinity: tuple[int, ...] = (),
+        priority: int = 0,
     ) -> list[Decision]:
         """A request wants a runner for `key`, and perhaps that it stays `keep_alive` seconds."""
         instance = self._serving.available(key, affinity)
@@ -107,6 +108,7 @@ class Scheduler(Needs):
             keep_alive=keep_alive,
             client=client,
             affinity=affinity,
+            priority=priority,
         )
         return self._serving.go_on(now)
 
@@ -137,6 +139,7 @@ class Scheduler(Needs):
         keep_alive: float | None = None,
         client: str = "",
         affinity: tuple[int, ...] = (),
+        priority: int = 0,
     ) -> bool:
         """Let a request wait for runners that are in use; False, and no trace, if there is more to
         it than that: a runner to start, another one's place, or a refusal.
@@ -150,7 +153,15 @@ class Scheduler(Needs):
         if not waiting and pool.choose(affinity, limits.overcommit) is not None:
             return False
         pool.came(now, self._shares.loaded_at)
-        self._queue.add(ticket, key, now, keep_alive=keep_alive, client=client, affinity=affinity)
+        self._queue.add(
+            ticket,
+            key,
+            now,
+            keep_alive=keep_alive,
+            client=client,
+            affinity=affinity,
+            priority=priority,
+        )
         return True
 
     def withdraw(self, ticket: int, now: float) -> list[Decision]:

@@ -4,6 +4,10 @@ Each waiting ticket gets a *turn* when it comes: one more than its client's last
 highest that was served if that is more (start-time fair queueing).  So a client that asks for
 much at once stands behind itself and not before everybody else, and whoever comes new is served
 after at most one more ticket of each of the others.
+
+A priority is a head start of a fixed number of turns for each step, which makes the *rank* by which
+tickets are served.  Turns only grow while a ticket waits, so it ages: what comes later loses a turn
+of its head start with each round that is served, and no priority starves anyone for ever.
 """
 
 from __future__ import annotations
@@ -13,6 +17,8 @@ from collections.abc import Iterator
 from typing import NamedTuple
 
 from runnerd.scheduler.decisions import RunnerKey
+
+_HEAD_START = 16  # turns per step of priority
 
 
 class Waiting(NamedTuple):  # a tuple: one is made for each request that waits
@@ -25,6 +31,7 @@ class Waiting(NamedTuple):  # a tuple: one is made for each request that waits
     client: str
     affinity: tuple[int, ...]
     turn: int
+    rank: int
 
 
 class Queue:
@@ -50,15 +57,17 @@ class Queue:
         keep_alive: float | None = None,
         client: str = "",
         affinity: tuple[int, ...] = (),
+        priority: int = 0,
     ) -> None:
         """Let a ticket wait."""
         turn = max(self._served, self._last_turn.get(client, 0)) + 1
         self._last_turn[client] = turn
         self._clients[client] = self._clients.get(client, 0) + 1
-        waiting = Waiting(ticket, key, now, keep_alive, client, affinity, turn)
+        rank = turn - _HEAD_START * priority
+        waiting = Waiting(ticket, key, now, keep_alive, client, affinity, turn, rank)
         self._tickets[ticket] = waiting
         self._by_key.setdefault(key, {})[ticket] = waiting
-        heapq.heappush(self._heaps.setdefault(key, []), (turn, ticket))
+        heapq.heappush(self._heaps.setdefault(key, []), (rank, ticket))
 
     def remove(self, ticket: int) -> Waiting | None:
         """Take a ticket out; None if it does not wait."""
@@ -100,12 +109,12 @@ class Queue:
     def keys(self) -> list[RunnerKey]:
         """What is waited for, whose turn is next first."""
 
-        def turn(key: RunnerKey) -> tuple[int, int]:
+        def rank(key: RunnerKey) -> tuple[int, int]:
             first = self.first(key)
             assert first is not None
-            return first.turn, first.ticket
+            return first.rank, first.ticket
 
-        return sorted(self._by_key, key=turn)
+        return sorted(self._by_key, key=rank)
 
     def all(self) -> Iterator[Waiting]:
         """Yield everyone, in order of arrival."""

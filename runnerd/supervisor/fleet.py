@@ -8,7 +8,6 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
 from runnerd.backends.interface import Backend
-from runnerd.errors import RunnerNotFound
 from runnerd.runner import LaunchSpec, Runner, RunnerTimeouts, Watcher
 from runnerd.scheduler import RunnerKey
 from runnerd.sockets.paths import RuntimeDirectory
@@ -93,12 +92,9 @@ class Fleet:
         """Say whether a runner's files were deleted under it."""
         return generation in self._orphans
 
-    def find(self, id: str) -> Runner:
-        """Return a runner by the id that `ps` shows.  Raises errors.RunnerNotFound."""
-        for runner in self._runners.values():
-            if runner.name == id:
-                return runner
-        raise RunnerNotFound(f"no runner {id!r}; `runnerd ps` lists them")
+    def named(self, id: str) -> Runner | None:
+        """A runner by the id that `ps` shows."""
+        return next((each for each in self._runners.values() if each.name == id), None)
 
     def _free_socket(self, key: RunnerKey) -> Path:
         """Return a path that no other runner has: the pool's, numbered from the second on."""

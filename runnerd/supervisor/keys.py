@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 from runnerd.backends.configuration import BackendMode
 from runnerd.backends.interface import Backend
 from runnerd.config import Settings
 from runnerd.configurations import Configurations, ModelConfiguration
-from runnerd.errors import BackendNotFound
+from runnerd.errors import BackendNotFound, RunnerNotFound
 from runnerd.scheduler import RunnerKey
 from runnerd.supervisor.context_variants import ContextVariants
 from runnerd.supervisor.fleet import Fleet
@@ -54,9 +54,20 @@ class Keys:
         """Return the key of the runner for `model`, with `context` tokens where that is asked."""
         return self._variants.key(backend.name, model, mode, context)
 
-    def of_runner(self, id: str) -> RunnerKey:
-        """Return the key of a runner by the id that `ps` shows.  Raises errors.RunnerNotFound."""
-        return self._fleet.find(id).key
+    def of_runner(
+        self, id: str, visible: Callable[[str, str], bool] = lambda backend, model: True
+    ) -> RunnerKey:
+        """Return the key of a runner by the id that `ps` shows.
+
+        Raises errors.RunnerNotFound, also where none of its models is `visible`, which is asked
+        with a backend and a model's id.
+        """
+        runner = self._fleet.named(id)
+        if runner is not None:
+            key = runner.key
+            if any(visible(key.backend, model) for model in self._sharing.models(key)):
+                return key
+        raise RunnerNotFound(f"no runner {id!r}; `runnerd ps` lists them")
 
     def context(self, key: RunnerKey) -> int:
         """Return the tokens of context that a runner has, 0 where nobody knows."""

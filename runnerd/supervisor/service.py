@@ -179,6 +179,7 @@ class Supervisor:
         principal: Principal = NOBODY,
         keep_alive: float | None = None,
         affinity: tuple[int, ...] = (),
+        priority: int = 0,
     ) -> int | None:
         """Let a claimant wait for a runner that is in use; return the ticket to `leave` with.
 
@@ -186,7 +187,13 @@ class Supervisor:
         """
         ticket, now = next(self._tickets), time.monotonic()
         if not self._scheduler.line_up(
-            ticket, key, now, keep_alive=keep_alive, client=principal.id, affinity=affinity
+            ticket,
+            key,
+            now,
+            keep_alive=keep_alive,
+            client=principal.id,
+            affinity=affinity,
+            priority=priority,
         ):
             return None
         self._claims.wait(ticket, Waiter(key, principal, claimant, holder))
@@ -207,6 +214,7 @@ class Supervisor:
         keep_alive: float | None = None,
         principal: Principal = NOBODY,
         affinity: tuple[int, ...] = (),
+        priority: int = 0,
         afresh: bool = False,
     ) -> Lease:
         """Wait for a runner, for a `holder` who is told what becomes of it.  Cancelling leaves the
@@ -215,7 +223,8 @@ class Supervisor:
         `keep_alive` is how many seconds the runner stays loaded after this lease: 0 stops it as
         soon as it is idle, scheduler.FOREVER keeps it, None leaves what an earlier lease asked
         for, else what is configured for the model, else `idle_timeout`.  The latest lease that
-        names one decides.  Who waits is served fairly between principals.  `affinity` are hashes of
+        names one decides.  Who waits is served fairly between principals, a higher `priority`
+        with a head start.  `affinity` are hashes of
         the request's message prefixes, shortest first: it goes to the instance that has seen most
         of them.  `afresh` tries a model again although it has failed a moment ago.
 
@@ -237,6 +246,7 @@ class Supervisor:
                     keep_alive=keep_alive,
                     client=principal.id,
                     affinity=affinity,
+                    priority=priority,
                 )
             )
             return await self.recalled(await promise.kept())

@@ -12,7 +12,8 @@ import aiohttp
 import pytest
 from aiohttp import web
 
-from runnerd.access import Action, Principal
+from runnerd.access import Action, Principal, UserLimits
+from runnerd.access.users import NO_LIMITS
 from runnerd.api.anthropic import dialect as anthropic
 from runnerd.api.app import make_app
 from runnerd.api.context import CONTEXT, Context
@@ -54,20 +55,29 @@ class Refusing:
     """A policy that refuses everything and remembers what it was asked."""
 
     def __init__(self) -> None:
-        self.asked: list[tuple[Principal, Action, str | None]] = []
+        self.asked: list[tuple[Principal, Action]] = []
 
-    def check(self, principal: Principal, action: Action, model: str | None = None) -> None:
-        self.asked.append((principal, action, model))
+    def check(self, principal: Principal, action: Action) -> None:
+        self.asked.append((principal, action))
         raise Forbidden(f"not allowed: {action}")
+
+    def grants(self, principal: Principal) -> None:
+        return None
+
+    def sees_everything(self, principal: Principal) -> bool:
+        return False
+
+    def limits(self, principal: Principal) -> UserLimits:
+        return NO_LIMITS
 
 
 class PlansAnything:
     """Stands for a planner whose models are all there."""
 
-    def read(self, body: Body, route: Route) -> Any:
+    def read(self, body: Body, route: Route, principal: Principal) -> Any:
         return SimpleNamespace(reference="ai/m")
 
-    def model(self, reference: str, route: Route) -> Any:
+    def model(self, reference: str, route: Route, principal: Principal) -> Any:
         return SimpleNamespace(capabilities=("completion",), id="sha256:0")
 
     def plan(self, read: Any, model: Any, request: Request, route: Route) -> Plan:
@@ -148,6 +158,7 @@ def _control_plane(app: web.Application) -> Iterator[tuple[str, str, Action]]:
             action="x",
             prefix="",
             key="k",
+            user="ann",
         )
         yield route.method, path, action
 
@@ -162,7 +173,7 @@ async def test_every_route_of_the_control_plane(
         policy.asked.clear()
         async with http.request(method, path) as response:
             assert response.status == 403, (method, path)
-        ((principal, asked, _),) = policy.asked
+        ((principal, asked),) = policy.asked
         assert principal.uid is not None
         if (method, path) not in SHADOWED:
             assert asked is action, (method, path)
@@ -179,9 +190,7 @@ async def test_every_inference_route(
     for _ in range(2):  # the second one's head is remembered
         async with http.post(path, **BODIES.get(OTHER_APIS.get(path), JSON)) as response:
             assert response.status == 403, await response.text()
-    assert {(action, model) for _, action, model in policy.asked} == {
-        (Action.USE_MODEL, "sha256:0")
-    }
+    assert {action for _, action in policy.asked} == {Action.USE_MODEL}
 
 
 JSON: dict[str, Any] = {"json": {"model": "m"}}
@@ -199,7 +208,7 @@ async def test_loading_is_an_action_of_its_own(
     agent = {"User-Agent": "docker-model/1", "X-Preload-Only": "true"}
     async with http.post("/v1/completions", json={"model": "m"}, headers=agent) as response:
         assert response.status == 403
-    assert [action for _, action, _ in policy.asked] == [Action.LOAD_MODEL]
+    assert [action for _, action in policy.asked] == [Action.LOAD_MODEL]
 
 
 async def test_preflight_and_unknown_paths(http: aiohttp.ClientSession, policy: Refusing) -> None:

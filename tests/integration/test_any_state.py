@@ -33,6 +33,7 @@ FILES = (
     f"models/tmp/1-{'a' * 16}", f"models/parts/{'a' * 64}.part", f"models/parts/{'b' * 64}.json",
     f"models/uploads/{'c' * 64}", f"models/blobs/sha256/{'d' * 64}",
     f"models/manifests/sha256/{'e' * 64}", f"models/bundles/sha256/{'f' * 64}",
+    "runnerd.db", "runnerd.db-wal", "runnerd.db-shm", "runnerd.db-journal",
 )  # fmt: skip
 # What it cannot serve without.
 VITAL_FOLDERS = (".", "models", "models/blobs", "models/blobs/sha256", "models/manifests/sha256")

@@ -48,9 +48,21 @@ RESERVED = (
     ),
     Reserved(("gguf",), ("runnerd.models.tiny",), "GGUF files are written in one place"),
     Reserved(
-        ("sqlite3", "aio_pika", "redis"),
+        ("sqlite3",),
+        (
+            "runnerd.database.database",
+            "runnerd.database.failures",
+            "runnerd.database.migrations",
+            "runnerd.database.opening",
+            "runnerd.database.restoring",
+            "runnerd.database.writer",
+        ),
+        "SQLite is spoken to by runnerd.database alone",
+    ),
+    Reserved(
+        ("aio_pika", "redis"),
         (),
-        "there is no database and no fleet yet; each gets one room of its own",
+        "there is no fleet yet; it gets one room of its own",
     ),
 )
 

@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from runnerd.access import NOBODY
 from runnerd.api.anthropic.dialect import AnthropicDialect
 from runnerd.errors import ClientError
 
@@ -57,7 +58,7 @@ def test_any_request(messages: list[Any], beside: dict[str, Any], counts: bool) 
     """It is read or refused, never anything else."""
     body = msgspec.json.encode({"model": "m", "messages": messages, **beside})
     try:
-        translated = AnthropicDialect(counts).read(body).translated(ANY_MODEL)
+        translated = AnthropicDialect(counts).read(body, NOBODY).translated(ANY_MODEL)
     except ClientError:
         return
     sent = msgspec.json.decode(translated.body)
@@ -70,7 +71,7 @@ def test_what_a_search_found_may_be_nothing(content: Any) -> None:
     found = {"type": "search_result", "source": "a/b", "title": "T", "content": content}
     body = {"model": "m", "messages": [{"role": "user", "content": [found]}]}
     sent = msgspec.json.decode(
-        AnthropicDialect().read(msgspec.json.encode(body)).translated(ANY_MODEL).body
+        AnthropicDialect().read(msgspec.json.encode(body), NOBODY).translated(ANY_MODEL).body
     )
     [block] = sent["messages"][0]["content"]
     assert block["type"] == "text"

@@ -93,7 +93,7 @@ async def test_pair_of_an_older_store(store: Store, folder: Path) -> None:
     b = await add(store, small(folder / "b.gguf", "b"), "other")
     old = [
         entry.with_tags(("ai/pair:q4",)) if entry.id == b else entry
-        for entry in store._catalog.entries.values()
+        for entry in store.catalog.entries.values()
     ]
     catalog = Catalog(old)
     assert (catalog.find("pair:Q4").id, catalog.find("pair:q4").id) == (a, b)
@@ -122,4 +122,4 @@ async def test_lookups_are_remembered_within_a_bound(
     id = await add(store, real, "m")
     for count in range(100):
         assert store.get("m" + " " * count).id == id
-    assert store._catalog._usable.cache_info().currsize <= 10
+    assert store.catalog._usable.cache_info().currsize <= 10

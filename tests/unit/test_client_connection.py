@@ -34,6 +34,10 @@ class BrokenRelay:
     def route(self, path: str) -> routes.Route | None:
         return routes.find(path)
 
+    def authenticate(self, secret: str) -> None: ...
+
+    def authorize(self, *arguments: object) -> None: ...
+
     def admit(self, front: ClientConnection) -> bool:
         return True
 

@@ -94,7 +94,7 @@ async def guard(tmp_path: Path, admitted: list[int | None]) -> AsyncIterator[Gua
         NAMES,
         routes=ENGINE_ROUTES | {path: path for path in ("/stream", "/broken", "/rerank")},
         unsupported_reason=lambda operation: "no ranks here" if operation == "rerank" else None,
-        admit=admitted.append,
+        admit=lambda uid, headers: admitted.append(uid),
     )
     await guard.start()
     yield guard
@@ -157,7 +157,7 @@ async def test_who_asks_is_judged(
         assert answer.status == 201
     assert admitted == [os.getuid()]
 
-    def refuse(uid: int | None) -> None:
+    def refuse(uid: int | None, headers: object) -> None:
         raise Forbidden("you may not")
 
     monkeypatch.setattr(guard, "_admit", refuse)

@@ -10,7 +10,7 @@ from typing import Any, cast
 import msgspec
 import pytest
 
-from runnerd.access import NOBODY, AllowAll
+from runnerd.access import Principal, Rules, owner_principal
 from runnerd.errors import ClientError, ModelNotFound
 from runnerd.relay.body import Body
 from runnerd.relay.body_scan import LARGE
@@ -39,11 +39,14 @@ class CountingPlanner:
         self.read_bodies: list[Body] = []
         self.planned_bodies: list[Body] = []
 
-    def read(self, body: Body, route: Route) -> ParsedRequest:
+    def read(self, body: Body, route: Route, principal: Principal) -> ParsedRequest:
         self.read_bodies.append(body)
         return parse(body)
 
-    def model(self, reference: str, route: Route) -> Any:
+    def may_be(self, reference: str, principal: Principal) -> bool:
+        return True
+
+    def model(self, reference: str, route: Route, principal: Principal) -> Any:
         if self.missing:
             raise ModelNotFound("no such model")
         return SimpleNamespace(capabilities=self._capabilities, id="sha256:0")
@@ -65,8 +68,11 @@ class Pulling:
     def __init__(self, planner: CountingPlanner) -> None:
         self._planner = planner
 
-    def expect(self, reference: str, check: Callable[[], None]) -> Callable[[], Awaitable[None]]:
+    def expect(
+        self, reference: str, check: Callable[[], None], *, begins: bool
+    ) -> Callable[[], Awaitable[None]]:
         assert reference == "m"
+        assert begins
         check()
 
         async def wait() -> None:
@@ -92,14 +98,15 @@ def transcoded(monkeypatch: pytest.MonkeyPatch) -> list[Body]:
 
 def intake(planner: CountingPlanner, folder: Path) -> Intake:
     pulling = cast(Any, Pulling(planner))
-    return Intake(cast(Any, planner), AllowAll(), Quarantine(), pulling, folder, 2**20)
+    policy = Rules(lambda: 0.0)
+    return Intake(cast(Any, planner), policy, Quarantine(), pulling, folder, 2**20)
 
 
 def plan(taking: Intake, body: bytes) -> Plan | PendingPlan:
     route = find("/v1/chat/completions")
     assert route is not None
     request = Request("POST", b"/", "/", [], True, True, len(body), False, "id", body=body)
-    return taking.plan(request, route, NOBODY)
+    return taking.plan(request, route, owner_principal(0))
 
 
 @pytest.mark.parametrize("missing", [False, True])

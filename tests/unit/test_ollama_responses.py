@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from runnerd.access import NOBODY
 from runnerd.api.ollama.context_codec import recall, remember
 from runnerd.api.ollama.dialects import routes
 from runnerd.api.ollama.responses import TextResponse
@@ -154,7 +155,7 @@ def wish(path: str, models: OneModel | None = None, **fields: Any) -> Translated
     models = models or OneModel()
     dialect = routes()[path].dialect
     assert dialect is not None
-    read = dialect.read(json.dumps({"model": "m", **fields}).encode())
+    read = dialect.read(json.dumps({"model": "m", **fields}).encode(), NOBODY)
     return read.translated(models.get(read.reference))
 
 

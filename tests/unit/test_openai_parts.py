@@ -13,6 +13,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from runnerd.access import NOBODY
 from runnerd.api.anthropic.responses import WholeMessage
 from runnerd.api.openai import response_store as module
 from runnerd.api.openai.response_store import ResponseStore
@@ -20,6 +21,8 @@ from runnerd.api.openai.transcriptions import TranscriptionDialect, read_form
 from runnerd.errors import ClientError, ResponseNotFound
 from runnerd.relay.response_adapters.dimensions import ShortenedEmbeddings
 from runnerd.relay.response_adapters.null_events import WithoutNullEvents
+
+ME = "user me"
 
 
 class Clock:
@@ -35,17 +38,17 @@ def test_kept_answers_end_with_their_day() -> None:
     """After a day, nobody finds them, and the room is given back at the next one."""
     clock = Clock()
     kept = ResponseStore(clock)
-    kept.keep("one", [{"role": "user"}], {"output": []})
-    assert kept.items("one") == [{"role": "user"}]
-    kept.keep("named", [], {"output": [{"id": "fc_1", "name": "x"}, {"type": "message"}]})
-    assert kept.item("fc_1")["name"] == "x"
+    kept.keep(ME, "one", [{"role": "user"}], {"output": []})
+    assert kept.items(ME, "one") == [{"role": "user"}]
+    kept.keep(ME, "named", [], {"output": [{"id": "fc_1", "name": "x"}, {"type": "message"}]})
+    assert kept.item(ME, "fc_1")["name"] == "x"
     clock.now = 24 * 3600 + 1
     with pytest.raises(ResponseNotFound):
-        kept.item("fc_1")
+        kept.item(ME, "fc_1")
     with pytest.raises(ResponseNotFound):
-        kept.response("one")
-    kept.keep("two", [], {})
-    assert json.loads(kept.response("two")) == {}
+        kept.response(ME, "one")
+    kept.keep(ME, "two", [], {})
+    assert json.loads(kept.response(ME, "two")) == {}
 
 
 def test_kept_answers_have_a_limit(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -54,19 +57,34 @@ def test_kept_answers_have_a_limit(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "_LARGEST", 500)
     kept = ResponseStore()
     for name in ("one", "two"):
-        kept.keep(name, ["x" * 400], {})
-    kept.items("one")
-    kept.keep("three", ["x" * 400], {})
-    kept.keep("large", ["x" * 600], {})
-    assert kept.items("one")
+        kept.keep(ME, name, ["x" * 400], {})
+    kept.items(ME, "one")
+    kept.keep(ME, "three", ["x" * 400], {})
+    kept.keep(ME, "large", ["x" * 600], {})
+    assert kept.items(ME, "one")
     for name in ("two", "large"):
         with pytest.raises(ResponseNotFound):
-            kept.items(name)
+            kept.items(ME, name)
 
 
 def test_ids_cannot_be_guessed() -> None:
-    """They are secrets: whoever knows one reads a conversation."""
+    """They are secrets, although they are of use to nobody else."""
     assert len({ResponseStore.new_id() for _ in range(100)}) == 100
+
+
+def test_kept_answers_are_their_principals() -> None:
+    """To everybody else one is as one that there never was, an item of it, too."""
+    kept = ResponseStore()
+    kept.keep(ME, "one", [], {"output": [{"id": "fc_1"}]})
+    for ask in (kept.items, kept.response, kept.forget):
+        with pytest.raises(ResponseNotFound) as others:
+            ask("user other", "one")
+        with pytest.raises(ResponseNotFound) as unknown:
+            ask(ME, "two")
+        assert others.value.message == unknown.value.message
+    with pytest.raises(ResponseNotFound):
+        kept.item("user other", "fc_1")
+    kept.forget(ME, "one")
     assert len(ResponseStore.new_id()) >= 5 + 32
 
 
@@ -193,7 +211,7 @@ def test_a_sound_becomes_a_chat_about_it() -> None:
         b'--b\r\nContent-Disposition: form-data; name="file"; filename="a"\r\n\r\n'
         b"ID3xyz\r\n--b--\r\n"
     )
-    sent = json.loads(TranscriptionDialect().read(body).translated(ANY_MODEL).body)
+    sent = json.loads(TranscriptionDialect().read(body, NOBODY).translated(ANY_MODEL).body)
     assert (sent["model"], sent["stream"]) == ("ears", True)
     task, sound = sent["messages"][0]["content"]
     assert "language: de" in task["text"]

@@ -6,6 +6,7 @@ from typing import Any, cast
 
 import pytest
 
+from runnerd.access import NOBODY
 from runnerd.config import Limits
 from runnerd.relay import body_inspection, planner
 from runnerd.relay.body_scan import check_weight, is_heavy
@@ -30,5 +31,5 @@ def test_a_heavy_body_is_weighed_once(
     assert is_heavy(body)
     route = find("/v1/completions")
     assert route is not None
-    Planner(cast(Any, None), cast(Any, None), Limits()).read(body, route)
+    Planner(cast(Any, None), cast(Any, None), Limits()).read(body, route, NOBODY)
     assert len(weighed) == times

@@ -69,6 +69,10 @@ class Relay:
     admission = Admission()
     draining = False
 
+    def authenticate(self, secret: str) -> None: ...
+
+    def authorize(self, *arguments: object) -> None: ...
+
     def __init__(self) -> None:
         self.held = 0
         self.exchanges: list[StartedExchange] = []

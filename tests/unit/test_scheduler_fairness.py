@@ -108,6 +108,25 @@ def test_greedy_client_does_not_crowd_out_others() -> None:
     assert scheduler.ready(A, 1, 1.0) == [Grant(0, A, 1), Grant(100, A, 1)]
 
 
+def test_priority_is_a_head_start_and_no_right_of_way() -> None:
+    """A high priority goes first, and an old request is passed by only so many of them."""
+    scheduler = make(overcommit=1.0)
+    scheduler.set_terms(A, Terms(slots=1))
+    for ticket in range(3):
+        scheduler.request(ticket, A, 0.0, client="x")
+    scheduler.request(3, A, 0.0, client="urgent", priority=1)
+    assert scheduler.ready(A, 1, 1.0) == [Grant(3, A, 1)]
+    order = []
+    last = 3
+    for ticket in range(4, 60):
+        scheduler.request(ticket, A, 2.0, client="urgent", priority=1)
+        [grant] = scheduler.release(last, 2.0)
+        assert isinstance(grant, Grant)
+        last = grant.ticket
+        order.append(last)
+    assert {0, 1, 2} <= set(order)
+
+
 def test_requests_go_where_their_conversation_is() -> None:
     """The instance that has seen most of a prefix is chosen, else the one with least to do."""
     scheduler = make(capacity=2)

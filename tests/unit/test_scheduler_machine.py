@@ -188,6 +188,7 @@ class Machine(RuleBasedStateMachine):
     @rule(
         wanted=WANTED,
         client=st.sampled_from(["x", "y"]),
+        priority=st.sampled_from([0, 0, 1]),
         keep_alive=st.sampled_from([None, None, 0.0, -1.0]),
         affinity=AFFINITIES,
     )
@@ -195,6 +196,7 @@ class Machine(RuleBasedStateMachine):
         self,
         wanted: RunnerKey,
         client: str,
+        priority: int,
         keep_alive: float | None,
         affinity: tuple[int, ...],
     ) -> None:
@@ -208,6 +210,7 @@ class Machine(RuleBasedStateMachine):
             wanted,
             self.now,
             client=client,
+            priority=priority,
             keep_alive=keep_alive,
             affinity=affinity,
         )

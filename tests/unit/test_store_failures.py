@@ -50,7 +50,7 @@ def on_disk(root: Path) -> Tags:
         found = in_memory(store)
         for id in found:
             store.resolve(id)
-        assert len(store._catalog.entries) == len(found), "a model is damaged"
+        assert len(store.catalog.entries) == len(found), "a model is damaged"
         return found
 
 

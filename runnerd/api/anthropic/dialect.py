@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from runnerd.access import Principal
 from runnerd.api.anthropic.chats import MessageOfChat, chat_request
 from runnerd.api.anthropic.errors import ANTHROPIC
 from runnerd.api.anthropic.requests import Asked, engine_request, read_asked
@@ -57,7 +58,7 @@ class AnthropicDialect:
     counts: bool = False
     origin: str = _ORIGIN
 
-    def read(self, body: Body) -> AnthropicRequest:
+    def read(self, body: Body, principal: Principal) -> AnthropicRequest:
         """Decode a request's body.  Raises errors.ClientError."""
         asked = read_asked(body)
         if not asked.model:

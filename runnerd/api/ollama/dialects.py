@@ -8,6 +8,7 @@ from typing import Any
 
 import msgspec
 
+from runnerd.access import Action, Principal
 from runnerd.api.ollama.context_codec import Turn, recall
 from runnerd.api.ollama.errors import OLLAMA
 from runnerd.api.ollama.options import read_options
@@ -53,7 +54,7 @@ class OllamaDialect:
     translate: Translate
     origin: str = ORIGIN
 
-    def read(self, body: Body) -> OllamaRequest:
+    def read(self, body: Body, principal: Principal) -> OllamaRequest:
         """Decode a request's body.  Raises errors.ClientError."""
         if not body:
             raise ClientError("missing request body")
@@ -66,7 +67,13 @@ def routes() -> dict[str, Route]:
 
     def route(operation: Operation, translate: Translate) -> Route:
         dialect = OllamaDialect(translate)
-        return Route(operation, dialect=dialect, error_format=OLLAMA, untyped=True)
+        return Route(
+            operation,
+            dialect=dialect,
+            error_format=OLLAMA,
+            untyped=True,
+            also=Action.UNLOAD_MODEL,  # a request that says nothing, and to keep it no longer
+        )
 
     return {
         "/api/chat": route(chat, _chat),

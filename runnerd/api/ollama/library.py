@@ -10,12 +10,13 @@ import msgspec
 from aiohttp import web
 
 from runnerd.access import Action
-from runnerd.api.context import CONTEXT, json_body, json_response, text_field
+from runnerd.api.context import CONTEXT, json_body, json_response, models_of, text_field
 from runnerd.api.models import remove_model
 from runnerd.api.ollama.errors import FAMILY, OLLAMA
 from runnerd.api.ollama.modelfiles import modelfile_text, parameters_text
 from runnerd.api.ollama.names import familiar, model_name
 from runnerd.api.routing import Routes
+from runnerd.api.visible_runners import reports_of
 from runnerd.models.catalog import Model
 from runnerd.models.manifest import LICENSE_TYPE
 from runnerd.scheduler import FOREVER, RunnerState
@@ -45,7 +46,7 @@ async def status(request: web.Request) -> web.Response:
 @ROUTES.get("/api/tags", Action.VIEW_MODELS)
 async def tags(request: web.Request) -> web.Response:
     """Every name of every model, the newest first."""
-    models = request.app[CONTEXT].store.list()
+    models = models_of(request).models()
     return json_response(
         {"models": [_listed(model, name) for model in models for name in _names(model)]}
     )
@@ -54,11 +55,8 @@ async def tags(request: web.Request) -> web.Response:
 @ROUTES.get("/api/ps", Action.VIEW_RUNNERS)
 async def ps(request: web.Request) -> web.Response:
     """Every loaded model, the one that stays longest first."""
-    context = request.app[CONTEXT]
-    by_id = {str(model.id): model for model in context.store.list()}
-    reports = [
-        report for report in context.supervisor.reports() if report.state is not RunnerState.FAILED
-    ]
+    by_id = {str(model.id): model for model in models_of(request).models()}
+    reports = [report for report in reports_of(request) if report.state is not RunnerState.FAILED]
     reports.sort(key=_expiry, reverse=True)
     return json_response(
         {
@@ -78,7 +76,7 @@ async def show(request: web.Request) -> web.Response:
     context = request.app[CONTEXT]
     document = await json_body(request)
     name = model_name(document)
-    model = context.store.get(name)
+    model = models_of(request).get(name)
     made = model.description.modelfile
     licenses = await asyncio.to_thread(context.store.texts, model, LICENSE_TYPE)
     shown: dict[str, Any] = {

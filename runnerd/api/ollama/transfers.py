@@ -15,6 +15,7 @@ from runnerd.api.ollama.errors import FAMILY, OLLAMA
 from runnerd.api.ollama.names import model_name
 from runnerd.api.ollama.responses import NDJSON, line
 from runnerd.api.routing import Routes
+from runnerd.api.visible_transfers import begun_by, check_may_be
 from runnerd.errors import RunnerdError
 from runnerd.models.intake import Progress
 from runnerd.pulls.transfer_tasks import Kind, Subscription
@@ -26,7 +27,9 @@ ROUTES = Routes(OLLAMA, family=FAMILY)
 async def pull(request: web.Request) -> web.StreamResponse:
     """Pull a model."""
     document = await json_body(request)
-    subscription = request.app[CONTEXT].pulls.pull(model_name(document))
+    name = model_name(document)
+    check_may_be(request, name)
+    subscription = begun_by(request, request.app[CONTEXT].pulls.pull(name))
     return await _response(
         request,
         subscription,
@@ -40,7 +43,8 @@ async def pull(request: web.Request) -> web.StreamResponse:
 async def push(request: web.Request) -> web.StreamResponse:
     """Push a model to the registry that its name says."""
     document = await json_body(request)
-    subscription = request.app[CONTEXT].pulls.push(model_name(document))
+    name = model_name(document)
+    subscription = begun_by(request, request.app[CONTEXT].pulls.push(name))
     return await _response(
         request,
         subscription,

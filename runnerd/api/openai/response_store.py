@@ -1,7 +1,8 @@
 """Answers that a later request may refer to (`previous_response_id`), in memory, bounded.
 
 They hold what people said, so they are never written down: they go with the daemon, after a day, or
-when newer ones need the room.  Who knows an id, which is a secret of 192 bits, may go on from it.
+when newer ones need the room.  Each belongs to the principal who asked for it: to everybody else it
+is as one that there never was, whatever they know of its id.
 """
 
 from __future__ import annotations
@@ -24,6 +25,7 @@ _SECONDS = 24 * 3600.0
 
 @dataclass(frozen=True, slots=True)
 class _Kept:
+    owner: str
     items: bytes
     response: bytes
     made: tuple[str, ...]  # ids of the items in the response
@@ -48,9 +50,13 @@ class ResponseStore:
         """Return an id for a response."""
         return f"resp_{secrets.token_hex(24)}"
 
-    def keep(self, id: str, items: list[Any], response: dict[str, Any]) -> None:
-        """Keep a response; `items` are the whole conversation with it, in the request's terms."""
+    def keep(self, owner: str, id: str, items: list[Any], response: dict[str, Any]) -> None:
+        """Keep a response; `items` are the whole conversation with it, in the request's terms.
+
+        `owner` is the id of the principal whose it is, here as in every method.
+        """
         kept = _Kept(
+            owner,
             msgspec.json.encode(items),
             msgspec.json.encode(response),
             tuple(item["id"] for item in response.get("output", []) if "id" in item),
@@ -64,28 +70,28 @@ class ResponseStore:
         while self._bytes > _BYTES or next(iter(self._kept.values())).until < self._clock():
             self._drop(next(iter(self._kept)))
 
-    def items(self, id: str) -> list[Any]:
+    def items(self, owner: str, id: str) -> list[Any]:
         """Return the conversation up to and with a response.  Raises errors.ResponseNotFound."""
-        found: list[Any] = msgspec.json.decode(self._find(id).items)
+        found: list[Any] = msgspec.json.decode(self._find(owner, id).items)
         return found
 
-    def item(self, id: str) -> dict[str, Any]:
+    def item(self, owner: str, id: str) -> dict[str, Any]:
         """Return an item of a kept response.  Raises errors.ResponseNotFound."""
-        response = msgspec.json.decode(self.response(self._makers.get(id, "")))
+        response = msgspec.json.decode(self.response(owner, self._makers.get(id, "")))
         return next(item for item in response["output"] if item.get("id") == id)
 
-    def response(self, id: str) -> bytes:
+    def response(self, owner: str, id: str) -> bytes:
         """Return a response as it was sent.  Raises errors.ResponseNotFound."""
-        return self._find(id).response
+        return self._find(owner, id).response
 
-    def forget(self, id: str) -> None:
+    def forget(self, owner: str, id: str) -> None:
         """Drop a response.  Raises errors.ResponseNotFound."""
-        self._find(id)
+        self._find(owner, id)
         self._drop(id)
 
-    def _find(self, id: str) -> _Kept:
+    def _find(self, owner: str, id: str) -> _Kept:
         kept = self._kept.get(id)
-        if kept is None or kept.until < self._clock():
+        if kept is None or kept.until < self._clock() or kept.owner != owner:
             raise ResponseNotFound(
                 "this response is not known: responses are kept in memory, for a day at most;"
                 " send the whole conversation as input"

@@ -10,12 +10,14 @@ from __future__ import annotations
 
 import itertools
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import msgspec
 
+from runnerd.access import Principal
 from runnerd.api.openai.items import engine_items, given_items
 from runnerd.api.openai.response_store import ResponseStore
 from runnerd.errors import ClientError
@@ -42,9 +44,10 @@ _REFUSED = {  # rather than answered without what they stand for
 
 @dataclass(frozen=True, slots=True)
 class ResponsesRequest:
-    """A request that was read."""
+    """A request that was read; `owner` is whose kept responses it may go on from."""
 
     response_store: ResponseStore
+    owner: str
     document: dict[str, Any]
 
     @property
@@ -64,16 +67,17 @@ class ResponsesRequest:
         store = document.pop("store", None) is not False
         previous = document.pop("previous_response_id", None)
         streams = document.get("stream") is True
-        items = given_items(document.get("input"), self.response_store.item)
+        find = partial(self.response_store.item, self.owner)
+        items = given_items(document.get("input"), find)
         if previous is not None:
             if not isinstance(previous, str):
                 raise ClientError("previous_response_id must be a string")
-            items = [*self.response_store.items(previous), *items]
+            items = [*self.response_store.items(self.owner, previous), *items]
         asked = {name: document[name] for name in _ECHOED if name in document}
         asked |= {"previous_response_id": previous, "store": store}
         limit = Limit(_whole(document.get("max_output_tokens")))
-        conversations = self.response_store if store else None
-        answer = _Response(asked, items, conversations, limit, streams=streams)
+        keep = partial(self.response_store.keep, self.owner) if store else None
+        answer = _Response(asked, items, keep, limit, streams=streams)
         sent = document | {"input": engine_items(items), "stream": True}
         sent |= _chosen_tools(document) | _format(document.get("text"))
         for name in _UNSENT:
@@ -89,14 +93,14 @@ class ResponsesDialect:
     response_store: ResponseStore
     origin: str | None = None
 
-    def read(self, body: Body) -> ResponsesRequest:
+    def read(self, body: Body, principal: Principal) -> ResponsesRequest:
         """Decode a request's body.  Raises errors.ClientError."""
         document = {k: value for k, value in json_object(body).items() if value is not None}
         if not document.get("model"):
             raise ClientError("model is required", param="model")
         if not isinstance(document["model"], str):
             raise ClientError("model must be a string", param="model")
-        return ResponsesRequest(self.response_store, document)
+        return ResponsesRequest(self.response_store, principal.id, document)
 
 
 def routes(response_store: ResponseStore) -> dict[str, Route]:
@@ -115,7 +119,7 @@ class _Response:
         self,
         asked: dict[str, Any],
         items: list[Any],
-        conversations: ResponseStore | None,
+        keep: Callable[[str, list[Any], dict[str, Any]], None] | None,
         limit: Limit,
         *,
         streams: bool,
@@ -125,7 +129,7 @@ class _Response:
             self.content_type = b"application/json"
         self._asked = asked
         self._items = items
-        self._conversations = conversations
+        self._keep_response = keep
         self._limit = limit
         self._id = ResponseStore.new_id()
         self._created = int(time.time())
@@ -185,8 +189,8 @@ class _Response:
         return whole
 
     def _keep(self, response: dict[str, Any]) -> None:
-        if self._conversations is not None:
-            self._conversations.keep(self._id, [*self._items, *response["output"]], response)
+        if self._keep_response is not None:
+            self._keep_response(self._id, [*self._items, *response["output"]], response)
 
 
 def _unfolded(event: dict[str, Any]) -> Iterator[dict[str, Any]]:

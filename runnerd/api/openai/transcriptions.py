@@ -13,6 +13,7 @@ from typing import Any
 import msgspec
 from multipart import MultipartError, MultipartSegment, PushMultipartParser
 
+from runnerd.access import Principal
 from runnerd.errors import ClientError
 from runnerd.models.catalog import Model
 from runnerd.relay.body import Body
@@ -85,7 +86,7 @@ class TranscriptionDialect:
 
     origin: str | None = None
 
-    def read(self, body: Body) -> TranscriptionRequest:
+    def read(self, body: Body, principal: Principal) -> TranscriptionRequest:
         """Decode a form.  Raises errors.ClientError."""
         fields, sound = read_form(bytes(body))
         if not fields.get("model"):

@@ -1,0 +1,55 @@
+"""The database and what is kept in it, opened and closed together."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from pathlib import Path
+
+from runnerd import tasks
+from runnerd.access.principals import user_id
+from runnerd.accounts.audit import Audit
+from runnerd.accounts.usage import UsageStore
+from runnerd.accounts.users import UserStore
+from runnerd.database import Database
+
+NOBODY = "nobody"
+_INTERVAL = 5.0  # seconds
+
+
+class Accounts:
+    """Owns the database in a folder: `users`, `usage` and `audit`, from `open` to `close`."""
+
+    def __init__(self, folder: Path, name_of: Callable[[str], str]) -> None:
+        """`name_of` says what a model's id is called."""
+        self.database = Database(folder)
+        self.users = UserStore(self.database)
+        self.usage = UsageStore(self.database, name_of, self.called)
+        self.audit = Audit(self.database)
+
+    def called(self, principal: str) -> str:
+        """What people call the principal with this id."""
+        user = self.users.directory.user(user_id(principal) or "")
+        return (principal or NOBODY) if user is None else user.name
+
+    async def open(self) -> None:
+        """Open what is there.  Raises errors.StartupError only for a newer runnerd's database, or
+        another program's: what else is wrong keeps nobody from serving.
+        """
+        await self.database.open()
+        await self.users.open()
+        self._keeping = tasks.spawn(self._keep(), name="accounts")
+
+    async def _keep(self) -> None:
+        """Write down what has come together, every few seconds."""
+        while True:
+            await asyncio.sleep(_INTERVAL)
+            await self.usage.flush()
+            await self.audit.flush()
+
+    async def close(self) -> None:
+        """Write down what has come together, and close the file."""
+        await tasks.cancel_and_wait(self._keeping)
+        await self.usage.flush()
+        await self.audit.flush()
+        await self.database.close()

@@ -1,0 +1,58 @@
+"""`/runnerd/keys`: the keys of users, without the keys themselves."""
+
+from __future__ import annotations
+
+import time
+
+from aiohttp import web
+
+from runnerd.access import Action
+from runnerd.accounts.users import NewKey
+from runnerd.api.admin import fields
+from runnerd.api.admin.users import find
+from runnerd.api.context import CONTEXT, json_body, json_response
+from runnerd.api.routing import Routes
+
+ROUTES = Routes()
+
+
+@ROUTES.get("/runnerd/keys", Action.MANAGE_USERS)
+async def list_keys(request: web.Request) -> web.Response:
+    """All keys by user and age, or one `user`'s."""
+    directory, now = request.app[CONTEXT].accounts.users.directory, time.time()
+    name = request.query.get("user")
+    users = directory.users() if name is None else [find(request, name)]
+    return json_response(
+        [fields.key_json(key, user, now) for user in users for key in directory.keys_of(user.id)]
+    )
+
+
+@ROUTES.post("/runnerd/users/{user}/keys", Action.MANAGE_USERS)
+async def add_key(request: web.Request) -> web.Response:
+    """Give a user one more key; the response has it, and it is never told again."""
+    document = await json_body(request) if request.body_exists else {}
+    fields.only(document, ("label", "expires"), "a key")
+    made = await request.app[CONTEXT].accounts.users.add_key(
+        find(request, request.match_info["user"]).id,
+        label=fields.label(document.get("label")),
+        expires=fields.moment(document.get("expires")),
+    )
+    return _made(made)
+
+
+@ROUTES.post("/runnerd/keys/{id}/rotate", Action.MANAGE_USERS)
+async def rotate_key(request: web.Request) -> web.Response:
+    """Replace a key; the old one counts no more."""
+    return _made(await request.app[CONTEXT].accounts.users.rotate(request.match_info["id"]))
+
+
+@ROUTES.delete("/runnerd/keys/{id}", Action.MANAGE_USERS)
+async def remove_key(request: web.Request) -> web.Response:
+    """Revoke a key."""
+    key = await request.app[CONTEXT].accounts.users.remove_key(request.match_info["id"])
+    return json_response({"id": key.id})
+
+
+def _made(made: NewKey) -> web.Response:
+    shown = fields.key_json(made.key, made.user, time.time())
+    return json_response(shown | {"key": made.secret}, status=201)

@@ -1,0 +1,114 @@
+"""The schema, as the steps that lead to it.
+
+Step n brings a database from version n-1 to n; `user_version` in its header says where it stands.
+Steps are never changed once they were released, only added, and there is no way back: an older
+daemon refuses a newer file instead of guessing what it means.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+
+from runnerd.errors import StartupError
+
+APPLICATION_ID = 0x72756E64  # "rund" in the file's header: whose database it is
+
+MOST_AUDIT_ENTRIES = 100_000
+
+STEPS: tuple[tuple[str, ...], ...] = (
+    (
+        """CREATE TABLE users (
+            id TEXT PRIMARY KEY,
+            name TEXT NOT NULL,
+            name_key TEXT NOT NULL UNIQUE,
+            permissions TEXT NOT NULL,
+            models TEXT NOT NULL,
+            limits TEXT NOT NULL,
+            expires REAL,
+            disabled INTEGER NOT NULL,
+            created REAL NOT NULL
+        ) STRICT""",
+        """CREATE TABLE keys (
+            id TEXT PRIMARY KEY,
+            user_id TEXT NOT NULL REFERENCES users ON DELETE CASCADE,
+            digest TEXT NOT NULL UNIQUE,
+            created REAL NOT NULL,
+            expires REAL,
+            label TEXT NOT NULL
+        ) STRICT""",
+        "CREATE INDEX keys_of_user ON keys (user_id)",
+        # Days are counted since 1970, in UTC.
+        """CREATE TABLE usage (
+            day INTEGER NOT NULL,
+            principal TEXT NOT NULL,
+            model TEXT NOT NULL,
+            who TEXT NOT NULL,
+            model_name TEXT NOT NULL,
+            requests INTEGER NOT NULL,
+            failures INTEGER NOT NULL,
+            prompt_tokens INTEGER NOT NULL,
+            completion_tokens INTEGER NOT NULL,
+            PRIMARY KEY (day, principal, model)
+        ) STRICT, WITHOUT ROWID""",
+        """CREATE TABLE audit (
+            id INTEGER PRIMARY KEY AUTOINCREMENT,
+            time REAL NOT NULL,
+            principal TEXT NOT NULL,
+            who TEXT NOT NULL,
+            action TEXT NOT NULL,
+            subject TEXT NOT NULL,
+            status INTEGER NOT NULL
+        ) STRICT""",
+        """CREATE TRIGGER audit_is_never_changed BEFORE UPDATE ON audit
+        BEGIN SELECT RAISE(ABORT, 'entries of the audit are never changed'); END""",
+        f"""CREATE TRIGGER audit_loses_only_its_oldest BEFORE DELETE ON audit
+        WHEN OLD.id > (SELECT max(id) FROM audit) - {MOST_AUDIT_ENTRIES}
+        BEGIN SELECT RAISE(ABORT, 'only the oldest entries of the audit may go'); END""",
+    ),
+)
+
+VERSION = len(STEPS)
+
+
+def migrate(connection: sqlite3.Connection) -> None:
+    """Bring a database up to date, in one transaction.
+
+    Raises errors.StartupError for one that a newer runnerd has written or that is no runnerd's.
+    """
+    check_version(connection)
+    if version_of(connection) == VERSION:
+        return
+    connection.execute("BEGIN IMMEDIATE")
+    try:
+        for step in STEPS[version_of(connection) :]:
+            for statement in step:
+                connection.execute(statement)
+        connection.execute(f"PRAGMA user_version = {VERSION}")
+        connection.execute(f"PRAGMA application_id = {APPLICATION_ID}")
+    except BaseException:
+        connection.execute("ROLLBACK")
+        raise
+    connection.execute("COMMIT")
+
+
+def version_of(connection: sqlite3.Connection) -> int:
+    """The version of a database's schema, 0 for an empty one."""
+    return int(connection.execute("PRAGMA user_version").fetchone()[0])
+
+
+def check_version(connection: sqlite3.Connection) -> None:
+    """Raise errors.StartupError for a database that this runnerd must not touch."""
+    version = version_of(connection)
+    if version > VERSION:
+        raise StartupError(
+            f"the database was written by a newer runnerd (its version is {version}, this one"
+            f" knows {VERSION}); install that version again, or move runnerd.db out of the state"
+            " directory and restore a backup of this version with `runnerd restore`"
+        )
+    owner = int(connection.execute("PRAGMA application_id").fetchone()[0])
+    if owner != APPLICATION_ID and (version or _has_tables(connection)):
+        raise StartupError("it is a database of another program, not runnerd's")
+
+
+def _has_tables(connection: sqlite3.Connection) -> bool:
+    return bool(connection.execute("SELECT count(*) FROM sqlite_schema").fetchone()[0])

@@ -1,0 +1,78 @@
+"""How many tokens a user's request and its response may have together.
+
+The tokenizer is the engine's, so the request is estimated: a token for each four bytes of its text,
+without images and sounds.  What is left of the limit is the most that a response may have, whatever
+the request says.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from typing import Any
+
+import msgspec
+
+from runnerd.errors import LimitReached
+from runnerd.relay.body import json_object
+from runnerd.relay.engine import Buffer
+
+_BYTES_PER_TOKEN = 4
+_TEXTS = (
+    "messages", "prompt", "input", "system", "instructions", "tools", "input_prefix",
+    "input_suffix", "input_extra", "query", "documents", "texts", "content",
+)  # fmt: skip
+_DATA = re.compile(r"data:[a-z]+/[a-z0-9.+-]+;base64,", re.IGNORECASE)
+_ENCODED = ("data", "image_url", "url", "input_audio")
+_LIMITS = {
+    b"/v1/responses": ("max_output_tokens",),
+    b"/v1/messages": ("max_tokens",),
+    b"/v1/chat/completions": ("max_tokens", "max_completion_tokens", "n_predict"),
+    b"/v1/completions": ("max_tokens", "n_predict"),
+    b"/infill": ("n_predict", "max_tokens"),
+}
+"""What the engine's routes call the length of a response; the first name is set where none is."""
+
+
+def within_context(
+    body: tuple[Buffer, ...], engine_path: bytes, context: int
+) -> tuple[Buffer, ...]:
+    """A request's body with no more tokens for the response than `context` leaves.
+
+    Raises errors.LimitReached where it leaves none.
+    """
+    document = json_object(b"".join(body))
+    texts = (document[name] for name in _TEXTS if name in document)
+    size = sum(len(text.encode("utf-8", "replace")) for each in texts for text in _strings(each))
+    estimate = -(-size // _BYTES_PER_TOKEN)
+    left = context - estimate
+    if left < 1:
+        raise LimitReached(
+            f"the request has about {estimate} tokens, and your limit context of {context} tokens"
+            " is for it and its response together; send a shorter one",
+            limit="context",
+        )
+    names = _LIMITS.get(engine_path)
+    if names is None:
+        return body
+    said = [name for name in names if type(document.get(name)) is int]
+    for name in said:
+        if not 0 <= document[name] <= left:
+            document[name] = left
+    if not said:
+        document[names[0]] = left
+    return (msgspec.json.encode(document),)
+
+
+def _strings(value: Any) -> Iterator[str]:
+    """The texts in a document, without what is a file in base64."""
+    todo = [value]
+    while todo:
+        each = todo.pop()
+        if isinstance(each, str):
+            if not _DATA.match(each):
+                yield each
+        elif isinstance(each, list):
+            todo.extend(each)
+        elif isinstance(each, dict):
+            todo.extend(part for name, part in each.items() if name not in _ENCODED)

@@ -1,0 +1,50 @@
+"""Who makes a request, by the credential of its head."""
+
+from __future__ import annotations
+
+import pytest
+
+from runnerd.access import NOBODY, Principal, user_principal
+from runnerd.errors import Unauthorized
+from runnerd.relay.authentication import identify
+from runnerd.relay.messages import Request
+
+ANN = user_principal("u", "k")
+
+
+def authenticate(secret: str) -> Principal | None:
+    if secret == "unused":
+        return None
+    if secret != "right":
+        raise Unauthorized("the key is not valid")
+    return ANN
+
+
+def request(*headers: tuple[bytes, bytes]) -> Request:
+    made = Request("POST", b"/", "/", [*headers], True, True, 0, False, "id")
+    identify(made, authenticate)
+    return made
+
+
+@pytest.mark.parametrize(
+    ("headers", "principal"),
+    [
+        ([], NOBODY),
+        ([(b"x-api-key", b"right")], ANN),
+        ([(b"authorization", b"Bearer right")], ANN),
+        ([(b"authorization", b"Bearer unused")], NOBODY),
+    ],
+)
+def test_whose_it_is(headers: list[tuple[bytes, bytes]], principal: Principal) -> None:
+    """The user's whose key it shows, else that of whoever is at the other end; also repeated."""
+    made = request(*headers)
+    assert made.principal(lambda: NOBODY) == principal
+    assert made.repeated(b"{}").principal(lambda: NOBODY) == principal
+
+
+def test_a_credential_that_does_not_count() -> None:
+    """It is told when somebody asks, every time."""
+    made = request((b"x-api-key", b"wrong"))
+    for _ in range(2):
+        with pytest.raises(Unauthorized):
+            made.principal(lambda: NOBODY)

@@ -1,0 +1,61 @@
+"""How much a user may do."""
+
+from __future__ import annotations
+
+import pytest
+
+from runnerd.access import UserLimits
+from runnerd.access.limits import Limiter
+from runnerd.errors import LimitReached
+
+ANN, BOB = "user ann", "user bob"
+
+
+def test_requests_per_minute() -> None:
+    """Of any sixty seconds; what was refused does not count, and others' do not."""
+    limiter, limits = Limiter(), UserLimits(requests_per_minute=2)
+    for now in (100.0, 110.0):
+        limiter.begin(ANN, limits, now)
+        limiter.end(ANN, now)
+    for _ in range(3):
+        with pytest.raises(LimitReached, match="requests_per_minute") as refused:
+            limiter.begin(ANN, limits, 120.0)
+        assert refused.value.retry_after == 40.0
+        assert refused.value.limit == "requests_per_minute"
+    limiter.begin(BOB, limits, 120.0)
+    limiter.begin(ANN, limits, 160.0)
+    with pytest.raises(LimitReached):
+        limiter.begin(ANN, limits, 169.9)
+    limiter.begin(ANN, limits, 170.0)
+
+
+def test_concurrent_requests() -> None:
+    """One that has ended makes room for the next."""
+    limiter, limits = Limiter(), UserLimits(concurrent_requests=2)
+    limiter.begin(ANN, limits, 0.0)
+    limiter.begin(ANN, limits, 0.0)
+    with pytest.raises(LimitReached, match="concurrent_requests"):
+        limiter.begin(ANN, limits, 0.0)
+    limiter.end(ANN, 0.0)
+    limiter.begin(ANN, limits, 0.0)
+
+
+def test_tokens_per_day() -> None:
+    """The request that passes the limit is answered, the next one waits for the next day."""
+    limiter, limits = Limiter(), UserLimits(tokens_per_day=100)
+    day = 86400.0
+    limiter.spend(ANN, 99, day)
+    limiter.begin(ANN, limits, day + 10)
+    limiter.end(ANN, day + 20)
+    limiter.spend(ANN, 50, day + 20)
+    with pytest.raises(LimitReached, match="tokens_per_day") as refused:
+        limiter.begin(ANN, limits, day + 30)
+    assert refused.value.retry_after == day - 30
+    limiter.begin(ANN, limits, 2 * day)
+
+
+def test_a_limit_of_nothing() -> None:
+    """It refuses everything, and says so."""
+    for name in ("requests_per_minute", "concurrent_requests", "tokens_per_day"):
+        with pytest.raises(LimitReached, match=name):
+            Limiter().begin(ANN, UserLimits(**{name: 0}), 0.0)
