@@ -222,23 +222,17 @@ class Exchange:
 
     def completed(self) -> None:
         """The sink has all pieces of the response."""
-        self._note_time()
+        self._plan.note_time(self._record)
         self._release()
         self._sink.end()
 
     def respond(self, body: bytes, content_type: bytes) -> None:
         """End with a whole response."""
-        self._note_time()
+        self._plan.note_time(self._record)
         self._record.status = 200
         self._record.bytes_out += len(body)
         self._release()
         self._sink.whole(200, content_type, body, self._plan.warnings)
-
-    def _note_time(self) -> None:
-        plan, record = self._plan, self._record
-        if plan.token_time is not None and not plan.streams and record.waited is not None:
-            seconds = time.monotonic() - record.clock - record.waited
-            plan.token_time.responded(seconds, record.counts)
 
     def fail(self, error: RunnerdError) -> None:
         """End with an error."""
