@@ -253,7 +253,9 @@ def test_backup_and_restore(daemon: DaemonProcess, tmp_path: Path) -> None:
     assert status == 1
     assert "runnerd restore" in said
     assert daemon.http.get("/models").status_code == 200
+    assert "database: the database runnerd.db is damaged" in runnerd(daemon, "status")[1]
     assert runnerd(daemon, "restore", str(file))[0] == 0
+    assert document(daemon, "status")["database"]["problem"] is None
     assert [user["name"] for user in document(daemon, "user", "list")] == ["ann"]
     assert document(daemon, "user", "add", "eve")["name"] == "eve"
 
