@@ -234,7 +234,8 @@ class Settings(BaseSettings):
         2.0,
         ge=0,
         le=2**20,
-        description="requests that an engine gets per slot, the rest waits in a fair queue; 0: all",
+        description="requests that an engine gets per slot (up to four times as many while that is "
+        "5 ms of work), the rest waits in a fair queue; 0: all",
     )
     slot_quota: Bytes = Field(
         4 * 2**30,

@@ -222,11 +222,13 @@ class Exchange:
 
     def completed(self) -> None:
         """The sink has all pieces of the response."""
+        self._plan.note_time(self._record)
         self._release()
         self._sink.end()
 
     def respond(self, body: bytes, content_type: bytes) -> None:
         """End with a whole response."""
+        self._plan.note_time(self._record)
         self._record.status = 200
         self._record.bytes_out += len(body)
         self._release()

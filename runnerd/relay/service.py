@@ -76,15 +76,11 @@ class Relay:
         """Serve on one more listening socket."""
         loop = asyncio.get_running_loop()
         backlog = self.limits.connections  # the loop listens anew, with a short queue by default
-        # uvloop insists on the right kind of call for each family.
-        if listener.family == socket.AF_UNIX:
-            server = await loop.create_unix_server(
-                lambda: ClientConnection(self), sock=listener, backlog=backlog
-            )
-        else:
-            server = await loop.create_server(
-                lambda: ClientConnection(self), sock=listener, backlog=backlog
-            )
+        # For Unix sockets too: create_unix_server() would remove the socket's file at the end, from
+        # Python 3.13 on, also where it is systemd's and clients wait at it for our successor.
+        server = await loop.create_server(
+            lambda: ClientConnection(self), sock=listener, backlog=backlog
+        )
         self._servers.append(server)
 
     def apply(self, admission: Admission) -> None:
