@@ -88,6 +88,7 @@ HIDDEN = [
     ("POST", "/api/embed", {"input": "x"}),
     ("POST", "/api/show", {}),
     ("POST", "/engines/load", {"models": ["MODEL"]}),
+    ("POST", "/engines/unload", {"models": ["MODEL"]}),
     ("GET", "/models/MODEL", None),
     ("GET", "/v1/models/MODEL", None),
     ("GET", "/engines/v1/models/MODEL", None),
@@ -114,10 +115,27 @@ def test_a_model_that_was_not_granted(
         return response.status_code, response.text.replace(name, "NAME")
 
     unknown = asked("ai/unknown")
-    assert unknown[0] == 404
+    assert unknown[0] == 404 or unknown[1] == '{"unloaded_runners":0}'
     for name in ("team/secret", "secret", "team/tiny", id, id[7:19]):
         assert asked(name) == unknown, name
     assert daemon.ps() == [] or all("secret" not in runner["model_name"] for runner in daemon.ps())
+
+
+def test_a_runner_of_a_model_that_was_not_granted(daemon: DaemonProcess, join: Join) -> None:
+    """It is as unknown as one that there never was, whichever model a request names."""
+    body = {"model": "team/secret", "prompt": "x", "max_tokens": 1}
+    daemon.http.post("/v1/completions", json=body).raise_for_status()
+    id = next(each["id"] for each in daemon.ps() if "secret" in each["model_name"])
+    member = join("ann", models=["tiny"])
+    for model in ("team/secret", "tiny"):
+        told = []
+        for runner in (id, "0" * len(id)):
+            response = member.http.post(
+                f"/runners/{runner}/v1/completions", json=body | {"model": model}
+            )
+            told.append((response.status_code, response.text.replace(runner, "RUNNER")))
+        assert told[0] == told[1]
+        assert told[0][0] == 404
 
 
 def test_lists(daemon: DaemonProcess, join: Join) -> None:
