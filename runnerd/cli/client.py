@@ -139,6 +139,11 @@ def _unreachable(address: str, error: Exception) -> str:
             f"you may not connect to {address}: permission denied; become a member of the group"
             " that the socket belongs to (usually `usermod -aG runnerd $USER`) and log in again"
         )
+    if isinstance(error, ConnectionResetError | BrokenPipeError):
+        return (
+            f"the daemon at {address} hung up before it answered: it may have too many connections,"
+            " or be about to end; try again"
+        )
     return f"no daemon answers at {address} ({error}); start one with `runnerd serve`"
 
 
