@@ -9,6 +9,7 @@ from aiohttp import web
 
 from runnerd.access import Action
 from runnerd.api.context import CONTEXT, Context, json_body, json_response, text_field, timestamp
+from runnerd.api.docker_errors import DOCKER
 from runnerd.api.model_ids import model_ids
 from runnerd.api.routing import Routes
 from runnerd.errors import ClientError, NotSupported
@@ -22,14 +23,14 @@ ROUTES = Routes()
 _NEVER = "0001-01-01T00:00:00Z"  # what Go clients expect for "no time": a runner in use
 
 
-@ROUTES.get("/engines/status", Action.VIEW_RUNNERS)
+@ROUTES.get("/engines/status", Action.VIEW_RUNNERS, DOCKER)
 async def status(request: web.Request) -> web.Response:
     """Every backend's state: `Running`, `Not Installed`, `Installing` or `Error`, with details."""
     backends = request.app[CONTEXT].backends
     return json_response({name: backend.status() for name, backend in backends.items()})
 
 
-@ROUTES.get("/engines/ps", Action.VIEW_RUNNERS)
+@ROUTES.get("/engines/ps", Action.VIEW_RUNNERS, DOCKER)
 async def ps(request: web.Request) -> web.Response:
     """Every runner."""
     context = request.app[CONTEXT]
@@ -42,7 +43,7 @@ async def ps(request: web.Request) -> web.Response:
     return json_response(runners)
 
 
-@ROUTES.get("/engines/df", Action.VIEW_RUNNERS)
+@ROUTES.get("/engines/df", Action.VIEW_RUNNERS, DOCKER)
 async def df(request: web.Request) -> web.Response:
     """Disk usage, in bytes, and the directory that it is of."""
     context = request.app[CONTEXT]
@@ -56,7 +57,7 @@ async def df(request: web.Request) -> web.Response:
     )
 
 
-@ROUTES.post("/engines/unload", Action.UNLOAD_MODEL)
+@ROUTES.post("/engines/unload", Action.UNLOAD_MODEL, DOCKER)
 async def unload(request: web.Request) -> web.Response:
     """Stop idle runners: all of them, or those of some models.
 
@@ -82,7 +83,7 @@ async def unload(request: web.Request) -> web.Response:
     return json_response({"unloaded_runners": unloaded.stopped} | kept)
 
 
-@ROUTES.post("/engines/install-backend", Action.MANAGE_BACKENDS)
+@ROUTES.post("/engines/install-backend", Action.MANAGE_BACKENDS, DOCKER)
 async def install_backend(request: web.Request) -> web.Response:
     """Install a backend; answers when it is done, `/engines/status` shows the progress."""
     context = request.app[CONTEXT]
@@ -93,7 +94,7 @@ async def install_backend(request: web.Request) -> web.Response:
     return web.Response()
 
 
-@ROUTES.post("/engines/uninstall-backend", Action.MANAGE_BACKENDS)
+@ROUTES.post("/engines/uninstall-backend", Action.MANAGE_BACKENDS, DOCKER)
 async def uninstall_backend(request: web.Request) -> web.Response:
     """Say how an engine is removed: not over the API, since others may be using it."""
     context = request.app[CONTEXT]

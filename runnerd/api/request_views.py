@@ -13,6 +13,7 @@ from aiohttp import web
 
 from runnerd.access import Action
 from runnerd.api.context import CONTEXT, Context, authorize, encode, flag, json_response, timestamp
+from runnerd.api.docker_errors import DOCKER
 from runnerd.api.routing import Routes
 from runnerd.backends.configuration import BackendMode
 from runnerd.configurations import ConfigurationKey
@@ -25,7 +26,7 @@ _POLL = 0.3  # seconds between looks for new requests
 _THEIR_CLIENT = "docker-model-cli/"
 
 
-@ROUTES.get("/engines/requests", Action.VIEW_REQUESTS)
+@ROUTES.get("/engines/requests", Action.VIEW_REQUESTS, DOCKER)
 async def requests(request: web.Request) -> web.StreamResponse:
     """The newest inference requests; `model` names one, `include_existing` begins a stream with
     those that there are.

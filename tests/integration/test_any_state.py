@@ -18,7 +18,7 @@ import pytest
 from runnerd import config
 from runnerd.daemon import Daemon
 from runnerd.errors import StartupError
-from tests.support.daemon import DaemonProcess, running
+from tests.support.daemon import JSON, DaemonProcess, running
 from tests.support.waiting import LIMIT
 
 SLOT = "00000001764000000000-0000"
@@ -197,10 +197,11 @@ def test_what_may_not_be_changed(path: str, used: Path) -> None:
     if path == "configurations.json":
         (used / "state" / path).write_text("[]")
     with immutable(used / "state" / path), running(used) as daemon:
+        keep = {"model": "tiny", "keep_alive": "5m"}
         answers = [
-            daemon.http.post("/models/tiny/tag?repo=other&tag=x"),
-            daemon.http.post("/engines/_configure", json={"model": "tiny", "keep_alive": "5m"}),
-            daemon.http.delete("/models/other:x"),
+            daemon.http.post("/models/tiny/tag?repo=other&tag=x", headers=JSON),
+            daemon.http.post("/engines/_configure", json=keep, headers=JSON),
+            daemon.http.delete("/models/other:x", headers=JSON),
         ]
         for response in answers:
             assert response.status_code in (200, 201, 202, 404, 507), response.text
