@@ -270,6 +270,26 @@ def test_a_settings_file_that_is_none(
     assert config.load({}).turn == 7.0
 
 
+def test_one_wrong_configuration_leaves_the_others(tmp_path: Path, gguf: Path) -> None:
+    """The daemon starts with the others in force, says which it was, and takes changes."""
+    file = tmp_path / "d" / "state" / "configurations.json"
+    with running(tmp_path / "d") as daemon:
+        daemon.import_model(gguf / "tiny.gguf", "tiny")
+        right = {"model": "tiny", "context-size": 320}
+        assert daemon.http.post("/engines/_configure", json=right).status_code == 202
+    wrong = {"backend": "llama.cpp", "model": "sha256:gone", "mode": "completion",
+             "configuration": {"of-a-newer-version": True}}  # fmt: skip
+    file.write_text(json.dumps([wrong, *json.loads(file.read_text())]))
+    with running(tmp_path / "d") as daemon:
+        assert "of-a-newer-version" in daemon.text()
+        [entry] = daemon.http.get("/engines/_configure").json()
+        assert entry["Config"] == {"context-size": 320}
+        keep = {"keep_alive": "5m"}
+        assert daemon.http.post("/models/tiny/configure", json=keep).status_code == 202
+    assert json.loads(file.with_name("configurations.json.unusable").read_text()) == [wrong]
+    assert json.loads(file.read_text())[0]["configuration"]["keep_alive"] == "5m"
+
+
 def test_damaged_configurations_are_kept(tmp_path: Path) -> None:
     """What cannot be read is moved aside under a free name, each time."""
     from runnerd.configurations import Configurations
