@@ -12,7 +12,7 @@ import pytest
 from runnerd import durable
 from runnerd.backends.configuration import BackendMode
 from runnerd.configurations import ConfigurationKey
-from runnerd.configurations.configuration_file import load, part, save
+from runnerd.configurations.configuration_file import Documents, load, part, save
 from runnerd.regular import Unusable
 
 KEY = ConfigurationKey("llama.cpp", "sha256:x", BackendMode.COMPLETION)
@@ -33,7 +33,7 @@ def test_what_is_saved_is_loaded(tmp_path: Path) -> None:
     """Every key with its document; nothing where there is no file."""
     file = tmp_path / "configurations.json"
     assert load(file) == ({}, (), "")
-    documents = {OTHER: {"context-size": 512}, KEY: {"pinned": True}}
+    documents: Documents = {OTHER: {"context-size": 512}, KEY: {"pinned": True}}
     save(file, documents)
     assert load(file).documents == documents
     assert list(tmp_path.iterdir()) == [file]
