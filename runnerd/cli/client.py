@@ -95,7 +95,8 @@ class Client:
     ) -> http.client.HTTPResponse:
         """Send a request and return the response, unread.  Raises DaemonError for 4xx and 5xx."""
         connection = self._connection()
-        sent = {"User-Agent": "runnerd-cli", **_credential(), **(headers or {})}
+        sent = {"User-Agent": "runnerd-cli", "Accept": "application/json"}
+        sent |= {**_credential(), **(headers or {})}
         data: Any = body
         if document is not None:
             data = json.dumps(document).encode()
