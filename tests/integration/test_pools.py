@@ -77,6 +77,7 @@ def test_instances_grow_under_load_and_shrink_afterwards(daemon: DaemonProcess) 
         assert sorted(runner["requests"] for runner in daemon.ps()) == [0, 1]
         assert len({runner["id"] for runner in daemon.ps()}) == 2
         first.resume()
+    wait_for(lambda: not any(runner["requests"] for runner in daemon.ps()), "the end of the stream")
     assert configure(daemon, keep_alive="50ms").status_code == 202
     wait_for(lambda: daemon.ps() == [], "both to expire")
     assert daemon.engines() == []
