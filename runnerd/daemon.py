@@ -177,7 +177,9 @@ class Daemon:
                     policy=policy,
                     images_dir=state_dir / "images",
                     dialects=other_apis,
-                    pending_models=PendingModels(pulls, settings),
+                    pending_models=PendingModels(
+                        pulls, settings, began=lambda who, what: accounts.audit_pull(who.id, what)
+                    ),
                     captures=lambda: settings.capture_requests,
                     ended=lambda principal, record: accounts.usage.ended(principal.id, record),
                 )
