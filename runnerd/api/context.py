@@ -5,7 +5,6 @@ from __future__ import annotations
 import datetime
 from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -70,10 +69,10 @@ def authorize(request: web.Request, action: Action) -> None:
     The middleware does that for each route's own action; a handler does it where it turns out to
     do something else.
     """
-    allowed = partial(request.app[CONTEXT].policy.check, principal_of(request), action)
-    allowed()
+    policy = request.app[CONTEXT].policy
+    policy.check(principal_of(request), action)
     if isinstance(request.transport, BorrowedTransport):
-        request.transport.conditions.append(allowed)
+        request.transport.conditions.append(lambda principal: policy.check(principal, action))
 
 
 def models_of(request: web.Request) -> Catalog:

@@ -208,9 +208,9 @@ class ClientConnection(asyncio.Protocol):
         used = requests.active is not None or requests.reading is not None or self._reader.in_head
         return not used and not _has_unread(self.transport)
 
-    def enforce(self) -> None:
-        """End what its user may not do any more."""
-        self._requests.enforce()
+    def enforce(self, *, peers: bool) -> None:
+        """End what is not allowed any more, to a user or, with `peers`, to who has connected."""
+        self._requests.enforce(peers=peers)
 
     def drain(self) -> None:
         """The daemon is shutting down: an idle connection ends now, a busy one after its answer."""

@@ -60,7 +60,7 @@ class BorrowedTransport(asyncio.Transport):
         self._closing = False
         self.answered = answered
         self.request: Request | None = None  # the one that is being answered
-        self.conditions: list[Callable[[], None]] = []  # each raises where it is allowed no more
+        self.conditions: list[Callable[[Principal], None]] = []  # each raises for who may not
 
     def write(self, data: bytes | bytearray | memoryview[Any]) -> None:
         self._host.transport.write(data)
@@ -177,7 +177,7 @@ class ControlPlaneBridge:
     def enforce(self) -> None:
         """Raise where what is being answered is not allowed any more."""
         for condition in self._transport.conditions:
-            condition()
+            condition(self._transport.get_extra_info(PRINCIPAL))
 
     def pause_writing(self) -> None:
         self._handler.pause_writing()
