@@ -345,9 +345,8 @@ class Daemon:
             log.warning("SIGHUP: a restart is needed for %s", names, extra=logs.ANSWER)
         log.info("SIGHUP: changed settings: %s", ", ".join(sorted(now)) or "none")
         if now:
-            entry = AuditEntry(
-                time.time(), "", "a signal", "change_settings", ", ".join(sorted(now)), 200
-            )
+            names = ", ".join(sorted(now))
+            entry = AuditEntry(time.time(), "", "a signal", "change_settings", "", names, 200)
             tasks.spawn(audit.add(entry), name="audit")
         if "log_level" in now:
             logs.set_up(log_dir, level=self._settings.log_level)

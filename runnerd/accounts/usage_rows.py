@@ -26,13 +26,6 @@ class Counts:
     prompt_tokens: int = 0
     completion_tokens: int = 0
 
-    def add(self, *, failed: bool, prompt: int, completion: int) -> None:
-        """Count one request."""
-        self.requests += 1
-        self.failures += failed
-        self.prompt_tokens += prompt
-        self.completion_tokens += completion
-
     def include(self, other: Counts) -> None:
         """Count what another one has counted."""
         self.requests += other.requests

@@ -50,6 +50,10 @@ class Context:
 CONTEXT = web.AppKey("context", Context)
 DOCUMENT = web.RequestKey("document", dict[str, Any])
 """A request's JSON body, once a handler has read it; the audit looks there."""
+OUTCOME = web.RequestKey("outcome", int)
+"""The status of what failed after its response had begun, for the audit."""
+SUBJECT = web.RequestKey("subject", str)
+"""What a request was about, for the audit, where its handler says it."""
 
 
 def principal_of(request: web.Request) -> Principal:

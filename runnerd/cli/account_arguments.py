@@ -10,7 +10,11 @@ from typing import Any
 Lazily = Callable[[str, str], Callable[[argparse.Namespace], int]]
 """The function that is called so in a module of this folder, imported when it is called."""
 
-_MAY = "permissions, with commas: session, view_llms, load_llm, ..., superuser; or none"
+_MAY = (
+    "permissions, with commas: session, view_llms (these two are the default), load_llm,"
+    " unload_llm, download_llm, request_load, request_unload, request_download, bare_model,"
+    " superuser; or none"
+)
 _LIMIT = (
     "requests_per_minute, concurrent_requests, tokens_per_day, context or priority, with commas;"
     " =none takes one away"

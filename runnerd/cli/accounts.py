@@ -55,8 +55,8 @@ def audit(options: argparse.Namespace) -> int:
         print_json(entries)
         return 0
     for entry in reversed(entries):
-        words = (entry["time"], entry["who"], entry["action"], entry["subject"] or "-")
-        print(*words, entry["status"])
+        words = (entry[name] for name in ("time", "who", "action", "route", "subject", "status"))
+        print(*(word for word in words if word != ""))
     return 0
 
 

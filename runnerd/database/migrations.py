@@ -56,6 +56,7 @@ STEPS: tuple[tuple[str, ...], ...] = (
             principal TEXT NOT NULL,
             who TEXT NOT NULL,
             action TEXT NOT NULL,
+            route TEXT NOT NULL,
             subject TEXT NOT NULL,
             status INTEGER NOT NULL
         ) STRICT""",

@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import sqlite3
 
-_ENTRIES = "SELECT time, principal, who, action, subject, status FROM audit ORDER BY id"
-_ADD = "INSERT INTO audit (time, principal, who, action, subject, status) VALUES (?, ?, ?, ?, ?, ?)"
+_COLUMNS = "time, principal, who, action, route, subject, status"
+_ENTRIES = f"SELECT {_COLUMNS} FROM audit ORDER BY id"
+_ADD = f"INSERT INTO audit ({_COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?)"
 
 
 def keep_audit(present: sqlite3.Connection, copy: sqlite3.Connection) -> None:

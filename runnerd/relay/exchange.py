@@ -111,17 +111,16 @@ class Exchange:
         if task is not None:
             task.cancel()
 
-    def pause(self) -> None:
-        """Whoever gets the response does not keep up; the engine waits."""
-        self._paused = True
-        if self._call is not None:
-            self._call.pause()
+    @property
+    def begun(self) -> bool:
+        """Whether something of the response was sent."""
+        return self._sink.begun
 
-    def resume(self) -> None:
-        """Go on."""
-        self._paused = False
+    def flow(self, *, paused: bool) -> None:
+        """Whoever gets the response does not keep up, and the engine waits; or does so again."""
+        self._paused = paused
         if self._call is not None:
-            self._call.resume()
+            self._call.pause() if paused else self._call.resume()
 
     def enforce(self, principal: Principal) -> None:
         """Fail where the principal, as it is taken for now, may not ask for this any more."""

@@ -112,7 +112,7 @@ async def write(folder: Path, changes: list[tuple[str, str, str]], told: int) ->
     audit = Audit(database)
 
     async def note(text: str) -> None:
-        await audit.add(AuditEntry(0.0, "p", "who", "act", text, 200))
+        await audit.add(AuditEntry(0.0, "p", "who", "act", "", text, 200))
         os.write(told, f"audit {text}\n".encode())
 
     for change in changes:

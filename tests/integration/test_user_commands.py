@@ -173,16 +173,26 @@ def test_the_audit(daemon: DaemonProcess) -> None:
     runnerd(daemon, "user", "add", "ann")
     runnerd(daemon, "user", "list")
     runnerd(daemon, "user", "rm", "nobody")
+    runnerd(daemon, "user", "edit", "ann", "--may", "session,superuser")
+    key = document(daemon, "key", "add", "ann")["id"]
+    runnerd(daemon, "key", "rm", key)
     runnerd(daemon, "user", "rm", "ann")
-    newest, oldest = document(daemon, "audit")
-    assert (oldest["action"], oldest["subject"], oldest["status"]) == ("manage_users", "ann", 201)
-    assert (newest["action"], newest["subject"], newest["status"]) == ("manage_users", "ann", 200)
+    newest, *_, oldest = entries = document(daemon, "audit")
+    assert {entry["action"] for entry in entries} == {"manage_users"}
+    assert [(e["route"], e["subject"], e["status"]) for e in reversed(entries)] == [
+        ("POST /runnerd/users", "name=ann", 201),
+        ("POST /runnerd/users/{user}", "ann may=session,superuser", 200),
+        ("POST /runnerd/users/{user}/keys", f"ann key={key}", 201),
+        ("DELETE /runnerd/keys/{id}", f"ann key={key}", 200),
+        ("DELETE /runnerd/users/{user}", "ann", 200),
+    ]
     assert newest["who"] == f"uid {os.getuid()}"
     assert document(daemon, "audit", "-n", "1") == [newest]
     assert document(daemon, "audit", "--who", "ann") == []
     lines = runnerd(daemon, "audit")[1].splitlines()
-    assert len(lines) == 2
-    assert lines[0].endswith("manage_users ann 201")
+    assert len(lines) == 5
+    assert lines[0].endswith("manage_users POST /runnerd/users name=ann 201")
+    assert oldest["time"] <= newest["time"]
 
 
 def test_settings_are_audited(daemon: DaemonProcess, tmp_path: Path) -> None:
@@ -243,7 +253,9 @@ def test_backup_and_restore(daemon: DaemonProcess, tmp_path: Path) -> None:
     assert status == 1
     assert "runnerd restore" in said
     assert daemon.http.get("/models").status_code == 200
+    assert "database: the database runnerd.db is damaged" in runnerd(daemon, "status")[1]
     assert runnerd(daemon, "restore", str(file))[0] == 0
+    assert document(daemon, "status")["database"]["problem"] is None
     assert [user["name"] for user in document(daemon, "user", "list")] == ["ann"]
     assert document(daemon, "user", "add", "eve")["name"] == "eve"
 

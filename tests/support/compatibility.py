@@ -101,6 +101,10 @@ FIELDS: dict[str, dict[str, str]] = {
         "GET /api/version": "version",
         "Ollama errors": "400 401 403 404 405 429 507",
     },
+    "Docker Model Runner": {
+        "/models and /engines, errors": "text json",
+        "/engines/v1 and rerank, errors": "json",
+    },
 }
 
 _INTRODUCTION = """\

@@ -298,8 +298,8 @@ async def test_the_log_does_not_grow_for_ever(tmp_path: Path) -> None:
 
     def work(connection: Connection) -> None:
         connection.execute(
-            "INSERT INTO audit (time, principal, who, action, subject, status)"
-            " VALUES (1, 'p', 'p', 'a', ?, 200)",
+            "INSERT INTO audit (time, principal, who, action, route, subject, status)"
+            " VALUES (1, 'p', 'p', 'a', '', ?, 200)",
             (text,),
         )
 

@@ -11,6 +11,7 @@ from runnerd.config import Limits
 from runnerd.errors import PermissionMissing
 from runnerd.relay import routes
 from runnerd.relay.admission import Admission
+from runnerd.relay.body_budget import BodyBudget
 from runnerd.relay.http_reader import HttpReader
 from runnerd.relay.http_response import Client
 from runnerd.relay.messages import Request
@@ -87,20 +88,11 @@ class Relay:
     forbidden = False
 
     def __init__(self) -> None:
-        self.held = 0
+        self.bodies = BodyBudget(self.limits)
         self.exchanges: list[StartedExchange] = []
 
     def route(self, path: str) -> routes.Route | None:
         return routes.find(path)
-
-    def hold(self, size: int) -> bool:
-        if self.held + size > self.limits.buffered_bytes:
-            return False
-        self.held += size
-        return True
-
-    def let_go(self, size: int) -> None:
-        self.held -= size
 
     def exchange(
         self, client: Client, request: Request, route: routes.Route, principal: Principal
@@ -137,12 +129,12 @@ def message(number: int, size: int) -> bytes:
 def test_one_after_the_other(relay: Relay, connection: Connection) -> None:
     """The next request is begun when the one before it is answered; bodies are let go."""
     dispatcher = take(relay, connection, b"".join(message(n, 40) for n in range(3)))
-    assert relay.held == 120
+    assert relay.bodies.held == 120
     for number in range(3):
         assert [exchange.id for exchange in relay.exchanges] == [str(n) for n in range(number + 1)]
         assert len(dispatcher.queue) == 2 - number
         relay.exchanges[-1].client.exchange_done(keep_alive=True)
-    assert relay.held == 0
+    assert relay.bodies.held == 0
 
 
 @pytest.mark.parametrize(
@@ -164,7 +156,7 @@ def test_a_refusal_is_the_last_response(
     assert connection.written.count(b"HTTP/1.1 ") == 1
     assert connection.written.startswith(b"HTTP/1.1 " + status)
     assert connection.reading_ended
-    assert relay.held == 0
+    assert relay.bodies.held == 0
 
 
 @pytest.mark.parametrize("cut", [1, 20, 180, 220, 300])
@@ -173,7 +165,7 @@ def test_the_client_leaves(relay: Relay, connection: Connection, cut: int) -> No
     data = b"".join(message(n, 40) for n in range(3))
     dispatcher = take(relay, connection, data[:-cut])
     dispatcher.lost(None)
-    assert relay.held == 0
+    assert relay.bodies.held == 0
     assert all(exchange.cancelled for exchange in relay.exchanges)
 
 

@@ -9,7 +9,7 @@ from runnerd.database import Database
 
 
 def entry(subject: str, moment: float) -> AuditEntry:
-    return AuditEntry(moment, "uid 0", "uid 0", "manage_users", subject, 200)
+    return AuditEntry(moment, "uid 0", "uid 0", "manage_users", "POST /x", subject, 200)
 
 
 async def test_the_audit_goes_on(tmp_path: Path) -> None:
