@@ -355,6 +355,7 @@ class Daemon:
         if not self._settings.capture_requests:
             records.forget_content()
         relay.apply(make_admission(self._settings, self._bound))
+        relay.enforce(peers=True)
         supervisor.settings_changed()
 
     @contextlib.asynccontextmanager

@@ -5,7 +5,6 @@ from __future__ import annotations
 import datetime
 from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -75,12 +74,11 @@ def authorize(request: web.Request, action: Action) -> None:
     The middleware does that for each route's own action; a handler does it where it turns out to
     do something else.
     """
-    principal = principal_of(request)
-    allowed = partial(request.app[CONTEXT].policy.check, principal, action)
-    allowed()
+    principal, policy = principal_of(request), request.app[CONTEXT].policy
+    policy.check(principal, action)
     check_page(request, action, principal)
     if isinstance(request.transport, BorrowedTransport):
-        request.transport.conditions.append(allowed)
+        request.transport.conditions.append(lambda who: policy.check(who, action))
 
 
 def models_of(request: web.Request) -> Catalog:

@@ -260,9 +260,9 @@ class ClientConnection(asyncio.Protocol):
             return Use.SERVED  # a request is on its way into this process
         return Use.IDLE if self.used else Use.NEVER
 
-    def enforce(self) -> None:
-        """End what its user may not do any more."""
-        self._requests.enforce()
+    def enforce(self, *, peers: bool) -> None:
+        """End what is not allowed any more, to a user or, with `peers`, to who has connected."""
+        self._requests.enforce(peers=peers)
 
     def drain(self) -> None:
         """The daemon is shutting down: an idle connection ends now, a busy one after its answer."""

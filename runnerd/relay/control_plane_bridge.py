@@ -64,7 +64,7 @@ class BorrowedTransport(asyncio.Transport):
         self.answered = answered
         self.begun = False
         self.request: Request | None = None  # the one that is being answered
-        self.conditions: list[Callable[[], None]] = []  # each raises where it is allowed no more
+        self.conditions: list[Callable[[Principal], None]] = []  # each raises for who may not
 
     def write(self, data: bytes | bytearray | memoryview[Any]) -> None:
         if not self._closing:
@@ -195,7 +195,7 @@ class ControlPlaneBridge:
     def enforce(self) -> None:
         """Raise where what is being answered is not allowed any more."""
         for condition in self._transport.conditions:
-            condition()
+            condition(self._transport.get_extra_info(PRINCIPAL))
 
     def pause_writing(self) -> None:
         self._handler.pause_writing()

@@ -122,12 +122,10 @@ class Exchange:
         if self._call is not None:
             self._call.pause() if paused else self._call.resume()
 
-    def enforce(self) -> None:
-        """Fail where the principal may not ask for this any more."""
+    def enforce(self, principal: Principal) -> None:
+        """Fail where the principal, as it is taken for now, may not ask for this any more."""
         try:
-            self._context.still_allowed(
-                self._principal, self._plan if self._pending is None else None
-            )
+            self._context.still_allowed(principal, self._plan if self._pending is None else None)
         except RunnerdError as error:
             self.fail(error)
 

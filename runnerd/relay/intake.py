@@ -137,7 +137,8 @@ class Intake:
             self._policy.limits(principal)
             return
         self._policy.check(principal, plan.action)
-        self._planner.check_there(principal, plan.key.backend, plan.model)
+        if self._policy.grants(principal) is not None:
+            self._planner.check_granted(principal, plan.key.backend, plan.model)
 
     def _expected(self, asked: _Asked) -> Wait | None:
         """How to wait for a missing model, None where it is not coming."""

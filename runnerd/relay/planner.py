@@ -126,9 +126,9 @@ class Planner:
         """Whether a model of this name, were it here, would be one for a principal."""
         return self._models.may_be(principal, reference)
 
-    def check_there(self, principal: Principal, backend_name: str, id: str) -> None:
-        """Raise errors.ModelNotFound for a model, by id, that a principal may not know of."""
-        if not self._is_there(principal, backend_name, id):
+    def check_granted(self, principal: Principal, backend_name: str, id: str) -> None:
+        """Raise errors.ModelNotFound for a model, by id, that is here and not for a principal."""
+        if not self._is_there(principal, backend_name, id) and self._models.exists(id):
             raise ModelNotFound("this model is not here any more", param="model")
 
     def _is_there(self, principal: Principal, backend_name: str, id: str) -> bool:

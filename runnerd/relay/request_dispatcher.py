@@ -353,17 +353,19 @@ class RequestDispatcher:
             connection.close()
         connection.expect()
 
-    def enforce(self) -> None:
-        """End the request that is being answered where its user may not ask it any more."""
+    def enforce(self, *, peers: bool) -> None:
+        """End the request that is being answered where who asks may not do so any more; with
+        `peers` also where that is known of the connection, and not of a key.
+        """
         active = self.active
-        if active is None or active.request.user is None or active.error is not None:
-            return
-        if self._exchange is not None:
-            self._exchange.enforce()
+        if active is None or active.error is not None or not (peers or active.request.user):
             return
         try:
-            if active.route is not None:
-                self._relay.authorize(active.request, active.route, active.request.user)
+            principal = active.request.principal(self._connection.principal)
+            if self._exchange is not None:
+                self._exchange.enforce(principal)
+            elif active.route is not None:
+                self._relay.authorize(active.request, active.route, principal)
             elif self._bridge is not None:
                 self._bridge.enforce()
         except RunnerdError as error:

@@ -98,10 +98,12 @@ class Relay:
             heads.forget()
         self.enforce()
 
-    def enforce(self) -> None:
-        """Time has passed, too: end what is not allowed any more."""
+    def enforce(self, *, peers: bool = False) -> None:
+        """End what is not allowed any more: to users, whose time may be over, and with `peers` to
+        those who showed no key, where other rules have come into force.
+        """
         for connection in list(self._connections):
-            connection.enforce()
+            connection.enforce(peers=peers)
 
     @property
     def control_plane(self) -> web.Server:

@@ -6,8 +6,9 @@ from typing import Any, cast
 
 import pytest
 
-from runnerd.access import NOBODY, Principal
+from runnerd.access import NOBODY, Principal, user_principal
 from runnerd.config import Limits
+from runnerd.errors import PermissionMissing
 from runnerd.relay import routes
 from runnerd.relay.admission import Admission
 from runnerd.relay.body_budget import BodyBudget
@@ -21,6 +22,9 @@ HEAD = (
     b"POST /v1/completions HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
     b"X-Request-Id: %d\r\nContent-Length: %d\r\n\r\n"
 )
+
+
+USER = user_principal("u", "k")
 
 
 class Connection:
@@ -56,8 +60,12 @@ class StartedExchange:
         self.client = client
         self.id = request.id
         self.cancelled = False
+        self.enforced: list[Principal] = []
 
     def start(self) -> None: ...
+
+    def enforce(self, principal: Principal) -> None:
+        self.enforced.append(principal)
 
     def cancel(self) -> None:
         self.cancelled = True
@@ -70,9 +78,14 @@ class Relay:
     admission = Admission()
     draining = False
 
-    def authenticate(self, secret: str) -> None: ...
+    def authenticate(self, secret: str) -> Principal:
+        return USER
 
-    def authorize(self, *arguments: object) -> None: ...
+    def authorize(self, request: Request, route: routes.Route, principal: Principal) -> None:
+        if self.forbidden:
+            raise PermissionMissing("you may not", permission="session")
+
+    forbidden = False
 
     def __init__(self) -> None:
         self.bodies = BodyBudget(self.limits)
@@ -154,3 +167,26 @@ def test_the_client_leaves(relay: Relay, connection: Connection, cut: int) -> No
     dispatcher.lost(None)
     assert relay.bodies.held == 0
     assert all(exchange.cancelled for exchange in relay.exchanges)
+
+
+def test_what_is_under_way_is_looked_at_again(relay: Relay, connection: Connection) -> None:
+    """A user's request whenever it is asked, another one's only where rules for peers changed."""
+    shown = HEAD.replace(b"Host:", b"x-api-key: k\r\nHost:") % (1, 1) + b"x"
+    for data, principal in ((shown, USER), (message(2, 1), NOBODY)):
+        dispatcher = take(relay, connection, data)
+        dispatcher.enforce(peers=False)
+        dispatcher.enforce(peers=True)
+        expected = 2 if principal is USER else 1
+        assert relay.exchanges[-1].enforced == [principal] * expected
+
+
+def test_a_body_that_nobody_may_send_any_more(relay: Relay, connection: Connection) -> None:
+    """It is refused while it arrives, and let go."""
+    shown = HEAD.replace(b"Host:", b"x-api-key: k\r\nHost:") % (1, 50) + b"x" * 20
+    dispatcher = take(relay, connection, shown)
+    assert relay.held == 20
+    relay.forbidden = True
+    dispatcher.enforce(peers=False)
+    assert b" 403 " in connection.written
+    assert relay.held == 0
+    assert not relay.exchanges
