@@ -184,9 +184,9 @@ def test_a_body_that_nobody_may_send_any_more(relay: Relay, connection: Connecti
     """It is refused while it arrives, and let go."""
     shown = HEAD.replace(b"Host:", b"x-api-key: k\r\nHost:") % (1, 50) + b"x" * 20
     dispatcher = take(relay, connection, shown)
-    assert relay.held == 20
+    assert relay.bodies.held == 20
     relay.forbidden = True
     dispatcher.enforce(peers=False)
     assert b" 403 " in connection.written
-    assert relay.held == 0
+    assert relay.bodies.held == 0
     assert not relay.exchanges
