@@ -7,18 +7,16 @@ wait for their turn, a few of them, the connection is not read any further.
 from __future__ import annotations
 
 import asyncio
-import os
 import select
 import socket
 from typing import Protocol, cast
 
-from runnerd.access import NOBODY, Principal, PrincipalKind, local_principal, owner_principal
 from runnerd.errors import RequestTimeout
 from runnerd.relay.deadline import Deadline
 from runnerd.relay.http_reader import HttpReader
+from runnerd.relay.peers import ConnectionPeer, Peers
 from runnerd.relay.request_dispatcher import RelayHost, RequestDispatcher
 from runnerd.relay.request_head_cache import RequestHeadCache
-from runnerd.sockets.peer import peer_credentials
 
 _PIPELINED = 16  # requests that may wait on a connection before it is not read further
 _LINGER = 2.0  # seconds to let a refused client finish sending, so that it reads the refusal
@@ -26,6 +24,9 @@ _LINGER = 2.0  # seconds to let a refused client finish sending, so that it read
 
 class ConnectionHost(RelayHost, Protocol):
     """Who keeps count of the connections."""
+
+    peers: Peers
+    """Says who is at the other end."""
 
     def request_head_cache(self, *, unix: bool) -> RequestHeadCache:
         """What was remembered of requests over Unix sockets, or over TCP."""
@@ -51,8 +52,6 @@ class ClientConnection(asyncio.Protocol):
         self._relay = relay
         self._limits = relay.limits
         self._transport: asyncio.Transport | None = None
-        self._unix = False
-        self._principal: Principal | None = None
         self._deadline = Deadline(self._expired)
         self.expect_nothing = self._deadline.clear  # it is our turn
         self._reading_paused = False
@@ -65,13 +64,15 @@ class ClientConnection(asyncio.Protocol):
         # A cast: uvloop's transports are no subclasses of asyncio's.
         transport = self._transport = cast(asyncio.Transport, transport)
         peer = transport.get_extra_info("socket")
-        unix = self._unix = peer is not None and peer.family == socket.AF_UNIX
+        unix = peer is not None and peer.family == socket.AF_UNIX
         known = self._relay.request_head_cache(unix=unix)
         self._reader = HttpReader(self._limits, known)
         self._requests = RequestDispatcher(self, self._relay, known, unix=unix)
         if not self._relay.admit(self):
             transport.abort()
             return
+        self._peer = ConnectionPeer(self._relay.peers, transport)
+        self.principal = self._peer.principal
         self._deadline.set(self._limits.idle_timeout)
 
     def connection_lost(self, exc: Exception | None) -> None:
@@ -89,6 +90,9 @@ class ClientConnection(asyncio.Protocol):
         if self.reading_ended:
             return
         self.used = True
+        if self._peer.unknown:
+            self._peer.hold(data, self.data_received)
+            return
         requests, reader = self._requests, self._reader
         if requests.active is None:
             known = reader.known(data)
@@ -159,14 +163,6 @@ class ClientConnection(asyncio.Protocol):
         if self._transport is not None and not self._transport.is_closing():
             self._transport.write(data)
 
-    def principal(self) -> Principal:
-        """Who makes the requests of this connection; nobody once it is closed."""
-        if self._principal is None:
-            if self._transport is None:
-                return NOBODY
-            self._principal = _principal_of(self._transport, unix=self._unix)
-        return self._principal
-
     def pause_reading(self) -> None:
         """Read nothing further for now: nobody takes it."""
         self._reading_paused = True
@@ -209,8 +205,11 @@ class ClientConnection(asyncio.Protocol):
         return not used and not _has_unread(self.transport)
 
     def enforce(self) -> None:
-        """End what its user may not do any more."""
-        self._requests.enforce()
+        """End what its user may not do any more, and what its peer is not let in for any more."""
+        if self._peer.changed and not self._requests.shows_key:
+            self.transport.abort()
+        else:
+            self._requests.enforce()
 
     def drain(self) -> None:
         """The daemon is shutting down: an idle connection ends now, a busy one after its answer."""
@@ -223,16 +222,3 @@ def _has_unread(transport: asyncio.Transport) -> bool:
     poll = select.poll()
     poll.register(transport.get_extra_info("socket").fileno(), select.POLLIN)
     return bool(poll.poll(0))
-
-
-def uid_principal(uid: int | None) -> Principal:
-    """Who has a user id of this host: the daemon's own and root's are the owner's."""
-    return owner_principal(uid) if uid in (0, os.getuid()) else local_principal(uid)
-
-
-def _principal_of(transport: asyncio.Transport, *, unix: bool) -> Principal:
-    if unix:
-        peer = peer_credentials(transport.get_extra_info("socket"))
-        return uid_principal(None if peer is None else peer.uid)
-    name = transport.get_extra_info("peername")
-    return Principal(PrincipalKind.OWNER, str(name[0])) if name else NOBODY

@@ -324,6 +324,11 @@ class RequestDispatcher:
             connection.close()
         connection.expect()
 
+    @property
+    def shows_key(self) -> bool:
+        """Whether the request that is being answered is that of a user with a key."""
+        return self.active is not None and self.active.request.user is not None
+
     def enforce(self) -> None:
         """End the request that is being answered where its user may not ask it any more."""
         active = self.active

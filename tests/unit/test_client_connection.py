@@ -12,6 +12,7 @@ from runnerd.config import Limits
 from runnerd.relay import routes
 from runnerd.relay.admission import Admission
 from runnerd.relay.client_connection import ClientConnection
+from runnerd.relay.peers import Peers
 from runnerd.relay.request_head_cache import RequestHeadCache
 from runnerd.relay.service import Relay
 
@@ -27,6 +28,7 @@ class BrokenRelay:
     limits = Limits()
     admission = Admission()
     draining = False
+    peers = Peers()
 
     def request_head_cache(self, *, unix: bool) -> RequestHeadCache:
         return RequestHeadCache()
