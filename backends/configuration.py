@@ -62,6 +62,8 @@ class BackendConfiguration(BaseModel):
     `runtime_flags` are checked against the backend's allow-list before they are stored.  `parallel`
     is how many requests a runner works on at a time, None for the backend's choice.  `engine` is
     one of several installed engines by name (`cuda`, `cpu`, `path`), None for the backend's choice.
+    With `isolate_users` the engine reuses nothing of an earlier prompt: how quickly it answers one
+    user tells nothing of what another one has asked.
     """
 
     model_config = ConfigDict(extra="forbid", populate_by_name=True)
@@ -72,6 +74,7 @@ class BackendConfiguration(BaseModel):
     parallel: Annotated[int | None, Field(strict=True, ge=1, le=256)] = None
     placement: Placement | None = None
     engine: EngineName | None = None
+    isolate_users: Annotated[bool, Field(strict=True)] = False
 
     def to_json(self) -> dict[str, object]:
         """Return the JSON form, without what was not set."""

@@ -10,6 +10,7 @@ from pathlib import Path
 from bench import (
     chats,
     contexts,
+    isolation,
     memory,
     pulling,
     relay,
@@ -38,6 +39,7 @@ SECTIONS: dict[str, Callable[[Report, float], None]] = {
     "scheduling": scheduling.scheduling,
     "sharing": sharing.sharing,
     "slots": slots.slots,
+    "isolation": isolation.isolation,
     "memory": memory.memory,
     "contexts": contexts.contexts,
     "architectures": memory.architectures,

@@ -20,12 +20,13 @@ _EVENT_END = b"\n\n"
 _SETTLING = 0.5  # seconds of a stamped stream before its delays count: all begin at once
 
 
-def request(path: str, document: dict[str, object]) -> bytes:
-    """Return the bytes of a POST."""
+def request(path: str, document: dict[str, object], *, key: str | None = None) -> bytes:
+    """Return the bytes of a POST, with a user's key if there is one."""
     body = json.dumps(document, separators=(",", ":")).encode()
+    shown = b"" if key is None else b"Authorization: Bearer %s\r\n" % key.encode()
     return (
-        b"POST %s HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
-        b"Content-Length: %d\r\n\r\n%s" % (path.encode(), len(body), body)
+        b"POST %s HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n%s"
+        b"Content-Length: %d\r\n\r\n%s" % (path.encode(), shown, len(body), body)
     )
 
 

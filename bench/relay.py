@@ -22,7 +22,8 @@ from bench.report import Report
 from bench.subjects import Stage, Subject, synthetic
 
 _CHAT = "/v1/chat/completions"
-_ONCE = request("/v1/embeddings", {"model": "bench", "input": "x" * 900, "bench": "once"})
+_EMBED: dict[str, object] = {"model": "bench", "input": "x" * 900, "bench": "once"}
+_ONCE = request("/v1/embeddings", _EMBED)
 _ALL_AT_ONCE: dict[str, object] = {"overcommit": 0}
 """Every request goes to the engine: what is measured is so many of them there, not the queue."""
 
@@ -82,6 +83,7 @@ def requests(report: Report, seconds: float) -> None:
                 what = f"assembled chats of {chunks}"
                 _small(report, subject, assembled(chunks), what, seconds, bar=bar)
             _chunks(report, subject, seconds, bars=ours)
+        _with_key(report, stage, seconds)
         for subject in others:
             _small(report, subject, _ONCE, "small requests", seconds)
             _small(report, subject, stream(1), "streams of one chunk", seconds)
@@ -101,6 +103,31 @@ def _small(
     report.line(
         f"{subject.name}: {what} per second", f"{outcome.answers / outcome.seconds:,.0f} /s"
     )
+
+
+def _with_key(report: Report, stage: Stage, seconds: float) -> None:
+    """What a small request costs more with a user's key than without; in turns, since the two are
+    near each other.
+    """
+    users = stage.daemon.http
+    said = {"models": ["bench", "ai/*"], "limits": {"requests_per_minute": 10**6}}
+    plain = users.post("/runnerd/users", json={"name": "plain"}).json()["key"]
+    full = users.post("/runnerd/users", json={"name": "full"} | said).json()["key"]
+    messages = {"no key": _ONCE, "a key": request("/v1/embeddings", _EMBED, key=plain)}
+    messages["a key with grants and limits"] = request("/v1/embeddings", _EMBED, key=full)
+    spent = dict.fromkeys(messages, 0.0)
+    answers = dict.fromkeys(messages, 0)
+    for _ in range(6):
+        for what, message in messages.items():
+            outcome, cpu = run_loop(stage.relay, message, clients=32, seconds=seconds / 3)
+            _check(outcome, stage.relay)
+            spent[what] += cpu
+            answers[what] += outcome.answers
+    each = {what: spent[what] / max(1, answers[what]) * 1e6 for what in messages}
+    for what in list(messages)[1:]:
+        more = each[what] - each["no key"]
+        bar = "<= 2 us" if what == "a key" else ""
+        report.line(f"runnerd: small requests, CPU more with {what}", f"{more:+.2f} us", bar)
 
 
 def _chunks(report: Report, subject: Subject, seconds: float, *, bars: bool) -> None:

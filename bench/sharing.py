@@ -30,6 +30,7 @@ _CLIENTS = 2  # of each model
 _TOKENS = 32
 _CONTEXT = 512
 _ROUNDS = 2
+_PAUSE = 0.1  # seconds after a failed request
 
 
 def sharing(report: Report, seconds: float) -> None:
@@ -52,9 +53,12 @@ def sharing(report: Report, seconds: float) -> None:
         ]
         subjects = [own, *(peer for peer in peers if peer is not None)]
         answers: dict[str, list[Counter[str]]] = {subject.name: [] for subject in subjects}
+        failures: Counter[str] = Counter()
         for _ in range(_ROUNDS):
             for subject in subjects:
-                answers[subject.name].append(_answered(subject, length))
+                answered, failed = _answered(subject, length)
+                answers[subject.name].append(answered)
+                failures[subject.name] += failed
         best = max(
             (_total(found) for name, found in answers.items() if name != own.name), default=0
         )
@@ -68,6 +72,8 @@ def sharing(report: Report, seconds: float) -> None:
             total = _total(found) / (_ROUNDS * length)
             bar = f">= {best / (_ROUNDS * length):.1f}" if name == own.name and best else ""
             report.line(f"{name}: answers per second, all models", f"{total:.1f}", bar)
+            bar = "0" if name == own.name else ""
+            report.line(f"{name}: requests that failed", str(failures[name]), bar)
 
 
 @contextmanager
@@ -85,11 +91,14 @@ def _daemon(folder: Path, models: Path) -> Iterator[tuple[Subject, psutil.Proces
         yield subject, daemon.engines()[0]
 
 
-def _answered(subject: Subject, seconds: float) -> Counter[str]:
-    """Return how many responses the clients of each model got."""
+def _answered(subject: Subject, seconds: float) -> tuple[Counter[str], int]:
+    """How many responses the clients of each model got, and how many requests failed.
+
+    llama-server's router closes connections without a word now and then when it swaps models.
+    """
     answers: Counter[str] = Counter()
+    failures: list[Exception] = []
     ready = threading.Barrier(_CLIENTS * len(_MODELS))
-    ends: list[float] = []
 
     def ask(model: str) -> None:
         body = {"model": model, "prompt": "x", "max_tokens": _TOKENS, "ignore_eos": True}
@@ -97,9 +106,13 @@ def _answered(subject: Subject, seconds: float) -> Counter[str]:
             ready.wait()
             end = time.monotonic() + seconds
             while time.monotonic() < end:
-                client.post("/v1/completions", json=body).raise_for_status()
-                answers[model] += 1
-            ends.append(end)
+                try:
+                    client.post("/v1/completions", json=body).raise_for_status()
+                except httpx.HTTPError as error:
+                    failures.append(error)
+                    time.sleep(_PAUSE)
+                else:
+                    answers[model] += 1
 
     threads = [
         threading.Thread(target=ask, args=(model,)) for model in _MODELS for _ in range(_CLIENTS)
@@ -108,9 +121,9 @@ def _answered(subject: Subject, seconds: float) -> Counter[str]:
         thread.start()
     for thread in threads:
         thread.join()
-    if len(ends) < len(threads):
-        raise RuntimeError(f"{subject.name} did not answer")
-    return answers
+    if not answers:
+        raise RuntimeError(f"{subject.name} answered nothing") from failures[0]
+    return answers, len(failures)
 
 
 def _client(subject: Subject) -> httpx.Client:

@@ -140,7 +140,12 @@ class Limits(BaseModel):
     head_timeout: Seconds = Field(
         15.0, gt=0, description="from the first byte to the end of the head"
     )
-    body_timeout: Seconds = Field(30.0, gt=0, description="without a byte of the body")
+    body_timeout: Seconds = Field(
+        30.0, gt=0, description="in which `body_rate` is measured, again and again"
+    )
+    body_rate: Bytes = Field(
+        1024, ge=0, description="bytes per second that a body comes with at least"
+    )
     idle_timeout: Seconds = Field(75.0, gt=0, description="between two requests of a connection")
     stall_timeout: Seconds = Field(
         60.0, gt=0, description="a client that reads nothing of its answer"
@@ -260,7 +265,8 @@ class Settings(BaseSettings):
         2.0,
         ge=0,
         le=2**20,
-        description="requests that an engine gets per slot, the rest waits in a fair queue; 0: all",
+        description="requests that an engine gets per slot (up to four times as many while that is "
+        "5 ms of work), the rest waits in a fair queue; 0: all",
     )
     slot_quota: Bytes = Field(
         4 * 2**30,

@@ -23,6 +23,7 @@ import runnerd
 from runnerd import early, logs, secrecy, tasks, time_slice
 from runnerd.access import Rules
 from runnerd.accounts.accounts import Accounts
+from runnerd.accounts.audit import Audit, AuditEntry
 from runnerd.accounts.users import Change
 from runnerd.api.anthropic import dialect as anthropic
 from runnerd.api.app import make_app
@@ -182,7 +183,9 @@ class Daemon:
                     policy=policy,
                     images_dir=state_dir / "images",
                     dialects=other_apis,
-                    pending_models=PendingModels(pulls, settings),
+                    pending_models=PendingModels(
+                        pulls, settings, began=lambda who, what: accounts.audit_pull(who.id, what)
+                    ),
                     captures=lambda: settings.capture_requests,
                     ended=lambda principal, record: accounts.usage.ended(principal.id, record),
                 )
@@ -214,6 +217,7 @@ class Daemon:
             stack.push_async_callback(relay.close)
             exchanges.accounts.spent(await accounts.usage.tokens_of_today())
             accounts.users.subscribe(lambda change: _adopt(change, policy, relay))
+            policy.adopt(accounts.users.directory)  # it may have changed since it was first adopted
             early.check()
             control = ControlSocket(
                 settings.socket_path, mode=settings.socket_mode, group=settings.socket_group
@@ -237,7 +241,7 @@ class Daemon:
             await stack.enter_async_context(self._kept(upkeep))
 
             self._signals.listen(
-                reload=lambda: self._reload(log_dir, supervisor, relay, records),
+                reload=lambda: self._reload(log_dir, supervisor, relay, records, accounts.audit),
                 hurry=supervisor.hurry,
             )
             await stack.enter_async_context(watchdog(self._notifier, supervisor.stranded))
@@ -334,7 +338,12 @@ class Daemon:
         return listeners
 
     def _reload(
-        self, log_dir: Path, supervisor: Supervisor, relay: Relay, records: Records
+        self,
+        log_dir: Path,
+        supervisor: Supervisor,
+        relay: Relay,
+        records: Records,
+        audit: Audit,
     ) -> None:
         """Bring changed settings into force, all or none; no request notices."""
         try:
@@ -351,13 +360,17 @@ class Daemon:
             names = ", ".join(sorted(later))
             log.warning("SIGHUP: a restart is needed for %s", names, extra=logs.ANSWER)
         log.info("SIGHUP: changed settings: %s", ", ".join(sorted(now)) or "none")
+        if now:
+            names = ", ".join(sorted(now))
+            entry = AuditEntry(time.time(), "", "a signal", "change_settings", "", names, 200)
+            tasks.spawn(audit.add(entry), name="audit")
         if "log_level" in now:
             logs.set_up(log_dir, level=self._settings.log_level)
         if not self._settings.capture_requests:
             records.forget_content()
         self._peers.rules = listening.peer_rules(self._settings, self._socket_gid)
         relay.apply(make_admission(self._settings, self._bound))
-        relay.enforce()
+        relay.enforce(peers=True)
         supervisor.settings_changed()
 
     @contextlib.asynccontextmanager

@@ -239,13 +239,17 @@ class Overloaded(RunnerdError):
     type = "rate_limit_error"
 
 
+_SOON = 120.0  # seconds; an SDK that repeats a request by itself waits no longer than that
+
+
 class LimitReached(Overloaded):
     """`limit` is the name of the user's limit that was reached."""
 
     code = "limit_reached"
 
     def __init__(self, message: str, *, limit: str, retry_after: float | None = None) -> None:
-        super().__init__(message, retry_after=retry_after)
+        soon = retry_after is not None and retry_after <= _SOON
+        super().__init__(message, retry_after=retry_after, should_retry=None if soon else False)
         self.limit = limit
 
 

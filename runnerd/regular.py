@@ -92,11 +92,17 @@ def kind(status: os.stat_result) -> str:
 
 def set_aside(path: Path) -> Path:
     """Move what lies at `path` out of the way and return where it is now.  Raises OSError."""
+    aside = free_name(path)
+    os.rename(path, aside)
+    return aside
+
+
+def free_name(path: Path) -> Path:
+    """A path beside this one, at which nothing is, for what of it cannot be used."""
     number = 0
     while True:
         aside = path.with_name(f"{path.name}.unusable{number or ''}")
         if not os.path.lexists(aside):
-            os.rename(path, aside)
             return aside
         number += 1
 

@@ -26,6 +26,7 @@ from runnerd.backends.llamacpp.footprint import checkpoint_bytes
 from runnerd.backends.llamacpp.native_server import NativeServer
 from runnerd.backends.llamacpp.settings import LlamaCppSettings
 from runnerd.backends.model_files import ModelFiles
+from runnerd.errors import NotSupported
 
 CHECKPOINTS = "--ctx-checkpoints"
 _AUTOMATIC_CHECKPOINTS = 32  # of each slot, where llama-server is not told
@@ -148,7 +149,21 @@ def native_command(server: NativeServer, launch: Launch, settings: LlamaCppSetti
         argv += ["--slot-save-path", f"{launch.slots}/"]
     argv += placement_flags(launch.configuration.placement, launch.devices)
     flags = _rest_of(parse_flags(launch.configuration.runtime_flags))
+    if launch.configuration.isolate_users:
+        flags = [*flags, *_isolating(server)]  # behind the owner's own, so that these count
     return argv + spelled(flags, server.options, server.version)
+
+
+def _isolating(server: NativeServer) -> list[str]:
+    """The flags with which an engine reuses nothing of what it has evaluated before: neither in a
+    slot nor from its cache in RAM.  Raises errors.NotSupported where it has none.
+    """
+    if "--no-cache-prompt" not in server.options:
+        raise NotSupported(
+            "isolate_users: this llama-server always reuses the beginnings of prompts; install a"
+            " newer one (runnerd install)"
+        )
+    return ["--no-cache-prompt", *(["--cache-ram", "0"] if "--cache-ram" in server.options else [])]
 
 
 def _presence(server: NativeServer, names: tuple[str, ...]) -> list[str]:

@@ -107,6 +107,8 @@ class Fallback:
             raise NotSupported(
                 f"placing a model on devices needs the native server; {INSTALL_NATIVE}"
             )
+        if launch.configuration.isolate_users:
+            raise NotSupported(f"isolate_users needs the native server; {INSTALL_NATIVE}")
         context = context_tokens(launch.files, launch.configuration, settings)
         model: dict[str, object] = {
             "model": str(launch.files.weights),

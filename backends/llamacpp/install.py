@@ -12,6 +12,7 @@ import contextlib
 import logging
 import os
 import re
+import signal
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
@@ -158,6 +159,11 @@ def request_of(options: argparse.Namespace, *, found: bool) -> EngineRequest:
 async def _install(root: Path, request: EngineRequest, printer: _Printer) -> Installed:
     import aiohttp
 
+    this = asyncio.current_task()
+    assert this is not None
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        if signal.getsignal(number) is signal.SIG_DFL:  # nohup ignores one
+            asyncio.get_running_loop().add_signal_handler(number, this.cancel)
     async with aiohttp.ClientSession(trust_env=True) as http:
         workshop = Workshop(root, http, report=printer.report, tell=printer.tell)
         return await workshop.install(request)
@@ -171,9 +177,9 @@ def run(root: Path, request: EngineRequest) -> int:
     except BackendFailure as failure:
         printer.tell(f"error: {failure.message}")
         return 1
-    except KeyboardInterrupt:
+    except (KeyboardInterrupt, asyncio.CancelledError) as stopped:
         printer.tell("stopped; what was there before is as it was")
-        return 130
+        return 130 if isinstance(stopped, KeyboardInterrupt) else 143
     printer.tell(done.sentence)
     return 0
 

@@ -28,7 +28,7 @@ class SlotSaving:
         self, model: str, mode: BackendMode, config: BackendConfiguration
     ) -> str | None:
         launch = self._launches.of(Path("none.sock"), model, model, mode, config)
-        if launch.slots is None:
+        if launch.slots is None or config.isolate_users:  # which would read none again
             return None
         server = await self._engines.server(config)
         if server is None or slots.SLOT_OPTION not in server.options:

@@ -12,21 +12,33 @@ from typing import ClassVar, Final
 
 from runnerd.access.principals import Principal, user_principal
 from runnerd.access.users import Key, User, key_digest
-from runnerd.errors import Unauthorized
+from runnerd.errors import DatabaseFailure, Unauthorized
 
+_LATER = 5.0  # seconds
 _NOBODYS = key_digest("")  # compared with where no key is known, which takes as long
 
 
 class Directory:
     """Users by id and name, keys by id and digest."""
 
-    __slots__ = ("_by_digest", "_by_name", "_keys", "_users", "version")
+    __slots__ = ("_by_digest", "_by_name", "_keys", "_unreadable", "_users", "version")
 
     EMPTY: ClassVar[Directory]
 
-    def __init__(self, users: Iterable[User], keys: Iterable[Key], *, version: int = 0) -> None:
-        """A key of a user that is not among `users` counts for nothing."""
+    def __init__(
+        self,
+        users: Iterable[User],
+        keys: Iterable[Key],
+        *,
+        version: int = 0,
+        unreadable: str | None = None,
+    ) -> None:
+        """A key of a user that is not among `users` counts for nothing.
+
+        `unreadable` says why it is not known who has keys: then nobody is told that a key is wrong.
+        """
         self.version: Final = version
+        self._unreadable = unreadable
         self._users = {user.id: user for user in users}
         self._by_name = {user.name.casefold(): user for user in self._users.values()}
         self._keys = {key.id: key for key in keys if key.user_id in self._users}
@@ -40,11 +52,13 @@ class Directory:
 
         How long it takes does not depend on how much of a wrong key is right: what is compared is
         its hash.  Raises errors.Unauthorized, which says more than "not valid" only to those who
-        have a key that was valid once.
+        have a key that was valid once; errors.DatabaseFailure where it is not known who has keys.
         """
         digest = key_digest(secret)
         found = self._by_digest.get(digest)
         same = hmac.compare_digest(digest, _NOBODYS if found is None else found[0].digest)
+        if self._unreadable is not None:
+            raise DatabaseFailure(self._unreadable, retry_after=_LATER)
         if found is None or not same:
             raise Unauthorized("the key is not valid")
         key, user, principal = found

@@ -23,7 +23,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from typing import Final, Protocol
+from typing import Final, NamedTuple, Protocol
 
 from runnerd.access.actions import Action
 from runnerd.access.credentials import has_form_of_key
@@ -31,7 +31,7 @@ from runnerd.access.directory import Directory
 from runnerd.access.model_patterns import Patterns
 from runnerd.access.permissions import NEEDED, WITHOUT_A_KEY, Permission
 from runnerd.access.principals import Principal, PrincipalKind
-from runnerd.access.users import NO_LIMITS, User, UserLimits
+from runnerd.access.users import NO_LIMITS, Key, User, UserLimits
 from runnerd.errors import PermissionMissing, Unauthorized
 
 
@@ -61,7 +61,7 @@ class Rules:
     def __init__(self, clock: Callable[[], float], directory: Directory = Directory.EMPTY) -> None:
         self._clock: Final = clock
         self._directory = directory
-        self._known: dict[str, tuple[User, float]] = {}  # by key, each until when it counts
+        self._known: dict[str, _Standing] = {}  # by key
 
     @property
     def directory(self) -> Directory:
@@ -115,8 +115,7 @@ class Rules:
         """
         if principal.kind is not PrincipalKind.USER:
             return None
-        user = self._user(principal)
-        return None if Permission.SUPERUSER in user.permissions else user.models or None
+        return self._user(principal).grants
 
     def sees_everything(self, principal: Principal) -> bool:
         """Whether what belongs to others is shown to a principal, too.
@@ -124,7 +123,7 @@ class Rules:
         Raises errors.Unauthorized.
         """
         if principal.kind is PrincipalKind.USER:
-            return Permission.SUPERUSER in self._user(principal).permissions
+            return self._user(principal).superuser
         return principal.kind is PrincipalKind.OWNER
 
     def limits(self, principal: Principal) -> UserLimits:
@@ -133,18 +132,39 @@ class Rules:
             return NO_LIMITS
         return self._user(principal).limits
 
-    def _user(self, principal: Principal) -> User:
-        """The user of a principal, as the directory has it now.  Raises errors.Unauthorized."""
+    def _user(self, principal: Principal) -> _Standing:
+        """What a principal's user may, as the directory has it now.  Raises errors.Unauthorized."""
         name = principal.key or ""
         known = self._known.get(name)
-        if known is not None and self._clock() < known[1]:
-            return known[0]
+        if known is not None and self._clock() < known.until:
+            return known
         now, key = self._clock(), self.directory.key(name)
         user = None if key is None else self.directory.user(key.user_id)
         if key is None or user is None or user.id != principal.user_id:
             raise Unauthorized("the key is not valid any more")
         if key.ended(now) or user.ended(now):
             raise Unauthorized("the key has expired, or its user may not use this host any more")
-        ends = (each.expires for each in (key, user) if each.expires is not None)
-        self._known[name] = user, min(ends, default=math.inf)
-        return user
+        known = self._known[name] = _standing(user, key)
+        return known
+
+
+class _Standing(NamedTuple):
+    """What is asked of a user with each request; `until` is when it has to be found anew."""
+
+    until: float
+    permissions: frozenset[Permission]
+    superuser: bool
+    grants: Patterns | None
+    limits: UserLimits
+
+
+def _standing(user: User, key: Key) -> _Standing:
+    ends = (each.expires for each in (key, user) if each.expires is not None)
+    superuser = Permission.SUPERUSER in user.permissions
+    return _Standing(
+        min(ends, default=math.inf),
+        user.permissions,
+        superuser,
+        None if superuser else user.models or None,
+        NO_LIMITS if user.limits == NO_LIMITS else user.limits,
+    )

@@ -41,10 +41,16 @@ class Principal:
     @property
     def user_id(self) -> str | None:
         """The id of the user whose key was shown."""
-        return self.id.removeprefix(_USER) if self.kind is PrincipalKind.USER else None
+        return user_id(self.id) if self.kind is PrincipalKind.USER else None
 
 
 _USER = "user "
+
+
+def user_id(principal: str) -> str | None:
+    """The id of the user that a principal's id is of, None for one of another kind."""
+    return principal.removeprefix(_USER) if principal.startswith(_USER) else None
+
 
 NOBODY = Principal(PrincipalKind.ANONYMOUS, "")
 

@@ -26,12 +26,15 @@ _MOST_WAITING = 1000  # entries that wait for a database that cannot be written;
 
 
 class AuditEntry(NamedTuple):
-    """One change.  `principal` is an id, `who` what people call it; `status` is HTTP's."""
+    """One change.  `principal` is an id, `who` what people call it; `route` is the method and the
+    pattern of the path, or "" where it was no request; `status` is HTTP's.
+    """
 
     time: float
     principal: str
     who: str
     action: str
+    route: str
     subject: str
     status: int
 
@@ -55,7 +58,7 @@ class Audit:
     async def add(self, entry: AuditEntry) -> None:
         """Add an entry, and wait a moment until it is kept; never fails."""
         entry = entry._replace(subject=_one_line(entry.subject), who=_one_line(entry.who))
-        log.info("%s: %s %s, %d", entry.who, entry.action, entry.subject or "-", entry.status)
+        log.info("%s: %s, %s", entry.who, _told(entry), entry.status)
         self._waiting.append(entry)
         await asyncio.wait([tasks.spawn(self.flush(), name="audit")], timeout=_WAIT)
 
@@ -89,8 +92,8 @@ class Audit:
 def _insert(connection: Connection, entries: list[AuditEntry]) -> None:
     for entry in entries:
         found = connection.execute(
-            "INSERT INTO audit (time, principal, who, action, subject, status)"
-            " VALUES (?, ?, ?, ?, ?, ?)",
+            "INSERT INTO audit (time, principal, who, action, route, subject, status)"
+            " VALUES (?, ?, ?, ?, ?, ?, ?)",
             entry,
         )
         newest = found.lastrowid or 0
@@ -102,12 +105,16 @@ def _select(
     connection: Connection, limit: int, before: int | None, who: str | None
 ) -> list[NumberedEntry]:
     found = connection.execute(
-        "SELECT id, time, principal, who, action, subject, status FROM audit"
+        "SELECT id, time, principal, who, action, route, subject, status FROM audit"
         " WHERE (? IS NULL OR id < ?) AND (? IS NULL OR principal = ? OR who = ?)"
         " ORDER BY id DESC LIMIT ?",
         (before, before, who, who, who, limit),
     )
     return [NumberedEntry(row[0], AuditEntry(*row[1:])) for row in found]
+
+
+def _told(entry: AuditEntry) -> str:
+    return " ".join(filter(None, (entry.action, entry.route, entry.subject)))
 
 
 def _one_line(text: str) -> str:

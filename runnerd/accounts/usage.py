@@ -6,11 +6,12 @@ together, and written down every few seconds.  So what a killed daemon loses is 
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import NamedTuple, Protocol
+from typing import Protocol
 
 from runnerd.accounts import usage_rows as rows
 from runnerd.accounts.usage_rows import Counts, UsageKey, Used
@@ -22,9 +23,11 @@ log = logging.getLogger(__name__)
 DAY = 86400
 KEPT_DAYS = 400
 
-_TOGETHER = 256  # requests that wait to be added up
+_TOGETHER = 64  # requests that wait to be added up
 _MOST_KEYS = 10_000  # principals, models and days in memory at once; the rest is added up as one
-_OTHERS = "others"  # whom there is no room for
+
+
+_Counted = dict[tuple[int, str, str], Counts]  # by day, principal and model
 
 
 class Tokens(Protocol):
@@ -51,11 +54,6 @@ class EndedRequest(Protocol):
     def usage(self) -> Tokens: ...
 
 
-class _Ended(NamedTuple):
-    principal: str
-    request: EndedRequest
-
-
 @dataclass(frozen=True, slots=True)
 class Period:
     """Days since 1970 in UTC, both included; of one principal's id or of all."""
@@ -72,70 +70,76 @@ class UsageStore:
         self,
         database: Database,
         name_of: Callable[[str], str],
+        called: Callable[[str], str],
         *,
         clock: Callable[[], float] = time.time,
     ) -> None:
-        """`name_of` says what a model's id is called; `clock` Unix time."""
+        """`name_of` says what a model's id is called, `called` a principal's; `clock` Unix time."""
         self._database = database
         self._name_of = name_of
+        self._called = called
         self._clock = clock
-        self._ended: list[_Ended] = []
-        self._counts: dict[UsageKey, Counts] = {}
-        self._writing: dict[UsageKey, Counts] = {}  # handed to the database, not yet acknowledged
+        self._ended: list[tuple[str, EndedRequest]] = []
+        self._counts: _Counted = {}
+        self._writing = asyncio.Lock()
         self._failing = False
 
     def ended(self, principal: str, request: EndedRequest) -> None:
         """Count a request, of the principal with this id, that has ended."""
-        self._ended.append(_Ended(principal, request))
+        self._ended.append((principal, request))
         if len(self._ended) >= _TOGETHER:
             self._add_up()
 
     def _add_up(self) -> None:
         ended, self._ended = self._ended, []
         for principal, request in ended:
-            if request.model:  # else it was refused before it was known what it wants
-                self._add(principal, request)
+            model = request.model
+            if not model:
+                continue  # it was refused before it was known what it wants
+            counts = self._counts_of(int(request.started_at // DAY), principal, model)
+            counts.requests += 1
+            if request.status >= 400 or request.error is not None:
+                counts.failures += 1
+            tokens = request.usage
+            counts.prompt_tokens += tokens.prompt or 0
+            counts.completion_tokens += tokens.generated or 0
 
-    def _add(self, principal: str, request: EndedRequest) -> None:
-        key = UsageKey(int(request.started_at // DAY), principal, request.model)
-        counts = self._counts.get(key)
-        if counts is None:
-            if len(self._counts) >= _MOST_KEYS:
-                key = key._replace(principal=_OTHERS)
-            counts = self._counts.setdefault(key, Counts())
-        tokens = request.usage
-        counts.add(
-            failed=request.status >= 400 or request.error is not None,
-            prompt=tokens.prompt or 0,
-            completion=tokens.generated or 0,
-        )
+    def _counts_of(self, day: int, principal: str, model: str) -> Counts:
+        counts = self._counts.get((day, principal, model))
+        if counts is not None:
+            return counts
+        if len(self._counts) >= _MOST_KEYS:
+            principal = rows.OTHERS
+        return self._counts.setdefault((day, principal, model), Counts())
 
     async def flush(self) -> None:
         """Write down what was counted.  What cannot be written stays counted."""
-        self._add_up()
-        if not self._counts or self._writing:
-            return
-        self._writing, self._counts = self._counts, {}
-        names = {key.model: self._name(key.model) for key in self._writing}
+        async with self._writing:
+            self._add_up()
+            counted, self._counts = self._counts, {}
+            if counted:
+                await self._write(counted)
+
+    async def _write(self, counted: _Counted) -> None:
+        written = {UsageKey(*key): counts for key, counts in counted.items()}
+        models = {key.model: self._name(key.model) for key in written}
+        who = {key.principal: self._called(key.principal) for key in written}
         oldest = int(self._clock() // DAY) - KEPT_DAYS
-        written = dict(self._writing)
 
         def work(connection: Connection) -> None:
-            rows.add(connection, written, names)
+            rows.add(connection, written, who, models)
             rows.forget_before(connection, oldest)
 
         try:
             await self._database.write(work)
         except RunnerdError as error:
-            for key, counts in self._writing.items():
+            for key, counts in counted.items():
                 self._counts.setdefault(key, Counts()).include(counts)
             if not self._failing:
                 log.warning("usage is counted, but cannot be written: %s", error.message)
             self._failing = True
         else:
             self._failing = False
-        finally:
-            self._writing = {}
 
     def _name(self, model: str) -> str:
         try:

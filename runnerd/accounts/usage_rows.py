@@ -26,13 +26,6 @@ class Counts:
     prompt_tokens: int = 0
     completion_tokens: int = 0
 
-    def add(self, *, failed: bool, prompt: int, completion: int) -> None:
-        """Count one request."""
-        self.requests += 1
-        self.failures += failed
-        self.prompt_tokens += prompt
-        self.completion_tokens += completion
-
     def include(self, other: Counts) -> None:
         """Count what another one has counted."""
         self.requests += other.requests
@@ -42,43 +35,66 @@ class Counts:
 
 
 class Used(NamedTuple):
-    """What one principal, one model or one day took.  `of` is the id, the name or the day."""
+    """What one principal, one model or one day took.  `id` is a principal's, a model's name, or the
+    day; `called` what people call it.
+    """
 
-    of: str | int
+    id: str | int
+    called: str
     requests: int
     failures: int
     prompt_tokens: int
     completion_tokens: int
 
 
-_OF = {"user": "principal", "model": "model_name", "day": "day"}
+_OF = {"user": "principal, who", "model": "model_name, model_name", "day": "day, day"}
 _ORDER = {"day": "day DESC"}
 _MOST = 10_000  # lines of a report
+MOST_LINES = 10_000  # of one day
+OTHERS = "others"  # whom there is no room for
+_ADD = """
+INSERT INTO usage VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)
+ON CONFLICT (day, principal, model) DO UPDATE SET
+    who = iif(excluded.who = principal, who, excluded.who),
+    model_name = iif(excluded.model_name = model, model_name, excluded.model_name),
+    requests = requests + excluded.requests,
+    failures = failures + excluded.failures,
+    prompt_tokens = prompt_tokens + excluded.prompt_tokens,
+    completion_tokens = completion_tokens + excluded.completion_tokens
+"""  # what is gone and has no name any more keeps the one that it had
 
 
 def add(
-    connection: Connection, counts: Mapping[UsageKey, Counts], names: Mapping[str, str]
+    connection: Connection,
+    counts: Mapping[UsageKey, Counts],
+    who: Mapping[str, str],
+    models: Mapping[str, str],
 ) -> None:
-    """Add to what was counted before; `names` are what the models are called now."""
-    connection.executemany(
-        "INSERT INTO usage VALUES (?, ?, ?, ?, ?, ?, ?, ?)"
-        " ON CONFLICT (day, principal, model) DO UPDATE SET"
-        " model_name = excluded.model_name, requests = requests + excluded.requests,"
-        " failures = failures + excluded.failures,"
-        " prompt_tokens = prompt_tokens + excluded.prompt_tokens,"
-        " completion_tokens = completion_tokens + excluded.completion_tokens",
-        [
-            (
-                *key,
-                names[key.model],
-                each.requests,
-                each.failures,
-                each.prompt_tokens,
-                each.completion_tokens,
-            )
-            for key, each in counts.items()
-        ],
+    """Add to what was counted before; `who` and `models` are what ids are called now.
+
+    A day has a bound: whom there is no line for any more is counted with others.
+    """
+    full = {day for day in {key.day for key in counts} if _lines(connection, day) >= MOST_LINES}
+    values = []
+    for key, each in counts.items():
+        name = who[key.principal]
+        if key.day in full and not _is_there(connection, key):
+            key, name = key._replace(principal=OTHERS), OTHERS
+        tokens = each.prompt_tokens, each.completion_tokens
+        values.append((*key, name, models[key.model], each.requests, each.failures, *tokens))
+    connection.executemany(_ADD, values)
+
+
+def _lines(connection: Connection, day: int) -> int:
+    found = connection.execute("SELECT count(*) FROM usage WHERE day = ?", (day,))
+    return int(found.fetchone()[0])
+
+
+def _is_there(connection: Connection, key: UsageKey) -> bool:
+    found = connection.execute(
+        "SELECT 1 FROM usage WHERE day = ? AND principal = ? AND model = ?", key
     )
+    return found.fetchone() is not None
 
 
 def forget_before(connection: Connection, day: int) -> None:
@@ -92,13 +108,14 @@ def report(
     """Sums of some days, by "user", "model" or "day"; of one principal or of all."""
     of = _OF[by]
     order = _ORDER.get(by, "sum(prompt_tokens) + sum(completion_tokens) DESC, sum(requests) DESC")
+    # What it is called is taken from the row with the newest day: SQLite promises that of max().
     found = connection.execute(
-        f"SELECT {of}, sum(requests), sum(failures), sum(prompt_tokens), sum(completion_tokens)"
-        " FROM usage WHERE day BETWEEN ? AND ? AND (? IS NULL OR principal = ?)"
-        f" GROUP BY {of} ORDER BY {order} LIMIT {_MOST}",
+        f"SELECT {of}, sum(requests), sum(failures), sum(prompt_tokens), sum(completion_tokens),"
+        " max(day) FROM usage WHERE day BETWEEN ? AND ? AND (? IS NULL OR principal = ?)"
+        f" GROUP BY 1 ORDER BY {order} LIMIT {_MOST}",
         (first, last, principal, principal),
     )
-    return [Used(*row) for row in found]
+    return [Used(row[0], str(row[1]), *row[2:6]) for row in found]
 
 
 def tokens(connection: Connection, day: int) -> dict[str, int]:

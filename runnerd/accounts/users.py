@@ -68,10 +68,15 @@ class UserStore:
         To be called once it was opened.
         """
         self._loop = asyncio.get_running_loop()
-        if self._database.problem is None:
+        problem = self._database.problem
+        if problem is None:
             self._publish(await self._database.read(rows.load))
         elif (found := await self._database.salvage(rows.TABLES, rows.load)) is not None:
             self._publish(found)
+        else:
+            self.directory = Directory(
+                (), (), unreadable=f"nobody can tell who has which key: {problem.message}"
+            )
 
     def subscribe(self, listener: Callable[[Change], None]) -> None:
         """Call `listener`, on the event loop, after each change."""

@@ -9,7 +9,7 @@ from collections.abc import Collection
 from aiohttp import ClientConnectionResetError, web
 
 from runnerd.api import configuring, engines, host, loading, models, pulls, request_views
-from runnerd.api.admin import audit, backups, keys, usage, users
+from runnerd.api.admin import audit, backups, keys, me, usage, users
 from runnerd.api.auditing import audited
 from runnerd.api.context import CONTEXT, Context, authorize
 from runnerd.api.ollama import accounts, blobs, creation, library, transfers
@@ -44,6 +44,7 @@ _MODULES = (
     usage,
     audit,
     backups,
+    me,
 )
 
 
@@ -80,7 +81,7 @@ def _authorize_route(request: web.Request) -> None:
 
 @web.middleware
 async def _responses(request: web.Request, handler: Handler) -> web.StreamResponse:
-    """Turn every failure into OpenAI's error body."""
+    """Turn every failure into an error of the route's format."""
     try:
         if request.method == "OPTIONS":
             response: web.StreamResponse = _preflight(request)
@@ -112,11 +113,11 @@ def _unknown(request: web.Request) -> RunnerdError:
 
 
 def _failure(request: web.Request, error: RunnerdError) -> web.Response:
+    error_format = error_format_of(request)
     response = web.Response(
-        body=error_format_of(request).body(error.body()["error"], error.status),
+        body=error_format.body(error.body()["error"], error.status),
         status=error.status,
-        content_type="application/json",
-        headers=error.headers(),
+        headers={**error.headers(), "Content-Type": error_format.media_type},
     )
     if not request.body_exists or request.content.is_eof():
         return response

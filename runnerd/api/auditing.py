@@ -11,9 +11,9 @@ import time
 
 from aiohttp import hdrs, web
 
-from runnerd.access import Action, Principal, PrincipalKind
+from runnerd.access import Action, Principal
 from runnerd.accounts.audit import AuditEntry
-from runnerd.api.context import CONTEXT, DOCUMENT, Context, principal_of
+from runnerd.api.context import CONTEXT, DOCUMENT, OUTCOME, SUBJECT, principal_of
 from runnerd.api.routing import ACTIONS, Handler
 from runnerd.errors import RunnerdError
 from runnerd.pulls import weblink
@@ -47,8 +47,9 @@ async def audited(request: web.Request, handler: Handler) -> web.StreamResponse:
     except asyncio.CancelledError:  # it may have done all of it
         await _add(request, principal, action, _LEFT)
         raise
-    if not 400 <= response.status < 500:
-        await _add(request, principal, action, response.status)
+    status: int = request.get(OUTCOME, response.status)
+    if not 400 <= status < 500:
+        await _add(request, principal, action, status)
     return response
 
 
@@ -58,24 +59,28 @@ async def _add(request: web.Request, principal: Principal, action: Action, statu
         AuditEntry(
             time.time(),
             principal.id,
-            called(context, principal),
+            context.accounts.called(principal.id),
             action,
+            route_of(request),
             subject(request),
             status,
         )
     )
 
 
-def called(context: Context, principal: Principal) -> str:
-    """What people call a principal."""
-    if principal.kind is PrincipalKind.USER:
-        user = context.accounts.users.directory.user(principal.user_id or "")
-        return principal.id if user is None else user.name
-    return principal.id or "nobody"
+def route_of(request: web.Request) -> str:
+    """The method of a request, and the pattern that its path follows."""
+    resource = request.match_info.route.resource
+    return f"{request.method} {'' if resource is None else resource.canonical}"
 
 
 def subject(request: web.Request) -> str:
-    """What a request was about: the names in its path, or else in its query and body."""
+    """What a request was about: what its handler says, else the names in its path and query, else
+    those in its body.
+    """
+    said: str | None = request.get(SUBJECT)
+    if said is not None:
+        return said
     found = [value for name, value in request.match_info.items() if name != "backend"]
     found += [value for name, value in request.query.items() if name in ("repo", "tag")]
     document = request.get(DOCUMENT, {})

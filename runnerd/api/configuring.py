@@ -18,6 +18,7 @@ from runnerd.api.context import (
     principal_of,
     text_field,
 )
+from runnerd.api.docker_errors import DOCKER
 from runnerd.api.model_ids import is_external, model_id
 from runnerd.api.routing import Routes
 from runnerd.backends.configuration import BackendMode
@@ -41,7 +42,8 @@ _KEEPING = (
 _FIELDS = frozenset(
     {
         "model", "mode", "context-size", "runtime-flags", "raw-runtime-flags", "speculative",
-        "llamacpp", "vllm", "backend", "parallel", "placement", "engine", "force", *_KEEPING,
+        "llamacpp", "vllm", "backend", "parallel", "placement", "engine", "isolate_users",
+        "force", *_KEEPING,
     }
 )  # fmt: skip
 
@@ -58,8 +60,8 @@ async def configure_model(request: web.Request) -> web.Response:
     return web.Response(status=202)
 
 
-@ROUTES.post("/engines/_configure", Action.CONFIGURE_MODEL)
-@ROUTES.post("/engines/{backend}/_configure", Action.CONFIGURE_MODEL)
+@ROUTES.post("/engines/_configure", Action.CONFIGURE_MODEL, DOCKER)
+@ROUTES.post("/engines/{backend}/_configure", Action.CONFIGURE_MODEL, DOCKER)
 async def configure(request: web.Request) -> web.Response:
     """Configure a model as Docker Model Runner does: what its clients can say is replaced whole.
 
@@ -104,8 +106,8 @@ async def _configure(
     )
 
 
-@ROUTES.get("/engines/_configure", Action.VIEW_RUNNERS)
-@ROUTES.get("/engines/{backend}/_configure", Action.VIEW_RUNNERS)
+@ROUTES.get("/engines/_configure", Action.VIEW_RUNNERS, DOCKER)
+@ROUTES.get("/engines/{backend}/_configure", Action.VIEW_RUNNERS, DOCKER)
 async def configurations(request: web.Request) -> web.Response:
     """What owners configured, of one model or of all."""
     context = request.app[CONTEXT]
@@ -140,6 +142,7 @@ def _changes(document: dict[str, Any]) -> dict[str, Any]:
             "parallel",
             "placement",
             "engine",
+            "isolate_users",
             *_KEEPING,
         )
         if name in document

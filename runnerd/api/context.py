@@ -5,7 +5,6 @@ from __future__ import annotations
 import datetime
 from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +14,7 @@ from aiohttp import web
 from runnerd.access import NOBODY, Action, Policy, Principal
 from runnerd.accounts.accounts import Accounts
 from runnerd.api.openai.response_store import ResponseStore
+from runnerd.api.page_requests import check_page
 from runnerd.backends.interface import Backend
 from runnerd.config import Settings
 from runnerd.errors import ClientError
@@ -51,6 +51,10 @@ class Context:
 CONTEXT = web.AppKey("context", Context)
 DOCUMENT = web.RequestKey("document", dict[str, Any])
 """A request's JSON body, once a handler has read it; the audit looks there."""
+OUTCOME = web.RequestKey("outcome", int)
+"""The status of what failed after its response had begun, for the audit."""
+SUBJECT = web.RequestKey("subject", str)
+"""What a request was about, for the audit, where its handler says it."""
 
 
 def principal_of(request: web.Request) -> Principal:
@@ -65,15 +69,16 @@ def principal_of(request: web.Request) -> Principal:
 
 def authorize(request: web.Request, action: Action) -> None:
     """Ask the policy whether who makes a request may do something, now and as long as it is being
-    answered.  Raises errors.Unauthorized, PermissionMissing.
+    answered.  Raises errors.Unauthorized, PermissionMissing, Forbidden.
 
     The middleware does that for each route's own action; a handler does it where it turns out to
     do something else.
     """
-    allowed = partial(request.app[CONTEXT].policy.check, principal_of(request), action)
-    allowed()
+    principal, policy = principal_of(request), request.app[CONTEXT].policy
+    policy.check(principal, action)
+    check_page(request, action, principal)
     if isinstance(request.transport, BorrowedTransport):
-        request.transport.conditions.append(allowed)
+        request.transport.conditions.append(lambda who: policy.check(who, action))
 
 
 def models_of(request: web.Request) -> Catalog:

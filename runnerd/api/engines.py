@@ -17,6 +17,7 @@ from runnerd.api.context import (
     text_field,
     timestamp,
 )
+from runnerd.api.docker_errors import DOCKER
 from runnerd.api.model_ids import model_ids
 from runnerd.api.routing import Routes
 from runnerd.api.visible_runners import reports_of
@@ -32,14 +33,14 @@ ROUTES = Routes()
 _NEVER = "0001-01-01T00:00:00Z"  # what Go clients expect for "no time": a runner in use
 
 
-@ROUTES.get("/engines/status", Action.VIEW_RUNNERS)
+@ROUTES.get("/engines/status", Action.VIEW_RUNNERS, DOCKER)
 async def status(request: web.Request) -> web.Response:
     """Every backend's state: `Running`, `Not Installed`, `Installing` or `Error`, with details."""
     backends = request.app[CONTEXT].backends
     return json_response({name: backend.status() for name, backend in backends.items()})
 
 
-@ROUTES.get("/engines/ps", Action.VIEW_RUNNERS)
+@ROUTES.get("/engines/ps", Action.VIEW_RUNNERS, DOCKER)
 async def ps(request: web.Request) -> web.Response:
     """Every runner."""
     models = models_of(request)
@@ -52,7 +53,7 @@ async def ps(request: web.Request) -> web.Response:
     return json_response(runners)
 
 
-@ROUTES.get("/engines/df", Action.VIEW_RUNNERS)
+@ROUTES.get("/engines/df", Action.VIEW_RUNNERS, DOCKER)
 async def df(request: web.Request) -> web.Response:
     """Disk usage, in bytes, and the directory that it is of."""
     context = request.app[CONTEXT]
@@ -66,7 +67,7 @@ async def df(request: web.Request) -> web.Response:
     )
 
 
-@ROUTES.post("/engines/unload", Action.UNLOAD_MODEL)
+@ROUTES.post("/engines/unload", Action.UNLOAD_MODEL, DOCKER)
 async def unload(request: web.Request) -> web.Response:
     """Stop idle runners: all of them, or those of some models.
 
@@ -92,7 +93,7 @@ async def unload(request: web.Request) -> web.Response:
     return json_response({"unloaded_runners": unloaded.stopped} | kept)
 
 
-@ROUTES.post("/engines/install-backend", Action.MANAGE_BACKENDS)
+@ROUTES.post("/engines/install-backend", Action.MANAGE_BACKENDS, DOCKER)
 async def install_backend(request: web.Request) -> web.Response:
     """Install a backend; answers when it is done, `/engines/status` shows the progress."""
     context = request.app[CONTEXT]
@@ -103,7 +104,7 @@ async def install_backend(request: web.Request) -> web.Response:
     return web.Response()
 
 
-@ROUTES.post("/engines/uninstall-backend", Action.MANAGE_BACKENDS)
+@ROUTES.post("/engines/uninstall-backend", Action.MANAGE_BACKENDS, DOCKER)
 async def uninstall_backend(request: web.Request) -> web.Response:
     """Say how an engine is removed: not over the API, since others may be using it."""
     context = request.app[CONTEXT]

@@ -13,6 +13,7 @@ from aiohttp import web
 import runnerd
 from runnerd.access import Action
 from runnerd.api.context import CONTEXT, authorize, flag, json_response, models_of
+from runnerd.api.docker_errors import DOCKER
 from runnerd.api.pool_status import pool_status
 from runnerd.api.routing import Routes
 from runnerd.api.visible_runners import reports_of
@@ -61,7 +62,7 @@ async def version(request: web.Request) -> web.Response:
     return json_response({"version": runnerd.__version__})
 
 
-@ROUTES.get("/logs", Action.VIEW_LOGS)
+@ROUTES.get("/logs", Action.VIEW_LOGS, DOCKER)
 async def logs(request: web.Request) -> web.StreamResponse:
     """The daemon's log and, unless `no-engines`, the engines', by time; `follow` goes on."""
     directory = request.app[CONTEXT].log_dir

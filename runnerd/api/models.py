@@ -26,6 +26,7 @@ from runnerd.api.context import (
     models_of,
     text_field,
 )
+from runnerd.api.docker_errors import DOCKER
 from runnerd.api.progress import final_line, progress_line
 from runnerd.api.progress_stream import Tell, stream_work
 from runnerd.api.routing import Routes
@@ -42,7 +43,7 @@ ROUTES = Routes()
 _OWNER = "runnerd"
 
 
-@ROUTES.get("/models", Action.VIEW_MODELS)
+@ROUTES.get("/models", Action.VIEW_MODELS, DOCKER)
 async def list_models(request: web.Request) -> web.Response:
     """Every model in the store, as an array."""
     return json_response([model.to_json() for model in models_of(request).models()])
@@ -71,7 +72,7 @@ async def import_files(request: web.Request) -> web.StreamResponse:
     )
 
 
-@ROUTES.post("/models/load", Action.CREATE_MODEL)
+@ROUTES.post("/models/load", Action.CREATE_MODEL, DOCKER)
 async def load_archive(request: web.Request) -> web.StreamResponse:
     """Take a model as a tar stream; it is not tagged."""
     store = request.app[CONTEXT].store
@@ -87,7 +88,7 @@ async def load_archive(request: web.Request) -> web.StreamResponse:
     )
 
 
-@ROUTES.get("/models/{name:.+}/export", Action.EXPORT_MODEL)
+@ROUTES.get("/models/{name:.+}/export", Action.EXPORT_MODEL, DOCKER)
 async def export_model(request: web.Request) -> web.StreamResponse:
     """A model as a tar archive, in the form that `/models/load` takes."""
     store, name = request.app[CONTEXT].store, request.match_info["name"]
@@ -109,7 +110,7 @@ async def export_model(request: web.Request) -> web.StreamResponse:
     return response
 
 
-@ROUTES.get("/models/{name:.+}", Action.VIEW_MODELS)
+@ROUTES.get("/models/{name:.+}", Action.VIEW_MODELS, DOCKER)
 async def inspect_model(request: web.Request) -> web.Response:
     """One model by any of its names; with `remote`, what its source says of it now."""
     context, name = request.app[CONTEXT], request.match_info["name"]
@@ -119,7 +120,7 @@ async def inspect_model(request: web.Request) -> web.Response:
     return json_response(models_of(request).get(name).to_json())
 
 
-@ROUTES.post("/models/{name:.+}/tag", Action.CREATE_MODEL)
+@ROUTES.post("/models/{name:.+}/tag", Action.CREATE_MODEL, DOCKER)
 async def tag_model(request: web.Request) -> web.Response:
     """Give a model one more name: `?repo=R&tag=T`."""
     repository = request.query.get("repo", "")
@@ -133,12 +134,12 @@ async def tag_model(request: web.Request) -> web.Response:
     return json_response({"message": "Model tagged successfully", "target": target}, status=201)
 
 
-@ROUTES.post("/models/{name:.+}/{action}", Action.PUBLIC)
+@ROUTES.post("/models/{name:.+}/{action}", Action.PUBLIC, DOCKER)
 async def unknown_action(request: web.Request) -> web.Response:
     raise NotFound(f"unknown action {request.match_info['action']!r}")
 
 
-@ROUTES.delete("/models/purge", Action.DELETE_MODEL)
+@ROUTES.delete("/models/purge", Action.DELETE_MODEL, DOCKER)
 async def purge_models(request: web.Request) -> web.Response:
     """Delete every model; refused while one is in use, unless forced.
 
@@ -171,7 +172,7 @@ def _refuse_if_named(context: Context, name: str) -> None:
     )
 
 
-@ROUTES.delete("/models/{name:.+}", Action.DELETE_MODEL)
+@ROUTES.delete("/models/{name:.+}", Action.DELETE_MODEL, DOCKER)
 async def delete_model(request: web.Request) -> web.Response:
     """Remove a name; with the last name, or by id, the model itself."""
     removed = await remove_model(

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from aiohttp import web
 
-from runnerd.api.context import encode
+from runnerd.api.context import OUTCOME, encode
 from runnerd.errors import RunnerdError
 from runnerd.models.intake import Progress
 from runnerd.pulls.transfer_tasks import Subscription
@@ -62,6 +62,7 @@ async def stream_job(request: web.Request, subscription: Subscription) -> web.St
     except RunnerdError as error:
         if not response.prepared:
             raise
+        request[OUTCOME] = error.status
         line = final_line("error", error.message, mode=job.kind)
     else:
         message = _DONE[job.kind]

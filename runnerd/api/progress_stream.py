@@ -8,6 +8,7 @@ from collections.abc import Awaitable, Callable
 from aiohttp import web
 
 from runnerd import tasks
+from runnerd.api.context import OUTCOME
 from runnerd.durable import disk_errors
 from runnerd.errors import InternalError, RunnerdError
 
@@ -44,8 +45,10 @@ async def stream_work(
         try:
             last = await job
         except RunnerdError as error:
+            request[OUTCOME] = error.status
             last = failed(error)
         except Exception:
+            request[OUTCOME] = InternalError.status
             last = failed(InternalError())
         await response.write(last)
         await response.write_eof()

@@ -12,6 +12,7 @@ from aiohttp import web
 
 from runnerd.access import Action
 from runnerd.api.context import CONTEXT, json_body, json_response, text_field
+from runnerd.api.docker_errors import DOCKER
 from runnerd.api.progress import stream_job
 from runnerd.api.routing import Routes
 from runnerd.api.visible_transfers import begun_by, check_may_be, transfer_of, transfers_of
@@ -20,7 +21,7 @@ from runnerd.errors import ClientError
 ROUTES = Routes()
 
 
-@ROUTES.post("/models/create", Action.DOWNLOAD_MODEL)
+@ROUTES.post("/models/create", Action.DOWNLOAD_MODEL, DOCKER)
 async def pull_model(request: web.Request) -> web.StreamResponse:
     """Pull a model; the response is a stream of progress lines."""
     document = await json_body(request)
@@ -65,7 +66,7 @@ async def prune(request: web.Request) -> web.Response:
     return json_response({"freed_bytes": freed})
 
 
-@ROUTES.post("/models/{name:.+}/push", Action.UPLOAD_MODEL)
+@ROUTES.post("/models/{name:.+}/push", Action.UPLOAD_MODEL, DOCKER)
 async def push_model(request: web.Request) -> web.StreamResponse:
     """Push a model to the registry that its name says."""
     token = None
@@ -75,7 +76,7 @@ async def push_model(request: web.Request) -> web.StreamResponse:
     return await stream_job(request, begun_by(request, subscription))
 
 
-@ROUTES.post("/models/{name:.+}/repackage", Action.CREATE_MODEL)
+@ROUTES.post("/models/{name:.+}/repackage", Action.CREATE_MODEL, DOCKER)
 async def repackage_model(request: web.Request) -> web.Response:
     """Make a model of the same files with another context size."""
     document = await json_body(request)

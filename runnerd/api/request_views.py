@@ -23,6 +23,7 @@ from runnerd.api.context import (
     principal_of,
     timestamp,
 )
+from runnerd.api.docker_errors import DOCKER
 from runnerd.api.routing import Routes
 from runnerd.backends.configuration import BackendMode
 from runnerd.configurations import ConfigurationKey
@@ -35,7 +36,7 @@ _POLL = 0.3  # seconds between looks for new requests
 _THEIR_CLIENT = "docker-model-cli/"
 
 
-@ROUTES.get("/engines/requests", Action.VIEW_REQUESTS)
+@ROUTES.get("/engines/requests", Action.VIEW_REQUESTS, DOCKER)
 async def requests(request: web.Request) -> web.StreamResponse:
     """The newest inference requests: one's own, and for owners all.
 

@@ -21,6 +21,7 @@ Decorator = Callable[[Handler], Handler]
 
 ACTIONS = web.AppKey("actions", dict[AbstractRoute, Action])
 _ERROR_FORMATS = web.AppKey("error formats", dict[AbstractRoute, ErrorFormat])
+_JSON = OPENAI.media_type
 _FAMILIES = web.AppKey("families", dict[str, ErrorFormat])
 
 
@@ -28,6 +29,7 @@ class _Declared(NamedTuple):
     method: str
     path: str
     action: Action
+    error_format: ErrorFormat
     handler: Handler
 
 
@@ -35,7 +37,7 @@ class Routes:
     """The routes of one module, in the order in which they are looked at.
 
     GET answers HEAD, too.  Errors are told in `error_format`, also beneath the path `family` where
-    there is no such route.
+    there is no such route; a route may have `errors` of its own.
     """
 
     def __init__(self, error_format: ErrorFormat = OPENAI, family: str = "") -> None:
@@ -43,26 +45,30 @@ class Routes:
         self._family = family
         self._declared: list[_Declared] = []
 
-    def get(self, path: str, action: Action) -> Decorator:
+    def get(self, path: str, action: Action, errors: ErrorFormat | None = None) -> Decorator:
         """Declare a handler of GET and HEAD."""
-        return self._declare((hdrs.METH_HEAD, hdrs.METH_GET), path, action)
+        return self._declare((hdrs.METH_HEAD, hdrs.METH_GET), path, action, errors)
 
-    def head(self, path: str, action: Action) -> Decorator:
+    def head(self, path: str, action: Action, errors: ErrorFormat | None = None) -> Decorator:
         """Declare a handler of HEAD alone."""
-        return self._declare((hdrs.METH_HEAD,), path, action)
+        return self._declare((hdrs.METH_HEAD,), path, action, errors)
 
-    def post(self, path: str, action: Action) -> Decorator:
+    def post(self, path: str, action: Action, errors: ErrorFormat | None = None) -> Decorator:
         """Declare a handler of POST."""
-        return self._declare((hdrs.METH_POST,), path, action)
+        return self._declare((hdrs.METH_POST,), path, action, errors)
 
-    def delete(self, path: str, action: Action) -> Decorator:
+    def delete(self, path: str, action: Action, errors: ErrorFormat | None = None) -> Decorator:
         """Declare a handler of DELETE."""
-        return self._declare((hdrs.METH_DELETE,), path, action)
+        return self._declare((hdrs.METH_DELETE,), path, action, errors)
 
-    def _declare(self, methods: Iterable[str], path: str, action: Action) -> Decorator:
+    def _declare(
+        self, methods: Iterable[str], path: str, action: Action, errors: ErrorFormat | None
+    ) -> Decorator:
+        error_format = errors or self._error_format
+
         def declare(handler: Handler) -> Handler:
             for method in methods:
-                self._declared.append(_Declared(method, path, action, handler))
+                self._declared.append(_Declared(method, path, action, error_format, handler))
             return handler
 
         return declare
@@ -77,20 +83,27 @@ class Routes:
         families = app.setdefault(_FAMILIES, {})
         if self._family:
             families[self._family] = self._error_format
-        for method, path, action, handler in self._declared:
+        for method, path, action, error_format, handler in self._declared:
             resource = app.router.add_resource(path)
             route = resource.add_route(method, handler, expect_handler=expecting)
             actions[route] = action
-            formats[route] = self._error_format
+            formats[route] = error_format
 
 
 def error_format_of(request: web.Request) -> ErrorFormat:
-    """How errors of a request are told: as its route declares, or its path's family."""
+    """How errors of a request are told: as its route declares, or its path's family.
+
+    A client that asks for JSON gets OpenAI's where the route would not tell them in JSON.
+    """
     found = request.app[_ERROR_FORMATS].get(request.match_info.route)
     if found is not None:
-        return found
+        return OPENAI if found.media_type != _JSON and _wants_json(request) else found
     families = request.app[_FAMILIES].items()
     return next((each for path, each in families if request.path.startswith(path)), OPENAI)
+
+
+def _wants_json(request: web.Request) -> bool:
+    return _JSON in request.headers.get(hdrs.ACCEPT, "").lower()
 
 
 def check_actions(app: web.Application) -> None:

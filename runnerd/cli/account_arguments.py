@@ -1,4 +1,4 @@
-"""What can be typed after `runnerd user`, `key`, `usage`, `audit`, `backup` and `restore`."""
+"""What can be typed after `runnerd user`, `key`, `usage`, `audit` and the like."""
 
 from __future__ import annotations
 
@@ -10,7 +10,11 @@ from typing import Any
 Lazily = Callable[[str, str], Callable[[argparse.Namespace], int]]
 """The function that is called so in a module of this folder, imported when it is called."""
 
-_MAY = "permissions, with commas: session, view_llms, load_llm, ..., superuser; or none"
+_MAY = (
+    "permissions, with commas: session, view_llms (these two are the default), load_llm,"
+    " unload_llm, download_llm, request_load, request_unload, request_download, bare_model,"
+    " superuser; or none"
+)
 _LIMIT = (
     "requests_per_minute, concurrent_requests, tokens_per_day, context or priority, with commas;"
     " =none takes one away"
@@ -22,6 +26,8 @@ def add_account_commands(commands: Any, lazily: Lazily) -> None:
     _add_user_commands(_group(commands, "user", "who has keys, and what they may"), lazily)
     _add_key_commands(_group(commands, "key", "the keys of users"), lazily)
 
+    whoami = _command(commands, "whoami", "who the daemon takes you for, and what you may")
+    _run(whoami, lazily("accounts", "whoami"))
     usage = _command(commands, "usage", "requests and tokens by user, model or day")
     usage.add_argument("--by", choices=("user", "model", "day"), default="user")
     usage.add_argument("--days", type=int, metavar="N", help="the last N days; default 30")

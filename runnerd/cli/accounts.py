@@ -1,4 +1,4 @@
-"""`runnerd usage` and `runnerd audit`: what was used, and who has changed what."""
+"""`runnerd whoami`, `usage` and `audit`: who one is, what was used, who has changed what."""
 
 from __future__ import annotations
 
@@ -7,6 +7,31 @@ from urllib.parse import urlencode
 
 from runnerd.cli.client import Client
 from runnerd.cli.tables import print_json, print_table
+
+_PERIODS = {"today": "today", "month": "30 days"}
+
+
+def whoami(options: argparse.Namespace) -> int:
+    """Print who one is to the daemon."""
+    me = Client(options.host).json("GET", "/runnerd/me")
+    if options.json:
+        print_json(me)
+        return 0
+    limits = {name: value for name, value in me["limits"].items() if value}
+    about = {
+        me["kind"]: me["name"],
+        "may": ", ".join(me["may"]) or "nothing",
+        "models": ", ".join(me["models"]) or "all",
+        "limits": ", ".join(f"{name}={value}" for name, value in limits.items()) or "none",
+        "expires": me["expires"] or "never",
+    }
+    for name, used in me["usage"].items():
+        if used is not None:
+            tokens = used["prompt_tokens"] + used["completion_tokens"]
+            about[_PERIODS[name]] = f"{used['requests']} requests, {tokens} tokens"
+    for name, value in about.items():
+        print(f"{name + ':':12} {value}")
+    return 0
 
 
 def usage(options: argparse.Namespace) -> int:
@@ -30,8 +55,8 @@ def audit(options: argparse.Namespace) -> int:
         print_json(entries)
         return 0
     for entry in reversed(entries):
-        words = (entry["time"], entry["who"], entry["action"], entry["subject"] or "-")
-        print(*words, entry["status"])
+        words = (entry[name] for name in ("time", "who", "action", "route", "subject", "status"))
+        print(*(word for word in words if word != ""))
     return 0
 
 

@@ -95,7 +95,8 @@ class Client:
     ) -> http.client.HTTPResponse:
         """Send a request and return the response, unread.  Raises DaemonError for 4xx and 5xx."""
         connection = self._connection()
-        sent = {"User-Agent": "runnerd-cli", **_credential(), **(headers or {})}
+        sent = {"User-Agent": "runnerd-cli", "Accept": "application/json"}
+        sent |= {**_credential(), **(headers or {})}
         data: Any = body
         if document is not None:
             data = json.dumps(document).encode()
@@ -141,6 +142,11 @@ def _unreachable(address: str, error: Exception) -> str:
         return (
             f"you may not connect to {address}: permission denied; become a member of the group"
             " that the socket belongs to (usually `usermod -aG runnerd $USER`) and log in again"
+        )
+    if isinstance(error, ConnectionResetError | BrokenPipeError):
+        return (
+            f"the daemon at {address} hung up before it answered: it may have too many connections,"
+            " or be about to end; try again"
         )
     return f"no daemon answers at {address} ({error}); start one with `runnerd serve`"
 

@@ -5,9 +5,10 @@ from __future__ import annotations
 import argparse
 import os
 import sys
+from typing import Any
 
 import runnerd
-from runnerd.cli.client import Client
+from runnerd.cli.client import Client, DaemonError
 from runnerd.cli.tables import print_json
 from runnerd.errors import ClientError
 
@@ -20,6 +21,7 @@ def status(options: argparse.Namespace) -> int:
         "version": client.json("GET", "/version")["version"],
         "health": client.json("GET", "/health"),
         "backends": client.json("GET", "/engines/status"),
+        "database": _database(client),
     }
     if options.json:
         print_json(document)
@@ -27,7 +29,17 @@ def status(options: argparse.Namespace) -> int:
     print(f"runnerd {document['version']} answers at {client.address}")
     for name, text in document["backends"].items():
         print(f"{name}: {text}")
+    if document["database"] and document["database"]["problem"]:
+        print(f"database: {document['database']['problem']}")
     return 0
+
+
+def _database(client: Client) -> Any:
+    """How the database is, None for who may not know."""
+    try:
+        return client.json("GET", "/runnerd/database")
+    except DaemonError:
+        return None
 
 
 def logs(options: argparse.Namespace) -> int:

@@ -13,6 +13,7 @@ from uuid import uuid4
 
 from runnerd import tasks
 from runnerd.database import failures, opening
+from runnerd.database.restoring import keep_audit
 from runnerd.database.writer import Work, Writer
 from runnerd.errors import DatabaseLocked, RunnerdError, StartupError
 
@@ -126,8 +127,9 @@ class Database:
     async def restore(self, copy: Path) -> None:
         """Let the content of a copy be the database's, all or nothing; the file `copy` is used up.
 
-        A database that cannot be used is moved aside for it.  Raises errors.StartupError for one
-        that a newer runnerd or another program has written, and as `write` does.
+        The audit keeps its entries; a database that cannot be used is moved aside.  Raises
+        errors.StartupError for a copy that a newer runnerd or another program has written,
+        ClientError for what is no copy, and as `write` does.
         """
         work = asyncio.wrap_future(
             self._writer.submit_alone(lambda connection: self._restore(connection, copy))
@@ -140,6 +142,7 @@ class Database:
         with opening.failure_explained(self.path):
             with contextlib.closing(opening.open_backup(copy)) as source:
                 if connection is not None:
+                    keep_audit(connection, source)
                     source.backup(connection)
             if connection is not None:
                 self._opened(connection)

@@ -42,6 +42,7 @@ STEPS: tuple[tuple[str, ...], ...] = (
             day INTEGER NOT NULL,
             principal TEXT NOT NULL,
             model TEXT NOT NULL,
+            who TEXT NOT NULL,
             model_name TEXT NOT NULL,
             requests INTEGER NOT NULL,
             failures INTEGER NOT NULL,
@@ -55,6 +56,7 @@ STEPS: tuple[tuple[str, ...], ...] = (
             principal TEXT NOT NULL,
             who TEXT NOT NULL,
             action TEXT NOT NULL,
+            route TEXT NOT NULL,
             subject TEXT NOT NULL,
             status INTEGER NOT NULL
         ) STRICT""",

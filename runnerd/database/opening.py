@@ -7,6 +7,7 @@ place is damage and never mistaken for a new one.  Everything here blocks.
 from __future__ import annotations
 
 import contextlib
+import logging
 import os
 import shutil
 import sqlite3
@@ -19,6 +20,8 @@ from runnerd import regular
 from runnerd.database import failures, migrations
 from runnerd.durable import storage_error, sync_folder
 from runnerd.errors import ClientError
+
+log = logging.getLogger(__name__)
 
 _BESIDE = ("-wal", "-shm", "-journal")  # what SQLite keeps beside a file
 _PAGE = 4096
@@ -39,6 +42,7 @@ def open_for_writing(path: Path) -> sqlite3.Connection:
             _make(path)
         elif not path.stat().st_size:
             raise failures.damaged("the file is empty")
+        _close_to_others(path)
         connection = _connect(path, "rw")
         try:
             _look_at(connection)
@@ -200,6 +204,14 @@ def _look_at(connection: sqlite3.Connection) -> None:
     migrations.check_version(connection)
     if (problem := is_sound(connection)) is not None:
         raise failures.damaged(problem)
+
+
+def _close_to_others(path: Path) -> None:
+    """See to it that only the daemon's user can read the file, however it came here."""
+    if path.stat().st_mode & 0o077:
+        log.warning("%s could be read by others; it is the daemon's user's alone now", path)
+        with contextlib.suppress(OSError):  # it is somebody else's, and can only be read
+            path.chmod(0o600)
 
 
 def _check_kinds(path: Path) -> None:

@@ -10,8 +10,8 @@ from typing import NamedTuple
 
 from runnerd.models.gguf import GGUFHeader
 
-_DENSE, _EXPERTS = "ffn_up.weight", ("ffn_up_exps.weight", "ffn_gate_up_exps.weight")
-_GATES = ("ffn_gate.weight", "ffn_gate_exps.weight", "ffn_gate_up_exps.weight")
+_DENSE, _EXPERTS, _MERGED = "ffn_up.weight", "ffn_up_exps.weight", "ffn_gate_up_exps.weight"
+_GATES = ("ffn_gate.weight", "ffn_gate_exps.weight", _MERGED)
 
 
 class FeedForward(NamedTuple):
@@ -34,8 +34,10 @@ def feed_forward(header: GGUFHeader, architecture: str) -> FeedForward:
             continue
         if name == _DENSE:
             dense = max(dense, tensor.shape[1])
-        elif name in _EXPERTS:
+        elif name == _EXPERTS:
             expert = max(expert, tensor.shape[1])
+        elif name == _MERGED:  # the gate's rows, and as many of the other
+            expert = max(expert, tensor.shape[1] // 2)
         gated = gated or name in _GATES
     if dense or expert:
         return FeedForward(dense, expert, gated)

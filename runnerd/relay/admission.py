@@ -16,7 +16,7 @@ from runnerd.relay.origins import Origins, is_program
 
 log = logging.getLogger(__name__)
 
-EXPOSED = "X-Request-Id, Request-Id, Retry-After, X-Should-Retry, Warning"
+EXPOSED = "X-Request-Id, Request-Id, Retry-After, X-Should-Retry, Warning, WWW-Authenticate"
 """The response headers that a page may read beside those that every page may."""
 
 _HOST = re.compile(rb"(?:\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._-]+)(?::[0-9]{1,5})?\Z")

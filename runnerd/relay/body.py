@@ -18,8 +18,6 @@ Body = bytes | bytearray
 UNSAID = msgspec.Raw(b"")
 ABSENT = (UNSAID, msgspec.Raw(b"null"))
 ALONE = (*ABSENT, msgspec.Raw(b"1"))  # how `n` asks for one answer
-_AT_MOST_ONE = (UNSAID, msgspec.Raw(b"1"))
-_NO_LIMIT = (UNSAID,) * 3
 
 
 class ModelName(str):
@@ -71,12 +69,19 @@ class Inference(msgspec.Struct, gc=False):
         """What the client called the model."""
         return str(self.model_name)
 
-    def has_one_token(self) -> bool:
-        """Whether one answer of one token is asked for, by whatever name says so."""
-        limits = (self.max_tokens, self.max_completion_tokens, self.n_predict)
-        if limits == _NO_LIMIT or self.n not in ALONE:
-            return False
-        return all(raw in _AT_MOST_ONE for raw in limits)
+    def token_limit(self) -> int | None:
+        """How many tokens one response may have; None where no limit is said, where several names
+        say different ones, or where several responses are asked for.
+        """
+        said = [
+            raw
+            for raw in (self.max_tokens, self.max_completion_tokens, self.n_predict)
+            if raw is not UNSAID
+        ]
+        if not said or self.n not in ALONE or any(raw != said[0] for raw in said):
+            return None
+        limit = number(said[0], default=0)
+        return limit if limit > 0 else None
 
     def answers(self) -> int:
         """Return how many responses to each prompt are asked for."""

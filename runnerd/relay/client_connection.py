@@ -7,12 +7,15 @@ wait for their turn, a few of them, the connection is not read any further.
 from __future__ import annotations
 
 import asyncio
+import enum
 import select
 import socket
 from typing import Protocol, cast
 
-from runnerd.errors import RequestTimeout
+from runnerd.errors import ClientError, Overloaded, RequestTimeout
+from runnerd.relay.body_pace import BodyPace
 from runnerd.relay.deadline import Deadline
+from runnerd.relay.half_close import HalfClosed, has_left
 from runnerd.relay.http_reader import HttpReader
 from runnerd.relay.peers import ConnectionPeer, Peers
 from runnerd.relay.request_dispatcher import RelayHost, RequestDispatcher
@@ -36,25 +39,43 @@ class ConnectionHost(RelayHost, Protocol):
         """Count a connection; False when there are too many and all of them are in use."""
         ...
 
+    def turn_away(self, connection: ClientConnection) -> bool:
+        """Count a connection that is told so; False when there are too many even of those."""
+        ...
+
     def forget(self, connection: ClientConnection) -> None:
         """A connection has ended."""
         ...
+
+
+class Use(enum.Enum):
+    """What a connection is used for."""
+
+    NEVER = enum.auto()  # it never asked for anything
+    IDLE = enum.auto()
+    IN_HEAD = enum.auto()  # nothing has come of a request but a part of its head
+    SERVED = enum.auto()
 
 
 class ClientConnection(asyncio.Protocol):
     """Owns one client connection from accept to close.
 
     `reading_ended`: nothing further is read, and the connection ends after the response;
-    `write_paused`: the client does not keep up; `used`: it has ever sent something.
+    `write_paused`: the client does not keep up; `used`: it has ever sent something; `unix`: it came
+    over a Unix socket.
     """
 
     def __init__(self, relay: ConnectionHost) -> None:
         self._relay = relay
         self._limits = relay.limits
         self._transport: asyncio.Transport | None = None
+        self.unix = False
         self._deadline = Deadline(self._expired)
         self.expect_nothing = self._deadline.clear  # it is our turn
         self._reading_paused = False
+        self._pace = BodyPace(relay.limits)
+        self._half_closed: HalfClosed | None = None
+        self._lingers = False  # only until the client has read why it is hung up on
         self.reading_ended = False
         self.write_paused = self.used = False
 
@@ -64,27 +85,41 @@ class ClientConnection(asyncio.Protocol):
         # A cast: uvloop's transports are no subclasses of asyncio's.
         transport = self._transport = cast(asyncio.Transport, transport)
         peer = transport.get_extra_info("socket")
-        unix = peer is not None and peer.family == socket.AF_UNIX
+        unix = self.unix = peer is not None and peer.family == socket.AF_UNIX
         known = self._relay.request_head_cache(unix=unix)
         self._reader = HttpReader(self._limits, known)
         self._requests = RequestDispatcher(self, self._relay, known, unix=unix)
-        if not self._relay.admit(self):
-            transport.abort()
-            return
         self._peer = ConnectionPeer(self._relay.peers, transport)
         self.principal = self._peer.principal
-        self._deadline.set(self._limits.idle_timeout)
+        if self._relay.admit(self):
+            self._deadline.set(self._limits.idle_timeout)
+        elif self._relay.turn_away(self):
+            self._requests.refuse(Overloaded("too many connections are in use", retry_after=1))
+        else:
+            transport.abort()
 
     def connection_lost(self, exc: Exception | None) -> None:
         self.reading_ended = True
         self._reader.close()
         self._deadline.close()
+        if self._half_closed is not None:
+            self._half_closed.close()
         self._requests.lost(exc)
         del self._requests  # it refers to this
         self._relay.forget(self)
 
     def eof_received(self) -> bool:
-        return False  # a client that has closed its side is taken as gone
+        """Whether the connection stays for the responses to what was asked (`half_close`)."""
+        transport, requests = self.transport, self._requests
+        incomplete = self._reader.in_head or requests.reading is not None
+        if self._lingers or not (incomplete or requests.active) or has_left(transport):
+            return False
+        self._half_closed = HalfClosed(transport, requests.probe, transport.abort)
+        if incomplete:
+            requests.refuse(ClientError("the request ended before it was complete"))
+        self.reading_ended = True
+        self.expect()
+        return True
 
     def data_received(self, data: bytes) -> None:
         if self.reading_ended:
@@ -109,12 +144,13 @@ class ClientConnection(asyncio.Protocol):
 
     def pause_writing(self) -> None:
         self.write_paused = True
+        self._pace.stop()
         self._deadline.set(self._limits.stall_timeout)
-        self._requests.pause()
+        self._requests.flow(paused=True)
 
     def resume_writing(self) -> None:
         self.write_paused = False
-        self._requests.resume()
+        self._requests.flow(paused=False)
         self.expect()
 
     # deadlines
@@ -122,15 +158,21 @@ class ClientConnection(asyncio.Protocol):
     def expect(self) -> None:
         """Set the deadline that fits what is expected next of the client."""
         if self.reading_ended:
+            if self._half_closed is not None and not self.write_paused:
+                self._deadline.clear()
             return
         requests = self._requests
         if self._reader.in_head:
             pass  # it was set when that began
+        elif self.write_paused and requests.active is not None:
+            pass  # it was set when the client stopped to read
         elif requests.reading is not None and not self._reading_paused:
-            self._deadline.set(self._limits.body_timeout)
+            request = requests.reading.request
+            if request is not self._pace.request or not self._deadline.is_set:
+                self._deadline.set(self._pace.begin(request))
         elif requests.active is None:
             self._deadline.set(self._limits.idle_timeout)
-        elif not self.write_paused:
+        else:
             self._deadline.clear()
         if len(requests.queue) >= _PIPELINED and self._transport is not None:
             self._transport.pause_reading()
@@ -138,9 +180,12 @@ class ClientConnection(asyncio.Protocol):
     def _expired(self) -> None:
         if self._transport is None:
             return
+        reading = self._requests.reading
         if self.write_paused or self.reading_ended:
             self._transport.abort()
-        elif self._reader.in_head or self._requests.reading is not None:
+        elif reading is not None and reading.request is self._pace.request and self._pace.kept:
+            self._deadline.set(self._pace.begin(reading.request))
+        elif self._reader.in_head or reading is not None:
             self._requests.refuse(RequestTimeout("the request did not arrive in time"))
         else:
             self._transport.close()
@@ -171,9 +216,11 @@ class ClientConnection(asyncio.Protocol):
 
     def resume_reading(self) -> None:
         """Read on."""
-        self._reading_paused = False
-        if self.is_open:
+        if self.is_open and self._half_closed is None:
             self.transport.resume_reading()
+        if self._reading_paused:
+            self._reading_paused = False
+            self.expect()
 
     def close(self) -> None:
         """Close once everything is sent."""
@@ -187,7 +234,8 @@ class ClientConnection(asyncio.Protocol):
         transport = self._transport
         if transport is None or transport.is_closing():
             return
-        if linger and transport.can_write_eof():
+        if linger and self._half_closed is None and transport.can_write_eof():
+            self._lingers = True
             # Closing with unread bytes would reset the connection and could destroy the response.
             transport.write_eof()
             transport.resume_reading()
@@ -198,18 +246,22 @@ class ClientConnection(asyncio.Protocol):
     # what the relay calls
 
     @property
-    def idle(self) -> bool:
-        """Whether it is open and nothing else: not even a request on its way into this process."""
+    def use(self) -> Use:
+        """What it is used for at this moment."""
         requests = self._requests
-        used = requests.active is not None or requests.reading is not None or self._reader.in_head
-        return not used and not _has_unread(self.transport)
+        if requests.active is not None or requests.reading is not None:
+            return Use.SERVED
+        if self._reader.in_head:
+            return Use.IN_HEAD
+        if _has_unread(self.transport):
+            return Use.SERVED  # a request is on its way into this process
+        return Use.IDLE if self.used else Use.NEVER
 
-    def enforce(self) -> None:
-        """End what its user may not do any more, and what its peer is not let in for any more."""
-        if self._peer.changed and not self._requests.shows_key:
-            self.transport.abort()
-        else:
-            self._requests.enforce()
+    def enforce(self, *, peers: bool) -> None:
+        """End what is not allowed any more, to a user or, with `peers`, to who has connected."""
+        self._requests.enforce(peers=peers)
+        if peers and self._peer.changed and self._requests.active is None:
+            self.transport.close()  # the next connection is looked at by the new rules
 
     def drain(self) -> None:
         """The daemon is shutting down: an idle connection ends now, a busy one after its answer."""

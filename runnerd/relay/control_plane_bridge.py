@@ -17,6 +17,7 @@ from typing import Any, Protocol
 from aiohttp import web
 from aiohttp.abc import AbstractAccessLogger
 
+from runnerd.access import Principal
 from runnerd.relay.messages import PeerPrincipal, Request
 
 log = logging.getLogger(__name__)
@@ -52,26 +53,38 @@ class BridgeHost(Protocol):
 
 
 class BorrowedTransport(asyncio.Transport):
-    """The client's transport as aiohttp sees it; `answered` is for its access log to call."""
+    """The client's transport as aiohttp sees it; `answered` is for its access log to call.
+
+    `begun` says that something of the latest response was written.
+    """
 
     def __init__(self, host: BridgeHost, answered: Callable[[], None]) -> None:
         super().__init__()
         self._host = host
         self._closing = False
         self.answered = answered
+        self.begun = False
         self.request: Request | None = None  # the one that is being answered
-        self.conditions: list[Callable[[], None]] = []  # each raises where it is allowed no more
+        self.conditions: list[Callable[[Principal], None]] = []  # each raises for who may not
 
     def write(self, data: bytes | bytearray | memoryview[Any]) -> None:
-        self._host.transport.write(data)
+        if not self._closing:
+            self.begun = True
+            self._host.transport.write(data)
 
     def writelines(self, list_of_data: Any) -> None:
-        self._host.transport.writelines(list_of_data)
+        if not self._closing:
+            self.begun = True
+            self._host.transport.writelines(list_of_data)
 
     def close(self) -> None:
         if not self._closing:
             self._closing = True
             self._host.close()
+
+    def cut(self) -> None:
+        """Pass nothing on any more: the connection is somebody else's."""
+        self._closing = True
 
     def abort(self) -> None:
         self._closing = True
@@ -146,6 +159,7 @@ class ControlPlaneBridge:
         self._chunked = request.chunked
         self._transport.request = request
         self._transport.conditions.clear()
+        self._transport.begun = False
         headers = b"".join(
             b"%s: %s\r\n" % (name, value) for name, value in request.headers if name not in _DROPPED
         )
@@ -163,6 +177,11 @@ class ControlPlaneBridge:
             b"%s%sx-request-id: %s\r\n\r\n" % (line, headers, request.id.encode())
         )
 
+    @property
+    def begun(self) -> bool:
+        """Whether something of the response was written."""
+        return self._transport.begun
+
     def body(self, data: bytes) -> None:
         """Hand over a piece of the body."""
         if self._chunked:
@@ -177,7 +196,7 @@ class ControlPlaneBridge:
     def enforce(self) -> None:
         """Raise where what is being answered is not allowed any more."""
         for condition in self._transport.conditions:
-            condition()
+            condition(self._transport.get_extra_info(PRINCIPAL))
 
     def pause_writing(self) -> None:
         self._handler.pause_writing()
@@ -186,7 +205,8 @@ class ControlPlaneBridge:
         self._handler.resume_writing()
 
     def lost(self, exc: Exception | None) -> None:
-        """The client has gone; running handlers are cancelled."""
+        """The client has gone, or is told something else; running handlers are cancelled."""
+        self._transport.cut()
         self._handler.connection_lost(exc)
 
 

@@ -33,6 +33,11 @@ class Deadline:
         self._due_at = at
         self._timer = self._loop.call_at(at, self._fire)
 
+    @property
+    def is_set(self) -> bool:
+        """Whether it is going to expire."""
+        return self._at is not None
+
     def clear(self) -> None:
         """Do not expire."""
         self._at = None

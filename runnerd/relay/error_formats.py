@@ -17,12 +17,17 @@ class ErrorFormat(Protocol):
     """The form in which one API's clients read errors.  `error` is always OpenAI's object."""
 
     @property
+    def media_type(self) -> str:
+        """The Content-Type of a response that is an error."""
+        ...
+
+    @property
     def id_header(self) -> bytes | None:
         """The header by which clients know a request's id, beside X-Request-Id."""
         ...
 
     def body(self, error: Mapping[str, Any], status: int) -> bytes:
-        """The body, in JSON, of a response that is an error."""
+        """The body of a response that is an error."""
         ...
 
     def event(self, error: Mapping[str, Any]) -> bytes:
@@ -33,6 +38,7 @@ class ErrorFormat(Protocol):
 class OpenAIErrors:
     """`{"error": {"message": ..., "type": ..., "param": ..., "code": ...}}`."""
 
+    media_type = "application/json"
     id_header: bytes | None = None
 
     def body(self, error: Mapping[str, Any], status: int) -> bytes:

@@ -111,24 +111,21 @@ class Exchange:
         if task is not None:
             task.cancel()
 
-    def pause(self) -> None:
-        """Whoever gets the response does not keep up; the engine waits."""
-        self._paused = True
-        if self._call is not None:
-            self._call.pause()
+    @property
+    def begun(self) -> bool:
+        """Whether something of the response was sent."""
+        return self._sink.begun
 
-    def resume(self) -> None:
-        """Go on."""
-        self._paused = False
+    def flow(self, *, paused: bool) -> None:
+        """Whoever gets the response does not keep up, and the engine waits; or does so again."""
+        self._paused = paused
         if self._call is not None:
-            self._call.resume()
+            self._call.pause() if paused else self._call.resume()
 
-    def enforce(self) -> None:
-        """Fail where the principal may not ask for this any more."""
+    def enforce(self, principal: Principal) -> None:
+        """Fail where the principal, as it is taken for now, may not ask for this any more."""
         try:
-            self._context.still_allowed(
-                self._principal, self._plan if self._pending is None else None
-            )
+            self._context.still_allowed(principal, self._plan if self._pending is None else None)
         except RunnerdError as error:
             self.fail(error)
 
@@ -222,11 +219,13 @@ class Exchange:
 
     def completed(self) -> None:
         """The sink has all pieces of the response."""
+        self._plan.note_time(self._record)
         self._release()
         self._sink.end()
 
     def respond(self, body: bytes, content_type: bytes) -> None:
         """End with a whole response."""
+        self._plan.note_time(self._record)
         self._record.status = 200
         self._record.bytes_out += len(body)
         self._release()

@@ -5,6 +5,9 @@ What comes out does not depend on how the bytes were cut into pieces: for each r
 pieces of its `Body`, and `END`.  What cannot be read as a request comes out as one `Malformed`, and
 nothing comes after it: what else such a client sends is not read as requests.
 
+Trailers, behind a chunked body, are read up to `_TRAILER_BYTES` and dropped: nobody here wants
+them, and they must never pass for headers, which were checked without them.
+
 An offer to upgrade (`Connection: Upgrade`: h2c, WebSocket) is ignored, as RFC 9110 lets a server:
 the request is read and answered as any other.  llhttp stops behind a head with such an offer, as if
 another protocol followed, and takes no body; so another parser, which was told of the same framing
@@ -21,6 +24,14 @@ import httptools
 from runnerd.config import Limits
 from runnerd.errors import ClientError, HeadersTooLarge, RunnerdError
 from runnerd.relay.request_head_cache import CachedHead, RequestHeadCache
+
+_TRAILER_BYTES = 8 * 2**10
+_LINE_BYTES = 4  # of a header line, beside name and value
+_FRAMING_BYTES = _TRAILER_BYTES + 2**10
+
+
+class _TooManyTrailers(Exception):
+    """Raised in a callback, where llhttp cannot be stopped otherwise."""
 
 
 @dataclass(slots=True, eq=False)
@@ -78,6 +89,8 @@ class HttpReader:
         self._target = b""
         self._headers: list[tuple[bytes, bytes]] = []
         self._head_bytes = 0
+        self._trailer_bytes = 0
+        self._framing_bytes = 0  # that came without anything of a body
         self._whole: bytes | None = None
         self.in_head = False
         self.in_body = False
@@ -113,6 +126,11 @@ class HttpReader:
             self._head_bytes = self._head_bytes + len(data) if only_head and not events else 0
             if self._head_bytes > self._limits.head_bytes:
                 self._fail(head_too_large(self._limits))
+        elif self.in_body:
+            # Neither a body nor its end: an endless trailer, or what chunks are extended with.
+            self._framing_bytes = 0 if events else self._framing_bytes + len(data)
+            if self._framing_bytes > _FRAMING_BYTES:
+                self._fail(_trailers_too_large())
         self._events = []
         return events
 
@@ -122,8 +140,10 @@ class HttpReader:
             self._parser.feed_data(data)
         except httptools.HttpParserUpgrade as stopped:
             return self._behind_offer(data[stopped.args[0] :])
-        except httptools.HttpParserCallbackError:
-            raise
+        except httptools.HttpParserCallbackError as error:
+            if not isinstance(error.__context__, _TooManyTrailers):
+                raise
+            self._fail(_trailers_too_large())
         except httptools.HttpParserError:
             self._fail(ClientError("malformed HTTP request"))
         return None
@@ -162,8 +182,12 @@ class HttpReader:
         self._target += url
 
     def on_header(self, name: bytes, value: bytes) -> None:
-        if self.in_head:  # behind a body they would be trailers, which nobody wants
+        if self.in_head:
             self._headers.append((name.lower(), value))
+        elif not self._skips_head:
+            self._trailer_bytes += len(name) + len(value) + _LINE_BYTES
+            if self._trailer_bytes > _TRAILER_BYTES:
+                raise _TooManyTrailers
 
     def on_headers_complete(self) -> None:
         if self._skips_head:
@@ -184,7 +208,7 @@ class HttpReader:
             elif name == b"transfer-encoding":
                 head.chunked = True
         self._whole = None
-        self._head_bytes = 0
+        self._head_bytes = self._trailer_bytes = self._framing_bytes = 0
         self.in_head, self.in_body = False, True
         self._offer = head if parser.should_upgrade() else None
         self._events.append(head)
@@ -203,6 +227,10 @@ def head_too_large(limits: Limits) -> HeadersTooLarge:
     return HeadersTooLarge(
         f"the head exceeds {limits.head_bytes} bytes or {limits.headers} header lines"
     )
+
+
+def _trailers_too_large() -> HeadersTooLarge:
+    return HeadersTooLarge(f"what follows the body exceeds {_TRAILER_BYTES} bytes")
 
 
 def _codings(head: Head) -> list[bytes]:

@@ -137,7 +137,8 @@ class Intake:
             self._policy.limits(principal)
             return
         self._policy.check(principal, plan.action)
-        self._planner.check_there(principal, plan.key.backend, plan.model)
+        if self._policy.grants(principal) is not None:
+            self._planner.check_granted(principal, plan.key.backend, plan.model)
 
     def _expected(self, asked: _Asked) -> Wait | None:
         """How to wait for a missing model, None where it is not coming."""
@@ -149,7 +150,7 @@ class Intake:
         return self._pending_models.expect(
             read.reference,
             lambda: self._planner.judge_unseen(read, request, route),
-            begins=self._may(principal, Action.DOWNLOAD_MODEL),
+            puller=principal if self._may(principal, Action.DOWNLOAD_MODEL) else None,
         )
 
     def _may(self, principal: Principal, action: Action) -> bool:

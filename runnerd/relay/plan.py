@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Sequence
 from typing import Any
 
@@ -14,9 +15,11 @@ from runnerd.relay.engine import Buffer
 from runnerd.relay.events import EVENT_STREAM
 from runnerd.relay.known_model import UNKNOWN, KnownModel
 from runnerd.relay.operations import Operation
+from runnerd.relay.records import RequestRecord
 from runnerd.relay.request_rewrites.context_limit import within_context
 from runnerd.relay.request_rewrites.retry_rewrites import rewritten
 from runnerd.relay.request_validation import validate_request
+from runnerd.relay.token_time import TokenTime
 from runnerd.relay.translations import PASSED
 from runnerd.scheduler import RunnerKey
 
@@ -40,6 +43,7 @@ class Plan(msgspec.Struct, frozen=True, gc=False):
     unloads: bool = False
     affinity: Affinity = ()
     known: KnownModel = UNKNOWN
+    token_time: TokenTime | None = None  # of the runner that answers, to be told of it
     retry_with: Retry | None = None
     warnings: tuple[str, ...] = ()
     again: Plan | None = None  # what is asked where the translation raises AskedAgain
@@ -85,6 +89,12 @@ class Plan(msgspec.Struct, frozen=True, gc=False):
         body = within_context(self.body, self.operation.engine_path, context)
         again = None if self.again is None else self.again.limited(context)
         return msgspec.structs.replace(self, body=body, again=again)
+
+    def note_time(self, record: RequestRecord) -> None:
+        """A response is complete: note how long a whole one took its engine."""
+        if self.token_time is not None and not self.streams and record.waited is not None:
+            seconds = time.monotonic() - record.clock - record.waited
+            self.token_time.responded(seconds, record.counts)
 
     @property
     def sends_events(self) -> bool:

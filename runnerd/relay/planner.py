@@ -46,6 +46,7 @@ from runnerd.relay.response_adapters.infill import infill_wanted
 from runnerd.relay.response_adapters.logprobs import NO_ALTERNATIVES, with_one_alternative
 from runnerd.relay.response_adapters.select import translation_of
 from runnerd.relay.routes import Route
+from runnerd.relay.token_time import TokenTime
 from runnerd.relay.tool_plans import ToolPlan, tool_plan
 from runnerd.relay.visible_models import VisibleModels
 from runnerd.scheduler import RunnerKey
@@ -69,6 +70,7 @@ class _Found(NamedTuple):
     spreads: bool  # over several instances
     known: KnownModel
     rules: ParameterRules | None
+    token_time: TokenTime | None = None  # of runners that generate
 
     def is_of(self, model: Model) -> bool:
         """Whether this was found for the same model; what it is called changes nothing here."""
@@ -86,6 +88,7 @@ class Planner:
         self._keys = keys
         self._limits = limits
         self._found: dict[tuple[str | None, str, str], _Found] = {}
+        self._token_times: dict[RunnerKey, TokenTime] = {}
 
     def read(self, body: Body, route: Route, principal: Principal) -> ReadRequest:
         """Decode a request's body; one in the engine's terms is held against the limits, too.
@@ -123,9 +126,9 @@ class Planner:
         """Whether a model of this name, were it here, would be one for a principal."""
         return self._models.may_be(principal, reference)
 
-    def check_there(self, principal: Principal, backend_name: str, id: str) -> None:
-        """Raise errors.ModelNotFound for a model, by id, that a principal may not know of."""
-        if not self._is_there(principal, backend_name, id):
+    def check_granted(self, principal: Principal, backend_name: str, id: str) -> None:
+        """Raise errors.ModelNotFound for a model, by id, that is here and not for a principal."""
+        if not self._is_there(principal, backend_name, id) and self._models.exists(id):
             raise ModelNotFound("this model is not here any more", param="model")
 
     def _is_there(self, principal: Principal, backend_name: str, id: str) -> bool:
@@ -200,6 +203,7 @@ class Planner:
             origin=request.origin,
             affinity=affinity_of(read.fields) if found.spreads else (),
             known=found.known,
+            token_time=found.token_time,
             translation=infill.translation if infill else translation,
             warnings=warnings,
         )
@@ -296,7 +300,13 @@ class Planner:
         configuration = self._keys.configuration(key, id)
         rules = rules_for(configuration, model.description.modelfile, operation.name)
         spreads = self._keys.spreads(key)
-        return _Found(model, id, revision, backend, mode, key, spreads, known, rules)
+        time = self._token_time(key)
+        return _Found(model, id, revision, backend, mode, key, spreads, known, rules, time)
+
+    def _token_time(self, key: RunnerKey) -> TokenTime:
+        if key not in self._token_times and len(self._token_times) >= _REMEMBERED:
+            self._token_times.clear()
+        return self._token_times.setdefault(key, TokenTime())
 
 
 _REMEDIES = {
@@ -334,12 +344,17 @@ def _with_tools(
 
 def _assembles(operation: Operation, fields: Inference, found: _Found) -> bool:
     """Whether a whole response is put together from a stream: only then a client that leaves is
-    noticed.  For one token a stream would stop no sooner.
+    noticed.  For one token a stream would stop no sooner, and a quick engine has answered a short
+    chat before that.
     """
     if not (operation.assembles and found.backend.streams_to_cancel):
         return False
-    as_it_is = found.rules is None and operation.name == "chat/completions"
-    return not (as_it_is and fields.has_one_token())
+    if found.rules is not None or operation.name != "chat/completions":
+        return True
+    limit, time = fields.token_limit(), found.token_time
+    if limit is None or time is None or has_schemas(fields):
+        return limit != 1
+    return limit != 1 and not time.is_short(limit)
 
 
 def _engine_body(

@@ -25,6 +25,7 @@ from runnerd.errors import (
 )
 from runnerd.relay.admission import Admission
 from runnerd.relay.authentication import Authenticate, identify
+from runnerd.relay.body_budget import SMALL, BodyBudget
 from runnerd.relay.control_plane_bridge import BridgeHost, ControlPlaneBridge
 from runnerd.relay.exchange import Exchange
 from runnerd.relay.head_validation import check_inference, check_request, request_of
@@ -70,6 +71,7 @@ class RelayHost(Protocol):
 
     limits: Limits
     admission: Admission
+    bodies: BodyBudget
     draining: bool
 
     @property
@@ -90,14 +92,6 @@ class RelayHost(Protocol):
         """Refuse what the head says that its principal may not.  Raises errors of the 4xx kind."""
         ...
 
-    def hold(self, size: int) -> bool:
-        """Account for body bytes in memory; False when the budget is spent."""
-        ...
-
-    def let_go(self, size: int) -> None:
-        """Body bytes are in memory no more."""
-        ...
-
     def exchange(
         self, client: Client, request: Request, route: Route, principal: Principal
     ) -> Exchange:
@@ -109,20 +103,42 @@ class RelayHost(Protocol):
 
 
 class PipelinedRequest:
-    """A request of a connection, with what is to become of it."""
+    """A request of a connection, with what is to become of it.
 
-    __slots__ = ("error", "request", "route")
+    `claimed` is how much of its body counts as what the principal `claimant` holds.
+    """
+
+    __slots__ = ("claimant", "claimed", "error", "request", "route")
 
     def __init__(self, request: Request, route: Route | None) -> None:
         self.request = request
         self.route = route
         self.error: RunnerdError | None = None
+        self.claimed = 0
+        self.claimant = ""
 
-    def forget_body(self, relay: RelayHost) -> None:
+    def hold(self, size: int, bodies: BodyBudget, claimant: str | None, *, unix: bool) -> bool:
+        """Account for a piece of its body, and for all of it as a claimant's if there is one; False
+        when there is too much.
+        """
+        if not bodies.hold(size, unix):
+            return False
+        if claimant is not None:
+            collected = len(self.request.body) + size
+            if not bodies.claim(claimant, collected - self.claimed, unix):
+                bodies.let_go(size)
+                return False
+            self.claimant, self.claimed = claimant, collected
+        return True
+
+    def forget_body(self, bodies: BodyBudget) -> None:
         """Give the memory of a collected body back to the budget, once."""
         if self.request.body:
-            relay.let_go(len(self.request.body))
+            bodies.let_go(len(self.request.body))
             self.request.body = b""
+        if self.claimed:
+            bodies.give_back(self.claimant, self.claimed)
+            self.claimed = 0
 
 
 class RequestDispatcher:
@@ -135,6 +151,7 @@ class RequestDispatcher:
     ) -> None:
         self._connection = connection
         self._relay = relay
+        self._bodies = relay.bodies
         self._known = known
         self._unix = unix
         self.queue: deque[PipelinedRequest] = deque()
@@ -150,6 +167,16 @@ class RequestDispatcher:
         """Whether the client does not keep up."""
         return self._connection.write_paused
 
+    def probe(self) -> None:
+        """Send a client over TCP an interim response, if nothing of the response was sent yet."""
+        active = self.active
+        if self._unix or active is None:
+            return
+        responder = self._exchange or self._bridge
+        awaited = active.request.http11 and active.request.complete
+        if awaited and responder is not None and not responder.begun:
+            self.write(CONTINUE)
+
     def lost(self, exc: Exception | None) -> None:
         """The client has gone, and with it all that it asked for."""
         if self._exchange is not None:
@@ -160,7 +187,7 @@ class RequestDispatcher:
             self._bridge = None
         for entry in (self.active, self.reading, *self.queue):
             if entry is not None:
-                entry.forget_body(self._relay)
+                entry.forget_body(self._bodies)
 
     # requests, as they are read
 
@@ -169,7 +196,7 @@ class RequestDispatcher:
         it has to be read as others are.
         """
         size = len(data) - start
-        if size > self._relay.limits.body_bytes or not self._relay.hold(size):
+        if size > self._relay.limits.body_bytes or not self._bodies.hold(size, self._unix):
             return False
         self.active = entry = PipelinedRequest(known.request.repeated(data[start:]), known.route)
         self._start_exchange(entry)
@@ -217,11 +244,16 @@ class RequestDispatcher:
             return
         request = entry.request
         request.received += len(data)
+        large = len(request.body) + len(data) > SMALL
+        claimant = None
+        if large:
+            peer = self._connection.principal
+            claimant = (request.user or peer(request.forwarded_for)).id
         if entry is self.active and self._bridge is not None and entry.route is None:
             self._bridge.body(data)
         elif entry.route is not None and request.received > self._relay.limits.body_bytes:
             self._spoil(entry, _too_large(self._relay.limits))
-        elif not self._relay.hold(len(data)):
+        elif not entry.hold(len(data), self._bodies, claimant, unix=self._unix):
             request.received -= len(data)
             self._spoil(entry, Overloaded("too many request bodies in memory", retry_after=5))
         else:
@@ -275,7 +307,7 @@ class RequestDispatcher:
             self.exchange_done(keep_alive=request.keep_alive)
             return
         if self._connection.write_paused:
-            self._exchange.pause()
+            self._exchange.flow(paused=True)
         self._exchange.start()
 
     def _begin_bridge(self, entry: PipelinedRequest) -> None:
@@ -286,10 +318,10 @@ class RequestDispatcher:
             )
         self._bridge_answered = False
         self._bridge.begin(request)
-        body, request.body = request.body, b""
-        if body:
-            self._relay.let_go(len(body))
-            self._bridge.body(bytes(body))
+        if request.body:
+            body = bytes(request.body)
+            entry.forget_body(self._bodies)
+            self._bridge.body(body)
         if request.complete:
             self._bridge.end_body()
 
@@ -312,7 +344,7 @@ class RequestDispatcher:
     def _next(self) -> None:
         """Go on with the next request, or wait for one."""
         if self.active is not None:
-            self.active.forget_body(self._relay)
+            self.active.forget_body(self._bodies)
             self.active = None
         connection = self._connection
         if not connection.is_open:
@@ -324,22 +356,19 @@ class RequestDispatcher:
             connection.close()
         connection.expect()
 
-    @property
-    def shows_key(self) -> bool:
-        """Whether the request that is being answered is that of a user with a key."""
-        return self.active is not None and self.active.request.user is not None
-
-    def enforce(self) -> None:
-        """End the request that is being answered where its user may not ask it any more."""
+    def enforce(self, *, peers: bool) -> None:
+        """End the request that is being answered where who asks may not do so any more; with
+        `peers` also where that is known of the connection, and not of a key.
+        """
         active = self.active
-        if active is None or active.request.user is None or active.error is not None:
-            return
-        if self._exchange is not None:
-            self._exchange.enforce()
+        if active is None or active.error is not None or not (peers or active.request.user):
             return
         try:
-            if active.route is not None:
-                self._relay.authorize(active.request, active.route, active.request.user)
+            principal = active.request.principal(self._connection.principal)
+            if self._exchange is not None:
+                self._exchange.enforce(principal)
+            elif active.route is not None:
+                self._relay.authorize(active.request, active.route, principal)
             elif self._bridge is not None:
                 self._bridge.enforce()
         except RunnerdError as error:
@@ -350,19 +379,12 @@ class RequestDispatcher:
 
     # flow control: the client reads slowly, or again
 
-    def pause(self) -> None:
-        """The client does not keep up with the response."""
+    def flow(self, *, paused: bool) -> None:
+        """The client does not keep up with the response, or reads again."""
         if self._exchange is not None:
-            self._exchange.pause()
+            self._exchange.flow(paused=paused)
         if self._bridge is not None:
-            self._bridge.pause_writing()
-
-    def resume(self) -> None:
-        """The client reads again."""
-        if self._exchange is not None:
-            self._exchange.resume()
-        if self._bridge is not None:
-            self._bridge.resume_writing()
+            self._bridge.pause_writing() if paused else self._bridge.resume_writing()
 
     # refusing
 
@@ -373,10 +395,20 @@ class RequestDispatcher:
         request = Request("", b"", "", [], True, False, None, False, new_request_id(None))
         entry = PipelinedRequest(request, None)
         entry.error = error
-        if self.active is not None and self.reading is self.active:
-            self.active.forget_body(self._relay)
-            self.active = None
-        self.reading = None
+        broken, self.reading = self.reading, None
+        if broken is not None:
+            broken.forget_body(self._bodies)
+            if broken is self.active:
+                self.active = None
+                bridge, self._bridge = self._bridge, None
+                if bridge is not None:
+                    begun = bridge.begun
+                    bridge.lost(None)  # it would answer as well
+                    if begun:
+                        self._connection.hang_up(linger=True)
+                        return
+            else:
+                self.queue.remove(broken)  # which will never be complete
         self.queue.append(entry)
         self._go_on()
         self._connection.reading_ended = True
@@ -384,7 +416,7 @@ class RequestDispatcher:
     def _spoil(self, entry: PipelinedRequest, error: RunnerdError) -> None:
         """Refuse a request whose body is arriving."""
         entry.error = error
-        entry.forget_body(self._relay)
+        entry.forget_body(self._bodies)
         if entry is self.active:
             self._respond_with_error(entry.request, error)
 

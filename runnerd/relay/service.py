@@ -6,14 +6,14 @@ import asyncio
 import logging
 import socket
 from dataclasses import dataclass, field
-from itertools import islice
 
 from aiohttp import web
 
 from runnerd.config import Limits
 from runnerd.relay.admission import Admission
 from runnerd.relay.authentication import Authenticate
-from runnerd.relay.client_connection import ClientConnection
+from runnerd.relay.body_budget import BodyBudget
+from runnerd.relay.client_connection import ClientConnection, Use
 from runnerd.relay.control_plane_bridge import make_server
 from runnerd.relay.exchanges import Exchanges
 from runnerd.relay.peers import Peers
@@ -59,9 +59,12 @@ class Relay:
         self._exchanges = parts.exchanges
         self._app = parts.app
         self._known_heads = {True: RequestHeadCache(), False: RequestHeadCache()}
-        self._most_connections = most_clients(parts.limits.connections)
+        self._most_connections = most = most_clients(parts.limits.connections)
+        self._reserve = max(1, most // 16)  # of connections that only Unix sockets have
+        self._over_tcp = 0
+        self._turned_away: set[ClientConnection] = set()
         self._connections: dict[ClientConnection, None] = {}  # in the order in which they came
-        self._held_bytes = 0
+        self.bodies = BodyBudget(parts.limits)
         self._runner: web.AppRunner | None = None
         self._servers: list[asyncio.Server] = []
         self._all_gone = asyncio.Event()
@@ -82,20 +85,16 @@ class Relay:
         """Serve on one more listening socket."""
         loop = asyncio.get_running_loop()
         backlog = self.limits.connections  # the loop listens anew, with a short queue by default
-        # uvloop insists on the right kind of call for each family.
-        if listener.family == socket.AF_UNIX:
-            server = await loop.create_unix_server(
-                lambda: ClientConnection(self), sock=listener, backlog=backlog
-            )
-        else:
-            certificate = self._certificate
-            server = await loop.create_server(
-                lambda: ClientConnection(self),
-                sock=listener,
-                backlog=backlog,
-                ssl=None if certificate is None else certificate.context,
-                ssl_handshake_timeout=None if certificate is None else self.limits.head_timeout,
-            )
+        # For Unix sockets too: create_unix_server() would remove the socket's file at the end, from
+        # Python 3.13 on, also where it is systemd's and clients wait at it for our successor.
+        tls = None if listener.family == socket.AF_UNIX else self._certificate
+        server = await loop.create_server(
+            lambda: ClientConnection(self),
+            sock=listener,
+            backlog=backlog,
+            ssl=None if tls is None else tls.context,
+            ssl_handshake_timeout=None if tls is None else self.limits.head_timeout,
+        )
         self._servers.append(server)
 
     def apply(self, admission: Admission) -> None:
@@ -110,10 +109,12 @@ class Relay:
             heads.forget()
         self.enforce()
 
-    def enforce(self) -> None:
-        """Time has passed, too: end what is not allowed any more."""
+    def enforce(self, *, peers: bool = False) -> None:
+        """End what is not allowed any more: to users, whose time may be over, and with `peers` to
+        those who showed no key, where other rules have come into force.
+        """
         for connection in list(self._connections):
-            connection.enforce()
+            connection.enforce(peers=peers)
 
     @property
     def control_plane(self) -> web.Server:
@@ -131,43 +132,57 @@ class Relay:
     def admit(self, connection: ClientConnection) -> bool:
         """Count a connection; False when there are too many and all of them are in use.
 
-        Of those that only stay open, those make room that never asked for anything, and then those
-        that came first: a client that keeps a connection may be about to ask again.
+        Over TCP there are too many sooner, and these make room among themselves: whoever comes over
+        a Unix socket, an owner with a command, finds a place whatever strangers do.
         """
-        if len(self._connections) >= self._most_connections and not self._close_idle():
+        unix, most = connection.unix, self._most_connections
+        full = len(self._connections) >= most
+        if not unix:
+            full = full or self._over_tcp >= most - self._reserve
+        if full and not self._close_idle(unix=unix):
             log.warning("refused a connection: %d are open and in use", len(self._connections))
             return False
         self._connections[connection] = None
+        self._over_tcp += not unix
         self._all_gone.clear()
         return True
 
-    def _close_idle(self) -> bool:
-        """Close some idle connections, so that not each new one has to look for one."""
+    def turn_away(self, connection: ClientConnection) -> bool:
+        """Count a connection that is told that there are too many; False when there are too many
+        even of those.
+        """
+        if len(self._turned_away) >= self._reserve:
+            return False
+        self._turned_away.add(connection)
+        return True
+
+    def _close_idle(self, *, unix: bool) -> bool:
+        """Close some idle connections, so that not each new one has to look for one.
+
+        First those that never asked for anything, and then those that came first: a client that
+        keeps a connection may be about to ask again.  Where there are none, those that have sent
+        nothing but a part of a head.
+        """
         some = 1 + self._most_connections // 16
-        connections = self._connections
-        idle = list(islice((each for each in connections if not each.used and each.idle), some))
-        idle = idle or list(islice((each for each in connections if each.idle), some))
-        for connection in idle:
+        found: dict[Use, list[ClientConnection]] = {use: [] for use in Use}
+        for each in self._connections:
+            if unix or not each.unix:
+                found[each.use].append(each)
+                if len(found[Use.NEVER]) >= some:
+                    break
+        idle = found[Use.NEVER] or found[Use.IDLE] or found[Use.IN_HEAD]
+        for connection in idle[:some]:
             connection.drain()
             self.forget(connection)
         return bool(idle)
 
     def forget(self, connection: ClientConnection) -> None:
         """A connection has ended."""
-        self._connections.pop(connection, None)
+        self._turned_away.discard(connection)
+        if self._connections.pop(connection, connection) is None:
+            self._over_tcp -= not connection.unix
         if not self._connections:
             self._all_gone.set()
-
-    def hold(self, size: int) -> bool:
-        """Account for body bytes in memory; False when the budget is spent."""
-        if self._held_bytes + size > self.limits.buffered_bytes:
-            return False
-        self._held_bytes += size
-        return True
-
-    def let_go(self, size: int) -> None:
-        """Body bytes are in memory no more."""
-        self._held_bytes -= size
 
     # the end
 

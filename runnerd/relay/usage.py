@@ -8,7 +8,8 @@ string its quotes would be escaped.
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+
+import msgspec
 
 _USAGE = b'"usage":{'
 _TIMINGS = b'"timings":{'
@@ -17,9 +18,8 @@ _OBJECT_BYTES = 1024
 _decoder = json.JSONDecoder()  # reads an object and leaves alone what comes behind it
 
 
-@dataclass(frozen=True, slots=True)
-class Usage:
-    """Tokens of one answer; None: not told."""
+class Usage(msgspec.Struct, frozen=True, gc=False):
+    """Tokens of one response; None: not told."""
 
     prompt: int | None = None
     generated: int | None = None

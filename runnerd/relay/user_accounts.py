@@ -7,14 +7,12 @@ counts are read when that user asks next, so that no response waits for it.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Final
 
-from runnerd.access import Policy, Principal, UserLimits
+from runnerd.access import Policy, Principal
 from runnerd.access.limits import Limiter
+from runnerd.access.users import NO_LIMITS
 from runnerd.relay import usage
 from runnerd.relay.records import RequestRecord
-
-_NONE: Final = UserLimits()
 
 
 class CountedRequest:
@@ -52,7 +50,7 @@ class UserAccounts:
         Raises errors.LimitReached, Unauthorized.
         """
         limits = self._policy.limits(principal)
-        if limits is _NONE or limits == _NONE:
+        if limits is NO_LIMITS:
             return None
         user, now = principal.id, self._clock()
         counts_tokens = limits.tokens_per_day is not None

@@ -29,6 +29,10 @@ class VisibleModels:
         catalog = self._store.catalog
         return catalog if grants is None else catalog.view(grants, partial(granted, grants))
 
+    def exists(self, id: str) -> bool:
+        """Whether there is a model with this id for anybody, or it is a backend's own."""
+        return self._store.id_of(id) is None or self._store.catalog.has(id)
+
     def may_be(self, principal: Principal, reference: str) -> bool:
         """Whether a model of this name, were it here, would be one for a principal.
 

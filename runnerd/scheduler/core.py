@@ -13,6 +13,7 @@ whoever can be granted, in the queue's order).
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable
 
 from runnerd.errors import BackendFailure
@@ -178,12 +179,14 @@ class Scheduler(Needs):
         pool, instance = taken
         instance.leases.discard(ticket)
         instance.used_at = now
+        places_changed = instance.pace.responded(now, busy=bool(instance.leases))
         if instance.state is not RunnerState.READY:
             return []
         if pool.failures.failure is not None:
             pool.failures.answered()
-        if instance.leases:  # one place is free, and nobody else has anything of it
-            return self._serving.serve(pool, now, most=1) if self._queue.count(pool.key) else []
+        if instance.leases:  # a place is free, and nobody else has anything of it
+            most = sys.maxsize if places_changed else 1
+            return self._serving.serve(pool, now, most=most) if self._queue.count(pool.key) else []
         if self._books.draining:
             return [stop(pool, instance, StopReason.DRAINED)]
         pool.idle_since = now

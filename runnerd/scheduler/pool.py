@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from runnerd.scheduler.budget import claims
 from runnerd.scheduler.decisions import RunnerKey, RunnerState, Shape, Stop, StopReason, Terms
 from runnerd.scheduler.failure_history import FailureHistory
+from runnerd.scheduler.pace import Pace
 from runnerd.scheduler.shares import Account, Returns
 
 _PREFIXES = 256  # remembered per instance, for requests that go on where another one ended
@@ -33,6 +34,7 @@ class Instance:
     held: Mapping[str, int] | None = None  # what it was seen to hold
     slots: int | None = None
     fresh: bool = True  # nobody has used it yet
+    pace: Pace = field(default_factory=Pace)
     _prefixes: dict[int, None] = field(default_factory=dict)
     _conversations: dict[int, None] = field(default_factory=dict)  # by the last place of each
 
@@ -151,8 +153,10 @@ class Pool:
                 continue
             slots = instance.slots
             if slots is not None and overcommit:
-                if len(instance.leases) >= max(1, int(slots * overcommit)):
-                    continue
+                places = max(1, int(slots * overcommit))
+                if len(instance.leases) >= places:
+                    if len(instance.leases) >= instance.pace.places(places):
+                        continue
             if best is None or self._rank(instance, affinity) < self._rank(best, affinity):
                 best = instance
         return best

@@ -69,7 +69,7 @@ class Claims:
         """There will be no runner for a ticket."""
         waiter = self._waiters.pop(refused.ticket, None)
         if waiter is not None:
-            waiter.claimant.refused(self._refusals.error(refused, waiter.key))
+            waiter.claimant.refused(self._refusals.error(refused, waiter.key, waiter.principal))
 
     # those who have a lease
 

@@ -6,6 +6,7 @@ import re
 import time
 from collections.abc import Mapping, Sequence
 
+from runnerd.access import Principal, PrincipalKind
 from runnerd.backends.interface import EngineFailure
 from runnerd.errors import (
     BackendFailure,
@@ -84,8 +85,11 @@ class Refusals:
         self._preparation = preparation
         self._variants = variants
 
-    def error(self, refused: Refuse, wanted: RunnerKey) -> RunnerdError:
-        """What a refused request is told that wanted a runner of a key."""
+    def error(self, refused: Refuse, wanted: RunnerKey, principal: Principal) -> RunnerdError:
+        """What a refused request is told that wanted a runner of a key.
+
+        Only owners hear which other models there are.
+        """
         failure = refused.failure
         views = self._scheduler.failures()
         trouble = next((view for view in views if failure and view.failure is failure), None)
@@ -98,6 +102,7 @@ class Refusals:
                 self._reports.all(),
                 slots=self._preparation.terms(key).shapes[-1].slots,
                 context=self._variants.context(key),
+                names=principal.kind is PrincipalKind.OWNER,
             )
         elif refused.refusal is Refusal.OVER_SHARE:
             account = share_account(self._scheduler.need(wanted), self._scheduler.devices())
@@ -164,14 +169,17 @@ def memory_account(
     *,
     slots: int | None,
     context: int,
+    names: bool = True,
 ) -> str:
-    """Return who holds which memory, for the owner of a model that got too little.
+    """Return who holds which memory, for the owner of a model that got too little; without `names`
+    how much it is.
 
     `devices` come with the bytes that other programs use; `slots` is how many requests at a time
     the model would serve at least (None: no limit), each with `context` tokens (0: unknown).
     """
     sentences = [
-        _account(device, others, need.get(device.id), reports) for device, others in devices
+        _account(device, others, need.get(device.id), reports, names=names)
+        for device, others in devices
     ]
     if slots and context:
         counted = "1 request" if slots == 1 else f"{slots} requests"
@@ -193,13 +201,21 @@ def share_account(need: Mapping[str, int], devices: Sequence[tuple[DeviceMemory,
 
 
 def _account(
-    device: DeviceMemory, others: int, need: int | None, reports: Sequence[RunnerReport]
+    device: DeviceMemory,
+    others: int,
+    need: int | None,
+    reports: Sequence[RunnerReport],
+    *,
+    names: bool,
 ) -> str:
     holders = [
         f"{report.model_ref} {binary_size(report.reserved[device.id])}"
         for report in reports
         if report.reserved.get(device.id)
     ]
+    if holders and not names:
+        held = sum(report.reserved.get(device.id, 0) for report in reports)
+        holders = [f"other models with {binary_size(held)}"]
     most = max(0, min(device.limit, device.total - others))
     return (
         f"{device.id}: it needs {'an unknown amount' if need is None else binary_size(need)}; "

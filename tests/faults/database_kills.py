@@ -38,7 +38,7 @@ def planned(seed: int, state: State) -> list[tuple[str, str, str]]:
     """What a round does: a kind of change, a user, a label."""
     chance, now, found = random.Random(seed), dict(state), []
     for number in range(_CHANGES):
-        kind = chance.choice(("add", "add", "key", "edit", "rotate", "remove"))
+        kind = chance.choice(("add", "add", "key", "edit", "rotate", "remove", "restore"))
         name = chance.choice(sorted(now)) if now else ""
         if kind == "add" or not name:
             kind, name = "add", f"user{seed}x{number}"
@@ -52,6 +52,8 @@ def after(state: State, change: tuple[str, str, str]) -> State:
     """The state that a change makes of another one."""
     kind, name, label = change
     new = dict(state)
+    if kind == "restore":  # a copy of what there is
+        return new
     if kind == "remove":
         del new[name]
         return new
@@ -66,10 +68,13 @@ def after(state: State, change: tuple[str, str, str]) -> State:
     return new
 
 
-async def carry_out(store: UserStore, change: tuple[str, str, str]) -> None:
+async def carry_out(database: Database, store: UserStore, change: tuple[str, str, str]) -> None:
     """Make a change."""
     kind, name, label = change
-    if kind == "add":
+    if kind == "restore":
+        async with database.copy() as copy:
+            await database.restore(copy)
+    elif kind == "add":
         await store.add(User("", name), label=label)
     elif kind == "key":
         await store.add_key(name, label=label)
@@ -107,12 +112,12 @@ async def write(folder: Path, changes: list[tuple[str, str, str]], told: int) ->
     audit = Audit(database)
 
     async def note(text: str) -> None:
-        await audit.add(AuditEntry(0.0, "p", "who", "act", text, 200))
+        await audit.add(AuditEntry(0.0, "p", "who", "act", "", text, 200))
         os.write(told, f"audit {text}\n".encode())
 
     for change in changes:
         entries = [spawn(note(f"{change[2]}.{n}"), name="audit") for n in range(5)]
-        await carry_out(store, change)
+        await carry_out(database, store, change)
         os.write(told, b"change\n")
         await asyncio.gather(*entries)
     await database.close()

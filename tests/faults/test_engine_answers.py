@@ -273,6 +273,32 @@ def test_a_chat_of_one_token_is_asked_for_whole(
         assert response.status == (200 if passes else 502)
 
 
+def test_a_short_chat_is_asked_for_whole_once_the_engine_is_known_to_be_quick(
+    daemon: DaemonProcess,
+) -> None:
+    """What has no limit, or one that takes long to reach, stays a stream for the engine."""
+    chat = {"model": "tiny", "messages": [{"role": "user", "content": "x"}]}
+    usage = {"prompt_tokens": 1, "completion_tokens": 100_000}
+    choices = [{"index": 0, "delta": {"content": "y"}, "finish_reason": "length"}]
+    event = json.dumps({"choices": choices, "usage": usage}, separators=(",", ":"))
+    text = f"data: {event}\n\n"
+    streamed = {"raw": STREAM + f"{len(text):x}\r\n{text}\r\n0\r\n\r\n"}
+    whole = {"raw": OK + "Content-Length: 9\r\n\r\n" + '{"one":1}'}
+
+    def status(asked: dict[str, Any]) -> int:
+        with Wire(daemon.socket) as wire:
+            wire.send(post("/v1/chat/completions", chat | asked))
+            return wire.read().status
+
+    assert status({"max_tokens": 8} | whole) == 502
+    assert {status(streamed) for _ in range(8)} == {200}
+    assert status({"max_tokens": 8} | whole) == 200
+    assert status({"max_tokens": 10**9} | whole) == 502
+    assert status(whole) == 502
+    schema = {"response_format": {"type": "json_object"}}
+    assert status({"max_tokens": 8} | schema | whole) == 502
+
+
 @pytest.mark.parametrize(
     "raw",
     [

@@ -13,6 +13,7 @@ import pytest
 from aiohttp import web
 
 from runnerd.access import Action, Principal, UserLimits
+from runnerd.access.users import NO_LIMITS
 from runnerd.api.anthropic import dialect as anthropic
 from runnerd.api.app import make_app
 from runnerd.api.context import CONTEXT, Context
@@ -67,7 +68,7 @@ class Refusing:
         return False
 
     def limits(self, principal: Principal) -> UserLimits:
-        return UserLimits()
+        return NO_LIMITS
 
 
 class PlansAnything:

@@ -18,7 +18,7 @@ import pytest
 from runnerd import config
 from runnerd.daemon import Daemon
 from runnerd.errors import StartupError
-from tests.support.daemon import DaemonProcess, running
+from tests.support.daemon import JSON, DaemonProcess, running
 from tests.support.waiting import LIMIT
 
 SLOT = "00000001764000000000-0000"
@@ -198,10 +198,11 @@ def test_what_may_not_be_changed(path: str, used: Path) -> None:
     if path == "configurations.json":
         (used / "state" / path).write_text("[]")
     with immutable(used / "state" / path), running(used) as daemon:
+        keep = {"model": "tiny", "keep_alive": "5m"}
         answers = [
-            daemon.http.post("/models/tiny/tag?repo=other&tag=x"),
-            daemon.http.post("/engines/_configure", json={"model": "tiny", "keep_alive": "5m"}),
-            daemon.http.delete("/models/other:x"),
+            daemon.http.post("/models/tiny/tag?repo=other&tag=x", headers=JSON),
+            daemon.http.post("/engines/_configure", json=keep, headers=JSON),
+            daemon.http.delete("/models/other:x", headers=JSON),
         ]
         for response in answers:
             assert response.status_code in (200, 201, 202, 404, 507), response.text
@@ -268,6 +269,26 @@ def test_a_settings_file_that_is_none(
     (tmp_path / "real.toml").write_text("turn = 7.0\n")
     path.symlink_to(tmp_path / "real.toml")
     assert config.load({}).turn == 7.0
+
+
+def test_one_wrong_configuration_leaves_the_others(tmp_path: Path, gguf: Path) -> None:
+    """The daemon starts with the others in force, says which it was, and takes changes."""
+    file = tmp_path / "d" / "state" / "configurations.json"
+    with running(tmp_path / "d") as daemon:
+        daemon.import_model(gguf / "tiny.gguf", "tiny")
+        right = {"model": "tiny", "context-size": 320}
+        assert daemon.http.post("/engines/_configure", json=right).status_code == 202
+    wrong = {"backend": "llama.cpp", "model": "sha256:gone", "mode": "completion",
+             "configuration": {"of-a-newer-version": True}}  # fmt: skip
+    file.write_text(json.dumps([wrong, *json.loads(file.read_text())]))
+    with running(tmp_path / "d") as daemon:
+        assert "of-a-newer-version" in daemon.text()
+        [entry] = daemon.http.get("/engines/_configure").json()
+        assert entry["Config"] == {"context-size": 320}
+        keep = {"keep_alive": "5m"}
+        assert daemon.http.post("/models/tiny/configure", json=keep).status_code == 202
+    assert json.loads(file.with_name("configurations.json.unusable").read_text()) == [wrong]
+    assert json.loads(file.read_text())[0]["configuration"]["keep_alive"] == "5m"
 
 
 def test_damaged_configurations_are_kept(tmp_path: Path) -> None:

@@ -90,6 +90,13 @@ def test_locked_from_the_start(daemon: DaemonProcess) -> None:
         refused(add(daemon, "bob"), 503, "locked by another program")
         chats(daemon)
         assert names(daemon) == []
+        key = {"Authorization": f"Bearer {'A' * 43}"}
+        response = daemon.http.get("/models", headers=key)
+        refused(response, 503, "who has which key", "locked")
+        assert response.headers["retry-after"]
+        placeholder = {"Authorization": "Bearer ollama"}
+        assert daemon.http.get("/models", headers=placeholder).status_code == 200
+    assert daemon.http.get("/models", headers=key).status_code in (401, 503)
     wait_for(lambda: names(daemon) == ["ann"], "the users to be read")
     assert add(daemon, "bob").status_code == 201
 

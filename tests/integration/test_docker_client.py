@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.daemon import DaemonProcess, running
+from tests.support.daemon import JSON, DaemonProcess, running
 
 CONFIGURE = "/engines/_configure"
 
@@ -65,8 +65,70 @@ def test_export_is_what_load_takes(daemon: DaemonProcess, name: str) -> None:
 
 def test_export_of_nothing(daemon: DaemonProcess) -> None:
     """404 in words."""
-    response = daemon.http.get("/models/absent/export")
+    response = daemon.http.get("/models/absent/export", headers=JSON)
     assert (response.status_code, response.json()["error"]["code"]) == (404, "model_not_found")
+
+
+THEIR_ROUTES = [
+    ("GET", "/models/absent", None, 404),
+    ("GET", "/models/absent/export", None, 404),
+    ("POST", "/models/absent/tag?repo=x", None, 404),
+    ("POST", "/models/tiny/nothing", None, 404),
+    ("POST", "/models/absent/repackage", {"target": "x"}, 404),
+    ("POST", "/models/absent/push", None, 404),
+    ("POST", "/models/create", {"from": "../x"}, 400),
+    ("POST", "/models/load", None, 422),
+    ("DELETE", "/models/absent", None, 404),
+    ("POST", CONFIGURE, {"model": "tiny", "raw-runtime-flags": "--log-file /tmp/x"}, 400),
+    ("POST", "/engines/nothing/_configure", {"model": "tiny"}, 404),
+    ("POST", "/engines/unload", {}, 400),
+    ("POST", "/engines/install-backend", {"backend": "x"}, 404),
+    ("POST", "/engines/uninstall-backend", {}, 400),
+    ("GET", "/engines/requests?model=absent", None, 404),
+]
+
+
+@pytest.mark.covers(
+    "/models and /engines, errors", "text", note="as the original, whose client prints the body"
+)
+@pytest.mark.covers(
+    "/models and /engines, errors", "json", note="OpenAI's object, with `Accept: application/json`"
+)
+@pytest.mark.parametrize(("method", "path", "document", "status"), THEIR_ROUTES)
+def test_their_client_shows_a_sentence(
+    daemon: DaemonProcess, method: str, path: str, document: object, status: int
+) -> None:
+    """Who prints the body has a line of text; who asks for JSON gets OpenAI's object."""
+    agent = {"User-Agent": "docker-model-cli/1.0"}
+    with daemon.http.stream(method, path, json=document, headers=agent) as response:
+        assert (response.status_code, response.headers["content-type"]) == (
+            status,
+            "text/plain; charset=utf-8",
+        )
+        text = response.read().decode()
+    assert text.endswith("\n")
+    assert not text.startswith("{")
+    told = daemon.http.request(method, path, json=document, headers=JSON)
+    assert (told.status_code, told.json()["error"]["message"]) == (status, text[:-1])
+
+
+@pytest.mark.covers("/engines/v1 and rerank, errors", "json", note="for OpenAI's clients")
+@pytest.mark.parametrize(
+    ("method", "path"),
+    [
+        ("POST", "/engines/v1/chat/completions"),
+        ("POST", "/engines/llama.cpp/v1/embeddings"),
+        ("POST", "/engines/rerank"),
+        ("GET", "/engines/v1/models/absent"),
+        ("POST", "/models/absent/configure"),
+    ],
+)
+def test_errors_for_openais_clients(daemon: DaemonProcess, method: str, path: str) -> None:
+    """Where OpenAI's clients ask below `/engines`, and on our own routes, errors are objects."""
+    document = {"model": "absent", "messages": [{"role": "user", "content": "x"}], "input": "x",
+                "query": "x", "documents": ["x"]}  # fmt: skip
+    response = daemon.http.request(method, path, json=document)
+    assert response.json()["error"]["message"], response.text
 
 
 @pytest.mark.engine

@@ -14,7 +14,7 @@ import httpx
 import pytest
 
 from runnerd.models import tiny
-from tests.support.daemon import DaemonProcess, running
+from tests.support.daemon import JSON, DaemonProcess, running
 from tests.support.ggufs import smallest_model
 from tests.support.waiting import SECONDS, wait_for
 
@@ -68,11 +68,12 @@ def tags(daemon: DaemonProcess) -> set[str]:
 
 def change(daemon: DaemonProcess, what: str, path: Path) -> httpx.Response:
     if what == "tag":
-        return daemon.http.post("/models/tiny/tag?repo=other&tag=x")
+        return daemon.http.post("/models/tiny/tag?repo=other&tag=x", headers=JSON)
     if what == "removal":
-        return daemon.http.delete("/models/small")
+        return daemon.http.delete("/models/small", headers=JSON)
     if what == "configuration":
-        return daemon.http.post("/engines/_configure", json={"model": "tiny", "context-size": 64})
+        document = {"model": "tiny", "context-size": 64}
+        return daemon.http.post("/engines/_configure", json=document, headers=JSON)
     path.write_bytes(smallest_model().replace(b"t\1\0\0\0", b"q\1\0\0\0"))
     return daemon.http.post("/models/import", json={"path": str(path), "tag": "new"})
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import signal
 import subprocess
 import sys
 from collections.abc import AsyncIterator
@@ -20,7 +21,7 @@ from runnerd.backends.llamacpp.install import Installer, occupied_bytes
 from runnerd.backends.llamacpp.settings import LlamaCppSettings
 from runnerd.errors import BackendFailure
 from tests.support.builds import Build, scripted_build
-from tests.support.waiting import until
+from tests.support.waiting import until, wait_for
 
 
 @pytest.fixture
@@ -109,6 +110,33 @@ def test_the_command_goes_down_the_ladder(
     again = subprocess.run(argv, capture_output=True, text=True, check=False)
     assert again.returncode == 0
     assert len(again.stderr.splitlines()) == 1
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP, signal.SIGINT])
+def test_the_command_is_stopped(tmp_path: Path, build: Build, number: signal.Signals) -> None:
+    """By whatever signal: it says so, and neither the build's files nor its processes are left."""
+    gate = tmp_path / "gate"
+    os.mkfifo(gate)
+    build.does(f"echo building > {gate}; sleep 3600")
+    state = tmp_path / "state"
+    argv = [sys.executable, "-m", "runnerd.backends.llamacpp.install"]
+    argv += ["--state-dir", str(state), "--with", "cpu", "--source", str(build.sources)]
+    with subprocess.Popen(argv, stderr=subprocess.PIPE, text=True) as command:
+        assert gate.read_text() == "building\n"
+        processes = psutil.Process(command.pid).children(recursive=True)
+        command.send_signal(number)
+        assert command.stderr is not None
+        assert command.stderr.read().endswith("stopped; what was there before is as it was\n")
+    assert command.returncode == (130 if number == signal.SIGINT else 143)
+    assert left(state / "engines") == {"cpu.log"}
+    wait_for(lambda: not any(map(lives, processes)), "the build's processes to end")
+
+
+def lives(process: psutil.Process) -> bool:
+    try:
+        return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return False
 
 
 def test_wrong_options(tmp_path: Path) -> None:

@@ -16,7 +16,7 @@ from runnerd.config import RELOADABLE
 from runnerd.models import tiny
 from runnerd.models.part_journal import PIECE_BYTES
 from tests.integration.test_pulls import events
-from tests.support.daemon import DaemonProcess, running
+from tests.support.daemon import JSON, DaemonProcess, running
 from tests.support.fileserver import FileServer, serving
 from tests.support.hub import HubServer, running_hub
 from tests.support.waiting import SECONDS, wait_for
@@ -374,7 +374,7 @@ def queue_length(live: Live, sources: Sources) -> None:
 def pull(live: Live, reference: str) -> dict[str, Any]:
     """Pull and return the last line of the stream, or the error."""
     with live.daemon.client() as client:
-        response = client.post("/models/create", json={"from": reference})
+        response = client.post("/models/create", json={"from": reference}, headers=JSON)
     return events(response)[-1] if response.status_code == 200 else response.json()["error"]
 
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from tests.support.daemon import DaemonProcess, running
+from tests.support.daemon import JSON, DaemonProcess, running
 
 pytestmark = pytest.mark.engine
 
@@ -113,6 +113,7 @@ def test_wrong_ones_are_refused_by_name(
     daemon: DaemonProcess, fields: dict[str, Any], named: str
 ) -> None:
     """Nothing is stored, and the message says which."""
-    response = daemon.http.post("/engines/_configure", json={"model": "tiny", **fields})
+    document = {"model": "tiny", **fields}
+    response = daemon.http.post("/engines/_configure", json=document, headers=JSON)
     assert response.status_code == 400
     assert named in response.json()["error"]["message"]

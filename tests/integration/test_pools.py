@@ -17,7 +17,7 @@ import psutil
 import pytest
 
 from runnerd.models import tiny
-from tests.support.daemon import DaemonProcess, running
+from tests.support.daemon import JSON, DaemonProcess, running
 from tests.support.engines import fake_engine
 from tests.support.waiting import wait_for
 
@@ -38,7 +38,8 @@ def daemon(tmp_path: Path, gguf: Path) -> Iterator[DaemonProcess]:
 
 
 def configure(daemon: DaemonProcess, name: str = "tiny", /, **fields: Any) -> httpx.Response:
-    return daemon.http.post("/engines/_configure", json={"model": name, **fields})
+    document = {"model": name, **fields}
+    return daemon.http.post("/engines/_configure", json=document, headers=JSON)
 
 
 def states(daemon: DaemonProcess) -> list[str]:
@@ -76,6 +77,7 @@ def test_instances_grow_under_load_and_shrink_afterwards(daemon: DaemonProcess) 
         assert sorted(runner["requests"] for runner in daemon.ps()) == [0, 1]
         assert len({runner["id"] for runner in daemon.ps()}) == 2
         first.resume()
+    wait_for(lambda: not any(runner["requests"] for runner in daemon.ps()), "the end of the stream")
     assert configure(daemon, keep_alive="50ms").status_code == 202
     wait_for(lambda: daemon.ps() == [], "both to expire")
     assert daemon.engines() == []

@@ -21,7 +21,7 @@ import pytest
 
 from tests.integration.test_pull_sources import GOOD_CONFIG, layer, manifest
 from tests.integration.test_pulls import events
-from tests.support.daemon import DaemonProcess, running
+from tests.support.daemon import JSON, DaemonProcess, running
 from tests.support.fileserver import FileServer, Seen, answer_with, serving
 from tests.support.ggufs import smallest_model
 from tests.support.registry import running_registry
@@ -227,7 +227,7 @@ def test_full_disk(tmp_path: Path, server: FileServer) -> None:
         with running(disk, env=settings(server)) as daemon:
             ballast = disk / "ballast"
             ballast.write_bytes(bytes(100 * MIB))
-            response = daemon.http.post("/models/create", json={"from": name})
+            response = daemon.http.post("/models/create", json={"from": name}, headers=JSON)
             assert response.status_code == 507
             assert "free" in response.json()["error"]["message"]
             assert blob_requests(server) == []

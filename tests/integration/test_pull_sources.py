@@ -16,7 +16,7 @@ import pytest
 
 from runnerd.models import tiny
 from tests.integration.test_pulls import events
-from tests.support.daemon import DaemonProcess, running
+from tests.support.daemon import JSON, DaemonProcess, running
 from tests.support.fileserver import FileServer, answer_with, serving
 from tests.support.ggufs import projector, smallest_model, snapshot
 from tests.support.hub import COMMIT, HubServer, running_hub
@@ -78,7 +78,7 @@ def create(daemon: DaemonProcess, **document: object) -> dict[str, Any]:
 
 def refused(daemon: DaemonProcess, **document: object) -> tuple[int, str]:
     """Pull and return the status and message of the error, wherever it came."""
-    response = daemon.http.post("/models/create", json=document)
+    response = daemon.http.post("/models/create", json=document, headers=JSON)
     if response.status_code == 200:
         last = json.loads(response.text.splitlines()[-1])
         assert last["type"] == "error", response.text

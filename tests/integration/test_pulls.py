@@ -10,7 +10,7 @@ from typing import Any
 import httpx
 import pytest
 
-from tests.support.daemon import DaemonProcess, running
+from tests.support.daemon import JSON, DaemonProcess, running
 from tests.support.registry import RegistryProcess, running_registry
 
 
@@ -66,7 +66,8 @@ def test_missing_model_is_404_before_the_stream(
     daemon: DaemonProcess, registry: RegistryProcess
 ) -> None:
     """What the registry does not have is an ordinary error, and so is a name that is none."""
-    response = daemon.http.post("/models/create", json={"from": f"{registry.host}/no/such:v1"})
+    document = {"from": f"{registry.host}/no/such:v1"}
+    response = daemon.http.post("/models/create", json=document, headers=JSON)
     assert (response.status_code, response.json()["error"]["code"]) == (404, "model_not_found")
     assert daemon.http.post("/models/create", json={"from": "../x"}).status_code == 400
     assert daemon.http.post("/models/create", json={}).status_code == 400

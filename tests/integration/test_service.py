@@ -141,10 +141,11 @@ def test_a_restart_loses_no_client(folder: Path, tmp_path: Path) -> None:
     """Who comes while the old daemon drains is served by the new one, on the same connection."""
     gguf = tmp_path / "tiny.gguf"
     tiny.write_completion_model(gguf, context_length=8192)
-    with socket.socket(socket.AF_UNIX) as listener:
+    with contextlib.ExitStack() as stack:
+        listener = stack.enter_context(socket.socket(socket.AF_UNIX))
         listener.bind(str(folder / "held.sock"))
         listener.listen()
-        old = handed_over(listener, folder, tmp_path / "state")
+        old = stack.enter_context(handed_over(listener, folder, tmp_path / "state"))
         transport = httpx.HTTPTransport(uds=listener.getsockname())
         with httpx.Client(transport=transport, timeout=60 * SECONDS) as client:
             document = {"path": str(gguf), "tag": "tiny"}
@@ -156,30 +157,38 @@ def test_a_restart_loses_no_client(folder: Path, tmp_path: Path) -> None:
                 old.send_signal(signal.SIGTERM)
                 output = folder / "output"
                 wait_for(lambda: "new clients wait" in output.read_text(), "the drain")
-                late = socket.socket(socket.AF_UNIX)
+                late = stack.enter_context(socket.socket(socket.AF_UNIX))
                 late.connect(listener.getsockname())
                 late.sendall(b"GET /health HTTP/1.1\r\nHost: localhost\r\n\r\n")
         assert old.wait(60 * SECONDS) == 0
-        new = handed_over(listener, folder, tmp_path / "state")
-        with late:
-            late.settimeout(60 * SECONDS)
-            assert late.recv(4096).startswith(b"HTTP/1.1 200 ")
+        assert Path(listener.getsockname()).is_socket(), "others' sockets are not the daemon's"
+        new = stack.enter_context(handed_over(listener, folder, tmp_path / "state"))
+        late.settimeout(60 * SECONDS)
+        assert late.recv(4096).startswith(b"HTTP/1.1 200 ")
         new.send_signal(signal.SIGTERM)
         assert new.wait(60 * SECONDS) == 0
 
 
-def handed_over(listener: socket.socket, folder: Path, state: Path) -> subprocess.Popen[bytes]:
-    """Start a daemon on a listener that stays open on our side as well."""
+@contextlib.contextmanager
+def handed_over(
+    listener: socket.socket, folder: Path, state: Path
+) -> Iterator[subprocess.Popen[bytes]]:
+    """A daemon on a listener that stays open on our side as well."""
     fd = listener.fileno()
     directories = ("--state-dir", str(state), "--runtime-dir", str(folder / "run"))
     with open(folder / "output", "ab") as output:
-        return subprocess.Popen(
+        process = subprocess.Popen(
             [sys.executable, "-c", _HAND_OVER, str(fd), *directories],
             stdin=subprocess.DEVNULL,
             stdout=output,
             stderr=output,
             pass_fds=(fd,),
         )
+    try:
+        yield process
+    finally:
+        process.kill()
+        process.wait(60 * SECONDS)
 
 
 def test_ready_comes_when_clients_are_served(manager: Manager, tmp_path: Path) -> None:

@@ -14,6 +14,7 @@ import pytest
 
 from runnerd.access.users import key_digest
 from tests.support.daemon import DaemonProcess, running
+from tests.support.waiting import wait_for
 
 
 @pytest.fixture
@@ -22,20 +23,21 @@ def daemon(tmp_path: Path) -> Iterator[DaemonProcess]:
         yield daemon
 
 
-def runnerd(daemon: DaemonProcess, *arguments: str) -> tuple[int, str, str]:
-    """Run one command; return its exit status and what it printed."""
+def runnerd(daemon: DaemonProcess, *arguments: str, key: str = "") -> tuple[int, str, str]:
+    """Run one command, with somebody's key; return its exit status and what it printed."""
     done = subprocess.run(
         [sys.executable, "-m", "runnerd", "--host", f"unix://{daemon.socket}", *arguments],
         capture_output=True,
         text=True,
         timeout=120,
+        env={**os.environ, "RUNNERD_KEY": key},
     )
     return done.returncode, done.stdout, done.stderr
 
 
-def document(daemon: DaemonProcess, *arguments: str) -> Any:
+def document(daemon: DaemonProcess, *arguments: str, key: str = "") -> Any:
     """What a command that must not fail prints with --json."""
-    status, out, err = runnerd(daemon, *arguments, "--json")
+    status, out, err = runnerd(daemon, *arguments, "--json", key=key)
     assert status == 0, err
     return json.loads(out)
 
@@ -171,16 +173,82 @@ def test_the_audit(daemon: DaemonProcess) -> None:
     runnerd(daemon, "user", "add", "ann")
     runnerd(daemon, "user", "list")
     runnerd(daemon, "user", "rm", "nobody")
+    runnerd(daemon, "user", "edit", "ann", "--may", "session,superuser")
+    key = document(daemon, "key", "add", "ann")["id"]
+    runnerd(daemon, "key", "rm", key)
     runnerd(daemon, "user", "rm", "ann")
-    newest, oldest = document(daemon, "audit")
-    assert (oldest["action"], oldest["subject"], oldest["status"]) == ("manage_users", "ann", 201)
-    assert (newest["action"], newest["subject"], newest["status"]) == ("manage_users", "ann", 200)
+    newest, *_, oldest = entries = document(daemon, "audit")
+    assert {entry["action"] for entry in entries} == {"manage_users"}
+    assert [(e["route"], e["subject"], e["status"]) for e in reversed(entries)] == [
+        ("POST /runnerd/users", "name=ann", 201),
+        ("POST /runnerd/users/{user}", "ann may=session,superuser", 200),
+        ("POST /runnerd/users/{user}/keys", f"ann key={key}", 201),
+        ("DELETE /runnerd/keys/{id}", f"ann key={key}", 200),
+        ("DELETE /runnerd/users/{user}", "ann", 200),
+    ]
     assert newest["who"] == f"uid {os.getuid()}"
     assert document(daemon, "audit", "-n", "1") == [newest]
     assert document(daemon, "audit", "--who", "ann") == []
     lines = runnerd(daemon, "audit")[1].splitlines()
-    assert len(lines) == 2
-    assert lines[0].endswith("manage_users ann 201")
+    assert len(lines) == 5
+    assert lines[0].endswith("manage_users POST /runnerd/users name=ann 201")
+    assert oldest["time"] <= newest["time"]
+
+
+def test_settings_are_audited(daemon: DaemonProcess, tmp_path: Path) -> None:
+    """A setting that SIGHUP has changed is named."""
+    daemon.terminate()
+    file = tmp_path / "settings.toml"
+    file.write_text("queue_length = 5\n")
+    daemon.start("--config", str(file))
+    file.write_text("queue_length = 6\nturn = 2\n")
+    daemon.reload()
+    wait_for(lambda: document(daemon, "audit") != [], "the change to be kept")
+    [entry] = document(daemon, "audit")
+    assert (entry["who"], entry["action"]) == ("a signal", "change_settings")
+    assert entry["subject"] == "queue_length, turn"
+
+
+def test_who_one_is(daemon: DaemonProcess) -> None:
+    """To the daemon: its owner, or whose key one has; what that allows and has used."""
+    me = document(daemon, "whoami")
+    assert (me["kind"], me["may"], me["name"]) == ("owner", ["superuser"], f"uid {os.getuid()}")
+    key = document(
+        daemon, "user", "add", "ann", "--models", "ai/*", "--limit", "tokens_per_day=1000"
+    )["key"]
+    me = document(daemon, "whoami", key=key)
+    assert (me["kind"], me["name"]) == ("user", "ann")
+    assert me["may"] == ["session", "view_llms"]
+    assert me["models"] == ["ai/*"]
+    assert me["limits"]["tokens_per_day"] == 1000
+    assert me["usage"]["today"]["requests"] == 0
+    assert runnerd(daemon, "ls", key=key)[0] == 0
+    status, _, said = runnerd(daemon, "user", "list", key=key)
+    assert status == 1
+    assert "superuser" in said
+    document(daemon, "user", "edit", "ann", "--may", "superuser")
+    document(daemon, "user", "add", "bob", key=key)
+    assert document(daemon, "audit")[0]["who"] == "ann"
+    out = runnerd(daemon, "whoami", key=key)[1]
+    assert "user:        ann" in out
+    status, _, said = runnerd(daemon, "whoami", key=key[:-1] + "_")
+    assert status == 1
+    assert key[:-1] not in said
+
+
+def test_a_page_does_not_act_for_the_owner(daemon: DaemonProcess) -> None:
+    """Pages of this host may use models; what is the owner's takes a key from them."""
+    page = {"Origin": "http://localhost:9999"}
+    response = daemon.http.post("/runnerd/users", json={"name": "eve"}, headers=page)
+    assert response.status_code == 403
+    assert "pages of http://localhost:9999" in response.json()["error"]["message"]
+    assert daemon.http.get("/runnerd/users", headers=page).status_code == 403
+    assert daemon.http.get("/models", headers=page).status_code == 200
+    response = daemon.http.post("/runnerd/users", json={"name": "ann", "may": ["superuser"]})
+    assert response.headers["cache-control"] == "no-store"
+    with_key = page | {"Authorization": f"Bearer {response.json()['key']}"}
+    listed = daemon.http.get("/runnerd/users", headers=with_key)
+    assert [user["name"] for user in listed.json()] == ["ann"]
 
 
 def test_backup_and_restore(daemon: DaemonProcess, tmp_path: Path) -> None:
@@ -200,7 +268,9 @@ def test_backup_and_restore(daemon: DaemonProcess, tmp_path: Path) -> None:
     assert status == 1
     assert "runnerd restore" in said
     assert daemon.http.get("/models").status_code == 200
+    assert "database: the database runnerd.db is damaged" in runnerd(daemon, "status")[1]
     assert runnerd(daemon, "restore", str(file))[0] == 0
+    assert document(daemon, "status")["database"]["problem"] is None
     assert [user["name"] for user in document(daemon, "user", "list")] == ["ann"]
     assert document(daemon, "user", "add", "eve")["name"] == "eve"
 

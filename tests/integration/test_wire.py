@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import subprocess
 from collections.abc import Iterator
@@ -384,12 +385,18 @@ def test_hop_by_hop_and_control_headers_do_not_reach_the_engine(
 
 def test_thousand_idle_connections_come_and_go(daemon: DaemonProcess) -> None:
     """Many open connections do not keep others from being served, and leave nothing behind."""
-
-    assert daemon.process is not None
-    process = psutil.Process(daemon.process.pid)
-    before = process.num_fds()
+    before = open_descriptors(daemon)
     wires = [Wire(daemon.socket) for _ in range(1000)]
     assert daemon.http.get("/version").status_code == 200
     for wire in wires:
         wire.__exit__(None, None, None)
-    wait_for(lambda: process.num_fds() <= before + 2, "the descriptors to be closed")
+    wait_for(lambda: open_descriptors(daemon) <= before + 2, "the descriptors to be closed")
+
+
+def open_descriptors(daemon: DaemonProcess) -> int:
+    """How many files the daemon has open.  Root alone is shown that: others count its sockets."""
+    assert daemon.process is not None
+    if os.getuid() == 0:
+        return psutil.Process(daemon.process.pid).num_fds()
+    path = str(daemon.socket)
+    return Path("/proc/net/unix").read_text().split().count(path)

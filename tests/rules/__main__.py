@@ -7,6 +7,7 @@ import sys
 from tests.rules.circles import circles
 from tests.rules.dead_code import unused_code
 from tests.rules.imports import reserved_names
+from tests.rules.lookups import lookups
 from tests.rules.shape import methods_of_classes, modules_have_tests
 from tests.rules.words import docstrings, retired_words
 
@@ -17,6 +18,7 @@ RULES = (
     modules_have_tests,
     retired_words,
     docstrings,
+    lookups,
     unused_code,
 )
 

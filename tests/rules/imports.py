@@ -54,6 +54,7 @@ RESERVED = (
             "runnerd.database.failures",
             "runnerd.database.migrations",
             "runnerd.database.opening",
+            "runnerd.database.restoring",
             "runnerd.database.writer",
         ),
         "SQLite is spoken to by runnerd.database alone",

@@ -54,7 +54,7 @@ FIELDS: dict[str, dict[str, str]] = {
             "model file language prompt response_format:json response_format:text temperature"
             " stream max_tokens timestamp_granularities include chunking_strategy"
         ),
-        "OpenAI errors": "400 404 413 421 429 500 503 retries",
+        "OpenAI errors": "400 401 403 404 413 421 429 500 503 retries",
     },
     "Anthropic": {
         "POST /v1/messages": (
@@ -68,7 +68,7 @@ FIELDS: dict[str, dict[str, str]] = {
         ),
         "GET /v1/models": "list",
         "GET /v1/models/{id}": "id",
-        "Anthropic errors": "400 404 413 429 request-id",
+        "Anthropic errors": "400 401 403 404 413 429 request-id",
     },
     "Ollama": {
         "POST /api/generate": (
@@ -99,7 +99,11 @@ FIELDS: dict[str, dict[str, str]] = {
         "POST /api/copy": "source destination",
         "DELETE /api/delete": "model",
         "GET /api/version": "version",
-        "Ollama errors": "400 404 405 507",
+        "Ollama errors": "400 401 403 404 405 429 507",
+    },
+    "Docker Model Runner": {
+        "/models and /engines, errors": "text json",
+        "/engines/v1 and rerank, errors": "json",
     },
 }
 

@@ -25,6 +25,9 @@ _MODEST = {
     "RUNNERD_BACKENDS": '{"llama.cpp": {"threads": 1, "memory_reserve": 16}}',
     "RUNNERD_MEMORY_RESERVE": '{"default": 0}',
 }
+JSON = {"Accept": "application/json"}
+"""Headers of who wants errors as objects, on Docker Model Runner's routes as well."""
+
 _LISTENING = re.compile(r"listening on (http://\S+)")
 
 

@@ -17,7 +17,6 @@ from aiohttp import web
 from runnerd.access import (
     NOBODY,
     Action,
-    Directory,
     ListenerKind,
     Peer,
     PeerRules,
@@ -142,8 +141,7 @@ class PolicedRelay:
         self.socket = folder / "r.sock"
         self.port = 0
         parts: dict[str, Any] = dict.fromkeys(Context.__dataclass_fields__, Unused())
-        users = SimpleNamespace(directory=Directory.EMPTY)
-        accounts = SimpleNamespace(audit=NoAudit(), users=users)
+        accounts = SimpleNamespace(audit=NoAudit(), called=str)
         parts |= {"policy": policy, "accounts": accounts}
         self.app = make_app(Context(**parts), OTHER_APIS)
         for route in self.app.router.routes():

@@ -25,13 +25,20 @@ class Answer:
 
 
 class Wire:
-    """One connection; what is sent is sent as it is."""
+    """One connection, to a path or to http://127.0.0.1:PORT; what is sent is sent as it is."""
 
-    def __init__(self, path: Path) -> None:
-        self.socket = socket.socket(socket.AF_UNIX)
+    def __init__(self, where: Path | str, *, source: str | None = None) -> None:
+        """`source` is the address that it comes from, where it goes to one."""
+        unix = isinstance(where, Path)
+        self.socket = socket.socket(socket.AF_UNIX if unix else socket.AF_INET)
         self.socket.settimeout(30 * SECONDS)
         try:
-            self.socket.connect(str(path))
+            if source is not None:
+                self.socket.bind((source, 0))
+            if isinstance(where, Path):
+                self.socket.connect(str(where))
+            else:
+                self.socket.connect(("127.0.0.1", int(where.rpartition(":")[2])))
         except OSError:
             self.socket.close()
             raise

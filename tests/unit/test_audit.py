@@ -24,7 +24,7 @@ async def database(tmp_path: Path) -> AsyncIterator[Database]:
 
 
 def entry(subject: str, who: str = "ann") -> AuditEntry:
-    return AuditEntry(1.5, f"user {who}", who, "delete_model", subject, 200)
+    return AuditEntry(1.5, f"user {who}", who, "delete_model", "DELETE /m", subject, 200)
 
 
 async def test_entries(database: Database) -> None:
@@ -89,7 +89,7 @@ async def test_a_database_that_cannot_be_written(
         other.execute("BEGIN IMMEDIATE")
         for number in range(3):
             await audit.add(entry(f"m{number}"))
-        assert "ann: delete_model m2, 200" in caplog.text
+        assert "ann: delete_model DELETE /m m2, 200" in caplog.text
         await audit.flush()
         assert "the audit waits to be written" in caplog.text
         assert await audit.entries(limit=9) == []

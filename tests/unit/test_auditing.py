@@ -10,10 +10,10 @@ import pytest
 from aiohttp import web
 from aiohttp.test_utils import TestClient, TestServer
 
-from runnerd.access import Action, Directory
+from runnerd.access import Action
 from runnerd.accounts.audit import AuditEntry
 from runnerd.api.auditing import audited
-from runnerd.api.context import CONTEXT, Context, json_body
+from runnerd.api.context import CONTEXT, OUTCOME, Context, json_body
 from runnerd.api.routing import Routes
 from runnerd.tasks import spawn
 
@@ -24,7 +24,9 @@ class Kept:
     def __init__(self) -> None:
         self.entries: list[AuditEntry] = []
         self.audit = self
-        self.users = SimpleNamespace(directory=Directory.EMPTY)
+
+    def called(self, principal: str) -> str:
+        return principal or "nobody"
 
     async def add(self, entry: AuditEntry) -> None:
         self.entries.append(entry)
@@ -58,6 +60,15 @@ def app(kept: Kept) -> web.Application:
 
     app = web.Application(middlewares=[audited])
     app[CONTEXT] = cast(Context, SimpleNamespace(accounts=kept))
+
+    @routes.post("/streams", Action.DOWNLOAD_MODEL)
+    async def streams(request: web.Request) -> web.StreamResponse:
+        response = web.StreamResponse()
+        await response.prepare(request)
+        request[OUTCOME] = int(request.query["status"])
+        await response.write_eof()
+        return response
+
     routes.add_to(app)
     return app
 
@@ -89,6 +100,13 @@ async def test_what_is_left_out(http: Any, kept: Kept) -> None:
     assert [status for _, _, status in kept.told()] == [500, 507]
 
 
+async def test_what_fails_after_it_has_begun(http: Any, kept: Kept) -> None:
+    """A stream's status is that of its end."""
+    for status in (502, 404):
+        await http.post(f"/streams?status={status}")
+    assert kept.told() == [("download_model", "", 502)]
+
+
 async def test_whose_client_has_left(kept: Kept, app: web.Application) -> None:
     """It may have happened all the same."""
     route = next(route for route in app.router.routes() if route.method == "DELETE")
@@ -100,7 +118,7 @@ async def test_whose_client_has_left(kept: Kept, app: web.Application) -> None:
             match_info=_MatchInfo(route, {"name": "m"}),
             query={},
             transport=None,
-            get=lambda name, default: default,
+            get=lambda name, default=None: default,
         ),
     )
     task = spawn(audited(request, route.handler), name="request")
@@ -109,6 +127,7 @@ async def test_whose_client_has_left(kept: Kept, app: web.Application) -> None:
     await asyncio.wait([task])
     assert kept.told() == [("delete_model", "m", 499)]
     assert kept.entries[0].who == "nobody"
+    assert kept.entries[0].route == "DELETE /models/{name}"
 
 
 class _MatchInfo(dict[str, str]):

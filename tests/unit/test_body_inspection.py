@@ -185,21 +185,25 @@ def test_depth_is_exact(value: object) -> None:
 @pytest.mark.parametrize(
     ("said", "expected"),
     [
-        ({"max_tokens": 1}, True),
-        ({"max_completion_tokens": 1}, True),
-        ({"n_predict": 1, "max_tokens": 1, "n": 1}, True),
-        ({}, False),
-        ({"max_tokens": 2}, False),
-        ({"max_tokens": None}, False),
-        ({"max_tokens": 1, "n_predict": 200}, False),
-        ({"max_tokens": 1, "max_completion_tokens": None}, False),
-        ({"max_tokens": 1, "n": 2}, False),
-        ({"max_tokens": "1"}, False),
+        ({"max_tokens": 1}, 1),
+        ({"max_completion_tokens": 1}, 1),
+        ({"n_predict": 1, "max_tokens": 1, "n": 1}, 1),
+        ({"max_tokens": 16}, 16),
+        ({}, None),
+        ({"max_tokens": None}, None),
+        ({"max_tokens": 0}, None),
+        ({"max_tokens": -1}, None),
+        ({"max_tokens": 1, "n_predict": 200}, None),
+        ({"max_tokens": 1, "max_completion_tokens": None}, None),
+        ({"max_tokens": 1, "n": 2}, None),
+        ({"max_tokens": "1"}, None),
     ],
 )
-def test_one_token_is_what_every_name_says(said: dict[str, Any], *, expected: bool) -> None:
+def test_a_token_limit_is_what_every_name_says(
+    said: dict[str, Any], *, expected: int | None
+) -> None:
     """Where another name says something else, it is not known which one counts."""
-    assert inspect(body(**said), LIMITS).fields.has_one_token() is expected
+    assert inspect(body(**said), LIMITS).fields.token_limit() == expected
 
 
 @pytest.mark.parametrize(

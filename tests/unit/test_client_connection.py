@@ -11,7 +11,8 @@ import pytest
 from runnerd.config import Limits
 from runnerd.relay import routes
 from runnerd.relay.admission import Admission
-from runnerd.relay.client_connection import ClientConnection
+from runnerd.relay.body_budget import BodyBudget
+from runnerd.relay.client_connection import ClientConnection, Use
 from runnerd.relay.peers import Peers
 from runnerd.relay.request_head_cache import RequestHeadCache
 from runnerd.relay.service import Relay
@@ -29,6 +30,7 @@ class BrokenRelay:
     admission = Admission()
     draining = False
     peers = Peers()
+    bodies = BodyBudget(limits)
 
     def request_head_cache(self, *, unix: bool) -> RequestHeadCache:
         return RequestHeadCache()
@@ -44,11 +46,6 @@ class BrokenRelay:
         return True
 
     def forget(self, front: ClientConnection) -> None: ...
-
-    def hold(self, size: int) -> bool:
-        return True
-
-    def let_go(self, size: int) -> None: ...
 
     def exchange(self, *arguments: object) -> Any:
         raise ZeroDivisionError
@@ -98,11 +95,12 @@ async def test_a_request_on_its_way_keeps_its_connection() -> None:
     with client, end:
         connection = ClientConnection(cast(Relay, BrokenRelay()))
         connection.connection_made(Socketed(end))
-        assert connection.idle
+        uses = [connection.use]
         client.sendall(REQUEST[:1])
-        assert not connection.idle
+        uses.append(connection.use)
         connection.data_received(end.recv(1))
-        assert not connection.idle, "the rest is still to come"
+        uses.append(connection.use)
+        assert uses == [Use.NEVER, Use.SERVED, Use.IN_HEAD], "the rest is still to come"
 
 
 @pytest.mark.parametrize("pieces", [[REQUEST], [REQUEST[:20], REQUEST[20:-1], REQUEST[-1:]]])

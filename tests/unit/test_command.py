@@ -19,6 +19,7 @@ from runnerd.backends.llamacpp.command import (
 from runnerd.backends.llamacpp.native_server import NativeServer
 from runnerd.backends.llamacpp.settings import parse_settings
 from runnerd.backends.model_files import ModelFacts, ModelFiles
+from runnerd.errors import NotSupported
 
 OPTIONS = frozenset({"--no-ui", "--no-webui", "--offline", "--kv-unified", "--no-kv-unified",
                      "--kv-unified-per-slot", "--spec-type", "--spec-draft-n-max",
@@ -220,3 +221,14 @@ def test_runtime_flags_come_last() -> None:
 def test_a_reference_that_is_no_alias(ref: str) -> None:
     """What would be an option, or two aliases, is not passed."""
     assert "--alias" not in command(ref=ref)
+
+
+def test_isolated_users() -> None:
+    """Nothing is reused, whatever the owner's flags say; a server that cannot do so is refused."""
+    able = replace(NEW, options=OPTIONS | {"--no-cache-prompt", "--cache-prompt", "--cache-ram"})
+    flags = ["--cache-prompt", "--cache-ram", "100"]
+    argv = command(able, isolate_users=True, runtime_flags=flags)
+    assert argv.endswith("--cache-prompt --cache-ram 100 --no-cache-prompt --cache-ram 0")
+    assert "--no-cache-prompt" not in command(able)
+    with pytest.raises(NotSupported, match="isolate_users"):
+        command(isolate_users=True)

@@ -30,7 +30,7 @@ async def opened(folder: Path) -> AsyncIterator[Database]:
 
 
 def add(connection: Connection, day: int) -> None:
-    connection.execute("INSERT INTO usage VALUES (?, 'p', 'm', 'm', 1, 0, 1, 1)", (day,))
+    connection.execute("INSERT INTO usage VALUES (?, 'p', 'm', 'p', 'm', 1, 0, 1, 1)", (day,))
 
 
 def add_days(connection: Connection, most: int) -> None:
@@ -69,6 +69,17 @@ async def test_a_new_database(tmp_path: Path) -> None:
     with closing(sqlite3.connect(tmp_path / "runnerd.db")) as connection:
         assert connection.execute("PRAGMA user_version").fetchone() == (VERSION,)
         assert days(connection) == [1]
+
+
+async def test_a_file_that_others_can_read(tmp_path: Path) -> None:
+    """As one that was copied here by hand: it is closed to them, and so is what lies beside it."""
+    async with opened(tmp_path) as database:
+        pass
+    database.path.chmod(0o644)
+    async with opened(tmp_path) as database:
+        await database.write(lambda connection: add(connection, 1))
+        for file in tmp_path.iterdir():
+            assert file.stat().st_mode & 0o077 == 0
 
 
 async def test_work_that_comes_together(tmp_path: Path) -> None:
@@ -287,8 +298,8 @@ async def test_the_log_does_not_grow_for_ever(tmp_path: Path) -> None:
 
     def work(connection: Connection) -> None:
         connection.execute(
-            "INSERT INTO audit (time, principal, who, action, subject, status)"
-            " VALUES (1, 'p', 'p', 'a', ?, 200)",
+            "INSERT INTO audit (time, principal, who, action, route, subject, status)"
+            " VALUES (1, 'p', 'p', 'a', '', ?, 200)",
             (text,),
         )
 

@@ -7,7 +7,7 @@ import pytest
 from runnerd.access.directory import Directory
 from runnerd.access.principals import PrincipalKind
 from runnerd.access.users import Key, User, key_digest
-from runnerd.errors import Unauthorized
+from runnerd.errors import DatabaseFailure, Unauthorized
 
 ANN = User("6c9d0d9e-0000-4000-8000-000000000001", "Ann")
 BOB = User("6c9d0d9e-0000-4000-8000-000000000002", "bob", expires=100.0)
@@ -51,6 +51,14 @@ def test_the_end_of_keys_and_users() -> None:
     disabled = Directory([User(ANN.id, "ann", disabled=True)], [KEY])
     with pytest.raises(Unauthorized, match="any more"):
         disabled.authenticate("secret of ann", 10.0)
+
+
+def test_where_nobody_knows_who_has_keys() -> None:
+    """A key is not called wrong by a daemon that cannot read its database."""
+    unreadable = Directory((), (), unreadable="the database is locked")
+    with pytest.raises(DatabaseFailure, match="locked") as raised:
+        unreadable.authenticate("secret of ann", 10.0)
+    assert raised.value.retry_after
 
 
 def test_looking_up() -> None:

@@ -22,6 +22,7 @@ TOLD: list[tuple[ErrorFormat, object]] = [
 def test_body(format: ErrorFormat, document: object) -> None:
     """The whole response is the document that the API's clients read."""
     assert json.loads(format.body(ERROR, 404)) == document
+    assert format.media_type == "application/json"
 
 
 @pytest.mark.parametrize("format", [OPENAI, ANTHROPIC])

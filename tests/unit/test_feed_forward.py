@@ -42,7 +42,7 @@ def header(folder: Path, **tensors: tuple[int, ...]) -> GGUFHeader:
             {"blk__0__ffn_up_exps__weight": (4, 8, 3), "blk__0__ffn_gate_inp__weight": (4, 3)},
             FeedForward(0, 8, False),
         ),
-        ({"blk__0__ffn_gate_up_exps__weight": (4, 8, 3)}, FeedForward(0, 8, True)),
+        ({"blk__0__ffn_gate_up_exps__weight": (4, 8, 3)}, FeedForward(0, 4, True)),
         ({"token_embd__weight": (4, 16)}, FeedForward(99, 7, True)),
     ],
 )

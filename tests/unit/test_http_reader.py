@@ -222,3 +222,37 @@ def test_nothing_follows_the_last_request() -> None:
         found, failure = read([head + b"GET /evil HTTP/1.1\r\n\r\n"])
         assert [(request[1], request[4]) for request in found] == [(b"/a", False)]
         assert failure is not None
+
+
+CHUNKED = b"POST / HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n1\r\nx\r\n0\r\n"
+
+
+@given(st.lists(st.integers(0, 2**16), max_size=20), st.integers(1, 3))
+def test_trailers_are_dropped(cuts: list[int], count: int) -> None:
+    """However they are cut: they are no headers, neither of this request nor of the next one."""
+    message = CHUNKED + b"Origin: http://evil\r\nX-A: b\r\n" * count + b"\r\n"
+    found, failure = read(pieces_of(message * 2, cuts))
+    headers = [(b"transfer-encoding", b"chunked")]
+    assert failure is None
+    assert found == [("POST", b"/", headers, True, True, b"x", True)] * 2
+
+
+@pytest.mark.parametrize(
+    "trailers",
+    [b"a: b\r\n" * 2000, b"a: " + b"b" * 20_000 + b"\r\n", b"a" * 20_000],
+    ids=["many", "one", "endless"],
+)
+@given(st.lists(st.integers(0, 2**16), max_size=20))
+def test_trailers_are_bounded(trailers: bytes, cuts: list[int]) -> None:
+    """More of them than is sensible are no request, wherever they are cut."""
+    found, failure = read(pieces_of(CHUNKED + trailers, [*cuts, len(CHUNKED)]))
+    assert not found[0][-1], "it is not complete"
+    assert failure is not None
+    assert failure.error.status == 431
+
+
+def test_what_extends_chunks_is_bounded() -> None:
+    """An endless line before a chunk, which no body and no trailer is."""
+    _, failure = read([CHUNKED[:-3] + b"1;", *[b"a" * 5000] * 3])
+    assert failure is not None
+    assert failure.error.status == 431

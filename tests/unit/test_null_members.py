@@ -30,7 +30,6 @@ def test_nulls_are_taken_out(body: bytes, said: object) -> None:
     """At the top, and of messages; what lies deeper is the engine's."""
     found = without_nulls(body)
     assert json.loads(found) == said
-    assert len(found) == len(body)
 
 
 @pytest.mark.parametrize(

@@ -55,6 +55,21 @@ def test_account_says_need_free_holders_and_what_could_be_had() -> None:
         assert part in text
 
 
+def test_others_do_not_hear_what_else_there_is() -> None:
+    """A user may not know of the models that hold the memory: how much it is has to do."""
+    device = DeviceMemory("gpu0", 24 * GIB, 5 * GIB, 23 * GIB)
+    text = memory_account(
+        {"gpu0": 20 * GIB},
+        [(device, 3 * GIB)],
+        [holding(16 * GIB), holding(1 * GIB)],
+        slots=2,
+        context=8192,
+        names=False,
+    )
+    assert "other models with 17.00 GiB" in text
+    assert "ai/b" not in text
+
+
 def test_failing_model_says_how_often_and_when_it_is_tried_again() -> None:
     """With the last words, and Retry-After for programs."""
     trouble = FailureView(KEY, FAILURE, 3, failed_at=90.0, retry_at=104.0, refuses=True)

@@ -6,10 +6,12 @@ from typing import Any, cast
 
 import pytest
 
-from runnerd.access import NOBODY, Principal
+from runnerd.access import NOBODY, Principal, user_principal
 from runnerd.config import Limits
+from runnerd.errors import PermissionMissing
 from runnerd.relay import routes
 from runnerd.relay.admission import Admission
+from runnerd.relay.body_budget import BodyBudget
 from runnerd.relay.http_reader import HttpReader
 from runnerd.relay.http_response import Client
 from runnerd.relay.messages import Request
@@ -20,6 +22,9 @@ HEAD = (
     b"POST /v1/completions HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
     b"X-Request-Id: %d\r\nContent-Length: %d\r\n\r\n"
 )
+
+
+USER = user_principal("u", "k")
 
 
 class Connection:
@@ -55,8 +60,12 @@ class StartedExchange:
         self.client = client
         self.id = request.id
         self.cancelled = False
+        self.enforced: list[Principal] = []
 
     def start(self) -> None: ...
+
+    def enforce(self, principal: Principal) -> None:
+        self.enforced.append(principal)
 
     def cancel(self) -> None:
         self.cancelled = True
@@ -69,25 +78,21 @@ class Relay:
     admission = Admission()
     draining = False
 
-    def authenticate(self, secret: str) -> None: ...
+    def authenticate(self, secret: str) -> Principal:
+        return USER
 
-    def authorize(self, *arguments: object) -> None: ...
+    def authorize(self, request: Request, route: routes.Route, principal: Principal) -> None:
+        if self.forbidden:
+            raise PermissionMissing("you may not", permission="session")
+
+    forbidden = False
 
     def __init__(self) -> None:
-        self.held = 0
+        self.bodies = BodyBudget(self.limits)
         self.exchanges: list[StartedExchange] = []
 
     def route(self, path: str) -> routes.Route | None:
         return routes.find(path)
-
-    def hold(self, size: int) -> bool:
-        if self.held + size > self.limits.buffered_bytes:
-            return False
-        self.held += size
-        return True
-
-    def let_go(self, size: int) -> None:
-        self.held -= size
 
     def exchange(
         self, client: Client, request: Request, route: routes.Route, principal: Principal
@@ -124,12 +129,12 @@ def message(number: int, size: int) -> bytes:
 def test_one_after_the_other(relay: Relay, connection: Connection) -> None:
     """The next request is begun when the one before it is answered; bodies are let go."""
     dispatcher = take(relay, connection, b"".join(message(n, 40) for n in range(3)))
-    assert relay.held == 120
+    assert relay.bodies.held == 120
     for number in range(3):
         assert [exchange.id for exchange in relay.exchanges] == [str(n) for n in range(number + 1)]
         assert len(dispatcher.queue) == 2 - number
         relay.exchanges[-1].client.exchange_done(keep_alive=True)
-    assert relay.held == 0
+    assert relay.bodies.held == 0
 
 
 @pytest.mark.parametrize(
@@ -151,7 +156,7 @@ def test_a_refusal_is_the_last_response(
     assert connection.written.count(b"HTTP/1.1 ") == 1
     assert connection.written.startswith(b"HTTP/1.1 " + status)
     assert connection.reading_ended
-    assert relay.held == 0
+    assert relay.bodies.held == 0
 
 
 @pytest.mark.parametrize("cut", [1, 20, 180, 220, 300])
@@ -160,5 +165,28 @@ def test_the_client_leaves(relay: Relay, connection: Connection, cut: int) -> No
     data = b"".join(message(n, 40) for n in range(3))
     dispatcher = take(relay, connection, data[:-cut])
     dispatcher.lost(None)
-    assert relay.held == 0
+    assert relay.bodies.held == 0
     assert all(exchange.cancelled for exchange in relay.exchanges)
+
+
+def test_what_is_under_way_is_looked_at_again(relay: Relay, connection: Connection) -> None:
+    """A user's request whenever it is asked, another one's only where rules for peers changed."""
+    shown = HEAD.replace(b"Host:", b"x-api-key: k\r\nHost:") % (1, 1) + b"x"
+    for data, principal in ((shown, USER), (message(2, 1), NOBODY)):
+        dispatcher = take(relay, connection, data)
+        dispatcher.enforce(peers=False)
+        dispatcher.enforce(peers=True)
+        expected = 2 if principal is USER else 1
+        assert relay.exchanges[-1].enforced == [principal] * expected
+
+
+def test_a_body_that_nobody_may_send_any_more(relay: Relay, connection: Connection) -> None:
+    """It is refused while it arrives, and let go."""
+    shown = HEAD.replace(b"Host:", b"x-api-key: k\r\nHost:") % (1, 50) + b"x" * 20
+    dispatcher = take(relay, connection, shown)
+    assert relay.bodies.held == 20
+    relay.forbidden = True
+    dispatcher.enforce(peers=False)
+    assert b" 403 " in connection.written
+    assert relay.bodies.held == 0
+    assert not relay.exchanges

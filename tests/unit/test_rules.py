@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.rules import dead_code, imports, shape, words
+from tests.rules import dead_code, imports, lookups, shape, words
 from tests.rules.sources import Source
 
 METHODS = "\n".join(f"    def m{number}(self): ..." for number in range(21))
@@ -85,3 +85,14 @@ def test_dead_code_is_seen(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> N
         "runnerd/one.py:4: function dead is not used",
         "used_by_others.txt: runnerd/one.py: gone is used, or gone; take it out",
     ]
+
+
+def test_lookups_past_the_policy(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A handler that asks the store itself is told whom to ask instead."""
+    made = Source(Path("runnerd/api/one.py"))
+    made.__dict__.update(text="models = context.store.list()\nsupervisor.reports()\n")
+    monkeypatch.setattr(lookups, "sources", lambda: (made,))
+    first, second = lookups.lookups()
+    assert "one.py:1:" in first
+    assert "models_of" in first
+    assert "visible_runners" in second

@@ -1,4 +1,4 @@
-"""FileLocks, backoff and affinity, and the published failures of other schedulers, each by name."""
+"""Turns, backoff and affinity, and the published failures of other schedulers, each by name."""
 
 from __future__ import annotations
 

@@ -197,7 +197,7 @@ class Tree:
 
 
 class Progress:
-    """FileLocks what Ninja prints into progress, `total` being the weight of all its steps."""
+    """Turns what Ninja prints into progress, `total` being the weight of all its steps."""
 
     def __init__(self, report: Report, total: float) -> None:
         self._report = report

@@ -11,13 +11,13 @@ import asyncio
 import logging
 import os
 import shutil
-import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from runnerd.backends.llamacpp import hardware, places
+from runnerd.backends.llamacpp.building.build_folder import BuildFolder
 from runnerd.backends.llamacpp.building.choice import Choice, EngineRequest, choose
 from runnerd.backends.llamacpp.building.cmake import (
     Tools,
@@ -155,10 +155,10 @@ class Workshop:
         log_file = self._root / f"{choice.name}.log"
         folder = await asyncio.to_thread(self._make_room, choice, log_file)
         try:
-            sources, version, commit = await self._sources(request, folder)
-            tools = await self._tools(folder)
+            sources, version, commit = await self._sources(request, folder.path)
+            tools = await self._tools(folder.path)
             plan = replace(choice.plan, commit=commit)
-            tree = Tree(folder, sources, tools, plan, log_file)
+            tree = Tree(folder.path, sources, tools, plan, log_file)
             rung, server = await self._descend(tree, choice, growing)
             await asyncio.to_thread(
                 places.describe,
@@ -171,7 +171,7 @@ class Workshop:
             await asyncio.to_thread(places.put_in_place, final)
         finally:
             await uninterrupted(
-                asyncio.to_thread(_remove, folder, growing), name="remove the build's files"
+                asyncio.to_thread(_clear, folder, growing), name="remove the build's files"
             )
         path = places.server_in(self._root, choice.name)
         return Installed(path, self._built(path, rung, server, choice), built=True)
@@ -252,12 +252,17 @@ class Workshop:
             ninja = await index.tool("ninja", "/ninja", folder / "ninja")
         return Tools(cmake, ninja, ccache)
 
-    def _make_room(self, choice: Choice, log_file: Path) -> Path:
+    def _make_room(self, choice: Choice, log_file: Path) -> BuildFolder:
         """Return a new folder to build in."""
         self._root.mkdir(parents=True, exist_ok=True)
-        self._check_space(choice)
-        log_file.unlink(missing_ok=True)
-        return Path(tempfile.mkdtemp(dir=self._root, prefix=".build-"))
+        folder = BuildFolder(self._root)  # first: what it clears away may be the space that lacks
+        try:
+            self._check_space(choice)
+            log_file.unlink(missing_ok=True)
+        except BaseException:
+            folder.remove()
+            raise
+        return folder
 
     def _check_space(self, choice: Choice) -> None:
         needed = _SPACE * (1 if choice.kind == "cpu" and not choice.plan.portable else 4)
@@ -273,6 +278,10 @@ def _next(rungs: list[Rung], rung: Rung) -> Rung:
     return rungs[rungs.index(rung) + 1]
 
 
-def _remove(*folders: Path) -> None:
-    for folder in folders:
-        shutil.rmtree(folder, ignore_errors=True)
+def _clear(folder: BuildFolder, growing: Path) -> None:
+    folder.remove()
+    _remove(growing)
+
+
+def _remove(folder: Path) -> None:
+    shutil.rmtree(folder, ignore_errors=True)

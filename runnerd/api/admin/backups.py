@@ -1,4 +1,4 @@
-"""`/runnerd/backup` and `/runnerd/restore`: the whole database as a file, while the daemon runs."""
+"""`/runnerd/database`, `backup` and `restore`: how it is, and all of it as a file, out and in."""
 
 from __future__ import annotations
 
@@ -20,6 +20,20 @@ ROUTES = Routes()
 
 _BATCH = 2**20
 _MOST_BYTES = 16 * 2**30
+
+
+@ROUTES.get("/runnerd/database", Action.MANAGE_DATABASE)
+async def database(request: web.Request) -> web.Response:
+    """Whether the database can be used, or why it cannot, and how many users it has."""
+    accounts = request.app[CONTEXT].accounts
+    problem = accounts.database.problem
+    return json_response(
+        {
+            "path": str(accounts.database.path),
+            "problem": None if problem is None else problem.message,
+            "users": len(accounts.users.directory.users()),
+        }
+    )
 
 
 @ROUTES.post("/runnerd/backup", Action.MANAGE_DATABASE)

@@ -191,3 +191,18 @@ def key_json(key: Key, user: User, now: float) -> dict[str, object]:
 
 def _time(seconds: float | None) -> str | None:
     return None if seconds is None else timestamp(seconds)
+
+
+def told_changes(said: dict[str, Any]) -> str:
+    """Fields of a user as the audit tells them."""
+    names = {"permissions": "may"}
+    return " ".join(f"{names.get(name, name)}={_told(value)}" for name, value in said.items())
+
+
+def _told(value: object) -> str:
+    if isinstance(value, UserLimits):
+        limits = {name: each for name, each in asdict(value).items() if each}
+        return ",".join(f"{name}:{each}" for name, each in limits.items()) or "none"
+    if isinstance(value, frozenset | tuple):
+        return ",".join(sorted(value)) or "none"
+    return timestamp(value) if isinstance(value, float) else str(value)

@@ -10,7 +10,7 @@ from runnerd.access import Action
 from runnerd.accounts.users import NewKey
 from runnerd.api.admin import fields
 from runnerd.api.admin.users import find
-from runnerd.api.context import CONTEXT, json_body, json_response
+from runnerd.api.context import CONTEXT, SUBJECT, json_body, json_response
 from runnerd.api.routing import Routes
 
 ROUTES = Routes()
@@ -37,22 +37,30 @@ async def add_key(request: web.Request) -> web.Response:
         label=fields.label(document.get("label")),
         expires=fields.moment(document.get("expires")),
     )
+    request[SUBJECT] = f"{made.user.name} key={made.key.id}"
     return _made(made)
 
 
 @ROUTES.post("/runnerd/keys/{id}/rotate", Action.MANAGE_USERS)
 async def rotate_key(request: web.Request) -> web.Response:
     """Replace a key; the old one counts no more."""
-    return _made(await request.app[CONTEXT].accounts.users.rotate(request.match_info["id"]))
+    users, id = request.app[CONTEXT].accounts.users, request.match_info["id"]
+    made = await users.rotate(id)
+    request[SUBJECT] = f"{made.user.name} key={id} by={made.key.id}"
+    return _made(made)
 
 
 @ROUTES.delete("/runnerd/keys/{id}", Action.MANAGE_USERS)
 async def remove_key(request: web.Request) -> web.Response:
     """Revoke a key."""
-    key = await request.app[CONTEXT].accounts.users.remove_key(request.match_info["id"])
+    users = request.app[CONTEXT].accounts.users
+    key = await users.remove_key(request.match_info["id"])
+    request[SUBJECT] = f"{users.user(key.user_id).name} key={key.id}"
     return json_response({"id": key.id})
 
 
 def _made(made: NewKey) -> web.Response:
     shown = fields.key_json(made.key, made.user, time.time())
-    return json_response(shown | {"key": made.secret}, status=201)
+    response = json_response(shown | {"key": made.secret}, status=201)
+    response.headers["Cache-Control"] = "no-store"
+    return response

@@ -12,7 +12,7 @@ from runnerd.access.principals import user_principal
 from runnerd.accounts.usage import DAY, KEPT_DAYS, Period
 from runnerd.accounts.usage_rows import Used
 from runnerd.api.admin.users import find
-from runnerd.api.context import CONTEXT, Context, json_response
+from runnerd.api.context import CONTEXT, json_response
 from runnerd.api.routing import Routes
 from runnerd.errors import ClientError
 
@@ -35,7 +35,7 @@ async def usage(request: web.Request) -> web.Response:
     principal = None if name is None else user_principal(find(request, name).id, "").id
     today = int(time.time() // DAY)
     found = await context.accounts.usage.used(by, Period(today - days + 1, today, principal))
-    return json_response([_line(context, by, used) for used in found])
+    return json_response([_line(by, used) for used in found])
 
 
 def _days(text: str | None) -> int:
@@ -46,21 +46,15 @@ def _days(text: str | None) -> int:
     return int(text)
 
 
-def _line(context: Context, by: str, used: Used) -> dict[str, object]:
-    of: object = used.of
+def _line(by: str, used: Used) -> dict[str, object]:
+    line: dict[str, object] = {by: used.called}
     if by == "user":
-        of = _called(context, str(used.of))
+        line["id"] = used.id
     elif by == "day":
-        of = (_FIRST_DAY + datetime.timedelta(days=int(used.of))).isoformat()
-    return {
-        by: of,
+        line[by] = (_FIRST_DAY + datetime.timedelta(days=int(used.id))).isoformat()
+    return line | {
         "requests": used.requests,
         "failures": used.failures,
         "prompt_tokens": used.prompt_tokens,
         "completion_tokens": used.completion_tokens,
     }
-
-
-def _called(context: Context, principal: str) -> str:
-    user = context.accounts.users.directory.user(principal.removeprefix("user "))
-    return principal or "nobody" if user is None else user.name

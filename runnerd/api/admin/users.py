@@ -11,7 +11,7 @@ from aiohttp import web
 from runnerd.access import Action, User, UserLimits
 from runnerd.accounts.users import UserStore
 from runnerd.api.admin import fields
-from runnerd.api.context import CONTEXT, json_body, json_response, text_field
+from runnerd.api.context import CONTEXT, SUBJECT, json_body, json_response, text_field
 from runnerd.api.routing import Routes
 from runnerd.errors import ClientError, UserNotFound
 
@@ -36,6 +36,7 @@ async def add_user(request: web.Request) -> web.Response:
     said = fields.user_fields(document)
     if "limits" in said:
         said["limits"] = fields.limits(said["limits"], UserLimits())
+    request[SUBJECT] = fields.told_changes(said)
     made = await _users(request).add(User(id="", **said), label=label)
     return _with_key(request, made.user, {"key": made.secret, "key_id": made.key.id}, status=201)
 
@@ -56,6 +57,7 @@ async def edit_user(request: web.Request) -> web.Response:
         raise ClientError("say what to change: name, may, models, limits, expires or disabled")
     if "limits" in said:
         said["limits"] = fields.limits(said["limits"], user.limits)
+    request[SUBJECT] = f"{user.name} {fields.told_changes(said)}"
     return _with_key(request, await _users(request).edit(user.id, **said), {})
 
 
@@ -87,4 +89,6 @@ def _with_key(
     request: web.Request, user: User, key: dict[str, Any], *, status: int = 200
 ) -> web.Response:
     keys = _users(request).directory.keys_of(user.id)
-    return json_response(fields.user_json(user, keys, time.time()) | key, status=status)
+    response = json_response(fields.user_json(user, keys, time.time()) | key, status=status)
+    response.headers["Cache-Control"] = "no-store"
+    return response

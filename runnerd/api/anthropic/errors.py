@@ -24,6 +24,7 @@ _TOO_LONG = re.compile(r"request \((\d+) tokens\) exceeds the available context 
 class AnthropicErrors:
     """`{"type": "error", "error": {"type": ..., "message": ...}}`; in a stream an event `error`."""
 
+    media_type = "application/json"
     id_header: bytes | None = b"request-id"
 
     def body(self, error: Mapping[str, Any], status: int) -> bytes:

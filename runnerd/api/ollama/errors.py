@@ -11,6 +11,7 @@ from runnerd.api.ollama.responses import line
 class OllamaErrors:
     """An object with nothing but the message, because clients look into it."""
 
+    media_type = "application/json"
     id_header: bytes | None = None
 
     def body(self, error: Mapping[str, Any], status: int) -> bytes:

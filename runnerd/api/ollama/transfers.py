@@ -10,7 +10,7 @@ from typing import Any
 from aiohttp import web
 
 from runnerd.access import Action
-from runnerd.api.context import CONTEXT, json_body, json_response
+from runnerd.api.context import CONTEXT, OUTCOME, json_body, json_response
 from runnerd.api.ollama.errors import FAMILY, OLLAMA
 from runnerd.api.ollama.names import model_name
 from runnerd.api.ollama.responses import NDJSON, line
@@ -75,6 +75,7 @@ async def _response(
                 await response.write(line(_transfer(progress, subscription.job.kind)))
         await subscription.result()
     except RunnerdError as error:
+        request[OUTCOME] = error.status
         await response.write(line({"error": error.message}))
     else:
         for status in last:

@@ -15,6 +15,7 @@ import msgspec
 from runnerd.relay.body import ABSENT
 from runnerd.relay.parsed_request import ParsedRequest
 from runnerd.relay.request_rewrites.schemas import NODES, of_arguments
+from runnerd.relay.request_rewrites.tool_functions import function_of
 
 _REQUIRED = msgspec.Raw(b'"required"')
 _NONE = msgspec.Raw(b'"none"')
@@ -65,8 +66,8 @@ def _call_schema(tools: Any) -> dict[str, Any] | None:
     parameters: dict[str, Any] = {}
     left = NODES
     for index, tool in enumerate(tools if isinstance(tools, list) else []):
-        function = tool.get("function", tool) if isinstance(tool, dict) else None
-        if not isinstance(function, dict) or not isinstance(function.get("name"), str):
+        function = function_of(tool)
+        if function is None or not isinstance(function.get("name"), str):
             return None
         said = function.get("parameters")
         at = f"#/$defs/{index}"

@@ -14,6 +14,7 @@ import msgspec
 from runnerd.relay.body import ABSENT, UNDECODABLE, UNSAID, Inference, undecodable
 from runnerd.relay.parsed_request import ParsedRequest
 from runnerd.relay.request_rewrites.schemas import NODES, of_arguments, widened
+from runnerd.relay.request_rewrites.tool_functions import function_of
 
 _REMEMBERED = 64 * 2**10  # bytes of the largest member that is
 _LEFT_OUT = ("pattern ", "minLength", "maxLength", "minItems", "maxItems", "minimum", "maximum")
@@ -112,9 +113,9 @@ def _tools(value: Any) -> Known:
     left, changed = NODES, list(value)
     loosened: dict[str, None] = {}
     for index, tool in enumerate(value):
-        function = tool.get("function", tool) if isinstance(tool, dict) else None
-        named = next((n for n in _PARAMETERS if function and function.get(n) is not None), None)
-        if not isinstance(function, dict) or named is None:
+        function = function_of(tool) or {}
+        named = next((name for name in _PARAMETERS if function.get(name) is not None), None)
+        if named is None:
             continue
         made = of_arguments(function[named], most=left)
         left -= made.cost

@@ -17,7 +17,7 @@ _decode_messages = msgspec.json.Decoder(list[dict[str, msgspec.Raw]]).decode
 
 
 def without_nulls(body: Body) -> Body:
-    """The body without members that are null; of the same length, as its memory is counted.
+    """The body without members that are null.
 
     What is no JSON object stays as it is, for whoever refuses it.
     """
@@ -31,7 +31,7 @@ def without_nulls(body: Body) -> Body:
     messages = said.get("messages")
     if messages is not None and b"null" in bytes(messages):
         said["messages"] = _without_nulls(messages)
-    return msgspec.json.encode(said).ljust(len(body))
+    return msgspec.json.encode(said)
 
 
 def _without_nulls(messages: msgspec.Raw) -> msgspec.Raw:

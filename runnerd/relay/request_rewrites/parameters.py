@@ -26,6 +26,7 @@ from runnerd.relay.request_rewrites.prompt_prefix import Opening, PromptPrefix, 
 
 _NULL = b"null"
 _LIMIT = "max_tokens"
+_CACHE = "cache_prompt"  # whether an engine goes on from what it has evaluated before
 _WHOLE_CONTEXT = 2**16  # tokens to look back at
 _LARGE = 1 * 2**20  # bytes of a value that is not copied
 
@@ -86,7 +87,7 @@ class ParameterRules:
         self._prompt_prefix = prompt_prefix
         self._dropped = frozenset(
             same
-            for name in (*configuration.stripped_parameters, *self._forced)
+            for name in (*_stripped(configuration), *self._forced)
             for same in _SAME.get(name, (name,))
         )
         below = {name: each for name, each in _members(made, names) if name not in self._dropped}
@@ -156,11 +157,17 @@ def rules_for(
     said = (
         configuration.completion_defaults,
         configuration.forced_parameters,
-        configuration.stripped_parameters,
+        _stripped(configuration),
         parameters := sampling(made.parameters),
         prompt_prefix,
     )
     return ParameterRules(configuration, names, parameters, prompt_prefix) if any(said) else None
+
+
+def _stripped(configuration: ModelConfiguration) -> tuple[str, ...]:
+    """What is taken out of requests: by the owner's word, or because users are isolated."""
+    own = configuration.stripped_parameters
+    return (*own, _CACHE) if configuration.isolate_users else own
 
 
 def _limit(members: Mapping[str, bytes], names: Mapping[str, str]) -> int | None:

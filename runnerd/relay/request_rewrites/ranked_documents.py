@@ -23,7 +23,7 @@ _decode_fields = msgspec.json.Decoder(list[str] | None).decode
 
 
 def with_plain_documents(body: Body) -> Body:
-    """The body with every document a string, of the same length, as its memory is counted.
+    """The body with every document a string.
 
     What cannot be told stays as it is, for whoever refuses it.
     """
@@ -37,7 +37,7 @@ def with_plain_documents(body: Body) -> Body:
         return body
     texts = [_text(document, fields) for document in documents]
     members["documents"] = msgspec.Raw(msgspec.json.encode(texts))
-    return msgspec.json.encode(members).ljust(len(body))
+    return msgspec.json.encode(members)
 
 
 def _text(document: Any, fields: Sequence[str] | None) -> Any:

@@ -16,6 +16,7 @@ import msgspec
 from runnerd.errors import ClientError
 from runnerd.relay.body import ABSENT, UNDECODABLE, UNSAID, undecodable
 from runnerd.relay.parsed_request import ParsedRequest
+from runnerd.relay.request_rewrites.tool_functions import name_of
 
 _WORDS = ("auto", "none", "required")
 _AS_IT_IS = (*ABSENT, msgspec.Raw(b'"auto"'), msgspec.Raw(b'"required"'))
@@ -35,11 +36,11 @@ class Choice(NamedTuple):
             return []
         if self.named is None:
             return list(tools)
-        names = {_name(tool) for tool in tools}
+        names = {name_of(tool) for tool in tools}
         for name in self.named:
             if name not in names:
                 raise _unusable(f"names {name[:120]!r}, which is none of the tools")
-        return [tool for tool in tools if _name(tool) in self.named]
+        return [tool for tool in tools if name_of(tool) in self.named]
 
 
 def choice_of(value: object) -> Choice:
@@ -48,7 +49,7 @@ def choice_of(value: object) -> Choice:
         return Choice("auto")
     if isinstance(value, str) and value in _WORDS:
         return Choice(value)
-    if isinstance(value, dict) and value.get("type") == "function" and (name := _name(value)):
+    if isinstance(value, dict) and value.get("type") == "function" and (name := name_of(value)):
         return Choice("required", (name,))
     if isinstance(value, dict) and value.get("type") == "allowed_tools":
         return _allowed(value.get("allowed_tools", value))
@@ -80,19 +81,10 @@ def with_chosen_tools(request: ParsedRequest) -> ParsedRequest:
 def _allowed(value: object) -> Choice:
     tools = value.get("tools") if isinstance(value, dict) else None
     mode = value.get("mode", "auto") if isinstance(value, dict) else None
-    names = [_name(tool) for tool in tools] if isinstance(tools, list) else []
+    names = [name_of(tool) for tool in tools] if isinstance(tools, list) else []
     if not names or not all(names) or mode not in ("auto", "required"):
         raise _unusable("allows tools by a mode (auto or required) and a list of functions")
     return Choice(str(mode), tuple(names))
-
-
-def _name(tool: object) -> str:
-    """Return the name of a tool, in chats a level deeper than elsewhere; "" where it has none."""
-    if not isinstance(tool, dict):
-        return ""
-    function = tool.get("function", tool)
-    name = function.get("name") if isinstance(function, dict) else None
-    return name if isinstance(name, str) else ""
 
 
 def _unusable(why: str) -> ClientError:

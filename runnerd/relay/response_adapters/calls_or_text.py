@@ -8,53 +8,47 @@ second question does not wait for its end; behind any other one a call may still
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 from runnerd.relay.dialect import AskedAgain, Translation
-from runnerd.relay.events import EVENT_STREAM, document_of, written
-from runnerd.sse import EventSplitter, joined, parse
+from runnerd.relay.response_adapters.rewritten_events import RewrittenEvents
 
 _JSON = ("{", "[", "```")
 
 
-class _CallsOrText:
+class _CallsOrText(RewrittenEvents):
     """The events of the first answer: held until there is a call, and given up where none comes."""
 
     def __init__(self, inner: Translation) -> None:
-        self._inner = inner
-        self._splitter = EventSplitter()
+        super().__init__(inner)
         self._held: list[bytes] = []
         self._called = False
         self._begins = ""
-        self.streams = inner.streams
-        self.content_type = inner.content_type or EVENT_STREAM
 
     def feed(self, data: bytes) -> bytes:
         """Take a piece of the stream.  Raises StreamError, and AskedAgain for a text."""
-        pieces = []
-        for text in self._splitter.feed(data):
-            event = document_of(text)
-            if event is None:
-                pieces.append(joined([text]))
-                continue
-            said = self._without_text(event)
-            if not self._called and self._calls(event):
-                self._called = True
-            elif not self._called and self._ends(event):
-                raise AskedAgain
-            if said is not None:
-                pieces.append(written(said, parse(text).type))
+        self._held.append(self._rewritten(data))
         if not self._called:
-            self._held += pieces
             return b""
-        held, self._held = self._held, []
-        return self._inner.feed(b"".join([*held, *pieces]))
+        held, self._held = b"".join(self._held), []
+        return self._inner.feed(held)
+
+    def rewritten(self, event: dict[str, Any]) -> Iterator[dict[str, Any]]:
+        """Yield the event without its text.  Raises AskedAgain for an end without a call."""
+        said = self._without_text(event)
+        if not self._called and self._calls(event):
+            self._called = True
+        elif not self._called and self._ends(event):
+            raise AskedAgain
+        if said is not None:
+            yield said
 
     def end(self) -> bytes:
         """The last bytes.  Raises StreamError, and AskedAgain."""
         if not self._called:
             raise AskedAgain
-        return self._inner.feed(self._splitter.rest) + self._inner.end()
+        return super().end()
 
     def _text(self, text: str) -> None:
         """Look at a piece of a text in front of the first call.  Raises AskedAgain."""

@@ -14,8 +14,7 @@ from typing import Any, NamedTuple
 import msgspec
 
 from runnerd.relay.dialect import Translation
-from runnerd.relay.events import EVENT_STREAM, document_of, written
-from runnerd.sse import EventSplitter, joined, parse
+from runnerd.relay.response_adapters.rewritten_events import RewrittenEvents
 
 _NAMED = re.compile(r'\{\s*"name"\s*:\s*("(?:[^"\\]|\\.)*+")')
 _WITH_ARGUMENTS = re.compile(r'\s*,\s*"arguments"\s*:\s*')
@@ -55,45 +54,14 @@ def call_in(text: str) -> Call | None:
     return Call(name, text[rest.end() :] if rest else "")
 
 
-class _ForcedCall:
-    """The engine's events on their way to what makes the client's response of them."""
-
-    def __init__(self, inner: Translation) -> None:
-        self._inner = inner
-        self._splitter = EventSplitter()
-        self.streams = inner.streams
-        self.content_type = inner.content_type or EVENT_STREAM
-
-    def feed(self, data: bytes) -> bytes:
-        """Take a piece of the engine's stream.  Raises StreamError."""
-        pieces = []
-        for text in self._splitter.feed(data):
-            event = document_of(text)
-            if event is None:
-                pieces.append(joined([text]))
-            else:
-                pieces += [
-                    written(each, parse(text).type and each.get("type", ""))
-                    for each in self._events(event)
-                ]
-        return self._inner.feed(b"".join(pieces))
-
-    def end(self) -> bytes:
-        """The last bytes.  Raises StreamError."""
-        return self._inner.feed(self._splitter.rest) + self._inner.end()
-
-    def _events(self, event: dict[str, Any]) -> Iterator[dict[str, Any]]:
-        raise NotImplementedError
-
-
-class ForcedCallOfChat(_ForcedCall):
+class ForcedCallOfChat(RewrittenEvents):
     """Of chunks of a chat."""
 
     def __init__(self, inner: Translation) -> None:
         super().__init__(inner)
         self._texts: dict[int, list[str]] = {}
 
-    def _events(self, event: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    def rewritten(self, event: dict[str, Any]) -> Iterator[dict[str, Any]]:
         choices = event.get("choices") or []
         if not choices:
             yield event
@@ -114,7 +82,7 @@ class ForcedCallOfChat(_ForcedCall):
                 yield {**event, "choices": [{**choice, "delta": {}, "finish_reason": reason}]}
 
 
-class ForcedCallOfResponse(_ForcedCall):
+class ForcedCallOfResponse(RewrittenEvents):
     """Of the events of a response."""
 
     _TEXT = ("response.content_part.", "response.output_text.")
@@ -123,7 +91,7 @@ class ForcedCallOfResponse(_ForcedCall):
         super().__init__(inner)
         self._items: dict[str, dict[str, Any]] = {}  # calls by the ids of the messages they were
 
-    def _events(self, event: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    def rewritten(self, event: dict[str, Any]) -> Iterator[dict[str, Any]]:
         kind, item = str(event.get("type")), event.get("item") or {}
         if kind.startswith(self._TEXT):
             return
