@@ -11,7 +11,7 @@ from __future__ import annotations
 import os
 import re
 from pathlib import Path
-from typing import Annotated, Any, NamedTuple
+from typing import Annotated, Any, Literal, NamedTuple
 from urllib.parse import urlsplit
 
 from pydantic import (
@@ -197,7 +197,33 @@ class Settings(BaseSettings):
     )
     socket_group: str | None = Field(None, description="group of the control socket")
     listen: str = Field(DEFAULT_LISTEN, description="HOST:PORT for TCP; empty for none")
-    allow_remote: bool = Field(False, description="let `listen` be more than loopback")
+    owner_group: str | None = Field(
+        None,
+        description="its members may do everything, as the daemon's user and root may; empty for"
+        " nobody; default: the control socket's group, unless there is a `user_group`",
+    )
+    user_group: str | None = Field(
+        None, description="users of this host who may use models without a key; default: all"
+    )
+    require_keys: bool = Field(
+        False, description="everybody but owners needs a key, on the Unix socket and loopback too"
+    )
+    allow_remote: bool = Field(
+        False,
+        description="let `listen` be more than loopback, which takes `require_keys` and TLS, too",
+    )
+    tls_certificate: Path | None = Field(
+        None, description="PEM file with the certificate for TCP, and with those that signed it"
+    )
+    tls_key: Path | None = Field(None, description="PEM file with its key, without a passphrase")
+    tls: Literal["", "elsewhere"] = Field(
+        "", description="`elsewhere`: a proxy in front of the daemon does TLS"
+    )
+    trusted_proxies: list[str] = Field(
+        [],
+        description="addresses and networks of proxies: their X-Forwarded-For counts, and they are"
+        " never taken for the user that they run as",
+    )
     allowed_hosts: list[str] = Field(
         [], description="further names accepted in a Host header: NAME, *.DOMAIN, or * for any"
     )
@@ -356,6 +382,7 @@ RELOADABLE = frozenset({
     "idle_timeout", "load_timeout", "hang_timeout", "turn", "overcommit", "max_runners",
     "memory_share", "memory_reserve", "queue_length", "queue_timeout", "drain_timeout",
     "slot_timeout", "auto_pull", "pull_parts", "default_registry", "hub_endpoint", "hub_token",
+    "owner_group", "user_group", "require_keys", "trusted_proxies", "tls_certificate", "tls_key",
 })  # fmt: skip
 """Settings that SIGHUP brings into force; the others need a restart.
 

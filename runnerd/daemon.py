@@ -13,7 +13,7 @@ import logging
 import os
 import socket
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -41,13 +41,14 @@ from runnerd.models.store import Store
 from runnerd.pulls.pulling import Pulls
 from runnerd.pulls.settings import allowed_sources, make_outbound, pull_settings
 from runnerd.regular import check_folder
+from runnerd.relay import listening
 from runnerd.relay.admission import Admission
-from runnerd.relay.client_connection import uid_principal
 from runnerd.relay.engine_admission import EngineAdmission
 from runnerd.relay.exchanges import ExchangeDependencies, Exchanges
 from runnerd.relay.host_names import HostNames
 from runnerd.relay.operations import ENGINE_ROUTES
 from runnerd.relay.origins import Origins
+from runnerd.relay.peers import Peers
 from runnerd.relay.pending_models import PendingModels
 from runnerd.relay.planner import Planner
 from runnerd.relay.records import Records
@@ -63,6 +64,7 @@ from runnerd.sockets.listeners import listen_tcp, parse_listen
 from runnerd.sockets.lock import DirectoryLock
 from runnerd.sockets.notify import Notifier
 from runnerd.sockets.paths import RuntimeDirectory
+from runnerd.sockets.tls import ServerCertificate
 from runnerd.stop_signals import StopSignals
 from runnerd.supervisor import Supervisor
 from runnerd.upkeep import ControlSocket, Upkeep
@@ -101,6 +103,9 @@ class Daemon:
         self._signals = StopSignals()
         self._activated = False
         self._bound: list[str] = []  # TCP addresses
+        self._socket_gid: int | None = None  # of systemd's socket
+        self._peers = Peers()
+        self._certificate: ServerCertificate | None = None
         self._status = 0
 
     async def run(self) -> int:
@@ -117,6 +122,7 @@ class Daemon:
     async def _serve(self) -> int:
         settings = self._settings
         check(settings)
+        self._certificate = listening.certificate(settings)
         async with contextlib.AsyncExitStack() as stack:
             stack.callback(self._notifier.close)
             early.check()
@@ -177,7 +183,9 @@ class Daemon:
                     policy=policy,
                     images_dir=state_dir / "images",
                     dialects=other_apis,
-                    pending_models=PendingModels(pulls, settings),
+                    pending_models=PendingModels(
+                        pulls, settings, began=lambda who, what: accounts.audit_pull(who.id, what)
+                    ),
                     captures=lambda: settings.capture_requests,
                     ended=lambda principal, record: accounts.usage.ended(principal.id, record),
                 )
@@ -202,6 +210,8 @@ class Daemon:
                     exchanges=exchanges,
                     app=make_app(context, other_apis),
                     authenticate=policy.authenticate,
+                    peers=self._peers,
+                    certificate=self._certificate,
                 )
             )
             stack.push_async_callback(relay.close)
@@ -215,6 +225,10 @@ class Daemon:
             stack.callback(control.close)
             listeners = self._open_listeners(control)
             self._bound = tcp_addresses(listeners)
+            check(settings, self._bound)
+            self._peers.rules = listening.peer_rules(settings, self._socket_gid)
+            if self._bound:
+                self._peers.warn()
             relay.apply(make_admission(settings, self._bound))
             await relay.open(listeners)
             upkeep = Upkeep(
@@ -243,7 +257,7 @@ class Daemon:
             gc.freeze()  # what lives now lives for ever; spares every later collection the walk
             gc.set_threshold(*_COLLECTIONS)
             for listener in listeners:
-                log.info("listening on %s", address_of(listener))
+                log.info("listening on %s", address_of(listener, tls=self._certificate is not None))
             if self._bound:
                 log.info("over TCP it answers to %s", relay.admission.hosts)
             self._notifier.ready("serving")
@@ -304,7 +318,7 @@ class Daemon:
                 settings=dict(self._settings.backends.get(name, {})),
                 slots_dir=slots.folder if slots.enabled else None,
                 routes=ENGINE_ROUTES,
-                admit=EngineAdmission(store, policy, uid_principal),
+                admit=EngineAdmission(store, policy, self._peers.of_uid),
             )
 
         return discover(context_for)
@@ -315,11 +329,12 @@ class Daemon:
         inherited = inherited_sockets()
         if inherited:
             self._activated = True
+            self._socket_gid = listening.socket_gid(inherited, settings.socket_path)
             return control.adopt(inherited)
         listeners = [control.open()]
         if settings.listen:
             host, port = parse_listen(settings.listen)
-            listeners += listen_tcp(host, port, allow_remote=settings.allow_remote)
+            listeners += listen_tcp(host, port, remote_refusal=listening.remote_refusal(settings))
         return listeners
 
     def _reload(
@@ -333,7 +348,8 @@ class Daemon:
         """Bring changed settings into force, all or none; no request notices."""
         try:
             fresh = self._read()
-            check(fresh)
+            check(fresh, self._bound)
+            listening.renew(self._certificate, fresh)
         except StartupError as error:
             log.error(
                 "SIGHUP: the settings stay as they were: %s", error.message, extra=logs.ANSWER
@@ -352,6 +368,7 @@ class Daemon:
             logs.set_up(log_dir, level=self._settings.log_level)
         if not self._settings.capture_requests:
             records.forget_content()
+        self._peers.rules = listening.peer_rules(self._settings, self._socket_gid)
         relay.apply(make_admission(self._settings, self._bound))
         relay.enforce(peers=True)
         supervisor.settings_changed()
@@ -395,8 +412,11 @@ async def _enforce(policy: Rules, relay: Relay) -> None:
             relay.enforce()
 
 
-def check(settings: Settings) -> None:
-    """Raise errors.StartupError for settings that some part cannot be made with."""
+def check(settings: Settings, bound: Sequence[str] = ()) -> None:
+    """Raise errors.StartupError for settings that some part cannot be made with, or that do not go
+    with the TCP addresses that are listened on.
+    """
+    listening.check_listening(settings, bound)
     make_admission(settings)
     allowed_sources(settings)
     if settings.listen:

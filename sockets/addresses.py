@@ -11,10 +11,10 @@ def tcp_addresses(listeners: Sequence[socket.socket]) -> list[str]:
     return [each.getsockname()[0] for each in listeners if each.family != socket.AF_UNIX]
 
 
-def address_of(listener: socket.socket) -> str:
+def address_of(listener: socket.socket, *, tls: bool = False) -> str:
     """Where a listener is reached: `unix:///run/x.sock`, `http://[::1]:8080`."""
     name = listener.getsockname()
     if listener.family == socket.AF_UNIX:
         return f"unix://{name}"
     host = f"[{name[0]}]" if listener.family == socket.AF_INET6 else name[0]
-    return f"http://{host}:{name[1]}"
+    return f"{'https' if tls else 'http'}://{host}:{name[1]}"

@@ -1,8 +1,8 @@
 """Opening the sockets that clients connect to.
 
 A Unix socket is never reachable with more rights than were asked for, not even between bind() and
-chmod(); a TCP socket never leaves loopback unless the owner said so, because nothing behind it asks
-for a password.  Every failure names the address and what to do.
+chmod(); a TCP socket never leaves loopback unless the owner said so in every word that it takes.
+Every failure names the address and what to do.
 """
 
 from __future__ import annotations
@@ -30,6 +30,7 @@ _ADDRESS = re.compile(
 )
 # What getaddrinfo() gives: family and socket address.
 _Address = tuple[socket.AddressFamily, tuple[object, ...]]
+_LOOPBACK_ALONE = "other machines can reach it; listen on 127.0.0.1"
 _NAME = re.compile(r"[A-Za-z0-9]([A-Za-z0-9._-]{0,251}[A-Za-z0-9])?\.?")
 
 
@@ -51,7 +52,7 @@ def listen_unix(
     check_path_length(path)
     if not 0 <= mode <= 0o777:
         raise StartupError(f"{mode} is not a mode of a socket; write it in octal, like 0o660")
-    gid = _gid(group) if group else None
+    gid = gid_of(group) if group else None
     remove_stale(path)
     listener = UnixListener(socket.AF_UNIX, socket.SOCK_STREAM)
     listener.bound = None
@@ -97,7 +98,8 @@ def _set_owner(path: Path, mode: int, gid: int | None) -> None:
     path.chmod(mode)
 
 
-def _gid(group: str) -> int:
+def gid_of(group: str, setting: str = "socket_group") -> int:
+    """The gid of a group's name, or of its number.  Raises StartupError that names the setting."""
     if group.isascii() and group.isdigit() and len(group) < 10:
         return int(group)
     try:
@@ -105,7 +107,7 @@ def _gid(group: str) -> int:
     except (KeyError, ValueError) as error:
         raise StartupError(
             f"there is no group {group!r} on this host: create it (`groupadd {group}`)"
-            " or set another socket_group (RUNNERD_SOCKET_GROUP)"
+            f" or set another {setting} (RUNNERD_{setting.upper()})"
         ) from error
 
 
@@ -195,16 +197,17 @@ def _is_ipv6(text: str) -> bool:
 
 
 def listen_tcp(
-    host: str, port: int, *, allow_remote: bool, backlog: int = BACKLOG
+    host: str, port: int, *, remote_refusal: str | None = _LOOPBACK_ALONE, backlog: int = BACKLOG
 ) -> list[socket.socket]:
     """Return non-blocking sockets that listen on every address of `host`, all with one port.
 
-    With port 0 the system chooses; ask getsockname().  Raises StartupError for an address beyond
-    loopback (unless `allow_remote`), an unknown name or a port in use; then nothing is left open.
+    With port 0 the system chooses; ask getsockname().  `remote_refusal` says why no address beyond
+    loopback is listened on, None that they are.  Raises StartupError for such an address, an
+    unknown name or a port in use; then nothing is left open.
     """
     addresses = _resolve(host, port)
-    if not allow_remote:
-        _refuse_remote(host, addresses)
+    if remote_refusal is not None:
+        _refuse_remote(host, addresses, remote_refusal)
     # A port that the system chose is free on the first address; on the next it may be taken.
     attempts = _PORT_ATTEMPTS if port == 0 else 1
     while True:
@@ -227,14 +230,11 @@ def _resolve(host: str, port: int) -> list[_Address]:
     return list(dict.fromkeys((family, address) for family, _, _, _, address in found))
 
 
-def _refuse_remote(host: str, addresses: list[_Address]) -> None:
+def _refuse_remote(host: str, addresses: list[_Address], refusal: str) -> None:
     for _, address in addresses:
         if not _is_loopback(str(address[0])):
-            raise StartupError(
-                f"refusing to listen on {host}: other machines can reach {address[0]}, and whoever"
-                " reaches it may use and delete models.  Listen on 127.0.0.1 or, behind a firewall"
-                " or a proxy that asks who it is, set allow_remote (RUNNERD_ALLOW_REMOTE=1)"
-            )
+            where = host if host == address[0] else f"{host} ({address[0]})"
+            raise StartupError(f"refusing to listen on {where}: {refusal}")
 
 
 def _is_loopback(text: str) -> bool:

@@ -121,6 +121,12 @@ def plain_address(text: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | 
     return address
 
 
+def is_loopback(address: str) -> bool:
+    """Whether an address is this host's own, for its own programs alone."""
+    known = plain_address(address)
+    return known is not None and known.is_loopback
+
+
 def _unattributed(listener: ListenerKind, address: str, rules: PeerRules) -> Principal:
     admitted = listener is ListenerKind.LOOPBACK and rules.user_gid is None
     return address_principal(address) if admitted and not rules.require_keys else NOBODY

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Callable
 from pathlib import Path
 
 from runnerd import tasks
 from runnerd.access.principals import user_id
-from runnerd.accounts.audit import Audit
+from runnerd.accounts.audit import Audit, AuditEntry
 from runnerd.accounts.usage import UsageStore
 from runnerd.accounts.users import UserStore
 from runnerd.database import Database
@@ -31,6 +32,12 @@ class Accounts:
         """What people call the principal with this id."""
         user = self.users.directory.user(user_id(principal) or "")
         return (principal or NOBODY) if user is None else user.name
+
+    def audit_pull(self, principal: str, reference: str) -> None:
+        """Note who has begun a pull by asking for a model that was not here."""
+        who, action = self.called(principal), "download_model"
+        entry = AuditEntry(time.time(), principal, who, action, "auto_pull", reference, 202)
+        tasks.spawn(self.audit.add(entry), name="audit")
 
     async def open(self) -> None:
         """Open what is there.  Raises errors.StartupError only for a newer runnerd's database, or

@@ -14,6 +14,7 @@ from aiohttp import web
 from runnerd.access import NOBODY, Action, Policy, Principal
 from runnerd.accounts.accounts import Accounts
 from runnerd.api.openai.response_store import ResponseStore
+from runnerd.api.page_requests import check_page
 from runnerd.backends.interface import Backend
 from runnerd.config import Settings
 from runnerd.errors import ClientError
@@ -68,15 +69,16 @@ def principal_of(request: web.Request) -> Principal:
 
 def authorize(request: web.Request, action: Action) -> None:
     """Ask the policy whether who makes a request may do something, now and as long as it is being
-    answered.  Raises errors.Unauthorized, PermissionMissing.
+    answered.  Raises errors.Unauthorized, PermissionMissing, Forbidden.
 
     The middleware does that for each route's own action; a handler does it where it turns out to
     do something else.
     """
-    policy = request.app[CONTEXT].policy
-    policy.check(principal_of(request), action)
+    principal, policy = principal_of(request), request.app[CONTEXT].policy
+    policy.check(principal, action)
+    check_page(request, action, principal)
     if isinstance(request.transport, BorrowedTransport):
-        request.transport.conditions.append(lambda principal: policy.check(principal, action))
+        request.transport.conditions.append(lambda who: policy.check(who, action))
 
 
 def models_of(request: web.Request) -> Catalog:

@@ -37,7 +37,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--host",
         default=os.environ.get("RUNNERD_HOST"),
-        help="the daemon: unix:///path or http://host:port (RUNNERD_HOST)",
+        help="the daemon: unix:///path or http(s)://host:port (RUNNERD_HOST)",
     )
     commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
 

@@ -68,7 +68,7 @@ def _is_there(path: str) -> bool:
 
 
 class Client:
-    """Talks to one daemon; `address` is unix:///path or http://host:port, None for the usual."""
+    """Talks to one daemon; `address` is unix:///path or http(s)://host:port, None for the usual."""
 
     def __init__(self, address: str | None = None) -> None:
         self.address = address or default_address()
@@ -118,8 +118,11 @@ class Client:
         if self.address.startswith("unix://"):
             return _UnixConnection(self.address.removeprefix("unix://"))
         parts = urlsplit(self.address)
+        if parts.scheme == "https" and parts.hostname:
+            # The host's own authorities; SSL_CERT_FILE names another file of them.
+            return http.client.HTTPSConnection(parts.hostname, parts.port or 443)
         if parts.scheme != "http" or not parts.hostname:
-            raise DaemonError(f"{self.address!r} is neither unix:///path nor http://host:port")
+            raise DaemonError(f"{self.address!r} is neither unix:///path nor http(s)://host:port")
         return http.client.HTTPConnection(parts.hostname, parts.port or 80)
 
 

@@ -142,11 +142,13 @@ def _port(settings: Settings) -> Finding:
     """Say whether a daemon could listen where it is told to."""
     if not settings.listen:
         return Finding("TCP port", "ok", "none wanted")
+    from runnerd.relay.listening import check_listening, remote_refusal
     from runnerd.sockets.listeners import listen_tcp, parse_listen
 
     try:
         host, port = parse_listen(settings.listen)
-        for listener in listen_tcp(host, port, allow_remote=settings.allow_remote):
+        check_listening(settings)
+        for listener in listen_tcp(host, port, remote_refusal=remote_refusal(settings)):
             listener.close()
     except RunnerdError as error:
         return Finding("TCP port", "missing", error.message, "see above, or --listen")

@@ -32,9 +32,28 @@ def user_of(headers: Headers, authenticate: Authenticate) -> Principal | None:
 def identify(request: Request, authenticate: Authenticate) -> None:
     """Note on a request who makes it, or why its credential does not count.
 
-    Its route says in which form that is told, and whether anybody has to know.
+    Its route says in which form that is told, and whether anybody has to know.  Notes, too, for
+    whom a proxy says that the request is.
     """
+    request.forwarded_for = forwarded_for(request.headers)
     try:
         request.user = user_of(request.headers, authenticate)
     except RunnerdError as error:
         request.unauthorized = error.with_traceback(None)
+
+
+def forwarded_for(headers: Headers) -> str:
+    """What a head says of whose request a proxy passes on: the addresses of X-Forwarded-For, joined
+    by commas; "unknown" where only another header tells of a proxy, "" where none does.
+    """
+    said, proxied = [], False
+    for name, value in headers:
+        if name == b"x-forwarded-for":
+            said.append(value[-_LONGEST:].decode("latin-1"))
+        elif name in _TOLD_BY_PROXIES:
+            proxied = True
+    return ",".join(said) or ("unknown" if proxied else "")
+
+
+_TOLD_BY_PROXIES = frozenset({b"forwarded", b"x-real-ip", b"x-forwarded-host", b"via"})
+_LONGEST = 1024

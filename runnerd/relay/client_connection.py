@@ -8,20 +8,18 @@ from __future__ import annotations
 
 import asyncio
 import enum
-import os
 import select
 import socket
 from typing import Protocol, cast
 
-from runnerd.access import NOBODY, Principal, PrincipalKind, local_principal, owner_principal
 from runnerd.errors import ClientError, Overloaded, RequestTimeout
 from runnerd.relay.body_pace import BodyPace
 from runnerd.relay.deadline import Deadline
 from runnerd.relay.half_close import HalfClosed, has_left
 from runnerd.relay.http_reader import HttpReader
+from runnerd.relay.peers import ConnectionPeer, Peers
 from runnerd.relay.request_dispatcher import RelayHost, RequestDispatcher
 from runnerd.relay.request_head_cache import RequestHeadCache
-from runnerd.sockets.peer import peer_credentials
 
 _PIPELINED = 16  # requests that may wait on a connection before it is not read further
 _LINGER = 2.0  # seconds to let a refused client finish sending, so that it reads the refusal
@@ -29,6 +27,9 @@ _LINGER = 2.0  # seconds to let a refused client finish sending, so that it read
 
 class ConnectionHost(RelayHost, Protocol):
     """Who keeps count of the connections."""
+
+    peers: Peers
+    """Says who is at the other end."""
 
     def request_head_cache(self, *, unix: bool) -> RequestHeadCache:
         """What was remembered of requests over Unix sockets, or over TCP."""
@@ -69,7 +70,6 @@ class ClientConnection(asyncio.Protocol):
         self._limits = relay.limits
         self._transport: asyncio.Transport | None = None
         self.unix = False
-        self._principal: Principal | None = None
         self._deadline = Deadline(self._expired)
         self.expect_nothing = self._deadline.clear  # it is our turn
         self._reading_paused = False
@@ -89,6 +89,8 @@ class ClientConnection(asyncio.Protocol):
         known = self._relay.request_head_cache(unix=unix)
         self._reader = HttpReader(self._limits, known)
         self._requests = RequestDispatcher(self, self._relay, known, unix=unix)
+        self._peer = ConnectionPeer(self._relay.peers, transport)
+        self.principal = self._peer.principal
         if self._relay.admit(self):
             self._deadline.set(self._limits.idle_timeout)
         elif self._relay.turn_away(self):
@@ -123,6 +125,9 @@ class ClientConnection(asyncio.Protocol):
         if self.reading_ended:
             return
         self.used = True
+        if self._peer.unknown:
+            self._peer.hold(data, self.data_received)
+            return
         requests, reader = self._requests, self._reader
         if requests.active is None:
             known = reader.known(data)
@@ -203,14 +208,6 @@ class ClientConnection(asyncio.Protocol):
         if self._transport is not None and not self._transport.is_closing():
             self._transport.write(data)
 
-    def principal(self) -> Principal:
-        """Who makes the requests of this connection; nobody once it is closed."""
-        if self._principal is None:
-            if self._transport is None:
-                return NOBODY
-            self._principal = _principal_of(self._transport, unix=self.unix)
-        return self._principal
-
     def pause_reading(self) -> None:
         """Read nothing further for now: nobody takes it."""
         self._reading_paused = True
@@ -263,6 +260,8 @@ class ClientConnection(asyncio.Protocol):
     def enforce(self, *, peers: bool) -> None:
         """End what is not allowed any more, to a user or, with `peers`, to who has connected."""
         self._requests.enforce(peers=peers)
+        if peers and self._peer.changed and self._requests.active is None:
+            self.transport.close()  # the next connection is looked at by the new rules
 
     def drain(self) -> None:
         """The daemon is shutting down: an idle connection ends now, a busy one after its answer."""
@@ -275,16 +274,3 @@ def _has_unread(transport: asyncio.Transport) -> bool:
     poll = select.poll()
     poll.register(transport.get_extra_info("socket").fileno(), select.POLLIN)
     return bool(poll.poll(0))
-
-
-def uid_principal(uid: int | None) -> Principal:
-    """Who has a user id of this host: the daemon's own and root's are the owner's."""
-    return owner_principal(uid) if uid in (0, os.getuid()) else local_principal(uid)
-
-
-def _principal_of(transport: asyncio.Transport, *, unix: bool) -> Principal:
-    if unix:
-        peer = peer_credentials(transport.get_extra_info("socket"))
-        return uid_principal(None if peer is None else peer.uid)
-    name = transport.get_extra_info("peername")
-    return Principal(PrincipalKind.OWNER, str(name[0])) if name else NOBODY

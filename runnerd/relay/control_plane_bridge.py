@@ -18,7 +18,7 @@ from aiohttp import web
 from aiohttp.abc import AbstractAccessLogger
 
 from runnerd.access import Principal
-from runnerd.relay.messages import Request
+from runnerd.relay.messages import PeerPrincipal, Request
 
 log = logging.getLogger(__name__)
 
@@ -36,8 +36,9 @@ class BridgeHost(Protocol):
     @property
     def transport(self) -> asyncio.Transport: ...
 
-    def principal(self) -> Principal:
-        """Who is at the other end."""
+    @property
+    def principal(self) -> PeerPrincipal:
+        """Says who is at the other end."""
         ...
 
     def close(self) -> None:
@@ -101,7 +102,7 @@ class BorrowedTransport(asyncio.Transport):
     def get_extra_info(self, name: str, default: Any = None) -> Any:
         if name == PRINCIPAL:
             peer = self._host.principal
-            return peer() if self.request is None else self.request.principal(peer)
+            return peer("") if self.request is None else self.request.principal(peer)
         return self._host.transport.get_extra_info(name, default)
 
     def get_write_buffer_size(self) -> int:

@@ -150,7 +150,7 @@ class Intake:
         return self._pending_models.expect(
             read.reference,
             lambda: self._planner.judge_unseen(read, request, route),
-            begins=self._may(principal, Action.DOWNLOAD_MODEL),
+            puller=principal if self._may(principal, Action.DOWNLOAD_MODEL) else None,
         )
 
     def _may(self, principal: Principal, action: Action) -> bool:

@@ -22,13 +22,18 @@ CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
 LAST_CHUNK = b"0\r\n\r\n"
 
 
+PeerPrincipal = Callable[[str], Principal]
+"""Who is at the other end of a connection, given what the request says of whom it is for."""
+
+
 @dataclass(slots=True, eq=False)
 class Request:
     """One request of a connection: its head, and its body as far as it has arrived.
 
     Header names are lower case.  `path` is the target without query, with the prefix of Docker
     Desktop's socket stripped; `target` is what the control plane gets to see.  `user` is whose key
-    the head shows, `unauthorized` why the one that it shows does not count.
+    the head shows, `unauthorized` why the one that it shows does not count, `forwarded_for` whose
+    request it is where a proxy says so.
     """
 
     method: str
@@ -50,16 +55,17 @@ class Request:
     received: int = 0
     complete: bool = False
     user: Principal | None = None
+    forwarded_for: str = ""
     unauthorized: RunnerdError | None = None
 
-    def principal(self, peer: Callable[[], Principal]) -> Principal:
+    def principal(self, peer: PeerPrincipal) -> Principal:
         """Who makes it; `peer` is who is at the connection's other end.
 
         Raises errors.Unauthorized for a credential that does not count.
         """
         if self.unauthorized is not None:
             raise self.unauthorized
-        return peer() if self.user is None else self.user
+        return peer(self.forwarded_for) if self.user is None else self.user
 
     @property
     def awaits_continue(self) -> bool:
@@ -108,6 +114,7 @@ class Request:
             len(body),
             True,
             self.user,
+            self.forwarded_for,
         )
 
     def response_lines(self) -> bytes:

@@ -11,6 +11,7 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
+from runnerd.access import Principal
 from runnerd.config import Settings
 from runnerd.errors import InvalidReference, Overloaded
 from runnerd.models.reference import Reference
@@ -25,31 +26,43 @@ Wait = Callable[[], Awaitable[None]]
 
 @dataclass(slots=True)
 class PendingModels:
-    """Who waits for which pull: `queue_length` at once at most, each `queue_timeout` at most."""
+    """Who waits for which pull: `queue_length` at once at most, each `queue_timeout` at most.
+
+    `began` is told who has begun a pull of what, by asking for a model that was not here.
+    """
 
     pulls: Pulls
     settings: Settings
+    began: Callable[[Principal, str], None] = lambda principal, reference: None
     waiting: int = 0
 
     def expect(
-        self, reference: str, check: Callable[[], None], *, begins: bool = True
+        self, reference: str, check: Callable[[], None], *, puller: Principal | None
     ) -> Wait | None:
-        """How to wait for a missing model; None if it is not coming.  `begins`: who asks may begin
-        a pull.
+        """How to wait for a missing model; None if it is not coming.  `puller` is who asks, None
+        for who may not begin a pull.
 
         Before anything is pulled or waited for, `check` raises for a request that no model would
         answer.  Raises errors.Overloaded when too many wait.
         """
         job = self.pulls.fetching(reference)
-        pulls = begins and self.settings.auto_pull
-        if job is None and not (pulls and _can_be_pulled(reference)):
+        if not self.settings.auto_pull or not _can_be_pulled(reference):
+            puller = None
+        if job is None and puller is None:
             return None
         check()
         if self.waiting >= self.settings.queue_length:
             raise Overloaded(
                 "too many requests wait for models that are being pulled", retry_after=_RETRY_AFTER
             )
-        subscription = Subscription(job) if job is not None else self.pulls.pull(reference)
+        if job is not None:
+            subscription = Subscription(job)
+        else:
+            assert puller is not None
+            subscription = self.pulls.pull(reference)
+            if subscription.job.owner is None:  # else it is somebody's under another name
+                subscription.job.owner = puller.id
+                self.began(puller, reference)
         return lambda: self._wait(subscription, reference)
 
     async def _wait(self, subscription: Subscription, reference: str) -> None:

@@ -245,7 +245,10 @@ class RequestDispatcher:
         request = entry.request
         request.received += len(data)
         large = len(request.body) + len(data) > SMALL
-        claimant = (request.user or self._connection.principal()).id if large else None
+        claimant = None
+        if large:
+            peer = self._connection.principal
+            claimant = (request.user or peer(request.forwarded_for)).id
         if entry is self.active and self._bridge is not None and entry.route is None:
             self._bridge.body(data)
         elif entry.route is not None and request.received > self._relay.limits.body_bytes:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import socket
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from aiohttp import web
 
@@ -16,8 +16,10 @@ from runnerd.relay.body_budget import BodyBudget
 from runnerd.relay.client_connection import ClientConnection, Use
 from runnerd.relay.control_plane_bridge import make_server
 from runnerd.relay.exchanges import Exchanges
+from runnerd.relay.peers import Peers
 from runnerd.relay.request_head_cache import RequestHeadCache
 from runnerd.sockets.descriptors import most_clients
+from runnerd.sockets.tls import ServerCertificate
 
 log = logging.getLogger(__name__)
 
@@ -33,6 +35,8 @@ class RelayDependencies:
     exchanges: Exchanges
     app: web.Application
     authenticate: Authenticate = lambda secret: None
+    peers: Peers = field(default_factory=Peers)
+    certificate: ServerCertificate | None = None  # TCP is TLS where there is one
 
 
 class Relay:
@@ -50,6 +54,8 @@ class Relay:
         self.exchange = parts.exchanges.over_http
         self.authorize = parts.exchanges.authorize
         self.authenticate = parts.authenticate
+        self.peers = parts.peers
+        self._certificate = parts.certificate
         self._exchanges = parts.exchanges
         self._app = parts.app
         self._known_heads = {True: RequestHeadCache(), False: RequestHeadCache()}
@@ -81,8 +87,13 @@ class Relay:
         backlog = self.limits.connections  # the loop listens anew, with a short queue by default
         # For Unix sockets too: create_unix_server() would remove the socket's file at the end, from
         # Python 3.13 on, also where it is systemd's and clients wait at it for our successor.
+        tls = None if listener.family == socket.AF_UNIX else self._certificate
         server = await loop.create_server(
-            lambda: ClientConnection(self), sock=listener, backlog=backlog
+            lambda: ClientConnection(self),
+            sock=listener,
+            backlog=backlog,
+            ssl=None if tls is None else tls.context,
+            ssl_handshake_timeout=None if tls is None else self.limits.head_timeout,
         )
         self._servers.append(server)
 
@@ -209,5 +220,6 @@ class Relay:
         except TimeoutError:
             log.warning("%d connections could not be closed", len(self._connections))
         self._exchanges.close()
+        self.peers.close()
         if self._runner is not None:
             await self._runner.cleanup()

@@ -100,9 +100,9 @@ def directory() -> Directory:
 
 
 @pytest.fixture
-async def relay(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[PolicedRelay]:
+async def relay(tmp_path: Path) -> AsyncIterator[PolicedRelay]:
     rules = Rules(lambda: NOW, directory())
-    async with policed_relay(tmp_path, rules, monkeypatch) as relay:
+    async with policed_relay(tmp_path, rules) as relay:
         yield relay
 
 

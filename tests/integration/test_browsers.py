@@ -191,13 +191,20 @@ def test_containers_name_for_us(http: httpx.Client, name: str) -> None:
 
 def test_names_beyond_loopback(tmp_path: Path) -> None:
     """This machine's name and addresses are the daemon's; the log says what it answers to."""
-    env = {"RUNNERD_ALLOW_REMOTE": "1", "RUNNERD_ALLOWED_HOSTS": "gpu.example, *.corp.example"}
+    env = {
+        "RUNNERD_ALLOW_REMOTE": "1",
+        "RUNNERD_REQUIRE_KEYS": "1",
+        "RUNNERD_TLS": "elsewhere",
+        "RUNNERD_ALLOWED_HOSTS": "gpu.example, *.corp.example",
+    }
     with running(tmp_path / "d", "--listen", "0.0.0.0:0", env=env) as daemon:
         wait_for(lambda: "over TCP it answers to" in daemon.text(), "the names")
         assert "*.corp.example" in daemon.text()
         address = daemon.address.replace("0.0.0.0", "127.0.0.1")
         own = subprocess.run(["uname", "-n"], capture_output=True, text=True).stdout.strip()
-        with httpx.Client(base_url=address) as http:
+        user = {"name": "page", "permissions": ["view_llms"]}
+        key = daemon.http.post("/runnerd/users", json=user).json()["key"]
+        with httpx.Client(base_url=address, headers={"x-api-key": key}) as http:
             for name in (
                 own,
                 f"{own}.local",

@@ -104,5 +104,8 @@ def test_auto_pull(tmp_path: Path, registry: RegistryProcess, gguf: Path) -> Non
         assert ask(daemon, name).status_code == 404
     with running(tmp_path / "two", env={**registry.settings, "RUNNERD_AUTO_PULL": "1"}) as daemon:
         assert ask(daemon, name).json()["choices"]
+        [entry] = daemon.http.get("/runnerd/audit").json()
+        assert (entry["action"], entry["route"]) == ("download_model", "auto_pull")
+        assert entry["subject"] == name
         assert ask(daemon, f"{registry.host}/auto/none:v1").status_code == 404
         assert ask(daemon, "https://10.0.0.1/x.gguf").status_code == 404

@@ -236,6 +236,21 @@ def test_who_one_is(daemon: DaemonProcess) -> None:
     assert key[:-1] not in said
 
 
+def test_a_page_does_not_act_for_the_owner(daemon: DaemonProcess) -> None:
+    """Pages of this host may use models; what is the owner's takes a key from them."""
+    page = {"Origin": "http://localhost:9999"}
+    response = daemon.http.post("/runnerd/users", json={"name": "eve"}, headers=page)
+    assert response.status_code == 403
+    assert "pages of http://localhost:9999" in response.json()["error"]["message"]
+    assert daemon.http.get("/runnerd/users", headers=page).status_code == 403
+    assert daemon.http.get("/models", headers=page).status_code == 200
+    response = daemon.http.post("/runnerd/users", json={"name": "ann", "may": ["superuser"]})
+    assert response.headers["cache-control"] == "no-store"
+    with_key = page | {"Authorization": f"Bearer {response.json()['key']}"}
+    listed = daemon.http.get("/runnerd/users", headers=with_key)
+    assert [user["name"] for user in listed.json()] == ["ann"]
+
+
 def test_backup_and_restore(daemon: DaemonProcess, tmp_path: Path) -> None:
     """What was backed up is there again, also in place of a damaged file."""
     runnerd(daemon, "user", "add", "ann")

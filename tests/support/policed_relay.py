@@ -14,7 +14,15 @@ from typing import Any, cast
 
 from aiohttp import web
 
-from runnerd.access import NOBODY, Action, Principal, Rules
+from runnerd.access import (
+    NOBODY,
+    Action,
+    ListenerKind,
+    Peer,
+    PeerRules,
+    Principal,
+    Rules,
+)
 from runnerd.api.anthropic import dialect as anthropic
 from runnerd.api.app import make_app
 from runnerd.api.context import Context
@@ -107,6 +115,23 @@ async def let_in(request: web.Request) -> web.Response:
     return web.json_response({"let": "in"})
 
 
+class OnePeer:
+    """Takes everybody for the relay's peer."""
+
+    rules = PeerRules()
+
+    def __init__(self, relay: PolicedRelay) -> None:
+        self._relay = relay
+
+    def find(self, transport: object) -> tuple[Peer, bool]:
+        return Peer(ListenerKind.UNIX), False
+
+    def principal(self, peer: Peer, forwarded_for: str) -> Principal:
+        return self._relay.peer
+
+    def close(self) -> None: ...
+
+
 class PolicedRelay:
     """Owns the relay; `peer` is who is at the other end of the connections that are made next."""
 
@@ -139,13 +164,14 @@ class PolicedRelay:
                 exchanges=exchanges,
                 app=self.app,
                 authenticate=policy.authenticate,
+                peers=cast(Any, OnePeer(self)),
             )
         )
 
     async def open(self) -> None:
         """Listen on a Unix socket and on loopback."""
         unix = listen_unix(self.socket, mode=0o600, group=None)
-        tcp = listen_tcp("127.0.0.1", 0, allow_remote=False)
+        tcp = listen_tcp("127.0.0.1", 0)
         self.port = tcp[0].getsockname()[1]
         await self.relay.open([unix, *tcp])
 
@@ -173,14 +199,9 @@ class PolicedRelay:
 
 
 @asynccontextmanager
-async def policed_relay(
-    folder: Path, policy: Rules, monkeypatch: Any
-) -> AsyncIterator[PolicedRelay]:
+async def policed_relay(folder: Path, policy: Rules) -> AsyncIterator[PolicedRelay]:
     """A relay that listens; its peers are who `peer` says."""
     relay = PolicedRelay(folder, policy)
-    monkeypatch.setattr(
-        "runnerd.relay.client_connection._principal_of", lambda transport, *, unix: relay.peer
-    )
     await relay.open()
     try:
         yield relay

@@ -38,8 +38,8 @@ def request(*headers: tuple[bytes, bytes]) -> Request:
 def test_whose_it_is(headers: list[tuple[bytes, bytes]], principal: Principal) -> None:
     """The user's whose key it shows, else that of whoever is at the other end; also repeated."""
     made = request(*headers)
-    assert made.principal(lambda: NOBODY) == principal
-    assert made.repeated(b"{}").principal(lambda: NOBODY) == principal
+    assert made.principal(lambda said: NOBODY) == principal
+    assert made.repeated(b"{}").principal(lambda said: NOBODY) == principal
 
 
 def test_a_credential_that_does_not_count() -> None:
@@ -47,4 +47,4 @@ def test_a_credential_that_does_not_count() -> None:
     made = request((b"x-api-key", b"wrong"))
     for _ in range(2):
         with pytest.raises(Unauthorized):
-            made.principal(lambda: NOBODY)
+            made.principal(lambda said: NOBODY)

@@ -13,6 +13,7 @@ from runnerd.relay import routes
 from runnerd.relay.admission import Admission
 from runnerd.relay.body_budget import BodyBudget
 from runnerd.relay.client_connection import ClientConnection, Use
+from runnerd.relay.peers import Peers
 from runnerd.relay.request_head_cache import RequestHeadCache
 from runnerd.relay.service import Relay
 
@@ -28,6 +29,7 @@ class BrokenRelay:
     limits = Limits()
     admission = Admission()
     draining = False
+    peers = Peers()
     bodies = BodyBudget(limits)
 
     def request_head_cache(self, *, unix: bool) -> RequestHeadCache:

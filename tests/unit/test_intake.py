@@ -69,10 +69,10 @@ class Pulling:
         self._planner = planner
 
     def expect(
-        self, reference: str, check: Callable[[], None], *, begins: bool
+        self, reference: str, check: Callable[[], None], *, puller: Principal | None
     ) -> Callable[[], Awaitable[None]]:
         assert reference == "m"
-        assert begins
+        assert puller == owner_principal(0)
         check()
 
         async def wait() -> None:

@@ -277,7 +277,7 @@ def test_addresses_survive_the_round_trip(
 
 def test_port_0_serves_on_a_chosen_port() -> None:
     """The system chooses, getsockname() tells, a client gets through."""
-    [listener] = listen_tcp("127.0.0.1", 0, allow_remote=False)
+    [listener] = listen_tcp("127.0.0.1", 0)
     with listener:
         assert (listener.getblocking(), listener.get_inheritable()) == (False, False)
         assert exchange(listener, listener.getsockname()) == b"hello"
@@ -286,7 +286,7 @@ def test_port_0_serves_on_a_chosen_port() -> None:
 def test_every_address_of_a_name_has_the_same_port(monkeypatch: pytest.MonkeyPatch) -> None:
     """With port 0 and two addresses both listen on the port that the first one got."""
     resolves_to(monkeypatch, "127.0.0.1", "127.0.0.2")
-    opened = listen_tcp("localhost", 0, allow_remote=False)
+    opened = listen_tcp("localhost", 0)
     with ExitStack() as stack:
         for listener in opened:
             stack.enter_context(listener)
@@ -309,7 +309,7 @@ def test_taken_neighbour_port_is_tried_again(monkeypatch: pytest.MonkeyPatch) ->
         return really_listen(family, address, backlog)
 
     monkeypatch.setattr(listeners, "_listen_on", listen)
-    opened = listen_tcp("localhost", 0, allow_remote=False)
+    opened = listen_tcp("localhost", 0)
     for listener in opened:
         listener.close()
     assert (len(opened), len(calls)) == (2, 4)
@@ -320,7 +320,7 @@ def test_port_in_use_is_explained() -> None:
     with socket.create_server(("127.0.0.1", 0)) as other:
         port = other.getsockname()[1]
         with pytest.raises(StartupError, match=rf"port {port}: Address already .*ss -ltnp.*LISTEN"):
-            listen_tcp("127.0.0.1", port, allow_remote=False)
+            listen_tcp("127.0.0.1", port)
 
 
 def test_port_in_use_on_one_address_leaves_none_open(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -329,28 +329,28 @@ def test_port_in_use_on_one_address_leaves_none_open(monkeypatch: pytest.MonkeyP
     with socket.create_server(("127.0.0.2", 0)) as other:
         port = other.getsockname()[1]
         with pytest.raises(StartupError, match="in use"):
-            listen_tcp("localhost", port, allow_remote=False)
+            listen_tcp("localhost", port)
         with socket.socket() as client, pytest.raises(ConnectionRefusedError):
             client.connect(("127.0.0.1", port))
 
 
 @pytest.mark.parametrize("host", ["0.0.0.0", "::", "192.0.2.1", "::ffff:192.0.2.1"])
 def test_remote_address_is_refused(host: str) -> None:
-    """Nothing but loopback without the owner's word, and the message has the setting."""
-    with pytest.raises(StartupError, match=r"refusing to listen.*RUNNERD_ALLOW_REMOTE"):
-        listen_tcp(host, 0, allow_remote=False)
+    """Nothing but loopback unless told otherwise, and the message has the way out."""
+    with pytest.raises(StartupError, match=r"refusing to listen.*127\.0\.0\.1"):
+        listen_tcp(host, 0)
 
 
 def test_name_with_one_remote_address_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     """One address beyond loopback is one too many; the others are not opened behind its back."""
     resolves_to(monkeypatch, "127.0.0.1", "192.0.2.1")
     with pytest.raises(StartupError, match=r"192\.0\.2\.1"):
-        listen_tcp("gpu", 0, allow_remote=False)
+        listen_tcp("gpu", 0)
 
 
 def test_remote_address_is_allowed_on_demand() -> None:
-    """With allow_remote every address may be listened on."""
-    [listener] = listen_tcp("0.0.0.0", 0, allow_remote=True)
+    """Where nothing is said against it, every address may be listened on."""
+    [listener] = listen_tcp("0.0.0.0", 0, remote_refusal=None)
     with listener:
         assert listener.getsockname()[0] == "0.0.0.0"
 
@@ -358,13 +358,13 @@ def test_remote_address_is_allowed_on_demand() -> None:
 def test_address_of_another_host_is_explained() -> None:
     """An address that this host lacks is named."""
     with pytest.raises(StartupError, match="no such address"):
-        listen_tcp("192.0.2.1", 0, allow_remote=True)
+        listen_tcp("192.0.2.1", 0, remote_refusal=None)
 
 
 def test_missing_ipv6_does_not_matter(monkeypatch: pytest.MonkeyPatch) -> None:
     """Where a name has an address that this host lacks, the other ones serve."""
     resolves_to(monkeypatch, "192.0.2.1", "127.0.0.1")
-    [listener] = listen_tcp("localhost", 0, allow_remote=True)
+    [listener] = listen_tcp("localhost", 0, remote_refusal=None)
     with listener:
         assert listener.getsockname()[0] == "127.0.0.1"
 
@@ -377,13 +377,13 @@ def test_unknown_name_is_explained(monkeypatch: pytest.MonkeyPatch) -> None:
 
     monkeypatch.setattr(socket, "getaddrinfo", resolve)
     with pytest.raises(StartupError, match=r"nowhere.*not known.*RUNNERD_LISTEN"):
-        listen_tcp("nowhere", 80, allow_remote=False)
+        listen_tcp("nowhere", 80)
 
 
 def test_name_that_cannot_be_encoded_is_explained() -> None:
     """The resolver's UnicodeError does not reach the owner as a traceback."""
     with pytest.raises(StartupError, match="no address is known"):
-        listen_tcp("a" * 70 + ".example", 80, allow_remote=False)
+        listen_tcp("a" * 70 + ".example", 80)
 
 
 def resolves_to(monkeypatch: pytest.MonkeyPatch, *addresses: str) -> None:

@@ -39,7 +39,7 @@ class Connection:
     def write(self, data: bytes) -> None:
         self.written += data
 
-    def principal(self) -> Principal:
+    def principal(self, forwarded_for: str) -> Principal:
         return NOBODY
 
     def expect(self) -> None: ...

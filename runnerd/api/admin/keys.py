@@ -61,4 +61,6 @@ async def remove_key(request: web.Request) -> web.Response:
 
 def _made(made: NewKey) -> web.Response:
     shown = fields.key_json(made.key, made.user, time.time())
-    return json_response(shown | {"key": made.secret}, status=201)
+    response = json_response(shown | {"key": made.secret}, status=201)
+    response.headers["Cache-Control"] = "no-store"
+    return response

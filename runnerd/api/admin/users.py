@@ -89,4 +89,6 @@ def _with_key(
     request: web.Request, user: User, key: dict[str, Any], *, status: int = 200
 ) -> web.Response:
     keys = _users(request).directory.keys_of(user.id)
-    return json_response(fields.user_json(user, keys, time.time()) | key, status=status)
+    response = json_response(fields.user_json(user, keys, time.time()) | key, status=status)
+    response.headers["Cache-Control"] = "no-store"
+    return response
