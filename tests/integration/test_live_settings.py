@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import contextlib
+import os
+import pwd
 import threading
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
@@ -19,6 +21,7 @@ from tests.integration.test_pulls import events
 from tests.support.daemon import JSON, DaemonProcess, running
 from tests.support.fileserver import FileServer, serving
 from tests.support.hub import HubServer, running_hub
+from tests.support.strangers import NOBODY, ask_as
 from tests.support.waiting import SECONDS, wait_for
 from tests.support.wire import Wire, post
 
@@ -138,12 +141,15 @@ def live(running_live: Live, sources: Sources) -> Iterator[Live]:
     sources.server.behaviour.pace = lambda sent: None
 
 
+ELSEWHERE = {"tls_certificate", "tls_key"}  # tests/integration/test_tls.py: they take TLS
+
+
 def test_every_reloadable_setting_has_a_row() -> None:
     """Whoever makes a setting reloadable shows here what its change does."""
-    assert set(ROWS) == RELOADABLE
+    assert set(ROWS) | ELSEWHERE == RELOADABLE
 
 
-@pytest.mark.parametrize("name", sorted(RELOADABLE))
+@pytest.mark.parametrize("name", sorted(RELOADABLE - ELSEWHERE))
 def test_setting_acts_without_a_restart(name: str, live: Live, sources: Sources) -> None:
     """What the daemon says that it has changed, it has."""
     ROWS[name](live, sources)
@@ -211,6 +217,52 @@ def local_origins(live: Live, sources: Sources) -> None:
         assert client.get("/health").status_code == 200
         live.set(local_origins=False)
         assert client.get("/health").status_code == 403
+
+
+# who needs no key
+
+
+def _users_over_tcp(live: Live) -> int:
+    """What is answered over TCP to who may manage users, on a connection of its own."""
+    return httpx.get(f"{live.daemon.address}/runnerd/users").status_code
+
+
+def _models_of_a_stranger(live: Live) -> int:
+    """What another user of this host is answered, as is a program that a proxy passes on."""
+    headers = {"X-Forwarded-For": "198.51.100.1"}
+    return httpx.get(f"{live.daemon.address}/models", headers=headers).status_code
+
+
+@row
+def require_keys(live: Live, sources: Sources) -> None:
+    assert _models_of_a_stranger(live) == 200
+    live.set(require_keys=True)
+    assert _models_of_a_stranger(live) == 401
+    assert _users_over_tcp(live) == 200
+
+
+@row
+def user_group(live: Live, sources: Sources) -> None:
+    assert _models_of_a_stranger(live) == 200
+    live.set(user_group="4242")
+    assert _models_of_a_stranger(live) == 401
+
+
+@row
+def owner_group(live: Live, sources: Sources) -> None:
+    if os.geteuid() != 0:
+        pytest.skip("only root can become another user")
+    where = live.daemon.address.removeprefix("http://")
+    assert ask_as(NOBODY, where, "GET", "/runnerd/users").status == 403
+    live.set(owner_group=str(pwd.getpwuid(NOBODY).pw_gid))
+    assert ask_as(NOBODY, where, "GET", "/runnerd/users").status == 200
+
+
+@row
+def trusted_proxies(live: Live, sources: Sources) -> None:
+    assert _users_over_tcp(live) == 200
+    live.set(trusted_proxies=["127.0.0.0/8"])
+    assert _users_over_tcp(live) == 403
 
 
 # how long things may take

@@ -28,7 +28,7 @@ _MODEST = {
 JSON = {"Accept": "application/json"}
 """Headers of who wants errors as objects, on Docker Model Runner's routes as well."""
 
-_LISTENING = re.compile(r"listening on (http://\S+)")
+_LISTENING = re.compile(r"listening on (https?://\S+)")
 
 
 class DaemonProcess:
@@ -97,7 +97,7 @@ class DaemonProcess:
 
     @property
     def address(self) -> str:
-        """The daemon's TCP address, as http://127.0.0.1:PORT."""
+        """The daemon's TCP address, as http(s)://127.0.0.1:PORT."""
         found = _LISTENING.findall(self.text())
         assert found, self.text()
         return str(found[-1])

@@ -310,7 +310,10 @@ def test_example_settings_are_all_and_the_defaults(
             monkeypatch.delenv(name)
     example = shown_defaults()
     assert set(example) | {"backends"} == set(Settings.model_fields)
-    hosts_own = {"socket", "socket_group", "state_dir", "runtime_dir"}
+    hosts_own = {
+        *("socket", "socket_group", "owner_group", "user_group", "state_dir", "runtime_dir"),
+        *("tls_certificate", "tls_key"),
+    }
     defaults = json.loads(Settings().model_dump_json(exclude=hosts_own))
     shown = {name: value for name, value in example.items() if name not in hosts_own}
     assert shown == {name: defaults[name] for name in shown}
