@@ -26,7 +26,6 @@ from runnerd.relay.response_parser import ResponseHead
 from runnerd.relay.response_sink import ResponseSink
 from runnerd.relay.translations import PASSED, ErrorBody, Renamed
 from runnerd.runner import Runner
-from runnerd.scheduler import RunnerKey
 
 
 class AskingExchange(Protocol):
@@ -67,7 +66,7 @@ class EngineCall:
 
     __slots__ = (
         "_closed", "_context", "_ending", "_engine", "_exchange", "_intact", "_paused", "_plan",
-        "_record", "_repeated", "_runner", "_sink", "_status", "_translation", "heard",
+        "_record", "_repeated", "_runner", "_sink", "_status", "_translation", "heard", "key",
         "silent_since",
     )  # fmt: skip
 
@@ -83,6 +82,7 @@ class EngineCall:
         self._exchange = exchange
         self._runner = runner
         self._plan = plan
+        self.key = plan.key
         self._sink = sink
         self._record = record
         self._context = context
@@ -176,10 +176,6 @@ class EngineCall:
         return self._intact and (self._engine is None or self._engine.is_between_chunks)
 
     # while the client does not read (UnreadStream)
-
-    @property
-    def key(self) -> RunnerKey:
-        return self._plan.key
 
     def unread_bytes(self) -> int:
         return self._sink.unread_bytes()
