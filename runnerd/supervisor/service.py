@@ -291,6 +291,10 @@ class Supervisor:
         """
         return len(self._scheduler.stranded(time.monotonic()))
 
+    def wanted(self, key: RunnerKey) -> int:
+        """How many requests wait for what a runner of a key has: itself, or its room."""
+        return self._scheduler.wanted(key)
+
     @property
     def queued(self) -> int:
         """How many requests wait for a runner."""
