@@ -63,7 +63,7 @@ class EngineCall:
     """
 
     __slots__ = (
-        "_closed", "_context", "_engine", "_exchange", "_paused", "_plan", "_record", "_repeated",
+        "_asked_again", "_closed", "_context", "_engine", "_exchange", "_paused", "_plan", "_record", "_repeated",
         "_runner", "_sink", "_status", "_translation", "heard", "intact", "silent_since",
     )  # fmt: skip
 
@@ -88,6 +88,7 @@ class EngineCall:
         self._closed = False
         self._paused = False
         self._repeated = False
+        self._asked_again = False
         self.intact = True
         self.heard = True
         self.silent_since = 0.0
@@ -176,6 +177,8 @@ class EngineCall:
             if waits and self._engine is not None:
                 self._engine.read_at_the_end()
             return False
+        if record.status:  # another round of a response that has begun
+            return False
         passes = translation is PASSED
         try:
             framed = self._sink.head(
@@ -216,6 +219,12 @@ class EngineCall:
         if data:
             self._record.bytes_out += len(data)
             self._sink.piece(data)
+            if self._asked_again:
+                self._count(data)
+
+    def _count(self, data: bytes) -> None:
+        """What several requests to the engine took together, as it is told to the client."""
+        self._record.counts = usage.excerpt(data) or self._record.counts
 
     def engine_done(self) -> None:
         self._engine = None
@@ -230,6 +239,8 @@ class EngineCall:
         except AskedAgain:
             self._ask_the_second()
             return
+        if self._asked_again:
+            self._count(last)
         if not translation.streams:
             self._exchange.respond(last, translation.content_type)
             return
@@ -257,6 +268,7 @@ class EngineCall:
         if engine is not None:
             engine.close()
         self._plan = self._plan.again
+        self._asked_again = True
         self._status = 0
         self.ask()
 
