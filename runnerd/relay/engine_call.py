@@ -63,8 +63,9 @@ class EngineCall:
     """
 
     __slots__ = (
-        "_asked_again", "_closed", "_context", "_engine", "_exchange", "_paused", "_plan", "_record", "_repeated",
-        "_runner", "_sink", "_status", "_translation", "heard", "intact", "silent_since",
+        "_asked_again", "_closed", "_context", "_engine", "_exchange", "_paused", "_plan",
+        "_record", "_repeated", "_runner", "_sink", "_status", "_translation", "heard", "intact",
+        "silent_since",
     )  # fmt: skip
 
     def __init__(
