@@ -10,7 +10,6 @@ from runnerd.api.openai import response_store
 from runnerd.api.openai.response_store import ResponseStore
 from runnerd.errors import ResponseNotFound
 
-
 ME = "uid:1000"
 
 
