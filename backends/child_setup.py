@@ -35,7 +35,7 @@ class _Capabilities(ctypes.Structure):
 
 
 def _kept_capabilities(library: ctypes.CDLL) -> _Capabilities:
-    """What is left of this process's capabilities for a child: the lock on memory, if there."""
+    """The capabilities that a child keeps: CAP_IPC_LOCK, where this process has it."""
     found = _Capabilities(_CAPABILITY_VERSION, 0)
     library.capget(ctypes.byref(found), ctypes.byref(found.sets))
     found.version = _CAPABILITY_VERSION

@@ -89,7 +89,10 @@ class Pool:
     account: Account = field(default_factory=Account)
 
     def claims(self, shape: Shape | None = None) -> dict[str, int]:
-        """What one more instance takes, in its least shape where none is named."""
+        """Bytes per device, and places, that one more instance takes.
+
+        That is in its least shape where none is named.
+        """
         return claims(self.terms, (shape or self.terms.shapes[-1]).need)
 
     def reckon(self, instance: Instance) -> None:

@@ -66,9 +66,9 @@ class Returns:
 
 @dataclass(slots=True, eq=False)
 class Account:
-    """What one model has had.  `seconds` compare with other accounts and mean nothing alone.
+    """The time for which one model has had room, in seconds.
 
-    `evicted_at` is when it last made room for somebody.
+    They compare with other accounts' and mean nothing alone.  `evicted_at` is when it last made room for somebody.
     """
 
     seconds: float = 0.0
