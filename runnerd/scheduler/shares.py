@@ -68,7 +68,8 @@ class Returns:
 class Account:
     """The time for which one model has had room, in seconds.
 
-    They compare with other accounts' and mean nothing alone.  `evicted_at` is when it last made room for somebody.
+    Accounts are compared with each other and mean nothing alone.  `evicted_at` is when the model
+    last made room for another one.
     """
 
     seconds: float = 0.0
