@@ -21,6 +21,6 @@ from runnerd.sockets.descriptors import most_clients
     ],
 )
 def test_most_clients(soft: int, clients: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    """As many as are wanted where the limit allows it, and some even where there are next to none."""
+    """As many as are wanted where the limit allows it, some even where there are next to none."""
     monkeypatch.setattr(resource, "getrlimit", lambda kind: (soft, soft))
     assert most_clients(10_000) == clients
