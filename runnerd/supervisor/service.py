@@ -277,7 +277,7 @@ class Supervisor:
         return self._reports.all()
 
     def configurations(self) -> list[tuple[ConfigurationKey, ModelConfiguration]]:
-        """What owners configured."""
+        """Every configuration that owners have set, with its key, of models that are here."""
         return list(self._configurations.list())
 
     def ready_runners(self) -> list[Runner]:
