@@ -130,7 +130,7 @@ def test_require_keys_closes_the_host(tmp_path: Path) -> None:
         tmp_path / "d", env={"RUNNERD_SOCKET_MODE": "0666", "RUNNERD_REQUIRE_KEYS": "1"}
     ) as daemon:
         daemon.runtime_dir.chmod(0o755)
-        body = {"name": "guest", "permissions": ["view_llms"]}
+        body = {"name": "guest", "may": ["view_llms"]}
         key = daemon.http.post("/runnerd/users", json=body).json()["key"]
         for where in (str(daemon.socket), _port_of(daemon)):
             refused = ask_as(NOBODY, where, "GET", "/models")
