@@ -305,7 +305,12 @@ class Settings(BaseSettings):
     )
     hub_token: SecretStr = Field(
         SecretStr(""),
-        description="for hf.co pulls without a token of their own; whoever may pull uses it",
+        description="for owners' hf.co pulls without a token of their own (`shared_logins`)",
+    )
+    shared_logins: list[Registry] = Field(
+        [],
+        description="registries (host[:port]), and hf.co, at which the daemon's own login or token"
+        " counts for everybody who may pull; else it is the owners' alone",
     )
     outbound_proxy: WebAddress = Field("", description="http://host:port for pulls; empty for none")
     pull_parts: int = Field(4, gt=0, le=16, description="connections that fetch one file")
@@ -383,7 +388,8 @@ RELOADABLE = frozenset({
     "idle_timeout", "load_timeout", "hang_timeout", "turn", "overcommit", "max_runners",
     "memory_share", "memory_reserve", "queue_length", "queue_timeout", "drain_timeout",
     "slot_timeout", "auto_pull", "pull_parts", "default_registry", "hub_endpoint", "hub_token",
-    "owner_group", "user_group", "require_keys", "trusted_proxies", "tls_certificate", "tls_key",
+    "shared_logins", "owner_group", "user_group", "require_keys", "trusted_proxies",
+    "tls_certificate", "tls_key",
 })  # fmt: skip
 """Settings that SIGHUP brings into force; the others need a restart.
 

@@ -81,6 +81,11 @@ def authorize(request: web.Request, action: Action) -> None:
         request.transport.conditions.append(lambda who: policy.check(who, action))
 
 
+def is_owner(request: web.Request) -> bool:
+    """Whether a request is an owner's, or that of somebody who may do everything."""
+    return request.app[CONTEXT].policy.sees_everything(principal_of(request))
+
+
 def models_of(request: web.Request) -> Catalog:
     """The models that there are for who makes a request."""
     context = request.app[CONTEXT]

@@ -21,6 +21,7 @@ from runnerd.api.context import (
     Context,
     authorize,
     flag,
+    is_owner,
     json_body,
     json_response,
     models_of,
@@ -116,7 +117,7 @@ async def inspect_model(request: web.Request) -> web.Response:
     context, name = request.app[CONTEXT], request.match_info["name"]
     if flag(request, "remote"):
         authorize(request, Action.DOWNLOAD_MODEL)
-        return json_response(await context.pulls.look(name))
+        return json_response(await context.pulls.look(name, for_owner=is_owner(request)))
     return json_response(models_of(request).get(name).to_json())
 
 

@@ -11,7 +11,7 @@ import asyncio
 from aiohttp import web
 
 from runnerd.access import Action
-from runnerd.api.context import CONTEXT, json_body, json_response, text_field
+from runnerd.api.context import CONTEXT, is_owner, json_body, json_response, text_field
 from runnerd.api.docker_errors import DOCKER
 from runnerd.api.progress import stream_job
 from runnerd.api.routing import Routes
@@ -37,6 +37,7 @@ async def pull_model(request: web.Request) -> web.StreamResponse:
         revision=text_field(document, "revision"),
         sha256=text_field(document, "sha256"),
         tag=tag,
+        for_owner=is_owner(request),
     )
     return await stream_job(request, begun_by(request, subscription))
 
@@ -72,7 +73,9 @@ async def push_model(request: web.Request) -> web.StreamResponse:
     token = None
     if request.body_exists:
         token = text_field(await json_body(request), "bearer-token")
-    subscription = request.app[CONTEXT].pulls.push(request.match_info["name"], token=token)
+    subscription = request.app[CONTEXT].pulls.push(
+        request.match_info["name"], token=token, for_owner=is_owner(request)
+    )
     return await stream_job(request, begun_by(request, subscription))
 
 

@@ -37,7 +37,7 @@ class Authorization:
         registry: str,
         scope: str,
         *,
-        credentials: DockerCredentials,
+        credentials: DockerCredentials | None,
         token: str | None = None,
     ) -> None:
         self._http = http
@@ -59,7 +59,7 @@ class Authorization:
             return None  # that token is not enough, and no other one was meant
         challenge = refused.headers.get("WWW-Authenticate", "")
         kind, _, rest = challenge.partition(" ")
-        found = await self._credentials.find(self._registry)
+        found = None if self._credentials is None else await self._credentials.find(self._registry)
         if kind.lower() == "basic" and found is not None and not found.is_identity:
             header = found.basic
         elif kind.lower() == "bearer":

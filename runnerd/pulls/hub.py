@@ -88,11 +88,14 @@ class HubSource:
     text: str = field(compare=False)
     name: HubName
     token: str | None = field(default=None, repr=False)
+    for_owner: bool = False
 
     @classmethod
-    def parse(cls, text: str, *, token: str | None, revision: str | None) -> HubSource:
+    def parse(
+        cls, text: str, *, token: str | None, revision: str | None, for_owner: bool = False
+    ) -> HubSource:
         """Read `hf.co/org/repo[@revision][:quant]`.  Raises errors.InvalidReference."""
-        return cls(text, HubName.parse(text, revision), token)
+        return cls(text, HubName.parse(text, revision), token, for_owner)
 
     @property
     def tag(self) -> str | None:
@@ -102,7 +105,9 @@ class HubSource:
         settings = context.settings()
         memory_bytes = await asyncio.to_thread(_memory_bytes, context.host)
         hub = Hub(context.http, settings.hub_endpoint)
-        token = self.token or settings.hub_token
+        token = self.token
+        if token is None and settings.lends(HOSTS[0], self.for_owner):
+            token = settings.hub_token
         return await hub.offer(self.name, token=token, memory_bytes=memory_bytes)
 
 

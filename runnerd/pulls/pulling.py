@@ -106,32 +106,36 @@ class Pulls:
         revision: str | None = None,
         sha256: str | None = None,
         tag: str | None = None,
+        for_owner: bool = False,
     ) -> Subscription:
         """Fetch a model, or follow the pull that already does; it goes on without its followers.
 
         `reference` is what `docker model pull` takes, `hf.co/org/repo[@revision][:quant]`, or an
-        http(s) URL of a GGUF file.  Raises errors.InvalidReference at once; everything else is
-        raised by the iteration.
+        http(s) URL of a GGUF file.  The daemon's own logins count `for_owner` alone, and where they
+        are shared.  Raises errors.InvalidReference at once; everything else is raised by the
+        iteration.
         """
         digest = Digest(sha256.removeprefix("sha256:").lower()) if sha256 else None
         said_tag = None if tag is None else str(Reference.parse(tag))
-        source = parse_source(reference, token=token, revision=revision, digest=digest)
+        source = parse_source(
+            reference, token=token, revision=revision, digest=digest, for_owner=for_owner
+        )
         request = PullRequest(source, said_tag)
         return self._follow("pull", request, lambda job: self._pull(job, request))
 
-    async def look(self, reference: str, *, token: str | None = None) -> dict[str, object]:
+    async def look(self, reference: str, *, for_owner: bool = False) -> dict[str, object]:
         """What a source says of a model, as the API shows one, without pulling it.
 
         The id is empty where only a pull can tell it.  Raises as a pull does.
         """
-        offer = await parse_source(reference, token=token).offer(self._context)
+        offer = await parse_source(reference, for_owner=for_owner).offer(self._context)
         size = binary_size(sum(file.size or 0 for file in offer.files))
         if offer.manifest is None:
             return {"id": "", "created": 0, "config": {"format": "gguf", "size": size}}
         config = await read_config(offer.files[0])
         return {"id": str(Digest.of(offer.manifest)), "created": 0, "config": config}
 
-    def push(self, name: str, *, token: str | None = None) -> Subscription:
+    def push(self, name: str, *, token: str | None = None, for_owner: bool = False) -> Subscription:
         """Send a model to the registry that `name` says, or follow the push that already does.
 
         Raises errors.InvalidReference, ModelNotFound and NotSupported at once; everything else is
@@ -148,7 +152,7 @@ class Pulls:
                 "ollama.com takes models from its own signed-in program only; tag the model for"
                 " another registry (`runnerd tag MODEL HOST/NAME`) and push that"
             )
-        source = RegistrySource(str(reference), reference, token)
+        source = RegistrySource(str(reference), reference, token, for_owner)
         return self._follow("push", PullRequest(source), lambda job: self._push(job, source))
 
     def active(self) -> list[TransferTask]:
@@ -313,6 +317,7 @@ def parse_source(
     token: str | None = None,
     revision: str | None = None,
     digest: Digest | None = None,
+    for_owner: bool = False,
 ) -> Source:
     """Read what somebody typed: a URL, a repository of the hub, a model of a registry, or the
     address of a page that shows one of the latter two.
@@ -323,5 +328,5 @@ def parse_source(
     if is_url(text):
         return WebSource.parse(text, digest=digest)
     if is_hub(text):
-        return HubSource.parse(text, token=token, revision=revision)
-    return RegistrySource.parse(text, token=token)
+        return HubSource.parse(text, token=token, revision=revision, for_owner=for_owner)
+    return RegistrySource.parse(text, token=token, for_owner=for_owner)

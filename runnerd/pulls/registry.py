@@ -67,7 +67,7 @@ class Registry:
         settings: RegistrySettings,
         reference: Reference,
         *,
-        credentials: DockerCredentials,
+        credentials: DockerCredentials | None,
         token: str | None = None,
         actions: str = "pull",
     ) -> None:
@@ -173,11 +173,12 @@ class RegistrySource:
     text: str = field(compare=False)
     reference: Reference
     token: str | None = field(default=None, repr=False)
+    for_owner: bool = False
 
     @classmethod
-    def parse(cls, text: str, *, token: str | None) -> RegistrySource:
+    def parse(cls, text: str, *, token: str | None, for_owner: bool = False) -> RegistrySource:
         """Read what `docker model pull` takes.  Raises errors.InvalidReference."""
-        return cls(text, Reference.parse(text), token)
+        return cls(text, Reference.parse(text), token, for_owner)
 
     @property
     def tag(self) -> str | None:
@@ -185,11 +186,13 @@ class RegistrySource:
 
     def registry(self, context: SourceContext, actions: str = "pull") -> Registry:
         """The registry's side of the reference, for `pull` or `pull,push`."""
+        settings = context.settings()
+        host = self.reference.registry or settings.registries.default
         return Registry(
             context.http,
-            context.settings().registries,
+            settings.registries,
             self.reference,
-            credentials=context.credentials,
+            credentials=context.credentials if settings.lends(host, self.for_owner) else None,
             token=self.token,
             actions=actions,
         )

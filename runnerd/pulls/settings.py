@@ -26,6 +26,11 @@ class PullSettings:
     hub_endpoint: str = "https://huggingface.co"
     hub_token: str | None = None
     workers: int = 4
+    shared_logins: frozenset[str] = frozenset()
+
+    def lends(self, host: str, for_owner: bool) -> bool:
+        """Whether the owner's login at a registry or the hub counts for who asks."""
+        return for_owner or host in self.shared_logins
 
 
 def make_outbound(settings: Settings) -> Outbound:
@@ -48,6 +53,7 @@ def pull_settings(settings: Settings) -> PullSettings:
         hub_endpoint=settings.hub_endpoint,
         hub_token=settings.hub_token.get_secret_value() or None,
         workers=settings.pull_parts,
+        shared_logins=frozenset(settings.shared_logins),
     )
 
 

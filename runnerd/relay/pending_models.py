@@ -11,7 +11,7 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
-from runnerd.access import Principal
+from runnerd.access import Principal, PrincipalKind
 from runnerd.config import Settings
 from runnerd.errors import InvalidReference, Overloaded
 from runnerd.models.reference import Reference
@@ -59,7 +59,7 @@ class PendingModels:
             subscription = Subscription(job)
         else:
             assert puller is not None
-            subscription = self.pulls.pull(reference)
+            subscription = self.pulls.pull(reference, for_owner=puller.kind is PrincipalKind.OWNER)
             if subscription.job.owner is None:  # else it is somebody's under another name
                 subscription.job.owner = puller.id
                 self.began(puller, reference)

@@ -202,7 +202,7 @@ def test_names_beyond_loopback(tmp_path: Path) -> None:
         assert "*.corp.example" in daemon.text()
         address = daemon.address.replace("0.0.0.0", "127.0.0.1")
         own = subprocess.run(["uname", "-n"], capture_output=True, text=True).stdout.strip()
-        user = {"name": "page", "permissions": ["view_llms"]}
+        user = {"name": "page", "may": ["view_llms"]}
         key = daemon.http.post("/runnerd/users", json=user).json()["key"]
         with httpx.Client(base_url=address, headers={"x-api-key": key}) as http:
             for name in (

@@ -478,6 +478,27 @@ def hub_endpoint(live: Live, sources: Sources) -> None:
 
 
 @row
+def shared_logins(live: Live, sources: Sources) -> None:
+    """The owner's token is no user's, unless it is shared by name."""
+    sources.hub.private = True
+    token = {"hub_endpoint": sources.hub.endpoint, "hub_token": sources.hub.token}
+    live.set(**token)
+    user = {"name": "puller", "may": ["download_llm"]}
+    made = live.daemon.http.post("/runnerd/users", json=user).json()
+    assert "key" in made, made
+    headers = {"Authorization": f"Bearer {made['key']}"}
+    asked = {"from": "hf.co/org/Tiny-GGUF"}
+    refused = live.daemon.http.post("/models/create", json=asked, headers=headers)
+    assert "private" in refused.text
+    assert refused.text.count('"success"') == 0
+    live.set(**token, shared_logins=["hf.co"])
+    pulled = live.daemon.http.post("/models/create", json=asked, headers=headers)
+    assert '"success"' in pulled.text, pulled.text
+    live.daemon.http.delete("/models/hf.co/org/Tiny-GGUF?force=true")
+    live.daemon.http.delete("/runnerd/users/puller")
+
+
+@row
 def hub_token(live: Live, sources: Sources) -> None:
     sources.hub.private = True
     live.set(hub_endpoint=sources.hub.endpoint)

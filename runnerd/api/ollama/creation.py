@@ -77,7 +77,7 @@ async def _base(context: Context, name: str, say: Callable[[str], None]) -> Mode
     try:
         return context.store.get(name)
     except ModelNotFound:
-        subscription = context.pulls.pull(name)
+        subscription = context.pulls.pull(name, for_owner=True)  # nobody else creates models
     say("pulling manifest")
     async for progress in subscription:
         if progress.layer_size and progress.layer_current == progress.layer_size:
