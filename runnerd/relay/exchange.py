@@ -105,6 +105,9 @@ class Exchange:
     def cancel(self) -> None:
         """Nobody wants the response: leave the queue, or cut the engine off.  Idempotent."""
         self._sink.gone()
+        if self._lease is not None and self._call is not None:
+            plan = self._plan
+            self._context.quarantine.left(self._lease.generation, plan.key, plan.body)
         self._record.error = self._record.error or "client disconnected"
         self._release()
         task, self._task = self._task, None  # whose end holds on to its frames, and so to this

@@ -6,6 +6,9 @@ blame: the only one has all of it.  Whose shares come to two deaths within ten
 minutes is refused until the older one is forgotten.  So who repeats a poisonous request is stopped
 after two engines, and who merely was there, like a probe that is always the same, is not.
 
+Who left an engine that hangs is accused as well: that nobody waits any more does not make it work.
+Only those count that left after its last sign of life.
+
 A request is known by its bytes as the engine gets them, its model and configuration: an owner who
 changes something is given another try.  While nothing is in quarantine this costs one comparison.
 """
@@ -14,7 +17,8 @@ from __future__ import annotations
 
 import hashlib
 import time
-from collections.abc import Callable, Iterable
+from collections import deque
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
 import msgspec
@@ -32,6 +36,8 @@ _DEATHS = 2 - 1e-6  # shares are fractions
 _KINDS = 512
 _ENGINES = 64
 _SHARES = 16  # per kind: more than it takes
+_LARGEST = 2**20  # bytes of a request that is remembered when its client leaves
+_MARGIN = 1.5  # how long ago the last sign of life may be: it is looked for now and then
 
 
 @dataclass(slots=True)
@@ -53,6 +59,7 @@ class Quarantine:
         self._clock = clock
         self._kinds: Lru[_Kind, list[_Death]] = Lru(_KINDS)
         self._deaths: Lru[int, _Death] = Lru(_ENGINES)
+        self._departed: Lru[int, deque[tuple[float, list[_Kind]]]] = Lru(_ENGINES)
 
     def __bool__(self) -> bool:
         return bool(self._kinds)
@@ -63,14 +70,36 @@ class Quarantine:
         """A request's engine, known by its generation, has failed while it worked on it."""
         if not died_by_itself(failure):
             return
+        kinds = [_kind(key, body)]
+        if isinstance(failure, EngineHang):
+            kinds += _shapes(key, body)
+        self._blame(generation, kinds, failure)
+
+    def left(self, generation: int, key: RunnerKey, body: Sequence[Buffer]) -> None:
+        """The client of a request has left its engine, which may go on with it."""
+        if sum(map(len, body)) > _LARGEST:
+            return
+        departed = self._departed.get(generation)
+        if departed is None:
+            departed = deque(maxlen=_SHARES)
+            self._departed.note(generation, departed)
+        departed.append((self._clock(), [_kind(key, body), *_shapes(key, body)]))
+
+    def lost(self, generation: int, failure: BackendFailure) -> None:
+        """An engine has failed: accuse who has left it while it hung."""
+        departed = self._departed.pop(generation, ())
+        if isinstance(failure, EngineHang):
+            since = self._clock() - _MARGIN * failure.silent_for
+            for left_at, kinds in departed:
+                if left_at >= since:
+                    self._blame(generation, kinds, failure)
+
+    def _blame(self, generation: int, kinds: list[_Kind], failure: BackendFailure) -> None:
         death = self._deaths.get(generation)
         if death is None:
             death = _Death(self._clock(), failure.message)
             self._deaths.note(generation, death)
         death.requests += 1
-        kinds = [_kind(key, body)]
-        if isinstance(failure, EngineHang):
-            kinds += _shapes(key, body)
         for kind in kinds:
             self._kinds.note(kind, [*self._kinds.get(kind, ()), death][-_SHARES:])
 

@@ -118,11 +118,13 @@ class EngineWatch:
             heard_at = self._heard_at()
             through = turns and heard_at is None
             if not through and time.monotonic() - max(work.worked_at, heard_at or 0.0) >= limit:
-                return EngineHang(
+                hang = EngineHang(
                     f"the engine of {self._spec.model_ref} gave no sign of life for {limit:g} s "
                     "(hang_timeout) and was ended",
                     exit_reason="hang",
                 )
+                hang.silent_for = limit
+                return hang
 
     async def _unreachable(self) -> EngineUnreachable:
         """Wait until the requests that the engine still answers have ended, or it hangs."""

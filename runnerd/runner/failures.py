@@ -16,7 +16,9 @@ log = logging.getLogger(__name__)
 
 
 class EngineHang(EngineFailure):
-    """An engine that is in use has stopped to answer anything."""
+    """An engine that is in use has stopped to answer anything, `silent_for` seconds ago."""
+
+    silent_for = 0.0
 
     status = UpstreamTimeout.status
     code = "engine_hang"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 
 from runnerd.access import Principal
 from runnerd.errors import BackendFailure
@@ -16,7 +17,10 @@ from runnerd.supervisor.slot_persistence import MOST_CLIENTS, SlotPersistence
 
 
 class Claims:
-    """Knows who waits and who has what, by ticket."""
+    """Knows who waits and who has what, by ticket.
+
+    `lost` is told of each runner that is taken away, and why.
+    """
 
     def __init__(
         self,
@@ -32,6 +36,7 @@ class Claims:
         self._fleet = fleet
         self._slot_persistence = slot_persistence
         self._refusals = refusals
+        self.lost: Callable[[int, BackendFailure], None] = lambda generation, failure: None
         self._waiters: dict[int, Waiter] = {}
         self._leases: dict[int, Lease] = {}
         self._batch_scheduling = BatchScheduling(fleet, self._leases)
@@ -121,6 +126,7 @@ class Claims:
         for lease in list(self._leases.values()):
             if lease.generation == generation and lease.holder is not None:
                 lease.holder.revoked(failure)
+        self.lost(generation, failure)
 
     def ended(self, generation: int) -> None:
         """A runner's last process is gone."""

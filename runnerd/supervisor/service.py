@@ -16,6 +16,7 @@ from runnerd.access import NOBODY, Principal
 from runnerd.backends.interface import Backend
 from runnerd.config import Settings
 from runnerd.configurations import ConfigurationKey, Configurations, ModelConfiguration
+from runnerd.errors import BackendFailure
 from runnerd.runner import Runner, RunnerState
 from runnerd.saved_slots import SavedSlots
 from runnerd.scheduler import Decision, Grant, Refuse, RunnerKey, Scheduler, Start, Stop
@@ -290,6 +291,10 @@ class Supervisor:
         For the watchdog: a daemon that has stranded somebody is better restarted.
         """
         return len(self._scheduler.stranded(time.monotonic()))
+
+    def tell_of_losses(self, lost: Callable[[int, BackendFailure], None]) -> None:
+        """Have somebody told of each runner, by generation, that is taken away by force."""
+        self._claims.lost = lost
 
     def wanted(self, key: RunnerKey) -> int:
         """How many requests wait for what a runner of a key has: itself, or its room."""

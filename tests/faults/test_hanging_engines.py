@@ -52,3 +52,19 @@ def test_a_client_that_leaves_frees_the_engine_from_what_it_was_doing(
         wire.send(post("/v1/completions", SHORT | {"raw": "", "then": "work"}))
         wait_for(lambda: daemon.ps()[0]["in_use"], "the request to be at its engine")
     wait_for(lambda: not engine.is_running(), "its engine to be ended")
+
+
+def test_who_leaves_an_engine_that_hangs_is_refused_the_third_time(daemon: DaemonProcess) -> None:
+    """By the shape of what it asked for, whatever its prompt is."""
+    daemon.http.post("/v1/completions", json=SHORT)
+    hangs = SHORT | {"raw": "", "then": "work", "grammar": "root ::= " + '"a" ' * 20}
+    for number in range(2):
+        [engine] = daemon.engines()
+        with Wire(daemon.socket) as wire:
+            wire.send(post("/v1/completions", hangs | {"prompt": str(number)}))
+            wait_for(lambda: daemon.ps()[0]["in_use"], "the request to be at its engine")
+        engine.wait(60)
+        assert daemon.http.post("/v1/completions", json=SHORT).status_code == 200
+    response = daemon.http.post("/v1/completions", json=hangs | {"prompt": "another one"})
+    assert response.status_code == 422, response.text
+    assert response.json()["error"]["code"] == "harmful_request"

@@ -6,7 +6,7 @@ import json
 
 import pytest
 
-from runnerd.relay.request_rewrites.arguments import readable, with_readable_arguments
+from runnerd.relay.request_rewrites.arguments import readable, with_readable_calls
 
 
 @pytest.mark.parametrize(
@@ -34,11 +34,13 @@ def test_only_what_cannot_be_read_is_changed() -> None:
              {"id": "2", "function": {"name": "g", "arguments": '{"x":1}'}}]  # fmt: skip
     document = {"model": "m", "messages": [{"role": "user", "content": "x"},
                                            {"role": "assistant", "tool_calls": calls}]}  # fmt: skip
-    made = with_readable_arguments(json.dumps(document).encode())
+    made = with_readable_calls(json.dumps(document).encode())
     assert made is not None
     calls[0]["function"]["arguments"] = "{}"  # type: ignore[index]
+    for call in calls:
+        call["type"] = "function"
     assert json.loads(made) == document
-    assert with_readable_arguments(made) is None
+    assert with_readable_calls(made) is None
 
 
 @pytest.mark.parametrize(
@@ -48,4 +50,4 @@ def test_only_what_cannot_be_read_is_changed() -> None:
 )  # fmt: skip
 def test_other_forms_are_left_to_who_refuses_them(document: object) -> None:
     """Nothing breaks at them."""
-    assert with_readable_arguments(json.dumps(document).encode()) is None
+    assert with_readable_calls(json.dumps(document).encode()) is None
