@@ -27,6 +27,7 @@ _SILENCE = 2**10  # a body that is no longer has no sound of more than some minu
 # No encoder escapes ASCII letters or the underscore; a name written so is hiding from a plain
 # search.
 _ESCAPED_NAME = re.compile(rb"\\u00[4-7]")
+_ESCAPED_SPACE = re.compile(rb"\\[nrt]|\\u00(?:20|0[9aAdD])|\s")
 _LEVELS = 8  # engines look for media no deeper: messages, message, content, part, source
 _HEAD = 2**18  # characters of base64 within which a JPEG says its size
 
@@ -62,7 +63,7 @@ def check_media(body: Body, limits: Limits) -> None:
                 f"{name} is not supported: media must be sent inline, as images or audio",
                 param=name,
             )
-        if not said.startswith(b'"data:'):
+        if said[:6].lower() != b'"data:':
             raise ClientError(
                 "images must be sent inline as data: URLs; the daemon fetches nothing",
                 param="image_url",
@@ -125,6 +126,7 @@ def _pixels(url: bytes) -> int:
     if start < 0:
         return 0
     text = url[start + 7 : start + 7 + _HEAD].replace(b"\\/", b"/").rstrip(b'"')
+    text = _ESCAPED_SPACE.sub(b"", text)
     try:
         head = base64.b64decode(text[: len(text) // 4 * 4])
     except binascii.Error:
