@@ -59,15 +59,20 @@ class AskingExchange(Protocol):
 _LAST_BYTES = 2**20  # of a stream that is about to be ended
 
 
+def _count(record: RequestRecord, data: bytes) -> None:
+    """Note what several requests to the engine took together, as it is told to the client."""
+    record.counts = usage.excerpt(data) or record.counts
+
+
 class EngineCall:
     """Owns the connection from `ask` to `close` (a ResponseReceiver, a StallTimeoutClient and an
     UnreadStream).
     """
 
     __slots__ = (
-        "_closed", "_context", "_ending", "_engine", "_exchange", "_intact", "_paused", "_plan",
-        "_record", "_repeated", "_runner", "_sink", "_status", "_translation", "heard", "key",
-        "silent_since",
+        "_asked_again", "_closed", "_context", "_ending", "_engine", "_exchange", "_intact",
+        "_paused", "_plan", "_record", "_repeated", "_runner", "_sink", "_status", "_translation",
+        "heard", "key", "silent_since",
     )  # fmt: skip
 
     def __init__(
@@ -93,6 +98,7 @@ class EngineCall:
         self._paused = False
         self._repeated = False
         self._intact = True
+        self._asked_again = False
         self._ending = 0  # so many bytes more, at most
         self.heard = True
         self.silent_since = 0.0
@@ -210,6 +216,8 @@ class EngineCall:
             if waits and self._engine is not None:
                 self._engine.read_at_the_end()
             return False
+        if record.status:  # another round of a response that has begun
+            return False
         passes = translation is PASSED
         try:
             framed = self._sink.head(
@@ -250,6 +258,8 @@ class EngineCall:
         if data:
             self._record.bytes_out += len(data)
             self._sink.piece(data)
+            if self._asked_again:
+                _count(self._record, data)
             if self._ending:
                 self._end_here(len(data))
 
@@ -266,6 +276,8 @@ class EngineCall:
         except AskedAgain:
             self._ask_the_second()
             return
+        if self._asked_again:
+            _count(self._record, last)
         if not translation.streams:
             self._exchange.respond(last, translation.content_type)
             return
@@ -293,6 +305,7 @@ class EngineCall:
         if engine is not None:
             engine.close()
         self._plan = self._plan.again
+        self._asked_again = True
         self._status = 0
         self.ask()
 

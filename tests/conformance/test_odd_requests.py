@@ -267,3 +267,28 @@ def test_a_schema_that_is_cut(daemon: DaemonProcess, stream: bool) -> None:
         text = posted(daemon, path, {**asked, **body}).text
         assert reason in text, (path, text)
         assert "peg-native" not in text
+
+
+@pytest.mark.covers("POST /v1/chat/completions", "n", note="in rounds where slots are fewer")
+@pytest.mark.covers("POST /v1/completions", "n", note="in rounds where slots are fewer")
+@pytest.mark.parametrize("stream", [False, True])
+def test_more_responses_than_slots(daemon: DaemonProcess, stream: bool) -> None:
+    """Come in one response, numbered through."""
+    asked: Any = {"model": "demo-a", "n": 10, "max_tokens": 3, "stream": stream, "seed": 1}
+    if stream:
+        asked |= {"stream_options": {"include_usage": True}}
+    for path, more in (
+        ("/v1/chat/completions", {"messages": [NAME]}),
+        ("/v1/completions", {"prompt": ["My name", "It is"]}),
+    ):
+        response = daemon.http.post(path, json=asked | more)
+        assert response.status_code == 200, response.text
+        texts = [response.text]
+        if stream:
+            *texts, end = [line[6:] for line in response.text.splitlines() if line]
+            assert end == "[DONE]"
+        found = [json.loads(text) for text in texts]
+        count = 20 if "prompt" in more else 10
+        choices = [choice for each in found for choice in each["choices"]]
+        assert {choice["index"] for choice in choices} == set(range(count))
+        assert found[-1]["usage"]["completion_tokens"] == 3 * count
