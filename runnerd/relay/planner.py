@@ -37,12 +37,12 @@ from runnerd.relay.operations import OPERATIONS, Operation
 from runnerd.relay.parsed_request import ParsedRequest, parse
 from runnerd.relay.plan import Plan
 from runnerd.relay.request_rewrites.known_schemas import has_schemas, with_known_schemas
-from runnerd.relay.request_rewrites.lone_surrogates import without_lone_surrogates
 from runnerd.relay.request_rewrites.null_members import without_nulls
 from runnerd.relay.request_rewrites.parameters import ParameterRules, completed, rules_for
 from runnerd.relay.request_rewrites.ranked_documents import with_plain_documents
 from runnerd.relay.request_rewrites.stop_words import has_stops, with_said_stops
 from runnerd.relay.request_rewrites.tool_choice import with_chosen_tools
+from runnerd.relay.request_rewrites.undecodable_text import decodable
 from runnerd.relay.request_validation import JUDGED_ALWAYS, validate_request
 from runnerd.relay.response_adapters.infill import infill_wanted
 from runnerd.relay.response_adapters.logprobs import NO_ALTERNATIVES, with_one_alternative
@@ -102,7 +102,7 @@ class Planner:
         try:
             return self._read(body, route, principal)
         except ClientError:
-            if (whole := without_lone_surrogates(body)) is None:
+            if (whole := decodable(body)) is None:
                 raise
         return self._read(whole, route, principal)
 

@@ -292,3 +292,11 @@ def test_more_responses_than_slots(daemon: DaemonProcess, stream: bool) -> None:
         choices = [choice for each in found for choice in each["choices"]]
         assert {choice["index"] for choice in choices} == set(range(count))
         assert found[-1]["usage"]["completion_tokens"] == 3 * count
+
+
+@pytest.mark.parametrize("path", ["/v1/chat/completions", "/api/chat"])
+def test_byte_order_mark(daemon: DaemonProcess, path: str) -> None:
+    """What Windows programs put in front of a text is not part of it."""
+    body = b"\xef\xbb\xbf" + json.dumps({"model": "demo-a", "messages": [NAME]}).encode()
+    response = daemon.http.post(path, content=body)
+    assert response.status_code == 200, response.text

@@ -1,4 +1,4 @@
-"""request_rewrites.lone_surrogates: halves of characters become U+FFFD, all else stays."""
+"""request_rewrites.undecodable_text: halves of characters become U+FFFD, all else stays."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from runnerd.relay.request_rewrites.lone_surrogates import without_lone_surrogates
+from runnerd.relay.request_rewrites.undecodable_text import decodable
 
 
 @pytest.mark.parametrize(
@@ -24,11 +24,12 @@ from runnerd.relay.request_rewrites.lone_surrogates import without_lone_surrogat
         (rb'"\u00e9"', None),
         (b'"', None),
         (b"\\", None),
+        (b"\xef\xbb\xbf{}", b"{}"),
     ],
 )
 def test_halves(body: bytes, changed: bytes | None) -> None:
     """Pairs stay, and so does a backslash that is escaped itself."""
-    assert without_lone_surrogates(body) == changed
+    assert decodable(body) == changed
 
 
 @given(
@@ -37,6 +38,6 @@ def test_halves(body: bytes, changed: bytes | None) -> None:
 def test_any_text(text: str) -> None:
     """What is left can be encoded, and every whole character is where it was."""
     body = json.dumps(text).encode()
-    found = json.loads(without_lone_surrogates(body) or body)
+    found = json.loads(decodable(body) or body)
     whole = json.loads(json.dumps(text))  # two halves in a row are a character
     assert found == "".join("\ufffd" if 0xD800 <= ord(c) < 0xE000 else c for c in whole)

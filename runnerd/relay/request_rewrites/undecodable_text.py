@@ -1,8 +1,10 @@
-"""Halves of characters, which JSON can write and no text can have, replaced.
+"""What decoders refuse in a text that is JSON otherwise, replaced: halves of characters, and a mark
+in front.
 
 JavaScript cuts strings between the two halves of an emoji, and escapes the half that is left
 (`\\ud83d`).  Decoders refuse that: one such message would end its conversation for good.  It is
-looked for only where decoding has failed, so a body without one pays nothing.
+looked for only where decoding has failed, so a body without one pays nothing.  The same goes for
+the byte-order mark that Windows programs put in front of what they send.
 """
 
 from __future__ import annotations
@@ -16,13 +18,16 @@ _ESCAPE = re.compile(
     rb"|(?P<lone>[dD][89a-fA-F][0-9a-fA-F]{2}))|.)",
     re.DOTALL,
 )
+_BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 _REPLACEMENT = rb"\ufffd"  # as many bytes as what it stands for
 
 
-def without_lone_surrogates(body: Body) -> bytes | None:
-    """The body, as long as it was, with U+FFFD for halves of characters; None: it has none."""
-    changed = _ESCAPE.sub(_replaced, body)
-    return None if changed == body else changed
+def decodable(body: Body) -> bytes | None:
+    """The body without a byte-order mark and with U+FFFD for halves of characters; None: it has
+    neither.
+    """
+    changed = _ESCAPE.sub(_replaced, body.removeprefix(_BYTE_ORDER_MARK))
+    return None if changed == body else bytes(changed)
 
 
 def _replaced(found: re.Match[bytes]) -> bytes:
