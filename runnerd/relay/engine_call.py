@@ -18,7 +18,7 @@ from runnerd.relay.connect_retry import retry_connect
 from runnerd.relay.dialect import AskedAgain, Translation
 from runnerd.relay.engine import EngineConnection, Loss
 from runnerd.relay.engine_errors import EngineRefusal, broken
-from runnerd.relay.events import StreamError
+from runnerd.relay.events import StreamError, UnwantedResponse
 from runnerd.relay.exchange_context import ExchangeContext
 from runnerd.relay.plan import Plan
 from runnerd.relay.records import RequestRecord
@@ -250,7 +250,7 @@ class EngineCall:
         try:
             data = self._translation.feed(data)
         except StreamError as error:
-            self._refuse(error.error)
+            self._refuse(error.error, refused=self._status >= 400)
             return
         except AskedAgain:
             self._ask_the_second()
@@ -271,7 +271,8 @@ class EngineCall:
         try:
             last = translation.end()
         except StreamError as error:
-            self._refuse(error.error)
+            unwanted = isinstance(error, UnwantedResponse)
+            self._refuse(error.error, refused=unwanted or self._status >= 400)
             return
         except AskedAgain:
             self._ask_the_second()
@@ -309,9 +310,9 @@ class EngineCall:
         self._status = 0
         self.ask()
 
-    def _refuse(self, error: dict[str, Any]) -> None:
+    def _refuse(self, error: dict[str, Any], *, refused: bool) -> None:
         """Ask in other words what the engine has refused, or end with its own error."""
-        if self._status >= 400 and (other := self._plan.otherwise(error)) is not None:
+        if refused and (other := self._plan.otherwise(error)) is not None:
             self._plan = other
             self.ask()
         else:
