@@ -18,7 +18,7 @@ from runnerd.relay.connect_retry import retry_connect
 from runnerd.relay.dialect import AskedAgain, Translation
 from runnerd.relay.engine import EngineConnection, Loss
 from runnerd.relay.engine_errors import EngineRefusal, broken
-from runnerd.relay.events import StreamError
+from runnerd.relay.events import StreamError, UnwantedResponse
 from runnerd.relay.exchange_context import ExchangeContext
 from runnerd.relay.plan import Plan
 from runnerd.relay.records import RequestRecord
@@ -59,6 +59,11 @@ class AskingExchange(Protocol):
 _LAST_BYTES = 2**20  # of a stream that is about to be ended
 
 
+def _count(record: RequestRecord, data: bytes) -> None:
+    """Note what several requests to the engine took together, as it is told to the client."""
+    record.counts = usage.excerpt(data) or record.counts
+
+
 class EngineCall:
     """Owns the connection from `ask` to `close` (a ResponseReceiver, a StallTimeoutClient and an
     UnreadStream).
@@ -94,6 +99,7 @@ class EngineCall:
         self._repeated = False
         self._asked_again = False
         self._intact = True
+        self._asked_again = False
         self._ending = 0  # so many bytes more, at most
         self.heard = True
         self.silent_since = 0.0
@@ -245,7 +251,7 @@ class EngineCall:
         try:
             data = self._translation.feed(data)
         except StreamError as error:
-            self._refuse(error.error)
+            self._refuse(error.error, refused=self._status >= 400)
             return
         except AskedAgain:
             self._ask_the_second()
@@ -266,7 +272,8 @@ class EngineCall:
         try:
             last = translation.end()
         except StreamError as error:
-            self._refuse(error.error)
+            unwanted = isinstance(error, UnwantedResponse)
+            self._refuse(error.error, refused=unwanted or self._status >= 400)
             return
         except AskedAgain:
             self._ask_the_second()
@@ -304,9 +311,9 @@ class EngineCall:
         self._status = 0
         self.ask()
 
-    def _refuse(self, error: dict[str, Any]) -> None:
+    def _refuse(self, error: dict[str, Any], *, refused: bool) -> None:
         """Ask in other words what the engine has refused, or end with its own error."""
-        if self._status >= 400 and (other := self._plan.otherwise(error)) is not None:
+        if refused and (other := self._plan.otherwise(error)) is not None:
             self._plan = other
             self.ask()
         else:

@@ -27,6 +27,12 @@ class StreamError(Exception):
         self.error = error
 
 
+class UnwantedResponse(StreamError):
+    """A whole response that an engine should have refused, with the error that it should have
+    had: it may be asked in other words.
+    """
+
+
 def broken_off() -> StreamError:
     """The error of a stream that ended before its response did."""
     return StreamError({"message": "the engine's answer broke off"})

@@ -300,3 +300,19 @@ def test_byte_order_mark(daemon: DaemonProcess, path: str) -> None:
     body = b"\xef\xbb\xbf" + json.dumps({"model": "demo-a", "messages": [NAME]}).encode()
     response = daemon.http.post(path, content=body)
     assert response.status_code == 200, response.text
+
+
+@pytest.mark.covers("POST /api/embed", "truncate", note="to `num_ctx`, too")
+@pytest.mark.parametrize("texts", [["word " * 100], ["a cat", "word " * 100]])
+def test_texts_longer_than_num_ctx(daemon: DaemonProcess, texts: list[str]) -> None:
+    """Are cut to it, or refused where they must not be."""
+    daemon.import_model(_DEMO / "demo-embed.gguf", "demo-embed")
+    body = {"model": "demo-embed", "input": texts, "options": {"num_ctx": 32}}
+    found = posted(daemon, "/api/embed", body).json()
+    assert len(found["embeddings"]) == len(texts)
+    assert 16 < found["prompt_eval_count"] <= 32 + 8 * (len(texts) - 1)
+    short = posted(daemon, "/api/embed", {**body, "input": ["a cat"], "truncate": False}).json()
+    assert len(short["embeddings"]) == 1
+    refused = daemon.http.post("/api/embed", json=body | {"truncate": False})
+    assert refused.status_code == 400
+    assert "num_ctx (32)" in refused.json()["error"]

@@ -243,14 +243,22 @@ def _vectors(fields: Fields, model: Model, texts: list[str], *, single: bool) ->
     if dimensions is not None and not (type(dimensions) is int and dimensions > 0):
         raise ClientError("dimensions must be a positive number", param="dimensions")
     request = {"model": fields.model, "input": texts}
+    shorter = _shortening(fields, request)
+    asked = shorter.texts if isinstance(shorter, ShorterTexts) else texts.copy
     empty = line({"embedding": []} if single else {"model": fields.model, "embeddings": []})
     return TranslatedRequest(
         OPERATIONS["embeddings"],
         msgspec.json.encode(request),
-        EmbeddingResponse(fields.model, dimensions=dimensions, single=single),
+        EmbeddingResponse(
+            fields.model,
+            dimensions=dimensions,
+            single=single,
+            context=options.context,
+            texts=asked,
+        ),
         keep_alive=fields.keep_alive,
         immediate=None if texts else empty,
         warnings=options.warnings,
         context=options.context,
-        retry_with=_shortening(fields, request),
+        retry_with=shorter,
     )

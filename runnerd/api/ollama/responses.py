@@ -10,12 +10,13 @@ import datetime
 import json
 import math
 import time
+from collections.abc import Callable
 from typing import Any
 
 import msgspec
 
 from runnerd.api.ollama.context_codec import Turn, remember
-from runnerd.relay.events import Events, broken_off
+from runnerd.relay.events import Events, UnwantedResponse, broken_off
 from runnerd.relay.response_adapters.infill import native_choices
 
 NDJSON = b"application/x-ndjson"
@@ -180,13 +181,27 @@ class TextResponse:
 
 
 class EmbeddingResponse:
-    """A response of /api/embed, or with `single` of the older /api/embeddings."""
+    """A response of /api/embed, or with `single` of the older /api/embeddings.
+
+    `context` is how many tokens of each text count, and `texts` are those that were asked for: how
+    long each is in tokens is said by none, so of several it is taken from their lengths.
+    """
 
     streams = False
     content_type = JSON
 
-    def __init__(self, model: str, *, dimensions: int | None, single: bool) -> None:
+    def __init__(
+        self,
+        model: str,
+        *,
+        dimensions: int | None,
+        single: bool,
+        context: int | None = None,
+        texts: Callable[[], list[str]] = list,
+    ) -> None:
         self._model = model
+        self._context = context
+        self._texts = texts
         self._dimensions = dimensions
         self._single = single
         self._began = time.monotonic()
@@ -200,6 +215,8 @@ class EmbeddingResponse:
     def end(self) -> bytes:
         """Return the vectors, of length 1."""
         document = msgspec.json.decode(self._data)
+        self._data = bytearray()
+        self._check_length(document.get("usage", {}).get("prompt_tokens", 0))
         rows = sorted(document["data"], key=lambda row: row["index"])
         vectors = [_unit(row["embedding"][: self._dimensions]) for row in rows]
         if self._single:
@@ -213,6 +230,16 @@ class EmbeddingResponse:
                 "prompt_eval_count": document.get("usage", {}).get("prompt_tokens", 0),
             }
         )
+
+    def _check_length(self, tokens: int) -> None:
+        """Raise UnwantedResponse where a text has more tokens than the client's context."""
+        if self._context is None:
+            return
+        sizes = [len(text) for text in self._texts()]
+        longest = math.ceil(tokens * max(sizes) / max(1, sum(sizes)))
+        if longest > self._context:
+            said = f"input ({longest} tokens) is larger than num_ctx ({self._context})"
+            raise UnwantedResponse({"message": said, "code": 400})
 
 
 def _logprobs(choice: dict[str, Any], top: int) -> list[dict[str, Any]]:

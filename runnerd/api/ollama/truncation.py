@@ -60,6 +60,10 @@ class ShorterTexts:
         self._request = request
         self._tries = 0
 
+    def texts(self) -> list[str]:
+        """What is asked for now."""
+        return list(self._request["input"])
+
     def __call__(self, error: dict[str, Any]) -> bytes | None:
         """Return a shorter request, None where the error is another one."""
         found = _INPUT.search(str(error.get("message", "")))
