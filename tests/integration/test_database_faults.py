@@ -91,7 +91,7 @@ def test_locked_from_the_start(daemon: DaemonProcess) -> None:
         chats(daemon)
         assert names(daemon) == []
         key = {"Authorization": f"Bearer {'A' * 43}"}
-        response = daemon.http.get("/models", headers=key)
+        response = daemon.http.get("/v1/models", headers=key)
         refused(response, 503, "who has which key", "locked")
         assert response.headers["retry-after"]
         placeholder = {"Authorization": "Bearer ollama"}
