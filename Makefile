@@ -5,12 +5,13 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: serve test test-clients test-install lint check bench lock install uninstall clean help
+.PHONY: serve test fuzz test-clients test-install lint check bench lock install uninstall clean help
 .DEFAULT_GOAL := help
 
 help:
 	@echo "make serve    set everything up, start the daemon, ask it one question; Ctrl-C stops it"
 	@echo "make test     set everything up and run the tests"
+	@echo "make fuzz     random input for what reads strangers' bytes, a minute each (FUZZ_SECONDS=)"
 	@echo "make test-clients  run other people's programs (LangChain, LiteLLM, AI SDK, ...) against it"
 	@echo "make test-install  build the wheel, install it with pip, pipx and uv, and use it; the container file"
 	@echo "make check    formatting, lint, types, import contracts, then the tests"
@@ -28,6 +29,10 @@ serve: $(VENV)/.runnerd
 
 test: $(VENV)/.dev $(VENV)/.engine
 	@$(BIN)/python -m pytest $(PYTEST_FLAGS)
+
+# Each of the readers of what strangers send, for a minute; FUZZ_SECONDS=600 for longer.
+fuzz: $(VENV)/.dev
+	@$(BIN)/python -m pytest -m fuzz tests/fuzz $(PYTEST_FLAGS)
 
 test-clients: $(VENV)/.dev $(VENV)/.engine .venv-clients/.made
 	@$(BIN)/python -m pytest -m clients $(PYTEST_FLAGS)

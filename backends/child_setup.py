@@ -34,15 +34,19 @@ class _Capabilities(ctypes.Structure):
     _fields_ = (("version", ctypes.c_uint32), ("pid", ctypes.c_int), ("sets", ctypes.c_uint32 * 6))
 
 
-def _kept_capabilities(library: ctypes.CDLL) -> _Capabilities:
-    """What is left of this process's capabilities for a child: the lock on memory, if there."""
+def _kept_capabilities(library: ctypes.CDLL) -> _Capabilities | None:
+    """What is left of this process's capabilities for a child: the lock on memory, if there.
+
+    None where that is all there is: a service manager's filter may forbid to set any (systemd's
+    `@privileged`).
+    """
     found = _Capabilities(_CAPABILITY_VERSION, 0)
     library.capget(ctypes.byref(found), ctypes.byref(found.sets))
     found.version = _CAPABILITY_VERSION
-    effective, permitted, *_ = found.sets
+    before = list(found.sets)
     kept = 1 << _CAP_IPC_LOCK
-    found.sets[:] = [effective & kept, permitted & kept, 0, 0, 0, 0]
-    return found
+    found.sets[:] = [before[0] & kept, before[1] & kept, 0, 0, 0, 0]
+    return None if list(found.sets) == before else found
 
 
 class ChildSetup:
@@ -133,6 +137,8 @@ class ChildSetup:
         for number in range(_LAST_CAPABILITY + 1):  # refused to whoever has none to drop
             if number != _CAP_IPC_LOCK:
                 self._prctl(_CAPBSET_DROP, number, 0, 0, 0)
+        if self._capabilities is None:
+            return
         header = ctypes.byref(self._capabilities)
         if self._libc.capset(header, ctypes.byref(self._capabilities.sets)) != 0:
             self._fail(b"cannot give up its capabilities\n")

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 
 
 async def ask_program(argv: Sequence[str], question: str, *, seconds: float) -> bytes | None:
-    """What a program prints when it reads `question`; None where it fails.
+    """Run a program that reads `question`, and return what it prints; None where it fails.
 
     Raises TimeoutError after `seconds`.  However this ends, the program is gone then.
     """

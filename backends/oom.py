@@ -9,6 +9,7 @@ from __future__ import annotations
 from pathlib import Path
 
 _ROOT = Path("/sys/fs/cgroup")
+_OWN = Path("/proc/self/cgroup")
 
 
 class OomCounter:
@@ -28,11 +29,14 @@ class OomCounter:
 
 def _counter_file() -> Path | None:
     try:
-        lines = Path("/proc/self/cgroup").read_text("utf-8").splitlines()
+        lines = _OWN.read_text("utf-8", "surrogateescape").splitlines()
     except OSError:
         return None
     for line in lines:
-        _, controllers, path = line.split(":", 2)
+        _, _, rest = line.partition(":")
+        controllers, separator, path = rest.partition(":")
+        if not separator:  # no line of this file's (cgroups(7))
+            continue
         if "memory" in controllers.split(","):
             return _ROOT / "memory" / path.lstrip("/") / "memory.oom_control"
         if controllers == "":

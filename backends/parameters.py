@@ -41,6 +41,6 @@ class CompletionParameters(BaseModel):
     chat_template_kwargs: Annotated[dict[_Text, _Scalar] | None, Field(max_length=16)] = None
 
     def said(self) -> dict[str, object]:
-        """What is said, by name."""
+        """The parameters that are set, by their JSON names."""
         document: dict[str, object] = self.model_dump(exclude_none=True, mode="json")
         return document

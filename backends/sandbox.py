@@ -62,7 +62,7 @@ class Sandbox:
 
     @property
     def own_process(self) -> Access:
-        """What it may do with its own part of /proc: drivers name their threads there."""
+        """The rights of a child in its own part of /proc: drivers name their threads there."""
         return landlock.READ | Access.WRITE_FILE if self.devices else landlock.READ
 
     def ruleset(self) -> Ruleset | None:

@@ -171,6 +171,7 @@ class Limits(BaseModel):
         gt=0,
         description="of all images of a request, 3 bytes each in the engine",
     )
+    audio_seconds: Seconds = Field(3600.0, gt=0, description="of all sounds of a request")
     num_ctx: int = Field(
         131072,
         gt=0,

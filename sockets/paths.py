@@ -58,7 +58,10 @@ class SocketState(enum.Enum):
 
 
 def probe(path: Path) -> SocketState:
-    """What is at `path`; never blocks.  A listener sees a connection that closes at once."""
+    """Find out whether a path has a socket that somebody listens on; never blocks.
+
+    A listener sees a connection that closes at once.
+    """
     try:
         if not stat.S_ISSOCK(os.lstat(path).st_mode):
             return SocketState.FOREIGN

@@ -42,6 +42,7 @@ def _on(value: str) -> object:
     return value == "on"
 
 
+_PACKAGES = ("llama_cpp", "uvicorn", "fastapi", "sse_starlette")
 # Flags that llama_cpp.server has a setting for.  A switch maps to the value that it sets.
 _SETTINGS: dict[str, tuple[str, Callable[[str], object] | bool]] = {
     "--threads": ("n_threads", int),
@@ -63,15 +64,21 @@ _SETTINGS: dict[str, tuple[str, Callable[[str], object] | bool]] = {
 }
 
 
+def has_packages() -> bool:
+    """Whether the packages are here that the fallback consists of.
+
+    Python also finds what `pip uninstall` left of one, a folder without code: that has no origin.
+    """
+    found = map(importlib.util.find_spec, _PACKAGES)
+    return all(spec is not None and spec.origin is not None for spec in found)
+
+
 class Fallback:
     """Knows whether the fallback exists here, what it offers and how it is started."""
 
     @cached_property
     def available(self) -> bool:
-        return all(
-            importlib.util.find_spec(name) is not None
-            for name in ("llama_cpp", "uvicorn", "fastapi", "sse_starlette")
-        )
+        return has_packages()
 
     @property
     def scripts(self) -> tuple[Path, ...]:

@@ -87,7 +87,10 @@ def _known(name: str, options: Collection[str], version: str) -> str:
 
 
 def _load_mode(switches: Sequence[str]) -> list[str]:
-    """What older switches come to as one flag; by themselves mmap was on and mlock off."""
+    """The one flag that says what --mlock, --no-mmap and --direct-io said in older versions.
+
+    Nothing for no switch: mmap is the default, mlock is not.
+    """
     if not switches:
         return []
     maps = "--no-mmap" not in switches

@@ -111,7 +111,7 @@ def _activations(facts: ModelFacts, forward: int) -> int:
 
 
 def _seen_bytes(facts: ModelFacts, load: Workload) -> int:
-    """What a row of the batch has of the tokens that it sees: a mask, and their scores."""
+    """Bytes of one row of the batch for the tokens that it sees: its mask, and their scores."""
     whole = _blocks(load.seen) if facts.cache_width or facts.encodes else 0
     seen = whole + (_window(facts, load) if facts.window_width else 0)
     return seen * (_HALF if load.fused else _FLOAT + _FLOAT * facts.head_count)
@@ -126,8 +126,7 @@ def shared_mask_bytes(facts: ModelFacts, load: Workload) -> int:
 
 
 def output_bytes(facts: ModelFacts, load: Workload) -> int:
-    """What outputs take beside the evaluation, choosing a token from them, and one
-    checkpoint of each slot.
+    """Bytes of the outputs, of choosing tokens from them, and of one checkpoint of each slot.
 
     Of each there are the scores of the whole vocabulary, even where an embedding is all that was
     asked for: with a batch as long as a text this is most of what an encoder holds.
@@ -154,12 +153,12 @@ def whole_text_tokens(facts: ModelFacts, context: int, room_bytes: int) -> int:
 
 
 def vocabulary_bytes(facts: ModelFacts) -> int:
-    """What the tokenizer holds beside the text that is in the file."""
+    """Bytes that the tokenizer holds beside the text that is in the file."""
     return _TOKEN * facts.vocabulary_size + _MERGE * facts.merges
 
 
 def cache_bytes_per_token(facts: ModelFacts) -> int:
-    """What K and V of one token take in all layers, in f16."""
+    """Bytes of K and V of one token in all layers, in f16."""
     return int((facts.cache_width + facts.window_width) * _CACHE_TYPES["f16"])
 
 

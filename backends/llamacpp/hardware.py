@@ -67,7 +67,7 @@ class Hardware:
 
 
 def look(root: Path = Path("/")) -> Hardware:
-    """What is here; `root` is another file system's, for tests."""
+    """Find the GPUs and toolkits of this host; `root` is another file system's, for tests."""
     return Hardware(
         nvidia=tuple(sorted(_names(root, "dev/nvidia[0-9]*"))),
         amd=tuple(_amd(root)),

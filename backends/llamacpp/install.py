@@ -132,7 +132,7 @@ class _Printer:
 
 
 def _milestone(text: str) -> str:
-    """What must change for a new plain line: every tenth of the way is enough."""
+    """A text that changes when progress is worth a line of a log: at each tenth or quarter."""
     if (match := re.search(r"^building \S+ (\d+)/(\d+)", text)) is not None:
         return f"built {int(match[1]) * 10 // int(match[2])}"
     if (match := re.search(r"^(fetching .*): (\d+) of (\d+) MB", text)) is not None:
@@ -141,7 +141,7 @@ def _milestone(text: str) -> str:
 
 
 def request_of(options: argparse.Namespace, *, found: bool) -> EngineRequest:
-    """What the options ask for."""
+    """The engine that the options ask for.  Raises errors.BackendFailure for no version."""
     version = options.engine_version
     if version is not None and not re.fullmatch(r"[0-9]+(\.[0-9]+){1,3}[a-z0-9]*", version):
         raise BackendFailure(f"--version {version[:40]!r} is no version, such as {VERSION}")

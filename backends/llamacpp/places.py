@@ -82,7 +82,7 @@ def already_there() -> Place | None:
 
 
 def description(server: Path) -> dict[str, str]:
-    """What the installer wrote down about an engine of ours; nothing of another's."""
+    """The installer's notes beside an engine that it built; empty for any other engine."""
     try:
         document = json.loads((server.parents[1] / _DESCRIPTION).read_text())
     except (OSError, ValueError, IndexError):

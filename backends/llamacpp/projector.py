@@ -65,14 +65,14 @@ def _touched_bytes(sense: SenseFacts, load: Workload) -> int:
 
 
 def _row_bytes(sense: SenseFacts, tokens: int) -> int:
-    """What grows with the positions that are evaluated at once."""
+    """Bytes of the activations, which grow with the positions that are evaluated at once."""
     widest = sense.feed_forward_length * (2 if sense.gated else 1)
     row = widest + _RESIDUALS * sense.embedding_length + sense.position_inputs
     return int(_FLOAT * tokens * sense.token_positions * row)
 
 
 def _square_bytes(sense: SenseFacts, load: Workload, tokens: int) -> int:
-    """What grows with their square: a mask, and the scores where these are not fused."""
+    """Bytes that grow with the square of the positions: a mask, and scores that are not fused."""
     square = (tokens * sense.token_positions) ** 2
     scores = 0 if load.fused else _FLOAT * sense.head_count * _batched(sense, load)
     return square * (scores + (_FLOAT + _HALF if sense.masked else 0))

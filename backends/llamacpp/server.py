@@ -148,9 +148,10 @@ class ServerFinder:
         return list(self._candidates())
 
     async def look_at(self, place: Place, *, careful: bool = True) -> NativeServer:
-        """What one of them is; `careful` accepts one that only runs with further flags.
+        """Run the server of a place and find out what it can.
 
-        Raises errors.BackendFailure for what does not run, UnfitEngine for what dies.
+        `careful` accepts one that only runs with further flags.  Raises errors.BackendFailure for
+        what does not run, UnfitEngine for what dies.
         """
         async with self._lock:
             known = await self._look_at(place, careful=careful)

@@ -2,53 +2,55 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
-import shutil
-import subprocess
 from pathlib import Path
 
+from runnerd.backends.llamacpp.building.cmake import Plan, Tools, Tree, find_programs
+from runnerd.backends.llamacpp.building.ladder import TOP
 from runnerd.backends.llamacpp.building.sources import unpack_sources
+from runnerd.errors import BackendFailure
 
-_TARGETS = ("llama-server", "llama-fit-params")
-_OPTIONS = {
-    "CMAKE_BUILD_TYPE": "Release",
-    "LLAMA_BUILD_TESTS": "OFF",
-    "LLAMA_BUILD_EXAMPLES": "OFF",
-    "LLAMA_BUILD_APP": "OFF",
-    "LLAMA_BUILD_UI": "OFF",
-    "LLAMA_USE_PREBUILT_UI": "OFF",
-    "LLAMA_OPENSSL": "OFF",
-    "GGML_NATIVE": "ON",
-    "GGML_CUDA_NCCL": "OFF",
-}
+_PROGRAMS = ("llama-server", "llama-fit-params")
 _FOLDERS = ("tests", "examples", "docs")  # named by CMake files, also where they are not built
 
 
 def build(sources: Path, folder: Path, architectures: list[str]) -> Path:
     """Build in `folder` for these CUDA architectures (none: the processor); return the server.
 
-    Raises SystemExit with the end of the compiler's output.
+    It is built as `runnerd install` builds it.  Raises SystemExit with the lines that tell why it
+    cannot be.
     """
-    root, built = unpack_sources(sources / "llama.cpp.tar.xz", folder), folder / "build"
+    root = unpack_sources(sources / "llama.cpp.tar.xz", folder)
     for name in _FOLDERS:
         (root / name).mkdir(exist_ok=True)
-    options = dict(_OPTIONS)
-    if architectures:
-        options["GGML_CUDA"] = "ON"
-        # "-real": machine code for this card, and no portable code beside it.
-        options["CMAKE_CUDA_ARCHITECTURES"] = ";".join(f"{each}-real" for each in architectures)
-        options["CUDAToolkit_ROOT"] = os.environ.get("CUDA_HOME", "/usr/local/cuda")
-    generator = ["-G", "Ninja"] if shutil.which("ninja") else []
-    flags = [f"-D{name}={value}" for name, value in options.items()]
-    _run(["cmake", "-S", str(root), "-B", str(built), *generator, *flags], folder)
-    jobs = str(os.cpu_count() or 1)
-    _run(["cmake", "--build", str(built), "-j", jobs, "--target", *_TARGETS], folder)
-    return built / "bin" / "llama-server"
+    options, environment = _for_cards(architectures) if architectures else ((), {})
+    plan = Plan(options=options, environment=environment, programs=_PROGRAMS)
+    tree = Tree(folder, root, _tools(), plan, folder / "build.log")
+    try:
+        asyncio.run(tree.build(TOP, print))
+    except BackendFailure as error:
+        raise SystemExit(error.message) from error
+    return folder / "build" / "bin" / "llama-server"
 
 
-def _run(argv: list[str], folder: Path) -> None:
-    with open(folder / "build.log", "ab+") as log:
-        if subprocess.run(argv, stdout=log, stderr=subprocess.STDOUT).returncode != 0:
-            log.seek(0)
-            tail = log.read().decode(errors="replace").splitlines()[-25:]
-            raise SystemExit("\n".join([f"{' '.join(argv[:3])} failed:", *tail]))
+def _for_cards(architectures: list[str]) -> tuple[tuple[str, ...], dict[str, str]]:
+    """CMake's options and the environment for these architectures."""
+    toolkit = os.environ.get("CUDA_HOME", "/usr/local/cuda")
+    # "-real": machine code for this card, and no portable code beside it.
+    cards = ";".join(f"{each}-real" for each in architectures)
+    options = (
+        "-DGGML_CUDA=ON",
+        "-DGGML_CUDA_NCCL=OFF",
+        f"-DCMAKE_CUDA_ARCHITECTURES={cards}",
+        f"-DCUDAToolkit_ROOT={toolkit}",
+    )
+    compiler = Path(toolkit, "bin", "nvcc")
+    return options, {"CUDACXX": str(compiler)} if compiler.exists() else {}
+
+
+def _tools() -> Tools:
+    cmake, ninja, ccache = find_programs()
+    if cmake is None or ninja is None:
+        raise SystemExit("building takes CMake and Ninja: pip install cmake ninja")
+    return Tools(cmake, ninja, ccache)

@@ -61,9 +61,9 @@ def _repack(archive: Path, target: Path) -> None:
 
 
 def _requirements() -> list[str]:
-    """Return runnerd's dependencies, and what the bench itself imports."""
+    """Return runnerd's dependencies, what the bench itself imports, and what builds the engine."""
     project = tomllib.loads((_ROOT / "pyproject.toml").read_text())["project"]
-    return [*project["dependencies"], "httpx", "numpy"]
+    return [*project["dependencies"], "httpx", "numpy", "cmake", "ninja"]
 
 
 def _names() -> list[str]:

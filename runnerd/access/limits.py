@@ -6,6 +6,7 @@ refused is not counted.
 
 from __future__ import annotations
 
+import math
 from collections import deque
 from typing import Final
 
@@ -15,7 +16,35 @@ from runnerd.errors import LimitReached
 _MINUTE = 60.0
 _DAY = 86400.0
 _A_MOMENT = 1.0  # seconds until one of several requests at once may have ended
-_MOST_REMEMBERED = 100_000  # requests of a user in a minute
+
+
+class LastMinute:
+    """Requests of the last sixty seconds, by the second in which they came: no more than a minute
+    of them is remembered, however many there are, and one counts for up to a second longer.
+    """
+
+    __slots__ = ("_seconds", "count")
+
+    def __init__(self) -> None:
+        self._seconds: Final[deque[list[int]]] = deque()  # each with how many came in it
+        self.count = 0
+
+    def forget(self, now: float) -> None:
+        """Count no more what is too long ago."""
+        while self._seconds and self._seconds[0][0] + 1 + _MINUTE <= now:
+            self.count -= self._seconds.popleft()[1]
+
+    def add(self, now: float) -> None:
+        """Count a request; where the clock was put back it is one of the latest second."""
+        second = int(now)
+        if not self._seconds or self._seconds[-1][0] < second:
+            self._seconds.append([second, 0])
+        self._seconds[-1][1] += 1
+        self.count += 1
+
+    def wait(self, now: float) -> float:
+        """The seconds until the oldest counts no more."""
+        return self._seconds[0][0] + 1 + _MINUTE - now if self._seconds else _MINUTE
 
 
 class UserCounts:
@@ -24,7 +53,7 @@ class UserCounts:
     __slots__ = ("_day", "_tokens", "requests", "running")
 
     def __init__(self) -> None:
-        self.requests: Final[deque[float]] = deque()  # when each of the last minute came
+        self.requests: Final = LastMinute()
         self.running = 0
         self._day = 0
         self._tokens = 0
@@ -63,7 +92,7 @@ class Limiter:
         """Count a request that has ended."""
         counts = self._counts[user]
         counts.running -= 1
-        if not counts.running and not counts.tokens(now) and not counts.requests:
+        if not counts.running and not counts.tokens(now) and not counts.requests.count:
             del self._counts[user]  # nothing is known of it that would count
 
     def spend(self, user: str, tokens: int, now: float) -> None:
@@ -71,18 +100,17 @@ class Limiter:
         self._counts.setdefault(user, UserCounts()).spend(tokens, now)
 
 
-def _count_minute(requests: deque[float], most: int, now: float) -> None:
-    while requests and requests[0] <= now - _MINUTE:
-        requests.popleft()
-    if len(requests) >= min(most, _MOST_REMEMBERED):
-        wait = requests[0] + _MINUTE - now if requests else _MINUTE
-        raise _reached("requests_per_minute", most, wait)
-    requests.append(now)
+def _count_minute(requests: LastMinute, most: int, now: float) -> None:
+    requests.forget(now)
+    if requests.count >= most:
+        raise _reached("requests_per_minute", most, requests.wait(now))
+    requests.add(now)
 
 
 def _reached(name: str, most: int, seconds: float) -> LimitReached:
+    whole = max(1, math.ceil(seconds))
     return LimitReached(
-        f"your limit {name} of {most} is reached; try again in {max(1, round(seconds))} s",
+        f"your limit {name} of {most} is reached; try again in {whole} s",
         limit=name,
-        retry_after=seconds,
+        retry_after=whole,
     )

@@ -158,7 +158,7 @@ def _port(settings: Settings) -> Finding:
 
 
 def _daemon(host: str | None) -> tuple[Finding, Path | None]:
-    """What there is to say of the daemon, and where it says that its state lies."""
+    """Whether a daemon answers, as a finding, and the state folder that it names."""
     try:
         client = Client(host)
         version = client.json("GET", "/version")["version"]

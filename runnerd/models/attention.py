@@ -58,7 +58,7 @@ def encodes(header: GGUFHeader, architecture: str) -> bool:
 
 
 def recurrent(header: GGUFHeader, architecture: str) -> Recurrent:
-    """What recurrent layers keep of a sequence; the sums are llama.cpp's."""
+    """The size of the state that recurrent layers keep of a sequence, after llama.cpp's sums."""
     layers = max(0, min(header.number(f"{architecture}.block_count"), _MOST_LAYERS))
     count = sum(_recurs(header, architecture, layer) for layer in range(layers))
 
@@ -107,7 +107,7 @@ def _recurs(header: GGUFHeader, architecture: str, layer: int) -> bool:
 
 
 def cached(header: GGUFHeader, architecture: str) -> Cached:
-    """What a token takes, nothing for an encoder, which keeps no cache."""
+    """How wide the cache is for one token; nothing for an encoder, which has none."""
     if architecture in _WITHOUT_CACHE or encodes(header, architecture):
         return Cached()
     layers = header.number(f"{architecture}.block_count")

@@ -318,5 +318,5 @@ def with_tag(entries: Iterable[Entry], target: Entry, tag: str) -> list[Entry]:
 
 
 def shown(text: str) -> str:
-    """What a client typed in a form that is safe in a message."""
+    """A client's text in quotes, escaped and shortened, for messages and logs."""
     return repr(text if len(text) <= _LONGEST_SHOWN else text[:_LONGEST_SHOWN] + "...")

@@ -21,7 +21,7 @@ class BlobClaims:
         self._claims: Counter[Digest] = Counter()
 
     def digests(self) -> set[Digest]:
-        """What is claimed now."""
+        """The blobs that somebody keeps from being removed."""
         return set(self._claims)
 
     def claim(self, digest: Digest) -> Pending | None:

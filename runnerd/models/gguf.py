@@ -69,7 +69,7 @@ class Tensor:
 
 @dataclass(frozen=True, slots=True)
 class GGUFHeader:
-    """What stands before the weights of the file called `name`.
+    """The header of a GGUF file: all that stands before the weights.  `name` is the file's.
 
     `metadata` holds scalars, strings and short arrays; `lengths` the length of every array, the
     skipped ones too.  `file_bytes` is the real size, at least `expected_bytes`.
@@ -120,7 +120,10 @@ def read_header(path: Path, name: str = "") -> GGUFHeader:
 
 
 def read_open_header(descriptor: int, name: str) -> GGUFHeader:
-    """Do the same for an open file, without moving its position; `name` is for the messages."""
+    """Read the header of an open file without moving its position; `name` is for the messages.
+
+    Raises errors.InvalidModelFile.
+    """
     return _Reader(descriptor, name).read()
 
 

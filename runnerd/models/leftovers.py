@@ -43,7 +43,10 @@ class Leftovers:
             remove_except(self._layout.blobs, {digest.hex for digest in blobs})
 
     def remove_if_possible(self) -> None:
-        """Do the same after a change that failed; what stays is removed another time."""
+        """Remove blobs that no model has, after a change that failed; never raises OSError.
+
+        What stays is removed another time.
+        """
         if self._ledger.settled:  # else the disk may name what is here
             with at_leisure("what came of a failed change stays"):
                 self.remove()

@@ -54,7 +54,7 @@ _MEL_BINS = 80
 
 
 def senses(header: GGUFHeader) -> tuple[SenseFacts, ...]:
-    """What the projector with this header sees and hears with."""
+    """The encoders of a projector: one for images, one for sounds, or both."""
     hears = bool(header.metadata.get("clip.has_audio_encoder", False))
     # Older projectors state neither; all of them were for images.
     sees = bool(header.metadata.get("clip.has_vision_encoder", not hears))

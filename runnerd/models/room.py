@@ -49,7 +49,7 @@ class Room:
         self.check_quota(size)
 
     def check_growth(self, size: int, path: Path) -> None:
-        """Do the same for a file that is there and is to have `size` bytes."""
+        """Raise errors.InsufficientStorage where a file cannot grow to `size` bytes."""
         check_space(self._layout.root, max(0, size - allocated_bytes(path)))
         self.check_quota(size, beside=(path,))
 

@@ -72,7 +72,7 @@ class Uploads:
             upload.close()
 
     def bytes(self) -> int:
-        """What all of them occupy."""
+        """The bytes that all uploads have together."""
         found = os.scandir(self._layout.uploads)
         return sum(entry.stat(follow_symlinks=False).st_size for entry in found)
 

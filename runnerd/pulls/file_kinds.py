@@ -99,7 +99,7 @@ def bits_of(label: str) -> float:
 
 
 def _plain_kind(file: RepositoryFile, largest: int) -> FileKind:
-    """What a name says by itself."""
+    """The kind of a file by its own name, without looking at the files beside it."""
     name = file.path.rpartition("/")[2].lower()
     words = _words(name)
     if "mmproj" in name:

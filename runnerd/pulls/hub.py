@@ -173,7 +173,7 @@ class Hub:
         return OfferedFile(short, media_type, remote, file.digest, file.size)
 
     def _remedy(self, name: HubName) -> str:
-        """What to do where the hub wants to know who asks."""
+        """Advice for who is refused by the hub: accept the terms, and send a token."""
         page = f"{self._endpoint}/{name.repository}"
         return f"accept the terms on the model's page, {page}, and {_TOKEN} of that account"
 
@@ -279,7 +279,7 @@ def _bearer(token: str | None) -> Secrets:
 
 
 def _memory_bytes(host: Host) -> int:
-    """What a model may take: all GPUs together or RAM, whichever is more.  Blocks."""
+    """The bytes that a model may take: of all GPUs together, or RAM if that is more.  Blocks."""
     devices = host.devices()
     gpus = sum(device.total_bytes for device in devices if device.kind == "gpu")
     return max([gpus, *(device.total_bytes for device in devices if device.kind == "ram")])

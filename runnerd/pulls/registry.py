@@ -90,7 +90,7 @@ class Registry:
 
     @property
     def remedy(self) -> str:
-        """What to do where the registry wants (other) credentials."""
+        """Advice for who is refused by the registry: log in, or send a token."""
         return (
             f"log in as the daemon's user with `docker login {self.host}`, or send a token"
             " (bearer-token) that may do this"

@@ -120,7 +120,7 @@ def label_of(group: Sequence[RepositoryFile]) -> str:
 
 
 def _called(group: Sequence[RepositoryFile]) -> str:
-    """What to ask for to get these files."""
+    """The word behind the colon that selects these files: their quantisation, else a name."""
     label = label_of(group)
     return _name(group[0].path) if label == UNSTATED else label
 

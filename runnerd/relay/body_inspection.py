@@ -25,6 +25,7 @@ from runnerd.relay.costly_fields import check_costly_fields
 from runnerd.relay.grammar_cost import check_grammar, check_schema
 from runnerd.relay.media_check import check_media, may_have_media
 from runnerd.relay.parsed_request import ParsedRequest, parse
+from runnerd.relay.request_rewrites.plain_images import with_plain_images
 
 _ENTRY = 2  # bytes of the shortest entry of an array, with its comma
 _GRAMMAR_DEPTH = 64
@@ -59,6 +60,7 @@ def inspect(body: Body, limits: Limits, *, weighed: bool = False) -> ParsedReque
     _check_fields(parsed, limits)
     if may_have_media(body):
         check_media(body, limits)
+        return with_plain_images(parsed)
     return parsed
 
 

@@ -68,6 +68,9 @@ class CapturedResponse:
     def wants_signs_of_life(self) -> bool:
         return self._sink.wants_signs_of_life
 
+    def unread_bytes(self) -> int:
+        return self._sink.unread_bytes()
+
     def waiting(self, *, streams: bool) -> None:
         self._sink.waiting(streams=streams)
 

@@ -37,6 +37,9 @@ class CollectedResponse:
         """Wait for the response.  Raises what the exchange failed with."""
         return await self._result
 
+    def unread_bytes(self) -> int:
+        return 0
+
     def waiting(self, *, streams: bool) -> None: ...
 
     def head(

@@ -35,12 +35,12 @@ class _Part(Struct):
 
 class _Function(Struct):
     name: str
-    arguments: Raw
 
 
 class _Call(Struct):
-    type: Literal["function"]
-    function: _Function
+    type: Literal["function", "custom"] | UnsetType = UNSET
+    function: _Function | UnsetType = UNSET
+    custom: _Function | UnsetType = UNSET
     id: str | UnsetType = UNSET
 
 
@@ -115,6 +115,9 @@ def check_chat(messages: Raw | UnsetType, body: bytes, known: KnownModel) -> Non
             raise wrong("messages", f"{where} must have content")
         for part in turn.content if isinstance(turn.content, list) else ():
             _check_part(part, where, known)
+        calls = turn.tool_calls if isinstance(turn.tool_calls, list) else ()
+        if any(call.function is UNSET and call.custom is UNSET for call in calls):
+            raise wrong("messages", f"{where} has a tool call without a function")
     said = msgspec.json.decode(body, type=_Chat)
     _check_common(said.chat_template_kwargs, said.response_format)
     _check_combinations(said)

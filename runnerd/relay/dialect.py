@@ -18,9 +18,8 @@ from runnerd.relay.operations import Operation
 
 
 class AskedAgain(Exception):
-    """What the engine responds is not what was hoped for: the plan's second question is asked.
-
-    Only before anything of the response has gone to the client.
+    """What the engine responds is not what was hoped for, or not all: the plan's next question is
+    asked.  What has gone to the client is the beginning of what the next one responds.
     """
 
 

@@ -174,6 +174,11 @@ class EngineConnection:
         """Nobody waits for the pieces of this response.  To be said when its head is told."""
         self._at_the_end = self.hangs_up
 
+    @property
+    def is_between_chunks(self) -> bool:
+        """Whether what was passed on of a body ends where a chunk ends."""
+        return self._body is None or self._body.between_chunks()
+
     def close(self) -> None:
         """Drop the connection at once: the engine sees the close and stops generating."""
         self._receiver = None
@@ -348,12 +353,11 @@ class EngineConnection:
             self._lose("it closed the connection", hung_up=True)
 
     def _lose(self, reason: str, *, hung_up: bool = False) -> None:
-        receiver, body = self._receiver, self._body
+        receiver = self._receiver
         unseen = self._unseen and self._left == -1 and not self._head
         self.close()
         if receiver is not None:
-            whole = body is None or body.between_chunks()
-            receiver.engine_lost(Loss(reason, hung_up, unseen, whole))
+            receiver.engine_lost(Loss(reason, hung_up, unseen, self.is_between_chunks))
 
 
 def _unread_bytes(connection: socket.SocketType | None) -> int:

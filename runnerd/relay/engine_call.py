@@ -11,7 +11,7 @@ import time
 from functools import partial
 from typing import Any, Protocol
 
-from runnerd.errors import RunnerdError, UpstreamTimeout
+from runnerd.errors import Overloaded, RunnerdError, UpstreamTimeout
 from runnerd.relay import usage
 from runnerd.relay.background import Steps
 from runnerd.relay.connect_retry import retry_connect
@@ -56,15 +56,18 @@ class AskingExchange(Protocol):
         ...
 
 
-class EngineCall:
-    """Owns the connection from `ask` to `close` (a ResponseReceiver and a StallTimeoutClient).
+_LAST_BYTES = 2**20  # of a stream that is about to be ended
 
-    `intact` says that what was passed on ends where a chunk ends.
+
+class EngineCall:
+    """Owns the connection from `ask` to `close` (a ResponseReceiver, a StallTimeoutClient and an
+    UnreadStream).
     """
 
     __slots__ = (
-        "_closed", "_context", "_engine", "_exchange", "_paused", "_plan", "_record", "_repeated",
-        "_runner", "_sink", "_status", "_translation", "heard", "intact", "silent_since",
+        "_asked_again", "_closed", "_context", "_ending", "_engine", "_exchange", "_intact",
+        "_paused", "_plan", "_record", "_repeated", "_runner", "_sink", "_status", "_translation",
+        "heard", "key", "silent_since",
     )  # fmt: skip
 
     def __init__(
@@ -79,6 +82,7 @@ class EngineCall:
         self._exchange = exchange
         self._runner = runner
         self._plan = plan
+        self.key = plan.key
         self._sink = sink
         self._record = record
         self._context = context
@@ -88,7 +92,9 @@ class EngineCall:
         self._closed = False
         self._paused = False
         self._repeated = False
-        self.intact = True
+        self._asked_again = False
+        self._intact = True
+        self._ending = 0  # so many bytes more, at most
         self.heard = True
         self.silent_since = 0.0
 
@@ -128,10 +134,13 @@ class EngineCall:
         self._paused = True
         if self._engine is not None:
             self._engine.pause()
+        if not self._closed:
+            self._context.unread.add(self)
 
     def resume(self) -> None:
         """It goes on."""
         self._paused = False
+        self._context.unread.remove(self)
         self.heard = True
         if self._engine is not None:
             self._engine.resume()
@@ -156,9 +165,35 @@ class EngineCall:
         """Let go of the engine, which sees that and stops.  Idempotent."""
         self._closed = True
         self._context.watch.remove(self)
+        if self._paused:
+            self._context.unread.remove(self)
         engine, self._engine = self._engine, None
         if engine is not None:
             engine.close()
+
+    @property
+    def intact(self) -> bool:
+        """Whether what was passed on of a body ends where one of the engine's chunks ends."""
+        return self._intact and (self._engine is None or self._engine.is_between_chunks)
+
+    # while the client does not read (UnreadStream)
+
+    def unread_bytes(self) -> int:
+        return self._sink.unread_bytes()
+
+    def give_up(self) -> None:
+        """End where the reason can be told: behind the chunk that is passed on, and what little
+        the engine has sent meanwhile.
+        """
+        self._ending = _LAST_BYTES
+        self.resume()
+        self._end_here(0)
+
+    def _end_here(self, size: int) -> None:
+        self._ending -= size
+        if self.intact or self._ending <= 0:
+            error = Overloaded("the response was not read while others wait for the model")
+            self._exchange.fail(error)
 
     # called by the engine's connection
 
@@ -175,6 +210,8 @@ class EngineCall:
             waits = head.chunked and not plan.assembles and plan.again is None
             if waits and self._engine is not None:
                 self._engine.read_at_the_end()
+            return False
+        if record.status:  # another round of a response that has begun
             return False
         passes = translation is PASSED
         try:
@@ -216,6 +253,10 @@ class EngineCall:
         if data:
             self._record.bytes_out += len(data)
             self._sink.piece(data)
+            if self._asked_again:
+                _count(self._record, data)
+            if self._ending:
+                self._end_here(len(data))
 
     def engine_done(self) -> None:
         self._engine = None
@@ -230,6 +271,8 @@ class EngineCall:
         except AskedAgain:
             self._ask_the_second()
             return
+        if self._asked_again:
+            _count(self._record, last)
         if not translation.streams:
             self._exchange.respond(last, translation.content_type)
             return
@@ -241,7 +284,7 @@ class EngineCall:
     def engine_lost(self, loss: Loss) -> None:
         self._engine = None
         self._context.watch.remove(self)
-        self.intact = loss.whole_chunks
+        self._intact = loss.whole_chunks
         if loss.unseen and not self._repeated:
             self._repeated = True
             self.ask(fresh=True)
@@ -257,6 +300,7 @@ class EngineCall:
         if engine is not None:
             engine.close()
         self._plan = self._plan.again
+        self._asked_again = True
         self._status = 0
         self.ask()
 
@@ -267,3 +311,8 @@ class EngineCall:
             self.ask()
         else:
             self._exchange.fail(EngineRefusal(self._status, error))
+
+
+def _count(record: RequestRecord, data: bytes) -> None:
+    """Note what several requests to the engine took together, as it is told to the client."""
+    record.counts = usage.excerpt(data) or record.counts

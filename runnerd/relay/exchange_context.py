@@ -12,6 +12,7 @@ from runnerd.relay.pool import EnginePools
 from runnerd.relay.quarantine import Quarantine
 from runnerd.relay.records import RequestRecord
 from runnerd.relay.stall_timeouts import StallTimeouts
+from runnerd.relay.unread_streams import UnreadStreams
 from runnerd.supervisor import Supervisor
 
 
@@ -27,6 +28,7 @@ class ExchangeContext:
     limits: Limits
     pools: EnginePools
     watch: StallTimeouts
+    unread: UnreadStreams
     quarantine: Quarantine
     ended: Callable[[Principal, RequestRecord], None]
     still_allowed: Callable[[Principal, Plan | None], None]

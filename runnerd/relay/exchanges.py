@@ -28,6 +28,7 @@ from runnerd.relay.records import Records, RequestRecord
 from runnerd.relay.response_sink import ResponseSink
 from runnerd.relay.routes import Route
 from runnerd.relay.stall_timeouts import StallTimeouts
+from runnerd.relay.unread_streams import UnreadStreams
 from runnerd.relay.user_accounts import UserAccounts
 from runnerd.supervisor import Supervisor
 
@@ -74,6 +75,7 @@ class Exchanges:
             limits,
             EnginePools(limits.requests_per_runner),
             StallTimeouts(limits.upstream_timeout),
+            UnreadStreams(parts.supervisor.wanted),
             quarantine,
             parts.ended,
             intake.still_allowed,

@@ -30,6 +30,10 @@ class Client(Protocol):
         """Whether the client does not keep up."""
         ...
 
+    def unread_bytes(self) -> int:
+        """How much the client has not taken of what was sent, as far as this process has it."""
+        ...
+
     def write(self, data: bytes) -> None:
         """Send bytes to the client."""
         ...
@@ -61,6 +65,9 @@ class HttpResponse:
     @property
     def wants_signs_of_life(self) -> bool:
         return asks_for_heartbeat(self._request)
+
+    def unread_bytes(self) -> int:
+        return 0 if self._client is None else self._client.unread_bytes()
 
     def waiting(self, *, streams: bool) -> None:
         interval = interval_of(self._request)

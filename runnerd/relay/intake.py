@@ -113,7 +113,7 @@ class Intake:
     def _for_model(
         self, read: ReadRequest, model: Model, request: Request, route: Route, principal: Principal
     ) -> Plan | PendingPlan:
-        if "vision" in model.capabilities and self._transcoder.wanted(request.body):
+        if "vision" in model.capabilities and self._transcoder.wanted(_readable(read, request)):
             asked = _Asked(read, request, route, principal)
             return PendingPlan(asked.streams, lambda: self._transcoded(asked, model))
         return self._accepted(self._planner.plan(read, model, request, route), principal)
@@ -168,10 +168,15 @@ class Intake:
 
     async def _transcoded(self, asked: _Asked, model: Model) -> Plan:
         """Plan a request with its images as the engine can read them."""
-        body = await self._transcoder.transcoded(asked.request.body)
+        body = await self._transcoder.transcoded(_readable(asked.read, asked.request))
         read = _read_again(asked, body)
         plan = self._planner.plan(read, model, asked.request, asked.route)
         return self._accepted(plan, asked.principal)
+
+
+def _readable(read: ReadRequest, request: Request) -> Body:
+    """A request's body as it was read: of one in the engine's terms what was mended is kept."""
+    return read.body if isinstance(read, ParsedRequest) else request.body
 
 
 def _read_again(asked: _Asked, body: Body) -> ReadRequest:

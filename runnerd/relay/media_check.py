@@ -1,4 +1,4 @@
-"""Images, and whatever else stands in a request by its address: held against the limits.
+"""Images, sounds, and whatever else stands in a request by its address: held against the limits.
 
 An address would be fetched from the GPU host's network, so only data: URLs pass, and no video.  An
 image of a few kilobytes can be a gigabyte once the engine has decoded it; what it will take is said
@@ -19,11 +19,15 @@ import msgspec
 from runnerd.config import Limits
 from runnerd.errors import ClientError, PayloadTooLarge
 from runnerd.relay.body import Body, decode_members
+from runnerd.relay.sound_length import seconds_of
 
 _MARK = b'_url"'
+_SOUND = b'input_audio"'
+_SILENCE = 2**10  # a body that is no longer has no sound of more than some minutes
 # No encoder escapes ASCII letters or the underscore; a name written so is hiding from a plain
 # search.
 _ESCAPED_NAME = re.compile(rb"\\u00[4-7]")
+_ESCAPED_SPACE = re.compile(rb"\\[nrt]|\\u00(?:20|0[9aAdD])|\s")
 _LEVELS = 8  # engines look for media no deeper: messages, message, content, part, source
 _HEAD = 2**18  # characters of base64 within which a JPEG says its size
 
@@ -31,8 +35,10 @@ _decode_list = msgspec.json.Decoder(list[msgspec.Raw]).decode
 
 
 def may_have_media(body: Body) -> bool:
-    """Whether a body names an address anywhere; a search for one byte is the cheapest."""
-    if b"_" in body and _MARK in body:
+    """Whether a body names an address anywhere, or has a sound; a search for one byte is the
+    cheapest.
+    """
+    if b"_" in body and (_MARK in body or (len(body) > _SILENCE and _SOUND in body)):
         return True
     return b"\\" in body and b"\\u00" in body and _ESCAPED_NAME.search(body) is not None
 
@@ -43,13 +49,21 @@ def check_media(body: Body, limits: Limits) -> None:
     Raises errors.ClientError and errors.PayloadTooLarge.
     """
     images = pixels = 0
+    seconds = 0.0
     for name, said in _addressed(bytes(body), _LEVELS):
+        if name == "input_audio":
+            seconds += seconds_of(_decoded(said))
+            if seconds > limits.audio_seconds:
+                raise PayloadTooLarge(
+                    f"the sounds are longer than {limits.audio_seconds:g} s in all", param=name
+                )
+            continue
         if name != "image_url":
             raise ClientError(
                 f"{name} is not supported: media must be sent inline, as images or audio",
                 param=name,
             )
-        if not said.startswith(b'"data:'):
+        if said[:6].lower() != b'"data:':
             raise ClientError(
                 "images must be sent inline as data: URLs; the daemon fetches nothing",
                 param="image_url",
@@ -70,7 +84,9 @@ class _Address(NamedTuple):
 
 
 def _addressed(raw: bytes, levels: int) -> Iterator[_Address]:
-    """Yield what stands in `*_url` members: a text, or an object's `url`."""
+    """Yield what stands in `*_url` members: a text, or an object's `url`; and the `data` of
+    sounds.
+    """
     if not levels or not may_have_media(raw):
         return
     first = raw.lstrip()[:1]
@@ -80,16 +96,28 @@ def _addressed(raw: bytes, levels: int) -> Iterator[_Address]:
     elif first == b"{":
         for name, value in decode_members(raw).items():
             text = bytes(value)
-            if name.endswith("_url") and (url := _url(text)):
+            if name.endswith("_url") and (url := _text(text, "url")):
                 yield _Address(name, url)
+            elif name == "input_audio" and (sound := _text(text, "data")):
+                yield _Address(name, sound)
             elif text[:1] in (b"[", b"{"):
                 yield from _addressed(text, levels - 1)
 
 
-def _url(text: bytes) -> bytes:
+def _text(text: bytes, member: str) -> bytes:
     if text[:1] == b"{":
-        text = bytes(decode_members(text).get("url", b""))
+        text = bytes(decode_members(text).get(member, b""))
     return text if text[:1] == b'"' else b""
+
+
+def _decoded(said: bytes) -> bytes:
+    """The bytes of a sound in base64, as far as they can be read."""
+    text = said.strip(b'"').replace(b"\\/", b"/")
+    text = text[text.find(b"base64,", 0, 128) + 7 :] if text.startswith(b"data:") else text
+    try:
+        return base64.b64decode(text[: len(text) // 4 * 4])
+    except binascii.Error:
+        return b""
 
 
 def _pixels(url: bytes) -> int:
@@ -98,6 +126,7 @@ def _pixels(url: bytes) -> int:
     if start < 0:
         return 0
     text = url[start + 7 : start + 7 + _HEAD].replace(b"\\/", b"/").rstrip(b'"')
+    text = _ESCAPED_SPACE.sub(b"", text)
     try:
         head = base64.b64decode(text[: len(text) // 4 * 4])
     except binascii.Error:

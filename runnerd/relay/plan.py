@@ -19,6 +19,7 @@ from runnerd.relay.records import RequestRecord
 from runnerd.relay.request_rewrites.context_limit import within_context
 from runnerd.relay.request_rewrites.retry_rewrites import rewritten
 from runnerd.relay.request_validation import validate_request
+from runnerd.relay.response_adapters.rounds import Rounds, bodies, slots_of
 from runnerd.relay.token_time import TokenTime
 from runnerd.relay.translations import PASSED
 from runnerd.scheduler import RunnerKey
@@ -105,5 +106,17 @@ class Plan(msgspec.Struct, frozen=True, gc=False):
         """Return the plan of what may be asked instead of what the engine refused, if anything."""
         if self.retry_with is not None and (body := self.retry_with(error)) is not None:
             return msgspec.structs.replace(self, body=(body,))
+        if self.again is None and (at_once := slots_of(error)):
+            return self._in_rounds(at_once)
         other = rewritten(self.body, error)
         return None if other is None else msgspec.structs.replace(self, body=other)
+
+    def _in_rounds(self, at_once: int) -> Plan | None:
+        """The plan that asks for no more responses than `at_once`, and then for the others."""
+        found = list(bodies(b"".join(self.body), at_once))
+        sizes = [msgspec.json.decode(body)["n"] for body in found]
+        rounds = Rounds(self.translation, sizes, streams=self.streams)
+        plan: Plan | None = None
+        for body in reversed(found):
+            plan = msgspec.structs.replace(self, body=(body,), translation=rounds, again=plan)
+        return plan

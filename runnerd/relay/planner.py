@@ -40,7 +40,9 @@ from runnerd.relay.request_rewrites.known_schemas import has_schemas, with_known
 from runnerd.relay.request_rewrites.null_members import without_nulls
 from runnerd.relay.request_rewrites.parameters import ParameterRules, completed, rules_for
 from runnerd.relay.request_rewrites.ranked_documents import with_plain_documents
+from runnerd.relay.request_rewrites.stop_words import has_stops, with_said_stops
 from runnerd.relay.request_rewrites.tool_choice import with_chosen_tools
+from runnerd.relay.request_rewrites.undecodable_text import decodable
 from runnerd.relay.request_validation import JUDGED_ALWAYS, validate_request
 from runnerd.relay.response_adapters.infill import infill_wanted
 from runnerd.relay.response_adapters.logprobs import NO_ALTERNATIVES, with_one_alternative
@@ -97,6 +99,14 @@ class Planner:
         """
         if is_heavy(body):
             check_weight(body, self._limits.json_depth)
+        try:
+            return self._read(body, route, principal)
+        except ClientError:
+            if (whole := decodable(body)) is None:
+                raise
+        return self._read(whole, route, principal)
+
+    def _read(self, body: Body, route: Route, principal: Principal) -> ReadRequest:
         if route.dialect is not None:
             return route.dialect.read(body, principal)
         said = without_nulls(body)
@@ -178,10 +188,7 @@ class Planner:
             validate_request(operation.name, bytes(read.body), found.known)
         streams, prompts = fields.stream is True, read.prompts
         assembles = not streams and _assembles(operation, fields, found)
-        if operation.name == "chat/completions":
-            read = with_chosen_tools(read)
-        elif operation.name == "completions" and fields.logprobs == NO_ALTERNATIVES:
-            read = ParsedRequest(with_one_alternative(read.body), fields, reference)
+        read = _completed(operation, read)
         warnings: tuple[str, ...] = ()
         tools = None
         if has_schemas(fields):
@@ -219,7 +226,8 @@ class Planner:
         assert route.dialect is not None
         translated = read.translated(model)
         operation, reference = translated.operation, read.reference
-        asked, told = with_known_schemas(inspect(translated.body, self._limits))
+        inspected = with_said_stops(inspect(translated.body, self._limits))
+        asked, told = with_known_schemas(inspected)
         found = self._find(route, operation, reference, model)
         tools = tool_plan(operation.name, asked) if found.backend.streams_to_cancel else None
         _check_needs(translated.needs, model, reference)
@@ -355,6 +363,18 @@ def _assembles(operation: Operation, fields: Inference, found: _Found) -> bool:
     if limit is None or time is None or has_schemas(fields):
         return limit != 1
     return limit != 1 and not time.is_short(limit)
+
+
+def _completed(operation: Operation, request: ParsedRequest) -> ParsedRequest:
+    """A request with what it says in the words that the engine has for it."""
+    if has_stops(request.fields):
+        request = with_said_stops(request)
+    if operation.name == "chat/completions":
+        return with_chosen_tools(request)
+    if operation.name == "completions" and request.fields.logprobs == NO_ALTERNATIVES:
+        body = with_one_alternative(request.body)
+        return ParsedRequest(body, request.fields, request.reference)
+    return request
 
 
 def _engine_body(

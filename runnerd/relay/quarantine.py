@@ -14,13 +14,13 @@ from __future__ import annotations
 
 import hashlib
 import time
-from collections import OrderedDict
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 import msgspec
 
 from runnerd.errors import BackendFailure, HarmfulRequest
+from runnerd.lru import Lru
 from runnerd.relay.body import UNDECODABLE, UNSAID
 from runnerd.relay.engine import Buffer
 from runnerd.runner import EngineHang
@@ -51,8 +51,8 @@ class Quarantine:
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
-        self._kinds: OrderedDict[_Kind, list[_Death]] = OrderedDict()
-        self._deaths: OrderedDict[int, _Death] = OrderedDict()
+        self._kinds: Lru[_Kind, list[_Death]] = Lru(_KINDS)
+        self._deaths: Lru[int, _Death] = Lru(_ENGINES)
 
     def __bool__(self) -> bool:
         return bool(self._kinds)
@@ -65,19 +65,14 @@ class Quarantine:
             return
         death = self._deaths.get(generation)
         if death is None:
-            death = self._deaths[generation] = _Death(self._clock(), failure.message)
-            if len(self._deaths) > _ENGINES:
-                self._deaths.popitem(last=False)
+            death = _Death(self._clock(), failure.message)
+            self._deaths.note(generation, death)
         death.requests += 1
         kinds = [_kind(key, body)]
         if isinstance(failure, EngineHang):
             kinds += _shapes(key, body)
         for kind in kinds:
-            shares = self._kinds.setdefault(kind, [])
-            shares.append(death)
-            del shares[:-_SHARES]
-            if len(self._kinds) > _KINDS:
-                self._kinds.popitem(last=False)
+            self._kinds.note(kind, [*self._kinds.get(kind, ()), death][-_SHARES:])
 
     def check(self, key: RunnerKey, body: Iterable[Buffer]) -> None:
         """Raise errors.HarmfulRequest for a request that has ended too many engines."""

@@ -11,6 +11,7 @@ from __future__ import annotations
 import logging
 from collections import deque
 from collections.abc import Callable
+from functools import partial
 from typing import Protocol
 
 from aiohttp import web
@@ -160,6 +161,7 @@ class RequestDispatcher:
         self._bridge_answered = False
         self.reading: PipelinedRequest | None = None
         self.active: PipelinedRequest | None = None
+        self.unread_bytes: Callable[[], int] = partial(_unread_bytes, connection)
         self.write: Callable[[bytes], None] = connection.write  # what a response needs of it
 
     @property
@@ -425,6 +427,10 @@ class RequestDispatcher:
         self._connection.write(error_response(request, error, keep_alive=False))
         self.queue.clear()
         self._connection.hang_up(linger=not request.complete)
+
+
+def _unread_bytes(connection: Connection) -> int:
+    return connection.transport.get_write_buffer_size() if connection.is_open else 0
 
 
 def _too_large(limits: Limits) -> RunnerdError:

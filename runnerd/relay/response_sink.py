@@ -27,6 +27,10 @@ class ResponseSink(Protocol):
         """Whether something is to be said while the exchange waits."""
         ...
 
+    def unread_bytes(self) -> int:
+        """How much of the response whoever gets it has still to take, as far as that is known."""
+        ...
+
     def waiting(self, *, streams: bool) -> None:
         """The exchange waits for something, perhaps for long; `streams`: the response will be a
         stream of events.  Raises errors.ClientError where what it says of a heartbeat is not valid.

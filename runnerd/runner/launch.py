@@ -10,7 +10,7 @@ from runnerd.backends.configuration import BackendConfiguration, BackendMode
 
 @dataclass(frozen=True, slots=True)
 class LaunchSpec:
-    """What a runner is started for.  `model` is the id, `model_ref` what the first client called
+    """How to start a runner.  `model` is the id, `model_ref` what the first client called
     it, `preload` are chat messages and `prefix` is text to evaluate before it counts as ready.
     """
 

@@ -202,7 +202,7 @@ class Runner:
         return failure
 
     def _outcome(self, task: asyncio.Task[BackendFailure]) -> BackendFailure:
-        """What an ended task says; one that cancelled itself has failed as well."""
+        """The failure with which an engine's task ended; to cancel itself is a failure as well."""
         if task.cancelled():
             return self._unforeseen(asyncio.CancelledError("it gave up by itself"))
         return task.result()

@@ -30,7 +30,7 @@ def claims(terms: Terms, need: Amounts) -> dict[str, int]:
 
 
 def memory(amounts: Amounts) -> dict[str, int]:
-    """What of `amounts` is memory."""
+    """Those of `amounts` that are bytes of a device: neither places nor groups."""
     return {name: amount for name, amount in amounts.items() if not name.startswith("#")}
 
 
@@ -122,7 +122,7 @@ class Room:
         return not self._lack(amounts, {}) and not self.lack(amounts)
 
     def lack(self, amounts: Amounts) -> dict[str, int]:
-        """What is missing even when all who go have gone."""
+        """How much of each name is missing even when all who go have gone; empty for nothing."""
         return self._lack(amounts, self._relief)
 
     def short(self, amounts: Amounts) -> set[str]:

@@ -22,8 +22,10 @@ class Candidate:
     free_at: float
 
     def price(self, now: float) -> tuple[bool, bool, float, float, int]:
-        """What orders candidates: residents last, those in use before them, then reload cost
-        against idle time.
+        """The sort key of eviction: the runner with the lowest one is stopped first.
+
+        Residents come last and runners in use before them; idle ones by how dear it is to load them
+        again for each second that they have been idle.
         """
         instance, resident = self.instance, not self.pool.may_shrink
         if instance.idle:

@@ -6,6 +6,7 @@ import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 
+from runnerd.lru import Lru
 from runnerd.scheduler.budget import claims
 from runnerd.scheduler.decisions import RunnerKey, RunnerState, Shape, Stop, StopReason, Terms
 from runnerd.scheduler.failure_history import FailureHistory
@@ -35,8 +36,9 @@ class Instance:
     slots: int | None = None
     fresh: bool = True  # nobody has used it yet
     pace: Pace = field(default_factory=Pace)
-    _prefixes: dict[int, None] = field(default_factory=dict)
-    _conversations: dict[int, None] = field(default_factory=dict)  # by the last place of each
+    _prefixes: Lru[int, None] = field(default_factory=lambda: Lru(_PREFIXES))
+    # by the last place of each
+    _conversations: Lru[int, None] = field(default_factory=lambda: Lru(_CONVERSATIONS))
 
     @property
     def idle(self) -> bool:
@@ -51,10 +53,10 @@ class Instance:
     def remember(self, affinity: tuple[int, ...]) -> None:
         """Note the prefixes of a request that it serves; the oldest are forgotten."""
         for prefix in affinity:
-            _put_last(self._prefixes, prefix, _PREFIXES)
+            self._prefixes.note(prefix, None)
             self._conversations.pop(prefix, None)  # it has gone on
         if affinity:
-            _put_last(self._conversations, affinity[-1], _CONVERSATIONS)
+            self._conversations.note(affinity[-1], None)
 
     @property
     def conversations(self) -> int:
@@ -87,7 +89,10 @@ class Pool:
     account: Account = field(default_factory=Account)
 
     def claims(self, shape: Shape | None = None) -> dict[str, int]:
-        """What one more instance takes, in its least shape where none is named."""
+        """Bytes per device, and places, that one more instance takes.
+
+        That is in its least shape where none is named.
+        """
         return claims(self.terms, (shape or self.terms.shapes[-1]).need)
 
     def reckon(self, instance: Instance) -> None:
@@ -215,13 +220,6 @@ class Pool:
     def hopeful_until(self, instance: Instance) -> float:
         """Return until when an idle instance had better stay for a client that comes back."""
         return instance.used_at + self.returns.worth_waiting(self.load_seconds)
-
-
-def _put_last(known: dict[int, None], place: int, most: int) -> None:
-    known.pop(place, None)
-    known[place] = None
-    if len(known) > most:
-        del known[next(iter(known))]
 
 
 def instances(pools: Mapping[RunnerKey, Pool]) -> Iterator[tuple[Pool, Instance]]:

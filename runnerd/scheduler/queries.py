@@ -86,6 +86,14 @@ class Queries:
         """How many tickets wait."""
         return len(self._books.queue)
 
+    def wanted(self, key: RunnerKey) -> int:
+        """Return how many tickets wait for what the instances of a key have: for them, or for room
+        where a model has none.
+        """
+        queue, pools = self._books.queue, self._books.pools
+        others = (other for other in queue.keys() if other != key and not pools[other].alive())
+        return queue.count(key) + sum(queue.count(other) for other in others)
+
     def waiting(self) -> dict[RunnerKey, int]:
         """Return how many wait for each key that is waited for."""
         queue = self._books.queue

@@ -107,7 +107,7 @@ class Queue:
         return list(self._by_key.get(key, ()))
 
     def keys(self) -> list[RunnerKey]:
-        """What is waited for, whose turn is next first."""
+        """The keys that requests wait for, in the order in which they are served next."""
 
         def rank(key: RunnerKey) -> tuple[int, int]:
             first = self.first(key)

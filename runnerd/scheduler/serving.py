@@ -64,7 +64,7 @@ class Serving:
         return Grant(ticket, pool.key, instance.generation)
 
     def take_back(self, ticket: int) -> tuple[Pool, Instance] | None:
-        """What a ticket had, None for one that had nothing."""
+        """End a ticket's grant and return pool and instance that it had; None where it had none."""
         return self._granted.pop(ticket, None)
 
     def serve(self, pool: Pool, now: float, *, most: int = sys.maxsize) -> list[Decision]:

@@ -66,9 +66,10 @@ class Returns:
 
 @dataclass(slots=True, eq=False)
 class Account:
-    """What one model has had.  `seconds` compare with other accounts and mean nothing alone.
+    """The time for which one model has had room, in seconds.
 
-    `evicted_at` is when it last made room for somebody.
+    Accounts are compared with each other and mean nothing alone.  `evicted_at` is when the model
+    last made room for another one.
     """
 
     seconds: float = 0.0

@@ -62,7 +62,7 @@ class ContextVariants:
         return self._chosen(key, self._sharing.configuration(key), context or 0)
 
     def configuration(self, key: RunnerKey) -> ModelConfiguration:
-        """What the runner of a key is started with."""
+        """The configuration that the runner of a key is started with, its context size chosen."""
         made = self._made.get(key)
         return self._sharing.configuration(key) if made is None else made
 

@@ -77,7 +77,7 @@ class Fleet:
         await self._empty.wait()
 
     def keys(self) -> set[RunnerKey]:
-        """What there are runners for."""
+        """The keys of all runners, whatever their state."""
         return {runner.key for runner in self._runners.values()}
 
     def matching(self, matches: Callable[[RunnerKey], bool]) -> list[int]:

@@ -74,7 +74,7 @@ class Keys:
         return self._variants.context(key)
 
     def configuration(self, key: RunnerKey, model: str) -> ModelConfiguration:
-        """What owners configured for a model that runners of this key serve."""
+        """The configuration in force for one of the models that runners of this key serve."""
         return self._configurations.effective(key.backend, model, BackendMode(key.mode))[0]
 
     def spreads(self, key: RunnerKey) -> bool:

@@ -93,8 +93,9 @@ class MemoryAccounts:
         return tuple(Shape(count, self.known(key, count)) for count in slots or (None,))
 
     def known(self, key: RunnerKey, slots: int | None = None) -> Need:
-        """What is known of the need of a runner with so many slots: what was seen, else what
-        was estimated; empty for nothing.
+        """Bytes per device that a runner with so many slots needs; empty where nothing is known.
+
+        They are as they were seen, else as they were estimated.
 
         On a GPU what was seen counts: everything is allocated at the load.  In RAM it may still
         grow, since pages count from their first use on, so there the estimate is never lowered.
@@ -160,8 +161,9 @@ class MemoryAccounts:
     async def foretell(
         self, backend: str, model: str, configuration: BackendConfiguration, mode: BackendMode
     ) -> Need:
-        """What a runner would need with as few slots as it can have; raises what the backend
-        raises.
+        """Bytes per device that a runner would need with as few slots as it can have.
+
+        Raises as `Backend.required_memory`.
         """
         kind = self._backends[backend]
         if slots := kind.slots(configuration):

@@ -86,7 +86,7 @@ class Refusals:
         self._variants = variants
 
     def error(self, refused: Refuse, wanted: RunnerKey, principal: Principal) -> RunnerdError:
-        """What a refused request is told that wanted a runner of a key.
+        """The error for a request that wanted a runner of a key and was refused.
 
         Only owners hear which other models there are.
         """
@@ -119,7 +119,7 @@ def refusal_error(
     now: float,
     account: str = "",
 ) -> RunnerdError:
-    """What a refused request is told.
+    """The error for a refused request.
 
     `trouble` is what is remembered of the model's failures, `account` who holds which memory.
     """
@@ -191,7 +191,7 @@ def memory_account(
 
 
 def share_account(need: Mapping[str, int], devices: Sequence[tuple[DeviceMemory, int]]) -> str:
-    """What a model needs that is more than an owner lets all of them have."""
+    """A sentence for each device of which a model needs more than an owner gives to all models."""
     return " and ".join(
         f"it needs {binary_size(need[device.id])} of {device.id}, of which all models together may "
         f"have {binary_size(device.share)}"

@@ -141,6 +141,6 @@ class Running:
         return self._scheduler.ended(key, generation, failure, now, fault=fault, jitter=jitter)
 
     def _in_use(self) -> set[RunnerKey]:
-        """What a runner, a waiting request or a failure refers to."""
+        """The keys that some runner, waiting request or remembered failure has."""
         keys = self._fleet.keys() | self._scheduler.waiting().keys()
         return keys | {view.key for view in self._scheduler.failures()}

@@ -277,7 +277,7 @@ class Supervisor:
         return self._reports.all()
 
     def configurations(self) -> list[tuple[ConfigurationKey, ModelConfiguration]]:
-        """What owners configured."""
+        """Every configuration that owners have set, with its key, of models that are here."""
         return list(self._configurations.list())
 
     def ready_runners(self) -> list[Runner]:
@@ -290,6 +290,10 @@ class Supervisor:
         For the watchdog: a daemon that has stranded somebody is better restarted.
         """
         return len(self._scheduler.stranded(time.monotonic()))
+
+    def wanted(self, key: RunnerKey) -> int:
+        """How many requests wait for what a runner of a key has: itself, or its room."""
+        return self._scheduler.wanted(key)
 
     @property
     def queued(self) -> int:

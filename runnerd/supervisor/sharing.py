@@ -94,7 +94,10 @@ class Sharing:
         return (model if key.backend in self._external else self.load_of(model)) == key.model
 
     def configuration(self, key: RunnerKey) -> ModelConfiguration:
-        """What a runner of this key is started with, and evaluates before it serves."""
+        """The configuration that a runner of this key is started with.
+
+        Of the models that share it one with a preload is taken, else any: they load alike.
+        """
         found = [self._effective(key, model)[0] for model in self.models(key)]
         preloaded = (each for each in found if each.preload or each.preload_prefix)
         return next(preloaded, found[0])

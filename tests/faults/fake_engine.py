@@ -27,6 +27,8 @@ A request can ask for any bytes as its response, whatever the faults:
                       in the one thread that answers /slots), spin (before it gets there); default:
                       go on
 
+Of an API whose requests are translated these members stand, as JSON, in the text of the prompt.
+
 Standard library only; started with -I.
 """
 
@@ -90,7 +92,7 @@ class Handler(http.server.BaseHTTPRequestHandler):
             return
         Handler.requests += 1
         try:
-            self._respond(body)
+            self._respond(body | told_in_text(body))
         finally:
             Handler.requests -= 1
 
@@ -172,6 +174,16 @@ class Handler(http.server.BaseHTTPRequestHandler):
     def _chunk(self, data: bytes) -> None:
         self.wfile.write(b"%x\r\n%s\r\n" % (len(data), data))
         self.wfile.flush()
+
+
+def told_in_text(body: dict[str, object]) -> dict[str, object]:
+    """What the text of the latest message, or of the prompt, asks for."""
+    text = body.get("prompt")
+    if isinstance(messages := body.get("messages"), list) and messages:
+        text = messages[-1].get("content")
+    if isinstance(text, str) and text.startswith('{"raw"'):
+        return dict(json.loads(text))
+    return {}
 
 
 class Server(socketserver.ThreadingMixIn, socketserver.UnixStreamServer):

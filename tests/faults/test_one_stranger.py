@@ -143,7 +143,8 @@ def test_idle_and_slow_connections_make_room(daemon: DaemonProcess) -> None:
 def test_command_says_that_there_are_too_many_connections(daemon: DaemonProcess) -> None:
     """And not that there is no daemon."""
     with ExitStack() as stack:
-        for _ in range(40):
+        daemon.http.close()
+        for _ in range(32):
             stack.enter_context(Wire(daemon.socket)).socket.sendall(half_body(1000))
         wait_for(lambda: "too many connections" in run_ps(daemon).stderr, "the command to say so")
 
@@ -164,3 +165,46 @@ def test_trailers_of_a_request_that_waits_are_no_headers(daemon: DaemonProcess) 
     with Wire(daemon.socket) as wire:
         wire.send(queued[:-2] + b"A: b\r\n" * 5000)
         assert wire.read().status == 431
+
+
+STREAM = "HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nTransfer-Encoding: chunked\r\n\r\n"
+
+
+@pytest.mark.parametrize("kind", ["unix", "tcp"])
+def test_streams_that_nobody_reads_give_their_places_to_who_waits(
+    tmp_path: Path, kind: str
+) -> None:
+    """And end with a reason, behind all that was generated."""
+    event = f"data: {{}}\n\n: {'x' * 60_000}\n\n"
+    chunks = f"{len(event):x}\r\n{event}\r\n" * (12 if kind == "unix" else 150)
+    unread = SHORT | {"stream": True, "raw": STREAM + chunks, "then": "hold"}
+    tiny.write_completion_model(tmp_path / "tiny.gguf")
+    settings = {"llama.cpp": {"path": str(fake_engine(tmp_path)), "stop_grace": 0.5}}
+    with (
+        running(tmp_path, env={"RUNNERD_BACKENDS": json.dumps(settings)}) as daemon,
+        ExitStack() as stack,
+    ):
+        daemon.import_model(tmp_path / "tiny.gguf", "tiny")
+        daemon.http.post("/v1/completions", json=SHORT)
+        places = 2 * int(daemon.ps()[0]["slots"])
+        where = daemon.socket if kind == "unix" else daemon.address
+        wires = [stack.enter_context(Wire(where)) for _ in range(places)]
+        for wire in wires:
+            wire.send(post("/v1/completions", unread))
+        wait_for(lambda: daemon.ps()[0]["requests"] == places, "all places to be taken")
+        assert daemon.http.post("/v1/completions", json=SHORT).status_code == 200
+        assert daemon.ps()[0]["requests"] < places
+        told = [wire for wire in wires if b"was not read while others wait" in last_of(wire)]
+        assert len(told) == 1 or kind == "tcp", "where the buffers hold too much, it only ends"
+
+
+def last_of(wire: Wire) -> bytes:
+    """The end of what is there to be read."""
+    wire.socket.settimeout(1)
+    last = b""
+    try:
+        while data := wire.socket.recv(2**20):
+            last = (last + data)[-1000:]
+    except TimeoutError:
+        pass
+    return last

@@ -35,7 +35,7 @@ _TURNS: list[dict[str, Any]] = [
 _CALLS: list[Any] = [
     *(5, "x", [5], [{}], [{"type": "function"}], [{"type": "function", "function": {}}]),
     [{"type": "x", "function": {"name": "f", "arguments": "{}"}}],
-    [{"type": "function", "function": {"name": "f"}}],
+    [{"type": "custom", "custom": {}}],
     [{"type": "function", "function": {"name": "f", "arguments": "{}"}, "id": None}],
 ]
 _PARTS: list[dict[str, Any]] = [

@@ -37,8 +37,8 @@ FIELDS: dict[str, dict[str, str]] = {
         "POST /v1/responses": (
             "model input input:list instructions max_output_tokens temperature top_p text.format"
             " tools tool_choice stream store previous_response_id metadata reasoning"
-            " input:item_reference input:reasoning input:function_call_output conversation prompt"
-            " top_logprobs include truncation background"
+            " input:item_reference input:reasoning input:function_call_output input:calls"
+            " conversation prompt top_logprobs include truncation background"
             f" input_image:data {_MODELFILE}"
         ),
         "GET /v1/responses/{id}": "id",

@@ -23,6 +23,9 @@ class Client:
     def __init__(self) -> None:
         self.written = b""
 
+    def unread_bytes(self) -> int:
+        return 0
+
     def write(self, data: bytes) -> None:
         self.written += data
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import platform
+import subprocess
 import sys
 
 import pytest
@@ -64,3 +66,33 @@ async def test_roots_children_are_root_by_their_number_only() -> None:
     code = "print(next(line for line in open('/proc/self/status') if line.startswith('CapEff')))"
     assert int((await python(code, Sandbox())).split()[1], 16) == 1 << 14
     assert int((await python(code, None)).split()[1], 16) != 1 << 14
+
+
+# As under the unit: nothing in any set, and a filter that refuses capset() even so.
+FILTERED = """
+import asyncio, ctypes, struct, sys
+from runnerd.backends.commands import run_command
+from runnerd.backends.sandbox import Sandbox
+
+libc = ctypes.CDLL(None, use_errno=True)
+header, nothing = struct.pack("Ii", 0x20080522, 0), bytes(24)
+assert libc.capset(header, nothing) == 0
+lines = [(0x20, 0, 0, 0), (0x15, 0, 1, int(sys.argv[1])), (0x06, 0, 0, 0x00050001),
+         (0x06, 0, 0, 0x7FFF0000)]
+code = ctypes.create_string_buffer(b"".join(struct.pack("HBBI", *line) for line in lines))
+program = struct.pack("HxxxxxxP", len(lines), ctypes.addressof(code))
+assert libc.prctl(38, 1, 0, 0, 0) == 0
+assert libc.prctl(22, 2, program, 0, 0) == 0
+assert libc.capset(header, nothing) == -1
+argv = [sys.executable, "-I", "-c", "print('started')"]
+print(asyncio.run(run_command(argv, timeout=60, sandbox=Sandbox())).output, end="")
+"""
+
+
+@pytest.mark.skipif(platform.machine() != "x86_64", reason="its filter has x86-64's numbers")
+def test_who_has_no_capabilities_need_not_give_them_up() -> None:
+    """The system's unit lets nobody set capabilities, and gives none."""
+    done = subprocess.run(
+        [sys.executable, "-c", FILTERED, "126"], capture_output=True, text=True, check=False
+    )
+    assert (done.stdout, done.stderr) == ("started\n", "")

@@ -1,90 +1,95 @@
-"""The one credential of a head, whichever form it has."""
+"""Credentials as `docker login` and its helpers keep them."""
 
 from __future__ import annotations
 
 import base64
+import json
+from pathlib import Path
+from typing import Any
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
-from runnerd.access.credentials import credential_of, has_form_of_key
-from runnerd.errors import Unauthorized
+from runnerd.pulls.credentials import HUB, Credentials, DockerCredentials
 
-KEY, OTHER = "k" * 43, "o" * 43
+AUTH = base64.b64encode(b"me:secret\0").decode()
 
 
-def basic(user: str, password: str) -> bytes:
-    return b"Basic " + base64.b64encode(f"{user}:{password}".encode())
-
-
-@pytest.mark.parametrize(
-    "headers",
-    [
-        [(b"authorization", b"Bearer " + KEY.encode())],
-        [(b"authorization", b"bearer   " + KEY.encode() + b" ")],
-        [(b"authorization", basic("anybody", KEY))],
-        [(b"authorization", basic("", KEY))],
-        [(b"x-api-key", KEY.encode())],
-        [(b"x-api-key", KEY.encode()), (b"authorization", b"Bearer " + KEY.encode())],
-        [(b"x-api-key", KEY.encode()), (b"authorization", b"Negotiate abc")],
-        [(b"x-api-key", KEY.encode()), (b"authorization", b"Bearer ")],
-        [(b"host", b"x"), (b"x-api-key", KEY.encode()), (b"cookie", b"key=" + OTHER.encode())],
-    ],
-)
-def test_forms(headers: list[tuple[bytes, bytes]]) -> None:
-    """Each of them counts, and the same key may be said twice."""
-    assert credential_of(headers) == KEY
+async def found(tmp_path: Path, config: Any, registry: str = "example.com") -> Credentials | None:
+    """What is found for a registry in such a file."""
+    path = tmp_path / "config.json"
+    path.write_text(config if isinstance(config, str) else json.dumps(config))
+    return await DockerCredentials(path).find(registry)
 
 
 @pytest.mark.parametrize(
-    "headers",
+    ("login", "user", "password"),
     [
-        [],
-        [(b"authorization", b"")],
-        [(b"authorization", b"Bearer")],
-        [(b"authorization", KEY.encode())],
-        [(b"authorization", b"Digest username=x")],
-        [(b"authorization", basic("user", ""))],
-        [(b"proxy-authorization", b"Bearer " + KEY.encode())],
-        [(b"cookie", b"x-api-key=" + KEY.encode())],
+        ({"auth": AUTH}, "me", "secret"),
+        ({"username": "me", "password": "secret"}, "me", "secret"),
+        ({"auth": AUTH, "identitytoken": "token"}, "", "token"),
+        ({"auth": base64.b64encode(b"me:a:b").decode()}, "me", "a:b"),
     ],
 )
-def test_what_is_none(headers: list[tuple[bytes, bytes]]) -> None:
-    """Nothing else is a credential."""
-    assert credential_of(headers) is None
+@pytest.mark.parametrize("key", ["example.com", "https://example.com"])
+async def test_logins(
+    tmp_path: Path, key: str, login: dict[str, str], user: str, password: str
+) -> None:
+    """In each form that Docker writes; an identity token goes before a password."""
+    assert await found(tmp_path, {"auths": {key: login}}) == Credentials(user, password)
+
+
+async def test_the_hub_has_several_names(tmp_path: Path) -> None:
+    """Docker writes the oldest of them."""
+    config = {"auths": {"https://index.docker.io/v1/": {"auth": AUTH}}}
+    assert await found(tmp_path, config, HUB) == Credentials("me", "secret")
+    assert await found(tmp_path, config) is None
 
 
 @pytest.mark.parametrize(
-    "headers",
-    [
-        [(b"x-api-key", KEY.encode()), (b"authorization", b"Bearer " + OTHER.encode())],
-        [(b"x-api-key", KEY.encode()), (b"x-api-key", OTHER.encode())],
-        [(b"authorization", b"Bearer " + KEY.encode()), (b"authorization", basic("", OTHER))],
-        [(b"authorization", b"Basic !!!")],
-        [(b"x-api-key", b"x" * 2000)],
-    ],
-)
-def test_what_is_refused(headers: list[tuple[bytes, bytes]]) -> None:
-    """Two that disagree, and what cannot be read; without a word of what was sent."""
-    with pytest.raises(Unauthorized) as refused:
-        credential_of(headers)
-    assert KEY not in refused.value.message
-    assert OTHER not in refused.value.message
+    "config",
+    ["", "{", "[]", {"auths": []}, {"auths": {"example.com": {"auth": "!"}}},
+     {"auths": {"example.com": {"auth": "bWU="}}}, {"auths": {"example.com": {}}},
+     {"auths": {"example.com": {"auth": "//79"}}}, {"credsStore": "../../bin/sh"},
+     {"credHelpers": {"example.com": "no such helper"}}, "[" * 100_000],
+)  # fmt: skip
+async def test_what_cannot_be_used(tmp_path: Path, config: Any) -> None:
+    """There are none then: a public model needs none."""
+    assert await found(tmp_path, config) is None
 
 
-@given(st.lists(st.tuples(st.sampled_from([b"authorization", b"x-api-key"]), st.binary())))
-def test_any_bytes(headers: list[tuple[bytes, bytes]]) -> None:
-    """Whatever is sent is a text, nothing, or a refusal."""
-    try:
-        found = credential_of(headers)
-    except Unauthorized:
-        return
-    assert found is None or found != ""
+@pytest.fixture
+def helper(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A helper program; what it prints is for the test to say."""
+    program = tmp_path / "bin" / "docker-credential-box"
+    program.parent.mkdir()
+    program.touch(0o755)
+    monkeypatch.setenv("PATH", f"{program.parent}:/usr/bin:/bin")
+    return program
 
 
-def test_the_form_of_a_key() -> None:
-    """43 characters of base64url, and no others."""
-    assert has_form_of_key(KEY)
-    for text in ("", "unused", KEY[1:], KEY + "k", KEY[1:] + "!", KEY + "\n"):
-        assert not has_form_of_key(text)
+@pytest.mark.parametrize(
+    "config",
+    [{"credsStore": "box"}, {"credHelpers": {"example.com": "box"}},
+     {"credHelpers": {"example.com": "box"}, "auths": {"example.com": {"auth": AUTH}}}],
+)  # fmt: skip
+async def test_helpers(tmp_path: Path, helper: Path, config: Any) -> None:
+    """They are asked by name, for a registry; one of its own goes before a login."""
+    helper.write_text(
+        "#!/bin/sh\nread -r server || true\n"
+        'echo "{\\"Username\\": \\"$1\\", \\"Secret\\": \\"$server\\"}"\n'
+    )
+    assert await found(tmp_path, config) == Credentials("get", "example.com")
+
+
+@pytest.mark.parametrize("script", ["exit 1", "echo nonsense", "echo '{}'", "echo '[1]'"])
+async def test_a_helper_that_has_nothing(tmp_path: Path, helper: Path, script: str) -> None:
+    """The login in the file counts."""
+    helper.write_text(f"#!/bin/sh\n{script}\n")
+    config = {"credHelpers": {"example.com": "box"}, "auths": {"example.com": {"auth": AUTH}}}
+    assert await found(tmp_path, config) == Credentials("me", "secret")
+
+
+def test_passwords_are_not_printed() -> None:
+    """Logs and tracebacks show objects."""
+    assert "secret" not in repr(Credentials("me", "secret"))
+    assert Credentials("me", "secret").basic == "Basic " + base64.b64encode(b"me:secret").decode()

@@ -24,6 +24,9 @@ class Client:
         self.written = b""
         self.keeps: bool | None = None
 
+    def unread_bytes(self) -> int:
+        return 0
+
     def write(self, data: bytes) -> None:
         assert self.keeps is None
         self.written += data

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
+
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from runnerd.access import UserLimits
 from runnerd.access.limits import Limiter
@@ -20,13 +24,39 @@ def test_requests_per_minute() -> None:
     for _ in range(3):
         with pytest.raises(LimitReached, match="requests_per_minute") as refused:
             limiter.begin(ANN, limits, 120.0)
-        assert refused.value.retry_after == 40.0
+        assert refused.value.retry_after == 41
         assert refused.value.limit == "requests_per_minute"
     limiter.begin(BOB, limits, 120.0)
-    limiter.begin(ANN, limits, 160.0)
     with pytest.raises(LimitReached):
-        limiter.begin(ANN, limits, 169.9)
-    limiter.begin(ANN, limits, 170.0)
+        limiter.begin(ANN, limits, 160.9)
+    limiter.begin(ANN, limits, 161.0)
+    with pytest.raises(LimitReached):
+        limiter.begin(ANN, limits, 170.9)
+    limiter.begin(ANN, limits, 171.0)
+
+
+@given(st.lists(st.floats(0, 30), max_size=60), st.integers(1, 5))
+def test_any_sixty_seconds(pauses: list[float], most: int) -> None:
+    """Whenever requests come, no sixty seconds have more of those that were let in."""
+    limiter, limits, now = Limiter(), UserLimits(requests_per_minute=most), 1000.0
+    let_in: list[float] = []
+    for pause in pauses:
+        now += pause
+        with suppress(LimitReached):
+            limiter.begin(ANN, limits, now)
+            let_in.append(now)
+    for first, last in zip(let_in, let_in[most:], strict=False):
+        assert last - first >= 60
+
+
+def test_many_requests_in_a_minute() -> None:
+    """They are counted by the second, in the memory of sixty numbers; a clock may be put back."""
+    limiter, limits = Limiter(), UserLimits(requests_per_minute=100_000)
+    for number in range(100_000):
+        counts = limiter.begin(ANN, limits, 1000.0 + number / 2000)
+    assert counts.requests.count == 100_000
+    with pytest.raises(LimitReached):
+        limiter.begin(ANN, limits, 900.0)
 
 
 def test_concurrent_requests() -> None:

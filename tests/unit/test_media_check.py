@@ -98,3 +98,17 @@ def test_a_schema_may_have_properties_of_such_names() -> None:
     parameters = {"properties": {"image_url": {"type": "string"}, "video_url": {"type": "string"}}}
     tool = {"type": "function", "function": {"name": "f", "parameters": parameters}}
     inspect(json.dumps({"model": "m", "tools": [tool]}).encode(), LIMITS)
+
+
+def sound_body(hertz: int) -> bytes:
+    """A request with a WAV file of 50,000 samples."""
+    head = struct.pack("<4sI4s4sIHHIIHH", b"RIFF", 0, b"WAVE", b"fmt ", 16, 1, 1, hertz, 0, 2, 16)
+    sound = base64.b64encode(head + b"data" + bytes(100_000)).decode()
+    return body({"type": "input_audio", "input_audio": {"data": sound, "format": "wav"}})
+
+
+def test_sounds_are_bounded_by_their_length() -> None:
+    """At one sample a second they are half a day; who is short passes."""
+    inspect(sound_body(16000), Limits())
+    with pytest.raises(PayloadTooLarge, match="longer than 3600 s"):
+        inspect(sound_body(1), Limits())

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 
 import pytest
 from hypothesis import given
@@ -38,9 +39,8 @@ def test_pieces_say_what_the_whole_says(snippets: list[bytes], data: st.DataObje
         assert not held or any(member.startswith(held) for member in renaming._members)
         assert given_so_far.endswith(held)
     assert said + renaming.end() == expected
-    assert expected == text.replace(b'"model": "old"', b'"model":"new one"').replace(
-        b'"model":"old"', b'"model":"new one"'
-    )
+    # From left to right: two members may share a quotation mark, and then only the first is one.
+    assert expected == re.sub(rb'"model": ?"old"', b'"model":"new one"', text)
 
 
 @pytest.mark.parametrize("separators", [(",", ":"), (", ", ": ")])

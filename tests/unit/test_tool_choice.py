@@ -13,7 +13,7 @@ from runnerd.api.openai.items import engine_items
 from runnerd.config import Limits
 from runnerd.errors import ClientError
 from runnerd.relay.body_inspection import inspect
-from runnerd.relay.request_rewrites.arguments import readable, with_readable_arguments
+from runnerd.relay.request_rewrites.arguments import readable, with_readable_calls
 from runnerd.relay.request_rewrites.tool_choice import choice_of, with_chosen_tools
 
 LIMITS = Limits()
@@ -101,7 +101,7 @@ def test_arguments_in_a_chat() -> None:
     """Only what cannot be read is changed; a chat without such is not asked again."""
     calls = [{"function": {"name": "a", "arguments": text}} for text in ('{"b": 1}', "", "{")]
     body = msgspec.json.encode({"messages": [{"role": "user"}, {"tool_calls": calls}]})
-    again = with_readable_arguments(body)
+    again = with_readable_calls(body)
     assert again is not None
     found = msgspec.json.decode(again)["messages"][1]["tool_calls"]
     assert [call["function"]["arguments"] for call in found] == [
@@ -109,4 +109,4 @@ def test_arguments_in_a_chat() -> None:
         "{}",
         '{"arguments":"{"}',
     ]
-    assert with_readable_arguments(again) is None
+    assert with_readable_calls(again) is None

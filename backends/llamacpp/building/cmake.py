@@ -73,7 +73,8 @@ Report = Callable[[str], None]
 class Plan:
     """What to build: the options of its kind, for this processor or for many, with how many jobs.
 
-    `commit` is what the server names beside its version, where its sources do not know it.
+    `commit` is what the server names beside its version, where its sources do not know it;
+    `programs` are the targets.
     """
 
     portable: bool = False
@@ -81,6 +82,7 @@ class Plan:
     environment: dict[str, str] = field(default_factory=dict)
     jobs: int | None = None
     commit: str = ""
+    programs: tuple[str, ...] = PROGRAMS
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,8 +115,9 @@ class Tree:
         await self._run(self._configuring(project, rung), await self._logged())
         plan = Output(tail_bytes=_LONGEST_PLAN)
         ninja = str(self._tools.ninja)
-        await self._run([ninja, "-C", str(self._build), "-n", *PROGRAMS], plan)
-        targets = [part for program in PROGRAMS for part in ("--target", program)]
+        programs = self._plan.programs
+        await self._run([ninja, "-C", str(self._build), "-n", *programs], plan)
+        targets = [part for program in programs for part in ("--target", program)]
         command = [str(self._tools.cmake), "--build", str(self._build), *targets]
         output = await self._logged(Progress(report, planned(plan.tail.encode())))
         await self._run([*command, "--parallel", str(self._jobs())], output)
@@ -135,7 +138,7 @@ class Tree:
         built = self._build / "bin"
         for folder in (target / "bin", target / "lib"):
             folder.mkdir(parents=True, exist_ok=True)
-        for name in PROGRAMS:
+        for name in self._plan.programs:
             if (built / name).exists():
                 _put(built / name, target / "bin" / name)
         for library in built.glob("*.so*"):

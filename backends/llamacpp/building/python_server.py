@@ -7,7 +7,6 @@ package is installed without compiling llama.cpp a second time.
 from __future__ import annotations
 
 import asyncio
-import importlib.util
 import os
 import sys
 import sysconfig
@@ -17,14 +16,14 @@ from runnerd.backends.commands import run_command
 from runnerd.backends.llamacpp import places
 from runnerd.backends.llamacpp.building.options import VERSION
 from runnerd.backends.llamacpp.building.sources import cache_folder
+from runnerd.backends.llamacpp.fallback import has_packages
 
 _PIP_SECONDS = 1800.0
-_MODULES = ("llama_cpp", "uvicorn", "fastapi", "sse_starlette")
 
 
 def install_python_server(root: Path) -> int:
     """Install the package and link an engine's libraries into it; return the exit status."""
-    if all(importlib.util.find_spec(name) is not None for name in _MODULES):
+    if has_packages():
         return 0
     archive = cache_folder() / f"llama_cpp_python-{VERSION}.tar.gz"
     package = str(archive) if archive.exists() else "llama-cpp-python"

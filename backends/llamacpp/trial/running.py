@@ -176,7 +176,7 @@ def _arguments(options: frozenset[str], model: Path, socket: Path) -> Sequence[s
 
 
 async def _question(exercise: _Exercise, socket: Path) -> str:
-    """What is wrong with the response, nothing where it is sound."""
+    """Ask the engine on a socket, and say what is wrong with the response; "" where it is sound."""
     await wait_ready(socket)
     try:
         status, content = await ask(socket, exercise.path, exercise.body)

@@ -7,6 +7,7 @@ message with results of tools and a text it puts the text first, between a call 
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from typing import Any
 
@@ -14,13 +15,21 @@ import msgspec
 
 from runnerd.errors import ClientError
 from runnerd.relay.body import UNDECODABLE, Body, json_object, undecodable
+from runnerd.relay.request_rewrites.plain_images import plain_base64
 from runnerd.relay.request_rewrites.tool_choice import Choice
 
+_SPACE = re.compile(rb"\\[nrtu]|\s")  # as JSON writes it
 _READABLE = ("text", "content")  # kinds of sources of documents
 
 
 class _Source(msgspec.Struct):
     type: str | None = None
+    data: msgspec.Raw = msgspec.Raw(b"")
+
+    @property
+    def has_spaces(self) -> bool:
+        """Whether base64 comes in lines."""
+        return self.type == "base64" and _SPACE.search(self.data) is not None
 
 
 class _Block(msgspec.Struct):
@@ -120,6 +129,10 @@ def _is_told_otherwise(message: _Message) -> bool:
     kinds = [block.type for block in _blocks(message)]
     if "document" in kinds or "search_result" in kinds:
         return True
+    if "image" in kinds and any(
+        isinstance(block.source, _Source) and block.source.has_spaces for block in _blocks(message)
+    ):
+        return True
     outer = message.content if isinstance(message.content, list) else []
     return len({block.type == "tool_result" for block in outer}) == 2
 
@@ -139,9 +152,15 @@ def _told(message: dict[str, Any]) -> Iterator[dict[str, Any]]:
 
 
 def _text_of(block: dict[str, Any]) -> dict[str, Any]:
-    """Return a block with the texts of documents and search results as what they are: texts."""
+    """Return a block with the texts of documents and search results as what they are, texts, and
+    with an image's base64 in one line.
+    """
     if block.get("type") == "tool_result" and isinstance(block.get("content"), list):
         return {**block, "content": [_text_of(part) for part in block["content"]]}
+    if block.get("type") == "image" and isinstance(block.get("source"), dict):
+        data = block["source"].get("data")
+        plain = plain_base64(data) if isinstance(data, str) else data
+        return {**block, "source": {**block["source"], "data": plain}}
     if block.get("type") not in ("document", "search_result"):
         return block
     source = block.get("source")

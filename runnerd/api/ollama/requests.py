@@ -13,9 +13,11 @@ import msgspec
 
 from runnerd.errors import ClientError
 from runnerd.relay.body import Body, json_object
+from runnerd.relay.request_rewrites.plain_images import plain_base64
 from runnerd.units import bounded_seconds, parse_duration
 
 _EFFORTS = ("low", "medium", "high", "max")
+_LONGEST_HEAD = 256  # characters of a data URL before its data
 _MOST_TOP = 20  # alternatives to a token
 
 
@@ -183,7 +185,7 @@ def with_images(text: str, images: Any) -> list[dict[str, Any]]:
     if not isinstance(images, list) or not all(isinstance(image, str) for image in images):
         raise ClientError("images must be an array of base64 strings", param="images")
     parts: list[dict[str, Any]] = [{"type": "text", "text": text}]
-    for image in images:
+    for image in map(_plain, images):
         if _is_sound(image):
             sound = {"data": image, "format": "wav"}
             parts.append({"type": "input_audio", "input_audio": sound})
@@ -191,6 +193,15 @@ def with_images(text: str, images: Any) -> list[dict[str, Any]]:
         address = f"data:{_media_type(image)};base64,{image}"
         parts.append({"type": "image_url", "image_url": {"url": address}})
     return parts
+
+
+def _plain(image: str) -> str:
+    """Base64 in one line; some clients put what a page needs in front of it."""
+    head, comma, _ = image[:_LONGEST_HEAD].partition(",")
+    head = head.lower()
+    if comma and head.startswith("data:") and head.endswith(";base64"):
+        image = image[len(head) + 1 :]
+    return plain_base64(image)
 
 
 def _is_sound(image: str) -> bool:

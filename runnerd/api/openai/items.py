@@ -8,6 +8,7 @@ llama-server refuses each of these, and with it everything that is asked from th
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import msgspec
@@ -32,7 +33,8 @@ def given_items(given: object, find: Find) -> list[Any]:
 
 def engine_items(items: list[Any]) -> list[Any]:
     """Return items as the engine takes them.  Raises errors.ClientError."""
-    return [taken for item in items if (taken := _engine_item(item)) is not None]
+    taken = (_engine_item(item) for item in items)
+    return [item for item in taken if item is not None]
 
 
 def _found(item: object, find: Find) -> object:
@@ -102,9 +104,36 @@ def _result(item: dict[str, Any]) -> dict[str, Any]:
     return {**item, "output": output}
 
 
+def _of_client(kind: str, item: dict[str, Any]) -> dict[str, Any]:
+    """A call of a tool that the client runs, and its result, as those of a function."""
+    call_id = item.get("call_id") or item.get("id")
+    if kind.endswith(_OUTPUT):
+        found = {"type": "function_call_output", "call_id": call_id, "output": item.get("output")}
+        return _result(found)
+    said = {name: item[name] for name in _SAID if name in item}
+    whole = said.get("action", said.get("operation", said))
+    name = item.get("name") or kind.removesuffix("_call")
+    arguments = msgspec.json.encode(whole if isinstance(whole, dict) else said).decode()
+    return {"type": "function_call", "call_id": call_id, "name": name, "arguments": arguments}
+
+
+def _of_server(item: dict[str, Any]) -> None:
+    """What OpenAI's own tools did; what came of it is in the messages that follow."""
+
+
+_OUTPUT = "_output"
+_SAID = ("input", "action", "operation", "environment")
+_CLIENTS = ("custom_tool_call", "local_shell_call", "shell_call", "apply_patch_call",
+            "computer_call")  # fmt: skip
+_SERVERS = ("web_search_call", "file_search_call", "code_interpreter_call", "mcp_call",
+            "image_generation_call", "mcp_list_tools", "mcp_approval_request",
+            "mcp_approval_response", "tool_search_call", "tool_search_output")  # fmt: skip
+
 _FORMS: dict[str, Callable[[dict[str, Any]], dict[str, Any] | None]] = {
     "message": _message,
     "reasoning": _reasoning,
     "function_call": _call,
     "function_call_output": _result,
+    **{kind: partial(_of_client, kind) for call in _CLIENTS for kind in (call, call + _OUTPUT)},
+    **dict.fromkeys(_SERVERS, _of_server),
 }

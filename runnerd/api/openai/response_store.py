@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import secrets
 import time
-from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -17,6 +16,7 @@ from typing import Any
 import msgspec
 
 from runnerd.errors import ResponseNotFound
+from runnerd.lru import Lru
 
 _BYTES = 64 * 2**20  # of all kept responses together
 _LARGEST = 8 * 2**20  # one with more history is not kept
@@ -41,7 +41,7 @@ class ResponseStore:
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
-        self._kept: OrderedDict[str, _Kept] = OrderedDict()
+        self._kept: Lru[str, _Kept] = Lru()  # bounded by bytes
         self._bytes = 0
         self._makers: dict[str, str] = {}  # of an item: the response that it is in
 
@@ -64,11 +64,11 @@ class ResponseStore:
         )
         if kept.size > _LARGEST:
             return
-        self._kept[id] = kept
+        self._kept.note(id, kept)
         self._bytes += kept.size
         self._makers |= dict.fromkeys(kept.made, id)
-        while self._bytes > _BYTES or next(iter(self._kept.values())).until < self._clock():
-            self._drop(next(iter(self._kept)))
+        while self._bytes > _BYTES or self._kept[self._kept.oldest()].until < self._clock():
+            self._drop(self._kept.oldest())
 
     def items(self, owner: str, id: str) -> list[Any]:
         """Return the conversation up to and with a response.  Raises errors.ResponseNotFound."""
@@ -96,8 +96,7 @@ class ResponseStore:
                 "this response is not known: responses are kept in memory, for a day at most;"
                 " send the whole conversation as input"
             )
-        self._kept.move_to_end(id)
-        return kept
+        return self._kept.use(id)
 
     def _drop(self, id: str) -> None:
         kept = self._kept.pop(id)

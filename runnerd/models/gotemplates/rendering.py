@@ -56,7 +56,7 @@ _FUNCTIONS: dict[str, tuple[Callable[..., Any], int, int]] = {
 
 
 def render(source: str, values: Mapping[str, Any]) -> str:
-    """What a template makes of values, up to where the response begins.
+    """The text that a template makes of values, up to where the response begins.
 
     Raises TemplateError.
     """

@@ -1,9 +1,9 @@
-"""The arguments of tool calls in a conversation that comes back to the model.
+"""The tool calls of a conversation that comes back to the model, as llama-server reads them.
 
-OpenAI takes any text for them: an empty one for a function without parameters, half an object where
-the response had been cut.  llama-server parses them and refuses the request for either, and so
-every one that follows in that conversation.  In chats they are looked at only once that has
-happened.
+OpenAI takes any text for arguments: an empty one for a function without parameters, half an object
+where the response had been cut.  Other servers leave out the type of a call, or the arguments of
+one without any.  llama-server parses them and refuses the request for each of these, and so every
+one that follows in that conversation.  In chats they are looked at only once that has happened.
 """
 
 from __future__ import annotations
@@ -29,23 +29,30 @@ def readable(arguments: object) -> object:
     return msgspec.json.encode({"arguments": arguments}).decode()
 
 
-def with_readable_arguments(body: Body) -> bytes | None:
-    """Return the body of a chat in which all arguments can be read; None if they could before."""
+def with_readable_calls(body: Body) -> bytes | None:
+    """Return the body of a chat in which all calls can be read; None if they could before."""
     document = msgspec.json.decode(body)
-    functions = [_function(call) for call in _calls(document)]
-    unread = [f for f in functions if readable(f.get("arguments")) != f.get("arguments")]
-    for function in unread:
-        function["arguments"] = readable(function.get("arguments"))
-    return msgspec.json.encode(document) if unread else None
-
-
-def _calls(document: dict[str, Any]) -> list[Any]:
     messages = document.get("messages")
-    found = messages if isinstance(messages, list) else []
-    lists = [message.get("tool_calls") for message in found if isinstance(message, dict)]
-    return [call for calls in lists if isinstance(calls, list) for call in calls]
+    changed = False
+    for message in messages if isinstance(messages, list) else ():
+        calls = message.get("tool_calls") if isinstance(message, dict) else None
+        if isinstance(calls, list):
+            told = [_readable_call(call) for call in calls]
+            changed = changed or told != calls
+            message["tool_calls"] = told
+    return msgspec.json.encode(document) if changed else None
 
 
-def _function(call: Any) -> dict[str, Any]:
-    function = call.get("function") if isinstance(call, dict) else None
-    return function if isinstance(function, dict) else {"arguments": "{}"}
+def _readable_call(call: Any) -> Any:
+    """A call of a function with arguments; one of a custom tool has its text as an argument."""
+    if not isinstance(call, dict) or call.get("type") not in (None, "function", "custom"):
+        return call
+    custom, function = call.get("custom"), call.get("function")
+    if isinstance(custom, dict) and not isinstance(function, dict):
+        said = msgspec.json.encode({"input": custom.get("input")}).decode()
+        function = {"name": custom.get("name"), "arguments": said}
+        call = {name: value for name, value in call.items() if name != "custom"}
+    if not isinstance(function, dict):
+        return call
+    arguments = readable(function.get("arguments"))
+    return {**call, "type": "function", "function": {**function, "arguments": arguments}}

@@ -23,6 +23,7 @@ from runnerd.models.modelfile import Modelfile
 from runnerd.relay.body import Body, unclosed
 from runnerd.relay.engine import Buffer
 from runnerd.relay.request_rewrites.prompt_prefix import Opening, PromptPrefix, prompt_prefix_for
+from runnerd.relay.request_rewrites.stop_words import said_stops
 
 _NULL = b"null"
 _LIMIT = "max_tokens"
@@ -140,6 +141,8 @@ def completed(body: Body, below: Mapping[str, object]) -> bytes:
 def sampling(options: Mapping[str, object]) -> dict[str, object]:
     """Return those of Ollama's options that are said with a request, as the engine's parameters."""
     found = {_MAKERS_NAMES[name]: said for name, said in options.items() if name in _MAKERS_NAMES}
+    if "stop" in found and (stops := said_stops(found.pop("stop"))) is not None:
+        found["stop"] = stops
     if found.get("repeat_last_n") == -1:  # the whole context, to Ollama; the engine refuses it
         found["repeat_last_n"] = _WHOLE_CONTEXT
     return found

@@ -6,7 +6,8 @@ from typing import Any
 
 from runnerd.relay.body import UNCACHED_END, unclosed
 from runnerd.relay.engine import Buffer
-from runnerd.relay.request_rewrites.arguments import with_readable_arguments
+from runnerd.relay.request_rewrites.alternating_turns import alternating
+from runnerd.relay.request_rewrites.arguments import with_readable_calls
 from runnerd.relay.request_rewrites.message_order import in_order, is_raised
 
 _LOST_MEDIUM = "Chunk not found"
@@ -14,7 +15,12 @@ _LOST_MEDIUM = "Chunk not found"
 right behind it: it cannot keep that much of it.
 """
 
-_UNREAD_ARGUMENTS = "Failed to parse tool call arguments"
+_UNREAD_CALLS = (
+    "Failed to parse tool call arguments",
+    "Failed to parse messages",
+    "[json.exception",
+)
+"""Said of calls that are not all there, and of other things that have not the type they should."""
 
 
 def rewritten(body: tuple[Buffer, ...], error: dict[str, Any]) -> tuple[Buffer, ...] | None:
@@ -23,10 +29,10 @@ def rewritten(body: tuple[Buffer, ...], error: dict[str, Any]) -> tuple[Buffer, 
     *pieces, end = body
     if message.endswith(_LOST_MEDIUM) and end is not UNCACHED_END:
         return (*pieces, unclosed(bytes(end)), UNCACHED_END)
-    if message.startswith(_UNREAD_ARGUMENTS):
-        read = with_readable_arguments(b"".join(body))
-        return None if read is None else (read,)
-    if is_raised(message):
-        ordered = in_order(b"".join(body))
-        return None if ordered is None else (ordered,)
-    return None
+    other = None
+    if message.startswith(_UNREAD_CALLS):
+        other = with_readable_calls(b"".join(body))
+    elif is_raised(message):
+        whole = b"".join(body)
+        other = in_order(whole) or alternating(whole)
+    return None if other is None else (other,)

@@ -9,20 +9,24 @@ a response to is told, too.  Everything else stays as the client wrote it: the m
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
-from urllib.parse import unquote
 
 from runnerd.relay.request_rewrites.patterns import engine_pattern
+from runnerd.relay.request_rewrites.schema_references import (
+    DEEPEST,
+    NOTHING,
+    circular,
+    found_by_engine,
+    listed,
+    meant_by,
+)
 
 NODES = 20_000
 """So many schemas of one request are read; what lies beyond is any value."""
 
-_DEPTH = 64
 _MOST_TIMES = 1000  # the engine repeats a rule 2000 times at most, and multiplies
 _LARGEST = 2**53
 _MOST_COPIES = 8
-_END: dict[str, Any] = {}
 _TYPES = frozenset({"null", "boolean", "number", "integer", "string", "array", "object"})
 _ALIASES = {
     **{"float": "number", "double": "number", "decimal": "number", "numeric": "number"},
@@ -63,8 +67,8 @@ def widened(schema: Any, at: str = "#", most: int = NODES) -> Widened:
 def of_arguments(schema: Any, at: str = "#", most: int = NODES) -> Widened:
     """The same for a tool's parameters: they are an object, and say so at their top."""
     top, seen = schema, 0
-    while isinstance(top, dict) and isinstance(ref := top.get("$ref"), str) and seen < _DEPTH:
-        target, seen = _pointed(schema, ref), seen + 1
+    while isinstance(top, dict) and isinstance(ref := top.get("$ref"), str) and seen < DEEPEST:
+        target, seen = meant_by(schema, ref), seen + 1
         if not isinstance(target, dict):
             break
         definitions = {name: schema[name] for name in _DEFINITIONS if name in schema}
@@ -100,14 +104,15 @@ class _Widening:
         made = self._node(self._root, 0)
         while pending := [ref for ref in self._copies if self._copies[ref] not in self._made]:
             for ref in pending:
-                self._made[self._copies[ref]] = self._node(_pointed(self._root, ref), 1)
+                self._made[self._copies[ref]] = self._node(meant_by(self._root, ref), 1)
         if self._made:
             kept = made.get("$defs")
             made["$defs"] = {**(kept if isinstance(kept, dict) else {}), **self._made}
         for node in self._refs:
-            if _walked(made, node["$ref"][len(self._at) :]) is None:
+            if found_by_engine(made, node["$ref"][len(self._at) :]) is None:
                 self._any(node, "$ref")
-        self._break_circles(made)
+        for node in circular(self._refs, lambda ref: found_by_engine(made, ref[len(self._at) :])):
+            self._any(node, "$ref")
         return made
 
     def _any(self, node: dict[str, Any], why: str) -> dict[str, Any]:
@@ -119,7 +124,7 @@ class _Widening:
         self.left -= 1
         if not isinstance(schema, dict):
             return self._any({}, str(schema).lower() if isinstance(schema, bool) else "a schema")
-        if self.left < 0 or depth > _DEPTH:
+        if self.left < 0 or depth > DEEPEST:
             return self._any({}, "its size")
         node = dict(schema)
         if node.pop("nullable", None) is True and node.get("type") != "null":
@@ -163,7 +168,7 @@ class _Widening:
         ref = node["$ref"]
         if not isinstance(ref, str) or not ref.startswith("#"):
             return self._any(node, "$ref")
-        if _pointed(self._root, ref) is _NOTHING:
+        if meant_by(self._root, ref) is NOTHING:
             return self._any(node, "$ref")
         plain = ref.startswith("#/") and "~" not in ref and "%" not in ref
         if not plain:  # the engine finds neither the document itself nor escaped names
@@ -205,7 +210,7 @@ class _Widening:
         for part in parts:
             if isinstance(part, dict) and isinstance(part.get("$ref"), str):
                 self.left -= 1
-                part = _pointed(self._root, part["$ref"])
+                part = meant_by(self._root, part["$ref"])
             if isinstance(part, dict):
                 self._merge(merged, part)
             elif part is not True:
@@ -301,7 +306,7 @@ class _Widening:
 
     def _numbers(self, node: dict[str, Any]) -> None:
         """Bounds as whole numbers: the engine holds those of integers alone."""
-        integer = "integer" in _listed(node.get("type"))
+        integer = "integer" in listed(node.get("type"))
         for name, other in (
             ("minimum", "exclusiveMinimum"),
             ("maximum", "exclusiveMaximum"),
@@ -334,73 +339,6 @@ class _Widening:
         if "const" in node and isinstance(node.get("type"), list):
             del node["type"]  # else it would be said once for each
 
-    # references that lead to themselves
-
-    def _break_circles(self, made: dict[str, Any]) -> None:
-        """Widen references that mean nothing but themselves: no grammar can be made of them."""
-        within: dict[str, list[dict[str, Any]]] = {}
-        for node in self._refs:
-            if "$ref" in node and node["$ref"] not in within:
-                target = _walked(made, node["$ref"][len(self._at) :])
-                within[node["$ref"]] = list(_at_once(target))
-        done: set[str] = set()
-        for start in within:
-            path = {} if start in done else {start: iter(within[start])}
-            while path:
-                name = next(reversed(path))
-                node = next(path[name], _END)
-                if node is _END:
-                    done.add(name)
-                    del path[name]
-                elif (ref := node.get("$ref")) in path:
-                    self._any(node, "$ref")
-                elif ref is not None and ref not in done:
-                    path[ref] = iter(within.get(ref, []))
-
-
-def _at_once(node: Any) -> Iterator[dict[str, Any]]:
-    """Yield the references that a schema is, or may be, without anything around them."""
-    todo = [node]
-    while todo:
-        each = todo.pop()
-        if isinstance(each, dict):
-            if "$ref" in each:
-                yield each
-            else:
-                todo += [*_listed(each.get("anyOf")), *_listed(each.get("oneOf"))]
-
-
-_NOTHING = object()
-
-
-def _pointed(root: Any, ref: str) -> Any:
-    """What a reference into the same document means; _NOTHING where there is none."""
-    if not ref.startswith("#"):
-        return _NOTHING
-    if ref == "#":
-        return root
-    return _steps(root, ref[1:], lambda name: unquote(name).replace("~1", "/").replace("~0", "~"))
-
-
-def _walked(made: Any, path: str) -> Any:
-    """The schema that the engine finds at a path; None where it finds none."""
-    found = _steps(made, path, lambda name: name) if path else made
-    return found if isinstance(found, dict) else None
-
-
-def _steps(node: Any, path: str, read: Callable[[str], str]) -> Any:
-    first, *names = path.split("/")
-    if first or len(names) > 2 * _DEPTH:
-        return _NOTHING
-    for name in map(read, names):
-        if isinstance(node, dict) and name in node:
-            node = node[name]
-        elif isinstance(node, list) and name.isdecimal() and int(name[:9]) < len(node):
-            node = node[int(name[:9])]
-        else:
-            return _NOTHING
-    return node
-
 
 def _known(name: Any) -> str | None:
     """One of the engine's types, None for any."""
@@ -410,7 +348,3 @@ def _known(name: Any) -> str | None:
         return None
     name = name.lower()
     return name if name in _TYPES else _ALIASES.get(name)
-
-
-def _listed(value: Any) -> list[Any]:
-    return value if isinstance(value, list) else [] if value is None else [value]
