@@ -106,7 +106,7 @@ class HubSource:
         memory_bytes = await asyncio.to_thread(_memory_bytes, context.host)
         hub = Hub(context.http, settings.hub_endpoint)
         token = self.token
-        if token is None and settings.lends(HOSTS[0], self.for_owner):
+        if token is None and any(settings.lends(host, self.for_owner) for host in HOSTS):
             token = settings.hub_token
         return await hub.offer(self.name, token=token, memory_bytes=memory_bytes)
 
