@@ -59,11 +59,6 @@ class AskingExchange(Protocol):
 _LAST_BYTES = 2**20  # of a stream that is about to be ended
 
 
-def _count(record: RequestRecord, data: bytes) -> None:
-    """Note what several requests to the engine took together, as it is told to the client."""
-    record.counts = usage.excerpt(data) or record.counts
-
-
 class EngineCall:
     """Owns the connection from `ask` to `close` (a ResponseReceiver, a StallTimeoutClient and an
     UnreadStream).
