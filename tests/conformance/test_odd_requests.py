@@ -316,3 +316,10 @@ def test_texts_longer_than_num_ctx(daemon: DaemonProcess, texts: list[str]) -> N
     refused = daemon.http.post("/api/embed", json=body | {"truncate": False})
     assert refused.status_code == 400
     assert "num_ctx (32)" in refused.json()["error"]
+
+
+def test_text_of_responses(daemon: DaemonProcess) -> None:
+    """Docker Model Runner tells it by itself, and its tests look for it."""
+    for path in ("/responses", "/engines/v1/responses"):
+        told = posted(daemon, path, {"model": "demo-a", "input": "What is your name?"}).json()
+        assert told["output_text"] == "My name is Demo A."

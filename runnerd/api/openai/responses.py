@@ -165,6 +165,7 @@ class _Response:
             event["response"] = self._completed(event["response"])
             if kind == _COMPLETED:
                 self._final = event["response"]
+                self._final["output_text"] = _spoken(self._final["output"])
                 kind = f"response.{self._final['status']}"
                 self._keep(self._final)
         if not self.streams:
@@ -205,6 +206,12 @@ def _unfolded(event: dict[str, Any]) -> Iterator[dict[str, Any]]:
         told = {"item_id": item["id"], "text": item["content"][0]["text"]}
         yield {"type": "response.reasoning_text.done", **told}
     yield event
+
+
+def _spoken(output: list[Any]) -> str:
+    """All that was said, as Docker Model Runner tells it beside the output."""
+    parts = [part for item in output for part in item.get("content") or ()]
+    return "".join(part["text"] for part in parts if part.get("type") == "output_text")
 
 
 def _whole(value: object) -> int | None:
