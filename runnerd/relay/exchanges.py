@@ -76,7 +76,7 @@ class Exchanges:
             limits,
             EnginePools(limits.requests_per_runner),
             StallTimeouts(limits.upstream_timeout),
-            UnreadStreams(parts.supervisor.wanted),
+            UnreadStreams(lambda key: parts.supervisor.wanted(key)),
             quarantine,
             parts.ended,
             intake.still_allowed,
