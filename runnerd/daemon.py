@@ -190,6 +190,7 @@ class Daemon:
                     ended=lambda principal, record: accounts.usage.ended(principal.id, record),
                 )
             )
+            supervisor.tell_of_losses(exchanges.runner_lost)
             context = Context(
                 settings,
                 store,

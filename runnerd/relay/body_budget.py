@@ -30,7 +30,7 @@ class BodyBudget:
         reserve = max(0, min(limits.body_bytes, (whole - limits.body_bytes) // 2))
         self._room = {True: whole, False: whole - reserve}  # by: came over a Unix socket
         self.held = 0
-        self._shares: dict[str, int] = {}
+        self._shares: dict[tuple[str, bool], int] = {}  # TCP's apart: it is no owner's command
 
     def hold(self, size: int, unix: bool) -> bool:
         """Account for some bytes; False when the budget is spent."""
@@ -47,16 +47,16 @@ class BodyBudget:
         """Let bytes that are held, or about to be, count as a principal's; False when it has as
         much as it may.
         """
-        own = self._shares.get(principal, 0) + size
+        own = self._shares.get((principal, unix), 0) + size
         if own > max(self._body_bytes, self._room[unix] - self.held):
             return False
-        self._shares[principal] = own
+        self._shares[principal, unix] = own
         return True
 
-    def give_back(self, principal: str, size: int) -> None:
+    def give_back(self, principal: str, size: int, unix: bool) -> None:
         """Bytes that were claimed are let go."""
-        left = self._shares.get(principal, 0) - size
+        left = self._shares.get((principal, unix), 0) - size
         if left > 0:
-            self._shares[principal] = left
+            self._shares[principal, unix] = left
         else:
-            self._shares.pop(principal, None)
+            self._shares.pop((principal, unix), None)

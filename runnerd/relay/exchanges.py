@@ -61,7 +61,7 @@ class Exchanges:
         self._captures = parts.captures
         self.accounts = UserAccounts(parts.policy, time.time)
         quarantine = Quarantine()
-        parts.supervisor.tell_of_losses(quarantine.lost)
+        self.runner_lost = quarantine.lost
         self._intake = intake = Intake(
             parts.planner,
             parts.policy,

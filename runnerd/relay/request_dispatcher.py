@@ -109,7 +109,7 @@ class PipelinedRequest:
     `claimed` is how much of its body counts as what the principal `claimant` holds.
     """
 
-    __slots__ = ("claimant", "claimed", "error", "request", "route")
+    __slots__ = ("claimant", "claimed", "error", "request", "route", "unix")
 
     def __init__(self, request: Request, route: Route | None) -> None:
         self.request = request
@@ -117,6 +117,7 @@ class PipelinedRequest:
         self.error: RunnerdError | None = None
         self.claimed = 0
         self.claimant = ""
+        self.unix = False
 
     def hold(self, size: int, bodies: BodyBudget, claimant: str | None, *, unix: bool) -> bool:
         """Account for a piece of its body, and for all of it as a claimant's if there is one; False
@@ -129,7 +130,7 @@ class PipelinedRequest:
             if not bodies.claim(claimant, collected - self.claimed, unix):
                 bodies.let_go(size)
                 return False
-            self.claimant, self.claimed = claimant, collected
+            self.claimant, self.claimed, self.unix = claimant, collected, unix
         return True
 
     def forget_body(self, bodies: BodyBudget) -> None:
@@ -138,7 +139,7 @@ class PipelinedRequest:
             bodies.let_go(len(self.request.body))
             self.request.body = b""
         if self.claimed:
-            bodies.give_back(self.claimant, self.claimed)
+            bodies.give_back(self.claimant, self.claimed, self.unix)
             self.claimed = 0
 
 

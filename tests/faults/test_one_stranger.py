@@ -69,14 +69,14 @@ def test_body_that_only_trickles_is_refused(tmp_path: Path, path: str) -> None:
 
 
 def test_half_bodies_of_one_client_leave_memory_for_others(daemon: DaemonProcess) -> None:
-    """For another client over TCP, and for the owner."""
+    """Also for the same user's command over the Unix socket."""
     with ExitStack() as stack:
         held = [stack.enter_context(Wire(daemon.address)) for _ in range(9)]
         for wire in held:
             wire.send(half_body(MIB))
         wait_for(lambda: sum(map(refused, held)) >= 5, "a part of them to be refused")
         assert all(wire.read().status == 429 for wire in held if refused(wire))
-        other = stack.enter_context(Wire(daemon.address, source="127.0.0.2"))
+        other = stack.enter_context(Wire(daemon.socket))
         other.send(large(daemon))
         assert other.read().status == 200
 

@@ -53,11 +53,11 @@ def test_what_is_given_back_can_be_had_again(taken: list[tuple[str, int, bool]])
     for principal, size, unix in taken:
         if budget.hold(size, unix):
             if budget.claim(principal, size, unix):
-                held.append((principal, size))
+                held.append((principal, size, unix))
             else:
                 budget.let_go(size)
-        assert budget.held == sum(size for _, size in held) <= LIMITS.buffered_bytes
-    for principal, size in held:
+        assert budget.held == sum(size for _, size, _ in held) <= LIMITS.buffered_bytes
+    for principal, size, unix in held:
         budget.let_go(size)
-        budget.give_back(principal, size)
+        budget.give_back(principal, size, unix)
     assert take(budget, "a") == 224
