@@ -229,7 +229,7 @@ def test_what_is_not_kept_here(client: openai.OpenAI) -> None:
     for more, advice in (
         ({"conversation": "conv_1"}, "previous_response_id"),
         ({"prompt": {"id": "p"}}, "instructions"),
-        ({"input": [{"type": "web_search_call", "id": "ws_1"}]}, "web_search_call"),
+        ({"input": [{"type": "compaction", "encrypted_content": "x"}]}, "compaction"),
     ):
         asked: Any = {"model": "demo-a", "input": "x", **more}
         with pytest.raises(openai.BadRequestError, match=advice):
