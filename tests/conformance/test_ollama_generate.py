@@ -296,11 +296,8 @@ def test_curl_needs_no_header(daemon: DaemonProcess) -> None:
 @pytest.mark.parametrize(
     "body",
     [
-        b'{"model": "demo-a", "prompt": "\\ud83d"}',
-        b'{"model": "demo-a", "prompt": "\\udc00x\\ud800"}',
         b'{"model": "demo-a", "prompt": "\xff\xfe"}',
         b'{"model": "demo-a", "prompt": "\xf0\x9f"}',
-        b'{"model": "\\ud800", "prompt": "x"}',
         b"[" * 2000,
         b'{"model": ' + b'{"a":' * 900 + b"1" + b"}" * 901,
         b"",
@@ -308,8 +305,18 @@ def test_curl_needs_no_header(daemon: DaemonProcess) -> None:
     ],
 )
 def test_broken_text_is_a_clear_error(daemon: DaemonProcess, body: bytes) -> None:
-    """Half a letter, bytes that are no text, and what is no object: 400 with a reason."""
+    """Bytes that are no text, and what is no object: 400 with a reason."""
     for path in ("chat", "generate", "embed", "show", "create"):
         answer = httpx.post(f"{daemon.address}/api/{path}", content=body)
         assert answer.status_code == 400, (path, answer.text)
         assert isinstance(answer.json()["error"], str)
+
+
+def test_half_a_letter_is_told_as_a_missing_one(daemon: DaemonProcess) -> None:
+    """As JavaScript's programs cut texts; a name with one is a model that is not here."""
+    for prompt in (b"\\ud83d", b"\\udc00x\\ud800"):
+        body = b'{"model": "demo-a", "stream": false, "prompt": "%s"}' % prompt
+        response = httpx.post(f"{daemon.address}/api/generate", content=body, timeout=60)
+        assert response.status_code == 200, response.text
+    body = b'{"model": "\\ud800", "prompt": "x"}'
+    assert httpx.post(f"{daemon.address}/api/generate", content=body).status_code in (400, 404)
