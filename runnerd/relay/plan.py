@@ -114,6 +114,8 @@ class Plan(msgspec.Struct, frozen=True, gc=False):
     def _in_rounds(self, at_once: int) -> Plan | None:
         """The plan that asks for no more responses than `at_once`, and then for the others."""
         found = list(bodies(b"".join(self.body), at_once))
+        if not found:
+            return None
         sizes = [msgspec.json.decode(body)["n"] for body in found]
         rounds = Rounds(self.translation, sizes, streams=self.streams)
         plan: Plan | None = None
