@@ -25,7 +25,7 @@ from runnerd.errors import KeyNotFound, UserNotFound
 
 T = TypeVar("T")
 
-_NO_CHANGES: Mapping[str, int | None] = MappingProxyType({})
+_NO_CHANGES: Mapping[str, Any] = MappingProxyType({})
 _KEY_BYTES = 32
 
 
@@ -102,7 +102,7 @@ class UserStore:
         return made
 
     async def edit(
-        self, name: str, /, *, limits: Mapping[str, int | None] = _NO_CHANGES, **changes: Any
+        self, name: str, /, *, limits: Mapping[str, Any] = _NO_CHANGES, **changes: Any
     ) -> User:
         """Change fields of a user, given by id or name, and some of the `limits`.
 

@@ -57,11 +57,11 @@ def patterns(said: object) -> tuple[str, ...]:
     return tuple(dict.fromkeys(found))
 
 
-def limits(said: object) -> dict[str, int | None]:
+def limits(said: object) -> dict[str, Any]:
     """The limits that change, by their names; one that is null is taken away."""
     if not isinstance(said, dict):
         raise ClientError("limits must be an object, such as {...: 60}", param="limits")
-    changes: dict[str, int | None] = {}
+    changes: dict[str, Any] = {}
     for name, value in said.items():
         if name not in _LIMITS:
             raise ClientError(_unknown("limit", str(name), _LIMITS), param="limits")
