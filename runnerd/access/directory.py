@@ -21,7 +21,7 @@ _NOBODYS = key_digest("")  # compared with where no key is known, which takes as
 class Directory:
     """Users by id and name, keys by id and digest."""
 
-    __slots__ = ("_by_digest", "_by_name", "_keys", "_unreadable", "_users", "version")
+    __slots__ = ("_by_digest", "_by_name", "_keys", "_keys_of", "_unreadable", "_users", "version")
 
     EMPTY: ClassVar[Directory]
 
@@ -42,6 +42,9 @@ class Directory:
         self._users = {user.id: user for user in users}
         self._by_name = {user.name.casefold(): user for user in self._users.values()}
         self._keys = {key.id: key for key in keys if key.user_id in self._users}
+        self._keys_of: dict[str, list[Key]] = {}  # oldest first
+        for key in sorted(self._keys.values(), key=lambda key: key.created):
+            self._keys_of.setdefault(key.user_id, []).append(key)
         self._by_digest = {
             key.digest: (key, self._users[key.user_id], user_principal(key.user_id, key.id))
             for key in self._keys.values()
@@ -91,8 +94,11 @@ class Directory:
 
     def keys_of(self, user_id: str) -> list[Key]:
         """The keys of a user, oldest first."""
-        keys = (key for key in self._keys.values() if key.user_id == user_id)
-        return sorted(keys, key=lambda key: key.created)
+        return list(self._keys_of.get(user_id, ()))
+
+    def keys(self) -> Iterable[Key]:
+        """All keys."""
+        return self._keys.values()
 
 
 Directory.EMPTY = Directory((), ())

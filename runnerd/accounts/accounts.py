@@ -51,12 +51,16 @@ class Accounts:
         """Write down what has come together, every few seconds."""
         while True:
             await asyncio.sleep(_INTERVAL)
-            await self.usage.flush()
-            await self.audit.flush()
+            writing = tasks.spawn(self._write_down(), name="write accounts down")
+            if await tasks.outlast(writing):  # called off half-way it would be written twice
+                raise asyncio.CancelledError
+
+    async def _write_down(self) -> None:
+        await self.usage.flush()
+        await self.audit.flush()
 
     async def close(self) -> None:
         """Write down what has come together, and close the file."""
         await tasks.cancel_and_wait(self._keeping)
-        await self.usage.flush()
-        await self.audit.flush()
+        await self._write_down()
         await self.database.close()

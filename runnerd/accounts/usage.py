@@ -13,6 +13,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol
 
+from runnerd import tasks
 from runnerd.accounts import usage_rows as rows
 from runnerd.accounts.usage_rows import Counts, UsageKey, Used
 from runnerd.database import Connection, Database
@@ -118,7 +119,7 @@ class UsageStore:
             self._add_up()
             counted, self._counts = self._counts, {}
             if counted:
-                await self._write(counted)
+                await tasks.uninterrupted(self._write(counted), name="usage")
 
     async def _write(self, counted: _Counted) -> None:
         written = {UsageKey(*key): counts for key, counts in counted.items()}

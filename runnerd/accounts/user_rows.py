@@ -12,6 +12,7 @@ from runnerd.database import Connection
 
 TABLES = ("users", "keys")
 _KNOWN = frozenset(Permission)
+_USERS = "SELECT id, name, permissions, models, limits, expires, disabled, created FROM users"
 
 
 class Rows(NamedTuple):
@@ -23,11 +24,15 @@ class Rows(NamedTuple):
 
 def load(connection: Connection) -> Rows:
     """Every user and key."""
-    users = connection.execute(
-        "SELECT id, name, permissions, models, limits, expires, disabled, created FROM users"
-    )
+    users = connection.execute(_USERS)
     keys = connection.execute("SELECT id, user_id, digest, created, expires, label FROM keys")
     return Rows([_user(row) for row in users], [Key(*row) for row in keys])
+
+
+def find_user(connection: Connection, id: str) -> User | None:
+    """The user with this id."""
+    row = connection.execute(f"{_USERS} WHERE id = ?", (id,)).fetchone()
+    return None if row is None else _user(row)
 
 
 def _user(row: tuple[str, str, str, str, str, float | None, int, float]) -> User:
@@ -53,14 +58,13 @@ def insert_user(connection: Connection, user: User) -> None:
     )
 
 
-def update_user(connection: Connection, user: User) -> bool:
-    """Change a user; say whether there is one."""
-    found = connection.execute(
+def update_user(connection: Connection, user: User) -> None:
+    """Change a user that there is."""
+    connection.execute(
         "UPDATE users SET name = ?, name_key = ?, permissions = ?, models = ?, limits = ?,"
         " expires = ?, disabled = ? WHERE id = ?",
         (*_values(user), user.id),
     )
-    return bool(found.rowcount)
 
 
 def _values(user: User) -> tuple[object, ...]:

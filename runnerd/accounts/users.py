@@ -10,9 +10,10 @@ from __future__ import annotations
 import asyncio
 import secrets
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
-from typing import Any
+from types import MappingProxyType
+from typing import Any, TypeVar
 from uuid import uuid4
 
 from runnerd.access.directory import Directory
@@ -22,6 +23,9 @@ from runnerd.accounts.user_rules import check_name, is_new_name
 from runnerd.database import Connection, Database, Duplicate
 from runnerd.errors import KeyNotFound, UserNotFound
 
+T = TypeVar("T")
+
+_NO_CHANGES: Mapping[str, Any] = MappingProxyType({})
 _KEY_BYTES = 32
 
 
@@ -97,18 +101,28 @@ class UserStore:
         await self._change(work)
         return made
 
-    async def edit(self, name: str, /, **changes: Any) -> User:
-        """Change fields of a user, given by id or name.  Raises errors.UserNotFound, Conflict."""
-        changed = replace(self.user(name), **changes)
-        changed = replace(changed, name=check_name(changed.name))
+    async def edit(
+        self, name: str, /, *, limits: Mapping[str, Any] = _NO_CHANGES, **changes: Any
+    ) -> User:
+        """Change fields of a user, given by id or name, and some of the `limits`.
 
-        def work(connection: Connection) -> None:
-            is_new_name(connection, changed)
-            if not rows.update_user(connection, changed):
+        What is not said stays as it is when the change is made, whatever others change meanwhile.
+        Raises errors.UserNotFound, Conflict, ClientError.
+        """
+        id = self.user(name).id
+        if "name" in changes:
+            changes["name"] = check_name(changes["name"])
+
+        def work(connection: Connection) -> User:
+            user = rows.find_user(connection, id)
+            if user is None:
                 raise UserNotFound(f"there is no user {name!r} any more")
+            changed = replace(user, limits=replace(user.limits, **limits), **changes)
+            is_new_name(connection, changed)
+            rows.update_user(connection, changed)
+            return changed
 
-        await self._change(work)
-        return changed
+        return await self._change(work)
 
     async def remove(self, name: str) -> User:
         """Remove a user and all keys.  Raises errors.UserNotFound."""
@@ -174,14 +188,14 @@ class UserStore:
 
     # changes
 
-    async def _change(self, work: Callable[[Connection], object]) -> None:
-        """Carry out a change and publish it, however often the caller is cancelled."""
+    async def _change(self, work: Callable[[Connection], T]) -> T:
+        """Carry out a change and publish it, however often the caller is cancelled; its result."""
 
-        def then_load(connection: Connection) -> rows.Rows:
-            work(connection)
-            return rows.load(connection)
+        def then_load(connection: Connection) -> tuple[T, rows.Rows]:
+            return work(connection), rows.load(connection)
 
-        await self._database.write(then_load, then=self._publish)
+        result, _ = await self._database.write(then_load, then=lambda made: self._publish(made[1]))
+        return result
 
     def _database_opened(self, connection: Connection) -> None:
         """Called in the database's thread: its content may be another one."""
@@ -194,9 +208,7 @@ class UserStore:
         new = Directory(found.users, found.keys, version=old.version + 1)
         self.directory = new
         users = {user.id for user in old.users() if new.user(user.id) != user}
-        keys = {
-            key.id for user in old.users() for key in old.keys_of(user.id) if new.key(key.id) != key
-        }
+        keys = {key.id for key in old.keys() if new.key(key.id) != key}
         change = Change(new, frozenset(users), frozenset(keys))
         for listener in self._listeners:
             listener(change)

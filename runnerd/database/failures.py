@@ -41,7 +41,7 @@ def explained(error: sqlite3.Error, path: Path) -> RunnerdError:
     """What to tell of an error on the database at `path`; other errors than those above are bugs
     and raised again.
     """
-    code = getattr(error, "sqlite_errorcode", sqlite3.SQLITE_ERROR) & 0xFF  # without its details
+    code = _code(error)
     if code in _BUSY:
         return locked()
     if code in _DAMAGED:
@@ -57,7 +57,18 @@ def explained(error: sqlite3.Error, path: Path) -> RunnerdError:
 
 def is_damage(error: sqlite3.Error) -> bool:
     """Whether an error says that the file is damaged."""
-    return getattr(error, "sqlite_errorcode", 0) & 0xFF in _DAMAGED
+    return _code(error) in _DAMAGED
+
+
+def is_busy(error: sqlite3.Error) -> bool:
+    """Whether an error says that another program holds the file."""
+    return _code(error) in _BUSY
+
+
+def _code(error: sqlite3.Error) -> int:
+    """SQLite's code of an error, without its details."""
+    code: int = getattr(error, "sqlite_errorcode", sqlite3.SQLITE_ERROR)
+    return code & 0xFF
 
 
 def locked() -> DatabaseLocked:

@@ -187,9 +187,11 @@ class Writer:
         results: list[tuple[Future[Any], Any, BaseException | None]] = []
         try:
             connection.execute("BEGIN IMMEDIATE")
-        except sqlite3.OperationalError as failure:  # another program holds it: for all of them
-            for piece in pieces:
-                _settle(piece.future, None, failures.explained(failure, self._path))
+        except sqlite3.Error as failure:
+            if not failures.is_busy(failure):
+                return False
+            for piece in pieces:  # another program holds it: for all of them
+                _settle(piece.future, None, failures.locked())
             return True
         try:
             for piece in pieces:
@@ -221,15 +223,14 @@ class Writer:
             result = work(connection)
             connection.execute("COMMIT")
             return result
-        except failures.Duplicate:
-            raise
-        except sqlite3.Error as error:
+        except BaseException as error:
+            if connection.in_transaction:
+                _roll_back(connection)
+            if not isinstance(error, sqlite3.Error) or isinstance(error, failures.Duplicate):
+                raise
             if failures.is_damage(error):
                 self._give_up(error)
             raise failures.explained(error, self._path) from error
-        finally:
-            if connection.in_transaction:
-                _roll_back(connection)
 
     def _give_up(self, error: sqlite3.Error) -> None:
         """Use the file no more: what else it says cannot be believed either."""

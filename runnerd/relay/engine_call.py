@@ -94,7 +94,6 @@ class EngineCall:
         self._repeated = False
         self._asked_again = False
         self._intact = True
-        self._asked_again = False
         self._ending = 0  # so many bytes more, at most
         self.heard = True
         self.silent_since = 0.0

@@ -172,4 +172,5 @@ class Exchanges:
     def close(self) -> None:
         """Give timers and connections back; to be called when no exchange is left."""
         self._context.watch.close()
+        self._context.unread.close()
         self._context.pools.close()

@@ -92,8 +92,14 @@ def certificate(settings: Settings) -> ServerCertificate | None:
 
 
 def renew(known: ServerCertificate | None, settings: Settings) -> None:
-    """Have the listeners show what the files hold now.  Raises errors.StartupError."""
+    """Have the listeners show what the files hold now.
+
+    Raises errors.StartupError, also where TLS would begin or end: listeners speak what they spoke
+    from the start.
+    """
     paths = _certificate_paths(settings)
+    if (known is None) != (paths is None):
+        raise StartupError("tls_certificate: to begin or to end TLS takes a restart")
     if known is not None and paths is not None:
         known.renew(*paths)
 

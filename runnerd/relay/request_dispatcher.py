@@ -126,6 +126,8 @@ class PipelinedRequest:
         if not bodies.hold(size, unix):
             return False
         if claimant is not None:
+            if self.claimed:
+                claimant = self.claimant  # whatever the connection is taken for meanwhile
             collected = len(self.request.body) + size
             if not bodies.claim(claimant, collected - self.claimed, unix):
                 bodies.let_go(size)

@@ -15,6 +15,7 @@ _UNKNOWN_RATE = 1000  # bytes per second of the slowest MP3: what any other form
 def seconds_of(sound: bytes) -> float:
     """How many seconds a file may be, at most; of a format that nobody knows by its bytes."""
     found = None
+    sound = sound[_behind_tags(sound) :]
     try:
         if sound.startswith((b"RIFF", b"RIFX", b"RF64")):
             found = _wav(sound)
@@ -28,23 +29,38 @@ def seconds_of(sound: bytes) -> float:
 
 
 _PLAIN = (1, 3, 6, 7, 0xFFFE)  # PCM, floats, A-law, mu-law, and those of them that say more
+_ADPCM = (2, 0x11)  # Microsoft's, IMA's: two samples in a byte
 
 
 def _wav(sound: bytes) -> float | None:
-    """All that is there counts as samples: the size of the data is only what the file says."""
+    """All that is there counts as samples: the size of the data is only what the file says.  Of
+    several formats the longest counts.
+    """
     if sound[:4] != b"RIFF":
         return None
-    at = 12
-    while True:
+    at, found = 12, list[float]()
+    while len(sound) >= at + 8:
         name, size = struct.unpack_from("<4sI", sound, at)
         at += 8
         if name == b"fmt ":
-            kind, _, rate, _, block = struct.unpack_from("<HHIIH", sound, at)
-            if kind not in _PLAIN:
-                return None
-            seconds: float = (len(sound) - at) / block / rate
-            return seconds
+            found.append(_wav_seconds(sound, at))
+        elif name == b"data":
+            break
         at += size + size % 2
+    return max(found, default=None)
+
+
+def _wav_seconds(sound: bytes, at: int) -> float:
+    """The seconds of what follows the format at `at`."""
+    kind, channels, rate, _, block, bits = struct.unpack_from("<HHIIHH", sound, at)
+    size = len(sound) - at
+    if kind in _ADPCM:
+        return 2 * size / int(rate)
+    if kind not in _PLAIN:
+        return size / _UNKNOWN_RATE
+    # Decoders go by the bits where these are whole bytes, whatever `block` says.
+    sample = channels * bits // 8 if bits % 8 == 0 else block
+    return size / min(int(block), int(sample)) / int(rate)
 
 
 def _flac(sound: bytes) -> float | None:
@@ -65,8 +81,7 @@ _LONGEST = 24 * 3600.0  # nobody counts further
 
 def _mp3(sound: bytes) -> float | None:
     """The frames of layer III, one after the other; None where there is none at the beginning."""
-    at = _behind_tags(sound)
-    length, frames = 0.0, 0
+    at, length, frames = 0, 0.0, 0
     while at + 4 <= len(sound) and length < _LONGEST:
         frame = _frame(sound[at], sound[at + 1], sound[at + 2])
         if frame is None:
@@ -81,10 +96,12 @@ def _mp3(sound: bytes) -> float | None:
 
 
 def _behind_tags(sound: bytes) -> int:
-    if not sound.startswith(b"ID3") or len(sound) < 10:
-        return 0
-    a, b, c, d = sound[6:10]
-    return 10 + (a << 21 | b << 14 | c << 7 | d)
+    """Where the sound begins: decoders pass over tags before any format, over several as well."""
+    at = 0
+    while sound.startswith(b"ID3", at) and len(sound) >= at + 10:
+        flags, a, b, c, d = sound[at + 5 : at + 10]
+        at += 10 + (a << 21 | b << 14 | c << 7 | d) + (10 if flags & 0x10 else 0)
+    return at
 
 
 def _frame(first: int, second: int, third: int) -> tuple[int, float] | None:

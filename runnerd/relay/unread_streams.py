@@ -45,7 +45,10 @@ class UnreadStreams:
     def add(self, stream: UnreadStream) -> None:
         """It waits from now on."""
         self._streams.setdefault(stream, stream.unread_bytes())
-        if self._timer is None:
+        self._look_later()
+
+    def _look_later(self) -> None:
+        if self._timer is None and self._streams:
             self._timer = asyncio.get_running_loop().call_later(_INTERVAL, self._look)
 
     def remove(self, stream: UnreadStream) -> None:
@@ -61,8 +64,6 @@ class UnreadStreams:
 
     def _look(self) -> None:
         self._timer = None
-        if not self._streams:
-            return
         standing: dict[RunnerKey, list[UnreadStream]] = {}
         for stream, before in self._streams.items():
             unread = self._streams[stream] = stream.unread_bytes()
@@ -72,5 +73,4 @@ class UnreadStreams:
             for stream in streams[: self._wanted(key)]:
                 self.remove(stream)
                 stream.give_up()
-        if self._streams:
-            self._timer = asyncio.get_running_loop().call_later(_INTERVAL, self._look)
+        self._look_later()

@@ -4,13 +4,19 @@ from __future__ import annotations
 
 import socket
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
 
 from runnerd.config import Settings
 from runnerd.errors import StartupError
-from runnerd.relay.listening import check_listening, peer_rules, remote_refusal, socket_gid
+from runnerd.relay.listening import (
+    check_listening,
+    peer_rules,
+    remote_refusal,
+    renew,
+    socket_gid,
+)
 
 WIDE: dict[str, Any] = {"allow_remote": True, "require_keys": True}
 
@@ -72,3 +78,13 @@ def test_any_tcp_peer_may_be_a_proxy_that_nobody_named() -> None:
     """Once it is named, others are taken for themselves."""
     assert peer_rules(Settings(tls="elsewhere")).proxied
     assert not peer_rules(Settings(tls="elsewhere", trusted_proxies=["10.0.0.7"])).proxied
+
+
+def test_tls_neither_begins_nor_ends_while_listeners_are_open() -> None:
+    """Certificates are renewed; whether there is one takes a restart, and that is said."""
+    pair = Settings(tls_certificate=Path("c"), tls_key=Path("k"))
+    renew(None, Settings())
+    with pytest.raises(StartupError, match="restart"):
+        renew(None, pair)
+    with pytest.raises(StartupError, match="restart"):
+        renew(cast(Any, object()), Settings())

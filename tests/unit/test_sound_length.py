@@ -62,6 +62,25 @@ def test_length_of_what_lies() -> None:
     assert seconds_of(FRAME + slowest * 1000) >= 25
 
 
+def test_length_of_what_lies_about_its_form() -> None:
+    """Decoders go by the bits, by the last format of several, and pass over tags."""
+    wide = bytearray(wav(1))
+    wide[32:34] = struct.pack("<H", 65535)  # bytes of a sample of all channels
+    assert seconds_of(bytes(wide)) >= 1
+    packed = bytearray(wav(1))
+    packed[20:22] = struct.pack("<H", 0x11)  # two samples in a byte
+    packed[24:28] = struct.pack("<I", 1)
+    assert seconds_of(bytes(packed)) >= 64_000
+    slow = bytearray(wav(1))
+    slow[24:28] = struct.pack("<I", 1)
+    assert seconds_of(wav(1)[:36] + slow[12:]) >= 16_000
+    tag = b"ID3\4\0\0\0\0\0\x05" + bytes(5)
+    footed = b"ID3\4\0\x10\0\0\0\x05" + bytes(5) + b"3DI" + bytes(7)
+    long = flac(1, frames=10_000, largest=65535)
+    for tags in (tag, tag + tag, footed):
+        assert seconds_of(tags + long) == seconds_of(long)
+
+
 @given(st.binary(max_size=200), st.sampled_from([b"", b"RIFF", b"fLaC", b"ID3", b"\xff\xfb"]))
 def test_length_of_anything_is_a_number(rest: bytes, start: bytes) -> None:
     """Whatever the bytes are."""

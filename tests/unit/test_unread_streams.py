@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from typing import cast
+from typing import Any, cast
 
 import pytest
 
@@ -69,3 +69,30 @@ async def test_nobody_ends_while_nobody_waits() -> None:
     assert removed.looks == looks
     streams.remove(unread)
     streams.close()
+
+
+async def test_one_look_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also where the end of one stream is the beginning of another one, on the same connection."""
+    loop = asyncio.get_running_loop()
+    timers: list[asyncio.TimerHandle] = []
+    call_later = loop.call_later
+
+    def counted(*args: Any) -> asyncio.TimerHandle:
+        timers.append(call_later(*args))
+        return timers[-1]
+
+    streams = UnreadStreams(lambda key: 1)
+    following = Stream(10)
+
+    class Pipelined(Stream):
+        def give_up(self) -> None:
+            streams.add(following)
+            super().give_up()
+
+    first = Pipelined(10)
+    monkeypatch.setattr(loop, "call_later", counted)
+    streams.add(first)
+    await first.ended.wait()
+    assert len(timers) == 2
+    streams.close()
+    assert timers[-1].cancelled()

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -74,6 +76,20 @@ async def test_names_are_taken_once(users: UserStore) -> None:
     with pytest.raises(Conflict):
         await users.edit(other.id, name="strasse")
     assert (await users.edit("bob", name="Bob")).name == "Bob"
+
+
+async def test_changes_at_once_are_all_made(users: UserStore) -> None:
+    """None of them takes back what another one has changed."""
+    made = await users.add(User("", "ann", limits=UserLimits(60)))
+    await asyncio.gather(
+        users.edit("ann", disabled=True),
+        users.edit("ann", name="Ann"),
+        users.edit("ann", limits={"context": 100}),
+        users.edit("ann", limits={"requests_per_minute": None, "priority": 2}),
+    )
+    limits = UserLimits(context=100, priority=2)
+    expected = replace(made.user, name="Ann", disabled=True, limits=limits)
+    assert users.directory.users() == [expected]
 
 
 async def test_changes_are_told(users: UserStore) -> None:

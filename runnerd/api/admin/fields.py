@@ -6,7 +6,7 @@ import difflib
 import re
 import time
 from collections.abc import Iterable
-from dataclasses import asdict, fields, replace
+from dataclasses import asdict, fields
 from typing import Any
 
 from runnerd.access import Key, Permission, User, UserLimits
@@ -57,8 +57,8 @@ def patterns(said: object) -> tuple[str, ...]:
     return tuple(dict.fromkeys(found))
 
 
-def limits(said: object, before: UserLimits) -> UserLimits:
-    """Limits by their names; one that is null is none, and one that is not said stays."""
+def limits(said: object) -> dict[str, Any]:
+    """The limits that change, by their names; one that is null is taken away."""
     if not isinstance(said, dict):
         raise ClientError("limits must be an object, such as {...: 60}", param="limits")
     changes: dict[str, Any] = {}
@@ -66,7 +66,7 @@ def limits(said: object, before: UserLimits) -> UserLimits:
         if name not in _LIMITS:
             raise ClientError(_unknown("limit", str(name), _LIMITS), param="limits")
         changes[name] = _limit(name, value)
-    return replace(before, **changes)
+    return changes
 
 
 def _limit(name: str, value: object) -> int | None:
@@ -125,7 +125,7 @@ _SETTERS = {
     "name": _name,
     "may": lambda said: {"permissions": permissions(said)},
     "models": lambda said: {"models": patterns(said)},
-    "limits": lambda said: {"limits": said},  # read with what they are now
+    "limits": lambda said: {"limits": limits(said)},
     "expires": lambda said: {"expires": moment(said)},
     "disabled": _disabled,
 }
@@ -200,9 +200,9 @@ def told_changes(said: dict[str, Any]) -> str:
 
 
 def _told(value: object) -> str:
-    if isinstance(value, UserLimits):
-        limits = {name: each for name, each in asdict(value).items() if each}
-        return ",".join(f"{name}:{each}" for name, each in limits.items()) or "none"
+    if isinstance(value, dict):
+        told = ("none" if each is None else each for each in value.values())
+        return ",".join(f"{name}:{each}" for name, each in zip(value, told, strict=True)) or "none"
     if isinstance(value, frozenset | tuple):
         return ",".join(sorted(value)) or "none"
     return timestamp(value) if isinstance(value, float) else str(value)

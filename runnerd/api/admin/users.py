@@ -34,10 +34,9 @@ async def add_user(request: web.Request) -> web.Response:
     label = fields.label(document.pop("label", None))
     text_field(document, "name", required=True)
     said = fields.user_fields(document)
-    if "limits" in said:
-        said["limits"] = fields.limits(said["limits"], UserLimits())
     request[SUBJECT] = fields.told_changes(said)
-    made = await _users(request).add(User(id="", **said), label=label)
+    limits = UserLimits(**said.pop("limits", {}))
+    made = await _users(request).add(User(id="", limits=limits, **said), label=label)
     return _with_key(request, made.user, {"key": made.secret, "key_id": made.key.id}, status=201)
 
 
@@ -55,8 +54,6 @@ async def edit_user(request: web.Request) -> web.Response:
     said = fields.user_fields(document)
     if not said:
         raise ClientError("say what to change: name, may, models, limits, expires or disabled")
-    if "limits" in said:
-        said["limits"] = fields.limits(said["limits"], user.limits)
     request[SUBJECT] = f"{user.name} {fields.told_changes(said)}"
     return _with_key(request, await _users(request).edit(user.id, **said), {})
 
