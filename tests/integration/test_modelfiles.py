@@ -146,7 +146,7 @@ def test_parameters_are_defaults(daemon: DaemonProcess) -> None:
     assert chat(daemon, "brief", max_tokens=50) == whole
     assert said(response(daemon, "brief", max_output_tokens=50)) == whole
     assert chat(daemon, "stopped") == message(daemon, "stopped") == "My name"
-    assert chat(daemon, "stopped", stop=[]) == whole
+    assert chat(daemon, "stopped", stop=[]) == "My name"  # says nothing, and takes nothing away
     assert message(daemon, "stopped", stop_sequences=[" Demo"]) == "My name is"
     text = post(daemon, "/v1/completions", model="brief", prompt="My name")
     assert text["usage"]["completion_tokens"] <= 3

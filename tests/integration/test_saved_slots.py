@@ -101,10 +101,10 @@ def test_files_are_private_and_go_with_their_model(daemon: DaemonProcess) -> Non
 
 
 def test_nobody_else_gets_them(daemon: DaemonProcess) -> None:
-    """What a user of this host had said is not read again for a client over TCP, but for him."""
+    """What a user of this host had said is not read again for another user, but for him."""
     ask(daemon.http)
     daemon.http.post("/engines/unload", json={"all": True})
-    with httpx.Client(base_url=daemon.address) as stranger:
+    with daemon.stranger() as stranger:
         assert ask(stranger)[2] == 0
         daemon.http.post("/engines/unload", json={"all": True})
         assert ask(stranger)[1] < FEW
@@ -241,7 +241,7 @@ def test_resident_model_recalls_whoever_comes(daemon: DaemonProcess) -> None:
     assert daemon.terminate() == 0
     daemon.start()
     wait_for(lambda: [r["state"] for r in daemon.ps()] == ["ready"], "the model to be resident")
-    with httpx.Client(base_url=daemon.address) as stranger:
+    with daemon.stranger() as stranger:
         assert ask(stranger, text="Who are you?")[2] == 0
         warm, evaluated, _ = ask(daemon.http)
         assert (warm, evaluated < FEW) == (cold, True)
@@ -250,7 +250,7 @@ def test_resident_model_recalls_whoever_comes(daemon: DaemonProcess) -> None:
 
 def test_two_clients_in_turns_each_find_their_own(daemon: DaemonProcess) -> None:
     """Whoever has a model loaded, the other one's conversation is read when he comes."""
-    with httpx.Client(base_url=daemon.address) as other:
+    with daemon.stranger() as other:
         ask(daemon.http)
         daemon.http.post("/engines/unload", json={"all": True})
         ask(other, text="Who are you?")
