@@ -16,7 +16,7 @@ import msgspec
 from runnerd.relay.dialect import AskedAgain, Translation
 from runnerd.relay.events import DONE, EVENT_STREAM, Events, StreamError, written
 
-_REFUSED = re.compile(r"Field 'n': Value must be between 1 <= value <= (\d+), but got (\d+)")
+_REFUSED = re.compile(r"Field 'n': Value must be between 1 <= value <= (\d+), but got ")
 _MOST = 128  # responses to a prompt, as with OpenAI
 _SUMMED = ("prompt_tokens", "completion_tokens", "total_tokens")
 
@@ -24,15 +24,20 @@ _SUMMED = ("prompt_tokens", "completion_tokens", "total_tokens")
 def slots_of(error: dict[str, Any]) -> int:
     """How many responses at once an engine has said to have room for; 0: it said another thing."""
     found = _REFUSED.search(str(error.get("message")))
-    if found is None or int(found[2]) > _MOST:
-        return 0
-    return int(found[1])
+    return 0 if found is None else int(found[1])
 
 
 def bodies(body: bytes, at_once: int) -> Iterator[bytes]:
-    """The requests of the rounds; a seed is another one in each, or they would say the same."""
+    """The requests of the rounds, none where the request's `n` is nothing to be had in rounds.
+
+    That `n` is judged here: the engine's number has 32 bits, so of a larger one it says another.
+    A seed is another one in each round, or they would say the same.
+    """
     document = msgspec.json.decode(body)
-    wanted, seed = document["n"], document.get("seed")
+    said, seed = document.get("n"), document.get("seed")
+    if not isinstance(said, int | float) or not at_once < said <= _MOST:
+        return
+    wanted = int(said)
     for start in range(0, wanted, at_once):
         document["n"] = min(at_once, wanted - start)
         if isinstance(seed, int) and seed >= 0:
