@@ -7,6 +7,7 @@ model follows it, and `DELETE /models/pulls/{id}` ends it.
 from __future__ import annotations
 
 import asyncio
+from typing import cast, get_args
 
 from aiohttp import web
 
@@ -17,6 +18,7 @@ from runnerd.api.progress import stream_job
 from runnerd.api.routing import Routes
 from runnerd.api.visible_transfers import begun_by, check_may_be, transfer_of, transfers_of
 from runnerd.errors import ClientError
+from runnerd.pulls.pushing import Form
 
 ROUTES = Routes()
 
@@ -69,12 +71,18 @@ async def prune(request: web.Request) -> web.Response:
 
 @ROUTES.post("/models/{name:.+}/push", Action.UPLOAD_MODEL, DOCKER)
 async def push_model(request: web.Request) -> web.StreamResponse:
-    """Push a model to the registry that its name says."""
+    """Push a model to the registry that its name says; `format=modelpack`: as a CNCF ModelPack."""
+    form = request.query.get("format") or "docker"
+    if form not in get_args(Form):
+        raise ClientError("format must be docker or modelpack", param="format")
     token = None
     if request.body_exists:
         token = text_field(await json_body(request), "bearer-token")
     subscription = request.app[CONTEXT].pulls.push(
-        request.match_info["name"], token=token, for_owner=is_owner(request)
+        request.match_info["name"],
+        token=token,
+        for_owner=is_owner(request),
+        form=cast(Form, form),
     )
     return await stream_job(request, begun_by(request, subscription))
 

@@ -99,6 +99,13 @@ def _add_model_commands(add: _Add) -> None:
     _json(pull)
     push = add("push", "send a model to the registry that its name says", "pull")
     push.add_argument("model", type=_name)
+    push.add_argument(
+        "--format",
+        choices=("docker", "modelpack"),
+        default="docker",
+        help="how it is written there: as Docker Model Runner does (default), or as the CNCF's"
+        " ModelPack",
+    )
     _json(push)
     _json(add("pulls", "list the pulls and pushes that are under way", "pull"))
     cancel = add("cancel", "end a pull or push (see `pulls`); what has arrived stays", "pull")

@@ -33,7 +33,10 @@ def pull(options: argparse.Namespace) -> int:
 
 def push(options: argparse.Namespace) -> int:
     """Push a model and show how far it is."""
-    return _watch(options, f"{model_path(options.model)}/push", {}, "push")
+    path = f"{model_path(options.model)}/push"
+    if options.format != "docker":
+        path += f"?format={options.format}"
+    return _watch(options, path, {}, "push")
 
 
 def pulls(options: argparse.Namespace) -> int:

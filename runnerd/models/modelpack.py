@@ -22,6 +22,20 @@ from runnerd.models.manifest import (
     TEMPLATE_TYPE,
     Layer,
 )
+from runnerd.models.modelfile import (
+    GO_TEMPLATE_TYPE,
+    MESSAGES_TYPE,
+    PARAMETERS_TYPE,
+    SYSTEM_TYPE,
+)
+
+SETTING_PATHS = {
+    "modelfile/template": GO_TEMPLATE_TYPE,
+    "modelfile/system": SYSTEM_TYPE,
+    "modelfile/params.json": PARAMETERS_TYPE,
+    "modelfile/messages.json": MESSAGES_TYPE,
+}
+"""Where a Modelfile's settings lie in models that we pack (`models/modelpack_writing`)."""
 
 CONFIG_TYPES = (
     "application/vnd.cncf.model.config.v1+json",
@@ -77,7 +91,7 @@ def modelpack_layers(raw: bytes) -> list[PackedLayer] | None:
     return sorted(found, key=lambda packed: (_ORDER.index(packed.layer.media_type), packed.path))
 
 
-_ORDER = (GGUF_TYPE, MMPROJ_TYPE, TEMPLATE_TYPE, LICENSE_TYPE)
+_ORDER = (GGUF_TYPE, MMPROJ_TYPE, TEMPLATE_TYPE, LICENSE_TYPE, *SETTING_PATHS.values())
 
 
 def _packed(entry: _Entry) -> PackedLayer | None:
@@ -107,6 +121,8 @@ def _packed(entry: _Entry) -> PackedLayer | None:
 
 def _kind(path: str, form: str) -> str | None:
     """Our type for a file of this path."""
+    if path in SETTING_PATHS:
+        return SETTING_PATHS[path]
     name = path.rpartition("/")[2]
     if name.endswith(".gguf") or form == "gguf":
         return MMPROJ_TYPE if "mmproj" in name else GGUF_TYPE

@@ -38,7 +38,7 @@ from runnerd.pulls.credentials import DockerCredentials
 from runnerd.pulls.file_locks import FileLocks
 from runnerd.pulls.hub import HOSTS, HubSource, is_hub
 from runnerd.pulls.offer import Offer, OfferedFile, layer_id
-from runnerd.pulls.pushing import Push
+from runnerd.pulls.pushing import Form, Push
 from runnerd.pulls.registry import RegistrySource, read_config
 from runnerd.pulls.retrying import persistently
 from runnerd.pulls.settings import PullSettings
@@ -63,13 +63,15 @@ _MOST_JOBS = 64  # also those that wait: whoever may pull must not fill the memo
 
 @dataclass(frozen=True, slots=True)
 class PullRequest:
-    """What somebody wants: a model of a source, under the tag that was said, or the source's own.
+    """What somebody wants: a model of a source, under the tag that was said, or the source's own;
+    of a push the form in which the model is written.
 
     Equal ones share a transfer.
     """
 
     source: Source
     said_tag: str | None = None
+    form: Form = "docker"
 
     @property
     def tag(self) -> str | None:
@@ -135,7 +137,14 @@ class Pulls:
         config = await read_config(offer.files[0])
         return {"id": str(Digest.of(offer.manifest)), "created": 0, "config": config}
 
-    def push(self, name: str, *, token: str | None = None, for_owner: bool = False) -> Subscription:
+    def push(
+        self,
+        name: str,
+        *,
+        token: str | None = None,
+        for_owner: bool = False,
+        form: Form = "docker",
+    ) -> Subscription:
         """Send a model to the registry that `name` says, or follow the push that already does.
 
         Raises errors.InvalidReference, ModelNotFound and NotSupported at once; everything else is
@@ -153,7 +162,8 @@ class Pulls:
                 " another registry (`runnerd tag MODEL HOST/NAME`) and push that"
             )
         source = RegistrySource(str(reference), reference, token, for_owner)
-        return self._follow("push", PullRequest(source), lambda job: self._push(job, source))
+        request = PullRequest(source, form=form)
+        return self._follow("push", request, lambda job: self._push(job, source, form))
 
     def active(self) -> list[TransferTask]:
         """Return the jobs that are under way, the oldest first."""
@@ -204,10 +214,10 @@ class Pulls:
 
     # one job
 
-    async def _push(self, job: TransferTask, source: RegistrySource) -> Model:
+    async def _push(self, job: TransferTask, source: RegistrySource, form: Form) -> Model:
         model = self.store.get(source.text)
         registry = source.registry(self._context, "pull,push")
-        return await Push(self.http, self.store, registry).run(job, model)
+        return await Push(self.http, self.store, registry).run(job, model, form)
 
     async def _pull(self, job: TransferTask, request: PullRequest) -> Model:
         if self._slots.locked():

@@ -12,7 +12,7 @@ import os
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import aiohttp
 from yarl import URL
@@ -20,6 +20,7 @@ from yarl import URL
 from runnerd.errors import ModelNotFound, SourceFailure, SourceTimeout
 from runnerd.models.catalog import Model
 from runnerd.models.manifest import MANIFEST_TYPE, Layer
+from runnerd.models.modelpack_writing import as_modelpack
 from runnerd.models.store import Store
 from runnerd.outbound.client import Outbound
 from runnerd.pulls.offer import refusal
@@ -29,6 +30,9 @@ from runnerd.pulls.transfer_tasks import TransferTask
 from runnerd.threads import run_stoppable
 
 log = logging.getLogger(__name__)
+
+Form = Literal["docker", "modelpack"]
+"""How a model is written in a registry: as Docker Model Runner's, or as a CNCF ModelPack."""
 
 _CHUNK_BYTES = 2**20
 _ATTEMPTS = 4
@@ -44,17 +48,26 @@ class Push:
         self._store = store
         self._registry = registry
 
-    async def run(self, job: TransferTask, model: Model) -> Model:
+    async def run(self, job: TransferTask, model: Model, form: Form = "docker") -> Model:
         """Send what the registry lacks.
 
-        Raises errors.SourceDenied, SourceFailure, SourceTimeout, ModelNotFound, Forbidden.
+        Raises errors.SourceDenied, SourceFailure, SourceTimeout, ModelNotFound, Forbidden,
+        NotSupported.
         """
-        blobs = model.manifest.blobs
+        blobs, manifest = model.manifest.blobs, model.manifest.raw
+        made: dict[Layer, bytes] = {}  # what is no file of the store
+        if form == "modelpack":
+            packed = as_modelpack(model)
+            if model.description.context_size is not None:
+                job.say("The packager's context size has no place in a ModelPack model")
+            made[packed.config_layer] = packed.config
+            blobs, manifest = (packed.config_layer, *dict.fromkeys(packed.layers)), packed.manifest
         job.total = sum(blob.size for blob in blobs)
         async with AsyncExitStack() as stack:
             for blob in blobs:
-                await self._send_blob(job, blob, await self._claim(stack, blob))
-            await persistently(lambda: self._send_manifest(model), job.say)
+                content = made[blob] if blob in made else await self._claim(stack, blob)
+                await self._send_blob(job, blob, content)
+            await persistently(lambda: self._send_manifest(manifest), job.say)
         log.info("pushed %s to %s", model.id.short, self._registry.host)
         return model
 
@@ -66,7 +79,7 @@ class Push:
             raise ModelNotFound(f"the blob {blob.digest.short} is no longer here")
         return found.temporary
 
-    async def _send_blob(self, job: TransferTask, blob: Layer, path: Path) -> None:
+    async def _send_blob(self, job: TransferTask, blob: Layer, content: Path | bytes) -> None:
         def progress(current: int) -> None:
             job.progressed(str(blob.digest), blob.size, current)
 
@@ -74,7 +87,7 @@ class Push:
             job.moved = True
             for attempt in range(_ATTEMPTS):
                 try:
-                    await self._upload(blob, path, progress)
+                    await self._upload(blob, content, progress)
                     break
                 except (SourceFailure, SourceTimeout) as error:
                     if attempt == _ATTEMPTS - 1 or not is_worth_waiting(error):
@@ -91,7 +104,9 @@ class Push:
                 raise self._refused(response)
             return True
 
-    async def _upload(self, blob: Layer, path: Path, progress: Callable[[int], None]) -> None:
+    async def _upload(
+        self, blob: Layer, content: Path | bytes, progress: Callable[[int], None]
+    ) -> None:
         async with self._ask("POST", self._registry.url("blobs/uploads/")) as response:
             if response.status != 202:
                 raise self._refused(response)
@@ -103,30 +118,27 @@ class Push:
         # Only where the upload goes to the registry itself does it get the credentials.
         ours = place.origin() == self._registry.url("").origin()
         secrets = await self._registry.secrets(None) if ours else {}
-        descriptor = await run_stoppable(
-            lambda stop: os.open(path, os.O_RDONLY | os.O_CLOEXEC), undo=os.close
-        )
-        try:
-            async with self._http.request(
+        async with (
+            _body(content, blob.size, progress) as body,
+            self._http.request(
                 "PUT",
                 place.update_query(digest=str(blob.digest)),
                 headers=headers,
                 secrets=secrets,
-                body=_content(descriptor, blob.size, progress),
+                body=body,
                 redirects=0,
                 verified=True,
                 patience=_PATIENCE,
-            ) as response:
-                if response.status not in (201, 204):
-                    raise self._refused(response)
-        finally:
-            os.close(descriptor)
+            ) as response,
+        ):
+            if response.status not in (201, 204):
+                raise self._refused(response)
 
-    async def _send_manifest(self, model: Model) -> None:
+    async def _send_manifest(self, manifest: bytes) -> None:
         reference = self._registry.reference
         url = self._registry.url(f"manifests/{reference.tag}")
         async with self._ask(
-            "PUT", url, headers={"Content-Type": MANIFEST_TYPE}, body=model.manifest.raw
+            "PUT", url, headers={"Content-Type": MANIFEST_TYPE}, body=manifest
         ) as response:
             if response.status not in (200, 201, 202, 204):
                 raise self._refused(response)
@@ -157,6 +169,23 @@ class Push:
     def _refused(self, response: aiohttp.ClientResponse) -> Exception:
         what = f"a push to {self._registry.reference}"
         return refusal(response, what, self._registry.remedy)
+
+
+@asynccontextmanager
+async def _body(
+    content: Path | bytes, size: int, progress: Callable[[int], None]
+) -> AsyncIterator[bytes | AsyncIterator[bytes]]:
+    """A blob as the body of a request."""
+    if isinstance(content, bytes):
+        yield content
+        return
+    descriptor = await run_stoppable(
+        lambda stop: os.open(content, os.O_RDONLY | os.O_CLOEXEC), undo=os.close
+    )
+    try:
+        yield _content(descriptor, size, progress)
+    finally:
+        os.close(descriptor)
 
 
 async def _content(

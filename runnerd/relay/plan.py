@@ -107,12 +107,15 @@ class Plan(msgspec.Struct, frozen=True, gc=False):
         if self.retry_with is not None and (body := self.retry_with(error)) is not None:
             return msgspec.structs.replace(self, body=(body,))
         if self.again is None and (at_once := slots_of(error)):
-            return self._in_rounds(at_once)
+            if (rounds := self._in_rounds(at_once)) is not None:
+                return rounds
         other = rewritten(self.body, error)
         return None if other is None else msgspec.structs.replace(self, body=other)
 
     def _in_rounds(self, at_once: int) -> Plan | None:
-        """The plan that asks for no more responses than `at_once`, and then for the others."""
+        """The plan that asks for no more responses than `at_once`, and then for the others; None
+        where that is no way to have them.
+        """
         found = list(bodies(b"".join(self.body), at_once))
         if not found:
             return None

@@ -12,6 +12,7 @@ import threading
 from collections.abc import Iterator
 from pathlib import Path
 
+import httpx
 import pytest
 
 from tests.integration.test_cli import runnerd
@@ -62,6 +63,12 @@ def test_push_and_pull(tmp_path: Path, gguf: Path) -> None:
         assert runnerd(daemon, "push", name)[:2] == (0, f"Model pushed successfully: {name}\n")
         runnerd(daemon, "rm", name)
         assert runnerd(daemon, "pull", name)[:2] == (0, f"Model pulled successfully: {name}\n")
+        pushed = runnerd(daemon, "push", "--format", "modelpack", name)
+        assert pushed[:2] == (0, f"Model pushed successfully: {name}\n")
+        base = f"http://{registry.host}/v2/team/tiny/manifests/v1"
+        accept = {"Accept": "application/vnd.oci.image.manifest.v1+json"}
+        found = httpx.get(base, headers=accept).json()
+        assert found["artifactType"] == "application/vnd.cncf.model.manifest.v1+json"
 
 
 def test_interrupted_on_a_terminal(daemon: DaemonProcess, server: FileServer) -> None:

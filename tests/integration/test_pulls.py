@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ import httpx
 import pytest
 
 from tests.support.daemon import JSON, DaemonProcess, running
+from tests.support.ggufs import adapter, projector
 from tests.support.registry import RegistryProcess, running_registry
 
 
@@ -60,6 +62,92 @@ def test_push_then_pull(daemon: DaemonProcess, registry: RegistryProcess, gguf: 
 
     again = events(daemon.http.post("/models/create", json={"from": name}))
     assert again[-1]["message"].startswith("Using cached model: ")
+
+
+_CNCF = "application/vnd.cncf.model"
+
+
+@pytest.mark.covers(
+    "POST /models/{name}/push",
+    "format",
+    note="`modelpack`: after the CNCF's specification, as it is also pulled; default `docker`",
+)
+def test_push_as_modelpack(
+    daemon: DaemonProcess, registry: RegistryProcess, gguf: Path, tmp_path: Path
+) -> None:
+    """A manifest after the specification, which our own pull reads back as the same model."""
+    template, mmproj = tmp_path / "t.jinja", tmp_path / "mmproj.gguf"
+    template.write_text("{{ messages[0].content }}")
+    mmproj.write_bytes(projector())
+    name = f"{registry.host}/test/packed:v1"
+    document = {"path": str(gguf / "tiny.gguf"), "mmproj": str(mmproj), "tag": "plain"}
+    document["chat-template"] = str(template)
+    plain = events(daemon.http.post("/models/import", json=document))[-1]
+    assert plain["type"] == "success", plain
+    made: dict[str, Any] = {"model": name, "from": "plain", "system": "Be brief."}
+    made |= {"license": ["free", "as air"], "parameters": {"top_k": 3}}
+    made["messages"] = [{"role": "user", "content": "Hi"}]
+    assert daemon.http.post("/api/create", json={**made, "stream": False}).status_code == 200
+    model = daemon.http.get(f"/models/{name}").json()
+    shown = daemon.http.post("/api/show", json={"model": name}).json()
+
+    assert daemon.http.post(f"/models/{name}/push?format=zip").status_code == 400
+    last = events(daemon.http.post(f"/models/{name}/push?format=modelpack"))[-1]
+    assert last["message"] == "Model pushed successfully"
+    base = f"http://{registry.host}/v2/test/packed"
+    accept = {"Accept": "application/vnd.oci.image.manifest.v1+json"}
+    manifest = httpx.get(f"{base}/manifests/v1", headers=accept).json()
+    assert manifest["artifactType"] == f"{_CNCF}.manifest.v1+json"
+    assert manifest["config"]["mediaType"] == f"{_CNCF}.config.v1+json"
+    found = {
+        each["annotations"]["org.cncf.model.filepath"]: each["mediaType"]
+        for each in manifest["layers"]
+    }
+    assert found == {
+        "model.gguf": f"{_CNCF}.weight.v1.raw",
+        "mmproj.gguf": f"{_CNCF}.weight.v1.raw",
+        "chat_template.jinja": f"{_CNCF}.weight.config.v1.raw",
+        "LICENSE": f"{_CNCF}.doc.v1.raw",
+        "LICENSE.2": f"{_CNCF}.doc.v1.raw",
+        "modelfile/system": f"{_CNCF}.weight.config.v1.raw",
+        "modelfile/params.json": f"{_CNCF}.weight.config.v1.raw",
+        "modelfile/messages.json": f"{_CNCF}.weight.config.v1.raw",
+    }
+    config = httpx.get(f"{base}/blobs/{manifest['config']['digest']}").json()
+    assert config["config"]["format"] == "gguf"
+    assert config["config"]["quantization"] == model["config"]["quantization"]
+    assert config["modelfs"] == {
+        "type": "layers",
+        "diffIds": [each["digest"] for each in manifest["layers"]],
+    }
+
+    daemon.http.delete(f"/models/{name}")
+    daemon.http.delete("/models/plain")
+    assert daemon.http.get("/models").json() == []
+    assert events(daemon.http.post("/models/create", json={"from": name}))[-1]["type"] == "success"
+    back = daemon.http.get(f"/models/{name}").json()
+    assert back["config"] == model["config"]
+    assert back["runnerd"]["mmproj"] is True
+    again = daemon.http.post("/api/show", json={"model": name}).json()
+    for field in ("template", "system", "parameters", "license", "messages"):
+        assert again.get(field) == shown.get(field), field
+
+
+def test_modelpack_holds_no_adapters(
+    daemon: DaemonProcess, registry: RegistryProcess, gguf: Path, tmp_path: Path
+) -> None:
+    """Others would take them for weights, so such a model is refused, and nothing is sent."""
+    daemon.import_model(gguf / "tiny.gguf", "plain")
+    lora = adapter(tmp_path / "lora.gguf").read_bytes()
+    digest = f"sha256:{sha256(lora).hexdigest()}"
+    assert daemon.http.post(f"/api/blobs/{digest}", content=lora).status_code == 201
+    name = f"{registry.host}/test/adapted:v1"
+    made: dict[str, Any] = {"model": name, "from": "plain", "stream": False}
+    made["adapters"] = {"lora.gguf": digest}
+    assert daemon.http.post("/api/create", json=made).status_code == 200
+    response = daemon.http.post(f"/models/{name}/push?format=modelpack", headers=JSON)
+    assert "cannot hold LoRA adapters" in response.text
+    assert registry.tags("test/adapted") == []
 
 
 def test_missing_model_is_404_before_the_stream(

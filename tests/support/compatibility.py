@@ -104,6 +104,7 @@ FIELDS: dict[str, dict[str, str]] = {
     "Docker Model Runner": {
         "/models and /engines, errors": "text json",
         "/engines/v1 and rerank, errors": "json",
+        "POST /models/{name}/push": "format",
     },
 }
 

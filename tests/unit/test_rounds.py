@@ -23,17 +23,19 @@ def test_what_is_asked() -> None:
     assert "seed" not in json.loads(next(bodies(b'{"n":3}', 2)))
 
 
-@pytest.mark.parametrize("wanted", ["0", "-1", "2", "129", "8589934592", "2.5", '"9"', "null"])
-def test_numbers_that_are_not_served_in_rounds(wanted: str) -> None:
-    """2 has room at once, and 2**33 is 0 to the engine, which refuses that."""
-    assert list(bodies(b'{"model":"m","n":%s}' % wanted.encode(), 2)) == []
+@pytest.mark.parametrize(
+    "said", ["129", "8589934592", "1e300", "0", "-3", "4", "true", "null", '"9"', "[9]", None]
+)
+def test_what_is_not_asked_in_rounds(said: str | None) -> None:
+    """More than OpenAI would give, by the request itself: the engine reads 2**33 as 0."""
+    member = b"" if said is None else b',"n":' + said.encode()
+    assert list(bodies(b'{"model":"m"%s}' % member, 4)) == []
 
 
 @pytest.mark.parametrize(
     ("message", "slots"),
     [
         ("Field 'n': Value must be between 1 <= value <= 4, but got 9", 4),
-        ("Field 'n': Value must be between 1 <= value <= 4, but got 0", 4),
         ("Field 'seed': Value must be between 1 <= value <= 4, but got 9", 0),
         ("", 0),
     ],

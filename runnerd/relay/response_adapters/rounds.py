@@ -28,15 +28,16 @@ def slots_of(error: dict[str, Any]) -> int:
 
 
 def bodies(body: bytes, at_once: int) -> Iterator[bytes]:
-    """The requests of the rounds, none where the request wants no number that is served so; a seed
-    is another one in each, or they would say the same.
+    """The requests of the rounds, none where the request's `n` is nothing to be had in rounds.
 
-    What counts is the request's own number: the engine's word for it is one of 32 bits.
+    That `n` is judged here: the engine's number has 32 bits, so of a larger one it says another.
+    A seed is another one in each round, or they would say the same.
     """
     document = msgspec.json.decode(body)
-    wanted, seed = document.get("n"), document.get("seed")
-    if not isinstance(wanted, int) or not at_once < wanted <= _MOST:
+    said, seed = document.get("n"), document.get("seed")
+    if not isinstance(said, int | float) or not at_once < said <= _MOST:
         return
+    wanted = int(said)
     for start in range(0, wanted, at_once):
         document["n"] = min(at_once, wanted - start)
         if isinstance(seed, int) and seed >= 0:
