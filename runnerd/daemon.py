@@ -1,7 +1,6 @@
-"""The composition root: builds the parts from the settings, opens the listeners, runs, drains.
+"""The daemon's life: has its parts built, opens the listeners, runs, drains.
 
-Nothing else constructs collaborators.  Read `Daemon.run` from top to bottom: it is the daemon's
-life.
+Read `Daemon.run` from top to bottom; `parts` builds what works together in it.
 """
 
 from __future__ import annotations
@@ -21,42 +20,18 @@ import uvloop
 
 import runnerd
 from runnerd import early, logs, secrecy, tasks, time_slice
-from runnerd.access import Rules
-from runnerd.accounts.accounts import Accounts
-from runnerd.accounts.audit import Audit, AuditEntry
-from runnerd.accounts.users import Change
-from runnerd.api.anthropic import dialect as anthropic
-from runnerd.api.app import make_app
-from runnerd.api.context import Context
-from runnerd.api.ollama import dialects
-from runnerd.api.openai import responses, transcriptions
-from runnerd.api.openai.response_store import ResponseStore
-from runnerd.backends.interface import Backend, BackendContext, Preparing
-from runnerd.backends.registry import discover
+from runnerd.accounts.audit import AuditEntry
+from runnerd.backends.interface import Preparing
 from runnerd.config import Settings
-from runnerd.configurations import Configurations
 from runnerd.errors import StartupError
 from runnerd.loopwatch import LoopWatch
-from runnerd.models.store import Store
-from runnerd.pulls.pulling import Pulls
-from runnerd.pulls.settings import allowed_sources, make_outbound, pull_settings
+from runnerd.parts import Parts, build
+from runnerd.pulls.settings import allowed_sources
 from runnerd.regular import check_folder
 from runnerd.relay import listening
-from runnerd.relay.admission import Admission
-from runnerd.relay.engine_admission import EngineAdmission
-from runnerd.relay.exchanges import ExchangeDependencies, Exchanges
-from runnerd.relay.host_names import HostNames
-from runnerd.relay.operations import ENGINE_ROUTES
-from runnerd.relay.origins import Origins
 from runnerd.relay.peers import Peers
-from runnerd.relay.pending_models import PendingModels
-from runnerd.relay.planner import Planner
-from runnerd.relay.records import Records
-from runnerd.relay.service import Relay, RelayDependencies
-from runnerd.relay.visible_models import VisibleModels
-from runnerd.resources import Host
+from runnerd.relay.service import Relay
 from runnerd.resources.spare import SpareMemory
-from runnerd.saved_slots import SavedSlots
 from runnerd.sockets.activation import inherited_sockets
 from runnerd.sockets.addresses import address_of, tcp_addresses
 from runnerd.sockets.descriptors import raise_limit
@@ -66,7 +41,6 @@ from runnerd.sockets.notify import Notifier
 from runnerd.sockets.paths import RuntimeDirectory
 from runnerd.sockets.tls import ServerCertificate
 from runnerd.stop_signals import StopSignals
-from runnerd.supervisor import Supervisor
 from runnerd.upkeep import ControlSocket, Upkeep
 from runnerd.watchdog import watchdog
 
@@ -133,92 +107,10 @@ class Daemon:
             directory.clear_stale()
             early.check()
 
-            policy = Rules(time.time)
-            store = Store(state_dir / "models", quota_bytes=settings.store_quota or None)
-            store.open()
-            early.check()
-            accounts = Accounts(state_dir, lambda id: store.get(id).name)
-            await accounts.open()
-            stack.push_async_callback(accounts.close)
-            policy.adopt(accounts.users.directory)
-            early.check()
-            configurations = Configurations(state_dir / "configurations.json", store.id_of)
-            configurations.open()
-            slots = SavedSlots(state_dir / "slots", settings.slot_quota)
-            slots.open()
-            backends = self._discover_backends(store, state_dir, log_dir, slots, policy)
-            host = Host()
-            supervisor = Supervisor(
-                settings,
-                backends,
-                configurations,
-                directory,
-                host=host,
-                name_of=lambda id: store.get(id).name,
-                load_of=store.load_of,
-                loaded_as=store.loaded_as,
-                slots=slots,
+            parts = await build(
+                stack, settings, state_dir, directory, self._peers, self._certificate
             )
-            stack.push_async_callback(supervisor.close)
-
-            outbound = make_outbound(settings)
-            stack.push_async_callback(outbound.close)
-            pulls = Pulls(store, outbound, lambda: pull_settings(settings), host=host)
-            stack.push_async_callback(pulls.close)
-
-            records = Records()
-            response_store = ResponseStore()
-            other_apis = {
-                **anthropic.routes(),
-                **dialects.routes(),
-                **responses.routes(response_store),
-                **transcriptions.routes(),
-            }
-            exchanges = Exchanges(
-                ExchangeDependencies(
-                    limits=settings.limits,
-                    planner=Planner(VisibleModels(store, policy), supervisor.keys, settings.limits),
-                    supervisor=supervisor,
-                    records=records,
-                    policy=policy,
-                    images_dir=state_dir / "images",
-                    dialects=other_apis,
-                    pending_models=PendingModels(
-                        pulls, settings, began=lambda who, what: accounts.audit_pull(who.id, what)
-                    ),
-                    captures=lambda: settings.capture_requests,
-                    ended=lambda principal, record: accounts.usage.ended(principal.id, record),
-                )
-            )
-            supervisor.tell_of_losses(exchanges.runner_lost)
-            context = Context(
-                settings,
-                store,
-                backends,
-                supervisor,
-                records,
-                log_dir,
-                pulls,
-                response_store,
-                policy,
-                exchanges,
-                accounts,
-            )
-            relay = Relay(
-                RelayDependencies(
-                    limits=settings.limits,
-                    admission=make_admission(settings),
-                    exchanges=exchanges,
-                    app=make_app(context, other_apis),
-                    authenticate=policy.authenticate,
-                    peers=self._peers,
-                    certificate=self._certificate,
-                )
-            )
-            stack.push_async_callback(relay.close)
-            exchanges.accounts.spent(await accounts.usage.tokens_of_today())
-            accounts.users.subscribe(lambda change: _adopt(change, policy, relay))
-            policy.adopt(accounts.users.directory)  # it may have changed since it was first adopted
+            relay, supervisor = parts.relay, parts.supervisor
             early.check()
             control = ControlSocket(
                 settings.socket_path, mode=settings.socket_mode, group=settings.socket_group
@@ -230,7 +122,7 @@ class Daemon:
             self._peers.rules = listening.peer_rules(settings, self._socket_gid)
             if self._bound:
                 self._peers.warn()
-            relay.apply(make_admission(settings, self._bound))
+            relay.apply(listening.make_admission(settings, self._bound))
             await relay.open(listeners)
             upkeep = Upkeep(
                 directory,
@@ -242,7 +134,7 @@ class Daemon:
             await stack.enter_async_context(self._kept(upkeep))
 
             self._signals.listen(
-                reload=lambda: self._reload(log_dir, supervisor, relay, records, accounts.audit),
+                reload=lambda: self._reload(log_dir, parts),
                 hurry=supervisor.hurry,
             )
             await stack.enter_async_context(watchdog(self._notifier, supervisor.stranded))
@@ -250,7 +142,7 @@ class Daemon:
             giving_back = tasks.spawn(SpareMemory().run(), name="give memory back")
             stack.push_async_callback(tasks.cancel_and_wait, giving_back)
 
-            enforcing = tasks.spawn(_enforce(policy, relay), name="enforce the policy")
+            enforcing = tasks.spawn(_enforce(parts), name="enforce the policy")
             stack.push_async_callback(tasks.cancel_and_wait, enforcing)
             watch = LoopWatch()
             watch.start()
@@ -263,7 +155,7 @@ class Daemon:
                 log.info("over TCP it answers to %s", relay.admission.hosts)
             self._notifier.ready("serving")
             tasks.spawn(supervisor.configuring.make_resident(), name="residents")
-            for backend in backends.values():
+            for backend in parts.backends.values():
                 if isinstance(backend, Preparing):
                     looking = tasks.spawn(backend.prepare(), name=f"look at {backend.name}")
                     stack.push_async_callback(tasks.cancel_and_wait, looking)
@@ -273,7 +165,7 @@ class Daemon:
             self._notifier.stopping()
             self._notifier.extend_timeout(settings.drain_timeout + settings.slot_timeout + 15)
             supervisor.drain()
-            await pulls.close()  # first: whoever watches one would be waited for
+            await parts.pulls.close()  # first: whoever watches one would be waited for
             if self._activated:
                 relay.stop_listening()
                 log.info("new clients wait in systemd's sockets for the next daemon")
@@ -308,22 +200,6 @@ class Daemon:
             locks.append(lock)
         return state_dir, directory, locks
 
-    def _discover_backends(
-        self, store: Store, state_dir: Path, log_dir: Path, slots: SavedSlots, policy: Rules
-    ) -> dict[str, Backend]:
-        def context_for(name: str) -> BackendContext:
-            return BackendContext(
-                resolver=store,
-                state_dir=state_dir / "engines",
-                log_dir=log_dir / "engines",
-                settings=dict(self._settings.backends.get(name, {})),
-                slots_dir=slots.folder if slots.enabled else None,
-                routes=ENGINE_ROUTES,
-                admit=EngineAdmission(store, policy, self._peers.of_uid),
-            )
-
-        return discover(context_for)
-
     def _open_listeners(self, control: ControlSocket) -> list[socket.socket]:
         """Return systemd's sockets where it passed some, else our own."""
         settings = self._settings
@@ -338,14 +214,7 @@ class Daemon:
             listeners += listen_tcp(host, port, remote_refusal=listening.remote_refusal(settings))
         return listeners
 
-    def _reload(
-        self,
-        log_dir: Path,
-        supervisor: Supervisor,
-        relay: Relay,
-        records: Records,
-        audit: Audit,
-    ) -> None:
+    def _reload(self, log_dir: Path, parts: Parts) -> None:
         """Bring changed settings into force, all or none; no request notices."""
         try:
             fresh = self._read()
@@ -364,15 +233,15 @@ class Daemon:
         if now:
             names = ", ".join(sorted(now))
             entry = AuditEntry(time.time(), "", "a signal", "change_settings", "", names, 200)
-            tasks.spawn(audit.add(entry), name="audit")
+            tasks.spawn(parts.accounts.audit.add(entry), name="audit")
         if "log_level" in now:
             logs.set_up(log_dir, level=self._settings.log_level)
         if not self._settings.capture_requests:
-            records.forget_content()
+            parts.records.forget_content()
         self._peers.rules = listening.peer_rules(self._settings, self._socket_gid)
-        relay.apply(make_admission(self._settings, self._bound))
-        relay.enforce(peers=True)
-        supervisor.settings_changed()
+        parts.relay.apply(listening.make_admission(self._settings, self._bound))
+        parts.relay.enforce(peers=True)
+        parts.supervisor.settings_changed()
 
     @contextlib.asynccontextmanager
     async def _kept(self, upkeep: Upkeep) -> AsyncIterator[None]:
@@ -399,18 +268,12 @@ class Daemon:
         await tasks.cancel_and_wait(hurry)
 
 
-def _adopt(change: Change, policy: Rules, relay: Relay) -> None:
-    """Go by other users and keys, also in what is under way."""
-    policy.adopt(change.directory)
-    relay.users_changed()
-
-
-async def _enforce(policy: Rules, relay: Relay) -> None:
+async def _enforce(parts: Parts) -> None:
     """End what is under way of users whose time is over."""
     while True:
         await asyncio.sleep(_ENFORCED_EVERY)
-        if policy.directory.has_keys:
-            relay.enforce()
+        if parts.policy.directory.has_keys:
+            parts.relay.enforce()
 
 
 def check(settings: Settings, bound: Sequence[str] = ()) -> None:
@@ -418,20 +281,7 @@ def check(settings: Settings, bound: Sequence[str] = ()) -> None:
     with the TCP addresses that are listened on.
     """
     listening.check_listening(settings, bound)
-    make_admission(settings)
+    listening.make_admission(settings)
     allowed_sources(settings)
     if settings.listen:
         parse_listen(settings.listen)
-
-
-def make_admission(settings: Settings, bound: list[str] | None = None) -> Admission:
-    """Return who may talk to a daemon that listens on these addresses.
-
-    Raises errors.StartupError.
-    """
-    if bound and settings.listen:
-        bound = [*bound, parse_listen(settings.listen)[0]]
-    return Admission(
-        HostNames(settings.allowed_hosts, bound or (), socket.gethostname()),
-        Origins(settings.allowed_origins, local=settings.local_origins),
-    )

@@ -110,7 +110,8 @@ class Exchange:
             self._context.quarantine.left(self._lease.generation, plan.key, plan.body)
         self._record.error = self._record.error or "client disconnected"
         self._release()
-        self._go_no_further()
+        task, self._task = self._task, None  # whose end holds on to its frames, and so to this
+        _call_off(task)
 
     @property
     def begun(self) -> bool:
@@ -135,12 +136,6 @@ class Exchange:
     def go_on(self, steps: Steps) -> None:
         """Take steps in a task."""
         self._task = take_steps(steps, self.fail, self._record.id)
-
-    def _go_no_further(self) -> None:
-        """Cancel the task that takes steps, unless it is the one that ends this exchange."""
-        task, self._task = self._task, None  # whose end holds on to its frames, and so to this
-        if task is not None and task is not asyncio.current_task():
-            task.cancel()
 
     def _new_wait(self) -> RunnerWait:
         self._wait = RunnerWait(
@@ -249,7 +244,8 @@ class Exchange:
         intact = self._call is None or self._call.intact
         warnings = self._plan.warnings if isinstance(error, EngineRefusal) else ()
         self._release()
-        self._go_no_further()
+        task, self._task = self._task, None  # whose end holds on to its frames, and so to this
+        _call_off(task)
         self._sink.error(error, intact=intact, warnings=warnings)
 
     def _release(self) -> None:
@@ -272,3 +268,9 @@ class Exchange:
         counted, self._counted = self._counted, None
         if counted is not None:
             counted.ended(record)
+
+
+def _call_off(task: asyncio.Task[None] | None) -> None:
+    """Cancel the task that takes an exchange's steps, unless it is the one that ends it."""
+    if task is not None and task is not asyncio.current_task():
+        task.cancel()

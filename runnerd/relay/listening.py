@@ -16,7 +16,10 @@ from pathlib import Path
 from runnerd.access.peers import Network, PeerRules, is_loopback
 from runnerd.config import Settings
 from runnerd.errors import StartupError
-from runnerd.sockets.listeners import gid_of
+from runnerd.relay.admission import Admission
+from runnerd.relay.host_names import HostNames
+from runnerd.relay.origins import Origins
+from runnerd.sockets.listeners import gid_of, parse_listen
 from runnerd.sockets.tls import ServerCertificate, read_certificate
 
 
@@ -79,6 +82,19 @@ def remote_refusal(settings: Settings) -> str | None:
         "other machines can reach it, which takes keys and TLS.  Set "
         + "; ".join(lacking)
         + "; or listen on 127.0.0.1"
+    )
+
+
+def make_admission(settings: Settings, bound: list[str] | None = None) -> Admission:
+    """Return who may talk to a daemon that listens on these addresses.
+
+    Raises errors.StartupError.
+    """
+    if bound and settings.listen:
+        bound = [*bound, parse_listen(settings.listen)[0]]
+    return Admission(
+        HostNames(settings.allowed_hosts, bound or (), socket.gethostname()),
+        Origins(settings.allowed_origins, local=settings.local_origins),
     )
 
 

@@ -17,6 +17,7 @@ from blockbuster.blockbuster import BlockBuster, BlockBusterFunction
 
 ALLOWED: list[tuple[str, set[str], str]] = [
     ("runnerd/daemon.py", {"run", "_reload"}, "before it serves and after; SIGHUP reads one file"),
+    ("runnerd/parts.py", {"build"}, "before anything is served: files are opened and read"),
     ("logging/__init__.py", {"callHandlers"}, "a line of the log; it goes to the page cache"),
     ("runnerd/logs.py", {"set_up"}, "SIGHUP opens the log anew"),
     ("<frozen importlib._bootstrap>", {"_find_and_load"}, "what is imported at its first use"),

@@ -1,0 +1,188 @@
+"""The daemon's parts, built from the settings and given to each other.
+
+Nothing else constructs collaborators.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from contextlib import AsyncExitStack
+from dataclasses import dataclass
+from pathlib import Path
+
+from runnerd import early
+from runnerd.access import Rules
+from runnerd.accounts.accounts import Accounts
+from runnerd.accounts.users import Change
+from runnerd.api.anthropic import dialect as anthropic
+from runnerd.api.app import make_app
+from runnerd.api.context import Context
+from runnerd.api.ollama import dialects
+from runnerd.api.openai import responses, transcriptions
+from runnerd.api.openai.response_store import ResponseStore
+from runnerd.backends.interface import Backend, BackendContext
+from runnerd.backends.registry import discover
+from runnerd.config import Settings
+from runnerd.configurations import Configurations
+from runnerd.models.store import Store
+from runnerd.pulls.pulling import Pulls
+from runnerd.pulls.settings import make_outbound, pull_settings
+from runnerd.relay import listening
+from runnerd.relay.engine_admission import EngineAdmission
+from runnerd.relay.exchanges import ExchangeDependencies, Exchanges
+from runnerd.relay.operations import ENGINE_ROUTES
+from runnerd.relay.peers import Peers
+from runnerd.relay.pending_models import PendingModels
+from runnerd.relay.planner import Planner
+from runnerd.relay.records import Records
+from runnerd.relay.service import Relay, RelayDependencies
+from runnerd.relay.visible_models import VisibleModels
+from runnerd.resources import Host
+from runnerd.saved_slots import SavedSlots
+from runnerd.sockets.paths import RuntimeDirectory
+from runnerd.sockets.tls import ServerCertificate
+from runnerd.supervisor import Supervisor
+
+
+@dataclass(frozen=True, slots=True)
+class Parts:
+    """Those that the daemon itself still has something to do with."""
+
+    policy: Rules
+    accounts: Accounts
+    backends: Mapping[str, Backend]
+    supervisor: Supervisor
+    pulls: Pulls
+    records: Records
+    relay: Relay
+
+
+async def build(
+    stack: AsyncExitStack,
+    settings: Settings,
+    state_dir: Path,
+    directory: RuntimeDirectory,
+    peers: Peers,
+    certificate: ServerCertificate | None,
+) -> Parts:
+    """Build and open everything but the listeners; `stack` closes it in the opposite order.
+
+    Raises errors.StartupError, early.Stopped.
+    """
+    policy = Rules(time.time)
+    log_dir = state_dir / "logs"
+    store = Store(state_dir / "models", quota_bytes=settings.store_quota or None)
+    store.open()
+    early.check()
+
+    def name_of(id: str) -> str:
+        return store.get(id).name
+
+    accounts = Accounts(state_dir, name_of)
+    await accounts.open()
+    stack.push_async_callback(accounts.close)
+    policy.adopt(accounts.users.directory)
+    early.check()
+    configurations = Configurations(state_dir / "configurations.json", store.id_of)
+    configurations.open()
+    slots = SavedSlots(state_dir / "slots", settings.slot_quota)
+    slots.open()
+    admit = EngineAdmission(store, policy, peers.of_uid)
+    backends = _discover(settings, store, state_dir, slots, admit)
+    host = Host()
+    supervisor = Supervisor(
+        settings,
+        backends,
+        configurations,
+        directory,
+        host=host,
+        name_of=name_of,
+        load_of=store.load_of,
+        loaded_as=store.loaded_as,
+        slots=slots,
+    )
+    stack.push_async_callback(supervisor.close)
+
+    outbound = make_outbound(settings)
+    stack.push_async_callback(outbound.close)
+    pulls = Pulls(store, outbound, lambda: pull_settings(settings), host=host)
+    stack.push_async_callback(pulls.close)
+
+    records = Records()
+    response_store = ResponseStore()
+    other_apis = {
+        **anthropic.routes(),
+        **dialects.routes(),
+        **responses.routes(response_store),
+        **transcriptions.routes(),
+    }
+    exchanges = Exchanges(
+        ExchangeDependencies(
+            limits=settings.limits,
+            planner=Planner(VisibleModels(store, policy), supervisor.keys, settings.limits),
+            supervisor=supervisor,
+            records=records,
+            policy=policy,
+            images_dir=state_dir / "images",
+            dialects=other_apis,
+            pending_models=PendingModels(
+                pulls, settings, began=lambda who, what: accounts.audit_pull(who.id, what)
+            ),
+            captures=lambda: settings.capture_requests,
+            ended=lambda principal, record: accounts.usage.ended(principal.id, record),
+        )
+    )
+    supervisor.tell_of_losses(exchanges.runner_lost)
+    exchanges.accounts.spent(await accounts.usage.tokens_of_today())
+    context = Context(
+        settings,
+        store,
+        backends,
+        supervisor,
+        records,
+        log_dir,
+        pulls,
+        response_store,
+        policy,
+        exchanges,
+        accounts,
+    )
+    relay = Relay(
+        RelayDependencies(
+            limits=settings.limits,
+            admission=listening.make_admission(settings),
+            exchanges=exchanges,
+            app=make_app(context, other_apis),
+            authenticate=policy.authenticate,
+            peers=peers,
+            certificate=certificate,
+        )
+    )
+    stack.push_async_callback(relay.close)
+
+    def adopt(change: Change) -> None:
+        """Go by other users and keys, also in what is under way."""
+        policy.adopt(change.directory)
+        relay.users_changed()
+
+    accounts.users.subscribe(adopt)
+    policy.adopt(accounts.users.directory)  # it may have changed since it was first adopted
+    return Parts(policy, accounts, backends, supervisor, pulls, records, relay)
+
+
+def _discover(
+    settings: Settings, store: Store, state_dir: Path, slots: SavedSlots, admit: EngineAdmission
+) -> dict[str, Backend]:
+    def context_for(name: str) -> BackendContext:
+        return BackendContext(
+            resolver=store,
+            state_dir=state_dir / "engines",
+            log_dir=state_dir / "logs" / "engines",
+            settings=dict(settings.backends.get(name, {})),
+            slots_dir=slots.folder if slots.enabled else None,
+            routes=ENGINE_ROUTES,
+            admit=admit,
+        )
+
+    return discover(context_for)
