@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import ipaddress
+import re
 import unicodedata
 from uuid import UUID
 
@@ -11,6 +13,7 @@ from runnerd.database import Connection
 from runnerd.errors import ClientError, Conflict
 
 _MOST_LETTERS = 100
+_UID = re.compile(r"uid\s*[0-9]+", re.IGNORECASE)
 
 
 def check_name(text: str) -> str:
@@ -24,6 +27,11 @@ def check_name(text: str) -> str:
         raise ClientError(f"{name!r} cannot be a user's name: only plain text, no /", param="name")
     if _is_id(name):
         raise ClientError("a user's name must not look like an id", param="name")
+    if _is_anothers(name):
+        raise ClientError(
+            f"{name!r} is what the audit and usage call whoever has no key; choose another name",
+            param="name",
+        )
     return name
 
 
@@ -39,6 +47,17 @@ def is_new_name(connection: Connection, user: User) -> None:
 def _is_id(name: str) -> bool:
     try:
         UUID(name)
+    except ValueError:
+        return False
+    return True
+
+
+def _is_anothers(name: str) -> bool:
+    """Whether it is how a principal without a key is called: a user of the host, an address."""
+    if _UID.fullmatch(name):
+        return True
+    try:
+        ipaddress.ip_address(name)
     except ValueError:
         return False
     return True

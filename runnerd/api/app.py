@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import re
-from collections.abc import Collection
+from collections.abc import Mapping
 
 from aiohttp import ClientConnectionResetError, web
 
@@ -23,7 +23,7 @@ from runnerd.relay.messages import CONTINUE
 
 log = logging.getLogger(__name__)
 
-INFERENCE = web.AppKey("inference", frozenset[str])
+INFERENCE = web.AppKey("inference", Mapping[str, routes.Route])
 
 _MODULES = (
     host,
@@ -48,15 +48,17 @@ _MODULES = (
 )
 
 
-def make_app(context: Context, inference: Collection[str] = ()) -> web.Application:
+def make_app(
+    context: Context, inference: Mapping[str, routes.Route] | None = None
+) -> web.Application:
     """Return the application; its requests come from the relay's connections.
 
-    `inference` are the paths that belong to the relay when they are asked with POST.  Raises
+    `inference` are the routes that belong to the relay when they are asked with POST.  Raises
     LookupError for a route that declares no action.
     """
     app = web.Application(middlewares=[audited, _responses], client_max_size=0)
     app[CONTEXT] = context
-    app[INFERENCE] = frozenset(inference)
+    app[INFERENCE] = inference or {}
     for module in _MODULES:
         module.ROUTES.add_to(app, _expecting)
     check_actions(app)
@@ -113,7 +115,8 @@ def _unknown(request: web.Request) -> RunnerdError:
 
 
 def _failure(request: web.Request, error: RunnerdError) -> web.Response:
-    error_format = error_format_of(request)
+    route = request.app[INFERENCE].get(request.path)
+    error_format = error_format_of(request) if route is None else route.error_format
     response = web.Response(
         body=error_format.body(error.body()["error"], error.status),
         status=error.status,

@@ -45,7 +45,7 @@ async def audited(request: web.Request, handler: Handler) -> web.StreamResponse:
     try:
         response = await handler(request)
     except asyncio.CancelledError:  # it may have done all of it
-        await _add(request, principal, action, _LEFT)
+        await _add(request, principal, action, request.get(OUTCOME, _LEFT))
         raise
     status: int = request.get(OUTCOME, response.status)
     if not 400 <= status < 500:

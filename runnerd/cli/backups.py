@@ -17,6 +17,8 @@ def backup(options: argparse.Namespace) -> int:
     file: Path = options.file
     if file.is_dir():
         raise ClientError(f"{file} is a folder; name a file")
+    if not file.parent.is_dir():
+        raise ClientError(f"{file.parent} is not a folder that is there")
     part = file.with_name(f".{file.name}.part-{os.getpid()}")
     try:
         with Client(options.host).open("POST", "/runnerd/backup") as response:

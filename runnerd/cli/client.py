@@ -7,6 +7,7 @@ import http.client
 import json
 import os
 import socket
+import ssl
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
@@ -147,6 +148,11 @@ def _unreachable(address: str, error: Exception) -> str:
         return (
             f"the daemon at {address} hung up before it answered: it may have too many connections,"
             " or be about to end; try again"
+        )
+    if isinstance(error, ssl.SSLCertVerificationError):
+        return (
+            f"the certificate of {address} is not to be trusted ({error}); SSL_CERT_FILE=FILE names"
+            " a file with its authority, or with the certificate itself if it is self-signed"
         )
     return f"no daemon answers at {address} ({error}); start one with `runnerd serve`"
 

@@ -89,6 +89,15 @@ def damaged(detail: str) -> DatabaseFailure:
     )
 
 
+def removed() -> DatabaseFailure:
+    """The file that was opened is not there any more."""
+    return DatabaseFailure(
+        "the database runnerd.db was removed while the daemon ran; keys count on and models are"
+        " served on; put it back or restore a backup with `runnerd restore FILE`, or restart to"
+        " begin without users"
+    )
+
+
 def _denied(path: Path) -> int:
     try:
         if os.statvfs(path.parent).f_flag & os.ST_RDONLY:

@@ -53,6 +53,15 @@ def open_for_writing(path: Path) -> sqlite3.Connection:
         return connection
 
 
+def identity(path: Path) -> tuple[int, int] | None:
+    """Which file lies at `path`, to tell it from another one that takes its place; None: none."""
+    try:
+        status = os.stat(path)
+    except OSError:
+        return None
+    return status.st_dev, status.st_ino
+
+
 def open_for_reading(path: Path) -> sqlite3.Connection:
     """A connection that cannot write; the one that writes has to be open.  Raises sqlite3.Error."""
     connection = _connect(path, "ro")
@@ -130,24 +139,28 @@ def open_backup(path: Path) -> sqlite3.Connection:
 
     Raises errors.ClientError; StartupError as `migrate` does.
     """
-    connection = _connect(path, "rw", journal="DELETE")
     try:
-        if (problem := is_sound(connection)) is not None:
-            raise ClientError(f"the backup is damaged: {problem}")
-        migrations.check_version(connection)
-        if migrations.version_of(connection) == 0:
-            raise ClientError("the backup is empty")
-        page = int(connection.execute("PRAGMA page_size").fetchone()[0])
-        if page != _PAGE:
-            raise ClientError("it is not a backup that runnerd has made")
-        migrations.migrate(connection)
+        connection = _connect(path, "rw", journal="DELETE")  # which reads it: it can be anything
+        try:
+            _make_ready(connection)
+        except BaseException:
+            connection.close()
+            raise
     except sqlite3.DatabaseError as error:
-        connection.close()
         raise ClientError(f"it is not a backup of runnerd: {error}") from error
-    except BaseException:
-        connection.close()
-        raise
     return connection
+
+
+def _make_ready(backup: sqlite3.Connection) -> None:
+    if (problem := is_sound(backup)) is not None:
+        raise ClientError(f"the backup is damaged: {problem}")
+    migrations.check_version(backup)
+    if migrations.version_of(backup) == 0:
+        raise ClientError("the backup is empty")
+    page = int(backup.execute("PRAGMA page_size").fetchone()[0])
+    if page != _PAGE:
+        raise ClientError("it is not a backup that runnerd has made")
+    migrations.migrate(backup)
 
 
 def set_aside(path: Path) -> None:

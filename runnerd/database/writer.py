@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import os
 import sqlite3
 import threading
 import time
@@ -58,6 +59,7 @@ class Writer:
         self._closed = False
         self._next_try = 0.0
         self._retry = _RETRY / 2  # seconds until the next try, if nobody asks for one before
+        self._file: tuple[int, int] | None = None  # which file was opened last
         self.problem: RunnerdError | None = None
 
     def start(self) -> Future[None]:
@@ -152,6 +154,8 @@ class Writer:
         self._next_try = time.monotonic() + _RETRY
         self._retry = min(2 * self._retry, _LONGEST_RETRY)
         try:
+            if self._file is not None and not os.path.lexists(self._path):
+                raise failures.removed()  # an empty one in its place would have no users
             connection = opening.open_for_writing(self._path)
             self._opened(connection)
         except RunnerdError as error:
@@ -165,12 +169,15 @@ class Writer:
             if self.problem is not None:
                 log.info("the database can be used again")
             self._connection, self.problem = connection, None
+            self._file = opening.identity(self._path)
             self._retry = _RETRY / 2
             return
         if connection is not None:
             connection.close()
 
     def _carry_out(self, pieces: list[_Piece]) -> None:
+        if self._connection is not None and opening.identity(self._path) != self._file:
+            self._leave()
         if self._connection is None and time.monotonic() >= self._next_try:
             self._try_to_open()  # it may be well again, and whoever asked is waiting
         for alone, group in groupby(pieces, lambda piece: piece.alone):
@@ -240,6 +247,15 @@ class Writer:
         log.error("the database cannot be used: %s", self.problem.message)
         self._connection.close()
         self._connection = None
+
+    def _leave(self) -> None:
+        """Somebody has removed or replaced the file: what is written to it now would be lost."""
+        self._checkpoint(0)  # into the removed file: its log must not be taken for another's
+        if self._connection is not None:
+            self._connection.close()
+        self._connection, self.problem = None, failures.removed()
+        self._next_try = 0.0
+        log.error("the database cannot be used: %s", self.problem.message)
 
     def _checkpoint(self, more_than: int) -> None:
         """Write a long log back into the file.  Whoever reads is not waited for."""

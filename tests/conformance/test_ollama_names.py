@@ -77,6 +77,8 @@ def test_another_method_is_405(daemon: DaemonProcess, method: str, path: str, al
     response = httpx.request(method, f"{daemon.address}{path}")
     assert response.status_code == 405
     assert response.headers["allow"].replace(" ", "") == allow
+    if path == "/v1/messages":
+        assert response.json()["type"] == "error"  # in the form of its own API
     assert httpx.request(method, f"{daemon.address}/api/nothing").status_code == 404
 
 

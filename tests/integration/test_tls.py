@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import socket
 import ssl
 import subprocess
+import sys
 from pathlib import Path
 
 import httpx
@@ -68,6 +70,29 @@ def test_a_renewed_certificate_counts_at_once_and_drops_nobody(
             daemon.reload()
             assert "is not the key of" in daemon.text()
             shown_to(daemon.address, name, second[0]).close()
+
+
+def test_the_command_line_says_which_certificate_it_does_not_trust(tmp_path: Path) -> None:
+    """And how to name it, which works then."""
+    certificate, key = certify(tmp_path, "own")
+    settings = tmp_path / "runnerd.toml"
+    settings.write_text(f'tls_certificate = "{certificate}"\ntls_key = "{key}"\n')
+    with running(tmp_path / "d", "--config", str(settings)) as daemon:
+
+        def whoami(**environment: str) -> subprocess.CompletedProcess[str]:
+            return subprocess.run(
+                [sys.executable, "-m", "runnerd", "--host", daemon.address, "whoami"],
+                env={**os.environ, **environment},
+                capture_output=True,
+                text=True,
+                timeout=60,
+            )
+
+        refused = whoami()
+        assert refused.returncode == 1
+        assert "not to be trusted" in refused.stderr
+        assert "SSL_CERT_FILE" in refused.stderr
+        assert whoami(SSL_CERT_FILE=str(certificate)).returncode == 0
 
 
 def test_wider_than_loopback_takes_keys_and_tls(tmp_path: Path) -> None:

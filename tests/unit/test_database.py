@@ -14,7 +14,7 @@ import pytest
 
 from runnerd.database import Connection, Database
 from runnerd.database.migrations import VERSION
-from runnerd.errors import Conflict, DatabaseFailure, StartupError, StorageFailure
+from runnerd.errors import ClientError, Conflict, DatabaseFailure, StartupError, StorageFailure
 from runnerd.tasks import spawn
 
 
@@ -272,13 +272,40 @@ async def test_a_file_that_cannot_be_restored(tmp_path: Path) -> None:
         await database.write(lambda c: add(c, 1))
         for content in (b"", b"no database" * 1000):
             (tmp_path / "wrong").write_bytes(content)
-            with pytest.raises(Exception, match="backup"):
+            with pytest.raises(ClientError, match=r"backup (is empty|of runnerd)"):
                 await database.restore(tmp_path / "wrong")
         with closing(sqlite3.connect(tmp_path / "other")) as other:
             other.execute("CREATE TABLE theirs (x)")
         with pytest.raises(StartupError, match="another program"):
             await database.restore(tmp_path / "other")
         assert await database.read(days) == [1]
+
+
+async def test_removed_under_the_daemon(tmp_path: Path) -> None:
+    """Nothing is written where it would be lost, no empty one takes its place, and a copy of it
+    that is restored or put back is used at once.
+    """
+    file = tmp_path / "runnerd.db"
+    async with opened(tmp_path) as database:
+        await database.write(lambda c: add(c, 1))
+        async with database.copy() as copy:
+            kept = copy.read_bytes()
+        file.unlink()
+        for _ in range(2):
+            with pytest.raises(DatabaseFailure, match="removed while the daemon ran"):
+                await database.write(lambda c: add(c, 2))
+        assert isinstance(database.problem, DatabaseFailure)
+        assert not file.exists()
+        new = database.new_copy_path()
+        new.write_bytes(kept)
+        await database.restore(new)
+        await database.write(lambda c: add(c, 3))
+        assert await database.read(days) == [1, 3]
+
+        (tmp_path / "another").write_bytes(kept)
+        (tmp_path / "another").rename(file)
+        await database.write(lambda c: add(c, 4))
+        assert await database.read(days) == [1, 4]
 
 
 async def test_after_a_kill(tmp_path: Path) -> None:

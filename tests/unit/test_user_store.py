@@ -58,8 +58,9 @@ async def test_what_was_said_stays(users: UserStore, database: Database, tmp_pat
 
 
 @pytest.mark.parametrize(
-    "name", ["", " ", "a" * 101, "a\nb", "a/b", "6c9d0d9e-0000-4000-8000-000000000001", "\u202e"]
-)
+    "name", ["", " ", "a" * 101, "a\nb", "a/b", "6c9d0d9e-0000-4000-8000-000000000001", "\u202e",
+     "uid 0", "UID 1000", "127.0.0.1", "::1"],
+)  # fmt: skip
 async def test_names_that_cannot_be(users: UserStore, name: str) -> None:
     """Told to whoever asks, and nobody is added."""
     with pytest.raises(ClientError):

@@ -11,7 +11,7 @@ from typing import BinaryIO
 from aiohttp import hdrs, web
 
 from runnerd.access import Action
-from runnerd.api.context import CONTEXT, json_response
+from runnerd.api.context import CONTEXT, OUTCOME, json_response
 from runnerd.api.routing import Routes
 from runnerd.durable import forget, storage_errors
 from runnerd.errors import ClientError, PayloadTooLarge, StartupError
@@ -41,14 +41,18 @@ async def backup(request: web.Request) -> web.StreamResponse:
     """A copy of the database as it is at one moment."""
     async with request.app[CONTEXT].accounts.database.copy() as path:
         with await asyncio.to_thread(open, path, "rb") as file:
+            left = os.fstat(file.fileno()).st_size
             response = web.StreamResponse(
                 headers={
                     hdrs.CONTENT_TYPE: "application/vnd.sqlite3",
-                    hdrs.CONTENT_LENGTH: str(os.fstat(file.fileno()).st_size),
+                    hdrs.CONTENT_LENGTH: str(left),
                 }
             )
             await response.prepare(request)
             while batch := await asyncio.to_thread(file.read, _BATCH):
+                left -= len(batch)
+                if not left:  # whoever has all of it may leave before we are done
+                    request[OUTCOME] = response.status
                 await response.write(batch)
             await response.write_eof()
     return response
