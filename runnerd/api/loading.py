@@ -21,7 +21,7 @@ from runnerd.api.routing import Routes
 from runnerd.backends.configuration import BackendMode
 from runnerd.errors import ClientError
 from runnerd.models.catalog import Catalog
-from runnerd.relay.planner import modes
+from runnerd.relay.model_modes import modes
 
 ROUTES = Routes()
 

@@ -49,10 +49,13 @@ def forwarded_for(headers: Headers) -> str:
     said, proxied = [], False
     for name, value in headers:
         if name == b"x-forwarded-for":
-            said.append(value[-_LONGEST:].decode("latin-1"))
+            said.append(value.decode("latin-1"))
         elif name in _TOLD_BY_PROXIES:
             proxied = True
-    return ",".join(said) or ("unknown" if proxied else "")
+    text = ",".join(said)
+    if len(text) > _LONGEST:  # nobody looks further back; what is cut through is no address
+        return text[-_LONGEST:].partition(",")[2] or "unknown"
+    return text or ("unknown" if proxied else "")
 
 
 _TOLD_BY_PROXIES = frozenset({b"forwarded", b"x-real-ip", b"x-forwarded-host", b"via"})

@@ -9,6 +9,7 @@ from typing import Any
 import msgspec
 
 from runnerd.access import Action
+from runnerd.errors import LimitReached
 from runnerd.relay.affinity import Affinity
 from runnerd.relay.dialect import Retry, Translation
 from runnerd.relay.engine import Buffer
@@ -83,13 +84,16 @@ class Plan(msgspec.Struct, frozen=True, gc=False):
         return (head, *self.body)
 
     def limited(self, context: int) -> Plan:
-        """The plan with no more tokens for request and response than `context`.
+        """The plan with no more tokens for request and response than `context`, whatever is asked
+        in the end.
 
         Raises errors.LimitReached.
         """
-        body = within_context(self.body, self.operation.engine_path, context)
+        path = self.operation.engine_path
+        body = within_context(self.body, path, context)
         again = None if self.again is None else self.again.limited(context)
-        return msgspec.structs.replace(self, body=body, again=again)
+        retry = None if self.retry_with is None else _limited(self.retry_with, path, context)
+        return msgspec.structs.replace(self, body=body, again=again, retry_with=retry)
 
     def note_time(self, record: RequestRecord) -> None:
         """A response is complete: note how long a whole one took its engine."""
@@ -125,3 +129,16 @@ class Plan(msgspec.Struct, frozen=True, gc=False):
         for body in reversed(found):
             plan = msgspec.structs.replace(self, body=(body,), translation=rounds, again=plan)
         return plan
+
+
+def _limited(retry: Retry, engine_path: bytes, context: int) -> Retry:
+    """What else is asked, within a limit; nothing where that leaves no token for a response."""
+
+    def within_limit(error: dict[str, Any]) -> bytes | None:
+        body = retry(error)
+        try:
+            return body and b"".join(within_context((body,), engine_path, context))
+        except LimitReached:
+            return None
+
+    return within_limit

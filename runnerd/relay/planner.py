@@ -8,8 +8,8 @@ transcoded, is nothing that this knows of (`intake`).
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import lru_cache, partial
-from typing import Any, NamedTuple
+from functools import partial
+from typing import NamedTuple
 
 import msgspec
 
@@ -26,26 +26,31 @@ from runnerd.errors import (
 from runnerd.models.catalog import Model, shown
 from runnerd.models.external import external_model
 from runnerd.relay.affinity import affinity_of
-from runnerd.relay.body import STREAMED_END, Body, Inference, streamed
+from runnerd.relay.body import Body, Inference
 from runnerd.relay.body_inspection import inspect
 from runnerd.relay.body_scan import check_weight, is_heavy
-from runnerd.relay.dialect import ForeignRequest, Retry, TranslatedRequest
+from runnerd.relay.dialect import ForeignRequest, Retry
 from runnerd.relay.engine import Buffer
+from runnerd.relay.engine_bodies import (
+    completed_request,
+    engine_body,
+    retry_within_rules,
+    translated_body,
+)
 from runnerd.relay.known_model import UNSEEN, KnownModel, known_model
 from runnerd.relay.messages import Request
+from runnerd.relay.model_modes import mode_for, modes
 from runnerd.relay.operations import OPERATIONS, Operation
-from runnerd.relay.parsed_request import ParsedRequest, parse
+from runnerd.relay.parsed_request import ParsedRequest
 from runnerd.relay.plan import Plan
 from runnerd.relay.request_rewrites.known_schemas import has_schemas, with_known_schemas
 from runnerd.relay.request_rewrites.null_members import without_nulls
-from runnerd.relay.request_rewrites.parameters import ParameterRules, completed, rules_for
+from runnerd.relay.request_rewrites.parameters import ParameterRules, rules_for
 from runnerd.relay.request_rewrites.ranked_documents import with_plain_documents
-from runnerd.relay.request_rewrites.stop_words import has_stops, with_said_stops
-from runnerd.relay.request_rewrites.tool_choice import with_chosen_tools
+from runnerd.relay.request_rewrites.stop_words import with_said_stops
 from runnerd.relay.request_rewrites.undecodable_text import decodable
 from runnerd.relay.request_validation import JUDGED_ALWAYS, validate_request
 from runnerd.relay.response_adapters.infill import infill_wanted
-from runnerd.relay.response_adapters.logprobs import NO_ALTERNATIVES, with_one_alternative
 from runnerd.relay.response_adapters.select import translation_of
 from runnerd.relay.routes import Route
 from runnerd.relay.token_time import TokenTime
@@ -188,7 +193,7 @@ class Planner:
             validate_request(operation.name, bytes(read.body), found.known)
         streams, prompts = fields.stream is True, read.prompts
         assembles = not streams and _assembles(operation, fields, found)
-        read = _completed(operation, read)
+        read = completed_request(operation, read)
         warnings: tuple[str, ...] = ()
         tools = None
         if has_schemas(fields):
@@ -202,7 +207,7 @@ class Planner:
             key=found.key,
             model=found.id,
             model_ref=reference,
-            body=_engine_body(read, found.rules, assembles=assembles),
+            body=engine_body(read, found.rules, assembles=assembles),
             streams=streams,
             assembles=assembles,
             prompts=prompts,
@@ -216,8 +221,8 @@ class Planner:
         )
         if tools is None:
             return plan
-        engine_body = partial(_engine_body, rules=found.rules, assembles=assembles)
-        return _with_tools(plan, tools, engine_body)
+        body_of = partial(engine_body, rules=found.rules, assembles=assembles)
+        return _with_tools(plan, tools, body_of)
 
     def _translated(
         self, read: ForeignRequest, model: Model, request: Request, route: Route
@@ -245,7 +250,7 @@ class Planner:
             key=key,
             model=found.id,
             model_ref=reference,
-            body=_translated_body(translated, asked, found.rules),
+            body=translated_body(translated, asked, found.rules),
             streams=translated.translation.streams,
             assembles=False,
             prompts=1,
@@ -257,13 +262,15 @@ class Planner:
             unloads=translated.unloads,
             affinity=affinity_of(asked.fields) if found.spreads else (),
             known=found.known,
-            retry_with=_retry(translated, found.rules),
+            retry_with=retry_within_rules(translated, found.rules),
             warnings=warnings,
         )
         if tools is None:
             return plan
-        engine_body = partial(_translated_body, translated, rules=found.rules)
-        return _with_tools(plan, tools, engine_body, _retry(translated, found.rules, second=True))
+        body_of = partial(translated_body, translated, rules=found.rules)
+        return _with_tools(
+            plan, tools, body_of, retry_within_rules(translated, found.rules, second=True)
+        )
 
     def _find(self, route: Route, operation: Operation, reference: str, model: Model) -> _Found:
         """What serves the operation; found anew when the model or a setting has changed."""
@@ -275,7 +282,7 @@ class Planner:
         if known is not None and known.is_of(model) and known.revision == revision:
             return known
         backend = self._keys.backend(route.backend)
-        mode = _mode(operation, modes(model.capabilities), reference)
+        mode = mode_for(operation, modes(model.capabilities), reference)
         if operation.needs is not None and operation.needs not in model.capabilities:
             raise NotSupported(_REMEDIES[operation.needs].format(shown(reference)))
         key = self._keys.key(backend, str(model.id), mode)
@@ -334,16 +341,16 @@ def _check_needs(needs: tuple[str, ...], model: Model, reference: str) -> None:
 def _with_tools(
     plan: Plan,
     tools: ToolPlan,
-    engine_body: Callable[[ParsedRequest], tuple[Buffer, ...]],
+    body_of: Callable[[ParsedRequest], tuple[Buffer, ...]],
     second: Retry | None = None,
 ) -> Plan:
     """The plan with a call that is forced, or with a second question where none comes."""
     again = None
     if tools.again is not None:
-        again = msgspec.structs.replace(plan, body=engine_body(tools.again), retry_with=second)
+        again = msgspec.structs.replace(plan, body=body_of(tools.again), retry_with=second)
     return msgspec.structs.replace(
         plan,
-        body=engine_body(tools.request),
+        body=body_of(tools.request),
         translation=tools.wrap(plan.translation),
         assembles=plan.assembles and again is None,  # else its end would be waited for
         again=again,
@@ -363,80 +370,3 @@ def _assembles(operation: Operation, fields: Inference, found: _Found) -> bool:
     if limit is None or time is None or has_schemas(fields):
         return limit != 1
     return limit != 1 and not time.is_short(limit)
-
-
-def _completed(operation: Operation, request: ParsedRequest) -> ParsedRequest:
-    """A request with what it says in the words that the engine has for it."""
-    if has_stops(request.fields):
-        request = with_said_stops(request)
-    if operation.name == "chat/completions":
-        return with_chosen_tools(request)
-    if operation.name == "completions" and request.fields.logprobs == NO_ALTERNATIVES:
-        body = with_one_alternative(request.body)
-        return ParsedRequest(body, request.fields, request.reference)
-    return request
-
-
-def _engine_body(
-    request: ParsedRequest, rules: ParameterRules | None, *, assembles: bool
-) -> tuple[Buffer, ...]:
-    """The body for the engine: the client's own bytes where nothing is to be changed."""
-    if rules is not None:
-        return (*rules.applied(request.members), STREAMED_END if assembles else b"}")
-    return streamed(request.body) if assembles else (request.body,)
-
-
-def _translated_body(
-    translated: TranslatedRequest, request: ParsedRequest, rules: ParameterRules | None
-) -> tuple[Buffer, ...]:
-    """The body of another API's request with what it leaves unsaid."""
-    if rules is not None:
-        defaults, prefix = translated.defaults, translated.has_prefix
-        return (*rules.applied(request.members, defaults, has_prefix=prefix), b"}")
-    if translated.defaults:
-        return (completed(request.body, translated.defaults),)
-    return (request.body,)
-
-
-def _retry(
-    translated: TranslatedRequest, rules: ParameterRules | None, *, second: bool = False
-) -> Retry | None:
-    """What is asked instead of what the engine refused, changed as the first was; or as the
-    `second` question to a model with tools.
-    """
-    retry = translated.retry_with
-    if retry is None:
-        return None
-
-    def changed(error: dict[str, Any]) -> bytes | None:
-        body = retry(error)
-        if body is None:
-            return None
-        request, _ = with_known_schemas(parse(body))
-        if (tools := tool_plan(translated.operation.name, request)) is not None:
-            request = (tools.again if second else None) or tools.request
-        return b"".join(_translated_body(translated, request, rules))
-
-    return changed
-
-
-@lru_cache(maxsize=64)
-def modes(capabilities: tuple[str, ...]) -> tuple[BackendMode, ...]:
-    """The modes that a model of these capabilities can be run in, its own purpose first."""
-    found = [mode for mode in BackendMode if mode.value in capabilities]
-    if BackendMode.COMPLETION in found and BackendMode.EMBEDDING not in found:
-        found.append(BackendMode.EMBEDDING)  # the engine embeds with any model that it can run
-    return tuple(found)
-
-
-def _mode(operation: Operation, possible: tuple[BackendMode, ...], reference: str) -> BackendMode:
-    """The mode to run the model in.  Raises errors.ClientError where it cannot do the operation."""
-    if operation.mode is None:
-        return possible[0] if possible else BackendMode.COMPLETION
-    if operation.mode not in possible:
-        able = ", ".join(mode.value for mode in possible) or "nothing"
-        raise ClientError(
-            f"model {reference!r} does not support {operation.name} (it is for: {able})",
-            param="model",
-        )
-    return operation.mode

@@ -33,6 +33,7 @@ from runnerd.relay.head_validation import check_inference, check_request, reques
 from runnerd.relay.http_reader import Event, Head, Malformed
 from runnerd.relay.http_response import Client
 from runnerd.relay.messages import CONTINUE, Request, error_response, new_request_id
+from runnerd.relay.pipelined_request import PipelinedRequest
 from runnerd.relay.request_head_cache import CachedHead, RequestHeadCache
 from runnerd.relay.routes import Route
 
@@ -101,48 +102,6 @@ class RelayHost(Protocol):
         Raises errors of the 4xx kind.
         """
         ...
-
-
-class PipelinedRequest:
-    """A request of a connection, with what is to become of it.
-
-    `claimed` is how much of its body counts as what the principal `claimant` holds.
-    """
-
-    __slots__ = ("claimant", "claimed", "error", "request", "route", "unix")
-
-    def __init__(self, request: Request, route: Route | None) -> None:
-        self.request = request
-        self.route = route
-        self.error: RunnerdError | None = None
-        self.claimed = 0
-        self.claimant = ""
-        self.unix = False
-
-    def hold(self, size: int, bodies: BodyBudget, claimant: str | None, *, unix: bool) -> bool:
-        """Account for a piece of its body, and for all of it as a claimant's if there is one; False
-        when there is too much.
-        """
-        if not bodies.hold(size, unix):
-            return False
-        if claimant is not None:
-            if self.claimed:
-                claimant = self.claimant  # whatever the connection is taken for meanwhile
-            collected = len(self.request.body) + size
-            if not bodies.claim(claimant, collected - self.claimed, unix):
-                bodies.let_go(size)
-                return False
-            self.claimant, self.claimed, self.unix = claimant, collected, unix
-        return True
-
-    def forget_body(self, bodies: BodyBudget) -> None:
-        """Give the memory of a collected body back to the budget, once."""
-        if self.request.body:
-            bodies.let_go(len(self.request.body))
-            self.request.body = b""
-        if self.claimed:
-            bodies.give_back(self.claimant, self.claimed, self.unix)
-            self.claimed = 0
 
 
 class RequestDispatcher:

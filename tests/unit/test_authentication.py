@@ -6,7 +6,7 @@ import pytest
 
 from runnerd.access import NOBODY, Principal, user_principal
 from runnerd.errors import Unauthorized
-from runnerd.relay.authentication import identify
+from runnerd.relay.authentication import forwarded_for, identify
 from runnerd.relay.messages import Request
 
 ANN = user_principal("u", "k")
@@ -48,3 +48,15 @@ def test_a_credential_that_does_not_count() -> None:
     for _ in range(2):
         with pytest.raises(Unauthorized):
             made.principal(lambda said: NOBODY)
+
+
+def test_whom_a_proxy_names() -> None:
+    """Some hops back, over all lines together; an address that is cut through is none."""
+    line = (b"x-forwarded-for", b", ".join([b"110.1.1.1"] * 20))
+    assert forwarded_for([line]).split(",") == ["110.1.1.1", *[" 110.1.1.1"] * 19]
+    many = forwarded_for([line] * 100)
+    assert len(many) <= 1024
+    assert {each.strip() for each in many.split(",")} == {"110.1.1.1"}
+    assert forwarded_for([(b"x-forwarded-for", b"1" * 5000)]) == "unknown"
+    assert forwarded_for([(b"via", b"1.1 proxy")]) == "unknown"
+    assert forwarded_for([]) == ""

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import json
-from typing import Any
+from typing import Any, cast
 
 import pytest
 
 from runnerd.errors import LimitReached
+from runnerd.relay.operations import OPERATIONS
+from runnerd.relay.plan import Plan
 from runnerd.relay.request_rewrites.context_limit import within_context
+from runnerd.scheduler import RunnerKey
 
 CHATS = b"/v1/chat/completions"
 
@@ -34,6 +37,8 @@ def test_what_is_left_is_the_most_of_a_response() -> None:
     both = limited(chat(text, max_completion_tokens=500, n_predict=600), 100)
     assert (both["max_completion_tokens"], both["n_predict"]) == (90, 90)
     assert "max_tokens" not in both
+    both = limited(chat(text, max_tokens=5, n_predict=1e5), 100)  # an engine takes that, too
+    assert (both["max_tokens"], both["n_predict"]) == (5, 90)
     responses = limited({"input": text + "xxxx"}, 100, b"/v1/responses")
     assert responses["max_output_tokens"] == 90
 
@@ -60,3 +65,17 @@ def test_what_has_no_response_stays_as_it_is() -> None:
     """Embeddings within the limit keep the client's bytes."""
     body = (b'{"input": ', b'"x"}')
     assert within_context(body, b"/v1/embeddings", 10) == body
+
+
+def test_what_is_asked_instead_has_the_limit_too() -> None:
+    """An engine refuses a request, and is asked in other words: there are no more tokens in it."""
+    first, second = json.dumps(chat("x")).encode(), json.dumps(chat("x", max_tokens=5000)).encode()
+    plan = Plan(
+        OPERATIONS["chat/completions"], cast(RunnerKey, "m"), "m", "m", (first,),
+        streams=False, assembles=False, prompts=1, preload_only=False, origin=None,
+        retry_with=lambda error: second if error["message"] == "shorter" else None,
+    )  # fmt: skip
+    other = plan.limited(100).otherwise({"message": "shorter"})
+    assert other is not None
+    assert 0 < json.loads(b"".join(other.body))["max_tokens"] < 100
+    assert plan.limited(100).otherwise({"message": "no"}) is None

@@ -15,7 +15,7 @@ from runnerd.relay.body_budget import BodyBudget
 from runnerd.relay.http_reader import HttpReader
 from runnerd.relay.http_response import Client
 from runnerd.relay.messages import Request
-from runnerd.relay.request_dispatcher import PipelinedRequest, RequestDispatcher
+from runnerd.relay.request_dispatcher import RequestDispatcher
 from runnerd.relay.request_head_cache import RequestHeadCache
 
 HEAD = (
@@ -190,18 +190,3 @@ def test_a_body_that_nobody_may_send_any_more(relay: Relay, connection: Connecti
     assert b" 403 " in connection.written
     assert relay.bodies.held == 0
     assert not relay.exchanges
-
-
-def test_a_body_stays_whose_it_was_first() -> None:
-    """Also where the connection is taken for somebody else while it arrives."""
-    bodies = BodyBudget(Limits(body_bytes=100, buffered_bytes=400))
-    request = Request("POST", b"/", "/", [], True, True, None, True, "id")
-    entry = PipelinedRequest(request, None)
-    for claimant in ("uid 1", "", "uid 1"):
-        assert entry.hold(20, bodies, claimant, unix=False)
-        request.collect(b"x" * 20)
-    entry.forget_body(bodies)
-    assert bodies.held == 0
-    for claimant in ("uid 1", ""):
-        assert bodies.claim(claimant, 300, False), "something was left over"
-        bodies.give_back(claimant, 300, False)

@@ -55,7 +55,7 @@ def within_context(
     names = _LIMITS.get(engine_path)
     if names is None:
         return body
-    said = [name for name in names if type(document.get(name)) is int]
+    said = [name for name in names if type(document.get(name)) in (int, float)]
     for name in said:
         if not 0 <= document[name] <= left:
             document[name] = left
