@@ -20,6 +20,7 @@ from runnerd.errors import ModelNotFound, PermissionMissing
 from runnerd.models.catalog import Model
 from runnerd.relay.body import Body
 from runnerd.relay.body_scan import is_heavy
+from runnerd.relay.dialect import ForeignRequest
 from runnerd.relay.messages import Request
 from runnerd.relay.parsed_request import ParsedRequest, parse
 from runnerd.relay.pending_models import PendingModels, Wait
@@ -116,6 +117,9 @@ class Intake:
         if "vision" in model.capabilities and self._transcoder.wanted(_readable(read, request)):
             asked = _Asked(read, request, route, principal)
             return PendingPlan(asked.streams, lambda: self._transcoded(asked, model))
+        if not isinstance(read, ParsedRequest) and is_heavy(request.body):
+            asked = _Asked(read, request, route, principal)
+            return PendingPlan(False, lambda: self._translated(asked, read, model))
         return self._accepted(self._planner.plan(read, model, request, route), principal)
 
     def _accepted(self, plan: Plan, principal: Principal) -> Plan:
@@ -169,8 +173,17 @@ class Intake:
     async def _transcoded(self, asked: _Asked, model: Model) -> Plan:
         """Plan a request with its images as the engine can read them."""
         body = await self._transcoder.transcoded(_readable(asked.read, asked.request))
-        read = _read_again(asked, body)
+        read = await run_stoppable(lambda _: _read_again(asked, body))
+        if not isinstance(read, ParsedRequest):
+            return await self._translated(asked, read, model)
         plan = self._planner.plan(read, model, asked.request, asked.route)
+        return self._accepted(plan, asked.principal)
+
+    async def _translated(self, asked: _Asked, read: ForeignRequest, model: Model) -> Plan:
+        """Plan a large request of another API, which is put into the engine's terms in a thread."""
+        async with self._turn:
+            said = await run_stoppable(lambda _: self._planner.translated(read, model))
+        plan = self._planner.plan(said, model, asked.request, asked.route)
         return self._accepted(plan, asked.principal)
 
 

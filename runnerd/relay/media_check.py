@@ -31,6 +31,10 @@ _ESCAPED_SPACE = re.compile(rb"\\[nrt]|\\u00(?:20|0[9aAdD])|\s")
 _LEVELS = 8  # engines look for media no deeper: messages, message, content, part, source
 _HEAD = 2**18  # characters of base64 within which a JPEG says its size
 
+_START = 256  # characters before that
+_LITTLE = 2**16  # bytes that cost nothing to copy
+_FIRST = re.compile(rb"\s*(\S)")
+
 _decode_list = msgspec.json.Decoder(list[msgspec.Raw]).decode
 
 
@@ -50,7 +54,7 @@ def check_media(body: Body, limits: Limits) -> None:
     """
     images = pixels = 0
     seconds = 0.0
-    for name, said in _addressed(bytes(body), _LEVELS):
+    for name, said in _addressed(memoryview(body), _LEVELS):
         if name == "input_audio":
             seconds += seconds_of(_decoded(said))
             if seconds > limits.audio_seconds:
@@ -83,31 +87,40 @@ class _Address(NamedTuple):
     said: bytes  # as JSON, with its quotation marks
 
 
-def _addressed(raw: bytes, levels: int) -> Iterator[_Address]:
-    """Yield what stands in `*_url` members: a text, or an object's `url`; and the `data` of
-    sounds.
+def _addressed(raw: memoryview, levels: int) -> Iterator[_Address]:
+    """Yield what stands in `*_url` members: a text, or an object's `url`, as far as it is looked
+    at; and the `data` of sounds.
+
+    What is large is neither copied nor searched at each level.
     """
-    if not levels or not may_have_media(raw):
+    if not levels or (len(raw) <= _LITTLE and not may_have_media(bytes(raw))):
         return
-    first = raw.lstrip()[:1]
+    first = _first(raw)
     if first == b"[":
         for entry in _decode_list(raw):
-            yield from _addressed(bytes(entry), levels - 1)
+            yield from _addressed(memoryview(entry), levels - 1)
     elif first == b"{":
         for name, value in decode_members(raw).items():
-            text = bytes(value)
+            text = memoryview(value)
             if name.endswith("_url") and (url := _text(text, "url")):
-                yield _Address(name, url)
+                yield _Address(name, bytes(url[: _HEAD + _START]))
             elif name == "input_audio" and (sound := _text(text, "data")):
-                yield _Address(name, sound)
-            elif text[:1] in (b"[", b"{"):
+                yield _Address(name, bytes(sound))
+            elif bytes(text[:1]) in (b"[", b"{"):
                 yield from _addressed(text, levels - 1)
 
 
-def _text(text: bytes, member: str) -> bytes:
-    if text[:1] == b"{":
-        text = bytes(decode_members(text).get(member, b""))
-    return text if text[:1] == b'"' else b""
+def _first(raw: memoryview) -> bytes:
+    """The first byte of JSON that is no space."""
+    start = _FIRST.match(raw)
+    return b"" if start is None else start[1]
+
+
+def _text(text: memoryview, member: str) -> memoryview:
+    """What stands in a text, or in an object's member that is one; empty where there is none."""
+    if bytes(text[:1]) == b"{":
+        text = memoryview(decode_members(text).get(member, b""))
+    return text if bytes(text[:1]) == b'"' else text[:0]
 
 
 def _decoded(said: bytes) -> bytes:

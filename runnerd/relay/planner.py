@@ -65,6 +65,15 @@ ReadRequest = ParsedRequest | ForeignRequest
 """A request whose body was decoded: one in the engine's terms, or one of another API."""
 
 
+class Translated(NamedTuple):
+    """A request of another API, by the model that it names, in the engine's terms."""
+
+    reference: str
+    request: TranslatedRequest
+    asked: ParsedRequest
+    warnings: tuple[str, ...]
+
+
 class _Found(NamedTuple):
     """Which runner serves an operation on a model, as long as neither is changed."""
 
@@ -178,10 +187,23 @@ class Planner:
         if translated.immediate is None:
             validate_request(translated.operation.name, bytes(body))
 
-    def plan(self, read: ReadRequest, model: Model, request: Request, route: Route) -> Plan:
+    def translated(self, read: ForeignRequest, model: Model) -> Translated:
+        """A request of another API in the engine's terms, which has the limits; from any thread.
+
+        Raises errors.ClientError and PayloadTooLarge.
+        """
+        translated = read.translated(model)
+        inspected = with_said_stops(inspect(translated.body, self._limits))
+        return Translated(read.reference, translated, *with_known_schemas(inspected))
+
+    def plan(
+        self, read: ReadRequest | Translated, model: Model, request: Request, route: Route
+    ) -> Plan:
         """Plan a request for its model.  Raises errors of the 4xx kind and NotSupported (501)."""
-        if not isinstance(read, ParsedRequest):
+        if isinstance(read, Translated):
             return self._translated(read, model, request, route)
+        if not isinstance(read, ParsedRequest):
+            return self._translated(self.translated(read, model), model, request, route)
         fields, reference = read.fields, read.reference
         operation, infill = route.operation, None
         if operation.name == "completions" and (infill := infill_wanted(read)):
@@ -224,15 +246,11 @@ class Planner:
         body_of = partial(engine_body, rules=found.rules, assembles=assembles)
         return _with_tools(plan, tools, body_of)
 
-    def _translated(
-        self, read: ForeignRequest, model: Model, request: Request, route: Route
-    ) -> Plan:
-        """Plan a request of another API; what it is in the engine's terms has the limits."""
+    def _translated(self, read: Translated, model: Model, request: Request, route: Route) -> Plan:
+        """Plan a request of another API."""
         assert route.dialect is not None
-        translated = read.translated(model)
-        operation, reference = translated.operation, read.reference
-        inspected = with_said_stops(inspect(translated.body, self._limits))
-        asked, told = with_known_schemas(inspected)
+        reference, translated, asked, told = read
+        operation = translated.operation
         found = self._find(route, operation, reference, model)
         tools = tool_plan(operation.name, asked) if found.backend.streams_to_cancel else None
         _check_needs(translated.needs, model, reference)

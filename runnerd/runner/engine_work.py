@@ -1,13 +1,15 @@
 """Whether an engine works: asked where the work happens.
 
 llama-server answers `/health` from any of its threads, also when the one that does all the work is
-caught in a grammar for minutes.  `/slots` is answered by that thread, between two batches.  So who
-answers it works, unless every slot is idle while requests wait: then they are caught before they
-get there, in a template for instance.
+caught in a grammar for minutes.  `/slots` is answered by that thread, between two batches and, in
+newer engines, while it waits for one.  So who answers it works, unless every slot is idle while
+requests wait: then they are caught before they get there, in a template for instance.
 
-A batch may take long, of a long prompt on a slow machine.  Many threads compute then; who is caught
-in something else is one thread alone.  Where only one can compute, the benefit of the doubt has an
-end, as it has for many.
+A batch may take long, of a long prompt on a slow machine.  An engine that answers meanwhile says
+that it processes, and nothing else changes.  If no thread computes either, the batch hangs in a
+driver for instance.  In one that does not answer, many threads compute; who is caught in something
+else is one thread alone.  Where only one can compute, the benefit of the doubt has an end, as it
+has for many.
 """
 
 from __future__ import annotations
@@ -18,6 +20,7 @@ import os
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import NamedTuple
 
 import msgspec
 
@@ -26,7 +29,7 @@ from runnerd.backends.engine_http import answers_ready, ask, engine_process
 from runnerd.resources.activity import ThreadTimes, busy_threads, thread_times
 
 DOUBT = 10
-"""How often the limit for a hang passes before an engine is ended whose threads still compute."""
+"""How often the limit for a hang passes before an engine is ended that only seems to compute."""
 
 
 class _Slot(msgspec.Struct):
@@ -34,6 +37,13 @@ class _Slot(msgspec.Struct):
 
 
 _slots = msgspec.json.Decoder(list[_Slot]).decode
+
+
+class _Response(NamedTuple):
+    """Whether the working thread has work; its slots as it shows them, None where it has none."""
+
+    works: bool
+    slots: bytes | None = None
 
 
 class EngineWork:
@@ -50,10 +60,11 @@ class EngineWork:
     ) -> None:
         self._engine_socket = engine_socket
         self._busy_threads = busy_threads
-        self._question: asyncio.Task[bool | None] | None = None
+        self._question: asyncio.Task[_Response | None] | None = None
+        self._slots: bytes | None = None
         self._process: int | None = None
         self._times: ThreadTimes = {}
-        self.worked_at = self.turned_at = time.monotonic()
+        self.worked_at = self.turned_at = self._changed_at = time.monotonic()
 
     async def close(self) -> None:
         """Ask no more.  Idempotent."""
@@ -63,7 +74,7 @@ class EngineWork:
 
     def rest(self) -> None:
         """Nobody wants anything of it."""
-        self.worked_at = self.turned_at = time.monotonic()
+        self.worked_at = self.turned_at = self._changed_at = time.monotonic()
 
     async def look(self, within: float, *, limit: float) -> bool:
         """Whether the engine's working thread answered within some seconds.
@@ -78,19 +89,30 @@ class EngineWork:
         await asyncio.wait([question], timeout=within)
         now = time.monotonic()
         if not question.done():
-            if await self._computes() and now - self.turned_at < DOUBT * limit:
+            together = min(2, len(os.sched_getaffinity(0)))
+            if await self._computes(least=together) and now - self.turned_at < DOUBT * limit:
                 self.worked_at = now
             return False
         self._question = None
         response = question.result()
-        if response is not None:
-            self.turned_at = now
-        if response:
+        if response is None:
+            return False
+        self.turned_at = now
+        if response.slots is None or response.slots != self._slots:
+            self._slots, self._changed_at = response.slots, now
+        if response.works and await self._may_work(now - self._changed_at, DOUBT * limit):
             self.worked_at = now
-        return response is not None
+        return True
 
-    async def _computes(self) -> bool:
-        """Whether the engine's threads have computed together since the last look."""
+    async def _may_work(self, unchanged: float, doubt: float) -> bool:
+        """Whether an engine works whose slots have not changed for some seconds."""
+        if unchanged < doubt:
+            self._times = {}
+            return True
+        return unchanged < DOUBT * doubt and await self._computes(least=1)
+
+    async def _computes(self, *, least: int) -> bool:
+        """Whether as many of the engine's threads have computed since the last look."""
         if self._process is None:
             with contextlib.suppress(OSError, TimeoutError):
                 self._process = await asyncio.wait_for(engine_process(self._engine_socket), 1)
@@ -100,20 +122,19 @@ class EngineWork:
         self._times = await asyncio.to_thread(thread_times, self._process)
         if not before:
             return True  # nothing is known yet
-        least = min(2, len(os.sched_getaffinity(0)))
         return self._busy_threads(before, self._times) >= least
 
 
-async def _turns(engine_socket: Path, within: float) -> bool | None:
-    """Whether the working thread has work, once it says so; None: it cannot be asked."""
+async def _turns(engine_socket: Path, within: float) -> _Response | None:
+    """What the working thread says, once it says something; None: it cannot be asked."""
     try:
         status, body = await ask(engine_socket, "/slots")
     except (OSError, EOFError):
         return None
     if status != 200:
-        return await answers_ready(engine_socket, within=within) or None
+        return _Response(True) if await answers_ready(engine_socket, within=within) else None
     try:
         slots = _slots(body)
     except msgspec.MsgspecError:
-        return True  # more than is read of it
-    return not slots or any(slot.is_processing for slot in slots)
+        return _Response(True)  # more than is read of it
+    return _Response(not slots or any(slot.is_processing for slot in slots), body or None)

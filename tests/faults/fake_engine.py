@@ -24,8 +24,8 @@ A request can ask for any bytes as its response, whatever the faults:
     "raw": TEXT       what is sent instead of a response, as Latin-1
     "times": N        how often
     "then": "close"   and next: close, hold (until the client has gone), die, abort, work (for ever,
-                      in the one thread that answers /slots), spin (before it gets there); default:
-                      go on
+                      in the one thread that answers /slots), spin (before it gets there), batch
+                      (for "seconds", or ever, and /slots is answered meanwhile); default: go on
 
 Of an API whose requests are translated these members stand, as JSON, in the text of the prompt.
 
@@ -135,13 +135,22 @@ class Handler(http.server.BaseHTTPRequestHandler):
         if then == "spin":
             Handler.requests = 0
         if then in ("work", "spin"):
-            with WORK if then == "work" else contextlib.nullcontext():
-                while True:
-                    pass
+            self._hang(works=then == "work")
+        if then == "batch":
+            self._compute(float(str(body.get("seconds") or 3600)))
         if then == "hold":
             self.connection.recv(1)
         if then in ("close", "hold"):
             self.close_connection = True
+
+    def _hang(self, *, works: bool) -> None:
+        with WORK if works else contextlib.nullcontext():
+            while True:
+                pass
+
+    def _compute(self, seconds: float) -> None:
+        time.sleep(seconds)
+        self._stream(1)
 
     def _response(self, status: int, document: object) -> None:
         data = json.dumps(document).encode()

@@ -68,3 +68,23 @@ def test_who_leaves_an_engine_that_hangs_is_refused_the_third_time(daemon: Daemo
     response = daemon.http.post("/v1/completions", json=hangs | {"prompt": "another one"})
     assert response.status_code == 422, response.text
     assert response.json()["error"]["code"] == "harmful_request"
+
+
+def test_a_batch_that_never_ends_is_a_hang_in_the_end(tmp_path: Path) -> None:
+    """Of an engine that answers meanwhile, as it does during one that only takes long, and that
+    computes nothing.
+    """
+    tiny.write_completion_model(tmp_path / "tiny.gguf")
+    settings = {"llama.cpp": {"path": str(fake_engine(tmp_path)), "stop_grace": 0.5}}
+    env = {"RUNNERD_HANG_TIMEOUT": "0.4", "RUNNERD_BACKENDS": json.dumps(settings)}
+    batch = {"model": "tiny", "prompt": "x", "raw": "", "then": "batch"}
+    with running(tmp_path, env=env) as daemon:
+        daemon.import_model(tmp_path / "tiny.gguf", "tiny")
+        response = daemon.http.post("/v1/completions", json=batch | {"seconds": 1.2})
+        assert response.status_code == 200, response.text
+        [engine] = daemon.engines()
+        response = daemon.http.post("/v1/completions", json=batch)
+        assert response.status_code == 504, response.text
+        assert "hang_timeout" in response.json()["error"]["message"]
+        assert daemon.http.post("/v1/completions", json=SHORT).status_code == 200
+        assert not engine.is_running()

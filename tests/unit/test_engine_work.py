@@ -90,6 +90,37 @@ async def test_only_threads_together_are_given_time(tmp_path: Path, busy: int) -
         await work.close()
 
 
+async def test_an_engine_that_answers_within_a_batch_is_given_time(tmp_path: Path) -> None:
+    """As long as its slots stay as they are, which a batch that never ends does, too."""
+    async with engine_at(tmp_path / "e") as engine:
+        engine.turns.set()
+        busy = 0
+        work = EngineWork(tmp_path / "e", lambda before, after: busy)
+
+        async def works(limit: float) -> bool:
+            work.worked_at = 0.0
+            assert await work.look(LONG, limit=limit)
+            return bool(work.worked_at)
+
+        engine.slots = [{"is_processing": True, "n_prompt_tokens_processed": 0}]
+        assert await works(LONG)
+        assert await works(LONG), "a batch takes as long as it takes"
+        work._changed_at -= DOUBT * LONG
+        assert await works(LONG), "nothing to compare with yet"
+        assert not await works(LONG), "nobody computes"
+        busy = 1
+        assert await works(LONG), "it takes its time"
+        work._changed_at -= DOUBT * DOUBT * LONG
+        assert not await works(LONG), "there is an end to it"
+        engine.slots = [{"is_processing": True, "n_prompt_tokens_processed": 512}]
+        assert await works(LONG), "it has come further"
+        work._changed_at -= DOUBT * DOUBT * LONG
+        assert not await works(LONG)
+        work.rest()
+        assert await works(LONG), "that was another request"
+        await work.close()
+
+
 async def test_nobody_listens(tmp_path: Path) -> None:
     """That is no sign of work."""
     work = EngineWork(tmp_path / "e")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 from types import SimpleNamespace
@@ -152,3 +153,39 @@ async def test_a_large_body_is_read_beside_the_event_loop(tmp_path: Path) -> Non
     assert isinstance(wrong, PendingPlan)
     with pytest.raises(msgspec.DecodeError):
         await wrong.wait()
+
+
+class ForeignPlanner(CountingPlanner):
+    """Reads requests as of another API, and knows in which thread they are translated."""
+
+    def __init__(self) -> None:
+        super().__init__(missing=False, capabilities=("completion",))
+        self.threads: list[int] = []
+
+    def read(self, body: Body, route: Route, principal: Principal) -> Any:
+        self.read_bodies.append(body)
+        return SimpleNamespace(reference="m", body=body)
+
+    def translated(self, read: Any, model: Any) -> ParsedRequest:
+        self.threads.append(threading.get_ident())
+        return parse(read.body)
+
+    def plan(self, read: Any, model: Any, request: Request, route: Route) -> Plan:
+        if not isinstance(read, ParsedRequest):
+            read = self.translated(read, model)
+        return super().plan(read, model, request, route)
+
+
+@pytest.mark.parametrize("size", [10, LARGE])
+async def test_a_large_body_of_another_api_is_translated_beside_the_event_loop(
+    tmp_path: Path, size: int
+) -> None:
+    """It is written anew, and looked at again, which takes as long as to read it; once."""
+    planner = ForeignPlanner()
+    body = b'{"model":"m","prompt":"%s"}' % (b"x" * size)
+    found = plan(intake(planner, tmp_path / "images"), body)
+    while isinstance(found, PendingPlan):
+        found = await found.wait()
+    assert planner.read_bodies == planner.planned_bodies == [body]
+    [thread] = planner.threads
+    assert (thread == threading.get_ident()) is (size < LARGE)

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import json
+import re
+import sys
 from typing import Any
 
 import pytest
 
 from runnerd.errors import ClientError
 from runnerd.relay.parsed_request import parse
+from runnerd.relay.request_rewrites import plain_images
 from runnerd.relay.request_rewrites.plain_images import plain_url, with_plain_images
 
 _PLAIN = "data:image/png;base64,iVBORw=="
@@ -73,3 +76,33 @@ def test_no_address(said: Any) -> None:
     with pytest.raises(ClientError, match="needs its image_url") as found:
         with_plain_images(parse(_body("messages", {"type": "image_url", "image_url": said})))
     assert found.value.param == "image_url"
+
+
+@pytest.mark.parametrize("letter", ["A", "é"])
+@pytest.mark.parametrize("space", ["", "\n", " "])
+def test_a_large_image_is_looked_at_in_pieces(
+    letter: str, space: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A search of all of it would keep every other thread waiting, the event loop's among them."""
+    searched = Searched(plain_images._SPACE)
+    monkeypatch.setattr(plain_images, "_SPACE", searched)
+    line = letter * 76
+    text = (line + space) * 40_000
+    assert plain_url("data:image/png;base64," + text) == "data:image/png;base64," + line * 40_000
+    assert max(searched.sizes, default=0) <= 2**18
+
+
+class Searched:
+    """A pattern that notes how much is searched at once."""
+
+    def __init__(self, pattern: re.Pattern[str]) -> None:
+        self._pattern = pattern
+        self.sizes: list[int] = []
+
+    def search(self, text: str, at: int = 0, end: int = sys.maxsize) -> re.Match[str] | None:
+        self.sizes.append(min(end, len(text)) - at)
+        return self._pattern.search(text, at, end)
+
+    def sub(self, other: str, text: str) -> str:
+        self.sizes.append(len(text))
+        return self._pattern.sub(other, text)

@@ -19,6 +19,7 @@ from runnerd.relay.request_rewrites.plain_images import plain_base64
 from runnerd.relay.request_rewrites.tool_choice import Choice
 
 _SPACE = re.compile(rb"\\[nrtu]|\s")  # as JSON writes it
+_PIECE = 2**18  # bytes that are searched in one call, which other threads wait for
 _READABLE = ("text", "content")  # kinds of sources of documents
 
 
@@ -29,7 +30,11 @@ class _Source(msgspec.Struct):
     @property
     def has_spaces(self) -> bool:
         """Whether base64 comes in lines."""
-        return self.type == "base64" and _SPACE.search(self.data) is not None
+        if self.type != "base64":
+            return False
+        data = memoryview(self.data)
+        pieces = (data[at : at + _PIECE + 1] for at in range(0, len(data), _PIECE))
+        return any(_SPACE.search(piece) for piece in pieces)
 
 
 class _Block(msgspec.Struct):

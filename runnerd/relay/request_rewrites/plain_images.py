@@ -15,7 +15,9 @@ from runnerd.errors import ClientError
 from runnerd.relay.parsed_request import ParsedRequest
 
 _MEMBERS = ("messages", "input")
-_SPACE = re.compile(r"\s+")
+_SPACE = re.compile(r"\s")
+_SPACES = " \t\n\r\v\f\x1c\x1d\x1e\x1f"  # those of ASCII
+_PIECE = 2**18  # characters that are looked at in one call, which other threads wait for
 _TYPE = "image/png"  # the engine looks at the bytes
 _LONGEST_HEAD = 256
 
@@ -42,7 +44,17 @@ def with_plain_images(request: ParsedRequest) -> ParsedRequest:
 
 def plain_base64(text: str) -> str:
     """Base64 without line breaks and spaces."""
-    return _SPACE.sub("", text) if _SPACE.search(text) else text
+    if not _has_spaces(text, 0):
+        return text
+    pieces = (text[at : at + _PIECE] for at in range(0, len(text), _PIECE))
+    return "".join(["".join(piece.split()) for piece in pieces])
+
+
+def _has_spaces(text: str, start: int) -> bool:
+    if text.isascii():
+        return any(text.find(space, start) >= 0 for space in _SPACES)
+    size = len(text)
+    return any(_SPACE.search(text, at, at + _PIECE) for at in range(start, size, _PIECE))
 
 
 def plain_url(url: str) -> str:
@@ -54,7 +66,7 @@ def plain_url(url: str) -> str:
     if not kind.startswith("image/"):
         kind = _TYPE
     start = f"data:{kind};base64,"
-    if url.startswith(start) and not _SPACE.search(url, len(start)):
+    if url.startswith(start) and not _has_spaces(url, len(start)):
         return url
     return start + plain_base64(url[len(head) + 1 :])
 

@@ -1,0 +1,67 @@
+"""The real engine on one thread: what keeps it busy for ever is ended, what takes long is not."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from runnerd.models import tiny
+from tests.support.daemon import DaemonProcess, running
+from tests.support.kinds import Size, write_kind
+
+pytestmark = [pytest.mark.engine, pytest.mark.timeout(600)]  # much work, for a busy machine
+
+HANG_TIMEOUT = 2  # seconds
+CONTEXT = 8192
+SLOW = Size(width=256, blocks=8, heads=4, feed_forward=256)  # small, and slow with a long context
+DOUBLES = 'root ::= "x" root "y" | "x" root "z"'
+"""Begins in two ways only, and has twice as many after each character."""
+
+
+@pytest.fixture(scope="module")
+def gguf(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("gguf")
+    tiny.write_completion_model(folder / "tiny.gguf")
+    write_kind(folder / "slow.gguf", "llama", context_length=CONTEXT, size=SLOW)
+    return folder
+
+
+@pytest.fixture
+def daemon(tmp_path: Path, gguf: Path) -> Iterator[DaemonProcess]:
+    """A daemon whose engines have one thread, and that notices a hang after two seconds."""
+    settings = {"llama.cpp": {"threads": 1, "stop_grace": 0.5}}
+    env = {"RUNNERD_HANG_TIMEOUT": str(HANG_TIMEOUT), "RUNNERD_BACKENDS": json.dumps(settings)}
+    with running(tmp_path, env=env) as daemon:
+        for name in ("tiny", "slow"):
+            daemon.import_model(gguf / f"{name}.gguf", name)
+        yield daemon
+
+
+def test_a_grammar_that_doubles_is_a_hang(daemon: DaemonProcess) -> None:
+    """It passes every check; who asked is told, the engine replaced, and others are served."""
+    short = {"model": "tiny", "prompt": "hello", "max_tokens": 1}
+    assert daemon.http.post("/v1/completions", json=short).status_code == 200
+    [engine] = daemon.engines()
+    hangs = short | {"max_tokens": 100, "grammar": DOUBLES}
+    response = daemon.http.post("/v1/completions", json=hangs)
+    assert response.status_code == 504, response.text
+    assert "hang_timeout" in response.json()["error"]["message"]
+    assert daemon.http.post("/v1/completions", json=short).status_code == 200
+    assert not engine.is_running()
+
+
+def test_a_batch_that_takes_long_is_no_hang(daemon: DaemonProcess) -> None:
+    """A prompt of thousands of tokens in one batch, of an engine that computes in one thread."""
+    flags = ["--batch-size", str(CONTEXT), "--parallel", "1"]
+    document = {"model": "slow", "context-size": CONTEXT, "runtime-flags": flags}
+    configured = daemon.http.post("/engines/_configure", json=document)
+    assert configured.status_code < 300, configured.text
+    request = {"model": "slow", "prompt": "hq zk " * 1333, "max_tokens": 2}
+    response = daemon.http.post("/v1/completions", json=request)
+    assert response.status_code == 200, response.text
+    assert response.json()["usage"]["prompt_tokens"] > CONTEXT * 0.9
+    assert response.json()["timings"]["prompt_ms"] > 1000 * HANG_TIMEOUT, "no test of this"
+    assert "hang_timeout" not in daemon.text()
