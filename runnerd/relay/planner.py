@@ -51,6 +51,7 @@ from runnerd.relay.request_rewrites.stop_words import with_said_stops
 from runnerd.relay.request_rewrites.undecodable_text import decodable
 from runnerd.relay.request_validation import JUDGED_ALWAYS, validate_request
 from runnerd.relay.response_adapters.infill import infill_wanted
+from runnerd.relay.response_adapters.logprobs import half_characters_wanted
 from runnerd.relay.response_adapters.select import translation_of
 from runnerd.relay.routes import Route
 from runnerd.relay.token_time import TokenTime
@@ -378,11 +379,13 @@ def _with_tools(
 def _assembles(operation: Operation, fields: Inference, found: _Found) -> bool:
     """Whether a whole response is put together from a stream: only then a client that leaves is
     noticed.  For one token a stream would stop no sooner, and a quick engine has answered a short
-    chat before that.
+    chat before that; log probabilities are mended in what is put together (`logprobs`).
     """
     if not (operation.assembles and found.backend.streams_to_cancel):
         return False
     if found.rules is not None or operation.name != "chat/completions":
+        return True
+    if half_characters_wanted(fields) is not None:
         return True
     limit, time = fields.token_limit(), found.token_time
     if limit is None or time is None or has_schemas(fields):

@@ -15,7 +15,9 @@ from runnerd.relay.events import StreamError
 from runnerd.relay.response_adapters.assembly import Assembly
 from runnerd.relay.response_adapters.event_changes import ChangedResponse, ChangedStream
 from runnerd.relay.response_adapters.logprobs import (
+    HalfCharacters,
     TokenLists,
+    half_characters_wanted,
     lists_wanted,
     with_one_alternative,
 )
@@ -52,6 +54,26 @@ def test_who_asks_in_openais_way(said: dict[str, Any], top: int | None) -> None:
     """By a number; the engine's own ways stay its own."""
     found = lists_wanted(asked(prompt="x", **said))
     assert (None if found is None else found.top) == top
+
+
+def test_half_a_character_in_chats() -> None:
+    """Its bytes stay exact, its text is U+FFFD; whole ones stay as they are."""
+    half = entry(b" \xc3", -3.0, (b"\xf0\x9f", -0.1), (b"d", -0.2))
+    document = {"choices": [{"index": 0, "logprobs": {"content": [half, entry(b"b", -1.0)]}}]}
+    HalfCharacters().change(document)
+    assert (half["token"], half["bytes"]) == (" \ufffd", [0x20, 0xC3])
+    assert [each["token"] for each in half["top_logprobs"]] == ["\ufffd", "d"]
+    assert half["top_logprobs"][0]["bytes"] == [0xF0, 0x9F]
+    HalfCharacters().change({"choices": [{"logprobs": None}, {}]})
+    with pytest.raises(StreamError):
+        HalfCharacters().change({"choices": [{"logprobs": {"content": [5]}}]})
+
+
+@pytest.mark.parametrize(("said", "is_wanted"), [(True, True), (False, False), (2, False)])
+def test_who_asks_in_chats_way(said: object, is_wanted: bool) -> None:
+    """With `true`; a number is the older API's."""
+    assert (half_characters_wanted(asked(logprobs=said)) is not None) == is_wanted
+    assert half_characters_wanted(asked()) is None
 
 
 def test_one_alternative_is_asked_for_in_place_of_none() -> None:

@@ -18,9 +18,11 @@ import msgspec
 from runnerd.api.ollama.context_codec import Turn, remember
 from runnerd.relay.events import Events, UnwantedResponse, broken_off
 from runnerd.relay.response_adapters.infill import native_choices
+from runnerd.relay.response_adapters.logprobs import shown_text
 
 NDJSON = b"application/x-ndjson"
 JSON = b"application/json; charset=utf-8"
+_TOLD = ("logprob", "bytes")  # of a token, beside its text
 
 
 def line(document: dict[str, Any]) -> bytes:
@@ -254,7 +256,8 @@ def _logprobs(choice: dict[str, Any], top: int) -> list[dict[str, Any]]:
 
 
 def _logprob(token: dict[str, Any]) -> dict[str, Any]:
-    return {name: token[name] for name in ("token", "logprob", "bytes") if name in token}
+    told = {name: token[name] for name in _TOLD if name in token}
+    return {"token": shown_text(token)} | told
 
 
 def _arguments(text: str) -> dict[str, Any]:

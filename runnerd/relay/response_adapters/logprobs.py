@@ -1,9 +1,12 @@
-"""Log probabilities of text completions in the shape of OpenAI's older API.
+"""Log probabilities in OpenAI's shapes.
 
-The engine tells them as in chats, a list of tokens (`content`); OpenAI's clients read four parallel
-lists here.  Offsets count characters from the beginning of the prompt, as OpenAI's do.  A token
-that is no text by itself, half a character, is told by its bytes, as OpenAI does.  Whoever asks
-with the engine's own `n_probs` gets the engine's own shape.
+In chats the engine's list of tokens (`content`) is OpenAI's, but of a token that is half a
+character it cuts the text: that becomes U+FFFD, beside the exact `bytes` (`HalfCharacters`).
+
+Of text completions OpenAI's clients read four parallel lists (`TokenLists`).  Offsets count
+characters from the beginning of the prompt, as OpenAI's do.  A token that is half a character is
+told by its bytes there, as OpenAI does.  Whoever asks with the engine's own `n_probs` gets the
+engine's own shape.
 """
 
 from __future__ import annotations
@@ -19,6 +22,7 @@ from runnerd.relay.events import StreamError
 NO_ALTERNATIVES = msgspec.Raw(b"0")
 """A request's `logprobs` for which the engine would tell nothing at all."""
 
+_YES = msgspec.Raw(b"true")
 _TOLD = b'"logprobs":{'
 _new_decoder = codecs.getincrementaldecoder("utf-8")
 
@@ -78,6 +82,29 @@ class TokenLists:
         return self._lengths[prompt] if prompt < len(self._lengths) else 0
 
 
+class HalfCharacters:
+    """Gives the tokens of one response that are half a character a text, as OpenAI does."""
+
+    def concerns(self, event: bytes) -> bool:
+        """Return whether an event tells log probabilities."""
+        return _TOLD in event
+
+    def change(self, document: dict[str, Any]) -> None:
+        """Change the tokens of the choices in a chunk or a whole response.  Raises StreamError."""
+        try:
+            for choice in document.get("choices") or ():
+                for entry in (choice.get("logprobs") or {}).get("content") or ():
+                    for token in (entry, *entry.get("top_logprobs", ())):
+                        token["token"] = shown_text(token)
+        except (LookupError, TypeError, ValueError, AttributeError) as error:
+            raise StreamError({"message": "the engine's log probabilities are not any"}) from error
+
+
+def shown_text(entry: dict[str, Any]) -> str:
+    """The text of a token: of one that is half a character U+FFFD."""
+    return _raw(entry).decode(errors="replace")
+
+
 def lists_wanted(inference: Inference) -> TokenLists | None:
     """What makes the lists that a request asks for; None: it does not, not in OpenAI's way.
 
@@ -87,6 +114,11 @@ def lists_wanted(inference: Inference) -> TokenLists | None:
         return None
     top = number(inference.logprobs, default=-1)
     return TokenLists(inference, top) if top >= 0 else None
+
+
+def half_characters_wanted(inference: Inference) -> HalfCharacters | None:
+    """What mends the tokens of a request that asks for them in chat's shape."""
+    return HalfCharacters() if inference.logprobs == _YES else None
 
 
 def with_one_alternative(body: Body) -> bytes:

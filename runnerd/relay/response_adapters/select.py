@@ -10,7 +10,7 @@ from runnerd.relay.response_adapters.assembly import Assembly
 from runnerd.relay.response_adapters.dimensions import ShortenedEmbeddings, dimensions
 from runnerd.relay.response_adapters.echo import echo_wanted
 from runnerd.relay.response_adapters.event_changes import Change, ChangedResponse, ChangedStream
-from runnerd.relay.response_adapters.logprobs import lists_wanted
+from runnerd.relay.response_adapters.logprobs import half_characters_wanted, lists_wanted
 from runnerd.relay.response_adapters.null_events import WithoutNullEvents
 from runnerd.relay.response_adapters.ranked_texts import texts_wanted
 from runnerd.relay.translations import PASSED, Assembled
@@ -24,8 +24,10 @@ def translation_of(
     `assembles` says that the engine streams a response that the client wants whole.
     """
     streams = inference.stream is True and operation.assembles
-    if operation.name == "completions" and (streams or assembles):
-        change: Change | None = echo_wanted(inference) or lists_wanted(inference)
+    if operation.assembles and (streams or assembles):
+        change: Change | None = half_characters_wanted(inference)
+        if operation.name == "completions":
+            change = echo_wanted(inference) or lists_wanted(inference) or change
         if change is not None and streams:
             return ChangedStream(change)
         if change is not None:
