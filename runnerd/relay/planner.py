@@ -29,7 +29,7 @@ from runnerd.relay.affinity import affinity_of
 from runnerd.relay.body import Body, Inference
 from runnerd.relay.body_inspection import inspect
 from runnerd.relay.body_scan import check_weight, is_heavy
-from runnerd.relay.dialect import ForeignRequest, TranslatedRequest
+from runnerd.relay.dialect import ForeignRequest, Retry, TranslatedRequest
 from runnerd.relay.engine import Buffer
 from runnerd.relay.engine_bodies import (
     completed_request,
