@@ -272,8 +272,12 @@ async def _enforce(parts: Parts) -> None:
     """End what is under way of users whose time is over."""
     while True:
         await asyncio.sleep(_ENFORCED_EVERY)
-        if parts.policy.directory.has_keys:
+        if not parts.policy.directory.has_keys:
+            continue
+        try:
             parts.relay.enforce()
+        except Exception:  # of one connection; the next look must come all the same
+            log.exception("what users may not do any more could not be ended")
 
 
 def check(settings: Settings, bound: Sequence[str] = ()) -> None:

@@ -57,6 +57,7 @@ class Writer:
         self._thread = threading.Thread(target=self._run, name="database", daemon=True)
         self._connection: sqlite3.Connection | None = None
         self._closed = False
+        self._closing = threading.Lock()  # nothing is queued behind the end
         self._next_try = 0.0
         self._retry = _RETRY / 2  # seconds until the next try, if nobody asks for one before
         self._file: tuple[int, int] | None = None  # which file was opened last
@@ -89,10 +90,11 @@ class Writer:
         return self._put(_Piece(work, alone=True))
 
     def _put(self, piece: _Piece) -> Future[Any]:
-        if self._closed:
-            piece.future.set_exception(DatabaseFailure("the daemon is going away"))
-        else:
-            self._queue.put(piece)
+        with self._closing:
+            if not self._closed:
+                self._queue.put(piece)
+                return piece.future
+        piece.future.set_exception(DatabaseFailure("the daemon is going away"))
         return piece.future
 
     def distrust(self, error: sqlite3.Error) -> None:
@@ -101,9 +103,10 @@ class Writer:
 
     def close(self) -> None:
         """Carry out what waits, and close the file; blocks.  Idempotent."""
-        if not self._closed:
-            self._closed = True
-            self._queue.put(None)
+        with self._closing:
+            if not self._closed:
+                self._closed = True
+                self._queue.put(None)
         if self._thread.ident is not None:
             self._thread.join()
 

@@ -55,7 +55,8 @@ async def remove_key(request: web.Request) -> web.Response:
     """Revoke a key."""
     users = request.app[CONTEXT].accounts.users
     key = await users.remove_key(request.match_info["id"])
-    request[SUBJECT] = f"{users.user(key.user_id).name} key={key.id}"
+    user = users.directory.user(key.user_id)  # None: removed in the same moment
+    request[SUBJECT] = f"{key.user_id if user is None else user.name} key={key.id}"
     return json_response({"id": key.id})
 
 
