@@ -55,16 +55,23 @@ async def ps(request: web.Request) -> web.Response:
 
 @ROUTES.get("/engines/df", Action.VIEW_RUNNERS, DOCKER)
 async def df(request: web.Request) -> web.Response:
-    """Disk usage, in bytes, and the directory that it is of."""
-    context = request.app[CONTEXT]
+    """Disk usage, in bytes, and for owners the directory that it is of.
+
+    Of models that were not granted nothing is told: who has a part of them is told their size.
+    """
+    context, principal = request.app[CONTEXT], principal_of(request)
     backend = context.supervisor.keys.backend(None)
-    return json_response(
-        {
-            "models_disk_usage": await asyncio.to_thread(context.store.disk_usage),
-            "default_backend_disk_usage": await backend.disk_usage(),
-            "state_dir": str(context.settings.state_dir),
-        }
-    )
+    if context.policy.grants(principal) is None:
+        models = await asyncio.to_thread(context.store.disk_usage)
+    else:
+        models = sum(model.size_bytes for model in models_of(request).models())
+    usage: dict[str, object] = {
+        "models_disk_usage": models,
+        "default_backend_disk_usage": await backend.disk_usage(),
+    }
+    if context.policy.sees_everything(principal):
+        usage["state_dir"] = str(context.settings.state_dir)
+    return json_response(usage)
 
 
 @ROUTES.post("/engines/unload", Action.UNLOAD_MODEL, DOCKER)

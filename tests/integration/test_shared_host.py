@@ -162,6 +162,9 @@ def test_lists(daemon: DaemonProcess, join: Join) -> None:
     status = some.http.get("/", headers={"Accept": "application/json"}).text
     assert "tiny" in status
     assert "team" not in status
+    used, owners = (client.get("/engines/df").json() for client in (some.http, daemon.http))
+    assert 0 < used["models_disk_usage"] < owners["models_disk_usage"]
+    assert "state_dir" not in used
 
 
 def test_requests_belong_to_who_asked(daemon: DaemonProcess, join: Join) -> None:
