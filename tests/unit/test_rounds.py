@@ -32,6 +32,13 @@ def test_what_is_not_asked_in_rounds(said: str | None) -> None:
     assert list(bodies(b'{"model":"m"%s}' % member, 4)) == []
 
 
+def test_large_requests_are_not_asked_in_many_rounds() -> None:
+    """The requests of all rounds are held at once."""
+    body = b'{"model":"m","n":128,"prompt":"%s"}' % (b"x" * 2**20)
+    assert list(bodies(body, 1)) == []
+    assert len(list(bodies(body, 8))) == 16
+
+
 @pytest.mark.parametrize(
     ("message", "slots"),
     [

@@ -18,6 +18,7 @@ from runnerd.relay.events import DONE, EVENT_STREAM, Events, StreamError, writte
 
 _REFUSED = re.compile(r"Field 'n': Value must be between 1 <= value <= (\d+), but got ")
 _MOST = 128  # responses to a prompt, as with OpenAI
+_MOST_BYTES = 32 * 2**20  # of all rounds' requests: they are made at once
 _SUMMED = ("prompt_tokens", "completion_tokens", "total_tokens")
 
 
@@ -38,6 +39,8 @@ def bodies(body: bytes, at_once: int) -> Iterator[bytes]:
     if not isinstance(said, int | float) or not at_once < said <= _MOST:
         return
     wanted = int(said)
+    if len(body) * -(-wanted // at_once) > _MOST_BYTES:
+        return
     for start in range(0, wanted, at_once):
         document["n"] = min(at_once, wanted - start)
         if isinstance(seed, int) and seed >= 0:
