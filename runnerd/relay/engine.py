@@ -249,6 +249,7 @@ class EngineConnection:
             return
         if len(data) >= _MUCH:
             self._at_the_end = False  # the engine is faster than we look
+        receiver = self._receiver
         try:
             if data:
                 self._received(data)
@@ -258,6 +259,7 @@ class EngineConnection:
             self._lose(str(error))
         except Exception:
             log.exception("an engine's answer could not be handled")
+            self._receiver = receiver  # also where it was already told that this was the end
             self._lose("its answer could not be handled")
 
     def _expect_head(self) -> None:

@@ -11,6 +11,7 @@ import msgspec
 from runnerd.access import Action
 from runnerd.errors import LimitReached
 from runnerd.relay.affinity import Affinity
+from runnerd.relay.body import UNDECODABLE
 from runnerd.relay.dialect import Retry, Translation
 from runnerd.relay.engine import Buffer
 from runnerd.relay.events import EVENT_STREAM
@@ -107,7 +108,16 @@ class Plan(msgspec.Struct, frozen=True, gc=False):
         return self.streams and self.translation.content_type in (b"", EVENT_STREAM)
 
     def otherwise(self, error: dict[str, Any]) -> Plan | None:
-        """Return the plan of what may be asked instead of what the engine refused, if anything."""
+        """The plan of what may be asked instead of what the engine refused, if anything.
+
+        A body that cannot be read here is not put into other words: the engine's refusal stands.
+        """
+        try:
+            return self._otherwise(error)
+        except UNDECODABLE:
+            return None
+
+    def _otherwise(self, error: dict[str, Any]) -> Plan | None:
         if self.retry_with is not None and (body := self.retry_with(error)) is not None:
             return msgspec.structs.replace(self, body=(body,))
         if self.again is None and (at_once := slots_of(error)):

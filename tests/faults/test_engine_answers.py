@@ -299,6 +299,16 @@ def test_a_short_chat_is_asked_for_whole_once_the_engine_is_known_to_be_quick(
     assert status({"max_tokens": 8} | schema | whole) == 502
 
 
+def test_a_refusal_of_what_cannot_be_read_here_is_told(daemon: DaemonProcess) -> None:
+    """The engine's own words, and no other words for a body with a number that overflows."""
+    error = '{"error":{"code":400,"message":"number overflow parsing","type":"invalid"}}'
+    refusal = f"HTTP/1.1 400 Bad Request\r\nContent-Length: {len(error)}\r\n\r\n{error}"
+    body = json.dumps({"model": "tiny", "prompt": "x", "raw": refusal})[:-1] + ',"top_k":1e400}'
+    response = daemon.http.post("/v1/completions", content=body)
+    assert response.status_code == 400
+    assert "overflow" in response.json()["error"]["message"]
+
+
 @pytest.mark.parametrize(
     "raw",
     [

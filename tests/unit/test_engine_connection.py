@@ -230,6 +230,32 @@ async def test_connection_that_was_paused_to_the_end_reads_the_next_answer(
     assert again.body == b"{}"
 
 
+@pytest.mark.parametrize(
+    "reply", [OK, b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\n{}\r\n0\r\n\r\n"]
+)
+async def test_an_end_that_cannot_be_handled_is_a_loss(
+    peer: Peer, pools: EnginePools, reply: bytes
+) -> None:
+    """Whoever waits for a response is told, whatever goes wrong at its end."""
+
+    class Surprised(Receiver):
+        def engine_done(self) -> None:
+            raise ZeroDivisionError
+
+    receiver = Surprised()
+    engine = pools.of(peer.path).ask(receiver, REQUEST)
+    connection = await peer.accept()
+    await read_request(connection)
+    connection.sendall(reply)
+    await asyncio.wait_for(receiver.over.wait(), 10)
+    assert receiver.lost is not None
+    assert "could not be handled" in receiver.lost.reason
+    assert pools.of(peer.path).active == 0
+    again = pools.of(peer.path).ask(Receiver(), REQUEST)
+    assert again is not engine
+    again.close()
+
+
 async def test_closed_connection_is_seen_by_the_engine_and_tells_nobody(
     peer: Peer, pools: EnginePools
 ) -> None:
