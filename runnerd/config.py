@@ -9,15 +9,11 @@ default.
 from __future__ import annotations
 
 import os
-import re
 from pathlib import Path
 from typing import Annotated, Any, Literal, NamedTuple
-from urllib.parse import urlsplit
 
 from pydantic import (
-    AfterValidator,
     BaseModel,
-    BeforeValidator,
     ConfigDict,
     Field,
     SecretStr,
@@ -30,7 +26,16 @@ from runnerd import secrecy
 from runnerd.config_errors import wrong_settings
 from runnerd.errors import StartupError
 from runnerd.setting_sources import EnvironmentVariables, SettingsFile
-from runnerd.units import MOST_SECONDS
+from runnerd.setting_types import (
+    Bytes,
+    Count,
+    LowerCase,
+    Registry,
+    Seconds,
+    SocketMode,
+    WebAddress,
+    check_text,
+)
 
 DEFAULT_LISTEN = "127.0.0.1:12434"  # the port that Docker Model Runner's clients assume
 
@@ -56,72 +61,6 @@ def default_runtime_dir() -> Path:
     if directory := os.environ.get("XDG_RUNTIME_DIR"):
         return Path(directory) / "runnerd"
     return Path("/tmp") / f"runnerd-{os.getuid()}"
-
-
-def _check_text(said: object) -> None:
-    """Refuse text that no file's name, log or response can hold.  Raises ValueError."""
-    if isinstance(said, dict):
-        for name, value in said.items():
-            _check_text(name)
-            _check_text(value)
-    elif isinstance(said, list):
-        for value in said:
-            _check_text(value)
-    elif isinstance(said, str | Path) and _UNUSABLE.search(str(said)):
-        raise ValueError(f"{str(said)[:100]!r} is not plain text")
-
-
-_UNUSABLE = re.compile(r"[\x00-\x1f\x7f\ud800-\udfff]")
-
-
-def _web_address(text: str) -> str:
-    """Refuse what is no http(s)://HOST[:PORT] address; empty passes.  Raises ValueError."""
-    if text:
-        parts = urlsplit(text)
-        if parts.scheme not in ("http", "https") or not parts.hostname or " " in text:
-            raise ValueError("write it as https://HOST or http://HOST:PORT")
-        parts.port  # noqa: B018  (raises for one that is none)
-    return text
-
-
-def _registry(text: str) -> str:
-    """Return the HOST[:PORT] of a registry, however it was written.  Raises ValueError."""
-    plain = text.strip().partition("://")[2] or text.strip()
-    plain = plain.rstrip("/")
-    if not _REGISTRY.fullmatch(plain):
-        raise ValueError(f"{text!r} is not a registry: write it as HOST or HOST:PORT")
-    return plain
-
-
-_REGISTRY = re.compile(r"(?:[A-Za-z0-9_.-]+|\[[0-9A-Fa-f:.]+\])(?::[0-9]{1,5})?")
-
-
-def _mode(said: object) -> object:
-    """A mode as text is octal, as chmod takes it."""
-    if not isinstance(said, str):
-        return said
-    try:
-        return int(said, 8)
-    except ValueError as error:
-        raise ValueError("write it in octal, like 0660") from error
-
-
-def _socket_mode(mode: int) -> int:
-    if not 0 <= mode <= 0o777:
-        raise ValueError(f"{mode} is not a mode of a socket; write it in octal, like 0o660")
-    return mode
-
-
-def _lower(said: object) -> object:
-    return said.lower() if isinstance(said, str) else said
-
-
-Registry = Annotated[str, AfterValidator(_registry)]
-WebAddress = Annotated[str, AfterValidator(_web_address)]
-# Every number has an end: none overflows a timer, a date or a 64-bit counter.
-Seconds = Annotated[float, Field(le=MOST_SECONDS, allow_inf_nan=False)]
-Bytes = Annotated[int, Field(le=2**60)]
-Count = Annotated[int, Field(le=2**20)]
 
 
 class Limits(BaseModel):
@@ -193,9 +132,7 @@ class Settings(BaseSettings):
     socket: Path | None = Field(
         None, description="control socket; default RUNTIME_DIR/runnerd.sock"
     )
-    socket_mode: Annotated[int, AfterValidator(_socket_mode), BeforeValidator(_mode)] = Field(
-        0o660, description="mode of the control socket"
-    )
+    socket_mode: SocketMode = Field(0o660, description="mode of the control socket")
     socket_group: str | None = Field(None, description="group of the control socket")
     listen: str = Field(DEFAULT_LISTEN, description="HOST:PORT for TCP; empty for none")
     owner_group: str | None = Field(
@@ -242,9 +179,7 @@ class Settings(BaseSettings):
         False,
         description="keep the newest requests and responses in memory, for `/engines/requests`",
     )
-    log_level: Annotated[str, BeforeValidator(_lower)] = Field(
-        "info", pattern="^(debug|info|warning|error)$"
-    )
+    log_level: LowerCase = Field("info", pattern="^(debug|info|warning|error)$")
 
     default_backend: str = Field("llama.cpp", description="for routes that name no backend")
     idle_timeout: Seconds = Field(300.0, ge=0, description="unused runners are stopped after this")
@@ -330,7 +265,7 @@ class Settings(BaseSettings):
     def _hold_text(cls, said: dict[str, Any]) -> dict[str, Any]:
         for name, value in said.items():
             try:
-                _check_text(value)
+                check_text(value)
             except ValueError as error:
                 raise ValueError(f"{name}: {error}") from error
         return said

@@ -122,7 +122,10 @@ class Exchange:
         """Whoever gets the response does not keep up, and the engine waits; or does so again."""
         self._paused = paused
         if self._call is not None:
-            self._call.pause() if paused else self._call.resume()
+            if paused:
+                self._call.pause()
+            else:
+                self._call.resume()
 
     def enforce(self, principal: Principal) -> None:
         """Fail where the principal, as it is taken for now, may not ask for this any more."""

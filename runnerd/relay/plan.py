@@ -133,10 +133,9 @@ class Plan(msgspec.Struct, frozen=True, gc=False):
         found = list(bodies(b"".join(self.body), at_once))
         if not found:
             return None
-        sizes = [msgspec.json.decode(body)["n"] for body in found]
-        rounds = Rounds(self.translation, sizes, streams=self.streams)
+        rounds = Rounds(self.translation, [size for size, _ in found], streams=self.streams)
         plan: Plan | None = None
-        for body in reversed(found):
+        for _, body in reversed(found):
             plan = msgspec.structs.replace(self, body=(body,), translation=rounds, again=plan)
         return plan
 

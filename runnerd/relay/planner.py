@@ -388,6 +388,8 @@ def _assembles(operation: Operation, fields: Inference, found: _Found) -> bool:
     if half_characters_wanted(fields) is not None:
         return True
     limit, time = fields.token_limit(), found.token_time
+    if limit == 1:
+        return False
     if limit is None or time is None or has_schemas(fields):
-        return limit != 1
-    return limit != 1 and not time.is_short(limit)
+        return True
+    return not time.is_short(limit)

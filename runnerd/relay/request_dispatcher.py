@@ -348,7 +348,10 @@ class RequestDispatcher:
         if self._exchange is not None:
             self._exchange.flow(paused=paused)
         if self._bridge is not None:
-            self._bridge.pause_writing() if paused else self._bridge.resume_writing()
+            if paused:
+                self._bridge.pause_writing()
+            else:
+                self._bridge.resume_writing()
 
     # refusing
 

@@ -159,9 +159,9 @@ class Pool:
             slots = instance.slots
             if slots is not None and overcommit:
                 places = max(1, int(slots * overcommit))
-                if len(instance.leases) >= places:
-                    if len(instance.leases) >= instance.pace.places(places):
-                        continue
+                busy = len(instance.leases)
+                if busy >= places and busy >= instance.pace.places(places):
+                    continue
             if best is None or self._rank(instance, affinity) < self._rank(best, affinity):
                 best = instance
         return best

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any, cast
 
 import aiohttp
@@ -14,41 +13,18 @@ from aiohttp import web
 
 from runnerd.access import Action, Principal, UserLimits
 from runnerd.access.users import NO_LIMITS
-from runnerd.api.anthropic import dialect as anthropic
 from runnerd.api.app import make_app
 from runnerd.api.context import CONTEXT, Context
-from runnerd.api.ollama import dialects
-from runnerd.api.openai import responses, transcriptions
-from runnerd.api.openai.response_store import ResponseStore
 from runnerd.api.routing import ACTIONS, Routes, check_actions
-from runnerd.backends.configuration import BackendMode
 from runnerd.config import Limits
 from runnerd.errors import Forbidden
 from runnerd.relay.admission import Admission
-from runnerd.relay.body import Body
 from runnerd.relay.exchanges import ExchangeDependencies, Exchanges
-from runnerd.relay.messages import Request
-from runnerd.relay.operations import OPERATIONS
-from runnerd.relay.plan import Plan
 from runnerd.relay.records import Records
-from runnerd.relay.routes import V1_PREFIXES, Route
+from runnerd.relay.routes import Route
 from runnerd.relay.service import Relay, RelayDependencies
-from runnerd.scheduler import RunnerKey
 from runnerd.sockets.listeners import listen_unix
-
-OTHER_APIS = {
-    **anthropic.routes(),
-    **dialects.routes(),
-    **responses.routes(ResponseStore()),
-    **transcriptions.routes(),
-}
-INFERENCE = [
-    *(f"{prefix}/{operation}" for prefix in V1_PREFIXES for operation in OPERATIONS),
-    *(f"/runners/0123abcd/v1/{operation}" for operation in OPERATIONS),
-    "/rerank",
-    "/engines/rerank",
-    *OTHER_APIS,
-]
+from tests.support.policed_relay import INFERENCE, OTHER_APIS, PlansAnything, control_plane
 
 
 class Refusing:
@@ -69,30 +45,6 @@ class Refusing:
 
     def limits(self, principal: Principal) -> UserLimits:
         return NO_LIMITS
-
-
-class PlansAnything:
-    """Stands for a planner whose models are all there."""
-
-    def read(self, body: Body, route: Route, principal: Principal) -> Any:
-        return SimpleNamespace(reference="ai/m")
-
-    def model(self, reference: str, route: Route, principal: Principal) -> Any:
-        return SimpleNamespace(capabilities=("completion",), id="sha256:0")
-
-    def plan(self, read: Any, model: Any, request: Request, route: Route) -> Plan:
-        return Plan(
-            operation=route.operation,
-            key=RunnerKey("llama.cpp", "load", BackendMode.COMPLETION, ""),
-            model="sha256:0",
-            model_ref="ai/m",
-            body=(b"{}",),
-            streams=False,
-            assembles=False,
-            prompts=1,
-            preload_only=request.preload_only,
-            origin=None,
-        )
 
 
 class Untouched:
@@ -145,29 +97,11 @@ async def http(
     path.unlink(missing_ok=True)
 
 
-def _control_plane(app: web.Application) -> Iterator[tuple[str, str, Action]]:
-    """Every route of the control plane as a method, a path that reaches it, and its action."""
-    for route, action in app[ACTIONS].items():
-        assert route.resource is not None
-        info = route.resource.get_info()
-        path = info.get("path") or info["formatter"].format(
-            name="ai/m",
-            id="x",
-            backend="llama.cpp",
-            digest="sha256:0",
-            action="x",
-            prefix="",
-            key="k",
-            user="ann",
-        )
-        yield route.method, path, action
-
-
 async def test_every_route_of_the_control_plane(
     http: aiohttp.ClientSession, app: web.Application, policy: Refusing
 ) -> None:
     """403 before a handler touches anything; the principal is who has connected."""
-    routes = list(_control_plane(app))
+    routes = list(control_plane(app))
     assert len(routes) > 60
     for method, path, action in routes:
         policy.asked.clear()

@@ -180,22 +180,23 @@ class PolicedRelay:
         await self.relay.close()
         self.socket.unlink(missing_ok=True)
 
-    def control_plane(self) -> Iterator[tuple[str, str, Action]]:
-        """Each route of the control plane: a method, a path that reaches it, and its action."""
-        for route, action in self.app[ACTIONS].items():
-            assert route.resource is not None
-            info = route.resource.get_info()
-            path = info.get("path") or info["formatter"].format(
-                name="ai/m",
-                id="x",
-                user="u",
-                backend="llama.cpp",
-                digest="sha256:0",
-                action="x",
-                prefix="",
-                key="k",
-            )
-            yield route.method, path, action
+
+def control_plane(app: web.Application) -> Iterator[tuple[str, str, Action]]:
+    """Each route of the control plane: a method, a path that reaches it, and its action."""
+    for route, action in app[ACTIONS].items():
+        assert route.resource is not None
+        info = route.resource.get_info()
+        path = info.get("path") or info["formatter"].format(
+            name="ai/m",
+            id="x",
+            user="u",
+            backend="llama.cpp",
+            digest="sha256:0",
+            action="x",
+            prefix="",
+            key="k",
+        )
+        yield route.method, path, action
 
 
 @asynccontextmanager

@@ -18,9 +18,11 @@ _USAGE = {"prompt_tokens": 3, "completion_tokens": 2, "total_tokens": 5}
 def test_what_is_asked() -> None:
     """As many as fit, and with another seed each time."""
     body = b'{"model":"m","n":5,"seed":7}'
-    asked = [json.loads(each) for each in bodies(body, 2)]
+    rounds = list(bodies(body, 2))
+    asked = [json.loads(each) for _, each in rounds]
+    assert [size for size, _ in rounds] == [2, 2, 1]
     assert [(each["n"], each["seed"]) for each in asked] == [(2, 7), (2, 9), (1, 11)]
-    assert "seed" not in json.loads(next(bodies(b'{"n":3}', 2)))
+    assert "seed" not in json.loads(next(bodies(b'{"n":3}', 2))[1])
 
 
 @pytest.mark.parametrize(

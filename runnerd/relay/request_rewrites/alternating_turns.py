@@ -20,9 +20,9 @@ from typing import Any
 
 import msgspec
 
-_SYSTEM = ("system", "developer")
+from runnerd.relay.request_rewrites.message_order import APART, SYSTEM, text_of
+
 _CALLS = ("tool_calls", "reasoning_content")
-_APART = "\n\n"
 _KINDS = {
     ("messages", "user"): "text",
     ("messages", "assistant"): "text",
@@ -52,7 +52,7 @@ def _taking_turns(turns: list[Turn], name: str) -> list[Turn]:
     found: list[Turn] = []
     for turn in turns:
         role = turn.get("role")
-        if role == "assistant" and all(each.get("role") in _SYSTEM for each in found):
+        if role == "assistant" and all(each.get("role") in SYSTEM for each in found):
             found.append(_turn("user", "", name))
         if found and role == found[-1].get("role") and role in ("user", "assistant"):
             found[-1] = _joined(found[-1], turn, _KINDS[name, role])
@@ -66,14 +66,14 @@ def _joined(one: Turn, two: Turn, kind: str) -> Turn:
     said: Turn = {**one, **two}
     texts = [one.get("content"), two.get("content")]
     if all(isinstance(text, str) or text is None for text in texts):
-        said["content"] = _APART.join(text for text in texts if text)
+        said["content"] = APART.join(text for text in texts if text)
     else:
         said["content"] = [part for text in texts for part in _parts(text, kind)]
     if calls := [*(one.get("tool_calls") or ()), *(two.get("tool_calls") or ())]:
         said["tool_calls"] = calls
     thoughts = [each["reasoning_content"] for each in (one, two) if each.get("reasoning_content")]
     if thoughts and all(isinstance(thought, str) for thought in thoughts):
-        said["reasoning_content"] = _APART.join(thoughts)
+        said["reasoning_content"] = APART.join(thoughts)
     return said
 
 
@@ -96,14 +96,14 @@ def _told(turn: Turn, name: str) -> Turn | None:
     if kind == "function_call":
         return _turn("assistant", _call(turn.get("name"), turn.get("arguments")), name)
     if kind == "function_call_output":
-        return _turn("user", _result(_text(turn.get("output"))), name)
+        return _turn("user", _result(text_of(turn.get("output"))), name)
     if turn.get("role") == "tool":
-        return {"role": "user", "content": _result(_text(turn.get("content")))}
+        return {"role": "user", "content": _result(text_of(turn.get("content")))}
     calls = turn.get("tool_calls")
     if isinstance(calls, list) and calls:
-        texts = [_text(turn.get("content")), *map(_function, calls)]
+        texts = [text_of(turn.get("content")), *map(_function, calls)]
         plain = {name: each for name, each in turn.items() if name not in _CALLS}
-        return {**plain, "content": _APART.join(text for text in texts if text)}
+        return {**plain, "content": APART.join(text for text in texts if text)}
     content = turn.get("content")
     if isinstance(content, list) and name == "messages":
         parts = [_block(part) for part in content]
@@ -125,7 +125,7 @@ def _block(part: Any) -> Any:
     if kind == "tool_use":
         return {"type": "text", "text": _call(part.get("name"), part.get("input"))}
     if kind == "tool_result":
-        return {"type": "text", "text": _result(_text(part.get("content")))}
+        return {"type": "text", "text": _result(text_of(part.get("content")))}
     return part
 
 
@@ -150,26 +150,20 @@ def _result(text: str) -> str:
     return f"<tool_response>\n{text}\n</tool_response>"
 
 
-def _text(content: Any) -> str:
-    if isinstance(content, str):
-        return content
-    parts = content if isinstance(content, list) else []
-    texts = [part.get("text") for part in parts if isinstance(part, dict)]
-    return _APART.join(text for text in texts if isinstance(text, str))
-
-
 _STEPS: tuple[Callable[[list[Turn], str], list[Turn]], ...] = (_taking_turns, _as_text)
 
 
 def _without_system(document: Turn, turns: list[Turn], name: str) -> Turn | None:
     apart = "instructions" if name == "input" else "system"
-    said = [turn for turn in turns if turn.get("role") in _SYSTEM]
-    text = _APART.join(
-        filter(None, [_text(document.get(apart)), *(_text(turn.get("content")) for turn in said)])
+    said = [turn for turn in turns if turn.get("role") in SYSTEM]
+    text = APART.join(
+        filter(
+            None, [text_of(document.get(apart)), *(text_of(turn.get("content")) for turn in said)]
+        )
     )
     if not said and not text:
         return None
-    others = [turn for turn in turns if turn.get("role") not in _SYSTEM]
+    others = [turn for turn in turns if turn.get("role") not in SYSTEM]
     if text:
         others = _taking_turns([_turn("user", text, name), *others], name)
     rest = {member: value for member, value in document.items() if member != apart}

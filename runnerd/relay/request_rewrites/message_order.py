@@ -11,9 +11,13 @@ from typing import Any
 
 import msgspec
 
-_SYSTEM = ("system", "developer")
+SYSTEM = ("system", "developer")
+"""The roles that tell a model what it is to be."""
+
+APART = "\n\n"
+"""What stands between two texts that become one."""
+
 _RAISED = ("raise_exception", "Jinja Exception")
-_APART = "\n\n"
 _TEXTS = {"messages": "text", "input": "input_text"}
 
 
@@ -32,15 +36,15 @@ def in_order(body: bytes) -> bytes | None:
     turns = document.get(name)
     if not isinstance(turns, list) or not all(isinstance(turn, dict) for turn in turns):
         return None
-    said = [turn for turn in turns if turn.get("role") in _SYSTEM]
-    others = _joined([turn for turn in turns if turn.get("role") not in _SYSTEM], _TEXTS[name])
+    said = [turn for turn in turns if turn.get("role") in SYSTEM]
+    others = _joined([turn for turn in turns if turn.get("role") not in SYSTEM], _TEXTS[name])
     apart = "instructions" if name == "input" else "system"
     in_front = len(said) == 1 and turns[0] is said[0] and not document.get(apart)
     if len(said) + len(others) == len(turns) and (in_front or not said):
         return None
-    text = _APART.join(_text(turn.get("content")) for turn in said)
+    text = APART.join(text_of(turn.get("content")) for turn in said)
     if said and (name == "input" or apart in document):
-        document[apart] = _APART.join(filter(None, [_text(document.get(apart)), text]))
+        document[apart] = APART.join(filter(None, [text_of(document.get(apart)), text]))
     elif said:
         others.insert(0, {"role": "system", "content": text})
     return msgspec.json.encode(document | {name: others})
@@ -70,9 +74,10 @@ def _parts(content: Any, kind: str) -> list[Any]:
     return [{"type": kind, "text": content}] if isinstance(content, str) else content
 
 
-def _text(content: Any) -> str:
+def text_of(content: Any) -> str:
+    """The text of a turn's content: what it is, or what its parts have of it."""
     if isinstance(content, str):
         return content
     parts = content if isinstance(content, list) else []
     texts = [part.get("text") for part in parts if isinstance(part, dict)]
-    return _APART.join(text for text in texts if isinstance(text, str))
+    return APART.join(text for text in texts if isinstance(text, str))

@@ -28,8 +28,9 @@ def slots_of(error: dict[str, Any]) -> int:
     return 0 if found is None else int(found[1])
 
 
-def bodies(body: bytes, at_once: int) -> Iterator[bytes]:
-    """The requests of the rounds, none where the request's `n` is nothing to be had in rounds.
+def bodies(body: bytes, at_once: int) -> Iterator[tuple[int, bytes]]:
+    """How many responses to each prompt each round has, and its request; none where the request's
+    `n` is nothing to be had in rounds.
 
     That `n` is judged here: the engine's number has 32 bits, so of a larger one it says another.
     A seed is another one in each round, or they would say the same.
@@ -42,10 +43,10 @@ def bodies(body: bytes, at_once: int) -> Iterator[bytes]:
     if len(body) * -(-wanted // at_once) > _MOST_BYTES:
         return
     for start in range(0, wanted, at_once):
-        document["n"] = min(at_once, wanted - start)
+        document["n"] = size = min(at_once, wanted - start)
         if isinstance(seed, int) and seed >= 0:
             document["seed"] = seed + start
-        yield msgspec.json.encode(document)
+        yield size, msgspec.json.encode(document)
 
 
 class Rounds:
