@@ -9,6 +9,8 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
+_MARK = b"\xef\xbb\xbf"  # UTF-8's byte-order mark
+
 
 class Event(NamedTuple):
     """An event: its type ("" where none is said) and its data.
@@ -53,11 +55,11 @@ class EventSplitter:
     def _without_mark(self, data: bytes) -> bytes:
         """Take off a byte-order mark, with which a stream may begin."""
         data, self.rest = self.rest + data, b""
-        if len(data) < 3 and b"\xef\xbb\xbf".startswith(data):
+        if len(data) < len(_MARK) and _MARK.startswith(data):
             self.rest = data
             return b""
         self._begun = True
-        return data.removeprefix(b"\xef\xbb\xbf")
+        return data.removeprefix(_MARK)
 
     def _with_line_feeds(self, data: bytes) -> bytes:
         data, self._held = self._held + data, b""
@@ -85,8 +87,13 @@ def parse(text: bytes) -> Event:
 
 
 def joined(texts: list[bytes]) -> bytes:
-    """A stream of events that were split."""
-    return b"".join(text + b"\n\n" for text in texts)
+    """A stream of events that were split.
+
+    A line end keeps what begins with a byte-order mark from being taken for the stream's own mark,
+    which readers take off.
+    """
+    data = b"".join(text + b"\n\n" for text in texts)
+    return b"\n" + data if data.startswith(_MARK) else data
 
 
 def encoded(data: bytes, type: str = "") -> bytes:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from runnerd.sse import Event, EventSplitter, comment, encoded, joined, parse
@@ -79,6 +79,8 @@ def test_encoded_events_are_read_as_they_were(
 
 
 @given(STREAMS, CUTS)
+@example(b"\n\xef\xbb\xbfdata: d\n\n", [])  # a mark that is not the stream's
+@example(b"\xef\xbb\xbf\xef\xbb\xbfdata: d\n\n", [])
 def test_what_was_split_can_be_joined(data: bytes, cuts: list[int]) -> None:
     """Passed on, it is the same stream with line feeds."""
     splitter, passed = EventSplitter(), b""
