@@ -165,7 +165,8 @@ class Daemon:
             self._notifier.stopping()
             self._notifier.extend_timeout(settings.drain_timeout + settings.slot_timeout + 15)
             supervisor.drain()
-            await parts.pulls.close()  # first: whoever watches one would be waited for
+            await parts.approvals.close()  # first: whoever watches one would be waited for,
+            await parts.pulls.close()  # and whoever watches a pull
             if self._activated:
                 relay.stop_listening()
                 log.info("new clients wait in systemd's sockets for the next daemon")

@@ -14,7 +14,7 @@ a secret.
     │   ├── Forbidden (403)          host or origin not allowed
     │   │   └── PermissionMissing        the principal lacks a permission, which is named
     │   ├── NotFound (404)           ModelNotFound, BackendNotFound, RunnerNotFound, RouteNotFound,
-    │   │                            UserNotFound, KeyNotFound
+    │   │                            UserNotFound, KeyNotFound, ApprovalNotFound
     │   ├── MethodNotAllowed (405)
     │   ├── RequestTimeout (408)     the client was too slow
     │   ├── Conflict (409)           several tags, runner busy
@@ -172,6 +172,10 @@ class UserNotFound(NotFound):
 
 class KeyNotFound(NotFound):
     code = "key_not_found"
+
+
+class ApprovalNotFound(NotFound):
+    code = "approval_not_found"
 
 
 class MethodNotAllowed(ClientError):

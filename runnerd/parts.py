@@ -15,6 +15,8 @@ from runnerd import early
 from runnerd.access import Rules
 from runnerd.accounts.accounts import Accounts
 from runnerd.accounts.users import Change
+from runnerd.api.admin.approval_work import ApprovalWork
+from runnerd.api.admin.approved_actions import ApprovedActions
 from runnerd.api.anthropic import dialect as anthropic
 from runnerd.api.app import make_app
 from runnerd.api.context import Context
@@ -51,6 +53,7 @@ class Parts:
 
     policy: Rules
     accounts: Accounts
+    approvals: ApprovalWork
     backends: Mapping[str, Backend]
     supervisor: Supervisor
     pulls: Pulls
@@ -135,6 +138,9 @@ async def build(
     )
     supervisor.tell_of_losses(exchanges.runner_lost)
     exchanges.accounts.spent(await accounts.usage.tokens_of_today())
+    actions = ApprovedActions(store, policy, pulls, supervisor, exchanges)
+    approvals = ApprovalWork(accounts, actions.by_kind())
+    stack.push_async_callback(approvals.close)
     context = Context(
         settings,
         store,
@@ -147,6 +153,7 @@ async def build(
         policy,
         exchanges,
         accounts,
+        approvals,
     )
     relay = Relay(
         RelayDependencies(
@@ -168,7 +175,7 @@ async def build(
 
     accounts.users.subscribe(adopt)
     policy.adopt(accounts.users.directory)  # it may have changed since it was first adopted
-    return Parts(policy, accounts, backends, supervisor, pulls, records, relay)
+    return Parts(policy, accounts, approvals, backends, supervisor, pulls, records, relay)
 
 
 def _discover(

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from runnerd import tasks
 from runnerd.access.principals import user_id
+from runnerd.accounts.approvals import ApprovalStore
 from runnerd.accounts.audit import Audit, AuditEntry
 from runnerd.accounts.usage import UsageStore
 from runnerd.accounts.users import UserStore
@@ -19,7 +20,9 @@ _INTERVAL = 5.0  # seconds
 
 
 class Accounts:
-    """Owns the database in a folder: `users`, `usage` and `audit`, from `open` to `close`."""
+    """Owns the database in a folder, from `open` to `close`: `users`, `usage`, `audit` and
+    `approvals`.
+    """
 
     def __init__(self, folder: Path, name_of: Callable[[str], str]) -> None:
         """`name_of` says what a model's id is called."""
@@ -27,6 +30,7 @@ class Accounts:
         self.users = UserStore(self.database)
         self.usage = UsageStore(self.database, name_of, self.called)
         self.audit = Audit(self.database)
+        self.approvals = ApprovalStore(self.database, self.users)
 
     def called(self, principal: str) -> str:
         """What people call the principal with this id."""

@@ -98,7 +98,7 @@ class UserStore:
             rows.insert_user(connection, user)
             rows.insert_key(connection, made.key)
 
-        await self._change(work)
+        await self.change(work)
         return made
 
     async def edit(
@@ -122,12 +122,12 @@ class UserStore:
             rows.update_user(connection, changed)
             return changed
 
-        return await self._change(work)
+        return await self.change(work)
 
     async def remove(self, name: str) -> User:
         """Remove a user and all keys.  Raises errors.UserNotFound."""
         user = self.user(name)
-        await self._change(lambda connection: rows.delete_user(connection, user.id))
+        await self.change(lambda connection: rows.delete_user(connection, user.id))
         return user
 
     def user(self, name: str) -> User:
@@ -149,13 +149,13 @@ class UserStore:
             except Duplicate as error:
                 raise UserNotFound(f"there is no user {name!r} any more") from error
 
-        await self._change(work)
+        await self.change(work)
         return made
 
     async def remove_key(self, id: str) -> Key:
         """Revoke a key.  Raises errors.KeyNotFound."""
         key = self.key(id)
-        await self._change(lambda connection: rows.delete_key(connection, key.id))
+        await self.change(lambda connection: rows.delete_key(connection, key.id))
         return key
 
     async def rotate(self, id: str) -> NewKey:
@@ -171,7 +171,7 @@ class UserStore:
                 raise _no_key(id)
             rows.insert_key(connection, made.key)
 
-        await self._change(work)
+        await self.change(work)
         return made
 
     def key(self, id: str) -> Key:
@@ -188,13 +188,22 @@ class UserStore:
 
     # changes
 
-    async def _change(self, work: Callable[[Connection], T]) -> T:
-        """Carry out a change and publish it, however often the caller is cancelled; its result."""
+    async def change(
+        self, work: Callable[[Connection], T], *, then: Callable[[T], None] | None = None
+    ) -> T:
+        """Carry out a change of users or keys and publish it, however often the caller is
+        cancelled; its result.  `then` is called on the event loop with it once it is in force.
+        """
 
         def then_load(connection: Connection) -> tuple[T, rows.Rows]:
             return work(connection), rows.load(connection)
 
-        result, _ = await self._database.write(then_load, then=lambda made: self._publish(made[1]))
+        def published(made: tuple[T, rows.Rows]) -> None:
+            self._publish(made[1])
+            if then is not None:
+                then(made[0])
+
+        result, _ = await self._database.write(then_load, then=published)
         return result
 
     def _database_opened(self, connection: Connection) -> None:

@@ -13,6 +13,7 @@ from aiohttp import web
 
 from runnerd.access import NOBODY, Action, Policy, Principal
 from runnerd.accounts.accounts import Accounts
+from runnerd.api.admin.approval_work import ApprovalWork
 from runnerd.api.openai.response_store import ResponseStore
 from runnerd.api.page_requests import check_page
 from runnerd.backends.interface import Backend
@@ -46,6 +47,7 @@ class Context:
     policy: Policy
     exchanges: Exchanges
     accounts: Accounts
+    approvals: ApprovalWork
 
 
 CONTEXT = web.AppKey("context", Context)

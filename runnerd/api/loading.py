@@ -7,29 +7,13 @@ import asyncio
 from aiohttp import web
 
 from runnerd import tasks
-from runnerd.access import Action, Principal
-from runnerd.api.context import (
-    CONTEXT,
-    Context,
-    encode,
-    json_body,
-    json_response,
-    models_of,
-    principal_of,
-)
+from runnerd.access import Action
+from runnerd.api.context import CONTEXT, json_body, json_response, models_of, principal_of
 from runnerd.api.routing import Routes
-from runnerd.backends.configuration import BackendMode
 from runnerd.errors import ClientError
-from runnerd.models.catalog import Catalog
-from runnerd.relay.model_modes import modes
+from runnerd.relay.preloading import preload
 
 ROUTES = Routes()
-
-_PATHS = {
-    BackendMode.COMPLETION: "/v1/chat/completions",
-    BackendMode.EMBEDDING: "/v1/embeddings",
-    BackendMode.RERANKING: "/v1/rerank",
-}
 
 
 @ROUTES.post("/engines/load", Action.LOAD_MODEL)
@@ -46,7 +30,11 @@ async def load(request: web.Request) -> web.Response:
         raise ClientError("name the models to load", param="models")
     models = models_of(request)
     loads = [
-        tasks.spawn(_load(context, models, principal, name), name=f"load {name}") for name in names
+        tasks.spawn(
+            preload(context.exchanges, context.supervisor, models, principal, name),
+            name=f"load {name}",
+        )
+        for name in names
     ]
     try:
         await asyncio.gather(*loads)
@@ -54,11 +42,3 @@ async def load(request: web.Request) -> web.Response:
         for each in loads:
             await tasks.cancel_and_wait(each)
     return json_response({"loaded_models": names})
-
-
-async def _load(context: Context, models: Catalog, principal: Principal, name: str) -> None:
-    mode = BackendMode.COMPLETION
-    if not context.supervisor.keys.backend(None).uses_external_model_management:
-        mode = next(iter(modes(models.get(name).capabilities)), mode)
-    body = encode({"model": name})
-    await context.exchanges.collected(_PATHS[mode], body, principal, preload_only=True)

@@ -1,4 +1,4 @@
-"""What can be typed after `runnerd user`, `key`, `usage`, `audit` and the like."""
+"""What can be typed after `runnerd user`, `key`, `approvals`, `usage`, `audit` and the like."""
 
 from __future__ import annotations
 
@@ -6,6 +6,8 @@ import argparse
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
+
+from runnerd.cli.approval_arguments import add_approval_commands
 
 Lazily = Callable[[str, str], Callable[[argparse.Namespace], int]]
 """The function that is called so in a module of this folder, imported when it is called."""
@@ -25,6 +27,8 @@ def add_account_commands(commands: Any, lazily: Lazily) -> None:
     """Add these commands to the parser's others."""
     _add_user_commands(_group(commands, "user", "who has keys, and what they may"), lazily)
     _add_key_commands(_group(commands, "key", "the keys of users"), lazily)
+
+    add_approval_commands(commands, lazily)
 
     whoami = _command(commands, "whoami", "who the daemon takes you for, and what you may")
     _run(whoami, lazily("accounts", "whoami"))

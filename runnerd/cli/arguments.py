@@ -33,7 +33,7 @@ def _lazily(module: str, name: str) -> Callable[[argparse.Namespace], int]:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="runnerd", description="Serve the models of this host.")
-    parser.set_defaults(takes_flags=False)
+    parser.set_defaults(takes_flags=False, json=False)
     parser.add_argument(
         "--host",
         default=os.environ.get("RUNNERD_HOST"),

@@ -66,6 +66,22 @@ STEPS: tuple[tuple[str, ...], ...] = (
         WHEN OLD.id > (SELECT max(id) FROM audit) - {MOST_AUDIT_ENTRIES}
         BEGIN SELECT RAISE(ABORT, 'only the oldest entries of the audit may go'); END""",
     ),
+    (
+        # What users ask the owner for.
+        """CREATE TABLE approvals (
+            id TEXT PRIMARY KEY,
+            user_id TEXT NOT NULL REFERENCES users ON DELETE CASCADE,
+            kind TEXT NOT NULL,
+            details TEXT NOT NULL,
+            created REAL NOT NULL,
+            reason TEXT NOT NULL,
+            state TEXT NOT NULL,
+            failure TEXT,
+            decided REAL,
+            decided_by TEXT NOT NULL
+        ) STRICT""",
+        "CREATE INDEX approvals_of_user ON approvals (user_id, state)",
+    ),
 )
 
 VERSION = len(STEPS)

@@ -1,0 +1,72 @@
+"""What is done when an owner accepts: as the owner's own pull, load and unload would be."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from runnerd.access import Policy, Principal
+from runnerd.access.approvals import ApprovalKind
+from runnerd.api.admin.approval_work import Doing
+from runnerd.errors import Conflict
+from runnerd.models.store import Store
+from runnerd.pulls.pulling import Pulls
+from runnerd.relay.exchanges import Exchanges
+from runnerd.relay.preloading import preload
+from runnerd.relay.visible_models import VisibleModels
+from runnerd.supervisor import Supervisor
+
+
+class ApprovedActions:
+    """Does it with the daemon's parts.  Each method returns once it was done, or raises why not."""
+
+    def __init__(
+        self,
+        store: Store,
+        policy: Policy,
+        pulls: Pulls,
+        supervisor: Supervisor,
+        exchanges: Exchanges,
+    ) -> None:
+        self._visible = VisibleModels(store, policy)
+        self._pulls = pulls
+        self._supervisor = supervisor
+        self._exchanges = exchanges
+
+    def by_kind(self) -> dict[ApprovalKind, Doing]:
+        """The methods, by what was asked for."""
+        return {
+            ApprovalKind.DOWNLOAD: self.download,
+            ApprovalKind.LOAD: self.load,
+            ApprovalKind.UNLOAD: self.unload,
+        }
+
+    async def download(self, details: Mapping[str, Any], owner: Principal) -> None:
+        """Pull a model."""
+        subscription = self._pulls.pull(
+            details["model"],
+            revision=details.get("revision"),
+            sha256=details.get("sha256"),
+            tag=details.get("tag"),
+            for_owner=True,
+        )
+        if subscription.job.owner is None:
+            subscription.job.owner = owner.id
+        await subscription.result()
+
+    async def load(self, details: Mapping[str, Any], owner: Principal) -> None:
+        """Load a model."""
+        models = self._visible.of(owner)
+        await preload(self._exchanges, self._supervisor, models, owner, details["model"])
+
+    async def unload(self, details: Mapping[str, Any], owner: Principal) -> None:
+        """Unload a model.  Raises errors.Conflict where somebody uses it."""
+        name: str = details["model"]
+        if not self._supervisor.keys.backend(None).uses_external_model_management:
+            name = str(self._visible.of(owner).get(name).id)
+        unloaded = await self._supervisor.unloading.unload(models={name})
+        if unloaded.in_use:
+            raise Conflict(
+                "the model is in use; accept this again when it is idle, or end its requests with"
+                " `runnerd unload --force`"
+            )
