@@ -55,6 +55,7 @@ RESERVED = (
             "runnerd.database.failures",
             "runnerd.database.migrations",
             "runnerd.database.opening",
+            "runnerd.database.readers",
             "runnerd.database.restoring",
             "runnerd.database.writer",
         ),
