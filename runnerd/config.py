@@ -173,6 +173,7 @@ class Settings(BaseSettings):
     local_origins: bool = Field(
         True, description="pages of this machine or the browser's, and apps, may use the daemon"
     )
+    page: bool = Field(True, description="the owner's page, at /ui and for browsers at /")
     state_dir: Path = Field(default_factory=default_state_dir, description="models and state")
     runtime_dir: Path = Field(default_factory=default_runtime_dir, description="sockets and locks")
     capture_requests: bool = Field(
@@ -324,7 +325,7 @@ RELOADABLE = frozenset({
     "memory_share", "memory_reserve", "queue_length", "queue_timeout", "drain_timeout",
     "slot_timeout", "auto_pull", "pull_parts", "default_registry", "hub_endpoint", "hub_token",
     "shared_logins", "owner_group", "user_group", "require_keys", "trusted_proxies",
-    "tls_certificate", "tls_key",
+    "tls_certificate", "tls_key", "page",
 })  # fmt: skip
 """Settings that SIGHUP brings into force; the others need a restart.
 

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 
 from aiohttp import ClientConnectionResetError, web
 
-from runnerd.api import configuring, engines, host, loading, models, pulls, request_views
+from runnerd.api import configuring, engines, host, loading, models, page, pulls, request_views
 from runnerd.api.admin import approvals, audit, backups, keys, me, usage, users
 from runnerd.api.auditing import audited
 from runnerd.api.context import CONTEXT, Context, authorize
@@ -27,6 +27,7 @@ INFERENCE = web.AppKey("inference", Mapping[str, routes.Route])
 
 _MODULES = (
     host,
+    page,
     pulls,  # these two before the models: their names may be anything
     configuring,
     models,
@@ -60,6 +61,7 @@ def make_app(
     app = web.Application(middlewares=[audited, _responses], client_max_size=0)
     app[CONTEXT] = context
     app[INFERENCE] = inference or {}
+    page.add_page(app)
     for module in _MODULES:
         module.ROUTES.add_to(app, _expecting)
     check_actions(app)
@@ -131,6 +133,7 @@ def _failure(request: web.Request, error: RunnerdError) -> web.Response:
 
 async def _add_common_headers(request: web.Request, response: web.StreamResponse) -> None:
     response.headers["X-Request-Id"] = request.headers.get("x-request-id", "")
+    response.headers["X-Content-Type-Options"] = "nosniff"  # nothing here is a page but the page
     if response.content_length is None and not isinstance(response, web.Response):  # a stream
         response.headers.setdefault("Cache-Control", "no-cache")
         response.headers["X-Accel-Buffering"] = "no"

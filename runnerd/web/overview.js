@@ -1,0 +1,129 @@
+// What is loaded and loading, how much memory it takes, and what runs and waits.
+import { path, post, remove } from "./api.js";
+import { h, show } from "./dom.js";
+import { bytes, clock, number, plural, seconds, short, until } from "./format.js";
+import { live, nudge, watch } from "./live.js";
+import { button, chip, confirm, doing, empty, heading, section, table, trouble } from "./widgets.js";
+
+export function overview(place) {
+  const draw = () => show(place, content());
+  draw();
+  return watch(draw);
+}
+
+function content() {
+  const now = live.overview;
+  if (!now) return [heading("Overview"), live.error ? trouble(live.error) : h("p", { class: "muted" }, "Loading…")];
+  return [
+    heading("Overview"),
+    live.error && trouble(live.error),
+    figures(now),
+    section("Memory", h("div", { class: "devices" }, (now.devices || []).map(device))),
+    section("Loaded models", runners(now)),
+    now.waiting?.length ? section("Waiting for room", waiting(now.waiting)) : null,
+    section("Running requests", running(now.requests || [])),
+  ];
+}
+
+function figures(now) {
+  const runners = now.runners || [];
+  const sum = (name) => runners.reduce((all, each) => all + (each[name] || 0), 0);
+  const pairs = [
+    ["Models loaded", number(runners.filter((each) => each.state === "ready" || each.state === "stopping").length)],
+    ["Requests running", number((now.requests || []).length)],
+    ["Waiting", number(now.queued ?? now.queue?.waiting ?? 0)],
+    ["Slots used", `${number(sum("slots_used"))} of ${number(sum("slots"))}`],
+    ["Tokens per second", (sum("tokens_per_second") || 0).toFixed(sum("tokens_per_second") >= 100 ? 0 : 1)],
+  ];
+  return h("dl", { class: "figures" }, pairs.map(([name, value]) => h("div", {}, h("dt", {}, name), h("dd", {}, value))));
+}
+
+function device(each) {
+  const held = Math.min(each.held || 0, each.total);
+  const reserved = Math.max(0, (each.reserved || 0) - held);
+  const others = Math.max(0, Math.min(each.others ?? each.total - each.free - held, each.total - held - reserved));
+  const parts = [["held", "Held by models", held], ["reserved", "Reserved beyond that", reserved], ["others", "Other programs", others]];
+  const free = Math.max(0, each.total - held - reserved - others);
+  const said = parts.map(([, name, size]) => `${name} ${bytes(size)}`).join(", ");
+  return h("div", { class: "panel device", key: each.id },
+    h("div", { class: "device-head" }, h("span", { class: "name" }, each.id === "ram" ? "RAM" : each.id, each.name && each.name !== each.id ? h("span", { class: "sub" }, each.name) : null), h("span", { class: "muted" }, bytes(each.total))),
+    h("div", { class: "meter", role: "img", "aria-label": `${said}, free ${bytes(free)}, of ${bytes(each.total)}` },
+      parts.map(([kind, , size]) => h("span", { class: kind, style: { width: `${(100 * size) / each.total}%` } }))),
+    h("ul", { class: "legend", "aria-hidden": "true" }, [...parts, ["", "Free", free]].map(([kind, name, size]) => h("li", {}, h("i", { class: kind }), `${name} ${bytes(size)}`))));
+}
+
+const STATES = { ready: ["Ready", "good"], starting: ["Loading", "warn"], stopping: ["Stopping", ""], failed: ["Failed", "bad"], defunct: ["Ended", "bad"] };
+
+export function state(runner) {
+  const [text, kind] = STATES[runner.state] || [runner.state, ""];
+  return chip(text, kind);
+}
+
+function slots(runner) {
+  if (!runner.slots) return "–";
+  const used = runner.slots_used ?? Math.min(runner.requests || 0, runner.slots);
+  return h("span", {}, runner.slots <= 16 && h("span", { class: "slots", "aria-hidden": "true" }, Array.from({ length: runner.slots }, (_, at) => h("i", { class: at < used ? "used" : "" }))), `${used} of ${runner.slots}`);
+}
+
+function memory(sizes) {
+  const parts = Object.entries(sizes || {});
+  return parts.length ? parts.map(([id, size]) => h("span", { class: "sub" }, `${id === "ram" ? "RAM" : id} ${bytes(size)}`)) : "–";
+}
+
+function runners(now) {
+  if (!now.runners?.length) return empty("No model is loaded", "The first request for a model loads it. You can also ", h("a", { link: "models" }, "load one now"), ".");
+  return table("Loaded models", [
+    { title: "Model", wide: true, cell: (each) => [h("a", { class: "name", link: `models/${encodeURIComponent(each.model_id)}` }, short(each.model_name)), each.failure && h("span", { class: "sub bad-text" }, each.failure, each.retry_at && ` Tried again ${until(each.retry_at)}.`), each.mode !== "completion" && h("span", { class: "sub" }, each.mode)] },
+    { title: "State", cell: state },
+    { title: "Slots used", cell: slots },
+    { title: "Waiting", number: true, cell: (each) => number(each.waiting || 0) },
+    { title: "Tokens/s", number: true, cell: (each) => (each.tokens_per_second ? each.tokens_per_second.toFixed(1) : "–") },
+    { title: "Context", number: true, cell: (each) => (each.context ? number(each.context) : "–") },
+    { title: "Memory held", number: true, cell: (each) => memory(each.memory_used) },
+    { title: "Reserved", number: true, cell: (each) => memory(each.memory_reserved) },
+    { title: "Unloads", cell: (each) => (each.pinned ? "pinned" : each.requests ? "in use" : until(each.expires_at)) },
+    { title: "Actions", actions: true, cell: (each) => h("div", { class: "actions" },
+      button(each.pinned ? "Unpin" : "Pin", (event) => doing(event, () => pin(each), `${short(each.model_name)} is ${each.pinned ? "not pinned any more" : "pinned: it stays loaded"}`), { kind: "small", pressed: each.pinned, name: `${each.pinned ? "Unpin" : "Pin"} ${short(each.model_name)}` }),
+      button("Unload", (event) => unload(event, each.model_id, short(each.model_name), each.requests + (each.waiting || 0)), { kind: "small", name: `Unload ${short(each.model_name)}` })) },
+  ], now.runners, (each) => each.id);
+}
+
+async function pin(runner) {
+  await post(`models/${path(runner.model_id)}/configure`, { pinned: !runner.pinned, mode: runner.mode });
+  nudge("runner", 0);
+}
+
+// Stop a model's runners; those in use only if somebody says so.
+export async function unload(event, model, name, inUse) {
+  const force = inUse > 0 && (await confirm(`Unload ${name}?`, `${plural(inUse, "request")} use it or wait for it. They would end with an error.`, "Unload anyway"));
+  if (inUse > 0 && !force) return;
+  await doing(event, async () => {
+    const done = await post("engines/unload", { models: [model], force });
+    nudge("runner", 0);
+    if (!done.unloaded_runners) throw new Error(done.runners_in_use ? `${name} is in use; nothing was unloaded.` : `${name} was not loaded.`);
+  }, `${name} is unloaded`);
+}
+
+function waiting(list) {
+  return table("Waiting for room", [
+    { title: "Model", wide: true, cell: (each) => h("span", { class: "name" }, short(each.model_name ?? each.model_ref ?? each.model)) },
+    { title: "Mode", cell: (each) => each.mode },
+    { title: "Requests", number: true, cell: (each) => number(each.waiting) },
+  ], list, (each) => `${each.model_name ?? each.model_ref}${each.mode}`);
+}
+
+function running(list) {
+  if (!list.length) return empty("No request is running");
+  return table("Running requests", [
+    { title: "Model", wide: true, cell: (each) => [h("span", { class: "name" }, short(each.model_name || each.model)), h("span", { class: "sub" }, each.operation)] },
+    { title: "From", wide: true, cell: (each) => each.principal_name || each.principal || "–" },
+    { title: "Began", cell: (each) => clock(each.timestamp) },
+    { title: "Running for", number: true, cell: (each) => seconds(Math.max(0, Date.now() / 1000 - each.timestamp)) },
+    { title: "State", cell: (each) => (each.runner ? chip("Running", "good") : chip("Waiting", "warn")) },
+    { title: "Actions", actions: true, cell: (each) => h("div", { class: "actions" }, button("Cancel", (event) => cancel(event, each), { kind: "small", name: `Cancel request ${each.id}` })) },
+  ], list, (each) => each.id);
+}
+
+export function cancel(event, request) {
+  return doing(event, async () => { await remove(`runnerd/requests/${path(request.id)}`); nudge("request", 0); }, "The request is cancelled");
+}
