@@ -18,7 +18,8 @@ a secret.
     │   ├── MethodNotAllowed (405)
     │   ├── RequestTimeout (408)     the client was too slow
     │   ├── Conflict (409)           several tags, runner busy
-    │   │   └── LeaseLost                a job is not this worker's any more
+    │   │   ├── LeaseLost                a job is not this worker's any more
+    │   │   └── RequestCancelled         somebody has ended the request while it ran
     │   ├── PayloadTooLarge (413)
     │   ├── UnsupportedMediaType (415)
     │   ├── ExpectationFailed (417)
@@ -209,6 +210,13 @@ class Conflict(ClientError):
 
 class LeaseLost(Conflict):
     code = "lease_lost"
+
+
+class RequestCancelled(Conflict):
+    code = "request_cancelled"
+
+    def __init__(self, message: str) -> None:
+        super().__init__(message, should_retry=False)
 
 
 class PayloadTooLarge(ClientError):

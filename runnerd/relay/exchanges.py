@@ -16,7 +16,7 @@ from runnerd.relay import routes
 from runnerd.relay.capture import CapturedResponse, Content
 from runnerd.relay.collected_response import Collected, CollectedResponse
 from runnerd.relay.exchange import Exchange
-from runnerd.relay.exchange_context import ExchangeContext
+from runnerd.relay.exchange_context import ExchangeContext, RunningExchange
 from runnerd.relay.http_response import Client, HttpResponse
 from runnerd.relay.intake import Intake
 from runnerd.relay.messages import Request, new_request_id
@@ -178,6 +178,7 @@ class Exchanges:
             if isinstance(error, RunnerdError):
                 record.status, record.error = error.status, error.message[:500]
                 record.duration = 0.0
+                self._context.ended(principal, record)
             raise
         if isinstance(plan, Plan):
             record.model, record.streamed = plan.model, plan.streams
@@ -190,6 +191,10 @@ class Exchanges:
         content = Content.of(request.target.decode("latin-1"), request.body)
         self._records.keep_content(record, content)
         return CapturedResponse(sink, content, request.error_format)
+
+    def running(self) -> list[RunningExchange]:
+        """Those that have started and are not over, the oldest first."""
+        return sorted(self._context.running, key=lambda each: each.record.clock)
 
     def close(self) -> None:
         """Give timers and connections back; to be called when no exchange is left."""
