@@ -144,6 +144,7 @@ class Daemon:
 
             enforcing = tasks.spawn(_enforce(parts), name="enforce the policy")
             stack.push_async_callback(tasks.cancel_and_wait, enforcing)
+            stack.enter_context(parts.observability.loop_lag.measured())
             watch = LoopWatch()
             watch.start()
             stack.callback(watch.stop)
@@ -165,7 +166,8 @@ class Daemon:
             self._notifier.stopping()
             self._notifier.extend_timeout(settings.drain_timeout + settings.slot_timeout + 15)
             supervisor.drain()
-            await parts.approvals.close()  # first: whoever watches one would be waited for,
+            parts.observability.events.close()  # first: whoever watches would be waited for,
+            await parts.approvals.close()  # whoever watches an approval,
             await parts.pulls.close()  # and whoever watches a pull
             if self._activated:
                 relay.stop_listening()

@@ -14,10 +14,12 @@ a secret.
     │   ├── Forbidden (403)          host or origin not allowed
     │   │   └── PermissionMissing        the principal lacks a permission, which is named
     │   ├── NotFound (404)           ModelNotFound, BackendNotFound, RunnerNotFound, RouteNotFound,
-    │   │                            UserNotFound, KeyNotFound, ApprovalNotFound
+    │   │                            UserNotFound, KeyNotFound, ApprovalNotFound, JobNotFound
     │   ├── MethodNotAllowed (405)
     │   ├── RequestTimeout (408)     the client was too slow
     │   ├── Conflict (409)           several tags, runner busy
+    │   │   ├── LeaseLost                a job is not this worker's any more
+    │   │   └── RequestCancelled         somebody has ended the request while it ran
     │   ├── PayloadTooLarge (413)
     │   ├── UnsupportedMediaType (415)
     │   ├── ExpectationFailed (417)
@@ -178,6 +180,10 @@ class ApprovalNotFound(NotFound):
     code = "approval_not_found"
 
 
+class JobNotFound(NotFound):
+    code = "job_not_found"
+
+
 class MethodNotAllowed(ClientError):
     """`allow` is the value of the Allow header."""
 
@@ -200,6 +206,17 @@ class RequestTimeout(ClientError):
 class Conflict(ClientError):
     status = 409
     code = "conflict"
+
+
+class LeaseLost(Conflict):
+    code = "lease_lost"
+
+
+class RequestCancelled(Conflict):
+    code = "request_cancelled"
+
+    def __init__(self, message: str) -> None:
+        super().__init__(message, should_retry=False)
 
 
 class PayloadTooLarge(ClientError):

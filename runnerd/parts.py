@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from runnerd import early
-from runnerd.access import Rules
+from runnerd.access import Principal, Rules
 from runnerd.accounts.accounts import Accounts
 from runnerd.accounts.users import Change
 from runnerd.api.admin.approval_work import ApprovalWork
@@ -28,6 +28,8 @@ from runnerd.backends.registry import discover
 from runnerd.config import Settings
 from runnerd.configurations import Configurations
 from runnerd.models.store import Store
+from runnerd.observability.event_bus import EventKind
+from runnerd.observability.observability import Observability
 from runnerd.pulls.pulling import Pulls
 from runnerd.pulls.settings import make_outbound, pull_settings
 from runnerd.relay import listening
@@ -37,7 +39,7 @@ from runnerd.relay.operations import ENGINE_ROUTES
 from runnerd.relay.peers import Peers
 from runnerd.relay.pending_models import PendingModels
 from runnerd.relay.planner import Planner
-from runnerd.relay.records import Records
+from runnerd.relay.records import Records, RequestRecord
 from runnerd.relay.service import Relay, RelayDependencies
 from runnerd.relay.visible_models import VisibleModels
 from runnerd.resources import Host
@@ -59,6 +61,7 @@ class Parts:
     pulls: Pulls
     records: Records
     relay: Relay
+    observability: Observability
 
 
 async def build(
@@ -112,7 +115,17 @@ async def build(
     pulls = Pulls(store, outbound, lambda: pull_settings(settings), host=host)
     stack.push_async_callback(pulls.close)
 
-    records = Records()
+    records, observability = Records(), Observability()
+    events = observability.events
+    supervisor.changes.subscribe(lambda change: events.publish(EventKind.RUNNER, change))
+    pulls.changed = lambda job: events.publish(EventKind.TRANSFER, job)
+    accounts.approvals.subscribe(lambda approval: events.publish(EventKind.APPROVAL, approval))
+    store.tell_of_changes(observability.from_threads(EventKind.MODELS))
+
+    def ended(principal: Principal, record: RequestRecord) -> None:
+        accounts.usage.ended(principal.id, record)
+        events.publish(EventKind.REQUEST, record)
+
     response_store = ResponseStore()
     other_apis = {
         **anthropic.routes(),
@@ -133,7 +146,7 @@ async def build(
                 pulls, settings, began=lambda who, what: accounts.audit_pull(who.id, what)
             ),
             captures=lambda: settings.capture_requests,
-            ended=lambda principal, record: accounts.usage.ended(principal.id, record),
+            ended=ended,
         )
     )
     supervisor.tell_of_losses(exchanges.runner_lost)
@@ -154,6 +167,7 @@ async def build(
         exchanges,
         accounts,
         approvals,
+        observability,
     )
     relay = Relay(
         RelayDependencies(
@@ -175,7 +189,9 @@ async def build(
 
     accounts.users.subscribe(adopt)
     policy.adopt(accounts.users.directory)  # it may have changed since it was first adopted
-    return Parts(policy, accounts, approvals, backends, supervisor, pulls, records, relay)
+    return Parts(
+        policy, accounts, approvals, backends, supervisor, pulls, records, relay, observability
+    )
 
 
 def _discover(

@@ -18,6 +18,7 @@ class Action(enum.StrEnum):
     | VIEW_MODELS | lists of models, what one is made of |
     | VIEW_RUNNERS | what is loaded, how much it takes, backends |
     | VIEW_REQUESTS | what was asked, by whom, without its text |
+    | CANCEL_REQUEST | ending a request that runs: one's own, and for owners all |
     | VIEW_CONTENT | the text of what was asked and answered, where it is kept |
     | VIEW_LOGS | the daemon's and the engines' logs |
     | USE_RESPONSES | responses that were kept: reading and deleting one's own |
@@ -44,6 +45,7 @@ class Action(enum.StrEnum):
     VIEW_MODELS = "view_models"
     VIEW_RUNNERS = "view_runners"
     VIEW_REQUESTS = "view_requests"
+    CANCEL_REQUEST = "cancel_request"
     VIEW_CONTENT = "view_content"
     VIEW_LOGS = "view_logs"
     USE_RESPONSES = "use_responses"

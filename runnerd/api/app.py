@@ -8,7 +8,19 @@ from collections.abc import Mapping
 
 from aiohttp import ClientConnectionResetError, web
 
-from runnerd.api import configuring, engines, host, loading, models, page, pulls, request_views
+from runnerd.api import (
+    configuring,
+    engines,
+    events,
+    host,
+    loading,
+    models,
+    overview,
+    page,
+    pulls,
+    request_views,
+    running_requests,
+)
 from runnerd.api.admin import approvals, audit, backups, keys, me, usage, users
 from runnerd.api.auditing import audited
 from runnerd.api.context import CONTEXT, Context, authorize
@@ -47,6 +59,9 @@ _MODULES = (
     audit,
     backups,
     me,
+    events,
+    overview,
+    running_requests,
 )
 
 

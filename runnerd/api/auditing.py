@@ -21,7 +21,7 @@ from runnerd.pulls import weblink
 CHANGES = frozenset({
     Action.LOAD_MODEL, Action.UNLOAD_MODEL, Action.CONFIGURE_MODEL, Action.DOWNLOAD_MODEL,
     Action.UPLOAD_MODEL, Action.CREATE_MODEL, Action.DELETE_MODEL, Action.MANAGE_BACKENDS,
-    Action.MANAGE_USERS, Action.MANAGE_APPROVALS, Action.MANAGE_DATABASE,
+    Action.MANAGE_USERS, Action.MANAGE_APPROVALS, Action.MANAGE_DATABASE, Action.CANCEL_REQUEST,
 })  # fmt: skip
 """Actions that change what others meet, or take a copy of it all."""
 

@@ -21,6 +21,7 @@ from runnerd.config import Settings
 from runnerd.errors import ClientError
 from runnerd.models.catalog import Catalog
 from runnerd.models.store import Store
+from runnerd.observability.observability import Observability
 from runnerd.pulls.pulling import Pulls
 from runnerd.relay.body import json_object
 from runnerd.relay.control_plane_bridge import PRINCIPAL, BorrowedTransport
@@ -48,6 +49,7 @@ class Context:
     exchanges: Exchanges
     accounts: Accounts
     approvals: ApprovalWork
+    observability: Observability
 
 
 CONTEXT = web.AppKey("context", Context)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import sqlite3
 
+from runnerd.database import jobs_schema as jobs
 from runnerd.errors import StartupError
 
 APPLICATION_ID = 0x72756E64  # "rund" in the file's header: whose database it is
@@ -82,6 +83,7 @@ STEPS: tuple[tuple[str, ...], ...] = (
         ) STRICT""",
         "CREATE INDEX approvals_of_user ON approvals (user_id, state)",
     ),
+    jobs.STEP,
 )
 
 VERSION = len(STEPS)

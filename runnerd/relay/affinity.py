@@ -30,10 +30,12 @@ _decode_list = msgspec.json.Decoder(list[msgspec.Raw]).decode
 _decode_role = msgspec.json.Decoder(_Role).decode
 
 
-def affinity_of(fields: Inference) -> Affinity:
+def affinity_of(fields: Inference, session: str = "") -> Affinity:
     """The places in what a request says where another one may have ended; none where that cannot be
-    said.
+    said.  Of a session there is one place, whatever it says.
     """
+    if session:
+        return (hash(("session", session)),)
     try:
         messages = _decode_list(fields.messages) if fields.messages not in ABSENT else []
         if messages:

@@ -44,7 +44,7 @@ class Exchange:
 
     __slots__ = (
         "_call", "_context", "_counted", "_lease", "_moved", "_over", "_paused", "_pending",
-        "_plan", "_principal", "_record", "_sink", "_task", "_wait",
+        "_plan", "_principal", "_sink", "_task", "_wait", "record",
     )  # fmt: skip
 
     def __init__(
@@ -65,7 +65,7 @@ class Exchange:
             self._plan = plan
         else:
             self._pending = plan
-        self._record = record
+        self.record = record
         self._context = context
         self._principal = principal
         self._counted = counted
@@ -81,6 +81,7 @@ class Exchange:
 
     def start(self) -> None:
         """Ask a runner at once, or go and wait for one; returns at once."""
+        self._context.running.add(self)
         if self._pending is not None:
             self.go_on(partial(self._arrive, self._pending))
             return
@@ -108,7 +109,7 @@ class Exchange:
         if self._lease is not None and self._call is not None:
             plan = self._plan
             self._context.quarantine.left(self._lease.generation, plan.key, plan.body)
-        self._record.error = self._record.error or "client disconnected"
+        self.record.error = self.record.error or "client disconnected"
         self._release()
         task, self._task = self._task, None  # whose end holds on to its frames, and so to this
         _call_off(task)
@@ -138,7 +139,7 @@ class Exchange:
 
     def go_on(self, steps: Steps) -> None:
         """Take steps in a task."""
-        self._task = take_steps(steps, self.fail, self._record.id)
+        self._task = take_steps(steps, self.fail, self.record.id)
 
     def _new_wait(self) -> RunnerWait:
         self._wait = RunnerWait(
@@ -147,7 +148,7 @@ class Exchange:
             self._sink,
             self._context,
             principal=self._principal,
-            id=self._record.id,
+            id=self.record.id,
         )
         return self._wait
 
@@ -158,7 +159,7 @@ class Exchange:
             found = await found.wait()
         self._plan, self._pending = found, None
         plan = found
-        self._record.model, self._record.streamed = plan.model, plan.streams
+        self.record.model, self.record.streamed = plan.model, plan.streams
         if not self._over:
             self.start()
 
@@ -169,7 +170,7 @@ class Exchange:
     def leased(self, lease: Lease) -> None:
         """A runner is there."""
         self._wait, self._lease = None, lease
-        record, plan = self._record, self._plan
+        record, plan = self.record, self._plan
         record.waited = time.monotonic() - record.clock
         record.runner = lease.runner.name
         try:
@@ -224,15 +225,15 @@ class Exchange:
 
     def completed(self) -> None:
         """The sink has all pieces of the response."""
-        self._plan.note_time(self._record)
+        self._plan.note_time(self.record)
         self._release()
         self._sink.end()
 
     def respond(self, body: bytes, content_type: bytes) -> None:
         """End with a whole response."""
-        self._plan.note_time(self._record)
-        self._record.status = 200
-        self._record.bytes_out += len(body)
+        self._plan.note_time(self.record)
+        self.record.status = 200
+        self.record.bytes_out += len(body)
         self._release()
         self._sink.whole(200, content_type, body, self._plan.warnings)
 
@@ -240,7 +241,7 @@ class Exchange:
         """End with an error."""
         if self._over:
             return
-        record = self._record
+        record = self.record
         record.error = error.message[:500]
         if not self._sink.begun:
             record.status = error.status
@@ -254,7 +255,8 @@ class Exchange:
     def _release(self) -> None:
         """Let go of engine, timer, queue and lease; idempotent."""
         self._over = True
-        record = self._record
+        self._context.running.discard(self)
+        record = self.record
         if self._sink.begun and not record.status:
             record.status = 200  # it has begun by saying that it waits
         if record.duration is None:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -15,7 +16,7 @@ from runnerd.relay import routes
 from runnerd.relay.capture import CapturedResponse, Content
 from runnerd.relay.collected_response import Collected, CollectedResponse
 from runnerd.relay.exchange import Exchange
-from runnerd.relay.exchange_context import ExchangeContext
+from runnerd.relay.exchange_context import ExchangeContext, RunningExchange
 from runnerd.relay.http_response import Client, HttpResponse
 from runnerd.relay.intake import Intake
 from runnerd.relay.messages import Request, new_request_id
@@ -28,11 +29,13 @@ from runnerd.relay.records import Records, RequestRecord
 from runnerd.relay.response_sink import ResponseSink
 from runnerd.relay.routes import Route
 from runnerd.relay.stall_timeouts import StallTimeouts
+from runnerd.relay.streamed_response import StreamedResponse
 from runnerd.relay.unread_streams import UnreadStreams
 from runnerd.relay.user_accounts import UserAccounts
 from runnerd.supervisor import Supervisor
 
 _COLLECTED_BYTES = 64 * 2**20  # of a response inside the daemon
+_UNREAD_BYTES = 2**16  # of one that is read piece by piece, until its engine has to wait
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,6 +62,7 @@ class Exchanges:
         self._dialects = parts.dialects
         self._records = parts.records
         self._captures = parts.captures
+        self._streamed: dict[Exchange, Principal] = {}  # those that are read inside the daemon
         self.accounts = UserAccounts(parts.policy, time.time)
         quarantine = Quarantine()
         self.runner_lost = quarantine.lost
@@ -103,31 +107,49 @@ class Exchanges:
         With `preload_only` the model is loaded and nothing is generated.  Cancelling leaves, as a
         client does.  Raises the errors that a client would be told.
         """
-        if (route := self.route(path)) is None:
-            raise RouteNotFound(f"no such route: POST {path[:200]}")
-        request = Request(
-            method="POST",
-            target=path.encode(),
-            path=path,
-            headers=[],
-            http11=True,
-            keep_alive=True,
-            length=len(body),
-            chunked=False,
-            id=new_request_id(None),
-            preload_only=preload_only,
-            body=body,
-            received=len(body),
-            complete=True,
-        )
         sink = CollectedResponse(_COLLECTED_BYTES)
-        exchange = self._exchange(sink, request, route, principal)
+        request = _request(path, body, preload_only=preload_only)
+        exchange = self._exchange(sink, request, self._known_route(path), principal)
         exchange.start()
         try:
             return await sink.result()
         except asyncio.CancelledError:
             exchange.cancel()
             raise
+
+    @asynccontextmanager
+    async def streamed(
+        self, path: str, body: bytes, principal: Principal, *, session: str = ""
+    ) -> AsyncIterator[StreamedResponse]:
+        """Ask as a request of a route would; the response is read as it comes.
+
+        Leaving the `with` block before the end of the response cancels it, as a client does that
+        leaves.  `session` is what the request goes on with: it gets the instance that the last one
+        of that session had.  Raises the errors that a client would be told: here, or where the
+        response is read.
+        """
+        sink = StreamedResponse(_UNREAD_BYTES)
+        request = _request(path, body, session=session)
+        exchange = self._exchange(sink, request, self._known_route(path), principal)
+        sink.control(lambda paused: exchange.flow(paused=paused))
+        self._streamed[exchange] = principal
+        try:
+            exchange.start()
+            yield sink
+        finally:
+            del self._streamed[exchange]
+            if not sink.ended:
+                exchange.cancel()
+
+    def enforce(self) -> None:
+        """End what is read inside the daemon for who may not ask it any more."""
+        for exchange, principal in list(self._streamed.items()):
+            exchange.enforce(principal)
+
+    def _known_route(self, path: str) -> Route:
+        if (route := self.route(path)) is None:
+            raise RouteNotFound(f"no such route: POST {path[:200]}")
+        return route
 
     def _exchange(
         self, sink: ResponseSink, request: Request, route: Route, principal: Principal
@@ -156,6 +178,7 @@ class Exchanges:
             if isinstance(error, RunnerdError):
                 record.status, record.error = error.status, error.message[:500]
                 record.duration = 0.0
+                self._context.ended(principal, record)
             raise
         if isinstance(plan, Plan):
             record.model, record.streamed = plan.model, plan.streams
@@ -169,8 +192,32 @@ class Exchanges:
         self._records.keep_content(record, content)
         return CapturedResponse(sink, content, request.error_format)
 
+    def running(self) -> list[RunningExchange]:
+        """Those that have started and are not over, the oldest first."""
+        return sorted(self._context.running, key=lambda each: each.record.clock)
+
     def close(self) -> None:
         """Give timers and connections back; to be called when no exchange is left."""
         self._context.watch.close()
         self._context.unread.close()
         self._context.pools.close()
+
+
+def _request(path: str, body: bytes, *, preload_only: bool = False, session: str = "") -> Request:
+    """A request that came over no connection."""
+    return Request(
+        method="POST",
+        target=path.encode(),
+        path=path,
+        headers=[],
+        http11=True,
+        keep_alive=True,
+        length=len(body),
+        chunked=False,
+        id=new_request_id(None),
+        preload_only=preload_only,
+        body=body,
+        received=len(body),
+        complete=True,
+        session=session,
+    )

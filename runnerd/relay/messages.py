@@ -33,7 +33,7 @@ class Request:
     Header names are lower case.  `path` is the target without query, with the prefix of Docker
     Desktop's socket stripped; `target` is what the control plane gets to see.  `user` is whose key
     the head shows, `unauthorized` why the one that it shows does not count, `forwarded_for` whose
-    request it is where a proxy says so.
+    request it is where a proxy says so, `session` what a request of the daemon's own goes on with.
     """
 
     method: str
@@ -57,6 +57,7 @@ class Request:
     user: Principal | None = None
     forwarded_for: str = ""
     unauthorized: RunnerdError | None = None
+    session: str = ""
 
     def principal(self, peer: PeerPrincipal) -> Principal:
         """Who makes it; `peer` is who is at the connection's other end.

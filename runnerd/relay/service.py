@@ -115,6 +115,7 @@ class Relay:
         """
         for connection in list(self._connections):
             connection.enforce(peers=peers)
+        self._exchanges.enforce()
 
     @property
     def control_plane(self) -> web.Server:

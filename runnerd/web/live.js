@@ -1,5 +1,7 @@
 // What the daemon does now: one picture of it for all views, brought up to date by its events.
 import { follow, events, get } from "./api.js";
+import { short } from "./format.js";
+import { tell } from "./widgets.js";
 
 const TOGETHER = 250; // milliseconds in which events are collected for one look
 const BUSY = 2000, QUIET = 10000; // milliseconds between looks without an event
@@ -31,7 +33,7 @@ async function look() {
   const kinds = dirty;
   dirty = new Set();
   try {
-    live.overview = await overview();
+    live.overview = await get("runnerd/overview");
     live.error = null;
     if (live.connection === "broken") live.connection = "live";
   } catch (error) {
@@ -41,22 +43,24 @@ async function look() {
   looking = false;
   publish(kinds);
   if (live.error?.status === 401) return;
-  const busy = live.overview?.runners?.some((runner) => runner.in_use || runner.loading) || live.overview?.queue?.waiting;
+  const busy = live.overview?.runners?.some((runner) => runner.requests || runner.state === "starting" || runner.state === "stopping") || live.overview?.queue?.waiting || live.overview?.transfers?.length;
   if (!timer) nudge("time", busy || live.error ? BUSY : QUIET);
 }
 
-// TEMPORARY until /runnerd/overview is there
-async function overview() {
-  try { return await get("runnerd/overview"); } catch (error) { if (error.status !== 404) throw error; }
-  const health = await get("health");
-  return { runners: await get("engines/ps"), devices: [], requests: (await get("engines/requests")).filter((each) => each.duration_seconds === null), queued: health.queued };
+function told({ state, kind, model, error }) {
+  if (state === "done") tell(`${short(model)}: the ${kind} is complete`, "good");
+  if (state === "failed") tell(`${short(model)}: the ${kind} has ended: ${error}`, "bad");
 }
 
 export function start() {
   stop?.();
   stop = follow("runnerd/events", {
     async read(response, seen) {
-      for await (const { id, event } of events(response)) { seen(id); nudge(event); }
+      for await (const { id, event, data } of events(response)) {
+        seen(id);
+        if (event === "transfer") told(JSON.parse(data));
+        nudge(event === "missed" ? "all" : event);
+      }
     },
     state(how) {
       live.connection = typeof how === "string" ? how : "live";

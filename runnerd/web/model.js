@@ -5,7 +5,7 @@ import { bytes, date, number, short } from "./format.js";
 import { nudge, watch } from "./live.js";
 import { fit } from "./fit.js";
 import { configuration } from "./configuration.js";
-import { runnersOf } from "./models.js";
+import { inUse, runnersOf } from "./models.js";
 import { state, unload } from "./overview.js";
 import { button, chip, confirm, doing, facts, field, heading, input, section, tell, trouble } from "./widgets.js";
 
@@ -30,12 +30,11 @@ export function model(place, [id]) {
 
   function actions() {
     const name = short(found.tags[0]) || found.id;
-    const runners = runnersOf(found.id);
-    const inUse = runners.reduce((sum, runner) => sum + runner.requests + (runner.waiting || 0), 0);
+    const runners = runnersOf(found);
     return [
       ...runners.map(state),
       h("a", { class: "button", link: `chat?model=${encodeURIComponent(found.tags[0] || found.id)}` }, "Chat"),
-      runners.some((runner) => runner.state !== "failed") ? button("Unload", (event) => unload(event, found.id, name, inUse)) : button("Load", (event) => load(event, found.id, name), { kind: "primary" }),
+      runners.some((runner) => runner.state !== "failed") ? button("Unload", (event) => unload(event, found.id, name, inUse(runners))) : button("Load", (event) => load(event, found.id, name), { kind: "primary" }),
     ];
   }
 

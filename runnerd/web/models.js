@@ -36,7 +36,9 @@ export function models(place) {
   return () => { end(); pull.end(); };
 }
 
-export const runnersOf = (id) => (live.overview?.runners || []).filter((each) => each.model_id === id || each.models?.includes(id));
+export const runnersOf = (model) => (live.overview?.runners || []).filter((each) => each.models.some((name) => model.tags.includes(name) || name === model.id));
+
+export const inUse = (runners) => runners.reduce((sum, runner) => sum + runner.requests + runner.waiting, 0);
 
 function list(models) {
   return table("Models", [
@@ -46,18 +48,18 @@ function list(models) {
     { title: "Parameters", number: true, cell: (each) => each.config.parameters || "–" },
     { title: "Context", number: true, cell: (each) => number(each.runnerd?.context_length || each.config.context_size || null) },
     { title: "For", cell: (each) => h("span", { class: "chips" }, (each.runnerd?.capabilities || []).map((can) => chip(can))) },
-    { title: "State", cell: (each) => { const runners = runnersOf(each.id); return runners.length ? h("span", { class: "chips" }, runners.map(state)) : h("span", { class: "muted" }, "not loaded"); } },
+    { title: "State", cell: (each) => { const runners = runnersOf(each); return runners.length ? h("span", { class: "chips" }, runners.map(state)) : h("span", { class: "muted" }, "not loaded"); } },
     { title: "Actions", actions: true, cell: actions },
   ], models, (each) => each.id);
 }
 
 function actions(each) {
   const name = short(each.tags[0]) || each.id;
-  const runners = runnersOf(each.id).filter((runner) => runner.state !== "failed");
+  const runners = runnersOf(each).filter((runner) => runner.state !== "failed");
   const completes = (each.runnerd?.capabilities || ["completion"]).some((can) => /completion|chat/.test(can));
   return h("div", { class: "actions" },
     completes && h("a", { class: "button small", link: `chat?model=${encodeURIComponent(each.tags[0] || each.id)}`, "aria-label": `Chat with ${name}` }, "Chat"),
     runners.length
-      ? button("Unload", (event) => unload(event, each.id, name, runners.reduce((sum, runner) => sum + runner.requests + (runner.waiting || 0), 0)), { kind: "small", name: `Unload ${name}` })
+      ? button("Unload", (event) => unload(event, each.id, name, inUse(runners)), { kind: "small", name: `Unload ${name}` })
       : button("Load", (event) => load(event, each.id, name).then(() => nudge("runner", 0)), { kind: "small", name: `Load ${name}` }));
 }

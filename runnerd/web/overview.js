@@ -20,20 +20,21 @@ function content() {
     figures(now),
     section("Memory", h("div", { class: "devices" }, (now.devices || []).map(device))),
     section("Loaded models", runners(now)),
-    now.waiting?.length ? section("Waiting for room", waiting(now.waiting)) : null,
-    section("Running requests", running(now.requests || [])),
+    now.queue?.models?.length ? section("Waiting", waiting(now.queue.models)) : null,
+    section("Running requests", running(now.requests || []), now.running > now.requests.length && h("p", { class: "muted" }, `The oldest ${now.requests.length} of ${number(now.running)} are shown.`)),
   ];
 }
 
 function figures(now) {
   const runners = now.runners || [];
-  const sum = (name) => runners.reduce((all, each) => all + (each[name] || 0), 0);
+  const sum = (value) => runners.reduce((all, each) => all + (value(each) || 0), 0);
+  const speed = sum((each) => each.tokens_per_second);
   const pairs = [
     ["Models loaded", number(runners.filter((each) => each.state === "ready" || each.state === "stopping").length)],
-    ["Requests running", number((now.requests || []).length)],
-    ["Waiting", number(now.queued ?? now.queue?.waiting ?? 0)],
-    ["Slots used", `${number(sum("slots_used"))} of ${number(sum("slots"))}`],
-    ["Tokens per second", (sum("tokens_per_second") || 0).toFixed(sum("tokens_per_second") >= 100 ? 0 : 1)],
+    ["Requests running", number(now.running ?? 0)],
+    ["Waiting", number(now.queue?.waiting ?? 0)],
+    ["Slots used", `${number(sum((each) => each.slots.used))} of ${number(sum((each) => each.slots.all))}`],
+    ["Tokens per second", number(speed >= 100 ? Math.round(speed) : Number(speed.toFixed(1)))],
   ];
   return h("dl", { class: "figures" }, pairs.map(([name, value]) => h("div", {}, h("dt", {}, name), h("dd", {}, value))));
 }
@@ -59,37 +60,41 @@ export function state(runner) {
   return chip(text, kind);
 }
 
-function slots(runner) {
-  if (!runner.slots) return "–";
-  const used = runner.slots_used ?? Math.min(runner.requests || 0, runner.slots);
-  return h("span", {}, runner.slots <= 16 && h("span", { class: "slots", "aria-hidden": "true" }, Array.from({ length: runner.slots }, (_, at) => h("i", { class: at < used ? "used" : "" }))), `${used} of ${runner.slots}`);
+function slots({ slots: { all, used } }) {
+  if (!all) return used ? number(used) : "–";
+  return h("span", {}, all <= 16 && h("span", { class: "slots", "aria-hidden": "true" }, Array.from({ length: all }, (_, at) => h("i", { class: at < used ? "used" : "" }))), `${used} of ${all}`);
 }
 
-function memory(sizes) {
-  const parts = Object.entries(sizes || {});
-  return parts.length ? parts.map(([id, size]) => h("span", { class: "sub" }, `${id === "ram" ? "RAM" : id} ${bytes(size)}`)) : "–";
+function memory(runner, kind) {
+  const parts = Object.entries(runner.memory || {}).filter(([, sizes]) => sizes[kind] !== null);
+  const one = parts.length === 1 && parts[0][0] === "ram";
+  return parts.length ? parts.map(([id, sizes]) => h("span", { class: "line" }, one ? bytes(sizes[kind]) : `${id === "ram" ? "RAM" : id} ${bytes(sizes[kind])}`)) : "–";
 }
 
 function runners(now) {
   if (!now.runners?.length) return empty("No model is loaded", "The first request for a model loads it. You can also ", h("a", { link: "models" }, "load one now"), ".");
   return table("Loaded models", [
-    { title: "Model", wide: true, cell: (each) => [h("a", { class: "name", link: `models/${encodeURIComponent(each.model_id)}` }, short(each.model_name)), each.failure && h("span", { class: "sub bad-text" }, each.failure, each.retry_at && ` Tried again ${until(each.retry_at)}.`), each.mode !== "completion" && h("span", { class: "sub" }, each.mode)] },
+    { title: "Model", wide: true, cell: (each) => [h("a", { class: "name", link: `models/${encodeURIComponent(nameOf(each))}` }, short(each.model)), each.mode !== "completion" && h("span", { class: "sub" }, each.mode), each.models.length > 1 && h("span", { class: "sub" }, `also ${each.models.map(short).filter((name) => name !== short(each.model)).join(", ")}`), each.failure && h("span", { class: "sub bad-text" }, each.failure, each.retry ? ` It is tried again ${until(each.retry)}.` : "")] },
     { title: "State", cell: state },
     { title: "Slots used", cell: slots },
-    { title: "Waiting", number: true, cell: (each) => number(each.waiting || 0) },
-    { title: "Tokens/s", number: true, cell: (each) => (each.tokens_per_second ? each.tokens_per_second.toFixed(1) : "–") },
-    { title: "Context", number: true, cell: (each) => (each.context ? number(each.context) : "–") },
-    { title: "Memory held", number: true, cell: (each) => memory(each.memory_used) },
-    { title: "Reserved", number: true, cell: (each) => memory(each.memory_reserved) },
-    { title: "Unloads", cell: (each) => (each.pinned ? "pinned" : each.requests ? "in use" : until(each.expires_at)) },
-    { title: "Actions", actions: true, cell: (each) => h("div", { class: "actions" },
-      button(each.pinned ? "Unpin" : "Pin", (event) => doing(event, () => pin(each), `${short(each.model_name)} is ${each.pinned ? "not pinned any more" : "pinned: it stays loaded"}`), { kind: "small", pressed: each.pinned, name: `${each.pinned ? "Unpin" : "Pin"} ${short(each.model_name)}` }),
-      button("Unload", (event) => unload(event, each.model_id, short(each.model_name), each.requests + (each.waiting || 0)), { kind: "small", name: `Unload ${short(each.model_name)}` })) },
-  ], now.runners, (each) => each.id);
+    { title: "Waiting", number: true, cell: (each) => number(each.waiting) },
+    { title: "Tokens/s", number: true, cell: (each) => (each.tokens_per_second === null ? "–" : number(each.tokens_per_second)) },
+    { title: "Context", number: true, cell: (each) => number(each.context) },
+    { title: "Held", number: true, cell: (each) => memory(each, "held") },
+    { title: "Reserved", number: true, cell: (each) => memory(each, "reserved") },
+    { title: "Unloads", cell: (each) => (each.state === "failed" ? "–" : each.pinned ? "never, pinned" : each.requests ? "in use" : until(each.expires)) },
+    { title: "Actions", actions: true, cell: (each) => manages() && h("div", { class: "actions" },
+      button(each.pinned ? "Unpin" : "Pin", (event) => doing(event, () => pin(each), `${short(each.model)} is ${each.pinned ? "not pinned any more" : "pinned: it stays loaded"}`), { kind: "small", pressed: each.pinned, name: `${each.pinned ? "Unpin" : "Pin"} ${short(each.model)}` }),
+      each.state !== "failed" && button("Unload", (event) => unload(event, nameOf(each), short(each.model), each.requests + each.waiting), { kind: "small", name: `Unload ${short(each.model)}` })) },
+  ], now.runners, (each) => `${each.id || each.models.join()}${each.mode}`);
 }
 
+const nameOf = (runner) => runner.models[0] || runner.model;
+
+const manages = () => live.me?.may.some((name) => name === "superuser" || name === "unload_llm");
+
 async function pin(runner) {
-  await post(`models/${path(runner.model_id)}/configure`, { pinned: !runner.pinned, mode: runner.mode });
+  await post(`models/${path(nameOf(runner))}/configure`, { pinned: !runner.pinned, mode: runner.mode });
   nudge("runner", 0);
 }
 
@@ -105,21 +110,21 @@ export async function unload(event, model, name, inUse) {
 }
 
 function waiting(list) {
-  return table("Waiting for room", [
-    { title: "Model", wide: true, cell: (each) => h("span", { class: "name" }, short(each.model_name ?? each.model_ref ?? each.model)) },
+  return table("Waiting", [
+    { title: "Model", wide: true, cell: (each) => h("span", { class: "name" }, short(each.model)) },
     { title: "Mode", cell: (each) => each.mode },
     { title: "Requests", number: true, cell: (each) => number(each.waiting) },
-  ], list, (each) => `${each.model_name ?? each.model_ref}${each.mode}`);
+  ], list, (each) => each.model + each.mode);
 }
 
 function running(list) {
   if (!list.length) return empty("No request is running");
   return table("Running requests", [
-    { title: "Model", wide: true, cell: (each) => [h("span", { class: "name" }, short(each.model_name || each.model)), h("span", { class: "sub" }, each.operation)] },
-    { title: "From", wide: true, cell: (each) => each.principal_name || each.principal || "–" },
-    { title: "Began", cell: (each) => clock(each.timestamp) },
-    { title: "Running for", number: true, cell: (each) => seconds(Math.max(0, Date.now() / 1000 - each.timestamp)) },
-    { title: "State", cell: (each) => (each.runner ? chip("Running", "good") : chip("Waiting", "warn")) },
+    { title: "Model", wide: true, cell: (each) => [h("span", { class: "name" }, short(each.model) || "–"), h("span", { class: "sub" }, each.operation)] },
+    { title: "From", wide: true, cell: (each) => [each.user || each.principal || "–", each.origin && h("span", { class: "sub" }, each.origin)] },
+    { title: "Began", cell: (each) => clock(each.started) },
+    { title: "So far", number: true, cell: (each) => seconds(each.seconds) },
+    { title: "State", cell: (each) => chip(each.state, each.state === "running" ? "good" : "warn") },
     { title: "Actions", actions: true, cell: (each) => h("div", { class: "actions" }, button("Cancel", (event) => cancel(event, each), { kind: "small", name: `Cancel request ${each.id}` })) },
   ], list, (each) => each.id);
 }

@@ -3,17 +3,12 @@
 import { get, lines, open, path, remove } from "./api.js";
 import { h } from "./dom.js";
 import { bytes, seconds, short } from "./format.js";
-import { nudge } from "./live.js";
 import { button, doing, field, input, tell } from "./widgets.js";
 
 const EVERY = 1000; // milliseconds between looks while there are some
-const MOST_STREAMS = 2; // a browser has six connections to a host, and others need them, too
-
-const streams = new Set();
-
 export function pulls(changed) {
   let running = [], timer = 0, before = new Map(), ended = false;
-  const reference = input({ name: "reference", required: true, placeholder: "ai/smollm2 or hf.co/ORG/REPO:Q4_K_M", "aria-label": "Model to pull" });
+  const reference = input({ name: "reference", required: true, placeholder: "ai/smollm2 or hf.co/ORG/REPO:Q4_K_M", });
   const tag = input({ name: "tag", placeholder: "as it was asked for", maxlength: 300 });
   const revision = input({ name: "revision", placeholder: "main" });
   const sha256 = input({ name: "sha256", class: "mono", placeholder: "64 hexadecimal digits" });
@@ -40,25 +35,21 @@ export function pulls(changed) {
     if (sha256.value.trim()) asked.sha256 = sha256.value.trim();
     if (!asked.from) return;
     doing({ currentTarget: event.target.querySelector("[type=submit]") }, async () => {
-      const control = new AbortController();
-      const response = await open("POST", "models/create", asked, { signal: control.signal });
+      const response = await open("POST", "models/create", asked);
       reference.value = "";
-      while (streams.size >= MOST_STREAMS) { const [oldest] = streams; oldest.abort(); streams.delete(oldest); }
-      streams.add(control);
-      told(response, asked.from).finally(() => { streams.delete(control); nudge("transfer", 0); });
+      await first(response, asked.from);
       look();
     });
   }
 
-  async function told(response, name) {
-    try {
-      for await (const line of lines(response)) {
-        const news = JSON.parse(line);
-        if (news.type === "success") tell(`${short(name)}: ${news.message}`, "good");
-        if (news.type === "error") tell(`${short(name)}: ${news.message}`, "bad");
-      }
-    } catch { /* who is told by nobody looks at the list */ }
-    look();
+  // A pull that is complete at once says so; of the others the daemon's events tell.
+  async function first(response, name) {
+    for await (const line of lines(response)) {
+      const news = JSON.parse(line);
+      if (news.type === "success") tell(`${short(name)}: ${news.message}`, "good");
+      if (news.type === "error") tell(`${short(name)}: ${news.message}`, "bad");
+      return;
+    }
   }
 
   const content = () => [

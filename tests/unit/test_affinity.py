@@ -48,6 +48,14 @@ def test_same_system_message_is_not_the_same_conversation() -> None:
     assert chat(SYSTEM) == ()
 
 
+def test_a_session_is_one_conversation_whatever_it_says() -> None:
+    """And no other session's, nor that of a request that says the same."""
+    body = json.dumps({"model": "m", "messages": [said("user", "Hi")]}).encode()
+    one = affinity_of(read_fields(body), "one")
+    assert one == affinity_of(read_fields(b'{"prompt": "other"}'), "one")
+    assert len({*one, *affinity_of(read_fields(body), "two"), *affinity_of(read_fields(body))}) == 3
+
+
 def test_text_goes_on_at_doubling_lengths() -> None:
     """A longer text shares what it begins with; a short one is not worth it."""
     prompt = "One thing leads to another. " * 20
