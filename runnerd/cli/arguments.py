@@ -10,6 +10,7 @@ from pathlib import Path
 
 from runnerd.backends.llamacpp.building.options import add_options
 from runnerd.cli.account_arguments import add_account_commands
+from runnerd.cli.fleet_arguments import add_fleet_commands
 
 
 def parse(arguments: list[str]) -> argparse.Namespace:
@@ -49,6 +50,7 @@ def _parser() -> argparse.ArgumentParser:
     _add_host_commands(add)
     _add_model_commands(add)
     _add_runner_commands(add)
+    add_fleet_commands(add)
     add_account_commands(commands, _lazily)
     return parser
 

@@ -136,6 +136,25 @@ class Job:
         return max(0.0, (now if self.ended is None else self.ended) - self.started)
 
 
+def queued(id: str, new: NewJob, created: float) -> Job:
+    """A job that has just been submitted."""
+    return Job(
+        id,
+        new.principal,
+        new.model,
+        JobState.QUEUED,
+        created,
+        new.prompts,
+        new.priority,
+        new.deadline,
+        new.runtime,
+        new.group,
+        new.copy,
+        new.streams,
+        dict(new.details),
+    )
+
+
 def new_id() -> str:
     """An id that no other job has: 32 hexadecimal digits, later ones behind earlier ones.
 

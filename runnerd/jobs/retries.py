@@ -9,6 +9,8 @@ from dataclasses import dataclass
 from runnerd.backoff import Backoff
 from runnerd.jobs.job import Attempt, AttemptEnd
 
+_BACKOFF = Backoff(1.0, 300.0)  # seconds
+
 
 @dataclass(frozen=True, slots=True)
 class RetryPolicy:
@@ -21,7 +23,7 @@ class RetryPolicy:
 
     failures: int = 4
     losses: int = 16
-    backoff: Backoff = Backoff(1.0, 300.0)
+    backoff: Backoff = _BACKOFF
     jitter: Callable[[], float] = random.random
 
     def pause(self, attempts: Sequence[Attempt]) -> float | None:

@@ -12,6 +12,7 @@ from typing import Protocol
 
 import pytest
 
+from runnerd import tasks
 from runnerd.access import Principal
 from runnerd.access.principals import owner_principal, user_principal
 from runnerd.errors import Conflict, LeaseLost, LimitReached
@@ -298,12 +299,12 @@ class TestWorkers:
     async def test_work_wakes(self, host: QueueHost) -> None:
         """A worker that waits hears of what is submitted, without asking again and again."""
         assert await host.queue.claim("w") == []
-        waiting = asyncio.ensure_future(host.queue.wait_for_work("w"))
+        waiting = tasks.spawn(host.queue.wait_for_work("w"), name="wait")
         await submitted(host, new())
         await waiting
         claim = await claimed(host)
         assert await host.queue.claim("w") == []
-        waiting = asyncio.ensure_future(host.queue.wait_for_work("w"))
+        waiting = tasks.spawn(host.queue.wait_for_work("w"), name="wait")
         await host.queue.release(claim)
         await waiting
 
@@ -506,7 +507,7 @@ class TestWatching:
                 news.clear()
                 await news.wait()
 
-        watching = asyncio.ensure_future(watch())
+        watching = tasks.spawn(watch(), name="watch")
         await until(("queued", ""))
         claim = await claimed(host)
         await until(("running", ""))

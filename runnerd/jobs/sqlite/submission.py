@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator, Sequence
 
 from runnerd.database import Connection
 from runnerd.errors import Conflict, LimitReached
-from runnerd.jobs.job import Job, NewJob, new_id
+from runnerd.jobs.job import Job, NewJob, new_id, queued
 from runnerd.jobs.queue import Count, Selection
 from runnerd.jobs.sqlite import rows, transitions
 from runnerd.jobs.sqlite.state import QueueState
@@ -28,8 +28,7 @@ class SqliteSubmission:
         named = [(job.id or new_id(), job) for job in jobs]
 
         def work(connection: Connection) -> list[Job]:
-            _insert(connection, named, now, most)
-            return rows.find(connection, [id for id, _ in named])
+            return _insert(connection, named, now, most)
 
         def then(kept: list[Job]) -> None:
             for job in kept:
@@ -110,15 +109,17 @@ class SqliteSubmission:
 
 def _insert(
     connection: Connection, named: Sequence[tuple[str, NewJob]], now: float, most: int
-) -> None:
+) -> list[Job]:
     """Add the jobs that are not there yet.  Raises errors.Conflict, LimitReached."""
     room: dict[str, int] = {}
+    jobs = []
     for id, new in named:
         principal = new.principal.id
         owner = rows.owner_of(connection, id) if new.id else None
-        if owner is not None and owner != principal:
-            raise Conflict(f"there is a job with the id {id} already; choose another one")
         if owner is not None:
+            if owner != principal:
+                raise Conflict(f"there is a job with the id {id} already; choose another one")
+            jobs += rows.find(connection, [id])
             continue
         if principal not in room:
             room[principal] = most - rows.open_jobs(connection, principal)
@@ -130,3 +131,5 @@ def _insert(
             )
         room[principal] -= 1
         rows.insert(connection, id, new, now)
+        jobs.append(queued(id, new, now))
+    return jobs
