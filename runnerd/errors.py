@@ -14,7 +14,8 @@ a secret.
     │   ├── Forbidden (403)          host or origin not allowed
     │   │   └── PermissionMissing        the principal lacks a permission, which is named
     │   ├── NotFound (404)           ModelNotFound, BackendNotFound, RunnerNotFound, RouteNotFound,
-    │   │                            UserNotFound, KeyNotFound, ApprovalNotFound, JobNotFound
+    │   │                            UserNotFound, KeyNotFound, ApprovalNotFound, JobNotFound,
+    │   │                            SessionNotFound
     │   ├── MethodNotAllowed (405)
     │   ├── RequestTimeout (408)     the client was too slow
     │   ├── Conflict (409)           several tags, runner busy
@@ -182,6 +183,10 @@ class ApprovalNotFound(NotFound):
 
 class JobNotFound(NotFound):
     code = "job_not_found"
+
+
+class SessionNotFound(NotFound):
+    code = "session_not_found"
 
 
 class MethodNotAllowed(ClientError):

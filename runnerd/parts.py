@@ -11,7 +11,7 @@ from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from pathlib import Path
 
-from runnerd import early
+from runnerd import early, sessions
 from runnerd.access import Principal, Rules
 from runnerd.accounts.accounts import Accounts
 from runnerd.accounts.users import Change
@@ -133,10 +133,11 @@ async def build(
         **responses.routes(response_store),
         **transcriptions.routes(),
     }
+    visible = VisibleModels(store, policy)
     exchanges = Exchanges(
         ExchangeDependencies(
             limits=settings.limits,
-            planner=Planner(VisibleModels(store, policy), supervisor.keys, settings.limits),
+            planner=Planner(visible, supervisor.keys, settings.limits),
             supervisor=supervisor,
             records=records,
             policy=policy,
@@ -151,6 +152,9 @@ async def build(
     )
     supervisor.tell_of_losses(exchanges.runner_lost)
     exchanges.accounts.spent(await accounts.usage.tokens_of_today())
+    conversations = sessions.build(accounts.database, settings, exchanges, visible, policy)
+    conversations.open()
+    stack.push_async_callback(conversations.close)
     actions = ApprovedActions(store, policy, pulls, supervisor, exchanges)
     approvals = ApprovalWork(accounts, actions.by_kind())
     stack.push_async_callback(approvals.close)
@@ -168,6 +172,7 @@ async def build(
         accounts,
         approvals,
         observability,
+        conversations,
     )
     relay = Relay(
         RelayDependencies(

@@ -22,6 +22,7 @@ class Action(enum.StrEnum):
     | VIEW_CONTENT | the text of what was asked and answered, where it is kept |
     | VIEW_LOGS | the daemon's and the engines' logs |
     | USE_RESPONSES | responses that were kept: reading and deleting one's own |
+    | USE_SESSIONS | conversations that stay: making, prompting, reading and deleting one's own |
     | LOAD_MODEL, UNLOAD_MODEL | bringing a model into memory and out of it, on purpose |
     | CONFIGURE_MODEL | how a model is loaded and kept |
     | DOWNLOAD_MODEL | pulls: beginning, following, cancelling |
@@ -49,6 +50,7 @@ class Action(enum.StrEnum):
     VIEW_CONTENT = "view_content"
     VIEW_LOGS = "view_logs"
     USE_RESPONSES = "use_responses"
+    USE_SESSIONS = "use_sessions"
     LOAD_MODEL = "load_model"
     UNLOAD_MODEL = "unload_model"
     CONFIGURE_MODEL = "configure_model"

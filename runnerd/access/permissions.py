@@ -34,6 +34,7 @@ NEEDED: Mapping[Action, Permission | None] = {
     Action.USE_ACCOUNT: None,
     Action.USE_MODEL: Permission.SESSION,
     Action.USE_RESPONSES: Permission.SESSION,
+    Action.USE_SESSIONS: Permission.SESSION,
     Action.VIEW_REQUESTS: Permission.SESSION,
     Action.CANCEL_REQUEST: Permission.SESSION,
     Action.VIEW_CONTENT: Permission.SESSION,
@@ -60,7 +61,7 @@ NEEDED: Mapping[Action, Permission | None] = {
     Action.VIEW_AUDIT: _OWNERS,
 }
 """The permission that each action takes; None: whoever is let in at all, and for what is PUBLIC
-whoever asks.  Of requests, responses and their content everybody sees their own.
+whoever asks.  Of requests, responses, sessions and their content everybody sees their own.
 """
 
 WITHOUT_A_KEY = frozenset({Permission.SESSION, Permission.VIEW_LLMS})

@@ -27,6 +27,7 @@ from runnerd.api.context import CONTEXT, Context, authorize
 from runnerd.api.ollama import accounts, blobs, creation, library, transfers
 from runnerd.api.openai import response_store_api
 from runnerd.api.routing import ACTIONS, Handler, check_actions, error_format_of
+from runnerd.api.sessions import routes as sessions
 from runnerd.durable import disk_errors
 from runnerd.errors import InternalError, MethodNotAllowed, RouteNotFound, RunnerdError
 from runnerd.relay import routes
@@ -62,6 +63,7 @@ _MODULES = (
     events,
     overview,
     running_requests,
+    sessions,
 )
 
 

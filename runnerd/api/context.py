@@ -28,6 +28,7 @@ from runnerd.relay.control_plane_bridge import PRINCIPAL, BorrowedTransport
 from runnerd.relay.exchanges import Exchanges
 from runnerd.relay.records import Records
 from runnerd.relay.visible_models import VisibleModels
+from runnerd.sessions import Sessions
 from runnerd.supervisor import Supervisor
 
 _JSON_LIMIT = 1 * 2**20  # bytes of a control request's JSON body
@@ -50,6 +51,7 @@ class Context:
     accounts: Accounts
     approvals: ApprovalWork
     observability: Observability
+    sessions: Sessions
 
 
 CONTEXT = web.AppKey("context", Context)

@@ -35,15 +35,24 @@ def add_fleet_commands(add: _Add) -> None:
         "--most", type=int, default=64, metavar="N", help="tasks of one queue at a time, at most"
     )
     worker.add_argument(
-        "--quantum", type=_seconds, default=60.0, metavar="TIME",
+        "--quantum",
+        type=_seconds,
+        default=60.0,
+        metavar="TIME",
         help="how long a queue waits before its model may take the place of another (60s)",
     )
     worker.add_argument(
-        "--drain-timeout", type=_seconds, default=30.0, metavar="TIME",
+        "--drain-timeout",
+        type=_seconds,
+        default=30.0,
+        metavar="TIME",
         help="how long what is under way may take after SIGTERM (30s)",
     )
     worker.add_argument(
-        "--keep-results", type=_seconds, default=7 * 86400.0, metavar="TIME",
+        "--keep-results",
+        type=_seconds,
+        default=7 * 86400.0,
+        metavar="TIME",
         help="how long results stay in Redis (168h)",
     )
 

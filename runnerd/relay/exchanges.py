@@ -131,7 +131,7 @@ class Exchanges:
         sink = StreamedResponse(_UNREAD_BYTES)
         request = _request(path, body, session=session)
         exchange = self._exchange(sink, request, self._known_route(path), principal)
-        sink.control(lambda paused: exchange.flow(paused=paused))
+        sink.control(lambda paused: exchange.flow(paused=paused), exchange.cancel)
         self._streamed[exchange] = principal
         try:
             exchange.start()

@@ -111,7 +111,9 @@ class DaemonClient:
             before = loaded.get(id, LoadedModel(0, 0))
             loaded[id] = LoadedModel(
                 before.slots + int(runner.get("slots") or 1),
-                before.requests + int(runner.get("requests") or 0) + int(runner.get("waiting") or 0),
+                before.requests
+                + int(runner.get("requests") or 0)
+                + int(runner.get("waiting") or 0),
             )
         return HostView(names, loaded)
 
