@@ -34,7 +34,7 @@ function figures(now) {
     ["Requests running", number(now.running ?? 0)],
     ["Waiting", number(now.queue?.waiting ?? 0)],
     ["Slots used", `${number(sum((each) => each.slots.used))} of ${number(sum((each) => each.slots.all))}`],
-    ["Tokens per second", number(speed >= 100 ? Math.round(speed) : Number(speed.toFixed(1)))],
+    ["Tokens per second", speedOf(speed)],
   ];
   return h("dl", { class: "figures" }, pairs.map(([name, value]) => h("div", {}, h("dt", {}, name), h("dd", {}, value))));
 }
@@ -47,7 +47,7 @@ function device(each) {
   const free = Math.max(0, each.total - held - reserved - others);
   const said = parts.map(([, name, size]) => `${name} ${bytes(size)}`).join(", ");
   return h("div", { class: "panel device", key: each.id },
-    h("div", { class: "device-head" }, h("span", { class: "name" }, each.id === "ram" ? "RAM" : each.id, each.name && each.name !== each.id ? h("span", { class: "sub" }, each.name) : null), h("span", { class: "muted" }, bytes(each.total))),
+    h("div", { class: "device-head" }, h("span", { class: "name" }, each.id === "ram" ? "RAM" : each.id, each.name && each.name.toLowerCase() !== each.id ? h("span", { class: "sub" }, each.name) : null), h("span", { class: "muted" }, bytes(each.total))),
     h("div", { class: "meter", role: "img", "aria-label": `${said}, free ${bytes(free)}, of ${bytes(each.total)}` },
       parts.map(([kind, , size]) => h("span", { class: kind, style: { width: `${(100 * size) / each.total}%` } }))),
     h("ul", { class: "legend", "aria-hidden": "true" }, [...parts, ["", "Free", free]].map(([kind, name, size]) => h("li", {}, h("i", { class: kind }), `${name} ${bytes(size)}`))));
@@ -78,7 +78,7 @@ function runners(now) {
     { title: "State", cell: state },
     { title: "Slots used", cell: slots },
     { title: "Waiting", number: true, cell: (each) => number(each.waiting) },
-    { title: "Tokens/s", number: true, cell: (each) => (each.tokens_per_second === null ? "–" : number(each.tokens_per_second)) },
+    { title: "Tokens/s", number: true, cell: (each) => speedOf(each.tokens_per_second) },
     { title: "Context", number: true, cell: (each) => number(each.context) },
     { title: "Held", number: true, cell: (each) => memory(each, "held") },
     { title: "Reserved", number: true, cell: (each) => memory(each, "reserved") },
@@ -88,6 +88,8 @@ function runners(now) {
       each.state !== "failed" && button("Unload", (event) => unload(event, nameOf(each), short(each.model), each.requests + each.waiting), { kind: "small", name: `Unload ${short(each.model)}` })) },
   ], now.runners, (each) => `${each.id || each.models.join()}${each.mode}`);
 }
+
+const speedOf = (value) => (value === null ? "–" : number(value >= 100 ? Math.round(value) : Number(value.toFixed(1))));
 
 const nameOf = (runner) => runner.models[0] || runner.model;
 

@@ -8,7 +8,7 @@ import { button, doing, field, input, tell } from "./widgets.js";
 const EVERY = 1000; // milliseconds between looks while there are some
 export function pulls(changed) {
   let running = [], timer = 0, before = new Map(), ended = false;
-  const reference = input({ name: "reference", required: true, placeholder: "ai/smollm2 or hf.co/ORG/REPO:Q4_K_M", });
+  const reference = input({ id: "pull-model", name: "reference", required: true, "aria-describedby": "pull-help", placeholder: "ai/smollm2 or hf.co/ORG/REPO:Q4_K_M", });
   const tag = input({ name: "tag", placeholder: "as it was asked for", maxlength: 300 });
   const revision = input({ name: "revision", placeholder: "main" });
   const sha256 = input({ name: "sha256", class: "mono", placeholder: "64 hexadecimal digits" });
@@ -54,9 +54,9 @@ export function pulls(changed) {
 
   const content = () => [
     h("form", { class: "form", on: { submit: begin } },
-      h("div", { class: "inline-form" }, field("Model", reference, "From a registry, from Hugging Face (hf.co/ORG/REPO:QUANT), or an https address of a GGUF file."), ),
-      h("details", {}, h("summary", {}, "More"), h("div", { class: "form-grid" }, field("Call it", tag), field("Revision", revision, "Of a Hugging Face repository."), field("SHA-256", sha256, "Of the file behind an address."))),
-      h("div", { class: "actions" }, button("Pull", null, { kind: "primary", type: "submit" }))),
+      h("div", { class: "field" }, h("label", { for: "pull-model" }, "Model"), h("div", { class: "composer-row" }, reference, h("div", { class: "actions" }, button("Pull", null, { kind: "primary", type: "submit" }))),
+        h("p", { class: "help", id: "pull-help" }, "From a registry, from Hugging Face (hf.co/ORG/REPO:QUANT), or an https address of a GGUF file.")),
+      h("details", {}, h("summary", {}, "More"), h("div", { class: "form-grid" }, field("Call it", tag), field("Revision", revision, "Of a Hugging Face repository."), field("SHA-256", sha256, "Of the file behind an address.")))),
     running.length ? h("div", { class: "section", "aria-label": "Pulls under way" }, running.map(row)) : null,
   ];
 

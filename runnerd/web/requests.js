@@ -10,7 +10,7 @@ const MOST = 200; // rows that are shown
 
 export function requests(place) {
   let found = null, error = null, names = {}, wanted = "";
-  const search = input({ type: "search", class: "search", placeholder: "Filter: model, user, origin, status", "aria-label": "Filter requests", on: { input: (event) => { wanted = event.target.value.toLowerCase(); draw(); } } });
+  const search = input({ type: "search", class: "search", placeholder: "Filter", "aria-label": "Filter by model, user, origin, status or error", on: { input: (event) => { wanted = event.target.value.toLowerCase(); draw(); } } });
 
   async function look() {
     try {

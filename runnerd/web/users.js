@@ -22,8 +22,8 @@ export function users(place) {
   function draw() {
     show(place, heading("Users", button("Add a user", () => edit(null, look), { kind: "primary" })), error && trouble(error),
       section("Users and keys", !found ? !error && h("p", { class: "muted" }, "Loading…") : found.length ? found.map(card) : empty("Nobody has a key", "Users of this host may use models without one. Others need a key, which you give them here.")),
-      rowsOf(usage).length ? section("Used in the last 30 days", usageTable(rowsOf(usage))) : null,
-      rowsOf(audit).length ? section("Who has changed what", auditTable(rowsOf(audit))) : null);
+      usage.length ? section("Used in the last 30 days", usageTable(usage)) : null,
+      audit.length ? section("Who has changed what", auditTable(audit)) : null);
   }
 
   const card = (user) => h("article", { class: "panel section form", key: user.id, "aria-label": user.name },
@@ -64,22 +64,20 @@ export function users(place) {
   return () => {};
 }
 
-const rowsOf = (told) => (Array.isArray(told) ? told : told?.entries || told?.usage || []);
-
 function limitsOf(user) {
   const said = Object.entries(user.limits).filter(([, value]) => value !== null && value !== 0);
   return said.length ? ` Limits: ${said.map(([name, value]) => `${LIMITS[name] || name} ${number(value)}`).join(", ")}.` : "";
 }
 
 const usageTable = (rows) => table("Usage", [
-  { title: "Who", wide: true, cell: (each) => h("span", { class: "name" }, each.name || each.user || each.what || each.id) },
+  { title: "Who", wide: true, cell: (each) => h("span", { class: "name" }, each.user) },
   { title: "Requests", number: true, cell: (each) => number(each.requests) }, { title: "Failed", number: true, cell: (each) => number(each.failures) },
   { title: "Prompt tokens", number: true, cell: (each) => number(each.prompt_tokens) }, { title: "Response tokens", number: true, cell: (each) => number(each.completion_tokens) },
-], rows, (each) => each.id || each.user || each.name);
+], rows, (each) => each.id);
 
 const auditTable = (rows) => table("Audit", [
-  { title: "When", cell: (each) => clock(each.time || each.at || each.timestamp) }, { title: "Who", wide: true, cell: (each) => each.who },
-  { title: "What", wide: true, cell: (each) => [each.action, h("span", { class: "sub" }, each.subject || each.about || each.what || "")] },
+  { title: "When", cell: (each) => clock(each.time) }, { title: "Who", wide: true, cell: (each) => each.who },
+  { title: "What", wide: true, cell: (each) => [each.action.replaceAll("_", " "), h("span", { class: "sub" }, each.subject)] },
   { title: "Status", cell: (each) => chip(String(each.status), each.status >= 400 ? "bad" : "good") },
 ], rows, (each) => each.id);
 

@@ -39,7 +39,7 @@ export const facts = (pairs) => h("dl", { class: "facts" }, pairs.filter(([, val
 // A table.  columns: [{title, cell(row), number, wide}]; on a phone each row is a card.
 export function table(caption, columns, rows, keyOf) {
   return h("div", { class: "table" }, h("table", { "aria-label": caption },
-    h("thead", {}, h("tr", {}, columns.map((column) => h("th", { scope: "col", class: column.number ? "number" : "" }, column.title)))),
+    h("thead", {}, h("tr", {}, columns.map((column) => h("th", { scope: "col", class: column.number ? "number" : column.actions ? "row-actions" : "" }, column.title)))),
     h("tbody", {}, rows.map((row) => h("tr", { key: keyOf(row) }, columns.map((column) => h("td", {
       class: `${column.number ? "number" : ""} ${column.wide ? "wide" : ""} ${column.actions ? "row-actions" : ""}`, "data-label": column.title,
     }, column.cell(row))))))));
