@@ -108,10 +108,10 @@ async def document(request: web.Request) -> web.Response:
     )
 
 
-@ROUTES.get("/ui/{version}/{name}", Action.PUBLIC)
+@ROUTES.get("/ui/{version}/{file}", Action.PUBLIC)
 async def file(request: web.Request) -> web.Response:
     """One of the page's other files."""
-    files, name = await _files(request), request.match_info["name"]
+    files, name = await _files(request), request.match_info["file"]
     content = files.others.get(name) if request.match_info["version"] == files.version else None
     if content is None:
         raise RouteNotFound("the page has no such file; reload it")
