@@ -31,7 +31,7 @@ _TIME = re.compile(rb"\d{4}-\d\d-\d\d[T ]\d\d:\d\d:\d\d")
 
 
 @ROUTES.get("/", Action.PUBLIC)
-async def root(request: web.Request) -> web.Response:
+async def root(request: web.Request) -> web.StreamResponse:
     """The page for browsers, a sign of life for clients that probe, lllms' status for who asks for
     JSON.
     """
