@@ -62,8 +62,10 @@ RESERVED = (
         "SQLite is spoken to by runnerd.database alone",
     ),
     Reserved(
-        ("aio_pika", "aio_pika.abc", "aio_pika.exceptions", "aiormq.exceptions")
-        + ("redis", "redis.asyncio", "redis.exceptions"),
+        (
+            *("aio_pika", "aio_pika.abc", "aio_pika.exceptions", "aiormq.exceptions"),
+            *("redis", "redis.asyncio", "redis.exceptions"),
+        ),
         (
             "runnerd.cli.worker",  # looks whether the extra is there
             "runnerd.jobs.fleet.broker",

@@ -1,7 +1,7 @@
 """Connections to RabbitMQ, and what goes wrong with them.
 
-A connection is not repaired: when it is lost everything that was made on it is gone, tasks that were
-not acknowledged come again, and whoever used it begins anew with the next one.
+A connection is not repaired: when it is lost everything that was made on it is gone, tasks that
+were not acknowledged come again, and whoever used it begins anew with the next one.
 """
 
 from __future__ import annotations

@@ -29,6 +29,7 @@ log = logging.getLogger(__name__)
 T = TypeVar("T")
 
 _AWAY = Backoff(0.1, 10.0)
+_RETRY = Backoff(1.0, 30.0)
 _ERROR_TYPES = {"504": "TimeoutError", "507": "MemoryError", "502": "ConnectionError"}
 
 
@@ -45,7 +46,7 @@ class PromptTasks:
         model_for: Callable[[str, str | None], str | None],
         *,
         tries: int = 4,
-        backoff: Backoff = Backoff(1.0, 30.0),
+        backoff: Backoff = _RETRY,
     ) -> None:
         self._daemon = daemon
         self._store = store

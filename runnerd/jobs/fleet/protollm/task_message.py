@@ -1,8 +1,8 @@
 """The message that ProtoLLM's API puts into RabbitMQ, and the queue that it is put into.
 
-It looks like Celery's and is not: no headers, no content type, another body.  The queue's arguments
-have to be exactly these; RabbitMQ refuses a declaration with others (406), and a quorum queue is one
-with others, so ProtoLLM's queues are classic ones.
+It looks like Celery's and is not: no headers, no content type, another body.  The queue's
+arguments have to be exactly these; RabbitMQ refuses a declaration with others (406), and a quorum
+queue is one with others, so ProtoLLM's queues are classic ones.
 """
 
 from __future__ import annotations
@@ -21,7 +21,10 @@ QUEUE_ARGUMENTS: dict[str, Any] = {"x-max-priority": HIGHEST_PRIORITY}
 DEFAULT_QUEUE = "llm-api-queue"
 MOST_BYTES = 32 << 20  # a message beyond that is not decoded
 
-_PROMPTS = {"chat_completion": ChatCompletionModel, "single_generation": PromptModel}
+_PROMPTS: dict[str, type[ChatCompletionModel] | type[PromptModel]] = {
+    "chat_completion": ChatCompletionModel,
+    "single_generation": PromptModel,
+}
 _MOST_LETTERS = 512  # of a job's id, which becomes part of keys
 
 
