@@ -27,6 +27,7 @@ from runnerd.backends.interface import Backend, BackendContext
 from runnerd.backends.registry import discover
 from runnerd.config import Settings
 from runnerd.configurations import Configurations
+from runnerd.jobs.service import Jobs
 from runnerd.models.store import Store
 from runnerd.pulls.pulling import Pulls
 from runnerd.pulls.settings import make_outbound, pull_settings
@@ -59,6 +60,7 @@ class Parts:
     pulls: Pulls
     records: Records
     relay: Relay
+    jobs: Jobs
 
 
 async def build(
@@ -141,6 +143,7 @@ async def build(
     actions = ApprovedActions(store, policy, pulls, supervisor, exchanges)
     approvals = ApprovalWork(accounts, actions.by_kind())
     stack.push_async_callback(approvals.close)
+    jobs = Jobs(accounts.database, exchanges, settings)
     context = Context(
         settings,
         store,
@@ -154,6 +157,7 @@ async def build(
         exchanges,
         accounts,
         approvals,
+        jobs,
     )
     relay = Relay(
         RelayDependencies(
@@ -167,6 +171,7 @@ async def build(
         )
     )
     stack.push_async_callback(relay.close)
+    stack.push_async_callback(jobs.close)  # before the relay: its exchanges are that one's
 
     def adopt(change: Change) -> None:
         """Go by other users and keys, also in what is under way."""
@@ -175,7 +180,7 @@ async def build(
 
     accounts.users.subscribe(adopt)
     policy.adopt(accounts.users.directory)  # it may have changed since it was first adopted
-    return Parts(policy, accounts, approvals, backends, supervisor, pulls, records, relay)
+    return Parts(policy, accounts, approvals, backends, supervisor, pulls, records, relay, jobs)
 
 
 def _discover(

@@ -20,6 +20,7 @@ class Action(enum.StrEnum):
     | VIEW_REQUESTS | what was asked, by whom, without its text |
     | VIEW_CONTENT | the text of what was asked and answered, where it is kept |
     | VIEW_LOGS | the daemon's and the engines' logs |
+    | USE_JOBS | work that waits: submitting, seeing and cancelling one's own |
     | USE_RESPONSES | responses that were kept: reading and deleting one's own |
     | LOAD_MODEL, UNLOAD_MODEL | bringing a model into memory and out of it, on purpose |
     | CONFIGURE_MODEL | how a model is loaded and kept |
@@ -47,6 +48,7 @@ class Action(enum.StrEnum):
     VIEW_CONTENT = "view_content"
     VIEW_LOGS = "view_logs"
     USE_RESPONSES = "use_responses"
+    USE_JOBS = "use_jobs"
     LOAD_MODEL = "load_model"
     UNLOAD_MODEL = "unload_model"
     CONFIGURE_MODEL = "configure_model"

@@ -34,6 +34,7 @@ NEEDED: Mapping[Action, Permission | None] = {
     Action.USE_ACCOUNT: None,
     Action.USE_MODEL: Permission.SESSION,
     Action.USE_RESPONSES: Permission.SESSION,
+    Action.USE_JOBS: Permission.SESSION,
     Action.VIEW_REQUESTS: Permission.SESSION,
     Action.VIEW_CONTENT: Permission.SESSION,
     Action.VIEW_MODELS: Permission.VIEW_LLMS,

@@ -19,6 +19,7 @@ from runnerd.api.page_requests import check_page
 from runnerd.backends.interface import Backend
 from runnerd.config import Settings
 from runnerd.errors import ClientError
+from runnerd.jobs.service import Jobs
 from runnerd.models.catalog import Catalog
 from runnerd.models.store import Store
 from runnerd.pulls.pulling import Pulls
@@ -48,6 +49,7 @@ class Context:
     exchanges: Exchanges
     accounts: Accounts
     approvals: ApprovalWork
+    jobs: Jobs
 
 
 CONTEXT = web.AppKey("context", Context)
