@@ -27,6 +27,7 @@ from runnerd.backends.interface import Backend, BackendContext
 from runnerd.backends.registry import discover
 from runnerd.config import Settings
 from runnerd.configurations import Configurations
+from runnerd.jobs.service import Jobs
 from runnerd.models.store import Store
 from runnerd.observability.event_bus import EventKind
 from runnerd.observability.observability import Observability
@@ -62,6 +63,7 @@ class Parts:
     records: Records
     relay: Relay
     observability: Observability
+    jobs: Jobs
 
 
 async def build(
@@ -158,6 +160,7 @@ async def build(
     actions = ApprovedActions(store, policy, pulls, supervisor, exchanges)
     approvals = ApprovalWork(accounts, actions.by_kind())
     stack.push_async_callback(approvals.close)
+    jobs = Jobs(accounts.database, exchanges, settings)
     context = Context(
         settings,
         store,
@@ -173,6 +176,7 @@ async def build(
         approvals,
         observability,
         conversations,
+        jobs,
     )
     relay = Relay(
         RelayDependencies(
@@ -186,6 +190,7 @@ async def build(
         )
     )
     stack.push_async_callback(relay.close)
+    stack.push_async_callback(jobs.close)  # before the relay: its exchanges are that one's
 
     def adopt(change: Change) -> None:
         """Go by other users and keys, also in what is under way."""
@@ -195,7 +200,16 @@ async def build(
     accounts.users.subscribe(adopt)
     policy.adopt(accounts.users.directory)  # it may have changed since it was first adopted
     return Parts(
-        policy, accounts, approvals, backends, supervisor, pulls, records, relay, observability
+        policy,
+        accounts,
+        approvals,
+        backends,
+        supervisor,
+        pulls,
+        records,
+        relay,
+        observability,
+        jobs,
     )
 
 

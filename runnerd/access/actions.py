@@ -21,6 +21,7 @@ class Action(enum.StrEnum):
     | CANCEL_REQUEST | ending a request that runs: one's own, and for owners all |
     | VIEW_CONTENT | the text of what was asked and answered, where it is kept |
     | VIEW_LOGS | the daemon's and the engines' logs |
+    | USE_JOBS | work that waits: submitting, seeing and cancelling one's own |
     | USE_RESPONSES | responses that were kept: reading and deleting one's own |
     | USE_SESSIONS | conversations that stay: making, prompting, reading and deleting one's own |
     | LOAD_MODEL, UNLOAD_MODEL | bringing a model into memory and out of it, on purpose |
@@ -51,6 +52,7 @@ class Action(enum.StrEnum):
     VIEW_LOGS = "view_logs"
     USE_RESPONSES = "use_responses"
     USE_SESSIONS = "use_sessions"
+    USE_JOBS = "use_jobs"
     LOAD_MODEL = "load_model"
     UNLOAD_MODEL = "unload_model"
     CONFIGURE_MODEL = "configure_model"

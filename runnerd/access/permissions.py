@@ -35,6 +35,7 @@ NEEDED: Mapping[Action, Permission | None] = {
     Action.USE_MODEL: Permission.SESSION,
     Action.USE_RESPONSES: Permission.SESSION,
     Action.USE_SESSIONS: Permission.SESSION,
+    Action.USE_JOBS: Permission.SESSION,
     Action.VIEW_REQUESTS: Permission.SESSION,
     Action.CANCEL_REQUEST: Permission.SESSION,
     Action.VIEW_CONTENT: Permission.SESSION,

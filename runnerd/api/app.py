@@ -24,6 +24,7 @@ from runnerd.api import (
 from runnerd.api.admin import approvals, audit, backups, keys, me, usage, users
 from runnerd.api.auditing import audited
 from runnerd.api.context import CONTEXT, Context, authorize
+from runnerd.api.gridrepublic import jobs as gridrepublic_jobs
 from runnerd.api.ollama import accounts, blobs, creation, library, transfers
 from runnerd.api.openai import response_store_api
 from runnerd.api.routing import ACTIONS, Handler, check_actions, error_format_of
@@ -64,6 +65,7 @@ _MODULES = (
     overview,
     running_requests,
     sessions,
+    gridrepublic_jobs,
 )
 
 

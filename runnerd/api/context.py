@@ -19,6 +19,7 @@ from runnerd.api.page_requests import check_page
 from runnerd.backends.interface import Backend
 from runnerd.config import Settings
 from runnerd.errors import ClientError
+from runnerd.jobs.service import Jobs
 from runnerd.models.catalog import Catalog
 from runnerd.models.store import Store
 from runnerd.observability.observability import Observability
@@ -52,6 +53,7 @@ class Context:
     approvals: ApprovalWork
     observability: Observability
     sessions: Sessions
+    jobs: Jobs
 
 
 CONTEXT = web.AppKey("context", Context)
