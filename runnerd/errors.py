@@ -26,6 +26,7 @@ a secret.
     │   ├── ExpectationFailed (417)
     │   ├── MisdirectedRequest (421) a runner was asked for a model that it does not serve
     │   ├── InvalidModelFile (422)   a GGUF that cannot be used
+    │   ├── UnprocessableBody (422)  JSON of another shape than the route takes (Pantry's)
     │   ├── HarmfulRequest (422)     a request that has ended engines
     │   └── HeadersTooLarge (431)
     ├── Overloaded (429)         come back later; carries Retry-After
@@ -247,6 +248,11 @@ class MisdirectedRequest(ClientError):
 class InvalidModelFile(ClientError):
     status = 422
     code = "invalid_model_file"
+
+
+class UnprocessableBody(ClientError):
+    status = 422
+    code = "unprocessable_body"
 
 
 class HarmfulRequest(ClientError):

@@ -27,6 +27,7 @@ from runnerd.backends.interface import Backend, BackendContext
 from runnerd.backends.registry import discover
 from runnerd.config import Settings
 from runnerd.configurations import Configurations
+from runnerd.llms.parts import build as build_llms
 from runnerd.models.store import Store
 from runnerd.observability.event_bus import EventKind
 from runnerd.observability.observability import Observability
@@ -126,6 +127,8 @@ async def build(
         accounts.usage.ended(principal.id, record)
         events.publish(EventKind.REQUEST, record)
 
+    llms = await build_llms(stack, state_dir, store, pulls, accounts.database, settings)
+
     response_store = ResponseStore()
     other_apis = {
         **anthropic.routes(),
@@ -155,7 +158,7 @@ async def build(
     conversations = sessions.build(accounts.database, settings, exchanges, visible, policy)
     conversations.open()
     stack.push_async_callback(conversations.close)
-    actions = ApprovedActions(store, policy, pulls, supervisor, exchanges)
+    actions = ApprovedActions(store, policy, pulls, supervisor, exchanges, llms.downloads)
     approvals = ApprovalWork(accounts, actions.by_kind())
     stack.push_async_callback(approvals.close)
     context = Context(
@@ -173,6 +176,7 @@ async def build(
         approvals,
         observability,
         conversations,
+        llms,
     )
     relay = Relay(
         RelayDependencies(

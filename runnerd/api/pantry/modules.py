@@ -1,0 +1,7 @@
+"""All modules of Pantry's API that have routes."""
+
+from __future__ import annotations
+
+from runnerd.api.pantry import activating, asking, bare, downloading, registering, statuses
+
+MODULES = (registering, asking, statuses, activating, downloading, bare)
