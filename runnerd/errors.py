@@ -32,6 +32,7 @@ a secret.
     ├── Overloaded (429)         come back later; carries Retry-After
     │   └── LimitReached             a user's own limit, which is named
     ├── InternalError (500)      always a bug
+    ├── PantryFailure (500)      what Pantry's clients know as the server's failure
     ├── NotSupported (501)       the engine lacks it; the message names the remedy
     ├── BackendFailure (502)     the engine failed; carries its last words
     │   └── HostExhausted            no descriptor, process or memory for it at this moment
@@ -290,6 +291,10 @@ class InternalError(RunnerdError):
 
     def __init__(self, message: str = "internal error; the daemon's log has more") -> None:
         super().__init__(message)
+
+
+class PantryFailure(RunnerdError):
+    code = "pantry_failure"
 
 
 class NotSupported(RunnerdError):

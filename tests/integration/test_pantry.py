@@ -142,3 +142,26 @@ def test_from_registration_to_bare_model(
         assert path.read_bytes() == server.behaviour.content
         assert client.status("unload_llm", llm_id=uuid)["running"] is False
         assert client.statuses("get_running_llms") == []
+
+
+def test_a_session(pantry: Pantry, server: FileServer, transport: str) -> None:
+    """Prompts go on from each other, stream, and end with a completion; interrupted ones, too."""
+    client = pantry.client(transport, "view_llms", "download_llm", "load_llm", "session")
+    with client:
+        uuid = client.uuid("download_llm", llm_registry_entry=entry(server, id=f"s-{transport}"))
+        downloaded(client, uuid)
+        with pytest.raises(ApiError) as refused:
+            client.session("create_session_id", llm_id=uuid, user_session_parameters={})
+        assert refused.value.status == 404
+        client.running("load_llm", llm_id=uuid)
+        said = {"system_prompt": "Count.", "colour": "red"}
+        session = client.session("create_session_id", llm_id=uuid, user_session_parameters=said)
+        assert session["session_parameters"] == {"system_prompt": "Count."}
+        with client.prompt(session, "one", max_tokens=3, temperature=0.5) as events:
+            found = list(events)
+        assert [each["event"]["type"] for each in found][-1] == "PromptCompletion"
+        text = "".join(each["event"].get("next", "") for each in found)
+        assert found[-1]["event"]["previous"] == text
+        assert found[0]["parameters"] == {"temperature": 0.5}
+        assert found[0]["input"] == "one"
+        assert found[0]["session"]["user_id"] == client.user_id

@@ -195,6 +195,7 @@ def control_plane(app: web.Application) -> Iterator[tuple[str, str, Action]]:
             action="x",
             prefix="",
             key="k",
+            version="v",
         )
         yield route.method, path, action
 

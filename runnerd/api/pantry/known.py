@@ -59,9 +59,9 @@ def status_of_download(download: Download) -> LLMStatus:
     return _status(download.uuid, download.entry, progress=download.progress, running=False)
 
 
-def running_status(llm: LLM) -> LLMRunningStatus:
-    """An LLM that was just loaded."""
-    return LLMRunningStatus(llm_info=status(llm, running=True), uuid=llm.uuid)
+def running_status(llm: LLM, *, running: bool = True) -> LLMRunningStatus:
+    """An LLM that is loaded, or was until a moment ago."""
+    return LLMRunningStatus(llm_info=status(llm, running=running), uuid=llm.uuid)
 
 
 def _status(uuid: str, entry: LLMRegistryEntry, *, progress: float, running: bool) -> LLMStatus:

@@ -2,6 +2,14 @@
 
 from __future__ import annotations
 
-from runnerd.api.pantry import activating, asking, bare, downloading, registering, statuses
+from runnerd.api.pantry import (
+    activating,
+    asking,
+    bare,
+    downloading,
+    registering,
+    sessions,
+    statuses,
+)
 
-MODULES = (registering, asking, statuses, activating, downloading, bare)
+MODULES = (registering, asking, statuses, activating, downloading, bare, sessions)

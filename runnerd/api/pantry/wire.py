@@ -81,6 +81,30 @@ class StatusRequest(msgspec.Struct, kw_only=True):
     request_id: str
 
 
+class CreateSession(msgspec.Struct, kw_only=True):
+    user_session_parameters: dict[str, Any]
+
+
+class CreateSessionId(CreateSession, kw_only=True):
+    llm_id: str
+
+
+class CreateSessionFlex(FlexRequest, kw_only=True):
+    user_session_parameters: dict[str, Any]
+
+
+class SessionRequest(msgspec.Struct, kw_only=True):
+    """Here, and only here, an LLM's UUID is called so."""
+
+    session_id: str
+    llm_uuid: str
+
+
+class PromptSession(SessionRequest, kw_only=True):
+    prompt: str
+    parameters: dict[str, Any]
+
+
 # responses
 
 
@@ -119,6 +143,12 @@ class LLMStatus(msgspec.Struct, kw_only=True):
 class LLMRunningStatus(msgspec.Struct, kw_only=True):
     llm_info: LLMStatus
     uuid: str
+
+
+class CreateSessionResponse(msgspec.Struct, kw_only=True):
+    session_parameters: dict[str, Any]
+    llm_status: LLMStatus
+    session_id: str
 
 
 class BareModelResponse(msgspec.Struct, kw_only=True):
