@@ -26,6 +26,7 @@ from runnerd import secrecy
 from runnerd.config_errors import wrong_settings
 from runnerd.errors import StartupError
 from runnerd.job_settings import JobSettings
+from runnerd.pantry_settings import PantrySettings
 from runnerd.session_settings import SessionSettings
 from runnerd.setting_sources import EnvironmentVariables, SettingsFile
 from runnerd.setting_types import (
@@ -263,6 +264,7 @@ class Settings(BaseSettings):
     jobs: JobSettings = JobSettings()
     limits: Limits = Limits()
     sessions: SessionSettings = SessionSettings()
+    pantry: PantrySettings = PantrySettings()
     backends: dict[str, dict[str, Any]] = Field({}, description="one table per backend")
 
     @model_validator(mode="before")

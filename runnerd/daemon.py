@@ -25,6 +25,7 @@ from runnerd.backends.interface import Preparing
 from runnerd.config import Settings
 from runnerd.errors import StartupError
 from runnerd.loopwatch import LoopWatch
+from runnerd.pantry_listeners import pantry_listeners, pantry_socket
 from runnerd.parts import Parts, build
 from runnerd.pulls.settings import allowed_sources
 from runnerd.regular import check_folder
@@ -116,6 +117,12 @@ class Daemon:
             )
             stack.callback(control.close)
             listeners = self._open_listeners(control)
+            sockets = [control]
+            if settings.pantry.enabled:
+                pantry = pantry_socket(settings.pantry)
+                stack.callback(pantry.close)
+                sockets.append(pantry)
+                listeners += pantry_listeners(settings, pantry, listeners)
             self._bound = tcp_addresses(listeners)
             check(settings, self._bound)
             self._peers.rules = listening.peer_rules(settings, self._socket_gid)
@@ -126,7 +133,7 @@ class Daemon:
             upkeep = Upkeep(
                 directory,
                 locks,
-                control,
+                sockets,
                 runners=supervisor.ready_runners,
                 listen=relay.listen,
             )
@@ -296,5 +303,5 @@ def check(settings: Settings, bound: Sequence[str] = ()) -> None:
     listening.check_listening(settings, bound)
     listening.make_admission(settings)
     allowed_sources(settings)
-    if settings.listen:
-        parse_listen(settings.listen)
+    for address in listening.tcp_settings(settings):
+        parse_listen(address)

@@ -28,6 +28,7 @@ from runnerd.backends.registry import discover
 from runnerd.config import Settings
 from runnerd.configurations import Configurations
 from runnerd.jobs.service import Jobs
+from runnerd.llms.parts import build as build_llms
 from runnerd.models.store import Store
 from runnerd.observability.event_bus import EventKind
 from runnerd.observability.observability import Observability
@@ -128,6 +129,8 @@ async def build(
         accounts.usage.ended(principal.id, record)
         events.publish(EventKind.REQUEST, record)
 
+    llms = await build_llms(stack, state_dir, store, pulls, accounts.database, settings)
+
     response_store = ResponseStore()
     other_apis = {
         **anthropic.routes(),
@@ -157,7 +160,7 @@ async def build(
     conversations = sessions.build(accounts.database, settings, exchanges, visible, policy)
     conversations.open()
     stack.push_async_callback(conversations.close)
-    actions = ApprovedActions(store, policy, pulls, supervisor, exchanges)
+    actions = ApprovedActions(store, policy, pulls, supervisor, exchanges, llms.downloads)
     approvals = ApprovalWork(accounts, actions.by_kind())
     stack.push_async_callback(approvals.close)
     jobs = Jobs(accounts.database, exchanges, settings)
@@ -177,6 +180,7 @@ async def build(
         observability,
         conversations,
         jobs,
+        llms,
     )
     relay = Relay(
         RelayDependencies(

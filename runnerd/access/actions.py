@@ -34,6 +34,8 @@ class Action(enum.StrEnum):
     | MANAGE_BACKENDS | installing engines |
     | USE_ENGINE | a runner's own socket, which speaks the engine's own API |
     | REQUEST_DOWNLOAD, REQUEST_LOAD, REQUEST_UNLOAD | asking the owner to do it |
+    | BARE_MODEL | where a model's files are, for a program that opens them itself |
+    | REGISTER | becoming a user that may nothing yet |
     | USE_ACCOUNT | what somebody may know and ask for of itself: permissions, usage, requests |
     | MANAGE_USERS | users and keys: seeing, adding, changing, removing them |
     | MANAGE_APPROVALS | what users have asked the owner for: seeing, accepting, rejecting it |
@@ -63,6 +65,8 @@ class Action(enum.StrEnum):
     DELETE_MODEL = "delete_model"
     MANAGE_BACKENDS = "manage_backends"
     USE_ENGINE = "use_engine"
+    BARE_MODEL = "bare_model"
+    REGISTER = "register"
     REQUEST_DOWNLOAD = "request_download"
     REQUEST_LOAD = "request_load"
     REQUEST_UNLOAD = "request_unload"
