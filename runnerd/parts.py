@@ -11,8 +11,8 @@ from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from pathlib import Path
 
-from runnerd import early
-from runnerd.access import Rules
+from runnerd import early, sessions
+from runnerd.access import Principal, Rules
 from runnerd.accounts.accounts import Accounts
 from runnerd.accounts.users import Change
 from runnerd.api.admin.approval_work import ApprovalWork
@@ -27,7 +27,11 @@ from runnerd.backends.interface import Backend, BackendContext
 from runnerd.backends.registry import discover
 from runnerd.config import Settings
 from runnerd.configurations import Configurations
+from runnerd.jobs.service import Jobs
+from runnerd.llms.parts import build as build_llms
 from runnerd.models.store import Store
+from runnerd.observability.event_bus import EventKind
+from runnerd.observability.observability import Observability
 from runnerd.pulls.pulling import Pulls
 from runnerd.pulls.settings import make_outbound, pull_settings
 from runnerd.relay import listening
@@ -37,7 +41,7 @@ from runnerd.relay.operations import ENGINE_ROUTES
 from runnerd.relay.peers import Peers
 from runnerd.relay.pending_models import PendingModels
 from runnerd.relay.planner import Planner
-from runnerd.relay.records import Records
+from runnerd.relay.records import Records, RequestRecord
 from runnerd.relay.service import Relay, RelayDependencies
 from runnerd.relay.visible_models import VisibleModels
 from runnerd.resources import Host
@@ -59,6 +63,8 @@ class Parts:
     pulls: Pulls
     records: Records
     relay: Relay
+    observability: Observability
+    jobs: Jobs
 
 
 async def build(
@@ -112,7 +118,19 @@ async def build(
     pulls = Pulls(store, outbound, lambda: pull_settings(settings), host=host)
     stack.push_async_callback(pulls.close)
 
-    records = Records()
+    records, observability = Records(), Observability()
+    events = observability.events
+    supervisor.changes.subscribe(lambda change: events.publish(EventKind.RUNNER, change))
+    pulls.changed = lambda job: events.publish(EventKind.TRANSFER, job)
+    accounts.approvals.subscribe(lambda approval: events.publish(EventKind.APPROVAL, approval))
+    store.tell_of_changes(observability.from_threads(EventKind.MODELS))
+
+    def ended(principal: Principal, record: RequestRecord) -> None:
+        accounts.usage.ended(principal.id, record)
+        events.publish(EventKind.REQUEST, record)
+
+    llms = await build_llms(stack, state_dir, store, pulls, accounts.database, settings)
+
     response_store = ResponseStore()
     other_apis = {
         **anthropic.routes(),
@@ -120,10 +138,11 @@ async def build(
         **responses.routes(response_store),
         **transcriptions.routes(),
     }
+    visible = VisibleModels(store, policy)
     exchanges = Exchanges(
         ExchangeDependencies(
             limits=settings.limits,
-            planner=Planner(VisibleModels(store, policy), supervisor.keys, settings.limits),
+            planner=Planner(visible, supervisor.keys, settings.limits),
             supervisor=supervisor,
             records=records,
             policy=policy,
@@ -133,14 +152,18 @@ async def build(
                 pulls, settings, began=lambda who, what: accounts.audit_pull(who.id, what)
             ),
             captures=lambda: settings.capture_requests,
-            ended=lambda principal, record: accounts.usage.ended(principal.id, record),
+            ended=ended,
         )
     )
     supervisor.tell_of_losses(exchanges.runner_lost)
     exchanges.accounts.spent(await accounts.usage.tokens_of_today())
-    actions = ApprovedActions(store, policy, pulls, supervisor, exchanges)
+    conversations = sessions.build(accounts.database, settings, exchanges, visible, policy)
+    conversations.open()
+    stack.push_async_callback(conversations.close)
+    actions = ApprovedActions(store, policy, pulls, supervisor, exchanges, llms.downloads)
     approvals = ApprovalWork(accounts, actions.by_kind())
     stack.push_async_callback(approvals.close)
+    jobs = Jobs(accounts.database, exchanges, settings)
     context = Context(
         settings,
         store,
@@ -154,6 +177,10 @@ async def build(
         exchanges,
         accounts,
         approvals,
+        observability,
+        conversations,
+        jobs,
+        llms,
     )
     relay = Relay(
         RelayDependencies(
@@ -167,6 +194,7 @@ async def build(
         )
     )
     stack.push_async_callback(relay.close)
+    stack.push_async_callback(jobs.close)  # before the relay: its exchanges are that one's
 
     def adopt(change: Change) -> None:
         """Go by other users and keys, also in what is under way."""
@@ -175,7 +203,18 @@ async def build(
 
     accounts.users.subscribe(adopt)
     policy.adopt(accounts.users.directory)  # it may have changed since it was first adopted
-    return Parts(policy, accounts, approvals, backends, supervisor, pulls, records, relay)
+    return Parts(
+        policy,
+        accounts,
+        approvals,
+        backends,
+        supervisor,
+        pulls,
+        records,
+        relay,
+        observability,
+        jobs,
+    )
 
 
 def _discover(

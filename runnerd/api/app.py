@@ -8,13 +8,28 @@ from collections.abc import Mapping
 
 from aiohttp import ClientConnectionResetError, web
 
-from runnerd.api import configuring, engines, host, loading, models, pulls, request_views
+from runnerd.api import (
+    configuring,
+    engines,
+    events,
+    host,
+    loading,
+    models,
+    overview,
+    page,
+    pulls,
+    request_views,
+    running_requests,
+)
 from runnerd.api.admin import approvals, audit, backups, keys, me, usage, users
 from runnerd.api.auditing import audited
-from runnerd.api.context import CONTEXT, Context, authorize
+from runnerd.api.context import CONTEXT, Context, authorize, principal_of
+from runnerd.api.gridrepublic import jobs as gridrepublic_jobs
 from runnerd.api.ollama import accounts, blobs, creation, library, transfers
 from runnerd.api.openai import response_store_api
-from runnerd.api.routing import ACTIONS, Handler, check_actions, error_format_of
+from runnerd.api.pantry.modules import MODULES as PANTRY
+from runnerd.api.routing import ACTIONS, Handler, check_actions, customs_of, error_format_of
+from runnerd.api.sessions import routes as sessions
 from runnerd.durable import disk_errors
 from runnerd.errors import InternalError, MethodNotAllowed, RouteNotFound, RunnerdError
 from runnerd.relay import routes
@@ -27,6 +42,7 @@ INFERENCE = web.AppKey("inference", Mapping[str, routes.Route])
 
 _MODULES = (
     host,
+    page,
     pulls,  # these two before the models: their names may be anything
     configuring,
     models,
@@ -46,6 +62,12 @@ _MODULES = (
     audit,
     backups,
     me,
+    events,
+    overview,
+    running_requests,
+    sessions,
+    gridrepublic_jobs,
+    *PANTRY,
 )
 
 
@@ -60,6 +82,7 @@ def make_app(
     app = web.Application(middlewares=[audited, _responses], client_max_size=0)
     app[CONTEXT] = context
     app[INFERENCE] = inference or {}
+    page.add_page(app)
     for module in _MODULES:
         module.ROUTES.add_to(app, _expecting)
     check_actions(app)
@@ -70,7 +93,10 @@ def make_app(
 async def _expecting(request: web.Request) -> web.StreamResponse | None:
     """Ask for the body that a client holds back, once it is clear that it may send one."""
     try:
-        _authorize_route(request)
+        if customs_of(request) is None:
+            _authorize_route(request)
+        else:  # who may what is known once the body was read
+            principal_of(request)
     except RunnerdError as error:
         return _failure(request, error)
     await request.writer.write(CONTINUE)
@@ -89,6 +115,9 @@ async def _responses(request: web.Request, handler: Handler) -> web.StreamRespon
         if request.method == "OPTIONS":
             response: web.StreamResponse = _preflight(request)
         else:
+            if (customs := customs_of(request)) is not None:
+                principal_of(request)  # raises for a key in the head that does not count
+                await customs.identify(request)
             _authorize_route(request)
             with disk_errors():
                 response = await handler(request)
@@ -118,9 +147,11 @@ def _unknown(request: web.Request) -> RunnerdError:
 def _failure(request: web.Request, error: RunnerdError) -> web.Response:
     route = request.app[INFERENCE].get(request.path)
     error_format = error_format_of(request) if route is None else route.error_format
+    customs = customs_of(request)
+    status = error.status if customs is None else customs.status(error)
     response = web.Response(
-        body=error_format.body(error.body()["error"], error.status),
-        status=error.status,
+        body=error_format.body(error.body()["error"], status),
+        status=status,
         headers={**error.headers(), "Content-Type": error_format.media_type},
     )
     if not request.body_exists or request.content.is_eof():
@@ -131,6 +162,7 @@ def _failure(request: web.Request, error: RunnerdError) -> web.Response:
 
 async def _add_common_headers(request: web.Request, response: web.StreamResponse) -> None:
     response.headers["X-Request-Id"] = request.headers.get("x-request-id", "")
+    response.headers["X-Content-Type-Options"] = "nosniff"  # nothing here is a page but the page
     if response.content_length is None and not isinstance(response, web.Response):  # a stream
         response.headers.setdefault("Cache-Control", "no-cache")
         response.headers["X-Accel-Buffering"] = "no"

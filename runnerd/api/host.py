@@ -14,6 +14,7 @@ import runnerd
 from runnerd.access import Action
 from runnerd.api.context import CONTEXT, authorize, flag, json_response, models_of
 from runnerd.api.docker_errors import DOCKER
+from runnerd.api.page import document, wants_page
 from runnerd.api.pool_status import pool_status
 from runnerd.api.routing import Routes
 from runnerd.api.visible_runners import reports_of
@@ -30,8 +31,12 @@ _TIME = re.compile(rb"\d{4}-\d\d-\d\d[T ]\d\d:\d\d:\d\d")
 
 
 @ROUTES.get("/", Action.PUBLIC)
-async def root(request: web.Request) -> web.Response:
-    """A sign of life for people and clients that probe; lllms' status for who asks for JSON."""
+async def root(request: web.Request) -> web.StreamResponse:
+    """The page for browsers, a sign of life for clients that probe, lllms' status for who asks for
+    JSON.
+    """
+    if wants_page(request):
+        return await document(request)
     if "application/json" in request.headers.get("Accept", ""):
         authorize(request, Action.VIEW_RUNNERS)
         context = request.app[CONTEXT]

@@ -84,6 +84,61 @@ STEPS: tuple[tuple[str, ...], ...] = (
         "CREATE INDEX approvals_of_user ON approvals (user_id, state)",
     ),
     jobs.STEP,
+    (
+        # Conversations that stay.
+        """CREATE TABLE sessions (
+            id TEXT PRIMARY KEY,
+            principal TEXT NOT NULL,
+            model TEXT NOT NULL,
+            model_name TEXT NOT NULL,
+            name TEXT NOT NULL,
+            kind TEXT NOT NULL,
+            system TEXT NOT NULL,
+            parameters TEXT NOT NULL,
+            details TEXT NOT NULL,
+            created REAL NOT NULL,
+            used REAL NOT NULL,
+            expires REAL NOT NULL,
+            turns INTEGER NOT NULL,
+            bytes INTEGER NOT NULL
+        ) STRICT""",
+        """CREATE UNIQUE INDEX sessions_by_name ON sessions (principal, name)
+        WHERE name != ''""",
+        "CREATE INDEX sessions_of_principal ON sessions (principal, used)",
+        "CREATE INDEX sessions_by_end ON sessions (expires)",
+        """CREATE TABLE turns (
+            session TEXT NOT NULL REFERENCES sessions ON DELETE CASCADE,
+            number INTEGER NOT NULL,
+            prompt TEXT NOT NULL,
+            response TEXT NOT NULL,
+            created REAL NOT NULL,
+            state TEXT NOT NULL,
+            reasoning TEXT NOT NULL,
+            finish_reason TEXT NOT NULL,
+            prompt_tokens INTEGER NOT NULL,
+            cached_tokens INTEGER NOT NULL,
+            completion_tokens INTEGER NOT NULL,
+            PRIMARY KEY (session, number)
+        ) STRICT, WITHOUT ROWID""",
+    ),
+    (
+        # What Pantry's registry says of models: of those that are here, and of what could be.
+        """CREATE TABLE llms (
+            uuid TEXT PRIMARY KEY,
+            model TEXT NOT NULL,
+            tag TEXT NOT NULL,
+            entry TEXT NOT NULL
+        ) STRICT""",
+        """CREATE TABLE catalogue (
+            id TEXT PRIMARY KEY,
+            entry TEXT NOT NULL
+        ) STRICT""",
+        # Users that nobody let in: they have registered themselves.
+        """CREATE TABLE registrations (
+            user_id TEXT PRIMARY KEY REFERENCES users ON DELETE CASCADE,
+            created REAL NOT NULL
+        ) STRICT""",
+    ),
 )
 
 VERSION = len(STEPS)

@@ -97,6 +97,7 @@ class Pulls:
         self._context = SourceContext(http, settings, credentials or DockerCredentials(), host)
         self._jobs: dict[str, TransferTask] = {}
         self._by_request: dict[tuple[Kind, PullRequest], TransferTask] = {}
+        self.changed: Callable[[TransferTask], None] = lambda job: None  # told of begins and ends
         self._slots = asyncio.Semaphore(AT_ONCE)
         self._turns = FileLocks()
 
@@ -208,8 +209,10 @@ class Pulls:
             def ended() -> None:
                 self._jobs.pop(started.id, None)
                 self._by_request.pop((kind, request), None)
+                self.changed(started)
 
             job.start(lambda: work(started), ended)
+            self.changed(job)
         return Subscription(job)
 
     # one job

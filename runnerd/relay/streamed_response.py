@@ -33,6 +33,7 @@ class StreamedResponse:
     def __init__(self, most: int) -> None:
         self._most = most
         self._flow: Callable[[bool], None] | None = None
+        self._cancel: Callable[[], None] | None = None
         self._paused = False
         self._pieces: deque[bytes] = deque()
         self._bytes = 0
@@ -41,9 +42,19 @@ class StreamedResponse:
         self._news = asyncio.Event()
         self.ended = False
 
-    def control(self, flow: Callable[[bool], None]) -> None:
-        """Tell `flow` whether the exchange has to pause, each time that this changes."""
+    def control(self, flow: Callable[[bool], None], cancel: Callable[[], None]) -> None:
+        """Tell `flow` whether the exchange has to pause, each time that this changes, and call
+        `cancel` where it is stopped.
+        """
         self._flow = flow
+        self._cancel = cancel
+
+    def stop(self) -> None:
+        """End the response here: what has come is read, and then it is over.  Idempotent."""
+        if not self.ended:
+            self._end(None)
+            if self._cancel is not None:
+                self._cancel()
 
     # the reader's side
 
@@ -52,6 +63,8 @@ class StreamedResponse:
         while self._opening is None:
             if self._failure is not None:
                 raise self._failure
+            if self.ended:
+                raise asyncio.CancelledError
             await self._next_news()
         return self._opening
 
@@ -127,9 +140,10 @@ class StreamedResponse:
         self._end(error)
 
     def gone(self) -> None:
-        self._pieces.clear()
-        self._bytes = 0
-        self._end(asyncio.CancelledError())
+        if not self.ended:
+            self._pieces.clear()
+            self._bytes = 0
+            self._end(asyncio.CancelledError())
 
     def _end(self, failure: BaseException | None) -> None:
         if not self.ended:

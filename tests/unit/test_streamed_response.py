@@ -16,6 +16,10 @@ from runnerd.relay.streamed_response import Opening, StreamedResponse
 MOST = 10
 
 
+def never() -> None:
+    raise AssertionError("cancelled")
+
+
 def begin(sink: StreamedResponse) -> None:
     framed = sink.head(
         200, b"text/x", None, chunked=True, framed=True, streams=True, warnings=("w",)
@@ -88,7 +92,7 @@ async def test_who_does_not_keep_up_makes_the_engine_wait(steps: list[bytes | No
     """Pauses and resumes alternate, nothing is lost, and no more is kept than is paused for."""
     sink = StreamedResponse(MOST)
     flow: list[bool] = []
-    sink.control(flow.append)
+    sink.control(flow.append, never)
     begin(sink)
     written, read = b"", b""
     for piece in steps:
@@ -111,9 +115,28 @@ async def test_nobody_is_told_to_go_on_after_the_end() -> None:
     """The exchange is over; what lies here is read all the same."""
     sink = StreamedResponse(MOST)
     flow: list[bool] = []
-    sink.control(flow.append)
+    sink.control(flow.append, never)
     begin(sink)
     sink.piece(b"x" * 20)
     sink.end()
     assert [piece async for piece in sink] == [b"x" * 20]
     assert flow == [True]
+
+
+async def test_who_stops_it_has_what_came_until_then() -> None:
+    """The exchange is cancelled, once, and what it does then changes nothing."""
+    sink = StreamedResponse(MOST)
+    cancelled: list[bool] = []
+
+    def cancel() -> None:
+        cancelled.append(True)
+        sink.gone()
+
+    sink.control(lambda paused: None, cancel)
+    begin(sink)
+    sink.piece(b"ab")
+    sink.stop()
+    sink.stop()
+    sink.piece(b"c")
+    assert cancelled == [True]
+    assert [piece async for piece in sink] == [b"ab"]
