@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from aiohttp import ClientConnectionResetError, web
 
 from runnerd.api import configuring, engines, host, loading, models, pulls, request_views
-from runnerd.api.admin import approvals, audit, backups, keys, me, usage, users
+from runnerd.api.admin import approvals, audit, backups, jobs, keys, me, usage, users
 from runnerd.api.auditing import audited
 from runnerd.api.context import CONTEXT, Context, authorize
 from runnerd.api.gridrepublic import jobs as gridrepublic_jobs
@@ -47,6 +47,7 @@ _MODULES = (
     audit,
     backups,
     me,
+    jobs,
     gridrepublic_jobs,
 )
 
