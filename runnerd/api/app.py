@@ -14,6 +14,7 @@ from runnerd.api import (
     events,
     host,
     loading,
+    metrics,
     models,
     overview,
     page,
@@ -68,6 +69,7 @@ _MODULES = (
     sessions,
     gridrepublic_jobs,
     *PANTRY,
+    metrics,
 )
 
 
