@@ -118,16 +118,18 @@ async def build(
     pulls = Pulls(store, outbound, lambda: pull_settings(settings), host=host)
     stack.push_async_callback(pulls.close)
 
-    records, observability = Records(), Observability()
+    records = Records()
+    observability = Observability(
+        supervisor, name_of=name_of, running=lambda: exchanges.count_running()
+    )
     events = observability.events
-    supervisor.changes.subscribe(lambda change: events.publish(EventKind.RUNNER, change))
-    pulls.changed = lambda job: events.publish(EventKind.TRANSFER, job)
+    pulls.changed = observability.transfer_changed
     accounts.approvals.subscribe(lambda approval: events.publish(EventKind.APPROVAL, approval))
     store.tell_of_changes(observability.from_threads(EventKind.MODELS))
 
     def ended(principal: Principal, record: RequestRecord) -> None:
         accounts.usage.ended(principal.id, record)
-        events.publish(EventKind.REQUEST, record)
+        observability.request_ended(principal, record)
 
     llms = await build_llms(stack, state_dir, store, pulls, accounts.database, settings)
 

@@ -14,6 +14,7 @@ from runnerd.api import (
     events,
     host,
     loading,
+    metrics,
     models,
     overview,
     page,
@@ -69,6 +70,7 @@ _MODULES = (
     jobs,
     gridrepublic_jobs,
     *PANTRY,
+    metrics,
 )
 
 

@@ -15,7 +15,10 @@ from tests.rules.sources import ROOT, sources
 PROJECT: dict[str, Any] = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
 EXTRAS = [each for extra in PROJECT["optional-dependencies"].values() for each in extra]
 _REQUIREMENT = re.compile(r"([a-z0-9-]+)(?:\[[a-z,]+\])?>=[0-9.]+")
-_BESIDE = {"llama-cpp": "llama-cpp-python"}  # where nothing of an extra is installed
+_BESIDE = {
+    "llama-cpp": "llama-cpp-python",
+    "prometheus-client": "prometheus-client",
+}  # where nothing of an extra is installed
 
 
 def names(requirements: list[str]) -> set[str]:
