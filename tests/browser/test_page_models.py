@@ -22,9 +22,9 @@ def nothing_loaded(daemon: DaemonProcess) -> None:
 
 
 @pytest.fixture
-def server(gguf: Path) -> Iterator[FileServer]:
-    """A server with a model."""
-    with serving((gguf / "tiny.gguf").read_bytes() + bytes(2**22)) as server:
+def server(gguf: Path, look: str) -> Iterator[FileServer]:
+    """A server with a model, which is another one for each look."""
+    with serving((gguf / "tiny.gguf").read_bytes() + bytes(2**22) + look.encode()) as server:
         yield server
 
 
