@@ -25,6 +25,8 @@ from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, Settings
 from runnerd import secrecy
 from runnerd.config_errors import wrong_settings
 from runnerd.errors import StartupError
+from runnerd.job_settings import JobSettings
+from runnerd.pantry_settings import PantrySettings
 from runnerd.session_settings import SessionSettings
 from runnerd.setting_sources import EnvironmentVariables, SettingsFile
 from runnerd.setting_types import (
@@ -259,8 +261,10 @@ class Settings(BaseSettings):
         ge=0,
         description="bytes that models, uploads and unfinished downloads may occupy; 0: the disk's",
     )
+    jobs: JobSettings = JobSettings()
     limits: Limits = Limits()
     sessions: SessionSettings = SessionSettings()
+    pantry: PantrySettings = PantrySettings()
     backends: dict[str, dict[str, Any]] = Field({}, description="one table per backend")
 
     @model_validator(mode="before")
@@ -327,7 +331,7 @@ RELOADABLE = frozenset({
     "memory_share", "memory_reserve", "queue_length", "queue_timeout", "drain_timeout",
     "slot_timeout", "auto_pull", "pull_parts", "default_registry", "hub_endpoint", "hub_token",
     "shared_logins", "owner_group", "user_group", "require_keys", "trusted_proxies",
-    "tls_certificate", "tls_key", "page", "sessions",
+    "tls_certificate", "tls_key", "page", "sessions", "jobs",
 })  # fmt: skip
 """Settings that SIGHUP brings into force; the others need a restart.
 

@@ -25,12 +25,12 @@ from runnerd.backends.interface import Preparing
 from runnerd.config import Settings
 from runnerd.errors import StartupError
 from runnerd.loopwatch import LoopWatch
+from runnerd.pantry_listeners import pantry_listeners, pantry_socket
 from runnerd.parts import Parts, build
 from runnerd.pulls.settings import allowed_sources
 from runnerd.regular import check_folder
 from runnerd.relay import listening
 from runnerd.relay.peers import Peers
-from runnerd.relay.service import Relay
 from runnerd.resources.spare import SpareMemory
 from runnerd.sockets.activation import inherited_sockets
 from runnerd.sockets.addresses import address_of, tcp_addresses
@@ -117,6 +117,12 @@ class Daemon:
             )
             stack.callback(control.close)
             listeners = self._open_listeners(control)
+            sockets = [control]
+            if settings.pantry.enabled:
+                pantry = pantry_socket(settings.pantry)
+                stack.callback(pantry.close)
+                sockets.append(pantry)
+                listeners += pantry_listeners(settings, pantry, listeners)
             self._bound = tcp_addresses(listeners)
             check(settings, self._bound)
             self._peers.rules = listening.peer_rules(settings, self._socket_gid)
@@ -127,7 +133,7 @@ class Daemon:
             upkeep = Upkeep(
                 directory,
                 locks,
-                control,
+                sockets,
                 runners=supervisor.ready_runners,
                 listen=relay.listen,
             )
@@ -155,6 +161,7 @@ class Daemon:
             if self._bound:
                 log.info("over TCP it answers to %s", relay.admission.hosts)
             self._notifier.ready("serving")
+            await parts.jobs.open()
             tasks.spawn(supervisor.configuring.make_resident(), name="residents")
             for backend in parts.backends.values():
                 if isinstance(backend, Preparing):
@@ -172,7 +179,7 @@ class Daemon:
             if self._activated:
                 relay.stop_listening()
                 log.info("new clients wait in systemd's sockets for the next daemon")
-            await self._drain(relay)
+            await self._drain(parts)
         log.info("stopped")
         return self._status
 
@@ -245,6 +252,7 @@ class Daemon:
         parts.relay.apply(listening.make_admission(self._settings, self._bound))
         parts.relay.enforce(peers=True)
         parts.supervisor.settings_changed()
+        parts.jobs.worker.settings_changed()
 
     @contextlib.asynccontextmanager
     async def _kept(self, upkeep: Upkeep) -> AsyncIterator[None]:
@@ -262,13 +270,18 @@ class Daemon:
         finally:
             await tasks.cancel_and_wait(keeping)
 
-    async def _drain(self, relay: Relay) -> None:
-        """Wait for answers in flight, for the limit, or until a second signal."""
-        draining = tasks.spawn(relay.drain(self._settings.drain_timeout), name="drain")
+    async def _drain(self, parts: Parts) -> None:
+        """Wait for responses in flight, for the limit, or until a second signal."""
+        patience = self._settings.drain_timeout
+        draining = tasks.spawn(_drained(parts, patience), name="drain")
         hurry = tasks.spawn(self._signals.hurry.wait(), name="hurry")
         await asyncio.wait([draining, hurry], return_when=asyncio.FIRST_COMPLETED)
         await tasks.cancel_and_wait(draining)
         await tasks.cancel_and_wait(hurry)
+
+
+async def _drained(parts: Parts, patience: float) -> None:
+    await asyncio.gather(parts.relay.drain(patience), parts.jobs.worker.drain(patience))
 
 
 async def _enforce(parts: Parts) -> None:
@@ -290,5 +303,5 @@ def check(settings: Settings, bound: Sequence[str] = ()) -> None:
     listening.check_listening(settings, bound)
     listening.make_admission(settings)
     allowed_sources(settings)
-    if settings.listen:
-        parse_listen(settings.listen)
+    for address in listening.tcp_settings(settings):
+        parse_listen(address)

@@ -26,11 +26,13 @@ a secret.
     │   ├── ExpectationFailed (417)
     │   ├── MisdirectedRequest (421) a runner was asked for a model that it does not serve
     │   ├── InvalidModelFile (422)   a GGUF that cannot be used
+    │   ├── UnprocessableBody (422)  JSON of another shape than the route takes (Pantry's)
     │   ├── HarmfulRequest (422)     a request that has ended engines
     │   └── HeadersTooLarge (431)
     ├── Overloaded (429)         come back later; carries Retry-After
     │   └── LimitReached             a user's own limit, which is named
     ├── InternalError (500)      always a bug
+    ├── PantryFailure (500)      what Pantry's clients know as the server's failure
     ├── NotSupported (501)       the engine lacks it; the message names the remedy
     ├── BackendFailure (502)     the engine failed; carries its last words
     │   └── HostExhausted            no descriptor, process or memory for it at this moment
@@ -249,6 +251,11 @@ class InvalidModelFile(ClientError):
     code = "invalid_model_file"
 
 
+class UnprocessableBody(ClientError):
+    status = 422
+    code = "unprocessable_body"
+
+
 class HarmfulRequest(ClientError):
     status = 422
     code = "harmful_request"
@@ -284,6 +291,10 @@ class InternalError(RunnerdError):
 
     def __init__(self, message: str = "internal error; the daemon's log has more") -> None:
         super().__init__(message)
+
+
+class PantryFailure(RunnerdError):
+    code = "pantry_failure"
 
 
 class NotSupported(RunnerdError):

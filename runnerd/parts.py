@@ -27,6 +27,8 @@ from runnerd.backends.interface import Backend, BackendContext
 from runnerd.backends.registry import discover
 from runnerd.config import Settings
 from runnerd.configurations import Configurations
+from runnerd.jobs.service import Jobs
+from runnerd.llms.parts import build as build_llms
 from runnerd.models.store import Store
 from runnerd.observability.event_bus import EventKind
 from runnerd.observability.observability import Observability
@@ -62,6 +64,7 @@ class Parts:
     records: Records
     relay: Relay
     observability: Observability
+    jobs: Jobs
 
 
 async def build(
@@ -126,6 +129,8 @@ async def build(
         accounts.usage.ended(principal.id, record)
         events.publish(EventKind.REQUEST, record)
 
+    llms = await build_llms(stack, state_dir, store, pulls, accounts.database, settings)
+
     response_store = ResponseStore()
     other_apis = {
         **anthropic.routes(),
@@ -155,9 +160,10 @@ async def build(
     conversations = sessions.build(accounts.database, settings, exchanges, visible, policy)
     conversations.open()
     stack.push_async_callback(conversations.close)
-    actions = ApprovedActions(store, policy, pulls, supervisor, exchanges)
+    actions = ApprovedActions(store, policy, pulls, supervisor, exchanges, llms.downloads)
     approvals = ApprovalWork(accounts, actions.by_kind())
     stack.push_async_callback(approvals.close)
+    jobs = Jobs(accounts.database, exchanges, settings)
     context = Context(
         settings,
         store,
@@ -173,6 +179,8 @@ async def build(
         approvals,
         observability,
         conversations,
+        jobs,
+        llms,
     )
     relay = Relay(
         RelayDependencies(
@@ -186,6 +194,7 @@ async def build(
         )
     )
     stack.push_async_callback(relay.close)
+    stack.push_async_callback(jobs.close)  # before the relay: its exchanges are that one's
 
     def adopt(change: Change) -> None:
         """Go by other users and keys, also in what is under way."""
@@ -195,7 +204,16 @@ async def build(
     accounts.users.subscribe(adopt)
     policy.adopt(accounts.users.directory)  # it may have changed since it was first adopted
     return Parts(
-        policy, accounts, approvals, backends, supervisor, pulls, records, relay, observability
+        policy,
+        accounts,
+        approvals,
+        backends,
+        supervisor,
+        pulls,
+        records,
+        relay,
+        observability,
+        jobs,
     )
 
 

@@ -21,6 +21,7 @@ class Action(enum.StrEnum):
     | CANCEL_REQUEST | ending a request that runs: one's own, and for owners all |
     | VIEW_CONTENT | the text of what was asked and answered, where it is kept |
     | VIEW_LOGS | the daemon's and the engines' logs |
+    | USE_JOBS | work that waits: submitting, seeing and cancelling one's own |
     | USE_RESPONSES | responses that were kept: reading and deleting one's own |
     | USE_SESSIONS | conversations that stay: making, prompting, reading and deleting one's own |
     | LOAD_MODEL, UNLOAD_MODEL | bringing a model into memory and out of it, on purpose |
@@ -33,6 +34,8 @@ class Action(enum.StrEnum):
     | MANAGE_BACKENDS | installing engines |
     | USE_ENGINE | a runner's own socket, which speaks the engine's own API |
     | REQUEST_DOWNLOAD, REQUEST_LOAD, REQUEST_UNLOAD | asking the owner to do it |
+    | BARE_MODEL | where a model's files are, for a program that opens them itself |
+    | REGISTER | becoming a user that may nothing yet |
     | USE_ACCOUNT | what somebody may know and ask for of itself: permissions, usage, requests |
     | MANAGE_USERS | users and keys: seeing, adding, changing, removing them |
     | MANAGE_APPROVALS | what users have asked the owner for: seeing, accepting, rejecting it |
@@ -51,6 +54,7 @@ class Action(enum.StrEnum):
     VIEW_LOGS = "view_logs"
     USE_RESPONSES = "use_responses"
     USE_SESSIONS = "use_sessions"
+    USE_JOBS = "use_jobs"
     LOAD_MODEL = "load_model"
     UNLOAD_MODEL = "unload_model"
     CONFIGURE_MODEL = "configure_model"
@@ -61,6 +65,8 @@ class Action(enum.StrEnum):
     DELETE_MODEL = "delete_model"
     MANAGE_BACKENDS = "manage_backends"
     USE_ENGINE = "use_engine"
+    BARE_MODEL = "bare_model"
+    REGISTER = "register"
     REQUEST_DOWNLOAD = "request_download"
     REQUEST_LOAD = "request_load"
     REQUEST_UNLOAD = "request_unload"

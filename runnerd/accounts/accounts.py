@@ -11,6 +11,7 @@ from runnerd import tasks
 from runnerd.access.principals import user_id
 from runnerd.accounts.approvals import ApprovalStore
 from runnerd.accounts.audit import Audit, AuditEntry
+from runnerd.accounts.registrations import Registrations
 from runnerd.accounts.usage import UsageStore
 from runnerd.accounts.users import UserStore
 from runnerd.database import Database
@@ -20,8 +21,8 @@ _INTERVAL = 5.0  # seconds
 
 
 class Accounts:
-    """Owns the database in a folder, from `open` to `close`: `users`, `usage`, `audit` and
-    `approvals`.
+    """Owns the database in a folder, from `open` to `close`: `users`, `usage`, `audit`,
+    `approvals` and `registrations`.
     """
 
     def __init__(self, folder: Path, name_of: Callable[[str], str]) -> None:
@@ -31,6 +32,7 @@ class Accounts:
         self.usage = UsageStore(self.database, name_of, self.called)
         self.audit = Audit(self.database)
         self.approvals = ApprovalStore(self.database, self.users)
+        self.registrations = Registrations(self.users)
 
     def called(self, principal: str) -> str:
         """What people call the principal with this id."""

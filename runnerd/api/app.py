@@ -23,10 +23,12 @@ from runnerd.api import (
 )
 from runnerd.api.admin import approvals, audit, backups, keys, me, usage, users
 from runnerd.api.auditing import audited
-from runnerd.api.context import CONTEXT, Context, authorize
+from runnerd.api.context import CONTEXT, Context, authorize, principal_of
+from runnerd.api.gridrepublic import jobs as gridrepublic_jobs
 from runnerd.api.ollama import accounts, blobs, creation, library, transfers
 from runnerd.api.openai import response_store_api
-from runnerd.api.routing import ACTIONS, Handler, check_actions, error_format_of
+from runnerd.api.pantry.modules import MODULES as PANTRY
+from runnerd.api.routing import ACTIONS, Handler, check_actions, customs_of, error_format_of
 from runnerd.api.sessions import routes as sessions
 from runnerd.durable import disk_errors
 from runnerd.errors import InternalError, MethodNotAllowed, RouteNotFound, RunnerdError
@@ -64,6 +66,8 @@ _MODULES = (
     overview,
     running_requests,
     sessions,
+    gridrepublic_jobs,
+    *PANTRY,
 )
 
 
@@ -89,7 +93,10 @@ def make_app(
 async def _expecting(request: web.Request) -> web.StreamResponse | None:
     """Ask for the body that a client holds back, once it is clear that it may send one."""
     try:
-        _authorize_route(request)
+        if customs_of(request) is None:
+            _authorize_route(request)
+        else:  # who may what is known once the body was read
+            principal_of(request)
     except RunnerdError as error:
         return _failure(request, error)
     await request.writer.write(CONTINUE)
@@ -108,6 +115,9 @@ async def _responses(request: web.Request, handler: Handler) -> web.StreamRespon
         if request.method == "OPTIONS":
             response: web.StreamResponse = _preflight(request)
         else:
+            if (customs := customs_of(request)) is not None:
+                principal_of(request)  # raises for a key in the head that does not count
+                await customs.identify(request)
             _authorize_route(request)
             with disk_errors():
                 response = await handler(request)
@@ -137,9 +147,11 @@ def _unknown(request: web.Request) -> RunnerdError:
 def _failure(request: web.Request, error: RunnerdError) -> web.Response:
     route = request.app[INFERENCE].get(request.path)
     error_format = error_format_of(request) if route is None else route.error_format
+    customs = customs_of(request)
+    status = error.status if customs is None else customs.status(error)
     response = web.Response(
-        body=error_format.body(error.body()["error"], error.status),
-        status=error.status,
+        body=error_format.body(error.body()["error"], status),
+        status=status,
         headers={**error.headers(), "Content-Type": error_format.media_type},
     )
     if not request.body_exists or request.content.is_eof():

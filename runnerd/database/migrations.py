@@ -121,6 +121,24 @@ STEPS: tuple[tuple[str, ...], ...] = (
             PRIMARY KEY (session, number)
         ) STRICT, WITHOUT ROWID""",
     ),
+    (
+        # What Pantry's registry says of models: of those that are here, and of what could be.
+        """CREATE TABLE llms (
+            uuid TEXT PRIMARY KEY,
+            model TEXT NOT NULL,
+            tag TEXT NOT NULL,
+            entry TEXT NOT NULL
+        ) STRICT""",
+        """CREATE TABLE catalogue (
+            id TEXT PRIMARY KEY,
+            entry TEXT NOT NULL
+        ) STRICT""",
+        # Users that nobody let in: they have registered themselves.
+        """CREATE TABLE registrations (
+            user_id TEXT PRIMARY KEY REFERENCES users ON DELETE CASCADE,
+            created REAL NOT NULL
+        ) STRICT""",
+    ),
 )
 
 VERSION = len(STEPS)

@@ -32,6 +32,7 @@ from runnerd.relay.records import RequestRecord
 from runnerd.relay.response_sink import ResponseSink
 from runnerd.relay.runner_wait import RunnerWait
 from runnerd.relay.user_accounts import CountedRequest
+from runnerd.scheduler import BACKGROUND
 from runnerd.supervisor import Lease
 
 log = logging.getLogger(__name__)
@@ -95,6 +96,7 @@ class Exchange:
             principal=self._principal,
             keep_alive=plan.keep_alive,
             affinity=plan.affinity,
+            background=plan.priority <= BACKGROUND,
         )
         if lease is None:
             self._new_wait().stand_in_line()

@@ -119,17 +119,24 @@ class Exchanges:
 
     @asynccontextmanager
     async def streamed(
-        self, path: str, body: bytes, principal: Principal, *, session: str = ""
+        self,
+        path: str,
+        body: bytes,
+        principal: Principal,
+        *,
+        session: str = "",
+        background: bool = False,
     ) -> AsyncIterator[StreamedResponse]:
         """Ask as a request of a route would; the response is read as it comes.
 
         Leaving the `with` block before the end of the response cancels it, as a client does that
         leaves.  `session` is what the request goes on with: it gets the instance that the last one
-        of that session had.  Raises the errors that a client would be told: here, or where the
-        response is read.
+        of that session had.  One in the `background` comes behind everybody who waits for a
+        response.  Raises the errors that a client would be told: here, or where the response is
+        read.
         """
         sink = StreamedResponse(_UNREAD_BYTES)
-        request = _request(path, body, session=session)
+        request = _request(path, body, session=session, background=background)
         exchange = self._exchange(sink, request, self._known_route(path), principal)
         sink.control(lambda paused: exchange.flow(paused=paused), exchange.cancel)
         self._streamed[exchange] = principal
@@ -203,7 +210,14 @@ class Exchanges:
         self._context.pools.close()
 
 
-def _request(path: str, body: bytes, *, preload_only: bool = False, session: str = "") -> Request:
+def _request(
+    path: str,
+    body: bytes,
+    *,
+    preload_only: bool = False,
+    session: str = "",
+    background: bool = False,
+) -> Request:
     """A request that came over no connection."""
     return Request(
         method="POST",
@@ -220,4 +234,5 @@ def _request(path: str, body: bytes, *, preload_only: bool = False, session: str
         received=len(body),
         complete=True,
         session=session,
+        background=background,
     )

@@ -171,6 +171,7 @@ class Supervisor:
         principal: Principal = NOBODY,
         keep_alive: float | None = None,
         affinity: tuple[int, ...] = (),
+        background: bool = False,
     ) -> Lease | None:
         """Return a lease if a runner is ready, None if it would take waiting.
 
@@ -178,7 +179,12 @@ class Supervisor:
         """
         ticket = next(self._tickets)
         granted = self._scheduler.request_at_once(
-            ticket, key, time.monotonic(), keep_alive=keep_alive, affinity=affinity
+            ticket,
+            key,
+            time.monotonic(),
+            keep_alive=keep_alive,
+            affinity=affinity,
+            background=background,
         )
         return None if granted is None else self._claims.lease(granted, principal, holder)
 

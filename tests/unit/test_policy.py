@@ -61,7 +61,7 @@ def test_every_action_has_its_permission() -> None:
 
 
 def test_without_a_key() -> None:
-    """Owners may everything, whoever is let in uses and sees models, nobody what is public."""
+    """Owners may everything, whoever is let in uses and sees models, nobody what is for anybody."""
     rules = Rules(Clock())
     assert allowed(rules, owner_principal(0)) == set(Action)
     some = {action for action, needed in NEEDED.items() if needed in (None, *WITHOUT_A_KEY)}
@@ -70,7 +70,7 @@ def test_without_a_key() -> None:
         assert not rules.sees_everything(principal)
     assert Action.CONFIGURE_MODEL not in some
     assert Action.USE_MODEL in some
-    assert allowed(rules, NOBODY) == {Action.PUBLIC}
+    assert allowed(rules, NOBODY) == {Action.PUBLIC, Action.REGISTER}
 
 
 @pytest.mark.parametrize("permission", Permission)

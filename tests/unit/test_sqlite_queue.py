@@ -28,7 +28,7 @@ class SqliteHost:
 
     async def open(self) -> None:
         self._database = Database(self._folder)
-        rules = QueueRules(lambda: self.MOST_OPEN, lambda: 86400.0, POLICY)
+        rules = QueueRules(lambda: self.MOST_OPEN, lambda: 86400.0, lambda: POLICY)
         clock = lambda: 1e9 + self.now  # noqa: E731
         self.queue = SqliteQueue(self._database, rules, clock=clock, passed=lambda: self.now)
         await self._database.open()

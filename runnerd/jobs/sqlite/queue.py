@@ -110,7 +110,7 @@ class SqliteQueue(SqliteSubmission, SqliteWork):
         with contextlib.suppress(LeaseLost):
             await state.database.write(
                 lambda connection: transitions.lose_claim(
-                    connection, claim, reason, state.rules.policy, now
+                    connection, claim, reason, state.rules.policy(), now
                 ),
                 then=then,
             )

@@ -152,6 +152,11 @@ def forget_output(connection: Connection, seq: int) -> None:
     connection.execute("DELETE FROM job_output WHERE seq = ?", (seq,))
 
 
+def forget_responses(connection: Connection, seq: int) -> None:
+    """Let a job be asked all over again."""
+    connection.execute("DELETE FROM job_responses WHERE seq = ?", (seq,))
+
+
 def delete(connection: Connection, seqs: Iterable[int]) -> None:
     """Remove jobs and all that belongs to them."""
     for table in ("job_output", "job_responses", "job_prompts", "jobs"):

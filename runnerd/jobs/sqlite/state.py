@@ -25,7 +25,7 @@ class QueueRules:
 
     most_open: Callable[[], int] = lambda: MOST_OPEN
     kept: Callable[[], float] = lambda: 7 * 86400.0
-    policy: RetryPolicy = field(default_factory=RetryPolicy)
+    policy: Callable[[], RetryPolicy] = RetryPolicy
 
 
 @dataclass(slots=True)

@@ -219,6 +219,7 @@ def retry(connection: Connection, id: str, now: float) -> bool:
         (rank, now, seq),
     )
     rows.forget_output(connection, seq)
+    rows.forget_responses(connection, seq)
     return True
 
 

@@ -47,7 +47,7 @@ class SqliteWork:
         state.work.looking(worker)
 
         def work(connection: Connection) -> _Claimed:
-            transitions.recover(connection, state.epoch, state.rules.policy, now)
+            transitions.recover(connection, state.epoch, state.rules.policy(), now)
             expired = transitions.expire(connection, now)
             claimant = Claimant(worker, state.epoch)
             claims = transitions.claim(connection, claimant, limit, models, now)
@@ -96,7 +96,7 @@ class SqliteWork:
         )
 
         def work(connection: Connection) -> Job:
-            transitions.fail(connection, claim, attempt, state.rules.policy, retry=retry)
+            transitions.fail(connection, claim, attempt, state.rules.policy(), retry=retry)
             return rows.find(connection, [job.id])[0]
 
         return await self._given_back(claim, work, again=retry)
