@@ -85,7 +85,7 @@ function runners(now) {
     { title: "Unloads", cell: (each) => (each.state === "failed" ? "–" : each.pinned ? "never, pinned" : each.requests ? "in use" : until(each.expires)) },
     { title: "Actions", actions: true, cell: (each) => manages() && h("div", { class: "actions" },
       button(each.pinned ? "Unpin" : "Pin", (event) => doing(event, () => pin(each), `${short(each.model)} is ${each.pinned ? "not pinned any more" : "pinned: it stays loaded"}`), { kind: "small", pressed: each.pinned, name: `${each.pinned ? "Unpin" : "Pin"} ${short(each.model)}` }),
-      each.state !== "failed" && button("Unload", (event) => unload(event, nameOf(each), short(each.model), each.requests + each.waiting), { kind: "small", name: `Unload ${short(each.model)}` })) },
+      each.state !== "failed" && button("Unload", (event) => unload(event, nameOf(each), short(each.model), each.requests + each.waiting, each.backend), { kind: "small", name: `Unload ${short(each.model)}` })) },
   ], now.runners, (each) => `${each.id || each.models.join()}${each.mode}`);
 }
 
@@ -96,16 +96,16 @@ const nameOf = (runner) => runner.models[0] || runner.model;
 const manages = () => live.me?.may.some((name) => name === "superuser" || name === "unload_llm");
 
 async function pin(runner) {
-  await post(`models/${path(nameOf(runner))}/configure`, { pinned: !runner.pinned, mode: runner.mode });
+  await post(`models/${path(nameOf(runner))}/configure`, { pinned: !runner.pinned, mode: runner.mode, backend: runner.backend });
   nudge("runner", 0);
 }
 
 // Stop a model's runners; those in use only if somebody says so.
-export async function unload(event, model, name, inUse) {
+export async function unload(event, model, name, inUse, backend) {
   const force = inUse > 0 && (await confirm(`Unload ${name}?`, `${plural(inUse, "request")} use it or wait for it. They would end with an error.`, "Unload anyway"));
   if (inUse > 0 && !force) return;
   await doing(event, async () => {
-    const done = await post("engines/unload", { models: [model], force });
+    const done = await post("engines/unload", { models: [model], force, backend });
     nudge("runner", 0);
     if (!done.unloaded_runners) throw new Error(done.runners_in_use ? `${name} is in use; nothing was unloaded.` : `${name} was not loaded.`);
   }, `${name} is unloaded`);
