@@ -37,7 +37,7 @@ def imported() -> Iterator[str]:
                 top = module.partition(".")[0]
                 if top != "runnerd" and top not in sys.stdlib_module_names:
                     plain = top.lower().replace("_", "-")
-                    yield _BESIDE.get(plain) or known.get(top, [plain])[0].lower()
+                    yield _BESIDE.get(plain) or known.get(top, [plain])[0].lower().replace("_", "-")
 
 
 def modules(node: ast.AST) -> list[str]:
