@@ -10,6 +10,7 @@ from pathlib import Path
 
 from runnerd.backends.llamacpp.building.options import add_options
 from runnerd.cli.account_arguments import add_account_commands
+from runnerd.cli.session_arguments import add_session_commands
 
 
 def parse(arguments: list[str]) -> argparse.Namespace:
@@ -50,6 +51,7 @@ def _parser() -> argparse.ArgumentParser:
     _add_model_commands(add)
     _add_runner_commands(add)
     add_account_commands(commands, _lazily)
+    add_session_commands(commands, _lazily)
     return parser
 
 
