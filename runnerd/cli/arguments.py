@@ -14,6 +14,7 @@ from runnerd.cli.command_parser import CommandParser, model_name
 from runnerd.cli.fleet_arguments import add_fleet_commands
 from runnerd.cli.job_arguments import add_job_commands
 from runnerd.cli.run_arguments import add_run_command, separated_think
+from runnerd.cli.session_arguments import add_session_commands
 
 
 def parse(arguments: list[str]) -> argparse.Namespace:
@@ -57,6 +58,7 @@ def _parser() -> argparse.ArgumentParser:
     add_run_command(commands, _lazily)
     add_account_commands(commands, _lazily)
     add_job_commands(commands, _lazily)
+    add_session_commands(commands, _lazily)
     return parser
 
 
