@@ -165,7 +165,14 @@ async def build(
     actions = ApprovedActions(store, policy, pulls, supervisor, exchanges, llms.downloads)
     approvals = ApprovalWork(accounts, actions.by_kind())
     stack.push_async_callback(approvals.close)
-    jobs = Jobs(accounts.database, exchanges, settings)
+
+    def check_model(principal: Principal, name: str) -> None:
+        """Raise for a model that there is not for a principal, and that will not be pulled."""
+        external = supervisor.keys.backend(None).uses_external_model_management
+        if not external and not settings.auto_pull:
+            visible.of(principal).get(name)
+
+    jobs = Jobs(accounts.database, exchanges, settings, state_dir, check_model)
     context = Context(
         settings,
         store,

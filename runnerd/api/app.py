@@ -27,7 +27,7 @@ from runnerd.api.auditing import audited
 from runnerd.api.context import CONTEXT, Context, authorize, principal_of
 from runnerd.api.gridrepublic import jobs as gridrepublic_jobs
 from runnerd.api.ollama import accounts, blobs, creation, library, transfers
-from runnerd.api.openai import response_store_api
+from runnerd.api.openai import batches, files, response_store_api
 from runnerd.api.pantry.modules import MODULES as PANTRY
 from runnerd.api.routing import ACTIONS, Handler, check_actions, customs_of, error_format_of
 from runnerd.api.sessions import routes as sessions
@@ -69,6 +69,8 @@ _MODULES = (
     sessions,
     jobs,
     gridrepublic_jobs,
+    files,
+    batches,
     *PANTRY,
     metrics,
 )
