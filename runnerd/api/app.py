@@ -21,7 +21,7 @@ from runnerd.api import (
     request_views,
     running_requests,
 )
-from runnerd.api.admin import approvals, audit, backups, keys, me, usage, users
+from runnerd.api.admin import approvals, audit, backups, keys, logins, me, usage, users
 from runnerd.api.auditing import audited
 from runnerd.api.context import CONTEXT, Context, authorize, principal_of
 from runnerd.api.gridrepublic import jobs as gridrepublic_jobs
@@ -58,6 +58,7 @@ _MODULES = (
     users,
     keys,
     approvals,
+    logins,
     usage,
     audit,
     backups,
