@@ -117,8 +117,8 @@ class Pulls:
         """Fetch a model, or follow the pull that already does; it goes on without its followers.
 
         `reference` is what `docker model pull` takes, `hf.co/org/repo[@revision][:quant]`, or an
-        http(s) URL of a GGUF file.  Whose logins count says `asker`.  Raises errors.InvalidReference
-        at once; everything else is raised by the iteration.
+        http(s) URL of a GGUF file.  `asker` says whose logins count.  Raises
+        errors.InvalidReference at once; everything else is raised by the iteration.
         """
         digest = Digest(sha256.removeprefix("sha256:").lower()) if sha256 else None
         said_tag = None if tag is None else str(Reference.parse(tag))
