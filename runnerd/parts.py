@@ -115,7 +115,13 @@ async def build(
 
     outbound = make_outbound(settings)
     stack.push_async_callback(outbound.close)
-    pulls = Pulls(store, outbound, lambda: pull_settings(settings), host=host)
+    pulls = Pulls(
+        store,
+        outbound,
+        lambda: pull_settings(settings),
+        host=host,
+        logins=accounts.logins.find,
+    )
     stack.push_async_callback(pulls.close)
 
     records = Records()

@@ -22,7 +22,17 @@ from runnerd.api import (
     request_views,
     running_requests,
 )
-from runnerd.api.admin import approvals, audit, backups, jobs, keys, me, usage, users
+from runnerd.api.admin import (
+    approvals,
+    audit,
+    backups,
+    jobs,
+    keys,
+    logins,
+    me,
+    usage,
+    users,
+)
 from runnerd.api.auditing import audited
 from runnerd.api.context import CONTEXT, Context, authorize, principal_of
 from runnerd.api.gridrepublic import jobs as gridrepublic_jobs
@@ -59,6 +69,7 @@ _MODULES = (
     users,
     keys,
     approvals,
+    logins,
     usage,
     audit,
     backups,
