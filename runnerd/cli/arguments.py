@@ -11,6 +11,7 @@ from pathlib import Path
 from runnerd.backends.llamacpp.building.options import add_options
 from runnerd.cli.account_arguments import add_account_commands
 from runnerd.cli.fleet_arguments import add_fleet_commands
+from runnerd.cli.job_arguments import add_job_commands
 
 
 def parse(arguments: list[str]) -> argparse.Namespace:
@@ -52,6 +53,7 @@ def _parser() -> argparse.ArgumentParser:
     _add_runner_commands(add)
     add_fleet_commands(add)
     add_account_commands(commands, _lazily)
+    add_job_commands(commands, _lazily)
     return parser
 
 
