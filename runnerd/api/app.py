@@ -8,7 +8,6 @@ from collections.abc import Mapping
 
 from aiohttp import ClientConnectionResetError, web
 
-<<<<<<< HEAD
 from runnerd.api import (
     configuring,
     engines,
@@ -22,11 +21,7 @@ from runnerd.api import (
     request_views,
     running_requests,
 )
-from runnerd.api.admin import approvals, audit, backups, keys, me, usage, users
-=======
-from runnerd.api import configuring, engines, host, loading, models, pulls, request_views
 from runnerd.api.admin import approvals, audit, backups, jobs, keys, me, usage, users
->>>>>>> w/jobs
 from runnerd.api.auditing import audited
 from runnerd.api.context import CONTEXT, Context, authorize, principal_of
 from runnerd.api.gridrepublic import jobs as gridrepublic_jobs
@@ -67,14 +62,11 @@ _MODULES = (
     audit,
     backups,
     me,
-<<<<<<< HEAD
     events,
     overview,
     running_requests,
     sessions,
-=======
     jobs,
->>>>>>> w/jobs
     gridrepublic_jobs,
     *PANTRY,
 )
