@@ -14,6 +14,7 @@ from runnerd.api import (
     events,
     host,
     loading,
+    log_views,
     metrics,
     models,
     overview,
@@ -70,6 +71,7 @@ _MODULES = (
     gridrepublic_jobs,
     *PANTRY,
     metrics,
+    log_views,
 )
 
 
