@@ -14,6 +14,7 @@ from runnerd.api import (
     events,
     host,
     loading,
+    log_views,
     metrics,
     models,
     overview,
@@ -84,6 +85,7 @@ _MODULES = (
     batches,
     *PANTRY,
     metrics,
+    log_views,
 )
 
 

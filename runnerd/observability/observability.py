@@ -11,6 +11,7 @@ from runnerd.observability.event_bus import EventBus, EventKind
 from runnerd.observability.loop_lag import LoopLag
 from runnerd.observability.metrics import Metrics
 from runnerd.observability.request_figures import EndedRequest
+from runnerd.observability.runner_names import RunnerNames
 from runnerd.pulls.transfer_tasks import TransferTask
 from runnerd.supervisor import RunnerChange, Supervisor
 
@@ -29,6 +30,7 @@ class Observability:
         self.events = EventBus()
         self.loop_lag = LoopLag()
         self.metrics = Metrics(supervisor, self.loop_lag, name_of=name_of, running=running)
+        self.runner_names = RunnerNames()
         supervisor.changes.subscribe(self._runner_changed)
 
     def request_ended(self, principal: Principal, record: EndedRequest) -> None:
@@ -43,6 +45,7 @@ class Observability:
 
     def _runner_changed(self, change: RunnerChange) -> None:
         self.metrics.runners.changed(change)
+        self.runner_names.changed(change)
         self.events.publish(EventKind.RUNNER, change)
 
     def from_threads(self, kind: EventKind) -> Callable[[], None]:
