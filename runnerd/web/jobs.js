@@ -10,6 +10,7 @@ const EVERY = 2000; // milliseconds between looks while some are open
 
 export const jobs = (place, [id]) => (id ? job(place, id) : list(place));
 
+const nameOf = (each) => (each.id.length > 16 ? `…${each.id.slice(-10)}` : each.id);
 const isOpen = (each) => !each.ended;
 const state = (each) => chip(each.state, KINDS[each.state] ?? "warn");
 
@@ -36,10 +37,9 @@ function list(place) {
           { title: "Jobs", wide: true, cell: (each) => h("span", { class: "chips" }, Object.entries(each).filter(([name]) => name !== "model").map(([name, count]) => chip(`${number(count)} ${name}`, KINDS[name] ?? "warn"))) },
         ], queues, (each) => each.model)) : null,
         section("Newest", found.length ? table("Jobs", [
-          { title: "Job", wide: true, cell: (each) => [h("a", { class: "name", link: `jobs/${encodeURIComponent(each.id)}` }, each.id.slice(0, 12)), each.reason && h("span", { class: "sub" }, each.reason)] },
+          { title: "Job", wide: true, cell: (each) => [h("a", { class: "name", link: `jobs/${encodeURIComponent(each.id)}` }, nameOf(each)), each.reason && h("span", { class: "sub" }, each.reason)] },
           { title: "Model", wide: true, cell: (each) => short(each.model) }, { title: "Whose", wide: true, cell: (each) => each.user },
           { title: "State", cell: state }, { title: "Submitted", cell: (each) => clock(each.created) }, { title: "Took", number: true, cell: (each) => seconds(each.runtime_seconds || null) },
-          { title: "Attempts", number: true, cell: (each) => number(each.attempts.length) },
           { title: "Actions", actions: true, cell: (each) => h("div", { class: "actions" }, actions(each, look, "small")) },
         ], found, (each) => each.id) : empty("There are no jobs", "A job waits for a free place, survives restarts, and keeps its result until you take it."))]);
   }
@@ -49,7 +49,7 @@ function list(place) {
 }
 
 function actions(each, look, kind) {
-  const where = `runnerd/jobs/${path(each.id)}`, name = each.id.slice(0, 12);
+  const where = `runnerd/jobs/${path(each.id)}`, name = nameOf(each);
   return [
     isOpen(each) && button("Cancel", (event) => doing(event, async () => { await post(`${where}/cancel`); await look(); }, "The job is cancelled"), { kind, name: `Cancel job ${name}` }),
     !isOpen(each) && ["failed", "cancelled", "expired"].includes(each.state) && button("Try again", (event) => doing(event, async () => { await post(`${where}/retry`); await look(); }, "The job is queued again"), { kind, name: `Try job ${name} again` }),
@@ -88,7 +88,7 @@ function job(place, id) {
 
   function draw() {
     if (!found) { show(place, heading(error ? "No such job" : "Job"), error ? trouble(error) : h("p", { class: "muted" }, "Loading…"), h("a", { link: "jobs" }, "All jobs")); return; }
-    show(place, h("p", {}, h("a", { link: "jobs" }, "Jobs")), heading(`Job ${found.id.slice(0, 12)}`, state(found), actions(found, look, "")), error && trouble(error),
+    show(place, h("p", {}, h("a", { link: "jobs" }, "Jobs")), heading(`Job ${nameOf(found)}`, state(found), actions(found, look, "")), error && trouble(error),
       found.reason && h("div", { class: "notice" }, found.reason),
       h("div", { class: "panel section" }, facts([["Id", h("code", {}, found.id)], ["Model", short(found.model)], ["Whose", found.user], ["Submitted", clock(found.created)], ["Began", found.started && clock(found.started)], ["Ended", found.ended && clock(found.ended)], ["Took", seconds(found.runtime_seconds || null)], ["Priority", found.priority ? number(found.priority) : null], ["Deadline", found.deadline && clock(found.deadline)]])),
       found.attempts.length ? section("Attempts", table("Attempts", [{ title: "Worker", wide: true, cell: (each) => each.worker }, { title: "From", cell: (each) => clock(each.started) }, { title: "To", cell: (each) => clock(each.ended) }, { title: "End", cell: (each) => each.end || "–" }, { title: "Why", wide: true, cell: (each) => each.reason || "–" }], found.attempts, (each) => each.started)) : null,
