@@ -102,6 +102,20 @@ def downloaded(client: PantryClient, uuid: str) -> dict[str, Any]:
     return client.status("get_llm_status", llm_id=uuid)
 
 
+def test_registering_takes_nothing_from_others(tmp_path: Path) -> None:
+    """Clients that have to send something as a key go on until somebody who has one may do
+    something.
+    """
+    placeholder = {"Authorization": "Bearer unused"}
+    with running(tmp_path / "d") as daemon, PantryClient(daemon.address) as client:
+        client.register_user("program")
+        assert daemon.http.get("/v1/models", headers=placeholder).status_code == 200
+        asked = client.request("request_permissions", requested_permissions=may("view_llms"))
+        path = f"/runnerd/approvals/{asked['id']}/accept"
+        daemon.http.post(path).raise_for_status()
+        assert daemon.http.get("/v1/models", headers=placeholder).status_code == 401
+
+
 def test_from_registration_to_bare_model(
     pantry: Pantry, server: FileServer, transport: str
 ) -> None:
