@@ -27,6 +27,7 @@ from runnerd.config_errors import wrong_settings
 from runnerd.errors import StartupError
 from runnerd.job_settings import JobSettings
 from runnerd.pantry_settings import PantrySettings
+from runnerd.protollm_settings import ProtollmSettings
 from runnerd.seeing_settings import SeeingSettings
 from runnerd.session_settings import SessionSettings
 from runnerd.setting_sources import EnvironmentVariables, SettingsFile
@@ -266,6 +267,7 @@ class Settings(SeeingSettings, BaseSettings):
     limits: Limits = Limits()
     sessions: SessionSettings = SessionSettings()
     pantry: PantrySettings = PantrySettings()
+    protollm: ProtollmSettings = ProtollmSettings()
     backends: dict[str, dict[str, Any]] = Field({}, description="one table per backend")
 
     @model_validator(mode="before")

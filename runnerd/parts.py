@@ -23,6 +23,7 @@ from runnerd.api.context import Context
 from runnerd.api.ollama import dialects
 from runnerd.api.openai import responses, transcriptions
 from runnerd.api.openai.response_store import ResponseStore
+from runnerd.api.protollm.opening import open_desk
 from runnerd.backends.interface import Backend, BackendContext
 from runnerd.backends.registry import discover
 from runnerd.config import Settings
@@ -179,6 +180,8 @@ async def build(
             visible.of(principal).get(name)
 
     jobs = Jobs(accounts.database, exchanges, settings, state_dir, check_model)
+    prompts = open_desk(settings.protollm, jobs.queue)
+    stack.push_async_callback(prompts.close)
     context = Context(
         settings,
         store,
@@ -196,6 +199,7 @@ async def build(
         conversations,
         jobs,
         llms,
+        prompts,
     )
     relay = Relay(
         RelayDependencies(

@@ -40,6 +40,7 @@ from runnerd.api.gridrepublic import jobs as gridrepublic_jobs
 from runnerd.api.ollama import accounts, blobs, creation, library, transfers
 from runnerd.api.openai import batches, files, response_store_api
 from runnerd.api.pantry.modules import MODULES as PANTRY
+from runnerd.api.protollm import routes as protollm
 from runnerd.api.routing import ACTIONS, Handler, check_actions, customs_of, error_format_of
 from runnerd.api.sessions import routes as sessions
 from runnerd.durable import disk_errors
@@ -83,6 +84,7 @@ _MODULES = (
     gridrepublic_jobs,
     files,
     batches,
+    protollm,
     *PANTRY,
     metrics,
     log_views,
