@@ -42,7 +42,6 @@ function go() {
   const main = at("main");
   main.replaceChildren();
   main.className = `view-${name}`;
-  closeMenu();
   const moved = current !== "" && current !== location.hash;
   current = location.hash || "#/overview";
   document.title = `${VIEWS[name].label} – runnerd`;
@@ -147,6 +146,7 @@ document.addEventListener("keydown", (event) => {
 at("theme").addEventListener("click", switchTheme);
 at("account").addEventListener("click", () => askForKey());
 document.querySelector(".skip").addEventListener("click", (event) => { event.preventDefault(); at("main").focus(); });
+at("nav").addEventListener("click", closeMenu);
 addEventListener("hashchange", go);
 watch(status);
 themed();

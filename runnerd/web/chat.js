@@ -106,6 +106,7 @@ function code() {
   return h("div", { class: "form" }, columns.map((column) => {
     const body = column.body(said);
     const text = prompt.value.trim();
+    if (!text && !images.length) while (body.messages.at(-1)?.role === "assistant") body.messages.pop();
     if (text || images.length || !body.messages.some((each) => each.role === "user")) {
       const content = images.length ? [{ type: "text", text }, ...images.map((url) => ({ type: "image_url", image_url: { url } }))] : text || "Hello";
       body.messages = [...body.messages, { role: "user", content }];

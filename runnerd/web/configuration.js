@@ -36,8 +36,8 @@ export function configuration(model, draw) {
       if (!Object.keys(changes).length) throw new Error("Nothing was changed.");
       if (force.checked) changes.force = true;
       await post(`models/${path(model.id)}/configure`, { ...changes, mode });
+      for (const control of controls) if (control.name in changes) control.before = JSON.stringify(changes[control.name]);
       nudge("models", 0);
-      await look();
     }, `${short(model.tags[0]) || "The model"} is configured`);
   }
 

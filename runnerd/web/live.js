@@ -49,7 +49,7 @@ async function look() {
 
 function told({ state, kind, model, error }) {
   if (state === "done") tell(`${short(model)}: the ${kind} is complete`, "good");
-  if (state === "failed") tell(`${short(model)}: the ${kind} has ended: ${error}`, "bad");
+  if (state === "failed") tell(`${short(model)}: ${error}`, /was cancelled/.test(error) ? "" : "bad");
 }
 
 export function start() {

@@ -34,7 +34,7 @@ export function model(place, [id]) {
     return [
       ...runners.map(state),
       h("a", { class: "button", link: `chat?model=${encodeURIComponent(found.tags[0] || found.id)}` }, "Chat"),
-      runners.some((runner) => runner.state !== "failed") ? button("Unload", (event) => unload(event, found.id, name, inUse(runners))) : button("Load", (event) => load(event, found.id, name), { kind: "primary" }),
+      runners.some((runner) => runner.state !== "failed") ? button("Unload", (event) => unload(event, found.id, name, inUse(runners))) : button("Load", (event) => load(event, found.tags[0] || found.id, name), { kind: "primary" }),
     ];
   }
 

@@ -61,5 +61,5 @@ function actions(each) {
     completes && h("a", { class: "button small", link: `chat?model=${encodeURIComponent(each.tags[0] || each.id)}`, "aria-label": `Chat with ${name}` }, "Chat"),
     runners.length
       ? button("Unload", (event) => unload(event, each.id, name, inUse(runners)), { kind: "small", name: `Unload ${name}` })
-      : button("Load", (event) => load(event, each.id, name).then(() => nudge("runner", 0)), { kind: "small", name: `Load ${name}` }));
+      : button("Load", (event) => load(event, each.tags[0] || each.id, name).then(() => nudge("runner", 0)), { kind: "small", name: `Load ${name}` }));
 }

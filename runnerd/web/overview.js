@@ -74,7 +74,7 @@ function memory(runner, kind) {
 function runners(now) {
   if (!now.runners?.length) return empty("No model is loaded", "The first request for a model loads it. You can also ", h("a", { link: "models" }, "load one now"), ".");
   return table("Loaded models", [
-    { title: "Model", wide: true, cell: (each) => [h("a", { class: "name", link: `models/${encodeURIComponent(nameOf(each))}` }, short(each.model)), each.mode !== "completion" && h("span", { class: "sub" }, each.mode), each.models.length > 1 && h("span", { class: "sub" }, `also ${each.models.map(short).filter((name) => name !== short(each.model)).join(", ")}`), each.failure && h("span", { class: "sub bad-text" }, each.failure, each.retry ? ` It is tried again ${until(each.retry)}.` : "")] },
+    { title: "Model", wide: true, cell: (each) => [h("a", { class: "name", link: `models/${encodeURIComponent(nameOf(each))}` }, titleOf(each)), each.mode !== "completion" && h("span", { class: "sub" }, each.mode), each.models.length > 1 && h("span", { class: "sub" }, `also ${each.models.map(short).filter((name) => name !== titleOf(each)).join(", ")}`), each.failure && h("span", { class: "sub bad-text" }, each.failure, each.retry ? ` It is tried again ${until(each.retry)}.` : "")] },
     { title: "State", cell: state },
     { title: "Slots used", cell: slots },
     { title: "Waiting", number: true, cell: (each) => number(each.waiting) },
@@ -84,8 +84,8 @@ function runners(now) {
     { title: "Reserved", number: true, cell: (each) => memory(each, "reserved") },
     { title: "Unloads", cell: (each) => (each.state === "failed" ? "–" : each.pinned ? "never, pinned" : each.requests ? "in use" : until(each.expires)) },
     { title: "Actions", actions: true, cell: (each) => manages() && h("div", { class: "actions" },
-      button(each.pinned ? "Unpin" : "Pin", (event) => doing(event, () => pin(each), `${short(each.model)} is ${each.pinned ? "not pinned any more" : "pinned: it stays loaded"}`), { kind: "small", pressed: each.pinned, name: `${each.pinned ? "Unpin" : "Pin"} ${short(each.model)}` }),
-      each.state !== "failed" && button("Unload", (event) => unload(event, nameOf(each), short(each.model), each.requests + each.waiting), { kind: "small", name: `Unload ${short(each.model)}` })) },
+      button(each.pinned ? "Unpin" : "Pin", (event) => doing(event, () => pin(each), `${titleOf(each)} is ${each.pinned ? "not pinned any more" : "pinned: it stays loaded"}`), { kind: "small", pressed: each.pinned, name: `${each.pinned ? "Unpin" : "Pin"} ${titleOf(each)}` }),
+      each.state !== "failed" && button("Unload", (event) => unload(event, nameOf(each), titleOf(each), each.requests + each.waiting, each.backend), { kind: "small", name: `Unload ${titleOf(each)}` })) },
   ], now.runners, (each) => `${each.id || each.models.join()}${each.mode}`);
 }
 
@@ -93,19 +93,22 @@ const speedOf = (value) => (value === null ? "–" : number(value >= 100 ? Math.
 
 const nameOf = (runner) => runner.models[0] || runner.model;
 
+// What a runner is called: its first client's word, which may be a digest.
+export const titleOf = (runner) => short(runner.model.startsWith("sha256:") ? nameOf(runner) : runner.model);
+
 const manages = () => live.me?.may.some((name) => name === "superuser" || name === "unload_llm");
 
 async function pin(runner) {
-  await post(`models/${path(nameOf(runner))}/configure`, { pinned: !runner.pinned, mode: runner.mode });
+  await post(`models/${path(nameOf(runner))}/configure`, { pinned: !runner.pinned, mode: runner.mode, backend: runner.backend });
   nudge("runner", 0);
 }
 
 // Stop a model's runners; those in use only if somebody says so.
-export async function unload(event, model, name, inUse) {
+export async function unload(event, model, name, inUse, backend) {
   const force = inUse > 0 && (await confirm(`Unload ${name}?`, `${plural(inUse, "request")} use it or wait for it. They would end with an error.`, "Unload anyway"));
   if (inUse > 0 && !force) return;
   await doing(event, async () => {
-    const done = await post("engines/unload", { models: [model], force });
+    const done = await post("engines/unload", { models: [model], force, backend });
     nudge("runner", 0);
     if (!done.unloaded_runners) throw new Error(done.runners_in_use ? `${name} is in use; nothing was unloaded.` : `${name} was not loaded.`);
   }, `${name} is unloaded`);

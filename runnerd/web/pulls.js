@@ -65,7 +65,7 @@ export function pulls(changed) {
     const sizes = each.total ? `${bytes(each.current)} of ${bytes(each.total)}` : bytes(each.current || 0);
     return h("div", { class: "progress-row", key: each.id },
       h("div", {}, h("span", { class: "name" }, short(each.model)), h("span", { class: "sub", }, `${each.kind}, ${sizes}${each.speed ? `, ${bytes(each.speed)}/s${left}` : ""}`)),
-      button("Cancel", (event) => doing(event, async () => { await remove(`models/pulls/${path(each.id)}`); look(); }, `${short(each.model)}: cancelled; what has arrived stays for the next attempt`), { kind: "small", name: `Cancel the ${each.kind} of ${short(each.model)}` }),
+      button("Cancel", (event) => doing(event, async () => { await remove(`models/pulls/${path(each.id)}`); look(); }), { kind: "small", name: `Cancel the ${each.kind} of ${short(each.model)}` }),
       h("progress", { max: each.total || 1, value: each.total ? each.current : undefined, "aria-label": `Progress of ${short(each.model)}` }));
   }
 

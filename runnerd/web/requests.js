@@ -2,7 +2,7 @@
 import { get } from "./api.js";
 import { h, show } from "./dom.js";
 import { bytes, clock, number, seconds, short } from "./format.js";
-import { watch } from "./live.js";
+import { live, watch } from "./live.js";
 import { cancel } from "./overview.js";
 import { button, chip, dialog, empty, facts, heading, input, table, trouble } from "./widgets.js";
 
@@ -14,9 +14,10 @@ export function requests(place) {
 
   async function look() {
     try {
-      const [records, models] = await Promise.all([get("engines/requests"), get("models")]);
+      const [records, models, users] = await Promise.all([get("engines/requests"), get("models"), live.me?.may.includes("superuser") ? get("runnerd/users") : []]);
       names = Object.fromEntries(models.map((each) => [each.id, short(each.tags[0]) || each.id.slice(0, 19)]));
-      found = flattened(records).reverse();
+      const people = Object.fromEntries(users.map((each) => [`user ${each.id}`, each.name]));
+      found = flattened(records).reverse().map((each) => ({ ...each, principal: people[each.principal] || each.principal }));
       error = null;
     } catch (failure) { error = failure; }
     draw();
@@ -49,7 +50,7 @@ function columns(nameOf) {
   return [
     { title: "Model", wide: true, cell: (each) => [h("span", { class: "name" }, nameOf(each)), h("span", { class: "sub" }, each.operation)] },
     { title: "Began", cell: (each) => clock(each.timestamp) },
-    { title: "From", wide: true, cell: (each) => [each.principal_name || each.principal || "–", (each.origin || each.user_agent) && h("span", { class: "sub" }, each.origin || each.user_agent)] },
+    { title: "From", wide: true, cell: (each) => [each.principal || "–", (each.origin || each.user_agent) && h("span", { class: "sub" }, each.origin || each.user_agent)] },
     { title: "Status", cell: status },
     { title: "Waited", number: true, cell: (each) => seconds(each.waited_seconds) },
     { title: "First byte", number: true, cell: (each) => seconds(each.first_byte_seconds) },
@@ -73,7 +74,7 @@ function status(each) {
 function details(each, name) {
   return dialog("Request", (close) => [
     each.error && h("div", { class: "notice bad" }, each.error),
-    facts([["Id", h("code", {}, each.id)], ["Model", name], ["Operation", each.operation], ["Began", clock(each.timestamp)], ["From", each.principal_name || each.principal], ["Origin", each.origin], ["Program", each.user_agent],
+    facts([["Id", h("code", {}, each.id)], ["Model", name], ["Operation", each.operation], ["Began", clock(each.timestamp)], ["From", each.principal], ["Origin", each.origin], ["Program", each.user_agent],
       ["Status", each.status_code], ["Streamed", each.streamed ? "yes" : "no"], ["Received", bytes(each.bytes_in)], ["Sent", bytes(each.bytes_out)], ["Waited for a runner", seconds(each.waited_seconds)],
       ["First byte after", seconds(each.first_byte_seconds)], ["Took", seconds(each.duration_seconds)], ["Prompt tokens", number(each.prompt_tokens)], ["of them evaluated before", number(each.cached_tokens)], ["Response tokens", number(each.completion_tokens)], ["Runner", each.runner]]),
     each.request && h("details", {}, h("summary", {}, "What was asked"), h("pre", { class: "copyable-text" }, each.request)),

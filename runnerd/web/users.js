@@ -78,7 +78,7 @@ const usageTable = (rows) => table("Usage", [
 const auditTable = (rows) => table("Audit", [
   { title: "When", cell: (each) => clock(each.time) }, { title: "Who", wide: true, cell: (each) => each.who },
   { title: "What", wide: true, cell: (each) => [each.action.replaceAll("_", " "), h("span", { class: "sub" }, each.subject)] },
-  { title: "Status", cell: (each) => chip(String(each.status), each.status >= 400 ? "bad" : "good") },
+  { title: "Status", cell: (each) => (each.status >= 400 ? chip(String(each.status), "bad") : "done") },
 ], rows, (each) => each.id);
 
 function showKey(name, secret) {
