@@ -51,7 +51,11 @@ class RemoteInference:
                 may_go_on.set()
 
         carrying = tasks.spawn(self._carry(path, body, response, may_go_on), name="ask the daemon")
-        response.control(flow, carrying.cancel)
+
+        def cancel() -> None:
+            carrying.cancel()
+
+        response.control(flow, cancel)
         try:
             yield response
         finally:
