@@ -22,7 +22,6 @@ from runnerd.api.app import make_app
 from runnerd.api.context import Context
 from runnerd.api.ollama import dialects
 from runnerd.api.openai import responses, transcriptions
-from runnerd.api.openai.response_store import ResponseStore
 from runnerd.backends.interface import Backend, BackendContext
 from runnerd.backends.registry import discover
 from runnerd.config import Settings
@@ -113,11 +112,11 @@ async def build(
     stack.push_async_callback(pulls.close)
 
     records = Records()
-    response_store = ResponseStore()
+    kept = sessions.build_kept(accounts.database, settings)
     other_apis = {
         **anthropic.routes(),
         **dialects.routes(),
-        **responses.routes(response_store),
+        **responses.routes(kept.responses),
         **transcriptions.routes(),
     }
     visible = VisibleModels(store, policy)
@@ -139,9 +138,9 @@ async def build(
     )
     supervisor.tell_of_losses(exchanges.runner_lost)
     exchanges.accounts.spent(await accounts.usage.tokens_of_today())
-    conversations = sessions.build(accounts.database, settings, exchanges, visible, policy)
-    conversations.open()
-    stack.push_async_callback(conversations.close)
+    talks = sessions.build(kept, exchanges, visible, policy)
+    talks.open()
+    stack.push_async_callback(talks.close)
     actions = ApprovedActions(store, policy, pulls, supervisor, exchanges)
     approvals = ApprovalWork(accounts, actions.by_kind())
     stack.push_async_callback(approvals.close)
@@ -153,12 +152,13 @@ async def build(
         records,
         log_dir,
         pulls,
-        response_store,
+        kept.responses,
+        kept.conversations,
         policy,
         exchanges,
         accounts,
         approvals,
-        conversations,
+        talks,
     )
     relay = Relay(
         RelayDependencies(

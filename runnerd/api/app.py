@@ -13,7 +13,7 @@ from runnerd.api.admin import approvals, audit, backups, keys, me, usage, users
 from runnerd.api.auditing import audited
 from runnerd.api.context import CONTEXT, Context, authorize
 from runnerd.api.ollama import accounts, blobs, creation, library, transfers
-from runnerd.api.openai import response_store_api
+from runnerd.api.openai import conversations, response_store_api
 from runnerd.api.routing import ACTIONS, Handler, check_actions, error_format_of
 from runnerd.api.sessions import routes as sessions
 from runnerd.durable import disk_errors
@@ -35,6 +35,7 @@ _MODULES = (
     request_views,
     loading,
     response_store_api,
+    conversations,
     library,
     blobs,
     creation,
