@@ -47,9 +47,15 @@ class SpeculativeDecoding(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
 
-    draft_model: Annotated[str, Field(max_length=512, pattern=_NAME)]
-    num_tokens: Annotated[int, Field(ge=0, le=64)] = 0
-    min_acceptance_rate: Annotated[float, Field(ge=0, le=1)] = 0.0
+    draft_model: Annotated[
+        str, Field(max_length=512, pattern=_NAME, description="The smaller model's name.")
+    ]
+    num_tokens: Annotated[
+        int, Field(ge=0, le=64, description="Tokens drafted at a time; 0: the engine's choice.")
+    ] = 0
+    min_acceptance_rate: Annotated[
+        float, Field(ge=0, le=1, description="The least probability of a token that is drafted.")
+    ] = 0.0
 
 
 _FlagText = Annotated[str, Field(max_length=66 * 2**10)]  # a schema is the longest there is
@@ -68,13 +74,56 @@ class BackendConfiguration(BaseModel):
 
     model_config = ConfigDict(extra="forbid", populate_by_name=True)
 
-    context_size: Annotated[int | None, Field(alias="context-size", ge=-1, le=2**31 - 1)] = None
-    runtime_flags: Annotated[list[_FlagText], Field(alias="runtime-flags", max_length=128)] = []
-    speculative: SpeculativeDecoding | None = None
-    parallel: Annotated[int | None, Field(strict=True, ge=1, le=256)] = None
-    placement: Placement | None = None
-    engine: EngineName | None = None
-    isolate_users: Annotated[bool, Field(strict=True)] = False
+    context_size: Annotated[
+        int | None,
+        Field(
+            alias="context-size",
+            ge=-1,
+            le=2**31 - 1,
+            description="Tokens of each request and its response together; -1 is the trained"
+            " maximum.",
+        ),
+    ] = None
+    runtime_flags: Annotated[
+        list[_FlagText],
+        Field(
+            alias="runtime-flags",
+            max_length=128,
+            description="Flags of llama-server, of those that are harmless, each word by itself.",
+        ),
+    ] = []
+    speculative: Annotated[
+        SpeculativeDecoding | None,
+        Field(description="A smaller model drafts tokens that this one confirms."),
+    ] = None
+    parallel: Annotated[
+        int | None,
+        Field(
+            strict=True,
+            ge=1,
+            le=256,
+            description="Requests that one instance works on at a time, each with the whole"
+            " context.",
+        ),
+    ] = None
+    placement: Annotated[
+        Placement | None,
+        Field(description="On which devices it lies; default: where there is room."),
+    ] = None
+    engine: Annotated[
+        EngineName | None,
+        Field(
+            description="One of several installed engines, such as cuda or cpu; default: the best."
+        ),
+    ] = None
+    isolate_users: Annotated[
+        bool,
+        Field(
+            strict=True,
+            description="Reuse nothing of earlier prompts, so that speed tells nobody what others"
+            " have asked.",
+        ),
+    ] = False
 
     def to_json(self) -> dict[str, object]:
         """Return the JSON form, without what was not set."""

@@ -18,7 +18,8 @@ class ModelFacts:
     nothing, and sees a text whole.  `long_rope`: positions are turned otherwise where the engine's
     context is longer than that of the first training.  `gated`: a feed-forward layer holds a gate
     beside its widest activation.  `indexer_width` is that of the queries that choose which tokens a
-    layer looks at.
+    layer looks at.  `drafts_as` is how a model that was made to draft for another one does that:
+    `mtp`, `eagle3`, `dflash` or `dspark`; an ordinary model drafts token by token.
     """
 
     architecture: str = ""
@@ -44,6 +45,7 @@ class ModelFacts:
     long_rope: bool = False
     gated: bool = True
     indexer_width: int = 0
+    drafts_as: str = ""
 
 
 @dataclass(frozen=True, slots=True)

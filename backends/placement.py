@@ -21,11 +21,23 @@ class Placement(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    devices: Literal["auto", "cpu"] | Annotated[tuple[_Gpu, ...], Field(min_length=1)] = "auto"
-    layers: Annotated[int | None, Field(strict=True, ge=0, le=10000)] = None
-    split: Literal["none", "layer", "row"] | None = None
-    shares: Annotated[tuple[_Share, ...], Field(max_length=64)] = ()
-    main: _Gpu | None = None
+    devices: Annotated[
+        Literal["auto", "cpu"] | Annotated[tuple[_Gpu, ...], Field(min_length=1)],
+        Field(description='"auto", "cpu", or numbers of GPUs: [0] or [0, 1].'),
+    ] = "auto"
+    layers: Annotated[
+        int | None,
+        Field(strict=True, ge=0, le=10000, description="Layers on GPUs, at most."),
+    ] = None
+    split: Annotated[
+        Literal["none", "layer", "row"] | None,
+        Field(description="How it is divided among several GPUs."),
+    ] = None
+    shares: Annotated[
+        tuple[_Share, ...],
+        Field(max_length=64, description="In which proportions, one number for each GPU: [3, 1]."),
+    ] = ()
+    main: Annotated[_Gpu | None, Field(description="The GPU that has what is not divided.")] = None
 
     @model_validator(mode="after")
     def _agrees(self) -> Self:

@@ -25,6 +25,9 @@ from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, Settings
 from runnerd import secrecy
 from runnerd.config_errors import wrong_settings
 from runnerd.errors import StartupError
+from runnerd.job_settings import JobSettings
+from runnerd.pantry_settings import PantrySettings
+from runnerd.seeing_settings import SeeingSettings
 from runnerd.session_settings import SessionSettings
 from runnerd.setting_sources import EnvironmentVariables, SettingsFile
 from runnerd.setting_types import (
@@ -120,7 +123,7 @@ class Limits(BaseModel):
     )
 
 
-class Settings(BaseSettings):
+class Settings(SeeingSettings, BaseSettings):
     """The daemon's settings.  Times in seconds, sizes in bytes unless the name says otherwise."""
 
     model_config = SettingsConfigDict(
@@ -174,6 +177,7 @@ class Settings(BaseSettings):
     local_origins: bool = Field(
         True, description="pages of this machine or the browser's, and apps, may use the daemon"
     )
+    page: bool = Field(True, description="the owner's page, at /ui and for browsers at /")
     state_dir: Path = Field(default_factory=default_state_dir, description="models and state")
     runtime_dir: Path = Field(default_factory=default_runtime_dir, description="sockets and locks")
     capture_requests: bool = Field(
@@ -258,8 +262,10 @@ class Settings(BaseSettings):
         ge=0,
         description="bytes that models, uploads and unfinished downloads may occupy; 0: the disk's",
     )
+    jobs: JobSettings = JobSettings()
     limits: Limits = Limits()
     sessions: SessionSettings = SessionSettings()
+    pantry: PantrySettings = PantrySettings()
     backends: dict[str, dict[str, Any]] = Field({}, description="one table per backend")
 
     @model_validator(mode="before")
@@ -326,7 +332,7 @@ RELOADABLE = frozenset({
     "memory_share", "memory_reserve", "queue_length", "queue_timeout", "drain_timeout",
     "slot_timeout", "auto_pull", "pull_parts", "default_registry", "hub_endpoint", "hub_token",
     "shared_logins", "owner_group", "user_group", "require_keys", "trusted_proxies",
-    "tls_certificate", "tls_key", "sessions",
+    "tls_certificate", "tls_key", "page", "sessions", "jobs", "metrics", "log_format",
 })  # fmt: skip
 """Settings that SIGHUP brings into force; the others need a restart.
 

@@ -25,12 +25,12 @@ from runnerd.backends.interface import Preparing
 from runnerd.config import Settings
 from runnerd.errors import StartupError
 from runnerd.loopwatch import LoopWatch
+from runnerd.pantry_listeners import pantry_listeners, pantry_socket
 from runnerd.parts import Parts, build
 from runnerd.pulls.settings import allowed_sources
 from runnerd.regular import check_folder
 from runnerd.relay import listening
 from runnerd.relay.peers import Peers
-from runnerd.relay.service import Relay
 from runnerd.resources.spare import SpareMemory
 from runnerd.sockets.activation import inherited_sockets
 from runnerd.sockets.addresses import address_of, tcp_addresses
@@ -102,7 +102,7 @@ class Daemon:
             early.check()
             state_dir, directory, locks = self._prepare_directories(stack)
             log_dir = state_dir / "logs"
-            logs.set_up(log_dir, level=settings.log_level)
+            logs.set_up(log_dir, level=settings.log_level, as_json=settings.log_format == "json")
             log.info("runnerd %s starts, pid %d", runnerd.__version__, os.getpid())
             directory.clear_stale()
             early.check()
@@ -117,6 +117,12 @@ class Daemon:
             )
             stack.callback(control.close)
             listeners = self._open_listeners(control)
+            sockets = [control]
+            if settings.pantry.enabled:
+                pantry = pantry_socket(settings.pantry)
+                stack.callback(pantry.close)
+                sockets.append(pantry)
+                listeners += pantry_listeners(settings, pantry, listeners)
             self._bound = tcp_addresses(listeners)
             check(settings, self._bound)
             self._peers.rules = listening.peer_rules(settings, self._socket_gid)
@@ -127,7 +133,7 @@ class Daemon:
             upkeep = Upkeep(
                 directory,
                 locks,
-                control,
+                sockets,
                 runners=supervisor.ready_runners,
                 listen=relay.listen,
             )
@@ -144,6 +150,7 @@ class Daemon:
 
             enforcing = tasks.spawn(_enforce(parts), name="enforce the policy")
             stack.push_async_callback(tasks.cancel_and_wait, enforcing)
+            stack.enter_context(parts.observability.loop_lag.measured())
             watch = LoopWatch()
             watch.start()
             stack.callback(watch.stop)
@@ -154,6 +161,7 @@ class Daemon:
             if self._bound:
                 log.info("over TCP it answers to %s", relay.admission.hosts)
             self._notifier.ready("serving")
+            await parts.jobs.open()
             tasks.spawn(supervisor.configuring.make_resident(), name="residents")
             for backend in parts.backends.values():
                 if isinstance(backend, Preparing):
@@ -165,12 +173,13 @@ class Daemon:
             self._notifier.stopping()
             self._notifier.extend_timeout(settings.drain_timeout + settings.slot_timeout + 15)
             supervisor.drain()
-            await parts.approvals.close()  # first: whoever watches one would be waited for,
+            parts.observability.events.close()  # first: whoever watches would be waited for,
+            await parts.approvals.close()  # whoever watches an approval,
             await parts.pulls.close()  # and whoever watches a pull
             if self._activated:
                 relay.stop_listening()
                 log.info("new clients wait in systemd's sockets for the next daemon")
-            await self._drain(relay)
+            await self._drain(parts)
         log.info("stopped")
         return self._status
 
@@ -235,14 +244,19 @@ class Daemon:
             names = ", ".join(sorted(now))
             entry = AuditEntry(time.time(), "", "a signal", "change_settings", "", names, 200)
             tasks.spawn(parts.accounts.audit.add(entry), name="audit")
-        if "log_level" in now:
-            logs.set_up(log_dir, level=self._settings.log_level)
+        if now & {"log_level", "log_format"}:
+            logs.set_up(
+                log_dir,
+                level=self._settings.log_level,
+                as_json=self._settings.log_format == "json",
+            )
         if not self._settings.capture_requests:
             parts.records.forget_content()
         self._peers.rules = listening.peer_rules(self._settings, self._socket_gid)
         parts.relay.apply(listening.make_admission(self._settings, self._bound))
         parts.relay.enforce(peers=True)
         parts.supervisor.settings_changed()
+        parts.jobs.worker.settings_changed()
 
     @contextlib.asynccontextmanager
     async def _kept(self, upkeep: Upkeep) -> AsyncIterator[None]:
@@ -260,13 +274,18 @@ class Daemon:
         finally:
             await tasks.cancel_and_wait(keeping)
 
-    async def _drain(self, relay: Relay) -> None:
-        """Wait for answers in flight, for the limit, or until a second signal."""
-        draining = tasks.spawn(relay.drain(self._settings.drain_timeout), name="drain")
+    async def _drain(self, parts: Parts) -> None:
+        """Wait for responses in flight, for the limit, or until a second signal."""
+        patience = self._settings.drain_timeout
+        draining = tasks.spawn(_drained(parts, patience), name="drain")
         hurry = tasks.spawn(self._signals.hurry.wait(), name="hurry")
         await asyncio.wait([draining, hurry], return_when=asyncio.FIRST_COMPLETED)
         await tasks.cancel_and_wait(draining)
         await tasks.cancel_and_wait(hurry)
+
+
+async def _drained(parts: Parts, patience: float) -> None:
+    await asyncio.gather(parts.relay.drain(patience), parts.jobs.worker.drain(patience))
 
 
 async def _enforce(parts: Parts) -> None:
@@ -288,5 +307,5 @@ def check(settings: Settings, bound: Sequence[str] = ()) -> None:
     listening.check_listening(settings, bound)
     listening.make_admission(settings)
     allowed_sources(settings)
-    if settings.listen:
-        parse_listen(settings.listen)
+    for address in listening.tcp_settings(settings):
+        parse_listen(address)

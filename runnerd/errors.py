@@ -14,21 +14,25 @@ a secret.
     │   ├── Forbidden (403)          host or origin not allowed
     │   │   └── PermissionMissing        the principal lacks a permission, which is named
     │   ├── NotFound (404)           ModelNotFound, BackendNotFound, RunnerNotFound, RouteNotFound,
-    │   │                            UserNotFound, KeyNotFound, ApprovalNotFound,
+    │   │                            UserNotFound, KeyNotFound, ApprovalNotFound, JobNotFound,
     │   │                            SessionNotFound, ConversationNotFound
     │   ├── MethodNotAllowed (405)
     │   ├── RequestTimeout (408)     the client was too slow
     │   ├── Conflict (409)           several tags, runner busy
+    │   │   ├── LeaseLost                a job is not this worker's any more
+    │   │   └── RequestCancelled         somebody has ended the request while it ran
     │   ├── PayloadTooLarge (413)
     │   ├── UnsupportedMediaType (415)
     │   ├── ExpectationFailed (417)
     │   ├── MisdirectedRequest (421) a runner was asked for a model that it does not serve
     │   ├── InvalidModelFile (422)   a GGUF that cannot be used
+    │   ├── UnprocessableBody (422)  JSON of another shape than the route takes (Pantry's)
     │   ├── HarmfulRequest (422)     a request that has ended engines
     │   └── HeadersTooLarge (431)
     ├── Overloaded (429)         come back later; carries Retry-After
     │   └── LimitReached             a user's own limit, which is named
     ├── InternalError (500)      always a bug
+    ├── PantryFailure (500)      what Pantry's clients know as the server's failure
     ├── NotSupported (501)       the engine lacks it; the message names the remedy
     ├── BackendFailure (502)     the engine failed; carries its last words
     │   └── HostExhausted            no descriptor, process or memory for it at this moment
@@ -183,6 +187,10 @@ class ConversationNotFound(NotFound):
     code = "conversation_not_found"
 
 
+class JobNotFound(NotFound):
+    code = "job_not_found"
+
+
 class SessionNotFound(NotFound):
     code = "session_not_found"
 
@@ -211,6 +219,17 @@ class Conflict(ClientError):
     code = "conflict"
 
 
+class LeaseLost(Conflict):
+    code = "lease_lost"
+
+
+class RequestCancelled(Conflict):
+    code = "request_cancelled"
+
+    def __init__(self, message: str) -> None:
+        super().__init__(message, should_retry=False)
+
+
 class PayloadTooLarge(ClientError):
     status = 413
     code = "request_too_large"
@@ -234,6 +253,11 @@ class MisdirectedRequest(ClientError):
 class InvalidModelFile(ClientError):
     status = 422
     code = "invalid_model_file"
+
+
+class UnprocessableBody(ClientError):
+    status = 422
+    code = "unprocessable_body"
 
 
 class HarmfulRequest(ClientError):
@@ -271,6 +295,10 @@ class InternalError(RunnerdError):
 
     def __init__(self, message: str = "internal error; the daemon's log has more") -> None:
         super().__init__(message)
+
+
+class PantryFailure(RunnerdError):
+    code = "pantry_failure"
 
 
 class NotSupported(RunnerdError):

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from runnerd import early, sessions
-from runnerd.access import Rules
+from runnerd.access import Principal, Rules
 from runnerd.accounts.accounts import Accounts
 from runnerd.accounts.users import Change
 from runnerd.api.admin.approval_work import ApprovalWork
@@ -26,7 +26,11 @@ from runnerd.backends.interface import Backend, BackendContext
 from runnerd.backends.registry import discover
 from runnerd.config import Settings
 from runnerd.configurations import Configurations
+from runnerd.jobs.service import Jobs
+from runnerd.llms.parts import build as build_llms
 from runnerd.models.store import Store
+from runnerd.observability.event_bus import EventKind
+from runnerd.observability.observability import Observability
 from runnerd.pulls.pulling import Pulls
 from runnerd.pulls.settings import make_outbound, pull_settings
 from runnerd.relay import listening
@@ -36,7 +40,7 @@ from runnerd.relay.operations import ENGINE_ROUTES
 from runnerd.relay.peers import Peers
 from runnerd.relay.pending_models import PendingModels
 from runnerd.relay.planner import Planner
-from runnerd.relay.records import Records
+from runnerd.relay.records import Records, RequestRecord
 from runnerd.relay.service import Relay, RelayDependencies
 from runnerd.relay.visible_models import VisibleModels
 from runnerd.resources import Host
@@ -58,6 +62,8 @@ class Parts:
     pulls: Pulls
     records: Records
     relay: Relay
+    observability: Observability
+    jobs: Jobs
 
 
 async def build(
@@ -108,10 +114,30 @@ async def build(
 
     outbound = make_outbound(settings)
     stack.push_async_callback(outbound.close)
-    pulls = Pulls(store, outbound, lambda: pull_settings(settings), host=host)
+    pulls = Pulls(
+        store,
+        outbound,
+        lambda: pull_settings(settings),
+        host=host,
+        logins=accounts.logins.find,
+    )
     stack.push_async_callback(pulls.close)
 
     records = Records()
+    observability = Observability(
+        supervisor, name_of=name_of, running=lambda: exchanges.count_running()
+    )
+    events = observability.events
+    pulls.changed = observability.transfer_changed
+    accounts.approvals.subscribe(lambda approval: events.publish(EventKind.APPROVAL, approval))
+    store.tell_of_changes(observability.from_threads(EventKind.MODELS))
+
+    def ended(principal: Principal, record: RequestRecord) -> None:
+        accounts.usage.ended(principal.id, record)
+        observability.request_ended(principal, record)
+
+    llms = await build_llms(stack, state_dir, store, pulls, accounts.database, settings)
+
     kept = sessions.build_kept(accounts.database, settings)
     other_apis = {
         **anthropic.routes(),
@@ -133,7 +159,7 @@ async def build(
                 pulls, settings, began=lambda who, what: accounts.audit_pull(who.id, what)
             ),
             captures=lambda: settings.capture_requests,
-            ended=lambda principal, record: accounts.usage.ended(principal.id, record),
+            ended=ended,
         )
     )
     supervisor.tell_of_losses(exchanges.runner_lost)
@@ -141,9 +167,17 @@ async def build(
     talks = sessions.build(kept, exchanges, visible, policy)
     talks.open()
     stack.push_async_callback(talks.close)
-    actions = ApprovedActions(store, policy, pulls, supervisor, exchanges)
+    actions = ApprovedActions(store, policy, pulls, supervisor, exchanges, llms.downloads)
     approvals = ApprovalWork(accounts, actions.by_kind())
     stack.push_async_callback(approvals.close)
+
+    def check_model(principal: Principal, name: str) -> None:
+        """Raise for a model that there is not for a principal, and that will not be pulled."""
+        external = supervisor.keys.backend(None).uses_external_model_management
+        if not external and not settings.auto_pull:
+            visible.of(principal).get(name)
+
+    jobs = Jobs(accounts.database, exchanges, settings, state_dir, check_model)
     context = Context(
         settings,
         store,
@@ -158,7 +192,10 @@ async def build(
         exchanges,
         accounts,
         approvals,
+        observability,
         talks,
+        jobs,
+        llms,
     )
     relay = Relay(
         RelayDependencies(
@@ -172,6 +209,7 @@ async def build(
         )
     )
     stack.push_async_callback(relay.close)
+    stack.push_async_callback(jobs.close)  # before the relay: its exchanges are that one's
 
     def adopt(change: Change) -> None:
         """Go by other users and keys, also in what is under way."""
@@ -180,7 +218,18 @@ async def build(
 
     accounts.users.subscribe(adopt)
     policy.adopt(accounts.users.directory)  # it may have changed since it was first adopted
-    return Parts(policy, accounts, approvals, backends, supervisor, pulls, records, relay)
+    return Parts(
+        policy,
+        accounts,
+        approvals,
+        backends,
+        supervisor,
+        pulls,
+        records,
+        relay,
+        observability,
+        jobs,
+    )
 
 
 def _discover(

@@ -96,12 +96,14 @@ def joined(texts: list[bytes]) -> bytes:
     return b"\n" + data if data.startswith(_MARK) else data
 
 
-def encoded(data: bytes, type: str = "") -> bytes:
-    """An event, as bytes: each line of its data is a line.  `type` has no line ends."""
+def encoded(data: bytes, type: str = "", id: str = "") -> bytes:
+    """An event, as bytes: each line of its data is a line.  `type` and `id` have no line ends."""
     data = b"data: " + data.replace(b"\r\n", b"\n").replace(b"\r", b"\n").replace(
         b"\n", b"\ndata: "
     )
-    return b"event: %s\n%s\n\n" % (type.encode(), data) if type else data + b"\n\n"
+    if type:
+        data = b"event: %s\n%s" % (type.encode(), data)
+    return (b"id: %s\n%s\n\n" % (id.encode(), data)) if id else data + b"\n\n"
 
 
 def comment(text: str) -> bytes:

@@ -2,7 +2,8 @@
 
 Cleaners of temporary files, `rm`, and logind at the end of a session remove directories and sockets
 under a running daemon.  What is gone is made again: the runtime directory with its lock and the
-control socket; a runner whose socket is gone is failed, and the next request starts another one.
+sockets that clients look for; a runner whose socket is gone is failed, and the next request starts
+another one.
 What cannot be made again ends the daemon with an error, so that whoever supervises it can help; and
 so does a state directory that is not there any more, because the models are gone with it.
 """
@@ -28,7 +29,7 @@ _INTERVAL = 1.0  # seconds; a look is a few calls in a thread
 
 
 class ControlSocket:
-    """The daemon's Unix socket: opened here, or by systemd."""
+    """A Unix socket of the daemon's: opened here, or by systemd."""
 
     def __init__(self, path: Path, *, mode: int, group: str | None) -> None:
         self.path = path
@@ -74,14 +75,14 @@ class Upkeep:
         self,
         directory: RuntimeDirectory,
         locks: Sequence[DirectoryLock],
-        control: ControlSocket,
+        sockets: Sequence[ControlSocket],
         *,
         runners: Callable[[], Sequence[Runner]],
         listen: Callable[[socket.socket], Awaitable[None]],
     ) -> None:
         self._directory = directory
         self._locks = locks
-        self._control = control
+        self._sockets = sockets
         self._runners = runners
         self._listen = listen
 
@@ -90,18 +91,18 @@ class Upkeep:
         while True:
             await asyncio.sleep(_INTERVAL)
             try:
-                lost, deaf = await asyncio.to_thread(self._look, self._runners())
-                if deaf:
-                    log.error("the control socket %s was removed; made again", self._control.path)
-                    await self._listen(self._control.open())
+                lost, removed = await asyncio.to_thread(self._look, self._runners())
+                for each in removed:
+                    log.error("the control socket %s was removed; made again", each.path)
+                    await self._listen(each.open())
             except StartupError as error:
                 return error.message
             for runner in lost:
                 runner.lose("its socket was removed")
 
-    def _look(self, runners: Sequence[Runner]) -> tuple[list[Runner], bool]:
-        """Make again what is missing; return who cannot be reached: runners, and whether clients
-        cannot reach the daemon.  Blocks.
+    def _look(self, runners: Sequence[Runner]) -> tuple[list[Runner], list[ControlSocket]]:
+        """Make again what is missing; return what cannot be reached: runners, and sockets at which
+        clients look for the daemon.  Blocks.
 
         Raises errors.StartupError where something cannot be made again.
         """
@@ -116,7 +117,7 @@ class Upkeep:
                 lock.release()
                 lock.acquire()
         lost = [runner for runner in runners if not _reachable(runner)]
-        return lost, not self._control.there()
+        return lost, [each for each in self._sockets if not each.there()]
 
 
 def _reachable(runner: Runner) -> bool:

@@ -129,6 +129,7 @@ def native_command(server: NativeServer, launch: Launch, settings: LlamaCppSetti
     argv += server.flags
     argv += _presence(server, ("--no-ui", "--no-webui"))
     argv += _presence(server, ("--offline",))
+    argv += _presence(server, ("--metrics",))
     argv += _slot_flags(server, launch, context, slot_count(launch.configuration, settings))
     argv += _mode_flags(launch, context, settings)
     if settings.threads is not None:
@@ -220,10 +221,6 @@ def _checkpoint_flags(
     return [CHECKPOINTS, str(most)] if most < _AUTOMATIC_CHECKPOINTS else []
 
 
-# How drafts work that are no models of their own, but read what the model computes inside.
-_DRAFT_TYPES = {"eagle3": "draft-eagle3", "dflash": "draft-dflash"}
-
-
 def _draft_flags(server: NativeServer, launch: Launch) -> list[str]:
     speculative = launch.configuration.speculative
     if speculative is None or launch.draft is None:
@@ -231,8 +228,7 @@ def _draft_flags(server: NativeServer, launch: Launch) -> list[str]:
     flags = ["--model-draft", str(launch.draft.weights)]
     new = "--spec-draft-n-max" in server.options
     if "--spec-type" in server.options:  # without it the draft model is loaded and not used
-        kind = _DRAFT_TYPES.get(launch.draft.facts.architecture, "draft-simple")
-        flags += ["--spec-type", kind]
+        flags += ["--spec-type", f"draft-{launch.draft.facts.drafts_as or 'simple'}"]
     if speculative.num_tokens:
         flags += ["--spec-draft-n-max" if new else "--draft-max", str(speculative.num_tokens)]
     if speculative.min_acceptance_rate:

@@ -24,7 +24,7 @@ class Permission(enum.StrEnum):
     REQUEST_LOAD = "request_load"
     REQUEST_UNLOAD = "request_unload"
     VIEW_LLMS = "view_llms"
-    BARE_MODEL = "bare_model"  # the engine of a model itself, past the relay
+    BARE_MODEL = "bare_model"  # the engine of a model itself, or its files, past the relay
 
 
 _OWNERS = Permission.SUPERUSER
@@ -32,13 +32,18 @@ _OWNERS = Permission.SUPERUSER
 NEEDED: Mapping[Action, Permission | None] = {
     Action.PUBLIC: None,
     Action.USE_ACCOUNT: None,
+    Action.REGISTER: None,
+    Action.BARE_MODEL: Permission.BARE_MODEL,
     Action.USE_MODEL: Permission.SESSION,
     Action.USE_RESPONSES: Permission.SESSION,
     Action.USE_SESSIONS: Permission.SESSION,
+    Action.USE_JOBS: Permission.SESSION,
     Action.VIEW_REQUESTS: Permission.SESSION,
+    Action.CANCEL_REQUEST: Permission.SESSION,
     Action.VIEW_CONTENT: Permission.SESSION,
     Action.VIEW_MODELS: Permission.VIEW_LLMS,
     Action.VIEW_RUNNERS: Permission.VIEW_LLMS,
+    Action.VIEW_METRICS: Permission.VIEW_LLMS,
     Action.LOAD_MODEL: Permission.LOAD_LLM,
     Action.UNLOAD_MODEL: Permission.UNLOAD_LLM,
     Action.DOWNLOAD_MODEL: Permission.DOWNLOAD_LLM,
@@ -59,9 +64,12 @@ NEEDED: Mapping[Action, Permission | None] = {
     Action.VIEW_USAGE: _OWNERS,
     Action.VIEW_AUDIT: _OWNERS,
 }
-"""The permission that each action takes; None: whoever is let in at all, and for what is PUBLIC
-whoever asks.  Of requests, responses, sessions and their content everybody sees their own.
+"""The permission that each action takes; None: whoever is let in at all, and what is FOR_ANYBODY
+takes not even that.  Of requests, responses, sessions and their content everybody sees their own.
 """
+
+FOR_ANYBODY = frozenset({Action.PUBLIC, Action.REGISTER})
+"""What nobody has to be let in for."""
 
 WITHOUT_A_KEY = frozenset({Permission.SESSION, Permission.VIEW_LLMS})
 """What a listener that lets somebody in without a key lets them do: use models, and see them."""

@@ -13,7 +13,7 @@ Who may do what:
 | OWNER | everything |
 | USER | what its permissions allow (`permissions.NEEDED`), on the models of its grants |
 | LOCAL, ANONYMOUS with an address | see models and use them |
-| NOBODY, who is not let in without a key | what is PUBLIC |
+| NOBODY, who is not let in without a key | what is for anybody (`permissions.FOR_ANYBODY`) |
 
 A user's key and permissions are looked up at each question in the directory as it is then, so that
 neither a connection nor a remembered head nor a stream keeps alive what was revoked.
@@ -29,7 +29,7 @@ from runnerd.access.actions import Action
 from runnerd.access.credentials import has_form_of_key
 from runnerd.access.directory import Directory
 from runnerd.access.model_patterns import Patterns
-from runnerd.access.permissions import NEEDED, WITHOUT_A_KEY, Permission
+from runnerd.access.permissions import FOR_ANYBODY, NEEDED, WITHOUT_A_KEY, Permission
 from runnerd.access.principals import Principal, PrincipalKind
 from runnerd.access.users import NO_LIMITS, Key, User, UserLimits
 from runnerd.errors import PermissionMissing, Unauthorized
@@ -37,6 +37,10 @@ from runnerd.errors import PermissionMissing, Unauthorized
 
 class Policy(Protocol):
     """Decides who may do what."""
+
+    def authenticate(self, secret: str) -> Principal | None:
+        """Who has a key, None for what is no key at all.  Raises errors.Unauthorized."""
+        ...
 
     def check(self, principal: Principal, action: Action) -> None:
         """Raise errors.Unauthorized or PermissionMissing unless `principal` may do `action`."""
@@ -75,12 +79,12 @@ class Rules:
 
     def authenticate(self, secret: str) -> Principal | None:
         """Who has a key; None where what was shown is the placeholder of a client that has to send
-        something, which is heeded no more as soon as there are keys.
+        something: it counts for nothing until a user who may do something has a key.
 
         Raises errors.Unauthorized.
         """
         directory = self._directory
-        if not directory.has_keys and not has_form_of_key(secret):
+        if not directory.has_members and not has_form_of_key(secret):
             return None
         return directory.authenticate(secret, self._clock())
 
@@ -92,7 +96,7 @@ class Rules:
             allowed = self._user(principal).permissions
         elif principal.id:
             allowed = WITHOUT_A_KEY
-        elif action is Action.PUBLIC:
+        elif action in FOR_ANYBODY:
             return
         else:
             raise Unauthorized(

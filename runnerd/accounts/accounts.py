@@ -11,6 +11,8 @@ from runnerd import tasks
 from runnerd.access.principals import user_id
 from runnerd.accounts.approvals import ApprovalStore
 from runnerd.accounts.audit import Audit, AuditEntry
+from runnerd.accounts.logins import LoginStore
+from runnerd.accounts.registrations import Registrations
 from runnerd.accounts.usage import UsageStore
 from runnerd.accounts.users import UserStore
 from runnerd.database import Database
@@ -20,17 +22,19 @@ _INTERVAL = 5.0  # seconds
 
 
 class Accounts:
-    """Owns the database in a folder, from `open` to `close`: `users`, `usage`, `audit` and
-    `approvals`.
+    """Owns the database in a folder, from `open` to `close`: `users`, `logins`, `usage`, `audit`,
+    `approvals` and `registrations`.
     """
 
     def __init__(self, folder: Path, name_of: Callable[[str], str]) -> None:
         """`name_of` says what a model's id is called."""
         self.database = Database(folder)
         self.users = UserStore(self.database)
+        self.logins = LoginStore(self.database, self.users)
         self.usage = UsageStore(self.database, name_of, self.called)
         self.audit = Audit(self.database)
         self.approvals = ApprovalStore(self.database, self.users)
+        self.registrations = Registrations(self.users)
 
     def called(self, principal: str) -> str:
         """What people call the principal with this id."""
@@ -49,6 +53,7 @@ class Accounts:
         """
         await self.database.open()
         await self.users.open()
+        await self.logins.open()
         self._keeping = tasks.spawn(self._keep(), name="accounts")
 
     async def _keep(self) -> None:

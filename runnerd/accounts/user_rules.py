@@ -35,13 +35,14 @@ def check_name(text: str) -> str:
     return name
 
 
-def is_new_name(connection: Connection, user: User) -> None:
-    """Raise errors.Conflict where another user is called so, in any case."""
+def is_new_name(connection: Connection, user: User) -> User:
+    """The user; raises errors.Conflict where another one is called so, in any case."""
     found = connection.execute(
         "SELECT name FROM users WHERE name_key = ? AND id != ?", (name_key(user.name), user.id)
     ).fetchone()
     if found is not None:
         raise Conflict(f"there is a user {found[0]!r} already", param="name")
+    return user
 
 
 def _is_id(name: str) -> bool:

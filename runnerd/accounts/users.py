@@ -88,18 +88,30 @@ class UserStore:
 
     # users
 
-    async def add(self, user: User, *, label: str = "") -> NewKey:
-        """Add a user, with an id of its own, and one key.  Raises errors.Conflict, ClientError."""
+    async def add(
+        self,
+        user: User,
+        *,
+        label: str = "",
+        named: Callable[[Connection, User], User] = is_new_name,
+        added: Callable[[Connection, User], None] | None = None,
+    ) -> NewKey:
+        """Add a user, with an id of its own, and one key.  Raises errors.Conflict, ClientError.
+
+        `named` gives the user its name in the same transaction, and `added` is called in it.
+        """
         user = replace(user, id=str(uuid4()), name=check_name(user.name), created=self._clock())
         made = self._new_key(user, label, None)
 
-        def work(connection: Connection) -> None:
-            is_new_name(connection, user)
-            rows.insert_user(connection, user)
+        def work(connection: Connection) -> User:
+            found = named(connection, user)
+            rows.insert_user(connection, found)
             rows.insert_key(connection, made.key)
+            if added is not None:
+                added(connection, found)
+            return found
 
-        await self.change(work)
-        return made
+        return replace(made, user=await self.change(work))
 
     async def edit(
         self, name: str, /, *, limits: Mapping[str, Any] = _NO_CHANGES, **changes: Any

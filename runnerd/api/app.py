@@ -8,13 +8,39 @@ from collections.abc import Mapping
 
 from aiohttp import ClientConnectionResetError, web
 
-from runnerd.api import configuring, engines, host, loading, models, pulls, request_views
-from runnerd.api.admin import approvals, audit, backups, keys, me, usage, users
+from runnerd.api import (
+    configuring,
+    engines,
+    events,
+    host,
+    loading,
+    log_views,
+    metrics,
+    models,
+    overview,
+    page,
+    pulls,
+    request_views,
+    running_requests,
+)
+from runnerd.api.admin import (
+    approvals,
+    audit,
+    backups,
+    jobs,
+    keys,
+    logins,
+    me,
+    usage,
+    users,
+)
 from runnerd.api.auditing import audited
-from runnerd.api.context import CONTEXT, Context, authorize
+from runnerd.api.context import CONTEXT, Context, authorize, principal_of
+from runnerd.api.gridrepublic import jobs as gridrepublic_jobs
 from runnerd.api.ollama import accounts, blobs, creation, library, transfers
-from runnerd.api.openai import conversations, response_store_api
-from runnerd.api.routing import ACTIONS, Handler, check_actions, error_format_of
+from runnerd.api.openai import batches, conversations, files, response_store_api
+from runnerd.api.pantry.modules import MODULES as PANTRY
+from runnerd.api.routing import ACTIONS, Handler, check_actions, customs_of, error_format_of
 from runnerd.api.sessions import routes as sessions
 from runnerd.durable import disk_errors
 from runnerd.errors import InternalError, MethodNotAllowed, RouteNotFound, RunnerdError
@@ -28,6 +54,7 @@ INFERENCE = web.AppKey("inference", Mapping[str, routes.Route])
 
 _MODULES = (
     host,
+    page,
     pulls,  # these two before the models: their names may be anything
     configuring,
     models,
@@ -44,11 +71,22 @@ _MODULES = (
     users,
     keys,
     approvals,
+    logins,
     usage,
     audit,
     backups,
     me,
+    events,
+    overview,
+    running_requests,
     sessions,
+    jobs,
+    gridrepublic_jobs,
+    files,
+    batches,
+    *PANTRY,
+    metrics,
+    log_views,
 )
 
 
@@ -63,6 +101,7 @@ def make_app(
     app = web.Application(middlewares=[audited, _responses], client_max_size=0)
     app[CONTEXT] = context
     app[INFERENCE] = inference or {}
+    page.add_page(app)
     for module in _MODULES:
         module.ROUTES.add_to(app, _expecting)
     check_actions(app)
@@ -73,7 +112,10 @@ def make_app(
 async def _expecting(request: web.Request) -> web.StreamResponse | None:
     """Ask for the body that a client holds back, once it is clear that it may send one."""
     try:
-        _authorize_route(request)
+        if customs_of(request) is None:
+            _authorize_route(request)
+        else:  # who may what is known once the body was read
+            principal_of(request)
     except RunnerdError as error:
         return _failure(request, error)
     await request.writer.write(CONTINUE)
@@ -92,6 +134,9 @@ async def _responses(request: web.Request, handler: Handler) -> web.StreamRespon
         if request.method == "OPTIONS":
             response: web.StreamResponse = _preflight(request)
         else:
+            if (customs := customs_of(request)) is not None:
+                principal_of(request)  # raises for a key in the head that does not count
+                await customs.identify(request)
             _authorize_route(request)
             with disk_errors():
                 response = await handler(request)
@@ -121,9 +166,11 @@ def _unknown(request: web.Request) -> RunnerdError:
 def _failure(request: web.Request, error: RunnerdError) -> web.Response:
     route = request.app[INFERENCE].get(request.path)
     error_format = error_format_of(request) if route is None else route.error_format
+    customs = customs_of(request)
+    status = error.status if customs is None else customs.status(error)
     response = web.Response(
-        body=error_format.body(error.body()["error"], error.status),
-        status=error.status,
+        body=error_format.body(error.body()["error"], status),
+        status=status,
         headers={**error.headers(), "Content-Type": error_format.media_type},
     )
     if not request.body_exists or request.content.is_eof():
@@ -134,6 +181,7 @@ def _failure(request: web.Request, error: RunnerdError) -> web.Response:
 
 async def _add_common_headers(request: web.Request, response: web.StreamResponse) -> None:
     response.headers["X-Request-Id"] = request.headers.get("x-request-id", "")
+    response.headers["X-Content-Type-Options"] = "nosniff"  # nothing here is a page but the page
     if response.content_length is None and not isinstance(response, web.Response):  # a stream
         response.headers.setdefault("Cache-Control", "no-cache")
         response.headers["X-Accel-Buffering"] = "no"

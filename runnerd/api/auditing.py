@@ -13,7 +13,7 @@ from aiohttp import hdrs, web
 
 from runnerd.access import Action, Principal
 from runnerd.accounts.audit import AuditEntry
-from runnerd.api.context import CONTEXT, DOCUMENT, OUTCOME, SUBJECT, principal_of
+from runnerd.api.context import CONTEXT, DOCUMENT, NAMED, OUTCOME, SUBJECT, principal_of
 from runnerd.api.routing import ACTIONS, Handler
 from runnerd.errors import RunnerdError
 from runnerd.pulls import weblink
@@ -21,7 +21,8 @@ from runnerd.pulls import weblink
 CHANGES = frozenset({
     Action.LOAD_MODEL, Action.UNLOAD_MODEL, Action.CONFIGURE_MODEL, Action.DOWNLOAD_MODEL,
     Action.UPLOAD_MODEL, Action.CREATE_MODEL, Action.DELETE_MODEL, Action.MANAGE_BACKENDS,
-    Action.MANAGE_USERS, Action.MANAGE_APPROVALS, Action.MANAGE_DATABASE,
+    Action.MANAGE_USERS, Action.MANAGE_APPROVALS, Action.MANAGE_DATABASE, Action.CANCEL_REQUEST,
+    Action.REGISTER,
 })  # fmt: skip
 """Actions that change what others meet, or take a copy of it all."""
 
@@ -45,11 +46,12 @@ async def audited(request: web.Request, handler: Handler) -> web.StreamResponse:
     try:
         response = await handler(request)
     except asyncio.CancelledError:  # it may have done all of it
+        principal = request.get(NAMED, principal)
         await _add(request, principal, action, request.get(OUTCOME, _LEFT))
         raise
     status: int = request.get(OUTCOME, response.status)
     if not 400 <= status < 500:
-        await _add(request, principal, action, status)
+        await _add(request, request.get(NAMED, principal), action, status)
     return response
 
 

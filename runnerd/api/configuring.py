@@ -22,7 +22,7 @@ from runnerd.api.docker_errors import DOCKER
 from runnerd.api.model_ids import is_external, model_id
 from runnerd.api.routing import Routes
 from runnerd.backends.configuration import BackendMode
-from runnerd.configurations import NAMED, ConfigurationKey
+from runnerd.configurations import NAMED, ConfigurationKey, configuration_schema
 from runnerd.errors import InvalidConfiguration, ModelNotFound
 from runnerd.models.reference import parse_tag
 from runnerd.relay.visible_models import VisibleModels
@@ -104,6 +104,12 @@ async def _configure(
     await context.supervisor.configuring.configure(
         key, before | _changes(document), force=document.get("force") is True
     )
+
+
+@ROUTES.get("/runnerd/configuration/schema", Action.PUBLIC)
+async def schema(request: web.Request) -> web.Response:
+    """What can be configured, as JSON Schema: every field with its help."""
+    return json_response(configuration_schema())
 
 
 @ROUTES.get("/engines/_configure", Action.VIEW_RUNNERS, DOCKER)

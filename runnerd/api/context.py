@@ -17,9 +17,12 @@ from runnerd.api.admin.approval_work import ApprovalWork
 from runnerd.api.page_requests import check_page
 from runnerd.backends.interface import Backend
 from runnerd.config import Settings
-from runnerd.errors import ClientError
+from runnerd.errors import ClientError, Unauthorized
+from runnerd.jobs.service import Jobs
+from runnerd.llms.parts import LLMParts
 from runnerd.models.catalog import Catalog
 from runnerd.models.store import Store
+from runnerd.observability.observability import Observability
 from runnerd.pulls.pulling import Pulls
 from runnerd.relay.body import json_object
 from runnerd.relay.control_plane_bridge import PRINCIPAL, BorrowedTransport
@@ -51,7 +54,10 @@ class Context:
     exchanges: Exchanges
     accounts: Accounts
     approvals: ApprovalWork
+    observability: Observability
     sessions: Sessions
+    jobs: Jobs
+    llms: LLMParts
 
 
 CONTEXT = web.AppKey("context", Context)
@@ -59,6 +65,8 @@ DOCUMENT = web.RequestKey("document", dict[str, Any])
 """A request's JSON body, once a handler has read it; the audit looks there."""
 OUTCOME = web.RequestKey("outcome", int)
 """The status of what failed after its response had begun, for the audit."""
+NAMED = web.RequestKey("named", Principal)
+"""Who makes a request whose credential is in its body, once that was read."""
 SUBJECT = web.RequestKey("subject", str)
 """What a request was about, for the audit, where its handler says it."""
 
@@ -71,6 +79,18 @@ def principal_of(request: web.Request) -> Principal:
     transport = request.transport
     principal = None if transport is None else transport.get_extra_info(PRINCIPAL)
     return NOBODY if principal is None else principal
+
+
+def name_principal(request: web.Request, principal: Principal) -> None:
+    """Note the user whose credential a request's body shows: from now on as if its head had shown
+    it.  Raises errors.Unauthorized where the head shows another one's.
+    """
+    transport = request.transport
+    if isinstance(transport, BorrowedTransport) and (asked := transport.request) is not None:
+        if asked.user is not None and asked.user.user_id != principal.user_id:
+            raise Unauthorized("the request shows the keys of two users; send one")
+        asked.user = principal
+    request[NAMED] = principal
 
 
 def authorize(request: web.Request, action: Action) -> None:
@@ -98,14 +118,19 @@ def models_of(request: web.Request) -> Catalog:
     return VisibleModels(context.store, context.policy).of(principal_of(request))
 
 
-async def json_body(request: web.Request) -> dict[str, Any]:
-    """Return the request's JSON object.  Raises errors.ClientError."""
+async def read_body(request: web.Request) -> bytes:
+    """The body of a control request, all of it.  Raises errors.ClientError for a large one."""
     body = await request.content.read(_JSON_LIMIT + 1)
     while len(body) <= _JSON_LIMIT and (more := await request.content.read(_JSON_LIMIT)):
         body += more
     if len(body) > _JSON_LIMIT:
         raise ClientError(f"the request body exceeds {_JSON_LIMIT} bytes")
-    document = json_object(body)
+    return body
+
+
+async def json_body(request: web.Request) -> dict[str, Any]:
+    """Return the request's JSON object.  Raises errors.ClientError."""
+    document = json_object(await read_body(request))
     request[DOCUMENT] = document
     return document
 

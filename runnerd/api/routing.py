@@ -13,6 +13,7 @@ from aiohttp import hdrs, web
 from aiohttp.web_urldispatcher import AbstractRoute
 
 from runnerd.access import Action
+from runnerd.errors import RunnerdError
 from runnerd.relay.error_formats import OPENAI, ErrorFormat
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
@@ -23,6 +24,20 @@ ACTIONS = web.AppKey("actions", dict[AbstractRoute, Action])
 _ERROR_FORMATS = web.AppKey("error formats", dict[AbstractRoute, ErrorFormat])
 _JSON = OPENAI.media_type
 _FAMILIES = web.AppKey("families", dict[str, ErrorFormat])
+
+
+class Customs(NamedTuple):
+    """What an API does in a way of its own: its requests say in their bodies who makes them, and
+    its errors have other statuses.
+
+    `identify` reads the body and names the principal, before anybody asks what that may do.
+    """
+
+    identify: Callable[[web.Request], Awaitable[None]]
+    status: Callable[[RunnerdError], int]
+
+
+_CUSTOMS = web.AppKey("customs", dict[AbstractRoute, Customs])
 
 
 class _Declared(NamedTuple):
@@ -40,9 +55,15 @@ class Routes:
     there is no such route; a route may have `errors` of its own.
     """
 
-    def __init__(self, error_format: ErrorFormat = OPENAI, family: str = "") -> None:
+    def __init__(
+        self,
+        error_format: ErrorFormat = OPENAI,
+        family: str = "",
+        customs: Customs | None = None,
+    ) -> None:
         self._error_format = error_format
         self._family = family
+        self._customs = customs
         self._declared: list[_Declared] = []
 
     def get(self, path: str, action: Action, errors: ErrorFormat | None = None) -> Decorator:
@@ -81,6 +102,7 @@ class Routes:
         actions = app.setdefault(ACTIONS, {})
         formats = app.setdefault(_ERROR_FORMATS, {})
         families = app.setdefault(_FAMILIES, {})
+        customs = app.setdefault(_CUSTOMS, {})
         if self._family:
             families[self._family] = self._error_format
         for method, path, action, error_format, handler in self._declared:
@@ -88,6 +110,13 @@ class Routes:
             route = resource.add_route(method, handler, expect_handler=expecting)
             actions[route] = action
             formats[route] = error_format
+            if self._customs is not None:
+                customs[route] = self._customs
+
+
+def customs_of(request: web.Request) -> Customs | None:
+    """The customs of a request's API, where it has any."""
+    return request.app[_CUSTOMS].get(request.match_info.route)
 
 
 def error_format_of(request: web.Request) -> ErrorFormat:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import TypeVar
 
 from aiohttp import web
 
@@ -11,31 +12,38 @@ from runnerd.api.model_ids import is_external
 from runnerd.errors import ClientError
 from runnerd.models.catalog import Catalog
 from runnerd.relay.visible_models import VisibleModels
-from runnerd.supervisor import RunnerReport
+from runnerd.supervisor import RunnerChange, RunnerReport, WaitingReport
+
+Told = TypeVar("Told", RunnerReport, RunnerChange, WaitingReport)
 
 
 def reports_of(request: web.Request) -> list[RunnerReport]:
     """Every runner that there is for a principal, with the models and the name that there are."""
+    reports = request.app[CONTEXT].supervisor.reports()
+    return [seen for report in reports if (seen := as_seen(request, report)) is not None]
+
+
+def as_seen(request: web.Request, told: Told) -> Told | None:
+    """What is told of a runner, with the models and the name that there are for a principal; None
+    where there are none.
+    """
     context, principal = request.app[CONTEXT], principal_of(request)
-    reports = context.supervisor.reports()
     if context.policy.grants(principal) is None:
-        return reports
-    models, visible = models_of(request), VisibleModels(context.store, context.policy)
-    found = []
-    for report in reports:
-        if is_external(context, report.backend):
-            if visible.may_be(principal, report.model_ref):
-                found.append(report)
-        elif ids := tuple(id for id in report.models if models.has(id)):
-            found.append(replace(report, models=ids, model_ref=_name(models, report, ids)))
-    return found
+        return told
+    if is_external(context, told.backend):
+        visible = VisibleModels(context.store, context.policy)
+        return told if visible.may_be(principal, told.model_ref) else None
+    models = models_of(request)
+    if ids := tuple(id for id in told.models if models.has(id)):
+        return replace(told, models=ids, model_ref=_name(models, told.model_ref, ids))
+    return None
 
 
-def _name(models: Catalog, report: RunnerReport, ids: tuple[str, ...]) -> str:
+def _name(models: Catalog, known_as: str, ids: tuple[str, ...]) -> str:
     """What a runner is called to somebody for whom there may be no such name."""
     try:
-        if str(models.get(report.model_ref).id) in ids:
-            return report.model_ref
+        if str(models.get(known_as).id) in ids:
+            return known_as
     except ClientError:
         pass
     return models.get(ids[0]).name

@@ -97,7 +97,7 @@ class Client:
         """Send a request and return the response, unread.  Raises DaemonError for 4xx and 5xx."""
         connection = self._connection()
         sent = {"User-Agent": "runnerd-cli", "Accept": "application/json"}
-        sent |= {**_credential(), **(headers or {})}
+        sent |= {**credential(), **(headers or {})}
         data: Any = body
         if document is not None:
             data = json.dumps(document).encode()
@@ -127,7 +127,7 @@ class Client:
         return http.client.HTTPConnection(parts.hostname, parts.port or 80)
 
 
-def _credential() -> dict[str, str]:
+def credential() -> dict[str, str]:
     """The key of whoever asks; an argument would show it to everybody on this host."""
     key = os.environ.get("RUNNERD_KEY", "").strip()
     if not key:

@@ -19,6 +19,7 @@ from pydantic import (
     Field,
     PlainSerializer,
     ValidationError,
+    WithJsonSchema,
     model_validator,
 )
 
@@ -42,6 +43,7 @@ Duration = Annotated[
     Field(strict=True, ge=-1, allow_inf_nan=False),
     BeforeValidator(_seconds),
     PlainSerializer(format_duration),
+    WithJsonSchema({"type": "string"}),
 ]
 """Seconds inside; in JSON Go's duration strings, `0` at once and `-1` for ever."""
 
@@ -95,16 +97,61 @@ class ModelConfiguration(BackendConfiguration):
     what they say, `stripped_parameters` are taken out.
     """
 
-    keep_alive: Duration | None = None
-    min_instances: Annotated[int, Field(strict=True, ge=0, le=16)] = 0
-    max_instances: Annotated[int, Field(strict=True, ge=1, le=16)] = 1
-    pinned: Annotated[bool, Field(strict=True)] = False
-    exclusive_group: Groups = ()
-    preload: Annotated[tuple[PreloadMessage, ...], Field(max_length=64)] = ()
-    preload_prefix: Annotated[str, Field(max_length=256 * 2**10)] = ""
-    completion_defaults: CompletionParameters | None = None
-    forced_parameters: CompletionParameters | None = None
-    stripped_parameters: Annotated[tuple[Strippable, ...], Field(max_length=64)] = ()
+    keep_alive: Annotated[
+        Duration | None,
+        Field(description="How long it stays loaded unused: 5m, 0 at once, -1 for ever."),
+    ] = None
+    min_instances: Annotated[
+        int,
+        Field(
+            strict=True,
+            ge=0,
+            le=16,
+            description="Instances that are started with the daemon, and again after a crash.",
+        ),
+    ] = 0
+    max_instances: Annotated[
+        int,
+        Field(
+            strict=True,
+            ge=1,
+            le=16,
+            description="Instances that are started under load, if they fit.",
+        ),
+    ] = 1
+    pinned: Annotated[
+        bool, Field(strict=True, description="Never make room for another model, never expire.")
+    ] = False
+    exclusive_group: Annotated[
+        Groups, Field(description="Models that have a group in common are never loaded together.")
+    ] = ()
+    preload: Annotated[
+        tuple[PreloadMessage, ...],
+        Field(
+            max_length=64,
+            description="Chat messages that each instance evaluates before it serves anybody:"
+            ' [{"role": "system", "content": "..."}].',
+        ),
+    ] = ()
+    preload_prefix: Annotated[
+        str,
+        Field(
+            max_length=256 * 2**10,
+            description="Text that each instance evaluates, for text completions that begin so.",
+        ),
+    ] = ""
+    completion_defaults: Annotated[
+        CompletionParameters | None,
+        Field(description="Parameters for completions that do not say them."),
+    ] = None
+    forced_parameters: Annotated[
+        CompletionParameters | None,
+        Field(description="Parameters that take the place of what a completion says."),
+    ] = None
+    stripped_parameters: Annotated[
+        tuple[Strippable, ...],
+        Field(max_length=64, description="Parameters that are taken out of completions."),
+    ] = ()
 
     @model_validator(mode="after")
     def _members_agree(self) -> Self:

@@ -13,6 +13,7 @@ from uuid import uuid4
 
 from runnerd import tasks
 from runnerd.database import failures, opening
+from runnerd.database.readers import Readers
 from runnerd.database.restoring import keep_audit
 from runnerd.database.writer import Work, Writer
 from runnerd.errors import DatabaseLocked, RunnerdError, StartupError
@@ -33,6 +34,7 @@ class Database:
         self.path = folder / "runnerd.db"
         self._when_opened: list[Callable[[sqlite3.Connection], None]] = []
         self._writer = Writer(self.path, self._opened)
+        self._readers = Readers(self.path)
 
     @property
     def problem(self) -> RunnerdError | None:
@@ -87,7 +89,7 @@ class Database:
             raise self.problem
         with opening.failure_explained(self.path):
             try:
-                with contextlib.closing(opening.open_for_reading(self.path)) as connection:
+                with self._readers.connection() as connection:
                     return work(connection)
             except sqlite3.Error as error:
                 if failures.is_damage(error):
@@ -164,4 +166,5 @@ class Database:
 
     async def close(self) -> None:
         """Carry out what waits, and close the file.  Idempotent."""
+        self._readers.close()
         await asyncio.to_thread(self._writer.close)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import sqlite3
 
+from runnerd.database import jobs_schema as jobs
 from runnerd.errors import StartupError
 
 APPLICATION_ID = 0x72756E64  # "rund" in the file's header: whose database it is
@@ -82,6 +83,7 @@ STEPS: tuple[tuple[str, ...], ...] = (
         ) STRICT""",
         "CREATE INDEX approvals_of_user ON approvals (user_id, state)",
     ),
+    jobs.STEP,
     (
         # Conversations that stay.
         """CREATE TABLE sessions (
@@ -161,6 +163,39 @@ STEPS: tuple[tuple[str, ...], ...] = (
             PRIMARY KEY (conversation, position)
         ) STRICT, WITHOUT ROWID""",
         "CREATE INDEX conversation_items_by_id ON conversation_items (conversation, id)",
+    ),
+    (
+        # What Pantry's registry says of models: of those that are here, and of what could be.
+        """CREATE TABLE llms (
+            uuid TEXT PRIMARY KEY,
+            model TEXT NOT NULL,
+            tag TEXT NOT NULL,
+            entry TEXT NOT NULL
+        ) STRICT""",
+        """CREATE TABLE catalogue (
+            id TEXT PRIMARY KEY,
+            entry TEXT NOT NULL
+        ) STRICT""",
+        # Users that nobody let in: they have registered themselves.
+        """CREATE TABLE registrations (
+            user_id TEXT PRIMARY KEY REFERENCES users ON DELETE CASCADE,
+            created REAL NOT NULL
+        ) STRICT""",
+    ),
+    (
+        # Why the owner has decided so.
+        "ALTER TABLE approvals ADD COLUMN decision_reason TEXT NOT NULL DEFAULT ''",
+    ),
+    (
+        # What users show at registries and hubs.
+        """CREATE TABLE logins (
+            user_id TEXT NOT NULL REFERENCES users ON DELETE CASCADE,
+            host TEXT NOT NULL,
+            username TEXT NOT NULL,
+            secret TEXT NOT NULL,
+            created REAL NOT NULL,
+            PRIMARY KEY (user_id, host)
+        ) STRICT, WITHOUT ROWID""",
     ),
 )
 

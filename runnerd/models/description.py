@@ -21,6 +21,7 @@ from runnerd.models.attention import (
     indexer_width,
     recurrent,
 )
+from runnerd.models.drafting import drafts_as
 from runnerd.models.feed_forward import feed_forward
 from runnerd.models.gguf import GGUFHeader, Value
 from runnerd.models.modelfile import Modelfile
@@ -101,6 +102,7 @@ def facts(header: GGUFHeader) -> ModelFacts:
         gated=forward.gated,
         indexer_width=indexer_width(header, architecture),
         long_rope=any(tensor.name.startswith(_LONG_ROPE) for tensor in header.tensors),
+        drafts_as=drafts_as(header, architecture),
     )
 
 

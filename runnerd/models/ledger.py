@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 
 from runnerd.durable import storage_error, storage_errors, sync_folder
 from runnerd.errors import (
@@ -37,6 +37,7 @@ class Ledger:
         self._open_question: RunnerdError | None = None
         self.catalog = Catalog()
         self.stamps: dict[Digest, int] = {}
+        self.changed: Callable[[], None] = lambda: None  # called in whatever thread changes it
 
     def open(self) -> bool:
         """Read the index and the models; return whether the file says all that is known.
@@ -66,6 +67,7 @@ class Ledger:
             self._open_question = error
             raise
         self.catalog = after
+        self.changed()
 
     def replaced(self, entry: Entry) -> list[Entry]:
         """Return all entries with this one added, or in the place of what it was."""

@@ -14,6 +14,7 @@ any time.
 from __future__ import annotations
 
 import threading
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -91,6 +92,10 @@ class Store:
                 with at_leisure("what was found in the store is not written down"):
                     self._ledger.save(at_any_rate=True)
             self._layout.hold_space()
+
+    def tell_of_changes(self, changed: Callable[[], None]) -> None:
+        """Have somebody told whenever there are other models; called in any thread."""
+        self._ledger.changed = changed
 
     @property
     def catalog(self) -> Catalog:

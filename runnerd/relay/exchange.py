@@ -32,6 +32,7 @@ from runnerd.relay.records import RequestRecord
 from runnerd.relay.response_sink import ResponseSink
 from runnerd.relay.runner_wait import RunnerWait
 from runnerd.relay.user_accounts import CountedRequest
+from runnerd.scheduler import BACKGROUND
 from runnerd.supervisor import Lease
 
 log = logging.getLogger(__name__)
@@ -44,7 +45,7 @@ class Exchange:
 
     __slots__ = (
         "_call", "_context", "_counted", "_lease", "_moved", "_over", "_paused", "_pending",
-        "_plan", "_principal", "_record", "_sink", "_task", "_wait",
+        "_plan", "_principal", "_sink", "_task", "_wait", "record",
     )  # fmt: skip
 
     def __init__(
@@ -65,7 +66,7 @@ class Exchange:
             self._plan = plan
         else:
             self._pending = plan
-        self._record = record
+        self.record = record
         self._context = context
         self._principal = principal
         self._counted = counted
@@ -81,6 +82,7 @@ class Exchange:
 
     def start(self) -> None:
         """Ask a runner at once, or go and wait for one; returns at once."""
+        self._context.running.add(self)
         if self._pending is not None:
             self.go_on(partial(self._arrive, self._pending))
             return
@@ -94,6 +96,7 @@ class Exchange:
             principal=self._principal,
             keep_alive=plan.keep_alive,
             affinity=plan.affinity,
+            background=plan.priority <= BACKGROUND,
         )
         if lease is None:
             self._new_wait().stand_in_line()
@@ -108,7 +111,7 @@ class Exchange:
         if self._lease is not None and self._call is not None:
             plan = self._plan
             self._context.quarantine.left(self._lease.generation, plan.key, plan.body)
-        self._record.error = self._record.error or "client disconnected"
+        self.record.error = self.record.error or "client disconnected"
         self._release()
         task, self._task = self._task, None  # whose end holds on to its frames, and so to this
         _call_off(task)
@@ -138,7 +141,7 @@ class Exchange:
 
     def go_on(self, steps: Steps) -> None:
         """Take steps in a task."""
-        self._task = take_steps(steps, self.fail, self._record.id)
+        self._task = take_steps(steps, self.fail, self.record.id)
 
     def _new_wait(self) -> RunnerWait:
         self._wait = RunnerWait(
@@ -147,7 +150,7 @@ class Exchange:
             self._sink,
             self._context,
             principal=self._principal,
-            id=self._record.id,
+            id=self.record.id,
         )
         return self._wait
 
@@ -158,7 +161,7 @@ class Exchange:
             found = await found.wait()
         self._plan, self._pending = found, None
         plan = found
-        self._record.model, self._record.streamed = plan.model, plan.streams
+        self.record.model, self.record.streamed = plan.model, plan.streams
         if not self._over:
             self.start()
 
@@ -169,7 +172,7 @@ class Exchange:
     def leased(self, lease: Lease) -> None:
         """A runner is there."""
         self._wait, self._lease = None, lease
-        record, plan = self._record, self._plan
+        record, plan = self.record, self._plan
         record.waited = time.monotonic() - record.clock
         record.runner = lease.runner.name
         try:
@@ -224,15 +227,15 @@ class Exchange:
 
     def completed(self) -> None:
         """The sink has all pieces of the response."""
-        self._plan.note_time(self._record)
+        self._plan.note_time(self.record)
         self._release()
         self._sink.end()
 
     def respond(self, body: bytes, content_type: bytes) -> None:
         """End with a whole response."""
-        self._plan.note_time(self._record)
-        self._record.status = 200
-        self._record.bytes_out += len(body)
+        self._plan.note_time(self.record)
+        self.record.status = 200
+        self.record.bytes_out += len(body)
         self._release()
         self._sink.whole(200, content_type, body, self._plan.warnings)
 
@@ -240,8 +243,10 @@ class Exchange:
         """End with an error."""
         if self._over:
             return
-        record = self._record
+        record = self.record
         record.error = error.message[:500]
+        if error.status >= 500:
+            _log_failure(record, error)
         if not self._sink.begun:
             record.status = error.status
         intact = self._call is None or self._call.intact
@@ -254,7 +259,8 @@ class Exchange:
     def _release(self) -> None:
         """Let go of engine, timer, queue and lease; idempotent."""
         self._over = True
-        record = self._record
+        self._context.running.discard(self)
+        record = self.record
         if self._sink.begun and not record.status:
             record.status = 200  # it has begun by saying that it waits
         if record.duration is None:
@@ -277,3 +283,9 @@ def _call_off(task: asyncio.Task[None] | None) -> None:
     """Cancel the task that takes an exchange's steps, unless it is the one that ends it."""
     if task is not None and task is not asyncio.current_task():
         task.cancel()
+
+
+def _log_failure(record: RequestRecord, error: RunnerdError) -> None:
+    """What is not the client's mistake; many of one kind are one line."""
+    about = {"request_id": record.id, "runner": record.runner, "model": record.model}
+    log.warning("a request failed: %d %s", error.status, record.error, extra=about)

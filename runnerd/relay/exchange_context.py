@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from typing import Protocol
 
 from runnerd.access import Principal
 from runnerd.config import Limits
+from runnerd.errors import RunnerdError
 from runnerd.relay.plan import Plan
 from runnerd.relay.pool import EnginePools
 from runnerd.relay.quarantine import Quarantine
@@ -14,6 +16,17 @@ from runnerd.relay.records import RequestRecord
 from runnerd.relay.stall_timeouts import StallTimeouts
 from runnerd.relay.unread_streams import UnreadStreams
 from runnerd.supervisor import Supervisor
+
+
+class RunningExchange(Protocol):
+    """One that has started and is not over."""
+
+    @property
+    def record(self) -> RequestRecord: ...
+
+    def fail(self, error: RunnerdError) -> None:
+        """End with an error."""
+        ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,3 +45,4 @@ class ExchangeContext:
     quarantine: Quarantine
     ended: Callable[[Principal, RequestRecord], None]
     still_allowed: Callable[[Principal, Plan | None], None]
+    running: set[RunningExchange] = field(default_factory=set)

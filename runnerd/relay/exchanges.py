@@ -16,7 +16,7 @@ from runnerd.relay import routes
 from runnerd.relay.capture import CapturedResponse, Content
 from runnerd.relay.collected_response import Collected, CollectedResponse
 from runnerd.relay.exchange import Exchange
-from runnerd.relay.exchange_context import ExchangeContext
+from runnerd.relay.exchange_context import ExchangeContext, RunningExchange
 from runnerd.relay.http_response import Client, HttpResponse
 from runnerd.relay.intake import Intake
 from runnerd.relay.messages import Request, new_request_id
@@ -119,17 +119,24 @@ class Exchanges:
 
     @asynccontextmanager
     async def streamed(
-        self, path: str, body: bytes, principal: Principal, *, session: str = ""
+        self,
+        path: str,
+        body: bytes,
+        principal: Principal,
+        *,
+        session: str = "",
+        background: bool = False,
     ) -> AsyncIterator[StreamedResponse]:
         """Ask as a request of a route would; the response is read as it comes.
 
         Leaving the `with` block before the end of the response cancels it, as a client does that
         leaves.  `session` is what the request goes on with: it gets the instance that the last one
-        of that session had.  Raises the errors that a client would be told: here, or where the
-        response is read.
+        of that session had.  One in the `background` comes behind everybody who waits for a
+        response.  Raises the errors that a client would be told: here, or where the response is
+        read.
         """
         sink = StreamedResponse(_UNREAD_BYTES)
-        request = _request(path, body, session=session)
+        request = _request(path, body, session=session, background=background)
         exchange = self._exchange(sink, request, self._known_route(path), principal)
         sink.control(lambda paused: exchange.flow(paused=paused), exchange.cancel)
         self._streamed[exchange] = principal
@@ -178,6 +185,7 @@ class Exchanges:
             if isinstance(error, RunnerdError):
                 record.status, record.error = error.status, error.message[:500]
                 record.duration = 0.0
+                self._context.ended(principal, record)
             raise
         if isinstance(plan, Plan):
             record.model, record.streamed = plan.model, plan.streams
@@ -191,6 +199,14 @@ class Exchanges:
         self._records.keep_content(record, content)
         return CapturedResponse(sink, content, request.error_format)
 
+    def running(self) -> list[RunningExchange]:
+        """Those that have started and are not over, the oldest first."""
+        return sorted(self._context.running, key=lambda each: each.record.clock)
+
+    def count_running(self) -> int:
+        """How many have started and are not over."""
+        return len(self._context.running)
+
     def close(self) -> None:
         """Give timers and connections back; to be called when no exchange is left."""
         self._context.watch.close()
@@ -198,7 +214,14 @@ class Exchanges:
         self._context.pools.close()
 
 
-def _request(path: str, body: bytes, *, preload_only: bool = False, session: str = "") -> Request:
+def _request(
+    path: str,
+    body: bytes,
+    *,
+    preload_only: bool = False,
+    session: str = "",
+    background: bool = False,
+) -> Request:
     """A request that came over no connection."""
     return Request(
         method="POST",
@@ -215,4 +238,5 @@ def _request(path: str, body: bytes, *, preload_only: bool = False, session: str
         received=len(body),
         complete=True,
         session=session,
+        background=background,
     )

@@ -29,6 +29,7 @@ from runnerd.relay.planner import Planner, ReadRequest
 from runnerd.relay.quarantine import Quarantine
 from runnerd.relay.request_rewrites.transcode import ImageTranscoder
 from runnerd.relay.routes import Route
+from runnerd.scheduler import BACKGROUND
 from runnerd.threads import run_stoppable
 
 
@@ -132,13 +133,14 @@ class Intake:
         if not isinstance(read, ParsedRequest) and is_heavy(request.body):
             asked = _Asked(read, request, route, principal)
             return PendingPlan(False, lambda: self._translated(asked, read, model))
-        return self._accepted(self._planner.plan(read, model, request, route), principal)
+        return self._accepted(self._planner.plan(read, model, request, route), request, principal)
 
-    def _accepted(self, plan: Plan, principal: Principal) -> Plan:
+    def _accepted(self, plan: Plan, request: Request, principal: Principal) -> Plan:
         self._policy.check(principal, plan.action)
         limits = self._policy.limits(principal)
-        if limits.priority:
-            plan = msgspec.structs.replace(plan, priority=limits.priority)
+        priority = BACKGROUND if request.background else limits.priority
+        if priority:
+            plan = msgspec.structs.replace(plan, priority=priority)
         if limits.context is not None and plan.immediate is None:
             plan = plan.limited(limits.context)
         if self._quarantine and plan.immediate is None:
@@ -191,14 +193,14 @@ class Intake:
         if not isinstance(read, ParsedRequest):
             return await self._translated(asked, read, model)
         plan = self._planner.plan(read, model, asked.request, asked.route)
-        return self._accepted(plan, asked.principal)
+        return self._accepted(plan, asked.request, asked.principal)
 
     async def _translated(self, asked: _Asked, read: ForeignRequest, model: Model) -> Plan:
         """Plan a large request of another API, which is put into the engine's terms in a thread."""
         async with self._turn:
             said = await run_stoppable(lambda _: self._planner.translated(read, model))
         plan = self._planner.plan(said, model, asked.request, asked.route)
-        return self._accepted(plan, asked.principal)
+        return self._accepted(plan, asked.request, asked.principal)
 
 
 def _readable(read: ReadRequest, request: Request) -> Body:

@@ -85,13 +85,19 @@ def remote_refusal(settings: Settings) -> str | None:
     )
 
 
+def tcp_settings(settings: Settings) -> list[str]:
+    """What the settings say of the TCP addresses to listen on, as HOST:PORT."""
+    pantry = settings.pantry.listen if settings.pantry.enabled else ""
+    return [address for address in (settings.listen, pantry) if address]
+
+
 def make_admission(settings: Settings, bound: list[str] | None = None) -> Admission:
     """Return who may talk to a daemon that listens on these addresses.
 
     Raises errors.StartupError.
     """
-    if bound and settings.listen:
-        bound = [*bound, parse_listen(settings.listen)[0]]
+    if bound:
+        bound = [*bound, *(parse_listen(address)[0] for address in tcp_settings(settings))]
     return Admission(
         HostNames(settings.allowed_hosts, bound or (), socket.gethostname()),
         Origins(settings.allowed_origins, local=settings.local_origins),

@@ -58,6 +58,7 @@ class Request:
     forwarded_for: str = ""
     unauthorized: RunnerdError | None = None
     session: str = ""
+    background: bool = False  # work that nobody waits for
 
     def principal(self, peer: PeerPrincipal) -> Principal:
         """Who makes it; `peer` is who is at the connection's other end.

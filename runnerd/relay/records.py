@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import time
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from itertools import islice
 
 import msgspec
 from msgspec import field
@@ -19,6 +20,9 @@ from runnerd.relay.capture import Content
 from runnerd.relay.usage import Usage
 
 MOST_CAPTURED = 100
+_RECENT = 60.0  # seconds after which a response says nothing of a runner's speed any more
+_UNTOLD = Usage()
+_LOOKED_AT = 200  # of the newest records, for a runner's speed
 
 
 class RequestRecord(msgspec.Struct, gc=False):
@@ -46,11 +50,18 @@ class RequestRecord(msgspec.Struct, gc=False):
     error: str | None = None
     counts: bytes | None = None  # where the engine told them; read when they are asked for
     content: Content | None = None
+    tokens: Usage | None = None  # once they were read
 
     @property
     def usage(self) -> Usage:
         """The engine's counts of tokens."""
-        return (None if self.counts is None else usage.read(self.counts)) or Usage()
+        if self.counts is None:
+            return _UNTOLD
+        if self.duration is None:  # more may be told
+            return usage.read(self.counts) or _UNTOLD
+        if self.tokens is None:
+            self.tokens = usage.read(self.counts) or _UNTOLD
+        return self.tokens
 
     def is_of(self, model: str | None, whose: str | None) -> bool:
         """Whether it is for a model and a principal's, by their ids; None is any."""
@@ -97,6 +108,20 @@ class Records:
         """The records, oldest first, of one model id and one principal's id, or of all."""
         return [record for record in self._records if record.is_of(model, whose)]
 
+    def speed(self, runner: str) -> float | None:
+        """The tokens per second that a runner has generated lately, while it did; None: unknown."""
+        now, tokens = time.monotonic(), 0
+        times: list[tuple[float, float]] = []
+        for record in islice(reversed(self._records), _LOOKED_AT):
+            if record.runner != runner or record.duration is None:
+                continue
+            ended = record.clock + record.duration
+            if now - ended <= _RECENT and (generated := record.usage.generated):
+                tokens += generated
+                times.append((record.clock + (record.waited or 0.0), ended))
+        seconds = _covered(times)
+        return tokens / seconds if seconds > 0 else None
+
     def keep_content(self, record: RequestRecord, content: Content) -> None:
         """Keep the content of a record, and no longer that of the oldest of too many."""
         if len(self._captured) >= MOST_CAPTURED:
@@ -118,3 +143,12 @@ class Records:
             for record in self._captured
             if record.duration is not None and record.is_of(model, whose)
         ]
+
+
+def _covered(times: Iterable[tuple[float, float]]) -> float:
+    """How long at least one of some spans of time lasted."""
+    covered, until = 0.0, 0.0
+    for start, end in sorted(times):
+        covered += max(0.0, end - max(start, until))
+        until = max(until, end)
+    return covered

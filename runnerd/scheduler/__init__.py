@@ -47,9 +47,11 @@ from runnerd.scheduler.decisions import (
     Terms,
 )
 from runnerd.scheduler.queries import Queries
+from runnerd.scheduler.queue import BACKGROUND
 from runnerd.units import FOREVER
 
 __all__ = [
+    "BACKGROUND",
     "FOREVER",
     "Decision",
     "DeviceMemory",

@@ -33,6 +33,7 @@ from runnerd.scheduler.decisions import (
 from runnerd.scheduler.needs import Needs
 from runnerd.scheduler.overcommit_relief import relieve
 from runnerd.scheduler.pool import instances, stop
+from runnerd.scheduler.queue import BACKGROUND
 from runnerd.scheduler.scheduler_state import SchedulerState
 from runnerd.scheduler.serving import Serving
 from runnerd.scheduler.shares import Shares
@@ -82,7 +83,8 @@ class Scheduler(Needs):
         priority: int = 0,
     ) -> list[Decision]:
         """A request wants a runner for `key`, and perhaps that it stays `keep_alive` seconds."""
-        instance = self._serving.available(key, affinity)
+        background = priority <= BACKGROUND
+        instance = self._serving.available(key, affinity, background=background)
         if instance is not None:
             pool = self._pools[key]
             pool.came(now, self._shares.loaded_at)
@@ -120,11 +122,12 @@ class Scheduler(Needs):
         *,
         keep_alive: float | None = None,
         affinity: tuple[int, ...] = (),
+        background: bool = False,
     ) -> Grant | None:
         """Grant a runner that is ready and has room; None, and no trace, if that takes waiting, or
         deciding whether another instance is started.
         """
-        instance = self._serving.available(key, affinity)
+        instance = self._serving.available(key, affinity, background=background)
         if instance is None or (pool := self._pools[key]).crowds(instance, affinity):
             return None
         pool.came(now, self._shares.loaded_at)
@@ -150,8 +153,10 @@ class Scheduler(Needs):
         waiting = self._queue.count(key)
         if not pool.serving() or pool.pressed(waiting + 1):
             return False
-        if not waiting and pool.choose(affinity, limits.overcommit) is not None:
-            return False
+        background = priority <= BACKGROUND
+        if not self._queue.before(key, background=background):
+            if pool.choose(affinity, limits.overcommit, background=background) is not None:
+                return False
         pool.came(now, self._shares.loaded_at)
         self._queue.add(
             ticket,

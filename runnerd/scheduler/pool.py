@@ -145,8 +145,13 @@ class Pool:
                 return True
         return False
 
-    def choose(self, affinity: tuple[int, ...], overcommit: float) -> Instance | None:
+    def choose(
+        self, affinity: tuple[int, ...], overcommit: float, *, background: bool = False
+    ) -> Instance | None:
         """Return the instance for a request, None while all are full.
+
+        For one in the `background` an instance is full when it has one slot left, which is for
+        whoever comes next and waits.
 
         The one that has seen most of what it goes on with, if that has a slot for it; else the
         least busy, one that nobody has used yet, and the one that was used least recently: its
@@ -157,7 +162,10 @@ class Pool:
             if instance.state is not RunnerState.READY or instance.draining:
                 continue
             slots = instance.slots
-            if slots is not None and overcommit:
+            if background:
+                if len(instance.leases) >= max(1, (slots or 1) - 1):
+                    continue
+            elif slots is not None and overcommit:
                 places = max(1, int(slots * overcommit))
                 busy = len(instance.leases)
                 if busy >= places and busy >= instance.pace.places(places):

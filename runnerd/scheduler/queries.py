@@ -86,6 +86,11 @@ class Queries:
         """How many tickets wait."""
         return len(self._books.queue)
 
+    @property
+    def people_queued(self) -> int:
+        """How many tickets wait that somebody waits for."""
+        return len(self._books.queue) - self._books.queue.in_background
+
     def wanted(self, key: RunnerKey) -> int:
         """Return how many tickets wait for what the instances of a key have: for them, or for room
         where a model has none.

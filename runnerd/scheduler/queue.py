@@ -8,6 +8,9 @@ after at most one more ticket of each of the others.
 A priority is a head start of a fixed number of turns for each step, which makes the *rank* by which
 tickets are served.  Turns only grow while a ticket waits, so it ages: what comes later loses a turn
 of its head start with each round that is served, and no priority starves anyone for ever.
+
+What nobody waits for (`BACKGROUND`) comes behind all others, and its turns are counted by
+themselves: whoever has jobs is served no later for that.
 """
 
 from __future__ import annotations
@@ -19,6 +22,9 @@ from typing import NamedTuple
 from runnerd.scheduler.decisions import RunnerKey
 
 _HEAD_START = 16  # turns per step of priority
+
+BACKGROUND = -(2**16)
+"""The priority of what nobody waits for: more turns than are served while anybody may wait."""
 
 
 class Waiting(NamedTuple):  # a tuple: one is made for each request that waits
@@ -32,6 +38,7 @@ class Waiting(NamedTuple):  # a tuple: one is made for each request that waits
     affinity: tuple[int, ...]
     turn: int
     rank: int
+    background: bool
 
 
 class Queue:
@@ -44,6 +51,7 @@ class Queue:
         self._served = 0
         self._last_turn: dict[str, int] = {}
         self._clients: dict[str, int] = {}  # how many of their tickets wait
+        self._background: dict[RunnerKey, int] = {}  # how many of the tickets of a key
 
     def __len__(self) -> int:
         return len(self._tickets)
@@ -60,11 +68,15 @@ class Queue:
         priority: int = 0,
     ) -> None:
         """Let a ticket wait."""
+        background = priority <= BACKGROUND
+        if background:
+            client = f"{client} in the background"
+            self._background[key] = self._background.get(key, 0) + 1
         turn = max(self._served, self._last_turn.get(client, 0)) + 1
         self._last_turn[client] = turn
         self._clients[client] = self._clients.get(client, 0) + 1
         rank = turn - _HEAD_START * priority
-        waiting = Waiting(ticket, key, now, keep_alive, client, affinity, turn, rank)
+        waiting = Waiting(ticket, key, now, keep_alive, client, affinity, turn, rank, background)
         self._tickets[ticket] = waiting
         self._by_key.setdefault(key, {})[ticket] = waiting
         heapq.heappush(self._heaps.setdefault(key, []), (rank, ticket))
@@ -78,6 +90,10 @@ class Queue:
         del same[ticket]
         if not same:
             del self._by_key[waiting.key], self._heaps[waiting.key]
+        if waiting.background:
+            self._background[waiting.key] -= 1
+            if not self._background[waiting.key]:
+                del self._background[waiting.key]
         self._clients[waiting.client] -= 1
         if not self._clients[waiting.client]:
             del self._clients[waiting.client], self._last_turn[waiting.client]
@@ -101,6 +117,16 @@ class Queue:
     def count(self, key: RunnerKey) -> int:
         """Return how many wait for `key`."""
         return len(self._by_key.get(key, ()))
+
+    def before(self, key: RunnerKey, *, background: bool) -> int:
+        """Return how many of those who wait for `key` come before somebody new."""
+        waiting = self.count(key)
+        return waiting if background else waiting - self._background.get(key, 0)
+
+    @property
+    def in_background(self) -> int:
+        """How many wait in the background."""
+        return sum(self._background.values())
 
     def tickets(self, key: RunnerKey) -> list[int]:
         """Return who waits for `key`, in order of arrival."""

@@ -36,12 +36,14 @@ class Serving:
 
     # granting
 
-    def available(self, key: RunnerKey, affinity: tuple[int, ...]) -> Instance | None:
+    def available(
+        self, key: RunnerKey, affinity: tuple[int, ...], *, background: bool
+    ) -> Instance | None:
         """Return the instance that a new request can have at once, None if it has to wait."""
         pool = self._pools.get(key)
-        if pool is None or self._books.draining or self._queue.count(key):
+        if pool is None or self._books.draining or self._queue.before(key, background=background):
             return None
-        return pool.choose(affinity, self._books.limits.overcommit)
+        return pool.choose(affinity, self._books.limits.overcommit, background=background)
 
     def grant(
         self,
@@ -71,7 +73,9 @@ class Serving:
         """Grant those who wait for a pool, as far as its instances have room."""
         decisions: list[Decision] = []
         while (first := self._queue.first(pool.key)) is not None:
-            instance = pool.choose(first.affinity, self._books.limits.overcommit)
+            instance = pool.choose(
+                first.affinity, self._books.limits.overcommit, background=first.background
+            )
             if instance is None:
                 break
             self._queue.serve(first)

@@ -63,5 +63,8 @@ def stranded(
         for waiting in queue.all()
         if not (moving or noted)
         or waiting.since + limits.queue_timeout < now
-        or pools[waiting.key].choose(waiting.affinity, limits.overcommit) is not None
+        or pools[waiting.key].choose(
+            waiting.affinity, limits.overcommit, background=waiting.background
+        )
+        is not None
     ]

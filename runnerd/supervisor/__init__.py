@@ -11,13 +11,24 @@ preparation    what the scheduler has to know before it decides: `memory`,
 watching, batch_scheduling   what runners hold while they work
 slot_persistence   what they had evaluated outlives them
 unloading, configuring, removing   the owner's commands
-reports        runners as `ps` shows them
+reports, host_reports   runners and the host as `ps` shows them; `changes` as they happen
 refusals       what a refused request is told
 """
 
+from runnerd.supervisor.changes import RunnerChange
+from runnerd.supervisor.host_reports import DeviceReport, WaitingReport
 from runnerd.supervisor.lease import Lease, LeaseHolder
 from runnerd.supervisor.refusals import died_by_itself
 from runnerd.supervisor.reports import RunnerReport
 from runnerd.supervisor.service import Supervisor
 
-__all__ = ["Lease", "LeaseHolder", "RunnerReport", "Supervisor", "died_by_itself"]
+__all__ = [
+    "DeviceReport",
+    "Lease",
+    "LeaseHolder",
+    "RunnerChange",
+    "RunnerReport",
+    "Supervisor",
+    "WaitingReport",
+    "died_by_itself",
+]

@@ -38,6 +38,8 @@ class HostDevice(Protocol):
     @property
     def kind(self) -> str: ...
     @property
+    def name(self) -> str: ...
+    @property
     def total_bytes(self) -> int: ...
     @property
     def free_bytes(self) -> int: ...
@@ -79,6 +81,7 @@ class MemoryAccounts:
         self.settings = settings
         self._backends = backends
         self._host = host
+        self.names: dict[str, str] = {}  # of devices, by id
         self._estimates: dict[RunnerKey, Mapping[int | None, Need]] = {}
         self._seen: dict[tuple[RunnerKey, int | None], Need] = {}
         self._questions: dict[RunnerKey, asyncio.Task[None]] = {}
@@ -204,7 +207,9 @@ class MemoryAccounts:
         """Look at the host."""
         if self._host is None:
             return []
-        return [self._look_at(device) for device in self._host.devices()]
+        devices = self._host.devices()
+        self.names = {device.id: device.name for device in devices}
+        return [self._look_at(device) for device in devices]
 
     def _need(self, required: RequiredMemory) -> Need:
         """Leave out GPUs that this host cannot look at: there is nothing to hold them against."""

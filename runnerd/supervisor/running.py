@@ -9,8 +9,9 @@ import time
 from runnerd.backends.interface import EngineFailure
 from runnerd.errors import BackendFailure, ModelDeleted
 from runnerd.runner import Runner, RunnerTimeouts
-from runnerd.scheduler import Decision, RunnerKey, Scheduler, Start, Stop
+from runnerd.scheduler import Decision, RunnerKey, RunnerState, Scheduler, Start, Stop
 from runnerd.supervisor.actions import Actions
+from runnerd.supervisor.changes import Changes
 from runnerd.supervisor.claims import Claims
 from runnerd.supervisor.fleet import Fleet
 from runnerd.supervisor.launch_specs import LaunchSpecs
@@ -44,6 +45,7 @@ class Running:
         preparation: Preparation,
         slot_persistence: SlotPersistence,
         watch: MemoryWatch,
+        changes: Changes,
     ) -> None:
         self._scheduler = scheduler
         self._actions = actions
@@ -55,6 +57,7 @@ class Running:
         self._preparation = preparation
         self._slot_persistence = slot_persistence
         self._watch = watch
+        self._changes = changes
 
     # as decided
 
@@ -70,6 +73,7 @@ class Running:
                 self,
                 ram_limit=self._preparation.ram_limit(generation),
             )
+            self._changes.tell(self._fleet[generation], RunnerState.STARTING)
         except Exception as error:  # whatever it is, those who wait are told
             log.exception("a runner of %s could not be made", key.model)
             failure = EngineFailure(f"no runner could be made: {error}", loading=True)
@@ -78,7 +82,7 @@ class Running:
     def stop(self, decision: Stop) -> None:
         """Stop a runner; returns at once."""
         runner = self._fleet[decision.generation]
-        log.info("stopping runner %s: %s", runner.name, decision.reason.value)
+        self._changes.tell(runner, RunnerState.STOPPING, reason=decision.reason.value)
         runner.stop()
 
     # what runners say
@@ -86,6 +90,7 @@ class Running:
     def ready(self, runner: Runner) -> None:
         """A runner answers."""
         key, generation = runner.key, runner.generation
+        self._changes.tell(runner, RunnerState.READY)
         self._actions.carry_out(self._scheduler.ready(key, generation, time.monotonic()))
         self._watch.begin(key, generation)
 
@@ -102,13 +107,16 @@ class Running:
         """A runner's last process is gone."""
         key, generation = runner.key, runner.generation
         if failure is not None:
-            log.warning("runner of %s failed: %s", runner.spec.model_ref, failure.message)
             if self._fleet.is_orphan(generation) or not self._sharing.is_here(key):
                 failure = ModelDeleted(f"model {runner.spec.model_ref!r} was deleted meanwhile")
         decisions = self._after(key, generation, failure)
         if isinstance(failure, ModelDeleted):  # one that comes under its name starts afresh
             self._scheduler.reset(lambda each: each == key)
         self._fleet.remove(generation)
+        if failure is None:
+            self._changes.tell(runner, RunnerState.STOPPED)
+        else:
+            self._changes.tell(runner, RunnerState.FAILED, failure=failure.message)
         self._claims.ended(generation)
         try:
             self._slot_persistence.ended(runner)

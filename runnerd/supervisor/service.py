@@ -22,11 +22,13 @@ from runnerd.saved_slots import SavedSlots
 from runnerd.scheduler import Decision, Grant, Refuse, RunnerKey, Scheduler, Start, Stop
 from runnerd.sockets.paths import RuntimeDirectory
 from runnerd.supervisor.actions import Actions
+from runnerd.supervisor.changes import Changes
 from runnerd.supervisor.claims import Claims
 from runnerd.supervisor.configuration_checks import ConfigurationChecks
 from runnerd.supervisor.configuring import Configuring
 from runnerd.supervisor.context_variants import ContextVariants
 from runnerd.supervisor.fleet import Fleet
+from runnerd.supervisor.host_reports import HostReports
 from runnerd.supervisor.keys import Keys
 from runnerd.supervisor.launch_specs import LaunchSpecs
 from runnerd.supervisor.lease import Claimant, Lease, LeaseHolder, Promise, Waiter
@@ -47,7 +49,7 @@ class Supervisor:
     """Owns the runners and leases them.
 
     `keys` says which runner serves a model; `unloading`, `configuring` and `removing` are for the
-    owner's commands.
+    owner's commands; `changes` tells what becomes of runners, `host` reports on the devices.
     """
 
     def __init__(
@@ -97,6 +99,14 @@ class Supervisor:
         self._reports = Reports(
             scheduler, fleet, sharing=sharing, variants=variants, launch_specs=launch_specs
         )
+        self.host = HostReports(
+            scheduler,
+            sharing=sharing,
+            launch_specs=launch_specs,
+            memory=memory,
+            preparation=preparation,
+        )
+        self.changes = Changes(sharing, launch_specs)
         self._claims = Claims(
             scheduler,
             actions,
@@ -118,6 +128,7 @@ class Supervisor:
             preparation=preparation,
             slot_persistence=slot_persistence,
             watch=self._watch,
+            changes=self.changes,
         )
         self.keys = Keys(
             settings, backends, configurations, sharing=sharing, variants=variants, fleet=fleet
@@ -160,6 +171,7 @@ class Supervisor:
         principal: Principal = NOBODY,
         keep_alive: float | None = None,
         affinity: tuple[int, ...] = (),
+        background: bool = False,
     ) -> Lease | None:
         """Return a lease if a runner is ready, None if it would take waiting.
 
@@ -167,7 +179,12 @@ class Supervisor:
         """
         ticket = next(self._tickets)
         granted = self._scheduler.request_at_once(
-            ticket, key, time.monotonic(), keep_alive=keep_alive, affinity=affinity
+            ticket,
+            key,
+            time.monotonic(),
+            keep_alive=keep_alive,
+            affinity=affinity,
+            background=background,
         )
         return None if granted is None else self._claims.lease(granted, principal, holder)
 

@@ -52,6 +52,7 @@ class Ram:
     free_bytes: int
     id: str = "ram"
     kind: str = "ram"
+    name: str = "RAM"
 
 
 @dataclass

@@ -30,6 +30,7 @@ RESERVED = (
             "runnerd.backends.engine_http",  # to engines, over Unix sockets
             "runnerd.backends.guard",
             "runnerd.backends.llamacpp.install",  # before there is a daemon
+            "runnerd.jobs.fleet.daemon_client",  # the worker's, to its own daemon
         ),
         "connections to other hosts are made by runnerd.outbound alone",
     ),
@@ -54,15 +55,24 @@ RESERVED = (
             "runnerd.database.failures",
             "runnerd.database.migrations",
             "runnerd.database.opening",
+            "runnerd.database.readers",
             "runnerd.database.restoring",
             "runnerd.database.writer",
         ),
         "SQLite is spoken to by runnerd.database alone",
     ),
     Reserved(
-        ("aio_pika", "redis"),
-        (),
-        "there is no fleet yet; it gets one room of its own",
+        (
+            *("aio_pika", "aio_pika.abc", "aio_pika.exceptions", "aiormq.exceptions"),
+            *("redis", "redis.asyncio", "redis.exceptions"),
+        ),
+        (
+            "runnerd.cli.worker",  # looks whether the extra is there
+            "runnerd.jobs.fleet.broker",
+            "runnerd.jobs.fleet.deliveries",
+            "runnerd.jobs.fleet.result_store",
+        ),
+        "RabbitMQ and Redis are spoken to by runnerd.jobs.fleet alone",
     ),
 )
 

@@ -180,22 +180,23 @@ class PolicedRelay:
         self.socket.unlink(missing_ok=True)
 
 
+class _Examples(dict[str, str]):
+    def __missing__(self, name: str) -> str:
+        return "x"
+
+
+_EXAMPLES = _Examples(
+    name="ai/m", user="u", backend="llama.cpp", digest="sha256:0", prefix="", key="k"
+)
+"""What stands for a variable part of a path; "x" for those that take anything."""
+
+
 def control_plane(app: web.Application) -> Iterator[tuple[str, str, Action]]:
     """Each route of the control plane: a method, a path that reaches it, and its action."""
     for route, action in app[ACTIONS].items():
         assert route.resource is not None
         info = route.resource.get_info()
-        path = info.get("path") or info["formatter"].format(
-            name="ai/m",
-            id="x",
-            user="u",
-            backend="llama.cpp",
-            digest="sha256:0",
-            action="x",
-            prefix="",
-            key="k",
-            item="i",
-        )
+        path = info.get("path") or info["formatter"].format_map(_EXAMPLES)
         yield route.method, path, action
 
 

@@ -205,10 +205,10 @@ def test_speculative_decoding() -> None:
         "--model-draft /m/d.gguf --spec-type draft-simple --spec-draft-n-max 4"
         " --spec-draft-p-min 0.50"
     )
-    for architecture in ("eagle3", "dflash"):
-        drafts = ModelFiles(Path("/m/d.gguf"), 1, facts=ModelFacts(architecture=architecture))
+    for kind in ("eagle3", "dflash", "dspark", "mtp"):
+        drafts = ModelFiles(Path("/m/d.gguf"), 1, facts=ModelFacts(drafts_as=kind))
         told = command(draft=drafts, speculative={"draft_model": "d"})
-        assert told.endswith(f"--model-draft /m/d.gguf --spec-type draft-{architecture}")
+        assert told.endswith(f"--model-draft /m/d.gguf --spec-type draft-{kind}")
     assert command(OLD, draft=draft, speculative=speculative).endswith(
         "--model-draft /m/d.gguf --draft-max 4 --draft-p-min 0.50"
     )

@@ -61,7 +61,7 @@ def test_every_action_has_its_permission() -> None:
 
 
 def test_without_a_key() -> None:
-    """Owners may everything, whoever is let in uses and sees models, nobody what is public."""
+    """Owners may everything, whoever is let in uses and sees models, nobody what is for anybody."""
     rules = Rules(Clock())
     assert allowed(rules, owner_principal(0)) == set(Action)
     some = {action for action, needed in NEEDED.items() if needed in (None, *WITHOUT_A_KEY)}
@@ -70,7 +70,7 @@ def test_without_a_key() -> None:
         assert not rules.sees_everything(principal)
     assert Action.CONFIGURE_MODEL not in some
     assert Action.USE_MODEL in some
-    assert allowed(rules, NOBODY) == {Action.PUBLIC}
+    assert allowed(rules, NOBODY) == {Action.PUBLIC, Action.REGISTER}
 
 
 @pytest.mark.parametrize("permission", Permission)
@@ -128,12 +128,15 @@ def test_time_ends_what_it_is_to_end() -> None:
 
 
 def test_keys_and_placeholders() -> None:
-    """Clients that have to send a key send any, as long as there are none."""
+    """Clients that have to send a key send any, until a user who may do something has one."""
     rules = Rules(Clock())
     assert rules.authenticate("unused") is None
     with pytest.raises(Unauthorized):
         rules.authenticate("w" * 43)
-    rules.adopt(directory(User("u", "ann")))
+    rules.adopt(directory(User("u", "ann", frozenset())))
+    assert rules.authenticate("unused") is None
+    assert rules.authenticate(SECRET) == user_principal("u", "k")
+    rules.adopt(directory(User("u", "ann", frozenset({Permission.SESSION}))))
     assert rules.authenticate(SECRET) == user_principal("u", "k")
     for wrong in ("unused", "w" * 43, SECRET[:-1], SECRET.upper(), ""):
         with pytest.raises(Unauthorized):

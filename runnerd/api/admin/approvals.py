@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Awaitable, Callable
 
 from aiohttp import web
@@ -11,11 +10,11 @@ from runnerd import sse
 from runnerd.access import Action
 from runnerd.access.approvals import Approval
 from runnerd.accounts.approvals import not_found
-from runnerd.accounts.audit import AuditEntry
 from runnerd.api.admin import approval_fields as said
 from runnerd.api.admin.approval_work import described
+from runnerd.api.admin.asking_owner import ask_owner, check_can_ask, needs_key
+from runnerd.api.admin.counts import count_of
 from runnerd.api.admin.users import find
-from runnerd.api.auditing import route_of
 from runnerd.api.context import (
     CONTEXT,
     SUBJECT,
@@ -28,7 +27,7 @@ from runnerd.api.context import (
     principal_of,
 )
 from runnerd.api.routing import Routes
-from runnerd.errors import ClientError, RunnerdError, Unauthorized
+from runnerd.errors import ClientError, RunnerdError
 
 ROUTES = Routes()
 
@@ -93,21 +92,11 @@ def _may_see(request: web.Request, approval: Approval) -> bool:
 @ROUTES.post("/runnerd/approvals", Action.USE_ACCOUNT)
 async def ask(request: web.Request) -> web.Response:
     """Ask for something; who has asked for the same and still waits gets that request (200)."""
-    context, principal = request.app[CONTEXT], principal_of(request)
     document = await json_body(request)
     kind = said.kind_of(document)
-    if principal.user_id is None:
-        if is_owner(request):
-            raise ClientError("who may do everything has nobody to ask; do it")
-        raise _needs_key()
+    check_can_ask(request)
     details, reason = said.details_of(request, kind, document), said.reason_of(document)
-    outcome = await context.accounts.approvals.ask(principal.user_id, kind, details, reason)
-    if outcome.changed:
-        who = context.accounts.called(principal.id)
-        action, about = f"request_{kind}", described(outcome.approval)
-        await context.accounts.audit.add(
-            AuditEntry(time.time(), principal.id, who, action, route_of(request), about, 201)
-        )
+    outcome = await ask_owner(request, kind, details, reason)
     shown = said.approval_json(request, outcome.approval)
     return json_response(shown, status=201 if outcome.changed else 200)
 
@@ -116,6 +105,17 @@ async def ask(request: web.Request) -> web.Response:
 async def show_approval(request: web.Request) -> web.Response:
     """One request; somebody else's is as unknown as one that there never was."""
     approval = await _find(request, _whose(request))
+    return json_response(said.approval_json(request, approval))
+
+
+@ROUTES.delete("/runnerd/approvals/{id}", Action.USE_ACCOUNT)
+async def withdraw(request: web.Request) -> web.Response:
+    """End one's own request, as long as nobody has decided it; somebody else's is as unknown."""
+    if (user_id := principal_of(request).user_id) is None:
+        if is_owner(request):
+            raise ClientError("an owner rejects a request; who has asked withdraws it")
+        raise needs_key()
+    approval = await request.app[CONTEXT].approvals.withdraw(request.match_info["id"], user_id)
     return json_response(said.approval_json(request, approval))
 
 
@@ -131,10 +131,12 @@ async def accept(request: web.Request) -> web.Response:
 
 @ROUTES.post("/runnerd/approvals/{id}/reject", Action.MANAGE_APPROVALS)
 async def reject(request: web.Request) -> web.Response:
-    """Reject a request."""
-    _says_what(request, await _find(request, None))
+    """Reject a request, for a `reason` that the user is shown."""
+    found = await _find(request, None)
+    reason = await said.decision_reason_of(request)
+    _says_what(request, found, reason)
     work = request.app[CONTEXT].approvals
-    approval = await work.reject(request.match_info["id"], principal_of(request))
+    approval = await work.reject(request.match_info["id"], principal_of(request), reason)
     return json_response(said.approval_json(request, approval))
 
 
@@ -146,10 +148,11 @@ async def _find(request: web.Request, whose: str | None) -> Approval:
     return approval
 
 
-def _says_what(request: web.Request, approval: Approval) -> None:
-    """Let the audit tell what is decided."""
+def _says_what(request: web.Request, approval: Approval, reason: str = "") -> None:
+    """Let the audit tell what is decided, and why."""
     user = said.approval_json(request, approval)["user"]
-    request[SUBJECT] = f"{user} {described(approval)} {approval.id}"
+    because = f": {reason}" if reason else ""
+    request[SUBJECT] = f"{user} {described(approval)} {approval.id}{because}"
 
 
 def _whose(request: web.Request) -> str | None:
@@ -161,19 +164,9 @@ def _whose(request: web.Request) -> str | None:
         authorize(request, Action.MANAGE_APPROVALS)  # it is not for pages that the owner looks at
         return None
     if (user_id := principal_of(request).user_id) is None:
-        raise _needs_key()
+        raise needs_key()
     return user_id
 
 
-def _needs_key() -> Unauthorized:
-    return Unauthorized(
-        "requests to the owner are a user's, so this takes a key (`Authorization: Bearer KEY`,"
-        " RUNNERD_KEY)"
-    )
-
-
 def _limit(request: web.Request) -> int:
-    text = request.query.get("limit", str(_USUAL))
-    if not text.isascii() or not text.isdigit() or not 0 < int(text[:6]) <= _MOST:
-        raise ClientError(f"limit is a number from 1 to {_MOST}", param="limit")
-    return int(text)
+    return count_of(request, "limit", usual=_USUAL, most=_MOST)

@@ -5,11 +5,16 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+import msgspec
+
 from runnerd.access import Policy, Principal
 from runnerd.access.approvals import ApprovalKind
 from runnerd.api.admin.approval_work import Doing
 from runnerd.errors import Conflict
+from runnerd.llms.downloads import Downloads
+from runnerd.llms.entry import parse_entry
 from runnerd.models.store import Store
+from runnerd.pulls.asker import OWNER
 from runnerd.pulls.pulling import Pulls
 from runnerd.relay.exchanges import Exchanges
 from runnerd.relay.preloading import preload
@@ -27,11 +32,13 @@ class ApprovedActions:
         pulls: Pulls,
         supervisor: Supervisor,
         exchanges: Exchanges,
+        downloads: Downloads,
     ) -> None:
         self._visible = VisibleModels(store, policy)
         self._pulls = pulls
         self._supervisor = supervisor
         self._exchanges = exchanges
+        self._downloads = downloads
 
     def by_kind(self) -> dict[ApprovalKind, Doing]:
         """The methods, by what was asked for."""
@@ -42,13 +49,17 @@ class ApprovedActions:
         }
 
     async def download(self, details: Mapping[str, Any], owner: Principal) -> None:
-        """Pull a model."""
+        """Pull a model, and keep the registry entry that it comes with, if it does."""
+        if (said := details.get("entry")) is not None:
+            entry = parse_entry(msgspec.json.encode(said))
+            await self._downloads.wait(self._downloads.start(entry, owner.id, for_owner=True))
+            return
         subscription = self._pulls.pull(
             details["model"],
             revision=details.get("revision"),
             sha256=details.get("sha256"),
             tag=details.get("tag"),
-            for_owner=True,
+            asker=OWNER,
         )
         if subscription.job.owner is None:
             subscription.job.owner = owner.id

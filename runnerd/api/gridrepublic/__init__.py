@@ -1,0 +1,1 @@
+"""GridRepublic's jobs API: submit prompts, look for the output later."""

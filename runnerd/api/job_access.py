@@ -1,0 +1,78 @@
+"""Whose jobs there are for who asks, and for which models it may submit some."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from aiohttp import web
+
+from runnerd.api.context import CONTEXT, is_owner, principal_of
+from runnerd.api.model_ids import model_id
+from runnerd.api.visible_transfers import check_may_be
+from runnerd.errors import ClientError, JobNotFound, ModelNotFound
+from runnerd.jobs.job import Job, JobState
+from runnerd.jobs.queue import Queue, Selection
+
+_USUAL, _MOST = 100, 1000
+
+
+def queue_of(request: web.Request) -> Queue:
+    """The daemon's queue."""
+    return request.app[CONTEXT].jobs.queue
+
+
+def whose(request: web.Request) -> str | None:
+    """The principal (its id) whose jobs there are for who asks; None: everybody's."""
+    return None if is_owner(request) else principal_of(request).id
+
+
+async def of_asker(request: web.Request, ids: Sequence[str]) -> list[Job]:
+    """The jobs with these ids that there are for who asks."""
+    return await queue_of(request).get(ids, principal=whose(request))
+
+
+async def job_of_asker(request: web.Request, id: str) -> Job:
+    """The job with an id.  Raises errors.JobNotFound, also for somebody else's."""
+    found = await of_asker(request, [id])
+    if not found:
+        raise JobNotFound(f"there is no job {id[:100]!r}; `runnerd jobs` shows all")
+    return found[0]
+
+
+def selection(request: web.Request) -> Selection:
+    """Which jobs are to be listed, by the query.  Raises errors.ClientError."""
+    query = request.query
+    limit = query.get("limit", str(_USUAL))
+    if not limit.isascii() or not limit.isdigit() or not 0 < int(limit[:6]) <= _MOST:
+        raise ClientError(f"limit is a number from 1 to {_MOST}", param="limit")
+    try:
+        state = JobState(query["state"]) if "state" in query else None
+    except ValueError:
+        states = ", ".join(JobState)
+        raise ClientError(f"state is one of {states}", param="state") from None
+    return Selection(
+        whose(request),
+        query.get("model"),
+        state,
+        query.get("group"),
+        query.get("before"),
+        int(limit),
+    )
+
+
+async def listed(request: web.Request, wanted: Selection) -> list[Job]:
+    """Jobs without what they ask and got."""
+    return await queue_of(request).select(wanted)
+
+
+def check_model(request: web.Request, name: str) -> None:
+    """Refuse a model that is not here for who asks, and will not be pulled for a job.
+
+    Raises errors.ModelNotFound.
+    """
+    try:
+        model_id(request, name, None)
+    except ModelNotFound:
+        if not request.app[CONTEXT].settings.auto_pull:
+            raise
+        check_may_be(request, name)

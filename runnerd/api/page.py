@@ -1,0 +1,129 @@
+"""The owner's page: the static files of `web/`, under headers that let nothing else run in them.
+
+The document at `/ui` (and at `/` for browsers) is asked for anew each time; it names the other
+files below `/ui/VERSION/`, where VERSION is a digest of all of them, so that those may be kept for
+ever.  The page has no rights of its own: everything that it shows and does are requests as
+anybody's, with the rights of whoever looks at it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+from dataclasses import dataclass
+from pathlib import Path
+
+from aiohttp import hdrs, web
+
+import runnerd
+from runnerd.access import Action
+from runnerd.api.context import CONTEXT
+from runnerd.api.routing import Routes
+from runnerd.errors import RouteNotFound
+
+ROUTES = Routes()
+
+_FOLDER = Path(runnerd.__file__).parent / "web"
+_TYPES = {".css": "text/css", ".js": "text/javascript", ".svg": "image/svg+xml"}
+_DOCUMENT = "index.html"
+_PLACE = b"ui/VERSION/"  # as the document writes it
+_MODULES = b"<!-- modules -->"  # where the document has its scripts fetched early
+
+_POLICY = "; ".join((
+    "default-src 'none'", "script-src 'self'", "style-src 'self'", "img-src 'self' data: blob:",
+    "connect-src 'self'", "base-uri 'none'", "form-action 'none'", "frame-ancestors 'none'",
+    "require-trusted-types-for 'script'", "trusted-types 'none'",
+))  # fmt: skip
+"""No script or style but these files'; and texts are never made into elements or code."""
+
+HEADERS = {
+    "Content-Security-Policy": _POLICY,
+    "Cross-Origin-Opener-Policy": "same-origin",
+    "Cross-Origin-Resource-Policy": "same-origin",
+    "Referrer-Policy": "no-referrer",
+    "X-Content-Type-Options": "nosniff",
+    "X-Frame-Options": "DENY",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class PageFiles:
+    """The page's files: the document, its digest, and the others by name."""
+
+    document: bytes
+    etag: str
+    version: str
+    others: dict[str, bytes]
+
+
+_FILES = web.AppKey("page files", dict[str, PageFiles])
+
+
+def add_page(app: web.Application) -> None:
+    """Let an application remember the files once they were read."""
+    app[_FILES] = {}
+
+
+def read_files(folder: Path = _FOLDER) -> PageFiles:
+    """Read the page's files.  Blocks."""
+    others = {
+        path.name: path.read_bytes() for path in sorted(folder.iterdir()) if path.suffix in _TYPES
+    }
+    digest = hashlib.sha256()
+    for name, content in others.items():
+        digest.update(b"%s %d\n" % (name.encode(), len(content)))
+        digest.update(content)
+    version = digest.hexdigest()[:16]
+    place = b"ui/%s/" % version.encode()
+    modules = b"\n".join(
+        b'<link rel="modulepreload" href="%s%s">' % (place, name.encode())
+        for name in others
+        if name.endswith(".js")
+    )
+    document = (folder / _DOCUMENT).read_bytes()
+    document = document.replace(_PLACE, place).replace(_MODULES, modules)
+    return PageFiles(document, hashlib.sha256(document).hexdigest()[:16], version, others)
+
+
+def wants_page(request: web.Request) -> bool:
+    """Whether a request for `/` is a browser's that is to be shown the page."""
+    accept = request.headers.get(hdrs.ACCEPT, "").lower()
+    return "text/html" in accept and request.app[CONTEXT].settings.page
+
+
+@ROUTES.get("/ui", Action.PUBLIC)
+async def document(request: web.Request) -> web.Response:
+    """The page itself."""
+    files = await _files(request)
+    headers = {
+        **HEADERS,
+        hdrs.ETAG: f'"{files.etag}"',
+        hdrs.CACHE_CONTROL: "no-cache",
+        hdrs.VARY: "Accept",
+    }
+    if any(tag.value in (files.etag, "*") for tag in request.if_none_match or ()):
+        return web.Response(status=304, headers=headers)
+    return web.Response(
+        body=files.document, content_type="text/html", charset="utf-8", headers=headers
+    )
+
+
+@ROUTES.get("/ui/{version}/{file}", Action.PUBLIC)
+async def file(request: web.Request) -> web.Response:
+    """One of the page's other files."""
+    files, name = await _files(request), request.match_info["file"]
+    content = files.others.get(name) if request.match_info["version"] == files.version else None
+    if content is None:
+        raise RouteNotFound("the page has no such file; reload it")
+    headers = {**HEADERS, hdrs.CACHE_CONTROL: "public, max-age=31536000, immutable"}
+    kind = _TYPES[Path(name).suffix]
+    return web.Response(body=content, content_type=kind, charset="utf-8", headers=headers)
+
+
+async def _files(request: web.Request) -> PageFiles:
+    if not request.app[CONTEXT].settings.page:
+        raise RouteNotFound("the page is switched off (`page = false`)")
+    known = request.app[_FILES]
+    if "" not in known:
+        known[""] = await asyncio.to_thread(read_files)
+    return known[""]

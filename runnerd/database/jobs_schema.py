@@ -1,0 +1,113 @@
+"""The tables of the job queue, as a step of the schema.
+
+What is claimed by is in the row of a job, which is short; prompts, output and responses may be
+large and lie in tables of their own, so that a change of state does not write them again.
+"""
+
+from __future__ import annotations
+
+
+def _count(event: str, changes: str, condition: str = "true") -> str:
+    return f"""CREATE TRIGGER job_counts_{event.split()[0].lower()} AFTER {event} ON jobs
+        WHEN {condition} BEGIN {changes} END"""
+
+
+_MORE = """INSERT INTO job_counts (principal, model, state, number)
+    VALUES (NEW.principal, NEW.model, NEW.state, 1)
+    ON CONFLICT DO UPDATE SET number = number + 1;"""
+_FEWER = """UPDATE job_counts SET number = number - 1
+    WHERE principal = OLD.principal AND model = OLD.model AND state = OLD.state;"""
+
+STEP = (
+    # `owner` is the principal as JSON; `rank` is the order in which jobs are claimed, `due` when
+    # one that was tried may be tried again; `token` grows with each claim, and `epoch` names the
+    # opening of the database in which it was claimed.
+    """CREATE TABLE jobs (
+        seq INTEGER PRIMARY KEY AUTOINCREMENT,
+        id TEXT NOT NULL UNIQUE,
+        principal TEXT NOT NULL,
+        owner TEXT NOT NULL,
+        model TEXT NOT NULL,
+        state TEXT NOT NULL,
+        created REAL NOT NULL,
+        priority INTEGER NOT NULL,
+        rank INTEGER NOT NULL,
+        due REAL,
+        deadline REAL,
+        runtime REAL,
+        grp TEXT NOT NULL,
+        copy INTEGER NOT NULL,
+        streams INTEGER NOT NULL,
+        details TEXT NOT NULL,
+        token INTEGER NOT NULL,
+        worker TEXT,
+        epoch TEXT,
+        started REAL,
+        ended REAL,
+        attempts TEXT NOT NULL,
+        reason TEXT NOT NULL
+    ) STRICT""",
+    "CREATE INDEX jobs_ready ON jobs (rank, seq) WHERE state = 'queued' AND due IS NULL",
+    """CREATE INDEX jobs_ready_of_model ON jobs (model, rank, seq)
+        WHERE state = 'queued' AND due IS NULL""",
+    "CREATE INDEX jobs_due ON jobs (due) WHERE state = 'queued' AND due IS NOT NULL",
+    "CREATE INDEX jobs_running ON jobs (seq) WHERE state = 'running'",
+    """CREATE INDEX jobs_with_deadline ON jobs (deadline)
+        WHERE deadline IS NOT NULL AND ended IS NULL""",
+    "CREATE INDEX jobs_ended ON jobs (ended) WHERE ended IS NOT NULL",
+    "CREATE INDEX jobs_of_principal ON jobs (principal, seq)",
+    "CREATE INDEX jobs_of_group ON jobs (grp, seq) WHERE grp != ''",
+    """CREATE TABLE job_prompts (
+        seq INTEGER PRIMARY KEY,
+        prompts BLOB NOT NULL
+    ) STRICT""",
+    """CREATE TABLE job_output (
+        id INTEGER PRIMARY KEY,
+        seq INTEGER NOT NULL,
+        text TEXT NOT NULL
+    ) STRICT""",
+    "CREATE INDEX job_output_of_job ON job_output (seq, id)",
+    """CREATE TABLE job_responses (
+        id INTEGER PRIMARY KEY,
+        seq INTEGER NOT NULL,
+        status INTEGER NOT NULL,
+        content_type TEXT NOT NULL,
+        body BLOB NOT NULL
+    ) STRICT""",
+    "CREATE INDEX job_responses_of_job ON job_responses (seq, id)",
+    # The last turn that a principal was given, and the last one that was served.
+    """CREATE TABLE job_turns (
+        principal TEXT PRIMARY KEY,
+        turn INTEGER NOT NULL
+    ) STRICT, WITHOUT ROWID""",
+    "CREATE TABLE job_clock (served INTEGER NOT NULL) STRICT",
+    "INSERT INTO job_clock (served) VALUES (0)",
+    """CREATE TABLE job_counts (
+        principal TEXT NOT NULL,
+        model TEXT NOT NULL,
+        state TEXT NOT NULL,
+        number INTEGER NOT NULL,
+        PRIMARY KEY (principal, model, state)
+    ) STRICT, WITHOUT ROWID""",
+    # What was uploaded for batches, and the batches; a batch's jobs are the group of its name.
+    """CREATE TABLE files (
+        id TEXT PRIMARY KEY,
+        principal TEXT NOT NULL,
+        name TEXT NOT NULL,
+        purpose TEXT NOT NULL,
+        size INTEGER NOT NULL,
+        created REAL NOT NULL
+    ) STRICT""",
+    "CREATE INDEX files_of_principal ON files (principal)",
+    """CREATE TABLE batches (
+        id TEXT PRIMARY KEY,
+        principal TEXT NOT NULL,
+        stage TEXT NOT NULL,
+        created REAL NOT NULL,
+        batch TEXT NOT NULL
+    ) STRICT""",
+    "CREATE INDEX batches_of_principal ON batches (principal, created)",
+    _count("INSERT", _MORE),
+    _count("DELETE", _FEWER),
+    _count("UPDATE OF state", _FEWER + _MORE, "OLD.state != NEW.state"),
+)

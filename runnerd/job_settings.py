@@ -1,0 +1,30 @@
+"""The settings of jobs: work that waits."""
+
+from __future__ import annotations
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from runnerd.setting_types import Bytes, Count, Seconds
+
+
+class JobSettings(BaseModel):
+    """How jobs are kept and run.  Sizes in bytes, times in seconds."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    at_once: Count = Field(
+        32, ge=0, description="jobs that the daemon works on at once; 0: it only keeps them"
+    )
+    idle_only: bool = Field(
+        False, description="work on jobs only while nobody else is served or waits"
+    )
+    open: Count = Field(
+        1_000_000, gt=0, description="jobs of one user that have not ended; beyond it, 429"
+    )
+    kept: Seconds = Field(
+        7 * 86400.0, gt=0, description="jobs that have ended, and files of batches, are kept"
+    )
+    tries: Count = Field(4, gt=0, description="that may fail before a job has failed")
+    files: Bytes = Field(
+        2**30, ge=0, description="bytes of all files that one user has uploaded for batches"
+    )

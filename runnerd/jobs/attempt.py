@@ -1,0 +1,141 @@
+"""One attempt at a job: its prompts are asked one after the other, and the queue is told.
+
+| what happens | what becomes of the job |
+|---|---|
+| a prompt is refused (4xx, 501) | that is its response; a job of which all are has failed |
+| the engine fails, memory runs out (5xx) | it is tried again, as far as the queue's policy goes |
+| somebody has reached a limit, there is no place (429) | it waits in the queue; no try is counted |
+| the daemon drains | it is given back |
+| its runtime is over | it has failed |
+"""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import AbstractAsyncContextManager
+from typing import Protocol
+
+import msgspec
+
+from runnerd.access import Principal
+from runnerd.errors import Draining, LeaseLost, Overloaded, RunnerdError
+from runnerd.jobs.job import Prompt, Response
+from runnerd.jobs.output import Output
+from runnerd.jobs.queue import Claim, Work
+from runnerd.jobs.responses import Reading, reading_of, text_of
+from runnerd.relay.streamed_response import StreamedResponse
+
+_PAUSE = 5.0  # seconds until a job is tried again that found no place
+_NOT_TO_BE_REPEATED = (501,)
+
+
+class Inference(Protocol):
+    """What attempts ask: the relay's exchanges."""
+
+    def streamed(
+        self, path: str, body: bytes, principal: Principal, *, background: bool = False
+    ) -> AbstractAsyncContextManager[StreamedResponse]:
+        """Ask as a request of a route would; the response is read as it comes."""
+        ...
+
+
+class JobAttempt:
+    """Runs the job of a claim once.  Cancelled, it tells the queue nothing."""
+
+    def __init__(self, queue: Work, inference: Inference, claim: Claim) -> None:
+        self._queue = queue
+        self._inference = inference
+        self._claim = claim
+        self._output = Output(queue, claim)
+        self._refused = ""  # why the last prompt was, if it was
+
+    async def run(self) -> None:
+        """Run it, and tell the queue what came of it."""
+        try:
+            async with asyncio.timeout(self._claim.job.runtime):
+                responses = await self._responses()
+            await self._complete(responses)
+        except LeaseLost:
+            return  # it is somebody else's now, or nobody's
+        except TimeoutError:
+            await self._fail(f"it ran for longer than {self._claim.job.runtime:g} s", retry=False)
+        except Draining:
+            await self._release(0.0)
+        except Overloaded as error:
+            await self._release(_PAUSE if error.retry_after is None else error.retry_after)
+        except RunnerdError as error:
+            await self._fail(error.message, retry=True)
+
+    async def _responses(self) -> list[Response]:
+        """All responses; those of all prompts but the last were handed in."""
+        job = self._claim.job
+        responses = list(job.responses)
+        for response in responses:
+            self._output.add(text_of(response))
+        for number in range(len(responses), len(job.prompts)):
+            if number:
+                self._output.add("\n")
+            response = await self._response(job.prompts[number])
+            responses.append(response)
+            if number + 1 < len(job.prompts):
+                await self._output.flush([response])
+        return responses
+
+    async def _response(self, prompt: Prompt) -> Response:
+        """The response to one prompt, be it a refusal.  Raises what is no fault of the prompt's."""
+        try:
+            reading = reading_of(prompt, streams=self._claim.job.streams)
+            return await self._ask(prompt.path, reading)
+        except Overloaded:
+            raise
+        except RunnerdError as error:
+            if error.status >= 500 and error.status not in _NOT_TO_BE_REPEATED:
+                raise
+            self._refused = error.message
+            return Response(error.status, msgspec.json.encode(error.body()))
+
+    async def _ask(self, path: str, reading: Reading) -> Response:
+        job = self._claim.job
+        async with self._inference.streamed(
+            path, reading.body, job.principal, background=True
+        ) as stream:
+            opening = await stream.opening()
+            while True:
+                try:
+                    async with asyncio.timeout(self._output.due_in()):
+                        piece = await anext(stream)
+                except StopAsyncIteration:
+                    break
+                except TimeoutError:
+                    await self._output.flush()
+                    continue
+                self._output.add(reading.feed(piece))
+            response = reading.response(opening.status, opening.content_type.decode())
+        if not reading.streams:
+            self._output.add(text_of(response))
+        return response
+
+    async def _complete(self, responses: list[Response]) -> None:
+        text, last = self._output.take(), responses[-1:]
+        if len(self._claim.job.responses) == len(responses):
+            last = []  # another attempt had them all
+        if all(response.status >= 400 for response in responses):
+            await self._queue.append(self._claim, text, last)
+            await self._queue.fail(self._claim, self._reason(responses), retry=False)
+        else:
+            await self._queue.finish(self._claim, text, last)
+
+    def _reason(self, responses: list[Response]) -> str:
+        return self._refused or f"refused with {responses[-1].status}"
+
+    async def _fail(self, reason: str, *, retry: bool) -> None:
+        try:
+            await self._queue.fail(self._claim, reason, retry=retry)
+        except LeaseLost:
+            return
+
+    async def _release(self, pause: float) -> None:
+        try:
+            await self._queue.release(self._claim, pause=pause)
+        except LeaseLost:
+            return

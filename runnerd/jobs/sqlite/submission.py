@@ -1,0 +1,135 @@
+"""The queue as those see it who have work."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator, Sequence
+
+from runnerd.database import Connection
+from runnerd.errors import Conflict, LimitReached
+from runnerd.jobs.job import Job, NewJob, new_id, queued
+from runnerd.jobs.queue import Count, Selection
+from runnerd.jobs.sqlite import rows, transitions
+from runnerd.jobs.sqlite.state import QueueState
+from runnerd.jobs.sqlite.transitions import Ended
+
+_SOON = 60.0  # seconds until some of too many jobs may have ended
+
+
+class SqliteSubmission:
+    """`queue.Submission` over the database."""
+
+    def __init__(self, state: QueueState) -> None:
+        self._state = state
+
+    async def submit(self, jobs: Sequence[NewJob]) -> list[Job]:
+        """As in the contract."""
+        state = self._state
+        now, most = state.clock(), state.rules.most_open()
+        named = [(job.id or new_id(), job) for job in jobs]
+
+        def work(connection: Connection) -> list[Job]:
+            return _insert(connection, named, now, most)
+
+        def then(kept: list[Job]) -> None:
+            for job in kept:
+                state.deadline(job.deadline)
+            state.work.wake()
+
+        return await state.database.write(work, then=then)
+
+    async def get(self, ids: Sequence[str], *, principal: str | None = None) -> list[Job]:
+        """As in the contract."""
+        found = await self._state.database.read(lambda connection: rows.find(connection, ids))
+        return [job for job in found if principal in (None, job.principal.id)]
+
+    async def select(self, selection: Selection) -> list[Job]:
+        """As in the contract."""
+        return await self._state.database.read(
+            lambda connection: rows.select(connection, selection)
+        )
+
+    async def counts(self, *, principal: str | None = None) -> list[Count]:
+        """As in the contract."""
+        return await self._state.database.read(
+            lambda connection: rows.counts(connection, principal)
+        )
+
+    async def watch(self, id: str) -> AsyncGenerator[Job, None]:
+        """As in the contract."""
+        with self._state.changes.of(id) as changed:
+            while True:
+                changed.clear()
+                found = await self.get([id])
+                if not found:
+                    return
+                yield found[0]
+                if found[0].state.ended:
+                    return
+                await changed.wait()
+
+    async def cancel(self, id: str) -> Job | None:
+        """As in the contract."""
+        await self._cancel("id = ?", id)
+        return next(iter(await self.get([id])), None)
+
+    async def cancel_group(self, group: str) -> int:
+        """As in the contract."""
+        return len(await self._cancel("grp = ? AND grp != ''", group))
+
+    async def _cancel(self, where: str, value: str) -> list[Ended]:
+        state = self._state
+        now = state.clock()
+        return await state.database.write(
+            lambda connection: transitions.cancel(connection, where, value, now), then=state.ended
+        )
+
+    async def retry(self, id: str) -> Job | None:
+        """As in the contract."""
+        state = self._state
+        now = state.clock()
+
+        def then(queued: bool) -> None:
+            if queued:
+                state.changes.tell([id])
+                state.work.wake()
+
+        await state.database.write(
+            lambda connection: transitions.retry(connection, id, now), then=then
+        )
+        return next(iter(await self.get([id])), None)
+
+    async def delete(self, ids: Sequence[str]) -> int:
+        """As in the contract."""
+        state = self._state
+        gone = await state.database.write(
+            lambda connection: transitions.delete(connection, ids), then=state.ended
+        )
+        return len(gone)
+
+
+def _insert(
+    connection: Connection, named: Sequence[tuple[str, NewJob]], now: float, most: int
+) -> list[Job]:
+    """Add the jobs that are not there yet.  Raises errors.Conflict, LimitReached."""
+    room: dict[str, int] = {}
+    jobs = []
+    for id, new in named:
+        principal = new.principal.id
+        owner = rows.owner_of(connection, id) if new.id else None
+        if owner is not None:
+            if owner != principal:
+                raise Conflict(f"there is a job with the id {id} already; choose another one")
+            jobs += rows.find(connection, [id])
+            continue
+        if principal not in room:
+            room[principal] = most - rows.open_jobs(connection, principal)
+        if room[principal] <= 0:
+            raise LimitReached(
+                f"{most} of your jobs have not ended, which is the most (jobs_open)",
+                limit="jobs_open",
+                retry_after=_SOON,
+            )
+        room[principal] -= 1
+        rows.insert(connection, id, new, now)
+        jobs.append(queued(id, new, now))
+    return jobs

@@ -1,0 +1,138 @@
+"""Runs the jobs of the queue inside the daemon, behind everybody who waits for a response.
+
+It asks for no work that it has not heard of: it claims until there is nothing, then waits for the
+queue's word.  Which job gets a place at an engine, and when, is the scheduler's to say: a job's
+request stands in its queue as any other, but in the background.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable
+
+from runnerd import tasks
+from runnerd.errors import LeaseLost, RunnerdError
+from runnerd.jobs.attempt import Inference, JobAttempt
+from runnerd.jobs.queue import Claim, Queue
+
+log = logging.getLogger(__name__)
+
+LEASE = 60.0  # seconds
+_AGAIN = 5.0  # seconds until a database that cannot be used is asked again
+
+
+class Worker:
+    """Owns the attempts that run, from `open` to `close`.
+
+    `at_once` says how many there may be, read each time.
+    """
+
+    def __init__(
+        self,
+        queue: Queue,
+        inference: Inference,
+        *,
+        at_once: Callable[[], int],
+        name: str = "daemon",
+    ) -> None:
+        self._queue = queue
+        self._inference = inference
+        self._at_once = at_once
+        self._name = name
+        self._running: dict[str, tuple[Claim, asyncio.Task[None]]] = {}
+        self._room = asyncio.Event()
+        self._claiming: asyncio.Task[None] | None = None
+        self._extending: asyncio.Task[None] | None = None
+        queue.tell_of_losses(self._lost)
+
+    @property
+    def running(self) -> int:
+        """How many jobs are worked on."""
+        return len(self._running)
+
+    def open(self) -> None:
+        """Begin to work."""
+        self._claiming = tasks.spawn(self._work(), name="jobs")
+        self._extending = tasks.spawn(self._extend(), name="leases of jobs")
+
+    def settings_changed(self) -> None:
+        """There may be room for more jobs now."""
+        self._room.set()
+
+    async def _work(self) -> None:
+        while True:
+            room = self._at_once() - len(self._running)
+            if room <= 0:
+                self._room.clear()
+                await self._room.wait()
+                continue
+            try:
+                claims = await self._queue.claim(self._name, limit=room, lease=LEASE)
+            except RunnerdError as error:
+                log.warning("jobs wait: %s", error.message)
+                await asyncio.sleep(_AGAIN)
+                continue
+            for claim in claims:
+                self._start(claim)
+            if not claims:
+                await self._queue.wait_for_work(self._name)
+
+    def _start(self, claim: Claim) -> None:
+        attempt = JobAttempt(self._queue, self._inference, claim)
+        task = tasks.spawn(attempt.run(), name=f"job {claim.job.id}")
+        self._running[claim.job.id] = claim, task
+        task.add_done_callback(lambda _: self._ended(claim))
+
+    def _ended(self, claim: Claim) -> None:
+        found = self._running.get(claim.job.id)
+        if found is not None and found[0] is claim:
+            del self._running[claim.job.id]
+        self._room.set()
+
+    def _lost(self, id: str, token: int) -> None:
+        """A job is not this worker's any more: its engine is not asked any longer."""
+        found = self._running.get(id)
+        if found is not None and found[0].token == token:
+            found[1].cancel()
+
+    async def _extend(self) -> None:
+        """Let the queue know from time to time that this worker is alive."""
+        while True:
+            await asyncio.sleep(LEASE / 3)
+            for claim, task in list(self._running.values()):
+                try:
+                    await self._queue.extend(claim, LEASE)
+                except LeaseLost:
+                    task.cancel()
+                except RunnerdError as error:
+                    log.debug("a lease could not be extended: %s", error.message)
+
+    async def drain(self, patience: float) -> None:
+        """Take no further job, and let those that run end, for at most `patience` seconds."""
+        await self._stop_claiming()
+        running = [task for _, task in self._running.values()]
+        if running:
+            await asyncio.wait(running, timeout=patience)
+
+    async def _stop_claiming(self) -> None:
+        claiming, self._claiming = self._claiming, None
+        if claiming is not None:
+            await tasks.cancel_and_wait(claiming)
+
+    async def close(self) -> None:
+        """Give back what has not ended.  Idempotent."""
+        await self._stop_claiming()
+        extending, self._extending = self._extending, None
+        if extending is not None:
+            await tasks.cancel_and_wait(extending)
+        running = list(self._running.values())
+        for _, task in running:
+            task.cancel()
+        if running:
+            await asyncio.wait([task for _, task in running])
+        for claim, _ in running:
+            try:
+                await self._queue.release(claim)
+            except RunnerdError as error:  # it has ended meanwhile, or will be recovered
+                log.debug("job %s was not given back: %s", claim.job.id, error.message)

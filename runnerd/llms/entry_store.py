@@ -1,0 +1,72 @@
+"""Registry entries: kept in the database, and read from memory."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Collection, Iterable
+
+from runnerd.database import Connection, Database
+from runnerd.llms import entry_rows as rows
+from runnerd.llms.entry import LLMRegistryEntry
+from runnerd.llms.entry_rows import Kept, KeptEntry
+
+
+class EntryStore:
+    """Owns the entries.  `kept` is what there is now.
+
+    Methods that change something return once it is on the disk, and raise errors.DatabaseFailure,
+    StorageFailure or InsufficientStorage where nothing has changed.
+    """
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self.kept = Kept({}, {})
+        database.when_opened(self._opened)
+
+    async def open(self) -> None:
+        """Read what there is; where the database cannot be used, models have their own words."""
+        self._loop = asyncio.get_running_loop()
+        if self._database.problem is None:
+            self.kept = await self._database.read(rows.load)
+
+    async def put(self, kept: KeptEntry, models: Collection[str]) -> None:
+        """Keep an entry of an LLM; `models` are the ids of those that are here.
+
+        Raises errors.LimitReached.
+        """
+        await self._change(lambda connection: rows.put(connection, kept, models))
+
+    async def remove(self, uuid: str) -> None:
+        """Forget what was said of an LLM."""
+        await self._change(lambda connection: rows.remove(connection, uuid))
+
+    async def list_in_catalogue(self, entries: Iterable[LLMRegistryEntry]) -> None:
+        """Put entries into the catalogue, all or none.  Raises errors.LimitReached."""
+        listed = list(entries)
+
+        def work(connection: Connection) -> None:
+            for entry in listed:
+                rows.list_in_catalogue(connection, entry)
+
+        await self._change(work)
+
+    async def take_from_catalogue(self, id: str) -> None:
+        """Take an entry out of the catalogue."""
+        await self._change(lambda connection: rows.take_from_catalogue(connection, id))
+
+    async def _change(self, work: Callable[[Connection], None]) -> None:
+        def then_load(connection: Connection) -> Kept:
+            work(connection)
+            return rows.load(connection)
+
+        await self._database.write(then_load, then=self._publish)
+
+    def _opened(self, connection: Connection) -> None:
+        """Called in the database's thread: its content may be another one."""
+        found = rows.load(connection)
+        if self._loop is not None:
+            self._loop.call_soon_threadsafe(self._publish, found)
+
+    def _publish(self, kept: Kept) -> None:
+        self.kept = kept

@@ -1,0 +1,104 @@
+"""What a model says of itself, as a registry entry: for models of which nobody said anything, and
+for the fields that were left empty.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import msgspec
+
+from runnerd.llms.entry import CAPABILITIES, NOT_EVALUATED, ConnectorType, LLMRegistryEntry
+from runnerd.models.catalog import Model
+from runnerd.models.reference import Reference
+
+SYSTEM_PROMPT = "system_prompt"
+
+PROMPT_PARAMETERS = (
+    "pre_prompt",
+    "post_prompt",
+    "temperature",
+    "top_k",
+    "top_p",
+    "min_p",
+    "repeat_penalty",
+    "max_tokens",
+    "seed",
+    "stop",
+)
+"""What programs may set for a prompt where the entry does not say."""
+
+_HUBS = ("hf.co", "huggingface.co")
+_LICENSES = ("general.license.name", "general.license")
+_HOMEPAGES = ("general.url", "general.repo_url", "general.source.url", "general.source.repo_url")
+_ORGANIZATIONS = ("general.organization", "general.author", "general.base_model.0.organization")
+_DESCRIPTIVE = (
+    "family_id",
+    "organization",
+    "name",
+    "license",
+    "description",
+    "homepage",
+    "capabilities",
+    "tags",
+    "requirements",
+)
+
+
+def entry_of(model: Model) -> LLMRegistryEntry:
+    """What the header and the names of a model say."""
+    said, config = model.description.metadata, model.config
+    repository = _repository(model)
+    homepage = _first(said, _HOMEPAGES)
+    organization = _first(said, _ORGANIZATIONS)
+    if repository is not None:
+        homepage = homepage or f"https://huggingface.co/{repository}"
+        organization = organization or repository.partition("/")[0]
+    name = said.get("general.name") or said.get("general.basename") or shown_name(model)
+    settings = model.description.modelfile
+    return LLMRegistryEntry(
+        id=shown_name(model)[:200],
+        family_id=said.get("general.basename") or config.architecture,
+        organization=organization,
+        name=name,
+        license=_first(said, _LICENSES),
+        description=said.get("general.description")
+        or f"{name}: {config.parameters} parameters, {config.quantization}, {config.size}",
+        homepage=homepage,
+        capabilities=dict.fromkeys(CAPABILITIES, NOT_EVALUATED),
+        tags=[tag.strip() for tag in said.get("general.tags", "").split(",") if tag.strip()][:100],
+        requirements=f"{config.size} of memory for the weights",
+        config={"model_architecture": config.architecture, "context_length": model.context_length},
+        local=True,
+        connector_type=ConnectorType.LLMRS,
+        user_parameters=list(PROMPT_PARAMETERS),
+        session_parameters={SYSTEM_PROMPT: settings.system} if settings.system else {},
+        user_session_parameters=[SYSTEM_PROMPT],
+    )
+
+
+def filled(entry: LLMRegistryEntry, model: Model) -> LLMRegistryEntry:
+    """An entry with what describes the model filled in where nothing was said."""
+    found = entry_of(model)
+    lacking = {name: getattr(found, name) for name in _DESCRIPTIVE if not getattr(entry, name)}
+    return msgspec.structs.replace(entry, **lacking)
+
+
+def shown_name(model: Model) -> str:
+    """What people type for a model: its name without what every name has by itself."""
+    if not model.tags:
+        return model.name
+    return Reference.parse(model.tags[0]).familiar
+
+
+def _repository(model: Model) -> str | None:
+    """The repository of the hub that a model was pulled from, by its names."""
+    for tag in model.tags:
+        reference = Reference.parse(tag)
+        if reference.registry in _HUBS:
+            return reference.repository
+    return None
+
+
+def _first(said: Mapping[str, str], names: tuple[str, ...]) -> str:
+    return next((said[name] for name in names if said.get(name)), "")

@@ -1,0 +1,89 @@
+"""The LLMs that there are: models that complete text, with the entries that are kept of them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from uuid import UUID, uuid5
+
+from runnerd.errors import ClientError, ModelNotFound
+from runnerd.llms.entry import LLMRegistryEntry
+from runnerd.llms.entry_rows import Kept, KeptEntry
+from runnerd.llms.filling import entry_of, filled
+from runnerd.models.catalog import Catalog, Model, shown
+
+_NAMESPACE = UUID("5a1c3f0e-7d1b-4c55-9a0e-3c1f2b7d9e64")
+
+
+@dataclass(frozen=True, slots=True)
+class LLM:
+    """One LLM.  `said` is its entry as it was said, None where nobody did; `entry` with what the
+    model says of itself.
+    """
+
+    uuid: str
+    model: Model
+    entry: LLMRegistryEntry
+    said: LLMRegistryEntry | None = None
+
+    @property
+    def size(self) -> int:
+        """The number of its parameters."""
+        return self.model.description.parameter_count
+
+
+def uuid_of(model: str) -> str:
+    """The UUID of the LLM that the model with this id is by itself."""
+    return str(uuid5(_NAMESPACE, model))
+
+
+def llms_of(models: Catalog, everything: Catalog, kept: Kept) -> list[LLM]:
+    """The LLMs among `models`, which are some of `everything`, in the order of their lists.
+
+    A model is one by itself, unless it came as others alone; those of which the tag was removed
+    are not there any more.
+    """
+    by_model: dict[str, list[KeptEntry]] = {}
+    for each in kept.llms.values():
+        by_model.setdefault(each.model, []).append(each)
+    found = []
+    for model in models.models():
+        if "completion" in model.capabilities:
+            tags = everything.entries[model.id].tags
+            found += _of_model(model, tags, by_model.get(str(model.id), ()))
+    return found
+
+
+def _of_model(model: Model, tags: tuple[str, ...], kept: Iterable[KeptEntry]) -> list[LLM]:
+    own = uuid_of(str(model.id))
+    came = [each for each in kept if each.tag in tags]
+    said = next((each.entry for each in kept if each.uuid == own), None)
+    others = [LLM(each.uuid, model, filled(each.entry, model), each.entry) for each in came]
+    if came and set(tags) <= {each.tag for each in came}:
+        return others
+    entry = entry_of(model) if said is None else filled(said, model)
+    return [LLM(own, model, entry, said), *others]
+
+
+def find(llms: Iterable[LLM], text: str) -> LLM:
+    """The LLM that an id names, if it is the only one, or a UUID.
+
+    Raises errors.ClientError for what is neither, ModelNotFound.
+    """
+    every = list(llms)
+    named = [llm for llm in every if llm.entry.id == text]
+    if len(named) == 1:
+        return named[0]
+    uuid = parse_uuid(text)
+    for llm in every:
+        if llm.uuid == uuid:
+            return llm
+    raise ModelNotFound(f"LLM with UUID {uuid} not found", param="llm_id")
+
+
+def parse_uuid(text: str) -> str:
+    """A UUID in its usual spelling.  Raises errors.ClientError."""
+    try:
+        return str(UUID(text))
+    except ValueError as error:
+        raise ClientError(f"{shown(text)} is neither an LLM's id nor a UUID") from error

@@ -1,0 +1,136 @@
+"""Files of models for programs that open them themselves, apart from the store's.
+
+What a program gets is a copy of its own inode, made without copying where the file system can
+(reflink): whoever may write it, the daemon's own user and root too, does not write the store, and
+to remove it removes nothing there.  The copies are read-only and lie in folders with names that
+cannot be guessed or listed: the path is what a user was given.
+
+    FOLDER/                         0711: may be passed through, not listed
+    FOLDER/<12 digits>-<random>/    a model's weights under the names that llama.cpp expects
+    FOLDER/<12 digits>-<random>/.made   what they were like, so that a changed one is made anew
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import errno
+import fcntl
+import logging
+import os
+import secrets
+import shutil
+from collections.abc import Callable, Collection
+from pathlib import Path
+
+import msgspec
+
+from runnerd.durable import storage_errors
+from runnerd.models.catalog import Model
+from runnerd.models.digest import Digest
+from runnerd.models.disk_space import check_space
+from runnerd.regular import read_json
+from runnerd.threads import Stop, run_stoppable
+
+log = logging.getLogger(__name__)
+
+_FICLONE = 0x40049409  # <linux/fs.h>: share the extents of another file until either is changed
+_PIECE = 16 * 2**20
+_UNFINISHED = "new-"
+_MADE = ".made"
+_MADE_BYTES = 2**20
+_BARE = "the copies of bare models"
+
+_Stamp = tuple[int, int, int, int]  # inode, size, times of content and status
+_Stamps = dict[str, _Stamp]
+
+
+class BareFiles:
+    """Owns the copies.  `weights_of` gives the path of a model's first file in the store, having
+    checked that none of them has changed.
+    """
+
+    def __init__(self, folder: Path, weights_of: Callable[[str], Path]) -> None:
+        self.folder = folder
+        self._weights_of = weights_of
+        self._making: dict[Digest, asyncio.Lock] = {}
+
+    async def path_of(self, model: Model) -> Path:
+        """The path of a copy of a model's weights, of the first file where there are several.
+
+        Raises errors.InsufficientStorage, StorageFailure, and as `Store.resolve` does.
+        """
+        lock = self._making.setdefault(model.id, asyncio.Lock())
+        async with lock:
+            return await run_stoppable(lambda stop: self._copy(model, stop))
+
+    def sweep(self, models: Collection[Digest]) -> None:
+        """Remove unfinished copies, and those of other models than these.  Blocks."""
+        kept = {id.hex[:12] for id in models}
+        with contextlib.suppress(OSError):
+            for path in self.folder.iterdir():
+                if path.name.partition("-")[0] not in kept:
+                    shutil.rmtree(path, ignore_errors=True)
+
+    def _copy(self, model: Model, stop: Stop) -> Path:
+        first = self._weights_of(str(model.id))
+        names = _shards(first, len(model.manifest.weights))
+        with storage_errors(_BARE):
+            self.folder.mkdir(mode=0o711, parents=True, exist_ok=True)
+            self.folder.chmod(0o711)  # whatever the umask
+            for there in self.folder.glob(f"{model.id.hex[:12]}-*"):
+                if _is_intact(there, names):
+                    return there / names[0]
+                shutil.rmtree(there)
+            unfinished = self.folder / f"{_UNFINISHED}{secrets.token_hex(16)}"
+            unfinished.mkdir(mode=0o700)
+            try:
+                for name in names:
+                    _copy_file(first.with_name(name), unfinished / name, stop)
+                stamps = {name: _stamp(unfinished / name) for name in names}
+                (unfinished / _MADE).write_bytes(msgspec.json.encode(stamps))
+                unfinished.chmod(0o711)
+                made = self.folder / f"{model.id.hex[:12]}-{secrets.token_hex(16)}"
+                unfinished.rename(made)
+            except BaseException:
+                shutil.rmtree(unfinished, ignore_errors=True)
+                raise
+        return made / names[0]
+
+
+def _shards(first: Path, count: int) -> list[str]:
+    if count == 1:
+        return [first.name]
+    prefix = first.name.partition("-00001-of-")[0]
+    return [f"{prefix}-{number:05}-of-{count:05}.gguf" for number in range(1, count + 1)]
+
+
+def _copy_file(source: Path, target: Path, stop: Stop) -> None:
+    with open(source, "rb") as old, open(target, "xb") as new:
+        try:
+            fcntl.ioctl(new, _FICLONE, old.fileno())
+        except OSError as error:
+            if error.errno not in _CANNOT_CLONE:
+                raise
+            check_space(target.parent, os.fstat(old.fileno()).st_size)
+            while data := old.read(_PIECE):
+                stop.check()
+                new.write(data)
+        os.fchmod(new.fileno(), 0o444)
+
+
+_CANNOT_CLONE = (errno.EOPNOTSUPP, errno.ENOTTY, errno.EXDEV, errno.EINVAL, errno.ENOSYS)
+
+
+def _stamp(path: Path) -> _Stamp:
+    found = os.lstat(path)
+    return found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns
+
+
+def _is_intact(folder: Path, names: list[str]) -> bool:
+    """Whether nobody has changed the copies since they were made."""
+    try:
+        made = read_json(folder / _MADE, _Stamps, most=_MADE_BYTES)
+        return made == {name: _stamp(folder / name) for name in names}
+    except OSError:
+        return False

@@ -1,0 +1,234 @@
+"""`/runnerd/jobs` and the commands over it, with a real daemon and engine."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+
+from tests.integration.test_user_commands import runnerd
+from tests.support.daemon import DaemonProcess, running
+from tests.support.waiting import wait_for
+
+SHORT = {"model": "tiny", "prompt": "Hello", "parameters": {"max_tokens": 4}}
+LONG = {"model": "tiny", "prompt": "Hello", "parameters": {"max_tokens": 6000}}
+
+
+class Terminal:
+    """Runs commands against a daemon, and reads what they print."""
+
+    def __init__(self, daemon: DaemonProcess) -> None:
+        self._daemon = daemon
+
+    def run(self, *arguments: str, status: int = 0) -> str:
+        ended, out, err = runnerd(self._daemon, *arguments)
+        assert ended == status, err
+        return out
+
+    def json(self, *arguments: str, status: int = 0) -> Any:
+        return json.loads(self.run(*arguments, "--json", status=status))
+
+
+@pytest.fixture
+def terminal(native: DaemonProcess) -> Terminal:
+    return Terminal(native)
+
+
+@pytest.fixture
+def own(tmp_path: Path, gguf: Path) -> Iterator[DaemonProcess]:
+    """A daemon that a test can end."""
+    with running(tmp_path, env={"RUNNERD_DRAIN_TIMEOUT": "1"}) as daemon:
+        daemon.import_model(gguf / "tiny.gguf", "tiny")
+        yield daemon
+
+
+def submitted(client: httpx.Client, document: dict[str, Any]) -> str:
+    response = client.post("/runnerd/jobs", json=document)
+    assert response.status_code == 201, response.text
+    return str(response.json()[0]["id"])
+
+
+def state(client: httpx.Client, id: str) -> str:
+    return str(client.get(f"/runnerd/jobs/{id}").json()["state"])
+
+
+def ended(client: httpx.Client, id: str) -> dict[str, Any]:
+    wait_for(lambda: state(client, id) not in ("queued", "running"), "the job to end")
+    return dict(client.get(f"/runnerd/jobs/{id}").json())
+
+
+@pytest.mark.engine
+def test_from_submission_to_removal(terminal: Terminal) -> None:
+    """A job is submitted, watched, listed, shown and removed."""
+    printed = terminal.run("submit", "tiny", "Hello", "--max-tokens", "8", "--watch")
+    id, _, output = printed.partition("\n")
+    assert output.strip()
+    assert id in terminal.run("jobs")
+    assert id in terminal.run("jobs", "list", "--state", "completed", "--model", "tiny")
+    shown = terminal.json("jobs", "show", id)
+    assert (shown["state"], shown["output"].strip()) == ("completed", output.strip())
+    assert shown["responses"][0]["body"]["usage"]["completion_tokens"] <= 8
+    assert "completed" in terminal.run("jobs", "show", id[-12:])
+    assert any(queue["completed"] for queue in terminal.json("queues"))
+    terminal.run("queues")
+    terminal.run("jobs", "rm", id)
+    terminal.run("jobs", "show", id, status=1)
+
+
+@pytest.mark.engine
+def test_several_prompts(native: DaemonProcess) -> None:
+    """Each has its own response, in order, in one job."""
+    prompts = {"model": "tiny", "prompts": ["a", "b", "c"], "parameters": {"max_tokens": 3}}
+    job = ended(native.http, submitted(native.http, prompts))
+    assert job["state"] == "completed"
+    assert [response["status"] for response in job["responses"]] == [200, 200, 200]
+    assert [each["body"]["messages"][0]["content"] for each in job["requests"]] == ["a", "b", "c"]
+
+
+@pytest.mark.engine
+def test_any_inference_route(native: DaemonProcess) -> None:
+    """A job is not only chats."""
+    requests = [{"path": "/v1/embeddings", "body": {"input": "text"}}]
+    job = ended(native.http, submitted(native.http, {"model": "embed", "requests": requests}))
+    assert job["responses"][0]["body"]["data"][0]["embedding"]
+
+
+@pytest.mark.engine
+def test_a_prompt_that_is_refused(native: DaemonProcess) -> None:
+    """It is the response of that prompt, and a job of nothing else has failed at once."""
+    wrong = {"path": "/v1/chat/completions", "body": {"messages": 1}}
+    good = {
+        "path": "/v1/chat/completions",
+        "body": {"messages": [{"role": "user", "content": "x"}], "max_tokens": 2},
+    }
+    some = ended(native.http, submitted(native.http, {"model": "tiny", "requests": [wrong, good]}))
+    assert some["state"] == "completed"
+    assert [response["status"] for response in some["responses"]] == [400, 200]
+    none = ended(native.http, submitted(native.http, {"model": "tiny", "requests": [wrong]}))
+    assert none["state"] == "failed"
+    assert none["reason"]
+    assert none["responses"][0]["body"]["error"]["message"] == none["reason"]
+    assert len(none["attempts"]) == 1
+
+
+@pytest.mark.engine
+def test_cancelled_at_the_engine(native: DaemonProcess, terminal: Terminal) -> None:
+    """An engine works on a cancelled job no longer."""
+    id = submitted(native.http, LONG)
+    wait_for(lambda: native.http.get(f"/runnerd/jobs/{id}").json()["output"], "output")
+    assert "cancelled" in terminal.run("jobs", "cancel", id)
+
+    def idle() -> bool:
+        records = native.http.get("/engines/requests").json()
+        return all(record["duration_seconds"] is not None for record in records)
+
+    wait_for(idle, "the request to end")
+    assert state(native.http, id) == "cancelled"
+    again = terminal.run("jobs", "retry", id)
+    assert "queued" in again or "running" in again
+    terminal.run("jobs", "cancel", id)
+    terminal.run("watch", id, status=1)
+
+
+@pytest.mark.engine
+def test_output_grows(native: DaemonProcess) -> None:
+    """Whoever follows sees it come, in more than one piece."""
+    id = submitted(native.http, LONG)
+    outputs = []
+    with native.http.stream("GET", f"/runnerd/jobs/{id}?follow=true") as response:
+        for line in response.iter_lines():
+            if line.startswith("data: "):
+                outputs.append(json.loads(line[6:])["output"])
+            if len({output for output in outputs if output}) >= 3:
+                break
+    grown = [output for output in outputs if output]
+    assert all(later.startswith(earlier) for earlier, later in pairwise(grown))
+    native.http.delete(f"/runnerd/jobs/{id}")
+
+
+@pytest.mark.engine
+def test_others_jobs_are_not_there(native: DaemonProcess) -> None:
+    """Whatever is asked of them."""
+    with native.stranger("ann") as ann, native.stranger("ben") as ben:
+        id = submitted(ann, SHORT)
+        for response in (
+            ben.get(f"/runnerd/jobs/{id}"),
+            ben.get(f"/runnerd/jobs/{id}?follow=true"),
+            ben.post(f"/runnerd/jobs/{id}/cancel"),
+            ben.post(f"/runnerd/jobs/{id}/retry"),
+            ben.delete(f"/runnerd/jobs/{id}"),
+        ):
+            assert response.status_code == 404
+        assert ben.get("/runnerd/jobs").json() == []
+        assert ben.get("/runnerd/queues").json() == []
+        assert [job["id"] for job in ann.get("/runnerd/jobs").json()] == [id]
+        assert ann.get("/runnerd/jobs").json()[0]["user"] == "ann"
+        assert ben.post("/runnerd/jobs", json=SHORT | {"id": id}).status_code == 409
+        ended(ann, id)
+        assert ann.post(f"/runnerd/jobs/{id}/retry").status_code == 409
+
+
+@pytest.mark.engine
+def test_the_same_id(native: DaemonProcess) -> None:
+    """Submitting twice is one job."""
+    first = submitted(native.http, SHORT | {"id": "my-job"})
+    assert submitted(native.http, SHORT | {"id": "my-job"}) == first == "my-job"
+    ended(native.http, first)
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"model": None},
+        {"prompt": None},
+        {"prompt": 1},
+        {"prompts": ["a"]},
+        {"copies": 0},
+        {"copies": 2, "id": "x"},
+        {"id": "a/b"},
+        {"priority": 1000},
+        {"expires_in": -1},
+        {"runtime": "1"},
+        {"parameters": []},
+        {"prompt": None, "requests": [{"path": "/jobs", "body": {}}]},
+        {"prompt": None, "requests": [{"body": 1}]},
+        {"prompt": None, "prompts": []},
+        {"other": 1},
+    ],
+)
+def test_what_is_wrong(native: DaemonProcess, wrong: dict[str, Any]) -> None:
+    """It is refused with a reason, and nothing is kept."""
+    response = native.http.post("/runnerd/jobs", json=SHORT | wrong)
+    assert response.status_code == 400, response.text
+    assert response.json()["error"]["message"]
+
+
+@pytest.mark.engine
+def test_a_restart(own: DaemonProcess) -> None:
+    """A job that runs when the daemon is killed runs again; what was done stays done."""
+    done = submitted(own.http, SHORT)
+    ended(own.http, done)
+    running = submitted(own.http, LONG | {"parameters": {"max_tokens": 2000}})
+    wait_for(lambda: state(own.http, running) == "running", "it to run")
+    own.kill()
+    own.start()
+    assert ended(own.http, running)["state"] == "completed"
+    [attempt] = own.http.get(f"/runnerd/jobs/{running}").json()["attempts"]
+    assert attempt["end"] == "lost"
+    assert state(own.http, done) == "completed"
+
+
+@pytest.mark.engine
+def test_a_graceful_end(own: DaemonProcess) -> None:
+    """A job that runs for longer than the drain is given back, and counts no try."""
+    running = submitted(own.http, LONG)
+    wait_for(lambda: state(own.http, running) == "running", "it to run")
+    own.terminate()
+    own.start()
+    job = ended(own.http, running)
+    assert (job["state"], job["attempts"]) == ("completed", [])
