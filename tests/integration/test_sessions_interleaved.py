@@ -8,18 +8,20 @@ from typing import NamedTuple
 
 import httpx
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from tests.support.daemon import DaemonProcess, running
-from tests.support.sessions import SYSTEM, evaluated, make, prompt
+from tests.support.sessions import evaluated, make, prompt
 
 pytestmark = [pytest.mark.engine, pytest.mark.timeout(600)]
 
 DEMO = Path(__file__).parents[2] / "demo"
-TEXTS = ("What is your name?", "Who are you?", "Hello", "What is the capital of France?")
-NAMES = {"ann": "Ada", "bob": "Bert"}
+TEXTS = ("What is my favourite colour?", "How are you?", "What is runnerd?", "Hello!")
+COLOURS = {("ann", 0): "red", ("ann", 1): "blue", ("bob", 0): "turquoise", ("bob", 1): "green"}
+MOST_TURNS = 5  # what the model was made for; beyond it is undecided between words
 LAST_TOKENS = 16  # of what was evaluated: where a template begins or ends
+FEW_TOKENS = 32  # of a session are evaluated as quickly as they are read, and not saved
 
 
 class Say(NamedTuple):
@@ -30,7 +32,7 @@ class Say(NamedTuple):
     text: str
 
 
-SAYS = st.builds(Say, st.sampled_from([*NAMES]), st.integers(0, 1), st.sampled_from(TEXTS))
+SAYS = st.builds(Say, st.sampled_from(["ann", "bob"]), st.integers(0, 1), st.sampled_from(TEXTS))
 STEPS = st.lists(st.one_of(SAYS, SAYS, SAYS, st.sampled_from(["swap", "unload"])), max_size=12)
 
 
@@ -44,7 +46,8 @@ class Users:
 
     def begin(self, user: str, number: int) -> str:
         """A session with what its user wants."""
-        return make(self.clients[user], system=f"You are {NAMES[user]} {number}. {SYSTEM}")
+        http = self.clients[user]
+        return make(http, system="", parameters={"temperature": 0, "max_tokens": 40})
 
     def undisturbed(self, user: str, number: int, texts: tuple[str, ...]) -> str:
         """What is answered last where nobody else talks."""
@@ -79,6 +82,9 @@ def users(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Users]:
     deadline=None,
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )
+@example(
+    [Say("ann", 0, ""), Say("bob", 0, ""), "swap", Say("ann", 0, TEXTS[0]), Say("bob", 0, TEXTS[0])]
+)
 @given(steps=STEPS)
 def test_nothing_crosses_and_nothing_is_evaluated_twice(
     users: Users, steps: list[Say | str]
@@ -95,17 +101,19 @@ def test_nothing_crosses_and_nothing_is_evaluated_twice(
             users.swap() if step == "swap" else users.unload()
             continue
         who = step.user, step.session
+        text = step.text
         if who not in sessions:
             sessions[who] = users.begin(*who)
-        turn = prompt(users.clients[step.user], sessions[who], step.text)
+            text = f"My favourite colour is {COLOURS[who]}."
+        elif len(said[who]) == MOST_TURNS:
+            continue
+        turn = prompt(users.clients[step.user], sessions[who], text)
         usage = turn["usage"]
-        if who in before:
+        if before.get(who, 0) >= FEW_TOKENS:
             new = usage["prompt_tokens"] - before[who]
             assert evaluated(turn) <= new + LAST_TOKENS, (step, turn)
         before[who] = usage["prompt_tokens"] + usage["completion_tokens"]
-        said[who] = (*said.get(who, ()), step.text)
+        said[who] = (*said.get(who, ()), text)
         answers.append((who, said[who], turn["response"]))
     for who, texts, answer in answers:
         assert answer == users.undisturbed(*who, texts)
-        others = {*NAMES.values()} - {NAMES[who[0]]}
-        assert not any(name in answer for name in others)
