@@ -10,6 +10,7 @@ from pathlib import Path
 
 from runnerd.backends.llamacpp.building.options import add_options
 from runnerd.cli.account_arguments import add_account_commands
+from runnerd.cli.catalog_arguments import add_catalog_commands
 from runnerd.cli.command_parser import CommandParser, model_name
 from runnerd.cli.fleet_arguments import add_fleet_commands
 from runnerd.cli.job_arguments import add_job_commands
@@ -59,6 +60,7 @@ def _parser() -> argparse.ArgumentParser:
     add_account_commands(commands, _lazily)
     add_job_commands(commands, _lazily)
     add_session_commands(commands, _lazily)
+    add_catalog_commands(commands, _lazily)
     return parser
 
 
@@ -97,7 +99,11 @@ def _add_model_commands(add: _Add) -> None:
     take.add_argument("--mmproj", metavar="FILE", help="projector of a vision model")
     take.add_argument("--chat-template", metavar="FILE", help="Jinja template to use")
     _json(take)
-    pull = add("pull", "get a model: from a registry, hf.co/ORG/REPO[:QUANT], or a URL", "pull")
+    pull = add(
+        "pull",
+        "get a model: from a registry, hf.co/ORG/REPO[:QUANT], a URL, pantry://download/...",
+        "pull",
+    )
     pull.add_argument("model", type=model_name)
     pull.add_argument("--tag", metavar="NAME", help="what to call it; default: as it was asked for")
     pull.add_argument("--revision", metavar="REV", help="of a Hugging Face repository")
