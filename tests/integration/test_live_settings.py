@@ -246,7 +246,7 @@ def local_origins(live: Live, sources: Sources) -> None:
 def jobs(live: Live, sources: Sources) -> None:
     client = live.daemon.http
     live.set(jobs={"at_once": 0})
-    job = {"model": "first", "prompt": "x", "parameters": {"max_tokens": 1}}
+    job = {"model": "a", "prompt": "x", "parameters": {"max_tokens": 1}}
     id = client.post("/runnerd/jobs", json=job).json()[0]["id"]
     assert client.get(f"/runnerd/jobs/{id}").json()["state"] == "queued"
     live.set(jobs={"at_once": 1})
