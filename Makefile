@@ -103,11 +103,19 @@ $(VENV)/.engine: $(VENV)/.runnerd backends/llamacpp/building/options.py
 	@$(BIN)/python -m runnerd.backends.llamacpp.install --into-venv --with-python-server $(ENGINE_FLAGS)
 	@touch $@
 
-.venv-clients/.made: tests/clients/requirements.txt tests/clients/package.json
+.venv-clients/.made: tests/clients/requirements.txt tests/clients/package.json \
+  $(wildcard tests/clients/protollm/*.txt)
 	@command -v npm >/dev/null || { echo "npm is missing: apt install nodejs npm"; exit 1; }
 	@echo "Installing other people's programs"
 	@$(PYTHON) -m venv .venv-clients
 	@.venv-clients/bin/pip install --quiet --requirement tests/clients/requirements.txt
+	@for each in 1.0 1.1 langchain; do \
+	  $(PYTHON) -m venv .venv-clients/protollm-$$each && \
+	  .venv-clients/protollm-$$each/bin/pip install --quiet --no-deps \
+	    --requirement tests/clients/protollm/packages-$$each.txt && \
+	  .venv-clients/protollm-$$each/bin/pip install --quiet \
+	    --requirement tests/clients/protollm/needs-$$each.txt || exit 1; \
+	done
 	@mkdir -p .venv-clients/node && cp tests/clients/package.json .venv-clients/node/
 	@cd .venv-clients/node && npm install --silent --no-fund --no-audit --no-package-lock
 	@touch $@

@@ -70,12 +70,13 @@ class _RotatedFile:
         self._lines = 0
         self._bytes = 0
         self._dropped = 0
+        self._in_line = False
         self._open()
 
     def write(self, data: bytes) -> None:
         if self._file is None:
             return
-        kept = self._admit(data)
+        kept = self._stamped(self._admit(data))
         if not kept:
             return
         try:
@@ -107,6 +108,18 @@ class _RotatedFile:
         self._bytes += len(kept)
         self._dropped += len(data) - len(kept)
         return note + kept
+
+    def _stamped(self, data: bytes) -> bytes:
+        """Each line with the time at which it came: the engine's own count from its start."""
+        if not data:
+            return b""
+        now = time.time()
+        moment = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(now))
+        stamp = b"%s.%03d " % (moment.encode(), int(now % 1 * 1000))
+        ends, goes_on = data.endswith(b"\n"), self._in_line
+        self._in_line = not ends
+        lines = (data[:-1] if ends else data).replace(b"\n", b"\n" + stamp)
+        return (b"" if goes_on else stamp) + lines + (b"\n" if ends else b"")
 
     def _open(self) -> None:
         try:

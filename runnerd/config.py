@@ -27,6 +27,8 @@ from runnerd.config_errors import wrong_settings
 from runnerd.errors import StartupError
 from runnerd.job_settings import JobSettings
 from runnerd.pantry_settings import PantrySettings
+from runnerd.protollm_settings import ProtollmSettings
+from runnerd.seeing_settings import SeeingSettings
 from runnerd.session_settings import SessionSettings
 from runnerd.setting_sources import EnvironmentVariables, SettingsFile
 from runnerd.setting_types import (
@@ -122,7 +124,7 @@ class Limits(BaseModel):
     )
 
 
-class Settings(BaseSettings):
+class Settings(SeeingSettings, BaseSettings):
     """The daemon's settings.  Times in seconds, sizes in bytes unless the name says otherwise."""
 
     model_config = SettingsConfigDict(
@@ -265,6 +267,7 @@ class Settings(BaseSettings):
     limits: Limits = Limits()
     sessions: SessionSettings = SessionSettings()
     pantry: PantrySettings = PantrySettings()
+    protollm: ProtollmSettings = ProtollmSettings()
     backends: dict[str, dict[str, Any]] = Field({}, description="one table per backend")
 
     @model_validator(mode="before")
@@ -331,7 +334,7 @@ RELOADABLE = frozenset({
     "memory_share", "memory_reserve", "queue_length", "queue_timeout", "drain_timeout",
     "slot_timeout", "auto_pull", "pull_parts", "default_registry", "hub_endpoint", "hub_token",
     "shared_logins", "owner_group", "user_group", "require_keys", "trusted_proxies",
-    "tls_certificate", "tls_key", "page", "sessions", "jobs",
+    "tls_certificate", "tls_key", "page", "sessions", "jobs", "metrics", "log_format",
 })  # fmt: skip
 """Settings that SIGHUP brings into force; the others need a restart.
 

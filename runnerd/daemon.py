@@ -102,7 +102,7 @@ class Daemon:
             early.check()
             state_dir, directory, locks = self._prepare_directories(stack)
             log_dir = state_dir / "logs"
-            logs.set_up(log_dir, level=settings.log_level)
+            logs.set_up(log_dir, level=settings.log_level, as_json=settings.log_format == "json")
             log.info("runnerd %s starts, pid %d", runnerd.__version__, os.getpid())
             directory.clear_stale()
             early.check()
@@ -244,8 +244,12 @@ class Daemon:
             names = ", ".join(sorted(now))
             entry = AuditEntry(time.time(), "", "a signal", "change_settings", "", names, 200)
             tasks.spawn(parts.accounts.audit.add(entry), name="audit")
-        if "log_level" in now:
-            logs.set_up(log_dir, level=self._settings.log_level)
+        if now & {"log_level", "log_format"}:
+            logs.set_up(
+                log_dir,
+                level=self._settings.log_level,
+                as_json=self._settings.log_format == "json",
+            )
         if not self._settings.capture_requests:
             parts.records.forget_content()
         self._peers.rules = listening.peer_rules(self._settings, self._socket_gid)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import logging.handlers
 import os
@@ -9,6 +10,13 @@ from io import TextIOWrapper
 from pathlib import Path
 from typing import ClassVar
 
+from runnerd.log_formats import (
+    JOURNAL,
+    JournalHandler,
+    JsonFormatter,
+    PrefixFormatter,
+    TextFormatter,
+)
 from runnerd.regular import open_regular
 
 log = logging.getLogger(__name__)
@@ -16,20 +24,20 @@ log = logging.getLogger(__name__)
 ANSWER = {"is_written": True}
 """For `extra=` of a line that answers somebody, as to a signal: it is written each time."""
 
+MAY_REPEAT = {"may_repeat": True}
+"""For `extra=` of a line that strangers can bring about as often as they like."""
+
 _FILE_BYTES = 8 * 2**20  # per file; two older ones are kept
-_FORMAT = "%(asctime)s.%(msecs)03d %(levelname)s %(name)s: %(message)s"
 
 
-def set_up(folder: Path, *, level: str) -> None:
-    """Log to standard error (the journal) and to a rotated file that `runnerd logs` shows.
+def set_up(folder: Path, *, level: str, as_json: bool = False) -> None:
+    """Log to standard error (the journal), there perhaps `as_json`, and to a rotated file that
+    `runnerd logs` shows.
 
     Repeatable, with another level.  RUNNERD_DEBUG names loggers to be verbose, such as
     `runnerd.relay,runnerd.scheduler`.
     """
-    console = logging.StreamHandler()
-    if _is_journal(console.stream.fileno()):
-        console.setFormatter(_JournalFormatter())
-    handlers: list[logging.Handler] = [console]
+    handlers: list[logging.Handler] = [_console(as_json=as_json)]
     problem: OSError | None = None
     try:
         folder.mkdir(mode=0o750, parents=True, exist_ok=True)
@@ -39,13 +47,9 @@ def set_up(folder: Path, *, level: str) -> None:
     repeats = Repeats()
     for handler in handlers:
         handler.addFilter(repeats)
-    logging.basicConfig(
-        level=level.upper(),
-        format=_FORMAT,
-        datefmt="%Y-%m-%d %H:%M:%S",
-        handlers=handlers,
-        force=True,
-    )
+        if handler.formatter is None:
+            handler.setFormatter(TextFormatter())
+    logging.basicConfig(level=level.upper(), handlers=handlers, force=True)
     if problem is not None:
         log.warning("no log file is kept: %s (%s)", problem.strerror, problem.filename)
     logging.raiseExceptions = False  # a full disk or a closed terminal must not stop the daemon
@@ -53,8 +57,21 @@ def set_up(folder: Path, *, level: str) -> None:
         logging.getLogger(name.strip()).setLevel(logging.DEBUG)
 
 
+def _console(*, as_json: bool) -> logging.Handler:
+    """Standard error, or the journal itself where that is what it is."""
+    console = logging.StreamHandler()
+    if as_json:
+        console.setFormatter(JsonFormatter())
+    elif _is_journal(console.stream.fileno()):
+        console.setFormatter(PrefixFormatter())
+        with contextlib.suppress(OSError):
+            return JournalHandler(JOURNAL, console)
+    return console
+
+
 class Repeats(logging.Filter):
-    """Writes a warning or an error that repeats once, and then how often it did.
+    """Writes a warning or an error that repeats once, and then how often it did; so it does with
+    other lines that say that they may (`MAY_REPEAT`).
 
     What fails thousands of times a second must not push everything else out of the log.  The count
     follows `WINDOW` seconds after the line, with whatever is logged next.
@@ -75,7 +92,7 @@ class Repeats(logging.Filter):
         return decided
 
     def _is_new(self, record: logging.LogRecord) -> bool:
-        if record.levelno < logging.WARNING:
+        if record.levelno < logging.WARNING and not getattr(record, "may_repeat", False):
             return True
         error = record.exc_info[1] if record.exc_info else None
         line = record.name, f"{record.getMessage()} {error!r}"
@@ -126,19 +143,6 @@ class _LogFile(logging.handlers.RotatingFileHandler):
         except OSError:
             self.stream = self._open()
             os.ftruncate(self.stream.fileno(), 0)
-
-
-class _JournalFormatter(logging.Formatter):
-    """Leaves the time to the journal and gives it the level in its own way (sd-daemon(3))."""
-
-    _PRIORITIES: ClassVar = {"CRITICAL": 2, "ERROR": 3, "WARNING": 4, "INFO": 6, "DEBUG": 7}
-
-    def __init__(self) -> None:
-        super().__init__("%(name)s: %(message)s")
-
-    def format(self, record: logging.LogRecord) -> str:
-        prefix = f"<{self._PRIORITIES.get(record.levelname, 6)}>"
-        return "\n".join(prefix + line for line in super().format(record).splitlines())
 
 
 def _is_journal(descriptor: int) -> bool:

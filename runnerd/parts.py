@@ -23,6 +23,7 @@ from runnerd.api.context import Context
 from runnerd.api.ollama import dialects
 from runnerd.api.openai import responses, transcriptions
 from runnerd.api.openai.response_store import ResponseStore
+from runnerd.api.protollm.opening import open_desk
 from runnerd.backends.interface import Backend, BackendContext
 from runnerd.backends.registry import discover
 from runnerd.config import Settings
@@ -115,19 +116,27 @@ async def build(
 
     outbound = make_outbound(settings)
     stack.push_async_callback(outbound.close)
-    pulls = Pulls(store, outbound, lambda: pull_settings(settings), host=host)
+    pulls = Pulls(
+        store,
+        outbound,
+        lambda: pull_settings(settings),
+        host=host,
+        logins=accounts.logins.find,
+    )
     stack.push_async_callback(pulls.close)
 
-    records, observability = Records(), Observability()
+    records = Records()
+    observability = Observability(
+        supervisor, name_of=name_of, running=lambda: exchanges.count_running()
+    )
     events = observability.events
-    supervisor.changes.subscribe(lambda change: events.publish(EventKind.RUNNER, change))
-    pulls.changed = lambda job: events.publish(EventKind.TRANSFER, job)
+    pulls.changed = observability.transfer_changed
     accounts.approvals.subscribe(lambda approval: events.publish(EventKind.APPROVAL, approval))
     store.tell_of_changes(observability.from_threads(EventKind.MODELS))
 
     def ended(principal: Principal, record: RequestRecord) -> None:
         accounts.usage.ended(principal.id, record)
-        events.publish(EventKind.REQUEST, record)
+        observability.request_ended(principal, record)
 
     llms = await build_llms(stack, state_dir, store, pulls, accounts.database, settings)
 
@@ -163,7 +172,16 @@ async def build(
     actions = ApprovedActions(store, policy, pulls, supervisor, exchanges, llms.downloads)
     approvals = ApprovalWork(accounts, actions.by_kind())
     stack.push_async_callback(approvals.close)
-    jobs = Jobs(accounts.database, exchanges, settings)
+
+    def check_model(principal: Principal, name: str) -> None:
+        """Raise for a model that there is not for a principal, and that will not be pulled."""
+        external = supervisor.keys.backend(None).uses_external_model_management
+        if not external and not settings.auto_pull:
+            visible.of(principal).get(name)
+
+    jobs = Jobs(accounts.database, exchanges, settings, state_dir, check_model)
+    prompts = open_desk(settings.protollm, jobs.queue)
+    stack.push_async_callback(prompts.close)
     context = Context(
         settings,
         store,
@@ -181,6 +199,7 @@ async def build(
         conversations,
         jobs,
         llms,
+        prompts,
     )
     relay = Relay(
         RelayDependencies(

@@ -36,7 +36,8 @@ def _ended(task: asyncio.Task[Any]) -> None:
     if task.cancelled() or (error := task.exception()) is None:
         return
     if isinstance(error, RunnerdError):  # foreseen: where it came from says nothing new
-        log.warning("task %s failed: %s", task.get_name(), error.message)
+        level = logging.INFO if error.status < 500 else logging.WARNING  # what was asked is wrong
+        log.log(level, "task %s failed: %s", task.get_name(), error.message)
     else:
         log.error("task %s failed", task.get_name(), exc_info=error)
 

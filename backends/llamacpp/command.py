@@ -129,6 +129,7 @@ def native_command(server: NativeServer, launch: Launch, settings: LlamaCppSetti
     argv += server.flags
     argv += _presence(server, ("--no-ui", "--no-webui"))
     argv += _presence(server, ("--offline",))
+    argv += _presence(server, ("--metrics",))
     argv += _slot_flags(server, launch, context, slot_count(launch.configuration, settings))
     argv += _mode_flags(launch, context, settings)
     if settings.threads is not None:

@@ -71,7 +71,7 @@ class EngineRuns:
         finally:
             self._processes.pop(socket, None)
             await uninterrupted(self._clean_up(guard, process), name=f"end of {socket.stem}")
-        log.error("runner %s: %s after %.1f s", socket.stem, record.reason, record.uptime)
+        log.debug("runner %s: %s after %.1f s", socket.stem, record.reason, record.uptime)
         raise engine_failure(record, launch.model_ref, weights=str(launch.files.weights))
 
     def crowded(self, socket: Path, is_crowded: bool) -> None:

@@ -70,7 +70,7 @@ _BY_REASON: Mapping[str, str] = {
     "it names a folder whose programs would be run": "--video-ffmpeg-dir",
     "it would let requests name files of this host": "--media-path",
     "it would change the paths that runnerd asks": "--api-prefix",
-    "the engine's own /metrics cannot be reached; `runnerd ps` tells": "--metrics",
+    "it is always on; the daemon's own /metrics has what the engine tells": "--metrics",
     "it would let requests change the engine for everybody": "--props",
     "runnerd keeps slots itself: the setting `slot_quota`": "--slot-save-path",
     _ROUTER: """--models-dir --models-preset --models-max --models-autoload

@@ -17,6 +17,7 @@ class Action(enum.StrEnum):
     | USE_MODEL | completions, embeddings, tokenising; loads the model if it has to |
     | VIEW_MODELS | lists of models, what one is made of |
     | VIEW_RUNNERS | what is loaded, how much it takes, backends |
+    | VIEW_METRICS | figures for monitoring |
     | VIEW_REQUESTS | what was asked, by whom, without its text |
     | CANCEL_REQUEST | ending a request that runs: one's own, and for owners all |
     | VIEW_CONTENT | the text of what was asked and answered, where it is kept |
@@ -48,6 +49,7 @@ class Action(enum.StrEnum):
     USE_MODEL = "use_model"
     VIEW_MODELS = "view_models"
     VIEW_RUNNERS = "view_runners"
+    VIEW_METRICS = "view_metrics"
     VIEW_REQUESTS = "view_requests"
     CANCEL_REQUEST = "cancel_request"
     VIEW_CONTENT = "view_content"

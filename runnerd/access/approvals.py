@@ -5,6 +5,7 @@
 | PENDING | no | no | nobody has decided, it is being carried out, or that has failed |
 | ACCEPTED | yes | yes | the owner has accepted it, and what was asked for was done |
 | REJECTED | no | yes | the owner does not want it |
+| WITHDRAWN | no | yes | the user does not want it any more |
 
 Accepting is carried out first and written down when it was done, so one that fails, or that a crash
 interrupts, is pending as before and can be accepted again.
@@ -14,7 +15,7 @@ from __future__ import annotations
 
 import enum
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 from runnerd.access.actions import Action
@@ -22,6 +23,9 @@ from runnerd.errors import Conflict
 
 MOST_PENDING = 100
 """How many requests of one user may wait for a decision."""
+
+MOST_AN_HOUR = 150
+"""How many one user may make in an hour: each goes into the audit, which is bounded."""
 
 
 class ApprovalKind(enum.StrEnum):
@@ -39,6 +43,7 @@ class ApprovalState(enum.StrEnum):
     PENDING = "pending"
     ACCEPTED = "accepted"
     REJECTED = "rejected"
+    WITHDRAWN = "withdrawn"
 
 
 ASKING: Mapping[ApprovalKind, Action] = {
@@ -57,7 +62,7 @@ class Approval:
     `details` is what is asked for: `may`, names of permissions that take the place of those that
     the user has, or a `model` and how to get it.  `reason` is the user's word for why; `failure`
     says why the last try failed.  Times are Unix time in seconds; `decided_by` is what the one who
-    decided is called.
+    decided is called, and `decision_reason` that one's word for why.
     """
 
     id: str
@@ -69,7 +74,8 @@ class Approval:
     state: ApprovalState = ApprovalState.PENDING
     failure: str | None = None
     decided: float | None = None
-    decided_by: str = field(default="")
+    decided_by: str = ""
+    decision_reason: str = ""
 
     @property
     def accepted(self) -> bool:

@@ -21,7 +21,10 @@ _NOBODYS = key_digest("")  # compared with where no key is known, which takes as
 class Directory:
     """Users by id and name, keys by id and digest."""
 
-    __slots__ = ("_by_digest", "_by_name", "_keys", "_keys_of", "_unreadable", "_users", "version")
+    __slots__ = (
+        "_by_digest", "_by_name", "_has_members", "_keys", "_keys_of", "_unreadable", "_users",
+        "version",
+    )  # fmt: skip
 
     EMPTY: ClassVar[Directory]
 
@@ -49,6 +52,7 @@ class Directory:
             key.digest: (key, self._users[key.user_id], user_principal(key.user_id, key.id))
             for key in self._keys.values()
         }
+        self._has_members = any(self._users[id].permissions for id in self._keys_of)
 
     def authenticate(self, secret: str, now: float) -> Principal:
         """Who has this key, at Unix time `now`.
@@ -75,6 +79,11 @@ class Directory:
     def has_keys(self) -> bool:
         """Whether there is any key."""
         return bool(self._keys)
+
+    @property
+    def has_members(self) -> bool:
+        """Whether a user that has a key may do anything: some only register themselves."""
+        return self._has_members
 
     def user(self, id: str) -> User | None:
         """The user with this id."""

@@ -43,6 +43,7 @@ NEEDED: Mapping[Action, Permission | None] = {
     Action.VIEW_CONTENT: Permission.SESSION,
     Action.VIEW_MODELS: Permission.VIEW_LLMS,
     Action.VIEW_RUNNERS: Permission.VIEW_LLMS,
+    Action.VIEW_METRICS: Permission.VIEW_LLMS,
     Action.LOAD_MODEL: Permission.LOAD_LLM,
     Action.UNLOAD_MODEL: Permission.UNLOAD_LLM,
     Action.DOWNLOAD_MODEL: Permission.DOWNLOAD_LLM,

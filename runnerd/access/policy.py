@@ -79,12 +79,12 @@ class Rules:
 
     def authenticate(self, secret: str) -> Principal | None:
         """Who has a key; None where what was shown is the placeholder of a client that has to send
-        something, which is heeded no more as soon as there are keys.
+        something: it counts for nothing until a user who may do something has a key.
 
         Raises errors.Unauthorized.
         """
         directory = self._directory
-        if not directory.has_keys and not has_form_of_key(secret):
+        if not directory.has_members and not has_form_of_key(secret):
             return None
         return directory.authenticate(secret, self._clock())
 

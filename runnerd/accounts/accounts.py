@@ -11,6 +11,7 @@ from runnerd import tasks
 from runnerd.access.principals import user_id
 from runnerd.accounts.approvals import ApprovalStore
 from runnerd.accounts.audit import Audit, AuditEntry
+from runnerd.accounts.logins import LoginStore
 from runnerd.accounts.registrations import Registrations
 from runnerd.accounts.usage import UsageStore
 from runnerd.accounts.users import UserStore
@@ -21,7 +22,7 @@ _INTERVAL = 5.0  # seconds
 
 
 class Accounts:
-    """Owns the database in a folder, from `open` to `close`: `users`, `usage`, `audit`,
+    """Owns the database in a folder, from `open` to `close`: `users`, `logins`, `usage`, `audit`,
     `approvals` and `registrations`.
     """
 
@@ -29,6 +30,7 @@ class Accounts:
         """`name_of` says what a model's id is called."""
         self.database = Database(folder)
         self.users = UserStore(self.database)
+        self.logins = LoginStore(self.database, self.users)
         self.usage = UsageStore(self.database, name_of, self.called)
         self.audit = Audit(self.database)
         self.approvals = ApprovalStore(self.database, self.users)
@@ -51,6 +53,7 @@ class Accounts:
         """
         await self.database.open()
         await self.users.open()
+        await self.logins.open()
         self._keeping = tasks.spawn(self._keep(), name="accounts")
 
     async def _keep(self) -> None:

@@ -7,9 +7,11 @@ import msgspec
 from runnerd.access.approvals import Approval, ApprovalKind, ApprovalState
 from runnerd.database import Connection
 
+HOUR = 3600.0  # in which so many are made at most, so all of it are kept
 _KEPT = 100  # decided ones of each user
 _SELECT = (
-    "SELECT id, user_id, kind, details, created, reason, state, failure, decided, decided_by"
+    "SELECT id, user_id, kind, details, created, reason, state, failure, decided, decided_by,"
+    " decision_reason"
     " FROM approvals"
 )
 
@@ -34,19 +36,21 @@ def insert(connection: Connection, approval: Approval) -> None:
 def update(connection: Connection, approval: Approval) -> None:
     """Write down what has become of a request; of those that are decided the oldest go."""
     connection.execute(
-        "UPDATE approvals SET state = ?, failure = ?, decided = ?, decided_by = ? WHERE id = ?",
+        "UPDATE approvals SET state = ?, failure = ?, decided = ?, decided_by = ?,"
+        " decision_reason = ? WHERE id = ?",
         (
             approval.state,
             approval.failure,
             approval.decided,
             approval.decided_by,
+            approval.decision_reason,
             approval.id,
         ),
     )
     connection.execute(
-        "DELETE FROM approvals WHERE id IN (SELECT id FROM approvals"
+        "DELETE FROM approvals WHERE created < ? AND id IN (SELECT id FROM approvals"
         " WHERE user_id = ? AND state != 'pending' ORDER BY decided DESC LIMIT -1 OFFSET ?)",
-        (approval.user_id, _KEPT),
+        ((approval.decided or 0.0) - HOUR, approval.user_id, _KEPT),
     )
 
 
@@ -73,6 +77,14 @@ def count_pending(connection: Connection, user_id: str) -> int:
     return int(found.fetchone()[0])
 
 
+def count_since(connection: Connection, user_id: str, moment: float) -> int:
+    """How many requests a user has made since, as far as they are kept."""
+    found = connection.execute(
+        "SELECT count(*) FROM approvals WHERE user_id = ? AND created > ?", (user_id, moment)
+    )
+    return int(found.fetchone()[0])
+
+
 def select(
     connection: Connection, user_id: str | None, state: ApprovalState | None, limit: int
 ) -> list[Approval]:
@@ -91,9 +103,9 @@ def _encoded(approval: Approval) -> str:
 
 
 def _approval(
-    row: tuple[str, str, str, str, float, str, str, str | None, float | None, str],
+    row: tuple[str, str, str, str, float, str, str, str | None, float | None, str, str],
 ) -> Approval:
-    id, user_id, kind, details, created, reason, state, failure, decided, decided_by = row
+    id, user_id, kind, details, created, reason, state, failure, decided, decided_by, because = row
     return Approval(
         id,
         user_id,
@@ -105,4 +117,5 @@ def _approval(
         failure,
         decided,
         decided_by,
+        because,
     )

@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 from uuid import uuid4
 
 from runnerd.access.approvals import (
+    MOST_AN_HOUR,
     MOST_PENDING,
     Approval,
     ApprovalKind,
@@ -26,7 +27,6 @@ from runnerd.accounts.users import UserStore
 from runnerd.database import Connection, Database, Duplicate
 from runnerd.errors import ApprovalNotFound, LimitReached, UserNotFound
 
-_LATER = 3600.0  # seconds until the owner may have decided some
 _MOST_LETTERS = 500
 
 Listener = Callable[[Approval], None]
@@ -75,13 +75,7 @@ class ApprovalStore:
         def work(connection: Connection) -> Outcome:
             if (found := rows.same(connection, approval)) is not None:
                 return Outcome(found, changed=False)
-            if rows.count_pending(connection, user_id) >= MOST_PENDING:
-                raise LimitReached(
-                    f"{MOST_PENDING} of your requests wait for the owner's decision, which is the"
-                    " most (pending_requests)",
-                    limit="pending_requests",
-                    retry_after=_LATER,
-                )
+            _check_room(connection, approval)
             try:
                 rows.insert(connection, approval)
             except Duplicate as error:
@@ -120,13 +114,26 @@ class ApprovalStore:
             change = self._users.change  # which brings it into force
         return (await change(work, then=self._tell)).approval
 
-    async def reject(self, id: str, by: str) -> Approval:
+    async def reject(self, id: str, by: str, reason: str = "") -> Approval:
         """Reject a request.  Raises errors.Conflict, ApprovalNotFound."""
         outcome = await self._database.write(
-            lambda connection: self._decide(connection, id, ApprovalState.REJECTED, by),
+            lambda connection: self._decide(connection, id, ApprovalState.REJECTED, by, reason),
             then=self._tell,
         )
         return outcome.approval
+
+    async def withdraw(self, id: str, user_id: str, by: str) -> Outcome:
+        """End a request of a user, who does not want it any more.
+
+        Raises errors.Conflict where it was decided, ApprovalNotFound also where it is another's.
+        """
+
+        def work(connection: Connection) -> Outcome:
+            if _found(connection, id).user_id != user_id:
+                raise not_found(id)
+            return self._decide(connection, id, ApprovalState.WITHDRAWN, by)
+
+        return await self._database.write(work, then=self._tell)
 
     async def note_failure(self, id: str, failure: str) -> Approval:
         """Note why a request that was accepted could not be carried out: it stays pending.
@@ -143,17 +150,44 @@ class ApprovalStore:
 
         return await self._database.write(work)
 
-    def _decide(self, connection: Connection, id: str, state: ApprovalState, by: str) -> Outcome:
+    def _decide(
+        self, connection: Connection, id: str, state: ApprovalState, by: str, reason: str = ""
+    ) -> Outcome:
         found = _found(connection, id)
         if not still_open(found, state):
             return Outcome(found, changed=False)
-        found = replace(found, state=state, failure=None, decided=self._clock(), decided_by=by)
-        rows.update(connection, found)
-        return Outcome(found, changed=True)
+        decided = replace(
+            found,
+            state=state,
+            failure=None,
+            decided=self._clock(),
+            decided_by=by,
+            decision_reason=reason,
+        )
+        rows.update(connection, decided)
+        return Outcome(decided, changed=True)
 
     def _tell(self, outcome: Outcome) -> None:
         if outcome.changed:
             self.tell(outcome.approval)
+
+
+def _check_room(connection: Connection, approval: Approval) -> None:
+    """Raise errors.LimitReached where too many of a user wait, or came lately."""
+    if rows.count_pending(connection, approval.user_id) >= MOST_PENDING:
+        raise LimitReached(
+            f"{MOST_PENDING} of your requests wait for the owner's decision, which is the most"
+            " (pending_requests); withdraw one with `runnerd approvals withdraw ID`",
+            limit="pending_requests",
+            retry_after=rows.HOUR,
+        )
+    if rows.count_since(connection, approval.user_id, approval.created - rows.HOUR) >= MOST_AN_HOUR:
+        raise LimitReached(
+            f"you have made {MOST_AN_HOUR} requests to the owner within an hour, which is the most"
+            " (requests_per_hour)",
+            limit="requests_per_hour",
+            retry_after=rows.HOUR,
+        )
 
 
 def _give(connection: Connection, approval: Approval) -> None:

@@ -14,6 +14,8 @@ from runnerd.api import (
     events,
     host,
     loading,
+    log_views,
+    metrics,
     models,
     overview,
     page,
@@ -21,13 +23,24 @@ from runnerd.api import (
     request_views,
     running_requests,
 )
-from runnerd.api.admin import approvals, audit, backups, jobs, keys, me, usage, users
+from runnerd.api.admin import (
+    approvals,
+    audit,
+    backups,
+    jobs,
+    keys,
+    logins,
+    me,
+    usage,
+    users,
+)
 from runnerd.api.auditing import audited
 from runnerd.api.context import CONTEXT, Context, authorize, principal_of
 from runnerd.api.gridrepublic import jobs as gridrepublic_jobs
 from runnerd.api.ollama import accounts, blobs, creation, library, transfers
-from runnerd.api.openai import response_store_api
+from runnerd.api.openai import batches, files, response_store_api
 from runnerd.api.pantry.modules import MODULES as PANTRY
+from runnerd.api.protollm import routes as protollm
 from runnerd.api.routing import ACTIONS, Handler, check_actions, customs_of, error_format_of
 from runnerd.api.sessions import routes as sessions
 from runnerd.durable import disk_errors
@@ -58,6 +71,7 @@ _MODULES = (
     users,
     keys,
     approvals,
+    logins,
     usage,
     audit,
     backups,
@@ -68,7 +82,12 @@ _MODULES = (
     sessions,
     jobs,
     gridrepublic_jobs,
+    files,
+    batches,
+    protollm,
     *PANTRY,
+    metrics,
+    log_views,
 )
 
 

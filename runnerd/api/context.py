@@ -16,6 +16,7 @@ from runnerd.accounts.accounts import Accounts
 from runnerd.api.admin.approval_work import ApprovalWork
 from runnerd.api.openai.response_store import ResponseStore
 from runnerd.api.page_requests import check_page
+from runnerd.api.protollm.desks import Desk
 from runnerd.backends.interface import Backend
 from runnerd.config import Settings
 from runnerd.errors import ClientError, Unauthorized
@@ -56,6 +57,7 @@ class Context:
     sessions: Sessions
     jobs: Jobs
     llms: LLMParts
+    prompts: Desk
 
 
 CONTEXT = web.AppKey("context", Context)

@@ -21,7 +21,6 @@ from runnerd.api.context import (
     Context,
     authorize,
     flag,
-    is_owner,
     json_body,
     json_response,
     models_of,
@@ -31,6 +30,7 @@ from runnerd.api.docker_errors import DOCKER
 from runnerd.api.progress import final_line, progress_line
 from runnerd.api.progress_stream import Tell, stream_work
 from runnerd.api.routing import Routes
+from runnerd.api.visible_transfers import asker_of
 from runnerd.errors import ClientError, Conflict, Forbidden, ModelNotFound, NotFound
 from runnerd.models.catalog import Model
 from runnerd.models.intake import Progress
@@ -117,7 +117,7 @@ async def inspect_model(request: web.Request) -> web.Response:
     context, name = request.app[CONTEXT], request.match_info["name"]
     if flag(request, "remote"):
         authorize(request, Action.DOWNLOAD_MODEL)
-        return json_response(await context.pulls.look(name, for_owner=is_owner(request)))
+        return json_response(await context.pulls.look(name, asker=asker_of(request)))
     return json_response(models_of(request).get(name).to_json())
 
 

@@ -12,11 +12,17 @@ from typing import cast, get_args
 from aiohttp import web
 
 from runnerd.access import Action
-from runnerd.api.context import CONTEXT, is_owner, json_body, json_response, text_field
+from runnerd.api.context import CONTEXT, json_body, json_response, text_field
 from runnerd.api.docker_errors import DOCKER
 from runnerd.api.progress import stream_job
 from runnerd.api.routing import Routes
-from runnerd.api.visible_transfers import begun_by, check_may_be, transfer_of, transfers_of
+from runnerd.api.visible_transfers import (
+    asker_of,
+    begun_by,
+    check_may_be,
+    transfer_of,
+    transfers_of,
+)
 from runnerd.errors import ClientError
 from runnerd.pulls.pushing import Form
 
@@ -39,7 +45,7 @@ async def pull_model(request: web.Request) -> web.StreamResponse:
         revision=text_field(document, "revision"),
         sha256=text_field(document, "sha256"),
         tag=tag,
-        for_owner=is_owner(request),
+        asker=asker_of(request),
     )
     return await stream_job(request, begun_by(request, subscription))
 
@@ -81,7 +87,7 @@ async def push_model(request: web.Request) -> web.StreamResponse:
     subscription = request.app[CONTEXT].pulls.push(
         request.match_info["name"],
         token=token,
-        for_owner=is_owner(request),
+        asker=asker_of(request),
         form=cast(Form, form),
     )
     return await stream_job(request, begun_by(request, subscription))

@@ -7,6 +7,7 @@ and responses come in Docker Model Runner's form, by model, and as a stream of e
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import Iterable, Sequence
 
 from aiohttp import web
@@ -64,14 +65,19 @@ async def _follow(
     request: web.Request, context: Context, model: str | None, whose: str | None
 ) -> web.StreamResponse:
     response = web.StreamResponse(headers={"Content-Type": "text/event-stream"})
+    if request.method != "GET":
+        return response
     await response.prepare(request)
     await response.write(_event("connected", {"status": "connected"}))
     seen = {id(record): record for record in context.records.captured(model, whose)}
     if flag(request, "include_existing"):
         for record in seen.values():
             await response.write(_event("existing_request", _by_model(context, [record])))
-    while context.settings.capture_requests:
-        await asyncio.sleep(_POLL)
+    drains = context.observability.events.closed
+    while context.settings.capture_requests and not drains.is_set():
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(_POLL):
+                await drains.wait()
         there = {id(record): record for record in context.records.captured(model, whose)}
         for key, record in there.items():
             if key not in seen:

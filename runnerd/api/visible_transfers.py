@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from aiohttp import web
 
-from runnerd.api.context import CONTEXT, principal_of
+from runnerd.api.context import CONTEXT, is_owner, principal_of
 from runnerd.errors import Forbidden, NotFound
 from runnerd.models.catalog import shown
+from runnerd.pulls.asker import Asker
 from runnerd.pulls.transfer_tasks import Subscription, TransferTask
 from runnerd.relay.visible_models import VisibleModels
 
@@ -24,6 +25,11 @@ def transfer_of(request: web.Request, id: str) -> TransferTask:
         if job.id == id:
             return job
     raise NotFound(f"no pull or push {id[:40]!r} is under way; `runnerd pulls` lists them")
+
+
+def asker_of(request: web.Request) -> Asker:
+    """Whose logins count for what a request transfers."""
+    return Asker(is_owner(request), principal_of(request).user_id)
 
 
 def check_may_be(request: web.Request, reference: str) -> None:

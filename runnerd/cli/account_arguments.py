@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from runnerd.cli.approval_arguments import add_approval_commands
+from runnerd.cli.login_arguments import add_login_commands
 
 Lazily = Callable[[str, str], Callable[[argparse.Namespace], int]]
 """The function that is called so in a module of this folder, imported when it is called."""
@@ -29,6 +30,7 @@ def add_account_commands(commands: Any, lazily: Lazily) -> None:
     _add_key_commands(_group(commands, "key", "the keys of users"), lazily)
 
     add_approval_commands(commands, lazily)
+    add_login_commands(commands, lazily)
 
     whoami = _command(commands, "whoami", "who the daemon takes you for, and what you may")
     _run(whoami, lazily("accounts", "whoami"))

@@ -28,7 +28,7 @@ def add_approval_commands(commands: Any, lazily: Lazily) -> None:
     approvals.set_defaults(state=None, user=None)
     group = approvals.add_subparsers(title="commands", metavar="COMMAND")
     every = command(group, "list", "one's own requests, and for owners all (default)", "list_all")
-    every.add_argument("--state", choices=("pending", "accepted", "rejected"))
+    every.add_argument("--state", choices=("pending", "accepted", "rejected", "withdrawn"))
     every.add_argument("--user", metavar="NAME", help="of one user only, for owners")
     _decided(command, group, "show", "everything about a request")
     for parent in (group, commands):  # the latter for short
@@ -36,7 +36,9 @@ def add_approval_commands(commands: Any, lazily: Lazily) -> None:
         approve.add_argument(
             "--no-wait", action="store_true", help="do not wait until it is done, or has failed"
         )
-        _decided(command, parent, "reject", "reject a request")
+        reject = _decided(command, parent, "reject", "reject a request")
+        reject.add_argument("--reason", metavar="TEXT", help="why, for the user to read")
+    _decided(command, group, "withdraw", "end a request of one's own; takes a key in RUNNERD_KEY")
     ask = command(group, "request", "ask the owner; takes a key in RUNNERD_KEY", "request")
     ask.add_argument("kind", choices=("permissions", "download", "load", "unload"))
     ask.add_argument("what", help="permissions with commas, or a model")

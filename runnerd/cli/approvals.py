@@ -32,7 +32,7 @@ def list_all(options: argparse.Namespace) -> int:
             _what(each),
             _state(each),
             each["created"],
-            each["failure"] or each["reason"],
+            each["decision_reason"] or each["failure"] or each["reason"],
         )
         for each in found
     ]
@@ -62,7 +62,16 @@ def approve(options: argparse.Namespace) -> int:
 def reject(options: argparse.Namespace) -> int:
     """Reject a request."""
     client = Client(options.host)
-    _print(client.json("POST", f"{_path(client, options.id)}/reject"), as_json=options.json)
+    document = None if options.reason is None else {"reason": options.reason}
+    path = _path(client, options.id)
+    _print(client.json("POST", f"{path}/reject", document), as_json=options.json)
+    return 0
+
+
+def withdraw(options: argparse.Namespace) -> int:
+    """End a request of one's own."""
+    client = Client(options.host)
+    _print(client.json("DELETE", _path(client, options.id)), as_json=options.json)
     return 0
 
 
@@ -103,7 +112,7 @@ def _what(approval: dict[str, Any]) -> str:
     asked = approval["request"]
     if approval["type"] == "permissions":
         return ",".join(asked["may"]) or "none"
-    return str(asked["model"])
+    return f"{asked['model']} as {asked['tag']}" if asked.get("tag") else str(asked["model"])
 
 
 def _state(approval: dict[str, Any]) -> str:
@@ -123,16 +132,18 @@ def _print(approval: dict[str, Any], *, as_json: bool) -> None:
         "user": approval["user"],
         approval["type"]: _what(approval),
         **{name: value for name, value in approval["request"].items() if name not in _SHOWN},
+        "loses": ", ".join(approval["loses"]),
         "state": _state(approval),
         "failure": approval["failure"],
         "reason": approval["reason"],
         "asked": approval["created"],
         "decided": approval["decided"],
         "by": approval["decided_by"],
+        "because": approval["decision_reason"],
     }
     for name, value in about.items():
         if value:
             print(f"{name + ':':13} {value}")
 
 
-_SHOWN = ("may", "model")
+_SHOWN = ("may", "model", "tag")

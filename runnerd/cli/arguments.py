@@ -10,15 +10,18 @@ from pathlib import Path
 
 from runnerd.backends.llamacpp.building.options import add_options
 from runnerd.cli.account_arguments import add_account_commands
+from runnerd.cli.command_parser import CommandParser, model_name
 from runnerd.cli.fleet_arguments import add_fleet_commands
 from runnerd.cli.job_arguments import add_job_commands
+from runnerd.cli.run_arguments import add_run_command, separated_think
+from runnerd.cli.session_arguments import add_session_commands
 
 
 def parse(arguments: list[str]) -> argparse.Namespace:
     """Return the options; `run` is the function to call with them.  Exits on wrong usage."""
     parser = _parser()
     end = arguments.index("--") if "--" in arguments else len(arguments)
-    options = parser.parse_args(arguments[:end])
+    options = parser.parse_args(separated_think(arguments[:end]))
     options.flags = arguments[end + 1 :]
     if options.flags and not options.takes_flags:
         parser.error("only `configure` takes engine flags behind --")
@@ -34,7 +37,7 @@ def _lazily(module: str, name: str) -> Callable[[argparse.Namespace], int]:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="runnerd", description="Serve the models of this host.")
+    parser = CommandParser(prog="runnerd", description="Serve the models of this host.")
     parser.set_defaults(takes_flags=False, json=False)
     parser.add_argument(
         "--host",
@@ -52,15 +55,11 @@ def _parser() -> argparse.ArgumentParser:
     _add_model_commands(add)
     _add_runner_commands(add)
     add_fleet_commands(add)
+    add_run_command(commands, _lazily)
     add_account_commands(commands, _lazily)
     add_job_commands(commands, _lazily)
+    add_session_commands(commands, _lazily)
     return parser
-
-
-def _name(text: str) -> str:
-    if not text.strip():
-        raise argparse.ArgumentTypeError("the name is empty; `runnerd ls` lists the models")
-    return text
 
 
 _Add = Callable[[str, str, str], argparse.ArgumentParser]
@@ -99,13 +98,13 @@ def _add_model_commands(add: _Add) -> None:
     take.add_argument("--chat-template", metavar="FILE", help="Jinja template to use")
     _json(take)
     pull = add("pull", "get a model: from a registry, hf.co/ORG/REPO[:QUANT], or a URL", "pull")
-    pull.add_argument("model", type=_name)
+    pull.add_argument("model", type=model_name)
     pull.add_argument("--tag", metavar="NAME", help="what to call it; default: as it was asked for")
     pull.add_argument("--revision", metavar="REV", help="of a Hugging Face repository")
     pull.add_argument("--sha256", metavar="HEX", help="of the file behind a URL")
     _json(pull)
     push = add("push", "send a model to the registry that its name says", "pull")
-    push.add_argument("model", type=_name)
+    push.add_argument("model", type=model_name)
     push.add_argument(
         "--format",
         choices=("docker", "modelpack"),
@@ -122,24 +121,24 @@ def _add_model_commands(add: _Add) -> None:
     )
     _json(add("ls", "list the models", "models"))
     show = add("show", "everything about a model", "models")
-    show.add_argument("model", type=_name)
+    show.add_argument("model", type=model_name)
     _json(show)
     tag = add("tag", "give a model one more name", "models")
-    tag.add_argument("model", type=_name)
-    tag.add_argument("name", type=_name)
+    tag.add_argument("model", type=model_name)
+    tag.add_argument("name", type=model_name)
     remove = add("rm", "remove a name; with the last one the model", "models")
-    remove.add_argument("model", type=_name)
+    remove.add_argument("model", type=model_name)
     remove.add_argument("--force", action="store_true", help="even if it is in use")
 
 
 def _add_runner_commands(add: _Add) -> None:
     load = add("load", "load a model now", "runners")
-    load.add_argument("model", type=_name)
+    load.add_argument("model", type=model_name)
     load.add_argument(
         "--mode", choices=("completion", "embedding", "reranking"), default="completion"
     )
     unload = add("unload", "stop a model's runners that nobody uses or waits for", "runners")
-    unload.add_argument("model", nargs="*", type=_name)
+    unload.add_argument("model", nargs="*", type=model_name)
     unload.add_argument("--all", action="store_true")
     unload.add_argument(
         "--force", action="store_true", help="end those in use too, and the requests that wait"
@@ -153,7 +152,7 @@ def _add_runner_commands(add: _Add) -> None:
         "set how a model is loaded, kept and asked; engine flags behind --",
         "runners",
     )
-    configure.add_argument("model", type=_name)
+    configure.add_argument("model", type=model_name)
     configure.add_argument("--context-size", type=int, metavar="N")
     configure.add_argument(
         "--keep-alive", metavar="TIME", help="how long it stays loaded unused: 5m, 0, -1 for ever"
@@ -173,13 +172,6 @@ def _add_runner_commands(add: _Add) -> None:
     )
     configure.add_argument("--mode", choices=("completion", "embedding", "reranking"), default=None)
     configure.set_defaults(takes_flags=True)
-    run = add("run", "ask a model; without a prompt, talk to it", "chat")
-    run.add_argument("model", type=_name)
-    run.add_argument("prompt", nargs="?")
-    run.add_argument("--system", metavar="TEXT")
-    run.add_argument("--temperature", type=float)
-    run.add_argument("--max-tokens", type=int, metavar="N")
-    run.add_argument("--seed", type=int, metavar="N")
 
 
 def _json(parser: argparse.ArgumentParser) -> None:

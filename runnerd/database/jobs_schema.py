@@ -89,6 +89,24 @@ STEP = (
         number INTEGER NOT NULL,
         PRIMARY KEY (principal, model, state)
     ) STRICT, WITHOUT ROWID""",
+    # What was uploaded for batches, and the batches; a batch's jobs are the group of its name.
+    """CREATE TABLE files (
+        id TEXT PRIMARY KEY,
+        principal TEXT NOT NULL,
+        name TEXT NOT NULL,
+        purpose TEXT NOT NULL,
+        size INTEGER NOT NULL,
+        created REAL NOT NULL
+    ) STRICT""",
+    "CREATE INDEX files_of_principal ON files (principal)",
+    """CREATE TABLE batches (
+        id TEXT PRIMARY KEY,
+        principal TEXT NOT NULL,
+        stage TEXT NOT NULL,
+        created REAL NOT NULL,
+        batch TEXT NOT NULL
+    ) STRICT""",
+    "CREATE INDEX batches_of_principal ON batches (principal, created)",
     _count("INSERT", _MORE),
     _count("DELETE", _FEWER),
     _count("UPDATE OF state", _FEWER + _MORE, "OLD.state != NEW.state"),

@@ -139,6 +139,21 @@ STEPS: tuple[tuple[str, ...], ...] = (
             created REAL NOT NULL
         ) STRICT""",
     ),
+    (
+        # Why the owner has decided so.
+        "ALTER TABLE approvals ADD COLUMN decision_reason TEXT NOT NULL DEFAULT ''",
+    ),
+    (
+        # What users show at registries and hubs.
+        """CREATE TABLE logins (
+            user_id TEXT NOT NULL REFERENCES users ON DELETE CASCADE,
+            host TEXT NOT NULL,
+            username TEXT NOT NULL,
+            secret TEXT NOT NULL,
+            created REAL NOT NULL,
+            PRIMARY KEY (user_id, host)
+        ) STRICT, WITHOUT ROWID""",
+    ),
 )
 
 VERSION = len(STEPS)

@@ -2,35 +2,88 @@
 
 from __future__ import annotations
 
+import asyncio
+import logging
+from pathlib import Path
+
+from runnerd import tasks
 from runnerd.config import Settings
 from runnerd.database import Database
+from runnerd.errors import RunnerdError
 from runnerd.jobs.attempt import Inference
+from runnerd.jobs.batches.batches import Batches, CheckModel
+from runnerd.jobs.batches.files import FileStore
+from runnerd.jobs.clock import SteadyClock
 from runnerd.jobs.queue import Queue
 from runnerd.jobs.retries import RetryPolicy
 from runnerd.jobs.sqlite.queue import SqliteQueue
 from runnerd.jobs.sqlite.state import QueueRules
 from runnerd.jobs.worker import Worker
 
+log = logging.getLogger(__name__)
+
+_SWEEP = 600.0  # seconds
+
 
 class Jobs:
     """Owns queue and worker, from `open` to `close`."""
 
-    def __init__(self, database: Database, inference: Inference, settings: Settings) -> None:
+    def __init__(
+        self,
+        database: Database,
+        inference: Inference,
+        settings: Settings,
+        folder: Path,
+        check_model: CheckModel,
+    ) -> None:
+        """`folder` is the daemon's state; `check_model` raises for a model that there is not for a
+        principal.
+        """
         rules = QueueRules(
             lambda: settings.jobs.open,
             lambda: settings.jobs.kept,
             lambda: RetryPolicy(settings.jobs.tries),
         )
+        self._sweeping: asyncio.Task[None] | None = None
         self._sqlite = SqliteQueue(database, rules)
         self.queue: Queue = self._sqlite
         self.worker = Worker(self.queue, inference, at_once=lambda: settings.jobs.at_once)
+        self._settings = settings
+        self._clock = SteadyClock()
+        self.files = FileStore(
+            database, folder / "files", most=lambda: settings.jobs.files, clock=self._clock
+        )
+        self.batches = Batches(
+            database, self.queue, self.files, check_model=check_model, clock=self._clock
+        )
 
     async def open(self) -> None:
         """Begin to look after the queue, and to work."""
         await self._sqlite.open()
         self.worker.open()
+        try:
+            await self.files.remove_leftovers()
+            await self.batches.open()
+        except RunnerdError as error:  # the database; batches go on when a daemon can read it
+            log.warning("batches wait: %s", error.message)
+        self._sweeping = tasks.spawn(self._sweep(), name="old files")
 
     async def close(self) -> None:
         """Give back what has not ended.  Idempotent."""
+        sweeping, self._sweeping = self._sweeping, None
+        if sweeping is not None:
+            await tasks.cancel_and_wait(sweeping)
+        await self.batches.close()
         await self.worker.close()
         await self._sqlite.close()
+
+    async def _sweep(self) -> None:
+        """Remove, from time to time, what was kept long enough."""
+        while True:
+            await asyncio.sleep(_SWEEP)
+            before = self._clock() - self._settings.jobs.kept
+            try:
+                await self.files.sweep(before)
+                await self.batches.sweep(before)
+            except RunnerdError as error:
+                log.warning("old files stay: %s", error.message)

@@ -9,11 +9,13 @@ from dataclasses import dataclass, field
 from uuid import uuid4
 
 from runnerd import tasks
+from runnerd.access.principals import user_id
 from runnerd.errors import ClientError, InternalError, NotSupported, RunnerdError
 from runnerd.llms.entry import ConnectorType, LLMRegistryEntry
 from runnerd.llms.entry_rows import KeptEntry
 from runnerd.llms.entry_store import EntryStore
 from runnerd.models.store import Store
+from runnerd.pulls.asker import Asker
 from runnerd.pulls.pulling import Pulls, parse_source
 from runnerd.pulls.transfer_tasks import Subscription
 from runnerd.pulls.weblink import is_url
@@ -77,7 +79,8 @@ class Downloads:
         check_downloadable(entry)
         uuid = uuid or str(uuid4())
         tag = tag_of(entry, uuid)
-        subscription = self._pulls.pull(entry.url, tag=tag, for_owner=for_owner)
+        asker = Asker(is_owner=for_owner, user_id=user_id(owner))
+        subscription = self._pulls.pull(entry.url, tag=tag, asker=asker)
         if subscription.job.owner is None:
             subscription.job.owner = owner
         download = Download(uuid, entry, owner, subscription)

@@ -5,18 +5,48 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import Callable
-from dataclasses import dataclass, field
 
+from runnerd.access import Principal
 from runnerd.observability.event_bus import EventBus, EventKind
 from runnerd.observability.loop_lag import LoopLag
+from runnerd.observability.metrics import Metrics
+from runnerd.observability.request_figures import EndedRequest
+from runnerd.observability.runner_names import RunnerNames
+from runnerd.pulls.transfer_tasks import TransferTask
+from runnerd.supervisor import RunnerChange, Supervisor
 
 
-@dataclass(frozen=True, slots=True)
 class Observability:
-    """The parts of this room."""
+    """The parts of this room, and who feeds them."""
 
-    events: EventBus = field(default_factory=EventBus)
-    loop_lag: LoopLag = field(default_factory=LoopLag)
+    def __init__(
+        self,
+        supervisor: Supervisor,
+        *,
+        name_of: Callable[[str], str],
+        running: Callable[[], int],
+    ) -> None:
+        """`name_of` says what a model's id is called, `running` how many requests run or wait."""
+        self.events = EventBus()
+        self.loop_lag = LoopLag()
+        self.metrics = Metrics(supervisor, self.loop_lag, name_of=name_of, running=running)
+        self.runner_names = RunnerNames()
+        supervisor.changes.subscribe(self._runner_changed)
+
+    def request_ended(self, principal: Principal, record: EndedRequest) -> None:
+        """A request of a principal has ended; called for each, so it does next to nothing."""
+        self.metrics.requests.ended(principal.kind, record)
+        self.events.publish(EventKind.REQUEST, record)
+
+    def transfer_changed(self, job: TransferTask) -> None:
+        """A pull or push has begun or ended."""
+        self.metrics.transfers.changed(job)
+        self.events.publish(EventKind.TRANSFER, job)
+
+    def _runner_changed(self, change: RunnerChange) -> None:
+        self.metrics.runners.changed(change)
+        self.runner_names.changed(change)
+        self.events.publish(EventKind.RUNNER, change)
 
     def from_threads(self, kind: EventKind) -> Callable[[], None]:
         """What publishes an event without a subject from any thread; to be called on the loop."""

@@ -19,7 +19,7 @@ from yarl import URL
 from runnerd.errors import Forbidden, SourceBusy, SourceDenied, SourceFailure
 from runnerd.outbound.addresses import literal
 from runnerd.outbound.client import Outbound, read_capped
-from runnerd.pulls.credentials import Credentials, DockerCredentials
+from runnerd.pulls.credentials import Credentials, CredentialSource
 from runnerd.pulls.retrying import BUSY, retry_after
 
 _PARAMETER = re.compile(r'([a-zA-Z]+)="([^"\\]{0,2048})"')
@@ -37,7 +37,7 @@ class Authorization:
         registry: str,
         scope: str,
         *,
-        credentials: DockerCredentials | None,
+        credentials: CredentialSource | None,
         token: str | None = None,
     ) -> None:
         self._http = http
@@ -91,9 +91,10 @@ class Authorization:
             )
         async with request as response:
             if response.status in (400, 401, 403):
+                command = self._credentials.command if self._credentials else "runnerd login"
                 raise SourceDenied(
                     f"{realm.host} does not accept the credentials for {self._registry}; log in"
-                    f" again: docker login {self._registry}"
+                    f" again: {command} {self._registry}"
                 )
             if response.status in BUSY:
                 raise SourceBusy(

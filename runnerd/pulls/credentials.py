@@ -17,6 +17,7 @@ import shutil
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Protocol
 
 import msgspec
 
@@ -74,8 +75,21 @@ class _HelperResponse(msgspec.Struct, rename="pascal"):
     secret: str = ""
 
 
+class CredentialSource(Protocol):
+    """Has credentials; `command` is how to log in anew."""
+
+    @property
+    def command(self) -> str: ...
+
+    async def find(self, registry: str) -> Credentials | None:
+        """The credentials for a registry's `host[:port]`, None where there are none."""
+        ...
+
+
 class DockerCredentials:
     """Looks credentials up anew each time: the owner may log in while the daemon runs."""
+
+    command = "docker login"
 
     def __init__(self, config: Path | None = None) -> None:
         folder = os.environ.get("DOCKER_CONFIG") or os.path.expanduser("~/.docker")

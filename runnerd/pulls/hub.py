@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from urllib.parse import quote
 
 import aiohttp
@@ -29,10 +29,12 @@ from runnerd.models.gguf_start import START_BYTES, read_start
 from runnerd.models.manifest import GGUF_TYPE, MMPROJ_TYPE
 from runnerd.models.reference import Reference
 from runnerd.outbound.client import Outbound, read_capped
+from runnerd.pulls.asker import Asker, FindLogin
 from runnerd.pulls.file_kinds import FileKind, RepositoryFile, kind_by_header
 from runnerd.pulls.offer import Offer, OfferedFile, Remote, Secrets
 from runnerd.pulls.retrying import BUSY, retry_after
 from runnerd.pulls.selection import Selection, news, select
+from runnerd.pulls.settings import PullSettings
 from runnerd.pulls.source import SourceContext
 from runnerd.resources import Host
 
@@ -43,7 +45,10 @@ _MOST_LOOKED_AT = 4  # files whose headers are fetched before one is chosen
 _MOST_BYTES = 64 * 2**20  # of a listing
 _REVISION = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_./-]{0,127}")
 _REPOSITORY = re.compile(r"[A-Za-z0-9_.-]{1,96}/[A-Za-z0-9_.-]{1,96}")
-_TOKEN = "set a token in RUNNERD_HUB_TOKEN (hub_token), or in HF_TOKEN for `runnerd pull`,"
+_TOKEN = (
+    "set a token in RUNNERD_HUB_TOKEN (hub_token), in HF_TOKEN for `runnerd pull`, or as a user"
+    " with `runnerd login hf.co`,"
+)
 _WRONG_TOKEN = "Invalid credentials in Authorization header"
 
 
@@ -96,6 +101,13 @@ class HubSource:
     ) -> HubSource:
         """Read `hf.co/org/repo[@revision][:quant]`.  Raises errors.InvalidReference."""
         return cls(text, HubName.parse(text, revision), token, for_owner)
+
+    def shown_by(self, asker: Asker, find: FindLogin, settings: PullSettings) -> HubSource:
+        """The same with the own token of who asks, where it has one and sends none."""
+        if self.token is not None or asker.user_id is None:
+            return self
+        login = find(asker.user_id, HOST)
+        return self if login is None else replace(self, token=login.secret)
 
     @property
     def tag(self) -> str | None:

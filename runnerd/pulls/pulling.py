@@ -34,6 +34,7 @@ from runnerd.models.parts import Part
 from runnerd.models.reference import Reference
 from runnerd.models.store import Store
 from runnerd.outbound.client import Outbound
+from runnerd.pulls.asker import STRANGER, Asker, FindLogin, no_login
 from runnerd.pulls.credentials import DockerCredentials
 from runnerd.pulls.file_locks import FileLocks
 from runnerd.pulls.hub import HOSTS, HubSource, is_hub
@@ -90,10 +91,12 @@ class Pulls:
         credentials: DockerCredentials | None = None,
         *,
         host: Host,
+        logins: FindLogin = no_login,
     ) -> None:
         self.store = store
         self.http = http
         self._settings = settings
+        self._logins = logins
         self._context = SourceContext(http, settings, credentials or DockerCredentials(), host)
         self._jobs: dict[str, TransferTask] = {}
         self._by_request: dict[tuple[Kind, PullRequest], TransferTask] = {}
@@ -109,29 +112,29 @@ class Pulls:
         revision: str | None = None,
         sha256: str | None = None,
         tag: str | None = None,
-        for_owner: bool = False,
+        asker: Asker = STRANGER,
     ) -> Subscription:
         """Fetch a model, or follow the pull that already does; it goes on without its followers.
 
         `reference` is what `docker model pull` takes, `hf.co/org/repo[@revision][:quant]`, or an
-        http(s) URL of a GGUF file.  The daemon's own logins count `for_owner` alone, and where they
-        are shared.  Raises errors.InvalidReference at once; everything else is raised by the
-        iteration.
+        http(s) URL of a GGUF file.  `asker` says whose logins count.  Raises
+        errors.InvalidReference at once; everything else is raised by the iteration.
         """
         digest = Digest(sha256.removeprefix("sha256:").lower()) if sha256 else None
         said_tag = None if tag is None else str(Reference.parse(tag))
         source = parse_source(
-            reference, token=token, revision=revision, digest=digest, for_owner=for_owner
+            reference, token=token, revision=revision, digest=digest, for_owner=asker.is_owner
         )
-        request = PullRequest(source, said_tag)
+        request = PullRequest(self._shown_by(source, asker), said_tag)
         return self._follow("pull", request, lambda job: self._pull(job, request))
 
-    async def look(self, reference: str, *, for_owner: bool = False) -> dict[str, object]:
+    async def look(self, reference: str, *, asker: Asker = STRANGER) -> dict[str, object]:
         """What a source says of a model, as the API shows one, without pulling it.
 
         The id is empty where only a pull can tell it.  Raises as a pull does.
         """
-        offer = await parse_source(reference, for_owner=for_owner).offer(self._context)
+        source = self._shown_by(parse_source(reference, for_owner=asker.is_owner), asker)
+        offer = await source.offer(self._context)
         size = binary_size(sum(file.size or 0 for file in offer.files))
         if offer.manifest is None:
             return {"id": "", "created": 0, "config": {"format": "gguf", "size": size}}
@@ -143,7 +146,7 @@ class Pulls:
         name: str,
         *,
         token: str | None = None,
-        for_owner: bool = False,
+        asker: Asker = STRANGER,
         form: Form = "docker",
     ) -> Subscription:
         """Send a model to the registry that `name` says, or follow the push that already does.
@@ -162,7 +165,8 @@ class Pulls:
                 "ollama.com takes models from its own signed-in program only; tag the model for"
                 " another registry (`runnerd tag MODEL HOST/NAME`) and push that"
             )
-        source = RegistrySource(str(reference), reference, token, for_owner)
+        source = RegistrySource(str(reference), reference, token, asker.is_owner)
+        source = source.shown_by(asker, self._logins, self._settings())
         request = PullRequest(source, form=form)
         return self._follow("push", request, lambda job: self._push(job, source, form))
 
@@ -214,6 +218,12 @@ class Pulls:
             job.start(lambda: work(started), ended)
             self.changed(job)
         return Subscription(job)
+
+    def _shown_by(self, source: Source, asker: Asker) -> Source:
+        """A source with the own login of who asks, if there is one for it."""
+        if isinstance(source, HubSource | RegistrySource):
+            return source.shown_by(asker, self._logins, self._settings())
+        return source
 
     # one job
 

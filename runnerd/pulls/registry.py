@@ -15,6 +15,7 @@ import aiohttp
 import msgspec
 from yarl import URL
 
+from runnerd.access.logins import Login
 from runnerd.errors import InvalidModelFile, SourceFailure
 from runnerd.models.digest import Digest
 from runnerd.models.manifest import (
@@ -37,10 +38,11 @@ from runnerd.models.modelfile import (
 from runnerd.models.modelpack import modelpack_layers
 from runnerd.models.reference import Reference
 from runnerd.outbound.client import Outbound, read_capped
+from runnerd.pulls.asker import Asker, FindLogin, OwnLogin
 from runnerd.pulls.authorization import Authorization
-from runnerd.pulls.credentials import DockerCredentials
+from runnerd.pulls.credentials import CredentialSource, DockerCredentials
 from runnerd.pulls.offer import Offer, OfferedFile, Remote, refusal
-from runnerd.pulls.settings import RegistrySettings
+from runnerd.pulls.settings import PullSettings, RegistrySettings
 from runnerd.pulls.source import SourceContext
 
 _DOCKER_MANIFEST_TYPE = "application/vnd.docker.distribution.manifest.v2+json"
@@ -67,7 +69,7 @@ class Registry:
         settings: RegistrySettings,
         reference: Reference,
         *,
-        credentials: DockerCredentials | None,
+        credentials: CredentialSource | None,
         token: str | None = None,
         actions: str = "pull",
     ) -> None:
@@ -78,6 +80,7 @@ class Registry:
         self.host = host
         self.reference = reference
         scheme = "http" if host in settings.insecure else "https"
+        self._users_own = not isinstance(credentials, DockerCredentials)
         self._base = URL(f"{scheme}://{host}/v2/{repository}/")
         self._http = http
         self.secrets = Authorization(
@@ -91,6 +94,11 @@ class Registry:
     @property
     def remedy(self) -> str:
         """Advice for who is refused by the registry: log in, or send a token."""
+        if self._users_own:
+            return (
+                f"log in with `runnerd login {self.host}` and a user's key in RUNNERD_KEY, or send"
+                " a token (bearer-token) that may do this"
+            )
         return (
             f"log in as the daemon's user with `docker login {self.host}`, or send a token"
             " (bearer-token) that may do this"
@@ -174,11 +182,19 @@ class RegistrySource:
     reference: Reference
     token: str | None = field(default=None, repr=False)
     for_owner: bool = False
+    login: Login | None = None
 
     @classmethod
     def parse(cls, text: str, *, token: str | None, for_owner: bool = False) -> RegistrySource:
         """Read what `docker model pull` takes.  Raises errors.InvalidReference."""
         return cls(text, Reference.parse(text), token, for_owner)
+
+    def shown_by(self, asker: Asker, find: FindLogin, settings: PullSettings) -> RegistrySource:
+        """The same with the own login of who asks, where it has one there and sends no token."""
+        if self.token is not None or asker.user_id is None:
+            return self
+        host = self.reference.registry or settings.registries.default
+        return replace(self, login=find(asker.user_id, host))
 
     @property
     def tag(self) -> str | None:
@@ -192,10 +208,16 @@ class RegistrySource:
             context.http,
             settings.registries,
             self.reference,
-            credentials=context.credentials if settings.lends(host, self.for_owner) else None,
+            credentials=self._credentials(context, host),
             token=self.token,
             actions=actions,
         )
+
+    def _credentials(self, context: SourceContext, host: str) -> CredentialSource | None:
+        if self.login is not None:
+            return OwnLogin(self.login)
+        lent = context.settings().lends(host, self.for_owner)
+        return context.credentials if lent else None
 
     async def offer(self, context: SourceContext) -> Offer:
         return await self.registry(context).offer()

@@ -112,6 +112,12 @@ class TransferTask:
         return self._task is not None and self._task.done()
 
     @property
+    def failed(self) -> bool:
+        """Whether it has ended without its model."""
+        task = self._task
+        return task is not None and task.done() and (task.cancelled() or bool(task.exception()))
+
+    @property
     def model(self) -> Model:
         """The model, once the job has ended well.  Raises the job's error otherwise."""
         assert self._task is not None

@@ -11,6 +11,7 @@ import logging
 import re
 
 from runnerd.errors import ClientError, Forbidden
+from runnerd.logs import MAY_REPEAT
 from runnerd.relay.host_names import HostNames, host_of
 from runnerd.relay.origins import Origins, is_program
 
@@ -38,7 +39,9 @@ class Admission:
             raise ClientError("missing or malformed Host header")
         name = host_of(host.decode("ascii"))
         if name not in self.hosts:
-            log.warning("refused a request for the host %s: not in allowed_hosts", name)
+            log.info(
+                "refused a request for the host %s: not in allowed_hosts", name, extra=MAY_REPEAT
+            )
             raise Forbidden(
                 f"host {name!r} is not one of this daemon's names; its owner can add it:"
                 f" RUNNERD_ALLOWED_HOSTS={name}, or allowed_hosts in its settings file"
@@ -66,7 +69,7 @@ class Admission:
         text = origin.decode("latin-1")
         if self._allows(text, host) or (preflight and is_program(text)):
             return
-        log.warning("refused a page of %s: not in allowed_origins", text[:200])
+        log.info("refused a page of %s: not in allowed_origins", text[:200], extra=MAY_REPEAT)
         raise Forbidden(
             f"pages of {text[:200]} may not use this daemon; its owner can allow them:"
             f" RUNNERD_ALLOWED_ORIGINS={text[:200]}, or allowed_origins in its settings file"

@@ -245,6 +245,8 @@ class Exchange:
             return
         record = self.record
         record.error = error.message[:500]
+        if error.status >= 500:
+            _log_failure(record, error)
         if not self._sink.begun:
             record.status = error.status
         intact = self._call is None or self._call.intact
@@ -281,3 +283,9 @@ def _call_off(task: asyncio.Task[None] | None) -> None:
     """Cancel the task that takes an exchange's steps, unless it is the one that ends it."""
     if task is not None and task is not asyncio.current_task():
         task.cancel()
+
+
+def _log_failure(record: RequestRecord, error: RunnerdError) -> None:
+    """What is not the client's mistake; many of one kind are one line."""
+    about = {"request_id": record.id, "runner": record.runner, "model": record.model}
+    log.warning("a request failed: %d %s", error.status, record.error, extra=about)

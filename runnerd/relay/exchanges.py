@@ -203,6 +203,10 @@ class Exchanges:
         """Those that have started and are not over, the oldest first."""
         return sorted(self._context.running, key=lambda each: each.record.clock)
 
+    def count_running(self) -> int:
+        """How many have started and are not over."""
+        return len(self._context.running)
+
     def close(self) -> None:
         """Give timers and connections back; to be called when no exchange is left."""
         self._context.watch.close()

@@ -15,6 +15,7 @@ from runnerd.access import Principal, PrincipalKind
 from runnerd.config import Settings
 from runnerd.errors import InvalidReference, Overloaded
 from runnerd.models.reference import Reference
+from runnerd.pulls.asker import Asker
 from runnerd.pulls.pulling import Pulls
 from runnerd.pulls.transfer_tasks import Subscription
 
@@ -59,7 +60,8 @@ class PendingModels:
             subscription = Subscription(job)
         else:
             assert puller is not None
-            subscription = self.pulls.pull(reference, for_owner=puller.kind is PrincipalKind.OWNER)
+            asker = Asker(puller.kind is PrincipalKind.OWNER, puller.user_id)
+            subscription = self.pulls.pull(reference, asker=asker)
             if subscription.job.owner is None:  # else it is somebody's under another name
                 subscription.job.owner = puller.id
                 self.began(puller, reference)

@@ -284,7 +284,7 @@ class Runner:
 
     def _enter(self, state: RunnerState) -> None:
         if state is not self.state:
-            log.info(
+            log.debug(  # whoever owns it tells what it means
                 "runner %s %s: %s -> %s",
                 self.name,
                 self.spec.model_ref,

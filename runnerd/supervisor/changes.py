@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -10,6 +11,8 @@ from runnerd.runner import Runner
 from runnerd.scheduler import RunnerState
 from runnerd.supervisor.launch_specs import LaunchSpecs
 from runnerd.supervisor.sharing import Sharing
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,5 +67,21 @@ class Changes:
             failure,
             runner.ready_after,
         )
+        _log(change)
         for listener in self._listeners:
             listener(change)
+
+
+def _log(change: RunnerChange) -> None:
+    """One line for each change but a start: its backend says with what it starts it."""
+    if change.state is RunnerState.STARTING:
+        return
+    level, said = logging.INFO, change.state.value
+    if change.state is RunnerState.READY:
+        said += f" after {change.load_seconds or 0.0:.1f} s"
+    elif change.reason is not None:
+        said += f" ({change.reason})"
+    elif change.failure is not None:
+        level, said = logging.WARNING, f"failed: {change.failure}"
+    about = {"runner": change.id, "model": change.model_ref}
+    log.log(level, "runner %s %s: %s", change.id, change.model_ref, said, extra=about)

@@ -82,7 +82,6 @@ class Running:
     def stop(self, decision: Stop) -> None:
         """Stop a runner; returns at once."""
         runner = self._fleet[decision.generation]
-        log.info("stopping runner %s: %s", runner.name, decision.reason.value)
         self._changes.tell(runner, RunnerState.STOPPING, reason=decision.reason.value)
         runner.stop()
 
@@ -108,7 +107,6 @@ class Running:
         """A runner's last process is gone."""
         key, generation = runner.key, runner.generation
         if failure is not None:
-            log.warning("runner of %s failed: %s", runner.spec.model_ref, failure.message)
             if self._fleet.is_orphan(generation) or not self._sharing.is_here(key):
                 failure = ModelDeleted(f"model {runner.spec.model_ref!r} was deleted meanwhile")
         decisions = self._after(key, generation, failure)

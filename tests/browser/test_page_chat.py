@@ -124,14 +124,14 @@ def test_the_same_as_a_command(page: Page, daemon: DaemonProcess) -> None:
     """The curl line on the screen does what the page did, also with quotes in it."""
     go(page, "Chat")
     limit(page, 4)
-    page.get_by_label("Message", exact=True).fill("It's \"quoted\" $HOME `x` \\ end")
+    page.get_by_label("Message", exact=True).fill('It\'s "quoted" $HOME `x` \\ end')
     page.get_by_text("The same with curl and Python").click()
     line = page.locator(".copyable-text").first.inner_text()
     assert shlex.split(line)[0] == "curl"
     done = subprocess.run(["sh", "-c", line], capture_output=True, text=True, check=True)
     assert done.stdout.endswith("data: [DONE]\n\n")
     body = json.loads(shlex.split(line)[-1])
-    assert body["messages"] == [{"role": "user", "content": "It's \"quoted\" $HOME `x` \\ end"}]
+    assert body["messages"] == [{"role": "user", "content": 'It\'s "quoted" $HOME `x` \\ end'}]
     program = page.locator(".copyable-text").last.inner_text()
     compile(program, "page", "exec")
     assert re.search(r"max_tokens=4", program)

@@ -1,9 +1,10 @@
 """`python -m tests.faults.database_kills FOLDER SEED ROUNDS`: a writer that is killed, again and
 again, and what it has left.
 
-Each round forks a daemon's worth of changes to users and keys.  It is killed with SIGKILL: in odd
-rounds by itself, before a random statement that SQLite is about to carry out, from the first one
-that makes the database to the last one of a checkpoint; in even rounds from outside, at any moment.
+Each round forks a daemon's worth of changes to users, keys and what users ask the owner for.  It is
+killed with SIGKILL: in odd rounds by itself, before a random statement that SQLite is about to
+carry out, from the first one that makes the database to the last one of a checkpoint; in even
+rounds from outside, at any moment.
 What is there afterwards must be what it has acknowledged, and at most the one change that was under
 way.
 """
@@ -19,17 +20,31 @@ import sqlite3
 import sys
 import time
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
+from runnerd.access.approvals import ApprovalKind, ApprovalState
+from runnerd.access.permissions import Permission
 from runnerd.access.users import User
 from runnerd.accounts import audit as audits
+from runnerd.accounts.approvals import ApprovalStore
 from runnerd.accounts.audit import Audit, AuditEntry
 from runnerd.accounts.users import UserStore
 from runnerd.database import Database, writer
 from runnerd.tasks import spawn
 
-State = dict[str, tuple[bool, tuple[str, ...]]]  # by name: disabled, labels of keys by age
 
+class Kept(NamedTuple):
+    """What is kept of a user: `labels` of its keys by age, and what it has asked for, by age."""
+
+    disabled: bool = False
+    labels: tuple[str, ...] = ()
+    may: frozenset[str] = frozenset()
+    asked: tuple[tuple[str, str], ...] = ()  # a permission, and the state of the request
+
+
+State = dict[str, Kept]  # by name
+
+KINDS = ("add", "add", "key", "edit", "rotate", "remove", "restore", "ask", "ask", "decide")
 _CHANGES = 60  # of one round, if nothing kills it
 _STATEMENTS = 400
 
@@ -38,7 +53,7 @@ def planned(seed: int, state: State) -> list[tuple[str, str, str]]:
     """What a round does: a kind of change, a user, a label."""
     chance, now, found = random.Random(seed), dict(state), []
     for number in range(_CHANGES):
-        kind = chance.choice(("add", "add", "key", "edit", "rotate", "remove", "restore"))
+        kind = chance.choice(KINDS)
         name = chance.choice(sorted(now)) if now else ""
         if kind == "add" or not name:
             kind, name = "add", f"user{seed}x{number}"
@@ -57,15 +72,41 @@ def after(state: State, change: tuple[str, str, str]) -> State:
     if kind == "remove":
         del new[name]
         return new
-    disabled, labels = new.get(name, (False, ()))
+    kept = new.get(name, Kept())
     if kind == "edit":
-        disabled = not disabled
+        kept = kept._replace(disabled=not kept.disabled)
     elif kind == "rotate":  # the oldest one: the new one has its label and is the newest
-        labels = (*labels[1:], *labels[:1])
+        kept = kept._replace(labels=(*kept.labels[1:], *kept.labels[:1]))
+    elif kind == "ask":
+        if (permission_of(label), "pending") not in kept.asked:
+            kept = kept._replace(asked=(*kept.asked, (permission_of(label), "pending")))
+    elif kind == "decide":
+        kept = decided(kept, label)
     else:
-        labels = (*labels, label)
-    new[name] = disabled, labels
+        kept = kept._replace(labels=(*kept.labels, label))
+    new[name] = kept
     return new
+
+
+def permission_of(label: str) -> str:
+    """What is asked for."""
+    return list(Permission)[sum(label.encode()) % len(Permission)]
+
+
+def decision_of(label: str) -> ApprovalState:
+    """What is decided: two of three are accepted."""
+    return ApprovalState.REJECTED if sum(label.encode()) % 3 == 0 else ApprovalState.ACCEPTED
+
+
+def decided(kept: Kept, label: str) -> Kept:
+    """What the decision on the oldest request that waits makes of a user."""
+    for number, (permission, state) in enumerate(kept.asked):
+        if state == "pending":
+            decision = decision_of(label)
+            asked = (*kept.asked[:number], (permission, decision.value), *kept.asked[number + 1 :])
+            accepted = decision is ApprovalState.ACCEPTED
+            return kept._replace(asked=asked, may=frozenset({permission}) if accepted else kept.may)
+    return kept
 
 
 async def carry_out(database: Database, store: UserStore, change: tuple[str, str, str]) -> None:
@@ -75,7 +116,7 @@ async def carry_out(database: Database, store: UserStore, change: tuple[str, str
         async with database.copy() as copy:
             await database.restore(copy)
     elif kind == "add":
-        await store.add(User("", name), label=label)
+        await store.add(User("", name, frozenset()), label=label)
     elif kind == "key":
         await store.add_key(name, label=label)
     elif kind == "edit":
@@ -83,17 +124,39 @@ async def carry_out(database: Database, store: UserStore, change: tuple[str, str
     elif kind == "rotate":
         if keys := store.directory.keys_of(store.user(name).id):
             await store.rotate(keys[0].id)
-    else:
+    elif kind == "remove":
         await store.remove(name)
+    else:
+        await ask_or_decide(ApprovalStore(database, store, clock=time.monotonic), store, change)
 
 
-def state_of(store: UserStore) -> State:
+async def ask_or_decide(
+    approvals: ApprovalStore, store: UserStore, change: tuple[str, str, str]
+) -> None:
+    """Ask for a permission, or decide on the oldest request that waits."""
+    kind, name, label = change
+    id = store.user(name).id
+    if kind == "ask":
+        await approvals.ask(id, ApprovalKind.PERMISSIONS, {"may": [permission_of(label)]})
+        return
+    waiting = await approvals.approvals(user_id=id, state=ApprovalState.PENDING, limit=1000)
+    if waiting:
+        oldest = min(waiting, key=lambda each: each.created)
+        accepted = decision_of(label) is ApprovalState.ACCEPTED
+        await (approvals.accept if accepted else approvals.reject)(oldest.id, "owner")
+
+
+async def state_of(database: Database, store: UserStore) -> State:
     """What there is."""
-    directory = store.directory
-    return {
-        user.name: (user.disabled, tuple(key.label for key in directory.keys_of(user.id)))
-        for user in directory.users()
-    }
+    directory, approvals = store.directory, ApprovalStore(database, store)
+    found: State = {}
+    for user in directory.users():
+        labels = tuple(key.label for key in directory.keys_of(user.id))
+        asked = await approvals.approvals(user_id=user.id, limit=1000)
+        asked.sort(key=lambda each: each.created)
+        states = tuple((each.details["may"][0], each.state.value) for each in asked)
+        found[user.name] = Kept(user.disabled, labels, frozenset(user.permissions), states)
+    return found
 
 
 async def opened(folder: Path) -> tuple[Database, UserStore]:
@@ -180,7 +243,7 @@ async def looked_at(
     if acknowledged < len(changes):
         possible.append(after(state, changes[acknowledged]))
     database, store = await opened(folder)
-    found = state_of(store)
+    found = await state_of(database, store)
     entries = {each.entry.subject for each in await Audit(database).entries(limit=10**6)}
     missing = {line.removeprefix("audit ") for line in done if line[:5] == "audit"} - entries
     assert not missing, f"entries that were acknowledged are lost: {missing}"

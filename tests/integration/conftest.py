@@ -9,8 +9,10 @@ import pytest
 
 from runnerd.backends.llamacpp import LlamaCppBackend
 from runnerd.models import tiny
+from tests.support.chats import DEMO, PROMPT, command
 from tests.support.daemon import DaemonProcess, running
 from tests.support.engines import context
+from tests.support.tmux import Screen, screen
 
 
 @pytest.fixture(scope="session")
@@ -62,3 +64,20 @@ def native(tmp_path_factory: pytest.TempPathFactory, gguf: Path) -> Iterator[Dae
         for name in ("tiny", "other", "embed", "rerank"):
             daemon.import_model(gguf / f"{name}.gguf", name)
         yield daemon
+
+
+@pytest.fixture(scope="module")
+def chatty(tmp_path_factory: pytest.TempPathFactory) -> Iterator[DaemonProcess]:
+    """A daemon with demo-a."""
+    with running(tmp_path_factory.mktemp("conversation")) as daemon:
+        daemon.import_model(DEMO, "demo-a")
+        yield daemon
+
+
+@pytest.fixture
+def terminal(chatty: DaemonProcess, tmp_path: Path) -> Iterator[Screen]:
+    """A conversation with demo-a that has begun."""
+    arguments = command(chatty, "demo-a", "--temperature", "0")
+    with screen(arguments, {"XDG_STATE_HOME": str(tmp_path)}) as terminal:
+        terminal.awaits(PROMPT)
+        yield terminal

@@ -164,6 +164,9 @@ def check_form(path: str, media_type: str, body: bytes, words: str) -> None:
     document = json.loads(body)
     if path.startswith("/api/"):
         message = document["error"]
+    elif path.startswith(("/jobs", "/remotejobs/")):
+        assert document["success"] is False
+        message = document["error"]
     elif path in OTHER_APIS and OTHER_APIS[path].error_format is ANTHROPIC:
         assert document["type"] == "error"
         message = document["error"]["message"]

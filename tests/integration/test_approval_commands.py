@@ -74,6 +74,25 @@ def test_rejecting(daemon: DaemonProcess, ann: str) -> None:
         assert "has rejected this request before" in err
 
 
+def test_why_it_was_rejected(daemon: DaemonProcess, ann: str) -> None:
+    """The user reads it in the list and with the request."""
+    asked = document(daemon, "approvals", "request", "permissions", "none", key=ann)
+    assert "loses: " in runnerd(daemon, "approvals", "show", asked["id"])[1]
+    document(daemon, "reject", asked["id"], "--reason", "not on Fridays")
+    assert "not on Fridays" in runnerd(daemon, "approvals", key=ann)[1]
+    assert "because:" in runnerd(daemon, "approvals", "show", asked["id"], key=ann)[1]
+
+
+def test_withdrawing(daemon: DaemonProcess, ann: str) -> None:
+    """By the beginning of its id."""
+    asked = document(daemon, "approvals", "request", "download", "ai/m", "--tag", "ai/x", key=ann)
+    assert "ai/m as ai/x" in runnerd(daemon, "approvals")[1]
+    withdrawn = document(daemon, "approvals", "withdraw", asked["id"][:8], key=ann)
+    assert withdrawn["state"] == "withdrawn"
+    found = document(daemon, "approvals", "list", "--state", "withdrawn", key=ann)
+    assert found == [withdrawn]
+
+
 def test_a_download(daemon: DaemonProcess, ann: str, server: FileServer) -> None:
     """`approve` waits for the end: 1 and the reason where it has failed, 0 where it is done."""
     asked = document(
@@ -136,6 +155,6 @@ def test_help(daemon: DaemonProcess) -> None:
     """Names every command."""
     status, out, _ = runnerd(daemon, "approvals", "--help")
     assert status == 0
-    for command in ("list", "show", "approve", "reject", "request"):
+    for command in ("list", "show", "approve", "reject", "request", "withdraw"):
         assert command in out
     assert runnerd(daemon, "approvals", "request", "party", "x")[0] == 2

@@ -207,6 +207,90 @@ def test_two_owners_at_once(daemon: DaemonProcess, join: Join, order: tuple[str,
             assert permissions(ann) == (["session"] if winner == "accept" else [])
 
 
+def test_two_owners_accept_at_once(daemon: DaemonProcess, join: Join, server: FileServer) -> None:
+    """It is done once, in the name of one of them, and both are told the same."""
+    ann, boss = join("ann", may=ASKS), join("boss", may=["superuser"])
+    asked = ask(ann, "download", model=server.url("/once.gguf"), tag="ai/once")
+    barrier = threading.Barrier(2)
+
+    def accepted(client: httpx.Client) -> int:
+        client.get("/health")
+        barrier.wait()
+        return client.post(f"{PATH}/{asked['id']}/accept").status_code
+
+    with ThreadPoolExecutor(2) as pool:
+        statuses = list(pool.map(accepted, (daemon.http, boss.http)))
+    assert set(statuses) <= {200, 202}
+    done = settled(ann.http, asked)
+    assert done["accepted"] is True
+
+    def carried_out() -> list[str]:
+        entries = daemon.http.get("/runnerd/audit").json()
+        return [each["who"] for each in entries if each["subject"].endswith(": done")]
+
+    wait_for(lambda: carried_out() == [done["decided_by"]], "one entry of the audit")
+
+
+def test_why_it_was_rejected(daemon: DaemonProcess, join: Join) -> None:
+    """The user is told the owner's reason, which is one line."""
+    ann = join("ann")
+    asked = ask(ann, "permissions", may=["superuser"])
+    for wrong in ({"reason": "two\nlines"}, {"why": "x"}, {"reason": "x" * 301}):
+        response = daemon.http.post(f"{PATH}/{asked['id']}/reject", json=wrong)
+        assert response.status_code == 400, response.text
+    response = daemon.http.post(f"{PATH}/{asked['id']}/reject", json={"reason": "ask for less"})
+    assert response.json()["decision_reason"] == "ask for less"
+    assert now(ann.http, asked) == response.json()
+    [entry, *_] = daemon.http.get("/runnerd/audit").json()
+    assert entry["subject"].endswith(": ask for less")
+
+
+def test_withdrawing(daemon: DaemonProcess, join: Join) -> None:
+    """A user ends its own request; somebody else's is unknown, and an owner rejects instead."""
+    ann, bob = join("ann"), join("bob", may=["superuser"])
+    asked = ask(ann, "permissions", may=["load_llm"])
+    path = f"{PATH}/{asked['id']}"
+    assert bob.http.delete(path).status_code == 404
+    assert "rejects" in daemon.http.delete(path).json()["error"]["message"]
+    withdrawn = ann.http.delete(path).json()
+    assert (withdrawn["state"], withdrawn["accepted"], withdrawn["complete"]) == (
+        "withdrawn",
+        False,
+        True,
+    )
+    assert ann.http.delete(path).json() == withdrawn
+    told = decide(daemon.http, asked, "accept", status=409)
+    assert "ann has withdrawn" in told["error"]["message"]
+    assert permissions(ann) == ["session", "view_llms"]
+    listed = daemon.http.get(PATH, params={"state": "withdrawn"}).json()
+    assert [each["id"] for each in listed] == [asked["id"]]
+
+
+def test_what_would_be_lost(daemon: DaemonProcess, join: Join) -> None:
+    """Permissions take the place of those before: the owner sees which would go."""
+    ann = join("ann")
+    asked = ask(ann, "permissions", may=["session", "load_llm"])
+    assert asked["loses"] == ["view_llms"]
+    ann.edit(may=["session"])
+    assert now(daemon.http, asked)["loses"] == []
+
+
+@pytest.mark.parametrize("limit", ["0", "1001", "00000199999", "000001" + "0" * 60, "x", "-1"])
+def test_how_many_are_listed(daemon: DaemonProcess, limit: str) -> None:
+    """Within bounds, however the number is written."""
+    response = daemon.http.get(PATH, params={"limit": limit})
+    assert response.status_code == 400
+    assert "limit is a number from 1 to 1000" in response.json()["error"]["message"]
+
+
+@pytest.mark.parametrize("id", ["%ff", "%00", "x" * 4000, "%F0%9F%98%80", "'--"])
+def test_ids_that_there_never_were(daemon: DaemonProcess, id: str) -> None:
+    """Are unknown, whatever they are made of."""
+    for method, path in (("GET", id), ("POST", f"{id}/accept"), ("POST", f"{id}/reject")):
+        response = daemon.http.request(method, f"{PATH}/{path}")
+        assert response.status_code in (400, 404), response.text
+
+
 def test_who_may_ask(daemon: DaemonProcess, join: Join) -> None:
     """Each kind takes its own permission, before anything is told of a model."""
     for may in (*ASKS, "load_llm", "superuser"):

@@ -215,11 +215,11 @@ def test_hundred_first_requests_start_one_engine(native: DaemonProcess) -> None:
             response = client.post("/v1/chat/completions", json=CHAT)
             return response.status_code, response.text
 
-    started = native.text().count("starting -> ready")
+    started = native.text().count("tiny: ready after")
     with ThreadPoolExecutor(100) as pool:
         answers = list(pool.map(ask, range(100)))
     assert [status for status, _ in answers] == [200] * 100, answers[0]
-    assert native.text().count("starting -> ready") == started + 1
+    assert native.text().count("tiny: ready after") == started + 1
     assert len(native.engines()) == 1
 
 

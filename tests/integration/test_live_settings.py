@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import pwd
 import threading
@@ -191,6 +192,25 @@ def capture_requests(live: Live, sources: Sources) -> None:
     assert "records" not in live.daemon.http.get(url).json()[-1]
     live.set(memory_reserve={"default": 0}, capture_requests=True)
     assert live.daemon.http.get(url).json() == []
+
+
+@row
+def metrics(live: Live, sources: Sources) -> None:
+    assert live.daemon.http.get("/metrics").status_code == 200
+    live.set(metrics="off")
+    assert live.daemon.http.get("/metrics").status_code == 404
+
+
+@row
+def log_format(live: Live, sources: Sources) -> None:
+    live.set(log_format="json")
+    before = len(live.daemon.text())
+    live.set(log_format="json", idle_timeout=299.0)
+    line = json.loads(live.daemon.text()[before:].splitlines()[0])
+    assert (line["level"], line["logger"]) == ("info", "runnerd.daemon")
+    assert "idle_timeout" in line["message"]
+    live.set()
+    assert " INFO runnerd.daemon: SIGHUP: changed settings" in live.daemon.text()
 
 
 @row

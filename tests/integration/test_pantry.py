@@ -85,7 +85,7 @@ def entry(server: FileServer, **said: Any) -> dict[str, Any]:
         "local": True,
         "connectorType": "llmrs",
         "parameters": {},
-        "userParameters": ["temperature"],
+        "userParameters": ["temperature", "max_tokens", "pre_prompt"],
         "sessionParameters": {},
         "userSessionParameters": ["system_prompt"],
         **said,
@@ -100,6 +100,20 @@ def downloaded(client: PantryClient, uuid: str) -> dict[str, Any]:
 
     wait_for(whole, "the download")
     return client.status("get_llm_status", llm_id=uuid)
+
+
+def test_registering_takes_nothing_from_others(tmp_path: Path) -> None:
+    """Clients that have to send something as a key go on until somebody who has one may do
+    something.
+    """
+    placeholder = {"Authorization": "Bearer unused"}
+    with running(tmp_path / "d") as daemon, PantryClient(daemon.address) as client:
+        client.register_user("program")
+        assert daemon.http.get("/v1/models", headers=placeholder).status_code == 200
+        asked = client.request("request_permissions", requested_permissions=may("view_llms"))
+        path = f"/runnerd/approvals/{asked['id']}/accept"
+        daemon.http.post(path).raise_for_status()
+        assert daemon.http.get("/v1/models", headers=placeholder).status_code == 401
 
 
 def test_from_registration_to_bare_model(
@@ -150,6 +164,7 @@ def test_a_session(pantry: Pantry, server: FileServer, transport: str) -> None:
     with client:
         uuid = client.uuid("download_llm", llm_registry_entry=entry(server, id=f"s-{transport}"))
         downloaded(client, uuid)
+        pantry.daemon.http.post("/engines/unload", json={"all": True}).raise_for_status()
         with pytest.raises(ApiError) as refused:
             client.session("create_session_id", llm_id=uuid, user_session_parameters={})
         assert refused.value.status == 404
@@ -157,11 +172,11 @@ def test_a_session(pantry: Pantry, server: FileServer, transport: str) -> None:
         said = {"system_prompt": "Count.", "colour": "red"}
         session = client.session("create_session_id", llm_id=uuid, user_session_parameters=said)
         assert session["session_parameters"] == {"system_prompt": "Count."}
-        with client.prompt(session, "one", max_tokens=3, temperature=0.5) as events:
+        with client.prompt(session, "one", max_tokens=3, temperature=0.5, top_k=1) as events:
             found = list(events)
         assert [each["event"]["type"] for each in found][-1] == "PromptCompletion"
         text = "".join(each["event"].get("next", "") for each in found)
         assert found[-1]["event"]["previous"] == text
-        assert found[0]["parameters"] == {"temperature": 0.5}
+        assert found[0]["parameters"] == {"max_tokens": 3, "temperature": 0.5}
         assert found[0]["input"] == "one"
         assert found[0]["session"]["user_id"] == client.user_id

@@ -17,7 +17,7 @@ from redis import Redis as Client
 
 from runnerd.jobs.fleet.protollm.prompts import ChatCompletionModel, ChatMessage, PromptMeta
 from runnerd.jobs.fleet.protollm.task_message import QUEUE_ARGUMENTS, TaskMessage
-from tests.support.brokers import RabbitMQ, Redis, running_rabbitmq, running_redis
+from tests.support.brokers import LOGIN, PASSWORD, RabbitMQ, Redis, running_rabbitmq, running_redis
 from tests.support.daemon import DaemonProcess, running
 from tests.support.waiting import SECONDS, wait_for
 
@@ -37,24 +37,29 @@ class Site:
         self.daemon = daemon
         self.results = Client.from_url(redis.url)
 
-    @contextmanager
-    def worker(self, *flags: str, log: Path) -> Iterator[subprocess.Popen[bytes]]:
-        """Run a worker for the length of a with block."""
-        environment = {
-            **os.environ,
+    @property
+    def environment(self) -> dict[str, str]:
+        """ProtoLLM's variables."""
+        return {
             "RABBIT_MQ_HOST": "127.0.0.1",
             "RABBIT_MQ_PORT": str(self.rabbitmq.port),
-            "RABBIT_MQ_LOGIN": "guest",
-            "RABBIT_MQ_PASSWORD": "guest",
+            "RABBIT_MQ_LOGIN": LOGIN,
+            "RABBIT_MQ_PASSWORD": PASSWORD,
             "REDIS_HOST": "127.0.0.1",
             "REDIS_PORT": str(self.redis.port),
             "QUEUE_NAME": "llm-api-queue",
         }
+
+    @contextmanager
+    def worker(self, *flags: str, log: Path) -> Iterator[subprocess.Popen[bytes]]:
+        """Run a worker for the length of a with block."""
         with open(log, "ab") as output:
             process = subprocess.Popen(
-                [*(sys.executable, "-m", "runnerd", "--host", f"unix://{self.daemon.socket}")]
-                + ["worker", *flags],
-                env=environment,
+                [
+                    *(sys.executable, "-m", "runnerd"),
+                    *("--host", f"unix://{self.daemon.socket}", "worker", *flags),
+                ],
+                env={**os.environ, **self.environment},
                 stdout=output,
                 stderr=output,
             )
@@ -165,6 +170,7 @@ async def test_what_cannot_be_read(site: Site, tmp_path: Path) -> None:
     assert "meta" in (site.result("bad") or "")
 
 
+@pytest.mark.timeout(300)
 async def test_the_broker_restarts(own_site: Site, tmp_path: Path) -> None:
     """The worker connects again, by itself."""
     with own_site.worker(log=tmp_path / "log"):

@@ -64,13 +64,15 @@ RESERVED = (
     Reserved(
         (
             *("aio_pika", "aio_pika.abc", "aio_pika.exceptions", "aiormq.exceptions"),
-            *("redis", "redis.asyncio", "redis.exceptions"),
+            *("redis", "redis.asyncio", "redis.asyncio.client", "redis.exceptions"),
         ),
         (
             "runnerd.cli.worker",  # looks whether the extra is there
             "runnerd.jobs.fleet.broker",
             "runnerd.jobs.fleet.deliveries",
-            "runnerd.jobs.fleet.result_store",
+            "runnerd.jobs.fleet.publisher",
+            "runnerd.jobs.fleet.result_watch",
+            "runnerd.jobs.fleet.redis_client",
         ),
         "RabbitMQ and Redis are spoken to by runnerd.jobs.fleet alone",
     ),

@@ -195,7 +195,7 @@ def running_redis(root: Path) -> Iterator[Redis]:
     """Run a Redis for the length of a with block."""
     if REDIS is None:
         pytest.skip("redis-server is not installed (apt install redis-server)")
-    root.mkdir(exist_ok=True)
+    root.mkdir(parents=True, exist_ok=True)
     with reserved_port() as port:
         server = Redis(port, root)
         try:
@@ -210,7 +210,7 @@ def running_rabbitmq(root: Path) -> Iterator[RabbitMQ]:
     """Run a RabbitMQ for the length of a with block."""
     if RABBITMQ is None or EPMD is None:
         pytest.skip("rabbitmq-server is not installed (apt install rabbitmq-server)")
-    root.mkdir(exist_ok=True)
+    root.mkdir(parents=True, exist_ok=True)
     mapper_root = root / "epmd"
     mapper_root.mkdir(exist_ok=True)
     with ExitStack() as stack:

@@ -13,7 +13,7 @@ from runnerd.access import Principal, User, owner_principal
 from runnerd.access.approvals import Approval, ApprovalKind, ApprovalState
 from runnerd.accounts.accounts import Accounts
 from runnerd.api.admin.approval_work import ApprovalWork, described
-from runnerd.errors import Conflict, Draining, SourceFailure
+from runnerd.errors import ApprovalNotFound, Conflict, Draining, SourceFailure
 from runnerd.tasks import spawn
 
 OWNER, OTHER = owner_principal(0), owner_principal(7)
@@ -136,6 +136,23 @@ async def test_what_fails(parts: Parts, error: Exception, failure: str, status: 
     assert (await parts.entries())[-1] == ("uid 0", f"ann load ai/m: {failure}", status)
 
 
+async def test_withdrawing(parts: Parts) -> None:
+    """What is being done stays; else it ends, once, with an entry in the audit."""
+    asked = await parts.ask()
+    await parts.work.accept(asked.id, OWNER)
+    with pytest.raises(Conflict, match="uid 0 has accepted this request just now"):
+        await parts.work.withdraw(asked.id, parts.user)
+    parts.loads.go.set()
+    assert (await parts.settled(asked.id)).accepted
+    other = await parts.ask(ApprovalKind.PERMISSIONS, {"may": ["session"]})
+    with pytest.raises(ApprovalNotFound):
+        await parts.work.withdraw(other.id, "somebody else")
+    for _ in range(2):
+        assert (await parts.work.withdraw(other.id, parts.user)).decided_by == "ann"
+    entries = [entry for entry in await parts.entries() if entry[0] == "ann"]
+    assert entries == [("ann", "permissions session", 200)]
+
+
 async def test_what_ends_meanwhile(parts: Parts) -> None:
     """With the daemon: it is pending as before, and nothing more begins."""
     asked, other = await parts.ask(), await parts.ask(ApprovalKind.PERMISSIONS, {"may": []})
@@ -176,5 +193,8 @@ def test_what_is_told_of_it() -> None:
     url = {"model": "https://host/m.gguf?signature=x"}
     asked = Approval("id", "user", ApprovalKind.DOWNLOAD, url, 0.0)
     assert described(asked) == "download https://host/m.gguf"
+    tagged = {"model": "https://host/m.gguf", "tag": "ai/m:latest"}
+    asked = Approval("id", "user", ApprovalKind.DOWNLOAD, tagged, 0.0)
+    assert described(asked) == "download https://host/m.gguf as ai/m:latest"
     none = Approval("id", "user", ApprovalKind.PERMISSIONS, {"may": []}, 0.0)
     assert described(none) == "permissions none"

@@ -28,11 +28,12 @@ class Kept:
         self.database = Database(folder)
         self.users = UserStore(self.database)
         self.now = 0.0
+        self.pace = 1.0
         self.approvals = ApprovalStore(self.database, self.users, clock=self._clock)
         self.user = ""
 
     def _clock(self) -> float:
-        self.now += 1.0
+        self.now += self.pace
         return self.now
 
     async def open(self) -> None:
@@ -63,6 +64,7 @@ def test_states() -> None:
         ApprovalState.PENDING: (False, False),
         ApprovalState.ACCEPTED: (True, True),
         ApprovalState.REJECTED: (False, True),
+        ApprovalState.WITHDRAWN: (False, True),
     }
 
 
@@ -83,13 +85,14 @@ async def test_it_stays(kept: Kept, tmp_path: Path) -> None:
     assert (failed.failure or "").startswith("no room x")
     assert len(failed.failure or "") == 500
     other, _ = await kept.approvals.ask(kept.user, ApprovalKind.UNLOAD, {"model": "ai/m"})
-    rejected = await kept.approvals.reject(other.id, "bob")
+    rejected = await kept.approvals.reject(other.id, "bob", "not today")
     await kept.database.close()
     again = Kept(tmp_path)
     await again.open()
     assert await again.approvals.approvals(limit=10) == [failed, rejected]
     assert failed == replace(asked, failure=failed.failure)
     assert (rejected.decided_by, rejected.state) == ("bob", ApprovalState.REJECTED)
+    assert rejected.decision_reason == "not today"
     await again.database.close()
 
 
@@ -135,6 +138,7 @@ async def test_the_same_again(kept: Kept) -> None:
 
 async def test_how_many(kept: Kept) -> None:
     """A hundred wait at most, and a hundred that are decided are kept."""
+    kept.pace = 100.0
     for round in range(3):
         for number in range(50):
             details = {"model": f"ai/m{round}.{number}"}
@@ -147,6 +151,38 @@ async def test_how_many(kept: Kept) -> None:
         await kept.approvals.ask(kept.user, ApprovalKind.LOAD, {"model": f"ai/m{number}"})
     with pytest.raises(LimitReached, match="pending_requests"):
         await kept.approvals.ask(kept.user, ApprovalKind.LOAD, {"model": "ai/more"})
+
+
+async def test_how_many_an_hour(kept: Kept) -> None:
+    """Also of requests that are withdrawn at once; later it goes on."""
+    for number in range(150):
+        asked, _ = await kept.approvals.ask(
+            kept.user, ApprovalKind.LOAD, {"model": f"ai/m{number}"}
+        )
+        await kept.approvals.withdraw(asked.id, kept.user, "ann")
+    with pytest.raises(LimitReached, match="requests_per_hour"):
+        await kept.approvals.ask(kept.user, ApprovalKind.LOAD, {"model": "ai/more"})
+    kept.now += 3600.0
+    await kept.approvals.ask(kept.user, ApprovalKind.LOAD, {"model": "ai/more"})
+
+
+async def test_withdrawing(kept: Kept) -> None:
+    """It is the user's own, as long as nobody has decided it; twice changes nothing."""
+    asked, _ = await kept.approvals.ask(kept.user, ApprovalKind.PERMISSIONS, SESSION)
+    with pytest.raises(ApprovalNotFound):
+        await kept.approvals.withdraw(asked.id, "somebody else", "bob")
+    withdrawn, changed = await kept.approvals.withdraw(asked.id, kept.user, "ann")
+    assert changed
+    assert withdrawn.state is ApprovalState.WITHDRAWN
+    again = await kept.approvals.withdraw(asked.id, kept.user, "ann")
+    assert again == (withdrawn, False)
+    with pytest.raises(Conflict, match="ann has withdrawn"):
+        await kept.approvals.accept(asked.id, "bob")
+    assert kept.may() == frozenset()
+    other, _ = await kept.approvals.ask(kept.user, ApprovalKind.PERMISSIONS, SESSION)
+    await kept.approvals.reject(other.id, "bob")
+    with pytest.raises(Conflict, match="bob has rejected"):
+        await kept.approvals.withdraw(other.id, kept.user, "ann")
 
 
 async def test_what_is_not_there(kept: Kept) -> None:

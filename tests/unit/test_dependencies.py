@@ -15,7 +15,10 @@ from tests.rules.sources import ROOT, sources
 PROJECT: dict[str, Any] = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
 EXTRAS = [each for extra in PROJECT["optional-dependencies"].values() for each in extra]
 _REQUIREMENT = re.compile(r"([a-z0-9-]+)(?:\[[a-z,]+\])?>=[0-9.]+")
-_BESIDE = {"llama-cpp": "llama-cpp-python"}  # where nothing of an extra is installed
+_BESIDE = {
+    "llama-cpp": "llama-cpp-python",
+    "prometheus-client": "prometheus-client",
+}  # where nothing of an extra is installed
 
 
 def names(requirements: list[str]) -> set[str]:
@@ -34,7 +37,7 @@ def imported() -> Iterator[str]:
                 top = module.partition(".")[0]
                 if top != "runnerd" and top not in sys.stdlib_module_names:
                     plain = top.lower().replace("_", "-")
-                    yield _BESIDE.get(plain) or known.get(top, [plain])[0].lower()
+                    yield _BESIDE.get(plain) or known.get(top, [plain])[0].lower().replace("_", "-")
 
 
 def modules(node: ast.AST) -> list[str]:

@@ -74,7 +74,7 @@ def test_accepted(given: list[str], tokens: list[str]) -> None:
         (["--log-file=/tmp/x"], "'--log-file' is not allowed: runnerd reads the engine's log"),
         (["--lora", "x"], "adapters belong to a model"),
         (["-hf", "a/b"], "runnerd pull"),
-        (["--metrics"], "the engine's own /metrics cannot be reached"),
+        (["--metrics"], "it is always on; the daemon's own /metrics"),
         (["--sleep-idle-seconds", "9"], "use keep_alive"),
         (["--spec-ngram-size-n", "3"], "--spec-ngram-simple-size-n"),
         (["--from-next-year"], "has not been looked at"),

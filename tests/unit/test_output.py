@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import time
 from pathlib import Path
 
@@ -22,6 +23,24 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
     clock = Clock()
     monkeypatch.setattr(time, "monotonic", clock)
     return clock
+
+
+def without_time(line: str) -> str:
+    """A line of the file without the time at which it was written, if it begins with one."""
+    found = re.fullmatch(r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d\.\d{3} (.*)", line)
+    return line if found is None else found[1]
+
+
+def test_each_line_has_its_time(tmp_path: Path) -> None:
+    """Once, however it was cut; the tail is the engine's own words."""
+    kept = Output(tmp_path / "log")
+    for piece in (b"one\ntw", b"o", b"\n", b"three\n\nfour"):
+        kept.feed(piece)
+    kept.close()
+    lines = (tmp_path / "log").read_text().splitlines()
+    assert [without_time(line) for line in lines] == ["one", "two", "three", "", "four"]
+    assert all(line[:2] == "20" for line in lines)
+    assert kept.tail == "one\ntwo\nthree\n\nfour"
 
 
 def test_the_tail_is_the_end() -> None:
@@ -49,7 +68,7 @@ def test_lines_beyond_the_rate_are_left_out(tmp_path: Path, clock: Clock) -> Non
     clock.now = 2.0
     kept.feed(b"later\n")
     kept.close()
-    lines = file.read_text().splitlines()
+    lines = [without_time(line) for line in file.read_text().splitlines()]
     assert lines[:1000] == [str(number) for number in range(1000)]
     assert lines[-1] == "later"
     assert "2500 bytes of output left out" in lines[-2]
@@ -62,7 +81,7 @@ def test_bytes_beyond_the_rate_are_left_out(tmp_path: Path, clock: Clock) -> Non
     for _ in range(100):
         kept.feed(b"x" * 65536)
     kept.close()
-    assert (tmp_path / "log").stat().st_size == 2**20
+    assert (tmp_path / "log").stat().st_size == 2**20 + len("2026-11-28 08:00:00.000 ")
 
 
 def test_the_file_is_rotated(tmp_path: Path, clock: Clock) -> None:

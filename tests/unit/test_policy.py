@@ -128,12 +128,15 @@ def test_time_ends_what_it_is_to_end() -> None:
 
 
 def test_keys_and_placeholders() -> None:
-    """Clients that have to send a key send any, as long as there are none."""
+    """Clients that have to send a key send any, until a user who may do something has one."""
     rules = Rules(Clock())
     assert rules.authenticate("unused") is None
     with pytest.raises(Unauthorized):
         rules.authenticate("w" * 43)
-    rules.adopt(directory(User("u", "ann")))
+    rules.adopt(directory(User("u", "ann", frozenset())))
+    assert rules.authenticate("unused") is None
+    assert rules.authenticate(SECRET) == user_principal("u", "k")
+    rules.adopt(directory(User("u", "ann", frozenset({Permission.SESSION}))))
     assert rules.authenticate(SECRET) == user_principal("u", "k")
     for wrong in ("unused", "w" * 43, SECRET[:-1], SECRET.upper(), ""):
         with pytest.raises(Unauthorized):

@@ -9,7 +9,15 @@ from aiohttp import web
 from runnerd.access.approvals import ASKING, Approval, ApprovalKind, ApprovalState
 from runnerd.access.principals import user_principal
 from runnerd.api.admin import fields
-from runnerd.api.context import CONTEXT, authorize, models_of, text_field, timestamp
+from runnerd.api.context import (
+    CONTEXT,
+    Context,
+    authorize,
+    json_body,
+    models_of,
+    text_field,
+    timestamp,
+)
 from runnerd.api.model_ids import model_id
 from runnerd.api.visible_transfers import check_may_be
 from runnerd.errors import ClientError
@@ -64,13 +72,22 @@ def details_of(
 
 
 def reason_of(document: dict[str, Any]) -> str:
-    """Why somebody asks.  Raises errors.ClientError."""
+    """Why somebody asks or decides so.  Raises errors.ClientError."""
     said = text_field(document, "reason") or ""
     if len(said) > _REASON_LETTERS or not said.isprintable():
         raise ClientError(
             f"reason is one line of at most {_REASON_LETTERS} letters", param="reason"
         )
     return said
+
+
+async def decision_reason_of(request: web.Request) -> str:
+    """Why an owner rejects something, where a body says it.  Raises errors.ClientError."""
+    if not request.body_exists:
+        return ""
+    document = await json_body(request)
+    fields.only(document, ("reason",), "a decision")
+    return reason_of(document)
 
 
 def _model_field(document: dict[str, Any]) -> str:
@@ -124,4 +141,14 @@ def approval_json(request: web.Request, approval: Approval) -> dict[str, object]
         "created": timestamp(approval.created),
         "decided": None if decided is None else timestamp(decided),
         "decided_by": approval.decided_by or None,
+        "decision_reason": approval.decision_reason,
+        "loses": _losses(context, approval),
     }
+
+
+def _losses(context: Context, approval: Approval) -> list[str]:
+    """The permissions that a user would lose if this were accepted now."""
+    if approval.kind is not ApprovalKind.PERMISSIONS or approval.complete:
+        return []
+    user = context.accounts.users.directory.user(approval.user_id)
+    return sorted((user.permissions if user else frozenset()) - {*approval.details["may"]})

@@ -18,6 +18,7 @@ from runnerd import tasks
 from runnerd.access import Action, Principal, user_principal
 from runnerd.access.approvals import Approval, ApprovalKind, ApprovalState, still_open
 from runnerd.accounts.accounts import Accounts
+from runnerd.accounts.approvals import not_found
 from runnerd.accounts.audit import AuditEntry
 from runnerd.api.admin.approval_followers import Followers
 from runnerd.errors import Conflict, Draining, InternalError, RunnerdError
@@ -29,6 +30,7 @@ Doing = Callable[[Mapping[str, Any], Principal], Awaitable[None]]
 """Does what the details of a request say, for the owner who has accepted it."""
 
 _ACCEPTED, _REJECTED = ApprovalState.ACCEPTED, ApprovalState.REJECTED
+_WITHDRAWN = ApprovalState.WITHDRAWN
 
 
 class _Claim(NamedTuple):
@@ -82,13 +84,31 @@ class ApprovalWork:
         self._approvals.tell(approval)
         return approval
 
-    async def reject(self, id: str, principal: Principal) -> Approval:
-        """Reject a request.  Raises errors.Conflict where it was accepted, ApprovalNotFound."""
+    async def reject(self, id: str, principal: Principal, reason: str = "") -> Approval:
+        """Reject a request.  Raises errors.Conflict where it was decided otherwise,
+        ApprovalNotFound.
+        """
         who = self._accounts.called(principal.id)
-        if self._is_claimed(id, _REJECTED):
-            return await self._approvals.reject(id, who)
-        with self._claim(id, _Claim(who, _REJECTED)):
-            return await self._approvals.reject(id, who)
+        with self._claimed(id, _Claim(who, _REJECTED)):
+            return await self._approvals.reject(id, who, reason)
+
+    async def withdraw(self, id: str, user_id: str) -> Approval:
+        """End a request for the user with this id, whose it is, and note that in the audit.
+
+        Raises errors.Conflict where it was decided or is being done, ApprovalNotFound.
+        """
+        principal = user_principal(user_id, "")
+        who = self._accounts.called(principal.id)
+        if (await self._approvals.get(id)).user_id != user_id:
+            raise not_found(id)
+        with self._claimed(id, _Claim(who, _WITHDRAWN)):
+            approval, changed = await self._approvals.withdraw(id, user_id, who)
+        if changed:
+            about = described(approval)
+            await self._accounts.audit.add(
+                AuditEntry(time.time(), principal.id, who, "withdraw_request", "", about, 200)
+            )
+        return approval
 
     async def close(self) -> None:
         """End what is under way, whose requests are pending again, and all streams.  Idempotent."""
@@ -103,6 +123,14 @@ class ApprovalWork:
         if claim is not None and claim.decision is not decision:
             raise Conflict(f"{claim.who} has {claim.decision} this request just now")
         return claim is not None
+
+    def _claimed(self, id: str, claim: _Claim) -> contextlib.AbstractContextManager[None]:
+        """A claim, or none where another request has claimed just the same; raises
+        errors.Conflict where it has claimed otherwise.
+        """
+        if self._is_claimed(id, claim.decision):
+            return contextlib.nullcontext()
+        return self._claim(id, claim)
 
     @contextlib.contextmanager
     def _claim(self, id: str, claim: _Claim) -> Iterator[None]:
@@ -146,4 +174,6 @@ def described(approval: Approval) -> str:
     """What is asked for, in one line, without what is secret in an address."""
     if approval.kind is ApprovalKind.PERMISSIONS:
         return f"{approval.kind} {','.join(approval.details['may']) or 'none'}"
-    return f"{approval.kind} {weblink.shown(approval.details['model'])}"
+    tag = approval.details.get("tag")
+    called = f" as {tag}" if tag else ""
+    return f"{approval.kind} {weblink.shown(approval.details['model'])}{called}"

@@ -13,6 +13,7 @@ from runnerd.accounts.approvals import not_found
 from runnerd.api.admin import approval_fields as said
 from runnerd.api.admin.approval_work import described
 from runnerd.api.admin.asking_owner import ask_owner, check_can_ask, needs_key
+from runnerd.api.admin.counts import count_of
 from runnerd.api.admin.users import find
 from runnerd.api.context import (
     CONTEXT,
@@ -107,6 +108,17 @@ async def show_approval(request: web.Request) -> web.Response:
     return json_response(said.approval_json(request, approval))
 
 
+@ROUTES.delete("/runnerd/approvals/{id}", Action.USE_ACCOUNT)
+async def withdraw(request: web.Request) -> web.Response:
+    """End one's own request, as long as nobody has decided it; somebody else's is as unknown."""
+    if (user_id := principal_of(request).user_id) is None:
+        if is_owner(request):
+            raise ClientError("an owner rejects a request; who has asked withdraws it")
+        raise needs_key()
+    approval = await request.app[CONTEXT].approvals.withdraw(request.match_info["id"], user_id)
+    return json_response(said.approval_json(request, approval))
+
+
 @ROUTES.post("/runnerd/approvals/{id}/accept", Action.MANAGE_APPROVALS)
 async def accept(request: web.Request) -> web.Response:
     """Accept a request; 202 where doing it has begun and goes on."""
@@ -119,10 +131,12 @@ async def accept(request: web.Request) -> web.Response:
 
 @ROUTES.post("/runnerd/approvals/{id}/reject", Action.MANAGE_APPROVALS)
 async def reject(request: web.Request) -> web.Response:
-    """Reject a request."""
-    _says_what(request, await _find(request, None))
+    """Reject a request, for a `reason` that the user is shown."""
+    found = await _find(request, None)
+    reason = await said.decision_reason_of(request)
+    _says_what(request, found, reason)
     work = request.app[CONTEXT].approvals
-    approval = await work.reject(request.match_info["id"], principal_of(request))
+    approval = await work.reject(request.match_info["id"], principal_of(request), reason)
     return json_response(said.approval_json(request, approval))
 
 
@@ -134,10 +148,11 @@ async def _find(request: web.Request, whose: str | None) -> Approval:
     return approval
 
 
-def _says_what(request: web.Request, approval: Approval) -> None:
-    """Let the audit tell what is decided."""
+def _says_what(request: web.Request, approval: Approval, reason: str = "") -> None:
+    """Let the audit tell what is decided, and why."""
     user = said.approval_json(request, approval)["user"]
-    request[SUBJECT] = f"{user} {described(approval)} {approval.id}"
+    because = f": {reason}" if reason else ""
+    request[SUBJECT] = f"{user} {described(approval)} {approval.id}{because}"
 
 
 def _whose(request: web.Request) -> str | None:
@@ -154,7 +169,4 @@ def _whose(request: web.Request) -> str | None:
 
 
 def _limit(request: web.Request) -> int:
-    text = request.query.get("limit", str(_USUAL))
-    if not text.isascii() or not text.isdigit() or not 0 < int(text[:6]) <= _MOST:
-        raise ClientError(f"limit is a number from 1 to {_MOST}", param="limit")
-    return int(text)
+    return count_of(request, "limit", usual=_USUAL, most=_MOST)

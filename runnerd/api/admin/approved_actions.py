@@ -14,6 +14,7 @@ from runnerd.errors import Conflict
 from runnerd.llms.downloads import Downloads
 from runnerd.llms.entry import parse_entry
 from runnerd.models.store import Store
+from runnerd.pulls.asker import OWNER
 from runnerd.pulls.pulling import Pulls
 from runnerd.relay.exchanges import Exchanges
 from runnerd.relay.preloading import preload
@@ -58,7 +59,7 @@ class ApprovedActions:
             revision=details.get("revision"),
             sha256=details.get("sha256"),
             tag=details.get("tag"),
-            for_owner=True,
+            asker=OWNER,
         )
         if subscription.job.owner is None:
             subscription.job.owner = owner.id

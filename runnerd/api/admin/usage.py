@@ -11,6 +11,7 @@ from runnerd.access import Action
 from runnerd.access.principals import user_principal
 from runnerd.accounts.usage import DAY, KEPT_DAYS, Period
 from runnerd.accounts.usage_rows import Used
+from runnerd.api.admin.counts import count_of
 from runnerd.api.admin.users import find
 from runnerd.api.context import CONTEXT, json_response
 from runnerd.api.routing import Routes
@@ -30,20 +31,12 @@ async def usage(request: web.Request) -> web.Response:
     by = request.query.get("by", "user")
     if by not in _BY:
         raise ClientError(f"by is one of {', '.join(_BY)}", param="by")
-    days = _days(request.query.get("days"))
+    days = count_of(request, "days", usual=_USUAL_DAYS, most=KEPT_DAYS)
     name = request.query.get("user")
     principal = None if name is None else user_principal(find(request, name).id, "").id
     today = int(time.time() // DAY)
     found = await context.accounts.usage.used(by, Period(today - days + 1, today, principal))
     return json_response([_line(by, used) for used in found])
-
-
-def _days(text: str | None) -> int:
-    if text is None:
-        return _USUAL_DAYS
-    if not text.isascii() or not text.isdigit() or not 0 < int(text[:6]) <= KEPT_DAYS:
-        raise ClientError(f"days is a number from 1 to {KEPT_DAYS}", param="days")
-    return int(text)
 
 
 def _line(by: str, used: Used) -> dict[str, object]:

@@ -93,7 +93,7 @@ async def delete(request: web.Request) -> web.Response:
 
 async def _found(request: web.Request) -> list[Job]:
     """The jobs that are named in the path.  Raises errors.JobNotFound where there is none."""
-    ids = [id for id in request.match_info["ids"].split(",") if id]
+    ids = [id for id in request.match_info["id"].split(",") if id]
     if len(ids) > _MOST_IDS:
         raise ClientError(f"at most {_MOST_IDS} ids at once")
     found = await of_asker(request, list(dict.fromkeys(ids)))
@@ -133,6 +133,6 @@ def _job(job: Job, now: float) -> dict[str, object]:
 for _path in _PATHS:
     ROUTES.post(_path, Action.USE_JOBS)(submit)
     ROUTES.get(_path, Action.USE_JOBS)(list_jobs)
-    ROUTES.get(_path + "/{ids}", Action.USE_JOBS)(status)
-    ROUTES.post(_path + "/{ids}/cancel", Action.USE_JOBS)(cancel)
-    ROUTES.delete(_path + "/{ids}", Action.USE_JOBS)(delete)
+    ROUTES.get(_path + "/{id}", Action.USE_JOBS)(status)
+    ROUTES.post(_path + "/{id}/cancel", Action.USE_JOBS)(cancel)
+    ROUTES.delete(_path + "/{id}", Action.USE_JOBS)(delete)

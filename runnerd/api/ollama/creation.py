@@ -25,6 +25,7 @@ from runnerd.models.creating import Creation, Quantize, Recipe
 from runnerd.models.digest import Digest
 from runnerd.models.modelfile import MOST_MESSAGES, Parameter, Remark, checked_options
 from runnerd.models.reference import parse_tag
+from runnerd.pulls.asker import OWNER
 
 ROUTES = Routes(OLLAMA, family=FAMILY)
 
@@ -77,7 +78,7 @@ async def _base(context: Context, name: str, say: Callable[[str], None]) -> Mode
     try:
         return context.store.get(name)
     except ModelNotFound:
-        subscription = context.pulls.pull(name, for_owner=True)  # nobody else creates models
+        subscription = context.pulls.pull(name, asker=OWNER)  # nobody else creates models
     say("pulling manifest")
     async for progress in subscription:
         if progress.layer_size and progress.layer_current == progress.layer_size:

@@ -10,12 +10,12 @@ from typing import Any
 from aiohttp import web
 
 from runnerd.access import Action
-from runnerd.api.context import CONTEXT, OUTCOME, is_owner, json_body, json_response
+from runnerd.api.context import CONTEXT, OUTCOME, json_body, json_response
 from runnerd.api.ollama.errors import FAMILY, OLLAMA
 from runnerd.api.ollama.names import model_name
 from runnerd.api.ollama.responses import NDJSON, line
 from runnerd.api.routing import Routes
-from runnerd.api.visible_transfers import begun_by, check_may_be
+from runnerd.api.visible_transfers import asker_of, begun_by, check_may_be
 from runnerd.errors import RunnerdError
 from runnerd.models.intake import Progress
 from runnerd.pulls.transfer_tasks import Kind, Subscription
@@ -29,9 +29,7 @@ async def pull(request: web.Request) -> web.StreamResponse:
     document = await json_body(request)
     name = model_name(document)
     check_may_be(request, name)
-    subscription = begun_by(
-        request, request.app[CONTEXT].pulls.pull(name, for_owner=is_owner(request))
-    )
+    subscription = begun_by(request, request.app[CONTEXT].pulls.pull(name, asker=asker_of(request)))
     return await _response(
         request,
         subscription,
@@ -46,9 +44,7 @@ async def push(request: web.Request) -> web.StreamResponse:
     """Push a model to the registry that its name says."""
     document = await json_body(request)
     name = model_name(document)
-    subscription = begun_by(
-        request, request.app[CONTEXT].pulls.push(name, for_owner=is_owner(request))
-    )
+    subscription = begun_by(request, request.app[CONTEXT].pulls.push(name, asker=asker_of(request)))
     return await _response(
         request,
         subscription,

@@ -1,0 +1,60 @@
+"""argparse as people type: arguments and options in any order, and near names for mistakes."""
+
+from __future__ import annotations
+
+import argparse
+import difflib
+from collections.abc import Iterable, Sequence
+from typing import Any, NoReturn
+
+
+def near(name: str, known: Iterable[str]) -> str:
+    """A sentence's end that names what may have been meant; empty where nothing is near."""
+    found = difflib.get_close_matches(name, list(known), 2, cutoff=0.6)
+    return f"; did you mean {' or '.join(found)}?" if found else ""
+
+
+class CommandParser(argparse.ArgumentParser):
+    """A parser of one command, or of several that lie below it."""
+
+    _inside = False
+
+    def parse_known_args(  # type: ignore[override]
+        self, args: Sequence[str] | None = None, namespace: Any = None
+    ) -> tuple[argparse.Namespace, list[str]]:
+        """Parse; `model --seed 1 prompt` has its prompt, which argparse alone does not see."""
+        if self._inside or self._subparsers is not None:
+            return super().parse_known_args(args, namespace)
+        self._inside = True
+        try:
+            found, extra = self.parse_known_intermixed_args(args, namespace)
+        finally:
+            self._inside = False
+        if extra:
+            self.error(f"unrecognized argument {extra[0]}{self._near_option(extra[0])}")
+        return found, extra
+
+    def _near_option(self, text: str) -> str:
+        if not text.startswith("-"):
+            return ""
+        known = [option for action in self._actions for option in action.option_strings]
+        return near(text.partition("=")[0], known)
+
+    def _check_value(self, action: argparse.Action, value: Any) -> None:
+        """Refuse a command that there is not, with those that are spelt alike."""
+        if isinstance(action, argparse._SubParsersAction) and value not in action.choices:
+            every = f"`{self.prog} --help` lists them"
+            hint = near(str(value), action.choices) or f"; {every}"
+            raise argparse.ArgumentError(None, f"there is no command {value!r}{hint}")
+        super()._check_value(action, value)
+
+    def error(self, message: str) -> NoReturn:
+        """End with status 2: the command was typed wrong."""
+        self.exit(2, f"runnerd: {message}\n(`{self.prog} --help` says what can be typed)\n")
+
+
+def model_name(text: str) -> str:
+    """The type of an argument that names a model."""
+    if not text.strip():
+        raise argparse.ArgumentTypeError("the name is empty; `runnerd ls` lists the models")
+    return text

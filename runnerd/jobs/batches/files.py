@@ -1,0 +1,156 @@
+"""Uploaded files: their content on the disk, what is known of them in the database.
+
+The content is on the disk before its row is, and a row is gone before the content is; what a crash
+leaves without a row is removed at the next start.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import re
+from collections.abc import AsyncIterator, Callable
+from pathlib import Path
+from typing import Any
+
+from runnerd.database import Connection, Database
+from runnerd.durable import storage_errors, sync_folder
+from runnerd.errors import JobNotFound, LimitReached
+from runnerd.jobs.batches import rows
+from runnerd.jobs.batches.rows import StoredFile
+from runnerd.jobs.job import new_id
+
+_WHAT = "the files of batches"
+_ID = re.compile("file-[0-9a-f]{32}")
+_LATER = 3600.0  # seconds until some of too many files may be gone
+
+
+class FileStore:
+    """Owns the files in a folder.  `most` is how many bytes of them a principal may have."""
+
+    def __init__(
+        self,
+        database: Database,
+        folder: Path,
+        *,
+        most: Callable[[], int],
+        clock: Callable[[], float],
+    ) -> None:
+        self._database = database
+        self._folder = folder
+        self._most = most
+        self._clock = clock
+
+    async def add(
+        self, principal: str, name: str, purpose: str, content: AsyncIterator[bytes]
+    ) -> StoredFile:
+        """Keep a file that comes in pieces; it is on the disk when this returns.
+
+        Raises errors.LimitReached, StorageFailure, InsufficientStorage, DatabaseFailure.
+        """
+        id = f"file-{new_id()}"
+        path = self._path(id)
+        room = self._most() - await self._database.read(
+            lambda connection: rows.bytes_of(connection, principal)
+        )
+        try:
+            size = await self._write(path, content, room)
+            file = StoredFile(id, principal, name, purpose, size, self._clock())
+            await self._database.write(lambda connection: self._add(connection, file))
+        except BaseException:
+            await asyncio.to_thread(path.unlink, missing_ok=True)
+            raise
+        return file
+
+    def _add(self, connection: Connection, file: StoredFile) -> None:
+        """Others of the same principal may have come at the same time."""
+        if rows.bytes_of(connection, file.principal) + file.size > self._most():
+            raise self._too_much()
+        rows.add_file(connection, file)
+
+    async def _write(self, path: Path, content: AsyncIterator[bytes], room: int) -> int:
+        size = 0
+        with storage_errors(_WHAT):
+            file = await asyncio.to_thread(self._create, path)
+            try:
+                async for piece in content:
+                    size += len(piece)
+                    if size > room:
+                        raise self._too_much()
+                    await asyncio.to_thread(file.write, piece)
+            finally:
+                await asyncio.to_thread(_close, file)
+            await asyncio.to_thread(sync_folder, self._folder)
+        return size
+
+    def _create(self, path: Path) -> Any:
+        self._folder.mkdir(mode=0o700, exist_ok=True)
+        return open(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600), "wb")
+
+    def _too_much(self) -> LimitReached:
+        return LimitReached(
+            f"your files would take more than {self._most()} bytes, which is the most"
+            " (jobs.files); delete some, or wait until they are old enough",
+            limit="files",
+            retry_after=_LATER,
+        )
+
+    def _path(self, id: str) -> Path:
+        if not _ID.fullmatch(id):
+            raise not_found(id)
+        return self._folder / id
+
+    async def get(self, id: str, principal: str | None) -> StoredFile:
+        """The file with an id.  Raises errors.JobNotFound, also for somebody else's."""
+        file = await self._database.read(lambda connection: rows.find_file(connection, id))
+        if file is None or principal not in (None, file.principal):
+            raise not_found(id)
+        return file
+
+    async def list(self, principal: str | None, purpose: str | None) -> list[StoredFile]:
+        """Files, the newest first."""
+        return await self._database.read(
+            lambda connection: rows.select_files(connection, principal, purpose)
+        )
+
+    def open(self, file: StoredFile) -> Any:
+        """The content of a file, to be read in a thread; close it.  Raises errors.JobNotFound."""
+        try:
+            return open(self._path(file.id), "rb")
+        except FileNotFoundError:
+            raise not_found(file.id) from None
+
+    async def delete(self, file: StoredFile) -> None:
+        """Forget a file."""
+        await self._database.write(lambda connection: rows.remove_file(connection, file.id))
+        await asyncio.to_thread(self._path(file.id).unlink, missing_ok=True)
+
+    async def sweep(self, before: float) -> None:
+        """Remove what was uploaded before a time, and content that belongs to no file."""
+        if self._database.problem is not None:
+            return
+        for id in await self._database.write(lambda connection: rows.old_files(connection, before)):
+            await asyncio.to_thread(self._path(id).unlink, missing_ok=True)
+
+    async def remove_leftovers(self) -> None:
+        """Remove content without a row; to be called before anything is uploaded."""
+        known = await self._database.read(rows.file_ids)
+        await asyncio.to_thread(self._remove_all_but, known)
+
+    def _remove_all_but(self, known: set[str]) -> None:
+        with contextlib.suppress(FileNotFoundError):
+            for path in self._folder.iterdir():
+                if path.name not in known:
+                    path.unlink(missing_ok=True)
+
+
+def _close(file: Any) -> None:
+    with file:
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def not_found(id: str) -> JobNotFound:
+    """There is no such file for who asks."""
+    return JobNotFound(f"there is no file {id[:100]!r}")

@@ -1,0 +1,254 @@
+"""The daemon's figures as Prometheus' families, at one moment.
+
+Names and labels follow OpenTelemetry's conventions for generative AI where these have one
+(`gen_ai_...`); the others begin with `runnerd_`.  Only who renders metrics imports this: the
+library is not needed to serve.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
+
+from prometheus_client.core import (
+    CounterMetricFamily,
+    GaugeMetricFamily,
+    HistogramMetricFamily,
+    Metric,
+)
+
+from runnerd.observability.histogram import Histogram
+from runnerd.observability.snapshot import Snapshot
+from runnerd.supervisor import RunnerReport, WaitingReport
+
+_GEN_AI = ("gen_ai_operation_name", "gen_ai_request_model")
+_OPERATIONS = {"chat/completions": "chat", "completions": "text_completion"}
+"""Operations that have another name in the conventions than in OpenAI's paths."""
+
+Labels = Sequence[str]
+
+
+def families(now: Snapshot) -> Iterator[Metric]:
+    """Every family."""
+    yield _gauge(
+        "runnerd_build_info", "The daemon, by version.", ["version"], [([now.version], 1.0)]
+    )
+    yield from _of_requests(now)
+    yield from _of_times(now)
+    yield from _of_loads(now)
+    yield from _of_runners(now)
+    yield from _of_host(now)
+    yield from _of_engines(now)
+    for gauge in now.others:
+        yield _gauge(gauge.name, gauge.help, gauge.labels, gauge.values.items())
+
+
+def _of_requests(now: Snapshot) -> Iterator[Metric]:
+    counts = Counter[tuple[str, ...]]()
+    for kind, count in now.requests.items():
+        model = now.name_of(kind.model)
+        counts[model, kind.operation, kind.origin, kind.principal, str(kind.status)] += count
+    yield _counter(
+        "runnerd_requests",
+        "Inference requests that have ended, refused ones too.",
+        ["model", "operation", "origin", "principal", "status"],
+        counts.items(),
+    )
+    yield _gauge(
+        "runnerd_requests_running", "Requests that run or wait.", [], [([], float(now.running))]
+    )
+    yield _gauge(
+        "runnerd_requests_waiting",
+        "Requests that wait for a runner of a model, or for room.",
+        ["model", "mode"],
+        [([_model(now, each), each.mode], float(each.waiting)) for each in now.waiting],
+    )
+
+
+def _of_times(now: Snapshot) -> Iterator[Metric]:
+    times = [
+        ([_OPERATIONS.get(operation, operation), now.name_of(model)], each)
+        for (model, operation), each in now.times
+    ]
+    yield _histogram(
+        "gen_ai_server_request_duration_seconds",
+        "From a complete request to the end of its response.",
+        [*_GEN_AI, "error_type"],
+        [
+            ([*labels, error], one)
+            for labels, each in times
+            for error, one in each.durations.items()
+        ],
+    )
+    yield _histogram(
+        "gen_ai_server_time_to_first_token_seconds",
+        "From a complete request to the first of its stream.",
+        _GEN_AI,
+        [(labels, each.first_token) for labels, each in times],
+    )
+    yield _histogram(
+        "gen_ai_server_time_per_output_token_seconds",
+        "Of a stream, for each token after the first.",
+        _GEN_AI,
+        [(labels, each.each_token) for labels, each in times],
+    )
+    yield _histogram(
+        "gen_ai_client_token_usage",
+        "Tokens of a request's prompt and of its response.",
+        [*_GEN_AI, "gen_ai_token_type"],
+        [
+            ([*labels, kind], one)
+            for labels, each in times
+            for kind, one in (("input", each.prompt), ("output", each.generated))
+        ],
+    )
+    yield _histogram(
+        "runnerd_queue_wait_seconds",
+        "Until a request had a runner, loads included.",
+        _GEN_AI,
+        [(labels, each.waits) for labels, each in times],
+    )
+    yield _counter(
+        "runnerd_cached_prompt_tokens",
+        "Tokens of prompts that an engine had evaluated before.",
+        _GEN_AI,
+        [(labels, float(each.cached_tokens)) for labels, each in times],
+    )
+
+
+def _of_loads(now: Snapshot) -> Iterator[Metric]:
+    yield _counter(
+        "runnerd_loads",
+        "Starts of runners.",
+        ["model"],
+        [([now.name_of(model)], count) for model, count in now.starts.items()],
+    )
+    yield _histogram(
+        "runnerd_load_duration_seconds",
+        "From a runner's start until it was ready.",
+        ["model"],
+        [([now.name_of(model)], each) for model, each in now.loads.items()],
+    )
+    yield _counter(
+        "runnerd_stops",
+        "Runners that were stopped, by reason; evicted ones made room for another model.",
+        ["model", "reason"],
+        [([now.name_of(model), reason], n) for (model, reason), n in now.stops.items()],
+    )
+    yield _counter(
+        "runnerd_failures",
+        "Runners that crashed, hung or could not be loaded.",
+        ["model"],
+        [([now.name_of(model)], count) for model, count in now.failures.items()],
+    )
+    yield _counter(
+        "runnerd_transfers",
+        "Pulls and pushes that have ended.",
+        ["kind", "outcome"],
+        now.transfers.items(),
+    )
+    yield _gauge(
+        "runnerd_transfers_running",
+        "Pulls and pushes that are under way.",
+        ["kind"],
+        [([kind], float(now.transferring[kind])) for kind in ("pull", "push")],
+    )
+
+
+def _of_runners(now: Snapshot) -> Iterator[Metric]:
+    states = Counter((_model(now, each), each.mode.value, each.state.value) for each in now.runners)
+    yield _gauge(
+        "runnerd_runners",
+        "Runners by state; failed: models that have none because it failed.",
+        ["model", "mode", "state"],
+        states.items(),
+    )
+    slots, used = Counter[tuple[str, ...]](), Counter[tuple[str, ...]]()
+    memory = Counter[tuple[str, ...]]()
+    for report in now.runners:
+        key = (_model(now, report), report.mode.value)
+        slots[key] += report.slots or 0
+        used[key] += report.in_use
+        for device, amount in report.reserved.items():
+            memory[(*key, device, "reserved")] += amount
+        for device, amount in (report.held or {}).items():
+            memory[(*key, device, "held")] += amount
+    labels = ["model", "mode"]
+    yield _gauge("runnerd_slots", "Requests that runners take at a time.", labels, slots.items())
+    yield _gauge("runnerd_requests_served", "Requests at runners.", labels, used.items())
+    yield _gauge(
+        "runnerd_model_memory_bytes",
+        "What is reserved for the runners of a model, and what they were seen to hold.",
+        [*labels, "device", "kind"],
+        memory.items(),
+    )
+
+
+def _of_host(now: Snapshot) -> Iterator[Metric]:
+    amounts = [
+        ([device.id, kind], float(getattr(device, kind)))
+        for device in now.devices
+        for kind in ("total", "free", "limit", "reserved", "held", "others")
+    ]
+    yield _gauge(
+        "runnerd_device_memory_bytes",
+        "Memory of a device: in all, free, what runners may have, what is reserved for them, what"
+        " they were seen to hold, and what other programs use.",
+        ["device", "kind"],
+        amounts,
+    )
+    yield _gauge(
+        "runnerd_event_loop_lag_seconds",
+        "How late the event loop was: at the last look, and at most in the last minute.",
+        ["kind"],
+        [(["latest"], now.lag_latest), (["worst"], now.lag_worst)],
+    )
+
+
+def _of_engines(now: Snapshot) -> Iterator[Metric]:
+    """The engines' own series; a runner's name tells instances of a model apart."""
+    models = {report.id: _model(now, report) for report in now.runners}
+    by_name: dict[str, Metric] = {}
+    for runner, samples in now.engines.items():
+        for sample in samples:
+            family = by_name.get(sample.name)
+            if family is None:
+                family = by_name[sample.name] = Metric(sample.name, sample.help, sample.type)
+                if sample.type == "counter":
+                    family.name = sample.name.removesuffix("_total")
+            labels = {"model": models.get(runner, ""), "runner": runner}
+            family.add_sample(sample.name, labels, sample.value)
+    yield from by_name.values()
+
+
+def _model(now: Snapshot, report: RunnerReport | WaitingReport) -> str:
+    """What a runner's model is called, the first of several."""
+    return now.name_of(report.models[0]) if report.models else report.model_ref
+
+
+# families of one kind each
+
+_Rows = Iterable[tuple[Sequence[str], float]]
+
+
+def _gauge(name: str, help: str, labels: Labels, rows: _Rows) -> Metric:
+    family = GaugeMetricFamily(name, help, labels=labels)
+    for values, value in rows:
+        family.add_metric(values, value)
+    return family
+
+
+def _counter(name: str, help: str, labels: Labels, rows: _Rows) -> Metric:
+    family = CounterMetricFamily(name, help, labels=labels)
+    for values, value in rows:
+        family.add_metric(values, value)
+    return family
+
+
+def _histogram(
+    name: str, help: str, labels: Labels, rows: Iterable[tuple[Sequence[str], Histogram]]
+) -> Metric:
+    family = HistogramMetricFamily(name, help, labels=labels)
+    for values, each in rows:
+        family.add_metric(values, each.buckets(), each.total)
+    return family

@@ -1,0 +1,94 @@
+"""Everything that is measured, and one scrape of it.
+
+What counts is counted where it happens; a scrape reads that, looks at what runs, and asks engines
+for their own figures.  Who scrapes at the same time, or again at once, gets the same.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections import Counter
+from collections.abc import Callable
+
+import runnerd
+from runnerd import tasks
+from runnerd.errors import RunnerdError
+from runnerd.observability.engine_series import engine_samples
+from runnerd.observability.loop_lag import LoopLag
+from runnerd.observability.request_figures import RequestFigures, each_sorted
+from runnerd.observability.runner_figures import RunnerFigures, TransferFigures
+from runnerd.observability.snapshot import Snapshot
+from runnerd.supervisor import Supervisor
+
+_FRESH = 0.5  # seconds for which a scrape serves who asks again
+
+
+class Metrics:
+    """Owns the figures.  `name_of` says what a model's id is called, `running` how many requests
+    run or wait.
+    """
+
+    def __init__(
+        self,
+        supervisor: Supervisor,
+        loop_lag: LoopLag,
+        *,
+        name_of: Callable[[str], str],
+        running: Callable[[], int],
+    ) -> None:
+        self.requests = RequestFigures()
+        self.runners = RunnerFigures()
+        self.transfers = TransferFigures()
+        self._supervisor = supervisor
+        self._loop_lag = loop_lag
+        self._name_of = name_of
+        self._running = running
+        self._scrape: asyncio.Task[bytes] | None = None
+        self._scraped_at = 0.0
+
+    async def scrape(self) -> bytes:
+        """All figures in Prometheus' text format."""
+        now, scrape = time.monotonic(), self._scrape
+        if scrape is None or (scrape.done() and now - self._scraped_at > _FRESH):
+            scrape = self._scrape = tasks.spawn(self._render(), name="metrics")
+            self._scraped_at = now
+        return await asyncio.shield(scrape)
+
+    async def _render(self) -> bytes:
+        engines = await engine_samples(self._supervisor.ready_runners())
+        supervisor, figures, runners = self._supervisor, self.requests, self.runners
+        figures.add_up()
+        snapshot = Snapshot(
+            version=runnerd.__version__,
+            name_of=self._name,
+            requests=dict(figures.counts),
+            times=each_sorted(figures),
+            starts=dict(runners.starts),
+            loads=dict(runners.loads),
+            stops=dict(runners.stops),
+            failures=dict(runners.failures),
+            transfers=dict(self.transfers.ended),
+            transferring=Counter(job.kind for job in self.transfers.running.values()),
+            runners=supervisor.reports(),
+            waiting=supervisor.host.waiting(),
+            running=self._running(),
+            devices=supervisor.host.devices(),
+            lag_latest=self._loop_lag.latest,
+            lag_worst=self._loop_lag.worst,
+            engines=engines,
+        )
+        return await asyncio.to_thread(_text, snapshot)
+
+    def _name(self, id: str) -> str:
+        try:
+            return self._name_of(id) if id else ""
+        except RunnerdError:
+            return id  # gone, or a backend's own
+
+
+def _text(snapshot: Snapshot) -> bytes:
+    """Figures as text.  The library is large: who is never scraped does not load it."""
+    from runnerd.observability.exposition import text
+
+    return text(snapshot)

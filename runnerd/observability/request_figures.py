@@ -1,0 +1,155 @@
+"""Figures of requests that have ended.
+
+A request costs an append; it is added up once some have come together, as usage is, and what the
+engine told of tokens is read once for both.  What clients may choose (origins) or owners may bring
+without end (models) has so many values at most; the rest is counted together.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple, Protocol
+
+from runnerd.observability.histogram import (
+    EACH_TOKEN,
+    FIRST_TOKEN,
+    SECONDS,
+    TOKENS,
+    Histogram,
+)
+
+_TOGETHER = 64  # requests that wait to be added up
+_MOST_MODELS = 200
+_MOST_ORIGINS = 20
+_MOST_COUNTS = 5000  # of models, operations, origins, principals and statuses in all
+OTHERS = "(others)"
+
+
+class Tokens(Protocol):
+    """Tokens of one response; None: the engine did not say."""
+
+    @property
+    def prompt(self) -> int | None: ...
+    @property
+    def generated(self) -> int | None: ...
+    @property
+    def cached(self) -> int | None: ...
+
+
+class EndedRequest(Protocol):
+    """What is counted of a request; times in seconds."""
+
+    @property
+    def model(self) -> str: ...
+    @property
+    def operation(self) -> str: ...
+    @property
+    def origin(self) -> str | None: ...
+    @property
+    def streamed(self) -> bool: ...
+    @property
+    def status(self) -> int: ...
+    @property
+    def error(self) -> str | None: ...
+    @property
+    def waited(self) -> float | None: ...
+    @property
+    def first_byte(self) -> float | None: ...
+    @property
+    def duration(self) -> float | None: ...
+    @property
+    def usage(self) -> Tokens: ...
+
+
+class RequestKind(NamedTuple):
+    """What requests are told apart by; `principal` is the kind of who asked, `model` an id."""
+
+    model: str
+    operation: str
+    origin: str
+    principal: str
+    status: int
+
+
+class ModelTimes:
+    """What took how long, for one model and operation."""
+
+    def __init__(self) -> None:
+        self.durations: dict[str, Histogram] = {}  # by the status of what failed, "" for the rest
+        self.first_token = Histogram(FIRST_TOKEN)
+        self.each_token = Histogram(EACH_TOKEN)
+        self.waits = Histogram(FIRST_TOKEN)
+        self.prompt = Histogram(TOKENS)
+        self.generated = Histogram(TOKENS)
+        self.cached_tokens = 0
+
+
+class RequestFigures:
+    """Counts requests."""
+
+    def __init__(self) -> None:
+        self.counts: dict[RequestKind, int] = {}
+        self.times: dict[tuple[str, str], ModelTimes] = {}  # by model and operation
+        self._ended: list[tuple[str, EndedRequest]] = []
+        self._models: set[str] = set()
+        self._origins: set[str] = set()
+
+    def ended(self, principal: str, request: EndedRequest) -> None:
+        """Count a request that has ended, of a principal of this kind."""
+        self._ended.append((principal, request))
+        if len(self._ended) >= _TOGETHER:
+            self.add_up()
+
+    def add_up(self) -> None:
+        """Have all in the figures that have ended so far."""
+        ended, self._ended = self._ended, []
+        for principal, request in ended:
+            model = _bounded(request.model, self._models, _MOST_MODELS)
+            origin = _bounded(request.origin or "", self._origins, _MOST_ORIGINS)
+            kind = RequestKind(model, request.operation, origin, principal, request.status)
+            if kind not in self.counts and len(self.counts) >= _MOST_COUNTS:
+                kind = RequestKind(OTHERS, OTHERS, OTHERS, OTHERS, request.status)
+            self.counts[kind] = self.counts.get(kind, 0) + 1
+            if model:  # else it was refused before it was known what it wants
+                self._time(model, request)
+
+    def _time(self, model: str, request: EndedRequest) -> None:
+        times = self.times.get((model, request.operation))
+        if times is None:
+            times = self.times[model, request.operation] = ModelTimes()
+        duration, first = request.duration or 0.0, request.first_byte
+        failed = request.status >= 400 or request.error is not None
+        error = str(request.status) if failed else ""
+        if error not in times.durations:
+            times.durations[error] = Histogram(SECONDS)
+        times.durations[error].observe(duration)
+        if request.waited is not None:
+            times.waits.observe(request.waited)
+        if failed:
+            return
+        tokens = request.usage
+        if tokens.prompt is not None:
+            times.prompt.observe(tokens.prompt)
+        times.cached_tokens += tokens.cached or 0
+        if tokens.generated is None:
+            return
+        times.generated.observe(tokens.generated)
+        if request.streamed and first is not None:  # else its first byte is also its last
+            times.first_token.observe(first)
+            if tokens.generated > 1:
+                times.each_token.observe((duration - first) / (tokens.generated - 1))
+
+
+def _bounded(value: str, known: set[str], most: int) -> str:
+    """A value where there are not too many different ones."""
+    if value in known:
+        return value
+    if len(known) >= most:
+        return OTHERS
+    known.add(value)
+    return value
+
+
+def each_sorted(figures: RequestFigures) -> Sequence[tuple[tuple[str, str], ModelTimes]]:
+    """The times of all models and operations, in order."""
+    return sorted(figures.times.items())

@@ -1,0 +1,45 @@
+"""What is typed in another order than argparse likes, and what is mistyped."""
+
+from __future__ import annotations
+
+import pytest
+
+from runnerd.cli.arguments import parse
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["run", "m", "--seed", "1", "two", "words"],
+        ["run", "m", "two", "words", "--seed", "1"],
+        ["run", "--seed", "1", "m", "two", "words"],
+        ["run", "m", "two", "--seed", "1", "words"],
+    ],
+)
+def test_options_may_stand_anywhere(arguments: list[str]) -> None:
+    """The prompt is what is left."""
+    options = parse(arguments)
+    assert (options.model, options.prompt, options.seed) == ("m", ["two", "words"], 1)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["lst"], "there is no command 'lst'; did you mean ls?"),
+        (["user", "ad"], "did you mean add?"),
+        (["qqqq"], "`runnerd --help` lists them"),
+        (["rm", "m", "--forse"], "unrecognized argument --forse; did you mean --force?"),
+        (["run", "m", "--systme", "x"], "did you mean --system?"),
+        (["show", " "], "the name is empty"),
+        (["show"], "`runnerd show --help`"),
+        (["show", "m", "more"], "unrecognized argument more"),
+    ],
+)
+def test_mistakes_are_told_with_what_was_meant(
+    arguments: list[str], said: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """In one line, with status 2."""
+    with pytest.raises(SystemExit) as ended:
+        parse(arguments)
+    assert ended.value.code == 2
+    assert said in capsys.readouterr().err
