@@ -14,6 +14,7 @@ from runnerd.cli.command_parser import CommandParser, model_name
 from runnerd.cli.fleet_arguments import add_fleet_commands
 from runnerd.cli.job_arguments import add_job_commands
 from runnerd.cli.run_arguments import add_run_command, separated_think
+from runnerd.cli.seeing_arguments import add_seeing_commands
 from runnerd.cli.session_arguments import add_session_commands
 
 
@@ -58,6 +59,7 @@ def _parser() -> argparse.ArgumentParser:
     add_run_command(commands, _lazily)
     add_account_commands(commands, _lazily)
     add_job_commands(commands, _lazily)
+    add_seeing_commands(commands, _lazily)
     add_session_commands(commands, _lazily)
     return parser
 
@@ -76,9 +78,6 @@ def _add_host_commands(add: _Add) -> None:
         "--first-run", action="store_true", help="see to a model, ask it one question, stay up"
     )
     _json(add("status", "what the daemon and its backends say", "host"))
-    logs = add("logs", "what the daemon and its engines have logged", "host")
-    logs.add_argument("-f", "--follow", action="store_true", help="go on as lines come")
-    logs.add_argument("--no-engines", action="store_true", help="the daemon's own log only")
     ui = add("ui", "open the owner's page in a browser", "ui")
     ui.add_argument("--no-browser", action="store_true", help="print its address only")
     ui.add_argument("--port", type=int, default=0, metavar="N", help="on loopback; default: any")
@@ -143,10 +142,6 @@ def _add_runner_commands(add: _Add) -> None:
     unload.add_argument(
         "--force", action="store_true", help="end those in use too, and the requests that wait"
     )
-    _json(add("ps", "list the runners", "runners"))
-    requests = add("requests", "what was asked last and what became of it", "requests")
-    requests.add_argument("model", nargs="?")
-    _json(requests)
     configure = add(
         "configure",
         "set how a model is loaded, kept and asked; engine flags behind --",

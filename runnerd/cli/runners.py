@@ -1,19 +1,17 @@
-"""Commands on runners: load, unload, ps, configure."""
+"""Commands on runners: load, unload, configure."""
 
 from __future__ import annotations
 
 import argparse
 import json
 import sys
-from datetime import UTC, datetime
 from typing import Any
 from urllib.parse import quote
 
 from runnerd.cli.client import Client
 from runnerd.cli.model_paths import model_path
-from runnerd.cli.tables import familiar, print_json, print_table
 from runnerd.errors import ClientError
-from runnerd.units import format_duration, rounded_size
+from runnerd.units import rounded_size
 
 _OPERATIONS = {
     "completion": "chat/completions",
@@ -47,44 +45,6 @@ def unload(options: argparse.Namespace) -> int:
     return 0
 
 
-def ps(options: argparse.Namespace) -> int:
-    """List the runners."""
-    runners = Client(options.host).json("GET", "/engines/ps")
-    if options.json:
-        print_json(runners)
-        return 0
-    rows = [
-        (
-            ", ".join(familiar(name) for name in (runner["model_name"], *runner["also"])),
-            runner["backend_name"],
-            runner["mode"],
-            runner["state"],
-            runner["requests"],
-            _slots(runner),
-            _memory(runner),
-            _expiry(runner),
-            runner["id"],
-        )
-        for runner in runners
-    ]
-    heads = ("MODEL", "BACKEND", "MODE", "STATE", "REQUESTS", "AT ONCE", "MEMORY", "EXPIRES", "ID")
-    print_table(heads, rows)
-    for runner in runners:
-        if runner["failure"]:
-            print(f"{familiar(runner['model_name'])}: {_trouble(runner)}")
-    return 0
-
-
-def _trouble(runner: dict[str, Any]) -> str:
-    """Say why a model has failed, in one line, and when it is tried again."""
-    reason = str(runner["failure"]).splitlines()[0]
-    if runner["retry_at"] is None:
-        return reason
-    left = datetime.fromisoformat(runner["retry_at"]) - datetime.now(UTC)
-    seconds = max(0, round(left.total_seconds()))
-    return f"{reason} (not tried again for {seconds} s; `runnerd load` tries at once)"
-
-
 def described(runner: dict[str, Any]) -> str:
     """Say how a runner serves and what it holds."""
     said = [runner["mode"], runner["state"], f"at once {_slots(runner)}" if _slots(runner) else ""]
@@ -106,14 +66,6 @@ def _memory(runner: dict[str, Any]) -> str:
         return ""
     own, mapped = sum(held.values()), runner.get("memory_mapped") or 0
     return rounded_size(own) + (f" + {rounded_size(mapped)} mapped" if mapped else "")
-
-
-def _expiry(runner: dict[str, Any]) -> str:
-    """Say when a runner stops if nobody uses it."""
-    if runner["expires_at"] is None:
-        return "in use" if runner["in_use"] else "never" if runner["keep_alive"] == "-1" else ""
-    left = datetime.fromisoformat(runner["expires_at"]) - datetime.now(UTC)
-    return f"in {format_duration(max(0, round(left.total_seconds())))}"
 
 
 def configure(options: argparse.Namespace) -> int:
