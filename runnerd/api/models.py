@@ -21,6 +21,7 @@ from runnerd.api.context import (
     Context,
     authorize,
     flag,
+    is_owner,
     json_body,
     json_response,
     models_of,
