@@ -47,7 +47,9 @@ def fill(daemon: DaemonProcess) -> None:
     """Let users, clients and jobs say what they can."""
     http = daemon.http
     answer = http.post(
-        "/v1/chat/completions", json=CHAT, headers={"X-Request-Origin": ATTACK, "User-Agent": ATTACK}
+        "/v1/chat/completions",
+        json=CHAT,
+        headers={"X-Request-Origin": ATTACK, "User-Agent": ATTACK},
     )
     assert answer.status_code == 200, answer.text
     said = {"name": "eve", "may": ["session", "view_llms", "request_load"], "label": ATTACK[:100]}
@@ -75,7 +77,9 @@ def page(chromium: Browser, daemon: DaemonProcess, look: str) -> Iterator[Page]:
 
 def harmless(page: Page) -> None:
     """Nothing of an attack has become an element, and no title was set."""
-    assert page.locator("script:not([src]), iframe, object, embed, [onerror], [onload]").count() == 0
+    assert (
+        page.locator("script:not([src]), iframe, object, embed, [onerror], [onload]").count() == 0
+    )
     assert page.locator("img[src='x'], svg[onload], a[href^='javascript']").count() == 0
     assert page.title() != "pwned"
 
