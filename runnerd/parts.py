@@ -165,7 +165,7 @@ async def build(
     )
     supervisor.tell_of_losses(exchanges.runner_lost)
     exchanges.accounts.spent(await accounts.usage.tokens_of_today())
-    talks = sessions.build(kept, exchanges, visible, policy)
+    talks = sessions.build(kept, exchanges, visible, policy, supervisor.session_states)
     talks.open()
     stack.push_async_callback(talks.close)
     actions = ApprovedActions(store, policy, pulls, supervisor, exchanges, llms.downloads)

@@ -10,6 +10,7 @@ preparation    what the scheduler has to know before it decides: `memory`,
                `configuration_checks`, `launch_specs`
 watching, batch_scheduling   what runners hold while they work
 slot_persistence   what they had evaluated outlives them
+session_states     and what they had evaluated of each session
 unloading, configuring, removing   the owner's commands
 reports, host_reports   runners and the host as `ps` shows them; `changes` as they happen
 refusals       what a refused request is told

@@ -39,6 +39,7 @@ from runnerd.supervisor.refusals import Refusals
 from runnerd.supervisor.removing import Removing
 from runnerd.supervisor.reports import Reports, RunnerReport
 from runnerd.supervisor.running import Running
+from runnerd.supervisor.session_states import SessionStates
 from runnerd.supervisor.sharing import Sharing
 from runnerd.supervisor.slot_persistence import SlotPersistence
 from runnerd.supervisor.unloading import Unloading
@@ -76,6 +77,7 @@ class Supervisor:
         self._actions = actions = Actions(scheduler, self._act)
         self._fleet = fleet = Fleet(backends, directory)
         self._slot_persistence = slot_persistence = SlotPersistence(settings, slots)
+        self.session_states = SessionStates(settings, slots, slot_persistence.fingerprint)
         memory = MemoryAccounts(settings, backends, host)
         external = {name for name, each in backends.items() if each.uses_external_model_management}
         sharing = Sharing(
@@ -127,6 +129,7 @@ class Supervisor:
             launch_specs=launch_specs,
             preparation=preparation,
             slot_persistence=slot_persistence,
+            session_states=self.session_states,
             watch=self._watch,
             changes=self.changes,
         )
