@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from runnerd.cli.client import Client, DaemonError
+from runnerd.cli.fit import sentence
 from runnerd.cli.model_paths import model_path, tag_query
 from runnerd.cli.progress import Display, display, follow
 from runnerd.cli.runners import described
@@ -76,6 +77,7 @@ def show(options: argparse.Namespace) -> int:
     runners = Client(options.host).json("GET", "/engines/ps")
     served = [described(item) for item in runners if item["model_id"] == model["id"]]
     about["runners"] = "; ".join(served) or "none"
+    about["fits"] = sentence(Client(options.host), options.model) or "unknown"
     for name, value in about.items():
         print(f"{name + ':':20} {value}")
     return 0

@@ -9,6 +9,7 @@ from typing import Any
 from urllib.parse import quote
 
 from runnerd.cli.client import Client
+from runnerd.cli.fit import say_fit
 from runnerd.cli.model_paths import model_path
 from runnerd.errors import ClientError
 from runnerd.units import rounded_size
@@ -22,6 +23,7 @@ _OPERATIONS = {
 
 def load(options: argparse.Namespace) -> int:
     """Load a model and wait until it is ready."""
+    say_fit(Client(options.host), options.model, mode=options.mode)
     path = f"/engines/v1/{_OPERATIONS[options.mode]}"
     document = {"model": options.model}
     with Client(options.host).open("POST", path, document, headers={"X-Preload-Only": "true"}) as a:
@@ -86,6 +88,7 @@ def configure(options: argparse.Namespace) -> int:
     if options.force:
         document["force"] = True
     client.json("POST", f"{model_path(options.model)}/configure", document)
+    say_fit(client, options.model, **({"mode": options.mode} if options.mode else {}))
     return 0
 
 
