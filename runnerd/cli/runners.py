@@ -9,6 +9,7 @@ from typing import Any
 from urllib.parse import quote
 
 from runnerd.cli.client import Client
+from runnerd.cli.fit import say_fit
 from runnerd.cli.model_paths import model_path
 from runnerd.cli.tables import print_json
 from runnerd.errors import ClientError
@@ -24,6 +25,9 @@ _OPERATIONS = {
 def load(options: argparse.Namespace) -> int:
     """Load models and wait until they are ready, each for what it is made for."""
     client = Client(options.host)
+    if not options.json:
+        for model in options.model:
+            say_fit(client, model, **_of_mode(options))
     if options.mode is None:
         client.json("POST", "/engines/load", {"models": options.model})
     else:
@@ -106,8 +110,14 @@ def configure(options: argparse.Namespace) -> int:
             document["force"] = True
         client.json("POST", f"{model_path(options.model)}/configure", document)
         if not options.show:
+            if not options.json:
+                say_fit(client, options.model, **_of_mode(options))
             return 0
     return _show_configuration(client, options)
+
+
+def _of_mode(options: argparse.Namespace) -> dict[str, str]:
+    return {} if options.mode is None else {"mode": options.mode}
 
 
 def _show_configuration(client: Client, options: argparse.Namespace) -> int:

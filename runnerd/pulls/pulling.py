@@ -128,6 +128,10 @@ class Pulls:
         request = PullRequest(self._shown_by(source, asker), said_tag)
         return self._follow("pull", request, lambda job: self._pull(job, request))
 
+    async def offer(self, reference: str, *, for_owner: bool = False) -> Offer:
+        """What a source offers under a name, without pulling it.  Raises as a pull does."""
+        return await parse_source(reference, for_owner=for_owner).offer(self._context)
+
     async def look(self, reference: str, *, asker: Asker = STRANGER) -> dict[str, object]:
         """What a source says of a model, as the API shows one, without pulling it.
 
