@@ -1,8 +1,8 @@
 """A real Chromium, driven by Playwright, on the page of a real daemon.
 
 Each test runs on a wide light page and on a narrow dark one.  Whatever the page does that it must
-not (a script error, a refusal by its own policy, a dialog, a title that an attack has set) fails the
-test that it happens in.
+not (a script error, a refusal by its own policy, a dialog, a title that an attack has set) fails
+the test that it happens in.
 """
 
 from __future__ import annotations
