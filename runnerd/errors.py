@@ -15,7 +15,7 @@ a secret.
     │   │   └── PermissionMissing        the principal lacks a permission, which is named
     │   ├── NotFound (404)           ModelNotFound, BackendNotFound, RunnerNotFound, RouteNotFound,
     │   │                            UserNotFound, KeyNotFound, ApprovalNotFound, JobNotFound,
-    │   │                            SessionNotFound
+    │   │                            SessionNotFound, ConversationNotFound
     │   ├── MethodNotAllowed (405)
     │   ├── RequestTimeout (408)     the client was too slow
     │   ├── Conflict (409)           several tags, runner busy
@@ -181,6 +181,10 @@ class KeyNotFound(NotFound):
 
 class ApprovalNotFound(NotFound):
     code = "approval_not_found"
+
+
+class ConversationNotFound(NotFound):
+    code = "conversation_not_found"
 
 
 class JobNotFound(NotFound):

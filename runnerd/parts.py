@@ -22,7 +22,6 @@ from runnerd.api.app import make_app
 from runnerd.api.context import Context
 from runnerd.api.ollama import dialects
 from runnerd.api.openai import responses, transcriptions
-from runnerd.api.openai.response_store import ResponseStore
 from runnerd.api.protollm.opening import open_desk
 from runnerd.backends.interface import Backend, BackendContext
 from runnerd.backends.registry import discover
@@ -140,11 +139,11 @@ async def build(
 
     llms = await build_llms(stack, state_dir, store, pulls, accounts.database, settings)
 
-    response_store = ResponseStore()
+    kept = sessions.build_kept(accounts.database, settings)
     other_apis = {
         **anthropic.routes(),
         **dialects.routes(),
-        **responses.routes(response_store),
+        **responses.routes(kept.responses),
         **transcriptions.routes(),
     }
     visible = VisibleModels(store, policy)
@@ -166,9 +165,9 @@ async def build(
     )
     supervisor.tell_of_losses(exchanges.runner_lost)
     exchanges.accounts.spent(await accounts.usage.tokens_of_today())
-    conversations = sessions.build(accounts.database, settings, exchanges, visible, policy)
-    conversations.open()
-    stack.push_async_callback(conversations.close)
+    talks = sessions.build(kept, exchanges, visible, policy)
+    talks.open()
+    stack.push_async_callback(talks.close)
     actions = ApprovedActions(store, policy, pulls, supervisor, exchanges, llms.downloads)
     approvals = ApprovalWork(accounts, actions.by_kind())
     stack.push_async_callback(approvals.close)
@@ -190,13 +189,14 @@ async def build(
         records,
         log_dir,
         pulls,
-        response_store,
+        kept.responses,
+        kept.conversations,
         policy,
         exchanges,
         accounts,
         approvals,
         observability,
-        conversations,
+        talks,
         jobs,
         llms,
         prompts,

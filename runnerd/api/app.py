@@ -27,6 +27,7 @@ from runnerd.api.admin import (
     approvals,
     audit,
     backups,
+    catalog,
     jobs,
     keys,
     logins,
@@ -38,7 +39,7 @@ from runnerd.api.auditing import audited
 from runnerd.api.context import CONTEXT, Context, authorize, principal_of
 from runnerd.api.gridrepublic import jobs as gridrepublic_jobs
 from runnerd.api.ollama import accounts, blobs, creation, library, transfers
-from runnerd.api.openai import batches, files, response_store_api
+from runnerd.api.openai import batches, conversations, files, response_store_api
 from runnerd.api.pantry.modules import MODULES as PANTRY
 from runnerd.api.protollm import routes as protollm
 from runnerd.api.routing import ACTIONS, Handler, check_actions, customs_of, error_format_of
@@ -63,6 +64,7 @@ _MODULES = (
     request_views,
     loading,
     response_store_api,
+    conversations,
     library,
     blobs,
     creation,
@@ -75,6 +77,7 @@ _MODULES = (
     usage,
     audit,
     backups,
+    catalog,
     me,
     events,
     overview,

@@ -14,7 +14,6 @@ from aiohttp import web
 from runnerd.access import NOBODY, Action, Policy, Principal
 from runnerd.accounts.accounts import Accounts
 from runnerd.api.admin.approval_work import ApprovalWork
-from runnerd.api.openai.response_store import ResponseStore
 from runnerd.api.page_requests import check_page
 from runnerd.api.protollm.desks import Desk
 from runnerd.backends.interface import Backend
@@ -32,6 +31,8 @@ from runnerd.relay.exchanges import Exchanges
 from runnerd.relay.records import Records
 from runnerd.relay.visible_models import VisibleModels
 from runnerd.sessions import Sessions
+from runnerd.sessions.conversations import Conversations
+from runnerd.sessions.kept_responses import KeptResponses
 from runnerd.supervisor import Supervisor
 
 _JSON_LIMIT = 1 * 2**20  # bytes of a control request's JSON body
@@ -48,7 +49,8 @@ class Context:
     records: Records
     log_dir: Path
     pulls: Pulls
-    response_store: ResponseStore
+    kept_responses: KeptResponses
+    conversations: Conversations
     policy: Policy
     exchanges: Exchanges
     accounts: Accounts

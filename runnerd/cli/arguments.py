@@ -7,12 +7,15 @@ import importlib
 import os
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 from runnerd.backends.llamacpp.building.options import add_options
 from runnerd.cli.account_arguments import add_account_commands
+from runnerd.cli.catalog_arguments import add_catalog_commands
 from runnerd.cli.command_parser import CommandParser, model_name
 from runnerd.cli.fleet_arguments import add_fleet_commands
 from runnerd.cli.job_arguments import add_job_commands
+from runnerd.cli.model_arguments import add_model_commands
 from runnerd.cli.run_arguments import add_run_command, separated_think
 from runnerd.cli.seeing_arguments import add_seeing_commands
 from runnerd.cli.session_arguments import add_session_commands
@@ -43,17 +46,18 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--host",
         default=os.environ.get("RUNNERD_HOST"),
-        help="the daemon: unix:///path or http(s)://host:port (RUNNERD_HOST)",
+        help="the daemon: unix:///path, http(s)://host:port or host:port (RUNNERD_HOST)",
     )
+    parser.add_argument("--version", action=_Version, help="print the version and exit")
     commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
 
     def add(name: str, help: str, module: str) -> argparse.ArgumentParser:
         command = commands.add_parser(name, help=help, description=help)
-        command.set_defaults(run=_lazily(module, name.replace("import", "import_model")))
+        command.set_defaults(run=_lazily(module, name.replace("import", "import_models")))
         return command
 
     _add_host_commands(add)
-    _add_model_commands(add)
+    add_model_commands(add)
     _add_runner_commands(add)
     add_fleet_commands(add)
     add_run_command(commands, _lazily)
@@ -61,7 +65,21 @@ def _parser() -> argparse.ArgumentParser:
     add_job_commands(commands, _lazily)
     add_seeing_commands(commands, _lazily)
     add_session_commands(commands, _lazily)
+    add_catalog_commands(commands, _lazily)
     return parser
+
+
+class _Version(argparse.Action):
+    """Prints the version; the package is not imported for anything else."""
+
+    def __init__(self, option_strings: list[str], dest: str, **rest: Any) -> None:
+        super().__init__(option_strings, argparse.SUPPRESS, nargs=0, help=rest.get("help"))
+
+    def __call__(self, parser: argparse.ArgumentParser, *_: object) -> None:
+        import runnerd
+
+        print(f"runnerd {runnerd.__version__}")
+        parser.exit()
 
 
 _Add = Callable[[str, str, str], argparse.ArgumentParser]
@@ -89,59 +107,26 @@ def _add_host_commands(add: _Add) -> None:
     _json(add("version", "print the version", "host"))
 
 
-def _add_model_commands(add: _Add) -> None:
-    take = add("import", "take a GGUF file, or a folder with one, into the store", "models")
-    take.add_argument("path")
-    take.add_argument("--tag", metavar="NAME", help="default: from the file's name")
-    take.add_argument("--mmproj", metavar="FILE", help="projector of a vision model")
-    take.add_argument("--chat-template", metavar="FILE", help="Jinja template to use")
-    _json(take)
-    pull = add("pull", "get a model: from a registry, hf.co/ORG/REPO[:QUANT], or a URL", "pull")
-    pull.add_argument("model", type=model_name)
-    pull.add_argument("--tag", metavar="NAME", help="what to call it; default: as it was asked for")
-    pull.add_argument("--revision", metavar="REV", help="of a Hugging Face repository")
-    pull.add_argument("--sha256", metavar="HEX", help="of the file behind a URL")
-    _json(pull)
-    push = add("push", "send a model to the registry that its name says", "pull")
-    push.add_argument("model", type=model_name)
-    push.add_argument(
-        "--format",
-        choices=("docker", "modelpack"),
-        default="docker",
-        help="how it is written there: as Docker Model Runner does (default), or as the CNCF's"
-        " ModelPack",
-    )
-    _json(push)
-    _json(add("pulls", "list the pulls and pushes that are under way", "pull"))
-    cancel = add("cancel", "end a pull or push (see `pulls`); what has arrived stays", "pull")
-    cancel.add_argument("id")
-    _json(
-        add("prune", "remove leftovers: blobs of no model, pulls that nobody goes on with", "pull")
-    )
-    _json(add("ls", "list the models", "models"))
-    show = add("show", "everything about a model", "models")
-    show.add_argument("model", type=model_name)
-    _json(show)
-    tag = add("tag", "give a model one more name", "models")
-    tag.add_argument("model", type=model_name)
-    tag.add_argument("name", type=model_name)
-    remove = add("rm", "remove a name; with the last one the model", "models")
-    remove.add_argument("model", type=model_name)
-    remove.add_argument("--force", action="store_true", help="even if it is in use")
-
-
 def _add_runner_commands(add: _Add) -> None:
     load = add("load", "load a model now", "runners")
-    load.add_argument("model", type=model_name)
+    load.add_argument("model", nargs="+", type=model_name)
     load.add_argument(
-        "--mode", choices=("completion", "embedding", "reranking"), default="completion"
+        "--mode",
+        choices=("completion", "embedding", "reranking"),
+        help="what for; default: what the model is made for",
     )
+    _json(load)
     unload = add("unload", "stop a model's runners that nobody uses or waits for", "runners")
     unload.add_argument("model", nargs="*", type=model_name)
     unload.add_argument("--all", action="store_true")
     unload.add_argument(
         "--force", action="store_true", help="end those in use too, and the requests that wait"
     )
+    _json(unload)
+    stop = add("stop", "the same as unload, under Ollama's name", "runners")
+    stop.add_argument("model", nargs="+", type=model_name)
+    stop.set_defaults(all=False, force=False)
+    _json(stop)
     configure = add(
         "configure",
         "set how a model is loaded, kept and asked; engine flags behind --",
@@ -166,6 +151,8 @@ def _add_runner_commands(add: _Add) -> None:
         "--force", action="store_true", help="also what is unwise, or cannot be loaded here"
     )
     configure.add_argument("--mode", choices=("completion", "embedding", "reranking"), default=None)
+    configure.add_argument("--show", action="store_true", help="print what is set")
+    _json(configure)
     configure.set_defaults(takes_flags=True)
 
 

@@ -10,6 +10,7 @@ from urllib.parse import quote
 
 from runnerd.cli.client import Client
 from runnerd.cli.model_paths import model_path
+from runnerd.cli.tables import print_json
 from runnerd.errors import ClientError
 from runnerd.units import rounded_size
 
@@ -21,13 +22,29 @@ _OPERATIONS = {
 
 
 def load(options: argparse.Namespace) -> int:
-    """Load a model and wait until it is ready."""
-    path = f"/engines/v1/{_OPERATIONS[options.mode]}"
-    document = {"model": options.model}
-    with Client(options.host).open("POST", path, document, headers={"X-Preload-Only": "true"}) as a:
-        a.read()
-    print(f"{options.model} is ready")
+    """Load models and wait until they are ready, each for what it is made for."""
+    client = Client(options.host)
+    if options.mode is None:
+        client.json("POST", "/engines/load", {"models": options.model})
+    else:
+        for model in options.model:
+            _load_as(client, model, options.mode)
+    if options.json:
+        print_json({"loaded_models": options.model})
+    else:
+        for model in options.model:
+            print(f"{model} is ready")
     return 0
+
+
+def _load_as(client: Client, model: str, mode: str) -> None:
+    path, headers = f"/engines/v1/{_OPERATIONS[mode]}", {"X-Preload-Only": "true"}
+    client.open("POST", path, {"model": model}, headers=headers).close()
+
+
+def stop(options: argparse.Namespace) -> int:
+    """Unload models, as Ollama's command does."""
+    return unload(options)
 
 
 def unload(options: argparse.Namespace) -> int:
@@ -39,6 +56,9 @@ def unload(options: argparse.Namespace) -> int:
         client.json("GET", model_path(name))  # the route takes any name; people mistype some
     document = {"all": options.all, "models": options.model, "force": options.force}
     response = client.json("POST", "/engines/unload", document)
+    if options.json:
+        print_json(response)
+        return 0
     print(f"unloaded {response['unloaded_runners']}")
     if kept := response.get("runners_in_use"):
         print(f"{kept} in use or waited for: --force ends them and their requests", file=sys.stderr)
@@ -81,18 +101,22 @@ def configure(options: argparse.Namespace) -> int:
     if options.flags:
         document["runtime-flags"] = options.flags
     client = Client(options.host)
-    if document.keys() <= {"model", "mode"}:  # nothing is to be changed
-        return _show_configuration(client, options.model, options.mode)
-    if options.force:
-        document["force"] = True
-    client.json("POST", f"{model_path(options.model)}/configure", document)
-    return 0
+    if not document.keys() <= {"model", "mode"}:
+        if options.force:
+            document["force"] = True
+        client.json("POST", f"{model_path(options.model)}/configure", document)
+        if not options.show:
+            return 0
+    return _show_configuration(client, options)
 
 
-def _show_configuration(client: Client, model: str, mode: str | None) -> int:
+def _show_configuration(client: Client, options: argparse.Namespace) -> int:
     """Print what is configured of a model, mode by mode."""
-    stored = client.json("GET", f"/engines/_configure?model={quote(model, safe='')}")
-    shown = [entry for entry in stored if mode in (None, entry["Mode"])]
+    stored = client.json("GET", f"/engines/_configure?model={quote(options.model, safe='')}")
+    shown = [entry for entry in stored if options.mode in (None, entry["Mode"])]
+    if options.json:
+        print_json(shown)
+        return 0
     for entry in shown:
         print(f"{entry['Model']} ({entry['Mode']})")
         for name, value in entry["Config"].items():

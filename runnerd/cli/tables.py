@@ -17,6 +17,14 @@ def print_json(document: object) -> None:
     print(json.dumps(document, indent=2, ensure_ascii=False))
 
 
+def print_items(items: Sequence[str], *, as_json: bool) -> None:
+    """Print texts, one a line, or as JSON."""
+    if as_json:
+        print_json(list(items))
+    else:
+        print("\n".join(items))
+
+
 def print_table(
     head: Sequence[str], rows: Sequence[Sequence[object]], *, spare: Sequence[str] = ()
 ) -> None:

@@ -21,8 +21,8 @@ from runnerd.access import Principal
 from runnerd.errors import Draining, LeaseLost, Overloaded, RunnerdError
 from runnerd.jobs.job import Prompt, Response
 from runnerd.jobs.output import Output
+from runnerd.jobs.prompt_reading import Reading, reading_of, text_of
 from runnerd.jobs.queue import Claim, Work
-from runnerd.jobs.responses import Reading, reading_of, text_of
 from runnerd.relay.streamed_response import StreamedResponse
 
 _PAUSE = 5.0  # seconds until a job is tried again that found no place

@@ -65,15 +65,20 @@ def _of_model(model: Model, tags: tuple[str, ...], kept: Iterable[KeptEntry]) ->
     return [LLM(own, model, entry, said), *others]
 
 
-def find(llms: Iterable[LLM], text: str) -> LLM:
-    """The LLM that an id names, if it is the only one, or a UUID.
-
-    Raises errors.ClientError for what is neither, ModelNotFound.
-    """
+def find_named(llms: Iterable[LLM], text: str) -> LLM | None:
+    """The LLM that an id names, if it is the only one, or a UUID; None where there is none."""
     every = list(llms)
     named = [llm for llm in every if llm.entry.id == text]
     if len(named) == 1:
         return named[0]
+    return next((llm for llm in every if llm.uuid == text.lower()), None)
+
+
+def find(llms: Iterable[LLM], text: str) -> LLM:
+    """The same; raises errors.ClientError for what is neither, ModelNotFound."""
+    every = list(llms)
+    if (found := find_named(every, text)) is not None:
+        return found
     uuid = parse_uuid(text)
     for llm in every:
         if llm.uuid == uuid:

@@ -247,6 +247,7 @@ class Pulls:
         """Fetch the files of an offer and make them a model."""
         job.total = sum(file.size or 0 for file in offer.files)
         keys = {_key(file, job.reference): file for file in offer.files}
+        job.names = {layer_id(file): file.name for file in offer.files}
         async with AsyncExitStack() as stack:
             for key in sorted(keys):
                 await stack.enter_async_context(self._turns.take(key, layer_id(keys[key]), job))

@@ -20,7 +20,7 @@ from runnerd.errors import ModelNotFound, PermissionMissing
 from runnerd.models.catalog import Model
 from runnerd.relay.body import Body
 from runnerd.relay.body_scan import is_heavy
-from runnerd.relay.dialect import ForeignRequest
+from runnerd.relay.dialect import ForeignRequest, UnreadyRequest
 from runnerd.relay.messages import Request
 from runnerd.relay.parsed_request import ParsedRequest, parse
 from runnerd.relay.pending_models import PendingModels, Wait
@@ -90,7 +90,17 @@ class Intake:
         if is_heavy(request.body):
             return PendingPlan(False, lambda: self._read_aside(request, route, principal))
         read = self._planner.read(request.body, route, principal)
+        if isinstance(read, UnreadyRequest):
+            return self._unready(read, request, route, principal)
         return self._of(read, request, route, principal)
+
+    def _unready(
+        self, read: UnreadyRequest, request: Request, route: Route, principal: Principal
+    ) -> PendingPlan:
+        async def gathered() -> Plan | PendingPlan:
+            return self._of(await read.gather(), request, route, principal)
+
+        return PendingPlan(read.streams, gathered)
 
     async def _read_aside(
         self, request: Request, route: Route, principal: Principal
@@ -98,6 +108,8 @@ class Intake:
         """Read a large body beside the event loop."""
         async with self._turn:
             read = await run_stoppable(lambda _: self._planner.read(request.body, route, principal))
+        if isinstance(read, UnreadyRequest):
+            read = await read.gather()
         return self._of(read, request, route, principal)
 
     def _of(
@@ -176,6 +188,8 @@ class Intake:
         """Plan a request with its images as the engine can read them."""
         body = await self._transcoder.transcoded(_readable(asked.read, asked.request))
         read = await run_stoppable(lambda _: _read_again(asked, body))
+        if isinstance(read, UnreadyRequest):
+            read = await read.gather()
         if not isinstance(read, ParsedRequest):
             return await self._translated(asked, read, model)
         plan = self._planner.plan(read, model, asked.request, asked.route)
@@ -194,7 +208,7 @@ def _readable(read: ReadRequest, request: Request) -> Body:
     return read.body if isinstance(read, ParsedRequest) else request.body
 
 
-def _read_again(asked: _Asked, body: Body) -> ReadRequest:
+def _read_again(asked: _Asked, body: Body) -> ReadRequest | UnreadyRequest:
     """Read a body that differs in its images; what was inspected before is not inspected again."""
     dialect = asked.route.dialect
     return parse(body) if dialect is None else dialect.read(body, asked.principal)

@@ -21,6 +21,7 @@ import contextlib
 import time
 from collections.abc import AsyncGenerator, Callable
 from dataclasses import dataclass
+from typing import NamedTuple
 from uuid import uuid4
 
 from runnerd import tasks
@@ -31,10 +32,13 @@ from runnerd.errors import BackendFailure, Conflict, ModelNotFound, RunnerdError
 from runnerd.relay.exchanges import Exchanges
 from runnerd.relay.streamed_response import StreamedResponse
 from runnerd.relay.visible_models import VisibleModels
+from runnerd.session_settings import SessionSettings
+from runnerd.sessions.conversations import Conversations
+from runnerd.sessions.kept_responses import KeptResponses
 from runnerd.sessions.prompt_line import PromptLines, Standing
 from runnerd.sessions.prompts import Delta, ResponseText, check_parameters, request_for
 from runnerd.sessions.session import NewSession, Prompt, Session, Turn, TurnState
-from runnerd.sessions.session_store import History, Kept, Listed, SessionStore, Whose
+from runnerd.sessions.session_store import History, KeptSession, Listed, SessionStore, Whose
 
 _EXPIRY_INTERVAL = 60.0  # seconds between two looks for sessions whose time is over
 
@@ -58,14 +62,15 @@ class Sessions:
 
     def __init__(
         self,
-        store: SessionStore,
+        kept: Kept,
         exchanges: Exchanges,
         models: VisibleModels,
         policy: Policy,
         *,
         clock: Callable[[], float] = time.time,
     ) -> None:
-        self._store = store
+        self._kept = kept
+        self._store = kept.sessions
         self._exchanges = exchanges
         self._models = models
         self._policy = policy
@@ -83,7 +88,7 @@ class Sessions:
             await tasks.cancel_and_wait(self._expiry)
             self._expiry = None
 
-    async def create(self, principal: Principal, new: NewSession) -> Kept:
+    async def create(self, principal: Principal, new: NewSession) -> KeptSession:
         """Make a session.  Raises errors.ModelNotFound, Conflict, ClientError."""
         check_parameters(new.parameters)
         model = self._models.of(principal).get(new.model)
@@ -208,6 +213,7 @@ class Sessions:
             with contextlib.suppress(RunnerdError):  # the database says itself what is wrong
                 for id in await self._store.expire():
                     self._lines.interrupt(id)
+                await self._kept.responses.expire()
             await asyncio.sleep(_EXPIRY_INTERVAL)
 
 
@@ -226,13 +232,27 @@ def _model_gone(session: Session) -> ModelNotFound:
     )
 
 
-def build(
-    database: Database,
-    settings: Settings,
-    exchanges: Exchanges,
-    models: VisibleModels,
-    policy: Policy,
-) -> Sessions:
-    """Sessions that are kept in a database."""
-    store = SessionStore(database, lambda: settings.sessions, time.time)
-    return Sessions(store, exchanges, models, policy)
+class Kept(NamedTuple):
+    """What is kept of conversations."""
+
+    sessions: SessionStore
+    responses: KeptResponses
+    conversations: Conversations
+
+
+def build_kept(database: Database, settings: Settings) -> Kept:
+    """The stores, in a database."""
+
+    def now() -> SessionSettings:
+        return settings.sessions
+
+    return Kept(
+        SessionStore(database, now, time.time),
+        KeptResponses(database, now, time.time),
+        Conversations(database, now, time.time),
+    )
+
+
+def build(kept: Kept, exchanges: Exchanges, models: VisibleModels, policy: Policy) -> Sessions:
+    """Sessions, which remove what has ended of all that is kept."""
+    return Sessions(kept, exchanges, models, policy)

@@ -250,6 +250,20 @@ def local_origins(live: Live, sources: Sources) -> None:
         assert client.get("/health").status_code == 403
 
 
+# work that waits
+
+
+@row
+def jobs(live: Live, sources: Sources) -> None:
+    client = live.daemon.http
+    live.set(jobs={"at_once": 0})
+    job = {"model": "a", "prompt": "x", "parameters": {"max_tokens": 1}}
+    id = client.post("/runnerd/jobs", json=job).json()[0]["id"]
+    assert client.get(f"/runnerd/jobs/{id}").json()["state"] == "queued"
+    live.set(jobs={"at_once": 1})
+    wait_for(lambda: client.get(f"/runnerd/jobs/{id}").json()["state"] == "completed", "the job")
+
+
 # who needs no key
 
 

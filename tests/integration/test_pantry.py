@@ -11,7 +11,7 @@ import pytest
 
 from tests.support.daemon import DaemonProcess, running
 from tests.support.fileserver import FileServer, serving
-from tests.support.pantry import PERMISSIONS, ApiError, PantryClient, may
+from tests.support.pantry import PERMISSIONS, ApiError, PantryClient, entry, may
 from tests.support.waiting import wait_for
 
 
@@ -66,32 +66,6 @@ def transport(request: pytest.FixtureRequest) -> str:
     return str(request.param)
 
 
-def entry(server: FileServer, **said: Any) -> dict[str, Any]:
-    """A registry entry of the model that the server has."""
-    return {
-        "id": "tiny-llm",
-        "familyId": "tiny",
-        "organization": "tests",
-        "name": "Tiny",
-        "license": "none",
-        "description": "for tests",
-        "homepage": "",
-        "capabilities": {"general": 3, "coding": 1, "cooking": 9},
-        "tags": ["small"],
-        "requirements": "",
-        "backendUuid": "",
-        "url": server.url(),
-        "config": {"model_architecture": "llama"},
-        "local": True,
-        "connectorType": "llmrs",
-        "parameters": {},
-        "userParameters": ["temperature", "max_tokens", "pre_prompt"],
-        "sessionParameters": {},
-        "userSessionParameters": ["system_prompt"],
-        **said,
-    }
-
-
 def downloaded(client: PantryClient, uuid: str) -> dict[str, Any]:
     """The status of an LLM once it is here."""
 
@@ -138,7 +112,8 @@ def test_from_registration_to_bare_model(
         told = client.request("get_request_status", request_id=asked["id"])
         assert (told["accepted"], told["complete"]) == (True, True)
 
-        said = entry(server, id=f"tiny-{transport}")
+        known = {"general": 3, "coding": 1, "cooking": 9}
+        said = entry(server.url(), id=f"tiny-{transport}", capabilities=known)
         uuid = client.uuid("download_llm", llm_registry_entry=said)
         found = downloaded(client, uuid)
         assert found["uuid"] == uuid
@@ -162,7 +137,9 @@ def test_a_session(pantry: Pantry, server: FileServer, transport: str) -> None:
     """Prompts go on from each other, stream, and end with a completion; interrupted ones, too."""
     client = pantry.client(transport, "view_llms", "download_llm", "load_llm", "session")
     with client:
-        uuid = client.uuid("download_llm", llm_registry_entry=entry(server, id=f"s-{transport}"))
+        uuid = client.uuid(
+            "download_llm", llm_registry_entry=entry(server.url(), id=f"s-{transport}")
+        )
         downloaded(client, uuid)
         pantry.daemon.http.post("/engines/unload", json={"all": True}).raise_for_status()
         with pytest.raises(ApiError) as refused:

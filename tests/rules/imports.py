@@ -71,8 +71,10 @@ RESERVED = (
             "runnerd.cli.worker",  # looks whether the extra is there
             "runnerd.jobs.fleet.broker",
             "runnerd.jobs.fleet.deliveries",
+            "runnerd.jobs.fleet.job_index",
+            "runnerd.jobs.fleet.journal",
             "runnerd.jobs.fleet.publisher",
-            "runnerd.jobs.fleet.result_watch",
+            "runnerd.jobs.fleet.announcements",
             "runnerd.jobs.fleet.redis_client",
         ),
         "RabbitMQ and Redis are spoken to by runnerd.jobs.fleet alone",

@@ -43,6 +43,15 @@ FIELDS: dict[str, dict[str, str]] = {
         ),
         "GET /v1/responses/{id}": "id",
         "DELETE /v1/responses/{id}": "id",
+        "GET /v1/responses/{id}/input_items": "after limit order",
+        "POST /v1/conversations": "items metadata",
+        "GET /v1/conversations/{id}": "id",
+        "POST /v1/conversations/{id}": "metadata",
+        "DELETE /v1/conversations/{id}": "id",
+        "POST /v1/conversations/{id}/items": "items include",
+        "GET /v1/conversations/{id}/items": "after limit order include",
+        "GET /v1/conversations/{id}/items/{item}": "id include",
+        "DELETE /v1/conversations/{id}/items/{item}": "id",
         "GET /v1/models": "list",
         "GET /v1/models/{id}": "id",
         "POST /v1/rerank": (
@@ -54,6 +63,12 @@ FIELDS: dict[str, dict[str, str]] = {
             "model file language prompt response_format:json response_format:text temperature"
             " stream max_tokens timestamp_granularities include chunking_strategy"
         ),
+        "POST /v1/files": "file purpose:batch purpose:other",
+        "GET /v1/files": "list id content",
+        "DELETE /v1/files/{id}": "id",
+        "POST /v1/batches": "input_file_id endpoint completion_window metadata",
+        "GET /v1/batches": "list id request_counts output_file_id error_file_id errors",
+        "POST /v1/batches/{id}/cancel": "id",
         "OpenAI errors": "400 401 403 404 413 421 429 500 503 retries",
     },
     "Anthropic": {

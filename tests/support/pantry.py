@@ -76,6 +76,32 @@ def may(*names: str) -> dict[str, bool]:
     return {each: each.removeprefix("perm_") in names for each in PERMISSIONS}
 
 
+def entry(url: str, **said: Any) -> dict[str, Any]:
+    """A registry entry of the model at an address."""
+    return {
+        "id": "tiny-llm",
+        "familyId": "tiny",
+        "organization": "tests",
+        "name": "Tiny",
+        "license": "none",
+        "description": "for tests",
+        "homepage": "https://example.org",
+        "capabilities": {"general": 3, "coding": 1},
+        "tags": ["small"],
+        "requirements": "1 GB",
+        "backendUuid": "",
+        "url": url,
+        "config": {"model_architecture": "llama"},
+        "local": True,
+        "connectorType": "llmrs",
+        "parameters": {},
+        "userParameters": ["temperature", "max_tokens", "pre_prompt"],
+        "sessionParameters": {},
+        "userSessionParameters": ["system_prompt"],
+        **said,
+    }
+
+
 class PantryClient:
     """Talks to a server over its Unix socket (a path) or TCP (an address); close it."""
 

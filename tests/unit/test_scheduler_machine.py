@@ -66,7 +66,7 @@ TERMS = {
     ),
 }
 
-# ResponseStore take several requests to the same model.
+# Conversations take several requests to the same model.
 WANTED = st.sampled_from([*TERMS, *[key("talk")] * 6])
 
 

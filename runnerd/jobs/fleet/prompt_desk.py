@@ -6,7 +6,6 @@ then is the task published.
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -14,6 +13,7 @@ from datetime import datetime
 
 from runnerd.access import Principal
 from runnerd.errors import Conflict, DatabaseFailure
+from runnerd.jobs.fleet.announcements import LOOK_INTERVAL, Announcements
 from runnerd.jobs.fleet.protollm.environment import FleetEnvironment
 from runnerd.jobs.fleet.protollm.prompts import ChatCompletionModel
 from runnerd.jobs.fleet.protollm.result_keys import Outcome
@@ -21,7 +21,6 @@ from runnerd.jobs.fleet.protollm.task_message import QUEUE_ARGUMENTS, TaskMessag
 from runnerd.jobs.fleet.publisher import Publisher
 from runnerd.jobs.fleet.redis_client import GONE
 from runnerd.jobs.fleet.result_store import ResultStore
-from runnerd.jobs.fleet.result_watch import LOOK_INTERVAL, ResultWatch
 
 _KEPT = 7 * 86400.0  # seconds
 
@@ -45,7 +44,7 @@ class PromptDesk:
         self._keys = environment.keys
         self._publisher = Publisher(environment.amqp_url, "runnerd")
         self._store = ResultStore(environment.redis_url, environment.keys, kept=_KEPT)
-        self._watch = ResultWatch(environment.redis_url)
+        self._watch = Announcements(environment.redis_url)
 
     async def submit(
         self, principal: Principal, prompt: ChatCompletionModel, *, model: str | None, queue: str
@@ -79,16 +78,14 @@ class PromptDesk:
 
     async def wait(self, job_id: str) -> Outcome:
         """The outcome, once there is one."""
-        async with self._watch.on(self._keys.channels(job_id)) as news:
+        async with self._watch.on(self._keys.channels(job_id), LOOK_INTERVAL) as news:
             while True:
                 news.clear()
                 with contextlib.suppress(*GONE):
                     found = await self._store.outcome(job_id)
                     if found is not None and found.over:
                         return found
-                with contextlib.suppress(TimeoutError):
-                    async with asyncio.timeout(LOOK_INTERVAL):
-                        await news.wait()
+                await news.wait()
 
     async def close(self) -> None:
         """Close all connections."""
