@@ -1,4 +1,4 @@
-"""Whatever a model, a user or a client says is text on the page, and never an element or a script."""
+"""What models, users and clients say is text on the page, and never an element or a script."""
 
 from __future__ import annotations
 
@@ -46,11 +46,8 @@ def write_hostile_model(path: Path) -> None:
 def fill(daemon: DaemonProcess) -> None:
     """Let users, clients and jobs say what they can."""
     http = daemon.http
-    answer = http.post(
-        "/v1/chat/completions",
-        json=CHAT,
-        headers={"X-Request-Origin": ATTACK, "User-Agent": ATTACK},
-    )
+    origin = {"X-Request-Origin": ATTACK, "User-Agent": ATTACK}
+    answer = http.post("/v1/chat/completions", json=CHAT, headers=origin)
     assert answer.status_code == 200, answer.text
     said = {"name": "eve", "may": ["session", "view_llms", "request_load"], "label": ATTACK[:100]}
     user = http.post("/runnerd/users", json=said).json()
@@ -77,10 +74,8 @@ def page(chromium: Browser, daemon: DaemonProcess, look: str) -> Iterator[Page]:
 
 def harmless(page: Page) -> None:
     """Nothing of an attack has become an element, and no title was set."""
-    assert (
-        page.locator("script:not([src]), iframe, object, embed, [onerror], [onload]").count() == 0
-    )
-    assert page.locator("img[src='x'], svg[onload], a[href^='javascript']").count() == 0
+    assert page.locator("script:not([src]), iframe, object, embed").count() == 0
+    assert page.locator("[onerror], [onload], img[src='x'], a[href^='javascript']").count() == 0
     assert page.title() != "pwned"
 
 

@@ -128,8 +128,11 @@ def test_light_and_dark(page: Page, look: str) -> None:
     """It begins as the system is, is switched, and stays so."""
 
     def brightness() -> int:
-        return int(page.evaluate("getComputedStyle(document.body.parentElement).backgroundColor"
-                                 ".match(/\\d+/g).map(Number).reduce((a, b) => a + b)"))  # fmt: skip
+        script = (
+            "getComputedStyle(document.documentElement).backgroundColor.match(/\\d+/g)"
+            ".map(Number).reduce((a, b) => a + b)"
+        )
+        return int(page.evaluate(script))
 
     dark = look.endswith("dark")
     assert (brightness() < 200) == dark

@@ -214,6 +214,17 @@ def log_format(live: Live, sources: Sources) -> None:
 
 
 @row
+def page(live: Live, sources: Sources) -> None:
+    def shown() -> int:
+        return live.daemon.http.get("/ui").status_code
+
+    live.set()
+    assert shown() == 200
+    live.set(page=False)
+    assert shown() == 404
+
+
+@row
 def allowed_hosts(live: Live, sources: Sources) -> None:
     with httpx.Client(base_url=live.daemon.address, headers={"Host": "models.example"}) as client:
         assert client.get("/health").status_code == 403
