@@ -195,6 +195,7 @@ class Supervisor:
             key,
             time.monotonic(),
             keep_alive=keep_alive,
+            client=principal.id,
             affinity=affinity,
             background=background,
         )
@@ -228,6 +229,7 @@ class Supervisor:
             return None
         self._claims.wait(ticket, Waiter(key, principal, claimant, holder))
         self._actions.wake_by(now + self._settings.queue_timeout)
+        self._actions.wake_by(self._scheduler.held_back_until(key))
         return ticket
 
     def leave(self, ticket: int) -> None:
