@@ -12,6 +12,7 @@ from runnerd.llms.choice import choose
 from runnerd.llms.downloads import Download
 from runnerd.llms.entry import CAPABILITIES, LLMRegistryEntry
 from runnerd.llms.llms import LLM
+from runnerd.pulls import weblink
 from runnerd.scheduler import RunnerState
 
 _WHOLE = 100.0
@@ -79,7 +80,7 @@ def _status(uuid: str, entry: LLMRegistryEntry, *, progress: float, running: boo
         },
         requirements=entry.requirements,
         tags=entry.tags,
-        url=entry.url,
+        url=weblink.shown(entry.url),  # a signed one is a secret of who had it downloaded
         local=entry.local,
         connector_type=entry.connector_type.shown,
         download_progress=progress,
