@@ -10,6 +10,7 @@ from uuid import uuid4
 
 import pytest
 
+from tests.support.daemon import running
 from tests.support.fileserver import FileServer, serving
 from tests.support.pantry import PERMISSIONS, ApiError, PantryClient, entry, may
 from tests.support.pantry_daemon import PantryDaemon, pantry_daemon

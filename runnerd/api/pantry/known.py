@@ -8,9 +8,9 @@ from runnerd.api.context import CONTEXT, models_of, principal_of
 from runnerd.api.pantry.wire import FlexRequest, LLMRunningStatus, LLMStatus
 from runnerd.api.visible_runners import reports_of
 from runnerd.errors import ModelNotFound
-from runnerd.llms.choice import choose
 from runnerd.llms.downloads import Download
 from runnerd.llms.entry import CAPABILITIES, LLMRegistryEntry
+from runnerd.llms.flexible_choice import choose
 from runnerd.llms.llms import LLM
 from runnerd.pulls import weblink
 from runnerd.scheduler import RunnerState

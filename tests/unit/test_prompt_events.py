@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from runnerd.api.pantry.events import PromptStream, session_status
+from runnerd.api.pantry.prompt_events import PromptStream, session_status
 from runnerd.errors import BackendFailure, RunnerdError
 from runnerd.sessions import Delta, Ended, Session
 

@@ -10,7 +10,8 @@ from uuid import UUID
 from hypothesis import given
 from hypothesis import strategies as st
 
-from runnerd.llms.choice import (
+from runnerd.llms.entry import CAPABILITIES, NOT_EVALUATED, ConnectorType, LLMRegistryEntry
+from runnerd.llms.flexible_choice import (
     Capability,
     CapabilityFilter,
     LLMFilter,
@@ -18,7 +19,6 @@ from runnerd.llms.choice import (
     choose,
     passes,
 )
-from runnerd.llms.entry import CAPABILITIES, NOT_EVALUATED, ConnectorType, LLMRegistryEntry
 
 
 @dataclass(frozen=True)
