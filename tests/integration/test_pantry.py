@@ -210,12 +210,18 @@ def test_what_is_asked_is_done(pantry: PantryDaemon, server: FileServer, transpo
         assert client.status("get_llm_status", llm_id=here["uuid"])["running"] is False
 
 
+def held(server: FileServer, sent: int) -> None:
+    """Hold a file back once some of it was sent."""
+    if sent:
+        server.release.wait()
+
+
 def test_downloads(pantry: PantryDaemon, server: FileServer, transport: str) -> None:
     """Progress is told until all is here; one address is fetched once; what fails is gone."""
     names = ("download_llm", "view_llms")
     with pantry.client(transport, *names) as client, pantry.client(transport, "view_llms") as other:
         slow = f"http://{server.host}/{transport}.gguf"
-        server.behaviour.pace = lambda sent: server.release.wait() if sent else None
+        server.behaviour.pace = lambda sent: held(server, sent)
         server.release.clear()
         said = entry(slow, id=f"slow over {transport}")
         found = client.uuid("download_llm", llm_registry_entry=said)
