@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 from types import SimpleNamespace
@@ -70,10 +69,9 @@ def data(tmp_path: Path) -> bytes:
 
 
 @pytest.fixture(autouse=True)
-def small_steps(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, data: bytes) -> Iterator[None]:
+def small_steps(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, data: bytes) -> None:
     header = read_header(tmp_path / "m.gguf").header_bytes
     monkeypatch.setattr(outlining, "_STEPS", (100, header // 2, header + 50, 10**9))
-    yield
 
 
 def made(tmp_path: Path, *files: OfferedFile) -> Outlining:
