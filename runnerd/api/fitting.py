@@ -5,10 +5,10 @@ from __future__ import annotations
 from aiohttp import web
 
 from runnerd.access import Action
-from runnerd.api.context import CONTEXT, authorize, is_owner, json_response, models_of
+from runnerd.api.context import CONTEXT, authorize, flag, json_response, models_of
 from runnerd.api.model_ids import model_id
 from runnerd.api.routing import Routes
-from runnerd.api.visible_transfers import check_may_be
+from runnerd.api.visible_transfers import asker_of, check_may_be
 from runnerd.backends.configuration import BackendMode
 from runnerd.configurations import ModelConfiguration
 from runnerd.errors import ClientError, ModelNotFound
@@ -26,7 +26,8 @@ async def fit(request: web.Request) -> web.Response:
     """What a model needs, where, who would make room, and how long its context can be.
 
     `context` and `parallel` are other numbers than those that are configured, `mode` another mode.
-    Of a model that is not here the headers are fetched, which takes the permission to download.
+    Of a model that is not here the headers are fetched, which takes the permission to download;
+    with `here` there is none but those that are.
     """
     name = request.query.get("model", "").strip()
     if not name:
@@ -34,6 +35,8 @@ async def fit(request: web.Request) -> web.Response:
     try:
         id = model_id(request, name, None)
     except ModelNotFound:
+        if flag(request, "here"):
+            raise
         authorize(request, Action.DOWNLOAD_MODEL)
         check_may_be(request, name)
         return await _elsewhere(request, name)
@@ -59,7 +62,7 @@ async def _elsewhere(request: web.Request, name: str) -> web.Response:
     context = request.app[CONTEXT]
     supervisor = context.supervisor
     backend = supervisor.keys.backend(None)
-    async with context.outlining.outline(name, for_owner=is_owner(request)) as outline:
+    async with context.outlining.outline(name, asker=asker_of(request)) as outline:
         facts = outline.files.facts
         mode = _mode(request, BackendMode.EMBEDDING if facts.encodes else BackendMode.COMPLETION)
         found = await supervisor.fitting.fit(

@@ -45,7 +45,7 @@ def say_fit(client: Client, model: str, **asked: object) -> None:
 def sentence(client: Client, model: str, **asked: object) -> str:
     """How a model fits, in words; empty where that is not known."""
     try:
-        return str(client.json("GET", _path(model, asked))["sentence"])
+        return str(client.json("GET", _path(model, {**asked, "here": "true"}))["sentence"])
     except DaemonError:
         return ""
 

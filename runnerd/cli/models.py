@@ -49,11 +49,11 @@ def show(options: argparse.Namespace) -> int:
     for number, model in enumerate(models):
         if number:
             print()
-        _print_model(model, runners, sentence(client, model["id"]))
+        _print_model(client, model, runners)
     return 0
 
 
-def _print_model(model: dict[str, Any], runners: list[dict[str, Any]], fits: str) -> None:
+def _print_model(client: Client, model: dict[str, Any], runners: list[dict[str, Any]]) -> None:
     about = {
         "id": model["id"],
         "tags": ", ".join(model.get("tags", [])),
@@ -69,7 +69,7 @@ def _print_model(model: dict[str, Any], runners: list[dict[str, Any]], fits: str
     about["capabilities"] = ", ".join(model["runnerd"]["capabilities"])
     served = [described(item) for item in runners if item["model_id"] == model["id"]]
     about["runners"] = "; ".join(served) or "none"
-    about["fits"] = fits or "unknown"
+    about["fits"] = sentence(client, model["id"]) or "unknown"
     for name, value in about.items():
         print(f"{name + ':':20} {value}")
 

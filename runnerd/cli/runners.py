@@ -25,9 +25,8 @@ _OPERATIONS = {
 def load(options: argparse.Namespace) -> int:
     """Load models and wait until they are ready, each for what it is made for."""
     client = Client(options.host)
-    if not options.json:
-        for model in options.model:
-            say_fit(client, model, **_of_mode(options))
+    for model in options.model:
+        say_fit(client, model, **({"mode": options.mode} if options.mode else {}))
     if options.mode is None:
         client.json("POST", "/engines/load", {"models": options.model})
     else:
@@ -109,15 +108,10 @@ def configure(options: argparse.Namespace) -> int:
         if options.force:
             document["force"] = True
         client.json("POST", f"{model_path(options.model)}/configure", document)
+        say_fit(client, options.model, **({"mode": options.mode} if options.mode else {}))
         if not options.show:
-            if not options.json:
-                say_fit(client, options.model, **_of_mode(options))
             return 0
     return _show_configuration(client, options)
-
-
-def _of_mode(options: argparse.Namespace) -> dict[str, str]:
-    return {} if options.mode is None else {"mode": options.mode}
 
 
 def _show_configuration(client: Client, options: argparse.Namespace) -> int:

@@ -13,6 +13,7 @@ from runnerd.errors import InvalidModelFile, SourceFailure
 from runnerd.models.gguf import GGUFHeader
 from runnerd.models.manifest import GGUF_TYPE, MMPROJ_TYPE
 from runnerd.models.outlines import Outlines, outlined, write_outline
+from runnerd.pulls.asker import Asker
 from runnerd.pulls.offer import OfferedFile, Remote
 from runnerd.pulls.pulling import Pulls
 from runnerd.pulls.ranges import content_range
@@ -40,13 +41,13 @@ class Outlining:
         self._turns = asyncio.Semaphore(_AT_ONCE)
 
     @asynccontextmanager
-    async def outline(self, reference: str, *, for_owner: bool) -> AsyncIterator[Outline]:
+    async def outline(self, reference: str, *, asker: Asker) -> AsyncIterator[Outline]:
         """The outline of what `reference` names, for the length of a block.
 
         Raises as a pull does, and errors.InvalidModelFile where a header cannot be read.
         """
         async with self._turns:
-            offer = await self._pulls.offer(reference, for_owner=for_owner)
+            offer = await self._pulls.offer(reference, asker=asker)
             weights = [file for file in offer.files if file.media_type == GGUF_TYPE]
             if not 0 < len(weights) <= _MOST_FILES:
                 raise InvalidModelFile(

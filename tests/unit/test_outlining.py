@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 from types import SimpleNamespace
@@ -16,6 +15,7 @@ from runnerd.models.gguf import read_header
 from runnerd.models.manifest import GGUF_TYPE, MMPROJ_TYPE
 from runnerd.models.outlines import Outlines
 from runnerd.pulls import outlining
+from runnerd.pulls.asker import OWNER, Asker
 from runnerd.pulls.offer import Offer, OfferedFile
 from runnerd.pulls.outlining import Outlining
 
@@ -54,7 +54,7 @@ class Pulls:
     def __init__(self, *files: OfferedFile) -> None:
         self._offer = Offer(files)
 
-    async def offer(self, reference: str, *, for_owner: bool) -> Offer:
+    async def offer(self, reference: str, *, asker: Asker) -> Offer:
         return self._offer
 
 
@@ -69,10 +69,9 @@ def data(tmp_path: Path) -> bytes:
 
 
 @pytest.fixture(autouse=True)
-def small_steps(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, data: bytes) -> Iterator[None]:
+def small_steps(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, data: bytes) -> None:
     header = read_header(tmp_path / "m.gguf").header_bytes
     monkeypatch.setattr(outlining, "_STEPS", (100, header // 2, header + 50, 10**9))
-    yield
 
 
 def made(tmp_path: Path, *files: OfferedFile) -> Outlining:
@@ -84,7 +83,7 @@ def made(tmp_path: Path, *files: OfferedFile) -> Outlining:
 async def test_as_much_as_the_header_takes(tmp_path: Path, data: bytes, ranges: bool) -> None:
     """Step by step, each byte once where the server knows ranges; and nothing stays."""
     server = Server(data, ranges=ranges)
-    async with made(tmp_path, file(server)).outline("m", for_owner=True) as outline:
+    async with made(tmp_path, file(server)).outline("m", asker=OWNER) as outline:
         assert outline.files.facts.context_length > 0
         assert outline.files.weights_bytes == outline.bytes == len(data)
         assert outline.files.weights.stat().st_size == len(data)
@@ -97,7 +96,7 @@ async def test_several_files(tmp_path: Path, data: bytes) -> None:
     """An engine finds the further ones by their names."""
     servers = [Server(data), Server(data)]
     outlining = made(tmp_path, *map(file, servers))
-    async with outlining.outline("m", for_owner=True) as outline:
+    async with outlining.outline("m", asker=OWNER) as outline:
         assert outline.files.weights.name == "model-00001-of-00002.gguf"
         assert outline.files.weights.with_name("model-00002-of-00002.gguf").exists()
         assert outline.files.weights_bytes == 2 * len(data)
@@ -111,6 +110,6 @@ async def test_what_cannot_be_read(tmp_path: Path, data: bytes) -> None:
         file(Server(data[:300])),
     ):
         with pytest.raises(InvalidModelFile):
-            async with made(tmp_path, each).outline("m", for_owner=True):
+            async with made(tmp_path, each).outline("m", asker=OWNER):
                 pass
     assert not any((tmp_path / "outlines").iterdir())
