@@ -8,6 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from bench import (
+    beside,
     chats,
     contexts,
     isolation,
@@ -38,6 +39,7 @@ SECTIONS: dict[str, Callable[[Report, float], None]] = {
     "pulling": pulling.pulling,
     "scheduling": scheduling.scheduling,
     "sharing": sharing.sharing,
+    "beside": beside.beside,
     "slots": slots.slots,
     "isolation": isolation.isolation,
     "memory": memory.memory,

@@ -27,6 +27,7 @@ from runnerd.config_errors import wrong_settings
 from runnerd.errors import StartupError
 from runnerd.job_settings import JobSettings
 from runnerd.pantry_settings import PantrySettings
+from runnerd.protollm_settings import ProtollmSettings
 from runnerd.seeing_settings import SeeingSettings
 from runnerd.session_settings import SessionSettings
 from runnerd.setting_sources import EnvironmentVariables, SettingsFile
@@ -262,10 +263,14 @@ class Settings(SeeingSettings, BaseSettings):
         ge=0,
         description="bytes that models, uploads and unfinished downloads may occupy; 0: the disk's",
     )
+    model_dirs: list[Path] = Field(
+        [], description="folders whose GGUF files are models, used where they lie and never written"
+    )
     jobs: JobSettings = JobSettings()
     limits: Limits = Limits()
     sessions: SessionSettings = SessionSettings()
     pantry: PantrySettings = PantrySettings()
+    protollm: ProtollmSettings = ProtollmSettings()
     backends: dict[str, dict[str, Any]] = Field({}, description="one table per backend")
 
     @model_validator(mode="before")
@@ -332,7 +337,7 @@ RELOADABLE = frozenset({
     "memory_share", "memory_reserve", "queue_length", "queue_timeout", "drain_timeout",
     "slot_timeout", "auto_pull", "pull_parts", "default_registry", "hub_endpoint", "hub_token",
     "shared_logins", "owner_group", "user_group", "require_keys", "trusted_proxies",
-    "tls_certificate", "tls_key", "page", "sessions", "jobs", "metrics", "log_format",
+    "tls_certificate", "tls_key", "page", "model_dirs", "sessions", "jobs", "metrics", "log_format",
 })  # fmt: skip
 """Settings that SIGHUP brings into force; the others need a restart.
 

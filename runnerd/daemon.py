@@ -148,6 +148,8 @@ class Daemon:
             giving_back = tasks.spawn(SpareMemory().run(), name="give memory back")
             stack.push_async_callback(tasks.cancel_and_wait, giving_back)
 
+            folders = tasks.spawn(parts.model_folders.run(), name="look at the folders of models")
+            stack.push_async_callback(tasks.cancel_and_wait, folders)
             enforcing = tasks.spawn(_enforce(parts), name="enforce the policy")
             stack.push_async_callback(tasks.cancel_and_wait, enforcing)
             stack.enter_context(parts.observability.loop_lag.measured())

@@ -22,15 +22,19 @@ from runnerd.api.app import make_app
 from runnerd.api.context import Context
 from runnerd.api.ollama import dialects
 from runnerd.api.openai import responses, transcriptions
+from runnerd.api.protollm.opening import open_desk
 from runnerd.backends.interface import Backend, BackendContext
 from runnerd.backends.registry import discover
 from runnerd.config import Settings
 from runnerd.configurations import Configurations
 from runnerd.jobs.service import Jobs
 from runnerd.llms.parts import build as build_llms
+from runnerd.models.model_folders import ModelFolders
+from runnerd.models.outlines import Outlines
 from runnerd.models.store import Store
 from runnerd.observability.event_bus import EventKind
 from runnerd.observability.observability import Observability
+from runnerd.pulls.outlining import Outlining
 from runnerd.pulls.pulling import Pulls
 from runnerd.pulls.settings import make_outbound, pull_settings
 from runnerd.relay import listening
@@ -64,6 +68,7 @@ class Parts:
     relay: Relay
     observability: Observability
     jobs: Jobs
+    model_folders: ModelFolders
 
 
 async def build(
@@ -97,7 +102,8 @@ async def build(
     slots = SavedSlots(state_dir / "slots", settings.slot_quota)
     slots.open()
     admit = EngineAdmission(store, policy, peers.of_uid)
-    backends = _discover(settings, store, state_dir, slots, admit)
+    outlines = Outlines(store, state_dir / "outlines")
+    backends = _discover(settings, outlines, state_dir, slots, admit)
     host = Host()
     supervisor = Supervisor(
         settings,
@@ -178,6 +184,8 @@ async def build(
             visible.of(principal).get(name)
 
     jobs = Jobs(accounts.database, exchanges, settings, state_dir, check_model)
+    prompts = open_desk(settings.protollm, jobs.queue)
+    stack.push_async_callback(prompts.close)
     context = Context(
         settings,
         store,
@@ -196,6 +204,8 @@ async def build(
         talks,
         jobs,
         llms,
+        prompts,
+        Outlining(pulls, outlines),
     )
     relay = Relay(
         RelayDependencies(
@@ -229,15 +239,20 @@ async def build(
         relay,
         observability,
         jobs,
+        ModelFolders(store, lambda: settings.model_dirs, state_dir / "model_dirs.json"),
     )
 
 
 def _discover(
-    settings: Settings, store: Store, state_dir: Path, slots: SavedSlots, admit: EngineAdmission
+    settings: Settings,
+    outlines: Outlines,
+    state_dir: Path,
+    slots: SavedSlots,
+    admit: EngineAdmission,
 ) -> dict[str, Backend]:
     def context_for(name: str) -> BackendContext:
         return BackendContext(
-            resolver=store,
+            resolver=outlines,
             state_dir=state_dir / "engines",
             log_dir=state_dir / "logs" / "engines",
             settings=dict(settings.backends.get(name, {})),

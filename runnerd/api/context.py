@@ -15,6 +15,7 @@ from runnerd.access import NOBODY, Action, Policy, Principal
 from runnerd.accounts.accounts import Accounts
 from runnerd.api.admin.approval_work import ApprovalWork
 from runnerd.api.page_requests import check_page
+from runnerd.api.protollm.desks import Desk
 from runnerd.backends.interface import Backend
 from runnerd.config import Settings
 from runnerd.errors import ClientError, Unauthorized
@@ -23,11 +24,13 @@ from runnerd.llms.parts import LLMParts
 from runnerd.models.catalog import Catalog
 from runnerd.models.store import Store
 from runnerd.observability.observability import Observability
+from runnerd.pulls.outlining import Outlining
 from runnerd.pulls.pulling import Pulls
 from runnerd.relay.body import json_object
 from runnerd.relay.control_plane_bridge import PRINCIPAL, BorrowedTransport
 from runnerd.relay.exchanges import Exchanges
 from runnerd.relay.records import Records
+from runnerd.relay.routes import Route
 from runnerd.relay.visible_models import VisibleModels
 from runnerd.sessions import Sessions
 from runnerd.sessions.conversations import Conversations
@@ -58,9 +61,13 @@ class Context:
     sessions: Sessions
     jobs: Jobs
     llms: LLMParts
+    prompts: Desk
+    outlining: Outlining
 
 
 CONTEXT = web.AppKey("context", Context)
+INFERENCE = web.AppKey("inference", Mapping[str, Route])
+"""The dialects' routes, which belong to the relay when they are asked with POST."""
 DOCUMENT = web.RequestKey("document", dict[str, Any])
 """A request's JSON body, once a handler has read it; the audit looks there."""
 OUTCOME = web.RequestKey("outcome", int)

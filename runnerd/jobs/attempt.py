@@ -21,8 +21,8 @@ from runnerd.access import Principal
 from runnerd.errors import Draining, LeaseLost, Overloaded, RunnerdError
 from runnerd.jobs.job import Prompt, Response
 from runnerd.jobs.output import Output
+from runnerd.jobs.prompt_reading import Reading, reading_of, text_of
 from runnerd.jobs.queue import Claim, Work
-from runnerd.jobs.responses import Reading, reading_of, text_of
 from runnerd.relay.streamed_response import StreamedResponse
 
 _PAUSE = 5.0  # seconds until a job is tried again that found no place
@@ -70,8 +70,7 @@ class JobAttempt:
         """All responses; those of all prompts but the last were handed in."""
         job = self._claim.job
         responses = list(job.responses)
-        for response in responses:
-            self._output.add(text_of(response))
+        self._output.add("\n".join(text_of(response) for response in responses))
         for number in range(len(responses), len(job.prompts)):
             if number:
                 self._output.add("\n")

@@ -9,12 +9,12 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 from runnerd import tasks
 from runnerd.errors import LeaseLost, RunnerdError
 from runnerd.jobs.attempt import Inference, JobAttempt
-from runnerd.jobs.queue import Claim, Queue
+from runnerd.jobs.queue import Claim, Work
 
 log = logging.getLogger(__name__)
 
@@ -30,7 +30,7 @@ class Worker:
 
     def __init__(
         self,
-        queue: Queue,
+        queue: Work,
         inference: Inference,
         *,
         at_once: Callable[[], int],
@@ -68,7 +68,7 @@ class Worker:
                 await self._room.wait()
                 continue
             try:
-                claims = await self._queue.claim(self._name, limit=room, lease=LEASE)
+                claims = await self._claims(room)
             except RunnerdError as error:
                 log.warning("jobs wait: %s", error.message)
                 await asyncio.sleep(_AGAIN)
@@ -77,6 +77,23 @@ class Worker:
                 self._start(claim)
             if not claims:
                 await self._queue.wait_for_work(self._name)
+
+    async def _claims(self, room: int) -> list[Claim]:
+        """Claim jobs.  Whoever is called off meanwhile gives them back."""
+        asking = self._queue.claim(self._name, limit=room, lease=LEASE)
+        claiming = tasks.spawn(asking, name="claim jobs")
+        if await tasks.outlast(claiming):
+            if claiming.exception() is None:
+                await self._give_back(claiming.result())
+            raise asyncio.CancelledError
+        return claiming.result()
+
+    async def _give_back(self, claims: Iterable[Claim]) -> None:
+        for claim in claims:
+            try:
+                await self._queue.release(claim)
+            except RunnerdError as error:  # it has ended meanwhile, or will be recovered
+                log.debug("job %s was not given back: %s", claim.job.id, error.message)
 
     def _start(self, claim: Claim) -> None:
         attempt = JobAttempt(self._queue, self._inference, claim)
@@ -131,8 +148,4 @@ class Worker:
             task.cancel()
         if running:
             await asyncio.wait([task for _, task in running])
-        for claim, _ in running:
-            try:
-                await self._queue.release(claim)
-            except RunnerdError as error:  # it has ended meanwhile, or will be recovered
-                log.debug("job %s was not given back: %s", claim.job.id, error.message)
+        await self._give_back(claim for claim, _ in running)

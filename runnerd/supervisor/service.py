@@ -27,6 +27,7 @@ from runnerd.supervisor.claims import Claims
 from runnerd.supervisor.configuration_checks import ConfigurationChecks
 from runnerd.supervisor.configuring import Configuring
 from runnerd.supervisor.context_variants import ContextVariants
+from runnerd.supervisor.fitting import Fitting
 from runnerd.supervisor.fleet import Fleet
 from runnerd.supervisor.host_reports import HostReports
 from runnerd.supervisor.keys import Keys
@@ -50,7 +51,8 @@ class Supervisor:
     """Owns the runners and leases them.
 
     `keys` says which runner serves a model; `unloading`, `configuring` and `removing` are for the
-    owner's commands; `changes` tells what becomes of runners, `host` reports on the devices.
+    owner's commands; `changes` tells what becomes of runners, `host` reports on the devices,
+    `fitting` on whether models fit.
     """
 
     def __init__(
@@ -109,6 +111,13 @@ class Supervisor:
             preparation=preparation,
         )
         self.changes = Changes(sharing, launch_specs)
+        self.fitting = Fitting(
+            scheduler,
+            memory=memory,
+            fleet=fleet,
+            launch_specs=launch_specs,
+            preparation=preparation,
+        )
         self._claims = Claims(
             scheduler,
             actions,
@@ -186,6 +195,7 @@ class Supervisor:
             key,
             time.monotonic(),
             keep_alive=keep_alive,
+            client=principal.id,
             affinity=affinity,
             background=background,
         )
@@ -219,6 +229,7 @@ class Supervisor:
             return None
         self._claims.wait(ticket, Waiter(key, principal, claimant, holder))
         self._actions.wake_by(now + self._settings.queue_timeout)
+        self._actions.wake_by(self._scheduler.held_back_until(key))
         return ticket
 
     def leave(self, ticket: int) -> None:

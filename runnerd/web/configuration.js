@@ -89,7 +89,10 @@ function controlOf(name, about, value, defs) {
     return simple(name, help, h("textarea", { rows: 2, class: "mono", placeholder: "one on each line", spellcheck: "false", value: (value || []).join("\n") }), (text) => text.split("\n").map((line) => line.trim()).filter(Boolean));
   }
   return simple(name, help, h("textarea", { rows: 2, class: "mono", placeholder: "JSON", spellcheck: "false", value: value === undefined || value === null ? "" : JSON.stringify(value) }), (text) => {
-    try { return JSON.parse(text); } catch { throw new Error(`${name} must be JSON.`); }
+    try { return JSON.parse(text); } catch (failure) {
+      if (kind.anyOf?.some((each) => each.type === "string")) return text.trim();
+      throw new Error(`${name} is no JSON: ${failure.message}`);
+    }
   });
 }
 

@@ -83,6 +83,10 @@ def test_configure(page: Page, daemon: DaemonProcess) -> None:
         field = page.get_by_label(name, exact=True).or_(page.get_by_role("group", name=name))
         expect(field.first).to_be_visible()
         expect(page.get_by_text(about["description"], exact=True).first).to_be_visible()
+    for name, about in schema["$defs"]["CompletionParameters"]["properties"].items():
+        defaults = page.get_by_role("group", name="completion_defaults")
+        expect(defaults.get_by_label(name, exact=True)).to_be_visible()
+        expect(defaults.get_by_text(about["description"], exact=True)).to_be_visible()
     page.get_by_label("context-size", exact=True).fill("2048")
     page.get_by_label("keep_alive", exact=True).fill("7m")
     page.get_by_label("pinned", exact=True).select_option("true")

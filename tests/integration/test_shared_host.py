@@ -5,7 +5,8 @@ from __future__ import annotations
 import json
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -248,6 +249,28 @@ def test_a_change_ends_what_is_under_way(daemon: DaemonProcess, join: Join, how:
     assert "[DONE]" not in told[-1]
     again = member.http.post("/v1/completions", json=ENDLESS)
     assert again.status_code == {"permission": 403, "grant": 404}.get(how, 401)
+
+
+def test_a_place_is_left_for_others(daemon: DaemonProcess, join: Join) -> None:
+    """Who keeps long streams at a model waits with the fourth, as long as somebody else was there
+    lately, whose next request waits for none of them.
+    """
+    person, greedy = join("person"), join("greedy")
+    short = {"model": "tiny", "prompt": "x", "max_tokens": 1}
+    person.http.post("/v1/completions", json=short).raise_for_status()
+    with ExitStack() as stack:
+        streams = [stack.enter_context(streaming(greedy)).iter_lines() for _ in range(3)]
+        for stream in streams:
+            next(stream)
+        pool = stack.enter_context(ThreadPoolExecutor(1))
+        fourth = pool.submit(lambda: stack.enter_context(streaming(greedy)))
+        wait_for(lambda: daemon.ps()[0]["waiting"] == 1, "the fourth to wait")
+        person.http.post("/v1/completions", json=short).raise_for_status()
+        assert not fourth.done()
+        for stream in streams:
+            assert "error" not in next(stream)
+        greedy.revoke()
+        fourth.exception()
 
 
 def test_others_streams_go_on(daemon: DaemonProcess, join: Join) -> None:

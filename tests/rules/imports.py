@@ -31,6 +31,7 @@ RESERVED = (
             "runnerd.backends.guard",
             "runnerd.backends.llamacpp.install",  # before there is a daemon
             "runnerd.jobs.fleet.daemon_client",  # the worker's, to its own daemon
+            "runnerd.cli.ui",  # a browser's, to its own daemon
         ),
         "connections to other hosts are made by runnerd.outbound alone",
     ),
@@ -64,13 +65,17 @@ RESERVED = (
     Reserved(
         (
             *("aio_pika", "aio_pika.abc", "aio_pika.exceptions", "aiormq.exceptions"),
-            *("redis", "redis.asyncio", "redis.exceptions"),
+            *("redis", "redis.asyncio", "redis.asyncio.client", "redis.exceptions"),
         ),
         (
             "runnerd.cli.worker",  # looks whether the extra is there
             "runnerd.jobs.fleet.broker",
             "runnerd.jobs.fleet.deliveries",
-            "runnerd.jobs.fleet.result_store",
+            "runnerd.jobs.fleet.job_index",
+            "runnerd.jobs.fleet.journal",
+            "runnerd.jobs.fleet.publisher",
+            "runnerd.jobs.fleet.announcements",
+            "runnerd.jobs.fleet.redis_client",
         ),
         "RabbitMQ and Redis are spoken to by runnerd.jobs.fleet alone",
     ),

@@ -63,6 +63,12 @@ FIELDS: dict[str, dict[str, str]] = {
             "model file language prompt response_format:json response_format:text temperature"
             " stream max_tokens timestamp_granularities include chunking_strategy"
         ),
+        "POST /v1/files": "file purpose:batch purpose:other",
+        "GET /v1/files": "list id content",
+        "DELETE /v1/files/{id}": "id",
+        "POST /v1/batches": "input_file_id endpoint completion_window metadata",
+        "GET /v1/batches": "list id request_counts output_file_id error_file_id errors",
+        "POST /v1/batches/{id}/cancel": "id",
         "OpenAI errors": "400 401 403 404 413 421 429 500 503 retries",
     },
     "Anthropic": {

@@ -206,6 +206,24 @@ def test_install_heeds_no_umask(tmp_path: Path) -> None:
         assert (tmp_path / folder).stat().st_mode & 0o777 == 0o755
 
 
+def test_install_puts_the_command_on_the_path(tmp_path: Path) -> None:
+    """With manual pages and completion; what another program has there is left, at removal too."""
+    assert install(tmp_path).returncode == 0
+    command, share = tmp_path / "usr/local/bin/runnerd", tmp_path / "usr/local/share"
+    assert os.readlink(command) == "/opt/runnerd/bin/runnerd"
+    assert "RUNNERD_HOST" in (share / "man/man1/runnerd.1").read_text()
+    assert (share / "man/man1/runnerd-user-add.1").is_file()
+    for file in ("bash-completion/completions/runnerd", "zsh/site-functions/_runnerd",
+                 "fish/vendor_completions.d/runnerd.fish"):  # fmt: skip
+        assert "runnerd complete --" in (share / file).read_text()
+    command.unlink()
+    command.write_text("theirs")
+    assert "kept: it is no link of ours" in install(tmp_path).stdout
+    assert uninstall(tmp_path).returncode == 0
+    assert command.read_text() == "theirs"
+    assert list(share.rglob("*runnerd*")) == []
+
+
 def in_use(root: Path) -> None:
     """Make what using an installation makes: an environment, state, a drop-in."""
     for file in (

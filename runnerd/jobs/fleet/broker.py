@@ -25,7 +25,7 @@ LOST = (AMQPError, ChannelInvalidStateError, OSError, TimeoutError, asyncio.Canc
 """What a call raises whose connection is lost.  aiormq cancels whoever waits for a frame; a caller
 that catches these has to look whether it was cancelled itself (`lost`).
 """
-_REDIAL = Backoff(0.2, 30.0)
+_CONNECT = Backoff(0.2, 30.0)
 _CONNECT_SECONDS = 10.0
 _HEARTBEAT_SECONDS = 30  # a peer that is silent for two of them counts as gone
 
@@ -63,7 +63,7 @@ async def connect_in_the_end(url: str, name: str) -> AbstractConnection:
             failures += 1
             if failures == 1:
                 log.warning("no broker: %s; trying again until it answers", error)
-            await asyncio.sleep(_REDIAL.pause(failures) * (0.5 + random.random() / 2))
+            await asyncio.sleep(_CONNECT.pause(failures) * (0.5 + random.random() / 2))
         else:
             log.info("connected to the broker at %s", where(url))
             return connection

@@ -22,7 +22,8 @@ from runnerd.jobs.fleet.deliveries import Delivery
 from runnerd.jobs.fleet.protollm.prompts import chat_request
 from runnerd.jobs.fleet.protollm.result_keys import Writes
 from runnerd.jobs.fleet.protollm.task_message import BadTask, TaskMessage
-from runnerd.jobs.fleet.result_store import GONE, Claimed, ResultStore
+from runnerd.jobs.fleet.redis_client import GONE
+from runnerd.jobs.fleet.result_store import Claimed, ResultStore
 
 log = logging.getLogger(__name__)
 

@@ -13,10 +13,14 @@ from collections.abc import Awaitable, Sequence
 from dataclasses import dataclass
 from typing import Any, cast
 
-from redis.asyncio import Redis
-from redis.exceptions import RedisError
-
-from runnerd.jobs.fleet.protollm.result_keys import ANNOUNCEMENT, ResultKeys, Writes
+from runnerd.jobs.fleet.protollm.result_keys import (
+    ANNOUNCEMENT,
+    Outcome,
+    ResultKeys,
+    Writes,
+    outcome,
+)
+from runnerd.jobs.fleet.redis_client import COMMAND_SECONDS, GONE, open_redis
 
 _CLAIM = """
 local again = ARGV[2] == '1'
@@ -35,11 +39,7 @@ redis.call('PEXPIRE', KEYS[1], ARGV[2])
 for i = 2, #KEYS do redis.call('SET', KEYS[i], ARGV[i + 2], 'PX', ARGV[2]) end
 return 1
 """
-_SECONDS = 10.0  # for one command: a Redis that hangs counts as gone
 _ANNOUNCED_AFTER = (0.0, 0.02, 0.05, 0.1, 0.2, 0.4, 0.8, 1.6, 2.0)
-
-GONE = (RedisError, OSError, TimeoutError)
-"""What a call raises while Redis cannot be reached, or cannot write."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,9 +58,7 @@ class ResultStore:
         """`kept` is how many seconds results stay."""
         self.keys = keys
         self._kept = str(int(kept * 1000))
-        self._redis: Redis = Redis.from_url(
-            url, socket_timeout=_SECONDS, socket_connect_timeout=_SECONDS
-        )
+        self._redis = open_redis(url)
         self._claim = self._redis.register_script(_CLAIM)
         self._write = self._redis.register_script(_WRITE)
 
@@ -122,13 +120,33 @@ class ResultStore:
                 pipe.publish(channel, ANNOUNCEMENT)
             await pipe.execute()
 
+    async def own(self, job_id: str, principal: str) -> bool:
+        """Whether a job's id is a principal's, which it becomes if it is nobody's."""
+        key = f"runnerd:owner:{job_id}"
+        await self._redis.set(key, principal, nx=True, px=int(self._kept))
+        return await self.owner(job_id) == principal
+
+    async def owner(self, job_id: str) -> str | None:
+        """Whose a job's id is."""
+        found = await cast("Awaitable[bytes | None]", self._redis.get(f"runnerd:owner:{job_id}"))
+        return None if found is None else found.decode()
+
+    async def forget(self, job_id: str) -> None:
+        """Take away what is left of an earlier job with this id."""
+        await self._redis.delete(*self.keys.to_read(job_id), _claim_key(job_id))
+
+    async def outcome(self, job_id: str) -> Outcome | None:
+        """How a job stands, by what either generation's workers have written."""
+        found = cast("Any", await self._redis.mget(self.keys.to_read(job_id)))
+        return outcome(*found)
+
     async def close(self) -> None:
         """Close all connections."""
         await self._redis.aclose()
 
 
 async def _answer(call: Awaitable[Any]) -> Any:
-    async with asyncio.timeout(_SECONDS):
+    async with asyncio.timeout(COMMAND_SECONDS):
         return await call
 
 

@@ -1,0 +1,143 @@
+"""The fleet's queue as those see it who have work."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator, Sequence
+
+from runnerd.errors import Conflict, LimitReached
+from runnerd.jobs.fleet.announcements import LOOK_INTERVAL
+from runnerd.jobs.fleet.job_codec import encode_new, job_of
+from runnerd.jobs.fleet.job_parts import FleetParts
+from runnerd.jobs.job import Job, NewJob, new_id
+from runnerd.jobs.queue import Count, Selection
+
+_PAGE = 500
+_SOON = 60.0  # seconds until some of too many jobs may have ended
+
+
+class FleetSubmission(FleetParts):
+    """`queue.Submission` over Redis and the journal."""
+
+    async def submit(self, jobs: Sequence[NewJob]) -> list[Job]:
+        """As in the contract."""
+        named = [(job.id or new_id(), job) for job in jobs]
+        once: dict[str, NewJob] = {}
+        for id, job in named:
+            once.setdefault(id, job)
+        pairs = [value for id, job in once.items() for value in (id, job.principal.id)]
+        found = await self._index.call("check", self._rules.most_open(), *pairs)
+        if found[:1] == [b"other"]:
+            raise Conflict(f"the id {found[1].decode()} is another job's", param="id")
+        if found == [b"full"]:
+            raise LimitReached(
+                f"{self._rules.most_open()} jobs have not ended; that is as many as one may have",
+                limit="open_jobs",
+                retry_after=_SOON,
+            )
+        *states, created = found
+        new = [
+            _row(id, job, created)
+            for (id, job), state in zip(once.items(), states, strict=True)
+            if state == b"new"
+        ]
+        if new:
+            await self._journal.append({"kind": "submit", "jobs": new})
+            await self._index.call("insert", *(value for row in new for value in row))
+        return await self.get([id for id, _ in named])
+
+    async def select(self, selection: Selection) -> list[Job]:
+        """As in the contract."""
+        index, before = _index_of(selection), selection.before
+        jobs: list[Job] = []
+        while len(jobs) < selection.limit:
+            ids = await self._index.newest(index, before, _PAGE)
+            records = await self._index.records(ids, whole=False)
+            jobs += [
+                job
+                for record in records
+                if _is_wanted(job := job_of(record, whole=False), selection)
+            ]
+            if len(ids) < _PAGE:
+                break
+            before = ids[-1]
+        return jobs[: selection.limit]
+
+    async def counts(self, *, principal: str | None = None) -> list[Count]:
+        """As in the contract."""
+        counts = await self._index.counts()
+        return [count for count in counts if principal in (None, count.principal)]
+
+    async def watch(self, id: str) -> AsyncGenerator[Job, None]:
+        """As in the contract."""
+        last: Job | None = None
+        async with self._announcements.on([f"rj:n:{id}"], LOOK_INTERVAL) as news:
+            while True:
+                news.clear()
+                found = await self.get([id])
+                if not found:
+                    return
+                [job] = found
+                if job != last:
+                    yield job
+                if job.state.ended:
+                    return
+                last = job
+                await news.wait()
+
+    async def cancel(self, id: str) -> Job | None:
+        """As in the contract."""
+        await self._give_up(id, "cancelled")
+        return next(iter(await self.get([id])), None)
+
+    async def cancel_group(self, group: str) -> int:
+        """As in the contract."""
+        number, before = 0, None
+        while ids := await self._index.newest(f"g:{group}", before, _PAGE):
+            for id in ids:
+                number += await self._give_up(id, "cancelled")
+            before = ids[-1]
+        return number
+
+    async def retry(self, id: str) -> Job | None:
+        """As in the contract."""
+        if await self._index.call("again", id) == 1:
+            await self._journal.append({"kind": "again", "id": id})
+        return next(iter(await self.get([id])), None)
+
+    async def delete(self, ids: Sequence[str]) -> int:
+        """As in the contract."""
+        gone = []
+        for id in dict.fromkeys(ids):
+            existed, token = await self._index.call("delete", id)
+            if existed:
+                gone.append(id)
+            if token:
+                self._losses.tell(id, int(token))
+        if gone:
+            await self._journal.append({"kind": "delete", "ids": gone})
+        return len(gone)
+
+
+def _row(id: str, job: NewJob, created: bytes) -> list[str | bytes | int]:
+    """A job as the script takes it; the journal has it in the same form."""
+    deadline = "" if job.deadline is None else f"{job.deadline:.6f}"
+    return [
+        *(id, job.principal.id, job.model, job.priority),
+        *(deadline, job.group, created, encode_new(job)),
+    ]
+
+
+def _index_of(selection: Selection) -> str:
+    """The shortest list that has all jobs that may be wanted."""
+    if selection.group:
+        return f"g:{selection.group}"
+    return "all" if selection.principal is None else f"p:{selection.principal}"
+
+
+def _is_wanted(job: Job, selection: Selection) -> bool:
+    return (
+        selection.principal in (None, job.principal.id)
+        and selection.model in (None, job.model)
+        and selection.state in (None, job.state)
+        and selection.group in (None, job.group)
+    )

@@ -1,0 +1,103 @@
+"""ProtoLLM's API side over RabbitMQ and Redis: prompts go out as tasks, results are waited for.
+
+In the order that real workers need: status and prompt are saved, the channels subscribed, and only
+then is the task published.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import datetime
+
+from runnerd.access import Principal
+from runnerd.errors import Conflict, DatabaseFailure
+from runnerd.jobs.fleet.announcements import LOOK_INTERVAL, Announcements
+from runnerd.jobs.fleet.protollm.environment import FleetEnvironment
+from runnerd.jobs.fleet.protollm.prompts import ChatCompletionModel
+from runnerd.jobs.fleet.protollm.result_keys import Outcome
+from runnerd.jobs.fleet.protollm.task_message import QUEUE_ARGUMENTS, TaskMessage
+from runnerd.jobs.fleet.publisher import Publisher
+from runnerd.jobs.fleet.redis_client import GONE
+from runnerd.jobs.fleet.result_store import ResultStore
+
+_KEPT = 7 * 86400.0  # seconds
+
+
+@dataclass(frozen=True, slots=True)
+class BrokerTicket:
+    """A task that was published."""
+
+    desk: PromptDesk
+    job_id: str
+
+    async def outcome(self) -> Outcome:
+        return await self.desk.wait(self.job_id)
+
+
+class PromptDesk:
+    """Hands prompts to workers on other hosts."""
+
+    def __init__(self, environment: FleetEnvironment) -> None:
+        self._base_priority = environment.base_priority
+        self._keys = environment.keys
+        self._publisher = Publisher(environment.amqp_url, "runnerd")
+        self._store = ResultStore(environment.redis_url, environment.keys, kept=_KEPT)
+        self._watch = Announcements(environment.redis_url)
+
+    async def submit(
+        self, principal: Principal, prompt: ChatCompletionModel, *, model: str | None, queue: str
+    ) -> BrokerTicket:
+        """Publish a prompt.  Raises errors.Conflict for an id of somebody else's, and
+        DatabaseFailure while broker or Redis cannot be used.
+        """
+        priority = self._base_priority if prompt.priority is None else prompt.priority
+        prompt = prompt.model_copy(update={"priority": priority})
+        job_id = prompt.job_id
+        with _available():
+            if not await self._store.own(job_id, principal.id):
+                raise Conflict(f"job_id {job_id[:100]!r} is taken", param="job_id")
+            await self._store.forget(job_id)
+            pending = self._keys.pending(job_id, prompt.model_dump_json(), datetime.now())
+            await self._store.save(pending)
+        await self._publisher.publish(
+            queue,
+            TaskMessage(prompt).encode(),
+            arguments=QUEUE_ARGUMENTS,
+            priority=max(0, min(priority, 255)),
+        )
+        return BrokerTicket(self, job_id)
+
+    async def find(self, principal: Principal, job_id: str) -> Outcome | None:
+        """How a job stands.  Raises errors.DatabaseFailure."""
+        with _available():
+            if await self._store.owner(job_id) != principal.id:
+                return None
+            return await self._store.outcome(job_id)
+
+    async def wait(self, job_id: str) -> Outcome:
+        """The outcome, once there is one."""
+        async with self._watch.on(self._keys.channels(job_id), LOOK_INTERVAL) as news:
+            while True:
+                news.clear()
+                with contextlib.suppress(*GONE):
+                    found = await self._store.outcome(job_id)
+                    if found is not None and found.over:
+                        return found
+                await news.wait()
+
+    async def close(self) -> None:
+        """Close all connections."""
+        await self._publisher.close()
+        await self._watch.close()
+        await self._store.close()
+
+
+@contextlib.contextmanager
+def _available() -> Iterator[None]:
+    """A with block in which a Redis that is away is told as such."""
+    try:
+        yield
+    except GONE as error:
+        raise DatabaseFailure(f"Redis cannot be used: {error}") from error

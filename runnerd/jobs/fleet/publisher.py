@@ -1,0 +1,105 @@
+"""Messages into RabbitMQ, each confirmed: whoever published one knows that it is kept.
+
+Publishers wait for their confirmations side by side on one channel.  When the connection is lost
+each tries again, a few times: a message may then be there twice, which every queue here allows.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import Mapping
+from typing import Any
+
+import aio_pika
+from aio_pika.abc import AbstractChannel, AbstractConnection, DeliveryMode
+from aio_pika.exceptions import ChannelPreconditionFailed
+
+from runnerd.backoff import Backoff
+from runnerd.errors import DatabaseFailure
+from runnerd.jobs.fleet import broker
+from runnerd.jobs.fleet.broker import BrokerLost, Guarded, Unconfirmed
+from runnerd.jobs.fleet.deliveries import WrongQueue
+
+_TRIES = 8
+_PAUSE = Backoff(0.1, 5.0)
+_CONFIRM_SECONDS = 30.0
+
+
+class Publisher:
+    """One connection for all that a process publishes, opened when it is needed."""
+
+    def __init__(self, url: str, name: str) -> None:
+        self._url = url
+        self._name = name
+        self._connection: AbstractConnection | None = None
+        self._channel: AbstractChannel | None = None
+        self._declared: set[str] = set()
+        self._opening = asyncio.Lock()
+
+    async def publish(
+        self, queue: str, body: bytes, *, arguments: Mapping[str, Any], priority: int | None = None
+    ) -> None:
+        """Put a message into a durable queue; return once the broker has it on disk.
+
+        Raises errors.DatabaseFailure where it has not; it may be there all the same.
+        """
+        for failures in range(1, _TRIES + 1):
+            try:
+                await self._publish(queue, body, arguments, priority)
+            except (BrokerLost, Unconfirmed) as error:
+                if failures == _TRIES:
+                    raise DatabaseFailure(f"the broker cannot be used: {error}") from error
+                await asyncio.sleep(_PAUSE.pause(failures))
+            else:
+                return
+
+    async def _publish(
+        self, queue: str, body: bytes, arguments: Mapping[str, Any], priority: int | None
+    ) -> None:
+        channel = await self._open(queue, arguments)
+        message = aio_pika.Message(body, delivery_mode=DeliveryMode.PERSISTENT, priority=priority)
+        try:
+            with Guarded():
+                await channel.default_exchange.publish(
+                    message, queue, mandatory=True, timeout=_CONFIRM_SECONDS
+                )
+        except (BrokerLost, Unconfirmed):
+            if self._channel is channel:
+                self._declared.clear()
+                if channel.is_closed:
+                    await self._drop()
+            raise
+
+    async def _open(self, queue: str, arguments: Mapping[str, Any]) -> AbstractChannel:
+        async with self._opening:
+            connection, channel = self._connection, self._channel
+            if connection is None or connection.is_closed or channel is None or channel.is_closed:
+                await self._drop()
+                connection = self._connection = await broker.connect(self._url, self._name)
+                with Guarded():
+                    channel = self._channel = await connection.channel(on_return_raises=True)
+            if queue not in self._declared:
+                with Guarded():
+                    await self._declare(channel, queue, arguments)
+                self._declared.add(queue)
+            return channel
+
+    async def _declare(
+        self, channel: AbstractChannel, queue: str, arguments: Mapping[str, Any]
+    ) -> None:
+        try:
+            await channel.declare_queue(queue, durable=True, arguments=dict(arguments))
+        except ChannelPreconditionFailed as error:
+            raise WrongQueue(f"the queue {queue} cannot be used: {error}") from error
+
+    async def _drop(self) -> None:
+        connection, self._connection, self._channel = self._connection, None, None
+        self._declared.clear()
+        if connection is not None:
+            await broker.close(connection)
+
+    async def close(self) -> None:
+        """Close the connection.  Idempotent."""
+        with contextlib.suppress(BrokerLost):
+            await self._drop()

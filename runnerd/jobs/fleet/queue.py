@@ -1,0 +1,83 @@
+"""The fleet's queue of jobs: Redis decides and answers, the journal in RabbitMQ remembers.
+
+    submit   look, journal (confirmed), Redis      acknowledged once the broker has it
+    finish   Redis (the token counts), journal     visible once Redis has it
+    emptied  everybody waits until one process has read the journal into Redis
+
+What a host's clock says counts for nothing: leases, pauses and deadlines go by Redis'.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+
+from runnerd import tasks
+from runnerd.errors import RunnerdError
+from runnerd.jobs.fleet.job_submission import FleetSubmission
+from runnerd.jobs.fleet.job_work import FleetWork
+from runnerd.jobs.fleet.journal import STREAM
+from runnerd.jobs.job import AttemptEnd
+from runnerd.jobs.sqlite.state import QueueRules
+
+log = logging.getLogger(__name__)
+
+_LOOK_INTERVAL = 1.0  # seconds
+
+
+class FleetQueue(FleetSubmission, FleetWork):
+    """`queue.Queue` for a site of many hosts; every host has one of these on the same servers."""
+
+    def __init__(
+        self, amqp_url: str, redis_url: str, rules: QueueRules, *, stream: str = STREAM
+    ) -> None:
+        super().__init__(amqp_url, redis_url, rules, stream)
+        self._looking: asyncio.Task[None] | None = None
+
+    async def open(self) -> None:
+        """Begin to look after the jobs."""
+        await self._announcements.listen(["rj:work"], lambda _: self._work.wake())
+        await self._announcements.listen(["rj:lost"], self._losses.heard)
+        self._looking = tasks.spawn(self._keep_looking(), name="look after the fleet's jobs")
+
+    def shift(self, seconds: float) -> None:
+        """Believe that it is so many seconds later than it is, for tests."""
+        self._index.shift = seconds
+
+    async def look(self) -> None:
+        """End what has expired, hand out again what was lost, forget what is old."""
+        lost, late, old = await self._index.call("look", self._rules.kept())
+        for id, token in zip(lost[::2], lost[1::2], strict=True):
+            await self._lose(id.decode(), token.decode())
+        for id in late:
+            await self._give_up(id.decode(), "expired")
+        if old:
+            await self.delete([id.decode() for id in old])
+
+    async def _lose(self, id: str, token: str) -> None:
+        """A worker was not heard of for longer than its lease."""
+        reason = "the worker that had it was not heard of any more"
+        await self._try_again(id, token, reason, AttemptEnd.LOST)
+        self._losses.tell(id, int(token))
+
+    async def _keep_looking(self) -> None:
+        failing = False
+        while True:
+            try:
+                await self.look()
+                failing = False
+            except RunnerdError as error:
+                if not failing:
+                    log.warning("the fleet's jobs wait: %s", error.message)
+                failing = True
+            await asyncio.sleep(_LOOK_INTERVAL)
+
+    async def close(self) -> None:
+        """Look no more; jobs that are claimed go to others when their leases have passed."""
+        if self._looking is not None:
+            await tasks.cancel_and_wait(self._looking)
+            self._looking = None
+        self._work.close()
+        await self._announcements.close()
+        await self._publisher.close()
+        await self._index.close()
