@@ -34,18 +34,26 @@ class LeaseHolder(Protocol):
         """
         ...
 
+    def displaced(self) -> None:
+        """Hear that the place is wanted for somebody who waits; only of what nobody waits for."""
+        ...
+
     def heard_at(self) -> float:
         """When the engine last sent something (monotonic); 0: nothing since the lease began."""
         ...
 
 
 class Waiter(NamedTuple):  # a tuple: one is made for each request that waits
-    """Somebody who waits for a lease of `key`, which will be the holder's."""
+    """Somebody who waits for a lease of `key`, which will be the holder's.
+
+    `background`: nobody waits for what it is for.
+    """
 
     key: RunnerKey
     principal: Principal
     claimant: Claimant
     holder: LeaseHolder | None
+    background: bool = False
 
 
 class Promise:
