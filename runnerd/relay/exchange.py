@@ -20,7 +20,7 @@ import time
 from functools import partial
 
 from runnerd.access import Principal
-from runnerd.errors import BackendFailure, Displaced, InternalError, RunnerdError
+from runnerd.errors import BackendFailure, InternalError, RunnerdError
 from runnerd.relay.background import Steps, take_steps
 from runnerd.relay.connect_retry import abandon, reach
 from runnerd.relay.engine_call import EngineCall
@@ -200,10 +200,6 @@ class Exchange:
             plan = self._plan
             self._context.quarantine.accuse(self._lease.generation, plan.key, plan.body, failure)
             self.fail(failure)
-
-    def displaced(self) -> None:
-        """Somebody who waits gets the place."""
-        self.fail(Displaced("it made room for a request that somebody waits for"))
 
     def heard_at(self) -> float:
         """When the engine last sent something."""

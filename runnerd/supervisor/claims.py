@@ -10,7 +10,7 @@ from runnerd.access import Principal
 from runnerd.errors import BackendFailure
 from runnerd.scheduler import Grant, Refuse, RunnerKey, Scheduler
 from runnerd.supervisor.actions import Actions
-from runnerd.supervisor.background import BackgroundLeases
+from runnerd.supervisor.background_leases import BackgroundLeases
 from runnerd.supervisor.batch_scheduling import BatchScheduling
 from runnerd.supervisor.fleet import Fleet
 from runnerd.supervisor.lease import Lease, LeaseHolder, Waiter

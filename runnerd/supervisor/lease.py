@@ -34,8 +34,8 @@ class LeaseHolder(Protocol):
         """
         ...
 
-    def displaced(self) -> None:
-        """Hear that the place is wanted for somebody who waits; only of what nobody waits for."""
+    def fail(self, error: RunnerdError) -> None:
+        """End with an error, which gives the lease back."""
         ...
 
     def heard_at(self) -> float:

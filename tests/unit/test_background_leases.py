@@ -9,8 +9,9 @@ import pytest
 
 from runnerd.access import NOBODY
 from runnerd.backends.configuration import BackendMode
+from runnerd.errors import Displaced, RunnerdError
 from runnerd.scheduler import Grant, RunnerKey
-from runnerd.supervisor.background import BackgroundLeases
+from runnerd.supervisor.background_leases import BackgroundLeases
 from runnerd.supervisor.lease import Lease
 
 KEY = RunnerKey("llama.cpp", "load", BackendMode.COMPLETION, "")
@@ -27,8 +28,8 @@ class Holder:
     def heard_at(self) -> float:
         return 0.0
 
-    def displaced(self) -> None:
-        self.told = True
+    def fail(self, error: RunnerdError) -> None:
+        self.told = isinstance(error, Displaced)
 
 
 class Leases:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Mapping
 
+from runnerd.errors import Displaced
 from runnerd.supervisor.lease import Lease
 
 
@@ -56,4 +57,4 @@ def _displace(lease: Lease) -> None:
 
 def _tell(lease: Lease) -> None:
     if lease.holder is not None:
-        lease.holder.displaced()
+        lease.holder.fail(Displaced("it made room for a request that somebody waits for"))
