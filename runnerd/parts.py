@@ -183,7 +183,7 @@ async def build(
         if not external and not settings.auto_pull:
             visible.of(principal).get(name)
 
-    jobs = Jobs(accounts.database, exchanges, settings, state_dir, check_model)
+    jobs = Jobs(accounts.database, exchanges, settings, state_dir, check_model, supervisor.idle)
     prompts = open_desk(settings.protollm, jobs.queue)
     stack.push_async_callback(prompts.close)
     context = Context(
