@@ -115,5 +115,5 @@ def _watch(options: argparse.Namespace, path: str, document: object, kind: str) 
     else:
         print(f"{event['message']}: {', '.join(map(familiar, event['model']['tags']))}")
         if kind == "pull":
-            say_fit(Client(options.host), event["model"]["id"])
+            say_fit(Client(options.host), familiar(event["model"]["tags"][0]))
     return 0
