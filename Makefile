@@ -5,7 +5,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: serve test fuzz test-clients test-install lint check bench lock install uninstall clean help
+.PHONY: serve test fuzz test-clients test-slow test-install lint check bench lock install uninstall clean help
 .DEFAULT_GOAL := help
 
 help:
@@ -14,6 +14,7 @@ help:
 	@echo "make fuzz     random input for what reads strangers' bytes, a minute each (FUZZ_SECONDS=)"
 	@echo "make test-clients  run other people's programs (LangChain, LiteLLM, AI SDK, ...) against it"
 	@echo "make test-install  build the wheel, install it with pip, pipx and uv, and use it; the container file"
+	@echo "make test-slow  kill brokers, stores and workers under load, and count what comes of it"
 	@echo "make check    formatting, lint, types, import contracts, then the tests"
 	@echo "make bench    measure start-up and relay, beside the bare engine and peers"
 	@echo "make lock     renew locks/: every dependency's version and hashes, for releases and CI"
@@ -36,6 +37,10 @@ fuzz: $(VENV)/.dev
 
 test-clients: $(VENV)/.dev $(VENV)/.engine .venv-clients/.made
 	@$(BIN)/python -m pytest -m clients $(PYTEST_FLAGS)
+
+# Loops that kill brokers, stores and workers under load, and count results; CHAOS_SECONDS=600.
+test-slow: $(VENV)/.dev $(VENV)/.engine
+	@$(BIN)/python -m pytest -m slow -s $(PYTEST_FLAGS)
 
 test-install: $(VENV)/.packages $(VENV)/.engine
 	@$(BIN)/python -m pytest -m packages $(PYTEST_FLAGS)

@@ -12,6 +12,11 @@ class JobSettings(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
 
+    fleet: bool = Field(
+        False,
+        description="jobs are in RabbitMQ and Redis, which several daemons share, and are run by"
+        " `runnerd worker --jobs`; both are found by ProtoLLM's own variables (docs/fleet.md)",
+    )
     at_once: Count = Field(
         32, ge=0, description="jobs that the daemon works on at once; 0: it only keeps them"
     )

@@ -29,9 +29,11 @@ from runnerd.config import Settings
 from runnerd.configurations import Configurations
 from runnerd.jobs.service import Jobs
 from runnerd.llms.parts import build as build_llms
+from runnerd.models.outlines import Outlines
 from runnerd.models.store import Store
 from runnerd.observability.event_bus import EventKind
 from runnerd.observability.observability import Observability
+from runnerd.pulls.outlining import Outlining
 from runnerd.pulls.pulling import Pulls
 from runnerd.pulls.settings import make_outbound, pull_settings
 from runnerd.relay import listening
@@ -98,7 +100,8 @@ async def build(
     slots = SavedSlots(state_dir / "slots", settings.slot_quota)
     slots.open()
     admit = EngineAdmission(store, policy, peers.of_uid)
-    backends = _discover(settings, store, state_dir, slots, admit)
+    outlines = Outlines(store, state_dir / "outlines")
+    backends = _discover(settings, outlines, state_dir, slots, admit)
     host = Host()
     supervisor = Supervisor(
         settings,
@@ -165,7 +168,7 @@ async def build(
     )
     supervisor.tell_of_losses(exchanges.runner_lost)
     exchanges.accounts.spent(await accounts.usage.tokens_of_today())
-    talks = sessions.build(kept, exchanges, visible, policy)
+    talks = sessions.build(kept, exchanges, visible, policy, supervisor.session_states)
     talks.open()
     stack.push_async_callback(talks.close)
     actions = ApprovedActions(store, policy, pulls, supervisor, exchanges, llms.downloads)
@@ -200,6 +203,7 @@ async def build(
         jobs,
         llms,
         prompts,
+        Outlining(pulls, outlines),
     )
     relay = Relay(
         RelayDependencies(
@@ -237,11 +241,15 @@ async def build(
 
 
 def _discover(
-    settings: Settings, store: Store, state_dir: Path, slots: SavedSlots, admit: EngineAdmission
+    settings: Settings,
+    outlines: Outlines,
+    state_dir: Path,
+    slots: SavedSlots,
+    admit: EngineAdmission,
 ) -> dict[str, Backend]:
     def context_for(name: str) -> BackendContext:
         return BackendContext(
-            resolver=store,
+            resolver=outlines,
             state_dir=state_dir / "engines",
             log_dir=state_dir / "logs" / "engines",
             settings=dict(settings.backends.get(name, {})),

@@ -12,6 +12,7 @@ from runnerd.api import (
     configuring,
     engines,
     events,
+    fitting,
     host,
     loading,
     log_views,
@@ -91,6 +92,7 @@ _MODULES = (
     *PANTRY,
     metrics,
     log_views,
+    fitting,
 )
 
 

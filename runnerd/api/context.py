@@ -24,6 +24,7 @@ from runnerd.llms.parts import LLMParts
 from runnerd.models.catalog import Catalog
 from runnerd.models.store import Store
 from runnerd.observability.observability import Observability
+from runnerd.pulls.outlining import Outlining
 from runnerd.pulls.pulling import Pulls
 from runnerd.relay.body import json_object
 from runnerd.relay.control_plane_bridge import PRINCIPAL, BorrowedTransport
@@ -60,6 +61,7 @@ class Context:
     jobs: Jobs
     llms: LLMParts
     prompts: Desk
+    outlining: Outlining
 
 
 CONTEXT = web.AppKey("context", Context)

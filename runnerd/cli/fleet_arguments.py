@@ -27,6 +27,11 @@ def add_fleet_commands(add: _Add) -> None:
     worker.add_argument(
         "--pull", action="store_true", help="fetch models that --queue names and that are not here"
     )
+    worker.add_argument(
+        "--jobs",
+        action="store_true",
+        help="work on the fleet's jobs, too (`jobs.fleet` of daemons)",
+    )
     worker.add_argument("--once", action="store_true", help="end after one task")
     worker.add_argument(
         "--keep-free", type=int, default=1, metavar="N", help="slots of a model to leave to people"

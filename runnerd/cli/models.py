@@ -6,6 +6,7 @@ import argparse
 from typing import Any
 
 from runnerd.cli.client import Client
+from runnerd.cli.fit import sentence
 from runnerd.cli.model_paths import model_path, tag_query
 from runnerd.cli.runners import described
 from runnerd.cli.tables import familiar, print_items, print_json, print_table
@@ -48,11 +49,11 @@ def show(options: argparse.Namespace) -> int:
     for number, model in enumerate(models):
         if number:
             print()
-        _print_model(model, runners)
+        _print_model(client, model, runners)
     return 0
 
 
-def _print_model(model: dict[str, Any], runners: list[dict[str, Any]]) -> None:
+def _print_model(client: Client, model: dict[str, Any], runners: list[dict[str, Any]]) -> None:
     about = {
         "id": model["id"],
         "tags": ", ".join(model.get("tags", [])),
@@ -68,6 +69,7 @@ def _print_model(model: dict[str, Any], runners: list[dict[str, Any]]) -> None:
     about["capabilities"] = ", ".join(model["runnerd"]["capabilities"])
     served = [described(item) for item in runners if item["model_id"] == model["id"]]
     about["runners"] = "; ".join(served) or "none"
+    about["fits"] = sentence(client, model["id"]) or "unknown"
     for name, value in about.items():
         print(f"{name + ':':20} {value}")
 

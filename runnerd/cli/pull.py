@@ -11,6 +11,7 @@ import sys
 from urllib.parse import quote
 
 from runnerd.cli.client import Client
+from runnerd.cli.fit import say_fit
 from runnerd.cli.model_paths import model_path
 from runnerd.cli.progress import display, follow
 from runnerd.cli.tables import familiar, print_json, print_table
@@ -116,4 +117,6 @@ def _watch(options: argparse.Namespace, path: str, document: object, kind: str) 
         print_json(event["model"])
     else:
         print(f"{event['message']}: {', '.join(map(familiar, event['model']['tags']))}")
+        if kind == "pull":
+            say_fit(Client(options.host), event["model"]["id"])
     return 0

@@ -9,6 +9,7 @@ from typing import Any
 from urllib.parse import quote
 
 from runnerd.cli.client import Client
+from runnerd.cli.fit import say_fit
 from runnerd.cli.model_paths import model_path
 from runnerd.cli.tables import print_json
 from runnerd.errors import ClientError
@@ -24,6 +25,8 @@ _OPERATIONS = {
 def load(options: argparse.Namespace) -> int:
     """Load models and wait until they are ready, each for what it is made for."""
     client = Client(options.host)
+    for model in options.model:
+        say_fit(client, model, **({"mode": options.mode} if options.mode else {}))
     if options.mode is None:
         client.json("POST", "/engines/load", {"models": options.model})
     else:
@@ -105,6 +108,7 @@ def configure(options: argparse.Namespace) -> int:
         if options.force:
             document["force"] = True
         client.json("POST", f"{model_path(options.model)}/configure", document)
+        say_fit(client, options.model, **({"mode": options.mode} if options.mode else {}))
         if not options.show:
             return 0
     return _show_configuration(client, options)

@@ -4,12 +4,20 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import contextlib
 import logging
 import os
 import signal
+from typing import TYPE_CHECKING
 
 from runnerd.cli.client import default_address
 from runnerd.errors import StartupError
+
+if TYPE_CHECKING:
+    from runnerd.jobs.fleet.daemon_client import DaemonClient
+    from runnerd.jobs.fleet.host_jobs import HostJobs
+    from runnerd.jobs.fleet.protollm.environment import FleetEnvironment
+    from runnerd.jobs.fleet.worker import Worker
 
 
 def worker(options: argparse.Namespace) -> int:
@@ -32,18 +40,39 @@ def worker(options: argparse.Namespace) -> int:
 
 async def _work(options: argparse.Namespace) -> None:
     from runnerd.jobs.fleet.daemon_client import DaemonClient
-    from runnerd.jobs.fleet.placement import Placement
     from runnerd.jobs.fleet.protollm import environment
+
+    fleet = environment.read(os.environ)
+    async with contextlib.AsyncExitStack() as stack:
+        daemon = DaemonClient(options.host or default_address(), os.environ.get("RUNNERD_KEY", ""))
+        stack.push_async_callback(daemon.close)
+        prompts = await _prompts(stack, options, fleet, daemon)
+        jobs = await _jobs(stack, options, fleet, daemon) if options.jobs else None
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, prompts.stop)
+        await prompts.run()
+        if jobs is not None:
+            await jobs.drain(0.0 if options.once else options.drain_timeout)
+
+
+async def _prompts(
+    stack: contextlib.AsyncExitStack,
+    options: argparse.Namespace,
+    fleet: FleetEnvironment,
+    daemon: DaemonClient,
+) -> Worker:
+    """What takes ProtoLLM's tasks."""
+    from runnerd.jobs.fleet.placement import Placement
     from runnerd.jobs.fleet.result_store import ResultStore
     from runnerd.jobs.fleet.worker import QueueModel, Worker
 
-    fleet = environment.read(os.environ)
-    queues = [QueueModel(*each) for each in options.queue] or [
-        QueueModel(fleet.queue, options.model)
-    ]
-    daemon = DaemonClient(options.host or default_address(), os.environ.get("RUNNERD_KEY", ""))
     store = ResultStore(fleet.redis_url, fleet.keys, kept=options.keep_results)
-    work = Worker(
+    stack.push_async_callback(store.close)
+    queues = [QueueModel(*each) for each in options.queue]
+    if not queues and not options.jobs:
+        queues = [QueueModel(fleet.queue, options.model)]
+    return Worker(
         fleet.amqp_url,
         daemon,
         store,
@@ -55,11 +84,29 @@ async def _work(options: argparse.Namespace) -> None:
         once=options.once,
         drain_timeout=options.drain_timeout,
     )
-    loop = asyncio.get_running_loop()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, work.stop)
-    try:
-        await work.run()
-    finally:
-        await store.close()
-        await daemon.close()
+
+
+async def _jobs(
+    stack: contextlib.AsyncExitStack,
+    options: argparse.Namespace,
+    fleet: FleetEnvironment,
+    daemon: DaemonClient,
+) -> HostJobs:
+    """What takes the fleet's jobs."""
+    from runnerd.jobs.fleet.host_jobs import HostJobs
+    from runnerd.jobs.fleet.queue import FleetQueue
+    from runnerd.jobs.sqlite.state import QueueRules
+
+    queue = FleetQueue(fleet.amqp_url, fleet.redis_url, QueueRules())
+    await queue.open()
+    stack.push_async_callback(queue.close)
+    jobs = HostJobs(
+        queue,
+        daemon,
+        kept_free=options.keep_free,
+        most=options.most,
+        quantum=options.quantum,
+    )
+    jobs.open()
+    stack.push_async_callback(jobs.close)
+    return jobs

@@ -70,8 +70,7 @@ class JobAttempt:
         """All responses; those of all prompts but the last were handed in."""
         job = self._claim.job
         responses = list(job.responses)
-        for response in responses:
-            self._output.add(text_of(response))
+        self._output.add("\n".join(text_of(response) for response in responses))
         for number in range(len(responses), len(job.prompts)):
             if number:
                 self._output.add("\n")

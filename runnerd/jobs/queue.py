@@ -185,3 +185,15 @@ class Work(Protocol):
 
 class Queue(Submission, Work, Protocol):
     """Keeps jobs until they have ended, and their results for a time after that."""
+
+
+class OpenedQueue(Queue, Protocol):
+    """A queue that has something to look after as long as it is open."""
+
+    async def open(self) -> None:
+        """Begin to look after jobs."""
+        ...
+
+    async def close(self) -> None:
+        """Look no more.  Idempotent."""
+        ...

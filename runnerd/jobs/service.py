@@ -14,7 +14,8 @@ from runnerd.jobs.attempt import Inference
 from runnerd.jobs.batches.batches import Batches, CheckModel
 from runnerd.jobs.batches.files import FileStore
 from runnerd.jobs.clock import SteadyClock
-from runnerd.jobs.queue import Queue
+from runnerd.jobs.fleet.opening import fleet_queue
+from runnerd.jobs.queue import OpenedQueue, Queue
 from runnerd.jobs.retries import RetryPolicy
 from runnerd.jobs.sqlite.queue import SqliteQueue
 from runnerd.jobs.sqlite.state import QueueRules
@@ -45,9 +46,12 @@ class Jobs:
             lambda: RetryPolicy(settings.jobs.tries),
         )
         self._sweeping: asyncio.Task[None] | None = None
-        self._sqlite = SqliteQueue(database, rules)
-        self.queue: Queue = self._sqlite
-        self.worker = Worker(self.queue, inference, at_once=lambda: settings.jobs.at_once)
+        fleet = settings.jobs.fleet
+        self._opened: OpenedQueue = fleet_queue(rules) if fleet else SqliteQueue(database, rules)
+        self.queue: Queue = self._opened
+        self.worker = Worker(
+            self.queue, inference, at_once=lambda: 0 if fleet else settings.jobs.at_once
+        )
         self._settings = settings
         self._clock = SteadyClock()
         self.files = FileStore(
@@ -59,7 +63,7 @@ class Jobs:
 
     async def open(self) -> None:
         """Begin to look after the queue, and to work."""
-        await self._sqlite.open()
+        await self._opened.open()
         self.worker.open()
         try:
             await self.files.remove_leftovers()
@@ -75,7 +79,7 @@ class Jobs:
             await tasks.cancel_and_wait(sweeping)
         await self.batches.close()
         await self.worker.close()
-        await self._sqlite.close()
+        await self._opened.close()
 
     async def _sweep(self) -> None:
         """Remove, from time to time, what was kept long enough."""

@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterable
 from runnerd import tasks
 from runnerd.errors import LeaseLost, RunnerdError
 from runnerd.jobs.attempt import Inference, JobAttempt
-from runnerd.jobs.queue import Claim, Queue
+from runnerd.jobs.queue import Claim, Work
 
 log = logging.getLogger(__name__)
 
@@ -30,7 +30,7 @@ class Worker:
 
     def __init__(
         self,
-        queue: Queue,
+        queue: Work,
         inference: Inference,
         *,
         at_once: Callable[[], int],

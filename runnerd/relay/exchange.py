@@ -177,6 +177,8 @@ class Exchange:
         record.runner = lease.runner.name
         try:
             if not plan.preload_only and plan.immediate is None:
+                if plan.session and _recalls(self, lease, plan, self._context):
+                    return
                 self._call = call = EngineCall(
                     self, lease.runner, plan, self._sink, record, self._context
                 )
@@ -289,3 +291,19 @@ def _log_failure(record: RequestRecord, error: RunnerdError) -> None:
     """What is not the client's mistake; many of one kind are one line."""
     about = {"request_id": record.id, "runner": record.runner, "model": record.model}
     log.warning("a request failed: %d %s", error.status, record.error, extra=about)
+
+
+def _recalls(exchange: Exchange, lease: Lease, plan: Plan, context: ExchangeContext) -> bool:
+    """Whether a runner is given what was kept of a session before it is asked the next prompt."""
+    states = context.supervisor.session_states
+    if not states.awaits(lease.runner, plan.session):
+        states.asked(lease.runner, plan.session, plan.body)
+        return False
+
+    async def recall() -> None:
+        await states.recall(lease.runner, plan.session)
+        if not exchange._over:
+            exchange.leased(lease)
+
+    exchange.go_on(recall)
+    return True

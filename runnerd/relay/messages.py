@@ -15,6 +15,7 @@ from runnerd.errors import RunnerdError
 from runnerd.relay.error_formats import OPENAI, ErrorFormat
 
 _LABEL = re.compile(rb"[A-Za-z0-9._/:@+-]{1,128}\Z")
+_LEAST_URGENT = re.compile(rb"(?:^|[,\s])u=7(?=$|[,;\s])")  # RFC 9218: background tasks
 _RUN = os.urandom(4).hex()  # ids of two daemons, or of two lives of one, do not meet
 _COUNTER = itertools.count(1)
 
@@ -80,6 +81,8 @@ class Request:
         self.origin = self.label(b"x-request-origin")
         self.user_agent = None if agent is None else agent[:200].decode("latin-1")
         self.preload_only = (self.header(b"x-preload-only") or b"").lower() == b"true"
+        priority = self.header(b"priority")
+        self.background = priority is not None and _LEAST_URGENT.search(priority) is not None
 
     def collect(self, data: bytes) -> None:
         """Add a piece to the body; a large one is collected in place, never copied as a whole."""
@@ -117,6 +120,7 @@ class Request:
             True,
             self.user,
             self.forwarded_for,
+            background=self.background,
         )
 
     def response_lines(self) -> bytes:

@@ -52,6 +52,7 @@ class Plan(msgspec.Struct, frozen=True, gc=False):
     again: Plan | None = None  # what is asked where the translation raises AskedAgain
     priority: int = 0
     before_end: BeforeEnd | None = None
+    session: str = ""  # that it goes on with
 
     @property
     def action(self) -> Action:

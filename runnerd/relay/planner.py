@@ -237,6 +237,7 @@ class Planner:
             preload_only=request.preload_only,
             origin=request.origin,
             affinity=affinity_of(read.fields, request.session) if found.spreads else (),
+            session=request.session,
             known=found.known,
             token_time=found.token_time,
             translation=infill.translation if infill else translation,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 from runnerd.scheduler.budget import memory
 from runnerd.scheduler.capacity_planner import CapacityPlanner
@@ -13,6 +13,7 @@ from runnerd.scheduler.decisions import (
     RunnerState,
     RunnerView,
 )
+from runnerd.scheduler.eviction import Candidate, choose
 from runnerd.scheduler.pool import instances
 from runnerd.scheduler.scheduler_state import SchedulerState
 from runnerd.scheduler.views import failure_views, runner_views, stranded
@@ -73,6 +74,18 @@ class Queries:
         """Return the devices as they were last seen, each with what other programs use of it."""
         budget = self._books.budget
         return [(device, budget.others(device.id)) for device in budget.devices.values()]
+
+    def would_evict(self, lack: Mapping[str, int], now: float) -> list[int] | None:
+        """The generations of the runners that would have to go for somebody who lacks so much,
+        those in use once they may; None where that is not enough.
+        """
+        candidates = [
+            Candidate(pool, instance, now)
+            for pool, instance in instances(self._books.pools)
+            if not pool.terms.pinned and instance.state is RunnerState.READY
+        ]
+        chosen = choose(lack, candidates, now)
+        return None if chosen is None else [each.instance.generation for each in chosen]
 
     def busy(self, matches: Callable[[RunnerKey], bool]) -> bool:
         """Return whether a matching runner has a lease or is being loaded for somebody."""

@@ -143,6 +143,10 @@ class SessionStore:
 
         return await self._database.write(work)
 
+    async def last_response(self, id: str) -> str | None:
+        """What was last answered in a session, if anything was."""
+        return await self._database.read(lambda connection: rows.last_response(connection, id))
+
     async def delete(self, whose: Whose, id: str) -> Session:
         """Remove a session.  Raises errors.SessionNotFound."""
 

@@ -27,6 +27,7 @@ from runnerd.supervisor.claims import Claims
 from runnerd.supervisor.configuration_checks import ConfigurationChecks
 from runnerd.supervisor.configuring import Configuring
 from runnerd.supervisor.context_variants import ContextVariants
+from runnerd.supervisor.fitting import Fitting
 from runnerd.supervisor.fleet import Fleet
 from runnerd.supervisor.host_reports import HostReports
 from runnerd.supervisor.keys import Keys
@@ -39,6 +40,7 @@ from runnerd.supervisor.refusals import Refusals
 from runnerd.supervisor.removing import Removing
 from runnerd.supervisor.reports import Reports, RunnerReport
 from runnerd.supervisor.running import Running
+from runnerd.supervisor.session_states import SessionStates
 from runnerd.supervisor.sharing import Sharing
 from runnerd.supervisor.slot_persistence import SlotPersistence
 from runnerd.supervisor.unloading import Unloading
@@ -49,7 +51,8 @@ class Supervisor:
     """Owns the runners and leases them.
 
     `keys` says which runner serves a model; `unloading`, `configuring` and `removing` are for the
-    owner's commands; `changes` tells what becomes of runners, `host` reports on the devices.
+    owner's commands; `changes` tells what becomes of runners, `host` reports on the devices,
+    `fitting` on whether models fit.
     """
 
     def __init__(
@@ -76,6 +79,7 @@ class Supervisor:
         self._actions = actions = Actions(scheduler, self._act)
         self._fleet = fleet = Fleet(backends, directory)
         self._slot_persistence = slot_persistence = SlotPersistence(settings, slots)
+        self.session_states = SessionStates(settings, slots, slot_persistence.fingerprint)
         memory = MemoryAccounts(settings, backends, host)
         external = {name for name, each in backends.items() if each.uses_external_model_management}
         sharing = Sharing(
@@ -107,6 +111,13 @@ class Supervisor:
             preparation=preparation,
         )
         self.changes = Changes(sharing, launch_specs)
+        self.fitting = Fitting(
+            scheduler,
+            memory=memory,
+            fleet=fleet,
+            launch_specs=launch_specs,
+            preparation=preparation,
+        )
         self._claims = Claims(
             scheduler,
             actions,
@@ -127,6 +138,7 @@ class Supervisor:
             launch_specs=launch_specs,
             preparation=preparation,
             slot_persistence=slot_persistence,
+            session_states=self.session_states,
             watch=self._watch,
             changes=self.changes,
         )

@@ -296,3 +296,37 @@ def test_a_model_that_is_gone_is_told(daemon: DaemonProcess) -> None:
     )
     daemon.import_model(DEMO / "demo-a.gguf", "again")
     assert prompt(http, id, "Hello")["number"] == 2
+
+
+@pytest.mark.parametrize("slots", [1, 2])
+def test_each_of_many_sessions_is_evaluated_once(daemon: DaemonProcess, slots: int) -> None:
+    """More sessions than slots, over a swap and a restart: each prompt evaluates what is new."""
+    http = daemon.http
+    http.post("/engines/_configure", json={"model": "a", "parallel": slots})
+    talks = [make(http, system=f"{number}. {SYSTEM}") for number in range(5)]
+    undisturbed = [prompt(http, id, "What is your name?") for id in talks]
+    assert all(evaluated(turn) > 100 for turn in undisturbed)
+    for number, text in enumerate(("Who are you?", "And what is this?")):
+        if number:
+            assert daemon.terminate() == 0
+            daemon.start()
+        else:
+            prompt(http, make(http, model="b"), "Hello")
+        for id in talks:
+            assert evaluated(prompt(daemon.http, id, text)) < 40
+    assert "restored a session" in daemon.text()
+
+
+def test_what_was_evaluated_goes_with_its_session(daemon: DaemonProcess) -> None:
+    """Nothing of it is left on the disk."""
+    http = daemon.http
+    talks = [make(http), make(http, system=f"2. {SYSTEM}")]
+    for id in talks:
+        prompt(http, id, "Hello")
+    http.post("/engines/unload", json={"all": True})
+    folder = daemon.state_dir / "slots"
+    before = len(list(folder.glob("*.slot")))
+    assert before >= 2
+    for id in talks:
+        assert http.delete(f"/runnerd/sessions/{id}").status_code == 200
+    assert len(list(folder.glob("*.slot"))) == before - 2

@@ -53,8 +53,19 @@ class Site:
     @contextmanager
     def worker(self, *flags: str, log: Path) -> Iterator[subprocess.Popen[bytes]]:
         """Run a worker for the length of a with block."""
+        process = self.start_worker(*flags, log=log)
+        try:
+            yield process
+        finally:
+            if process.poll() is None:
+                process.kill()
+            process.wait()
+        assert b"Traceback" not in log.read_bytes(), log.read_text()
+
+    def start_worker(self, *flags: str, log: Path) -> subprocess.Popen[bytes]:
+        """Start a worker; end it."""
         with open(log, "ab") as output:
-            process = subprocess.Popen(
+            return subprocess.Popen(
                 [
                     *(sys.executable, "-m", "runnerd"),
                     *("--host", f"unix://{self.daemon.socket}", "worker", *flags),
@@ -63,13 +74,6 @@ class Site:
                 stdout=output,
                 stderr=output,
             )
-        try:
-            yield process
-        finally:
-            if process.poll() is None:
-                process.kill()
-            process.wait()
-        assert b"Traceback" not in log.read_bytes(), log.read_text()
 
     async def publish(self, *messages: TaskMessage, queue: str = "llm-api-queue") -> None:
         """Publish tasks as ProtoLLM's API does."""

@@ -125,14 +125,15 @@ class PantryClient:
 
     def call(self, name: str, **said: Any) -> Any:
         """The JSON of a call's response.  Raises ApiError."""
-        response = self.http.send(self._request(name, said))
+        response = self.http.send(self.request_of(name, said))
         if response.status_code != 200:
             raise ApiError(
                 response.status_code, response.text, response.headers.get("content-type", "")
             )
         return response.json()
 
-    def _request(self, name: str, said: dict[str, Any]) -> httpx.Request:
+    def request_of(self, name: str, said: dict[str, Any]) -> httpx.Request:
+        """What a call sends."""
         if self.user_id:
             said = {"user_id": self.user_id, "api_key": self.api_key, **said}
         return self.http.build_request(
@@ -206,7 +207,7 @@ class PantryClient:
             "prompt": prompt,
             "parameters": parameters,
         }
-        response = self.http.send(self._request("prompt_session_stream", said), stream=True)
+        response = self.http.send(self.request_of("prompt_session_stream", said), stream=True)
         try:
             yield _events(response)
         finally:

@@ -105,13 +105,13 @@ async def test_an_engine_that_fails(host: SqliteHost) -> None:
     failures = [BackendFailure("crashed")]
 
     def script(body: bytes, sink: StreamedResponse) -> None:
-        if b"second" in body and failures:
+        if b"third" in body and failures:
             sink.error(failures.pop(), intact=True, warnings=())
         else:
             echo(body, sink)
 
     async with Working(host, script) as working:
-        id = await working.submit("first", "second")
+        id = await working.submit("first", "second", "third")
         waits = await working.until(id, JobState.QUEUED)
         while not waits.attempts:
             [waits] = await host.queue.get([id])
@@ -120,7 +120,7 @@ async def test_an_engine_that_fails(host: SqliteHost) -> None:
         await host.pass_time(10)
         host.queue._state.work.wake()
         job = await working.ended(id)
-    assert (job.state, job.output) == (JobState.COMPLETED, "first\nsecond")
+    assert (job.state, job.output) == (JobState.COMPLETED, "first\nsecond\nthird")
     assert [attempt.reason for attempt in job.attempts] == ["crashed"]
     assert sum(b"first" in body for body in working.engine.asked) == 1
 

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
-from collections.abc import Mapping
+from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -13,6 +14,10 @@ from runnerd.errors import RunnerdError
 
 _LOOK_SECONDS = 10.0
 _MOST_BYTES = 64 << 20  # of a response
+_HEADERS = {
+    "Content-Type": "application/json",
+    "Priority": "u=7",  # RFC 9218: background work, behind everybody who waits
+}
 _LATER = frozenset({408, 429, 500, 502, 503, 504, 507})  # may go better with another try
 
 
@@ -27,9 +32,12 @@ class TaskRefused(RunnerdError):
 
     code = "task_refused"
 
-    def __init__(self, message: str, *, later: bool, retry_after: float | None = None) -> None:
+    def __init__(
+        self, message: str, *, later: bool, status: int = 502, retry_after: float | None = None
+    ) -> None:
         super().__init__(message, retry_after=retry_after)
         self.later = later
+        self.status_told = status
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,17 +89,26 @@ class DaemonClient:
 
         Whoever is cancelled here closes the connection, which ends the computing within a token.
         """
-        headers = {"Content-Type": "application/json"}
+        found = bytearray()
+        async with self.streamed(path, body) as (_, _, pieces):
+            async for piece in pieces:
+                found += piece
+                if len(found) > _MOST_BYTES:
+                    raise TaskRefused("502: the response is too long", later=False)
+        return bytes(found)
+
+    @contextlib.asynccontextmanager
+    async def streamed(
+        self, path: str, body: bytes
+    ) -> AsyncIterator[tuple[int, str, AsyncIterator[bytes]]]:
+        """Status, media type and pieces of the response.  Raises TaskRefused or DaemonAway."""
         try:
-            async with self._http.post(self._base + path, data=body, headers=headers) as response:
-                found = await response.content.read(_MOST_BYTES)
-                if response.status < 400:
-                    while not response.content.at_eof():
-                        if len(found) > _MOST_BYTES:
-                            raise TaskRefused("the response is too long", later=False)
-                        found += await response.content.read(_MOST_BYTES)
-                    return found
-                raise _refusal(response.status, response.headers.get("Retry-After", ""), found)
+            async with self._http.post(self._base + path, data=body, headers=_HEADERS) as response:
+                if response.status >= 400:
+                    said = await response.content.read(_MOST_BYTES)
+                    raise _refusal(response.status, response.headers.get("Retry-After", ""), said)
+                pieces = response.content.iter_any()
+                yield response.status, response.headers.get("Content-Type", ""), pieces
         except (aiohttp.ClientError, OSError, TimeoutError) as error:
             raise DaemonAway(f"the daemon at {self.address} does not answer: {error}") from error
 
@@ -153,7 +170,9 @@ def _refusal(status: int, retry_after: str, body: bytes) -> RunnerdError:
     if code == "draining":
         return DaemonAway("the daemon is about to end")
     pause = float(retry_after) if retry_after.isdecimal() else None
-    return TaskRefused(f"{status}: {words}", later=status in _LATER, retry_after=pause)
+    return TaskRefused(
+        f"{status}: {words}", later=status in _LATER, status=status, retry_after=pause
+    )
 
 
 def _words(name: str) -> tuple[str, ...]:

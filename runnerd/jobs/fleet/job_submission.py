@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncGenerator, Sequence
 
 from runnerd.errors import Conflict, LimitReached
 from runnerd.jobs.fleet.announcements import LOOK_INTERVAL
@@ -67,7 +67,7 @@ class FleetSubmission(FleetParts):
         counts = await self._index.counts()
         return [count for count in counts if principal in (None, count.principal)]
 
-    async def watch(self, id: str) -> AsyncIterator[Job]:
+    async def watch(self, id: str) -> AsyncGenerator[Job, None]:
         """As in the contract."""
         last: Job | None = None
         async with self._announcements.on([f"rj:n:{id}"], LOOK_INTERVAL) as news:

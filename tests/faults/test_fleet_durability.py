@@ -1,0 +1,239 @@
+"""Loops that kill broker, Redis, workers and daemon under load, and count what comes of it.
+
+Every job that was acknowledged has exactly one visible result in the end, and a result that was
+seen once never changes.  `make test-slow`; CHAOS_SECONDS says for how long things are killed.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import random
+import subprocess
+from collections import Counter
+from collections.abc import AsyncIterator, Callable, Iterator
+from pathlib import Path
+
+import msgspec
+import pytest
+from redis.asyncio import Redis as Client
+
+from runnerd import tasks
+from runnerd.access.principals import user_principal
+from runnerd.errors import DatabaseFailure
+from runnerd.jobs.fleet.protollm.result_keys import ResultKeys
+from runnerd.jobs.fleet.protollm.task_message import QUEUE_ARGUMENTS
+from runnerd.jobs.fleet.publisher import Publisher
+from runnerd.jobs.fleet.queue import FleetQueue
+from runnerd.jobs.fleet.redis_client import GONE
+from runnerd.jobs.fleet.result_store import ResultStore
+from runnerd.jobs.job import JobState, NewJob, Prompt
+from runnerd.jobs.retries import RetryPolicy
+from runnerd.jobs.sqlite.state import QueueRules
+from tests.integration.test_worker import ANSWER, QUESTION, Site, running_site, task
+from tests.support.waiting import SECONDS
+
+pytestmark = [pytest.mark.engine, pytest.mark.slow, pytest.mark.timeout(1800)]
+
+CHAOS_SECONDS = float(os.environ.get("CHAOS_SECONDS", "60"))
+_PATIENCE = 300 * SECONDS  # for what is left when nothing is killed any more
+_ANN = user_principal("ann", "key")
+_BODY = msgspec.json.encode(
+    {
+        "model": "demo-a",
+        "messages": [{"role": "user", "content": QUESTION}],
+        "temperature": 0,
+        "max_tokens": 32,
+    }
+)
+
+
+class Chaos:
+    """Kills parts of a site, and starts them again."""
+
+    def __init__(self, site: Site, folder: Path, *flags: str, seed: int = 1) -> None:
+        self.site = site
+        self._folder = folder
+        self._flags = flags
+        self._random = random.Random(seed)
+        self._workers = [self._worker(number) for number in range(2)]
+        self.done: Counter[str] = Counter()
+
+    def _worker(self, number: int) -> subprocess.Popen[bytes]:
+        return self.site.start_worker(*self._flags, log=self._folder / f"worker-{number}.log")
+
+    async def run(self, seconds: float, *kinds: str) -> None:
+        """Do one of some kinds of damage after another."""
+        end = asyncio.get_running_loop().time() + seconds
+        while asyncio.get_running_loop().time() < end:
+            await asyncio.sleep(self._random.uniform(0.2, 2.0))
+            kind = self._random.choice(kinds)
+            await asyncio.to_thread(getattr(self, kind))
+            self.done[kind] += 1
+
+    def worker(self) -> None:
+        number = self._random.randrange(len(self._workers))
+        self._workers[number].kill()
+        self._workers[number].wait()
+        self._workers[number] = self._worker(number)
+
+    def redis(self) -> None:
+        self.site.redis.kill()
+        self.site.redis.start()
+
+    def rabbitmq(self) -> None:
+        self.site.rabbitmq.kill()
+        self.site.rabbitmq.start()
+
+    def daemon(self) -> None:
+        self.site.daemon.kill()
+        self.site.daemon.start()
+
+    def flush(self) -> None:
+        self.site.results.flushall()
+
+    def cut_off(self) -> None:
+        """A worker hangs for longer than its lease, and comes back."""
+        process = self._random.choice(self._workers)
+        process.send_signal(19)
+        asyncio.run(asyncio.sleep(70))
+        process.send_signal(18)
+
+    def close(self) -> None:
+        for process in self._workers:
+            process.kill()
+            process.wait()
+
+
+@pytest.fixture
+def own_site(tmp_path: Path) -> Iterator[Site]:
+    with running_site(tmp_path / "site") as found:
+        yield found
+
+
+@contextlib.asynccontextmanager
+async def going_on(work: Callable[[], object]) -> AsyncIterator[None]:
+    """Repeat something as long as the with block lasts."""
+
+    async def repeat() -> None:
+        while True:
+            await work()  # type: ignore[misc]
+            await asyncio.sleep(0.05)
+
+    running = tasks.spawn(repeat(), name="repeat")
+    try:
+        yield
+    finally:
+        await tasks.cancel_and_wait(running)
+
+
+def fleet_queue(site: Site) -> FleetQueue:
+    """A queue as a daemon has it; so many killed workers are no fault of the jobs."""
+    rules = QueueRules(policy=lambda: RetryPolicy(100, 1000))
+    return FleetQueue(site.rabbitmq.url, site.redis.url, rules)
+
+
+async def jobs_survive(
+    site: Site, folder: Path, kinds: tuple[str, ...], seconds: float = CHAOS_SECONDS
+) -> None:
+    """Submit jobs while things are killed, and hold each acknowledged one against its result."""
+    acknowledged: list[str] = []
+    seen: dict[str, float | None] = {}
+    chaos = Chaos(site, folder, "--jobs")
+    queue = fleet_queue(site)
+    await queue.open()
+
+    async def submit() -> None:
+        with contextlib.suppress(DatabaseFailure):  # not acknowledged
+            [job] = await queue.submit(
+                [NewJob(_ANN, "demo-a", (Prompt("/v1/chat/completions", _BODY),))]
+            )
+            acknowledged.append(job.id)
+
+    async def look() -> None:
+        with contextlib.suppress(DatabaseFailure):
+            for job in await queue.get(acknowledged[-200:]):
+                if job.state is JobState.COMPLETED:
+                    seen.setdefault(job.id, job.ended)
+
+    try:
+        async with going_on(submit), going_on(look):
+            await chaos.run(seconds, *kinds)
+        async with asyncio.timeout(_PATIENCE):
+            while True:
+                jobs = await queue.get(acknowledged)
+                if all(job.state.ended for job in jobs):
+                    break
+                await asyncio.sleep(0.5)
+        wrong = [job for job in jobs if job.state is not JobState.COMPLETED]
+        changed = [job.id for job in jobs if seen.get(job.id, job.ended) != job.ended]
+        results = sum(len(job.responses) == 1 and job.output == ANSWER for job in jobs)
+        lost = sum(len(job.attempts) for job in jobs)
+        print(
+            f"\njobs: {len(acknowledged)} acknowledged, {len(jobs)} there, {results} with exactly"
+            f" one right result, {len(changed)} whose result changed after it was seen,"
+            f" {lost} attempts lost; {dict(chaos.done)}"
+        )
+        assert len(acknowledged) == len(set(acknowledged)) == len(jobs) > 10
+        assert (wrong, changed) == ([], [])
+        assert results == len(jobs)
+    finally:
+        chaos.close()
+        await queue.close()
+
+
+async def test_jobs_survive_kills(own_site: Site, tmp_path: Path) -> None:
+    """kill -9 of workers, broker, Redis and daemon."""
+    await jobs_survive(own_site, tmp_path, ("worker", "worker", "redis", "rabbitmq", "daemon"))
+
+
+async def test_jobs_survive_a_flush(own_site: Site, tmp_path: Path) -> None:
+    """Redis is emptied under load."""
+    await jobs_survive(own_site, tmp_path, ("flush", "worker"), CHAOS_SECONDS / 2)
+
+
+async def test_a_late_result_is_refused(own_site: Site, tmp_path: Path) -> None:
+    """A worker hangs for longer than its lease: its jobs are run elsewhere, and once."""
+    await jobs_survive(own_site, tmp_path, ("cut_off",), 1.0)
+
+
+async def test_prompts_survive_kills(own_site: Site, tmp_path: Path) -> None:
+    """ProtoLLM's tasks: kill -9 of workers, broker, Redis and daemon."""
+    confirmed: list[str] = []
+    chaos = Chaos(own_site, tmp_path, "--queue", "llm-api-queue=demo-a")
+    publisher = Publisher(own_site.rabbitmq.url, "test")
+    store = ResultStore(own_site.redis.url, ResultKeys(), kept=86400)
+    numbers = iter(range(1_000_000))
+
+    async def publish() -> None:
+        message = task(f"chaos-{next(numbers)}")
+        with contextlib.suppress(DatabaseFailure):
+            await publisher.publish(
+                "llm-api-queue", message.encode(), arguments=QUEUE_ARGUMENTS, priority=1
+            )
+            confirmed.append(message.job_id)
+
+    async def missing() -> list[str]:
+        return [id for id in confirmed if (f := await store.outcome(id)) is None or not f.over]
+
+    try:
+        async with going_on(publish):
+            await chaos.run(CHAOS_SECONDS, "worker", "worker", "redis", "rabbitmq", "daemon")
+        left = confirmed
+        async with asyncio.timeout(_PATIENCE):
+            while left:
+                await asyncio.sleep(0.5)
+                with contextlib.suppress(*GONE):
+                    left = await missing()
+        found = [await store.outcome(id) for id in confirmed]
+        right = sum(each is not None and each.text == ANSWER for each in found)
+        print(f"\nprompts: {len(confirmed)} confirmed, {right} with a result; {dict(chaos.done)}")
+        assert right == len(confirmed) > 10
+        client = Client.from_url(own_site.redis.url)
+        assert len(await client.keys("llm-api:chaos-*")) >= len(confirmed)
+        await client.aclose()
+    finally:
+        chaos.close()
+        await publisher.close()
+        await store.close()
