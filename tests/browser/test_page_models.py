@@ -138,6 +138,24 @@ def test_pull_with_progress_and_cancel(
     expect(page.get_by_role("link", name=name, exact=True)).to_be_visible()
 
 
+def test_whether_it_fits(page: Page, daemon: DaemonProcess, server: FileServer) -> None:
+    """What a model needs is told before it is pulled, and of one that is here for other numbers."""
+    go(page, "Models")
+    expect(page.get_by_role("row").filter(has_text="tiny").first).to_contain_text("up to 8,192")
+    page.get_by_label("Model", exact=True).fill(server.url("/far.gguf"))
+    page.get_by_role("button", name="Does it fit?").click()
+    expect(page.get_by_text("fits now")).to_be_visible()
+    assert all(
+        "far" not in tag for each in daemon.http.get("/models").json() for tag in each["tags"]
+    )
+    page.get_by_role("link", name="tiny", exact=True).click()
+    expect(page.get_by_text("8,192 tokens").first).to_be_visible()
+    page.get_by_label("With a context of").fill("1024")
+    page.get_by_label("With requests at a time").fill("2")
+    page.get_by_role("button", name="Reckon").click()
+    expect(page.get_by_text("1,024 tokens")).to_be_visible()
+
+
 def test_pull_that_is_refused(page: Page) -> None:
     """Why a pull cannot begin is told in the daemon's words."""
     go(page, "Models")
