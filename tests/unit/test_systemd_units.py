@@ -343,3 +343,15 @@ def test_example_settings_are_all_and_the_defaults(
         del each["pantry"]["bare_models"]  # the host decides it
     assert shown == {name: defaults[name] for name in shown}
     assert example["limits"] == defaults["limits"]
+
+
+def test_the_kernel_can_be_asked_who_asks() -> None:
+    """Whose a loopback connection is says sock_diag, over a netlink socket: without it everybody
+    on the host would be a stranger over TCP, the owner too.
+    """
+    [families] = [
+        line.partition("=")[2].split()
+        for line in (FOLDER / "runnerd.service").read_text().splitlines()
+        if line.startswith("RestrictAddressFamilies=")
+    ]
+    assert {"AF_UNIX", "AF_INET", "AF_INET6", "AF_NETLINK"} == set(families)
