@@ -23,22 +23,63 @@ class CompletionParameters(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
 
-    temperature: _Number | None = None
-    max_tokens: Annotated[int | None, Field(strict=True, ge=1, le=2**31 - 1)] = None
-    top_p: _Probability | None = None
-    top_k: Annotated[int | None, Field(strict=True, ge=0, le=2**31 - 1)] = None
-    min_p: _Probability | None = None
-    typical_p: _Probability | None = None
-    seed: Annotated[int | None, Field(strict=True, ge=-1, le=2**32 - 1)] = None
-    stop: Annotated[tuple[_Text, ...] | None, Field(min_length=1, max_length=16)] = None
-    presence_penalty: _Signed | None = None
-    frequency_penalty: _Signed | None = None
-    repeat_penalty: _Number | None = None
-    repeat_last_n: _Count | None = None
-    dry_multiplier: _Number | None = None
-    xtc_probability: _Probability | None = None
-    reasoning_effort: Annotated[str | None, Field(pattern="^[a-z]{1,16}$")] = None
-    chat_template_kwargs: Annotated[dict[_Text, _Scalar] | None, Field(max_length=16)] = None
+    temperature: Annotated[
+        _Number | None, Field(description="How freely tokens are chosen; 0: always the likeliest.")
+    ] = None
+    max_tokens: Annotated[
+        Annotated[int | None, Field(strict=True, ge=1, le=2**31 - 1)],
+        Field(description="Tokens of a response, at most."),
+    ] = None
+    top_p: Annotated[
+        _Probability | None,
+        Field(description="Choose among the likeliest tokens that together have this probability."),
+    ] = None
+    top_k: Annotated[
+        Annotated[int | None, Field(strict=True, ge=0, le=2**31 - 1)],
+        Field(description="Choose among so many of the likeliest tokens; 0: all."),
+    ] = None
+    min_p: Annotated[
+        _Probability | None,
+        Field(description="Leave out tokens less likely than this share of the likeliest."),
+    ] = None
+    typical_p: Annotated[
+        _Probability | None, Field(description="Prefer tokens of typical probability; 1: off.")
+    ] = None
+    seed: Annotated[
+        Annotated[int | None, Field(strict=True, ge=-1, le=2**32 - 1)],
+        Field(description="The same seed gives the same response; -1: another one each time."),
+    ] = None
+    stop: Annotated[
+        Annotated[tuple[_Text, ...] | None, Field(min_length=1, max_length=16)],
+        Field(description="Texts that end a response."),
+    ] = None
+    presence_penalty: Annotated[
+        _Signed | None, Field(description="Against tokens that were there before.")
+    ] = None
+    frequency_penalty: Annotated[
+        _Signed | None, Field(description="Against tokens, the more often they were there.")
+    ] = None
+    repeat_penalty: Annotated[
+        _Number | None, Field(description="Against repetitions; 1: none.")
+    ] = None
+    repeat_last_n: Annotated[
+        _Count | None,
+        Field(description="How many tokens back repetitions count; -1: the whole context."),
+    ] = None
+    dry_multiplier: Annotated[
+        _Number | None, Field(description="Against repeated sequences; 0: off.")
+    ] = None
+    xtc_probability: Annotated[
+        _Probability | None, Field(description="How often the likeliest tokens are left out.")
+    ] = None
+    reasoning_effort: Annotated[
+        Annotated[str | None, Field(pattern="^[a-z]{1,16}$")],
+        Field(description="How long a model thinks: low, medium or high, as it knows them."),
+    ] = None
+    chat_template_kwargs: Annotated[
+        Annotated[dict[_Text, _Scalar] | None, Field(max_length=16)],
+        Field(description='Variables of the chat template: {"enable_thinking": false}.'),
+    ] = None
 
     def said(self) -> dict[str, object]:
         """The parameters that are set, by their JSON names."""

@@ -44,3 +44,31 @@ class KeepsSlots(Protocol):
         or the engine has ended.
         """
         ...
+
+    async def save_conversation(
+        self,
+        socket: Path,
+        model: str,
+        request: bytes,
+        response: str,
+        name: str,
+        room_bytes: int,
+    ) -> bool:
+        """Let the engine of a run on `socket` write what it has evaluated of a conversation,
+        wherever it keeps that, to the file `name`.
+
+        `request` is the body of the last request, as the engine got it, `response` the text of what
+        it responded.  Returns whether it was worth it and fits into `room_bytes`.  Nobody may use
+        the engine meanwhile.  Raises errors.BackendFailure; the file may lie there all the same.
+        """
+        ...
+
+    async def restore_conversation(
+        self, socket: Path, name: str, restored: Sequence[int]
+    ) -> int | None:
+        """Let the engine of a run on `socket` read a file into a slot; return which.
+
+        What lies in that slot is not lost, but for what was `restored` before: these slots are
+        taken last.  None where all slots are in use.  Raises errors.BackendFailure as above.
+        """
+        ...

@@ -50,7 +50,9 @@ def _run() -> int:
         sys.stdout.flush()
         return status
     except RunnerdError as error:
-        print(f"runnerd: {error.message}", file=sys.stderr)
+        from runnerd.cli.near_models import explained
+
+        print(f"runnerd: {explained(error, options.host)}", file=sys.stderr)
         return 1
 
 

@@ -15,7 +15,7 @@ a secret.
     │   │   └── PermissionMissing        the principal lacks a permission, which is named
     │   ├── NotFound (404)           ModelNotFound, BackendNotFound, RunnerNotFound, RouteNotFound,
     │   │                            UserNotFound, KeyNotFound, ApprovalNotFound, JobNotFound,
-    │   │                            SessionNotFound
+    │   │                            SessionNotFound, ConversationNotFound
     │   ├── MethodNotAllowed (405)
     │   ├── RequestTimeout (408)     the client was too slow
     │   ├── Conflict (409)           several tags, runner busy
@@ -38,6 +38,7 @@ a secret.
     │   └── HostExhausted            no descriptor, process or memory for it at this moment
     ├── SourceFailure (502)      a registry or hub failed or sent what it should not
     │   └── SourceBusy               it may do better in a moment
+    ├── Displaced (503)          a job made room for somebody who waits
     ├── Draining (503)           the daemon is going away (never used for overload)
     ├── DatabaseFailure (503)    the database cannot be used
     │   └── DatabaseLocked           at this moment: another program holds it
@@ -181,6 +182,10 @@ class KeyNotFound(NotFound):
 
 class ApprovalNotFound(NotFound):
     code = "approval_not_found"
+
+
+class ConversationNotFound(NotFound):
+    code = "conversation_not_found"
 
 
 class JobNotFound(NotFound):
@@ -332,6 +337,11 @@ class SourceBusy(SourceFailure):
 class Draining(RunnerdError):
     status = 503
     code = "draining"
+
+
+class Displaced(RunnerdError):
+    status = 503
+    code = "displaced"
 
 
 class DatabaseFailure(RunnerdError):

@@ -22,7 +22,6 @@ from runnerd.api.app import make_app
 from runnerd.api.context import Context
 from runnerd.api.ollama import dialects
 from runnerd.api.openai import responses, transcriptions
-from runnerd.api.openai.response_store import ResponseStore
 from runnerd.api.protollm.opening import open_desk
 from runnerd.backends.interface import Backend, BackendContext
 from runnerd.backends.registry import discover
@@ -30,9 +29,12 @@ from runnerd.config import Settings
 from runnerd.configurations import Configurations
 from runnerd.jobs.service import Jobs
 from runnerd.llms.parts import build as build_llms
+from runnerd.models.model_folders import ModelFolders
+from runnerd.models.outlines import Outlines
 from runnerd.models.store import Store
 from runnerd.observability.event_bus import EventKind
 from runnerd.observability.observability import Observability
+from runnerd.pulls.outlining import Outlining
 from runnerd.pulls.pulling import Pulls
 from runnerd.pulls.settings import make_outbound, pull_settings
 from runnerd.relay import listening
@@ -66,6 +68,7 @@ class Parts:
     relay: Relay
     observability: Observability
     jobs: Jobs
+    model_folders: ModelFolders
 
 
 async def build(
@@ -99,7 +102,8 @@ async def build(
     slots = SavedSlots(state_dir / "slots", settings.slot_quota)
     slots.open()
     admit = EngineAdmission(store, policy, peers.of_uid)
-    backends = _discover(settings, store, state_dir, slots, admit)
+    outlines = Outlines(store, state_dir / "outlines")
+    backends = _discover(settings, outlines, state_dir, slots, admit)
     host = Host()
     supervisor = Supervisor(
         settings,
@@ -140,11 +144,11 @@ async def build(
 
     llms = await build_llms(stack, state_dir, store, pulls, accounts.database, settings)
 
-    response_store = ResponseStore()
+    kept = sessions.build_kept(accounts.database, settings)
     other_apis = {
         **anthropic.routes(),
         **dialects.routes(),
-        **responses.routes(response_store),
+        **responses.routes(kept.responses),
         **transcriptions.routes(),
     }
     visible = VisibleModels(store, policy)
@@ -166,9 +170,9 @@ async def build(
     )
     supervisor.tell_of_losses(exchanges.runner_lost)
     exchanges.accounts.spent(await accounts.usage.tokens_of_today())
-    conversations = sessions.build(accounts.database, settings, exchanges, visible, policy)
-    conversations.open()
-    stack.push_async_callback(conversations.close)
+    talks = sessions.build(kept, exchanges, visible, policy, supervisor.session_states)
+    talks.open()
+    stack.push_async_callback(talks.close)
     actions = ApprovedActions(store, policy, pulls, supervisor, exchanges, llms.downloads)
     approvals = ApprovalWork(accounts, actions.by_kind())
     stack.push_async_callback(approvals.close)
@@ -179,7 +183,7 @@ async def build(
         if not external and not settings.auto_pull:
             visible.of(principal).get(name)
 
-    jobs = Jobs(accounts.database, exchanges, settings, state_dir, check_model)
+    jobs = Jobs(accounts.database, exchanges, settings, state_dir, check_model, supervisor.idle)
     prompts = open_desk(settings.protollm, jobs.queue)
     stack.push_async_callback(prompts.close)
     context = Context(
@@ -190,16 +194,18 @@ async def build(
         records,
         log_dir,
         pulls,
-        response_store,
+        kept.responses,
+        kept.conversations,
         policy,
         exchanges,
         accounts,
         approvals,
         observability,
-        conversations,
+        talks,
         jobs,
         llms,
         prompts,
+        Outlining(pulls, outlines),
     )
     relay = Relay(
         RelayDependencies(
@@ -233,15 +239,20 @@ async def build(
         relay,
         observability,
         jobs,
+        ModelFolders(store, lambda: settings.model_dirs, state_dir / "model_dirs.json"),
     )
 
 
 def _discover(
-    settings: Settings, store: Store, state_dir: Path, slots: SavedSlots, admit: EngineAdmission
+    settings: Settings,
+    outlines: Outlines,
+    state_dir: Path,
+    slots: SavedSlots,
+    admit: EngineAdmission,
 ) -> dict[str, Backend]:
     def context_for(name: str) -> BackendContext:
         return BackendContext(
-            resolver=store,
+            resolver=outlines,
             state_dir=state_dir / "engines",
             log_dir=state_dir / "logs" / "engines",
             settings=dict(settings.backends.get(name, {})),

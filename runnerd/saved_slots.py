@@ -21,7 +21,7 @@ import re
 import shutil
 import time
 import zlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -64,6 +64,11 @@ class Entry:
     def names(self) -> list[str]:
         """The files' names inside the folder."""
         return [file.name for file in self.files]
+
+    @property
+    def of_session(self) -> bool:
+        """Whether it is one session's alone."""
+        return any(client.startswith("session ") for client in self.clients)
 
     @property
     def size(self) -> int:
@@ -187,9 +192,9 @@ class SavedSlots:
         self._entries.pop(entry.stamp, None)
         await self._unlink([f"{entry.stamp}.json", *entry.names])
 
-    async def forget(self, model: str) -> None:
-        """Drop everything of a model that has been deleted."""
-        for entry in [entry for entry in self._entries.values() if entry.model == model]:
+    async def forget(self, wanted: Callable[[Entry], bool]) -> None:
+        """Drop the entries that are wanted gone: of a model that was deleted, of a session."""
+        for entry in [entry for entry in self._entries.values() if wanted(entry)]:
             await self.remove(entry)
 
     # writing
@@ -242,8 +247,9 @@ class SavedSlots:
         gone: list[Entry] = []
         left, same = self._quota, dict[str, int]()
         for entry in reversed(self._entries.values()):
-            same[entry.fingerprint] = same.get(entry.fingerprint, 0) + 1
-            if entry.size > left or same[entry.fingerprint] > _ENTRIES:
+            if not entry.of_session:  # of which there are many, and none instead of another
+                same[entry.fingerprint] = same.get(entry.fingerprint, 0) + 1
+            if entry.size > left or same.get(entry.fingerprint, 0) > _ENTRIES:
                 gone.append(entry)
             else:
                 left -= entry.size

@@ -53,6 +53,35 @@ class SlotSaving:
                 asyncio.to_thread(self._take_back, socket, names), name=f"slots of {socket.stem}"
             )
 
+    async def save_conversation(
+        self,
+        socket: Path,
+        model: str,
+        request: bytes,
+        response: str,
+        name: str,
+        room_bytes: int,
+    ) -> bool:
+        files = self._context.resolver.resolve(model)
+        engine = engine_socket(socket)
+        written = await slots.save_conversation(
+            engine, files, (request, response), name, room_bytes
+        )
+        if written:
+            await asyncio.to_thread(self._take, socket, [name])
+        return written
+
+    async def restore_conversation(
+        self, socket: Path, name: str, restored: Sequence[int]
+    ) -> int | None:
+        await asyncio.to_thread(self._lend, socket, [name])
+        try:
+            return await slots.restore_conversation(engine_socket(socket), name, restored)
+        finally:
+            await uninterrupted(
+                asyncio.to_thread(self._take_back, socket, [name]), name=f"slot of {socket.stem}"
+            )
+
     def _take(self, socket: Path, names: Sequence[str]) -> None:
         """Move what an engine wrote in its own folder to where slots are kept."""
         for written, kept in self._pairs(socket, names):

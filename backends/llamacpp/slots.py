@@ -16,6 +16,7 @@ import hashlib
 import itertools
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 import msgspec
 
@@ -45,6 +46,11 @@ class _Slot(msgspec.Struct):
     id: int
     n_prompt_tokens: int = 0  # absent in a slot that was never used
     is_processing: bool = False
+
+
+class _Found(msgspec.Struct):
+    id_slot: int
+    tokens_evaluated: int
 
 
 def works(launch: Launch) -> bool:
@@ -110,6 +116,62 @@ async def restore(socket: Path, names: Sequence[str]) -> int:
     for slot, name in zip(empty, names, strict=False):
         await _act(socket, slot.id, "restore", name)
     return min(len(empty), len(names))
+
+
+async def save_conversation(
+    socket: Path, files: ModelFiles, said: tuple[bytes, str], name: str, room_bytes: int
+) -> bool:
+    """Save what the engine has evaluated of a conversation; return whether it was worth it.
+
+    A conversation that is in no slot is in the engine's memory, where it is looked for only for a
+    request.  So it is asked for what it has, and for no token more.  Raises errors.BackendFailure.
+    """
+    text = await _evaluated_text(socket, *said)
+    asked = {"prompt": text, "n_predict": 0, "cache_prompt": True}
+    try:
+        found = msgspec.json.decode(await _ask(socket, "/completion", asked), type=_Found)
+    except msgspec.MsgspecError as error:
+        raise BackendFailure(f"the engine's response is not understood: {error}") from error
+    size = found.tokens_evaluated * cache_bytes_per_token(files.facts)
+    if found.tokens_evaluated < _FEWEST_TOKENS or size > room_bytes:
+        return False
+    await _act(socket, found.id_slot, "save", name)
+    return True
+
+
+async def _evaluated_text(socket: Path, request: bytes, response: str) -> str:
+    """A conversation as the engine reads it: its last request and the response.
+
+    Templates that do not take the beginning of a response get the request alone.
+    """
+    document = msgspec.json.decode(request, type=dict[str, Any])
+    if "messages" not in document:
+        return f"{document['prompt']}{response}"
+    messages = document["messages"]
+    whole = {**document, "messages": [*messages, {"role": "assistant", "content": response}]}
+    try:
+        told = await _ask(socket, "/apply-template", whole)
+    except BackendFailure:
+        told = await _ask(socket, "/apply-template", document)
+    return str(msgspec.json.decode(told, type=dict[str, Any])["prompt"])
+
+
+async def restore_conversation(socket: Path, name: str, restored: Sequence[int]) -> int | None:
+    """Restore a file into a slot: an empty one, else one that is idle; None where none is.
+
+    What lies in an idle one is moved to the engine's memory, which takes a request that is about
+    something else.  Raises errors.BackendFailure.
+    """
+    idle = [slot for slot in await _slots(socket) if not slot.is_processing]
+    if not idle:
+        return None
+    order = {id: place for place, id in enumerate(restored, 1)}
+    chosen = min(idle, key=lambda slot: (order.get(slot.id, 0), slot.n_prompt_tokens))
+    if chosen.n_prompt_tokens:
+        asked = {"prompt": "x", "n_predict": 0, "id_slot": chosen.id}
+        await _ask(socket, "/completion", asked)
+    await _act(socket, chosen.id, "restore", name)
+    return chosen.id
 
 
 async def _slots(socket: Path) -> list[_Slot]:

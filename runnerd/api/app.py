@@ -12,11 +12,13 @@ from runnerd.api import (
     configuring,
     engines,
     events,
+    fitting,
     host,
     loading,
     log_views,
     metrics,
     models,
+    openapi,
     overview,
     page,
     pulls,
@@ -27,6 +29,7 @@ from runnerd.api.admin import (
     approvals,
     audit,
     backups,
+    catalog,
     jobs,
     keys,
     logins,
@@ -35,10 +38,10 @@ from runnerd.api.admin import (
     users,
 )
 from runnerd.api.auditing import audited
-from runnerd.api.context import CONTEXT, Context, authorize, principal_of
+from runnerd.api.context import CONTEXT, INFERENCE, Context, authorize, principal_of
 from runnerd.api.gridrepublic import jobs as gridrepublic_jobs
 from runnerd.api.ollama import accounts, blobs, creation, library, transfers
-from runnerd.api.openai import batches, files, response_store_api
+from runnerd.api.openai import batches, conversations, files, response_store_api
 from runnerd.api.pantry.modules import MODULES as PANTRY
 from runnerd.api.protollm import routes as protollm
 from runnerd.api.routing import ACTIONS, Handler, check_actions, customs_of, error_format_of
@@ -51,10 +54,9 @@ from runnerd.relay.messages import CONTINUE
 
 log = logging.getLogger(__name__)
 
-INFERENCE = web.AppKey("inference", Mapping[str, routes.Route])
-
 _MODULES = (
     host,
+    openapi,
     page,
     pulls,  # these two before the models: their names may be anything
     configuring,
@@ -63,6 +65,7 @@ _MODULES = (
     request_views,
     loading,
     response_store_api,
+    conversations,
     library,
     blobs,
     creation,
@@ -75,6 +78,7 @@ _MODULES = (
     usage,
     audit,
     backups,
+    catalog,
     me,
     events,
     overview,
@@ -88,6 +92,7 @@ _MODULES = (
     *PANTRY,
     metrics,
     log_views,
+    fitting,
 )
 
 
@@ -106,6 +111,7 @@ def make_app(
     for module in _MODULES:
         module.ROUTES.add_to(app, _expecting)
     check_actions(app)
+    openapi.describe(app)
     app.on_response_prepare.append(_add_common_headers)
     return app
 

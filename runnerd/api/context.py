@@ -14,7 +14,6 @@ from aiohttp import web
 from runnerd.access import NOBODY, Action, Policy, Principal
 from runnerd.accounts.accounts import Accounts
 from runnerd.api.admin.approval_work import ApprovalWork
-from runnerd.api.openai.response_store import ResponseStore
 from runnerd.api.page_requests import check_page
 from runnerd.api.protollm.desks import Desk
 from runnerd.backends.interface import Backend
@@ -25,13 +24,17 @@ from runnerd.llms.parts import LLMParts
 from runnerd.models.catalog import Catalog
 from runnerd.models.store import Store
 from runnerd.observability.observability import Observability
+from runnerd.pulls.outlining import Outlining
 from runnerd.pulls.pulling import Pulls
 from runnerd.relay.body import json_object
 from runnerd.relay.control_plane_bridge import PRINCIPAL, BorrowedTransport
 from runnerd.relay.exchanges import Exchanges
 from runnerd.relay.records import Records
+from runnerd.relay.routes import Route
 from runnerd.relay.visible_models import VisibleModels
 from runnerd.sessions import Sessions
+from runnerd.sessions.conversations import Conversations
+from runnerd.sessions.kept_responses import KeptResponses
 from runnerd.supervisor import Supervisor
 
 _JSON_LIMIT = 1 * 2**20  # bytes of a control request's JSON body
@@ -48,7 +51,8 @@ class Context:
     records: Records
     log_dir: Path
     pulls: Pulls
-    response_store: ResponseStore
+    kept_responses: KeptResponses
+    conversations: Conversations
     policy: Policy
     exchanges: Exchanges
     accounts: Accounts
@@ -58,9 +62,12 @@ class Context:
     jobs: Jobs
     llms: LLMParts
     prompts: Desk
+    outlining: Outlining
 
 
 CONTEXT = web.AppKey("context", Context)
+INFERENCE = web.AppKey("inference", Mapping[str, Route])
+"""The dialects' routes, which belong to the relay when they are asked with POST."""
 DOCUMENT = web.RequestKey("document", dict[str, Any])
 """A request's JSON body, once a handler has read it; the audit looks there."""
 OUTCOME = web.RequestKey("outcome", int)

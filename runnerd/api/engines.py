@@ -7,9 +7,10 @@ from collections.abc import Mapping
 
 from aiohttp import web
 
-from runnerd.access import Action
+from runnerd.access import Action, Principal
 from runnerd.api.context import (
     CONTEXT,
+    Context,
     json_body,
     json_response,
     models_of,
@@ -68,10 +69,18 @@ async def df(request: web.Request) -> web.Response:
     usage: dict[str, object] = {
         "models_disk_usage": models,
         "default_backend_disk_usage": await backend.disk_usage(),
+        "borrowed_disk_usage": _borrowed(context, principal, request),
     }
     if context.policy.sees_everything(principal):
         usage["state_dir"] = str(context.settings.state_dir)
     return json_response(usage)
+
+
+def _borrowed(context: Context, principal: Principal, request: web.Request) -> int:
+    """Bytes of files that models use where their owners put them; they take none of the store."""
+    if context.policy.grants(principal) is None:
+        return context.store.borrowed_bytes()
+    return sum(model.borrowed_bytes for model in models_of(request).models())
 
 
 @ROUTES.post("/engines/unload", Action.UNLOAD_MODEL, DOCKER)

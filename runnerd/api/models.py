@@ -21,6 +21,7 @@ from runnerd.api.context import (
     Context,
     authorize,
     flag,
+    is_owner,
     json_body,
     json_response,
     models_of,
@@ -52,13 +53,19 @@ async def list_models(request: web.Request) -> web.Response:
 
 @ROUTES.post("/models/import", Action.CREATE_MODEL)
 async def import_files(request: web.Request) -> web.StreamResponse:
-    """Import files of this host by path; the response is a stream of progress lines."""
+    """Import files of this host by path; the response is a stream of progress lines.
+
+    With `borrow` they stay where they are and are used there.
+    """
     _require_same_user(request)
     document = await json_body(request)
     paths = _paths(document.get("path"))
     tag = text_field(document, "tag")
     mmproj = text_field(document, "mmproj")
     template = text_field(document, "chat-template")
+    borrow = document.get("borrow") or False
+    if not isinstance(borrow, bool):
+        raise ClientError("borrow must be true or false", param="borrow")
     store = request.app[CONTEXT].store
     return await _with_progress(
         request,
@@ -67,6 +74,7 @@ async def import_files(request: web.Request) -> web.StreamResponse:
             tag=tag,
             mmproj=Path(mmproj) if mmproj else None,
             chat_template=Path(template) if template else None,
+            borrow=borrow,
             progress=progress,
         ),
         "Model imported successfully",
@@ -118,7 +126,11 @@ async def inspect_model(request: web.Request) -> web.Response:
     if flag(request, "remote"):
         authorize(request, Action.DOWNLOAD_MODEL)
         return json_response(await context.pulls.look(name, asker=asker_of(request)))
-    return json_response(models_of(request).get(name).to_json())
+    model = models_of(request).get(name)
+    document = model.to_json()
+    if model.borrowed_bytes and is_owner(request):  # where they lie is nobody else's business
+        document["borrowed_files"] = context.store.borrowed(model)
+    return json_response(document)
 
 
 @ROUTES.post("/models/{name:.+}/tag", Action.CREATE_MODEL, DOCKER)

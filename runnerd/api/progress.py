@@ -20,7 +20,9 @@ _VERBS = {"pull": "Downloaded", "push": "Uploaded"}
 
 def progress_line(event: Progress, verb: str, mode: str = "pull") -> bytes:
     """Return the line for one step."""
-    layer = {"size": event.layer_size, "current": event.layer_current}
+    layer: dict[str, object] = {"size": event.layer_size, "current": event.layer_current}
+    if event.name:
+        layer["name"] = event.name
     return _encoded(
         {
             "type": "progress",

@@ -12,7 +12,15 @@ from typing import cast, get_args
 from aiohttp import web
 
 from runnerd.access import Action
-from runnerd.api.context import CONTEXT, json_body, json_response, text_field
+from runnerd.api.context import (
+    CONTEXT,
+    SUBJECT,
+    is_owner,
+    json_body,
+    json_response,
+    principal_of,
+    text_field,
+)
 from runnerd.api.docker_errors import DOCKER
 from runnerd.api.progress import stream_job
 from runnerd.api.routing import Routes
@@ -24,6 +32,9 @@ from runnerd.api.visible_transfers import (
     transfers_of,
 )
 from runnerd.errors import ClientError
+from runnerd.llms.entry import LLMRegistryEntry
+from runnerd.llms.links import is_link, parse_link
+from runnerd.pulls import weblink
 from runnerd.pulls.pushing import Form
 
 ROUTES = Routes()
@@ -36,6 +47,8 @@ async def pull_model(request: web.Request) -> web.StreamResponse:
     reference = text_field(document, "from", required=True)
     assert reference is not None
     tag = text_field(document, "tag")
+    if is_link(reference):
+        return await _download(request, parse_link(reference))
     check_may_be(request, reference)
     if tag is not None:
         check_may_be(request, tag)
@@ -48,6 +61,15 @@ async def pull_model(request: web.Request) -> web.StreamResponse:
         asker=asker_of(request),
     )
     return await stream_job(request, begun_by(request, subscription))
+
+
+async def _download(request: web.Request, entry: LLMRegistryEntry) -> web.StreamResponse:
+    """Pull what one of Pantry's links names; its registry entry is kept."""
+    request[SUBJECT] = f"{entry.id} {weblink.shown(entry.url)}"
+    check_may_be(request, entry.url)
+    downloads = request.app[CONTEXT].llms.downloads
+    download = downloads.start(entry, principal_of(request).id, for_owner=is_owner(request))
+    return await stream_job(request, downloads.followed(download))
 
 
 @ROUTES.get("/models/pulls", Action.VIEW_MODELS)

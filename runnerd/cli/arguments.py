@@ -7,24 +7,28 @@ import importlib
 import os
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 from runnerd.backends.llamacpp.building.options import add_options
 from runnerd.cli.account_arguments import add_account_commands
+from runnerd.cli.catalog_arguments import add_catalog_commands
 from runnerd.cli.command_parser import CommandParser, model_name
 from runnerd.cli.fleet_arguments import add_fleet_commands
 from runnerd.cli.job_arguments import add_job_commands
+from runnerd.cli.model_arguments import add_model_commands
 from runnerd.cli.run_arguments import add_run_command, separated_think
+from runnerd.cli.seeing_arguments import add_seeing_commands
 from runnerd.cli.session_arguments import add_session_commands
 
 
 def parse(arguments: list[str]) -> argparse.Namespace:
     """Return the options; `run` is the function to call with them.  Exits on wrong usage."""
-    parser = _parser()
+    parser = make_parser()
     end = arguments.index("--") if "--" in arguments else len(arguments)
     options = parser.parse_args(separated_think(arguments[:end]))
     options.flags = arguments[end + 1 :]
     if options.flags and not options.takes_flags:
-        parser.error("only `configure` takes engine flags behind --")
+        parser.error("only `configure` takes engine flags behind --, and `launch` arguments")
     return options
 
 
@@ -36,30 +40,47 @@ def _lazily(module: str, name: str) -> Callable[[argparse.Namespace], int]:
     return run
 
 
-def _parser() -> argparse.ArgumentParser:
+def make_parser() -> argparse.ArgumentParser:
+    """Everything that can be typed."""
     parser = CommandParser(prog="runnerd", description="Serve the models of this host.")
     parser.set_defaults(takes_flags=False, json=False)
     parser.add_argument(
         "--host",
         default=os.environ.get("RUNNERD_HOST"),
-        help="the daemon: unix:///path or http(s)://host:port (RUNNERD_HOST)",
+        help="the daemon: unix:///path, http(s)://host:port or host:port (RUNNERD_HOST)",
     )
+    parser.add_argument("--version", action=_Version, help="print the version and exit")
     commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
 
     def add(name: str, help: str, module: str) -> argparse.ArgumentParser:
         command = commands.add_parser(name, help=help, description=help)
-        command.set_defaults(run=_lazily(module, name.replace("import", "import_model")))
+        command.set_defaults(run=_lazily(module, name.replace("import", "import_models")))
         return command
 
     _add_host_commands(add)
-    _add_model_commands(add)
+    add_model_commands(add)
     _add_runner_commands(add)
     add_fleet_commands(add)
     add_run_command(commands, _lazily)
     add_account_commands(commands, _lazily)
     add_job_commands(commands, _lazily)
+    add_seeing_commands(commands, _lazily)
     add_session_commands(commands, _lazily)
+    add_catalog_commands(commands, _lazily)
     return parser
+
+
+class _Version(argparse.Action):
+    """Prints the version; the package is not imported for anything else."""
+
+    def __init__(self, option_strings: list[str], dest: str, **rest: Any) -> None:
+        super().__init__(option_strings, argparse.SUPPRESS, nargs=0, help=rest.get("help"))
+
+    def __call__(self, parser: argparse.ArgumentParser, *_: object) -> None:
+        import runnerd
+
+        print(f"runnerd {runnerd.__version__}")
+        parser.exit()
 
 
 _Add = Callable[[str, str, str], argparse.ArgumentParser]
@@ -76,9 +97,6 @@ def _add_host_commands(add: _Add) -> None:
         "--first-run", action="store_true", help="see to a model, ask it one question, stay up"
     )
     _json(add("status", "what the daemon and its backends say", "host"))
-    logs = add("logs", "what the daemon and its engines have logged", "host")
-    logs.add_argument("-f", "--follow", action="store_true", help="go on as lines come")
-    logs.add_argument("--no-engines", action="store_true", help="the daemon's own log only")
     ui = add("ui", "open the owner's page in a browser", "ui")
     ui.add_argument("--no-browser", action="store_true", help="print its address only")
     ui.add_argument("--port", type=int, default=0, metavar="N", help="on loopback; default: any")
@@ -88,65 +106,45 @@ def _add_host_commands(add: _Add) -> None:
     install.add_argument("--state-dir", type=Path, metavar="DIR", help="below a daemon's state")
     add_options(install)
     _json(add("version", "print the version", "host"))
-
-
-def _add_model_commands(add: _Add) -> None:
-    take = add("import", "take a GGUF file, or a folder with one, into the store", "models")
-    take.add_argument("path")
-    take.add_argument("--tag", metavar="NAME", help="default: from the file's name")
-    take.add_argument("--mmproj", metavar="FILE", help="projector of a vision model")
-    take.add_argument("--chat-template", metavar="FILE", help="Jinja template to use")
-    _json(take)
-    pull = add("pull", "get a model: from a registry, hf.co/ORG/REPO[:QUANT], or a URL", "pull")
-    pull.add_argument("model", type=model_name)
-    pull.add_argument("--tag", metavar="NAME", help="what to call it; default: as it was asked for")
-    pull.add_argument("--revision", metavar="REV", help="of a Hugging Face repository")
-    pull.add_argument("--sha256", metavar="HEX", help="of the file behind a URL")
-    _json(pull)
-    push = add("push", "send a model to the registry that its name says", "pull")
-    push.add_argument("model", type=model_name)
-    push.add_argument(
-        "--format",
-        choices=("docker", "modelpack"),
-        default="docker",
-        help="how it is written there: as Docker Model Runner does (default), or as the CNCF's"
-        " ModelPack",
-    )
-    _json(push)
-    _json(add("pulls", "list the pulls and pushes that are under way", "pull"))
-    cancel = add("cancel", "end a pull or push (see `pulls`); what has arrived stays", "pull")
-    cancel.add_argument("id")
-    _json(
-        add("prune", "remove leftovers: blobs of no model, pulls that nobody goes on with", "pull")
-    )
-    _json(add("ls", "list the models", "models"))
-    show = add("show", "everything about a model", "models")
-    show.add_argument("model", type=model_name)
-    _json(show)
-    tag = add("tag", "give a model one more name", "models")
-    tag.add_argument("model", type=model_name)
-    tag.add_argument("name", type=model_name)
-    remove = add("rm", "remove a name; with the last one the model", "models")
-    remove.add_argument("model", type=model_name)
-    remove.add_argument("--force", action="store_true", help="even if it is in use")
+    settings = add("settings", "every setting of the daemon, with its default", "setting_pages")
+    form = settings.add_mutually_exclusive_group()
+    form.add_argument("--toml", action="store_true", help="as a settings file to start from")
+    form.add_argument("--markdown", action="store_true", help="as the page of the documentation")
+    form.add_argument("--json", action="store_true", help="print JSON")
+    completion = add("completion", "print a shell's script for completion", "completing")
+    completion.add_argument("shell", choices=("bash", "zsh", "fish"))
+    complete = add("complete", "what could be typed next; for the shells' scripts", "completing")
+    complete.set_defaults(takes_flags=True)
+    man = add("man", "print a manual page, or write all of them into a folder", "manual")
+    man.add_argument("command", nargs="*")
+    man.add_argument("--into", metavar="DIR", help="write all pages there")
+    launch = add("launch", "start a client of this daemon's models, set up for it", "launching")
+    launch.add_argument("client", choices=("claude", "codex", "opencode"))
+    launch.add_argument("--model", type=model_name, help="default: one that can chat")
+    launch.add_argument("--print", action="store_true", help="print what would be set, start none")
+    launch.set_defaults(takes_flags=True)
 
 
 def _add_runner_commands(add: _Add) -> None:
     load = add("load", "load a model now", "runners")
-    load.add_argument("model", type=model_name)
+    load.add_argument("model", nargs="+", type=model_name)
     load.add_argument(
-        "--mode", choices=("completion", "embedding", "reranking"), default="completion"
+        "--mode",
+        choices=("completion", "embedding", "reranking"),
+        help="what for; default: what the model is made for",
     )
+    _json(load)
     unload = add("unload", "stop a model's runners that nobody uses or waits for", "runners")
     unload.add_argument("model", nargs="*", type=model_name)
     unload.add_argument("--all", action="store_true")
     unload.add_argument(
         "--force", action="store_true", help="end those in use too, and the requests that wait"
     )
-    _json(add("ps", "list the runners", "runners"))
-    requests = add("requests", "what was asked last and what became of it", "requests")
-    requests.add_argument("model", nargs="?")
-    _json(requests)
+    _json(unload)
+    stop = add("stop", "the same as unload, under Ollama's name", "runners")
+    stop.add_argument("model", nargs="+", type=model_name)
+    stop.set_defaults(all=False, force=False)
+    _json(stop)
     configure = add(
         "configure",
         "set how a model is loaded, kept and asked; engine flags behind --",
@@ -171,6 +169,8 @@ def _add_runner_commands(add: _Add) -> None:
         "--force", action="store_true", help="also what is unwise, or cannot be loaded here"
     )
     configure.add_argument("--mode", choices=("completion", "embedding", "reranking"), default=None)
+    configure.add_argument("--show", action="store_true", help="print what is set")
+    _json(configure)
     configure.set_defaults(takes_flags=True)
 
 

@@ -72,7 +72,7 @@ class Client:
     """Talks to one daemon; `address` is unix:///path or http(s)://host:port, None for the usual."""
 
     def __init__(self, address: str | None = None) -> None:
-        self.address = address or default_address()
+        self.address = _with_scheme(address) if address else default_address()
 
     def json(self, method: str, path: str, document: object = None) -> Any:
         """Return the JSON of a response, None for an empty one.  Raises DaemonError."""
@@ -125,6 +125,13 @@ class Client:
         if parts.scheme != "http" or not parts.hostname:
             raise DaemonError(f"{self.address!r} is neither unix:///path nor http(s)://host:port")
         return http.client.HTTPConnection(parts.hostname, parts.port or 80)
+
+
+def _with_scheme(address: str) -> str:
+    """An address as people write it: a path is a socket's, HOST:PORT is http."""
+    if "://" in address:
+        return address
+    return f"unix://{Path(address).absolute()}" if "/" in address else f"http://{address}"
 
 
 def credential() -> dict[str, str]:

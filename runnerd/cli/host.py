@@ -42,17 +42,6 @@ def _database(client: Client) -> Any:
         return None
 
 
-def logs(options: argparse.Namespace) -> int:
-    """Print the logs."""
-    follow = str(options.follow).lower()
-    engines = str(options.no_engines).lower()
-    path = f"/logs?follow={follow}&no-engines={engines}"
-    for line in Client(options.host).lines("GET", path):
-        sys.stdout.write(line.decode("utf-8", "replace"))
-        sys.stdout.flush()
-    return 0
-
-
 def install(options: argparse.Namespace) -> int:
     """See to an engine: in this command's environment, else below the state directory.
 

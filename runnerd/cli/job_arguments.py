@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 from runnerd.units import parse_span
@@ -60,6 +61,12 @@ def add_job_commands(commands: Any, lazily: Lazily) -> None:
     submit.add_argument("--seed", type=int, metavar="N")
     watch = command(commands, "watch", "print the output of a job as it comes", "watch")
     watch.add_argument("id", help=_ID)
+    help = "have the requests of a file answered, one on each line (OpenAI's batches)"
+    batch = command(commands, "batch", help, "batch")
+    batch.set_defaults(run=lazily("batch", "batch"))
+    batch.add_argument("file", type=Path, metavar="FILE.jsonl")
+    batch.add_argument("-o", "--output", type=Path, metavar="FILE", help="default: standard output")
+    batch.add_argument("--endpoint", metavar="PATH", help="default: the url of the first request")
     command(commands, "queues", "how many jobs there are of each model, by state", "queues")
 
 

@@ -55,11 +55,20 @@ def follow(lines: Iterable[bytes], shown: Display) -> dict[str, Any]:
             raise RunnerdError(event["message"])
         layer = event["layer"]
         if layer["size"]:
-            name = layer["id"].removeprefix("sha256:")[:24]
+            name = bar_name(layer["id"], layer.get("name", ""))
             shown.advance(name, layer["current"], layer["size"])
         else:
             shown.say(event["message"])
     raise RunnerdError("the daemon broke off; what has arrived stays, so try again")
+
+
+def bar_name(layer: str, name: str) -> str:
+    """What stands beside a bar: a file's name, and the beginning of its digest."""
+    if not layer.startswith("sha256:"):
+        return layer[:32]
+    digest = layer.removeprefix("sha256:")[:12]
+    file = name.rpartition("/")[2]
+    return f"{digest} {file[:32]}" if file and not file.startswith(digest) else digest
 
 
 class _Silence:

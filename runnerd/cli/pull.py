@@ -11,32 +11,50 @@ import sys
 from urllib.parse import quote
 
 from runnerd.cli.client import Client
+from runnerd.cli.fit import say_fit
 from runnerd.cli.model_paths import model_path
 from runnerd.cli.progress import display, follow
 from runnerd.cli.tables import familiar, print_json, print_table
+from runnerd.cli.taken_names import check_free
+from runnerd.errors import ClientError
 from runnerd.models.pages import model_of_page
 
 _INTERRUPTED = 130
 
 
 def pull(options: argparse.Namespace) -> int:
-    """Pull a model and show how far it is."""
-    document = {"from": options.model}
-    for name in ("tag", "revision", "sha256"):
-        if value := getattr(options, name):
-            document[name] = value
-    if token := os.environ.get("HF_TOKEN"):
-        if model_of_page(options.model).lower().startswith(("hf.co/", "huggingface.co/")):
-            document["bearer-token"] = token
-    return _watch(options, "/models/create", document, "pull")
+    """Pull models, one after the other, and show how far they are."""
+    if options.tag and len(options.model) > 1:
+        raise ClientError(f"--tag names one model, and here are {len(options.model)}")
+    check_free(Client(options.host), options.tag, options)
+    for model in options.model:
+        document = {"from": model}
+        for name in ("tag", "revision", "sha256"):
+            if value := getattr(options, name):
+                document[name] = value
+        if token := os.environ.get("HF_TOKEN"):
+            if model_of_page(model).lower().startswith(("hf.co/", "huggingface.co/")):
+                document["bearer-token"] = token
+        if status := _watch(options, "/models/create", document, "pull"):
+            return status
+    return 0
+
+
+def pull_missing(host: str | None, model: str, *, as_json: bool = False) -> int:
+    """Pull what another command was asked for; the status is that of the command."""
+    named = {"model": [model], "tag": None, "revision": None, "sha256": None}
+    return pull(argparse.Namespace(host=host, json=as_json, force=False, **named))
 
 
 def push(options: argparse.Namespace) -> int:
-    """Push a model and show how far it is."""
-    path = f"{model_path(options.model)}/push"
-    if options.format != "docker":
-        path += f"?format={options.format}"
-    return _watch(options, path, {}, "push")
+    """Push models, one after the other, and show how far they are."""
+    for model in options.model:
+        path = f"{model_path(model)}/push"
+        if options.format != "docker":
+            path += f"?format={options.format}"
+        if status := _watch(options, path, {}, "push"):
+            return status
+    return 0
 
 
 def pulls(options: argparse.Namespace) -> int:
@@ -59,9 +77,14 @@ def pulls(options: argparse.Namespace) -> int:
 
 
 def cancel(options: argparse.Namespace) -> int:
-    """End a pull or push."""
-    response = Client(options.host).json("DELETE", f"/models/pulls/{quote(options.id)}")
-    print(f"cancelled {response['model']}")
+    """End pulls or pushes."""
+    client = Client(options.host)
+    ended = [client.json("DELETE", f"/models/pulls/{quote(id)}")["model"] for id in options.id]
+    if options.json:
+        print_json(ended)
+    else:
+        for model in ended:
+            print(f"cancelled {model}")
     return 0
 
 
@@ -91,4 +114,6 @@ def _watch(options: argparse.Namespace, path: str, document: object, kind: str) 
         print_json(event["model"])
     else:
         print(f"{event['message']}: {', '.join(map(familiar, event['model']['tags']))}")
+        if kind == "pull":
+            say_fit(Client(options.host), familiar(event["model"]["tags"][0]))
     return 0

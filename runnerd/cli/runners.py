@@ -1,19 +1,19 @@
-"""Commands on runners: load, unload, ps, configure."""
+"""Commands on runners: load, unload, configure."""
 
 from __future__ import annotations
 
 import argparse
 import json
 import sys
-from datetime import UTC, datetime
 from typing import Any
 from urllib.parse import quote
 
 from runnerd.cli.client import Client
+from runnerd.cli.fit import say_fit
 from runnerd.cli.model_paths import model_path
-from runnerd.cli.tables import familiar, print_json, print_table
+from runnerd.cli.tables import print_json
 from runnerd.errors import ClientError
-from runnerd.units import format_duration, rounded_size
+from runnerd.units import rounded_size
 
 _OPERATIONS = {
     "completion": "chat/completions",
@@ -23,13 +23,31 @@ _OPERATIONS = {
 
 
 def load(options: argparse.Namespace) -> int:
-    """Load a model and wait until it is ready."""
-    path = f"/engines/v1/{_OPERATIONS[options.mode]}"
-    document = {"model": options.model}
-    with Client(options.host).open("POST", path, document, headers={"X-Preload-Only": "true"}) as a:
-        a.read()
-    print(f"{options.model} is ready")
+    """Load models and wait until they are ready, each for what it is made for."""
+    client = Client(options.host)
+    for model in options.model:
+        say_fit(client, model, **({"mode": options.mode} if options.mode else {}))
+    if options.mode is None:
+        client.json("POST", "/engines/load", {"models": options.model})
+    else:
+        for model in options.model:
+            _load_as(client, model, options.mode)
+    if options.json:
+        print_json({"loaded_models": options.model})
+    else:
+        for model in options.model:
+            print(f"{model} is ready")
     return 0
+
+
+def _load_as(client: Client, model: str, mode: str) -> None:
+    path, headers = f"/engines/v1/{_OPERATIONS[mode]}", {"X-Preload-Only": "true"}
+    client.open("POST", path, {"model": model}, headers=headers).close()
+
+
+def stop(options: argparse.Namespace) -> int:
+    """Unload models, as Ollama's command does."""
+    return unload(options)
 
 
 def unload(options: argparse.Namespace) -> int:
@@ -41,48 +59,13 @@ def unload(options: argparse.Namespace) -> int:
         client.json("GET", model_path(name))  # the route takes any name; people mistype some
     document = {"all": options.all, "models": options.model, "force": options.force}
     response = client.json("POST", "/engines/unload", document)
+    if options.json:
+        print_json(response)
+        return 0
     print(f"unloaded {response['unloaded_runners']}")
     if kept := response.get("runners_in_use"):
         print(f"{kept} in use or waited for: --force ends them and their requests", file=sys.stderr)
     return 0
-
-
-def ps(options: argparse.Namespace) -> int:
-    """List the runners."""
-    runners = Client(options.host).json("GET", "/engines/ps")
-    if options.json:
-        print_json(runners)
-        return 0
-    rows = [
-        (
-            ", ".join(familiar(name) for name in (runner["model_name"], *runner["also"])),
-            runner["backend_name"],
-            runner["mode"],
-            runner["state"],
-            runner["requests"],
-            _slots(runner),
-            _memory(runner),
-            _expiry(runner),
-            runner["id"],
-        )
-        for runner in runners
-    ]
-    heads = ("MODEL", "BACKEND", "MODE", "STATE", "REQUESTS", "AT ONCE", "MEMORY", "EXPIRES", "ID")
-    print_table(heads, rows)
-    for runner in runners:
-        if runner["failure"]:
-            print(f"{familiar(runner['model_name'])}: {_trouble(runner)}")
-    return 0
-
-
-def _trouble(runner: dict[str, Any]) -> str:
-    """Say why a model has failed, in one line, and when it is tried again."""
-    reason = str(runner["failure"]).splitlines()[0]
-    if runner["retry_at"] is None:
-        return reason
-    left = datetime.fromisoformat(runner["retry_at"]) - datetime.now(UTC)
-    seconds = max(0, round(left.total_seconds()))
-    return f"{reason} (not tried again for {seconds} s; `runnerd load` tries at once)"
 
 
 def described(runner: dict[str, Any]) -> str:
@@ -108,14 +91,6 @@ def _memory(runner: dict[str, Any]) -> str:
     return rounded_size(own) + (f" + {rounded_size(mapped)} mapped" if mapped else "")
 
 
-def _expiry(runner: dict[str, Any]) -> str:
-    """Say when a runner stops if nobody uses it."""
-    if runner["expires_at"] is None:
-        return "in use" if runner["in_use"] else "never" if runner["keep_alive"] == "-1" else ""
-    left = datetime.fromisoformat(runner["expires_at"]) - datetime.now(UTC)
-    return f"in {format_duration(max(0, round(left.total_seconds())))}"
-
-
 def configure(options: argparse.Namespace) -> int:
     """Set a model's configuration."""
     document: dict[str, object] = {name: None for name in options.unset}
@@ -129,18 +104,23 @@ def configure(options: argparse.Namespace) -> int:
     if options.flags:
         document["runtime-flags"] = options.flags
     client = Client(options.host)
-    if document.keys() <= {"model", "mode"}:  # nothing is to be changed
-        return _show_configuration(client, options.model, options.mode)
-    if options.force:
-        document["force"] = True
-    client.json("POST", f"{model_path(options.model)}/configure", document)
-    return 0
+    if not document.keys() <= {"model", "mode"}:
+        if options.force:
+            document["force"] = True
+        client.json("POST", f"{model_path(options.model)}/configure", document)
+        say_fit(client, options.model, **({"mode": options.mode} if options.mode else {}))
+        if not options.show:
+            return 0
+    return _show_configuration(client, options)
 
 
-def _show_configuration(client: Client, model: str, mode: str | None) -> int:
+def _show_configuration(client: Client, options: argparse.Namespace) -> int:
     """Print what is configured of a model, mode by mode."""
-    stored = client.json("GET", f"/engines/_configure?model={quote(model, safe='')}")
-    shown = [entry for entry in stored if mode in (None, entry["Mode"])]
+    stored = client.json("GET", f"/engines/_configure?model={quote(options.model, safe='')}")
+    shown = [entry for entry in stored if options.mode in (None, entry["Mode"])]
+    if options.json:
+        print_json(shown)
+        return 0
     for entry in shown:
         print(f"{entry['Model']} ({entry['Mode']})")
         for name, value in entry["Config"].items():

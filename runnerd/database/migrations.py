@@ -120,6 +120,49 @@ STEPS: tuple[tuple[str, ...], ...] = (
             completion_tokens INTEGER NOT NULL,
             PRIMARY KEY (session, number)
         ) STRICT, WITHOUT ROWID""",
+        # OpenAI's: responses that a later request may go on from, all of one `root`, and
+        # conversations with their items.
+        """CREATE TABLE responses (
+            id TEXT PRIMARY KEY,
+            principal TEXT NOT NULL,
+            root TEXT NOT NULL,
+            previous TEXT,
+            conversation TEXT,
+            position INTEGER NOT NULL,
+            input TEXT NOT NULL,
+            response TEXT NOT NULL,
+            created REAL NOT NULL,
+            expires REAL NOT NULL,
+            bytes INTEGER NOT NULL,
+            hidden INTEGER NOT NULL
+        ) STRICT""",
+        "CREATE INDEX responses_of_principal ON responses (principal, root, created, bytes)",
+        "CREATE INDEX responses_of_root ON responses (root, hidden, expires)",
+        """CREATE TABLE response_items (
+            id TEXT NOT NULL,
+            response TEXT NOT NULL REFERENCES responses ON DELETE CASCADE,
+            PRIMARY KEY (id, response)
+        ) STRICT, WITHOUT ROWID""",
+        "CREATE INDEX items_of_response ON response_items (response)",
+        """CREATE TABLE conversations (
+            id TEXT PRIMARY KEY,
+            principal TEXT NOT NULL,
+            metadata TEXT NOT NULL,
+            created REAL NOT NULL,
+            used REAL NOT NULL,
+            expires REAL NOT NULL,
+            items INTEGER NOT NULL,
+            bytes INTEGER NOT NULL
+        ) STRICT""",
+        "CREATE INDEX conversations_of_principal ON conversations (principal, used, bytes)",
+        """CREATE TABLE conversation_items (
+            conversation TEXT NOT NULL REFERENCES conversations ON DELETE CASCADE,
+            position INTEGER NOT NULL,
+            id TEXT NOT NULL,
+            item TEXT NOT NULL,
+            PRIMARY KEY (conversation, position)
+        ) STRICT, WITHOUT ROWID""",
+        "CREATE INDEX conversation_items_by_id ON conversation_items (conversation, id)",
     ),
     (
         # What Pantry's registry says of models: of those that are here, and of what could be.

@@ -14,6 +14,7 @@ from runnerd.errors import ClientError, InternalError, NotSupported, RunnerdErro
 from runnerd.llms.entry import ConnectorType, LLMRegistryEntry
 from runnerd.llms.entry_rows import KeptEntry
 from runnerd.llms.entry_store import EntryStore
+from runnerd.models.intake import Progress
 from runnerd.models.store import Store
 from runnerd.pulls.asker import Asker
 from runnerd.pulls.pulling import Pulls, parse_source
@@ -95,6 +96,10 @@ class Downloads:
         if download.uuid not in self._entries.kept.llms:
             raise InternalError("the entry of the model could not be kept; the log has more")
 
+    def followed(self, download: Download) -> Subscription:
+        """A follower of a download, which ends once that can be used."""
+        return _Followed(self, download)
+
     async def close(self) -> None:
         """End what waits; the pulls are another's.  Idempotent."""
         for download in self.active():
@@ -104,7 +109,7 @@ class Downloads:
         try:
             model = await download.subscription.result()
             kept = tag or parse_source(download.entry.url).tag or ""
-            await self._keep(KeptEntry(download.uuid, str(model.id), kept, download.entry))
+            await self._entries.put(KeptEntry(download.uuid, str(model.id), kept, download.entry))
         except RunnerdError as error:
             log.warning("the download of %s failed: %s", download.entry.id, error.message)
         finally:
@@ -121,13 +126,25 @@ class Downloads:
                 tag = kept.tag
             else:
                 await asyncio.to_thread(self._store.names.tag, kept.model, tag)
-            await self._keep(KeptEntry(uuid, kept.model, tag, entry))
+            await self._entries.put(KeptEntry(uuid, kept.model, tag, entry))
             return True
         return False
 
-    async def _keep(self, kept: KeptEntry) -> None:
-        models = {str(id) for id in self._store.catalog.entries}
-        await self._entries.put(kept, models)
+
+class _Followed(Subscription):
+    """Ends when the entry is kept, not when the pull has ended."""
+
+    def __init__(self, downloads: Downloads, download: Download) -> None:
+        super().__init__(download.subscription.job)
+        self._downloads = downloads
+        self._download = download
+
+    async def __anext__(self) -> Progress:
+        try:
+            return await super().__anext__()
+        except StopAsyncIteration:
+            await self._downloads.wait(self._download)
+            raise
 
 
 def check_downloadable(entry: LLMRegistryEntry) -> None:

@@ -84,6 +84,12 @@ def filled(entry: LLMRegistryEntry, model: Model) -> LLMRegistryEntry:
     return msgspec.structs.replace(entry, **lacking)
 
 
+def undescribed(entry: LLMRegistryEntry) -> LLMRegistryEntry:
+    """An entry without what only describes the model, which is filled in again."""
+    empty = {name: type(getattr(entry, name))() for name in _DESCRIPTIVE}
+    return msgspec.structs.replace(entry, **empty)
+
+
 def shown_name(model: Model) -> str:
     """What people type for a model: its name without what every name has by itself."""
     if not model.tags:

@@ -2,8 +2,8 @@
 
 llama.cpp finds the parts of a split model by their file names, so each model has a folder of hard
 links: `model.gguf` or `model-00001-of-0000N.gguf`, `model.mmproj`, `adapter-1.gguf`,
-`template.jinja`, and the description.  A bundle holds nothing of its own; it is made again whenever
-it is missing or does not match.
+`template.jinja`, and the description.  Borrowed files get symbolic links.  A bundle holds nothing
+of its own; it is made again whenever it is missing or does not match.
 """
 
 from __future__ import annotations
@@ -50,7 +50,10 @@ def make_bundle(layout: Layout, manifest: Manifest, description: Description) ->
     folder.mkdir(mode=0o750)
     try:
         for name, layer in _names(manifest).items():
-            _link(layout.blob(layer.digest), folder / name)
+            if layer.digest in layout.borrowed:  # a further name would outlive what its owner does
+                (folder / name).symlink_to(layout.content(layer.digest))
+            else:
+                _link(layout.blob(layer.digest), folder / name)
         content = msgspec.json.encode(_Described(_DESCRIPTION_VERSION, description))
         write_new(folder / "description.json", content)
         sync_folder(folder)
@@ -73,7 +76,8 @@ def is_complete(layout: Layout, manifest: Manifest) -> bool:
     """Say whether a model's bundle has every file, each of them the store's blob."""
     folder = layout.bundle(manifest.id)
     return all(
-        _same(folder / name, layout.blob(layer.digest)) for name, layer in _names(manifest).items()
+        _same(folder / name, layout.content(layer.digest))
+        for name, layer in _names(manifest).items()
     )
 
 

@@ -13,6 +13,7 @@ from functools import lru_cache
 from weakref import ref
 
 from runnerd.errors import InvalidModelFile, InvalidReference, ModelNotFound
+from runnerd.models.borrowed import Borrowed
 from runnerd.models.description import Description
 from runnerd.models.digest import Digest
 from runnerd.models.manifest import Manifest
@@ -72,6 +73,7 @@ class Model:
     created: int
     description: Description
     manifest: Manifest
+    borrowed_bytes: int = 0  # of files that are not the store's
     load: str = field(init=False)
 
     def __post_init__(self) -> None:
@@ -138,6 +140,7 @@ class Model:
                 "capabilities": list(self.capabilities),
                 "chat_template": self.chat_template,
                 "mmproj": self.manifest.mmproj is not None,
+                "borrowed_bytes": self.borrowed_bytes,
             },
         }
 
@@ -154,10 +157,16 @@ class Entry:
 
     @classmethod
     def of(
-        cls, manifest: Manifest, description: Description, tags: tuple[str, ...], created: int
+        cls,
+        manifest: Manifest,
+        description: Description,
+        tags: tuple[str, ...],
+        created: int,
+        borrowed: Borrowed,
     ) -> Entry:
         """Return the line of a model whose files are in order."""
-        model = Model(manifest.id, tags, created, description, manifest)
+        size = sum(layer.size for layer in manifest.layers if layer.digest in borrowed)
+        model = Model(manifest.id, tags, created, description, manifest, size)
         return cls(manifest.id, tags, created, model)
 
     def with_tags(self, tags: tuple[str, ...]) -> Entry:

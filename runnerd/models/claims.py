@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from pathlib import Path
 from threading import RLock
 
 from runnerd.models.digest import Digest
@@ -29,10 +30,14 @@ class BlobClaims:
 
         What is not here yet may be claimed too.  Blocks while another change is written.
         """
-        path = self._layout.blob(digest)
         with self._lock:
             self._claims[digest] += 1
             stamp = self._ledger.stamps.get(digest)
+            borrowed = self._layout.borrowed.get(digest)
+        if borrowed is not None:
+            found = Pending(Path(borrowed.path), digest, borrowed.size, borrowed)
+            return found if borrowed.is_intact() else None
+        path = self._layout.blob(digest)
         try:
             status = path.lstat()
         except OSError:

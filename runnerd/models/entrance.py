@@ -18,11 +18,13 @@ from runnerd.models.catalog import Entry, Model, shown, with_tag
 from runnerd.models.claims import BlobClaims
 from runnerd.models.description import Description
 from runnerd.models.digest import Digest
-from runnerd.models.intake import Fetched, Intake, Pending, Progress, is_intact
-from runnerd.models.layout import STORE, Layout
+from runnerd.models.intake import Fetched, Intake, Pending, Progress
+from runnerd.models.layout import STORE, Layout, is_intact
 from runnerd.models.ledger import Ledger, provisional
 from runnerd.models.leftovers import Leftovers
 from runnerd.models.manifest import (
+    GGUF_TYPE,
+    MMPROJ_TYPE,
     MOST_BYTES,
     Layer,
     Manifest,
@@ -72,9 +74,12 @@ class Entrance:
         tag: str | None,
         mmproj: Path | None = None,
         chat_template: Path | None = None,
+        borrow: bool = False,
         progress: Callable[[Progress], None] | None = None,
     ) -> Model:
         """Take in a model from local files: one GGUF, a split set, or a folder with one model.
+
+        To `borrow` is to leave its GGUF files where they are and to use them there (`borrowed`).
 
         The files are read and nothing else; what taking them in has cost is the last thing that
         `progress` hears.  Without a `tag` the name comes from the file's (see
@@ -88,7 +93,7 @@ class Entrance:
         def work(stop: Stop) -> Model:
             sources = open_sources(paths, mmproj=mmproj, chat_template=chat_template)
             try:
-                return self.take_files(sources, target, report, stop)
+                return self.take_files(sources, target, report, stop, borrow=borrow)
             finally:
                 sources.close()
 
@@ -148,6 +153,9 @@ class Entrance:
 
     def ingredient(self, digest: Digest) -> Pending:
         """Return a claimed blob or upload, for `accept`.  Raises errors.NotFound; blocks."""
+        borrowed = self._layout.borrowed.get(digest)
+        if borrowed is not None and borrowed.is_intact():
+            return Pending(Path(borrowed.path), digest, borrowed.size, borrowed)
         path, stamp = self._layout.blob(digest), self._ledger.stamps.get(digest)
         if stamp is not None and os.path.lexists(path):
             size = path.lstat().st_size
@@ -188,16 +196,18 @@ class Entrance:
         target: Reference | None,
         report: Callable[[Progress], None] | None,
         stop: Stop,
+        *,
+        borrow: bool = False,
     ) -> Model:
-        """Take in a model from open files."""
+        """Take in a model from open files, or borrow these."""
         total = sum(source.size for source in sources.files)
         self._room.check_writable()
-        self._room.check_quota(total)
+        self._room.check_quota(0 if borrow else total)
         with (
             storage_errors(STORE),
             Intake(self._layout, total=total, report=report, stop=stop) as intake,
         ):
-            layers = [_take_in(intake, source) for source in sources.files]
+            layers = [_take_in(intake, source, borrow=borrow) for source in sources.files]
             names = [source.name for source in sources.files]
             description = describe_intake(intake, layers, names)
             config = build_config(description, layers)
@@ -261,7 +271,7 @@ class Entrance:
                     self._layout.write(self._layout.manifest(manifest.id), manifest.raw)
                 old = self._ledger.catalog.entries.get(manifest.id)
                 tags, created = (old.tags, old.created) if old else ((), created)
-                entry = Entry.of(manifest, description, tags, created)
+                entry = Entry.of(manifest, description, tags, created, self._layout.borrowed)
                 entries = self._ledger.replaced(entry)
                 self._ledger.change(with_tag(entries, entry, tag) if tag else entries)
             except BaseException:
@@ -270,6 +280,7 @@ class Entrance:
             return self._ledger.catalog.get(str(manifest.id))
 
 
-def _take_in(intake: Intake, source: Source) -> Layer:
-    pending = intake.add_file(source)
+def _take_in(intake: Intake, source: Source, *, borrow: bool) -> Layer:
+    borrowed = borrow and source.media_type in (GGUF_TYPE, MMPROJ_TYPE)
+    pending = intake.borrow_file(source) if borrowed else intake.add_file(source)
     return Layer(source.media_type, pending.size, pending.digest)

@@ -72,7 +72,8 @@ class GGUFHeader:
     """The header of a GGUF file: all that stands before the weights.  `name` is the file's.
 
     `metadata` holds scalars, strings and short arrays; `lengths` the length of every array, the
-    skipped ones too.  `file_bytes` is the real size, at least `expected_bytes`.
+    skipped ones too.  `file_bytes` is the real size, at least `expected_bytes`; `header_bytes` is
+    where the header ends.
     """
 
     name: str
@@ -84,6 +85,7 @@ class GGUFHeader:
     expected_bytes: int
     file_bytes: int
     elements_by_type: Mapping[int, int] = field(default_factory=dict)
+    header_bytes: int = 0
 
     @property
     def parameters(self) -> int:
@@ -145,6 +147,7 @@ class _Reader:
         for _ in range(key_count):
             self._pair()
         tensors = self._tensors(tensor_count)
+        header_bytes = self._bytes.position
         alignment = self._alignment()
         expected = self._check_extent(tensors, alignment)
         by_type: Counter[int] = Counter()
@@ -160,6 +163,7 @@ class _Reader:
             expected_bytes=expected,
             file_bytes=self._bytes.size,
             elements_by_type=by_type,
+            header_bytes=header_bytes,
         )
 
     # the parts of a header

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 import msgspec
 
 from runnerd.errors import InvalidReference, StartupError
+from runnerd.models.borrowed import BorrowedFile
 from runnerd.models.digest import Digest
 from runnerd.models.layout import Layout
 from runnerd.models.reference import Reference
@@ -41,10 +42,12 @@ class _Line(msgspec.Struct):
 class _Document(msgspec.Struct):
     models: list[_Line]
     blobs: dict[str, int]  # modification times in ns, by hex digest
+    borrowed: dict[str, BorrowedFile] = {}
 
 
 def read_index(layout: Layout) -> tuple[list[IndexedModel], dict[Digest, int]]:
-    """Return the indexed models and the blobs' modification times.
+    """Return the indexed models and the blobs' modification times; `layout` learns what lies
+    elsewhere.
 
     Without an index, every manifest is taken for a model without tags.  Raises errors.StartupError
     for a damaged index: guessing here would lose tags.
@@ -53,6 +56,7 @@ def read_index(layout: Layout) -> tuple[list[IndexedModel], dict[Digest, int]]:
         document = read_json(layout.index, _Document, most=_MOST_BYTES)
         models = [_checked(line) for line in document.models]
         stamps = {Digest(hex): stamp for hex, stamp in document.blobs.items()}
+        layout.borrowed = {Digest(hex): file for hex, file in document.borrowed.items()}
     except FileNotFoundError:
         return _from_manifests(layout), {}
     except (Unusable, InvalidReference) as error:
@@ -73,6 +77,7 @@ def write_index(
     document = _Document(
         [_Line(str(model.id), [*model.tags], model.created) for model in models],
         {digest.hex: stamp for digest, stamp in stamps.items()},
+        {digest.hex: file for digest, file in layout.borrowed.items()},
     )
     layout.write(layout.index, msgspec.json.encode(document))
 

@@ -27,6 +27,7 @@ from types import TracebackType
 
 from runnerd.durable import storage_errors, sync_folder
 from runnerd.errors import InvalidModelFile
+from runnerd.models.borrowed import BorrowedFile
 from runnerd.models.digest import Digest
 from runnerd.models.disk_space import check_space, reserve
 from runnerd.models.layout import STORE, Layout, tidy
@@ -46,7 +47,8 @@ _REPORT_INTERVAL = 0.1  # seconds
 class Progress:
     """How far a transfer is, in bytes: all of it, and the file (`layer`) that is on its way.
 
-    `message` is news for people that no number says; such an event may have no file.
+    `message` is news for people that no number says; such an event may have no file.  `name` is
+    the file's where `layer` is a digest.
     """
 
     total: int
@@ -54,15 +56,20 @@ class Progress:
     layer_size: int
     layer_current: int
     message: str = ""
+    name: str = ""
 
 
 @dataclass(frozen=True, slots=True)
 class Pending:
-    """A blob that is complete but has no name yet."""
+    """A blob that is complete but has no name yet.
+
+    One that is `borrowed` stays where it is: `temporary` is read then, and never renamed.
+    """
 
     temporary: Path
     digest: Digest
     size: int
+    borrowed: BorrowedFile | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,17 +84,21 @@ class Fetched:
 @dataclass(slots=True)
 class Cost:
     """What taking a model in has cost, in bytes of files: `cloned` ones share their space with the
-    originals, `copied` ones take their own, `present` ones were here already and take none.
+    originals, `copied` ones take their own, `present` ones were here already and `borrowed` ones
+    stay where they are: both take none.
     """
 
     cloned: int = 0
     copied: int = 0
     present: int = 0
+    borrowed: int = 0
 
-    def count(self, size: int, *, here: bool, cloned: bool) -> None:
+    def count(self, size: int, *, here: bool, cloned: bool, borrowed: bool = False) -> None:
         """Add one file."""
         if here:
             self.present += size
+        elif borrowed:
+            self.borrowed += size
         elif cloned:
             self.cloned += size
         else:
@@ -98,6 +109,7 @@ class Cost:
             (self.cloned, "cloned: it shares the space of the original"),
             (self.copied, "copied: it takes its own space, and the original can go"),
             (self.present, "here already: it takes no space"),
+            (self.borrowed, "borrowed: it stays where it is, and must not be changed"),
         )
         return "; ".join(f"{binary_size(size)} {way}" for size, way in ways if size)
 
@@ -164,6 +176,23 @@ class Intake:
         self._cloned[pending.digest] = cloned
         return pending
 
+    def borrow_file(self, source: Source) -> Pending:
+        """Hash a file where it is, and take a reference to it.
+
+        Raises errors.InvalidModelFile where it changes meanwhile, worker.Stopped.
+        """
+        before = os.fstat(source.descriptor)
+        hasher = hashlib.sha256()
+        for chunk in self._chunks(source.name, source.descriptor, source.size):
+            hasher.update(chunk)
+        borrowed = BorrowedFile.of(source.path, before)
+        if not borrowed.is_intact():
+            raise _changed(source.name)
+        pending = Pending(source.path, Digest(hasher.hexdigest()), source.size, borrowed)
+        self.blobs[pending.digest] = pending
+        self._cloned[pending.digest] = False
+        return pending
+
     def writer(self, name: str, size: int) -> BlobWriter:
         """Begin a blob of `size` bytes that comes in pieces.  Raises errors.InsufficientStorage."""
         self.check_space(size)
@@ -198,15 +227,27 @@ class Intake:
         calls this, under its lock and before it names the blobs in its index.  Raises OSError.
         """
         for pending in self.blobs.values():
-            final = self._layout.blob(pending.digest)
-            here = is_intact(final, pending.size, stamps.get(pending.digest))
-            if pending.digest in self._cloned:
-                self.cost.count(pending.size, here=here, cloned=self._cloned[pending.digest])
-            if not here:
-                _protect(pending.temporary)
-                os.rename(pending.temporary, final)
-            stamps[pending.digest] = final.lstat().st_mtime_ns
+            self._publish(pending, stamps)
         sync_folder(self._layout.blobs)
+
+    def _publish(self, pending: Pending, stamps: MutableMapping[Digest, int]) -> None:
+        layout, digest = self._layout, pending.digest
+        here = layout.has_intact(digest, pending.size, stamps.get(digest))
+        if digest in self._cloned:
+            cloned, borrowed = self._cloned[digest], pending.borrowed is not None
+            self.cost.count(pending.size, here=here, cloned=cloned, borrowed=borrowed)
+        if here:
+            return
+        if pending.borrowed is not None:
+            if not pending.borrowed.is_intact():
+                raise _changed(pending.temporary.name)
+            layout.borrowed = {**layout.borrowed, digest: pending.borrowed}
+            return
+        final = layout.blob(digest)
+        _protect(pending.temporary)
+        os.rename(pending.temporary, final)
+        layout.borrowed = {key: file for key, file in layout.borrowed.items() if key != digest}
+        stamps[digest] = final.lstat().st_mtime_ns
 
     # ways in
 
@@ -315,16 +356,6 @@ class BlobWriter:
         if self._descriptor >= 0:
             os.close(self._descriptor)
             self._descriptor = -1
-
-
-def is_intact(path: Path, size: int, stamp: int | None) -> bool:
-    """Say whether a blob is as large and as old (`st_mtime_ns`) as when it was stored."""
-    try:
-        status = path.lstat()
-    except OSError:
-        return False
-    regular = stat.S_ISREG(status.st_mode)
-    return regular and status.st_size == size and status.st_mtime_ns == stamp
 
 
 def _protect(path: Path) -> None:

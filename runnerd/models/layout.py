@@ -10,6 +10,8 @@
     parts/<hex>.part, .json   what is being fetched, and how far it is
     uploads/<hex>             files that clients sent for a model that is still to be made
 
+What models borrow lies elsewhere (`borrowed`); `content` says where a blob is read.
+
 A path below the root is made from a `Digest` or from a constant, never from text.  Small files are
 written to a temporary name, synced, renamed, and the folder synced, so a crash leaves the old or
 the new.
@@ -22,6 +24,7 @@ import logging
 import os
 import secrets
 import shutil
+import stat
 import time
 from pathlib import Path
 
@@ -29,6 +32,7 @@ import msgspec
 
 from runnerd import durable
 from runnerd.errors import StartupError
+from runnerd.models.borrowed import Borrowed
 from runnerd.models.digest import Digest
 from runnerd.regular import Unusable, check_folder, open_regular, read_json, set_aside
 
@@ -56,10 +60,23 @@ class Layout:
         self._spare = root / "spare"
         self.parts = root / "parts"
         self.uploads = root / "uploads"
+        self.borrowed: Borrowed = {}
 
     def blob(self, digest: Digest) -> Path:
-        """Return the place of a blob."""
+        """Return the place of a blob of the store's own."""
         return self.blobs / digest.hex
+
+    def content(self, digest: Digest) -> Path:
+        """Return where a blob is read, and nothing else: it may be somebody's file."""
+        borrowed = self.borrowed.get(digest)
+        return self.blob(digest) if borrowed is None else Path(borrowed.path)
+
+    def has_intact(self, digest: Digest, size: int, stamp: int | None) -> bool:
+        """Say whether a blob, or a borrowed file, is what it was when its content was hashed."""
+        borrowed = self.borrowed.get(digest)
+        if borrowed is not None:
+            return borrowed.size == size and borrowed.is_intact()
+        return is_intact(self.blob(digest), size, stamp)
 
     def manifest(self, id: Digest) -> Path:
         """Return the place of a model's manifest."""
@@ -208,6 +225,16 @@ def tidy(path: Path) -> None:
         discard(path)
     except OSError as error:
         log.warning("%s stays for now: %s", path, error.strerror)
+
+
+def is_intact(path: Path, size: int, stamp: int | None) -> bool:
+    """Say whether a file is as large and as old (`st_mtime_ns`) as when it was stored."""
+    try:
+        status = path.lstat()
+    except OSError:
+        return False
+    regular = stat.S_ISREG(status.st_mode)
+    return regular and status.st_size == size and status.st_mtime_ns == stamp
 
 
 def _is_stale(path: Path) -> bool:

@@ -45,9 +45,10 @@ class Ledger:
         Raises errors.StartupError for an index that cannot be read.
         """
         models, self.stamps = read_index(self._layout)
-        known = dict(self.stamps)
+        known, borrowed = dict(self.stamps), self._layout.borrowed
         self.catalog = Catalog([load_entry(self._layout, self.stamps, line) for line in models])
-        return self.stamps == known and self._layout.index.exists()
+        unchanged = self.stamps == known and self._layout.borrowed == borrowed
+        return unchanged and self._layout.index.exists()
 
     def change(self, entries: Iterable[Entry], *, at_any_rate: bool = False) -> None:
         """Make `entries` the store's models, on the disk first.

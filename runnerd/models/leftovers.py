@@ -40,6 +40,10 @@ class Leftovers:
             self._ledger.stamps = {
                 digest: stamp for digest, stamp in stamps.items() if digest in blobs
             }
+            borrowed = self._layout.borrowed
+            self._layout.borrowed = {
+                digest: file for digest, file in borrowed.items() if digest in blobs
+            }
             remove_except(self._layout.blobs, {digest.hex for digest in blobs})
 
     def remove_if_possible(self) -> None:

@@ -37,12 +37,15 @@ _MOST_FOLDER_ENTRIES = 10_000
 
 @dataclass(frozen=True, slots=True)
 class Source:
-    """An open file to take in, and what it is for.  `name` is its name without the folder."""
+    """An open file to take in, and what it is for.  `name` is its name without the folder, as
+    it was given, `path` where it really is.
+    """
 
     name: str
     descriptor: int
     size: int
     media_type: str
+    path: Path
     header: GGUFHeader | None = None
 
 
@@ -82,18 +85,17 @@ class Sources:
 
     def open_gguf(self, path: Path, media_type: str = GGUF_TYPE) -> Source:
         """Open a GGUF file and check its header."""
-        descriptor, size = self._open_file(path)
-        return Source(
-            path.name, descriptor, size, media_type, read_open_header(descriptor, path.name)
-        )
+        descriptor, size, actual = self._open_file(path)
+        header = read_open_header(descriptor, path.name)
+        return Source(path.name, descriptor, size, media_type, actual, header)
 
     def open_template(self, path: Path) -> Source:
         """Open a chat template; it has to be text of at most a megabyte."""
-        descriptor, size = self._open_file(path)
+        descriptor, size, actual = self._open_file(path)
         decode_template(os.pread(descriptor, LONGEST_TEMPLATE + 1, 0), path.name)
-        return Source(path.name, descriptor, size, TEMPLATE_TYPE)
+        return Source(path.name, descriptor, size, TEMPLATE_TYPE, actual)
 
-    def _open_file(self, path: Path) -> tuple[int, int]:
+    def _open_file(self, path: Path) -> tuple[int, int, Path]:
         with _readable(path):
             actual = path.resolve(strict=True)
             if not stat.S_ISREG(actual.lstat().st_mode):  # opening some devices does something
@@ -103,7 +105,7 @@ class Sources:
             status = os.fstat(descriptor)
             if not stat.S_ISREG(status.st_mode):
                 raise InvalidModelFile(f"{path} is not a regular file")
-            return descriptor, status.st_size
+            return descriptor, status.st_size, actual
 
 
 def open_sources(

@@ -14,7 +14,7 @@ any time.
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
 
@@ -22,11 +22,11 @@ from runnerd.backends.model_files import ModelFiles
 from runnerd.durable import storage_errors
 from runnerd.errors import InvalidModelFile, InvalidReference, ModelNotFound
 from runnerd.models import bundle
+from runnerd.models.borrowed import BorrowedFile
 from runnerd.models.catalog import Catalog, Model, shown
 from runnerd.models.claims import BlobClaims
 from runnerd.models.digest import Digest
 from runnerd.models.entrance import Entrance
-from runnerd.models.intake import is_intact
 from runnerd.models.layout import STORE, Layout
 from runnerd.models.ledger import Ledger
 from runnerd.models.leftovers import Leftovers, at_leisure
@@ -34,7 +34,7 @@ from runnerd.models.names import Names
 from runnerd.models.packing import Packed, pack_blobs
 from runnerd.models.parts_folder import sweep
 from runnerd.models.room import Room
-from runnerd.models.store_scan import small_layers
+from runnerd.models.store_scan import look_again, small_layers
 from runnerd.models.uploads import AGE as _UPLOAD_AGE
 from runnerd.models.uploads import Uploads
 
@@ -156,16 +156,53 @@ class Store:
         found = sharing[0] if sharing else self.get(model)
         for layer in found.manifest.layers:
             stamp = self._ledger.stamps.get(layer.digest)
-            if not is_intact(self._layout.blob(layer.digest), layer.size, stamp):
-                raise InvalidModelFile(
-                    f"a file of model {shown(model)} was changed or removed after its import;"
-                    " import it again"
-                )
+            if not self._layout.has_intact(layer.digest, layer.size, stamp):
+                raise InvalidModelFile(self._changed(model, layer.digest))
         if not bundle.is_complete(self._layout, found.manifest):
             with self._lock, storage_errors(STORE):  # a commit holds it while the disk syncs
                 bundle.ensure_bundle(self._layout, found.manifest, found.description)
         files = bundle.bundle_files(self._layout, found.manifest, found.description)
         return replace(files, load=found.load)
+
+    def _changed(self, model: str, digest: Digest) -> str:
+        borrowed = self._layout.borrowed.get(digest)
+        if borrowed is None:
+            what = f"a file of model {shown(model)} was changed or removed after its import"
+            return f"{what}; import it again"
+        return (
+            f"the file {borrowed.path} of model {shown(model)} was moved or changed; put it back,"
+            " or import it from where it is now"
+        )
+
+    def borrowed(self, model: Model) -> dict[str, int]:
+        """The paths and sizes of the files that a model uses and the store does not have."""
+        files = (self._layout.borrowed.get(layer.digest) for layer in model.manifest.layers)
+        return {file.path: file.size for file in files if file is not None}
+
+    def borrowed_bytes(self) -> int:
+        """The bytes of all borrowed files."""
+        return sum(file.size for file in self._layout.borrowed.values())
+
+    def move_borrowed(self, moved: Mapping[str, BorrowedFile]) -> None:
+        """Follow files that their owner has moved, from the paths where they were.  Blocks."""
+        with self._lock:
+            self._ledger.settle()
+            self._layout.borrowed = {
+                digest: moved.get(file.path, file) for digest, file in self._layout.borrowed.items()
+            }
+            self._ledger.save()
+
+    def check_borrowed(self) -> None:
+        """Find out which models can be used, of those whose files somebody has put elsewhere.
+
+        One whose file was moved or changed is damaged until it is back; each is told once.  Blocks
+        for a stat call per file.
+        """
+        with self._lock:
+            entries = list(self.catalog.entries.values())
+            looked_at = [look_again(self._layout, self._ledger.stamps, entry) for entry in entries]
+            if looked_at != entries:
+                self._ledger.change(looked_at)
 
     def disk_usage(self) -> int:
         """Return the bytes that the models occupy; what two models share counts once.  Blocks.
@@ -182,5 +219,5 @@ class Store:
         """Return a model as a tar archive in Docker Model Runner's form.  Raises as `get`."""
         manifest = self.get(text).manifest
         return pack_blobs(
-            manifest, {layer.digest: self._layout.blob(layer.digest) for layer in manifest.blobs}
+            manifest, {layer.digest: self._layout.content(layer.digest) for layer in manifest.blobs}
         )

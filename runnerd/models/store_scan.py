@@ -15,11 +15,11 @@ from pathlib import Path
 from runnerd.durable import sync_folder
 from runnerd.errors import InvalidModelFile
 from runnerd.models import bundle
+from runnerd.models.borrowed import BorrowedFile
 from runnerd.models.catalog import Entry
 from runnerd.models.description import Description
 from runnerd.models.digest import Digest
 from runnerd.models.index import IndexedModel
-from runnerd.models.intake import is_intact
 from runnerd.models.layout import Layout, discard
 from runnerd.models.manifest import (
     MOST_BYTES,
@@ -49,7 +49,33 @@ def load_entry(layout: Layout, stamps: dict[Digest, int], line: IndexedModel) ->
         problem = error.message if isinstance(error, InvalidModelFile) else _os_problem(error)
         log.error("model %s (%s) is damaged: %s", line.id.short, ", ".join(line.tags), problem)
         return Entry(line.id, line.tags, line.created, problem=problem)
-    return Entry.of(manifest, description, line.tags, line.created)
+    return Entry.of(manifest, description, line.tags, line.created, layout.borrowed)
+
+
+def look_again(layout: Layout, stamps: dict[Digest, int], entry: Entry) -> Entry:
+    """A line as it is now: damaged where a borrowed file is not what it was, else in order."""
+    if entry.model is None:
+        lent = _lent(layout, entry.id)
+        if not lent or not all(file.is_intact() for file in lent):
+            return entry
+        found = load_entry(layout, stamps, IndexedModel(entry.id, entry.tags, entry.created))
+        if found.model is not None:
+            log.info("model %s can be used again", ", ".join(entry.tags) or entry.id.short)
+        return found
+    if not entry.model.borrowed_bytes:
+        return entry
+    layers = entry.model.manifest.layers
+    files = (layout.borrowed.get(layer.digest) for layer in layers)
+    gone = [file.path for file in files if file is not None and not file.is_intact()]
+    if not gone:
+        return entry
+    log.warning(
+        "model %s cannot be used: %s was moved or changed",
+        ", ".join(entry.tags) or entry.id.short,
+        gone[0],
+    )
+    problem = f"{gone[0]} was moved or changed"
+    return Entry(entry.id, entry.tags, entry.created, problem=problem)
 
 
 def named_blobs(layout: Layout, entries: Iterable[Entry]) -> set[Digest] | None:
@@ -74,7 +100,7 @@ def named_blobs(layout: Layout, entries: Iterable[Entry]) -> set[Digest] | None:
 def small_layers(layout: Layout, manifest: Manifest, media_type: str) -> list[str]:
     """Return the texts of the layers of one type, without those that are too large for texts."""
     return [
-        read(layout.blob(layer.digest), most=LONGEST_TEXT).decode(errors="replace")
+        read(layout.content(layer.digest), most=LONGEST_TEXT).decode(errors="replace")
         for layer in manifest.of_type(media_type)
         if layer.size <= LONGEST_TEXT
     ]
@@ -101,18 +127,48 @@ def remove_except(folder: Path, names: set[str]) -> None:
 
 def _check_blobs(layout: Layout, stamps: dict[Digest, int], manifest: Manifest) -> None:
     for layer in manifest.blobs:
-        path = layout.blob(layer.digest)
-        if is_intact(path, layer.size, stamps.get(layer.digest)):
+        if layout.has_intact(layer.digest, layer.size, stamps.get(layer.digest)):
             continue
+        if (borrowed := layout.borrowed.get(layer.digest)) is not None:
+            _check_borrowed(layout, layer.digest, borrowed)
+            continue
+        path = layout.blob(layer.digest)
         # Touched or unknown: only the content can tell.
         if path.lstat().st_size != layer.size or _digest_of(path) != layer.digest:
             raise InvalidModelFile(f"its blob {layer.digest.short} is not what was stored")
         stamps[layer.digest] = path.lstat().st_mtime_ns
 
 
+def _lent(layout: Layout, id: Digest) -> tuple[BorrowedFile, ...]:
+    """The borrowed files of a model that cannot be used."""
+    try:
+        manifest = parse_manifest(read(layout.manifest(id), most=MOST_BYTES))
+    except (OSError, InvalidModelFile):
+        return ()
+    return tuple(file for layer in manifest.blobs if (file := layout.borrowed.get(layer.digest)))
+
+
+def _check_borrowed(layout: Layout, digest: Digest, file: BorrowedFile) -> None:
+    """Look at a file that looks otherwise than when it was hashed; its content decides.
+
+    Raises errors.InvalidModelFile, OSError.
+    """
+    found = file.remounted()
+    if found is None:
+        path = Path(file.path)
+        try:
+            same = path.lstat().st_size == file.size and _digest_of(path) == digest
+        except OSError as error:
+            raise InvalidModelFile(f"{file.path} cannot be read: {error.strerror}") from error
+        if not same:
+            raise InvalidModelFile(f"{file.path} is another file than the one that was borrowed")
+        found = BorrowedFile.of(path, path.lstat())
+    layout.borrowed = {**layout.borrowed, digest: found}
+
+
 def _describe(layout: Layout, manifest: Manifest) -> Description:
     layers = manifest.layers
-    files = [layout.blob(layer.digest) for layer in layers]
+    files = [layout.content(layer.digest) for layer in layers]
     packaged = packaged_context_size(read(layout.blob(manifest.config.digest), most=MOST_BYTES))
     return bundle.describe_files(layers, files, [layer.digest.short for layer in layers], packaged)
 

@@ -128,13 +128,17 @@ class Pulls:
         request = PullRequest(self._shown_by(source, asker), said_tag)
         return self._follow("pull", request, lambda job: self._pull(job, request))
 
+    async def offer(self, reference: str, *, asker: Asker = STRANGER) -> Offer:
+        """What a source offers under a name, without pulling it.  Raises as a pull does."""
+        source = self._shown_by(parse_source(reference, for_owner=asker.is_owner), asker)
+        return await source.offer(self._context)
+
     async def look(self, reference: str, *, asker: Asker = STRANGER) -> dict[str, object]:
         """What a source says of a model, as the API shows one, without pulling it.
 
         The id is empty where only a pull can tell it.  Raises as a pull does.
         """
-        source = self._shown_by(parse_source(reference, for_owner=asker.is_owner), asker)
-        offer = await source.offer(self._context)
+        offer = await self.offer(reference, asker=asker)
         size = binary_size(sum(file.size or 0 for file in offer.files))
         if offer.manifest is None:
             return {"id": "", "created": 0, "config": {"format": "gguf", "size": size}}
@@ -247,6 +251,7 @@ class Pulls:
         """Fetch the files of an offer and make them a model."""
         job.total = sum(file.size or 0 for file in offer.files)
         keys = {_key(file, job.reference): file for file in offer.files}
+        job.names = {layer_id(file): file.name for file in offer.files}
         async with AsyncExitStack() as stack:
             for key in sorted(keys):
                 await stack.enter_async_context(self._turns.take(key, layer_id(keys[key]), job))

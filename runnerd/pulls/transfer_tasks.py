@@ -34,6 +34,7 @@ class TransferTask:
         self.owner: str | None = None  # the id of the principal who asked for it
         self.began_at = time.time()
         self.total = 0
+        self.names: dict[str, str] = {}  # of files, by their layers
         self.moved = False  # whether anything had to be transferred
         self._news: dict[str, tuple[int, Progress]] = {}
         self._version = 0
@@ -73,7 +74,8 @@ class TransferTask:
 
     def progressed(self, layer: str, size: int, current: int) -> None:
         """Report one file; followers hear of it every tenth of a second at most, and of its end."""
-        now, progress = time.monotonic(), Progress(self.total, layer, size, current)
+        now, name = time.monotonic(), self.names.get(layer, "")
+        progress = Progress(self.total, layer, size, current, name=name)
         if current < size and now - self._reported_at.get(layer, -math.inf) < _REPORT_INTERVAL:
             # Who asks is told how far it is, also when nothing more comes for a long time.
             self._news[layer] = (self._news[layer][0], progress)

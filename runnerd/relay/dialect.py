@@ -7,7 +7,7 @@ above the relay (api/) and are handed in by the composition root, as routes.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
@@ -55,6 +55,7 @@ class Limit:
     tokens: int | None
 
 
+BeforeEnd = Callable[[], Awaitable[None]]
 Retry = Callable[[dict[str, Any]], bytes | None]
 
 
@@ -67,7 +68,8 @@ class TranslatedRequest:
     is not asked: this is the response once the model is loaded or, with `unloads`, once it is not.
     `has_prefix` says that the conversation begins as the model's maker wants it; else that is put
     in.  `limit` is for who has to know whether a response was cut, `context` a size in tokens that
-    is asked for.
+    is asked for.  `before_end` is carried out between the engine's last byte and the response's:
+    what the response says of itself is true then.
     """
 
     operation: Operation
@@ -83,6 +85,7 @@ class TranslatedRequest:
     defaults: Mapping[str, object] = field(default_factory=dict)
     has_prefix: bool = False
     limit: Limit | None = None
+    before_end: BeforeEnd | None = None
 
 
 class ForeignRequest(Protocol):
@@ -98,6 +101,17 @@ class ForeignRequest(Protocol):
         ...
 
 
+@dataclass(frozen=True, slots=True)
+class UnreadyRequest:
+    """A request that was read and refers to what is not in memory; `gather` reads that, too.
+
+    `gather` raises errors of the 4xx kind, and errors.DatabaseFailure.
+    """
+
+    streams: bool
+    gather: Callable[[], Awaitable[ForeignRequest]]
+
+
 class Dialect(Protocol):
     """One route of another API."""
 
@@ -106,6 +120,6 @@ class Dialect(Protocol):
         """What the engine and the records are told as the request's origin; None: its header."""
         ...
 
-    def read(self, body: Body, principal: Principal) -> ForeignRequest:
+    def read(self, body: Body, principal: Principal) -> ForeignRequest | UnreadyRequest:
         """Decode a request's body, of what this principal asks.  Raises errors.ClientError."""
         ...

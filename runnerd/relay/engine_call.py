@@ -15,7 +15,7 @@ from runnerd.errors import Overloaded, RunnerdError, UpstreamTimeout
 from runnerd.relay import usage
 from runnerd.relay.background import Steps
 from runnerd.relay.connect_retry import retry_connect
-from runnerd.relay.dialect import AskedAgain, Translation
+from runnerd.relay.dialect import AskedAgain, BeforeEnd, Translation
 from runnerd.relay.engine import EngineConnection, Loss
 from runnerd.relay.engine_errors import EngineRefusal, broken
 from runnerd.relay.events import StreamError, UnwantedResponse
@@ -66,8 +66,8 @@ class EngineCall:
 
     __slots__ = (
         "_asked_again", "_closed", "_context", "_ending", "_engine", "_exchange", "_intact",
-        "_paused", "_plan", "_record", "_repeated", "_runner", "_sink", "_status", "_translation",
-        "heard", "key", "silent_since",
+        "_paused", "_plan", "_prepared", "_record", "_repeated", "_runner", "_sink", "_status",
+        "_translation", "heard", "key", "silent_since",
     )  # fmt: skip
 
     def __init__(
@@ -91,6 +91,7 @@ class EngineCall:
         self._status = 0  # of the engine's response, 0 before it came
         self._closed = False
         self._paused = False
+        self._prepared = False  # what is to be done before the end was done
         self._repeated = False
         self._asked_again = False
         self._intact = True
@@ -102,6 +103,7 @@ class EngineCall:
 
     def ask(self, *, fresh: bool = False) -> None:
         """Send the request; a task goes on where that takes waiting."""
+        self._prepared = False
         try:
             self._send(fresh=fresh)
         except BlockingIOError:
@@ -262,6 +264,11 @@ class EngineCall:
         self._engine = None
         if self._closed:
             return  # the last piece has ended it
+        work = self._plan.before_end
+        if work is not None and self._status < 400 and not self._prepared:
+            self._prepared = True
+            self._exchange.go_on(partial(_end_after, self, work))
+            return
         translation = self._translation
         try:
             last = translation.end()
@@ -317,3 +324,9 @@ class EngineCall:
 def _count(record: RequestRecord, data: bytes) -> None:
     """Note what several requests to the engine took together, as it is told to the client."""
     record.counts = usage.excerpt(data) or record.counts
+
+
+async def _end_after(call: EngineCall, work: BeforeEnd) -> None:
+    """Let a response end once `work` is done."""
+    await work()
+    call.engine_done()

@@ -31,6 +31,7 @@ from runnerd.relay.plan import Plan
 from runnerd.relay.records import RequestRecord
 from runnerd.relay.response_sink import ResponseSink
 from runnerd.relay.runner_wait import RunnerWait
+from runnerd.relay.token_reserve import LEFT
 from runnerd.relay.user_accounts import CountedRequest
 from runnerd.scheduler import BACKGROUND
 from runnerd.supervisor import Lease
@@ -111,7 +112,7 @@ class Exchange:
         if self._lease is not None and self._call is not None:
             plan = self._plan
             self._context.quarantine.left(self._lease.generation, plan.key, plan.body)
-        self.record.error = self.record.error or "client disconnected"
+        self.record.error = self.record.error or LEFT
         self._release()
         task, self._task = self._task, None  # whose end holds on to its frames, and so to this
         _call_off(task)
@@ -159,6 +160,8 @@ class Exchange:
         while isinstance(found, PendingPlan):
             self._sink.waiting(streams=found.streams)
             found = await found.wait()
+        if self._counted is not None:
+            found = self._counted.reserve(found)
         self._plan, self._pending = found, None
         plan = found
         self.record.model, self.record.streamed = plan.model, plan.streams
@@ -177,6 +180,8 @@ class Exchange:
         record.runner = lease.runner.name
         try:
             if not plan.preload_only and plan.immediate is None:
+                if plan.session and _recalls(self, lease, plan, self._context):
+                    return
                 self._call = call = EngineCall(
                     self, lease.runner, plan, self._sink, record, self._context
                 )
@@ -289,3 +294,19 @@ def _log_failure(record: RequestRecord, error: RunnerdError) -> None:
     """What is not the client's mistake; many of one kind are one line."""
     about = {"request_id": record.id, "runner": record.runner, "model": record.model}
     log.warning("a request failed: %d %s", error.status, record.error, extra=about)
+
+
+def _recalls(exchange: Exchange, lease: Lease, plan: Plan, context: ExchangeContext) -> bool:
+    """Whether a runner is given what was kept of a session before it is asked the next prompt."""
+    states = context.supervisor.session_states
+    if not states.awaits(lease.runner, plan.session):
+        states.asked(lease.runner, plan.session, plan.body)
+        return False
+
+    async def recall() -> None:
+        await states.recall(lease.runner, plan.session)
+        if not exchange._over:
+            exchange.leased(lease)
+
+    exchange.go_on(recall)
+    return True

@@ -20,7 +20,7 @@ from runnerd.errors import ModelNotFound, PermissionMissing
 from runnerd.models.catalog import Model
 from runnerd.relay.body import Body
 from runnerd.relay.body_scan import is_heavy
-from runnerd.relay.dialect import ForeignRequest
+from runnerd.relay.dialect import ForeignRequest, UnreadyRequest
 from runnerd.relay.messages import Request
 from runnerd.relay.parsed_request import ParsedRequest, parse
 from runnerd.relay.pending_models import PendingModels, Wait
@@ -31,6 +31,8 @@ from runnerd.relay.request_rewrites.transcode import ImageTranscoder
 from runnerd.relay.routes import Route
 from runnerd.scheduler import BACKGROUND
 from runnerd.threads import run_stoppable
+
+_LONGEST_STAY = 3600.0  # seconds that whoever may only use a model may have it stay
 
 
 class PendingPlan(NamedTuple):
@@ -90,7 +92,17 @@ class Intake:
         if is_heavy(request.body):
             return PendingPlan(False, lambda: self._read_aside(request, route, principal))
         read = self._planner.read(request.body, route, principal)
+        if isinstance(read, UnreadyRequest):
+            return self._unready(read, request, route, principal)
         return self._of(read, request, route, principal)
+
+    def _unready(
+        self, read: UnreadyRequest, request: Request, route: Route, principal: Principal
+    ) -> PendingPlan:
+        async def gathered() -> Plan | PendingPlan:
+            return self._of(await read.gather(), request, route, principal)
+
+        return PendingPlan(read.streams, gathered)
 
     async def _read_aside(
         self, request: Request, route: Route, principal: Principal
@@ -98,6 +110,8 @@ class Intake:
         """Read a large body beside the event loop."""
         async with self._turn:
             read = await run_stoppable(lambda _: self._planner.read(request.body, route, principal))
+        if isinstance(read, UnreadyRequest):
+            read = await read.gather()
         return self._of(read, request, route, principal)
 
     def _of(
@@ -126,6 +140,8 @@ class Intake:
     def _accepted(self, plan: Plan, request: Request, principal: Principal) -> Plan:
         self._policy.check(principal, plan.action)
         limits = self._policy.limits(principal)
+        if plan.keep_alive is not None and not 0 <= plan.keep_alive <= _LONGEST_STAY:
+            plan = self._shortened(plan, principal)
         priority = BACKGROUND if request.background else limits.priority
         if priority:
             plan = msgspec.structs.replace(plan, priority=priority)
@@ -134,6 +150,17 @@ class Intake:
         if self._quarantine and plan.immediate is None:
             self._quarantine.check(plan.key, plan.body)
         return plan
+
+    def _shortened(self, plan: Plan, principal: Principal) -> Plan:
+        """A plan after which a model stays no longer than who asks may say: to keep one loaded
+        takes the permission to load it.
+        """
+        if self._may(principal, Action.LOAD_MODEL):
+            return plan
+        told = f"keep_alive: to keep a model for more than {_LONGEST_STAY:.0f} s takes load_llm"
+        return msgspec.structs.replace(
+            plan, keep_alive=_LONGEST_STAY, warnings=(*plan.warnings, told)
+        )
 
     def still_allowed(self, principal: Principal, plan: Plan | None) -> None:
         """Raise what a principal would be told that asked now what it has asked before; None: what
@@ -176,6 +203,8 @@ class Intake:
         """Plan a request with its images as the engine can read them."""
         body = await self._transcoder.transcoded(_readable(asked.read, asked.request))
         read = await run_stoppable(lambda _: _read_again(asked, body))
+        if isinstance(read, UnreadyRequest):
+            read = await read.gather()
         if not isinstance(read, ParsedRequest):
             return await self._translated(asked, read, model)
         plan = self._planner.plan(read, model, asked.request, asked.route)
@@ -194,7 +223,7 @@ def _readable(read: ReadRequest, request: Request) -> Body:
     return read.body if isinstance(read, ParsedRequest) else request.body
 
 
-def _read_again(asked: _Asked, body: Body) -> ReadRequest:
+def _read_again(asked: _Asked, body: Body) -> ReadRequest | UnreadyRequest:
     """Read a body that differs in its images; what was inspected before is not inspected again."""
     dialect = asked.route.dialect
     return parse(body) if dialect is None else dialect.read(body, asked.principal)

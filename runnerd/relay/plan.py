@@ -12,7 +12,7 @@ from runnerd.access import Action
 from runnerd.errors import LimitReached
 from runnerd.relay.affinity import Affinity
 from runnerd.relay.body import UNDECODABLE
-from runnerd.relay.dialect import Retry, Translation
+from runnerd.relay.dialect import BeforeEnd, Retry, Translation
 from runnerd.relay.engine import Buffer
 from runnerd.relay.events import EVENT_STREAM
 from runnerd.relay.known_model import UNKNOWN, KnownModel
@@ -51,6 +51,8 @@ class Plan(msgspec.Struct, frozen=True, gc=False):
     warnings: tuple[str, ...] = ()
     again: Plan | None = None  # what is asked where the translation raises AskedAgain
     priority: int = 0
+    before_end: BeforeEnd | None = None
+    session: str = ""  # that it goes on with
 
     @property
     def action(self) -> Action:

@@ -29,7 +29,7 @@ from runnerd.relay.affinity import affinity_of
 from runnerd.relay.body import Body, Inference
 from runnerd.relay.body_inspection import inspect
 from runnerd.relay.body_scan import check_weight, is_heavy
-from runnerd.relay.dialect import ForeignRequest, Retry, TranslatedRequest
+from runnerd.relay.dialect import ForeignRequest, Retry, TranslatedRequest, UnreadyRequest
 from runnerd.relay.engine import Buffer
 from runnerd.relay.engine_bodies import (
     completed_request,
@@ -107,7 +107,7 @@ class Planner:
         self._found: dict[tuple[str | None, str, str], _Found] = {}
         self._token_times: dict[RunnerKey, TokenTime] = {}
 
-    def read(self, body: Body, route: Route, principal: Principal) -> ReadRequest:
+    def read(self, body: Body, route: Route, principal: Principal) -> ReadRequest | UnreadyRequest:
         """Decode a request's body; one in the engine's terms is held against the limits, too.
 
         Raises errors of the 4xx kind.
@@ -121,7 +121,7 @@ class Planner:
                 raise
         return self._read(whole, route, principal)
 
-    def _read(self, body: Body, route: Route, principal: Principal) -> ReadRequest:
+    def _read(self, body: Body, route: Route, principal: Principal) -> ReadRequest | UnreadyRequest:
         if route.dialect is not None:
             return route.dialect.read(body, principal)
         said = without_nulls(body)
@@ -237,6 +237,7 @@ class Planner:
             preload_only=request.preload_only,
             origin=request.origin,
             affinity=affinity_of(read.fields, request.session) if found.spreads else (),
+            session=request.session,
             known=found.known,
             token_time=found.token_time,
             translation=infill.translation if infill else translation,
@@ -283,6 +284,7 @@ class Planner:
             known=found.known,
             retry_with=retry_within_rules(translated, found.rules),
             warnings=warnings,
+            before_end=translated.before_end,
         )
         if tools is None:
             return plan

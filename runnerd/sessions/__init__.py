@@ -6,7 +6,7 @@ its response, written down in one transaction before whoever asked is told that 
 
 from runnerd.sessions.prompts import Delta
 from runnerd.sessions.session import NewSession, Prompt, Session, SessionKind, Turn, TurnState
-from runnerd.sessions.sessions import Ended, Sessions, build
+from runnerd.sessions.sessions import Ended, Sessions, build, build_kept
 
 __all__ = [
     "Delta",
@@ -19,4 +19,5 @@ __all__ = [
     "Turn",
     "TurnState",
     "build",
+    "build_kept",
 ]

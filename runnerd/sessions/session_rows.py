@@ -99,6 +99,14 @@ def turns(connection: Connection, session: str) -> list[Turn]:
     return [_turn(row) for row in rows]
 
 
+def last_response(connection: Connection, session: str) -> str | None:
+    """What was last answered in a session, if anything was."""
+    row = connection.execute(
+        "SELECT response FROM turns WHERE session = ? ORDER BY number DESC LIMIT 1", (session,)
+    ).fetchone()
+    return None if row is None else str(row[0])
+
+
 def holdings(connection: Connection, principal: str) -> list[tuple[str, int]]:
     """Ids and bytes of a principal's sessions, the one that was used longest ago first."""
     return connection.execute(

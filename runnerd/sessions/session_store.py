@@ -28,7 +28,7 @@ class Whose(NamedTuple):
     all: bool = False
 
 
-class Kept(NamedTuple):
+class KeptSession(NamedTuple):
     """A session that was written down, and ids of those that had to make room for it."""
 
     session: Session
@@ -63,7 +63,7 @@ class SessionStore:
         self._settings = settings
         self._clock = clock
 
-    async def add(self, session: Session) -> Kept:
+    async def add(self, session: Session) -> KeptSession:
         """Keep a new session.  Raises errors.Conflict for a name that its principal has used."""
         settings, now = self._settings(), self._clock()
         session = replace(
@@ -74,7 +74,7 @@ class SessionStore:
             bytes=_size(session.system) + _size(session.name),
         )
 
-        def work(connection: Connection) -> Kept:
+        def work(connection: Connection) -> KeptSession:
             named = rows.find_named(connection, session.principal, session.name)
             if named is not None and named.expires <= now:
                 rows.delete(connection, [named.id])
@@ -86,7 +86,7 @@ class SessionStore:
                     " choose another name",
                     param="name",
                 ) from error
-            return Kept(session, self._make_room(connection, session))
+            return KeptSession(session, self._make_room(connection, session))
 
         return await self._database.write(work)
 
@@ -116,7 +116,7 @@ class SessionStore:
 
         return await self._database.read(work)
 
-    async def add_turn(self, turn: Turn) -> Kept:
+    async def add_turn(self, turn: Turn) -> KeptSession:
         """Write a turn down, as the next one of its session.
 
         Raises errors.SessionNotFound where that was deleted meanwhile, and errors.Conflict where
@@ -124,7 +124,7 @@ class SessionStore:
         """
         settings, now = self._settings(), self._clock()
 
-        def work(connection: Connection) -> Kept:
+        def work(connection: Connection) -> KeptSession:
             session = rows.find(connection, turn.session)
             if session is None:
                 raise not_found(turn.session)
@@ -139,9 +139,13 @@ class SessionStore:
             )
             rows.insert_turn(connection, turn)
             rows.touch(connection, session)
-            return Kept(session, self._make_room(connection, session))
+            return KeptSession(session, self._make_room(connection, session))
 
         return await self._database.write(work)
+
+    async def last_response(self, id: str) -> str | None:
+        """What was last answered in a session, if anything was."""
+        return await self._database.read(lambda connection: rows.last_response(connection, id))
 
     async def delete(self, whose: Whose, id: str) -> Session:
         """Remove a session.  Raises errors.SessionNotFound."""

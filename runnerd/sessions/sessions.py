@@ -19,8 +19,9 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import time
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import AsyncGenerator, Callable, Iterable
 from dataclasses import dataclass
+from typing import NamedTuple
 from uuid import uuid4
 
 from runnerd import tasks
@@ -31,10 +32,14 @@ from runnerd.errors import BackendFailure, Conflict, ModelNotFound, RunnerdError
 from runnerd.relay.exchanges import Exchanges
 from runnerd.relay.streamed_response import StreamedResponse
 from runnerd.relay.visible_models import VisibleModels
+from runnerd.session_settings import SessionSettings
+from runnerd.sessions.conversations import Conversations
+from runnerd.sessions.kept_responses import KeptResponses
 from runnerd.sessions.prompt_line import PromptLines, Standing
 from runnerd.sessions.prompts import Delta, ResponseText, check_parameters, request_for
 from runnerd.sessions.session import NewSession, Prompt, Session, Turn, TurnState
-from runnerd.sessions.session_store import History, Kept, Listed, SessionStore, Whose
+from runnerd.sessions.session_store import History, KeptSession, Listed, SessionStore, Whose
+from runnerd.supervisor.session_states import SessionStates
 
 _EXPIRY_INTERVAL = 60.0  # seconds between two looks for sessions whose time is over
 
@@ -58,17 +63,21 @@ class Sessions:
 
     def __init__(
         self,
-        store: SessionStore,
+        kept: Kept,
         exchanges: Exchanges,
         models: VisibleModels,
         policy: Policy,
+        states: SessionStates,
         *,
         clock: Callable[[], float] = time.time,
     ) -> None:
-        self._store = store
+        self._kept = kept
+        self._store = kept.sessions
         self._exchanges = exchanges
         self._models = models
         self._policy = policy
+        self._states = states
+        states.last_response = kept.sessions.last_response
         self._clock = clock
         self._lines = PromptLines()
         self._expiry: asyncio.Task[None] | None = None
@@ -83,7 +92,7 @@ class Sessions:
             await tasks.cancel_and_wait(self._expiry)
             self._expiry = None
 
-    async def create(self, principal: Principal, new: NewSession) -> Kept:
+    async def create(self, principal: Principal, new: NewSession) -> KeptSession:
         """Make a session.  Raises errors.ModelNotFound, Conflict, ClientError."""
         check_parameters(new.parameters)
         model = self._models.of(principal).get(new.model)
@@ -98,7 +107,9 @@ class Sessions:
             parameters=new.parameters,
             details=new.details,
         )
-        return await self._store.add(session)
+        added = await self._store.add(session)
+        await self._gone(added.removed)
+        return added
 
     async def get(self, principal: Principal, id: str) -> Session:
         """The session with this id or name.  Raises errors.SessionNotFound."""
@@ -182,6 +193,7 @@ class Sessions:
             completion_tokens=said.completion_tokens,
         )
         kept = await self._store.add_turn(turn)
+        await self._gone(kept.removed)
         return Ended(turn, tuple(kept.removed))
 
     async def interrupt(self, principal: Principal, id: str) -> int:
@@ -197,8 +209,14 @@ class Sessions:
         Raises errors.SessionNotFound.
         """
         session = await self._store.delete(self._whose(principal), id)
-        self._lines.interrupt(session.id)
+        await self._gone([session.id])
         return session
+
+    async def _gone(self, ids: Iterable[str]) -> None:
+        """Sessions are no more: end what is being answered, and drop what engines had evaluated."""
+        for id in ids:
+            self._lines.interrupt(id)
+            await self._states.forget(id)
 
     def _whose(self, principal: Principal) -> Whose:
         return Whose(principal.id, self._policy.sees_everything(principal))
@@ -206,8 +224,8 @@ class Sessions:
     async def _expire(self) -> None:
         while True:
             with contextlib.suppress(RunnerdError):  # the database says itself what is wrong
-                for id in await self._store.expire():
-                    self._lines.interrupt(id)
+                await self._gone(await self._store.expire())
+                await self._kept.responses.expire()
             await asyncio.sleep(_EXPIRY_INTERVAL)
 
 
@@ -226,13 +244,33 @@ def _model_gone(session: Session) -> ModelNotFound:
     )
 
 
+class Kept(NamedTuple):
+    """What is kept of conversations."""
+
+    sessions: SessionStore
+    responses: KeptResponses
+    conversations: Conversations
+
+
+def build_kept(database: Database, settings: Settings) -> Kept:
+    """The stores, in a database."""
+
+    def now() -> SessionSettings:
+        return settings.sessions
+
+    return Kept(
+        SessionStore(database, now, time.time),
+        KeptResponses(database, now, time.time),
+        Conversations(database, now, time.time),
+    )
+
+
 def build(
-    database: Database,
-    settings: Settings,
+    kept: Kept,
     exchanges: Exchanges,
     models: VisibleModels,
     policy: Policy,
+    states: SessionStates,
 ) -> Sessions:
-    """Sessions that are kept in a database."""
-    store = SessionStore(database, lambda: settings.sessions, time.time)
-    return Sessions(store, exchanges, models, policy)
+    """Sessions, which remove what has ended of all that is kept."""
+    return Sessions(kept, exchanges, models, policy, states)

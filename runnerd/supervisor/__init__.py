@@ -10,12 +10,15 @@ preparation    what the scheduler has to know before it decides: `memory`,
                `configuration_checks`, `launch_specs`
 watching, batch_scheduling   what runners hold while they work
 slot_persistence   what they had evaluated outlives them
+session_states     and what they had evaluated of each session
 unloading, configuring, removing   the owner's commands
+fitting        whether a model fits
 reports, host_reports   runners and the host as `ps` shows them; `changes` as they happen
 refusals       what a refused request is told
 """
 
 from runnerd.supervisor.changes import RunnerChange
+from runnerd.supervisor.fitting import Fit
 from runnerd.supervisor.host_reports import DeviceReport, WaitingReport
 from runnerd.supervisor.lease import Lease, LeaseHolder
 from runnerd.supervisor.refusals import died_by_itself
@@ -24,6 +27,7 @@ from runnerd.supervisor.service import Supervisor
 
 __all__ = [
     "DeviceReport",
+    "Fit",
     "Lease",
     "LeaseHolder",
     "RunnerChange",

@@ -17,6 +17,7 @@ from runnerd.supervisor.fleet import Fleet
 from runnerd.supervisor.launch_specs import LaunchSpecs
 from runnerd.supervisor.preparation import Preparation
 from runnerd.supervisor.refusals import fault_of
+from runnerd.supervisor.session_states import SessionStates
 from runnerd.supervisor.sharing import Sharing
 from runnerd.supervisor.slot_persistence import SlotPersistence
 from runnerd.supervisor.watching import MemoryWatch
@@ -44,6 +45,7 @@ class Running:
         launch_specs: LaunchSpecs,
         preparation: Preparation,
         slot_persistence: SlotPersistence,
+        session_states: SessionStates,
         watch: MemoryWatch,
         changes: Changes,
     ) -> None:
@@ -56,6 +58,7 @@ class Running:
         self._launch_specs = launch_specs
         self._preparation = preparation
         self._slot_persistence = slot_persistence
+        self._session_states = session_states
         self._watch = watch
         self._changes = changes
 
@@ -119,7 +122,8 @@ class Running:
             self._changes.tell(runner, RunnerState.FAILED, failure=failure.message)
         self._claims.ended(generation)
         try:
-            self._slot_persistence.ended(runner)
+            chores = self._session_states.ended(runner)
+            self._slot_persistence.ended(runner, chores)
             self._preparation.observe()
         except Exception:  # a favour, and a look: nothing that others have to wait for
             log.exception("after the end of runner %s", runner.name)
@@ -137,6 +141,7 @@ class Running:
     async def remember(self, runner: Runner) -> None:
         """Take down what a runner has evaluated."""
         await self._slot_persistence.remember(runner)
+        await self._session_states.remember(runner)
 
     def _after(
         self, key: RunnerKey, generation: int, failure: BackendFailure | None

@@ -19,7 +19,7 @@ from runnerd.configurations import ConfigurationKey, Configurations, ModelConfig
 from runnerd.errors import BackendFailure
 from runnerd.runner import Runner, RunnerState
 from runnerd.saved_slots import SavedSlots
-from runnerd.scheduler import Decision, Grant, Refuse, RunnerKey, Scheduler, Start, Stop
+from runnerd.scheduler import BACKGROUND, Decision, Grant, Refuse, RunnerKey, Scheduler, Start, Stop
 from runnerd.sockets.paths import RuntimeDirectory
 from runnerd.supervisor.actions import Actions
 from runnerd.supervisor.changes import Changes
@@ -27,6 +27,7 @@ from runnerd.supervisor.claims import Claims
 from runnerd.supervisor.configuration_checks import ConfigurationChecks
 from runnerd.supervisor.configuring import Configuring
 from runnerd.supervisor.context_variants import ContextVariants
+from runnerd.supervisor.fitting import Fitting
 from runnerd.supervisor.fleet import Fleet
 from runnerd.supervisor.host_reports import HostReports
 from runnerd.supervisor.keys import Keys
@@ -39,6 +40,7 @@ from runnerd.supervisor.refusals import Refusals
 from runnerd.supervisor.removing import Removing
 from runnerd.supervisor.reports import Reports, RunnerReport
 from runnerd.supervisor.running import Running
+from runnerd.supervisor.session_states import SessionStates
 from runnerd.supervisor.sharing import Sharing
 from runnerd.supervisor.slot_persistence import SlotPersistence
 from runnerd.supervisor.unloading import Unloading
@@ -49,7 +51,8 @@ class Supervisor:
     """Owns the runners and leases them.
 
     `keys` says which runner serves a model; `unloading`, `configuring` and `removing` are for the
-    owner's commands; `changes` tells what becomes of runners, `host` reports on the devices.
+    owner's commands; `changes` tells what becomes of runners, `host` reports on the devices,
+    `fitting` on whether models fit.
     """
 
     def __init__(
@@ -76,6 +79,7 @@ class Supervisor:
         self._actions = actions = Actions(scheduler, self._act)
         self._fleet = fleet = Fleet(backends, directory)
         self._slot_persistence = slot_persistence = SlotPersistence(settings, slots)
+        self.session_states = SessionStates(settings, slots, slot_persistence.fingerprint)
         memory = MemoryAccounts(settings, backends, host)
         external = {name for name, each in backends.items() if each.uses_external_model_management}
         sharing = Sharing(
@@ -107,12 +111,20 @@ class Supervisor:
             preparation=preparation,
         )
         self.changes = Changes(sharing, launch_specs)
+        self.fitting = Fitting(
+            scheduler,
+            memory=memory,
+            fleet=fleet,
+            launch_specs=launch_specs,
+            preparation=preparation,
+        )
         self._claims = Claims(
             scheduler,
             actions,
             fleet,
             slot_persistence=slot_persistence,
             refusals=Refusals(scheduler, self._reports, preparation=preparation, variants=variants),
+            idle_only=lambda: settings.jobs.idle_only,
         )
         self._watch = MemoryWatch(
             scheduler, actions, memory=memory, fleet=fleet, preparation=preparation
@@ -127,6 +139,7 @@ class Supervisor:
             launch_specs=launch_specs,
             preparation=preparation,
             slot_persistence=slot_persistence,
+            session_states=self.session_states,
             watch=self._watch,
             changes=self.changes,
         )
@@ -183,10 +196,13 @@ class Supervisor:
             key,
             time.monotonic(),
             keep_alive=keep_alive,
+            client=principal.id,
             affinity=affinity,
             background=background,
         )
-        return None if granted is None else self._claims.lease(granted, principal, holder)
+        if granted is None:
+            return None
+        return self._claims.lease(granted, principal, holder, background=background)
 
     def line_up(
         self,
@@ -214,8 +230,10 @@ class Supervisor:
             priority=priority,
         ):
             return None
-        self._claims.wait(ticket, Waiter(key, principal, claimant, holder))
+        background = priority <= BACKGROUND
+        self._claims.wait(ticket, Waiter(key, principal, claimant, holder, background))
         self._actions.wake_by(now + self._settings.queue_timeout)
+        self._actions.wake_by(self._scheduler.held_back_until(key))
         return ticket
 
     def leave(self, ticket: int) -> None:
@@ -254,7 +272,8 @@ class Supervisor:
             self._scheduler.reset(lambda failed: failed == key)
         ticket = next(self._tickets)
         promise = Promise()
-        self._claims.wait(ticket, Waiter(key, principal, promise, holder))
+        background = priority <= BACKGROUND
+        self._claims.wait(ticket, Waiter(key, principal, promise, holder, background))
         try:
             self._actions.carry_out(
                 self._scheduler.request(
@@ -287,6 +306,10 @@ class Supervisor:
                 lease.release()
                 raise
         return lease
+
+    async def idle(self) -> None:
+        """Wait until nobody is served or waits, but for jobs."""
+        await self._claims.idle()
 
     # on view
 

@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Coroutine, Iterable
+from collections.abc import Awaitable, Coroutine, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -66,6 +66,11 @@ class SlotPersistence:
             return
         self._lives[runner] = _Life(fingerprint)
         await self._restore(backend, runner, saved, clients)
+
+    def fingerprint(self, runner: Runner) -> str | None:
+        """What a runner's slots fit, None where they are not kept."""
+        life = self._lives.get(runner)
+        return None if life is None else life.fingerprint
 
     def awaits(self, runner: Runner, client: str) -> bool:
         """Return whether something is kept that a client who is new to a runner had evaluated."""
@@ -142,10 +147,12 @@ class SlotPersistence:
         while life.entries:  # what they held and is still there, is saved anew
             await saved.remove(life.entries.pop())
 
-    def ended(self, runner: Runner) -> None:
+    def ended(self, runner: Runner, chores: Sequence[Awaitable[None]] = ()) -> None:
         """A runner's last process is gone: what it had read and did not save anew can be read
-        again, and what it wrote in vain is removed.
+        again, and what it wrote in vain is removed.  `chores` are carried out as well.
         """
+        for chore in chores:
+            self._spawn(_done(chore), f"discard {runner.name}")
         life = self._lives.pop(runner, None)
         if self._saved is None or life is None:
             return
@@ -168,4 +175,8 @@ class SlotPersistence:
     async def forget(self, load: str) -> None:
         """Drop what was kept of a load that is no more."""
         if self._saved is not None:
-            await self._saved.forget(load)
+            await self._saved.forget(lambda entry: entry.model == load)
+
+
+async def _done(chore: Awaitable[None]) -> None:
+    await chore

@@ -28,7 +28,7 @@ const VIEWS = {
 };
 
 const at = (id) => document.getElementById(id);
-let end = () => {}, current = "";
+let end = () => {}, current = "", waiting = 0;
 
 function place() {
   const [where, search] = location.hash.replace(/^#\/?/, "").split("?");
@@ -54,7 +54,6 @@ function navigation() {
   const { name } = place();
   const may = new Set(live.me?.may || []);
   const open = ([, view]) => !view.needs || may.has("superuser") || may.has(view.needs);
-  const waiting = live.overview?.approvals?.pending;
   show(at("nav"), h("ul", {}, Object.entries(VIEWS).filter(open).map(([each, view]) => h("li", { key: each },
     h("a", { link: each, "aria-current": each === name ? "page" : undefined }, icon(ICONS[each]), h("span", {}, view.label),
       each === "approvals" && waiting ? h("span", { class: "count", "aria-label": `${waiting} pending` }, waiting) : null)))));
@@ -62,7 +61,15 @@ function navigation() {
 
 const SAID = { live: "", connecting: "Connecting", broken: "No connection; trying again" };
 
-function status() {
+// How many requests to the owner wait; it stands in the menu.
+async function countApprovals() {
+  if (!live.me?.may.includes("superuser")) { waiting = 0; return; }
+  try { waiting = (await get("runnerd/approvals?state=pending&limit=100")).length; } catch { return; }
+  navigation();
+}
+
+function status(kinds) {
+  if (kinds.has("approval") || kinds.has("all")) countApprovals();
   const said = SAID[live.connection] ?? "";
   if (at("connection").textContent !== said) at("connection").textContent = said;
   navigation();

@@ -48,7 +48,7 @@ export function configuration(model, draw) {
       if (!controls) return error ? trouble(error) : h("p", { class: "muted" }, "Loading…");
       return h("form", { class: "panel form", on: { submit: save } },
         h("div", { class: "form-grid" }, field("Mode", modes, "Each mode has a configuration of its own; one without takes completion's.")),
-        GROUPS.map(([group, title]) => h("details", { class: "panel", open: group === "starting" }, h("summary", {}, title),
+        GROUPS.map(([group, title]) => h("details", { class: "panel", open: group === "starting" && innerWidth > 736 }, h("summary", {}, title),
           h("div", { class: "form-grid" }, controls.filter((control) => control.group === group).map((control) => control.element)))),
         h("div", { class: "actions" }, button("Save", null, { kind: "primary", type: "submit" }), h("label", { class: "check" }, force, "Also what is unwise, or cannot be loaded here")));
     },
@@ -89,7 +89,10 @@ function controlOf(name, about, value, defs) {
     return simple(name, help, h("textarea", { rows: 2, class: "mono", placeholder: "one on each line", spellcheck: "false", value: (value || []).join("\n") }), (text) => text.split("\n").map((line) => line.trim()).filter(Boolean));
   }
   return simple(name, help, h("textarea", { rows: 2, class: "mono", placeholder: "JSON", spellcheck: "false", value: value === undefined || value === null ? "" : JSON.stringify(value) }), (text) => {
-    try { return JSON.parse(text); } catch { throw new Error(`${name} must be JSON.`); }
+    try { return JSON.parse(text); } catch (failure) {
+      if (kind.anyOf?.some((each) => each.type === "string")) return text.trim();
+      throw new Error(`${name} is no JSON: ${failure.message}`);
+    }
   });
 }
 

@@ -1,7 +1,7 @@
 // The logs of the daemon and its engines, as they come.
-import { follow, lines } from "./api.js";
+import { follow, get, lines } from "./api.js";
 import { h, show } from "./dom.js";
-import { plural } from "./format.js";
+import { plural, short } from "./format.js";
 import { button, choice, heading, input, trouble } from "./widgets.js";
 
 const MOST = 5000; // lines that are kept
@@ -9,14 +9,14 @@ const SHOWN = 1500; // of them in the page
 
 export function logs(place) {
   let kept = [], wanted = "", level = "", from = "", paused = false, error = null, how = "connecting", stop = () => {}, due = 0, fresh = [];
-  const sources = new Set();
+  let names = [], ended = false;
   const view = h("div", { class: "log", role: "log", "aria-label": "Log", "aria-live": "off", tabindex: "0", own: true });
   const search = input({ type: "search", class: "search", placeholder: "Filter lines", "aria-label": "Filter lines", on: { input: (event) => { wanted = event.target.value.toLowerCase(); redraw(); } } });
   const levels = choice([["", "All levels"], ["warning", "Warnings and errors"], ["error", "Errors"]], "", { "aria-label": "Level", on: { change: (event) => { level = event.target.value; redraw(); } } });
 
-  const fits = (line) => (!wanted || line.text.toLowerCase().includes(wanted)) && (!level || line.level === "error" || line.level === level) && (!from || line.source === from);
+  const fits = (line) => (!wanted || line.text.toLowerCase().includes(wanted)) && (!level || line.level === "error" || line.level === level);
   const atEnd = () => view.scrollHeight - view.scrollTop - view.clientHeight < 40;
-  const element = (line) => h("div", { class: line.level === "error" ? "bad" : line.level === "warning" ? "warn" : line.source === "daemon" ? "" : "dim" }, line.text);
+  const element = (line) => h("div", { class: line.level === "error" ? "bad" : line.level === "warning" ? "warn" : line.engine ? "dim" : "" }, line.text);
 
   function redraw() {
     fresh = [];
@@ -29,7 +29,6 @@ export function logs(place) {
     const line = parsed(text, kept.at(-1));
     kept.push(line);
     if (kept.length > MOST) kept.splice(0, kept.length - MOST);
-    sources.add(line.source);
     if (!paused && fits(line)) fresh.push(line);
     due = due || requestAnimationFrame(flush);
   }
@@ -44,30 +43,37 @@ export function logs(place) {
   }
 
   function draw() {
-    const names = [...sources].sort();
     show(place, heading("Logs", h("span", { class: "muted", role: "status" }, how === "live" ? (paused ? "Paused" : "Live") : error ? "" : how === "broken" ? "No connection; trying again" : "Connecting")),
       error && trouble(error),
       h("div", { class: "toolbar" }, search, levels,
-        choice([["", "Daemon and engines"], ...names.map((name) => [name, name === "daemon" ? "Daemon" : name])], from, { key: `sources-${names.length}`, "aria-label": "Source", on: { change: (event) => { from = event.target.value; redraw(); } } }),
+        choice([["", "Daemon and engines"], ...names.map((name) => [name, short(name)])], from, { key: `models-${names.length}`, "aria-label": "Model", on: { change: (event) => { from = event.target.value; begin(); } } }),
         button(paused ? "Go on" : "Pause", () => { paused = !paused; if (!paused) redraw(); else draw(); }, { pressed: paused }),
         button("Clear", () => { kept = []; redraw(); }), h("span", { class: "muted" }, plural(kept.length, "line"))),
       view);
   }
 
-  draw();
-  stop = follow("logs?follow=true", {
-    accept: "text/plain",
-    async read(response) {
-      kept = []; sources.clear(); view.replaceChildren();
-      for await (const line of lines(response)) add(line);
-    },
-    state(said) {
-      error = said instanceof Error ? said : null;
-      how = said instanceof Error ? "error" : said;
-      draw();
-    },
-  });
-  return () => { stop(); cancelAnimationFrame(due); };
+  function begin() {
+    stop();
+    kept = [];
+    redraw();
+    stop = follow(`logs?${new URLSearchParams({ follow: "true", ...(from ? { model: from } : {}) })}`, {
+      accept: "text/plain",
+      async read(response) {
+        kept = [];
+        view.replaceChildren();
+        for await (const line of lines(response)) add(line);
+      },
+      state(said) {
+        error = said instanceof Error ? said : null;
+        how = said instanceof Error ? "error" : said;
+        if (!ended) draw();
+      },
+    });
+  }
+
+  begin();
+  get("models").then((found) => { names = found.map((each) => each.tags[0] || each.id).sort(); if (!ended) draw(); }, () => {});
+  return () => { ended = true; stop(); cancelAnimationFrame(due); };
 }
 
 // "2026-11-28 07:50:20.161 INFO runnerd.daemon: text" is the daemon's; what has no such head is an engine's,
@@ -76,11 +82,7 @@ const HEAD = /^(\d{4}-\d\d-\d\d[T ]\d\d:\d\d:\d\d\S*) (DEBUG|INFO|WARNING|ERROR|
 
 function parsed(text, before) {
   const head = HEAD.exec(text);
-  if (head) {
-    const level = head[2] === "CRITICAL" ? "error" : head[2].toLowerCase();
-    return { text, level, source: head[3].startsWith("runnerd") ? "daemon" : head[3] };
-  }
-  if (/^\s/.test(text) && before) return { text, level: before.level, source: before.source };
-  const engine = /^\S+ \S+ \[?([0-9a-f]{8})\]?/.exec(text);
-  return { text, level: /\b(error|failed|fatal)\b/i.test(text.slice(0, 200)) ? "error" : "info", source: engine ? engine[1] : "engines" };
+  if (head) return { text, level: head[2] === "CRITICAL" ? "error" : head[2].toLowerCase(), engine: false };
+  if (/^\s/.test(text) && before) return { ...before, text };
+  return { text, level: /\b(error|failed|fatal)\b/i.test(text.slice(0, 200)) ? "error" : "info", engine: true };
 }

@@ -3,19 +3,21 @@ import { get } from "./api.js";
 import { h, show } from "./dom.js";
 import { bytes, number, short } from "./format.js";
 import { live, nudge, watch } from "./live.js";
+import { fits, reckon } from "./fit.js";
 import { load } from "./model.js";
 import { pulls } from "./pulls.js";
 import { state, unload } from "./overview.js";
 import { button, chip, empty, heading, input, section, table, trouble } from "./widgets.js";
 
 export function models(place) {
-  let found = null, error = null, wanted = "";
+  let found = null, error = null, wanted = "", ended = false;
   const pull = pulls(() => draw());
   const search = input({ type: "search", class: "search", placeholder: "Filter by name", "aria-label": "Filter models by name", on: { input: (event) => { wanted = event.target.value; draw(); } } });
 
   async function look() {
     try { found = await get("models"); error = null; } catch (failure) { error = failure; }
     draw();
+    if (found) reckon(found, () => { if (!ended) draw(); });
   }
 
   function draw() {
@@ -33,7 +35,7 @@ export function models(place) {
   draw();
   look();
   const end = watch((kinds) => { pull.look(kinds); if (["models", "transfer", "all"].some((kind) => kinds.has(kind))) look(); else draw(); });
-  return () => { end(); pull.end(); };
+  return () => { ended = true; end(); pull.end(); };
 }
 
 export const runnersOf = (model) => (live.overview?.runners || []).filter((each) => each.models.some((name) => model.tags.includes(name) || name === model.id));
@@ -47,6 +49,7 @@ function list(models) {
     { title: "Quantisation", cell: (each) => each.config.quantization || "–" },
     { title: "Parameters", number: true, cell: (each) => each.config.parameters || "–" },
     { title: "Context", number: true, cell: (each) => number(each.runnerd?.context_length || each.config.context_size || null) },
+    { title: "Fits", cell: fits },
     { title: "For", cell: (each) => h("span", { class: "chips" }, (each.runnerd?.capabilities || []).map((can) => chip(can))) },
     { title: "State", cell: (each) => { const runners = runnersOf(each); return runners.length ? h("span", { class: "chips" }, runners.map(state)) : h("span", { class: "muted" }, "not loaded"); } },
     { title: "Actions", actions: true, cell: actions },

@@ -3,11 +3,12 @@
 import { get, lines, open, path, remove } from "./api.js";
 import { h } from "./dom.js";
 import { bytes, seconds, short } from "./format.js";
+import { ask, told } from "./fit.js";
 import { button, doing, field, input, tell } from "./widgets.js";
 
 const EVERY = 1000; // milliseconds between looks while there are some
 export function pulls(changed) {
-  let running = [], timer = 0, before = new Map(), ended = false;
+  let running = [], fitting = null, timer = 0, before = new Map(), ended = false;
   const reference = input({ id: "pull-model", name: "reference", required: true, "aria-describedby": "pull-help", placeholder: "ai/smollm2 or hf.co/ORG/REPO:Q4_K_M", });
   const tag = input({ name: "tag", placeholder: "as it was asked for", maxlength: 300 });
   const revision = input({ name: "revision", placeholder: "main" });
@@ -27,6 +28,13 @@ export function pulls(changed) {
     if (running.length) timer = setTimeout(look, EVERY);
   }
 
+  // What the model would need, before a byte of its weights is fetched.
+  function lookAhead(event) {
+    const name = reference.value.trim();
+    if (!name) { reference.focus(); return; }
+    doing(event, async () => { fitting = await ask(name); changed(); });
+  }
+
   function begin(event) {
     event.preventDefault();
     const asked = { from: reference.value.trim() };
@@ -37,6 +45,7 @@ export function pulls(changed) {
     doing({ currentTarget: event.target.querySelector("[type=submit]") }, async () => {
       const response = await open("POST", "models/create", asked);
       reference.value = "";
+      fitting = null;
       await first(response, asked.from);
       look();
     });
@@ -54,9 +63,10 @@ export function pulls(changed) {
 
   const content = () => [
     h("form", { class: "form", on: { submit: begin } },
-      h("div", { class: "field" }, h("label", { for: "pull-model" }, "Model"), h("div", { class: "composer-row" }, reference, h("div", { class: "actions" }, button("Pull", null, { kind: "primary", type: "submit" }))),
+      h("div", { class: "field" }, h("label", { for: "pull-model" }, "Model"), h("div", { class: "composer-row" }, reference, h("div", { class: "actions" }, button("Does it fit?", lookAhead), button("Pull", null, { kind: "primary", type: "submit" }))),
         h("p", { class: "help", id: "pull-help" }, "From a registry, from Hugging Face (hf.co/ORG/REPO:QUANT), or an https address of a GGUF file.")),
       h("details", {}, h("summary", {}, "More"), h("div", { class: "form-grid" }, field("Call it", tag), field("Revision", revision, "Of a Hugging Face repository."), field("SHA-256", sha256, "Of the file behind an address.")))),
+    fitting && h("div", { class: "section form", role: "status" }, told(fitting)),
     running.length ? h("div", { class: "section", "aria-label": "Pulls under way" }, running.map(row)) : null,
   ];
 

@@ -20,7 +20,7 @@ export const ICONS = {
 export function button(label, run, { kind = "", busy = false, disabled = false, name, pressed, type = "button", picture } = {}) {
   return h("button", {
     type, class: `button ${kind}`, disabled: disabled || busy, "aria-label": name, "aria-pressed": pressed === undefined ? undefined : String(pressed),
-    "aria-busy": busy ? "true" : undefined, on: run ? { click: run } : {},
+    "aria-busy": busy ? "true" : undefined, on: run ? { click: (event) => { event.preventDefault(); return run(event); } } : {},
   }, picture && icon(ICONS[picture]), label && h("span", {}, label));
 }
 

@@ -1,8 +1,8 @@
 """A real Chromium, driven by Playwright, on the page of a real daemon.
 
 Each test runs on a wide light page and on a narrow dark one.  Whatever the page does that it must
-not (a script error, a refusal by its own policy, a dialog, a title that an attack has set) fails the
-test that it happens in.
+not (a script error, a refusal by its own policy, a dialog, a title that an attack has set) fails
+the test that it happens in.
 """
 
 from __future__ import annotations
@@ -12,7 +12,15 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Browser, ConsoleMessage, Page, expect, sync_playwright
+from playwright.sync_api import (
+    Browser,
+    ConsoleMessage,
+    Dialog,
+    Error,
+    Page,
+    expect,
+    sync_playwright,
+)
 
 from runnerd.models import tiny
 from tests.support.daemon import DaemonProcess, running
@@ -94,8 +102,8 @@ class watched:
 
     def __enter__(self) -> Page:
         page = self._page = self._context.new_page()
-        page.on("pageerror", lambda error: self._wrong.append(f"a script failed: {error}"))
-        page.on("dialog", lambda dialog: (self._wrong.append("a dialog"), dialog.dismiss())[0])
+        page.on("pageerror", self._failed)
+        page.on("dialog", self._asked)
         page.on("console", self._said)
         return page
 
@@ -106,6 +114,13 @@ class watched:
                 assert self._wrong == []
         finally:
             self._context.close()
+
+    def _failed(self, error: Error) -> None:
+        self._wrong.append(f"a script failed: {error}")
+
+    def _asked(self, dialog: Dialog) -> None:
+        self._wrong.append("a dialog")
+        dialog.dismiss()
 
     def _said(self, message: ConsoleMessage) -> None:
         refusal_by_the_daemon = message.text.startswith("Failed to load resource")

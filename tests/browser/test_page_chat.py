@@ -117,7 +117,9 @@ def test_tools_reach_the_model(page: Page, daemon: DaemonProcess) -> None:
     page.get_by_label("Tools, as JSON").fill(json.dumps(tools))
     with page.expect_request("**/v1/chat/completions") as asked:
         say(page, "Hello")
-    assert asked.value.post_data_json["tools"] == tools
+    sent = asked.value.post_data_json
+    assert sent is not None
+    assert sent["tools"] == tools
 
 
 def test_the_same_as_a_command(page: Page, daemon: DaemonProcess) -> None:

@@ -223,11 +223,10 @@ def test_what_comes_back_is_taken(client: openai.OpenAI, item: Any) -> None:
     assert told.output_text == "It is sunny in Paris."
 
 
-@pytest.mark.covers("POST /v1/responses", "conversation", "prompt", how="refused")
+@pytest.mark.covers("POST /v1/responses", "prompt", how="refused")
 def test_what_is_not_kept_here(client: openai.OpenAI) -> None:
-    """ResponseStore and prompts by their ids are refused rather than left out."""
+    """Prompts by their ids are refused rather than left out."""
     for more, advice in (
-        ({"conversation": "conv_1"}, "previous_response_id"),
         ({"prompt": {"id": "p"}}, "instructions"),
         ({"input": [{"type": "compaction", "encrypted_content": "x"}]}, "compaction"),
     ):
@@ -283,7 +282,9 @@ def test_formats(client: openai.OpenAI) -> None:
     assert json.loads(answer.output_text) == {"name": "Demo A"}
 
 
-@pytest.mark.covers("POST /v1/responses", "previous_response_id", note="in memory, a day at most")
+@pytest.mark.covers(
+    "POST /v1/responses", "previous_response_id", note="kept for 30 days, also over restarts"
+)
 @pytest.mark.covers("POST /v1/responses", "store")
 @pytest.mark.covers("GET /v1/responses/{id}", "id")
 @pytest.mark.covers("DELETE /v1/responses/{id}", "id")
@@ -312,7 +313,15 @@ def test_a_conversation_goes_on(client: openai.OpenAI) -> None:
 
 @pytest.mark.parametrize(
     "wrong",
-    [{"input": 3}, {"input": []}, {"input": None}, {"input": "x", "previous_response_id": 3}],
+    [
+        {"input": 3},
+        {"input": []},
+        {"input": None},
+        {"input": "x", "previous_response_id": 3},
+        {"input": "x", "conversation": 3},
+        {"input": "x", "conversation": {}},
+        {"input": "x", "conversation": "conv_1", "previous_response_id": "resp_1"},
+    ],
 )
 def test_wrong_requests(client: openai.OpenAI, wrong: Any) -> None:
     """They are the client's fault, and told so."""

@@ -142,7 +142,8 @@ def live(running_live: Live, sources: Sources) -> Iterator[Live]:
     sources.server.behaviour.pace = lambda sent: None
 
 
-ELSEWHERE = {"tls_certificate", "tls_key"}  # tests/integration/test_tls.py: they take TLS
+# tests/integration/test_tls.py: they take TLS; test_served_folders.py: with what folders go through
+ELSEWHERE = {"tls_certificate", "tls_key", "model_dirs"}
 
 
 def test_every_reloadable_setting_has_a_row() -> None:
@@ -214,6 +215,17 @@ def log_format(live: Live, sources: Sources) -> None:
 
 
 @row
+def page(live: Live, sources: Sources) -> None:
+    def shown() -> int:
+        return live.daemon.http.get("/ui").status_code
+
+    live.set()
+    assert shown() == 200
+    live.set(page=False)
+    assert shown() == 404
+
+
+@row
 def allowed_hosts(live: Live, sources: Sources) -> None:
     with httpx.Client(base_url=live.daemon.address, headers={"Host": "models.example"}) as client:
         assert client.get("/health").status_code == 403
@@ -237,6 +249,20 @@ def local_origins(live: Live, sources: Sources) -> None:
         assert client.get("/health").status_code == 200
         live.set(local_origins=False)
         assert client.get("/health").status_code == 403
+
+
+# work that waits
+
+
+@row
+def jobs(live: Live, sources: Sources) -> None:
+    client = live.daemon.http
+    live.set(jobs={"at_once": 0})
+    job = {"model": "a", "prompt": "x", "parameters": {"max_tokens": 1}}
+    id = client.post("/runnerd/jobs", json=job).json()[0]["id"]
+    assert client.get(f"/runnerd/jobs/{id}").json()["state"] == "queued"
+    live.set(jobs={"at_once": 1})
+    wait_for(lambda: client.get(f"/runnerd/jobs/{id}").json()["state"] == "completed", "the job")
 
 
 # who needs no key

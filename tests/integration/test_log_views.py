@@ -57,9 +57,8 @@ def test_head_of_what_could_be_followed(tmp_path: Path, path: str) -> None:
     with running(tmp_path / "d", env={"RUNNERD_CAPTURE_REQUESTS": "1"}) as daemon:
         with Wire(daemon.socket) as wire:
             for _ in range(2):
-                wire.send(
-                    f"HEAD {path} HTTP/1.1\r\nHost: localhost\r\nAccept: text/event-stream\r\n\r\n".encode()
-                )
+                accepts = "Host: localhost\r\nAccept: text/event-stream"
+                wire.send(f"HEAD {path} HTTP/1.1\r\n{accepts}\r\n\r\n".encode())
                 head = b""
                 while b"\r\n\r\n" not in head:
                     head += wire.socket.recv(65536)

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-import tempfile
+import json
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
 import pytest
 
-from tests.support.daemon import DaemonProcess, running
+from tests.support.daemon import running
 from tests.support.fileserver import FileServer, serving
-from tests.support.pantry import PERMISSIONS, ApiError, PantryClient, may
+from tests.support.ggufs import smallest_model
+from tests.support.pantry import PERMISSIONS, ApiError, PantryClient, entry, may
+from tests.support.pantry_daemon import PantryDaemon, pantry_daemon
 from tests.support.waiting import wait_for
 
 
@@ -22,74 +25,15 @@ def server(gguf: Path) -> Iterator[FileServer]:
         yield server
 
 
-class Pantry:
-    """A daemon that listens where Pantry's programs look, as far as a test may say where."""
-
-    def __init__(self, daemon: DaemonProcess, socket: Path) -> None:
-        self.daemon = daemon
-        # What is listened on last is Pantry's port.
-        self.targets: dict[str, Path | str] = {"unix": socket, "tcp": daemon.address}
-
-    def client(self, transport: str, *permissions: str, name: str = "program") -> PantryClient:
-        """A client that has registered and was let in; close it."""
-        client = PantryClient(self.targets[transport])
-        client.register_user(name)
-        if permissions:
-            asked = client.request("request_permissions", requested_permissions=may(*permissions))
-            self.decide(asked, "accept")
-        return client
-
-    def decide(self, asked: dict[str, Any], decision: str) -> None:
-        """What the owner says."""
-        path = f"/runnerd/approvals/{asked['id']}/{decision}"
-        self.daemon.http.post(path).raise_for_status()
-
-
 @pytest.fixture(scope="module")
-def pantry(tmp_path_factory: pytest.TempPathFactory, server: FileServer) -> Iterator[Pantry]:
-    folder = Path(tempfile.mkdtemp(prefix="pt"))
-    socket = folder / "pantrylocal.sock"
-    settings = {
-        "RUNNERD_PANTRY__ENABLED": "true",
-        "RUNNERD_PANTRY__SOCKET": str(socket),
-        "RUNNERD_PANTRY__LISTEN": "127.0.0.1:0",
-        "RUNNERD_ALLOWED_SOURCES": '["127.0.0.1"]',
-    }
-    with running(tmp_path_factory.mktemp("pantry"), env=settings) as daemon:
-        yield Pantry(daemon, socket)
-    assert not socket.exists()
-    folder.rmdir()
+def pantry(tmp_path_factory: pytest.TempPathFactory) -> Iterator[PantryDaemon]:
+    with pantry_daemon(tmp_path_factory.mktemp("pantry")) as found:
+        yield found
 
 
 @pytest.fixture(params=["unix", "tcp"])
 def transport(request: pytest.FixtureRequest) -> str:
     return str(request.param)
-
-
-def entry(server: FileServer, **said: Any) -> dict[str, Any]:
-    """A registry entry of the model that the server has."""
-    return {
-        "id": "tiny-llm",
-        "familyId": "tiny",
-        "organization": "tests",
-        "name": "Tiny",
-        "license": "none",
-        "description": "for tests",
-        "homepage": "",
-        "capabilities": {"general": 3, "coding": 1, "cooking": 9},
-        "tags": ["small"],
-        "requirements": "",
-        "backendUuid": "",
-        "url": server.url(),
-        "config": {"model_architecture": "llama"},
-        "local": True,
-        "connectorType": "llmrs",
-        "parameters": {},
-        "userParameters": ["temperature", "max_tokens", "pre_prompt"],
-        "sessionParameters": {},
-        "userSessionParameters": ["system_prompt"],
-        **said,
-    }
 
 
 def downloaded(client: PantryClient, uuid: str) -> dict[str, Any]:
@@ -116,8 +60,17 @@ def test_registering_takes_nothing_from_others(tmp_path: Path) -> None:
         assert daemon.http.get("/v1/models", headers=placeholder).status_code == 401
 
 
+@pytest.mark.covers("POST /register_user", "user_name", note="taken ones get a number")
+@pytest.mark.covers("POST /request_permissions", "requested_permissions")
+@pytest.mark.covers("POST /get_request_status", "request_id")
+@pytest.mark.covers("POST /get_llm_status", "llm_id")
+@pytest.mark.covers("POST /get_available_llms", "list")
+@pytest.mark.covers("POST /get_running_llms", "list")
+@pytest.mark.covers("POST /load_llm", "llm_id")
+@pytest.mark.covers("POST /unload_llm", "llm_id", note="409 while it is in use")
+@pytest.mark.covers("POST /bare_model", "llm_id")
 def test_from_registration_to_bare_model(
-    pantry: Pantry, server: FileServer, transport: str
+    pantry: PantryDaemon, server: FileServer, transport: str
 ) -> None:
     """All that needs no session, as a program does it one after the other."""
     with PantryClient(pantry.targets[transport]) as client:
@@ -138,7 +91,8 @@ def test_from_registration_to_bare_model(
         told = client.request("get_request_status", request_id=asked["id"])
         assert (told["accepted"], told["complete"]) == (True, True)
 
-        said = entry(server, id=f"tiny-{transport}")
+        known = {"general": 3, "coding": 1, "cooking": 9}
+        said = entry(server.url(), id=f"tiny-{transport}", capabilities=known)
         uuid = client.uuid("download_llm", llm_registry_entry=said)
         found = downloaded(client, uuid)
         assert found["uuid"] == uuid
@@ -158,13 +112,17 @@ def test_from_registration_to_bare_model(
         assert client.statuses("get_running_llms") == []
 
 
-def test_a_session(pantry: Pantry, server: FileServer, transport: str) -> None:
+@pytest.mark.covers("POST /create_session_id", "llm_id", "user_session_parameters")
+@pytest.mark.covers("POST /prompt_session_stream", "session_id", "llm_uuid", "prompt", "parameters")
+def test_a_session(pantry: PantryDaemon, server: FileServer, transport: str) -> None:
     """Prompts go on from each other, stream, and end with a completion; interrupted ones, too."""
     client = pantry.client(transport, "view_llms", "download_llm", "load_llm", "session")
     with client:
-        uuid = client.uuid("download_llm", llm_registry_entry=entry(server, id=f"s-{transport}"))
+        uuid = client.uuid(
+            "download_llm", llm_registry_entry=entry(server.url(), id=f"s-{transport}")
+        )
         downloaded(client, uuid)
-        pantry.daemon.http.post("/engines/unload", json={"all": True}).raise_for_status()
+        pantry.unload()
         with pytest.raises(ApiError) as refused:
             client.session("create_session_id", llm_id=uuid, user_session_parameters={})
         assert refused.value.status == 404
@@ -180,3 +138,234 @@ def test_a_session(pantry: Pantry, server: FileServer, transport: str) -> None:
         assert found[0]["parameters"] == {"max_tokens": 3, "temperature": 0.5}
         assert found[0]["input"] == "one"
         assert found[0]["session"]["user_id"] == client.user_id
+
+
+@pytest.fixture(scope="module")
+def uuid(pantry: PantryDaemon, server: FileServer) -> str:
+    """An LLM that is here."""
+    with pantry.user("unix", "downloader", may=["download_llm", "view_llms"]) as client:
+        found = client.uuid("download_llm", llm_registry_entry=entry(server.url(), id="here"))
+        downloaded(client, found)
+        return found
+
+
+@pytest.mark.covers("POST /request_load", "llm_id", "filter", "preference")
+@pytest.mark.covers("POST /request_load_flex", "llm_id", "filter", "preference")
+@pytest.mark.covers("POST /request_download", "llm_registry_entry", "llm_registry_entry:string")
+@pytest.mark.covers("POST /request_unload", "llm_id")
+def test_what_pantrys_client_does_otherwise(
+    pantry: PantryDaemon, server: FileServer, uuid: str, transport: str
+) -> None:
+    """A flexible request to load at the address of the other, an entry as a string: as pantry-rs
+    sends them.
+    """
+    names = ("request_load", "request_unload", "request_download", "view_llms")
+    with pantry.client(transport, *names) as client:
+        wanted = {"llm_uuid": uuid.upper(), "minimum_capabilities": []}
+        for said in (
+            {"filter": wanted, "preference": None},
+            {"filter": None, "preference": {"llm_uuid": uuid, "capability_type": "coding"}},
+            {"llm_id": uuid},
+            {"llm_id": "here"},
+        ):
+            for name in ("request_load", "request_load_flex"):
+                asked = client.request(name, **said)
+                assert asked["request"] == {"type": "LoadRequest", "llm_id": uuid}
+        asked = client.request("request_unload", llm_id=uuid)
+        assert asked["request"] == {"type": "UnloadRequest", "llm_id": uuid}
+        said = entry(server.url(), id="as a string")
+        for form in (said, json.dumps(said)):
+            asked = client.request("request_download", llm_registry_entry=form)
+            assert asked["request"] == {"type": "DownloadRequest", "llm_registry_entry": said}
+        with pytest.raises(ApiError) as refused:
+            client.request("request_download", llm_registry_entry="{}")
+        assert refused.value.status == 422
+        with pytest.raises(ApiError) as refused:
+            client.request("request_load", filter={"llm_id": "other"}, preference=None)
+        assert (refused.value.status, refused.value.body) == (404, "Unable to locate LLM.")
+
+
+def test_what_is_asked_is_done(pantry: PantryDaemon, server: FileServer, transport: str) -> None:
+    """Accepted, a download brings the LLM, and loads and unloads happen; rejected, nothing does."""
+    names = ("request_load", "request_unload", "request_download", "view_llms")
+    with pantry.client(transport, *names) as client, pantry.client(transport) as other:
+
+        def settled(asked: dict[str, Any]) -> dict[str, Any]:
+            def complete() -> bool:
+                told = client.request("get_request_status", request_id=asked["id"])
+                return bool(told["complete"])
+
+            wait_for(complete, "the request to be carried out")
+            return client.request("get_request_status", request_id=asked["id"])
+
+        pantry.unload()
+        said = entry(server.url(), id=f"asked for over {transport}")
+        asked = client.request("request_download", llm_registry_entry=said)
+        with pytest.raises(ApiError) as hidden:
+            other.request("get_request_status", request_id=asked["id"])
+        assert (hidden.value.status, hidden.value.body) == (404, "Request Not Found")
+        pantry.decide(asked, "accept")
+        assert settled(asked)["accepted"] is True
+        (here,) = (
+            each for each in client.statuses("get_available_llms") if each["id"] == said["id"]
+        )
+        assert here["running"] is False
+
+        asked = client.request("request_load", llm_id=here["uuid"])
+        pantry.decide(asked, "accept")
+        assert settled(asked)["accepted"] is True
+        assert client.status("get_llm_status", llm_id=here["uuid"])["running"] is True
+        asked = client.request("request_unload", llm_id=here["uuid"])
+        pantry.decide(asked, "reject")
+        told = settled(asked)
+        assert (told["accepted"], told["complete"]) == (False, True)
+        assert client.status("get_llm_status", llm_id=here["uuid"])["running"] is True
+        asked = client.request("request_unload", llm_id=here["id"])
+        pantry.decide(asked, "accept")
+        assert settled(asked)["accepted"] is True
+        assert client.status("get_llm_status", llm_id=here["uuid"])["running"] is False
+
+
+def held(server: FileServer, sent: int) -> None:
+    """Hold a file back once some of it was sent."""
+    if sent:
+        server.release.wait()
+
+
+@pytest.mark.covers("POST /download_llm", "llm_registry_entry", note="one address is fetched once")
+@pytest.mark.covers("POST /get_or_download_llm", "llm_registry_entry")
+def test_downloads(pantry: PantryDaemon, server: FileServer, transport: str) -> None:
+    """Progress is told until all is here; one address is fetched once; what fails is gone."""
+    names = ("download_llm", "view_llms")
+    with pantry.client(transport, *names) as client, pantry.client(transport, "view_llms") as other:
+        slow = f"http://{server.host}/{transport}.gguf"
+        server.behaviour.pace = lambda sent: held(server, sent)
+        server.release.clear()
+        said = entry(slow, id=f"slow over {transport}")
+        found = client.uuid("download_llm", llm_registry_entry=said)
+        told = client.status("get_llm_status", llm_id=found)
+        assert 0 <= told["download_progress"] < 100
+        assert told["id"] == said["id"]
+        assert other.status("get_llm_status", llm_id=found)["running"] is False
+        assert client.uuid("get_or_download_llm", llm_registry_entry=said) == found
+        assert found not in [each["uuid"] for each in client.statuses("get_available_llms")]
+        server.release.set()
+        server.behaviour.pace = lambda sent: None
+        assert downloaded(client, found)["download_progress"] == 100
+
+        asked = len(server.seen)
+        again = client.uuid("download_llm", llm_registry_entry=said)
+        assert again != found
+        assert client.status("get_llm_status", llm_id=again)["download_progress"] == 100
+        described = said | {"description": "another one", "capabilities": {"general": 9}}
+        assert client.uuid("get_or_download_llm", llm_registry_entry=described) == found
+        functional = said | {"parameters": {"temperature": 0.1}}
+        third = client.uuid("get_or_download_llm", llm_registry_entry=functional)
+        assert third not in (found, again)
+        assert len(server.seen) == asked
+
+        broken = entry(f"http://{server.host}/x?{transport}", id="broken")
+        server.behaviour.status = 404
+        found = client.uuid("download_llm", llm_registry_entry=broken)
+
+        def gone() -> bool:
+            try:
+                client.status("get_llm_status", llm_id=found)
+            except ApiError as error:
+                return error.status == 404
+            return False
+
+        wait_for(gone, "the failed download to be gone")
+        server.behaviour.status = 0
+        with pytest.raises(ApiError) as refused:
+            client.uuid("download_llm", llm_registry_entry=entry("x", connectorType="openai"))
+        assert refused.value.status == 501
+
+
+@pytest.mark.covers("POST /bare_model_flex", "filter", "preference")
+def test_bare_models(pantry: PantryDaemon, server: FileServer, uuid: str, transport: str) -> None:
+    """A file of its own: writing and removing it, as root too, leaves the store as it is; a changed
+    one is made anew.
+    """
+    with pantry.client(transport, "bare_model", "view_llms", "load_llm") as client:
+        path = client.bare("bare_model", llm_id=uuid)
+        assert client.bare("bare_model_flex", filter={"llm_uuid": uuid}, preference=None) == path
+        assert path.stat().st_mode & 0o777 == 0o444
+        assert path.stat().st_nlink == 1
+        assert path.parent.stat().st_mode & 0o777 == 0o711
+        store = pantry.daemon.state_dir / "models"
+        assert not [each for each in store.rglob("*") if each.samefile(path)]
+        path.chmod(0o644)
+        path.write_bytes(b"something else")
+        renewed = client.bare("bare_model", llm_id=uuid)
+        assert renewed.read_bytes() == server.behaviour.content
+        renewed.unlink()
+        assert client.bare("bare_model", llm_id=uuid).read_bytes() == server.behaviour.content
+        assert client.running("load_llm", llm_id=uuid)["running"] is True
+
+
+@pytest.mark.covers("POST /create_session_flex", "filter", "preference", "user_session_parameters")
+@pytest.mark.covers("Pantry errors", "500", note="nothing to interrupt")
+def test_sessions_of_others(pantry: PantryDaemon, uuid: str, transport: str) -> None:
+    """Nobody prompts or interrupts another's session, nor one with another LLM."""
+    may_use = ("session", "load_llm", "view_llms")
+    with pantry.client(transport, *may_use) as ann, pantry.client(transport, *may_use) as bob:
+        ann.running("load_llm", llm_id=uuid)
+        wanted = {"filter": {"llm_uuid": uuid}, "preference": None, "user_session_parameters": {}}
+        session = ann.session("create_session_flex", **wanted)
+        with bob.prompt(session, "x") as events:  # another status than 200, which no client sees
+            assert list(events) == []
+        said = {"session_id": session["session_id"], "llm_uuid": uuid}
+        for client, more, status in (
+            (bob, {}, 404),
+            (ann, {"llm_uuid": str(uuid4())}, 404),
+            (ann, {"session_id": "x"}, 400),
+            (ann, {}, 500),
+        ):
+            with pytest.raises(ApiError) as refused:
+                client.running("interrupt_session", **{**said, **more})
+            assert refused.value.status == status
+        assert refused.value.body.startswith("Cancellation token missing")
+
+
+@pytest.mark.covers("POST /create_session", "user_session_parameters")
+@pytest.mark.covers("POST /interrupt_session", "session_id", "llm_uuid")
+def test_interruption(pantry: PantryDaemon, uuid: str, transport: str) -> None:
+    """It ends what is answered with a completion of what was said; the session goes on."""
+    with pantry.client(transport, "session", "load_llm", "view_llms") as client:
+        client.running("load_llm", llm_id=uuid)
+        session = client.session("create_session", user_session_parameters={})
+        said = {
+            "session_id": session["session_id"],
+            "llm_uuid": session["llm_status"]["uuid"],
+        }
+        with client.prompt(session, "go on", pre_prompt="Q: ") as events:
+            first = next(events)
+            assert first["input"] == "Q: go on"
+            assert client.call("interrupt_session", **said)["uuid"] == said["llm_uuid"]
+            *_, last = events
+        assert last["event"]["type"] == "PromptCompletion"
+        assert last["stream_id"] == first["stream_id"]
+        with client.prompt(session, "x" * 100_000, max_tokens=2) as events:
+            (failed,) = events
+        assert failed["event"]["type"] == "PromptError"
+        assert failed["stream_id"] != first["stream_id"]
+        with client.prompt(session, "more", max_tokens=2) as events:
+            assert list(events)[-1]["event"]["type"] == "PromptCompletion"
+
+
+@pytest.mark.covers("Pantry errors", "507")
+def test_what_cannot_be_loaded(pantry: PantryDaemon, transport: str) -> None:
+    """507, with the engine's last words; the same for a flexible choice."""
+    with serving(smallest_model()) as server:
+        names = ("view_llms", "download_llm", "load_llm")
+        with pantry.client(transport, *names) as client:
+            said = entry(server.url(), id=f"broken {transport}", familyId=f"broken {transport}")
+            found = client.uuid("download_llm", llm_registry_entry=said)
+            downloaded(client, found)
+            wanted = {"filter": {"family_id": said["familyId"]}, "preference": None}
+            for name, asked in (("load_llm", {"llm_id": found}), ("load_llm_flex", wanted)):
+                with pytest.raises(ApiError) as refused:
+                    client.running(name, **asked)
+                assert refused.value.status == 507
+                assert "llama.context_length" in refused.value.body

@@ -113,7 +113,9 @@ def test_installed_daemon_answers(
 
 
 def test_wheel_holds_the_packages_and_nothing_else(wheel: Path) -> None:
-    """Every module of the tree is in the wheel, under one name; so is the mark that it is typed."""
+    """Every module of the tree is in the wheel, under one name; so are the page's files and the
+    mark that it is typed.
+    """
     with zipfile.ZipFile(wheel) as archive:
         names = {name for name in archive.namelist() if ".dist-info/" not in name}
     folders = {"runnerd": ROOT / "runnerd", "runnerd/backends": ROOT / "backends"}
@@ -125,7 +127,8 @@ def test_wheel_holds_the_packages_and_nothing_else(wheel: Path) -> None:
         if not path.relative_to(folder).is_relative_to("backends")
         and not path.relative_to(folder).is_relative_to("sockets")
     }
-    assert names == expected | {"runnerd/py.typed"}
+    page = {f"runnerd/web/{path.name}" for path in (ROOT / "runnerd/web").iterdir()}
+    assert names == expected | page | {"runnerd/py.typed"}
 
 
 def test_source_distribution_has_what_installing_takes(wheel: Path) -> None:

@@ -8,6 +8,7 @@ from tests.rules.circles import circles
 from tests.rules.dead_code import unused_code
 from tests.rules.imports import reserved_names
 from tests.rules.lookups import lookups
+from tests.rules.page import page_files
 from tests.rules.shape import methods_of_classes, modules_have_tests
 from tests.rules.words import docstrings, retired_words
 
@@ -20,6 +21,7 @@ RULES = (
     docstrings,
     lookups,
     unused_code,
+    page_files,
 )
 
 

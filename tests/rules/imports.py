@@ -31,6 +31,7 @@ RESERVED = (
             "runnerd.backends.guard",
             "runnerd.backends.llamacpp.install",  # before there is a daemon
             "runnerd.jobs.fleet.daemon_client",  # the worker's, to its own daemon
+            "runnerd.cli.ui",  # a browser's, to its own daemon
         ),
         "connections to other hosts are made by runnerd.outbound alone",
     ),

@@ -1,4 +1,4 @@
-"""A backend whose model's name, and everything that it says, is an attack on a page that shows it."""
+"""A backend whose model's name, and all that it says, is an attack on a page that shows it."""
 
 from __future__ import annotations
 
@@ -21,7 +21,8 @@ ATTACK = (
 NAME = f"a {ATTACK}"
 ANSWER = (
     f"# {ATTACK}\n\n{ATTACK}\n\n[link](javascript:document.title='pwned') ![x](http://127.0.0.1:9/x)"
-    f"\n\n- {ATTACK}\n\n```html\n{ATTACK}\n```\n\n| {ATTACK} | b |\n|---|---|\n| **{ATTACK}** | `c` |"
+    f"\n\n- {ATTACK}\n\n```html\n{ATTACK}\n```"
+    f"\n\n| {ATTACK} | b |\n|---|---|\n| **{ATTACK}** | `c` |"
 )
 THOUGHT = f"thinking {ATTACK}"
 

@@ -76,6 +76,32 @@ def may(*names: str) -> dict[str, bool]:
     return {each: each.removeprefix("perm_") in names for each in PERMISSIONS}
 
 
+def entry(url: str, **said: Any) -> dict[str, Any]:
+    """A registry entry of the model at an address."""
+    return {
+        "id": "tiny-llm",
+        "familyId": "tiny",
+        "organization": "tests",
+        "name": "Tiny",
+        "license": "none",
+        "description": "for tests",
+        "homepage": "https://example.org",
+        "capabilities": {"general": 3, "coding": 1},
+        "tags": ["small"],
+        "requirements": "1 GB",
+        "backendUuid": "",
+        "url": url,
+        "config": {"model_architecture": "llama"},
+        "local": True,
+        "connectorType": "llmrs",
+        "parameters": {},
+        "userParameters": ["temperature", "max_tokens", "pre_prompt"],
+        "sessionParameters": {},
+        "userSessionParameters": ["system_prompt"],
+        **said,
+    }
+
+
 class PantryClient:
     """Talks to a server over its Unix socket (a path) or TCP (an address); close it."""
 
@@ -99,14 +125,15 @@ class PantryClient:
 
     def call(self, name: str, **said: Any) -> Any:
         """The JSON of a call's response.  Raises ApiError."""
-        response = self.http.send(self._request(name, said))
+        response = self.http.send(self.request_of(name, said))
         if response.status_code != 200:
             raise ApiError(
                 response.status_code, response.text, response.headers.get("content-type", "")
             )
         return response.json()
 
-    def _request(self, name: str, said: dict[str, Any]) -> httpx.Request:
+    def request_of(self, name: str, said: dict[str, Any]) -> httpx.Request:
+        """What a call sends."""
         if self.user_id:
             said = {"user_id": self.user_id, "api_key": self.api_key, **said}
         return self.http.build_request(
@@ -180,7 +207,7 @@ class PantryClient:
             "prompt": prompt,
             "parameters": parameters,
         }
-        response = self.http.send(self._request("prompt_session_stream", said), stream=True)
+        response = self.http.send(self.request_of("prompt_session_stream", said), stream=True)
         try:
             yield _events(response)
         finally:

@@ -28,7 +28,6 @@ from runnerd.api.app import make_app
 from runnerd.api.context import Context
 from runnerd.api.ollama import dialects
 from runnerd.api.openai import responses, transcriptions
-from runnerd.api.openai.response_store import ResponseStore
 from runnerd.api.routing import ACTIONS
 from runnerd.backends.configuration import BackendMode
 from runnerd.config import Limits
@@ -48,7 +47,7 @@ from runnerd.sockets.listeners import listen_tcp, listen_unix
 OTHER_APIS = {
     **anthropic.routes(),
     **dialects.routes(),
-    **responses.routes(ResponseStore()),
+    **responses.routes(cast(Any, None)),
     **transcriptions.routes(),
 }
 INFERENCE = [

@@ -35,8 +35,12 @@ class QueueHost(Protocol):
     third lost worker; back-off is a second at first; results are kept for a day.
     """
 
-    queue: Queue
     MOST_OPEN: int
+
+    @property
+    def queue(self) -> Queue:
+        """The queue as it is now; a restart makes another one."""
+        ...
 
     async def pass_time(self, seconds: float) -> None:
         """Let the queue believe that so much time has passed, and let it look after itself."""

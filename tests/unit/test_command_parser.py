@@ -32,7 +32,8 @@ def test_options_may_stand_anywhere(arguments: list[str]) -> None:
         (["run", "m", "--systme", "x"], "did you mean --system?"),
         (["show", " "], "the name is empty"),
         (["show"], "`runnerd show --help`"),
-        (["show", "m", "more"], "unrecognized argument more"),
+        (["embed"], "`runnerd embed --help`"),
+        (["ls", "more"], "unrecognized argument more"),
     ],
 )
 def test_mistakes_are_told_with_what_was_meant(

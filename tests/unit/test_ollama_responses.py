@@ -155,8 +155,9 @@ def wish(path: str, models: OneModel | None = None, **fields: Any) -> Translated
     models = models or OneModel()
     dialect = routes()[path].dialect
     assert dialect is not None
-    read = dialect.read(json.dumps({"model": "m", **fields}).encode(), NOBODY)
-    return read.translated(models.get(read.reference))
+    read: Any = dialect.read(json.dumps({"model": "m", **fields}).encode(), NOBODY)
+    translated: TranslatedRequest = read.translated(models.get(read.reference))
+    return translated
 
 
 @pytest.mark.parametrize(

@@ -15,77 +15,10 @@ from hypothesis import strategies as st
 
 from runnerd.access import NOBODY
 from runnerd.api.anthropic.responses import WholeMessage
-from runnerd.api.openai import response_store as module
-from runnerd.api.openai.response_store import ResponseStore
 from runnerd.api.openai.transcriptions import TranscriptionDialect, read_form
-from runnerd.errors import ClientError, ResponseNotFound
+from runnerd.errors import ClientError
 from runnerd.relay.response_adapters.dimensions import ShortenedEmbeddings
 from runnerd.relay.response_adapters.null_events import WithoutNullEvents
-
-ME = "user me"
-
-
-class Clock:
-    """A time that the test sets."""
-
-    now = 0.0
-
-    def __call__(self) -> float:
-        return self.now
-
-
-def test_kept_answers_end_with_their_day() -> None:
-    """After a day, nobody finds them, and the room is given back at the next one."""
-    clock = Clock()
-    kept = ResponseStore(clock)
-    kept.keep(ME, "one", [{"role": "user"}], {"output": []})
-    assert kept.items(ME, "one") == [{"role": "user"}]
-    kept.keep(ME, "named", [], {"output": [{"id": "fc_1", "name": "x"}, {"type": "message"}]})
-    assert kept.item(ME, "fc_1")["name"] == "x"
-    clock.now = 24 * 3600 + 1
-    with pytest.raises(ResponseNotFound):
-        kept.item(ME, "fc_1")
-    with pytest.raises(ResponseNotFound):
-        kept.response(ME, "one")
-    kept.keep(ME, "two", [], {})
-    assert json.loads(kept.response(ME, "two")) == {}
-
-
-def test_kept_answers_have_a_limit(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The one that was used longest ago goes first; one that is too large is not kept."""
-    monkeypatch.setattr(module, "_BYTES", 1000)
-    monkeypatch.setattr(module, "_LARGEST", 500)
-    kept = ResponseStore()
-    for name in ("one", "two"):
-        kept.keep(ME, name, ["x" * 400], {})
-    kept.items(ME, "one")
-    kept.keep(ME, "three", ["x" * 400], {})
-    kept.keep(ME, "large", ["x" * 600], {})
-    assert kept.items(ME, "one")
-    for name in ("two", "large"):
-        with pytest.raises(ResponseNotFound):
-            kept.items(ME, name)
-
-
-def test_ids_cannot_be_guessed() -> None:
-    """They are secrets, although they are of use to nobody else."""
-    assert len({ResponseStore.new_id() for _ in range(100)}) == 100
-
-
-def test_kept_answers_are_their_principals() -> None:
-    """To everybody else one is as one that there never was, an item of it, too."""
-    kept = ResponseStore()
-    kept.keep(ME, "one", [], {"output": [{"id": "fc_1"}]})
-    for ask in (kept.items, kept.response, kept.forget):
-        with pytest.raises(ResponseNotFound) as others:
-            ask("user other", "one")
-        with pytest.raises(ResponseNotFound) as unknown:
-            ask(ME, "two")
-        assert others.value.message == unknown.value.message
-    with pytest.raises(ResponseNotFound):
-        kept.item("user other", "fc_1")
-    kept.forget(ME, "one")
-    assert len(ResponseStore.new_id()) >= 5 + 32
 
 
 @given(

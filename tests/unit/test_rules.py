@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.rules import dead_code, imports, lookups, shape, words
+from tests.rules import dead_code, imports, lookups, page, shape, words
 from tests.rules.sources import Source
 
 METHODS = "\n".join(f"    def m{number}(self): ..." for number in range(21))
@@ -96,3 +96,32 @@ def test_lookups_past_the_policy(monkeypatch: pytest.MonkeyPatch) -> None:
     assert "one.py:1:" in first
     assert "models_of" in first
     assert "visible_runners" in second
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "place.innerHTML = answer",
+        "place.insertAdjacentHTML('x', answer)",
+        "eval(answer)",
+        "setTimeout('run()', 1)",
+        '<p onclick="run()">',
+        '<p style="color: red">',
+        "<script>run()</script>",
+        '<script src="https://cdn.example/x.js"></script>',
+        'import x from "https://cdn.example/x.js"',
+        "a { background: url(//x.example/y) }",
+        "@import 'x.css'",
+    ],
+)
+def test_what_the_page_must_not_do(text: str) -> None:
+    """Elements and code made of texts, and what is fetched from elsewhere."""
+    assert list(page.breaches("one", text))
+
+
+def test_what_the_page_does() -> None:
+    """Its own ways keep the rule."""
+    text = """<script type="module" src="ui/VERSION/app.js"></script>
+    element.textContent = answer; setTimeout(run, 1); curl(body); element.style.width = "1px";
+    import { h } from "./dom.js";"""
+    assert list(page.breaches("one", text)) == []

@@ -111,7 +111,7 @@ async def test_a_deleted_model_and_a_draft_leave_nothing(tmp_path: Path) -> None
     draft = slots.draft("f", "m", ["alice"], 2)
     (tmp_path / draft.names[1]).write_bytes(b"half")
     await slots.discard(draft)
-    await slots.forget("gone")
+    await slots.forget(lambda entry: entry.model == "gone")
     assert content(slots) == {f"{kept.stamp}.json", *kept.names}
 
 
@@ -142,3 +142,17 @@ async def test_names_never_leave_the_folder(tmp_path: Path) -> None:
     assert again.take("f", ["alice"]) is None
     assert secret.exists()
     assert content(slots) == set()
+
+
+async def test_of_sessions_there_may_be_many(tmp_path: Path) -> None:
+    """They push out neither each other nor what others keep, before the quota does."""
+    slots = opened(tmp_path, quota=10**6)
+    kept = await keep(slots, "alice")
+    sessions = [await keep(slots, f"session {number}") for number in range(20)]
+    others = [await keep(slots, "bob") for _ in range(7)]
+    assert [slots.take("f", [f"session {number}"]) for number in range(20)] == sessions
+    assert slots.take("f", ["alice"]) == kept
+    await keep(slots, "bob")
+    await keep(slots, "bob")
+    assert slots.find("f", ["bob"]) is not None
+    assert others[0].stamp not in " ".join(content(slots))

@@ -7,44 +7,11 @@ from pathlib import Path
 
 import pytest
 
-from runnerd.backoff import Backoff
-from runnerd.database import Database
-from runnerd.jobs.retries import RetryPolicy
-from runnerd.jobs.sqlite.queue import SqliteQueue
-from runnerd.jobs.sqlite.state import QueueRules
+from runnerd.database import Connection
+from runnerd.jobs.job import JobState
+from tests.support.job_queue import SqliteHost
 from tests.support.queue_suite import *  # noqa: F403
-
-POLICY = RetryPolicy(failures=3, losses=3, backoff=Backoff(1.0, 60.0), jitter=lambda: 1.0)
-
-
-class SqliteHost:
-    """A queue in a folder, and a clock that is moved by hand."""
-
-    MOST_OPEN = 10
-
-    def __init__(self, folder: Path) -> None:
-        self._folder = folder
-        self.now = 1000.0
-
-    async def open(self) -> None:
-        self._database = Database(self._folder)
-        rules = QueueRules(lambda: self.MOST_OPEN, lambda: 86400.0, lambda: POLICY)
-        clock = lambda: 1e9 + self.now  # noqa: E731
-        self.queue = SqliteQueue(self._database, rules, clock=clock, passed=lambda: self.now)
-        await self._database.open()
-        await self.queue.open()
-
-    async def pass_time(self, seconds: float) -> None:
-        self.now += seconds
-        await self.queue.look()
-
-    async def restart(self) -> None:
-        await self.close()
-        await self.open()
-
-    async def close(self) -> None:
-        await self.queue.close()
-        await self._database.close()
+from tests.support.queue_suite import GOOD, claimed, found, new, submitted
 
 
 @pytest.fixture
@@ -53,3 +20,75 @@ async def host(tmp_path: Path) -> AsyncIterator[SqliteHost]:
     await host.open()
     yield host
     await host.close()
+
+
+@pytest.mark.parametrize("days", [1, -1])
+async def test_a_clock_that_jumps_before_a_restart(host: SqliteHost, days: int) -> None:
+    """Nothing waits for a day because of it."""
+    retried, waits = await submitted(host, new(), new())
+    await host.queue.fail(await claimed(host), "no luck", retry=True)
+    host.now += days * 86400.0
+    await host.restart()
+    assert (await claimed(host, lease=1000)).job.id == (waits.id if days < 0 else retried.id)
+    await host.pass_time(61)
+    assert len(await host.queue.claim("w", limit=5)) == 1
+
+
+async def test_a_restored_backup(host: SqliteHost) -> None:
+    """A worker that had a job before a backup was restored cannot write to it."""
+    [job] = await submitted(host, new())
+    copies = host.database.new_copy_path()
+    async with host.database.copy() as copy:
+        copies.write_bytes(copy.read_bytes())
+    late = await claimed(host)
+    lost: list[tuple[str, int]] = []
+    host.queue.tell_of_losses(lambda id, token: lost.append((id, token)))
+    await host.database.restore(copies)
+    host.now += 1
+    claim = await claimed(host)
+    assert claim.token > late.token
+    assert lost == [(job.id, late.token)]
+    await host.queue.finish(claim, "", [GOOD])
+    assert (await found(host, job.id)).state is JobState.COMPLETED
+
+
+async def test_nothing_is_left(host: SqliteHost) -> None:
+    """Of what was kept for long enough no row stays in any table."""
+    await submitted(host, new(prompts=2))
+    claim = await claimed(host)
+    await host.queue.append(claim, "a", [GOOD])
+    await host.queue.finish(claim, "b", [GOOD])
+    await host.pass_time(2 * 86400)
+
+    def rows(connection: Connection) -> dict[str, int]:
+        tables = ("jobs", "job_prompts", "job_output", "job_responses", "job_counts", "job_turns")
+        return {
+            table: connection.execute(f"SELECT count(*) FROM {table}").fetchone()[0]
+            for table in tables
+        }
+
+    assert set((await host.database.read(rows)).values()) == {0}
+
+
+async def test_claims_look_at_an_index(host: SqliteHost) -> None:
+    """What is done for each job has an index for it, and sorts nothing."""
+
+    def plans(connection: Connection) -> list[str]:
+        ready = "state = 'queued' AND due IS NULL"
+        return [
+            str(row[3])
+            for statement in (
+                f"SELECT rank, seq FROM jobs WHERE {ready} ORDER BY rank, seq LIMIT 1",
+                f"SELECT rank, seq FROM jobs WHERE {ready} AND model = 'm'"
+                " ORDER BY rank, seq LIMIT 1",
+                "SELECT min(due) FROM jobs WHERE state = 'queued' AND due IS NOT NULL",
+                "SELECT seq FROM jobs WHERE state = 'running' AND epoch != 'x'",
+                "SELECT seq FROM jobs WHERE deadline IS NOT NULL AND ended IS NULL"
+                " AND deadline <= 1 LIMIT 500",
+                "SELECT seq FROM jobs WHERE ended IS NOT NULL AND ended < 1 LIMIT 500",
+            )
+            for row in connection.execute(f"EXPLAIN QUERY PLAN {statement}")
+        ]
+
+    for plan in await host.database.read(plans):
+        assert "INDEX" in plan, plan

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from runnerd.cli.tables import familiar, print_json, print_table
+from runnerd.cli.tables import familiar, print_json, print_table, table
 
 
 def test_columns(capsys: pytest.CaptureFixture[str]) -> None:
@@ -34,3 +34,21 @@ def test_json(capsys: pytest.CaptureFixture[str]) -> None:
 def test_names(name: str, shown: str) -> None:
     """What people need not type is not shown."""
     assert familiar(name) == shown
+
+
+def test_a_narrow_terminal() -> None:
+    """Does without what it is said to do without, and then cuts what is widest."""
+    head, rows = ("NAME", "ID", "WHAT"), [("a" * 20, "0123456789", "w" * 30)]
+    assert table(head, rows)[1] == f"{'a' * 20}  0123456789  {'w' * 30}"
+    assert table(head, rows, width=200) == table(head, rows)
+    narrow = table(head, rows, width=52, spare=("ID",))
+    assert narrow == [f"NAME{' ' * 18}WHAT", f"{'a' * 20}  {'w' * 30}"]
+    cut = table(head, rows, width=30, spare=("ID",))
+    assert [len(line) for line in cut][1] == 30
+    assert cut[1].count("…") == 2
+    assert len(table(head, rows, width=1)[1]) == 3 * 8 + 4
+
+
+def test_cells_are_no_commands() -> None:
+    """What a terminal would obey is left out, and a cell is one line."""
+    assert table(("A",), [("x\x1b[2Jy\nz",)]) == ["A", "x [2Jy z"]

@@ -14,8 +14,8 @@ from aiohttp import web
 
 from runnerd.access import Action
 from runnerd.api.context import json_body, json_response, principal_of
+from runnerd.api.gridrepublic.command_lines import APPLICATION, Submission, read
 from runnerd.api.gridrepublic.errors import GRIDREPUBLIC
-from runnerd.api.gridrepublic.requests import APPLICATION, Submission, read
 from runnerd.api.job_access import check_model, listed, of_asker, queue_of, selection, whose
 from runnerd.api.routing import Routes
 from runnerd.errors import ClientError, JobNotFound

@@ -28,7 +28,7 @@ async def upload(request: web.Request) -> web.Response:
     """Keep a file: `purpose` ("batch") and `file`, as a form, in this or the other order."""
     if not request.content_type.startswith("multipart/"):
         raise ClientError("a file is sent as multipart/form-data", param="file")
-    store = request.app[CONTEXT].jobs.files
+    kept = request.app[CONTEXT].jobs.files
     purpose, file = "", None
     try:
         async for part in await request.multipart():
@@ -36,7 +36,7 @@ async def upload(request: web.Request) -> web.Response:
                 continue
             if part.name == "file" and file is None:
                 name = "".join(c for c in part.filename or "file" if c.isprintable())
-                file = await store.add(
+                file = await kept.add(
                     principal_of(request).id, name[-_NAME_LETTERS:], "batch", _pieces(part)
                 )
             elif part.name == "purpose":
@@ -67,8 +67,8 @@ async def _pieces(part: BodyPartReader) -> AsyncIterator[bytes]:
 @ROUTES.get(PREFIX + "files", Action.USE_JOBS)
 async def list_files(request: web.Request) -> web.Response:
     """The files that were uploaded, the newest first."""
-    store = request.app[CONTEXT].jobs.files
-    found = await store.list(whose(request), request.query.get("purpose"))
+    kept = request.app[CONTEXT].jobs.files
+    found = await kept.list(whose(request), request.query.get("purpose"))
     shown = [_shown(file) for file in found]
     return json_response({"object": "list", "data": shown, "has_more": False} | ends(shown))
 
@@ -103,9 +103,9 @@ async def content(request: web.Request) -> web.StreamResponse:
             await response.write(line)
         await response.write_eof()
         return response
-    store = request.app[CONTEXT].jobs.files
-    file = await store.get(id, whose(request))
-    opened = await asyncio.to_thread(store.open, file)
+    kept = request.app[CONTEXT].jobs.files
+    file = await kept.get(id, whose(request))
+    opened = await asyncio.to_thread(kept.open, file)
     try:
         response.content_length = file.size
         await response.prepare(request)
@@ -134,9 +134,9 @@ async def _result(request: web.Request, id: str) -> BatchResult | None:
 @ROUTES.delete(PREFIX + "files/{id}", Action.USE_JOBS)
 async def delete(request: web.Request) -> web.Response:
     """Forget a file; a batch that is being made of it fails."""
-    store = request.app[CONTEXT].jobs.files
-    file = await store.get(request.match_info["id"], whose(request))
-    await store.delete(file)
+    kept = request.app[CONTEXT].jobs.files
+    file = await kept.get(request.match_info["id"], whose(request))
+    await kept.delete(file)
     return json_response({"id": file.id, "object": "file", "deleted": True})
 
 

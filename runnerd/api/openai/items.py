@@ -37,12 +37,23 @@ def engine_items(items: list[Any]) -> list[Any]:
     return [item for item in taken if item is not None]
 
 
+def named_items(given: object) -> list[str]:
+    """The ids of the items of a request's input that are only named."""
+    items = given if isinstance(given, list) else []
+    return [id for item in items if (id := _named(item)) is not None]
+
+
 def _found(item: object, find: Find) -> object:
-    """Return an item, or the one that it only names; its type may be left out there."""
+    """Return an item, or the one that it only names."""
+    id = _named(item)
+    return item if id is None else find(id)
+
+
+def _named(item: object) -> str | None:
+    """The id of an item that is only named; its type may be left out there."""
     if not isinstance(item, dict) or not isinstance(id := item.get("id"), str):
-        return item
-    named = item.get("type") == "item_reference" or item.keys() == {"id"}
-    return find(id) if named else item
+        return None
+    return id if item.get("type") == "item_reference" or item.keys() == {"id"} else None
 
 
 def _engine_item(item: object) -> Any:
@@ -59,6 +70,8 @@ def _message(item: dict[str, Any]) -> dict[str, Any]:
     content, speaks = item.get("content"), item.get("role") == "assistant"
     if isinstance(content, list):
         content = [_spoken(part) if speaks else _heard(part) for part in content]
+    if not speaks:  # the engine knows neither id nor status of what it is told
+        item = {name: value for name, value in item.items() if name not in ("id", "status")}
     return {**item, "type": "message", "content": content}
 
 

@@ -1,4 +1,4 @@
-"""GET and DELETE /v1/responses/{id}: answers that were kept."""
+"""GET and DELETE /v1/responses/{id}: responses that were kept, and what they were asked with."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from aiohttp import web
 
 from runnerd.access import Action
 from runnerd.api.context import CONTEXT, json_response, principal_of
+from runnerd.api.openai.kept_items import page
 from runnerd.api.routing import Routes
 
 ROUTES = Routes()
@@ -14,15 +15,21 @@ _PREFIX = "/{prefix:(?:(?:openai/|engines/(?:llama\\.cpp/)?)?v1/)?}responses/{id
 
 @ROUTES.get(_PREFIX, Action.USE_RESPONSES)
 async def retrieve(request: web.Request) -> web.Response:
-    """Return a kept response."""
-    owner = principal_of(request).id
-    response = request.app[CONTEXT].response_store.response(owner, request.match_info["id"])
-    return web.Response(body=response, content_type="application/json")
+    """A kept response, as it was told."""
+    store, owner = request.app[CONTEXT].kept_responses, principal_of(request).id
+    return json_response(await store.response(owner, request.match_info["id"]))
+
+
+@ROUTES.get(_PREFIX + "/input_items", Action.USE_RESPONSES)
+async def list_input_items(request: web.Request) -> web.Response:
+    """All items that a kept response was asked with, the newest first unless asked otherwise."""
+    store, owner = request.app[CONTEXT].kept_responses, principal_of(request).id
+    return json_response(page(request, await store.input(owner, request.match_info["id"])))
 
 
 @ROUTES.delete(_PREFIX, Action.USE_RESPONSES)
 async def delete(request: web.Request) -> web.Response:
     """Forget a kept response."""
     id = request.match_info["id"]
-    request.app[CONTEXT].response_store.forget(principal_of(request).id, id)
+    await request.app[CONTEXT].kept_responses.forget(principal_of(request).id, id)
     return json_response({"id": id, "object": "response", "deleted": True})

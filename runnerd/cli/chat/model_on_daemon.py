@@ -12,7 +12,8 @@ from runnerd.cli.chat.conversation import Conversation
 from runnerd.cli.chat.printing import spinner
 from runnerd.cli.chat.sampling import PARAMETERS
 from runnerd.cli.client import Client, DaemonError
-from runnerd.cli.pull import pull
+from runnerd.cli.near_models import explained
+from runnerd.cli.pull import pull_missing
 from runnerd.errors import ClientError, RunnerdError
 from runnerd.units import parse_duration
 
@@ -61,8 +62,7 @@ def see_to(client: Client, options: argparse.Namespace) -> None:
     except DaemonError as error:
         if error.answer_status != NOT_FOUND or not _wanted(options, error):
             raise
-        wanted = {"tag": None, "revision": None, "sha256": None, "json": False, "format": "docker"}
-        if status := pull(argparse.Namespace(**{**vars(options), **wanted})):
+        if status := pull_missing(options.host, options.model):
             raise SystemExit(status) from None
         load_now(client, options.model, options.keep_alive)
 
@@ -73,7 +73,7 @@ def _wanted(options: argparse.Namespace, error: DaemonError) -> bool:
         return True
     if not (sys.stdin.isatty() and sys.stderr.isatty()):
         return False
-    print(f"{error.message}", file=sys.stderr)
+    print(explained(error, options.host), file=sys.stderr)
     print(f"Pull {options.model}? [Y/n] ", end="", file=sys.stderr, flush=True)
     reply = sys.stdin.readline()
     if reply.strip().lower() in ("y", "yes") or reply == "\n":

@@ -71,6 +71,9 @@ def results(client: openai.OpenAI, file: str | None) -> dict[str, Any]:
     return {each["custom_id"]: each for each in map(json.loads, lines)}
 
 
+@pytest.mark.covers("POST /v1/files", "file", "purpose:batch")
+@pytest.mark.covers("GET /v1/files", "list", "id", "content")
+@pytest.mark.covers("DELETE /v1/files/{id}", "id")
 def test_files(client: openai.OpenAI) -> None:
     """Uploaded, found, read, listed, deleted."""
     content = b'{"custom_id": "a"}\n'
@@ -84,6 +87,7 @@ def test_files(client: openai.OpenAI) -> None:
         client.files.retrieve(file.id)
 
 
+@pytest.mark.covers("POST /v1/files", "purpose:other", how="refused", note="files are for batches")
 def test_a_file_for_something_else(client: openai.OpenAI) -> None:
     """It is refused, and nothing is kept of it."""
     before = [file.id for file in client.files.list()]
@@ -98,6 +102,8 @@ def test_too_much(client: openai.OpenAI) -> None:
         client.files.create(file=("in.jsonl", bytes(300_000)), purpose="batch")
 
 
+@pytest.mark.covers("POST /v1/batches", "input_file_id", "endpoint", "metadata")
+@pytest.mark.covers("GET /v1/batches", "id", "request_counts", "output_file_id", "error_file_id")
 @pytest.mark.engine
 def test_a_batch(client: openai.OpenAI) -> None:
     """Every line is answered under its custom_id; those that are refused in a file of their own."""
@@ -146,6 +152,7 @@ def test_embeddings(client: openai.OpenAI) -> None:
         ([], "empty_file"),
     ],
 )
+@pytest.mark.covers("GET /v1/batches", "errors")
 def test_a_file_that_is_wrong(
     client: openai.OpenAI, lines: list[dict[str, Any]], code: str
 ) -> None:
@@ -163,6 +170,7 @@ def test_a_file_that_is_wrong(
     assert batch.request_counts.completed == 0
 
 
+@pytest.mark.covers("POST /v1/batches/{id}/cancel", "id")
 @pytest.mark.engine
 def test_cancelled(client: openai.OpenAI) -> None:
     """What is not done is not done any more, and says so."""
@@ -180,6 +188,7 @@ def test_cancelled(client: openai.OpenAI) -> None:
         client.batches.cancel(batch.id)
 
 
+@pytest.mark.covers("POST /v1/batches", "completion_window", note="any span, such as 24h or 30m")
 @pytest.mark.engine
 def test_expired(client: openai.OpenAI) -> None:
     """What is not done within the window has expired."""
@@ -195,6 +204,7 @@ def test_expired(client: openai.OpenAI) -> None:
     assert {each["error"]["code"] for each in failed.values() if each["error"]} == {"batch_expired"}
 
 
+@pytest.mark.covers("GET /v1/batches", "list")
 @pytest.mark.engine
 def test_listed_page_by_page(client: openai.OpenAI) -> None:
     """The newest first, by OpenAI's way to go on."""

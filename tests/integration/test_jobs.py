@@ -90,6 +90,29 @@ def test_several_prompts(native: DaemonProcess) -> None:
     assert [each["body"]["messages"][0]["content"] for each in job["requests"]] == ["a", "b", "c"]
 
 
+def request(custom_id: str, **body: Any) -> dict[str, Any]:
+    """A line of a batch."""
+    usual = {"model": "tiny", "messages": [{"role": "user", "content": "x"}], "max_tokens": 2}
+    url = "/v1/chat/completions"
+    return {"custom_id": custom_id, "method": "POST", "url": url, "body": usual | body}
+
+
+@pytest.mark.engine
+def test_a_batch(terminal: Terminal, tmp_path: Path) -> None:
+    """Each request's result is in the file; what failed is said, and is the exit status."""
+    file, output = tmp_path / "in.jsonl", tmp_path / "out.jsonl"
+    file.write_text("".join(json.dumps(request(f"{n}")) + "\n" for n in range(5)))
+    terminal.run("batch", str(file), "-o", str(output))
+    results = [json.loads(line) for line in output.read_text().splitlines()]
+    assert {result["custom_id"] for result in results} == set("01234")
+    assert len(terminal.run("batch", str(file)).splitlines()) == 5
+    file.write_text(json.dumps(request("good")) + "\n" + json.dumps(request("bad", messages=1)))
+    done = terminal.run("batch", str(file), status=1)
+    assert {json.loads(line)["custom_id"] for line in done.splitlines()} == {"good", "bad"}
+    file.write_text(json.dumps(request("a", model="nowhere")))
+    assert terminal.run("batch", str(file), status=1) == ""
+
+
 @pytest.mark.engine
 def test_any_inference_route(native: DaemonProcess) -> None:
     """A job is not only chats."""

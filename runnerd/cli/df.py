@@ -1,0 +1,30 @@
+"""`runnerd df`: what lies on the disk."""
+
+from __future__ import annotations
+
+import argparse
+
+from runnerd.cli.client import Client
+from runnerd.cli.tables import familiar, print_json, print_table
+from runnerd.units import binary_size
+
+_MODELS = "models_disk_usage"
+
+
+def df(options: argparse.Namespace) -> int:
+    """Print how much models and engines take, and each model's own size."""
+    client = Client(options.host)
+    usage = client.json("GET", "/engines/df")
+    if options.json:
+        print_json(usage)
+        return 0
+    rows: list[tuple[str, str]] = [
+        (", ".join(map(familiar, model.get("tags") or ["<none>"])), model["config"].get("size", ""))
+        for model in client.json("GET", "/models")
+    ]
+    print_table(("MODEL", "SIZE"), rows)
+    print(f"\nmodels   {binary_size(usage[_MODELS])} (files that models share count once)")
+    print(f"engines  {binary_size(usage['default_backend_disk_usage'])}")
+    if "state_dir" in usage:
+        print(f"below    {usage['state_dir']}")
+    return 0

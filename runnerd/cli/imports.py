@@ -1,0 +1,34 @@
+"""`runnerd import`: files, folders, and what other programs have."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from runnerd.cli.adoption import models_below, models_of_others
+from runnerd.cli.client import Client
+from runnerd.cli.tables import print_json
+from runnerd.cli.taken_names import check_free
+from runnerd.cli.taking_in import take_in
+from runnerd.errors import ClientError
+
+
+def import_models(options: argparse.Namespace) -> int:
+    """Import by path; where the daemon is another user's, send the files instead."""
+    if options.source:
+        return models_of_others(options)
+    if not options.path:
+        raise ClientError("name a GGUF file, or a folder with one")
+    paths = [Path(path) for path in options.path]
+    if options.recursive:
+        paths = [found for path in paths for found in models_below(path)]
+    if options.tag and len(paths) > 1:
+        raise ClientError(f"--tag names one model, and here are {len(paths)}")
+    client = Client(options.host)
+    check_free(client, options.tag, options)
+    imported = [
+        take_in(client, options, path, tag=options.tag, borrow=options.in_place) for path in paths
+    ]
+    if options.json:
+        print_json(imported[0] if len(imported) == 1 else imported)
+    return 0

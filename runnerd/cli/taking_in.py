@@ -1,0 +1,63 @@
+"""One model's way into the store: by path, or sent by this command."""
+
+from __future__ import annotations
+
+import argparse
+from http.client import FORBIDDEN
+from pathlib import Path
+from typing import Any
+
+from runnerd.cli.client import Client, DaemonError
+from runnerd.cli.progress import Display, display, follow
+from runnerd.cli.tables import familiar
+from runnerd.errors import ClientError
+
+
+def take_in(
+    client: Client,
+    options: argparse.Namespace,
+    path: Path,
+    *,
+    tag: str | None,
+    borrow: bool = False,
+) -> dict[str, Any]:
+    """Import one model and say so; return its document.
+
+    What is borrowed stays where it is; a daemon that cannot read it there says so.
+    """
+    document: dict[str, object] = {"path": str(path.absolute())}
+    if borrow:
+        document["borrow"] = True
+    for name, value in (("mmproj", options.mmproj), ("chat-template", options.chat_template)):
+        if value:
+            document[name] = str(Path(value).absolute())
+    if tag:
+        document["tag"] = tag
+    with display(quiet=options.json) as shown:
+        try:
+            with client.open("POST", "/models/import", document) as response:
+                model: dict[str, Any] = follow(response, shown)["model"]
+        except DaemonError as error:
+            if error.answer_status != FORBIDDEN:
+                raise
+            if borrow:
+                raise ClientError(f"{error.message}; --copy sends a copy instead") from error
+            model = _send(client, options, path, tag, shown)
+    if not options.json:
+        print(f"imported {', '.join(map(familiar, model.get('tags', [])))} ({model['id'][:19]})")
+    return model
+
+
+def _send(
+    client: Client, options: argparse.Namespace, path: Path, tag: str | None, shown: Display
+) -> dict[str, Any]:
+    from runnerd.cli.upload import send  # it reads GGUF files, which no other command needs
+
+    return send(
+        client,
+        path,
+        mmproj=Path(options.mmproj) if options.mmproj else None,
+        chat_template=Path(options.chat_template) if options.chat_template else None,
+        tag=tag,
+        shown=shown,
+    )

@@ -1,0 +1,158 @@
+"""What models, users and clients say is text on the page, and never an element or a script."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import gguf as gguf_writer
+import httpx
+import pytest
+from playwright.sync_api import Browser, Page, expect
+
+from runnerd.models import tiny
+from tests.browser.conftest import go, watched
+from tests.support.daemon import DaemonProcess, running
+from tests.support.hostile_backend import ATTACK, NAME, THOUGHT, installed
+
+CHAT = {"model": NAME, "messages": [{"role": "user", "content": ATTACK}], "stream": True}
+VIEWS = ("Overview", "Models", "Requests", "Logs", "Approvals", "Users", "Sessions", "Jobs")
+
+
+@pytest.fixture(scope="module")
+def daemon(tmp_path_factory: pytest.TempPathFactory) -> Iterator[DaemonProcess]:
+    """A daemon of which everything that can be said by somebody else is an attack."""
+    root = tmp_path_factory.mktemp("d")
+    model = root / "m.gguf"
+    write_hostile_model(model)
+    env = {**installed(root / "backend"), "RUNNERD_CAPTURE_REQUESTS": "1"}
+    with running(root / "daemon", env=env) as daemon:
+        daemon.import_model(model, "m")
+        fill(daemon)
+        yield daemon
+
+
+def write_hostile_model(path: Path) -> None:
+    """Write a model whose header is an attack."""
+    writer = gguf_writer.GGUFWriter(path, "llama")
+    writer.add_description(ATTACK)
+    writer.add_license(ATTACK)
+    tokens = tiny.add_byte_tokenizer(writer)
+    tiny._add_shape(writer, ATTACK, 512)
+    tiny._add_llama_tensors(tiny.Weights(writer, 0), tokens)
+    tiny.finish(writer)
+
+
+def fill(daemon: DaemonProcess) -> None:
+    """Let users, clients and jobs say what they can."""
+    http = daemon.http
+    origin = {"X-Request-Origin": ATTACK, "User-Agent": ATTACK}
+    answer = http.post("/v1/chat/completions", json=CHAT, headers=origin)
+    assert answer.status_code == 200, answer.text
+    said = {"name": "eve", "may": ["session", "view_llms", "request_load"], "label": ATTACK[:100]}
+    user = http.post("/runnerd/users", json=said).json()
+    headers = {"Authorization": f"Bearer {user['key']}"}
+    asked = {"type": "permissions", "may": ["session", "load_llm"], "reason": ATTACK[:200]}
+    assert httpx.post(f"{daemon.address}/runnerd/approvals", json=asked, headers=headers).is_success
+    refused = httpx.get(daemon.address, headers={"Origin": f"http://x.example/{ATTACK}"})
+    assert refused.status_code == 403  # it is in the log now
+    http.post("/v1/chat/completions", json={**CHAT, "model": ATTACK})
+    http.post("/runnerd/jobs", json={"model": NAME, "prompt": ATTACK})
+    session = http.post("/runnerd/sessions", json={"model": NAME, "system": ATTACK})
+    if session.is_success:
+        http.post(f"/runnerd/sessions/{session.json()['id']}/prompt", json={"prompt": ATTACK})
+
+
+@pytest.fixture
+def page(chromium: Browser, daemon: DaemonProcess, look: str) -> Iterator[Page]:
+    """The owner's page; at its end nothing that was said is an element of it."""
+    with watched(chromium, daemon.address, look) as page:
+        page.goto("/ui")
+        yield page
+        harmless(page)
+
+
+def harmless(page: Page) -> None:
+    """Nothing of an attack has become an element, and no title was set."""
+    assert page.locator("script:not([src]), iframe, object, embed").count() == 0
+    assert page.locator("[onerror], [onload], img[src='x'], a[href^='javascript']").count() == 0
+    assert page.title() != "pwned"
+
+
+@pytest.mark.parametrize("view", VIEWS)
+def test_every_view(page: Page, view: str) -> None:
+    """Each view shows it as what it is."""
+    go(page, view)
+    shown = {"Models": "m", "Sessions": "Sessions", "Approvals": "eve", "Users": "eve"}
+    expect(page.locator("main")).to_contain_text(shown.get(view, "<img src=x"))
+
+
+def test_a_model_of_the_store(page: Page) -> None:
+    """What a file's header says."""
+    go(page, "Models")
+    page.get_by_role("link", name="m", exact=True).click()
+    expect(page.locator("main")).to_contain_text(ATTACK)
+
+
+def test_a_response(page: Page, daemon: DaemonProcess) -> None:
+    """Name, reasoning, response and tool calls of a chat; its code and its markup are text."""
+    page.evaluate("name => { location.hash = '#/chat?model=' + encodeURIComponent(name) }", NAME)
+    page.get_by_label("Message", exact=True).fill(ATTACK)
+    page.get_by_label("Message", exact=True).press("Enter")
+    log = page.get_by_role("log")
+    expect(log.locator(".user")).to_contain_text(ATTACK)
+    expect(log.locator("pre").first).to_contain_text(ATTACK)
+    expect(log.get_by_text("Calls")).to_contain_text(ATTACK)
+    log.get_by_text("Reasoning").click()
+    expect(log).to_contain_text(THOUGHT)
+    expect(log).to_contain_text("[link](javascript:document.title='pwned')")
+    assert log.locator("a, img").count() == 0
+    page.get_by_text("The same with curl and Python").click()
+    expect(page.locator(".copyable-text").first).to_contain_text("<img src=x")
+
+
+def test_captured_text(page: Page) -> None:
+    """What was asked and answered, where an owner has it kept."""
+    go(page, "Requests")
+    page.get_by_role("button", name="Details").last.click()
+    page.get_by_text("What was asked").click()
+    expect(page.get_by_role("dialog")).to_contain_text("<img src=x")
+    page.get_by_role("button", name="Close").click()
+
+
+def test_a_job(page: Page) -> None:
+    """A job's prompt and its response."""
+    go(page, "Jobs")
+    page.get_by_role("table", name="Jobs").get_by_role("link").first.click()
+    expect(page.locator("main")).to_contain_text("<img src=x")
+
+
+def test_a_name_that_is_asked_for(page: Page) -> None:
+    """What somebody types comes back in an error."""
+    go(page, "Models")
+    page.get_by_label("Model", exact=True).fill(ATTACK)
+    page.get_by_role("button", name="Pull", exact=True).click()
+    expect(page.locator("#messages")).to_contain_text("<img src=x")
+
+
+def test_an_address_that_is_made_up(page: Page) -> None:
+    """Whatever stands behind the # is a name of a model or a view, or nothing."""
+    for place in ("#/models/" + ATTACK, "#/" + ATTACK, "#/jobs/%", "#/sessions/../../x", "#//"):
+        page.evaluate("place => { location.hash = place }", place)
+        expect(page.get_by_role("heading", level=1)).to_be_visible()
+
+
+def test_the_policy_stands_behind_it(chromium: Browser, daemon: DaemonProcess) -> None:
+    """What a mistake in the page would do is refused by the browser."""
+    page = chromium.new_page()
+    page.goto(f"{daemon.address}/ui")
+    refused = page.evaluate(
+        "() => { try { document.body.innerHTML = '<b>x</b>'; return false } catch { return true } }"
+    )
+    assert refused
+    page.evaluate(
+        "() => { const s = document.createElement('style'); s.textContent = 'body{display:none}';"
+        " document.head.append(s) }"
+    )
+    expect(page.locator("main")).to_be_visible()
+    page.close()

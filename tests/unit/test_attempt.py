@@ -1,0 +1,211 @@
+"""One attempt at a job, and the worker that makes it, against a queue and a scripted engine."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+
+from runnerd.errors import (
+    BackendFailure,
+    ClientError,
+    Draining,
+    LimitReached,
+    NotSupported,
+    RunnerdError,
+)
+from runnerd.jobs.job import Job, JobState, NewJob, Prompt
+from runnerd.jobs.worker import Worker
+from runnerd.relay.streamed_response import StreamedResponse
+from tests.support.job_queue import Script, ScriptedEngine, SqliteHost
+from tests.support.queue_suite import ANN
+
+PATH = "/v1/chat/completions"
+
+
+@pytest.fixture
+async def host(tmp_path: Path) -> AsyncIterator[SqliteHost]:
+    host = SqliteHost(tmp_path)
+    await host.open()
+    yield host
+    await host.close()
+
+
+class Working:
+    """A worker over a scripted engine."""
+
+    def __init__(self, host: SqliteHost, script: Script) -> None:
+        self.host = host
+        self.engine = ScriptedEngine(script)
+        self.worker = Worker(host.queue, self.engine, at_once=lambda: 4)
+
+    async def __aenter__(self) -> Working:
+        self.worker.open()
+        return self
+
+    async def __aexit__(self, *error: object) -> None:
+        await self.worker.close()
+
+    async def submit(self, *texts: str, streams: bool = False, runtime: float | None = None) -> str:
+        prompts = tuple(Prompt(PATH, json.dumps({"text": text}).encode()) for text in texts)
+        job = NewJob(ANN, "m", prompts, streams=streams, runtime=runtime)
+        return (await self.host.queue.submit([job]))[0].id
+
+    async def until(self, id: str, *states: JobState) -> Job:
+        async for job in self.host.queue.watch(id):
+            if job.state in states or job.state.ended:
+                return job
+        raise AssertionError("the job is gone")
+
+    async def ended(self, id: str) -> Job:
+        return await self.until(id)
+
+
+def whole(sink: StreamedResponse, text: str) -> None:
+    document = {"choices": [{"message": {"content": text}}]}
+    sink.whole(200, b"application/json", json.dumps(document).encode(), ())
+
+
+def echo(body: bytes, sink: StreamedResponse) -> None:
+    whole(sink, str(json.loads(body)["text"]))
+
+
+async def test_several_prompts(host: SqliteHost) -> None:
+    """One response each, in order; the output is all of their text."""
+    async with Working(host, echo) as working:
+        job = await working.ended(await working.submit("a", "b", "c"))
+    assert (job.state, job.output) == (JobState.COMPLETED, "a\nb\nc")
+    assert len(job.responses) == 3
+
+
+@pytest.mark.parametrize("error", [ClientError("no"), NotSupported("no")])
+async def test_refused(host: SqliteHost, error: RunnerdError) -> None:
+    """A prompt that cannot succeed is not tried again; others of its job are not concerned."""
+
+    def script(body: bytes, sink: StreamedResponse) -> None:
+        if b"wrong" in body:
+            sink.error(error, intact=True, warnings=())
+        else:
+            echo(body, sink)
+
+    async with Working(host, script) as working:
+        some = await working.ended(await working.submit("wrong", "b"))
+        none = await working.ended(await working.submit("wrong", "wrong"))
+    assert some.state is JobState.COMPLETED
+    assert [response.status for response in some.responses] == [error.status, 200]
+    assert (none.state, none.reason, len(none.attempts)) == (JobState.FAILED, "no", 1)
+    assert [response.status for response in none.responses] == [error.status, error.status]
+
+
+async def test_an_engine_that_fails(host: SqliteHost) -> None:
+    """It is asked again later, and only for what it did not answer."""
+    failures = [BackendFailure("crashed")]
+
+    def script(body: bytes, sink: StreamedResponse) -> None:
+        if b"third" in body and failures:
+            sink.error(failures.pop(), intact=True, warnings=())
+        else:
+            echo(body, sink)
+
+    async with Working(host, script) as working:
+        id = await working.submit("first", "second", "third")
+        waits = await working.until(id, JobState.QUEUED)
+        while not waits.attempts:
+            [waits] = await host.queue.get([id])
+            await asyncio.sleep(0)
+        assert waits.state is JobState.QUEUED
+        await host.pass_time(10)
+        host.queue._state.work.wake()
+        job = await working.ended(id)
+    assert (job.state, job.output) == (JobState.COMPLETED, "first\nsecond\nthird")
+    assert [attempt.reason for attempt in job.attempts] == ["crashed"]
+    assert sum(b"first" in body for body in working.engine.asked) == 1
+
+
+@pytest.mark.parametrize(
+    "error", [Draining("goes"), LimitReached("too many", limit="x", retry_after=3.0)]
+)
+async def test_no_place(host: SqliteHost, error: RunnerdError) -> None:
+    """A job that was not even begun is given back, with a clean record."""
+    errors = [error]
+
+    def script(body: bytes, sink: StreamedResponse) -> None:
+        if errors:
+            sink.error(errors.pop(), intact=True, warnings=())
+        else:
+            echo(body, sink)
+
+    async with Working(host, script) as working:
+        id = await working.submit("a")
+        while errors or (await host.queue.get([id]))[0].state is JobState.RUNNING:
+            await asyncio.sleep(0)
+        await host.pass_time(10)
+        host.queue._state.work.wake()
+        job = await working.ended(id)
+    assert (job.state, job.attempts) == (JobState.COMPLETED, ())
+
+
+async def test_output_grows(host: SqliteHost) -> None:
+    """What came is in the queue while the engine is still at it."""
+    go_on = asyncio.Event()
+
+    async def script(body: bytes, sink: StreamedResponse) -> None:
+        chunk = {"object": "chat.completion.chunk", "choices": [{"delta": {"content": "text "}}]}
+        data = b"data: " + json.dumps(chunk).encode() + b"\n\n"
+        sink.head(200, b"text/event-stream", None, chunked=True, framed=False, streams=True,
+                  warnings=())  # fmt: skip
+        sink.piece(data)
+        await go_on.wait()
+        sink.piece(data)
+        sink.end()
+
+    async with Working(host, script) as working:
+        id = await working.submit("a", streams=True)
+        outputs = []
+        async for job in host.queue.watch(id):
+            outputs.append(job.output)
+            if job.output:
+                go_on.set()
+    assert outputs[-1] == "text text "
+    assert "text " in outputs
+
+
+async def hang(body: bytes, sink: StreamedResponse) -> None:
+    await asyncio.Event().wait()
+
+
+async def test_cancelled(host: SqliteHost) -> None:
+    """The engine is left at once."""
+    async with Working(host, hang) as working:
+        id = await working.submit("a")
+        await working.until(id, JobState.RUNNING)
+        while not working.engine.asked:
+            await asyncio.sleep(0)
+        await host.queue.cancel(id)
+        while not working.engine.left:
+            await asyncio.sleep(0)
+        assert (await working.ended(id)).state is JobState.CANCELLED
+        while working.worker.running:
+            await asyncio.sleep(0)
+
+
+async def test_its_runtime(host: SqliteHost) -> None:
+    """A job that runs for too long has failed."""
+    async with Working(host, hang) as working:
+        job = await working.ended(await working.submit("a", runtime=0.01))
+    assert (job.state, working.engine.left) == (JobState.FAILED, 1)
+    assert "longer than" in job.reason
+
+
+async def test_the_worker_ends(host: SqliteHost) -> None:
+    """What it had is given back, with a clean record."""
+    async with Working(host, hang) as working:
+        id = await working.submit("a")
+        await working.until(id, JobState.RUNNING)
+        await working.worker.drain(0.01)
+        await working.worker.close()
+        [job] = await host.queue.get([id])
+    assert (job.state, job.attempts) == (JobState.QUEUED, ())

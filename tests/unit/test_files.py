@@ -1,0 +1,64 @@
+"""Uploaded files."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+
+from runnerd.database import Database
+from runnerd.errors import JobNotFound, LimitReached
+from runnerd.jobs.batches.files import FileStore
+
+
+@pytest.fixture
+async def store(tmp_path: Path) -> AsyncIterator[FileStore]:
+    database = Database(tmp_path)
+    await database.open()
+    yield FileStore(database, tmp_path / "files", most=lambda: 10, clock=lambda: 5.0)
+    await database.close()
+
+
+async def pieces(*content: bytes) -> AsyncIterator[bytes]:
+    for piece in content:
+        yield piece
+
+
+async def test_a_files_life(store: FileStore, tmp_path: Path) -> None:
+    """Kept, read, deleted; somebody else's is not there."""
+    file = await store.add("ann", "name", "batch", pieces(b"ab", b"c"))
+    assert (file.size, file.created) == (3, 5.0)
+    assert await store.get(file.id, "ann") == await store.get(file.id, None) == file
+    assert await store.list("ann", "batch") == [file]
+    assert await store.list("ben", None) == []
+    with store.open(file) as content:
+        assert content.read() == b"abc"
+    with pytest.raises(JobNotFound):
+        await store.get(file.id, "ben")
+    await store.delete(file)
+    assert list((tmp_path / "files").iterdir()) == []
+    for gone in (store.get(file.id, None), store.get("../runnerd.db", None)):
+        with pytest.raises(JobNotFound):
+            await gone
+
+
+async def test_too_much(store: FileStore, tmp_path: Path) -> None:
+    """Nothing is left of what was too much, and others are not concerned."""
+    await store.add("ann", "a", "batch", pieces(b"12345678"))
+    with pytest.raises(LimitReached):
+        await store.add("ann", "b", "batch", pieces(b"12", b"3"))
+    assert len(list((tmp_path / "files").iterdir())) == 1
+    await store.add("ben", "b", "batch", pieces(b"123"))
+
+
+async def test_what_is_left_over(store: FileStore, tmp_path: Path) -> None:
+    """Content without a row is removed at a start; old files are, in time."""
+    file = await store.add("ann", "a", "batch", pieces(b"1"))
+    (tmp_path / "files" / "file-stray").write_bytes(b"x")
+    await store.remove_leftovers()
+    assert [path.name for path in (tmp_path / "files").iterdir()] == [file.id]
+    await store.sweep(4.0)
+    assert await store.list(None, None) == [file]
+    await store.sweep(6.0)
+    assert list((tmp_path / "files").iterdir()) == []
