@@ -10,6 +10,7 @@ from uuid import uuid4
 
 import pytest
 
+from runnerd.models import tiny
 from tests.support.daemon import running
 from tests.support.fileserver import FileServer, serving
 from tests.support.ggufs import smallest_model
@@ -283,7 +284,9 @@ def test_downloads(pantry: PantryDaemon, server: FileServer, transport: str) -> 
 
 
 @pytest.mark.covers("POST /bare_model_flex", "filter", "preference")
-def test_bare_models(pantry: PantryDaemon, server: FileServer, uuid: str, transport: str) -> None:
+def test_bare_models(
+    pantry: PantryDaemon, server: FileServer, uuid: str, transport: str, tmp_path: Path
+) -> None:
     """A file of its own: writing and removing it, as root too, leaves the store as it is; a changed
     one is made anew.
     """
@@ -302,6 +305,13 @@ def test_bare_models(pantry: PantryDaemon, server: FileServer, uuid: str, transp
         renewed.unlink()
         assert client.bare("bare_model", llm_id=uuid).read_bytes() == server.behaviour.content
         assert client.running("load_llm", llm_id=uuid)["running"] is True
+        other = tmp_path / "other.gguf"
+        tiny.write_completion_model(other, name="to be removed", seed=9)
+        pantry.daemon.import_model(other, "removed")
+        copied = client.bare("bare_model", llm_id="removed")
+        assert copied.read_bytes() == other.read_bytes()
+        pantry.daemon.http.delete("/models/removed").raise_for_status()
+        wait_for(lambda: not copied.exists(), "the copy to go with its model")
 
 
 @pytest.mark.covers("POST /create_session_flex", "filter", "preference", "user_session_parameters")
