@@ -8,9 +8,11 @@ from collections.abc import Callable
 from pathlib import Path
 
 from bench import (
+    beside,
     chats,
     contexts,
     isolation,
+    jobs,
     memory,
     pulling,
     relay,
@@ -38,8 +40,10 @@ SECTIONS: dict[str, Callable[[Report, float], None]] = {
     "pulling": pulling.pulling,
     "scheduling": scheduling.scheduling,
     "sharing": sharing.sharing,
+    "beside": beside.beside,
     "slots": slots.slots,
     "isolation": isolation.isolation,
+    "jobs": jobs.jobs,
     "memory": memory.memory,
     "contexts": contexts.contexts,
     "architectures": memory.architectures,

@@ -185,7 +185,11 @@ class Settings(SeeingSettings, BaseSettings):
         False,
         description="keep the newest requests and responses in memory, for `/engines/requests`",
     )
-    log_level: LowerCase = Field("info", pattern="^(debug|info|warning|error)$")
+    log_level: LowerCase = Field(
+        "info",
+        pattern="^(debug|info|warning|error)$",
+        description="debug, info, warning or error",
+    )
 
     default_backend: str = Field("llama.cpp", description="for routes that name no backend")
     idle_timeout: Seconds = Field(300.0, ge=0, description="unused runners are stopped after this")
@@ -263,6 +267,9 @@ class Settings(SeeingSettings, BaseSettings):
         ge=0,
         description="bytes that models, uploads and unfinished downloads may occupy; 0: the disk's",
     )
+    model_dirs: list[Path] = Field(
+        [], description="folders whose GGUF files are models, used where they lie and never written"
+    )
     jobs: JobSettings = JobSettings()
     limits: Limits = Limits()
     sessions: SessionSettings = SessionSettings()
@@ -334,7 +341,7 @@ RELOADABLE = frozenset({
     "memory_share", "memory_reserve", "queue_length", "queue_timeout", "drain_timeout",
     "slot_timeout", "auto_pull", "pull_parts", "default_registry", "hub_endpoint", "hub_token",
     "shared_logins", "owner_group", "user_group", "require_keys", "trusted_proxies",
-    "tls_certificate", "tls_key", "page", "sessions", "jobs", "metrics", "log_format",
+    "tls_certificate", "tls_key", "page", "model_dirs", "sessions", "jobs", "metrics", "log_format",
 })  # fmt: skip
 """Settings that SIGHUP brings into force; the others need a restart.
 

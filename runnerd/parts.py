@@ -29,6 +29,7 @@ from runnerd.config import Settings
 from runnerd.configurations import Configurations
 from runnerd.jobs.service import Jobs
 from runnerd.llms.parts import build as build_llms
+from runnerd.models.model_folders import ModelFolders
 from runnerd.models.outlines import Outlines
 from runnerd.models.store import Store
 from runnerd.observability.event_bus import EventKind
@@ -67,6 +68,7 @@ class Parts:
     relay: Relay
     observability: Observability
     jobs: Jobs
+    model_folders: ModelFolders
 
 
 async def build(
@@ -181,7 +183,7 @@ async def build(
         if not external and not settings.auto_pull:
             visible.of(principal).get(name)
 
-    jobs = Jobs(accounts.database, exchanges, settings, state_dir, check_model)
+    jobs = Jobs(accounts.database, exchanges, settings, state_dir, check_model, supervisor.idle)
     prompts = open_desk(settings.protollm, jobs.queue)
     stack.push_async_callback(prompts.close)
     context = Context(
@@ -237,6 +239,7 @@ async def build(
         relay,
         observability,
         jobs,
+        ModelFolders(store, lambda: settings.model_dirs, state_dir / "model_dirs.json"),
     )
 
 

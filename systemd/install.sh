@@ -4,6 +4,8 @@
 #   PREFIX       where the daemon lives                (/opt/runnerd)
 #   SYSTEMD_LIB  units, sysusers.d, tmpfiles.d         (/usr/local/lib; packages: /usr/lib)
 #   SYSCONFDIR   the directory above runnerd's own     (/etc)
+#   BINDIR       where a link puts the command on the path  (/usr/local/bin; packages: /usr/bin)
+#   DATADIR      manual pages and shell completion  (/usr/local/share; packages: /usr/share)
 #   PYTHON       an interpreter, 3.11 or later         (python3)
 #   ENGINE       none: build no llama.cpp; llama-server is in the service's PATH, or `path` names it
 #   DESTDIR      stage the files below it, for a package; then no environment is made
@@ -52,6 +54,35 @@ put_setting() { # FILE TARGET: an owner's file is never overwritten
     fi
 }
 
+put_command() { # a link; what another program has put there is left
+    target=$DESTDIR$BINDIR/runnerd
+    if [ -e "$target" ] && [ ! -L "$target" ]; then
+        echo "  $target (kept: it is no link of ours)"
+        return 0
+    fi
+    install -d -m 0755 "$DESTDIR$BINDIR"
+    ln -sfn "$PREFIX/bin/runnerd" "$target"
+    echo "  $target"
+}
+
+put_generated() { # manual pages and completion, made of the command's arguments
+    made=$(mktemp -d)
+    runnerd() { PYTHONDONTWRITEBYTECODE=1 PYTHONPATH="$source" "$PYTHON" -m runnerd "$@"; }
+    if runnerd man --into "$made/man1" >/dev/null; then
+        for page in "$made"/man1/*.1; do
+            install -D -m 0644 "$page" "$DESTDIR$DATADIR/man/man1/$(basename "$page")"
+        done
+        echo "  $DESTDIR$DATADIR/man/man1/runnerd*.1"
+        for shell in bash zsh fish; do runnerd completion "$shell" >"$made/$shell"; done
+        put 0644 "$made/bash" "$DATADIR/bash-completion/completions/runnerd"
+        put 0644 "$made/zsh" "$DATADIR/zsh/site-functions/_runnerd"
+        put 0644 "$made/fish" "$DATADIR/fish/vendor_completions.d/runnerd.fish"
+    else
+        echo "  no manual pages: $PYTHON cannot run the command" >&2
+    fi
+    rm -rf "$made"
+}
+
 fill_in() { # FILE: a copy with the paths of this installation
     sed -e "s|/opt/runnerd|$PREFIX|g" -e "s|/etc/runnerd|$SYSCONFDIR/runnerd|g" \
         "$here/$1" >"$filled/$1"
@@ -69,7 +100,7 @@ Installed.  Next, as root:
   systemctl enable runnerd.service
   # who may use /run/runnerd/runnerd.sock
   usermod -aG runnerd NAME
-$PREFIX/bin/runnerd doctor says what this host still lacks.
+runnerd doctor says what this host still lacks.
 EOF
 }
 
@@ -89,4 +120,6 @@ put 0644 "$here/runnerd.sysusers.conf" "$SYSTEMD_LIB/sysusers.d/runnerd.conf"
 put 0644 "$filled/runnerd.tmpfiles.conf" "$SYSTEMD_LIB/tmpfiles.d/runnerd.conf"
 put_setting "$here/runnerd.toml" "$SYSCONFDIR/runnerd/runnerd.toml"
 put_setting "$filled/runnerd.env" "$SYSCONFDIR/runnerd/runnerd.env"
+put_command
+put_generated
 [ -n "$DESTDIR" ] || next_steps

@@ -3,6 +3,8 @@
 PREFIX=${PREFIX:-/opt/runnerd}
 SYSTEMD_LIB=${SYSTEMD_LIB:-/usr/local/lib}
 SYSCONFDIR=${SYSCONFDIR:-/etc}
+BINDIR=${BINDIR:-/usr/local/bin}
+DATADIR=${DATADIR:-/usr/local/share}
 DESTDIR=${DESTDIR:-}
 
 fail() {
@@ -32,6 +34,8 @@ check_places() {
     fi
     check_path SYSTEMD_LIB "$SYSTEMD_LIB"
     check_path SYSCONFDIR "$SYSCONFDIR"
+    check_path BINDIR "$BINDIR"
+    check_path DATADIR "$DATADIR"
 }
 
 hidden() { # PATH: whether the unit's sandbox hides it

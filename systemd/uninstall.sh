@@ -1,7 +1,7 @@
 #!/bin/sh
 # Removes what install.sh made.  Models, settings and the user `runnerd` stay, unless PURGE=1.
 #
-#   PREFIX, SYSTEMD_LIB, SYSCONFDIR, DESTDIR   as they were for install.sh
+#   PREFIX, SYSTEMD_LIB, SYSCONFDIR, BINDIR, DATADIR, DESTDIR   as they were for install.sh
 #   PURGE    1: remove the state (/var/lib/runnerd with all models), the settings and the user as well
 set -eu
 
@@ -69,6 +69,23 @@ tell_what_is_kept() {
     echo "PURGE=1 removes these too, and the user runnerd.  A state_dir elsewhere is yours to remove."
 }
 
+remove_command() { # the link, unless somebody has put something else there
+    target=$DESTDIR$BINDIR/runnerd
+    if [ -L "$target" ] && [ "$(readlink "$target")" = "$PREFIX/bin/runnerd" ]; then
+        echo "  $target"
+        rm -f -- "$target"
+    fi
+}
+
+remove_generated() {
+    for page in "$DESTDIR$DATADIR"/man/man1/runnerd.1 "$DESTDIR$DATADIR"/man/man1/runnerd-*.1; do
+        [ ! -f "$page" ] || rm -f -- "$page"
+    done
+    remove "$DATADIR/bash-completion/completions/runnerd"
+    remove "$DATADIR/zsh/site-functions/_runnerd"
+    remove "$DATADIR/fish/vendor_completions.d/runnerd.fish"
+}
+
 check_places
 if [ -z "$DESTDIR" ]; then
     [ "$(id -u)" -eq 0 ] || fail "run this as root, or name a staged installation with DESTDIR"
@@ -80,6 +97,8 @@ remove "$SYSTEMD_LIB/systemd/system/runnerd.socket"
 remove "$SYSTEMD_LIB/sysusers.d/runnerd.conf"
 remove "$SYSTEMD_LIB/tmpfiles.d/runnerd.conf"
 remove /run/runnerd
+remove_command
+remove_generated
 remove_environment
 if [ "$PURGE" = 1 ]; then purge; fi
 if under_systemd; then systemctl daemon-reload; fi

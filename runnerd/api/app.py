@@ -18,6 +18,7 @@ from runnerd.api import (
     log_views,
     metrics,
     models,
+    openapi,
     overview,
     page,
     pulls,
@@ -37,7 +38,7 @@ from runnerd.api.admin import (
     users,
 )
 from runnerd.api.auditing import audited
-from runnerd.api.context import CONTEXT, Context, authorize, principal_of
+from runnerd.api.context import CONTEXT, INFERENCE, Context, authorize, principal_of
 from runnerd.api.gridrepublic import jobs as gridrepublic_jobs
 from runnerd.api.ollama import accounts, blobs, creation, library, transfers
 from runnerd.api.openai import batches, conversations, files, response_store_api
@@ -53,10 +54,9 @@ from runnerd.relay.messages import CONTINUE
 
 log = logging.getLogger(__name__)
 
-INFERENCE = web.AppKey("inference", Mapping[str, routes.Route])
-
 _MODULES = (
     host,
+    openapi,
     page,
     pulls,  # these two before the models: their names may be anything
     configuring,
@@ -111,6 +111,7 @@ def make_app(
     for module in _MODULES:
         module.ROUTES.add_to(app, _expecting)
     check_actions(app)
+    openapi.describe(app)
     app.on_response_prepare.append(_add_common_headers)
     return app
 

@@ -30,6 +30,7 @@ from runnerd.relay.body import json_object
 from runnerd.relay.control_plane_bridge import PRINCIPAL, BorrowedTransport
 from runnerd.relay.exchanges import Exchanges
 from runnerd.relay.records import Records
+from runnerd.relay.routes import Route
 from runnerd.relay.visible_models import VisibleModels
 from runnerd.sessions import Sessions
 from runnerd.sessions.conversations import Conversations
@@ -65,6 +66,8 @@ class Context:
 
 
 CONTEXT = web.AppKey("context", Context)
+INFERENCE = web.AppKey("inference", Mapping[str, Route])
+"""The dialects' routes, which belong to the relay when they are asked with POST."""
 DOCUMENT = web.RequestKey("document", dict[str, Any])
 """A request's JSON body, once a handler has read it; the audit looks there."""
 OUTCOME = web.RequestKey("outcome", int)

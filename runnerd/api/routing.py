@@ -131,6 +131,11 @@ def error_format_of(request: web.Request) -> ErrorFormat:
     return next((each for path, each in families if request.path.startswith(path)), OPENAI)
 
 
+def route_errors(app: web.Application) -> dict[AbstractRoute, ErrorFormat]:
+    """How each route tells its errors."""
+    return app[_ERROR_FORMATS]
+
+
 def _wants_json(request: web.Request) -> bool:
     return _JSON in request.headers.get(hdrs.ACCEPT, "").lower()
 

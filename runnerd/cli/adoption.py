@@ -16,12 +16,12 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 from runnerd.cli.client import Client
-from runnerd.cli.found_models import FoundModel, gguf_sets
 from runnerd.cli.ollama_models import models_of_ollama, set_up
 from runnerd.cli.tables import familiar, print_json, print_table
 from runnerd.cli.taken_names import is_taken
 from runnerd.cli.taking_in import take_in
 from runnerd.errors import ClientError, NotFound, RunnerdError
+from runnerd.models.found_models import FoundModel, gguf_sets
 from runnerd.units import rounded_size
 
 _QUANTIZATION = re.compile(

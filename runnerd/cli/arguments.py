@@ -23,12 +23,12 @@ from runnerd.cli.session_arguments import add_session_commands
 
 def parse(arguments: list[str]) -> argparse.Namespace:
     """Return the options; `run` is the function to call with them.  Exits on wrong usage."""
-    parser = _parser()
+    parser = make_parser()
     end = arguments.index("--") if "--" in arguments else len(arguments)
     options = parser.parse_args(separated_think(arguments[:end]))
     options.flags = arguments[end + 1 :]
     if options.flags and not options.takes_flags:
-        parser.error("only `configure` takes engine flags behind --")
+        parser.error("only `configure` takes engine flags behind --, and `launch` arguments")
     return options
 
 
@@ -40,7 +40,8 @@ def _lazily(module: str, name: str) -> Callable[[argparse.Namespace], int]:
     return run
 
 
-def _parser() -> argparse.ArgumentParser:
+def make_parser() -> argparse.ArgumentParser:
+    """Everything that can be typed."""
     parser = CommandParser(prog="runnerd", description="Serve the models of this host.")
     parser.set_defaults(takes_flags=False, json=False)
     parser.add_argument(
@@ -105,6 +106,23 @@ def _add_host_commands(add: _Add) -> None:
     install.add_argument("--state-dir", type=Path, metavar="DIR", help="below a daemon's state")
     add_options(install)
     _json(add("version", "print the version", "host"))
+    settings = add("settings", "every setting of the daemon, with its default", "setting_pages")
+    form = settings.add_mutually_exclusive_group()
+    form.add_argument("--toml", action="store_true", help="as a settings file to start from")
+    form.add_argument("--markdown", action="store_true", help="as the page of the documentation")
+    form.add_argument("--json", action="store_true", help="print JSON")
+    completion = add("completion", "print a shell's script for completion", "completing")
+    completion.add_argument("shell", choices=("bash", "zsh", "fish"))
+    complete = add("complete", "what could be typed next; for the shells' scripts", "completing")
+    complete.set_defaults(takes_flags=True)
+    man = add("man", "print a manual page, or write all of them into a folder", "manual")
+    man.add_argument("command", nargs="*")
+    man.add_argument("--into", metavar="DIR", help="write all pages there")
+    launch = add("launch", "start a client of this daemon's models, set up for it", "launching")
+    launch.add_argument("client", choices=("claude", "codex", "opencode"))
+    launch.add_argument("--model", type=model_name, help="default: one that can chat")
+    launch.add_argument("--print", action="store_true", help="print what would be set, start none")
+    launch.set_defaults(takes_flags=True)
 
 
 def _add_runner_commands(add: _Add) -> None:

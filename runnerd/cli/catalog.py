@@ -77,8 +77,7 @@ def pull(options: argparse.Namespace) -> int:
     link = Client(options.host).json("GET", _path(options.name))["link"]
     if link is None:
         raise ClientError(f"the entry {options.name!r} has no url to pull from")
-    options.model, options.tag, options.revision, options.sha256 = link, None, None, None
-    return pulling.pull(options)
+    return pulling.pull_missing(options.host, link, as_json=options.json)
 
 
 def remove(options: argparse.Namespace) -> int:

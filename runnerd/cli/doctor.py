@@ -59,6 +59,16 @@ def _findings(host: str | None) -> Iterator[Finding]:
             yield from _folders(settings)
             yield _port(settings)
     yield daemon
+    yield from _misspelt()
+
+
+def _misspelt() -> Iterator[Finding]:
+    """Variables that look like settings and are none."""
+    from runnerd.config import Settings
+    from runnerd.setting_sources import unknown_variables
+
+    for problem in unknown_variables(Settings):
+        yield Finding("environment", "warning", problem, "correct or unset it")
 
 
 def _settings() -> tuple[Settings | None, str]:

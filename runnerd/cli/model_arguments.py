@@ -66,7 +66,11 @@ def _add_imports(add: _Add) -> None:
 
 
 def _add_transfers(add: _Add) -> None:
-    pull = add("pull", "get models: from a registry, hf.co/ORG/REPO[:QUANT], a URL, pantry://download/...", "pull")
+    pull = add(
+        "pull",
+        "get models: from a registry, hf.co/ORG/REPO[:QUANT], a URL, pantry://download/...",
+        "pull",
+    )
     pull.add_argument("model", nargs="+", type=model_name)
     pull.add_argument("--tag", metavar="NAME", help="what to call it; default: as it was asked for")
     pull.add_argument("--force", action="store_true", help=_TAKE)

@@ -69,9 +69,13 @@ def _print_model(client: Client, model: dict[str, Any], runners: list[dict[str, 
     about["capabilities"] = ", ".join(model["runnerd"]["capabilities"])
     served = [described(item) for item in runners if item["model_id"] == model["id"]]
     about["runners"] = "; ".join(served) or "none"
-    about["fits"] = sentence(client, model["id"]) or "unknown"
+    about["fits"] = sentence(client, _first_name(model)) or "unknown"
     for name, value in about.items():
         print(f"{name + ':':20} {value}")
+
+
+def _first_name(model: dict[str, Any]) -> str:
+    return familiar(str(next(iter(model.get("tags") or [model["id"]]))))
 
 
 def tag(options: argparse.Namespace) -> int:

@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from runnerd.cli.client import Client, DaemonError
-from runnerd.cli.found_models import FoundModel
 from runnerd.errors import RunnerdError
+from runnerd.models.found_models import FoundModel
 from runnerd.regular import read
 
 _TYPE = "application/vnd.ollama.image."

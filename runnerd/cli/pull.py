@@ -40,13 +40,10 @@ def pull(options: argparse.Namespace) -> int:
     return 0
 
 
-def pull_missing(host: str | None, model: str) -> int:
-    """Pull what `run` was asked for; the status is that of the command."""
-    return pull(
-        argparse.Namespace(
-            host=host, model=[model], tag=None, revision=None, sha256=None, json=False, force=False
-        )
-    )
+def pull_missing(host: str | None, model: str, *, as_json: bool = False) -> int:
+    """Pull what another command was asked for; the status is that of the command."""
+    named = {"model": [model], "tag": None, "revision": None, "sha256": None}
+    return pull(argparse.Namespace(host=host, json=as_json, force=False, **named))
 
 
 def push(options: argparse.Namespace) -> int:
@@ -118,5 +115,5 @@ def _watch(options: argparse.Namespace, path: str, document: object, kind: str) 
     else:
         print(f"{event['message']}: {', '.join(map(familiar, event['model']['tags']))}")
         if kind == "pull":
-            say_fit(Client(options.host), event["model"]["id"])
+            say_fit(Client(options.host), familiar(event["model"]["tags"][0]))
     return 0

@@ -34,6 +34,9 @@ def add_run_command(commands: Any, lazily: Lazily) -> None:
     run.add_argument("model", type=model_name)
     run.add_argument("prompt", nargs="*")
     run.add_argument("--system", metavar="TEXT", help="who the model is")
+    run.add_argument(
+        "--session", metavar="NAME", help="go on with a session of this name, or begin it"
+    )
     run.add_argument("--temperature", type=float)
     run.add_argument("--max-tokens", type=int, metavar="N", help="of a response")
     run.add_argument("--seed", type=int, metavar="N", help="the same gives the same response")

@@ -14,13 +14,13 @@ from runnerd.cli.client import Client, DaemonError
 from runnerd.cli.tables import familiar, print_json, print_table
 from runnerd.errors import ClientError, RunnerdError, SessionNotFound
 
-_PATH = "/runnerd/sessions"
+PATH = "/runnerd/sessions"
 _SHORT = 8  # letters of an id
 
 
 def list_all(options: argparse.Namespace) -> int:
     """List sessions, the one that was used last first."""
-    found = Client(options.host).json("GET", f"{_PATH}?limit=1000")
+    found = Client(options.host).json("GET", f"{PATH}?limit=1000")
     if options.json:
         print_json(found)
         return 0
@@ -67,7 +67,7 @@ def prompt(options: argparse.Namespace) -> int:
     client = Client(options.host)
     path = _begun(client, options.session, options.model)
     ended: dict[str, Any] = {}
-    for kind, told in events(client, path, text):
+    for kind, told in events(client, path, {"prompt": text}):
         if kind == "end":
             ended = told
         elif not options.json:
@@ -99,14 +99,14 @@ def remove(options: argparse.Namespace) -> int:
     return 0
 
 
-def events(client: Client, path: str, text: str) -> Iterator[tuple[str, dict[str, Any]]]:
+def events(client: Client, path: str, said: object) -> Iterator[tuple[str, dict[str, Any]]]:
     """Say something in the session at `path`; yields `delta`s and the `end` as they come.
 
     Raises RunnerdError where it fails.
     """
     splitter = sse.EventSplitter()
     kind = ""
-    with client.open("POST", f"{path}/prompt", {"prompt": text}) as response:
+    with client.open("POST", f"{path}/prompt", said) as response:
         while data := response.read1():
             for event in map(sse.parse, splitter.feed(data)):
                 if not event.data:
@@ -122,11 +122,11 @@ def events(client: Client, path: str, text: str) -> Iterator[tuple[str, dict[str
 def begin(client: Client, name: str, model: str, **more: Any) -> dict[str, Any]:
     """The session of one's own with this name, made where there is none."""
     try:
-        found: dict[str, Any] = client.json("GET", f"{_PATH}/{quote(name, safe='')}")
+        found: dict[str, Any] = client.json("GET", f"{PATH}/{quote(name, safe='')}")
     except DaemonError as error:
         if error.answer_status != SessionNotFound.status:
             raise
-        found = client.json("POST", _PATH, {"name": name, "model": model, **more})
+        found = client.json("POST", PATH, {"name": name, "model": model, **more})
     _warn(found)
     return found
 
@@ -135,19 +135,19 @@ def _begun(client: Client, name: str, model: str | None) -> str:
     """The path of a session, which is made where a model is named and there is none."""
     if model is None:
         return path_of(client, name)
-    return f"{_PATH}/{begin(client, name, model)['id']}"
+    return f"{PATH}/{begin(client, name, model)['id']}"
 
 
 def path_of(client: Client, name: str) -> str:
     """The path of a session, of whose id the beginning is enough."""
     if not name.strip():
         raise ClientError("the name is empty; `runnerd session list` lists the sessions")
-    every = client.json("GET", f"{_PATH}?limit=1000")
+    every = client.json("GET", f"{PATH}?limit=1000")
     found = [each["id"] for each in every if each["name"] == name]
     found = found or [each["id"] for each in every if each["id"].startswith(name.lower())]
     if len(found) > 1:
         raise ClientError(f"{name!r} could be any of {', '.join(found[:5])}; say which")
-    return f"{_PATH}/{quote(found[0] if found else name, safe='')}"
+    return f"{PATH}/{quote(found[0] if found else name, safe='')}"
 
 
 def _warn(session: dict[str, Any]) -> None:

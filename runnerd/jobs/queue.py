@@ -17,7 +17,7 @@ back late changes nothing and hears `LeaseLost`.
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Callable, Collection, Sequence
+from collections.abc import AsyncIterator, Callable, Collection, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -94,7 +94,7 @@ class Submission(Protocol):
         """How many jobs there are, by principal, model and state; without counting them."""
         ...
 
-    def watch(self, id: str) -> AsyncGenerator[Job, None]:
+    def watch(self, id: str) -> AsyncIterator[Job]:
         """The job as it is, and again whenever it has changed, until it has ended or is gone.
 
         Changes that come in quick succession may be told as one.

@@ -109,7 +109,7 @@ class Downloads:
         try:
             model = await download.subscription.result()
             kept = tag or parse_source(download.entry.url).tag or ""
-            await self._keep(KeptEntry(download.uuid, str(model.id), kept, download.entry))
+            await self._entries.put(KeptEntry(download.uuid, str(model.id), kept, download.entry))
         except RunnerdError as error:
             log.warning("the download of %s failed: %s", download.entry.id, error.message)
         finally:
@@ -126,13 +126,9 @@ class Downloads:
                 tag = kept.tag
             else:
                 await asyncio.to_thread(self._store.names.tag, kept.model, tag)
-            await self._keep(KeptEntry(uuid, kept.model, tag, entry))
+            await self._entries.put(KeptEntry(uuid, kept.model, tag, entry))
             return True
         return False
-
-    async def _keep(self, kept: KeptEntry) -> None:
-        models = {str(id) for id in self._store.catalog.entries}
-        await self._entries.put(kept, models)
 
 
 class _Followed(Subscription):

@@ -20,6 +20,7 @@ CAPABILITIES = ("general", "assistant", "writing", "coding")
 """Pantry's clients cannot read a status with any other capability."""
 NOT_CAPABLE, NOT_EVALUATED = 0, -1
 
+Capability = Annotated[int, msgspec.Meta(ge=-(2**31), lt=2**31)]  # Pantry's clients read 32 bits
 Name = Annotated[str, msgspec.Meta(min_length=1, max_length=200)]
 
 
@@ -55,7 +56,7 @@ class LLMRegistryEntry(msgspec.Struct, frozen=True, kw_only=True, rename="camel"
     license: str = ""
     description: str = ""
     homepage: str = ""
-    capabilities: dict[str, int] = {}
+    capabilities: dict[str, Capability] = {}
     tags: list[str] = []
     requirements: str = ""
     backend_uuid: str = ""

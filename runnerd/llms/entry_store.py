@@ -18,8 +18,10 @@ class EntryStore:
     StorageFailure or InsufficientStorage where nothing has changed.
     """
 
-    def __init__(self, database: Database) -> None:
+    def __init__(self, database: Database, models: Callable[[], Collection[str]]) -> None:
+        """`models` says the ids of those that are here."""
         self._database = database
+        self._models = models
         self._loop: asyncio.AbstractEventLoop | None = None
         self.kept = Kept({}, {})
         database.when_opened(self._opened)
@@ -30,11 +32,9 @@ class EntryStore:
         if self._database.problem is None:
             self.kept = await self._database.read(rows.load)
 
-    async def put(self, kept: KeptEntry, models: Collection[str]) -> None:
-        """Keep an entry of an LLM; `models` are the ids of those that are here.
-
-        Raises errors.LimitReached.
-        """
+    async def put(self, kept: KeptEntry) -> None:
+        """Keep an entry of an LLM.  Raises errors.LimitReached."""
+        models = self._models()
         await self._change(lambda connection: rows.put(connection, kept, models))
 
     async def remove(self, uuid: str) -> None:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from typing import Any
 
 import msgspec
 
@@ -45,7 +46,6 @@ def _entry(name: str, said: bytes) -> LLMRegistryEntry:
         raise ClientError(f"the model {name[:100]!r} of the index: {error}") from error
 
 
-def index_of(entries: Iterable[LLMRegistryEntry], name: str) -> dict[str, object]:
-    """An index of these entries."""
-    models = {entry.id: msgspec.to_builtins(entry) for entry in entries}
-    return {"version": "1", "name": name, "models": models}
+def index_of(entries: Iterable[Mapping[str, Any]], name: str) -> dict[str, object]:
+    """An index of these entries, which are JSON's objects."""
+    return {"version": "1", "name": name, "models": {entry["id"]: entry for entry in entries}}

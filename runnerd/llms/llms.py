@@ -37,11 +37,11 @@ def uuid_of(model: str) -> str:
     return str(uuid5(_NAMESPACE, model))
 
 
-def llms_of(models: Catalog, everything: Catalog, kept: Kept) -> list[LLM]:
-    """The LLMs among `models`, which are some of `everything`, in the order of their lists.
+def llms_of(models: Catalog, kept: Kept) -> list[LLM]:
+    """The LLMs among models, in the order of their lists.
 
-    A model is one by itself, unless it came as others alone; those of which the tag was removed
-    are not there any more.
+    A model is one by itself, unless it came as others alone; those of which the tag was removed, or
+    is not for who sees these models, are not there.
     """
     by_model: dict[str, list[KeptEntry]] = {}
     for each in kept.llms.values():
@@ -49,17 +49,16 @@ def llms_of(models: Catalog, everything: Catalog, kept: Kept) -> list[LLM]:
     found = []
     for model in models.models():
         if "completion" in model.capabilities:
-            tags = everything.entries[model.id].tags
-            found += _of_model(model, tags, by_model.get(str(model.id), ()))
+            found += _of_model(model, by_model.get(str(model.id), ()))
     return found
 
 
-def _of_model(model: Model, tags: tuple[str, ...], kept: Iterable[KeptEntry]) -> list[LLM]:
+def _of_model(model: Model, kept: Iterable[KeptEntry]) -> list[LLM]:
     own = uuid_of(str(model.id))
-    came = [each for each in kept if each.tag in tags]
+    came = [each for each in kept if each.tag in model.tags]
     said = next((each.entry for each in kept if each.uuid == own), None)
     others = [LLM(each.uuid, model, filled(each.entry, model), each.entry) for each in came]
-    if came and set(tags) <= {each.tag for each in came}:
+    if came and set(model.tags) <= {each.tag for each in came}:
         return others
     entry = entry_of(model) if said is None else filled(said, model)
     return [LLM(own, model, entry, said), *others]

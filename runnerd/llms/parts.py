@@ -25,11 +25,10 @@ class LLMParts:
     entries: EntryStore
     downloads: Downloads
     bare_files: BareFiles
-    store: Store
 
     def among(self, models: Catalog) -> list[LLM]:
         """The LLMs among models that there are for somebody."""
-        return llms_of(models, self.store.catalog, self.entries.kept)
+        return llms_of(models, self.entries.kept)
 
 
 async def build(
@@ -41,11 +40,11 @@ async def build(
     settings: Settings,
 ) -> LLMParts:
     """Build and open them; `stack` closes them."""
-    entries = EntryStore(database)
+    entries = EntryStore(database, lambda: {str(id) for id in store.catalog.entries})
     await entries.open()
     downloads = Downloads(store, pulls, entries)
     stack.push_async_callback(downloads.close)
     folder = settings.pantry.bare_models or state_dir / "bare"
     bare_files = BareFiles(folder, lambda model: store.resolve(model).weights)
     await asyncio.to_thread(bare_files.sweep, store.catalog.entries)
-    return LLMParts(entries, downloads, bare_files, store)
+    return LLMParts(entries, downloads, bare_files)

@@ -14,7 +14,7 @@ any time.
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
 
@@ -22,6 +22,7 @@ from runnerd.backends.model_files import ModelFiles
 from runnerd.durable import storage_errors
 from runnerd.errors import InvalidModelFile, InvalidReference, ModelNotFound
 from runnerd.models import bundle
+from runnerd.models.borrowed import BorrowedFile
 from runnerd.models.catalog import Catalog, Model, shown
 from runnerd.models.claims import BlobClaims
 from runnerd.models.digest import Digest
@@ -33,7 +34,7 @@ from runnerd.models.names import Names
 from runnerd.models.packing import Packed, pack_blobs
 from runnerd.models.parts_folder import sweep
 from runnerd.models.room import Room
-from runnerd.models.store_scan import small_layers
+from runnerd.models.store_scan import look_again, small_layers
 from runnerd.models.uploads import AGE as _UPLOAD_AGE
 from runnerd.models.uploads import Uploads
 
@@ -181,6 +182,27 @@ class Store:
     def borrowed_bytes(self) -> int:
         """The bytes of all borrowed files."""
         return sum(file.size for file in self._layout.borrowed.values())
+
+    def move_borrowed(self, moved: Mapping[str, BorrowedFile]) -> None:
+        """Follow files that their owner has moved, from the paths where they were.  Blocks."""
+        with self._lock:
+            self._ledger.settle()
+            self._layout.borrowed = {
+                digest: moved.get(file.path, file) for digest, file in self._layout.borrowed.items()
+            }
+            self._ledger.save()
+
+    def check_borrowed(self) -> None:
+        """Find out which models can be used, of those whose files somebody has put elsewhere.
+
+        One whose file was moved or changed is damaged until it is back; each is told once.  Blocks
+        for a stat call per file.
+        """
+        with self._lock:
+            entries = list(self.catalog.entries.values())
+            looked_at = [look_again(self._layout, self._ledger.stamps, entry) for entry in entries]
+            if looked_at != entries:
+                self._ledger.change(looked_at)
 
     def disk_usage(self) -> int:
         """Return the bytes that the models occupy; what two models share counts once.  Blocks.

@@ -52,6 +52,32 @@ def load_entry(layout: Layout, stamps: dict[Digest, int], line: IndexedModel) ->
     return Entry.of(manifest, description, line.tags, line.created, layout.borrowed)
 
 
+def look_again(layout: Layout, stamps: dict[Digest, int], entry: Entry) -> Entry:
+    """A line as it is now: damaged where a borrowed file is not what it was, else in order."""
+    if entry.model is None:
+        lent = _lent(layout, entry.id)
+        if not lent or not all(file.is_intact() for file in lent):
+            return entry
+        found = load_entry(layout, stamps, IndexedModel(entry.id, entry.tags, entry.created))
+        if found.model is not None:
+            log.info("model %s can be used again", ", ".join(entry.tags) or entry.id.short)
+        return found
+    if not entry.model.borrowed_bytes:
+        return entry
+    layers = entry.model.manifest.layers
+    files = (layout.borrowed.get(layer.digest) for layer in layers)
+    gone = [file.path for file in files if file is not None and not file.is_intact()]
+    if not gone:
+        return entry
+    log.warning(
+        "model %s cannot be used: %s was moved or changed",
+        ", ".join(entry.tags) or entry.id.short,
+        gone[0],
+    )
+    problem = f"{gone[0]} was moved or changed"
+    return Entry(entry.id, entry.tags, entry.created, problem=problem)
+
+
 def named_blobs(layout: Layout, entries: Iterable[Entry]) -> set[Digest] | None:
     """Return the blobs that models have.
 
@@ -111,6 +137,15 @@ def _check_blobs(layout: Layout, stamps: dict[Digest, int], manifest: Manifest) 
         if path.lstat().st_size != layer.size or _digest_of(path) != layer.digest:
             raise InvalidModelFile(f"its blob {layer.digest.short} is not what was stored")
         stamps[layer.digest] = path.lstat().st_mtime_ns
+
+
+def _lent(layout: Layout, id: Digest) -> tuple[BorrowedFile, ...]:
+    """The borrowed files of a model that cannot be used."""
+    try:
+        manifest = parse_manifest(read(layout.manifest(id), most=MOST_BYTES))
+    except (OSError, InvalidModelFile):
+        return ()
+    return tuple(file for layer in manifest.blobs if (file := layout.borrowed.get(layer.digest)))
 
 
 def _check_borrowed(layout: Layout, digest: Digest, file: BorrowedFile) -> None:

@@ -32,6 +32,8 @@ from runnerd.relay.routes import Route
 from runnerd.scheduler import BACKGROUND
 from runnerd.threads import run_stoppable
 
+_LONGEST_STAY = 3600.0  # seconds that whoever may only use a model may have it stay
+
 
 class PendingPlan(NamedTuple):
     """A plan that takes waiting; `streams`: for a stream of events that a comment can be put in."""
@@ -138,6 +140,8 @@ class Intake:
     def _accepted(self, plan: Plan, request: Request, principal: Principal) -> Plan:
         self._policy.check(principal, plan.action)
         limits = self._policy.limits(principal)
+        if plan.keep_alive is not None and not 0 <= plan.keep_alive <= _LONGEST_STAY:
+            plan = self._shortened(plan, principal)
         priority = BACKGROUND if request.background else limits.priority
         if priority:
             plan = msgspec.structs.replace(plan, priority=priority)
@@ -146,6 +150,17 @@ class Intake:
         if self._quarantine and plan.immediate is None:
             self._quarantine.check(plan.key, plan.body)
         return plan
+
+    def _shortened(self, plan: Plan, principal: Principal) -> Plan:
+        """A plan after which a model stays no longer than who asks may say: to keep one loaded
+        takes the permission to load it.
+        """
+        if self._may(principal, Action.LOAD_MODEL):
+            return plan
+        told = f"keep_alive: to keep a model for more than {_LONGEST_STAY:.0f} s takes load_llm"
+        return msgspec.structs.replace(
+            plan, keep_alive=_LONGEST_STAY, warnings=(*plan.warnings, told)
+        )
 
     def still_allowed(self, principal: Principal, plan: Plan | None) -> None:
         """Raise what a principal would be told that asked now what it has asked before; None: what

@@ -67,3 +67,17 @@ def _behind_v1(parts: list[str], *, backend: str | None, runner: str | None) -> 
         return None
     operation = OPERATIONS.get("/".join(parts[parts.index("v1") + 1 :]))
     return None if operation is None else Route(operation, backend, runner)
+
+
+def templates() -> dict[str, Operation]:
+    """Every path that `find` knows, with {names} for what may be anything; to describe them."""
+    prefixes = ("/v1", "/openai/v1", "/engines/v1", "/engines/{backend}/v1", "/runners/{runner}/v1")
+    found = {
+        f"{prefix}/{name}": operation
+        for prefix in prefixes
+        for name, operation in OPERATIONS.items()
+    }
+    for prefix in ("", "/v2", "/engines", "/engines/{backend}"):
+        for name in ("rerank", "reranking"):
+            found[f"{prefix}/{name}"] = OPERATIONS["rerank"]
+    return found

@@ -84,12 +84,13 @@ class Scheduler(Needs):
     ) -> list[Decision]:
         """A request wants a runner for `key`, and perhaps that it stays `keep_alive` seconds."""
         background = priority <= BACKGROUND
-        instance = self._serving.available(key, affinity, background=background)
+        person = "" if background else client
+        instance = self._serving.available(key, affinity, now, client=person, background=background)
         if instance is not None:
             pool = self._pools[key]
-            pool.came(now, self._shares.loaded_at)
+            pool.came(now, self._shares.loaded_at, person)
             pool.crowded = pool.crowds(instance, affinity)
-            granted = self._serving.grant(ticket, pool, instance, now, keep_alive, affinity)
+            granted = self._serving.grant(ticket, pool, instance, now, keep_alive, affinity, person)
             if pool.pressed(0) or pool.crowded:
                 return [granted, *self._serving.go_on(now)]
             return [granted]
@@ -102,7 +103,7 @@ class Scheduler(Needs):
             return [Refuse(ticket, Refusal.OVER_SHARE)]
         if len(self._queue) >= self._books.limits.queue_length:
             return [Refuse(ticket, Refusal.QUEUE_FULL)]
-        self._serving.begins_to_wait(pool, now)
+        self._serving.begins_to_wait(pool, person, now)
         self._queue.add(
             ticket,
             key,
@@ -121,17 +122,20 @@ class Scheduler(Needs):
         now: float,
         *,
         keep_alive: float | None = None,
+        client: str = "",
         affinity: tuple[int, ...] = (),
         background: bool = False,
     ) -> Grant | None:
         """Grant a runner that is ready and has room; None, and no trace, if that takes waiting, or
         deciding whether another instance is started.
         """
-        instance = self._serving.available(key, affinity, background=background)
+        if background:
+            client = ""
+        instance = self._serving.available(key, affinity, now, client=client, background=background)
         if instance is None or (pool := self._pools[key]).crowds(instance, affinity):
             return None
-        pool.came(now, self._shares.loaded_at)
-        return self._serving.grant(ticket, pool, instance, now, keep_alive, affinity)
+        pool.came(now, self._shares.loaded_at, client)
+        return self._serving.grant(ticket, pool, instance, now, keep_alive, affinity, client)
 
     def line_up(
         self,
@@ -154,10 +158,10 @@ class Scheduler(Needs):
         if not pool.serving() or pool.pressed(waiting + 1):
             return False
         background = priority <= BACKGROUND
-        if not self._queue.before(key, background=background):
-            if pool.choose(affinity, limits.overcommit, background=background) is not None:
-                return False
-        pool.came(now, self._shares.loaded_at)
+        person = "" if background else client
+        if self._serving.available(key, affinity, now, client=person, background=background):
+            return False
+        pool.came(now, self._shares.loaded_at, person)
         self._queue.add(
             ticket,
             key,
@@ -307,6 +311,7 @@ class Scheduler(Needs):
             expiry = pool.expires_at(instance, self._books.limits.keep_alive)
             if expiry is not None and expiry <= now and not self._queue.count(pool.key):
                 decisions.append(stop(pool, instance, StopReason.EXPIRED))
+        decisions += self._serving.serve_held_back(now)
         for waiting in self._queue.all():
             if waiting.since + self._books.limits.queue_timeout > now:
                 break

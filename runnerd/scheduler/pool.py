@@ -11,6 +11,7 @@ from runnerd.scheduler.budget import claims
 from runnerd.scheduler.decisions import RunnerKey, RunnerState, Shape, Stop, StopReason, Terms
 from runnerd.scheduler.failure_history import FailureHistory
 from runnerd.scheduler.pace import Pace
+from runnerd.scheduler.sharers import Sharers, most
 from runnerd.scheduler.shares import Account, Returns
 
 _PREFIXES = 256  # remembered per instance, for requests that go on where another one ended
@@ -87,6 +88,7 @@ class Pool:
     idle_since: float | None = None
     returns: Returns = field(default_factory=Returns)
     account: Account = field(default_factory=Account)
+    sharers: Sharers = field(default_factory=Sharers)
 
     def claims(self, shape: Shape | None = None) -> dict[str, int]:
         """Bytes per device, and places, that one more instance takes.
@@ -146,33 +148,67 @@ class Pool:
         return False
 
     def choose(
-        self, affinity: tuple[int, ...], overcommit: float, *, background: bool = False
+        self,
+        affinity: tuple[int, ...],
+        overcommit: float,
+        *,
+        client: str = "",
+        now: float = 0.0,
+        background: bool = False,
     ) -> Instance | None:
-        """Return the instance for a request, None while all are full.
+        """Return the instance for a request of a client, None while all are full for that.
 
         For one in the `background` an instance is full when it has one slot left, which is for
-        whoever comes next and waits.
+        whoever comes next and waits.  Who shares the pool leaves room for others (`sharers`).
 
         The one that has seen most of what it goes on with, if that has a slot for it; else the
         least busy, one that nobody has used yet, and the one that was used least recently: its
         cache is worth least.
         """
         best: Instance | None = None
+        shared = client in self.sharers.held and not background and self._is_shared(client, now)
+        if shared and overcommit and self._is_up(client):
+            return None
         for instance in self.instances.values():
             if instance.state is not RunnerState.READY or instance.draining:
                 continue
             slots = instance.slots
             if background:
-                if len(instance.leases) >= max(1, (slots or 1) - 1):
+                if slots is not None and len(instance.leases) >= max(1, slots - 1):
                     continue
             elif slots is not None and overcommit:
-                places = max(1, int(slots * overcommit))
+                alone = not shared or instance.pace.seconds is not None
+                places = max(1, int(slots * (overcommit if alone else min(1.0, overcommit))))
                 busy = len(instance.leases)
                 if busy >= places and busy >= instance.pace.places(places):
                     continue
             if best is None or self._rank(instance, affinity) < self._rank(best, affinity):
                 best = instance
         return best
+
+    def holds_back(self, client: str, now: float) -> bool:
+        """Return whether a client has as much of the pool as it may have beside others."""
+        return self._is_shared(client, now) and self._is_up(client)
+
+    def _is_shared(self, client: str, now: float) -> bool:
+        """Return whether a client holds places that others may want; who holds none is not
+        limited.
+        """
+        sharers = self.sharers
+        return client in sharers.held and now < sharers.shared_until(client)
+
+    def _is_up(self, client: str) -> bool:
+        return self.sharers.held.get(client, 0) >= self._most_of_one()
+
+    def _most_of_one(self) -> float:
+        """How many places one client may hold of a pool that it shares."""
+        slots = 0
+        for instance in self.instances.values():
+            if instance.state is RunnerState.READY and not instance.draining:
+                if instance.slots is None or instance.pace.seconds is not None:
+                    return math.inf
+                slots += instance.slots
+        return most(slots) if slots else math.inf
 
     def _rank(self, instance: Instance, affinity: tuple[int, ...]) -> tuple[int, int, bool, float]:
         busy = len(instance.leases)
@@ -203,13 +239,16 @@ class Pool:
         slots = sum(item.slots or 0 for item in alive)
         return waiting + sum(len(item.leases) for item in alive) > slots
 
-    def came(self, now: float, loaded_at: float) -> bool:
-        """A request came; return whether the pool's clients had been away.
+    def came(self, now: float, loaded_at: float, client: str = "") -> bool:
+        """A request came, of a client or (empty) in the background; return whether the pool's
+        clients had been away.
 
         Who comes back before anybody was loaded in its stead (`loaded_at` is when somebody was) was
         not away.  Later it may be the very client that had to wait for the other model.
         """
         self.unloaded_by_owner = False
+        if client:
+            self.sharers.came(client, now)
         if self.idle_since is None:
             return True
         pause, self.idle_since = now - self.idle_since, None

@@ -39,20 +39,27 @@ class Queries:
         ]
         if (oldest := books.queue.oldest()) is not None:
             due.append(oldest.since + books.limits.queue_timeout)
+            held_back = (books.held_back_until(key) for key in books.queue.keys())
+            due += (ends for ends in held_back if ends is not None)
         if self._capacity_planner.look_again_at is not None:
             due.append(self._capacity_planner.look_again_at)
         return min(due, default=None)
 
     def expires_at(self, key: RunnerKey, generation: int) -> float | None:
-        """Return when `tick` has something to do because a runner has become idle: it expires if it
-        stays unused, or has to make room.  None for never.
+        """Return when `tick` has something to do because a request has ended: its runner expires if
+        it stays unused, or has to make room; or a place that is kept for others is so no more.
+        None for never.
         """
         found, expiry = self._books.find(key, generation), None
         if found is not None:
             pool, instance = found
             expiry = pool.expires_at(instance, self._books.limits.keep_alive)
-        looks = self._capacity_planner.look_again_at
-        return expiry if looks is None else looks if expiry is None else min(looks, expiry)
+        times = (expiry, self._capacity_planner.look_again_at, self.held_back_until(key))
+        return min((time for time in times if time is not None), default=None)
+
+    def held_back_until(self, key: RunnerKey) -> float | None:
+        """Return when a place is kept for others no more; None where no time decides that."""
+        return self._books.held_back_until(key)
 
     # on view
 
@@ -64,6 +71,11 @@ class Queries:
     def failures(self) -> list[FailureView]:
         """Return the pools that have failed and have no runner."""
         return failure_views(self._books.pools)
+
+    def slots(self, key: RunnerKey, generation: int) -> int | None:
+        """Return how many slots an instance has, None where that is not known."""
+        found = self._books.find(key, generation)
+        return None if found is None else found[1].slots
 
     def need(self, key: RunnerKey) -> dict[str, int]:
         """Return the bytes per device that an instance of a pool takes at least, as is thought."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field
 
 from runnerd.scheduler.budget import Budget
@@ -19,8 +20,15 @@ class SchedulerState:
     budget: Budget
     shares: Shares
     pools: dict[RunnerKey, Pool] = field(default_factory=dict)
-    queue: Queue = field(default_factory=Queue)
+    queue: Queue = field(init=False)
     draining: bool = False
+
+    def __post_init__(self) -> None:
+        self.queue = Queue(self._held)
+
+    def _held(self, key: RunnerKey, client: str) -> int:
+        """How many places of a pool a client holds."""
+        return self.pools[key].sharers.held.get(client, 0)
 
     def pool(self, key: RunnerKey) -> Pool:
         """Return the pool of a key, a new one where there is none."""
@@ -34,6 +42,20 @@ class SchedulerState:
         pool = self.pools.get(key)
         instance = None if pool is None else pool.instances.get(generation)
         return None if pool is None or instance is None else (pool, instance)
+
+    def held_back_until(self, key: RunnerKey) -> float | None:
+        """Return when somebody who waits gets a place that is kept for others; None where no time
+        decides that.
+        """
+        first, pool = self.queue.first(key), self.pools.get(key)
+        if first is None or pool is None or first.background:
+            return None
+        ends = pool.sharers.shared_until(first.client)
+        if not math.isfinite(ends):
+            return None
+        overcommit = self.limits.overcommit
+        place = pool.choose(first.affinity, overcommit, client=first.client, now=ends)
+        return None if place is None else ends
 
     def forget_stale(self, now: float) -> None:
         """Drop pools of which nothing is left to know, `queue_timeout` after their last use."""

@@ -20,6 +20,7 @@ from runnerd.scheduler.decisions import (
     RunnerState,
     StopReason,
 )
+from runnerd.scheduler.line import Waiting
 from runnerd.scheduler.pool import Instance, Pool, instances, stop
 from runnerd.scheduler.scheduler_state import SchedulerState
 
@@ -32,18 +33,51 @@ class Serving:
         self._pools = books.pools
         self._queue = books.queue
         self._capacity_planner = capacity_planner
-        self._granted: dict[int, tuple[Pool, Instance]] = {}
+        self._granted: dict[int, tuple[Pool, Instance, str]] = {}
 
     # granting
 
     def available(
-        self, key: RunnerKey, affinity: tuple[int, ...], *, background: bool
+        self,
+        key: RunnerKey,
+        affinity: tuple[int, ...],
+        now: float,
+        *,
+        client: str,
+        background: bool,
     ) -> Instance | None:
         """Return the instance that a new request can have at once, None if it has to wait."""
         pool = self._pools.get(key)
-        if pool is None or self._books.draining or self._queue.before(key, background=background):
+        if pool is None or self._books.draining:
             return None
-        return pool.choose(affinity, self._books.limits.overcommit, background=background)
+        overcommit = self._books.limits.overcommit
+        instance = pool.choose(affinity, overcommit, client=client, now=now, background=background)
+        if instance is not None and self._queue.before(key, background=background):
+            first = self._next(pool, now)[0]
+            if first is not None and (background or not first.background):
+                return None
+        return instance
+
+    def _next(self, pool: Pool, now: float) -> tuple[Waiting | None, Instance | None]:
+        """Return whose turn is next, and on which instance if there is room.
+
+        Clients that have as much as they may have beside others are passed over, as long as nobody
+        else is there to take what they leave.
+        """
+        passed_over: list[str] = []
+        while (first := self._queue.first(pool.key, passed_over)) is not None:
+            instance = pool.choose(
+                first.affinity,
+                self._books.limits.overcommit,
+                client=first.client,
+                now=now,
+                background=first.background,
+            )
+            holds_back = not first.background and pool.holds_back(first.client, now)
+            if instance is not None or not holds_back:
+                return first, instance
+            passed_over.append(first.client)
+        return None, None
 
     def grant(
         self,
@@ -53,8 +87,9 @@ class Serving:
         now: float,
         keep_alive: float | None,
         affinity: tuple[int, ...],
+        client: str = "",
     ) -> Grant:
-        """Let a ticket have an instance."""
+        """Let a ticket of a client, which is empty in the background, have an instance."""
         instance.leases.add(ticket)
         instance.used_at = now
         instance.fresh = False
@@ -62,28 +97,53 @@ class Serving:
             instance.remember(affinity)
         if keep_alive is not None:
             pool.requested_keep_alive = keep_alive
-        self._granted[ticket] = (pool, instance)
+        if client:
+            held = pool.sharers.held
+            count = held[client] = held.get(client, 0) + 1
+            if count == 1:
+                self._queue.moved(pool.key, client)
+        self._granted[ticket] = (pool, instance, client)
         return Grant(ticket, pool.key, instance.generation)
 
     def take_back(self, ticket: int) -> tuple[Pool, Instance] | None:
         """End a ticket's grant and return pool and instance that it had; None where it had none."""
-        return self._granted.pop(ticket, None)
+        taken = self._granted.pop(ticket, None)
+        if taken is None:
+            return None
+        pool, instance, client = taken
+        if client:
+            held = pool.sharers.held
+            count = held[client] - 1
+            if count:
+                held[client] = count
+            else:
+                del held[client]
+                self._queue.moved(pool.key, client)
+        return pool, instance
 
     def serve(self, pool: Pool, now: float, *, most: int = sys.maxsize) -> list[Decision]:
         """Grant those who wait for a pool, as far as its instances have room."""
         decisions: list[Decision] = []
-        while (first := self._queue.first(pool.key)) is not None:
-            instance = pool.choose(
-                first.affinity, self._books.limits.overcommit, background=first.background
-            )
-            if instance is None:
+        while len(decisions) < most:
+            first, instance = self._next(pool, now)
+            if first is None or instance is None:
                 break
             self._queue.serve(first)
+            client = "" if first.background else first.client
             decisions.append(
-                self.grant(first.ticket, pool, instance, now, first.keep_alive, first.affinity)
+                self.grant(
+                    first.ticket, pool, instance, now, first.keep_alive, first.affinity, client
+                )
             )
-            if len(decisions) >= most:
-                break
+        return decisions
+
+    def serve_held_back(self, now: float) -> list[Decision]:
+        """Grant what was kept for others who have not come."""
+        decisions: list[Decision] = []
+        for key in self._queue.keys():
+            ends = self._books.held_back_until(key)
+            if ends is not None and ends <= now:
+                decisions += self.serve(self._pools[key], now)
         return decisions
 
     def go_on(self, now: float) -> list[Decision]:
@@ -98,10 +158,10 @@ class Serving:
 
     # waiting
 
-    def begins_to_wait(self, pool: Pool, now: float) -> None:
-        """A request for a pool is about to wait."""
+    def begins_to_wait(self, pool: Pool, client: str, now: float) -> None:
+        """A request for a pool is about to wait, of a client or (empty) in the background."""
         shares = self._books.shares
-        was_away = pool.came(now, shares.loaded_at)
+        was_away = pool.came(now, shares.loaded_at, client)
         if self._queue.count(pool.key) or pool.alive():
             return
         shares.settle(now)

@@ -64,7 +64,11 @@ def stranded(
         if not (moving or noted)
         or waiting.since + limits.queue_timeout < now
         or pools[waiting.key].choose(
-            waiting.affinity, limits.overcommit, background=waiting.background
+            waiting.affinity,
+            limits.overcommit,
+            client=waiting.client,
+            now=now,
+            background=waiting.background,
         )
         is not None
     ]

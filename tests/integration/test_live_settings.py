@@ -142,7 +142,8 @@ def live(running_live: Live, sources: Sources) -> Iterator[Live]:
     sources.server.behaviour.pace = lambda sent: None
 
 
-ELSEWHERE = {"tls_certificate", "tls_key"}  # tests/integration/test_tls.py: they take TLS
+# tests/integration/test_tls.py: they take TLS; test_served_folders.py: with what folders go through
+ELSEWHERE = {"tls_certificate", "tls_key", "model_dirs"}
 
 
 def test_every_reloadable_setting_has_a_row() -> None:

@@ -10,7 +10,9 @@ from uuid import uuid4
 
 import pytest
 
+from tests.support.daemon import running
 from tests.support.fileserver import FileServer, serving
+from tests.support.ggufs import smallest_model
 from tests.support.pantry import PERMISSIONS, ApiError, PantryClient, entry, may
 from tests.support.pantry_daemon import PantryDaemon, pantry_daemon
 from tests.support.waiting import wait_for
@@ -58,6 +60,15 @@ def test_registering_takes_nothing_from_others(tmp_path: Path) -> None:
         assert daemon.http.get("/v1/models", headers=placeholder).status_code == 401
 
 
+@pytest.mark.covers("POST /register_user", "user_name", note="taken ones get a number")
+@pytest.mark.covers("POST /request_permissions", "requested_permissions")
+@pytest.mark.covers("POST /get_request_status", "request_id")
+@pytest.mark.covers("POST /get_llm_status", "llm_id")
+@pytest.mark.covers("POST /get_available_llms", "list")
+@pytest.mark.covers("POST /get_running_llms", "list")
+@pytest.mark.covers("POST /load_llm", "llm_id")
+@pytest.mark.covers("POST /unload_llm", "llm_id", note="409 while it is in use")
+@pytest.mark.covers("POST /bare_model", "llm_id")
 def test_from_registration_to_bare_model(
     pantry: PantryDaemon, server: FileServer, transport: str
 ) -> None:
@@ -101,6 +112,8 @@ def test_from_registration_to_bare_model(
         assert client.statuses("get_running_llms") == []
 
 
+@pytest.mark.covers("POST /create_session_id", "llm_id", "user_session_parameters")
+@pytest.mark.covers("POST /prompt_session_stream", "session_id", "llm_uuid", "prompt", "parameters")
 def test_a_session(pantry: PantryDaemon, server: FileServer, transport: str) -> None:
     """Prompts go on from each other, stream, and end with a completion; interrupted ones, too."""
     client = pantry.client(transport, "view_llms", "download_llm", "load_llm", "session")
@@ -136,6 +149,10 @@ def uuid(pantry: PantryDaemon, server: FileServer) -> str:
         return found
 
 
+@pytest.mark.covers("POST /request_load", "llm_id", "filter", "preference")
+@pytest.mark.covers("POST /request_load_flex", "llm_id", "filter", "preference")
+@pytest.mark.covers("POST /request_download", "llm_registry_entry", "llm_registry_entry:string")
+@pytest.mark.covers("POST /request_unload", "llm_id")
 def test_what_pantrys_client_does_otherwise(
     pantry: PantryDaemon, server: FileServer, uuid: str, transport: str
 ) -> None:
@@ -209,12 +226,20 @@ def test_what_is_asked_is_done(pantry: PantryDaemon, server: FileServer, transpo
         assert client.status("get_llm_status", llm_id=here["uuid"])["running"] is False
 
 
+def held(server: FileServer, sent: int) -> None:
+    """Hold a file back once some of it was sent."""
+    if sent:
+        server.release.wait()
+
+
+@pytest.mark.covers("POST /download_llm", "llm_registry_entry", note="one address is fetched once")
+@pytest.mark.covers("POST /get_or_download_llm", "llm_registry_entry")
 def test_downloads(pantry: PantryDaemon, server: FileServer, transport: str) -> None:
     """Progress is told until all is here; one address is fetched once; what fails is gone."""
     names = ("download_llm", "view_llms")
     with pantry.client(transport, *names) as client, pantry.client(transport, "view_llms") as other:
         slow = f"http://{server.host}/{transport}.gguf"
-        server.behaviour.pace = lambda sent: server.release.wait() if sent else None
+        server.behaviour.pace = lambda sent: held(server, sent)
         server.release.clear()
         said = entry(slow, id=f"slow over {transport}")
         found = client.uuid("download_llm", llm_registry_entry=said)
@@ -257,6 +282,7 @@ def test_downloads(pantry: PantryDaemon, server: FileServer, transport: str) -> 
         assert refused.value.status == 501
 
 
+@pytest.mark.covers("POST /bare_model_flex", "filter", "preference")
 def test_bare_models(pantry: PantryDaemon, server: FileServer, uuid: str, transport: str) -> None:
     """A file of its own: writing and removing it, as root too, leaves the store as it is; a changed
     one is made anew.
@@ -278,6 +304,8 @@ def test_bare_models(pantry: PantryDaemon, server: FileServer, uuid: str, transp
         assert client.running("load_llm", llm_id=uuid)["running"] is True
 
 
+@pytest.mark.covers("POST /create_session_flex", "filter", "preference", "user_session_parameters")
+@pytest.mark.covers("Pantry errors", "500", note="nothing to interrupt")
 def test_sessions_of_others(pantry: PantryDaemon, uuid: str, transport: str) -> None:
     """Nobody prompts or interrupts another's session, nor one with another LLM."""
     may_use = ("session", "load_llm", "view_llms")
@@ -300,6 +328,8 @@ def test_sessions_of_others(pantry: PantryDaemon, uuid: str, transport: str) -> 
         assert refused.value.body.startswith("Cancellation token missing")
 
 
+@pytest.mark.covers("POST /create_session", "user_session_parameters")
+@pytest.mark.covers("POST /interrupt_session", "session_id", "llm_uuid")
 def test_interruption(pantry: PantryDaemon, uuid: str, transport: str) -> None:
     """It ends what is answered with a completion of what was said; the session goes on."""
     with pantry.client(transport, "session", "load_llm", "view_llms") as client:
@@ -322,3 +352,20 @@ def test_interruption(pantry: PantryDaemon, uuid: str, transport: str) -> None:
         assert failed["stream_id"] != first["stream_id"]
         with client.prompt(session, "more", max_tokens=2) as events:
             assert list(events)[-1]["event"]["type"] == "PromptCompletion"
+
+
+@pytest.mark.covers("Pantry errors", "507")
+def test_what_cannot_be_loaded(pantry: PantryDaemon, transport: str) -> None:
+    """507, with the engine's last words; the same for a flexible choice."""
+    with serving(smallest_model()) as server:
+        names = ("view_llms", "download_llm", "load_llm")
+        with pantry.client(transport, *names) as client:
+            said = entry(server.url(), id=f"broken {transport}", familyId=f"broken {transport}")
+            found = client.uuid("download_llm", llm_registry_entry=said)
+            downloaded(client, found)
+            wanted = {"filter": {"family_id": said["familyId"]}, "preference": None}
+            for name, asked in (("load_llm", {"llm_id": found}), ("load_llm_flex", wanted)):
+                with pytest.raises(ApiError) as refused:
+                    client.running(name, **asked)
+                assert refused.value.status == 507
+                assert "llama.context_length" in refused.value.body

@@ -78,6 +78,7 @@ def test_somebody_elses_socket(tmp_path: Path) -> None:
             client.register_user("program")
 
 
+@pytest.mark.covers("Pantry errors", "429")
 def test_registrations(tmp_path: Path) -> None:
     """They are in the audit, bounded in a minute, and can be switched off; names may be taken."""
     with pantry_daemon(tmp_path / "daemon") as pantry:

@@ -42,6 +42,21 @@ def test_from_the_first_prompt_to_the_end(daemon: DaemonProcess) -> None:
     assert (status, "no session 'talk'" in err) == (1, True)
 
 
+def test_run_goes_on_where_it_was(daemon: DaemonProcess) -> None:
+    """`run --session` begins a session, and goes on with it; it stays with its model."""
+    first = runnerd(daemon, "run", "--session", "long", "a", "My favourite colour is blue.")
+    assert first[0] == 0
+    status, out, err = runnerd(
+        daemon, "run", "--session", "long", "a", "What is my favourite colour?"
+    )
+    assert (status, out, err) == (0, "Your favourite colour is blue.\n", "")
+    shown = document(daemon, "session", "show", "long")
+    assert [turn["response"] for turn in shown["history"]] == [
+        first[1].rstrip("\n"),
+        out.rstrip("\n"),
+    ]
+
+
 def test_what_is_wrong_is_told(daemon: DaemonProcess) -> None:
     """An unknown session, an unknown model, nothing to say."""
     for arguments, words in (

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from runnerd.cli.found_models import gguf_sets
+from runnerd.models.found_models import gguf_sets
 
 
 def names(folder: Path) -> list[tuple[str, int, bool]]:

@@ -77,7 +77,9 @@ async def busy(supervisor: Supervisor) -> tuple[RunnerKey, list[Lease]]:
 async def test_places_go_to_clients_in_turns(
     supervisor: Supervisor, busy: tuple[RunnerKey, list[Lease]]
 ) -> None:
-    """Who asks for much stands behind itself; each is told once, with no turn of the loop."""
+    """Who asks for much stands behind itself, and leaves one of four slots for others; each is
+    told once, with no turn of the loop.
+    """
     key, leases = busy
     told: list[Claimant] = []
     greedy = [Claimant(told) for _ in range(4)]
@@ -86,9 +88,12 @@ async def test_places_go_to_clients_in_turns(
         assert supervisor.line_up(key, claimant, principal=address_principal("greedy")) is not None
     assert supervisor.line_up(key, modest, principal=address_principal("modest")) is not None
     assert supervisor.queued == 5
-    for lease in leases[:5]:
+    for lease in leases:
         lease.release()
     assert set(told[:2]) == {greedy[0], modest}
+    assert told[2:] == greedy[1:3]
+    assert greedy[0].lease is not None
+    greedy[0].lease.release()
     assert told[2:] == greedy[1:]
 
 

@@ -45,7 +45,7 @@ class Browser:
     def __init__(self, http: aiohttp.ClientSession, url: str) -> None:
         self.http = http
         self.url = url
-        self.origin = "http://{}".format(urlsplit(url).netloc)
+        self.origin = f"http://{urlsplit(url).netloc}"
 
     async def ask(
         self, target: str, method: str = "GET", data: bytes | None = None, **headers: str

@@ -6,16 +6,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from runnerd.scheduler.decisions import RunnerKey
-from runnerd.scheduler.queue import Queue
+from runnerd.scheduler.queue import BACKGROUND, Queue
 
 KEY = RunnerKey("llama.cpp", "m", "completion", "")
 OTHER = KEY._replace(model="n")
 
 
-def served(queue: Queue, key: RunnerKey = KEY) -> list[int]:
-    """The tickets of a key in the order of their turns; they are out then."""
+def served(queue: Queue, key: RunnerKey = KEY, *, leave: int = 0) -> list[int]:
+    """The tickets of a key in the order of their turns; they are out then, but for the last."""
     order = []
-    while (first := queue.first(key)) is not None:
+    while queue.count(key) > leave and (first := queue.first(key)) is not None:
         order.append(first.ticket)
         queue.serve(first)
     return order
@@ -55,6 +55,49 @@ def test_priority_is_a_head_start_and_no_more() -> None:
     for ticket in range(2, 40):
         queue.add(ticket, KEY, 0.0, client="urgent", priority=1)
     assert served(queue).index(0) <= 17
+
+
+def test_who_holds_nothing_comes_first() -> None:
+    """Whatever the turns and priorities of those who hold places, which may change while they
+    wait; what nobody waits for stays behind.
+    """
+    held = {"busy": 1}
+    queue = Queue(lambda key, client: held.get(client, 0))
+    queue.add(0, KEY, 0.0, client="busy", priority=1)
+    queue.add(1, KEY, 0.0, client="batch", priority=BACKGROUND)
+    queue.add(2, KEY, 0.0, client="new")
+    assert served(queue, leave=1) == [2, 0]
+    queue.add(3, KEY, 0.0, client="busy")
+    queue.add(4, KEY, 0.0, client="new")
+    held["new"] = held.pop("busy")
+    for client in ("busy", "new"):
+        queue.moved(KEY, client)
+    assert served(queue) == [3, 4, 1]
+
+
+def test_clients_are_passed_over() -> None:
+    """And stay where they are."""
+    queue = Queue()
+    for ticket, client in enumerate("aabc"):
+        queue.add(ticket, KEY, 0.0, client=client)
+    second = queue.first(KEY, ("a",))
+    assert second is not None
+    assert second.ticket == 2
+    assert queue.first(KEY, ("a", "b", "c")) is None
+    assert served(queue) == [0, 2, 3, 1]
+
+
+def test_what_is_known_of_a_long_line_is_bounded() -> None:
+    """However often clients begin and cease to hold places."""
+    held: dict[str, int] = {}
+    queue = Queue(lambda key, client: held.get(client, 0))
+    for ticket, client in enumerate("abc"):
+        queue.add(ticket, KEY, 0.0, client=client)
+    for number in range(1000):
+        held["a"] = number % 2
+        queue.moved(KEY, "a")
+    assert len(queue._lines[KEY]._heads) < 30
+    assert served(queue) == [1, 2, 0]
 
 
 def test_models_wait_beside_each_other() -> None:

@@ -240,11 +240,13 @@ class Machine(RuleBasedStateMachine):
                 shared = self.running[decision.generation].shared(affinity)
                 assert shared >= home, "a conversation was sent away from home"
 
-    @rule(wanted=WANTED, affinity=AFFINITIES)
-    def request_at_once(self, wanted: RunnerKey, affinity: tuple[int, ...]) -> None:
+    @rule(wanted=WANTED, client=st.sampled_from(["x", "y"]), affinity=AFFINITIES)
+    def request_at_once(self, wanted: RunnerKey, client: str, affinity: tuple[int, ...]) -> None:
         self.tickets += 1
         home = self.home(wanted, affinity)
-        granted = self.scheduler.request_at_once(self.tickets, wanted, self.now, affinity=affinity)
+        granted = self.scheduler.request_at_once(
+            self.tickets, wanted, self.now, client=client, affinity=affinity
+        )
         if granted is not None:
             self.affinities[self.tickets] = affinity
             self.lands_at_home([granted], home, affinity)

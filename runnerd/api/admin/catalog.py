@@ -11,7 +11,15 @@ import msgspec
 from aiohttp import web
 
 from runnerd.access import Action
-from runnerd.api.context import CONTEXT, SUBJECT, json_body, json_response, models_of, read_body
+from runnerd.api.context import (
+    CONTEXT,
+    SUBJECT,
+    is_owner,
+    json_body,
+    json_response,
+    models_of,
+    read_body,
+)
 from runnerd.api.routing import Routes
 from runnerd.errors import ClientError, Conflict, ModelNotFound
 from runnerd.llms.entry import LLMRegistryEntry, changed
@@ -19,8 +27,9 @@ from runnerd.llms.entry_rows import KeptEntry
 from runnerd.llms.filling import undescribed
 from runnerd.llms.index_file import index_of, parse_index
 from runnerd.llms.links import link_of
-from runnerd.llms.llms import LLM, find_named
+from runnerd.llms.llms import LLM, find, find_named
 from runnerd.models.catalog import shown
+from runnerd.pulls import weblink
 
 ROUTES = Routes()
 
@@ -30,17 +39,18 @@ _INDEX = "index.json"
 @ROUTES.get("/runnerd/catalog", Action.VIEW_MODELS)
 async def list_entries(request: web.Request) -> web.Response:
     """The LLMs that are here, and what the catalogue has beside them."""
-    here = [_llm_json(llm) for llm in _llms(request)]
-    ids = {each["id"] for each in here}
-    return json_response(
-        here + [_entry_json(entry) for id, entry in _catalogue(request).items() if id not in ids]
-    )
+    here = _llms(request)
+    ids = {llm.entry.id for llm in here}
+    others = [entry for id, entry in _catalogue(request).items() if id not in ids]
+    told = [_told(request, llm) for llm in here]
+    return json_response(told + [_told(request, entry) for entry in others])
 
 
 @ROUTES.get(f"/runnerd/catalog/{_INDEX}", Action.VIEW_MODELS)
 async def show_index(request: web.Request) -> web.Response:
     """The catalogue as an index file, for others."""
-    return json_response(index_of(_catalogue(request).values(), "runnerd"))
+    entries = [_told(request, entry)["entry"] for entry in _catalogue(request).values()]
+    return json_response(index_of(entries, "runnerd"))
 
 
 @ROUTES.post("/runnerd/catalog", Action.CONFIGURE_MODEL)
@@ -58,8 +68,7 @@ async def add_entries(request: web.Request) -> web.Response:
 @ROUTES.get("/runnerd/catalog/{name:.+}", Action.VIEW_MODELS)
 async def show_entry(request: web.Request) -> web.Response:
     """The entry of a model, by whatever it is called, or one of the catalogue by its id."""
-    found = _find(request)
-    return json_response(_llm_json(found) if isinstance(found, LLM) else _entry_json(found))
+    return json_response(_told(request, _find(request)))
 
 
 @ROUTES.post("/runnerd/catalog/{name:.+}", Action.CONFIGURE_MODEL)
@@ -69,16 +78,16 @@ async def edit_entry(request: web.Request) -> web.Response:
     if not changes:
         raise ClientError('say what to change, such as {"license": "MIT"}')
     request[SUBJECT] = f"{request.match_info['name']} {','.join(sorted(changes))[:200]}"
-    entries, context = request.app[CONTEXT].llms.entries, request.app[CONTEXT]
+    entries = request.app[CONTEXT].llms.entries
     if not isinstance(found, LLM):
         entry = changed(found, changes)
         await entries.list_in_catalogue([entry])
-        return json_response(_entry_json(entry))
+        return json_response(_told(request, entry))
     said = changed(found.said or undescribed(found.entry), changes)
     model = str(found.model.id)
     known = entries.kept.llms.get(found.uuid) or KeptEntry(found.uuid, model, "", said)
-    await entries.put(replace(known, entry=said), {str(each.id) for each in context.store.list()})
-    return json_response(next(_llm_json(llm) for llm in _llms(request) if llm.uuid == found.uuid))
+    await entries.put(replace(known, entry=said))
+    return json_response(_told(request, find(_llms(request), found.uuid)))
 
 
 @ROUTES.delete("/runnerd/catalog/{name:.+}", Action.CONFIGURE_MODEL)
@@ -126,23 +135,17 @@ def _find(request: web.Request) -> LLM | LLMRegistryEntry:
     return of_it[0]
 
 
-def _llm_json(llm: LLM) -> dict[str, Any]:
-    return {
-        "id": llm.entry.id,
-        "uuid": llm.uuid,
-        "model": llm.model.name,
-        "said": llm.said is not None,
-        "entry": msgspec.to_builtins(llm.entry),
-        "link": link_of(llm.entry) if llm.entry.url else None,
-    }
-
-
-def _entry_json(entry: LLMRegistryEntry) -> dict[str, Any]:
+def _told(request: web.Request, found: LLM | LLMRegistryEntry) -> dict[str, Any]:
+    """An entry as it is told: a signed address is for owners alone."""
+    here = found if isinstance(found, LLM) else None
+    entry = found.entry if isinstance(found, LLM) else found
+    if not is_owner(request):
+        entry = msgspec.structs.replace(entry, url=weblink.shown(entry.url))
     return {
         "id": entry.id,
-        "uuid": None,
-        "model": None,
-        "said": True,
+        "uuid": None if here is None else here.uuid,
+        "model": None if here is None else here.model.name,
+        "said": here is None or here.said is not None,
         "entry": msgspec.to_builtins(entry),
         "link": link_of(entry) if entry.url else None,
     }

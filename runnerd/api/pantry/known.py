@@ -8,10 +8,11 @@ from runnerd.api.context import CONTEXT, models_of, principal_of
 from runnerd.api.pantry.wire import FlexRequest, LLMRunningStatus, LLMStatus
 from runnerd.api.visible_runners import reports_of
 from runnerd.errors import ModelNotFound
-from runnerd.llms.choice import choose
 from runnerd.llms.downloads import Download
 from runnerd.llms.entry import CAPABILITIES, LLMRegistryEntry
+from runnerd.llms.flexible_choice import choose
 from runnerd.llms.llms import LLM
+from runnerd.pulls import weblink
 from runnerd.scheduler import RunnerState
 
 _WHOLE = 100.0
@@ -79,7 +80,7 @@ def _status(uuid: str, entry: LLMRegistryEntry, *, progress: float, running: boo
         },
         requirements=entry.requirements,
         tags=entry.tags,
-        url=entry.url,
+        url=weblink.shown(entry.url),  # a signed one is a secret of who had it downloaded
         local=entry.local,
         connector_type=entry.connector_type.shown,
         download_progress=progress,

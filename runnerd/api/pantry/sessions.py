@@ -14,8 +14,8 @@ from runnerd.access import Action
 from runnerd.api.context import CONTEXT, principal_of
 from runnerd.api.pantry.bodies import decoded
 from runnerd.api.pantry.customs import json_response, pantry_routes
-from runnerd.api.pantry.events import PromptStream, session_status
 from runnerd.api.pantry.known import best, known, running, running_status, status
+from runnerd.api.pantry.prompt_events import PromptStream, session_status
 from runnerd.api.pantry.wire import (
     CreateSession,
     CreateSessionFlex,

@@ -10,8 +10,8 @@ from typing import Any
 import msgspec
 
 from runnerd.access import Permission
-from runnerd.llms.choice import LLMFilter, LLMPreference
 from runnerd.llms.entry import LLMRegistryEntry
+from runnerd.llms.flexible_choice import LLMFilter, LLMPreference
 
 # requests
 

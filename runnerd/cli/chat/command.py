@@ -18,13 +18,7 @@ from runnerd.errors import ClientError, RunnerdError
 
 def run(options: argparse.Namespace) -> int:
     """Answer the prompt and what is piped in, or whatever is typed until Ctrl-D."""
-    conversation = Conversation(
-        Client(options.host),
-        options.model,
-        parameters=_parameters(options),
-        system=options.system,
-        verbose=options.verbose,
-    )
+    conversation = _conversation(options)
     if options.keep_alive is not None:
         parse_keep_alive(options.keep_alive)  # what is wrong is told before anything is loaded
     prompt = _prompt(options.prompt)
@@ -35,6 +29,21 @@ def run(options: argparse.Namespace) -> int:
         _converse(conversation)
     release(conversation.client, conversation.model, options.keep_alive)
     return 0
+
+
+def _conversation(options: argparse.Namespace) -> Conversation:
+    conversation = Conversation(
+        Client(options.host),
+        options.model,
+        parameters=_parameters(options),
+        system=options.system,
+        verbose=options.verbose,
+    )
+    if not options.session:
+        return conversation
+    from runnerd.cli.chat.session_conversation import SessionConversation
+
+    return SessionConversation(**vars(conversation), name=options.session)
 
 
 def _parameters(options: argparse.Namespace) -> dict[str, object]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncIterator, Sequence
 
 from runnerd.database import Connection
 from runnerd.errors import Conflict, LimitReached
@@ -54,7 +54,7 @@ class SqliteSubmission:
             lambda connection: rows.counts(connection, principal)
         )
 
-    async def watch(self, id: str) -> AsyncGenerator[Job, None]:
+    async def watch(self, id: str) -> AsyncIterator[Job]:
         """As in the contract."""
         with self._state.changes.of(id) as changed:
             while True:

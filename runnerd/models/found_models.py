@@ -23,6 +23,12 @@ class FoundModel:
     mmproj: Path | None = None
     name: str = ""
     settings: dict[str, object] = field(default_factory=dict)
+    weights: tuple[Path, ...] = ()
+
+    @property
+    def files(self) -> tuple[Path, ...]:
+        """All its files: the weights, the first one first, and the projector."""
+        return (*self.weights, *((self.mmproj,) if self.mmproj else ()))
 
     @property
     def shown(self) -> str:
@@ -56,7 +62,8 @@ def gguf_sets(folder: Path) -> Iterator[FoundModel]:
         if path in projectors or (shard and int(shard["number"]) != 1) or not path.is_file():
             continue
         parts = _parts(files, shard["stem"]) if shard else [path]
-        yield FoundModel(path, sum(part.stat().st_size for part in parts), mmproj)
+        size = sum(part.stat().st_size for part in parts)
+        yield FoundModel(path, size, mmproj, weights=tuple(parts))
 
 
 def _parts(files: list[Path], stem: str) -> list[Path]:

@@ -1,0 +1,100 @@
+"""Copies of models for programs that open them themselves."""
+
+from __future__ import annotations
+
+import asyncio
+import fcntl
+import os
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from runnerd.errors import InsufficientStorage
+from runnerd.models import bare_files, tiny
+from runnerd.models.bare_files import BareFiles
+from runnerd.models.store import Store
+from tests.support.stores import add, opened, small
+
+
+@pytest.fixture
+async def store(tmp_path: Path) -> Store:
+    store = opened(tmp_path / "models")
+    await add(store, small(tmp_path / "a.gguf"), "ai/a")
+    return store
+
+
+@pytest.fixture
+def files(store: Store, tmp_path: Path) -> BareFiles:
+    return BareFiles(tmp_path / "bare", lambda model: store.resolve(model).weights)
+
+
+def content(store: Store, name: str) -> bytes:
+    return store.resolve(str(store.get(name).id)).weights.read_bytes()
+
+
+async def test_a_copy(store: Store, files: BareFiles, tmp_path: Path) -> None:
+    """It is read-only, nobody can list where it is, and it is made once."""
+    path = await files.path_of(store.get("a"))
+    assert path.read_bytes() == content(store, "a")
+    assert path.stat().st_mode & 0o777 == 0o444
+    assert path.stat().st_nlink == 1
+    for folder in (path.parent, files.folder):
+        assert folder.stat().st_mode & 0o777 == 0o711
+    every = await asyncio.gather(*(files.path_of(store.get("a")) for _ in range(5)))
+    assert set(every) == {path}
+
+
+async def test_a_copy_that_was_changed(store: Store, files: BareFiles) -> None:
+    """It is made anew, and the store's file is what it was."""
+    before = content(store, "a")
+    path = await files.path_of(store.get("a"))
+    path.chmod(0o600)
+    path.write_bytes(b"x" * len(before))
+    again = await files.path_of(store.get("a"))
+    assert again.read_bytes() == before == content(store, "a")
+    assert not path.exists() or path == again
+
+
+async def test_file_systems_that_share_nothing(
+    store: Store, files: BareFiles, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """There it is copied byte by byte, where there is room for it."""
+
+    def cannot(*arguments: Any) -> int:
+        raise OSError(95, "not supported")
+
+    monkeypatch.setattr(fcntl, "ioctl", cannot)
+    path = await files.path_of(store.get("a"))
+    assert path.read_bytes() == content(store, "a")
+    path.unlink()
+
+    def full(*arguments: Any) -> None:
+        raise InsufficientStorage("full")
+
+    monkeypatch.setattr(bare_files, "check_space", full)
+    with pytest.raises(InsufficientStorage):
+        await files.path_of(store.get("a"))
+    assert list(files.folder.iterdir()) == []
+
+
+async def test_a_model_of_several_files(store: Store, files: BareFiles, tmp_path: Path) -> None:
+    """Its parts lie beside each other under the names that they know each other by."""
+    parts = tiny.write_sharded_model(tmp_path)
+    model = await store.entrance.import_files(parts, tag="ai/split")
+    path = await files.path_of(model)
+    assert len(parts) > 1
+    assert path.name == f"model-00001-of-{len(parts):05}.gguf"
+    assert sorted(each.read_bytes() for each in path.parent.glob("*.gguf")) == sorted(
+        each.read_bytes() for each in parts
+    )
+
+
+async def test_sweeping(store: Store, files: BareFiles) -> None:
+    """Copies of models that are gone go, and so does what was not completed."""
+    path = await files.path_of(store.get("a"))
+    (files.folder / "new-x").mkdir()
+    files.sweep(store.catalog.entries)
+    assert [path.parent] == list(files.folder.iterdir())
+    files.sweep(())
+    assert os.listdir(files.folder) == []
