@@ -5,6 +5,7 @@ What cannot be run is marked in its document, with the reason: `<!-- not run: RE
 
 from __future__ import annotations
 
+import ast
 import json
 import os
 import re
@@ -19,6 +20,7 @@ import pytest
 
 from runnerd.cli.arguments import parse
 from tests.integration.test_adoption import ollama_folder
+from tests.rules.sources import sources
 from tests.support.daemon import DaemonProcess, running
 
 pytestmark = pytest.mark.engine
@@ -125,15 +127,47 @@ def test_commands_can_be_typed(page: Path) -> None:
         if "..." in line or re.search(r"\[\w+\||\w\|\w", line):
             continue  # several commands in one
         words = shlex.split(re.split(r" [|<>] ", line)[0], comments=True)
-        try:
-            parse(words[1:])
-        except SystemExit as ended:
-            assert ended.code == 0, f"{page.name}: {line}"
+        assert _status(words[1:]) == 0, f"{page.name}: {line}"
+
+
+def _status(words: list[str]) -> object:
+    """What the command would say of its arguments: 0 if they are right."""
+    try:
+        parse(words)
+    except SystemExit as ended:
+        return ended.code
+    return 0
 
 
 def test_marks_stand_above_blocks() -> None:
     """None has lost its block."""
     assert [page.name for page in PAGES if _MARK.search(page.read_text())] == []
+
+
+_NOT_OURS = {"Address already in use", "exceeds the available context size"}
+"""Messages of the system's and the engine's."""
+
+
+def test_messages_are_said() -> None:
+    """What troubleshooting.md explains is what the daemon and the command say."""
+    said = "\n".join(_texts())
+    page = (ROOT / "docs" / "troubleshooting.md").read_text()
+    for message in re.findall(r"^\| (?:\d+, )?`([^`]+)`", page, re.MULTILINE):
+        for part in message.split("..."):
+            words = part.strip()
+            if " " in words and words not in _NOT_OURS:
+                assert words in said, f"nobody says {words!r}"
+
+
+def _texts() -> Iterator[str]:
+    """Every text in the code, with a # for what is put in."""
+    for source in sources():
+        for node in ast.walk(source.tree):
+            if isinstance(node, ast.JoinedStr):
+                parts = [v.value if isinstance(v, ast.Constant) else "#" for v in node.values]
+                yield "".join(map(str, parts))
+            elif isinstance(node, ast.Constant) and isinstance(node.value, str):
+                yield node.value
 
 
 def test_links_lead_somewhere() -> None:
