@@ -10,6 +10,7 @@ import { logs } from "./logs.js";
 import { model } from "./model.js";
 import { models } from "./models.js";
 import { overview } from "./overview.js";
+import { reference } from "./reference.js";
 import { requests } from "./requests.js";
 import { sessions } from "./sessions.js";
 import { users } from "./users.js";
@@ -25,6 +26,7 @@ const VIEWS = {
   users: { label: "Users", mount: users, needs: "superuser" },
   sessions: { label: "Sessions", mount: sessions },
   jobs: { label: "Jobs", mount: jobs },
+  reference: { label: "API", mount: reference },
 };
 
 const at = (id) => document.getElementById(id);
@@ -33,7 +35,7 @@ let end = () => {}, current = "", waiting = 0;
 function place() {
   const [where, search] = location.hash.replace(/^#\/?/, "").split("?");
   const parts = where.split("/").map((part) => { try { return decodeURIComponent(part); } catch { return part; } });
-  return { name: parts[0] in VIEWS ? parts[0] : "overview", parts: parts.slice(1).filter(Boolean), query: new URLSearchParams(search) };
+  return { name: parts[0] in VIEWS ? parts[0] : location.pathname.endsWith("/docs") ? "reference" : "overview", parts: parts.slice(1).filter(Boolean), query: new URLSearchParams(search) };
 }
 
 function go() {
