@@ -27,7 +27,7 @@ class FakeQueue:
         self, worker: str, *, limit: int, lease: float, models: Collection[str]
     ) -> list[Any]:
         self.asked.append(set(models))
-        found = []
+        found: list[Any] = []
         for model in models:
             while self.waiting.get(model, 0) and len(found) < limit:
                 self.waiting[model] -= 1
@@ -42,12 +42,17 @@ def choice(queue: FakeQueue, view: HostView) -> ModelChoice:
     return ModelChoice(cast("Queue", queue), lambda: view, quantum=3600.0)
 
 
+async def claimed(chosen: ModelChoice) -> list[Any]:
+    """What is claimed."""
+    return cast("list[Any]", await chosen.claim("w", limit=3))
+
+
 async def test_what_is_loaded_first() -> None:
     """By all its names; another model only where there is room, one job, once a quantum."""
     queue = FakeQueue(a=10, b=10)
     chosen = choice(queue, HostView(NAMES, {"1": LoadedModel(4, 0)}))
-    assert await chosen.claim("w", limit=3) == ["a", "a", "a"]
-    assert await chosen.claim("w", limit=3) == ["a", "a", "a"]
+    assert await claimed(chosen) == ["a", "a", "a"]
+    assert await claimed(chosen) == ["a", "a", "a"]
     assert all(models == {"a", "a:latest"} for models in queue.asked)
 
 
@@ -55,8 +60,8 @@ async def test_a_host_with_nothing_to_do() -> None:
     """Takes one job of another model."""
     queue = FakeQueue(b=10)
     chosen = choice(queue, HostView(NAMES, {"1": LoadedModel(4, 0)}))
-    assert await chosen.claim("w", limit=3) == ["b"]
-    assert await chosen.claim("w", limit=3) == []  # within the quantum, and not idle
+    assert await claimed(chosen) == ["b"]
+    assert await claimed(chosen) == []  # within the quantum, and not idle
 
 
 @pytest.mark.parametrize(

@@ -88,7 +88,7 @@ class _somebody_listens:
         await self._pubsub.subscribe(*self._channels)
 
     async def __aexit__(self, *_: object) -> None:
-        await self._pubsub.aclose()
+        await self._pubsub.aclose()  # type: ignore[no-untyped-call]
         await self._redis.aclose()
 
 
