@@ -15,6 +15,7 @@ from runnerd import early, sessions
 from runnerd.access import Principal, Rules
 from runnerd.accounts.accounts import Accounts
 from runnerd.accounts.users import Change
+from runnerd.api import figures
 from runnerd.api.admin.approval_work import ApprovalWork
 from runnerd.api.admin.approved_actions import ApprovedActions
 from runnerd.api.anthropic import dialect as anthropic
@@ -186,6 +187,10 @@ async def build(
     jobs = Jobs(accounts.database, exchanges, settings, state_dir, check_model, supervisor.idle)
     prompts = open_desk(settings.protollm, jobs.queue)
     stack.push_async_callback(prompts.close)
+    observability.metrics.sources += (
+        lambda: figures.jobs(jobs.queue),
+        lambda: figures.sessions(kept.sessions),
+    )
     context = Context(
         settings,
         store,

@@ -21,6 +21,7 @@ from collections.abc import AsyncIterator, Callable, Collection, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
+from runnerd.jobs.group_summary import GroupSummary
 from runnerd.jobs.job import Job, JobState, NewJob, Response
 
 
@@ -92,6 +93,10 @@ class Submission(Protocol):
 
     async def counts(self, *, principal: str | None = None) -> list[Count]:
         """How many jobs there are, by principal, model and state; without counting them."""
+        ...
+
+    async def summary(self, group: str) -> GroupSummary:
+        """How the jobs of a group stand."""
         ...
 
     def watch(self, id: str) -> AsyncIterator[Job]:

@@ -293,7 +293,8 @@ def _call_off(task: asyncio.Task[None] | None) -> None:
 def _log_failure(record: RequestRecord, error: RunnerdError) -> None:
     """What is not the client's mistake; many of one kind are one line."""
     about = {"request_id": record.id, "runner": record.runner, "model": record.model}
-    log.warning("a request failed: %d %s", error.status, record.error, extra=about)
+    said = " ".join(error.message.split())[:300]
+    log.warning("a request failed: %d %s", error.status, said, extra=about)
 
 
 def _recalls(exchange: Exchange, lease: Lease, plan: Plan, context: ExchangeContext) -> bool:

@@ -70,8 +70,9 @@ class Plan(msgspec.Struct, frozen=True, gc=False):
             body = b"".join(self.body)
             validate_request(self.operation.name, body, self.known)
 
-    def message(self) -> Sequence[Buffer]:
-        """Return the request as the engine gets it: a fresh minimal head, and the body.
+    def message(self, id: str) -> Sequence[Buffer]:
+        """Return the request as the engine gets it: a fresh minimal head with the id that its
+        client knows, and the body.
 
         An engine closes the connection after a stream.  Where a whole response is put together from
         one it is asked to close it after an error too, so that only the end has to be waited for.
@@ -81,8 +82,8 @@ class Plan(msgspec.Struct, frozen=True, gc=False):
             lines += b"X-Request-Origin: %s\r\n" % self.origin.encode()
         head = (
             b"POST %s HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
-            b"%sContent-Length: %d\r\n\r\n"
-            % (self.operation.engine_path, lines, sum(map(len, self.body)))
+            b"X-Request-Id: %s\r\n%sContent-Length: %d\r\n\r\n"
+            % (self.operation.engine_path, id.encode(), lines, sum(map(len, self.body)))
         )
         return (head, *self.body)
 

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
+import httpx
 import pytest
 
+from runnerd.models import tiny
 from tests.support.daemon import running
 from tests.support.fileserver import FileServer, serving
 from tests.support.ggufs import smallest_model
@@ -283,7 +287,9 @@ def test_downloads(pantry: PantryDaemon, server: FileServer, transport: str) -> 
 
 
 @pytest.mark.covers("POST /bare_model_flex", "filter", "preference")
-def test_bare_models(pantry: PantryDaemon, server: FileServer, uuid: str, transport: str) -> None:
+def test_bare_models(
+    pantry: PantryDaemon, server: FileServer, uuid: str, transport: str, tmp_path: Path
+) -> None:
     """A file of its own: writing and removing it, as root too, leaves the store as it is; a changed
     one is made anew.
     """
@@ -302,6 +308,13 @@ def test_bare_models(pantry: PantryDaemon, server: FileServer, uuid: str, transp
         renewed.unlink()
         assert client.bare("bare_model", llm_id=uuid).read_bytes() == server.behaviour.content
         assert client.running("load_llm", llm_id=uuid)["running"] is True
+        other = tmp_path / "other.gguf"
+        tiny.write_completion_model(other, name="to be removed", seed=9)
+        pantry.daemon.import_model(other, "removed")
+        copied = client.bare("bare_model", llm_id="removed")
+        assert copied.read_bytes() == other.read_bytes()
+        pantry.daemon.http.delete("/models/removed").raise_for_status()
+        wait_for(lambda: not copied.exists(), "the copy to go with its model")
 
 
 @pytest.mark.covers("POST /create_session_flex", "filter", "preference", "user_session_parameters")
@@ -369,3 +382,100 @@ def test_what_cannot_be_loaded(pantry: PantryDaemon, transport: str) -> None:
                     client.running(name, **asked)
                 assert refused.value.status == 507
                 assert "llama.context_length" in refused.value.body
+
+
+def test_who_it_was(pantry: PantryDaemon, uuid: str, transport: str) -> None:
+    """The audit tells the user of the body, although the connection is the owner's."""
+    with pantry.user(transport, f"auditee {transport}", may=["load_llm", "view_llms"]) as client:
+        client.running("load_llm", llm_id=uuid)
+        (entry, *_) = pantry.daemon.http.get("/runnerd/audit").json()
+        assert (entry["action"], entry["who"]) == ("load_model", f"auditee {transport}")
+        assert entry["subject"].startswith("pantry/here:")
+        mine = pantry.daemon.http.get("/runnerd/audit", params={"who": entry["who"]}).json()
+        assert mine == [entry]
+
+
+def test_a_key_that_is_revoked_while_it_is_answered(
+    pantry: PantryDaemon, uuid: str, transport: str
+) -> None:
+    """The stream ends, as every other one of that user."""
+    may_use = ["session", "load_llm", "view_llms"]
+    with pantry.user(transport, f"revoked {transport}", may=may_use) as client:
+        client.running("load_llm", llm_id=uuid)
+        session = client.session("create_session", user_session_parameters={})
+        with client.prompt(session, "go on") as events:
+            next(events)
+            pantry.daemon.http.delete(f"/runnerd/users/{client.user_id}").raise_for_status()
+            kinds = []
+            with contextlib.suppress(httpx.TransportError):
+                kinds += [each["event"]["type"] for each in events]
+        assert "PromptCompletion" not in kinds
+
+
+def test_who_leaves(pantry: PantryDaemon, uuid: str, transport: str) -> None:
+    """What was answered is cancelled, and nothing of it is kept; the session goes on."""
+    with pantry.client(transport, "session", "load_llm", "view_llms") as client:
+        client.running("load_llm", llm_id=uuid)
+        session = client.session("create_session", user_session_parameters={})
+        path = f"/runnerd/sessions/{session['session_id']}"
+        with client.prompt(session, "go on") as events:
+            next(events)
+            assert pantry.daemon.http.get(path).json()["prompts_waiting"] == 1
+        wait_for(
+            lambda: pantry.daemon.http.get(path).json()["prompts_waiting"] == 0,
+            "the prompt to be cancelled",
+        )
+        assert pantry.daemon.http.get(path).json()["turns"] == 0
+        with client.prompt(session, "again", max_tokens=2) as events:
+            assert list(events)[-1]["event"]["type"] == "PromptCompletion"
+        assert pantry.daemon.http.get(path).json()["turns"] == 1
+
+
+def test_two_prompts_of_one_session(pantry: PantryDaemon, uuid: str, transport: str) -> None:
+    """They are answered one after the other, each with a stream of its own."""
+    with pantry.client(transport, "session", "load_llm", "view_llms") as client:
+        client.running("load_llm", llm_id=uuid)
+        session = client.session("create_session", user_session_parameters={})
+
+        def asked(text: str) -> list[dict[str, Any]]:
+            with client.prompt(session, text, max_tokens=3) as events:
+                return list(events)
+
+        with ThreadPoolExecutor(2) as pool:
+            found = list(pool.map(asked, ("one", "two")))
+        assert {each[-1]["event"]["type"] for each in found} == {"PromptCompletion"}
+        assert len({each["stream_id"] for events in found for each in events}) == 2
+        path = f"/runnerd/sessions/{session['session_id']}"
+        history = pantry.daemon.http.get(path).json()["history"]
+        assert sorted(turn["prompt"] for turn in history) == ["one", "two"]
+
+
+def test_grants(pantry: PantryDaemon, uuid: str, transport: str) -> None:
+    """An LLM of a model that was not granted is as one that there is not, for every call."""
+    user = pantry.user(transport, f"granted {transport}", may=["superuser"])
+    with user as client:
+        names = [
+            "view_llms", "session", "load_llm", "unload_llm", "bare_model", "download_llm",
+            "request_load", "request_unload", "request_download",
+        ]  # fmt: skip
+        path = f"/runnerd/users/{client.user_id}"
+        changed = {"may": names, "models": ["ai/nothing*"]}
+        pantry.daemon.http.post(path, json=changed).raise_for_status()
+        assert client.statuses("get_available_llms") == []
+        assert client.statuses("get_running_llms") == []
+        one = {"llm_id": uuid}
+        for name in (
+            "get_llm_status", "load_llm", "unload_llm", "bare_model", "request_load",
+            "request_unload",
+        ):  # fmt: skip
+            with pytest.raises(ApiError) as refused:
+                client.call(name, **one)
+            assert refused.value.status == 404, name
+        for name in ("load_llm_flex", "bare_model_flex", "request_load_flex"):
+            with pytest.raises(ApiError) as refused:
+                client.call(name, filter=None, preference={"llm_uuid": uuid})
+            assert refused.value.status == 404, name
+        for name in ("download_llm", "get_or_download_llm", "request_download"):
+            with pytest.raises(ApiError) as refused:
+                client.call(name, llm_registry_entry=entry("ai/smollm2"))
+            assert refused.value.status == 403, name

@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator, Sequence
 
 from runnerd.database import Connection
 from runnerd.errors import Conflict, LimitReached
+from runnerd.jobs.group_summary import GroupSummary
 from runnerd.jobs.job import Job, NewJob, new_id, queued
 from runnerd.jobs.queue import Count, Selection
 from runnerd.jobs.sqlite import rows, transitions
@@ -53,6 +54,10 @@ class SqliteSubmission:
         return await self._state.database.read(
             lambda connection: rows.counts(connection, principal)
         )
+
+    async def summary(self, group: str) -> GroupSummary:
+        """As in the contract."""
+        return await self._state.database.read(lambda connection: rows.summary(connection, group))
 
     async def watch(self, id: str) -> AsyncIterator[Job]:
         """As in the contract."""
