@@ -185,7 +185,11 @@ class Settings(SeeingSettings, BaseSettings):
         False,
         description="keep the newest requests and responses in memory, for `/engines/requests`",
     )
-    log_level: LowerCase = Field("info", pattern="^(debug|info|warning|error)$")
+    log_level: LowerCase = Field(
+        "info",
+        pattern="^(debug|info|warning|error)$",
+        description="debug, info, warning or error",
+    )
 
     default_backend: str = Field("llama.cpp", description="for routes that name no backend")
     idle_timeout: Seconds = Field(300.0, ge=0, description="unused runners are stopped after this")

@@ -32,6 +32,7 @@ from runnerd.regular import check_folder
 from runnerd.relay import listening
 from runnerd.relay.peers import Peers
 from runnerd.resources.spare import SpareMemory
+from runnerd.setting_sources import unknown_variables
 from runnerd.sockets.activation import inherited_sockets
 from runnerd.sockets.addresses import address_of, tcp_addresses
 from runnerd.sockets.descriptors import raise_limit
@@ -103,6 +104,8 @@ class Daemon:
             state_dir, directory, locks = self._prepare_directories(stack)
             log_dir = state_dir / "logs"
             logs.set_up(log_dir, level=settings.log_level, as_json=settings.log_format == "json")
+            for problem in unknown_variables(Settings):
+                log.warning("%s", problem)
             log.info("runnerd %s starts, pid %d", runnerd.__version__, os.getpid())
             directory.clear_stale()
             early.check()

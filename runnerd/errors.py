@@ -38,6 +38,7 @@ a secret.
     │   └── HostExhausted            no descriptor, process or memory for it at this moment
     ├── SourceFailure (502)      a registry or hub failed or sent what it should not
     │   └── SourceBusy               it may do better in a moment
+    ├── Displaced (503)          a job made room for somebody who waits
     ├── Draining (503)           the daemon is going away (never used for overload)
     ├── DatabaseFailure (503)    the database cannot be used
     │   └── DatabaseLocked           at this moment: another program holds it
@@ -336,6 +337,11 @@ class SourceBusy(SourceFailure):
 class Draining(RunnerdError):
     status = 503
     code = "draining"
+
+
+class Displaced(RunnerdError):
+    status = 503
+    code = "displaced"
 
 
 class DatabaseFailure(RunnerdError):

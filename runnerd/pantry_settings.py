@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Annotated
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
 from runnerd.setting_types import SocketMode
 
@@ -27,7 +28,7 @@ class PantrySettings(BaseModel):
     registration: bool = Field(
         True, description="whoever reaches the daemon can register as a user that may nothing yet"
     )
-    bare_models: Path | None = Field(
+    bare_models: Annotated[Path | None, BeforeValidator(lambda said: said or None)] = Field(
         None,
         description="folder for the files of bare models, which others have to be able to enter;"
         " default STATE_DIR/bare",

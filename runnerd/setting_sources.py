@@ -8,6 +8,7 @@ becomes a StartupError that names the variable or the file.
 
 from __future__ import annotations
 
+import difflib
 import json
 import os
 import tomllib
@@ -81,6 +82,39 @@ class SettingsFile(PydanticBaseSettingsSource):
             raise StartupError(f"the settings file {name} is not UTF-8 text") from error
         except (ValueError, RecursionError) as error:
             raise StartupError(f"the settings file {name} is not valid TOML: {error}") from error
+
+
+_OTHERS = frozenset({
+    "RUNNERD_CONFIG", "RUNNERD_HOST", "RUNNERD_KEY", "RUNNERD_CLIENT_KEY", "RUNNERD_DEBUG",
+    "RUNNERD_NOHISTORY", "RUNNERD_LLAMA_CPP", "RUNNERD_CPU_FLAGS", "RUNNERD_CMAKE_ARGS",
+    "RUNNERD_AMQP_URL", "RUNNERD_REDIS_URL",
+})  # fmt: skip
+"""Variables of ours that are no settings."""
+_OF_TESTS = "RUNNERD_TEST_"
+
+
+def unknown_variables(settings: type[BaseSettings]) -> list[str]:
+    """What is said of each variable that begins as a setting's and is none, with what is near.
+
+    A misspelt one would have no effect, and nobody would hear of it.
+    """
+    tables = tuple(
+        f"RUNNERD_{name}__".upper()
+        for name, field in settings.model_fields.items()
+        if isinstance(field.annotation, type) or get_origin(field.annotation) is dict
+    )
+    known = {f"RUNNERD_{name}".upper() for name in settings.model_fields} | _OTHERS
+    said = []
+    for name in sorted(os.environ):
+        if not name.upper().startswith("RUNNERD_") or name.startswith(_OF_TESTS):
+            continue
+        if name.upper() in known or name.upper().startswith(tables):
+            continue
+        words = [each.removeprefix("RUNNERD_") for each in known]
+        near = difflib.get_close_matches(name.upper().removeprefix("RUNNERD_"), words, 1)
+        meant = f"; is RUNNERD_{near[0]} meant?" if near else "; `runnerd settings` lists them"
+        said.append(f"{name[:100]} is set, and there is no such setting{meant}")
+    return said
 
 
 def split_list(text: str) -> list[Any]:

@@ -50,11 +50,12 @@ class LastMinute:
 class UserCounts:
     """What one user has done."""
 
-    __slots__ = ("_day", "_tokens", "requests", "running")
+    __slots__ = ("_day", "_tokens", "requests", "reserved", "running")
 
     def __init__(self) -> None:
         self.requests: Final = LastMinute()
         self.running = 0
+        self.reserved = 0  # tokens that requests under way may still take
         self._day = 0
         self._tokens = 0
 
@@ -81,16 +82,26 @@ class Limiter:
             counts = self._counts[user] = UserCounts()
         if limits.concurrent_requests is not None and counts.running >= limits.concurrent_requests:
             raise _reached("concurrent_requests", limits.concurrent_requests, _A_MOMENT)
-        if limits.tokens_per_day is not None and counts.tokens(now) >= limits.tokens_per_day:
-            raise _reached("tokens_per_day", limits.tokens_per_day, _DAY - now % _DAY)
+        if limits.tokens_per_day is not None:
+            _check_day(counts, limits.tokens_per_day, now)
         if limits.requests_per_minute is not None:
             _count_minute(counts.requests, limits.requests_per_minute, now)
         counts.running += 1
         return counts
 
-    def end(self, user: str, now: float) -> None:
-        """Count a request that has ended."""
+    def left(self, user: str, tokens_per_day: int, now: float) -> int:
+        """How many tokens are left of a day, beside those that are used or reserved."""
+        counts = self._counts.get(user)
+        return tokens_per_day - (counts.tokens(now) + counts.reserved if counts else 0)
+
+    def reserve(self, user: str, tokens: int) -> None:
+        """Keep tokens for a request that is under way."""
+        self._counts[user].reserved += tokens
+
+    def end(self, user: str, now: float, *, reserved: int = 0) -> None:
+        """Count a request that has ended, for which so many tokens were reserved."""
         counts = self._counts[user]
+        counts.reserved -= reserved
         counts.running -= 1
         if not counts.running and not counts.tokens(now) and not counts.requests.count:
             del self._counts[user]  # nothing is known of it that would count
@@ -98,6 +109,15 @@ class Limiter:
     def spend(self, user: str, tokens: int, now: float) -> None:
         """Count tokens, of a request that has ended or of what was used before a restart."""
         self._counts.setdefault(user, UserCounts()).spend(tokens, now)
+
+
+def _check_day(counts: UserCounts, most: int, now: float) -> None:
+    """Raise errors.LimitReached where no token of a day is left."""
+    used = counts.tokens(now)
+    if used >= most:
+        raise _reached("tokens_per_day", most, _DAY - now % _DAY)
+    if used + counts.reserved >= most:  # until some of these have ended
+        raise _reached("tokens_per_day", most, _A_MOMENT)
 
 
 def _count_minute(requests: LastMinute, most: int, now: float) -> None:

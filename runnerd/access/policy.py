@@ -86,7 +86,16 @@ class Rules:
         directory = self._directory
         if not directory.has_members and not has_form_of_key(secret):
             return None
-        return directory.authenticate(secret, self._clock())
+        try:
+            return directory.authenticate(secret, self._clock())
+        except Unauthorized as error:
+            if has_form_of_key(secret):
+                raise
+            raise Unauthorized(
+                "what was sent as a key is none of this host's (a placeholder, such as `unused`, is"
+                " heeded no more once there are keys); ask the owner for one (runnerd user add), or"
+                " send none where you are let in without"
+            ) from error
 
     def check(self, principal: Principal, action: Action) -> None:
         """Raise errors.Unauthorized or PermissionMissing unless `principal` may do `action`."""

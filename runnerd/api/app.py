@@ -24,6 +24,7 @@ from runnerd.api import (
     pulls,
     request_views,
     running_requests,
+    searching,
 )
 from runnerd.api.admin import (
     approvals,
@@ -93,6 +94,7 @@ _MODULES = (
     metrics,
     log_views,
     fitting,
+    searching,
 )
 
 

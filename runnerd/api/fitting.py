@@ -111,7 +111,7 @@ def _fields(name: str, fit: Fit) -> dict[str, object]:
     return {
         "model": name,
         "fits": fit.fits,
-        "sentence": fit.sentence(shown(name)),
+        "sentence": fit.sentence(name if name.isprintable() else shown(name)),
         "context": fit.context,
         "trained_context": fit.trained_context or None,
         "parallel": fit.parallel,

@@ -1,8 +1,8 @@
 """The owner's page: the static files of `web/`, under headers that let nothing else run in them.
 
-The document at `/ui` (and at `/` for browsers) is asked for anew each time; it names the other
-files below `/ui/VERSION/`, where VERSION is a digest of all of them, so that those may be kept for
-ever.  The page has no rights of its own: everything that it shows and does are requests as
+The document at `/ui` (at `/docs`, and at `/` for browsers) is asked for anew each time; it names
+the other files below `/ui/VERSION/`, where VERSION is a digest of all of them, so that those may be
+kept for ever.  The page has no rights of its own: everything that it shows and does are requests as
 anybody's, with the rights of whoever looks at it.
 """
 
@@ -91,9 +91,10 @@ def wants_page(request: web.Request) -> bool:
     return "text/html" in accept and request.app[CONTEXT].settings.page
 
 
+@ROUTES.get("/docs", Action.PUBLIC)
 @ROUTES.get("/ui", Action.PUBLIC)
 async def document(request: web.Request) -> web.Response:
-    """The page itself."""
+    """The page itself; at `/docs` it begins with the description of the API."""
     files = await _files(request)
     headers = {
         **HEADERS,

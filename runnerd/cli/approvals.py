@@ -146,4 +146,4 @@ def _print(approval: dict[str, Any], *, as_json: bool) -> None:
             print(f"{name + ':':13} {value}")
 
 
-_SHOWN = ("may", "model", "tag")
+_SHOWN = ("may", "model", "tag", "entry", "llm_id")

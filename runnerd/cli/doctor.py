@@ -17,6 +17,7 @@ from runnerd.cli.client import Client, DaemonError
 from runnerd.cli.findings import Finding
 from runnerd.cli.tables import print_json, print_table
 from runnerd.errors import RunnerdError, StartupError
+from runnerd.units import rounded_size
 
 if TYPE_CHECKING:
     from runnerd.config import Settings
@@ -59,6 +60,16 @@ def _findings(host: str | None) -> Iterator[Finding]:
             yield from _folders(settings)
             yield _port(settings)
     yield daemon
+    yield from _misspelt()
+
+
+def _misspelt() -> Iterator[Finding]:
+    """Variables that look like settings and are none."""
+    from runnerd.config import Settings
+    from runnerd.setting_sources import unknown_variables
+
+    for problem in unknown_variables(Settings):
+        yield Finding("environment", "warning", problem, "correct or unset it")
 
 
 def _settings() -> tuple[Settings | None, str]:
@@ -86,7 +97,7 @@ def _memory() -> Finding:
 
     total, free = ram()
     enough = free >= _MEMORY_BYTES
-    detail = f"{free / 1e9:.1f} of {total / 1e9:.1f} GB free"
+    detail = f"{rounded_size(free)} of {rounded_size(total)} free"
     remedy = "" if enough else "only small models will fit"
     return Finding("memory", "ok" if enough else "warning", detail, remedy)
 
@@ -113,7 +124,7 @@ def _space(path: Path) -> Finding:
             free = shutil.disk_usage(existing).free
         except OSError:
             continue
-        detail = f"{path} ({free / 1e9:.1f} GB free)"
+        detail = f"{path} ({rounded_size(free)} free)"
         if free < _FREE_BYTES:
             return Finding("state directory", "warning", detail, "free some space for models")
         return Finding("state directory", "ok", detail)
@@ -124,7 +135,7 @@ def _folders(settings: Settings) -> Iterator[Finding]:
     for what, path in (("state", settings.state_dir), ("runtime", settings.runtime_dir)):
         existing = next(parent for parent in (path, *path.parents) if parent.exists())
         free = shutil.disk_usage(existing).free
-        detail = f"{path} ({free / 1e9:.1f} GB free)"
+        detail = f"{path} ({rounded_size(free)} free)"
         if not (existing.is_dir() and os.access(existing, os.W_OK)):
             yield Finding(
                 f"{what} directory",

@@ -6,17 +6,24 @@ it); it uses the daemon as any client does and ends when it has printed the resp
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
+import pwd
 import socket
+import struct
 import sys
 import tempfile
 import time
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
 from runnerd.cli.client import Client
 from runnerd.errors import RunnerdError
+
+_CREDENTIALS = struct.Struct("3i")  # struct ucred: pid, uid, gid
+SERVICE = Path("/run/runnerd/runnerd.sock")  # of the system's service
 
 _QUESTION = "What is runnerd?"
 _DEMO = Path(__file__).parents[2] / "demo" / "demo-a.gguf"
@@ -26,6 +33,29 @@ def daemon_answers(path: Path) -> bool:
     """Return whether something accepts connections on a Unix socket."""
     with socket.socket(socket.AF_UNIX) as probe:
         return probe.connect_ex(str(path)) == 0
+
+
+def running_daemon(paths: Iterable[Path]) -> tuple[Path, str] | None:
+    """The first socket at which a daemon answers, and whose it is; None where none does.
+
+    The kernel says who listens there.
+    """
+    for path in dict.fromkeys(paths):
+        with contextlib.suppress(OSError), socket.socket(socket.AF_UNIX) as probe:
+            probe.connect(str(path))
+            packed = probe.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _CREDENTIALS.size)
+            pid, uid, _ = _CREDENTIALS.unpack(packed)
+            return path, f"process {pid} of {_user(uid)}"
+    return None
+
+
+def _user(uid: int) -> str:
+    if uid == os.getuid():
+        return "yours"
+    try:
+        return f"user {pwd.getpwuid(uid).pw_name}"
+    except KeyError:
+        return f"user {uid}"
 
 
 def greet_in_background(path: Path) -> None:

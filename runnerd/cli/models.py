@@ -32,9 +32,8 @@ def ls(options: argparse.Namespace) -> int:
         for model in models
         for tag in model.get("tags") or ["<none>"]
     ]
-    print_table(
-        ("MODEL", "PARAMETERS", "QUANTIZATION", "ARCHITECTURE", "SIZE", "FILES", "ID"), rows
-    )
+    heads = ("MODEL", "PARAMETERS", "QUANTIZATION", "ARCHITECTURE", "SIZE", "FILES", "ID")
+    print_table(heads, rows, spare=("ID", "ARCHITECTURE", "FILES", "PARAMETERS"))
     return 0
 
 
@@ -69,9 +68,13 @@ def _print_model(client: Client, model: dict[str, Any], runners: list[dict[str, 
     about["capabilities"] = ", ".join(model["runnerd"]["capabilities"])
     served = [described(item) for item in runners if item["model_id"] == model["id"]]
     about["runners"] = "; ".join(served) or "none"
-    about["fits"] = sentence(client, model["id"]) or "unknown"
+    about["fits"] = sentence(client, _first_name(model)) or "unknown"
     for name, value in about.items():
         print(f"{name + ':':20} {value}")
+
+
+def _first_name(model: dict[str, Any]) -> str:
+    return familiar(str(next(iter(model.get("tags") or [model["id"]]))))
 
 
 def tag(options: argparse.Namespace) -> int:

@@ -18,6 +18,7 @@ from runnerd.cli.tables import familiar, print_json, print_table
 from runnerd.cli.taken_names import check_free
 from runnerd.errors import ClientError
 from runnerd.models.pages import model_of_page
+from runnerd.units import binary_size
 
 _INTERRUPTED = 130
 
@@ -94,7 +95,7 @@ def prune(options: argparse.Namespace) -> int:
     if options.json:
         print_json(response)
     else:
-        print(f"freed {response['freed_bytes'] / 1e6:.1f} MB")
+        print(f"freed {binary_size(response['freed_bytes'])}")
     return 0
 
 
@@ -115,5 +116,5 @@ def _watch(options: argparse.Namespace, path: str, document: object, kind: str) 
     else:
         print(f"{event['message']}: {', '.join(map(familiar, event['model']['tags']))}")
         if kind == "pull":
-            say_fit(Client(options.host), event["model"]["id"])
+            say_fit(Client(options.host), familiar(event["model"]["tags"][0]))
     return 0

@@ -24,8 +24,10 @@ def serve(options: argparse.Namespace) -> int:
     if options.first_run:
         from runnerd.cli import first_run
 
-        if first_run.daemon_answers(settings.socket_path):
-            print(f"A daemon answers at {settings.socket_path} already; asking that one.")
-            return first_run.greet(settings.socket_path)
+        paths = (settings.socket_path, first_run.SERVICE)
+        if (running := first_run.running_daemon(paths)) is not None:
+            path, whose = running
+            print(f"A daemon ({whose}) answers at {path} already; asking that one.")
+            return first_run.greet(path)
         first_run.greet_in_background(settings.socket_path)
     return daemon.main(settings, lambda: config.load(flags))

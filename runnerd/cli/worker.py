@@ -33,7 +33,6 @@ def worker(options: argparse.Namespace) -> int:
         level=os.environ.get("RUNNERD_LOG_LEVEL", "info").upper(),
         format="%(asctime)s %(levelname)s %(name)s: %(message)s",
     )
-    logging.getLogger("aiormq").setLevel(logging.CRITICAL)  # says at length what we say in a line
     asyncio.run(_work(options))
     return 0
 

@@ -6,6 +6,7 @@
 | the engine fails, memory runs out (5xx) | it is tried again, as far as the queue's policy goes |
 | somebody has reached a limit, there is no place (429) | it waits in the queue; no try is counted |
 | the daemon drains | it is given back |
+| somebody who waits needs its place | it is given back, for a moment or longer |
 | its runtime is over | it has failed |
 """
 
@@ -18,7 +19,7 @@ from typing import Protocol
 import msgspec
 
 from runnerd.access import Principal
-from runnerd.errors import Draining, LeaseLost, Overloaded, RunnerdError
+from runnerd.errors import Displaced, Draining, LeaseLost, Overloaded, RunnerdError
 from runnerd.jobs.job import Prompt, Response
 from runnerd.jobs.output import Output
 from runnerd.jobs.prompt_reading import Reading, reading_of, text_of
@@ -40,13 +41,21 @@ class Inference(Protocol):
 
 
 class JobAttempt:
-    """Runs the job of a claim once.  Cancelled, it tells the queue nothing."""
+    """Runs the job of a claim once.  Cancelled, it tells the queue nothing.
 
-    def __init__(self, queue: Work, inference: Inference, claim: Claim) -> None:
+    `pause` is for how many seconds the job is left alone where it has to make room for somebody
+    who waits; then `displaced` says so.
+    """
+
+    def __init__(
+        self, queue: Work, inference: Inference, claim: Claim, *, pause: float = 1.0
+    ) -> None:
         self._queue = queue
         self._inference = inference
         self._claim = claim
         self._output = Output(queue, claim)
+        self._pause = pause
+        self.displaced = False
         self._refused = ""  # why the last prompt was, if it was
 
     async def run(self) -> None:
@@ -61,6 +70,9 @@ class JobAttempt:
             await self._fail(f"it ran for longer than {self._claim.job.runtime:g} s", retry=False)
         except Draining:
             await self._release(0.0)
+        except Displaced:
+            self.displaced = True
+            await self._release(self._pause)
         except Overloaded as error:
             await self._release(_PAUSE if error.retry_after is None else error.retry_after)
         except RunnerdError as error:

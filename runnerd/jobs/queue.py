@@ -17,10 +17,11 @@ back late changes nothing and hears `LeaseLost`.
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Callable, Collection, Sequence
+from collections.abc import AsyncIterator, Callable, Collection, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
+from runnerd.jobs.group_summary import GroupSummary
 from runnerd.jobs.job import Job, JobState, NewJob, Response
 
 
@@ -94,7 +95,11 @@ class Submission(Protocol):
         """How many jobs there are, by principal, model and state; without counting them."""
         ...
 
-    def watch(self, id: str) -> AsyncGenerator[Job, None]:
+    async def summary(self, group: str) -> GroupSummary:
+        """How the jobs of a group stand."""
+        ...
+
+    def watch(self, id: str) -> AsyncIterator[Job]:
         """The job as it is, and again whenever it has changed, until it has ended or is gone.
 
         Changes that come in quick succession may be told as one.

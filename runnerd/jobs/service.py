@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 
 from runnerd import tasks
@@ -36,9 +37,10 @@ class Jobs:
         settings: Settings,
         folder: Path,
         check_model: CheckModel,
+        idle: Callable[[], Awaitable[None]],
     ) -> None:
         """`folder` is the daemon's state; `check_model` raises for a model that there is not for a
-        principal.
+        principal; `idle` waits until nobody is served or waits.
         """
         rules = QueueRules(
             lambda: settings.jobs.open,
@@ -49,8 +51,16 @@ class Jobs:
         fleet = settings.jobs.fleet
         self._opened: OpenedQueue = fleet_queue(rules) if fleet else SqliteQueue(database, rules)
         self.queue: Queue = self._opened
+
+        async def gate() -> None:
+            if settings.jobs.idle_only:
+                await idle()
+
         self.worker = Worker(
-            self.queue, inference, at_once=lambda: 0 if fleet else settings.jobs.at_once
+            self.queue,
+            inference,
+            at_once=lambda: 0 if fleet else settings.jobs.at_once,
+            gate=gate,
         )
         self._settings = settings
         self._clock = SteadyClock()

@@ -9,9 +9,10 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable
 
 from runnerd import tasks
+from runnerd.backoff import Backoff
 from runnerd.errors import LeaseLost, RunnerdError
 from runnerd.jobs.attempt import Inference, JobAttempt
 from runnerd.jobs.queue import Claim, Work
@@ -19,13 +20,19 @@ from runnerd.jobs.queue import Claim, Work
 log = logging.getLogger(__name__)
 
 LEASE = 60.0  # seconds
+_PAUSES = Backoff(0.5, 60.0)  # for jobs that have to make room again and again
 _AGAIN = 5.0  # seconds until a database that cannot be used is asked again
+
+
+async def _open_gate() -> None:
+    """A gate that is always open."""
 
 
 class Worker:
     """Owns the attempts that run, from `open` to `close`.
 
-    `at_once` says how many there may be, read each time.
+    `at_once` says how many there may be, read each time; `gate` is waited for before jobs are
+    claimed.
     """
 
     def __init__(
@@ -34,12 +41,15 @@ class Worker:
         inference: Inference,
         *,
         at_once: Callable[[], int],
+        gate: Callable[[], Awaitable[None]] = _open_gate,
         name: str = "daemon",
     ) -> None:
         self._queue = queue
         self._inference = inference
         self._at_once = at_once
+        self._gate = gate
         self._name = name
+        self._displaced: dict[str, int] = {}  # how often jobs had to make room
         self._running: dict[str, tuple[Claim, asyncio.Task[None]]] = {}
         self._room = asyncio.Event()
         self._claiming: asyncio.Task[None] | None = None
@@ -67,6 +77,7 @@ class Worker:
                 self._room.clear()
                 await self._room.wait()
                 continue
+            await self._gate()
             try:
                 claims = await self._claims(room)
             except RunnerdError as error:
@@ -96,12 +107,17 @@ class Worker:
                 log.debug("job %s was not given back: %s", claim.job.id, error.message)
 
     def _start(self, claim: Claim) -> None:
-        attempt = JobAttempt(self._queue, self._inference, claim)
-        task = tasks.spawn(attempt.run(), name=f"job {claim.job.id}")
-        self._running[claim.job.id] = claim, task
-        task.add_done_callback(lambda _: self._ended(claim))
+        id = claim.job.id
+        pause = _PAUSES.pause(1 + self._displaced.get(id, 0))
+        attempt = JobAttempt(self._queue, self._inference, claim, pause=pause)
+        task = tasks.spawn(attempt.run(), name=f"job {id}")
+        self._running[id] = claim, task
+        task.add_done_callback(lambda _: self._ended(claim, displaced=attempt.displaced))
 
-    def _ended(self, claim: Claim) -> None:
+    def _ended(self, claim: Claim, *, displaced: bool) -> None:
+        count = self._displaced.pop(claim.job.id, 0)
+        if displaced:
+            self._displaced[claim.job.id] = count + 1
         found = self._running.get(claim.job.id)
         if found is not None and found[0] is claim:
             del self._running[claim.job.id]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from uuid import UUID, uuid5
 
 from runnerd.errors import ClientError, ModelNotFound
@@ -18,7 +18,7 @@ _NAMESPACE = UUID("5a1c3f0e-7d1b-4c55-9a0e-3c1f2b7d9e64")
 @dataclass(frozen=True, slots=True)
 class LLM:
     """One LLM.  `said` is its entry as it was said, None where nobody did; `entry` with what the
-    model says of itself.
+    model says of itself.  Of the model's names it has its own alone.
     """
 
     uuid: str
@@ -57,11 +57,22 @@ def _of_model(model: Model, kept: Iterable[KeptEntry]) -> list[LLM]:
     own = uuid_of(str(model.id))
     came = [each for each in kept if each.tag in model.tags]
     said = next((each.entry for each in kept if each.uuid == own), None)
-    others = [LLM(each.uuid, model, filled(each.entry, model), each.entry) for each in came]
-    if came and set(model.tags) <= {each.tag for each in came}:
-        return others
-    entry = entry_of(model) if said is None else filled(said, model)
-    return [LLM(own, model, entry, said), *others]
+    found = []
+    if came:
+        tags = {each.tag for each in came}
+        others = tuple(tag for tag in model.tags if tag not in tags)
+        if others:
+            found.append(_by_itself(own, replace(model, tags=others), said))
+    else:
+        found.append(_by_itself(own, model, said))
+    for each in came:
+        known = replace(model, tags=(each.tag,))
+        found.append(LLM(each.uuid, known, filled(each.entry, known), each.entry))
+    return found
+
+
+def _by_itself(uuid: str, model: Model, said: LLMRegistryEntry | None) -> LLM:
+    return LLM(uuid, model, entry_of(model) if said is None else filled(said, model), said)
 
 
 def find_named(llms: Iterable[LLM], text: str) -> LLM | None:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from pathlib import Path
 
+from runnerd import tasks
 from runnerd.config import Settings
 from runnerd.database import Database
 from runnerd.llms.downloads import Downloads
@@ -25,6 +27,11 @@ class LLMParts:
     entries: EntryStore
     downloads: Downloads
     bare_files: BareFiles
+    store: Store
+
+    async def models_changed(self) -> None:
+        """There are other models: copies go with those that are gone."""
+        await asyncio.to_thread(self.bare_files.sweep, self.store.catalog.entries)
 
     def among(self, models: Catalog) -> list[LLM]:
         """The LLMs among models that there are for somebody."""
@@ -44,7 +51,17 @@ async def build(
     await entries.open()
     downloads = Downloads(store, pulls, entries)
     stack.push_async_callback(downloads.close)
-    folder = settings.pantry.bare_models or state_dir / "bare"
+    folder = (settings.pantry.bare_models or state_dir / "bare").absolute()  # programs get paths
     bare_files = BareFiles(folder, lambda model: store.resolve(model).weights)
-    await asyncio.to_thread(bare_files.sweep, store.catalog.entries)
-    return LLMParts(entries, downloads, bare_files)
+    await asyncio.to_thread(bare_files.open, store.catalog.entries)
+    parts, loop = LLMParts(entries, downloads, bare_files, store), asyncio.get_running_loop()
+
+    def sweep() -> None:
+        tasks.spawn(parts.models_changed(), name="sweep bare models")
+
+    def changed() -> None:
+        with contextlib.suppress(RuntimeError):  # the loop has ended: the next start sees to it
+            loop.call_soon_threadsafe(sweep)
+
+    store.tell_of_changes(changed)
+    return parts

@@ -64,9 +64,16 @@ class BareFiles:
         async with lock:
             return await run_stoppable(lambda stop: self._copy(model, stop))
 
+    def open(self, models: Collection[Digest]) -> None:
+        """Remove what an earlier daemon has left unfinished, and then `sweep`.  Blocks."""
+        with contextlib.suppress(OSError):
+            for path in self.folder.glob(f"{_UNFINISHED}*"):
+                shutil.rmtree(path, ignore_errors=True)
+        self.sweep(models)
+
     def sweep(self, models: Collection[Digest]) -> None:
-        """Remove unfinished copies, and those of other models than these.  Blocks."""
-        kept = {id.hex[:12] for id in models}
+        """Remove the copies of other models than these.  Blocks."""
+        kept = {id.hex[:12] for id in models} | {_UNFINISHED.rstrip("-")}
         with contextlib.suppress(OSError):
             for path in self.folder.iterdir():
                 if path.name.partition("-")[0] not in kept:

@@ -94,8 +94,14 @@ class Store:
             self._layout.hold_space()
 
     def tell_of_changes(self, changed: Callable[[], None]) -> None:
-        """Have somebody told whenever there are other models; called in any thread."""
-        self._ledger.changed = changed
+        """Have somebody told, too, whenever there are other models; called in any thread."""
+        before = self._ledger.changed
+
+        def tell() -> None:
+            before()
+            changed()
+
+        self._ledger.changed = tell
 
     @property
     def catalog(self) -> Catalog:

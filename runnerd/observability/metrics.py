@@ -9,18 +9,22 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 
 import runnerd
 from runnerd import tasks
 from runnerd.errors import RunnerdError
-from runnerd.observability.engine_series import engine_samples
+from runnerd.observability.engine_series import EngineSeries
 from runnerd.observability.loop_lag import LoopLag
 from runnerd.observability.request_figures import RequestFigures, each_sorted
 from runnerd.observability.runner_figures import RunnerFigures, TransferFigures
-from runnerd.observability.snapshot import Snapshot
+from runnerd.observability.snapshot import Gauge, Snapshot
 from runnerd.supervisor import Supervisor
 
+Source = Callable[[], Awaitable[Gauge]]
+"""Tells a figure of another part of the daemon at each scrape."""
+
+_WITHIN = 0.5  # seconds for a source
 _FRESH = 0.5  # seconds for which a scrape serves who asks again
 
 
@@ -40,6 +44,8 @@ class Metrics:
         self.requests = RequestFigures()
         self.runners = RunnerFigures()
         self.transfers = TransferFigures()
+        self.sources: list[Source] = []
+        self._engines = EngineSeries()
         self._supervisor = supervisor
         self._loop_lag = loop_lag
         self._name_of = name_of
@@ -56,7 +62,14 @@ class Metrics:
         return await asyncio.shield(scrape)
 
     async def _render(self) -> bytes:
-        engines = await engine_samples(self._supervisor.ready_runners())
+        runners_now = self._supervisor.reports()
+        idle = {
+            each.id: round(each.last_used_at, 2)
+            for each in runners_now
+            if each.id and not each.in_use
+        }
+        engines = await self._engines.samples(self._supervisor.ready_runners(), idle)
+        others = [gauge for source in self.sources if (gauge := await _asked(source)) is not None]
         supervisor, figures, runners = self._supervisor, self.requests, self.runners
         figures.add_up()
         snapshot = Snapshot(
@@ -77,6 +90,7 @@ class Metrics:
             lag_latest=self._loop_lag.latest,
             lag_worst=self._loop_lag.worst,
             engines=engines,
+            others=others,
         )
         return await asyncio.to_thread(_text, snapshot)
 
@@ -85,6 +99,15 @@ class Metrics:
             return self._name_of(id) if id else ""
         except RunnerdError:
             return id  # gone, or a backend's own
+
+
+async def _asked(source: Source) -> Gauge | None:
+    """What another part tells, None where it cannot in time."""
+    try:
+        async with asyncio.timeout(_WITHIN):
+            return await source()
+    except (RunnerdError, TimeoutError):
+        return None
 
 
 def _text(snapshot: Snapshot) -> bytes:

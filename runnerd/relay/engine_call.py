@@ -118,7 +118,9 @@ class EngineCall:
             return
         context, plan = self._context, self._plan
         pool = context.pools.of(self._runner.engine_socket)
-        self._engine = pool.ask(self, plan.message(), fresh=fresh, at_the_end=plan.assembles)
+        self._engine = pool.ask(
+            self, plan.message(self._record.id), fresh=fresh, at_the_end=plan.assembles
+        )
         context.watch.add(self)
         if self._paused:
             self._engine.pause()

@@ -31,6 +31,7 @@ from runnerd.relay.plan import Plan
 from runnerd.relay.records import RequestRecord
 from runnerd.relay.response_sink import ResponseSink
 from runnerd.relay.runner_wait import RunnerWait
+from runnerd.relay.token_reserve import LEFT
 from runnerd.relay.user_accounts import CountedRequest
 from runnerd.scheduler import BACKGROUND
 from runnerd.supervisor import Lease
@@ -111,7 +112,7 @@ class Exchange:
         if self._lease is not None and self._call is not None:
             plan = self._plan
             self._context.quarantine.left(self._lease.generation, plan.key, plan.body)
-        self.record.error = self.record.error or "client disconnected"
+        self.record.error = self.record.error or LEFT
         self._release()
         task, self._task = self._task, None  # whose end holds on to its frames, and so to this
         _call_off(task)
@@ -159,6 +160,10 @@ class Exchange:
         while isinstance(found, PendingPlan):
             self._sink.waiting(streams=found.streams)
             found = await found.wait()
+        if self._counted is not None:
+            counted = self._counted
+            large = found.is_large
+            found = await counted.reserve_aside(found) if large else counted.reserve(found)
         self._plan, self._pending = found, None
         plan = found
         self.record.model, self.record.streamed = plan.model, plan.streams
@@ -290,7 +295,8 @@ def _call_off(task: asyncio.Task[None] | None) -> None:
 def _log_failure(record: RequestRecord, error: RunnerdError) -> None:
     """What is not the client's mistake; many of one kind are one line."""
     about = {"request_id": record.id, "runner": record.runner, "model": record.model}
-    log.warning("a request failed: %d %s", error.status, record.error, extra=about)
+    said = " ".join(error.message.split())[:300]
+    log.warning("a request failed: %d %s", error.status, said, extra=about)
 
 
 def _recalls(exchange: Exchange, lease: Lease, plan: Plan, context: ExchangeContext) -> bool:

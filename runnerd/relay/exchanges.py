@@ -179,6 +179,8 @@ class Exchanges:
         try:
             counted = self.accounts.begin(principal)
             plan = self._intake.plan(request, route, principal)
+            if counted is not None and isinstance(plan, Plan):
+                plan = counted.reserve(plan)
         except Exception as error:
             if counted is not None:
                 counted.ended(record)

@@ -12,6 +12,7 @@ from runnerd.access import Action
 from runnerd.errors import LimitReached
 from runnerd.relay.affinity import Affinity
 from runnerd.relay.body import UNDECODABLE
+from runnerd.relay.body_scan import LARGE
 from runnerd.relay.dialect import BeforeEnd, Retry, Translation
 from runnerd.relay.engine import Buffer
 from runnerd.relay.events import EVENT_STREAM
@@ -20,7 +21,7 @@ from runnerd.relay.operations import Operation
 from runnerd.relay.records import RequestRecord
 from runnerd.relay.request_rewrites.context_limit import within_context
 from runnerd.relay.request_rewrites.retry_rewrites import rewritten
-from runnerd.relay.request_validation import validate_request
+from runnerd.relay.request_validation import JUDGED_ALWAYS, validate_request
 from runnerd.relay.response_adapters.rounds import Rounds, bodies, slots_of
 from runnerd.relay.token_time import TokenTime
 from runnerd.relay.translations import PASSED
@@ -61,6 +62,16 @@ class Plan(msgspec.Struct, frozen=True, gc=False):
             return Action.UNLOAD_MODEL
         return Action.LOAD_MODEL if self.preload_only else self.operation.action
 
+    @property
+    def is_large(self) -> bool:
+        """Whether to look at its body takes longer than the event loop can spare."""
+        return sum(map(len, self.body)) > LARGE
+
+    @property
+    def is_judged_here(self) -> bool:
+        """Whether a request is held against what no engine takes also where one is ready."""
+        return self.operation.name in JUDGED_ALWAYS
+
     def validate_request(self) -> None:
         """Refuse what no engine would take, before one is started for it.
 
@@ -70,8 +81,9 @@ class Plan(msgspec.Struct, frozen=True, gc=False):
             body = b"".join(self.body)
             validate_request(self.operation.name, body, self.known)
 
-    def message(self) -> Sequence[Buffer]:
-        """Return the request as the engine gets it: a fresh minimal head, and the body.
+    def message(self, id: str) -> Sequence[Buffer]:
+        """Return the request as the engine gets it: a fresh minimal head with the id that its
+        client knows, and the body.
 
         An engine closes the connection after a stream.  Where a whole response is put together from
         one it is asked to close it after an error too, so that only the end has to be waited for.
@@ -81,8 +93,8 @@ class Plan(msgspec.Struct, frozen=True, gc=False):
             lines += b"X-Request-Origin: %s\r\n" % self.origin.encode()
         head = (
             b"POST %s HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
-            b"%sContent-Length: %d\r\n\r\n"
-            % (self.operation.engine_path, lines, sum(map(len, self.body)))
+            b"X-Request-Id: %s\r\n%sContent-Length: %d\r\n\r\n"
+            % (self.operation.engine_path, id.encode(), lines, sum(map(len, self.body)))
         )
         return (head, *self.body)
 

@@ -12,22 +12,57 @@ from runnerd.access import Policy, Principal
 from runnerd.access.limits import Limiter
 from runnerd.access.users import NO_LIMITS
 from runnerd.relay import usage
+from runnerd.relay.plan import Plan
 from runnerd.relay.records import RequestRecord
+from runnerd.relay.token_reserve import LEFT, Reserve, none_left, within
+from runnerd.threads import run_stoppable
 
 
 class CountedRequest:
     """One request of a user with limits, until it has ended."""
 
-    __slots__ = ("_accounts", "_counts_tokens", "_user")
+    __slots__ = ("_accounts", "_reserve", "_tokens_per_day", "_user")
 
-    def __init__(self, accounts: UserAccounts, user: str, *, counts_tokens: bool) -> None:
+    def __init__(self, accounts: UserAccounts, user: str, tokens_per_day: int | None) -> None:
         self._accounts = accounts
         self._user = user
-        self._counts_tokens = counts_tokens
+        self._tokens_per_day = tokens_per_day
+        self._reserve: Reserve | None = None
+
+    def reserve(self, plan: Plan) -> Plan:
+        """The plan, with no more tokens than are left of the day, which are reserved for it.
+
+        Raises errors.LimitReached.
+        """
+        if self._tokens_per_day is None or self._reserve is not None:
+            return plan
+        left = self._accounts.left(self._user, self._tokens_per_day)
+        plan, self._reserve = within(plan, left)
+        self._accounts.reserve(self._user, self._reserve.tokens)
+        return plan
+
+    async def reserve_aside(self, plan: Plan) -> Plan:
+        """The same for a large plan, which is looked at in a thread."""
+        if self._tokens_per_day is None or self._reserve is not None:
+            return plan
+        left = self._accounts.left(self._user, self._tokens_per_day)
+        found, reserve = await run_stoppable(lambda _: within(plan, left))
+        if reserve.tokens > self._accounts.left(self._user, self._tokens_per_day):
+            raise none_left(reserve.prompt, 0)  # others have come meanwhile
+        self._reserve = reserve
+        self._accounts.reserve(self._user, reserve.tokens)
+        return found
 
     def ended(self, record: RequestRecord) -> None:
         """It is over, however it went; to be called once."""
-        self._accounts.ended(self._user, record.counts if self._counts_tokens else None)
+        counted, reserve = self._tokens_per_day is not None, self._reserve
+        self._accounts.ended(
+            self._user,
+            record.counts if counted else None,
+            reserved=0 if reserve is None else reserve.tokens,
+        )
+        if counted and reserve is not None and record.counts is None and record.error == LEFT:
+            self._accounts.spend(self._user, reserve.spent_by_who_left(record))
 
 
 class UserAccounts:
@@ -53,15 +88,35 @@ class UserAccounts:
         if limits is NO_LIMITS:
             return None
         user, now = principal.id, self._clock()
-        counts_tokens = limits.tokens_per_day is not None
-        if counts_tokens:
+        if limits.tokens_per_day is not None:
             self._read(user, now)
         self._limiter.begin(user, limits, now)
-        return CountedRequest(self, user, counts_tokens=counts_tokens)
+        return CountedRequest(self, user, limits.tokens_per_day)
 
-    def ended(self, user: str, counts: bytes | None) -> None:
-        """A request has ended, of which the engine has told these counts."""
-        self._limiter.end(user, self._clock())
+    def left(self, user: str, tokens_per_day: int) -> int:
+        """How many tokens a user may take today, beside what is used and reserved."""
+        now = self._clock()
+        self._read(user, now)
+        return self._limiter.left(user, tokens_per_day, now)
+
+    def reserve(self, user: str, tokens: int) -> None:
+        """Keep tokens for a request that is under way."""
+        self._limiter.reserve(user, tokens)
+
+    def spend(self, user: str, tokens: int) -> None:
+        """Count tokens that no engine has told."""
+        self._limiter.spend(user, tokens, self._clock())
+
+    def ended(self, user: str, counts: bytes | None, *, reserved: int = 0) -> None:
+        """A request has ended, of which the engine has told these counts, and for which so many
+        tokens were reserved.
+        """
+        if counts is not None and reserved:
+            # Before they are given back, so that nobody gets the tokens in between.
+            self._unread.setdefault(user, []).append(counts)
+            self._read(user, self._clock())
+            counts = None
+        self._limiter.end(user, self._clock(), reserved=reserved)
         if counts is not None:
             self._unread.setdefault(user, []).append(counts)
 

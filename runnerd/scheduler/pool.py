@@ -174,7 +174,7 @@ class Pool:
                 continue
             slots = instance.slots
             if background:
-                if len(instance.leases) >= max(1, (slots or 1) - 1):
+                if slots is not None and len(instance.leases) >= max(1, slots - 1):
                     continue
             elif slots is not None and overcommit:
                 alone = not shared or instance.pace.seconds is not None

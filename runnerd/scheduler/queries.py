@@ -72,6 +72,11 @@ class Queries:
         """Return the pools that have failed and have no runner."""
         return failure_views(self._books.pools)
 
+    def slots(self, key: RunnerKey, generation: int) -> int | None:
+        """Return how many slots an instance has, None where that is not known."""
+        found = self._books.find(key, generation)
+        return None if found is None else found[1].slots
+
     def need(self, key: RunnerKey) -> dict[str, int]:
         """Return the bytes per device that an instance of a pool takes at least, as is thought."""
         pool = self._books.pools.get(key)

@@ -93,6 +93,12 @@ def select(connection: Connection, principal: str | None, limit: int) -> list[Se
     return [_session(row) for row in rows]
 
 
+def count(connection: Connection) -> int:
+    """How many sessions there are, of everybody."""
+    (found,) = connection.execute("SELECT count(*) FROM sessions").fetchone()
+    return int(found)
+
+
 def turns(connection: Connection, session: str) -> list[Turn]:
     """All turns of a session, in their order."""
     rows = connection.execute(f"{_TURN} WHERE session = ? ORDER BY number", (session,))

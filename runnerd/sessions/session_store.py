@@ -157,6 +157,10 @@ class SessionStore:
 
         return await self._database.write(work)
 
+    async def count(self) -> int:
+        """How many sessions there are, of everybody."""
+        return await self._database.read(rows.count)
+
     async def expire(self) -> list[str]:
         """Remove the sessions whose time is over, or whose user is no more; return their ids."""
         now = self._clock()

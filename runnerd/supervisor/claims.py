@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections.abc import Callable
 
@@ -9,6 +10,7 @@ from runnerd.access import Principal
 from runnerd.errors import BackendFailure
 from runnerd.scheduler import Grant, Refuse, RunnerKey, Scheduler
 from runnerd.supervisor.actions import Actions
+from runnerd.supervisor.background_leases import BackgroundLeases
 from runnerd.supervisor.batch_scheduling import BatchScheduling
 from runnerd.supervisor.fleet import Fleet
 from runnerd.supervisor.lease import Lease, LeaseHolder, Waiter
@@ -30,7 +32,9 @@ class Claims:
         *,
         slot_persistence: SlotPersistence,
         refusals: Refusals,
+        idle_only: Callable[[], bool] = lambda: False,
     ) -> None:
+        """`idle_only`: jobs are worked on only while nobody is served or waits."""
         self._scheduler = scheduler
         self._actions = actions
         self._fleet = fleet
@@ -40,6 +44,10 @@ class Claims:
         self._waiters: dict[int, Waiter] = {}
         self._leases: dict[int, Lease] = {}
         self._batch_scheduling = BatchScheduling(fleet, self._leases)
+        self._background = BackgroundLeases(
+            lambda lease: scheduler.slots(lease.key, lease.generation), idle_only
+        )
+        self._idle: asyncio.Event | None = None  # while somebody waits for that
 
     # those who wait
 
@@ -60,7 +68,10 @@ class Claims:
 
     def leave(self, ticket: int) -> bool:
         """Somebody waits no more; return whether they still did."""
-        return self._waiters.pop(ticket, None) is not None
+        waited = self._waiters.pop(ticket, None) is not None
+        if self._idle is not None:
+            self._tell_if_idle()
+        return waited
 
     def granted(self, granted: Grant) -> None:
         """A runner is there for a ticket."""
@@ -68,17 +79,28 @@ class Claims:
         if waiter is None:  # its owner has left meanwhile
             self._actions.carry_out(self._scheduler.release(granted.ticket, time.monotonic()))
         else:
-            waiter.claimant.granted(self.lease(granted, waiter.principal, waiter.holder))
+            waiter.claimant.granted(
+                self.lease(granted, waiter.principal, waiter.holder, background=waiter.background)
+            )
 
     def refused(self, refused: Refuse) -> None:
         """There will be no runner for a ticket."""
         waiter = self._waiters.pop(refused.ticket, None)
+        if self._idle is not None:
+            self._tell_if_idle()
         if waiter is not None:
             waiter.claimant.refused(self._refusals.error(refused, waiter.key, waiter.principal))
 
     # those who have a lease
 
-    def lease(self, granted: Grant, principal: Principal, holder: LeaseHolder | None) -> Lease:
+    def lease(
+        self,
+        granted: Grant,
+        principal: Principal,
+        holder: LeaseHolder | None,
+        *,
+        background: bool = False,
+    ) -> Lease:
         """The lease that somebody was granted."""
         runner = self._fleet[granted.generation]
         recalls, client = False, principal.id
@@ -89,6 +111,10 @@ class Claims:
             runner, granted, self._release, holder=holder, principal=principal, recalls=recalls
         )
         self._leases[granted.ticket] = lease
+        if background:
+            self._background.leases[granted.ticket] = lease
+        if self._background.leases:
+            self._background.settle(lease, self._leases, waited_for=self._people_wait())
         runner.used = True
         self._batch_scheduling.leased()
         return lease
@@ -96,6 +122,10 @@ class Claims:
     def _release(self, lease: Lease) -> None:
         if self._leases.pop(lease.ticket, None) is None:
             return
+        if self._background.leases:
+            self._background.leases.pop(lease.ticket, None)
+        if self._idle is not None:
+            self._tell_if_idle()
         decisions = self._scheduler.release(lease.ticket, time.monotonic())
         if decisions:
             self._actions.act_on(decisions)
@@ -105,9 +135,31 @@ class Claims:
         else:
             self._actions.wake_by(self._scheduler.expires_at(lease.key, lease.generation))
 
+    def _people_wait(self) -> bool:
+        return any(not waiter.background for waiter in self._waiters.values())
+
+    def _is_idle(self) -> bool:
+        return len(self._leases) == len(self._background.leases) and not self._people_wait()
+
+    def _tell_if_idle(self) -> None:
+        if self._idle is not None and self._is_idle():
+            self._idle.set()
+
+    async def idle(self) -> None:
+        """Wait until nobody is served or waits, but for jobs.  For one who waits at a time."""
+        while not self._is_idle():
+            self._idle = asyncio.Event()
+            try:
+                await self._idle.wait()
+            finally:
+                self._idle = None
+
     def withdraw(self, ticket: int) -> None:
         """Nobody wants a ticket any more, be it waiting, granted or gone."""
         self._leases.pop(ticket, None)
+        self._background.leases.pop(ticket, None)
+        if self._idle is not None:
+            self._tell_if_idle()
         self._actions.carry_out(self._scheduler.withdraw(ticket, time.monotonic()))
 
     # the runners that they have

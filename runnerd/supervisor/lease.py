@@ -34,18 +34,26 @@ class LeaseHolder(Protocol):
         """
         ...
 
+    def fail(self, error: RunnerdError) -> None:
+        """End with an error, which gives the lease back."""
+        ...
+
     def heard_at(self) -> float:
         """When the engine last sent something (monotonic); 0: nothing since the lease began."""
         ...
 
 
 class Waiter(NamedTuple):  # a tuple: one is made for each request that waits
-    """Somebody who waits for a lease of `key`, which will be the holder's."""
+    """Somebody who waits for a lease of `key`, which will be the holder's.
+
+    `background`: nobody waits for what it is for.
+    """
 
     key: RunnerKey
     principal: Principal
     claimant: Claimant
     holder: LeaseHolder | None
+    background: bool = False
 
 
 class Promise:

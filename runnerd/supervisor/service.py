@@ -19,7 +19,7 @@ from runnerd.configurations import ConfigurationKey, Configurations, ModelConfig
 from runnerd.errors import BackendFailure
 from runnerd.runner import Runner, RunnerState
 from runnerd.saved_slots import SavedSlots
-from runnerd.scheduler import Decision, Grant, Refuse, RunnerKey, Scheduler, Start, Stop
+from runnerd.scheduler import BACKGROUND, Decision, Grant, Refuse, RunnerKey, Scheduler, Start, Stop
 from runnerd.sockets.paths import RuntimeDirectory
 from runnerd.supervisor.actions import Actions
 from runnerd.supervisor.changes import Changes
@@ -124,6 +124,7 @@ class Supervisor:
             fleet,
             slot_persistence=slot_persistence,
             refusals=Refusals(scheduler, self._reports, preparation=preparation, variants=variants),
+            idle_only=lambda: settings.jobs.idle_only,
         )
         self._watch = MemoryWatch(
             scheduler, actions, memory=memory, fleet=fleet, preparation=preparation
@@ -199,7 +200,9 @@ class Supervisor:
             affinity=affinity,
             background=background,
         )
-        return None if granted is None else self._claims.lease(granted, principal, holder)
+        if granted is None:
+            return None
+        return self._claims.lease(granted, principal, holder, background=background)
 
     def line_up(
         self,
@@ -227,7 +230,8 @@ class Supervisor:
             priority=priority,
         ):
             return None
-        self._claims.wait(ticket, Waiter(key, principal, claimant, holder))
+        background = priority <= BACKGROUND
+        self._claims.wait(ticket, Waiter(key, principal, claimant, holder, background))
         self._actions.wake_by(now + self._settings.queue_timeout)
         self._actions.wake_by(self._scheduler.held_back_until(key))
         return ticket
@@ -268,7 +272,8 @@ class Supervisor:
             self._scheduler.reset(lambda failed: failed == key)
         ticket = next(self._tickets)
         promise = Promise()
-        self._claims.wait(ticket, Waiter(key, principal, promise, holder))
+        background = priority <= BACKGROUND
+        self._claims.wait(ticket, Waiter(key, principal, promise, holder, background))
         try:
             self._actions.carry_out(
                 self._scheduler.request(
@@ -301,6 +306,10 @@ class Supervisor:
                 lease.release()
                 raise
         return lease
+
+    async def idle(self) -> None:
+        """Wait until nobody is served or waits, but for jobs."""
+        await self._claims.idle()
 
     # on view
 

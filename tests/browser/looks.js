@@ -1,7 +1,8 @@
 // What is wrong with how the page looks: sentences, one for each fault.
 () => {
   const wrong = [];
-  const visible = (each) => { const box = each.getBoundingClientRect(); const style = getComputedStyle(each); return box.width > 1 && box.height > 1 && style.visibility !== "hidden" && style.clipPath === "none"; };
+  const hidden = (each) => { for (let at = each; at; at = at.parentElement) if (getComputedStyle(at).clipPath !== "none") return true; return false; };
+  const visible = (each) => { const box = each.getBoundingClientRect(); const style = getComputedStyle(each); return box.width > 1 && box.height > 1 && style.visibility !== "hidden" && !hidden(each); };
   const named = (each) => `${each.tagName.toLowerCase()}.${each.className} “${(each.textContent || each.value || "").trim().slice(0, 40)}”`;
   if (document.documentElement.scrollWidth > innerWidth) wrong.push(`the page is ${document.documentElement.scrollWidth} wide`);
 

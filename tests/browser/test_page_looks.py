@@ -69,6 +69,7 @@ PLACES = {
     "sessions/trip": "Where to?",
     "jobs": "one",
     "jobs/one": "Asked",
+    "reference": "/v1/chat/completions",
 }
 
 

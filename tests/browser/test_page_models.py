@@ -77,8 +77,10 @@ def test_configure(page: Page, daemon: DaemonProcess) -> None:
     schema = daemon.http.get("/runnerd/configuration/schema").json()
     go(page, "Models")
     page.get_by_role("link", name="tiny", exact=True).click()
-    for title in ("How it is kept", "How it is asked"):
-        page.get_by_text(title).click()
+    expect(page.get_by_text("How it is kept")).to_be_visible()
+    for title in ("How it is started", "How it is kept", "How it is asked"):
+        if page.locator("details[open]").filter(has_text=title).count() == 0:
+            page.get_by_text(title).click()
     for name, about in schema["properties"].items():
         field = page.get_by_label(name, exact=True).or_(page.get_by_role("group", name=name))
         expect(field.first).to_be_visible()
@@ -136,6 +138,24 @@ def test_pull_with_progress_and_cancel(
     page.get_by_label("Model", exact=True).fill(server.url(f"/{name}.gguf"))
     page.get_by_role("button", name="Pull", exact=True).click()
     expect(page.get_by_role("link", name=name, exact=True)).to_be_visible()
+
+
+def test_whether_it_fits(page: Page, daemon: DaemonProcess, server: FileServer) -> None:
+    """What a model needs is told before it is pulled, and of one that is here for other numbers."""
+    go(page, "Models")
+    expect(page.get_by_role("row").filter(has_text="tiny").first).to_contain_text("up to 8,192")
+    page.get_by_label("Model", exact=True).fill(server.url("/far.gguf"))
+    page.get_by_role("button", name="Does it fit?").click()
+    expect(page.get_by_text("fits now")).to_be_visible()
+    assert all(
+        "far" not in tag for each in daemon.http.get("/models").json() for tag in each["tags"]
+    )
+    page.get_by_role("link", name="tiny", exact=True).click()
+    expect(page.get_by_text("8,192 tokens").first).to_be_visible()
+    page.get_by_label("With a context of").fill("1024")
+    page.get_by_label("With requests at a time").fill("2")
+    page.get_by_role("button", name="Reckon").click()
+    expect(page.get_by_text("1,024 tokens")).to_be_visible()
 
 
 def test_pull_that_is_refused(page: Page) -> None:

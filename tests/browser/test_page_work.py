@@ -92,7 +92,7 @@ def test_logs(page: Page, daemon: DaemonProcess) -> None:
     page.get_by_label("Level").select_option("")
     page.get_by_label("Model", exact=True).select_option("ai/tiny:latest")
     expect(log).to_contain_text("ready after")
-    expect(log).not_to_contain_text("listening on unix")
+    expect(log).not_to_contain_text("runnerd.daemon: listening")
     page.get_by_role("button", name="Pause").click()
     expect(page.get_by_text("Paused")).to_be_visible()
     page.get_by_role("button", name="Go on").click()
@@ -160,3 +160,18 @@ def test_a_job_is_cancelled_and_tried_again(page: Page, daemon: DaemonProcess) -
     told(page, "queued again")
     [job] = daemon.http.get("/runnerd/jobs").json()
     daemon.http.delete(f"/runnerd/jobs/{job['id']}")
+
+
+def test_the_api(page: Page, daemon: DaemonProcess) -> None:
+    """Every route of `/openapi.json` is at `/docs`, with what it does and takes."""
+    document = daemon.http.get("/openapi.json").json()
+    count = sum(
+        len([one for one in each if one != "parameters"]) for each in document["paths"].values()
+    )
+    page.goto("/docs")
+    expect(page.get_by_role("heading", level=1)).to_have_text("API")
+    expect(page.locator(".route")).to_have_count(count)
+    page.get_by_label("Filter routes").fill("post /engines/unload")
+    expect(page.locator(".route")).to_have_count(1)
+    page.get_by_text("/engines/unload", exact=True).click()
+    expect(page.locator(".route")).to_contain_text("unload_llm")

@@ -67,6 +67,7 @@ def played(daemon: DaemonProcess, program: Path, *arguments: str) -> dict[str, A
     return found
 
 
+@pytest.mark.covers("POST /load_llm_flex", "filter", "preference")
 @pytest.mark.timeout(2 * _SECONDS)
 @pytest.mark.parametrize("transport", ["unix", "tcp"])
 def test_pantry_rs(program: Path, tmp_path: Path, transport: str) -> None:

@@ -102,7 +102,8 @@ class Handler(http.server.BaseHTTPRequestHandler):
         elif body.get("stream"):
             self._stream(int(str(body.get("max_tokens") or 8)))
         else:
-            self._response(200, {"object": "chat.completion", "echo": body, "path": self.path})
+            document = {"object": "chat.completion", "echo": body, "path": self.path}
+            self._response(200, document | {"request_id": self.headers.get("X-Request-Id")})
 
     def _act_on_slot(self, body: dict[str, object]) -> None:
         if self.path.endswith("restore"):

@@ -224,6 +224,23 @@ def test_more_requests_than_the_engine_can_hold_are_refused(daemon: DaemonProces
     wait_for(lambda: ask(daemon, stream=True).status == 200, "room for another request")
 
 
+def test_a_requests_id_goes_all_the_way(daemon: DaemonProcess) -> None:
+    """From the client to the engine and back, into the records, and into the log where it fails."""
+    with Wire(daemon.socket) as wire:
+        wire.send(post("/v1/tokenize", {"model": "tiny", "content": "x"}, "X-Request-Id: mine-1"))
+        response = wire.read()
+    assert response.headers["x-request-id"] == "mine-1"
+    assert response.json()["request_id"] == "mine-1"
+    with Wire(daemon.socket) as wire:
+        fields = {"model": "tiny", "prompt": "x", "raw": "", "then": "close"}
+        wire.send(post("/v1/completions", fields, "X-Request-Id: mine-2"))
+        assert wire.read().status == 502
+    ids = [record["id"] for record in daemon.http.get("/engines/requests").json()]
+    assert ids[-2:] == ["mine-1", "mine-2"]
+    failed = [line for line in daemon.text().splitlines() if "a request failed: 502" in line]
+    assert any(line.endswith("[mine-2]") for line in failed) or "times more" in daemon.text()
+
+
 def test_tokens_are_accounted_for(daemon: DaemonProcess) -> None:
     """The engine's counts, origin and bytes of a request are shown, and can be asked per model."""
     usage = {

@@ -19,6 +19,14 @@ CONTEXT = 8192
 SLOW = Size(width=256, blocks=8, heads=4, feed_forward=256)  # small, and slow with a long context
 DOUBLES = 'root ::= "x" root "y" | "x" root "z"'
 """Begins in two ways only, and has twice as many after each character."""
+HIDDEN = "\n".join(
+    [
+        "root ::= word again",
+        "word ::= " + " | ".join(f'"w{number}"' for number in range(3000)),
+        DOUBLES.replace("root", "again"),
+    ]
+)
+"""The same behind so many words that what is looked at beforehand ends within them."""
 
 
 @pytest.fixture(scope="module")
@@ -41,11 +49,16 @@ def daemon(tmp_path: Path, gguf: Path) -> Iterator[DaemonProcess]:
 
 
 def test_a_grammar_that_doubles_is_a_hang(daemon: DaemonProcess) -> None:
-    """It passes every check; who asked is told, the engine replaced, and others are served."""
+    """One that is found is refused; one that passes every check is told, the engine replaced, and
+    others are served.
+    """
     short = {"model": "tiny", "prompt": "hello", "max_tokens": 1}
     assert daemon.http.post("/v1/completions", json=short).status_code == 200
     [engine] = daemon.engines()
-    hangs = short | {"max_tokens": 100, "grammar": DOUBLES}
+    found = daemon.http.post("/v1/completions", json=short | {"grammar": DOUBLES})
+    assert found.status_code == 400, found.text
+    assert engine.is_running()
+    hangs = short | {"max_tokens": 100, "grammar": HIDDEN}
     response = daemon.http.post("/v1/completions", json=hangs)
     assert response.status_code == 504, response.text
     assert "hang_timeout" in response.json()["error"]["message"]

@@ -47,7 +47,7 @@ def test_pull_in_a_pipe(daemon: DaemonProcess, server: FileServer) -> None:
     response = json.loads(runnerd(daemon, "pull", server.url("/m.gguf"), "--json")[1])
     assert response["tags"] == ["ai/m:q4_0", "ai/m:latest"]
     assert runnerd(daemon, "pulls")[0] == 0
-    assert runnerd(daemon, "prune")[:2] == (0, "freed 0.0 MB\n")
+    assert runnerd(daemon, "prune")[:2] == (0, "freed 0 B\n")
     status, _, err = runnerd(daemon, "pull", "https://10.0.0.1/x.gguf")
     assert (status, "allowed_sources" in err, len(err.splitlines())) == (1, True, 1)
 

@@ -71,7 +71,7 @@ def test_import_shows_bars(chatty: DaemonProcess, tmp_path: Path) -> None:
         env={**os.environ, "TERM": "xterm"},
     )
     screen.expect_exact("demo-a.gguf")
-    screen.expect(r"764\.\d/764\.\d kB")
+    screen.expect(r"74\d\.\d/74\d\.\d KiB")
     screen.expect(r"imported .*again")
     screen.expect(pexpect.EOF)
     screen.close()

@@ -84,6 +84,8 @@ def test_what_is_measured(daemon: DaemonProcess) -> None:
     assert {sample.labels["kind"] for sample in samples if "event_loop" in sample.name} == {
         "latest", "worst",
     }  # fmt: skip
+    assert value(samples, "runnerd_sessions") == 0
+    assert "runnerd_jobs" in daemon.http.get("/metrics").text
     own = [sample for sample in samples if sample.name.startswith("llamacpp:")]
     assert {sample.labels["model"] for sample in own} == {"ai/embed:latest"}
     assert value(samples, "process_resident_memory_bytes") > 0

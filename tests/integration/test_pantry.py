@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
+import httpx
 import pytest
 
+from runnerd.models import tiny
 from tests.support.daemon import running
 from tests.support.fileserver import FileServer, serving
+from tests.support.ggufs import smallest_model
 from tests.support.pantry import PERMISSIONS, ApiError, PantryClient, entry, may
 from tests.support.pantry_daemon import PantryDaemon, pantry_daemon
 from tests.support.waiting import wait_for
@@ -59,6 +64,15 @@ def test_registering_takes_nothing_from_others(tmp_path: Path) -> None:
         assert daemon.http.get("/v1/models", headers=placeholder).status_code == 401
 
 
+@pytest.mark.covers("POST /register_user", "user_name", note="taken ones get a number")
+@pytest.mark.covers("POST /request_permissions", "requested_permissions")
+@pytest.mark.covers("POST /get_request_status", "request_id")
+@pytest.mark.covers("POST /get_llm_status", "llm_id")
+@pytest.mark.covers("POST /get_available_llms", "list")
+@pytest.mark.covers("POST /get_running_llms", "list")
+@pytest.mark.covers("POST /load_llm", "llm_id")
+@pytest.mark.covers("POST /unload_llm", "llm_id", note="409 while it is in use")
+@pytest.mark.covers("POST /bare_model", "llm_id")
 def test_from_registration_to_bare_model(
     pantry: PantryDaemon, server: FileServer, transport: str
 ) -> None:
@@ -102,6 +116,8 @@ def test_from_registration_to_bare_model(
         assert client.statuses("get_running_llms") == []
 
 
+@pytest.mark.covers("POST /create_session_id", "llm_id", "user_session_parameters")
+@pytest.mark.covers("POST /prompt_session_stream", "session_id", "llm_uuid", "prompt", "parameters")
 def test_a_session(pantry: PantryDaemon, server: FileServer, transport: str) -> None:
     """Prompts go on from each other, stream, and end with a completion; interrupted ones, too."""
     client = pantry.client(transport, "view_llms", "download_llm", "load_llm", "session")
@@ -137,6 +153,10 @@ def uuid(pantry: PantryDaemon, server: FileServer) -> str:
         return found
 
 
+@pytest.mark.covers("POST /request_load", "llm_id", "filter", "preference")
+@pytest.mark.covers("POST /request_load_flex", "llm_id", "filter", "preference")
+@pytest.mark.covers("POST /request_download", "llm_registry_entry", "llm_registry_entry:string")
+@pytest.mark.covers("POST /request_unload", "llm_id")
 def test_what_pantrys_client_does_otherwise(
     pantry: PantryDaemon, server: FileServer, uuid: str, transport: str
 ) -> None:
@@ -216,6 +236,8 @@ def held(server: FileServer, sent: int) -> None:
         server.release.wait()
 
 
+@pytest.mark.covers("POST /download_llm", "llm_registry_entry", note="one address is fetched once")
+@pytest.mark.covers("POST /get_or_download_llm", "llm_registry_entry")
 def test_downloads(pantry: PantryDaemon, server: FileServer, transport: str) -> None:
     """Progress is told until all is here; one address is fetched once; what fails is gone."""
     names = ("download_llm", "view_llms")
@@ -264,7 +286,10 @@ def test_downloads(pantry: PantryDaemon, server: FileServer, transport: str) -> 
         assert refused.value.status == 501
 
 
-def test_bare_models(pantry: PantryDaemon, server: FileServer, uuid: str, transport: str) -> None:
+@pytest.mark.covers("POST /bare_model_flex", "filter", "preference")
+def test_bare_models(
+    pantry: PantryDaemon, server: FileServer, uuid: str, transport: str, tmp_path: Path
+) -> None:
     """A file of its own: writing and removing it, as root too, leaves the store as it is; a changed
     one is made anew.
     """
@@ -283,8 +308,17 @@ def test_bare_models(pantry: PantryDaemon, server: FileServer, uuid: str, transp
         renewed.unlink()
         assert client.bare("bare_model", llm_id=uuid).read_bytes() == server.behaviour.content
         assert client.running("load_llm", llm_id=uuid)["running"] is True
+        other = tmp_path / "other.gguf"
+        tiny.write_completion_model(other, name="to be removed", seed=9)
+        pantry.daemon.import_model(other, "removed")
+        copied = client.bare("bare_model", llm_id="removed")
+        assert copied.read_bytes() == other.read_bytes()
+        pantry.daemon.http.delete("/models/removed").raise_for_status()
+        wait_for(lambda: not copied.exists(), "the copy to go with its model")
 
 
+@pytest.mark.covers("POST /create_session_flex", "filter", "preference", "user_session_parameters")
+@pytest.mark.covers("Pantry errors", "500", note="nothing to interrupt")
 def test_sessions_of_others(pantry: PantryDaemon, uuid: str, transport: str) -> None:
     """Nobody prompts or interrupts another's session, nor one with another LLM."""
     may_use = ("session", "load_llm", "view_llms")
@@ -307,6 +341,8 @@ def test_sessions_of_others(pantry: PantryDaemon, uuid: str, transport: str) -> 
         assert refused.value.body.startswith("Cancellation token missing")
 
 
+@pytest.mark.covers("POST /create_session", "user_session_parameters")
+@pytest.mark.covers("POST /interrupt_session", "session_id", "llm_uuid")
 def test_interruption(pantry: PantryDaemon, uuid: str, transport: str) -> None:
     """It ends what is answered with a completion of what was said; the session goes on."""
     with pantry.client(transport, "session", "load_llm", "view_llms") as client:
@@ -329,3 +365,117 @@ def test_interruption(pantry: PantryDaemon, uuid: str, transport: str) -> None:
         assert failed["stream_id"] != first["stream_id"]
         with client.prompt(session, "more", max_tokens=2) as events:
             assert list(events)[-1]["event"]["type"] == "PromptCompletion"
+
+
+@pytest.mark.covers("Pantry errors", "507")
+def test_what_cannot_be_loaded(pantry: PantryDaemon, transport: str) -> None:
+    """507, with the engine's last words; the same for a flexible choice."""
+    with serving(smallest_model()) as server:
+        names = ("view_llms", "download_llm", "load_llm")
+        with pantry.client(transport, *names) as client:
+            said = entry(server.url(), id=f"broken {transport}", familyId=f"broken {transport}")
+            found = client.uuid("download_llm", llm_registry_entry=said)
+            downloaded(client, found)
+            wanted = {"filter": {"family_id": said["familyId"]}, "preference": None}
+            for name, asked in (("load_llm", {"llm_id": found}), ("load_llm_flex", wanted)):
+                with pytest.raises(ApiError) as refused:
+                    client.running(name, **asked)
+                assert refused.value.status == 507
+                assert "llama.context_length" in refused.value.body
+
+
+def test_who_it_was(pantry: PantryDaemon, uuid: str, transport: str) -> None:
+    """The audit tells the user of the body, although the connection is the owner's."""
+    with pantry.user(transport, f"auditee {transport}", may=["load_llm", "view_llms"]) as client:
+        client.running("load_llm", llm_id=uuid)
+        (entry, *_) = pantry.daemon.http.get("/runnerd/audit").json()
+        assert (entry["action"], entry["who"]) == ("load_model", f"auditee {transport}")
+        assert entry["subject"].startswith("pantry/here:")
+        mine = pantry.daemon.http.get("/runnerd/audit", params={"who": entry["who"]}).json()
+        assert mine == [entry]
+
+
+def test_a_key_that_is_revoked_while_it_is_answered(
+    pantry: PantryDaemon, uuid: str, transport: str
+) -> None:
+    """The stream ends, as every other one of that user."""
+    may_use = ["session", "load_llm", "view_llms"]
+    with pantry.user(transport, f"revoked {transport}", may=may_use) as client:
+        client.running("load_llm", llm_id=uuid)
+        session = client.session("create_session", user_session_parameters={})
+        with client.prompt(session, "go on") as events:
+            next(events)
+            pantry.daemon.http.delete(f"/runnerd/users/{client.user_id}").raise_for_status()
+            kinds = []
+            with contextlib.suppress(httpx.TransportError):
+                kinds += [each["event"]["type"] for each in events]
+        assert "PromptCompletion" not in kinds
+
+
+def test_who_leaves(pantry: PantryDaemon, uuid: str, transport: str) -> None:
+    """What was answered is cancelled, and nothing of it is kept; the session goes on."""
+    with pantry.client(transport, "session", "load_llm", "view_llms") as client:
+        client.running("load_llm", llm_id=uuid)
+        session = client.session("create_session", user_session_parameters={})
+        path = f"/runnerd/sessions/{session['session_id']}"
+        with client.prompt(session, "go on") as events:
+            next(events)
+            assert pantry.daemon.http.get(path).json()["prompts_waiting"] == 1
+        wait_for(
+            lambda: pantry.daemon.http.get(path).json()["prompts_waiting"] == 0,
+            "the prompt to be cancelled",
+        )
+        assert pantry.daemon.http.get(path).json()["turns"] == 0
+        with client.prompt(session, "again", max_tokens=2) as events:
+            assert list(events)[-1]["event"]["type"] == "PromptCompletion"
+        assert pantry.daemon.http.get(path).json()["turns"] == 1
+
+
+def test_two_prompts_of_one_session(pantry: PantryDaemon, uuid: str, transport: str) -> None:
+    """They are answered one after the other, each with a stream of its own."""
+    with pantry.client(transport, "session", "load_llm", "view_llms") as client:
+        client.running("load_llm", llm_id=uuid)
+        session = client.session("create_session", user_session_parameters={})
+
+        def asked(text: str) -> list[dict[str, Any]]:
+            with client.prompt(session, text, max_tokens=3) as events:
+                return list(events)
+
+        with ThreadPoolExecutor(2) as pool:
+            found = list(pool.map(asked, ("one", "two")))
+        assert {each[-1]["event"]["type"] for each in found} == {"PromptCompletion"}
+        assert len({each["stream_id"] for events in found for each in events}) == 2
+        path = f"/runnerd/sessions/{session['session_id']}"
+        history = pantry.daemon.http.get(path).json()["history"]
+        assert sorted(turn["prompt"] for turn in history) == ["one", "two"]
+
+
+def test_grants(pantry: PantryDaemon, uuid: str, transport: str) -> None:
+    """An LLM of a model that was not granted is as one that there is not, for every call."""
+    user = pantry.user(transport, f"granted {transport}", may=["superuser"])
+    with user as client:
+        names = [
+            "view_llms", "session", "load_llm", "unload_llm", "bare_model", "download_llm",
+            "request_load", "request_unload", "request_download",
+        ]  # fmt: skip
+        path = f"/runnerd/users/{client.user_id}"
+        changed = {"may": names, "models": ["ai/nothing*"]}
+        pantry.daemon.http.post(path, json=changed).raise_for_status()
+        assert client.statuses("get_available_llms") == []
+        assert client.statuses("get_running_llms") == []
+        one = {"llm_id": uuid}
+        for name in (
+            "get_llm_status", "load_llm", "unload_llm", "bare_model", "request_load",
+            "request_unload",
+        ):  # fmt: skip
+            with pytest.raises(ApiError) as refused:
+                client.call(name, **one)
+            assert refused.value.status == 404, name
+        for name in ("load_llm_flex", "bare_model_flex", "request_load_flex"):
+            with pytest.raises(ApiError) as refused:
+                client.call(name, filter=None, preference={"llm_uuid": uuid})
+            assert refused.value.status == 404, name
+        for name in ("download_llm", "get_or_download_llm", "request_download"):
+            with pytest.raises(ApiError) as refused:
+                client.call(name, llm_registry_entry=entry("ai/smollm2"))
+            assert refused.value.status == 403, name

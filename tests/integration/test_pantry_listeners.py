@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import os
+import socket
 import tempfile
 from pathlib import Path
 
 import pytest
 
 from runnerd.accounts.registrations import MOST_A_MINUTE
+from runnerd.config import Settings
+from runnerd.pantry_listeners import pantry_listeners, pantry_socket
+from runnerd.pantry_settings import PantrySettings
+from runnerd.sockets.listeners import listen_unix
 from tests.support.daemon import running
 from tests.support.pantry import ApiError, PantryClient, may
 from tests.support.pantry_daemon import pantry_daemon
@@ -40,12 +45,12 @@ def test_not_unless_told(tmp_path: Path) -> None:
 def test_a_socket_that_was_removed(tmp_path: Path) -> None:
     """Cleaners of /tmp remove it; it is made again."""
     with pantry_daemon(tmp_path / "daemon") as pantry:
-        socket = pantry.targets["unix"]
-        assert isinstance(socket, Path)
-        before = socket.stat().st_ctime_ns
-        socket.unlink()
-        wait_for(lambda: socket.exists() and socket.stat().st_ctime_ns != before, "the socket")
-        with PantryClient(socket) as client:
+        there = pantry.targets["unix"]
+        assert isinstance(there, Path)
+        before = there.stat().st_ctime_ns
+        there.unlink()
+        wait_for(lambda: there.exists() and there.stat().st_ctime_ns != before, "the socket")
+        with PantryClient(there) as client:
             client.register_user("program")
 
 
@@ -78,6 +83,7 @@ def test_somebody_elses_socket(tmp_path: Path) -> None:
             client.register_user("program")
 
 
+@pytest.mark.covers("Pantry errors", "429")
 def test_registrations(tmp_path: Path) -> None:
     """They are in the audit, bounded in a minute, and can be switched off; names may be taken."""
     with pantry_daemon(tmp_path / "daemon") as pantry:
@@ -114,3 +120,19 @@ def test_with_keys_required(tmp_path: Path) -> None:
                 with pytest.raises(ApiError) as refused:
                     client.statuses("get_running_llms")
                 assert refused.value.status == 401
+
+
+def test_sockets_of_systemd(tmp_path: Path) -> None:
+    """What systemd has opened is not opened once more."""
+    settings = Settings(
+        pantry=PantrySettings(enabled=True, socket=tmp_path / "p.sock", listen="127.0.0.1:0")
+    )
+    unix = pantry_socket(settings.pantry)
+    with listen_unix(tmp_path / "p.sock", mode=0o666, group=None) as theirs:
+        ours = pantry_listeners(settings, unix, [theirs])
+        assert [each.family for each in ours] == [socket.AF_INET]
+        for each in ours:
+            each.close()
+        unix.close()
+        assert (tmp_path / "p.sock").exists()
+    (tmp_path / "p.sock").unlink()

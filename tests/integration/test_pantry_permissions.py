@@ -91,6 +91,8 @@ def test_the_calls_are_all(pantry: PantryDaemon) -> None:
     assert {f"/{name}" for name in (*CALLS, "register_user")} <= named
 
 
+@pytest.mark.covers("Pantry errors", "401", note="also for a permission that is missing")
+@pytest.mark.covers("Pantry errors", "404")
 @pytest.mark.parametrize("name", CALLS)
 def test_permissions(
     pantry: PantryDaemon, users: dict[str, tuple[str, str]], transport: str, name: str
@@ -163,6 +165,7 @@ def test_users_that_may_not_any_more(pantry: PantryDaemon, transport: str) -> No
             assert status_of(client, name)[0] == 401
 
 
+@pytest.mark.covers("Pantry errors", "400", "415", "422")
 @pytest.mark.parametrize(
     ("body", "kind", "status"),
     [

@@ -90,3 +90,20 @@ def test_logs_without_a_daemon(tmp_path: Path) -> None:
     none = logs(RUNNERD_STATE_DIR=str(tmp_path / "none"))
     assert none.returncode == 1
     assert "no daemon answers" in none.stderr
+
+
+def test_bench(daemon: DaemonProcess) -> None:
+    """Speeds at several concurrencies, with a small plot."""
+    flags = ("--concurrency", "1,3", "--prompt-tokens", "64", "--tokens", "16")
+    rounds = parsed(daemon, "bench", "tiny", *flags)
+    assert [each["clients"] for each in rounds] == [1, 3]
+    for each in rounds:
+        assert 0 < each["first_token"] <= each["worst_first_token"]
+        assert each["prompt_tokens_per_second"] > 0
+        assert each["tokens_per_second"] > 0
+    status, out, err = runnerd(daemon, "bench", "tiny", *flags)
+    assert status == 0, err
+    assert len(out.splitlines()) == 3
+    assert any(line.endswith("#" * 30) for line in out.splitlines())
+    assert "tiny needs" in err
+    assert runnerd(daemon, "bench", "no-such-model", *flags)[0] == 1

@@ -8,7 +8,7 @@ import re
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler
-from urllib.parse import unquote, urlsplit
+from urllib.parse import parse_qs, unquote, urlsplit
 
 from tests.support.fileserver import FileServer, answer_with, serving
 
@@ -26,6 +26,7 @@ class HubServer:
         self.gated = 0  # the status of files whose terms nobody has accepted; 0: they are open
         self.instead: Callable[[BaseHTTPRequestHandler], None] | None = None  # of every listing
         server.routes[r"/api/models/.*"] = self._info
+        server.routes[r"/api/models\?.*"] = self._search
         server.routes[r"/[^/]+/[^/]+/resolve/.*"] = self._resolve
         server.routes[r"/cdn/.*"] = self._cdn
 
@@ -36,6 +37,18 @@ class HubServer:
 
     def _allowed(self, handler: BaseHTTPRequestHandler) -> bool:
         return not self.private or handler.headers.get("Authorization") == f"Bearer {self.token}"
+
+    def _search(self, handler: BaseHTTPRequestHandler) -> None:
+        if self.instead is not None:
+            self.instead(handler)
+            return
+        asked = parse_qs(urlsplit(handler.path).query)
+        assert asked["filter"] == ["gguf"]
+        named = asked["search"][0].lower() in "org/tiny-gguf"
+        found = [{"id": "org/Tiny-GGUF", "downloads": 1234, "likes": 5, "gated": "manual",
+                  "lastModified": "2026-01-02T03:04:05.000Z", "tags": ["gguf"]}]  # fmt: skip
+        document = json.dumps(found if named else []).encode()
+        answer_with(document, Content_Type="application/json")(handler)
 
     def _info(self, handler: BaseHTTPRequestHandler) -> None:
         if self.instead is not None:

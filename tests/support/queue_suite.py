@@ -442,6 +442,22 @@ class TestGroups:
         states = [job.state for job in await host.queue.get([job.id for job in jobs])]
         assert states == [JobState.CANCELLED, JobState.CANCELLED, JobState.QUEUED, JobState.QUEUED]
 
+    async def test_a_groups_summary(self, host: QueueHost) -> None:
+        """How many are in which state, and when the last one ended."""
+        jobs = await submitted(host, *(new(group="g") for _ in range(3)), new())
+        assert (await host.queue.summary("g")).ended is None
+        await host.queue.finish(await claimed(host), "", [GOOD])
+        await host.queue.cancel(jobs[1].id)
+        found = await host.queue.summary("g")
+        assert dict(found.states) == {
+            JobState.COMPLETED: 1,
+            JobState.CANCELLED: 1,
+            JobState.QUEUED: 1,
+        }
+        ended = [job.ended for job in await host.queue.get([job.id for job in jobs[:2]])]
+        assert (found.ended, found.open) == (max(time or 0.0 for time in ended), 1)
+        assert dict((await host.queue.summary("none")).states) == {}
+
     async def test_deleted(self, host: QueueHost) -> None:
         """Nothing is left of them, and a worker is told."""
         runs, waits = await submitted(host, new(), new())

@@ -95,6 +95,8 @@ async def test_sweeping(store: Store, files: BareFiles) -> None:
     path = await files.path_of(store.get("a"))
     (files.folder / "new-x").mkdir()
     files.sweep(store.catalog.entries)
+    assert len(list(files.folder.iterdir())) == 2  # somebody may be making it
+    files.open(store.catalog.entries)
     assert [path.parent] == list(files.folder.iterdir())
     files.sweep(())
     assert os.listdir(files.folder) == []

@@ -84,6 +84,24 @@ def test_tokens_per_day() -> None:
     limiter.begin(ANN, limits, 2 * day)
 
 
+def test_tokens_that_are_reserved() -> None:
+    """Count as long as their request is under way: whoever asks meanwhile waits a moment."""
+    limiter, limits = Limiter(), UserLimits(tokens_per_day=100)
+    limiter.begin(ANN, limits, 10.0)
+    limiter.reserve(ANN, 60)
+    limiter.begin(ANN, limits, 10.0)
+    assert limiter.left(ANN, 100, 10.0) == 40
+    limiter.reserve(ANN, 40)
+    with pytest.raises(LimitReached, match="tokens_per_day") as refused:
+        limiter.begin(ANN, limits, 10.0)
+    assert refused.value.retry_after == 1
+    limiter.spend(ANN, 30, 11.0)
+    limiter.end(ANN, 11.0, reserved=60)
+    limiter.end(ANN, 11.0, reserved=40)
+    assert limiter.left(ANN, 100, 11.0) == 70
+    assert limiter.left(BOB, 100, 11.0) == 100
+
+
 def test_a_limit_of_nothing() -> None:
     """It refuses everything, and says so."""
     for name in ("requests_per_minute", "concurrent_requests", "tokens_per_day"):

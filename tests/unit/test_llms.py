@@ -52,7 +52,9 @@ def test_by_itself(store: Store) -> None:
 def test_with_entries(store: Store) -> None:
     """Those that came with a tag that it has are beside it; of others nothing is left."""
     entries = kept(store, ("came", "pantry/x:1"), ("gone", "pantry/y:1"))
-    assert ids(llms_of(store.catalog, entries)) == ["a", "came"]
+    found = llms_of(store.catalog, entries)
+    assert ids(found) == ["a", "came"]
+    assert [llm.model.tags for llm in found] == [("ai/a:latest",), ("pantry/x:1",)]
     store.names.remove("ai/a")
     assert ids(llms_of(store.catalog, entries)) == ["came"]
     store.names.remove("pantry/x:1")

@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 
 import runnerd
+from runnerd.backends.llamacpp.settings import parse_settings
 from runnerd.config import Settings
 
 FOLDER = Path(runnerd.__file__).parent.parent / "systemd"
@@ -140,7 +141,9 @@ def test_install_twice_changes_nothing(tmp_path: Path) -> None:
     first = install(tmp_path)
     assert (first.returncode, first.stderr) == (0, "")
     before = contents(tmp_path)
-    assert {name: mode for name, (mode, _) in before.items()} == {
+    generated = {name for name in before if name.startswith("usr/local/share/")}
+    assert {before[name][0] for name in generated} == {0o644}
+    assert {name: mode for name, (mode, _) in before.items() if name not in generated} == {
         "etc/runnerd/runnerd.env": 0o640,
         "etc/runnerd/runnerd.toml": 0o640,
         "usr/local/lib/systemd/system/runnerd.service": 0o644,
@@ -327,12 +330,28 @@ def test_example_settings_are_all_and_the_defaults(
         if name.startswith("RUNNERD_"):
             monkeypatch.delenv(name)
     example = shown_defaults()
-    assert set(example) | {"backends"} == set(Settings.model_fields)
+    assert set(example) == set(Settings.model_fields)
+    assert parse_settings(example["backends"]["llama.cpp"])
     hosts_own = {
         *("socket", "socket_group", "owner_group", "user_group", "state_dir", "runtime_dir"),
         *("tls_certificate", "tls_key"),
     }
     defaults = json.loads(Settings().model_dump_json(exclude=hosts_own))
-    shown = {name: value for name, value in example.items() if name not in hosts_own}
+    theirs = hosts_own | {"backends"}
+    shown = {name: value for name, value in example.items() if name not in theirs}
+    for each in (shown, defaults):
+        del each["pantry"]["bare_models"]  # the host decides it
     assert shown == {name: defaults[name] for name in shown}
     assert example["limits"] == defaults["limits"]
+
+
+def test_the_kernel_can_be_asked_who_asks() -> None:
+    """Whose a loopback connection is says sock_diag, over a netlink socket: without it everybody
+    on the host would be a stranger over TCP, the owner too.
+    """
+    [families] = [
+        line.partition("=")[2].split()
+        for line in (FOLDER / "runnerd.service").read_text().splitlines()
+        if line.startswith("RestrictAddressFamilies=")
+    ]
+    assert {"AF_UNIX", "AF_INET", "AF_INET6", "AF_NETLINK"} == set(families)

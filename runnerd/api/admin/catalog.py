@@ -122,12 +122,13 @@ def _find(request: web.Request) -> LLM | LLMRegistryEntry:
     if found is not None:
         return found
     try:
-        model = models_of(request).get(name)
+        match = models_of(request).find(name)
     except ModelNotFound:
         raise ModelNotFound(
             f"there is no model and no entry {shown(name)}; `runnerd catalog` lists them"
         ) from None
-    of_it = [llm for llm in llms if llm.model.id == model.id]
+    of_it = [llm for llm in llms if llm.model.id == match.id]
+    of_it.sort(key=lambda llm: match.tag not in llm.model.tags)
     if not of_it:
         raise ClientError(
             f"{shown(name)} completes no text, so Pantry's registry has no word of it"

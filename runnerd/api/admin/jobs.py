@@ -5,8 +5,6 @@ GridRepublic's API (`api/gridrepublic`) shows the same jobs as its clients expec
 
 from __future__ import annotations
 
-from contextlib import aclosing
-
 from aiohttp import web
 
 from runnerd import sse
@@ -58,9 +56,8 @@ async def show(request: web.Request) -> web.StreamResponse:
 async def _follow(request: web.Request, job: Job) -> web.StreamResponse:
     response = web.StreamResponse(headers={"Content-Type": "text/event-stream"})
     await response.prepare(request)
-    async with aclosing(queue_of(request).watch(job.id)) as news:
-        async for job in news:
-            await response.write(sse.encoded(encode(job_json(request, job)), "job"))
+    async for now in queue_of(request).watch(job.id):
+        await response.write(sse.encoded(encode(job_json(request, now)), "job"))
     await response.write_eof()
     return response
 

@@ -13,7 +13,8 @@ from runnerd.api.openai.batch_results import errors_id, output_id
 from runnerd.api.openai.files import PREFIX, ends
 from runnerd.api.routing import Routes
 from runnerd.errors import ClientError
-from runnerd.jobs.batches.rows import Batch, GroupSummary
+from runnerd.jobs.batches.rows import Batch
+from runnerd.jobs.group_summary import GroupSummary
 from runnerd.jobs.job import JobState
 from runnerd.units import parse_span
 

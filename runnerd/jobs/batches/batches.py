@@ -15,7 +15,8 @@ from runnerd.errors import Conflict, JobNotFound, RunnerdError
 from runnerd.jobs.batches import rows
 from runnerd.jobs.batches.files import FileStore
 from runnerd.jobs.batches.lines import MOST_LINE_BYTES, LineReader
-from runnerd.jobs.batches.rows import Batch, Fault, GroupSummary, StoredFile
+from runnerd.jobs.batches.rows import Batch, Fault, StoredFile
+from runnerd.jobs.group_summary import GroupSummary
 from runnerd.jobs.job import Job, NewJob, new_id
 from runnerd.jobs.queue import Queue, Selection
 
@@ -164,7 +165,7 @@ class Batches:
 
     async def summary(self, batch: Batch) -> GroupSummary:
         """How its jobs stand."""
-        return await self._database.read(lambda connection: rows.summary(connection, batch.id))
+        return await self._queue.summary(batch.id)
 
     async def cancel(self, batch: Batch) -> Batch:
         """Cancel what has not ended of a batch.  Raises errors.Conflict where all has."""

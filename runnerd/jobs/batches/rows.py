@@ -4,13 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
 
 import msgspec
 
 from runnerd.access import Principal
 from runnerd.database import Connection
-from runnerd.jobs.job import JobState
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,19 +51,6 @@ class Batch:
     total: int = 0
     changed: float = 0.0  # when it came into its stage
     faults: tuple[Fault, ...] = ()
-
-
-@dataclass(frozen=True, slots=True)
-class GroupSummary:
-    """How the jobs of a group stand; `ended` is when the last one of those that have did."""
-
-    states: Mapping[JobState, int]
-    ended: float | None
-
-    @property
-    def open(self) -> int:
-        """How many have not ended."""
-        return sum(number for state, number in self.states.items() if not state.ended)
 
 
 _BATCH = msgspec.json.Decoder(Batch)
@@ -165,17 +150,3 @@ def unfinished(connection: Connection) -> list[Batch]:
 def remove_old_batches(connection: Connection, before: float) -> None:
     """Remove the batches that were made before a time."""
     connection.execute("DELETE FROM batches WHERE created < ?", (before,))
-
-
-def summary(connection: Connection, group: str) -> GroupSummary:
-    """How the jobs of a group stand."""
-    states: dict[JobState, int] = {}
-    last = None
-    found: Any = connection.execute(
-        "SELECT state, count(*), max(ended) FROM jobs WHERE grp = ? AND grp != '' GROUP BY state",
-        (group,),
-    )
-    for state, number, ended in found:
-        states[JobState(state)] = number
-        last = ended if last is None else max(last, ended or last)
-    return GroupSummary(states, last)

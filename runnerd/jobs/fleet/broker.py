@@ -20,6 +20,8 @@ from aiormq.exceptions import DeliveryError
 from runnerd.backoff import Backoff
 
 log = logging.getLogger(__name__)
+logging.getLogger("aiormq").setLevel(logging.CRITICAL)  # says at length what we say in a line
+logging.getLogger("aio_pika").setLevel(logging.CRITICAL)
 
 LOST = (AMQPError, ChannelInvalidStateError, OSError, TimeoutError, asyncio.CancelledError)
 """What a call raises whose connection is lost.  aiormq cancels whoever waits for a frame; a caller

@@ -8,6 +8,7 @@ from runnerd.errors import Conflict, LimitReached
 from runnerd.jobs.fleet.announcements import LOOK_INTERVAL
 from runnerd.jobs.fleet.job_codec import encode_new, job_of
 from runnerd.jobs.fleet.job_parts import FleetParts
+from runnerd.jobs.group_summary import GroupSummary, summarized
 from runnerd.jobs.job import Job, NewJob, new_id
 from runnerd.jobs.queue import Count, Selection
 
@@ -88,6 +89,12 @@ class FleetSubmission(FleetParts):
         """As in the contract."""
         await self._give_up(id, "cancelled")
         return next(iter(await self.get([id])), None)
+
+    async def summary(self, group: str) -> GroupSummary:
+        """As in the contract."""
+        return await summarized(
+            lambda before, limit: self.select(Selection(group=group, before=before, limit=limit))
+        )
 
     async def cancel_group(self, group: str) -> int:
         """As in the contract."""

@@ -1,13 +1,14 @@
 """Messages into RabbitMQ, each confirmed: whoever published one knows that it is kept.
 
 Publishers wait for their confirmations side by side on one channel.  When the connection is lost
-each tries again, a few times: a message may then be there twice, which every queue here allows.
+each tries again for a while: a message may then be there twice, which every queue here allows.
 """
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
+import time
 from collections.abc import Mapping
 from typing import Any
 
@@ -21,9 +22,9 @@ from runnerd.jobs.fleet import broker
 from runnerd.jobs.fleet.broker import BrokerLost, Guarded, Unconfirmed
 from runnerd.jobs.fleet.deliveries import WrongQueue
 
-_TRIES = 8
-_PAUSE = Backoff(0.1, 5.0)
-_CONFIRM_SECONDS = 30.0
+_PATIENCE = 30.0  # seconds
+_PAUSE = Backoff(0.1, 2.0)
+_CONFIRM_SECONDS = 10.0
 
 
 class Publisher:
@@ -44,11 +45,13 @@ class Publisher:
 
         Raises errors.DatabaseFailure where it has not; it may be there all the same.
         """
-        for failures in range(1, _TRIES + 1):
+        failures, until = 0, time.monotonic() + _PATIENCE
+        while True:
             try:
                 await self._publish(queue, body, arguments, priority)
             except (BrokerLost, Unconfirmed) as error:
-                if failures == _TRIES:
+                failures += 1
+                if time.monotonic() > until:
                     raise DatabaseFailure(f"the broker cannot be used: {error}") from error
                 await asyncio.sleep(_PAUSE.pause(failures))
             else:

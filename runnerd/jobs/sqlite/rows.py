@@ -9,6 +9,7 @@ import msgspec
 
 from runnerd.access import Principal
 from runnerd.database import Connection
+from runnerd.jobs.group_summary import GroupSummary
 from runnerd.jobs.job import Attempt, Job, JobState, NewJob, Prompt, Response
 from runnerd.jobs.queue import Count, Selection
 
@@ -132,6 +133,20 @@ def counts(connection: Connection, principal: str | None) -> list[Count]:
         (principal, principal),
     )
     return [Count(who, model, JobState(state), number) for who, model, state, number in found]
+
+
+def summary(connection: Connection, group: str) -> GroupSummary:
+    """How the jobs of a group stand."""
+    states: dict[JobState, int] = {}
+    last: float | None = None
+    found = connection.execute(
+        "SELECT state, count(*), max(ended) FROM jobs WHERE grp = ? AND grp != '' GROUP BY state",
+        (group,),
+    )
+    for state, number, ended in found:
+        states[JobState(state)] = number
+        last = ended if last is None else max(last, ended or last)
+    return GroupSummary(states, last)
 
 
 def add_output(

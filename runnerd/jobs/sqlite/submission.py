@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncIterator, Sequence
 
 from runnerd.database import Connection
 from runnerd.errors import Conflict, LimitReached
+from runnerd.jobs.group_summary import GroupSummary
 from runnerd.jobs.job import Job, NewJob, new_id, queued
 from runnerd.jobs.queue import Count, Selection
 from runnerd.jobs.sqlite import rows, transitions
@@ -54,7 +55,11 @@ class SqliteSubmission:
             lambda connection: rows.counts(connection, principal)
         )
 
-    async def watch(self, id: str) -> AsyncGenerator[Job, None]:
+    async def summary(self, group: str) -> GroupSummary:
+        """As in the contract."""
+        return await self._state.database.read(lambda connection: rows.summary(connection, group))
+
+    async def watch(self, id: str) -> AsyncIterator[Job]:
         """As in the contract."""
         with self._state.changes.of(id) as changed:
             while True:

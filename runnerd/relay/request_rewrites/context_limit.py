@@ -18,6 +18,7 @@ from runnerd.relay.body import json_object
 from runnerd.relay.engine import Buffer
 
 _BYTES_PER_TOKEN = 4
+_MOST = 2**53
 _TEXTS = (
     "messages", "prompt", "input", "system", "instructions", "tools", "input_prefix",
     "input_suffix", "input_extra", "query", "documents", "texts", "content",
@@ -42,9 +43,7 @@ def within_context(
     Raises errors.LimitReached where it leaves none.
     """
     document = json_object(b"".join(body))
-    texts = (document[name] for name in _TEXTS if name in document)
-    size = sum(len(text.encode("utf-8", "replace")) for each in texts for text in _strings(each))
-    estimate = -(-size // _BYTES_PER_TOKEN)
+    estimate = _estimate(document)
     left = context - estimate
     if left < 1:
         raise LimitReached(
@@ -62,6 +61,27 @@ def within_context(
     if not said:
         document[names[0]] = left
     return (msgspec.json.encode(document),)
+
+
+def estimated_tokens(body: tuple[Buffer, ...], engine_path: bytes) -> tuple[int, int | None, int]:
+    """The tokens of a request's text, of each of its responses, and how many responses there are.
+
+    -1 is for a response of which nothing is said, None for a request that has none.
+    """
+    document = json_object(b"".join(body))
+    names = _LIMITS.get(engine_path)
+    if names is None:
+        return _estimate(document), None, 1
+    said = [document[name] for name in names if type(document.get(name)) in (int, float)]
+    least = min((int(each) for each in said if 0 <= each < _MOST), default=-1)
+    times = document.get("n", document.get("n_cmpl"))
+    return _estimate(document), least, times if type(times) is int and times > 0 else 1
+
+
+def _estimate(document: dict[str, Any]) -> int:
+    texts = (document[name] for name in _TEXTS if name in document)
+    size = sum(len(text.encode("utf-8", "replace")) for each in texts for text in _strings(each))
+    return -(-size // _BYTES_PER_TOKEN)
 
 
 def _strings(value: Any) -> Iterator[str]:

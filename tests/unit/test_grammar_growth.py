@@ -1,0 +1,97 @@
+"""What a grammar has open after some text is known before an engine follows it."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from runnerd.relay import grammar_growth
+from runnerd.relay.grammar_growth import grows_too_far
+from tests.unit.test_grammar_cost import JSON, chain
+
+DOUBLES = 'root ::= "x" root "y" | "x" root "z"'
+C_LIKE = r"""
+root ::= (declaration)*
+declaration ::= dataType identifier "(" parameter? ")" "{" statement* "}"
+dataType ::= "int" ws | "float" ws | "char" ws
+identifier ::= [a-zA-Z_] [a-zA-Z_0-9]*
+parameter ::= dataType identifier
+statement ::= ( dataType identifier ws "=" ws expression ";" ) |
+  ( identifier ws "=" ws expression ";" ) |
+  ( identifier ws "(" argList? ")" ";" ) |
+  ( "return" ws expression ";" ) |
+  ( "while" "(" condition ")" "{" statement* "}" )
+condition ::= expression relationOperator expression
+relationOperator ::= ("<=" | "<" | "==" | "!=" | ">=" | ">")
+expression ::= term (("+" | "-") term)*
+term ::= factor(("*" | "/") factor)*
+factor ::= identifier | number | "-" factor | "(" expression ")" | identifier "(" argList? ")"
+argList ::= expression ("," ws expression)*
+number ::= [0-9]+
+ws ::= ([ \t\n]+)
+"""
+
+
+@pytest.mark.parametrize(
+    "grammar",
+    [
+        DOUBLES,
+        f'root ::= "{"a" * 200}" b\n' + DOUBLES.replace("root", "b"),
+        'root ::= ("x" root "y" | "x" root "z")+',
+        'root ::= [a-z] root "y" | "x" root? "z" | "\\x78" root',
+        'root ::= (. root "y") | [^y] root "z" | "x"',
+        'root ::= "ab" root "y" | "ab" root "z" | "ab"',
+        chain(25, 'a{0} ::= "x" a{1} | "x" a{1} "z"').replace("x", "\\u0078"),
+        'root ::= b{2,50}\nb ::= "x" b "y" | "x" b "z" | "x"',
+        'root ::= <think> root "y" | <think> root "z"',
+    ],
+)
+def test_one_that_grows_with_each_character(grammar: str) -> None:
+    """Wherever that begins, however it is written, and whatever it is for."""
+    assert grows_too_far(grammar)
+
+
+@pytest.mark.parametrize(
+    "grammar",
+    [
+        JSON,
+        C_LIKE,
+        "root ::= " + " | ".join(f'"word {n}"' for n in range(2000)),
+        'root ::= item{1,500}\nitem ::= "- " [^\\n]{1,200} "\\n"',
+        'root ::= "x" root "y" | "x"',
+        'root ::= ("a" | "b")* [ab]* ("ab")*',
+        'root ::= root "x"',
+        'other ::= "x"',
+        "root ::= missing",
+        "no grammar (",
+        "root ::= [] | [^\\x00-\\U0010FFFF] | [a-] | [\\]]",
+    ],
+)
+def test_honest_ones(grammar: str) -> None:
+    """And what the engine refuses itself."""
+    assert not grows_too_far(grammar)
+
+
+def test_it_costs_little(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What was looked at is bounded, whatever the grammar; the same one costs nothing again."""
+    looks: list[int] = []
+    inner = grammar_growth._Growth.is_too_much
+
+    def counted(growth: grammar_growth._Growth) -> bool:
+        found = inner(growth)
+        looks.append(growth._looks)
+        return found
+
+    monkeypatch.setattr(grammar_growth._Growth, "is_too_much", counted)
+    wide = "root ::= w{30} b\nw ::= " + " | ".join(f'"w{n}"' for n in range(3000))
+    for grammar in (wide, wide, chain(60, "a{0} ::= (a{1} | [a-z])* a{1}")):
+        grows_too_far(grammar)
+    assert len(looks) == 2
+    assert max(looks) < 20_000
+
+
+@given(st.text(alphabet='ab ":=|()*+?{}[],019\\\n#._-<>!^', max_size=200))
+def test_any_text_is_answered(text: str) -> None:
+    """Nothing else comes of it."""
+    grows_too_far("root ::= " + text)
