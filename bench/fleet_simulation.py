@@ -57,7 +57,10 @@ class Outcome:
 
     def told(self, site: Site) -> str:
         waits = sorted(self.waits)
-        at = lambda share: waits[min(len(waits) - 1, int(share * len(waits)))]  # noqa: E731
+
+        def at(share: float) -> float:
+            return waits[min(len(waits) - 1, int(share * len(waits)))]
+
         seconds = site.hours * 3600
         return (
             f"{len(waits)} jobs, waited {at(0.5):.1f} s (median), {at(0.95):.1f} s (95 %),"

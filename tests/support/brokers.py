@@ -111,7 +111,9 @@ class Server:
 
 
 class Redis(Server):
-    """A Redis that writes every change to its file before it answers."""
+    """A Redis that writes every change to its file, by default before it answers."""
+
+    sync = "always"
 
     @property
     def url(self) -> str:
@@ -122,7 +124,7 @@ class Redis(Server):
         assert REDIS is not None
         return [
             *(REDIS, "--port", str(self.port), "--bind", "127.0.0.1", "--dir", str(self.root)),
-            *("--save", "", "--appendonly", "yes", "--appendfsync", "always"),
+            *("--save", "", "--appendonly", "yes", "--appendfsync", self.sync),
         ]
 
     def _greets(self) -> bool:
@@ -191,13 +193,14 @@ def _said(port: int, greeting: bytes) -> bytes:
 
 
 @contextmanager
-def running_redis(root: Path) -> Iterator[Redis]:
-    """Run a Redis for the length of a with block."""
+def running_redis(root: Path, *, sync: str = "always") -> Iterator[Redis]:
+    """Run a Redis for the length of a with block; `sync` is when its file is synced."""
     if REDIS is None:
         pytest.skip("redis-server is not installed (apt install redis-server)")
     root.mkdir(parents=True, exist_ok=True)
     with reserved_port() as port:
         server = Redis(port, root)
+        server.sync = sync
         try:
             server.start()
             yield server

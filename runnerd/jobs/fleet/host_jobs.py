@@ -68,11 +68,15 @@ class HostJobs:
         self._looking = tasks.spawn(self._keep_looking(), name="look at the host")
         self.worker.open()
 
+    def see(self, view: HostView) -> None:
+        """Go by what the host has now."""
+        self._view = view
+        self._is_away = False
+
     async def _keep_looking(self) -> None:
         while True:
             try:
-                self._view = await self._daemon.look()
-                self._is_away = False
+                self.see(await self._daemon.look())
             except DaemonAway as error:
                 if not self._is_away:
                     log.warning("taking no jobs: %s", error.message)

@@ -56,6 +56,7 @@ class ResultStore:
 
     def __init__(self, url: str, keys: ResultKeys, *, kept: float) -> None:
         """`kept` is how many seconds results stay."""
+        self.url = url
         self.keys = keys
         self._kept = str(int(kept * 1000))
         self._redis = open_redis(url)
