@@ -16,6 +16,7 @@ from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from pathlib import Path
 
+import httpx
 import msgspec
 import pytest
 from redis.asyncio import Redis as Client
@@ -33,7 +34,7 @@ from runnerd.jobs.job import JobState, NewJob, Prompt
 from runnerd.jobs.retries import RetryPolicy
 from runnerd.jobs.sqlite.state import QueueRules
 from tests.integration.test_worker import ANSWER, QUESTION, Site, running_site, task
-from tests.support.waiting import SECONDS
+from tests.support.waiting import SECONDS, wait_for
 
 pytestmark = [
     *(pytest.mark.engine, pytest.mark.slow, pytest.mark.timeout(1800)),
@@ -96,7 +97,16 @@ class Chaos:
 
     def daemon(self) -> None:
         self.site.daemon.kill()
-        self.site.daemon.start()
+        self.site.daemon.start(ready=False)
+        wait_for(self._daemon_answers, "the daemon", limit=120 * SECONDS)
+
+    def _daemon_answers(self) -> bool:
+        transport = httpx.HTTPTransport(uds=str(self.site.daemon.socket))
+        with httpx.Client(transport=transport, base_url="http://localhost", timeout=5) as client:
+            try:
+                return client.get("/health").status_code == 200
+            except httpx.TransportError:
+                return False
 
     def flush(self) -> None:
         self.site.results.flushall()

@@ -76,6 +76,7 @@ RESERVED = (
             "runnerd.jobs.fleet.publisher",
             "runnerd.jobs.fleet.announcements",
             "runnerd.jobs.fleet.redis_client",
+            "runnerd.jobs.fleet.worker",
         ),
         "RabbitMQ and Redis are spoken to by runnerd.jobs.fleet alone",
     ),
