@@ -40,7 +40,7 @@ const tools = h("textarea", {
 	rows: 4,
 	class: "mono",
 	spellcheck: "false",
-	placeholder: '[{"type": "function", "function": {"name": "weather", "parameters": {"type": "object"}}}]',
+	placeholder: '[{"type": "function", "function": {"name": "weather"}}]',
 	on: {input: () => redraw()}
 });
 const prompt = h("textarea", {

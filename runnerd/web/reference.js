@@ -21,6 +21,8 @@ export function reference(place) {
 		}
 	});
 
+	const opened = new Set(); // routes; only of these all is shown
+
 	function draw() {
 		const shown = found ? routes(found).filter(each => each.text.includes(wanted)) : [];
 		const tags = [...new Set(shown.map(each => each.tag))];
@@ -45,7 +47,7 @@ export function reference(place) {
 										{key: tag},
 										section(
 											tag.replaceAll("_", " "),
-											shown.filter(each => each.tag === tag).map(each => route(each, found))
+											shown.filter(each => each.tag === tag).map(each => route(each, found, opened, draw))
 										)
 									)
 								)
@@ -82,12 +84,17 @@ function routes(document) {
 	);
 }
 
-function route({path, method, about}, document) {
-	const permission = about["x-permission"];
-	const body = Object.entries(about.requestBody?.content || {})[0];
+function route({path, method, about}, document, opened, draw) {
+	const id = `${method} ${path}`;
+	const toggle = event => {
+		const changed = event.currentTarget.open !== opened.has(id);
+		if (event.currentTarget.open) opened.add(id);
+		else opened.delete(id);
+		if (changed) draw();
+	};
 	return h(
 		"details",
-		{class: "route", key: method + path},
+		{class: "route", key: id, on: {toggle}},
 		h(
 			"summary",
 			{},
@@ -96,36 +103,23 @@ function route({path, method, about}, document) {
 			h("code", {}, path),
 			sub(about.summary)
 		),
-		h(
-			"div",
-			{class: "form"},
-			about.description && h("p", {}, about.description),
-			muted(
-				permission
-					? `Takes the permission ${permission} (${PERMISSIONS[permission] || permission}).`
-					: "Takes no permission."
-			),
-			(about.parameters || []).length
-				? h(
-						"p",
-						{},
-						"Parameters: ",
-						about.parameters.map((each, at) => [
-							at ? ", " : "",
-							h("code", {}, each.name),
-							` (${each.in}${each.required ? ", required" : ""})`
-						])
-					)
-				: null,
-			body && [
-				h("p", {}, `Body, ${body[0]}:`),
-				h(
-					"pre",
-					{class: "panel copyable-text", tabindex: "0"},
-					JSON.stringify(resolved(body[1].schema, document), null, 1)
-				)
-			]
-		)
+		opened.has(id) && details(about, document)
+	);
+}
+
+function details(about, document) {
+	const permission = about["x-permission"];
+	const [kind, body] = Object.entries(about.requestBody?.content || {})[0] || [];
+	const named = (about.parameters || []).map(each => `${each.name} (${each.in}${each.required ? ", required" : ""})`);
+	const takes = permission ? `the permission ${permission} (${PERMISSIONS[permission] || permission})` : "no permission";
+	const schema = body && JSON.stringify(resolved(body.schema, document), null, 1);
+	return h(
+		"div",
+		{class: "form"},
+		about.description && h("p", {}, about.description),
+		muted(`Takes ${takes}.`),
+		named.length ? h("p", {}, `Parameters: ${named.join(", ")}`) : null,
+		body && [h("p", {}, `Body, ${kind}:`), h("pre", {class: "panel copyable-text", tabindex: "0"}, schema)]
 	);
 }
 
