@@ -21,7 +21,7 @@ import uvloop
 
 from bench.load import percentile
 from bench.report import Report
-from bench.subjects import stage, synthetic
+from bench.subjects import Stage, stage, synthetic
 from runnerd.access.principals import user_principal
 from runnerd.database import Database
 from runnerd.jobs.job import NewJob, Prompt, Response
@@ -45,7 +45,7 @@ def jobs(report: Report, seconds: float) -> None:
     uvloop.run(_backlog(report, 50_000 if seconds <= 1 else 1_000_000))
     report.section("Jobs: through a daemon, with an engine that answers at once")
     with synthetic() as running:
-        uvloop.run(_daemon(report, running.daemon, 1000 if seconds <= 1 else 6000))
+        uvloop.run(_daemon(report, running, 1000 if seconds <= 1 else 6000))
     report.section("Jobs: first tokens, with a real engine")
     rounds = 10 if seconds <= 1 else 60
     with stage(parallel=4) as running:
@@ -91,18 +91,27 @@ async def _queue(report: Report, count: int) -> None:
         async def poll(number: int) -> None:
             await queue.get([ids[number % len(ids)]])
 
+        used = time.process_time()
         rate = await _rate(submit, range(count))
         report.line(
             f"enqueued per second, one by one, {_CLIENTS} clients", f"{rate:.0f}", ">= 2000"
         )
+        _cpu(report, time.process_time() - used, count)
         rate = _TOGETHER * await _rate(submit_many, range(count // _TOGETHER), 4)
         report.line(f"enqueued per second, {_TOGETHER} in one call", f"{rate:.0f}")
+        used = time.process_time()
         rate = await _completed(queue, count)
         report.line("claimed and completed per second", f"{rate:.0f}", ">= 1000")
+        _cpu(report, time.process_time() - used, count)
         rate = await _rate(poll, range(count))
         report.line("polled per second", f"{rate:.0f}")
         await queue.close()
         await database.close()
+
+
+def _cpu(report: Report, seconds: float, count: int) -> None:
+    """What a machine whose cores are not shared would take for each."""
+    report.line("CPU time of that, for each", f"{seconds / count * 1e6:.0f} us")
 
 
 async def _completed(queue: Queue, count: int) -> float:
@@ -162,7 +171,8 @@ async def _claim_seconds(queue: Queue) -> float:
 _BODY = {"model": "bench", "prompt": "hello", "stream": False, "parameters": {"max_tokens": 2}}
 
 
-async def _daemon(report: Report, daemon: DaemonProcess, count: int) -> None:
+async def _daemon(report: Report, running: Stage, count: int) -> None:
+    daemon = running.daemon
     transport = httpx.AsyncHTTPTransport(uds=str(daemon.socket))
     connections = [await _Connection.open(daemon.socket) for _ in range(16)]
     async with httpx.AsyncClient(transport=transport, base_url="http://x") as client:
@@ -178,14 +188,17 @@ async def _daemon(report: Report, daemon: DaemonProcess, count: int) -> None:
             async with connection.lock:
                 await connection.get(f"/runnerd/jobs/job-{number % count}")
 
+        used = running.relay.cpu()
         began = time.perf_counter()
         rate = await _rate(submit, range(count), 16)
         report.line("enqueued per second, a request each, jobs running meanwhile", f"{rate:.0f}")
         await _all_done(client)
         seconds = time.perf_counter() - began
         report.line("submitted, run and completed per second", f"{count / seconds:.0f}")
+        _cpu(report, running.relay.cpu() - used, count)
         rate = await _rate(poll, range(count), 16)
         report.line("polled per second, a request each", f"{rate:.0f}")
+        used = running.relay.cpu()
         began = time.perf_counter()
         file = (
             await client.post(
@@ -206,6 +219,7 @@ async def _daemon(report: Report, daemon: DaemonProcess, count: int) -> None:
             f"{count / seconds:.0f}",
             ">= 1000",
         )
+        _cpu(report, running.relay.cpu() - used, count)
     for connection in connections:
         connection.close()
 

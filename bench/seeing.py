@@ -107,9 +107,9 @@ def _request_us() -> float:
         )
         for number in range(count)
     ]  # fmt: skip
-    began = time.perf_counter()
+    began = time.process_time()
     for record in records:
         figures.ended(PrincipalKind.OWNER, record)
         bus.publish(EventKind.REQUEST, record)
     figures.add_up()
-    return (time.perf_counter() - began) / count * 1e6
+    return (time.process_time() - began) / count * 1e6

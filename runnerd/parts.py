@@ -29,6 +29,7 @@ from runnerd.backends.registry import discover
 from runnerd.config import Settings
 from runnerd.configurations import Configurations
 from runnerd.jobs.service import Jobs
+from runnerd.jobs.standing import AsTheyStand
 from runnerd.llms.parts import build as build_llms
 from runnerd.models.model_folders import ModelFolders
 from runnerd.models.outlines import Outlines
@@ -184,7 +185,18 @@ async def build(
         if not external and not settings.auto_pull:
             visible.of(principal).get(name)
 
-    jobs = Jobs(accounts.database, exchanges, settings, state_dir, check_model, supervisor.idle)
+    def as_now(principal: Principal) -> Principal:
+        """Whoever submitted a job, as it stands now."""
+        return policy.directory.standing(principal, time.time())
+
+    jobs = Jobs(
+        accounts.database,
+        AsTheyStand(exchanges, as_now),
+        settings,
+        state_dir,
+        check_model,
+        supervisor.idle,
+    )
     prompts = open_desk(settings.protollm, jobs.queue)
     stack.push_async_callback(prompts.close)
     observability.metrics.sources += (

@@ -11,6 +11,7 @@ import os
 import re
 from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
+from typing import Any
 
 from aiohttp import hdrs, web
 
@@ -55,7 +56,8 @@ async def list_models(request: web.Request) -> web.Response:
 async def import_files(request: web.Request) -> web.StreamResponse:
     """Import files of this host by path; the response is a stream of progress lines.
 
-    With `borrow` they stay where they are and are used there.
+    With `borrow` they stay where they are and are used there; with `keep-names` no other model
+    loses its name to this one.
     """
     _require_same_user(request)
     document = await json_body(request)
@@ -63,9 +65,7 @@ async def import_files(request: web.Request) -> web.StreamResponse:
     tag = text_field(document, "tag")
     mmproj = text_field(document, "mmproj")
     template = text_field(document, "chat-template")
-    borrow = document.get("borrow") or False
-    if not isinstance(borrow, bool):
-        raise ClientError("borrow must be true or false", param="borrow")
+    borrow, keep_names = _truth(document, "borrow"), _truth(document, "keep-names")
     store = request.app[CONTEXT].store
     return await _with_progress(
         request,
@@ -75,6 +75,7 @@ async def import_files(request: web.Request) -> web.StreamResponse:
             mmproj=Path(mmproj) if mmproj else None,
             chat_template=Path(template) if template else None,
             borrow=borrow,
+            keep_names=keep_names,
             progress=progress,
         ),
         "Model imported successfully",
@@ -264,6 +265,14 @@ def _openai(model: Model, name: str) -> dict[str, object]:
         "owned_by": _OWNER,
         "dmr": {name: value for name, value in about.items() if value},
     }
+
+
+def _truth(document: dict[str, Any], name: str) -> bool:
+    """A member that is true or false, false where it is not said.  Raises errors.ClientError."""
+    value = document.get(name)
+    if value is not None and not isinstance(value, bool):
+        raise ClientError(f"{name} must be true or false", param=name)
+    return bool(value)
 
 
 def _paths(value: object) -> list[Path]:

@@ -15,6 +15,7 @@ from runnerd.api.routing import Routes
 from runnerd.api.visible_runners import as_seen, reports_of
 from runnerd.api.visible_transfers import transfers_of
 from runnerd.errors import RunnerdError
+from runnerd.models.catalog import Catalog
 from runnerd.supervisor import DeviceReport, RunnerReport, WaitingReport
 
 ROUTES = Routes()
@@ -28,6 +29,7 @@ async def overview(request: web.Request) -> web.Response:
     context = request.app[CONTEXT]
     host, seen = context.supervisor.host, context.observability
     running = running_of(request) if may(request, Action.VIEW_REQUESTS) else []
+    speeds, models = context.records.speeds(), models_of(request)
     waiting = [found for each in host.waiting() if (found := as_seen(request, each)) is not None]
     return json_response(
         {
@@ -36,7 +38,9 @@ async def overview(request: web.Request) -> web.Response:
             "event_id": seen.events.last_id,
             "loop_lag_seconds": {"latest": seen.loop_lag.latest, "worst": seen.loop_lag.worst},
             "devices": [_device(device) for device in host.devices()],
-            "runners": [runner_json(request, report) for report in reports_of(request)],
+            "runners": [
+                _runner(report, speeds.get(report.id), models) for report in reports_of(request)
+            ],
             "queue": {
                 "waiting": context.supervisor.queued,
                 "models": [_waiting(each) for each in waiting],
@@ -48,14 +52,13 @@ async def overview(request: web.Request) -> web.Response:
     )
 
 
-def runner_json(request: web.Request, report: RunnerReport) -> dict[str, object]:
+def _runner(report: RunnerReport, speed: float | None, models: Catalog) -> dict[str, object]:
     """A runner, or a model that has failed and has none."""
-    speed = request.app[CONTEXT].records.speed(report.id) if report.id else None
     expires, retry, slots = report.expires_at, report.retry_at, report.slots
     return {
         "id": report.id or None,
         "model": report.model_ref,
-        "models": _names(request, report),
+        "models": _names(models, report),
         "backend": report.backend,
         "mode": report.mode.value,
         "state": report.state,
@@ -92,9 +95,9 @@ def _memory(report: RunnerReport) -> dict[str, dict[str, int | None]]:
     }
 
 
-def _names(request: web.Request, report: RunnerReport) -> list[str]:
+def _names(models: Catalog, report: RunnerReport) -> list[str]:
     """What the models are called that a runner serves."""
-    models, names = models_of(request), []
+    names = []
     for id in report.models:
         try:
             names.append(models.get(id).name)

@@ -1,8 +1,8 @@
 """The owner's page: the static files of `web/`, under headers that let nothing else run in them.
 
 The document at `/ui` (at `/docs`, and at `/` for browsers) is asked for anew each time; it names
-the other files below `/ui/VERSION/`, where VERSION is a digest of all of them, so that those may be kept for
-ever.  The page has no rights of its own: everything that it shows and does are requests as
+the other files below `/ui/VERSION/`, where VERSION is a digest of all of them, so that those may be
+kept for ever.  The page has no rights of its own: everything that it shows and does are requests as
 anybody's, with the rights of whoever looks at it.
 """
 

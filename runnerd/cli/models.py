@@ -32,9 +32,8 @@ def ls(options: argparse.Namespace) -> int:
         for model in models
         for tag in model.get("tags") or ["<none>"]
     ]
-    print_table(
-        ("MODEL", "PARAMETERS", "QUANTIZATION", "ARCHITECTURE", "SIZE", "FILES", "ID"), rows
-    )
+    heads = ("MODEL", "PARAMETERS", "QUANTIZATION", "ARCHITECTURE", "SIZE", "FILES", "ID")
+    print_table(heads, rows, spare=("ID", "ARCHITECTURE", "FILES", "PARAMETERS"))
     return 0
 
 

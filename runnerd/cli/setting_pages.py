@@ -106,7 +106,7 @@ def settings(options: argparse.Namespace) -> int:
     elif options.json:
         print_json([each._asdict() for each in every_setting()])
     else:
-        rows = [(each.name, _toml(each.default), each.about) for each in every_setting()]
+        rows = [(each.name, _toml(each.default, each.name), each.about) for each in every_setting()]
         print_table(("SETTING", "DEFAULT", "WHAT IT IS"), rows)
     return 0
 

@@ -28,6 +28,8 @@ def take_in(
     document: dict[str, object] = {"path": str(path.absolute())}
     if borrow:
         document["borrow"] = True
+    if not options.force:
+        document["keep-names"] = True
     for name, value in (("mmproj", options.mmproj), ("chat-template", options.chat_template)):
         if value:
             document[name] = str(Path(value).absolute())

@@ -12,7 +12,7 @@ from pathlib import Path
 from threading import RLock
 
 from runnerd.durable import storage_errors
-from runnerd.errors import InvalidModelFile, ModelNotFound, NotFound
+from runnerd.errors import Conflict, InvalidModelFile, ModelNotFound, NotFound
 from runnerd.models import archive, bundle
 from runnerd.models.catalog import Entry, Model, shown, with_tag
 from runnerd.models.claims import BlobClaims
@@ -75,11 +75,13 @@ class Entrance:
         mmproj: Path | None = None,
         chat_template: Path | None = None,
         borrow: bool = False,
+        keep_names: bool = False,
         progress: Callable[[Progress], None] | None = None,
     ) -> Model:
         """Take in a model from local files: one GGUF, a split set, or a folder with one model.
 
         To `borrow` is to leave its GGUF files where they are and to use them there (`borrowed`).
+        With `keep_names` no other model loses its name to this one: errors.Conflict.
 
         The files are read and nothing else; what taking them in has cost is the last thing that
         `progress` hears.  Without a `tag` the name comes from the file's (see
@@ -93,7 +95,9 @@ class Entrance:
         def work(stop: Stop) -> Model:
             sources = open_sources(paths, mmproj=mmproj, chat_template=chat_template)
             try:
-                return self.take_files(sources, target, report, stop, borrow=borrow)
+                return self.take_files(
+                    sources, target, report, stop, borrow=borrow, keep_names=keep_names
+                )
             finally:
                 sources.close()
 
@@ -198,6 +202,7 @@ class Entrance:
         stop: Stop,
         *,
         borrow: bool = False,
+        keep_names: bool = False,
     ) -> Model:
         """Take in a model from open files, or borrow these."""
         total = sum(source.size for source in sources.files)
@@ -215,10 +220,22 @@ class Entrance:
             manifest = build_manifest(config, layers)
             stop.check()
             tag = str(target or default_reference(sources.name))
-            model = self.commit(intake, manifest, description, sources.modified_at, tag)
+            with self._lock:
+                if keep_names:
+                    self._check_unnamed(tag, manifest.id)
+                model = self.commit(intake, manifest, description, sources.modified_at, tag)
             if report:
                 report(Progress(total, "", 0, 0, str(intake.cost)))
             return model
+
+    def _check_unnamed(self, tag: str, id: Digest) -> None:
+        """Raise errors.Conflict where another model is called so."""
+        for entry in self._ledger.catalog.entries.values():
+            if entry.id != id and tag.lower() in (name.lower() for name in entry.tags):
+                raise Conflict(
+                    f"{tag} is a name of {entry.id.short} already; name this one otherwise (--tag),"
+                    " or take the name from there (--force)"
+                )
 
     def take_manifest(self, raw: bytes, intake: Intake, tag: str | None = None) -> Model:
         """Check what came with its own manifest and make it a model.  `intake` holds its blobs."""

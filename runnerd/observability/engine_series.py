@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import NamedTuple
 
 from runnerd import tasks
@@ -31,13 +31,35 @@ class EngineSample(NamedTuple):
     value: float
 
 
-async def engine_samples(runners: Sequence[Runner]) -> dict[str, list[EngineSample]]:
-    """What each runner's engine tells, by the runner's name; of those that do, in time."""
-    asked = [tasks.spawn(_samples(runner), name=f"metrics {runner.name}") for runner in runners]
-    if asked:
-        await asyncio.wait(asked)
-    told = zip(runners, asked, strict=True)
-    return {runner.name: task.result() for runner, task in told if task.result()}
+Samples = dict[str, list[EngineSample]]
+
+
+class EngineSeries:
+    """Asks engines, and remembers what those have told that nobody has used since."""
+
+    def __init__(self) -> None:
+        self._known: dict[tuple[str, float], list[EngineSample]] = {}
+
+    async def samples(self, runners: Sequence[Runner], idle_since: Mapping[str, float]) -> Samples:
+        """What each runner's engine tells, by the runner's name; of those that do, in time.
+
+        `idle_since` is when those were last used, by name, that are not in use.
+        """
+        asked: dict[str, asyncio.Task[list[EngineSample]]] = {}
+        found: Samples = {}
+        for runner in runners:
+            known = self._known.get((runner.name, idle_since.get(runner.name, -1.0)))
+            if known is None:
+                asked[runner.name] = tasks.spawn(_samples(runner), name=f"metrics {runner.name}")
+            else:
+                found[runner.name] = known
+        if asked:
+            await asyncio.wait(asked.values())
+        found |= {name: told for name, task in asked.items() if (told := task.result())}
+        self._known = {
+            (name, idle_since[name]): told for name, told in found.items() if name in idle_since
+        }
+        return found
 
 
 async def _samples(runner: Runner) -> list[EngineSample]:

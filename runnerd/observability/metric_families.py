@@ -250,5 +250,6 @@ def _histogram(
 ) -> Metric:
     family = HistogramMetricFamily(name, help, labels=labels)
     for values, each in rows:
-        family.add_metric(values, each.buckets(), each.total)
+        if not each.empty:
+            family.add_metric(values, each.buckets(), each.total)
     return family

@@ -14,7 +14,7 @@ from collections.abc import Awaitable, Callable
 import runnerd
 from runnerd import tasks
 from runnerd.errors import RunnerdError
-from runnerd.observability.engine_series import engine_samples
+from runnerd.observability.engine_series import EngineSeries
 from runnerd.observability.loop_lag import LoopLag
 from runnerd.observability.request_figures import RequestFigures, each_sorted
 from runnerd.observability.runner_figures import RunnerFigures, TransferFigures
@@ -45,6 +45,7 @@ class Metrics:
         self.runners = RunnerFigures()
         self.transfers = TransferFigures()
         self.sources: list[Source] = []
+        self._engines = EngineSeries()
         self._supervisor = supervisor
         self._loop_lag = loop_lag
         self._name_of = name_of
@@ -61,7 +62,13 @@ class Metrics:
         return await asyncio.shield(scrape)
 
     async def _render(self) -> bytes:
-        engines = await engine_samples(self._supervisor.ready_runners())
+        runners_now = self._supervisor.reports()
+        idle = {
+            each.id: round(each.last_used_at, 2)
+            for each in runners_now
+            if each.id and not each.in_use
+        }
+        engines = await self._engines.samples(self._supervisor.ready_runners(), idle)
         others = [gauge for source in self.sources if (gauge := await _asked(source)) is not None]
         supervisor, figures, runners = self._supervisor, self.requests, self.runners
         figures.add_up()

@@ -15,6 +15,7 @@ from runnerd.observability.histogram import (
     FIRST_TOKEN,
     SECONDS,
     TOKENS,
+    WAITS,
     Histogram,
 )
 
@@ -78,7 +79,7 @@ class ModelTimes:
         self.durations: dict[str, Histogram] = {}  # by the status of what failed, "" for the rest
         self.first_token = Histogram(FIRST_TOKEN)
         self.each_token = Histogram(EACH_TOKEN)
-        self.waits = Histogram(FIRST_TOKEN)
+        self.waits = Histogram(WAITS)
         self.prompt = Histogram(TOKENS)
         self.generated = Histogram(TOKENS)
         self.cached_tokens = 0

@@ -161,7 +161,9 @@ class Exchange:
             self._sink.waiting(streams=found.streams)
             found = await found.wait()
         if self._counted is not None:
-            found = self._counted.reserve(found)
+            counted = self._counted
+            large = found.is_large
+            found = await counted.reserve_aside(found) if large else counted.reserve(found)
         self._plan, self._pending = found, None
         plan = found
         self.record.model, self.record.streamed = plan.model, plan.streams

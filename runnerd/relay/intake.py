@@ -20,13 +20,13 @@ from runnerd.errors import ModelNotFound, PermissionMissing
 from runnerd.models.catalog import Model
 from runnerd.relay.body import Body
 from runnerd.relay.body_scan import is_heavy
-from runnerd.relay.dialect import ForeignRequest, UnreadyRequest
+from runnerd.relay.dialect import UnreadyRequest
 from runnerd.relay.messages import Request
 from runnerd.relay.parsed_request import ParsedRequest, parse
 from runnerd.relay.pending_models import PendingModels, Wait
 from runnerd.relay.plan import Plan
 from runnerd.relay.planner import Planner, ReadRequest
-from runnerd.relay.quarantine import Quarantine
+from runnerd.relay.quarantine import Kind, Quarantine, kinds_of
 from runnerd.relay.request_rewrites.transcode import ImageTranscoder
 from runnerd.relay.routes import Route
 from runnerd.scheduler import BACKGROUND
@@ -132,12 +132,15 @@ class Intake:
         if "vision" in model.capabilities and self._transcoder.wanted(_readable(read, request)):
             asked = _Asked(read, request, route, principal)
             return PendingPlan(asked.streams, lambda: self._transcoded(asked, model))
-        if not isinstance(read, ParsedRequest) and is_heavy(request.body):
+        if is_heavy(request.body):
             asked = _Asked(read, request, route, principal)
-            return PendingPlan(False, lambda: self._translated(asked, read, model))
+            return PendingPlan(False, lambda: self._planned_aside(asked, model))
         return self._accepted(self._planner.plan(read, model, request, route), request, principal)
 
-    def _accepted(self, plan: Plan, request: Request, principal: Principal) -> Plan:
+    def _permitted(self, plan: Plan, request: Request, principal: Principal) -> Plan:
+        """A plan as its principal may carry it out.  Raises errors.Unauthorized,
+        PermissionMissing.
+        """
         self._policy.check(principal, plan.action)
         limits = self._policy.limits(principal)
         if plan.keep_alive is not None and not 0 <= plan.keep_alive <= _LONGEST_STAY:
@@ -145,6 +148,11 @@ class Intake:
         priority = BACKGROUND if request.background else limits.priority
         if priority:
             plan = msgspec.structs.replace(plan, priority=priority)
+        return plan
+
+    def _accepted(self, plan: Plan, request: Request, principal: Principal) -> Plan:
+        plan = self._permitted(plan, request, principal)
+        limits = self._policy.limits(principal)
         if limits.context is not None and plan.immediate is None:
             plan = plan.limited(limits.context)
         if self._quarantine and plan.immediate is None:
@@ -205,17 +213,34 @@ class Intake:
         read = await run_stoppable(lambda _: _read_again(asked, body))
         if isinstance(read, UnreadyRequest):
             read = await read.gather()
-        if not isinstance(read, ParsedRequest):
-            return await self._translated(asked, read, model)
-        plan = self._planner.plan(read, model, asked.request, asked.route)
-        return self._accepted(plan, asked.request, asked.principal)
+        return await self._planned_aside(asked._replace(read=read), model)
 
-    async def _translated(self, asked: _Asked, read: ForeignRequest, model: Model) -> Plan:
-        """Plan a large request of another API, which is put into the engine's terms in a thread."""
+    async def _planned_aside(self, asked: _Asked, model: Model) -> Plan:
+        """Plan a large request: whatever looks at all of it does so in a thread."""
+        read, said = asked.read, None
+        if not isinstance(read, ParsedRequest):
+            foreign = read
+            async with self._turn:
+                said = await run_stoppable(lambda _: self._planner.translated(foreign, model))
+        plan = self._planner.plan(said or read, model, asked.request, asked.route, judges=False)
+        plan = self._permitted(plan, asked.request, asked.principal)
+        context = self._policy.limits(asked.principal).context
+        watched = bool(self._quarantine) and plan.immediate is None
         async with self._turn:
-            said = await run_stoppable(lambda _: self._planner.translated(read, model))
-        plan = self._planner.plan(said, model, asked.request, asked.route)
-        return self._accepted(plan, asked.request, asked.principal)
+            plan, kinds = await run_stoppable(lambda _: _looked_at(plan, context, watched=watched))
+        self._quarantine.check_kinds(kinds)
+        return plan
+
+
+def _looked_at(plan: Plan, context: int | None, *, watched: bool) -> tuple[Plan, list[Kind]]:
+    """A large plan within a user's limit, judged where no engine does that, and what a request is
+    known by that is `watched`.
+    """
+    if plan.is_judged_here:
+        plan.validate_request()
+    if context is not None and plan.immediate is None:
+        plan = plan.limited(context)
+    return plan, kinds_of(plan.key, plan.body) if watched else []
 
 
 def _readable(read: ReadRequest, request: Request) -> Body:

@@ -12,6 +12,7 @@ from runnerd.access import Action
 from runnerd.errors import LimitReached
 from runnerd.relay.affinity import Affinity
 from runnerd.relay.body import UNDECODABLE
+from runnerd.relay.body_scan import LARGE
 from runnerd.relay.dialect import BeforeEnd, Retry, Translation
 from runnerd.relay.engine import Buffer
 from runnerd.relay.events import EVENT_STREAM
@@ -20,7 +21,7 @@ from runnerd.relay.operations import Operation
 from runnerd.relay.records import RequestRecord
 from runnerd.relay.request_rewrites.context_limit import within_context
 from runnerd.relay.request_rewrites.retry_rewrites import rewritten
-from runnerd.relay.request_validation import validate_request
+from runnerd.relay.request_validation import JUDGED_ALWAYS, validate_request
 from runnerd.relay.response_adapters.rounds import Rounds, bodies, slots_of
 from runnerd.relay.token_time import TokenTime
 from runnerd.relay.translations import PASSED
@@ -60,6 +61,16 @@ class Plan(msgspec.Struct, frozen=True, gc=False):
         if self.unloads:
             return Action.UNLOAD_MODEL
         return Action.LOAD_MODEL if self.preload_only else self.operation.action
+
+    @property
+    def is_large(self) -> bool:
+        """Whether to look at its body takes longer than the event loop can spare."""
+        return sum(map(len, self.body)) > LARGE
+
+    @property
+    def is_judged_here(self) -> bool:
+        """Whether a request is held against what no engine takes also where one is ready."""
+        return self.operation.name in JUDGED_ALWAYS
 
     def validate_request(self) -> None:
         """Refuse what no engine would take, before one is started for it.

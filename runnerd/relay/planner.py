@@ -198,9 +198,17 @@ class Planner:
         return Translated(read.reference, translated, *with_known_schemas(inspected))
 
     def plan(
-        self, read: ReadRequest | Translated, model: Model, request: Request, route: Route
+        self,
+        read: ReadRequest | Translated,
+        model: Model,
+        request: Request,
+        route: Route,
+        *,
+        judges: bool = True,
     ) -> Plan:
-        """Plan a request for its model.  Raises errors of the 4xx kind and NotSupported (501)."""
+        """Plan a request for its model.  Without `judges` the caller judges what engines do not
+        (`Plan.is_judged_here`).  Raises errors of the 4xx kind and NotSupported (501).
+        """
         if isinstance(read, Translated):
             return self._translated(read, model, request, route)
         if not isinstance(read, ParsedRequest):
@@ -212,7 +220,7 @@ class Planner:
         found = self._find(route, operation, reference, model)
         if (remedy := found.backend.unsupported_reason(operation.name, found.mode)) is not None:
             raise NotSupported(remedy)
-        if operation.name in JUDGED_ALWAYS and not request.preload_only:
+        if judges and operation.name in JUDGED_ALWAYS and not request.preload_only:
             validate_request(operation.name, bytes(read.body), found.known)
         streams, prompts = fields.stream is True, read.prompts
         assembles = not streams and _assembles(operation, fields, found)

@@ -49,7 +49,7 @@ class _Death:
     requests: int = 0
 
 
-_Kind = tuple[RunnerKey, bytes]
+Kind = tuple[RunnerKey, bytes]
 
 
 class Quarantine:
@@ -57,9 +57,9 @@ class Quarantine:
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
-        self._kinds: Lru[_Kind, list[_Death]] = Lru(_KINDS)
+        self._kinds: Lru[Kind, list[_Death]] = Lru(_KINDS)
         self._deaths: Lru[int, _Death] = Lru(_ENGINES)
-        self._departed: Lru[int, deque[tuple[float, list[_Kind]]]] = Lru(_ENGINES)
+        self._departed: Lru[int, deque[tuple[float, list[Kind]]]] = Lru(_ENGINES)
 
     def __bool__(self) -> bool:
         return bool(self._kinds)
@@ -83,7 +83,7 @@ class Quarantine:
         if departed is None:
             departed = deque(maxlen=_SHARES)
             self._departed.note(generation, departed)
-        departed.append((self._clock(), [_kind(key, body), *_shapes(key, body)]))
+        departed.append((self._clock(), kinds_of(key, body)))
 
     def lost(self, generation: int, failure: BackendFailure) -> None:
         """An engine has failed: accuse who has left it while it hung."""
@@ -94,7 +94,7 @@ class Quarantine:
                 if left_at >= since:
                     self._blame(generation, kinds, failure)
 
-    def _blame(self, generation: int, kinds: list[_Kind], failure: BackendFailure) -> None:
+    def _blame(self, generation: int, kinds: list[Kind], failure: BackendFailure) -> None:
         death = self._deaths.get(generation)
         if death is None:
             death = _Death(self._clock(), failure.message)
@@ -105,10 +105,14 @@ class Quarantine:
 
     def check(self, key: RunnerKey, body: Iterable[Buffer]) -> None:
         """Raise errors.HarmfulRequest for a request that has ended too many engines."""
-        for kind in (_kind(key, body), *_shapes(key, body)):
+        self.check_kinds(kinds_of(key, body))
+
+    def check_kinds(self, kinds: Iterable[Kind]) -> None:
+        """The same of one whose kinds are known."""
+        for kind in kinds:
             self._check(kind)
 
-    def _check(self, kind: _Kind) -> None:
+    def _check(self, kind: Kind) -> None:
         now = self._clock()
         shares = [death for death in self._kinds.get(kind, ()) if death.at > now - _WINDOW]
         if not shares:
@@ -126,7 +130,12 @@ class Quarantine:
         )
 
 
-def _kind(key: RunnerKey, body: Iterable[Buffer]) -> _Kind:
+def kinds_of(key: RunnerKey, body: Iterable[Buffer]) -> list[Kind]:
+    """What a request is known by, from any thread."""
+    return [_kind(key, body), *_shapes(key, body)]
+
+
+def _kind(key: RunnerKey, body: Iterable[Buffer]) -> Kind:
     digest = hashlib.blake2b(digest_size=16)
     for piece in body:
         digest.update(piece)
@@ -148,7 +157,7 @@ _decode_shape = msgspec.json.Decoder(_Shape).decode
 _SHORT = 40  # bytes that say nothing: null, {"type":"text"}, {"enable_thinking":false}
 
 
-def _shapes(key: RunnerKey, body: Iterable[Buffer]) -> list[_Kind]:
+def _shapes(key: RunnerKey, body: Iterable[Buffer]) -> list[Kind]:
     """The shape of a request, by each member that has one; none where it says nothing of this."""
     try:
         shape = _decode_shape(b"".join(body))

@@ -22,7 +22,7 @@ from runnerd.relay.usage import Usage
 MOST_CAPTURED = 100
 _RECENT = 60.0  # seconds after which a response says nothing of a runner's speed any more
 _UNTOLD = Usage()
-_LOOKED_AT = 200  # of the newest records, for a runner's speed
+_LOOKED_AT = 300  # of the newest records, for runners' speeds
 
 
 class RequestRecord(msgspec.Struct, gc=False):
@@ -108,19 +108,21 @@ class Records:
         """The records, oldest first, of one model id and one principal's id, or of all."""
         return [record for record in self._records if record.is_of(model, whose)]
 
-    def speed(self, runner: str) -> float | None:
-        """The tokens per second that a runner has generated lately, while it did; None: unknown."""
-        now, tokens = time.monotonic(), 0
-        times: list[tuple[float, float]] = []
+    def speeds(self) -> dict[str, float]:
+        """The tokens per second that runners, by name, have generated lately, while they did."""
+        now = time.monotonic()
+        tokens: dict[str, int] = {}
+        times: dict[str, list[tuple[float, float]]] = {}
         for record in islice(reversed(self._records), _LOOKED_AT):
-            if record.runner != runner or record.duration is None:
+            if record.runner is None or record.duration is None:
                 continue
             ended = record.clock + record.duration
             if now - ended <= _RECENT and (generated := record.usage.generated):
-                tokens += generated
-                times.append((record.clock + (record.waited or 0.0), ended))
-        seconds = _covered(times)
-        return tokens / seconds if seconds > 0 else None
+                tokens[record.runner] = tokens.get(record.runner, 0) + generated
+                spans = times.setdefault(record.runner, [])
+                spans.append((record.clock + (record.waited or 0.0), ended))
+        covered = {runner: _covered(spans) for runner, spans in times.items()}
+        return {runner: tokens[runner] / spent for runner, spent in covered.items() if spent > 0}
 
     def keep_content(self, record: RequestRecord, content: Content) -> None:
         """Keep the content of a record, and no longer that of the oldest of too many."""

@@ -18,6 +18,7 @@ from runnerd.relay.exchange_context import ExchangeContext
 from runnerd.relay.plan import Plan
 from runnerd.relay.response_sink import ResponseSink
 from runnerd.supervisor import Lease, LeaseHolder
+from runnerd.threads import run_stoppable
 
 
 class WaitingExchange(LeaseHolder, Protocol):
@@ -124,7 +125,10 @@ class RunnerWait:
 
     async def _get_lease(self) -> None:
         plan = self._plan
-        plan.validate_request()
+        if plan.is_large:
+            await run_stoppable(lambda _: plan.validate_request())
+        else:
+            plan.validate_request()
         self._sink.waiting(streams=plan.sends_events)
         lease = await self._context.supervisor.lease(
             plan.key,

@@ -20,6 +20,7 @@ from runnerd.relay.records import RequestRecord
 from runnerd.relay.request_rewrites.context_limit import estimated_tokens
 
 LEFT = "client disconnected"
+_A_WHILE = 30.0  # seconds until some of what was reserved may be free again
 _UNSAID = 4096  # tokens of a response of which nothing was said
 _EVENT_BYTES = 150  # of a stream, for a token: no API's events have fewer
 
@@ -61,12 +62,7 @@ def within(plan: Plan, left: int) -> tuple[Plan, Reserve]:
         return plan, Reserve(0, 0, None)
     prompt, said, times = estimated_tokens(plan.body, plan.operation.engine_path)
     if prompt >= left:
-        raise LimitReached(
-            f"the request has about {prompt} tokens, and {max(0, left)} are left of your limit"
-            " tokens_per_day beside what your other requests may still take",
-            limit="tokens_per_day",
-            retry_after=_A_WHILE,
-        )
+        raise none_left(prompt, left)
     if said is None:  # it has no response that could be limited
         return plan, Reserve(prompt, 0, None)
     each = max(1, min(said if said >= 0 else _UNSAID, (left - prompt) // times))
@@ -76,4 +72,11 @@ def within(plan: Plan, left: int) -> tuple[Plan, Reserve]:
     return plan, Reserve(prompt, each * times, seconds)
 
 
-_A_WHILE = 30.0  # seconds until some of what was reserved may be free again
+def none_left(prompt: int, left: int) -> LimitReached:
+    """A request of so many tokens is more than what is left."""
+    return LimitReached(
+        f"the request has about {prompt} tokens, and {max(0, left)} are left of your limit"
+        " tokens_per_day beside what your other requests may still take",
+        limit="tokens_per_day",
+        retry_after=_A_WHILE,
+    )

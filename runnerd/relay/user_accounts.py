@@ -14,7 +14,8 @@ from runnerd.access.users import NO_LIMITS
 from runnerd.relay import usage
 from runnerd.relay.plan import Plan
 from runnerd.relay.records import RequestRecord
-from runnerd.relay.token_reserve import LEFT, Reserve, within
+from runnerd.relay.token_reserve import LEFT, Reserve, none_left, within
+from runnerd.threads import run_stoppable
 
 
 class CountedRequest:
@@ -39,6 +40,18 @@ class CountedRequest:
         plan, self._reserve = within(plan, left)
         self._accounts.reserve(self._user, self._reserve.tokens)
         return plan
+
+    async def reserve_aside(self, plan: Plan) -> Plan:
+        """The same for a large plan, which is looked at in a thread."""
+        if self._tokens_per_day is None or self._reserve is not None:
+            return plan
+        left = self._accounts.left(self._user, self._tokens_per_day)
+        found, reserve = await run_stoppable(lambda _: within(plan, left))
+        if reserve.tokens > self._accounts.left(self._user, self._tokens_per_day):
+            raise none_left(reserve.prompt, 0)  # others have come meanwhile
+        self._reserve = reserve
+        self._accounts.reserve(self._user, reserve.tokens)
+        return found
 
     def ended(self, record: RequestRecord) -> None:
         """It is over, however it went; to be called once."""

@@ -6,7 +6,7 @@ owner has pinned.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 
 from runnerd.scheduler.decisions import RunnerKey, RunnerState
 from runnerd.scheduler.eviction import Candidate
@@ -25,6 +25,8 @@ class Candidates:
 
     def for_room(self, wanting: Pool, now: float) -> list[Candidate]:
         """The runners that can make room for a pool that is waited for."""
+        if self._queue.only_in_background(wanting.key):
+            return list(self._left_alone(wanting))
         found = []
         for pool, instance in instances(self._pools):
             if pool is wanting or pool.terms.pinned or instance.state is not RunnerState.READY:
@@ -32,8 +34,21 @@ class Candidates:
             free_at = self._turn_ends_at(pool, instance, wanting, now)
             if instance.idle and not self._queue.count(pool.key):
                 free_at = min(pool.hopeful_until(instance), free_at)
+            elif instance.works_for_nobody and self._queue.only_in_background(pool.key):
+                free_at = now
             found.append(Candidate(pool, instance, free_at))
         return found
+
+    def _left_alone(self, wanting: Pool) -> Iterator[Candidate]:
+        """The runners that can make room for what nobody waits for: none that is in use, waited
+        for, or has been used a moment ago.
+        """
+        for pool, instance in instances(self._pools):
+            if pool is wanting or pool.terms.pinned or not instance.idle:
+                continue
+            if not self._queue.count(pool.key):
+                unused_at = instance.used_at + self._quantum_of(pool)
+                yield Candidate(pool, instance, max(pool.hopeful_until(instance), unused_at))
 
     def unused(self, wanting: Pool, now: float) -> list[Candidate]:
         """The runners that need not stay for a resident that wants to come back."""

@@ -72,8 +72,9 @@ class CapacityPlanner:
         )
 
     def _unserved(self) -> list[Pool]:
-        """Return the pools that are waited for and have no runner that is ready."""
-        waited_for = [self._pools[key] for key in self._queue.keys()]
+        """Return the pools that somebody waits for and that have no runner that is ready."""
+        queue = self._queue
+        waited_for = [self._pools[key] for key in queue.keys() if not queue.only_in_background(key)]
         return [
             pool
             for pool in waited_for
@@ -111,10 +112,15 @@ class CapacityPlanner:
     def _wanted(self) -> list[Pool]:
         """Return the pools that are waited for and have no runner at all, in their order.
 
-        That is the queue's, but who has had more of the time than others comes behind them.
+        That is the queue's, but who has had more of the time than others comes behind them, and
+        what nobody waits for behind all.
         """
         wanted = [pool for key in self._queue.keys() if not (pool := self._pools[key]).instances]
-        return sorted(wanted, key=lambda pool: self._shares.lead(pool.account))
+
+        def place(pool: Pool) -> tuple[bool, int]:
+            return self._queue.only_in_background(pool.key), self._shares.lead(pool.account)
+
+        return sorted(wanted, key=place)
 
     def _grow(self, room: Room, now: float) -> list[Decision]:
         """Start further instances, of what is free and never at the expense of others."""
@@ -179,7 +185,8 @@ class CapacityPlanner:
         """
         claims = pool.claims()
         lack = claims if pool.exclusive_host else room.lack(claims)
-        self._note_holders(pool, lack)
+        if not self._queue.only_in_background(pool.key):
+            self._note_holders(pool, lack)
         candidates = [
             candidate
             for candidate in self._candidates.for_room(pool, now)

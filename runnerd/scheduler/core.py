@@ -90,7 +90,9 @@ class Scheduler(Needs):
             pool = self._pools[key]
             pool.came(now, self._shares.loaded_at, person)
             pool.crowded = pool.crowds(instance, affinity)
-            granted = self._serving.grant(ticket, pool, instance, now, keep_alive, affinity, person)
+            granted = self._serving.grant(
+                ticket, pool, instance, now, keep_alive, affinity, person, background=background
+            )
             if pool.pressed(0) or pool.crowded:
                 return [granted, *self._serving.go_on(now)]
             return [granted]
@@ -135,7 +137,9 @@ class Scheduler(Needs):
         if instance is None or (pool := self._pools[key]).crowds(instance, affinity):
             return None
         pool.came(now, self._shares.loaded_at, client)
-        return self._serving.grant(ticket, pool, instance, now, keep_alive, affinity, client)
+        return self._serving.grant(
+            ticket, pool, instance, now, keep_alive, affinity, client, background=background
+        )
 
     def line_up(
         self,
@@ -187,6 +191,8 @@ class Scheduler(Needs):
             return []
         pool, instance = taken
         instance.leases.discard(ticket)
+        if instance.in_background:
+            instance.in_background.discard(ticket)
         instance.used_at = now
         places_changed = instance.pace.responded(now, busy=bool(instance.leases))
         if instance.state is not RunnerState.READY:

@@ -31,6 +31,7 @@ class Instance:
     used_at: float
     ready_at: float | None = None
     leases: set[int] = field(default_factory=set)
+    in_background: set[int] = field(default_factory=set)  # those of them that nobody waits for
     draining: bool = False
     failing: bool = False
     held: Mapping[str, int] | None = None  # what it was seen to hold
@@ -45,6 +46,11 @@ class Instance:
     def idle(self) -> bool:
         """Whether it is ready and nobody uses it."""
         return self.state is RunnerState.READY and not self.leases
+
+    @property
+    def works_for_nobody(self) -> bool:
+        """Whether all that use it are in the background."""
+        return self.leases <= self.in_background
 
     def shared(self, affinity: tuple[int, ...]) -> int:
         """Return how many of a request's prefixes it has seen, the longest one counting."""

@@ -77,6 +77,11 @@ class Queries:
         found = self._books.find(key, generation)
         return None if found is None else found[1].slots
 
+    def gives_way(self, key: RunnerKey, generation: int) -> bool:
+        """Return whether an instance is to make room for another model once it is idle."""
+        found = self._books.find(key, generation)
+        return found is not None and found[1].draining
+
     def need(self, key: RunnerKey) -> dict[str, int]:
         """Return the bytes per device that an instance of a pool takes at least, as is thought."""
         pool = self._books.pools.get(key)

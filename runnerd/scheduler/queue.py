@@ -115,6 +115,10 @@ class Queue:
             return 0
         return len(line.waiting) - (0 if background else line.background)
 
+    def only_in_background(self, key: RunnerKey) -> bool:
+        """Return whether all who wait for `key`, if any do, are in the background."""
+        return not self.before(key, background=False)
+
     @property
     def in_background(self) -> int:
         """How many wait in the background."""

@@ -88,9 +88,13 @@ class Serving:
         keep_alive: float | None,
         affinity: tuple[int, ...],
         client: str = "",
+        *,
+        background: bool = False,
     ) -> Grant:
         """Let a ticket of a client, which is empty in the background, have an instance."""
         instance.leases.add(ticket)
+        if background:
+            instance.in_background.add(ticket)
         instance.used_at = now
         instance.fresh = False
         if affinity:
@@ -132,7 +136,14 @@ class Serving:
             client = "" if first.background else first.client
             decisions.append(
                 self.grant(
-                    first.ticket, pool, instance, now, first.keep_alive, first.affinity, client
+                    first.ticket,
+                    pool,
+                    instance,
+                    now,
+                    first.keep_alive,
+                    first.affinity,
+                    client,
+                    background=first.background,
                 )
             )
         return decisions

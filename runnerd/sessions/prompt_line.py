@@ -42,6 +42,7 @@ class PromptLines:
 
     def __init__(self) -> None:
         self._lines: dict[str, list[Standing]] = {}
+        self.left = 0  # how many prompts have left any line
 
     @asynccontextmanager
     async def place(self, session: str) -> AsyncIterator[Standing]:
@@ -60,6 +61,7 @@ class PromptLines:
             yield standing
         finally:
             line.remove(standing)
+            self.left += 1
             if line:
                 line[0]._go()
             elif self._lines.get(session) is line:

@@ -136,21 +136,24 @@ class Sessions:
         errors.SessionNotFound, Conflict, and what a completion can fail with.
         """
         check_parameters(prompt.parameters)
-        session = await self.get(principal, id)
-        async with self._lines.place(session.id) as standing:
+        left = self._lines.left
+        history = await self.history(principal, id)
+        async with self._lines.place(history.session.id) as standing:
             if standing.interrupted:
                 yield Ended(None)
                 return
+            if self._lines.left != left:  # it may have gone on meanwhile
+                history = await self.history(principal, history.session.id)
             async with contextlib.aclosing(
-                self._answered(principal, session.id, prompt, standing)
+                self._answered(principal, history, prompt, standing)
             ) as answered:
                 async for each in answered:
                     yield each
 
     async def _answered(
-        self, principal: Principal, id: str, prompt: Prompt, standing: Standing
+        self, principal: Principal, history: History, prompt: Prompt, standing: Standing
     ) -> AsyncGenerator[Delta | Ended, None]:
-        session, turns, _ = await self.history(principal, id)
+        session, turns, _ = history
         if prompt.after not in (None, session.turns):
             raise Conflict(
                 f"this session has {session.turns} turns, not {prompt.after}: somebody has gone on"

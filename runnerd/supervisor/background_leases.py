@@ -48,6 +48,12 @@ class BackgroundLeases:
             if jobs:
                 _displace(jobs[-1])
 
+    def displace(self, gives_way: Callable[[Lease], bool]) -> None:
+        """Have those end whose runner is to make room for another model."""
+        for lease in list(self.leases.values()):
+            if gives_way(lease):
+                _displace(lease)
+
 
 def _displace(lease: Lease) -> None:
     """Let who has a lease give it back, once what goes on now is over."""

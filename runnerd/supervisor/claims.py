@@ -135,6 +135,12 @@ class Claims:
         else:
             self._actions.wake_by(self._scheduler.expires_at(lease.key, lease.generation))
 
+    def make_room(self) -> None:
+        """Somebody waits: jobs whose runner has to make room end at once."""
+        if self._background.leases:
+            gives_way = self._scheduler.gives_way
+            self._background.displace(lambda lease: gives_way(lease.key, lease.generation))
+
     def _people_wait(self) -> bool:
         return any(not waiter.background for waiter in self._waiters.values())
 

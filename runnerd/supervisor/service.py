@@ -286,6 +286,8 @@ class Supervisor:
                     priority=priority,
                 )
             )
+            if not background:
+                self._claims.make_room()
             return await self.recalled(await promise.kept())
         except asyncio.CancelledError:
             # Also when the lease was granted in the very moment of the cancellation.

@@ -6,51 +6,59 @@ const KEY = "runnerd-key";
 const LONGEST_PAUSE = 15000; // milliseconds between attempts to follow events again
 
 export class ApiError extends Error {
-  constructor(message, status, headers) {
-    super(message);
-    this.status = status;
-    this.retryAfter = headers?.get("Retry-After");
-  }
+	constructor(message, status, headers) {
+		super(message);
+		this.status = status;
+		this.retryAfter = headers?.get("Retry-After");
+	}
 }
 
 export const key = {
-  get: () => sessionStorage.getItem(KEY) || "",
-  set: (text) => (text ? sessionStorage.setItem(KEY, text) : sessionStorage.removeItem(KEY)),
+	get: () => sessionStorage.getItem(KEY) || "",
+	set: text => (text ? sessionStorage.setItem(KEY, text) : sessionStorage.removeItem(KEY))
 };
 
 export const address = () => ROOT.href.replace(/\/$/, "");
 
 // A name as a part of a path: its slashes stay.
-export const path = (name) => String(name).split("/").map(encodeURIComponent).join("/");
+export const path = name => String(name).split("/").map(encodeURIComponent).join("/");
 
-export async function open(method, where, body, { signal, accept = "application/json", headers = {} } = {}) {
-  const said = { Accept: accept, ...headers };
-  if (key.get()) said.Authorization = `Bearer ${key.get()}`;
-  if (body !== undefined) said["Content-Type"] = "application/json";
-  let response;
-  try {
-    response = await fetch(new URL(where, ROOT), {
-      method, signal, headers: said, body: body === undefined ? undefined : JSON.stringify(body),
-      credentials: "same-origin", cache: "no-store", redirect: "error",
-    });
-  } catch (error) {
-    if (error.name === "AbortError") throw error;
-    throw new ApiError("The daemon does not answer. It may have ended, or the network may be down.", 0);
-  }
-  if (!response.ok) throw new ApiError(words(await response.text(), response.status), response.status, response.headers);
-  return response;
+export async function open(method, where, body, {signal, accept = "application/json", headers = {}} = {}) {
+	const said = {Accept: accept, ...headers};
+	if (key.get()) said.Authorization = `Bearer ${key.get()}`;
+	if (body !== undefined) said["Content-Type"] = "application/json";
+	let response;
+	try {
+		response = await fetch(new URL(where, ROOT), {
+			method,
+			signal,
+			headers: said,
+			body: body === undefined ? undefined : JSON.stringify(body),
+			credentials: "same-origin",
+			cache: "no-store",
+			redirect: "error"
+		});
+	} catch (error) {
+		if (error.name === "AbortError") throw error;
+		throw new ApiError("The daemon does not answer. It may have ended, or the network may be down.", 0);
+	}
+	if (!response.ok)
+		throw new ApiError(words(await response.text(), response.status), response.status, response.headers);
+	return response;
 }
 
 function words(text, status) {
-  try {
-    const error = JSON.parse(text).error;
-    return String(error.message || error);
-  } catch { return text.slice(0, 500) || `The daemon answered with the status ${status}.`; }
+	try {
+		const error = JSON.parse(text).error;
+		return String(error.message || error);
+	} catch {
+		return text.slice(0, 500) || `The daemon answered with the status ${status}.`;
+	}
 }
 
 export async function ask(method, where, body, options) {
-  const text = await (await open(method, where, body, options)).text();
-  return text ? JSON.parse(text) : null;
+	const text = await (await open(method, where, body, options)).text();
+	return text ? JSON.parse(text) : null;
 }
 
 export const get = (where, options) => ask("GET", where, undefined, options);
@@ -59,65 +67,88 @@ export const remove = (where, options) => ask("DELETE", where, undefined, option
 
 // The lines of a response as they come, without their ends.
 export async function* lines(response) {
-  const reader = response.body.pipeThrough(new TextDecoderStream()).getReader();
-  let rest = "";
-  try {
-    for (;;) {
-      const { value, done } = await reader.read();
-      if (done) break;
-      const parts = (rest + value).split("\n");
-      rest = parts.pop();
-      for (const line of parts) yield line.endsWith("\r") ? line.slice(0, -1) : line;
-    }
-    if (rest) yield rest;
-  } finally { reader.cancel().catch(() => {}); }
+	const reader = response.body.pipeThrough(new TextDecoderStream()).getReader();
+	let rest = "";
+	try {
+		for (;;) {
+			const {value, done} = await reader.read();
+			if (done) break;
+			const parts = (rest + value).split("\n");
+			rest = parts.pop();
+			for (const line of parts) yield line.endsWith("\r") ? line.slice(0, -1) : line;
+		}
+		if (rest) yield rest;
+	} finally {
+		reader.cancel().catch(() => {});
+	}
 }
 
 // Server-sent events: {id, event, data}.
 export async function* events(response) {
-  let id = "", event = "", data = [];
-  for await (const line of lines(response)) {
-    if (line === "") {
-      if (data.length) yield { id, event: event || "message", data: data.join("\n") };
-      event = ""; data = [];
-      continue;
-    }
-    if (line.startsWith(":")) continue;
-    const at = line.indexOf(":");
-    const name = at < 0 ? line : line.slice(0, at);
-    const value = at < 0 ? "" : line.slice(at + 1).replace(/^ /, "");
-    if (name === "data") data.push(value);
-    else if (name === "event") event = value;
-    else if (name === "id") id = value;
-  }
+	let id = "",
+		event = "",
+		data = [];
+	for await (const line of lines(response)) {
+		if (line === "") {
+			if (data.length) yield {id, event: event || "message", data: data.join("\n")};
+			event = "";
+			data = [];
+			continue;
+		}
+		if (line.startsWith(":")) continue;
+		const at = line.indexOf(":");
+		const name = at < 0 ? line : line.slice(0, at);
+		const value = at < 0 ? "" : line.slice(at + 1).replace(/^ /, "");
+		if (name === "data") data.push(value);
+		else if (name === "event") event = value;
+		else if (name === "id") id = value;
+	}
 }
 
 // Follow a stream for as long as somebody looks: after a break it goes on behind the last event.
 // `opened(response)` gets each new response and reads it; `state` hears "live", "broken" or an error.
-export function follow(where, { accept = "text/event-stream", read, state = () => {} }) {
-  let control = null, last = "", pause = 500, timer = 0, ended = false;
-  const seen = (id) => { if (id) last = id; };
-  async function run() {
-    if (ended || control || document.hidden) return;
-    const mine = control = new AbortController();
-    try {
-      const headers = last ? { "Last-Event-ID": last } : {};
-      const response = await open("GET", typeof where === "function" ? where() : where, undefined, { signal: mine.signal, accept, headers });
-      state("live");
-      pause = 500;
-      await read(response, seen);
-    } catch (error) {
-      if (!mine.signal.aborted) state(error.status ? error : "broken");
-      if (error.status >= 400 && error.status < 500 && error.status !== 429) ended = true;
-    }
-    if (control === mine) control = null;
-    if (ended || mine.signal.aborted) return;
-    timer = setTimeout(run, pause);
-    pause = Math.min(pause * 2, LONGEST_PAUSE);
-  }
-  function stop() { clearTimeout(timer); control?.abort(); control = null; }
-  const looked = () => (document.hidden ? stop() : run());
-  document.addEventListener("visibilitychange", looked);
-  run();
-  return () => { ended = true; stop(); document.removeEventListener("visibilitychange", looked); };
+export function follow(where, {accept = "text/event-stream", read, state = () => {}}) {
+	let control = null,
+		last = "",
+		pause = 500,
+		timer = 0,
+		ended = false;
+	const seen = id => {
+		if (id) last = id;
+	};
+	async function run() {
+		if (ended || control || document.hidden) return;
+		const mine = (control = new AbortController());
+		try {
+			const headers = last ? {"Last-Event-ID": last} : {};
+			const response = await open("GET", typeof where === "function" ? where() : where, undefined, {
+				signal: mine.signal,
+				accept,
+				headers
+			});
+			state("live");
+			pause = 500;
+			await read(response, seen);
+		} catch (error) {
+			if (!mine.signal.aborted) state(error.status ? error : "broken");
+			if (error.status >= 400 && error.status < 500 && error.status !== 429) ended = true;
+		}
+		if (control === mine) control = null;
+		if (ended || mine.signal.aborted) return;
+		timer = setTimeout(run, pause);
+		pause = Math.min(pause * 2, LONGEST_PAUSE);
+	}
+	function stop() {
+		clearTimeout(timer);
+		control?.abort();
+		control = null;
+	}
+	const looked = () => (document.hidden ? stop() : run());
+	document.addEventListener("visibilitychange", looked);
+	run();
+	return () => {
+		ended = true;
+		stop();
+		document.removeEventListener("visibilitychange", looked);
+	};
 }

@@ -1,80 +1,124 @@
 // The page's frame: which view is shown, who looks at it, light or dark.
-import { get, key } from "./api.js";
-import { h, icon, show } from "./dom.js";
-import { live, start, watch } from "./live.js";
-import { ICONS, button, dialog, field, input, trouble } from "./widgets.js";
-import { approvals } from "./approvals.js";
-import { chat } from "./chat.js";
-import { jobs } from "./jobs.js";
-import { logs } from "./logs.js";
-import { model } from "./model.js";
-import { models } from "./models.js";
-import { overview } from "./overview.js";
-import { reference } from "./reference.js";
-import { requests } from "./requests.js";
-import { sessions } from "./sessions.js";
-import { users } from "./users.js";
+import {get, key} from "./api.js";
+import {h, icon, show} from "./dom.js";
+import {live, start, watch} from "./live.js";
+import {ICONS, button, dialog, field, input, trouble} from "./widgets.js";
+import {approvals} from "./approvals.js";
+import {chat} from "./chat.js";
+import {jobs} from "./jobs.js";
+import {logs} from "./logs.js";
+import {model} from "./model.js";
+import {models} from "./models.js";
+import {overview} from "./overview.js";
+import {reference} from "./reference.js";
+import {requests} from "./requests.js";
+import {sessions} from "./sessions.js";
+import {users} from "./users.js";
 
 // A view: mount(place, parts of the path, query) -> function that ends it.  `needs`: the permission.
 const VIEWS = {
-  overview: { label: "Overview", mount: overview },
-  models: { label: "Models", mount: (place, parts, query) => (parts.length ? model : models)(place, parts, query) },
-  chat: { label: "Chat", mount: chat },
-  requests: { label: "Requests", mount: requests },
-  logs: { label: "Logs", mount: logs, needs: "superuser" },
-  approvals: { label: "Approvals", mount: approvals },
-  users: { label: "Users", mount: users, needs: "superuser" },
-  sessions: { label: "Sessions", mount: sessions },
-  jobs: { label: "Jobs", mount: jobs },
-  reference: { label: "API", mount: reference },
+	overview: {label: "Overview", mount: overview},
+	models: {label: "Models", mount: (place, parts, query) => (parts.length ? model : models)(place, parts, query)},
+	chat: {label: "Chat", mount: chat},
+	requests: {label: "Requests", mount: requests},
+	logs: {label: "Logs", mount: logs, needs: "superuser"},
+	approvals: {label: "Approvals", mount: approvals},
+	users: {label: "Users", mount: users, needs: "superuser"},
+	sessions: {label: "Sessions", mount: sessions},
+	jobs: {label: "Jobs", mount: jobs},
+	reference: {label: "API", mount: reference}
 };
 
-const at = (id) => document.getElementById(id);
-let end = () => {}, current = "", waiting = 0;
+const at = id => document.getElementById(id);
+let end = () => {},
+	current = "",
+	waiting = 0;
 
 function place() {
-  const [where, search] = location.hash.replace(/^#\/?/, "").split("?");
-  const parts = where.split("/").map((part) => { try { return decodeURIComponent(part); } catch { return part; } });
-  return { name: parts[0] in VIEWS ? parts[0] : location.pathname.endsWith("/docs") ? "reference" : "overview", parts: parts.slice(1).filter(Boolean), query: new URLSearchParams(search) };
+	const [where, search] = location.hash.replace(/^#\/?/, "").split("?");
+	const parts = where.split("/").map(part => {
+		try {
+			return decodeURIComponent(part);
+		} catch {
+			return part;
+		}
+	});
+	return {
+		name: parts[0] in VIEWS ? parts[0] : location.pathname.endsWith("/docs") ? "reference" : "overview",
+		parts: parts.slice(1).filter(Boolean),
+		query: new URLSearchParams(search)
+	};
 }
 
 function go() {
-  const { name, parts, query } = place();
-  end();
-  const main = at("main");
-  main.replaceChildren();
-  main.className = `view-${name}`;
-  const moved = current !== "" && current !== location.hash;
-  current = location.hash || "#/overview";
-  document.title = `${VIEWS[name].label} – runnerd`;
-  end = VIEWS[name].mount(main, parts, query) || (() => {});
-  navigation();
-  if (moved) { scrollTo(0, 0); main.querySelector("h1")?.focus({ preventScroll: true }); }
+	const {name, parts, query} = place();
+	end();
+	const main = at("main");
+	main.replaceChildren();
+	main.className = `view-${name}`;
+	const moved = current !== "" && current !== location.hash;
+	current = location.hash || "#/overview";
+	document.title = `${VIEWS[name].label} – runnerd`;
+	end = VIEWS[name].mount(main, parts, query) || (() => {});
+	navigation();
+	if (moved) {
+		scrollTo(0, 0);
+		main.querySelector("h1")?.focus({preventScroll: true});
+	}
 }
 
 function navigation() {
-  const { name } = place();
-  const may = new Set(live.me?.may || []);
-  const open = ([, view]) => !view.needs || may.has("superuser") || may.has(view.needs);
-  show(at("nav"), h("ul", {}, Object.entries(VIEWS).filter(open).map(([each, view]) => h("li", { key: each },
-    h("a", { link: each, "aria-current": each === name ? "page" : undefined }, icon(ICONS[each]), h("span", {}, view.label),
-      each === "approvals" && waiting ? h("span", { class: "count", "aria-label": `${waiting} pending` }, waiting) : null)))));
+	const {name} = place();
+	const may = new Set(live.me?.may || []);
+	const open = ([, view]) => !view.needs || may.has("superuser") || may.has(view.needs);
+	show(
+		at("nav"),
+		h(
+			"ul",
+			{},
+			Object.entries(VIEWS)
+				.filter(open)
+				.map(([each, view]) =>
+					h(
+						"li",
+						{key: each},
+						h(
+							"a",
+							{link: each, "aria-current": each === name ? "page" : undefined},
+							icon(ICONS[each]),
+							h("span", {}, view.label),
+							each === "approvals" && waiting
+								? h("span", {class: "count", "aria-label": `${waiting} pending`}, waiting)
+								: null
+						)
+					)
+				)
+		)
+	);
 }
 
-const SAID = { live: "", connecting: "Connecting", broken: "No connection; trying again" };
+const SAID = {live: "", connecting: "Connecting", broken: "No connection; trying again"};
 
 // How many requests to the owner wait; it stands in the menu.
 async function countApprovals() {
-  if (!live.me?.may.includes("superuser")) { waiting = 0; return; }
-  try { waiting = (await get("runnerd/approvals?state=pending&limit=100")).length; } catch { return; }
-  navigation();
+	if (!live.me?.may.includes("superuser")) {
+		waiting = 0;
+		return;
+	}
+	try {
+		waiting = (await get("runnerd/approvals?state=pending&limit=100")).length;
+	} catch {
+		return;
+	}
+	navigation();
 }
 
 function status(kinds) {
-  if (kinds.has("approval") || kinds.has("all")) countApprovals();
-  const said = SAID[live.connection] ?? "";
-  if (at("connection").textContent !== said) at("connection").textContent = said;
-  navigation();
+	if (!live.me && live.overview && kinds.has("all")) identify();
+	if (kinds.has("approval") || kinds.has("all")) countApprovals();
+	const said = SAID[live.connection] ?? "";
+	if (at("connection").textContent !== said) at("connection").textContent = said;
+	navigation();
 }
 
 // Light or dark: as the system has it, until somebody says otherwise.
@@ -82,79 +126,124 @@ function status(kinds) {
 const THEME = "runnerd-theme";
 
 function themed() {
-  const chosen = localStorage.getItem(THEME);
-  if (chosen) document.documentElement.dataset.theme = chosen;
-  else delete document.documentElement.dataset.theme;
+	const chosen = localStorage.getItem(THEME);
+	if (chosen) document.documentElement.dataset.theme = chosen;
+	else delete document.documentElement.dataset.theme;
 }
 
 function switchTheme() {
-  const dark = (document.documentElement.dataset.theme || (matchMedia("(prefers-color-scheme: dark)").matches ? "dark" : "light")) === "dark";
-  localStorage.setItem(THEME, dark ? "light" : "dark");
-  themed();
+	const dark =
+		(document.documentElement.dataset.theme ||
+			(matchMedia("(prefers-color-scheme: dark)").matches ? "dark" : "light")) === "dark";
+	localStorage.setItem(THEME, dark ? "light" : "dark");
+	themed();
 }
 
 // Who looks at it
 
 async function identify() {
-  try { live.me = await get("runnerd/me"); } catch (error) { live.me = null; live.error = error; }
-  account();
-  navigation();
-  return live.me;
+	try {
+		live.me = await get("runnerd/me");
+	} catch (error) {
+		live.me = null;
+		live.error = error;
+	}
+	account();
+	navigation();
+	return live.me;
 }
 
 function account() {
-  const me = live.me;
-  const name = me ? (me.kind === "owner" ? "Owner" : me.name) : "Key";
-  show(at("account"), icon(ICONS.key), h("span", { class: "account-name" }, name));
-  at("account").setAttribute("aria-label", me ? `You are ${me.kind === "owner" ? "an owner" : me.name}. Use a key` : "Use a key");
+	const me = live.me;
+	const name = me ? (me.kind === "owner" ? "Owner" : me.name) : "Key";
+	show(at("account"), icon(ICONS.key), h("span", {class: "account-name"}, name));
+	at("account").setAttribute(
+		"aria-label",
+		me ? `You are ${me.kind === "owner" ? "an owner" : me.name}. Use a key` : "Use a key"
+	);
 }
 
 async function askForKey(reason) {
-  const box = input({ type: "password", name: "key", value: key.get(), autofocus: true });
-  const done = await dialog("Use a key", (close) => [
-    reason && trouble(reason),
-    h("p", { class: "dialog-text" }, live.me ? `You are ${live.me.name}, as the daemon knows it from the connection or your key.` : "The daemon does not know you.",
-      " A key is kept in this tab until it is closed, and sent to this daemon only."),
-    field("Key", box, "The owner makes one with: runnerd user add NAME"),
-    h("div", { class: "actions end" },
-      key.get() && button("Forget the key", () => { key.set(""); close(true); }),
-      button("Cancel", () => close(false)),
-      button("Use it", () => { key.set(box.value.trim()); close(true); }, { kind: "primary", type: "submit" })),
-  ]);
-  if (done) begin();
+	const box = input({type: "password", name: "key", value: key.get(), autofocus: true});
+	const done = await dialog("Use a key", close => [
+		reason && trouble(reason),
+		h(
+			"p",
+			{class: "dialog-text"},
+			live.me
+				? `You are ${live.me.name}, as the daemon knows it from the connection or your key.`
+				: "The daemon does not know you.",
+			" A key is kept in this tab until it is closed, and sent to this daemon only."
+		),
+		field("Key", box, "The owner makes one with: runnerd user add NAME"),
+		h(
+			"div",
+			{class: "actions end"},
+			key.get() &&
+				button("Forget the key", () => {
+					key.set("");
+					close(true);
+				}),
+			button("Cancel", () => close(false)),
+			button(
+				"Use it",
+				() => {
+					key.set(box.value.trim());
+					close(true);
+				},
+				{kind: "primary", type: "submit"}
+			)
+		)
+	]);
+	if (done) begin();
 }
 
 async function begin() {
-  const me = await identify();
-  if (!me && live.error?.status === 401) {
-    at("main").replaceChildren();
-    show(at("main"), h("div", { class: "empty" }, h("p", { class: "empty-title" }, "This daemon asks who you are"), h("p", {}, live.error.message), button("Enter a key", () => askForKey(), { kind: "primary" })));
-    return;
-  }
-  start();
-  go();
+	const me = await identify();
+	if (!me && live.error?.status === 401) {
+		at("main").replaceChildren();
+		show(
+			at("main"),
+			h(
+				"div",
+				{class: "empty"},
+				h("p", {class: "empty-title"}, "This daemon asks who you are"),
+				h("p", {}, live.error.message),
+				button("Enter a key", () => askForKey(), {kind: "primary"})
+			)
+		);
+		return;
+	}
+	start();
+	go();
 }
 
 // The menu of narrow screens
 
 function closeMenu() {
-  document.body.classList.remove("menu-open");
-  at("menu").setAttribute("aria-expanded", "false");
+	document.body.classList.remove("menu-open");
+	at("menu").setAttribute("aria-expanded", "false");
 }
 
 at("menu").append(icon(ICONS.menu));
 at("theme").append(icon(ICONS.theme));
 at("menu").addEventListener("click", () => {
-  const open = document.body.classList.toggle("menu-open");
-  at("menu").setAttribute("aria-expanded", String(open));
-  if (open) at("nav").querySelector("a")?.focus();
+	const open = document.body.classList.toggle("menu-open");
+	at("menu").setAttribute("aria-expanded", String(open));
+	if (open) at("nav").querySelector("a")?.focus();
 });
-document.addEventListener("keydown", (event) => {
-  if (event.key === "Escape" && document.body.classList.contains("menu-open")) { closeMenu(); at("menu").focus(); }
+document.addEventListener("keydown", event => {
+	if (event.key === "Escape" && document.body.classList.contains("menu-open")) {
+		closeMenu();
+		at("menu").focus();
+	}
 });
 at("theme").addEventListener("click", switchTheme);
 at("account").addEventListener("click", () => askForKey());
-document.querySelector(".skip").addEventListener("click", (event) => { event.preventDefault(); at("main").focus(); });
+document.querySelector(".skip").addEventListener("click", event => {
+	event.preventDefault();
+	at("main").focus();
+});
 at("nav").addEventListener("click", closeMenu);
 addEventListener("hashchange", go);
 watch(status);

@@ -8,97 +8,129 @@ const REFUSED = new Set(["style", "srcdoc", "src", "href", "action", "formaction
 // An element.  props: attributes by name; `on`: {event: function}; `key`: what it is, for `patch`;
 // `style`: {property: value}; `own`: its children are its own affair; `link`: a place in this page.
 export function h(tag, props, ...children) {
-  const element = document.createElement(tag);
-  element.handlers = {};
-  for (const [name, value] of Object.entries(props || {})) set(element, name, value);
-  append(element, children);
-  return element;
+	const element = document.createElement(tag);
+	element.handlers = {};
+	for (const [name, value] of Object.entries(props || {})) set(element, name, value);
+	append(element, children);
+	return element;
 }
 
 function set(element, name, value) {
-  if (value === undefined || value === null || value === false) return;
-  if (name === "on") for (const [event, run] of Object.entries(value)) listen(element, event, run);
-  else if (name === "key") element.key = String(value);
-  else if (name === "own") element.own = true;
-  else if (name === "style") for (const [property, said] of Object.entries(value)) element.style.setProperty(property, said);
-  else if (name === "link") element.setAttribute("href", `#/${value}`);
-  else if (name === "value" || name === "checked") { element[name] = value; element.given = { ...element.given, [name]: value }; }
-  else if (ATTRIBUTE.test(name) && !name.startsWith("on") && !REFUSED.has(name)) element.setAttribute(name, value === true ? "" : String(value));
-  else throw new TypeError(`no attribute ${name}`);
+	if (value === undefined || value === null || value === false) return;
+	if (name === "on") for (const [event, run] of Object.entries(value)) listen(element, event, run);
+	else if (name === "key") element.key = String(value);
+	else if (name === "own") element.own = true;
+	else if (name === "style")
+		for (const [property, said] of Object.entries(value)) element.style.setProperty(property, said);
+	else if (name === "link") element.setAttribute("href", `#/${value}`);
+	else if (name === "value" || name === "checked") {
+		element[name] = value;
+		element.given = {...element.given, [name]: value};
+	} else if (ATTRIBUTE.test(name) && !name.startsWith("on") && !REFUSED.has(name))
+		element.setAttribute(name, value === true ? "" : String(value));
+	else throw new TypeError(`no attribute ${name}`);
 }
 
 function listen(element, event, run) {
-  if (!(event in element.handlers)) element.addEventListener(event, (what) => element.handlers[event]?.(what));
-  element.handlers[event] = run;
+	if (!(event in element.handlers)) element.addEventListener(event, what => element.handlers[event]?.(what));
+	element.handlers[event] = run;
 }
 
 function append(element, children) {
-  for (const child of children.flat(Infinity)) {
-    if (child === null || child === undefined || child === false) continue;
-    if (!(child instanceof Node)) element.append(document.createTextNode(String(child)));
-    else if (!child.isConnected) element.append(child);
-    else { // it is shown now, and would lose its focus if it was taken out: something stands for it
-      const placeholder = document.createComment("");
-      placeholder.standsFor = child;
-      element.append(placeholder);
-    }
-  }
+	for (const child of children.flat(Infinity)) {
+		if (child === null || child === undefined || child === false) continue;
+		if (!(child instanceof Node)) element.append(document.createTextNode(String(child)));
+		else if (!child.isConnected) element.append(child);
+		else {
+			// it is shown now, and would lose its focus if it was taken out: something stands for it
+			const placeholder = document.createComment("");
+			placeholder.standsFor = child;
+			element.append(placeholder);
+		}
+	}
 }
 
 // A drawing of lines in a square of 16, for decoration only.
 export function icon(path) {
-  const drawing = document.createElementNS(SVG, "svg");
-  for (const [name, value] of [["viewBox", "0 0 16 16"], ["class", "icon"], ["aria-hidden", "true"]]) drawing.setAttribute(name, value);
-  const line = document.createElementNS(SVG, "path");
-  line.setAttribute("d", path);
-  drawing.append(line);
-  return drawing;
+	const drawing = document.createElementNS(SVG, "svg");
+	for (const [name, value] of [
+		["viewBox", "0 0 16 16"],
+		["class", "icon"],
+		["aria-hidden", "true"]
+	])
+		drawing.setAttribute(name, value);
+	const line = document.createElementNS(SVG, "path");
+	line.setAttribute("d", path);
+	drawing.append(line);
+	return drawing;
 }
 
 // Let `container` have these children; what is alike stays, with its focus, selection and scrolling.
 export function show(container, ...children) {
-  const wanted = document.createElement("div");
-  append(wanted, children);
-  patchChildren(container, wanted);
+	const wanted = document.createElement("div");
+	append(wanted, children);
+	patchChildren(container, wanted);
 }
 
 function patchChildren(old, wanted) {
-  const keyed = new Map(), staying = new Set();
-  for (const child of old.childNodes) if (child.key !== undefined) keyed.set(child.key, child);
-  for (const child of wanted.childNodes) if (child.standsFor) staying.add(child.standsFor);
-  let next = old.firstChild;
-  for (const child of [...wanted.childNodes]) {
-    let found = child.standsFor || (child.key !== undefined ? keyed.get(child.key) : alike(next, child, staying));
-    if (found && !child.standsFor && found.nodeName !== child.nodeName) found = null;
-    if (!found) { settle(child); old.insertBefore(child, next); continue; }
-    keyed.delete(found.key);
-    if (found === next) next = next.nextSibling; else old.insertBefore(found, next);
-    if (!child.standsFor) patch(found, child);
-  }
-  while (next) { const gone = next; next = next.nextSibling; gone.remove(); }
+	const keyed = new Map(),
+		staying = new Set();
+	for (const child of old.childNodes) if (child.key !== undefined) keyed.set(child.key, child);
+	for (const child of wanted.childNodes) if (child.standsFor) staying.add(child.standsFor);
+	let next = old.firstChild;
+	for (const child of [...wanted.childNodes]) {
+		let found = child.standsFor || (child.key !== undefined ? keyed.get(child.key) : alike(next, child, staying));
+		if (found && !child.standsFor && found.nodeName !== child.nodeName) found = null;
+		if (!found) {
+			settle(child);
+			old.insertBefore(child, next);
+			continue;
+		}
+		keyed.delete(found.key);
+		if (found === next) next = next.nextSibling;
+		else old.insertBefore(found, next);
+		if (!child.standsFor) patch(found, child);
+	}
+	while (next) {
+		const gone = next;
+		next = next.nextSibling;
+		gone.remove();
+	}
 }
 
 function alike(from, child, staying) {
-  for (let each = from; each; each = each.nextSibling) if (each.key === undefined && each.nodeName === child.nodeName && !staying.has(each)) return each;
-  return null;
+	for (let each = from; each; each = each.nextSibling)
+		if (each.key === undefined && each.nodeName === child.nodeName && !staying.has(each)) return each;
+	return null;
 }
 
 // Put what is stood for into something new.
 function settle(node) {
-  if (node.nodeType !== Node.ELEMENT_NODE) return;
-  for (const child of [...node.childNodes]) if (child.standsFor) child.replaceWith(child.standsFor); else settle(child);
+	if (node.nodeType !== Node.ELEMENT_NODE) return;
+	for (const child of [...node.childNodes])
+		if (child.standsFor) child.replaceWith(child.standsFor);
+		else settle(child);
 }
 
 function patch(old, wanted) {
-  if (old.nodeType === Node.TEXT_NODE) { if (old.data !== wanted.data) old.data = wanted.data; return; }
-  if (old.namespaceURI === SVG) { if (!old.isEqualNode(wanted)) old.replaceWith(wanted); return; }
-  for (const { name } of [...old.attributes]) if (!wanted.hasAttribute(name) && !(name === "open" && old.nodeName === "DETAILS")) old.removeAttribute(name);
-  for (const { name, value } of [...wanted.attributes]) if (old.getAttribute(name) !== value && name !== "style" && !(name === "open" && old.nodeName === "DETAILS")) old.setAttribute(name, value);
-  if (old.style.cssText !== wanted.style.cssText) old.style.cssText = wanted.style.cssText;
-  for (const name of Object.keys(old.handlers || {})) if (!(name in wanted.handlers)) delete old.handlers[name];
-  for (const [name, run] of Object.entries(wanted.handlers || {})) listen(old, name, run);
-  if (!old.own) patchChildren(old, wanted);
-  // What somebody has typed stays, unless something else than before is given.
-  for (const [name, value] of Object.entries(wanted.given || {})) if (old.given?.[name] !== value) old[name] = value;
-  old.given = wanted.given;
+	if (old.nodeType === Node.TEXT_NODE) {
+		if (old.data !== wanted.data) old.data = wanted.data;
+		return;
+	}
+	if (old.namespaceURI === SVG) {
+		if (!old.isEqualNode(wanted)) old.replaceWith(wanted);
+		return;
+	}
+	for (const {name} of [...old.attributes])
+		if (!wanted.hasAttribute(name) && !(name === "open" && old.nodeName === "DETAILS")) old.removeAttribute(name);
+	for (const {name, value} of [...wanted.attributes])
+		if (old.getAttribute(name) !== value && name !== "style" && !(name === "open" && old.nodeName === "DETAILS"))
+			old.setAttribute(name, value);
+	if (old.style.cssText !== wanted.style.cssText) old.style.cssText = wanted.style.cssText;
+	for (const name of Object.keys(old.handlers || {})) if (!(name in wanted.handlers)) delete old.handlers[name];
+	for (const [name, run] of Object.entries(wanted.handlers || {})) listen(old, name, run);
+	if (!old.own) patchChildren(old, wanted);
+	// What somebody has typed stays, unless something else than before is given.
+	for (const [name, value] of Object.entries(wanted.given || {})) if (old.given?.[name] !== value) old[name] = value;
+	old.given = wanted.given;
 }

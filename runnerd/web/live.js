@@ -1,73 +1,86 @@
 // What the daemon does now: one picture of it for all views, brought up to date by its events.
-import { follow, events, get } from "./api.js";
-import { short } from "./format.js";
-import { tell } from "./widgets.js";
+import {follow, events, get} from "./api.js";
+import {short} from "./format.js";
+import {tell} from "./widgets.js";
 
 const TOGETHER = 250; // milliseconds in which events are collected for one look
-const BUSY = 2000, QUIET = 10000; // milliseconds between looks without an event
+const BUSY = 2000,
+	QUIET = 10000; // milliseconds between looks without an event
 
 const listeners = new Set();
-let timer = 0, dirty = new Set(), stop = null, looking = false;
+let timer = 0,
+	dirty = new Set(),
+	stop = null,
+	looking = false;
 
-export const live = { overview: null, error: null, connection: "connecting", me: null };
+export const live = {overview: null, error: null, connection: "connecting", me: null};
 
 // `run(kinds)` is called after each look; kinds: what has changed, "all" at the beginning.
 export function watch(run) {
-  listeners.add(run);
-  return () => listeners.delete(run);
+	listeners.add(run);
+	return () => listeners.delete(run);
 }
 
-function publish(kinds) { for (const run of [...listeners]) run(kinds); }
+function publish(kinds) {
+	for (const run of [...listeners]) run(kinds);
+}
 
 export function nudge(kind = "all", after = TOGETHER) {
-  dirty.add(kind);
-  if (timer && after >= TOGETHER * 2) return;
-  clearTimeout(timer);
-  timer = setTimeout(look, after);
+	dirty.add(kind);
+	if (timer && after >= TOGETHER * 2) return;
+	clearTimeout(timer);
+	timer = setTimeout(look, after);
 }
 
 async function look() {
-  timer = 0;
-  if (looking || document.hidden) return;
-  looking = true;
-  const kinds = dirty;
-  dirty = new Set();
-  try {
-    live.overview = await get("runnerd/overview");
-    live.error = null;
-    if (live.connection === "broken") live.connection = "live";
-  } catch (error) {
-    live.error = error;
-    if (error.status === 0) live.connection = "broken";
-  }
-  looking = false;
-  publish(kinds);
-  if (live.error?.status === 401) return;
-  const busy = live.overview?.runners?.some((runner) => runner.requests || runner.state === "starting" || runner.state === "stopping") || live.overview?.queue?.waiting || live.overview?.transfers?.length;
-  if (!timer) nudge("time", busy || live.error ? BUSY : QUIET);
+	timer = 0;
+	if (looking || document.hidden) return;
+	looking = true;
+	const kinds = dirty;
+	dirty = new Set();
+	try {
+		live.overview = await get("runnerd/overview");
+		live.error = null;
+		if (live.connection === "broken") live.connection = "live";
+	} catch (error) {
+		live.error = error;
+		if (error.status === 0) live.connection = "broken";
+	}
+	looking = false;
+	publish(kinds);
+	if (live.error?.status === 401) return;
+	const busy =
+		live.overview?.runners?.some(
+			runner => runner.requests || runner.state === "starting" || runner.state === "stopping"
+		) ||
+		live.overview?.queue?.waiting ||
+		live.overview?.transfers?.length;
+	if (!timer) nudge("time", busy || live.error ? BUSY : QUIET);
 }
 
-function told({ state, kind, model, error }) {
-  if (state === "done") tell(`${short(model)}: the ${kind} is complete`, "good");
-  if (state === "failed") tell(`${short(model)}: ${error}`, /was cancelled/.test(error) ? "" : "bad");
+function told({state, kind, model, error}) {
+	if (state === "done") tell(`${short(model)}: the ${kind} is complete`, "good");
+	if (state === "failed") tell(`${short(model)}: ${error}`, /was cancelled/.test(error) ? "" : "bad");
 }
 
 export function start() {
-  stop?.();
-  stop = follow("runnerd/events", {
-    async read(response, seen) {
-      for await (const { id, event, data } of events(response)) {
-        seen(id);
-        if (event === "transfer") told(JSON.parse(data));
-        nudge(event === "missed" ? "all" : event);
-      }
-    },
-    state(how) {
-      live.connection = typeof how === "string" ? how : "live";
-      nudge("all", 0);
-    },
-  });
-  nudge("all", 0);
+	stop?.();
+	stop = follow("runnerd/events", {
+		async read(response, seen) {
+			for await (const {id, event, data} of events(response)) {
+				seen(id);
+				if (event === "transfer") told(JSON.parse(data));
+				nudge(event === "missed" ? "all" : event);
+			}
+		},
+		state(how) {
+			live.connection = typeof how === "string" ? how : "live";
+			nudge("all", 0);
+		}
+	});
+	nudge("all", 0);
 }
 
-document.addEventListener("visibilitychange", () => { if (!document.hidden) nudge("all", 0); });
+document.addEventListener("visibilitychange", () => {
+	if (!document.hidden) nudge("all", 0);
+});

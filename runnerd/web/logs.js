@@ -1,79 +1,176 @@
 // The logs of the daemon and its engines, as they come.
-import { follow, get, lines } from "./api.js";
-import { h, show } from "./dom.js";
-import { plural, short } from "./format.js";
-import { button, choice, heading, input, trouble } from "./widgets.js";
+import {follow, get, lines} from "./api.js";
+import {h, show} from "./dom.js";
+import {plural, short} from "./format.js";
+import {button, choice, heading, input, muted, trouble} from "./widgets.js";
 
 const MOST = 5000; // lines that are kept
 const SHOWN = 1500; // of them in the page
 
 export function logs(place) {
-  let kept = [], wanted = "", level = "", from = "", paused = false, error = null, how = "connecting", stop = () => {}, due = 0, fresh = [];
-  let names = [], ended = false;
-  const view = h("div", { class: "log", role: "log", "aria-label": "Log", "aria-live": "off", tabindex: "0", own: true });
-  const search = input({ type: "search", class: "search", placeholder: "Filter lines", "aria-label": "Filter lines", on: { input: (event) => { wanted = event.target.value.toLowerCase(); redraw(); } } });
-  const levels = choice([["", "All levels"], ["warning", "Warnings and errors"], ["error", "Errors"]], "", { "aria-label": "Level", on: { change: (event) => { level = event.target.value; redraw(); } } });
+	let kept = [],
+		wanted = "",
+		level = "",
+		from = "",
+		paused = false,
+		error = null,
+		how = "connecting",
+		stop = () => {},
+		due = 0,
+		fresh = [];
+	let names = [],
+		ended = false;
+	const view = h("div", {class: "log", role: "log", "aria-label": "Log", "aria-live": "off", tabindex: "0", own: true});
+	const search = input({
+		type: "search",
+		class: "search",
+		placeholder: "Filter lines",
+		"aria-label": "Filter lines",
+		on: {
+			input: event => {
+				wanted = event.target.value.toLowerCase();
+				redraw();
+			}
+		}
+	});
+	const levels = choice(
+		[
+			["", "All levels"],
+			["warning", "Warnings and errors"],
+			["error", "Errors"]
+		],
+		"",
+		{
+			"aria-label": "Level",
+			on: {
+				change: event => {
+					level = event.target.value;
+					redraw();
+				}
+			}
+		}
+	);
 
-  const fits = (line) => (!wanted || line.text.toLowerCase().includes(wanted)) && (!level || line.level === "error" || line.level === level);
-  const atEnd = () => view.scrollHeight - view.scrollTop - view.clientHeight < 40;
-  const element = (line) => h("div", { class: line.level === "error" ? "bad" : line.level === "warning" ? "warn" : line.engine ? "dim" : "" }, line.text);
+	const fits = line =>
+		(!wanted || line.text.toLowerCase().includes(wanted)) && (!level || line.level === "error" || line.level === level);
+	const atEnd = () => view.scrollHeight - view.scrollTop - view.clientHeight < 40;
+	const element = line =>
+		h(
+			"div",
+			{class: line.level === "error" ? "bad" : line.level === "warning" ? "warn" : line.engine ? "dim" : ""},
+			line.text
+		);
 
-  function redraw() {
-    fresh = [];
-    view.replaceChildren(...kept.filter(fits).slice(-SHOWN).map(element));
-    view.scrollTop = view.scrollHeight;
-    draw();
-  }
+	function redraw() {
+		fresh = [];
+		view.replaceChildren(...kept.filter(fits).slice(-SHOWN).map(element));
+		view.scrollTop = view.scrollHeight;
+		draw();
+	}
 
-  function add(text) {
-    const line = parsed(text, kept.at(-1));
-    kept.push(line);
-    if (kept.length > MOST) kept.splice(0, kept.length - MOST);
-    if (!paused && fits(line)) fresh.push(line);
-    due = due || requestAnimationFrame(flush);
-  }
+	function add(text) {
+		const line = parsed(text, kept.at(-1));
+		kept.push(line);
+		if (kept.length > MOST) kept.splice(0, kept.length - MOST);
+		if (!paused && fits(line)) fresh.push(line);
+		due = due || requestAnimationFrame(flush);
+	}
 
-  function flush() {
-    due = 0;
-    const stays = atEnd();
-    view.append(...fresh.splice(0).slice(-SHOWN).map(element));
-    while (view.children.length > SHOWN) view.firstChild.remove();
-    if (stays) view.scrollTop = view.scrollHeight;
-    draw();
-  }
+	function flush() {
+		due = 0;
+		const stays = atEnd();
+		view.append(...fresh.splice(0).slice(-SHOWN).map(element));
+		while (view.children.length > SHOWN) view.firstChild.remove();
+		if (stays) view.scrollTop = view.scrollHeight;
+		draw();
+	}
 
-  function draw() {
-    show(place, heading("Logs", h("span", { class: "muted", role: "status" }, how === "live" ? (paused ? "Paused" : "Live") : error ? "" : how === "broken" ? "No connection; trying again" : "Connecting")),
-      error && trouble(error),
-      h("div", { class: "toolbar" }, search, levels,
-        choice([["", "Daemon and engines"], ...names.map((name) => [name, short(name)])], from, { key: `models-${names.length}`, "aria-label": "Model", on: { change: (event) => { from = event.target.value; begin(); } } }),
-        button(paused ? "Go on" : "Pause", () => { paused = !paused; if (!paused) redraw(); else draw(); }, { pressed: paused }),
-        button("Clear", () => { kept = []; redraw(); }), h("span", { class: "muted" }, plural(kept.length, "line"))),
-      view);
-  }
+	function draw() {
+		show(
+			place,
+			heading(
+				"Logs",
+				h(
+					"span",
+					{class: "muted", role: "status"},
+					how === "live"
+						? paused
+							? "Paused"
+							: "Live"
+						: error
+							? ""
+							: how === "broken"
+								? "No connection; trying again"
+								: "Connecting"
+				)
+			),
+			error && trouble(error),
+			h(
+				"div",
+				{class: "toolbar"},
+				search,
+				levels,
+				choice([["", "Daemon and engines"], ...names.map(name => [name, short(name)])], from, {
+					key: `models-${names.length}`,
+					"aria-label": "Model",
+					on: {
+						change: event => {
+							from = event.target.value;
+							begin();
+						}
+					}
+				}),
+				button(
+					paused ? "Go on" : "Pause",
+					() => {
+						paused = !paused;
+						if (!paused) redraw();
+						else draw();
+					},
+					{pressed: paused}
+				),
+				button("Clear", () => {
+					kept = [];
+					redraw();
+				}),
+				h("span", {class: "muted"}, plural(kept.length, "line"))
+			),
+			view
+		);
+	}
 
-  function begin() {
-    stop();
-    kept = [];
-    redraw();
-    stop = follow(`logs?${new URLSearchParams({ follow: "true", ...(from ? { model: from } : {}) })}`, {
-      accept: "text/plain",
-      async read(response) {
-        kept = [];
-        view.replaceChildren();
-        for await (const line of lines(response)) add(line);
-      },
-      state(said) {
-        error = said instanceof Error ? said : null;
-        how = said instanceof Error ? "error" : said;
-        if (!ended) draw();
-      },
-    });
-  }
+	function begin() {
+		stop();
+		kept = [];
+		redraw();
+		stop = follow(`logs?${new URLSearchParams({follow: "true", ...(from ? {model: from} : {})})}`, {
+			accept: "text/plain",
+			async read(response) {
+				kept = [];
+				view.replaceChildren();
+				for await (const line of lines(response)) add(line);
+			},
+			state(said) {
+				error = said instanceof Error ? said : null;
+				how = said instanceof Error ? "error" : said;
+				if (!ended) draw();
+			}
+		});
+	}
 
-  begin();
-  get("models").then((found) => { names = found.map((each) => each.tags[0] || each.id).sort(); if (!ended) draw(); }, () => {});
-  return () => { ended = true; stop(); cancelAnimationFrame(due); };
+	begin();
+	get("models").then(
+		found => {
+			names = found.map(each => each.tags[0] || each.id).sort();
+			if (!ended) draw();
+		},
+		() => {}
+	);
+	return () => {
+		ended = true;
+		stop();
+		cancelAnimationFrame(due);
+	};
 }
 
 // "2026-11-28 07:50:20.161 INFO runnerd.daemon: text" is the daemon's; what has no such head is an engine's,
@@ -81,8 +178,8 @@ export function logs(place) {
 const HEAD = /^(\d{4}-\d\d-\d\d[T ]\d\d:\d\d:\d\d\S*) (DEBUG|INFO|WARNING|ERROR|CRITICAL) ([\w.-]+): /;
 
 function parsed(text, before) {
-  const head = HEAD.exec(text);
-  if (head) return { text, level: head[2] === "CRITICAL" ? "error" : head[2].toLowerCase(), engine: false };
-  if (/^\s/.test(text) && before) return { ...before, text };
-  return { text, level: /\b(error|failed|fatal)\b/i.test(text.slice(0, 200)) ? "error" : "info", engine: true };
+	const head = HEAD.exec(text);
+	if (head) return {text, level: head[2] === "CRITICAL" ? "error" : head[2].toLowerCase(), engine: false};
+	if (/^\s/.test(text) && before) return {...before, text};
+	return {text, level: /\b(error|failed|fatal)\b/i.test(text.slice(0, 200)) ? "error" : "info", engine: true};
 }

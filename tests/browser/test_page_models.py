@@ -77,6 +77,7 @@ def test_configure(page: Page, daemon: DaemonProcess) -> None:
     schema = daemon.http.get("/runnerd/configuration/schema").json()
     go(page, "Models")
     page.get_by_role("link", name="tiny", exact=True).click()
+    expect(page.get_by_text("How it is kept")).to_be_visible()
     for title in ("How it is started", "How it is kept", "How it is asked"):
         if page.locator("details[open]").filter(has_text=title).count() == 0:
             page.get_by_text(title).click()

@@ -92,7 +92,7 @@ def test_logs(page: Page, daemon: DaemonProcess) -> None:
     page.get_by_label("Level").select_option("")
     page.get_by_label("Model", exact=True).select_option("ai/tiny:latest")
     expect(log).to_contain_text("ready after")
-    expect(log).not_to_contain_text("listening on unix")
+    expect(log).not_to_contain_text("runnerd.daemon: listening")
     page.get_by_role("button", name="Pause").click()
     expect(page.get_by_text("Paused")).to_be_visible()
     page.get_by_role("button", name="Go on").click()

@@ -75,6 +75,7 @@ class Talker:
             self.heard += 1
         else:
             self.failures += 1
+            self._done.wait(0.05)  # the engine is being started
 
     def _find(self) -> None:
         turns = self._client.get(f"/runnerd/sessions/{self.id}").json()["history"]

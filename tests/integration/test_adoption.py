@@ -143,6 +143,11 @@ def test_folders_are_imported_whole(daemon: DaemonProcess, tmp_path: Path, gguf:
     assert status == 0, err
     assert "imported one" in out
     assert "imported two" in out
+    assert runnerd(daemon, "import", "-r", str(tmp_path))[0] == 0  # again: they are the same
+    (tmp_path / "a" / "one.gguf").write_bytes(_DEMO.read_bytes())
+    code, _, errors = runnerd(daemon, "import", str(tmp_path / "a" / "one.gguf"))
+    assert (code, "is a name of" in errors, "--force" in errors) == (1, True, True)
+    assert runnerd(daemon, "import", str(tmp_path / "a" / "one.gguf"), "--force")[0] == 0
     assert runnerd(daemon, "rm", "one", "two")[0] == 0
     (tmp_path / "empty").mkdir()
     assert "no GGUF file" in runnerd(daemon, "import", "-r", str(tmp_path / "empty"))[2]

@@ -197,6 +197,26 @@ def test_others_jobs_are_not_there(native: DaemonProcess) -> None:
 
 
 @pytest.mark.engine
+def test_a_key_that_is_rotated(native: DaemonProcess) -> None:
+    """A user's jobs go on when its key is another one; without any key they have failed."""
+    http = native.http
+    made = http.post("/runnerd/users", json={"name": "rita"}).json()
+    with httpx.Client(
+        base_url=native.address, headers={"Authorization": f"Bearer {made['key']}"}
+    ) as rita:
+        blocker = submitted(http, LONG)
+        wait_for(lambda: state(http, blocker) == "running", "it to run")
+        first = submitted(rita, SHORT | {"prompt": None, "prompts": ["a"] * 400})
+        [key] = http.get("/runnerd/users/rita").json()["keys"]
+        rotated = http.post(f"/runnerd/keys/{key['id']}/rotate")
+        assert rotated.status_code in (200, 201), rotated.text
+    job = ended(http, first)
+    assert {response["status"] for response in job["responses"]} == {200}
+    http.delete(f"/runnerd/jobs/{blocker}")
+    http.delete("/runnerd/users/rita")
+
+
+@pytest.mark.engine
 def test_the_same_id(native: DaemonProcess) -> None:
     """Submitting twice is one job."""
     first = submitted(native.http, SHORT | {"id": "my-job"})

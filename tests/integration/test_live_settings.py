@@ -354,6 +354,15 @@ def slot_timeout(live: Live, sources: Sources) -> None:
 
 
 @row
+def sessions(live: Live, sources: Sources) -> None:
+    live.set(sessions={"per_user": 1})
+    first, second = (
+        live.daemon.http.post("/runnerd/sessions", json={"model": "a"}).json() for _ in range(2)
+    )
+    assert second["removed"] == [first["id"]]
+
+
+@row
 def drain_timeout(live: Live, sources: Sources) -> None:
     file = live.folder / "drained.toml"
     file.write_text(written({"drain_timeout": 3600}))

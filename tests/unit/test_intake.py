@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import threading
 from collections.abc import Awaitable, Callable
 from pathlib import Path
@@ -11,7 +12,17 @@ from typing import Any, cast
 import msgspec
 import pytest
 
-from runnerd.access import Principal, Rules, owner_principal
+from runnerd.access import (
+    Directory,
+    Key,
+    Principal,
+    Rules,
+    User,
+    UserLimits,
+    owner_principal,
+    user_principal,
+)
+from runnerd.backends.interface import EngineFailure
 from runnerd.errors import ClientError, ModelNotFound
 from runnerd.relay.body import Body
 from runnerd.relay.body_scan import LARGE
@@ -55,7 +66,15 @@ class CountingPlanner:
     def judge_unseen(self, read: ParsedRequest, request: Request, route: Route) -> None:
         validate_request(route.operation.name, bytes(read.body))
 
-    def plan(self, read: ParsedRequest, model: Any, request: Request, route: Route) -> Plan:
+    def plan(
+        self,
+        read: ParsedRequest,
+        model: Any,
+        request: Request,
+        route: Route,
+        *,
+        judges: bool = True,
+    ) -> Plan:
         self.planned_bodies.append(read.body)
         key = RunnerKey("llama.cpp", "load", "completion", "")
         return Plan(
@@ -147,7 +166,8 @@ async def test_a_large_body_is_read_beside_the_event_loop(tmp_path: Path) -> Non
     found = plan(intake(planner, tmp_path / "images"), body)
     assert isinstance(found, PendingPlan)
     assert planner.read_bodies == []
-    assert isinstance(await found.wait(), Plan)
+    while isinstance(found, PendingPlan):
+        found = await found.wait()
     assert planner.read_bodies == planner.planned_bodies == [body]
     wrong = plan(intake(planner, tmp_path / "images"), b"[" * LARGE * 2)
     assert isinstance(wrong, PendingPlan)
@@ -170,10 +190,12 @@ class ForeignPlanner(CountingPlanner):
         self.threads.append(threading.get_ident())
         return parse(read.body)
 
-    def plan(self, read: Any, model: Any, request: Request, route: Route) -> Plan:
+    def plan(
+        self, read: Any, model: Any, request: Request, route: Route, *, judges: bool = True
+    ) -> Plan:
         if not isinstance(read, ParsedRequest):
             read = self.translated(read, model)
-        return super().plan(read, model, request, route)
+        return super().plan(read, model, request, route, judges=judges)
 
 
 @pytest.mark.parametrize("size", [10, LARGE])
@@ -189,3 +211,43 @@ async def test_a_large_body_of_another_api_is_translated_beside_the_event_loop(
     assert planner.read_bodies == planner.planned_bodies == [body]
     [thread] = planner.threads
     assert (thread == threading.get_ident()) is (size < LARGE)
+
+
+@pytest.mark.parametrize("size", [10, LARGE])
+async def test_what_a_large_body_is_known_by_is_found_beside_the_event_loop(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, size: int
+) -> None:
+    """As is whether it is within a user's limit: both look at all of it."""
+    threads: list[int] = []
+
+    def noted(module: str, name: str) -> None:
+        inner = getattr(importlib.import_module(module), name)
+
+        def look(*arguments: Any) -> Any:
+            threads.append(threading.get_ident())
+            return inner(*arguments)
+
+        monkeypatch.setattr(f"{module}.{name}", look)
+
+    noted("runnerd.relay.quarantine", "_kind")
+    noted("runnerd.relay.plan", "within_context")
+    planner = CountingPlanner(missing=False, capabilities=("completion",))
+    user = User("u", "ann", limits=UserLimits(context=2**30))
+    policy = Rules(lambda: 0.0, Directory((user,), (Key("k", "u", "D", 0.0),)))
+    quarantine = Quarantine()
+    key = RunnerKey("llama.cpp", "load", "completion", "")
+    died = EngineFailure("SIGSEGV", exit_reason="killed by SIGSEGV", loading=False)
+    for generation in range(2):
+        quarantine.accuse(generation, key, (b"poison",), died)
+    assert quarantine
+    threads.clear()
+    taking = Intake(cast(Any, planner), policy, quarantine, None, tmp_path, 2**20)
+    body = b'{"model":"m","messages":[],"x":"%s"}' % (b"x" * size)
+    route = find("/v1/chat/completions")
+    assert route is not None
+    request = Request("POST", b"/", "/", [], True, True, len(body), False, "id", body=body)
+    found = taking.plan(request, route, user_principal("u", "k"))
+    while isinstance(found, PendingPlan):
+        found = await found.wait()
+    assert len(threads) == 2
+    assert all((thread == threading.get_ident()) is (size < LARGE) for thread in threads)

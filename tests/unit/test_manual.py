@@ -42,3 +42,18 @@ def test_one_page(capsys: pytest.CaptureFixture[str]) -> None:
     assert capsys.readouterr().out.startswith('.TH "RUNNERD-USER-ADD" 1')
     with pytest.raises(NotFound):
         man(parse(["man", "nonsense"]))
+
+
+_WITHOUT_JSON = {
+    "runnerd-serve", "runnerd-run", "runnerd-ui", "runnerd-top", "runnerd-worker",
+    "runnerd-install", "runnerd-completion", "runnerd-complete", "runnerd-man", "runnerd-launch",
+}  # fmt: skip
+"""What runs until it is ended, talks to a person, or prints what is a format of its own."""
+
+
+def test_every_command_prints_json() -> None:
+    """Of all others."""
+    pages = dict(pages_of(make_parser()))
+    groups = {name for name, text in pages.items() if ".SH COMMANDS" in text}
+    without = {name for name, text in pages.items() if "\\-\\-json" not in text} - groups
+    assert without == _WITHOUT_JSON

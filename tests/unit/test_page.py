@@ -1,4 +1,4 @@
-"""The page's files as they are served: what they may do, how long they are kept, where there are."""
+"""The page's files as they are served: what they may do, how long they are kept, and where."""
 
 from __future__ import annotations
 

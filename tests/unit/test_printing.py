@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from runnerd.cli.chat.printing import printed
+from runnerd.cli.chat.printing import printed, shown
 from runnerd.cli.chat.response_events import Piece, StreamedChat
 from runnerd.cli.client import Client
 
@@ -38,3 +38,18 @@ def test_how_long_it_took(capsys: pytest.CaptureFixture[str]) -> None:
     assert out == "hello\n"
     assert "12 tokens, 8 of them known before, 100.0 tokens/s" in err
     assert "2 tokens, 7.2 tokens/s" in err
+
+
+@pytest.mark.parametrize(
+    ("text", "seen"),
+    [
+        ("a\n\tb ü 漢", "a\n\tb ü 漢"),
+        ("\x1b]0;title\x07x", "]0;titlex"),
+        ("\x1b[2Jx\r\x9b1m", "[2Jx1m"),
+        ("a\u202eb", "ab"),
+        ("👩\u200d💻", "👩\u200d💻"),
+    ],
+)
+def test_nothing_in_a_response_is_a_command(text: str, seen: str) -> None:
+    """To the terminal that shows it."""
+    assert shown(text) == seen

@@ -78,6 +78,7 @@ async def test_the_json_form(store: Store, real: Path) -> None:
         "capabilities": ["completion"],
         "chat_template": tiny.CHAT_TEMPLATE,
         "mmproj": False,
+        "borrowed_bytes": 0,
     }
 
 
@@ -132,6 +133,7 @@ async def test_projector_and_template(store: Store, tmp_path: Path) -> None:
         "capabilities": ["completion", "thinking", "vision"],
         "chat_template": "<think>",
         "mmproj": True,
+        "borrowed_bytes": 0,
     }
 
 

@@ -15,6 +15,22 @@ def test_columns(capsys: pytest.CaptureFixture[str]) -> None:
     assert capsys.readouterr().out == "NAME  SIZE\n"
 
 
+@pytest.mark.parametrize("width", [60, 200])
+def test_tables_fit_their_terminal(
+    width: int, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The widest columns are cut, and what is left out is marked; programs get everything."""
+    row = ("a" * 50, "b" * 90, "c")
+    print_table(("MODEL", "REMEDY", "N"), [row])
+    assert "b" * 90 in capsys.readouterr().out
+    monkeypatch.setattr("runnerd.cli.tables.columns", lambda stream: width)
+    print_table(("MODEL", "REMEDY", "N"), [row])
+    lines = capsys.readouterr().out.splitlines()
+    assert max(map(len, lines)) <= width
+    assert ("…" in lines[1]) == (width < 150)
+    assert lines[1].rstrip().endswith("c")
+
+
 def test_a_row_too_short_is_a_mistake() -> None:
     """Not a table that is wrong."""
     with pytest.raises((ValueError, IndexError)):

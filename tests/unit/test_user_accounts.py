@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+
 import pytest
 
 from runnerd.access import Directory, Key, Rules, User, UserLimits, owner_principal, user_principal
@@ -101,3 +103,20 @@ def test_tokens_are_what_the_engine_told() -> None:
         request.ended(record(counts))
     with pytest.raises(LimitReached, match="tokens_per_day"):
         counting.begin(ANN)
+
+
+async def test_large_requests_are_counted_as_well() -> None:
+    """In a thread; who comes meanwhile takes nothing twice."""
+    counting = accounts(tokens_per_day=1000)
+    first, second = counting.begin(ANN), counting.begin(ANN)
+    assert first is not None
+    assert second is not None
+    large = plan(b'{"prompt":"abcd","max_tokens":800}')
+    both = await asyncio.gather(
+        first.reserve_aside(large), second.reserve_aside(large), return_exceptions=True
+    )
+    assert [isinstance(each, LimitReached) for each in both].count(True) == 1
+    assert counting.left(ANN.id, 1000) == 199
+    first.ended(record())
+    second.ended(record())
+    assert counting.left(ANN.id, 1000) == 1000

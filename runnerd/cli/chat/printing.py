@@ -9,11 +9,14 @@ from __future__ import annotations
 import contextlib
 import sys
 import time
+import unicodedata
 from collections.abc import Iterator
 
 from runnerd.cli.chat.response_events import Piece, StreamedChat
 from runnerd.cli.terminal import coloured
 
+_TURNS = frozenset("\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
+"""Characters that turn the direction of writing for everything behind them."""
 _DIM, _PLAIN = "\x1b[2m", "\x1b[0m"
 
 
@@ -56,12 +59,24 @@ def _print_pieces(first: Piece | None, rest: Iterator[Piece]) -> str:
             if dim != piece.reasoning:
                 dim = piece.reasoning
                 print((_DIM if dim else _PLAIN) if colours else "", end="" if dim else "\n")
-            print(piece.text, end="", flush=True)
+            print(shown(piece.text) if terminal else piece.text, end="", flush=True)
             if not piece.reasoning:
                 content.append(piece.text)
     finally:
         print(_PLAIN if dim and colours else "")
     return "".join(content)
+
+
+def shown(text: str) -> str:
+    """A model's text as a terminal may have it: nothing in it is a command to the terminal.
+
+    Models repeat what they have read, and some of that was written by others.
+    """
+    if text.isprintable():
+        return text
+    return "".join(
+        c for c in text if c in "\n\t" or not (unicodedata.category(c) == "Cc" or c in _TURNS)
+    )
 
 
 def _chained(first: Piece | None, rest: Iterator[Piece]) -> Iterator[Piece]:

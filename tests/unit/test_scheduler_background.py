@@ -1,0 +1,168 @@
+"""What nobody waits for comes behind everybody who does: for slots, and for room."""
+
+from __future__ import annotations
+
+from runnerd.scheduler import (
+    BACKGROUND,
+    Decision,
+    Grant,
+    Limits,
+    Queries,
+    RunnerKey,
+    Scheduler,
+    Start,
+    Stop,
+    StopReason,
+    Terms,
+)
+
+A = RunnerKey("llama.cpp", "a", "completion", "0")
+B = RunnerKey("llama.cpp", "b", "completion", "0")
+TIMEOUT = 600.0
+
+
+class Host:
+    """A host with room for one model, and its scheduler."""
+
+    def __init__(self, slots: int = 4) -> None:
+        self.scheduler = Scheduler(
+            Limits(
+                capacity=1,
+                queue_length=1000,
+                queue_timeout=TIMEOUT,
+                keep_alive=-1.0,
+                quantum=2.0,
+                overcommit=2.0,
+            )
+        )
+        for key in (A, B):
+            self.scheduler.set_terms(key, Terms(slots=slots))
+        self.now = 0.0
+        self.ticket = 0
+        self.generations: dict[RunnerKey, int] = {}
+
+    def ask(self, key: RunnerKey, *, job: bool = False) -> tuple[int, list[Decision]]:
+        self.ticket += 1
+        client, priority = ("jobs", BACKGROUND) if job else (f"client {self.ticket}", 0)
+        return self.ticket, self.noted(
+            self.scheduler.request(self.ticket, key, self.now, client=client, priority=priority)
+        )
+
+    def noted(self, decisions: list[Decision]) -> list[Decision]:
+        for decision in decisions:
+            if isinstance(decision, Start):
+                self.generations[decision.key] = decision.generation
+        return decisions
+
+    def load(self, key: RunnerKey) -> list[Decision]:
+        self.now += 1.0
+        return self.noted(self.scheduler.ready(key, self.generations[key], self.now))
+
+    def ended(self, key: RunnerKey) -> list[Decision]:
+        ended = self.scheduler.ended(key, self.generations[key], None, self.now)
+        return self.noted(ended)
+
+    def release(self, ticket: int) -> list[Decision]:
+        return self.noted(self.scheduler.release(ticket, self.now))
+
+    def tick(self, seconds: float) -> list[Decision]:
+        self.now += seconds
+        return self.noted(self.scheduler.tick(self.now))
+
+    def busy(self, key: RunnerKey, *, job: bool = False) -> int:
+        """Have a model loaded and used; the ticket of who uses it."""
+        ticket, _ = self.ask(key, job=job)
+        self.load(key)
+        return ticket
+
+
+def granted(decisions: list[Decision]) -> list[int]:
+    return [decision.ticket for decision in decisions if isinstance(decision, Grant)]
+
+
+def stopped(decisions: list[Decision]) -> list[RunnerKey]:
+    return [decision.key for decision in decisions if isinstance(decision, Stop)]
+
+
+def test_the_last_slot_is_peoples() -> None:
+    """Jobs get all slots but one; people get what there is, past jobs that wait."""
+    host = Host(slots=3)
+    host.busy(A, job=True)
+    second, decisions = host.ask(A, job=True)
+    assert granted(decisions) == [second]
+    third, decisions = host.ask(A, job=True)
+    assert granted(decisions) == []
+    person, decisions = host.ask(A)
+    assert granted(decisions) == [person]
+    assert granted(host.release(person)) == []
+    assert granted(host.release(second)) == [third]
+
+
+def test_an_only_slot() -> None:
+    """One that is alone is used by a job as long as nobody else uses it."""
+    host = Host(slots=1)
+    person = host.busy(A)
+    job, decisions = host.ask(A, job=True)
+    assert granted(decisions) == []
+    assert granted(host.release(person)) == [job]
+
+
+def test_a_model_in_use_stays() -> None:
+    """However long jobs wait for another one: no quantum ends for them."""
+    host = Host()
+    person = host.busy(A)
+    host.ask(B, job=True)
+    for _ in range(50):
+        assert stopped(host.tick(5.0)) == []
+        other, decisions = host.ask(A)
+        assert granted(decisions) == [other]
+        assert stopped(host.release(other)) == []
+    assert stopped(host.release(person)) == []
+    assert stopped(host.tick(0.1)) == []  # somebody has used it a moment ago
+    assert stopped(host.tick(10.0)) == [A]
+    assert host.generations == {A: host.generations[A]}
+    host.ended(A)
+    assert B in host.generations
+
+
+def test_people_get_the_room_of_jobs() -> None:
+    """At once, whatever time jobs had: their model takes nothing more, and goes when it is idle."""
+    host = Host()
+    job = host.busy(A, job=True)
+    waits, _ = host.ask(A, job=True)
+    host.ask(B)
+    assert host.scheduler.gives_way(A, host.generations[A])
+    for ticket in (job, waits):
+        decisions = host.release(ticket)
+    assert stopped(decisions) == [A]
+    host.ended(A)
+    assert B in host.generations
+    assert granted(host.load(B))
+
+
+def test_people_come_first_where_both_wait() -> None:
+    """For the same room, also when jobs have waited for longer."""
+    host = Host()
+    first = host.busy(A)
+    host.ask(B, job=True)
+    host.tick(1.0)
+    other = RunnerKey("llama.cpp", "c", "completion", "0")
+    host.ask(other)
+    host.tick(30.0)
+    decisions = host.release(first)
+    assert stopped(decisions) == [A]
+    host.ended(A)
+    assert other in host.generations
+    assert B not in host.generations
+
+
+def test_nothing_is_stranded() -> None:
+    """A job that waits for room is refused in time, as everybody is, and not forgotten."""
+    host = Host()
+    host.busy(A)
+    job, _ = host.ask(B, job=True)
+    queries: Queries = host.scheduler
+    host.now += TIMEOUT - 1
+    assert queries.stranded(host.now) == []
+    [refused] = [each for each in host.tick(2.0) if getattr(each, "ticket", None) == job]
+    assert StopReason.EVICTED not in [getattr(refused, "reason", None)]
