@@ -15,7 +15,8 @@ class JobSettings(BaseModel):
     fleet: bool = Field(
         False,
         description="jobs are in RabbitMQ and Redis, which several daemons share, and are run by"
-        " `runnerd worker --jobs`; both are found by ProtoLLM's own variables (docs/fleet.md)",
+        " `runnerd worker --jobs`; both are found by ProtoLLM's own variables (docs/fleet.md);"
+        " takes a restart",
     )
     at_once: Count = Field(
         32, ge=0, description="jobs that the daemon works on at once; 0: it only keeps them"

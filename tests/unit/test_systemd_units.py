@@ -72,6 +72,16 @@ def units(tmp_path: Path) -> tuple[Path, Path]:
 
 
 @needs("systemd-analyze")
+def test_the_workers_unit_verifies_clean(tmp_path: Path) -> None:
+    """The unit that is not installed by itself, since it takes a broker."""
+    unit = tmp_path / "runnerd-worker.service"
+    text = (Path(__file__).parents[2] / "systemd" / unit.name).read_text()
+    unit.write_text(text.replace("/opt/runnerd/bin/runnerd", sys.executable))
+    done = run("systemd-analyze", "verify", unit)
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+
+
+@needs("systemd-analyze")
 def test_units_verify_clean(units: tuple[Path, Path]) -> None:
     """systemd knows every line of the units and has nothing to say about them."""
     done = run("systemd-analyze", "verify", *units)
