@@ -6,6 +6,7 @@ import asyncio
 
 import pytest
 
+from runnerd import tasks
 from runnerd.jobs.fleet.grouping import Grouped
 
 
@@ -20,7 +21,7 @@ async def test_those_who_come_meanwhile_go_together() -> None:
         return [ValueError("no") if item == 3 else item * 2 for item in items]
 
     grouped = Grouped(work, 2)
-    asked = [asyncio.ensure_future(grouped.do(item)) for item in range(1, 6)]
+    asked = [tasks.spawn(grouped.do(item), name="item") for item in range(1, 6)]
     while not groups:
         await asyncio.sleep(0)
     go_on.set()

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 
 from runnerd.jobs.changes import WorkSignal
 from runnerd.jobs.fleet.announcements import Announcements
+from runnerd.jobs.fleet.grouping import Grouped
 from runnerd.jobs.fleet.job_codec import Record, job_of
 from runnerd.jobs.fleet.job_index import JobIndex
 from runnerd.jobs.fleet.journal import Journal
@@ -15,6 +16,8 @@ from runnerd.jobs.fleet.publisher import Publisher
 from runnerd.jobs.fleet.rebuilding import Rebuilding
 from runnerd.jobs.job import Attempt, AttemptEnd, Job
 from runnerd.jobs.sqlite.state import QueueRules
+
+_TOGETHER = 100  # ends in one entry of the journal
 
 
 class FleetParts:
@@ -29,6 +32,7 @@ class FleetParts:
         self._announcements = Announcements(redis_url)
         self._work = WorkSignal()
         self._losses = Losses()
+        self._ending: Grouped[str, None] = Grouped(self._journal_ends, _TOGETHER)
 
     async def get(self, ids: Sequence[str], *, principal: str | None = None) -> list[Job]:
         """As in the contract."""
@@ -37,8 +41,14 @@ class FleetParts:
 
     async def _journal_end(self, id: str) -> None:
         """Note how a job has ended."""
-        for record in await self._index.records([id]):
-            await self._journal.append(_end(record))
+        await self._ending.do(id)
+
+    async def _journal_ends(self, ids: list[str]) -> list[None]:
+        """Note how several jobs have ended, in one entry."""
+        ends = [_end(record) for record in await self._index.records(ids)]
+        if ends:
+            await self._journal.append({"kind": "ends", "ends": ends})
+        return [None] * len(ids)
 
     async def _give_up(self, id: str, state: str) -> bool:
         """Cancel a job, or let it expire; whether it had not ended."""
@@ -72,7 +82,6 @@ class FleetParts:
 def _end(record: Record) -> dict[str, object]:
     found = {name.decode(): value for name, value in record.hash.items()}
     return {
-        "kind": "end",
         "id": record.id,
         **{name: found.get(name, b"") for name in ("state", "ended", "reason", "started")},
         "output": record.output,

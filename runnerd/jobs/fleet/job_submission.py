@@ -4,24 +4,46 @@ from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Sequence
 
-from runnerd.errors import Conflict, LimitReached
+from runnerd.errors import Conflict, LimitReached, RunnerdError
 from runnerd.jobs.fleet.announcements import LOOK_INTERVAL
+from runnerd.jobs.fleet.grouping import Grouped
 from runnerd.jobs.fleet.job_codec import encode_new, job_of
 from runnerd.jobs.fleet.job_parts import FleetParts
 from runnerd.jobs.group_summary import GroupSummary, summarized
-from runnerd.jobs.job import Job, NewJob, new_id
+from runnerd.jobs.job import Job, NewJob, new_id, queued
 from runnerd.jobs.queue import Count, Selection
+from runnerd.jobs.sqlite.state import QueueRules
 
 _PAGE = 500
+_TOGETHER = 200  # submissions in one entry of the journal
+
+Named = list[tuple[str, NewJob]]
 _SOON = 60.0  # seconds until some of too many jobs may have ended
 
 
 class FleetSubmission(FleetParts):
     """`queue.Submission` over Redis and the journal."""
 
+    def __init__(self, amqp_url: str, redis_url: str, rules: QueueRules, stream: str) -> None:
+        super().__init__(amqp_url, redis_url, rules, stream)
+        self._submitting: Grouped[Named, list[Job]] = Grouped(self._submit, _TOGETHER)
+
     async def submit(self, jobs: Sequence[NewJob]) -> list[Job]:
         """As in the contract."""
-        named = [(job.id or new_id(), job) for job in jobs]
+        return await self._submitting.do([(job.id or new_id(), job) for job in jobs])
+
+    async def _submit(self, groups: list[Named]) -> list[list[Job] | Exception]:
+        """Keep what several callers have submitted; each is told of its own mistakes alone."""
+        try:
+            kept = await self._keep([pair for group in groups for pair in group])
+        except RunnerdError as error:
+            if len(groups) == 1:
+                return [error]
+            return [result for group in groups for result in await self._submit([group])]
+        return [[kept[id] for id, _ in group] for group in groups]
+
+    async def _keep(self, named: Named) -> dict[str, Job]:
+        """Keep jobs, all or none; as they stand then, by id."""
         once: dict[str, NewJob] = {}
         for id, job in named:
             once.setdefault(id, job)
@@ -36,15 +58,14 @@ class FleetSubmission(FleetParts):
                 retry_after=_SOON,
             )
         *states, created = found
-        new = [
-            _row(id, job, created)
-            for (id, job), state in zip(once.items(), states, strict=True)
-            if state == b"new"
-        ]
-        if new:
-            await self._journal.append({"kind": "submit", "jobs": new})
-            await self._index.call("insert", *(value for row in new for value in row))
-        return await self.get([id for id, _ in named])
+        new = {id for id, state in zip(once, states, strict=True) if state == b"new"}
+        rows = [_row(id, job, created) for id, job in once.items() if id in new]
+        if rows:
+            await self._journal.append({"kind": "submit", "jobs": rows})
+            await self._index.call("insert", *(value for row in rows for value in row))
+        kept = {id: queued(id, once[id], float(created)) for id in new}
+        kept |= {job.id: job for job in await self.get([id for id in once if id not in new])}
+        return kept
 
     async def select(self, selection: Selection) -> list[Job]:
         """As in the contract."""

@@ -78,6 +78,8 @@ class FleetQueue(FleetSubmission, FleetWork):
             await tasks.cancel_and_wait(self._looking)
             self._looking = None
         self._work.close()
+        await self._submitting.close()
+        await self._ending.close()
         await self._announcements.close()
         await self._publisher.close()
         await self._index.close()

@@ -38,10 +38,11 @@ async def _apply(index: JobIndex, entry: Entry) -> None:
     match entry.get("kind"):
         case "submit":
             await index.call("insert!", *(value for job in entry["jobs"] for value in job))
-        case "end":
-            attempts, responses = entry["attempts"], entry["responses"]
-            said = [entry[name] for name in ("state", "ended", "reason", "started", "output")]
-            await index.call("restore!", entry["id"], *said, len(attempts), *attempts, *responses)
+        case "ends":
+            for end in entry["ends"]:
+                attempts, responses = end["attempts"], end["responses"]
+                said = [end[name] for name in ("state", "ended", "reason", "started", "output")]
+                await index.call("restore!", end["id"], *said, len(attempts), *attempts, *responses)
         case "again":
             await index.call("again!", entry["id"])
         case "delete":
