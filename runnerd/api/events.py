@@ -7,6 +7,7 @@ read again.
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterable
 
 from aiohttp import web
@@ -18,7 +19,7 @@ from runnerd.api.context import CONTEXT, encode, principal_of
 from runnerd.api.event_views import kinds_for, told
 from runnerd.api.routing import Routes
 from runnerd.errors import RunnerdError
-from runnerd.observability.event_bus import Event, EventBus, EventKind
+from runnerd.observability.event_bus import HEARTBEAT, Event, EventBus, EventKind
 
 ROUTES = Routes()
 
@@ -41,10 +42,12 @@ async def events(request: web.Request) -> web.StreamResponse:
     with bus.watched(principal_of(request).id) as watcher:
         known = bus.number_of(bus.last_id if since is None else since)
         await response.prepare(request)
-        await response.write(_RETRY + _hello(bus))
+        # Who comes back has not seen yet what it is about to be told: its place stays where it was.
+        await response.write(_RETRY + _hello(bus, "" if since is not None else bus.last_id))
         if known is None:
             await response.write(sse.encoded(b"{}", "missed", bus.last_id))
             known = bus.number_of(bus.last_id) or 0
+        written = 0.0
         while not bus.closed.is_set():
             news = bus.since(known, kinds_for(request))
             pieces = [sse.encoded(b"{}", "missed")] if news.missed else []
@@ -54,15 +57,18 @@ async def events(request: web.Request) -> web.StreamResponse:
                 break
             if news.events:
                 known = news.events[-1].number
-            await response.write(b"".join(pieces) or sse.comment("nothing new"))
+            now = time.monotonic()
+            if pieces or now - written >= HEARTBEAT:  # of what is not to be seen nothing shows
+                written = now
+                await response.write(b"".join(pieces) or sse.comment("nothing new"))
             await watcher.wait()
         await response.write_eof()
         return response
 
 
-def _hello(bus: EventBus) -> bytes:
+def _hello(bus: EventBus, id: str) -> bytes:
     data = {"version": runnerd.__version__, "id": bus.last_id}
-    return sse.encoded(encode(data), "hello", bus.last_id)
+    return sse.encoded(encode(data), "hello", id)
 
 
 def _pieces(request: web.Request, bus: EventBus, events: Iterable[Event]) -> list[bytes]:

@@ -24,6 +24,8 @@ def df(options: argparse.Namespace) -> int:
     ]
     print_table(("MODEL", "SIZE"), rows)
     print(f"\nmodels   {binary_size(usage[_MODELS])} (files that models share count once)")
+    if borrowed := usage.get("borrowed_disk_usage"):
+        print(f"borrowed {binary_size(borrowed)} (files of others, used where they lie)")
     print(f"engines  {binary_size(usage['default_backend_disk_usage'])}")
     if "state_dir" in usage:
         print(f"below    {usage['state_dir']}")

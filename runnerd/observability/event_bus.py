@@ -18,7 +18,7 @@ from typing import NamedTuple
 
 from runnerd.errors import Overloaded
 
-_HEARTBEAT = 15.0  # seconds
+HEARTBEAT = 10.0  # seconds after which a stream without news gives a sign of life
 _TOGETHER = 0.25  # seconds in which events are collected for one write to who watches
 _MOST_EACH = 16  # watchers of one principal
 _MOST = 256  # of all
@@ -142,7 +142,7 @@ class Watcher:
         of life is due, or the daemon drains.
         """
         with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(_HEARTBEAT):
+            async with asyncio.timeout(HEARTBEAT):
                 await self._woken.wait()
         if self._woken.is_set():
             with contextlib.suppress(TimeoutError):

@@ -80,6 +80,7 @@ def test_ollamas_models_are_borrowed(daemon: DaemonProcess, tmp_path: Path) -> N
     [model] = json.loads(runnerd(daemon, "ls", "--json")[1])
     assert model["runnerd"]["borrowed_bytes"] == _DEMO.stat().st_size
     assert "sha256-" in runnerd(daemon, "show", "demo:small")[1]
+    assert "borrowed 746.41 KiB" in runnerd(daemon, "df")[1]
     usage = daemon.http.get("/engines/df").json()
     assert usage["borrowed_disk_usage"] == _DEMO.stat().st_size
     assert usage["models_disk_usage"] < _DEMO.stat().st_size

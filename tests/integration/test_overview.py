@@ -163,6 +163,9 @@ def test_what_happens_is_told_as_it_happens(daemon: DaemonProcess) -> None:
     again = Watcher(daemon.http, id=seen)
     wait_for(lambda: len(again.events) >= 4, "what was missed")
     assert sorted(again.kinds()) == ["hello", "models", "runner", "runner"]
+    assert again.events[0][0] == ""  # a break now would begin where this one did
+    numbers = [int(id.partition("-")[2]) for id, _, _ in again.events[1:]]
+    assert numbers == sorted(numbers)
     stranger = Watcher(daemon.http, id="0-1", kinds="runner")
     wait_for(lambda: "missed" in stranger.kinds(), "that more was")
 

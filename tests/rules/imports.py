@@ -64,7 +64,7 @@ RESERVED = (
     ),
     Reserved(
         (
-            *("aio_pika", "aio_pika.abc", "aio_pika.exceptions", "aiormq.exceptions"),
+            *("aio_pika", "aio_pika.abc", "aio_pika.exceptions"),
             *("redis", "redis.asyncio", "redis.asyncio.client", "redis.exceptions"),
         ),
         (

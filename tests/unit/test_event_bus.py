@@ -73,9 +73,9 @@ async def test_who_watches_is_woken(bus: EventBus, monkeypatch: pytest.MonkeyPat
         assert not waiting.done()
         bus.publish(RUNNER, 1)
         await waiting
-        monkeypatch.setattr(event_bus, "_HEARTBEAT", 0.0)
+        monkeypatch.setattr(event_bus, "HEARTBEAT", 0.0)
         await watcher.wait()
-        monkeypatch.setattr(event_bus, "_HEARTBEAT", 1000.0)
+        monkeypatch.setattr(event_bus, "HEARTBEAT", 1000.0)
         bus.close()
         await watcher.wait()
     assert bus.closed.is_set()
