@@ -1,7 +1,7 @@
 """JSON of strangers, read as ProtoLLM reads it: with Python's parser, and into whole characters.
 
-That parser also accepts half a character (`"\\ud800"`), which neither Redis, nor the database, nor a
-response can hold.
+That parser also accepts half a character (`"\\ud800"`), which neither Redis, nor the database,
+nor a response can hold.
 """
 
 from __future__ import annotations
