@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from aiohttp import web
 
 from runnerd.access import Action
 from runnerd.api.context import CONTEXT, authorize, flag, json_response, models_of
 from runnerd.api.model_ids import model_id
 from runnerd.api.routing import Routes
+from runnerd.api.visible_runners import reports_of
 from runnerd.api.visible_transfers import asker_of, check_may_be
 from runnerd.backends.configuration import BackendMode
 from runnerd.configurations import ModelConfiguration
@@ -19,6 +22,7 @@ from runnerd.supervisor import Fit
 ROUTES = Routes()
 
 _MOST = 2**31 - 1
+_HIDDEN = "other models"  # that who asks may not know of
 
 
 @ROUTES.get("/runnerd/fit", Action.VIEW_RUNNERS)
@@ -54,7 +58,7 @@ async def _here(request: web.Request, name: str, id: str) -> web.Response:
         backend, id, _asked(request, configured), mode, trained_context=model.context_length or 0
     )
     return json_response(
-        _fields(name, found) | {"here": True, "mode": mode, "bytes": model.size_bytes}
+        _fields(request, name, found) | {"here": True, "mode": mode, "bytes": model.size_bytes}
     )
 
 
@@ -73,7 +77,7 @@ async def _elsewhere(request: web.Request, name: str) -> web.Response:
             trained_context=facts.context_length,
         )
     return json_response(
-        _fields(name, found) | {"here": False, "mode": mode, "bytes": outline.bytes}
+        _fields(request, name, found) | {"here": False, "mode": mode, "bytes": outline.bytes}
     )
 
 
@@ -107,11 +111,12 @@ def _mode(request: web.Request, usual: BackendMode) -> BackendMode:
         raise ClientError(f"mode is one of {known}", param="mode") from None
 
 
-def _fields(name: str, fit: Fit) -> dict[str, object]:
+def _fields(request: web.Request, name: str, fit: Fit) -> dict[str, object]:
+    evicts = None if fit.evicts is None else _named(request, fit.evicts)
     return {
         "model": name,
         "fits": fit.fits,
-        "sentence": fit.sentence(name if name.isprintable() else shown(name)),
+        "sentence": fit.sentence(name if name.isprintable() else shown(name), evicts or ()),
         "context": fit.context,
         "trained_context": fit.trained_context or None,
         "parallel": fit.parallel,
@@ -121,7 +126,14 @@ def _fields(name: str, fit: Fit) -> dict[str, object]:
             {"id": each.id, "need": each.need, "room": each.room, "most": each.most}
             for each in fit.devices
         ],
-        "evicts": None if fit.evicts is None else list(fit.evicts),
+        "evicts": evicts,
         "longest_context": fit.longest_context,
         "longest_beside": fit.longest_beside,
     }
+
+
+def _named(request: web.Request, runners: Sequence[str]) -> list[str]:
+    """What the models of runners are called, for who may know of them; the rest counts together."""
+    seen = {report.id: report.model_ref for report in reports_of(request)}
+    names = [seen[id] for id in runners if id in seen]
+    return names if len(names) == len(runners) else [*names, _HIDDEN]

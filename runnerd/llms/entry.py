@@ -95,11 +95,25 @@ def parse_entry(document: bytes | str) -> LLMRegistryEntry:
     """Read an entry from JSON.  Raises errors.ClientError."""
     data = document.encode() if isinstance(document, str) else document
     if len(data) > MOST_BYTES:
-        raise ClientError(f"a registry entry has at most {MOST_BYTES} bytes")
+        raise too_large()
     try:
         return msgspec.json.decode(data, type=LLMRegistryEntry)
     except (msgspec.MsgspecError, UnicodeError, RecursionError) as error:
         raise ClientError(f"not a registry entry: {error}") from error
+
+
+def check_size(entry: LLMRegistryEntry) -> None:
+    """Hold an entry that was read as a part of something larger to what one may have by itself.
+
+    Raises errors.ClientError.
+    """
+    if len(encoded(entry).encode()) > MOST_BYTES:
+        raise too_large()
+
+
+def too_large() -> ClientError:
+    """The error for an entry that has more than it may."""
+    return ClientError(f"a registry entry has at most {MOST_BYTES} bytes")
 
 
 def encoded(entry: LLMRegistryEntry) -> str:

@@ -6,14 +6,13 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from runnerd.backends.configuration import BackendConfiguration, BackendMode
 from runnerd.backends.interface import Backend
 from runnerd.scheduler import Queries
 from runnerd.supervisor.fleet import Fleet
-from runnerd.supervisor.launch_specs import LaunchSpecs
 from runnerd.supervisor.memory import MemoryAccounts, with_slots
 from runnerd.supervisor.preparation import Preparation
 from runnerd.units import rounded_size
@@ -43,8 +42,8 @@ class Fit:
 
     `context` is in tokens for each of `parallel` requests; `least_parallel` is how few it would
     be started for where memory is short, and what `devices` say is its need then, `need` that for
-    all.  `evicts` are the names of the runners' models that would make room; None: even without
-    all others it is too large.  `longest_context` is for `least_parallel` requests and the whole
+    all.  `evicts` are the ids of the runners that would make room; None: even without all others
+    it is too large.  `longest_context` is for `least_parallel` requests and the whole
     host, `longest_beside` beside what is loaded; None: unknown, or none.
     """
 
@@ -65,15 +64,15 @@ class Fit:
             return "no"
         return "evicting" if self.evicts else "now"
 
-    def sentence(self, name: str) -> str:
-        """All of it in words."""
+    def sentence(self, name: str, evicts: Sequence[str]) -> str:
+        """All of it in words; `evicts` is how the models that would make room are called."""
         need = " and ".join(f"{rounded_size(d.need)} of {d.id}" for d in self.devices if d.need)
         each = f" for each of {self.least_parallel} requests" * ((self.least_parallel or 1) > 1)
         said = f"{name} needs {need or 'hardly any memory'} for {self.context} tokens{each}"
         if self.evicts is None:
             said += ", more than models can have here"
         elif self.evicts:
-            said += f"; {', '.join(self.evicts)} would have to make room"
+            said += f"; {', '.join(evicts)} would have to make room"
         else:
             said += ", and fits beside what is loaded"
         if self.longest_context:
@@ -92,13 +91,11 @@ class Fitting:
         *,
         memory: MemoryAccounts,
         fleet: Fleet,
-        launch_specs: LaunchSpecs,
         preparation: Preparation,
     ) -> None:
         self._scheduler = scheduler
         self._memory = memory
         self._fleet = fleet
-        self._launch_specs = launch_specs
         self._preparation = preparation
 
     async def fit(
@@ -124,7 +121,7 @@ class Fitting:
         self._preparation.observe()
         room, capacity = self._room(), self._capacity()
         evicts = self._evicts(need, room, capacity)
-        names = None if evicts is None else tuple(evicts)
+        ids = None if evicts is None else tuple(evicts)
         longest = await asks.longest(context, need, trained_context, capacity)
         beside = None
         if longest is not None and room != capacity:
@@ -133,7 +130,7 @@ class Fitting:
             DeviceFit(device, need.get(device, 0), room[device], capacity[device])
             for device in capacity
         )
-        return Fit(context, trained_context, most, least, whole, devices, names, longest, beside)
+        return Fit(context, trained_context, most, least, whole, devices, ids, longest, beside)
 
     def _capacity(self) -> dict[str, int]:
         """What models can have of each device, other programs being what they are."""
@@ -163,7 +160,7 @@ class Fitting:
         if generations is None:
             return None
         runners = [self._fleet.get(generation) for generation in generations]
-        return [self._launch_specs.name(runner.key) for runner in runners if runner is not None]
+        return [runner.name for runner in runners if runner is not None]
 
 
 @dataclass(frozen=True, slots=True)

@@ -115,7 +115,6 @@ class Supervisor:
             scheduler,
             memory=memory,
             fleet=fleet,
-            launch_specs=launch_specs,
             preparation=preparation,
         )
         self._claims = Claims(

@@ -101,6 +101,11 @@ def test_who_would_make_room(tmp_path: Path, gguf: Path) -> None:
         assert (found["fits"], found["evicts"]) == ("evicting", ["other"])
         assert "other would have to make room" in found["sentence"]
         assert found["longest_context"] == 8192
+        ann = Member(daemon, "ann", may=["view_llms"], models=["tiny"])
+        with ann.http:
+            hidden = ann.http.get("/runnerd/fit", params={"model": "tiny", "context": 8192})
+        assert hidden.json()["evicts"] == ["other models"]  # not what she was not granted
+        assert "other models would have to make room" in hidden.json()["sentence"]
         settings.write_text(f"memory_share = {{ram = {share * need / long['need'] / 2}}}")
         daemon.reload()
         found = fit(daemon, "tiny", context=8192)

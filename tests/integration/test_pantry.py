@@ -286,6 +286,17 @@ def test_downloads(pantry: PantryDaemon, server: FileServer, transport: str) -> 
         assert refused.value.status == 501
 
 
+def test_large_entries(pantry: PantryDaemon, transport: str) -> None:
+    """They are as bounded as an object as they are as text: everybody's lists have them."""
+    large = entry("https://127.0.0.1/x.gguf", description="x" * 70_000)
+    with pantry.client(transport, "download_llm", "request_download") as client:
+        for call in ("download_llm", "get_or_download_llm", "request_download"):
+            for said in (large, json.dumps(large)):
+                with pytest.raises(ApiError, match="at most 65536 bytes") as caught:
+                    client.call(call, llm_registry_entry=said)
+                assert caught.value.status == 422
+
+
 @pytest.mark.covers("POST /bare_model_flex", "filter", "preference")
 def test_bare_models(
     pantry: PantryDaemon, server: FileServer, uuid: str, transport: str, tmp_path: Path

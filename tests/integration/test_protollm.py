@@ -100,6 +100,7 @@ def test_asking_later(daemon: DaemonProcess) -> None:
     ("body", "type", "loc"),
     [
         (b"{", "json_invalid", ["body", 1]),
+        (b'{"job_id":"\\ud800","meta":{},"content":"x"}', "json_invalid", ["body", 0]),
         (b"[]", "model_type", ["body"]),
         (b'{"meta":{},"content":"x"}', "missing", ["body", "job_id"]),
         (b'{"job_id":"x","content":"x"}', "missing", ["body", "meta"]),

@@ -126,3 +126,18 @@ async def test_a_daemon_that_is_away(store: ResultStore) -> None:
     with pytest.raises(DaemonAway):
         await prompts.carry_out(cast("Delivery", delivery))
     assert not delivery.is_done
+
+
+@pytest.mark.parametrize("body", [b'{"kwargs":{"prompt":{"job_id":"\\ud800"}}}', b"[" * 100_000])
+async def test_what_nobody_can_read(store: ResultStore, body: bytes) -> None:
+    """It is settled: one that stayed would take a place of the worker for good."""
+    prompts = PromptTasks(cast("DaemonClient", FakeDaemon()), store, lambda queue, named: "m")
+    delivery = FakeDelivery(body)
+    await prompts.carry_out(cast("Delivery", delivery))
+    assert delivery.is_done
+
+
+async def test_a_mistake_of_ours(store: ResultStore) -> None:
+    """The job has failed, which whoever waits is told, and its task is settled."""
+    found = await carried_out(store, FakeDaemon(ZeroDivisionError("oops")), "f")
+    assert found == Outcome(JobStatus.ERROR, error="500: internal error of the worker")

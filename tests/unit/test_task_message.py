@@ -56,6 +56,7 @@ def test_a_single_generation() -> None:
         (b"\xff", None),
         (b"[]", None),
         (b"[" * 100_000, None),
+        (b'{"kwargs":{"prompt":{"job_id":"\\ud800"}}}', None),
         (b"{}", None),
         (b'{"kwargs":{"prompt":{"job_id":"x"}}}', "x"),
         (b'{"kwargs":{"prompt":{"job_id":7}}}', None),

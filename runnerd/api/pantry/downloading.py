@@ -12,7 +12,7 @@ from runnerd.api.pantry.known import downloads, known
 from runnerd.api.pantry.wire import EntryRequest
 from runnerd.api.visible_transfers import check_may_be
 from runnerd.errors import ClientError, UnprocessableBody
-from runnerd.llms.entry import LLMRegistryEntry, parse_entry
+from runnerd.llms.entry import LLMRegistryEntry, check_size, parse_entry
 from runnerd.pulls import weblink
 
 ROUTES = pantry_routes()
@@ -41,10 +41,11 @@ def entry_in(request: web.Request) -> LLMRegistryEntry:
     Raises errors.ClientError, UnprocessableBody.
     """
     said = decoded(request, EntryRequest).llm_registry_entry
-    if isinstance(said, LLMRegistryEntry):
-        return said
     try:
-        return parse_entry(said)
+        if not isinstance(said, LLMRegistryEntry):
+            return parse_entry(said)
+        check_size(said)
+        return said
     except ClientError as error:
         raise UnprocessableBody(f"llm_registry_entry: {error.message}") from error
 

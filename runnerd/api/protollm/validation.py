@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from typing import Any, TypeVar
 
@@ -10,6 +9,7 @@ import msgspec
 from pydantic import BaseModel, ValidationError
 
 from runnerd.errors import RunnerdError
+from runnerd.jobs.fleet.protollm.documents import read_document
 
 T = TypeVar("T", bound=BaseModel)
 _MOST_MISTAKES = 50
@@ -45,10 +45,10 @@ class Invalid(RunnerdError):
 def read_body(model: type[T], body: bytes) -> T:
     """A request's body.  Raises Invalid."""
     try:
-        document = json.loads(body)
+        document = read_document(body)
     except (ValueError, RecursionError) as error:
         position = getattr(error, "pos", 0)
-        words = getattr(error, "msg", "not UTF-8, or too deep")
+        words = getattr(error, "msg", "not UTF-8, half a character, or too deep")
         raise Invalid(
             [
                 {

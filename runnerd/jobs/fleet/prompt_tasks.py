@@ -17,7 +17,7 @@ from typing import TypeVar
 
 from runnerd import tasks
 from runnerd.backoff import Backoff
-from runnerd.jobs.fleet.daemon_client import DaemonClient, TaskRefused
+from runnerd.jobs.fleet.daemon_client import DaemonAway, DaemonClient, TaskRefused
 from runnerd.jobs.fleet.deliveries import Delivery
 from runnerd.jobs.fleet.protollm.prompts import chat_request
 from runnerd.jobs.fleet.protollm.result_keys import Writes
@@ -63,13 +63,23 @@ class PromptTasks:
         except BadTask as error:
             await self._refuse(error)
         else:
-            await self._run(task, delivery)
+            await self._survive(task, delivery)
         await delivery.done()
 
     async def announced(self) -> None:
         """Wait until nobody has to be told of a result any more."""
         if self._announcing:
             await asyncio.wait(self._announcing)
+
+    async def _survive(self, task: TaskMessage, delivery: Delivery) -> None:
+        """Carry out a task; one that meets a mistake of ours has failed, and holds up no others."""
+        try:
+            await self._run(task, delivery)
+        except DaemonAway:
+            raise
+        except Exception:
+            log.exception("job %s cannot be carried out", task.job_id)
+            await self._refuse(BadTask("500: internal error of the worker", task.job_id))
 
     async def _run(self, task: TaskMessage, delivery: Delivery) -> None:
         job_id, keys = task.job_id, self._store.keys

@@ -14,6 +14,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from runnerd.errors import ClientError
+from runnerd.jobs.fleet.protollm.documents import read_document
 from runnerd.jobs.fleet.protollm.prompts import ChatCompletionModel, PromptModel
 
 HIGHEST_PRIORITY = 5
@@ -67,7 +68,7 @@ class TaskMessage:
         if len(body) > MOST_BYTES:
             raise BadTask(f"a task of {len(body)} bytes; {MOST_BYTES} are allowed")
         try:
-            document = json.loads(body)
+            document = read_document(body)
         except (ValueError, RecursionError) as error:
             raise BadTask(f"a task that is no JSON: {error}") from error
         kwargs = document.get("kwargs") if isinstance(document, dict) else None
