@@ -323,7 +323,7 @@ def load(flags: dict[str, Any]) -> Settings:
     try:
         return Settings(**flags)
     except ValidationError as error:
-        raise StartupError(wrong_settings("", error)) from error
+        raise StartupError(wrong_settings("", error, Settings.model_fields)) from error
 
 
 def take_secrets() -> dict[str, str]:

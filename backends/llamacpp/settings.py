@@ -76,7 +76,8 @@ def parse_settings(table: dict[str, object]) -> LlamaCppSettings:
     try:
         settings = LlamaCppSettings.model_validate(table)
     except ValidationError as error:
-        raise StartupError(wrong_settings(' in [backends."llama.cpp"]', error)) from error
+        where, known = ' in [backends."llama.cpp"]', LlamaCppSettings.model_fields
+        raise StartupError(wrong_settings(where, error, known)) from error
     for path in (settings.path, *settings.extra_library_path, *settings.sandbox_paths):
         if path is not None and not path.is_absolute():
             raise StartupError(f'[backends."llama.cpp"]: {path} must be an absolute path')

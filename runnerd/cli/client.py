@@ -41,20 +41,25 @@ class _UnixConnection(http.client.HTTPConnection):
 
 
 def default_address() -> str:
-    """Return where a daemon is to be expected: the first socket that exists, else TCP."""
+    """Return where a daemon is to be expected: the first socket that exists, else TCP.
+
+    Who names a socket means that one: another daemon is not asked in its place.
+    """
     environ = os.environ
+    if named := environ.get("RUNNERD_SOCKET"):
+        return _unix(named)
+    if folder := environ.get("RUNNERD_RUNTIME_DIR"):
+        return _unix(f"{folder}/runnerd.sock")
     runtime = environ.get("XDG_RUNTIME_DIR")
     own = f"{runtime}/runnerd" if runtime else f"/tmp/runnerd-{os.getuid()}"
-    candidates = [
-        environ.get("RUNNERD_SOCKET"),
-        environ.get("RUNNERD_RUNTIME_DIR") and f"{environ['RUNNERD_RUNTIME_DIR']}/runnerd.sock",
-        f"{own}/runnerd.sock",
-        "/run/runnerd/runnerd.sock",
-    ]
-    for candidate in candidates:
-        if candidate and _is_there(candidate):
-            return f"unix://{Path(candidate).absolute()}"
+    for candidate in (f"{own}/runnerd.sock", "/run/runnerd/runnerd.sock"):
+        if _is_there(candidate):
+            return _unix(candidate)
     return _FALLBACK
+
+
+def _unix(path: str) -> str:
+    return f"unix://{Path(path).absolute()}"
 
 
 def _is_there(path: str) -> bool:
@@ -131,7 +136,7 @@ def _with_scheme(address: str) -> str:
     """An address as people write it: a path is a socket's, HOST:PORT is http."""
     if "://" in address:
         return address
-    return f"unix://{Path(address).absolute()}" if "/" in address else f"http://{address}"
+    return _unix(address) if "/" in address else f"http://{address}"
 
 
 def credential() -> dict[str, str]:
@@ -161,7 +166,8 @@ def _unreachable(address: str, error: Exception) -> str:
             f"the certificate of {address} is not to be trusted ({error}); SSL_CERT_FILE=FILE names"
             " a file with its authority, or with the certificate itself if it is self-signed"
         )
-    return f"no daemon answers at {address} ({error}); start one with `runnerd serve`"
+    reason = getattr(error, "strerror", None) or error  # an errno helps nobody
+    return f"no daemon answers at {address} ({reason}); start one with `runnerd serve`"
 
 
 def _message(body: bytes, status: int) -> str:

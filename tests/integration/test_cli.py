@@ -274,6 +274,22 @@ def test_socket_that_one_may_not_connect_to(daemon: DaemonProcess) -> None:
         assert "serve" not in done.stdout
 
 
+def test_a_named_socket_is_the_only_one_that_is_asked(
+    daemon: DaemonProcess, tmp_path: Path
+) -> None:
+    """With no daemon at it the command fails; another daemon of the host is not used instead."""
+    for variable in ("RUNNERD_SOCKET", "RUNNERD_RUNTIME_DIR"):
+        done = subprocess.run(
+            [sys.executable, "-m", "runnerd", "ls"],
+            env={**os.environ, "XDG_RUNTIME_DIR": str(daemon.runtime_dir.parent),
+                 variable: str(tmp_path / "none")},
+            capture_output=True, text=True, timeout=60,
+        )  # fmt: skip
+        assert done.returncode == 1
+        assert f"no daemon answers at unix://{tmp_path / 'none'}" in done.stderr
+        assert "(No such file or directory)" in done.stderr
+
+
 def test_doctor_names_what_is_missing_and_how_to_get_it(tmp_path: Path) -> None:
     """Without engine, compiler, daemon and a free port: each has a remedy, and the status is 1."""
     (tmp_path / "a file").touch()

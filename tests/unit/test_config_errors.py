@@ -26,6 +26,11 @@ def test_each_problem_has_its_line() -> None:
     fields = wrong_fields(raised.value)
     assert [field.where for field in fields] == ["inner.number", "text", "more"]
     assert "valid integer" in fields[0].what
+    assert fields[2].what == "there is no such field"
+    far = wrong_fields(raised.value, ["inner", "text"])
+    assert far[2].what == "there is no such setting; `runnerd settings` lists them"
+    near = wrong_fields(raised.value, ["much", "mores"])
+    assert near[2].what == "there is no such setting; is mores meant?"
     text = wrong_settings(" in [table]", raised.value)
     assert text.splitlines()[0] == "wrong settings in [table]:"
     assert text.splitlines()[1:] == [f"  {field}" for field in fields]

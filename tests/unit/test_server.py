@@ -256,7 +256,7 @@ def test_library_path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.parametrize(
     ("table", "message"),
     [
-        ({"servr": 1}, "servr: Extra inputs"),
+        ({"servr": 1}, "servr: there is no such setting; is server meant?"),
         ({"server": "X y"}, "server: must be the name of an engine"),
         ({"default_context": 1}, "default_context: "),
         ({"path": "bin/llama-server"}, "must be an absolute path"),
