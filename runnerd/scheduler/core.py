@@ -189,7 +189,7 @@ class Scheduler(Needs):
         taken = self._serving.take_back(ticket)
         if taken is None:
             return []
-        pool, instance = taken
+        pool, instance, left = taken
         instance.leases.discard(ticket)
         if instance.in_background:
             instance.in_background.discard(ticket)
@@ -200,7 +200,7 @@ class Scheduler(Needs):
         if pool.failures.failure is not None:
             pool.failures.answered()
         if instance.leases:  # a place is free, and nobody else has anything of it
-            most = sys.maxsize if places_changed else 1
+            most = sys.maxsize if places_changed or left else 1
             return self._serving.serve(pool, now, most=most) if self._queue.count(pool.key) else []
         if self._books.draining:
             return [stop(pool, instance, StopReason.DRAINED)]

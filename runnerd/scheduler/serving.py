@@ -55,7 +55,9 @@ class Serving:
         if instance is not None and self._queue.before(key, background=background):
             first = self._next(pool, now)[0]
             if first is not None and (background or not first.background):
-                return None
+                held = pool.sharers.held
+                if background or client in held or first.client not in held:
+                    return None  # else it comes before whoever waits: these hold places
         return instance
 
     def _next(self, pool: Pool, now: float) -> tuple[Waiting | None, Instance | None]:
@@ -109,21 +111,27 @@ class Serving:
         self._granted[ticket] = (pool, instance, client)
         return Grant(ticket, pool.key, instance.generation)
 
-    def take_back(self, ticket: int) -> tuple[Pool, Instance] | None:
-        """End a ticket's grant and return pool and instance that it had; None where it had none."""
+    def take_back(self, ticket: int) -> tuple[Pool, Instance, bool] | None:
+        """End a ticket's grant; None where it had none.
+
+        Returns pool and instance that it had, and whether its client holds nothing there any more,
+        which can let others have more than this one place.
+        """
         taken = self._granted.pop(ticket, None)
         if taken is None:
             return None
         pool, instance, client = taken
+        left = False
         if client:
             held = pool.sharers.held
             count = held[client] - 1
+            left = not count
             if count:
                 held[client] = count
             else:
                 del held[client]
                 self._queue.moved(pool.key, client)
-        return pool, instance
+        return pool, instance, left
 
     def serve(self, pool: Pool, now: float, *, most: int = sys.maxsize) -> list[Decision]:
         """Grant those who wait for a pool, as far as its instances have room."""

@@ -111,6 +111,28 @@ def test_the_place_is_given_back_to_who_is_alone() -> None:
     assert scheduler.next_deadline() != deadline
 
 
+def test_all_is_for_who_is_alone_at_once() -> None:
+    """The other one was seen long ago, and its last request ends: no place waits for a timer."""
+    scheduler = make(slots=2, overcommit=2.0)
+    scheduler.request(1, A, 1.0, client="greedy")
+    scheduler.request(2, A, 1.0, client="person")
+    for ticket in (3, 4, 5):
+        assert scheduler.request(ticket, A, 1.0, client="greedy") == []
+    assert granted(scheduler.release(1, 2.0 + LATELY)) == [3]
+    assert granted(scheduler.release(2, 3.0 + LATELY)) == [4, 5]
+
+
+def test_who_comes_passes_who_cannot_be_served() -> None:
+    """A place beyond the slots is for who holds none, also while somebody waits who holds some."""
+    scheduler = make(slots=2, overcommit=2.0)
+    scheduler.request(1, A, 1.0, client="greedy")
+    scheduler.request(2, A, 1.0, client="greedy")
+    scheduler.request(3, A, 2.0, client="person")
+    assert scheduler.request(4, A, 3.0, client="greedy") == []
+    assert scheduler.release(1, 4.0) == []
+    assert scheduler.request_at_once(5, A, 5.0, client="another") == Grant(5, A, 1)
+
+
 def test_a_quick_engine_is_not_held_back() -> None:
     """What answers within milliseconds is waited for by nobody."""
     scheduler = make(overcommit=1.0)
