@@ -46,6 +46,7 @@ class Jobs:
             lambda: settings.jobs.open,
             lambda: settings.jobs.kept,
             lambda: RetryPolicy(settings.jobs.tries),
+            lambda: settings.jobs.bytes,
         )
         self._sweeping: asyncio.Task[None] | None = None
         fleet = settings.jobs.fleet

@@ -15,17 +15,20 @@ from runnerd.jobs.sqlite.leases import Leases
 from runnerd.jobs.sqlite.transitions import Ended
 
 MOST_OPEN = 1_000_000
+MOST_BYTES = 2**32
 
 
 @dataclass(frozen=True, slots=True)
 class QueueRules:
     """What the owner says of the queue.  `most_open`: jobs of one principal that have not ended;
-    `kept` is how many seconds those that have ended are kept.
+    `kept` is how many seconds those that have ended are kept, `most_bytes` how much the prompts
+    of all of them may take.
     """
 
     most_open: Callable[[], int] = lambda: MOST_OPEN
     kept: Callable[[], float] = lambda: 7 * 86400.0
     policy: Callable[[], RetryPolicy] = RetryPolicy
+    most_bytes: Callable[[], int] = lambda: MOST_BYTES
 
 
 @dataclass(slots=True)
