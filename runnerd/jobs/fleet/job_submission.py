@@ -21,7 +21,7 @@ class FleetSubmission(FleetParts):
 
     async def submit(self, jobs: Sequence[NewJob]) -> list[Job]:
         """As in the contract."""
-        named = [(job.id or new_id(), job) for job in jobs]
+        named = [(job.id or new_id(), job) for job in self._rules.allowed(jobs)]
         once: dict[str, NewJob] = {}
         for id, job in named:
             once.setdefault(id, job)

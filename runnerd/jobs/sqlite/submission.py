@@ -27,7 +27,7 @@ class SqliteSubmission:
         """As in the contract."""
         state = self._state
         now, most, most_bytes = state.clock(), state.rules.most_open(), state.rules.most_bytes()
-        named = [(job.id or new_id(), job) for job in jobs]
+        named = [(job.id or new_id(), job) for job in state.rules.allowed(jobs)]
 
         def work(connection: Connection) -> list[Job]:
             kept = _insert(connection, named, now, most)
