@@ -248,6 +248,27 @@ def test_no_door_gives_a_higher_priority(native: DaemonProcess) -> None:
     http.delete("/runnerd/users/lou")
 
 
+_PART = b'--B\r\nContent-Disposition: form-data; name="%s"; filename="a%s"\r\n\r\nx\r\n'
+
+
+@pytest.mark.parametrize(
+    "form",
+    [
+        _PART % (b"file", b"\0") + b"--B--\r\n",
+        _PART % (b"file", b"") + b"--B\r\nno header\r\n\r\n--B--\r\n",
+        _PART % (b"file", b"") + b"--B\r\nA: " + b"x" * 100_000 + b"\r\n\r\n--B--\r\n",
+        _PART % (b"file", b""),
+    ],
+)
+def test_a_form_that_is_none(native: DaemonProcess, form: bytes) -> None:
+    """It is refused, and no file of it is kept."""
+    before = native.http.get("/v1/files").json()["data"]
+    headers = {"Content-Type": "multipart/form-data; boundary=B"}
+    response = native.http.post("/v1/files", content=form, headers=headers)
+    assert response.status_code == 400, response.text
+    assert native.http.get("/v1/files").json()["data"] == before
+
+
 @pytest.mark.parametrize(
     "wrong",
     [
