@@ -31,6 +31,9 @@ class JobSettings(BaseModel):
         7 * 86400.0, gt=0, description="jobs that have ended, and files of batches, are kept"
     )
     tries: Count = Field(4, gt=0, description="that may fail before a job has failed")
+    bytes: Bytes = Field(
+        2**32, ge=0, description="bytes of the prompts of one user's jobs, as long as they are kept"
+    )
     files: Bytes = Field(
         2**30, ge=0, description="bytes of all files that one user has uploaded for batches"
     )

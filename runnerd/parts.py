@@ -28,6 +28,7 @@ from runnerd.backends.interface import Backend, BackendContext
 from runnerd.backends.registry import discover
 from runnerd.config import Settings
 from runnerd.configurations import Configurations
+from runnerd.jobs.job import MOST_PRIORITY
 from runnerd.jobs.service import Jobs
 from runnerd.jobs.standing import AsTheyStand
 from runnerd.llms.parts import build as build_llms
@@ -189,6 +190,11 @@ async def build(
         """Whoever submitted a job, as it stands now."""
         return policy.directory.standing(principal, time.time())
 
+    def most_priority(principal: Principal) -> int:
+        """How much of a head start whoever submits a job may have, as it stands now."""
+        now = as_now(principal)
+        return MOST_PRIORITY if policy.sees_everything(now) else policy.limits(now).priority
+
     jobs = Jobs(
         accounts.database,
         AsTheyStand(exchanges, as_now),
@@ -196,6 +202,7 @@ async def build(
         state_dir,
         check_model,
         supervisor.idle,
+        most_priority,
     )
     prompts = open_desk(settings.protollm, jobs.queue)
     stack.push_async_callback(prompts.close)

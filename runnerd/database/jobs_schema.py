@@ -111,3 +111,23 @@ STEP = (
     _count("DELETE", _FEWER),
     _count("UPDATE OF state", _FEWER + _MORE, "OLD.state != NEW.state"),
 )
+
+_OF = "(SELECT principal FROM jobs WHERE seq = {row}.seq)"
+
+BYTES_STEP = (
+    # How much of each principal's prompts is kept, of jobs that have ended, too.
+    """CREATE TABLE job_bytes (
+        principal TEXT PRIMARY KEY,
+        bytes INTEGER NOT NULL
+    ) STRICT, WITHOUT ROWID""",
+    """INSERT INTO job_bytes (principal, bytes)
+        SELECT principal, sum(length(prompts)) FROM jobs JOIN job_prompts USING (seq)
+        GROUP BY principal""",
+    f"""CREATE TRIGGER job_bytes_insert AFTER INSERT ON job_prompts BEGIN
+        INSERT INTO job_bytes (principal, bytes)
+        VALUES ({_OF.format(row="NEW")}, length(NEW.prompts))
+        ON CONFLICT DO UPDATE SET bytes = bytes + excluded.bytes; END""",
+    f"""CREATE TRIGGER job_bytes_delete BEFORE DELETE ON job_prompts BEGIN
+        UPDATE job_bytes SET bytes = bytes - length(OLD.prompts)
+        WHERE principal = {_OF.format(row="OLD")}; END""",
+)

@@ -197,6 +197,7 @@ STEPS: tuple[tuple[str, ...], ...] = (
             PRIMARY KEY (user_id, host)
         ) STRICT, WITHOUT ROWID""",
     ),
+    jobs.BYTES_STEP,
 )
 
 VERSION = len(STEPS)

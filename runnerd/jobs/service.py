@@ -8,6 +8,7 @@ from collections.abc import Awaitable, Callable
 from pathlib import Path
 
 from runnerd import tasks
+from runnerd.access import Principal
 from runnerd.config import Settings
 from runnerd.database import Database
 from runnerd.errors import RunnerdError
@@ -38,14 +39,18 @@ class Jobs:
         folder: Path,
         check_model: CheckModel,
         idle: Callable[[], Awaitable[None]],
+        most_priority: Callable[[Principal], int],
     ) -> None:
         """`folder` is the daemon's state; `check_model` raises for a model that there is not for a
-        principal; `idle` waits until nobody is served or waits.
+        principal; `idle` waits until nobody is served or waits; `most_priority` is how much of a
+        head start a principal may have.
         """
         rules = QueueRules(
             lambda: settings.jobs.open,
             lambda: settings.jobs.kept,
             lambda: RetryPolicy(settings.jobs.tries),
+            lambda: settings.jobs.bytes,
+            most_priority,
         )
         self._sweeping: asyncio.Task[None] | None = None
         fleet = settings.jobs.fleet

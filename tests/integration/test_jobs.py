@@ -224,6 +224,51 @@ def test_the_same_id(native: DaemonProcess) -> None:
     ended(native.http, first)
 
 
+def test_no_door_gives_a_higher_priority(native: DaemonProcess) -> None:
+    """A user's head start is what the owner allows, through every API and in batches."""
+    http, model = native.http, SHORT["model"]
+    said = {"name": "lou", "limits": {"priority": -5}}
+    made = http.post("/runnerd/users", json=said).raise_for_status().json()
+    line = {"custom_id": "a", "url": "/v1/chat/completions", "body": {"model": model}}
+    with httpx.Client(
+        base_url=native.address, headers={"Authorization": f"Bearer {made['key']}"}
+    ) as lou:
+        submitted(lou, SHORT | {"priority": 50})
+        text = {"app": "gridrepublic:text-inference", "commandLine": '{"inputs": ["a"]}'}
+        lou.post("/jobs", json=text | {"tag": model}).raise_for_status()
+        prompt = {"job_id": "x", "priority": 5, "meta": {"model": model}, "content": "a"}
+        later = {"Prefer": "respond-async"}
+        lou.post("/generate", json=prompt, headers=later).raise_for_status()
+        files = {"file": ("a.jsonl", json.dumps(line).encode())}
+        file = lou.post("/v1/files", data={"purpose": "batch"}, files=files).json()["id"]
+        batch = {"input_file_id": file, "endpoint": line["url"], "completion_window": "24h"}
+        lou.post("/v1/batches", json=batch).raise_for_status()
+        wait_for(lambda: len(lou.get("/runnerd/jobs").json()) == 4, "all to be submitted")
+        assert [job["priority"] for job in lou.get("/runnerd/jobs").json()] == [-5] * 4
+    http.delete("/runnerd/users/lou")
+
+
+_PART = b'--B\r\nContent-Disposition: form-data; name="%s"; filename="a%s"\r\n\r\nx\r\n'
+
+
+@pytest.mark.parametrize(
+    "form",
+    [
+        _PART % (b"file", b"\0") + b"--B--\r\n",
+        _PART % (b"file", b"") + b"--B\r\nno header\r\n\r\n--B--\r\n",
+        _PART % (b"file", b"") + b"--B\r\nA: " + b"x" * 100_000 + b"\r\n\r\n--B--\r\n",
+        _PART % (b"file", b""),
+    ],
+)
+def test_a_form_that_is_none(native: DaemonProcess, form: bytes) -> None:
+    """It is refused, and no file of it is kept."""
+    before = native.http.get("/v1/files").json()["data"]
+    headers = {"Content-Type": "multipart/form-data; boundary=B"}
+    response = native.http.post("/v1/files", content=form, headers=headers)
+    assert response.status_code == 400, response.text
+    assert native.http.get("/v1/files").json()["data"] == before
+
+
 @pytest.mark.parametrize(
     "wrong",
     [

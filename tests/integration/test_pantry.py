@@ -292,7 +292,7 @@ def test_large_entries(pantry: PantryDaemon, transport: str) -> None:
     with pantry.client(transport, "download_llm", "request_download") as client:
         for call in ("download_llm", "get_or_download_llm", "request_download"):
             for said in (large, json.dumps(large)):
-                with pytest.raises(ApiError, match="at most 65536 bytes") as caught:
+                with pytest.raises(ApiError, match="has at most 65536 bytes") as caught:
                     client.call(call, llm_registry_entry=said)
                 assert caught.value.status == 422
 

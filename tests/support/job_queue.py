@@ -23,6 +23,7 @@ class SqliteHost:
     """The queue in the daemon's database, opened and closed as a daemon does it."""
 
     MOST_OPEN = 10
+    MOST_BYTES = 10_000
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
@@ -30,7 +31,9 @@ class SqliteHost:
 
     async def open(self) -> None:
         self.database = Database(self._folder)
-        rules = QueueRules(lambda: self.MOST_OPEN, lambda: 86400.0, lambda: POLICY)
+        rules = QueueRules(
+            lambda: self.MOST_OPEN, lambda: 86400.0, lambda: POLICY, lambda: self.MOST_BYTES
+        )
         self.queue = SqliteQueue(
             self.database, rules, clock=lambda: 1e9 + self.now, passed=lambda: self.now
         )

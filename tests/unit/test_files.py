@@ -16,7 +16,8 @@ from runnerd.jobs.batches.files import FileStore
 async def store(tmp_path: Path) -> AsyncIterator[FileStore]:
     database = Database(tmp_path)
     await database.open()
-    yield FileStore(database, tmp_path / "files", most=lambda: 10, clock=lambda: 5.0)
+    folder = tmp_path / "files"
+    yield FileStore(database, folder, most=lambda: 10, clock=lambda: 5.0, most_files=3)
     await database.close()
 
 
@@ -50,6 +51,16 @@ async def test_too_much(store: FileStore, tmp_path: Path) -> None:
         await store.add("ann", "b", "batch", pieces(b"12", b"3"))
     assert len(list((tmp_path / "files").iterdir())) == 1
     await store.add("ben", "b", "batch", pieces(b"123"))
+
+
+async def test_too_many(store: FileStore, tmp_path: Path) -> None:
+    """Also empty ones have an end; nothing is left of one too many."""
+    for name in ("a", "b", "c"):
+        await store.add("ann", name, "batch", pieces())
+    with pytest.raises(LimitReached, match="3 files"):
+        await store.add("ann", "d", "batch", pieces())
+    assert len(list((tmp_path / "files").iterdir())) == 3
+    await store.add("ben", "b", "batch", pieces())
 
 
 async def test_what_is_left_over(store: FileStore, tmp_path: Path) -> None:

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from runnerd.access import owner_principal
 from runnerd.errors import ModelNotFound
-from runnerd.jobs.batches.lines import MOST_LINE_BYTES, LineReader, job_id
+from runnerd.jobs.batches.lines import MOST_LINE_BYTES, MOST_LINES, LineReader, job_id
 from runnerd.jobs.batches.rows import Batch
 from runnerd.jobs.job import is_id
 
@@ -71,6 +71,17 @@ def test_faults(wrong: bytes, code: str) -> None:
     assert read.read(wrong) is None
     [fault] = read.faults
     assert (fault.code, fault.line) == (code, 2)
+
+
+def test_empty_lines_have_an_end() -> None:
+    """They are no requests, but they are looked at."""
+    read = reader()
+    for _ in range(MOST_LINES):
+        assert read.read(b"\n") is None
+    assert (read.hopeless, read.faults) == (False, [])
+    assert read.read(b"\n") is None
+    assert read.hopeless
+    assert [fault.code for fault in read.faults] == ["too_many_lines"]
 
 
 @given(st.lists(st.binary(max_size=50) | st.builds(line, custom_id=st.text(max_size=5))))

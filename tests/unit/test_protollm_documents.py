@@ -21,7 +21,7 @@ def test_whole_characters() -> None:
 )
 def test_what_is_refused(data: bytes) -> None:
     """Half a character, wherever it is, and what is no JSON."""
-    with pytest.raises(ValueError, match="."):
+    with pytest.raises(ValueError, match=r"."):
         read_document(data)
 
 

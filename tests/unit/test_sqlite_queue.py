@@ -8,10 +8,12 @@ from pathlib import Path
 import pytest
 
 from runnerd.database import Connection
-from runnerd.jobs.job import JobState
+from runnerd.errors import LimitReached
+from runnerd.jobs.job import JobState, NewJob, Prompt
+from runnerd.jobs.queue import Selection
 from tests.support.job_queue import SqliteHost
 from tests.support.queue_suite import *  # noqa: F403
-from tests.support.queue_suite import GOOD, claimed, found, new, submitted
+from tests.support.queue_suite import ANN, BOB, GOOD, claimed, found, new, submitted
 
 
 @pytest.fixture
@@ -52,6 +54,23 @@ async def test_a_restored_backup(host: SqliteHost) -> None:
     assert (await found(host, job.id)).state is JobState.COMPLETED
 
 
+async def test_too_many_bytes(host: SqliteHost) -> None:
+    """Prompts of one principal take so much at most, those of jobs that have ended, too."""
+    large = Prompt("/v1/chat/completions", b"x" * 4000)
+    first, _ = await host.queue.submit([NewJob(ANN, "m", (large,), id=id) for id in "ab"])
+    with pytest.raises(LimitReached, match=r"jobs\.bytes"):
+        await host.queue.submit([NewJob(ANN, "m", (large,))])
+    assert await host.queue.submit([NewJob(ANN, "m", (large,), id="a")]) == [first]  # is there
+    await host.queue.submit([NewJob(BOB, "m", (large,))])
+    await host.queue.cancel("a")
+    await host.restart()
+    with pytest.raises(LimitReached):
+        await host.queue.submit([NewJob(ANN, "m", (large,))])
+    assert len(await host.queue.select(Selection(ANN.id))) == 2  # what was refused is not there
+    await host.queue.delete(["a"])
+    await host.queue.submit([NewJob(ANN, "m", (large,))])
+
+
 async def test_nothing_is_left(host: SqliteHost) -> None:
     """Of what was kept for long enough no row stays in any table."""
     await submitted(host, new(prompts=2))
@@ -61,7 +80,8 @@ async def test_nothing_is_left(host: SqliteHost) -> None:
     await host.pass_time(2 * 86400)
 
     def rows(connection: Connection) -> dict[str, int]:
-        tables = ("jobs", "job_prompts", "job_output", "job_responses", "job_counts", "job_turns")
+        told = "jobs job_prompts job_output job_responses job_counts job_turns job_bytes"
+        tables = told.split()
         return {
             table: connection.execute(f"SELECT count(*) FROM {table}").fetchone()[0]
             for table in tables

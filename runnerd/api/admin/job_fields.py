@@ -9,9 +9,8 @@ from typing import Any
 import msgspec
 from aiohttp import web
 
-from runnerd.access import PrincipalKind
 from runnerd.api.admin import fields
-from runnerd.api.context import CONTEXT, is_owner, principal_of, text_field, timestamp
+from runnerd.api.context import CONTEXT, principal_of, text_field, timestamp
 from runnerd.api.job_access import check_model
 from runnerd.errors import ClientError
 from runnerd.jobs.job import (
@@ -56,7 +55,7 @@ def new_jobs(request: web.Request, document: dict[str, Any]) -> list[NewJob]:
             model,
             _prompts(request, document, model),
             id,
-            _priority(request, document),
+            _whole(document, "priority", 0, LEAST_PRIORITY, MOST_PRIORITY),
             None if expires_in is None else time.time() + expires_in,
             _seconds(document, "runtime"),
             group,
@@ -107,16 +106,6 @@ def _requests(
             raise ClientError("the body of a request is an object", param="requests")
         prompts.append(Prompt(path, msgspec.json.encode({**parameters, "model": model, **body})))
     return tuple(prompts)
-
-
-def _priority(request: web.Request, document: dict[str, Any]) -> int:
-    """What a job's head start is: of a user's no more than the owner has allowed."""
-    said = _whole(document, "priority", 0, LEAST_PRIORITY, MOST_PRIORITY)
-    if is_owner(request):
-        return said
-    principal = principal_of(request)
-    allowed = request.app[CONTEXT].policy.limits(principal).priority
-    return min(said, allowed if principal.kind is PrincipalKind.USER else 0)
 
 
 def _whole(document: dict[str, Any], name: str, usual: int, least: int, most: int) -> int:

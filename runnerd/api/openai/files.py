@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import AsyncIterator
 
 from aiohttp import BodyPartReader, web
+from aiohttp.http_exceptions import HttpProcessingError
 
 from runnerd.access import Action
 from runnerd.api.context import CONTEXT, json_response, principal_of
@@ -45,10 +46,10 @@ async def upload(request: web.Request) -> web.Response:
             raise ClientError("there is no file in the form", param="file")
         if purpose != "batch":
             raise ClientError('purpose is "batch": files are for batches here', param="purpose")
-    except ValueError as error:
+    except (ValueError, HttpProcessingError) as error:
         await _drop(request, file)
         raise ClientError(f"the form cannot be read: {error}") from error
-    except ClientError:
+    except BaseException:  # also of who leaves: it was not told that there is a file
         await _drop(request, file)
         raise
     return json_response(_shown(file))

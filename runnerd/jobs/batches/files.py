@@ -23,6 +23,7 @@ from runnerd.jobs.job import new_id
 
 _WHAT = "the files of batches"
 _ID = re.compile("file-[0-9a-f]{32}")
+MOST_FILES = 10_000  # of one principal: also empty ones take names on the disk
 _LATER = 3600.0  # seconds until some of too many files may be gone
 
 
@@ -36,11 +37,13 @@ class FileStore:
         *,
         most: Callable[[], int],
         clock: Callable[[], float],
+        most_files: int = MOST_FILES,
     ) -> None:
         self._database = database
         self._folder = folder
         self._most = most
         self._clock = clock
+        self._most_files = most_files
 
     async def add(
         self, principal: str, name: str, purpose: str, content: AsyncIterator[bytes]
@@ -65,6 +68,13 @@ class FileStore:
 
     def _add(self, connection: Connection, file: StoredFile) -> None:
         """Others of the same principal may have come at the same time."""
+        if rows.count_of(connection, file.principal) >= self._most_files:
+            raise LimitReached(
+                f"you have {self._most_files} files, which is the most; delete some, or wait until"
+                " they are old enough",
+                limit="files",
+                retry_after=_LATER,
+            )
         if rows.bytes_of(connection, file.principal) + file.size > self._most():
             raise self._too_much()
         rows.add_file(connection, file)

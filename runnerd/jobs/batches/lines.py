@@ -31,15 +31,19 @@ class LineReader:
         self._seen: set[str] = set()
         self.faults: list[Fault] = []
         self.lines = 0
+        self._empty = 0  # lines; they are looked at, too
 
     @property
     def hopeless(self) -> bool:
         """Whether there is no use in reading on."""
-        return len(self.faults) >= _MOST_FAULTS or self.lines > MOST_LINES
+        return len(self.faults) >= _MOST_FAULTS or max(self.lines, self._empty) > MOST_LINES
 
     def read(self, line: bytes) -> NewJob | None:
         """The job of the next line; None for an empty line, or one with a fault."""
         if not line.strip():
+            self._empty += 1
+            if self._empty > MOST_LINES:
+                self._fault("too_many_lines", f"a file has at most {MOST_LINES} empty lines")
             return None
         self.lines += 1
         if self.lines > MOST_LINES:

@@ -91,6 +91,12 @@ def bytes_of(connection: Connection, principal: str) -> int:
     return int(found.fetchone()[0])
 
 
+def count_of(connection: Connection, principal: str) -> int:
+    """How many files a principal has."""
+    found = connection.execute("SELECT count(*) FROM files WHERE principal = ?", (principal,))
+    return int(found.fetchone()[0])
+
+
 def remove_file(connection: Connection, id: str) -> bool:
     """Remove a file; whether there was one."""
     return connection.execute("DELETE FROM files WHERE id = ?", (id,)).rowcount > 0

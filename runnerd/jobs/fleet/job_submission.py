@@ -30,7 +30,8 @@ class FleetSubmission(FleetParts):
 
     async def submit(self, jobs: Sequence[NewJob]) -> list[Job]:
         """As in the contract."""
-        return await self._submitting.do([(job.id or new_id(), job) for job in jobs])
+        allowed = self._rules.allowed(jobs)
+        return await self._submitting.do([(job.id or new_id(), job) for job in allowed])
 
     async def _submit(self, groups: list[Named]) -> list[list[Job] | Exception]:
         """Keep what several callers have submitted; each is told of its own mistakes alone."""

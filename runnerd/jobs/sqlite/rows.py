@@ -91,6 +91,13 @@ def open_jobs(connection: Connection, principal: str) -> int:
     return int(found.fetchone()[0])
 
 
+def prompt_bytes(connection: Connection, principal: str) -> int:
+    """How much the prompts of a principal's jobs take that are kept."""
+    row = connection.execute("SELECT bytes FROM job_bytes WHERE principal = ?", (principal,))
+    found = row.fetchone()
+    return 0 if found is None else int(found[0])
+
+
 def find(connection: Connection, ids: Iterable[str]) -> list[Job]:
     """Whole jobs, in the order of their ids; what there is not is left out."""
     found = []

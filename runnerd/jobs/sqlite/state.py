@@ -4,28 +4,49 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from uuid import uuid4
 
+from runnerd.access import Principal
 from runnerd.database import Database
 from runnerd.jobs.changes import Changes, WorkSignal
 from runnerd.jobs.clock import SteadyClock
+from runnerd.jobs.job import MOST_PRIORITY, NewJob
 from runnerd.jobs.retries import RetryPolicy
 from runnerd.jobs.sqlite.leases import Leases
 from runnerd.jobs.sqlite.transitions import Ended
 
 MOST_OPEN = 1_000_000
+MOST_BYTES = 2**32
 
 
 @dataclass(frozen=True, slots=True)
 class QueueRules:
     """What the owner says of the queue.  `most_open`: jobs of one principal that have not ended;
-    `kept` is how many seconds those that have ended are kept.
+    `kept` is how many seconds those that have ended are kept, `most_bytes` how much the prompts
+    of all of them may take.  `most_priority` is how much of a head start a principal may have, and
+    raises for one that may do nothing any more.
     """
 
     most_open: Callable[[], int] = lambda: MOST_OPEN
     kept: Callable[[], float] = lambda: 7 * 86400.0
     policy: Callable[[], RetryPolicy] = RetryPolicy
+    most_bytes: Callable[[], int] = lambda: MOST_BYTES
+    most_priority: Callable[[Principal], int] = lambda _: MOST_PRIORITY
+
+    def allowed(self, jobs: Iterable[NewJob]) -> list[NewJob]:
+        """Jobs with no more of a head start than those may have whose they are.
+
+        Raises errors.Unauthorized.
+        """
+        found, most = [], {}
+        for job in jobs:
+            id = job.principal.id
+            if id not in most:
+                most[id] = self.most_priority(job.principal)
+            allowed = job.priority <= most[id]
+            found.append(job if allowed else replace(job, priority=most[id]))
+        return found
 
 
 @dataclass(slots=True)

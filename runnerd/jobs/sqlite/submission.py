@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Collection, Sequence
 
 from runnerd.database import Connection
 from runnerd.errors import Conflict, LimitReached
@@ -14,6 +14,7 @@ from runnerd.jobs.sqlite.state import QueueState
 from runnerd.jobs.sqlite.transitions import Ended
 
 _SOON = 60.0  # seconds until some of too many jobs may have ended
+_LATER = 3600.0  # seconds until some of them may be old enough to be gone
 
 
 class SqliteSubmission:
@@ -25,11 +26,13 @@ class SqliteSubmission:
     async def submit(self, jobs: Sequence[NewJob]) -> list[Job]:
         """As in the contract."""
         state = self._state
-        now, most = state.clock(), state.rules.most_open()
-        named = [(job.id or new_id(), job) for job in jobs]
+        now, most, most_bytes = state.clock(), state.rules.most_open(), state.rules.most_bytes()
+        named = [(job.id or new_id(), job) for job in state.rules.allowed(jobs)]
 
         def work(connection: Connection) -> list[Job]:
-            return _insert(connection, named, now, most)
+            kept = _insert(connection, named, now, most)
+            _check_bytes(connection, {job.principal.id for job in jobs}, most_bytes)
+            return kept
 
         def then(kept: list[Job]) -> None:
             for job in kept:
@@ -138,3 +141,15 @@ def _insert(
         rows.insert(connection, id, new, now)
         jobs.append(queued(id, new, now))
     return jobs
+
+
+def _check_bytes(connection: Connection, principals: Collection[str], most: int) -> None:
+    """Hold what there is now to what there may be.  Raises errors.LimitReached."""
+    for principal in principals:
+        if rows.prompt_bytes(connection, principal) > most:
+            raise LimitReached(
+                f"the prompts of your jobs would take more than {most} bytes, which is the most"
+                " (jobs.bytes); delete some, or wait until those that have ended are old enough",
+                limit="jobs_bytes",
+                retry_after=_LATER,
+            )

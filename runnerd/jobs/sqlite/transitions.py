@@ -245,6 +245,7 @@ def sweep(connection: Connection, ended_before: float) -> int:
     ).fetchall()
     rows.delete(connection, [seq for (seq,) in found])
     connection.execute("DELETE FROM job_counts WHERE number = 0")
+    connection.execute("DELETE FROM job_bytes WHERE bytes = 0")
     connection.execute("DELETE FROM job_turns WHERE turn <= (SELECT served FROM job_clock)")
     return len(found)
 
