@@ -48,9 +48,10 @@ def carry_out(conversation: Conversation, text: str) -> bool:
     name, _, argument = text.partition(" ")
     command = COMMANDS.get(name)
     if command is None:
-        near = difflib.get_close_matches(name, COMMANDS, 1, cutoff=0.75)
-        if near and "/" not in name[1:]:
-            print(f"({name} is no command and is sent as text; {near[0]} is one)", file=sys.stderr)
+        if name.startswith("/") and "/" not in name[1:]:
+            near = difflib.get_close_matches(name, COMMANDS, 1, cutoff=0.75)
+            there_is = f"{near[0]} is one" if near else "/help shows them"
+            print(f"({name} is no command and is sent as text; {there_is})", file=sys.stderr)
         return False
     command(conversation, argument.strip())
     return True
