@@ -13,6 +13,7 @@ from collections.abc import Callable
 from runnerd.cli.chat.conversation import Conversation
 from runnerd.cli.chat.model_on_daemon import load, save, show
 from runnerd.cli.chat.sampling import PARAMETERS, THINK, reasoning, response_format, set_parameter
+from runnerd.cli.terminal import wrapped
 from runnerd.errors import ClientError
 
 _HELP = """\
@@ -60,9 +61,8 @@ def carry_out(conversation: Conversation, text: str) -> bool:
 def _set(conversation: Conversation, argument: str) -> None:
     name, _, value = argument.partition(" ")
     if not name:
-        print(_SETTABLE)
-        for parameter, (_, _, help) in PARAMETERS.items():
-            print(f"    {parameter:20} {help}")
+        lines = [f"    {parameter:20}  {help}" for parameter, (_, _, help) in PARAMETERS.items()]
+        print(wrapped("\n".join((_SETTABLE, *lines)), sys.stdout))
         return
     value = value.strip()
     if name in _SWITCHES:
@@ -126,7 +126,7 @@ def _help(conversation: Conversation, argument: str) -> None:
     if argument.lstrip("/") == "set":
         _set(conversation, "")
     else:
-        print(_HELP)
+        print(wrapped(_HELP, sys.stdout))
 
 
 def _leave(conversation: Conversation, argument: str) -> None:
