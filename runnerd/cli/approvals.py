@@ -8,7 +8,7 @@ from typing import Any
 from urllib.parse import quote, urlencode
 
 from runnerd.cli.client import Client
-from runnerd.cli.tables import print_json, print_table
+from runnerd.cli.tables import moment, print_json, print_table
 from runnerd.errors import ApprovalNotFound, ClientError
 
 _PATH = "/runnerd/approvals"
@@ -31,7 +31,7 @@ def list_all(options: argparse.Namespace) -> int:
             each["type"],
             _what(each),
             _state(each),
-            each["created"],
+            moment(each["created"]),
             each["decision_reason"] or each["failure"] or each["reason"],
         )
         for each in found

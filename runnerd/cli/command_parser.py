@@ -34,6 +34,20 @@ class CommandParser(argparse.ArgumentParser):
             self.error(f"unrecognized argument {extra[0]}{self._near_option(extra[0])}")
         return found, extra
 
+    def _required_message(self, message: str) -> str:
+        """Without the arguments that may be left out: argparse names them where others lack."""
+        start = "the following arguments are required: "
+        if not message.startswith(start):
+            return message
+        spare = {
+            str(name)
+            for action in self._actions
+            if action.nargs in ("*", "?")
+            for name in (action.dest, action.metavar)
+        }
+        names = [name for name in message.removeprefix(start).split(", ") if name not in spare]
+        return start + ", ".join(names)
+
     def _near_option(self, text: str) -> str:
         if not text.startswith("-"):
             return ""
@@ -50,7 +64,8 @@ class CommandParser(argparse.ArgumentParser):
 
     def error(self, message: str) -> NoReturn:
         """End with status 2: the command was typed wrong."""
-        self.exit(2, f"runnerd: {message}\n(`{self.prog} --help` says what can be typed)\n")
+        said = self._required_message(message)
+        self.exit(2, f"runnerd: {said}\n(`{self.prog} --help` says what can be typed)\n")
 
 
 def model_name(text: str) -> str:

@@ -9,7 +9,7 @@ from typing import Any
 from urllib.parse import quote, urlencode
 
 from runnerd.cli.client import Client
-from runnerd.cli.tables import familiar, print_json, print_table
+from runnerd.cli.tables import familiar, moment, print_json, print_table
 from runnerd.errors import ClientError, JobNotFound
 
 _PATH = "/runnerd/jobs"
@@ -31,7 +31,7 @@ def list_all(options: argparse.Namespace) -> int:
             job["user"],
             familiar(job["model"]),
             job["state"],
-            job["created"],
+            moment(job["created"]),
             f"{job['runtime_seconds']:.1f}",
             job["reason"],
         )

@@ -8,7 +8,7 @@ from typing import Any
 from urllib.parse import quote
 
 from runnerd.cli.client import Client
-from runnerd.cli.tables import print_json, print_table
+from runnerd.cli.tables import moment, print_json, print_table
 from runnerd.cli.users import user_path
 from runnerd.errors import ClientError
 
@@ -34,8 +34,8 @@ def list_all(options: argparse.Namespace) -> int:
             key["id"],
             key["user"],
             key["label"],
-            key["created"],
-            key["expires"] or "never",
+            moment(key["created"]),
+            moment(key["expires"]) or "never",
             "active" if key["active"] else "does not count",
         )
         for key in keys

@@ -11,7 +11,7 @@ import sys
 from urllib.parse import quote
 
 from runnerd.cli.client import Client
-from runnerd.cli.tables import print_json, print_table
+from runnerd.cli.tables import moment, print_json, print_table
 from runnerd.errors import ClientError
 
 _PATH = "/runnerd/logins"
@@ -48,7 +48,9 @@ def list_all(options: argparse.Namespace) -> int:
     if options.json:
         print_json(found)
         return 0
-    rows = [(each["registry"], each["username"] or "(token)", each["created"]) for each in found]
+    rows = [
+        (each["registry"], each["username"] or "(token)", moment(each["created"])) for each in found
+    ]
     print_table(("REGISTRY", "USERNAME", "SINCE"), rows)
     return 0
 

@@ -12,7 +12,7 @@ from runnerd.cli.client import Client
 from runnerd.cli.tables import familiar, print_json, print_table, printable
 from runnerd.errors import ClientError
 
-_HEAD = ("TIME", "STATUS", "OPERATION", "TOKENS IN", "OUT", "SECONDS", "ERROR")
+_HEAD = ("TIME", "STATUS", "MODEL", "OPERATION", "TOKENS IN", "OUT", "SECONDS", "ERROR")
 _RUNNING = ("ID", "STATE", "MODEL", "USER", "OPERATION", "SECONDS", "FIRST BYTE", "ORIGIN")
 
 
@@ -38,8 +38,9 @@ def _ended(client: Client, options: argparse.Namespace) -> int:
             for record in group["records"]:
                 _print_content(record)
         return 0
-    rows = [_row(record) for record in found]
-    print_table(_HEAD, rows, spare=("TOKENS IN", "OUT", "TIME"))
+    names = _names(client) if found else {}
+    rows = [_row(record, names) for record in found]
+    print_table(_HEAD, rows, spare=("TOKENS IN", "OUT", "TIME", "OPERATION"))
     print(
         "what was asked and answered is not kept; capture_requests = true"
         " (RUNNERD_CAPTURE_REQUESTS=1) keeps it",
@@ -91,13 +92,25 @@ def _cancel(client: Client, options: argparse.Namespace) -> int:
     return 0
 
 
-def _row(record: dict[str, Any]) -> tuple[object, ...]:
+def _names(client: Client) -> dict[str, str]:
+    """How people call the models that are here, by id."""
+    models = client.json("GET", "/models")
+    return {each["id"]: familiar(each["tags"][0]) for each in models if each.get("tags")}
+
+
+def _is_load(record: dict[str, Any]) -> bool:
+    """Whether a request only loaded its model, as `run` and `load` do first: nothing was sent."""
+    return bool(record["status_code"] == 200 and not record["bytes_out"] and not record["streamed"])
+
+
+def _row(record: dict[str, Any], names: dict[str, str]) -> tuple[object, ...]:
     began = datetime.fromtimestamp(record["timestamp"]).strftime("%H:%M:%S")
     seconds = record["duration_seconds"]
     return (
         began,
         record["status_code"] or "",
-        record["operation"],
+        names.get(record["model"], record["model"].removeprefix("sha256:")[:12]),
+        "load" if _is_load(record) else record["operation"],
         "" if record["prompt_tokens"] is None else record["prompt_tokens"],
         "" if record["completion_tokens"] is None else record["completion_tokens"],
         "" if seconds is None else f"{seconds:.2f}",

@@ -31,14 +31,14 @@ def add_run_command(commands: Any, lazily: Lazily) -> None:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     run.set_defaults(run=lazily("chat.command", "run"))
-    run.add_argument("model", type=model_name)
-    run.add_argument("prompt", nargs="*")
+    run.add_argument("model", type=model_name, help="its name (`runnerd ls`)")
+    run.add_argument("prompt", nargs="*", help="what to ask; without it a conversation begins")
     run.add_argument("--system", metavar="TEXT", help="who the model is")
     run.add_argument(
         "--session", metavar="NAME", help="go on with a session of this name, or begin it"
     )
-    run.add_argument("--temperature", type=float)
-    run.add_argument("--max-tokens", type=int, metavar="N", help="of a response")
+    run.add_argument("--temperature", type=float, help="how daring: 0 is always the likeliest")
+    run.add_argument("--max-tokens", type=int, metavar="N", help="length of a response at most")
     run.add_argument("--seed", type=int, metavar="N", help="the same gives the same response")
     run.add_argument(
         "--format",

@@ -62,8 +62,12 @@ def unload(options: argparse.Namespace) -> int:
     if options.json:
         print_json(response)
         return 0
-    print(f"unloaded {response['unloaded_runners']}")
-    if kept := response.get("runners_in_use"):
+    kept = response.get("runners_in_use")
+    if response["unloaded_runners"] or kept:
+        print(f"unloaded {response['unloaded_runners']}")
+    else:
+        print("nothing was loaded" + (f" of {', '.join(options.model)}" if options.model else ""))
+    if kept:
         print(f"{kept} in use or waited for: --force ends them and their requests", file=sys.stderr)
     return 0
 

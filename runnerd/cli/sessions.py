@@ -11,7 +11,7 @@ from urllib.parse import quote
 
 from runnerd import sse
 from runnerd.cli.client import Client, DaemonError
-from runnerd.cli.tables import familiar, print_json, print_table
+from runnerd.cli.tables import familiar, moment, print_json, print_table
 from runnerd.errors import ClientError, RunnerdError, SessionNotFound
 
 PATH = "/runnerd/sessions"
@@ -31,8 +31,8 @@ def list_all(options: argparse.Namespace) -> int:
             each.get("user", ""),
             familiar(each["model"]),
             each["turns"],
-            each["last_used"],
-            each["expires"],
+            moment(each["last_used"]),
+            moment(each["expires"]),
             "; ".join(each["warnings"]),
         )
         for each in found

@@ -104,11 +104,21 @@ def settings(options: argparse.Namespace) -> int:
     elif options.markdown:
         print(page(), end="")
     elif options.json:
-        print_json([each._asdict() for each in every_setting()])
+        print_json([each._replace(default=_default(each))._asdict() for each in every_setting()])
     else:
-        rows = [(each.name, _toml(each.default, each.name), each.about) for each in every_setting()]
+        rows = [(each.name, _shown_default(each), each.about) for each in every_setting()]
         print_table(("SETTING", "DEFAULT", "WHAT IT IS"), rows)
     return 0
+
+
+def _default(setting: Setting) -> object:
+    """The default; what is an example in the settings file is none."""
+    return None if setting.name in EXAMPLES else setting.default
+
+
+def _shown_default(setting: Setting) -> str:
+    default = _default(setting)
+    return "" if default is None else _toml(default, setting.name)
 
 
 def every_setting() -> Iterator[Setting]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Sequence
+from datetime import datetime
 
 from runnerd.cli.terminal import columns
 
@@ -78,6 +79,13 @@ def printable(text: str) -> str:
 
 def _total(widths: Sequence[int], shown: Sequence[int]) -> int:
     return sum(widths[column] for column in shown) + _BETWEEN * max(0, len(shown) - 1)
+
+
+def moment(text: str | None) -> str:
+    """A time of the API as a person of this host reads it: in their zone, without fractions."""
+    if not text:
+        return ""
+    return f"{datetime.fromisoformat(text).astimezone():%Y-%m-%d %H:%M:%S}"
 
 
 def familiar(name: str) -> str:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
+import textwrap
 from typing import IO
 
 
@@ -12,6 +14,25 @@ def coloured(stream: IO[str]) -> bool:
     if os.environ.get("NO_COLOR") or os.environ.get("TERM") == "dumb":
         return False
     return stream.isatty()
+
+
+def wrapped(text: str, stream: IO[str]) -> str:
+    """Lines no wider than a terminal: what does not fit goes on below its last column.
+
+    The last column begins after the last run of two or more spaces.
+    """
+    if (width := columns(stream)) is None:
+        return text
+    lines = []
+    for line in text.splitlines():
+        indent = max((gap.end() for gap in re.finditer(r"  +", line)), default=0)
+        if indent > width // 2:
+            indent = 0
+        lines += textwrap.wrap(
+            line, width, subsequent_indent=" " * indent, break_on_hyphens=False,
+            replace_whitespace=False, drop_whitespace=True,
+        ) or [""]  # fmt: skip
+    return "\n".join(lines)
 
 
 def columns(stream: IO[str]) -> int | None:

@@ -334,4 +334,4 @@ def _what_it_is(magic: bytes, size: int) -> str:
         return "it has the older GGML format, which has to be converted"
     if magic[:4] == b"vers":
         return "it is a Git LFS pointer; run `git lfs pull` where it came from"
-    return f"it begins with {magic!r}"
+    return f"it begins with {magic[:4].decode('latin-1')!r} instead of 'GGUF'"

@@ -70,7 +70,11 @@ def test_a_models_way_through_the_commands(daemon: DaemonProcess, gguf: Path) ->
     assert "never" in shown
     assert re.search(r"mine +completion +ready +512 +0/4 ", shown), shown
     assert "completion, ready, at once 4 x 512, " in runnerd(daemon, "show", "mine")[1]
+    code, table, _ = runnerd(daemon, "requests")
+    assert code == 0
+    assert any(line.split()[2:4] == ["mine", "load"] for line in table.splitlines())
     assert runnerd(daemon, "unload", "--all") == (0, "unloaded 1\n", "")
+    assert runnerd(daemon, "unload", "--all") == (0, "nothing was loaded\n", "")
     assert runnerd(daemon, "rm", "other:v1")[0] == 0
     assert "Deleted" in runnerd(daemon, "rm", "mine")[1]
     assert json.loads(runnerd(daemon, "ls", "--json")[1]) == []

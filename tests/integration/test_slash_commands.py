@@ -30,5 +30,6 @@ def test_a_slash_that_is_no_command_is_text(terminal: Screen) -> None:
     asks(terminal, "/set num_predict 2", "num_predict = 2")
     asks(terminal, "/etc/hosts has what in it?", "/etc/hosts has what")
     asks(terminal, "/claer", "/clear is one")
-    asks(terminal, "/show", "said so far:         4 messages")
+    asks(terminal, "/unheard", "/unheard is no command and is sent as text; /help shows them")
+    asks(terminal, "/show", "said so far:         6 messages")
     assert leaves(terminal) == 0

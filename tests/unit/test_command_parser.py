@@ -32,6 +32,8 @@ def test_options_may_stand_anywhere(arguments: list[str]) -> None:
         (["run", "m", "--systme", "x"], "did you mean --system?"),
         (["show", " "], "the name is empty"),
         (["show"], "`runnerd show --help`"),
+        (["run"], "required: model\n"),
+        (["submit"], "required: model\n"),
         (["embed"], "`runnerd embed --help`"),
         (["ls", "more"], "unrecognized argument more"),
     ],

@@ -2,10 +2,21 @@
 
 from __future__ import annotations
 
+import argparse
+import json
 import tomllib
 from pathlib import Path
 
-from runnerd.cli.setting_pages import EXAMPLES, GROUPS, every_setting, example, page
+import pytest
+
+from runnerd.cli.setting_pages import (
+    EXAMPLES,
+    GROUPS,
+    every_setting,
+    example,
+    page,
+    settings,
+)  # fmt: skip
 from runnerd.config import RELOADABLE, Settings
 
 ROOT = Path(__file__).parents[2]
@@ -27,6 +38,18 @@ def test_every_setting_is_described() -> None:
     assert known <= set(Settings.model_fields)
     assert {each.name for each in every_setting() if each.reloadable} >= RELOADABLE & set(names)
     assert EXAMPLES.keys() <= set(names)
+
+
+def test_an_example_is_no_default(capsys: pytest.CaptureFixture[str]) -> None:
+    """What stands in the settings file where the host decides is not told as the default."""
+    shown = argparse.Namespace(toml=False, markdown=False, json=False)
+    assert settings(shown) == 0
+    lines = {line.split()[0]: line.split()[1] for line in capsys.readouterr().out.splitlines()}
+    assert (lines["listen"], lines["tls_key"]) == ('"127.0.0.1:12434"', "PEM")
+    shown.json = True
+    assert settings(shown) == 0
+    told = {each["name"]: each["default"] for each in json.loads(capsys.readouterr().out)}
+    assert (told["listen"], told["tls_key"]) == ("127.0.0.1:12434", None)
 
 
 def test_the_example_is_toml() -> None:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import time
+
 import pytest
 
-from runnerd.cli.tables import familiar, print_json, print_table, table
+from runnerd.cli.tables import familiar, moment, print_json, print_table, table
 
 
 def test_columns(capsys: pytest.CaptureFixture[str]) -> None:
@@ -68,3 +70,15 @@ def test_a_narrow_terminal() -> None:
 def test_cells_are_no_commands() -> None:
     """What a terminal would obey is left out, and a cell is one line."""
     assert table(("A",), [("x\x1b[2Jy\nz",)]) == ["A", "x [2Jy z"]
+
+
+def test_moments(monkeypatch: pytest.MonkeyPatch) -> None:
+    """In the zone of this host, to the second; nothing for none."""
+    monkeypatch.setenv("TZ", "UTC-2")
+    time.tzset()
+    try:
+        assert moment("2026-11-28T09:30:58.054Z") == "2026-11-28 11:30:58"
+    finally:
+        monkeypatch.undo()
+        time.tzset()
+    assert moment(None) == ""

@@ -6,7 +6,7 @@ import io
 
 import pytest
 
-from runnerd.cli.terminal import coloured, columns
+from runnerd.cli.terminal import coloured, columns, wrapped
 
 
 class _Terminal(io.StringIO):
@@ -32,3 +32,18 @@ def test_columns(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("COLUMNS", "61")
     assert columns(_Terminal()) == 61
     assert columns(io.StringIO()) is None
+
+
+def test_wrapped(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Between words, and below the last column; what is no terminal's stays as it is."""
+    monkeypatch.setenv("COLUMNS", "24")
+    text = "/set NAME   what is to be set\n    top_k   likely\n\nno columns at all, but wide"
+    assert wrapped(text, io.StringIO()) == text
+    assert wrapped(text, _Terminal()).splitlines() == [
+        "/set NAME   what is to",
+        "            be set",
+        "    top_k   likely",
+        "",
+        "no columns at all, but",
+        "wide",
+    ]

@@ -13,6 +13,7 @@ from collections.abc import Callable
 from runnerd.cli.chat.conversation import Conversation
 from runnerd.cli.chat.model_on_daemon import load, save, show
 from runnerd.cli.chat.sampling import PARAMETERS, THINK, reasoning, response_format, set_parameter
+from runnerd.cli.terminal import wrapped
 from runnerd.errors import ClientError
 
 _HELP = """\
@@ -48,9 +49,10 @@ def carry_out(conversation: Conversation, text: str) -> bool:
     name, _, argument = text.partition(" ")
     command = COMMANDS.get(name)
     if command is None:
-        near = difflib.get_close_matches(name, COMMANDS, 1, cutoff=0.75)
-        if near and "/" not in name[1:]:
-            print(f"({name} is no command and is sent as text; {near[0]} is one)", file=sys.stderr)
+        if name.startswith("/") and "/" not in name[1:]:
+            near = difflib.get_close_matches(name, COMMANDS, 1, cutoff=0.75)
+            there_is = f"{near[0]} is one" if near else "/help shows them"
+            print(f"({name} is no command and is sent as text; {there_is})", file=sys.stderr)
         return False
     command(conversation, argument.strip())
     return True
@@ -59,9 +61,8 @@ def carry_out(conversation: Conversation, text: str) -> bool:
 def _set(conversation: Conversation, argument: str) -> None:
     name, _, value = argument.partition(" ")
     if not name:
-        print(_SETTABLE)
-        for parameter, (_, _, help) in PARAMETERS.items():
-            print(f"    {parameter:20} {help}")
+        lines = [f"    {parameter:20}  {help}" for parameter, (_, _, help) in PARAMETERS.items()]
+        print(wrapped("\n".join((_SETTABLE, *lines)), sys.stdout))
         return
     value = value.strip()
     if name in _SWITCHES:
@@ -125,7 +126,7 @@ def _help(conversation: Conversation, argument: str) -> None:
     if argument.lstrip("/") == "set":
         _set(conversation, "")
     else:
-        print(_HELP)
+        print(wrapped(_HELP, sys.stdout))
 
 
 def _leave(conversation: Conversation, argument: str) -> None:
