@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import asyncio
 import logging
 import threading
 from collections.abc import Sequence
 
 import pytest
 
+from runnerd import tasks
 from runnerd.observability.trace_context import TracedRequest
 from runnerd.observability.traces import Traces, open_traces
 from runnerd.relay.records import RequestRecord
@@ -122,7 +122,7 @@ async def test_a_collector_that_hangs_does_not_hold_the_end() -> None:
     traces.start()
     traces.ended(record("held"))
     await until(lambda: sender.calls)
-    closing = asyncio.ensure_future(traces.close())  # noqa: TID251
+    closing = tasks.spawn(traces.close(), name="close")
     await until(lambda: sender.closed)
     await closing
 
