@@ -1,7 +1,7 @@
 """Lines of the log: as text, as JSON, and as the journal takes them.
 
-A line may say what it is about in `extra=`: `request_id`, `runner`, `model`.  As text the request's
-id follows the message; JSON and the journal have each as a field of its own.
+A line may say what it is about in `extra=`: `request_id`, `runner`, `model`, `trace_id`.  As text
+the request's id follows the message; JSON and the journal have each as a field of its own.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import logging
 import socket
 from typing import ClassVar
 
-FIELDS = ("request_id", "runner", "model")
+FIELDS = ("request_id", "runner", "model", "trace_id")
 JOURNAL = "/run/systemd/journal/socket"
 
 _TEXT = "%(asctime)s.%(msecs)03d %(levelname)s %(name)s: %(message)s"

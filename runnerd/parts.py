@@ -37,6 +37,8 @@ from runnerd.models.outlines import Outlines
 from runnerd.models.store import Store
 from runnerd.observability.event_bus import EventKind
 from runnerd.observability.observability import Observability
+from runnerd.observability.trace_context import trace_context
+from runnerd.observability.traces import open_traces
 from runnerd.pulls.outlining import Outlining
 from runnerd.pulls.pulling import Pulls
 from runnerd.pulls.settings import make_outbound, pull_settings
@@ -133,8 +135,16 @@ async def build(
     stack.push_async_callback(pulls.close)
 
     records = Records()
+    traces = await open_traces(
+        settings.traces, server=listening.address_of_server(settings), name_of=name_of
+    )
+    if traces is not None:
+        stack.push_async_callback(traces.close)
     observability = Observability(
-        supervisor, name_of=name_of, running=lambda: exchanges.count_running()
+        supervisor,
+        name_of=name_of,
+        running=lambda: exchanges.count_running(),
+        traces=traces,
     )
     events = observability.events
     pulls.changed = observability.transfer_changed
@@ -169,6 +179,7 @@ async def build(
             ),
             captures=lambda: settings.capture_requests,
             ended=ended,
+            trace_of=None if traces is None else trace_context,
         )
     )
     supervisor.tell_of_losses(exchanges.runner_lost)

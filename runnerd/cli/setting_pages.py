@@ -47,7 +47,8 @@ GROUPS = (
     Group(
         "Where things are kept, and what is told",
         "Under systemd, another state_dir also needs ReadWritePaths= in a drop-in.",
-        ("state_dir", "runtime_dir", "log_level", "log_format", "metrics", "capture_requests"),
+        ("state_dir", "runtime_dir", "log_level", "log_format", "metrics", "traces",
+         "capture_requests"),
     ),
     Group(
         "Models in memory",

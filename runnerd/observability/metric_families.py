@@ -18,12 +18,11 @@ from prometheus_client.core import (
 )
 
 from runnerd.observability.histogram import Histogram
+from runnerd.observability.request_figures import operation_name
 from runnerd.observability.snapshot import Snapshot
 from runnerd.supervisor import RunnerReport, WaitingReport
 
 _GEN_AI = ("gen_ai_operation_name", "gen_ai_request_model")
-_OPERATIONS = {"chat/completions": "chat", "completions": "text_completion"}
-"""Operations that have another name in the conventions than in OpenAI's paths."""
 
 Labels = Sequence[str]
 
@@ -67,7 +66,7 @@ def _of_requests(now: Snapshot) -> Iterator[Metric]:
 
 def _of_times(now: Snapshot) -> Iterator[Metric]:
     times = [
-        ([_OPERATIONS.get(operation, operation), now.name_of(model)], each)
+        ([operation_name(operation), now.name_of(model)], each)
         for (model, operation), each in now.times
     ]
     yield _histogram(

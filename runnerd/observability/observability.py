@@ -10,8 +10,9 @@ from runnerd.access import Principal
 from runnerd.observability.event_bus import EventBus, EventKind
 from runnerd.observability.loop_lag import LoopLag
 from runnerd.observability.metrics import Metrics
-from runnerd.observability.request_figures import EndedRequest
 from runnerd.observability.runner_names import RunnerNames
+from runnerd.observability.trace_context import TracedRequest
+from runnerd.observability.traces import Traces
 from runnerd.pulls.transfer_tasks import TransferTask
 from runnerd.supervisor import RunnerChange, Supervisor
 
@@ -25,18 +26,24 @@ class Observability:
         *,
         name_of: Callable[[str], str],
         running: Callable[[], int],
+        traces: Traces | None = None,
     ) -> None:
         """`name_of` says what a model's id is called, `running` how many requests run or wait."""
         self.events = EventBus()
         self.loop_lag = LoopLag()
         self.metrics = Metrics(supervisor, self.loop_lag, name_of=name_of, running=running)
         self.runner_names = RunnerNames()
+        self._traces = traces
+        if traces is not None:
+            self.metrics.sources += (traces.figures,)
         supervisor.changes.subscribe(self._runner_changed)
 
-    def request_ended(self, principal: Principal, record: EndedRequest) -> None:
+    def request_ended(self, principal: Principal, record: TracedRequest) -> None:
         """A request of a principal has ended; called for each, so it does next to nothing."""
         self.metrics.requests.ended(principal.kind, record)
         self.events.publish(EventKind.REQUEST, record)
+        if self._traces is not None:
+            self._traces.ended(record)
 
     def transfer_changed(self, job: TransferTask) -> None:
         """A pull or push has begun or ended."""

@@ -25,6 +25,14 @@ _MOST_ORIGINS = 20
 _MOST_COUNTS = 5000  # of models, operations, origins, principals and statuses in all
 OTHERS = "(others)"
 
+_OPERATIONS = {"chat/completions": "chat", "completions": "text_completion"}
+"""Operations that have another name in OpenTelemetry's conventions than in OpenAI's paths."""
+
+
+def operation_name(operation: str) -> str:
+    """An operation as OpenTelemetry's conventions call it."""
+    return _OPERATIONS.get(operation, operation)
+
 
 class Tokens(Protocol):
     """Tokens of one response; None: the engine did not say."""

@@ -28,10 +28,9 @@ from runnerd.relay.engine_errors import EngineRefusal, explained
 from runnerd.relay.exchange_context import ExchangeContext
 from runnerd.relay.intake import PendingPlan
 from runnerd.relay.plan import Plan
-from runnerd.relay.records import RequestRecord
+from runnerd.relay.records import LEFT, RequestRecord
 from runnerd.relay.response_sink import ResponseSink
 from runnerd.relay.runner_wait import RunnerWait
-from runnerd.relay.token_reserve import LEFT
 from runnerd.relay.user_accounts import CountedRequest
 from runnerd.scheduler import BACKGROUND
 from runnerd.supervisor import Lease
@@ -295,6 +294,8 @@ def _call_off(task: asyncio.Task[None] | None) -> None:
 def _log_failure(record: RequestRecord, error: RunnerdError) -> None:
     """What is not the client's mistake; many of one kind are one line."""
     about = {"request_id": record.id, "runner": record.runner, "model": record.model}
+    if record.trace is not None:
+        about["trace_id"] = record.trace.text
     said = " ".join(error.message.split())[:300]
     log.warning("a request failed: %d %s", error.status, said, extra=about)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -12,6 +12,7 @@ from pathlib import Path
 from runnerd.access import Policy, Principal
 from runnerd.config import Limits
 from runnerd.errors import RouteNotFound, RunnerdError
+from runnerd.observability.trace_context import TraceContext
 from runnerd.relay import routes
 from runnerd.relay.capture import CapturedResponse, Content
 from runnerd.relay.collected_response import Collected, CollectedResponse
@@ -52,6 +53,7 @@ class ExchangeDependencies:
     pending_models: PendingModels | None = None
     captures: Callable[[], bool] = lambda: False  # whether content is kept
     ended: Callable[[Principal, RequestRecord], None] = lambda principal, record: None
+    trace_of: Callable[[Iterable[tuple[bytes, bytes]]], TraceContext] | None = None  # of headers
 
 
 class Exchanges:
@@ -62,6 +64,7 @@ class Exchanges:
         self._dialects = parts.dialects
         self._records = parts.records
         self._captures = parts.captures
+        self._trace_of = parts.trace_of
         self._streamed: dict[Exchange, Principal] = {}  # those that are read inside the daemon
         self.accounts = UserAccounts(parts.policy, time.time)
         quarantine = Quarantine()
@@ -172,6 +175,8 @@ class Exchanges:
             bytes_in=request.received,
             principal=principal.id,
         )
+        if self._trace_of is not None:
+            record.trace = self._trace_of(request.headers)
         self._records.add(record)
         if self._captures():
             sink = self._captured(sink, request, record)

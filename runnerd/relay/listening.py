@@ -62,6 +62,16 @@ def check_listening(settings: Settings, bound: Sequence[str] = ()) -> None:
             raise StartupError(f"refusing to listen on {address}: {refusal}")
 
 
+def address_of_server(settings: Settings) -> tuple[str, int | None]:
+    """Where clients find the daemon, for who is told of it: host and port, else the socket's path.
+
+    Systemd's sockets may lie elsewhere.
+    """
+    if settings.listen:
+        return parse_listen(settings.listen)
+    return str(settings.socket_path), None
+
+
 def remote_refusal(settings: Settings) -> str | None:
     """Why addresses beyond loopback are not listened on, and what to set; None: they are."""
     lacking = []

@@ -15,11 +15,13 @@ from itertools import islice
 import msgspec
 from msgspec import field
 
+from runnerd.observability.trace_context import TraceContext
 from runnerd.relay import usage
 from runnerd.relay.capture import Content
 from runnerd.relay.usage import Usage
 
 MOST_CAPTURED = 100
+LEFT = "client disconnected"
 _RECENT = 60.0  # seconds after which a response says nothing of a runner's speed any more
 _UNTOLD = Usage()
 _LOOKED_AT = 300  # of the newest records, for runners' speeds
@@ -51,6 +53,7 @@ class RequestRecord(msgspec.Struct, gc=False):
     counts: bytes | None = None  # where the engine told them; read when they are asked for
     content: Content | None = None
     tokens: Usage | None = None  # once they were read
+    trace: TraceContext | None = None  # where traces are sent
 
     @property
     def usage(self) -> Usage:
@@ -62,6 +65,11 @@ class RequestRecord(msgspec.Struct, gc=False):
         if self.tokens is None:
             self.tokens = usage.read(self.counts) or _UNTOLD
         return self.tokens
+
+    @property
+    def left(self) -> bool:
+        """Whether its client has left before the end."""
+        return self.error == LEFT
 
     def is_of(self, model: str | None, whose: str | None) -> bool:
         """Whether it is for a model and a principal's, by their ids; None is any."""

@@ -20,6 +20,7 @@ _LENGTH = re.compile(rb"\r\ncontent-length: ?([0-9]{1,%d})\r\n" % _DIGITS, re.IG
 _END = b"\r\n\r\n"
 _REMEMBERED = 256
 _LONGEST = 4096
+_NEVER_THE_SAME = b"x-request-id", b"traceparent"  # heads with these would only push out others
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,7 +78,7 @@ class RequestHeadCache:
         """Keep a head that has passed every check; `data` is one message, whole."""
         if request.expects_continue or not request.keep_alive:
             return
-        if any(name == b"x-request-id" for name, _ in request.headers):
+        if any(name in _NEVER_THE_SAME for name, _ in request.headers):
             return
         if (sides := _sides(data)) is not None:
             if len(self._heads) >= _REMEMBERED:

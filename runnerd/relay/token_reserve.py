@@ -19,7 +19,6 @@ from runnerd.relay.plan import Plan
 from runnerd.relay.records import RequestRecord
 from runnerd.relay.request_rewrites.context_limit import estimated_tokens
 
-LEFT = "client disconnected"
 _A_WHILE = 30.0  # seconds until some of what was reserved may be free again
 _UNSAID = 4096  # tokens of a response of which nothing was said
 _EVENT_BYTES = 150  # of a stream, for a token: no API's events have fewer

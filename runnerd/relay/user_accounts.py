@@ -14,7 +14,7 @@ from runnerd.access.users import NO_LIMITS
 from runnerd.relay import usage
 from runnerd.relay.plan import Plan
 from runnerd.relay.records import RequestRecord
-from runnerd.relay.token_reserve import LEFT, Reserve, none_left, within
+from runnerd.relay.token_reserve import Reserve, none_left, within
 from runnerd.threads import run_stoppable
 
 
@@ -61,7 +61,7 @@ class CountedRequest:
             record.counts if counted else None,
             reserved=0 if reserve is None else reserve.tokens,
         )
-        if counted and reserve is not None and record.counts is None and record.error == LEFT:
+        if counted and reserve is not None and record.counts is None and record.left:
             self._accounts.spend(self._user, reserve.spent_by_who_left(record))
 
 

@@ -80,6 +80,23 @@ RESERVED = (
         ),
         "RabbitMQ and Redis are spoken to by runnerd.jobs.fleet alone",
     ),
+    Reserved(
+        (
+            *("opentelemetry", "opentelemetry.context", "opentelemetry.trace"),
+            "opentelemetry.exporter.otlp.proto.http.trace_exporter",
+            *("opentelemetry.sdk.resources", "opentelemetry.sdk.trace"),
+            "opentelemetry.sdk.trace.export",
+            "opentelemetry.sdk.trace.id_generator",
+            "opentelemetry.sdk.trace.sampling",
+        ),
+        ("runnerd.observability.trace_export",),
+        "OpenTelemetry's libraries are an extra, loaded where traces are sent",
+    ),
+    Reserved(
+        ("runnerd.observability.trace_export",),
+        ("runnerd.observability.traces",),
+        "who sends no traces loads none of OpenTelemetry's libraries",
+    ),
 )
 
 

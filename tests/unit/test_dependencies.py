@@ -19,6 +19,11 @@ _BESIDE = {
     "llama-cpp": "llama-cpp-python",
     "prometheus-client": "prometheus-client",
 }  # where nothing of an extra is installed
+_NAMESPACES = {
+    "opentelemetry.exporter.otlp.proto.http": "opentelemetry-exporter-otlp-proto-http",
+    "opentelemetry.sdk": "opentelemetry-sdk",
+    "opentelemetry": "opentelemetry-api",
+}  # packages that share one name; the longest first
 
 
 def names(requirements: list[str]) -> set[str]:
@@ -35,7 +40,9 @@ def imported() -> Iterator[str]:
         for node in ast.walk(source.tree):
             for module in modules(node):
                 top = module.partition(".")[0]
-                if top != "runnerd" and top not in sys.stdlib_module_names:
+                if top in _NAMESPACES:
+                    yield next(_NAMESPACES[each] for each in _NAMESPACES if module.startswith(each))
+                elif top != "runnerd" and top not in sys.stdlib_module_names:
                     plain = top.lower().replace("_", "-")
                     yield _BESIDE.get(plain) or known.get(top, [plain])[0].lower().replace("_", "-")
 

@@ -29,12 +29,13 @@ def test_text_ends_with_the_request() -> None:
 
 def test_one_object_per_line() -> None:
     """Whatever a message has in it; with what it is about, and what was raised."""
-    record = line('a\n"b" \u2028', "ERROR", request_id="r-1", runner="0a", model="m")
+    record = line('a\n"b" \u2028', "ERROR", request_id="r-1", runner="0a", model="m", trace_id="4b")
     text = JsonFormatter().format(record)
     assert "\n" not in text
     assert json.loads(text) == {
         "time": "1970-01-01T00:00:00.000Z", "level": "error", "logger": "runnerd.x",
         "message": "a\n\"b\" \u2028", "request_id": "r-1", "runner": "0a", "model": "m",
+        "trace_id": "4b",
     }  # fmt: skip
     try:
         raise ValueError("odd")

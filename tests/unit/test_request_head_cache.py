@@ -69,11 +69,14 @@ def test_anything_else_must_be_parsed(known: RequestHeadCache, data: bytes) -> N
     assert known.find(data) is None
 
 
-def test_head_with_an_id_of_its_own_is_not_kept() -> None:
-    """A client's own request id must not be given to the next request."""
+@pytest.mark.parametrize("name", [b"x-request-id", b"traceparent"])
+def test_head_with_an_id_of_its_own_is_not_kept(name: bytes) -> None:
+    """A client's own request id must not be given to the next request, nor its trace; and heads
+    that are never the same again would push out those that are.
+    """
     assert isinstance(ROUTE, Route)
     known = RequestHeadCache()
-    known.remember(message(b"12345"), asked((b"x-request-id", b"a")), ROUTE)
+    known.remember(message(b"12345"), asked((name, b"a")), ROUTE)
     assert known.find(message(b"12345")) is None
 
 

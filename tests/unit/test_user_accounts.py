@@ -10,8 +10,7 @@ from runnerd.access import Directory, Key, Rules, User, UserLimits, owner_princi
 from runnerd.errors import LimitReached
 from runnerd.relay.operations import OPERATIONS
 from runnerd.relay.plan import Plan
-from runnerd.relay.records import RequestRecord
-from runnerd.relay.token_reserve import LEFT
+from runnerd.relay.records import LEFT, RequestRecord
 from runnerd.relay.token_time import TokenTime
 from runnerd.relay.user_accounts import UserAccounts
 from runnerd.scheduler import RunnerKey
