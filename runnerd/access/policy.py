@@ -92,9 +92,9 @@ class Rules:
             if has_form_of_key(secret):
                 raise
             raise Unauthorized(
-                "what was sent as a key is none of this host's (a placeholder, such as `unused`, is"
-                " heeded no more once there are keys); ask the owner for one (runnerd user add), or"
-                " send none where you are let in without"
+                "what was sent as a key is none of this host's; ask the owner for one (`runnerd"
+                " user add NAME`), or send none where you are let in without. A placeholder, such"
+                " as `unused`, works only as long as there are no keys"
             ) from error
 
     def check(self, principal: Principal, action: Action) -> None:

@@ -10,16 +10,19 @@ import contextlib
 import json
 import os
 import pwd
+import shutil
 import socket
 import struct
 import sys
+import sysconfig
 import tempfile
 import time
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from runnerd.cli.client import Client
+from runnerd.cli.client import Client, default_address
+from runnerd.cli.tables import familiar
 from runnerd.errors import RunnerdError
 
 _CREDENTIALS = struct.Struct("3i")  # struct ucred: pid, uid, gid
@@ -99,8 +102,23 @@ def greet(path: Path) -> int:
         f"curl --unix-socket {path} http://localhost/engines/llama.cpp/v1/chat/completions"
         f" -H 'Content-Type: application/json' -d '{json.dumps(request)}'\n"
     )
+    print(f"In another terminal: {talking(path, model)}\n")
     print("The daemon stays up; Ctrl-C stops it.", flush=True)
     return 0
+
+
+def talking(path: Path, model: str) -> str:
+    """What to type in another terminal to talk to a model of the daemon at `path`.
+
+    The command goes by its path where it is not on the PATH, and the socket is named where this
+    terminal's variables, which another one may not have, say which it is.
+    """
+    command = "runnerd"
+    if not shutil.which(command):
+        command = os.path.relpath(Path(sysconfig.get_path("scripts")) / command)
+    named = any(name in os.environ for name in ("RUNNERD_SOCKET", "RUNNERD_RUNTIME_DIR"))
+    host = f" --host {path}" if named or default_address() != f"unix://{path}" else ""
+    return f"{command}{host} run {familiar(model)}"
 
 
 def _model(client: Client) -> str:

@@ -62,7 +62,10 @@ def _secret(options: argparse.Namespace) -> str:
         what = "Password: " if options.username else "Token: "
         secret = getpass.getpass(what)
     else:
-        raise ClientError("--password-stdin reads the password or token from standard input")
+        raise ClientError(
+            "there is no terminal to ask at for the password or token: pipe it in, and add"
+            " --password-stdin"
+        )
     if not secret:
         raise ClientError("the password is empty")
     return secret

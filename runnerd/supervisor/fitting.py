@@ -75,7 +75,9 @@ class Fit:
             said += f"; {', '.join(evicts)} would have to make room"
         else:
             said += ", and fits beside what is loaded"
-        if self.longest_context:
+        if 0 < self.trained_context < self.context:
+            said += f". It was trained for {self.trained_context} tokens and gets worse beyond them"
+        elif self.longest_context:
             said += f". The longest context that fits here is {self.longest_context} tokens"
             if self.longest_beside and self.longest_beside < self.longest_context:
                 said += f", beside what is loaded {self.longest_beside}"

@@ -66,6 +66,9 @@ def test_a_model_that_is_here(daemon: DaemonProcess) -> None:
     short = fit(daemon, "tiny", context=256)
     assert short["context"] == 256
     assert short["need"]["ram"] < found["need"]["ram"]
+    beyond = fit(daemon, "tiny", context=99999)["sentence"]
+    assert "It was trained for 8192 tokens and gets worse beyond them." in beyond
+    assert "longest context" not in beyond
     one = fit(daemon, "tiny", parallel=1)
     assert (one["parallel"], one["need"]["ram"]) == (1, ram["need"])
     assert fit(daemon, "tiny", mode="embedding")["mode"] == "embedding"

@@ -6,7 +6,9 @@ import os
 import socket
 from pathlib import Path
 
-from runnerd.cli.first_run import running_daemon
+import pytest
+
+from runnerd.cli.first_run import running_daemon, talking
 
 
 def test_whose_daemon_it_is(tmp_path: Path) -> None:
@@ -21,3 +23,18 @@ def test_whose_daemon_it_is(tmp_path: Path) -> None:
         assert running_daemon([left, live]) == (live, f"process {os.getpid()} of yours")
     left.unlink()
     live.unlink()
+
+
+def test_what_to_type_next(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It works in another terminal, which has neither this one's variables nor its PATH."""
+    for name in ("RUNNERD_SOCKET", "RUNNERD_RUNTIME_DIR"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("XDG_RUNTIME_DIR", str(tmp_path))
+    (tmp_path / "runnerd").mkdir()
+    usual, other = tmp_path / "runnerd" / "runnerd.sock", tmp_path / "other.sock"
+    usual.touch()
+    monkeypatch.setenv("PATH", str(tmp_path))
+    assert talking(usual, "ai/demo-a:latest").endswith("/bin/runnerd run demo-a")
+    assert talking(other, "mine").endswith(f"/bin/runnerd --host {other} run mine")
+    monkeypatch.setenv("RUNNERD_RUNTIME_DIR", str(usual.parent))
+    assert talking(usual, "mine").endswith(f" --host {usual} run mine")
