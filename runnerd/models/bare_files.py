@@ -147,7 +147,7 @@ def _is_intact(folder: Path, names: list[str]) -> bool:
 
 
 def _remove(path: Path) -> None:
-    """Remove a folder of copies, or what somebody has put in its place; never what that links to."""
+    """Remove a folder of copies, or what is in its place; never what that links to."""
     if path.is_dir() and not path.is_symlink():
         shutil.rmtree(path)
     else:
