@@ -4,7 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+from collections import Counter
 from collections.abc import Iterable, Iterator
+
+from runnerd.errors import Overloaded
+
+MOST_FOLLOWERS = 64
+"""Of one principal."""
 
 
 class Changes:
@@ -34,6 +40,28 @@ class Changes:
     def tell_all(self) -> None:
         """Every job may have changed."""
         self.tell(list(self._watchers))
+
+
+class Followers:
+    """Counts the streams in which clients are told of changes: each reads a whole job with each."""
+
+    def __init__(self) -> None:
+        self._by_principal: Counter[str] = Counter()
+
+    @contextlib.contextmanager
+    def joined(self, principal: str) -> Iterator[None]:
+        """One more of the principal with this id, for a with block.  Raises errors.Overloaded."""
+        if self._by_principal[principal] >= MOST_FOLLOWERS:
+            raise Overloaded(
+                f"{MOST_FOLLOWERS} streams of yours follow jobs already; end one", retry_after=60
+            )
+        self._by_principal[principal] += 1
+        try:
+            yield
+        finally:
+            self._by_principal[principal] -= 1
+            if not self._by_principal[principal]:
+                del self._by_principal[principal]
 
 
 class WorkSignal:

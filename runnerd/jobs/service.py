@@ -15,6 +15,7 @@ from runnerd.errors import RunnerdError
 from runnerd.jobs.attempt import Inference
 from runnerd.jobs.batches.batches import Batches, CheckModel
 from runnerd.jobs.batches.files import FileStore
+from runnerd.jobs.changes import Followers
 from runnerd.jobs.clock import SteadyClock
 from runnerd.jobs.fleet.opening import fleet_queue
 from runnerd.jobs.queue import OpenedQueue, Queue
@@ -56,6 +57,7 @@ class Jobs:
         fleet = settings.jobs.fleet
         self._opened: OpenedQueue = fleet_queue(rules) if fleet else SqliteQueue(database, rules)
         self.queue: Queue = self._opened
+        self.followers = Followers()
 
         async def gate() -> None:
             if settings.jobs.idle_only:

@@ -77,7 +77,8 @@ class BareFiles:
         with contextlib.suppress(OSError):
             for path in self.folder.iterdir():
                 if path.name.partition("-")[0] not in kept:
-                    shutil.rmtree(path, ignore_errors=True)
+                    with contextlib.suppress(OSError):
+                        _remove(path)
 
     def _copy(self, model: Model, stop: Stop) -> Path:
         first = self._weights_of(str(model.id))
@@ -88,7 +89,7 @@ class BareFiles:
             for there in self.folder.glob(f"{model.id.hex[:12]}-*"):
                 if _is_intact(there, names):
                     return there / names[0]
-                shutil.rmtree(there)
+                _remove(there)
             unfinished = self.folder / f"{_UNFINISHED}{secrets.token_hex(16)}"
             unfinished.mkdir(mode=0o700)
             try:
@@ -136,8 +137,18 @@ def _stamp(path: Path) -> _Stamp:
 
 def _is_intact(folder: Path, names: list[str]) -> bool:
     """Whether nobody has changed the copies since they were made."""
+    if folder.is_symlink():
+        return False
     try:
         made = read_json(folder / _MADE, _Stamps, most=_MADE_BYTES)
         return made == {name: _stamp(folder / name) for name in names}
     except OSError:
         return False
+
+
+def _remove(path: Path) -> None:
+    """Remove a folder of copies, or what is in its place; never what that links to."""
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path)
+    else:
+        path.unlink()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 from collections.abc import Iterator
 from itertools import pairwise
@@ -11,6 +12,7 @@ from typing import Any
 import httpx
 import pytest
 
+from runnerd.jobs.changes import MOST_FOLLOWERS
 from tests.integration.test_user_commands import runnerd
 from tests.support.daemon import DaemonProcess, running
 from tests.support.waiting import wait_for
@@ -246,6 +248,27 @@ def test_no_door_gives_a_higher_priority(native: DaemonProcess) -> None:
         wait_for(lambda: len(lou.get("/runnerd/jobs").json()) == 4, "all to be submitted")
         assert [job["priority"] for job in lou.get("/runnerd/jobs").json()] == [-5] * 4
     http.delete("/runnerd/users/lou")
+
+
+@pytest.mark.engine
+def test_too_many_followers(native: DaemonProcess) -> None:
+    """One more than a user may have is told so; who leaves makes room."""
+    job = submitted(native.http, LONG)
+    wait_for(lambda: state(native.http, job) == "running", "it to run")
+    path = f"/runnerd/jobs/{job}?follow"
+    with httpx.Client(base_url=native.address, limits=httpx.Limits(), timeout=60) as client:
+        with contextlib.ExitStack() as stack:
+            for _ in range(MOST_FOLLOWERS):
+                assert stack.enter_context(client.stream("GET", path)).status_code == 200
+            with client.stream("GET", path) as refused:
+                assert refused.status_code == 429
+
+        def room() -> bool:
+            with client.stream("GET", path) as response:
+                return response.status_code == 200
+
+        wait_for(room, "those that have left to make room")
+    native.http.delete(f"/runnerd/jobs/{job}").raise_for_status()
 
 
 _PART = b'--B\r\nContent-Disposition: form-data; name="%s"; filename="a%s"\r\n\r\nx\r\n'

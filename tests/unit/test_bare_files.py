@@ -56,6 +56,26 @@ async def test_a_copy_that_was_changed(store: Store, files: BareFiles) -> None:
     assert not path.exists() or path == again
 
 
+@pytest.mark.parametrize("same", [True, False])
+async def test_something_else_in_its_place(
+    store: Store, files: BareFiles, tmp_path: Path, same: bool
+) -> None:
+    """A link is removed, not what it links to, and the copy is made anew."""
+    path = await files.path_of(store.get("a"))
+    moved = path.parent.rename(tmp_path / "elsewhere")
+    if not same:
+        (moved / path.name).unlink()
+    path.parent.symlink_to(moved)
+    again = await files.path_of(store.get("a"))
+    assert not again.parent.is_symlink()
+    assert again.read_bytes() == content(store, "a")
+    (files.folder / "0123-link").symlink_to(moved)
+    (files.folder / "0123-file").write_bytes(b"x")
+    files.sweep([store.get("a").id])
+    assert list(files.folder.iterdir()) == [again.parent]
+    assert (moved / ".made").exists()
+
+
 async def test_file_systems_that_share_nothing(
     store: Store, files: BareFiles, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+
+import pytest
 
 from runnerd import tasks
-from runnerd.jobs.changes import Changes, WorkSignal
+from runnerd.errors import Overloaded
+from runnerd.jobs.changes import MOST_FOLLOWERS, Changes, Followers, WorkSignal
 
 
 async def test_watchers_of_one_job() -> None:
@@ -17,6 +21,19 @@ async def test_watchers_of_one_job() -> None:
         changes.tell_all()
         assert other.is_set()
     assert changes._watchers == {}
+
+
+def test_followers_have_an_end() -> None:
+    """Of each principal; who leaves makes room."""
+    followers = Followers()
+    with contextlib.ExitStack() as stack:
+        for _ in range(MOST_FOLLOWERS):
+            stack.enter_context(followers.joined("ann"))
+        stack.enter_context(followers.joined("ben"))
+        with pytest.raises(Overloaded), followers.joined("ann"):
+            pass
+    with followers.joined("ann"):
+        assert followers._by_principal == {"ann": 1}
 
 
 async def test_every_worker_wakes() -> None:

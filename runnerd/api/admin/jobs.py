@@ -10,7 +10,14 @@ from aiohttp import web
 from runnerd import sse
 from runnerd.access import Action
 from runnerd.api.admin.job_fields import job_json, new_jobs, queues_json
-from runnerd.api.context import encode, flag, json_body, json_response
+from runnerd.api.context import (
+    CONTEXT,
+    encode,
+    flag,
+    json_body,
+    json_response,
+    principal_of,
+)
 from runnerd.api.job_access import job_of_asker, queue_of, selection, whose
 from runnerd.api.routing import Routes
 from runnerd.errors import Conflict, JobNotFound
@@ -55,11 +62,12 @@ async def show(request: web.Request) -> web.StreamResponse:
 
 async def _follow(request: web.Request, job: Job) -> web.StreamResponse:
     response = web.StreamResponse(headers={"Content-Type": "text/event-stream"})
-    await response.prepare(request)
-    async for now in queue_of(request).watch(job.id):
-        await response.write(sse.encoded(encode(job_json(request, now)), "job"))
-    await response.write_eof()
-    return response
+    with request.app[CONTEXT].jobs.followers.joined(principal_of(request).id):
+        await response.prepare(request)
+        async for now in queue_of(request).watch(job.id):
+            await response.write(sse.encoded(encode(job_json(request, now)), "job"))
+        await response.write_eof()
+        return response
 
 
 @ROUTES.post("/runnerd/jobs/{id}/cancel", Action.USE_JOBS)
