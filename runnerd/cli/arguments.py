@@ -12,6 +12,7 @@ from typing import Any
 from runnerd.backends.llamacpp.building.options import add_options
 from runnerd.cli.account_arguments import add_account_commands
 from runnerd.cli.catalog_arguments import add_catalog_commands
+from runnerd.cli.command_groups import TopParser
 from runnerd.cli.command_parser import CommandParser, model_name
 from runnerd.cli.fleet_arguments import add_fleet_commands
 from runnerd.cli.job_arguments import add_job_commands
@@ -42,7 +43,7 @@ def _lazily(module: str, name: str) -> Callable[[argparse.Namespace], int]:
 
 def make_parser() -> argparse.ArgumentParser:
     """Everything that can be typed."""
-    parser = CommandParser(prog="runnerd", description="Serve the models of this host.")
+    parser = TopParser(prog="runnerd", description="Serve the models of this host.")
     parser.set_defaults(takes_flags=False, json=False)
     parser.add_argument(
         "--host",
@@ -50,7 +51,9 @@ def make_parser() -> argparse.ArgumentParser:
         help="the daemon: unix:///path, http(s)://host:port or host:port (RUNNERD_HOST)",
     )
     parser.add_argument("--version", action=_Version, help="print the version and exit")
-    commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
+    commands = parser.add_subparsers(
+        title="commands", required=True, metavar="COMMAND", parser_class=CommandParser
+    )
 
     def add(name: str, help: str, module: str) -> argparse.ArgumentParser:
         command = commands.add_parser(name, help=help, description=help)
