@@ -16,6 +16,9 @@ from runnerd.access import Principal
 
 LEAST_PRIORITY, MOST_PRIORITY = -100, 100
 
+DERIVED_IDS = "protollm-"
+"""How ids begin that follow from what was submitted: nobody chooses one, lest it is another's."""
+
 
 class JobState(enum.StrEnum):
     """

@@ -302,6 +302,7 @@ def test_a_form_that_is_none(native: DaemonProcess, form: bytes) -> None:
         {"copies": 0},
         {"copies": 2, "id": "x"},
         {"id": "a/b"},
+        {"id": "protollm-0123"},
         {"priority": 1000},
         {"expires_in": -1},
         {"runtime": "1"},

@@ -14,6 +14,7 @@ from runnerd.api.context import CONTEXT, principal_of, text_field, timestamp
 from runnerd.api.job_access import check_model
 from runnerd.errors import ClientError
 from runnerd.jobs.job import (
+    DERIVED_IDS,
     LEAST_PRIORITY,
     MOST_PRIORITY,
     Attempt,
@@ -47,6 +48,8 @@ def new_jobs(request: web.Request, document: dict[str, Any]) -> list[NewJob]:
     id = text_field(document, "id") or ""
     if id and (copies > 1 or not is_id(id)):
         raise ClientError("id is 1 to 64 letters, digits, - and _, of one job", param="id")
+    if id.startswith(DERIVED_IDS):
+        raise ClientError(f"ids that begin with {DERIVED_IDS} are ProtoLLM's", param="id")
     expires_in = _seconds(document, "expires_in")
     group = new_id() if copies > 1 else ""
     return [

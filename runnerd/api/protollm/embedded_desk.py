@@ -15,7 +15,7 @@ from runnerd.access import Principal
 from runnerd.jobs.fleet.protollm.prompts import ChatCompletionModel, chat_request
 from runnerd.jobs.fleet.protollm.result_keys import JobStatus, Outcome
 from runnerd.jobs.fleet.protollm.task_message import HIGHEST_PRIORITY
-from runnerd.jobs.job import Job, JobState, NewJob, Prompt
+from runnerd.jobs.job import DERIVED_IDS, Job, JobState, NewJob, Prompt
 from runnerd.jobs.queue import Selection, Submission
 
 _STATUS = {
@@ -51,7 +51,7 @@ class EmbeddedDesk:
         self, principal: Principal, prompt: ChatCompletionModel, *, model: str | None, queue: str
     ) -> EmbeddedTicket:
         body = msgspec.json.encode(chat_request(prompt, None) | {"model": model})
-        id = f"protollm-{_print_of(principal.id, prompt.job_id, body.hex())}"
+        id = f"{DERIVED_IDS}{_print_of(principal.id, prompt.job_id, body.hex())}"
         new = NewJob(
             principal,
             model or "",
