@@ -83,7 +83,8 @@ class Plan(msgspec.Struct, frozen=True, gc=False):
 
     def message(self, id: str) -> Sequence[Buffer]:
         """Return the request as the engine gets it: a fresh minimal head with the id that its
-        client knows, and the body.
+        client knows, and the body.  llama-cpp-python's server refuses an `X-Request-Id` that is
+        no UUID.
 
         An engine closes the connection after a stream.  Where a whole response is put together from
         one it is asked to close it after an error too, so that only the end has to be waited for.
@@ -93,7 +94,7 @@ class Plan(msgspec.Struct, frozen=True, gc=False):
             lines += b"X-Request-Origin: %s\r\n" % self.origin.encode()
         head = (
             b"POST %s HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
-            b"X-Request-Id: %s\r\n%sContent-Length: %d\r\n\r\n"
+            b"X-Correlation-Id: %s\r\n%sContent-Length: %d\r\n\r\n"
             % (self.operation.engine_path, id.encode(), lines, sum(map(len, self.body)))
         )
         return (head, *self.body)

@@ -103,7 +103,7 @@ class Handler(http.server.BaseHTTPRequestHandler):
             self._stream(int(str(body.get("max_tokens") or 8)))
         else:
             document = {"object": "chat.completion", "echo": body, "path": self.path}
-            self._response(200, document | {"request_id": self.headers.get("X-Request-Id")})
+            self._response(200, document | {"request_id": self.headers.get("X-Correlation-Id")})
 
     def _act_on_slot(self, body: dict[str, object]) -> None:
         if self.path.endswith("restore"):
