@@ -304,12 +304,12 @@ def turns(daemon: DaemonProcess, since: int) -> dict[str, list[float]]:
     """Return how long each model was loaded each time, from the daemon's log."""
     found: dict[str, list[float]] = {"tiny": [], "other": []}
     ready_at: dict[str, float] = {}
-    line = re.compile(r"(\S+ \S+) INFO .* runner \S+ (\S+): (\w+) -> (\w+)")
-    for at, model, before, after in line.findall(daemon.text()[since:]):
+    line = re.compile(r"(\S+ \S+) INFO .* runner \S+ (\S+): (ready|stopping)")
+    for at, model, state in line.findall(daemon.text()[since:]):
         seconds = datetime.strptime(at, "%Y-%m-%d %H:%M:%S.%f").timestamp()
-        if after == "ready":
+        if state == "ready":
             ready_at[model] = seconds
-        elif before == "ready" and model in ready_at:
+        elif model in ready_at:
             found[model].append(seconds - ready_at.pop(model))
     return found
 
