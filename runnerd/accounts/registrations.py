@@ -1,8 +1,8 @@
 """Users that register themselves, as Pantry's programs do: nobody let them in, so they may nothing.
 
-What they can take of the daemon is bounded: so many registrations a minute, and so many users that
-have registered and may still nothing.  When those are too many the oldest that never asked the
-owner for anything makes room, once it has had the time to.
+What they can take of the daemon is bounded: so many registrations a minute and a day, and so many
+users that have registered and may still nothing.  When those are too many the oldest that never
+asked the owner for anything makes room, once it has had the time to.
 """
 
 from __future__ import annotations
@@ -22,9 +22,10 @@ from runnerd.database import Connection
 from runnerd.errors import Conflict, LimitReached
 
 MOST_A_MINUTE = 30
+MOST_A_DAY = 1000  # each is an entry in the audit, which keeps 100,000
 MOST_WAITING = 100
 _TIME_TO_ASK = 600.0  # seconds
-_MINUTE = 60.0
+_MINUTE, _DAY = 60.0, 86400.0
 _LATER = 3600.0  # seconds until the owner may have let some in, or removed them
 _NUMBERED = 90  # letters of a name, so that a number can follow
 
@@ -46,7 +47,7 @@ class Registrations:
         """`clock` says Unix time."""
         self._users = users
         self._clock = clock
-        self._lately: deque[float] = deque(maxlen=MOST_A_MINUTE)
+        self._lately: deque[float] = deque(maxlen=MOST_A_DAY)  # when, in Unix time
 
     async def register(self, name: str, label: str) -> NewKey:
         """Add a user that may nothing, with one key; a name that is taken gets a number.
@@ -70,13 +71,20 @@ class Registrations:
         return await self._users.add(user, label=label, named=named, added=added)
 
     def _check_pace(self, now: float) -> None:
-        if len(self._lately) == MOST_A_MINUTE and 0 <= now - self._lately[0] < _MINUTE:
-            raise LimitReached(
-                f"{MOST_A_MINUTE} users have registered within a minute, which is the most"
-                " (registrations)",
-                limit="registrations",
-                retry_after=_MINUTE - (now - self._lately[0]),
-            )
+        for most, seconds, span in (
+            (MOST_A_MINUTE, _MINUTE, "a minute"),
+            (MOST_A_DAY, _DAY, "a day"),
+        ):
+            if len(self._lately) < most:
+                break
+            ago = now - self._lately[-most]
+            if 0 <= ago < seconds:
+                raise LimitReached(
+                    f"{most} users have registered within {span}, which is the most"
+                    " (registrations)",
+                    limit="registrations",
+                    retry_after=seconds - ago,
+                )
         self._lately.append(now)
 
     def _make_room(self, connection: Connection, now: float) -> None:

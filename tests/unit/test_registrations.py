@@ -67,6 +67,18 @@ async def test_so_many_a_minute(kept: Kept) -> None:
     await kept.register()
 
 
+async def test_so_many_a_day(kept: Kept, monkeypatch: pytest.MonkeyPatch) -> None:
+    """However slowly: each is a line of the audit, which would be pushed out."""
+    monkeypatch.setattr(limits, "MOST_A_DAY", MOST_A_MINUTE + 2)
+    for number in range(MOST_A_MINUTE + 2):
+        kept.now += 60
+        await kept.register(f"n{number}")
+    with pytest.raises(LimitReached, match="a day") as refused:
+        await kept.register()
+    kept.now += refused.value.retry_after or 0.0
+    await kept.register()
+
+
 async def test_so_many_that_wait(kept: Kept, monkeypatch: pytest.MonkeyPatch) -> None:
     """Those that the owner has let in, or has added, do not count; who asks for nothing makes room
     once there was time to.
