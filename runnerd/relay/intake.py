@@ -15,7 +15,7 @@ from typing import NamedTuple
 
 import msgspec
 
-from runnerd.access import Action, Policy, Principal
+from runnerd.access import Action, Policy, Principal, UserLimits
 from runnerd.errors import ModelNotFound, PermissionMissing
 from runnerd.models.catalog import Model
 from runnerd.relay.body import Body
@@ -137,9 +137,12 @@ class Intake:
             return PendingPlan(False, lambda: self._planned_aside(asked, model))
         return self._accepted(self._planner.plan(read, model, request, route), request, principal)
 
-    def _permitted(self, plan: Plan, request: Request, principal: Principal) -> Plan:
-        """A plan as its principal may carry it out.  Raises errors.Unauthorized,
-        PermissionMissing.
+    def _permitted(
+        self, plan: Plan, request: Request, principal: Principal
+    ) -> tuple[Plan, UserLimits]:
+        """A plan as its principal may carry it out, and the principal's limits.
+
+        Raises errors.Unauthorized, PermissionMissing.
         """
         self._policy.check(principal, plan.action)
         limits = self._policy.limits(principal)
@@ -148,11 +151,10 @@ class Intake:
         priority = BACKGROUND if request.background else limits.priority
         if priority:
             plan = msgspec.structs.replace(plan, priority=priority)
-        return plan
+        return plan, limits
 
     def _accepted(self, plan: Plan, request: Request, principal: Principal) -> Plan:
-        plan = self._permitted(plan, request, principal)
-        limits = self._policy.limits(principal)
+        plan, limits = self._permitted(plan, request, principal)
         if limits.context is not None and plan.immediate is None:
             plan = plan.limited(limits.context)
         if self._quarantine and plan.immediate is None:
@@ -223,8 +225,8 @@ class Intake:
             async with self._turn:
                 said = await run_stoppable(lambda _: self._planner.translated(foreign, model))
         plan = self._planner.plan(said or read, model, asked.request, asked.route, judges=False)
-        plan = self._permitted(plan, asked.request, asked.principal)
-        context = self._policy.limits(asked.principal).context
+        plan, limits = self._permitted(plan, asked.request, asked.principal)
+        context = limits.context
         watched = bool(self._quarantine) and plan.immediate is None
         async with self._turn:
             plan, kinds = await run_stoppable(lambda _: _looked_at(plan, context, watched=watched))

@@ -35,7 +35,7 @@ const isOpen = each => !each.ended;
 const state = each => chip(each.state, KINDS[each.state] ?? "warn");
 
 function looking(look, open) {
-	let timer = setInterval(() => {
+	const timer = setInterval(() => {
 		if (open() && !document.hidden) look();
 	}, EVERY);
 	const end = watch(kinds => {
@@ -44,7 +44,6 @@ function looking(look, open) {
 	look();
 	return () => {
 		clearInterval(timer);
-		timer = 0;
 		end();
 	};
 }
