@@ -13,7 +13,6 @@ reached, or when their model is deleted.
 
 from __future__ import annotations
 
-import asyncio
 import itertools
 import logging
 import os
@@ -27,8 +26,9 @@ from pathlib import Path
 
 import msgspec
 
+from runnerd import threads
 from runnerd.regular import open_regular, read_json, set_aside
-from runnerd.tasks import uninterrupted
+from runnerd.threads import Stop
 
 log = logging.getLogger(__name__)
 
@@ -178,11 +178,11 @@ class SavedSlots:
 
     async def intact(self, entry: Entry) -> bool:
         """Return whether its files are what was written."""
-        return await asyncio.to_thread(self._intact, entry)
+        return await threads.run_stoppable(lambda stop: self._intact(entry, stop))
 
-    def _intact(self, entry: Entry) -> bool:
+    def _intact(self, entry: Entry, stop: Stop) -> bool:
         try:
-            return all(self._examine(file.name) == file for file in entry.files)
+            return all(self._examine(file.name, stop) == file for file in entry.files)
         except OSError:
             return False
 
@@ -207,7 +207,10 @@ class SavedSlots:
 
     async def keep(self, draft: Draft, names: Sequence[str]) -> Entry:
         """Make an entry of the files that an engine has written.  Raises OSError."""
-        entry = await asyncio.to_thread(self._keep, draft, names)
+        entry = await threads.run_stoppable(
+            lambda stop: self._keep(draft, names, stop),
+            undo=lambda entry: (self.folder / f"{entry.stamp}.json").unlink(),
+        )
         self._entries[entry.stamp] = entry
         for gone in self._superfluous():
             await self.remove(gone)
@@ -217,13 +220,13 @@ class SavedSlots:
         """Remove what was written of an entry that will not be."""
         await self._unlink([f"{draft.stamp}.new", *draft.names])
 
-    def _keep(self, draft: Draft, names: Sequence[str]) -> Entry:
+    def _keep(self, draft: Draft, names: Sequence[str], stop: Stop) -> Entry:
         entry = Entry(
             draft.stamp,
             draft.fingerprint,
             draft.model,
             draft.clients,
-            tuple(self._examine(name) for name in names),
+            tuple(self._examine(name, stop) for name in names),
         )
         line = self.folder / f"{draft.stamp}.json"
         beside = line.with_suffix(".new")
@@ -233,11 +236,12 @@ class SavedSlots:
         beside.rename(line)
         return entry
 
-    def _examine(self, name: str) -> SavedFile:
+    def _examine(self, name: str, stop: Stop) -> SavedFile:
         size = checksum = 0
         with open(open_regular(self.folder / name), "rb") as file:
             os.fchmod(file.fileno(), 0o600)
             while piece := file.read(_PIECE):
+                stop.check()
                 size += len(piece)
                 checksum = zlib.crc32(piece, checksum)
         return SavedFile(name, size, checksum)
@@ -258,7 +262,7 @@ class SavedSlots:
     async def _unlink(self, names: Sequence[str]) -> None:
         """Remove files, the line first, however often we are cancelled."""
         paths = [self.folder / name for name in names]
-        await uninterrupted(asyncio.to_thread(_unlink, paths), name="remove saved slots")
+        await threads.run_to_end(_unlink, paths)
 
 
 def _unlink(paths: Iterable[Path]) -> None:

@@ -17,6 +17,7 @@ import socket
 from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
 
+from runnerd import threads
 from runnerd.errors import StartupError
 from runnerd.runner import Runner
 from runnerd.sockets.listeners import UnixListener, listen_unix, unlink_if_ours
@@ -91,7 +92,7 @@ class Upkeep:
         while True:
             await asyncio.sleep(_INTERVAL)
             try:
-                lost, removed = await asyncio.to_thread(self._look, self._runners())
+                lost, removed = await threads.run(self._look, self._runners())
                 for each in removed:
                     log.error("the control socket %s was removed; made again", each.path)
                     await self._listen(each.open())

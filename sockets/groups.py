@@ -15,7 +15,7 @@ import socket
 import time
 from collections.abc import Callable
 
-from runnerd import tasks
+from runnerd import tasks, threads
 from runnerd.sockets.peer import PeerSocket
 
 _SO_PEERGROUPS = 59
@@ -63,7 +63,7 @@ class GroupMembers:
 
     async def _ask(self, uid: int) -> frozenset[int]:
         try:
-            found = await asyncio.to_thread(self._look_up, uid)
+            found = await threads.run(self._look_up, uid)
             self._known[uid] = found, time.monotonic() + _KEPT
             return found
         finally:

@@ -5,7 +5,6 @@ It is decided at each run, so that an installation that has just ended counts at
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 import logging
 from dataclasses import dataclass, replace
@@ -13,6 +12,7 @@ from pathlib import Path
 
 import aiohttp
 
+from runnerd import threads
 from runnerd.backends.configuration import BackendConfiguration, BackendMode
 from runnerd.backends.llamacpp.building.choice import EngineRequest
 from runnerd.backends.llamacpp.command import Launch, native_command
@@ -149,7 +149,7 @@ class EngineChoice:
         """The bytes that engines occupy."""
         with contextlib.suppress(BackendFailure):
             server = await self.finder.find()
-            return await asyncio.to_thread(
+            return await threads.run(
                 occupied_bytes, self._state_dir, None if server is None else server.path
             )
         return 0

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 import logging
 import shutil
@@ -11,6 +10,7 @@ from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
+from runnerd import threads
 from runnerd.backends.guard import Guard
 from runnerd.backends.interface import BackendContext
 from runnerd.backends.limits import data_limit
@@ -125,11 +125,9 @@ async def _folders(launch: Launch) -> AsyncIterator[Launch]:
     Without one for slots it runs without them.  Raises errors.BackendFailure.
     """
     try:
-        yield await asyncio.to_thread(_make_folders, launch)
+        yield await threads.run(_make_folders, launch)
     finally:
-        await uninterrupted(
-            asyncio.to_thread(_remove_folders, launch), name="remove an engine's folders"
-        )
+        await threads.run_to_end(_remove_folders, launch)
 
 
 def _make_folders(launch: Launch) -> Launch:

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import asyncio
 import logging
 from pathlib import Path
 
+from runnerd import threads
 from runnerd.backends.commands import run_command
 from runnerd.backends.llamacpp.failure import last_lines
 from runnerd.backends.llamacpp.server import ServerFinder
@@ -46,11 +46,11 @@ class Quantizer:
                 f"there is no {TOOL_NAME} beside the engine: `runnerd install llama.cpp` builds"
                 " one; or quantize the file before it is sent"
             )
-        threads = [str(self._settings.threads)] if self._settings.threads else []
+        thread_count = [str(self._settings.threads)] if self._settings.threads else []
         # It may write this file and make no other.
-        await asyncio.to_thread(target.touch, mode=0o600)
+        await threads.run(target.touch, mode=0o600)
         result = await run_command(
-            [str(tool), str(source), str(target), kind, *threads],
+            [str(tool), str(source), str(target), kind, *thread_count],
             timeout=_TIMEOUT,
             environment=self._finder.environment(),
             sandbox=self._finder.isolation.of(tool, reads=[source], writes=[target], devices=False),

@@ -19,6 +19,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
+from runnerd import threads
 from runnerd.backends.commands import run_command
 from runnerd.backends.environment import child_environment
 from runnerd.backends.llamacpp import hardware, places
@@ -252,10 +253,10 @@ class ServerFinder:
         folders = (self._state_dir, places.environment_root(), server.path.parent)
         verdicts = Verdicts([folder / FILE_NAME for folder in folders])
         try:
-            identity = await asyncio.to_thread(self._identity, server)
+            identity = await threads.run(self._identity, server)
         except OSError as error:
             return Verdict("fails", f"{error.filename}: {error.strerror}")
-        if (known := await asyncio.to_thread(verdicts.get, identity)) is not None:
+        if (known := await threads.run(verdicts.get, identity)) is not None:
             return known
         log.info("trying %s, which has not run on this processor yet", server.path)
         verdict = await try_engine(
@@ -267,7 +268,7 @@ class ServerFinder:
                 devices=bool(server.devices),
             )
         )
-        await asyncio.to_thread(verdicts.put, identity, verdict)
+        await threads.run(verdicts.put, identity, verdict)
         return verdict
 
     def _identity(self, server: NativeServer) -> str:

@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
-import shutil
 from collections.abc import Sequence
 from pathlib import Path
 
+from runnerd import threads
 from runnerd.backends.configuration import BackendConfiguration, BackendMode
 from runnerd.backends.interface import BackendContext
 from runnerd.backends.llamacpp import slots
 from runnerd.backends.llamacpp.engine_choice import EngineChoice
 from runnerd.backends.llamacpp.launches import Launches, engine_socket, slots_folder
-from runnerd.tasks import uninterrupted
+from runnerd.threads import Stop
+
+_PIECE_BYTES = 2**20
 
 
 class SlotSaving:
@@ -41,17 +42,15 @@ class SlotSaving:
     ) -> list[str]:
         files = self._context.resolver.resolve(model)
         saved = await slots.save(engine_socket(socket), files, names, room_bytes)
-        await asyncio.to_thread(self._take, socket, saved)
+        await threads.run(self._take, socket, saved)
         return saved
 
     async def restore_slots(self, socket: Path, names: Sequence[str]) -> int:
-        await asyncio.to_thread(self._lend, socket, names)
         try:
+            await threads.run_stoppable(lambda stop: self._lend(socket, names, stop))
             return await slots.restore(engine_socket(socket), names)
         finally:
-            await uninterrupted(
-                asyncio.to_thread(self._take_back, socket, names), name=f"slots of {socket.stem}"
-            )
+            await threads.run_to_end(self._take_back, socket, names)
 
     async def save_conversation(
         self,
@@ -68,32 +67,30 @@ class SlotSaving:
             engine, files, (request, response), name, room_bytes
         )
         if written:
-            await asyncio.to_thread(self._take, socket, [name])
+            await threads.run(self._take, socket, [name])
         return written
 
     async def restore_conversation(
         self, socket: Path, name: str, restored: Sequence[int]
     ) -> int | None:
-        await asyncio.to_thread(self._lend, socket, [name])
         try:
+            await threads.run_stoppable(lambda stop: self._lend(socket, [name], stop))
             return await slots.restore_conversation(engine_socket(socket), name, restored)
         finally:
-            await uninterrupted(
-                asyncio.to_thread(self._take_back, socket, [name]), name=f"slot of {socket.stem}"
-            )
+            await threads.run_to_end(self._take_back, socket, [name])
 
     def _take(self, socket: Path, names: Sequence[str]) -> None:
         """Move what an engine wrote in its own folder to where slots are kept."""
         for written, kept in self._pairs(socket, names):
             written.rename(kept)
 
-    def _lend(self, socket: Path, names: Sequence[str]) -> None:
+    def _lend(self, socket: Path, names: Sequence[str], stop: Stop) -> None:
         """Put kept slots into an engine's own folder.  What it may do to them, a checksum tells."""
         for lent, kept in self._pairs(socket, names):
             try:
                 lent.hardlink_to(kept)
             except OSError:  # a disk without links
-                shutil.copyfile(kept, lent)
+                _copy(kept, lent, stop)
 
     def _take_back(self, socket: Path, names: Sequence[str]) -> None:
         for lent, _ in self._pairs(socket, names):
@@ -106,3 +103,10 @@ class SlotSaving:
             return []
         folder = slots_folder(slots_dir, socket)
         return [(folder / name, slots_dir / name) for name in names]
+
+
+def _copy(kept: Path, lent: Path, stop: Stop) -> None:
+    with open(kept, "rb") as source, open(lent, "wb") as target:
+        while piece := source.read(_PIECE_BYTES):
+            stop.check()
+            target.write(piece)

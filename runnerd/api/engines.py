@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Mapping
 
 from aiohttp import web
 
+from runnerd import threads
 from runnerd.access import Action, Principal
 from runnerd.api.context import (
     CONTEXT,
@@ -63,7 +63,7 @@ async def df(request: web.Request) -> web.Response:
     context, principal = request.app[CONTEXT], principal_of(request)
     backend = context.supervisor.keys.backend(None)
     if context.policy.grants(principal) is None:
-        models = await asyncio.to_thread(context.store.disk_usage)
+        models = await threads.run(context.store.disk_usage)
     else:
         models = sum(model.size_bytes for model in models_of(request).models())
     usage: dict[str, object] = {

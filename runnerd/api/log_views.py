@@ -7,6 +7,7 @@ import contextlib
 
 from aiohttp import web
 
+from runnerd import threads
 from runnerd.access import Action
 from runnerd.api.context import CONTEXT, flag, models_of
 from runnerd.api.docker_errors import DOCKER
@@ -31,19 +32,19 @@ async def logs(request: web.Request) -> web.StreamResponse:
     reader = LogReader(
         context.log_dir, engines=not flag(request, "no-engines"), about=_about(request)
     )
-    if not await asyncio.to_thread(reader.exists):
+    if not await threads.run(reader.exists):
         raise NotFound("the daemon keeps no log file")
     response = web.StreamResponse(headers={"Content-Type": "text/plain; charset=utf-8"})
     if request.method != "GET":
         return response
     await response.prepare(request)
-    await response.write(await asyncio.to_thread(reader.read, lines))
+    await response.write(await threads.run(reader.read, lines))
     drains = context.observability.events.closed
     while follow and not drains.is_set():
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(_POLL):
                 await drains.wait()
-        if new := await asyncio.to_thread(reader.read):
+        if new := await threads.run(reader.read):
             await response.write(new)
     await response.write_eof()
     return response

@@ -6,7 +6,6 @@ have the daemon read files that they may not read themselves.  Others send the f
 
 from __future__ import annotations
 
-import asyncio
 import os
 import re
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -15,6 +14,7 @@ from typing import Any
 
 from aiohttp import hdrs, web
 
+from runnerd import threads
 from runnerd.access import Action
 from runnerd.api.anthropic.listing import asks, entry, page
 from runnerd.api.context import (
@@ -37,9 +37,7 @@ from runnerd.errors import ClientError, Conflict, Forbidden, ModelNotFound, NotF
 from runnerd.models.catalog import Model
 from runnerd.models.intake import Progress
 from runnerd.models.names import Removals
-from runnerd.models.packing import Packed
 from runnerd.sockets.peer import peer_credentials
-from runnerd.threads import run_stoppable
 
 ROUTES = Routes()
 
@@ -102,7 +100,7 @@ async def load_archive(request: web.Request) -> web.StreamResponse:
 async def export_model(request: web.Request) -> web.StreamResponse:
     """A model as a tar archive, in the form that `/models/load` takes."""
     store, name = request.app[CONTEXT].store, request.match_info["name"]
-    packed = await run_stoppable(lambda stop: store.pack(name), undo=Packed.close)
+    packed = await threads.run_or_close(lambda: store.pack(name))
     file = re.sub(r"[^A-Za-z0-9._-]+", "-", name)[:128]
     with packed:
         response = web.StreamResponse(
@@ -142,9 +140,7 @@ async def tag_model(request: web.Request) -> web.Response:
         raise ClientError("the query parameter repo is required", param="repo")
     tag = request.query.get("tag") or "latest"
     store = request.app[CONTEXT].store
-    target = await asyncio.to_thread(
-        store.names.tag, request.match_info["name"], f"{repository}:{tag}"
-    )
+    target = await threads.run(store.names.tag, request.match_info["name"], f"{repository}:{tag}")
     return json_response({"message": "Model tagged successfully", "target": target}, status=201)
 
 
@@ -167,7 +163,7 @@ async def purge_models(request: web.Request) -> web.Response:
     for model in models:
         await context.supervisor.removing.unload_model(str(model.id), force=force)
     try:
-        await asyncio.to_thread(context.store.names.purge)
+        await threads.run(context.store.names.purge)
     finally:
         for model in models:
             await _forget_removed(context, str(model.id), model.load, shared=False)
@@ -208,7 +204,7 @@ async def remove_model(context: Context, name: str, *, force: bool) -> Removals:
     if store.names.deletes(name, force=force) and not shared:
         await context.supervisor.removing.unload_model(id, force=force)
     try:
-        return await asyncio.to_thread(store.names.remove, name, force=force)
+        return await threads.run(store.names.remove, name, force=force)
     finally:
         await _forget_removed(context, id, load, shared=shared)
 

@@ -7,7 +7,6 @@ says of itself is its description.  Of bodies it has what the daemon itself chec
 
 from __future__ import annotations
 
-import asyncio
 import inspect
 import re
 from collections.abc import Iterable, Iterator, Mapping
@@ -18,6 +17,7 @@ import msgspec
 from aiohttp import hdrs, web
 
 import runnerd
+from runnerd import threads
 from runnerd.access import Action
 from runnerd.access.permissions import NEEDED
 from runnerd.api.context import INFERENCE, encode
@@ -74,7 +74,7 @@ class _Described(NamedTuple):
 @ROUTES.get("/openapi.json", Action.PUBLIC)
 async def openapi(request: web.Request) -> web.Response:
     """This document: every route of the daemon."""
-    body = await asyncio.to_thread(lambda: request.app[_DOCUMENT].encoded)
+    body = await threads.run(lambda: request.app[_DOCUMENT].encoded)
     return web.Response(body=body, content_type=_JSON, headers={hdrs.CACHE_CONTROL: "no-cache"})
 
 

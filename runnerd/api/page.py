@@ -8,7 +8,6 @@ anybody's, with the rights of whoever looks at it.
 
 from __future__ import annotations
 
-import asyncio
 import hashlib
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,6 +15,7 @@ from pathlib import Path
 from aiohttp import hdrs, web
 
 import runnerd
+from runnerd import threads
 from runnerd.access import Action
 from runnerd.api.context import CONTEXT
 from runnerd.api.routing import Routes
@@ -126,5 +126,5 @@ async def _files(request: web.Request) -> PageFiles:
         raise RouteNotFound("the page is switched off (`page = false`)")
     known = request.app[_FILES]
     if "" not in known:
-        known[""] = await asyncio.to_thread(read_files)
+        known[""] = await threads.run(read_files)
     return known[""]

@@ -6,11 +6,11 @@ model follows it, and `DELETE /models/pulls/{id}` ends it.
 
 from __future__ import annotations
 
-import asyncio
 from typing import cast, get_args
 
 from aiohttp import web
 
+from runnerd import threads
 from runnerd.access import Action
 from runnerd.api.context import (
     CONTEXT,
@@ -93,7 +93,7 @@ async def prune(request: web.Request) -> web.Response:
         age = float(request.query.get("older", "0"))
     except ValueError:
         raise ClientError("older must be a number of seconds", param="older") from None
-    freed = await asyncio.to_thread(request.app[CONTEXT].store.names.prune, age=age)
+    freed = await threads.run(request.app[CONTEXT].store.names.prune, age=age)
     return json_response({"freed_bytes": freed})
 
 
@@ -125,7 +125,7 @@ async def repackage_model(request: web.Request) -> web.Response:
     if size is not None and (type(size) is not int or not 0 < size < 2**31):
         raise ClientError("context_size must be a positive number of tokens", param="context_size")
     store, source = request.app[CONTEXT].store, request.match_info["name"]
-    tag = await asyncio.to_thread(store.entrance.repackage, source, target, size)
+    tag = await threads.run(store.entrance.repackage, source, target, size)
     return json_response(
         {"message": "Model repackaged successfully", "source": source, "target": tag}, status=201
     )

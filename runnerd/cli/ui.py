@@ -11,6 +11,7 @@ import webbrowser
 
 import aiohttp
 
+from runnerd import threads
 from runnerd.cli.client import Client, credential
 from runnerd.cli.page_forwarder import PageForwarder
 from runnerd.errors import ClientError, StartupError
@@ -63,7 +64,7 @@ async def _serve(address: str, diag: SockDiag, options: argparse.Namespace) -> N
                 print(f"The page, for the first browser that opens it:\n\n    {url}\n", flush=True)
                 print("It is there until this command ends (Ctrl-C).", flush=True)
                 if not options.no_browser and _has_desktop():
-                    await asyncio.to_thread(_open, url)
+                    await threads.run(_open, url)
                 await done.wait()
         except OSError as error:
             raise ClientError(f"port {options.port} cannot be used: {error.strerror}") from error

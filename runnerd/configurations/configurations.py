@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+from runnerd import threads
 from runnerd.backends.configuration import BackendMode
 from runnerd.configurations import configuration_file
 from runnerd.configurations.configuration_file import Documents
@@ -192,7 +193,7 @@ class Configurations:
 
     async def _replace(self, documents: Documents) -> None:
         try:
-            await asyncio.to_thread(configuration_file.save, self._file, documents)
+            await threads.run(configuration_file.save, self._file, documents)
         except Unconfirmed:
             self._take(documents)
             raise
@@ -210,7 +211,7 @@ class Configurations:
             raise StorageFailure(f"{self._fault}; put that right and restart the daemon")
         if not self._known:
             try:
-                content = await asyncio.to_thread(configuration_file.load, self._file)
+                content = await threads.run(configuration_file.load, self._file)
             except OSError as error:
                 raise storage_error(error, configuration_file.WHAT) from error
             self._take(content.documents)

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TypeVar
 from uuid import uuid4
 
-from runnerd import tasks
+from runnerd import tasks, threads
 from runnerd.database import failures, opening
 from runnerd.database.readers import Readers
 from runnerd.database.restoring import keep_audit
@@ -55,7 +55,7 @@ class Database:
         """Open the file, or note the `problem`.  Raises errors.StartupError for one that a newer
         runnerd or another program has written.
         """
-        await asyncio.to_thread(self._sweep)
+        await threads.run(self._sweep)
         try:
             await asyncio.wrap_future(self._writer.start())
         except StartupError:
@@ -82,7 +82,7 @@ class Database:
 
     async def read(self, work: Work[T]) -> T:
         """Carry out work that only reads, in a thread.  Raises as `write` does."""
-        return await asyncio.to_thread(self._read, work)
+        return await threads.run(self._read, work)
 
     def _read(self, work: Work[T]) -> T:
         if self.problem is not None:
@@ -104,7 +104,7 @@ class Database:
         """
         if isinstance(self.problem, DatabaseLocked):
             return None
-        return await asyncio.to_thread(self._salvage, tables, work)
+        return await threads.run(self._salvage, tables, work)
 
     def _salvage(self, tables: tuple[str, ...], work: Work[T]) -> T | None:
         with contextlib.suppress(sqlite3.Error, OSError, ValueError):
@@ -121,10 +121,10 @@ class Database:
         """
         target = self.path.with_name(f"{_COPIES}{uuid4().hex}")
         try:
-            await asyncio.to_thread(self._read, lambda source: opening.backup(source, target))
+            await threads.run(self._read, lambda source: opening.backup(source, target))
             yield target
         finally:
-            await asyncio.to_thread(target.unlink, missing_ok=True)
+            await threads.run_to_end(target.unlink, missing_ok=True)
 
     async def restore(self, copy: Path) -> None:
         """Let the content of a copy be the database's, all or nothing; the file `copy` is used up.
@@ -167,4 +167,4 @@ class Database:
     async def close(self) -> None:
         """Carry out what waits, and close the file.  Idempotent."""
         self._readers.close()
-        await asyncio.to_thread(self._writer.close)
+        await threads.run_to_end(self._writer.close)

@@ -8,7 +8,7 @@ import re
 from dataclasses import dataclass, field
 from uuid import uuid4
 
-from runnerd import tasks
+from runnerd import tasks, threads
 from runnerd.access.principals import user_id
 from runnerd.errors import ClientError, InternalError, NotSupported, RunnerdError
 from runnerd.llms.entry import ConnectorType, LLMRegistryEntry
@@ -125,7 +125,7 @@ class Downloads:
             if tag is None:
                 tag = kept.tag
             else:
-                await asyncio.to_thread(self._store.names.tag, kept.model, tag)
+                await threads.run(self._store.names.tag, kept.model, tag)
             await self._entries.put(KeptEntry(uuid, kept.model, tag, entry))
             return True
         return False

@@ -8,7 +8,7 @@ from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from pathlib import Path
 
-from runnerd import tasks
+from runnerd import tasks, threads
 from runnerd.config import Settings
 from runnerd.database import Database
 from runnerd.llms.downloads import Downloads
@@ -31,7 +31,7 @@ class LLMParts:
 
     async def models_changed(self) -> None:
         """There are other models: copies go with those that are gone."""
-        await asyncio.to_thread(self.bare_files.sweep, self.store.catalog.entries)
+        await threads.run(self.bare_files.sweep, self.store.catalog.entries)
 
     def among(self, models: Catalog) -> list[LLM]:
         """The LLMs among models that there are for somebody."""
@@ -53,7 +53,7 @@ async def build(
     stack.push_async_callback(downloads.close)
     folder = (settings.pantry.bare_models or state_dir / "bare").absolute()  # programs get paths
     bare_files = BareFiles(folder, lambda model: store.resolve(model).weights)
-    await asyncio.to_thread(bare_files.open, store.catalog.entries)
+    await threads.run(bare_files.open, store.catalog.entries)
     parts, loop = LLMParts(entries, downloads, bare_files, store), asyncio.get_running_loop()
 
     def sweep() -> None:

@@ -14,11 +14,11 @@ from collections.abc import AsyncIterator
 from contextlib import closing
 from dataclasses import dataclass
 
+from runnerd import threads
 from runnerd.errors import InvalidModelFile
 from runnerd.models.digest import Digest
 from runnerd.models.intake import BlobWriter, Intake
 from runnerd.models.manifest import MOST_BYTES, MOST_LAYERS
-from runnerd.threads import run_stoppable
 
 BLOCK = tarfile.BLOCKSIZE
 
@@ -67,7 +67,7 @@ async def _receive(stream: _Stream, digest: Digest, size: int, intake: Intake) -
     if digest in intake.blobs:
         raise _refused(f"it has the blob {digest.short} twice")
     name = str(digest)
-    writer = await run_stoppable(lambda stop: intake.writer(name, size), undo=BlobWriter.close)
+    writer = await threads.run_or_close(lambda: intake.writer(name, size))
     with closing(writer):
         left = size
         while left:
@@ -75,13 +75,13 @@ async def _receive(stream: _Stream, digest: Digest, size: int, intake: Intake) -
             left -= len(batch)
             await _write(writer, batch)
             intake.progressed(name, size, size - left)
-        pending = await run_stoppable(lambda stop: intake.finish(writer))
+        pending = await threads.run(intake.finish, writer)
     if pending.digest != digest:
         raise _refused(f"the content of the blob {digest.short} does not match its name")
 
 
 async def _write(writer: BlobWriter, batch: bytes) -> None:
-    await run_stoppable(lambda stop: writer.write(batch))
+    await threads.run(writer.write, batch)
 
 
 async def _next_member(stream: _Stream) -> _Member | None:

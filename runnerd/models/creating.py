@@ -14,6 +14,7 @@ from pathlib import Path
 
 import msgspec
 
+from runnerd import threads
 from runnerd.errors import ClientError, InvalidModelFile
 from runnerd.models.catalog import Model
 from runnerd.models.description import quantization, role
@@ -38,11 +39,12 @@ from runnerd.models.modelfile import (
     Remark,
 )
 from runnerd.models.store import Store
-from runnerd.threads import run_stoppable
+from runnerd.threads import Stop
 
 Quantize = Callable[[Path, Path, str], Awaitable[None]]
 """Writes the weights in the first file to the second, quantized as the text says."""
 
+_PIECE_BYTES = 4 * 2**20
 _PRECISE = ("F32", "F16", "BF16")
 _TYPES = {"model": GGUF_TYPE, "part": GGUF_TYPE, "mmproj": MMPROJ_TYPE, "adapter": ADAPTER_TYPE}
 
@@ -80,23 +82,21 @@ class Creation:
         Raises errors.ClientError, NotFound, InvalidModelFile, InsufficientStorage, NotSupported.
         """
         temporary = self._store.entrance.fresh()
-        texts = await run_stoppable(lambda stop: self._texts())
+        texts = await threads.run(self._texts)
         try:
             files = await self._weights()
             if self._recipe.quantization:
                 files = await self._quantized(files, temporary, quantize)
             for file in files:
                 self._tell(f"using existing layer {file.pending.digest}")
-            added = await run_stoppable(lambda stop: [self._new_layer(*layer) for layer in texts])
+            added = await threads.run(lambda: [self._new_layer(*layer) for layer in texts])
             for file in added:
                 self._tell(f"creating new layer {file.pending.digest}")
             files += added
             self._tell("writing manifest")
-            return await run_stoppable(
-                lambda stop: self._store.entrance.accept(files, manifest=None, tag=tag)
-            )
+            return await threads.run(self._store.entrance.accept, files, manifest=None, tag=tag)
         finally:
-            await run_stoppable(lambda stop: self._let_go(temporary))
+            await threads.run_to_end(self._let_go, temporary)
 
     # files that are here
 
@@ -105,8 +105,8 @@ class Creation:
         recipe = self._recipe
         if recipe.base is None:
             self._tell("parsing GGUF")
-        return await run_stoppable(
-            lambda stop: (
+        return await threads.run(
+            lambda: (
                 (
                     [*self._inherited(recipe.base)]
                     if recipe.base is not None
@@ -157,18 +157,16 @@ class Creation:
         weights = [file for file in files if file.media_type == GGUF_TYPE]
         if len(weights) != 1:
             raise ClientError("a split model cannot be quantized; send its weights as one file")
-        header = await run_stoppable(
-            lambda stop: read_header(weights[0].pending.temporary, weights[0].name)
-        )
+        header = await threads.run(read_header, weights[0].pending.temporary, weights[0].name)
         if (found := quantization([header])) not in _PRECISE:
             raise ClientError(
                 f"only {', '.join(_PRECISE)} weights can be quantized, and these are {found}",
                 param="quantize",
             )
         self._tell(f"quantizing {found} model to {kind}")
-        await run_stoppable(lambda stop: self._store.room.check_space(weights[0].pending.size))
+        await threads.run(self._store.room.check_space, weights[0].pending.size)
         await quantize(weights[0].pending.temporary, target, kind)
-        made = await run_stoppable(lambda stop: _hashed(target))
+        made = await threads.run_stoppable(lambda stop: _hashed(target, stop))
         return [Fetched(f"the {kind} weights", GGUF_TYPE, made), *files[1:]]
 
     # what is set
@@ -222,7 +220,11 @@ def _order(header: GGUFHeader) -> str:
     return "model" if found == "part" else found
 
 
-def _hashed(path: Path) -> Pending:
+def _hashed(path: Path, stop: Stop) -> Pending:
+    hasher, size = hashlib.sha256(), 0
     with open(path, "rb") as file:
-        digest = Digest(hashlib.file_digest(file, "sha256").hexdigest())
-    return Pending(path, digest, path.stat().st_size)
+        while piece := file.read(_PIECE_BYTES):
+            stop.check()
+            hasher.update(piece)
+            size += len(piece)
+    return Pending(path, Digest(hasher.hexdigest()), size)

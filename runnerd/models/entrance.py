@@ -11,6 +11,7 @@ from collections.abc import AsyncIterator, Callable, Sequence
 from pathlib import Path
 from threading import RLock
 
+from runnerd import threads
 from runnerd.durable import storage_errors
 from runnerd.errors import Conflict, InvalidModelFile, ModelNotFound, NotFound
 from runnerd.models import archive, bundle
@@ -118,13 +119,13 @@ class Entrance:
             report=on_loop(progress),
             allow=lambda size, own: self._room.check_quota(size, beside=own),
         )
-        await run_stoppable(lambda stop: self._room.check_writable())
+        await threads.run(self._room.check_writable)
         try:
             raw = await archive.unpack(chunks, intake)
-            return await run_stoppable(lambda stop: self.take_manifest(raw, intake))
+            return await threads.run(self.take_manifest, raw, intake)
         finally:
             # In a thread: what is removed may be large.  It ends even when this task is cancelled.
-            await run_stoppable(lambda stop: intake.close())
+            await threads.run_to_end(intake.close)
 
     def part(self, key: Digest) -> Part:
         """Return the part of a file that is being fetched; open it before use."""

@@ -17,6 +17,7 @@ from pathlib import Path
 
 import msgspec
 
+from runnerd import threads
 from runnerd.durable import replace as replace_file
 from runnerd.errors import ClientError, ModelNotFound, RunnerdError
 from runnerd.models.borrowed import BorrowedFile
@@ -26,7 +27,6 @@ from runnerd.models.found_models import FoundModel, gguf_sets
 from runnerd.models.sources import default_reference
 from runnerd.models.store import Store
 from runnerd.regular import read_json
-from runnerd.threads import run_stoppable
 
 log = logging.getLogger(__name__)
 
@@ -66,7 +66,7 @@ class ModelFolders:
 
     async def look(self) -> None:
         """Look once, and take in what is new.  Raises errors.StorageFailure and others."""
-        for model in await run_stoppable(lambda stop: self._look()):
+        for model in await threads.run(self._look):
             await self._take_in(model)
 
     # in a thread
@@ -149,7 +149,7 @@ class ModelFolders:
         except ClientError as error:
             self._tell(f"model_dirs: {model.path}: {error.message}")
         self._seen[str(model.path)] = _Seen(files, id)
-        await run_stoppable(lambda stop: self._settle(before, id))
+        await threads.run(self._settle, before, id)
 
     def _settle(self, before: _Seen | None, id: str) -> None:
         """Forget what a changed file was before, unless it has a name of its own; write down."""

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 
+from runnerd import threads
 from runnerd.errors import InvalidModelFile, ModelNotFound
 from runnerd.models.archive import BLOCK
 from runnerd.models.description import describe
@@ -22,7 +23,7 @@ from runnerd.models.intake import Progress
 from runnerd.models.manifest import Layer, Manifest, build_config, build_manifest
 from runnerd.models.reference import Reference
 from runnerd.models.sources import Source, Sources, decode_template, default_reference, open_sources
-from runnerd.threads import Stop, run_stoppable
+from runnerd.threads import Stop
 
 _CHUNK_BYTES = 2**20
 
@@ -113,7 +114,7 @@ async def pack_files(
             sources.close()
             raise
 
-    return await run_stoppable(work)
+    return await threads.run_stoppable(work, undo=Packed.close)
 
 
 def pack_blobs(manifest: Manifest, blobs: dict[Digest, Path]) -> Packed:
@@ -182,7 +183,7 @@ async def _content(name: str, descriptor: int, size: int) -> AsyncIterator[bytes
 
 
 async def _piece(name: str, descriptor: int, size: int, place: int) -> bytes:
-    return await run_stoppable(lambda stop: _read(name, descriptor, size, place))
+    return await threads.run(_read, name, descriptor, size, place)
 
 
 def _read(name: str, descriptor: int, size: int, place: int) -> bytes:

@@ -12,7 +12,7 @@ from collections import Counter
 from collections.abc import Awaitable, Callable
 
 import runnerd
-from runnerd import tasks
+from runnerd import tasks, threads
 from runnerd.errors import RunnerdError
 from runnerd.observability.engine_series import EngineSeries
 from runnerd.observability.loop_lag import LoopLag
@@ -92,7 +92,7 @@ class Metrics:
             engines=engines,
             others=others,
         )
-        return await asyncio.to_thread(_text, snapshot)
+        return await threads.run(_text, snapshot)
 
     def _name(self, id: str) -> str:
         try:

@@ -6,13 +6,13 @@ them.  A collector that is slow or gone costs spans and one line of the log, nev
 
 from __future__ import annotations
 
-import asyncio
 import logging
 import threading
 from collections import deque
 from collections.abc import Callable, Sequence
 from typing import Protocol
 
+from runnerd import threads
 from runnerd.errors import StartupError
 from runnerd.observability.snapshot import Gauge
 from runnerd.observability.trace_context import TracedRequest
@@ -70,7 +70,7 @@ class Traces:
 
     async def close(self) -> None:
         """Send what is left, for a moment, and end."""
-        await asyncio.to_thread(self._end)
+        await threads.run(self._end)
 
     async def figures(self) -> Gauge:
         """What became of the requests, for `/metrics`."""
@@ -132,7 +132,7 @@ async def open_traces(
     """
     if not endpoint:
         return None
-    sender = await asyncio.to_thread(_sender, endpoint, server, name_of)
+    sender = await threads.run(_sender, endpoint, server, name_of)
     traces = Traces(sender)
     traces.start()
     return traces

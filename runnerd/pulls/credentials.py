@@ -7,7 +7,6 @@ registry on its standard input; what it prints is never logged.
 
 from __future__ import annotations
 
-import asyncio
 import base64
 import binascii
 import logging
@@ -21,6 +20,7 @@ from typing import Protocol
 
 import msgspec
 
+from runnerd import threads
 from runnerd.backends.helper_programs import ask_program
 from runnerd.regular import read
 
@@ -97,7 +97,7 @@ class DockerCredentials:
 
     async def find(self, registry: str) -> Credentials | None:
         """Return the credentials for a registry's `host[:port]`, None where there are none."""
-        config = await asyncio.to_thread(self._read)
+        config = await threads.run(self._read)
         if config is None:
             return None
         keys = _HUB_KEYS if registry == HUB else (registry, f"https://{registry}")
@@ -140,7 +140,7 @@ async def _ask(helper: str, server: str) -> Credentials | None:
     """What a credential helper has for `server`; it has nothing when it fails."""
     program: str | None = None
     if _HELPER.fullmatch(helper):
-        program = await asyncio.to_thread(shutil.which, f"docker-credential-{helper}")
+        program = await threads.run(shutil.which, f"docker-credential-{helper}")
     if program is None:
         log.warning("the credential helper %r is not installed", helper[:64])
         return None

@@ -6,7 +6,6 @@ The listing names the commit, and of every file its size and, where it is a larg
 
 from __future__ import annotations
 
-import asyncio
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
@@ -16,6 +15,7 @@ import aiohttp
 import msgspec
 from yarl import URL
 
+from runnerd import threads
 from runnerd.errors import (
     InvalidReference,
     ModelNotFound,
@@ -115,7 +115,7 @@ class HubSource:
 
     async def offer(self, context: SourceContext) -> Offer:
         settings = context.settings()
-        memory_bytes = await asyncio.to_thread(_memory_bytes, context.host)
+        memory_bytes = await threads.run(_memory_bytes, context.host)
         hub = Hub(context.http, settings.hub_endpoint)
         token = self.token
         if token is None and any(settings.lends(host, self.for_owner) for host in HOSTS):
@@ -199,7 +199,7 @@ class Hub:
             if response.status != 200:
                 raise self._refused(response, name, token)
             raw = await read_capped(response, _MOST_BYTES)
-        listing = await asyncio.to_thread(_decoded, raw)
+        listing = await threads.run(_decoded, raw)
         return _commit(listing.sha, name), [_repository_file(file) for file in listing.siblings]
 
     def _refused(

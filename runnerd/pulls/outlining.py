@@ -8,6 +8,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from runnerd import threads
 from runnerd.backends.model_files import ModelFiles
 from runnerd.errors import InvalidModelFile, SourceFailure
 from runnerd.models.gguf import GGUFHeader
@@ -54,7 +55,9 @@ class Outlining:
                     f"{reference} has no files of weights that can be read ahead"
                 )
             mmproj = next((each for each in offer.files if each.media_type == MMPROJ_TYPE), None)
-            folder = await asyncio.to_thread(self._outlines.make_folder)
+            folder = await threads.run_or_undo(
+                self._outlines.make_folder, undo=self._outlines.remove
+            )
             try:
                 found = await self._files(folder, weights, mmproj)
                 id = f"outline {folder.name}"
@@ -62,7 +65,7 @@ class Outlining:
                 with self._outlines.known(id, found):
                     yield Outline(id, found, total)
             finally:
-                await asyncio.to_thread(self._outlines.remove, folder)
+                await threads.run_to_end(self._outlines.remove, folder)
 
     async def _files(
         self, folder: Path, weights: list[OfferedFile], mmproj: OfferedFile | None
@@ -73,7 +76,7 @@ class Outlining:
         if mmproj is not None:
             projector = folder / "model.mmproj"
             await _header(mmproj, projector)
-        return await asyncio.to_thread(outlined, headers, paths, projector)
+        return await threads.run(outlined, headers, paths, projector)
 
 
 def _names(count: int) -> list[str]:
@@ -89,7 +92,7 @@ async def _header(file: OfferedFile, path: Path) -> GGUFHeader:
     for upto in _STEPS:
         start, told = await _more(file.remote, start, upto)
         size = told or size or len(start)
-        header = await asyncio.to_thread(write_outline, path, start, size)
+        header = await threads.run(write_outline, path, start, size)
         if header is not None:
             return header
         if len(start) >= size:

@@ -16,6 +16,7 @@ from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from typing import Any
 
+from runnerd import threads
 from runnerd.durable import disk_errors
 from runnerd.errors import (
     InvalidModelFile,
@@ -48,7 +49,6 @@ from runnerd.pulls.transfer import Transfer
 from runnerd.pulls.transfer_tasks import Kind, Subscription, TransferTask
 from runnerd.pulls.weblink import WebSource, is_url, shown
 from runnerd.resources import Host
-from runnerd.threads import run_stoppable
 from runnerd.units import binary_size
 
 log = logging.getLogger(__name__)
@@ -241,7 +241,7 @@ class Pulls:
             job.say("Waiting for other pulls")
         async with self._slots:
             with disk_errors(STORE):
-                await run_stoppable(lambda stop: self.store.room.check_writable())
+                await threads.run(self.store.room.check_writable)
                 offer = await persistently(lambda: request.source.offer(self._context), job.say)
                 for message in offer.news:
                     job.say(message)
@@ -258,7 +258,7 @@ class Pulls:
             present = {}
             for key, file in keys.items():
                 present[key] = await self._claim(stack, file)
-            await asyncio.to_thread(self._check_space, keys, present)
+            await threads.run(self._check_space, keys, present)
             parts: list[Part] = []
             try:
                 pendings = {}
@@ -269,17 +269,15 @@ class Pulls:
                     Fetched(file.name, file.media_type, pendings[_key(file, job.reference)])
                     for file in offer.files
                 ]
-                model = await run_stoppable(
-                    lambda stop: self.store.entrance.accept(
-                        fetched, manifest=offer.manifest, tag=tag
-                    )
+                model = await threads.run(
+                    self.store.entrance.accept, fetched, manifest=offer.manifest, tag=tag
                 )
-                await asyncio.to_thread(_remove, parts)
+                await threads.run_to_end(_remove, parts)
             except InvalidModelFile:
-                await asyncio.to_thread(_remove, parts)  # fetched right, and of no use
+                await threads.run_to_end(_remove, parts)  # fetched right, and of no use
                 raise
             finally:
-                await run_stoppable(lambda stop: _close(parts))
+                await threads.run_to_end(_close, parts)
         log.info("pulled %s (%s)", job.reference, model.id.short)
         return model
 
@@ -287,9 +285,11 @@ class Pulls:
         digest = file.digest
         if digest is None:
             return None
-        stack.push_async_callback(asyncio.to_thread, self.store.claims.disclaim, digest)
-        # Not to_thread: a claim that ends after its disclaim would never end.
-        found = await run_stoppable(lambda stop: self.store.claims.claim(digest))
+        claims = self.store.claims
+        found = await threads.run_or_undo(
+            lambda: claims.claim(digest), undo=lambda _: claims.disclaim(digest)
+        )
+        stack.push_async_callback(threads.run_to_end, claims.disclaim, digest)
         return found if found and file.size in (None, found.size) else None
 
     async def _fetch(
@@ -298,7 +298,7 @@ class Pulls:
         job.moved = True
         part = self.store.entrance.part(key)
         parts.append(part)
-        await run_stoppable(lambda stop: part.open(file.size))
+        await threads.run(part.open, file.size)
 
         def report() -> None:
             job.progressed(layer_id(file), part.size or 0, part.received)

@@ -17,6 +17,7 @@ from typing import Any, Literal
 import aiohttp
 from yarl import URL
 
+from runnerd import threads
 from runnerd.errors import ModelNotFound, SourceFailure, SourceTimeout
 from runnerd.models.catalog import Model
 from runnerd.models.manifest import MANIFEST_TYPE, Layer
@@ -27,7 +28,6 @@ from runnerd.pulls.offer import refusal
 from runnerd.pulls.registry import Registry
 from runnerd.pulls.retrying import is_worth_waiting, pause_after, persistently
 from runnerd.pulls.transfer_tasks import TransferTask
-from runnerd.threads import run_stoppable
 
 log = logging.getLogger(__name__)
 
@@ -73,8 +73,11 @@ class Push:
 
     async def _claim(self, stack: AsyncExitStack, blob: Layer) -> Path:
         """Keep a blob from being removed while it is sent; return where it is."""
-        stack.push_async_callback(asyncio.to_thread, self._store.claims.disclaim, blob.digest)
-        found = await run_stoppable(lambda stop: self._store.claims.claim(blob.digest))
+        claims, digest = self._store.claims, blob.digest
+        found = await threads.run_or_undo(
+            lambda: claims.claim(digest), undo=lambda _: claims.disclaim(digest)
+        )
+        stack.push_async_callback(threads.run_to_end, claims.disclaim, digest)
         if found is None:
             raise ModelNotFound(f"the blob {blob.digest.short} is no longer here")
         return found.temporary
@@ -179,8 +182,8 @@ async def _body(
     if isinstance(content, bytes):
         yield content
         return
-    descriptor = await run_stoppable(
-        lambda stop: os.open(content, os.O_RDONLY | os.O_CLOEXEC), undo=os.close
+    descriptor = await threads.run_or_undo(
+        lambda: os.open(content, os.O_RDONLY | os.O_CLOEXEC), undo=os.close
     )
     try:
         yield _content(descriptor, size, progress)
@@ -193,10 +196,7 @@ async def _content(
 ) -> AsyncIterator[bytes]:
     place = 0
     while place < size:
-        start = place
-        chunk = await run_stoppable(
-            lambda stop: os.pread(descriptor, min(_CHUNK_BYTES, size - start), start)  # noqa: B023
-        )
+        chunk = await threads.run(os.pread, descriptor, min(_CHUNK_BYTES, size - place), place)
         if not chunk:
             raise SourceFailure("the blob became shorter while it was sent")
         yield chunk

@@ -24,7 +24,7 @@ from contextlib import suppress
 
 import aiohttp
 
-from runnerd import tasks
+from runnerd import tasks, threads
 from runnerd.errors import (
     InvalidModelFile,
     ModelNotFound,
@@ -41,7 +41,6 @@ from runnerd.outbound.client import translated
 from runnerd.pulls.offer import OfferedFile
 from runnerd.pulls.ranges import check_range, content_range, validator_of
 from runnerd.pulls.retrying import FIRST_PAUSE, is_worth_waiting, pause_after
-from runnerd.threads import run_stoppable
 
 log = logging.getLogger(__name__)
 
@@ -93,9 +92,9 @@ class Transfer:
         except BaseException:
             await tasks.cancel_and_wait(hashing)
             with suppress(OSError, RunnerdError):
-                await run_stoppable(lambda stop: _put_by(part))
+                await threads.run_to_end(_put_by, part)
             raise
-        return await run_stoppable(lambda stop: part.finish(self._file.digest))
+        return await threads.run(part.finish, self._file.digest)
 
     # again and again
 
@@ -124,7 +123,7 @@ class Transfer:
         """Fetch until all is there or something breaks."""
         part = self._part
         if part.received and not part.validator:
-            await run_stoppable(lambda stop: part.restart())
+            await threads.run(part.restart)
         lacking = [piece for piece in part.pieces if piece.left] if part.received else []
         piece = lacking[0] if lacking else Piece(0, 0, PIECE_BYTES, 0)
         async with self._file.remote.open({} if self._whole else self._headers(piece)) as response:
@@ -145,7 +144,7 @@ class Transfer:
         if self._whole or not (piece.at or self._file.size):
             raise InvalidModelFile(f"{self._file.name} is empty")
         self._whole = not piece.at
-        await run_stoppable(lambda stop: self._part.restart())
+        await threads.run(self._part.restart)
         raise SourceFailure(f"{response.url.host} has a shorter file than it had before")
 
     async def _accept_first(self, response: aiohttp.ClientResponse, piece: Piece) -> Piece:
@@ -156,12 +155,12 @@ class Transfer:
         part = self._part
         if part.size != total or part.validator != validator:
             if piece.at:  # it answers for another file than the one that was begun
-                await run_stoppable(lambda stop: part.restart())
+                await threads.run(part.restart)
                 raise SourceFailure(f"{response.url.host} has changed the file meanwhile")
             self._check_size(total)
-            await run_stoppable(lambda stop: part.begin(total, validator))
+            await threads.run(part.begin, total, validator)
         else:
-            await run_stoppable(lambda stop: part.resume())
+            await threads.run(part.resume)
         check_range(response, (start, end), (piece.at, min(piece.end, total)))
         self._ranged = True
         return part.pieces[piece.number]
@@ -249,10 +248,10 @@ class Transfer:
         self._ranged = False
         if size is not None:
             self._check_size(size)
-        await run_stoppable(lambda stop: part.begin_stream(size))
+        await threads.run(part.begin_stream, size)
         await self._receive(response, part.pieces[0])
         if size is None:
-            await run_stoppable(lambda stop: part.end_stream())
+            await threads.run(part.end_stream)
             self._check_size(part.size or 0)
 
     async def _receive(self, response: aiohttp.ClientResponse, piece: Piece) -> None:
@@ -278,7 +277,7 @@ class Transfer:
 
     async def _write(self, piece: Piece, data: bytearray) -> None:
         part = self._part
-        await run_stoppable(lambda stop: part.write(piece, data))
+        await threads.run(part.write, piece, data)
         part.wrote(piece, len(data))
         await self._check_magic(piece, data)
         await self._noted()
@@ -289,7 +288,7 @@ class Transfer:
         if self._part.wants_journal:
             async with self._journal:  # whoever comes meanwhile waits: the lag stays bounded
                 if self._part.wants_journal:
-                    await run_stoppable(lambda stop: self._part.write_journal())
+                    await threads.run(self._part.write_journal)
 
     # the digest
 
@@ -301,7 +300,7 @@ class Transfer:
                 self._arrived.clear()
                 await self._arrived.wait()
                 continue
-            await run_stoppable(lambda stop: part.hash_on())
+            await threads.run(part.hash_on)
 
     # what is asked and believed
 
@@ -325,7 +324,7 @@ class Transfer:
         begins = piece.start == 0 and piece.at == len(data) >= len(_MAGIC)
         if begins and self._file.media_type in (GGUF_TYPE, MMPROJ_TYPE):
             if not data.startswith(_MAGIC):
-                await run_stoppable(lambda stop: self._part.restart())
+                await threads.run(self._part.restart)
                 raise InvalidModelFile(f"{self._file.name} is not a GGUF file")
 
 

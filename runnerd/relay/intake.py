@@ -15,6 +15,7 @@ from typing import NamedTuple
 
 import msgspec
 
+from runnerd import threads
 from runnerd.access import Action, Policy, Principal, UserLimits
 from runnerd.errors import ModelNotFound, PermissionMissing
 from runnerd.models.catalog import Model
@@ -30,7 +31,6 @@ from runnerd.relay.quarantine import Kind, Quarantine, kinds_of
 from runnerd.relay.request_rewrites.transcode import ImageTranscoder
 from runnerd.relay.routes import Route
 from runnerd.scheduler import BACKGROUND
-from runnerd.threads import run_stoppable
 
 _LONGEST_STAY = 3600.0  # seconds that whoever may only use a model may have it stay
 
@@ -109,7 +109,7 @@ class Intake:
     ) -> Plan | PendingPlan:
         """Read a large body beside the event loop."""
         async with self._turn:
-            read = await run_stoppable(lambda _: self._planner.read(request.body, route, principal))
+            read = await threads.run(self._planner.read, request.body, route, principal)
         if isinstance(read, UnreadyRequest):
             read = await read.gather()
         return self._of(read, request, route, principal)
@@ -212,7 +212,7 @@ class Intake:
     async def _transcoded(self, asked: _Asked, model: Model) -> Plan:
         """Plan a request with its images as the engine can read them."""
         body = await self._transcoder.transcoded(_readable(asked.read, asked.request))
-        read = await run_stoppable(lambda _: _read_again(asked, body))
+        read = await threads.run(_read_again, asked, body)
         if isinstance(read, UnreadyRequest):
             read = await read.gather()
         return await self._planned_aside(asked._replace(read=read), model)
@@ -223,13 +223,13 @@ class Intake:
         if not isinstance(read, ParsedRequest):
             foreign = read
             async with self._turn:
-                said = await run_stoppable(lambda _: self._planner.translated(foreign, model))
+                said = await threads.run(self._planner.translated, foreign, model)
         plan = self._planner.plan(said or read, model, asked.request, asked.route, judges=False)
         plan, limits = self._permitted(plan, asked.request, asked.principal)
         context = limits.context
         watched = bool(self._quarantine) and plan.immediate is None
         async with self._turn:
-            plan, kinds = await run_stoppable(lambda _: _looked_at(plan, context, watched=watched))
+            plan, kinds = await threads.run(_looked_at, plan, context, watched=watched)
         self._quarantine.check_kinds(kinds)
         return plan
 

@@ -11,6 +11,7 @@ import asyncio
 from functools import partial
 from typing import Protocol
 
+from runnerd import threads
 from runnerd.access import Principal
 from runnerd.errors import RunnerdError
 from runnerd.relay.background import Steps, take_steps
@@ -18,7 +19,6 @@ from runnerd.relay.exchange_context import ExchangeContext
 from runnerd.relay.plan import Plan
 from runnerd.relay.response_sink import ResponseSink
 from runnerd.supervisor import Lease, LeaseHolder
-from runnerd.threads import run_stoppable
 
 
 class WaitingExchange(LeaseHolder, Protocol):
@@ -126,7 +126,7 @@ class RunnerWait:
     async def _get_lease(self) -> None:
         plan = self._plan
         if plan.is_large:
-            await run_stoppable(lambda _: plan.validate_request())
+            await threads.run(plan.validate_request)
         else:
             plan.validate_request()
         self._sink.waiting(streams=plan.sends_events)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 
+from runnerd import threads
 from runnerd.access import Policy, Principal
 from runnerd.access.limits import Limiter
 from runnerd.access.users import NO_LIMITS
@@ -15,7 +16,6 @@ from runnerd.relay import usage
 from runnerd.relay.plan import Plan
 from runnerd.relay.records import RequestRecord
 from runnerd.relay.token_reserve import Reserve, none_left, within
-from runnerd.threads import run_stoppable
 
 
 class CountedRequest:
@@ -46,7 +46,7 @@ class CountedRequest:
         if self._tokens_per_day is None or self._reserve is not None:
             return plan
         left = self._accounts.left(self._user, self._tokens_per_day)
-        found, reserve = await run_stoppable(lambda _: within(plan, left))
+        found, reserve = await threads.run(within, plan, left)
         if reserve.tokens > self._accounts.left(self._user, self._tokens_per_day):
             raise none_left(reserve.prompt, 0)  # others have come meanwhile
         self._reserve = reserve

@@ -13,6 +13,8 @@ import os
 from collections.abc import Callable
 from functools import cache
 
+from runnerd import threads
+
 _INTERVAL = 5.0  # seconds between looks
 _PATIENCE = 60.0  # seconds after which a process that stayed large is tried once more
 _WORTH = 32 * 2**20  # bytes more than the least that it has had
@@ -34,12 +36,12 @@ class SpareMemory:
         if trim is None:
             return
         loop = asyncio.get_running_loop()
-        self.done(await asyncio.to_thread(held), loop.time())
+        self.done(await threads.run(held), loop.time())
         while True:
             await asyncio.sleep(_INTERVAL)
-            if self.wanted(await asyncio.to_thread(held), loop.time()):
-                await asyncio.to_thread(trim, 0)
-                self.done(await asyncio.to_thread(held), loop.time())
+            if self.wanted(await threads.run(held), loop.time()):
+                await threads.run(trim, 0)
+                self.done(await threads.run(held), loop.time())
 
     def wanted(self, bytes: int, now: float) -> bool:
         """Whether a process that holds so much should be asked to give back."""

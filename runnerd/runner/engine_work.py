@@ -24,7 +24,7 @@ from typing import NamedTuple
 
 import msgspec
 
-from runnerd import tasks
+from runnerd import tasks, threads
 from runnerd.backends.engine_http import answers_ready, ask, engine_process
 from runnerd.resources.activity import ThreadTimes, busy_threads, thread_times
 
@@ -119,7 +119,7 @@ class EngineWork:
         if self._process is None:
             return False
         before = self._times
-        self._times = await asyncio.to_thread(thread_times, self._process)
+        self._times = await threads.run(thread_times, self._process)
         if not before:
             return True  # nothing is known yet
         return self._busy_threads(before, self._times) >= least

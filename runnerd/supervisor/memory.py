@@ -14,7 +14,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
-from runnerd import tasks
+from runnerd import tasks, threads
 from runnerd.backends.configuration import BackendConfiguration, BackendMode
 from runnerd.backends.engine_http import engine_process
 from runnerd.backends.interface import Backend, RequiredMemory
@@ -183,7 +183,7 @@ class MemoryAccounts:
         try:
             if runner.process is None:
                 runner.process = await engine_process(runner.engine_socket)
-            holding = await asyncio.to_thread(self._look, self._host, runner.process)
+            holding = await threads.run(self._look, self._host, runner.process)
         except OSError as error:
             log.debug("what %s holds cannot be seen: %s", runner.name, error)
             return None

@@ -15,7 +15,7 @@ import logging
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 
-from runnerd import tasks
+from runnerd import tasks, threads
 from runnerd.backends.slots import KeepsSlots
 from runnerd.config import Settings
 from runnerd.errors import RunnerdError
@@ -146,7 +146,7 @@ class SessionStates:
         session, fingerprint, body, response = what
         client, model = _client(session), runner.spec.model
         life.draft = draft = saved.draft(fingerprint, model, (client,), 1)
-        room = await asyncio.to_thread(saved.room)
+        room = await threads.run(saved.room)
         if not await backend.save_conversation(
             runner.socket, model, body, response, draft.names[0], room
         ):

@@ -18,7 +18,7 @@ from collections.abc import Awaitable, Coroutine, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from runnerd import tasks
+from runnerd import tasks, threads
 from runnerd.backends.slots import KeepsSlots
 from runnerd.config import Settings
 from runnerd.errors import RunnerdError
@@ -131,7 +131,7 @@ class SlotPersistence:
         life.draft = draft  # until it is an entry
         try:
             async with asyncio.timeout(self.settings.slot_timeout):
-                room = await asyncio.to_thread(saved.room)
+                room = await threads.run(saved.room)
                 names = await backend.save_slots(
                     runner.socket, runner.spec.model, draft.names, room
                 )

@@ -10,6 +10,7 @@ from tests.rules.imports import reserved_names
 from tests.rules.lookups import lookups
 from tests.rules.page import page_files
 from tests.rules.shape import methods_of_classes, modules_have_tests
+from tests.rules.threads import thread_starts
 from tests.rules.words import docstrings, retired_words
 
 RULES = (
@@ -20,6 +21,7 @@ RULES = (
     retired_words,
     docstrings,
     lookups,
+    thread_starts,
     unused_code,
     page_files,
 )

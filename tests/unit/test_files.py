@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import threading
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -10,6 +12,7 @@ import pytest
 from runnerd.database import Database
 from runnerd.errors import JobNotFound, LimitReached
 from runnerd.jobs.batches.files import FileStore
+from runnerd.tasks import spawn
 
 
 @pytest.fixture
@@ -73,3 +76,28 @@ async def test_what_is_left_over(store: FileStore, tmp_path: Path) -> None:
     assert await store.list(None, None) == [file]
     await store.sweep(6.0)
     assert list((tmp_path / "files").iterdir()) == []
+
+
+async def test_who_leaves_while_it_is_written_down(tmp_path: Path) -> None:
+    """What the database has got by then is carried out: row and content stay together."""
+    database, writing, go = Database(tmp_path), threading.Event(), threading.Event()
+    await database.open()
+
+    def most() -> int:
+        if threading.current_thread() is not threading.main_thread():  # in the database's
+            writing.set()
+            go.wait(30)
+        return 10
+
+    store = FileStore(database, tmp_path / "files", most=most, clock=lambda: 5.0)
+    task = spawn(store.add("ann", "a", "batch", pieces(b"12")), name="add")
+    await asyncio.to_thread(writing.wait, 30)
+    task.cancel()
+    await asyncio.wait([task], timeout=0.1)
+    go.set()
+    await asyncio.wait([task])
+    assert task.cancelled()
+    [file] = await store.list("ann", None)
+    with store.open(file) as content:
+        assert content.read() == b"12"
+    await database.close()

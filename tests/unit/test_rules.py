@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.rules import dead_code, imports, lookups, page, shape, words
+from tests.rules import dead_code, imports, lookups, page, shape, threads, words
 from tests.rules.sources import Source
 
 METHODS = "\n".join(f"    def m{number}(self): ..." for number in range(21))
@@ -21,7 +21,7 @@ def broken_by(monkeypatch: pytest.MonkeyPatch) -> Callable[[str, Callable[[], It
     def judge(text: str, rule: Callable[[], Iterator[str]]) -> str:
         made = Source(Path("runnerd/one.py"))
         made.__dict__.update(text=text, tree=ast.parse(text))
-        for module in (imports, shape, words):
+        for module in (imports, shape, threads, words):
             monkeypatch.setattr(module, "sources", lambda: (made,))
         for module in (shape, dead_code):
             monkeypatch.setattr(module, "listed", lambda name: set[str]())
@@ -40,6 +40,9 @@ def broken_by(monkeypatch: pytest.MonkeyPatch) -> Callable[[str, Callable[[], It
             imports.reserved_names,
             "uses aiohttp.ClientSession",
         ),
+        ("stack.push(asyncio.to_thread, f)", threads.thread_starts, "uses to_thread"),
+        ("from asyncio import to_thread as f", threads.thread_starts, "uses to_thread"),
+        ("loop.run_in_executor(None, f)", threads.thread_starts, "uses run_in_executor"),
         (f"class Large:\n{METHODS}", shape.methods_of_classes, "Large has 21 methods"),
         ("", shape.modules_have_tests, "runnerd.one has no test_one.py"),
         ("_arranger = 1", words.retired_words, "the word is capacity planner"),

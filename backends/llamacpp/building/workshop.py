@@ -7,7 +7,6 @@ loaded models here.
 
 from __future__ import annotations
 
-import asyncio
 import logging
 import os
 import shutil
@@ -16,6 +15,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from runnerd import threads
 from runnerd.backends.llamacpp import hardware, places
 from runnerd.backends.llamacpp.building.build_folder import BuildFolder
 from runnerd.backends.llamacpp.building.choice import Choice, EngineRequest, choose
@@ -39,7 +39,6 @@ from runnerd.backends.llamacpp.server import ServerFinder
 from runnerd.backends.llamacpp.settings import LlamaCppSettings
 from runnerd.backends.llamacpp.trial.identity import this_processor
 from runnerd.errors import BackendFailure
-from runnerd.tasks import uninterrupted
 
 if TYPE_CHECKING:
     import aiohttp
@@ -104,7 +103,7 @@ class Workshop:
 
     async def _ready(self, request: EngineRequest, choice: Choice) -> Installed | None:
         """Return an engine that is there and does what was asked for."""
-        for place in await asyncio.to_thread(self._candidates, request, choice):
+        for place in await threads.run(self._candidates, request, choice):
             try:
                 server = await self._finder.look_at(place)
             except BackendFailure as failure:
@@ -153,14 +152,16 @@ class Workshop:
         final = self._root / choice.name
         growing = places.building(final)
         log_file = self._root / f"{choice.name}.log"
-        folder = await asyncio.to_thread(self._make_room, choice, log_file)
+        folder = await threads.run_or_undo(
+            lambda: self._make_room(choice, log_file), undo=BuildFolder.remove
+        )
         try:
             sources, version, commit = await self._sources(request, folder.path)
             tools = await self._tools(folder.path)
             plan = replace(choice.plan, commit=commit)
             tree = Tree(folder.path, sources, tools, plan, log_file)
             rung, server = await self._descend(tree, choice, growing)
-            await asyncio.to_thread(
+            await threads.run(
                 places.describe,
                 growing,
                 version=version,
@@ -168,11 +169,9 @@ class Workshop:
                 without=rung.without,
                 processor=this_processor().model,
             )
-            await asyncio.to_thread(places.put_in_place, final)
+            await threads.run(places.put_in_place, final)
         finally:
-            await uninterrupted(
-                asyncio.to_thread(_clear, folder, growing), name="remove the build's files"
-            )
+            await threads.run_to_end(_clear, folder, growing)
         path = places.server_in(self._root, choice.name)
         return Installed(path, self._built(path, rung, server, choice), built=True)
 
@@ -188,8 +187,8 @@ class Workshop:
         for rung in rungs:
             if rung is TOP or not choice.plan.portable:
                 await tree.build(rung, self._report)
-            await asyncio.to_thread(_remove, growing)
-            await asyncio.to_thread(tree.collect, growing, rung)
+            await threads.run(_remove, growing)
+            await threads.run(tree.collect, growing, rung)
             self._report("trying the engine with tiny models")
             try:
                 server = await self._finder.look_at(place, careful=rung is rungs[-1])
@@ -238,8 +237,8 @@ class Workshop:
             index = Index(self._http, cache_folder(), self._report)
             source = await index.sources(version)
         self._report("unpacking llama.cpp")
-        unpacked = await asyncio.to_thread(unpack_sources, source, folder)
-        commit = await asyncio.to_thread(commit_of, source)
+        unpacked = await threads.run(unpack_sources, source, folder)
+        commit = await threads.run(commit_of, source)
         return unpacked, version if request.source is None else source.name, commit
 
     async def _tools(self, folder: Path) -> Tools:

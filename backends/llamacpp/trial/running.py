@@ -17,7 +17,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from runnerd import tasks
+from runnerd import tasks, threads
 from runnerd.backends.engine_http import ask, wait_ready
 from runnerd.backends.llamacpp.failure import first_cause
 from runnerd.backends.llamacpp.isolation import Isolation
@@ -117,7 +117,9 @@ async def try_engine(subject: Subject) -> Verdict:
 
 async def _try(subject: Subject, flags: tuple[str, ...]) -> Verdict:
     try:
-        folder = Path(await asyncio.to_thread(tempfile.mkdtemp, prefix="rd-trial-"))
+        folder = await threads.run_or_undo(
+            lambda: Path(tempfile.mkdtemp(prefix="rd-trial-")), undo=shutil.rmtree
+        )
     except OSError as error:
         return Verdict("fails", f"no folder for a trial: {error.strerror}")
     try:
@@ -129,9 +131,7 @@ async def _try(subject: Subject, flags: tuple[str, ...]) -> Verdict:
     except OSError as error:
         return Verdict("fails", f"no trial in {folder}: {error.strerror}")
     finally:
-        await uninterrupted(
-            asyncio.to_thread(shutil.rmtree, folder, ignore_errors=True), name="end of a trial"
-        )
+        await threads.run_to_end(shutil.rmtree, folder, ignore_errors=True)
     return Verdict("works", flags=flags)
 
 
@@ -139,8 +139,8 @@ async def _exercise(
     subject: Subject, exercise: _Exercise, flags: tuple[str, ...], folder: Path
 ) -> Verdict:
     model, socket = folder / "trial.gguf", folder / "trial.sock"
-    await asyncio.to_thread(socket.unlink, missing_ok=True)
-    await asyncio.to_thread(exercise.write, model)
+    await threads.run(socket.unlink, missing_ok=True)
+    await threads.run(exercise.write, model)
     argv = [str(subject.server), *_arguments(subject.options, model, socket)]
     try:
         process = EngineProcess.start(

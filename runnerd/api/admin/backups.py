@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import os
 from collections.abc import Iterator
 from pathlib import Path
@@ -10,6 +9,7 @@ from typing import BinaryIO
 
 from aiohttp import hdrs, web
 
+from runnerd import threads
 from runnerd.access import Action
 from runnerd.api.context import CONTEXT, OUTCOME, json_response
 from runnerd.api.routing import Routes
@@ -40,7 +40,7 @@ async def database(request: web.Request) -> web.Response:
 async def backup(request: web.Request) -> web.StreamResponse:
     """A copy of the database as it is at one moment."""
     async with request.app[CONTEXT].accounts.database.copy() as path:
-        with await asyncio.to_thread(open, path, "rb") as file:
+        with await threads.run_or_close(lambda: open(path, "rb")) as file:
             left = os.fstat(file.fileno()).st_size
             response = web.StreamResponse(
                 headers={
@@ -49,7 +49,7 @@ async def backup(request: web.Request) -> web.StreamResponse:
                 }
             )
             await response.prepare(request)
-            while batch := await asyncio.to_thread(file.read, _BATCH):
+            while batch := await threads.run(file.read, _BATCH):
                 left -= len(batch)
                 if not left:  # whoever has all of it may leave before we are done
                     request[OUTCOME] = response.status
@@ -69,21 +69,21 @@ async def restore(request: web.Request) -> web.Response:
     except StartupError as error:
         raise ClientError(f"this file cannot be restored: {error.message}") from error
     finally:
-        await asyncio.to_thread(_forget, path)
+        await threads.run_to_end(_forget, path)
     return json_response({"users": len(accounts.users.directory.users())})
 
 
 async def _receive(request: web.Request, path: Path) -> None:
     received = 0
     with storage_errors("the database"):
-        with await asyncio.to_thread(_create, path) as file:
+        with await threads.run_or_close(lambda: _create(path)) as file:
             while batch := await request.content.readany():
                 received += len(batch)
                 if received > _MOST_BYTES:
                     raise PayloadTooLarge(f"a copy has at most {_MOST_BYTES} bytes")
-                await asyncio.to_thread(file.write, batch)
-            await asyncio.to_thread(file.flush)
-            await asyncio.to_thread(os.fsync, file.fileno())
+                await threads.run(file.write, batch)
+            await threads.run(file.flush)
+            await threads.run(os.fsync, file.fileno())
     if not received:
         raise ClientError("the request has no body: send a file that `runnerd backup` has written")
 

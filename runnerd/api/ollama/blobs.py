@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import asyncio
-
 from aiohttp import web
 
+from runnerd import threads
 from runnerd.access import Action
 from runnerd.api.context import CONTEXT
 from runnerd.api.ollama.errors import FAMILY, OLLAMA
@@ -14,7 +13,6 @@ from runnerd.errors import NotFound
 from runnerd.models.digest import Digest
 from runnerd.models.store import Store
 from runnerd.models.uploads import Upload
-from runnerd.threads import run_stoppable
 
 ROUTES = Routes(OLLAMA, family=FAMILY)
 
@@ -25,7 +23,7 @@ _BATCH_BYTES = 4 * 2**20  # handed to a thread at once
 async def has_blob(request: web.Request) -> web.Response:
     """Whether a blob is here."""
     digest = _digest(request)
-    await asyncio.to_thread(request.app[CONTEXT].store.entrance.ingredient, digest)
+    await threads.run(request.app[CONTEXT].store.entrance.ingredient, digest)
     return web.Response()
 
 
@@ -33,16 +31,16 @@ async def has_blob(request: web.Request) -> web.Response:
 async def send_blob(request: web.Request) -> web.Response:
     """Take a file: 201 when it was stored, 200 when it was here already."""
     digest, store = _digest(request), request.app[CONTEXT].store
-    if await asyncio.to_thread(_has, store, digest):
+    if await threads.run(_has, store, digest):
         response = web.Response()
         response.force_close()  # what is sent all the same is not waited for
         return response
-    upload = await run_stoppable(lambda stop: store.uploads.begin(), undo=Upload.close)
+    upload = await threads.run_or_close(store.uploads.begin)
     try:
         await _receive(request, upload)
-        await run_stoppable(lambda stop: upload.finish(digest))
+        await threads.run(upload.finish, digest)
     finally:
-        await run_stoppable(lambda stop: upload.close())
+        await threads.run_to_end(upload.close)
     return web.Response(status=201)
 
 
@@ -57,7 +55,7 @@ async def _receive(request: web.Request, upload: Upload) -> None:
 
 
 async def _write(upload: Upload, batch: bytes) -> None:
-    await run_stoppable(lambda stop: upload.write(batch))
+    await threads.run(upload.write, batch)
 
 
 def _has(store: Store, digest: Digest) -> bool:

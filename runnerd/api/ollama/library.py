@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import asyncio
 import datetime
 from typing import Any
 
 import msgspec
 from aiohttp import web
 
+from runnerd import threads
 from runnerd.access import Action
 from runnerd.api.context import CONTEXT, json_body, json_response, models_of, text_field
 from runnerd.api.models import remove_model
@@ -78,7 +78,7 @@ async def show(request: web.Request) -> web.Response:
     name = model_name(document)
     model = models_of(request).get(name)
     made = model.description.modelfile
-    licenses = await asyncio.to_thread(context.store.texts, model, LICENSE_TYPE)
+    licenses = await threads.run(context.store.texts, model, LICENSE_TYPE)
     shown: dict[str, Any] = {
         "modelfile": modelfile_text(model, name, licenses),
         "parameters": parameters_text(made),
@@ -124,7 +124,7 @@ async def copy(request: web.Request) -> web.Response:
     source = text_field(document, "source", required=True) or ""
     target = text_field(document, "destination", required=True) or ""
     store = request.app[CONTEXT].store
-    await asyncio.to_thread(store.names.tag, source, target)
+    await threads.run(store.names.tag, source, target)
     return web.Response()
 
 

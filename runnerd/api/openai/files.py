@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import AsyncIterator
 
 from aiohttp import BodyPartReader, web
 from aiohttp.http_exceptions import HttpProcessingError
 
+from runnerd import threads
 from runnerd.access import Action
 from runnerd.api.context import CONTEXT, json_response, principal_of
 from runnerd.api.job_access import whose
@@ -106,11 +106,11 @@ async def content(request: web.Request) -> web.StreamResponse:
         return response
     kept = request.app[CONTEXT].jobs.files
     file = await kept.get(id, whose(request))
-    opened = await asyncio.to_thread(kept.open, file)
+    opened = await threads.run_or_close(lambda: kept.open(file))
     try:
         response.content_length = file.size
         await response.prepare(request)
-        while request.method == "GET" and (piece := await asyncio.to_thread(opened.read, _PIECE)):
+        while request.method == "GET" and (piece := await threads.run(opened.read, _PIECE)):
             await response.write(piece)
         await response.write_eof()
     finally:

@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator, Callable, Mapping
 from dataclasses import replace
 from typing import BinaryIO
 
-from runnerd import tasks
+from runnerd import tasks, threads
 from runnerd.access import Principal
 from runnerd.database import Connection, Database
 from runnerd.errors import Conflict, JobNotFound, RunnerdError
@@ -126,10 +126,10 @@ class Batches:
 
     async def _read(self, file: StoredFile, reader: LineReader) -> AsyncIterator[list[NewJob]]:
         """The jobs of a file's lines, some at a time, read in a thread."""
-        content = await asyncio.to_thread(self._files.open, file)
+        content = await threads.run_or_close(lambda: self._files.open(file))
         try:
             while not reader.hopeless:
-                lines = await asyncio.to_thread(_some_lines, content)
+                lines = await threads.run(_some_lines, content)
                 if not lines:
                     return
                 found = [reader.read(line) for line in lines]

@@ -6,7 +6,6 @@ leaves without a row is removed at the next start.
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 import os
 import re
@@ -14,6 +13,7 @@ from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 from typing import Any
 
+from runnerd import tasks, threads
 from runnerd.database import Connection, Database
 from runnerd.durable import storage_errors, sync_folder
 from runnerd.errors import JobNotFound, LimitReached
@@ -59,12 +59,20 @@ class FileStore:
         )
         try:
             size = await self._write(path, content, room)
-            file = StoredFile(id, principal, name, purpose, size, self._clock())
+        except BaseException:
+            await threads.run_to_end(path.unlink, missing_ok=True)
+            raise
+        file = StoredFile(id, principal, name, purpose, size, self._clock())
+        # The database carries out what it was given: its row decides whether the content stays.
+        await tasks.uninterrupted(self._keep(file), name=f"keep {id}")
+        return file
+
+    async def _keep(self, file: StoredFile) -> None:
+        try:
             await self._database.write(lambda connection: self._add(connection, file))
         except BaseException:
-            await asyncio.to_thread(path.unlink, missing_ok=True)
+            await threads.run_to_end(self._path(file.id).unlink, missing_ok=True)
             raise
-        return file
 
     def _add(self, connection: Connection, file: StoredFile) -> None:
         """Others of the same principal may have come at the same time."""
@@ -82,16 +90,16 @@ class FileStore:
     async def _write(self, path: Path, content: AsyncIterator[bytes], room: int) -> int:
         size = 0
         with storage_errors(_WHAT):
-            file = await asyncio.to_thread(self._create, path)
+            file = await threads.run_or_close(lambda: self._create(path))
             try:
                 async for piece in content:
                     size += len(piece)
                     if size > room:
                         raise self._too_much()
-                    await asyncio.to_thread(file.write, piece)
+                    await threads.run(file.write, piece)
             finally:
-                await asyncio.to_thread(_close, file)
-            await asyncio.to_thread(sync_folder, self._folder)
+                await threads.run_to_end(_close, file)
+            await threads.run(sync_folder, self._folder)
         return size
 
     def _create(self, path: Path) -> Any:
@@ -133,20 +141,23 @@ class FileStore:
 
     async def delete(self, file: StoredFile) -> None:
         """Forget a file."""
+        await tasks.uninterrupted(self._forget(file), name=f"forget {file.id}")
+
+    async def _forget(self, file: StoredFile) -> None:
         await self._database.write(lambda connection: rows.remove_file(connection, file.id))
-        await asyncio.to_thread(self._path(file.id).unlink, missing_ok=True)
+        await threads.run(self._path(file.id).unlink, missing_ok=True)
 
     async def sweep(self, before: float) -> None:
         """Remove what was uploaded before a time, and content that belongs to no file."""
         if self._database.problem is not None:
             return
         for id in await self._database.write(lambda connection: rows.old_files(connection, before)):
-            await asyncio.to_thread(self._path(id).unlink, missing_ok=True)
+            await threads.run(self._path(id).unlink, missing_ok=True)
 
     async def remove_leftovers(self) -> None:
         """Remove content without a row; to be called before anything is uploaded."""
         known = await self._database.read(rows.file_ids)
-        await asyncio.to_thread(self._remove_all_but, known)
+        await threads.run(self._remove_all_but, known)
 
     def _remove_all_but(self, known: set[str]) -> None:
         with contextlib.suppress(FileNotFoundError):

@@ -18,6 +18,7 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
+from runnerd import threads
 from runnerd.backends.commands import run_command
 from runnerd.backends.sandbox import Sandbox
 from runnerd.durable import storage_errors
@@ -25,7 +26,6 @@ from runnerd.errors import ClientError, PayloadTooLarge
 from runnerd.regular import set_aside
 from runnerd.relay.body import Body
 from runnerd.relay.request_rewrites import transcode_process
-from runnerd.tasks import uninterrupted
 from runnerd.threads import Stop, run_stoppable
 
 _RIFF = b"UklGR"  # base64; the containers of other formats begin with it as well
@@ -65,10 +65,7 @@ class ImageTranscoder:
                 with storage_errors("the folder for images"):
                     changed = await self._changed(body)
             finally:
-                await uninterrupted(
-                    asyncio.to_thread(shutil.rmtree, self._folder, ignore_errors=True),
-                    name="remove the images",
-                )
+                await threads.run_to_end(shutil.rmtree, self._folder, ignore_errors=True)
         if len(changed) > self._most:
             raise PayloadTooLarge(
                 f"with its WebP images as JPEG the request body exceeds {self._most} bytes"
