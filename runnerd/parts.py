@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from runnerd import early, sessions
-from runnerd.access import Principal, Rules
+from runnerd.access import Principal, Rules, by_any_key
 from runnerd.accounts.accounts import Accounts
 from runnerd.accounts.users import Change
 from runnerd.api import figures
@@ -30,7 +30,6 @@ from runnerd.config import Settings
 from runnerd.configurations import Configurations
 from runnerd.jobs.job import MOST_PRIORITY
 from runnerd.jobs.service import Jobs
-from runnerd.jobs.standing import AsTheyStand
 from runnerd.llms.parts import build as build_llms
 from runnerd.models.model_folders import ModelFolders
 from runnerd.models.outlines import Outlines
@@ -195,20 +194,16 @@ async def build(
         """Raise for a model that there is not for a principal, and that will not be pulled."""
         external = supervisor.keys.backend(None).uses_external_model_management
         if not external and not settings.auto_pull:
-            visible.of(principal).get(name)
-
-    def as_now(principal: Principal) -> Principal:
-        """Whoever submitted a job, as it stands now."""
-        return policy.directory.standing(principal, time.time())
+            visible.of(by_any_key(principal)).get(name)
 
     def most_priority(principal: Principal) -> int:
         """How much of a head start whoever submits a job may have, as it stands now."""
-        now = as_now(principal)
-        return MOST_PRIORITY if policy.sees_everything(now) else policy.limits(now).priority
+        user = by_any_key(principal)
+        return MOST_PRIORITY if policy.sees_everything(user) else policy.limits(user).priority
 
     jobs = Jobs(
         accounts.database,
-        AsTheyStand(exchanges, as_now),
+        exchanges,
         settings,
         state_dir,
         check_model,

@@ -105,19 +105,6 @@ class Directory:
         """The keys of a user, oldest first."""
         return list(self._keys_of.get(user_id, ()))
 
-    def standing(self, principal: Principal, now: float) -> Principal:
-        """Who somebody is now that was let in before: a user is one as long as any of its keys
-        counts, also when the one that it showed then was rotated.
-        """
-        id = principal.user_id
-        key = None if id is None else self._keys.get(principal.key or "")
-        if id is None or (key is not None and not key.ended(now)):
-            return principal
-        for other in reversed(self._keys_of.get(id, ())):
-            if not other.ended(now):
-                return user_principal(id, other.id)
-        return principal
-
     def keys(self) -> Iterable[Key]:
         """All keys."""
         return self._keys.values()

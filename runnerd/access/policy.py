@@ -22,7 +22,7 @@ neither a connection nor a remembered head nor a stream keeps alive what was rev
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Final, NamedTuple, Protocol
 
 from runnerd.access.actions import Action
@@ -65,7 +65,7 @@ class Rules:
     def __init__(self, clock: Callable[[], float], directory: Directory = Directory.EMPTY) -> None:
         self._clock: Final = clock
         self._directory = directory
-        self._known: dict[str, _Standing] = {}  # by key
+        self._known: dict[str, _Standing] = {}  # by key; by principal for any of its keys
 
     @property
     def directory(self) -> Directory:
@@ -147,17 +147,19 @@ class Rules:
 
     def _user(self, principal: Principal) -> _Standing:
         """What a principal's user may, as the directory has it now.  Raises errors.Unauthorized."""
-        name = principal.key or ""
+        name = principal.id if principal.key is None else principal.key
         known = self._known.get(name)
         if known is not None and self._clock() < known.until:
             return known
-        now, key = self._clock(), self.directory.key(name)
-        user = None if key is None else self.directory.user(key.user_id)
-        if key is None or user is None or user.id != principal.user_id:
+        now, keys = self._clock(), self.directory.keys_of(principal.user_id or "")
+        keys = [key for key in keys if principal.key in (None, key.id)]
+        user = self.directory.user(principal.user_id or "")
+        if user is None or not keys:
             raise Unauthorized("the key is not valid any more")
-        if key.ended(now) or user.ended(now):
+        keys = [key for key in keys if not key.ended(now)]
+        if user.ended(now) or not keys:
             raise Unauthorized("the key has expired, or its user may not use this host any more")
-        known = self._known[name] = _standing(user, key)
+        known = self._known[name] = _standing(user, keys)
         return known
 
 
@@ -171,11 +173,11 @@ class _Standing(NamedTuple):
     limits: UserLimits
 
 
-def _standing(user: User, key: Key) -> _Standing:
-    ends = (each.expires for each in (key, user) if each.expires is not None)
+def _standing(user: User, keys: Iterable[Key]) -> _Standing:
+    last = max(math.inf if key.expires is None else key.expires for key in keys)
     superuser = Permission.SUPERUSER in user.permissions
     return _Standing(
-        min(ends, default=math.inf),
+        last if user.expires is None else min(last, user.expires),
         user.permissions,
         superuser,
         None if superuser else user.models or None,

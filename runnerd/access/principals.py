@@ -11,7 +11,7 @@
 from __future__ import annotations
 
 import enum
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 
 class PrincipalKind(enum.StrEnum):
@@ -30,7 +30,8 @@ class Principal:
     `id` is a stable name of this principal ("uid 1000", "user <uuid>", an address): requests of
     one id share a place in the queue, and what one id left in an engine's slots is never restored
     for another.  It is "" for nobody, with whom nothing is shared.  `uid` is the user id of a local
-    user or owner; `key` is the id of the key that a user has shown.
+    user or owner; `key` is the id of the key that a user has shown, None for a user that counts as
+    long as any of its keys does.
     """
 
     kind: PrincipalKind
@@ -70,6 +71,11 @@ def local_principal(uid: int | None) -> Principal:
 def user_principal(user_id: str, key_id: str) -> Principal:
     """A user who has shown a key."""
     return Principal(PrincipalKind.USER, f"{_USER}{user_id}", key=key_id)
+
+
+def by_any_key(principal: Principal) -> Principal:
+    """The same, for what goes on when the key that a user has shown is replaced by another."""
+    return replace(principal, key=None)
 
 
 def address_principal(address: str) -> Principal:

@@ -18,7 +18,7 @@ from typing import Protocol
 
 import msgspec
 
-from runnerd.access import Principal
+from runnerd.access import Principal, by_any_key
 from runnerd.errors import Displaced, Draining, LeaseLost, Overloaded, RunnerdError
 from runnerd.jobs.job import Prompt, Response
 from runnerd.jobs.output import Output
@@ -106,9 +106,10 @@ class JobAttempt:
             return Response(error.status, msgspec.json.encode(error.body()))
 
     async def _ask(self, path: str, reading: Reading) -> Response:
-        job = self._claim.job
+        # A job is its user's, not the key's that submitted it, which may be rotated meanwhile.
+        principal = by_any_key(self._claim.job.principal)
         async with self._inference.streamed(
-            path, reading.body, job.principal, background=True
+            path, reading.body, principal, background=True
         ) as stream:
             opening = await stream.opening()
             while True:

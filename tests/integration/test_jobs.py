@@ -219,6 +219,24 @@ def test_a_key_that_is_rotated(native: DaemonProcess) -> None:
 
 
 @pytest.mark.engine
+def test_a_key_that_is_rotated_under_a_prompt(native: DaemonProcess) -> None:
+    """The prompt goes on, while a request that has shown the old key ends with it."""
+    http = native.http
+    made = http.post("/runnerd/users", json={"name": "rosa"}).json()
+    with httpx.Client(
+        base_url=native.address, headers={"Authorization": f"Bearer {made['key']}"}
+    ) as rosa:
+        id = submitted(rosa, LONG)
+        wait_for(lambda: http.get(f"/runnerd/jobs/{id}").json()["output"], "it to answer")
+        [key] = http.get("/runnerd/users/rosa").json()["keys"]
+        http.post(f"/runnerd/keys/{key['id']}/rotate").raise_for_status()
+        assert rosa.get("/runnerd/jobs").status_code == 401
+    job = ended(http, id)
+    assert (job["state"], job["responses"][0]["status"]) == ("completed", 200), job
+    http.delete("/runnerd/users/rosa")
+
+
+@pytest.mark.engine
 def test_the_same_id(native: DaemonProcess) -> None:
     """Submitting twice is one job."""
     first = submitted(native.http, SHORT | {"id": "my-job"})

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from runnerd.access.directory import Directory
-from runnerd.access.principals import PrincipalKind, owner_principal, user_principal
+from runnerd.access.principals import PrincipalKind
 from runnerd.access.users import Key, User, key_digest
 from runnerd.errors import DatabaseFailure, Unauthorized
 
@@ -76,16 +76,3 @@ def test_looking_up() -> None:
 def test_nothing_shows_a_digest() -> None:
     """What is printed of a key by mistake cannot be used to look for it."""
     assert KEY.digest not in repr(KEY)
-
-
-def test_who_was_let_in_before() -> None:
-    """Is the same user by another key, where there is one that counts; else nobody new."""
-    first, gone = user_principal(ANN.id, "k1"), user_principal(ANN.id, "rotated")
-    old, bob = user_principal(ANN.id, "k3"), user_principal(BOB.id, "none")
-    assert DIRECTORY.standing(first, 10.0) is first
-    assert DIRECTORY.standing(gone, 10.0) == first
-    assert DIRECTORY.standing(old, 60.0) == first
-    assert DIRECTORY.standing(bob, 10.0) == user_principal(BOB.id, "k2")
-    stranger, owner = user_principal("gone", "k4"), owner_principal(0)
-    assert DIRECTORY.standing(stranger, 10.0) is stranger
-    assert DIRECTORY.standing(owner, 10.0) is owner

@@ -15,6 +15,7 @@ from runnerd.access import (
     User,
     UserLimits,
     address_principal,
+    by_any_key,
     local_principal,
     owner_principal,
     user_principal,
@@ -125,6 +126,29 @@ def test_time_ends_what_it_is_to_end() -> None:
         clock.now = 1010.0
         with pytest.raises(Unauthorized):
             rules.check(user_principal("u", "k"), Action.USE_MODEL)
+
+
+def test_a_user_by_any_of_its_keys() -> None:
+    """It counts as long as one key does, whichever was shown when it was let in."""
+    clock, shown = Clock(), user_principal("u", "k")
+    clock.now = 1000.0
+    user, digest = User("u", "ann", models=("ai/*",)), key_digest(SECRET)
+    bobs = Key("b", "v", digest, 0.0)
+    first, second = Key("k", "u", digest, 0.0), Key("l", "u", digest, 5.0, 1010.0)
+    users = (user, User("v", "bob"))
+    rules = Rules(clock, Directory(users, (first, bobs)))
+    assert rules.grants(by_any_key(shown)) == ("ai/*",)
+    rules.adopt(Directory(users, (second, bobs)))
+    rules.check(by_any_key(shown), Action.USE_MODEL)
+    with pytest.raises(Unauthorized):
+        rules.check(shown, Action.USE_MODEL)
+    clock.now = 1010.0
+    for keys in ((second, bobs), (bobs,)):
+        with pytest.raises(Unauthorized):
+            rules.limits(by_any_key(shown))
+        rules.adopt(Directory(users, keys))
+    assert by_any_key(owner_principal(0)) == owner_principal(0)
+    assert by_any_key(user_principal("u", "")) != user_principal("u", "")
 
 
 def test_keys_and_placeholders() -> None:

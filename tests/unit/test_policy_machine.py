@@ -7,7 +7,17 @@ from dataclasses import dataclass, field, replace
 from hypothesis import strategies as st
 from hypothesis.stateful import Bundle, RuleBasedStateMachine, consumes, invariant, rule
 
-from runnerd.access import Action, Directory, Key, Permission, Principal, Rules, User
+from runnerd.access import (
+    Action,
+    Directory,
+    Key,
+    Permission,
+    Principal,
+    Rules,
+    User,
+    by_any_key,
+    user_principal,
+)
 from runnerd.access.model_patterns import granted
 from runnerd.access.permissions import NEEDED
 from runnerd.access.users import key_digest
@@ -99,6 +109,25 @@ class PolicyMachine(RuleBasedStateMachine):
         if secret in self.of:
             self.users.pop(self.of[secret].user, None)
             self.publish()
+
+    @rule(secret=keys, action=st.sampled_from(list(Action)))
+    def go_on(self, secret: str, action: Action) -> None:
+        """What goes on for a user whose keys may be others by now counts by each of them."""
+        if secret not in self.of:
+            return
+        user = self.of[secret].user
+        principal = by_any_key(user_principal(user, f"id {secret}"))
+        known = [other for other, plain in self.of.items() if plain.user == user]
+        if not any(self._counts(other) for other in known):
+            self._refused(principal, action)
+        else:
+            assert self.policy.limits(principal) == self.users[user].limits
+
+    @rule(target=keys, secret=keys, lives=st.none() | st.integers(1, 9))
+    def add_key(self, secret: str, lives: int | None) -> str:
+        """One more key of the same user."""
+        self.count += 1
+        return self._key(self.of[secret].user, lives)
 
     @rule(seconds=st.integers(1, 5))
     def wait(self, seconds: int) -> None:
