@@ -44,6 +44,7 @@ from runnerd.pulls.settings import make_outbound, pull_settings
 from runnerd.relay import listening
 from runnerd.relay.engine_admission import EngineAdmission
 from runnerd.relay.exchanges import ExchangeDependencies, Exchanges
+from runnerd.relay.named_models import NamedModels
 from runnerd.relay.operations import ENGINE_ROUTES
 from runnerd.relay.peers import Peers
 from runnerd.relay.pending_models import PendingModels
@@ -167,7 +168,8 @@ async def build(
     exchanges = Exchanges(
         ExchangeDependencies(
             limits=settings.limits,
-            planner=Planner(visible, supervisor.keys, settings.limits),
+            planner=Planner(supervisor.keys, settings.limits),
+            named_models=NamedModels(visible, supervisor.keys),
             supervisor=supervisor,
             records=records,
             policy=policy,

@@ -15,10 +15,11 @@ from typing import Protocol, cast
 from runnerd.errors import ClientError, Overloaded, RequestTimeout
 from runnerd.relay.body_pace import BodyPace
 from runnerd.relay.deadline import Deadline
+from runnerd.relay.dispatcher_hosts import RelayHost
 from runnerd.relay.half_close import HalfClosed, has_left
 from runnerd.relay.http_reader import HttpReader
 from runnerd.relay.peers import ConnectionPeer, Peers
-from runnerd.relay.request_dispatcher import RelayHost, RequestDispatcher
+from runnerd.relay.request_dispatcher import RequestDispatcher
 from runnerd.relay.request_head_cache import RequestHeadCache
 
 _PIPELINED = 16  # requests that may wait on a connection before it is not read further

@@ -21,6 +21,7 @@ from runnerd.relay.exchange_context import ExchangeContext, RunningExchange
 from runnerd.relay.http_response import Client, HttpResponse
 from runnerd.relay.intake import Intake
 from runnerd.relay.messages import Request, new_request_id
+from runnerd.relay.named_models import NamedModels
 from runnerd.relay.pending_models import PendingModels
 from runnerd.relay.plan import Plan
 from runnerd.relay.planner import Planner
@@ -45,6 +46,7 @@ class ExchangeDependencies:
 
     limits: Limits
     planner: Planner
+    named_models: NamedModels
     supervisor: Supervisor
     records: Records
     policy: Policy
@@ -71,11 +73,12 @@ class Exchanges:
         self.runner_lost = quarantine.lost
         self._intake = intake = Intake(
             parts.planner,
+            parts.named_models,
             parts.policy,
             quarantine,
             parts.pending_models,
-            parts.images_dir,
-            limits.body_bytes,
+            images_dir=parts.images_dir,
+            body_bytes=limits.body_bytes,
         )
         self.authorize = intake.authorize
         self._context = ExchangeContext(

@@ -23,6 +23,7 @@ from runnerd.relay.body import Body
 from runnerd.relay.body_scan import is_heavy
 from runnerd.relay.dialect import UnreadyRequest
 from runnerd.relay.messages import Request
+from runnerd.relay.named_models import NamedModels
 from runnerd.relay.parsed_request import ParsedRequest, parse
 from runnerd.relay.pending_models import PendingModels, Wait
 from runnerd.relay.plan import Plan
@@ -61,13 +62,16 @@ class Intake:
     def __init__(
         self,
         planner: Planner,
+        named_models: NamedModels,
         policy: Policy,
         quarantine: Quarantine,
         pending_models: PendingModels | None,
+        *,
         images_dir: Path,
         body_bytes: int,
     ) -> None:
         self._planner = planner
+        self._named_models = named_models
         self._policy = policy
         self._quarantine = quarantine
         self._pending_models = pending_models
@@ -118,7 +122,7 @@ class Intake:
         self, read: ReadRequest, request: Request, route: Route, principal: Principal
     ) -> Plan | PendingPlan:
         try:
-            model = self._planner.model(read.reference, route, principal)
+            model = self._named_models.model(read.reference, route, principal)
         except ModelNotFound:
             asked = _Asked(read, request, route, principal)
             if (wait := self._expected(asked)) is None:
@@ -181,14 +185,14 @@ class Intake:
             return
         self._policy.check(principal, plan.action)
         if self._policy.grants(principal) is not None:
-            self._planner.check_granted(principal, plan.key.backend, plan.model)
+            self._named_models.check_granted(principal, plan.key.backend, plan.model)
 
     def _expected(self, asked: _Asked) -> Wait | None:
         """How to wait for a missing model, None where it is not coming."""
         if self._pending_models is None or asked.route.runner is not None:
             return None
         read, request, route, principal = asked
-        if not self._planner.may_be(read.reference, principal):
+        if not self._named_models.may_be(read.reference, principal):
             return None
         return self._pending_models.expect(
             read.reference,
@@ -205,7 +209,7 @@ class Intake:
 
     async def _arrived(self, asked: _Asked, wait: Wait) -> Plan | PendingPlan:
         await wait()
-        model = self._planner.model(asked.read.reference, asked.route, asked.principal)
+        model = self._named_models.model(asked.read.reference, asked.route, asked.principal)
         read, request, route, principal = asked
         return self._for_model(read, model, request, route, principal)
 

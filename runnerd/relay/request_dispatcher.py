@@ -3,7 +3,8 @@
 An inference request is collected whole, under limits, before anything is done with it (a slow
 client never holds an engine's thread), and becomes an exchange.  Every other request is lent to the
 control plane with its body as it comes.  Both kinds may follow each other on one connection.
-Requests that arrive while one is being answered wait here.
+Requests that arrive while one is being answered wait here; what a head begins, or is refused for,
+says `head_acceptance`.
 """
 
 from __future__ import annotations
@@ -12,96 +13,23 @@ import logging
 from collections import deque
 from collections.abc import Callable
 from functools import partial
-from typing import Protocol
 
-from aiohttp import web
-
-from runnerd.access import Principal
-from runnerd.config import Limits
 from runnerd.errors import (
     InternalError,
     Overloaded,
-    PayloadTooLarge,
     RunnerdError,
 )
-from runnerd.relay.admission import Admission
-from runnerd.relay.authentication import Authenticate, identify
-from runnerd.relay.body_budget import SMALL, BodyBudget
-from runnerd.relay.control_plane_bridge import BridgeHost, ControlPlaneBridge
+from runnerd.relay.body_budget import SMALL
+from runnerd.relay.control_plane_bridge import ControlPlaneBridge
+from runnerd.relay.dispatcher_hosts import Connection, RelayHost
 from runnerd.relay.exchange import Exchange
-from runnerd.relay.head_validation import check_inference, check_request, request_of
+from runnerd.relay.head_acceptance import HeadAcceptance, too_large
 from runnerd.relay.http_reader import Event, Head, Malformed
-from runnerd.relay.http_response import Client
 from runnerd.relay.messages import CONTINUE, Request, error_response, new_request_id
 from runnerd.relay.pipelined_request import PipelinedRequest
 from runnerd.relay.request_head_cache import CachedHead, RequestHeadCache
-from runnerd.relay.routes import Route
 
 log = logging.getLogger(__name__)
-
-
-class Connection(BridgeHost, Protocol):
-    """The connection's side of its requests."""
-
-    reading_ended: bool
-    """Nothing further is read; the connection ends after the response."""
-    write_paused: bool
-    """The client does not keep up."""
-
-    @property
-    def is_open(self) -> bool: ...
-
-    def write(self, data: bytes) -> None:
-        """Send bytes to the client, if it is still there."""
-        ...
-
-    def expect(self) -> None:
-        """Set the deadline that fits what is expected next of the client."""
-        ...
-
-    def expect_nothing(self) -> None:
-        """It is our turn: no deadline."""
-        ...
-
-    def hang_up(self, *, linger: bool) -> None:
-        """Read nothing further and close; `linger` while the client may still be sending."""
-        ...
-
-
-class RelayHost(Protocol):
-    """What all connections share."""
-
-    limits: Limits
-    admission: Admission
-    bodies: BodyBudget
-    draining: bool
-
-    @property
-    def control_plane(self) -> web.Server:
-        """aiohttp's server, for requests that are not inference."""
-        ...
-
-    def route(self, path: str) -> Route | None:
-        """Return the inference route of a path, in whichever dialect."""
-        ...
-
-    @property
-    def authenticate(self) -> Authenticate:
-        """Says who has a key."""
-        ...
-
-    def authorize(self, request: Request, route: Route, principal: Principal) -> None:
-        """Refuse what the head says that its principal may not.  Raises errors of the 4xx kind."""
-        ...
-
-    def exchange(
-        self, client: Client, request: Request, route: Route, principal: Principal
-    ) -> Exchange:
-        """Check a complete inference request and return its exchange, not yet started.
-
-        Raises errors of the 4xx kind.
-        """
-        ...
 
 
 class RequestDispatcher:
@@ -115,7 +43,7 @@ class RequestDispatcher:
         self._connection = connection
         self._relay = relay
         self._bodies = relay.bodies
-        self._known = known
+        self._heads = HeadAcceptance(relay, connection, known, unix=unix)
         self._unix = unix
         self.queue: deque[PipelinedRequest] = deque()
         self._exchange: Exchange | None = None
@@ -178,27 +106,7 @@ class RequestDispatcher:
             self._end()
 
     def _head(self, head: Head) -> None:
-        relay, unix = self._relay, self._unix
-        request = request_of(head, unix=unix)
-        entry = PipelinedRequest(request, None)
-        try:
-            check_request(request, relay.limits, relay.admission, unix=unix)
-            if request.method == "POST":
-                entry.route = relay.route(request.path)
-            identify(request, relay.authenticate)
-            if entry.route is not None:
-                request.error_format = entry.route.error_format
-                request.read_labels()
-                principal = request.principal(self._connection.principal)
-                relay.authorize(request, entry.route, principal)
-                check_inference(request, entry.route, unix=unix)
-                if (request.length or 0) > relay.limits.body_bytes:
-                    raise _too_large(relay.limits)
-                if head.whole is not None:
-                    self._known.remember(head.whole, request, entry.route)
-        except RunnerdError as error:
-            entry.error = error.with_traceback(None)  # it would refer to this entry
-        self.reading = entry
+        self.reading = entry = self._heads.accept(head)
         self.queue.append(entry)
         self._go_on()
 
@@ -216,7 +124,7 @@ class RequestDispatcher:
         if entry is self.active and self._bridge is not None and entry.route is None:
             self._bridge.body(data)
         elif entry.route is not None and request.received > self._relay.limits.body_bytes:
-            self._spoil(entry, _too_large(self._relay.limits))
+            self._spoil(entry, too_large(self._relay.limits))
         elif not entry.hold(len(data), self._bodies, claimant, unix=self._unix):
             request.received -= len(data)
             self._spoil(entry, Overloaded("too many request bodies in memory", retry_after=5))
@@ -396,7 +304,3 @@ class RequestDispatcher:
 
 def _unread_bytes(connection: Connection) -> int:
     return connection.transport.get_write_buffer_size() if connection.is_open else 0
-
-
-def _too_large(limits: Limits) -> RunnerdError:
-    return PayloadTooLarge(f"the request body exceeds {limits.body_bytes} bytes")

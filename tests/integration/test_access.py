@@ -81,6 +81,7 @@ async def http(
                 ExchangeDependencies(
                     limits=Limits(),
                     planner=cast(Any, PlansAnything()),
+                    named_models=cast(Any, PlansAnything()),
                     supervisor=cast(Any, Untouched()),
                     records=Records(),
                     policy=policy,

@@ -149,6 +149,7 @@ class PolicedRelay:
             ExchangeDependencies(
                 limits=Limits(),
                 planner=cast(Any, PlansAnything()),
+                named_models=cast(Any, PlansAnything()),
                 supervisor=cast(Any, NoRunners()),
                 records=Records(),
                 policy=policy,

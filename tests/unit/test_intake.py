@@ -119,7 +119,8 @@ def transcoded(monkeypatch: pytest.MonkeyPatch) -> list[Body]:
 def intake(planner: CountingPlanner, folder: Path) -> Intake:
     pulling = cast(Any, Pulling(planner))
     policy = Rules(lambda: 0.0)
-    return Intake(cast(Any, planner), policy, Quarantine(), pulling, folder, 2**20)
+    found = cast(Any, planner)
+    return Intake(found, found, policy, Quarantine(), pulling, images_dir=folder, body_bytes=2**20)
 
 
 def plan(taking: Intake, body: bytes) -> Plan | PendingPlan:
@@ -241,7 +242,8 @@ async def test_what_a_large_body_is_known_by_is_found_beside_the_event_loop(
         quarantine.accuse(generation, key, (b"poison",), died)
     assert quarantine
     threads.clear()
-    taking = Intake(cast(Any, planner), policy, quarantine, None, tmp_path, 2**20)
+    stub = cast(Any, planner)
+    taking = Intake(stub, stub, policy, quarantine, None, images_dir=tmp_path, body_bytes=2**20)
     body = b'{"model":"m","messages":[],"x":"%s"}' % (b"x" * size)
     route = find("/v1/chat/completions")
     assert route is not None

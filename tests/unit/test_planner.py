@@ -31,5 +31,5 @@ def test_a_heavy_body_is_weighed_once(
     assert is_heavy(body)
     route = find("/v1/completions")
     assert route is not None
-    Planner(cast(Any, None), cast(Any, None), Limits()).read(body, route, NOBODY)
+    Planner(cast(Any, None), Limits()).read(body, route, NOBODY)
     assert len(weighed) == times
