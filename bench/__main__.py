@@ -11,6 +11,7 @@ from bench import (
     beside,
     chats,
     contexts,
+    in_process,
     isolation,
     jobs,
     memory,
@@ -31,6 +32,7 @@ from bench.report import Report
 SECTIONS: dict[str, Callable[[Report, float], None]] = {
     "startup": startup.startup,
     "requests": relay.requests,
+    "inside": in_process.in_process,
     "latency": relay.latency,
     "held": relay.held,
     "tokens": tokens.tokens,

@@ -47,7 +47,8 @@ class EventSplitter:
             self.rest += data
             return []
         data = self.rest + data if self.rest else data
-        *texts, self.rest = data.split(b"\n\n")
+        texts = data.split(b"\n\n")
+        self.rest = texts.pop()
         if b"\n\n\n" in data or data.startswith(b"\n"):
             return [text for each in texts if (text := each.strip(b"\n"))]
         return texts

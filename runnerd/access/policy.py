@@ -102,7 +102,10 @@ class Rules:
         if principal.kind is PrincipalKind.OWNER:
             return
         if principal.kind is PrincipalKind.USER:
-            allowed = self._user(principal).permissions
+            standing = self._user(principal)
+            if action in standing.actions:
+                return
+            allowed = standing.permissions
         elif principal.id:
             allowed = WITHOUT_A_KEY
         elif action in FOR_ANYBODY:
@@ -113,7 +116,7 @@ class Rules:
                 " keys out (runnerd user add)"
             )
         needed = NEEDED[action]
-        if needed is None or needed in allowed or Permission.SUPERUSER in allowed:
+        if needed is None or _is_met(needed, allowed):
             return
         raise PermissionMissing(
             f"this takes the permission {needed}, which you do not have; the owner of this host can"
@@ -168,9 +171,14 @@ class _Standing(NamedTuple):
 
     until: float
     permissions: frozenset[Permission]
+    actions: frozenset[Action]  # that these allow
     superuser: bool
     grants: Patterns | None
     limits: UserLimits
+
+
+def _is_met(needed: Permission | None, allowed: frozenset[Permission]) -> bool:
+    return needed is None or needed in allowed or Permission.SUPERUSER in allowed
 
 
 def _standing(user: User, keys: Iterable[Key]) -> _Standing:
@@ -179,6 +187,7 @@ def _standing(user: User, keys: Iterable[Key]) -> _Standing:
     return _Standing(
         last if user.expires is None else min(last, user.expires),
         user.permissions,
+        frozenset(action for action, needed in NEEDED.items() if _is_met(needed, user.permissions)),
         superuser,
         None if superuser else user.models or None,
         NO_LIMITS if user.limits == NO_LIMITS else user.limits,

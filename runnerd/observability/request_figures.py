@@ -92,6 +92,30 @@ class ModelTimes:
         self.generated = Histogram(TOKENS)
         self.cached_tokens = 0
 
+    def add(self, request: EndedRequest) -> None:
+        """Count a request that has ended."""
+        duration, first = request.duration or 0.0, request.first_byte
+        failed = request.status >= 400 or request.error is not None
+        error = str(request.status) if failed else ""
+        if error not in self.durations:
+            self.durations[error] = Histogram(SECONDS)
+        self.durations[error].observe(duration)
+        if request.waited is not None:
+            self.waits.observe(request.waited)
+        if failed:
+            return
+        tokens = request.usage
+        if tokens.prompt is not None:
+            self.prompt.observe(tokens.prompt)
+        self.cached_tokens += tokens.cached or 0
+        if tokens.generated is None:
+            return
+        self.generated.observe(tokens.generated)
+        if request.streamed and first is not None:  # else its first byte is also its last
+            self.first_token.observe(first)
+            if tokens.generated > 1:
+                self.each_token.observe((duration - first) / (tokens.generated - 1))
+
 
 class RequestFigures:
     """Counts requests."""
@@ -112,41 +136,33 @@ class RequestFigures:
     def add_up(self) -> None:
         """Have all in the figures that have ended so far."""
         ended, self._ended = self._ended, []
+        alike: dict[tuple[str, str, str, str, int], list[EndedRequest]] = {}
         for principal, request in ended:
-            model = _bounded(request.model, self._models, _MOST_MODELS)
-            origin = _bounded(request.origin or "", self._origins, _MOST_ORIGINS)
-            kind = RequestKind(model, request.operation, origin, principal, request.status)
-            if kind not in self.counts and len(self.counts) >= _MOST_COUNTS:
-                kind = RequestKind(OTHERS, OTHERS, OTHERS, OTHERS, request.status)
-            self.counts[kind] = self.counts.get(kind, 0) + 1
-            if model:  # else it was refused before it was known what it wants
-                self._time(model, request)
+            origin = request.origin or ""
+            kind = request.model, request.operation, origin, principal, request.status
+            same = alike.get(kind)
+            if same is None:
+                alike[kind] = [request]
+            else:
+                same.append(request)
+        for kind, requests in alike.items():
+            self._count(RequestKind(*kind), requests)
 
-    def _time(self, model: str, request: EndedRequest) -> None:
-        times = self.times.get((model, request.operation))
+    def _count(self, kind: RequestKind, requests: list[EndedRequest]) -> None:
+        """Count requests of one kind."""
+        model = _bounded(kind.model, self._models, _MOST_MODELS)
+        operation, origin = kind.operation, _bounded(kind.origin, self._origins, _MOST_ORIGINS)
+        kind = kind._replace(model=model, origin=origin)
+        if kind not in self.counts and len(self.counts) >= _MOST_COUNTS:
+            kind = RequestKind(OTHERS, OTHERS, OTHERS, OTHERS, kind.status)
+        self.counts[kind] = self.counts.get(kind, 0) + len(requests)
+        if not model:
+            return  # they were refused before it was known what they want
+        times = self.times.get((model, operation))
         if times is None:
-            times = self.times[model, request.operation] = ModelTimes()
-        duration, first = request.duration or 0.0, request.first_byte
-        failed = request.status >= 400 or request.error is not None
-        error = str(request.status) if failed else ""
-        if error not in times.durations:
-            times.durations[error] = Histogram(SECONDS)
-        times.durations[error].observe(duration)
-        if request.waited is not None:
-            times.waits.observe(request.waited)
-        if failed:
-            return
-        tokens = request.usage
-        if tokens.prompt is not None:
-            times.prompt.observe(tokens.prompt)
-        times.cached_tokens += tokens.cached or 0
-        if tokens.generated is None:
-            return
-        times.generated.observe(tokens.generated)
-        if request.streamed and first is not None:  # else its first byte is also its last
-            times.first_token.observe(first)
-            if tokens.generated > 1:
-                times.each_token.observe((duration - first) / (tokens.generated - 1))
+            times = self.times[model, operation] = ModelTimes()
+        for request in requests:
+            times.add(request)
 
 
 def _bounded(value: str, known: set[str], most: int) -> str:

@@ -31,8 +31,9 @@ class Inference(msgspec.Struct, gc=False):
 
     model_name: ModelName = msgspec.field(name="model", default=ModelName())
     stream: bool | None = None
-    prompt: msgspec.Raw = UNSAID
     input: msgspec.Raw = UNSAID
+    messages: msgspec.Raw = UNSAID
+    prompt: msgspec.Raw = UNSAID  # from here on: what `is_plain` is about
     documents: msgspec.Raw = UNSAID
     return_documents: msgspec.Raw = UNSAID
     grammar: msgspec.Raw = UNSAID
@@ -51,7 +52,6 @@ class Inference(msgspec.Struct, gc=False):
     dimensions: msgspec.Raw = UNSAID
     suffix: msgspec.Raw = UNSAID
     echo: msgspec.Raw = UNSAID
-    messages: msgspec.Raw = UNSAID
     system: msgspec.Raw = UNSAID  # Anthropic's
     stop: msgspec.Raw = UNSAID
     stop_sequences: msgspec.Raw = UNSAID  # Anthropic's
@@ -68,6 +68,13 @@ class Inference(msgspec.Struct, gc=False):
     def model(self) -> str:
         """What the client called the model."""
         return str(self.model_name)
+
+    @property
+    def is_plain(self) -> bool:
+        """Whether nothing is said but model, stream, input and messages: then there is nothing to
+        check, to put in other words or to mend in the response.
+        """
+        return msgspec.structs.astuple(self)[_PLAIN:] == _NOTHING_ELSE
 
     def token_limit(self) -> int | None:
         """How many tokens one response may have; None where no limit is said, where several names
@@ -86,6 +93,10 @@ class Inference(msgspec.Struct, gc=False):
     def answers(self) -> int:
         """Return how many responses to each prompt are asked for."""
         return max(1, number(self.n, default=1))
+
+
+_PLAIN = Inference.__struct_fields__.index("prompt")
+_NOTHING_ELSE = (UNSAID,) * (len(Inference.__struct_fields__) - _PLAIN)
 
 
 class _Reader:

@@ -67,8 +67,9 @@ def inspect(body: Body, limits: Limits, *, weighed: bool = False) -> ParsedReque
 def _check_fields(parsed: ParsedRequest, limits: Limits) -> None:
     """Hold the fields that are there against the limits."""
     inference, size = parsed.fields, len(parsed.body)
-    _check_seldom(inference, limits)
-    check_costly_fields(inference)
+    if not parsed.is_plain:
+        _check_seldom(inference, limits)
+        check_costly_fields(inference)
     if inference.prompt is not UNSAID and size > _ENTRY * limits.prompts:
         _check_count("prompt", parsed.prompts, limits.prompts)
     if inference.input is not UNSAID and size > _ENTRY * limits.inputs:

@@ -341,7 +341,8 @@ class EngineConnection:
             if self._pieces:
                 self.close()  # a response before it has taken the whole request
             else:
-                self.resume()  # the client may be behind; the next one is not
+                if self._paused:
+                    self.resume()  # the client may be behind; the next one is not
                 self._on_idle(self)
             receiver.engine_done()
 

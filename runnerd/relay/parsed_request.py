@@ -18,12 +18,14 @@ from runnerd.relay.body_scan import count_prompts
 class ParsedRequest(msgspec.Struct, gc=False):
     """A body that is a JSON object, in the engine's terms; nothing of it changes.
 
-    `reference` is what the client calls the model.  A struct: one is made per request.
+    `reference` is what the client calls the model, `is_plain` as in its fields.  A struct: one is
+    made per request.
     """
 
     body: Body
     fields: Inference
     reference: str
+    is_plain: bool = False
     _members: dict[str, msgspec.Raw] | None = None
     _document: dict[str, Any] | None = None
     _prompts: int = 0
@@ -52,10 +54,12 @@ class ParsedRequest(msgspec.Struct, gc=False):
     def replaced(self, members: dict[str, msgspec.Raw], **fields: msgspec.Raw) -> ParsedRequest:
         """The request with other members; `fields` are those among them that are fields."""
         changed = msgspec.structs.replace(self.fields, **fields)
-        return ParsedRequest(msgspec.json.encode(members), changed, self.reference, members)
+        return ParsedRequest(
+            msgspec.json.encode(members), changed, self.reference, _members=members
+        )
 
 
 def parse(body: Body) -> ParsedRequest:
     """Decode a body.  Raises msgspec's errors and errors.ClientError."""
     fields = read_fields(body)
-    return ParsedRequest(body, fields, str(fields.model_name))
+    return ParsedRequest(body, fields, str(fields.model_name), fields.is_plain)

@@ -45,13 +45,16 @@ from runnerd.relay.request_rewrites.ranked_documents import with_plain_documents
 from runnerd.relay.request_rewrites.stop_words import with_said_stops
 from runnerd.relay.request_rewrites.undecodable_text import decodable
 from runnerd.relay.request_validation import JUDGED_ALWAYS, validate_request
-from runnerd.relay.response_adapters.infill import infill_wanted
+from runnerd.relay.response_adapters.infill import Infill, infill_wanted
 from runnerd.relay.response_adapters.logprobs import half_characters_wanted
 from runnerd.relay.response_adapters.select import translation_of
 from runnerd.relay.routes import Route
-from runnerd.relay.serving_runners import ServingRunner, ServingRunners
+from runnerd.relay.serving_runners import PlainRequest, ServingRunner, ServingRunners
 from runnerd.relay.tool_plans import ToolPlan, tool_plan
+from runnerd.relay.translations import PASSED, Assembled
 from runnerd.supervisor.keys import Keys
+
+_PLAIN_PLANS = 16  # remembered of one runner and one name of its model
 
 ReadRequest = ParsedRequest | ForeignRequest
 """A request whose body was decoded: one in the engine's terms, or one of another API."""
@@ -134,48 +137,23 @@ class Planner:
             return self._translated(read, model, request, route)
         if not isinstance(read, ParsedRequest):
             return self._translated(self.translated(read, model), model, request, route)
-        fields, reference = read.fields, read.reference
         operation, infill = route.operation, None
         if operation.name == "completions" and (infill := infill_wanted(read)):
-            operation, read = OPERATIONS["infill"], infill.request
-        found = self._find(route, operation, reference, model)
+            operation = OPERATIONS["infill"]
+        found = self._find(route, operation, read.reference, model)
         if (remedy := found.backend.unsupported_reason(operation.name, found.mode)) is not None:
             raise NotSupported(remedy)
+        plain = None if infill else _plain_request(operation, read, found, request)
+        if plain is not None and (same := found.plans.get(plain)) is not None:
+            return _same_plan(same, read)
         if judges and operation.name in JUDGED_ALWAYS and not request.preload_only:
             validate_request(operation.name, bytes(read.body), found.known)
-        streams, prompts = fields.stream is True, read.prompts
-        assembles = not streams and _assembles(operation, fields, found)
-        read = completed_request(operation, read)
-        warnings: tuple[str, ...] = ()
-        tools = None
-        if has_schemas(fields):
-            read, warnings = with_known_schemas(read)
-            tools = tool_plan(operation.name, read) if found.backend.streams_to_cancel else None
-        if tools is not None:  # its response is read as a stream, however short
-            assembles = not streams
-        translation = translation_of(operation, fields, prompts, assembles=assembles)
-        plan = Plan(
-            operation=operation,
-            key=found.key,
-            model=found.id,
-            model_ref=reference,
-            body=engine_body(read, found.rules, assembles=assembles),
-            streams=streams,
-            assembles=assembles,
-            prompts=prompts,
-            preload_only=request.preload_only,
-            origin=request.origin,
-            affinity=affinity_of(read.fields, request.session) if found.spreads else (),
-            session=request.session,
-            known=found.known,
-            token_time=found.token_time,
-            translation=infill.translation if infill else translation,
-            warnings=warnings,
-        )
-        if tools is None:
-            return plan
-        body_of = partial(engine_body, rules=found.rules, assembles=assembles)
-        return _with_tools(plan, tools, body_of)
+        plan = _planned(operation, read, found, request, infill)
+        if plain is not None:
+            if len(found.plans) >= _PLAIN_PLANS:
+                found.plans.clear()
+            found.plans[plain] = msgspec.structs.replace(plan, body=(), translation=PASSED)
+        return plan
 
     def _translated(self, read: Translated, model: Model, request: Request, route: Route) -> Plan:
         """Plan a request of another API."""
@@ -248,6 +226,72 @@ def _with_tools(
         assembles=plan.assembles and again is None,  # else its end would be waited for
         again=again,
     )
+
+
+def _planned(
+    operation: Operation,
+    read: ParsedRequest,
+    found: ServingRunner,
+    request: Request,
+    infill: Infill | None,
+) -> Plan:
+    """Plan a request in the engine's terms for the runner that serves it."""
+    fields, reference = read.fields, read.reference
+    if infill is not None:
+        read = infill.request
+    streams, prompts = fields.stream is True, read.prompts
+    assembles = not streams and _assembles(operation, fields, found)
+    read = completed_request(operation, read)
+    warnings: tuple[str, ...] = ()
+    tools = None
+    if has_schemas(fields):
+        read, warnings = with_known_schemas(read)
+        tools = tool_plan(operation.name, read) if found.backend.streams_to_cancel else None
+    if tools is not None:  # its response is read as a stream, however short
+        assembles = not streams
+    translation = translation_of(operation, fields, prompts, assembles=assembles)
+    plan = Plan(
+        operation=operation,
+        key=found.key,
+        model=found.id,
+        model_ref=reference,
+        body=engine_body(read, found.rules, assembles=assembles),
+        streams=streams,
+        assembles=assembles,
+        prompts=prompts,
+        preload_only=request.preload_only,
+        origin=request.origin,
+        affinity=affinity_of(read.fields, request.session) if found.spreads else (),
+        session=request.session,
+        known=found.known,
+        token_time=found.token_time,
+        translation=infill.translation if infill else translation,
+        warnings=warnings,
+    )
+    if tools is None:
+        return plan
+    body_of = partial(engine_body, rules=found.rules, assembles=assembles)
+    return _with_tools(plan, tools, body_of)
+
+
+def _plain_request(
+    operation: Operation, read: ParsedRequest, found: ServingRunner, request: Request
+) -> PlainRequest | None:
+    """What the plan for a request depends on beside the runner; None where that is more."""
+    if not read.is_plain or found.rules is not None or found.spreads:
+        return None
+    if request.session or operation.name in JUDGED_ALWAYS:
+        return None
+    streams = read.fields.stream is True
+    assembles = not streams and operation.assembles and found.backend.streams_to_cancel
+    return streams, assembles, request.preload_only, request.origin
+
+
+def _same_plan(plan: Plan, read: ParsedRequest) -> Plan:
+    """The plan for another plain request: it differs in nothing but the body."""
+    body = engine_body(read, None, assembles=plan.assembles)
+    translation = Assembled(plan.prompts, plan.model_ref) if plan.assembles else PASSED
+    return msgspec.structs.replace(plan, body=body, translation=translation)
 
 
 def _assembles(operation: Operation, fields: Inference, found: ServingRunner) -> bool:

@@ -14,6 +14,7 @@ from runnerd.models.catalog import Model, shown
 from runnerd.relay.known_model import KnownModel, known_model
 from runnerd.relay.model_modes import mode_for, modes
 from runnerd.relay.operations import Operation
+from runnerd.relay.plan import Plan
 from runnerd.relay.request_rewrites.parameters import ParameterRules, rules_for
 from runnerd.relay.routes import Route
 from runnerd.relay.token_time import TokenTime
@@ -28,8 +29,17 @@ _REMEDIES = {
 }
 
 
+PlainRequest = tuple[bool, bool, bool, str | None]
+"""What plans for plain requests (`Inference.is_plain`) to one runner differ in, beside body and
+translation: whether they stream, are assembled, only preload, and their origin.
+"""
+
+
 class ServingRunner(NamedTuple):
-    """The runner that serves an operation on a model."""
+    """The runner that serves an operation on a model.
+
+    `plans` are those that were made of plain requests, for the next ones.
+    """
 
     model: Model
     id: str  # the model's; to make it costs as much as to find it
@@ -40,7 +50,8 @@ class ServingRunner(NamedTuple):
     spreads: bool  # over several instances
     known: KnownModel
     rules: ParameterRules | None
-    token_time: TokenTime | None = None  # of runners that generate
+    token_time: TokenTime | None  # of runners that generate
+    plans: dict[PlainRequest, Plan]
 
     def is_of(self, model: Model) -> bool:
         """Whether this was found for the same model; what it is called changes nothing here."""
@@ -102,12 +113,16 @@ class ServingRunners:
         """
         id, revision, known = str(model.id), self._keys.revision, known_model(model)
         if key.mode != BackendMode.COMPLETION:
-            return ServingRunner(model, id, revision, backend, mode, key, False, known, None)
+            return ServingRunner(
+                model, id, revision, backend, mode, key, False, known, None, None, {}
+            )
         configuration = self._keys.configuration(key, id)
         rules = rules_for(configuration, model.description.modelfile, operation.name)
         spreads = self._keys.spreads(key)
         time = self._token_time(key)
-        return ServingRunner(model, id, revision, backend, mode, key, spreads, known, rules, time)
+        return ServingRunner(
+            model, id, revision, backend, mode, key, spreads, known, rules, time, {}
+        )
 
     def _token_time(self, key: RunnerKey) -> TokenTime:
         if key not in self._token_times and len(self._token_times) >= _REMEMBERED:

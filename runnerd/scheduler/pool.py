@@ -172,7 +172,7 @@ class Pool:
         cache is worth least.
         """
         best: Instance | None = None
-        shared = client in self.sharers.held and not background and self._is_shared(client, now)
+        shared = not background and self._is_shared(client, now)
         if shared and overcommit and self._is_up(client):
             return None
         for instance in self.instances.values():
@@ -183,9 +183,10 @@ class Pool:
                 if slots is not None and len(instance.leases) >= max(1, slots - 1):
                     continue
             elif slots is not None and overcommit:
-                alone = not shared or instance.pace.seconds is not None
-                places = max(1, int(slots * (overcommit if alone else min(1.0, overcommit))))
-                busy = len(instance.leases)
+                factor = overcommit
+                if shared and factor > 1.0 and instance.pace.seconds is None:
+                    factor = 1.0
+                places, busy = int(slots * factor) or 1, len(instance.leases)
                 if busy >= places and busy >= instance.pace.places(places):
                     continue
             if best is None or self._rank(instance, affinity) < self._rank(best, affinity):

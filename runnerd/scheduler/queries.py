@@ -54,6 +54,8 @@ class Queries:
         if found is not None:
             pool, instance = found
             expiry = pool.expires_at(instance, self._books.limits.keep_alive)
+        if self._capacity_planner.look_again_at is None and not self._books.queue.count(key):
+            return expiry  # nothing else has a time
         times = (expiry, self._capacity_planner.look_again_at, self.held_back_until(key))
         return min((time for time in times if time is not None), default=None)
 

@@ -75,8 +75,7 @@ class Serving:
                 now=now,
                 background=first.background,
             )
-            holds_back = not first.background and pool.holds_back(first.client, now)
-            if instance is not None or not holds_back:
+            if instance is not None or first.background or not pool.holds_back(first.client, now):
                 return first, instance
             passed_over.append(first.client)
         return None, None
