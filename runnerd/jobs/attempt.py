@@ -7,6 +7,7 @@
 | somebody has reached a limit, there is no place (429) | it waits in the queue; no try is counted |
 | the daemon drains | it is given back |
 | somebody who waits needs its place | it is given back, for a moment or longer |
+| its user's key is rotated amid a prompt | it is given back, or the prompt is asked again |
 | its runtime is over | it has failed |
 """
 
@@ -19,7 +20,14 @@ from typing import Protocol
 import msgspec
 
 from runnerd.access import Principal
-from runnerd.errors import Displaced, Draining, LeaseLost, Overloaded, RunnerdError
+from runnerd.errors import (
+    Displaced,
+    Draining,
+    LeaseLost,
+    Overloaded,
+    RunnerdError,
+    Unauthorized,
+)
 from runnerd.jobs.job import Prompt, Response
 from runnerd.jobs.output import Output
 from runnerd.jobs.prompt_reading import Reading, reading_of, text_of
@@ -38,6 +46,10 @@ class Inference(Protocol):
     ) -> AbstractAsyncContextManager[StreamedResponse]:
         """Ask as a request of a route would; the response is read as it comes."""
         ...
+
+
+class _CutOff(Exception):
+    """A response ended in the middle, because the key it was asked with counts no more."""
 
 
 class JobAttempt:
@@ -68,7 +80,7 @@ class JobAttempt:
             return  # it is somebody else's now, or nobody's
         except TimeoutError:
             await self._fail(f"it ran for longer than {self._claim.job.runtime:g} s", retry=False)
-        except Draining:
+        except (Draining, _CutOff):
             await self._release(0.0)
         except Displaced:
             self.displaced = True
@@ -96,7 +108,7 @@ class JobAttempt:
         """The response to one prompt, be it a refusal.  Raises what is no fault of the prompt's."""
         try:
             reading = reading_of(prompt, streams=self._claim.job.streams)
-            return await self._ask(prompt.path, reading)
+            return await self._ask_as_it_stands(prompt.path, reading)
         except Overloaded:
             raise
         except RunnerdError as error:
@@ -105,10 +117,17 @@ class JobAttempt:
             self._refused = error.message
             return Response(error.status, msgspec.json.encode(error.body()))
 
+    async def _ask_as_it_stands(self, path: str, reading: Reading) -> Response:
+        """Ask, and once more where the key was refused: it may have been rotated meanwhile."""
+        try:
+            return await self._ask(path, reading)
+        except Unauthorized:
+            return await self._ask(path, reading)
+
     async def _ask(self, path: str, reading: Reading) -> Response:
         job = self._claim.job
         async with self._inference.streamed(
-            path, reading.body, job.principal, background=True
+            path, reading.body, job.principal, background=not job.waited_for
         ) as stream:
             opening = await stream.opening()
             while True:
@@ -120,6 +139,8 @@ class JobAttempt:
                 except TimeoutError:
                     await self._output.flush()
                     continue
+                except Unauthorized as error:
+                    raise _CutOff from error
                 self._output.add(reading.feed(piece))
             response = reading.response(opening.status, opening.content_type.decode())
         if not reading.streams:

@@ -201,12 +201,14 @@ class Scheduler(Needs):
         instance.used_at = now
         places_changed = instance.pace.responded(now, busy=bool(instance.leases))
         if instance.state is not RunnerState.READY:
-            return []
+            return self._serving.go_on(now) if jobs_go_on else []
         if pool.failures.failure is not None:
             pool.failures.answered()
-        if instance.leases:  # a place is free, and nobody else has anything of it
-            most = sys.maxsize if places_changed or left or jobs_go_on else 1
+        if instance.leases and not jobs_go_on:  # a place is free: nobody else has anything of it
+            most = sys.maxsize if places_changed or left else 1
             return self._serving.serve(pool, now, most=most) if self._queue.count(pool.key) else []
+        if instance.leases:
+            return self._serving.go_on(now)
         if self._books.draining:
             return [stop(pool, instance, StopReason.DRAINED)]
         pool.idle_since = now
@@ -330,10 +332,6 @@ class Scheduler(Needs):
     def tick(self, now: float) -> list[Decision]:
         """Carry out what was due by `now`: expiries, waits that have been too long, turns."""
         decisions: list[Decision] = []
-        for pool, instance in instances(self._pools):
-            expiry = pool.expires_at(instance, self._books.limits.keep_alive)
-            if expiry is not None and expiry <= now and not self._queue.count(pool.key):
-                decisions.append(stop(pool, instance, StopReason.EXPIRED))
         decisions += self._serving.serve_held_back(now)
         self._books.pauses.looked(now)
         for waiting in self._queue.all():
@@ -342,6 +340,10 @@ class Scheduler(Needs):
             self._queue.remove(waiting.ticket)
             decisions.append(Refuse(waiting.ticket, Refusal.QUEUE_TIMEOUT))
             decisions += self._serving.abandon(self._pools[waiting.key])
+        for pool, instance in instances(self._pools):
+            expiry = pool.expires_at(instance, self._books.limits.keep_alive)
+            if expiry is not None and expiry <= now and not self._queue.count(pool.key):
+                decisions.append(stop(pool, instance, StopReason.EXPIRED))
         if (
             self._capacity_planner.look_again_at is not None
             and self._capacity_planner.look_again_at <= now
