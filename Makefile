@@ -28,8 +28,9 @@ serve: $(VENV)/.runnerd
 	@$(BIN)/python -m runnerd.backends.llamacpp.install --into-venv --use-found $(ENGINE_FLAGS)
 	@$(BIN)/runnerd serve --first-run
 
+# On all cores, up to four: each test file in one process.  PYTEST_FLAGS="-n 0" for one process.
 test: $(VENV)/.dev $(VENV)/.engine
-	@$(BIN)/python -m pytest $(PYTEST_FLAGS)
+	@$(BIN)/python -m pytest -n auto --maxprocesses 4 --dist loadfile $(PYTEST_FLAGS)
 
 # Each of the readers of what strangers send, for a minute; FUZZ_SECONDS=600 for longer.
 fuzz: $(VENV)/.dev

@@ -21,8 +21,14 @@ class JobSettings(BaseModel):
     at_once: Count = Field(
         32, ge=0, description="jobs that the daemon works on at once; 0: it only keeps them"
     )
+    patience: Seconds = Field(
+        300.0,
+        ge=0,
+        description="jobs are worked on while nobody else is served or waits; where none got done"
+        " for so long, one is run beside people; 0: jobs run beside people all the time",
+    )
     idle_only: bool = Field(
-        False, description="work on jobs only while nobody else is served or waits"
+        False, description="never work on jobs while somebody else is served or waits"
     )
     open: Count = Field(
         1_000_000, gt=0, description="jobs of one user that have not ended; beyond it, 429"

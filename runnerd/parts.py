@@ -209,7 +209,7 @@ async def build(
         settings,
         state_dir,
         check_model,
-        supervisor.idle,
+        supervisor.job_gate,
         most_priority,
     )
     prompts = open_desk(settings.protollm, jobs.queue)

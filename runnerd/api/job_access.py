@@ -10,7 +10,7 @@ from runnerd.api.context import CONTEXT, is_owner, principal_of
 from runnerd.api.model_ids import model_id
 from runnerd.api.visible_transfers import check_may_be
 from runnerd.errors import ClientError, JobNotFound, ModelNotFound
-from runnerd.jobs.job import Job, JobState
+from runnerd.jobs.job import Job, JobState, as_chosen, chosen_id
 from runnerd.jobs.queue import Queue, Selection
 
 _USUAL, _MOST = 100, 1000
@@ -27,8 +27,18 @@ def whose(request: web.Request) -> str | None:
 
 
 async def of_asker(request: web.Request, ids: Sequence[str]) -> list[Job]:
-    """The jobs with these ids that there are for who asks."""
-    return await queue_of(request).get(ids, principal=whose(request))
+    """The jobs with these ids that there are for who asks, who may have chosen some of them."""
+    own = principal_of(request).id
+    named = {each: id for id in ids for each in (chosen_id(own, id), id)}
+    found: dict[str, Job] = {}
+    for job in await queue_of(request).get(list(named), principal=whose(request)):
+        found.setdefault(named[job.id], job)
+    return list(found.values())
+
+
+def id_of(request: web.Request, job: Job) -> str:
+    """A job's id for who asks: as it was chosen, but for owners who look at somebody else's."""
+    return as_chosen(job.id) if job.principal.id == principal_of(request).id else job.id
 
 
 async def job_of_asker(request: web.Request, id: str) -> Job:
@@ -39,8 +49,8 @@ async def job_of_asker(request: web.Request, id: str) -> Job:
     return found[0]
 
 
-def selection(request: web.Request) -> Selection:
-    """Which jobs are to be listed, by the query.  Raises errors.ClientError."""
+async def selection(request: web.Request) -> Selection:
+    """Which jobs are to be listed, by the query.  Raises errors.ClientError, JobNotFound."""
     query = request.query
     limit = query.get("limit", str(_USUAL))
     if not limit.isascii() or not limit.isdigit() or not 0 < int(limit[:6]) <= _MOST:
@@ -55,7 +65,7 @@ def selection(request: web.Request) -> Selection:
         query.get("model"),
         state,
         query.get("group"),
-        query.get("before"),
+        (await job_of_asker(request, query["before"])).id if "before" in query else None,
         int(limit),
     )
 

@@ -112,6 +112,15 @@ STEP = (
     _count("UPDATE OF state", _FEWER + _MORE, "OLD.state != NEW.state"),
 )
 
+OWN_IDS_STEP = (
+    # Ids that users have chosen are theirs alone, as those of new jobs are (`jobs/job.chosen_id`);
+    # the others were made by the daemon: at random, of a batch's line, or of what was asked.
+    """UPDATE jobs SET id = id || '~' || lower(hex(principal))
+        WHERE NOT (length(id) = 32 AND id NOT GLOB '*[^0-9a-f]*')
+        AND grp NOT GLOB 'batch_*' AND id NOT GLOB 'protollm-*'""",
+    "ALTER TABLE jobs ADD COLUMN waited_for INTEGER NOT NULL DEFAULT 0",
+)
+
 _OF = "(SELECT principal FROM jobs WHERE seq = {row}.seq)"
 
 BYTES_STEP = (

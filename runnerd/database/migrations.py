@@ -198,6 +198,7 @@ STEPS: tuple[tuple[str, ...], ...] = (
         ) STRICT, WITHOUT ROWID""",
     ),
     jobs.BYTES_STEP,
+    jobs.OWN_IDS_STEP,
 )
 
 VERSION = len(STEPS)

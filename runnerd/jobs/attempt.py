@@ -109,7 +109,7 @@ class JobAttempt:
         # A job is its user's, not the key's that submitted it, which may be rotated meanwhile.
         principal = by_any_key(self._claim.job.principal)
         async with self._inference.streamed(
-            path, reading.body, principal, background=True
+            path, reading.body, principal, background=not self._claim.job.waited_for
         ) as stream:
             opening = await stream.opening()
             while True:

@@ -19,6 +19,8 @@ LEAST_PRIORITY, MOST_PRIORITY = -100, 100
 DERIVED_IDS = "protollm-"
 """How ids begin that follow from what was submitted: nobody chooses one, lest it is another's."""
 
+_OF = "~"
+
 
 class JobState(enum.StrEnum):
     """
@@ -85,7 +87,8 @@ class NewJob:
     is what jobs have in common that were submitted together (copies, a batch), `copy` the number
     among identical ones.  `priority` is a head start in the queue, `deadline` (Unix time) ends the
     job if it has not ended by then, `runtime` (seconds) each attempt.  `streams`: its output is to
-    grow while it runs.
+    grow while it runs.  `waited_for`: somebody waits for it as for the response to a request, so it
+    is none of the work that is done in pauses.
     """
 
     principal: Principal
@@ -99,6 +102,7 @@ class NewJob:
     copy: int = 0
     streams: bool = False
     details: Mapping[str, str] = field(default_factory=dict)
+    waited_for: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,6 +135,7 @@ class Job:
     reason: str = ""
     output: str = ""
     responses: tuple[Response, ...] = ()
+    waited_for: bool = False
 
     def seconds(self, now: float) -> float:
         """How long its last attempt has run, or ran."""
@@ -155,6 +160,7 @@ def queued(id: str, new: NewJob, created: float) -> Job:
         new.copy,
         new.streams,
         dict(new.details),
+        waited_for=new.waited_for,
     )
 
 
@@ -164,6 +170,19 @@ def new_id() -> str:
     Ids that grow keep the index of a large queue small where it is written to.
     """
     return f"{time.time_ns() // 1_000_000:012x}{os.urandom(10).hex()}"
+
+
+def chosen_id(principal: str, text: str) -> str:
+    """The id in the queue of a job for which a principal (its id) has chosen one.
+
+    Two may choose the same; neither can tell by it that the other one has a job.
+    """
+    return f"{text}{_OF}{principal.encode().hex()}"
+
+
+def as_chosen(id: str) -> str:
+    """A job's id as who submitted it knows it."""
+    return id.partition(_OF)[0]
 
 
 def is_id(text: str) -> bool:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from pathlib import Path
 
 from runnerd import tasks
@@ -22,7 +22,7 @@ from runnerd.jobs.queue import OpenedQueue, Queue
 from runnerd.jobs.retries import RetryPolicy
 from runnerd.jobs.sqlite.queue import SqliteQueue
 from runnerd.jobs.sqlite.state import QueueRules
-from runnerd.jobs.worker import Worker
+from runnerd.jobs.worker import Gate, Worker
 
 log = logging.getLogger(__name__)
 
@@ -39,12 +39,12 @@ class Jobs:
         settings: Settings,
         folder: Path,
         check_model: CheckModel,
-        idle: Callable[[], Awaitable[None]],
+        gate: Gate,
         most_priority: Callable[[Principal], int],
     ) -> None:
         """`folder` is the daemon's state; `check_model` raises for a model that there is not for a
-        principal; `idle` waits until nobody is served or waits; `most_priority` is how much of a
-        head start a principal may have.
+        principal; `gate` is where jobs wait; `most_priority` is how much of a head start a
+        principal may have.
         """
         rules = QueueRules(
             lambda: settings.jobs.open,
@@ -58,11 +58,6 @@ class Jobs:
         self._opened: OpenedQueue = fleet_queue(rules) if fleet else SqliteQueue(database, rules)
         self.queue: Queue = self._opened
         self.followers = Followers()
-
-        async def gate() -> None:
-            if settings.jobs.idle_only:
-                await idle()
-
         self.worker = Worker(
             self.queue,
             inference,

@@ -9,7 +9,9 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Iterable
+import sys
+from collections.abc import Callable, Iterable
+from typing import Protocol
 
 from runnerd import tasks
 from runnerd.backoff import Backoff
@@ -24,14 +26,31 @@ _PAUSES = Backoff(0.5, 60.0)  # for jobs that have to make room again and again
 _AGAIN = 5.0  # seconds until a database that cannot be used is asked again
 
 
-async def _open_gate() -> None:
-    """A gate that is always open."""
+class Gate(Protocol):
+    """Where jobs wait that have not begun."""
+
+    async def room(self, running: Callable[[], int]) -> int:
+        """Wait until jobs may begin beside those that are `running`; return how many may."""
+        ...
+
+    def look(self) -> None:
+        """A job is not run any more."""
+        ...
+
+
+class OpenGate:
+    """There is nobody whom jobs could disturb."""
+
+    async def room(self, running: Callable[[], int]) -> int:
+        return sys.maxsize
+
+    def look(self) -> None: ...
 
 
 class Worker:
     """Owns the attempts that run, from `open` to `close`.
 
-    `at_once` says how many there may be, read each time; `gate` is waited for before jobs are
+    `at_once` says how many there may be, read each time; at the `gate` it waits before jobs are
     claimed.
     """
 
@@ -41,13 +60,13 @@ class Worker:
         inference: Inference,
         *,
         at_once: Callable[[], int],
-        gate: Callable[[], Awaitable[None]] = _open_gate,
+        gate: Gate | None = None,
         name: str = "daemon",
     ) -> None:
         self._queue = queue
         self._inference = inference
         self._at_once = at_once
-        self._gate = gate
+        self._gate = gate or OpenGate()
         self._name = name
         self._displaced: dict[str, int] = {}  # how often jobs had to make room
         self._running: dict[str, tuple[Claim, asyncio.Task[None]]] = {}
@@ -77,8 +96,8 @@ class Worker:
                 self._room.clear()
                 await self._room.wait()
                 continue
-            await self._gate()
             try:
+                room = min(room, await self._gate.room(lambda: self.running))
                 claims = await self._claims(room)
             except RunnerdError as error:
                 log.warning("jobs wait: %s", error.message)
@@ -122,6 +141,7 @@ class Worker:
         if found is not None and found[0] is claim:
             del self._running[claim.job.id]
         self._room.set()
+        self._gate.look()
 
     def _lost(self, id: str, token: int) -> None:
         """A job is not this worker's any more: its engine is not asked any longer."""

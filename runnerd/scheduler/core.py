@@ -57,6 +57,7 @@ class Scheduler(Needs):
     def set_limits(self, limits: Limits, now: float) -> list[Decision]:
         """Go on with other limits.  Nobody in the queue is refused because of them."""
         self._books.limits = limits
+        self._books.pauses.patience = limits.patience
         self._budget.places = limits.capacity
         self._shares.turn, self._shares.queue_timeout = limits.quantum, limits.queue_timeout
         return [*self.tick(now), *self._serving.go_on(now)]
@@ -106,6 +107,8 @@ class Scheduler(Needs):
         if len(self._queue) >= self._books.limits.queue_length:
             return [Refuse(ticket, Refusal.QUEUE_FULL)]
         self._serving.begins_to_wait(pool, person, now)
+        if background:
+            self._books.pauses.wait(now)
         self._queue.add(
             ticket,
             key,
@@ -166,6 +169,8 @@ class Scheduler(Needs):
         if self._serving.available(key, affinity, now, client=person, background=background):
             return False
         pool.came(now, self._shares.loaded_at, person)
+        if background:
+            self._books.pauses.wait(now)
         self._queue.add(
             ticket,
             key,
@@ -186,22 +191,24 @@ class Scheduler(Needs):
 
     def release(self, ticket: int, now: float) -> list[Decision]:
         """A lease has ended; unknown tickets are ignored, so that releasing twice is harmless."""
-        taken = self._serving.take_back(ticket)
+        taken = self._serving.take_back(ticket, now)
         if taken is None:
             return []
         pool, instance, left = taken
         instance.leases.discard(ticket)
-        if instance.in_background:
-            instance.in_background.discard(ticket)
+        jobs_go_on = ticket not in instance.in_background and self._jobs_go_on()
+        instance.in_background.discard(ticket)
         instance.used_at = now
         places_changed = instance.pace.responded(now, busy=bool(instance.leases))
         if instance.state is not RunnerState.READY:
-            return []
+            return self._serving.go_on(now) if jobs_go_on else []
         if pool.failures.failure is not None:
             pool.failures.answered()
-        if instance.leases:  # a place is free, and nobody else has anything of it
+        if instance.leases and not jobs_go_on:  # a place is free: nobody else has anything of it
             most = sys.maxsize if places_changed or left else 1
             return self._serving.serve(pool, now, most=most) if self._queue.count(pool.key) else []
+        if instance.leases:
+            return self._serving.go_on(now)
         if self._books.draining:
             return [stop(pool, instance, StopReason.DRAINED)]
         pool.idle_since = now
@@ -212,6 +219,18 @@ class Scheduler(Needs):
         if not self._queue and not due:
             return []
         return [*self._serving.go_on(now), *self.tick(now)]
+
+    def _jobs_go_on(self) -> bool:
+        """Whether nobody is left for whom somebody waits, and jobs wait."""
+        return not self._books.pauses.people and len(self._queue) > 0
+
+    def jobs_wait(self, now: float) -> None:
+        """There are jobs that cannot begin now."""
+        self._books.pauses.wait(now)
+
+    def displaced(self, ticket: int, now: float) -> None:
+        """A job that has a lease was told to give it back: somebody came."""
+        self._books.pauses.displaced(ticket, now)
 
     # runners
 
@@ -262,7 +281,7 @@ class Scheduler(Needs):
         if pool is None or instance is None:
             return []
         for ticket in instance.leases:
-            self._serving.take_back(ticket)
+            self._serving.take_back(ticket, now)
         if not pool.instances:
             pool.requested_keep_alive = None
         decisions: list[Decision] = []
@@ -313,17 +332,18 @@ class Scheduler(Needs):
     def tick(self, now: float) -> list[Decision]:
         """Carry out what was due by `now`: expiries, waits that have been too long, turns."""
         decisions: list[Decision] = []
-        for pool, instance in instances(self._pools):
-            expiry = pool.expires_at(instance, self._books.limits.keep_alive)
-            if expiry is not None and expiry <= now and not self._queue.count(pool.key):
-                decisions.append(stop(pool, instance, StopReason.EXPIRED))
         decisions += self._serving.serve_held_back(now)
+        self._books.pauses.looked(now)
         for waiting in self._queue.all():
             if waiting.since + self._books.limits.queue_timeout > now:
                 break
             self._queue.remove(waiting.ticket)
             decisions.append(Refuse(waiting.ticket, Refusal.QUEUE_TIMEOUT))
             decisions += self._serving.abandon(self._pools[waiting.key])
+        for pool, instance in instances(self._pools):
+            expiry = pool.expires_at(instance, self._books.limits.keep_alive)
+            if expiry is not None and expiry <= now and not self._queue.count(pool.key):
+                decisions.append(stop(pool, instance, StopReason.EXPIRED))
         if (
             self._capacity_planner.look_again_at is not None
             and self._capacity_planner.look_again_at <= now

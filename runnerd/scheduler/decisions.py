@@ -115,7 +115,8 @@ class Limits:
     `queue_length` how many tickets may wait, `queue_timeout` for how long, `keep_alive` how long an
     unused runner stays, unless its terms or the latest lease that named a keep-alive say
     otherwise.  `quantum` is how long a runner in use has before another model can claim its room,
-    `overcommit` how many requests per slot an engine gets, 0 for all.
+    `overcommit` how many requests per slot an engine gets, 0 for all, `patience` for how long
+    people can keep jobs from work (`pauses`).
     """
 
     capacity: int
@@ -124,6 +125,7 @@ class Limits:
     keep_alive: float
     quantum: float = 1.0
     overcommit: float = 2.0
+    patience: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)

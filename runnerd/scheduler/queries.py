@@ -79,6 +79,26 @@ class Queries:
         found = self._books.find(key, generation)
         return None if found is None else found[1].slots
 
+    @property
+    def people(self) -> bool:
+        """Whether anybody is served or waits for whom somebody waits."""
+        return self._books.pauses.people > 0 or self._books.people_wait
+
+    def jobs_begin_at(self) -> float:
+        """Return from when on a job may begin, as things stand; infinite where that is no matter
+        of time.
+        """
+        return self._books.jobs_begin_at()
+
+    @property
+    def jobs_pause(self) -> bool:
+        """Whether jobs are for the pauses between people, not beside them all the time."""
+        return self._books.pauses.patience > 0
+
+    def let_through(self, now: float) -> bool:
+        """Return whether one job need not make room: none got done for too long."""
+        return self._books.pauses.let_through(now)
+
     def gives_way(self, key: RunnerKey, generation: int) -> bool:
         """Return whether an instance is to make room for another model once it is idle."""
         found = self._books.find(key, generation)
@@ -146,6 +166,8 @@ class Queries:
             self._books.pools,
             self._books.queue,
             limits=self._books.limits,
-            noted=self._capacity_planner.look_again_at is not None,
+            noted=self._capacity_planner.look_again_at is not None
+            or self._books.jobs_looked_at_at() is not None,
+            jobs_begin=self._books.jobs_begin_at() <= now,
             now=now,
         )

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 
 from runnerd.scheduler.budget import Budget
 from runnerd.scheduler.decisions import Limits, RunnerKey
+from runnerd.scheduler.pauses import Pauses
 from runnerd.scheduler.pool import Instance, Pool
 from runnerd.scheduler.queue import Queue
 from runnerd.scheduler.shares import Shares
@@ -21,10 +22,12 @@ class SchedulerState:
     shares: Shares
     pools: dict[RunnerKey, Pool] = field(default_factory=dict)
     queue: Queue = field(init=False)
+    pauses: Pauses = field(init=False)
     draining: bool = False
 
     def __post_init__(self) -> None:
         self.queue = Queue(self._held)
+        self.pauses = Pauses(self.limits.patience)
 
     def _held(self, key: RunnerKey, client: str) -> int:
         """How many places of a pool a client holds."""
@@ -48,14 +51,29 @@ class SchedulerState:
         decides that.
         """
         first, pool = self.queue.first(key), self.pools.get(key)
-        if first is None or pool is None or first.background:
+        if first is None or pool is None:
             return None
+        if first.background:
+            return self.jobs_looked_at_at()
         ends = pool.sharers.shared_until(first.client)
         if not math.isfinite(ends):
             return None
         overcommit = self.limits.overcommit
         place = pool.choose(first.affinity, overcommit, client=first.client, now=ends)
         return None if place is None else ends
+
+    @property
+    def people_wait(self) -> bool:
+        """Whether anybody is in the queue for whom somebody waits."""
+        return len(self.queue) > self.queue.in_background
+
+    def jobs_begin_at(self) -> float:
+        """Return from when on a job may begin, as things stand."""
+        return self.pauses.begins_at(people_wait=self.people_wait)
+
+    def jobs_looked_at_at(self) -> float | None:
+        """Return when jobs that wait are to be looked at, None where no time decides that."""
+        return self.pauses.look_at(people_wait=self.people_wait)
 
     def forget_stale(self, now: float) -> None:
         """Drop pools of which nothing is left to know, `queue_timeout` after their last use."""

@@ -50,6 +50,8 @@ class Serving:
         pool = self._pools.get(key)
         if pool is None or self._books.draining:
             return None
+        if background and self._books.jobs_begin_at() > now:
+            return None
         overcommit = self._books.limits.overcommit
         instance = pool.choose(affinity, overcommit, client=client, now=now, background=background)
         if instance is not None and self._queue.before(key, background=background):
@@ -68,6 +70,8 @@ class Serving:
         """
         passed_over: list[str] = []
         while (first := self._queue.first(pool.key, passed_over)) is not None:
+            if first.background and self._books.jobs_begin_at() > now:
+                return first, None
             instance = pool.choose(
                 first.affinity,
                 self._books.limits.overcommit,
@@ -108,9 +112,10 @@ class Serving:
             if count == 1:
                 self._queue.moved(pool.key, client)
         self._granted[ticket] = (pool, instance, client)
+        self._books.pauses.granted(background=background)
         return Grant(ticket, pool.key, instance.generation)
 
-    def take_back(self, ticket: int) -> tuple[Pool, Instance, bool] | None:
+    def take_back(self, ticket: int, now: float) -> tuple[Pool, Instance, bool] | None:
         """End a ticket's grant; None where it had none.
 
         Returns pool and instance that it had, and whether its client holds nothing there any more,
@@ -120,6 +125,7 @@ class Serving:
         if taken is None:
             return None
         pool, instance, client = taken
+        self._books.pauses.ended(ticket, now, background=ticket in instance.in_background)
         left = False
         if client:
             held = pool.sharers.held

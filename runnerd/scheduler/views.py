@@ -6,6 +6,7 @@ from collections.abc import Mapping
 
 from runnerd.scheduler.budget import memory
 from runnerd.scheduler.decisions import FailureView, Limits, RunnerKey, RunnerState, RunnerView
+from runnerd.scheduler.line import Waiting
 from runnerd.scheduler.pool import Pool, instances
 from runnerd.scheduler.queue import Queue
 
@@ -51,9 +52,17 @@ def failure_views(pools: Mapping[RunnerKey, Pool]) -> list[FailureView]:
 
 
 def stranded(
-    pools: Mapping[RunnerKey, Pool], queue: Queue, *, limits: Limits, noted: bool, now: float
+    pools: Mapping[RunnerKey, Pool],
+    queue: Queue,
+    *,
+    limits: Limits,
+    noted: bool,
+    jobs_begin: bool,
+    now: float,
 ) -> list[int]:
-    """Return the tickets that wait for what will not come; `noted` says that time will decide."""
+    """Return the tickets that wait for what will not come; `noted` says that time will decide,
+    `jobs_begin` whether jobs may begin now.
+    """
     moving = any(
         instance.leases or instance.state is not RunnerState.READY
         for _, instance in instances(pools)
@@ -63,12 +72,18 @@ def stranded(
         for waiting in queue.all()
         if not (moving or noted)
         or waiting.since + limits.queue_timeout < now
-        or pools[waiting.key].choose(
-            waiting.affinity,
-            limits.overcommit,
-            client=waiting.client,
-            now=now,
-            background=waiting.background,
-        )
-        is not None
+        or ((jobs_begin or not waiting.background) and _has_room(pools, waiting, limits, now))
     ]
+
+
+def _has_room(
+    pools: Mapping[RunnerKey, Pool], waiting: Waiting, limits: Limits, now: float
+) -> bool:
+    found = pools[waiting.key].choose(
+        waiting.affinity,
+        limits.overcommit,
+        client=waiting.client,
+        now=now,
+        background=waiting.background,
+    )
+    return found is not None

@@ -1,64 +1,63 @@
 """Leases that nobody waits for, and how they make room for those that somebody does.
 
-A job has taken a slot that was free.  When somebody comes and gets a place at the same engine
-beyond its slots, the job that came last gives its slot back; where jobs are for idle hosts only,
-all jobs give theirs back as soon as anybody is served.
+A job has taken a slot in a pause between people (`scheduler/pauses`).  When somebody comes, jobs
+give their slots back, but for the one that is let through; where an owner has jobs work beside
+people, those do that would have somebody share a slot.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Mapping
+import time
+from collections.abc import Callable, Iterator, Mapping
 
 from runnerd.errors import Displaced
+from runnerd.scheduler import Scheduler
 from runnerd.supervisor.lease import Lease
 
 
 class BackgroundLeases:
-    """Knows them by ticket.
+    """Knows them by ticket, in the order in which they were granted."""
 
-    `slots_of` says how many slots an instance has, None where that is not known; `idle_only`
-    whether jobs are for idle hosts only.
-    """
-
-    def __init__(
-        self, slots_of: Callable[[Lease], int | None], idle_only: Callable[[], bool]
-    ) -> None:
-        self._slots_of = slots_of
-        self._idle_only = idle_only
+    def __init__(self, scheduler: Scheduler) -> None:
+        self._scheduler = scheduler
         self.leases: dict[int, Lease] = {}
 
-    def settle(self, lease: Lease, leases: Mapping[int, Lease], *, waited_for: bool) -> None:
-        """A lease was granted, one of `leases`; see who makes room for it.
-
-        `waited_for`: somebody waits for one.
-        """
-        people = len(leases) - len(self.leases)
-        if self._idle_only():
-            if people or waited_for:
-                for each in list(self.leases.values()):
-                    _displace(each)
-            return
+    def settle(self, lease: Lease, leases: Mapping[int, Lease]) -> None:
+        """Somebody was granted a lease, one of `leases`: see which jobs make room."""
         if lease.ticket in self.leases:
             return
+        now = time.monotonic()
+        for job in list(self._pushed_aside(now)):
+            self._displace(job, now)
         same = [each for each in leases.values() if each.generation == lease.generation]
-        slots = self._slots_of(lease)
+        slots = self._scheduler.slots(lease.key, lease.generation)
         if slots is not None and len(same) > slots:
             jobs = [each for each in same if each.ticket in self.leases]
             if jobs:
-                _displace(jobs[-1])
+                self._displace(jobs[-1], now)
+
+    def _pushed_aside(self, now: float) -> Iterator[Lease]:
+        """The jobs that make room for whoever comes."""
+        if not self._scheduler.jobs_pause:
+            return
+        jobs = iter(self.leases.values())
+        if self._scheduler.let_through(now):
+            next(jobs, None)
+        yield from jobs
 
     def displace(self, gives_way: Callable[[Lease], bool]) -> None:
         """Have those end whose runner is to make room for another model."""
+        now = time.monotonic()
         for lease in list(self.leases.values()):
             if gives_way(lease):
-                _displace(lease)
+                self._displace(lease, now)
 
-
-def _displace(lease: Lease) -> None:
-    """Let who has a lease give it back, once what goes on now is over."""
-    if lease.holder is not None:
-        asyncio.get_running_loop().call_soon(_tell, lease)
+    def _displace(self, lease: Lease, now: float) -> None:
+        """Let who has a lease give it back, once what goes on now is over."""
+        if lease.holder is not None:
+            self._scheduler.displaced(lease.ticket, now)
+            asyncio.get_running_loop().call_soon(_tell, lease)
 
 
 def _tell(lease: Lease) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import time
 from collections.abc import Callable
 
@@ -13,6 +12,7 @@ from runnerd.supervisor.actions import Actions
 from runnerd.supervisor.background_leases import BackgroundLeases
 from runnerd.supervisor.batch_scheduling import BatchScheduling
 from runnerd.supervisor.fleet import Fleet
+from runnerd.supervisor.job_gate import JobGate
 from runnerd.supervisor.lease import Lease, LeaseHolder, Waiter
 from runnerd.supervisor.refusals import Refusals
 from runnerd.supervisor.slot_persistence import MOST_CLIENTS, SlotPersistence
@@ -32,9 +32,7 @@ class Claims:
         *,
         slot_persistence: SlotPersistence,
         refusals: Refusals,
-        idle_only: Callable[[], bool] = lambda: False,
     ) -> None:
-        """`idle_only`: jobs are worked on only while nobody is served or waits."""
         self._scheduler = scheduler
         self._actions = actions
         self._fleet = fleet
@@ -44,10 +42,8 @@ class Claims:
         self._waiters: dict[int, Waiter] = {}
         self._leases: dict[int, Lease] = {}
         self._batch_scheduling = BatchScheduling(fleet, self._leases)
-        self._background = BackgroundLeases(
-            lambda lease: scheduler.slots(lease.key, lease.generation), idle_only
-        )
-        self._idle: asyncio.Event | None = None  # while somebody waits for that
+        self._background = BackgroundLeases(scheduler)
+        self.job_gate = JobGate(scheduler)
 
     # those who wait
 
@@ -68,16 +64,14 @@ class Claims:
 
     def leave(self, ticket: int) -> bool:
         """Somebody waits no more; return whether they still did."""
-        waited = self._waiters.pop(ticket, None) is not None
-        if self._idle is not None:
-            self._tell_if_idle()
-        return waited
+        return self._waiters.pop(ticket, None) is not None
 
     def granted(self, granted: Grant) -> None:
         """A runner is there for a ticket."""
         waiter = self._waiters.pop(granted.ticket, None)
         if waiter is None:  # its owner has left meanwhile
             self._actions.carry_out(self._scheduler.release(granted.ticket, time.monotonic()))
+            self.job_gate.left()
         else:
             waiter.claimant.granted(
                 self.lease(granted, waiter.principal, waiter.holder, background=waiter.background)
@@ -86,8 +80,7 @@ class Claims:
     def refused(self, refused: Refuse) -> None:
         """There will be no runner for a ticket."""
         waiter = self._waiters.pop(refused.ticket, None)
-        if self._idle is not None:
-            self._tell_if_idle()
+        self.job_gate.left()
         if waiter is not None:
             waiter.claimant.refused(self._refusals.error(refused, waiter.key, waiter.principal))
 
@@ -114,7 +107,7 @@ class Claims:
         if background:
             self._background.leases[granted.ticket] = lease
         if self._background.leases:
-            self._background.settle(lease, self._leases, waited_for=self._people_wait())
+            self._background.settle(lease, self._leases)
         runner.used = True
         self._batch_scheduling.leased()
         return lease
@@ -124,9 +117,8 @@ class Claims:
             return
         if self._background.leases:
             self._background.leases.pop(lease.ticket, None)
-        if self._idle is not None:
-            self._tell_if_idle()
         decisions = self._scheduler.release(lease.ticket, time.monotonic())
+        self.job_gate.left()
         if decisions:
             self._actions.act_on(decisions)
             if len(decisions) == 1 and isinstance(decisions[0], Grant):
@@ -141,32 +133,12 @@ class Claims:
             gives_way = self._scheduler.gives_way
             self._background.displace(lambda lease: gives_way(lease.key, lease.generation))
 
-    def _people_wait(self) -> bool:
-        return any(not waiter.background for waiter in self._waiters.values())
-
-    def _is_idle(self) -> bool:
-        return len(self._leases) == len(self._background.leases) and not self._people_wait()
-
-    def _tell_if_idle(self) -> None:
-        if self._idle is not None and self._is_idle():
-            self._idle.set()
-
-    async def idle(self) -> None:
-        """Wait until nobody is served or waits, but for jobs.  For one who waits at a time."""
-        while not self._is_idle():
-            self._idle = asyncio.Event()
-            try:
-                await self._idle.wait()
-            finally:
-                self._idle = None
-
     def withdraw(self, ticket: int) -> None:
         """Nobody wants a ticket any more, be it waiting, granted or gone."""
         self._leases.pop(ticket, None)
         self._background.leases.pop(ticket, None)
-        if self._idle is not None:
-            self._tell_if_idle()
         self._actions.carry_out(self._scheduler.withdraw(ticket, time.monotonic()))
+        self.job_gate.left()
 
     # the runners that they have
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 from runnerd.config import Settings
 from runnerd.scheduler import Limits
 
@@ -15,4 +17,5 @@ def scheduler_limits(settings: Settings) -> Limits:
         keep_alive=settings.idle_timeout,
         quantum=settings.turn,
         overcommit=settings.overcommit,
+        patience=math.inf if settings.jobs.idle_only else settings.jobs.patience,
     )

@@ -30,6 +30,7 @@ from runnerd.supervisor.context_variants import ContextVariants
 from runnerd.supervisor.fitting import Fitting
 from runnerd.supervisor.fleet import Fleet
 from runnerd.supervisor.host_reports import HostReports
+from runnerd.supervisor.job_gate import JobGate
 from runnerd.supervisor.keys import Keys
 from runnerd.supervisor.launch_specs import LaunchSpecs
 from runnerd.supervisor.lease import Claimant, Lease, LeaseHolder, Promise, Waiter
@@ -123,7 +124,6 @@ class Supervisor:
             fleet,
             slot_persistence=slot_persistence,
             refusals=Refusals(scheduler, self._reports, preparation=preparation, variants=variants),
-            idle_only=lambda: settings.jobs.idle_only,
         )
         self._watch = MemoryWatch(
             scheduler, actions, memory=memory, fleet=fleet, preparation=preparation
@@ -308,9 +308,10 @@ class Supervisor:
                 raise
         return lease
 
-    async def idle(self) -> None:
-        """Wait until nobody is served or waits, but for jobs."""
-        await self._claims.idle()
+    @property
+    def job_gate(self) -> JobGate:
+        """Where jobs wait for a pause between people."""
+        return self._claims.job_gate
 
     # on view
 
@@ -353,6 +354,7 @@ class Supervisor:
         self._preparation.observe(anew=True)
         limits = scheduler_limits(self._settings)
         self._actions.carry_out(self._scheduler.set_limits(limits, time.monotonic()))
+        self._claims.job_gate.look()
 
     def drain(self) -> None:
         """Admit no further request and stop what is idle; returns at once."""

@@ -193,7 +193,6 @@ def test_others_jobs_are_not_there(native: DaemonProcess) -> None:
         assert ben.get("/runnerd/queues").json() == []
         assert [job["id"] for job in ann.get("/runnerd/jobs").json()] == [id]
         assert ann.get("/runnerd/jobs").json()[0]["user"] == "ann"
-        assert ben.post("/runnerd/jobs", json=SHORT | {"id": id}).status_code == 409
         ended(ann, id)
         assert ann.post(f"/runnerd/jobs/{id}/retry").status_code == 409
 
@@ -242,6 +241,35 @@ def test_the_same_id(native: DaemonProcess) -> None:
     first = submitted(native.http, SHORT | {"id": "my-job"})
     assert submitted(native.http, SHORT | {"id": "my-job"}) == first == "my-job"
     ended(native.http, first)
+
+
+@pytest.mark.engine
+def test_ids_are_each_users_own(native: DaemonProcess) -> None:
+    """Two users choose the same: neither hears of the other's, through any API; owners see both."""
+    http = native.http
+    with native.stranger("cleo") as cleo, native.stranger("dora") as dora:
+        chosen = SHORT | {"id": "same"}
+        assert [submitted(each, chosen) for each in (cleo, dora, http)] == ["same"] * 3
+        assert submitted(dora, SHORT | {"id": submitted(cleo, SHORT)})  # nor of one not chosen
+        for each, name in ((cleo, "cleo"), (dora, "dora")):
+            assert ended(each, "same")["user"] == name
+            assert "same" in [job["id"] for job in each.get("/runnerd/jobs").json()]
+            before = each.get("/runnerd/jobs", params={"before": "same"})
+            assert before.json() == []
+            assert list(each.get("/jobs/same").json()["jobs"]) == ["same"]
+        assert cleo.delete("/runnerd/jobs/same").json() == {"id": "same", "deleted": True}
+        assert cleo.get("/runnerd/jobs/same").status_code == 404
+        assert cleo.get("/runnerd/jobs", params={"before": "same"}).status_code == 404
+        assert state(dora, "same") == "completed"
+        [of_dora] = [
+            job["id"]
+            for job in http.get("/runnerd/jobs").json()
+            if job["user"] == "dora" and job["id"].startswith("same")
+        ]
+        assert http.delete(f"/runnerd/jobs/{of_dora}").status_code == 200
+        assert dora.get("/runnerd/jobs/same").status_code == 404
+        assert ended(http, "same")["state"] == "completed"
+        http.delete("/runnerd/jobs/same")
 
 
 def test_no_door_gives_a_higher_priority(native: DaemonProcess) -> None:

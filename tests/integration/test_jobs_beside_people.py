@@ -48,8 +48,15 @@ def two_slots(tmp_path: Path, model: Path) -> Iterator[DaemonProcess]:
 
 
 @pytest.fixture
-def idle_only(tmp_path: Path, model: Path) -> Iterator[DaemonProcess]:
-    yield from started(tmp_path, model, 2, idle_only=True)
+def sharing(tmp_path: Path, model: Path) -> Iterator[DaemonProcess]:
+    """Jobs work beside people."""
+    yield from started(tmp_path, model, 2, patience=0)
+
+
+@pytest.fixture
+def impatient(tmp_path: Path, model: Path) -> Iterator[DaemonProcess]:
+    """One job is let through beside people at once."""
+    yield from started(tmp_path, model, 3, patience=0.001)
 
 
 def submitted(client: httpx.Client, **parameters: Any) -> str:
@@ -84,9 +91,9 @@ def leases(daemon: DaemonProcess) -> int:
     return sum(record["duration_seconds"] is None for record in records)
 
 
-def test_the_last_slot(two_slots: DaemonProcess) -> None:
+def test_the_last_slot(sharing: DaemonProcess) -> None:
     """It is left to people: of many jobs one is worked on, and people are answered beside it."""
-    client = two_slots.http
+    client = sharing.http
     ids = [submitted(client, **LONG) for _ in range(4)]
     wait_for(lambda: any(job(client, id)["output"] for id in ids), "output")
     asked(client)
@@ -96,18 +103,46 @@ def test_the_last_slot(two_slots: DaemonProcess) -> None:
         client.post(f"/runnerd/jobs/{id}/cancel")
 
 
-def test_only_while_idle(idle_only: DaemonProcess) -> None:
-    """Jobs are not worked on while somebody is served, and are as soon as nobody is."""
-    client = idle_only.http
+def test_in_pauses(two_slots: DaemonProcess) -> None:
+    """Jobs are not worked on while somebody is served, and are when nobody is any more."""
+    client = two_slots.http
     running_job = submitted(client, **LONG)
     wait_for(lambda: job(client, running_job)["output"], "output")
-    with Wire(idle_only.socket) as wire:
+    with Wire(two_slots.socket) as wire:
         wire.send(post("/v1/completions", LONGER))
         wait_for(lambda: job(client, running_job)["state"] == "queued", "the job to make room")
         other = submitted(client, max_tokens=2)
         assert job(client, other)["state"] == "queued"
     wait_for(lambda: job(client, other)["state"] == "completed", "the other job")
     client.post(f"/runnerd/jobs/{running_job}/cancel")
+
+
+def test_background_requests_wait_for_pauses(two_slots: DaemonProcess) -> None:
+    """So it is with what other programs ask in the background, as `runnerd worker` does."""
+    client = two_slots.http
+    background = {"model": "m", "prompt": "x", "max_tokens": 2}
+    with Wire(two_slots.socket) as worker:
+        with Wire(two_slots.socket) as person:
+            person.send(post("/v1/completions", LONGER))
+            assert person.read(head_only=True).status == 200
+            worker.send(post("/v1/completions", background, "Priority: u=7"))
+            wait_for(lambda: leases(two_slots) == 2, "the request to be there")
+            [runner] = client.get("/engines/ps").json()
+            assert (runner["requests"], runner["waiting"]) == (1, 1)
+        assert worker.read().status == 200
+
+
+def test_one_is_let_through(impatient: DaemonProcess) -> None:
+    """Where people leave no pauses, jobs are worked on beside them, one at a time."""
+    client = impatient.http
+    with Wire(impatient.socket) as wire:
+        wire.send(post("/v1/completions", LONGER))
+        assert wire.read(head_only=True).status == 200
+        ids = [submitted(client, max_tokens=2) for _ in range(3)]
+        wait_for(
+            lambda: all(job(client, id)["state"] == "completed" for id in ids), "the jobs", limit=60
+        )
+        assert leases(impatient) == 1
 
 
 def test_jobs_never_come_before_people(two_slots: DaemonProcess) -> None:

@@ -62,13 +62,14 @@ class ScriptedEngine:
     def __init__(self, script: Script) -> None:
         self._script = script
         self.asked: list[bytes] = []
+        self.background: list[bool] = []
         self.left = 0  # how many were left before their end
 
     @asynccontextmanager
     async def streamed(
         self, path: str, body: bytes, principal: Principal, *, background: bool = False
     ) -> AsyncIterator[StreamedResponse]:
-        assert background
+        self.background.append(background)
         self.asked.append(body)
         sink = StreamedResponse(1 << 20)
         telling = asyncio.get_running_loop().create_task(self._tell(body, sink))

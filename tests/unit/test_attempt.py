@@ -16,6 +16,7 @@ from runnerd.errors import (
     LimitReached,
     NotSupported,
     RunnerdError,
+    Unauthorized,
 )
 from runnerd.jobs.job import Job, JobState, NewJob, Prompt
 from runnerd.jobs.worker import Worker
@@ -67,6 +68,16 @@ class Working:
 def whole(sink: StreamedResponse, text: str) -> None:
     document = {"choices": [{"message": {"content": text}}]}
     sink.whole(200, b"application/json", json.dumps(document).encode(), ())
+
+
+CHUNK = {"object": "chat.completion.chunk", "choices": [{"delta": {"content": "text "}}]}
+TEXT = b"data: " + json.dumps(CHUNK).encode() + b"\n\n"
+
+
+def begin(sink: StreamedResponse) -> None:
+    """A stream begins."""
+    sink.head(200, b"text/event-stream", None, chunked=True, framed=False, streams=True,
+              warnings=())  # fmt: skip
 
 
 def echo(body: bytes, sink: StreamedResponse) -> None:
@@ -153,13 +164,10 @@ async def test_output_grows(host: SqliteHost) -> None:
     go_on = asyncio.Event()
 
     async def script(body: bytes, sink: StreamedResponse) -> None:
-        chunk = {"object": "chat.completion.chunk", "choices": [{"delta": {"content": "text "}}]}
-        data = b"data: " + json.dumps(chunk).encode() + b"\n\n"
-        sink.head(200, b"text/event-stream", None, chunked=True, framed=False, streams=True,
-                  warnings=())  # fmt: skip
-        sink.piece(data)
+        begin(sink)
+        sink.piece(TEXT)
         await go_on.wait()
-        sink.piece(data)
+        sink.piece(TEXT)
         sink.end()
 
     async with Working(host, script) as working:
@@ -175,6 +183,27 @@ async def test_output_grows(host: SqliteHost) -> None:
 
 async def hang(body: bytes, sink: StreamedResponse) -> None:
     await asyncio.Event().wait()
+
+
+def refuse(sink: StreamedResponse) -> None:
+    sink.error(Unauthorized("the key counts no more"), intact=True, warnings=())
+
+
+async def test_no_key_at_all(host: SqliteHost) -> None:
+    """Then the job has failed."""
+    async with Working(host, lambda body, sink: refuse(sink)) as working:
+        job = await working.ended(await working.submit("a"))
+    assert (job.state, [each.status for each in job.responses]) == (JobState.FAILED, [401])
+
+
+async def test_who_is_waited_for(host: SqliteHost) -> None:
+    """A job that somebody waits for at a connection is not asked in the background."""
+    async with Working(host, echo) as working:
+        for waited_for in (False, True):
+            new = NewJob(ANN, "m", (Prompt(PATH, b'{"text": "a"}'),), waited_for=waited_for)
+            [job] = await host.queue.submit([new])
+            await working.ended(job.id)
+    assert working.engine.background == [True, False]
 
 
 async def test_cancelled(host: SqliteHost) -> None:

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from aiohttp import web
 
+from runnerd.errors import Displaced
 from runnerd.jobs.fleet.daemon_client import DaemonAway, DaemonClient, LoadedModel, TaskRefused
 
 
@@ -72,6 +73,14 @@ async def test_refused(fake: Fake, status: int, later: bool) -> None:
     with pytest.raises(TaskRefused, match=f"{status}: no") as caught:
         await client.ask("/v1/x", b"{}")
     assert (caught.value.later, caught.value.retry_after) == (later, 7.0)
+
+
+async def test_room_for_people(fake: Fake) -> None:
+    """A request that made room for who waits at the host was not refused."""
+    daemon, client = fake
+    daemon.status, daemon.document = 503, {"error": {"message": "room", "code": "displaced"}}
+    with pytest.raises(Displaced, match="room"):
+        await client.ask("/v1/x", b"{}")
 
 
 async def test_away(fake: Fake, tmp_path: Path) -> None:

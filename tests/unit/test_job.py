@@ -7,7 +7,16 @@ import re
 import pytest
 
 from runnerd.access import owner_principal
-from runnerd.jobs.job import Job, JobState, NewJob, is_id, new_id, queued
+from runnerd.jobs.job import (
+    Job,
+    JobState,
+    NewJob,
+    as_chosen,
+    chosen_id,
+    is_id,
+    new_id,
+    queued,
+)
 
 
 def test_ids() -> None:
@@ -21,6 +30,15 @@ def test_ids() -> None:
 def test_what_is_no_id(text: str) -> None:
     """Nothing that would have to be quoted in a path."""
     assert not is_id(text)
+
+
+def test_chosen_ids() -> None:
+    """Each is of one principal alone, and shown as it was chosen."""
+    ids = {chosen_id(who, "mine") for who in ("user a", "user b", "uid 1000")}
+    assert len(ids) == 3
+    assert {as_chosen(id) for id in ids} == {"mine"}
+    assert not any(is_id(id) for id in ids)
+    assert as_chosen(new_id()[:3]) == new_id()[:3]
 
 
 def test_states() -> None:

@@ -147,7 +147,7 @@ def test_unusable_address_is_logged_once_and_ignored(
     ("usec", "pid", "expected"),
     [
         ("30000000", "", 15.0),
-        ("30000000", str(os.getpid()), 15.0),
+        pytest.param("30000000", str(os.getpid()), 15.0, id="this process"),
         ("30000000", "1", None),
         ("30000000", "x", None),
         ("", "", None),

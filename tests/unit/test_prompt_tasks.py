@@ -9,6 +9,7 @@ from typing import Any, cast
 import pytest
 
 from runnerd.backoff import Backoff
+from runnerd.errors import Displaced
 from runnerd.jobs.fleet.daemon_client import DaemonAway, DaemonClient, TaskRefused
 from runnerd.jobs.fleet.deliveries import Delivery
 from runnerd.jobs.fleet.prompt_tasks import PromptTasks
@@ -105,6 +106,12 @@ async def test_tried_again(store: ResultStore) -> None:
     """What may go better is tried again."""
     daemon = FakeDaemon(TaskRefused("502: oops", later=True), "text")
     assert await carried_out(store, daemon, "b") == Outcome(JobStatus.COMPLETED, "text")
+
+
+async def test_room_for_people(store: ResultStore) -> None:
+    """Making room for who waits at the host is no try, however often."""
+    daemon = FakeDaemon(*[Displaced("it made room")] * 9, "text")
+    assert await carried_out(store, daemon, "p") == Outcome(JobStatus.COMPLETED, "text")
 
 
 async def test_failed(store: ResultStore) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from runnerd.scheduler import (
     BACKGROUND,
     Decision,
@@ -19,22 +21,21 @@ from runnerd.scheduler import (
 A = RunnerKey("llama.cpp", "a", "completion", "0")
 B = RunnerKey("llama.cpp", "b", "completion", "0")
 TIMEOUT = 600.0
+LIMITS = Limits(
+    capacity=1,
+    queue_length=1000,
+    queue_timeout=TIMEOUT,
+    keep_alive=-1.0,
+    quantum=2.0,
+    overcommit=2.0,
+)
 
 
 class Host:
     """A host with room for one model, and its scheduler."""
 
-    def __init__(self, slots: int = 4) -> None:
-        self.scheduler = Scheduler(
-            Limits(
-                capacity=1,
-                queue_length=1000,
-                queue_timeout=TIMEOUT,
-                keep_alive=-1.0,
-                quantum=2.0,
-                overcommit=2.0,
-            )
-        )
+    def __init__(self, slots: int = 4, *, patience: float = 0.0) -> None:
+        self.scheduler = Scheduler(replace(LIMITS, patience=patience))
         for key in (A, B):
             self.scheduler.set_terms(key, Terms(slots=slots))
         self.now = 0.0
@@ -166,3 +167,54 @@ def test_nothing_is_stranded() -> None:
     assert queries.stranded(host.now) == []
     [refused] = [each for each in host.tick(2.0) if getattr(each, "ticket", None) == job]
     assert StopReason.EVICTED not in [getattr(refused, "reason", None)]
+
+
+def test_jobs_wait_for_a_pause() -> None:
+    """However many slots are free: until nobody is served any more, and then all go on."""
+    host = Host(patience=300.0)
+    first, second = host.busy(A), host.ask(A)[0]
+    jobs = [host.ask(A, job=True)[0] for _ in range(2)]
+    assert granted(host.release(first)) == []
+    assert host.scheduler.stranded(host.now) == []
+    assert granted(host.release(second)) == jobs
+
+
+def test_jobs_wait_for_a_pause_of_any_model() -> None:
+    """People of another model count as well; what they leave is given on in the same moment."""
+    host = Host(patience=300.0)
+    host.scheduler.set_limits(replace(LIMITS, capacity=2, patience=300.0), host.now)
+    host.release(host.busy(B))
+    person = host.busy(A)
+    job, decisions = host.ask(B, job=True)
+    assert granted(decisions) == []
+    assert granted(host.release(person)) == [job]
+
+
+def test_who_made_room_waits_longer() -> None:
+    """After the last response, for a time that the scheduler wakes for."""
+    host = Host(patience=300.0)
+    job = host.busy(A, job=True)
+    person, _ = host.ask(A)
+    host.scheduler.displaced(job, host.now)
+    host.release(job)
+    again, decisions = host.ask(A, job=True)
+    assert granted(decisions) == granted(host.release(person)) == []
+    assert host.scheduler.stranded(host.now) == []
+    due = host.scheduler.next_deadline()
+    assert due is not None
+    assert host.now < due <= host.now + 1.0
+    assert granted(host.tick(due - host.now)) == [again]
+
+
+def test_one_job_beside_people() -> None:
+    """Where people leave no pauses one is let through, and the next one after as long again."""
+    host = Host(patience=300.0)
+    person = host.busy(A)
+    first, second = (host.ask(A, job=True)[0] for _ in range(2))
+    assert granted(host.tick(299.0)) == []
+    assert granted(host.tick(1.0)) == [first]
+    assert granted(host.tick(200.0)) == []
+    assert granted(host.release(first)) == []
+    host.ask(A, job=True)
+    assert granted(host.tick(90.0)) == []
+    assert granted(host.release(person)) == [second, host.ticket]

@@ -17,6 +17,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 
 from runnerd.errors import BackendFailure
 from runnerd.scheduler import (
+    BACKGROUND,
     Decision,
     DeviceMemory,
     Fault,
@@ -35,6 +36,7 @@ from runnerd.scheduler import (
 FAILURE = BackendFailure("exit status 1")
 TOTAL = 100
 QUEUE_TIMEOUT = 600.0
+PATIENCE = 20.0
 
 
 def key(name: str) -> RunnerKey:
@@ -109,9 +111,11 @@ class Machine(RuleBasedStateMachine):
                 queue_timeout=QUEUE_TIMEOUT,
                 keep_alive=30.0,
                 overcommit=1.0,
+                patience=PATIENCE,
             )
         )
         self.now = 0.0
+        self.jobs: set[int] = set()  # tickets in the background
         self.tickets = 0
         self.open: dict[int, tuple[RunnerKey, float]] = {}  # asked and not answered
         self.affinities: dict[int, tuple[int, ...]] = {}
@@ -145,6 +149,7 @@ class Machine(RuleBasedStateMachine):
                     assert (runner.key, runner.state) == (wanted, "ready")
                     runner.leases.add(ticket)
                     runner.seen |= set(self.affinities.get(ticket, ()))
+                    self.begins(ticket)
                     most = runner.slots
                     assert most is None or len(runner.leases) <= most, "more than it has slots"
                 case Refuse(ticket, refusal, failure):
@@ -154,6 +159,12 @@ class Machine(RuleBasedStateMachine):
                     assert (failure is not None) == (
                         refusal in (Refusal.LOAD_FAILED, Refusal.FAILING, Refusal.NO_MEMORY)
                     )
+
+    def begins(self, ticket: int) -> None:
+        """Jobs begin in pauses between people, or alone."""
+        leased = {each for runner in self.running.values() for each in runner.leases}
+        if ticket in self.jobs and leased - self.jobs:
+            assert leased & self.jobs == {ticket}, "jobs beside people"
 
     def started(self, wanted: RunnerKey, generation: int, slots: int | None) -> None:
         assert generation not in self.generations, "a generation was used twice"
@@ -216,6 +227,30 @@ class Machine(RuleBasedStateMachine):
         )
         self.lands_at_home(decisions[:1], home, affinity)
         self.apply(decisions)
+
+    @rule(wanted=WANTED, client=st.sampled_from(["x", "y"]))
+    def request_in_background(self, wanted: RunnerKey, client: str) -> None:
+        """Something that nobody waits for, in line or at once."""
+        self.tickets += 1
+        self.open[self.tickets] = (wanted, self.now)
+        self.jobs.add(self.tickets)
+        self.scheduler.set_terms(wanted, TERMS[wanted])
+        self.apply(
+            self.scheduler.request(
+                self.tickets, wanted, self.now, client=client, priority=BACKGROUND
+            )
+        )
+
+    @precondition(lambda self: self.jobs_running())
+    @rule()
+    def jobs_make_room(self) -> None:
+        """They are told to, and do so later."""
+        for ticket in self.jobs_running():
+            self.scheduler.displaced(ticket, self.now)
+
+    def jobs_running(self) -> list[int]:
+        leased = {ticket for runner in self.running.values() for ticket in runner.leases}
+        return sorted(leased & self.jobs)
 
     def home(self, wanted: RunnerKey, affinity: tuple[int, ...]) -> int:
         """Return how much of a conversation an instance with a slot for it has seen."""

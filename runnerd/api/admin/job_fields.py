@@ -11,7 +11,7 @@ from aiohttp import web
 
 from runnerd.api.admin import fields
 from runnerd.api.context import CONTEXT, principal_of, text_field, timestamp
-from runnerd.api.job_access import check_model
+from runnerd.api.job_access import check_model, id_of
 from runnerd.errors import ClientError
 from runnerd.jobs.job import (
     DERIVED_IDS,
@@ -22,6 +22,7 @@ from runnerd.jobs.job import (
     NewJob,
     Prompt,
     Response,
+    chosen_id,
     is_id,
     new_id,
 )
@@ -57,7 +58,7 @@ def new_jobs(request: web.Request, document: dict[str, Any]) -> list[NewJob]:
             principal_of(request),
             model,
             _prompts(request, document, model),
-            id,
+            chosen_id(principal_of(request).id, id) if id else "",
             _whole(document, "priority", 0, LEAST_PRIORITY, MOST_PRIORITY),
             None if expires_in is None else time.time() + expires_in,
             _seconds(document, "runtime"),
@@ -132,7 +133,7 @@ def _seconds(document: dict[str, Any], name: str) -> float | None:
 def job_json(request: web.Request, job: Job, *, whole: bool = True) -> dict[str, object]:
     """A job as the API shows it; without prompts, output and responses in lists."""
     shown: dict[str, object] = {
-        "id": job.id,
+        "id": id_of(request, job),
         "user": request.app[CONTEXT].accounts.called(job.principal.id),
         "model": job.model,
         "state": job.state,

@@ -18,7 +18,7 @@ from runnerd.api.context import (
     json_response,
     principal_of,
 )
-from runnerd.api.job_access import job_of_asker, queue_of, selection, whose
+from runnerd.api.job_access import id_of, job_of_asker, queue_of, selection, whose
 from runnerd.api.routing import Routes
 from runnerd.errors import Conflict, JobNotFound
 from runnerd.jobs.job import Job
@@ -32,7 +32,7 @@ async def list_jobs(request: web.Request) -> web.Response:
 
     `state`, `model` and `group` name some, `limit` how many, `before` an id to go on behind.
     """
-    found = await queue_of(request).select(selection(request))
+    found = await queue_of(request).select(await selection(request))
     return json_response([job_json(request, job, whole=False) for job in found])
 
 
@@ -83,9 +83,10 @@ async def retry(request: web.Request) -> web.Response:
     job = await job_of_asker(request, request.match_info["id"])
     again = await queue_of(request).retry(job.id)
     if again is None:
-        raise JobNotFound(f"job {job.id} is gone")
+        raise JobNotFound(f"job {id_of(request, job)} is gone")
     if again.state == job.state and job.state.ended:
-        raise Conflict(f"job {job.id} is {job.state}: there is nothing to try again")
+        id = id_of(request, job)
+        raise Conflict(f"job {id} is {job.state}: there is nothing to try again")
     return json_response(job_json(request, again))
 
 
@@ -94,4 +95,4 @@ async def delete(request: web.Request) -> web.Response:
     """Forget a job and all that came of it; one that runs is cancelled."""
     job = await job_of_asker(request, request.match_info["id"])
     await queue_of(request).delete([job.id])
-    return json_response({"id": job.id, "deleted": True})
+    return json_response({"id": id_of(request, job), "deleted": True})

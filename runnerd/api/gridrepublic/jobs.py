@@ -16,7 +16,15 @@ from runnerd.access import Action
 from runnerd.api.context import json_body, json_response, principal_of
 from runnerd.api.gridrepublic.command_lines import APPLICATION, Submission, read
 from runnerd.api.gridrepublic.errors import GRIDREPUBLIC
-from runnerd.api.job_access import check_model, listed, of_asker, queue_of, selection, whose
+from runnerd.api.job_access import (
+    check_model,
+    id_of,
+    listed,
+    of_asker,
+    queue_of,
+    selection,
+    whose,
+)
 from runnerd.api.routing import Routes
 from runnerd.errors import ClientError, JobNotFound
 from runnerd.jobs.job import Job, JobState, NewJob, Prompt, new_id
@@ -67,28 +75,28 @@ def _prompt(said: Submission, text: str) -> Prompt:
 
 async def status(request: web.Request) -> web.Response:
     """How jobs stand, of as many ids as are said with commas between them."""
-    return _jobs(await _found(request))
+    return _jobs(request, await _found(request))
 
 
 async def list_jobs(request: web.Request) -> web.Response:
     """One's own jobs, the newest first, and for owners all."""
-    jobs = await listed(request, selection(request))
+    jobs = await listed(request, await selection(request))
     found = await queue_of(request).get([job.id for job in jobs], principal=whose(request))
-    return _jobs(found)
+    return _jobs(request, found)
 
 
 async def cancel(request: web.Request) -> web.Response:
     """Cancel jobs; those that have ended stay as they are."""
     queue = queue_of(request)
     cancelled = [await queue.cancel(job.id) for job in await _found(request)]
-    return _jobs([job for job in cancelled if job is not None])
+    return _jobs(request, [job for job in cancelled if job is not None])
 
 
 async def delete(request: web.Request) -> web.Response:
     """Forget jobs and their output; those that run are cancelled."""
-    ids = [job.id for job in await _found(request)]
-    await queue_of(request).delete(ids)
-    return json_response({"success": True, "ids": ids})
+    found = await _found(request)
+    await queue_of(request).delete([job.id for job in found])
+    return json_response({"success": True, "ids": [id_of(request, job) for job in found]})
 
 
 async def _found(request: web.Request) -> list[Job]:
@@ -102,9 +110,10 @@ async def _found(request: web.Request) -> list[Job]:
     return found
 
 
-def _jobs(jobs: list[Job]) -> web.Response:
+def _jobs(request: web.Request, jobs: list[Job]) -> web.Response:
     now = time.time()
-    return json_response({"success": True, "jobs": {job.id: _job(job, now) for job in jobs}})
+    shown = {id_of(request, job): _job(job, now) for job in jobs}
+    return json_response({"success": True, "jobs": shown})
 
 
 def _job(job: Job, now: float) -> dict[str, object]:

@@ -21,9 +21,18 @@ class Desk(Protocol):
     """Takes prompts.  A job is known by whose it is and by the `job_id` that its client chose."""
 
     async def submit(
-        self, principal: Principal, prompt: ChatCompletionModel, *, model: str | None, queue: str
+        self,
+        principal: Principal,
+        prompt: ChatCompletionModel,
+        *,
+        model: str | None,
+        queue: str,
+        waited_for: bool,
     ) -> Ticket:
-        """Take a prompt; return once it will survive a power cut."""
+        """Take a prompt; return once it will survive a power cut.
+
+        `waited_for`: its client waits for the outcome, and does not ask for it later.
+        """
         ...
 
     async def find(self, principal: Principal, job_id: str) -> Outcome | None:

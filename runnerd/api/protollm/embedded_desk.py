@@ -48,7 +48,13 @@ class EmbeddedDesk:
         self._queue = queue
 
     async def submit(
-        self, principal: Principal, prompt: ChatCompletionModel, *, model: str | None, queue: str
+        self,
+        principal: Principal,
+        prompt: ChatCompletionModel,
+        *,
+        model: str | None,
+        queue: str,
+        waited_for: bool,
     ) -> EmbeddedTicket:
         body = msgspec.json.encode(chat_request(prompt, None) | {"model": model})
         id = f"{DERIVED_IDS}{_print_of(principal.id, prompt.job_id, body.hex())}"
@@ -60,6 +66,7 @@ class EmbeddedDesk:
             priority=max(0, min(prompt.priority or 0, HIGHEST_PRIORITY)),
             group=_group(principal, prompt.job_id),
             details={"protollm": prompt.job_id[:200], "queue_name": queue[:200]},
+            waited_for=waited_for,
         )
         [job] = await self._queue.submit([new])
         return EmbeddedTicket(self._queue, job.id)

@@ -114,8 +114,11 @@ async def _complete(request: web.Request, prompt: ChatCompletionModel) -> web.Re
     model = None
     if not settings.broker:  # else the workers know which models there are
         model = model_of(models_of(request), settings.queues, queue, named)
-    ticket = await context.prompts.submit(principal_of(request), prompt, model=model, queue=queue)
-    if settings.at_once or "respond-async" in request.headers.get("Prefer", ""):
+    later = settings.at_once or "respond-async" in request.headers.get("Prefer", "")
+    ticket = await context.prompts.submit(
+        principal_of(request), prompt, model=model, queue=queue, waited_for=not later
+    )
+    if later:
         return json_response({"content": prompt.job_id})
     try:
         async with asyncio.timeout(settings.answer_timeout):

@@ -10,7 +10,7 @@ from typing import Any
 
 import aiohttp
 
-from runnerd.errors import RunnerdError
+from runnerd.errors import Displaced, RunnerdError
 
 _LOOK_SECONDS = 10.0
 _MOST_BYTES = 64 << 20  # of a response
@@ -85,7 +85,7 @@ class DaemonClient:
         )
 
     async def ask(self, path: str, body: bytes) -> bytes:
-        """The body of the response to a request.  Raises TaskRefused or DaemonAway.
+        """The body of the response to a request.  Raises TaskRefused, DaemonAway, errors.Displaced.
 
         Whoever is cancelled here closes the connection, which ends the computing within a token.
         """
@@ -101,7 +101,9 @@ class DaemonClient:
     async def streamed(
         self, path: str, body: bytes
     ) -> AsyncIterator[tuple[int, str, AsyncIterator[bytes]]]:
-        """Status, media type and pieces of the response.  Raises TaskRefused or DaemonAway."""
+        """Status, media type and pieces of the response.  Raises TaskRefused, DaemonAway, and
+        errors.Displaced where it made room for somebody who waits at the host.
+        """
         try:
             async with self._http.post(self._base + path, data=body, headers=_HEADERS) as response:
                 if response.status >= 400:
@@ -169,6 +171,8 @@ def _refusal(status: int, retry_after: str, body: bytes) -> RunnerdError:
         code, words = "", body[:200].decode("utf-8", "replace")
     if code == "draining":
         return DaemonAway("the daemon is about to end")
+    if code == Displaced.code:
+        return Displaced(words)
     pause = float(retry_after) if retry_after.isdecimal() else None
     return TaskRefused(
         f"{status}: {words}", later=status in _LATER, status=status, retry_after=pause

@@ -47,10 +47,18 @@ class PromptDesk:
         self._watch = Announcements(environment.redis_url)
 
     async def submit(
-        self, principal: Principal, prompt: ChatCompletionModel, *, model: str | None, queue: str
+        self,
+        principal: Principal,
+        prompt: ChatCompletionModel,
+        *,
+        model: str | None,
+        queue: str,
+        waited_for: bool,
     ) -> BrokerTicket:
-        """Publish a prompt.  Raises errors.Conflict for an id of somebody else's, and
-        DatabaseFailure while broker or Redis cannot be used.
+        """Publish a prompt; the message has no word for `waited_for`.
+
+        Raises errors.Conflict for an id of somebody else's, and DatabaseFailure while broker or
+        Redis cannot be used.
         """
         priority = self._base_priority if prompt.priority is None else prompt.priority
         prompt = prompt.model_copy(update={"priority": priority})

@@ -17,6 +17,7 @@ from typing import TypeVar
 
 from runnerd import tasks
 from runnerd.backoff import Backoff
+from runnerd.errors import Displaced
 from runnerd.jobs.fleet.daemon_client import DaemonAway, DaemonClient, TaskRefused
 from runnerd.jobs.fleet.deliveries import Delivery
 from runnerd.jobs.fleet.protollm.prompts import chat_request
@@ -112,6 +113,8 @@ class PromptTasks:
         while number <= self._tries:
             try:
                 text = await self._ask(task, queue)
+            except Displaced:  # no try: the host's own people came first
+                await asyncio.sleep(self._pause(1, None))
             except TaskRefused as error:
                 reasons.append(error.message)
                 if not error.later:

@@ -17,7 +17,7 @@ HEAD_START = 16  # turns that a step of priority is worth, as in the scheduler's
 
 _COLUMNS = (
     "seq, id, owner, model, state, created, priority, deadline, runtime, grp, copy, streams,"
-    " details, started, ended, attempts, reason"
+    " details, started, ended, attempts, reason, waited_for"
 )
 _PROMPTS = msgspec.msgpack.Decoder(tuple[Prompt, ...])
 _ATTEMPTS = msgspec.json.Decoder(tuple[Attempt, ...])
@@ -52,8 +52,9 @@ def insert(connection: Connection, id: str, new: NewJob, created: float) -> None
     rank = rank_of(next_turn(connection, principal.id), new.priority)
     added = connection.execute(
         "INSERT INTO jobs (id, principal, owner, model, state, created, priority, rank, deadline,"
-        " runtime, grp, copy, streams, details, token, attempts, reason)"
-        " VALUES (?, ?, ?, ?, 'queued', ?, ?, ?, ?, ?, ?, ?, ?, ?, 0, '[]', '')",
+        " runtime, grp, copy, streams, details, token, attempts, reason,"
+        " waited_for)"
+        " VALUES (?, ?, ?, ?, 'queued', ?, ?, ?, ?, ?, ?, ?, ?, ?, 0, '[]', '', ?)",
         (
             id,
             principal.id,
@@ -68,6 +69,7 @@ def insert(connection: Connection, id: str, new: NewJob, created: float) -> None
             new.copy,
             new.streams,
             msgspec.json.encode(dict(new.details)).decode(),
+            new.waited_for,
         ),
     )
     connection.execute(
@@ -224,6 +226,7 @@ def _job(
         ended,
         attempts,
         reason,
+        waited_for,
     ) = row
     return Job(
         id,
@@ -245,4 +248,5 @@ def _job(
         reason,
         output,
         responses,
+        bool(waited_for),
     )

@@ -1,0 +1,68 @@
+"""Databases with jobs of an older daemon, brought up to date."""
+
+from __future__ import annotations
+
+import sqlite3
+from contextlib import closing
+from pathlib import Path
+
+import msgspec
+
+from runnerd.access import user_principal
+from runnerd.database import Database, jobs_schema, migrations
+from runnerd.jobs.job import NewJob, Prompt, chosen_id, new_id
+from runnerd.jobs.sqlite.queue import SqliteQueue
+
+ANN, BEN = user_principal("ann", "key"), user_principal("ben", "key")
+PROMPT = Prompt("/v1/completions", b"{}")
+BEFORE = migrations.STEPS.index(jobs_schema.OWN_IDS_STEP)
+
+
+def as_before(file: Path, *ids: tuple[str, str, str]) -> None:
+    """A database of the version before ids were each user's own, with jobs of Ann's."""
+    with closing(sqlite3.connect(file, isolation_level=None)) as connection:
+        for step in migrations.STEPS[:BEFORE]:
+            for statement in step:
+                connection.execute(statement)
+        connection.execute(f"PRAGMA user_version = {BEFORE}")
+        connection.execute(f"PRAGMA application_id = {migrations.APPLICATION_ID}")
+        for id, group, state in ids:
+            added = connection.execute(
+                "INSERT INTO jobs (id, principal, owner, model, state, created, priority, rank,"
+                " grp, copy, streams, details, token, attempts, reason) VALUES (?, ?, ?, 'm', ?, 1,"
+                " 0, 1, ?, 0, 0, '{}', 0, '[]', '')",
+                (id, ANN.id, msgspec.json.encode(ANN).decode(), state, group),
+            )
+            connection.execute(
+                "INSERT INTO job_prompts (seq, prompts) VALUES (?, ?)", (added.lastrowid, b"\x90")
+            )
+
+
+async def test_ids_become_each_users_own(tmp_path: Path) -> None:
+    """Those that users have chosen, and no others; submitted again it is the same job."""
+    generated, batch = new_id(), new_id()
+    derived, line = "protollm-0123", f"{batch}-00001"
+    database = Database(tmp_path)
+    as_before(
+        database.path,
+        ("mine", "", "queued"),
+        ("batch_x", "", "completed"),
+        ("A" * 32, "", "queued"),
+        (generated, "", "queued"),
+        (derived, "protollm-1", "completed"),
+        (line, f"batch_{batch}", "queued"),
+    )
+    queue = SqliteQueue(database)
+    await database.open()
+    assert database.problem is None
+    chosen = [chosen_id(ANN.id, id) for id in ("mine", "batch_x", "A" * 32)]
+    found = await queue.get([*chosen, generated, derived, line], principal=ANN.id)
+    assert [job.id for job in found] == [*chosen, generated, derived, line]
+    assert not any(job.waited_for for job in found)
+    again = NewJob(ANN, "m", (PROMPT,), chosen[0])
+    assert (await queue.submit([again]))[0].created == 1
+    other = NewJob(BEN, "m", (PROMPT,), chosen_id(BEN.id, "mine"), waited_for=True)
+    assert (await queue.submit([other]))[0].created > 1
+    assert (await queue.get([other.id]))[0].waited_for
+    assert sum(count.number for count in await queue.counts(principal=ANN.id)) == 6
+    await database.close()
