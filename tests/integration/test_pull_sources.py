@@ -530,3 +530,20 @@ def test_hub_model_and_its_draft(
     assert any("as was configured" in line["message"] for line in lines)
     assert speculative(daemon, "drafted:1") == own
     assert daemon.http.post("/models/create", json=asked | {"draft": 1}).status_code == 400
+
+
+@pytest.mark.engine
+def test_the_draft_drafts(
+    daemon: DaemonProcess, hub: HubServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The engine of the model that was pulled uses it."""
+    with_a_draft(hub, tmp_path, monkeypatch)
+    events(daemon.http.post("/models/create", json={"from": "hf.co/org/Tiny-GGUF:Q4_K_M"}))
+    asked = {
+        "model": "hf.co/org/Tiny-GGUF:Q4_K_M",
+        "messages": [{"role": "user", "content": "Hello"}],
+        "max_tokens": 16,
+    }
+    response = daemon.http.post("/v1/chat/completions", json=asked)
+    assert response.status_code == 200, response.text
+    assert response.json()["timings"]["draft_n"] > 0
