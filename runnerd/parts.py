@@ -57,6 +57,7 @@ from runnerd.saved_slots import SavedSlots
 from runnerd.sockets.paths import RuntimeDirectory
 from runnerd.sockets.tls import ServerCertificate
 from runnerd.supervisor import Supervisor
+from runnerd.supervisor.drafts import Drafts
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,6 +149,8 @@ async def build(
     )
     events = observability.events
     pulls.changed = observability.transfer_changed
+    drafts = Drafts(supervisor.configuring, configurations, supervisor.keys, store.resolve)
+    pulls.drafted = drafts.attach
     accounts.approvals.subscribe(lambda approval: events.publish(EventKind.APPROVAL, approval))
     store.tell_of_changes(observability.from_threads(EventKind.MODELS))
 

@@ -16,6 +16,7 @@ from runnerd.backends.llamacpp.command import context_tokens, slot_counts
 from runnerd.backends.llamacpp.devices import check_devices, check_placement, placement_flags
 from runnerd.backends.llamacpp.engine_choice import NAME, EngineChoice
 from runnerd.backends.llamacpp.engine_runs import EngineRuns
+from runnerd.backends.llamacpp.fallback import NO_DRAFTS
 from runnerd.backends.llamacpp.flags import extends_context, parse_flags, spelled
 from runnerd.backends.llamacpp.footprint import cache_bytes
 from runnerd.backends.llamacpp.launches import Launches, engine_socket
@@ -79,6 +80,8 @@ class LlamaCppBackend(SlotSaving):
                 raise InvalidConfiguration(failure.message, param="engine") from failure
             return  # `runnerd doctor` tells of it
         if server is None:
+            if config.speculative is not None:
+                raise InvalidConfiguration(NO_DRAFTS, param="speculative")
             return
         spelled(flags, server.options, server.version)
         placement_flags(config.placement, server.devices)

@@ -22,6 +22,7 @@ from runnerd.errors import NotSupported
 
 _SCRIPT = Path(__file__).with_name("python_server.py")
 INSTALL_NATIVE = "install the native server: runnerd install llama.cpp"
+NO_DRAFTS = f"speculative decoding needs the native server; {INSTALL_NATIVE}"
 INSTALL_FALLBACK = "install llama-cpp-python's server: pip install 'runnerd[python-engine]'"
 _OFFERED = {
     BackendMode.COMPLETION: frozenset({"chat/completions", "completions"}),
@@ -107,7 +108,7 @@ class Fallback:
         Raises errors.NotSupported for a configuration that only the native server can carry out.
         """
         if launch.configuration.speculative is not None:
-            raise NotSupported(f"speculative decoding needs the native server; {INSTALL_NATIVE}")
+            raise NotSupported(NO_DRAFTS)
         if len(launch.files.adapters) > 1:
             raise NotSupported(f"more than one adapter needs the native server; {INSTALL_NATIVE}")
         if launch.configuration.placement is not None:

@@ -31,7 +31,7 @@ from runnerd.api.visible_transfers import (
     transfer_of,
     transfers_of,
 )
-from runnerd.errors import ClientError
+from runnerd.errors import ClientError, Forbidden
 from runnerd.llms.entry import LLMRegistryEntry
 from runnerd.llms.links import is_link, parse_link
 from runnerd.pulls import weblink
@@ -47,6 +47,9 @@ async def pull_model(request: web.Request) -> web.StreamResponse:
     reference = text_field(document, "from", required=True)
     assert reference is not None
     tag = text_field(document, "tag")
+    drafts = document.get("draft", True)
+    if not isinstance(drafts, bool):
+        raise ClientError("draft must be true or false", param="draft")
     if is_link(reference):
         return await _download(request, parse_link(reference))
     check_may_be(request, reference)
@@ -58,9 +61,19 @@ async def pull_model(request: web.Request) -> web.StreamResponse:
         revision=text_field(document, "revision"),
         sha256=text_field(document, "sha256"),
         tag=tag,
+        drafts=drafts and _may_configure(request),
         asker=asker_of(request),
     )
     return await stream_job(request, begun_by(request, subscription))
+
+
+def _may_configure(request: web.Request) -> bool:
+    """Whether who asks may say how models are loaded."""
+    try:
+        request.app[CONTEXT].policy.check(principal_of(request), Action.CONFIGURE_MODEL)
+    except Forbidden:
+        return False
+    return True
 
 
 async def _download(request: web.Request, entry: LLMRegistryEntry) -> web.StreamResponse:

@@ -75,6 +75,11 @@ def _add_transfers(add: _Add) -> None:
     pull.add_argument("--tag", metavar="NAME", help="what to call it; default: as it was asked for")
     pull.add_argument("--force", action="store_true", help=_TAKE)
     pull.add_argument("--revision", metavar="REV", help="of a Hugging Face repository")
+    pull.add_argument(
+        "--no-draft",
+        action="store_true",
+        help="leave the model out that drafts for this one, where a repository has one",
+    )
     pull.add_argument("--sha256", metavar="HEX", help="of the file behind a URL")
     _json(pull)
     push = add("push", "send models to the registry that their names say", "pull")

@@ -29,10 +29,12 @@ def pull(options: argparse.Namespace) -> int:
         raise ClientError(f"--tag names one model, and here are {len(options.model)}")
     check_free(Client(options.host), options.tag, options)
     for model in options.model:
-        document = {"from": model}
+        document: dict[str, object] = {"from": model}
         for name in ("tag", "revision", "sha256"):
             if value := getattr(options, name):
                 document[name] = value
+        if options.no_draft:
+            document["draft"] = False
         if token := os.environ.get("HF_TOKEN"):
             if model_of_page(model).lower().startswith(("hf.co/", "huggingface.co/")):
                 document["bearer-token"] = token
@@ -44,7 +46,8 @@ def pull(options: argparse.Namespace) -> int:
 def pull_missing(host: str | None, model: str, *, as_json: bool = False) -> int:
     """Pull what another command was asked for; the status is that of the command."""
     named = {"model": [model], "tag": None, "revision": None, "sha256": None}
-    return pull(argparse.Namespace(host=host, json=as_json, force=False, **named))
+    asked = argparse.Namespace(host=host, json=as_json, force=False, no_draft=False, **named)
+    return pull(asked)
 
 
 def push(options: argparse.Namespace) -> int:

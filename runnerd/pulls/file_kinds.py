@@ -42,8 +42,10 @@ _LABEL = re.compile(
     re.IGNORECASE,
 )
 _DRAFT_WORDS = frozenset(
-    "mtp nextn eagle eagle2 eagle3 draft drafter drafts dflash medusa speculator assistant".split()
+    "mtp nextn eagle eagle2 eagle3 draft drafter drafts dflash dspark medusa speculator"
+    " assistant".split()
 )
+_DRAFTS_OF_OTHERS = frozenset({"eagle", "eagle2", "medusa", "speculator"})  # llama.cpp has none
 _ADAPTER_WORDS = frozenset({"lora", "qlora", "adapter", "adapters"})
 _MATRIX_WORDS = frozenset({"imatrix", "imat"})
 _MATRIX_SHARE = 20  # an importance matrix is smaller than the weights by more than this
@@ -82,6 +84,11 @@ def kind_by_header(start: GGUFStart) -> FileKind:
     if frozenset(re.split(r"[-_.]", start.architecture)) & _DRAFT_WORDS:
         return FileKind.DRAFT
     return FileKind.WEIGHTS
+
+
+def is_usable_draft(path: str) -> bool:
+    """Whether llama.cpp drafts with such models, by what a draft's file is called."""
+    return not _words(path) & _DRAFTS_OF_OTHERS
 
 
 def label_in(path: str) -> str | None:

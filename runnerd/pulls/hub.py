@@ -147,7 +147,11 @@ class Hub:
         if selection.mmproj is not None:
             offered.append(self._file(name, commit, selection.mmproj, MMPROJ_TYPE, secrets))
         told = news(selection, len(files), name.repository)
-        return Offer(tuple(offered), name=_model_name(selection), news=told)
+        draft = None
+        if selection.draft is not None:
+            file = self._file(name, commit, selection.draft, GGUF_TYPE, secrets)
+            draft = Offer((file,), name=file.name, tag=_tag_of(name, file.name))
+        return Offer(tuple(offered), name=_model_name(selection), news=told, draft=draft)
 
     async def _choose(
         self,
@@ -260,6 +264,11 @@ def _decoded(raw: bytes) -> _Listing:
         return msgspec.json.decode(raw, type=_Listing)
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
         raise SourceFailure("the hub's list of files cannot be read") from error
+
+
+def _tag_of(name: HubName, file: str) -> str:
+    """What a pull of one file of a repository is called."""
+    return str(HubName.parse(f"{HOST}/{name.repository}:{file}").reference)
 
 
 def _model_name(selection: Selection) -> str:

@@ -118,13 +118,21 @@ class Offer:
     """The files of one model.
 
     `manifest` is the model's own where the source has one; else the store makes it from the files.
-    `news` is what people should know about the choice that was made.
+    `news` is what people should know about the choice that was made.  `draft` is a model that
+    drafts for this one, which gets the tag `tag`.
     """
 
     files: tuple[OfferedFile, ...]
     manifest: bytes | None = None
     name: str = "model"
     news: tuple[str, ...] = field(default=())
+    draft: Offer | None = None
+    tag: str | None = None
+
+    @property
+    def size(self) -> int:
+        """The bytes of all files, as far as they are stated."""
+        return sum(file.size or 0 for file in self.files)
 
 
 def layer_id(file: OfferedFile) -> str:

@@ -11,7 +11,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import logging
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from typing import Any
@@ -24,6 +24,7 @@ from runnerd.errors import (
     NotFound,
     NotSupported,
     Overloaded,
+    RunnerdError,
 )
 from runnerd.models.catalog import Model
 from runnerd.models.digest import Digest
@@ -56,6 +57,8 @@ log = logging.getLogger(__name__)
 AT_ONCE = 3  # pulls; more would only share the line, and every one holds space
 
 Work = Callable[[TransferTask], Coroutine[Any, Any, Model]]
+Drafted = Callable[[Model, Model], Awaitable[str]]
+"""Lets a model be loaded with the one that drafts for it; says what came of it."""
 
 _OLLAMAS = ("ollama.com", "registry.ollama.ai")
 _SHARED_BYTES = 4 * 2**20  # smaller files are not worth waiting for another pull
@@ -65,7 +68,7 @@ _MOST_JOBS = 64  # also those that wait: whoever may pull must not fill the memo
 @dataclass(frozen=True, slots=True)
 class PullRequest:
     """What somebody wants: a model of a source, under the tag that was said, or the source's own;
-    of a push the form in which the model is written.
+    of a push the form in which the model is written.  `drafts`: with the model that drafts for it.
 
     Equal ones share a transfer.
     """
@@ -73,6 +76,7 @@ class PullRequest:
     source: Source
     said_tag: str | None = None
     form: Form = "docker"
+    drafts: bool = False
 
     @property
     def tag(self) -> str | None:
@@ -101,6 +105,7 @@ class Pulls:
         self._jobs: dict[str, TransferTask] = {}
         self._by_request: dict[tuple[Kind, PullRequest], TransferTask] = {}
         self.changed: Callable[[TransferTask], None] = lambda job: None  # told of begins and ends
+        self.drafted: Drafted = _not_used
         self._slots = asyncio.Semaphore(AT_ONCE)
         self._turns = FileLocks()
 
@@ -112,12 +117,14 @@ class Pulls:
         revision: str | None = None,
         sha256: str | None = None,
         tag: str | None = None,
+        drafts: bool = False,
         asker: Asker = STRANGER,
     ) -> Subscription:
         """Fetch a model, or follow the pull that already does; it goes on without its followers.
 
         `reference` is what `docker model pull` takes, `hf.co/org/repo[@revision][:quant]`, or an
-        http(s) URL of a GGUF file.  `asker` says whose logins count.  Raises
+        http(s) URL of a GGUF file.  With `drafts` a model that drafts for it comes along, and it is
+        loaded with that (see `drafted`).  `asker` says whose logins count.  Raises
         errors.InvalidReference at once; everything else is raised by the iteration.
         """
         digest = Digest(sha256.removeprefix("sha256:").lower()) if sha256 else None
@@ -125,7 +132,7 @@ class Pulls:
         source = parse_source(
             reference, token=token, revision=revision, digest=digest, for_owner=asker.is_owner
         )
-        request = PullRequest(self._shown_by(source, asker), said_tag)
+        request = PullRequest(self._shown_by(source, asker), said_tag, drafts=drafts)
         return self._follow("pull", request, lambda job: self._pull(job, request))
 
     async def offer(self, reference: str, *, asker: Asker = STRANGER) -> Offer:
@@ -245,13 +252,28 @@ class Pulls:
                 offer = await persistently(lambda: request.source.offer(self._context), job.say)
                 for message in offer.news:
                     job.say(message)
-                return await self._take(job, offer, request.tag)
+                draft, job.total = offer.draft, offer.size
+                if draft is not None:
+                    job.say(_about(draft, taken=request.drafts))
+                if draft is None or not request.drafts:
+                    return await self._take(job, offer, request.tag)
+                job.total += draft.size
+                model = await self._take(job, offer, request.tag)
+                await self._take_draft(job, model, draft)
+                return model
+
+    async def _take_draft(self, job: TransferTask, model: Model, offer: Offer) -> None:
+        """Fetch what drafts for a model, and let that be loaded with it; it can do without."""
+        try:
+            said = await self.drafted(model, await self._take(job, offer, offer.tag))
+        except RunnerdError as error:
+            said = f"The model is loaded without {offer.name}: {error.message}"
+        job.say(said)
 
     async def _take(self, job: TransferTask, offer: Offer, tag: str | None) -> Model:
         """Fetch the files of an offer and make them a model."""
-        job.total = sum(file.size or 0 for file in offer.files)
         keys = {_key(file, job.reference): file for file in offer.files}
-        job.names = {layer_id(file): file.name for file in offer.files}
+        job.names |= {layer_id(file): file.name for file in offer.files}
         async with AsyncExitStack() as stack:
             for key in sorted(keys):
                 await stack.enter_async_context(self._turns.take(key, layer_id(keys[key]), job))
@@ -318,6 +340,18 @@ class Pulls:
                 )
         if needed:
             self.store.room.check_space(needed)
+
+
+async def _not_used(model: Model, draft: Model) -> str:
+    return f"{draft.name} is here; `speculative` lets {model.name} be loaded with it"
+
+
+def _about(draft: Offer, *, taken: bool) -> str:
+    """What people are told of a draft model that there is."""
+    size = binary_size(draft.size)
+    if taken:
+        return f"With {draft.name} (draft model, {size}); --no-draft leaves it out"
+    return f"Not taken: {draft.name} (draft model, {size}): `runnerd pull {draft.tag}`"
 
 
 def _remove(parts: Sequence[Part]) -> None:

@@ -17,6 +17,7 @@ from runnerd.pulls.file_kinds import (
     FileKind,
     RepositoryFile,
     bits_of,
+    is_usable_draft,
     kinds_of,
     label_in,
     listed,
@@ -41,6 +42,7 @@ Group = list[RepositoryFile]
 @dataclass(frozen=True, slots=True)
 class Selection:
     """The files to fetch: shards in order, perhaps a projector; `label` names the quantisation.
+    `draft` is a model that drafts for it, which fits beside it.
 
     `others` are the labels and sizes that could be had instead, `sidecars` what was left out, and
     `is_sure` says that names and sizes leave no doubt that these are a model's weights.
@@ -49,6 +51,7 @@ class Selection:
     label: str
     weights: tuple[RepositoryFile, ...]
     mmproj: RepositoryFile | None = None
+    draft: RepositoryFile | None = None
     is_default: bool = False
     fits: bool = True
     is_sure: bool = True
@@ -98,6 +101,7 @@ def select(
         label_of(found),
         _complete(found),
         None if is_draft else projector,
+        None if not groups or is_draft else _draft(drafts, found, _most(memory_bytes) - extra),
         is_default=wanted is None,
         fits=_bytes(found) + extra <= _most(memory_bytes),
         is_sure=wanted is not None or _is_sure(found, usual, is_fallback=not groups),
@@ -220,6 +224,18 @@ def _projector(files: Sequence[RepositoryFile]) -> RepositoryFile | None:
     return min(files, key=rank, default=None)
 
 
+def _draft(drafts: Sequence[Group], model: Group, room: float) -> RepositoryFile | None:
+    """The draft model to fetch with a model: quantised as that is, else the smallest."""
+    most = min(_bytes(model), room - _bytes(model))
+    fitting = [
+        group[0]
+        for group in drafts
+        if len(group) == 1 and group[0].size < most and is_usable_draft(group[0].path)
+    ]
+    label = label_of(model)
+    return min(fitting, key=lambda file: (label_of([file]) != label, file.size), default=None)
+
+
 def _name(path: str) -> str:
     return path.rpartition("/")[2]
 
@@ -238,11 +254,13 @@ def news(selection: Selection, count: int, repository: str) -> tuple[str, ...]:
     if selection.others:
         sizes = [f"{label} ({binary_size(size)})" for label, size in selection.others]
         told.append(f"There are also {_some(sizes)}")
-    if selection.sidecars:
-        names = [f"{_name(path)} ({kind.value})" for path, kind in selection.sidecars]
+    draft = selection.draft
+    left = [each for each in selection.sidecars if draft is None or each[0] != draft.path]
+    if left:
+        names = [f"{_name(path)} ({kind.value})" for path, kind in left]
         told.append(f"Not taken: {_some(names)}")
-    drafts = [_name(path) for path, kind in selection.sidecars if kind is FileKind.DRAFT]
-    if drafts:
+    drafts = [_name(path) for path, kind in left if kind is FileKind.DRAFT]
+    if drafts and draft is None:
         told.append(
             f"The draft model, for `speculative`: `runnerd pull hf.co/{repository}:{drafts[0]}`"
         )

@@ -485,3 +485,65 @@ def test_hub_model_and_not_its_sidecars(
         assert sidecar in told
     ranges = [seen.range for seen in hub.server.seen if "/cdn/a.gguf" in seen.path]
     assert ranges == ["bytes=0-65535"]
+
+
+def with_a_draft(hub: HubServer, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let the repository hold a model and one that drafts for it."""
+    files = {}
+    for name, seed in (("m-Q4_K_M.gguf", 1), ("mtp-m-Q8_0.gguf", 2)):
+        tiny.write_completion_model(folder / name, seed=seed)
+        files[name] = (folder / name).read_bytes()
+    files["m-Q4_K_M.gguf"] += bytes(4096)  # the larger one; what lies behind the tensors is nothing
+    monkeypatch.setattr(hub, "files", files)
+
+
+def speculative(daemon: DaemonProcess, model: str) -> Any:
+    """What is configured of a model's draft model."""
+    [shown] = daemon.http.get("/engines/_configure", params={"model": model}).json() or [{}]
+    return shown.get("Config", {}).get("speculative")
+
+
+def test_hub_model_and_its_draft(
+    daemon: DaemonProcess, hub: HubServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A model comes with the one that drafts for it, and is loaded with that from then on, unless
+    it is not wanted; what an owner has configured stays.
+    """
+    with_a_draft(hub, tmp_path, monkeypatch)
+    draft = "mtp-m-Q8_0.gguf"
+    asked = {"from": "hf.co/org/Tiny-GGUF:Q4_K_M", "tag": "drafted:1"}
+    lines = events(daemon.http.post("/models/create", json=asked | {"draft": False}))
+    assert lines[-1]["type"] == "success", lines[-1]
+    assert any(f"Not taken: {draft} (draft model" in line["message"] for line in lines)
+    assert speculative(daemon, "drafted:1") is None
+    lines = events(daemon.http.post("/models/create", json=asked))
+    assert lines[-1]["type"] == "success", lines[-1]
+    told = "\n".join(line["message"] for line in lines)
+    assert f"With {draft} (draft model" in told
+    assert "which drafts for it" in told
+    assert "--unset speculative" in told
+    configured = speculative(daemon, "drafted:1")
+    assert draft.lower() in configured["draft_model"].lower()
+    own = {"draft_model": "drafted:1", "num_tokens": 2}
+    daemon.http.post("/models/drafted:1/configure", json={"speculative": own}).raise_for_status()
+    lines = events(daemon.http.post("/models/create", json=asked))
+    assert any("as was configured" in line["message"] for line in lines)
+    assert speculative(daemon, "drafted:1") == own
+    assert daemon.http.post("/models/create", json=asked | {"draft": 1}).status_code == 400
+
+
+@pytest.mark.engine
+def test_the_draft_drafts(
+    daemon: DaemonProcess, hub: HubServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The engine of the model that was pulled uses it."""
+    with_a_draft(hub, tmp_path, monkeypatch)
+    events(daemon.http.post("/models/create", json={"from": "hf.co/org/Tiny-GGUF:Q4_K_M"}))
+    asked = {
+        "model": "hf.co/org/Tiny-GGUF:Q4_K_M",
+        "messages": [{"role": "user", "content": "Hello"}],
+        "max_tokens": 16,
+    }
+    response = daemon.http.post("/v1/chat/completions", json=asked)
+    assert response.status_code == 200, response.text
+    assert response.json()["timings"]["draft_n"] > 0

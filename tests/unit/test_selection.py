@@ -205,3 +205,26 @@ def test_choice_is_told() -> None:
     assert "Not taken: mtp-m.gguf (draft model)" in told
     assert "`runnerd pull hf.co/o/r:mtp-m.gguf`" in told
     assert "larger than this host's memory, as all are" in told
+
+
+@pytest.mark.parametrize(
+    ("drafts", "memory", "expected"),
+    [
+        ({"mtp-m-Q8_0.gguf": 900 * MB, "mtp-m-Q4_K_M.gguf": GB}, MANY, "mtp-m-Q4_K_M.gguf"),
+        ({"mtp-m-Q8_0.gguf": 900 * MB, "mtp-m-F16.gguf": GB}, MANY, "mtp-m-Q8_0.gguf"),
+        ({"nextn/m-dspark-F16.gguf": GB}, MANY, "nextn/m-dspark-F16.gguf"),
+        ({"mtp-m-Q8_0.gguf": 2 * GB}, 7 * GB, None),  # no room beside the model
+        ({"m-draft-Q8_0.gguf": 6 * GB}, MANY, None),  # slower than the model itself
+        ({"medusa-m-Q4_K_M.gguf": GB}, MANY, None),  # llama.cpp has none of these
+    ],
+)
+def test_the_draft_that_comes_along(
+    drafts: dict[str, int], memory: int, expected: str | None
+) -> None:
+    """The one that is quantised as the model, else the smallest, where it is of use."""
+    listing = [RepositoryFile(name, size) for name, size in drafts.items()]
+    selection = select([*listing, RepositoryFile("m-Q4_K_M.gguf", 5 * GB)], None, memory)
+    assert (None if selection.draft is None else selection.draft.path) == expected
+    told = "\n".join(news(selection, 2, "o/r"))
+    assert (expected or "nothing") not in told
+    assert ("`runnerd pull hf.co/o/r:" in told) is (expected is None)

@@ -1,0 +1,66 @@
+"""Models are loaded with the ones that draft for them, where these fit."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any, cast
+
+import pytest
+
+from runnerd.backends.configuration import BackendMode
+from runnerd.backends.model_files import ModelFacts, ModelFiles
+from runnerd.configurations import ConfigurationKey, Configurations
+from runnerd.errors import InvalidModelFile
+from runnerd.supervisor.drafts import Drafts
+
+KEY = ConfigurationKey("llama.cpp", "model", BackendMode.COMPLETION)
+MODEL, DRAFT = (cast(Any, SimpleNamespace(id=name, name=f"ai/{name}")) for name in ("model", "d"))
+
+
+class Parts:
+    """A supervisor's configurations, without runners."""
+
+    def __init__(self, folder: Path, drafts: ModelFacts) -> None:
+        self.configurations = Configurations(folder / "configurations.json")
+        keys = SimpleNamespace(backend=lambda name: SimpleNamespace(name="llama.cpp"))
+        facts = {"model": ModelFacts(vocabulary_size=32000), "d": drafts}
+        self.drafts = Drafts(
+            cast(Any, self),
+            self.configurations,
+            cast(Any, keys),
+            lambda id: ModelFiles(Path(), 0, facts=facts[id]),
+        )
+
+    async def configure(self, key: ConfigurationKey, changes: dict[str, object]) -> None:
+        await self.configurations.set(key, changes)
+
+    def draft_model(self) -> str | None:
+        found, _ = self.configurations.effective(*KEY)
+        return None if found.speculative is None else found.speculative.draft_model
+
+
+@pytest.mark.parametrize(
+    "facts",
+    [
+        ModelFacts(vocabulary_size=32064),
+        ModelFacts(vocabulary_size=5, drafts_as="eagle3"),
+        ModelFacts(drafts_as="mtp"),
+    ],
+)
+async def test_one_that_fits(tmp_path: Path, facts: ModelFacts) -> None:
+    """By its vocabulary, or because it was made for that; an owner's own choice stays."""
+    parts = Parts(tmp_path, facts)
+    assert "drafts for it" in await parts.drafts.attach(MODEL, DRAFT)
+    assert parts.draft_model() == "ai/d"
+    await parts.configure(KEY, {"speculative": {"draft_model": "ai/other"}})
+    assert "with ai/other, as was configured" in await parts.drafts.attach(MODEL, DRAFT)
+    assert parts.draft_model() == "ai/other"
+
+
+async def test_one_of_another_vocabulary(tmp_path: Path) -> None:
+    """It could not draft for the model, which stays as it is."""
+    parts = Parts(tmp_path, ModelFacts(vocabulary_size=32129))
+    with pytest.raises(InvalidModelFile, match="it has 32129 tokens, and the model 32000"):
+        await parts.drafts.attach(MODEL, DRAFT)
+    assert parts.draft_model() is None
