@@ -21,7 +21,6 @@ neither a connection nor a remembered head nor a stream keeps alive what was rev
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
 from typing import Final, NamedTuple, Protocol
 
@@ -152,7 +151,7 @@ class Rules:
         """What a principal's user may, as the directory has it now.  Raises errors.Unauthorized."""
         name = principal.key or ""
         known = self._known.get(name)
-        if known is not None and self._clock() < known.until:
+        if known is not None and (known.until is None or self._clock() < known.until):
             return known
         now, key = self._clock(), self.directory.key(name)
         user = None if key is None else self.directory.user(key.user_id)
@@ -165,9 +164,11 @@ class Rules:
 
 
 class _Standing(NamedTuple):
-    """What is asked of a user with each request; `until` is when it has to be found anew."""
+    """What is asked of a user with each request; `until` is when it has to be found anew, None for
+    as long as users are not changed.
+    """
 
-    until: float
+    until: float | None
     permissions: frozenset[Permission]
     actions: frozenset[Action]  # that these allow
     superuser: bool
@@ -183,7 +184,7 @@ def _standing(user: User, key: Key) -> _Standing:
     ends = (each.expires for each in (key, user) if each.expires is not None)
     superuser = Permission.SUPERUSER in user.permissions
     return _Standing(
-        min(ends, default=math.inf),
+        min(ends, default=None),
         user.permissions,
         frozenset(action for action, needed in NEEDED.items() if _is_met(needed, user.permissions)),
         superuser,
