@@ -152,7 +152,7 @@ class Rules:
         """What a principal's user may, as the directory has it now.  Raises errors.Unauthorized."""
         name = principal.id if principal.key is None else principal.key
         known = self._known.get(name)
-        if known is not None and self._clock() < known.until:
+        if known is not None and (known.until is None or self._clock() < known.until):
             return known
         now, keys = self._clock(), self.directory.keys_of(principal.user_id or "")
         keys = [key for key in keys if principal.key in (None, key.id)]
@@ -167,9 +167,11 @@ class Rules:
 
 
 class _Standing(NamedTuple):
-    """What is asked of a user with each request; `until` is when it has to be found anew."""
+    """What is asked of a user with each request; `until` is when it has to be found anew, None for
+    as long as users are not changed.
+    """
 
-    until: float
+    until: float | None
     permissions: frozenset[Permission]
     actions: frozenset[Action]  # that these allow
     superuser: bool
@@ -183,9 +185,10 @@ def _is_met(needed: Permission | None, allowed: frozenset[Permission]) -> bool:
 
 def _standing(user: User, keys: Iterable[Key]) -> _Standing:
     last = max(math.inf if key.expires is None else key.expires for key in keys)
+    until = last if user.expires is None else min(last, user.expires)
     superuser = Permission.SUPERUSER in user.permissions
     return _Standing(
-        last if user.expires is None else min(last, user.expires),
+        None if until == math.inf else until,
         user.permissions,
         frozenset(action for action, needed in NEEDED.items() if _is_met(needed, user.permissions)),
         superuser,

@@ -7,8 +7,9 @@ import itertools
 import os
 import re
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any
+
+import msgspec
 
 from runnerd.access import Principal
 from runnerd.errors import RunnerdError
@@ -27,9 +28,9 @@ PeerPrincipal = Callable[[str], Principal]
 """Who is at the other end of a connection, given what the request says of whom it is for."""
 
 
-@dataclass(slots=True, eq=False)
-class Request:
-    """One request of a connection: its head, and its body as far as it has arrived.
+class Request(msgspec.Struct, eq=False):
+    """One request of a connection: its head, and its body as far as it has arrived.  A struct: one
+    is made per request.
 
     Header names are lower case.  `path` is the target without query, with the prefix of Docker
     Desktop's socket stripped; `target` is what the control plane gets to see.  `user` is whose key

@@ -15,6 +15,7 @@ _USAGE = b'"usage":{'
 _TIMINGS = b'"timings":{'
 _OBJECT_BYTES = 1024
 
+_decode = msgspec.json.Decoder().decode
 _decoder = json.JSONDecoder()  # reads an object and leaves alone what comes behind it
 
 
@@ -60,7 +61,19 @@ def _object(data: bytes, name: bytes) -> dict[str, object] | None:
     if start < 0:
         return None
     start += len(name) - 1
-    text = data[start : start + _OBJECT_BYTES].decode("utf-8", "replace")
+    end = data.find(b"}", start) + 1
+    if data.count(b"{", start, end) > 1:  # with details, an object in the object
+        end = data.find(b"}", end) + 1
+    try:
+        said = _decode(data[start:end])
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        return _in_front(data[start : start + _OBJECT_BYTES])
+    return said if isinstance(said, dict) else None
+
+
+def _in_front(data: bytes) -> dict[str, object] | None:
+    """The object that stands in front, whatever it is made of."""
+    text = data.decode("utf-8", "replace")
     try:
         found, _ = _decoder.raw_decode(text)
     except (ValueError, RecursionError):

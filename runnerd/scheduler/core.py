@@ -137,7 +137,10 @@ class Scheduler(Needs):
         if background:
             client = ""
         instance = self._serving.available(key, affinity, now, client=client, background=background)
-        if instance is None or (pool := self._pools[key]).crowds(instance, affinity):
+        if instance is None:
+            return None
+        pool = self._pools[key]
+        if affinity and pool.crowds(instance, affinity):
             return None
         pool.came(now, self._shares.loaded_at, client)
         return self._serving.grant(

@@ -172,7 +172,8 @@ class Pool:
         cache is worth least.
         """
         best: Instance | None = None
-        shared = not background and self._is_shared(client, now)
+        sharers = self.sharers
+        shared = client in sharers.held and not background and now < sharers.shared_until(client)
         if shared and overcommit and self._is_up(client):
             return None
         for instance in self.instances.values():

@@ -113,7 +113,8 @@ class Serving:
                 self._queue.moved(pool.key, client)
         self._granted[ticket] = (pool, instance, client)
         self._books.pauses.granted(background=background)
-        return Grant(ticket, pool.key, instance.generation)
+        # Without the function that a named tuple is made by: each request gets one.
+        return tuple.__new__(Grant, (ticket, pool.key, instance.generation))
 
     def take_back(self, ticket: int, now: float) -> tuple[Pool, Instance, bool] | None:
         """End a ticket's grant; None where it had none.
