@@ -70,7 +70,12 @@ class Jobs:
             database, folder / "files", most=lambda: settings.jobs.files, clock=self._clock
         )
         self.batches = Batches(
-            database, self.queue, self.files, check_model=check_model, clock=self._clock
+            database,
+            self.queue,
+            self.files,
+            check_model=check_model,
+            clock=self._clock,
+            most=lambda: settings.jobs.batches,
         )
 
     async def open(self) -> None:
