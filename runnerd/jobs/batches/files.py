@@ -78,7 +78,7 @@ class FileStore:
 
     @contextlib.contextmanager
     def _arriving(self, principal: str) -> Iterator[_Arrival]:
-        """For the length of a block one more file comes of a principal.  Raises errors.LimitReached."""
+        """For a block: one more file of a principal comes.  Raises errors.LimitReached."""
         arrivals = self._arrivals.setdefault(principal, [])
         if len(arrivals) >= _MOST_AT_ONCE:
             raise LimitReached(
