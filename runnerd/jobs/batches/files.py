@@ -31,7 +31,7 @@ _LATER = 3600.0  # seconds until some of too many files may be gone
 
 
 @dataclass(slots=True, eq=False)
-class _Arrival:
+class _Upload:
     """A file that is being uploaded, and how much of it has come."""
 
     size: int = 0
@@ -54,7 +54,7 @@ class FileStore:
         self._most = most
         self._clock = clock
         self._most_files = most_files
-        self._arrivals: dict[str, list[_Arrival]] = {}  # by principal
+        self._uploads: dict[str, list[_Upload]] = {}  # by principal
 
     async def add(
         self, principal: str, name: str, purpose: str, content: AsyncIterator[bytes]
@@ -65,35 +65,35 @@ class FileStore:
         """
         id = f"file-{new_id()}"
         path = self._path(id)
-        with self._arriving(principal) as arrival:
+        with self._uploading(principal) as upload:
             try:
-                await self._write(path, content, principal, arrival)
+                await self._write(path, content, principal, upload)
             except BaseException:
                 await threads.run_to_end(path.unlink, missing_ok=True)
                 raise
-            file = StoredFile(id, principal, name, purpose, arrival.size, self._clock())
+            file = StoredFile(id, principal, name, purpose, upload.size, self._clock())
             # The database carries out what it was given: its row decides whether the content stays.
             await tasks.uninterrupted(self._keep(file), name=f"keep {id}")
         return file
 
     @contextlib.contextmanager
-    def _arriving(self, principal: str) -> Iterator[_Arrival]:
+    def _uploading(self, principal: str) -> Iterator[_Upload]:
         """For a block: one more file of a principal comes.  Raises errors.LimitReached."""
-        arrivals = self._arrivals.setdefault(principal, [])
-        if len(arrivals) >= _MOST_AT_ONCE:
+        uploads = self._uploads.setdefault(principal, [])
+        if len(uploads) >= _MOST_AT_ONCE:
             raise LimitReached(
                 f"{_MOST_AT_ONCE} files of yours are being uploaded, which is the most at once",
                 limit="files",
                 retry_after=_SOON,
             )
-        arrival = _Arrival()
-        arrivals.append(arrival)
+        upload = _Upload()
+        uploads.append(upload)
         try:
-            yield arrival
+            yield upload
         finally:
-            arrivals.remove(arrival)
-            if not arrivals:
-                del self._arrivals[principal]
+            uploads.remove(upload)
+            if not uploads:
+                del self._uploads[principal]
 
     async def _keep(self, file: StoredFile) -> None:
         try:
@@ -116,7 +116,7 @@ class FileStore:
         rows.add_file(connection, file)
 
     async def _write(
-        self, path: Path, content: AsyncIterator[bytes], principal: str, arrival: _Arrival
+        self, path: Path, content: AsyncIterator[bytes], principal: str, upload: _Upload
     ) -> None:
         """Write a file.  What comes at the same time counts with what is kept: many files at once
         take no more than one.
@@ -126,8 +126,8 @@ class FileStore:
             file = await threads.run_or_close(lambda: self._create(path))
             try:
                 async for piece in content:
-                    arrival.size += len(piece)
-                    coming = sum(each.size for each in self._arrivals[principal])
+                    upload.size += len(piece)
+                    coming = sum(each.size for each in self._uploads[principal])
                     if kept + coming > self._most():
                         raise self._too_much()
                     await threads.run(file.write, piece)
