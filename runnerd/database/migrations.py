@@ -199,6 +199,16 @@ STEPS: tuple[tuple[str, ...], ...] = (
     ),
     jobs.BYTES_STEP,
     jobs.OWN_IDS_STEP,
+    (
+        # Who has said a registry entry, and what sources say of models that were pulled.
+        "ALTER TABLE llms ADD COLUMN principal TEXT NOT NULL DEFAULT ''",
+        """CREATE TABLE published (
+            model TEXT NOT NULL,
+            tag TEXT NOT NULL,
+            said TEXT NOT NULL,
+            PRIMARY KEY (model, tag)
+        ) STRICT, WITHOUT ROWID""",
+    ),
 )
 
 VERSION = len(STEPS)
