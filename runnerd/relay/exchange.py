@@ -182,7 +182,7 @@ class Exchange:
         record.runner = lease.runner.name
         try:
             if not plan.preload_only and plan.immediate is None:
-                if plan.session and _recalls(self, lease, plan, self._context):
+                if _recalls(self, lease, plan, self._context):
                     return
                 self._call = call = EngineCall(
                     self, lease.runner, plan, self._sink, record, self._context
@@ -280,6 +280,7 @@ class Exchange:
         if wait is not None:
             wait.leave()
         if self._lease is not None:
+            _note_use(self._lease, self._plan, record, self._context)
             self._lease.release()
         counted, self._counted = self._counted, None
         if counted is not None:
@@ -301,11 +302,25 @@ def _log_failure(record: RequestRecord, error: RunnerdError) -> None:
     log.warning("a request failed: %d %s", error.status, said, extra=about)
 
 
-def _recalls(exchange: Exchange, lease: Lease, plan: Plan, context: ExchangeContext) -> bool:
-    """Whether a runner is given what was kept of a session before it is asked the next prompt."""
+def _note_use(lease: Lease, plan: Plan, record: RequestRecord, context: ExchangeContext) -> None:
+    """A runner that has sessions may have to save some, now that it has evaluated something."""
     states = context.supervisor.session_states
+    if states.follows(lease.runner) and record.counts is not None:
+        used = record.usage
+        tokens = (used.prompt or 0) + (used.generated or 0)
+        states.served(lease.runner, plan.session or record.id, tokens)
+
+
+def _recalls(exchange: Exchange, lease: Lease, plan: Plan, context: ExchangeContext) -> bool:
+    """Whether a runner is given what was kept of a session before it is asked the next prompt, or
+    others have to be saved before it is asked anything.
+    """
+    states = context.supervisor.session_states
+    if not plan.session and not states.follows(lease.runner):
+        return False
     if not states.awaits(lease.runner, plan.session):
-        states.asked(lease.runner, plan.session, plan.body)
+        if plan.session:
+            states.asked(lease.runner, plan.session, plan.body)
         return False
 
     async def recall() -> None:
