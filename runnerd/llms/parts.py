@@ -57,7 +57,10 @@ async def build(
     downloads = Downloads(store, pulls, entries)
     stack.push_async_callback(downloads.close)
     folder = (settings.pantry.bare_models or state_dir / "bare").absolute()  # programs get paths
-    bare_files = BareFiles(folder, lambda model: store.resolve(model).weights)
+    bare_files = BareFiles(
+        folder, lambda model: store.resolve(model).weights, store.room.check_quota
+    )
+    store.room.copies = bare_files.taken_bytes
     await threads.run(bare_files.open, store.catalog.entries)
     parts, loop = LLMParts(entries, downloads, bare_files, store), asyncio.get_running_loop()
 
