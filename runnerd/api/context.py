@@ -126,19 +126,20 @@ def models_of(request: web.Request) -> Catalog:
     return VisibleModels(context.store, context.policy).of(principal_of(request))
 
 
-async def read_body(request: web.Request) -> bytes:
+async def read_body(request: web.Request, most: int = _JSON_LIMIT) -> bytes:
     """The body of a control request, all of it.  Raises errors.ClientError for a large one."""
-    body = await request.content.read(_JSON_LIMIT + 1)
-    while len(body) <= _JSON_LIMIT and (more := await request.content.read(_JSON_LIMIT)):
-        body += more
-    if len(body) > _JSON_LIMIT:
-        raise ClientError(f"the request body exceeds {_JSON_LIMIT} bytes")
-    return body
+    pieces, size = [], 0
+    while size <= most and (piece := await request.content.read(_JSON_LIMIT + 1)):
+        pieces.append(piece)
+        size += len(piece)
+    if size > most:
+        raise ClientError(f"the request body exceeds {most} bytes")
+    return b"".join(pieces)
 
 
-async def json_body(request: web.Request) -> dict[str, Any]:
+async def json_body(request: web.Request, most: int = _JSON_LIMIT) -> dict[str, Any]:
     """Return the request's JSON object.  Raises errors.ClientError."""
-    document = json_object(await read_body(request))
+    document = json_object(await read_body(request, most))
     request[DOCUMENT] = document
     return document
 

@@ -208,6 +208,8 @@ STEPS: tuple[tuple[str, ...], ...] = (
             said TEXT NOT NULL,
             PRIMARY KEY (model, tag)
         ) STRICT, WITHOUT ROWID""",
+        # Images and sounds in prompts of sessions.
+        "ALTER TABLE turns ADD COLUMN parts TEXT NOT NULL DEFAULT ''",
     ),
 )
 

@@ -163,8 +163,8 @@ class Sessions:
                 " with it, or this was said already",
                 param="after",
             )
-        self._store.check_size(session, prompt.text)
-        path, body = request_for(session, turns, prompt.text, prompt.parameters)
+        self._store.check_size(session, prompt.parts or prompt.text)
+        path, body = request_for(session, turns, prompt)
         said, began = ResponseText(), self._clock()
         try:
             async with self._exchanges.streamed(
@@ -191,6 +191,7 @@ class Sessions:
             session=session.id,
             number=session.turns + 1,
             prompt=prompt.text,
+            parts=prompt.parts,
             response=said.text,
             created=began,
             state=TurnState.COMPLETE if said.ended else TurnState.INTERRUPTED,
