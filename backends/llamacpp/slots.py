@@ -160,7 +160,11 @@ async def save_conversation(
     if found.tokens_evaluated < _FEWEST_TOKENS or size > room_bytes:
         return False
     told = await _act(socket, found.id_slot, "save", name)
-    if msgspec.json.decode(told, type=_Saved).n_saved != found.tokens_evaluated:
+    try:
+        saved = msgspec.json.decode(told, type=_Saved).n_saved
+    except msgspec.MsgspecError as error:
+        raise BackendFailure(f"the engine's response is not understood: {error}") from error
+    if saved != found.tokens_evaluated:
         return False
     if forget:  # else it would go to the memory, and something else would be dropped there
         await _act(socket, found.id_slot, "erase")

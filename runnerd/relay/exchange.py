@@ -45,7 +45,7 @@ class Exchange:
 
     __slots__ = (
         "_call", "_context", "_counted", "_lease", "_moved", "_over", "_paused", "_pending",
-        "_plan", "_principal", "_sink", "_task", "_wait", "record",
+        "_plan", "_principal", "_recalled", "_sink", "_task", "_wait", "record",
     )  # fmt: skip
 
     def __init__(
@@ -77,6 +77,7 @@ class Exchange:
         self._over = False
         self._paused = False
         self._moved = False  # to another runner
+        self._recalled = False  # what its runner may be given back of a session
 
     # the sink's side
 
@@ -318,13 +319,15 @@ def _recalls(exchange: Exchange, lease: Lease, plan: Plan, context: ExchangeCont
     states = context.supervisor.session_states
     if not plan.session and not states.follows(lease.runner):
         return False
-    if not states.awaits(lease.runner, plan.session):
+    recalled, exchange._recalled = exchange._recalled, False
+    if recalled or not states.awaits(lease.runner, plan.session):
         if plan.session:
             states.asked(lease.runner, plan.session, plan.body)
         return False
 
     async def recall() -> None:
         await states.recall(lease.runner, plan.session)
+        exchange._recalled = True  # and asked at once: its slot is another's soon
         if not exchange._over:
             exchange.leased(lease)
 

@@ -155,8 +155,15 @@ class SessionStates:
             life.saved.add(session)
         else:
             life.drop(session)
+            self._give_back(life, session)
         if kept:
             log.info("runner %s: saved a session that would be dropped", runner.name)
+
+    def _give_back(self, life: SessionLife, session: str) -> None:
+        """What was restored of a session and not saved anew can be restored again."""
+        entry = life.entries.pop(session, None)
+        if self._saved is not None and entry is not None:
+            self._saved.give_back(entry)
 
     # restoring
 
@@ -171,7 +178,7 @@ class SessionStates:
         backend, saved, life = runner.backend, self._saved, self._life(runner)
         fingerprint = self._fingerprint_of(runner)
         async with life.lock:
-            if not session or session in life.requests:
+            if not session or session in life.requests or runner not in self._lives:
                 return
             life.requests.note(session, ())
             if saved is None or fingerprint is None or not isinstance(backend, KeepsSlots):
@@ -189,7 +196,7 @@ class SessionStates:
                         slot = await backend.restore_conversation(
                             runner.socket, entry.names[0], life.restored
                         )
-            except (RunnerdError, TimeoutError) as error:
+            except (RunnerdError, OSError) as error:  # also of an engine that has just ended
                 log.warning("runner %s: a session could not be restored: %s", runner.name, error)
             if slot is None:
                 await saved.remove(entry)
@@ -214,7 +221,7 @@ class SessionStates:
         try:
             async with asyncio.timeout(self._settings.slot_timeout), life.lock:
                 for session in list(reversed(life.requests))[:MOST]:
-                    if session not in life.saved:
+                    if session in life.requests and session not in life.saved:
                         kept += await self._save(runner, life, session)
         except (RunnerdError, OSError) as error:
             reason = "it took too long" if isinstance(error, TimeoutError) else error

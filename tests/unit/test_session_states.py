@@ -62,6 +62,8 @@ class Backend:
     ) -> int | None:
         if self.fault == "fails":
             raise BackendFailure("no")
+        if self.fault == "has ended":
+            raise FileNotFoundError
         self.restored.append(((self.folder / name).read_text(), list(restored)))
         self.slot += 1
         return self.slot
@@ -192,6 +194,17 @@ async def test_a_file_that_cannot_be_read_is_removed(kept: States) -> None:
     kept.backend.fault = "fails"
     await kept.states.recall(runner, "s2")
     assert (kept.files(), kept.backend.restored) == ([], [])
+
+
+async def test_an_engine_that_ends_meanwhile(kept: States) -> None:
+    """Its folder is gone; that is no mistake of anybody's."""
+    runner = kept.runner()
+    kept.states.asked(runner, "s1", (b"x",))
+    await kept.end(runner)
+    runner = kept.runner()
+    kept.backend.fault = "has ended"
+    await kept.states.recall(runner, "s1")
+    assert kept.backend.restored == []
 
 
 async def test_there_are_limits(tmp_path: Path) -> None:
