@@ -99,6 +99,7 @@ HELD_BY_EACH = {
     "job_turns": "`jobs.open`",
     "jobs": "`jobs.open`",
     "keys": "keys",
+    "llms": "registry entries",
     "logins": "logins at registries and hubs",
     "registrations": "keys",  # a user's own row
     "responses": "`sessions.response_bytes_per_user`",
