@@ -11,6 +11,7 @@ import time
 from functools import partial
 from typing import Any, Protocol
 
+from runnerd import threads
 from runnerd.errors import Overloaded, RunnerdError, UpstreamTimeout
 from runnerd.relay import usage
 from runnerd.relay.background import Steps
@@ -316,16 +317,31 @@ class EngineCall:
 
     def _refuse(self, error: dict[str, Any], *, refused: bool) -> None:
         """Ask in other words what the engine has refused, or end with its own error."""
-        if refused and (other := self._plan.otherwise(error)) is not None:
-            self._plan = other
-            self.ask()
+        if refused and self._plan.is_large:
+            self._exchange.go_on(partial(_ask_otherwise, self, self._plan, error))
         else:
-            self._exchange.fail(EngineRefusal(self._status, error))
+            _ask_instead(self, self._plan.otherwise(error) if refused else None, error)
 
 
 def _count(record: RequestRecord, data: bytes) -> None:
     """Note what several requests to the engine took together, as it is told to the client."""
     record.counts = usage.excerpt(data) or record.counts
+
+
+async def _ask_otherwise(call: EngineCall, plan: Plan, error: dict[str, Any]) -> None:
+    """Put a large request into other words in a thread."""
+    _ask_instead(call, await threads.run(plan.otherwise, error), error)
+
+
+def _ask_instead(call: EngineCall, other: Plan | None, error: dict[str, Any]) -> None:
+    """Go on with what is asked instead of what the engine has refused, if anything is."""
+    if call._closed:
+        return
+    if other is None:
+        call._exchange.fail(EngineRefusal(call._status, error))
+    else:
+        call._plan = other
+        call.ask()
 
 
 async def _end_after(call: EngineCall, work: BeforeEnd) -> None:

@@ -45,13 +45,14 @@ from runnerd.relay.request_rewrites.ranked_documents import with_plain_documents
 from runnerd.relay.request_rewrites.stop_words import with_said_stops
 from runnerd.relay.request_rewrites.undecodable_text import decodable
 from runnerd.relay.request_validation import JUDGED_ALWAYS, validate_request
-from runnerd.relay.response_adapters.infill import Infill, infill_wanted
+from runnerd.relay.response_adapters.infill import Infill, fills_in, infill_wanted
 from runnerd.relay.response_adapters.logprobs import half_characters_wanted
 from runnerd.relay.response_adapters.select import translation_of
 from runnerd.relay.routes import Route
 from runnerd.relay.serving_runners import PlainRequest, ServingRunner, ServingRunners
 from runnerd.relay.tool_plans import ToolPlan, tool_plan
 from runnerd.relay.translations import PASSED, Assembled
+from runnerd.scheduler import RunnerKey
 from runnerd.supervisor.keys import Keys
 
 _PLAIN_PLANS = 16  # remembered of one runner and one name of its model
@@ -67,6 +68,14 @@ class Translated(NamedTuple):
     request: TranslatedRequest
     asked: ParsedRequest
     warnings: tuple[str, ...]
+
+
+class Served(NamedTuple):
+    """What serves a request.  `key` is that of a runner with the context that is asked for."""
+
+    found: ServingRunner
+    key: RunnerKey
+    warnings: tuple[str, ...] = ()
 
 
 class Planner:
@@ -121,6 +130,28 @@ class Planner:
         inspected = with_said_stops(inspect(translated.body, self._limits))
         return Translated(read.reference, translated, *with_known_schemas(inspected))
 
+    def served(self, read: ParsedRequest | Translated, model: Model, route: Route) -> Served:
+        """What serves a request, for a plan that is made in a thread: this looks at what belongs to
+        the event loop, and at nothing of the body.  Raises as `plan` does.
+        """
+        if not isinstance(read, Translated):
+            operation = route.operation
+            if operation.name == "completions" and fills_in(read.fields):
+                operation = OPERATIONS["infill"]
+            found = self._find(route, operation, read.reference, model)
+            if (remedy := found.backend.unsupported_reason(operation.name, found.mode)) is not None:
+                raise NotSupported(remedy)
+            return Served(found, found.key)
+        found = self._find(route, read.request.operation, read.reference, model)
+        _check_needs(read.request.needs, model, read.reference)
+        context = read.request.context
+        if context is None:
+            return Served(found, found.key)
+        key = self._keys.key(found.backend, found.id, found.mode, context=context)
+        if 0 < (size := self._keys.context(key)) < context:
+            return Served(found, key, (f"num_ctx: this model has a context of {size} tokens here",))
+        return Served(found, key)
+
     def plan(
         self,
         read: ReadRequest | Translated,
@@ -128,25 +159,30 @@ class Planner:
         request: Request,
         route: Route,
         *,
-        judges: bool = True,
+        served: Served | None = None,
     ) -> Plan:
-        """Plan a request for its model.  Without `judges` the caller judges what engines do not
-        (`Plan.is_judged_here`).  Raises errors of the 4xx kind and NotSupported (501).
+        """Plan a request for its model.  With what it is `served` by any thread may do so; the
+        caller judges then what engines do not (`Plan.is_judged_here`).
+
+        Raises errors of the 4xx kind and NotSupported (501).
         """
-        if isinstance(read, Translated):
-            return self._translated(read, model, request, route)
         if not isinstance(read, ParsedRequest):
-            return self._translated(self.translated(read, model), model, request, route)
+            if not isinstance(read, Translated):
+                read = self.translated(read, model)
+            served = served or self.served(read, model, route)
+            return _translated(read, served, request, route)
         operation, infill = route.operation, None
         if operation.name == "completions" and (infill := infill_wanted(read)):
             operation = OPERATIONS["infill"]
+        if served is not None:  # in a thread, and too large to be a plain one
+            return _planned(operation, read, served.found, request, infill)
         found = self._find(route, operation, read.reference, model)
         if (remedy := found.backend.unsupported_reason(operation.name, found.mode)) is not None:
             raise NotSupported(remedy)
         plain = None if infill else _plain_request(operation, read, found, request)
         if plain is not None and (same := found.plans.get(plain)) is not None:
             return _same_plan(same, read)
-        if judges and operation.name in JUDGED_ALWAYS and not request.preload_only:
+        if operation.name in JUDGED_ALWAYS and not request.preload_only:
             validate_request(operation.name, bytes(read.body), found.known)
         plan = _planned(operation, read, found, request, infill)
         if plain is not None:
@@ -155,50 +191,44 @@ class Planner:
             found.plans[plain] = msgspec.structs.replace(plan, body=(), translation=PASSED)
         return plan
 
-    def _translated(self, read: Translated, model: Model, request: Request, route: Route) -> Plan:
-        """Plan a request of another API."""
-        assert route.dialect is not None
-        reference, translated, asked, told = read
-        operation = translated.operation
-        found = self._find(route, operation, reference, model)
-        tools = tool_plan(operation.name, asked) if found.backend.streams_to_cancel else None
-        _check_needs(translated.needs, model, reference)
-        if translated.limit is not None and found.rules is not None:
-            translated.limit.tokens = found.rules.limit(translated.limit.tokens)
-        key, warnings = found.key, translated.warnings + told
-        if translated.context is not None:
-            key = self._keys.key(found.backend, found.id, found.mode, context=translated.context)
-            if 0 < (size := self._keys.context(key)) < translated.context:
-                warnings += (f"num_ctx: this model has a context of {size} tokens here",)
-        if (remedy := found.backend.unsupported_reason(operation.name, found.mode)) is not None:
-            raise NotSupported(remedy)
-        plan = Plan(
-            operation=operation,
-            key=key,
-            model=found.id,
-            model_ref=reference,
-            body=translated_body(translated, asked, found.rules),
-            streams=translated.translation.streams,
-            assembles=False,
-            prompts=1,
-            preload_only=request.preload_only,
-            origin=route.dialect.origin or request.origin,
-            translation=translated.translation,
-            keep_alive=translated.keep_alive,
-            immediate=translated.immediate,
-            unloads=translated.unloads,
-            affinity=affinity_of(asked.fields, request.session) if found.spreads else (),
-            known=found.known,
-            retry_with=retry_within_rules(translated, found.rules),
-            warnings=warnings,
-            before_end=translated.before_end,
-        )
-        if tools is None:
-            return plan
-        body_of = partial(translated_body, translated, rules=found.rules)
-        return _with_tools(
-            plan, tools, body_of, retry_within_rules(translated, found.rules, second=True)
-        )
+
+def _translated(read: Translated, served: Served, request: Request, route: Route) -> Plan:
+    """Plan a request of another API, from any thread."""
+    assert route.dialect is not None
+    reference, translated, asked, told = read
+    operation, found = translated.operation, served.found
+    tools = tool_plan(operation.name, asked) if found.backend.streams_to_cancel else None
+    if translated.limit is not None and found.rules is not None:
+        translated.limit.tokens = found.rules.limit(translated.limit.tokens)
+    if (remedy := found.backend.unsupported_reason(operation.name, found.mode)) is not None:
+        raise NotSupported(remedy)
+    plan = Plan(
+        operation=operation,
+        key=served.key,
+        model=found.id,
+        model_ref=reference,
+        body=translated_body(translated, asked, found.rules),
+        streams=translated.translation.streams,
+        assembles=False,
+        prompts=1,
+        preload_only=request.preload_only,
+        origin=route.dialect.origin or request.origin,
+        translation=translated.translation,
+        keep_alive=translated.keep_alive,
+        immediate=translated.immediate,
+        unloads=translated.unloads,
+        affinity=affinity_of(asked.fields, request.session) if found.spreads else (),
+        known=found.known,
+        retry_with=retry_within_rules(translated, found.rules),
+        warnings=translated.warnings + told + served.warnings,
+        before_end=translated.before_end,
+    )
+    if tools is None:
+        return plan
+    body_of = partial(translated_body, translated, rules=found.rules)
+    return _with_tools(
+        plan, tools, body_of, retry_within_rules(translated, found.rules, second=True)
+    )
 
 
 def _check_needs(needs: tuple[str, ...], model: Model, reference: str) -> None:
