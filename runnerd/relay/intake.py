@@ -28,7 +28,8 @@ from runnerd.relay.named_models import NamedModels
 from runnerd.relay.parsed_request import ParsedRequest, parse
 from runnerd.relay.pending_models import PendingModels, Wait
 from runnerd.relay.plan import Plan
-from runnerd.relay.planner import Planner, ReadRequest, Translated
+from runnerd.relay.plan_making import Translated
+from runnerd.relay.planner import Planner, ReadRequest
 from runnerd.relay.quarantine import Kind, Quarantine, kinds_of
 from runnerd.relay.request_rewrites.transcode import ImageTranscoder
 from runnerd.relay.routes import Route
