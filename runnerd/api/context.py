@@ -6,7 +6,7 @@ import datetime
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, cast, get_args
 
 import msgspec
 from aiohttp import web
@@ -22,6 +22,7 @@ from runnerd.errors import ClientError, Unauthorized
 from runnerd.jobs.service import Jobs
 from runnerd.llms.parts import LLMParts
 from runnerd.models.catalog import Catalog
+from runnerd.models.modelpack_writing import Form
 from runnerd.models.store import Store
 from runnerd.observability.observability import Observability
 from runnerd.pulls.outlining import Outlining
@@ -152,6 +153,14 @@ def text_field(document: dict[str, Any], name: str, *, required: bool = False) -
     if not isinstance(value, str):
         raise ClientError(f"{name} must be a string", param=name)
     return value
+
+
+def form_of(request: web.Request) -> Form:
+    """How a model is to be written, by the query's `format`."""
+    form = request.query.get("format") or "docker"
+    if form not in get_args(Form):
+        raise ClientError("format must be docker or modelpack", param="format")
+    return cast(Form, form)
 
 
 def flag(request: web.Request, name: str) -> bool:

@@ -31,6 +31,7 @@ from runnerd.models.digest import Digest
 from runnerd.models.disk_space import allocated_bytes
 from runnerd.models.intake import Fetched, Pending
 from runnerd.models.layout import STORE
+from runnerd.models.modelpack_writing import Form
 from runnerd.models.pages import model_of_page
 from runnerd.models.parts import Part
 from runnerd.models.reference import Reference
@@ -41,7 +42,7 @@ from runnerd.pulls.credentials import DockerCredentials
 from runnerd.pulls.file_locks import FileLocks
 from runnerd.pulls.hub import HOSTS, HubSource, is_hub
 from runnerd.pulls.offer import Offer, OfferedFile, layer_id
-from runnerd.pulls.pushing import Form, Push
+from runnerd.pulls.pushing import Push
 from runnerd.pulls.registry import RegistrySource, read_config
 from runnerd.pulls.retrying import persistently
 from runnerd.pulls.settings import PullSettings

@@ -19,10 +19,11 @@ from runnerd.relay.connect_retry import retry_connect
 from runnerd.relay.dialect import AskedAgain, BeforeEnd, Translation
 from runnerd.relay.engine import EngineConnection, Loss
 from runnerd.relay.engine_errors import EngineRefusal, broken
-from runnerd.relay.events import StreamError, UnwantedResponse
+from runnerd.relay.events import EVENT_STREAM, StreamError, UnwantedResponse, written
 from runnerd.relay.exchange_context import ExchangeContext
 from runnerd.relay.plan import Plan
 from runnerd.relay.records import RequestRecord
+from runnerd.relay.response_adapters.unparsed_end import UnparsedEnd, is_unparsed
 from runnerd.relay.response_parser import ResponseHead
 from runnerd.relay.response_sink import ResponseSink
 from runnerd.relay.translations import PASSED, ErrorBody, Renamed
@@ -58,6 +59,7 @@ class AskingExchange(Protocol):
 
 
 _LAST_BYTES = 2**20  # of a stream that is about to be ended
+_CUT = ResponseHead(200, EVENT_STREAM, None, chunked=True, keeps=False)
 
 
 class EngineCall:
@@ -320,7 +322,8 @@ class EngineCall:
         if refused and self._plan.is_large:
             self._exchange.go_on(partial(_ask_otherwise, self, self._plan, error))
         else:
-            _ask_instead(self, self._plan.otherwise(error) if refused else None, error)
+            other = self._plan.otherwise(error) if refused else None
+            _ask_instead(self, other, error, refused=refused)
 
 
 def _count(record: RequestRecord, data: bytes) -> None:
@@ -328,20 +331,32 @@ def _count(record: RequestRecord, data: bytes) -> None:
     record.counts = usage.excerpt(data) or record.counts
 
 
+def _end_unparsed(call: EngineCall, error: dict[str, Any]) -> None:
+    """Let a response of which the engine has nothing but this error be one that was cut."""
+    call.engine_head(_CUT)
+    call.engine_body(written({"error": error}))
+    call.engine_done()
+
+
 async def _ask_otherwise(call: EngineCall, plan: Plan, error: dict[str, Any]) -> None:
     """Put a large request into other words in a thread."""
-    _ask_instead(call, await threads.run(plan.otherwise, error), error)
+    other = await threads.run(plan.otherwise, error)
+    _ask_instead(call, other, error, refused=True)
 
 
-def _ask_instead(call: EngineCall, other: Plan | None, error: dict[str, Any]) -> None:
+def _ask_instead(
+    call: EngineCall, other: Plan | None, error: dict[str, Any], *, refused: bool
+) -> None:
     """Go on with what is asked instead of what the engine has refused, if anything is."""
     if call._closed:
         return
-    if other is None:
-        call._exchange.fail(EngineRefusal(call._status, error))
-    else:
+    if other is not None:
         call._plan = other
         call.ask()
+    elif refused and is_unparsed(error) and isinstance(call._plan.translation, UnparsedEnd):
+        _end_unparsed(call, error)
+    else:
+        call._exchange.fail(EngineRefusal(call._status, error))
 
 
 async def _end_after(call: EngineCall, work: BeforeEnd) -> None:

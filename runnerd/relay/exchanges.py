@@ -27,7 +27,7 @@ from runnerd.relay.plan import Plan
 from runnerd.relay.planner import Planner
 from runnerd.relay.pool import EnginePools
 from runnerd.relay.quarantine import Quarantine
-from runnerd.relay.records import Records, RequestRecord
+from runnerd.relay.records import LOAD, Records, RequestRecord
 from runnerd.relay.response_sink import ResponseSink
 from runnerd.relay.routes import Route
 from runnerd.relay.stall_timeouts import StallTimeouts
@@ -144,7 +144,9 @@ class Exchanges:
         sink = StreamedResponse(_UNREAD_BYTES)
         request = _request(path, body, session=session, background=background)
         exchange = self._exchange(sink, request, self._known_route(path), principal)
-        sink.control(lambda paused: exchange.flow(paused=paused), exchange.cancel)
+        sink.control(
+            lambda paused: exchange.flow(paused=paused), exchange.cancel, exchange.record.waits
+        )
         self._streamed[exchange] = principal
         try:
             exchange.start()
@@ -171,7 +173,7 @@ class Exchanges:
         record = RequestRecord(
             id=request.id,
             model="",
-            operation=route.operation.name,
+            operation=LOAD if request.preload_only else route.operation.name,
             origin=(dialect.origin if dialect is not None else None) or request.origin,
             user_agent=request.user_agent,
             streamed=False,
@@ -199,6 +201,7 @@ class Exchanges:
             raise
         if isinstance(plan, Plan):
             record.model, record.streamed = plan.model, plan.streams
+            record.operation = plan.recorded_as
         return Exchange(sink, plan, record, self._context, principal=principal, counted=counted)
 
     def _captured(

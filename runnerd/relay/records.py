@@ -22,6 +22,7 @@ from runnerd.relay.usage import Usage
 
 MOST_CAPTURED = 100
 LEFT = "client disconnected"
+LOAD = "load"  # the operation of a request that only loads its model
 _RECENT = 60.0  # seconds after which a response says nothing of a runner's speed any more
 _UNTOLD = Usage()
 _LOOKED_AT = 300  # of the newest records, for runners' speeds
@@ -65,6 +66,12 @@ class RequestRecord(msgspec.Struct, gc=False):
         if self.tokens is None:
             self.tokens = usage.read(self.counts) or _UNTOLD
         return self.tokens
+
+    def waits(self) -> float:
+        """The seconds for which it has waited for a runner, so far."""
+        if self.waited is not None:
+            return self.waited
+        return time.monotonic() - self.clock if self.duration is None else self.duration
 
     @property
     def left(self) -> bool:
