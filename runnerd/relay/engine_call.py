@@ -11,6 +11,7 @@ import time
 from functools import partial
 from typing import Any, Protocol
 
+from runnerd import threads
 from runnerd.errors import Overloaded, RunnerdError, UpstreamTimeout
 from runnerd.relay import usage
 from runnerd.relay.background import Steps
@@ -318,13 +319,11 @@ class EngineCall:
 
     def _refuse(self, error: dict[str, Any], *, refused: bool) -> None:
         """Ask in other words what the engine has refused, or end with its own error."""
-        if refused and (other := self._plan.otherwise(error)) is not None:
-            self._plan = other
-            self.ask()
-        elif refused and is_unparsed(error) and isinstance(self._plan.translation, UnparsedEnd):
-            _end_unparsed(self, error)
+        if refused and self._plan.is_large:
+            self._exchange.go_on(partial(_ask_otherwise, self, self._plan, error))
         else:
-            self._exchange.fail(EngineRefusal(self._status, error))
+            other = self._plan.otherwise(error) if refused else None
+            _ask_instead(self, other, error, refused=refused)
 
 
 def _count(record: RequestRecord, data: bytes) -> None:
@@ -337,6 +336,27 @@ def _end_unparsed(call: EngineCall, error: dict[str, Any]) -> None:
     call.engine_head(_CUT)
     call.engine_body(written({"error": error}))
     call.engine_done()
+
+
+async def _ask_otherwise(call: EngineCall, plan: Plan, error: dict[str, Any]) -> None:
+    """Put a large request into other words in a thread."""
+    other = await threads.run(plan.otherwise, error)
+    _ask_instead(call, other, error, refused=True)
+
+
+def _ask_instead(
+    call: EngineCall, other: Plan | None, error: dict[str, Any], *, refused: bool
+) -> None:
+    """Go on with what is asked instead of what the engine has refused, if anything is."""
+    if call._closed:
+        return
+    if other is not None:
+        call._plan = other
+        call.ask()
+    elif refused and is_unparsed(error) and isinstance(call._plan.translation, UnparsedEnd):
+        _end_unparsed(call, error)
+    else:
+        call._exchange.fail(EngineRefusal(call._status, error))
 
 
 async def _end_after(call: EngineCall, work: BeforeEnd) -> None:

@@ -1,15 +1,16 @@
 """From a complete request to its plan, or to what has to be waited for first.
 
-A body that takes long to look at is read in a thread; a model that is being pulled is
-waited for, images that the engine cannot read are transcoded.  Each request is read once and
-planned once, whatever it waits for; and before anything is done or said of a model, the policy was
-asked.
+A body that takes long to look at is read, and written for its engine, in threads; a model that is
+being pulled is waited for, images that the engine cannot read are transcoded.  Each request is read
+once and planned once, whatever it waits for; and before anything is done or said of a model, the
+policy was asked.
 """
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
@@ -17,7 +18,7 @@ import msgspec
 
 from runnerd import threads
 from runnerd.access import Action, Policy, Principal, UserLimits
-from runnerd.errors import ModelNotFound, PermissionMissing
+from runnerd.errors import ClientError, ModelNotFound, PermissionMissing
 from runnerd.models.catalog import Model
 from runnerd.relay.body import Body
 from runnerd.relay.body_scan import is_heavy
@@ -27,6 +28,7 @@ from runnerd.relay.named_models import NamedModels
 from runnerd.relay.parsed_request import ParsedRequest, parse
 from runnerd.relay.pending_models import PendingModels, Wait
 from runnerd.relay.plan import Plan
+from runnerd.relay.plan_making import Translated
 from runnerd.relay.planner import Planner, ReadRequest
 from runnerd.relay.quarantine import Kind, Quarantine, kinds_of
 from runnerd.relay.request_rewrites.transcode import ImageTranscoder
@@ -50,6 +52,7 @@ class _Asked(NamedTuple):
     request: Request
     route: Route
     principal: Principal
+    large: bool = False
 
     @property
     def streams(self) -> bool:
@@ -104,7 +107,8 @@ class Intake:
         self, read: UnreadyRequest, request: Request, route: Route, principal: Principal
     ) -> PendingPlan:
         async def gathered() -> Plan | PendingPlan:
-            return self._of(await read.gather(), request, route, principal)
+            # However short it is, what it goes on from may be long.
+            return self._of(await read.gather(), request, route, principal, large=True)
 
         return PendingPlan(read.streams, gathered)
 
@@ -116,18 +120,30 @@ class Intake:
             read = await threads.run(self._planner.read, request.body, route, principal)
         if isinstance(read, UnreadyRequest):
             read = await read.gather()
-        return self._of(read, request, route, principal)
+        return self._of(read, request, route, principal, large=True)
 
     def _of(
-        self, read: ReadRequest, request: Request, route: Route, principal: Principal
+        self,
+        read: ReadRequest,
+        request: Request,
+        route: Route,
+        principal: Principal,
+        *,
+        large: bool = False,
     ) -> Plan | PendingPlan:
+        """Go on with a request that was read; a `large` one is looked at in threads alone."""
         try:
             model = self._named_models.model(read.reference, route, principal)
         except ModelNotFound:
-            asked = _Asked(read, request, route, principal)
+            asked = _Asked(read, request, route, principal, large)
+            if large:
+                return PendingPlan(False, lambda: self._missing(asked))
             if (wait := self._expected(asked)) is None:
                 raise
             return PendingPlan(asked.streams, lambda: self._arrived(asked, wait))
+        if large:
+            asked = _Asked(read, request, route, principal, large)
+            return PendingPlan(False, lambda: self._large(asked, model))
         return self._for_model(read, model, request, route, principal)
 
     def _for_model(
@@ -136,10 +152,15 @@ class Intake:
         if "vision" in model.capabilities and self._transcoder.wanted(_readable(read, request)):
             asked = _Asked(read, request, route, principal)
             return PendingPlan(asked.streams, lambda: self._transcoded(asked, model))
-        if is_heavy(request.body):
-            asked = _Asked(read, request, route, principal)
-            return PendingPlan(False, lambda: self._planned_aside(asked, model))
         return self._accepted(self._planner.plan(read, model, request, route), request, principal)
+
+    async def _large(self, asked: _Asked, model: Model) -> Plan | PendingPlan:
+        """Go on with a large request for a model that is here."""
+        if "vision" in model.capabilities:
+            body = _readable(asked.read, asked.request)
+            if await threads.run(self._transcoder.wanted, body):
+                return PendingPlan(asked.streams, lambda: self._transcoded(asked, model))
+        return await self._planned_aside(asked, model)
 
     def _permitted(
         self, plan: Plan, request: Request, principal: Principal
@@ -187,16 +208,38 @@ class Intake:
         if self._policy.grants(principal) is not None:
             self._named_models.check_granted(principal, plan.key.backend, plan.model)
 
-    def _expected(self, asked: _Asked) -> Wait | None:
+    async def _missing(self, asked: _Asked) -> PendingPlan:
+        """Go on with a large request for a model that is not here: it is judged in a thread, and so
+        before it is known whether the model is coming.
+        """
+        error: ClientError | None = None
+        try:
+            await threads.run(self._judge, asked)
+        except ClientError as found:
+            error = found
+
+        def judged() -> None:
+            if error is not None:
+                raise error
+
+        if (wait := self._expected(asked, judged)) is None:
+            self._named_models.model(asked.read.reference, asked.route, asked.principal)
+            return PendingPlan(False, lambda: self._arrived(asked, _nothing))  # it has come
+        return PendingPlan(asked.streams, lambda: self._arrived(asked, wait))
+
+    def _judge(self, asked: _Asked) -> None:
+        self._planner.judge_unseen(asked.read, asked.request, asked.route)
+
+    def _expected(self, asked: _Asked, judge: Callable[[], None] | None = None) -> Wait | None:
         """How to wait for a missing model, None where it is not coming."""
         if self._pending_models is None or asked.route.runner is not None:
             return None
-        read, request, route, principal = asked
-        if not self._named_models.may_be(read.reference, principal):
+        reference, principal = asked.read.reference, asked.principal
+        if not self._named_models.may_be(reference, principal):
             return None
         return self._pending_models.expect(
-            read.reference,
-            lambda: self._planner.judge_unseen(read, request, route),
+            reference,
+            judge or partial(self._judge, asked),
             puller=principal if self._may(principal, Action.DOWNLOAD_MODEL) else None,
         )
 
@@ -210,7 +253,9 @@ class Intake:
     async def _arrived(self, asked: _Asked, wait: Wait) -> Plan | PendingPlan:
         await wait()
         model = self._named_models.model(asked.read.reference, asked.route, asked.principal)
-        read, request, route, principal = asked
+        read, request, route, principal, large = asked
+        if large:
+            return await self._large(asked, model)
         return self._for_model(read, model, request, route, principal)
 
     async def _transcoded(self, asked: _Asked, model: Model) -> Plan:
@@ -222,20 +267,32 @@ class Intake:
         return await self._planned_aside(asked._replace(read=read), model)
 
     async def _planned_aside(self, asked: _Asked, model: Model) -> Plan:
-        """Plan a large request: whatever looks at all of it does so in a thread."""
-        read, said = asked.read, None
-        if not isinstance(read, ParsedRequest):
-            foreign = read
-            async with self._turn:
-                said = await threads.run(self._planner.translated, foreign, model)
-        plan = self._planner.plan(said or read, model, asked.request, asked.route, judges=False)
-        plan, limits = self._permitted(plan, asked.request, asked.principal)
+        """Plan a large request: whatever looks at all of it, or writes it anew, does so in a
+        thread, and the event loop finds what is looked up.
+        """
+        planner, request, route = self._planner, asked.request, asked.route
+        async with self._turn:
+            read = await self._translated_aside(asked.read, model)
+            served = planner.served(read, model, route)
+            made = await threads.run(planner.plan, read, model, request, route, served=served)
+        plan, limits = self._permitted(made, request, asked.principal)
         context = limits.context
         watched = bool(self._quarantine) and plan.immediate is None
         async with self._turn:
             plan, kinds = await threads.run(_looked_at, plan, context, watched=watched)
         self._quarantine.check_kinds(kinds)
         return plan
+
+    async def _translated_aside(
+        self, read: ReadRequest, model: Model
+    ) -> ParsedRequest | Translated:
+        if isinstance(read, ParsedRequest):
+            return read
+        return await threads.run(self._planner.translated, read, model)
+
+
+async def _nothing() -> None:
+    """What there is to wait for when a model is here already."""
 
 
 def _looked_at(plan: Plan, context: int | None, *, watched: bool) -> tuple[Plan, list[Kind]]:

@@ -20,16 +20,20 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import msgspec
 
+from runnerd import threads
 from runnerd.errors import BackendFailure, HarmfulRequest
 from runnerd.lru import Lru
 from runnerd.relay.body import UNDECODABLE, UNSAID
+from runnerd.relay.body_scan import LARGE
 from runnerd.relay.engine import Buffer
 from runnerd.runner import EngineHang
 from runnerd.scheduler import RunnerKey
 from runnerd.supervisor import died_by_itself
+from runnerd.tasks import spawn
 
 _WINDOW = 600.0  # seconds that a death is remembered
 _DEATHS = 2 - 1e-6  # shares are fractions
@@ -65,15 +69,22 @@ class Quarantine:
         return bool(self._kinds)
 
     def accuse(
-        self, generation: int, key: RunnerKey, body: Iterable[Buffer], failure: BackendFailure
+        self, generation: int, key: RunnerKey, body: Sequence[Buffer], failure: BackendFailure
     ) -> None:
         """A request's engine, known by its generation, has failed while it worked on it."""
         if not died_by_itself(failure):
             return
-        kinds = [_kind(key, body)]
-        if isinstance(failure, EngineHang):
-            kinds += _shapes(key, body)
-        self._blame(generation, kinds, failure)
+        find = kinds_of if isinstance(failure, EngineHang) else _kind_alone
+        if sum(map(len, body)) <= LARGE:
+            self._blame(generation, find(key, body), failure)
+        else:
+            spawn(self._accuse_aside(generation, partial(find, key, body), failure), name="accuse")
+
+    async def _accuse_aside(
+        self, generation: int, find: Callable[[], list[Kind]], failure: BackendFailure
+    ) -> None:
+        """Accuse a large request, which is looked at in a thread."""
+        self._blame(generation, await threads.run(find), failure)
 
     def left(self, generation: int, key: RunnerKey, body: Sequence[Buffer]) -> None:
         """The client of a request has left its engine, which may go on with it."""
@@ -133,6 +144,10 @@ class Quarantine:
 def kinds_of(key: RunnerKey, body: Iterable[Buffer]) -> list[Kind]:
     """What a request is known by, from any thread."""
     return [_kind(key, body), *_shapes(key, body)]
+
+
+def _kind_alone(key: RunnerKey, body: Iterable[Buffer]) -> list[Kind]:
+    return [_kind(key, body)]
 
 
 def _kind(key: RunnerKey, body: Iterable[Buffer]) -> Kind:

@@ -19,12 +19,12 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import time
-from collections.abc import AsyncGenerator, Callable, Iterable
+from collections.abc import AsyncGenerator, Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 from uuid import uuid4
 
-from runnerd import tasks
+from runnerd import tasks, threads
 from runnerd.access import Policy, Principal
 from runnerd.config import Settings
 from runnerd.database import Database
@@ -36,12 +36,19 @@ from runnerd.session_settings import SessionSettings
 from runnerd.sessions.conversations import Conversations
 from runnerd.sessions.kept_responses import KeptResponses
 from runnerd.sessions.prompt_line import PromptLines, Standing
-from runnerd.sessions.prompts import Delta, ResponseText, check_parameters, request_for
+from runnerd.sessions.prompts import (
+    Delta,
+    Request,
+    ResponseText,
+    check_parameters,
+    request_for,
+)
 from runnerd.sessions.session import NewSession, Prompt, Session, Turn, TurnState
 from runnerd.sessions.session_store import History, KeptSession, Listed, SessionStore, Whose
 from runnerd.supervisor.session_states import SessionStates
 
 _EXPIRY_INTERVAL = 60.0  # seconds between two looks for sessions whose time is over
+_LONG = 256 * 2**10  # bytes of a session's text whose next request is written in a thread
 
 
 @dataclass(frozen=True, slots=True)
@@ -164,7 +171,7 @@ class Sessions:
                 param="after",
             )
         self._store.check_size(session, prompt.parts or prompt.text)
-        path, body = request_for(session, turns, prompt)
+        path, body = await self._request(session, turns, prompt)
         said, began = ResponseText(), self._clock()
         try:
             async with self._exchanges.streamed(
@@ -180,6 +187,13 @@ class Sessions:
         ended = await self._keep(session, prompt, said, began)
         self._states.settled(session.id)  # before the next prompt can come
         yield ended
+
+    async def _request(self, session: Session, turns: Sequence[Turn], prompt: Prompt) -> Request:
+        """What is asked next; of a long session it is written in a thread."""
+        said = session.bytes + len(prompt.parts or prompt.text)
+        if said <= _LONG:
+            return request_for(session, turns, prompt)
+        return await threads.run(request_for, session, turns, prompt)
 
     async def _keep(
         self, session: Session, prompt: Prompt, said: ResponseText, began: float

@@ -66,6 +66,34 @@ def test_a_grammar_that_doubles_is_a_hang(daemon: DaemonProcess) -> None:
     assert not engine.is_running()
 
 
+def test_a_schema_that_doubles_is_refused(daemon: DaemonProcess) -> None:
+    """Before an engine sees it; a few levels, and whatever refers twice to the next, it answers."""
+    request = {"model": "tiny", "prompt": "hello", "max_tokens": 150, "temperature": 0}
+
+    def chain(levels: int, twice: bool) -> dict[str, object]:
+        def made(inner: dict[str, object], last: str) -> dict[str, object]:
+            named = {"x": inner, last: inner if not twice else {"type": "null"}}
+            return {"type": "object", "properties": named, "required": list(named)}
+
+        defs: dict[str, object] = {f"a{levels}": {"type": "string"}}
+        for level in range(levels):
+            inner: dict[str, object] = {"$ref": f"#/$defs/a{level + 1}"}
+            alike = {"anyOf": [made(inner, "y"), made(inner, "z")]}
+            defs[f"a{level}"] = alike if twice else made(inner, "y")
+        return {"$ref": "#/$defs/a0", "$defs": defs}
+
+    for schema in (chain(7, twice=True), chain(40, twice=False)):
+        answered = daemon.http.post("/v1/completions", json=request | {"json_schema": schema})
+        assert answered.status_code == 200, answered.text
+    [engine] = daemon.engines()
+    refused = daemon.http.post(
+        "/v1/completions", json=request | {"json_schema": chain(14, twice=True)}
+    )
+    assert refused.status_code == 400, refused.text
+    assert "json_schema unfolds too far" in refused.json()["error"]["message"]
+    assert engine.is_running()
+
+
 def test_a_batch_that_takes_long_is_no_hang(daemon: DaemonProcess) -> None:
     """A prompt of thousands of tokens in one batch, of an engine that computes in one thread."""
     flags = ["--batch-size", str(CONTEXT), "--parallel", "1"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib
 import threading
 from collections.abc import Awaitable, Callable
@@ -66,6 +67,9 @@ class CountingPlanner:
     def judge_unseen(self, read: ParsedRequest, request: Request, route: Route) -> None:
         validate_request(route.operation.name, bytes(read.body))
 
+    def served(self, read: ParsedRequest, model: Any, route: Route) -> object:
+        return model
+
     def plan(
         self,
         read: ParsedRequest,
@@ -73,7 +77,7 @@ class CountingPlanner:
         request: Request,
         route: Route,
         *,
-        judges: bool = True,
+        served: object = None,
     ) -> Plan:
         self.planned_bodies.append(read.body)
         key = RunnerKey("llama.cpp", "load", "completion", "")
@@ -176,6 +180,37 @@ async def test_a_large_body_is_read_beside_the_event_loop(tmp_path: Path) -> Non
         await wrong.wait()
 
 
+@pytest.mark.parametrize("size", [10, LARGE])
+async def test_a_large_body_for_a_model_on_its_way_is_judged_beside_the_event_loop(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, size: int
+) -> None:
+    """Once, before anything is pulled."""
+    threads: list[int] = []
+    planner = CountingPlanner(missing=True, capabilities=("completion",))
+    judge = planner.judge_unseen
+
+    def noted(*arguments: Any) -> None:
+        threads.append(threading.get_ident())
+        judge(*arguments)
+
+    monkeypatch.setattr(planner, "judge_unseen", noted)
+    text = b"x" * size
+    for body in (
+        b'{"model":"m","messages":[{"role":"user","content":"%s"}]}' % text,
+        b'{"model":"m","x":"%s"}' % text,
+    ):
+        planner.missing = True
+        with contextlib.ExitStack() as stack:
+            if b"messages" not in body:
+                stack.enter_context(pytest.raises(ClientError, match="messages"))
+            found = plan(intake(planner, tmp_path / "images"), body)
+            while isinstance(found, PendingPlan):
+                found = await found.wait()
+    assert planner.missing
+    assert len(threads) == 2
+    assert all((thread == threading.get_ident()) is (size < LARGE) for thread in threads)
+
+
 class ForeignPlanner(CountingPlanner):
     """Reads requests as of another API, and knows in which thread they are translated."""
 
@@ -192,11 +227,11 @@ class ForeignPlanner(CountingPlanner):
         return parse(read.body)
 
     def plan(
-        self, read: Any, model: Any, request: Request, route: Route, *, judges: bool = True
+        self, read: Any, model: Any, request: Request, route: Route, *, served: object = None
     ) -> Plan:
         if not isinstance(read, ParsedRequest):
             read = self.translated(read, model)
-        return super().plan(read, model, request, route, judges=judges)
+        return super().plan(read, model, request, route, served=served)
 
 
 @pytest.mark.parametrize("size", [10, LARGE])

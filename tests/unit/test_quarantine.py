@@ -11,6 +11,7 @@ from runnerd.errors import BackendFailure, HarmfulRequest
 from runnerd.relay.quarantine import Quarantine
 from runnerd.runner import EngineHang
 from runnerd.scheduler import RunnerKey
+from tests.support.waiting import until
 
 KEY = RunnerKey("llama.cpp", "m", "completion", "0")
 OTHER = KEY._replace(configuration="1")
@@ -166,3 +167,12 @@ def test_who_leaves_an_engine_that_hangs_is_accused(quarantine: Quarantine, cloc
         assert refused(quarantine, (shape,)) == (generation == 2)
     assert refused(quarantine, (shape[:-1] + b',"prompt":"another one"}',))
     assert not refused(quarantine, INNOCENT)
+
+
+async def test_a_large_request_is_looked_at_beside_the_event_loop(quarantine: Quarantine) -> None:
+    """Who is to blame is known a moment later."""
+    body = (b'{"prompt":"', b"x" * 2**20, b'"}')
+    for generation in (1, 2):
+        quarantine.accuse(generation, KEY, body, CRASH)
+    assert not refused(quarantine, body)
+    await until(lambda: refused(quarantine, body))

@@ -11,10 +11,12 @@ from typing import Any, NamedTuple
 
 import msgspec
 
+from runnerd.errors import ClientError
 from runnerd.relay.body import ABSENT, UNDECODABLE, UNSAID, Inference, undecodable
 from runnerd.relay.parsed_request import ParsedRequest
 from runnerd.relay.request_rewrites.schemas import NODES, of_arguments, widened
 from runnerd.relay.request_rewrites.tool_functions import function_of
+from runnerd.relay.schema_growth import grows_too_far
 
 _REMEMBERED = 64 * 2**10  # bytes of the largest member that is
 _LEFT_OUT = ("pattern ", "minLength", "maxLength", "minItems", "maxItems", "minimum", "maximum")
@@ -23,10 +25,13 @@ _PARAMETERS = ("parameters", "input_schema")  # input_schema: Anthropic's
 
 
 class Known(NamedTuple):
-    """A member as the engine takes it, and what is told of it; None: as the client wrote it."""
+    """A member as the engine takes it, and what is told of it; None: as the client wrote it.
+    `grows`: too far for any engine.
+    """
 
     raw: msgspec.Raw | None
     warnings: tuple[str, ...] = ()
+    grows: bool = False
 
 
 _NO_SCHEMAS = (UNSAID, UNSAID, UNSAID)
@@ -62,9 +67,17 @@ def with_known_schemas(request: ParsedRequest) -> tuple[ParsedRequest, tuple[str
 def _known(name: str, raw: msgspec.Raw) -> Known:
     text = bytes(raw)
     try:
-        return (_remembered if len(text) <= _REMEMBERED else _made)(name, text)
+        known = (_remembered if len(text) <= _REMEMBERED else _made)(name, text)
     except UNDECODABLE as error:
         raise undecodable(error) from error
+    if known.grows:
+        raise ClientError(
+            f"{name} unfolds too far: it has alternatives within alternatives that begin alike, so"
+            " the ways in which a response can go on grow with each level; put the property that"
+            " tells them apart in front of the others",
+            param=name,
+        )
+    return known
 
 
 def _made(name: str, text: bytes) -> Known:
@@ -90,7 +103,7 @@ def _format(value: Any) -> Known:
     changed: Any = {**holder, "schema": made.raw}
     if holder is inner:
         changed = {**value, "json_schema": changed}
-    return Known(msgspec.Raw(msgspec.json.encode(changed)), made.warnings)
+    return made._replace(raw=msgspec.Raw(msgspec.json.encode(changed)))
 
 
 def _schema(name: str, value: Any, schema: Any) -> Known:
@@ -99,7 +112,7 @@ def _schema(name: str, value: Any, schema: Any) -> Known:
     made = widened(schema)
     warnings = _told(f"{name}: widened", made.loosened)
     warnings += _told(f"{name}: not enforced", made.unenforced)
-    return Known(_unless_same(made.schema, schema), warnings)
+    return Known(_unless_same(made.schema, schema), warnings, grows_too_far(made.schema))
 
 
 def _has_type(schema: dict[str, Any]) -> bool:
@@ -112,6 +125,7 @@ def _tools(value: Any) -> Known:
         return Known(None)
     left, changed = NODES, list(value)
     loosened: dict[str, None] = {}
+    grows = False
     for index, tool in enumerate(value):
         function = function_of(tool) or {}
         named = next((name for name in _PARAMETERS if function.get(name) is not None), None)
@@ -119,12 +133,13 @@ def _tools(value: Any) -> Known:
             continue
         made = of_arguments(function[named], most=left)
         left -= made.cost
+        grows = grows or grows_too_far(made.schema)
         said = {**function, named: made.schema}
         changed[index] = said if function is tool else {**tool, "function": said}
         left_out = [what for what in made.unenforced if what.startswith(_LEFT_OUT)]
         told = (*made.loosened, *left_out)
         loosened |= {f"{str(function.get('name'))[:64]} ({what})": None for what in told}
-    return Known(_unless_same(changed, value), _told("tools: widened", loosened))
+    return Known(_unless_same(changed, value), _told("tools: widened", loosened), grows)
 
 
 def _unless_same(changed: Any, value: Any) -> msgspec.Raw | None:

@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 import msgspec
 
 from runnerd.errors import ClientError
-from runnerd.relay.body import ABSENT
+from runnerd.relay.body import ABSENT, Inference
 from runnerd.relay.dialect import Translation
 from runnerd.relay.events import DONE, EVENT_STREAM, Events, broken_off, written
 from runnerd.relay.parsed_request import ParsedRequest, parse
@@ -30,13 +30,18 @@ class Infill(NamedTuple):
     translation: Translation
 
 
+def fills_in(fields: Inference) -> bool:
+    """Whether a text completion has a suffix."""
+    return fields.suffix not in _NONE
+
+
 def infill_wanted(request: ParsedRequest) -> Infill | None:
     """How a text completion fills in, None where it has no suffix.
 
     Raises errors.ClientError where it asks for what that does not go with.
     """
     fields = request.fields
-    if fields.suffix in _NONE:
+    if not fills_in(fields):
         return None
     document = dict(request.document)
     prompt, suffix = document.pop("prompt", ""), document.pop("suffix")

@@ -1,0 +1,216 @@
+"""How many ways a JSON schema has open after some text, counted before an engine follows them.
+
+An engine makes a grammar of a schema, and keeps every way in which the text so far can have come
+about.  Alternatives that begin alike and lie within each other double them with each level: `anyOf`
+of two objects whose first property is again such a choice keeps an engine busy for minutes at a
+depth of twelve.  What refers twice to the next (objects, tuples), long repetitions (`minItems`,
+`maxLength`) and recursion cost an engine what they are long, and are nothing to look for.
+
+So a schema is put into rules as the engine does it, but of whole words of JSON, such as `{"name":`
+or a string, since within words nothing grows; and a text is followed that leaves as many ways open
+as can be, as `grammar_growth` does it.  Words that may be the same and need not (a string and one
+after a pattern) count as different: what is missed is left to the engine.
+"""
+
+from __future__ import annotations
+
+import itertools
+from typing import Any
+
+import msgspec
+
+_MANY_WAYS = 512  # an engine follows as many in a moment, and eight times as many in minutes
+_MOST_LOOKS = 2**13  # some milliseconds
+_PATIENCE = 64  # words, and one for each that the schema has
+_DEEPEST = 128
+_CHOICES = ("anyOf", "oneOf")
+
+_Schema = dict[str, Any]
+_Sequence = tuple[str, ...]  # of words, and of rules by their names
+_Way = tuple[_Sequence, int, "object"]  # a place in a sequence, and the way behind that
+
+
+def grows_too_far(schema: _Schema) -> bool:
+    """Whether a schema that the engine knows has more ways open than any honest one."""
+    written = _Written(schema)
+    return written.has_choices and _Growth(written.rules).is_too_much()
+
+
+_RULE = "\0"  # begins the names of rules
+_ROOT = _RULE + "root"
+
+
+def _word(text: str) -> _Sequence:
+    return (text,)
+
+
+class _Written:
+    """The rules of a schema."""
+
+    def __init__(self, root: _Schema) -> None:
+        self.rules: dict[str, list[_Sequence]] = {}
+        self.has_choices = False
+        self._root = root
+        self._numbers = itertools.count()
+        self._referred: list[tuple[str, _Schema]] = []
+        self.rules[_ROOT] = [self._node(root, 0)]
+        while self._referred:
+            name, schema = self._referred.pop()
+            self.rules[name] = [self._node(schema, 0)]
+
+    def _rule(self, *ways: _Sequence) -> str:
+        name = f"{_RULE}{next(self._numbers)}"
+        self.rules[name] = list(ways)
+        return name
+
+    def _node(self, schema: Any, depth: int) -> _Sequence:
+        if not isinstance(schema, dict) or depth > _DEEPEST:
+            return _word("any")
+        if isinstance(ref := schema.get("$ref"), str):
+            return (self._reference(ref),)
+        if (found := _choices(schema)) is not None:
+            return self._choice(found, depth)
+        if "const" in schema:
+            return _literal(schema["const"])
+        if isinstance(values := schema.get("enum"), list):
+            return (self._rule(*map(_literal, values)),)
+        return self._of_type(schema, schema.get("type"), depth)
+
+    def _of_type(self, schema: _Schema, kind: object, depth: int) -> _Sequence:
+        if kind in (None, "object") and "properties" in schema:
+            return self._object(schema, depth)
+        if kind == "object" and isinstance(more := schema.get("additionalProperties"), dict):
+            return self._object({"properties": {}, "additionalProperties": more}, depth)
+        if kind in (None, "array") and ("items" in schema or "prefixItems" in schema):
+            return self._array(schema, depth)
+        return _leaf(kind, schema)
+
+    def _reference(self, ref: str) -> str:
+        name = f"{_RULE}{ref}"
+        if name not in self.rules:
+            self.rules[name] = []
+            target: Any = self._root
+            for part in ref.removeprefix("#").split("/")[1:]:
+                target = target.get(part) if isinstance(target, dict) else None
+            self._referred.append((name, target))
+        return name
+
+    def _choice(self, found: list[Any], depth: int) -> _Sequence:
+        self.has_choices = self.has_choices or len(found) > 1
+        return (self._rule(*[self._node(each, depth + 1) for each in found]),)
+
+    def _object(self, schema: _Schema, depth: int) -> _Sequence:
+        """Its required members in their order, then each of the others or not."""
+        found = schema["properties"] if isinstance(schema["properties"], dict) else {}
+        names = schema.get("required")
+        required = [name for name in found if isinstance(names, list) and name in names]
+        values = {name: self._node(value, depth + 1) for name, value in found.items()}
+        rest: _Sequence = _word("}")
+        more = schema.get("additionalProperties", False)
+        if more is not False:
+            rule = self._rule(_word("}"))
+            self.rules[rule].append((*_word(", other"), *self._node(more, depth + 1), rule))
+            rest = (rule,)
+        first = [(*_word("{ other"), *self._node(more, depth + 1), *rest)] if more else []
+        for name in reversed([name for name in found if name not in required]):
+            first.append((*_word(f"{{ {name}"), *values[name], *rest))
+            rest = (self._rule((*_word(f", {name}"), *values[name], *rest), rest),)
+        if not required:
+            return (self._rule(_word("{}"), *reversed(first)),)
+        for name in reversed(required[1:]):
+            rest = (*_word(f", {name}"), *values[name], *rest)
+        return (*_word(f"{{ {required[0]}"), *values[required[0]], *rest)
+
+    def _array(self, schema: _Schema, depth: int) -> _Sequence:
+        """A tuple, or items as often as one likes: how often decides nothing here."""
+        items = schema.get("prefixItems", schema.get("items"))
+        if isinstance(items, list):
+            written = [(*self._node(each, depth + 1), *_word(",")) for each in items]
+            return (*_word("["), *itertools.chain(*written), *_word("]"))
+        if schema.get("maxItems") == 0:
+            return _word("[]")
+        item = self._node(items, depth + 1)
+        more = self._rule(_word("]"))
+        self.rules[more].append((*_word(","), *item, more))
+        some: _Sequence = (*_word("["), *item, more)
+        return some if schema.get("minItems") else (self._rule(_word("[]"), some),)
+
+
+def _choices(schema: _Schema) -> list[Any] | None:
+    """The alternatives of a schema, of which several types are one kind."""
+    for name in _CHOICES:
+        if isinstance(found := schema.get(name), list) and found:
+            return found
+    kinds = schema.get("type")
+    return [{**schema, "type": kind} for kind in kinds] if isinstance(kinds, list) else None
+
+
+def _literal(value: object) -> _Sequence:
+    return _word(f"= {msgspec.json.encode(value).decode()}")
+
+
+def _leaf(kind: object, schema: _Schema) -> _Sequence:
+    """A string, a number, or any value: the same word where one text is surely both."""
+    if kind == "string" and not ({"pattern", "format", "minLength"} & schema.keys()):
+        return _word("string")
+    limits = {name: schema[name] for name in _LIMITS if name in schema}
+    return _word(f"{kind} {msgspec.json.encode(limits).decode()}")
+
+
+_LIMITS = (
+    "pattern", "format", "minLength", "maxLength", "minimum", "maximum", "exclusiveMinimum",
+    "exclusiveMaximum",
+)  # fmt: skip
+
+
+class _Growth:
+    """Follows a text through rules."""
+
+    def __init__(self, rules: dict[str, list[_Sequence]]) -> None:
+        self._rules = rules
+        self._looks = 0
+        self._ways: dict[tuple[int, int, int], _Way] = {}  # by the identity of their parts
+
+    def is_too_much(self) -> bool:
+        """Whether there are too many ways behind some text."""
+        patience = _PATIENCE + sum(len(way) for ways in self._rules.values() for way in ways)
+        most = still = 0
+        ways = [self._way(each, 0, None) for each in self._rules[_ROOT]]
+        while ways and self._looks < _MOST_LOOKS and still < patience:
+            ways = max(self._expected(ways).values(), key=len, default=[])
+            if len(ways) > _MANY_WAYS:
+                return True
+            still = 0 if len(ways) > most else still + 1
+            most = max(most, len(ways))
+        return False
+
+    def _way(self, sequence: _Sequence, at: int, behind: _Way | None) -> _Way | None:
+        """What still has to come from a place of a sequence on; None: nothing.  Equal ways are one
+        object.
+        """
+        if at == len(sequence):
+            return behind
+        key = id(sequence), at, id(behind)
+        return self._ways.setdefault(key, (sequence, at, behind))
+
+    def _expected(self, ways: list[_Way | None]) -> dict[str, list[_Way | None]]:
+        """The words that can come next, each with the ways behind it."""
+        found: dict[str, dict[int, _Way | None]] = {}
+        todo, seen = list(ways), set(map(id, ways))
+        while todo and self._looks < _MOST_LOOKS:
+            self._looks += 1
+            way = todo.pop()
+            if way is None:
+                continue
+            sequence, at, behind = way
+            symbol = sequence[at]
+            after = self._way(sequence, at + 1, behind)  # type: ignore[arg-type]
+            if not symbol.startswith(_RULE):
+                found.setdefault(symbol, {})[id(after)] = after
+                continue
+            for each in self._rules[symbol]:
+                begun = self._way(each, 0, after)
+                if id(begun) not in seen:
+                    seen.add(id(begun))
+                    todo.append(begun)
+        return {word: list(after.values()) for word, after in found.items()}

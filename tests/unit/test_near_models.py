@@ -1,0 +1,71 @@
+"""runnerd.cli.near_models: a model that there is not is told with those that are spelt alike."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from runnerd.cli import near_models
+from runnerd.cli.client import DaemonError
+from runnerd.errors import ClientError, RunnerdError
+
+
+def error(message: str, status: int) -> DaemonError:
+    found = DaemonError(message)
+    found.answer_status = status
+    return found
+
+
+@pytest.fixture
+def asked(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """The paths that the daemon was asked; it has two models."""
+    paths: list[str] = []
+
+    class Client:
+        def __init__(self, host: str | None) -> None: ...
+
+        def json(self, method: str, path: str) -> Any:
+            paths.append(path)
+            return [{"tags": ["ai/smollm2:latest"]}, {"tags": ["ai/qwen3:latest", "mine/x:1"]}]
+
+    monkeypatch.setattr(near_models, "Client", Client)
+    return paths
+
+
+def test_a_slip_of_the_pen(asked: list[str]) -> None:
+    """The name as people type it; what is nothing like it is not told."""
+    said = near_models.explained(error("model 'smolm2' not found", 404), None)
+    assert said.startswith("model 'smolm2' not found")
+    assert "smollm2" in said.removeprefix("model 'smolm2' not found")
+    assert "qwen3" not in said
+    far = "model 'something-else' not found"
+    assert near_models.explained(error(far, 404), None) == far
+
+
+@pytest.mark.parametrize(
+    "found",
+    [
+        error("model 'smolm2' not found", 502),
+        error("no runner 'x'", 404),
+        ClientError("model 'smolm2' not found"),
+    ],
+)
+def test_other_errors_ask_nothing(asked: list[str], found: RunnerdError) -> None:
+    """They are told as they are."""
+    assert near_models.explained(found, None) == found.message
+    assert asked == []
+
+
+def test_a_daemon_that_does_not_say_what_it_has(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The error counts, not the help."""
+
+    class Client:
+        def __init__(self, host: str | None) -> None: ...
+
+        def json(self, method: str, path: str) -> Any:
+            raise error("you may not", 403)
+
+    monkeypatch.setattr(near_models, "Client", Client)
+    missing = error("model 'smolm2' not found", 404)
+    assert near_models.explained(missing, None) == missing.message
