@@ -1,10 +1,10 @@
 // Pulls: a form to begin one, and all that are under way.  A pull belongs to the daemon and goes on
 // when this page is left; it is ended with its Cancel button alone.
 import {get, lines, open, path, remove} from "./api.js";
-import {h} from "./dom.js";
+import {el, h} from "./dom.js";
 import {bytes, seconds, short} from "./format.js";
 import {ask, told} from "./fit.js";
-import {button, doing, field, input, tell} from "./widgets.js";
+import {button, doing, field, fold, form, input, tell} from "./widgets.js";
 
 const EVERY = 1000; // milliseconds between looks while there are some
 export function pulls(changed) {
@@ -20,9 +20,9 @@ export function pulls(changed) {
 		"aria-describedby": "pull-help",
 		placeholder: "ai/smollm2 or hf.co/ORG/REPO:Q4_K_M"
 	});
-	const tag = input({name: "tag", placeholder: "as it was asked for", maxlength: 300});
-	const revision = input({name: "revision", placeholder: "main"});
-	const sha256 = input({name: "sha256", class: "mono", placeholder: "64 hexadecimal digits"});
+	const name = input({name: "tag", placeholder: "as it was asked for", maxlength: 300});
+	const commit = input({name: "revision", placeholder: "main"});
+	const digest = input({name: "sha256", class: "mono", placeholder: "64 hexadecimal digits"});
 
 	async function look() {
 		clearTimeout(timer);
@@ -57,13 +57,10 @@ export function pulls(changed) {
 	}
 
 	function begin(event) {
-		event.preventDefault();
-		const asked = {from: reference.value.trim()};
-		if (tag.value.trim()) asked.tag = tag.value.trim();
-		if (revision.value.trim()) asked.revision = revision.value.trim();
-		if (sha256.value.trim()) asked.sha256 = sha256.value.trim();
+		const [from, tag, revision, sha256] = [reference, name, commit, digest].map(each => each.value.trim() || undefined);
+		const asked = {from, tag, revision, sha256};
 		if (!asked.from) return;
-		doing({currentTarget: event.target.querySelector("[type=submit]")}, async () => {
+		doing(event, async () => {
 			const response = await open("POST", "models/create", asked);
 			reference.value = "";
 			fitting = null;
@@ -83,58 +80,47 @@ export function pulls(changed) {
 	}
 
 	const content = () => [
-		h(
-			"form",
-			{class: "form", on: {submit: begin}},
-			h(
-				"div",
-				{class: "field"},
+		form(
+			"form.form",
+			begin,
+			el(
+				"div.field",
 				h("label", {for: "pull-model"}, "Model"),
-				h(
-					"div",
-					{class: "composer-row"},
+				el(
+					"div.composer-row",
 					reference,
-					h(
-						"div",
-						{class: "actions"},
-						button("Does it fit?", lookAhead),
-						button("Pull", null, {kind: "primary", type: "submit"})
-					)
+					el("div.actions", button("Does it fit?", lookAhead), button("Pull", null, {kind: "primary", type: "submit"}))
 				),
 				h(
-					"p",
-					{class: "help", id: "pull-help"},
+					"p.help",
+					{id: "pull-help"},
 					"From a registry, from Hugging Face (hf.co/ORG/REPO:QUANT), or an https address of a GGUF file."
 				)
 			),
-			h(
-				"details",
-				{},
-				h("summary", {}, "More"),
-				h(
-					"div",
-					{class: "form-grid"},
-					field("Call it", tag),
-					field("Revision", revision, "Of a Hugging Face repository."),
-					field("SHA-256", sha256, "Of the file behind an address.")
+			fold(
+				"More",
+				el(
+					"div.form-grid",
+					field("Call it", name),
+					field("Revision", commit, "Of a Hugging Face repository."),
+					field("SHA-256", digest, "Of the file behind an address.")
 				)
 			)
 		),
-		fitting && h("div", {class: "section form", role: "status"}, told(fitting)),
-		running.length ? h("div", {class: "section", "aria-label": "Pulls under way"}, running.map(row)) : null
+		fitting && h("div.section.form", {role: "status"}, told(fitting)),
+		running.length ? h("div.section", {"aria-label": "Pulls under way"}, running.map(row)) : null
 	];
 
 	function row(each) {
 		const left = each.speed > 0 && each.total ? `, ${seconds((each.total - each.current) / each.speed)} left` : "";
 		const sizes = each.total ? `${bytes(each.current)} of ${bytes(each.total)}` : bytes(each.current || 0);
 		return h(
-			"div",
-			{class: "progress-row", key: each.id},
-			h(
+			"div.progress-row",
+			{key: each.id},
+			el(
 				"div",
-				{},
-				h("span", {class: "name"}, short(each.model)),
-				h("span", {class: "sub"}, `${each.kind}, ${sizes}${each.speed ? `, ${bytes(each.speed)}/s${left}` : ""}`)
+				el("span.name", short(each.model)),
+				el("span.sub", `${each.kind}, ${sizes}${each.speed ? `, ${bytes(each.speed)}/s${left}` : ""}`)
 			),
 			button(
 				"Cancel",
