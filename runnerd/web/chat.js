@@ -111,8 +111,9 @@ function add(model) {
 const busy = () => columns.some(each => each.busy);
 
 function content() {
-	return el(
+	return h(
 		"div.chat",
+		{on: {dragover: dropped, drop: dropped}},
 		heading(
 			"Chat",
 			columns.length < MOST_COLUMNS &&
@@ -247,6 +248,12 @@ async function takeFiles(files) {
 		);
 	}
 	redraw();
+}
+
+// Pictures that are dropped anywhere on the chat.
+function dropped(event) {
+	event.preventDefault();
+	if (event.type === "drop") takeFiles(event.dataTransfer?.files);
 }
 
 function code() {

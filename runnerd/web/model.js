@@ -1,13 +1,14 @@
 // One model: what it is, its names, what memory it takes, how it is configured, and its end.
-import {ask, get, path, remove} from "./api.js";
+import {ask, get, lines, open, path, remove} from "./api.js";
 import {el, h} from "./dom.js";
 import {bytes, date, number, short} from "./format.js";
 import {configuration} from "./configuration.js";
 import {fit} from "./fit.js";
+import {live} from "./live.js";
 import {load, state, unload} from "./runners.js";
 import {nameOf, runnersOf, titleOf, uses} from "./stored.js";
 import {single} from "./view.js";
-import {button, confirm, doing, facts, field, form, input, muted, section} from "./widgets.js";
+import {act, button, confirm, doing, facts, field, form, input, muted, section, tell} from "./widgets.js";
 
 export function model(place, [id]) {
 	let memory = null,
@@ -31,6 +32,7 @@ export function model(place, [id]) {
 			section("Names", names(found)),
 			section("Memory", memory.content()),
 			section("Configuration", settings.content()),
+			live.me?.may.includes("superuser") && section("Push", pushing(found)),
 			section("Remove", removal(found))
 		]
 	});
@@ -115,6 +117,22 @@ function about(found) {
 		gguf["general.description"] && el("p.help", gguf["general.description"])
 	);
 }
+
+// A push goes on in the daemon; its progress is with the pulls, and its end is told there and here.
+const pushing = found =>
+	el(
+		"div.panel.inline-form",
+		muted("Sends the model to the registry in its name, with the login that the daemon has for it."),
+		found.tags.map(tag =>
+			act(`Push ${short(tag)}`, `Push ${tag}`, async () => {
+				for await (const line of lines(await open("POST", `models/${path(tag)}/push`))) {
+					const news = JSON.parse(line);
+					if (news.type === "error") throw new Error(news.message);
+					if (news.type === "success") tell(`${short(tag)}: ${news.message}`, "good");
+				}
+			})
+		)
+	);
 
 const removal = found =>
 	el(

@@ -4,7 +4,8 @@ import {get, lines, open, path, remove} from "./api.js";
 import {el, h} from "./dom.js";
 import {bytes, seconds, short} from "./format.js";
 import {ask, told} from "./fit.js";
-import {button, doing, field, fold, form, input, tell} from "./widgets.js";
+import {hubSearch} from "./hub_search.js";
+import {act, button, doing, field, fold, form, input, tell} from "./widgets.js";
 
 const EVERY = 1000; // milliseconds between looks while there are some
 export function pulls(changed) {
@@ -23,6 +24,8 @@ export function pulls(changed) {
 	const name = input({name: "tag", placeholder: "as it was asked for", maxlength: 300});
 	const commit = input({name: "revision", placeholder: "main"});
 	const digest = input({name: "sha256", class: "mono", placeholder: "64 hexadecimal digits"});
+
+	const hub = hubSearch(from => start({from}), changed);
 
 	async function look() {
 		clearTimeout(timer);
@@ -61,12 +64,15 @@ export function pulls(changed) {
 		const asked = {from, tag, revision, sha256};
 		if (!asked.from) return;
 		doing(event, async () => {
-			const response = await open("POST", "models/create", asked);
+			await start(asked);
 			reference.value = "";
 			fitting = null;
-			await first(response, asked.from);
-			look();
 		});
+	}
+
+	async function start(asked) {
+		await first(await open("POST", "models/create", asked), asked.from);
+		look();
 	}
 
 	// A pull that is complete at once says so; of the others the daemon's events tell.
@@ -108,6 +114,7 @@ export function pulls(changed) {
 			)
 		),
 		fitting && h("div.section.form", {role: "status"}, told(fitting)),
+		h("div.section.form", {key: "hub"}, hub()),
 		running.length ? h("div.section", {"aria-label": "Pulls under way"}, running.map(row)) : null
 	];
 
@@ -122,14 +129,8 @@ export function pulls(changed) {
 				el("span.name", short(each.model)),
 				el("span.sub", `${each.kind}, ${sizes}${each.speed ? `, ${bytes(each.speed)}/s${left}` : ""}`)
 			),
-			button(
-				"Cancel",
-				event =>
-					doing(event, async () => {
-						await remove(`models/pulls/${path(each.id)}`);
-						look();
-					}),
-				{kind: "small", name: `Cancel the ${each.kind} of ${short(each.model)}`}
+			act("Cancel", `Cancel the ${each.kind} of ${short(each.model)}`, () =>
+				remove(`models/pulls/${path(each.id)}`).then(look)
 			),
 			h("progress", {
 				max: each.total || 1,
