@@ -74,7 +74,9 @@ def test_a_model_is_found_and_pulled(page: Page, daemon: DaemonProcess) -> None:
 def test_nothing_is_found(page: Page) -> None:
     """It says so, with the words."""
     search(page, "no such model")
-    expect(page.get_by_text("The hub has no GGUF model whose name has “no such model”.")).to_be_visible()
+    expect(
+        page.get_by_text("The hub has no GGUF model whose name has “no such model”.")
+    ).to_be_visible()
 
 
 def test_a_hub_that_does_not_answer(page: Page, hub: HubServer) -> None:
@@ -82,7 +84,9 @@ def test_a_hub_that_does_not_answer(page: Page, hub: HubServer) -> None:
     hub.instead = answer_with(b"<html>")
     try:
         search(page, "tiny")
-        expect(page.get_by_role("alert")).to_contain_text("does not answer a search as the hub does")
+        expect(page.get_by_role("alert")).to_contain_text(
+            "does not answer a search as the hub does"
+        )
     finally:
         hub.instead = None
     page.get_by_role("button", name="Search", exact=True).click()

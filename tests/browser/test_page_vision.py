@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Page, expect
+from playwright.sync_api import FilePayload, Page, expect
 
 from tests.browser.conftest import go
 from tests.browser.test_page_chat import PICTURE, columns, limit, say
@@ -22,7 +22,8 @@ GIVE = """([kind, data]) => {
   const event = kind === 'paste'
     ? new ClipboardEvent('paste', {clipboardData: given, bubbles: true, cancelable: true})
     : new DragEvent('drop', {dataTransfer: given, bubbles: true, cancelable: true});
-  document.querySelector(kind === 'paste' ? '.composer textarea' : '.chat-log').dispatchEvent(event);
+  const place = kind === 'paste' ? '.composer textarea' : '.chat-log';
+  document.querySelector(place).dispatchEvent(event);
   return event.defaultPrevented;
 }"""
 
@@ -47,8 +48,8 @@ def test_images_reach_a_model_that_sees(page: Page, daemon: DaemonProcess) -> No
     """One is chosen, one pasted, one dropped; one is taken away with the keyboard; two are seen."""
     go(page, "Chat")
     limit(page, 4)
-    file = {"name": "a.png", "mimeType": "image/png", "buffer": PICTURE}
-    page.locator("input[type=file]").set_input_files([file])  # type: ignore[list-item]
+    files: list[FilePayload] = [{"name": "a.png", "mimeType": "image/png", "buffer": PICTURE}]
+    page.locator("input[type=file]").set_input_files(files)
     expect(page.get_by_role("button", name="Remove image 1")).to_be_visible()
     give(page, "paste")
     expect(page.get_by_role("button", name="Remove image 2")).to_be_visible()
