@@ -85,6 +85,6 @@ export function hubSearch(pull, draw) {
 			button("Search", null, {type: "submit"})
 		),
 		error && trouble(error),
-		found && h("div.section.form", {role: "status"}, results())
+		found && h("div", {role: "status"}, results())
 	];
 }

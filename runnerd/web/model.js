@@ -32,11 +32,11 @@ export function model(place, [id]) {
 			section("Names", names(found)),
 			section("Memory", memory.content()),
 			section("Configuration", settings.content()),
-			live.me?.may.includes("superuser") && section("Push", pushing(found)),
 			section("Remove", removal(found))
 		]
 	});
 
+	const pushes = () => live.me?.may.includes("superuser");
 	const names = found =>
 		el(
 			"div.panel.form",
@@ -47,6 +47,7 @@ export function model(place, [id]) {
 						"li.thumb",
 						{key: tag},
 						el("span.name", tag),
+						pushes() && push(tag),
 						button("", event => untag(event, tag), {
 							kind: "quiet small",
 							name: `Remove the name ${tag}`,
@@ -56,6 +57,7 @@ export function model(place, [id]) {
 					)
 				)
 			),
+			pushes() && muted("Push sends the model to the registry in its name, with the daemon's login for it."),
 			form(
 				"form.inline-form",
 				event => addName(event, found),
@@ -119,20 +121,14 @@ function about(found) {
 }
 
 // A push goes on in the daemon; its progress is with the pulls, and its end is told there and here.
-const pushing = found =>
-	el(
-		"div.panel.inline-form",
-		muted("Sends the model to the registry in its name, with the login that the daemon has for it."),
-		found.tags.map(tag =>
-			act(`Push ${short(tag)}`, `Push ${tag}`, async () => {
-				for await (const line of lines(await open("POST", `models/${path(tag)}/push`))) {
-					const news = JSON.parse(line);
-					if (news.type === "error") throw new Error(news.message);
-					if (news.type === "success") tell(`${short(tag)}: ${news.message}`, "good");
-				}
-			})
-		)
-	);
+const push = tag =>
+	act("Push", `Push ${tag}`, async () => {
+		for await (const line of lines(await open("POST", `models/${path(tag)}/push`))) {
+			const news = JSON.parse(line);
+			if (news.type === "error") throw new Error(news.message);
+			if (news.type === "success") tell(`${short(tag)}: ${news.message}`, "good");
+		}
+	});
 
 const removal = found =>
 	el(

@@ -51,7 +51,7 @@ export function models(place) {
 		content: (found, error) => [
 			heading("Models", found?.length > 3 && search),
 			error && found && trouble(error),
-			section("Get a model", el("div.panel", pull.content())),
+			section("Get a model", el("div.panel.form", pull.content())),
 			section("In the store", found ? stored(found) : missing(error))
 		]
 	});

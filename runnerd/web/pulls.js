@@ -113,9 +113,9 @@ export function pulls(changed) {
 				)
 			)
 		),
-		fitting && h("div.section.form", {role: "status"}, told(fitting)),
-		h("div.section.form", {key: "hub"}, hub()),
-		running.length ? h("div.section", {"aria-label": "Pulls under way"}, running.map(row)) : null
+		fitting && h("div.form", {role: "status"}, told(fitting)),
+		h("div.form", {key: "hub"}, hub()),
+		running.length ? h("div", {"aria-label": "Pulls under way"}, running.map(row)) : null
 	];
 
 	function row(each) {
