@@ -1,6 +1,6 @@
 // The page's frame: which view is shown, who looks at it, light or dark.
 import {get, key} from "./api.js";
-import {h, icon, show} from "./dom.js";
+import {el, h, icon, show} from "./dom.js";
 import {live, start, watch} from "./live.js";
 import {ICONS, button, dialog, field, input, trouble} from "./widgets.js";
 import {approvals} from "./approvals.js";
@@ -73,9 +73,8 @@ function navigation() {
 	const open = ([, view]) => !view.needs || may.has("superuser") || may.has(view.needs);
 	show(
 		at("nav"),
-		h(
+		el(
 			"ul",
-			{},
 			Object.entries(VIEWS)
 				.filter(open)
 				.map(([each, view]) =>
@@ -86,10 +85,8 @@ function navigation() {
 							"a",
 							{link: each, "aria-current": each === name ? "page" : undefined},
 							icon(ICONS[each]),
-							h("span", {}, view.label),
-							each === "approvals" && waiting
-								? h("span", {class: "count", "aria-label": `${waiting} pending`}, waiting)
-								: null
+							el("span", view.label),
+							each === "approvals" && waiting ? h("span.count", {"aria-label": `${waiting} pending`}, waiting) : null
 						)
 					)
 				)
@@ -156,7 +153,7 @@ async function identify() {
 function account() {
 	const me = live.me;
 	const name = me ? (me.kind === "owner" ? "Owner" : me.name) : "Key";
-	show(at("account"), icon(ICONS.key), h("span", {class: "account-name"}, name));
+	show(at("account"), icon(ICONS.key), el("span.account-name", name));
 	at("account").setAttribute(
 		"aria-label",
 		me ? `You are ${me.kind === "owner" ? "an owner" : me.name}. Use a key` : "Use a key"
@@ -167,18 +164,16 @@ async function askForKey(reason) {
 	const box = input({type: "password", name: "key", value: key.get(), autofocus: true});
 	const done = await dialog("Use a key", close => [
 		reason && trouble(reason),
-		h(
-			"p",
-			{class: "dialog-text"},
+		el(
+			"p.dialog-text",
 			live.me
 				? `You are ${live.me.name}, as the daemon knows it from the connection or your key.`
 				: "The daemon does not know you.",
 			" A key is kept in this tab until it is closed, and sent to this daemon only."
 		),
 		field("Key", box, "The owner makes one with: runnerd user add NAME"),
-		h(
-			"div",
-			{class: "actions end"},
+		el(
+			"div.actions.end",
 			key.get() &&
 				button("Forget the key", () => {
 					key.set("");
@@ -204,11 +199,10 @@ async function begin() {
 		at("main").replaceChildren();
 		show(
 			at("main"),
-			h(
-				"div",
-				{class: "empty"},
-				h("p", {class: "empty-title"}, "This daemon asks who you are"),
-				h("p", {}, live.error.message),
+			el(
+				"div.empty",
+				el("p.empty-title", "This daemon asks who you are"),
+				el("p", live.error.message),
 				button("Enter a key", () => askForKey(), {kind: "primary"})
 			)
 		);

@@ -1,25 +1,26 @@
 // What users ask the owner for; and for users, what they have asked for.
 import {get, path, post} from "./api.js";
-import {h, show} from "./dom.js";
+import {el} from "./dom.js";
 import {clock, short} from "./format.js";
-import {live, watch} from "./live.js";
+import {live} from "./live.js";
+import {listing} from "./view.js";
 import {
+	act,
 	actionsOf,
 	button,
+	check,
 	chip,
 	choice,
+	column,
 	dialog,
-	doing,
 	empty,
 	field,
 	footer,
-	heading,
 	input,
-	muted,
 	section,
 	sub,
 	table,
-	trouble
+	wide
 } from "./widgets.js";
 
 export const PERMISSIONS = {
@@ -35,112 +36,86 @@ export const PERMISSIONS = {
 	superuser: "everything"
 };
 
+// Permissions to be chosen, and those that are.
+export const permissionChoice = (kind, had) =>
+	el(
+		kind,
+		Object.entries(PERMISSIONS).map(([name, meaning]) => check(meaning, {name, checked: had.includes(name)}))
+	);
+export const chosen = box => [...box.querySelectorAll("input:checked")].map(each => each.name);
+
+const decides = () => live.me?.may.includes("superuser");
+
 export function approvals(place) {
-	let found = null,
-		error = null;
-	const decides = () => live.me?.may.includes("superuser");
-	const asks = () => live.me?.kind === "user" && !decides();
-
-	async function look() {
-		try {
-			found = await get("runnerd/approvals");
-			error = null;
-		} catch (failure) {
-			error = failure;
+	const view = listing(place, {
+		title: "Approvals",
+		read: async () => {
+			try {
+				return await get("runnerd/approvals");
+			} catch (error) {
+				if (error.status === 401) return error;
+				throw error;
+			}
+		},
+		after: ["approval", "all"],
+		actions: () => [
+			live.me?.kind === "user" && !decides() && button("Ask for something", () => ask(view.look), {kind: "primary"})
+		],
+		content: found => {
+			if (found instanceof Error) return empty("Requests to the owner are a user’s", found.message);
+			const open = found.filter(each => each.state === "pending"),
+				over = found.filter(each => each.state !== "pending");
+			return [
+				section(
+					"Waiting for a decision",
+					open.length
+						? approvalTable(open, view.look)
+						: empty("Nothing waits for a decision", "Users can ask for permissions, downloads, loads and unloads.")
+				),
+				over.length > 0 && section("Decided", approvalTable(over, view.look))
+			];
 		}
-		draw();
-	}
-
-	function draw() {
-		const open = (found || []).filter(each => each.state === "pending");
-		const over = (found || []).filter(each => each.state !== "pending");
-		show(
-			place,
-			heading("Approvals", asks() && button("Ask for something", () => ask(look), {kind: "primary"})),
-			error && (error.status === 401 ? empty("Requests to the owner are a user’s", error.message) : trouble(error)),
-			!found
-				? !error && muted("Loading…")
-				: [
-						section(
-							"Waiting for a decision",
-							open.length
-								? list(open)
-								: empty("Nothing waits for a decision", "Users can ask for permissions, downloads, loads and unloads.")
-						),
-						over.length ? section("Decided", list(over)) : null
-					]
-		);
-	}
-
-	const list = rows =>
-		table(
-			"Requests to the owner",
-			[
-				{
-					title: "What",
-					wide: true,
-					cell: each => [
-						h("span", {class: "name"}, what(each)),
-						each.reason && sub(`“${each.reason}”`),
-						each.failure && h("span", {class: "sub bad-text"}, `The last try failed: ${each.failure}`)
-					]
-				},
-				{title: "Who", wide: true, cell: each => each.user},
-				{title: "Asked", cell: each => clock(each.created)},
-				{
-					title: "State",
-					cell: each =>
-						chip(each.working ? "being done" : each.state, {accepted: "good", rejected: "bad"}[each.state] || "warn")
-				},
-				{
-					title: "Decided by",
-					wide: true,
-					cell: each => (each.decided_by ? [each.decided_by, sub(clock(each.decided))] : "–")
-				},
-				actionsOf(each =>
-					each.state === "pending" && decides()
-						? [
-								button("Accept", event => decide(event, each, "accept"), {
-									kind: "small primary",
-									disabled: each.working,
-									name: `Accept: ${each.user}, ${what(each)}`
-								}),
-								button("Reject", event => decide(event, each, "reject"), {
-									kind: "small",
-									disabled: each.working,
-									name: `Reject: ${each.user}, ${what(each)}`
-								})
-							]
-						: null
-				)
-			],
-			rows,
-			each => each.id
-		);
-
-	const decide = (event, each, decision) =>
-		doing(
-			event,
-			async () => {
-				await post(`runnerd/approvals/${path(each.id)}/${decision}`);
-				await look();
-			},
-			decision === "accept" ? "Accepted" : "Rejected"
-		);
-
-	draw();
-	look();
-	return watch(kinds => {
-		if (kinds.has("approval") || kinds.has("all")) look();
-		else draw();
 	});
+	return view.end;
 }
+
+const approvalTable = (rows, look) =>
+	table(
+		"Requests to the owner",
+		[
+			wide("What", each => [
+				el("span.name", what(each)),
+				each.reason && sub(`“${each.reason}”`),
+				each.failure && el("span.sub.bad-text", `The last try failed: ${each.failure}`)
+			]),
+			wide("Who", each => each.user),
+			column("Asked", each => clock(each.created)),
+			column("State", each =>
+				chip(each.working ? "being done" : each.state, {accepted: "good", rejected: "bad"}[each.state] || "warn")
+			),
+			wide("Decided by", each => (each.decided_by ? [each.decided_by, sub(clock(each.decided))] : "–")),
+			actionsOf(each =>
+				each.state === "pending" && decides() ? ["Accept", "Reject"].map(decision => decide(each, decision, look)) : []
+			)
+		],
+		rows,
+		each => each.id
+	);
+
+const decide = (each, decision, look) =>
+	act(
+		decision,
+		`${decision}: ${each.user}, ${what(each)}`,
+		() => post(`runnerd/approvals/${path(each.id)}/${decision.toLowerCase()}`).then(look),
+		`${decision}ed`,
+		{kind: decision === "Accept" ? "small primary" : "small", disabled: each.working}
+	);
 
 function what(each) {
 	const asked = each.request || {};
 	if (each.type === "permissions") return `Permissions: ${(asked.may || []).join(", ")}`;
-	const name = short(asked.model);
-	return `${{download: "Download", load: "Load", unload: "Unload"}[each.type] || each.type} ${name}${asked.revision ? ` (revision ${asked.revision})` : ""}`;
+	const verb = {download: "Download", load: "Load", unload: "Unload"}[each.type] || each.type;
+	return `${verb} ${short(asked.model)}${asked.revision ? ` (revision ${asked.revision})` : ""}`;
 }
 
 async function ask(done) {
@@ -153,45 +128,28 @@ async function ask(done) {
 		],
 		"download"
 	);
-	const model = input({placeholder: "ai/smollm2 or hf.co/ORG/REPO:Q4_K_M"});
-	const may = h(
-		"div",
-		{class: "form"},
-		Object.entries(PERMISSIONS).map(([name, meaning]) =>
-			h(
-				"label",
-				{class: "check"},
-				h("input", {type: "checkbox", name, checked: live.me.may.includes(name)}),
-				`${name}: ${meaning}`
-			)
-		)
-	);
-	const reason = input({maxlength: 500});
-	const models = field("Model", model),
-		permissions = h("fieldset", {}, h("legend", {}, "Permissions, in the place of those you have"), may);
+	const model = input({placeholder: "ai/smollm2 or hf.co/ORG/REPO:Q4_K_M"}),
+		may = permissionChoice("div.form", live.me.may),
+		reason = input({maxlength: 500}),
+		models = field("Model", model),
+		permissions = el("fieldset", el("legend", "Permissions, in the place of those you have"), may);
 	const arrange = () => {
 		permissions.hidden = kind.value !== "permissions";
 		models.hidden = kind.value === "permissions";
 	};
 	kind.addEventListener("change", arrange);
 	arrange();
+	const send = async close => {
+		const wanted = kind.value === "permissions" ? {may: chosen(may)} : {model: model.value.trim()};
+		await post("runnerd/approvals", {type: kind.value, reason: reason.value.trim(), ...wanted});
+		close();
+		done();
+	};
 	await dialog("Ask the owner", close => [
 		field("What for", kind),
 		models,
 		permissions,
 		field("Why", reason),
-		footer(
-			close,
-			"Ask",
-			async () => {
-				const said = {type: kind.value, reason: reason.value.trim()};
-				if (kind.value === "permissions") said.may = [...may.querySelectorAll("input:checked")].map(each => each.name);
-				else said.model = model.value.trim();
-				await post("runnerd/approvals", said);
-				close();
-				done();
-			},
-			"The owner is asked"
-		)
+		footer(close, "Ask", () => send(close), "The owner is asked")
 	]);
 }

@@ -1,9 +1,23 @@
 // A chat with one model, or with several side by side that are asked the same.
 import {get} from "./api.js";
-import {h, show} from "./dom.js";
+import {el, h, show} from "./dom.js";
 import {curl, python} from "./chat_code.js";
 import {Column, picture} from "./chat_column.js";
-import {button, copyable, empty, field, heading, input, tell, trouble} from "./widgets.js";
+import {completes, nameOf} from "./stored.js";
+import {
+	area,
+	button,
+	copyable,
+	empty,
+	field,
+	form,
+	heading,
+	input,
+	parsed,
+	prompting,
+	tell,
+	trouble
+} from "./widgets.js";
 
 const MOST_COLUMNS = 3; // a browser has six connections to a host
 const MOST_IMAGE = 20 * 2 ** 20;
@@ -29,34 +43,15 @@ const numbers = NUMBERS.map(([name, label, help]) => [
 	help,
 	input({type: "number", step: "any", placeholder: "default", on: {input: () => redraw()}})
 ]);
-const others = h("textarea", {
-	rows: 2,
-	class: "mono",
-	spellcheck: "false",
-	placeholder: '{"stop": ["###"]}',
-	on: {input: () => redraw()}
-});
-const tools = h("textarea", {
+const others = area({placeholder: '{"stop": ["###"]}', on: {input: () => redraw()}});
+const tools = area({
 	rows: 4,
-	class: "mono",
-	spellcheck: "false",
 	placeholder: '[{"type": "function", "function": {"name": "weather"}}]',
 	on: {input: () => redraw()}
 });
-const prompt = h("textarea", {
-	rows: 2,
-	placeholder: "Ask something; Enter sends, Shift-Enter begins a line",
-	"aria-label": "Message",
-	on: {
-		keydown: event => {
-			if (event.key === "Enter" && !event.shiftKey && !event.isComposing) {
-				event.preventDefault();
-				send();
-			}
-		},
-		input: () => redraw(),
-		paste: event => takeFiles(event.clipboardData?.files)
-	}
+const prompt = prompting("Message", "Ask something; Enter sends, Shift-Enter begins a line", () => send(), {
+	input: () => redraw(),
+	paste: event => takeFiles(event.clipboardData?.files)
 });
 const file = h("input", {
 	type: "file",
@@ -78,9 +73,7 @@ export function chat(place, parts, query) {
 	(async () => {
 		try {
 			const models = await get("models");
-			names = models
-				.filter(each => (each.runnerd?.capabilities || []).some(can => /completion|chat/.test(can)))
-				.flatMap(each => (each.tags.length ? [each.tags[0]] : [each.id]));
+			names = models.filter(completes).map(nameOf);
 			error = null;
 			const wanted = query.get("model");
 			if (wanted && !columns.some(each => each.model === wanted)) {
@@ -119,8 +112,8 @@ const busy = () => columns.some(each => each.busy);
 
 function content() {
 	return h(
-		"div",
-		{class: "chat"},
+		"div.chat",
+		{on: {dragover: dropped, drop: dropped}},
 		heading(
 			"Chat",
 			columns.length < MOST_COLUMNS &&
@@ -140,32 +133,22 @@ function content() {
 		),
 		error && trouble(error),
 		columns.length
-			? h(
-					"div",
-					{class: "chat-columns"},
+			? el(
+					"div.chat-columns",
 					columns.map(each => each.element)
 				)
 			: !error &&
 					empty("No model to talk to", "Get one under ", h("a", {link: "models"}, "Models"), ", or add one here."),
-		h(
-			"form",
-			{
-				class: "composer",
-				on: {
-					submit: event => {
-						event.preventDefault();
-						send();
-					}
-				}
-			},
+		form(
+			"form.composer",
+			send,
 			images.length
-				? h(
-						"div",
-						{class: "thumbs"},
+				? el(
+						"div.thumbs",
 						images.map((url, at) =>
 							h(
-								"span",
-								{class: "thumb", key: at + url.length},
+								"span.thumb",
+								{key: at + url.length},
 								picture(url),
 								button(
 									"",
@@ -179,13 +162,11 @@ function content() {
 						)
 					)
 				: null,
-			h(
-				"div",
-				{class: "composer-row"},
+			el(
+				"div.composer-row",
 				prompt,
-				h(
-					"div",
-					{class: "actions"},
+				el(
+					"div.actions",
 					button("Images", () => file.click(), {name: "Add images"}),
 					file,
 					busy()
@@ -200,24 +181,21 @@ function content() {
 				)
 			)
 		),
-		h(
-			"details",
-			{class: "panel"},
-			h("summary", {}, "System prompt, parameters, tools"),
-			h(
-				"div",
-				{class: "form"},
+		el(
+			"details.panel",
+			el("summary", "System prompt, parameters, tools"),
+			el(
+				"div.form",
 				field("System prompt", system),
-				h(
-					"div",
-					{class: "form-grid"},
+				el(
+					"div.form-grid",
 					numbers.map(([, label, help, control]) => field(label, control, help))
 				),
 				field("Other parameters, as JSON", others, "Members of the request, such as stop, min_p or response_format."),
 				field("Tools, as JSON", tools, "OpenAI’s form; a call of the model is shown, and not carried out.")
 			)
 		),
-		columns.length ? h("details", {class: "panel"}, h("summary", {}, "The same with curl and Python"), code()) : null
+		columns.length ? el("details.panel", el("summary", "The same with curl and Python"), code()) : null
 	);
 }
 
@@ -225,26 +203,12 @@ function content() {
 function asked() {
 	const parameters = {};
 	for (const [name, , , control] of numbers) if (control.value !== "") parameters[name] = Number(control.value);
-	const object = parsed(
-		others.value,
-		"Other parameters",
-		value => value && typeof value === "object" && !Array.isArray(value),
-		"an object"
-	);
-	const list = parsed(tools.value, "Tools", Array.isArray, "a list");
-	return {system: system.value.trim(), parameters: {...parameters, ...object, ...(list?.length ? {tools: list} : {})}};
-}
-
-function parsed(text, what, fits, kind) {
-	if (!text.trim()) return null;
-	let value;
-	try {
-		value = JSON.parse(text);
-	} catch (failure) {
-		throw new Error(`${what} is no JSON: ${failure.message}`);
-	}
-	if (!fits(value)) throw new Error(`${what} must be ${kind}, as JSON.`);
-	return value;
+	const object = others.value.trim() ? parsed(others.value, "Other parameters") : {};
+	if (!object || typeof object !== "object" || Array.isArray(object))
+		throw new Error("Other parameters must be an object, as JSON.");
+	const list = tools.value.trim() ? parsed(tools.value, "Tools") : [];
+	if (!Array.isArray(list)) throw new Error("Tools must be a list, as JSON.");
+	return {system: system.value.trim(), parameters: {...parameters, ...object, ...(list.length ? {tools: list} : {})}};
 }
 
 function send() {
@@ -286,6 +250,12 @@ async function takeFiles(files) {
 	redraw();
 }
 
+// Pictures that are dropped anywhere on the chat.
+function dropped(event) {
+	event.preventDefault();
+	if (event.type === "drop") takeFiles(event.dataTransfer?.files);
+}
+
 function code() {
 	let said;
 	try {
@@ -293,9 +263,8 @@ function code() {
 	} catch (failure) {
 		return trouble(failure);
 	}
-	return h(
-		"div",
-		{class: "form"},
+	return el(
+		"div.form",
 		columns.map(column => {
 			const body = column.body(said);
 			const text = prompt.value.trim();

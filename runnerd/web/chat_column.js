@@ -1,6 +1,6 @@
 // One model's side of a chat: its turns, and the response as it comes.
 import {events, open} from "./api.js";
-import {h, show} from "./dom.js";
+import {el, h, show} from "./dom.js";
 import {number, seconds, short} from "./format.js";
 import {rich} from "./markdown.js";
 import {button, choice, muted} from "./widgets.js";
@@ -13,23 +13,16 @@ export class Column {
 		this.control = null;
 		this.model = model;
 		this.changed = changed;
-		this.log = h("div", {
-			class: "chat-log",
+		this.log = h("div.chat-log", {
 			role: "log",
 			"aria-label": `Conversation with ${short(model)}`,
 			tabindex: "0",
 			own: true
 		});
-		this.timing = h("div", {class: "timing"});
-		this.top = h("div", {class: "chat-top", own: true});
+		this.timing = el("div.timing");
+		this.top = h("div.chat-top", {own: true});
 		this.removed = removed;
-		this.element = h(
-			"section",
-			{class: "chat-column", "aria-label": short(model), own: true},
-			this.top,
-			this.log,
-			this.timing
-		);
+		this.element = h("section.chat-column", {"aria-label": short(model), own: true}, this.top, this.log, this.timing);
 		this.choose(names);
 		this.draw();
 	}
@@ -40,16 +33,12 @@ export class Column {
 		const select = choice(
 			all.map(name => [name, short(name)]),
 			this.model,
-			{
-				"aria-label": "Model",
-				on: {
-					change: event => {
-						this.model = event.target.value;
-						this.log.setAttribute("aria-label", `Conversation with ${short(this.model)}`);
-						this.changed();
-					}
-				}
-			}
+			value => {
+				this.model = value;
+				this.log.setAttribute("aria-label", `Conversation with ${short(value)}`);
+				this.changed();
+			},
+			{"aria-label": "Model"}
 		);
 		this.top.replaceChildren(
 			select,
@@ -175,40 +164,29 @@ export class Column {
 	turn(turn, last) {
 		const writes = this.busy && last;
 		if (turn.role === "user")
-			return h(
-				"div",
-				{class: "turn user"},
-				h("span", {class: "who"}, "You"),
-				h("div", {class: "text"}, turn.text),
-				turn.images?.length ? h("div", {class: "thumbs"}, turn.images.map(picture)) : null
+			return el(
+				"div.turn.user",
+				el("span.who", "You"),
+				el("div.text", turn.text),
+				turn.images?.length ? el("div.thumbs", turn.images.map(picture)) : null
 			);
 		return h(
-			"div",
-			{class: "turn", "aria-busy": writes ? "true" : undefined},
-			h("span", {class: "who"}, short(this.model)),
+			"div.turn",
+			{"aria-busy": writes ? "true" : undefined},
+			el("span.who", short(this.model)),
 			turn.thought &&
-				h(
-					"details",
-					{open: writes && !turn.text},
-					h("summary", {}, "Reasoning"),
-					h("div", {class: "text"}, turn.thought)
-				),
-			turn.text && h("div", {class: "rich"}, rich(turn.text)),
+				h("details", {open: writes && !turn.text}, el("summary", "Reasoning"), el("div.text", turn.thought)),
+			turn.text && el("div.rich", rich(turn.text)),
 			turn.calls.map(call =>
-				h(
-					"div",
-					{class: "rich"},
-					h("p", {}, "Calls ", h("code", {}, call.function.name)),
-					h("pre", {}, h("code", {}, call.function.arguments))
+				el(
+					"div.rich",
+					el("p", "Calls ", el("code", call.function.name)),
+					el("pre", el("code", call.function.arguments))
 				)
 			),
-			writes &&
-				!turn.text &&
-				!turn.thought &&
-				!turn.calls.length &&
-				h("span", {class: "muted"}, "Waiting for the first token…"),
-			turn.stopped && h("span", {class: "muted"}, "Stopped."),
-			turn.failure && h("span", {class: "failure", role: "alert"}, turn.failure)
+			writes && !turn.text && !turn.thought && !turn.calls.length && el("span.muted", "Waiting for the first token…"),
+			turn.stopped && el("span.muted", "Stopped."),
+			turn.failure && h("span.failure", {role: "alert"}, turn.failure)
 		);
 	}
 }

@@ -1,10 +1,10 @@
 // How a model is loaded, kept and asked: a form made of the daemon's own schema, so that every field
 // that there is has its place here, with its help.
 import {get, path, post} from "./api.js";
-import {h} from "./dom.js";
-import {short} from "./format.js";
+import {el, h} from "./dom.js";
 import {nudge} from "./live.js";
-import {button, choice, doing, field, input, missing} from "./widgets.js";
+import {titleOf} from "./stored.js";
+import {area, button, check, choice, doing, field, form, input, linesOf, missing, parsed} from "./widgets.js";
 
 const GROUPS = [
 	["starting", "How it is started (takes effect when it is loaded anew)"],
@@ -26,7 +26,7 @@ export function configuration(model, draw) {
 			const all = await get(`engines/_configure?${new URLSearchParams({model: model.id})}`);
 			const mine = all.find(each => each.Mode === mode);
 			controls = controlsOf(known, mine?.Config || {});
-			force = h("input", {type: "checkbox", id: "configuration-force"});
+			force = check("Also what is unwise, or cannot be loaded here");
 			error = null;
 		} catch (failure) {
 			error = failure;
@@ -34,25 +34,16 @@ export function configuration(model, draw) {
 		draw();
 	}
 
-	function save(event) {
-		event.preventDefault();
-		doing(
-			{currentTarget: event.target.querySelector("[type=submit]")},
-			async () => {
-				const changes = {};
-				for (const control of controls) {
-					const value = control.read();
-					if (JSON.stringify(value) !== control.before) changes[control.name] = value;
-				}
-				if (!Object.keys(changes).length) throw new Error("Nothing was changed.");
-				if (force.checked) changes.force = true;
-				await post(`models/${path(model.id)}/configure`, {...changes, mode});
-				for (const control of controls)
-					if (control.name in changes) control.before = JSON.stringify(changes[control.name]);
-				nudge("models", 0);
-			},
-			`${short(model.tags[0]) || "The model"} is configured`
-		);
+	async function save() {
+		const changes = {};
+		for (const control of controls) {
+			const value = control.read();
+			if (JSON.stringify(value) !== control.before) changes[control.name] = value;
+		}
+		if (!Object.keys(changes).length) throw new Error("Nothing was changed.");
+		await post(`models/${path(model.id)}/configure`, {...changes, mode, force: force.firstChild.checked || undefined});
+		for (const control of controls) if (control.name in changes) control.before = JSON.stringify(changes[control.name]);
+		nudge("models", 0);
 	}
 
 	const modes = choice(
@@ -62,45 +53,34 @@ export function configuration(model, draw) {
 			["reranking", "Reranking"]
 		],
 		mode,
-		{
-			on: {
-				change: event => {
-					mode = event.target.value;
-					look();
-				}
-			}
+		value => {
+			mode = value;
+			look();
 		}
 	);
 	look();
 	return {
 		content: () => {
 			if (!controls) return missing(error);
-			return h(
-				"form",
-				{class: "panel form", on: {submit: save}},
-				h(
-					"div",
-					{class: "form-grid"},
+			return form(
+				"form.panel.form",
+				event => doing(event, save, `${titleOf(model)} is configured`),
+				el(
+					"div.form-grid",
 					field("Mode", modes, "Each mode has a configuration of its own; one without takes completion's.")
 				),
 				GROUPS.map(([group, title]) =>
 					h(
-						"details",
-						{class: "panel", open: group === "starting" && innerWidth > 736},
-						h("summary", {}, title),
-						h(
-							"div",
-							{class: "form-grid"},
+						"details.panel",
+						{open: group === "starting" && innerWidth > 736},
+						el("summary", title),
+						el(
+							"div.form-grid",
 							controls.filter(control => control.group === group).map(control => control.element)
 						)
 					)
 				),
-				h(
-					"div",
-					{class: "actions"},
-					button("Save", null, {kind: "primary", type: "submit"}),
-					h("label", {class: "check"}, force, "Also what is unwise, or cannot be loaded here")
-				)
+				el("div.actions", button("Save", null, {kind: "primary", type: "submit"}), force)
 			);
 		}
 	};
@@ -121,90 +101,43 @@ function resolved(about, defs) {
 	return ref ? defs[ref.split("/").pop()] : one;
 }
 
+const same = text => text;
+
 function controlOf(name, about, value, defs) {
-	const kind = resolved(about, defs);
-	const help = about.description || kind.description;
+	const kind = resolved(about, defs),
+		help = about.description || kind.description;
 	if (kind.type === "object" && kind.properties) return group(name, help, kind, value, defs);
-	const said =
-		about.default === undefined || about.default === null || (Array.isArray(about.default) && !about.default.length)
-			? ""
-			: String(about.default);
+	const preset = about.default ?? "",
+		said = Array.isArray(preset) ? preset.join(", ") : String(preset);
+	const field = (control, parse = same) => simple(name, help, control, parse);
+	const placeholder = said ? `default: ${said}` : "default";
 	if (kind.type === "boolean") {
-		const word = yes => (yes ? "yes" : "no");
-		return simple(
-			name,
-			help,
-			choice(
-				[
-					["", `default${said ? ` (${word(said === "true")})` : ""}`],
-					["true", "yes"],
-					["false", "no"]
-				],
-				value === undefined || value === null ? "" : String(value)
-			),
-			text => text === "true"
-		);
+		const unsaid = said ? `default (${preset ? "yes" : "no"})` : "default";
+		const options = [
+			["", unsaid],
+			["true", "yes"],
+			["false", "no"]
+		];
+		return field(choice(options, String(value ?? "")), text => text === "true");
 	}
-	if (kind.enum) return simple(name, help, choice([["", "default"], ...kind.enum], value ?? ""), text => text);
+	if (kind.enum) return field(choice([["", "default"], ...kind.enum], value ?? ""));
 	if (kind.type === "integer" || kind.type === "number") {
-		const limits = {min: kind.minimum, max: kind.maximum};
-		return simple(
-			name,
-			help,
-			input({
-				type: "number",
-				step: kind.type === "integer" ? 1 : "any",
-				placeholder: said ? `default: ${said}` : "default",
-				value: value ?? "",
-				...limits
-			}),
-			Number
-		);
+		const {minimum: min, maximum: max} = kind,
+			step = kind.type === "integer" ? 1 : "any";
+		return field(input({type: "number", step, placeholder, value: value ?? "", min, max}), Number);
 	}
-	if (kind.type === "string")
-		return simple(
-			name,
-			help,
-			input({value: value ?? "", placeholder: said ? `default: ${said}` : "default", maxlength: kind.maxLength}),
-			text => text
-		);
-	if (kind.type === "array" && kind.items?.type === "string") {
-		return simple(
-			name,
-			help,
-			h("textarea", {
-				rows: 2,
-				class: "mono",
-				placeholder: "one on each line",
-				spellcheck: "false",
-				value: (value || []).join("\n")
-			}),
-			text =>
-				text
-					.split("\n")
-					.map(line => line.trim())
-					.filter(Boolean)
-		);
-	}
-	return simple(
-		name,
-		help,
-		h("textarea", {
-			rows: 2,
-			class: "mono",
-			placeholder: "JSON",
-			spellcheck: "false",
-			value: value === undefined || value === null ? "" : JSON.stringify(value)
-		}),
-		text => {
-			try {
-				return JSON.parse(text);
-			} catch (failure) {
-				if (kind.anyOf?.some(each => each.type === "string")) return text.trim();
-				throw new Error(`${name} is no JSON: ${failure.message}`);
-			}
+	if (kind.type === "string") return field(input({value: value ?? "", placeholder, maxlength: kind.maxLength}));
+	if (kind.type === "array" && kind.items?.type === "string")
+		return field(area({placeholder: "one on each line", value: (value || []).join("\n")}), linesOf);
+	const json = text => {
+		try {
+			return parsed(text, name);
+		} catch (failure) {
+			if (kind.anyOf?.some(each => each.type === "string")) return text.trim();
+			throw failure;
 		}
-	);
+	};
+	return field(area({placeholder: "JSON", value: (value ?? null) === null ? "" : JSON.stringify(value)}), json);
 }
 
 // Empty is the default, which the daemon calls null.
@@ -222,14 +155,12 @@ function group(name, help, kind, value, defs) {
 		const said = Object.fromEntries(parts.map(part => [part.name, part.read()]).filter(([, each]) => each !== null));
 		return Object.keys(said).length ? said : null;
 	};
-	const element = h(
-		"fieldset",
-		{class: "group"},
-		h("legend", {}, name),
-		help && h("p", {class: "help"}, help),
-		h(
-			"div",
-			{class: "form-grid"},
+	const element = el(
+		"fieldset.group",
+		el("legend", name),
+		help && el("p.help", help),
+		el(
+			"div.form-grid",
 			parts.map(part => part.element)
 		)
 	);

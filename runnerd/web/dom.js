@@ -5,15 +5,21 @@ const SVG = "http://www.w3.org/2000/svg";
 const ATTRIBUTE = /^(?:aria-[a-z]+|data-[a-z-]+|[a-z]+)$/;
 const REFUSED = new Set(["style", "srcdoc", "src", "href", "action", "formaction"]);
 
-// An element.  props: attributes by name; `on`: {event: function}; `key`: what it is, for `patch`;
-// `style`: {property: value}; `own`: its children are its own affair; `link`: a place in this page.
+// An element; its classes stand behind dots: "div.panel".  props: attributes by name; `on`: {event:
+// function}; `key`: what it is, for `patch`; `style`: {property: value}; `own`: its children are its
+// own affair; `link`: a place in this page.
 export function h(tag, props, ...children) {
-	const element = document.createElement(tag);
+	const [name, ...classes] = tag.split(".");
+	const element = document.createElement(name);
+	if (classes.length) element.className = classes.join(" ");
 	element.handlers = {};
 	for (const [name, value] of Object.entries(props || {})) set(element, name, value);
 	append(element, children);
 	return element;
 }
+
+// An element with nothing but classes and children.
+export const el = (tag, ...children) => h(tag, null, ...children);
 
 function set(element, name, value) {
 	if (value === undefined || value === null || value === false) return;

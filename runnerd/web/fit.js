@@ -1,8 +1,9 @@
 // Whether a model fits: what it needs, where, who would make room, and how long its context can be.
 import {get} from "./api.js";
-import {h} from "./dom.js";
+import {el} from "./dom.js";
 import {bytes, number, short} from "./format.js";
-import {button, chip, doing, facts, field, input, muted, table, trouble} from "./widgets.js";
+import {nameOf} from "./stored.js";
+import {amount, button, chip, doing, facts, field, form, input, muted, table, trouble, wide} from "./widgets.js";
 
 const WORDS = {now: ["fits now", "good"], evicting: ["others make room", "warn"], no: ["does not fit", "bad"]};
 
@@ -16,7 +17,7 @@ export const verdict = found => {
 // What is known of a model, with its numbers; `said` are those that were asked for.
 export function told(found) {
 	return [
-		h("p", {}, verdict(found), " ", found.sentence),
+		el("p", verdict(found), " ", found.sentence),
 		facts([
 			["Context", found.context ? `${number(found.context)} tokens` : null],
 			["Requests at a time", number(found.parallel)],
@@ -25,25 +26,24 @@ export function told(found) {
 			["Makes room", found.evicts?.length ? found.evicts.map(short).join(", ") : null],
 			["To download", found.here ? null : bytes(found.bytes)]
 		]),
-		found.devices.length
-			? table(
-					"Memory that is needed",
-					[
-						{title: "Device", wide: true, cell: each => (each.id === "ram" ? "RAM" : each.id)},
-						{title: "Needed", number: true, cell: each => bytes(each.need)},
-						{title: "Free beside others", number: true, cell: each => bytes(each.room)},
-						{title: "At most", number: true, cell: each => bytes(each.most)}
-					],
-					found.devices,
-					each => each.id
-				)
-			: null
+		found.devices.length > 0 &&
+			table(
+				"Memory that is needed",
+				[
+					wide("Device", each => (each.id === "ram" ? "RAM" : each.id)),
+					amount("Needed", each => bytes(each.need)),
+					amount("Free beside others", each => bytes(each.room)),
+					amount("At most", each => bytes(each.most))
+				],
+				found.devices,
+				each => each.id
+			)
 	];
 }
 
 // The same for a model of the store, with other numbers to be tried.
 export function fit(model, draw) {
-	const name = model.tags[0] || model.id;
+	const name = nameOf(model);
 	let found = null,
 		error = null;
 	const context = input({type: "number", min: 1, step: 1, placeholder: "as configured"});
@@ -65,22 +65,13 @@ export function fit(model, draw) {
 	look();
 	return {
 		content: () =>
-			h(
-				"div",
-				{class: "panel form"},
+			el(
+				"div.panel.form",
 				error && trouble(error),
 				found ? told(found) : !error && muted("Reckoning…"),
-				h(
-					"form",
-					{
-						class: "inline-form",
-						on: {
-							submit: event => {
-								event.preventDefault();
-								doing({currentTarget: event.target.querySelector("[type=submit]")}, look);
-							}
-						}
-					},
+				form(
+					"form.inline-form",
+					event => doing(event, look),
 					field("With a context of", context),
 					field("With requests at a time", parallel),
 					button("Reckon", null, {type: "submit"})
@@ -100,7 +91,7 @@ export async function reckon(models, changed) {
 		for (const each of models.filter(model => !longest.has(model.id))) {
 			longest.set(each.id, null);
 			try {
-				longest.set(each.id, await ask(each.tags[0] || each.id, {here: "true"}));
+				longest.set(each.id, await ask(nameOf(each), {here: "true"}));
 			} catch (failure) {
 				if (failure.status === 404 || failure.status === 0) longest.delete(each.id);
 				if (failure.status === 0) return;

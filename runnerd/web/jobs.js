@@ -1,324 +1,188 @@
 // Work that waits: submitted, listed, looked at, tried again, cancelled, deleted.
 import {get, path, post, remove} from "./api.js";
-import {h, show} from "./dom.js";
+import {el, h} from "./dom.js";
 import {clock, number, seconds, short} from "./format.js";
-import {watch} from "./live.js";
+import {modelChoice} from "./stored.js";
+import {listing, single} from "./view.js";
 import {
+	act,
 	actionsOf,
+	amount,
+	area,
+	block,
 	button,
 	chip,
-	choice,
-	confirm,
+	column,
 	dialog,
-	doing,
 	empty,
 	facts,
 	field,
 	footer,
-	heading,
 	input,
-	missing,
-	muted,
+	parsed,
 	section,
 	sub,
 	table,
-	trouble
+	wide
 } from "./widgets.js";
 
 const KINDS = {completed: "good", failed: "bad", cancelled: "", expired: "bad"};
-const EVERY = 2000; // milliseconds between looks while some are open
 
-export const jobs = (place, [id]) => (id ? job(place, id) : list(place));
+export const jobs = (place, [id]) => (id ? job(place, id) : list(place)).end;
 
 const nameOf = each => (each.id.length > 16 ? `…${each.id.slice(-10)}` : each.id);
 const isOpen = each => !each.ended;
-const state = each => chip(each.state, KINDS[each.state] ?? "warn");
-
-function looking(look, open) {
-	const timer = setInterval(() => {
-		if (open() && !document.hidden) look();
-	}, EVERY);
-	const end = watch(kinds => {
-		if (kinds.has("request") || kinds.has("job")) look();
-	});
-	look();
-	return () => {
-		clearInterval(timer);
-		end();
-	};
-}
+const chipOf = (state, text = state) => chip(text, KINDS[state] ?? "warn");
+const count = ([state, value]) => chipOf(state, `${number(value)} ${state}`);
 
 function list(place) {
-	let found = null,
-		queues = [],
-		error = null;
-
-	async function look() {
-		try {
-			[found, queues] = await Promise.all([get("runnerd/jobs?limit=200"), get("runnerd/queues")]);
-			error = null;
-		} catch (failure) {
-			error = failure;
-		}
-		draw();
-	}
-
-	function draw() {
-		show(
-			place,
-			heading(
-				"Jobs",
-				button("New job", () => submit(look), {kind: "primary"})
-			),
-			error && trouble(error),
-			!found
-				? !error && muted("Loading…")
-				: [
-						queues.length
-							? section(
-									"By model",
-									table(
-										"Queues",
-										[
-											{title: "Model", wide: true, cell: each => h("span", {class: "name"}, short(each.model))},
-											{
-												title: "Jobs",
-												wide: true,
-												cell: each =>
-													h(
-														"span",
-														{class: "chips"},
-														Object.entries(each)
-															.filter(([name]) => name !== "model")
-															.map(([name, count]) => chip(`${number(count)} ${name}`, KINDS[name] ?? "warn"))
-													)
-											}
-										],
-										queues,
-										each => each.model
-									)
-								)
-							: null,
-						section(
-							"Newest",
-							found.length
-								? table(
-										"Jobs",
-										[
-											{
-												title: "Job",
-												wide: true,
-												cell: each => [
-													h("a", {class: "name", link: `jobs/${encodeURIComponent(each.id)}`}, nameOf(each)),
-													each.reason && sub(each.reason)
-												]
-											},
-											{title: "Model", wide: true, cell: each => short(each.model)},
-											{title: "Whose", wide: true, cell: each => each.user},
-											{title: "State", cell: state},
-											{title: "Submitted", cell: each => clock(each.created)},
-											{title: "Took", number: true, cell: each => seconds(each.runtime_seconds || null)},
-											actionsOf(each => [actions(each, look, "small")])
-										],
-										found,
-										each => each.id
-									)
-								: empty(
-										"There are no jobs",
-										"A job waits for a free place, survives restarts, and keeps its result until you take it."
-									)
+	const view = listing(place, {
+		title: "Jobs",
+		read: () => Promise.all([get("runnerd/jobs?limit=200"), get("runnerd/queues")]),
+		after: ["request"],
+		moves: found => found?.[0].some(isOpen),
+		actions: () => [button("New job", () => submit(view.look), {kind: "primary"})],
+		content: ([newest, queues]) => [
+			queues.length > 0 && section("By model", queueTable(queues)),
+			section(
+				"Newest",
+				newest.length
+					? jobTable(newest, view)
+					: empty(
+							"There are no jobs",
+							"A job waits for a free place, survives restarts, and keeps its result until you take it."
 						)
-					]
-		);
-	}
-
-	draw();
-	return looking(look, () => found?.some(isOpen));
+			)
+		]
+	});
+	return view;
 }
 
-function actions(each, look, kind) {
+const queueTable = queues =>
+	table(
+		"Queues",
+		[
+			wide("Model", each => el("span.name", short(each.model))),
+			wide("Jobs", ({model, ...counts}) => el("span.chips", Object.entries(counts).map(count)))
+		],
+		queues,
+		each => each.model
+	);
+
+const jobTable = (newest, view) =>
+	table(
+		"Jobs",
+		[
+			wide("Job", each => [
+				h("a.name", {link: `jobs/${encodeURIComponent(each.id)}`}, nameOf(each)),
+				each.reason && sub(each.reason)
+			]),
+			wide("Model", each => short(each.model)),
+			wide("Whose", each => each.user),
+			column("State", each => chipOf(each.state)),
+			column("Submitted", each => clock(each.created)),
+			amount("Took", each => seconds(each.runtime_seconds || null)),
+			actionsOf(each => actions(each, view.look))
+		],
+		newest,
+		each => each.id
+	);
+
+function actions(each, after, gone = after) {
 	const where = `runnerd/jobs/${path(each.id)}`,
 		name = nameOf(each);
 	return [
 		isOpen(each) &&
-			button(
-				"Cancel",
-				event =>
-					doing(
-						event,
-						async () => {
-							await post(`${where}/cancel`);
-							await look();
-						},
-						"The job is cancelled"
-					),
-				{kind, name: `Cancel job ${name}`}
-			),
-		!isOpen(each) &&
-			["failed", "cancelled", "expired"].includes(each.state) &&
-			button(
-				"Try again",
-				event =>
-					doing(
-						event,
-						async () => {
-							await post(`${where}/retry`);
-							await look();
-						},
-						"The job is queued again"
-					),
-				{kind, name: `Try job ${name} again`}
-			),
-		button(
-			"Delete",
-			async event => {
-				if (!(await confirm(`Delete job ${name}?`, "The job and all that came of it is deleted.", "Delete"))) return;
-				await doing(
-					event,
-					async () => {
-						await remove(where);
-						await look(true);
-					},
-					"The job is deleted"
-				);
-			},
-			{kind: `${kind} danger`, name: `Delete job ${name}`}
-		)
+			act("Cancel", `Cancel job ${name}`, () => post(`${where}/cancel`).then(after), "The job is cancelled"),
+		["failed", "cancelled", "expired"].includes(each.state) &&
+			act("Try again", `Try job ${name} again`, () => post(`${where}/retry`).then(after), "The job is queued again"),
+		act("Delete", `Delete job ${name}`, () => remove(where).then(gone), "The job is deleted", {
+			kind: "small danger",
+			sure: [`Delete job ${name}?`, "The job and all that came of it is deleted.", "Delete"]
+		})
 	];
 }
 
 async function submit(done) {
-	let models;
-	try {
-		models = await get("models");
-	} catch {
-		models = [];
-	}
-	const model = choice(
-		models.map(each => [each.tags[0] || each.id, short(each.tags[0]) || each.id]),
-		models[0]?.tags[0]
-	);
-	const prompts = h("textarea", {rows: 4, required: true}),
-		parameters = h("textarea", {rows: 2, class: "mono", placeholder: '{"max_tokens": 200}', spellcheck: "false"});
-	const priority = input({type: "number", step: 1, placeholder: "0"});
+	const model = await modelChoice(),
+		prompts = h("textarea", {rows: 4, required: true}),
+		parameters = area({placeholder: '{"max_tokens": 200}'}),
+		priority = input({type: "number", step: 1, placeholder: "0"});
+	const send = async close => {
+		const said = {model: model.value, prompt: prompts.value};
+		if (parameters.value.trim()) said.parameters = parsed(parameters.value, "Parameters");
+		if (priority.value !== "") said.priority = Number(priority.value);
+		await post("runnerd/jobs", said);
+		close();
+		await done();
+	};
 	await dialog("A new job", close => [
 		field("Model", model),
 		field("Prompt", prompts),
 		field("Parameters, as JSON", parameters),
 		field("Priority", priority),
-		footer(
-			close,
-			"Submit",
-			async () => {
-				const said = {model: model.value, prompt: prompts.value};
-				if (parameters.value.trim()) {
-					try {
-						said.parameters = JSON.parse(parameters.value);
-					} catch {
-						throw new Error("Parameters must be JSON.");
-					}
-				}
-				if (priority.value !== "") said.priority = Number(priority.value);
-				await post("runnerd/jobs", said);
-				close();
-				await done();
-			},
-			"The job is submitted"
-		)
+		footer(close, "Submit", () => send(close), "The job is submitted")
 	]);
 }
 
 function job(place, id) {
-	let found = null,
-		error = null;
-
-	async function look(gone) {
-		if (gone === true) {
-			location.hash = "#/jobs";
-			return;
-		}
-		try {
-			found = await get(`runnerd/jobs/${path(id)}`);
-			error = null;
-		} catch (failure) {
-			error = failure;
-		}
-		draw();
-	}
-
-	function draw() {
-		if (!found) {
-			show(place, heading(error ? "No such job" : "Job"), missing(error), h("a", {link: "jobs"}, "All jobs"));
-			return;
-		}
-		show(
-			place,
-			h("p", {}, h("a", {link: "jobs"}, "Jobs")),
-			heading(`Job ${nameOf(found)}`, state(found), actions(found, look, "")),
-			error && trouble(error),
-			found.reason && h("div", {class: "notice"}, found.reason),
-			h(
-				"div",
-				{class: "panel section"},
-				facts([
-					["Id", h("code", {}, found.id)],
-					["Model", short(found.model)],
-					["Whose", found.user],
-					["Submitted", clock(found.created)],
-					["Began", found.started && clock(found.started)],
-					["Ended", found.ended && clock(found.ended)],
-					["Took", seconds(found.runtime_seconds || null)],
-					["Priority", found.priority ? number(found.priority) : null],
-					["Deadline", found.deadline && clock(found.deadline)]
-				])
-			),
-			found.attempts.length
-				? section(
-						"Attempts",
-						table(
-							"Attempts",
-							[
-								{title: "Worker", wide: true, cell: each => each.worker},
-								{title: "From", cell: each => clock(each.started)},
-								{title: "To", cell: each => clock(each.ended)},
-								{title: "End", cell: each => each.end || "–"},
-								{title: "Why", wide: true, cell: each => each.reason || "–"}
-							],
-							found.attempts,
-							each => each.started
-						)
-					)
-				: null,
+	const gone = () => (location.hash = "#/jobs");
+	const view = single(place, {
+		kind: "Job",
+		all: "Jobs",
+		back: "jobs",
+		read: () => get(`runnerd/jobs/${path(id)}`),
+		after: ["request"],
+		moves: found => !found || isOpen(found),
+		head: found => [`Job ${nameOf(found)}`, chipOf(found.state), ...actions(found, view.look, gone)],
+		content: found => [
+			found.reason && el("div.notice", found.reason),
+			el("div.panel.section", about(found)),
+			found.attempts.length > 0 && section("Attempts", attempts(found)),
 			section(
 				"Asked",
 				found.requests.map(each => block(each.body))
 			),
-			found.output && !found.responses.length ? section("So far", block(found.output)) : null,
 			found.responses.length
-				? section(
-						"Responses",
-						found.responses.map(each =>
-							h(
-								"div",
-								{class: "section"},
-								each.status !== 200 && chip(String(each.status), "bad"),
-								block(textOf(each.body) ?? each.body)
-							)
-						)
-					)
-				: null
-		);
-	}
-
-	draw();
-	return looking(look, () => !found || isOpen(found));
+				? section("Responses", found.responses.map(response))
+				: found.output && section("So far", block(found.output))
+		]
+	});
+	return view;
 }
 
-const block = value =>
-	h(
-		"pre",
-		{class: "panel copyable-text", tabindex: "0"},
-		typeof value === "string" ? value : JSON.stringify(value, null, 2)
+const about = found =>
+	facts([
+		["Id", el("code", found.id)],
+		["Model", short(found.model)],
+		["Whose", found.user],
+		["Submitted", clock(found.created)],
+		["Began", found.started && clock(found.started)],
+		["Ended", found.ended && clock(found.ended)],
+		["Took", seconds(found.runtime_seconds || null)],
+		["Priority", found.priority ? number(found.priority) : null],
+		["Deadline", found.deadline && clock(found.deadline)]
+	]);
+
+const attempts = found =>
+	table(
+		"Attempts",
+		[
+			wide("Worker", each => each.worker),
+			column("From", each => clock(each.started)),
+			column("To", each => clock(each.ended)),
+			column("End", each => each.end || "–"),
+			wide("Why", each => each.reason || "–")
+		],
+		found.attempts,
+		each => each.started
 	);
 
-const textOf = body => body?.choices?.[0]?.message?.content || body?.choices?.[0]?.text || null;
+function response({status, body}) {
+	const choice = body?.choices?.[0];
+	return el(
+		"div.section",
+		status !== 200 && chip(String(status), "bad"),
+		block(choice?.message?.content || choice?.text || body)
+	);
+}

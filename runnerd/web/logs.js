@@ -1,11 +1,13 @@
 // The logs of the daemon and its engines, as they come.
 import {follow, get, lines} from "./api.js";
-import {h, show} from "./dom.js";
+import {el, h, show} from "./dom.js";
 import {plural, short} from "./format.js";
-import {button, choice, heading, input, muted, trouble} from "./widgets.js";
+import {nameOf} from "./stored.js";
+import {button, choice, filter, heading, trouble} from "./widgets.js";
 
 const MOST = 5000; // lines that are kept
 const SHOWN = 1500; // of them in the page
+const SAID = {live: "Live", connecting: "Connecting", broken: "No connection; trying again"};
 
 export function logs(place) {
 	let kept = [],
@@ -20,19 +22,15 @@ export function logs(place) {
 		fresh = [];
 	let names = [],
 		ended = false;
-	const view = h("div", {class: "log", role: "log", "aria-label": "Log", "aria-live": "off", tabindex: "0", own: true});
-	const search = input({
-		type: "search",
-		class: "search",
-		placeholder: "Filter lines",
-		"aria-label": "Filter lines",
-		on: {
-			input: event => {
-				wanted = event.target.value.toLowerCase();
-				redraw();
-			}
-		}
-	});
+	const view = h("div.log", {role: "log", "aria-label": "Log", "aria-live": "off", tabindex: "0", own: true});
+	const search = filter(
+		"Filter lines",
+		text => {
+			wanted = text;
+			redraw();
+		},
+		"Filter lines"
+	);
 	const levels = choice(
 		[
 			["", "All levels"],
@@ -40,15 +38,11 @@ export function logs(place) {
 			["error", "Errors"]
 		],
 		"",
-		{
-			"aria-label": "Level",
-			on: {
-				change: event => {
-					level = event.target.value;
-					redraw();
-				}
-			}
-		}
+		value => {
+			level = value;
+			redraw();
+		},
+		{"aria-label": "Level"}
 	);
 
 	const fits = line =>
@@ -88,38 +82,21 @@ export function logs(place) {
 	function draw() {
 		show(
 			place,
-			heading(
-				"Logs",
-				h(
-					"span",
-					{class: "muted", role: "status"},
-					how === "live"
-						? paused
-							? "Paused"
-							: "Live"
-						: error
-							? ""
-							: how === "broken"
-								? "No connection; trying again"
-								: "Connecting"
-				)
-			),
+			heading("Logs", h("span.muted", {role: "status"}, how === "live" && paused ? "Paused" : (SAID[how] ?? ""))),
 			error && trouble(error),
-			h(
-				"div",
-				{class: "toolbar"},
+			el(
+				"div.toolbar",
 				search,
 				levels,
-				choice([["", "Daemon and engines"], ...names.map(name => [name, short(name)])], from, {
-					key: `models-${names.length}`,
-					"aria-label": "Model",
-					on: {
-						change: event => {
-							from = event.target.value;
-							begin();
-						}
-					}
-				}),
+				choice(
+					[["", "Daemon and engines"], ...names.map(name => [name, short(name)])],
+					from,
+					value => {
+						from = value;
+						begin();
+					},
+					{key: `models-${names.length}`, "aria-label": "Model"}
+				),
 				button(
 					paused ? "Go on" : "Pause",
 					() => {
@@ -133,7 +110,7 @@ export function logs(place) {
 					kept = [];
 					redraw();
 				}),
-				h("span", {class: "muted"}, plural(kept.length, "line"))
+				el("span.muted", plural(kept.length, "line"))
 			),
 			view
 		);
@@ -161,7 +138,7 @@ export function logs(place) {
 	begin();
 	get("models").then(
 		found => {
-			names = found.map(each => each.tags[0] || each.id).sort();
+			names = found.map(nameOf).sort();
 			if (!ended) draw();
 		},
 		() => {}

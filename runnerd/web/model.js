@@ -1,120 +1,53 @@
 // One model: what it is, its names, what memory it takes, how it is configured, and its end.
-import {ask, get, path, post, remove} from "./api.js";
-import {h, show} from "./dom.js";
+import {ask, get, lines, open, path, remove} from "./api.js";
+import {el, h} from "./dom.js";
 import {bytes, date, number, short} from "./format.js";
-import {nudge, watch} from "./live.js";
-import {fit} from "./fit.js";
 import {configuration} from "./configuration.js";
-import {inUse, runnersOf} from "./models.js";
-import {state, unload} from "./overview.js";
-import {
-	button,
-	chip,
-	confirm,
-	doing,
-	facts,
-	field,
-	heading,
-	input,
-	missing,
-	muted,
-	section,
-	tell,
-	trouble
-} from "./widgets.js";
+import {fit} from "./fit.js";
+import {live} from "./live.js";
+import {load, state, unload} from "./runners.js";
+import {nameOf, runnersOf, titleOf, uses} from "./stored.js";
+import {single} from "./view.js";
+import {act, button, confirm, doing, facts, field, form, input, muted, section, tell} from "./widgets.js";
 
 export function model(place, [id]) {
-	let found = null,
-		error = null,
-		memory = null,
-		form = null;
-
-	async function look() {
-		try {
-			found = await get(`models/${path(id)}`);
-			error = null;
-			form = form || configuration(found, draw);
-			memory = memory || fit(found, draw);
-		} catch (failure) {
-			error = failure;
-		}
-		draw();
-	}
-
-	function draw() {
-		if (!found) {
-			show(place, heading(error ? "No such model" : "Model"), missing(error), h("a", {link: "models"}, "All models"));
-			return;
-		}
-		show(
-			place,
-			h("p", {}, h("a", {link: "models"}, "Models")),
-			heading(short(found.tags[0]) || found.id.slice(0, 19), ...actions()),
-			error && trouble(error),
-			about(),
-			section("Names", names()),
-			section("Memory", memory.content()),
-			section("Configuration", form.content()),
-			section("Remove", removal())
-		);
-	}
-
-	function actions() {
-		const name = short(found.tags[0]) || found.id;
-		const runners = runnersOf(found);
-		return [
-			...runners.map(state),
-			h("a", {class: "button", link: `chat?model=${encodeURIComponent(found.tags[0] || found.id)}`}, "Chat"),
-			runners.some(runner => runner.state !== "failed")
-				? button("Unload", event => unload(event, found.id, name, inUse(runners)))
-				: button("Load", event => load(event, found.tags[0] || found.id, name), {kind: "primary"})
-		];
-	}
-
-	function about() {
-		const about = found.runnerd || {};
-		const gguf = found.config.gguf || {};
-		return h(
-			"div",
-			{class: "panel section"},
-			facts([
-				["Size", bytes(about.size_bytes)],
-				["Quantisation", found.config.quantization],
-				["Parameters", found.config.parameters],
-				["Architecture", found.config.architecture],
-				["Trained context", about.context_length ? `${number(about.context_length)} tokens` : null],
-				[
-					"For",
-					h(
-						"span",
-						{class: "chips"},
-						(about.capabilities || []).map(can => chip(can))
-					)
-				],
-				["Reads images or sound", about.mmproj ? "yes" : "no"],
-				["Here since", date(found.created)],
-				["Its maker's name for it", gguf["general.name"]],
-				["Licence", gguf["general.license"]],
-				["Digest", h("code", {}, found.id)]
-			]),
-			gguf["general.description"] && h("p", {class: "help"}, gguf["general.description"])
-		);
-	}
-
+	let memory = null,
+		settings = null;
 	const another = input({name: "tag", maxlength: 300, placeholder: "team/model:tag"});
+	const view = single(place, {
+		kind: "Model",
+		all: "Models",
+		back: "models",
+		read: async () => {
+			const found = await get(`models/${path(id)}`);
+			const draw = () => view.draw();
+			settings ||= configuration(found, draw);
+			memory ||= fit(found, draw);
+			return found;
+		},
+		after: ["models"],
+		head: found => [titleOf(found), ...actions(found)],
+		content: found => [
+			about(found),
+			section("Names", names(found)),
+			section("Memory", memory.content()),
+			section("Configuration", settings.content()),
+			section("Remove", removal(found))
+		]
+	});
 
-	function names() {
-		return h(
-			"div",
-			{class: "panel form"},
-			h(
-				"ul",
-				{class: "chips"},
+	const pushes = () => live.me?.may.includes("superuser");
+	const names = found =>
+		el(
+			"div.panel.form",
+			el(
+				"ul.chips",
 				found.tags.map(tag =>
 					h(
-						"li",
-						{class: "thumb", key: tag},
-						h("span", {class: "name"}, tag),
+						"li.thumb",
+						{key: tag},
+						el("span.name", tag),
+						pushes() && push(tag),
 						button("", event => untag(event, tag), {
 							kind: "quiet small",
 							name: `Remove the name ${tag}`,
@@ -124,95 +57,103 @@ export function model(place, [id]) {
 					)
 				)
 			),
-			h(
-				"form",
-				{class: "inline-form", on: {submit: addName}},
+			pushes() && muted("Push sends the model to the registry in its name, with the daemon's login for it."),
+			form(
+				"form.inline-form",
+				event => addName(event, found),
 				field("One more name", another),
 				button("Add", null, {type: "submit"})
 			)
 		);
-	}
 
-	function addName(event) {
-		event.preventDefault();
+	function addName(event, found) {
 		const text = another.value.trim();
 		if (!text) return;
 		const slash = text.lastIndexOf("/"),
 			colon = text.lastIndexOf(":");
 		const [repo, tag] = colon > slash ? [text.slice(0, colon), text.slice(colon + 1)] : [text, "latest"];
 		doing(
-			null,
+			event,
 			async () => {
 				await ask("POST", `models/${path(found.id)}/tag?${new URLSearchParams({repo, tag})}`);
 				another.value = "";
-				await look();
+				await view.look();
 			},
 			`It is also called ${short(text)}`
 		);
 	}
 
 	const untag = (event, tag) =>
-		doing(
-			event,
-			async () => {
-				await remove(`models/${path(tag)}`);
-				await look();
-			},
-			`The name ${tag} is removed`
-		);
+		doing(event, () => remove(`models/${path(tag)}`).then(view.look), `The name ${tag} is removed`);
 
-	const removal = () =>
-		h(
-			"div",
-			{class: "panel inline-form"},
-			muted(
-				`Removes all ${found.tags.length > 1 ? `${found.tags.length} names` : "of it"} and frees what no other model shares of its ${bytes(found.runnerd?.size_bytes)}.`
-			),
-			button("Remove this model", removeModel, {kind: "danger"})
-		);
-
-	async function removeModel() {
-		const name = short(found.tags[0]) || found.id;
-		if (
-			!(await confirm(
-				`Remove ${name}?`,
-				`Its files are deleted from this host. To have it again it has to be pulled or imported again.`,
-				"Remove it"
-			))
-		)
-			return;
-		try {
-			await remove(`models/${path(found.id)}`);
-		} catch (failure) {
-			if (failure.status !== 409) {
-				tell(failure.message, "bad");
-				return;
-			}
-			if (!(await confirm(`Remove ${name} all the same?`, failure.message, "Remove anyway"))) return;
-			if (
-				!(await doing(null, async () => {
-					await remove(`models/${path(found.id)}?force=true`);
-					return true;
-				}))
-			)
-				return;
-		}
-		tell(`${name} is removed`, "good");
-		location.hash = "#/models";
-	}
-
-	draw();
-	look();
-	return watch(kinds => (kinds.has("models") ? look() : draw()));
+	return view.end;
 }
 
-export const load = (event, id, name) =>
-	doing(
-		event,
-		async () => {
-			nudge("runner", 300);
-			await post("engines/load", {models: [id]});
-			nudge("runner", 0);
-		},
-		`${name} is loaded`
+function actions(found) {
+	const runners = runnersOf(found);
+	return [
+		...runners.map(state),
+		h("a.button", {link: `chat?model=${encodeURIComponent(nameOf(found))}`}, "Chat"),
+		runners.some(runner => runner.state !== "failed") ? unload(found, runners, "") : load(found)
+	];
+}
+
+function about(found) {
+	const {runnerd = {}, config} = found,
+		gguf = config.gguf || {};
+	return el(
+		"div.panel.section",
+		facts([
+			["Size", bytes(runnerd.size_bytes)],
+			["Quantisation", config.quantization],
+			["Parameters", config.parameters],
+			["Architecture", config.architecture],
+			["Trained context", runnerd.context_length ? `${number(runnerd.context_length)} tokens` : null],
+			["For", uses(found)],
+			["Reads images or sound", runnerd.mmproj ? "yes" : "no"],
+			["Here since", date(found.created)],
+			["Its maker's name for it", gguf["general.name"]],
+			["Licence", gguf["general.license"]],
+			["Digest", el("code", found.id)]
+		]),
+		gguf["general.description"] && el("p.help", gguf["general.description"])
 	);
+}
+
+// A push goes on in the daemon; its progress is with the pulls, and its end is told there and here.
+const push = tag =>
+	act("Push", `Push ${tag}`, async () => {
+		for await (const line of lines(await open("POST", `models/${path(tag)}/push`))) {
+			const news = JSON.parse(line);
+			if (news.type === "error") throw new Error(news.message);
+			if (news.type === "success") tell(`${short(tag)}: ${news.message}`, "good");
+		}
+	});
+
+const removal = found =>
+	el(
+		"div.panel.inline-form",
+		muted(
+			`Removes all ${found.tags.length > 1 ? `${found.tags.length} names` : "of it"} and frees what no other model shares of its ${bytes(found.runnerd?.size_bytes)}.`
+		),
+		button("Remove this model", event => removeModel(event, found), {kind: "danger"})
+	);
+
+async function removeModel({currentTarget}, found) {
+	const name = titleOf(found),
+		where = `models/${path(found.id)}`;
+	const text = "Its files are deleted from this host. To have it again it has to be pulled or imported again.";
+	if (!(await confirm(`Remove ${name}?`, text, "Remove it"))) return;
+	const removed = async () => {
+		try {
+			await remove(where);
+		} catch (failure) {
+			if (failure.status !== 409) throw failure;
+			if (!(await confirm(`Remove ${name} all the same?`, failure.message, "Remove anyway"))) return;
+			await remove(`${where}?force=true`);
+		}
+		location.hash = "#/models";
+		return true;
+	};
+	await doing({currentTarget}, removed, done => done && `${name} is removed`);
+}

@@ -1,21 +1,22 @@
 // What is loaded and loading, how much memory it takes, and what runs and waits.
-import {path, post, remove} from "./api.js";
-import {h, show} from "./dom.js";
-import {bytes, clock, number, plural, seconds, short, until} from "./format.js";
-import {live, nudge, watch} from "./live.js";
+import {el, h, show} from "./dom.js";
+import {bytes, clock, number, seconds, short, until} from "./format.js";
+import {live, watch} from "./live.js";
+import {cancel, modelOf, runnerActions, runnerTitle, state} from "./runners.js";
 import {
 	actionsOf,
-	button,
+	amount,
 	chip,
-	confirm,
-	doing,
+	column,
 	empty,
 	heading,
+	missing,
 	muted,
 	section,
 	sub,
 	table,
-	trouble
+	trouble,
+	wide
 } from "./widgets.js";
 
 export function overview(place) {
@@ -26,14 +27,14 @@ export function overview(place) {
 
 function content() {
 	const now = live.overview;
-	if (!now) return [heading("Overview"), live.error ? trouble(live.error) : muted("Loading…")];
+	if (!now) return [heading("Overview"), missing(live.error)];
 	return [
 		heading("Overview"),
 		live.error && trouble(live.error),
 		figures(now),
-		section("Memory", h("div", {class: "devices"}, (now.devices || []).map(device))),
+		section("Memory", el("div.devices", (now.devices || []).map(device))),
 		section("Loaded models", runners(now)),
-		now.queue?.models?.length ? section("Waiting", waiting(now.queue.models)) : null,
+		now.queue?.models?.length > 0 && section("Waiting", waiting(now.queue.models)),
 		section(
 			"Running requests",
 			running(now.requests || []),
@@ -54,10 +55,9 @@ function figures(now) {
 		["Slots used", `${number(sum(each => each.slots.used))} of ${number(sum(each => each.slots.all))}`],
 		["Tokens per second", speedOf(speed)]
 	];
-	return h(
-		"dl",
-		{class: "figures"},
-		pairs.map(([name, value]) => h("div", {}, h("dt", {}, name), h("dd", {}, value)))
+	return el(
+		"dl.figures",
+		pairs.map(([name, value]) => el("div", el("dt", name), el("dd", value)))
 	);
 }
 
@@ -73,56 +73,40 @@ function device(each) {
 	const free = Math.max(0, each.total - held - reserved - others);
 	const said = parts.map(([, name, size]) => `${name} ${bytes(size)}`).join(", ");
 	return h(
-		"div",
-		{class: "panel device", key: each.id},
-		h(
-			"div",
-			{class: "device-head"},
-			h(
-				"span",
-				{class: "name"},
+		"div.panel.device",
+		{key: each.id},
+		el(
+			"div.device-head",
+			el(
+				"span.name",
 				each.id === "ram" ? "RAM" : each.id,
 				each.name && each.name.toLowerCase() !== each.id ? sub(each.name) : null
 			),
-			h("span", {class: "muted"}, bytes(each.total))
+			el("span.muted", bytes(each.total))
 		),
 		h(
-			"div",
-			{class: "meter", role: "img", "aria-label": `${said}, free ${bytes(free)}, of ${bytes(each.total)}`},
+			"div.meter",
+			{role: "img", "aria-label": `${said}, free ${bytes(free)}, of ${bytes(each.total)}`},
 			parts.map(([kind, , size]) => h("span", {class: kind, style: {width: `${(100 * size) / each.total}%`}}))
 		),
 		h(
-			"ul",
-			{class: "legend", "aria-hidden": "true"},
+			"ul.legend",
+			{"aria-hidden": "true"},
 			[...parts, ["", "Free", free]].map(([kind, name, size]) =>
-				h("li", {}, h("i", {class: kind}), `${name} ${bytes(size)}`)
+				el("li", h("i", {class: kind}), `${name} ${bytes(size)}`)
 			)
 		)
 	);
 }
 
-const STATES = {
-	ready: ["Ready", "good"],
-	starting: ["Loading", "warn"],
-	stopping: ["Stopping", ""],
-	failed: ["Failed", "bad"],
-	defunct: ["Ended", "bad"]
-};
-
-export function state(runner) {
-	const [text, kind] = STATES[runner.state] || [runner.state, ""];
-	return chip(text, kind);
-}
-
 function slots({slots: {all, used}}) {
 	if (!all) return used ? number(used) : "–";
-	return h(
+	return el(
 		"span",
-		{},
 		all <= 16 &&
 			h(
-				"span",
-				{class: "slots", "aria-hidden": "true"},
+				"span.slots",
+				{"aria-hidden": "true"},
 				Array.from({length: all}, (_, at) => h("i", {class: at < used ? "used" : ""}))
 			),
 		`${used} of ${all}`
@@ -134,7 +118,7 @@ function memory(runner, kind) {
 	const one = parts.length === 1 && parts[0][0] === "ram";
 	return parts.length
 		? parts.map(([id, sizes]) =>
-				h("span", {class: "line"}, one ? bytes(sizes[kind]) : `${id === "ram" ? "RAM" : id} ${bytes(sizes[kind])}`)
+				el("span.line", one ? bytes(sizes[kind]) : `${id === "ram" ? "RAM" : id} ${bytes(sizes[kind])}`)
 			)
 		: "–";
 }
@@ -150,61 +134,30 @@ function runners(now) {
 	return table(
 		"Loaded models",
 		[
-			{
-				title: "Model",
-				wide: true,
-				cell: each => [
-					h("a", {class: "name", link: `models/${encodeURIComponent(nameOf(each))}`}, titleOf(each)),
-					each.mode !== "completion" && sub(each.mode),
-					each.models.length > 1 &&
-						sub(
-							`also ${each.models
-								.map(short)
-								.filter(name => name !== titleOf(each))
-								.join(", ")}`
-						),
-					each.failure &&
-						h(
-							"span",
-							{class: "sub bad-text"},
-							each.failure,
-							each.retry ? ` It is tried again ${until(each.retry)}.` : ""
-						)
-				]
-			},
-			{title: "State", cell: state},
-			{title: "Slots used", cell: slots},
-			{title: "Waiting", number: true, cell: each => number(each.waiting)},
-			{title: "Tokens/s", number: true, cell: each => speedOf(each.tokens_per_second)},
-			{title: "Context", number: true, cell: each => number(each.context)},
-			{title: "Held", number: true, cell: each => memory(each, "held")},
-			{title: "Reserved", number: true, cell: each => memory(each, "reserved")},
-			{
-				title: "Unloads",
-				cell: each =>
-					each.state === "failed" ? "–" : each.pinned ? "never, pinned" : each.requests ? "in use" : until(each.expires)
-			},
-			actionsOf(
-				each =>
-					manages() && [
-						button(
-							each.pinned ? "Unpin" : "Pin",
-							event =>
-								doing(
-									event,
-									() => pin(each),
-									`${titleOf(each)} is ${each.pinned ? "not pinned any more" : "pinned: it stays loaded"}`
-								),
-							{kind: "small", pressed: each.pinned, name: `${each.pinned ? "Unpin" : "Pin"} ${titleOf(each)}`}
-						),
-						each.state !== "failed" &&
-							button(
-								"Unload",
-								event => unload(event, nameOf(each), titleOf(each), each.requests + each.waiting, each.backend),
-								{kind: "small", name: `Unload ${titleOf(each)}`}
-							)
-					]
-			)
+			wide("Model", each => [
+				h("a.name", {link: `models/${encodeURIComponent(modelOf(each))}`}, runnerTitle(each)),
+				each.mode !== "completion" && sub(each.mode),
+				each.models.length > 1 &&
+					sub(
+						`also ${each.models
+							.map(short)
+							.filter(name => name !== runnerTitle(each))
+							.join(", ")}`
+					),
+				each.failure &&
+					el("span.sub.bad-text", each.failure, each.retry ? ` It is tried again ${until(each.retry)}.` : "")
+			]),
+			column("State", state),
+			column("Slots used", slots),
+			amount("Waiting", each => number(each.waiting)),
+			amount("Tokens/s", each => speedOf(each.tokens_per_second)),
+			amount("Context", each => number(each.context)),
+			amount("Held", each => memory(each, "held")),
+			amount("Reserved", each => memory(each, "reserved")),
+			column("Unloads", each =>
+				each.state === "failed" ? "–" : each.pinned ? "never, pinned" : each.requests ? "in use" : until(each.expires)
+			),
+			actionsOf(runnerActions)
 		],
 		now.runners,
 		each => `${each.id || each.models.join()}${each.mode}`
@@ -213,51 +166,13 @@ function runners(now) {
 
 const speedOf = value => (value === null ? "–" : number(value >= 100 ? Math.round(value) : Number(value.toFixed(1))));
 
-const nameOf = runner => runner.models[0] || runner.model;
-
-// What a runner is called: its first client's word, which may be a digest.
-export const titleOf = runner => short(runner.model.startsWith("sha256:") ? nameOf(runner) : runner.model);
-
-const manages = () => live.me?.may.some(name => name === "superuser" || name === "unload_llm");
-
-async function pin(runner) {
-	await post(`models/${path(nameOf(runner))}/configure`, {
-		pinned: !runner.pinned,
-		mode: runner.mode,
-		backend: runner.backend
-	});
-	nudge("runner", 0);
-}
-
-// Stop a model's runners; those in use only if somebody says so.
-export async function unload(event, model, name, inUse, backend) {
-	const force =
-		inUse > 0 &&
-		(await confirm(
-			`Unload ${name}?`,
-			`${plural(inUse, "request")} use it or wait for it. They would end with an error.`,
-			"Unload anyway"
-		));
-	if (inUse > 0 && !force) return;
-	await doing(
-		event,
-		async () => {
-			const done = await post("engines/unload", {models: [model], force, backend});
-			nudge("runner", 0);
-			if (!done.unloaded_runners)
-				throw new Error(done.runners_in_use ? `${name} is in use; nothing was unloaded.` : `${name} was not loaded.`);
-		},
-		`${name} is unloaded`
-	);
-}
-
 function waiting(list) {
 	return table(
 		"Waiting",
 		[
-			{title: "Model", wide: true, cell: each => h("span", {class: "name"}, short(each.model))},
-			{title: "Mode", cell: each => each.mode},
-			{title: "Requests", number: true, cell: each => number(each.waiting)}
+			wide("Model", each => el("span.name", short(each.model))),
+			column("Mode", each => each.mode),
+			amount("Requests", each => number(each.waiting))
 		],
 		list,
 		each => each.model + each.mode
@@ -269,31 +184,14 @@ function running(list) {
 	return table(
 		"Running requests",
 		[
-			{
-				title: "Model",
-				wide: true,
-				cell: each => [h("span", {class: "name"}, short(each.model) || "–"), sub(each.operation)]
-			},
-			{title: "From", wide: true, cell: each => [each.user || each.principal || "–", each.origin && sub(each.origin)]},
-			{title: "Began", cell: each => clock(each.started)},
-			{title: "So far", number: true, cell: each => seconds(each.seconds)},
-			{title: "State", cell: each => chip(each.state, each.state === "running" ? "good" : "warn")},
-			actionsOf(each => [
-				button("Cancel", event => cancel(event, each), {kind: "small", name: `Cancel request ${each.id}`})
-			])
+			wide("Model", each => [el("span.name", short(each.model) || "–"), sub(each.operation)]),
+			wide("From", each => [each.user || each.principal || "–", each.origin && sub(each.origin)]),
+			column("Began", each => clock(each.started)),
+			amount("So far", each => seconds(each.seconds)),
+			column("State", each => chip(each.state, each.state === "running" ? "good" : "warn")),
+			actionsOf(each => [cancel(each)])
 		],
 		list,
 		each => each.id
-	);
-}
-
-export function cancel(event, request) {
-	return doing(
-		event,
-		async () => {
-			await remove(`runnerd/requests/${path(request.id)}`);
-			nudge("request", 0);
-		},
-		"The request is cancelled"
 	);
 }

@@ -1,10 +1,11 @@
 // Pulls: a form to begin one, and all that are under way.  A pull belongs to the daemon and goes on
 // when this page is left; it is ended with its Cancel button alone.
 import {get, lines, open, path, remove} from "./api.js";
-import {h} from "./dom.js";
+import {el, h} from "./dom.js";
 import {bytes, seconds, short} from "./format.js";
 import {ask, told} from "./fit.js";
-import {button, doing, field, input, tell} from "./widgets.js";
+import {hubSearch} from "./hub_search.js";
+import {act, button, doing, field, fold, form, input, tell} from "./widgets.js";
 
 const EVERY = 1000; // milliseconds between looks while there are some
 export function pulls(changed) {
@@ -20,9 +21,11 @@ export function pulls(changed) {
 		"aria-describedby": "pull-help",
 		placeholder: "ai/smollm2 or hf.co/ORG/REPO:Q4_K_M"
 	});
-	const tag = input({name: "tag", placeholder: "as it was asked for", maxlength: 300});
-	const revision = input({name: "revision", placeholder: "main"});
-	const sha256 = input({name: "sha256", class: "mono", placeholder: "64 hexadecimal digits"});
+	const name = input({name: "tag", placeholder: "as it was asked for", maxlength: 300});
+	const commit = input({name: "revision", placeholder: "main"});
+	const digest = input({name: "sha256", class: "mono", placeholder: "64 hexadecimal digits"});
+
+	const hub = hubSearch(from => start({from}), changed);
 
 	async function look() {
 		clearTimeout(timer);
@@ -57,19 +60,19 @@ export function pulls(changed) {
 	}
 
 	function begin(event) {
-		event.preventDefault();
-		const asked = {from: reference.value.trim()};
-		if (tag.value.trim()) asked.tag = tag.value.trim();
-		if (revision.value.trim()) asked.revision = revision.value.trim();
-		if (sha256.value.trim()) asked.sha256 = sha256.value.trim();
+		const [from, tag, revision, sha256] = [reference, name, commit, digest].map(each => each.value.trim() || undefined);
+		const asked = {from, tag, revision, sha256};
 		if (!asked.from) return;
-		doing({currentTarget: event.target.querySelector("[type=submit]")}, async () => {
-			const response = await open("POST", "models/create", asked);
+		doing(event, async () => {
+			await start(asked);
 			reference.value = "";
 			fitting = null;
-			await first(response, asked.from);
-			look();
 		});
+	}
+
+	async function start(asked) {
+		await first(await open("POST", "models/create", asked), asked.from);
+		look();
 	}
 
 	// A pull that is complete at once says so; of the others the daemon's events tell.
@@ -83,67 +86,51 @@ export function pulls(changed) {
 	}
 
 	const content = () => [
-		h(
-			"form",
-			{class: "form", on: {submit: begin}},
-			h(
-				"div",
-				{class: "field"},
+		form(
+			"form.form",
+			begin,
+			el(
+				"div.field",
 				h("label", {for: "pull-model"}, "Model"),
-				h(
-					"div",
-					{class: "composer-row"},
+				el(
+					"div.composer-row",
 					reference,
-					h(
-						"div",
-						{class: "actions"},
-						button("Does it fit?", lookAhead),
-						button("Pull", null, {kind: "primary", type: "submit"})
-					)
+					el("div.actions", button("Does it fit?", lookAhead), button("Pull", null, {kind: "primary", type: "submit"}))
 				),
 				h(
-					"p",
-					{class: "help", id: "pull-help"},
+					"p.help",
+					{id: "pull-help"},
 					"From a registry, from Hugging Face (hf.co/ORG/REPO:QUANT), or an https address of a GGUF file."
 				)
 			),
-			h(
-				"details",
-				{},
-				h("summary", {}, "More"),
-				h(
-					"div",
-					{class: "form-grid"},
-					field("Call it", tag),
-					field("Revision", revision, "Of a Hugging Face repository."),
-					field("SHA-256", sha256, "Of the file behind an address.")
+			fold(
+				"More",
+				el(
+					"div.form-grid",
+					field("Call it", name),
+					field("Revision", commit, "Of a Hugging Face repository."),
+					field("SHA-256", digest, "Of the file behind an address.")
 				)
 			)
 		),
-		fitting && h("div", {class: "section form", role: "status"}, told(fitting)),
-		running.length ? h("div", {class: "section", "aria-label": "Pulls under way"}, running.map(row)) : null
+		fitting && h("div.form", {role: "status"}, told(fitting)),
+		h("div.form", {key: "hub"}, hub()),
+		running.length ? h("div", {"aria-label": "Pulls under way"}, running.map(row)) : null
 	];
 
 	function row(each) {
 		const left = each.speed > 0 && each.total ? `, ${seconds((each.total - each.current) / each.speed)} left` : "";
 		const sizes = each.total ? `${bytes(each.current)} of ${bytes(each.total)}` : bytes(each.current || 0);
 		return h(
-			"div",
-			{class: "progress-row", key: each.id},
-			h(
+			"div.progress-row",
+			{key: each.id},
+			el(
 				"div",
-				{},
-				h("span", {class: "name"}, short(each.model)),
-				h("span", {class: "sub"}, `${each.kind}, ${sizes}${each.speed ? `, ${bytes(each.speed)}/s${left}` : ""}`)
+				el("span.name", short(each.model)),
+				el("span.sub", `${each.kind}, ${sizes}${each.speed ? `, ${bytes(each.speed)}/s${left}` : ""}`)
 			),
-			button(
-				"Cancel",
-				event =>
-					doing(event, async () => {
-						await remove(`models/pulls/${path(each.id)}`);
-						look();
-					}),
-				{kind: "small", name: `Cancel the ${each.kind} of ${short(each.model)}`}
+			act("Cancel", `Cancel the ${each.kind} of ${short(each.model)}`, () =>
+				remove(`models/pulls/${path(each.id)}`).then(look)
 			),
 			h("progress", {
 				max: each.total || 1,

@@ -1,73 +1,46 @@
 // The daemon's API, as /openapi.json describes it: every route with what it does and takes.
 import {get} from "./api.js";
-import {h, show} from "./dom.js";
+import {el, h} from "./dom.js";
 import {PERMISSIONS} from "./approvals.js";
-import {chip, empty, heading, input, muted, section, sub, trouble} from "./widgets.js";
+import {listing} from "./view.js";
+import {block, chip, empty, filter, muted, section, sub} from "./widgets.js";
 
 export function reference(place) {
-	let found = null,
-		error = null,
-		wanted = "";
-	const search = input({
-		type: "search",
-		class: "search",
-		placeholder: "Filter routes",
-		"aria-label": "Filter routes",
-		on: {
-			input: event => {
-				wanted = event.target.value.toLowerCase();
-				draw();
-			}
+	let wanted = "";
+	const opened = new Set(); // routes; only of these all is shown
+	const search = filter(
+		"Filter routes",
+		text => {
+			wanted = text;
+			view.draw();
+		},
+		"Filter routes"
+	);
+	const view = listing(place, {
+		title: "API",
+		read: () => get("openapi.json"),
+		actions: () => [search],
+		content: document => {
+			const all = routes(document),
+				shown = all.filter(each => each.text.includes(wanted));
+			return [
+				el("p.section", "As JSON: ", el("code", "/openapi.json"), `. ${shown.length} of ${all.length} routes.`),
+				shown.length
+					? [...new Set(shown.map(each => each.tag))].map(tag =>
+							h(
+								"div",
+								{key: tag},
+								section(
+									tag.replaceAll("_", " "),
+									shown.filter(each => each.tag === tag).map(each => route(each, document, opened, view.draw))
+								)
+							)
+						)
+					: empty("No route fits the filter")
+			];
 		}
 	});
-
-	const opened = new Set(); // routes; only of these all is shown
-
-	function draw() {
-		const shown = found ? routes(found).filter(each => each.text.includes(wanted)) : [];
-		const tags = [...new Set(shown.map(each => each.tag))];
-		show(
-			place,
-			heading("API", search),
-			error && trouble(error),
-			!found
-				? !error && muted("Loading…")
-				: [
-						h(
-							"p",
-							{class: "section"},
-							"As JSON: ",
-							h("code", {}, "/openapi.json"),
-							`. ${shown.length} of ${routes(found).length} routes.`
-						),
-						shown.length
-							? tags.map(tag =>
-									h(
-										"div",
-										{key: tag},
-										section(
-											tag.replaceAll("_", " "),
-											shown.filter(each => each.tag === tag).map(each => route(each, found, opened, draw))
-										)
-									)
-								)
-							: empty("No route fits the filter")
-					]
-		);
-	}
-
-	draw();
-	get("openapi.json").then(
-		document => {
-			found = document;
-			draw();
-		},
-		failure => {
-			error = failure;
-			draw();
-		}
-	);
-	return () => {};
+	return view.end;
 }
 
 function routes(document) {
@@ -93,14 +66,13 @@ function route({path, method, about}, document, opened, draw) {
 		if (changed) draw();
 	};
 	return h(
-		"details",
-		{class: "route", key: id, on: {toggle}},
-		h(
+		"details.route",
+		{key: id, on: {toggle}},
+		el(
 			"summary",
-			{},
 			chip(method, {GET: "good", POST: "warn", DELETE: "bad"}[method]),
 			" ",
-			h("code", {}, path),
+			el("code", path),
 			sub(about.summary)
 		),
 		opened.has(id) && details(about, document)
@@ -111,15 +83,15 @@ function details(about, document) {
 	const permission = about["x-permission"];
 	const [kind, body] = Object.entries(about.requestBody?.content || {})[0] || [];
 	const named = (about.parameters || []).map(each => `${each.name} (${each.in}${each.required ? ", required" : ""})`);
-	const takes = permission ? `the permission ${permission} (${PERMISSIONS[permission] || permission})` : "no permission";
-	const schema = body && JSON.stringify(resolved(body.schema, document), null, 1);
-	return h(
-		"div",
-		{class: "form"},
-		about.description && h("p", {}, about.description),
+	const takes = permission
+		? `the permission ${permission} (${PERMISSIONS[permission] || permission})`
+		: "no permission";
+	return el(
+		"div.form",
+		about.description && el("p", about.description),
 		muted(`Takes ${takes}.`),
-		named.length ? h("p", {}, `Parameters: ${named.join(", ")}`) : null,
-		body && [h("p", {}, `Body, ${kind}:`), h("pre", {class: "panel copyable-text", tabindex: "0"}, schema)]
+		named.length > 0 && el("p", `Parameters: ${named.join(", ")}`),
+		body && [el("p", `Body, ${kind}:`), block(resolved(body.schema, document))]
 	);
 }
 

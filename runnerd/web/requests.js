@@ -1,90 +1,74 @@
 // What was asked last, by whom, and what became of it.
 import {get} from "./api.js";
-import {h, show} from "./dom.js";
+import {el} from "./dom.js";
 import {bytes, clock, number, seconds, short} from "./format.js";
-import {live, watch} from "./live.js";
-import {cancel} from "./overview.js";
-import {actionsOf, button, chip, dialog, empty, facts, heading, input, muted, sub, table, trouble} from "./widgets.js";
+import {live} from "./live.js";
+import {cancel} from "./runners.js";
+import {titleOf} from "./stored.js";
+import {listing} from "./view.js";
+import {
+	actionsOf,
+	amount,
+	block,
+	button,
+	chip,
+	column,
+	dialog,
+	empty,
+	facts,
+	filter,
+	fold,
+	muted,
+	sub,
+	table,
+	wide
+} from "./widgets.js";
 
 const MOST = 200; // rows that are shown
 
 export function requests(place) {
-	let found = null,
-		error = null,
-		names = {},
-		wanted = "";
-	const search = input({
-		type: "search",
-		class: "search",
-		placeholder: "Filter",
-		"aria-label": "Filter by model, user, origin, status or error",
-		on: {
-			input: event => {
-				wanted = event.target.value.toLowerCase();
-				draw();
-			}
+	let wanted = "";
+	const search = filter("Filter by model, user, origin, status or error", text => {
+		wanted = text;
+		view.draw();
+	});
+	const view = listing(place, {
+		title: "Requests",
+		read,
+		after: ["request", "time", "all"],
+		actions: found => [found?.length > 0 && search],
+		content: found => {
+			const fitting = found.filter(each => each.text.includes(wanted));
+			if (!found.length)
+				return empty("Nothing was asked yet", "The newest thousand requests are listed here, without their text.");
+			if (!fitting.length) return empty("No request fits the filter");
+			return [
+				table("Requests", COLUMNS, fitting.slice(0, MOST), each => each.id),
+				fitting.length > MOST && muted(`The newest ${MOST} of ${number(fitting.length)} that fit are shown.`)
+			];
 		}
 	});
+	return view.end;
+}
 
-	async function look() {
-		try {
-			const [records, models, users] = await Promise.all([
-				get("engines/requests"),
-				get("models"),
-				live.me?.may.includes("superuser") ? get("runnerd/users") : []
-			]);
-			names = Object.fromEntries(models.map(each => [each.id, short(each.tags[0]) || each.id.slice(0, 19)]));
-			const people = Object.fromEntries(users.map(each => [`user ${each.id}`, each.name]));
-			found = flattened(records)
-				.reverse()
-				.map(each => ({...each, principal: people[each.principal] || each.principal}));
-			error = null;
-		} catch (failure) {
-			error = failure;
-		}
-		draw();
-	}
-
-	const nameOf = each => names[each.model] || short(each.model) || "–";
-
-	function draw() {
-		const text = each =>
-			[
-				nameOf(each),
-				each.principal,
-				each.origin,
-				each.user_agent,
-				each.status_code,
-				each.operation,
-				each.error,
-				each.id
-			]
-				.join(" ")
-				.toLowerCase();
-		const shown = (found || []).filter(each => text(each).includes(wanted)).slice(0, MOST);
-		show(
-			place,
-			heading("Requests", found?.length > 0 && search),
-			error && trouble(error),
-			!found
-				? muted("Loading…")
-				: !found.length
-					? empty("Nothing was asked yet", "The newest thousand requests are listed here, without their text.")
-					: !shown.length
-						? empty("No request fits the filter")
-						: [
-								table("Requests", columns(nameOf), shown, each => each.id),
-								found.length > MOST && muted(`The newest ${MOST} of ${found.length} that fit are shown.`)
-							]
-		);
-	}
-
-	draw();
-	look();
-	const end = watch(kinds => {
-		if (kinds.has("request") || kinds.has("time") || kinds.has("all")) look();
-	});
-	return end;
+// Requests, the newest first, with the names of models and people in them.
+async function read() {
+	const [records, models, users] = await Promise.all([
+		get("engines/requests"),
+		get("models"),
+		live.me?.may.includes("superuser") ? get("runnerd/users") : []
+	]);
+	const names = Object.fromEntries(models.map(each => [each.id, titleOf(each)]));
+	const people = Object.fromEntries(users.map(each => [`user ${each.id}`, each.name]));
+	return flattened(records)
+		.reverse()
+		.map(each => {
+			const name = names[each.model] || short(each.model) || "–",
+				principal = people[each.principal] || each.principal;
+			const {origin, user_agent, status_code, operation, error, id} = each;
+			const text = [name, principal, origin, user_agent, status_code, operation, error, id].join(" ").toLowerCase();
+			return {...each, name, principal, text};
+		});
 }
 
 // With capture_requests they come by model.
@@ -102,34 +86,28 @@ function flattened(records) {
 		.sort((a, b) => a.timestamp - b.timestamp);
 }
 
-function columns(nameOf) {
-	return [
-		{title: "Model", wide: true, cell: each => [h("span", {class: "name"}, nameOf(each)), sub(each.operation)]},
-		{title: "Began", cell: each => clock(each.timestamp)},
-		{
-			title: "From",
-			wide: true,
-			cell: each => [each.principal || "–", (each.origin || each.user_agent) && sub(each.origin || each.user_agent)]
-		},
-		{title: "Status", cell: status},
-		{title: "Waited", number: true, cell: each => seconds(each.waited_seconds)},
-		{title: "First byte", number: true, cell: each => seconds(each.first_byte_seconds)},
-		{
-			title: "Took",
-			number: true,
-			cell: each => seconds(each.duration_seconds ?? (isRunning(each) ? Date.now() / 1000 - each.timestamp : null))
-		},
-		{title: "Prompt", number: true, cell: each => number(each.prompt_tokens)},
-		{title: "Response", number: true, cell: each => number(each.completion_tokens)},
-		actionsOf(each => [
-			isRunning(each) &&
-				button("Cancel", event => cancel(event, each), {kind: "small", name: `Cancel request ${each.id}`}),
-			button("Details", () => details(each, nameOf(each)), {kind: "small", name: `Details of request ${each.id}`})
-		])
-	];
-}
+const COLUMNS = [
+	wide("Model", each => [el("span.name", each.name), sub(each.operation)]),
+	column("Began", each => clock(each.timestamp)),
+	wide("From", each => [
+		each.principal || "–",
+		(each.origin || each.user_agent) && sub(each.origin || each.user_agent)
+	]),
+	column("Status", status),
+	amount("Waited", each => seconds(each.waited_seconds)),
+	amount("First byte", each => seconds(each.first_byte_seconds)),
+	amount("Took", each =>
+		seconds(each.duration_seconds ?? (isRunning(each) ? Date.now() / 1000 - each.timestamp : null))
+	),
+	amount("Prompt", each => number(each.prompt_tokens)),
+	amount("Response", each => number(each.completion_tokens)),
+	actionsOf(each => [
+		isRunning(each) && cancel(each),
+		button("Details", () => details(each), {kind: "small", name: `Details of request ${each.id}`})
+	])
+];
 
-const isRunning = each => !each.captured && (each.duration_seconds === null || each.duration_seconds === undefined);
+const isRunning = each => !each.captured && (each.duration_seconds ?? null) === null;
 
 function status(each) {
 	if (isRunning(each)) return chip(each.runner ? "running" : "waiting", "warn");
@@ -137,12 +115,12 @@ function status(each) {
 	return chip(String(code || "–"), code >= 500 || (each.error && code < 400) ? "bad" : code >= 400 ? "warn" : "good");
 }
 
-function details(each, name) {
-	return dialog("Request", close => [
-		each.error && h("div", {class: "notice bad"}, each.error),
+const details = each =>
+	dialog("Request", close => [
+		each.error && el("div.notice.bad", each.error),
 		facts([
-			["Id", h("code", {}, each.id)],
-			["Model", name],
+			["Id", el("code", each.id)],
+			["Model", each.name],
 			["Operation", each.operation],
 			["Began", clock(each.timestamp)],
 			["From", each.principal],
@@ -160,14 +138,10 @@ function details(each, name) {
 			["Response tokens", number(each.completion_tokens)],
 			["Runner", each.runner]
 		]),
-		each.request &&
-			h("details", {}, h("summary", {}, "What was asked"), h("pre", {class: "copyable-text"}, each.request)),
-		each.response &&
-			h("details", {}, h("summary", {}, "The response"), h("pre", {class: "copyable-text"}, each.response)),
-		h(
-			"div",
-			{class: "actions end"},
+		each.request && fold("What was asked", block(each.request)),
+		each.response && fold("The response", block(each.response)),
+		el(
+			"div.actions.end",
 			button("Close", () => close(), {kind: "primary"})
 		)
 	]);
-}

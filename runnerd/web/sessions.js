@@ -1,323 +1,225 @@
 // Conversations that the daemon keeps: listed, read, gone on with, interrupted, removed.
 import {events, get, open, path, post, remove} from "./api.js";
-import {h, show} from "./dom.js";
+import {el, h} from "./dom.js";
 import {bytes, clock, date, number, plural, short} from "./format.js";
 import {rich} from "./markdown.js";
-import {watch} from "./live.js";
+import {completes, modelChoice} from "./stored.js";
+import {listing, single} from "./view.js";
 import {
+	act,
 	actionsOf,
+	amount,
 	button,
 	chip,
-	choice,
-	confirm,
+	column,
 	dialog,
 	doing,
 	empty,
 	facts,
 	field,
+	fold,
 	footer,
-	heading,
+	form,
 	input,
-	missing,
 	muted,
+	prompting,
 	table,
-	trouble
+	trouble,
+	wide
 } from "./widgets.js";
 
-export const sessions = (place, [id]) => (id ? session(place, id) : list(place));
+export const sessions = (place, [id]) => (id ? session(place, id) : list(place).end);
 
-const nameOf = each => each.name || each.id.slice(0, 8);
+const titleOf = each => each.name || each.id.slice(0, 8);
+const placeOf = each => `sessions/${encodeURIComponent(each.id)}`;
+const interrupt = id => post(`runnerd/sessions/${path(id)}/interrupt`);
 
 function list(place) {
-	let found = null,
-		error = null;
-
-	async function look() {
-		try {
-			found = await get("runnerd/sessions?limit=200");
-			error = null;
-		} catch (failure) {
-			error = failure;
-		}
-		draw();
-	}
-
-	function draw() {
-		show(
-			place,
-			heading(
-				"Sessions",
-				button("New session", () => create(look), {kind: "primary"})
-			),
-			error && trouble(error),
-			!found
-				? !error && muted("Loading…")
-				: !found.length
-					? empty(
-							"There are no sessions",
-							"A session is a conversation that the daemon keeps: after a restart it goes on where it was."
-						)
-					: table(
-							"Sessions",
-							[
-								{
-									title: "Session",
-									wide: true,
-									cell: each => [
-										h("a", {class: "name", link: `sessions/${encodeURIComponent(each.id)}`}, nameOf(each)),
-										each.warnings.map(text => h("span", {class: "sub bad-text"}, text))
-									]
-								},
-								{title: "Model", wide: true, cell: each => short(each.model)},
-								{title: "Whose", wide: true, cell: each => each.user || "yours"},
-								{title: "Turns", number: true, cell: each => number(each.turns)},
-								{title: "Size", number: true, cell: each => bytes(each.bytes)},
-								{title: "Last used", cell: each => clock(each.last_used)},
-								{title: "Kept until", cell: each => date(each.expires)},
-								actionsOf(each => [
-									each.prompts_waiting
-										? button(
-												"Interrupt",
-												event =>
-													doing(
-														event,
-														async () => {
-															await post(`runnerd/sessions/${path(each.id)}/interrupt`);
-															await look();
-														},
-														"Interrupted"
-													),
-												{kind: "small", name: `Interrupt ${nameOf(each)}`}
-											)
-										: null,
-									button("Remove", () => removal(each).then(done => done && look()), {
-										kind: "small danger",
-										name: `Remove ${nameOf(each)}`
-									})
-								])
-							],
-							found,
-							each => each.id
-						)
-		);
-	}
-
-	draw();
-	look();
-	return watch(kinds => {
-		if (kinds.has("request") || kinds.has("time")) look();
+	const view = listing(place, {
+		title: "Sessions",
+		read: () => get("runnerd/sessions?limit=200"),
+		after: ["request", "time"],
+		actions: () => [button("New session", () => create(view.look), {kind: "primary"})],
+		content: found =>
+			found.length
+				? sessionTable(found, view)
+				: empty(
+						"There are no sessions",
+						"A session is a conversation that the daemon keeps: after a restart it goes on where it was."
+					)
 	});
+	return view;
 }
 
-async function removal(each) {
-	if (
-		!(await confirm(
-			`Remove ${nameOf(each)}?`,
-			`All that was said in it (${plural(each.turns, "turn")}) is deleted.`,
-			"Remove"
-		))
-	)
-		return false;
-	return doing(
-		null,
-		async () => {
-			await remove(`runnerd/sessions/${path(each.id)}`);
-			return true;
-		},
-		done => done && `${nameOf(each)} is removed`
+const sessionTable = (found, view) =>
+	table(
+		"Sessions",
+		[
+			wide("Session", each => [
+				h("a.name", {link: placeOf(each)}, titleOf(each)),
+				each.warnings.map(text => el("span.sub.bad-text", text))
+			]),
+			wide("Model", each => short(each.model)),
+			wide("Whose", each => each.user || "yours"),
+			amount("Turns", each => number(each.turns)),
+			amount("Size", each => bytes(each.bytes)),
+			column("Last used", each => clock(each.last_used)),
+			column("Kept until", each => date(each.expires)),
+			actionsOf(each => [
+				each.prompts_waiting > 0 &&
+					act("Interrupt", `Interrupt ${titleOf(each)}`, () => interrupt(each.id).then(view.look), "Interrupted"),
+				removal(each, view.look)
+			])
+		],
+		found,
+		each => each.id
 	);
-}
+
+const removal = (each, after, kind = "small danger") =>
+	act(
+		"Remove",
+		`Remove ${titleOf(each)}`,
+		() => remove(`runnerd/sessions/${path(each.id)}`).then(after),
+		`${titleOf(each)} is removed`,
+		{
+			kind,
+			sure: [
+				`Remove ${titleOf(each)}?`,
+				`All that was said in it (${plural(each.turns, "turn")}) is deleted.`,
+				"Remove"
+			]
+		}
+	);
 
 async function create(done) {
-	let models;
-	try {
-		models = (await get("models")).filter(each => (each.runnerd?.capabilities || []).includes("completion"));
-	} catch {
-		models = [];
-	}
-	const model = choice(
-		models.map(each => [each.tags[0] || each.id, short(each.tags[0]) || each.id]),
-		models[0]?.tags[0]
-	);
-	const name = input({maxlength: 100}),
+	const model = await modelChoice(completes),
+		name = input({maxlength: 100}),
 		system = h("textarea", {rows: 3});
+	const send = () =>
+		post("runnerd/sessions", {
+			model: model.value,
+			name: name.value.trim() || undefined,
+			system: system.value.trim() ? system.value : undefined
+		});
 	const made = await dialog("A new session", close => [
 		field("Model", model),
 		field("Name", name, "Letters, digits, spaces and . : @ + - _"),
 		field("System prompt", system),
-		footer(close, "Make it", async () =>
-			close(
-				await post("runnerd/sessions", {
-					model: model.value,
-					...(name.value.trim() ? {name: name.value.trim()} : {}),
-					...(system.value.trim() ? {system: system.value} : {})
-				})
-			)
-		)
+		footer(close, "Make it", async () => close(await send()))
 	]);
-	if (made) {
-		await done();
-		location.hash = `#/sessions/${encodeURIComponent(made.id)}`;
-	}
+	if (!made) return;
+	await done();
+	location.hash = `#/${placeOf(made)}`;
 }
 
 function session(place, id) {
-	let found = null,
-		error = null,
-		control = null,
+	let control = null,
 		coming = null,
-		failure = null;
-	const prompt = h("textarea", {
-		rows: 2,
-		placeholder: "Go on; Enter sends",
-		"aria-label": "Prompt",
-		on: {
-			keydown: event => {
-				if (event.key === "Enter" && !event.shiftKey && !event.isComposing) {
-					event.preventDefault();
-					say();
-				}
-			}
-		}
-	});
-
-	async function look() {
-		try {
-			found = await get(`runnerd/sessions/${path(id)}`);
-			error = null;
-		} catch (trouble) {
-			error = trouble;
-		}
-		draw();
-	}
+		failure = null,
+		turns = 0;
+	const prompt = prompting("Prompt", "Go on; Enter sends", () => say());
 
 	async function say() {
 		const text = prompt.value.trim();
-		if (!text || control || !found) return;
+		if (!text || control) return;
 		prompt.value = "";
 		control = new AbortController();
 		coming = {prompt: text, response: "", reasoning: ""};
 		failure = null;
-		draw();
+		view.draw();
 		try {
 			const response = await open(
 				"POST",
 				`runnerd/sessions/${path(id)}/prompt`,
-				{prompt: text, after: found.turns},
+				{prompt: text, after: turns},
 				{signal: control.signal, accept: "text/event-stream"}
 			);
 			for await (const {event, data} of events(response)) {
 				const news = JSON.parse(data);
 				if (event === "error") throw new Error(news.error.message);
-				if (event === "delta") {
-					coming.response += news.text || "";
-					coming.reasoning += news.reasoning || "";
-					draw();
-				}
+				if (event !== "delta") continue;
+				coming.response += news.text || "";
+				coming.reasoning += news.reasoning || "";
+				view.draw();
 			}
-		} catch (trouble) {
-			if (trouble.name !== "AbortError") {
-				failure = trouble;
-				prompt.value = prompt.value || text;
+		} catch (error) {
+			if (error.name !== "AbortError") {
+				failure = error;
+				prompt.value ||= text;
 			}
 		}
 		control = coming = null;
-		await look();
+		await view.look();
 	}
 
-	const stop = event => doing(event, () => post(`runnerd/sessions/${path(id)}/interrupt`));
-
-	function draw() {
-		if (!found) {
-			show(
-				place,
-				heading(error ? "No such session" : "Session"),
-				missing(error),
-				h("a", {link: "sessions"}, "All sessions")
-			);
-			return;
-		}
-		show(
-			place,
-			h("p", {}, h("a", {link: "sessions"}, "Sessions")),
-			heading(
-				nameOf(found),
-				button(
-					"Remove",
-					() =>
-						removal(found).then(done => {
-							if (done) location.hash = "#/sessions";
-						}),
-					{kind: "danger"}
-				)
-			),
-			error && trouble(error),
-			found.warnings.map(text => h("div", {class: "notice"}, text)),
+	const stop = event => doing(event, () => interrupt(id));
+	const view = single(place, {
+		kind: "Session",
+		all: "Sessions",
+		back: "sessions",
+		read: async () => {
+			const found = await get(`runnerd/sessions/${path(id)}`);
+			turns = found.turns;
+			return found;
+		},
+		head: found => [titleOf(found), removal(found, () => (location.hash = "#/sessions"), "danger")],
+		content: found => [
+			found.warnings.map(text => el("div.notice", text)),
+			about(found),
 			h(
-				"div",
-				{class: "panel section"},
-				facts([
-					["Model", short(found.model)],
-					["Whose", found.user],
-					["Turns", number(found.turns)],
-					["Size", bytes(found.bytes)],
-					["Begun", clock(found.created)],
-					["Kept until", date(found.expires)],
-					["Parameters", Object.keys(found.parameters).length ? h("code", {}, JSON.stringify(found.parameters)) : null]
-				]),
-				found.system &&
-					h("details", {}, h("summary", {}, "System prompt"), h("p", {class: "copyable-text"}, found.system))
-			),
-			h(
-				"div",
-				{class: "panel section form", role: "log", "aria-label": "What was said"},
+				"div.panel.section.form",
+				{role: "log", "aria-label": "What was said"},
 				found.history.length || coming
-					? [...found.history, coming].filter(Boolean).map(turn)
+					? [...found.history, coming].filter(Boolean).map(each => turn(each, found, each === coming))
 					: muted("Nothing was said yet.")
 			),
 			failure && trouble(failure),
-			h(
-				"form",
-				{
-					class: "composer-row",
-					on: {
-						submit: event => {
-							event.preventDefault();
-							say();
-						}
-					}
-				},
+			form(
+				"form.composer-row",
+				say,
 				prompt,
-				h(
-					"div",
-					{class: "actions"},
+				el(
+					"div.actions",
 					control
 						? button("Interrupt", stop, {kind: "danger"})
 						: button("Send", null, {kind: "primary", type: "submit"})
 				)
 			)
-		);
-	}
-
-	const turn = each => [
-		h("div", {class: "turn user"}, h("span", {class: "who"}, "Prompt"), h("div", {class: "text"}, each.prompt), each.attachments?.map(({type}) => muted(type))),
-		h(
-			"div",
-			{class: "turn"},
-			h(
-				"span",
-				{class: "who"},
-				short(found.model),
-				" ",
-				each.state && each.state !== "complete" && each.state !== "ended" ? chip(each.state, "warn") : null
-			),
-			each.reasoning && h("details", {}, h("summary", {}, "Reasoning"), h("div", {class: "text"}, each.reasoning)),
-			h("div", {class: "rich"}, rich(each.response || "")),
-			each === coming && !each.response && h("span", {class: "muted"}, "Waiting for the first token…")
-		)
-	];
-
-	draw();
-	look();
-	return () => control?.abort();
+		]
+	});
+	return () => {
+		view.end();
+		control?.abort();
+	};
 }
+
+const about = found =>
+	el(
+		"div.panel.section",
+		facts([
+			["Model", short(found.model)],
+			["Whose", found.user],
+			["Turns", number(found.turns)],
+			["Size", bytes(found.bytes)],
+			["Begun", clock(found.created)],
+			["Kept until", date(found.expires)],
+			["Parameters", Object.keys(found.parameters).length ? el("code", JSON.stringify(found.parameters)) : null]
+		]),
+		found.system && fold("System prompt", el("p.copyable-text", found.system))
+	);
+
+const turn = (each, session, comes) => [
+	el("div.turn.user", el("span.who", "Prompt"), el("div.text", each.prompt), each.attachments?.map(({type}) => el("span.muted", type))),
+	el(
+		"div.turn",
+		el(
+			"span.who",
+			short(session.model),
+			" ",
+			each.state && !["complete", "ended"].includes(each.state) && chip(each.state, "warn")
+		),
+		each.reasoning && fold("Reasoning", el("div.text", each.reasoning)),
+		el("div.rich", rich(each.response || "")),
+		comes && !each.response && el("span.muted", "Waiting for the first token…")
+	)
+];

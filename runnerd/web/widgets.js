@@ -1,5 +1,5 @@
 // What all views are made of: buttons, tables, dialogs, messages.
-import {h, icon, show} from "./dom.js";
+import {el, h, icon} from "./dom.js";
 
 export const ICONS = {
 	overview: "M2 9h5V2H2zM9 14h5V7H9zM2 14h5v-3H2zM9 5h5V2H9z",
@@ -18,122 +18,112 @@ export const ICONS = {
 	key: "M10 2a4 4 0 1 1-3.3 6.3L2 13v1h2l1-1v-1h1l1.5-1.5"
 };
 
-export function button(
-	label,
-	run,
-	{kind = "", busy = false, disabled = false, name, pressed, type = "button", picture} = {}
-) {
+export function button(label, run, {kind = "", disabled = false, name, pressed, type = "button", picture} = {}) {
+	const click = event => {
+		event.preventDefault();
+		return run(event);
+	};
 	return h(
 		"button",
 		{
 			type,
 			class: `button ${kind}`,
-			disabled: disabled || busy,
+			disabled,
 			"aria-label": name,
 			"aria-pressed": pressed === undefined ? undefined : String(pressed),
-			"aria-busy": busy ? "true" : undefined,
-			on: run
-				? {
-						click: event => {
-							event.preventDefault();
-							return run(event);
-						}
-					}
-				: {}
+			on: run ? {click} : {}
 		},
 		picture && icon(ICONS[picture]),
-		label && h("span", {}, label)
+		label && el("span", label)
 	);
 }
+
+// A button that has the daemon do something and then tells that it is `done`.  `sure`: what is asked
+// before, as `confirm` takes it.
+export const act = (label, name, work, done, {sure, ...options} = {}) =>
+	button(
+		label,
+		async ({currentTarget}) => {
+			if (!sure || (await confirm(...sure))) await doing({currentTarget}, work, done);
+		},
+		{kind: "small", name, ...options}
+	);
 
 export const chip = (text, kind = "") => h("span", {class: `chip ${kind}`}, text);
 
 export const empty = (title, ...more) =>
-	h("div", {class: "empty"}, h("p", {class: "empty-title"}, title), more.length > 0 && h("p", {}, ...more));
+	el("div.empty", el("p.empty-title", title), more.length > 0 && el("p", ...more));
 
-export const trouble = error => h("div", {class: "notice bad", role: "alert"}, error.message || String(error));
+export const trouble = error => h("div.notice.bad", {role: "alert"}, error.message || String(error));
 
 export const heading = (title, ...actions) =>
-	h("header", {class: "view-head"}, h("h1", {tabindex: "-1"}, title), h("div", {class: "actions"}, ...actions));
+	el("header.view-head", h("h1", {tabindex: "-1"}, title), el("div.actions", ...actions));
 
-export const section = (title, ...content) => h("section", {class: "section"}, h("h2", {}, title), ...content);
+export const section = (title, ...content) => el("section.section", el("h2", title), ...content);
 
 export const facts = pairs =>
-	h(
-		"dl",
-		{class: "facts"},
+	el(
+		"dl.facts",
 		pairs
 			.filter(([, value]) => value !== null && value !== undefined && value !== "")
-			.map(([name, value]) => h("div", {}, h("dt", {}, name), h("dd", {}, value)))
+			.map(([name, value]) => el("div", el("dt", name), el("dd", value)))
 	);
 
-// A table.  columns: [{title, cell(row), number, wide}]; on a phone each row is a card.
-export function table(caption, columns, rows, keyOf) {
-	return h(
-		"div",
-		{class: "table"},
+// Columns of a table: of few words, of names (which may be long), of quantities, and the last one with
+// what can be done with each row.
+export const column = (title, cell, kind = "") => ({title, cell, kind});
+export const wide = (title, cell) => column(title, cell, "wide");
+export const amount = (title, cell) => column(title, cell, "number");
+export const actionsOf = cell =>
+	column(
+		"Actions",
+		row => {
+			const found = cell(row).filter(Boolean);
+			return found.length > 0 && el("div.actions", found);
+		},
+		"row-actions"
+	);
+
+// A table; on a phone each row is a card.
+export const table = (caption, columns, rows, keyOf) =>
+	el(
+		"div.table",
 		h(
 			"table",
 			{"aria-label": caption},
-			h(
+			el(
 				"thead",
-				{},
-				h(
+				el(
 					"tr",
-					{},
-					columns.map(column =>
-						h("th", {scope: "col", class: column.number ? "number" : column.actions ? "row-actions" : ""}, column.title)
-					)
+					columns.map(({title, kind}) => h("th", {scope: "col", class: kind}, title))
 				)
 			),
-			h(
+			el(
 				"tbody",
-				{},
 				rows.map(row =>
 					h(
 						"tr",
 						{key: keyOf(row)},
-						columns.map(column =>
-							h(
-								"td",
-								{
-									class: `${column.number ? "number" : ""} ${column.wide ? "wide" : ""} ${column.actions ? "row-actions" : ""}`,
-									"data-label": column.title
-								},
-								column.cell(row)
-							)
-						)
+						columns.map(({title, kind, cell}) => h("td", {class: kind, "data-label": title}, cell(row)))
 					)
 				)
 			)
 		)
 	);
-}
-
-// A table's last column: what can be done with each row.
-export const actionsOf = cell => ({
-	title: "Actions",
-	actions: true,
-	cell: row => {
-		const found = cell(row);
-		return found && h("div", {class: "actions"}, found);
-	}
-});
 
 // The end of a dialog: Cancel, and what it is for.
 export const footer = (close, label, work, done) =>
-	h(
-		"div",
-		{class: "actions end"},
+	el(
+		"div.actions.end",
 		button("Cancel", () => close()),
 		button(label, event => doing(event, work, done), {kind: "primary", type: "submit"})
 	);
 
 let fields = 0;
 
-export const sub = (...content) => h("span", {class: "sub"}, ...content);
+export const sub = (...content) => el("span.sub", ...content);
 
-export const muted = (...content) => h("p", {class: "muted"}, ...content);
+export const muted = (...content) => el("p.muted", ...content);
 
 // What stands where something is still on its way, or could not be had.
 export const missing = error => (error ? trouble(error) : muted("Loading…"));
@@ -143,21 +133,81 @@ export function field(label, control, help) {
 	const id = control.id || `field-${(fields += 1)}`;
 	control.id = id;
 	if (help) control.setAttribute("aria-describedby", `${id}-help`);
-	return h(
-		"div",
-		{class: "field"},
-		h("label", {for: id}, label),
-		control,
-		help && h("p", {class: "help", id: `${id}-help`}, help)
-	);
+	return el("div.field", h("label", {for: id}, label), control, help && h("p.help", {id: `${id}-help`}, help));
 }
 
 export const input = props => h("input", {type: "text", autocomplete: "off", spellcheck: "false", ...props});
 
-export function choice(options, value, props = {}) {
+// Lines of text that no prose is: JSON, patterns.
+export const area = props => h("textarea.mono", {rows: 2, spellcheck: "false", ...props});
+export const linesOf = text =>
+	text
+		.split("\n")
+		.map(line => line.trim())
+		.filter(Boolean);
+
+export function parsed(text, what) {
+	try {
+		return JSON.parse(text);
+	} catch (failure) {
+		throw new Error(`${what} is no JSON: ${failure.message}`);
+	}
+}
+
+// A field in which a view is searched; `run` gets what was typed, in small letters.
+export const filter = (label, run, placeholder = "Filter") =>
+	input({
+		type: "search",
+		class: "search",
+		placeholder,
+		"aria-label": label,
+		on: {input: event => run(event.target.value.toLowerCase())}
+	});
+
+// A form; `send` gets its button's event, as `doing` takes it.
+export const form = (kind, send, ...content) =>
+	h(
+		kind,
+		{
+			on: {
+				submit: event => {
+					event.preventDefault();
+					send({currentTarget: event.target.querySelector("[type=submit]")});
+				}
+			}
+		},
+		...content
+	);
+
+export const check = (label, props) => el("label.check", h("input", {type: "checkbox", ...props}), label);
+
+export const fold = (title, ...content) => el("details", el("summary", title), ...content);
+
+// A place to write in that sends what is written with Enter; Shift-Enter begins a line.
+export const prompting = (label, placeholder, send, on) =>
+	h("textarea", {
+		rows: 2,
+		placeholder,
+		"aria-label": label,
+		on: {
+			keydown: event => {
+				if (event.key !== "Enter" || event.shiftKey || event.isComposing) return;
+				event.preventDefault();
+				send();
+			},
+			...on
+		}
+	});
+
+// Text as it was written, for instance JSON.
+export const block = value =>
+	h("pre.panel.copyable-text", {tabindex: "0"}, typeof value === "string" ? value : JSON.stringify(value, null, 2));
+
+// A choice of [value, label] or of values; `change` gets the one that was taken.
+export function choice(options, value, change, props) {
 	const select = h(
 		"select",
-		props,
+		{on: change ? {change: event => change(event.target.value)} : {}, ...props},
 		options.map(each => {
 			const [name, label] = Array.isArray(each) ? each : [each, each];
 			return h("option", {value: name, selected: name === value}, label);
@@ -177,12 +227,7 @@ export function dialog(title, content) {
 			resolve(value);
 		};
 		box.append(
-			h(
-				"form",
-				{method: "dialog", on: {submit: event => event.preventDefault()}},
-				h("h2", {}, title),
-				...content(close)
-			)
+			h("form", {method: "dialog", on: {submit: event => event.preventDefault()}}, el("h2", title), ...content(close))
 		);
 		box.addEventListener("cancel", () => close(undefined));
 		document.body.append(box);
@@ -192,10 +237,9 @@ export function dialog(title, content) {
 
 export function confirm(title, text, label, kind = "danger") {
 	return dialog(title, close => [
-		h("p", {class: "dialog-text"}, text),
-		h(
-			"div",
-			{class: "actions end"},
+		el("p.dialog-text", text),
+		el(
+			"div.actions.end",
 			button("Cancel", () => close(false)),
 			button(label, () => close(true), {kind})
 		)
@@ -208,7 +252,7 @@ export function tell(text, kind = "") {
 	const message = h(
 		"div",
 		{class: `message ${kind}`},
-		h("span", {}, text),
+		el("span", text),
 		button("", () => message.remove(), {kind: "quiet", name: "Dismiss", picture: "close"})
 	);
 	place.append(message);
@@ -239,10 +283,9 @@ export async function doing(event, work, done) {
 }
 
 export function copyable(text, name) {
-	const code = h("code", {class: "copyable-text", tabindex: "0"}, text);
-	return h(
-		"div",
-		{class: "copyable"},
+	const code = h("code.copyable-text", {tabindex: "0"}, text);
+	return el(
+		"div.copyable",
 		code,
 		button(
 			"Copy",
@@ -259,5 +302,3 @@ export function copyable(text, name) {
 		)
 	);
 }
-
-export {show};
