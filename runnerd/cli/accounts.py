@@ -6,7 +6,7 @@ import argparse
 from urllib.parse import urlencode
 
 from runnerd.cli.client import Client
-from runnerd.cli.tables import print_json, print_table
+from runnerd.cli.tables import moment, print_fields, print_json, print_table
 
 _PERIODS = {"today": "today", "month": "30 days"}
 
@@ -23,14 +23,13 @@ def whoami(options: argparse.Namespace) -> int:
         "may": ", ".join(me["may"]) or "nothing",
         "models": ", ".join(me["models"]) or "all",
         "limits": ", ".join(f"{name}={value}" for name, value in limits.items()) or "none",
-        "expires": me["expires"] or "never",
+        "expires": moment(me["expires"]) or "never",
     }
     for name, used in me["usage"].items():
         if used is not None:
             tokens = used["prompt_tokens"] + used["completion_tokens"]
             about[_PERIODS[name]] = f"{used['requests']} requests, {tokens} tokens"
-    for name, value in about.items():
-        print(f"{name + ':':12} {value}")
+    print_fields(about)
     return 0
 
 
@@ -55,8 +54,8 @@ def audit(options: argparse.Namespace) -> int:
         print_json(entries)
         return 0
     for entry in reversed(entries):
-        words = (entry[name] for name in ("time", "who", "action", "route", "subject", "status"))
-        print(*(word for word in words if word != ""))
+        words = (entry[name] for name in ("who", "action", "route", "subject", "status"))
+        print(moment(entry["time"]), *(word for word in words if word != ""))
     return 0
 
 

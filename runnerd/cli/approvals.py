@@ -8,7 +8,7 @@ from typing import Any
 from urllib.parse import quote, urlencode
 
 from runnerd.cli.client import Client
-from runnerd.cli.tables import moment, print_json, print_table
+from runnerd.cli.tables import familiar, moment, print_fields, print_json, print_table
 from runnerd.errors import ApprovalNotFound, ClientError
 
 _PATH = "/runnerd/approvals"
@@ -112,7 +112,8 @@ def _what(approval: dict[str, Any]) -> str:
     asked = approval["request"]
     if approval["type"] == "permissions":
         return ",".join(asked["may"]) or "none"
-    return f"{asked['model']} as {asked['tag']}" if asked.get("tag") else str(asked["model"])
+    model = familiar(asked["model"])
+    return f"{model} as {familiar(asked['tag'])}" if asked.get("tag") else model
 
 
 def _state(approval: dict[str, Any]) -> str:
@@ -136,14 +137,12 @@ def _print(approval: dict[str, Any], *, as_json: bool) -> None:
         "state": _state(approval),
         "failure": approval["failure"],
         "reason": approval["reason"],
-        "asked": approval["created"],
-        "decided": approval["decided"],
+        "asked": moment(approval["created"]),
+        "decided": moment(approval["decided"]),
         "by": approval["decided_by"],
         "because": approval["decision_reason"],
     }
-    for name, value in about.items():
-        if value:
-            print(f"{name + ':':13} {value}")
+    print_fields(about)
 
 
 _SHOWN = ("may", "model", "tag", "entry", "llm_id")

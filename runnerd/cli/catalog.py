@@ -11,7 +11,7 @@ from urllib.parse import quote
 
 from runnerd.cli import pull as pulling
 from runnerd.cli.client import Client
-from runnerd.cli.tables import familiar, print_json, print_table
+from runnerd.cli.tables import familiar, print_fields, print_json, print_table
 from runnerd.errors import ClientError
 
 _PATH = "/runnerd/catalog"
@@ -136,6 +136,4 @@ def _print(found: dict[str, Any], *, as_json: bool) -> None:
         "set there": ", ".join(entry["userSessionParameters"]),
         "link": found["link"],
     }
-    for name, value in about.items():
-        if value:
-            print(f"{name + ':':14} {value}")
+    print_fields(about)

@@ -8,6 +8,7 @@ from typing import Any
 from urllib.parse import urlencode
 
 from runnerd.cli.client import Client, DaemonError
+from runnerd.cli.near_models import sought_elsewhere
 from runnerd.cli.tables import print_json, print_table
 from runnerd.units import rounded_size
 
@@ -18,7 +19,9 @@ def fit(options: argparse.Namespace) -> int:
     """Print it; the status is 1 where the model does not fit at all."""
     named = ("context", "parallel", "mode")
     query = {name: value for name in named if (value := getattr(options, name)) is not None}
-    found = Client(options.host).json("GET", _path(options.model, query))
+    client = Client(options.host)
+    with sought_elsewhere(client, [options.model]):
+        found = client.json("GET", _path(options.model, query))
     if options.json:
         print_json(found)
     else:

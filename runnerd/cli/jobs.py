@@ -9,7 +9,7 @@ from typing import Any
 from urllib.parse import quote, urlencode
 
 from runnerd.cli.client import Client
-from runnerd.cli.tables import familiar, moment, print_json, print_table
+from runnerd.cli.tables import familiar, moment, print_fields, print_json, print_table
 from runnerd.errors import ClientError, JobNotFound
 
 _PATH = "/runnerd/jobs"
@@ -160,11 +160,12 @@ def _print(job: dict[str, Any], *, as_json: bool) -> None:
     if as_json:
         print_json(job)
         return
-    names = ("id", "user", "model", "state", "reason", "created", "started", "ended", "deadline")
-    for name in names:
-        if job[name] not in (None, ""):
-            print(f"{name + ':':<10} {job[name]}")
+    about = {name: job[name] for name in ("id", "user", "model", "state", "reason")}
+    about["model"] = familiar(job["model"])
+    times = {name: moment(job[name]) for name in ("created", "started", "ended", "deadline")}
+    print_fields(about | times)
     for attempt in job["attempts"]:
-        print(f"{'attempt:':<10} {attempt['ended']} {attempt['end']}: {attempt['reason']}")
+        ended = moment(attempt["ended"]) or "has not ended"
+        print(f"attempt:  {ended} {attempt['end']}: {attempt['reason']}")
     if job["output"]:
         print(f"\n{job['output']}")

@@ -19,6 +19,7 @@ def add_model_commands(add: _Add) -> None:
     _json(add("ls", "list the models", "models"))
     show = add("show", "everything about models", "models")
     show.add_argument("model", nargs="+", type=model_name)
+    show.add_argument("--template", action="store_true", help="print the chat template alone")
     _json(show)
     for name, module, what in (
         ("tag", "models", "give a model one more name"),

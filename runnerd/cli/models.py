@@ -9,7 +9,7 @@ from runnerd.cli.client import Client
 from runnerd.cli.fit import sentence
 from runnerd.cli.model_paths import model_path, tag_query
 from runnerd.cli.runners import described
-from runnerd.cli.tables import familiar, print_items, print_json, print_table
+from runnerd.cli.tables import familiar, print_fields, print_items, print_json, print_table
 from runnerd.cli.taken_names import check_free
 
 
@@ -41,6 +41,9 @@ def show(options: argparse.Namespace) -> int:
     """Print everything about models."""
     client = Client(options.host)
     models = [client.json("GET", model_path(name)) for name in options.model]
+    if options.template and not options.json:
+        print("\n".join(_template(model) for model in models))
+        return 0
     if options.json:
         print_json(models[0] if len(models) == 1 else models)
         return 0
@@ -53,24 +56,53 @@ def show(options: argparse.Namespace) -> int:
 
 
 def _print_model(client: Client, model: dict[str, Any], runners: list[dict[str, Any]]) -> None:
+    more = model["runnerd"]
+    served = [described(item) for item in runners if item["model_id"] == model["id"]]
+    known = {name: value for name, value in model["config"].items() if name not in _SAID}
     about = {
         "id": model["id"],
-        "tags": ", ".join(model.get("tags", [])),
-        **{name: value for name, value in model["config"].items() if name != "gguf"},
-        **model["runnerd"],
+        "names": ", ".join(map(familiar, model.get("tags", []))),
+        **known,
+        "context": _context(model),
+        "capabilities": ", ".join(more["capabilities"]),
+        "template": _described_template(model),
+        "projector": "yes" if more.get("mmproj") else "",
+        "borrowed": _borrowed(model),
+        "runners": "; ".join(served) or "none",
+        "fits": sentence(client, _first_name(model)) or "unknown",
+        **{name: value for name, value in more.items() if name not in _SAID},
     }
-    if not about.pop("borrowed_bytes", 0):
-        pass
-    elif files := model.get("borrowed_files"):
-        about["borrowed"] = ", ".join(files)
-    else:
-        about["borrowed"] = "files of the daemon's host"
-    about["capabilities"] = ", ".join(model["runnerd"]["capabilities"])
-    served = [described(item) for item in runners if item["model_id"] == model["id"]]
-    about["runners"] = "; ".join(served) or "none"
-    about["fits"] = sentence(client, _first_name(model)) or "unknown"
-    for name, value in about.items():
-        print(f"{name + ':':20} {value}")
+    print_fields(about)
+
+
+_SAID = frozenset(
+    {"gguf", "context_size", "context_length", "capabilities", "chat_template", "mmproj"}
+    | {"borrowed_bytes", "size_bytes"}
+)
+"""What is said in other words than the API's."""
+
+
+def _context(model: dict[str, Any]) -> str:
+    """The longest context that a model was made for, and its packager's where that is another."""
+    trained, packaged = model["runnerd"].get("context_length"), model["config"].get("context_size")
+    if not trained or not packaged or packaged == trained:
+        return f"{trained or packaged} tokens" if trained or packaged else ""
+    return f"{packaged} tokens, of the {trained} that it was made for"
+
+
+def _template(model: dict[str, Any]) -> str:
+    return str(model["runnerd"].get("chat_template") or "")
+
+
+def _described_template(model: dict[str, Any]) -> str:
+    text = _template(model)
+    return f"{len(text)} characters (`runnerd show --template` prints it)" if text else ""
+
+
+def _borrowed(model: dict[str, Any]) -> str:
+    if not model["runnerd"].get("borrowed_bytes"):
+        return ""
+    return ", ".join(model.get("borrowed_files") or ["files of the daemon's host"])
 
 
 def _first_name(model: dict[str, Any]) -> str:
@@ -87,7 +119,7 @@ def tag(options: argparse.Namespace) -> int:
         client.json("POST", f"{model_path(options.model)}/tag?{tag_query(name)}")["target"]
         for name in options.name
     ]
-    print_items(given, as_json=options.json)
+    print_items(given if options.json else list(map(familiar, given)), as_json=options.json)
     return 0
 
 
@@ -101,7 +133,7 @@ def rm(options: argparse.Namespace) -> int:
         if not options.json:
             for entry in entries:
                 for kind, what in entry.items():
-                    print(f"{kind}: {what}")
+                    print(f"{kind}: {familiar(what)}")
     if options.json:
         print_json(removed)
     return 0

@@ -1,9 +1,11 @@
-"""A model that there is not is told with those that are spelt alike."""
+"""A model that is not here is told with those that are spelt alike, before anything else."""
 
 from __future__ import annotations
 
+import contextlib
 import re
-from http.client import NOT_FOUND
+from collections.abc import Iterator, Sequence
+from http.client import BAD_GATEWAY, NOT_FOUND
 from typing import Any
 
 from runnerd.cli.client import Client, DaemonError
@@ -22,9 +24,37 @@ def explained(error: RunnerdError, host: str | None) -> str:
     missing = _MISSING.match(error.message)
     if missing is None or not isinstance(error, DaemonError) or error.answer_status != NOT_FOUND:
         return error.message
+    return error.message + near(familiar(missing[1]), names_here(Client(host)))
+
+
+@contextlib.contextmanager
+def sought_elsewhere(client: Client, names: Sequence[str]) -> Iterator[None]:
+    """Where getting models from elsewhere fails in this block, say first what may have been meant.
+
+    Whoever mistypes the name of a model that is here would else read of a registry alone.
+    """
     try:
-        models: list[dict[str, Any]] = Client(host).json("GET", "/models")
+        yield
+    except RunnerdError as error:
+        if _MISSING.match(error.message) or getattr(error, "answer_status", 1) == 0:
+            raise  # told with near names anyway; or there is no daemon to ask
+        status = getattr(error, "answer_status", BAD_GATEWAY)
+        raise DaemonError(_said(error.message, names, names_here(client)), status) from error
+
+
+def _said(reason: str, names: Sequence[str], here: Sequence[str]) -> str:
+    missing = [name for name in names if familiar(name) not in here]
+    if not missing:
+        return f"{reason}; {' and '.join(names)} stays as it is here"
+    hints = [f"model '{name}' is not here{near(familiar(name), here)}" for name in missing]
+    said = "; ".join(hints)
+    return f"{said}{' Looked' if said.endswith('?') else '; looked'} for elsewhere: {reason}"
+
+
+def names_here(client: Client) -> list[str]:
+    """What the models that are here are called; nothing where that is not told."""
+    try:
+        models: list[dict[str, Any]] = client.json("GET", "/models")
     except DaemonError:
-        return error.message
-    known = [familiar(tag) for model in models for tag in model.get("tags", [])]
-    return error.message + near(familiar(missing[1]), known)
+        return []
+    return [familiar(tag) for model in models for tag in model.get("tags", [])]

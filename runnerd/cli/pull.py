@@ -13,6 +13,7 @@ from urllib.parse import quote
 from runnerd.cli.client import Client
 from runnerd.cli.fit import say_fit
 from runnerd.cli.model_paths import model_path
+from runnerd.cli.near_models import sought_elsewhere
 from runnerd.cli.progress import display, follow
 from runnerd.cli.tables import familiar, print_json, print_table
 from runnerd.cli.taken_names import check_free
@@ -38,7 +39,9 @@ def pull(options: argparse.Namespace) -> int:
         if token := os.environ.get("HF_TOKEN"):
             if model_of_page(model).lower().startswith(("hf.co/", "huggingface.co/")):
                 document["bearer-token"] = token
-        if status := _watch(options, "/models/create", document, "pull"):
+        with sought_elsewhere(Client(options.host), [model]):
+            status = _watch(options, "/models/create", document, "pull")
+        if status:
             return status
     return 0
 
@@ -88,7 +91,7 @@ def cancel(options: argparse.Namespace) -> int:
         print_json(ended)
     else:
         for model in ended:
-            print(f"cancelled {model}")
+            print(f"cancelled {familiar(model)}")
     return 0
 
 

@@ -98,11 +98,6 @@ def _names(client: Client) -> dict[str, str]:
     return {each["id"]: familiar(each["tags"][0]) for each in models if each.get("tags")}
 
 
-def _is_load(record: dict[str, Any]) -> bool:
-    """Whether a request only loaded its model, as `run` and `load` do first: nothing was sent."""
-    return bool(record["status_code"] == 200 and not record["bytes_out"] and not record["streamed"])
-
-
 def _row(record: dict[str, Any], names: dict[str, str]) -> tuple[object, ...]:
     began = datetime.fromtimestamp(record["timestamp"]).strftime("%H:%M:%S")
     seconds = record["duration_seconds"]
@@ -110,7 +105,7 @@ def _row(record: dict[str, Any], names: dict[str, str]) -> tuple[object, ...]:
         began,
         record["status_code"] or "",
         names.get(record["model"], record["model"].removeprefix("sha256:")[:12]),
-        "load" if _is_load(record) else record["operation"],
+        record["operation"],
         "" if record["prompt_tokens"] is None else record["prompt_tokens"],
         "" if record["completion_tokens"] is None else record["completion_tokens"],
         "" if seconds is None else f"{seconds:.2f}",

@@ -11,7 +11,9 @@ from urllib.parse import quote
 from runnerd.cli.client import Client
 from runnerd.cli.fit import say_fit
 from runnerd.cli.model_paths import model_path
-from runnerd.cli.tables import print_json
+from runnerd.cli.near_models import sought_elsewhere
+from runnerd.cli.tables import familiar, print_json
+from runnerd.cli.terminal import spinner
 from runnerd.errors import ClientError
 from runnerd.units import rounded_size
 
@@ -27,11 +29,12 @@ def load(options: argparse.Namespace) -> int:
     client = Client(options.host)
     for model in options.model:
         say_fit(client, model, **({"mode": options.mode} if options.mode else {}))
-    if options.mode is None:
-        client.json("POST", "/engines/load", {"models": options.model})
-    else:
-        for model in options.model:
-            _load_as(client, model, options.mode)
+    with sought_elsewhere(client, options.model), spinner(f"loading {', '.join(options.model)}"):
+        if options.mode is None:
+            client.json("POST", "/engines/load", {"models": options.model})
+        else:
+            for model in options.model:
+                _load_as(client, model, options.mode)
     if options.json:
         print_json({"loaded_models": options.model})
     else:
@@ -126,7 +129,7 @@ def _show_configuration(client: Client, options: argparse.Namespace) -> int:
         print_json(shown)
         return 0
     for entry in shown:
-        print(f"{entry['Model']} ({entry['Mode']})")
+        print(f"{familiar(entry['Model'])} ({entry['Mode']})")
         for name, value in entry["Config"].items():
             print(f"  {name} = {json.dumps(value)}")
     if not shown:

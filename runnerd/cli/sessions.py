@@ -11,7 +11,7 @@ from urllib.parse import quote
 
 from runnerd import sse
 from runnerd.cli.client import Client, DaemonError
-from runnerd.cli.tables import familiar, moment, print_json, print_table
+from runnerd.cli.tables import familiar, moment, print_fields, print_json, print_table
 from runnerd.errors import ClientError, RunnerdError, SessionNotFound
 
 PATH = "/runnerd/sessions"
@@ -48,9 +48,11 @@ def show(options: argparse.Namespace) -> int:
     if options.json:
         print_json(session)
         return 0
-    for name in ("id", "name", "user", "model", "kind", "system", "created", "expires"):
-        if session.get(name):
-            print(f"{name + ':':10} {session[name]}")
+    about = {name: session.get(name) for name in ("id", "name", "user", "model", "kind", "system")}
+    about["model"] = familiar(session["model"])
+    print_fields(
+        about | {name: moment(session.get(name)) for name in ("created", "last_used", "expires")}
+    )
     _warn(session)
     for turn in session["history"]:
         print(f"\n>>> {turn['prompt']}\n{turn['response']}")
@@ -96,6 +98,8 @@ def remove(options: argparse.Namespace) -> int:
     gone = [client.json("DELETE", path_of(client, name)) for name in options.session]
     if options.json:
         print_json(gone)
+    else:
+        print("\n".join(f"removed {name}" for name in options.session))
     return 0
 
 

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 
-from runnerd.cli.terminal import columns
+from runnerd.cli.terminal import columns, wrapped
 
 _BETWEEN = 2  # spaces
 _LEAST = 8  # letters that a cell keeps where the terminal is narrow
@@ -36,6 +36,17 @@ def print_table(
     """
     for line in table(head, rows, width=columns(sys.stdout), spare=spare):
         print(line)
+
+
+def print_fields(fields: Mapping[str, object]) -> None:
+    """Print what is known of one thing for people, a line each; what is empty is left out."""
+    there = {name: str(value) for name, value in fields.items() if value not in (None, "")}
+    width = max(map(len, there), default=0) + 1
+    for name, value in there.items():
+        lines = [printable(line) for line in value.splitlines()] or [""]
+        below = "\n".join(" " * (width + _BETWEEN) + line for line in lines[1:])
+        first = f"{name + ':':{width}}{' ' * _BETWEEN}{lines[0]}"
+        print(wrapped(first, sys.stdout) + (f"\n{below}" if below else ""))
 
 
 def table(
@@ -89,5 +100,5 @@ def moment(text: str | None) -> str:
 
 
 def familiar(name: str) -> str:
-    """Return a reference as people type it."""
+    """A model's name as people type it, and as every command shows it to them."""
     return name.removeprefix("ai/").removesuffix(":latest")

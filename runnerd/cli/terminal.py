@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 import shutil
+import sys
 import textwrap
+from collections.abc import Iterator
 from typing import IO
 
 
@@ -14,6 +17,19 @@ def coloured(stream: IO[str]) -> bool:
     if os.environ.get("NO_COLOR") or os.environ.get("TERM") == "dumb":
         return False
     return stream.isatty()
+
+
+@contextlib.contextmanager
+def spinner(text: str) -> Iterator[None]:
+    """Turn a spinner beside `text` while something takes long; nothing where nobody looks."""
+    if not sys.stderr.isatty() or not coloured(sys.stderr):
+        yield
+        return
+    from rich.console import Console
+    from rich.markup import escape
+
+    with Console(stderr=True).status(escape(text)):
+        yield
 
 
 def wrapped(text: str, stream: IO[str]) -> str:

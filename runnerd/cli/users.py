@@ -8,7 +8,7 @@ from typing import Any
 from urllib.parse import quote
 
 from runnerd.cli.client import Client
-from runnerd.cli.tables import print_json, print_table
+from runnerd.cli.tables import moment, print_fields, print_json, print_table
 from runnerd.errors import ClientError
 
 _NONE = ("none", "")
@@ -126,20 +126,20 @@ def _print(user: dict[str, Any], *, as_json: bool) -> None:
         "models": ", ".join(user["models"]) or "all",
         "limits": _limits(user) or "none",
         "state": _state(user),
-        "expires": user["expires"] or "never",
-        "created": user["created"],
+        "expires": moment(user["expires"]) or "never",
+        "created": moment(user["created"]),
     }
     for key in user["keys"]:
         about[f"key {key['id']}"] = described_key(key)
-    for name, value in about.items():
-        print(f"{name + ':':20} {value}")
+    print_fields(about)
 
 
 def described_key(key: dict[str, Any]) -> str:
     """A key in a few words."""
     label = f"{key['label']}, " if key["label"] else ""
-    ends = f", expires {key['expires']}" if key["expires"] else ""
-    return f"{label}made {key['created']}{ends}{'' if key['active'] else ', does not count'}"
+    ends = f", expires {moment(key['expires'])}" if key["expires"] else ""
+    lapsed = "" if key["active"] else ", does not count"
+    return f"{label}made {moment(key['created'])}{ends}{lapsed}"
 
 
 def _allowed(user: dict[str, Any]) -> str:

@@ -166,6 +166,7 @@ class Exchange:
         self._plan, self._pending = found, None
         plan = found
         self.record.model, self.record.streamed = plan.model, plan.streams
+        self.record.operation = plan.recorded_as
         if not self._over:
             self.start()
 

@@ -27,7 +27,7 @@ from runnerd.relay.plan import Plan
 from runnerd.relay.planner import Planner
 from runnerd.relay.pool import EnginePools
 from runnerd.relay.quarantine import Quarantine
-from runnerd.relay.records import Records, RequestRecord
+from runnerd.relay.records import LOAD, Records, RequestRecord
 from runnerd.relay.response_sink import ResponseSink
 from runnerd.relay.routes import Route
 from runnerd.relay.stall_timeouts import StallTimeouts
@@ -171,7 +171,7 @@ class Exchanges:
         record = RequestRecord(
             id=request.id,
             model="",
-            operation=route.operation.name,
+            operation=LOAD if request.preload_only else route.operation.name,
             origin=(dialect.origin if dialect is not None else None) or request.origin,
             user_agent=request.user_agent,
             streamed=False,
@@ -199,6 +199,7 @@ class Exchanges:
             raise
         if isinstance(plan, Plan):
             record.model, record.streamed = plan.model, plan.streams
+            record.operation = plan.recorded_as
         return Exchange(sink, plan, record, self._context, principal=principal, counted=counted)
 
     def _captured(

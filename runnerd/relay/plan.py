@@ -18,7 +18,7 @@ from runnerd.relay.engine import Buffer
 from runnerd.relay.events import EVENT_STREAM
 from runnerd.relay.known_model import UNKNOWN, KnownModel
 from runnerd.relay.operations import Operation
-from runnerd.relay.records import RequestRecord
+from runnerd.relay.records import LOAD, RequestRecord
 from runnerd.relay.request_rewrites.context_limit import within_context
 from runnerd.relay.request_rewrites.retry_rewrites import rewritten
 from runnerd.relay.request_validation import JUDGED_ALWAYS, validate_request
@@ -61,6 +61,14 @@ class Plan(msgspec.Struct, frozen=True, gc=False):
         if self.unloads:
             return Action.UNLOAD_MODEL
         return Action.LOAD_MODEL if self.preload_only else self.operation.action
+
+    @property
+    def recorded_as(self) -> str:
+        """What records and metrics call it: what was asked, or that a model was only loaded."""
+        if self.unloads:
+            return "unload"
+        loads = self.preload_only or self.immediate is not None
+        return LOAD if loads else self.operation.name
 
     @property
     def is_large(self) -> bool:

@@ -22,6 +22,7 @@ from runnerd.relay.usage import Usage
 
 MOST_CAPTURED = 100
 LEFT = "client disconnected"
+LOAD = "load"  # the operation of a request that only loads its model
 _RECENT = 60.0  # seconds after which a response says nothing of a runner's speed any more
 _UNTOLD = Usage()
 _LOOKED_AT = 300  # of the newest records, for runners' speeds

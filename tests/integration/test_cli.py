@@ -49,7 +49,7 @@ def test_a_models_way_through_the_commands(daemon: DaemonProcess, gguf: Path) ->
     assert "mine" in runnerd(daemon, "ls")[1]
     [listed] = json.loads(runnerd(daemon, "ls", "--json")[1])
     assert json.loads(runnerd(daemon, "show", "mine", "--json")[1]) == listed
-    assert runnerd(daemon, "tag", "mine", "other:v1")[1].strip() == "ai/other:v1"
+    assert runnerd(daemon, "tag", "mine", "other:v1")[1].strip() == "other:v1"
     assert runnerd(daemon, "load", "mine")[0] == 0
     assert [r["state"] for r in json.loads(runnerd(daemon, "ps", "--json")[1])] == ["ready"]
     status, out, _ = runnerd(daemon, "run", "mine", "Hello", "--max-tokens", "5")
@@ -103,7 +103,7 @@ def test_configure_alone_shows_what_is_configured(daemon: DaemonProcess, gguf: P
     )
     shown = runnerd(daemon, "configure", "mine")
     assert shown[0] == 0
-    for line in ("mine:latest (completion)", "context-size = 512", "pinned = true"):
+    for line in ("mine (completion)", "context-size = 512", "pinned = true"):
         assert line in shown[1]
     assert "nothing is configured" in runnerd(daemon, "configure", "mine", "--mode", "embedding")[1]
     assert runnerd(daemon, "rm", "mine")[0] == 0

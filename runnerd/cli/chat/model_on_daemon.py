@@ -9,11 +9,12 @@ from http.client import NOT_FOUND
 from typing import Any
 
 from runnerd.cli.chat.conversation import Conversation
-from runnerd.cli.chat.printing import spinner
 from runnerd.cli.chat.sampling import PARAMETERS
 from runnerd.cli.client import Client, DaemonError
 from runnerd.cli.near_models import explained
 from runnerd.cli.pull import pull_missing
+from runnerd.cli.tables import print_fields
+from runnerd.cli.terminal import spinner
 from runnerd.errors import ClientError, RunnerdError
 from runnerd.units import parse_duration
 
@@ -107,8 +108,7 @@ def _show_settings(conversation: Conversation) -> None:
             for name, value in conversation.parameters.items()
         },
     }
-    for name, value in rows.items():
-        print(f"{name + ':':20} {value}")
+    print_fields(rows)
 
 
 def _show_info(about: dict[str, Any]) -> None:
@@ -122,9 +122,7 @@ def _show_info(about: dict[str, Any]) -> None:
         "embedding length": info.get(f"{architecture}.embedding_length"),
         "capabilities": ", ".join(about.get("capabilities", [])),
     }
-    for name, value in rows.items():
-        if value:
-            print(f"{name + ':':20} {value}")
+    print_fields(rows)
 
 
 def save(conversation: Conversation, name: str) -> None:

@@ -6,31 +6,18 @@ how long it took) goes to standard error.
 
 from __future__ import annotations
 
-import contextlib
 import sys
 import time
 import unicodedata
 from collections.abc import Iterator
 
 from runnerd.cli.chat.response_events import Piece, StreamedChat
-from runnerd.cli.terminal import coloured
+from runnerd.cli.chat.word_wrap import WordWrap
+from runnerd.cli.terminal import coloured, columns, spinner
 
 _TURNS = frozenset("\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
 """Characters that turn the direction of writing for everything behind them."""
 _DIM, _PLAIN = "\x1b[2m", "\x1b[0m"
-
-
-@contextlib.contextmanager
-def spinner(text: str) -> Iterator[None]:
-    """Turn a spinner beside `text` while something takes long; nothing where nobody looks."""
-    if not sys.stderr.isatty() or not coloured(sys.stderr):
-        yield
-        return
-    from rich.console import Console
-    from rich.markup import escape
-
-    with Console(stderr=True).status(escape(text)):
-        yield
 
 
 def printed(chat: StreamedChat, *, verbose: bool) -> str:
@@ -50,20 +37,35 @@ def printed(chat: StreamedChat, *, verbose: bool) -> str:
 
 
 def _print_pieces(first: Piece | None, rest: Iterator[Piece]) -> str:
-    terminal, colours = sys.stdout.isatty(), coloured(sys.stdout)
-    dim, content = False, []
+    if not sys.stdout.isatty():
+        return _pass_on(_chained(first, rest))
+    colours = coloured(sys.stdout)
+    dim, content, lines = False, [], WordWrap(lambda: columns(sys.stdout))
     try:
         for piece in _chained(first, rest):
-            if piece.reasoning and not terminal:
-                continue
             if dim != piece.reasoning:
+                print(lines.rest(), end="")
                 dim = piece.reasoning
                 print((_DIM if dim else _PLAIN) if colours else "", end="" if dim else "\n")
-            print(shown(piece.text) if terminal else piece.text, end="", flush=True)
+                lines = WordWrap(lambda: columns(sys.stdout))
+            print(lines.fed(shown(piece.text)), end="", flush=True)
             if not piece.reasoning:
                 content.append(piece.text)
     finally:
-        print(_PLAIN if dim and colours else "")
+        print(lines.rest() + (_PLAIN if dim and colours else ""))
+    return "".join(content)
+
+
+def _pass_on(pieces: Iterator[Piece]) -> str:
+    """Print for a program: the response as it is, without reasoning."""
+    content = []
+    try:
+        for piece in pieces:
+            if not piece.reasoning:
+                print(piece.text, end="", flush=True)
+                content.append(piece.text)
+    finally:
+        print()
     return "".join(content)
 
 

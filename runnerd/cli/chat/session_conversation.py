@@ -28,7 +28,7 @@ class SessionConversation(Conversation):
         more = {"system": self.system} if self.system else {}
         session = sessions.begin(self.client, self.name, self.model, **more)
         if familiar(session["model"]) != familiar(self.model):
-            print(f"runnerd: this session stays with {session['model']}", file=sys.stderr)
+            print(f"runnerd: this session stays with {familiar(session['model'])}", file=sys.stderr)
             self.model = session["model"]
         path = f"{sessions.PATH}/{session['id']}"
         said: dict[str, object] = {"prompt": prompt.text, "parameters": self.parameters}
