@@ -98,4 +98,6 @@ def rounded_size(number: int) -> str:
     """A size in bytes where a glance has to do: `1.2 GiB`, `256 MiB`."""
     if number >= 2**30:
         return f"{number / 2**30:.1f} GiB"
-    return f"{number / 2**20:.0f} MiB"
+    if number >= 2**20 or number == 0:
+        return f"{number / 2**20:.0f} MiB"
+    return f"{number / 2**10:.0f} KiB" if number >= 2**10 else f"{number} B"

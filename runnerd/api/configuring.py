@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import shlex
 from functools import partial
 from typing import Any
@@ -24,10 +25,13 @@ from runnerd.api.routing import Routes
 from runnerd.backends.configuration import BackendMode
 from runnerd.configurations import NAMED, ConfigurationKey, configuration_schema
 from runnerd.errors import InvalidConfiguration, ModelNotFound
+from runnerd.models.catalog import shown
 from runnerd.models.reference import parse_tag
 from runnerd.relay.visible_models import VisibleModels
 
 ROUTES = Routes()
+
+_TOLD, _LONGEST = 3, 64  # unknown fields, and letters of each, that an error names
 
 _THEIR_BACKENDS = frozenset({"vllm", "vllm-metal", "sglang", "mlx", "diffusers"})
 """Backends of Docker Model Runner's; for a GGUF model it takes llama.cpp, whatever was named."""
@@ -90,14 +94,20 @@ async def _configure_name(
     return web.Response(status=202, headers={"Warning": warning})
 
 
+def _unknown(name: str) -> str:
+    """A field that there is not, with the one that may be meant."""
+    told = shown(name[:_LONGEST])
+    if near := difflib.get_close_matches(name[:_LONGEST].lower(), _FIELDS, 1):
+        return f"{told} (did you mean {near[0]}?)"
+    return f"{told} (docs/configuration.md has all that there are)"
+
+
 async def _configure(
     request: web.Request, document: dict[str, Any], backend_name: str | None, before: dict[str, Any]
 ) -> None:
     """Make the changes that a document says, after those of `before`."""
     if unknown := sorted(set(document) - _FIELDS):
-        raise InvalidConfiguration(
-            f"unknown fields: {', '.join(unknown)} (known: {', '.join(sorted(_FIELDS))})"
-        )
+        raise InvalidConfiguration(f"unknown fields: {', '.join(map(_unknown, unknown[:_TOLD]))}")
     context, name = request.app[CONTEXT], text_field(document, "model", required=True) or ""
     backend = context.supervisor.keys.backend(backend_name)
     key = ConfigurationKey(backend.name, model_id(request, name, backend_name), _mode(document))

@@ -22,6 +22,7 @@ from runnerd.cli.taken_names import is_taken
 from runnerd.cli.taking_in import take_in
 from runnerd.errors import ClientError, NotFound, RunnerdError
 from runnerd.models.found_models import FoundModel, gguf_sets
+from runnerd.models.sources import default_reference
 from runnerd.units import rounded_size
 
 _QUANTIZATION = re.compile(
@@ -95,15 +96,20 @@ def _fits(model: FoundModel, name: str) -> bool:
     shown = model.shown.lower()
     plain = shown.removesuffix(":latest")
     pattern = name.lower()
-    return fnmatch.fnmatchcase(shown, pattern) or fnmatch.fnmatchcase(plain, pattern)
+    return any(fnmatch.fnmatchcase(name, pattern) for name in (shown, plain, _called(model)))
 
 
 def _print_found(found: Sequence[FoundModel], *, as_json: bool) -> None:
     if as_json:
         print_json([model.to_json() for model in found])
         return
-    rows = [(familiar(m.shown), rounded_size(m.size), str(m.path)) for m in found]
+    rows = [(_called(m), rounded_size(m.size), str(m.path)) for m in found]
     print_table(("MODEL", "SIZE", "FILE"), rows)
+
+
+def _called(model: FoundModel) -> str:
+    """The name that a model will have here."""
+    return familiar(model.name or str(default_reference(model.path.name)))
 
 
 def _found(options: argparse.Namespace) -> list[FoundModel]:

@@ -23,15 +23,21 @@ _FILES = ("FILE", "DIR", "PATH")
 
 _BASH = """\
 _runnerd() {
-    local word
+    # Of the line, not COMP_WORDS: bash breaks words at colons, and names of models have some.
+    local word line="${COMP_LINE:0:COMP_POINT}" before=""
+    local -a words
+    read -ra words <<< "$line"
+    [[ $line == *[[:space:]] ]] && words+=("")
+    word="${words[${#words[@]}-1]}"
+    [[ $COMP_WORDBREAKS == *:* ]] && before="${word%"${word##*:}"}"
     COMPREPLY=()
     while IFS= read -r word; do
         if [ "$word" = ":files" ]; then
             compopt -o default
         else
-            COMPREPLY+=("$word")
+            COMPREPLY+=("${word#"$before"}")
         fi
-    done < <(runnerd complete -- "${COMP_WORDS[@]:1:COMP_CWORD}" 2>/dev/null)
+    done < <(runnerd complete -- "${words[@]:1}" 2>/dev/null)
 }
 complete -F _runnerd runnerd
 """

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import argparse
+import os
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -68,7 +70,7 @@ def _page(
 ) -> str:
     description = parser.description or ""
     lines = [
-        f'.TH "{name.upper()}" 1 "" "runnerd {runnerd.__version__}" "runnerd"',
+        f'.TH "{name.upper()}" 1 "{_today()}" "runnerd {runnerd.__version__}" "runnerd"',
         ".SH NAME",
         f"{_text(name)} \\- {_text(description)}",
         ".SH SYNOPSIS",
@@ -89,6 +91,12 @@ def _page(
         for variable, meaning in ENVIRONMENT:
             lines += _item(variable, meaning)
     return "\n".join(lines) + "\n"
+
+
+def _today() -> str:
+    """When the pages were made; whoever packs them says by SOURCE_DATE_EPOCH when that was."""
+    said = os.environ.get("SOURCE_DATE_EPOCH", "")
+    return time.strftime("%Y-%m-%d", time.gmtime(int(said) if said.isdecimal() else None))
 
 
 def _arguments(parser: argparse.ArgumentParser) -> Iterator[str]:

@@ -13,11 +13,12 @@ Lazily = Callable[[str, str], Callable[[argparse.Namespace], int]]
 _THINK = ("true", "false", "low", "medium", "high")
 _HELP = "ask a model; without a prompt, talk to it"
 _MORE = """\
-@FILE in a prompt puts a text file into it, or sends an image or a sound with it; images and sounds
-go by their path, too. What is piped in stands before the prompt:
+@FILE in a prompt puts a text file into it, or sends an
+image or a sound with it; images and sounds go by their
+path, too. What is piped in stands before the prompt:
 
   runnerd run smollm2 "Summarise this." < report.txt
-  runnerd run gemma3 "What is in this picture?" ./photo.png
+  runnerd run gemma3 "What is in this?" ./photo.png
 """
 
 

@@ -248,7 +248,7 @@ class EngineCall:
         self.heard = True
         counts = usage.excerpt(data)
         if counts is not None:
-            self._record.counts = counts
+            self._record.counts = usage.joined(self._record.counts, counts)
         try:
             data = self._translation.feed(data)
         except StreamError as error:

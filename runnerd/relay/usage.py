@@ -3,6 +3,9 @@
 llama-server ends every response with `usage` (OpenAI's) or `timings` (its own), in the last JSON
 object.  Only the object behind that name is decoded.  Text cannot be mistaken for it: inside a JSON
 string its quotes would be escaped.
+
+Anthropic's streams tell a prompt's tokens at their beginning and the others at their end, and count
+what was cached apart.
 """
 
 from __future__ import annotations
@@ -13,6 +16,7 @@ import msgspec
 
 _USAGE = b'"usage":{'
 _TIMINGS = b'"timings":{'
+_INPUT, _OUTPUT = b'"input_tokens"', b'"output_tokens"'
 _OBJECT_BYTES = 1024
 
 _decode = msgspec.json.Decoder().decode
@@ -35,18 +39,35 @@ def excerpt(data: bytes) -> bytes | None:
     start = data.rfind(_USAGE)  # from the end, where it is
     if start < 0:
         start = data.rfind(_TIMINGS)
-    return data[start : start + _OBJECT_BYTES] if start >= 0 else None
+    if start < 0:
+        return None
+    found = data[start : start + _OBJECT_BYTES]
+    if _OUTPUT in found and _INPUT not in found and (first := data.find(_USAGE)) < start:
+        return joined(data[first : first + _OBJECT_BYTES], found)
+    return found
+
+
+def joined(before: bytes | None, counts: bytes) -> bytes:
+    """The counts of a piece behind those of earlier ones, where they do not tell the prompt's."""
+    if before is None or _OUTPUT not in counts or _INPUT in counts:
+        return counts
+    return before[:_OBJECT_BYTES] + counts
 
 
 def read(data: bytes) -> Usage | None:
     """Return the counts in an excerpt, None where there are none."""
     usage = _object(data, _USAGE)
     if usage is not None:
+        if "output_tokens" in usage and "input_tokens" not in usage:
+            second = data.find(_USAGE, data.find(_USAGE) + 1)
+            usage = (_object(data[: max(0, second)], _USAGE) or {}) | usage
+        cached = _count(usage, "cache_read_input_tokens")
+        prompt = _count(usage, "prompt_tokens", "input_tokens")
         details = usage.get("prompt_tokens_details") or usage.get("input_tokens_details")
         return Usage(
-            _count(usage, "prompt_tokens", "input_tokens"),
+            prompt if prompt is None or cached is None else prompt + cached,
             _count(usage, "completion_tokens", "output_tokens"),
-            _count(details, "cached_tokens") if isinstance(details, dict) else None,
+            _count(details, "cached_tokens") if isinstance(details, dict) else cached,
         )
     timings = _object(data, _TIMINGS)
     if timings is None:

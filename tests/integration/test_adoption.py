@@ -117,7 +117,9 @@ def test_caches_of_hugging_face_and_lm_studio(daemon: DaemonProcess, tmp_path: P
     studio.mkdir(parents=True)
     (studio / "other.gguf").write_bytes(_DEMO.read_bytes())
     take = ("import", "--from", "lmstudio", "--folder", str(tmp_path / "studio"))
+    listed = runnerd(daemon, *take, "--list")[1]
     assert runnerd(daemon, *take)[0] == 0
+    assert listed.splitlines()[1].split()[:3] == ["other", "746", "KiB"]
     for name in ("hf.co/org/Some-GGUF:Q4_K_M", "other"):
         assert runnerd(daemon, "run", name, "Hi", "--max-tokens", "1")[0] == 0
         assert runnerd(daemon, "rm", name, "--force")[0] == 0

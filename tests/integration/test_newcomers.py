@@ -89,10 +89,31 @@ def test_names_and_times_are_shown_in_one_way(daemon: DaemonProcess) -> None:
         assert status == 0, err
         assert out.strip(), arguments
         assert not re.search(r"\bai/mine|\bai/other|:latest", out), (arguments, out)
-        if arguments != ("audit",):  # which quotes what was said
+        if arguments != ("audit",):  # which repeats what was said, to the letter
             assert not re.search(r"\dT\d\d:\d\d", out), (arguments, out)
-    assert re.match(r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d uid ", runnerd(daemon, "audit")[1])
     assert "ai/mine:latest" in runnerd(daemon, "ls", "--json")[1]
+
+
+def test_a_field_that_there_is_not_is_told_in_a_line(daemon: DaemonProcess) -> None:
+    """With the one that may be meant, instead of all that there are."""
+    for name, meant in (("context_sise", "context-size"), ("KEEP-ALIVE", "keep_alive")):
+        status, _, err = runnerd(daemon, "configure", "mine", "--set", f"{name}=1")
+        assert (status, err) == (1, f"runnerd: unknown fields: '{name}' (did you mean {meant}?)\n")
+    assert runnerd(daemon, "configure", "mine", "--set", "WRONG=1")[2] == (
+        "runnerd: unknown fields: 'WRONG' (docs/configuration.md has all that there are)\n"
+    )
+
+
+def test_show_is_short(daemon: DaemonProcess) -> None:
+    """The template is told by its length and printed on demand; the context has one name."""
+    out = runnerd(daemon, "show", "mine")[1]
+    names = [line.partition(":")[0] for line in out.splitlines()]
+    assert len(names) == len(set(names)) < 20
+    assert {"names", "context", "template", "fits"} <= set(names)
+    assert not {"context_size", "context_length", "chat_template", "size_bytes"} & set(names)
+    template = runnerd(daemon, "show", "mine", "--template")[1]
+    assert template.startswith("{%")
+    assert re.search(rf"^template: +{len(template) - 1} characters ", out, re.MULTILINE), out
 
 
 def test_words_stay_whole_on_a_narrow_terminal(daemon: DaemonProcess, tmp_path: Path) -> None:

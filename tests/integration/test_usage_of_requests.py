@@ -63,6 +63,24 @@ def test_what_requests_took(daemon: DaemonProcess) -> None:
     assert usage(daemon, "model") == [{"model": "ai/tiny:latest", **sums}]
 
 
+@pytest.mark.parametrize("stream", [False, True])
+def test_prompts_of_anthropics_api_count(daemon: DaemonProcess, stream: bool) -> None:
+    """In a stream, too, which tells them at its beginning; what was cached is part of them."""
+    chat = {
+        "model": "tiny", "max_tokens": 2, "stream": stream,
+        "messages": [{"role": "user", "content": "the same prompt"}],
+    }  # fmt: skip
+    counts = []
+    for _ in range(2):
+        daemon.http.post("/v1/messages", json=chat).raise_for_status()
+        record = daemon.http.get("/engines/requests").json()[-1]
+        assert record["operation"] == "messages"
+        counts.append((record["prompt_tokens"], record["completion_tokens"]))
+    assert counts[0] == counts[1]
+    assert counts[0][0] > 5
+    assert record["cached_tokens"] > 0
+
+
 @pytest.mark.parametrize("query", ["by=nobody", "days=0", "days=401", "days=x", "user=nobody"])
 def test_what_cannot_be_asked(daemon: DaemonProcess, query: str) -> None:
     """It is said what can."""

@@ -28,11 +28,11 @@ class Screen:
         self._folder = Path(tempfile.mkdtemp(prefix="rdt"))  # short, as names of sockets must be
         self._tmux = ["tmux", "-S", str(self._folder / "tmux"), "-f", os.devnull]
         self._status = self._folder / "status"
+        left = f"echo $? > {shlex.quote(str(self._status))}"
         given = " ".join(shlex.quote(f"{name}={value}") for name, value in env.items())
         # readline, which pytest loads, has told all children of this process how wide it thinks
         # its terminal is.
-        program = f"env -u COLUMNS -u LINES {given} {shlex.join(command)}"
-        program += f"; echo $? > {shlex.quote(str(self._status))}"
+        program = f"env -u COLUMNS -u LINES {given} {shlex.join(command)}; {left}"
         size = ("-x", str(columns), "-y", str(lines))
         self._run("new-session", "-d", *size, f"{program}; exec sleep infinity")
 

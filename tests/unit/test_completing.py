@@ -59,7 +59,7 @@ def test_bash_completes() -> None:
 runnerd() {{ [ "$1 $2" = "complete --" ] && shift 2 && echo "demo-a" && echo "words:$*"; }}
 compopt() {{ :; }}
 {_SCRIPTS["bash"]}
-COMP_WORDS=(runnerd show de) COMP_CWORD=2
+COMP_LINE="runnerd show de" COMP_POINT=15
 _runnerd
 printf '%s\\n' "${{COMPREPLY[@]}}"
 """

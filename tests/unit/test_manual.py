@@ -36,6 +36,17 @@ def test_pages_are_right(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> 
     assert (done.returncode, done.stderr) == (0, "")
 
 
+@pytest.mark.skipif(shutil.which("mandoc") is None, reason="mandoc checks pages")
+def test_pages_please_mandoc(tmp_path: Path) -> None:
+    """The other reader of such pages has no warning, either."""
+    assert man(parse(["man", "--into", str(tmp_path)])) == 0
+    done = subprocess.run(
+        ["mandoc", "-Tlint", "-Wwarning", *map(str, sorted(tmp_path.glob("*.1")))],
+        capture_output=True, text=True,
+    )  # fmt: skip
+    assert (done.returncode, done.stdout) == (0, "")
+
+
 def test_one_page(capsys: pytest.CaptureFixture[str]) -> None:
     """By the words of its command."""
     assert man(parse(["man", "user", "add"])) == 0

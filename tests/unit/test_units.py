@@ -86,8 +86,10 @@ def test_numbers_for_people() -> None:
         "256.35 MiB",
         "2.00 GiB",
     ]
-    assert [rounded_size(n) for n in (0, 300 * 2**20, 1280 * 2**20)] == [
+    assert [rounded_size(n) for n in (0, 7, 242 * 2**10, 300 * 2**20, 1280 * 2**20)] == [
         "0 MiB",
+        "7 B",
+        "242 KiB",
         "300 MiB",
         "1.2 GiB",
     ]
