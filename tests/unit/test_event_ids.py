@@ -27,7 +27,14 @@ def test_nothing_shows() -> None:
     assert in_order != sorted(in_order)
 
 
-@pytest.mark.parametrize("id", ["", "x", "-", "1-2", EventIds().id_of(3), IDS.id_of(3) + "0"])
+@pytest.mark.parametrize(
+    "id",
+    [
+        *("", "x", "-", "1-2"),
+        pytest.param(EventIds().id_of(3), id="of another daemon"),
+        pytest.param(IDS.id_of(3) + "0", id="longer"),
+    ],
+)
 def test_what_is_none(id: str) -> None:
     """Other texts, and ids of an earlier daemon."""
     assert IDS.number_of(id) is None
