@@ -9,9 +9,20 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Protocol, runtime_checkable
+from typing import NamedTuple, Protocol, runtime_checkable
 
 from runnerd.backends.configuration import BackendConfiguration, BackendMode
+
+
+class SlotMemory(NamedTuple):
+    """What an engine has room for beside the conversations that it computes.
+
+    `room_bytes` of RAM keep what leaves its slots; 0: nothing does, None: there is no end.  A token
+    takes `token_bytes`.
+    """
+
+    room_bytes: int | None
+    token_bytes: int
 
 
 @runtime_checkable
@@ -25,6 +36,12 @@ class KeepsSlots(Protocol):
 
         None where it does not work: for this model, this configuration or this build.
         """
+        ...
+
+    async def slot_memory(
+        self, model: str, mode: BackendMode, config: BackendConfiguration
+    ) -> SlotMemory | None:
+        """How much such an engine keeps; None where that is not known."""
         ...
 
     async def save_slots(
@@ -53,13 +70,15 @@ class KeepsSlots(Protocol):
         response: str,
         name: str,
         room_bytes: int,
+        *,
+        forget: bool = False,
     ) -> bool:
         """Let the engine of a run on `socket` write what it has evaluated of a conversation,
-        wherever it keeps that, to the file `name`.
+        wherever it keeps that, to the file `name`, and then `forget` it.
 
         `request` is the body of the last request, as the engine got it, `response` the text of what
-        it responded.  Returns whether it was worth it and fits into `room_bytes`.  Nobody may use
-        the engine meanwhile.  Raises errors.BackendFailure; the file may lie there all the same.
+        it responded.  Returns whether it was worth it, fits into `room_bytes`, and nobody else came
+        in between.  Raises errors.BackendFailure; the file may lie there all the same.
         """
         ...
 

@@ -40,6 +40,9 @@ class JobSettings(BaseModel):
     bytes: Bytes = Field(
         2**32, ge=0, description="bytes of the prompts of one user's jobs, as long as they are kept"
     )
+    batches: Count = Field(
+        1000, gt=0, description="batches of one user, as long as they are kept; beyond it, 429"
+    )
     files: Bytes = Field(
         2**30, ge=0, description="bytes of all files that one user has uploaded for batches"
     )

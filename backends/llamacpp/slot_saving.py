@@ -12,6 +12,7 @@ from runnerd.backends.interface import BackendContext
 from runnerd.backends.llamacpp import slots
 from runnerd.backends.llamacpp.engine_choice import EngineChoice
 from runnerd.backends.llamacpp.launches import Launches, engine_socket, slots_folder
+from runnerd.backends.slots import SlotMemory
 from runnerd.threads import Stop
 
 _PIECE_BYTES = 2**20
@@ -37,6 +38,15 @@ class SlotSaving:
         argv = self._engines.native_command(server, launch)
         return slots.fingerprint(server, launch, model, argv)
 
+    async def slot_memory(
+        self, model: str, mode: BackendMode, config: BackendConfiguration
+    ) -> SlotMemory | None:
+        launch = self._launches.of(Path("none.sock"), model, model, mode, config)
+        server = await self._engines.server(config)
+        if server is None:
+            return None
+        return slots.memory(launch.files, self._engines.native_command(server, launch))
+
     async def save_slots(
         self, socket: Path, model: str, names: Sequence[str], room_bytes: int
     ) -> list[str]:
@@ -60,11 +70,13 @@ class SlotSaving:
         response: str,
         name: str,
         room_bytes: int,
+        *,
+        forget: bool = False,
     ) -> bool:
         files = self._context.resolver.resolve(model)
         engine = engine_socket(socket)
         written = await slots.save_conversation(
-            engine, files, (request, response), name, room_bytes
+            engine, files, (request, response), name, room_bytes, forget=forget
         )
         if written:
             await threads.run(self._take, socket, [name])

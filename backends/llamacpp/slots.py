@@ -26,10 +26,15 @@ from runnerd.backends.llamacpp.command import Launch
 from runnerd.backends.llamacpp.footprint import cache_bytes_per_token
 from runnerd.backends.llamacpp.native_server import NativeServer
 from runnerd.backends.model_files import ModelFiles
+from runnerd.backends.slots import SlotMemory
 from runnerd.errors import BackendFailure
 
 SLOT_OPTION = "--slot-save-path"
 
+_CACHE_FLAGS = ("--cache-ram", "-cram")
+_USUAL_CACHE = 8192  # MiB, where a build has no such flag
+_CELL_BYTES = 32  # of a token, beside its keys and values
+_MIB = 2**20
 _FEWEST_TOKENS = 32  # fewer are evaluated as quickly as they are read
 _ARCHITECTURES = frozenset({
     "llama", "qwen2", "qwen2moe", "qwen3", "qwen3moe", "mistral3", "gemma", "granite",
@@ -51,6 +56,10 @@ class _Slot(msgspec.Struct):
 class _Found(msgspec.Struct):
     id_slot: int
     tokens_evaluated: int
+
+
+class _Saved(msgspec.Struct):
+    n_saved: int
 
 
 def works(launch: Launch) -> bool:
@@ -118,13 +127,28 @@ async def restore(socket: Path, names: Sequence[str]) -> int:
     return min(len(empty), len(names))
 
 
+def memory(files: ModelFiles, argv: Sequence[str]) -> SlotMemory:
+    """How much an engine with these arguments keeps of conversations; the last word counts."""
+    said = {flag: value for flag, value in itertools.pairwise(argv) if flag in _CACHE_FLAGS}
+    room = int(next((said[flag] for flag in _CACHE_FLAGS if flag in said), _USUAL_CACHE))
+    per_token = cache_bytes_per_token(files.facts) + _CELL_BYTES
+    return SlotMemory(None if room < 0 else room * _MIB, per_token)
+
+
 async def save_conversation(
-    socket: Path, files: ModelFiles, said: tuple[bytes, str], name: str, room_bytes: int
+    socket: Path,
+    files: ModelFiles,
+    said: tuple[bytes, str],
+    name: str,
+    room_bytes: int,
+    *,
+    forget: bool = False,
 ) -> bool:
     """Save what the engine has evaluated of a conversation; return whether it was worth it.
 
     A conversation that is in no slot is in the engine's memory, where it is looked for only for a
-    request.  So it is asked for what it has, and for no token more.  Raises errors.BackendFailure.
+    request.  So it is asked for what it has, and for no token more.  If somebody else has got that
+    slot before it was saved, the number of tokens tells.  Raises errors.BackendFailure.
     """
     text = await _evaluated_text(socket, *said)
     asked = {"prompt": text, "n_predict": 0, "cache_prompt": True}
@@ -135,7 +159,15 @@ async def save_conversation(
     size = found.tokens_evaluated * cache_bytes_per_token(files.facts)
     if found.tokens_evaluated < _FEWEST_TOKENS or size > room_bytes:
         return False
-    await _act(socket, found.id_slot, "save", name)
+    told = await _act(socket, found.id_slot, "save", name)
+    try:
+        saved = msgspec.json.decode(told, type=_Saved).n_saved
+    except msgspec.MsgspecError as error:
+        raise BackendFailure(f"the engine's response is not understood: {error}") from error
+    if saved != found.tokens_evaluated:
+        return False
+    if forget:  # else it would go to the memory, and something else would be dropped there
+        await _act(socket, found.id_slot, "erase")
     return True
 
 
@@ -182,8 +214,8 @@ async def _slots(socket: Path) -> list[_Slot]:
         raise BackendFailure(f"the engine's slots are not understood: {error}") from error
 
 
-async def _act(socket: Path, slot: int, action: str, name: str) -> None:
-    await _ask(socket, f"/slots/{slot}?action={action}", {"filename": name})
+async def _act(socket: Path, slot: int, action: str, name: str = "") -> bytes:
+    return await _ask(socket, f"/slots/{slot}?action={action}", {"filename": name})
 
 
 async def _ask(socket: Path, path: str, document: object = None) -> bytes:

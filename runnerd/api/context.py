@@ -6,7 +6,7 @@ import datetime
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, cast, get_args
 
 import msgspec
 from aiohttp import web
@@ -22,6 +22,7 @@ from runnerd.errors import ClientError, Unauthorized
 from runnerd.jobs.service import Jobs
 from runnerd.llms.parts import LLMParts
 from runnerd.models.catalog import Catalog
+from runnerd.models.modelpack_writing import Form
 from runnerd.models.store import Store
 from runnerd.observability.observability import Observability
 from runnerd.pulls.outlining import Outlining
@@ -125,19 +126,20 @@ def models_of(request: web.Request) -> Catalog:
     return VisibleModels(context.store, context.policy).of(principal_of(request))
 
 
-async def read_body(request: web.Request) -> bytes:
+async def read_body(request: web.Request, most: int = _JSON_LIMIT) -> bytes:
     """The body of a control request, all of it.  Raises errors.ClientError for a large one."""
-    body = await request.content.read(_JSON_LIMIT + 1)
-    while len(body) <= _JSON_LIMIT and (more := await request.content.read(_JSON_LIMIT)):
-        body += more
-    if len(body) > _JSON_LIMIT:
-        raise ClientError(f"the request body exceeds {_JSON_LIMIT} bytes")
-    return body
+    pieces, size = [], 0
+    while size <= most and (piece := await request.content.read(_JSON_LIMIT + 1)):
+        pieces.append(piece)
+        size += len(piece)
+    if size > most:
+        raise ClientError(f"the request body exceeds {most} bytes")
+    return b"".join(pieces)
 
 
-async def json_body(request: web.Request) -> dict[str, Any]:
+async def json_body(request: web.Request, most: int = _JSON_LIMIT) -> dict[str, Any]:
     """Return the request's JSON object.  Raises errors.ClientError."""
-    document = json_object(await read_body(request))
+    document = json_object(await read_body(request, most))
     request[DOCUMENT] = document
     return document
 
@@ -152,6 +154,14 @@ def text_field(document: dict[str, Any], name: str, *, required: bool = False) -
     if not isinstance(value, str):
         raise ClientError(f"{name} must be a string", param=name)
     return value
+
+
+def form_of(request: web.Request) -> Form:
+    """How a model is to be written, by the query's `format`."""
+    form = request.query.get("format") or "docker"
+    if form not in get_args(Form):
+        raise ClientError("format must be docker or modelpack", param="format")
+    return cast(Form, form)
 
 
 def flag(request: web.Request, name: str) -> bool:

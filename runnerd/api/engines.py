@@ -72,6 +72,8 @@ async def df(request: web.Request) -> web.Response:
         "borrowed_disk_usage": _borrowed(context, principal, request),
     }
     if context.policy.sees_everything(principal):
+        bare = context.llms.bare_files
+        usage["bare_models_disk_usage"] = await threads.run(bare.taken_bytes)
         usage["state_dir"] = str(context.settings.state_dir)
     return json_response(usage)
 

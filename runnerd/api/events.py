@@ -58,10 +58,11 @@ async def events(request: web.Request) -> web.StreamResponse:
             if news.events:
                 known = news.events[-1].number
             now = time.monotonic()
-            if pieces or now - written >= HEARTBEAT:  # of what is not to be seen nothing shows
+            if pieces or now - written >= HEARTBEAT:
                 written = now
                 await response.write(b"".join(pieces) or sse.comment("nothing new"))
-            await watcher.wait()
+            # As regular as can be: of what is not to be seen nothing shows.
+            await watcher.wait(max(0.0, written + HEARTBEAT - now))
         await response.write_eof()
         return response
 

@@ -22,6 +22,7 @@ from runnerd.api.context import (
     Context,
     authorize,
     flag,
+    form_of,
     is_owner,
     json_body,
     json_response,
@@ -98,9 +99,12 @@ async def load_archive(request: web.Request) -> web.StreamResponse:
 
 @ROUTES.get("/models/{name:.+}/export", Action.EXPORT_MODEL, DOCKER)
 async def export_model(request: web.Request) -> web.StreamResponse:
-    """A model as a tar archive, in the form that `/models/load` takes."""
+    """A model as a tar archive that `/models/load` takes: in Docker Model Runner's form or, with
+    `format=modelpack`, as an OCI image layout with a CNCF ModelPack model.
+    """
     store, name = request.app[CONTEXT].store, request.match_info["name"]
-    packed = await threads.run_or_close(lambda: store.pack(name))
+    form = form_of(request)
+    packed = await threads.run_or_close(lambda: store.pack(name, form))
     file = re.sub(r"[^A-Za-z0-9._-]+", "-", name)[:128]
     with packed:
         response = web.StreamResponse(

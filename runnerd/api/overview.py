@@ -42,7 +42,7 @@ async def overview(request: web.Request) -> web.Response:
                 _runner(report, speeds.get(report.id), models) for report in reports_of(request)
             ],
             "queue": {
-                "waiting": context.supervisor.queued,
+                "waiting": sum(each.waiting for each in waiting),
                 "models": [_waiting(each) for each in waiting],
             },
             "running": len(running),

@@ -6,8 +6,6 @@ model follows it, and `DELETE /models/pulls/{id}` ends it.
 
 from __future__ import annotations
 
-from typing import cast, get_args
-
 from aiohttp import web
 
 from runnerd import threads
@@ -15,6 +13,7 @@ from runnerd.access import Action
 from runnerd.api.context import (
     CONTEXT,
     SUBJECT,
+    form_of,
     is_owner,
     json_body,
     json_response,
@@ -35,7 +34,6 @@ from runnerd.errors import ClientError, Forbidden
 from runnerd.llms.entry import LLMRegistryEntry
 from runnerd.llms.links import is_link, parse_link
 from runnerd.pulls import weblink
-from runnerd.pulls.pushing import Form
 
 ROUTES = Routes()
 
@@ -113,9 +111,7 @@ async def prune(request: web.Request) -> web.Response:
 @ROUTES.post("/models/{name:.+}/push", Action.UPLOAD_MODEL, DOCKER)
 async def push_model(request: web.Request) -> web.StreamResponse:
     """Push a model to the registry that its name says; `format=modelpack`: as a CNCF ModelPack."""
-    form = request.query.get("format") or "docker"
-    if form not in get_args(Form):
-        raise ClientError("format must be docker or modelpack", param="format")
+    form = form_of(request)
     token = None
     if request.body_exists:
         token = text_field(await json_body(request), "bearer-token")
@@ -123,7 +119,7 @@ async def push_model(request: web.Request) -> web.StreamResponse:
         request.match_info["name"],
         token=token,
         asker=asker_of(request),
-        form=cast(Form, form),
+        form=form,
     )
     return await stream_job(request, begun_by(request, subscription))
 

@@ -10,7 +10,7 @@ from runnerd.cli.command_parser import CommandParser
 GROUPS: Mapping[str, str] = {
     "ask": "run session embed rerank launch",
     "models": "pull import ls show fit search tag cp rm create configure push pulls cancel prune"
-    " catalog df",
+    " export catalog df",
     "what is loaded": "ps top load unload stop bench",
     "the daemon": "serve status ui requests logs doctor install settings completion man version",
     "work that waits": "submit watch jobs batch queues worker",

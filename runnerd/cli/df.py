@@ -26,6 +26,8 @@ def df(options: argparse.Namespace) -> int:
     print(f"\nmodels   {binary_size(usage[_MODELS])} (files that models share count once)")
     if borrowed := usage.get("borrowed_disk_usage"):
         print(f"borrowed {binary_size(borrowed)} (files of others, used where they lie)")
+    if copies := usage.get("bare_models_disk_usage"):
+        print(f"copies   {binary_size(copies)} (bare models, which programs open)")
     print(f"engines  {binary_size(usage['default_backend_disk_usage'])}")
     if "state_dir" in usage:
         print(f"below    {usage['state_dir']}")

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import argparse
 from pathlib import Path
+from typing import Any
 
 from runnerd.cli.adoption import models_below, models_of_others
 from runnerd.cli.client import Client
 from runnerd.cli.tables import print_json
 from runnerd.cli.taken_names import check_free
-from runnerd.cli.taking_in import take_in
+from runnerd.cli.taking_in import take_in, take_in_archive
 from runnerd.errors import ClientError
 
 
@@ -26,9 +27,13 @@ def import_models(options: argparse.Namespace) -> int:
         raise ClientError(f"--tag names one model, and here are {len(paths)}")
     client = Client(options.host)
     check_free(client, options.tag, options)
-    imported = [
-        take_in(client, options, path, tag=options.tag, borrow=options.in_place) for path in paths
-    ]
+    imported = [_taken(client, options, path) for path in paths]
     if options.json:
         print_json(imported[0] if len(imported) == 1 else imported)
     return 0
+
+
+def _taken(client: Client, options: argparse.Namespace, path: Path) -> dict[str, Any]:
+    if path.suffix.lower() == ".tar":
+        return take_in_archive(client, options, path, options.tag)
+    return take_in(client, options, path, tag=options.tag, borrow=options.in_place)

@@ -38,7 +38,7 @@ def add_model_commands(add: _Add) -> None:
 
 
 def _add_imports(add: _Add) -> None:
-    take = add("import", "take GGUF files, or folders with one model, into the store", "imports")
+    take = add("import", "take GGUF files, folders with a model or archives in", "imports")
     take.add_argument("path", nargs="*", help="files or folders; with --from, names of models")
     take.add_argument("-r", "--recursive", action="store_true", help="every model below a folder")
     take.add_argument(
@@ -85,14 +85,15 @@ def _add_transfers(add: _Add) -> None:
     _json(pull)
     push = add("push", "send models to the registry that their names say", "pull")
     push.add_argument("model", nargs="+", type=model_name)
-    push.add_argument(
-        "--format",
-        choices=("docker", "modelpack"),
-        default="docker",
-        help="how it is written there: as Docker Model Runner does (default), or as the CNCF's"
-        " ModelPack",
-    )
+    _format(push)
     _json(push)
+    export = add("export", "write a model to an archive, which `import` takes", "exporting")
+    export.add_argument("model", type=model_name)
+    export.add_argument(
+        "-o", "--output", metavar="FILE", help="default: MODEL.tar; - is standard output"
+    )
+    _format(export)
+    _json(export)
     _json(add("pulls", "list the pulls and pushes that are under way", "pull"))
     cancel = add("cancel", "end pulls or pushes (see `pulls`); what has arrived stays", "pull")
     cancel.add_argument("id", nargs="+")
@@ -114,6 +115,16 @@ def _add_questions(add: _Add) -> None:
     rerank.add_argument("document", nargs="*", help="default: the lines of standard input")
     rerank.add_argument("--top", type=int, metavar="N", help="the best N only")
     _json(rerank)
+
+
+def _format(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--format",
+        choices=("docker", "modelpack"),
+        default="docker",
+        help="how it is written there: as Docker Model Runner does (default), or as the CNCF's"
+        " ModelPack",
+    )
 
 
 def _json(parser: argparse.ArgumentParser) -> None:

@@ -13,6 +13,7 @@ from runnerd import sse
 from runnerd.cli.client import Client, DaemonError
 from runnerd.cli.tables import familiar, moment, print_fields, print_json, print_table
 from runnerd.errors import ClientError, RunnerdError, SessionNotFound
+from runnerd.units import binary_size
 
 PATH = "/runnerd/sessions"
 _SHORT = 8  # letters of an id
@@ -55,7 +56,10 @@ def show(options: argparse.Namespace) -> int:
     )
     _warn(session)
     for turn in session["history"]:
-        print(f"\n>>> {turn['prompt']}\n{turn['response']}")
+        print(f"\n>>> {turn['prompt']}")
+        for each in turn["attachments"]:
+            print(f"({each['type']}, {binary_size(each['bytes'])})")
+        print(turn["response"])
         if turn["state"] != "complete":
             print(f"({turn['state']})")
     return 0

@@ -50,6 +50,23 @@ def take_in(
     return model
 
 
+def take_in_archive(
+    client: Client, options: argparse.Namespace, path: Path, tag: str | None
+) -> dict[str, Any]:
+    """Take in an archive that `export` has written, or another program, and say so."""
+    from runnerd.cli.upload import send_archive
+
+    for name, value in (("--in-place", options.in_place), ("--mmproj", options.mmproj),
+                        ("--chat-template", options.chat_template)):  # fmt: skip
+        if value:
+            raise ClientError(f"{name} is for GGUF files, and {path.name} is an archive")
+    with display(quiet=options.json) as shown:
+        model = send_archive(client, path, tag=tag, shown=shown)
+    if not options.json:
+        print(f"imported {', '.join(map(familiar, model.get('tags', [])))} ({model['id'][:19]})")
+    return model
+
+
 def _send(
     client: Client, options: argparse.Namespace, path: Path, tag: str | None, shown: Display
 ) -> dict[str, Any]:

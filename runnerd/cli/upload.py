@@ -7,15 +7,20 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import os
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 from runnerd.cli.client import Client
 from runnerd.cli.model_paths import tag_query
 from runnerd.cli.progress import Display, follow
 from runnerd.models.intake import Progress
 from runnerd.models.packing import Packed, pack_files
+from runnerd.models.reference import parse_tag
+from runnerd.models.sources import default_reference
+
+_PIECE_BYTES = 2**20
 
 
 def send(
@@ -47,6 +52,30 @@ def send(
             query = tag_query(tag or str(packed.default_tag))
     client.json("POST", f"/models/{model['id']}/tag?{query}")
     return dict(client.json("GET", f"/models/{model['id']}"))
+
+
+def send_archive(client: Client, path: Path, *, tag: str | None, shown: Display) -> dict[str, Any]:
+    """Send an archive with a model, name that, and return its document.
+
+    Raises DaemonError, errors.InvalidReference, OSError.
+    """
+    name = str(parse_tag(tag)) if tag else str(default_reference(path.stem))
+    with open(path, "rb") as file:
+        size = os.fstat(file.fileno()).st_size
+        headers = {"Content-Type": "application/x-tar", "Content-Length": str(size)}
+        body = _pieces(file, size, shown)
+        with client.open("POST", "/models/load", headers=headers, body=body) as response:
+            model = follow(response, shown)["model"]
+    client.json("POST", f"/models/{model['id']}/tag?{tag_query(name)}")
+    return dict(client.json("GET", f"/models/{model['id']}"))
+
+
+def _pieces(file: BinaryIO, size: int, shown: Display) -> Iterator[bytes]:
+    sent = 0
+    while piece := file.read(_PIECE_BYTES):
+        yield piece
+        sent += len(piece)
+        shown.advance("sending", sent, size)
 
 
 def _chunks(runner: asyncio.Runner, packed: Packed, shown: Display) -> Iterator[bytes]:

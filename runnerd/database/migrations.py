@@ -199,6 +199,18 @@ STEPS: tuple[tuple[str, ...], ...] = (
     ),
     jobs.BYTES_STEP,
     jobs.OWN_IDS_STEP,
+    (
+        # Who has said a registry entry, and what sources say of models that were pulled.
+        "ALTER TABLE llms ADD COLUMN principal TEXT NOT NULL DEFAULT ''",
+        """CREATE TABLE published (
+            model TEXT NOT NULL,
+            tag TEXT NOT NULL,
+            said TEXT NOT NULL,
+            PRIMARY KEY (model, tag)
+        ) STRICT, WITHOUT ROWID""",
+        # Images and sounds in prompts of sessions.
+        "ALTER TABLE turns ADD COLUMN parts TEXT NOT NULL DEFAULT ''",
+    ),
 )
 
 VERSION = len(STEPS)

@@ -7,7 +7,7 @@
 | somebody has reached a limit, there is no place (429) | it waits in the queue; no try is counted |
 | the daemon drains | it is given back |
 | somebody who waits needs its place | it is given back, for a moment or longer |
-| its runtime is over | it has failed |
+| its runtime is over, what it waited for a place not counted | it has failed |
 """
 
 from __future__ import annotations
@@ -24,6 +24,7 @@ from runnerd.jobs.job import Prompt, Response
 from runnerd.jobs.output import Output
 from runnerd.jobs.prompt_reading import Reading, reading_of, text_of
 from runnerd.jobs.queue import Claim, Work
+from runnerd.jobs.run_time import RunTime
 from runnerd.relay.streamed_response import StreamedResponse
 
 _PAUSE = 5.0  # seconds until a job is tried again that found no place
@@ -55,13 +56,14 @@ class JobAttempt:
         self._claim = claim
         self._output = Output(queue, claim)
         self._pause = pause
+        self._time = RunTime(claim.job.runtime)
         self.displaced = False
         self._refused = ""  # why the last prompt was, if it was
 
     async def run(self) -> None:
         """Run it, and tell the queue what came of it."""
         try:
-            async with asyncio.timeout(self._claim.job.runtime):
+            async with self._time.limited():
                 responses = await self._responses()
             await self._complete(responses)
         except LeaseLost:
@@ -106,23 +108,28 @@ class JobAttempt:
             return Response(error.status, msgspec.json.encode(error.body()))
 
     async def _ask(self, path: str, reading: Reading) -> Response:
+        job = self._claim.job
         # A job is its user's, not the key's that submitted it, which may be rotated meanwhile.
-        principal = by_any_key(self._claim.job.principal)
-        async with self._inference.streamed(
-            path, reading.body, principal, background=not self._claim.job.waited_for
-        ) as stream:
-            opening = await stream.opening()
-            while True:
-                try:
-                    async with asyncio.timeout(self._output.due_in()):
-                        piece = await anext(stream)
-                except StopAsyncIteration:
-                    break
-                except TimeoutError:
-                    await self._output.flush()
-                    continue
-                self._output.add(reading.feed(piece))
-            response = reading.response(opening.status, opening.content_type.decode())
+        asking = self._inference.streamed(
+            path, reading.body, by_any_key(job.principal), background=not job.waited_for
+        )
+        async with asking as stream:
+            with self._time.asking(lambda: stream.waited()):
+                return await self._read(stream, reading)
+
+    async def _read(self, stream: StreamedResponse, reading: Reading) -> Response:
+        opening = await stream.opening()
+        while True:
+            try:
+                async with asyncio.timeout(self._output.due_in()):
+                    piece = await anext(stream)
+            except StopAsyncIteration:
+                break
+            except TimeoutError:
+                await self._output.flush()
+                continue
+            self._output.add(reading.feed(piece))
+        response = reading.response(opening.status, opening.content_type.decode())
         if not reading.streams:
             self._output.add(text_of(response))
         return response

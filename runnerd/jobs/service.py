@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -30,7 +31,10 @@ _SWEEP = 600.0  # seconds
 
 
 class Jobs:
-    """Owns queue and worker, from `open` to `close`."""
+    """Owns queue and worker, from `open` to `close`.
+
+    `clock` says the Unix time by which deadlines go: several hosts share theirs.
+    """
 
     def __init__(
         self,
@@ -55,7 +59,10 @@ class Jobs:
         )
         self._sweeping: asyncio.Task[None] | None = None
         fleet = settings.jobs.fleet
-        self._opened: OpenedQueue = fleet_queue(rules) if fleet else SqliteQueue(database, rules)
+        self.clock: Callable[[], float] = time.time if fleet else SteadyClock()
+        self._opened: OpenedQueue = (
+            fleet_queue(rules) if fleet else SqliteQueue(database, rules, clock=self.clock)
+        )
         self.queue: Queue = self._opened
         self.followers = Followers()
         self.worker = Worker(
@@ -65,12 +72,16 @@ class Jobs:
             gate=gate,
         )
         self._settings = settings
-        self._clock = SteadyClock()
         self.files = FileStore(
-            database, folder / "files", most=lambda: settings.jobs.files, clock=self._clock
+            database, folder / "files", most=lambda: settings.jobs.files, clock=self.clock
         )
         self.batches = Batches(
-            database, self.queue, self.files, check_model=check_model, clock=self._clock
+            database,
+            self.queue,
+            self.files,
+            check_model=check_model,
+            clock=self.clock,
+            most=lambda: settings.jobs.batches,
         )
 
     async def open(self) -> None:
@@ -97,7 +108,7 @@ class Jobs:
         """Remove, from time to time, what was kept long enough."""
         while True:
             await asyncio.sleep(_SWEEP)
-            before = self._clock() - self._settings.jobs.kept
+            before = self.clock() - self._settings.jobs.kept
             try:
                 await self.files.sweep(before)
                 await self.batches.sweep(before)

@@ -12,7 +12,7 @@ from runnerd import tasks, threads
 from runnerd.access.principals import user_id
 from runnerd.errors import ClientError, InternalError, NotSupported, RunnerdError
 from runnerd.llms.entry import ConnectorType, LLMRegistryEntry
-from runnerd.llms.entry_rows import KeptEntry
+from runnerd.llms.entry_rows import OWNERS, KeptEntry
 from runnerd.llms.entry_store import EntryStore
 from runnerd.models.intake import Progress
 from runnerd.models.store import Store
@@ -28,11 +28,14 @@ _WHOLE = 100.0
 
 @dataclass(eq=False)
 class Download:
-    """One LLM on its way.  `owner` is the id of the principal who asked for it."""
+    """One LLM on its way.  `owner` is the id of the principal who asked for it, `said_by` of whom
+    its entry is then.
+    """
 
     uuid: str
     entry: LLMRegistryEntry
     owner: str
+    said_by: str
     subscription: Subscription
     task: asyncio.Task[None] = field(init=False)
 
@@ -63,12 +66,13 @@ class Downloads:
         """Begin a download, and return the UUID of what it brings.
 
         Where the address was downloaded before, and the model is one of `reusable` (ids), it is
-        used at once.  Raises errors.ClientError, NotSupported, Overloaded; what goes wrong later
-        is in the log, and the UUID means nothing then.
+        used at once.  Raises errors.ClientError, NotSupported, Overloaded, LimitReached; what goes
+        wrong later is in the log, and the UUID means nothing then.
         """
         check_downloadable(entry)
-        uuid = str(uuid4())
-        if await self._reused(uuid, entry, reusable):
+        uuid, said_by = str(uuid4()), OWNERS if for_owner else owner
+        self._check_room(said_by)
+        if await self._reused(uuid, entry, reusable, said_by):
             return uuid
         self.start(entry, owner, for_owner=for_owner, uuid=uuid)
         return uuid
@@ -76,15 +80,19 @@ class Downloads:
     def start(
         self, entry: LLMRegistryEntry, owner: str, *, for_owner: bool, uuid: str | None = None
     ) -> Download:
-        """Pull what an entry names.  Raises errors.ClientError, NotSupported, Overloaded."""
+        """Pull what an entry names.
+
+        Raises errors.ClientError, NotSupported, Overloaded, LimitReached.
+        """
         check_downloadable(entry)
-        uuid = uuid or str(uuid4())
+        uuid, said_by = uuid or str(uuid4()), OWNERS if for_owner else owner
+        self._check_room(said_by)
         tag = tag_of(entry, uuid)
         asker = Asker(is_owner=for_owner, user_id=user_id(owner))
         subscription = self._pulls.pull(entry.url, tag=tag, asker=asker)
         if subscription.job.owner is None:
             subscription.job.owner = owner
-        download = Download(uuid, entry, owner, subscription)
+        download = Download(uuid, entry, owner, said_by, subscription)
         self._active[uuid] = download
         download.task = tasks.spawn(self._follow(download, tag), name=f"download {entry.id}")
         return download
@@ -109,15 +117,21 @@ class Downloads:
         try:
             model = await download.subscription.result()
             kept = tag or parse_source(download.entry.url).tag or ""
-            await self._entries.put(KeptEntry(download.uuid, str(model.id), kept, download.entry))
+            await self._entries.put(
+                KeptEntry(download.uuid, str(model.id), kept, download.entry, download.said_by)
+            )
         except RunnerdError as error:
             log.warning("the download of %s failed: %s", download.entry.id, error.message)
         finally:
             del self._active[download.uuid]
 
-    async def _reused(self, uuid: str, entry: LLMRegistryEntry, reusable: set[str]) -> bool:
-        if not entry.url:
-            return False
+    def _check_room(self, said_by: str) -> None:
+        coming = sum(each.said_by == said_by for each in self._active.values())
+        self._entries.check_room(said_by, coming)
+
+    async def _reused(
+        self, uuid: str, entry: LLMRegistryEntry, reusable: set[str], said_by: str
+    ) -> bool:
         for kept in self._entries.kept.llms.values():
             if kept.entry.url != entry.url or kept.model not in reusable:
                 continue
@@ -126,7 +140,10 @@ class Downloads:
                 tag = kept.tag
             else:
                 await threads.run(self._store.names.tag, kept.model, tag)
-            await self._entries.put(KeptEntry(uuid, kept.model, tag, entry))
+            await self._entries.put(KeptEntry(uuid, kept.model, tag, entry, said_by))
+            published = self._entries.kept.published.get(kept.model, {}).get(kept.tag)
+            if published is not None:
+                await self._entries.publish(self._store.get(kept.model), tag, published)
             return True
         return False
 

@@ -1,14 +1,20 @@
-"""Registry entries: kept in the database, and read from memory."""
+"""Registry entries, and what sources say of models: kept in the database, read from memory."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Collection, Iterable
+import logging
+from collections.abc import Callable, Iterable
 
 from runnerd.database import Connection, Database
+from runnerd.errors import RunnerdError
 from runnerd.llms import entry_rows as rows
 from runnerd.llms.entry import LLMRegistryEntry
-from runnerd.llms.entry_rows import Kept, KeptEntry
+from runnerd.llms.entry_rows import Kept, KeptEntry, Tags
+from runnerd.models.catalog import Model
+from runnerd.pulls.published import Published
+
+log = logging.getLogger(__name__)
 
 
 class EntryStore:
@@ -18,10 +24,10 @@ class EntryStore:
     StorageFailure or InsufficientStorage where nothing has changed.
     """
 
-    def __init__(self, database: Database, models: Callable[[], Collection[str]]) -> None:
-        """`models` says the ids of those that are here."""
+    def __init__(self, database: Database, tags: Callable[[], Tags]) -> None:
+        """`tags` says which models are here, under which."""
         self._database = database
-        self._models = models
+        self._tags = tags
         self._loop: asyncio.AbstractEventLoop | None = None
         self.kept = Kept({}, {})
         database.when_opened(self._opened)
@@ -34,8 +40,27 @@ class EntryStore:
 
     async def put(self, kept: KeptEntry) -> None:
         """Keep an entry of an LLM.  Raises errors.LimitReached."""
-        models = self._models()
-        await self._change(lambda connection: rows.put(connection, kept, models))
+        tags = self._tags()
+        await self._change(lambda connection: rows.put(connection, kept, tags))
+
+    async def publish(self, model: Model, tag: str, said: Published) -> None:
+        """Keep what a source says of a model that was pulled; a model is whole without it."""
+        tags, id = self._tags(), str(model.id)
+        try:
+            await self._change(lambda connection: rows.publish(connection, id, tag, said, tags))
+        except RunnerdError as error:
+            log.warning("what is published of %s is not kept: %s", model.name, error.message)
+
+    def check_room(self, principal: str, coming: int) -> None:
+        """Raise errors.LimitReached where a principal has as many entries as it may, with those of
+        downloads that are `coming`.
+        """
+        if principal == rows.OWNERS:
+            return
+        tags = self._tags()
+        own = [each for each in self.kept.llms.values() if each.principal == principal]
+        there = sum(each.tag in tags.get(each.model, ()) for each in own)
+        rows.check_room(there + coming + 1)
 
     async def remove(self, uuid: str) -> None:
         """Forget what was said of an LLM."""

@@ -1,5 +1,12 @@
-"""What a model says of itself, as a registry entry: for models of which nobody said anything, and
-for the fields that were left empty.
+"""What a model and its source say of it, as a registry entry: for models of which nobody said
+anything, and for the fields that were left empty.
+
+| field | said by |
+|---|---|
+| what it is made of, its size | the header |
+| family, organisation, name, license, description, homepage | the header, else the source |
+| tags | the header and the source |
+| capabilities | nobody: they are not evaluated |
 """
 
 from __future__ import annotations
@@ -11,6 +18,7 @@ import msgspec
 from runnerd.llms.entry import CAPABILITIES, NOT_EVALUATED, ConnectorType, LLMRegistryEntry
 from runnerd.models.catalog import Model
 from runnerd.models.reference import Reference
+from runnerd.pulls.published import NOTHING, Published
 
 SYSTEM_PROMPT = "system_prompt"
 
@@ -45,28 +53,34 @@ _DESCRIPTIVE = (
 )
 
 
-def entry_of(model: Model) -> LLMRegistryEntry:
-    """What the header and the names of a model say."""
+_MOST_TAGS = 100
+
+
+def entry_of(model: Model, published: Published = NOTHING) -> LLMRegistryEntry:
+    """What the header of a model, its source and its names say."""
     said, config = model.description.metadata, model.config
     repository = _repository(model)
-    homepage = _first(said, _HOMEPAGES)
-    organization = _first(said, _ORGANIZATIONS)
+    homepage = _first(said, _HOMEPAGES) or published.homepage
+    organization = _first(said, _ORGANIZATIONS) or published.organization
     if repository is not None:
         homepage = homepage or f"https://huggingface.co/{repository}"
         organization = organization or repository.partition("/")[0]
-    name = said.get("general.name") or said.get("general.basename") or shown_name(model)
+    named = said.get("general.name") or said.get("general.basename")
+    name = named or published.name or shown_name(model)
+    tags = [tag.strip() for tag in said.get("general.tags", "").split(",") if tag.strip()]
     settings = model.description.modelfile
     return LLMRegistryEntry(
         id=shown_name(model)[:200],
-        family_id=said.get("general.basename") or config.architecture,
+        family_id=said.get("general.basename") or published.family or config.architecture,
         organization=organization,
         name=name,
-        license=_first(said, _LICENSES),
+        license=_first(said, _LICENSES) or published.license,
         description=said.get("general.description")
+        or published.description
         or f"{name}: {config.parameters} parameters, {config.quantization}, {config.size}",
         homepage=homepage,
         capabilities=dict.fromkeys(CAPABILITIES, NOT_EVALUATED),
-        tags=[tag.strip() for tag in said.get("general.tags", "").split(",") if tag.strip()][:100],
+        tags=list(dict.fromkeys([*tags, *published.tags]))[:_MOST_TAGS],
         requirements=f"{config.size} of memory for the weights",
         config={"model_architecture": config.architecture, "context_length": model.context_length},
         local=True,
@@ -77,11 +91,15 @@ def entry_of(model: Model) -> LLMRegistryEntry:
     )
 
 
-def filled(entry: LLMRegistryEntry, model: Model) -> LLMRegistryEntry:
-    """An entry with what describes the model filled in where nothing was said."""
-    found = entry_of(model)
+def filled(entry: LLMRegistryEntry, found: LLMRegistryEntry) -> LLMRegistryEntry:
+    """An entry with what describes the model filled in where nothing was said: with `found`."""
     lacking = {name: getattr(found, name) for name in _DESCRIPTIVE if not getattr(entry, name)}
     return msgspec.structs.replace(entry, **lacking)
+
+
+def known_by(entry: LLMRegistryEntry, found: LLMRegistryEntry) -> LLMRegistryEntry:
+    """What is found of a model, under the id and the address of an entry."""
+    return msgspec.structs.replace(found, id=entry.id, url=entry.url)
 
 
 def undescribed(entry: LLMRegistryEntry) -> LLMRegistryEntry:

@@ -3,7 +3,8 @@
 A *filter* says what has to be true; all that it names counts, a capability that an LLM does not
 state fails.  Of those that pass, a *preference* takes one: that of its UUID, or of its id; else
 those that are local or not, as it says, and of its family, as long as any are; and of these the
-most capable.  The original takes the last, or the weakest; what it documents is what is done here.
+most capable.  Of equals one that another user has brought comes last.  The original takes the last,
+or the weakest; what it documents is what is done here.
 """
 
 from __future__ import annotations
@@ -57,6 +58,9 @@ class Choosable(Protocol):
     @property
     def size(self) -> int: ...
 
+    @property
+    def is_anothers(self) -> bool: ...
+
 
 T = TypeVar("T", bound=Choosable)
 
@@ -83,7 +87,8 @@ def choose(
 ) -> T | None:
     """The best of those that pass, None where none does.
 
-    Of equally capable ones it is the largest, and of these the first.
+    Of equally capable ones it is one that no other user has brought, of these the largest, and of
+    these the first.
     """
     found = [llm for llm in llms if wanted is None or passes(llm, wanted)]
     said = preference or LLMPreference()
@@ -99,6 +104,10 @@ def choose(
     kind = said.capability_type or "general"
     return max(
         found,
-        key=lambda llm: (llm.entry.capabilities.get(kind, NOT_EVALUATED), llm.size),
+        key=lambda llm: (
+            llm.entry.capabilities.get(kind, NOT_EVALUATED),
+            not llm.is_anothers,
+            llm.size,
+        ),
         default=None,
     )

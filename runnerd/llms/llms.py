@@ -1,30 +1,39 @@
-"""The LLMs that there are: models that complete text, with the entries that are kept of them."""
+"""The LLMs that there are: models that complete text, with the entries that are kept of them.
+
+What an owner says of a model counts for everybody.  What a user says of one, in an entry that it
+has brought along with a download, counts for that user alone: others find the LLM by its id, its
+UUID and its address, and for them it is otherwise what the model and its source say.  So nobody can
+make its model the best choice of others, or put words into their sessions.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from uuid import UUID, uuid5
 
 from runnerd.errors import ClientError, ModelNotFound
 from runnerd.llms.entry import LLMRegistryEntry
-from runnerd.llms.entry_rows import Kept, KeptEntry
-from runnerd.llms.filling import entry_of, filled
+from runnerd.llms.entry_rows import OWNERS, Kept, KeptEntry
+from runnerd.llms.filling import entry_of, filled, known_by
 from runnerd.models.catalog import Catalog, Model, shown
+from runnerd.pulls.published import NOTHING, Published
 
 _NAMESPACE = UUID("5a1c3f0e-7d1b-4c55-9a0e-3c1f2b7d9e64")
 
 
 @dataclass(frozen=True, slots=True)
 class LLM:
-    """One LLM.  `said` is its entry as it was said, None where nobody did; `entry` with what the
-    model says of itself.  Of the model's names it has its own alone.
+    """One LLM.  `said` is its entry as it was said, None where nobody did for whom it counts;
+    `entry` with what the model and its source say.  Of the model's names it has its own alone.
+    `is_anothers` where what was said of it does not count.
     """
 
     uuid: str
     model: Model
     entry: LLMRegistryEntry
     said: LLMRegistryEntry | None = None
+    is_anothers: bool = False
 
     @property
     def size(self) -> int:
@@ -37,8 +46,9 @@ def uuid_of(model: str) -> str:
     return str(uuid5(_NAMESPACE, model))
 
 
-def llms_of(models: Catalog, kept: Kept) -> list[LLM]:
-    """The LLMs among models, in the order of their lists.
+def llms_of(models: Catalog, kept: Kept, principal: str | None = None) -> list[LLM]:
+    """The LLMs among models, in the order of their lists; without a `principal` all that was said
+    counts.
 
     A model is one by itself, unless it came as others alone; those of which the tag was removed, or
     is not for who sees these models, are not there.
@@ -49,38 +59,57 @@ def llms_of(models: Catalog, kept: Kept) -> list[LLM]:
     found = []
     for model in models.models():
         if "completion" in model.capabilities:
-            found += _of_model(model, by_model.get(str(model.id), ()))
+            id = str(model.id)
+            of_it = _Described(model, kept.published.get(id, {}), principal)
+            found += of_it.llms(by_model.get(id, ()))
     return found
 
 
-def _of_model(model: Model, kept: Iterable[KeptEntry]) -> list[LLM]:
-    own = uuid_of(str(model.id))
-    came = [each for each in kept if each.tag in model.tags]
-    said = next((each.entry for each in kept if each.uuid == own), None)
-    found = []
-    if came:
+@dataclass(frozen=True, slots=True)
+class _Described:
+    """A model, with what sources say of it by tag, as it is for a principal."""
+
+    model: Model
+    published: Mapping[str, Published]
+    principal: str | None
+
+    def llms(self, kept: Iterable[KeptEntry]) -> list[LLM]:
+        model, own = self.model, uuid_of(str(self.model.id))
+        came = [each for each in kept if each.tag in model.tags]
+        said = next((each.entry for each in kept if each.uuid == own), None)
         tags = {each.tag for each in came}
         others = tuple(tag for tag in model.tags if tag not in tags)
-        if others:
-            found.append(_by_itself(own, replace(model, tags=others), said))
-    else:
-        found.append(_by_itself(own, model, said))
-    for each in came:
-        known = replace(model, tags=(each.tag,))
-        found.append(LLM(each.uuid, known, filled(each.entry, known), each.entry))
-    return found
+        found = []
+        if others or not came:
+            alone = replace(model, tags=others) if came else model
+            found.append(self._llm(own, alone, said))
+        for each in came:
+            known = replace(model, tags=(each.tag,))
+            if each.principal in (OWNERS, self.principal) or self.principal is None:
+                found.append(self._llm(each.uuid, known, each.entry))
+            else:
+                entry = known_by(each.entry, self._entry(known))
+                found.append(LLM(each.uuid, known, entry, is_anothers=True))
+        return found
 
+    def _llm(self, uuid: str, model: Model, said: LLMRegistryEntry | None) -> LLM:
+        entry = self._entry(model)
+        return LLM(uuid, model, entry if said is None else filled(said, entry), said)
 
-def _by_itself(uuid: str, model: Model, said: LLMRegistryEntry | None) -> LLM:
-    return LLM(uuid, model, entry_of(model) if said is None else filled(said, model), said)
+    def _entry(self, model: Model) -> LLMRegistryEntry:
+        said = (self.published[tag] for tag in model.tags or ("",) if tag in self.published)
+        return entry_of(model, next(said, NOTHING))
 
 
 def find_named(llms: Iterable[LLM], text: str) -> LLM | None:
-    """The LLM that an id names, if it is the only one, or a UUID; None where there is none."""
+    """The LLM that an id names, if it is the only one, or the only one that is not another user's,
+    or a UUID; None where there is none.
+    """
     every = list(llms)
     named = [llm for llm in every if llm.entry.id == text]
-    if len(named) == 1:
-        return named[0]
+    for among in (named, [llm for llm in named if not llm.is_anothers]):
+        if len(among) == 1:
+            return among[0]
     return next((llm for llm in every if llm.uuid == text.lower()), None)
 
 

@@ -33,9 +33,11 @@ class LLMParts:
         """There are other models: copies go with those that are gone."""
         await threads.run(self.bare_files.sweep, self.store.catalog.entries)
 
-    def among(self, models: Catalog) -> list[LLM]:
-        """The LLMs among models that there are for somebody."""
-        return llms_of(models, self.entries.kept)
+    def among(self, models: Catalog, principal: str | None = None) -> list[LLM]:
+        """The LLMs among models that there are for a principal, as what counts for it says them;
+        without one as they were said.
+        """
+        return llms_of(models, self.entries.kept, principal)
 
 
 async def build(
@@ -47,12 +49,18 @@ async def build(
     settings: Settings,
 ) -> LLMParts:
     """Build and open them; `stack` closes them."""
-    entries = EntryStore(database, lambda: {str(id) for id in store.catalog.entries})
+    entries = EntryStore(
+        database, lambda: {str(id): each.tags for id, each in store.catalog.entries.items()}
+    )
     await entries.open()
+    pulls.keep_published = entries.publish
     downloads = Downloads(store, pulls, entries)
     stack.push_async_callback(downloads.close)
     folder = (settings.pantry.bare_models or state_dir / "bare").absolute()  # programs get paths
-    bare_files = BareFiles(folder, lambda model: store.resolve(model).weights)
+    bare_files = BareFiles(
+        folder, lambda model: store.resolve(model).weights, store.room.check_quota
+    )
+    store.room.copies = bare_files.taken_bytes
     await threads.run(bare_files.open, store.catalog.entries)
     parts, loop = LLMParts(entries, downloads, bare_files, store), asyncio.get_running_loop()
 

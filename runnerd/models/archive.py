@@ -1,9 +1,11 @@
-"""Reads a model from a tar archive in Docker Model Runner's form, as it arrives, believing nothing.
+"""Reads a model from a tar archive, as it arrives, believing nothing.
 
-The form is `blobs/sha256/<hex>` for every blob and then `manifest.json`.  Exactly these names and
-regular files are accepted, so there is nothing in an archive that could name another place: no
-links, devices, absolute paths or `..`.  Every blob is hashed while it is written to a temporary
-file of the intake; what the archive claims is never used as anything but a number to be held to.
+The forms are Docker Model Runner's, `blobs/sha256/<hex>` for every blob and then `manifest.json`,
+and the OCI image layout of one model, whose `index.json` says which blob is the manifest (and
+`oci-layout` that it is one).  Exactly these names and regular files are accepted, so there is
+nothing in an archive that could name another place: no links, devices, absolute paths or `..`.
+Every blob is hashed while it is written to a temporary file of the intake; what the archive claims
+is never used as anything but a number to be held to.
 """
 
 from __future__ import annotations
@@ -14,21 +16,34 @@ from collections.abc import AsyncIterator
 from contextlib import closing
 from dataclasses import dataclass
 
+import msgspec
+
 from runnerd import threads
-from runnerd.errors import InvalidModelFile
+from runnerd.durable import storage_errors
+from runnerd.errors import InvalidModelFile, InvalidReference
 from runnerd.models.digest import Digest
 from runnerd.models.intake import BlobWriter, Intake
 from runnerd.models.manifest import MOST_BYTES, MOST_LAYERS
+from runnerd.regular import read
 
 BLOCK = tarfile.BLOCKSIZE
 
 _BLOB = re.compile(r"blobs/sha256/([0-9a-f]{64})")
 _FOLDERS = ("blobs", "blobs/sha256")
-_MANIFEST = "manifest.json"
+_MANIFEST, _INDEX = "manifest.json", "index.json"
+_TEXTS = (_MANIFEST, _INDEX, "oci-layout")
 _MOST_ENTRIES = MOST_LAYERS + 16
 _LONGEST_EXTENSION = 64 * 2**10
 _BATCH_BYTES = 2**20  # handed to a thread at once
 _LONGEST_END = 2**20  # of zeros after the last entry
+
+
+class _Entry(msgspec.Struct):
+    digest: str
+
+
+class _Index(msgspec.Struct):
+    manifests: list[_Entry]
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,13 +59,13 @@ async def unpack(chunks: AsyncIterator[bytes], intake: Intake) -> bytes:
     Raises errors.InvalidModelFile for an archive that breaks a rule, InsufficientStorage.
     """
     stream = _Stream(chunks)
-    manifest: bytes | None = None
+    texts: dict[str, bytes] = {}
     for _ in range(_MOST_ENTRIES):
         member = await _next_member(stream)
         if member is None:
             break
-        if member.name == _MANIFEST and manifest is None:
-            manifest = await stream.exactly(_bounded(member, MOST_BYTES))
+        if member.name in _TEXTS and member.name not in texts:
+            texts[member.name] = await stream.exactly(_bounded(member, MOST_BYTES))
         elif match := _BLOB.fullmatch(member.name):
             await _receive(stream, Digest(match[1]), member.size, intake)
         elif member.type != tarfile.DIRTYPE:
@@ -58,9 +73,28 @@ async def unpack(chunks: AsyncIterator[bytes], intake: Intake) -> bytes:
         await stream.exactly(-member.size % BLOCK)
     else:
         raise _refused(f"it has more than {_MOST_ENTRIES} entries")
-    if manifest is None:
-        raise _refused("it has no manifest.json; is it a model archive?")
-    return manifest
+    if _MANIFEST in texts:
+        return texts[_MANIFEST]
+    if _INDEX in texts:
+        return await threads.run(_indexed, texts[_INDEX], intake)
+    raise _refused("it has no manifest.json; is it a model archive?")
+
+
+def _indexed(raw: bytes, intake: Intake) -> bytes:
+    """The manifest that the index of an image layout names."""
+    try:
+        entries = msgspec.json.decode(raw, type=_Index).manifests
+        digests = [Digest.parse(entry.digest) for entry in entries]
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError, InvalidReference) as error:
+        raise _refused("its index.json cannot be read") from error
+    if len(digests) != 1:
+        raise _refused(f"its index.json names {len(digests)} models; one can be taken")
+    if (found := intake.blobs.get(digests[0])) is None:
+        raise _refused(f"it lacks the manifest {digests[0].short} that its index.json names")
+    if found.size > MOST_BYTES:
+        raise _refused(f"its manifest has {found.size} bytes; at most {MOST_BYTES} can be")
+    with storage_errors("the store of models"):
+        return read(found.temporary, most=MOST_BYTES)
 
 
 async def _receive(stream: _Stream, digest: Digest, size: int, intake: Intake) -> None:

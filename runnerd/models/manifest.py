@@ -28,6 +28,7 @@ MANIFEST_TYPE = "application/vnd.oci.image.manifest.v1+json"
 CONFIG_TYPE = "application/vnd.docker.ai.model.config.v0.1+json"
 CONFIG_TYPES = (CONFIG_TYPE, "application/vnd.docker.ai.model.config.v0.2+json")
 GGUF_TYPE = "application/vnd.docker.ai.gguf.v3"
+INDEX_TYPE = "application/vnd.oci.image.index.v1+json"
 MMPROJ_TYPE = "application/vnd.docker.ai.mmproj"
 TEMPLATE_TYPE = "application/vnd.docker.ai.chat.template.jinja"
 LICENSE_TYPE = "application/vnd.docker.ai.license"

@@ -18,6 +18,7 @@ from runnerd.models.manifest import (
     GGUF_TYPE,
     LICENSE_TYPE,
     MMPROJ_TYPE,
+    MOST_BYTES,
     MOST_LAYERS,
     TEMPLATE_TYPE,
     Layer,
@@ -63,6 +64,8 @@ class _Entry(msgspec.Struct, rename="camel"):
 
 class _Config(msgspec.Struct, rename="camel"):
     media_type: str
+    size: int = -1
+    digest: str = ""
 
 
 class _Manifest(msgspec.Struct):
@@ -89,6 +92,17 @@ def modelpack_layers(raw: bytes) -> list[PackedLayer] | None:
     if not any(packed.layer.media_type == GGUF_TYPE for packed in found):
         raise InvalidModelFile("the packed model has no GGUF file; only GGUF models can be used")
     return sorted(found, key=lambda packed: (_ORDER.index(packed.layer.media_type), packed.path))
+
+
+def modelpack_config(raw: bytes) -> Layer | None:
+    """The config of a packed model, where it is one of ModelPack's."""
+    config = msgspec.json.decode(raw, type=_Manifest).config
+    if config.media_type not in CONFIG_TYPES or not 0 <= config.size <= MOST_BYTES:
+        return None
+    try:
+        return Layer(config.media_type, config.size, Digest.parse(config.digest))
+    except InvalidReference:
+        return None
 
 
 _ORDER = (GGUF_TYPE, MMPROJ_TYPE, TEMPLATE_TYPE, LICENSE_TYPE, *SETTING_PATHS.values())

@@ -1,4 +1,4 @@
-"""A model of the store in the form of the CNCF's ModelPack specification, for a push.
+"""A model of the store in the form of the CNCF's ModelPack specification, for others.
 
 The files stay as they are; config and manifest are written anew, without a time, so that one model
 has one digest.  What a Modelfile sets has no type there: it travels as files of the weights'
@@ -8,6 +8,7 @@ configuration, under names that our own pull knows (`models/modelpack`).
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from typing import Literal
 
 import msgspec
 
@@ -24,7 +25,11 @@ from runnerd.models.manifest import (
 )
 from runnerd.models.modelpack import CONFIG_TYPES, SETTING_PATHS
 
+Form = Literal["docker", "modelpack"]
+"""How a model is written for others: as Docker Model Runner does, or as the CNCF's ModelPack."""
+
 _TYPE = "application/vnd.cncf.model"
+ARTIFACT_TYPE = f"{_TYPE}.manifest.v1+json"
 _WEIGHTS, _CONFIGURATION, _DOCUMENT = (
     f"{_TYPE}.{kind}.v1.raw" for kind in ("weight", "weight.config", "doc")
 )
@@ -52,7 +57,7 @@ def as_modelpack(model: Model) -> ModelPack:
     manifest = model.manifest
     if manifest.adapters:
         raise NotSupported(
-            "a ModelPack model cannot hold LoRA adapters; push this one in Docker's form"
+            "a ModelPack model cannot hold LoRA adapters; use Docker's form for this one"
             " (without `format`)"
         )
     named = list(_named(manifest.layers))
@@ -72,7 +77,7 @@ def as_modelpack(model: Model) -> ModelPack:
     document = {
         "schemaVersion": 2,
         "mediaType": MANIFEST_TYPE,
-        "artifactType": f"{_TYPE}.manifest.v1+json",
+        "artifactType": ARTIFACT_TYPE,
         "config": _entry(CONFIG_TYPES[0], len(config), Digest.of(config)),
         "layers": [
             _entry(kind, layer.size, layer.digest)

@@ -9,18 +9,29 @@ from __future__ import annotations
 import hashlib
 import os
 import tarfile
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 
+import msgspec
+
 from runnerd import threads
 from runnerd.errors import InvalidModelFile, ModelNotFound
 from runnerd.models.archive import BLOCK
+from runnerd.models.catalog import Model
 from runnerd.models.description import describe
 from runnerd.models.digest import Digest
 from runnerd.models.intake import Progress
-from runnerd.models.manifest import Layer, Manifest, build_config, build_manifest
+from runnerd.models.manifest import (
+    INDEX_TYPE,
+    MANIFEST_TYPE,
+    Layer,
+    Manifest,
+    build_config,
+    build_manifest,
+)
+from runnerd.models.modelpack_writing import ARTIFACT_TYPE, Form, ModelPack, as_modelpack
 from runnerd.models.reference import Reference
 from runnerd.models.sources import Source, Sources, decode_template, default_reference, open_sources
 from runnerd.threads import Stop
@@ -42,19 +53,15 @@ class Packed:
 
     def __init__(
         self,
-        manifest: Manifest,
-        blobs: dict[Digest, bytes | int],
+        id: Digest,
+        members: Sequence[_Member],
         *,
         tag: Reference | None = None,
         close: Callable[[], None],
     ) -> None:
-        self.id = manifest.id
+        self.id = id
         self.default_tag = tag
-        self._members = [
-            _Member(f"blobs/sha256/{layer.digest.hex}", layer.size, blobs[layer.digest])
-            for layer in manifest.blobs
-        ]
-        self._members.append(_Member("manifest.json", len(manifest.raw), manifest.raw))
+        self._members = members
         self._close = close
 
     def __enter__(self) -> Packed:
@@ -117,23 +124,66 @@ async def pack_files(
     return await threads.run_stoppable(work, undo=Packed.close)
 
 
-def pack_blobs(manifest: Manifest, blobs: dict[Digest, Path]) -> Packed:
-    """Pack a model of the store.  Raises errors.ModelNotFound when it was removed just now."""
-    opened: dict[Digest, bytes | int] = {}
+def pack_blobs(model: Model, path_of: Callable[[Digest], Path], form: Form = "docker") -> Packed:
+    """Pack a model of the store.
+
+    Raises errors.ModelNotFound when it was removed just now, NotSupported as `as_modelpack` does.
+    """
+    manifest, opened = model.manifest, dict[Digest, int]()
+    packed = as_modelpack(model) if form == "modelpack" else None
 
     def close() -> None:
         while opened:
-            _, descriptor = opened.popitem()
-            assert isinstance(descriptor, int)
-            os.close(descriptor)
+            os.close(opened.popitem()[1])
 
     try:
-        for digest, path in blobs.items():
-            opened[digest] = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+        for layer in manifest.blobs if packed is None else packed.layers:
+            if layer.digest not in opened:
+                path = path_of(layer.digest)
+                opened[layer.digest] = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
     except OSError as error:
         close()
         raise ModelNotFound(f"model {manifest.id} is no longer here") from error
-    return Packed(manifest, dict(opened), close=close)
+    members = _members(manifest, opened) if packed is None else _layout(packed, model, opened)
+    return Packed(manifest.id, members, close=close)
+
+
+def _blob(layer: Layer, content: bytes | int) -> _Member:
+    return _Member(f"blobs/sha256/{layer.digest.hex}", layer.size, content)
+
+
+def _file(name: str, document: object) -> _Member:
+    content = msgspec.json.encode(document, order="sorted")
+    return _Member(name, len(content), content)
+
+
+def _members(manifest: Manifest, blobs: Mapping[Digest, bytes | int]) -> list[_Member]:
+    """An archive in Docker Model Runner's form."""
+    return [
+        *(_blob(layer, blobs[layer.digest]) for layer in manifest.blobs),
+        _Member("manifest.json", len(manifest.raw), manifest.raw),
+    ]
+
+
+def _layout(packed: ModelPack, model: Model, blobs: Mapping[Digest, int]) -> list[_Member]:
+    """An OCI image layout with one model in the CNCF's form."""
+    manifest = Layer(MANIFEST_TYPE, len(packed.manifest), Digest.of(packed.manifest))
+    entry: dict[str, object] = {
+        "mediaType": manifest.media_type,
+        "artifactType": ARTIFACT_TYPE,
+        "size": manifest.size,
+        "digest": str(manifest.digest),
+    }
+    if model.tags:
+        entry["annotations"] = {"org.opencontainers.image.ref.name": model.tags[0]}
+    index = {"schemaVersion": 2, "mediaType": INDEX_TYPE, "manifests": [entry]}
+    return [
+        _file("oci-layout", {"imageLayoutVersion": "1.0.0"}),
+        _file("index.json", index),
+        _blob(packed.config_layer, packed.config),
+        *(_blob(layer, blobs[layer.digest]) for layer in dict.fromkeys(packed.layers)),
+        _blob(manifest, packed.manifest),
+    ]
 
 
 def _pack(sources: Sources, progress: Callable[[Progress], None] | None, stop: Stop) -> Packed:
@@ -153,7 +203,8 @@ def _pack(sources: Sources, progress: Callable[[Progress], None] | None, stop: S
     config = build_config(description, layers)
     blobs[Digest.of(config)] = config
     manifest = build_manifest(config, layers)
-    return Packed(manifest, blobs, tag=default_reference(sources.name), close=sources.close)
+    tag = default_reference(sources.name)
+    return Packed(manifest.id, _members(manifest, blobs), tag=tag, close=sources.close)
 
 
 def _template(source: Source) -> str:

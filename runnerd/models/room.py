@@ -30,6 +30,8 @@ class Room:
         self._ledger = ledger
         self._lock = lock
         self._quota_bytes = quota_bytes
+        self.copies: Callable[[], int] = lambda: 0
+        """The bytes that copies of models take elsewhere on this host's disks, for programs."""
 
     def usage(self) -> int:
         """Return the bytes that the models occupy; what two models share counts once.
@@ -63,12 +65,13 @@ class Room:
             return
         names = {path.name for path in beside}
         taken = self.usage() + occupied(self._layout.parts, beside=names)
-        taken += occupied(self._layout.temporary, beside=names)
+        taken += occupied(self._layout.temporary, beside=names) + self.copies()
         if size + taken > quota:
             raise InsufficientStorage(
-                f"the model needs {binary_size(size)}; the models and unfinished downloads occupy"
-                f" {binary_size(taken)} and may occupy {binary_size(quota)}; remove some with"
-                " `runnerd rm`, leftovers with `runnerd prune`, or raise store_quota"
+                f"the model needs {binary_size(size)}; the models, their copies and unfinished"
+                f" downloads occupy {binary_size(taken)} and may occupy {binary_size(quota)};"
+                " remove some with `runnerd rm`, leftovers with `runnerd prune`, or raise"
+                " store_quota"
             )
 
     def check_writable(self) -> None:

@@ -30,6 +30,7 @@ from runnerd.models.entrance import Entrance
 from runnerd.models.layout import STORE, Layout
 from runnerd.models.ledger import Ledger
 from runnerd.models.leftovers import Leftovers, at_leisure
+from runnerd.models.modelpack_writing import Form
 from runnerd.models.names import Names
 from runnerd.models.packing import Packed, pack_blobs
 from runnerd.models.parts_folder import sweep
@@ -221,9 +222,8 @@ class Store:
         """Return the contents of a model's small layers of one type.  Raises OSError; blocks."""
         return small_layers(self._layout, model.manifest, media_type)
 
-    def pack(self, text: str) -> Packed:
-        """Return a model as a tar archive in Docker Model Runner's form.  Raises as `get`."""
-        manifest = self.get(text).manifest
-        return pack_blobs(
-            manifest, {layer.digest: self._layout.content(layer.digest) for layer in manifest.blobs}
-        )
+    def pack(self, text: str, form: Form = "docker") -> Packed:
+        """Return a model as a tar archive: in Docker Model Runner's form, or an OCI image layout
+        with a ModelPack model.  Raises as `get`, and as `pack_blobs`.
+        """
+        return pack_blobs(self.get(text), self._layout.content, form)

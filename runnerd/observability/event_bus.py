@@ -10,13 +10,13 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import enum
-import os
 import time
 from collections import Counter, deque
 from collections.abc import Callable, Collection, Iterator, Mapping
 from typing import NamedTuple
 
 from runnerd.errors import Overloaded
+from runnerd.observability.event_ids import EventIds
 
 HEARTBEAT = 10.0  # seconds after which a stream without news gives a sign of life
 _TOGETHER = 0.25  # seconds in which events are collected for one write to who watches
@@ -57,13 +57,13 @@ class News(NamedTuple):
 class EventBus:
     """Keeps the newest events and wakes who watches, until `close`.
 
-    Ids name the daemon's life, too: those of an earlier one are of no use.
+    Ids tell nobody how many events there were (`event_ids`).
     """
 
     def __init__(self, clock: Callable[[], float] = time.time) -> None:
         """`clock` says Unix time."""
         self._clock = clock
-        self._run = os.urandom(4).hex()
+        self._ids = EventIds()
         self._number = 0
         self._rings = {kind: _Ring(_KEPT.get(kind, _USUALLY_KEPT)) for kind in EventKind}
         self._watchers: set[Watcher] = set()
@@ -85,15 +85,12 @@ class EventBus:
 
     def id_of(self, number: int) -> str:
         """The id of an event, by its number."""
-        return f"{self._run}-{number}"
+        return self._ids.id_of(number)
 
     def number_of(self, id: str) -> int | None:
         """The number of the event with this id; None for one that this daemon has not told."""
-        run, _, number = id.partition("-")
-        if run != self._run or not number.isascii() or not number.isdigit() or len(number) > 18:
-            return None
-        found = int(number)
-        return found if found <= self._number else None
+        found = self._ids.number_of(id)
+        return found if found is not None and found <= self._number else None
 
     def since(self, number: int, kinds: Collection[EventKind]) -> News:
         """What has happened after an event, in order."""
@@ -138,12 +135,12 @@ class Watcher:
         """There is something new."""
         self._woken.set()
 
-    async def wait(self) -> None:
-        """Wait until something is new, and a moment longer for what comes with it; or until a sign
-        of life is due, or the daemon drains.
+    async def wait(self, seconds: float | None = None) -> None:
+        """Wait until something is new, and a moment longer for what comes with it; or for so many
+        seconds (None: until a sign of life is due), or until the daemon drains.
         """
         with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(HEARTBEAT):
+            async with asyncio.timeout(HEARTBEAT if seconds is None else seconds):
                 await self._woken.wait()
         if self._woken.is_set():
             with contextlib.suppress(TimeoutError):

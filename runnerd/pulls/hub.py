@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from typing import NamedTuple
 from urllib.parse import quote
 
 import aiohttp
@@ -31,15 +32,14 @@ from runnerd.models.reference import Reference
 from runnerd.outbound.client import Outbound, read_capped
 from runnerd.pulls.asker import Asker, FindLogin
 from runnerd.pulls.file_kinds import FileKind, RepositoryFile, kind_by_header
+from runnerd.pulls.hub_card import HOST, HOSTS, published
 from runnerd.pulls.offer import Offer, OfferedFile, Remote, Secrets
+from runnerd.pulls.published import Published
 from runnerd.pulls.retrying import BUSY, retry_after
 from runnerd.pulls.selection import Selection, news, select
 from runnerd.pulls.settings import PullSettings
 from runnerd.pulls.source import SourceContext
 from runnerd.resources import Host
-
-HOST = "huggingface.co"
-HOSTS = (HOST, "hf.co")
 
 _MOST_LOOKED_AT = 4  # files whose headers are fetched before one is chosen
 _MOST_BYTES = 64 * 2**20  # of a listing
@@ -140,7 +140,7 @@ class Hub:
 
         Raises errors.ModelNotFound, SourceDenied, SourceFailure, InvalidModelFile, Forbidden.
         """
-        commit, files = await self._list(name, token)
+        commit, files, said = await self._list(name, token)
         secrets = _bearer(token)
         selection = await self._choose(name, commit, files, secrets, memory_bytes)
         offered = [self._file(name, commit, file, GGUF_TYPE, secrets) for file in selection.weights]
@@ -151,7 +151,9 @@ class Hub:
         if selection.draft is not None:
             file = self._file(name, commit, selection.draft, GGUF_TYPE, secrets)
             draft = Offer((file,), name=file.name, tag=_tag_of(name, file.name))
-        return Offer(tuple(offered), name=_model_name(selection), news=told, draft=draft)
+        return Offer(
+            tuple(offered), name=_model_name(selection), news=told, draft=draft, published=said
+        )
 
     async def _choose(
         self,
@@ -193,8 +195,8 @@ class Hub:
         page = f"{self._endpoint}/{name.repository}"
         return f"accept the terms on the model's page, {page}, and {_TOKEN} of that account"
 
-    async def _list(self, name: HubName, token: str | None) -> tuple[str, list[RepositoryFile]]:
-        """The commit and the files of a repository."""
+    async def _list(self, name: HubName, token: str | None) -> _Listed:
+        """The commit and the files of a repository, and what is said of it."""
         revision = quote(name.revision, safe="")
         path = f"/api/models/{name.repository}/revision/{revision}?blobs=true"
         url = URL(self._endpoint + path, encoded=True)
@@ -203,8 +205,7 @@ class Hub:
             if response.status != 200:
                 raise self._refused(response, name, token)
             raw = await read_capped(response, _MOST_BYTES)
-        listing = await threads.run(_decoded, raw)
-        return _commit(listing.sha, name), [_repository_file(file) for file in listing.siblings]
+        return await threads.run(_decoded, raw, name)
 
     def _refused(
         self, response: aiohttp.ClientResponse, name: HubName, token: str | None
@@ -259,11 +260,19 @@ class _Listing(msgspec.Struct):
     siblings: list[_Sibling] = []
 
 
-def _decoded(raw: bytes) -> _Listing:
+class _Listed(NamedTuple):
+    commit: str
+    files: list[RepositoryFile]
+    said: Published
+
+
+def _decoded(raw: bytes, name: HubName) -> _Listed:
     try:
-        return msgspec.json.decode(raw, type=_Listing)
+        listing = msgspec.json.decode(raw, type=_Listing)
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
         raise SourceFailure("the hub's list of files cannot be read") from error
+    files = [_repository_file(file) for file in listing.siblings]
+    return _Listed(_commit(listing.sha, name), files, published(raw, name.repository))
 
 
 def _tag_of(name: HubName, file: str) -> str:

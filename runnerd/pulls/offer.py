@@ -17,6 +17,7 @@ from yarl import URL
 from runnerd.errors import ModelNotFound, RunnerdError, SourceBusy, SourceDenied, SourceFailure
 from runnerd.models.digest import Digest
 from runnerd.outbound.client import Outbound
+from runnerd.pulls.published import Published
 from runnerd.pulls.retrying import BUSY, retry_after
 
 # Returns the secret headers for a request; `refused` is the response that asked for other ones.
@@ -118,8 +119,8 @@ class Offer:
     """The files of one model.
 
     `manifest` is the model's own where the source has one; else the store makes it from the files.
-    `news` is what people should know about the choice that was made.  `draft` is a model that
-    drafts for this one, which gets the tag `tag`.
+    `news` is what people should know about the choice that was made, `published` what the source
+    says of the model.  `draft` is a model that drafts for this one, which gets the tag `tag`.
     """
 
     files: tuple[OfferedFile, ...]
@@ -128,6 +129,7 @@ class Offer:
     news: tuple[str, ...] = field(default=())
     draft: Offer | None = None
     tag: str | None = None
+    published: Published | None = None
 
     @property
     def size(self) -> int:

@@ -31,6 +31,7 @@ from runnerd.models.digest import Digest
 from runnerd.models.disk_space import allocated_bytes
 from runnerd.models.intake import Fetched, Pending
 from runnerd.models.layout import STORE
+from runnerd.models.modelpack_writing import Form
 from runnerd.models.pages import model_of_page
 from runnerd.models.parts import Part
 from runnerd.models.reference import Reference
@@ -39,9 +40,11 @@ from runnerd.outbound.client import Outbound
 from runnerd.pulls.asker import STRANGER, Asker, FindLogin, no_login
 from runnerd.pulls.credentials import DockerCredentials
 from runnerd.pulls.file_locks import FileLocks
-from runnerd.pulls.hub import HOSTS, HubSource, is_hub
+from runnerd.pulls.hub import HubSource, is_hub
+from runnerd.pulls.hub_card import HOSTS
 from runnerd.pulls.offer import Offer, OfferedFile, layer_id
-from runnerd.pulls.pushing import Form, Push
+from runnerd.pulls.published import Published
+from runnerd.pulls.pushing import Push
 from runnerd.pulls.registry import RegistrySource, read_config
 from runnerd.pulls.retrying import persistently
 from runnerd.pulls.settings import PullSettings
@@ -59,6 +62,8 @@ AT_ONCE = 3  # pulls; more would only share the line, and every one holds space
 Work = Callable[[TransferTask], Coroutine[Any, Any, Model]]
 Drafted = Callable[[Model, Model], Awaitable[str]]
 """Lets a model be loaded with the one that drafts for it; says what came of it."""
+KeepPublished = Callable[[Model, str, Published], Awaitable[None]]
+"""Keeps what a source says of a model that was pulled under a tag, "" for none."""
 
 _OLLAMAS = ("ollama.com", "registry.ollama.ai")
 _SHARED_BYTES = 4 * 2**20  # smaller files are not worth waiting for another pull
@@ -106,6 +111,7 @@ class Pulls:
         self._by_request: dict[tuple[Kind, PullRequest], TransferTask] = {}
         self.changed: Callable[[TransferTask], None] = lambda job: None  # told of begins and ends
         self.drafted: Drafted = _not_used
+        self.keep_published: KeepPublished | None = None
         self._slots = asyncio.Semaphore(AT_ONCE)
         self._turns = FileLocks()
 
@@ -301,6 +307,8 @@ class Pulls:
             finally:
                 await threads.run_to_end(_close, parts)
         log.info("pulled %s (%s)", job.reference, model.id.short)
+        if offer.published is not None and self.keep_published is not None:
+            await self.keep_published(model, tag or "", offer.published)
         return model
 
     async def _claim(self, stack: AsyncExitStack, file: OfferedFile) -> Pending | None:

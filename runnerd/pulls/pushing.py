@@ -12,7 +12,7 @@ import os
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import aiohttp
 from yarl import URL
@@ -21,7 +21,7 @@ from runnerd import threads
 from runnerd.errors import ModelNotFound, SourceFailure, SourceTimeout
 from runnerd.models.catalog import Model
 from runnerd.models.manifest import MANIFEST_TYPE, Layer
-from runnerd.models.modelpack_writing import as_modelpack
+from runnerd.models.modelpack_writing import Form, as_modelpack
 from runnerd.models.store import Store
 from runnerd.outbound.client import Outbound
 from runnerd.pulls.offer import refusal
@@ -31,8 +31,6 @@ from runnerd.pulls.transfer_tasks import TransferTask
 
 log = logging.getLogger(__name__)
 
-Form = Literal["docker", "modelpack"]
-"""How a model is written in a registry: as Docker Model Runner's, or as a CNCF ModelPack."""
 
 _CHUNK_BYTES = 2**20
 _ATTEMPTS = 4

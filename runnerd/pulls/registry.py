@@ -35,13 +35,14 @@ from runnerd.models.modelfile import (
     PARAMETERS_TYPE,
     SYSTEM_TYPE,
 )
-from runnerd.models.modelpack import modelpack_layers
+from runnerd.models.modelpack import modelpack_config, modelpack_layers
 from runnerd.models.reference import Reference
 from runnerd.outbound.client import Outbound, read_capped
 from runnerd.pulls.asker import Asker, FindLogin, OwnLogin
 from runnerd.pulls.authorization import Authorization
 from runnerd.pulls.credentials import CredentialSource, DockerCredentials
 from runnerd.pulls.offer import Offer, OfferedFile, Remote, refusal
+from runnerd.pulls.published import Published, asked, completed, of_manifest, of_packed
 from runnerd.pulls.settings import PullSettings, RegistrySettings
 from runnerd.pulls.source import SourceContext
 
@@ -115,19 +116,19 @@ class Registry:
         Forbidden.
         """
         raw = await self._manifest()
+        said, name = of_manifest(raw), self.reference.short_name
         if (layers := _ollama_layers(raw)) is not None:
-            files = tuple(self._file(layer) for layer in layers)
-            return Offer(files, name=self.reference.short_name)
+            return Offer(tuple(map(self._file, layers)), name=name, published=said)
         if (packed := modelpack_layers(raw)) is not None:
-            return Offer(
-                tuple(self._file(each.layer) for each in packed), name=self.reference.short_name
-            )
-        manifest = parse_manifest(raw)
-        return Offer(
-            tuple(self._file(layer) for layer in manifest.blobs),
-            manifest=raw,
-            name=self.reference.short_name,
-        )
+            files = tuple(self._file(each.layer) for each in packed)
+            more = await asked(self._packed(modelpack_config(raw)))
+            return Offer(files, name=name, published=completed(said, more))
+        files = tuple(map(self._file, parse_manifest(raw).blobs))
+        return Offer(files, manifest=raw, name=name, published=said)
+
+    async def _packed(self, config: Layer | None) -> Published | None:
+        """What a ModelPack's config says of the model.  Raises as `Remote.open`."""
+        return None if config is None else of_packed(await _read(self._file(config)))
 
     def _file(self, layer: Layer) -> OfferedFile:
         remote = Remote(
@@ -229,14 +230,20 @@ class _About(msgspec.Struct):
 
 async def read_config(file: OfferedFile) -> dict[str, Any]:
     """What the config blob of a model says about it.  Raises as `Remote.open`."""
-    async with file.remote.open({}) as response:
-        raw = await read_capped(response, MOST_BYTES)
-    if file.digest is not None and Digest.of(raw) != file.digest:
-        raise SourceFailure(f"{response.url.host} sent another config than the manifest lists")
+    raw = await _read(file)
     try:
         return msgspec.json.decode(raw, type=_About).config
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
         raise InvalidModelFile(f"the model's config cannot be read: {error}") from error
+
+
+async def _read(file: OfferedFile) -> bytes:
+    """The content of a config.  Raises as `Remote.open`."""
+    async with file.remote.open({}) as response:
+        raw = await read_capped(response, MOST_BYTES)
+    if file.digest is not None and Digest.of(raw) != file.digest:
+        raise SourceFailure(f"{response.url.host} sent another config than the manifest lists")
+    return raw
 
 
 class _Entry(msgspec.Struct, rename="camel"):

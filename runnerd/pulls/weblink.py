@@ -7,7 +7,7 @@ shown, but there is nothing to hold it to.
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from urllib.parse import unquote
 
 from yarl import URL
@@ -17,7 +17,9 @@ from runnerd.models.digest import Digest
 from runnerd.models.manifest import GGUF_TYPE, MOST_LAYERS
 from runnerd.models.sources import default_reference
 from runnerd.outbound.client import Outbound
+from runnerd.pulls.hub_card import published_at
 from runnerd.pulls.offer import Offer, OfferedFile, Remote
+from runnerd.pulls.published import asked
 from runnerd.pulls.source import SourceContext
 
 _SHARD = re.compile(r"(.+)-(\d{5})-of-(\d{5})\.gguf")
@@ -81,7 +83,10 @@ class WebSource:
         return str(default_reference(self.url.name))
 
     async def offer(self, context: SourceContext) -> Offer:
-        return offer(context.http, self.url, self.digest)
+        offered = offer(context.http, self.url, self.digest)
+        endpoint = context.settings().hub_endpoint
+        said = await asked(published_at(context.http, endpoint, self.url))
+        return replace(offered, published=said)
 
 
 def offer(http: Outbound, url: URL, digest: Digest | None) -> Offer:

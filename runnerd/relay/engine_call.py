@@ -18,10 +18,11 @@ from runnerd.relay.connect_retry import retry_connect
 from runnerd.relay.dialect import AskedAgain, BeforeEnd, Translation
 from runnerd.relay.engine import EngineConnection, Loss
 from runnerd.relay.engine_errors import EngineRefusal, broken
-from runnerd.relay.events import StreamError, UnwantedResponse
+from runnerd.relay.events import EVENT_STREAM, StreamError, UnwantedResponse, written
 from runnerd.relay.exchange_context import ExchangeContext
 from runnerd.relay.plan import Plan
 from runnerd.relay.records import RequestRecord
+from runnerd.relay.response_adapters.unparsed_end import UnparsedEnd, is_unparsed
 from runnerd.relay.response_parser import ResponseHead
 from runnerd.relay.response_sink import ResponseSink
 from runnerd.relay.translations import PASSED, ErrorBody, Renamed
@@ -57,6 +58,7 @@ class AskingExchange(Protocol):
 
 
 _LAST_BYTES = 2**20  # of a stream that is about to be ended
+_CUT = ResponseHead(200, EVENT_STREAM, None, chunked=True, keeps=False)
 
 
 class EngineCall:
@@ -319,6 +321,8 @@ class EngineCall:
         if refused and (other := self._plan.otherwise(error)) is not None:
             self._plan = other
             self.ask()
+        elif refused and is_unparsed(error) and isinstance(self._plan.translation, UnparsedEnd):
+            _end_unparsed(self, error)
         else:
             self._exchange.fail(EngineRefusal(self._status, error))
 
@@ -326,6 +330,13 @@ class EngineCall:
 def _count(record: RequestRecord, data: bytes) -> None:
     """Note what several requests to the engine took together, as it is told to the client."""
     record.counts = usage.excerpt(data) or record.counts
+
+
+def _end_unparsed(call: EngineCall, error: dict[str, Any]) -> None:
+    """Let a response of which the engine has nothing but this error be one that was cut."""
+    call.engine_head(_CUT)
+    call.engine_body(written({"error": error}))
+    call.engine_done()
 
 
 async def _end_after(call: EngineCall, work: BeforeEnd) -> None:

@@ -45,7 +45,7 @@ class Exchange:
 
     __slots__ = (
         "_call", "_context", "_counted", "_lease", "_moved", "_over", "_paused", "_pending",
-        "_plan", "_principal", "_sink", "_task", "_wait", "record",
+        "_plan", "_principal", "_recalled", "_sink", "_task", "_wait", "record",
     )  # fmt: skip
 
     def __init__(
@@ -77,6 +77,7 @@ class Exchange:
         self._over = False
         self._paused = False
         self._moved = False  # to another runner
+        self._recalled = False  # what its runner may be given back of a session
 
     # the sink's side
 
@@ -182,7 +183,7 @@ class Exchange:
         record.runner = lease.runner.name
         try:
             if not plan.preload_only and plan.immediate is None:
-                if plan.session and _recalls(self, lease, plan, self._context):
+                if _recalls(self, lease, plan, self._context):
                     return
                 self._call = call = EngineCall(
                     self, lease.runner, plan, self._sink, record, self._context
@@ -280,6 +281,7 @@ class Exchange:
         if wait is not None:
             wait.leave()
         if self._lease is not None:
+            _note_use(self._lease, self._plan, record, self._context)
             self._lease.release()
         counted, self._counted = self._counted, None
         if counted is not None:
@@ -301,15 +303,31 @@ def _log_failure(record: RequestRecord, error: RunnerdError) -> None:
     log.warning("a request failed: %d %s", error.status, said, extra=about)
 
 
-def _recalls(exchange: Exchange, lease: Lease, plan: Plan, context: ExchangeContext) -> bool:
-    """Whether a runner is given what was kept of a session before it is asked the next prompt."""
+def _note_use(lease: Lease, plan: Plan, record: RequestRecord, context: ExchangeContext) -> None:
+    """A runner that has sessions may have to save some, now that it has evaluated something."""
     states = context.supervisor.session_states
-    if not states.awaits(lease.runner, plan.session):
-        states.asked(lease.runner, plan.session, plan.body)
+    if states.follows(lease.runner) and record.counts is not None:
+        used = record.usage
+        tokens = (used.prompt or 0) + (used.generated or 0)
+        states.served(lease.runner, plan.session or record.id, tokens)
+
+
+def _recalls(exchange: Exchange, lease: Lease, plan: Plan, context: ExchangeContext) -> bool:
+    """Whether a runner is given what was kept of a session before it is asked the next prompt, or
+    others have to be saved before it is asked anything.
+    """
+    states = context.supervisor.session_states
+    if not plan.session and not states.follows(lease.runner):
+        return False
+    recalled, exchange._recalled = exchange._recalled, False
+    if recalled or not states.awaits(lease.runner, plan.session):
+        if plan.session:
+            states.asked(lease.runner, plan.session, plan.body)
         return False
 
     async def recall() -> None:
         await states.recall(lease.runner, plan.session)
+        exchange._recalled = True  # and asked at once: its slot is another's soon
         if not exchange._over:
             exchange.leased(lease)
 

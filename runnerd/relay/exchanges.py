@@ -144,7 +144,9 @@ class Exchanges:
         sink = StreamedResponse(_UNREAD_BYTES)
         request = _request(path, body, session=session, background=background)
         exchange = self._exchange(sink, request, self._known_route(path), principal)
-        sink.control(lambda paused: exchange.flow(paused=paused), exchange.cancel)
+        sink.control(
+            lambda paused: exchange.flow(paused=paused), exchange.cancel, exchange.record.waits
+        )
         self._streamed[exchange] = principal
         try:
             exchange.start()

@@ -48,6 +48,7 @@ from runnerd.relay.request_validation import JUDGED_ALWAYS, validate_request
 from runnerd.relay.response_adapters.infill import Infill, infill_wanted
 from runnerd.relay.response_adapters.logprobs import half_characters_wanted
 from runnerd.relay.response_adapters.select import translation_of
+from runnerd.relay.response_adapters.unparsed_end import can_be_unparsed, with_an_end
 from runnerd.relay.routes import Route
 from runnerd.relay.serving_runners import PlainRequest, ServingRunner, ServingRunners
 from runnerd.relay.tool_plans import ToolPlan, tool_plan
@@ -193,12 +194,11 @@ class Planner:
             warnings=warnings,
             before_end=translated.before_end,
         )
-        if tools is None:
-            return plan
-        body_of = partial(translated_body, translated, rules=found.rules)
-        return _with_tools(
-            plan, tools, body_of, retry_within_rules(translated, found.rules, second=True)
-        )
+        if tools is not None:
+            body_of = partial(translated_body, translated, rules=found.rules)
+            second = retry_within_rules(translated, found.rules, second=True)
+            plan = _with_tools(plan, tools, body_of, second)
+        return _with_an_end(plan, asked.fields)
 
 
 def _check_needs(needs: tuple[str, ...], model: Model, reference: str) -> None:
@@ -226,6 +226,16 @@ def _with_tools(
         assembles=plan.assembles and again is None,  # else its end would be waited for
         again=again,
     )
+
+
+def _with_an_end(plan: Plan, fields: Inference) -> Plan:
+    """The plan with an end for a response that its engine cannot read, whichever is asked for."""
+    operation, model = plan.operation.name, plan.model_ref
+    translation = with_an_end(plan.translation, operation, fields, model)
+    if translation is plan.translation:
+        return plan
+    again = None if plan.again is None else _with_an_end(plan.again, fields)
+    return msgspec.structs.replace(plan, translation=translation, again=again)
 
 
 def _planned(
@@ -268,10 +278,10 @@ def _planned(
         translation=infill.translation if infill else translation,
         warnings=warnings,
     )
-    if tools is None:
-        return plan
-    body_of = partial(engine_body, rules=found.rules, assembles=assembles)
-    return _with_tools(plan, tools, body_of)
+    if tools is not None:
+        body_of = partial(engine_body, rules=found.rules, assembles=assembles)
+        plan = _with_tools(plan, tools, body_of)
+    return plan if plan.translation is PASSED and not streams else _with_an_end(plan, fields)
 
 
 def _plain_request(
@@ -306,6 +316,8 @@ def _assembles(operation: Operation, fields: Inference, found: ServingRunner) ->
     if half_characters_wanted(fields) is not None:
         return True
     limit, time = fields.token_limit(), found.token_time
+    if can_be_unparsed(fields):  # what it could not read is not in its error
+        return True
     if limit == 1:
         return False
     if limit is None or time is None or has_schemas(fields):

@@ -67,6 +67,12 @@ class RequestRecord(msgspec.Struct, gc=False):
             self.tokens = usage.read(self.counts) or _UNTOLD
         return self.tokens
 
+    def waits(self) -> float:
+        """The seconds for which it has waited for a runner, so far."""
+        if self.waited is not None:
+            return self.waited
+        return time.monotonic() - self.clock if self.duration is None else self.duration
+
     @property
     def left(self) -> bool:
         """Whether its client has left before the end."""

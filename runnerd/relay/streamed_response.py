@@ -41,13 +41,21 @@ class StreamedResponse:
         self._failure: BaseException | None = None
         self._news = asyncio.Event()
         self.ended = False
+        self.waited: Callable[[], float] = lambda: 0.0
 
-    def control(self, flow: Callable[[bool], None], cancel: Callable[[], None]) -> None:
+    def control(
+        self,
+        flow: Callable[[bool], None],
+        cancel: Callable[[], None],
+        waited: Callable[[], float] = lambda: 0.0,
+    ) -> None:
         """Tell `flow` whether the exchange has to pause, each time that this changes, and call
-        `cancel` where it is stopped.
+        `cancel` where it is stopped.  `waited` says for how many seconds it has waited for a
+        place, so far.
         """
         self._flow = flow
         self._cancel = cancel
+        self.waited = waited
 
     def stop(self) -> None:
         """End the response here: what has come is read, and then it is over.  Idempotent."""

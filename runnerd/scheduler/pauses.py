@@ -89,9 +89,13 @@ class Pauses:
             quiet_at = min(self._left_at + self._pause, max(self._left_at, calm_at))
         return quiet_at if self.jobs else min(quiet_at, self._overdue_at)
 
-    def let_through(self, now: float) -> bool:
-        """Return whether a job need not make room: none got done for too long."""
-        return now >= self._overdue_at
+    def stay(self, now: float) -> int | None:
+        """Return how many jobs need not make room for who comes, None for all: one where none got
+        done for too long.
+        """
+        if not self.patience:
+            return None
+        return int(now >= self._overdue_at)
 
     @property
     def _overdue_at(self) -> float:

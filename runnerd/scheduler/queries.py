@@ -80,9 +80,10 @@ class Queries:
         return None if found is None else found[1].slots
 
     @property
-    def people(self) -> bool:
-        """Whether anybody is served or waits for whom somebody waits."""
-        return self._books.pauses.people > 0 or self._books.people_wait
+    def people_first(self) -> bool:
+        """Whether somebody is served or waits for whom jobs pause."""
+        pauses = self._books.pauses
+        return pauses.patience > 0 and (pauses.people > 0 or self._books.people_wait)
 
     def jobs_begin_at(self) -> float:
         """Return from when on a job may begin, as things stand; infinite where that is no matter
@@ -90,14 +91,9 @@ class Queries:
         """
         return self._books.jobs_begin_at()
 
-    @property
-    def jobs_pause(self) -> bool:
-        """Whether jobs are for the pauses between people, not beside them all the time."""
-        return self._books.pauses.patience > 0
-
-    def let_through(self, now: float) -> bool:
-        """Return whether one job need not make room: none got done for too long."""
-        return self._books.pauses.let_through(now)
+    def jobs_that_stay(self, now: float) -> int | None:
+        """Return how many jobs need not make room for who comes, None for all."""
+        return self._books.pauses.stay(now)
 
     def gives_way(self, key: RunnerKey, generation: int) -> bool:
         """Return whether an instance is to make room for another model once it is idle."""

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 import msgspec
 
 from runnerd.errors import BackendFailure, ClientError
-from runnerd.sessions.session import Parameters, Session, SessionKind, Turn
+from runnerd.sessions.session import Parameters, Prompt, Session, SessionKind, Turn
 from runnerd.sse import EventSplitter, parse
 
 _OURS = frozenset({
@@ -40,18 +40,22 @@ def check_parameters(parameters: Parameters) -> None:
         raise ClientError(f"parameters: more than {_MOST_BYTES} bytes", param="parameters")
 
 
-def request_for(
-    session: Session, turns: Iterable[Turn], text: str, parameters: Parameters
-) -> Request:
-    """What is asked next in a session: everything that was said, and `text` behind it."""
-    said = {**session.parameters, **parameters}
+def request_for(session: Session, turns: Iterable[Turn], prompt: Prompt) -> Request:
+    """What is asked next in a session: everything that was said, and the prompt behind it.
+
+    Raises errors.ClientError for images and sounds in a text.
+    """
+    said = {**session.parameters, **prompt.parameters}
     body: dict[str, Any] = {**said, "model": session.model, "stream": True}
     body["stream_options"] = {"include_usage": True}
     if session.kind is SessionKind.CHAT:
-        body["messages"] = [*_messages(session, turns), {"role": "user", "content": text}]
+        asked = {"role": "user", "content": _content(prompt.text, prompt.parts)}
+        body["messages"] = [*_messages(session, turns), asked]
+    elif prompt.parts:
+        raise ClientError("prompt: only a session of the kind chat has parts", param="prompt")
     else:
         before = "".join(turn.prompt + turn.response for turn in turns)
-        body["prompt"] = session.system + before + text
+        body["prompt"] = session.system + before + prompt.text
     return Request(_PATHS[session.kind], msgspec.json.encode(body))
 
 
@@ -59,8 +63,12 @@ def _messages(session: Session, turns: Iterable[Turn]) -> Iterator[dict[str, Any
     if session.system:
         yield {"role": "system", "content": session.system}
     for turn in turns:
-        yield {"role": "user", "content": turn.prompt}
+        yield {"role": "user", "content": _content(turn.prompt, turn.parts)}
         yield {"role": "assistant", "content": turn.response}
+
+
+def _content(text: str, parts: str) -> str | msgspec.Raw:
+    return msgspec.Raw(parts.encode()) if parts else text
 
 
 class Delta(NamedTuple):

@@ -56,7 +56,8 @@ class Session:
 class Turn:
     """A prompt and its response.  `number` counts from 1 within the session.
 
-    Of the prompt's tokens `cached_tokens` had been evaluated before.
+    `parts` is the prompt as it was sent where it has images or sounds, OpenAI's parts as JSON; then
+    `prompt` is the text in it.  Of its tokens `cached_tokens` had been evaluated before.
     """
 
     session: str
@@ -70,6 +71,7 @@ class Turn:
     prompt_tokens: int = 0
     cached_tokens: int = 0
     completion_tokens: int = 0
+    parts: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,7 +90,7 @@ class NewSession:
 
 @dataclass(frozen=True, slots=True)
 class Prompt:
-    """What is said next.  `parameters` count before the session's.
+    """What is said next, with `parts` as a turn has them.  `parameters` count before the session's.
 
     With `after`, the number of turns that whoever asks knows of, the prompt is refused where there
     are others: so it can be repeated when its outcome was not heard.
@@ -97,3 +99,4 @@ class Prompt:
     text: str
     parameters: Parameters = field(default_factory=dict)
     after: int | None = None
+    parts: str = ""

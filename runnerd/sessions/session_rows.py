@@ -15,7 +15,7 @@ _SESSION = (
 )
 _TURN = (
     "SELECT session, number, prompt, response, created, state, reasoning, finish_reason,"
-    " prompt_tokens, cached_tokens, completion_tokens FROM turns"
+    " prompt_tokens, cached_tokens, completion_tokens, parts FROM turns"
 )
 
 
@@ -45,7 +45,7 @@ def insert(connection: Connection, session: Session) -> None:
 def insert_turn(connection: Connection, turn: Turn) -> None:
     """Add a turn to a session that there is."""
     connection.execute(
-        f"INSERT INTO turns VALUES ({', '.join('?' * 11)})",
+        f"INSERT INTO turns VALUES ({', '.join('?' * 12)})",
         (
             turn.session,
             turn.number,
@@ -58,6 +58,7 @@ def insert_turn(connection: Connection, turn: Turn) -> None:
             turn.prompt_tokens,
             turn.cached_tokens,
             turn.completion_tokens,
+            turn.parts,
         ),
     )
 

@@ -135,7 +135,8 @@ class SessionStore:
                 turns=turn.number,
                 used=now,
                 expires=max(session.expires, now + settings.expire_after),
-                bytes=session.bytes + _size(turn.prompt, turn.response, turn.reasoning),
+                bytes=session.bytes
+                + _size(turn.parts or turn.prompt, turn.response, turn.reasoning),
             )
             rows.insert_turn(connection, turn)
             rows.touch(connection, session)
@@ -182,7 +183,7 @@ class SessionStore:
         most = self._settings().bytes_per_user
         if session.bytes + _size(prompt) > most:
             raise LimitReached(
-                f"this session has {session.bytes} bytes of text, and {most} are kept of one user;"
+                f"this session has {session.bytes} bytes, and {most} are kept of one user;"
                 " begin a new one",
                 limit="bytes_per_user",
             )

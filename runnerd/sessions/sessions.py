@@ -144,11 +144,14 @@ class Sessions:
                 return
             if self._lines.left != left:  # it may have gone on meanwhile
                 history = await self.history(principal, history.session.id)
-            async with contextlib.aclosing(
-                self._answered(principal, history, prompt, standing)
-            ) as answered:
-                async for each in answered:
-                    yield each
+            try:
+                async with contextlib.aclosing(
+                    self._answered(principal, history, prompt, standing)
+                ) as answered:
+                    async for each in answered:
+                        yield each
+            finally:
+                self._states.settled(history.session.id)
 
     async def _answered(
         self, principal: Principal, history: History, prompt: Prompt, standing: Standing
@@ -160,8 +163,8 @@ class Sessions:
                 " with it, or this was said already",
                 param="after",
             )
-        self._store.check_size(session, prompt.text)
-        path, body = request_for(session, turns, prompt.text, prompt.parameters)
+        self._store.check_size(session, prompt.parts or prompt.text)
+        path, body = request_for(session, turns, prompt)
         said, began = ResponseText(), self._clock()
         try:
             async with self._exchanges.streamed(
@@ -174,7 +177,9 @@ class Sessions:
             raise _model_gone(session) from error
         if not (said.ended or standing.interrupted):
             raise BackendFailure("the engine's response ended before its end")
-        yield await self._keep(session, prompt, said, began)
+        ended = await self._keep(session, prompt, said, began)
+        self._states.settled(session.id)  # before the next prompt can come
+        yield ended
 
     async def _keep(
         self, session: Session, prompt: Prompt, said: ResponseText, began: float
@@ -186,6 +191,7 @@ class Sessions:
             session=session.id,
             number=session.turns + 1,
             prompt=prompt.text,
+            parts=prompt.parts,
             response=said.text,
             created=began,
             state=TurnState.COMPLETE if said.ended else TurnState.INTERRUPTED,

@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Callable, Iterator, Mapping
+from itertools import islice
 
 from runnerd.errors import Displaced
 from runnerd.scheduler import Scheduler
@@ -38,13 +39,10 @@ class BackgroundLeases:
                 self._displace(jobs[-1], now)
 
     def _pushed_aside(self, now: float) -> Iterator[Lease]:
-        """The jobs that make room for whoever comes."""
-        if not self._scheduler.jobs_pause:
-            return
-        jobs = iter(self.leases.values())
-        if self._scheduler.let_through(now):
-            next(jobs, None)
-        yield from jobs
+        """The jobs that make room for whoever comes; the oldest ones stay."""
+        stay = self._scheduler.jobs_that_stay(now)
+        if stay is not None:
+            yield from islice(self.leases.values(), stay, None)
 
     def displace(self, gives_way: Callable[[Lease], bool]) -> None:
         """Have those end whose runner is to make room for another model."""

@@ -27,8 +27,7 @@ class JobGate:
         while True:
             now = time.monotonic()
             begins_at = self._scheduler.jobs_begin_at()
-            beside_people = self._scheduler.jobs_pause and self._scheduler.people
-            if begins_at <= now and not beside_people:
+            if begins_at <= now and not self._scheduler.people_first:
                 return sys.maxsize
             if begins_at <= now and not running():
                 return 1
@@ -48,7 +47,7 @@ class JobGate:
 
     def left(self) -> None:
         """Somebody has left; it may have been the last one."""
-        if self._news is not None and not self._scheduler.people:
+        if self._news is not None and not self._scheduler.people_first:
             self._news.set()
 
     def look(self) -> None:

@@ -80,7 +80,9 @@ class Supervisor:
         self._actions = actions = Actions(scheduler, self._act)
         self._fleet = fleet = Fleet(backends, directory)
         self._slot_persistence = slot_persistence = SlotPersistence(settings, slots)
-        self.session_states = SessionStates(settings, slots, slot_persistence.fingerprint)
+        self.session_states = SessionStates(
+            settings, slots, slot_persistence.fingerprint, slot_persistence.memory
+        )
         memory = MemoryAccounts(settings, backends, host)
         external = {name for name, each in backends.items() if each.uses_external_model_management}
         sharing = Sharing(

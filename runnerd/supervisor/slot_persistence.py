@@ -19,7 +19,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from runnerd import tasks, threads
-from runnerd.backends.slots import KeepsSlots
+from runnerd.backends.slots import KeepsSlots, SlotMemory
 from runnerd.config import Settings
 from runnerd.errors import RunnerdError
 from runnerd.runner import Runner
@@ -33,11 +33,12 @@ _MOST_FILES = 32
 
 @dataclass(slots=True)
 class _Life:
-    """What is known of one runner: what its slots fit, the entries that it has read, and the draft
-    that came to nothing.
+    """What is known of one runner: what its slots fit, how much it keeps, the entries that it has
+    read, and the draft that came to nothing.
     """
 
     fingerprint: str
+    memory: SlotMemory | None = None
     entries: list[Entry] = field(default_factory=list)
     draft: Draft | None = None
 
@@ -59,18 +60,24 @@ class SlotPersistence:
         spec = runner.spec
         try:
             fingerprint = await backend.slot_fingerprint(spec.model, spec.mode, spec.configuration)
+            memory = await backend.slot_memory(spec.model, spec.mode, spec.configuration)
         except (RunnerdError, OSError) as error:
             log.warning("runner %s: its slots are not kept: %s", runner.name, error)
             return
         if fingerprint is None:
             return
-        self._lives[runner] = _Life(fingerprint)
+        self._lives[runner] = _Life(fingerprint, memory)
         await self._restore(backend, runner, saved, clients)
 
     def fingerprint(self, runner: Runner) -> str | None:
         """What a runner's slots fit, None where they are not kept."""
         life = self._lives.get(runner)
         return None if life is None else life.fingerprint
+
+    def memory(self, runner: Runner) -> SlotMemory | None:
+        """How much a runner keeps of conversations, None where that is not known."""
+        life = self._lives.get(runner)
+        return None if life is None else life.memory
 
     def awaits(self, runner: Runner, client: str) -> bool:
         """Return whether something is kept that a client who is new to a runner had evaluated."""

@@ -300,7 +300,7 @@ function session(place, id) {
 	}
 
 	const turn = each => [
-		h("div", {class: "turn user"}, h("span", {class: "who"}, "Prompt"), h("div", {class: "text"}, each.prompt)),
+		h("div", {class: "turn user"}, h("span", {class: "who"}, "Prompt"), h("div", {class: "text"}, each.prompt), each.attachments?.map(({type}) => muted(type))),
 		h(
 			"div",
 			{class: "turn"},

@@ -191,6 +191,9 @@ def told_in_text(body: dict[str, object]) -> dict[str, object]:
     text = body.get("prompt")
     if isinstance(messages := body.get("messages"), list) and messages:
         text = messages[-1].get("content")
+    if isinstance(items := body.get("input"), list) and items:
+        text = items[-1].get("content")
+        text = text[-1].get("text") if isinstance(text, list) else text
     if isinstance(text, str) and text.startswith('{"raw"'):
         return dict(json.loads(text))
     return {}

@@ -344,3 +344,124 @@ def test_an_answer_without_anything_in_it_is_a_502(
     response = ask(daemon, stream=False, raw=raw, **more)
     assert response.status == 502, response.body
     assert "engine" in response.json()["error"]["message"]
+
+
+UNPARSED: dict[str, Any] = {
+    "code": 500,
+    "message": "The model produced output that does not match the expected peg-native format",
+    "type": "server_error",
+}
+SCHEMA = {"type": "object", "properties": {"a": {"type": "string"}}}
+FORM = {"type": "json_schema", "json_schema": {"name": "n", "schema": SCHEMA}}
+
+
+def chunked(*events: str) -> str:
+    """A stream of events, whole."""
+    return "".join(f"{len(event) + 2:x}\r\n{event}\n\n\r\n" for event in events) + "0\r\n\r\n"
+
+
+def chat_events() -> list[str]:
+    told = {"id": "c-1", "object": "chat.completion.chunk", "created": 1, "model": "tiny"}
+    deltas: list[dict[str, str]] = [{"role": "assistant"}, {"content": '{"a"'}, {"content": ': "b'}]
+    choices = [{"index": 0, "delta": delta, "finish_reason": None} for delta in deltas]
+    return [f"data: {json.dumps({**told, 'choices': [choice]})}" for choice in choices]
+
+
+def response_events() -> list[str]:
+    item = {"id": "m", "type": "message", "role": "assistant", "content": []}
+    response = {"id": "r", "object": "response", "status": "in_progress", "model": "tiny"}
+    part = {"type": "output_text", "text": ""}
+    events: list[dict[str, Any]] = [
+        {"type": "response.created", "response": response},
+        {"type": "response.output_item.added", "item": item},
+        {"type": "response.content_part.added", "item_id": "m", "part": part},
+        {"type": "response.output_text.delta", "item_id": "m", "delta": '{"a"'},
+        {"type": "response.output_text.delta", "item_id": "m", "delta": ': "b'},
+    ]
+    return [f"event: {event['type']}\ndata: {json.dumps(event)}" for event in events]
+
+
+def unparsed(events: list[str], kind: str) -> str:
+    """What an engine sends that cannot read what its model has written, as it was recorded."""
+    error = json.dumps(UNPARSED)
+    if kind == "whole":
+        body = f'{{"error": {error}}}'
+        head = "HTTP/1.1 500 Internal Server Error\r\nContent-Type: application/json\r\n"
+        return f"{head}Content-Length: {len(body)}\r\n\r\n{body}"
+    last = f"error: {error}" if kind == "error event" else f'data: {{"error": {error}}}'
+    return STREAM + chunked(*events, last)
+
+
+@pytest.mark.parametrize("stream", [False, True])
+@pytest.mark.parametrize("kind", ["data event", "error event", "whole"])
+@pytest.mark.parametrize("api", ["chat", "tools", "responses", "messages", "ollama"])
+def test_what_the_engine_cannot_read(
+    daemon: DaemonProcess, model: str, api: str, kind: str, stream: bool
+) -> None:
+    """A text after a schema that was cut is no error of ours: the client has what there is of it,
+    and that the limit was reached.
+    """
+    events = response_events() if api == "responses" else chat_events()
+    said = json.dumps({"raw": unparsed(events, kind), "then": "close"})
+    turns = [{"role": "user", "content": said}]
+    asked: dict[str, Any] = {"model": model, "stream": stream}
+    tool = {"type": "function", "function": {"name": "f", "parameters": SCHEMA}}
+    known: dict[str, tuple[str, dict[str, Any], str]] = {
+        "chat": (
+            "/v1/chat/completions",
+            {"messages": turns, "max_tokens": 1, "response_format": FORM},
+            '"finish_reason":"length"',
+        ),
+        "tools": (
+            "/v1/chat/completions",
+            {"messages": turns, "max_tokens": 9, "tools": [tool]},
+            '"finish_reason":"length"',
+        ),
+        "responses": (
+            "/v1/responses",
+            {
+                "input": said,
+                "max_output_tokens": 9,
+                "text": {"format": {"type": "json_schema", "name": "n", "schema": SCHEMA}},
+            },
+            '"reason":"max_output_tokens"',
+        ),
+        "messages": (
+            "/v1/messages",
+            {
+                "messages": turns,
+                "max_tokens": 9,
+                "output_config": {"format": {"type": "json_schema", "schema": SCHEMA}},
+            },
+            '"stop_reason":"max_tokens"',
+        ),
+        "ollama": (
+            "/api/chat",
+            {"messages": turns, "format": SCHEMA, "options": {"num_predict": 9}},
+            '"done_reason":"length"',
+        ),
+    }
+    path, fields, reason = known[api]
+    response = daemon.http.post(path, json=asked | fields)
+    assert response.status_code == 200, response.text
+    assert reason in response.text.replace(": ", ":").replace('", "', '","'), response.text
+    assert "peg-native" not in response.text
+    if kind != "whole":
+        text = response.text.replace("\\", "")
+        assert all(piece in text for piece in ('{"a"', ': "b')), response.text
+
+
+def test_what_only_looks_like_it(daemon: DaemonProcess, model: str) -> None:
+    """A model may write the same words, and other errors are errors."""
+    words = {"index": 0, "delta": {"content": UNPARSED["message"]}, "finish_reason": "stop"}
+    event = f"data: {json.dumps({'id': 'c', 'choices': [words]})}"
+    fields = {"model": model, "response_format": FORM, "stream": True}
+    raw = STREAM + chunked(event, "data: [DONE]")
+    turns = [{"role": "user", "content": json.dumps({"raw": raw, "then": "close"})}]
+    response = daemon.http.post("/v1/chat/completions", json=fields | {"messages": turns})
+    assert UNPARSED["message"] in response.text
+    assert "length" not in response.text
+    raw = unparsed([], "whole").replace("The model produced", "The mouse produced")
+    turns = [{"role": "user", "content": json.dumps({"raw": raw, "then": "close"})}]
+    response = daemon.http.post("/v1/chat/completions", json=fields | {"messages": turns})
+    assert response.status_code == 500

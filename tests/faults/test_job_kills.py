@@ -172,3 +172,33 @@ def test_a_full_disk(tmp_path: Path) -> None:
 
         wait_for(done, "the jobs to be done", limit=90 * SECONDS)
         assert client.post("/runnerd/jobs", json=job(5000)).status_code == 201
+
+
+def test_a_disk_that_is_full_of_results(tmp_path: Path) -> None:
+    """Jobs whose results cannot be kept are run again when there is room, and have one each."""
+    tiny.write_completion_model(tmp_path / "m.gguf", context_length=4096)
+    state = tmp_path / "d" / "state"
+    settings = {"RUNNERD_JOBS": '{"tries": 1000, "at_once": 2}'}
+    with mounted(state, "32m"), running(tmp_path / "d", env=settings) as daemon:
+        daemon.import_model(tmp_path / "m.gguf", "m")
+        client = daemon.http
+        parameters = {"max_tokens": 2000, "ignore_eos": True}
+        document = {"model": "m", "prompts": ["x"] * 2, "parameters": parameters}
+        ids = [client.post("/runnerd/jobs", json=document).json()[0]["id"] for _ in range(6)]
+        fill(state / "filler")
+        wait_for(lambda: "full" in daemon.text() or "space" in daemon.text(), "a write that fails")
+        before = [client.get(f"/runnerd/jobs/{id}").json()["state"] for id in ids]
+        assert "failed" not in before
+        (state / "filler").unlink()
+
+        def states() -> set[str]:
+            return {client.get(f"/runnerd/jobs/{id}").json()["state"] for id in ids}
+
+        wait_for(lambda: states() == {"completed"}, "the jobs", limit=150 * SECONDS)
+        for id in ids:
+            found = client.get(f"/runnerd/jobs/{id}").json()
+            texts = [
+                each["body"]["choices"][0]["message"]["content"] for each in found["responses"]
+            ]
+            assert found["output"] == "\n".join(texts)
+            assert len(texts) == 2

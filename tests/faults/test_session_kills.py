@@ -90,10 +90,14 @@ def _heard(talkers: list[Talker], target: int) -> bool:
     return sum(talker.heard for talker in talkers) >= target
 
 
-@pytest.fixture
-def daemon(tmp_path: Path) -> Iterator[DaemonProcess]:
+@pytest.fixture(params=[1024, 0], ids=["cached", "saved each time"])
+def daemon(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[DaemonProcess]:
+    """With an engine that keeps all sessions, and with one whose sessions are saved after each
+    turn, since nothing that leaves its slots stays.
+    """
     tiny.write_completion_model(tmp_path / "tiny.gguf", context_length=32768)
-    with running(tmp_path) as daemon:
+    backends = f'{{"llama.cpp": {{"prompt_cache": {request.param}}}}}'
+    with running(tmp_path, env={"RUNNERD_BACKENDS": backends}) as daemon:
         daemon.import_model(tmp_path / "tiny.gguf", "tiny")
         yield daemon
 

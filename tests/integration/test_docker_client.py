@@ -6,10 +6,12 @@ import io
 import json
 import tarfile
 from collections.abc import Iterator
+from hashlib import sha256
 from pathlib import Path
 
 import pytest
 
+from tests.integration.test_user_commands import runnerd
 from tests.support.daemon import JSON, DaemonProcess, running
 
 CONFIGURE = "/engines/_configure"
@@ -61,6 +63,67 @@ def test_export_is_what_load_takes(daemon: DaemonProcess, name: str) -> None:
         200,
         response.headers["content-length"],
     )
+
+
+@pytest.mark.covers(
+    "GET /models/{name}/export",
+    "format",
+    note="`modelpack`: an OCI image layout after the CNCF's specification, taken in as well",
+)
+def test_export_as_modelpack(daemon: DaemonProcess, tmp_path: Path) -> None:
+    """An OCI image layout, whose index names a manifest after the specification; what it is loaded
+    as is the same model, whatever the order of its entries is.
+    """
+    assert daemon.http.get("/models/org/tiny:v1/export?format=zip").status_code == 400
+    response = daemon.http.get("/models/org/tiny:v1/export?format=modelpack")
+    assert int(response.headers["content-length"]) == len(response.content)
+    blobs: dict[str, bytes] = {}
+    with tarfile.open(fileobj=io.BytesIO(response.content)) as archive:
+        for member in archive:
+            content = archive.extractfile(member)
+            assert content is not None
+            blobs[member.name] = content.read()
+    assert json.loads(blobs["oci-layout"]) == {"imageLayoutVersion": "1.0.0"}
+    [entry] = json.loads(blobs["index.json"])["manifests"]
+    assert entry["annotations"]["org.opencontainers.image.ref.name"] == "org/tiny:v1"
+    manifest = json.loads(blobs[f"blobs/sha256/{entry['digest'].removeprefix('sha256:')}"])
+    assert manifest["artifactType"] == "application/vnd.cncf.model.manifest.v1+json"
+    for each in (manifest["config"], *manifest["layers"]):
+        blob = blobs[f"blobs/sha256/{each['digest'].removeprefix('sha256:')}"]
+        assert f"sha256:{sha256(blob).hexdigest()}" == each["digest"]
+        assert len(blob) == each["size"]
+    id = daemon.http.get("/models/org/tiny:v1").json()["id"]
+    with io.BytesIO() as turned:
+        with tarfile.open(fileobj=turned, mode="w") as archive:
+            for name in reversed(blobs):
+                info = tarfile.TarInfo(name)
+                info.size = len(blobs[name])
+                archive.addfile(info, io.BytesIO(blobs[name]))
+        for sent in (response.content, turned.getvalue()):
+            loaded = daemon.http.post("/models/load", content=sent)
+            assert json.loads(loaded.text.splitlines()[-1])["model"]["id"] == id
+
+
+def test_export_and_import_by_command(daemon: DaemonProcess, tmp_path: Path) -> None:
+    """The command writes the archive whole, and takes it in under another name."""
+    id = daemon.http.get("/models/org/tiny:v1").json()["id"]
+    for form in ("docker", "modelpack"):
+        file = tmp_path / f"{form}.tar"
+        status, out, err = runnerd(
+            daemon, "export", "org/tiny:v1", "-o", str(file), "--format", form
+        )
+        assert (status, out.strip()) == (0, f"wrote {file}"), err
+        assert list(tmp_path.glob("*.part")) == []
+        status, out, err = runnerd(daemon, "import", str(file), "--tag", f"from-{form}:1")
+        assert status == 0, err
+        assert daemon.http.get(f"/models/from-{form}:1").json()["id"] == id
+        daemon.http.delete(f"/models/from-{form}:1")
+    status, _, err = runnerd(daemon, "export", "absent", "-o", str(tmp_path / "x.tar"))
+    assert status == 1
+    assert "absent" in err
+    status, _, err = runnerd(daemon, "import", str(file), "--mmproj", "x.gguf")
+    assert "is for GGUF files" in err
+    assert not (tmp_path / "x.tar").exists()
 
 
 def test_export_of_nothing(daemon: DaemonProcess) -> None:

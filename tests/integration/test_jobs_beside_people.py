@@ -129,6 +129,10 @@ def test_background_requests_wait_for_pauses(two_slots: DaemonProcess) -> None:
             wait_for(lambda: leases(two_slots) == 2, "the request to be there")
             [runner] = client.get("/engines/ps").json()
             assert (runner["requests"], runner["waiting"]) == (1, 1)
+            assert client.get("/runnerd/overview").json()["queue"]["waiting"] == 1
+            with two_slots.stranger("ann", models=["others/*"]) as ann:
+                queue = ann.get("/runnerd/overview").json()["queue"]
+            assert queue == {"waiting": 0, "models": []}, "a model that is not for her"
         assert worker.read().status == 200
 
 

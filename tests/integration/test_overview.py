@@ -164,8 +164,11 @@ def test_what_happens_is_told_as_it_happens(daemon: DaemonProcess) -> None:
     wait_for(lambda: len(again.events) >= 4, "what was missed")
     assert sorted(again.kinds()) == ["hello", "models", "runner", "runner"]
     assert again.events[0][0] == ""  # a break now would begin where this one did
-    numbers = [int(id.partition("-")[2]) for id, _, _ in again.events[1:]]
-    assert numbers == sorted(numbers)
+    times = [data["at"] for _, _, data in again.events[1:]]
+    assert times == sorted(times)
+    rest = Watcher(daemon.http, id=again.events[1][0])
+    wait_for(lambda: len(rest.events) >= len(again.events) - 1, "what came behind the first one")
+    assert [data for _, _, data in rest.events[1:]] == [data for _, _, data in again.events[2:]]
     stranger = Watcher(daemon.http, id="0-1", kinds="runner")
     wait_for(lambda: "missed" in stranger.kinds(), "that more was")
 

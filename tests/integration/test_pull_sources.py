@@ -503,6 +503,11 @@ def speculative(daemon: DaemonProcess, model: str) -> Any:
     return shown.get("Config", {}).get("speculative")
 
 
+@pytest.mark.covers(
+    "POST /models/create",
+    "draft",
+    note="ours; `false`: the draft model that lies in the repository stays there",
+)
 def test_hub_model_and_its_draft(
     daemon: DaemonProcess, hub: HubServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

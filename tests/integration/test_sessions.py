@@ -16,6 +16,7 @@ from tests.support.waiting import wait_for
 pytestmark = pytest.mark.engine
 
 DEMO = Path(__file__).parents[2] / "demo"
+LAST_TOKENS = 16  # of what was evaluated: where a template begins or ends
 
 
 @pytest.fixture(scope="module")
@@ -285,3 +286,31 @@ def test_what_was_evaluated_goes_with_its_session(daemon: DaemonProcess) -> None
     for id in talks:
         assert http.delete(f"/runnerd/sessions/{id}").status_code == 200
     assert len(list(folder.glob("*.slot"))) == before - 2
+
+
+@pytest.mark.parametrize(("slots", "cache"), [(1, 1), (2, 1), (2, 0)])
+def test_what_an_engine_drops_is_saved_before(tmp_path: Path, slots: int, cache: int) -> None:
+    """More sessions than its slots and its RAM hold: each prompt evaluates what is new."""
+    backends = f'{{"llama.cpp": {{"prompt_cache": {cache}}}}}'
+    with running(tmp_path, env={"RUNNERD_BACKENDS": backends}) as daemon:
+        daemon.import_model(DEMO / "demo-a.gguf", "a")
+        http = daemon.http
+        http.post("/engines/_configure", json={"model": "a", "parallel": slots})
+        talks = [make(http, system=f"{number}. {SYSTEM}") for number in range(6)]
+        undisturbed = []
+        for id in talks:
+            turn = prompt(http, id, "What is your name?")
+            assert evaluated(turn) > 100
+            before = turn["usage"]["prompt_tokens"] + turn["usage"]["completion_tokens"]
+            undisturbed.append(before)
+        for text in ("Who are you?", "And what is this?"):
+            for number, id in enumerate(talks):
+                chat = {"role": "user", "content": f"Something else, {number} {text} " * 9}
+                asked = {"model": "a", "messages": [chat], **GREEDY}
+                http.post("/v1/chat/completions", json=asked).raise_for_status()
+                usage = (turn := prompt(http, id, text))["usage"]
+                new = usage["prompt_tokens"] - undisturbed[number]
+                assert evaluated(turn) <= new + LAST_TOKENS, (number, text, turn)
+                undisturbed[number] = usage["prompt_tokens"] + usage["completion_tokens"]
+        assert "saved a session that would be dropped" in daemon.text()
+        assert len(list((daemon.state_dir / "slots").glob("*.slot"))) <= len(talks)

@@ -120,6 +120,8 @@ FIELDS: dict[str, dict[str, str]] = {
         "/models and /engines, errors": "text json",
         "/engines/v1 and rerank, errors": "json",
         "POST /models/{name}/push": "format",
+        "GET /models/{name}/export": "format",
+        "POST /models/create": "draft",
     },
     "Pantry": {
         "POST /register_user": "user_name",

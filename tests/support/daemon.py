@@ -95,9 +95,9 @@ class DaemonProcess:
         transport = httpx.HTTPTransport(uds=str(self.socket))
         return httpx.Client(transport=transport, base_url="http://localhost", timeout=60 * SECONDS)
 
-    def stranger(self, name: str = "stranger") -> httpx.Client:
+    def stranger(self, name: str = "stranger", **said: Any) -> httpx.Client:
         """A client over TCP that is another user, with a key of its own; close it."""
-        response = self.http.post("/runnerd/users", json={"name": name})
+        response = self.http.post("/runnerd/users", json={"name": name, **said})
         assert response.status_code == 201, response.text
         headers = {"Authorization": f"Bearer {response.json()['key']}"}
         return httpx.Client(base_url=self.address, headers=headers, timeout=60 * SECONDS)

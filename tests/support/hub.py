@@ -24,6 +24,7 @@ class HubServer:
         self.token = token
         self.private = False
         self.gated = 0  # the status of files whose terms nobody has accepted; 0: they are open
+        self.about: dict[str, object] = {}  # what else the hub says of the repository
         self.instead: Callable[[BaseHTTPRequestHandler], None] | None = None  # of every listing
         server.routes[r"/api/models/.*"] = self._info
         server.routes[r"/api/models\?.*"] = self._search
@@ -71,6 +72,7 @@ class HubServer:
                 entry["lfs"] = {"sha256": sha, "size": len(content), "pointerSize": 130}
             siblings.append(entry)
         document = {"id": match[1], "modelId": match[1], "sha": COMMIT, "siblings": siblings}
+        document |= self.about
         answer_with(json.dumps(document).encode(), Content_Type="application/json")(handler)
 
     def _resolve(self, handler: BaseHTTPRequestHandler) -> None:

@@ -31,7 +31,7 @@ def events(response: httpx.Response) -> Iterator[tuple[str, dict[str, Any]]]:
                 yield event.type, json.loads(event.data)
 
 
-def prompt(http: httpx.Client, id: str, text: str, **more: Any) -> dict[str, Any]:
+def prompt(http: httpx.Client, id: str, text: object, **more: Any) -> dict[str, Any]:
     """Say something; return the turn, which is what was streamed."""
     path = f"/runnerd/sessions/{id}/prompt"
     with http.stream("POST", path, json={"prompt": text, **more}) as response:

@@ -9,9 +9,9 @@ from runnerd.models.store import Store
 from tests.support.ggufs import smallest_model
 
 
-def opened(root: Path) -> Store:
+def opened(root: Path, quota_bytes: int | None = None) -> Store:
     """Open a store."""
-    store = Store(root)
+    store = Store(root, quota_bytes=quota_bytes)
     store.open()
     return store
 

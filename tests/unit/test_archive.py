@@ -321,3 +321,35 @@ async def test_spoiled_archives_are_refused_or_right(
         assert manifest is not None
         assert loaded.id == Digest.of(manifest.read())  # its own, where the manifest still reads
     assert store.resolve(str(loaded.id)).weights.read_bytes() == weights
+
+
+def layout(*digests: str, manifest: bytes = b"{}") -> bytes:
+    """An OCI image layout whose index names these."""
+    index = msgspec.json.encode({"manifests": [{"digest": digest} for digest in digests]})
+    digest = Digest.of(manifest)
+    return build(("index.json", index), (f"blobs/sha256/{digest.hex}", manifest))
+
+
+@pytest.mark.parametrize(
+    ("archive", "said"),
+    [
+        (layout(), "names 0 models"),
+        (layout(str(Digest.of(b"{}")), str(Digest.of(b"x"))), "names 2 models"),
+        (layout(str(Digest.of(b"x"))), "lacks the manifest"),
+        (layout("sha256:../../etc/passwd"), "index.json cannot be read"),
+        (layout("sha512:00"), "index.json cannot be read"),
+        (build(("index.json", b"[")), "index.json cannot be read"),
+        (build(("index.json", b'{"manifests": [' + b"[" * 5000)), "index.json cannot be read"),
+        (layout(str(Digest.of(b" " * 2**23)), manifest=b" " * 2**23), "its manifest has 8388608"),
+        (build(("oci-layout", b"{}")), "it has no manifest.json"),
+        (build(("index.json", b"{}"), ("index.json", b"{}")), "has no place"),
+    ],
+)
+async def test_layouts_of_something_else(
+    store: Store, tmp_path: Path, archive: bytes, said: str
+) -> None:
+    """What an index says is not believed, and nothing is left of it."""
+    before = snapshot(tmp_path)
+    with pytest.raises(InvalidModelFile, match=said):
+        await store.entrance.load_archive(pieces(archive))
+    assert snapshot(tmp_path) == before

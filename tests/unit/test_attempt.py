@@ -238,3 +238,26 @@ async def test_the_worker_ends(host: SqliteHost) -> None:
         await working.worker.close()
         [job] = await host.queue.get([id])
     assert (job.state, job.attempts) == (JobState.QUEUED, ())
+
+
+async def test_waiting_is_no_runtime(host: SqliteHost) -> None:
+    """A job that waits for a place waits as long as that takes."""
+    looks = 0
+
+    async def waits(body: bytes, sink: StreamedResponse) -> None:
+        def waited() -> float:
+            nonlocal looks
+            looks += 1
+            if looks > 2:
+                place.set()
+            return 1000.0
+
+        sink.control(lambda paused: None, lambda: None, waited)
+        await place.wait()
+        echo(body, sink)
+
+    place = asyncio.Event()
+    async with Working(host, waits) as working:
+        job = await working.ended(await working.submit("a", runtime=0.01))
+    assert (job.state, job.output) == (JobState.COMPLETED, "a")
+    assert looks > 2

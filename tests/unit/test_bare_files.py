@@ -14,6 +14,7 @@ from runnerd.errors import InsufficientStorage
 from runnerd.models import bare_files, tiny
 from runnerd.models.bare_files import BareFiles
 from runnerd.models.store import Store
+from tests.support.disks import mounted
 from tests.support.stores import add, opened, small
 
 
@@ -26,7 +27,9 @@ async def store(tmp_path: Path) -> Store:
 
 @pytest.fixture
 def files(store: Store, tmp_path: Path) -> BareFiles:
-    return BareFiles(tmp_path / "bare", lambda model: store.resolve(model).weights)
+    return BareFiles(
+        tmp_path / "bare", lambda model: store.resolve(model).weights, store.room.check_quota
+    )
 
 
 def content(store: Store, name: str) -> bytes:
@@ -120,3 +123,50 @@ async def test_sweeping(store: Store, files: BareFiles) -> None:
     assert [path.parent] == list(files.folder.iterdir())
     files.sweep(())
     assert os.listdir(files.folder) == []
+
+
+async def test_they_count(tmp_path: Path) -> None:
+    """A copy that shares nothing counts as a model does; a quota that is reached is told, and
+    nothing is left.
+    """
+    made = small(tmp_path / "a.gguf", name="a")
+    size = made.stat().st_size
+    store = opened(tmp_path / "models")
+    await add(store, made, "ai/a")
+    await add(store, small(tmp_path / "b.gguf", name="b"), "ai/b")
+    store = opened(tmp_path / "models", quota_bytes=store.room.usage() + size)
+    files = BareFiles(
+        tmp_path / "bare", lambda model: store.resolve(model).weights, store.room.check_quota
+    )
+    store.room.copies = files.taken_bytes
+    assert files.taken_bytes() == 0
+    path = await files.path_of(store.get("a"))
+    shares = files.taken_bytes() == 0  # on a file system that can
+    assert files.taken_bytes() in (0, size)
+    if not shares:
+        with pytest.raises(InsufficientStorage, match="their copies"):
+            await files.path_of(store.get("b"))
+        with pytest.raises(InsufficientStorage):
+            store.room.check_quota(1)
+        assert list(files.folder.iterdir()) == [path.parent]
+    files.sweep(())
+    assert files.taken_bytes() == 0
+
+
+@pytest.mark.parametrize("kind", ["xfs", "btrfs"])
+async def test_file_systems_that_share(tmp_path: Path, kind: str) -> None:
+    """There a copy takes nothing, and to write it does not change the store's file."""
+    with mounted(tmp_path, kind) as disk:
+        store = opened(disk / "models", quota_bytes=2**20)
+        await add(store, small(tmp_path / "a.gguf"), "ai/a")
+        files = BareFiles(
+            disk / "bare", lambda model: store.resolve(model).weights, store.room.check_quota
+        )
+        store.room.copies = files.taken_bytes
+        before = content(store, "a")
+        path = await files.path_of(store.get("a"))
+        assert (path.read_bytes(), files.taken_bytes()) == (before, 0)
+        path.chmod(0o600)
+        with open(path, "r+b") as copy:
+            copy.write(b"x" * 4096)
+        assert content(store, "a") == before

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from runnerd import tasks
 from runnerd.database import Database
 from runnerd.errors import JobNotFound, LimitReached
 from runnerd.jobs.batches.files import FileStore
@@ -54,6 +55,49 @@ async def test_too_much(store: FileStore, tmp_path: Path) -> None:
         await store.add("ann", "b", "batch", pieces(b"12", b"3"))
     assert len(list((tmp_path / "files").iterdir())) == 1
     await store.add("ben", "b", "batch", pieces(b"123"))
+
+
+async def test_many_at_a_time(store: FileStore, tmp_path: Path) -> None:
+    """What arrives at the same time counts together: no more lies on the disk than may be kept."""
+    most = 0
+    go_on = asyncio.Event()
+
+    async def slowly() -> AsyncIterator[bytes]:
+        nonlocal most
+        for _ in range(2):
+            yield b"1234"
+            most = max(most, sum(path.stat().st_size for path in (tmp_path / "files").iterdir()))
+            await go_on.wait()
+
+    adding = [tasks.spawn(store.add("ann", "a", "batch", slowly()), name="add") for _ in range(3)]
+    await asyncio.wait(adding, return_when=asyncio.FIRST_COMPLETED)
+    go_on.set()
+    await asyncio.wait(adding)
+    refused = [each for each in adding if each.exception() is not None]
+    assert refused
+    assert all(isinstance(each.exception(), LimitReached) for each in refused)
+    assert most <= 10
+    for file in await store.list("ann", None):
+        await store.delete(file)
+    assert (await store.add("ann", "b", "batch", pieces(b"1234567890"))).size == 10
+
+
+async def test_too_many_at_a_time(store: FileStore) -> None:
+    """A user has so many uploads under way at most; others are not concerned."""
+    go_on = asyncio.Event()
+
+    async def waiting() -> AsyncIterator[bytes]:
+        await go_on.wait()
+        yield b""
+
+    adding = [tasks.spawn(store.add("ann", "a", "batch", waiting()), name="add") for _ in range(16)]
+    await asyncio.sleep(0)
+    with pytest.raises(LimitReached, match="at once"):
+        await store.add("ann", "b", "batch", pieces())
+    await store.add("ben", "b", "batch", pieces())
+    go_on.set()
+    await asyncio.wait(adding)
+    assert sum(each.exception() is None for each in adding) == 3
 
 
 async def test_too_many(store: FileStore, tmp_path: Path) -> None:

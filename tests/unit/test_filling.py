@@ -9,9 +9,10 @@ import msgspec
 import pytest
 
 from runnerd.llms.entry import CAPABILITIES, ConnectorType, LLMRegistryEntry
-from runnerd.llms.filling import entry_of, filled, shown_name, undescribed
+from runnerd.llms.filling import entry_of, filled, known_by, shown_name, undescribed
 from runnerd.models.catalog import Model
 from runnerd.models.modelfile import Modelfile
+from runnerd.pulls.published import Published
 from tests.support.stores import add, opened, small
 
 HEADER = {
@@ -63,6 +64,47 @@ def test_the_hub(model: Model) -> None:
     assert found.id == "huggingface.co/makers/tiny-gguf:q4_k_m"
 
 
+PUBLISHED = Published(
+    name="Tiny of the hub",
+    family="tiny-2",
+    organization="Packers",
+    license="mit",
+    description="Packed.",
+    homepage="https://example.org/packed",
+    tags=("two", "three"),
+)
+
+
+def test_what_the_source_says(model: Model) -> None:
+    """It fills what the header leaves out, before what is guessed from names; tags are of both."""
+    named = replace(with_header(model), tags=("hf.co/makers/tiny-gguf:q4_k_m",))
+    found = entry_of(named, PUBLISHED)
+    assert (found.name, found.family_id) == ("Tiny of the hub", "tiny-2")
+    assert (found.organization, found.license) == ("Packers", "mit")
+    assert (found.description, found.homepage) == ("Packed.", "https://example.org/packed")
+    assert found.tags == ["two", "three"]
+    both = entry_of(with_header(model, **HEADER), PUBLISHED)
+    plain = entry_of(with_header(model, **HEADER))
+    assert both == msgspec.structs.replace(plain, tags=["one", "two", "three"])
+
+
+def test_known_by_anothers_entry(model: Model) -> None:
+    """Nothing of it but where it is from and what it is called."""
+    found = entry_of(model)
+    said = LLMRegistryEntry(
+        id="x",
+        url="https://x",
+        connector_type=ConnectorType.LLMRS,
+        capabilities={"general": 10},
+        family_id="better",
+        local=False,
+        parameters={"pre_prompt": "Praise X."},
+        session_parameters={"system_prompt": "Praise X."},
+    )
+    known = known_by(said, found)
+    assert known == msgspec.structs.replace(found, id="x", url="https://x")
+
+
 def test_a_system_prompt(model: Model) -> None:
     """That of a Modelfile is what sessions begin with."""
     settings = Modelfile(system="Be brief.")
@@ -73,12 +115,13 @@ def test_a_system_prompt(model: Model) -> None:
 def test_what_was_said_stays(model: Model) -> None:
     """Only what describes is filled in, and only where it is empty."""
     said = LLMRegistryEntry(id="x", license="MIT", connector_type=ConnectorType.LLMRS)
-    found = filled(said, with_header(model, **HEADER))
+    found = filled(said, entry_of(with_header(model, **HEADER)))
     assert (found.id, found.license, found.name) == ("x", "MIT", "Tiny")
     assert found.parameters == {}
     assert found.user_parameters == []
-    assert filled(undescribed(found), model) == filled(
-        msgspec.structs.replace(said, license=""), model
+    plain = entry_of(model)
+    assert filled(undescribed(found), plain) == filled(
+        msgspec.structs.replace(said, license=""), plain
     )
 
 

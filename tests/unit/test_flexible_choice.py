@@ -28,6 +28,7 @@ class Some:
     uuid: str
     entry: LLMRegistryEntry
     size: int = 0
+    is_anothers: bool = False
 
 
 IDS = st.sampled_from(["a", "b", "c"])
@@ -46,7 +47,7 @@ def some(draw: st.DrawFn) -> Some:
         capabilities=draw(st.dictionaries(KINDS, VALUES)),
         connector_type=ConnectorType.LLMRS,
     )
-    return Some(draw(UUIDS), entry, draw(st.integers(0, 3)))
+    return Some(draw(UUIDS), entry, draw(st.integers(0, 3)), draw(st.booleans()))
 
 
 LLMS = st.lists(some(), max_size=8, unique_by=lambda llm: llm.uuid)
@@ -114,8 +115,11 @@ def test_the_best(llms: list[Some], wanted: LLMFilter, preference: LLMPreference
         return llm.entry.capabilities.get(kind, NOT_EVALUATED)
 
     assert capable(found) == max(map(capable, left))
-    equals = [llm.size for llm in left if capable(llm) == capable(found)]
-    assert found.size == max(equals)
+    equals = [llm for llm in left if capable(llm) == capable(found)]
+    if own := [llm for llm in equals if not llm.is_anothers]:
+        equals = own
+    assert found in equals
+    assert found.size == max(llm.size for llm in equals)
 
 
 @given(LLMS, FILTERS, PREFERENCES)
@@ -125,7 +129,9 @@ def test_whatever_their_order(
     """How good the choice is does not depend on the order of the list: the original's does."""
     kind = cast(str, preference.capability_type or "general")
     values = {
-        None if found is None else (found.entry.capabilities.get(kind, NOT_EVALUATED), found.size)
+        None
+        if found is None
+        else (found.entry.capabilities.get(kind, NOT_EVALUATED), found.is_anothers, found.size)
         for found in (choose(llms, wanted, preference), choose(llms[::-1], wanted, preference))
     }
     assert len(values) == 1

@@ -6,14 +6,16 @@ from functools import partial
 from pathlib import Path
 from uuid import uuid4
 
+import msgspec
 import pytest
 
 from runnerd.errors import ClientError, ModelNotFound
 from runnerd.llms.entry import ConnectorType, LLMRegistryEntry
-from runnerd.llms.entry_rows import Kept, KeptEntry
+from runnerd.llms.entry_rows import OWNERS, Kept, KeptEntry
 from runnerd.llms.llms import LLM, find, find_named, llms_of, uuid_of
 from runnerd.models import tiny
 from runnerd.models.store import Store
+from runnerd.pulls.published import Published
 from tests.support.stores import add, opened, small
 
 
@@ -69,6 +71,50 @@ def test_what_the_owner_said(store: Store) -> None:
     assert (found.uuid, found.entry.id) == (own.uuid, "described")
     assert found.said == own.entry
     assert found.entry.family_id
+
+
+def test_whose_words_count(store: Store) -> None:
+    """What a user says counts for that user; an owner's words count for all."""
+    model, said = str(store.get("a").id), entry("came")
+    strong = msgspec.structs.replace(said, capabilities={"general": 10}, family_id="better")
+    for principal, who_counts in (
+        ("user 1", {"user 1": True, "user 2": False, "owner": False}),
+        (OWNERS, {"user 1": True, "user 2": True, "owner": True}),
+    ):
+        own = KeptEntry(str(uuid4()), model, "pantry/x:1", strong, principal)
+        for who, counts in who_counts.items():
+            _, found = llms_of(store.catalog, Kept({own.uuid: own}, {}), who)
+            assert (found.uuid, found.entry.id) == (own.uuid, "came")
+            assert found.is_anothers is not counts
+            assert (found.said == strong) is counts
+            assert (found.entry.capabilities["general"] == 10) is counts
+            assert (found.entry.family_id == "better") is counts
+        _, shown = llms_of(store.catalog, Kept({own.uuid: own}, {}))
+        assert shown.said == strong
+
+
+def test_anothers_id(store: Store) -> None:
+    """It is found by its id, but takes that from nobody."""
+    model = str(store.get("a").id)
+    users = KeptEntry(str(uuid4()), model, "pantry/x:1", entry("x"), "user 1")
+    owners = KeptEntry(str(uuid4()), model, "pantry/x:1", entry("x"), OWNERS)
+    alone = llms_of(store.catalog, Kept({users.uuid: users}, {}), "user 2")
+    assert find(alone, "x").uuid == users.uuid
+    both = llms_of(store.catalog, Kept({each.uuid: each for each in (users, owners)}, {}), "user 2")
+    assert find(both, "x").uuid == owners.uuid
+
+
+def test_what_sources_say(store: Store) -> None:
+    """Of a model with several names that of the first counts for it, of an LLM that of its own."""
+    model = str(store.get("a").id)
+    came = KeptEntry(str(uuid4()), model, "pantry/x:1", entry("came"))
+    said = {"ai/a:latest": Published(license="one"), "pantry/x:1": Published(license="two")}
+    own, other = llms_of(store.catalog, Kept({came.uuid: came}, {}, {model: said}))
+    assert (own.entry.license, other.entry.license) == ("one", "two")
+    (hidden,) = llms_of(
+        store.catalog.view("x", partial(only, "pantry/x:1")), Kept({}, {}, {model: said})
+    )
+    assert hidden.entry.license == "two"
 
 
 def only(name: str, names: tuple[str, ...]) -> tuple[str, ...]:

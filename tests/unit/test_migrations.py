@@ -85,3 +85,38 @@ def test_steps_are_statements() -> None:
         assert migrations.version_of(connection) == len(migrations.STEPS)
         assert connection.execute("PRAGMA foreign_key_check").fetchall() == []
         assert connection.execute("PRAGMA integrity_check").fetchall() == [("ok",)]
+
+
+# Of each table that has somebody's rows, what docs/sharing.md says of how many.
+HELD_BY_EACH = {
+    "approvals": "requests to the owner",
+    "audit": "lines of usage and audit",
+    "batches": "`jobs.batches`",
+    "conversations": "`sessions.response_bytes_per_user`",
+    "files": "`jobs.files`",
+    "job_bytes": "`jobs.bytes`",
+    "job_counts": "`jobs.open`",
+    "job_turns": "`jobs.open`",
+    "jobs": "`jobs.open`",
+    "keys": "keys",
+    "llms": "registry entries",
+    "logins": "logins at registries and hubs",
+    "registrations": "keys",  # a user's own row
+    "responses": "`sessions.response_bytes_per_user`",
+    "sessions": "`sessions.per_user`",
+    "usage": "lines of usage and audit",
+}
+
+
+def test_what_each_user_holds_is_limited() -> None:
+    """A table with rows of principals is in the list of limits, which is for users to read."""
+    with closing(sqlite3.connect(":memory:", isolation_level=None)) as connection:
+        migrations.migrate(connection)
+        found = connection.execute(
+            "SELECT DISTINCT t.name FROM sqlite_schema t, pragma_table_info(t.name) c"
+            " WHERE t.type = 'table' AND c.name IN ('principal', 'user_id', 'owner')"
+        )
+        assert {name for (name,) in found} == HELD_BY_EACH.keys()
+    text = (Path(__file__).parents[2] / "docs" / "sharing.md").read_text()
+    listed = text.partition("## What one user can take")[2].partition("\n## ")[0]
+    assert [limit for limit in HELD_BY_EACH.values() if limit not in listed] == []

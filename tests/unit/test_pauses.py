@@ -74,12 +74,12 @@ def test_patience() -> None:
     pauses.wait(100.0)
     pauses.wait(200.0)
     assert begins_at(pauses) == 400.0
-    assert not pauses.let_through(399.0)
-    assert pauses.let_through(400.0)
+    assert pauses.stay(399.0) == 0
+    assert pauses.stay(400.0) == 1
     pauses.granted(background=True)
     assert begins_at(pauses) == math.inf
     pauses.ended(1, 500.0, background=True)
-    assert not pauses.let_through(500.0)
+    assert pauses.stay(500.0) == 0
     pauses.wait(501.0)
     assert begins_at(pauses) == 801.0
 
@@ -101,6 +101,7 @@ def test_no_patience(people: int) -> None:
     for _ in range(people):
         pauses.granted(background=False)
     assert begins_at(pauses, people_wait=bool(people)) == -math.inf
+    assert pauses.stay(0.0) is None
 
 
 def test_looks() -> None:

@@ -11,14 +11,16 @@ from hypothesis import strategies as st
 
 from runnerd.errors import BackendFailure, ClientError
 from runnerd.sessions.prompts import Delta, ResponseText, check_parameters, request_for
-from runnerd.sessions.session import Session, SessionKind, Turn
+from runnerd.sessions.session import Prompt, Session, SessionKind, Turn
 
 CHAT = Session("s", "me", "sha256:0", "a", system="Be brief.", parameters={"seed": 1, "top_k": 2})
 TURNS = [Turn("s", 1, "Hi", "Hello!", 0.0, reasoning="hm"), Turn("s", 2, "Why?", "So.", 0.0)]
 
 
-def body_of(session: Session, parameters: dict[str, Any]) -> tuple[str, dict[str, Any]]:
-    path, body = request_for(session, TURNS, "And?", parameters)
+def body_of(
+    session: Session, parameters: dict[str, Any], parts: str = ""
+) -> tuple[str, dict[str, Any]]:
+    path, body = request_for(session, TURNS, Prompt("And?", parameters, parts=parts))
     return path, json.loads(body)
 
 
@@ -32,6 +34,19 @@ def test_a_chat_says_all_messages() -> None:
     roles = [message["role"] for message in body["messages"]]
     assert roles == ["system", *["user", "assistant"] * 2, "user"]
     assert (body["model"], body["seed"], body["top_k"], body["stream"]) == ("sha256:0", 3, 2, True)
+
+
+def test_parts_are_said_as_they_came() -> None:
+    """In the prompt and in turns; a text has no place for them."""
+    turn = Turn("s", 1, "Hi", "Hello!", 0.0, parts='[{"type": "text", "text": "Hi"}]')
+    parts = [{"type": "image_url", "image_url": {"url": "data:,"}}]
+    said = Prompt("", parts=json.dumps(parts))
+    messages = json.loads(request_for(CHAT, [turn], said).body)["messages"]
+    assert messages[1]["content"] == [{"type": "text", "text": "Hi"}]
+    assert messages[3]["content"] == parts
+    text = Session("s", "me", "sha256:0", "a", kind=SessionKind.TEXT)
+    with pytest.raises(ClientError, match="kind chat"):
+        request_for(text, [], said)
 
 
 def test_a_text_is_what_was_written() -> None:

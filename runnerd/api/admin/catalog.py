@@ -18,12 +18,13 @@ from runnerd.api.context import (
     json_body,
     json_response,
     models_of,
+    principal_of,
     read_body,
 )
 from runnerd.api.routing import Routes
 from runnerd.errors import ClientError, Conflict, ModelNotFound
 from runnerd.llms.entry import LLMRegistryEntry, changed
-from runnerd.llms.entry_rows import KeptEntry
+from runnerd.llms.entry_rows import OWNERS, KeptEntry
 from runnerd.llms.filling import undescribed
 from runnerd.llms.index_file import index_of, parse_index
 from runnerd.llms.links import link_of
@@ -86,7 +87,7 @@ async def edit_entry(request: web.Request) -> web.Response:
     said = changed(found.said or undescribed(found.entry), changes)
     model = str(found.model.id)
     known = entries.kept.llms.get(found.uuid) or KeptEntry(found.uuid, model, "", said)
-    await entries.put(replace(known, entry=said))
+    await entries.put(replace(known, entry=said, principal=OWNERS))
     return json_response(_told(request, find(_llms(request), found.uuid)))
 
 
@@ -108,7 +109,9 @@ async def remove_entry(request: web.Request) -> web.Response:
 
 
 def _llms(request: web.Request) -> list[LLM]:
-    return request.app[CONTEXT].llms.among(models_of(request))
+    """As they are for who makes the request; owners see what was said, whoever did."""
+    principal = None if is_owner(request) else principal_of(request).id
+    return request.app[CONTEXT].llms.among(models_of(request), principal)
 
 
 def _catalogue(request: web.Request) -> dict[str, LLMRegistryEntry]:

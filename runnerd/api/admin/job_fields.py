@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Mapping
 from typing import Any
 
@@ -60,7 +59,7 @@ def new_jobs(request: web.Request, document: dict[str, Any]) -> list[NewJob]:
             _prompts(request, document, model),
             chosen_id(principal_of(request).id, id) if id else "",
             _whole(document, "priority", 0, LEAST_PRIORITY, MOST_PRIORITY),
-            None if expires_in is None else time.time() + expires_in,
+            None if expires_in is None else request.app[CONTEXT].jobs.clock() + expires_in,
             _seconds(document, "runtime"),
             group,
             copy,
@@ -141,7 +140,7 @@ def job_json(request: web.Request, job: Job, *, whole: bool = True) -> dict[str,
         "created": timestamp(job.created),
         "started": _time(job.started),
         "ended": _time(job.ended),
-        "runtime_seconds": job.seconds(time.time()),
+        "runtime_seconds": job.seconds(request.app[CONTEXT].jobs.clock()),
         "priority": job.priority,
         "deadline": _time(job.deadline),
         "runtime": job.runtime,

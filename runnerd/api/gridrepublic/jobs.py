@@ -7,13 +7,12 @@ and our own (docs/jobs.md).
 from __future__ import annotations
 
 import datetime
-import time
 
 import msgspec
 from aiohttp import web
 
 from runnerd.access import Action
-from runnerd.api.context import json_body, json_response, principal_of
+from runnerd.api.context import CONTEXT, json_body, json_response, principal_of
 from runnerd.api.gridrepublic.command_lines import APPLICATION, Submission, read
 from runnerd.api.gridrepublic.errors import GRIDREPUBLIC
 from runnerd.api.job_access import (
@@ -111,7 +110,7 @@ async def _found(request: web.Request) -> list[Job]:
 
 
 def _jobs(request: web.Request, jobs: list[Job]) -> web.Response:
-    now = time.time()
+    now = request.app[CONTEXT].jobs.clock()
     shown = {id_of(request, job): _job(job, now) for job in jobs}
     return json_response({"success": True, "jobs": shown})
 

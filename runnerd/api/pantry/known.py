@@ -20,7 +20,7 @@ _WHOLE = 100.0
 
 def known(request: web.Request) -> list[LLM]:
     """Those that are here."""
-    return request.app[CONTEXT].llms.among(models_of(request))
+    return request.app[CONTEXT].llms.among(models_of(request), principal_of(request).id)
 
 
 def downloads(request: web.Request) -> list[Download]:

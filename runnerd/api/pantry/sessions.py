@@ -70,7 +70,7 @@ async def _create(request: web.Request, llm: LLM, said: dict[str, Any]) -> web.R
     parameters = merged(entry.session_parameters, said, entry.user_session_parameters)
     system = parameters.get(SYSTEM_PROMPT)
     new = NewSession(
-        model=str(llm.model.id),
+        model=llm.model.name,
         kind=SessionKind.TEXT,
         system=system if isinstance(system, str) else "",
         details={"llm_uuid": llm.uuid, "session_parameters": parameters},

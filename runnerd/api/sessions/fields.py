@@ -5,9 +5,10 @@ from __future__ import annotations
 import re
 from typing import Any
 
+import msgspec
 from aiohttp import web
 
-from runnerd.api.context import CONTEXT, is_owner, text_field, timestamp
+from runnerd.api.context import CONTEXT, encode, is_owner, text_field, timestamp
 from runnerd.errors import ClientError
 from runnerd.sessions import NewSession, Prompt, Session, SessionKind, Turn
 
@@ -43,11 +44,12 @@ def session_json(
     return shown
 
 
-def turn_json(turn: Turn) -> dict[str, Any]:
-    """A turn as it is told."""
-    return {
+def turn_json(turn: Turn, *, media: bool = False) -> dict[str, Any]:
+    """A turn as it is told; of images and sounds only with `media` more than their sizes."""
+    shown = {
         "number": turn.number,
         "prompt": turn.prompt,
+        "attachments": attachments_of(turn.parts),
         "response": turn.response,
         "reasoning": turn.reasoning or None,
         "state": turn.state,
@@ -59,6 +61,9 @@ def turn_json(turn: Turn) -> dict[str, Any]:
             "completion_tokens": turn.completion_tokens,
         },
     }
+    if media and turn.parts:
+        shown["parts"] = msgspec.Raw(turn.parts.encode())
+    return shown
 
 
 def new_session_of(document: dict[str, Any]) -> NewSession:
@@ -83,11 +88,43 @@ def new_session_of(document: dict[str, Any]) -> NewSession:
 
 def prompt_of(document: dict[str, Any]) -> Prompt:
     """What is said next.  Raises errors.ClientError."""
-    text = text_field(document, "prompt", required=True) or ""
+    text, parts = _said(document)
     after = document.get("after")
     if after is not None and (not isinstance(after, int) or isinstance(after, bool) or after < 0):
         raise ClientError("after is the number of turns that there are", param="after")
-    return Prompt(text, _parameters(document), after)
+    return Prompt(text, _parameters(document), after, parts)
+
+
+def _said(document: dict[str, Any]) -> tuple[str, str]:
+    """The text of a prompt, and its parts as JSON where it has some; what else they may be is
+    judged with the model.
+    """
+    said = document.get("prompt")
+    if not isinstance(said, list):
+        return text_field(document, "prompt", required=True) or "", ""
+    if not said or not all(isinstance(part, dict) for part in said):
+        raise ClientError("prompt is a text, or a list of parts as chats have them", param="prompt")
+    texts = [part.get("text") for part in said if part.get("type") == "text"]
+    return "\n".join(filter(None, map(_text, texts))), encode(said).decode()
+
+
+def _text(value: object) -> str:
+    return value if isinstance(value, str) else ""
+
+
+def attachments_of(parts: str) -> list[dict[str, Any]]:
+    """What a prompt has beside its text: kinds, and bytes as they are kept."""
+    every = msgspec.json.decode(parts, type=list[msgspec.Raw]) if parts else []
+    kinds = [msgspec.json.decode(part, type=_Part).type for part in every]
+    return [
+        {"type": kind, "bytes": len(bytes(part))}
+        for kind, part in zip(kinds, every, strict=True)
+        if kind != "text"
+    ]
+
+
+class _Part(msgspec.Struct):
+    type: str = ""
 
 
 def _parameters(document: dict[str, Any]) -> dict[str, Any]:

@@ -11,7 +11,7 @@ from runnerd import sse
 from runnerd.access import Action
 from runnerd.accounts.audit import AuditEntry
 from runnerd.api.auditing import route_of
-from runnerd.api.context import CONTEXT, encode, json_body, json_response, principal_of
+from runnerd.api.context import CONTEXT, encode, flag, json_body, json_response, principal_of
 from runnerd.api.routing import Routes
 from runnerd.api.sessions import fields as said
 from runnerd.api.sessions.event_stream import stream_events
@@ -21,6 +21,7 @@ from runnerd.sessions import Delta, Ended, Sessions
 ROUTES = Routes()
 
 _USUAL, _MOST = 100, 1000
+_PROMPT_BYTES = 24 * 2**20  # with images and sounds in it
 
 
 @ROUTES.get("/runnerd/sessions", Action.USE_SESSIONS)
@@ -41,10 +42,14 @@ async def create_session(request: web.Request) -> web.Response:
 
 @ROUTES.get("/runnerd/sessions/{id}", Action.USE_SESSIONS)
 async def show_session(request: web.Request) -> web.Response:
-    """A session, by its id or one's own name for it, and all that was said in it."""
+    """A session, by its id or one's own name for it, and all that was said in it; `media` shows
+    images and sounds, too.
+    """
     found = await _sessions(request).history(principal_of(request), request.match_info["id"])
     shown = said.session_json(request, found.session, found.warnings)
-    return json_response(shown | {"history": [said.turn_json(turn) for turn in found.turns]})
+    media = flag(request, "media")
+    turns = [said.turn_json(turn, media=media) for turn in found.turns]
+    return json_response(shown | {"history": turns})
 
 
 @ROUTES.post("/runnerd/sessions/{id}/prompt", Action.USE_SESSIONS)
@@ -54,7 +59,7 @@ async def prompt_session(request: web.Request) -> web.StreamResponse:
     The `end` comes once the turn is on the disk.  An error before the first event is a response
     with its status, later an event `error`.  Closing the connection cancels.
     """
-    prompt = said.prompt_of(await json_body(request))
+    prompt = said.prompt_of(await json_body(request, _PROMPT_BYTES))
     sessions, id = _sessions(request), request.match_info["id"]
     return await stream_events(request, _events(sessions.prompt(principal_of(request), id, prompt)))
 

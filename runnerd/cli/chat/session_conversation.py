@@ -23,15 +23,13 @@ class SessionConversation(Conversation):
 
     def say(self, prompt: Prompt) -> None:
         """Ask, and print the response as it comes.  Raises RunnerdError, KeyboardInterrupt."""
-        if prompt.parts:
-            raise ClientError("sessions keep text alone: no images or sounds")
         more = {"system": self.system} if self.system else {}
         session = sessions.begin(self.client, self.name, self.model, **more)
         if familiar(session["model"]) != familiar(self.model):
             print(f"runnerd: this session stays with {familiar(session['model'])}", file=sys.stderr)
             self.model = session["model"]
         path = f"{sessions.PATH}/{session['id']}"
-        said: dict[str, object] = {"prompt": prompt.text, "parameters": self.parameters}
+        said: dict[str, object] = {"prompt": prompt.content(), "parameters": self.parameters}
         printed(_SessionChat(self.client, said, path=path), verbose=self.verbose)
 
     def forget(self) -> None:

@@ -7,11 +7,12 @@ import logging
 from collections.abc import AsyncIterator, Callable, Mapping
 from dataclasses import replace
 from typing import BinaryIO
+from weakref import WeakValueDictionary
 
 from runnerd import tasks, threads
 from runnerd.access import Principal
 from runnerd.database import Connection, Database
-from runnerd.errors import Conflict, JobNotFound, RunnerdError
+from runnerd.errors import Conflict, JobNotFound, LimitReached, RunnerdError
 from runnerd.jobs.batches import rows
 from runnerd.jobs.batches.files import FileStore
 from runnerd.jobs.batches.lines import MOST_LINE_BYTES, LineReader
@@ -25,6 +26,7 @@ log = logging.getLogger(__name__)
 _TOGETHER = 250  # lines that are read and submitted at once,
 _TOGETHER_BYTES = 4 * 2**20  # or fewer, where they are long
 _PAGE = 200  # jobs that are read at once
+_LATER = 3600.0  # seconds until some of too many batches may be gone
 
 CheckModel = Callable[[Principal, str], None]
 """Raises for a model that there is not for a principal."""
@@ -41,13 +43,17 @@ class Batches:
         *,
         check_model: CheckModel,
         clock: Callable[[], float],
+        most: Callable[[], int],
     ) -> None:
+        """`most` is how many a principal may have."""
         self._database = database
         self._queue = queue
         self._files = files
         self._check_model = check_model
         self._clock = clock
+        self._most = most
         self._submitting: dict[str, asyncio.Task[None]] = {}
+        self._turns = WeakValueDictionary[str, asyncio.Lock]()  # by principal
 
     async def open(self) -> None:
         """Go on with what another daemon has begun."""
@@ -64,7 +70,8 @@ class Batches:
     ) -> Batch:
         """Make a batch of a file; its lines are looked at and submitted afterwards.
 
-        `window` is the time in which it has to be complete, in words and in seconds.
+        `window` is the time in which it has to be complete, in words and in seconds.  Raises
+        errors.LimitReached.
         """
         now = self._clock()
         words, seconds = window
@@ -79,17 +86,34 @@ class Batches:
             dict(metadata),
             changed=now,
         )
-        await self._put(batch)
+        await self._database.write(lambda connection: self._add(connection, batch))
         self._begin(batch)
         return batch
+
+    def _add(self, connection: Connection, batch: Batch) -> None:
+        most = self._most()
+        if rows.batches_of(connection, batch.owner.id) >= most:
+            raise LimitReached(
+                f"you have {most} batches, which is the most (jobs.batches); wait until some are"
+                " old enough to be gone",
+                limit="batches",
+                retry_after=_LATER,
+            )
+        rows.put_batch(connection, batch)
 
     async def _put(self, batch: Batch) -> None:
         await self._database.write(lambda connection: rows.put_batch(connection, batch))
 
     def _begin(self, batch: Batch) -> None:
-        task = tasks.spawn(self._submit(batch), name=batch.id)
+        task = tasks.spawn(self._submit_in_turn(batch), name=batch.id)
         self._submitting[batch.id] = task
         task.add_done_callback(lambda _: self._submitting.pop(batch.id, None))
+
+    async def _submit_in_turn(self, batch: Batch) -> None:
+        """Of one principal's batches one is read at a time, however many there are."""
+        turn = self._turns.setdefault(batch.owner.id, asyncio.Lock())
+        async with turn:
+            await self._submit(batch)
 
     async def _submit(self, batch: Batch) -> None:
         """Look at all lines, then submit all; a fault in one is a fault of the batch.

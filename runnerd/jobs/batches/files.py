@@ -9,7 +9,8 @@ from __future__ import annotations
 import contextlib
 import os
 import re
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +25,16 @@ from runnerd.jobs.job import new_id
 _WHAT = "the files of batches"
 _ID = re.compile("file-[0-9a-f]{32}")
 MOST_FILES = 10_000  # of one principal: also empty ones take names on the disk
+_MOST_AT_ONCE = 16  # of one principal
+_SOON = 10.0  # seconds until one of these may be here
 _LATER = 3600.0  # seconds until some of too many files may be gone
+
+
+@dataclass(slots=True, eq=False)
+class _Upload:
+    """A file that is being uploaded, and how much of it has come."""
+
+    size: int = 0
 
 
 class FileStore:
@@ -44,6 +54,7 @@ class FileStore:
         self._most = most
         self._clock = clock
         self._most_files = most_files
+        self._uploads: dict[str, list[_Upload]] = {}  # by principal
 
     async def add(
         self, principal: str, name: str, purpose: str, content: AsyncIterator[bytes]
@@ -54,18 +65,35 @@ class FileStore:
         """
         id = f"file-{new_id()}"
         path = self._path(id)
-        room = self._most() - await self._database.read(
-            lambda connection: rows.bytes_of(connection, principal)
-        )
-        try:
-            size = await self._write(path, content, room)
-        except BaseException:
-            await threads.run_to_end(path.unlink, missing_ok=True)
-            raise
-        file = StoredFile(id, principal, name, purpose, size, self._clock())
-        # The database carries out what it was given: its row decides whether the content stays.
-        await tasks.uninterrupted(self._keep(file), name=f"keep {id}")
+        with self._uploading(principal) as upload:
+            try:
+                await self._write(path, content, principal, upload)
+            except BaseException:
+                await threads.run_to_end(path.unlink, missing_ok=True)
+                raise
+            file = StoredFile(id, principal, name, purpose, upload.size, self._clock())
+            # The database carries out what it was given: its row decides whether the content stays.
+            await tasks.uninterrupted(self._keep(file), name=f"keep {id}")
         return file
+
+    @contextlib.contextmanager
+    def _uploading(self, principal: str) -> Iterator[_Upload]:
+        """For a block: one more file of a principal comes.  Raises errors.LimitReached."""
+        uploads = self._uploads.setdefault(principal, [])
+        if len(uploads) >= _MOST_AT_ONCE:
+            raise LimitReached(
+                f"{_MOST_AT_ONCE} files of yours are being uploaded, which is the most at once",
+                limit="files",
+                retry_after=_SOON,
+            )
+        upload = _Upload()
+        uploads.append(upload)
+        try:
+            yield upload
+        finally:
+            uploads.remove(upload)
+            if not uploads:
+                del self._uploads[principal]
 
     async def _keep(self, file: StoredFile) -> None:
         try:
@@ -87,20 +115,25 @@ class FileStore:
             raise self._too_much()
         rows.add_file(connection, file)
 
-    async def _write(self, path: Path, content: AsyncIterator[bytes], room: int) -> int:
-        size = 0
+    async def _write(
+        self, path: Path, content: AsyncIterator[bytes], principal: str, upload: _Upload
+    ) -> None:
+        """Write a file.  What comes at the same time counts with what is kept: many files at once
+        take no more than one.
+        """
+        kept = await self._database.read(lambda connection: rows.bytes_of(connection, principal))
         with storage_errors(_WHAT):
             file = await threads.run_or_close(lambda: self._create(path))
             try:
                 async for piece in content:
-                    size += len(piece)
-                    if size > room:
+                    upload.size += len(piece)
+                    coming = sum(each.size for each in self._uploads[principal])
+                    if kept + coming > self._most():
                         raise self._too_much()
                     await threads.run(file.write, piece)
             finally:
                 await threads.run_to_end(_close, file)
             await threads.run(sync_folder, self._folder)
-        return size
 
     def _create(self, path: Path) -> Any:
         self._folder.mkdir(mode=0o700, exist_ok=True)

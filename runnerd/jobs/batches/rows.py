@@ -128,6 +128,12 @@ def put_batch(connection: Connection, batch: Batch) -> None:
     )
 
 
+def batches_of(connection: Connection, principal: str) -> int:
+    """How many batches a principal has."""
+    found = connection.execute("SELECT count(*) FROM batches WHERE principal = ?", (principal,))
+    return int(found.fetchone()[0])
+
+
 def find_batch(connection: Connection, id: str) -> Batch | None:
     """The batch with an id."""
     row = connection.execute("SELECT batch FROM batches WHERE id = ?", (id,)).fetchone()
@@ -140,9 +146,9 @@ def select_batches(
     """Batches, the newest first; `after` is the id of the last one of the page before."""
     found = connection.execute(
         "SELECT batch FROM batches WHERE (? IS NULL OR principal = ?)"
-        " AND (? IS NULL OR (created, id) < (SELECT created, id FROM batches WHERE id = ?))"
-        " ORDER BY created DESC, id DESC LIMIT ?",
-        (principal, principal, after, after, limit),
+        " AND (? IS NULL OR (created, id) < (SELECT created, id FROM batches WHERE id = ?"
+        " AND (? IS NULL OR principal = ?))) ORDER BY created DESC, id DESC LIMIT ?",
+        (principal, principal, after, after, principal, principal, limit),
     )
     return [_BATCH.decode(batch) for (batch,) in found]
 
