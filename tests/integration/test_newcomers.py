@@ -91,6 +91,7 @@ def test_names_and_times_are_shown_in_one_way(daemon: DaemonProcess) -> None:
         assert not re.search(r"\bai/mine|\bai/other|:latest", out), (arguments, out)
         if arguments != ("audit",):  # which repeats what was said, to the letter
             assert not re.search(r"\dT\d\d:\d\d", out), (arguments, out)
+    assert re.match(r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d uid ", runnerd(daemon, "audit")[1])
     assert "ai/mine:latest" in runnerd(daemon, "ls", "--json")[1]
 
 
