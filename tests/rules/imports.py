@@ -74,6 +74,7 @@ RESERVED = (
             "runnerd.jobs.fleet.job_index",
             "runnerd.jobs.fleet.journal",
             "runnerd.jobs.fleet.publisher",
+            "runnerd.jobs.fleet.rebuild_access",
             "runnerd.jobs.fleet.announcements",
             "runnerd.jobs.fleet.redis_client",
             "runnerd.jobs.fleet.worker",

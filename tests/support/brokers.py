@@ -23,6 +23,7 @@ from tests.support.waiting import SECONDS, wait_for
 
 REDIS = shutil.which("redis-server")
 EPMD = shutil.which("epmd")
+_CLOCK = Path(__file__).with_name("set_clock.c")
 _SCRIPTS = sorted(Path("/usr/lib/rabbitmq/lib").glob("rabbitmq_server-*/sbin/rabbitmq-server"))
 # Debian's own command in /usr/sbin changes to the user rabbitmq; this one is what it starts.
 RABBITMQ = _SCRIPTS[-1] if _SCRIPTS else None
@@ -114,6 +115,7 @@ class Redis(Server):
     """A Redis that writes every change to its file, by default before it answers."""
 
     sync = "always"
+    clock: Path | None = None
 
     @property
     def url(self) -> str:
@@ -126,6 +128,21 @@ class Redis(Server):
             *(REDIS, "--port", str(self.port), "--bind", "127.0.0.1", "--dir", str(self.root)),
             *("--save", "", "--appendonly", "yes", "--appendfsync", self.sync),
         ]
+
+    def _environment(self) -> dict[str, str]:
+        if self.clock is None:
+            return {}
+        return {
+            "LD_PRELOAD": str(self.root / "clock.so"),
+            "CLOCK_OFFSET": str(self.clock),
+        }
+
+    def set_clock(self, offset: int) -> None:
+        """Have it believe that it is so many seconds later than it is."""
+        assert self.clock is not None
+        fresh = self.clock.with_suffix(".new")
+        fresh.write_text(f"{offset}\n")
+        fresh.replace(self.clock)
 
     def _greets(self) -> bool:
         return _said(self.port, b"PING\r\n").startswith(b"+PONG")
@@ -193,14 +210,23 @@ def _said(port: int, greeting: bytes) -> bytes:
 
 
 @contextmanager
-def running_redis(root: Path, *, sync: str = "always") -> Iterator[Redis]:
-    """Run a Redis for the length of a with block; `sync` is when its file is synced."""
+def running_redis(
+    root: Path, *, sync: str = "always", clock: Path | None = None
+) -> Iterator[Redis]:
+    """Run a Redis for the length of a with block; `sync` is when its file is synced, and `clock` a
+    file for a clock of its own.
+    """
     if REDIS is None:
         pytest.skip("redis-server is not installed (apt install redis-server)")
     root.mkdir(parents=True, exist_ok=True)
     with reserved_port() as port:
         server = Redis(port, root)
         server.sync = sync
+        if clock is not None:
+            library = root / "clock.so"
+            subprocess.run(["gcc", "-shared", "-fPIC", "-o", library, _CLOCK], check=True)
+            server.clock = clock
+            server.set_clock(0)
         try:
             server.start()
             yield server

@@ -1,14 +1,16 @@
 """The fleet's jobs in Redis: calls of the script, and reading.
 
-While the epoch is missing (Redis was emptied, or is a new one) nothing is answered: `rebuild`,
-which the queue gives, is awaited first.
+Redis counts as whole for as long as its process lives: one that was emptied, restarted or replaced
+by a replica may lack what was acknowledged last, whatever its `appendfsync` is.  So each connection
+asks first which process it has reached, and nothing is answered before what the journal has on top
+was carried out there (`rebuild`, which the queue gives).
 """
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
 from typing import Any, cast
 from uuid import uuid4
 
@@ -18,7 +20,8 @@ from redis.exceptions import ResponseError
 from runnerd.errors import DatabaseFailure
 from runnerd.jobs.fleet.job_codec import Record
 from runnerd.jobs.fleet.job_script import REBUILD, SCRIPT
-from runnerd.jobs.fleet.redis_client import GONE, open_redis
+from runnerd.jobs.fleet.rebuild_access import RebuildAccess
+from runnerd.jobs.fleet.redis_client import GONE, open_redis, run_id, run_id_in
 from runnerd.jobs.job import JobState
 from runnerd.jobs.queue import Count
 
@@ -31,24 +34,30 @@ _BATCH = 500
 Value = str | bytes | float | int
 
 
+class NotWhole(Exception):
+    """Redis lacks what the journal has."""
+
+
 class JobIndex:
     """Everything raises errors.DatabaseFailure while Redis cannot be used."""
 
-    def __init__(self, url: str, rebuild: Callable[[], Awaitable[None]]) -> None:
-        self._redis = open_redis(url)
+    def __init__(self, url: str, rebuild: Callable[[RebuildAccess], Awaitable[None]]) -> None:
+        self._redis = open_redis(url, greet=_greet)
         self._script = self._redis.register_script(SCRIPT)
+        self._any = open_redis(url)  # also while the jobs are not whole
         self._rebuild = rebuild
         self.shift = 0.0  # seconds that tests let pass
 
     async def call(self, command: str, *arguments: Value) -> Any:
         """Have the script do something."""
+        return await self._once_whole(lambda: self._script(args=[command, self.shift, *arguments]))
+
+    async def _once_whole(self, ask: Callable[[], Awaitable[Any]]) -> Any:
         while True:
             try:
                 with _available():
-                    return await self._script(args=[command, self.shift, *arguments])
-            except ResponseError as error:
-                if REBUILD not in str(error):
-                    raise DatabaseFailure(f"Redis refuses: {error}") from error
+                    return await ask()
+            except NotWhole:
                 await self.make_whole()
 
     async def make_whole(self) -> None:
@@ -56,17 +65,16 @@ class JobIndex:
         me = uuid4().hex
         while True:
             with _available():
-                if await self._redis.exists(EPOCH):
+                process = await run_id(self._any)
+                if _is_of(cast("bytes | None", await self._any.get(EPOCH)), process):
                     return
-                mine = await self._redis.set(_LOCK, me, nx=True, px=_LOCK_MS)
+                mine = await self._any.set(_LOCK, me, nx=True, px=_LOCK_MS)
             if mine:
                 break
             await asyncio.sleep(_LOOK)
         async with self._holding_the_lock():
-            await self._rebuild()
-        with _available():
-            await self._redis.set(EPOCH, me)
-            await self._redis.delete(_LOCK)
+            with _available():
+                await self._rebuild(RebuildAccess(self._any, SCRIPT, me, process))
 
     @contextlib.asynccontextmanager
     async def _holding_the_lock(self) -> AsyncIterator[None]:
@@ -74,7 +82,7 @@ class JobIndex:
             while True:
                 await asyncio.sleep(_LOCK_MS / 3000)
                 with contextlib.suppress(*GONE):
-                    await self._redis.pexpire(_LOCK, _LOCK_MS)
+                    await self._any.pexpire(_LOCK, _LOCK_MS)
 
         async with asyncio.TaskGroup() as group:
             holding = group.create_task(hold(), name="hold the lock of the rebuild")
@@ -85,28 +93,33 @@ class JobIndex:
         """What there is of jobs, in the order of their ids."""
         found: list[Record] = []
         for start in range(0, len(ids), _BATCH):
-            found += await self._records(ids[start : start + _BATCH], whole=whole)
+            found += (await self.snapshot(ids[start : start + _BATCH], whole=whole))[1]
         return found
 
-    async def _records(self, ids: Sequence[str], *, whole: bool) -> list[Record]:
-        while True:
-            with _available():
-                async with self._redis.pipeline(transaction=True) as pipe:
-                    pipe.exists(EPOCH)
-                    for id in ids:
-                        key = f"rj:j:{id}"
-                        pipe.hgetall(key)
-                        pipe.lrange(f"{key}:a", 0, -1)
-                        if whole:
-                            pipe.lrange(f"{key}:r", 0, -1)
-                            pipe.get(f"{key}:o")
-                    is_whole, *values = await pipe.execute()
-            if is_whole:
-                break
-            await self.make_whole()
+    async def snapshot(
+        self, ids: Sequence[str], *, whole: bool = True
+    ) -> tuple[bytes, list[Record]]:
+        """The number of the epoch, and some jobs as they stand in it."""
+
+        async def ask() -> list[Any]:
+            async with self._redis.pipeline(transaction=True) as pipe:
+                pipe.get(EPOCH)
+                for id in ids:
+                    key = f"rj:j:{id}"
+                    pipe.hgetall(key)
+                    pipe.lrange(f"{key}:a", 0, -1)
+                    if whole:
+                        pipe.lrange(f"{key}:r", 0, -1)
+                        pipe.get(f"{key}:o")
+                found = await pipe.execute()
+            if not found[0]:
+                raise NotWhole
+            return found
+
+        epoch, *values = await self._once_whole(ask)
         step = 4 if whole else 2
         rows = [values[start : start + step] for start in range(0, len(values), step)]
-        return [
+        return epoch.split()[0], [
             Record(id, row[0], row[1], *((row[2], row[3] or b"") if whole else ()))
             for id, row in zip(ids, rows, strict=True)
             if row[0]
@@ -115,7 +128,8 @@ class JobIndex:
     async def newest(self, index: str, before: str | None, limit: int) -> list[str]:
         """Ids in an index (`all`, `p:...`, `g:...`), the newest first, of jobs before one."""
         await self.call("whole")  # nothing is answered from half of the jobs
-        with _available():
+
+        async def ask() -> list[bytes]:
             top = "+inf"
             if before is not None:
                 number = await cast(
@@ -125,13 +139,16 @@ class JobIndex:
                     return []
                 top = f"({int(number)}"
             found = await self._redis.zrevrangebyscore(f"rj:{index}", top, "-inf", 0, limit)
-        return [cast("bytes", id).decode() for id in found]
+            return cast("list[bytes]", found)
+
+        return [id.decode() for id in await self._once_whole(ask)]
 
     async def counts(self) -> list[Count]:
         """How many jobs there are, by principal, model and state."""
         await self.call("whole")
-        with _available():
-            found = await cast("Awaitable[dict[bytes, bytes]]", self._redis.hgetall("rj:counts"))
+        found = await self._once_whole(
+            lambda: cast("Awaitable[dict[bytes, bytes]]", self._redis.hgetall("rj:counts"))
+        )
         split = [(msgspec.json.decode(field), int(number)) for field, number in found.items()]
         return [
             Count(principal, model, JobState(state), number)
@@ -141,14 +158,34 @@ class JobIndex:
     async def close(self) -> None:
         """Close all connections."""
         await self._redis.aclose()
+        await self._any.aclose()
+
+
+async def _greet(connection: Any) -> None:
+    """Begin a connection, and see that the jobs are whole in the process that it has reached."""
+    await connection.on_connect()
+    await connection.send_command("INFO", "server")
+    process = run_id_in(await connection.read_response())
+    await connection.send_command("GET", EPOCH)
+    if not _is_of(await connection.read_response(), process):
+        raise ResponseError(f"{REBUILD} this Redis has no jobs, or was restarted")
+
+
+def _is_of(epoch: bytes | None, process: str) -> bool:
+    return epoch is not None and epoch.decode().endswith(f" {process}")
 
 
 @contextlib.contextmanager
-def _available() -> Any:
-    """A with block in which a Redis that is away is told as such; what it says is not."""
+def _available() -> Iterator[None]:
+    """A with block in which it is told as such that Redis is away or cannot write.
+
+    Raises NotWhole where the script or a new connection says so.
+    """
     try:
         yield
-    except ResponseError:
-        raise
+    except ResponseError as error:
+        if REBUILD in str(error):
+            raise NotWhole from error
+        raise DatabaseFailure(f"Redis refuses: {error}") from error
     except GONE as error:
         raise DatabaseFailure(f"Redis cannot be used: {error or type(error).__name__}") from error

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
+from typing import Any
 
 from runnerd.jobs.changes import WorkSignal
 from runnerd.jobs.fleet.announcements import Announcements
@@ -16,8 +17,10 @@ from runnerd.jobs.fleet.publisher import Publisher
 from runnerd.jobs.fleet.rebuilding import Rebuilding
 from runnerd.jobs.job import Attempt, AttemptEnd, Job
 from runnerd.jobs.sqlite.state import QueueRules
+from runnerd.lru import Lru
 
 _TOGETHER = 100  # ends in one entry of the journal
+_CLAIMS = 10_000  # of one process at a time
 
 
 class FleetParts:
@@ -27,11 +30,11 @@ class FleetParts:
         self._rules = rules
         self._publisher = Publisher(amqp_url, "runnerd jobs")
         self._journal = Journal(amqp_url, self._publisher, stream)
-        self._rebuilding = Rebuilding(self._journal)
-        self._index = JobIndex(redis_url, lambda: self._rebuilding.run(self._index))
+        self._index = JobIndex(redis_url, Rebuilding(self._journal).run)
         self._announcements = Announcements(redis_url)
         self._work = WorkSignal()
         self._losses = Losses()
+        self._handed_in: Lru[int, tuple[int, int]] = Lru(_CLAIMS)  # by token: bytes, responses
         self._ending: Grouped[str, None] = Grouped(self._journal_ends, _TOGETHER)
 
     async def get(self, ids: Sequence[str], *, principal: str | None = None) -> list[Job]:
@@ -40,24 +43,36 @@ class FleetParts:
         return [job for job in jobs if principal in (None, job.principal.id)]
 
     async def _journal_end(self, id: str) -> None:
-        """Note how a job has ended."""
+        """Note how a job ends, and have everybody see it."""
         await self._ending.do(id)
 
     async def _journal_ends(self, ids: list[str]) -> list[None]:
-        """Note how several jobs have ended, in one entry."""
-        ends = [_end(record) for record in await self._index.records(ids)]
-        if ends:
-            await self._journal.append({"kind": "ends", "ends": ends})
+        """Note how several jobs end, in one entry.
+
+        Redis may be rebuilt meanwhile.  Then the entry counts only if it was read for that, and
+        else what ends there now has to be noted anew.
+        """
+        while True:
+            epoch, records = await self._index.snapshot(ids)
+            ends = [_end(record) for record in records if b"ending" in record.hash]
+            if not ends:
+                break
+            await self._journal.append({"kind": "ends", "epoch": int(epoch), "ends": ends})
+            shown = [value for end in ends for value in (end["id"], end["token"])]
+            if await self._index.call("reveal", epoch, *shown):
+                break
         return [None] * len(ids)
 
     async def _give_up(self, id: str, state: str) -> bool:
-        """Cancel a job, or let it expire; whether it had not ended."""
-        done, token = await self._index.call("cancel", id, state)
+        """Cancel a job, or let it expire; whether it had not ended.  Once it is noted everybody
+        sees it.
+        """
+        how, token = await self._index.call("cancel", id, state)
         if token:
             self._losses.tell(id, int(token))
-        if done == 2:
+        if how in (b"given up", b"ending"):
             await self._journal_end(id)
-        return bool(done == 2)
+        return bool(how == b"given up")
 
     async def _try_again(self, id: str, token: str, reason: str, end: AttemptEnd) -> bool:
         """An attempt came to nothing: another one follows, or the job has failed.
@@ -79,11 +94,14 @@ class FleetParts:
         return bool(counted)
 
 
-def _end(record: Record) -> dict[str, object]:
-    found = {name.decode(): value for name, value in record.hash.items()}
+def _end(record: Record) -> dict[str, Any]:
+    found = record.hash
     return {
         "id": record.id,
-        **{name: found.get(name, b"") for name in ("state", "ended", "reason", "started")},
+        "state": found[b"ending"],
+        "ended": found[b"end_at"],
+        "reason": found[b"end_reason"],
+        **{name: found.get(name.encode(), b"") for name in ("created", "token", "started")},
         "output": record.output,
         "attempts": list(record.attempts),
         "responses": list(record.responses),

@@ -1,45 +1,84 @@
 """Every change of the fleet's jobs in Redis, as one Lua script, which Redis runs as one step.
 
-    rj:epoch          is there as long as the rest is whole; without it the journal is read anew
-    rj:j:{id}         a hash: what was submitted, state, token, worker, order
+    rj:epoch          "number run_id": the jobs are whole as long as this Redis process has run_id
+    rj:rebuilding     who reads the journal into this Redis
+    rj:j:{id}         a hash: what was submitted, state, token, worker, order; ending: its end
     rj:j:{id}:a :r :o its attempts, responses, output
     rj:q:{model}      those that wait, by order; rj:models: models of which any wait
     rj:later          those that wait for a time; rj:leases, rj:deadlines, rj:ended: by time
     rj:all rj:p:{pid} rj:g:{group}   all, a principal's, a group's, by number
-    rj:counts rj:open rj:last rj:v   numbers by state; open jobs, last order by principal; now
+    rj:counts rj:open rj:bytes rj:last rj:v   numbers by state; by principal: open jobs, bytes, last
+    rj:flights rj:flying              changes on their way to the journal, by the last mark, by time
+    rj:ending         ends on their way to the journal, by when others take care of them
+    rj:mark           where in the journal its last known mark is
+    rj:offset         how much this host's clock is wrong
     rj:work rj:lost rj:n:{id}        channels: there is work, a claim was taken away, a job changed
 
 The order is start-time fair queueing: each principal's jobs are numbered in its own virtual time,
 which for somebody who was away begins where the queue is now; a priority is a head start.
+
+Commands with a `!` are for whoever holds rj:rebuilding.  A change that the journal has to know is
+begun (it has a *flight*), appended there, and then carried out if its flight is still known.  So
+all entries before the lowest mark of a flight, or the last mark, have been carried out here.
 """
 
 from __future__ import annotations
 
+from runnerd.jobs.fleet.job_script_ends import ENDS
+
 REBUILD = "REBUILD"
-"""What the script fails with while the epoch is missing."""
+"""What the script fails with while the jobs are not whole."""
 HEAD_START = 16  # turns for one step of priority
+TOKENS = 10_000_000_000  # of one epoch
 
 _SHARED = """
 local command = ARGV[1]
-if string.sub(command, -1) ~= '!' and redis.call('EXISTS', 'rj:epoch') == 0 then
+local rebuilds = string.sub(command, -1) == '!'
+local epoch = redis.call('GET', 'rj:epoch')
+if rebuilds then
+  if redis.call('GET', 'rj:rebuilding') ~= ARGV[3] then
+    return redis.error_reply('REBUILD somebody else rebuilds the jobs')
+  end
+elseif not epoch then
   return redis.error_reply('REBUILD the jobs are not whole')
 end
+local number = epoch and string.match(epoch, '^%d+')
 local time = redis.call('TIME')
-local now = tonumber(time[1]) + tonumber(time[2]) / 1e6 + tonumber(ARGV[2])
+local steady = tonumber(time[1]) + tonumber(time[2]) / 1e6
+  + tonumber(redis.call('GET', 'rj:offset') or 0)
+local now = steady + tonumber(ARGV[2])
 local stamp = string.format('%.6f', now)
 local function key(id) return 'rj:j:' .. id end
 local function get(id, ...) return redis.call('HMGET', key(id), ...) end
+local function take_away(name, field, by)
+  if redis.call('HINCRBY', name, field, by) <= 0 then redis.call('HDEL', name, field) end
+end
 local function count(pid, model, state, by)
-  local field = cjson.encode({pid, model, state})
-  if redis.call('HINCRBY', 'rj:counts', field, by) <= 0 then
-    redis.call('HDEL', 'rj:counts', field)
-  end
+  take_away('rj:counts', cjson.encode({pid, model, state}), by)
 end
-local function open(pid, by)
-  if redis.call('HINCRBY', 'rj:open', pid, by) <= 0 then redis.call('HDEL', 'rj:open', pid) end
-end
+local function open(pid, by) take_away('rj:open', pid, by) end
 local function tell(id) redis.call('PUBLISH', 'rj:n:' .. id, '') end
 local function is_ended(state) return state ~= 'queued' and state ~= 'running' end
+local function fly(flight)
+  redis.call('ZADD', 'rj:flights', redis.call('GET', 'rj:mark') or -1, flight)
+  redis.call('INCR', 'rj:begun')
+end
+local function depart(flight)
+  fly(flight)
+  redis.call('ZADD', 'rj:flying', now, flight)
+end
+local function land(flight)
+  redis.call('ZREM', 'rj:flying', flight)
+  return redis.call('ZREM', 'rj:flights', flight) == 1
+end
+local function next_token()
+  local token, least = redis.call('INCR', 'rj:token'), tonumber(number) * TOKENS
+  if token <= least then
+    token = least + 1
+    redis.call('SET', 'rj:token', string.format('%.0f', token))
+  end
+  return string.format('%.0f', token)
+end
 local function move(id, to)
   local was = get(id, 'pid', 'model', 'state')
   count(was[1], was[2], was[3], -1)
@@ -60,23 +99,6 @@ local function unqueue(id)
   redis.call('ZREM', 'rj:q:' .. job[1], job[2] .. id)
   redis.call('ZREM', 'rj:later', id)
 end
-local function finish(id, state, reason)
-  move(id, state)
-  redis.call('HSET', key(id), 'ended', stamp, 'reason', reason)
-  redis.call('ZADD', 'rj:ended', stamp, id)
-  redis.call('ZREM', 'rj:deadlines', id)
-  redis.call('ZREM', 'rj:leases', id)
-  open(get(id, 'pid')[1], -1)
-  tell(id)
-end
-local function holds(id, token)
-  local job = get(id, 'state', 'token')
-  return job[1] == 'running' and job[2] == token
-end
-local function add(id, from)
-  if ARGV[from] ~= '' then redis.call('APPEND', key(id) .. ':o', ARGV[from]) end
-  for i = from + 1, #ARGV do redis.call('RPUSH', key(id) .. ':r', ARGV[i]) end
-end
 local function later(id, pause)
   if pause > 0 then redis.call('ZADD', 'rj:later', now + pause, id) else enqueue(id) end
 end
@@ -87,77 +109,79 @@ local function promote()
   end
 end
 local function give_up(id)
-  local job = get(id, 'state', 'token')
+  local job = get(id, 'state', 'token', 'ending')
   if job[1] == 'queued' then unqueue(id) end
   redis.call('ZREM', 'rj:leases', id)
-  if job[1] == 'running' then
+  if job[1] == 'running' and not job[3] then
     redis.call('PUBLISH', 'rj:lost', id .. ' ' .. job[2])
     return job[2]
   end
   return ''
 end
+local commands = {}
 """
 
 _SUBMISSION = """
-local commands = {}
-
-function commands.check()  -- most open, then (id, principal) ...
-  local most, new, states = tonumber(ARGV[3]), {}, {}
-  for i = 4, #ARGV, 2 do
-    local pid = get(ARGV[i], 'pid')[1]
+function commands.check()  -- flight, most open, most bytes, then (id, principal, bytes) ...
+  local most, most_bytes = tonumber(ARGV[4]), tonumber(ARGV[5])
+  local new, bytes, states = {}, {}, {}
+  for i = 6, #ARGV, 3 do
+    local id, principal = ARGV[i], ARGV[i + 1]
+    local pid = get(id, 'pid')[1]
     if not pid then
-      new[ARGV[i + 1]] = (new[ARGV[i + 1]] or 0) + 1
+      new[principal] = (new[principal] or 0) + 1
+      bytes[principal] = (bytes[principal] or 0) + tonumber(ARGV[i + 2])
       states[#states + 1] = 'new'
-    elseif pid == ARGV[i + 1] then states[#states + 1] = 'same'
-    else return {'other', ARGV[i]} end
+    elseif pid == principal then states[#states + 1] = 'same'
+    else return {'other', id} end
   end
-  for pid, number in pairs(new) do
-    if tonumber(redis.call('HGET', 'rj:open', pid) or 0) + number > most then return {'full'} end
+  for pid, more in pairs(new) do
+    if tonumber(redis.call('HGET', 'rj:open', pid) or 0) + more > most then return {'full'} end
+    local held = tonumber(redis.call('HGET', 'rj:bytes', pid) or 0)
+    if held + bytes[pid] > most_bytes then return {'large'} end
   end
+  if next(new) then depart(ARGV[3]) end
   states[#states + 1] = stamp
   return states
 end
 
-function commands.whole() return 1 end
+function commands.whole() return number end
 
-function commands.insert()  -- (id, principal, model, priority, deadline, group, created, doc) ...
-  for i = 3, #ARGV, 8 do
-    local id, pid, model, priority = ARGV[i], ARGV[i + 1], ARGV[i + 2], tonumber(ARGV[i + 3])
-    local deadline, group, created = ARGV[i + 4], ARGV[i + 5], ARGV[i + 6]
-    if redis.call('EXISTS', key(id)) == 0 then
-      local v = math.max(tonumber(redis.call('GET', 'rj:v') or 0),
-                         tonumber(redis.call('HGET', 'rj:last', pid) or 0)) + 1
-      redis.call('HSET', 'rj:last', pid, v)
-      local number = string.format('%016d', redis.call('INCR', 'rj:number'))
-      redis.call('HSET', key(id), 'pid', pid, 'model', model, 'group', group, 'state', 'queued',
-        'created', created, 'doc', ARGV[i + 7],
-        'v', v, 'order', v - HEAD_START * priority, 'number', number, 'deadline', deadline)
-      redis.call('ZADD', 'rj:all', number, id)
-      redis.call('ZADD', 'rj:p:' .. pid, number, id)
-      if group ~= '' then redis.call('ZADD', 'rj:g:' .. group, number, id) end
-      if deadline ~= '' then redis.call('ZADD', 'rj:deadlines', deadline, id) end
-      count(pid, model, 'queued', 1)
-      open(pid, 1)
-      enqueue(id)
-    end
-  end
+local function insert(i)
+  local id, pid, model, priority = ARGV[i], ARGV[i + 1], ARGV[i + 2], tonumber(ARGV[i + 3])
+  local deadline, group, created, doc = ARGV[i + 4], ARGV[i + 5], ARGV[i + 6], ARGV[i + 7]
+  if redis.call('EXISTS', key(id)) == 1 then return end
+  local v = math.max(tonumber(redis.call('GET', 'rj:v') or 0),
+                     tonumber(redis.call('HGET', 'rj:last', pid) or 0)) + 1
+  redis.call('HSET', 'rj:last', pid, v)
+  local number = string.format('%016d', redis.call('INCR', 'rj:number'))
+  redis.call('HSET', key(id), 'pid', pid, 'model', model, 'group', group, 'state', 'queued',
+    'created', created, 'doc', doc,
+    'v', v, 'order', v - HEAD_START * priority, 'number', number, 'deadline', deadline)
+  redis.call('ZADD', 'rj:all', number, id)
+  redis.call('ZADD', 'rj:p:' .. pid, number, id)
+  if group ~= '' then redis.call('ZADD', 'rj:g:' .. group, number, id) end
+  if deadline ~= '' then redis.call('ZADD', 'rj:deadlines', deadline, id) end
+  redis.call('HINCRBY', 'rj:bytes', pid, #doc)
+  count(pid, model, 'queued', 1)
+  open(pid, 1)
+  enqueue(id)
+end
+
+-- flight, (id, principal, model, priority, deadline, group, created, doc) ...
+function commands.insert()
+  if not land(ARGV[3]) then return 0 end
+  for i = 4, #ARGV, 8 do insert(i) end
   return 1
 end
-commands['insert!'] = commands.insert
 
-function commands.cancel()  -- id, state
-  local state = get(ARGV[3], 'state')[1]
-  if not state then return {0, ''} end
-  if is_ended(state) then return {1, ''} end
-  local token = give_up(ARGV[3])
-  finish(ARGV[3], ARGV[4], ARGV[4] == 'expired' and 'its deadline has passed' or '')
-  return {2, token}
+commands['insert!'] = function()
+  for i = 4, #ARGV, 8 do insert(i) end
 end
 
-function commands.again()  -- id
-  local id, job = ARGV[3], get(ARGV[3], 'state', 'pid')
-  if not job[1] then return -1 end
-  if not is_ended(job[1]) or job[1] == 'completed' then return 0 end
+local function again(id, undoes)
+  local job = get(id, 'state', 'pid', 'token')
+  if not job[1] or not is_ended(job[1]) or job[1] == 'completed' or job[3] ~= undoes then return end
   redis.call('DEL', key(id) .. ':a', key(id) .. ':r', key(id) .. ':o')
   redis.call('HDEL', key(id), 'ended', 'started', 'deadline')
   redis.call('HSET', key(id), 'reason', '')
@@ -166,149 +190,73 @@ function commands.again()  -- id
   open(job[2], 1)
   enqueue(id)
   tell(id)
+end
+
+function commands.again()  -- flight, id: the token of the end that is to be undone, or ''
+  local job = get(ARGV[4], 'state', 'token')
+  if not job[1] or not is_ended(job[1]) or job[1] == 'completed' then return '' end
+  depart(ARGV[3])
+  return job[2]
+end
+
+function commands.undo()  -- flight, id, token
+  if not land(ARGV[3]) then return 0 end
+  again(ARGV[4], ARGV[5])
   return 1
 end
 
-commands['again!'] = commands.again
+commands['undo!'] = function() again(ARGV[4], ARGV[5]) end
 
-function commands.delete()  -- id
-  local id, job = ARGV[3], get(ARGV[3], 'pid', 'model', 'state', 'group')
-  if not job[1] then return {0, ''} end
+local function delete(id, created)
+  local job = get(id, 'pid', 'model', 'state', 'group', 'created')
+  if not job[1] or job[5] ~= created then return '' end
   local token = give_up(id)
   if not is_ended(job[3]) then open(job[1], -1) end
   count(job[1], job[2], job[3], -1)
-  for _, index in ipairs({'all', 'ended', 'deadlines', 'later', 'p:' .. job[1], 'g:' .. job[4]}) do
+  take_away('rj:bytes', job[1], -redis.call('HSTRLEN', key(id), 'doc'))
+  for _, index in ipairs({'all', 'ended', 'deadlines', 'later', 'ending',
+                          'p:' .. job[1], 'g:' .. job[4]}) do
     redis.call('ZREM', 'rj:' .. index, id)
   end
+  land('end:' .. id)
   redis.call('DEL', key(id), key(id) .. ':a', key(id) .. ':r', key(id) .. ':o')
   tell(id)
-  return {1, token}
+  return token
 end
-commands['delete!'] = commands.delete
 
--- id, state, ended, reason, started, output, number of attempts, attempts, responses
-commands['restore!'] = function()
-  local id, job = ARGV[3], get(ARGV[3], 'state')
-  if not job[1] or is_ended(job[1]) then return 0 end
-  unqueue(id)
-  finish(id, ARGV[4], ARGV[6])
-  redis.call('HSET', key(id), 'ended', ARGV[5])
-  redis.call('ZADD', 'rj:ended', ARGV[5], id)
-  if ARGV[7] ~= '' then redis.call('HSET', key(id), 'started', ARGV[7]) end
-  if ARGV[8] ~= '' then redis.call('SET', key(id) .. ':o', ARGV[8]) end
-  local attempts = tonumber(ARGV[9])
-  for i = 10, #ARGV do
-    redis.call('RPUSH', key(id) .. (i < 10 + attempts and ':a' or ':r'), ARGV[i])
+function commands.deleting()  -- flight, ids ...: (id, created) of those that there are
+  local found = {}
+  for i = 4, #ARGV do
+    local created = get(ARGV[i], 'created')[1]
+    if created then
+      found[#found + 1] = ARGV[i]
+      found[#found + 1] = created
+    end
   end
-  return 1
+  if #found > 0 then depart(ARGV[3]) end
+  return found
+end
+
+function commands.delete()  -- flight, (id, created) ...: the tokens that count no more
+  if not land(ARGV[3]) then return 0 end
+  local tokens = {}
+  for i = 4, #ARGV, 2 do tokens[#tokens + 1] = delete(ARGV[i], ARGV[i + 1]) end
+  return tokens
+end
+
+commands['delete!'] = function()
+  for i = 4, #ARGV, 2 do delete(ARGV[i], ARGV[i + 1]) end
 end
 """
 
-_WORK = """
-function commands.claim()  -- worker, seconds, limit, least token, 'all' or models ...
-  promote()
-  local models, claims = {}, {}
-  for i = 8, #ARGV do models[#models + 1] = ARGV[i] end
-  if ARGV[7] == 'all' then models = redis.call('SMEMBERS', 'rj:models') end
-  while #claims < 2 * tonumber(ARGV[5]) do
-    local member, order, queue, from
-    for _, model in ipairs(models) do
-      local head = redis.call('ZRANGE', 'rj:q:' .. model, 0, 0, 'WITHSCORES')
-      if #head == 0 then redis.call('SREM', 'rj:models', model)
-      else
-        local here = tonumber(head[2])
-        if not member or here < order or (here == order and head[1] < member) then
-          member, order, queue = head[1], here, 'rj:q:' .. model
-        end
-      end
-    end
-    if not member then break end
-    redis.call('ZREM', queue, member)
-    local id = string.sub(member, 17)
-    local job = get(id, 'deadline', 'v')
-    if not job[1] or job[1] == '' or tonumber(job[1]) > now then
-      local token = redis.call('INCR', 'rj:token')
-      if token < tonumber(ARGV[6]) then
-        token = tonumber(ARGV[6])
-        redis.call('SET', 'rj:token', string.format('%.0f', token))
-      end
-      if tonumber(job[2]) > tonumber(redis.call('GET', 'rj:v') or 0) then
-        redis.call('SET', 'rj:v', job[2])
-      end
-      token = string.format('%.0f', token)
-      move(id, 'running')
-      redis.call('HSET', key(id), 'token', token, 'worker', ARGV[3], 'started', stamp)
-      redis.call('DEL', key(id) .. ':o')
-      redis.call('ZADD', 'rj:leases', now + tonumber(ARGV[4]), id)
-      tell(id)
-      claims[#claims + 1] = id
-      claims[#claims + 1] = token
-    end
-  end
-  return claims
-end
-
-function commands.extend()  -- id, token, seconds
-  if not holds(ARGV[3], ARGV[4]) then return 0 end
-  redis.call('ZADD', 'rj:leases', now + tonumber(ARGV[5]), ARGV[3])
-  return 1
-end
-
-function commands.append()  -- id, token, output, responses ...
-  if not holds(ARGV[3], ARGV[4]) then return 0 end
-  add(ARGV[3], 5)
-  tell(ARGV[3])
-  return 1
-end
-
-function commands.complete()  -- id, token, output, responses ...
-  if not holds(ARGV[3], ARGV[4]) then return 0 end
-  add(ARGV[3], 5)
-  finish(ARGV[3], 'completed', '')
-  return 1
-end
-
-function commands.fail()  -- id, token, pause or '', end, reason
-  local id, pause = ARGV[3], ARGV[5]
-  if not holds(id, ARGV[4]) then return 0 end
-  local job = get(id, 'worker', 'started')
-  redis.call('RPUSH', key(id) .. ':a',
-    cjson.encode({job[1], tonumber(job[2]), now, ARGV[6], ARGV[7]}))
-  redis.call('ZREM', 'rj:leases', id)
-  if ARGV[6] == 'lost' then redis.call('PUBLISH', 'rj:lost', id .. ' ' .. ARGV[4]) end
-  if pause == '' then finish(id, 'failed', ARGV[7])
-  else
-    move(id, 'queued')
-    later(id, tonumber(pause))
-    tell(id)
-  end
-  return 1
-end
-
-function commands.release()  -- id, token, pause
-  if not holds(ARGV[3], ARGV[4]) then return 0 end
-  redis.call('ZREM', 'rj:leases', ARGV[3])
-  move(ARGV[3], 'queued')
-  later(ARGV[3], tonumber(ARGV[5]))
-  tell(ARGV[3])
-  return 1
-end
-
-function commands.look()  -- seconds that results are kept
-  promote()
-  local lost = {}
-  for _, id in ipairs(redis.call('ZRANGEBYSCORE', 'rj:leases', '-inf', now, 'LIMIT', 0, 500)) do
-    lost[#lost + 1] = id
-    lost[#lost + 1] = get(id, 'token')[1]
-  end
-  local old = now - tonumber(ARGV[3])
-  return {lost, redis.call('ZRANGEBYSCORE', 'rj:deadlines', '-inf', now, 'LIMIT', 0, 500),
-    redis.call('ZRANGEBYSCORE', 'rj:ended', '-inf', old, 'LIMIT', 0, 500)}
-end
-
+_LAST = """
 local wanted = commands[command]
 if not wanted then return redis.error_reply('there is no command ' .. command) end
 return wanted()
 """
 
-SCRIPT = (_SHARED + _SUBMISSION + _WORK).replace("HEAD_START", str(HEAD_START))
+SCRIPT = (
+    (_SHARED + _SUBMISSION + ENDS + _LAST)
+    .replace("HEAD_START", str(HEAD_START))
+    .replace("TOKENS", str(TOKENS))
+)

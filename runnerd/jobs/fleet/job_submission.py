@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Sequence
+from uuid import uuid4
 
-from runnerd.errors import Conflict, LimitReached, RunnerdError
+from runnerd.errors import Conflict, DatabaseFailure, LimitReached, RunnerdError
 from runnerd.jobs.fleet.announcements import LOOK_INTERVAL
 from runnerd.jobs.fleet.grouping import Grouped
 from runnerd.jobs.fleet.job_codec import encode_new, job_of
@@ -38,8 +39,8 @@ class FleetSubmission(FleetParts):
         try:
             kept = await self._keep([pair for group in groups for pair in group])
         except RunnerdError as error:
-            if len(groups) == 1:
-                return [error]
+            if len(groups) == 1 or isinstance(error, DatabaseFailure):
+                return [error] * len(groups)
             return [result for group in groups for result in await self._submit([group])]
         return [[kept[id] for id, _ in group] for group in groups]
 
@@ -48,22 +49,23 @@ class FleetSubmission(FleetParts):
         once: dict[str, NewJob] = {}
         for id, job in named:
             once.setdefault(id, job)
-        pairs = [value for id, job in once.items() for value in (id, job.principal.id)]
-        found = await self._index.call("check", self._rules.most_open(), *pairs)
-        if found[:1] == [b"other"]:
-            raise Conflict(f"the id {found[1].decode()} is another job's", param="id")
-        if found == [b"full"]:
-            raise LimitReached(
-                f"{self._rules.most_open()} jobs have not ended; that is as many as one may have",
-                limit="open_jobs",
-                retry_after=_SOON,
-            )
-        *states, created = found
-        new = {id for id, state in zip(once, states, strict=True) if state == b"new"}
-        rows = [_row(id, job, created) for id, job in once.items() if id in new]
-        if rows:
+        docs = {id: encode_new(job) for id, job in once.items()}
+        limits = self._rules.most_open(), self._rules.most_bytes()
+        asked = [
+            value for id, job in once.items() for value in (id, job.principal.id, len(docs[id]))
+        ]
+        while True:
+            flight = uuid4().hex
+            found = await self._index.call("check", flight, *limits, *asked)
+            _refuse(found, *limits)
+            *states, created = found
+            new = {id for id, state in zip(once, states, strict=True) if state == b"new"}
+            rows = [_row(id, job, created, docs[id]) for id, job in once.items() if id in new]
+            if not rows:
+                break
             await self._journal.append({"kind": "submit", "jobs": rows})
-            await self._index.call("insert", *(value for row in rows for value in row))
+            if await self._index.call("insert", flight, *(value for row in rows for value in row)):
+                break
         kept = {id: queued(id, once[id], float(created)) for id in new}
         kept |= {job.id: job for job in await self.get([id for id in once if id not in new])}
         return kept
@@ -129,30 +131,57 @@ class FleetSubmission(FleetParts):
 
     async def retry(self, id: str) -> Job | None:
         """As in the contract."""
-        if await self._index.call("again", id) == 1:
-            await self._journal.append({"kind": "again", "id": id})
+        while True:
+            flight = uuid4().hex
+            if not (undoes := await self._index.call("again", flight, id)):
+                break
+            await self._journal.append({"kind": "again", "id": id, "undoes": undoes})
+            if await self._index.call("undo", flight, id, undoes):
+                break
         return next(iter(await self.get([id])), None)
 
     async def delete(self, ids: Sequence[str]) -> int:
         """As in the contract."""
-        gone = []
-        for id in dict.fromkeys(ids):
-            existed, token = await self._index.call("delete", id)
-            if existed:
-                gone.append(id)
+        while True:
+            flight = uuid4().hex
+            found = await self._index.call("deleting", flight, *dict.fromkeys(ids))
+            if not found:
+                return 0
+            jobs = list(zip(found[::2], found[1::2], strict=True))
+            await self._journal.append({"kind": "delete", "jobs": jobs})
+            tokens = await self._index.call("delete", flight, *found)
+            if tokens:
+                break
+        for (id, _), token in zip(jobs, tokens, strict=True):
             if token:
-                self._losses.tell(id, int(token))
-        if gone:
-            await self._journal.append({"kind": "delete", "ids": gone})
-        return len(gone)
+                self._losses.tell(id.decode(), int(token))
+        return len(jobs)
 
 
-def _row(id: str, job: NewJob, created: bytes) -> list[str | bytes | int]:
+def _refuse(found: list[bytes], most_open: int, most_bytes: int) -> None:
+    """Raise what `check` has said against jobs, if anything."""
+    if found[0] == b"other":
+        raise Conflict(f"the id {found[1].decode()} is another job's", param="id")
+    if found == [b"full"]:
+        raise LimitReached(
+            f"{most_open} jobs have not ended; that is as many as one may have",
+            limit="open_jobs",
+            retry_after=_SOON,
+        )
+    if found == [b"large"]:
+        raise LimitReached(
+            f"the prompts of your jobs would take more than the {most_bytes} bytes that they may"
+            " take together; delete old ones",
+            limit="job_bytes",
+        )
+
+
+def _row(id: str, job: NewJob, created: bytes, doc: bytes) -> list[str | bytes | int]:
     """A job as the script takes it; the journal has it in the same form."""
     deadline = "" if job.deadline is None else f"{job.deadline:.6f}"
     return [
         *(id, job.principal.id, job.model, job.priority),
-        *(deadline, job.group, created, encode_new(job)),
+        *(deadline, job.group, created, doc),
     ]
 
 

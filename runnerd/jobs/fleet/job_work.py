@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import time
 from collections.abc import Collection, Sequence
 
 from runnerd.errors import LeaseLost
@@ -34,10 +33,8 @@ class FleetWork(FleetParts):
     ) -> list[Claim]:
         """As in the contract."""
         self._work.looking(worker)
-        # A Redis that was emptied begins to count anew: tokens are higher than all before.
-        least = int(time.time() * 1000)
         wanted = ["all"] if models is None else ["of", *models]
-        found = await self._index.call("claim", worker, lease, limit, least, *wanted)
+        found = await self._index.call("claim", worker, lease, limit, *wanted)
         tokens = {
             id.decode(): int(token) for id, token in zip(found[::2], found[1::2], strict=True)
         }
@@ -50,12 +47,22 @@ class FleetWork(FleetParts):
 
     async def append(self, claim: Claim, output: str, responses: Sequence[Response] = ()) -> None:
         """As in the contract."""
-        await self._counted(claim, "append", output, *map(encode_response, responses))
+        await self._add(claim, "append", output, responses)
 
     async def finish(self, claim: Claim, output: str, responses: Sequence[Response]) -> None:
         """As in the contract."""
-        await self._counted(claim, "complete", output, *map(encode_response, responses))
+        await self._add(claim, "complete", output, responses)
+        self._handed_in.pop(claim.token, None)
         await self._journal_end(claim.job.id)
+
+    async def _add(
+        self, claim: Claim, command: str, output: str, responses: Sequence[Response]
+    ) -> None:
+        """Say what there was before, so that nothing is added twice or to less than that."""
+        length, number = self._handed_in.get(claim.token) or (0, len(claim.job.responses))
+        text = output.encode()
+        await self._counted(claim, command, length, number, text, *map(encode_response, responses))
+        self._handed_in.note(claim.token, (length + len(text), number + len(responses)))
 
     async def fail(self, claim: Claim, reason: str, *, retry: bool) -> Job:
         """As in the contract."""

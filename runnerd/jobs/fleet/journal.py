@@ -9,11 +9,11 @@ streams as it does quorum queues, and confirms an entry once a majority of nodes
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import AsyncIterator
 from typing import Any
 from uuid import uuid4
 
-import aio_pika
 import msgspec
 from aio_pika.abc import AbstractIncomingMessage
 
@@ -48,43 +48,72 @@ class Journal:
             self._stream, msgspec.msgpack.encode(entry), arguments=ARGUMENTS
         )
 
-    async def replay(self) -> AsyncIterator[Entry]:
-        """All entries that were confirmed before this call, the oldest first.
+    async def mark(self, epoch: int) -> int:
+        """Append a mark, and return where it is: all that is appended later lies behind it."""
+        async with self.reading("next") as reader:
+            async for _ in reader.up_to({"kind": "mark", "epoch": epoch}):
+                pass
+            return reader.offset
+
+    @contextlib.asynccontextmanager
+    async def reading(self, start: int | str | None) -> AsyncIterator[JournalReader]:
+        """A reader that begins at an offset; None: at the beginning.
 
         Raises errors.DatabaseFailure where the broker cannot be used.
         """
-        mark = uuid4().hex
-        await self.append({"kind": "mark", "id": mark})
         try:
             connection = await broker.connect(self._url, "runnerd reads the journal")
         except BrokerLost as error:
             raise DatabaseFailure(f"the journal cannot be read: {error}") from error
-        arrived: asyncio.Queue[AbstractIncomingMessage] = asyncio.Queue()
+        reader = JournalReader(self)
         try:
-            with Guarded():
-                channel = await connection.channel()
-                await channel.set_qos(_AHEAD)
-                stream = await channel.declare_queue(
-                    self._stream, durable=True, arguments=ARGUMENTS
-                )
-                await stream.consume(arrived.put, arguments={"x-stream-offset": "first"})
-            while True:
-                async with asyncio.timeout(_SILENCE):
-                    message = await arrived.get()
+            async with asyncio.timeout(_SILENCE):
                 with Guarded():
-                    await message.ack()
-                entry = _decode(message)
-                if entry.get("kind") != "mark":
-                    yield entry
-                elif entry.get("id") == mark:
-                    return
+                    channel = await connection.channel()
+                    await channel.set_qos(_AHEAD)
+                    stream = await channel.declare_queue(
+                        self._stream, durable=True, arguments=ARGUMENTS
+                    )
+                    offset = "first" if start is None else start
+                    await stream.consume(reader.arrived, arguments={"x-stream-offset": offset})
+            yield reader
         except (BrokerLost, TimeoutError) as error:
             raise DatabaseFailure(f"the journal cannot be read: {error}") from error
         finally:
             await broker.close(connection)
 
 
-def _decode(message: aio_pika.abc.AbstractIncomingMessage) -> Entry:
+class JournalReader:
+    """Entries in their order; `offset` is where the last one was."""
+
+    def __init__(self, journal: Journal) -> None:
+        self._journal = journal
+        self._arrived: asyncio.Queue[AbstractIncomingMessage] = asyncio.Queue()
+        self.offset = -1
+
+    async def arrived(self, message: AbstractIncomingMessage) -> None:
+        """The broker has sent an entry."""
+        self._arrived.put_nowait(message)
+
+    async def up_to(self, mark: Entry) -> AsyncIterator[Entry]:
+        """Append a mark, and read all that lies before it, and it.  Raises BrokerLost,
+        TimeoutError, errors.DatabaseFailure.
+        """
+        mark = {**mark, "id": uuid4().hex}
+        await self._journal.append(mark)
+        while True:
+            async with asyncio.timeout(_SILENCE):
+                message = await self._arrived.get()
+            with Guarded():
+                await message.ack()
+            self.offset = int(str(message.headers.get("x-stream-offset", -1)))
+            entry = _decode(message)
+            yield entry
+            if entry.get("id") == mark["id"]:
+                return
+
+
+def _decode(message: AbstractIncomingMessage) -> Entry:
     try:
         entry = msgspec.msgpack.decode(message.body)
     except msgspec.DecodeError:

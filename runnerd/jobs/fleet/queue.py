@@ -1,10 +1,12 @@
 """The fleet's queue of jobs: Redis decides and answers, the journal in RabbitMQ remembers.
 
-    submit   look, journal (confirmed), Redis      acknowledged once the broker has it
-    finish   Redis (the token counts), journal     visible once Redis has it
-    emptied  everybody waits until one process has read the journal into Redis
+    submit     look, journal (confirmed), Redis           acknowledged once Redis has it, too
+    finish     Redis (the token counts), journal, Redis   visible once the journal has it
+    emptied,   everybody waits until one process has read into Redis what the journal has
+    restarted  and it lacks
 
-What a host's clock says counts for nothing: leases, pauses and deadlines go by Redis'.
+What a host's clock says counts for nothing: leases, pauses and deadlines go by Redis', and if that
+is set they do not move.
 """
 
 from __future__ import annotations
@@ -17,6 +19,7 @@ from runnerd.errors import RunnerdError
 from runnerd.jobs.fleet.job_submission import FleetSubmission
 from runnerd.jobs.fleet.job_work import FleetWork
 from runnerd.jobs.fleet.journal import STREAM
+from runnerd.jobs.fleet.site_clock import SiteClock
 from runnerd.jobs.job import AttemptEnd
 from runnerd.jobs.sqlite.state import QueueRules
 
@@ -33,6 +36,7 @@ class FleetQueue(FleetSubmission, FleetWork):
     ) -> None:
         super().__init__(amqp_url, redis_url, rules, stream)
         self._looking: asyncio.Task[None] | None = None
+        self._clock = SiteClock(self._index)
 
     async def open(self) -> None:
         """Begin to look after the jobs."""
@@ -46,13 +50,25 @@ class FleetQueue(FleetSubmission, FleetWork):
 
     async def look(self) -> None:
         """End what has expired, hand out again what was lost, forget what is old."""
-        lost, late, old = await self._index.call("look", self._rules.kept())
+        await self._clock.check()
+        lost, late, stuck, old = await self._index.call("look", self._rules.kept())
         for id, token in zip(lost[::2], lost[1::2], strict=True):
             await self._lose(id.decode(), token.decode())
         for id in late:
             await self._give_up(id.decode(), "expired")
+        for id in stuck:
+            await self._journal_end(id.decode())
         if old:
             await self.delete([id.decode() for id in old])
+        await self._mark()
+
+    async def _mark(self) -> None:
+        """Note how far the journal has been carried out, so that a Redis that comes back reads on
+        from there.
+        """
+        if found := await self._index.call("marking"):
+            epoch, begun = found
+            await self._index.call("mark", epoch, begun, await self._journal.mark(int(epoch)))
 
     async def _lose(self, id: str, token: str) -> None:
         """A worker was not heard of for longer than its lease."""

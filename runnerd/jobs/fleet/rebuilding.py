@@ -1,19 +1,21 @@
-"""Jobs read from the journal into a Redis that was emptied.
+"""Jobs read from the journal into a Redis that was emptied, or has come back.
 
 Entries are applied in their order, and each does nothing the second time: a rebuild that is broken
-off is begun anew.  Jobs that ran wait again; who has claimed one from the Redis before finds that
+off is begun anew, and one may begin well before what is missing.  Jobs that ran go on if Redis
+still knows who has them, else they wait again; who has claimed one from the Redis before finds that
 its token counts no more.
+
+Each rebuild ends with a *fence* in the journal, with the number of the epoch that begins.  How a
+job ends is decided in one epoch and appended then; an end that lies behind the next fence came too
+late to be seen by anybody, and does not count.
 """
 
 from __future__ import annotations
 
 import logging
-from typing import TYPE_CHECKING
 
 from runnerd.jobs.fleet.journal import Entry, Journal
-
-if TYPE_CHECKING:
-    from runnerd.jobs.fleet.job_index import JobIndex
+from runnerd.jobs.fleet.rebuild_access import RebuildAccess
 
 log = logging.getLogger(__name__)
 
@@ -24,27 +26,58 @@ class Rebuilding:
     def __init__(self, journal: Journal) -> None:
         self._journal = journal
 
-    async def run(self, index: JobIndex) -> None:
-        """Apply all entries.  Raises errors.DatabaseFailure."""
-        number = 0
-        async for entry in self._journal.replay():
-            await _apply(index, entry)
-            number += 1
+    async def run(self, access: RebuildAccess) -> None:
+        """Apply all entries.  Raises errors.DatabaseFailure, or what Redis says."""
+        start, last = await access.begin()
+        epochs, number = _Epochs(last), 0
+        async with self._journal.reading(start) as reader:
+            for mark in ("mark", "fence"):
+                epochs.next = epochs.highest + 1
+                async for entry in reader.up_to({"kind": mark, "epoch": epochs.next}):
+                    if epochs.counts(entry):
+                        await _apply(access, entry)
+                        number += 1
+            await access.whole(epochs.next, reader.offset)
         if number:
-            log.warning("Redis was empty: the jobs were rebuilt from %d entries", number)
+            log.warning(
+                "Redis %s: the jobs were rebuilt from %d entries of the journal",
+                "was empty" if start is None else "came back",
+                number,
+            )
 
 
-async def _apply(index: JobIndex, entry: Entry) -> None:
+class _Epochs:
+    """Which entries count."""
+
+    def __init__(self, last: int) -> None:
+        self.highest = last
+        self.next = last + 1
+        self._now = 0
+
+    def counts(self, entry: Entry) -> bool:
+        number = entry.get("epoch")
+        if not isinstance(number, int):
+            return True
+        self.highest = max(self.highest, number)
+        is_late = number < self._now
+        self._now = max(self._now, number)
+        return not is_late
+
+
+async def _apply(access: RebuildAccess, entry: Entry) -> None:
     match entry.get("kind"):
         case "submit":
-            await index.call("insert!", *(value for job in entry["jobs"] for value in job))
+            await access.call("insert", *(value for job in entry["jobs"] for value in job))
         case "ends":
             for end in entry["ends"]:
                 attempts, responses = end["attempts"], end["responses"]
-                said = [end[name] for name in ("state", "ended", "reason", "started", "output")]
-                await index.call("restore!", end["id"], *said, len(attempts), *attempts, *responses)
+                said = [end[name] for name in ENDED]
+                await access.call("restore", *said, len(attempts), *attempts, *responses)
         case "again":
-            await index.call("again!", entry["id"])
+            await access.call("undo", entry["id"], entry["undoes"])
         case "delete":
-            for id in entry["ids"]:
-                await index.call("delete!", id)
+            await access.call("delete", *(value for pair in entry["jobs"] for value in pair))
+
+
+ENDED = ("id", "created", "token", "state", "ended", "reason", "started", "output")
+"""What an entry says of how a job has ended, in the order in which the script takes it."""
