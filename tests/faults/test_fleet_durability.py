@@ -43,6 +43,9 @@ pytestmark = [
 ]
 
 CHAOS_SECONDS = float(os.environ.get("CHAOS_SECONDS", "60"))
+OUTAGE = min(60.0, CHAOS_SECONDS / 4)
+"""For how long something hangs, or is stopped, full or wrong."""
+_REFUSED_IN = 120 * SECONDS  # a submission that cannot be confirmed
 _PATIENCE = 300 * SECONDS  # for what is left when nothing is killed any more
 KINDS = ("worker", "worker", "worker", "redis", "redis", "rabbitmq", "daemon")
 _ANN = user_principal("ann", "key")
@@ -71,11 +74,16 @@ class Chaos:
         return self.site.start_worker(*self._flags, log=self._folder / f"worker-{number}.log")
 
     async def run(self, seconds: float, *kinds: str) -> None:
-        """Do one of some kinds of damage after another."""
+        """Do one of some kinds of damage after another, and each at least once: starting a broker
+        takes so long that a short loop drew some of them never.
+        """
         end = asyncio.get_running_loop().time() + seconds
-        while asyncio.get_running_loop().time() < end:
+        deck: list[str] = []
+        while asyncio.get_running_loop().time() < end or set(kinds) - set(self.done):
             await asyncio.sleep(self._random.uniform(0.2, 2.0))
-            kind = self._random.choice(kinds)
+            if not deck:
+                deck = self._random.sample(kinds, len(kinds))
+            kind = deck.pop()
             began = time.monotonic()
             await asyncio.to_thread(getattr(self, kind))
             self.done[kind] += 1
@@ -94,6 +102,64 @@ class Chaos:
     def rabbitmq(self) -> None:
         self.site.rabbitmq.kill()
         self.site.rabbitmq.start()
+
+    def rabbitmq_hangs(self) -> None:
+        self.site.rabbitmq.pause()
+        time.sleep(OUTAGE)
+        self.site.rabbitmq.resume()
+
+    def rabbitmq_stopped(self) -> None:
+        self.site.rabbitmq.control("stop")
+        self.site.rabbitmq.kill()  # what it has left
+        time.sleep(OUTAGE)
+        self.site.rabbitmq.start()
+
+    def rabbitmq_has_no_memory(self) -> None:
+        self.site.rabbitmq.control("set_vm_memory_high_watermark", "absolute", "1")
+        time.sleep(OUTAGE)
+        self.site.rabbitmq.control("set_vm_memory_high_watermark", "0.9")
+
+    def redis_hangs(self) -> None:
+        self.site.redis.pause()
+        time.sleep(OUTAGE)
+        self.site.redis.resume()
+
+    def redis_has_no_disk(self) -> None:
+        """It cannot save, and refuses to write (MISCONF)."""
+        client = self.site.results
+        in_the_way = self.site.redis.root / "dump.rdb" / "disk"  # its own file's name
+        in_the_way.parent.unlink(missing_ok=True)  # saved the last time
+        in_the_way.mkdir(parents=True)
+        client.config_set("save", "3600 1")
+        self._save("err")
+        time.sleep(OUTAGE)
+        in_the_way.rmdir()
+        in_the_way.parent.rmdir()
+        self._save("ok")
+        client.config_set("save", "")
+
+    def _save(self, status: str) -> None:
+        client = self.site.results
+
+        def is_so() -> bool:
+            info = client.info("persistence")
+            if not info["rdb_bgsave_in_progress"] and info["rdb_last_bgsave_status"] != status:
+                with contextlib.suppress(*GONE):
+                    client.bgsave()
+            return bool(info["rdb_last_bgsave_status"] == status)
+
+        wait_for(is_so, f"Redis' saving to be {status}")
+
+    def redis_has_no_memory(self) -> None:
+        self.site.results.config_set("maxmemory", "1")
+        time.sleep(OUTAGE)
+        self.site.results.config_set("maxmemory", "0")
+
+    def clock(self) -> None:
+        """Redis' clock is a day ahead, and after a while right again."""
+        self.site.redis.set_clock(86400)
+        time.sleep(OUTAGE)
+        self.site.redis.set_clock(0)
 
     def daemon(self) -> None:
         self.site.daemon.kill()
@@ -126,7 +192,7 @@ class Chaos:
 
 @pytest.fixture
 def own_site(tmp_path: Path) -> Iterator[Site]:
-    with running_site(tmp_path / "site") as found:
+    with running_site(tmp_path / "site", clock=tmp_path / "clock") as found:
         yield found
 
 
@@ -164,17 +230,27 @@ async def jobs_survive(
 ) -> None:
     """Submit jobs while things are killed, and hold each acknowledged one against its result."""
     acknowledged: list[str] = []
+    refused: list[str] = []
+    hung: list[float] = []
+    longest = [0.0]
     seen: dict[str, float | None] = {}
     chaos = Chaos(site, folder, "--jobs")
     queue = fleet_queue(site)
     await queue.open()
 
     async def submit() -> None:
-        with contextlib.suppress(DatabaseFailure):  # not acknowledged
-            [job] = await queue.submit(
-                [NewJob(_ANN, "demo-a", (Prompt("/v1/chat/completions", _BODY),))]
-            )
+        began = time.monotonic()
+        try:
+            async with asyncio.timeout(_REFUSED_IN):
+                [job] = await queue.submit(
+                    [NewJob(_ANN, "demo-a", (Prompt("/v1/chat/completions", _BODY),))]
+                )
             acknowledged.append(job.id)
+        except DatabaseFailure as error:
+            refused.append(f"{error.status}: {error.message}")
+        except TimeoutError:
+            hung.append(time.monotonic() - began)
+        longest[0] = max(longest[0], time.monotonic() - began)
 
     async def look() -> None:
         with contextlib.suppress(DatabaseFailure):
@@ -198,8 +274,11 @@ async def jobs_survive(
         print(
             f"\njobs: {len(acknowledged)} acknowledged, {len(jobs)} there, {results} with exactly"
             f" one right result, {len(changed)} whose result changed after it was seen,"
-            f" {lost} attempts lost; {dict(chaos.done)}"
+            f" {lost} attempts lost; {len(refused)} submissions refused, {len(hung)} hung, the"
+            f" longest took {longest[0]:.0f} s; {dict(chaos.done)}"
         )
+        print("refused with:", *sorted({text[:90] for text in refused}), sep="\n  ")
+        assert (hung, [text for text in refused if not text.startswith("503")]) == ([], [])
         assert len(acknowledged) == len(set(acknowledged)) == len(jobs) > 10
         assert (wrong, changed) == ([], [])
         assert results == len(jobs)
@@ -211,6 +290,27 @@ async def jobs_survive(
 async def test_jobs_survive_kills(own_site: Site, tmp_path: Path) -> None:
     """kill -9 of workers, broker, Redis and daemon."""
     await jobs_survive(own_site, tmp_path, KINDS)
+
+
+@pytest.mark.parametrize(
+    "kinds",
+    [
+        ("redis", "worker"),
+        ("rabbitmq_hangs",),
+        ("rabbitmq_stopped",),
+        ("rabbitmq_has_no_memory",),
+        ("redis_hangs",),
+        ("redis_has_no_disk",),
+        ("redis_has_no_memory",),
+        ("clock",),
+    ],
+    ids=lambda kinds: kinds[0],
+)
+async def test_jobs_survive_outages(own_site: Site, tmp_path: Path, kinds: tuple[str, ...]) -> None:
+    """A broker or Redis that is killed, hangs, is stopped, has no disk or memory, or whose clock is
+    set: submissions are refused in time, and all goes on by itself.
+    """
+    await jobs_survive(own_site, tmp_path, kinds, CHAOS_SECONDS / 2)
 
 
 async def test_jobs_survive_a_flush(own_site: Site, tmp_path: Path) -> None:

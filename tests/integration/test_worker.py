@@ -110,10 +110,10 @@ def task(job_id: str, content: str = QUESTION, **meta: object) -> TaskMessage:
 
 
 @contextmanager
-def running_site(root: Path) -> Iterator[Site]:
+def running_site(root: Path, clock: Path | None = None) -> Iterator[Site]:
     """All of it, for the length of a with block."""
     with (
-        running_redis(root / "redis") as redis,
+        running_redis(root / "redis", clock=clock) as redis,
         running_rabbitmq(root / "rabbitmq") as rabbitmq,
         running(root / "daemon") as daemon,
     ):

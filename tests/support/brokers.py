@@ -162,6 +162,20 @@ class RabbitMQ(Server):
         """Where it is, for aio-pika."""
         return f"amqp://{LOGIN}:{PASSWORD}@127.0.0.1:{self.port}/"
 
+    def control(self, *arguments: str) -> None:
+        """Have its own tool do something."""
+        assert RABBITMQ is not None
+        environment = {**os.environ, **self._environment()}
+        subprocess.run(
+            [RABBITMQ.with_name("rabbitmqctl"), *arguments],
+            env=environment,
+            cwd=self.root,
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            check=True,
+            timeout=120 * SECONDS,
+        )
+
     def _command(self) -> list[str]:
         return [str(RABBITMQ)]
 

@@ -53,8 +53,15 @@ def _access(redis: _Redis) -> RebuildAccess:
         ([], b"40", b"3 other", (40, 3)),
         ([12.0], b"40", b"3 other", (12, 3)),
         ([-1.0], b"40", b"3 other", (None, 3)),
+        ([], None, b"c0ffee", (None, 0)),
     ],
-    ids=["emptied", "all landed", "one under way since an earlier mark", "one since before all"],
+    ids=[
+        "emptied",
+        "all landed",
+        "one under way since an earlier mark",
+        "one since before all",
+        "an older form",
+    ],
 )
 async def test_begin(
     flights: list[float], mark: bytes | None, epoch: bytes | None, begin: tuple[int | None, int]

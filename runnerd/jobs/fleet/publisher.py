@@ -25,6 +25,7 @@ from runnerd.jobs.fleet.deliveries import WrongQueue
 _PATIENCE = 30.0  # seconds
 _PAUSE = Backoff(0.1, 2.0)
 _CONFIRM_SECONDS = 10.0
+_OPEN_SECONDS = 10.0
 
 
 class Publisher:
@@ -60,7 +61,7 @@ class Publisher:
     async def _publish(
         self, queue: str, body: bytes, arguments: Mapping[str, Any], priority: int | None
     ) -> None:
-        channel = await self._open(queue, arguments)
+        channel = await self._open_in_time(queue, arguments)
         message = aio_pika.Message(body, delivery_mode=DeliveryMode.PERSISTENT, priority=priority)
         try:
             with Guarded():
@@ -74,6 +75,14 @@ class Publisher:
                     await self._drop()
             raise
 
+    async def _open_in_time(self, queue: str, arguments: Mapping[str, Any]) -> AbstractChannel:
+        """A broker that hangs, or has blocked the connection for want of memory, does not answer a
+        declaration either.
+        """
+        with Guarded():
+            async with asyncio.timeout(_OPEN_SECONDS):
+                return await self._open(queue, arguments)
+
     async def _open(self, queue: str, arguments: Mapping[str, Any]) -> AbstractChannel:
         async with self._opening:
             connection, channel = self._connection, self._channel
@@ -83,8 +92,12 @@ class Publisher:
                 with Guarded():
                     channel = self._channel = await connection.channel(on_return_raises=True)
             if queue not in self._declared:
-                with Guarded():
-                    await self._declare(channel, queue, arguments)
+                try:
+                    with Guarded():
+                        await self._declare(channel, queue, arguments)
+                except asyncio.CancelledError:
+                    self._channel = None  # it is in the midst of something
+                    raise
                 self._declared.add(queue)
             return channel
 

@@ -31,7 +31,8 @@ class RebuildAccess:
             flights, mark, epoch = await pipe.execute()
         known = [int(score) for _, score in flights] + ([int(mark)] if mark else [-1])
         start = min(known)
-        return (None if start < 0 else start), int(epoch.split()[0]) if epoch else 0
+        number, _, process = (epoch or b"").decode().partition(" ")
+        return (None if start < 0 else start), int(number) if process else 0
 
     async def call(self, command: str, *arguments: str | bytes | float) -> None:
         """Carry out a change."""
