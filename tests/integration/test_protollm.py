@@ -160,5 +160,9 @@ def test_through_the_broker(tmp_path: Path) -> None:
                 assert stranger.post("/check_status", params=params).status_code == 404
                 assert stranger.post("/generate", json=body).status_code == 409
                 assert content(stranger.post("/generate", json=prompt())) == ANSWER
+            long = prompt() | {"job_id": "x" * 513}
+            assert front.http.post("/generate", json=long).status_code == 422
+            unknown = front.http.post("/generate?queue_name=nobodys", json=prompt())
+            assert (unknown.status_code, "protollm.queues" in unknown.text) == (404, True)
             again = body | {"content": "Count to three."}
             assert content(front.http.post("/generate", json=again)) != ANSWER

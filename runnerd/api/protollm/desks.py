@@ -20,6 +20,11 @@ class Ticket(Protocol):
 class Desk(Protocol):
     """Takes prompts.  A job is known by whose it is and by the `job_id` that its client chose."""
 
+    @property
+    def published(self) -> frozenset[str]:
+        """The names of the queues that there are by themselves."""
+        ...
+
     async def submit(
         self,
         principal: Principal,

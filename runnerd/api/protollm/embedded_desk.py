@@ -46,6 +46,7 @@ class EmbeddedDesk:
 
     def __init__(self, queue: Submission) -> None:
         self._queue = queue
+        self.published: frozenset[str] = frozenset()
 
     async def submit(
         self,

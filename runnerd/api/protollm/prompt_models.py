@@ -18,7 +18,7 @@ from runnerd.models.catalog import Catalog
 def model_of(models: Catalog, queues: Mapping[str, str], queue: str, named: str | None) -> str:
     """The name of the model that a prompt is for.  Raises errors.ModelNotFound."""
     for name in (named, queues.get(queue, queue)):
-        if name and _is_here(models, name):
+        if name and is_here(models, name):
             return name
     if queue == DEFAULT_QUEUE and queue not in queues:
         if (only := only_model(models, "completion")) is not None:
@@ -39,7 +39,8 @@ def only_model(models: Catalog, capability: str) -> str | None:
     return found[0] if len(found) == 1 else None
 
 
-def _is_here(models: Catalog, name: str) -> bool:
+def is_here(models: Catalog, name: str) -> bool:
+    """Whether a model is called so."""
     try:
         models.get(name)
     except ModelNotFound:

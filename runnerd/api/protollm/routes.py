@@ -8,6 +8,7 @@ client does with `Prefer: respond-async`.
 from __future__ import annotations
 
 import asyncio
+from functools import partial
 from typing import TypeVar
 
 import msgspec
@@ -16,13 +17,21 @@ from pydantic import BaseModel
 
 from runnerd.access import Action
 from runnerd.api.context import CONTEXT, json_response, models_of, principal_of
-from runnerd.api.protollm.prompt_models import model_of, only_model
-from runnerd.api.protollm.validation import PROTOLLM, Invalid, missing_query, read_body
+from runnerd.api.protollm.broker_queues import check_queue
+from runnerd.api.protollm.prompt_models import is_here, model_of, only_model
+from runnerd.api.protollm.validation import (
+    PROTOLLM,
+    Invalid,
+    missing_query,
+    read_body,
+    wrong_length,
+)
 from runnerd.api.routing import Handler, Routes
 from runnerd.errors import JobNotFound, ModelNotFound, PayloadTooLarge
 from runnerd.jobs.fleet.protollm.prompts import ChatCompletionModel, PromptModel
 from runnerd.jobs.fleet.protollm.result_keys import JobStatus, Outcome
-from runnerd.jobs.fleet.protollm.task_message import DEFAULT_QUEUE
+from runnerd.jobs.fleet.protollm.task_message import DEFAULT_QUEUE, MOST_LETTERS
+from runnerd.relay.visible_models import VisibleModels
 
 ROUTES = Routes(PROTOLLM)
 
@@ -112,7 +121,9 @@ async def _complete(request: web.Request, prompt: ChatCompletionModel) -> web.Re
     settings, named = context.settings.protollm, prompt.meta.model
     queue = request.query.get("queue_name") or DEFAULT_QUEUE
     model = None
-    if not settings.broker:  # else the workers know which models there are
+    if settings.broker:  # the workers know which models there are
+        _check_for_broker(request, prompt, queue)
+    else:
         model = model_of(models_of(request), settings.queues, queue, named)
     later = settings.at_once or "respond-async" in request.headers.get("Prefer", "")
     ticket = await context.prompts.submit(
@@ -127,6 +138,25 @@ async def _complete(request: web.Request, prompt: ChatCompletionModel) -> web.Re
         waited = f"nothing after {settings.answer_timeout:g} s"
         return json_response({"content": f"Job dont finish in fixed time with Error:\n{waited}"})
     return json_response({"content": _content(outcome)})
+
+
+def _check_for_broker(request: web.Request, prompt: ChatCompletionModel, queue: str) -> None:
+    """Refuse what no worker would carry out, or not for this client.  Raises Invalid,
+    errors.ModelNotFound.
+    """
+    context, principal = request.app[CONTEXT], principal_of(request)
+    if not 0 < len(prompt.job_id) <= MOST_LETTERS:
+        raise wrong_length("job_id", len(prompt.job_id), MOST_LETTERS)
+    limited = context.policy.grants(principal) is not None
+    visible = VisibleModels(context.store, context.policy)
+    check_queue(
+        queue,
+        prompt.meta.model,
+        queues=context.settings.protollm.queues,
+        published=context.prompts.published,
+        is_model=is_here(visible.of(principal), queue),
+        may_use=partial(visible.may_be, principal) if limited else None,
+    )
 
 
 def _content(outcome: Outcome) -> str:

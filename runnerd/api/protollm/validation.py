@@ -74,6 +74,18 @@ def missing_query(name: str) -> Invalid:
     )
 
 
+def wrong_length(name: str, length: int, most: int) -> Invalid:
+    """A text of the body is empty or too long."""
+    kind, words = ("too_long", f"at most {most}") if length else ("too_short", "at least 1")
+    detail = {
+        "type": f"string_{kind}",
+        "loc": ["body", name],
+        "msg": f"String should have {words} character{'s' if length else ''}",
+        "input": f"{length} characters",
+    }
+    return Invalid([detail])
+
+
 def _in_body(mistake: Any) -> dict[str, Any]:
     return {
         "type": mistake["type"],

@@ -17,7 +17,7 @@ from runnerd.jobs.fleet.announcements import LOOK_INTERVAL, Announcements
 from runnerd.jobs.fleet.protollm.environment import FleetEnvironment
 from runnerd.jobs.fleet.protollm.prompts import ChatCompletionModel
 from runnerd.jobs.fleet.protollm.result_keys import Outcome
-from runnerd.jobs.fleet.protollm.task_message import QUEUE_ARGUMENTS, TaskMessage
+from runnerd.jobs.fleet.protollm.task_message import DEFAULT_QUEUE, QUEUE_ARGUMENTS, TaskMessage
 from runnerd.jobs.fleet.publisher import Publisher
 from runnerd.jobs.fleet.redis_client import GONE
 from runnerd.jobs.fleet.result_store import ResultStore
@@ -42,6 +42,7 @@ class PromptDesk:
     def __init__(self, environment: FleetEnvironment) -> None:
         self._base_priority = environment.base_priority
         self._keys = environment.keys
+        self.published = frozenset({DEFAULT_QUEUE, environment.queue})
         self._publisher = Publisher(environment.amqp_url, "runnerd")
         self._store = ResultStore(environment.redis_url, environment.keys, kept=_KEPT)
         self._watch = Announcements(environment.redis_url)

@@ -26,7 +26,7 @@ _PROMPTS: dict[str, type[ChatCompletionModel] | type[PromptModel]] = {
     "chat_completion": ChatCompletionModel,
     "single_generation": PromptModel,
 }
-_MOST_LETTERS = 512  # of a job's id, which becomes part of keys
+MOST_LETTERS = 512  # of a job's id, which becomes part of keys
 
 
 class BadTask(ClientError):
@@ -88,14 +88,14 @@ class TaskMessage:
 def _as_chat(prompt: ChatCompletionModel | PromptModel) -> ChatCompletionModel:
     if isinstance(prompt, PromptModel):
         prompt = ChatCompletionModel.from_prompt(prompt)
-    if len(prompt.job_id) > _MOST_LETTERS:
-        raise BadTask(f"a job_id of {len(prompt.job_id)} letters; {_MOST_LETTERS} are allowed")
+    if len(prompt.job_id) > MOST_LETTERS:
+        raise BadTask(f"a job_id of {len(prompt.job_id)} letters; {MOST_LETTERS} are allowed")
     return prompt
 
 
 def _job_id(prompt: object) -> str | None:
     job_id = prompt.get("job_id") if isinstance(prompt, dict) else None
-    usable = isinstance(job_id, str) and 0 < len(job_id) <= _MOST_LETTERS
+    usable = isinstance(job_id, str) and 0 < len(job_id) <= MOST_LETTERS
     return str(job_id) if usable else None
 
 
