@@ -35,9 +35,9 @@ class Histogram:
         self.total += value
 
     @property
-    def empty(self) -> bool:
-        """Whether nothing was counted."""
-        return not any(self._counts)
+    def count(self) -> int:
+        """How many values were counted."""
+        return sum(self._counts)
 
     def buckets(self) -> Buckets:
         """Upper bounds as Prometheus writes them, each with the count of values up to it."""

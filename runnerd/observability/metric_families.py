@@ -1,22 +1,16 @@
 """The daemon's figures as Prometheus' families, at one moment.
 
 Names and labels follow OpenTelemetry's conventions for generative AI where these have one
-(`gen_ai_...`); the others begin with `runnerd_`.  Only who renders metrics imports this: the
-library is not needed to serve.
+(`gen_ai_...`); the others begin with `runnerd_`.  `exposition` writes them.
 """
 
 from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
+from typing import Literal, NamedTuple
 
-from prometheus_client.core import (
-    CounterMetricFamily,
-    GaugeMetricFamily,
-    HistogramMetricFamily,
-    Metric,
-)
-
+from runnerd.observability.engine_series import EngineSample
 from runnerd.observability.histogram import Histogram
 from runnerd.observability.request_figures import operation_name
 from runnerd.observability.snapshot import Snapshot
@@ -25,9 +19,21 @@ from runnerd.supervisor import RunnerReport, WaitingReport
 _GEN_AI = ("gen_ai_operation_name", "gen_ai_request_model")
 
 Labels = Sequence[str]
+Row = tuple[Labels, float | Histogram]
+"""The values of a series' labels, and its value now."""
 
 
-def families(now: Snapshot) -> Iterator[Metric]:
+class Family(NamedTuple):
+    """Series of one name.  A counter's name is without `_total`, which its series end in."""
+
+    kind: Literal["gauge", "counter", "histogram"]
+    name: str
+    help: str
+    labels: Labels
+    rows: Sequence[Row]
+
+
+def families(now: Snapshot) -> Iterator[Family]:
     """Every family."""
     yield _gauge(
         "runnerd_build_info", "The daemon, by version.", ["version"], [([now.version], 1.0)]
@@ -42,7 +48,7 @@ def families(now: Snapshot) -> Iterator[Metric]:
         yield _gauge(gauge.name, gauge.help, gauge.labels, gauge.values.items())
 
 
-def _of_requests(now: Snapshot) -> Iterator[Metric]:
+def _of_requests(now: Snapshot) -> Iterator[Family]:
     counts = Counter[tuple[str, ...]]()
     for kind, count in now.requests.items():
         model = now.name_of(kind.model)
@@ -64,7 +70,7 @@ def _of_requests(now: Snapshot) -> Iterator[Metric]:
     )
 
 
-def _of_times(now: Snapshot) -> Iterator[Metric]:
+def _of_times(now: Snapshot) -> Iterator[Family]:
     times = [
         ([operation_name(operation), now.name_of(model)], each)
         for (model, operation), each in now.times
@@ -76,7 +82,7 @@ def _of_times(now: Snapshot) -> Iterator[Metric]:
         [
             ([*labels, error], one)
             for labels, each in times
-            for error, one in each.durations.items()
+            for error, one in list(each.durations.items())
         ],
     )
     yield _histogram(
@@ -115,7 +121,7 @@ def _of_times(now: Snapshot) -> Iterator[Metric]:
     )
 
 
-def _of_loads(now: Snapshot) -> Iterator[Metric]:
+def _of_loads(now: Snapshot) -> Iterator[Family]:
     yield _counter(
         "runnerd_loads",
         "Starts of runners.",
@@ -154,7 +160,7 @@ def _of_loads(now: Snapshot) -> Iterator[Metric]:
     )
 
 
-def _of_runners(now: Snapshot) -> Iterator[Metric]:
+def _of_runners(now: Snapshot) -> Iterator[Family]:
     states = Counter((_model(now, each), each.mode.value, each.state.value) for each in now.runners)
     yield _gauge(
         "runnerd_runners",
@@ -183,7 +189,7 @@ def _of_runners(now: Snapshot) -> Iterator[Metric]:
     )
 
 
-def _of_host(now: Snapshot) -> Iterator[Metric]:
+def _of_host(now: Snapshot) -> Iterator[Family]:
     amounts = [
         ([device.id, kind], float(getattr(device, kind)))
         for device in now.devices
@@ -204,20 +210,25 @@ def _of_host(now: Snapshot) -> Iterator[Metric]:
     )
 
 
-def _of_engines(now: Snapshot) -> Iterator[Metric]:
+def _of_engines(now: Snapshot) -> Iterator[Family]:
     """The engines' own series; a runner's name tells instances of a model apart."""
     models = {report.id: _model(now, report) for report in now.runners}
-    by_name: dict[str, Metric] = {}
+    firsts: dict[str, EngineSample] = {}
+    rows: dict[str, list[Row]] = {}
     for runner, samples in now.engines.items():
+        labels = (models.get(runner, ""), runner)
         for sample in samples:
-            family = by_name.get(sample.name)
-            if family is None:
-                family = by_name[sample.name] = Metric(sample.name, sample.help, sample.type)
-                if sample.type == "counter":
-                    family.name = sample.name.removesuffix("_total")
-            labels = {"model": models.get(runner, ""), "runner": runner}
-            family.add_sample(sample.name, labels, sample.value)
-    yield from by_name.values()
+            firsts.setdefault(sample.name, sample)
+            rows.setdefault(sample.name, []).append((labels, sample.value))
+    for name, first in firsts.items():
+        # What is called a counter but not named like one (a maximum) can be told as a gauge only.
+        make = _counter if first.type == "counter" and name.endswith("_total") else _gauge
+        yield make(
+            name.removesuffix("_total") if make is _counter else name,
+            first.help,
+            ["model", "runner"],
+            rows[name],
+        )
 
 
 def _model(now: Snapshot, report: RunnerReport | WaitingReport) -> str:
@@ -227,28 +238,17 @@ def _model(now: Snapshot, report: RunnerReport | WaitingReport) -> str:
 
 # families of one kind each
 
-_Rows = Iterable[tuple[Sequence[str], float]]
+
+def _gauge(name: str, help: str, labels: Labels, rows: Iterable[Row]) -> Family:
+    return Family("gauge", name, help, labels, list(rows))
 
 
-def _gauge(name: str, help: str, labels: Labels, rows: _Rows) -> Metric:
-    family = GaugeMetricFamily(name, help, labels=labels)
-    for values, value in rows:
-        family.add_metric(values, value)
-    return family
-
-
-def _counter(name: str, help: str, labels: Labels, rows: _Rows) -> Metric:
-    family = CounterMetricFamily(name, help, labels=labels)
-    for values, value in rows:
-        family.add_metric(values, value)
-    return family
+def _counter(name: str, help: str, labels: Labels, rows: Iterable[Row]) -> Family:
+    return Family("counter", name, help, labels, list(rows))
 
 
 def _histogram(
-    name: str, help: str, labels: Labels, rows: Iterable[tuple[Sequence[str], Histogram]]
-) -> Metric:
-    family = HistogramMetricFamily(name, help, labels=labels)
-    for values, each in rows:
-        if not each.empty:
-            family.add_metric(values, each.buckets(), each.total)
-    return family
+    name: str, help: str, labels: Labels, rows: Iterable[tuple[Labels, Histogram]]
+) -> Family:
+    filled = [(values, each) for values, each in rows if each.count]
+    return Family("histogram", name, help, labels, filled)

@@ -10,6 +10,7 @@ import asyncio
 import time
 from collections import Counter
 from collections.abc import Awaitable, Callable
+from typing import TYPE_CHECKING
 
 import runnerd
 from runnerd import tasks, threads
@@ -20,6 +21,9 @@ from runnerd.observability.request_figures import RequestFigures, each_sorted
 from runnerd.observability.runner_figures import RunnerFigures, TransferFigures
 from runnerd.observability.snapshot import Gauge, Snapshot
 from runnerd.supervisor import Supervisor
+
+if TYPE_CHECKING:
+    from runnerd.observability.exposition import Exposition
 
 Source = Callable[[], Awaitable[Gauge]]
 """Tells a figure of another part of the daemon at each scrape."""
@@ -52,6 +56,7 @@ class Metrics:
         self._running = running
         self._scrape: asyncio.Task[bytes] | None = None
         self._scraped_at = 0.0
+        self._exposition: Exposition | None = None
 
     async def scrape(self) -> bytes:
         """All figures in Prometheus' text format."""
@@ -70,7 +75,7 @@ class Metrics:
         }
         engines = await self._engines.samples(self._supervisor.ready_runners(), idle)
         others = [gauge for source in self.sources if (gauge := await _asked(source)) is not None]
-        supervisor, figures, runners = self._supervisor, self.requests, self.runners
+        host, figures, runners = self._supervisor.host, self.requests, self.runners
         figures.add_up()
         snapshot = Snapshot(
             version=runnerd.__version__,
@@ -83,16 +88,24 @@ class Metrics:
             failures=dict(runners.failures),
             transfers=dict(self.transfers.ended),
             transferring=Counter(job.kind for job in self.transfers.running.values()),
-            runners=supervisor.reports(),
-            waiting=supervisor.host.waiting(),
+            runners=runners_now,
+            waiting=host.waiting(),
             running=self._running(),
-            devices=supervisor.host.devices(),
+            devices=host.devices(),
             lag_latest=self._loop_lag.latest,
             lag_worst=self._loop_lag.worst,
             engines=engines,
             others=others,
         )
-        return await threads.run(_text, snapshot)
+        return await threads.run(self._text, snapshot)
+
+    def _text(self, snapshot: Snapshot) -> bytes:
+        """Figures as text.  The library is large: who is never scraped does not load it."""
+        from runnerd.observability.exposition import Exposition
+
+        if self._exposition is None:
+            self._exposition = Exposition()
+        return self._exposition.text(snapshot)
 
     def _name(self, id: str) -> str:
         try:
@@ -108,10 +121,3 @@ async def _asked(source: Source) -> Gauge | None:
             return await source()
     except (RunnerdError, TimeoutError):
         return None
-
-
-def _text(snapshot: Snapshot) -> bytes:
-    """Figures as text.  The library is large: who is never scraped does not load it."""
-    from runnerd.observability.exposition import text
-
-    return text(snapshot)

@@ -68,11 +68,14 @@ class Reports:
         self._sharing = sharing
         self._variants = variants
         self._launch_specs = launch_specs
+        self._contexts: dict[int, int] = {}  # tokens, by generation
 
     def all(self) -> list[RunnerReport]:
         """Return every runner, and every model that has failed and has none."""
         offset = time.time() - time.monotonic()
         models = self._sharing.models
+        views = self._scheduler.view()
+        contexts = self._known_contexts(views)
         runners = [
             report(
                 view,
@@ -80,9 +83,9 @@ class Reports:
                 self._launch_specs.name(view.key),
                 models(view.key),
                 offset=offset,
-                context=self._variants.context(view.key),
+                context=contexts[view.generation],
             )
-            for view in self._scheduler.view()
+            for view in views
         ]
         waiting = self._scheduler.waiting()
         failures = [
@@ -96,6 +99,17 @@ class Reports:
             for view in self._scheduler.failures()
         ]
         return runners + failures
+
+    def _known_contexts(self, views: Sequence[RunnerView]) -> Mapping[int, int]:
+        """The tokens of context of each runner.  It was started with them, so they are found once:
+        that takes looks at its model's files.
+        """
+        known = self._contexts
+        self._contexts = {
+            view.generation: known.get(view.generation) or self._variants.context(view.key)
+            for view in views
+        }
+        return self._contexts
 
 
 def report(

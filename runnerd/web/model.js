@@ -105,6 +105,7 @@ function about(found) {
 		"div.panel.section",
 		facts([
 			["Size", bytes(runnerd.size_bytes)],
+			["Files", files(found)],
 			["Quantisation", config.quantization],
 			["Parameters", config.parameters],
 			["Architecture", config.architecture],
@@ -118,6 +119,15 @@ function about(found) {
 		]),
 		gguf["general.description"] && el("p.help", gguf["general.description"])
 	);
+}
+
+const borrowed = found => found.runnerd?.borrowed_bytes || 0;
+
+// Whose files a model has; where borrowed ones lie is told to owners alone.
+function files({borrowed_files: paths = {}, ...found}) {
+	if (!borrowed(found)) return "in the store";
+	const where = Object.keys(paths).map(name => el("code", name));
+	return el("span.chips", `borrowed (${bytes(borrowed(found))}): used where they lie`, ...where);
 }
 
 // A push goes on in the daemon; its progress is with the pulls, and its end is told there and here.
@@ -134,7 +144,10 @@ const removal = found =>
 	el(
 		"div.panel.inline-form",
 		muted(
-			`Removes all ${found.tags.length > 1 ? `${found.tags.length} names` : "of it"} and frees what no other model shares of its ${bytes(found.runnerd?.size_bytes)}.`
+			`Removes all ${found.tags.length > 1 ? `${found.tags.length} names` : "of it"} and ` +
+				(borrowed(found)
+					? "leaves its borrowed files where they are."
+					: `frees what no other model shares of its ${bytes(found.runnerd?.size_bytes)}.`)
 		),
 		button("Remove this model", event => removeModel(event, found), {kind: "danger"})
 	);
@@ -142,7 +155,9 @@ const removal = found =>
 async function removeModel({currentTarget}, found) {
 	const name = titleOf(found),
 		where = `models/${path(found.id)}`;
-	const text = "Its files are deleted from this host. To have it again it has to be pulled or imported again.";
+	const text = borrowed(found)
+		? "Its files are borrowed: they stay where they are. To have it again it has to be imported again."
+		: "What no other model shares of its files is deleted from the store. To have it again it has to be pulled or imported again.";
 	if (!(await confirm(`Remove ${name}?`, text, "Remove it"))) return;
 	const removed = async () => {
 		try {

@@ -71,7 +71,10 @@ const list = models =>
 				h("a.name", {link: `models/${encodeURIComponent(each.id)}`}, titleOf(each)),
 				each.tags.length > 1 && sub(`also ${each.tags.slice(1).map(short).join(", ")}`)
 			]),
-			amount("Size", each => bytes(each.runnerd?.size_bytes)),
+			amount("Size", each => [
+				bytes(each.runnerd?.size_bytes),
+				each.runnerd?.borrowed_bytes > 0 && sub("borrowed")
+			]),
 			column("Quantisation", each => each.config.quantization || "–"),
 			amount("Parameters", each => each.config.parameters || "–"),
 			amount("Context", each => number(each.runnerd?.context_length || each.config.context_size || null)),

@@ -176,7 +176,9 @@ def test_remove(page: Page, daemon: DaemonProcess, gguf: Path, look: str) -> Non
     daemon.import_model(copy, name)
     go(page, "Models")
     page.get_by_role("link", name=name, exact=True).click()
+    expect(page.get_by_text("in the store", exact=True)).to_be_visible()
     page.get_by_role("button", name="Remove this model").click()
+    expect(page.get_by_role("dialog")).to_contain_text("is deleted from the store")
     page.keyboard.press("Escape")
     expect(page.get_by_role("dialog")).to_have_count(0)
     assert daemon.http.get(f"/models/{name}").status_code == 200
@@ -185,3 +187,30 @@ def test_remove(page: Page, daemon: DaemonProcess, gguf: Path, look: str) -> Non
     told(page, f"{name} is removed")
     expect(page.get_by_role("heading", level=1)).to_have_text("Models")
     assert daemon.http.get(f"/models/{name}").status_code == 404
+
+
+def test_remove_a_borrowed_one(
+    page: Page, daemon: DaemonProcess, tmp_path: Path, gguf: Path, look: str
+) -> None:
+    """The page says whose the files are, before it asks and when it does; and they stay."""
+    name, theirs = f"theirs-{look}", tmp_path / "theirs.gguf"
+    content = bytearray((gguf / "tiny.gguf").read_bytes())
+    content[-1] ^= 4 if look.startswith("wide") else 8
+    theirs.write_bytes(content)
+    document = {"path": str(theirs), "tag": name, "borrow": True}
+    daemon.http.post("/models/import", json=document).raise_for_status()
+    go(page, "Models")
+    expect(page.get_by_role("row").filter(has_text=name)).to_contain_text("borrowed")
+    expect(page.get_by_role("row").filter(has_text="other")).not_to_contain_text("borrowed")
+    page.get_by_role("link", name=name, exact=True).click()
+    expect(page.get_by_text("used where they lie")).to_be_visible()
+    expect(page.get_by_text(str(theirs), exact=True)).to_be_visible()
+    expect(page.get_by_text("leaves its borrowed files where they are")).to_be_visible()
+    page.get_by_role("button", name="Remove this model").click()
+    dialog = page.get_by_role("dialog")
+    expect(dialog).to_contain_text("they stay where they are")
+    expect(dialog).not_to_contain_text("deleted")
+    dialog.get_by_role("button", name="Remove it").click()
+    told(page, f"{name} is removed")
+    assert daemon.http.get(f"/models/{name}").status_code == 404
+    assert theirs.read_bytes() == content
