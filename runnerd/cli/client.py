@@ -153,8 +153,9 @@ def _unreachable(address: str, error: Exception) -> str:
     """Why nobody could be asked, and what to do."""
     if isinstance(error, PermissionError):
         return (
-            f"you may not connect to {address}: permission denied; become a member of the group"
-            " that the socket belongs to (usually `usermod -aG runnerd $USER`) and log in again"
+            f"you may not connect to {address}: permission denied; to use models ask the daemon"
+            " over TCP (`runnerd --host http://127.0.0.1:12434 ls`), to manage them become a member"
+            " of the socket's group (usually `usermod -aG runnerd $USER`) and log in again"
         )
     if isinstance(error, ConnectionResetError | BrokenPipeError):
         return (
@@ -172,6 +173,7 @@ def _unreachable(address: str, error: Exception) -> str:
 
 def _message(body: bytes, status: int) -> str:
     try:
-        return str(json.loads(body)["error"]["message"])
+        error = json.loads(body)["error"]  # Ollama's routes say it as a text
+        return error if isinstance(error, str) else str(error["message"])
     except (ValueError, KeyError, TypeError):
         return f"the daemon answered {status}: {body[:200].decode('utf-8', 'replace')}"

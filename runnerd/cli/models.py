@@ -95,8 +95,8 @@ def _template(model: dict[str, Any]) -> str:
 
 
 def _described_template(model: dict[str, Any]) -> str:
-    text = _template(model)
-    return f"{len(text)} characters (`runnerd show --template` prints it)" if text else ""
+    text, name = _template(model), _first_name(model)
+    return f"{len(text)} characters (`runnerd show {name} --template` prints it)" if text else ""
 
 
 def _borrowed(model: dict[str, Any]) -> str:

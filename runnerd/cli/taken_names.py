@@ -8,6 +8,7 @@ from http.client import NOT_FOUND
 
 from runnerd.cli.client import Client, DaemonError
 from runnerd.cli.model_paths import model_path
+from runnerd.cli.tables import familiar
 from runnerd.errors import Conflict
 from runnerd.models.reference import parse_tag
 
@@ -23,7 +24,7 @@ def check_free(
     """
     if name is None or options.force or (owner := _owner(client, name)) in (None, unless):
         return
-    owner = str(owner)[:19]
+    name, owner = familiar(name), str(owner)[:19]
     if sys.stdin.isatty() and sys.stderr.isatty():
         print(f"{name} is a name of {owner} already. ", end="", file=sys.stderr)
         print("Take it from there? [y/N] ", end="", file=sys.stderr, flush=True)

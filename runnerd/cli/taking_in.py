@@ -10,6 +10,7 @@ from typing import Any
 from runnerd.cli.client import Client, DaemonError
 from runnerd.cli.progress import Display, display, follow
 from runnerd.cli.tables import familiar
+from runnerd.cli.taken_names import check_free
 from runnerd.errors import ClientError
 
 
@@ -54,14 +55,17 @@ def take_in_archive(
     client: Client, options: argparse.Namespace, path: Path, tag: str | None
 ) -> dict[str, Any]:
     """Take in an archive that `export` has written, or another program, and say so."""
-    from runnerd.cli.upload import send_archive
+    from runnerd.cli.upload import default_name, send_archive
 
     for name, value in (("--in-place", options.in_place), ("--mmproj", options.mmproj),
                         ("--chat-template", options.chat_template)):  # fmt: skip
         if value:
             raise ClientError(f"{name} is for GGUF files, and {path.name} is an archive")
+    name = tag or default_name(path)
+    if not tag:
+        check_free(client, name, options)
     with display(quiet=options.json) as shown:
-        model = send_archive(client, path, tag=tag, shown=shown)
+        model = send_archive(client, path, tag=name, shown=shown)
     if not options.json:
         print(f"imported {', '.join(map(familiar, model.get('tags', [])))} ({model['id'][:19]})")
     return model
@@ -78,5 +82,6 @@ def _send(
         mmproj=Path(options.mmproj) if options.mmproj else None,
         chat_template=Path(options.chat_template) if options.chat_template else None,
         tag=tag,
+        check=lambda name: check_free(client, name, options),
         shown=shown,
     )

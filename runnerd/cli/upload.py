@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -30,9 +30,11 @@ def send(
     mmproj: Path | None,
     chat_template: Path | None,
     tag: str | None,
+    check: Callable[[str], None],
     shown: Display,
 ) -> dict[str, Any]:
-    """Send a model, name it, and return its document.
+    """Send a model, name it, and return its document; `check` sees to it that a name that nobody
+    has said is free, before anything is sent.
 
     Raises DaemonError, errors.InvalidModelFile, NotFound, Forbidden.
     """
@@ -45,21 +47,30 @@ def send(
             pack_files([path], mmproj=mmproj, chat_template=chat_template, progress=hashed)
         )
         with packed:
+            if tag is None:
+                check(tag := str(packed.default_tag))
             headers = {"Content-Type": "application/x-tar", "Content-Length": str(packed.size)}
             body = _chunks(runner, packed, shown)
             with client.open("POST", "/models/load", headers=headers, body=body) as response:
                 model = follow(response, shown)["model"]
-            query = tag_query(tag or str(packed.default_tag))
-    client.json("POST", f"/models/{model['id']}/tag?{query}")
+    client.json("POST", f"/models/{model['id']}/tag?{tag_query(tag)}")
     return dict(client.json("GET", f"/models/{model['id']}"))
 
 
-def send_archive(client: Client, path: Path, *, tag: str | None, shown: Display) -> dict[str, Any]:
+def default_name(path: Path) -> str:
+    """What a model from an archive is called where nobody says it: as the file.
+
+    Raises errors.InvalidReference.
+    """
+    return str(default_reference(path.stem))
+
+
+def send_archive(client: Client, path: Path, *, tag: str, shown: Display) -> dict[str, Any]:
     """Send an archive with a model, name that, and return its document.
 
     Raises DaemonError, errors.InvalidReference, OSError.
     """
-    name = str(parse_tag(tag)) if tag else str(default_reference(path.stem))
+    name = str(parse_tag(tag))
     with open(path, "rb") as file:
         size = os.fstat(file.fileno()).st_size
         headers = {"Content-Type": "application/x-tar", "Content-Length": str(size)}

@@ -43,12 +43,12 @@ class Drafts:
         key = ConfigurationKey(self._keys.backend(None).name, str(model.id), BackendMode.COMPLETION)
         in_force, _ = self._configurations.effective(key.backend, key.model, key.mode)
         if (configured := in_force.speculative) is not None:
-            return f"{model.name} is loaded with {configured.draft_model}, as was configured"
+            return f"{model.name} will be loaded with {configured.draft_model}, as was configured"
         self._check(model, draft)
         await self._configuring.configure(key, {"speculative": {"draft_model": draft.name}})
         return (
-            f"{model.name} is loaded with {draft.name}, which drafts for it; `runnerd configure"
-            f" {model.name} --unset speculative` ends that"
+            f"{model.name} will be loaded with {draft.name}, which drafts for it; `runnerd"
+            f" configure {model.name} --unset speculative` ends that"
         )
 
     def _check(self, model: Model, draft: Model) -> None:

@@ -104,8 +104,10 @@ def test_export_as_modelpack(daemon: DaemonProcess, tmp_path: Path) -> None:
             assert json.loads(loaded.text.splitlines()[-1])["model"]["id"] == id
 
 
-def test_export_and_import_by_command(daemon: DaemonProcess, tmp_path: Path) -> None:
-    """The command writes the archive whole, and takes it in under another name."""
+def test_export_and_import_by_command(daemon: DaemonProcess, gguf: Path, tmp_path: Path) -> None:
+    """The command writes the archive whole, and takes it in under another name, which it takes from
+    no other model.
+    """
     id = daemon.http.get("/models/org/tiny:v1").json()["id"]
     for form in ("docker", "modelpack"):
         file = tmp_path / f"{form}.tar"
@@ -118,6 +120,13 @@ def test_export_and_import_by_command(daemon: DaemonProcess, tmp_path: Path) -> 
         assert status == 0, err
         assert daemon.http.get(f"/models/from-{form}:1").json()["id"] == id
         daemon.http.delete(f"/models/from-{form}:1")
+    daemon.import_model(gguf / "other.gguf", "other")
+    other = daemon.http.get("/models/other").json()["id"]
+    file = file.rename(tmp_path / "other.tar")
+    status, _, err = runnerd(daemon, "import", str(file))
+    assert status == 1
+    assert "other is a name of" in err
+    assert daemon.http.get("/models/other").json()["id"] == other
     status, _, err = runnerd(daemon, "export", "absent", "-o", str(tmp_path / "x.tar"))
     assert status == 1
     assert "absent" in err

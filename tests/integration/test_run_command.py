@@ -140,3 +140,22 @@ def test_a_missing_model_is_pulled_on_demand(daemon: DaemonProcess) -> None:
     assert (done.returncode, b"not found" in done.stderr) == (1, True)
     done = run(daemon, "localhost:1/none", "Hi", "--pull")
     assert (done.returncode, b"not found" in done.stderr) == (1, False)
+
+
+def test_who_may_not_load_on_purpose(
+    daemon: DaemonProcess, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A user with what users have by default is answered: the prompt loads the model.  What such a
+    user may not do is told in words, by Ollama's routes, too.
+    """
+    made = daemon.http.post("/runnerd/users", json={"name": "ann"})
+    monkeypatch.setenv("RUNNERD_KEY", made.json()["key"])
+    daemon.http.post("/engines/unload", json={"all": True}).raise_for_status()
+    done = run(daemon, "demo-a", "What is your name?")
+    assert (done.returncode, done.stderr) == (0, b"")
+    assert b"Demo A" in done.stdout
+    done = run(daemon, "absent", "What is your name?")
+    assert done.returncode == 1
+    assert b"model 'absent' not found" in done.stderr
+    done = run(daemon, "demo-a", "What is your name?", "--keep-alive", "0")
+    assert done.stderr.startswith(b"runnerd: this takes the permission unload_llm")

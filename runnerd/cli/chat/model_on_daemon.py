@@ -5,12 +5,13 @@ from __future__ import annotations
 import argparse
 import json
 import sys
-from http.client import NOT_FOUND
+from http.client import FORBIDDEN, NOT_FOUND
 from typing import Any
 
 from runnerd.cli.chat.conversation import Conversation
 from runnerd.cli.chat.sampling import PARAMETERS
 from runnerd.cli.client import Client, DaemonError
+from runnerd.cli.model_paths import model_path
 from runnerd.cli.near_models import explained
 from runnerd.cli.pull import pull_missing
 from runnerd.cli.tables import print_fields
@@ -24,7 +25,8 @@ _PARTS = ("info", "system", "parameters", "template", "license", "modelfile")
 def load_now(client: Client, model: str, keep_alive: str | None = None) -> None:
     """Load a model, so that a wrong name is told before anything is typed.
 
-    A `keep_alive` (5m, 0, -1) holds from then on, until somebody says another.  Raises DaemonError.
+    A `keep_alive` (5m, 0, -1) holds from then on, until somebody says another.  Who may use models
+    but not load them on purpose has it loaded by the first prompt.  Raises DaemonError.
     """
     with spinner(f"loading {model}"):
         if keep_alive is not None and parse_keep_alive(keep_alive) != 0:
@@ -32,8 +34,13 @@ def load_now(client: Client, model: str, keep_alive: str | None = None) -> None:
             return
         document = {"model": model, "messages": []}
         headers = {"X-Preload-Only": "true"}
-        with client.open("POST", "/v1/chat/completions", document, headers=headers) as response:
-            response.read()
+        try:
+            with client.open("POST", "/v1/chat/completions", document, headers=headers) as response:
+                response.read()
+        except DaemonError as error:
+            if error.answer_status != FORBIDDEN:
+                raise
+            client.json("GET", model_path(model))  # says so where there is no such model
 
 
 def release(client: Client, model: str, keep_alive: str | None) -> None:
