@@ -90,6 +90,7 @@ class Worker:
         self._room.set()
 
     async def _work(self) -> None:
+        trouble = ""  # what was last said to keep jobs from work: each is said once
         while True:
             room = self._at_once() - len(self._running)
             if room <= 0:
@@ -100,9 +101,14 @@ class Worker:
                 room = min(room, await self._gate.room(lambda: self.running))
                 claims = await self._claims(room)
             except RunnerdError as error:
-                log.warning("jobs wait: %s", error.message)
+                if error.message != trouble:
+                    trouble = error.message
+                    log.warning("jobs wait: %s; trying again until it answers", trouble)
                 await asyncio.sleep(_AGAIN)
                 continue
+            if trouble:
+                trouble = ""
+                log.info("jobs are worked on again")
             for claim in claims:
                 self._start(claim)
             if not claims:
@@ -111,7 +117,7 @@ class Worker:
     async def _claims(self, room: int) -> list[Claim]:
         """Claim jobs.  Whoever is called off meanwhile gives them back."""
         asking = self._queue.claim(self._name, limit=room, lease=LEASE)
-        claiming = tasks.spawn(asking, name="claim jobs")
+        claiming = asyncio.ensure_future(asking)  # awaited here, and its failure is told by _work
         if await tasks.outlast(claiming):
             if claiming.exception() is None:
                 await self._give_back(claiming.result())

@@ -98,7 +98,7 @@ const keyTable = (user, look) =>
 			wide("Key", key => [el("code", key.id), key.label && sub(key.label)]),
 			column("Made", key => date(key.created)),
 			column("Ends", key => (key.expires ? date(key.expires) : "never")),
-			column("State", key => (key.active ? chip("counts", "good") : chip("does not count", "bad"))),
+			column("State", key => (key.active ? chip("active", "good") : chip("not active", "bad"))),
 			actionsOf(key => [
 				act("Replace", `Replace key ${key.id}`, async () => {
 					const made = await post(`runnerd/keys/${path(key.id)}/rotate`);
@@ -149,13 +149,19 @@ const usageTable = rows =>
 		each => each.id
 	);
 
+/** What was changed; several actions remove things without saying so in their names. */
+function changed({action, route}) {
+	const words = action.replaceAll("_", " ");
+	return route.startsWith("DELETE ") && !words.startsWith("delete") ? `${words}: removed` : words;
+}
+
 const auditTable = rows =>
 	table(
 		"Audit",
 		[
 			column("When", each => clock(each.time)),
 			wide("Who", each => each.who),
-			wide("What", each => [each.action.replaceAll("_", " "), sub(each.subject)]),
+			wide("What", each => [changed(each), sub(each.subject)]),
 			column("Status", each => (each.status >= 400 ? chip(String(each.status), "bad") : "done"))
 		],
 		rows,
