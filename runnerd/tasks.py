@@ -20,14 +20,15 @@ T = TypeVar("T")
 _kept: set[asyncio.Task[Any]] = set()
 
 
-def spawn(coro: Coroutine[Any, Any, T], *, name: str) -> asyncio.Task[T]:
+def spawn(coro: Coroutine[Any, Any, T], *, name: str, quiet: bool = False) -> asyncio.Task[T]:
     """Start `coro` as a task that is kept until it ends and whose failure is logged.
 
-    For work that nobody awaits.  Whoever awaits the task gets its exception as well.
+    For work that nobody awaits.  Whoever awaits the task gets its exception as well, and says
+    `quiet` where that is all that is to come of it.
     """
     task = asyncio.get_running_loop().create_task(coro, name=name)
     _kept.add(task)
-    task.add_done_callback(_ended)
+    task.add_done_callback(_kept.discard if quiet else _ended)
     return task
 
 

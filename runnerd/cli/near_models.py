@@ -14,6 +14,7 @@ from runnerd.cli.tables import familiar
 from runnerd.errors import RunnerdError
 
 _MISSING = re.compile(r"model '([^']+)' not found")
+_ANYWAY = re.compile(rf"{_MISSING.pattern}|this takes the permission ")
 
 
 def explained(error: RunnerdError, host: str | None) -> str:
@@ -36,8 +37,8 @@ def sought_elsewhere(client: Client, names: Sequence[str]) -> Iterator[None]:
     try:
         yield
     except RunnerdError as error:
-        if _MISSING.match(error.message) or getattr(error, "answer_status", 1) == 0:
-            raise  # told with near names anyway; or there is no daemon to ask
+        if _ANYWAY.match(error.message) or getattr(error, "answer_status", 1) == 0:
+            raise  # told with near names anyway; it looked nowhere; or there is no daemon to ask
         status = getattr(error, "answer_status", BAD_GATEWAY)
         raise DaemonError(_said(error.message, names, names_here(client)), status) from error
 

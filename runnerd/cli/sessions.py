@@ -52,7 +52,11 @@ def show(options: argparse.Namespace) -> int:
     about = {name: session.get(name) for name in ("id", "name", "user", "model", "kind", "system")}
     about["model"] = familiar(session["model"])
     print_fields(
-        about | {name: moment(session.get(name)) for name in ("created", "last_used", "expires")}
+        about
+        | {
+            name.replace("_", " "): moment(session.get(name))
+            for name in ("created", "last_used", "expires")
+        }
     )
     _warn(session)
     for turn in session["history"]:

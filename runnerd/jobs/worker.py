@@ -117,7 +117,7 @@ class Worker:
     async def _claims(self, room: int) -> list[Claim]:
         """Claim jobs.  Whoever is called off meanwhile gives them back."""
         asking = self._queue.claim(self._name, limit=room, lease=LEASE)
-        claiming = asyncio.ensure_future(asking)  # awaited here, and its failure is told by _work
+        claiming = tasks.spawn(asking, name="claim jobs", quiet=True)  # `_work` says what fails
         if await tasks.outlast(claiming):
             if claiming.exception() is None:
                 await self._give_back(claiming.result())

@@ -69,3 +69,21 @@ def test_a_daemon_that_does_not_say_what_it_has(monkeypatch: pytest.MonkeyPatch)
     monkeypatch.setattr(near_models, "Client", Client)
     missing = error("model 'smolm2' not found", 404)
     assert near_models.explained(missing, None) == missing.message
+
+
+@pytest.mark.parametrize(
+    ("message", "said"),
+    [
+        ("this takes the permission download_llm", "this takes the permission download_llm"),
+        ("no network", "model 'smolm2' is not here; did you mean smollm2? Looked for elsewhere:"),
+    ],
+)
+def test_who_may_not_look_elsewhere(asked: list[str], message: str, said: str) -> None:
+    """Nothing was looked for then, and the model may well be here."""
+    client: Any = near_models.Client(None)
+    with (
+        pytest.raises(RunnerdError) as caught,
+        near_models.sought_elsewhere(client, ["smolm2"]),
+    ):
+        raise error(message, 403)
+    assert caught.value.message.startswith(said)

@@ -35,6 +35,8 @@ def test_a_runner() -> None:
     assert row(runner(pinned=True))[8] == "never (pinned)"
     assert row(runner(draining=True))[2] == "making room"
     assert row(runner(slots={"all": None, "used": 7}))[4] == "7"
+    names = ["huggingface.co/org/m:latest", "ai/mine:latest", "sha256:12"]
+    assert row(runner(model="hf.co/org/M", models=names))[0] == "hf.co/org/M, mine, sha256:12"
 
 
 def test_what_failed_and_what_waits() -> None:
