@@ -108,12 +108,12 @@ def _watched(daemon: DaemonProcess, seconds: float) -> float:
 
     thread = threading.Thread(target=follow, daemon=True)
     thread.start()
-    before, until = _cpu(daemon), time.monotonic() + seconds
+    before, began = _cpu(daemon), time.monotonic()
     with daemon.client() as http:
-        while time.monotonic() < until:
+        while time.monotonic() < began + seconds:
             _look(http)
             time.sleep(1.0)
-    used = (_cpu(daemon) - before) / seconds
+    used = (_cpu(daemon) - before) / (time.monotonic() - began)  # the last second may be over it
     stop.set()
     daemon.http.post("/models/m0/tag", params={"repo": "end", "tag": "v1"})
     thread.join(10)
