@@ -7,6 +7,8 @@ to, and the pages of memory-mapped weights are part of it.
 
 from __future__ import annotations
 
+import functools
+import os
 from pathlib import Path
 
 import psutil
@@ -19,12 +21,14 @@ def ram(root: Path = _ROOT, membership: Path = _SELF) -> tuple[int, int]:
     """Return RAM's total and free bytes, the tightest limit counting."""
     memory = psutil.virtual_memory()
     total, free = int(memory.total), int(memory.available)
-    for folder, names in _groups(root, membership):
-        limit = _number(folder / names[0])
-        used = _number(folder / names[1])
-        if limit is None or used is None or limit >= total:
+    for limit_file, used_file, statistics, name in _groups(root, membership):
+        limit = _number(limit_file)
+        if limit is None or limit >= total:
             continue
-        cache = _statistic(folder / "memory.stat", names[2])
+        used = _number(used_file)
+        if used is None:
+            continue
+        cache = _statistic(statistics, name)
         total = min(total, limit)
         free = min(free, max(0, limit - used + cache))
     return total, free
@@ -51,37 +55,53 @@ def _resident(pid: int, kinds: tuple[str, ...]) -> int:
     return sum(int(line.split()[1]) * 1024 for line in text.splitlines() if line.startswith(kinds))
 
 
-def _groups(root: Path, membership: Path) -> list[tuple[Path, tuple[str, str, str]]]:
-    """Return the folders of our memory group and those above it, with their files' names."""
+_Group = tuple[str, str, str, str]
+"""A group's files: its limit, what it uses, its statistics, and the name of the cache in these."""
+
+
+def _groups(root: Path, membership: Path) -> tuple[_Group, ...]:
+    """Our memory group and those above it."""
+    try:
+        return _named(root, _content(str(membership)))
+    except OSError:
+        return ()
+
+
+@functools.lru_cache(maxsize=4)
+def _named(root: Path, membership: str) -> tuple[_Group, ...]:
+    """Their files' names, which are others once we are put into another group."""
     second = ("memory.max", "memory.current", "inactive_file")
     first = ("memory.limit_in_bytes", "memory.usage_in_bytes", "total_inactive_file")
     found = []
-    try:
-        lines = membership.read_text().splitlines()
-    except OSError:
-        return []
-    for line in lines:
+    for line in membership.splitlines():
         _, controllers, path = line.split(":", 2)
         top, names = (root, second) if not controllers else (root / "memory", first)
         if controllers and "memory" not in controllers.split(","):
             continue
         folder = top / path.lstrip("/")
         while folder != top.parent and top in (folder, *folder.parents):
-            found.append((folder, names))
+            limit, used = (str(folder / name) for name in names[:2])
+            found.append((limit, used, str(folder / "memory.stat"), names[2]))
             folder = folder.parent
-    return found
+    return tuple(found)
 
 
-def _number(file: Path) -> int | None:
+def _content(file: str) -> str:
+    """A small file of the kernel's.  Looked at up to twenty times a second: so in a simple way."""
+    with open(file, "rb", buffering=0) as opened:
+        return os.fsdecode(opened.read())
+
+
+def _number(file: str) -> int | None:
     try:
-        return int(file.read_text())
+        return int(_content(file))
     except (OSError, ValueError):  # no such file, or "max"
         return None
 
 
-def _statistic(file: Path, name: str) -> int:
+def _statistic(file: str, name: str) -> int:
     try:
-        for line in file.read_text().splitlines():
+        for line in _content(file).splitlines():
             key, _, value = line.partition(" ")
             if key == name:
                 return int(value)

@@ -3,12 +3,14 @@ import {follow, events, get} from "./api.js";
 import {short} from "./format.js";
 import {tell} from "./widgets.js";
 
-const TOGETHER = 250; // milliseconds in which events are collected for one look
+const TOGETHER = 250, // milliseconds in which events are collected for one look
+	ENDED = 1000; // the same for requests that have ended: where there are many, each look shows several
 const BUSY = 2000,
 	QUIET = 10000; // milliseconds between looks without an event
 
 const listeners = new Set();
 let timer = 0,
+	due = 0, // when it rings
 	dirty = new Set(),
 	stop = null,
 	looking = false;
@@ -27,8 +29,10 @@ function publish(kinds) {
 
 export function nudge(kind = "all", after = TOGETHER) {
 	dirty.add(kind);
-	if (timer && after >= TOGETHER * 2) return;
+	const at = performance.now() + after;
+	if (timer && due <= at) return;
 	clearTimeout(timer);
+	due = at;
 	timer = setTimeout(look, after);
 }
 
@@ -55,7 +59,8 @@ async function look() {
 		) ||
 		live.overview?.queue?.waiting ||
 		live.overview?.transfers?.length;
-	if (!timer) nudge("time", busy || live.error ? BUSY : QUIET);
+	// What has happened during the look is not in it.
+	if (!timer) nudge("time", dirty.size ? TOGETHER : busy || live.error ? BUSY : QUIET);
 }
 
 function told({state, kind, model, error}) {
@@ -70,7 +75,8 @@ export function start() {
 			for await (const {id, event, data} of events(response)) {
 				seen(id);
 				if (event === "transfer") told(JSON.parse(data));
-				nudge(event === "missed" ? "all" : event);
+				if (event === "request" || event === "skipped") nudge("request", ENDED);
+				else nudge(event === "missed" ? "all" : event);
 			}
 		},
 		state(how) {
