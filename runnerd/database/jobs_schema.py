@@ -114,9 +114,12 @@ STEP = (
 
 OWN_IDS_STEP = (
     # Ids that users have chosen are theirs alone, as those of new jobs are (`jobs/job.chosen_id`);
-    # the others were made by the daemon: at random, of a batch's line, or of what was asked.
+    # the others were made by the daemon: of the time and at random, of a batch's line, or of what
+    # was asked.  A day is for clocks that were put back; an id of another time is a user's.
     """UPDATE jobs SET id = id || '~' || lower(hex(principal))
-        WHERE NOT (length(id) = 32 AND id NOT GLOB '*[^0-9a-f]*')
+        WHERE NOT (length(id) = 32 AND id NOT GLOB '*[^0-9a-f]*'
+            AND id BETWEEN printf('%012x', CAST((created - 86400) * 1000 AS INTEGER))
+            AND printf('%012x', CAST((created + 86400) * 1000 AS INTEGER)))
         AND grp NOT GLOB 'batch_*' AND id NOT GLOB 'protollm-*'""",
     "ALTER TABLE jobs ADD COLUMN waited_for INTEGER NOT NULL DEFAULT 0",
 )

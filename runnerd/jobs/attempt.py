@@ -7,12 +7,14 @@
 | somebody has reached a limit, there is no place (429) | it waits in the queue; no try is counted |
 | the daemon drains | it is given back |
 | somebody who waits needs its place | it is given back, for a moment or longer |
+| there are people, and more prompts | it is given back, behind the next job of somebody else |
 | its runtime is over, what it waited for a place not counted | it has failed |
 """
 
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager
 from typing import Protocol
 
@@ -41,21 +43,33 @@ class Inference(Protocol):
         ...
 
 
+class _NextTurn(Exception):
+    """Others' jobs are next, before more prompts of this one."""
+
+
 class JobAttempt:
     """Runs the job of a claim once.  Cancelled, it tells the queue nothing.
 
     `pause` is for how many seconds the job is left alone where it has to make room for somebody
-    who waits; then `displaced` says so.
+    who waits; then `displaced` says so.  `gives_way` says whether there are people beside whom
+    jobs are let through one at a time, so that one of many prompts must not keep others waiting.
     """
 
     def __init__(
-        self, queue: Work, inference: Inference, claim: Claim, *, pause: float = 1.0
+        self,
+        queue: Work,
+        inference: Inference,
+        claim: Claim,
+        *,
+        pause: float = 1.0,
+        gives_way: Callable[[], bool] = lambda: False,
     ) -> None:
         self._queue = queue
         self._inference = inference
         self._claim = claim
         self._output = Output(queue, claim)
         self._pause = pause
+        self._gives_way = gives_way
         self._time = RunTime(claim.job.runtime)
         self.displaced = False
         self._refused = ""  # why the last prompt was, if it was
@@ -75,6 +89,8 @@ class JobAttempt:
         except Displaced:
             self.displaced = True
             await self._release(self._pause)
+        except _NextTurn:
+            await self._release(0.0, turns=1)
         except Overloaded as error:
             await self._release(_PAUSE if error.retry_after is None else error.retry_after)
         except RunnerdError as error:
@@ -92,6 +108,8 @@ class JobAttempt:
             responses.append(response)
             if number + 1 < len(job.prompts):
                 await self._output.flush([response])
+                if self._gives_way() and not job.waited_for:
+                    raise _NextTurn
         return responses
 
     async def _response(self, prompt: Prompt) -> Response:
@@ -153,8 +171,8 @@ class JobAttempt:
         except LeaseLost:
             return
 
-    async def _release(self, pause: float) -> None:
+    async def _release(self, pause: float, *, turns: int = 0) -> None:
         try:
-            await self._queue.release(self._claim, pause=pause)
+            await self._queue.release(self._claim, pause=pause, turns=turns)
         except LeaseLost:
             return

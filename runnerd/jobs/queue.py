@@ -175,9 +175,9 @@ class Work(Protocol):
         """
         ...
 
-    async def release(self, claim: Claim, *, pause: float = 0.0) -> None:
+    async def release(self, claim: Claim, *, pause: float = 0.0, turns: int = 0) -> None:
         """Give a job back untouched, for anybody after `pause` seconds: no attempt is counted.
-        Raises errors.LeaseLost.
+        It comes so many `turns` later in the queue's order than before.  Raises errors.LeaseLost.
         """
         ...
 

@@ -37,6 +37,10 @@ class Gate(Protocol):
         """A job is not run any more."""
         ...
 
+    def people_first(self) -> bool:
+        """Whether there are people beside whom no more than one job is let through."""
+        ...
+
 
 class OpenGate:
     """There is nobody whom jobs could disturb."""
@@ -45,6 +49,9 @@ class OpenGate:
         return sys.maxsize
 
     def look(self) -> None: ...
+
+    def people_first(self) -> bool:
+        return False
 
 
 class Worker:
@@ -134,7 +141,13 @@ class Worker:
     def _start(self, claim: Claim) -> None:
         id = claim.job.id
         pause = _PAUSES.pause(1 + self._displaced.get(id, 0))
-        attempt = JobAttempt(self._queue, self._inference, claim, pause=pause)
+        attempt = JobAttempt(
+            self._queue,
+            self._inference,
+            claim,
+            pause=pause,
+            gives_way=self._gate.people_first,
+        )
         task = tasks.spawn(attempt.run(), name=f"job {id}")
         self._running[id] = claim, task
         task.add_done_callback(lambda _: self._ended(claim, displaced=attempt.displaced))

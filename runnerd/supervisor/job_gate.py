@@ -18,26 +18,34 @@ class JobGate:
     def __init__(self, scheduler: Scheduler) -> None:
         self._scheduler = scheduler
         self._news: asyncio.Event | None = None  # while somebody waits for them
+        self._until = math.inf  # when who waits looks again without news
 
     async def room(self, running: Callable[[], int]) -> int:
         """Wait until jobs may begin; return how many may.
 
-        Beside people it is one, and none while others are `running`.
+        Beside people it is one, and none while others are `running`.  Once its time has come it
+        stands in the scheduler's line, also where what others ask in the background was quicker:
+        who asks for that again and again would be quicker each time.
         """
+        turn = math.inf  # when one may begin beside people
         while True:
             now = time.monotonic()
             begins_at = self._scheduler.jobs_begin_at()
-            if begins_at <= now and not self._scheduler.people_first:
+            people = self._scheduler.people_first
+            if begins_at <= now and not people:
                 return sys.maxsize
-            if begins_at <= now and not running():
+            if min(begins_at, turn) <= now and not running():
                 return 1
             self._scheduler.jobs_wait(now)
-            await self._change(math.inf if running() else self._scheduler.jobs_begin_at())
+            begins_at = self._scheduler.jobs_begin_at()
+            turn = begins_at if people and not running() else math.inf
+            await self._change(begins_at, alone=not running())
 
-    async def _change(self, at: float) -> None:
-        """Wait for news, or for a time."""
+    async def _change(self, at: float, *, alone: bool) -> None:
+        """Wait for news, and for a time where no job runs."""
         self._news = asyncio.Event()
-        seconds = at - time.monotonic()
+        self._until = at if alone else -math.inf
+        seconds = at - time.monotonic() if alone else math.inf
         try:
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(None if math.isinf(seconds) else seconds):
@@ -46,9 +54,18 @@ class JobGate:
             self._news = None
 
     def left(self) -> None:
-        """Somebody has left; it may have been the last one."""
-        if self._news is not None and not self._scheduler.people_first:
-            self._news.set()
+        """Somebody has left: the last one, or one in the background beside whom no job begins."""
+        if self._news is None:
+            return
+        if self._scheduler.people_first:
+            self._scheduler.jobs_wait(time.monotonic())  # from now on, where one has got done
+            if self._scheduler.jobs_begin_at() >= self._until:
+                return
+        self._news.set()
+
+    def people_first(self) -> bool:
+        """Whether there are people beside whom no more than one job is let through."""
+        return self._scheduler.people_first
 
     def look(self) -> None:
         """A job is not run any more, or settings have changed."""

@@ -300,6 +300,12 @@ class TestWorkers:
         await host.pass_time(31)
         assert ids(await host.queue.claim("w", limit=5)) == [first.id]
 
+    async def test_released_turns_later(self, host: QueueHost) -> None:
+        """Somebody else's job is next, and then this one."""
+        mine, others = await submitted(host, new(), new(principal=BOB))
+        await host.queue.release(await claimed(host), turns=2)
+        assert ids(await host.queue.claim("w", limit=5)) == [others.id, mine.id]
+
     async def test_work_wakes(self, host: QueueHost) -> None:
         """A worker that waits hears of what is submitted, without asking again and again."""
         assert await host.queue.claim("w") == []

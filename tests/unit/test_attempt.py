@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 
 import pytest
@@ -19,10 +19,10 @@ from runnerd.errors import (
     Unauthorized,
 )
 from runnerd.jobs.job import Job, JobState, NewJob, Prompt
-from runnerd.jobs.worker import Worker
+from runnerd.jobs.worker import Gate, Worker
 from runnerd.relay.streamed_response import StreamedResponse
 from tests.support.job_queue import Script, ScriptedEngine, SqliteHost
-from tests.support.queue_suite import ANN
+from tests.support.queue_suite import ANN, BOB
 
 PATH = "/v1/chat/completions"
 
@@ -38,10 +38,10 @@ async def host(tmp_path: Path) -> AsyncIterator[SqliteHost]:
 class Working:
     """A worker over a scripted engine."""
 
-    def __init__(self, host: SqliteHost, script: Script) -> None:
+    def __init__(self, host: SqliteHost, script: Script, gate: Gate | None = None) -> None:
         self.host = host
         self.engine = ScriptedEngine(script)
-        self.worker = Worker(host.queue, self.engine, at_once=lambda: 4)
+        self.worker = Worker(host.queue, self.engine, at_once=lambda: 4, gate=gate)
 
     async def __aenter__(self) -> Working:
         self.worker.open()
@@ -90,6 +90,39 @@ async def test_several_prompts(host: SqliteHost) -> None:
         job = await working.ended(await working.submit("a", "b", "c"))
     assert (job.state, job.output) == (JobState.COMPLETED, "a\nb\nc")
     assert len(job.responses) == 3
+
+
+class OneAtATime:
+    """There are people, and one job is let through beside them."""
+
+    def __init__(self) -> None:
+        self._free = asyncio.Event()
+
+    async def room(self, running: Callable[[], int]) -> int:
+        while running():
+            self._free.clear()
+            await self._free.wait()
+        return 1
+
+    def look(self) -> None:
+        self._free.set()
+
+    def people_first(self) -> bool:
+        return True
+
+
+async def test_many_prompts_beside_people(host: SqliteHost) -> None:
+    """A job of many prompts does not keep somebody else's waiting until its end."""
+    many = NewJob(ANN, "m", tuple(Prompt(PATH, b'{"text": "a"}') for _ in range(9)))
+    one = NewJob(BOB, "m", (Prompt(PATH, b'{"text": "b"}'),))
+    first, second = await host.queue.submit([many, one])
+    async with Working(host, echo, OneAtATime()) as working:
+        assert (await working.ended(second.id)).state is JobState.COMPLETED
+        job = await working.ended(first.id)
+        asked = working.engine.asked
+    assert (job.state, len(job.responses), job.attempts) == (JobState.COMPLETED, 9, ())
+    assert asked.index(b'{"text": "b"}') < 4
+    assert len(asked) == 10, "no prompt is asked again"
 
 
 @pytest.mark.parametrize("error", [ClientError("no"), NotSupported("no")])

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+import math
 import sys
+import time
 
-from runnerd.scheduler import Limits, RunnerKey, Scheduler, Start, Terms
+from runnerd.scheduler import BACKGROUND, Limits, RunnerKey, Scheduler, Start, Terms
 from runnerd.supervisor.job_gate import JobGate
 
 KEY = RunnerKey("llama.cpp", "a", "completion", "0")
-NEVER, AT_ONCE = 1e9, 1e-9  # patience with people
+NEVER, SOON, AT_ONCE = 1e9, 0.01, 1e-9  # patience with people
 
 
 class Host:
@@ -23,8 +25,8 @@ class Host:
         self.scheduler.set_terms(KEY, Terms(slots=4))
         self.gate = JobGate(self.scheduler)
 
-    def come(self, ticket: int) -> None:
-        for decision in self.scheduler.request(ticket, KEY, 0.0):
+    def come(self, ticket: int, *, priority: int = 0, now: float = 0.0) -> None:
+        for decision in self.scheduler.request(ticket, KEY, now, priority=priority):
             if isinstance(decision, Start):
                 self.scheduler.ready(KEY, decision.generation, 0.0)
 
@@ -69,6 +71,31 @@ async def test_one_beside_people() -> None:
     assert not waiting.done()
     running.clear()
     host.gate.look()
+    assert await waiting == 1
+
+
+async def test_beside_others_in_the_background() -> None:
+    """What programs ask in the background is let through, too, and keeps no job from its turn."""
+    host = Host(AT_ONCE)
+    host.come(1)
+    host.scheduler.jobs_wait(0.0)
+    host.come(2, priority=BACKGROUND, now=1.0)
+    assert math.isinf(host.scheduler.jobs_begin_at()), "it is served beside people"
+    waiting = host.waits()
+    await turn()
+    assert not waiting.done()
+    host.leave(2)
+    assert await waiting == 1
+
+
+async def test_somebody_is_quicker() -> None:
+    """Whose time has come stands in the line with those who are quicker, not behind it."""
+    host = Host(SOON)
+    host.come(1)
+    waiting = host.waits()
+    await turn()
+    host.come(2, priority=BACKGROUND, now=time.monotonic() + SOON)
+    assert math.isinf(host.scheduler.jobs_begin_at()), "it is served beside people"
     assert await waiting == 1
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
+import time
 from contextlib import closing
 from pathlib import Path
 
@@ -15,6 +16,8 @@ from runnerd.jobs.sqlite.queue import SqliteQueue
 
 ANN, BEN = user_principal("ann", "key"), user_principal("ben", "key")
 PROMPT = Prompt("/v1/completions", b"{}")
+CREATED = time.time()
+RANDOM = "7f0d3c2b9a4e4d1f8b6a5c4d3e2f1a0b"  # as programs choose them, by `uuid4().hex`
 BEFORE = migrations.STEPS.index(jobs_schema.OWN_IDS_STEP)
 
 
@@ -29,9 +32,9 @@ def as_before(file: Path, *ids: tuple[str, str, str]) -> None:
         for id, group, state in ids:
             added = connection.execute(
                 "INSERT INTO jobs (id, principal, owner, model, state, created, priority, rank,"
-                " grp, copy, streams, details, token, attempts, reason) VALUES (?, ?, ?, 'm', ?, 1,"
+                " grp, copy, streams, details, token, attempts, reason) VALUES (?, ?, ?, 'm', ?, ?,"
                 " 0, 1, ?, 0, 0, '{}', 0, '[]', '')",
-                (id, ANN.id, msgspec.json.encode(ANN).decode(), state, group),
+                (id, ANN.id, msgspec.json.encode(ANN).decode(), state, CREATED, group),
             )
             connection.execute(
                 "INSERT INTO job_prompts (seq, prompts) VALUES (?, ?)", (added.lastrowid, b"\x90")
@@ -48,6 +51,7 @@ async def test_ids_become_each_users_own(tmp_path: Path) -> None:
         ("mine", "", "queued"),
         ("batch_x", "", "completed"),
         ("A" * 32, "", "queued"),
+        (RANDOM, "", "queued"),
         (generated, "", "queued"),
         (derived, "protollm-1", "completed"),
         (line, f"batch_{batch}", "queued"),
@@ -55,14 +59,15 @@ async def test_ids_become_each_users_own(tmp_path: Path) -> None:
     queue = SqliteQueue(database)
     await database.open()
     assert database.problem is None
-    chosen = [chosen_id(ANN.id, id) for id in ("mine", "batch_x", "A" * 32)]
+    chosen = [chosen_id(ANN.id, id) for id in ("mine", "batch_x", "A" * 32, RANDOM)]
     found = await queue.get([*chosen, generated, derived, line], principal=ANN.id)
     assert [job.id for job in found] == [*chosen, generated, derived, line]
     assert not any(job.waited_for for job in found)
-    again = NewJob(ANN, "m", (PROMPT,), chosen[0])
-    assert (await queue.submit([again]))[0].created == 1
+    for id in chosen:
+        again = NewJob(ANN, "m", (PROMPT,), id)
+        assert (await queue.submit([again]))[0].created == CREATED
     other = NewJob(BEN, "m", (PROMPT,), chosen_id(BEN.id, "mine"), waited_for=True)
-    assert (await queue.submit([other]))[0].created > 1
+    assert (await queue.submit([other]))[0].created > CREATED
     assert (await queue.get([other.id]))[0].waited_for
-    assert sum(count.number for count in await queue.counts(principal=ANN.id)) == 6
+    assert sum(count.number for count in await queue.counts(principal=ANN.id)) == 7
     await database.close()

@@ -169,8 +169,10 @@ function commands.fail()  -- id, token, pause or '', end, reason
   return 1
 end
 
-function commands.release()  -- id, token, pause
+function commands.release()  -- id, token, pause, turns
   if not holds(ARGV[3], ARGV[4]) then return 0 end
+  redis.call('HINCRBY', key(ARGV[3]), 'v', ARGV[6])
+  redis.call('HINCRBY', key(ARGV[3]), 'order', ARGV[6])
   redis.call('ZREM', 'rj:leases', ARGV[3])
   move(ARGV[3], 'queued')
   later(ARGV[3], tonumber(ARGV[5]))

@@ -76,9 +76,9 @@ class FleetWork(FleetParts):
             raise _lost(claim)
         return found[0]
 
-    async def release(self, claim: Claim, *, pause: float = 0.0) -> None:
+    async def release(self, claim: Claim, *, pause: float = 0.0, turns: int = 0) -> None:
         """As in the contract."""
-        await self._counted(claim, "release", pause)
+        await self._counted(claim, "release", pause, turns)
 
     def tell_of_losses(self, listener: LossListener) -> None:
         """As in the contract."""

@@ -144,9 +144,11 @@ def _again(
     return due
 
 
-def release(connection: Connection, claim: Claim, due: float | None) -> None:
-    """Give a job back, as if nobody had taken it."""
-    _requeue(connection, check(connection, claim), due)
+def release(connection: Connection, claim: Claim, due: float | None, turns: int) -> None:
+    """Give a job back, as if nobody had taken it, so many turns later in the order."""
+    seq = check(connection, claim)
+    _requeue(connection, seq, due)
+    connection.execute("UPDATE jobs SET rank = rank + ? WHERE seq = ?", (turns, seq))
 
 
 def _requeue(connection: Connection, seq: int, due: float | None) -> None:

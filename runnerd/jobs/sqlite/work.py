@@ -101,11 +101,11 @@ class SqliteWork:
 
         return await self._given_back(claim, work, again=retry)
 
-    async def release(self, claim: Claim, *, pause: float = 0.0) -> None:
+    async def release(self, claim: Claim, *, pause: float = 0.0, turns: int = 0) -> None:
         """As in the contract."""
         due = self._state.clock() + pause if pause else None
         await self._given_back(
-            claim, lambda connection: transitions.release(connection, claim, due), again=True
+            claim, lambda connection: transitions.release(connection, claim, due, turns), again=True
         )
 
     async def _given_back(self, claim: Claim, work: Callable[[Connection], T], *, again: bool) -> T:
