@@ -42,7 +42,7 @@ class Unconfirmed(ConnectionError):
 async def connect(url: str, name: str) -> AbstractConnection:
     """One connection, which RabbitMQ's own tools list by `name`.  Raises BrokerLost."""
     try:
-        return await aio_pika.connect(
+        connection = await aio_pika.connect(
             url,
             timeout=_CONNECT_SECONDS,
             client_properties={"connection_name": name},
@@ -52,6 +52,10 @@ async def connect(url: str, name: str) -> AbstractConnection:
         if isinstance(error, asyncio.CancelledError) and _was_cancelled():
             raise
         raise BrokerLost(f"{where(url)}: {error or type(error).__name__}") from error
+    if _was_cancelled():
+        await close(connection)
+        raise asyncio.CancelledError
+    return connection
 
 
 async def connect_in_the_end(url: str, name: str) -> AbstractConnection:
@@ -88,6 +92,9 @@ async def close(connection: AbstractConnection) -> None:
 class Guarded:
     """A with block in which a lost connection raises BrokerLost, and a refused message
     Unconfirmed.
+
+    Whoever is cancelled in it is cancelled: aiormq uses `asyncio.wait_for`, which before Python 3.12
+    returns a result that came in the same moment, and says nothing of the cancellation.
     """
 
     def __enter__(self) -> None:
@@ -96,6 +103,8 @@ class Guarded:
     def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
         if isinstance(error, DeliveryError):
             raise Unconfirmed("the broker did not confirm a message") from error
+        if error is None and _was_cancelled():
+            raise asyncio.CancelledError
         if not isinstance(error, LOST):
             return
         if isinstance(error, asyncio.CancelledError) and _was_cancelled():
