@@ -75,7 +75,6 @@ def _chat(daemon: DaemonProcess, number: int, *, stream: bool) -> None:
 def _loaded(folder: Path) -> Iterator[DaemonProcess]:
     """A daemon with all of them loaded and asked.  Without the tests' watch, which costs, too."""
     daemon = DaemonProcess(folder / "d", {"RUNNERD_IDLE_TIMEOUT": "3600"})
-    daemon.module = "runnerd"
     try:
         daemon.start()
         for number in range(_MODELS):

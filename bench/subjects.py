@@ -86,7 +86,7 @@ def stage(
         environment = {"RUNNERD_BACKENDS": json.dumps({"llama.cpp": backend})}
         environment |= {f"RUNNERD_{k.upper()}": str(v) for k, v in (settings or {}).items()}
         daemon = DaemonProcess(root, environment)
-        daemon.module, daemon.own_session = "runnerd", True
+        daemon.own_session = True
         try:
             daemon.start()
             daemon.import_model(DEMO, "bench")

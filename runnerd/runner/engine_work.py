@@ -115,7 +115,8 @@ class EngineWork:
         """Whether as many of the engine's threads have computed since the last look."""
         if self._process is None:
             with contextlib.suppress(OSError, TimeoutError):
-                self._process = await asyncio.wait_for(engine_process(self._engine_socket), 1)
+                async with asyncio.timeout(1):
+                    self._process = await engine_process(self._engine_socket)
         if self._process is None:
             return False
         before = self._times

@@ -333,7 +333,8 @@ async def test_the_fallback_stops_for_a_client_that_left(
     async with started(python, socket) as run:
         for stream in (False, True):
             with pytest.raises(TimeoutError):
-                await asyncio.wait_for(generate(run, stream), 0.3)
+                async with asyncio.timeout(0.3):
+                    await generate(run, stream)
             async with asyncio.timeout(LIMIT):
                 status, _ = await run.post("/v1/completions", prompt="x", max_tokens=1)
             assert status == 200

@@ -34,6 +34,9 @@ _LISTENING = re.compile(r"listening on (https?://\S+)")
 class DaemonProcess:
     """Owns one `runnerd serve`.  Its directories lie in `root`; its port is one that was free."""
 
+    module = "tests.support.nonblocking"
+    """What is run: runnerd, watched from inside, which costs each of its system calls something."""
+
     def __init__(self, root: Path, env: Mapping[str, str | None] | None = None) -> None:
         """`env` is added to ours; None takes a variable out."""
         root.mkdir(exist_ok=True)
@@ -46,8 +49,6 @@ class DaemonProcess:
         self.process: subprocess.Popen[bytes] | None = None
         self._env = dict(env or {})
         self.prefix: tuple[str, ...] = ()  # of its command line
-        # What is run: runnerd, watched from inside.
-        self.module = "tests.support.nonblocking"
         self.own_session = False  # as a service has one
         self._client: httpx.Client | None = None
 

@@ -60,5 +60,6 @@ async def test_a_failure_is_not_the_last_try(
 
     monkeypatch.setattr(accounts.audit, "flush", flush)
     await accounts.open()
-    await asyncio.wait_for(again.wait(), 10)
+    async with asyncio.timeout(10):
+        await again.wait()
     await accounts.close()

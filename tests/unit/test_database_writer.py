@@ -68,9 +68,8 @@ async def test_damage_that_is_found_by_writing(
     damage(tmp_path / "runnerd.db", table)
     go_on.set()
     waiting += [writer.submit(add)]
-    found = await asyncio.wait_for(
-        asyncio.gather(*map(asyncio.wrap_future, waiting), return_exceptions=True), 20
-    )
+    async with asyncio.timeout(20):
+        found = await asyncio.gather(*map(asyncio.wrap_future, waiting), return_exceptions=True)
     assert found[0] is None
     for failure in found[1:]:
         assert isinstance(failure, DatabaseFailure)

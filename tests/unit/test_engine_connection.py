@@ -247,7 +247,8 @@ async def test_an_end_that_cannot_be_handled_is_a_loss(
     connection = await peer.accept()
     await read_request(connection)
     connection.sendall(reply)
-    await asyncio.wait_for(receiver.over.wait(), 10)
+    async with asyncio.timeout(10):
+        await receiver.over.wait()
     assert receiver.lost is not None
     assert "could not be handled" in receiver.lost.reason
     assert pools.of(peer.path).active == 0

@@ -99,4 +99,5 @@ async def test_who_leaves_ends_it() -> None:
         async with client.get("/") as response:
             await response.content.readuntil(b"\n\n")
             response.close()
-        await asyncio.wait_for(closed.wait(), 10)
+        async with asyncio.timeout(10):
+            await closed.wait()

@@ -54,4 +54,5 @@ async def test_who_may_not_ask_any_more_waits_for_nothing() -> None:
     exchange.enforce(NOBODY)
     with pytest.raises(Unauthorized):
         await sink.result()
-    await asyncio.wait_for(left.wait(), 10)
+    async with asyncio.timeout(10):
+        await left.wait()

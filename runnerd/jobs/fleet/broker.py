@@ -93,8 +93,8 @@ class Guarded:
     """A with block in which a lost connection raises BrokerLost, and a refused message
     Unconfirmed.
 
-    Whoever is cancelled in it is cancelled: aiormq uses `asyncio.wait_for`, which before Python 3.12
-    returns a result that came in the same moment, and says nothing of the cancellation.
+    Whoever is cancelled in it is cancelled: aiormq uses `asyncio.wait_for`, which before Python
+    3.12 returns a result that came in the same moment, and says nothing of the cancellation.
     """
 
     def __enter__(self) -> None:
