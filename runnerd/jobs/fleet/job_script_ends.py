@@ -8,6 +8,7 @@ that was seen is in the journal, whatever becomes of Redis.
 from __future__ import annotations
 
 MOST_LEASE = 3600  # seconds; what lasts longer was set by a clock that was wrong
+CLOCK_SET = 5  # seconds: less is the drift of a clock, or of ours
 _TAKEN_OVER = 10  # seconds until others take care of an end
 
 ENDS = """
@@ -199,9 +200,10 @@ function commands.clock()  -- {time, offset}
   return {string.format('%.6f', steady), redis.call('GET', 'rj:offset') or '0'}
 end
 
--- seconds that results are kept:
+-- seconds that results are kept, the time a moment ago (another one was set since: nothing is due):
 -- {(id, token) that were lost, ids that are late, ids whose end is stuck, ids that are old}
 function commands.look()
+  if math.abs(steady - tonumber(ARGV[4])) > CLOCK_SET then return {{}, {}, {}, {}} end
   promote()
   local lost, old = {}, {}
   for _, id in ipairs(redis.call('ZRANGEBYSCORE', 'rj:leases', '-inf', now, 'LIMIT', 0, 500)) do
@@ -245,6 +247,7 @@ end
 for _name, _value in {
     "TAKEN_OVER": _TAKEN_OVER,
     "MOST_LEASE": MOST_LEASE,
+    "CLOCK_SET": CLOCK_SET,
     "SOON": 60,
     "FORGOTTEN": 300,
 }.items():

@@ -50,8 +50,8 @@ class FleetQueue(FleetSubmission, FleetWork):
 
     async def look(self) -> None:
         """End what has expired, hand out again what was lost, forget what is old."""
-        await self._clock.check()
-        lost, late, stuck, old = await self._index.call("look", self._rules.kept())
+        time = await self._clock.check()  # the clock may be set before the next line, too
+        lost, late, stuck, old = await self._index.call("look", self._rules.kept(), time)
         for id, token in zip(lost[::2], lost[1::2], strict=True):
             await self._lose(id.decode(), token.decode())
         for id in late:

@@ -12,10 +12,9 @@ import logging
 import time
 
 from runnerd.jobs.fleet.job_index import JobIndex
+from runnerd.jobs.fleet.job_script_ends import CLOCK_SET
 
 log = logging.getLogger(__name__)
-
-_SET = 5.0  # seconds: less is the drift of a clock, or of ours
 
 
 class SiteClock:
@@ -25,19 +24,23 @@ class SiteClock:
         self._index = index
         self._last: tuple[float, float] | None = None  # Redis' time, ours after it was told
 
-    async def check(self) -> None:
-        """Correct the clock if it was set since the last call.  Raises errors.DatabaseFailure."""
+    async def check(self) -> float:
+        """Correct the clock if it was set since the last call; return Redis' time, corrected.
+
+        Raises errors.DatabaseFailure.
+        """
         asked = time.monotonic()
         now, offset = [float(value) for value in await self._index.call("clock")]
         told = time.monotonic()
-        if self._last is not None and told - asked < _SET:
+        if self._last is not None and told - asked < CLOCK_SET:
             then, seen = self._last
             wrong = now - then - (told - seen)
-            if abs(wrong) > _SET + (told - asked):
+            if abs(wrong) > CLOCK_SET + (told - asked):
                 await self._correct(offset, wrong)
                 self._last = None
-                return
+                return now - wrong
         self._last = (now, told)
+        return now
 
     async def _correct(self, offset: float, wrong: float) -> None:
         if await self._index.call("correct", f"{offset:.6f}", f"{-wrong:.6f}"):
