@@ -87,6 +87,7 @@ class Supervisor:
     """Has one runner, whose engine listens at `socket`."""
 
     def __init__(self, socket: Path) -> None:
+        self.session_states = SimpleNamespace(follows=lambda runner: False)  # it has no sessions
         self._runner = SimpleNamespace(
             name="r", engine_socket=str(socket), spec=SimpleNamespace(model_ref="m")
         )

@@ -20,7 +20,7 @@ def test_settings_are_shown_and_set(terminal: Screen) -> None:
     asks(terminal, "/set seed many", "seed takes a whole number")
     asks(terminal, "/set verbose", "/set verbose")
     asks(terminal, "Count from 1 to 100.", "time to first token:")
-    asks(terminal, "/show", "max_tokens:          3")
+    asks(terminal, "/show", "max_tokens:   3")
     asks(terminal, "/show info", "completion")
     assert leaves(terminal) == 0
 
@@ -31,5 +31,5 @@ def test_a_slash_that_is_no_command_is_text(terminal: Screen) -> None:
     asks(terminal, "/etc/hosts has what in it?", "/etc/hosts has what")
     asks(terminal, "/claer", "/clear is one")
     asks(terminal, "/unheard", "/unheard is no command and is sent as text; /help shows them")
-    asks(terminal, "/show", "said so far:         6 messages")
+    asks(terminal, "/show", "said so far:  6 messages")
     assert leaves(terminal) == 0

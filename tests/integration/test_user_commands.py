@@ -230,7 +230,7 @@ def test_who_one_is(daemon: DaemonProcess) -> None:
     document(daemon, "user", "add", "bob", key=key)
     assert document(daemon, "audit")[0]["who"] == "ann"
     out = runnerd(daemon, "whoami", key=key)[1]
-    assert "user:        ann" in out
+    assert "user:     ann" in out
     status, _, said = runnerd(daemon, "whoami", key=key[:-1] + "_")
     assert status == 1
     assert key[:-1] not in said
