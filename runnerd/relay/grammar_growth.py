@@ -5,19 +5,16 @@ An engine keeps every way in which the text so far can have come about.  `root :
 followed here that leaves as many ways open as can be, a character after the other, until they are
 many more than the grammar has alternatives, or until enough was looked at: then it is left to the
 engine.
-
-A *way* is what still has to come: a place in a sequence, and the way behind that.  Equal ways are
-one object, as they are one to the engine.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
 from functools import lru_cache
-from typing import NamedTuple
+from typing import NamedTuple, cast
 
 from runnerd.relay.grammar_rules import Choice, Item, rules_of
+from runnerd.relay.open_ways import OpenWays, Way
 
 _MANY_WAYS = 256
 _MOST_LOOKS = 4000  # some milliseconds
@@ -49,7 +46,7 @@ class _Terminal(NamedTuple):
 
 _Symbol = _Terminal | str  # or a rule, by its name
 _Sequence = tuple[_Symbol, ...]
-_Way = tuple[_Sequence, int, "object"]
+_Expected = tuple[_Terminal, Way | None]
 
 
 @lru_cache(maxsize=32)
@@ -58,7 +55,7 @@ def grows_too_far(text: str) -> bool:
     rules = rules_of(text)
     if rules is None or "root" not in rules:
         return False
-    return _Growth(_Written(rules).rules).is_too_much()
+    return _is_too_much(_Written(rules).rules)
 
 
 class _Written:
@@ -135,64 +132,28 @@ def _characters(text: str) -> list[str]:
     return found
 
 
-class _Growth:
-    """Follows a text through rules."""
+def _is_too_much(rules: dict[str, list[_Sequence]]) -> bool:
+    """Whether there are too many ways after some text."""
+    most = max(_MANY_WAYS, 2 * sum(map(len, rules.values())))
+    found: OpenWays[_Symbol] = OpenWays(
+        rules, is_rule=lambda symbol: isinstance(symbol, str), most_looks=_MOST_LOOKS
+    )
+    ways = found.of("root")
+    while ways and not found.exhausted:
+        expected = cast("list[_Expected]", found.expected(ways))
+        if len(expected) > most:
+            return True
+        ways = _followed(expected, found)
+    return False
 
-    def __init__(self, rules: dict[str, list[_Sequence]]) -> None:
-        self._rules = rules
-        self._looks = 0
-        self._ways: dict[tuple[int, int, int], _Way] = {}  # by the identity of their parts
 
-    def is_too_much(self) -> bool:
-        """Whether there are too many ways after some text."""
-        most = max(_MANY_WAYS, 2 * sum(map(len, self._rules.values())))
-        ways: list[_Way | None] = [self._way(each, 0, None) for each in self._rules["root"]]
-        while ways and self._looks < _MOST_LOOKS:
-            expected = self._expected(ways)
-            if len(expected) > most:
-                return True
-            ways = self._followed(expected)
-        return False
-
-    def _way(self, sequence: _Sequence, at: int, behind: _Way | None) -> _Way | None:
-        """What still has to come from a place of a sequence on; None: nothing."""
-        if at == len(sequence):
-            return behind
-        key = id(sequence), at, id(behind)
-        way = self._ways.get(key)
-        if way is None:
-            way = self._ways[key] = (sequence, at, behind)
-        return way
-
-    def _expected(self, ways: Sequence[_Way | None]) -> list[tuple[_Terminal, _Way | None]]:
-        """The characters that can come next, each with the way behind it."""
-        found: list[tuple[_Terminal, _Way | None]] = []
-        todo, seen = list(ways), set(map(id, ways))
-        while todo and self._looks < _MOST_LOOKS:
-            self._looks += 1
-            way = todo.pop()
-            if way is None:
-                continue
-            sequence, at, behind = way
-            symbol = sequence[at]
-            after = self._way(sequence, at + 1, behind)  # type: ignore[arg-type]
-            if isinstance(symbol, _Terminal):
-                found.append((symbol, after))
-                continue
-            for each in self._rules.get(symbol, ()):
-                begun = self._way(each, 0, after)
-                if id(begun) not in seen:
-                    seen.add(id(begun))
-                    todo.append(begun)
-        return found
-
-    def _followed(self, expected: list[tuple[_Terminal, _Way | None]]) -> list[_Way | None]:
-        """The ways behind the character that leaves most of them open."""
-        samples = dict.fromkeys(terminal.sample for terminal, _ in expected)
-        best: dict[int, _Way | None] = {}
-        for sample in list(samples)[:_CANDIDATES]:
-            if sample:
-                self._looks += len(expected) // 8
-                left = {id(way): way for terminal, way in expected if terminal.takes(sample)}
-                best = max(best, left, key=len)
-        return list(best.values())
+def _followed(expected: list[_Expected], ways: OpenWays[_Symbol]) -> list[Way | None]:
+    """The ways behind the character that leaves most of them open."""
+    samples = dict.fromkeys(terminal.sample for terminal, _ in expected)
+    best: dict[int, Way | None] = {}
+    for sample in list(samples)[:_CANDIDATES]:
+        if sample:
+            ways.looks += len(expected) // 8
+            left = {id(way): way for terminal, way in expected if terminal.takes(sample)}
+            best = max(best, left, key=len)
+    return list(best.values())

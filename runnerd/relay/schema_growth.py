@@ -8,8 +8,8 @@ depth of twelve.  What refers twice to the next (objects, tuples), long repetiti
 
 So a schema is put into rules as the engine does it, but of whole words of JSON, such as `{"name":`
 or a string, since within words nothing grows; and a text is followed that leaves as many ways open
-as can be, as `grammar_growth` does it.  Words that may be the same and need not (a string and one
-after a pattern) count as different: what is missed is left to the engine.
+as can be, as `grammar_growth` does it (`open_ways`).  Words that may be the same and need not (a
+string and one after a pattern) count as different: what is missed is left to the engine.
 """
 
 from __future__ import annotations
@@ -19,6 +19,8 @@ from typing import Any
 
 import msgspec
 
+from runnerd.relay.open_ways import OpenWays, Way
+
 _MANY_WAYS = 512  # an engine follows as many in a moment, and eight times as many in minutes
 _MOST_LOOKS = 2**13  # some milliseconds
 _PATIENCE = 64  # words, and one for each that the schema has
@@ -27,13 +29,12 @@ _CHOICES = ("anyOf", "oneOf")
 
 _Schema = dict[str, Any]
 _Sequence = tuple[str, ...]  # of words, and of rules by their names
-_Way = tuple[_Sequence, int, "object"]  # a place in a sequence, and the way behind that
 
 
 def grows_too_far(schema: _Schema) -> bool:
     """Whether a schema that the engine knows has more ways open than any honest one."""
     written = _Written(schema)
-    return written.has_choices and _Growth(written.rules).is_too_much()
+    return written.has_choices and _is_too_much(written.rules)
 
 
 _RULE = "\0"  # begins the names of rules
@@ -163,54 +164,21 @@ _LIMITS = (
 )  # fmt: skip
 
 
-class _Growth:
-    """Follows a text through rules."""
-
-    def __init__(self, rules: dict[str, list[_Sequence]]) -> None:
-        self._rules = rules
-        self._looks = 0
-        self._ways: dict[tuple[int, int, int], _Way] = {}  # by the identity of their parts
-
-    def is_too_much(self) -> bool:
-        """Whether there are too many ways behind some text."""
-        patience = _PATIENCE + sum(len(way) for ways in self._rules.values() for way in ways)
-        most = still = 0
-        ways = [self._way(each, 0, None) for each in self._rules[_ROOT]]
-        while ways and self._looks < _MOST_LOOKS and still < patience:
-            ways = max(self._expected(ways).values(), key=len, default=[])
-            if len(ways) > _MANY_WAYS:
-                return True
-            still = 0 if len(ways) > most else still + 1
-            most = max(most, len(ways))
-        return False
-
-    def _way(self, sequence: _Sequence, at: int, behind: _Way | None) -> _Way | None:
-        """What still has to come from a place of a sequence on; None: nothing.  Equal ways are one
-        object.
-        """
-        if at == len(sequence):
-            return behind
-        key = id(sequence), at, id(behind)
-        return self._ways.setdefault(key, (sequence, at, behind))
-
-    def _expected(self, ways: list[_Way | None]) -> dict[str, list[_Way | None]]:
-        """The words that can come next, each with the ways behind it."""
-        found: dict[str, dict[int, _Way | None]] = {}
-        todo, seen = list(ways), set(map(id, ways))
-        while todo and self._looks < _MOST_LOOKS:
-            self._looks += 1
-            way = todo.pop()
-            if way is None:
-                continue
-            sequence, at, behind = way
-            symbol = sequence[at]
-            after = self._way(sequence, at + 1, behind)  # type: ignore[arg-type]
-            if not symbol.startswith(_RULE):
-                found.setdefault(symbol, {})[id(after)] = after
-                continue
-            for each in self._rules[symbol]:
-                begun = self._way(each, 0, after)
-                if id(begun) not in seen:
-                    seen.add(id(begun))
-                    todo.append(begun)
-        return {word: list(after.values()) for word, after in found.items()}
+def _is_too_much(rules: dict[str, list[_Sequence]]) -> bool:
+    """Whether there are too many ways behind some text."""
+    patience = _PATIENCE + sum(len(way) for ways in rules.values() for way in ways)
+    most = still = 0
+    found: OpenWays[str] = OpenWays(
+        rules, is_rule=lambda symbol: symbol.startswith(_RULE), most_looks=_MOST_LOOKS
+    )
+    ways = found.of(_ROOT)
+    while ways and not found.exhausted and still < patience:
+        by_word: dict[str, dict[int, Way | None]] = {}
+        for word, way in found.expected(ways):
+            by_word.setdefault(word, {})[id(way)] = way
+        ways = list(max(by_word.values(), key=len, default={}).values())
+        if len(ways) > _MANY_WAYS:
+            return True
+        still = 0 if len(ways) > most else still + 1
+        most = max(most, len(ways))
+    return False

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from runnerd.relay import grammar_growth
 from runnerd.relay.grammar_growth import grows_too_far
+from runnerd.relay.open_ways import OpenWays
 from tests.unit.test_grammar_cost import JSON, chain
 
 DOUBLES = 'root ::= "x" root "y" | "x" root "z"'
@@ -75,20 +78,19 @@ def test_honest_ones(grammar: str) -> None:
 
 def test_it_costs_little(monkeypatch: pytest.MonkeyPatch) -> None:
     """What was looked at is bounded, whatever the grammar; the same one costs nothing again."""
-    looks: list[int] = []
-    inner = grammar_growth._Growth.is_too_much
+    made: list[OpenWays[Any]] = []
 
-    def counted(growth: grammar_growth._Growth) -> bool:
-        found = inner(growth)
-        looks.append(growth._looks)
-        return found
+    class Counted(OpenWays[Any]):
+        def __init__(self, *arguments: Any, **named: Any) -> None:
+            super().__init__(*arguments, **named)
+            made.append(self)
 
-    monkeypatch.setattr(grammar_growth._Growth, "is_too_much", counted)
+    monkeypatch.setattr(grammar_growth, "OpenWays", Counted)
     wide = "root ::= w{30} b\nw ::= " + " | ".join(f'"w{n}"' for n in range(3000))
     for grammar in (wide, wide, chain(60, "a{0} ::= (a{1} | [a-z])* a{1}")):
         grows_too_far(grammar)
-    assert len(looks) == 2
-    assert max(looks) < 20_000
+    assert len(made) == 2
+    assert max(ways.looks for ways in made) < 20_000
 
 
 @given(st.text(alphabet='ab ":=|()*+?{}[],019\\\n#._-<>!^', max_size=200))
