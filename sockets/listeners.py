@@ -14,8 +14,6 @@ import logging
 import os
 import re
 import socket
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 from runnerd.errors import StartupError
@@ -74,8 +72,11 @@ def listen_unix(
 
 def _bind(listener: UnixListener, path: Path, mode: int) -> None:
     try:
-        with _umask(0o777 & ~(mode & 0o700)):  # nothing for the group before it is the right one
-            listener.bind(os.fspath(path))
+        # The file gets the socket's own mode (unix(7), Linux): nothing for the group before it is
+        # the right one.  The umask would do it as well, but it is every thread's, and would take
+        # rights from what they make meanwhile.
+        os.fchmod(listener.fileno(), mode & 0o700)
+        listener.bind(os.fspath(path))
     except OSError as error:
         if error.errno == errno.EADDRINUSE:
             raise StartupError(f"already running: another process has just taken {path}") from error
@@ -109,15 +110,6 @@ def gid_of(group: str, setting: str = "socket_group") -> int:
             f"there is no group {group!r} on this host: create it (`groupadd {group}`)"
             f" or set another {setting} (RUNNERD_{setting.upper()})"
         ) from error
-
-
-@contextmanager
-def _umask(mask: int) -> Iterator[None]:
-    before = os.umask(mask)
-    try:
-        yield
-    finally:
-        os.umask(before)
 
 
 def _identity(path: Path) -> tuple[int, int, int]:

@@ -1,7 +1,7 @@
 // The page's frame: which view is shown, who looks at it, light or dark.
 import {get, key} from "./api.js";
 import {el, h, icon, show} from "./dom.js";
-import {live, start, watch} from "./live.js";
+import {halt, live, start, watch} from "./live.js";
 import {ICONS, button, dialog, field, input, trouble} from "./widgets.js";
 import {approvals} from "./approvals.js";
 import {chat} from "./chat.js";
@@ -32,7 +32,9 @@ const VIEWS = {
 const at = id => document.getElementById(id);
 let end = () => {},
 	current = "",
-	waiting = 0;
+	waiting = 0,
+	refused = null, // why the daemon tells nothing to who looks at it
+	asked = 0; // how often it was asked who that is: only the last answer counts
 
 function place() {
 	const [where, search] = location.hash.replace(/^#\/?/, "").split("?");
@@ -59,7 +61,7 @@ function go() {
 	const moved = current !== "" && current !== location.hash;
 	current = location.hash || "#/overview";
 	document.title = `${VIEWS[name].label} – runnerd`;
-	end = VIEWS[name].mount(main, parts, query) || (() => {});
+	end = (refused ? refusal(main) : VIEWS[name].mount(main, parts, query)) || (() => {});
 	navigation();
 	if (moved) {
 		scrollTo(0, 0);
@@ -111,7 +113,7 @@ async function countApprovals() {
 }
 
 function status(kinds) {
-	if (!live.me && live.overview && kinds.has("all")) identify();
+	if (!live.me && !refused && live.overview && kinds.has("all")) begin(false);
 	if (kinds.has("approval") || kinds.has("all")) countApprovals();
 	const said = SAID[live.connection] ?? "";
 	if (at("connection").textContent !== said) at("connection").textContent = said;
@@ -138,16 +140,23 @@ function switchTheme() {
 
 // Who looks at it
 
+// Whether it is still asked for, who looks is known then, or `refused` tells why not.
 async function identify() {
+	const mine = ++asked;
+	let me = null,
+		failure = null;
 	try {
-		live.me = await get("runnerd/me");
+		me = await get("runnerd/me");
 	} catch (error) {
-		live.me = null;
-		live.error = error;
+		failure = error;
 	}
+	if (mine !== asked) return false;
+	live.me = me;
+	if (failure) live.error = failure;
+	refused = failure?.status === 401 ? failure.message : null;
 	account();
 	navigation();
-	return live.me;
+	return true;
 }
 
 function account() {
@@ -193,22 +202,24 @@ async function askForKey(reason) {
 	if (done) begin();
 }
 
-async function begin() {
-	const me = await identify();
-	if (!me && live.error?.status === 401) {
-		at("main").replaceChildren();
-		show(
-			at("main"),
-			el(
-				"div.empty",
-				el("p.empty-title", "This daemon asks who you are"),
-				el("p", live.error.message),
-				button("Enter a key", () => askForKey(), {kind: "primary"})
-			)
-		);
-		return;
-	}
-	start();
+function refusal(main) {
+	show(
+		main,
+		el(
+			"div.empty",
+			el("p.empty-title", "This daemon asks who you are"),
+			el("p", refused),
+			button("Enter a key", () => askForKey(), {kind: "primary"})
+		)
+	);
+}
+
+// Find out who looks, and show what they may see; `anew`: as somebody else, perhaps.
+async function begin(anew = true) {
+	if (!(await identify())) return;
+	if (refused) halt();
+	else if (anew) start();
+	else return;
 	go();
 }
 

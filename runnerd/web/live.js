@@ -13,7 +13,8 @@ let timer = 0,
 	due = 0, // when it rings
 	dirty = new Set(),
 	stop = null,
-	looking = false;
+	looking = false,
+	halts = 0; // what was asked for before one interests nobody
 
 export const live = {overview: null, error: null, connection: "connecting", me: null};
 
@@ -40,17 +41,25 @@ async function look() {
 	timer = 0;
 	if (looking || document.hidden) return;
 	looking = true;
-	const kinds = dirty;
+	const kinds = dirty,
+		before = halts;
+	let overview = null,
+		failure = null;
 	dirty = new Set();
 	try {
-		live.overview = await get("runnerd/overview");
-		live.error = null;
-		if (live.connection === "broken") live.connection = "live";
+		overview = await get("runnerd/overview");
 	} catch (error) {
-		live.error = error;
-		if (error.status === 0) live.connection = "broken";
+		failure = error;
 	}
 	looking = false;
+	if (before !== halts) {
+		if (dirty.size) nudge("all", 0);
+		return;
+	}
+	live.overview = overview || live.overview;
+	live.error = failure;
+	if (!failure && live.connection === "broken") live.connection = "live";
+	if (failure?.status === 0) live.connection = "broken";
 	publish(kinds);
 	if (live.error?.status === 401) return;
 	const busy =
@@ -68,8 +77,18 @@ function told({state, kind, model, error}) {
 	if (state === "failed") tell(`${short(model)}: ${error}`, /was cancelled/.test(error) ? "" : "bad");
 }
 
-export function start() {
+// Look at nothing until the next `start`, and forget what was seen: it may be for others alone.
+export function halt() {
 	stop?.();
+	clearTimeout(timer);
+	timer = 0;
+	dirty = new Set();
+	live.overview = null;
+	halts++;
+}
+
+export function start() {
+	halt();
 	stop = follow("runnerd/events", {
 		async read(response, seen) {
 			for await (const {id, event, data} of events(response)) {

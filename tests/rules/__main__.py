@@ -10,7 +10,7 @@ from tests.rules.imports import reserved_names
 from tests.rules.lookups import lookups
 from tests.rules.page import page_files
 from tests.rules.shape import methods_of_classes, modules_have_tests
-from tests.rules.threads import thread_starts
+from tests.rules.threads import shared_changes, thread_starts
 from tests.rules.words import docstrings, retired_words
 
 RULES = (
@@ -22,6 +22,7 @@ RULES = (
     docstrings,
     lookups,
     thread_starts,
+    shared_changes,
     unused_code,
     page_files,
 )

@@ -1,4 +1,6 @@
-"""Threads that do the event loop's work are started in one place, which waits for them."""
+"""Threads that do the event loop's work are started in one place, which waits for them, and nothing
+is changed under them that the whole process shares.
+"""
 
 from __future__ import annotations
 
@@ -9,6 +11,13 @@ from tests.rules.sources import Source, sources
 
 _PLACE = "runnerd.threads"
 _STARTS = {"to_thread", "run_in_executor"}
+# What all threads share: whoever changes it for a moment changes it for what they do meanwhile.
+_SHARED = {
+    "umask", "chdir", "fchdir", "chroot", "putenv", "unsetenv", "setlocale", "setdefaulttimeout",
+    "setuid", "seteuid", "setreuid", "setresuid", "setgid", "setegid", "setregid", "setresgid",
+    "setgroups", "initgroups",
+}  # fmt: skip
+_BEFORE_THREADS = {("runnerd.daemon", "umask")}
 
 
 def thread_starts() -> Iterator[str]:
@@ -19,6 +28,14 @@ def thread_starts() -> Iterator[str]:
         if source.module != _PLACE:
             for name in sorted(_STARTS & set(_names(source))):
                 yield f"{source.path}: uses {name}; {_PLACE} waits for threads, also when cancelled"
+
+
+def shared_changes() -> Iterator[str]:
+    """Nothing of the whole process is changed while it has threads."""
+    for source in sources():
+        for name in sorted(_SHARED & set(_names(source))):
+            if (source.module, name) not in _BEFORE_THREADS:
+                yield f"{source.path}: uses {name}, which changes what other threads do meanwhile"
 
 
 def _names(source: Source) -> Iterator[str]:

@@ -19,7 +19,13 @@ from hypothesis import strategies as st
 
 from runnerd.errors import StartupError
 from runnerd.sockets import listeners
-from runnerd.sockets.listeners import listen_tcp, listen_unix, parse_listen, unlink_if_ours
+from runnerd.sockets.listeners import (
+    UnixListener,
+    listen_tcp,
+    listen_unix,
+    parse_listen,
+    unlink_if_ours,
+)
 
 OUR_GROUP = grp.getgrgid(os.getegid()).gr_name
 
@@ -80,6 +86,21 @@ def test_unix_listener_is_never_more_open(path: Path, monkeypatch: pytest.Monkey
         os.umask(before)
     assert seen == [0o600]
     assert mode_of(path) == 0o660
+
+
+def test_what_others_make_meanwhile_keeps_its_rights(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The umask is every thread's: a folder made beside bind() is not closed to its owner."""
+    folder, bind = path.parent / "made meanwhile", socket.socket.bind
+
+    def bind_beside_others(listener: UnixListener, address: str) -> None:
+        folder.mkdir(mode=0o700)
+        bind(listener, address)
+
+    monkeypatch.setattr(UnixListener, "bind", bind_beside_others)
+    listen_unix(path, mode=0o600, group=None).close()
+    assert mode_of(folder) == 0o700
 
 
 def test_numeric_group_is_accepted(path: Path) -> None:
