@@ -8,15 +8,10 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import os
-import random
-import subprocess
 import time
-from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from pathlib import Path
 
-import httpx
 import msgspec
 import pytest
 from redis.asyncio import Redis as Client
@@ -34,7 +29,8 @@ from runnerd.jobs.job import JobState, NewJob, Prompt
 from runnerd.jobs.retries import RetryPolicy
 from runnerd.jobs.sqlite.state import QueueRules
 from tests.integration.test_worker import ANSWER, QUESTION, Site, running_site, task
-from tests.support.waiting import SECONDS, wait_for
+from tests.support.site_chaos import CHAOS_SECONDS, Chaos
+from tests.support.waiting import SECONDS
 
 pytestmark = [
     *(pytest.mark.engine, pytest.mark.slow, pytest.mark.timeout(1800)),
@@ -42,12 +38,9 @@ pytestmark = [
     pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning"),
 ]
 
-CHAOS_SECONDS = float(os.environ.get("CHAOS_SECONDS", "60"))
-OUTAGE = min(60.0, CHAOS_SECONDS / 4)
-"""For how long something hangs, or is stopped, full or wrong."""
 _REFUSED_IN = 120 * SECONDS  # a submission that cannot be confirmed
 _PATIENCE = 300 * SECONDS  # for what is left when nothing is killed any more
-KINDS = ("worker", "worker", "worker", "redis", "redis", "rabbitmq", "daemon")
+KINDS = (*("worker", "worker", "worker", "redis", "redis_loses_power", "rabbitmq", "daemon"),)
 _ANN = user_principal("ann", "key")
 _BODY = msgspec.json.encode(
     {
@@ -57,137 +50,6 @@ _BODY = msgspec.json.encode(
         "max_tokens": 32,
     }
 )
-
-
-class Chaos:
-    """Kills parts of a site, and starts them again."""
-
-    def __init__(self, site: Site, folder: Path, *flags: str, seed: int = 1) -> None:
-        self.site = site
-        self._folder = folder
-        self._flags = flags
-        self._random = random.Random(seed)
-        self._workers = [self._worker(number) for number in range(2)]
-        self.done: Counter[str] = Counter()
-
-    def _worker(self, number: int) -> subprocess.Popen[bytes]:
-        return self.site.start_worker(*self._flags, log=self._folder / f"worker-{number}.log")
-
-    async def run(self, seconds: float, *kinds: str) -> None:
-        """Do one of some kinds of damage after another, and each at least once: starting a broker
-        takes so long that a short loop drew some of them never.
-        """
-        end = asyncio.get_running_loop().time() + seconds
-        deck: list[str] = []
-        while asyncio.get_running_loop().time() < end or set(kinds) - set(self.done):
-            await asyncio.sleep(self._random.uniform(0.2, 2.0))
-            if not deck:
-                deck = self._random.sample(kinds, len(kinds))
-            kind = deck.pop()
-            began = time.monotonic()
-            await asyncio.to_thread(getattr(self, kind))
-            self.done[kind] += 1
-            print(f"{kind}: down for {time.monotonic() - began:.1f} s", flush=True)
-
-    def worker(self) -> None:
-        number = self._random.randrange(len(self._workers))
-        self._workers[number].kill()
-        self._workers[number].wait()
-        self._workers[number] = self._worker(number)
-
-    def redis(self) -> None:
-        self.site.redis.kill()
-        self.site.redis.start()
-
-    def rabbitmq(self) -> None:
-        self.site.rabbitmq.kill()
-        self.site.rabbitmq.start()
-
-    def rabbitmq_hangs(self) -> None:
-        self.site.rabbitmq.pause()
-        time.sleep(OUTAGE)
-        self.site.rabbitmq.resume()
-
-    def rabbitmq_stopped(self) -> None:
-        self.site.rabbitmq.control("stop")
-        self.site.rabbitmq.kill()  # what it has left
-        time.sleep(OUTAGE)
-        self.site.rabbitmq.start()
-
-    def rabbitmq_has_no_memory(self) -> None:
-        self.site.rabbitmq.control("set_vm_memory_high_watermark", "absolute", "1")
-        time.sleep(OUTAGE)
-        self.site.rabbitmq.control("set_vm_memory_high_watermark", "0.9")
-
-    def redis_hangs(self) -> None:
-        self.site.redis.pause()
-        time.sleep(OUTAGE)
-        self.site.redis.resume()
-
-    def redis_has_no_disk(self) -> None:
-        """It cannot save, and refuses to write (MISCONF)."""
-        client = self.site.results
-        in_the_way = self.site.redis.root / "dump.rdb" / "disk"  # its own file's name
-        in_the_way.parent.unlink(missing_ok=True)  # saved the last time
-        in_the_way.mkdir(parents=True)
-        client.config_set("save", "3600 1")
-        self._save("err")
-        time.sleep(OUTAGE)
-        in_the_way.rmdir()
-        in_the_way.parent.rmdir()
-        self._save("ok")
-        client.config_set("save", "")
-
-    def _save(self, status: str) -> None:
-        client = self.site.results
-
-        def is_so() -> bool:
-            info = client.info("persistence")
-            if not info["rdb_bgsave_in_progress"] and info["rdb_last_bgsave_status"] != status:
-                with contextlib.suppress(*GONE):
-                    client.bgsave()
-            return bool(info["rdb_last_bgsave_status"] == status)
-
-        wait_for(is_so, f"Redis' saving to be {status}")
-
-    def redis_has_no_memory(self) -> None:
-        self.site.results.config_set("maxmemory", "1")
-        time.sleep(OUTAGE)
-        self.site.results.config_set("maxmemory", "0")
-
-    def clock(self) -> None:
-        """Redis' clock is a day ahead, and after a while right again."""
-        self.site.redis.set_clock(86400)
-        time.sleep(OUTAGE)
-        self.site.redis.set_clock(0)
-
-    def daemon(self) -> None:
-        self.site.daemon.kill()
-        self.site.daemon.start(ready=False)
-        wait_for(self._daemon_answers, "the daemon", limit=120 * SECONDS)
-
-    def _daemon_answers(self) -> bool:
-        transport = httpx.HTTPTransport(uds=str(self.site.daemon.socket))
-        with httpx.Client(transport=transport, base_url="http://localhost", timeout=5) as client:
-            try:
-                return client.get("/health").status_code == 200
-            except httpx.TransportError:
-                return False
-
-    def flush(self) -> None:
-        self.site.results.flushall()
-
-    def cut_off(self) -> None:
-        """A worker hangs for longer than its lease, and comes back."""
-        process = self._random.choice(self._workers)
-        process.send_signal(19)
-        asyncio.run(asyncio.sleep(70))
-        process.send_signal(18)
-
-    def close(self) -> None:
-        for process in self._workers:
-            process.kill()
-            process.wait()
 
 
 @pytest.fixture
@@ -227,8 +89,10 @@ def fleet_queue(site: Site) -> FleetQueue:
 
 async def jobs_survive(
     site: Site, folder: Path, kinds: tuple[str, ...], seconds: float = CHAOS_SECONDS
-) -> None:
-    """Submit jobs while things are killed, and hold each acknowledged one against its result."""
+) -> int:
+    """Submit jobs while things are killed, and hold each acknowledged one against its result; how
+    many attempts were lost.
+    """
     acknowledged: list[str] = []
     refused: list[str] = []
     hung: list[float] = []
@@ -282,6 +146,7 @@ async def jobs_survive(
         assert len(acknowledged) == len(set(acknowledged)) == len(jobs) > 10
         assert (wrong, changed) == ([], [])
         assert results == len(jobs)
+        return lost
     finally:
         chaos.close()
         await queue.close()
@@ -296,6 +161,7 @@ async def test_jobs_survive_kills(own_site: Site, tmp_path: Path) -> None:
     "kinds",
     [
         ("redis", "worker"),
+        ("redis_loses_power", "worker"),
         ("rabbitmq_hangs",),
         ("rabbitmq_stopped",),
         ("rabbitmq_has_no_memory",),
@@ -320,15 +186,17 @@ async def test_jobs_survive_a_flush(own_site: Site, tmp_path: Path) -> None:
 
 async def test_a_late_result_is_refused(own_site: Site, tmp_path: Path) -> None:
     """A worker hangs for longer than its lease: its jobs are run elsewhere, and once."""
-    await jobs_survive(own_site, tmp_path, ("cut_off",), 1.0)
+    assert await jobs_survive(own_site, tmp_path, ("cut_off",), 1.0) > 0
 
 
-async def test_prompts_survive_kills(own_site: Site, tmp_path: Path) -> None:
-    """ProtoLLM's tasks: kill -9 of workers, broker, Redis and daemon."""
+async def prompts_survive(
+    site: Site, folder: Path, kinds: tuple[str, ...], seconds: float = CHAOS_SECONDS
+) -> None:
+    """Publish ProtoLLM's tasks while things are killed; each that was confirmed has its result."""
     confirmed: list[str] = []
-    chaos = Chaos(own_site, tmp_path, "--queue", "llm-api-queue=demo-a")
-    publisher = Publisher(own_site.rabbitmq.url, "test")
-    store = ResultStore(own_site.redis.url, ResultKeys(), kept=86400)
+    chaos = Chaos(site, folder, "--queue", "llm-api-queue=demo-a")
+    publisher = Publisher(site.rabbitmq.url, "test")
+    store = ResultStore(site.redis.url, ResultKeys(), kept=86400)
     numbers = iter(range(1_000_000))
 
     async def publish() -> None:
@@ -342,10 +210,10 @@ async def test_prompts_survive_kills(own_site: Site, tmp_path: Path) -> None:
     async def missing() -> list[str]:
         return [id for id in confirmed if (f := await store.outcome(id)) is None or not f.over]
 
+    left = confirmed
     try:
         async with going_on(publish, 4):
-            await chaos.run(CHAOS_SECONDS, *KINDS)
-        left = confirmed
+            await chaos.run(seconds, *kinds)
         async with asyncio.timeout(_PATIENCE):
             while left:
                 await asyncio.sleep(0.5)
@@ -353,12 +221,39 @@ async def test_prompts_survive_kills(own_site: Site, tmp_path: Path) -> None:
                     left = await missing()
         found = [await store.outcome(id) for id in confirmed]
         right = sum(each is not None and each.text == ANSWER for each in found)
-        print(f"\nprompts: {len(confirmed)} confirmed, {right} with a result; {dict(chaos.done)}")
+        print(f"\nprompts: {len(confirmed)} confirmed, {right} right; {dict(chaos.done)}")
         assert right == len(confirmed) > 10
-        client = Client.from_url(own_site.redis.url)
+        client = Client.from_url(site.redis.url)
         assert len(await client.keys("llm-api:chaos-*")) >= len(confirmed)
         await client.aclose()
     finally:
+        print(f"\n{len(left)} prompts without a result: {left[:5]}")
         chaos.close()
         await publisher.close()
         await store.close()
+
+
+async def test_prompts_survive_kills(own_site: Site, tmp_path: Path) -> None:
+    """ProtoLLM's tasks: kill -9 of workers, broker, Redis and daemon."""
+    await prompts_survive(own_site, tmp_path, KINDS)
+
+
+@pytest.mark.parametrize(
+    "kinds",
+    [
+        ("redis_loses_power", "worker"),
+        ("flush", "worker"),
+        ("cut_off",),
+        ("rabbitmq_hangs",),
+        ("rabbitmq_stopped",),
+        ("rabbitmq_has_no_memory",),
+        ("redis_hangs",),
+        ("redis_has_no_memory",),
+    ],
+    ids=lambda kinds: kinds[0],
+)
+async def test_prompts_survive_outages(
+    own_site: Site, tmp_path: Path, kinds: tuple[str, ...]
+) -> None:
+    """The same as for jobs."""
+    await prompts_survive(own_site, tmp_path, kinds, CHAOS_SECONDS / 2)

@@ -144,6 +144,20 @@ class Redis(Server):
         fresh.write_text(f"{offset}\n")
         fresh.replace(self.clock)
 
+    def _log(self) -> Path:
+        [path] = (self.root / "appendonlydir").glob("*.incr.aof")
+        return path
+
+    def written(self) -> int:
+        """How long its file of changes is."""
+        return self._log().stat().st_size
+
+    def lose_power(self, written: int) -> None:
+        """Kill it; of its file only so much had reached the disk."""
+        self.kill()
+        with open(self._log(), "r+b") as file:
+            file.truncate(written)
+
     def _greets(self) -> bool:
         return _said(self.port, b"PING\r\n").startswith(b"+PONG")
 
