@@ -6,6 +6,7 @@ import argparse
 import asyncio
 import contextlib
 import logging
+import math
 import os
 import signal
 from typing import TYPE_CHECKING
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
     from runnerd.jobs.fleet.daemon_client import DaemonClient
     from runnerd.jobs.fleet.host_jobs import HostJobs
     from runnerd.jobs.fleet.protollm.environment import FleetEnvironment
+    from runnerd.jobs.fleet.queue import FleetQueue
     from runnerd.jobs.fleet.worker import Worker
 
 
@@ -45,8 +47,9 @@ async def _work(options: argparse.Namespace) -> None:
     async with contextlib.AsyncExitStack() as stack:
         daemon = DaemonClient(options.host or default_address(), os.environ.get("RUNNERD_KEY", ""))
         stack.push_async_callback(daemon.close)
-        prompts = await _prompts(stack, options, fleet, daemon)
-        jobs = await _jobs(stack, options, fleet, daemon) if options.jobs else None
+        queue = await _queue(stack, fleet)
+        prompts = await _prompts(stack, options, fleet, daemon, queue)
+        jobs = await _jobs(stack, options, queue, daemon) if options.jobs else None
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, prompts.stop)
@@ -55,18 +58,33 @@ async def _work(options: argparse.Namespace) -> None:
             await jobs.drain(0.0 if options.once else options.drain_timeout)
 
 
+async def _queue(stack: contextlib.AsyncExitStack, fleet: FleetEnvironment) -> FleetQueue:
+    """The fleet's queue.  Whoever has it open looks after the site: also where this worker takes no
+    jobs a Redis that was restarted gets from the journal what it lacks.  For how long ended jobs
+    are kept only the front daemons know.
+    """
+    from runnerd.jobs.fleet.queue import FleetQueue
+    from runnerd.jobs.sqlite.state import QueueRules
+
+    queue = FleetQueue(fleet.amqp_url, fleet.redis_url, QueueRules(kept=lambda: math.inf))
+    await queue.open()
+    stack.push_async_callback(queue.close)
+    return queue
+
+
 async def _prompts(
     stack: contextlib.AsyncExitStack,
     options: argparse.Namespace,
     fleet: FleetEnvironment,
     daemon: DaemonClient,
+    queue: FleetQueue,
 ) -> Worker:
     """What takes ProtoLLM's tasks."""
     from runnerd.jobs.fleet.placement import Placement
     from runnerd.jobs.fleet.result_store import ResultStore
     from runnerd.jobs.fleet.worker import QueueModel, Worker
 
-    store = ResultStore(fleet.redis_url, fleet.keys, kept=options.keep_results)
+    store = ResultStore(queue.records, fleet.keys, kept=options.keep_results)
     stack.push_async_callback(store.close)
     queues = [QueueModel(*each) for each in options.queue]
     if not queues and not options.jobs:
@@ -88,17 +106,12 @@ async def _prompts(
 async def _jobs(
     stack: contextlib.AsyncExitStack,
     options: argparse.Namespace,
-    fleet: FleetEnvironment,
+    queue: FleetQueue,
     daemon: DaemonClient,
 ) -> HostJobs:
     """What takes the fleet's jobs."""
     from runnerd.jobs.fleet.host_jobs import HostJobs
-    from runnerd.jobs.fleet.queue import FleetQueue
-    from runnerd.jobs.sqlite.state import QueueRules
 
-    queue = FleetQueue(fleet.amqp_url, fleet.redis_url, QueueRules())
-    await queue.open()
-    stack.push_async_callback(queue.close)
     jobs = HostJobs(
         queue,
         daemon,

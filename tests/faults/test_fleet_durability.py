@@ -19,11 +19,11 @@ from redis.asyncio import Redis as Client
 from runnerd import tasks
 from runnerd.access.principals import user_principal
 from runnerd.errors import DatabaseFailure
+from runnerd.jobs.fleet.journaled_redis import JournaledRedis
 from runnerd.jobs.fleet.protollm.result_keys import ResultKeys
 from runnerd.jobs.fleet.protollm.task_message import QUEUE_ARGUMENTS
 from runnerd.jobs.fleet.publisher import Publisher
 from runnerd.jobs.fleet.queue import FleetQueue
-from runnerd.jobs.fleet.redis_client import GONE
 from runnerd.jobs.fleet.result_store import ResultStore
 from runnerd.jobs.job import JobState, NewJob, Prompt
 from runnerd.jobs.retries import RetryPolicy
@@ -196,7 +196,8 @@ async def prompts_survive(
     confirmed: list[str] = []
     chaos = Chaos(site, folder, "--queue", "llm-api-queue=demo-a")
     publisher = Publisher(site.rabbitmq.url, "test")
-    store = ResultStore(site.redis.url, ResultKeys(), kept=86400)
+    records = JournaledRedis(site.rabbitmq.url, site.redis.url)
+    store = ResultStore(records, ResultKeys(), kept=86400)
     numbers = iter(range(1_000_000))
 
     async def publish() -> None:
@@ -217,7 +218,7 @@ async def prompts_survive(
         async with asyncio.timeout(_PATIENCE):
             while left:
                 await asyncio.sleep(0.5)
-                with contextlib.suppress(*GONE):
+                with contextlib.suppress(DatabaseFailure):
                     left = await missing()
         found = [await store.outcome(id) for id in confirmed]
         right = sum(each is not None and each.text == ANSWER for each in found)
@@ -231,6 +232,7 @@ async def prompts_survive(
         chaos.close()
         await publisher.close()
         await store.close()
+        await records.close()
 
 
 async def test_prompts_survive_kills(own_site: Site, tmp_path: Path) -> None:

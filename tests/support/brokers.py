@@ -176,11 +176,11 @@ class RabbitMQ(Server):
         """Where it is, for aio-pika."""
         return f"amqp://{LOGIN}:{PASSWORD}@127.0.0.1:{self.port}/"
 
-    def control(self, *arguments: str) -> None:
-        """Have its own tool do something."""
+    def control(self, *arguments: str) -> str:
+        """Have its own tool do something; what it says."""
         assert RABBITMQ is not None
         environment = {**os.environ, **self._environment()}
-        subprocess.run(
+        done = subprocess.run(
             [RABBITMQ.with_name("rabbitmqctl"), *arguments],
             env=environment,
             cwd=self.root,
@@ -189,6 +189,7 @@ class RabbitMQ(Server):
             check=True,
             timeout=120 * SECONDS,
         )
+        return done.stdout.decode()
 
     def _command(self) -> list[str]:
         return [str(RABBITMQ)]

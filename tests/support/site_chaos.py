@@ -181,7 +181,7 @@ class Chaos:
         }
         claims = {
             (key, cast("bytes | None", results.hget(key, "token")))
-            for key in results.scan_iter("runnerd:claim:*", count=1000)
+            for key in results.scan_iter("runnerd:prompt:*", count=1000)
             if not results.hexists(key, "done")
         }
         return jobs | claims

@@ -13,11 +13,12 @@ from runnerd.errors import Displaced
 from runnerd.jobs.fleet.daemon_client import DaemonAway, DaemonClient, TaskRefused
 from runnerd.jobs.fleet.deliveries import Delivery
 from runnerd.jobs.fleet.prompt_tasks import PromptTasks
-from runnerd.jobs.fleet.protollm.result_keys import JobStatus, Outcome, ResultKeys
+from runnerd.jobs.fleet.protollm.result_keys import JobStatus, Outcome
 from runnerd.jobs.fleet.redis_client import open_redis
 from runnerd.jobs.fleet.result_store import ResultStore
 from tests.integration.test_worker import task
 from tests.support.brokers import Redis, running_redis
+from tests.support.prompt_results import ListedJournal, open_store
 
 
 class FakeDaemon:
@@ -57,9 +58,8 @@ def redis(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Redis]:
 
 @pytest.fixture
 async def store(redis: Redis) -> AsyncIterator[ResultStore]:
-    store = ResultStore(redis.url, ResultKeys(), kept=60)
-    yield store
-    await store.close()
+    async with open_store(redis.url, ListedJournal()) as found:
+        yield found
 
 
 async def carried_out(
@@ -72,7 +72,7 @@ async def carried_out(
     delivery = FakeDelivery(task(id).encode(), again=again)
     await prompts.carry_out(cast("Delivery", delivery))
     assert delivery.is_done
-    async with _somebody_listens(store, store.url, id):
+    async with _somebody_listens(store, id):
         await prompts.announced()
     return await store.outcome(id)
 
@@ -80,8 +80,8 @@ async def carried_out(
 class _somebody_listens:
     """A subscriber of a job's channels, so that nobody announces for seconds."""
 
-    def __init__(self, store: ResultStore, url: str, id: str) -> None:
-        self._redis = open_redis(url)
+    def __init__(self, store: ResultStore, id: str) -> None:
+        self._redis = open_redis(store.redis_url)
         self._pubsub = self._redis.pubsub()
         self._channels = store.keys.channels(id)
 

@@ -7,9 +7,11 @@ from datetime import datetime
 
 import pytest
 
+from runnerd.errors import DatabaseFailure
 from runnerd.jobs.fleet.protollm.result_keys import JobStatus, Outcome, ResultKeys
 from runnerd.jobs.fleet.result_store import ResultStore
 from tests.support.brokers import Redis, running_redis
+from tests.support.prompt_results import ListedJournal, open_store
 
 KEYS = ResultKeys()
 NOW = datetime(2026, 1, 1)
@@ -22,10 +24,14 @@ def redis(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Redis]:
 
 
 @pytest.fixture
-async def store(redis: Redis) -> AsyncIterator[ResultStore]:
-    store = ResultStore(redis.url, KEYS, kept=60)
-    yield store
-    await store.close()
+def journal() -> ListedJournal:
+    return ListedJournal()
+
+
+@pytest.fixture
+async def store(redis: Redis, journal: ListedJournal) -> AsyncIterator[ResultStore]:
+    async with open_store(redis.url, journal) as found:
+        yield found
 
 
 async def test_the_last_claim_counts(store: ResultStore) -> None:
@@ -35,17 +41,17 @@ async def test_the_last_claim_counts(store: ResultStore) -> None:
     assert second is not None
     assert second.tries == 2
     late = KEYS.completed("a", "late", NOW)
-    assert not await store.write("a", "first", late, last=True)
+    assert not await store.finish("a", "first", late)
     assert await store.outcome("a") is None
-    assert await store.write("a", "second", KEYS.completed("a", "right", NOW), last=True)
-    assert not await store.write("a", "first", late, last=True)
+    assert await store.finish("a", "second", KEYS.completed("a", "right", NOW))
+    assert not await store.finish("a", "first", late)
     assert await store.outcome("a") == Outcome(JobStatus.COMPLETED, "right")
 
 
 async def test_done_is_done(store: ResultStore) -> None:
     """A task that comes again after its result is not run again; a new one of that id is."""
     await store.claim("b", "one", again=False)
-    await store.write("b", "one", KEYS.completed("b", "x", NOW), last=True)
+    await store.finish("b", "one", KEYS.completed("b", "x", NOW))
     assert await store.claim("b", "two", again=True) is None
     fresh = await store.claim("b", "three", again=False)
     assert fresh is not None
@@ -55,7 +61,7 @@ async def test_done_is_done(store: ResultStore) -> None:
 async def test_reasons_are_kept(store: ResultStore) -> None:
     """For whoever tries next."""
     await store.claim("c", "one", again=False)
-    await store.failed_once("c", ["no luck", "two\nlines"])
+    await store.tried("c", "one", ["no luck", "two\nlines"])
     found = await store.claim("c", "two", again=True)
     assert found is not None
     assert found.reasons == ("no luck", "two lines")
@@ -64,9 +70,28 @@ async def test_reasons_are_kept(store: ResultStore) -> None:
 async def test_an_id_is_somebodys(store: ResultStore) -> None:
     """The first one's."""
     assert await store.owner("d") is None
-    assert await store.own("d", "ann")
-    assert not await store.own("d", "bob")
+    pending = KEYS.pending("d", "{}", NOW)
+    assert await store.take("d", "ann", pending)
+    assert not await store.take("d", "bob", pending)
     assert await store.owner("d") == "ann"
+    assert await store.outcome("d") == Outcome(JobStatus.PENDING)
+    await store.claim("d", "one", again=False)
+    assert await store.finish("d", "one", KEYS.completed("d", "x", NOW))
+    assert await store.take("d", "ann", pending)
+    assert await store.outcome("d") == Outcome(JobStatus.PENDING)
+
+
+async def test_a_result_is_read_once_it_is_kept(store: ResultStore, journal: ListedJournal) -> None:
+    """A worker that dies meanwhile has decided it: who gets the task then hands that one in."""
+    await store.claim("f", "one", again=False)
+    journal.failure = DatabaseFailure("no broker")
+    with pytest.raises(DatabaseFailure):
+        await store.finish("f", "one", KEYS.completed("f", "first", NOW))
+    assert await store.outcome("f") is None
+    journal.failure = None
+    assert await store.claim("f", "two", again=True) is None
+    assert await store.outcome("f") == Outcome(JobStatus.COMPLETED, "first")
+    assert [entry["token"] for entry in journal.entries] == ["one"]
 
 
 async def test_nobody_listens(store: ResultStore) -> None:

@@ -125,6 +125,20 @@ class JobIndex:
             if row[0]
         ]
 
+    async def values(self, keys: Sequence[str]) -> list[bytes | None]:
+        """What is under some keys."""
+
+        async def ask() -> list[Any]:
+            async with self._redis.pipeline(transaction=True) as pipe:
+                pipe.get(EPOCH)
+                pipe.mget(keys)
+                found = await pipe.execute()
+            if not found[0]:
+                raise NotWhole
+            return found
+
+        return cast("list[bytes | None]", (await self._once_whole(ask))[1])
+
     async def newest(self, index: str, before: str | None, limit: int) -> list[str]:
         """Ids in an index (`all`, `p:...`, `g:...`), the newest first, of jobs before one."""
         await self.call("whole")  # nothing is answered from half of the jobs

@@ -10,11 +10,8 @@ from runnerd.jobs.changes import WorkSignal
 from runnerd.jobs.fleet.announcements import Announcements
 from runnerd.jobs.fleet.grouping import Grouped
 from runnerd.jobs.fleet.job_codec import Record, job_of
-from runnerd.jobs.fleet.job_index import JobIndex
-from runnerd.jobs.fleet.journal import Journal
+from runnerd.jobs.fleet.journaled_redis import JournaledRedis
 from runnerd.jobs.fleet.losses import Losses
-from runnerd.jobs.fleet.publisher import Publisher
-from runnerd.jobs.fleet.rebuilding import Rebuilding
 from runnerd.jobs.job import Attempt, AttemptEnd, Job
 from runnerd.jobs.sqlite.state import QueueRules
 from runnerd.lru import Lru
@@ -28,9 +25,8 @@ class FleetParts:
 
     def __init__(self, amqp_url: str, redis_url: str, rules: QueueRules, stream: str) -> None:
         self._rules = rules
-        self._publisher = Publisher(amqp_url, "runnerd jobs")
-        self._journal = Journal(amqp_url, self._publisher, stream)
-        self._index = JobIndex(redis_url, Rebuilding(self._journal).run)
+        self.records = JournaledRedis(amqp_url, redis_url, stream)
+        self._journal, self._index = self.records.journal, self.records.index
         self._announcements = Announcements(redis_url)
         self._work = WorkSignal()
         self._losses = Losses()

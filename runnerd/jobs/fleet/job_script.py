@@ -13,6 +13,7 @@
     rj:mark           where in the journal its last known mark is
     rj:offset         how much this host's clock is wrong
     rj:work rj:lost rj:n:{id}        channels: there is work, a claim was taken away, a job changed
+    runnerd:prompt:{id}              prompts of ProtoLLM (`job_script_prompts`)
 
 The order is start-time fair queueing: each principal's jobs are numbered in its own virtual time,
 which for somebody who was away begins where the queue is now; a priority is a head start.
@@ -25,6 +26,7 @@ all entries before the lowest mark of a flight, or the last mark, have been carr
 from __future__ import annotations
 
 from runnerd.jobs.fleet.job_script_ends import ENDS
+from runnerd.jobs.fleet.job_script_prompts import PROMPTS
 
 REBUILD = "REBUILD"
 """What the script fails with while the jobs are not whole."""
@@ -256,7 +258,7 @@ return wanted()
 """
 
 SCRIPT = (
-    (_SHARED + _SUBMISSION + ENDS + _LAST)
+    (_SHARED + _SUBMISSION + ENDS + PROMPTS + _LAST)
     .replace("HEAD_START", str(HEAD_START))
     .replace("TOKENS", str(TOKENS))
 )

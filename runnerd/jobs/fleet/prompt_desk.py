@@ -7,19 +7,18 @@ then is the task published.
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime
 
 from runnerd.access import Principal
 from runnerd.errors import Conflict, DatabaseFailure
 from runnerd.jobs.fleet.announcements import LOOK_INTERVAL, Announcements
+from runnerd.jobs.fleet.journaled_redis import JournaledRedis
 from runnerd.jobs.fleet.protollm.environment import FleetEnvironment
 from runnerd.jobs.fleet.protollm.prompts import ChatCompletionModel
 from runnerd.jobs.fleet.protollm.result_keys import Outcome
 from runnerd.jobs.fleet.protollm.task_message import DEFAULT_QUEUE, QUEUE_ARGUMENTS, TaskMessage
 from runnerd.jobs.fleet.publisher import Publisher
-from runnerd.jobs.fleet.redis_client import GONE
 from runnerd.jobs.fleet.result_store import ResultStore
 
 _KEPT = 7 * 86400.0  # seconds
@@ -44,7 +43,8 @@ class PromptDesk:
         self._keys = environment.keys
         self.published = frozenset({DEFAULT_QUEUE, environment.queue})
         self._publisher = Publisher(environment.amqp_url, "runnerd")
-        self._store = ResultStore(environment.redis_url, environment.keys, kept=_KEPT)
+        self._records = JournaledRedis(environment.amqp_url, environment.redis_url)
+        self._store = ResultStore(self._records, environment.keys, kept=_KEPT)
         self._watch = Announcements(environment.redis_url)
 
     async def submit(
@@ -64,12 +64,9 @@ class PromptDesk:
         priority = self._base_priority if prompt.priority is None else prompt.priority
         prompt = prompt.model_copy(update={"priority": priority})
         job_id = prompt.job_id
-        with _available():
-            if not await self._store.own(job_id, principal.id):
-                raise Conflict(f"job_id {job_id[:100]!r} is taken", param="job_id")
-            await self._store.forget(job_id)
-            pending = self._keys.pending(job_id, prompt.model_dump_json(), datetime.now())
-            await self._store.save(pending)
+        pending = self._keys.pending(job_id, prompt.model_dump_json(), datetime.now())
+        if not await self._store.take(job_id, principal.id, pending):
+            raise Conflict(f"job_id {job_id[:100]!r} is taken", param="job_id")
         await self._publisher.publish(
             queue,
             TaskMessage(prompt).encode(),
@@ -80,17 +77,16 @@ class PromptDesk:
 
     async def find(self, principal: Principal, job_id: str) -> Outcome | None:
         """How a job stands.  Raises errors.DatabaseFailure."""
-        with _available():
-            if await self._store.owner(job_id) != principal.id:
-                return None
-            return await self._store.outcome(job_id)
+        if await self._store.owner(job_id) != principal.id:
+            return None
+        return await self._store.outcome(job_id)
 
     async def wait(self, job_id: str) -> Outcome:
         """The outcome, once there is one."""
         async with self._watch.on(self._keys.channels(job_id), LOOK_INTERVAL) as news:
             while True:
                 news.clear()
-                with contextlib.suppress(*GONE):
+                with contextlib.suppress(DatabaseFailure):
                     found = await self._store.outcome(job_id)
                     if found is not None and found.over:
                         return found
@@ -101,12 +97,4 @@ class PromptDesk:
         await self._publisher.close()
         await self._watch.close()
         await self._store.close()
-
-
-@contextlib.contextmanager
-def _available() -> Iterator[None]:
-    """A with block in which a Redis that is away is told as such."""
-    try:
-        yield
-    except GONE as error:
-        raise DatabaseFailure(f"Redis cannot be used: {error}") from error
+        await self._records.close()

@@ -1,7 +1,7 @@
 """Carries out ProtoLLM's tasks: claims a job, asks the daemon, writes the result, tells who waits.
 
-The task is settled only after its result is in Redis.  While Redis is away the worker holds what
-it has; while the daemon is away tasks go back to the broker.
+The task is settled only after its result is in the journal and in Redis.  While one of them is away
+the worker holds what it has; while the daemon is away tasks go back to the broker.
 """
 
 from __future__ import annotations
@@ -17,13 +17,12 @@ from typing import TypeVar
 
 from runnerd import tasks
 from runnerd.backoff import Backoff
-from runnerd.errors import Displaced
+from runnerd.errors import DatabaseFailure, Displaced
 from runnerd.jobs.fleet.daemon_client import DaemonAway, DaemonClient, TaskRefused
 from runnerd.jobs.fleet.deliveries import Delivery
 from runnerd.jobs.fleet.protollm.prompts import chat_request
 from runnerd.jobs.fleet.protollm.result_keys import Writes
 from runnerd.jobs.fleet.protollm.task_message import BadTask, TaskMessage
-from runnerd.jobs.fleet.redis_client import GONE
 from runnerd.jobs.fleet.result_store import Claimed, ResultStore
 
 log = logging.getLogger(__name__)
@@ -93,11 +92,9 @@ class PromptTasks:
             self._announce(job_id)
             return
         began = keys.in_progress(job_id, datetime.now())
-        await _patiently(lambda: self._store.write(job_id, token, began, last=False), "begin a job")
+        await _patiently(lambda: self._store.show(job_id, token, began), "begin a job")
         writes = await self._result(task, delivery.queue, claimed)
-        kept = await _patiently(
-            lambda: self._store.write(job_id, token, writes, last=True), "keep a result"
-        )
+        kept = await _patiently(lambda: self._store.finish(job_id, token, writes), "keep a result")
         if kept:
             self._announce(job_id)
         else:
@@ -120,7 +117,9 @@ class PromptTasks:
                 if not error.later:
                     break
                 log.info("job %s, try %d: %s", job_id, number, error.message)
-                await _patiently(lambda: self._store.failed_once(job_id, reasons), "note a try")
+                await _patiently(
+                    lambda: self._store.tried(job_id, claimed.token, reasons), "note a try"
+                )
                 number += 1
                 if number <= self._tries:
                     await asyncio.sleep(self._pause(number - 1, error.retry_after))
@@ -157,9 +156,7 @@ class PromptTasks:
         writes = self._store.keys.failed(job_id, "ValidationError", error.message, datetime.now())
         token = uuid.uuid4().hex
         await _patiently(lambda: self._store.claim(job_id, token, again=False), "claim a job")
-        await _patiently(
-            lambda: self._store.write(job_id, token, writes, last=True), "refuse a job"
-        )
+        await _patiently(lambda: self._store.finish(job_id, token, writes), "refuse a job")
         self._announce(job_id)
 
     def _announce(self, job_id: str) -> None:
@@ -172,13 +169,13 @@ class PromptTasks:
 
 
 async def _patiently(call: Callable[[], Awaitable[T]], what: str) -> T:
-    """Repeat a call until Redis answers."""
+    """Repeat a call until Redis and the journal answer."""
     failures = 0
     while True:
         try:
             return await call()
-        except GONE as error:
+        except DatabaseFailure as error:
             failures += 1
             if failures == 1:
-                log.warning("Redis cannot %s: %s; trying until it can", what, error)
+                log.warning("cannot %s: %s; trying until it works", what, error.message)
             await asyncio.sleep(_AWAY.pause(failures))

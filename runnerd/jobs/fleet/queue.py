@@ -97,5 +97,4 @@ class FleetQueue(FleetSubmission, FleetWork):
         await self._submitting.close()
         await self._ending.close()
         await self._announcements.close()
-        await self._publisher.close()
-        await self._index.close()
+        await self.records.close()

@@ -77,7 +77,14 @@ async def _apply(access: RebuildAccess, entry: Entry) -> None:
             await access.call("undo", entry["id"], entry["undoes"])
         case "delete":
             await access.call("delete", *(value for pair in entry["jobs"] for value in pair))
+        case "prompt":
+            await access.call("prompt", *(entry[name] for name in TAKEN))
+        case "result":
+            await access.call("result", *(entry[name] for name in RESULT))
 
 
 ENDED = ("id", "created", "token", "state", "ended", "reason", "started", "output")
 """What an entry says of how a job has ended, in the order in which the script takes it."""
+TAKEN = ("id", "principal", "since", "kept", "doc")
+RESULT = ("id", "token", "at", "kept", "doc")
+"""The same, of a prompt of ProtoLLM that was taken in, and of its result."""

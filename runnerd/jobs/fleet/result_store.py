@@ -1,18 +1,26 @@
-"""Results of ProtoLLM jobs in Redis, and who may write them.
+"""Results of ProtoLLM jobs in Redis, who may write them, and what keeps them when Redis does not.
 
 A task may be delivered twice: to a worker that was cut off and goes on computing, and to the one
 that got it afterwards.  So every delivery *claims* its job with a token of its own, and what is
-written for the job counts only as long as that token is the last one that claimed it.  Check and
-write are one script, which Redis runs as one step.
+written for the job counts only as long as that token is the last one that claimed it.
+
+    take      look, journal, Redis           an id is a principal's; its prompt waits
+    finish    Redis decides, journal, Redis  the result can be read once the journal has it
+
+So a Redis that was emptied, or has come back without its last second, gets prompts and results from
+the journal, as it does the fleet's jobs.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, cast
+from uuid import uuid4
 
+import msgspec
+
+from runnerd.jobs.fleet.journaled_redis import JournaledRedis
 from runnerd.jobs.fleet.protollm.result_keys import (
     ANNOUNCEMENT,
     Outcome,
@@ -20,26 +28,10 @@ from runnerd.jobs.fleet.protollm.result_keys import (
     Writes,
     outcome,
 )
-from runnerd.jobs.fleet.redis_client import COMMAND_SECONDS, GONE, open_redis
+from runnerd.jobs.fleet.redis_client import GONE, open_redis
 
-_CLAIM = """
-local again = ARGV[2] == '1'
-if again and redis.call('HGET', KEYS[1], 'done') then return {-1} end
-if not again then redis.call('DEL', KEYS[1]) end
-redis.call('HSET', KEYS[1], 'token', ARGV[1])
-local tries = redis.call('HINCRBY', KEYS[1], 'tries', 1)
-redis.call('PEXPIRE', KEYS[1], ARGV[3])
-return {tries, redis.call('HGET', KEYS[1], 'reasons') or ''}
-"""
-_WRITE = """
-local token = redis.call('HGET', KEYS[1], 'token')
-if token and token ~= ARGV[1] then return 0 end
-if ARGV[3] == '1' then redis.call('HSET', KEYS[1], 'done', '1') end
-redis.call('PEXPIRE', KEYS[1], ARGV[2])
-for i = 2, #KEYS do redis.call('SET', KEYS[i], ARGV[i + 2], 'PX', ARGV[2]) end
-return 1
-"""
 _ANNOUNCED_AFTER = (0.0, 0.02, 0.05, 0.1, 0.2, 0.4, 0.8, 1.6, 2.0)
+_DONE, _USED_AGAIN = -1, -2  # instead of a number of tries
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,16 +44,39 @@ class Claimed:
 
 
 class ResultStore:
-    """The keys of `ResultKeys` in one Redis.  Everything raises one of GONE while it is away."""
+    """The keys of `ResultKeys` on one site.
 
-    def __init__(self, url: str, keys: ResultKeys, *, kept: float) -> None:
+    Everything but announcing raises errors.DatabaseFailure while Redis or the journal cannot be
+    used.
+    """
+
+    def __init__(self, records: JournaledRedis, keys: ResultKeys, *, kept: float) -> None:
         """`kept` is how many seconds results stay."""
-        self.url = url
         self.keys = keys
-        self._kept = str(int(kept * 1000))
-        self._redis = open_redis(url)
-        self._claim = self._redis.register_script(_CLAIM)
-        self._write = self._redis.register_script(_WRITE)
+        self._kept = int(kept * 1000)
+        self.redis_url = records.redis_url
+        self._journal, self._index = records.journal, records.index
+        self._redis = open_redis(records.redis_url)
+
+    async def take(self, job_id: str, principal: str, writes: Writes) -> bool:
+        """Make an id a principal's, unless it is somebody else's; what is left of an earlier job
+        with this id goes.  Once it returns `writes` are set, and survive Redis.
+        """
+        doc = self._encoded(writes, self.keys.to_read(job_id))
+        while True:
+            flight = uuid4().hex
+            since = await self._index.call("prompt_taking", flight, job_id, principal, self._kept)
+            if not since:
+                return False
+            entry = {"id": job_id, "principal": principal, "since": since, "kept": self._kept}
+            await self._journal.append({"kind": "prompt", **entry, "doc": doc})
+            if await self._index.call("prompt_take", flight, *entry.values(), doc):
+                return True
+
+    async def owner(self, job_id: str) -> str | None:
+        """Whose a job's id is."""
+        found = await self._index.call("prompt_owner", job_id)
+        return None if found is None else str(found.decode())
 
     async def claim(self, job_id: str, token: str, *, again: bool) -> Claimed | None:
         """Make a job this delivery's; None if it was delivered before and has its result.
@@ -69,28 +84,48 @@ class ResultStore:
         `again` says that the broker has delivered the task before.  A job that is new begins anew
         also where there was one of that id: clients choose ids, and some use one twice.
         """
-        found = await _answer(
-            self._claim(keys=[_claim_key(job_id)], args=[token, "1" if again else "0", self._kept])
-        )
-        if found[0] < 0:
-            return None
-        reasons = tuple(filter(None, found[1].decode("utf-8", "replace").split("\n")))
-        return Claimed(token, int(found[0]), reasons)
+        while True:
+            tries, *said = await self._index.call(
+                "prompt_claim", job_id, token, "1" if again else "0", self._kept
+            )
+            if tries == _USED_AGAIN:
+                await self.take(job_id, "", Writes((), ()))
+                continue
+            if tries == _DONE:
+                done_by, doc = said
+                if doc:  # whoever had it did not come to the end
+                    await self._hand_in(job_id, done_by.decode(), doc)
+                return None
+            reasons = said[0].decode("utf-8", "replace").split("\n")
+            return Claimed(token, int(tries), tuple(filter(None, reasons)))
 
-    async def failed_once(self, job_id: str, reasons: Sequence[str]) -> None:
+    async def tried(self, job_id: str, token: str, reasons: Sequence[str]) -> None:
         """Note why the tries so far came to nothing, for whoever tries next."""
         text = "\n".join(reason.replace("\n", " ") for reason in reasons)
-        await _answer(cast("Awaitable[Any]", self._redis.hset(_claim_key(job_id), "reasons", text)))
+        await self._index.call("prompt_tried", job_id, token, text.encode("utf-8", "replace"))
 
-    async def write(self, job_id: str, token: str, writes: Writes, *, last: bool) -> bool:
-        """Set keys, unless another delivery has claimed the job since.  `last`: it is over."""
-        keys = [_claim_key(job_id), *(key for key, _ in writes.keys)]
-        values = [value for _, value in writes.keys]
-        return bool(
-            await _answer(
-                self._write(keys=keys, args=[token, self._kept, "1" if last else "0", *values])
-            )
-        )
+    async def show(self, job_id: str, token: str, writes: Writes) -> None:
+        """Set keys that may get lost, unless another delivery has claimed the job since."""
+        await self._index.call("prompt_show", job_id, token, self._kept, self._encoded(writes))
+
+    async def finish(self, job_id: str, token: str, writes: Writes) -> bool:
+        """Set the keys of a result once it is kept, unless another delivery has claimed the job
+        since.
+        """
+        return await self._hand_in(job_id, token, self._encoded(writes))
+
+    async def _hand_in(self, job_id: str, token: str, doc: bytes) -> bool:
+        while True:
+            staged = await self._index.call("prompt_stage", job_id, token, self._kept, doc)
+            if not staged:
+                return False
+            if staged == [b""]:
+                return True
+            epoch, at = staged
+            entry = {"id": job_id, "token": token, "at": at, "kept": self._kept}
+            await self._journal.append({"kind": "result", "epoch": int(epoch), **entry, "doc": doc})
+            if await self._index.call("prompt_reveal", epoch, *entry.values()):
+                return True
 
     async def announce(self, channels: Sequence[str]) -> int:
         """Say once that something was saved; how many have heard it."""
@@ -112,44 +147,16 @@ class ResultStore:
                 continue
         return False
 
-    async def save(self, writes: Writes) -> None:
-        """Set keys and announce them, as an API does before there is a worker."""
-        async with self._redis.pipeline(transaction=True) as pipe:
-            for key, value in writes.keys:
-                pipe.set(key, value, px=int(self._kept))
-            for channel in writes.channels:
-                pipe.publish(channel, ANNOUNCEMENT)
-            await pipe.execute()
-
-    async def own(self, job_id: str, principal: str) -> bool:
-        """Whether a job's id is a principal's, which it becomes if it is nobody's."""
-        key = f"runnerd:owner:{job_id}"
-        await self._redis.set(key, principal, nx=True, px=int(self._kept))
-        return await self.owner(job_id) == principal
-
-    async def owner(self, job_id: str) -> str | None:
-        """Whose a job's id is."""
-        found = await cast("Awaitable[bytes | None]", self._redis.get(f"runnerd:owner:{job_id}"))
-        return None if found is None else found.decode()
-
-    async def forget(self, job_id: str) -> None:
-        """Take away what is left of an earlier job with this id."""
-        await self._redis.delete(*self.keys.to_read(job_id), _claim_key(job_id))
-
     async def outcome(self, job_id: str) -> Outcome | None:
         """How a job stands, by what either generation's workers have written."""
-        found = cast("Any", await self._redis.mget(self.keys.to_read(job_id)))
-        return outcome(*found)
+        status, answer, content = await self._index.values(self.keys.to_read(job_id))
+        return outcome(status, answer, content)
 
     async def close(self) -> None:
-        """Close all connections."""
+        """Close the connections that are its own."""
         await self._redis.aclose()
 
-
-async def _answer(call: Awaitable[Any]) -> Any:
-    async with asyncio.timeout(COMMAND_SECONDS):
-        return await call
-
-
-def _claim_key(job_id: str) -> str:
-    return f"runnerd:claim:{job_id}"
+    def _encoded(self, writes: Writes, deleted: Sequence[str] = ()) -> bytes:
+        """As the script takes it: what to delete, to set, and to announce."""
+        values = [text for pair in writes.keys for text in pair]
+        return msgspec.msgpack.encode([deleted, values, writes.channels])
