@@ -20,6 +20,7 @@ class _Site:
         self.steady = 50.0
         self.offset = 0.0
         self.slow = 0.0  # how long the next call takes
+        self.late = 0.0  # how long its response is on its way
         self.corrections: list[float] = []
 
     def monotonic(self) -> float:
@@ -31,8 +32,10 @@ class _Site:
 
     async def call(self, command: str, *arguments: Any) -> Any:
         self.pass_time(self.slow)
-        if command == "clock":
-            return [f"{self.wall + self.offset:.6f}".encode(), f"{self.offset:.6f}".encode()]
+        if command == "look":
+            told = [f"{self.wall + self.offset:.6f}".encode(), f"{self.offset:.6f}".encode()]
+            self.pass_time(self.late)
+            return told
         known, by = map(float, arguments)
         if known != self.offset:
             return 0
@@ -58,25 +61,28 @@ async def test_a_clock_is_set(site: _Site, jump: float) -> None:
     hosts = [_clock(site), _clock(site)]
     for _ in range(3):
         for host in hosts:
-            await host.check()
+            await host.look(60.0)
         site.pass_time(1.0)
     site.wall += jump
     for _ in range(3):
         for host in hosts:
-            await host.check()
+            await host.look(60.0)
         site.pass_time(1.0)
     assert site.corrections == [pytest.approx(-jump)]
     assert site.wall + site.offset - 1_000_000.0 == pytest.approx(site.steady - 50.0)
 
 
 async def test_nothing_was_set(site: _Site) -> None:
-    """A long pause between two looks, and a Redis that hangs, are time that passed."""
+    """A long pause between two looks, a Redis that hangs, and a host that hangs
+    while it is told, are time that passed."""
     clock = _clock(site)
-    await clock.check()
+    await clock.look(60.0)
     site.pass_time(500.0)
-    await clock.check()
+    await clock.look(60.0)
     site.slow = 60.0
-    await clock.check()
-    site.slow = 0.0
-    await clock.check()
+    await clock.look(60.0)
+    site.slow, site.late = 0.0, 60.0
+    await clock.look(60.0)
+    site.late = 0.0
+    await clock.look(60.0)
     assert site.corrections == []

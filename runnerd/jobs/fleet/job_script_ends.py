@@ -196,14 +196,13 @@ function commands.correct()  -- the offset that the caller knows, seconds to add
   return 1
 end
 
-function commands.clock()  -- {time, offset}
-  return {string.format('%.6f', steady), redis.call('GET', 'rj:offset') or '0'}
-end
-
--- seconds that results are kept, the time a moment ago (another one was set since: nothing is due):
--- {(id, token) that were lost, ids that are late, ids whose end is stuck, ids that are old}
+-- seconds that results are kept, the time that it has to be ('' where that is not known; if the
+-- clock was set nothing is due): {time, offset, {(id, token) that were lost}, {ids that are late},
+-- {ids whose end is stuck}, {ids that are old}, {epoch, changes so far} if a mark is worth while and
+-- the caller's to set}
 function commands.look()
-  if math.abs(steady - tonumber(ARGV[4])) > CLOCK_SET then return {{}, {}, {}, {}} end
+  local told = {string.format('%.6f', steady), redis.call('GET', 'rj:offset') or '0'}
+  if ARGV[4] ~= '' and math.abs(steady - tonumber(ARGV[4])) > CLOCK_SET then return told end
   promote()
   local lost, old = {}, {}
   for _, id in ipairs(redis.call('ZRANGEBYSCORE', 'rj:leases', '-inf', now, 'LIMIT', 0, 500)) do
@@ -220,14 +219,10 @@ function commands.look()
       land(flight)
     end
   end
-  return {lost, late, stuck, old}
-end
-
-function commands.marking()  -- {epoch, changes so far} if a new mark is worth while and ours to set
-  local begun = redis.call('GET', 'rj:begun')
-  if not begun or begun == redis.call('GET', 'rj:marked') then return {} end
-  if not redis.call('SET', 'rj:marking', '1', 'NX', 'PX', 15000) then return {} end
-  return {number, begun}
+  local begun, marking = redis.call('GET', 'rj:begun'), {}
+  if begun and begun ~= redis.call('GET', 'rj:marked')
+    and redis.call('SET', 'rj:marking', '1', 'NX', 'PX', 15000) then marking = {number, begun} end
+  return {told[1], told[2], lost, late, stuck, old, marking}
 end
 
 function commands.mark()  -- epoch, changes so far, where the mark is

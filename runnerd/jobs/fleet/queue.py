@@ -50,25 +50,23 @@ class FleetQueue(FleetSubmission, FleetWork):
 
     async def look(self) -> None:
         """End what has expired, hand out again what was lost, forget what is old."""
-        time = await self._clock.check()  # the clock may be set before the next line, too
-        lost, late, stuck, old = await self._index.call("look", self._rules.kept(), time)
-        for id, token in zip(lost[::2], lost[1::2], strict=True):
+        due = await self._clock.look(self._rules.kept())
+        for id, token in zip(due.lost[::2], due.lost[1::2], strict=True):
             await self._lose(id.decode(), token.decode())
-        for id in late:
+        for id in due.late:
             await self._give_up(id.decode(), "expired")
-        for id in stuck:
+        for id in due.stuck:
             await self._journal_end(id.decode())
-        if old:
-            await self.delete([id.decode() for id in old])
-        await self._mark()
+        if due.old:
+            await self.delete([id.decode() for id in due.old])
+        if due.mark:
+            await self._mark(*due.mark)
 
-    async def _mark(self) -> None:
+    async def _mark(self, epoch: bytes, begun: bytes) -> None:
         """Note how far the journal has been carried out, so that a Redis that comes back reads on
         from there.
         """
-        if found := await self._index.call("marking"):
-            epoch, begun = found
-            await self._index.call("mark", epoch, begun, await self._journal.mark(int(epoch)))
+        await self._index.call("mark", epoch, begun, await self._journal.mark(int(epoch)))
 
     async def _lose(self, id: str, token: str) -> None:
         """A worker was not heard of for longer than its lease."""
