@@ -198,8 +198,8 @@ end
 
 -- seconds that results are kept, the time that it has to be ('' where that is not known; if the
 -- clock was set nothing is due): {time, offset, {(id, token) that were lost}, {ids that are late},
--- {ids whose end is stuck}, {ids that are old}, {epoch, changes so far} if a mark is worth while and
--- the caller's to set}
+-- {ids whose end is stuck}, {ids that are old}, {epoch, changes so far}}: the last where a new mark
+-- is worth while and the caller's to set
 function commands.look()
   local told = {string.format('%.6f', steady), redis.call('GET', 'rj:offset') or '0'}
   if ARGV[4] ~= '' and math.abs(steady - tonumber(ARGV[4])) > CLOCK_SET then return told end
