@@ -46,6 +46,7 @@ class Principal:
 
 
 _USER = "user "
+_FLEET = "fleet "
 
 
 def user_id(principal: str) -> str | None:
@@ -76,6 +77,18 @@ def user_principal(user_id: str, key_id: str) -> Principal:
 def by_any_key(principal: Principal) -> Principal:
     """The same, for what goes on when the key that a user has shown is replaced by another."""
     return replace(principal, key=None)
+
+
+def on_behalf_of(principal: Principal, id: str) -> Principal:
+    """An owner whose request is for somebody else, as a worker's are: counted, listed and kept
+    apart as that one's.  Anybody else cannot make others answer for what they do.
+
+    A user's id means the same on all hosts that have the same users; any other means somebody where
+    the work was handed in, and nobody of this host.
+    """
+    if principal.kind is not PrincipalKind.OWNER:
+        return principal
+    return replace(principal, id=id if id.startswith(_USER) else f"{_FLEET}{id}")
 
 
 def address_principal(address: str) -> Principal:

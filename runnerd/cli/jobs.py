@@ -163,7 +163,8 @@ def _print(job: dict[str, Any], *, as_json: bool) -> None:
     about = {name: job[name] for name in ("id", "user", "model", "state", "reason")}
     about["model"] = familiar(job["model"])
     times = {name: moment(job[name]) for name in ("created", "started", "ended", "deadline")}
-    print_fields(about | times)
+    who = {"worker": job["worker"], "given back": f"{job['given_back']} times"}
+    print_fields(about | times | (who if job["given_back"] else {"worker": job["worker"]}))
     for attempt in job["attempts"]:
         ended = moment(attempt["ended"]) or "has not ended"
         print(f"attempt:  {ended} {attempt['end']}: {attempt['reason']}")

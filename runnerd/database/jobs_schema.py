@@ -126,6 +126,11 @@ OWN_IDS_STEP = (
 
 _OF = "(SELECT principal FROM jobs WHERE seq = {row}.seq)"
 
+GIVEN_BACK_STEP = (
+    # How often workers have given a job back untouched.
+    "ALTER TABLE jobs ADD COLUMN given_back INTEGER NOT NULL DEFAULT 0",
+)
+
 BYTES_STEP = (
     # How much of each principal's prompts is kept, of jobs that have ended, too.
     """CREATE TABLE job_bytes (

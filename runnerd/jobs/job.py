@@ -113,7 +113,8 @@ class Job:
     `output` is the text of the attempt that runs or has completed it, as far as it has come.
     `attempts` are those that came to nothing; `reason` says why it has failed.  `started` is when
     the last attempt began, `ended` when the job did.  `prompts` is empty where only a list of jobs
-    was asked for.
+    was asked for.  `worker` has it, or had it last; `given_back` is how often workers have given
+    it back untouched.
     """
 
     id: str
@@ -136,6 +137,8 @@ class Job:
     output: str = ""
     responses: tuple[Response, ...] = ()
     waited_for: bool = False
+    worker: str = ""
+    given_back: int = 0
 
     def seconds(self, now: float) -> float:
         """How long its last attempt has run, or ran."""

@@ -12,10 +12,12 @@ from typing import Any
 import msgspec
 
 from runnerd.access import Principal
+from runnerd.access.principals import on_behalf_of
 from runnerd.errors import RunnerdError
 from runnerd.relay.error_formats import OPENAI, ErrorFormat
 
 _LABEL = re.compile(rb"[A-Za-z0-9._/:@+-]{1,128}\Z")
+_PRINCIPAL = re.compile(rb"[!-~]{1,64}(?: [!-~]{1,64})?\Z")
 _LEAST_URGENT = re.compile(rb"(?:^|[,\s])u=7(?=$|[,;\s])")  # RFC 9218: background tasks
 _RUN = os.urandom(4).hex()  # ids of two daemons, or of two lives of one, do not meet
 _COUNTER = itertools.count(1)
@@ -35,7 +37,8 @@ class Request(msgspec.Struct, eq=False):
     Header names are lower case.  `path` is the target without query, with the prefix of Docker
     Desktop's socket stripped; `target` is what the control plane gets to see.  `user` is whose key
     the head shows, `unauthorized` why the one that it shows does not count, `forwarded_for` whose
-    request it is where a proxy says so, `session` what a request of the daemon's own goes on with.
+    request it is where a proxy says so, `on_behalf_of` whose a worker says that it is (the id of a
+    principal), `session` what a request of the daemon's own goes on with.
     """
 
     method: str
@@ -61,6 +64,7 @@ class Request(msgspec.Struct, eq=False):
     unauthorized: RunnerdError | None = None
     session: str = ""
     background: bool = False  # work that nobody waits for
+    on_behalf_of: str = ""
 
     def principal(self, peer: PeerPrincipal) -> Principal:
         """Who makes it; `peer` is who is at the connection's other end.
@@ -69,7 +73,8 @@ class Request(msgspec.Struct, eq=False):
         """
         if self.unauthorized is not None:
             raise self.unauthorized
-        return peer(self.forwarded_for) if self.user is None else self.user
+        found = peer(self.forwarded_for) if self.user is None else self.user
+        return on_behalf_of(found, self.on_behalf_of) if self.on_behalf_of else found
 
     @property
     def awaits_continue(self) -> bool:
@@ -84,6 +89,8 @@ class Request(msgspec.Struct, eq=False):
         self.preload_only = (self.header(b"x-preload-only") or b"").lower() == b"true"
         priority = self.header(b"priority")
         self.background = priority is not None and _LEAST_URGENT.search(priority) is not None
+        whose = self.header(b"x-on-behalf-of")
+        self.on_behalf_of = whose.decode("ascii") if whose and _PRINCIPAL.match(whose) else ""
 
     def collect(self, data: bytes) -> None:
         """Add a piece to the body; a large one is collected in place, never copied as a whole."""
@@ -122,6 +129,7 @@ class Request(msgspec.Struct, eq=False):
             self.user,
             self.forwarded_for,
             background=self.background,
+            on_behalf_of=self.on_behalf_of,
         )
 
     def response_lines(self) -> bytes:

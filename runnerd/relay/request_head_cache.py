@@ -20,7 +20,8 @@ _LENGTH = re.compile(rb"\r\ncontent-length: ?([0-9]{1,%d})\r\n" % _DIGITS, re.IG
 _END = b"\r\n\r\n"
 _REMEMBERED = 256
 _LONGEST = 4096
-_NEVER_THE_SAME = b"x-request-id", b"traceparent"  # heads with these would only push out others
+# Heads with these would only push out others.
+_NEVER_THE_SAME = b"x-request-id", b"traceparent", b"x-on-behalf-of"
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
 import signal
+import socket
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -86,3 +88,35 @@ def test_a_cancelled_job_ends_at_its_engine(
         front.http.post(f"/jobs/{id}/cancel")
         assert job(front.http, id)["vmStatus"] in ("aborted", "completed")
         wait_for(lambda: not any(runner["in_use"] for runner in site.daemon.ps()), "an idle engine")
+
+
+def test_whose_work_it_was(site: Site, front: DaemonProcess, tmp_path: Path) -> None:
+    """The host of the worker counts and lists jobs as their users', apart from its own people's;
+    only an owner can say whose a request is.
+    """
+    with (
+        front.stranger("submits") as user,
+        site.daemon.stranger("pretends") as other,
+        site.worker("--jobs", log=tmp_path / "log"),
+    ):
+        whose = f"user {user.get('/runnerd/me').json()['id']}"
+        done = submit(user, QUESTION)
+        ended(user, done)
+        own = submit(front.http, QUESTION)
+        ended(front.http, own)
+        body = {"model": "demo-a", "messages": [{"role": "user", "content": QUESTION}]}
+        pretended = other.post("/v1/chat/completions", json=body, headers={"X-On-Behalf-Of": whose})
+        assert pretended.status_code == 200
+    records = site.daemon.http.get("/engines/requests").json()
+    of_worker = [each["principal"] for each in records if each["origin"] == "runnerd-worker"]
+    assert of_worker[-2:] == [whose, f"fleet uid {os.getuid()}"]
+    assert [each["principal"] for each in records].count(whose) == 1
+    wait_for(lambda: _requests(site.daemon, whose) == 1, "the usage to be counted")
+    record = front.http.get(f"/runnerd/jobs/{done}").json()
+    assert record["worker"].startswith(socket.gethostname())
+
+
+def _requests(daemon: DaemonProcess, whose: str) -> int:
+    """How many requests were counted as somebody's."""
+    used = daemon.http.get("/runnerd/usage", params={"by": "user"}).json()
+    return sum(each["requests"] for each in used if whose in each.values())

@@ -97,6 +97,7 @@ async def test_redis_is_emptied(host: FleetHost) -> None:
     done, gone, cancelled, runs, waits = await submitted(
         host, new(), new(), new(), new(prompts=2), new(priority=-5)
     )
+    await host.queue.release(await claimed(host))
     await host.queue.finish(await claimed(host), "text", [GOOD])
     await host.queue.delete([gone.id])
     await host.queue.cancel(cancelled.id)

@@ -291,6 +291,10 @@ class TestWorkers:
         await host.queue.release(claim)
         claim = await claimed(host)
         assert (claim.job.id, claim.job.attempts) == (first.id, ())
+        assert (claim.job.worker, claim.job.given_back) == ("w", 1)
+        await host.queue.finish(claim, "", [GOOD])
+        done = await found(host, first.id)
+        assert (done.worker, done.given_back) == ("w", 1)
 
     async def test_released_for_later(self, host: QueueHost) -> None:
         """Others are next meanwhile."""

@@ -157,20 +157,21 @@ class Chaos:
 
     def cut_off(self) -> None:
         """A worker hangs with work for longer than its lease, and comes back."""
-        process = self._random.choice(self._workers)
-        wait_for(lambda: self._hangs_with_work(process), "a worker with work", limit=120 * SECONDS)
+        process = wait_for(self._hangs_with_work, "a worker with work", limit=120 * SECONDS)
+        assert process is not None
         time.sleep(_CUT_OFF)
         process.send_signal(signal.SIGCONT)
 
-    def _hangs_with_work(self, process: subprocess.Popen[bytes]) -> bool:
+    def _hangs_with_work(self) -> subprocess.Popen[bytes] | None:
         """Stop a worker; one that has nothing goes on."""
+        process = self._random.choice(self._workers)
         process.send_signal(signal.SIGSTOP)
         held = self._held()
         time.sleep(_STUCK)
         if held & self._held():
-            return True
+            return process
         process.send_signal(signal.SIGCONT)
-        return False
+        return None
 
     def _held(self) -> set[tuple[bytes, bytes | None]]:
         """What workers have at the moment: jobs and prompts, with the tokens of their claims."""

@@ -8,6 +8,7 @@ from runnerd.access.principals import (
     address_principal,
     by_any_key,
     local_principal,
+    on_behalf_of,
     owner_principal,
     user_id,
     user_principal,
@@ -38,3 +39,15 @@ def test_what_goes_on_without_a_key_is_still_the_same_principal() -> None:
     assert by_any_key(ann).id == ann.id
     assert by_any_key(ann) == by_any_key(user_principal("abc", "k2"))
     assert owner_principal(7).id == local_principal(7).id
+
+
+def test_an_owner_may_act_for_others() -> None:
+    """A user's id is the same on all hosts, another host's uid is no uid of this one; whoever is no
+    owner stays who it is.
+    """
+    worker = owner_principal(7)
+    assert on_behalf_of(worker, "user abc").id == "user abc"
+    assert on_behalf_of(worker, "user abc").kind is PrincipalKind.OWNER
+    assert on_behalf_of(worker, "uid 1000").id not in ("uid 1000", "uid 7")
+    for other in (user_principal("abc", "k1"), local_principal(8), NOBODY):
+        assert on_behalf_of(other, "user def") is other

@@ -28,7 +28,7 @@ class FakeDaemon:
         self.answers = list(answers)
         self.asked: list[dict[str, Any]] = []
 
-    async def ask(self, path: str, body: bytes) -> bytes:
+    async def ask(self, path: str, body: bytes, *, on_behalf_of: str = "") -> bytes:
         self.asked.append(json.loads(body))
         answer = self.answers.pop(0)
         if isinstance(answer, Exception):

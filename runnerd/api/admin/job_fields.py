@@ -147,6 +147,8 @@ def job_json(request: web.Request, job: Job, *, whole: bool = True) -> dict[str,
         "group": job.group,
         "copy": job.copy,
         "details": dict(job.details),
+        "worker": job.worker,
+        "given_back": job.given_back,
         "attempts": [_attempt(attempt) for attempt in job.attempts],
     }
     if whole:

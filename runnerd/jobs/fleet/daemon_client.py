@@ -15,6 +15,7 @@ from runnerd.errors import Displaced, RunnerdError
 _LOOK_SECONDS = 10.0
 _MOST_BYTES = 64 << 20  # of a response
 _HEADERS = {
+    "X-Request-Origin": "runnerd-worker",
     "Content-Type": "application/json",
     "Priority": "u=7",  # RFC 9218: background work, behind everybody who waits
 }
@@ -84,13 +85,13 @@ class DaemonClient:
             cookie_jar=aiohttp.DummyCookieJar(),
         )
 
-    async def ask(self, path: str, body: bytes) -> bytes:
+    async def ask(self, path: str, body: bytes, *, on_behalf_of: str = "") -> bytes:
         """The body of the response to a request.  Raises TaskRefused, DaemonAway, errors.Displaced.
 
         Whoever is cancelled here closes the connection, which ends the computing within a token.
         """
         found = bytearray()
-        async with self.streamed(path, body) as (_, _, pieces):
+        async with self.streamed(path, body, on_behalf_of=on_behalf_of) as (_, _, pieces):
             async for piece in pieces:
                 found += piece
                 if len(found) > _MOST_BYTES:
@@ -99,13 +100,16 @@ class DaemonClient:
 
     @contextlib.asynccontextmanager
     async def streamed(
-        self, path: str, body: bytes
+        self, path: str, body: bytes, *, on_behalf_of: str = ""
     ) -> AsyncIterator[tuple[int, str, AsyncIterator[bytes]]]:
         """Status, media type and pieces of the response.  Raises TaskRefused, DaemonAway, and
         errors.Displaced where it made room for somebody who waits at the host.
+
+        `on_behalf_of` is whose the work is (a principal's id), in whose name the daemon counts it.
         """
+        headers = {**_HEADERS, "X-On-Behalf-Of": on_behalf_of} if on_behalf_of else _HEADERS
         try:
-            async with self._http.post(self._base + path, data=body, headers=_HEADERS) as response:
+            async with self._http.post(self._base + path, data=body, headers=headers) as response:
                 if response.status >= 400:
                     said = await response.content.read(_MOST_BYTES)
                     raise _refusal(response.status, response.headers.get("Retry-After", ""), said)

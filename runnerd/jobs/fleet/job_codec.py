@@ -73,6 +73,8 @@ def job_of(record: Record, *, whole: bool) -> Job:
         reason=found.get(b"reason", b"").decode("utf-8", "replace"),
         output=record.output.decode("utf-8", "replace") if whole else "",
         responses=tuple(_response(each) for each in record.responses) if whole else (),
+        worker=found.get(b"worker", b"").decode("utf-8", "replace"),
+        given_back=int(found.get(b"given_back", b"0")),
     )
 
 

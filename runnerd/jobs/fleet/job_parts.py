@@ -97,7 +97,11 @@ def _end(record: Record) -> dict[str, Any]:
         "state": found[b"ending"],
         "ended": found[b"end_at"],
         "reason": found[b"end_reason"],
-        **{name: found.get(name.encode(), b"") for name in ("created", "token", "started")},
+        **{
+            name: found.get(name.encode(), b"")
+            for name in ("created", "token", "started", "worker")
+        },
+        "given_back": found.get(b"given_back", b"0"),
         "output": record.output,
         "attempts": list(record.attempts),
         "responses": list(record.responses),

@@ -185,7 +185,7 @@ local function again(id, undoes)
   local job = get(id, 'state', 'pid', 'token')
   if not job[1] or not is_ended(job[1]) or job[1] == 'completed' or job[3] ~= undoes then return end
   redis.call('DEL', key(id) .. ':a', key(id) .. ':r', key(id) .. ':o')
-  redis.call('HDEL', key(id), 'ended', 'started', 'deadline')
+  redis.call('HDEL', key(id), 'ended', 'started', 'deadline', 'worker', 'given_back')
   redis.call('HSET', key(id), 'reason', '')
   redis.call('ZREM', 'rj:ended', id)
   move(id, 'queued')

@@ -73,8 +73,8 @@ function commands.reveal()  -- epoch, (id, token) ...
   return 1
 end
 
--- id, created, token, state, ended, reason, started, output, number of attempts, attempts,
--- responses
+-- id, created, token, state, ended, reason, started, output, worker, how often it was given back,
+-- number of attempts, attempts, responses
 commands['restore!'] = function()
   local id, token, job = ARGV[4], ARGV[6], get(ARGV[4], 'state', 'created', 'done')
   if not job[1] or job[2] ~= ARGV[5] or is_ended(job[1]) then return end
@@ -86,9 +86,10 @@ commands['restore!'] = function()
   redis.call('DEL', key(id) .. ':o', key(id) .. ':a', key(id) .. ':r')
   if ARGV[10] ~= '' then redis.call('HSET', key(id), 'started', ARGV[10]) end
   if ARGV[11] ~= '' then redis.call('SET', key(id) .. ':o', ARGV[11]) end
-  local attempts = tonumber(ARGV[12])
-  for i = 13, #ARGV do
-    redis.call('RPUSH', key(id) .. (i < 13 + attempts and ':a' or ':r'), ARGV[i])
+  redis.call('HSET', key(id), 'worker', ARGV[12], 'given_back', ARGV[13])
+  local attempts = tonumber(ARGV[14])
+  for i = 15, #ARGV do
+    redis.call('RPUSH', key(id) .. (i < 15 + attempts and ':a' or ':r'), ARGV[i])
   end
 end
 
@@ -174,6 +175,7 @@ function commands.release()  -- id, token, pause, turns
   if not holds(ARGV[3], ARGV[4]) then return 0 end
   redis.call('HINCRBY', key(ARGV[3]), 'v', ARGV[6])
   redis.call('HINCRBY', key(ARGV[3]), 'order', ARGV[6])
+  redis.call('HINCRBY', key(ARGV[3]), 'given_back', 1)
   redis.call('ZREM', 'rj:leases', ARGV[3])
   move(ARGV[3], 'queued')
   later(ARGV[3], tonumber(ARGV[5]))

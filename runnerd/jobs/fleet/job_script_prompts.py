@@ -58,7 +58,7 @@ commands['prompt!'] = function() take(ARGV[4], ARGV[5], ARGV[6], ARGV[7], ARGV[8
 
 function commands.prompt_owner() return redis.call('HGET', prompt(ARGV[3]), 'principal') end
 
--- id, token, whether it was delivered before, milliseconds: {tries, reasons};
+-- id, token, whether it was delivered before, milliseconds: {tries, reasons, whose};
 -- {-1, token, doc of a result that others have left on its way}; {-2} if the id is used again
 function commands.prompt_claim()
   local id, again = ARGV[3], ARGV[5] == '1'
@@ -74,7 +74,8 @@ function commands.prompt_claim()
   redis.call('HSET', prompt(id), 'token', ARGV[4])
   local tries = redis.call('HINCRBY', prompt(id), 'tries', 1)
   keep(id, ARGV[6])
-  return {tries, redis.call('HGET', prompt(id), 'reasons') or ''}
+  local about = redis.call('HMGET', prompt(id), 'reasons', 'principal')
+  return {tries, about[1] or '', about[2] or ''}
 end
 
 local function is_of_another(id, token)

@@ -22,7 +22,7 @@ from runnerd.jobs.fleet import broker
 from runnerd.jobs.fleet.broker import BrokerLost, Guarded
 from runnerd.jobs.fleet.publisher import Publisher
 
-STREAM = "runnerd.journal.2"  # the second form of its entries
+STREAM = "runnerd.journal.3"  # the third form of its entries
 ARGUMENTS: dict[str, Any] = {
     "x-queue-type": "stream",
     "x-max-age": "30D",

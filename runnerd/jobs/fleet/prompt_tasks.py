@@ -109,7 +109,7 @@ class PromptTasks:
         number = claimed.tries
         while number <= self._tries:
             try:
-                text = await self._ask(task, queue)
+                text = await self._ask(task, queue, claimed.principal)
             except Displaced:  # no try: the host's own people came first
                 await asyncio.sleep(self._pause(1, None))
             except TaskRefused as error:
@@ -134,14 +134,16 @@ class PromptTasks:
         pause = self._backoff.pause(failures) * (0.5 + random.random() / 2)
         return min(max(pause, retry_after or 0.0), self._backoff.longest)
 
-    async def _ask(self, task: TaskMessage, queue: str) -> str:
+    async def _ask(self, task: TaskMessage, queue: str, whose: str) -> str:
         model = self._model_for(queue, task.prompt.meta.model)
         if model is None:
             raise TaskRefused(
                 "404: the prompt names no model that is here, and its queue has none", later=False
             )
         request = chat_request(task.prompt, model) | {"model": model}
-        body = await self._daemon.ask("/v1/chat/completions", json.dumps(request).encode())
+        body = await self._daemon.ask(
+            "/v1/chat/completions", json.dumps(request).encode(), on_behalf_of=whose
+        )
         try:
             return str(json.loads(body)["choices"][0]["message"]["content"] or "")
         except (ValueError, KeyError, IndexError, TypeError) as error:

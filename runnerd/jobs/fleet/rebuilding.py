@@ -83,7 +83,10 @@ async def _apply(access: RebuildAccess, entry: Entry) -> None:
             await access.call("result", *(entry[name] for name in RESULT))
 
 
-ENDED = ("id", "created", "token", "state", "ended", "reason", "started", "output")
+ENDED = (
+    *("id", "created", "token", "state", "ended", "reason", "started", "output"),
+    *("worker", "given_back"),
+)
 """What an entry says of how a job has ended, in the order in which the script takes it."""
 TAKEN = ("id", "principal", "since", "kept", "doc")
 RESULT = ("id", "token", "at", "kept", "doc")

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import AsyncIterator
+from contextlib import AbstractAsyncContextManager
 
 from runnerd import tasks
 from runnerd.access import Principal
@@ -17,6 +18,9 @@ from runnerd.jobs.fleet.daemon_client import DaemonAway, DaemonClient, TaskRefus
 from runnerd.relay.streamed_response import StreamedResponse
 
 _UNREAD_BYTES = 1 << 20
+
+Opened = tuple[int, str, AsyncIterator[bytes]]
+"""Status, media type and pieces of a response."""
 
 
 class RemoteRefusal(RunnerdError):
@@ -39,7 +43,7 @@ class RemoteInference:
     async def streamed(
         self, path: str, body: bytes, principal: Principal, *, background: bool = False
     ) -> AsyncIterator[StreamedResponse]:
-        """As the relay's own; the daemon knows the worker, and not the job's principal."""
+        """As the relay's own; the daemon counts it as the job's principal's."""
         response = StreamedResponse(_UNREAD_BYTES)
         may_go_on = asyncio.Event()
         may_go_on.set()
@@ -50,7 +54,8 @@ class RemoteInference:
             else:
                 may_go_on.set()
 
-        carrying = tasks.spawn(self._carry(path, body, response, may_go_on), name="ask the daemon")
+        asking = self._daemon.streamed(path, body, on_behalf_of=principal.id)
+        carrying = tasks.spawn(_carry(asking, response, may_go_on), name="ask the daemon")
 
         def cancel() -> None:
             carrying.cancel()
@@ -61,27 +66,30 @@ class RemoteInference:
         finally:
             await tasks.cancel_and_wait(carrying)
 
-    async def _carry(
-        self, path: str, body: bytes, response: StreamedResponse, may_go_on: asyncio.Event
-    ) -> None:
-        try:
-            async with self._daemon.streamed(path, body) as (status, content_type, pieces):
-                response.head(
-                    status,
-                    content_type.encode(),
-                    None,
-                    chunked=False,
-                    framed=False,
-                    streams=True,
-                    warnings=(),
-                )
-                async for piece in pieces:
-                    response.piece(piece)
-                    await may_go_on.wait()
-        except RunnerdError as error:
-            response.error(_as_attempts_know_it(error), intact=True, warnings=())
-        else:
-            response.end()
+
+async def _carry(
+    asking: AbstractAsyncContextManager[Opened],
+    response: StreamedResponse,
+    may_go_on: asyncio.Event,
+) -> None:
+    try:
+        async with asking as (status, content_type, pieces):
+            response.head(
+                status,
+                content_type.encode(),
+                None,
+                chunked=False,
+                framed=False,
+                streams=True,
+                warnings=(),
+            )
+            async for piece in pieces:
+                response.piece(piece)
+                await may_go_on.wait()
+    except RunnerdError as error:
+        response.error(_as_attempts_know_it(error), intact=True, warnings=())
+    else:
+        response.end()
 
 
 def _as_attempts_know_it(error: RunnerdError) -> RunnerdError:

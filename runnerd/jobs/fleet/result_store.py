@@ -36,11 +36,15 @@ _DONE, _USED_AGAIN = -1, -2  # instead of a number of tries
 
 @dataclass(frozen=True, slots=True)
 class Claimed:
-    """A job that is this delivery's: the `tries`-th try, and why the earlier ones failed."""
+    """A job that is this delivery's: the `tries`-th try, and why the earlier ones failed.
+
+    `principal` is whose it is, "" where it was not handed in through a daemon.
+    """
 
     token: str
     tries: int
     reasons: tuple[str, ...]
+    principal: str = ""
 
 
 class ResultStore:
@@ -96,8 +100,8 @@ class ResultStore:
                 if doc:  # whoever had it did not come to the end
                     await self._hand_in(job_id, done_by.decode(), doc)
                 return None
-            reasons = said[0].decode("utf-8", "replace").split("\n")
-            return Claimed(token, int(tries), tuple(filter(None, reasons)))
+            reasons, principal = [text.decode("utf-8", "replace") for text in said]
+            return Claimed(token, int(tries), tuple(filter(None, reasons.split("\n"))), principal)
 
     async def tried(self, job_id: str, token: str, reasons: Sequence[str]) -> None:
         """Note why the tries so far came to nothing, for whoever tries next."""

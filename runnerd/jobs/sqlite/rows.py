@@ -17,7 +17,7 @@ HEAD_START = 16  # turns that a step of priority is worth, as in the scheduler's
 
 _COLUMNS = (
     "seq, id, owner, model, state, created, priority, deadline, runtime, grp, copy, streams,"
-    " details, started, ended, attempts, reason, waited_for"
+    " details, started, ended, attempts, reason, waited_for, worker, given_back"
 )
 _PROMPTS = msgspec.msgpack.Decoder(tuple[Prompt, ...])
 _ATTEMPTS = msgspec.json.Decoder(tuple[Attempt, ...])
@@ -227,6 +227,8 @@ def _job(
         attempts,
         reason,
         waited_for,
+        worker,
+        given_back,
     ) = row
     return Job(
         id,
@@ -249,4 +251,6 @@ def _job(
         output,
         responses,
         bool(waited_for),
+        worker or "",
+        given_back,
     )

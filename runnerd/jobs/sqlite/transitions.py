@@ -148,13 +148,13 @@ def release(connection: Connection, claim: Claim, due: float | None, turns: int)
     """Give a job back, as if nobody had taken it, so many turns later in the order."""
     seq = check(connection, claim)
     _requeue(connection, seq, due)
-    connection.execute("UPDATE jobs SET rank = rank + ? WHERE seq = ?", (turns, seq))
+    connection.execute(
+        "UPDATE jobs SET rank = rank + ?, given_back = given_back + 1 WHERE seq = ?", (turns, seq)
+    )
 
 
 def _requeue(connection: Connection, seq: int, due: float | None) -> None:
-    connection.execute(
-        "UPDATE jobs SET state = 'queued', due = ?, worker = NULL WHERE seq = ?", (due, seq)
-    )
+    connection.execute("UPDATE jobs SET state = 'queued', due = ? WHERE seq = ?", (due, seq))
 
 
 def check(connection: Connection, claim: Claim) -> int:
@@ -198,7 +198,7 @@ def _end_open(
 
 def _end(connection: Connection, seq: int, state: JobState, now: float, reason: str = "") -> None:
     connection.execute(
-        "UPDATE jobs SET state = ?, ended = ?, due = NULL, worker = NULL, reason = ? WHERE seq = ?",
+        "UPDATE jobs SET state = ?, ended = ?, due = NULL, reason = ? WHERE seq = ?",
         (state, now, reason, seq),
     )
 
@@ -216,7 +216,8 @@ def retry(connection: Connection, id: str, now: float) -> bool:
     rank = rows.rank_of(rows.next_turn(connection, principal), priority)
     connection.execute(
         "UPDATE jobs SET state = 'queued', attempts = '[]', reason = '', started = NULL,"
-        " ended = NULL, due = NULL, rank = ?, deadline = iif(deadline <= ?, NULL, deadline)"
+        " ended = NULL, worker = NULL, given_back = 0, due = NULL, rank = ?,"
+        " deadline = iif(deadline <= ?, NULL, deadline)"
         " WHERE seq = ?",
         (rank, now, seq),
     )
