@@ -149,7 +149,9 @@ async def build(
     )
     events = observability.events
     pulls.changed = observability.transfer_changed
-    drafts = Drafts(supervisor.configuring, configurations, supervisor.keys, store.resolve)
+    drafts = Drafts(
+        supervisor.configuring, configurations, supervisor.keys, store.resolve, store.id_of
+    )
     pulls.drafted = drafts.attach
     accounts.approvals.subscribe(lambda approval: events.publish(EventKind.APPROVAL, approval))
     store.tell_of_changes(observability.from_threads(EventKind.MODELS))
@@ -241,6 +243,7 @@ async def build(
         llms,
         prompts,
         Outlining(pulls, outlines),
+        drafts,
     )
     relay = Relay(
         RelayDependencies(

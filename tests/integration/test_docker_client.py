@@ -152,7 +152,9 @@ def test_an_export_says_what_it_is_and_overwrites_nothing(
     status, _, err = runnerd(daemon, "export", "org/tiny:v1", "-o", str(file))
     assert (status, file.read_bytes()) == (1, b"mine")
     assert "--force" in err
-    status, out, err = runnerd(daemon, "export", "org/tiny:v1", "-o", str(file), "--force", "--json")
+    status, out, err = runnerd(
+        daemon, "export", "org/tiny:v1", "-o", str(file), "--force", "--json"
+    )
     assert (status, json.loads(out)["format"]) == (0, "docker"), err
     assert tarfile.is_tarfile(file)
 
