@@ -197,11 +197,16 @@ async def build(
     approvals = ApprovalWork(accounts, actions.by_kind())
     stack.push_async_callback(approvals.close)
 
-    def check_model(principal: Principal, name: str) -> None:
-        """Raise for a model that there is not for a principal, and that will not be pulled."""
-        external = supervisor.keys.backend(None).uses_external_model_management
-        if not external and not settings.auto_pull:
-            visible.of(by_any_key(principal)).get(name)
+    def model_asked(principal: Principal, name: str) -> str:
+        """The one spelling of a model; raises where there is none for a principal, and none will
+        be pulled.
+        """
+        if supervisor.keys.backend(None).uses_external_model_management:
+            return name
+        models = visible.of(by_any_key(principal))
+        if not settings.auto_pull:
+            models.get(name)
+        return models.spelling(name)
 
     def most_priority(principal: Principal) -> int:
         """How much of a head start whoever submits a job may have, as it stands now."""
@@ -213,7 +218,7 @@ async def build(
         exchanges,
         settings,
         state_dir,
-        check_model,
+        model_asked,
         supervisor.job_gate,
         most_priority,
     )

@@ -211,6 +211,7 @@ STEPS: tuple[tuple[str, ...], ...] = (
         # Images and sounds in prompts of sessions.
         "ALTER TABLE turns ADD COLUMN parts TEXT NOT NULL DEFAULT ''",
     ),
+    jobs.SPELLING_STEP,
 )
 
 VERSION = len(STEPS)

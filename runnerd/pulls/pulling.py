@@ -41,7 +41,7 @@ from runnerd.pulls.asker import STRANGER, Asker, FindLogin, no_login
 from runnerd.pulls.credentials import DockerCredentials
 from runnerd.pulls.file_locks import FileLocks
 from runnerd.pulls.hub import HubSource, is_hub
-from runnerd.pulls.hub_card import HOSTS
+from runnerd.pulls.hub_card import HOST
 from runnerd.pulls.offer import Offer, OfferedFile, layer_id
 from runnerd.pulls.published import Published
 from runnerd.pulls.pushing import Push
@@ -183,7 +183,7 @@ class Pulls:
         self.store.get(name)
         if not reference.tag or reference.digest is not None:
             raise InvalidReference("a push needs a tag to push to, not a digest")
-        if reference.registry in HOSTS:
+        if reference.registry == HOST:
             raise NotSupported("models are pushed to registries; the hub takes uploads of its own")
         if reference.registry in _OLLAMAS:
             raise NotSupported(
