@@ -56,6 +56,9 @@ class SpeculativeDecoding(BaseModel):
     min_acceptance_rate: Annotated[
         float, Field(ge=0, le=1, description="The least probability of a token that is drafted.")
     ] = 0.0
+    goes_along: Annotated[
+        bool, Field(description="It came along, and is removed with the last model it drafts for.")
+    ] = False
 
 
 _FlagText = Annotated[str, Field(max_length=66 * 2**10)]  # a schema is the longest there is

@@ -149,7 +149,9 @@ async def build(
     )
     events = observability.events
     pulls.changed = observability.transfer_changed
-    drafts = Drafts(supervisor.configuring, configurations, supervisor.keys, store.resolve)
+    drafts = Drafts(
+        supervisor.configuring, configurations, supervisor.keys, store.resolve, store.id_of
+    )
     pulls.drafted = drafts.attach
     accounts.approvals.subscribe(lambda approval: events.publish(EventKind.APPROVAL, approval))
     store.tell_of_changes(observability.from_threads(EventKind.MODELS))
@@ -195,11 +197,16 @@ async def build(
     approvals = ApprovalWork(accounts, actions.by_kind())
     stack.push_async_callback(approvals.close)
 
-    def check_model(principal: Principal, name: str) -> None:
-        """Raise for a model that there is not for a principal, and that will not be pulled."""
-        external = supervisor.keys.backend(None).uses_external_model_management
-        if not external and not settings.auto_pull:
-            visible.of(by_any_key(principal)).get(name)
+    def model_asked(principal: Principal, name: str) -> str:
+        """The one spelling of a model; raises where there is none for a principal, and none will
+        be pulled.
+        """
+        if supervisor.keys.backend(None).uses_external_model_management:
+            return name
+        models = visible.of(by_any_key(principal))
+        if not settings.auto_pull:
+            models.get(name)
+        return models.spelling(name)
 
     def most_priority(principal: Principal) -> int:
         """How much of a head start whoever submits a job may have, as it stands now."""
@@ -211,7 +218,7 @@ async def build(
         exchanges,
         settings,
         state_dir,
-        check_model,
+        model_asked,
         supervisor.job_gate,
         most_priority,
     )
@@ -241,6 +248,7 @@ async def build(
         llms,
         prompts,
         Outlining(pulls, outlines),
+        drafts,
     )
     relay = Relay(
         RelayDependencies(

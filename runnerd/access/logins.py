@@ -13,6 +13,8 @@ _ALIASES = {
     "index.docker.io": _DOCKER_HUB,
     "index.docker.io/v1": _DOCKER_HUB,
     "hf.co": "huggingface.co",
+    "www.hf.co": "huggingface.co",
+    "www.huggingface.co": "huggingface.co",
 }
 
 MOST_LOGINS = 20

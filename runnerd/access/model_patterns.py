@@ -14,7 +14,14 @@ from functools import lru_cache
 
 _ORGANISATION = "ai/"
 _TAG = ":latest"
-_ALIASES = (("hf.co/", "huggingface.co/"), ("docker.io/", ""), ("index.docker.io/", ""))
+_SCHEMES = ("https://", "http://")
+_ALIASES = (
+    ("hf.co/", "huggingface.co/"),
+    ("www.hf.co/", "huggingface.co/"),
+    ("www.huggingface.co/", "huggingface.co/"),
+    ("docker.io/", ""),
+    ("index.docker.io/", ""),
+)
 
 
 Patterns = tuple[str, ...]
@@ -34,7 +41,9 @@ def _compiled(patterns: Patterns) -> Callable[[str], re.Match[str] | None]:
 
 
 def _expanded(pattern: str) -> str:
-    """A pattern with the registries' names as models have them."""
+    """A pattern with the registries' names as models have them, also from a page's address."""
+    for scheme in _SCHEMES:
+        pattern = pattern.removeprefix(scheme)
     for alias, name in _ALIASES:
         if pattern.startswith(alias):
             return name + pattern.removeprefix(alias)

@@ -37,6 +37,7 @@ from runnerd.sessions import Sessions
 from runnerd.sessions.conversations import Conversations
 from runnerd.sessions.kept_responses import KeptResponses
 from runnerd.supervisor import Supervisor
+from runnerd.supervisor.drafts import Drafts
 
 _JSON_LIMIT = 1 * 2**20  # bytes of a control request's JSON body
 
@@ -64,6 +65,7 @@ class Context:
     llms: LLMParts
     prompts: Desk
     outlining: Outlining
+    drafts: Drafts
 
 
 CONTEXT = web.AppKey("context", Context)

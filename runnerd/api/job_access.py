@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from aiohttp import web
 
-from runnerd.api.context import CONTEXT, is_owner, principal_of
+from runnerd.api.context import CONTEXT, is_owner, models_of, principal_of
 from runnerd.api.model_ids import model_id
 from runnerd.api.visible_transfers import check_may_be
 from runnerd.errors import ClientError, JobNotFound, ModelNotFound
@@ -62,7 +62,7 @@ async def selection(request: web.Request) -> Selection:
         raise ClientError(f"state is one of {states}", param="state") from None
     return Selection(
         whose(request),
-        query.get("model"),
+        _spelling(request, query["model"]) if "model" in query else None,
         state,
         query.get("group"),
         (await job_of_asker(request, query["before"])).id if "before" in query else None,
@@ -75,10 +75,10 @@ async def listed(request: web.Request, wanted: Selection) -> list[Job]:
     return await queue_of(request).select(wanted)
 
 
-def check_model(request: web.Request, name: str) -> None:
-    """Refuse a model that is not here for who asks, and will not be pulled for a job.
+def model_asked(request: web.Request, name: str) -> str:
+    """The one spelling of a model that a job is for.
 
-    Raises errors.ModelNotFound.
+    Raises errors.ModelNotFound for one that is not here for who asks, and will not be pulled.
     """
     try:
         model_id(request, name, None)
@@ -86,3 +86,10 @@ def check_model(request: web.Request, name: str) -> None:
         if not request.app[CONTEXT].settings.auto_pull:
             raise
         check_may_be(request, name)
+    return _spelling(request, name)
+
+
+def _spelling(request: web.Request, name: str) -> str:
+    if request.app[CONTEXT].supervisor.keys.backend(None).uses_external_model_management:
+        return name
+    return models_of(request).spelling(name)

@@ -32,12 +32,19 @@ from runnerd.api.context import (
 from runnerd.api.docker_errors import DOCKER
 from runnerd.api.progress import final_line, progress_line
 from runnerd.api.progress_stream import Tell, stream_work
+from runnerd.api.removal import forget_removed, remove_model
 from runnerd.api.routing import Routes
 from runnerd.api.visible_transfers import asker_of
-from runnerd.errors import ClientError, Conflict, Forbidden, ModelNotFound, NotFound
+from runnerd.errors import (
+    ClientError,
+    Conflict,
+    Forbidden,
+    InvalidModelFile,
+    ModelNotFound,
+    NotFound,
+)
 from runnerd.models.catalog import Model
 from runnerd.models.intake import Progress
-from runnerd.models.names import Removals
 from runnerd.sockets.peer import peer_credentials
 
 ROUTES = Routes()
@@ -130,10 +137,25 @@ async def inspect_model(request: web.Request) -> web.Response:
         authorize(request, Action.DOWNLOAD_MODEL)
         return json_response(await context.pulls.look(name, asker=asker_of(request)))
     model = models_of(request).get(name)
-    document = model.to_json()
+    document: dict[str, Any] = model.to_json()
+    if draft := _draft_of(request, model):
+        document["runnerd"] |= {"draft_model": draft}
     if model.borrowed_bytes and is_owner(request):  # where they lie is nobody else's business
         document["borrowed_files"] = context.store.borrowed(model)
     return json_response(document)
+
+
+def _draft_of(request: web.Request, model: Model) -> str | None:
+    """What the model is called that drafts for one, for who may know of it."""
+    said = request.app[CONTEXT].drafts.of(str(model.id))
+    if said is None:
+        return None
+    try:
+        return models_of(request).get(said.draft_model).name
+    except InvalidModelFile:
+        return said.draft_model
+    except ModelNotFound:
+        return f"{said.draft_model}, which is not here" if is_owner(request) else None
 
 
 @ROUTES.post("/models/{name:.+}/tag", Action.CREATE_MODEL, DOCKER)
@@ -170,7 +192,7 @@ async def purge_models(request: web.Request) -> web.Response:
         await threads.run(context.store.names.purge)
     finally:
         for model in models:
-            await _forget_removed(context, str(model.id), model.load, shared=False)
+            await forget_removed(context, str(model.id), model.load, shared=False)
     return web.Response()
 
 
@@ -193,30 +215,6 @@ async def delete_model(request: web.Request) -> web.Response:
         request.app[CONTEXT], request.match_info["name"], force=flag(request, "force")
     )
     return json_response([{kind: what} for kind, what in removed])
-
-
-async def remove_model(context: Context, name: str, *, force: bool) -> Removals:
-    """Remove a name and what goes with it; return what was done.
-
-    A runner that another model shares stays.  Raises errors.ModelNotFound, and Conflict for a model
-    in use unless `force`.
-    """
-    store = context.store
-    id = str(store.identify(name))
-    load = store.load_of(id)
-    shared = len(store.loaded_as(load)) > 1
-    if store.names.deletes(name, force=force) and not shared:
-        await context.supervisor.removing.unload_model(id, force=force)
-    try:
-        return await threads.run(store.names.remove, name, force=force)
-    finally:
-        await _forget_removed(context, id, load, shared=shared)
-
-
-async def _forget_removed(context: Context, id: str, load: str, *, shared: bool) -> None:
-    """Drop what belongs to a model that is not here any more, whatever its removal has said."""
-    if not context.store.has(id):
-        await context.supervisor.removing.forget(id, load, shared=shared)
 
 
 @ROUTES.get("/v1/models", Action.VIEW_MODELS)

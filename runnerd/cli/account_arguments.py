@@ -47,6 +47,7 @@ def add_account_commands(commands: Any, lazily: Lazily) -> None:
 
     backup = _command(commands, "backup", "write users, keys, usage and audit to a file")
     backup.add_argument("file", type=Path)
+    backup.add_argument("--force", action="store_true", help="overwrite a file that is there")
     _run(backup, lazily("backups", "backup"))
     restore = _command(commands, "restore", "put what `backup` wrote in the place of what is there")
     restore.add_argument("file", type=Path)

@@ -8,6 +8,7 @@ import shutil
 from pathlib import Path
 
 from runnerd.cli.client import Client
+from runnerd.cli.output_files import check_output, output_file
 from runnerd.cli.tables import print_json
 from runnerd.errors import ClientError
 
@@ -15,25 +16,16 @@ from runnerd.errors import ClientError
 def backup(options: argparse.Namespace) -> int:
     """Write a copy; the file is for its owner's eyes, and there only once it is whole."""
     file: Path = options.file
-    if file.is_dir():
-        raise ClientError(f"{file} is a folder; name a file")
-    if not file.parent.is_dir():
-        raise ClientError(f"{file.parent} is not a folder that is there")
-    part = file.with_name(f".{file.name}.part-{os.getpid()}")
-    try:
-        with Client(options.host).open("POST", "/runnerd/backup") as response:
-            expected = int(response.headers.get("Content-Length") or 0)
-            flags = os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_CLOEXEC
-            with open(os.open(part, flags, 0o600), "wb") as target:
-                shutil.copyfileobj(response, target)
-                target.flush()
-                os.fsync(target.fileno())
-        size = part.stat().st_size
+    check_output(file, force=options.force)
+    with (
+        Client(options.host).open("POST", "/runnerd/backup") as response,
+        output_file(file, mode=0o600) as target,
+    ):
+        expected = int(response.headers.get("Content-Length") or 0)
+        shutil.copyfileobj(response, target)
+        size = target.tell()
         if size != expected:
             raise ClientError(f"the copy broke off after {size} of {expected} bytes; try again")
-        os.replace(part, file)
-    finally:
-        part.unlink(missing_ok=True)
     if options.json:
         print_json({"file": str(file), "bytes": size})
     else:

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from runnerd.cli.client import Client
+from runnerd.cli.output_files import check_output, output_file
 from runnerd.cli.tables import print_json
 from runnerd.errors import ClientError
 
@@ -26,6 +27,8 @@ def batch(options: argparse.Namespace) -> int:
 
     0 if all of them were; Ctrl-C cancels the batch.
     """
+    if options.output is not None:
+        check_output(options.output, force=options.force)
     client = Client(options.host)
     file = _upload(client, options.file)
     endpoint = options.endpoint or _endpoint(options.file)
@@ -119,7 +122,9 @@ def _bar(*, quiet: bool) -> Iterator[Any]:
 def _write(client: Client, done: Any, output: Path | None) -> None:
     """Write the results, what has failed among them, to a file or standard output."""
     with contextlib.ExitStack() as stack:
-        target = sys.stdout.buffer if output is None else stack.enter_context(open(output, "wb"))
+        target: BinaryIO = sys.stdout.buffer
+        if output is not None:
+            target = stack.enter_context(output_file(output))
         for id in (done["output_file_id"], done["error_file_id"]):
             if id is not None:
                 with client.open("GET", f"/v1/files/{id}/content") as response:

@@ -12,18 +12,32 @@ from typing import BinaryIO
 
 from runnerd.cli.client import Client
 from runnerd.cli.model_paths import model_path
+from runnerd.cli.output_files import check_output, output_file
 from runnerd.cli.progress import display
 from runnerd.cli.tables import print_json
 from runnerd.errors import ClientError
 
 _PIECE_BYTES = 2**20
+_WRITTEN = {
+    "docker": "a tar archive in Docker Model Runner's form",
+    "modelpack": "a tar archive with a CNCF ModelPack",
+}
+_OTHER_FORMATS = frozenset(
+    {".gguf", ".ggml", ".safetensors", ".bin", ".pt", ".onnx", ".json", ".gz", ".tgz", ".zip"}
+    | {".zst", ".xz", ".bz2", ".7z"}
+)
+"""Endings that would say that the file is something else."""
 
 
 def export(options: argparse.Namespace) -> int:
     """Write the archive, whole or not at all."""
     output = options.output or re.sub(r"[^A-Za-z0-9._-]+", "-", options.model)[:128] + ".tar"
-    if output == "-" and sys.stdout.isatty():
-        raise ClientError("an archive is nothing for a terminal; name a file with -o")
+    if output == "-":
+        if sys.stdout.isatty():
+            raise ClientError("an archive is nothing for a terminal; name a file with -o")
+    else:
+        _check_ending(output)
+        check_output(Path(output), force=options.force)
     path = f"{model_path(options.model)}/export?format={options.format}"
     with Client(options.host).open("GET", path) as response, display(quiet=options.json) as shown:
         size, written = int(response.headers["Content-Length"]), 0
@@ -35,10 +49,20 @@ def export(options: argparse.Namespace) -> int:
             if written < size:
                 raise ClientError("the archive broke off; the daemon's log has more")
     if options.json and output != "-":
-        print_json({"file": output, "bytes": written})
+        print_json({"file": output, "bytes": written, "format": options.format})
     elif output != "-":
-        print(f"wrote {output}")
+        print(f"wrote {output}: {_WRITTEN[options.format]}, which `runnerd import` takes")
     return 0
+
+
+def _check_ending(output: str) -> None:
+    """Raises errors.ClientError for the name of a file that is no tar archive."""
+    ending = Path(output).suffix
+    if ending.lower() in _OTHER_FORMATS:
+        raise ClientError(
+            f"{output} would be a tar archive and no {ending[1:]} file; call it"
+            f" {Path(output).with_suffix('.tar')}. The model's files lie in it as blobs/sha256/..."
+        )
 
 
 @contextlib.contextmanager
@@ -48,10 +72,5 @@ def _target(output: str) -> Iterator[BinaryIO]:
         yield sys.stdout.buffer
         sys.stdout.buffer.flush()
         return
-    partial = Path(f"{output}.part")
-    try:
-        with open(partial, "wb") as file:
-            yield file
-        partial.replace(output)
-    finally:
-        partial.unlink(missing_ok=True)
+    with output_file(Path(output)) as file:
+        yield file

@@ -66,6 +66,7 @@ def add_job_commands(commands: Any, lazily: Lazily) -> None:
     batch.set_defaults(run=lazily("batch", "batch"))
     batch.add_argument("file", type=Path, metavar="FILE.jsonl")
     batch.add_argument("-o", "--output", type=Path, metavar="FILE", help="default: standard output")
+    batch.add_argument("--force", action="store_true", help="overwrite a file that is there")
     batch.add_argument("--endpoint", metavar="PATH", help="default: the url of the first request")
     command(commands, "queues", "how many jobs there are of each model, by state", "queues")
 

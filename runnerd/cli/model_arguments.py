@@ -90,8 +90,9 @@ def _add_transfers(add: _Add) -> None:
     export = add("export", "write a model to an archive, which `import` takes", "exporting")
     export.add_argument("model", type=model_name)
     export.add_argument(
-        "-o", "--output", metavar="FILE", help="default: MODEL.tar; - is standard output"
+        "-o", "--output", metavar="FILE.tar", help="default: MODEL.tar; - is standard output"
     )
+    export.add_argument("--force", action="store_true", help="overwrite a file that is there")
     _format(export)
     _json(export)
     _json(add("pulls", "list the pulls and pushes that are under way", "pull"))

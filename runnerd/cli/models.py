@@ -67,6 +67,7 @@ def _print_model(client: Client, model: dict[str, Any], runners: list[dict[str, 
         "capabilities": ", ".join(more["capabilities"]),
         "template": _described_template(model),
         "projector": "yes" if more.get("mmproj") else "",
+        "draft": _draft(model),
         "borrowed": _borrowed(model),
         "runners": "; ".join(served) or "none",
         "fits": sentence(client, _first_name(model)) or "unknown",
@@ -77,7 +78,7 @@ def _print_model(client: Client, model: dict[str, Any], runners: list[dict[str, 
 
 _SAID = frozenset(
     {"gguf", "context_size", "context_length", "capabilities", "chat_template", "mmproj"}
-    | {"borrowed_bytes", "size_bytes"}
+    | {"borrowed_bytes", "size_bytes", "draft_model"}
 )
 """What is said in other words than the API's."""
 
@@ -103,6 +104,12 @@ def _borrowed(model: dict[str, Any]) -> str:
     if not model["runnerd"].get("borrowed_bytes"):
         return ""
     return ", ".join(model.get("borrowed_files") or ["files of the daemon's host"])
+
+
+def _draft(model: dict[str, Any]) -> str:
+    """The model that drafts for one, and how that ends."""
+    draft = familiar(str(model["runnerd"].get("draft_model") or ""))
+    return draft and f"{draft} (`runnerd configure {_first_name(model)} --unset speculative`)"
 
 
 def _first_name(model: dict[str, Any]) -> str:

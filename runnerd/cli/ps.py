@@ -10,8 +10,7 @@ from typing import Any
 
 from runnerd.cli.client import Client
 from runnerd.cli.tables import familiar, print_json, print_table, printable
-from runnerd.errors import InvalidReference
-from runnerd.models.reference import parse_tag
+from runnerd.models.reference import one_spelling
 from runnerd.units import format_duration, rounded_size
 
 HEAD = (
@@ -56,16 +55,8 @@ def row(runner: Runner) -> tuple[object, ...]:
 def called(runner: Runner) -> list[str]:
     """What the models of a runner are called, the word of its first client first."""
     first = runner["model"]
-    others = [name for name in runner["models"] if _spelled_out(name) != _spelled_out(first)]
+    others = [name for name in runner["models"] if one_spelling(name) != one_spelling(first)]
     return [familiar(first), *map(familiar, others)]
-
-
-def _spelled_out(name: str) -> str:
-    """One spelling for all of a name (hf.co/ORG/REPO is huggingface.co/org/repo:latest)."""
-    try:
-        return str(parse_tag(name))
-    except InvalidReference:
-        return name  # a model's id, or a name of a backend of others
 
 
 def used(slots: Mapping[str, Any]) -> str:

@@ -19,6 +19,7 @@ from runnerd.cli.tables import familiar, print_json, print_table
 from runnerd.cli.taken_names import check_free
 from runnerd.errors import ClientError
 from runnerd.models.pages import model_of_page
+from runnerd.models.reference import HUGGING_FACE_NAMES
 from runnerd.units import binary_size
 
 _INTERRUPTED = 130
@@ -37,7 +38,7 @@ def pull(options: argparse.Namespace) -> int:
         if options.no_draft:
             document["draft"] = False
         if token := os.environ.get("HF_TOKEN"):
-            if model_of_page(model).lower().startswith(("hf.co/", "huggingface.co/")):
+            if model_of_page(model).lower().partition("/")[0] in HUGGING_FACE_NAMES:
                 document["bearer-token"] = token
         with sought_elsewhere(Client(options.host), [model]):
             status = _watch(options, "/models/create", document, "pull")

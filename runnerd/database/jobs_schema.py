@@ -148,3 +148,27 @@ BYTES_STEP = (
         UPDATE job_bytes SET bytes = bytes - length(OLD.prompts)
         WHERE principal = {_OF.format(row="OLD")}; END""",
 )
+
+
+def _spelled(column: str) -> str:
+    """A model's name with the hub's one spelling: lower case up to the tag, which keeps its own."""
+    rest = f"substr({column}, instr({column}, '/') + 1)"
+    name = f"substr({rest} || ':', 1, instr({rest} || ':', ':') - 1)"
+    tag = f"substr({rest}, length({name}) + 1)"
+    return f"'huggingface.co/' || lower({name}) || iif({tag} = ':latest', '', {tag})"
+
+
+_OTHERWISE = (
+    "lower(substr({column}, 1, instr({column}, '/'))) IN"
+    " ('hf.co/', 'www.hf.co/', 'www.huggingface.co/', 'huggingface.co/')"
+)
+
+SPELLING_STEP = (
+    # Models of Hugging Face have one spelling.
+    f"UPDATE jobs SET model = {_spelled('model')} WHERE {_OTHERWISE.format(column='model')}",
+    f"""UPDATE sessions SET model_name = {_spelled("model_name")}
+        WHERE {_OTHERWISE.format(column="model_name")}""",
+    "DELETE FROM job_counts",
+    """INSERT INTO job_counts (principal, model, state, number)
+        SELECT principal, model, state, count(*) FROM jobs GROUP BY principal, model, state""",
+)

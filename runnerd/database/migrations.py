@@ -212,6 +212,7 @@ STEPS: tuple[tuple[str, ...], ...] = (
         "ALTER TABLE turns ADD COLUMN parts TEXT NOT NULL DEFAULT ''",
     ),
     jobs.GIVEN_BACK_STEP,
+    jobs.SPELLING_STEP,
 )
 
 VERSION = len(STEPS)

@@ -14,7 +14,7 @@ from runnerd.config import Settings
 from runnerd.database import Database
 from runnerd.errors import RunnerdError
 from runnerd.jobs.attempt import Inference
-from runnerd.jobs.batches.batches import Batches, CheckModel
+from runnerd.jobs.batches.batches import Batches, ModelAsked
 from runnerd.jobs.batches.files import FileStore
 from runnerd.jobs.changes import Followers
 from runnerd.jobs.clock import SteadyClock
@@ -42,13 +42,13 @@ class Jobs:
         inference: Inference,
         settings: Settings,
         folder: Path,
-        check_model: CheckModel,
+        model_asked: ModelAsked,
         gate: Gate,
         most_priority: Callable[[Principal], int],
     ) -> None:
-        """`folder` is the daemon's state; `check_model` raises for a model that there is not for a
-        principal; `gate` is where jobs wait; `most_priority` is how much of a head start a
-        principal may have.
+        """`folder` is the daemon's state; `model_asked` is the one spelling of a model, and raises
+        where there is none for a principal; `gate` is where jobs wait; `most_priority` is how much
+        of a head start a principal may have.
         """
         rules = QueueRules(
             lambda: settings.jobs.open,
@@ -79,7 +79,7 @@ class Jobs:
             database,
             self.queue,
             self.files,
-            check_model=check_model,
+            model_asked=model_asked,
             clock=self.clock,
             most=lambda: settings.jobs.batches,
         )

@@ -17,7 +17,7 @@ import msgspec
 
 from runnerd.llms.entry import CAPABILITIES, NOT_EVALUATED, ConnectorType, LLMRegistryEntry
 from runnerd.models.catalog import Model
-from runnerd.models.reference import Reference
+from runnerd.models.reference import HUGGING_FACE, Reference
 from runnerd.pulls.published import NOTHING, Published
 
 SYSTEM_PROMPT = "system_prompt"
@@ -36,7 +36,6 @@ PROMPT_PARAMETERS = (
 )
 """What programs may set for a prompt where the entry does not say."""
 
-_HUBS = ("hf.co", "huggingface.co")
 _LICENSES = ("general.license.name", "general.license")
 _HOMEPAGES = ("general.url", "general.repo_url", "general.source.url", "general.source.repo_url")
 _ORGANIZATIONS = ("general.organization", "general.author", "general.base_model.0.organization")
@@ -119,7 +118,7 @@ def _repository(model: Model) -> str | None:
     """The repository of the hub that a model was pulled from, by its names."""
     for tag in model.tags:
         reference = Reference.parse(tag)
-        if reference.registry in _HUBS:
+        if reference.registry == HUGGING_FACE:
             return reference.repository
     return None
 

@@ -18,7 +18,7 @@ from runnerd.models.description import Description
 from runnerd.models.digest import Digest
 from runnerd.models.manifest import Manifest
 from runnerd.models.pages import model_of_page
-from runnerd.models.reference import Reference
+from runnerd.models.reference import Reference, one_spelling
 
 _REMEMBERED = 4096  # lookups; names come from clients, so there is a limit
 _SHORT_ID = 12
@@ -274,6 +274,16 @@ class Catalog:
                 f"model {shown(text)} not found; `runnerd ls` lists what is here", param="model"
             )
         return match
+
+    def spelling(self, text: str) -> str:
+        """The one spelling for what `text` calls a model: as its name is shown, also where it is
+        not here.  An id stays one.
+        """
+        try:
+            tag = self.find(text).tag
+        except ModelNotFound:
+            return one_spelling(text)
+        return text if tag is None else one_spelling(tag)
 
     def _by_id(self, text: str) -> Match | None:
         digits = text.removeprefix("sha256:").lower()

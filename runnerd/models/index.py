@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import logging
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import msgspec
@@ -54,7 +54,7 @@ def read_index(layout: Layout) -> tuple[list[IndexedModel], dict[Digest, int]]:
     """
     try:
         document = read_json(layout.index, _Document, most=_MOST_BYTES)
-        models = [_checked(line) for line in document.models]
+        models = _checked(document.models)
         stamps = {Digest(hex): stamp for hex, stamp in document.blobs.items()}
         layout.borrowed = {Digest(hex): file for hex, file in document.borrowed.items()}
     except FileNotFoundError:
@@ -82,10 +82,24 @@ def write_index(
     layout.write(layout.index, msgspec.json.encode(document))
 
 
-def _checked(line: _Line) -> IndexedModel:
-    tags = dict.fromkeys(str(Reference.parse(tag)) for tag in line.tags)
-    created = min(max(0, line.created), _LATEST)
-    return IndexedModel(Digest.parse(line.id), tuple(tags), created)
+def _checked(lines: Sequence[_Line]) -> list[IndexedModel]:
+    """The models, each name in its one spelling.
+
+    An older runnerd told spellings apart that are one: of two models the one has the name that has
+    it in that spelling, else the first.
+    """
+    exact = {tag for line in lines for tag in line.tags if tag == str(Reference.parse(tag))}
+    models, given = [], set[str]()
+    for line in lines:
+        tags = dict[str, None]()
+        for said in line.tags:
+            tag = str(Reference.parse(said))
+            if tag == said or tag not in exact | given:
+                tags[tag] = None
+        given |= set(tags)
+        created = min(max(0, line.created), _LATEST)
+        models.append(IndexedModel(Digest.parse(line.id), tuple(tags), created))
+    return models
 
 
 def _from_manifests(layout: Layout) -> list[IndexedModel]:

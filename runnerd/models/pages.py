@@ -10,7 +10,7 @@ from __future__ import annotations
 import re
 from urllib.parse import parse_qs, unquote, urlsplit
 
-_HUB = ("huggingface.co", "hf.co", "www.huggingface.co")
+_HUB = ("huggingface.co", "hf.co", "www.huggingface.co", "www.hf.co")
 _OLLAMA = ("ollama.com", "www.ollama.com", "ollama.ai", "registry.ollama.ai")
 _DOCKER = ("hub.docker.com",)
 _REGISTRY = "registry.ollama.ai"

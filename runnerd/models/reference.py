@@ -1,9 +1,9 @@
 """What people type to name a model, and its one canonical form.
 
-The rules are Docker Model Runner's: `smollm2` means `ai/smollm2:latest`, `hf.co/` means
-`huggingface.co/`, Docker Hub is the registry that is not written.  The name is lower-cased, the
-tag keeps its case.  The first path component is a registry when it looks like a host (a dot, a
-port or `localhost`).  The grammar is strict and bounded, so that nothing accepted can be mistaken
+The rules are Docker Model Runner's: `smollm2` means `ai/smollm2:latest`, `hf.co/` (with or without
+`www.`) means `huggingface.co/`, Docker Hub is the registry that is not written.  The name is
+lower-cased, the tag keeps its case.  The first path component is a registry when it looks like a
+host (a dot, a port or `localhost`).  The grammar is strict and bounded, so that nothing accepted can be mistaken
 for a path, a URL or a terminal escape.
 """
 
@@ -14,6 +14,7 @@ from dataclasses import dataclass
 
 from runnerd.errors import InvalidReference
 from runnerd.models.digest import Digest
+from runnerd.models.pages import model_of_page
 
 DEFAULT_ORGANISATION = "ai"
 DEFAULT_TAG = "latest"
@@ -21,7 +22,10 @@ DEFAULT_TAG = "latest"
 _LONGEST = 512  # characters of a whole reference
 _LONGEST_REPOSITORY = 255
 _HUB = ("docker.io", "index.docker.io")
-_ALIASES = {"hf.co": "huggingface.co"}
+HUGGING_FACE = "huggingface.co"
+HUGGING_FACE_NAMES = (HUGGING_FACE, "hf.co", "www.huggingface.co", "www.hf.co")
+"""What people call that hub; all names of its models have the first."""
+_ALIASES = dict.fromkeys(HUGGING_FACE_NAMES[1:], HUGGING_FACE)
 
 _HOST = re.compile(
     r"[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?(?:\.[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?)*(?::[0-9]{1,5})?"
@@ -92,6 +96,16 @@ def parse_tag(text: str) -> Reference:
     if reference.digest is not None:
         raise _invalid(text, "it names a digest; a tag is written NAME[:TAG]")
     return reference
+
+
+def one_spelling(text: str) -> str:
+    """The one spelling for all that a name can be written as, the shortest; what cannot be a name,
+    as an id, stays.
+    """
+    try:
+        return Reference.parse(model_of_page(text)).familiar
+    except InvalidReference:
+        return text
 
 
 def _split_digest(text: str) -> tuple[str, Digest | None]:

@@ -14,11 +14,11 @@ import msgspec
 from yarl import URL
 
 from runnerd.errors import SourceFailure
+from runnerd.models.reference import HUGGING_FACE, HUGGING_FACE_NAMES
 from runnerd.outbound.client import Outbound, read_capped
 from runnerd.pulls.published import Published, first, line, lines, tags
 
-HOST = "huggingface.co"
-HOSTS = (HOST, "hf.co")
+HOST, HOSTS = HUGGING_FACE, HUGGING_FACE_NAMES
 
 _MOST_BYTES = 8 * 2**20  # of what is said without the list of files
 _NAME = r"[A-Za-z0-9_.-]{1,96}"

@@ -14,7 +14,7 @@ import logging
 from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 from runnerd import threads
 from runnerd.durable import disk_errors
@@ -41,7 +41,7 @@ from runnerd.pulls.asker import STRANGER, Asker, FindLogin, no_login
 from runnerd.pulls.credentials import DockerCredentials
 from runnerd.pulls.file_locks import FileLocks
 from runnerd.pulls.hub import HubSource, is_hub
-from runnerd.pulls.hub_card import HOSTS
+from runnerd.pulls.hub_card import HOST
 from runnerd.pulls.offer import Offer, OfferedFile, layer_id
 from runnerd.pulls.published import Published
 from runnerd.pulls.pushing import Push
@@ -60,8 +60,16 @@ log = logging.getLogger(__name__)
 AT_ONCE = 3  # pulls; more would only share the line, and every one holds space
 
 Work = Callable[[TransferTask], Coroutine[Any, Any, Model]]
-Drafted = Callable[[Model, Model], Awaitable[str]]
-"""Lets a model be loaded with the one that drafts for it; says what came of it."""
+
+
+class Drafted(Protocol):
+    """Lets a model be loaded with the one that drafts for it; says what came of it."""
+
+    async def __call__(self, model: Model, draft: Model, *, new: bool) -> str:
+        """`new`: the draft was not here before."""
+        ...
+
+
 KeepPublished = Callable[[Model, str, Published], Awaitable[None]]
 """Keeps what a source says of a model that was pulled under a tag, "" for none."""
 
@@ -175,7 +183,7 @@ class Pulls:
         self.store.get(name)
         if not reference.tag or reference.digest is not None:
             raise InvalidReference("a push needs a tag to push to, not a digest")
-        if reference.registry in HOSTS:
+        if reference.registry == HOST:
             raise NotSupported("models are pushed to registries; the hub takes uploads of its own")
         if reference.registry in _OLLAMAS:
             raise NotSupported(
@@ -270,10 +278,15 @@ class Pulls:
 
     async def _take_draft(self, job: TransferTask, model: Model, offer: Offer) -> None:
         """Fetch what drafts for a model, and let that be loaded with it; it can do without."""
+        known = {each.id for each in self.store.list()}
+        draft: Model | None = None
         try:
-            said = await self.drafted(model, await self._take(job, offer, offer.tag))
+            draft = await self._take(job, offer, offer.tag)
+            said = await self.drafted(model, draft, new=draft.id not in known)
         except RunnerdError as error:
             said = f"The model is loaded without {offer.name}: {error.message}"
+            if draft is not None and draft.id not in known:
+                said += f"; `runnerd rm {draft.name}` removes it"
         job.say(said)
 
     async def _take(self, job: TransferTask, offer: Offer, tag: str | None) -> Model:
@@ -350,7 +363,7 @@ class Pulls:
             self.store.room.check_space(needed)
 
 
-async def _not_used(model: Model, draft: Model) -> str:
+async def _not_used(model: Model, draft: Model, *, new: bool) -> str:
     return f"{draft.name} is here; `speculative` lets {model.name} be loaded with it"
 
 

@@ -102,12 +102,13 @@ class Sessions:
     async def create(self, principal: Principal, new: NewSession) -> KeptSession:
         """Make a session.  Raises errors.ModelNotFound, Conflict, ClientError."""
         check_parameters(new.parameters)
-        model = self._models.of(principal).get(new.model)
+        models = self._models.of(principal)
+        model = models.get(new.model)
         session = Session(
             id=str(uuid4()),
             principal=principal.id,
             model=str(model.id),
-            model_name=new.model,
+            model_name=models.spelling(new.model),
             name=new.name,
             kind=new.kind,
             system=new.system,

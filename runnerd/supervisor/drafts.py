@@ -6,9 +6,9 @@ is an owner's configuration as any other, and can be changed as one.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
-from runnerd.backends.configuration import BackendMode
+from runnerd.backends.configuration import BackendMode, SpeculativeDecoding
 from runnerd.backends.model_files import ModelFiles
 from runnerd.configurations import ConfigurationKey, Configurations
 from runnerd.errors import InvalidModelFile
@@ -20,7 +20,9 @@ _UNLIKE = 128  # tokens by which two vocabularies may differ in size, as llama.c
 
 
 class Drafts:
-    """Configures models to be loaded with their draft models.  `files_of` a model, by its id."""
+    """Configures models to be loaded with their draft models.  `files_of` a model, by its id;
+    `id_of` a name that a model has.
+    """
 
     def __init__(
         self,
@@ -28,28 +30,51 @@ class Drafts:
         configurations: Configurations,
         keys: Keys,
         files_of: Callable[[str], ModelFiles],
+        id_of: Callable[[str], str | None],
     ) -> None:
         self._configuring = configuring
         self._configurations = configurations
         self._keys = keys
         self._files_of = files_of
+        self._id_of = id_of
 
-    async def attach(self, model: Model, draft: Model) -> str:
+    async def attach(self, model: Model, draft: Model, *, new: bool) -> str:
         """Let a model be loaded with a draft model from now on; a sentence for who pulled them.
 
-        What was configured before stays.  Raises errors.InvalidModelFile for one that cannot draft
-        for the model, and as `Configuring.configure` does.
+        A draft that is `new`, or came along with another model, goes with the last one that it
+        drafts for.  What was configured before stays.  Raises errors.InvalidModelFile for one
+        that cannot draft for the model, and as `Configuring.configure` does.
         """
-        key = ConfigurationKey(self._keys.backend(None).name, str(model.id), BackendMode.COMPLETION)
-        in_force, _ = self._configurations.effective(key.backend, key.model, key.mode)
-        if (configured := in_force.speculative) is not None:
+        key = self._key(str(model.id))
+        if (configured := self.of(key.model)) is not None:
             return f"{model.name} will be loaded with {configured.draft_model}, as was configured"
         self._check(model, draft)
-        await self._configuring.configure(key, {"speculative": {"draft_model": draft.name}})
+        goes = new or any(each.goes_along for each in self._uses(str(draft.id)))
+        along = {"goes_along": True} if goes else {}
+        said = {"draft_model": draft.name, **along}
+        await self._configuring.configure(key, {"speculative": said})
         return (
             f"{model.name} will be loaded with {draft.name}, which drafts for it; `runnerd"
             f" configure {model.name} --unset speculative` ends that"
         )
+
+    def of(self, model: str) -> SpeculativeDecoding | None:
+        """What is configured of the draft of a model (its id)."""
+        in_force, _ = self._configurations.effective(*self._key(model))
+        return in_force.speculative
+
+    def is_used(self, draft: str) -> bool:
+        """Whether a model (its id) drafts for another one."""
+        return any(self._uses(draft))
+
+    def _uses(self, draft: str) -> Iterator[SpeculativeDecoding]:
+        for key, configuration in self._configurations.list():
+            said = configuration.speculative
+            if said is not None and key.model != draft and self._id_of(said.draft_model) == draft:
+                yield said
+
+    def _key(self, model: str) -> ConfigurationKey:
+        return ConfigurationKey(self._keys.backend(None).name, model, BackendMode.COMPLETION)
 
     def _check(self, model: Model, draft: Model) -> None:
         facts, drafts = self._files_of(str(model.id)).facts, self._files_of(str(draft.id)).facts

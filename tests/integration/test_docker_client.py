@@ -114,8 +114,9 @@ def test_export_and_import_by_command(daemon: DaemonProcess, gguf: Path, tmp_pat
         status, out, err = runnerd(
             daemon, "export", "org/tiny:v1", "-o", str(file), "--format", form
         )
-        assert (status, out.strip()) == (0, f"wrote {file}"), err
-        assert list(tmp_path.glob("*.part")) == []
+        assert status == 0, err
+        assert out.startswith(f"wrote {file}: a tar archive "), out
+        assert [each.name for each in tmp_path.glob(f"*{form}*")] == [file.name]
         status, out, err = runnerd(daemon, "import", str(file), "--tag", f"from-{form}:1")
         assert status == 0, err
         assert daemon.http.get(f"/models/from-{form}:1").json()["id"] == id
@@ -133,6 +134,29 @@ def test_export_and_import_by_command(daemon: DaemonProcess, gguf: Path, tmp_pat
     status, _, err = runnerd(daemon, "import", str(file), "--mmproj", "x.gguf")
     assert "is for GGUF files" in err
     assert not (tmp_path / "x.tar").exists()
+
+
+def test_an_export_says_what_it_is_and_overwrites_nothing(
+    daemon: DaemonProcess, tmp_path: Path
+) -> None:
+    """A name that promises another format is refused, and so is a file that is there."""
+    wrong = tmp_path / "model.gguf"
+    for before in (None, b"weights"):
+        if before is not None:
+            wrong.write_bytes(before)
+        status, _, err = runnerd(daemon, "export", "org/tiny:v1", "-o", str(wrong), "--force")
+        assert (status, "tar archive and no gguf file; call it" in err) == (1, True), err
+        assert (wrong.read_bytes() if wrong.exists() else None) == before
+    file = tmp_path / "model.tar"
+    file.write_bytes(b"mine")
+    status, _, err = runnerd(daemon, "export", "org/tiny:v1", "-o", str(file))
+    assert (status, file.read_bytes()) == (1, b"mine")
+    assert "--force" in err
+    status, out, err = runnerd(
+        daemon, "export", "org/tiny:v1", "-o", str(file), "--force", "--json"
+    )
+    assert (status, json.loads(out)["format"]) == (0, "docker"), err
+    assert tarfile.is_tarfile(file)
 
 
 def test_export_of_nothing(daemon: DaemonProcess) -> None:

@@ -107,6 +107,8 @@ def test_a_batch(terminal: Terminal, tmp_path: Path) -> None:
     terminal.run("batch", str(file), "-o", str(output))
     results = [json.loads(line) for line in output.read_text().splitlines()]
     assert {result["custom_id"] for result in results} == set("01234")
+    terminal.run("batch", str(file), "-o", str(output), status=1)  # it is there already
+    assert len(output.read_text().splitlines()) == 5
     assert len(terminal.run("batch", str(file)).splitlines()) == 5
     file.write_text(json.dumps(request("good")) + "\n" + json.dumps(request("bad", messages=1)))
     done = terminal.run("batch", str(file), status=1)

@@ -15,6 +15,7 @@ from typing import Any
 import pytest
 
 from runnerd.models import tiny
+from tests.integration.test_cli import runnerd
 from tests.integration.test_pulls import events
 from tests.support.daemon import JSON, DaemonProcess, running
 from tests.support.fileserver import FileServer, answer_with, serving
@@ -535,6 +536,41 @@ def test_hub_model_and_its_draft(
     assert any("as was configured" in line["message"] for line in lines)
     assert speculative(daemon, "drafted:1") == own
     assert daemon.http.post("/models/create", json=asked | {"draft": 1}).status_code == 400
+
+
+def test_a_draft_that_came_along_goes_with_its_last_model(
+    daemon: DaemonProcess, hub: HubServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """`show` names it.  One with a name of its own, or that was here before, is its owner's."""
+    with_a_draft(hub, tmp_path, monkeypatch)
+    asked = {"from": "hf.co/org/Tiny-GGUF:Q4_K_M"}
+    before = {model["id"] for model in daemon.http.get("/models").json()}
+
+    def pulled(tag: str) -> str:
+        """Pull the model with its draft, and return what the draft is called."""
+        lines = events(daemon.http.post("/models/create", json=asked | {"tag": tag}))
+        assert lines[-1]["type"] == "success", lines[-1]
+        draft = str(daemon.http.get(f"/models/{tag}").json()["runnerd"]["draft_model"])
+        assert "mtp" in draft.lower()
+        return draft
+
+    def removed(name: str) -> list[str]:
+        """What a removal has done."""
+        done = daemon.http.delete(f"/models/{name}").raise_for_status().json()
+        return [kind for entry in done for kind in entry]
+
+    draft = pulled("gone:1")
+    shown = " ".join(runnerd(daemon, "show", "gone:1")[1].split())
+    assert f"draft: {draft} (`runnerd configure gone:1 --unset speculative`)" in shown
+    assert removed("gone:1") == ["Untagged", "Deleted", "Untagged", "Deleted"]
+    assert {model["id"] for model in daemon.http.get("/models").json()} == before
+    pulled("gone:1")
+    daemon.http.post(f"/models/{draft}/tag", params={"repo": "mine"}).raise_for_status()
+    assert removed("gone:1") == ["Untagged", "Deleted"]
+    assert removed("mine") == ["Untagged"]
+    pulled("gone:1")  # the draft was here before
+    assert removed("gone:1") == ["Untagged", "Deleted"]
+    assert removed(draft) == ["Untagged", "Deleted"]
 
 
 @pytest.mark.engine

@@ -158,4 +158,5 @@ def test_who_may_not_load_on_purpose(
     assert done.returncode == 1
     assert b"model 'absent' not found" in done.stderr
     done = run(daemon, "demo-a", "What is your name?", "--keep-alive", "0")
-    assert done.stderr.startswith(b"runnerd: this takes the permission unload_llm")
+    assert done.stderr.startswith(b"runnerd: demo-a stays loaded: this takes the permission unload")
+    assert (done.returncode, done.stdout) == (0, b"My name is Demo A.\n")

@@ -257,6 +257,7 @@ def test_backup_and_restore(daemon: DaemonProcess, tmp_path: Path) -> None:
     file = tmp_path / "backup"
     assert runnerd(daemon, "backup", str(file))[0] == 0
     assert file.stat().st_mode & 0o777 == 0o600
+    assert "--force" in runnerd(daemon, "backup", str(file))[2]  # it is there already
     wait_for(lambda: document(daemon, "audit")[0]["route"] == "POST /runnerd/backup", "the entry")
     assert document(daemon, "audit")[0]["status"] == 200
     runnerd(daemon, "user", "add", "bob")

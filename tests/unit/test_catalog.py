@@ -23,6 +23,18 @@ async def test_every_way_to_name_a_model(store: Store, real: Path) -> None:
         assert store.get(name).id == id, name
 
 
+async def test_one_spelling_for_all_of_them(store: Store, real: Path) -> None:
+    """As the name is shown; an id stays one, and so does what is not here."""
+    id = await add(store, real, "hf.co/Org/Thing:Q4_0", "smollm2")
+    spelling = store.catalog.spelling
+    for text in ("thing", "HF.co/ORG/Thing:q4_0", "https://huggingface.co/Org/Thing:Q4_0"):
+        assert spelling(text) == "huggingface.co/org/thing:Q4_0"
+    assert spelling("docker.io/ai/SmolLM2:latest") == "smollm2"
+    assert spelling(str(id)) == str(id)
+    assert spelling("hf.co/Org/Other") == "huggingface.co/org/other"
+    assert spelling("") == ""
+
+
 @pytest.mark.parametrize(
     "name",
     [

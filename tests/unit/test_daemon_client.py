@@ -10,7 +10,13 @@ import pytest
 from aiohttp import web
 
 from runnerd.errors import Displaced
-from runnerd.jobs.fleet.daemon_client import DaemonAway, DaemonClient, LoadedModel, TaskRefused
+from runnerd.jobs.fleet.daemon_client import (
+    DaemonAway,
+    DaemonClient,
+    HostView,
+    LoadedModel,
+    TaskRefused,
+)
 
 
 class FakeDaemon:
@@ -53,6 +59,17 @@ async def fake(tmp_path: Path) -> AsyncIterator[tuple[FakeDaemon, DaemonClient]]
 
 
 Fake = tuple[FakeDaemon, DaemonClient]
+
+
+def test_a_model_is_here_in_any_spelling() -> None:
+    """As who submits tasks, or sets up queues, writes its name."""
+    name = "huggingface.co/org/m:Q4"
+    view = HostView({name: "sha256:1"}, {"sha256:1": LoadedModel(4, 0)})
+    for text in (name, "hf.co/Org/M:Q4", "https://www.huggingface.co/org/m:Q4"):
+        assert view.has(text)
+        assert view.loaded_as(text) == LoadedModel(4, 0)
+    assert not view.has("hf.co/org/m:Q8")
+    assert view.loaded_as("hf.co/org/m:Q8") is None
 
 
 async def test_background(fake: Fake) -> None:

@@ -30,6 +30,7 @@ class Parts:
             self.configurations,
             cast(Any, keys),
             lambda id: ModelFiles(Path(), 0, facts=facts[id]),
+            lambda name: name.removeprefix("ai/"),
         )
 
     async def configure(self, key: ConfigurationKey, changes: dict[str, object]) -> None:
@@ -51,16 +52,35 @@ class Parts:
 async def test_one_that_fits(tmp_path: Path, facts: ModelFacts) -> None:
     """By its vocabulary, or because it was made for that; an owner's own choice stays."""
     parts = Parts(tmp_path, facts)
-    assert "drafts for it" in await parts.drafts.attach(MODEL, DRAFT)
+    assert "drafts for it" in await parts.drafts.attach(MODEL, DRAFT, new=False)
     assert parts.draft_model() == "ai/d"
     await parts.configure(KEY, {"speculative": {"draft_model": "ai/other"}})
-    assert "with ai/other, as was configured" in await parts.drafts.attach(MODEL, DRAFT)
+    assert "with ai/other, as was configured" in await parts.drafts.attach(MODEL, DRAFT, new=True)
     assert parts.draft_model() == "ai/other"
+
+
+async def test_one_that_came_along_goes_with_the_last(tmp_path: Path) -> None:
+    """One that was here before is its owner's own; one that came along does so for all models."""
+    parts = Parts(tmp_path, ModelFacts(drafts_as="mtp"))
+    for new in (False, True):
+        await parts.drafts.attach(MODEL, DRAFT, new=new)
+        said = parts.drafts.of("model")
+        assert said is not None
+        assert said.goes_along is new
+        assert parts.drafts.is_used("d")
+        await parts.configure(KEY, {"speculative": None})
+        assert not parts.drafts.is_used("d")
+    await parts.configure(
+        KEY._replace(model="first"), {"speculative": {"draft_model": "ai/d", "goes_along": True}}
+    )
+    await parts.drafts.attach(MODEL, DRAFT, new=False)
+    assert (said := parts.drafts.of("model")) is not None
+    assert said.goes_along
 
 
 async def test_one_of_another_vocabulary(tmp_path: Path) -> None:
     """It could not draft for the model, which stays as it is."""
     parts = Parts(tmp_path, ModelFacts(vocabulary_size=32129))
     with pytest.raises(InvalidModelFile, match="it has 32129 tokens, and the model 32000"):
-        await parts.drafts.attach(MODEL, DRAFT)
+        await parts.drafts.attach(MODEL, DRAFT, new=True)
     assert parts.draft_model() is None

@@ -21,11 +21,19 @@ GOOD = {"custom_id": "a", "method": "POST", "url": URL, "body": {"model": "m", "
 
 
 def reader() -> LineReader:
-    def check(model: str) -> None:
-        if model != "m":
+    def asked(model: str) -> str:
+        if model not in ("m", "ai/m"):
             raise ModelNotFound("not here")
+        return "m"
 
-    return LineReader(BATCH, check)
+    return LineReader(BATCH, asked)
+
+
+def test_a_model_has_one_spelling() -> None:
+    """Jobs are counted by it; what is asked is the line's own word."""
+    job = reader().read(line(body={"model": "ai/m"}))
+    assert job is not None
+    assert (job.model, json.loads(job.prompts[0].body)) == ("m", {"model": "ai/m"})
 
 
 def line(**changes: Any) -> bytes:

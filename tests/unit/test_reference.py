@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from runnerd.errors import InvalidReference
-from runnerd.models.reference import Reference
+from runnerd.models.reference import Reference, one_spelling
 
 HEX = "ab" * 32
 
@@ -24,6 +24,8 @@ HEX = "ab" * 32
         ("index.docker.io/ai/smollm2", "ai/smollm2:latest"),
         ("hf.co/Org/Repo-GGUF:Q4_K_M", "huggingface.co/org/repo-gguf:Q4_K_M"),
         ("huggingface.co/org/repo", "huggingface.co/org/repo:latest"),
+        ("www.huggingface.co/Org/repo:Q", "huggingface.co/org/repo:Q"),
+        ("WWW.hf.co/org/repo", "huggingface.co/org/repo:latest"),
         ("localhost:5000/x", "localhost:5000/x:latest"),
         ("registry.example.com:5000/a/b/c:t", "registry.example.com:5000/a/b/c:t"),
         (f"smollm2@sha256:{HEX}", f"ai/smollm2@sha256:{HEX}"),
@@ -34,6 +36,22 @@ HEX = "ab" * 32
 def test_the_canonical_form(text: str, canonical: str) -> None:
     """Defaults are filled in, aliases replaced, the name lower-cased, the tag kept."""
     assert str(Reference.parse(text)) == canonical
+
+
+@pytest.mark.parametrize(
+    ("text", "spelling"),
+    [
+        ("HF.co/Org/Repo:Q4_K_M", "huggingface.co/org/repo:Q4_K_M"),
+        ("https://huggingface.co/Org/Repo", "huggingface.co/org/repo"),
+        ("docker.io/ai/smollm2:latest", "smollm2"),
+        (f"sha256:{HEX}", f"sha256:{HEX}"),
+        (HEX, HEX),
+        ("no name!", "no name!"),
+    ],
+)
+def test_one_spelling(text: str, spelling: str) -> None:
+    """Of all that a name can be written as; what is none stays."""
+    assert one_spelling(text) == one_spelling(spelling) == spelling
 
 
 @pytest.mark.parametrize(

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import os
 from pathlib import Path
 
 import pytest
 
 from runnerd.errors import InvalidModelFile, StartupError
+from runnerd.models.digest import Digest
 from tests.support.ggufs import snapshot
 from tests.support.stores import add, opened, small
 
@@ -105,3 +107,26 @@ async def test_an_old_description_is_made_again(tmp_path: Path, real: Path) -> N
             description.write_bytes(content)
         assert opened(tmp_path / "store").get("m").capabilities == ("completion",)
         assert description.stat().st_size > 100
+
+
+async def test_names_of_an_older_store_get_their_one_spelling(tmp_path: Path) -> None:
+    """Of two models with one name the one has it that has it in that spelling, else the first."""
+    root = tmp_path / "store"
+    store = opened(root)
+    a = await add(store, small(tmp_path / "a.gguf", "a"), "a")
+    b = await add(store, small(tmp_path / "b.gguf", "b"), "b")
+    index = root / "index.json"
+    document = json.loads(index.read_bytes())
+    spelled = "huggingface.co/org/m:latest"
+    for tags, owner in (
+        ({a: ["www.huggingface.co/org/m:latest"], b: [spelled]}, b),
+        ({a: ["hf.co/org/M", spelled], b: ["www.hf.co/org/m"]}, a),
+        ({a: ["hf.co/org/M"], b: ["www.hf.co/org/m"]}, None),
+    ):
+        for line in document["models"]:
+            line["tags"] = tags[Digest.parse(line["id"])]
+        index.write_text(json.dumps(document))
+        again = opened(root)
+        assert [each.tags for each in again.list() if each.tags] == [(spelled,)]
+        first = Digest.parse(document["models"][0]["id"])
+        assert again.get("hf.co/Org/M").id == (owner or first)

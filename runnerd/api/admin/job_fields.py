@@ -10,7 +10,7 @@ from aiohttp import web
 
 from runnerd.api.admin import fields
 from runnerd.api.context import CONTEXT, principal_of, text_field, timestamp
-from runnerd.api.job_access import check_model, id_of
+from runnerd.api.job_access import id_of, model_asked
 from runnerd.errors import ClientError
 from runnerd.jobs.job import (
     DERIVED_IDS,
@@ -43,7 +43,7 @@ def new_jobs(request: web.Request, document: dict[str, Any]) -> list[NewJob]:
     """
     fields.only(document, _MEMBERS, "a job")
     model = text_field(document, "model", required=True) or ""
-    check_model(request, model)
+    name = model_asked(request, model)
     copies = _whole(document, "copies", 1, 1, _MOST_COPIES)
     id = text_field(document, "id") or ""
     if id and (copies > 1 or not is_id(id)):
@@ -55,7 +55,7 @@ def new_jobs(request: web.Request, document: dict[str, Any]) -> list[NewJob]:
     return [
         NewJob(
             principal_of(request),
-            model,
+            name,
             _prompts(request, document, model),
             chosen_id(principal_of(request).id, id) if id else "",
             _whole(document, "priority", 0, LEAST_PRIORITY, MOST_PRIORITY),

@@ -16,9 +16,9 @@ from runnerd.api.context import CONTEXT, json_body, json_response, principal_of
 from runnerd.api.gridrepublic.command_lines import APPLICATION, Submission, read
 from runnerd.api.gridrepublic.errors import GRIDREPUBLIC
 from runnerd.api.job_access import (
-    check_model,
     id_of,
     listed,
+    model_asked,
     of_asker,
     queue_of,
     selection,
@@ -47,19 +47,19 @@ async def submit(request: web.Request) -> web.Response:
     """Submit a job, or as many as `copies` says; all inputs of one are in the same job."""
     document = await json_body(request)
     said = read(document)
-    check_model(request, said.tag)
+    model = model_asked(request, said.tag)
     group = new_id() if said.copies > 1 else ""
     jobs = await queue_of(request).submit(
         [
             NewJob(
                 principal_of(request),
-                said.tag,
+                model,
                 tuple(_prompt(said, text) for text in said.inputs),
                 runtime=said.hours * 3600,
                 group=group,
                 copy=copy,
                 streams=True,
-                details={"app": said.app, "commandLine": said.command_line},
+                details={"app": said.app, "commandLine": said.command_line, "tag": said.tag},
             )
             for copy in range(said.copies)
         ]
@@ -133,7 +133,7 @@ def _job(job: Job, now: float) -> dict[str, object]:
         "states": {"default": shown},
         "created": created.isoformat(timespec="seconds"),
         "copy": job.copy,
-        "tag": job.model,
+        "tag": details.get("tag", job.model),
         "runtime": int(job.seconds(now)),
     }
 

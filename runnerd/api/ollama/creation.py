@@ -12,11 +12,11 @@ from aiohttp import web
 
 from runnerd.access import Action
 from runnerd.api.context import CONTEXT, Context, json_body, json_response, text_field
-from runnerd.api.models import remove_model
 from runnerd.api.ollama.errors import FAMILY, OLLAMA
 from runnerd.api.ollama.names import model_name
 from runnerd.api.ollama.responses import NDJSON, line
 from runnerd.api.progress_stream import Tell, stream_work
+from runnerd.api.removal import remove_model
 from runnerd.api.routing import Routes
 from runnerd.backends.interface import Quantizing
 from runnerd.errors import ClientError, Conflict, ModelNotFound, NotSupported

@@ -11,10 +11,10 @@ from aiohttp import web
 from runnerd import threads
 from runnerd.access import Action
 from runnerd.api.context import CONTEXT, json_body, json_response, models_of, text_field
-from runnerd.api.models import remove_model
 from runnerd.api.ollama.errors import FAMILY, OLLAMA
 from runnerd.api.ollama.modelfiles import modelfile_text, parameters_text
 from runnerd.api.ollama.names import familiar, model_name
+from runnerd.api.removal import remove_model
 from runnerd.api.routing import Routes
 from runnerd.api.visible_runners import reports_of
 from runnerd.models.catalog import Model

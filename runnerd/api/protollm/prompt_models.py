@@ -19,7 +19,7 @@ def model_of(models: Catalog, queues: Mapping[str, str], queue: str, named: str 
     """The name of the model that a prompt is for.  Raises errors.ModelNotFound."""
     for name in (named, queues.get(queue, queue)):
         if name and is_here(models, name):
-            return name
+            return models.spelling(name)
     if queue == DEFAULT_QUEUE and queue not in queues:
         if (only := only_model(models, "completion")) is not None:
             return only

@@ -44,9 +44,16 @@ def load_now(client: Client, model: str, keep_alive: str | None = None) -> None:
 
 
 def release(client: Client, model: str, keep_alive: str | None) -> None:
-    """Unload a model that is to be kept for no time at all."""
-    if keep_alive is not None and parse_keep_alive(keep_alive) == 0:
+    """Unload a model that is to be kept for no time at all.
+
+    What was said before stands: that the model stays, as for who may not unload it, is a warning.
+    """
+    if keep_alive is None or parse_keep_alive(keep_alive) != 0:
+        return
+    try:
         _keep(client, model, "0")
+    except DaemonError as error:
+        print(f"runnerd: {model} stays loaded: {error.message}", file=sys.stderr)
 
 
 def parse_keep_alive(text: str) -> float:

@@ -28,8 +28,8 @@ _TOGETHER_BYTES = 4 * 2**20  # or fewer, where they are long
 _PAGE = 200  # jobs that are read at once
 _LATER = 3600.0  # seconds until some of too many batches may be gone
 
-CheckModel = Callable[[Principal, str], None]
-"""Raises for a model that there is not for a principal."""
+ModelAsked = Callable[[Principal, str], str]
+"""The one spelling of a model; raises for one that there is not for a principal."""
 
 
 class Batches:
@@ -41,7 +41,7 @@ class Batches:
         queue: Queue,
         files: FileStore,
         *,
-        check_model: CheckModel,
+        model_asked: ModelAsked,
         clock: Callable[[], float],
         most: Callable[[], int],
     ) -> None:
@@ -49,7 +49,7 @@ class Batches:
         self._database = database
         self._queue = queue
         self._files = files
-        self._check_model = check_model
+        self._model_asked = model_asked
         self._clock = clock
         self._most = most
         self._submitting: dict[str, asyncio.Task[None]] = {}
@@ -146,7 +146,7 @@ class Batches:
         )
 
     def _reader(self, batch: Batch) -> LineReader:
-        return LineReader(batch, lambda model: self._check_model(batch.owner, model))
+        return LineReader(batch, lambda model: self._model_asked(batch.owner, model))
 
     async def _read(self, file: StoredFile, reader: LineReader) -> AsyncIterator[list[NewJob]]:
         """The jobs of a file's lines, some at a time, read in a thread."""

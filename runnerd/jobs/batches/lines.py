@@ -21,13 +21,14 @@ _CUSTOM_ID_LETTERS = 512
 class LineReader:
     """Turns the lines of a batch's file into jobs, and notes what is wrong with them.
 
-    `check_model` raises for a model that there is not for whose batch it is.
+    `model_asked` is the one spelling of a model; it raises for one that there is not for whose
+    batch it is.
     """
 
-    def __init__(self, batch: Batch, check_model: Callable[[str], None]) -> None:
+    def __init__(self, batch: Batch, model_asked: Callable[[str], str]) -> None:
         self._batch = batch
-        self._check_model = check_model
-        self._models: dict[str, Fault | None] = {}
+        self._model_asked = model_asked
+        self._models: dict[str, Fault | str] = {}
         self._seen: set[str] = set()
         self.faults: list[Fault] = []
         self.lines = 0
@@ -89,13 +90,13 @@ class LineReader:
             )
         elif not isinstance(body, dict) or not isinstance(body.get("model"), str):
             self._fault("invalid_request", "body is an object with a model", "body")
-        elif (fault := self._model_fault(body["model"])) is not None:
-            self.faults.append(replace(fault, line=self.lines))
+        elif isinstance(model := self._model(body["model"]), Fault):
+            self.faults.append(replace(model, line=self.lines))
         else:
             self._seen.add(custom_id)
             return NewJob(
                 batch.owner,
-                body["model"],
+                model,
                 (Prompt(batch.endpoint, msgspec.json.encode(body)),),
                 id=job_id(batch.id, self.lines),
                 deadline=batch.deadline,
@@ -104,11 +105,10 @@ class LineReader:
             )
         return None
 
-    def _model_fault(self, model: str) -> Fault | None:
+    def _model(self, model: str) -> Fault | str:
         if model not in self._models:
             try:
-                self._check_model(model)
-                self._models[model] = None
+                self._models[model] = self._model_asked(model)
             except RunnerdError as error:
                 self._models[model] = Fault(error.code, error.message, None, "body.model")
         return self._models[model]

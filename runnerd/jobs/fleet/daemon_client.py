@@ -11,6 +11,7 @@ from typing import Any
 import aiohttp
 
 from runnerd.errors import Displaced, RunnerdError
+from runnerd.models.reference import one_spelling
 
 _LOOK_SECONDS = 10.0
 _MOST_BYTES = 64 << 20  # of a response
@@ -58,11 +59,15 @@ class HostView:
 
     def has(self, model: str) -> bool:
         """Whether a model is in the host's store."""
-        return model in self.names
+        return self.id_of(model) is not None
+
+    def id_of(self, model: str) -> str | None:
+        """The id of a model that is here, in whichever spelling it is named."""
+        return self.names.get(model) or self.names.get(one_spelling(model))
 
     def loaded_as(self, model: str) -> LoadedModel | None:
         """A model as it is loaded, None if it is not."""
-        return self.loaded.get(self.names.get(model, model))
+        return self.loaded.get(self.id_of(model) or model)
 
 
 class DaemonClient:
