@@ -1,8 +1,8 @@
 """What a child does to itself between fork and exec.
 
 Whatever it is, it cannot gain privileges, leaves no core dump, and dies with the daemon.  One that
-is given a `Sandbox` gives up its capabilities, too, and puts itself under the rules for files and
-system calls.
+is given a `Sandbox` gives up its capabilities, too, puts itself under the rules for files and
+system calls, and becomes the user that it is to run as.
 
 Everything is prepared in the daemon; in the child only a few system calls remain, since a forked
 child of a threaded process must not take locks that another thread held.
@@ -17,6 +17,7 @@ import signal
 from types import TracebackType
 
 from runnerd.backends import landlock, seccomp
+from runnerd.backends.engine_user import EngineUser
 from runnerd.backends.landlock import libc
 from runnerd.backends.sandbox import Sandbox
 from runnerd.errors import BackendFailure
@@ -34,8 +35,8 @@ class _Capabilities(ctypes.Structure):
     _fields_ = (("version", ctypes.c_uint32), ("pid", ctypes.c_int), ("sets", ctypes.c_uint32 * 6))
 
 
-def _kept_capabilities(library: ctypes.CDLL) -> _Capabilities | None:
-    """What is left of this process's capabilities for a child: the lock on memory, if there.
+def _kept_capabilities(library: ctypes.CDLL, kept: int) -> _Capabilities | None:
+    """What is left of this process's capabilities for a child: of `kept` what is there.
 
     None where that is all there is: a service manager's filter may forbid to set any (systemd's
     `@privileged`).
@@ -44,7 +45,6 @@ def _kept_capabilities(library: ctypes.CDLL) -> _Capabilities | None:
     library.capget(ctypes.byref(found), ctypes.byref(found.sets))
     found.version = _CAPABILITY_VERSION
     before = list(found.sets)
-    kept = 1 << _CAP_IPC_LOCK
     found.sets[:] = [before[0] & kept, before[1] & kept, 0, 0, 0, 0]
     return None if list(found.sets) == before else found
 
@@ -86,9 +86,13 @@ class ChildSetup:
                 raise BackendFailure(
                     f"the rules for an engine cannot be made ({error.strerror}); see `sandbox`"
                 ) from error
+        self._user = None if sandbox is None else sandbox.user
+        if sandbox is not None and sandbox.held:
             scoped = self._rules is not None and landlock.abi() >= landlock.SCOPE_ABI
             self._filter = seccomp.make_filter(signals=not scoped)
-        self._capabilities = _kept_capabilities(self._libc)
+        # With a user of its own it needs none to lock memory (`EngineUser.become`).
+        kept = 1 << _CAP_IPC_LOCK if self._user is None else 0
+        self._capabilities = _kept_capabilities(self._libc, kept)
 
     def __enter__(self) -> ChildSetup:
         return self
@@ -104,10 +108,7 @@ class ChildSetup:
 
     def __call__(self) -> None:
         """Run in the child, between fork and exec."""
-        if self._prctl(_PDEATHSIG, signal.SIGKILL, 0, 0, 0) != 0:
-            self._fail(b"cannot set the parent-death signal\n")
-        if self._getppid() != self._parent:  # the daemon died before the signal was armed
-            self._exit(126)
+        self._die_with_parent()
         if self._prctl(_NO_NEW_PRIVS, 1, 0, 0, 0) != 0:
             self._fail(b"cannot set no_new_privs\n")
         resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
@@ -115,8 +116,38 @@ class ChildSetup:
             resource.setrlimit(resource.RLIMIT_DATA, self._data_limit)
         self._score()
         if self._sandbox is not None:
-            self._drop_capabilities()
-            self._restrict(self._sandbox)
+            if self._user is not None:
+                self._enter_view(self._user)
+            self._hold_to_files(self._sandbox)
+            self._change_user()
+            self._filter_calls()
+
+    def _die_with_parent(self) -> None:
+        if self._prctl(_PDEATHSIG, signal.SIGKILL, 0, 0, 0) != 0:
+            self._fail(b"cannot set the parent-death signal\n")
+        if self._getppid() != self._parent:  # the daemon died before the signal was armed
+            self._exit(126)
+
+    def _enter_view(self, user: EngineUser) -> None:
+        try:
+            user.enter_view(self._libc)
+        except OSError as error:
+            self._fail(f"{error.strerror}: {error.filename} (setting `engine_uids`)\n".encode())
+
+    def _change_user(self) -> None:
+        """Give up what root has beside its number, and that, too, for a user of its own."""
+        self._drop_bounds()
+        if self._user is not None:
+            try:
+                self._user.become()
+            except OSError as error:
+                self._fail(f"{error.strerror} (setting `engine_uids`)\n".encode())
+            self._die_with_parent()  # a change of users has taken the signal away
+        self._drop_capabilities()
+        if self._user is not None and self._user.rehearsal is not None:
+            if problem := self._user.rehearsal.problem():
+                self._fail(f"{problem}\n".encode())
+            self._exit(0)
 
     def _score(self) -> None:
         """The daemon's memory is private, and so is its child's until it is the engine: its /proc
@@ -131,23 +162,27 @@ class ChildSetup:
             pass
         self._prctl(_DUMPABLE, 0, 0, 0, 0)
 
-    def _drop_capabilities(self) -> None:
-        """Root's engine is root by its number only."""
+    def _drop_bounds(self) -> None:
         self._prctl(_CAP_AMBIENT, _CLEAR_ALL, 0, 0, 0)
         for number in range(_LAST_CAPABILITY + 1):  # refused to whoever has none to drop
-            if number != _CAP_IPC_LOCK:
+            if number != _CAP_IPC_LOCK or self._user is not None:
                 self._prctl(_CAPBSET_DROP, number, 0, 0, 0)
+
+    def _drop_capabilities(self) -> None:
+        """Root's engine is root by its number only, if at all."""
         if self._capabilities is None:
             return
         header = ctypes.byref(self._capabilities)
         if self._libc.capset(header, ctypes.byref(self._capabilities.sets)) != 0:
             self._fail(b"cannot give up its capabilities\n")
 
-    def _restrict(self, sandbox: Sandbox) -> None:
+    def _hold_to_files(self, sandbox: Sandbox) -> None:
         if self._rules is not None:
             self._rules.allow_own(sandbox.own_process)
             if self._libc.syscall(landlock.RESTRICT_SELF, self._rules.descriptor, 0) != 0:
                 self._fail(b"cannot put itself under Landlock's rules (setting `sandbox`)\n")
+
+    def _filter_calls(self) -> None:
         if self._filter is not None:
             self._filter.own(self._getpid())
             if self._prctl(_SECCOMP, _SECCOMP_MODE_FILTER, self._filter.address, 0, 0):

@@ -109,6 +109,8 @@ class EngineProcess:
         if threading.current_thread() is not threading.main_thread():
             raise RuntimeError("processes are started from the main thread only")
         try:
+            if sandbox is not None and sandbox.user is not None:
+                directory = directory or Path("/")  # the daemon's own may be closed to it
             with ChildSetup(sandbox, data_limit) as setup:
                 child, pipe = _fork(argv, output, environment, setup, directory, umask)
         except BackendFailure:

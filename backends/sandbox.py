@@ -23,6 +23,7 @@ from functools import cache
 from pathlib import Path
 
 from runnerd.backends import landlock, seccomp
+from runnerd.backends.engine_user import EngineUser
 from runnerd.backends.landlock import Access, Ruleset
 
 # Software: readable for everybody on any host.
@@ -51,7 +52,8 @@ class Sandbox:
 
     `programs` may be read and executed, `reads` read, `writes` changed (a file, or what is in a
     folder); in a folder of `sockets` it may listen.  `devices`: it computes on GPUs, if there are
-    any.
+    any.  `held`: Landlock and seccomp keep it to that.  `user` is whom it runs as, None for the
+    daemon's own user.
     """
 
     programs: tuple[Path, ...] = ()
@@ -59,6 +61,8 @@ class Sandbox:
     writes: tuple[Path, ...] = ()
     sockets: tuple[Path, ...] = ()
     devices: bool = False
+    held: bool = True
+    user: EngineUser | None = None
 
     @property
     def own_process(self) -> Access:
@@ -66,13 +70,13 @@ class Sandbox:
         return landlock.READ | Access.WRITE_FILE if self.devices else landlock.READ
 
     def ruleset(self) -> Ruleset | None:
-        """The rules for Landlock, None where this kernel has none.  Raises OSError."""
+        """The rules for Landlock, None where it has or needs none.  Raises OSError."""
         version = landlock.abi()
-        if not version:
+        if not version or not self.held:
             return None
         rules = Ruleset(version)
         try:
-            rules.allow((*_PROGRAMS, *_own_python(), *self.programs), landlock.RUN)
+            rules.allow((*_PROGRAMS, *own_python(), *self.programs), landlock.RUN)
             rules.allow((*_FILES, *self.reads), landlock.READ)
             rules.allow(_NODES, landlock.READ | Access.WRITE_FILE | Access.TRUNCATE)
             rules.allow(self.writes, landlock.CHANGE)
@@ -141,7 +145,7 @@ def lacks() -> list[str]:
 
 
 @cache
-def _own_python() -> tuple[str, ...]:
+def own_python() -> tuple[str, ...]:
     """The daemon's own environment: engines may be installed there, children may be Python's."""
     return tuple(dict.fromkeys((sys.prefix, sys.base_prefix, sys.exec_prefix)))
 

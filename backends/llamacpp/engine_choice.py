@@ -142,6 +142,7 @@ class EngineChoice:
         server = self.finder.current
         parts = [self.finder.unused_cards(server)] if server is not None else []
         parts += lacks() if self._settings.sandbox else ["engines are not held back (`sandbox`)"]
+        parts.append(self.finder.isolation.complaint)
         parts += [f"{NAME} {server.version}", server.warning] if server is not None else [NAME]
         return f"Running: {'; '.join(filter(None, parts))}"
 

@@ -23,6 +23,7 @@ from runnerd.backends.llamacpp.layers import LoadOutput
 from runnerd.backends.llamacpp.settings import LlamaCppSettings
 from runnerd.backends.names import ModelNames
 from runnerd.backends.process import EngineProcess
+from runnerd.backends.sandbox import Sandbox
 from runnerd.errors import BackendFailure
 from runnerd.tasks import uninterrupted
 
@@ -65,12 +66,15 @@ class EngineRuns:
         )
         await guard.start()
         process: EngineProcess | None = None
-        try:
-            process = self._processes[socket] = self._start(socket, launch, command, ram_limit)
-            record = await process.wait()
-        finally:
-            self._processes.pop(socket, None)
-            await uninterrupted(self._clean_up(guard, process), name=f"end of {socket.stem}")
+        async with contextlib.AsyncExitStack() as stack:
+            try:
+                sandbox, environment = await self._surroundings(stack, launch, command)
+                process = self._start(socket, command, sandbox, environment, ram_limit)
+                self._processes[socket] = process
+                record = await process.wait()
+            finally:
+                self._processes.pop(socket, None)
+                await uninterrupted(self._clean_up(guard, process), name=f"end of {socket.stem}")
         log.debug("runner %s: %s after %.1f s", socket.stem, record.reason, record.uptime)
         raise engine_failure(record, launch.model_ref, weights=str(launch.files.weights))
 
@@ -79,29 +83,47 @@ class EngineRuns:
         if (process := self._processes.get(socket)) is not None:
             process.schedule(batch=is_crowded)
 
-    def _start(
-        self, socket: Path, launch: Launch, command: EngineCommand, ram_limit: int | None
-    ) -> EngineProcess:
-        argv = command.argv
-        log.info("runner %s: starting %s", socket.stem, " ".join(argv).replace("\n", "\\n"))
+    async def _surroundings(
+        self, stack: contextlib.AsyncExitStack, launch: Launch, command: EngineCommand
+    ) -> tuple[Sandbox | None, dict[str, str]]:
+        """What the engine may reach, as long as the stack lasts, and its environment."""
         finder, writes = self._engines.finder, []
         environment = finder.environment()
         if launch.slots is not None:
             writes.append(launch.slots)
-        if command.devices and (folder := finder.isolation.compiled(launch.files)) is not None:
-            writes.append(folder)
-            environment |= compiled_in(folder)
-        return EngineProcess.start(
-            argv,
-            output=LoadOutput(self._context.log_dir / f"{socket.stem}.log", socket.stem),
-            environment=environment,
-            sandbox=finder.isolation.of(
-                Path(argv[0]),
+        if command.devices:
+            folder = await threads.run(finder.isolation.compiled, launch.files)
+            if folder is not None:
+                writes.append(folder)
+                environment |= compiled_in(folder)
+        sandbox = await stack.enter_async_context(
+            finder.isolation.of(
+                Path(command.argv[0]),
                 reads=[*files_of(launch.files), *_draft_files(launch), *command.reads],
                 writes=writes,
                 sockets=[launch.socket.parent],
                 devices=command.devices,
-            ),
+            )
+        )
+        return sandbox, environment
+
+    def _start(
+        self,
+        socket: Path,
+        command: EngineCommand,
+        sandbox: Sandbox | None,
+        environment: dict[str, str],
+        ram_limit: int | None,
+    ) -> EngineProcess:
+        words = " ".join(command.argv).replace("\n", "\\n")
+        user = None if sandbox is None or sandbox.user is None else sandbox.user.uid
+        as_whom = "" if user is None else f" (as uid {user})"
+        log.info("runner %s: starting %s%s", socket.stem, words, as_whom)
+        return EngineProcess.start(
+            command.argv,
+            output=LoadOutput(self._context.log_dir / f"{socket.stem}.log", socket.stem),
+            environment=environment,
+            sandbox=sandbox,
             data_limit=None if ram_limit is None else data_limit(ram_limit),
         )
 

@@ -1,21 +1,28 @@
-"""What llama.cpp's programs may reach: their own files, and what a call of them is about."""
+"""What llama.cpp's programs may reach, and as whom they run: their own files, and what a call of
+them is about.
+"""
 
 from __future__ import annotations
 
+import contextlib
 import glob
 import hashlib
 import logging
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import AsyncIterator, Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 
+from runnerd.backends.engine_users import EngineUsers
 from runnerd.backends.llamacpp.settings import LlamaCppSettings
 from runnerd.backends.model_files import ModelFiles
 from runnerd.backends.sandbox import Sandbox, device_nodes, folders_of
+from runnerd.backends.user_lending import UserLending
 
 log = logging.getLogger(__name__)
 
 _COMPILED = ".compiled"
+_HELD = ".uids"
 _COMPILED_BYTES = 256 * 2**20
 
 
@@ -28,8 +35,25 @@ class Isolation:
     def __init__(self, settings: LlamaCppSettings, state_dir: Path) -> None:
         self._settings = settings
         self._state_dir = state_dir
+        self._users = EngineUsers(settings.engine_uids, state_dir / _HELD)
+        self._lending = UserLending(self._users, state_dir)
 
-    def of(
+    @property
+    def complaint(self) -> str:
+        """What is not as the owner wants it, in words, "" where all is."""
+        return self._users.complaint
+
+    @property
+    def changes_users(self) -> bool:
+        """Whether programs may run as users of their own here."""
+        return self._users.usable
+
+    def keep_user_on_devices(self, reason: str) -> None:
+        """Run programs that compute on GPUs as the daemon's user from now on."""
+        self._lending.keep_on_devices(reason)
+
+    @contextlib.asynccontextmanager
+    async def of(
         self,
         program: Path,
         *,
@@ -37,23 +61,45 @@ class Isolation:
         writes: Sequence[Path] = (),
         sockets: Sequence[Path] = (),
         devices: bool,
-    ) -> Sandbox | None:
-        """The sandbox of one program, None where the owner wants none.  Looks at the disk."""
-        if not self._settings.sandbox:
-            return None
+        own_user: bool = True,
+    ) -> AsyncIterator[Sandbox | None]:
+        """The sandbox of one program, as long as it runs; None where nothing holds it back.
+
+        Where the daemon can, the program gets a user of its own, and `writes` and `sockets` are
+        that user's until the block ends; by then the program has to be gone.  Raises
+        errors.HostExhausted.
+        """
+        sandbox = self._of(program, reads, writes, sockets, devices)
+        if not (own_user and self._users.usable):
+            yield sandbox if sandbox.held else None
+            return
+        async with self._lending.lent(program, sandbox) as user:
+            sandbox = replace(sandbox, user=user)
+            yield sandbox if sandbox.held or user is not None else None
+
+    def _of(
+        self,
+        program: Path,
+        reads: Sequence[Path],
+        writes: Sequence[Path],
+        sockets: Sequence[Path],
+        devices: bool,
+    ) -> Sandbox:
         programs = (
             *folders_of(program, [self._state_dir]),
             *self._settings.extra_library_path,
             *self._settings.sandbox_paths,
         )
-        return Sandbox(programs, tuple(reads), tuple(writes), tuple(sockets), devices)
+        held = self._settings.sandbox
+        return Sandbox(programs, tuple(reads), tuple(writes), tuple(sockets), devices, held)
 
     def compiled(self, model: ModelFiles) -> Path | None:
         """The folder for what drivers compile for a model, made; None where there is none.
 
         Code lies there, so no two models share it: who takes one engine over plants none for all.
         """
-        if not self._settings.sandbox or not device_nodes():
+        shut_out = self._settings.sandbox or self._users.usable  # from the usual place
+        if not shut_out or not device_nodes():
             return None
         name = hashlib.sha256(os.fsencode(model.weights)).hexdigest()[:16]
         folder = self._state_dir / _COMPILED / name

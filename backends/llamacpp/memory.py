@@ -143,14 +143,15 @@ class MemoryEstimator:
         if load.batch != PHYSICAL_BATCH:
             argv += ["--batch-size", str(load.batch), "--ubatch-size", str(load.batch)]
         try:
-            result = await run_command(
-                [*argv, *flags, "--fit-print", "on"],
-                timeout=_TIMEOUT,
-                environment=self._finder.environment(),
-                sandbox=self._finder.isolation.of(
-                    tool, reads=list(files_of(files)), devices=bool(server.devices)
-                ),
-            )
+            async with self._finder.isolation.of(
+                tool, reads=list(files_of(files)), devices=bool(server.devices)
+            ) as sandbox:
+                result = await run_command(
+                    [*argv, *flags, "--fit-print", "on"],
+                    timeout=_TIMEOUT,
+                    environment=self._finder.environment(),
+                    sandbox=sandbox,
+                )
         except BackendFailure as failure:
             log.warning("%s", failure.message)
             return ()

@@ -49,12 +49,15 @@ class Quantizer:
         thread_count = [str(self._settings.threads)] if self._settings.threads else []
         # It may write this file and make no other.
         await threads.run(target.touch, mode=0o600)
-        result = await run_command(
-            [str(tool), str(source), str(target), kind, *thread_count],
-            timeout=_TIMEOUT,
-            environment=self._finder.environment(),
-            sandbox=self._finder.isolation.of(tool, reads=[source], writes=[target], devices=False),
-        )
+        async with self._finder.isolation.of(
+            tool, reads=[source], writes=[target], devices=False
+        ) as sandbox:
+            result = await run_command(
+                [str(tool), str(source), str(target), kind, *thread_count],
+                timeout=_TIMEOUT,
+                environment=self._finder.environment(),
+                sandbox=sandbox,
+            )
         if result.code != 0:
             words = result.output.strip().splitlines()
             cause = next((line for line in words if "failed" in line), "it said nothing")

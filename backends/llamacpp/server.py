@@ -211,14 +211,7 @@ class ServerFinder:
             raise  # says nothing about the file
         except BackendFailure as failure:
             return failure
-        devices = ""
-        if "--list-devices" in options:
-            try:
-                devices = await self._ask(path, "--list-devices")
-            except HostExhausted:
-                raise
-            except BackendFailure:
-                pass  # then it has none that could be used
+        devices = await self._devices(path) if "--list-devices" in options else ""
         if _UNIX_SOCKETS.search(words) is None and "--host" in options:
             return BackendFailure(
                 f"{path} is too old: it serves on no Unix socket (llama.cpp of April 2025 and later"
@@ -227,6 +220,23 @@ class ServerFinder:
         match = _VERSION.search(version)
         name = "unknown" if match is None else match[1] + (f" ({match[2]})" if match[2] else "")
         return NativeServer(path, name, options, place.name, listed_devices(devices))
+
+    async def _devices(self, path: Path) -> str:
+        """What the server lists as devices that it can use.  Raises errors.HostExhausted."""
+        listed = await self._listed(path)
+        if self.isolation.changes_users and self._hardware.cards and not listed_devices(listed):
+            listed = await self._listed(path, own_user=False)
+            if listed_devices(listed):
+                self.isolation.keep_user_on_devices(f"no other user can use the GPU with {path}")
+        return listed
+
+    async def _listed(self, path: Path, *, own_user: bool = True) -> str:
+        try:
+            return await self._ask(path, "--list-devices", own_user=own_user)
+        except HostExhausted:
+            raise
+        except BackendFailure:
+            return ""  # then it has none that could be used
 
     async def _tried(self, server: NativeServer, place: Place, careful: bool) -> _Known:
         """Return the server with what its trial found, or why it cannot be used."""
@@ -275,14 +285,15 @@ class ServerFinder:
         libraries = self._settings.extra_library_path
         return f"{this_processor().identity}{engine_identity(server.path, libraries)}"
 
-    async def _ask(self, path: Path, option: str) -> str:
-        result = await run_command(
-            [str(path), option],
-            timeout=_PROBE_TIMEOUT,
-            environment=self.environment(),
-            sandbox=self.isolation.of(path, devices=True),
-            output_bytes=_HELP_BYTES,
-        )
+    async def _ask(self, path: Path, option: str, *, own_user: bool = True) -> str:
+        async with self.isolation.of(path, devices=True, own_user=own_user) as sandbox:
+            result = await run_command(
+                [str(path), option],
+                timeout=_PROBE_TIMEOUT,
+                environment=self.environment(),
+                sandbox=sandbox,
+                output_bytes=_HELP_BYTES,
+            )
         if result.code != 0:
             lines = result.output.strip().splitlines()
             detail = lines[-1] if lines else "it printed nothing"

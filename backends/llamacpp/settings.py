@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
 from runnerd.backends.configuration import EngineName
+from runnerd.backends.engine_users import parse_range
 from runnerd.config_errors import wrong_settings
 from runnerd.errors import StartupError
 
@@ -50,6 +51,11 @@ class LlamaCppSettings(BaseModel):
     sandbox_paths: list[Path] = Field(
         [], description="further files and folders that engines may read and run"
     )
+    engine_uids: str = Field(
+        "auto",
+        description="each engine runs as a user of its own: off, FIRST-LAST, or auto (60578-60999 "
+        "where the daemon runs as root with all its rights)",
+    )
     stop_grace: float = Field(10.0, ge=0, le=86400, description="between SIGTERM and SIGKILL")
     encoder_memory: int = Field(
         512,
@@ -64,6 +70,12 @@ class LlamaCppSettings(BaseModel):
         le=2**30,
         description="MiB of RAM that a runner needs beyond the engine's own account",
     )
+
+    @field_validator("engine_uids")
+    @classmethod
+    def _is_range(cls, said: str) -> str:
+        parse_range(said)
+        return said
 
     @property
     def engine(self) -> str | None:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import contextlib
+import os
 from collections.abc import Sequence
 from pathlib import Path
 
 from runnerd import threads
 from runnerd.backends.configuration import BackendConfiguration, BackendMode
+from runnerd.backends.handing_over import take_file
 from runnerd.backends.interface import BackendContext
 from runnerd.backends.llamacpp import slots
 from runnerd.backends.llamacpp.engine_choice import EngineChoice
@@ -93,21 +95,33 @@ class SlotSaving:
 
     def _take(self, socket: Path, names: Sequence[str]) -> None:
         """Move what an engine wrote in its own folder to where slots are kept."""
+        owner = self._owner(socket)
         for written, kept in self._pairs(socket, names):
+            take_file(written, owner)
             written.rename(kept)
 
     def _lend(self, socket: Path, names: Sequence[str], stop: Stop) -> None:
         """Put kept slots into an engine's own folder.  What it may do to them, a checksum tells."""
+        owner = self._owner(socket)
         for lent, kept in self._pairs(socket, names):
             try:
                 lent.hardlink_to(kept)
             except OSError:  # a disk without links
                 _copy(kept, lent, stop)
+            if owner != os.geteuid():
+                os.chown(lent, owner, owner, follow_symlinks=False)
 
     def _take_back(self, socket: Path, names: Sequence[str]) -> None:
-        for lent, _ in self._pairs(socket, names):
+        for lent, kept in self._pairs(socket, names):
             with contextlib.suppress(OSError):  # its folder goes with the engine
                 lent.unlink()
+            with contextlib.suppress(OSError):  # it may have been removed
+                os.chown(kept, os.geteuid(), os.getegid(), follow_symlinks=False)
+
+    def _owner(self, socket: Path) -> int:
+        """The user of the engine that listens behind `socket`: its folder is that user's."""
+        slots_dir = self._context.slots_dir
+        return os.geteuid() if slots_dir is None else slots_folder(slots_dir, socket).stat().st_uid
 
     def _pairs(self, socket: Path, names: Sequence[str]) -> list[tuple[Path, Path]]:
         slots_dir = self._context.slots_dir

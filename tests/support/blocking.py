@@ -24,7 +24,7 @@ ALLOWED: list[tuple[str, set[str], str]] = [
     ("runnerd/resources/ram.py", {"ram"}, "/proc and cgroups, which are no disk"),
     ("runnerd/resources/gpus.py", {"_open", "_look", "_ask"}, "the driver, which is no disk"),
     ("runnerd/backends/limits.py", {"data_limit", "follow"}, "/dev and /proc, which are no disk"),
-    ("runnerd/backends/llamacpp/isolation.py", {"of"}, "an engine's start: its program's folder"),
+    ("runnerd/backends/llamacpp/isolation.py", {"_of"}, "an engine's start: its program's folder"),
     ("runnerd/backends/oom.py", {"__init__", "rose"}, "cgroups, which are no disk"),
     ("runnerd/backends/process.py", {"start", "_fork"}, "an engine's start: until it is executed"),
     ("runnerd/backends/process.py", {"living_members"}, "/proc, which is no disk"),

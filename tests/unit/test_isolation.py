@@ -27,15 +27,17 @@ def test_all_files_of_a_model(tmp_path: Path) -> None:
     assert list(files_of(ModelFiles(tmp_path / "other.gguf", 1))) == [tmp_path / "other.gguf"]
 
 
-def test_the_owner_decides(tmp_path: Path) -> None:
+async def test_the_owner_decides(tmp_path: Path) -> None:
     """Without a sandbox there is none; further paths are given to every program."""
-    off = Isolation(LlamaCppSettings(sandbox=False), tmp_path)
-    assert off.of(tmp_path / "x", devices=False) is None
-    more = Isolation(LlamaCppSettings(sandbox_paths=[Path("/srv/models")]), tmp_path)
-    made = more.of(tmp_path / "x", reads=[tmp_path / "m"], devices=False)
-    assert made is not None
-    assert Path("/srv/models") in made.programs
-    assert made.reads == (tmp_path / "m",)
+    off = Isolation(LlamaCppSettings(sandbox=False, engine_uids="off"), tmp_path)
+    async with off.of(tmp_path / "x", devices=False) as made:
+        assert made is None
+    settings = LlamaCppSettings(sandbox_paths=[Path("/srv/models")], engine_uids="off")
+    more = Isolation(settings, tmp_path)
+    async with more.of(tmp_path / "x", reads=[tmp_path / "m"], devices=False) as made:
+        assert made is not None
+        assert Path("/srv/models") in made.programs
+        assert made.reads == (tmp_path / "m",)
 
 
 def test_what_drivers_compile_is_each_models_own(
@@ -54,4 +56,5 @@ def test_what_drivers_compile_is_each_models_own(
     assert first.is_dir()
     assert made.compiled(one) == first
     assert set(compiled_in(first).values()) >= {str(first), str(first / "cuda")}
-    assert Isolation(LlamaCppSettings(sandbox=False), tmp_path).compiled(one) is None
+    off = LlamaCppSettings(sandbox=False, engine_uids="off")
+    assert Isolation(off, tmp_path).compiled(one) is None

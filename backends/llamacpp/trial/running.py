@@ -143,16 +143,22 @@ async def _exercise(
     await threads.run(exercise.write, model)
     argv = [str(subject.server), *_arguments(subject.options, model, socket)]
     try:
-        process = EngineProcess.start(
-            [*argv, *exercise.flags, *flags],
-            output=Output(),
-            environment=subject.environment,
-            sandbox=subject.isolation.of(
-                subject.server, writes=[folder], sockets=[folder], devices=subject.devices
-            ),
-        )
+        async with subject.isolation.of(
+            subject.server, writes=[folder], sockets=[folder], devices=subject.devices
+        ) as sandbox:
+            process = EngineProcess.start(
+                [*argv, *exercise.flags, *flags],
+                output=Output(),
+                environment=subject.environment,
+                sandbox=sandbox,
+            )
+            return await _watched(process, exercise, socket)
     except BackendFailure as failure:
         return Verdict("fails", failure.message)
+
+
+async def _watched(process: EngineProcess, exercise: _Exercise, socket: Path) -> Verdict:
+    """Ask an engine that has just been started; it is gone when this returns."""
     question = tasks.spawn(_question(exercise, socket), name="question of a trial")
     end = tasks.spawn(process.wait(), name="end of a tried engine")
     try:

@@ -1,0 +1,215 @@
+"""Users of their own for engines: numbers of a range, of which each running engine has one.
+
+A user is what every kernel keeps apart: files, signals, tracing, sockets' folders.  Where the
+daemon may give its engines numbers of their own, one that is taken over is a stranger to the daemon
+and to other engines, also without Landlock.
+
+A number is taken that no account, no process and no other daemon has: each is held by a locked
+file, which lasts as long as its engine or, whatever happens, as the daemon.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import logging
+import os
+import signal
+import threading
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+log = logging.getLogger(__name__)
+
+AUTOMATIC, OFF = "auto", "off"
+# Between what systemd gives to homes and to dynamic users, below what Debian gives away, and
+# among the numbers that most containers have.
+USUAL = range(60578, 60999 + 1)
+_LOCKS = Path("/run/runnerd-uids")
+_NEEDED = {
+    0: "CAP_CHOWN", 1: "CAP_DAC_OVERRIDE", 3: "CAP_FOWNER", 5: "CAP_KILL", 6: "CAP_SETGID",
+    7: "CAP_SETUID",
+}  # fmt: skip
+# What does not go without these.  Who asks for users does without; nobody else has to.
+_WANTED = {
+    19: ("CAP_SYS_PTRACE", "of a /proc that hides others, an engine's memory is not read"),
+    21: ("CAP_SYS_ADMIN", "what lies in closed folders is not shown to another user"),
+    23: ("CAP_SYS_NICE", "an engine with a crowd to serve is not scheduled as a batch process"),
+    24: ("CAP_SYS_RESOURCE", "an engine's memory limit stays what it was at its start"),
+}
+_FIRST, _LAST = 1000, 2**31 - 2
+_END_TIMEOUT = 2.0  # seconds for processes to vanish that were killed
+_END_INTERVAL = 0.005
+
+
+class NoUser(Exception):
+    """No engine can have a user of its own now; says why."""
+
+
+@dataclass(frozen=True, slots=True)
+class Lent:
+    """A user that somebody has until it is given back."""
+
+    uid: int
+    lock: int
+
+
+def parse_range(said: str) -> range | None:
+    """The numbers of a setting (`auto`, `off` or FIRST-LAST), None for none.  Raises ValueError."""
+    if said == AUTOMATIC:
+        return USUAL
+    if said == OFF:
+        return None
+    first, dash, last = said.partition("-")
+    if not (dash and first.isascii() and last.isascii() and first.isdigit() and last.isdigit()):
+        raise ValueError(f"write it as FIRST-LAST, as in {USUAL[0]}-{USUAL[-1]}, auto or off")
+    if not _FIRST <= int(first) <= int(last) <= _LAST:
+        raise ValueError(f"the first must not be above the last, both from {_FIRST} to {_LAST}")
+    return range(int(first), int(last) + 1)
+
+
+def _held() -> int:
+    """The capabilities of this process, as bits."""
+    with contextlib.suppress(OSError, ValueError):
+        for line in Path("/proc/self/status").read_text().splitlines():
+            if line.startswith("CapEff:"):
+                return int(line.split()[1], 16)
+    return 0
+
+
+class EngineUsers:
+    """Lends the numbers of one range.  Its methods look at files and /proc, and may be called in
+    any thread.
+    """
+
+    def __init__(self, said: str, folder: Path) -> None:
+        """`said` is the setting, `folder` where numbers are held if they cannot be in /run."""
+        self._range = parse_range(said)
+        self._asked_for = said not in (AUTOMATIC, OFF)
+        self._folder = folder
+        self._next = 0
+        self._turn = threading.Lock()
+        held = _held()
+        absent = [(name, lost) for bit, (name, lost) in _WANTED.items() if not held >> bit & 1]
+        self.lacks = [f"without {name} {lost}" for name, lost in absent]
+        """What is worse for engines with users of their own than for the daemon's, in words."""
+        missing = [name for bit, name in _NEEDED.items() if not held >> bit & 1]
+        if not self._asked_for:
+            missing += [name for name, _ in absent]
+        self.problem = self._problem(missing)
+        """Why no engine can have a user of its own, "" where one can."""
+
+    @property
+    def usable(self) -> bool:
+        """Whether engines get users of their own, as far as the daemon's rights tell."""
+        return self._range is not None and not self.problem
+
+    @property
+    def complaint(self) -> str:
+        """What to tell an owner who has asked for users that cannot be had."""
+        told = self._asked_for and self.problem
+        return f"engines run as the daemon's user ({self.problem})" if told else ""
+
+    def owns(self, uid: int) -> bool:
+        """Whether a number is one of an engine's."""
+        return self._range is not None and uid in self._range
+
+    def _problem(self, missing: list[str]) -> str:
+        if self._range is None:
+            return ""
+        if missing:
+            return f"the daemon has not {', '.join(missing)}"
+        if {os.getuid(), os.geteuid()} & set(self._range):
+            return "the daemon's own user is in the range of `engine_uids`"
+        return ""
+
+    def lend(self) -> Lent:
+        """Lend a number that nobody has.  Raises NoUser."""
+        assert self._range is not None
+        with self._turn:
+            taken = _accounts() | set(_running())
+            for offset in range(len(self._range)):
+                place = (self._next + offset) % len(self._range)
+                uid = self._range[place]
+                if uid not in taken and (lock := self._lock(uid)) is not None:
+                    self._next = place + 1  # not again at once: something may still name it
+                    return Lent(uid, lock)
+        raise NoUser("all numbers of `engine_uids` are taken")
+
+    def give_back(self, lent: Lent) -> None:
+        """End what still runs as this user, and let others have it."""
+        deadline = time.monotonic() + _END_TIMEOUT
+        while _end_all(lent.uid):
+            if time.monotonic() > deadline:
+                log.error("processes of uid %d are still there; nobody gets it again", lent.uid)
+                return
+            time.sleep(_END_INTERVAL)
+        os.close(lent.lock)
+
+    def _lock(self, uid: int) -> int | None:
+        """Hold a number, None where somebody else does.  Raises NoUser."""
+        problem: OSError | None = None
+        for folder in (_LOCKS, self._folder):
+            try:
+                folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+                flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
+                descriptor = os.open(folder / str(uid), flags, 0o600)
+            except OSError as error:
+                problem = error
+                continue
+            try:
+                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except OSError:
+                os.close(descriptor)
+                return None
+            return descriptor
+        raise NoUser(f"numbers cannot be held: {problem}")
+
+
+def _accounts() -> set[int]:
+    """The numbers of this host's users and groups; those of directories elsewhere are not asked
+    for, since a server that does not respond would keep every engine waiting.
+    """
+    found = set()
+    for file in ("/etc/passwd", "/etc/group"):
+        with contextlib.suppress(OSError):
+            for line in Path(file).read_text("utf-8", "replace").splitlines():
+                fields = line.split(":")
+                if len(fields) > 2 and fields[2].isascii() and fields[2].isdigit():
+                    found.add(int(fields[2]))
+    return found
+
+
+def _running() -> Iterator[int]:
+    for name in os.listdir("/proc"):
+        if name.isdigit():
+            yield from _uids(int(name))
+
+
+def _uids(pid: int) -> list[int]:
+    """The users of a process: real, effective, saved, and for files."""
+    try:
+        text = Path(f"/proc/{pid}/status").read_bytes()
+    except OSError:  # gone meanwhile
+        return []
+    line = text.partition(b"\nUid:")[2].partition(b"\n")[0]
+    zombie = b"\nState:\tZ" in text
+    return [] if zombie else [int(word) for word in line.split()]
+
+
+def _end_all(uid: int) -> bool:
+    """Kill every process of a user; return whether there was one."""
+    found = False
+    for name in os.listdir("/proc"):
+        if name.isdigit() and uid in _uids(int(name)):
+            found = True
+            with contextlib.suppress(OSError):
+                descriptor = os.pidfd_open(int(name))
+                try:
+                    if uid in _uids(int(name)):  # the number is still that process'
+                        signal.pidfd_send_signal(descriptor, signal.SIGKILL)
+                finally:
+                    os.close(descriptor)
+    return found

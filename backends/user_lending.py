@@ -1,0 +1,162 @@
+"""Gives a program a user of its own for as long as it runs, where everything it needs allows that.
+
+Nothing is believed: before the first start a child becomes that user and tries what the engine will
+need (`Rehearsal`).  Whatever is in the way (a borrowed file in somebody's home, a disk without
+owners, a GPU that only root may use) costs the program its own user and nothing else: it runs as
+the daemon's, and one line in the log says why.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import itertools
+import logging
+import os
+from collections.abc import AsyncIterator, Iterable, Iterator
+from dataclasses import replace
+from pathlib import Path
+
+from runnerd import threads
+from runnerd.backends.commands import run_command
+from runnerd.backends.engine_user import EngineUser, Rehearsal, device_groups, vital_nodes
+from runnerd.backends.engine_users import EngineUsers, Lent, NoUser
+from runnerd.backends.handing_over import hand_over, open_to_read, take_back
+from runnerd.backends.private_view import Closed, View
+from runnerd.backends.sandbox import Sandbox, device_nodes, own_python
+from runnerd.errors import BackendFailure, HostExhausted
+
+log = logging.getLogger(__name__)
+
+_TIMEOUT = 30.0
+_KNOWN = 64
+_TOLD = 256
+_MPS = Path("/tmp/nvidia-mps")
+_MPS_VARIABLE = "CUDA_MPS_PIPE_DIRECTORY"
+
+_Seen = tuple[object, ...]
+
+
+class UserLending:
+    """Owns what is known of who can have a user.  `state_dir` is the daemon's own: files there may
+    be opened to readers as long as no other user reaches them.
+    """
+
+    def __init__(self, users: EngineUsers, state_dir: Path) -> None:
+        self._users = users
+        self._state_dir = state_dir
+        self._sound: set[_Seen] = set()  # rehearsed
+        self._told: set[str] = set()
+        self._not_on_devices = ""
+
+    def keep_on_devices(self, reason: str) -> None:
+        """Give no user to programs that compute on GPUs from now on."""
+        self._not_on_devices = reason
+        self._tell(reason)
+
+    @contextlib.asynccontextmanager
+    async def lent(self, program: Path, sandbox: Sandbox) -> AsyncIterator[EngineUser | None]:
+        """The user for one program, None where it has to be the daemon's.
+
+        What it writes is its own until the block ends.  Raises errors.HostExhausted.
+        """
+        if sandbox.devices and self._not_on_devices:
+            yield None
+            return
+        for lack in self._users.lacks:
+            self._say(lack)
+        try:
+            lent = await threads.run_or_undo(self._users.lend, undo=self._users.give_back)
+        except NoUser as reason:
+            self._tell(str(reason))
+            yield None
+            return
+        try:
+            yield await self._prepared(program, sandbox, lent.uid)
+        finally:
+            await threads.run_to_end(self._give_back, lent, sandbox)
+
+    async def _prepared(self, program: Path, sandbox: Sandbox, uid: int) -> EngineUser | None:
+        try:
+            user, seen = await threads.run(self._prepare, program, sandbox, uid)
+            if seen not in self._sound:
+                await _rehearse(program, replace(sandbox, user=user))
+                if len(self._sound) >= _KNOWN:
+                    self._sound.clear()
+                self._sound.add(seen)
+        except HostExhausted:
+            raise
+        except (Closed, NoUser, OSError, BackendFailure) as error:
+            self._tell(error.message if isinstance(error, BackendFailure) else _words(error))
+            await threads.run_to_end(take_back, _own(sandbox), self._is_ours)
+            return None
+        return replace(user, rehearsal=None)
+
+    def _prepare(self, program: Path, sandbox: Sandbox, uid: int) -> tuple[EngineUser, _Seen]:
+        """The user with what it needs, and what that depends on.
+
+        Raises Closed, NoUser, OSError.
+        """
+        nodes = vital_nodes(device_nodes()) if sandbox.devices else []
+        if nodes and (_MPS.exists() or _MPS_VARIABLE in os.environ):
+            raise NoUser("NVIDIA's MPS serves the programs of one user at a time")
+        own = _own(sandbox)
+        python = [Path(folder) for folder in own_python()]
+        view = View.of([program, *python, *sandbox.programs, *sandbox.reads, *own])
+        for path in sandbox.reads:
+            self._open(path, view)
+        hand_over(own, uid, self._is_ours)
+        files = [path for path in (*sandbox.reads, *_libraries(sandbox.programs)) if path.exists()]
+        rehearsal = Rehearsal(tuple(files), (program,), (*own, *nodes))
+        user = EngineUser(uid, device_groups(nodes), view, rehearsal)
+        return user, (view.covered, user.groups, *map(_look, (program, *files, *nodes)))
+
+    def _open(self, path: Path, view: View) -> None:
+        """Let a file of the store be read by whoever reaches it, as long as no stranger does."""
+        real = path.resolve()
+        if view.hides(str(real)) and real.is_relative_to(self._state_dir.resolve()):
+            open_to_read(real)
+
+    def _give_back(self, lent: Lent, sandbox: Sandbox) -> None:
+        self._users.give_back(lent)
+        take_back(_own(sandbox), self._is_ours)
+
+    def _is_ours(self, uid: int) -> bool:
+        return uid == os.geteuid() or self._users.owns(uid)
+
+    def _tell(self, reason: str) -> None:
+        self._say(f"an engine runs as the daemon's user: {reason}")
+
+    def _say(self, words: str) -> None:
+        """Log something once."""
+        if words not in self._told and len(self._told) < _TOLD:
+            self._told.add(words)
+            log.warning("%s", words)
+
+
+async def _rehearse(program: Path, sandbox: Sandbox) -> None:
+    """Have a child try it.  Raises errors.BackendFailure with what is in the way."""
+    result = await run_command([str(program)], timeout=_TIMEOUT, sandbox=sandbox)
+    if result.code != 0:
+        lines = result.output.strip().splitlines()
+        raise BackendFailure(lines[-1].removeprefix("runnerd: ") if lines else result.reason)
+
+
+def _own(sandbox: Sandbox) -> tuple[Path, ...]:
+    return (*sandbox.writes, *sandbox.sockets)
+
+
+def _libraries(programs: Iterable[Path]) -> Iterator[Path]:
+    return itertools.chain.from_iterable(
+        folder.glob("lib*.so*") for folder in programs if folder.is_dir()
+    )
+
+
+def _look(path: Path) -> tuple[object, ...]:
+    found = os.stat(path)
+    return str(path), found.st_dev, found.st_ino, found.st_mode, found.st_uid
+
+
+def _words(error: Exception) -> str:
+    if isinstance(error, OSError):
+        return f"{error.filename}: {error.strerror}" if error.filename else str(error.strerror)
+    return str(error)
