@@ -37,10 +37,13 @@ class Instance:
     held: Mapping[str, int] | None = None  # what it was seen to hold
     slots: int | None = None
     fresh: bool = True  # nobody has used it yet
-    pace: Pace = field(default_factory=Pace)
+    pace: Pace = field(init=False)
     _prefixes: Lru[int, None] = field(default_factory=lambda: Lru(_PREFIXES))
     # by the last place of each
     _conversations: Lru[int, None] = field(default_factory=lambda: Lru(_CONVERSATIONS))
+
+    def __post_init__(self) -> None:
+        self.pace = Pace(self.slots)
 
     @property
     def idle(self) -> bool:
@@ -174,7 +177,7 @@ class Pool:
         best: Instance | None = None
         sharers = self.sharers
         shared = client in sharers.held and not background and now < sharers.shared_until(client)
-        if shared and overcommit and self._is_up(client):
+        if shared and overcommit and self._is_up(client, now):
             return None
         for instance in self.instances.values():
             if instance.state is not RunnerState.READY or instance.draining:
@@ -185,10 +188,10 @@ class Pool:
                     continue
             elif slots is not None and overcommit:
                 factor = overcommit
-                if shared and factor > 1.0 and instance.pace.seconds is None:
+                if shared and factor > 1.0 and instance.pace.seconds(now) is None:
                     factor = 1.0
                 places, busy = int(slots * factor) or 1, len(instance.leases)
-                if busy >= places and busy >= instance.pace.places(places):
+                if busy >= places and busy >= instance.pace.places(places, now):
                     continue
             if best is None or self._rank(instance, affinity) < self._rank(best, affinity):
                 best = instance
@@ -196,7 +199,7 @@ class Pool:
 
     def holds_back(self, client: str, now: float) -> bool:
         """Return whether a client has as much of the pool as it may have beside others."""
-        return self._is_shared(client, now) and self._is_up(client)
+        return self._is_shared(client, now) and self._is_up(client, now)
 
     def _is_shared(self, client: str, now: float) -> bool:
         """Return whether a client holds places that others may want; who holds none is not
@@ -205,15 +208,15 @@ class Pool:
         sharers = self.sharers
         return client in sharers.held and now < sharers.shared_until(client)
 
-    def _is_up(self, client: str) -> bool:
-        return self.sharers.held.get(client, 0) >= self._most_of_one()
+    def _is_up(self, client: str, now: float) -> bool:
+        return self.sharers.held.get(client, 0) >= self._most_of_one(now)
 
-    def _most_of_one(self) -> float:
+    def _most_of_one(self, now: float) -> float:
         """How many places one client may hold of a pool that it shares."""
         slots = 0
         for instance in self.instances.values():
             if instance.state is RunnerState.READY and not instance.draining:
-                if instance.slots is None or instance.pace.seconds is not None:
+                if instance.slots is None or instance.pace.seconds(now) is not None:
                     return math.inf
                 slots += instance.slots
         return most(slots) if slots else math.inf

@@ -147,6 +147,41 @@ def test_a_quick_engine_is_not_held_back() -> None:
     assert view.leases > SLOTS
 
 
+def test_a_quick_engine_is_not_held_back_on_a_busy_machine() -> None:
+    """The daemon, or the engine, has to wait for the processor all the time: that is not slowness,
+    and everybody who waits would wait longer for it.
+    """
+    scheduler = make(overcommit=2.0)
+    scheduler.request(1000, A, 1.0, client="person")
+    for ticket in range(64):
+        scheduler.request(ticket, A, 1.0, client="greedy")
+    now, given, leases = 1.0, [0, 1, 2], []
+    for ticket in range(64, 1000):
+        now += 0.008 if ticket % 40 == 0 else 0.001 if ticket % 8 == 0 else 0.00005
+        given += granted(scheduler.release(given.pop(0), now))
+        scheduler.request(ticket, A, now, client="greedy")
+        leases.append(len(given))
+    assert min(leases[300:]) >= 4 * SLOTS
+
+
+def test_who_was_quick_long_ago_leaves_a_slot_now() -> None:
+    """What an engine showed with requests of another kind is no reason to give it everything."""
+    scheduler = make(overcommit=1.0)
+    for ticket in range(200):
+        scheduler.request(ticket, A, 1.0, client="greedy")
+    now, given = 1.0, list(range(SLOTS))
+    while given:
+        now += 0.0001
+        given += granted(scheduler.release(given.pop(0), now))
+    now += 60.0
+    scheduler.request(1000, A, now, client="person")
+    scheduler.release(1000, now + 1.0)
+    for ticket in range(300, 320):
+        scheduler.request(ticket, A, now + 2.0, client="greedy")
+    [view] = scheduler.view()
+    assert view.leases == SLOTS - 1
+
+
 def test_background_is_counted_by_itself() -> None:
     """Who has jobs running is no holder when it talks with a model."""
     scheduler = make(overcommit=1.0)
