@@ -1,4 +1,4 @@
-"""The user that an engine runs as, where it has one of its own, and how a child becomes that user."""
+"""The user that an engine runs as, where it has one of its own, and how a child becomes it."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import stat
 from dataclasses import dataclass
 from pathlib import Path
 
-from runnerd.backends.private_view import View
+from runnerd.backends.private_view import SEES_ALL, View
 
 # The nodes without which there is no computing on a GPU; others belong to root on some hosts.
 _WITHOUT_WHICH_NOTHING = ("nvidiactl", "nvidia-uvm", "kfd", "dxg", "renderD")
@@ -49,7 +49,7 @@ class EngineUser:
 
     uid: int
     groups: tuple[int, ...] = ()
-    view: View = View()
+    view: View = SEES_ALL
     rehearsal: Rehearsal | None = None
 
     def enter_view(self, library: ctypes.CDLL) -> None:

@@ -17,7 +17,11 @@ _SHARED = {
     "setuid", "seteuid", "setreuid", "setresuid", "setgid", "setegid", "setregid", "setresgid",
     "setgroups", "initgroups",
 }  # fmt: skip
-_BEFORE_THREADS = {("runnerd.daemon", "umask")}
+_ALONE = {  # with one thread: before others are started, and in a child before it is executed
+    ("runnerd.daemon", "umask"),
+    ("runnerd.backends.private_view", "umask"),
+    *(("runnerd.backends.engine_user", name) for name in ("setgroups", "setresgid", "setresuid")),
+}
 
 
 def thread_starts() -> Iterator[str]:
@@ -34,7 +38,7 @@ def shared_changes() -> Iterator[str]:
     """Nothing of the whole process is changed while it has threads."""
     for source in sources():
         for name in sorted(_SHARED & set(_names(source))):
-            if (source.module, name) not in _BEFORE_THREADS:
+            if (source.module, name) not in _ALONE:
                 yield f"{source.path}: uses {name}, which changes what other threads do meanwhile"
 
 
