@@ -73,7 +73,7 @@ def parse_range(said: str) -> range | None:
 def _held() -> int:
     """The capabilities of this process, as bits."""
     with contextlib.suppress(OSError, ValueError):
-        for line in Path("/proc/self/status").read_text().splitlines():
+        for line in Path("/proc/self/status").read_text("utf-8", "replace").splitlines():
             if line.startswith("CapEff:"):
                 return int(line.split()[1], 16)
     return 0

@@ -22,6 +22,12 @@ def main() -> int:
     except BrokenPipeError:  # who read our output has gone (`| head`)
         _drop_output()
         return 1
+    except UnicodeDecodeError as error:
+        if serves:
+            raise
+        # Files are seen to where they are read, so it is our input.
+        print(f"runnerd: the input is no text in {error.encoding}: {error.reason}", file=sys.stderr)
+        return 1
     except OSError as error:
         if serves:
             raise

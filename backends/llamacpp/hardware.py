@@ -95,7 +95,7 @@ def _amd(root: Path) -> Iterator[str]:
 
 def _pairs(file: Path) -> Iterator[tuple[str, str]]:
     try:
-        lines = file.read_text().splitlines()
+        lines = file.read_text("utf-8", "replace").splitlines()
     except OSError:
         return
     for line in lines:
@@ -106,7 +106,7 @@ def _pairs(file: Path) -> Iterator[tuple[str, str]]:
 def _others(root: Path) -> Iterator[str]:
     for card in sorted(root.glob("sys/class/drm/renderD*/device/vendor")):
         try:
-            vendor = _DISPLAY_VENDORS.get(card.read_text().strip())
+            vendor = _DISPLAY_VENDORS.get(card.read_text("ascii", "replace").strip())
         except OSError:
             continue
         if vendor is not None:

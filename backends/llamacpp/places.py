@@ -84,7 +84,7 @@ def already_there() -> Place | None:
 def description(server: Path) -> dict[str, str]:
     """The installer's notes beside an engine that it built; empty for any other engine."""
     try:
-        document = json.loads((server.parents[1] / _DESCRIPTION).read_text())
+        document = json.loads((server.parents[1] / _DESCRIPTION).read_text("utf-8"))
     except (OSError, ValueError, IndexError):
         return {}
     if not isinstance(document, dict):
@@ -94,7 +94,7 @@ def description(server: Path) -> dict[str, str]:
 
 def describe(folder: Path, **facts: str) -> None:
     """Write down what an engine of ours is."""
-    (folder / _DESCRIPTION).write_text(json.dumps(facts, indent=1) + "\n")
+    (folder / _DESCRIPTION).write_text(json.dumps(facts, indent=1) + "\n", "utf-8")
 
 
 def building(folder: Path) -> Path:

@@ -139,7 +139,7 @@ def _of_huggingface(folder: Path) -> Iterator[FoundModel]:
         main = repository / "refs" / "main"
         revisions = sorted((repository / "snapshots").glob("*"))
         if main.is_file():
-            named = repository / "snapshots" / main.read_text().strip()
+            named = repository / "snapshots" / main.read_text("utf-8", "replace").strip()
             revisions = [named] if named.is_dir() else revisions[-1:]
         for revision in revisions[-1:]:
             for each in _folders(revision):

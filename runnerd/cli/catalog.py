@@ -46,7 +46,7 @@ def show(options: argparse.Namespace) -> int:
 
 def add(options: argparse.Namespace) -> int:
     """List the entries of a file."""
-    text = sys.stdin.read() if options.file == "-" else _read(Path(options.file))
+    text = sys.stdin.buffer.read() if options.file == "-" else _read(Path(options.file))
     try:
         document = json.loads(text)
     except ValueError as error:
@@ -96,12 +96,11 @@ def _path(name: str) -> str:
     return f"{_PATH}/{quote(name, safe='')}"
 
 
-def _read(path: Path) -> str:
+def _read(path: Path) -> bytes:
     try:
-        return path.read_text()
-    except (OSError, ValueError) as error:
-        reason = error.strerror if isinstance(error, OSError) else "it is no text"
-        raise ClientError(f"cannot read {path}: {reason}") from error
+        return path.read_bytes()
+    except OSError as error:
+        raise ClientError(f"cannot read {path}: {error.strerror}") from error
 
 
 def _value(text: str) -> Any:

@@ -37,7 +37,7 @@ def man(options: argparse.Namespace) -> int:
         try:
             folder.mkdir(parents=True, exist_ok=True)
             for name, text in pages.items():
-                (folder / f"{name}.1").write_text(text)
+                (folder / f"{name}.1").write_text(text, "utf-8")
         except OSError as error:
             raise ClientError(f"{error.filename} cannot be written: {error.strerror}") from error
         print(f"{len(pages)} pages are in {folder}")

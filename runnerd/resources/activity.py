@@ -16,7 +16,7 @@ def thread_times(pid: int) -> ThreadTimes:
     times = {}
     try:
         for folder in Path(f"/proc/{pid}/task").iterdir():
-            fields = (folder / "stat").read_text().rpartition(")")[2].split()
+            fields = (folder / "stat").read_bytes().rpartition(b")")[2].split()
             times[folder.name] = int(fields[_USER]) + int(fields[_SYSTEM])
     except OSError:  # not Linux; or one has just ended: the others are looked at next time
         return {}

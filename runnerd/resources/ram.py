@@ -49,7 +49,7 @@ def process_mapped(pid: int) -> int:
 def _resident(pid: int, kinds: tuple[str, ...]) -> int:
     """Sum up lines of the process's status: counters of the kernel, nothing is walked for them."""
     try:
-        text = Path(f"/proc/{pid}/status").read_text()
+        text = Path(f"/proc/{pid}/status").read_text("utf-8", "replace")
     except OSError:
         return 0
     return sum(int(line.split()[1]) * 1024 for line in text.splitlines() if line.startswith(kinds))

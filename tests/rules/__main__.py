@@ -10,6 +10,7 @@ from tests.rules.imports import reserved_names
 from tests.rules.lookups import lookups
 from tests.rules.page import page_files
 from tests.rules.shape import methods_of_classes, modules_have_tests
+from tests.rules.texts import named_encodings
 from tests.rules.threads import shared_changes, thread_starts
 from tests.rules.words import docstrings, retired_words
 
@@ -23,6 +24,7 @@ RULES = (
     lookups,
     thread_starts,
     shared_changes,
+    named_encodings,
     unused_code,
     page_files,
 )

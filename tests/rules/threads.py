@@ -15,7 +15,8 @@ _STARTS = {"to_thread", "run_in_executor"}
 _SHARED = {
     "umask", "chdir", "fchdir", "chroot", "putenv", "unsetenv", "setlocale", "setdefaulttimeout",
     "setuid", "seteuid", "setreuid", "setresuid", "setgid", "setegid", "setregid", "setresgid",
-    "setgroups", "initgroups",
+    "setgroups", "initgroups", "pthread_sigmask", "tzset", "setswitchinterval", "setrecursionlimit",
+    "catch_warnings", "simplefilter", "filterwarnings", "redirect_stdout", "redirect_stderr",
 }  # fmt: skip
 _ALONE = {  # with one thread: before others are started, and in a child before it is executed
     ("runnerd.daemon", "umask"),

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import os
 import subprocess
+from pathlib import Path
 
 import pytest
 
 from runnerd.resources.activity import busy_threads, thread_times
+from runnerd.resources.ram import process_ram
 
 
 @pytest.mark.parametrize(
@@ -40,3 +42,16 @@ def test_a_process_that_is_gone_has_none() -> None:
     process = subprocess.Popen(["true"])
     process.wait()
     assert thread_times(process.pid) == {}
+
+
+def test_a_program_may_be_called_anything(tmp_path: Path) -> None:
+    """The kernel cuts a name after 15 bytes, also where that leaves no text of any encoding."""
+    program = tmp_path / "fünfzehn-größen"  # 15 characters: the last but one is cut in two
+    program.symlink_to("/bin/sleep")
+    process = subprocess.Popen([program, "60"])
+    try:
+        assert str(process.pid) in thread_times(process.pid)
+        assert process_ram(process.pid) > 0
+    finally:
+        process.kill()
+        process.wait()

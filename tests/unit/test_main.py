@@ -6,6 +6,8 @@ import os
 import subprocess
 import sys
 
+import pytest
+
 _PRINTS = """
 import sys, types
 from runnerd import __main__
@@ -24,3 +26,18 @@ def test_terminal_that_lacks_a_character() -> None:
         capture_output=True,
     )
     assert (done.returncode, done.stdout, done.stderr) == (0, b"caf\xe9 ??\n", b"")
+
+
+@pytest.mark.parametrize(
+    "arguments", [("submit", "any"), ("session", "prompt", "any"), ("embed", "any")]
+)
+def test_input_that_is_no_text(arguments: tuple[str, ...]) -> None:
+    """Is told in a sentence."""
+    done = subprocess.run(
+        [sys.executable, "-m", "runnerd", *arguments],
+        env={**os.environ, "PYTHONIOENCODING": "utf-8"},
+        input=b"caf\xe9",
+        capture_output=True,
+    )
+    assert (done.returncode, done.stdout) == (1, b"")
+    assert done.stderr.decode().startswith("runnerd: the input is no text in utf-8: ")

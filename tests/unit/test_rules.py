@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.rules import dead_code, imports, lookups, page, shape, threads, words
+from tests.rules import dead_code, imports, lookups, page, shape, texts, threads, words
 from tests.rules.sources import Source
 
 METHODS = "\n".join(f"    def m{number}(self): ..." for number in range(21))
@@ -21,7 +21,7 @@ def broken_by(monkeypatch: pytest.MonkeyPatch) -> Callable[[str, Callable[[], It
     def judge(text: str, rule: Callable[[], Iterator[str]]) -> str:
         made = Source(Path("runnerd/one.py"))
         made.__dict__.update(text=text, tree=ast.parse(text))
-        for module in (imports, shape, threads, words):
+        for module in (imports, shape, texts, threads, words):
             monkeypatch.setattr(module, "sources", lambda: (made,))
         for module in (shape, dead_code):
             monkeypatch.setattr(module, "listed", lambda name: set[str]())
@@ -43,6 +43,18 @@ def broken_by(monkeypatch: pytest.MonkeyPatch) -> Callable[[str, Callable[[], It
         ("stack.push(asyncio.to_thread, f)", threads.thread_starts, "uses to_thread"),
         ("from asyncio import to_thread as f", threads.thread_starts, "uses to_thread"),
         ("loop.run_in_executor(None, f)", threads.thread_starts, "uses run_in_executor"),
+        ("with warnings.catch_warnings(): pass", threads.shared_changes, "uses catch_warnings"),
+        ("os.umask(0o077)", threads.shared_changes, "uses umask"),
+        ("Path().read_text()", texts.named_encodings, "runnerd/one.py:1: takes its encoding"),
+        ("Path().read_text(errors='replace')", texts.named_encodings, "takes its encoding"),
+        ("Path().write_text('x')", texts.named_encodings, "takes its encoding"),
+        ("open('x')", texts.named_encodings, "takes its encoding"),
+        ("open('x', 'w')", texts.named_encodings, "takes its encoding"),
+        ("path.open('w')", texts.named_encodings, "takes its encoding"),
+        ("os.fdopen(3)", texts.named_encodings, "takes its encoding"),
+        ("io.TextIOWrapper(x)", texts.named_encodings, "takes its encoding"),
+        ("tempfile.NamedTemporaryFile(mode='w')", texts.named_encodings, "takes its encoding"),
+        ("subprocess.run(x, text=True)", texts.named_encodings, "takes its encoding"),
         (f"class Large:\n{METHODS}", shape.methods_of_classes, "Large has 21 methods"),
         ("", shape.modules_have_tests, "runnerd.one has no test_one.py"),
         ("_arranger = 1", words.retired_words, "the word is capacity planner"),
@@ -63,6 +75,10 @@ def test_a_breach_is_seen(
 @pytest.mark.parametrize(
     ("text", "rule"),
     [
+        ("Path().read_text('utf-8')", texts.named_encodings),
+        ("open('x', 'rb')", texts.named_encodings),
+        ("store.open('name')", texts.named_encodings),
+        ("subprocess.run(x, text=True, encoding='utf-8')", texts.named_encodings),
         ("import aiohttp\nweb: aiohttp.ClientSession", imports.reserved_names),
         (f"class Fits:\n{METHODS[:-20]}", shape.methods_of_classes),
         ("# wished, suspicious, refraining", words.retired_words),

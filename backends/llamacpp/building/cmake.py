@@ -125,7 +125,7 @@ class Tree:
     def _write_project(self) -> Path:
         project = self._folder / "project"
         project.mkdir(parents=True, exist_ok=True)
-        (project / "CMakeLists.txt").write_text(_PROJECT)
+        (project / "CMakeLists.txt").write_text(_PROJECT, "utf-8")
         return project
 
     async def _logged(self, progress: Progress | None = None) -> _BuildOutput:
@@ -265,7 +265,7 @@ def _is_plugin(name: str) -> bool:
 
 def _available_memory() -> float:
     with contextlib.suppress(OSError, ValueError):
-        for line in Path("/proc/meminfo").read_text().splitlines():
+        for line in Path("/proc/meminfo").read_text("utf-8").splitlines():
             if line.startswith("MemAvailable:"):
                 return int(line.split()[1]) * 1024
     return 2 * 2**30

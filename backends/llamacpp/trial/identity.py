@@ -44,9 +44,9 @@ class Processor:
 @cache
 def this_processor() -> Processor:
     """Return this host's processor; read once, it does not change under a running process."""
-    drivers = [path.read_text().strip() for path in _DRIVERS if path.is_file()]
+    drivers = [path.read_text("utf-8", "replace").strip() for path in _DRIVERS if path.is_file()]
     try:
-        text = _CPUINFO.read_text(errors="replace")
+        text = _CPUINFO.read_text("utf-8", "replace")
     except OSError:
         text = ""
     return parse_cpuinfo(text, platform.machine(), os.uname().release, " ".join(drivers))

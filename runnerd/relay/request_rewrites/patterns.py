@@ -9,7 +9,6 @@ JSON (quotes, backslashes, line ends) it is narrowed: what is generated still ma
 from __future__ import annotations
 
 import re
-import warnings
 from collections.abc import Iterable, Iterator
 from functools import lru_cache
 from re import _constants as op  # type: ignore[attr-defined]
@@ -32,10 +31,12 @@ _PROPERTIES = {
     "L": _UPPER + _LOWER + "א-תء-يぁ-ゖァ-ヺ一-鿿가-힣",
     **{"Zs": " ", "S": "$+<->^`|~"},
 }
-_PROPERTY = re.compile(r"\\p\{(\w{1,40})\}|\\p([LNPZS])")
+_ESCAPE = re.compile(r"\\p\{(\w{1,40})\}|\\p([LNPZS])|\\.", re.DOTALL)
 _NAMES = {"Letter": "L", "Alphabetic": "L", "Uppercase_Letter": "Lu", "Lowercase_Letter": "Ll"}
 _NAMES |= {"Number": "N", "Decimal_Number": "Nd", "Punctuation": "P", "Uppercase": "Lu"}
-_IN_CLASS = re.compile(r"\[(?:\\.|[^\]\\])*\]", re.DOTALL)
+_CLASS = r"(?P<start>\[\^?\]?)(?P<members>(?:\\.|[^\]\\])*)(?P<end>\]?)"
+_ESCAPE_OR_CLASS = re.compile(f"{_ESCAPE.pattern}|{_CLASS}", re.DOTALL)
+_MEMBER = re.compile(r"(\\.|.)(?:-(\\.|.))?", re.DOTALL)
 
 
 class Untranslatable(Exception):
@@ -48,23 +49,44 @@ def engine_pattern(pattern: str) -> str | None:
     if len(pattern) > _LONGEST:
         return None
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            tree = list(parser.parse(_in_python(pattern)))
+        tree = list(parser.parse(_in_python(pattern)))
         return f"^{_anchored(tree)}$"
-    except (re.error, Untranslatable, OverflowError, RecursionError):
+    except (re.error, Untranslatable, OverflowError, RecursionError, Warning):
         return None
 
 
 def _in_python(pattern: str) -> str:
     """The same in Python's words: properties of characters as what they are, groups by name."""
     pattern = re.sub(r"\(\?<(?=[A-Za-z_])", "(?P<", pattern)
-    pattern = _IN_CLASS.sub(lambda found: _PROPERTY.sub(_characters, found[0]), pattern)
-    return _PROPERTY.sub(lambda found: f"[{_characters(found)}]", pattern)
+    return _ESCAPE_OR_CLASS.sub(_escape_or_class, pattern)
+
+
+def _escape_or_class(found: re.Match[str]) -> str:
+    """A class with the characters of its properties, and without what Python warns of.
+
+    It warns where other dialects read sets (`[a&&b]`).  To silence that would silence the whole
+    process, whose other threads read patterns as well.
+    """
+    start = found["start"]
+    if start is None:
+        known = _characters(found)
+        return known if known == found[0] else f"[{known}]"
+    if not found["end"]:
+        raise Untranslatable("a class without an end")
+    members = _ESCAPE.sub(_characters, found["members"])
+    return f"{start}{_MEMBER.sub(_escaped_member, members)}]"
+
+
+def _escaped_member(found: re.Match[str]) -> str:
+    first, last = (f"\\{each}" if each and each in "[-&|~" else each for each in found.groups())
+    return first if last is None else f"{first}-{last}"
 
 
 def _characters(found: re.Match[str]) -> str:
+    """A property's characters; any other escape as it is."""
     name = found[1] or found[2]
+    if name is None:
+        return found[0]
     try:
         return _PROPERTIES[_NAMES.get(name, name)]
     except KeyError:
