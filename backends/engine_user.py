@@ -1,4 +1,4 @@
-"""The user that an engine runs as, where it has one of its own, and how a child becomes that user."""
+"""The user that an engine runs as, where it has one of its own, and how a child becomes it."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import ctypes
 import os
 import resource
 import stat
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from runnerd.backends.private_view import View
@@ -49,7 +49,7 @@ class EngineUser:
 
     uid: int
     groups: tuple[int, ...] = ()
-    view: View = View()
+    view: View = field(default_factory=View)
     rehearsal: Rehearsal | None = None
 
     def enter_view(self, library: ctypes.CDLL) -> None:
