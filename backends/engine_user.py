@@ -6,10 +6,10 @@ import ctypes
 import os
 import resource
 import stat
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
-from runnerd.backends.private_view import SEES_ALL, View
+from runnerd.backends.private_view import View
 
 # The nodes without which there is no computing on a GPU; others belong to root on some hosts.
 _WITHOUT_WHICH_NOTHING = ("nvidiactl", "nvidia-uvm", "kfd", "dxg", "renderD")
@@ -49,7 +49,7 @@ class EngineUser:
 
     uid: int
     groups: tuple[int, ...] = ()
-    view: View = SEES_ALL
+    view: View = field(default_factory=View)
     rehearsal: Rehearsal | None = None
 
     def enter_view(self, library: ctypes.CDLL) -> None:

@@ -37,13 +37,10 @@ _Seen = tuple[object, ...]
 
 
 class UserLending:
-    """Owns what is known of who can have a user.  `state_dir` is the daemon's own: files there may
-    be opened to readers as long as no other user reaches them.
-    """
+    """Owns what is known of who can have a user."""
 
-    def __init__(self, users: EngineUsers, state_dir: Path) -> None:
+    def __init__(self, users: EngineUsers) -> None:
         self._users = users
-        self._state_dir = state_dir
         self._sound: set[_Seen] = set()  # rehearsed
         self._told: set[str] = set()
         self._not_on_devices = ""
@@ -103,18 +100,14 @@ class UserLending:
         python = [Path(folder) for folder in own_python()]
         view = View.of([program, *python, *sandbox.programs, *sandbox.reads, *own])
         for path in sandbox.reads:
-            self._open(path, view)
+            # Files of the store; what is borrowed is behind a link, and stays as it is.
+            if not path.is_symlink() and view.hides(str(path.resolve())):
+                open_to_read(path)
         hand_over(own, uid, self._is_ours)
         files = [path for path in (*sandbox.reads, *_libraries(sandbox.programs)) if path.exists()]
         rehearsal = Rehearsal(tuple(files), (program,), (*own, *nodes))
         user = EngineUser(uid, device_groups(nodes), view, rehearsal)
         return user, (view.covered, user.groups, *map(_look, (program, *files, *nodes)))
-
-    def _open(self, path: Path, view: View) -> None:
-        """Let a file of the store be read by whoever reaches it, as long as no stranger does."""
-        real = path.resolve()
-        if view.hides(str(real)) and real.is_relative_to(self._state_dir.resolve()):
-            open_to_read(real)
 
     def _give_back(self, lent: Lent, sandbox: Sandbox) -> None:
         self._users.give_back(lent)

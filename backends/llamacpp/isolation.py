@@ -36,7 +36,7 @@ class Isolation:
         self._settings = settings
         self._state_dir = state_dir
         self._users = EngineUsers(settings.engine_uids, state_dir / _HELD)
-        self._lending = UserLending(self._users, state_dir)
+        self._lending = UserLending(self._users)
 
     @property
     def complaint(self) -> str:

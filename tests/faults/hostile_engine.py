@@ -3,7 +3,8 @@
     HOSTILE what llama-server gets
 
 A request's `aims` are what it goes for: `daemon` (its process), `victim` (another one of the same
-user), paths to connect to, to read, to write and to list; `only` these attempts, all if empty.
+user), paths to connect to, to read, to write and to list; `only` these attempts, all if empty,
+`without` those.
 `GET` is answered as /health is; a POST with an object of what it tried: true where it got through,
 and the error where it did not.
 
@@ -95,6 +96,7 @@ def attempts(aims: dict[str, Any]) -> dict[str, Callable[[], object]]:
     """Everything that it tries, by name."""
     daemon, victim = aims["daemon"], aims["victim"]
     vector = (ctypes.c_char * 64)()
+    piece = (ctypes.c_size_t * 2)(ctypes.addressof(vector), 8)  # of nothing everybody gets nothing
     tried: dict[str, Callable[[], object]] = {
         "the internet": lambda: socket.socket(socket.AF_INET).close(),
         "the daemon's TCP port": lambda: connect_tcp(1),
@@ -115,8 +117,8 @@ def attempts(aims: dict[str, Any]) -> dict[str, Callable[[], object]]:
         "another's descriptor": lambda: call("pidfd_getfd", os.pidfd_open(victim), 1, 0),
         "another's limits": lambda: call("prlimit64", victim, 7, None, vector),
         "ptrace": lambda: call("ptrace", PTRACE_SEIZE, victim, 0, 0),
-        "process_vm_readv": lambda: call("process_vm_readv", victim, vector, 1, vector, 1, 0),
-        "process_vm_writev": lambda: call("process_vm_writev", victim, vector, 1, vector, 1, 0),
+        "process_vm_readv": lambda: call("process_vm_readv", victim, piece, 1, piece, 1, 0),
+        "process_vm_writev": lambda: call("process_vm_writev", victim, piece, 1, piece, 1, 0),
         "a namespace": lambda: call("unshare", CLONE_NEWUSER),
         "a namespace by clone": new_namespace,
         "another's namespace": lambda: call("setns", 0, 0),
@@ -157,7 +159,7 @@ def report(aims: dict[str, Any]) -> dict[str, object]:
     """What came of each attempt."""
     found: dict[str, object] = {}
     for name, attempt in attempts(aims).items():
-        if aims["only"] and name not in aims["only"]:
+        if (aims["only"] and name not in aims["only"]) or name in aims["without"]:
             continue
         try:
             attempt()

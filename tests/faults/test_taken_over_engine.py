@@ -13,7 +13,7 @@ import shlex
 import shutil
 import subprocess
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -63,22 +63,30 @@ class Host:
         runners = sorted(self.daemon.ps(), key=lambda runner: str(runner["model_name"]))
         return [Path(runner["socket"].replace(".sock", "/e.sock")) for runner in runners]
 
-    def attack(self, engine: Path, *only: str) -> dict[str, object]:
+    def attack(
+        self,
+        engine: Path,
+        *only: str,
+        without: Sequence[str] = (),
+        victim: int | None = None,
+        reads: Sequence[Path] = (),
+    ) -> dict[str, object]:
         """Have an engine try everything, and return what came of it."""
         others = [path for path in self.engine_sockets() if path != engine]
         state, home = self.daemon.state_dir, self.folder / "home"
         model = next((state / "models").rglob("*.gguf"))
         aims = {
             "daemon": self.daemon.process.pid if self.daemon.process is not None else 0,
-            "victim": self.victim,
+            "victim": victim or self.victim,
             "only": only,
+            "without": without,
             "sockets": [
                 str(path) for path in (self.daemon.socket, *others, self.folder / "own.sock")
             ],
             "read": [
                 "/etc/passwd", "/etc/shadow", "/proc/1/cmdline", "/proc/kallsyms",
                 str(home / "secret"), str(state / "logs" / "runnerd.log"),
-                str(state / "slots" / "kept.slot"),
+                str(state / "slots" / "kept.slot"), *map(str, reads),
             ],
             "write": [str(home / "secret"), str(state / "logs" / "runnerd.log"), str(model)],
             "list": [
@@ -149,7 +157,7 @@ def host(user: str, **settings: object) -> Iterator[Host]:
 @pytest.mark.parametrize("user", USERS)
 def test_it_reaches_nothing(user: str) -> None:
     """Files, processes, sockets, the network, the kernel: each attempt of either engine fails."""
-    with host(user) as this:
+    with host(user, engine_uids="off") as this:
         for engine in this.engine_sockets():
             report = this.attack(engine)
             assert report.pop("uid") == (0 if user == "root" else os.getuid() or ORDINARY)
@@ -162,7 +170,7 @@ def test_it_reaches_nothing(user: str) -> None:
 @pytest.mark.parametrize("user", USERS)
 def test_it_is_the_sandbox_that_holds(user: str) -> None:
     """The same engine without it gets at its neighbours, so that the attempts are real ones."""
-    with host(user, sandbox=False) as this:
+    with host(user, sandbox=False, engine_uids="off") as this:
         first, second = this.engine_sockets()
         harmless = [
             "the internet",
