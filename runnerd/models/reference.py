@@ -3,8 +3,8 @@
 The rules are Docker Model Runner's: `smollm2` means `ai/smollm2:latest`, `hf.co/` (with or without
 `www.`) means `huggingface.co/`, Docker Hub is the registry that is not written.  The name is
 lower-cased, the tag keeps its case.  The first path component is a registry when it looks like a
-host (a dot, a port or `localhost`).  The grammar is strict and bounded, so that nothing accepted can be mistaken
-for a path, a URL or a terminal escape.
+host (a dot, a port or `localhost`).  The grammar is strict and bounded, so that nothing accepted
+can be mistaken for a path, a URL or a terminal escape.
 """
 
 from __future__ import annotations

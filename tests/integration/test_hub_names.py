@@ -49,7 +49,7 @@ def test_one_model_in_every_spelling(daemon: DaemonProcess) -> None:
         assert runnerd(daemon, "tag", way, name, "--force")[1].strip() == SPELLED
         [model] = daemon.http.get("/models").json()
         assert model["tags"] == [f"{SPELLED}:latest"]
-        assert daemon.http.get(f"/models/{quote(way, safe=str())}").json() == model
+        assert daemon.http.get(f"/models/{quote(way, safe='')}").json() == model
 
         [job] = daemon.http.post("/runnerd/jobs", json={"model": way, "prompt": "Hi"}).json()
         assert job["model"] == SPELLED
@@ -62,7 +62,7 @@ def test_one_model_in_every_spelling(daemon: DaemonProcess) -> None:
         with daemon.stranger(f"user{number}", models=[pattern]) as stranger:
             granted = stranger.get("/v1/models").json()["data"]
             assert [each["id"] for each in granted] == [f"{SPELLED}:latest"]
-            assert stranger.get(f"/v1/models/{quote(way, safe=str())}").status_code == 200
+            assert stranger.get(f"/v1/models/{quote(way, safe='')}").status_code == 200
         assert runnerd(daemon, "rm", way)[1].splitlines()[0] == f"Untagged: {SPELLED}"
     [queue] = daemon.http.get("/runnerd/queues").json()
     assert (queue["model"], queue["queued"]) == (SPELLED, len(WAYS))
