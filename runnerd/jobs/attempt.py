@@ -72,6 +72,7 @@ class JobAttempt:
         self._gives_way = gives_way
         self._time = RunTime(claim.job.runtime)
         self.displaced = False
+        self._placed = False  # for any prompt
         self._refused = ""  # why the last prompt was, if it was
 
     async def run(self) -> None:
@@ -132,8 +133,23 @@ class JobAttempt:
             path, reading.body, by_any_key(job.principal), background=not job.waited_for
         )
         async with asking as stream:
+            if not self._placed:
+                self._await_place(stream)
             with self._time.asking(lambda: stream.waited()):
                 return await self._read(stream, reading)
+
+    def _await_place(self, stream: StreamedResponse) -> None:
+        """Whoever looks is told that the job is queued, until it has had its first place."""
+        if stream.has_place:
+            self._placed = True
+            return
+
+        def placed() -> None:
+            self._placed = True
+            self._queue.waits(self._claim, waits=False)
+
+        stream.when_placed = placed
+        self._queue.waits(self._claim, waits=True)
 
     async def _read(self, stream: StreamedResponse, reading: Reading) -> Response:
         opening = await stream.opening()

@@ -156,6 +156,14 @@ class Work(Protocol):
         """Keep a job for another `lease` seconds from now.  Raises errors.LeaseLost."""
         ...
 
+    def waits(self, claim: Claim, *, waits: bool) -> None:
+        """A job that was claimed waits for a place at its model, or does so no more.
+
+        Nothing is written down; to whoever looks the job is queued as long as it waits.  A queue
+        whose workers are elsewhere, and claim what they have places for, need not tell.
+        """
+        ...
+
     async def append(self, claim: Claim, output: str, responses: Sequence[Response] = ()) -> None:
         """Add to a job's output, and the responses of its next prompts.  Raises
         errors.LeaseLost.

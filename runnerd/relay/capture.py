@@ -74,6 +74,9 @@ class CapturedResponse:
     def waiting(self, *, streams: bool) -> None:
         self._sink.waiting(streams=streams)
 
+    def placed(self) -> None:
+        self._sink.placed()
+
     def head(
         self,
         status: int,

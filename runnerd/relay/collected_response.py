@@ -42,6 +42,8 @@ class CollectedResponse:
 
     def waiting(self, *, streams: bool) -> None: ...
 
+    def placed(self) -> None: ...
+
     def head(
         self,
         status: int,

@@ -181,6 +181,7 @@ class Exchange:
         record, plan = self.record, self._plan
         record.waited = time.monotonic() - record.clock
         record.runner = lease.runner.name
+        self._sink.placed()
         try:
             if not plan.preload_only and plan.immediate is None:
                 if _recalls(self, lease, plan, self._context):

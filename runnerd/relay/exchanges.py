@@ -148,6 +148,7 @@ class Exchanges:
             lambda paused: exchange.flow(paused=paused), exchange.cancel, exchange.record.waits
         )
         self._streamed[exchange] = principal
+        sink.has_place = False
         try:
             exchange.start()
             yield sink

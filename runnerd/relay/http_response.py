@@ -74,6 +74,8 @@ class HttpResponse:
         if interval is not None and streams and self._heartbeat is None:
             self._heartbeat = Heartbeat(interval, self._say_that_it_waits)
 
+    def placed(self) -> None: ...
+
     def _say_that_it_waits(self) -> None:
         client = self._client
         if client is None or client.write_paused:

@@ -37,6 +37,10 @@ class ResponseSink(Protocol):
         """
         ...
 
+    def placed(self) -> None:
+        """The exchange has a runner, and waits for that no more."""
+        ...
+
     def head(
         self,
         status: int,

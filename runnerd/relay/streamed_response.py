@@ -41,6 +41,8 @@ class StreamedResponse:
         self._failure: BaseException | None = None
         self._news = asyncio.Event()
         self.ended = False
+        self.has_place = True  # whether a runner is there; where nobody can tell it is taken so
+        self.when_placed: Callable[[], None] = lambda: None  # is called once one is
         self.waited: Callable[[], float] = lambda: 0.0
 
     def control(
@@ -107,6 +109,11 @@ class StreamedResponse:
         return self._bytes
 
     def waiting(self, *, streams: bool) -> None: ...
+
+    def placed(self) -> None:
+        if not self.has_place:
+            self.has_place = True
+            self.when_placed()
 
     def head(
         self,

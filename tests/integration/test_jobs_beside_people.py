@@ -54,6 +54,12 @@ def sharing(tmp_path: Path, model: Path) -> Iterator[DaemonProcess]:
 
 
 @pytest.fixture
+def sharing_one(tmp_path: Path, model: Path) -> Iterator[DaemonProcess]:
+    """Jobs work beside people, at an engine with one slot."""
+    yield from started(tmp_path, model, 1, patience=0)
+
+
+@pytest.fixture
 def impatient(tmp_path: Path, model: Path) -> Iterator[DaemonProcess]:
     """One job is let through beside people at once."""
     yield from started(tmp_path, model, 3, patience=0.001)
@@ -101,6 +107,25 @@ def test_the_last_slot(sharing: DaemonProcess) -> None:
     assert [job(client, id)["attempts"] for id in ids] == [[], [], [], []]
     for id in ids:
         client.post(f"/runnerd/jobs/{id}/cancel")
+
+
+def test_who_waits_for_a_place_is_queued(sharing_one: DaemonProcess) -> None:
+    """In lists and counts of jobs, too: a worker has the job, and no engine works on it."""
+    client = sharing_one.http
+    with Wire(sharing_one.socket) as person:
+        person.send(post("/v1/completions", LONGER))
+        assert person.read(head_only=True).status == 200
+        id = submitted(client, max_tokens=2)
+        wait_for(lambda: leases(sharing_one) == 2, "the job's request to be there")
+        found = job(client, id)
+        assert (found["state"], found["started"], found["runtime_seconds"]) == ("queued", None, 0)
+        for state, ids in (("queued", [id]), ("running", [])):
+            listed = client.get("/runnerd/jobs", params={"state": state}).json()
+            assert [each["id"] for each in listed] == ids
+        assert client.get("/runnerd/queues").json() == [{"model": "m", "queued": 1}]
+        theirs = client.get(f"/jobs/{id}").json()
+        assert "provisioning" in json.dumps(theirs)
+    wait_for(lambda: job(client, id)["state"] == "completed", "the job")
 
 
 def test_in_pauses(two_slots: DaemonProcess) -> None:

@@ -64,6 +64,7 @@ class ScriptedEngine:
         self.asked: list[bytes] = []
         self.background: list[bool] = []
         self.left = 0  # how many were left before their end
+        self.has_places = True  # for whoever asks, at once
 
     @asynccontextmanager
     async def streamed(
@@ -72,6 +73,7 @@ class ScriptedEngine:
         self.background.append(background)
         self.asked.append(body)
         sink = StreamedResponse(1 << 20)
+        sink.has_place = self.has_places
         telling = asyncio.get_running_loop().create_task(self._tell(body, sink))
         try:
             yield sink

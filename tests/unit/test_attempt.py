@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from runnerd import tasks
 from runnerd.errors import (
     BackendFailure,
     ClientError,
@@ -19,6 +20,7 @@ from runnerd.errors import (
     Unauthorized,
 )
 from runnerd.jobs.job import Job, JobState, NewJob, Prompt
+from runnerd.jobs.queue import Count, Selection
 from runnerd.jobs.worker import Gate, Worker
 from runnerd.relay.streamed_response import StreamedResponse
 from tests.support.job_queue import Script, ScriptedEngine, SqliteHost
@@ -294,3 +296,41 @@ async def test_waiting_is_no_runtime(host: SqliteHost) -> None:
         job = await working.ended(await working.submit("a", runtime=0.01))
     assert (job.state, job.output) == (JobState.COMPLETED, "a")
     assert looks > 2
+
+
+async def test_a_job_that_waits_for_a_place_is_queued(host: SqliteHost) -> None:
+    """To whoever looks, lists, counts or watches, as long as no prompt of this attempt had one."""
+    place, goes_on = asyncio.Event(), asyncio.Event()
+
+    async def waits(body: bytes, sink: StreamedResponse) -> None:
+        await place.wait()
+        sink.placed()
+        await goes_on.wait()
+        echo(body, sink)
+
+    async def listed(state: JobState) -> list[str]:
+        return [job.id for job in await host.queue.select(Selection(state=state))]
+
+    async with Working(host, waits) as working:
+        working.engine.has_places = False
+        id = await working.submit("a", "b")
+        while not working.engine.asked:
+            await asyncio.sleep(0)
+        [job] = await host.queue.get([id])
+        assert (job.state, job.started, job.seconds(1e12)) == (JobState.QUEUED, None, 0.0)
+        assert await host.queue.counts() == [Count(ANN.id, "m", JobState.QUEUED, 1)]
+        assert (await listed(JobState.QUEUED), await listed(JobState.RUNNING)) == ([id], [])
+        assert await host.queue.claim("other") == []
+        running = tasks.spawn(working.until(id, JobState.RUNNING), name="watch")
+        await asyncio.sleep(0)
+        place.set()
+        assert (await running).state is JobState.RUNNING
+        assert await host.queue.counts() == [Count(ANN.id, "m", JobState.RUNNING, 1)]
+        assert (await listed(JobState.QUEUED), await listed(JobState.RUNNING)) == ([], [id])
+        place.clear()
+        goes_on.set()
+        while len(working.engine.asked) < 2:
+            await asyncio.sleep(0)
+        assert await listed(JobState.RUNNING) == [id]  # it has begun
+        place.set()
+        assert (await working.ended(id)).state is JobState.COMPLETED

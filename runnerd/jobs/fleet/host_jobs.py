@@ -111,6 +111,7 @@ class ModelChoice:
         self.finish = queue.finish
         self.fail = queue.fail
         self.release = queue.release
+        self.waits = queue.waits
 
     async def claim(
         self,

@@ -45,6 +45,9 @@ class FleetWork(FleetParts):
         """As in the contract."""
         await self._counted(claim, "extend", lease)
 
+    def waits(self, claim: Claim, *, waits: bool) -> None:
+        """Workers claim what they have slots for, and the site is not told of moments."""
+
     async def append(self, claim: Claim, output: str, responses: Sequence[Response] = ()) -> None:
         """As in the contract."""
         await self._add(claim, "append", output, responses)

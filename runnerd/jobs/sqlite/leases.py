@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
+from runnerd.jobs.job import Job
 from runnerd.jobs.queue import Claim, LossListener
 
 
@@ -15,6 +16,7 @@ from runnerd.jobs.queue import Claim, LossListener
 class _Lease:
     claim: Claim
     until: float
+    waits: bool = False
 
 
 class Leases:
@@ -40,6 +42,21 @@ class Leases:
             return False
         lease.until = self._passed() + seconds
         return True
+
+    def wait(self, claim: Claim, *, waits: bool) -> None:
+        """A job that was claimed waits for a place at its model, or does so no more."""
+        lease = self._leases.get(claim.job.id)
+        if lease is not None and lease.claim.token == claim.token:
+            lease.waits = waits
+
+    def waits(self, id: str) -> bool:
+        """Whether a job was claimed and waits for a place."""
+        lease = self._leases.get(id)
+        return lease is not None and lease.waits
+
+    def waiting(self) -> list[Job]:
+        """The jobs that were claimed and wait for a place."""
+        return [lease.claim.job for lease in self._leases.values() if lease.waits]
 
     def give_back(self, claim: Claim) -> None:
         """A worker has done with a job."""

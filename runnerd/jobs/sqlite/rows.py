@@ -116,22 +116,34 @@ def whole(connection: Connection, seq: int) -> Job:
     return _whole(connection, row)
 
 
-def select(connection: Connection, selection: Selection) -> list[Job]:
-    """Jobs without what they ask and got, the newest first."""
+def select(connection: Connection, selection: Selection, waiting: Sequence[str] = ()) -> list[Job]:
+    """Jobs without what they ask and got, the newest first.
+
+    Those that are `waiting` (their ids) count as queued while they are running here.
+    """
     wanted = {
         "principal = ?": selection.principal,
         "model = ?": selection.model,
-        "state = ?": selection.state,
         "grp = ?": selection.group,
         "seq < (SELECT seq FROM jobs WHERE id = ?)": selection.before,
     }
     said = {clause: value for clause, value in wanted.items() if value is not None}
-    where = " AND ".join(said) or "true"
+    where = " AND ".join([*said, _of_state(selection.state, len(waiting))])
+    states = () if selection.state is None else (selection.state, *waiting)
     found = connection.execute(
         f"SELECT {_COLUMNS} FROM jobs WHERE {where} ORDER BY seq DESC LIMIT ?",
-        (*said.values(), selection.limit),
+        (*said.values(), *states, selection.limit),
     )
     return [_job(row) for row in found]
+
+
+def _of_state(state: JobState | None, waiting: int) -> str:
+    if state is None:
+        return "true"
+    these = f"id IN ({', '.join('?' * waiting)}) AND state = 'running'"
+    if state is JobState.QUEUED:
+        return f"(state = ? OR {these})"
+    return f"state = ? AND NOT ({these})"
 
 
 def counts(connection: Connection, principal: str | None) -> list[Count]:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Collection, Sequence
+from collections import Counter
+from collections.abc import AsyncIterator, Collection, Iterable, Sequence
+from dataclasses import replace
 
 from runnerd.database import Connection
 from runnerd.errors import Conflict, LimitReached
 from runnerd.jobs.group_summary import GroupSummary
-from runnerd.jobs.job import Job, NewJob, new_id, queued
+from runnerd.jobs.job import Job, JobState, NewJob, new_id, queued
 from runnerd.jobs.queue import Count, Selection
 from runnerd.jobs.sqlite import rows, transitions
 from runnerd.jobs.sqlite.state import QueueState
@@ -44,19 +46,28 @@ class SqliteSubmission:
     async def get(self, ids: Sequence[str], *, principal: str | None = None) -> list[Job]:
         """As in the contract."""
         found = await self._state.database.read(lambda connection: rows.find(connection, ids))
-        return [job for job in found if principal in (None, job.principal.id)]
+        return [self._seen(job) for job in found if principal in (None, job.principal.id)]
 
     async def select(self, selection: Selection) -> list[Job]:
         """As in the contract."""
-        return await self._state.database.read(
-            lambda connection: rows.select(connection, selection)
+        waiting = [job.id for job in self._state.leases.waiting()]
+        found = await self._state.database.read(
+            lambda connection: rows.select(connection, selection, waiting)
         )
+        return [self._seen(job) for job in found]
 
     async def counts(self, *, principal: str | None = None) -> list[Count]:
         """As in the contract."""
-        return await self._state.database.read(
+        found = await self._state.database.read(
             lambda connection: rows.counts(connection, principal)
         )
+        return with_waiting(found, self._state.leases.waiting(), principal)
+
+    def _seen(self, job: Job) -> Job:
+        """A job as it is shown: one that was claimed and waits for a place is queued."""
+        if job.state is JobState.RUNNING and self._state.leases.waits(job.id):
+            return replace(job, state=JobState.QUEUED, started=None)
+        return job
 
     async def summary(self, group: str) -> GroupSummary:
         """As in the contract."""
@@ -113,6 +124,21 @@ class SqliteSubmission:
             lambda connection: transitions.delete(connection, ids), then=state.ended
         )
         return len(gone)
+
+
+def with_waiting(
+    counts: Iterable[Count], waiting: Iterable[Job], principal: str | None
+) -> list[Count]:
+    """Counts in which jobs that were claimed and wait for a place are queued."""
+    found: Counter[tuple[str, str, JobState]] = Counter()
+    for count in counts:
+        found[count.principal, count.model, count.state] += count.number
+    for job in waiting:
+        whose = job.principal.id
+        if principal in (None, whose) and found[whose, job.model, JobState.RUNNING]:
+            found[whose, job.model, JobState.RUNNING] -= 1
+            found[whose, job.model, JobState.QUEUED] += 1
+    return [Count(*of, number) for of, number in sorted(found.items()) if number]
 
 
 def _insert(

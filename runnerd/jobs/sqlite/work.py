@@ -70,6 +70,11 @@ class SqliteWork:
         if not self._state.leases.extend(claim, lease):
             raise transitions.lost(claim)
 
+    def waits(self, claim: Claim, *, waits: bool) -> None:
+        """As in the contract."""
+        self._state.leases.wait(claim, waits=waits)
+        self._state.changes.tell([claim.job.id])
+
     async def append(self, claim: Claim, output: str, responses: Sequence[Response] = ()) -> None:
         """As in the contract."""
         state = self._state
