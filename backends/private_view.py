@@ -82,9 +82,6 @@ class View:
         os.umask(before)
 
 
-SEES_ALL = View()
-
-
 class _Walk:
     """Goes along paths as the kernel does, and notes where another user could not."""
 

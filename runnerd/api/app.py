@@ -14,6 +14,7 @@ from runnerd.api import (
     events,
     fitting,
     host,
+    importing,
     loading,
     log_views,
     metrics,
@@ -61,6 +62,7 @@ _MODULES = (
     page,
     pulls,  # these two before the models: their names may be anything
     configuring,
+    importing,
     models,
     engines,
     request_views,

@@ -16,6 +16,7 @@ from runnerd.api.visible_runners import as_seen, reports_of
 from runnerd.api.visible_transfers import transfers_of
 from runnerd.errors import RunnerdError
 from runnerd.models.catalog import Catalog
+from runnerd.observability.speeds import UNKNOWN, Speed
 from runnerd.supervisor import DeviceReport, RunnerReport, WaitingReport
 
 ROUTES = Routes()
@@ -29,7 +30,9 @@ async def overview(request: web.Request) -> web.Response:
     context = request.app[CONTEXT]
     host, seen = context.supervisor.host, context.observability
     running = running_of(request) if may(request, Action.VIEW_REQUESTS) else []
-    speeds, models = context.records.speeds(), models_of(request)
+    under_way = (each.record for each in context.exchanges.running())
+    speeds = seen.speeds.look(under_way, context.records.newest())
+    reports, models = reports_of(request), models_of(request)
     waiting = [found for each in host.waiting() if (found := as_seen(request, each)) is not None]
     return json_response(
         {
@@ -39,8 +42,11 @@ async def overview(request: web.Request) -> web.Response:
             "loop_lag_seconds": {"latest": seen.loop_lag.latest, "worst": seen.loop_lag.worst},
             "devices": [_device(device) for device in host.devices()],
             "runners": [
-                _runner(report, speeds.get(report.id), models) for report in reports_of(request)
+                _runner(report, speeds.get(report.id, UNKNOWN), models) for report in reports
             ],
+            "tokens_per_second": _rounded(
+                sum(_now(report, speeds.get(report.id, UNKNOWN)) for report in reports)
+            ),
             "queue": {
                 "waiting": sum(each.waiting for each in waiting),
                 "models": [_waiting(each) for each in waiting],
@@ -52,7 +58,16 @@ async def overview(request: web.Request) -> web.Response:
     )
 
 
-def _runner(report: RunnerReport, speed: float | None, models: Catalog) -> dict[str, object]:
+def _now(report: RunnerReport, speed: Speed) -> float:
+    """What a runner generates now: what its streams tell, else as much as lately if it works."""
+    return (speed.shown if report.in_use else speed.now) or 0.0
+
+
+def _rounded(speed: float | None) -> float | None:
+    return None if speed is None else round(speed, 2)
+
+
+def _runner(report: RunnerReport, speed: Speed, models: Catalog) -> dict[str, object]:
     """A runner, or a model that has failed and has none."""
     expires, retry, slots = report.expires_at, report.retry_at, report.slots
     return {
@@ -71,7 +86,7 @@ def _runner(report: RunnerReport, speed: float | None, models: Catalog) -> dict[
         },
         "requests": report.in_use,
         "waiting": report.waiting,
-        "tokens_per_second": None if speed is None else round(speed, 2),
+        "tokens_per_second": _rounded(speed.shown),
         "load_seconds": report.ready_after,
         "keep_alive": report.keep_alive,
         "last_used": timestamp(report.last_used_at),

@@ -21,7 +21,7 @@ from runnerd.cli.tables import familiar, print_json, print_table
 from runnerd.cli.taken_names import is_taken
 from runnerd.cli.taking_in import take_in
 from runnerd.errors import ClientError, NotFound, RunnerdError
-from runnerd.models.found_models import FoundModel, gguf_sets
+from runnerd.models.found_models import FoundModel, folders_below, gguf_sets
 from runnerd.models.sources import default_reference
 from runnerd.units import rounded_size
 
@@ -35,8 +35,10 @@ def models_below(folder: Path) -> Iterator[Path]:
 
     Raises errors.NotFound where there are none.
     """
+    if not folder.is_dir():
+        raise NotFound(f"{folder} is no folder")
     found = False
-    for each in _folders(folder):
+    for each in folders_below(folder):
         for model in gguf_sets(each):
             found = True
             yield model.path
@@ -128,7 +130,7 @@ def _found(options: argparse.Namespace) -> list[FoundModel]:
 
 def _of_lmstudio(folder: Path) -> Iterator[FoundModel]:
     """PUBLISHER/REPOSITORY/FILE.gguf; the names are made of the files'."""
-    for each in _folders(folder):
+    for each in folders_below(folder):
         yield from gguf_sets(each)
 
 
@@ -142,20 +144,11 @@ def _of_huggingface(folder: Path) -> Iterator[FoundModel]:
             named = repository / "snapshots" / main.read_text("utf-8", "replace").strip()
             revisions = [named] if named.is_dir() else revisions[-1:]
         for revision in revisions[-1:]:
-            for each in _folders(revision):
+            for each in folders_below(revision):
                 for model in gguf_sets(each):
                     label = _QUANTIZATION.search(model.path.name)
                     tag = f":{label[1]}" if label else ""
                     yield model.called(f"hf.co/{organisation}/{name}{tag}")
-
-
-def _folders(folder: Path) -> Iterator[Path]:
-    """A folder and those below it, without those behind links."""
-    if not folder.is_dir():
-        raise NotFound(f"{folder} is no folder")
-    for path, names, _ in os.walk(folder):
-        names.sort()
-        yield Path(path)
 
 
 def _ollama_places() -> list[str]:

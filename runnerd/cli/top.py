@@ -94,7 +94,8 @@ class Board:
         lag = overview["loop_lag_seconds"]["worst"] * 1000
         head = (
             f"runnerd {overview['version']}   {overview['running']} requests,"
-            f" {overview['queue']['waiting']} wait   loop lag {lag:.0f} ms"
+            f" {overview['queue']['waiting']} wait   {overview['tokens_per_second']:.1f} tokens/s"
+            f"   loop lag {lag:.0f} ms"
         )
         plain = [head, *device_lines(overview["devices"], width), ""]
         found = [(cut(line, width), False) for line in plain]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
@@ -64,6 +65,13 @@ def gguf_sets(folder: Path) -> Iterator[FoundModel]:
         parts = _parts(files, shard["stem"]) if shard else [path]
         size = sum(part.stat().st_size for part in parts)
         yield FoundModel(path, size, mmproj, weights=tuple(parts))
+
+
+def folders_below(folder: Path) -> Iterator[Path]:
+    """A folder and those below it, without those behind links."""
+    for path, names, _ in os.walk(folder):
+        names.sort()
+        yield Path(path)
 
 
 def _parts(files: list[Path], stem: str) -> list[Path]:

@@ -11,6 +11,7 @@ from runnerd.observability.event_bus import EventBus, EventKind
 from runnerd.observability.loop_lag import LoopLag
 from runnerd.observability.metrics import Metrics
 from runnerd.observability.runner_names import RunnerNames
+from runnerd.observability.speeds import Speeds
 from runnerd.observability.trace_context import TracedRequest
 from runnerd.observability.traces import Traces
 from runnerd.pulls.transfer_tasks import TransferTask
@@ -33,6 +34,7 @@ class Observability:
         self.loop_lag = LoopLag()
         self.metrics = Metrics(supervisor, self.loop_lag, name_of=name_of, running=running)
         self.runner_names = RunnerNames()
+        self.speeds = Speeds()
         self._traces = traces
         if traces is not None:
             self.metrics.sources += (traces.figures,)

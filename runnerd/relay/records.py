@@ -9,8 +9,7 @@ from __future__ import annotations
 
 import time
 from collections import deque
-from collections.abc import Iterable, Sequence
-from itertools import islice
+from collections.abc import Iterator, Sequence
 
 import msgspec
 from msgspec import field
@@ -23,9 +22,7 @@ from runnerd.relay.usage import Usage
 MOST_CAPTURED = 100
 LEFT = "client disconnected"
 LOAD = "load"  # the operation of a request that only loads its model
-_RECENT = 60.0  # seconds after which a response says nothing of a runner's speed any more
 _UNTOLD = Usage()
-_LOOKED_AT = 300  # of the newest records, for runners' speeds
 
 
 class RequestRecord(msgspec.Struct, gc=False):
@@ -123,21 +120,9 @@ class Records:
         """The records, oldest first, of one model id and one principal's id, or of all."""
         return [record for record in self._records if record.is_of(model, whose)]
 
-    def speeds(self) -> dict[str, float]:
-        """The tokens per second that runners, by name, have generated lately, while they did."""
-        now = time.monotonic()
-        tokens: dict[str, int] = {}
-        times: dict[str, list[tuple[float, float]]] = {}
-        for record in islice(reversed(self._records), _LOOKED_AT):
-            if record.runner is None or record.duration is None:
-                continue
-            ended = record.clock + record.duration
-            if now - ended <= _RECENT and (generated := record.usage.generated):
-                tokens[record.runner] = tokens.get(record.runner, 0) + generated
-                spans = times.setdefault(record.runner, [])
-                spans.append((record.clock + (record.waited or 0.0), ended))
-        covered = {runner: _covered(spans) for runner, spans in times.items()}
-        return {runner: tokens[runner] / spent for runner, spent in covered.items() if spent > 0}
+    def newest(self) -> Iterator[RequestRecord]:
+        """The records, newest first."""
+        return reversed(self._records)
 
     def keep_content(self, record: RequestRecord, content: Content) -> None:
         """Keep the content of a record, and no longer that of the oldest of too many."""
@@ -160,12 +145,3 @@ class Records:
             for record in self._captured
             if record.duration is not None and record.is_of(model, whose)
         ]
-
-
-def _covered(times: Iterable[tuple[float, float]]) -> float:
-    """How long at least one of some spans of time lasted."""
-    covered, until = 0.0, 0.0
-    for start, end in sorted(times):
-        covered += max(0.0, end - max(start, until))
-        until = max(until, end)
-    return covered

@@ -136,6 +136,23 @@ def test_the_present_as_one_document(daemon: DaemonProcess) -> None:
     assert after["loop_lag_seconds"].keys() == {"latest", "worst"}
 
 
+def test_the_speed_of_a_stream_that_runs(daemon: DaemonProcess) -> None:
+    """Told while the first response runs, of its runner and in the sum; then not any more."""
+
+    def speeds() -> tuple[float | None, float]:
+        found = overview(daemon.http)
+        [runner] = found["runners"] or [{"tokens_per_second": None}]
+        return runner["tokens_per_second"], found["tokens_per_second"]
+
+    with daemon.client() as client, asking(client):
+        wait_for(lambda: all(speeds()), "a speed while the stream runs")
+        [running] = overview(daemon.http)["requests"]
+        assert running["state"] == "running"
+        assert running["completion_tokens"] is None
+        daemon.http.delete(f"/runnerd/requests/{running['id']}").raise_for_status()
+    assert speeds()[1] == 0.0
+
+
 def test_what_happens_is_told_as_it_happens(daemon: DaemonProcess) -> None:
     """A load, a request, an unload, another model; who was away catches up."""
     watcher = Watcher(daemon.http)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from runnerd.models.found_models import gguf_sets
+from runnerd.models.found_models import folders_below, gguf_sets
 
 
 def names(folder: Path) -> list[tuple[str, int, bool]]:
@@ -29,3 +29,12 @@ def test_projectors(tmp_path: Path) -> None:
     (tmp_path / "mmproj-q8.gguf").write_bytes(b"1")
     assert names(tmp_path) == [("one", 1, False)]
     assert names(tmp_path / "nowhere") == []
+
+
+def test_folders_below(tmp_path: Path) -> None:
+    """In order; what a link leads to is somewhere else."""
+    for name in ("b/c", "a"):
+        (tmp_path / name).mkdir(parents=True)
+    (tmp_path / "a" / "up").symlink_to(tmp_path)
+    found = [str(path.relative_to(tmp_path)) for path in folders_below(tmp_path)]
+    assert found == [".", "a", "b", "b/c"]

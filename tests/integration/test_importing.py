@@ -1,0 +1,64 @@
+"""Taking in what lies on the host: which models there are in a folder, and who may know."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import httpx
+import pytest
+
+from tests.support.daemon import DaemonProcess, running
+
+
+@pytest.fixture
+def daemon(tmp_path: Path) -> Iterator[DaemonProcess]:
+    """A daemon with an empty store."""
+    with running(tmp_path / "d") as daemon:
+        yield daemon
+
+
+def test_the_models_of_a_folder(daemon: DaemonProcess, tmp_path: Path) -> None:
+    """Those below it, too, each with its file, which can be imported as it is named."""
+    folder = tmp_path / "models"
+    (folder / "deep").mkdir(parents=True)
+    (folder / "a.gguf").write_bytes(b"1234")
+    (folder / "deep" / "b.gguf").write_bytes(b"12")
+    (folder / "read.me").write_bytes(b"1")
+    found = daemon.http.get("/runnerd/files", params={"path": str(folder)})
+    assert [(each["model"], each["size_bytes"], each["file"]) for each in found.json()] == [
+        ("a", 4, str(folder / "a.gguf")),
+        ("b", 2, str(folder / "deep" / "b.gguf")),
+    ]
+    one = daemon.http.get("/runnerd/files", params={"path": str(folder / "a.gguf")}).json()
+    assert [each["file"] for each in one] == [str(folder / "a.gguf")]
+    unfit = daemon.http.post("/models/import", json={"path": one[0]["file"]})
+    assert unfit.json()["error"]["code"] == "invalid_model_file"
+
+
+@pytest.mark.parametrize(
+    ("path", "status"),
+    [("/nowhere/at/all", 404), ("relative", 400), ("/a\0b", 400), ("", 400), (None, 400)],
+)
+def test_what_is_no_folder(daemon: DaemonProcess, path: str | None, status: int) -> None:
+    """It is said what is wrong."""
+    params = {} if path is None else {"path": path}
+    assert daemon.http.get("/runnerd/files", params=params).status_code == status
+    if status == 400 and path is not None:
+        assert daemon.http.post("/models/import", json={"path": path}).status_code == 400
+
+
+def test_a_folder_without_models(daemon: DaemonProcess, tmp_path: Path) -> None:
+    """That is no empty list, which could be a mistake in the path."""
+    (tmp_path / "empty").mkdir()
+    response = daemon.http.get("/runnerd/files", params={"path": str(tmp_path / "empty")})
+    assert response.status_code == 404
+    assert "no GGUF file" in response.json()["error"]["message"]
+
+
+def test_nobody_is_told_over_tcp(daemon: DaemonProcess, tmp_path: Path) -> None:
+    """The daemon may read what others may not."""
+    response = httpx.get(f"{daemon.address}/runnerd/files", params={"path": str(tmp_path)})
+    assert response.status_code == 403
+    with daemon.stranger("ann", may=["superuser"]) as ann:
+        assert ann.get("/runnerd/files", params={"path": str(tmp_path)}).status_code == 403
