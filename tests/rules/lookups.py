@@ -15,7 +15,7 @@ _DIRECT = {
 }
 _ALLOWED = {
     "runnerd.api.host",  # only counts
-    "runnerd.api.models",  # drafts are told to owners alone
+    "runnerd.api.models",  # purging, which is the owner's
     "runnerd.api.removal",  # which is the owner's
     "runnerd.api.ollama.creation",  # the owner's, too
     "runnerd.api.visible_runners",
