@@ -107,6 +107,23 @@ class EngineUsers:
         return self._range is not None and not self.problem
 
     @property
+    def on_devices(self) -> bool:
+        """Whether engines that compute on GPUs get users, too: only where an owner says so, since
+        what a driver does for other users than root is different on each host.
+        """
+        return self.usable and self._asked_for
+
+    @property
+    def words(self) -> str:
+        """As whom engines run, for people."""
+        if self._range is None:
+            return "engines run as the daemon's user"
+        if self.problem:
+            return f"engines run as the daemon's user: {self.problem}"
+        which = "each engine" if self._asked_for else "each engine on the CPU"
+        return f"{which} runs as a user of its own ({self._range[0]} to {self._range[-1]})"
+
+    @property
     def complaint(self) -> str:
         """What to tell an owner who has asked for users that cannot be had."""
         told = self._asked_for and self.problem

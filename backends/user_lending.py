@@ -56,7 +56,7 @@ class UserLending:
 
         What it writes is its own until the block ends.  Raises errors.HostExhausted.
         """
-        if sandbox.devices and self._not_on_devices:
+        if sandbox.devices and not await threads.run(self._for_devices):
             yield None
             return
         for lack in self._users.lacks:
@@ -71,6 +71,10 @@ class UserLending:
             yield await self._prepared(program, sandbox, lent.uid)
         finally:
             await threads.run_to_end(self._give_back, lent, sandbox)
+
+    def _for_devices(self) -> bool:
+        """Whether what may compute on GPUs can have a user; where there are none it is as others."""
+        return not device_nodes() or (self._users.on_devices and not self._not_on_devices)
 
     async def _prepared(self, program: Path, sandbox: Sandbox, uid: int) -> EngineUser | None:
         try:

@@ -53,8 +53,8 @@ class LlamaCppSettings(BaseModel):
     )
     engine_uids: str = Field(
         "auto",
-        description="each engine runs as a user of its own: off, FIRST-LAST, or auto (60578-60999 "
-        "where the daemon runs as root with all its rights)",
+        description="each engine runs as a user of its own, of this range: FIRST-LAST, off, or "
+        "auto (60578-60999 for engines on the CPU where the daemon is root with all its rights)",
     )
     stop_grace: float = Field(10.0, ge=0, le=86400, description="between SIGTERM and SIGKILL")
     encoder_memory: int = Field(
