@@ -73,7 +73,7 @@ class UserLending:
             await threads.run_to_end(self._give_back, lent, sandbox)
 
     def _for_devices(self) -> bool:
-        """Whether what may compute on GPUs can have a user; where there are none it is as others."""
+        """Whether what may compute on GPUs can have a user; without GPUs it is as others."""
         return not device_nodes() or (self._users.on_devices and not self._not_on_devices)
 
     async def _prepared(self, program: Path, sandbox: Sandbox, uid: int) -> EngineUser | None:
@@ -102,7 +102,7 @@ class UserLending:
             raise NoUser("NVIDIA's MPS serves the programs of one user at a time")
         own = _own(sandbox)
         python = [Path(folder) for folder in own_python()]
-        view = View.of([program, *python, *sandbox.programs, *sandbox.reads, *own])
+        view = View.of([program, *python, *sandbox.programs, *sandbox.reads, *own, *nodes])
         for path in sandbox.reads:
             # Files of the store; what is borrowed is behind a link, and stays as it is.
             if not path.is_symlink() and view.hides(str(path.resolve())):

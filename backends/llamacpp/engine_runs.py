@@ -96,10 +96,11 @@ class EngineRuns:
             if folder is not None:
                 writes.append(folder)
                 environment |= compiled_in(folder)
+        files = await threads.run(lambda: [*files_of(launch.files), *_draft_files(launch)])
         sandbox = await stack.enter_async_context(
             finder.isolation.of(
                 Path(command.argv[0]),
-                reads=[*files_of(launch.files), *_draft_files(launch), *command.reads],
+                reads=[*files, *command.reads],
                 writes=writes,
                 sockets=[launch.socket.parent],
                 devices=command.devices,

@@ -32,7 +32,7 @@ def test_ranges() -> None:
 @pytest.mark.parametrize("said", ["", "5", "0-10", "999-2000", "2000-1999", "a-b", "1-2-3", "²-³"])
 def test_no_ranges(said: str) -> None:
     """Neither root's number nor one of the system's accounts, and nothing backwards."""
-    with pytest.raises(ValueError, match="FIRST-LAST|must not be above"):
+    with pytest.raises(ValueError, match=r"FIRST-LAST|must not be above"):
         parse_range(said)
 
 
