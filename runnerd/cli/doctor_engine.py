@@ -41,7 +41,6 @@ def engine_findings(settings: Settings | None) -> Iterator[Finding]:
     except RunnerdError as error:
         yield Finding("llama-server", "missing", error.message, _INSTALL)
         return
-    yield _users(own, state)
     server = engines.chosen
     if cards.cards and (server is None or not server.devices):
         detail = f"{', '.join(cards.cards)}: not used by the engine"
@@ -56,11 +55,12 @@ def engine_findings(settings: Settings | None) -> Iterator[Finding]:
         yield Finding("GPU", "ok", ", ".join(server.devices))
     elif not cards.cards:
         yield Finding("GPU", "warning", "none: CPU only")
+    yield _users(own, state)
 
 
 def _users(own: LlamaCppSettings, state_dir: Path) -> Finding:
     """As whom the engines of a daemon would run that this user starts."""
-    users = EngineUsers(own.engine_uids, state_dir)
+    users = EngineUsers(own.users, state_dir)
     if users.complaint:
         return Finding("engine users", "warning", users.words, "start the daemon as root")
     return Finding("engine users", "ok", users.words)
