@@ -17,7 +17,7 @@ import os
 import signal
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -155,15 +155,18 @@ class EngineUsers:
                     return Lent(uid, lock)
         raise NoUser("all numbers of `engine_uids` are taken")
 
-    def give_back(self, lent: Lent) -> None:
-        """End what still runs as this user, and let others have it."""
+    def give_back(self, lent: Lent, before: Callable[[], None] | None = None) -> None:
+        """End what still runs as this user, carry out `before`, and let others have the number."""
         deadline = time.monotonic() + _END_TIMEOUT
-        while _end_all(lent.uid):
+        while still_there := _end_all(lent.uid):
             if time.monotonic() > deadline:
                 log.error("processes of uid %d are still there; nobody gets it again", lent.uid)
-                return
+                break
             time.sleep(_END_INTERVAL)
-        os.close(lent.lock)
+        if before is not None:
+            before()
+        if not still_there:
+            os.close(lent.lock)
 
     def _lock(self, uid: int) -> int | None:
         """Hold a number, None where somebody else does.  Raises NoUser."""

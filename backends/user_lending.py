@@ -74,7 +74,7 @@ class UserLending:
 
     def _for_devices(self) -> bool:
         """Whether what may compute on GPUs can have a user; without GPUs it is as others."""
-        return not device_nodes() or (self._users.on_devices and not self._not_on_devices)
+        return not self._not_on_devices and (self._users.on_devices or not device_nodes())
 
     async def _prepared(self, program: Path, sandbox: Sandbox, uid: int) -> EngineUser | None:
         try:
@@ -98,7 +98,7 @@ class UserLending:
         Raises Closed, NoUser, OSError.
         """
         nodes = vital_nodes(device_nodes()) if sandbox.devices else []
-        if nodes and (_MPS.exists() or _MPS_VARIABLE in os.environ):
+        if nodes and _has_mps():
             raise NoUser("NVIDIA's MPS serves the programs of one user at a time")
         own = _own(sandbox)
         python = [Path(folder) for folder in own_python()]
@@ -114,8 +114,7 @@ class UserLending:
         return user, (view.covered, user.groups, *map(_look, (program, *files, *nodes)))
 
     def _give_back(self, lent: Lent, sandbox: Sandbox) -> None:
-        self._users.give_back(lent)
-        take_back(_own(sandbox), self._is_ours)
+        self._users.give_back(lent, lambda: take_back(_own(sandbox), self._is_ours))
 
     def _is_ours(self, uid: int) -> bool:
         return uid == os.geteuid() or self._users.owns(uid)
@@ -136,6 +135,15 @@ async def _rehearse(program: Path, sandbox: Sandbox) -> None:
     if result.code != 0:
         lines = result.output.strip().splitlines()
         raise BackendFailure(lines[-1].removeprefix("runnerd: ") if lines else result.reason)
+
+
+def _has_mps() -> bool:
+    """Whether a daemon of NVIDIA's shares the GPUs; a folder of anybody else's in /tmp is none."""
+    if _MPS_VARIABLE in os.environ:
+        return True
+    with contextlib.suppress(OSError):
+        return os.lstat(_MPS).st_uid in (0, os.geteuid())
+    return False
 
 
 def _own(sandbox: Sandbox) -> tuple[Path, ...]:

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from runnerd.backends.handing_over import hand_over, open_to_read, take_back, take_file
+from tests.unit.test_deep_removal import DEEP, nest
 
 ENGINE, STRANGER = 60820, 60830
 pytestmark = pytest.mark.skipif(os.getuid() != 0, reason="only root may give files away")
@@ -52,6 +53,16 @@ def test_what_is_not_its_own_is_not_passed_on(tmp_path: Path) -> None:
     hand_over([folder], ENGINE, ours)
     assert list(folder.iterdir()) == []
     assert (owner(theirs), owner(twice), theirs.read_text()) == (STRANGER, 0, "private")
+
+
+def test_a_folder_that_cannot_be_walked_is_given_empty(tmp_path: Path) -> None:
+    """Folders in folders without end cost an engine what it had there, and nobody the folder."""
+    folder = tmp_path / "f"
+    folder.mkdir()
+    nest(folder, DEEP)
+    take_back([folder], ours)
+    hand_over([folder], ENGINE, ours)
+    assert (list(folder.iterdir()), owner(folder)) == ([], ENGINE)
 
 
 def test_a_file_that_an_engine_wrote(tmp_path: Path) -> None:
