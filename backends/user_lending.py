@@ -9,7 +9,6 @@ the daemon's, and one line in the log says why.
 from __future__ import annotations
 
 import contextlib
-import itertools
 import logging
 import os
 from collections.abc import AsyncIterator, Iterable, Iterator
@@ -30,6 +29,7 @@ log = logging.getLogger(__name__)
 _TIMEOUT = 30.0
 _KNOWN = 64
 _TOLD = 256
+_SYSTEM = (("usr",), ("lib",), ("lib64",))
 _MPS = Path("/tmp/nvidia-mps")
 _MPS_VARIABLE = "CUDA_MPS_PIPE_DIRECTORY"
 
@@ -151,9 +151,10 @@ def _own(sandbox: Sandbox) -> tuple[Path, ...]:
 
 
 def _libraries(programs: Iterable[Path]) -> Iterator[Path]:
-    return itertools.chain.from_iterable(
-        folder.glob("lib*.so*") for folder in programs if folder.is_dir()
-    )
+    """The libraries beside programs; the system's are everybody's, and thousands."""
+    for folder in programs:
+        if folder.parts[1:2] not in _SYSTEM and folder.is_dir():
+            yield from folder.glob("lib*.so*")
 
 
 def _look(path: Path) -> tuple[object, ...]:
