@@ -132,7 +132,8 @@ class ChildSetup:
         try:
             user.enter_view(self._libc)
         except OSError as error:
-            self._fail(f"{error.strerror}: {error.filename} (setting `engine_uids`)\n".encode())
+            where = f": {error.filename}" if error.filename else ""
+            self._fail(f"{error.strerror}{where} (setting `engine_uids`)\n".encode())
 
     def _change_user(self) -> None:
         """Give up what root has beside its number, and that, too, for a user of its own."""

@@ -17,7 +17,7 @@ import os
 import signal
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -107,6 +107,23 @@ class EngineUsers:
         return self._range is not None and not self.problem
 
     @property
+    def on_devices(self) -> bool:
+        """Whether engines that compute on GPUs get users, too: only where an owner says so, since
+        what a driver does for other users than root is different on each host.
+        """
+        return self.usable and self._asked_for
+
+    @property
+    def words(self) -> str:
+        """As whom engines run, for people."""
+        if self._range is None:
+            return "engines run as the daemon's user"
+        if self.problem:
+            return f"engines run as the daemon's user: {self.problem}"
+        which = "each engine" if self._asked_for else "each engine on the CPU"
+        return f"{which} runs as a user of its own ({self._range[0]} to {self._range[-1]})"
+
+    @property
     def complaint(self) -> str:
         """What to tell an owner who has asked for users that cannot be had."""
         told = self._asked_for and self.problem
@@ -138,15 +155,18 @@ class EngineUsers:
                     return Lent(uid, lock)
         raise NoUser("all numbers of `engine_uids` are taken")
 
-    def give_back(self, lent: Lent) -> None:
-        """End what still runs as this user, and let others have it."""
+    def give_back(self, lent: Lent, before: Callable[[], None] | None = None) -> None:
+        """End what still runs as this user, carry out `before`, and let others have the number."""
         deadline = time.monotonic() + _END_TIMEOUT
-        while _end_all(lent.uid):
+        while still_there := _end_all(lent.uid):
             if time.monotonic() > deadline:
                 log.error("processes of uid %d are still there; nobody gets it again", lent.uid)
-                return
+                break
             time.sleep(_END_INTERVAL)
-        os.close(lent.lock)
+        if before is not None:
+            before()
+        if not still_there:
+            os.close(lent.lock)
 
     def _lock(self, uid: int) -> int | None:
         """Hold a number, None where somebody else does.  Raises NoUser."""

@@ -13,21 +13,31 @@ import stat
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
+from runnerd.deep_removal import remove_folder
 from runnerd.regular import open_regular
 
 
 def hand_over(paths: Iterable[Path], uid: int, ours: Callable[[int], bool]) -> None:
     """Give files, and folders with what is in them, to a user; `ours` says of a number whether it
     is the daemon's or an engine's.  Raises OSError.
+
+    A folder that an engine has filled so that it cannot be given is given empty.
     """
     for path in paths:
-        _give(path, uid, uid, ours)
+        try:
+            _give(path, uid, uid, ours)
+        except (OSError, RecursionError):
+            if not stat.S_ISDIR(os.lstat(path).st_mode):
+                raise
+            remove_folder(path)
+            path.mkdir(mode=0o700, exist_ok=True)
+            _give(path, uid, uid, ours)
 
 
 def take_back(paths: Iterable[Path], ours: Callable[[int], bool]) -> None:
     """Make files and folders the daemon's again, what still is there of them."""
     for path in paths:
-        with contextlib.suppress(OSError):
+        with contextlib.suppress(OSError, RecursionError):
             _give(path, os.geteuid(), os.getegid(), ours)
 
 

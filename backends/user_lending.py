@@ -9,7 +9,6 @@ the daemon's, and one line in the log says why.
 from __future__ import annotations
 
 import contextlib
-import itertools
 import logging
 import os
 from collections.abc import AsyncIterator, Iterable, Iterator
@@ -30,6 +29,7 @@ log = logging.getLogger(__name__)
 _TIMEOUT = 30.0
 _KNOWN = 64
 _TOLD = 256
+_SYSTEM = (("usr",), ("lib",), ("lib64",))
 _MPS = Path("/tmp/nvidia-mps")
 _MPS_VARIABLE = "CUDA_MPS_PIPE_DIRECTORY"
 
@@ -56,7 +56,7 @@ class UserLending:
 
         What it writes is its own until the block ends.  Raises errors.HostExhausted.
         """
-        if sandbox.devices and self._not_on_devices:
+        if sandbox.devices and not await threads.run(self._for_devices):
             yield None
             return
         for lack in self._users.lacks:
@@ -71,6 +71,10 @@ class UserLending:
             yield await self._prepared(program, sandbox, lent.uid)
         finally:
             await threads.run_to_end(self._give_back, lent, sandbox)
+
+    def _for_devices(self) -> bool:
+        """Whether what may compute on GPUs can have a user; without GPUs it is as others."""
+        return not self._not_on_devices and (self._users.on_devices or not device_nodes())
 
     async def _prepared(self, program: Path, sandbox: Sandbox, uid: int) -> EngineUser | None:
         try:
@@ -94,11 +98,11 @@ class UserLending:
         Raises Closed, NoUser, OSError.
         """
         nodes = vital_nodes(device_nodes()) if sandbox.devices else []
-        if nodes and (_MPS.exists() or _MPS_VARIABLE in os.environ):
+        if nodes and _has_mps():
             raise NoUser("NVIDIA's MPS serves the programs of one user at a time")
         own = _own(sandbox)
         python = [Path(folder) for folder in own_python()]
-        view = View.of([program, *python, *sandbox.programs, *sandbox.reads, *own])
+        view = View.of([program, *python, *sandbox.programs, *sandbox.reads, *own, *nodes])
         for path in sandbox.reads:
             # Files of the store; what is borrowed is behind a link, and stays as it is.
             if not path.is_symlink() and view.hides(str(path.resolve())):
@@ -110,8 +114,7 @@ class UserLending:
         return user, (view.covered, user.groups, *map(_look, (program, *files, *nodes)))
 
     def _give_back(self, lent: Lent, sandbox: Sandbox) -> None:
-        self._users.give_back(lent)
-        take_back(_own(sandbox), self._is_ours)
+        self._users.give_back(lent, lambda: take_back(_own(sandbox), self._is_ours))
 
     def _is_ours(self, uid: int) -> bool:
         return uid == os.geteuid() or self._users.owns(uid)
@@ -134,14 +137,24 @@ async def _rehearse(program: Path, sandbox: Sandbox) -> None:
         raise BackendFailure(lines[-1].removeprefix("runnerd: ") if lines else result.reason)
 
 
+def _has_mps() -> bool:
+    """Whether a daemon of NVIDIA's shares the GPUs; a folder of anybody else's in /tmp is none."""
+    if _MPS_VARIABLE in os.environ:
+        return True
+    with contextlib.suppress(OSError):
+        return os.lstat(_MPS).st_uid in (0, os.geteuid())
+    return False
+
+
 def _own(sandbox: Sandbox) -> tuple[Path, ...]:
     return (*sandbox.writes, *sandbox.sockets)
 
 
 def _libraries(programs: Iterable[Path]) -> Iterator[Path]:
-    return itertools.chain.from_iterable(
-        folder.glob("lib*.so*") for folder in programs if folder.is_dir()
-    )
+    """The libraries beside programs; the system's are everybody's, and thousands."""
+    for folder in programs:
+        if folder.parts[1:2] not in _SYSTEM and folder.is_dir():
+            yield from folder.glob("lib*.so*")
 
 
 def _look(path: Path) -> tuple[object, ...]:

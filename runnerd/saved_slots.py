@@ -27,6 +27,7 @@ from pathlib import Path
 import msgspec
 
 from runnerd import threads
+from runnerd.deep_removal import remove_folder
 from runnerd.regular import open_regular, read_json, set_aside
 from runnerd.threads import Stop
 
@@ -132,7 +133,7 @@ class SavedSlots:
         kept |= {name for entry in self._entries.values() for name in entry.names}
         for path in list(self.folder.iterdir()):
             if _ENGINES.fullmatch(path.name) and not path.is_symlink():
-                shutil.rmtree(path, ignore_errors=True)
+                remove_folder(path)
         # By their names only: somebody may have put other things here, or a link to elsewhere.
         _unlink(
             path

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import logging
-import shutil
 from collections.abc import AsyncIterator, Iterator
 from dataclasses import replace
 from functools import partial
@@ -24,6 +23,7 @@ from runnerd.backends.llamacpp.settings import LlamaCppSettings
 from runnerd.backends.names import ModelNames
 from runnerd.backends.process import EngineProcess
 from runnerd.backends.sandbox import Sandbox
+from runnerd.deep_removal import remove_folder
 from runnerd.errors import BackendFailure
 from runnerd.tasks import uninterrupted
 
@@ -96,10 +96,11 @@ class EngineRuns:
             if folder is not None:
                 writes.append(folder)
                 environment |= compiled_in(folder)
+        files = await threads.run(lambda: [*files_of(launch.files), *_draft_files(launch)])
         sandbox = await stack.enter_async_context(
             finder.isolation.of(
                 Path(command.argv[0]),
-                reads=[*files_of(launch.files), *_draft_files(launch), *command.reads],
+                reads=[*files, *command.reads],
                 writes=writes,
                 sockets=[launch.socket.parent],
                 devices=command.devices,
@@ -171,4 +172,4 @@ def _make_folders(launch: Launch) -> Launch:
 def _remove_folders(launch: Launch) -> None:
     for folder in (launch.socket.parent, launch.slots):
         if folder is not None:
-            shutil.rmtree(folder, ignore_errors=True)
+            remove_folder(folder)

@@ -35,7 +35,7 @@ class Isolation:
     def __init__(self, settings: LlamaCppSettings, state_dir: Path) -> None:
         self._settings = settings
         self._state_dir = state_dir
-        self._users = EngineUsers(settings.engine_uids, state_dir / _HELD)
+        self._users = EngineUsers(settings.users, state_dir / _HELD)
         self._lending = UserLending(self._users)
 
     @property

@@ -13,17 +13,15 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
-import re
 import time
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
 from runnerd import threads
-from runnerd.backends.commands import run_command
 from runnerd.backends.environment import child_environment
 from runnerd.backends.llamacpp import hardware, places
-from runnerd.backends.llamacpp.devices import listed_devices
+from runnerd.backends.llamacpp.examination import Examination
 from runnerd.backends.llamacpp.isolation import Isolation
 from runnerd.backends.llamacpp.native_server import NativeServer, UnfitEngine
 from runnerd.backends.llamacpp.places import CONFIGURED, Place
@@ -31,16 +29,11 @@ from runnerd.backends.llamacpp.settings import LlamaCppSettings
 from runnerd.backends.llamacpp.trial.identity import engine_identity, this_processor
 from runnerd.backends.llamacpp.trial.running import NO_REPACK, Subject, try_engine
 from runnerd.backends.llamacpp.trial.verdicts import FILE_NAME, Verdict, Verdicts
-from runnerd.errors import BackendFailure, HostExhausted
+from runnerd.errors import BackendFailure
 
 log = logging.getLogger(__name__)
 
-_PROBE_TIMEOUT = 30.0  # a CUDA build initialises the driver first
 _LOOK_INTERVAL = 1.0
-_HELP_BYTES = 512 * 2**10
-_VERSION = re.compile(r"version:\s*(\S+)(?:\s*\((?:build \d+, commit )?([0-9A-Za-z]+)\))?")
-_OPTION = re.compile(r"(?<![\w-])--[a-z0-9][a-z0-9-]*")
-_UNIX_SOCKETS = re.compile(r"unix socket", re.IGNORECASE)
 
 _Known = NativeServer | BackendFailure
 
@@ -53,6 +46,8 @@ class ServerFinder:
         self._state_dir = state_dir
         self.isolation = Isolation(settings, state_dir)
         self._hardware = hardware.look()
+        cards = bool(self._hardware.cards)
+        self._examination = Examination(self.isolation, self.environment, has_cards=cards)
         self._known: dict[tuple[Path, int], _Known] = {}
         self._lock = asyncio.Lock()
         self._likely = False
@@ -188,7 +183,7 @@ class ServerFinder:
     async def _look_at(self, place: Place, *, careful: bool = True) -> _Known:
         stamp = _stamp(place.path)
         if (known := self._known.get(stamp)) is None:
-            known = await self._examine(place)
+            known = await self._examination.of(place)
             if not isinstance(known, BackendFailure):
                 known = await self._tried(known, place, careful)
             if isinstance(known, BackendFailure):
@@ -200,43 +195,6 @@ class ServerFinder:
                     log.warning("%s", known.warning)
             self._known[stamp] = known
         return known
-
-    async def _examine(self, place: Place) -> _Known:
-        path = place.path
-        try:
-            version = await self._ask(path, "--version")
-            words = await self._ask(path, "--help")
-            options = frozenset(_OPTION.findall(words))
-        except HostExhausted:
-            raise  # says nothing about the file
-        except BackendFailure as failure:
-            return failure
-        devices = await self._devices(path) if "--list-devices" in options else ""
-        if _UNIX_SOCKETS.search(words) is None and "--host" in options:
-            return BackendFailure(
-                f"{path} is too old: it serves on no Unix socket (llama.cpp of April 2025 and later"
-                " does); runnerd install llama.cpp --with cpu builds one beside it"
-            )
-        match = _VERSION.search(version)
-        name = "unknown" if match is None else match[1] + (f" ({match[2]})" if match[2] else "")
-        return NativeServer(path, name, options, place.name, listed_devices(devices))
-
-    async def _devices(self, path: Path) -> str:
-        """What the server lists as devices that it can use.  Raises errors.HostExhausted."""
-        listed = await self._listed(path)
-        if self.isolation.changes_users and self._hardware.cards and not listed_devices(listed):
-            listed = await self._listed(path, own_user=False)
-            if listed_devices(listed):
-                self.isolation.keep_user_on_devices(f"no other user can use the GPU with {path}")
-        return listed
-
-    async def _listed(self, path: Path, *, own_user: bool = True) -> str:
-        try:
-            return await self._ask(path, "--list-devices", own_user=own_user)
-        except HostExhausted:
-            raise
-        except BackendFailure:
-            return ""  # then it has none that could be used
 
     async def _tried(self, server: NativeServer, place: Place, careful: bool) -> _Known:
         """Return the server with what its trial found, or why it cannot be used."""
@@ -284,21 +242,6 @@ class ServerFinder:
     def _identity(self, server: NativeServer) -> str:
         libraries = self._settings.extra_library_path
         return f"{this_processor().identity}{engine_identity(server.path, libraries)}"
-
-    async def _ask(self, path: Path, option: str, *, own_user: bool = True) -> str:
-        async with self.isolation.of(path, devices=True, own_user=own_user) as sandbox:
-            result = await run_command(
-                [str(path), option],
-                timeout=_PROBE_TIMEOUT,
-                environment=self.environment(),
-                sandbox=sandbox,
-                output_bytes=_HELP_BYTES,
-            )
-        if result.code != 0:
-            lines = result.output.strip().splitlines()
-            detail = lines[-1] if lines else "it printed nothing"
-            raise BackendFailure(f"{path} does not run ({result.reason}): {detail}")
-        return result.output
 
 
 def _again(failure: BackendFailure) -> BackendFailure:

@@ -7,7 +7,7 @@ from pathlib import Path
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
 from runnerd.backends.configuration import EngineName
-from runnerd.backends.engine_users import parse_range
+from runnerd.backends.engine_users import AUTOMATIC, OFF, parse_range
 from runnerd.config_errors import wrong_settings
 from runnerd.errors import StartupError
 
@@ -53,8 +53,9 @@ class LlamaCppSettings(BaseModel):
     )
     engine_uids: str = Field(
         "auto",
-        description="each engine runs as a user of its own: off, FIRST-LAST, or auto (60578-60999 "
-        "where the daemon runs as root with all its rights)",
+        description="each engine runs as a user of its own, of this range: FIRST-LAST, off, or "
+        "auto: 60578-60999 where the daemon is root with all its rights, for engines on the CPU "
+        "and with `sandbox`",
     )
     stop_grace: float = Field(10.0, ge=0, le=86400, description="between SIGTERM and SIGKILL")
     encoder_memory: int = Field(
@@ -81,6 +82,13 @@ class LlamaCppSettings(BaseModel):
     def engine(self) -> str | None:
         """The one engine to use, None for whichever is best."""
         return None if self.server in ("auto", "native", "python") else self.server
+
+    @property
+    def users(self) -> str:
+        """`engine_uids` as it applies: by themselves no users are given to engines that the owner
+        does not want to be held back, such as a script that writes where it likes.
+        """
+        return OFF if self.engine_uids == AUTOMATIC and not self.sandbox else self.engine_uids
 
 
 def parse_settings(table: dict[str, object]) -> LlamaCppSettings:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from runnerd.backends.engine_users import EngineUsers
 from runnerd.backends.llamacpp import hardware
 from runnerd.backends.llamacpp.native_server import NativeServer
 from runnerd.backends.llamacpp.server import ServerFinder
@@ -54,6 +55,15 @@ def engine_findings(settings: Settings | None) -> Iterator[Finding]:
         yield Finding("GPU", "ok", ", ".join(server.devices))
     elif not cards.cards:
         yield Finding("GPU", "warning", "none: CPU only")
+    yield _users(own, state)
+
+
+def _users(own: LlamaCppSettings, state_dir: Path) -> Finding:
+    """As whom the engines of a daemon would run that this user starts."""
+    users = EngineUsers(own.users, state_dir)
+    if users.complaint:
+        return Finding("engine users", "warning", users.words, "start the daemon as root")
+    return Finding("engine users", "ok", users.words)
 
 
 def _server(server: NativeServer) -> Iterator[Finding]:

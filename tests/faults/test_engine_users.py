@@ -10,7 +10,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from tests.faults.test_taken_over_engine import PYTHON, Host, host
+from tests.faults.test_taken_over_engine import ORDINARY, PYTHON, Host, host
 from tests.support.waiting import wait_for
 
 RANGE = "60700-60799"
@@ -23,6 +23,13 @@ ANYBODY = {
 }  # fmt: skip
 NAMESPACE = "a namespace"
 IN_A_NAMESPACE = {NAMESPACE, "CAP_SYS_ADMIN", "CAP_DAC_OVERRIDE", "CAP_SYS_PTRACE"}
+
+# With which an ordinary user may give others to engines, and what lets it run the tests' Python.
+CAPABILITIES = ",".join(
+    f"+{name}"
+    for name in ("chown", "dac_override", "fowner", "kill", "setgid", "setuid", "sys_admin",
+                 "sys_nice", "sys_ptrace", "dac_read_search")
+)  # fmt: skip
 
 pytestmark = [
     pytest.mark.skipif(PYTHON is None, reason="needs a Python of the system"),
@@ -39,12 +46,14 @@ def engines(this: Host) -> dict[Path, int]:
     return found
 
 
-@pytest.mark.parametrize("sandbox", [False, True])
-def test_it_is_a_stranger(sandbox: bool) -> None:
+@pytest.mark.parametrize(
+    ("user", "sandbox"), [("root", False), ("root", True), ("ordinary", False), ("ordinary", True)]
+)
+def test_it_is_a_stranger(user: str, sandbox: bool) -> None:
     """Neither the daemon, nor its files, nor another engine can be reached, with and without the
-    sandbox.
+    sandbox, whether the daemon is root or an ordinary user with capabilities.
     """
-    with host("root", sandbox=sandbox, engine_uids=RANGE) as this:
+    with host(user, CAPABILITIES, sandbox=sandbox, engine_uids=RANGE) as this:
         (this.folder / "home").chmod(0o700)
         (this.folder / "home" / "secret").chmod(0o600)
         processes = engines(this)
@@ -84,3 +93,16 @@ def test_it_ends_with_the_daemon() -> None:
         assert len(processes) == 2
         this.daemon.kill()
         wait_for(lambda: not any(process.is_running() for process in processes), "their end")
+
+
+def test_an_ordinary_daemon_goes_on_as_before() -> None:
+    """It has no users to give: its engines run as itself, and who has asked for users is told."""
+    for said in ("auto", RANGE):
+        with host("ordinary", engine_uids=said) as this:
+            uids = {psutil.Process(pid).uids() for pid in engines(this).values()}
+            assert {uid for each in uids for uid in each} == {ORDINARY}
+            status = this.daemon.http.get("/engines/status").json()["llama.cpp"]
+            assert ("engines run as the daemon's user (the daemon has not CAP_" in status) == (
+                said == RANGE
+            )
+            assert "runs as the daemon's user" not in this.daemon.text()

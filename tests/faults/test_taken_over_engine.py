@@ -103,8 +103,10 @@ class Host:
 
 
 @contextmanager
-def host(user: str, **settings: object) -> Iterator[Host]:
-    """Run a daemon as one user, with an engine loaded for each of two models."""
+def host(user: str, capabilities: str = "+dac_read_search", **settings: object) -> Iterator[Host]:
+    """Run a daemon as one user, with an engine loaded for each of two models; an ordinary one has
+    `capabilities`.
+    """
     uid = ORDINARY if user == "ordinary" and os.getuid() == 0 else os.getuid()
     folder = Path(tempfile.mkdtemp(prefix="rdhost"))  # a test's own folder is for root alone
     folder.chmod(0o755)
@@ -131,7 +133,7 @@ def host(user: str, **settings: object) -> Iterator[Host]:
         # It may read the tests' own Python, wherever that lies; its engines have no such right.
         daemon.prefix = (
             "setpriv", f"--reuid={uid}", f"--regid={uid}", "--clear-groups",
-            "--inh-caps=+dac_read_search", "--ambient-caps=+dac_read_search",
+            f"--inh-caps={capabilities}", f"--ambient-caps={capabilities}",
         )  # fmt: skip
     for path in (folder, *folder.rglob("*"), daemon.runtime_dir):
         os.chown(path, uid, uid if uid == ORDINARY else -1)

@@ -33,7 +33,7 @@ ALLOWED: list[tuple[str, set[str], str]] = [
     ("runnerd/backends/llamacpp/engine_runs.py", {"_start"}, "an engine's start, all of it"),
     ("runnerd/sockets/listeners.py", {"listen_unix", "unlink_if_ours"}, "a socket's name"),
     ("runnerd/backends/llamacpp/server.py",
-     {"_candidates", "_absent", "_stamp", "_examine"},
+     {"_candidates", "_absent", "_stamp"},
      "an engine's start: looks whether its program is the same"),
     ("runnerd/backends/llamacpp/native_server.py", {"tool"}, "the same: its tools"),
     ("runnerd/backends/llamacpp/building/workshop.py", {"_tools", "_sources", "install"},

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from runnerd.backends import engine_users
 from runnerd.backends.llamacpp.isolation import Isolation, compiled_in, files_of
 from runnerd.backends.llamacpp.settings import LlamaCppSettings
 from runnerd.backends.model_files import ModelFiles
@@ -38,6 +40,19 @@ async def test_the_owner_decides(tmp_path: Path) -> None:
         assert made is not None
         assert Path("/srv/models") in made.programs
         assert made.reads == (tmp_path / "m",)
+
+
+def test_users_come_by_themselves_only_with_the_sandbox(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Who switches it off may have engines that write anywhere; users are then a word away."""
+    monkeypatch.setattr(engine_users, "_held", lambda: (1 << 41) - 1)
+    said: list[dict[str, Any]] = [
+        {}, {"sandbox": False}, {"sandbox": False, "engine_uids": "60578-60580"},
+        {"engine_uids": "off"},
+    ]  # fmt: skip
+    changes = [Isolation(LlamaCppSettings(**one), tmp_path).changes_users for one in said]
+    assert changes == [True, False, True, False]
 
 
 def test_what_drivers_compile_is_each_models_own(
