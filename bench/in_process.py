@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import asyncio
 import itertools
+import logging
 import os
 import shutil
 import socket
@@ -31,7 +32,7 @@ from bench import upstream
 from bench.load import request
 from bench.report import Report
 from bench.subjects import DEMO, UPSTREAM
-from runnerd import daemon, parts, tasks
+from runnerd import daemon, logs, parts, tasks
 from runnerd.config import Settings
 from runnerd.relay import engine
 from runnerd.relay.client_connection import ClientConnection
@@ -225,7 +226,7 @@ async def _measure(found: dict[str, float], rounds: int, only: str) -> None:
 
     settings = Settings()
     silent = mock.Mock()  # the loop is held all the time, and that is nothing to tell
-    with mock.patch.multiple(daemon, build=build, LoopWatch=silent):
+    with mock.patch.multiple(daemon, build=build, LoopWatch=silent), _log_in_its_file():
         running = tasks.spawn(daemon.Daemon(settings, Settings).run(), name="daemon")
         while not settings.socket_path.exists():
             await asyncio.sleep(0.01)
@@ -236,6 +237,23 @@ async def _measure(found: dict[str, float], rounds: int, only: str) -> None:
         built.clear()
         running.cancel()
         await asyncio.gather(running, return_exceptions=True)
+
+
+@contextmanager
+def _log_in_its_file() -> Iterator[None]:
+    """The daemon's log stays out of the figures; afterwards logging is as it was before."""
+    root = logging.getLogger()
+    handlers, level = list(root.handlers), root.level
+    root.handlers.clear()  # they would be closed
+    try:
+        with mock.patch.object(logs, "_console", return_value=logging.NullHandler()):
+            yield
+    finally:
+        for handler in list(root.handlers):
+            root.removeHandler(handler)
+            handler.close()
+        root.handlers[:] = handlers
+        root.setLevel(level)
 
 
 def _prepare(path: Path) -> dict[str, str]:

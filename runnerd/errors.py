@@ -375,6 +375,12 @@ class StorageFailure(RunnerdError):
     code = "storage_failure"
 
 
+class ResultsFull(StorageFailure):
+    """A user's jobs have as much output and responses as they may have."""
+
+    code = "results_full"
+
+
 class Unconfirmed(StorageFailure):
     code = "storage_unconfirmed"
 

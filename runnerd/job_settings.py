@@ -40,6 +40,12 @@ class JobSettings(BaseModel):
     bytes: Bytes = Field(
         2**32, ge=0, description="bytes of the prompts of one user's jobs, as long as they are kept"
     )
+    result_bytes: Bytes = Field(
+        2**32,
+        ge=0,
+        description="bytes of the output and responses of one user's jobs, as long as they are"
+        " kept; beyond it jobs fail, and new ones get 429",
+    )
     batches: Count = Field(
         1000, gt=0, description="batches of one user, as long as they are kept; beyond it, 429"
     )

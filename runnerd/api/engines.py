@@ -19,10 +19,11 @@ from runnerd.api.context import (
     timestamp,
 )
 from runnerd.api.docker_errors import DOCKER
+from runnerd.api.job_access import whose
 from runnerd.api.model_ids import model_ids
 from runnerd.api.routing import Routes
 from runnerd.api.visible_runners import reports_of
-from runnerd.errors import ClientError, NotSupported
+from runnerd.errors import ClientError, NotSupported, RunnerdError
 from runnerd.models.catalog import Catalog
 from runnerd.outbound.client import package_session
 from runnerd.scheduler import RunnerState
@@ -71,11 +72,30 @@ async def df(request: web.Request) -> web.Response:
         "default_backend_disk_usage": await backend.disk_usage(),
         "borrowed_disk_usage": _borrowed(context, principal, request),
     }
+    if (jobs := await _jobs(context, whose(request))) is not None:
+        usage["jobs_disk_usage"] = jobs
     if context.policy.sees_everything(principal):
         bare = context.llms.bare_files
         usage["bare_models_disk_usage"] = await threads.run(bare.taken_bytes)
         usage["state_dir"] = str(context.settings.state_dir)
     return json_response(usage)
+
+
+async def _jobs(context: Context, principal: str | None) -> dict[str, int] | None:
+    """Bytes of the jobs of a principal, or of all, and the most of one user; None where nobody
+    can tell.
+    """
+    try:
+        taken = await context.jobs.queue.taken(principal=principal)
+    except RunnerdError:  # the database, or the fleet's servers
+        return None
+    said = context.settings.jobs
+    return {
+        "prompts": taken.prompts,
+        "results": taken.results,
+        "most_prompts": said.bytes,
+        "most_results": said.result_bytes,
+    }
 
 
 def _borrowed(context: Context, principal: Principal, request: web.Request) -> int:

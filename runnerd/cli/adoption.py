@@ -22,6 +22,7 @@ from runnerd.cli.taken_names import is_taken
 from runnerd.cli.taking_in import take_in
 from runnerd.errors import ClientError, NotFound, RunnerdError
 from runnerd.models.found_models import FoundModel, folders_below, gguf_sets
+from runnerd.models.reference import HUGGING_FACE, HUGGING_FACE_NAMES, one_spelling
 from runnerd.models.sources import default_reference
 from runnerd.units import rounded_size
 
@@ -98,7 +99,10 @@ def _fits(model: FoundModel, name: str) -> bool:
     shown = model.shown.lower()
     plain = shown.removesuffix(":latest")
     pattern = name.lower()
-    return any(fnmatch.fnmatchcase(name, pattern) for name in (shown, plain, _called(model)))
+    hub, slash, rest = pattern.partition("/")
+    if slash and hub in HUGGING_FACE_NAMES:
+        pattern = f"{HUGGING_FACE}/{rest}"
+    return any(fnmatch.fnmatchcase(each, pattern) for each in (shown, plain, _called(model)))
 
 
 def _print_found(found: Sequence[FoundModel], *, as_json: bool) -> None:
@@ -148,7 +152,7 @@ def _of_huggingface(folder: Path) -> Iterator[FoundModel]:
                 for model in gguf_sets(each):
                     label = _QUANTIZATION.search(model.path.name)
                     tag = f":{label[1]}" if label else ""
-                    yield model.called(f"hf.co/{organisation}/{name}{tag}")
+                    yield model.called(one_spelling(f"hf.co/{organisation}/{name}{tag}"))
 
 
 def _ollama_places() -> list[str]:

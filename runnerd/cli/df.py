@@ -28,7 +28,19 @@ def df(options: argparse.Namespace) -> int:
         print(f"borrowed {binary_size(borrowed)} (files of others, used where they lie)")
     if copies := usage.get("bare_models_disk_usage"):
         print(f"copies   {binary_size(copies)} (bare models, which programs open)")
+    if jobs := usage.get("jobs_disk_usage"):
+        print(_jobs(jobs))
     print(f"engines  {binary_size(usage['default_backend_disk_usage'])}")
     if "state_dir" in usage:
         print(f"below    {usage['state_dir']}")
     return 0
+
+
+def _jobs(usage: dict[str, int]) -> str:
+    """What jobs take that are kept, and what those of one user may take."""
+    prompts, results = usage["prompts"], usage["results"]
+    most = (binary_size(usage["most_prompts"]), binary_size(usage["most_results"]))
+    return (
+        f"jobs     {binary_size(prompts + results)} (prompts {binary_size(prompts)}, results"
+        f" {binary_size(results)}; one user's at most {most[0]} and {most[1]})"
+    )

@@ -41,11 +41,12 @@ def _ended(client: Client, options: argparse.Namespace) -> int:
     names = _names(client) if found else {}
     rows = [_row(record, names) for record in found]
     print_table(_HEAD, rows, spare=("TOKENS IN", "OUT", "TIME", "OPERATION"))
-    print(
-        "what was asked and answered is not kept; capture_requests = true"
-        " (RUNNERD_CAPTURE_REQUESTS=1) keeps it",
-        file=sys.stderr,
-    )
+    if "superuser" in client.json("GET", "/runnerd/me")["may"]:  # who can have it otherwise
+        print(
+            "what was asked and answered is not kept; capture_requests = true"
+            " (RUNNERD_CAPTURE_REQUESTS=1) keeps it",
+            file=sys.stderr,
+        )
     return 0
 
 

@@ -172,3 +172,40 @@ SPELLING_STEP = (
     """INSERT INTO job_counts (principal, model, state, number)
         SELECT principal, model, state, count(*) FROM jobs GROUP BY principal, model, state""",
 )
+
+
+def _results(table: str, event: str, change: str) -> str:
+    moment = "AFTER" if event == "INSERT" else "BEFORE"
+    return f"""CREATE TRIGGER {table}_bytes_{event.lower()} {moment} {event} ON {table}
+        BEGIN {change} END"""
+
+
+def _more(length: str) -> str:
+    return f"""INSERT INTO job_result_bytes (principal, bytes)
+        VALUES ({_OF.format(row="NEW")}, {length})
+        ON CONFLICT DO UPDATE SET bytes = bytes + excluded.bytes;"""
+
+
+def _less(length: str) -> str:
+    return f"""UPDATE job_result_bytes SET bytes = bytes - {length}
+        WHERE principal = {_OF.format(row="OLD")};"""
+
+
+_TEXT, _BODY = "length(CAST({row}.text AS BLOB))", "length({row}.body)"
+
+RESULTS_STEP = (
+    # How much of each principal's output and responses is kept.
+    """CREATE TABLE job_result_bytes (
+        principal TEXT PRIMARY KEY,
+        bytes INTEGER NOT NULL
+    ) STRICT, WITHOUT ROWID""",
+    f"""INSERT INTO job_result_bytes (principal, bytes)
+        SELECT principal, sum(size) FROM (
+            SELECT seq, {_TEXT.format(row="job_output")} AS size FROM job_output
+            UNION ALL SELECT seq, {_BODY.format(row="job_responses")} FROM job_responses
+        ) JOIN jobs USING (seq) GROUP BY principal""",
+    _results("job_output", "INSERT", _more(_TEXT.format(row="NEW"))),
+    _results("job_output", "DELETE", _less(_TEXT.format(row="OLD"))),
+    _results("job_responses", "INSERT", _more(_BODY.format(row="NEW"))),
+    _results("job_responses", "DELETE", _less(_BODY.format(row="OLD"))),
+)

@@ -213,6 +213,7 @@ STEPS: tuple[tuple[str, ...], ...] = (
     ),
     jobs.GIVEN_BACK_STEP,
     jobs.SPELLING_STEP,
+    jobs.RESULTS_STEP,
 )
 
 VERSION = len(STEPS)

@@ -8,6 +8,7 @@
 | the daemon drains | it is given back |
 | somebody who waits needs its place | it is given back, for a moment or longer |
 | there are people, and more prompts | it is given back, behind the next job of somebody else |
+| the user's jobs have as many bytes of results as they may have | it has failed |
 | its runtime is over, what it waited for a place not counted | it has failed |
 """
 
@@ -21,7 +22,14 @@ from typing import Protocol
 import msgspec
 
 from runnerd.access import Principal, by_any_key
-from runnerd.errors import Displaced, Draining, LeaseLost, Overloaded, RunnerdError
+from runnerd.errors import (
+    Displaced,
+    Draining,
+    LeaseLost,
+    Overloaded,
+    ResultsFull,
+    RunnerdError,
+)
 from runnerd.jobs.job import Prompt, Response
 from runnerd.jobs.output import Output
 from runnerd.jobs.prompt_reading import Reading, reading_of, text_of
@@ -94,6 +102,8 @@ class JobAttempt:
             await self._release(0.0, turns=1)
         except Overloaded as error:
             await self._release(_PAUSE if error.retry_after is None else error.retry_after)
+        except ResultsFull as error:
+            await self._fail(error.message, retry=False)
         except RunnerdError as error:
             await self._fail(error.message, retry=True)
 

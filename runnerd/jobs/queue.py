@@ -45,6 +45,14 @@ class Count:
 
 
 @dataclass(frozen=True, slots=True)
+class Taken:
+    """How many bytes jobs take that are kept: what they ask, and what came of them."""
+
+    prompts: int
+    results: int
+
+
+@dataclass(frozen=True, slots=True)
 class Selection:
     """Which jobs to list, the newest first; None: whichever.
 
@@ -76,7 +84,7 @@ class Submission(Protocol):
 
         An id that the same principal has submitted before is that job as it stands, and nothing is
         kept.  Raises errors.Conflict for an id of somebody else's job, LimitReached where the
-        principal has too many that have not ended.
+        principal has too many that have not ended, or too many bytes of prompts or results.
         """
         ...
 
@@ -93,6 +101,10 @@ class Submission(Protocol):
 
     async def counts(self, *, principal: str | None = None) -> list[Count]:
         """How many jobs there are, by principal, model and state; without counting them."""
+        ...
+
+    async def taken(self, *, principal: str | None = None) -> Taken:
+        """How many bytes the jobs of a principal take, or all; without looking at them."""
         ...
 
     async def summary(self, group: str) -> GroupSummary:
@@ -166,13 +178,14 @@ class Work(Protocol):
 
     async def append(self, claim: Claim, output: str, responses: Sequence[Response] = ()) -> None:
         """Add to a job's output, and the responses of its next prompts.  Raises
-        errors.LeaseLost.
+        errors.LeaseLost, and ResultsFull where the principal's jobs have as many bytes of both as
+        they may have; nothing is added then.
         """
         ...
 
     async def finish(self, claim: Claim, output: str, responses: Sequence[Response]) -> None:
         """A job has completed: `output` and `responses` are what was not appended yet.  Raises
-        errors.LeaseLost.
+        as `append`.
         """
         ...
 

@@ -56,6 +56,7 @@ class Jobs:
             lambda: RetryPolicy(settings.jobs.tries),
             lambda: settings.jobs.bytes,
             most_priority,
+            lambda: settings.jobs.result_bytes,
         )
         self._sweeping: asyncio.Task[None] | None = None
         fleet = settings.jobs.fleet

@@ -110,6 +110,10 @@ def test_caches_of_hugging_face_and_lm_studio(daemon: DaemonProcess, tmp_path: P
     (cache / "refs").mkdir()
     (cache / "refs" / "main").write_text("1234")
     take = ("import", "--from", "huggingface", "--folder", str(tmp_path / "hub"))
+    spelled = "huggingface.co/org/some-gguf:Q4_K_M"  # as it will be called here
+    for named in ([], ["hf.co/org/Some-GGUF:*"], ["huggingface.co/org/some-gguf:q4_k_m"]):
+        status, offered, said = runnerd(daemon, *take, *named, "--list")
+        assert (status, offered.splitlines()[1].split()[0]) == (0, spelled), said
     assert runnerd(daemon, *take)[0] == 0
     shown = runnerd(daemon, "show", "hf.co/org/Some-GGUF:Q4_K_M")
     assert f"{cache}/blobs/abc" in shown[1], shown

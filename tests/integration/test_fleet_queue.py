@@ -33,6 +33,7 @@ class FleetHost:
     """A queue on servers that had nothing, and time that is moved by hand."""
 
     MOST_OPEN = 10
+    MOST_RESULTS = 1000
     queue: Queue
 
     def __init__(self, servers: Servers, stream: str) -> None:
@@ -41,7 +42,12 @@ class FleetHost:
         self.passed = 0.0
 
     async def open(self) -> None:
-        rules = QueueRules(lambda: self.MOST_OPEN, lambda: 86400.0, lambda: POLICY)
+        rules = QueueRules(
+            lambda: self.MOST_OPEN,
+            lambda: 86400.0,
+            lambda: POLICY,
+            most_results=lambda: self.MOST_RESULTS,
+        )
         fleet = FleetQueue(self.rabbitmq.url, self.redis.url, rules, stream=self.stream)
         self.fleet, self.queue = fleet, fleet
         fleet.shift(self.passed)

@@ -392,3 +392,28 @@ def test_a_graceful_end(own: DaemonProcess) -> None:
     own.start()
     job = ended(own.http, running)
     assert (job["state"], job["attempts"]) == ("completed", [])
+
+
+@pytest.mark.engine
+def test_results_have_a_limit(tmp_path: Path, gguf: Path) -> None:
+    """Of each user: then jobs fail and say so, more are refused, and others go on; `df` tells."""
+    env = {"RUNNERD_JOBS": '{"result_bytes": 1500, "patience": 0}'}
+    with running(tmp_path, env=env) as daemon:
+        daemon.import_model(gguf / "tiny.gguf", "tiny")
+        asked = {"model": "tiny", "prompts": ["a"] * 50, "parameters": {"max_tokens": 1}}
+        [job] = daemon.http.post("/runnerd/jobs", json=asked).json()
+        path = f"/runnerd/jobs/{job['id']}"
+        wait_for(lambda: daemon.http.get(path).json()["state"] == "failed", "the job to fail")
+        failed = daemon.http.get(path).json()
+        assert "jobs.result_bytes" in failed["reason"]
+        assert failed["attempts"][-1]["reason"] == failed["reason"]
+        assert 0 < len(failed["responses"]) < 50
+        used = daemon.http.get("/engines/df").json()["jobs_disk_usage"]
+        assert 0 < used["results"] <= used["most_results"] == 1500
+        assert "one user's at most 4.00 GiB and 1.46 KiB" in runnerd(daemon, "df")[1]
+        with daemon.stranger("ann") as ann:
+            assert ann.get("/engines/df").json()["jobs_disk_usage"]["results"] == 0
+            small = {"model": "tiny", "prompt": "a", "parameters": {"max_tokens": 1}}
+            [theirs] = ann.post("/runnerd/jobs", json=small).json()
+            path = f"/runnerd/jobs/{theirs['id']}"
+            wait_for(lambda: ann.get(path).json()["state"] == "completed", "another user's job")

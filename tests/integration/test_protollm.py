@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Iterator
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
@@ -143,6 +144,12 @@ def test_embed(daemon: DaemonProcess) -> None:
     assert one == pytest.approx(several[0], abs=1e-5)
 
 
+def _own_id(client: httpx.Client, job_id: str) -> str:
+    """Under which id the broker has a user's job whose id somebody else had used before."""
+    me = client.get("/runnerd/me").json()["id"]
+    return f"runnerd~{sha256(f'{me}{chr(10)}{job_id}'.encode()).hexdigest()}"
+
+
 @pytest.mark.timeout(300)
 def test_through_the_broker(tmp_path: Path) -> None:
     """Our API on one host in front of our worker on another; jobs of others are not there."""
@@ -158,8 +165,17 @@ def test_through_the_broker(tmp_path: Path) -> None:
             assert (status["job_status"], status["content"]) == ("completed", {"result": ANSWER})
             with front.stranger() as stranger:
                 assert stranger.post("/check_status", params=params).status_code == 404
-                assert stranger.post("/generate", json=body).status_code == 409
+                other = body | {"content": "Count to three."}  # under the same id
+                counted = content(stranger.post("/generate", json=other))
+                assert counted != ANSWER
+                for client, text in ((stranger, counted), (front.http, ANSWER)):
+                    found = client.post("/check_status", params=params).json()
+                    assert (found["job_id"], found["content"]) == (body["job_id"], {"result": text})
                 assert content(stranger.post("/generate", json=prompt())) == ANSWER
+                forged = body | {"job_id": _own_id(stranger, body["job_id"])}
+                assert content(front.http.post("/generate", json=forged)) == ANSWER
+                found = stranger.post("/check_status", params=params).json()
+                assert found["content"] == {"result": counted}, "nobody takes another's id"
             long = prompt() | {"job_id": "x" * 513}
             assert front.http.post("/generate", json=long).status_code == 422
             unknown = front.http.post("/generate?queue_name=nobodys", json=prompt())

@@ -251,6 +251,14 @@ def test_a_page_does_not_act_for_the_owner(daemon: DaemonProcess) -> None:
     assert [user["name"] for user in listed.json()] == ["ann"]
 
 
+def test_only_owners_are_told_of_the_owners_settings(daemon: DaemonProcess) -> None:
+    """That requests are kept with their content is nothing that others can switch on."""
+    _, key, _ = runnerd(daemon, "user", "add", "ann")
+    status, out, err = runnerd(daemon, "requests", key=key.strip())
+    assert (status, "STATUS" in out, err) == (0, True, "")
+    assert "capture_requests" in runnerd(daemon, "requests")[2]
+
+
 def test_backup_and_restore(daemon: DaemonProcess, tmp_path: Path) -> None:
     """What was backed up is there again, also in place of a damaged file."""
     runnerd(daemon, "user", "add", "ann")

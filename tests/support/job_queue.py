@@ -24,6 +24,7 @@ class SqliteHost:
 
     MOST_OPEN = 10
     MOST_BYTES = 10_000
+    MOST_RESULTS = 1000
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
@@ -32,7 +33,11 @@ class SqliteHost:
     async def open(self) -> None:
         self.database = Database(self._folder)
         rules = QueueRules(
-            lambda: self.MOST_OPEN, lambda: 86400.0, lambda: POLICY, lambda: self.MOST_BYTES
+            lambda: self.MOST_OPEN,
+            lambda: 86400.0,
+            lambda: POLICY,
+            lambda: self.MOST_BYTES,
+            most_results=lambda: self.MOST_RESULTS,
         )
         self.queue = SqliteQueue(
             self.database, rules, clock=lambda: 1e9 + self.now, passed=lambda: self.now

@@ -15,9 +15,9 @@ import pytest
 from runnerd import tasks
 from runnerd.access import Principal
 from runnerd.access.principals import owner_principal, user_principal
-from runnerd.errors import Conflict, LeaseLost, LimitReached
+from runnerd.errors import Conflict, LeaseLost, LimitReached, ResultsFull
 from runnerd.jobs.job import AttemptEnd, Job, JobState, NewJob, Prompt, Response
-from runnerd.jobs.queue import Claim, Queue, Selection
+from runnerd.jobs.queue import Claim, Queue, Selection, Taken
 
 ANN = user_principal("ann", "key")
 BOB = user_principal("bob", "key")
@@ -25,17 +25,22 @@ OWNER = owner_principal(0)
 PROMPT = Prompt("/v1/chat/completions", b'{"model":"m","messages":[]}')
 GOOD = Response(200, b'{"choices":[]}')
 
-__all__ = ["TestGroups", "TestLife", "TestOrder", "TestRetries", "TestWatching", "TestWorkers"]
+__all__ = [
+    "TestGroups", "TestLife", "TestOrder", "TestResults", "TestRetries", "TestWatching",
+    "TestWorkers",
+]  # fmt: skip
 
 
 class QueueHost(Protocol):
     """A queue under test, empty at first.
 
-    `MOST_OPEN` jobs of a principal may be open; a job fails with its third failure and with its
-    third lost worker; back-off is a second at first; results are kept for a day.
+    `MOST_OPEN` jobs of a principal may be open, and their results take `MOST_RESULTS` bytes; a job
+    fails with its third failure and with its third lost worker; back-off is a second at first;
+    results are kept for a day.
     """
 
     MOST_OPEN: int
+    MOST_RESULTS: int
 
     @property
     def queue(self) -> Queue:
@@ -328,6 +333,62 @@ class TestWorkers:
         await submitted(host, new())
         await host.queue.wait_for_work("w")
         assert len(await host.queue.claim("w")) == 1
+
+
+class TestResults:
+    """What a principal's results may take together."""
+
+    async def test_what_does_not_fit_is_refused(self, host: QueueHost) -> None:
+        """Nothing of it is added; the job can fail, and others' jobs are not concerned."""
+        await submitted(host, new(), new(principal=BOB))
+        [mine, bobs] = await host.queue.claim("w", limit=2)
+        large = "x" * (host.MOST_RESULTS - 10)
+        await host.queue.append(mine, large)
+        for add in (host.queue.append, host.queue.finish):
+            with pytest.raises(ResultsFull, match=str(host.MOST_RESULTS)):
+                await add(mine, "y" * 20, [GOOD])
+        job = await found(host, mine.job.id)
+        assert (job.state, job.output, job.responses) == (JobState.RUNNING, large, ())
+        await host.queue.finish(bobs, large, [])
+        await host.queue.finish(mine, "y" * 10, [])
+        assert (await found(host, mine.job.id)).output == large + "y" * 10
+
+    async def test_nothing_more_is_taken_until_there_is_room(self, host: QueueHost) -> None:
+        """What there was already is told as before.  Deleting makes room, also after a restart."""
+        [job] = await submitted(host, new(id="full"))
+        await host.queue.finish(await claimed(host), "x" * host.MOST_RESULTS, [])
+        await host.restart()
+        with pytest.raises(LimitReached, match=r"jobs\.result_bytes"):
+            await host.queue.submit([new()])
+        await submitted(host, new(id="full"), new(principal=BOB))
+        await host.queue.delete([job.id])
+        assert await host.queue.taken(principal=ANN.id) == Taken(0, 0)
+        await submitted(host, new())
+        assert len(await host.queue.claim("w", limit=5)) == 2
+
+    async def test_what_is_taken_is_told(self, host: QueueHost) -> None:
+        """Of one principal, and of all."""
+        await submitted(host, new(), new(principal=BOB))
+        for claim in await host.queue.claim("w", limit=2):
+            await host.queue.append(claim, "x" * 10)
+            await host.queue.finish(claim, "y" * 20, [])
+        assert (await host.queue.taken(principal=ANN.id)).results == 30
+        every, anns = await host.queue.taken(), await host.queue.taken(principal=ANN.id)
+        assert (every.results, every.prompts > anns.prompts > 0) == (60, True)
+        assert await host.queue.taken(principal=OWNER.id) == Taken(0, 0)
+
+    async def test_what_an_attempt_had_is_given_back(self, host: QueueHost) -> None:
+        """With the next one, and where somebody has it tried again."""
+        await submitted(host, new(id="again"))
+        for _ in range(3):
+            claim = await claimed(host)
+            await host.queue.append(claim, "x" * (host.MOST_RESULTS - len(GOOD.body) - 50), [GOOD])
+            await host.queue.release(claim)
+            claim = await claimed(host)
+            assert claim.job.responses == (GOOD,)
+            await host.queue.append(claim, "x" * (host.MOST_RESULTS - len(GOOD.body) - 50))
+            await host.queue.fail(claim, "no", retry=False)
+            await host.queue.retry(claim.job.id)
 
 
 class TestOrder:

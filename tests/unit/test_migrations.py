@@ -96,6 +96,7 @@ HELD_BY_EACH = {
     "files": "`jobs.files`",
     "job_bytes": "`jobs.bytes`",
     "job_counts": "`jobs.open`",
+    "job_result_bytes": "`jobs.result_bytes`",
     "job_turns": "`jobs.open`",
     "jobs": "`jobs.open`",
     "keys": "keys",

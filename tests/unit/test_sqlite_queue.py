@@ -71,6 +71,23 @@ async def test_too_many_bytes(host: SqliteHost) -> None:
     await host.queue.submit([NewJob(ANN, "m", (large,))])
 
 
+async def test_jobs_whose_results_would_not_fit_fail_when_their_turn_comes(
+    host: SqliteHost,
+) -> None:
+    """No engine works for them; whoever watches is told, and others' jobs behind them are next."""
+    [_, job, *_] = await submitted(host, *(new(priority=1) for _ in range(5)))
+    await submitted(host, new(principal=BOB))
+    claim = await claimed(host)
+    await host.queue.finish(claim, "x" * host.MOST_RESULTS, [])
+    while not (claims := await host.queue.claim("w")):
+        await host.queue.wait_for_work("w")
+    [claim] = claims
+    assert claim.job.principal == BOB
+    failed = await found(host, job.id)
+    assert (failed.state, failed.attempts) == (JobState.FAILED, ())
+    assert "jobs.result_bytes" in failed.reason
+
+
 async def test_nothing_is_left(host: SqliteHost) -> None:
     """Of what was kept for long enough no row stays in any table."""
     await submitted(host, new(prompts=2))
@@ -81,7 +98,7 @@ async def test_nothing_is_left(host: SqliteHost) -> None:
 
     def rows(connection: Connection) -> dict[str, int]:
         told = "jobs job_prompts job_output job_responses job_counts job_turns job_bytes"
-        tables = told.split()
+        tables = [*told.split(), "job_result_bytes"]
         return {
             table: connection.execute(f"SELECT count(*) FROM {table}").fetchone()[0]
             for table in tables

@@ -23,7 +23,7 @@ from runnerd.jobs.fleet.job_script import REBUILD, SCRIPT
 from runnerd.jobs.fleet.rebuild_access import RebuildAccess
 from runnerd.jobs.fleet.redis_client import GONE, open_redis, run_id, run_id_in
 from runnerd.jobs.job import JobState
-from runnerd.jobs.queue import Count
+from runnerd.jobs.queue import Count, Taken
 
 EPOCH = "rj:epoch"
 _LOCK = "rj:rebuilding"
@@ -168,6 +168,23 @@ class JobIndex:
             Count(principal, model, JobState(state), number)
             for (principal, model, state), number in split
         ]
+
+    async def taken(self, principal: str | None) -> Taken:
+        """How many bytes the jobs of a principal take, or all."""
+        await self.call("whole")
+
+        async def ask() -> list[int]:
+            sums = []
+            for name in ("rj:bytes", "rj:results"):
+                if principal is None:
+                    held = await cast("Awaitable[list[bytes]]", self._redis.hvals(name))
+                else:
+                    one = await cast("Awaitable[bytes | None]", self._redis.hget(name, principal))
+                    held = [one or b"0"]
+                sums.append(sum(map(int, held)))
+            return sums
+
+        return Taken(*await self._once_whole(ask))
 
     async def close(self) -> None:
         """Close all connections."""

@@ -8,6 +8,7 @@
     rj:later          those that wait for a time; rj:leases, rj:deadlines, rj:ended: by time
     rj:all rj:p:{pid} rj:g:{group}   all, a principal's, a group's, by number
     rj:counts rj:open rj:bytes rj:last rj:v   numbers by state; by principal: open jobs, bytes, last
+    rj:results rj:most_results   by principal: bytes of output and responses; the most of them
     rj:flights rj:flying              changes on their way to the journal, by the last mark, by time
     rj:ending         ends on their way to the journal, by when others take care of them
     rj:mark           where in the journal its last known mark is
@@ -55,6 +56,13 @@ local function get(id, ...) return redis.call('HMGET', key(id), ...) end
 local function take_away(name, field, by)
   if redis.call('HINCRBY', name, field, by) <= 0 then redis.call('HDEL', name, field) end
 end
+-- Output and responses of a job take so many bytes now; counts those of each principal.
+local function weigh(id, size)
+  local job = get(id, 'pid', 'held')
+  take_away('rj:results', job[1], size - tonumber(job[2] or 0))
+  redis.call('HSET', key(id), 'held', size)
+end
+local function results_of(pid) return tonumber(redis.call('HGET', 'rj:results', pid) or 0) end
 local function count(pid, model, state, by)
   take_away('rj:counts', cjson.encode({pid, model, state}), by)
 end
@@ -124,10 +132,12 @@ local commands = {}
 """
 
 _SUBMISSION = """
-function commands.check()  -- flight, most open, most bytes, then (id, principal, bytes) ...
-  local most, most_bytes = tonumber(ARGV[4]), tonumber(ARGV[5])
+-- flight, most open, most bytes, most bytes of results, then (id, principal, bytes) ...
+function commands.check()
+  local most, most_bytes, most_results = tonumber(ARGV[4]), tonumber(ARGV[5]), tonumber(ARGV[6])
+  redis.call('SET', 'rj:most_results', ARGV[6])
   local new, bytes, states = {}, {}, {}
-  for i = 6, #ARGV, 3 do
+  for i = 7, #ARGV, 3 do
     local id, principal = ARGV[i], ARGV[i + 1]
     local pid = get(id, 'pid')[1]
     if not pid then
@@ -141,6 +151,7 @@ function commands.check()  -- flight, most open, most bytes, then (id, principal
     if tonumber(redis.call('HGET', 'rj:open', pid) or 0) + more > most then return {'full'} end
     local held = tonumber(redis.call('HGET', 'rj:bytes', pid) or 0)
     if held + bytes[pid] > most_bytes then return {'large'} end
+    if results_of(pid) >= most_results then return {'stuffed'} end
   end
   if next(new) then depart(ARGV[3]) end
   states[#states + 1] = stamp
@@ -185,6 +196,7 @@ local function again(id, undoes)
   local job = get(id, 'state', 'pid', 'token')
   if not job[1] or not is_ended(job[1]) or job[1] == 'completed' or job[3] ~= undoes then return end
   redis.call('DEL', key(id) .. ':a', key(id) .. ':r', key(id) .. ':o')
+  weigh(id, 0)
   redis.call('HDEL', key(id), 'ended', 'started', 'deadline', 'worker', 'given_back')
   redis.call('HSET', key(id), 'reason', '')
   redis.call('ZREM', 'rj:ended', id)
@@ -221,6 +233,7 @@ local function delete(id, created)
     redis.call('ZREM', 'rj:' .. index, id)
   end
   land('end:' .. id)
+  weigh(id, 0)
   redis.call('DEL', key(id), key(id) .. ':a', key(id) .. ':r', key(id) .. ':o')
   tell(id)
   return token

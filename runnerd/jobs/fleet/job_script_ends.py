@@ -20,6 +20,11 @@ local function is_ending(id, token)
   local job = get(id, 'token', 'ending')
   return job[2] and job[1] == token
 end
+-- How many bytes a principal's results may take, below zero, if that is less than with more.
+local function too_much(id, more)
+  local most = tonumber(redis.call('GET', 'rj:most_results') or math.huge)
+  if results_of(get(id, 'pid')[1]) + more > most then return -1 - most end
+end
 -- Adds to the output, if that has the length and there are as many responses as the caller knows:
 -- else this was done before, or Redis has lost what was done before.
 local function add(id, i)
@@ -29,6 +34,11 @@ local function add(id, i)
   local more, news = #ARGV[i + 2], #ARGV - i - 2
   if length == at + more and number == have + news then return true end
   if length ~= at or number ~= have then return false end
+  local size = more
+  for j = i + 3, #ARGV do size = size + #ARGV[j] end
+  local refused = too_much(id, size)
+  if refused then return false, refused end
+  weigh(id, tonumber(get(id, 'held')[1] or 0) + size)
   if more > 0 then redis.call('APPEND', output, ARGV[i + 2]) end
   for j = i + 3, #ARGV do redis.call('RPUSH', responses, ARGV[j]) end
   return true
@@ -87,10 +97,13 @@ commands['restore!'] = function()
   if ARGV[10] ~= '' then redis.call('HSET', key(id), 'started', ARGV[10]) end
   if ARGV[11] ~= '' then redis.call('SET', key(id) .. ':o', ARGV[11]) end
   redis.call('HSET', key(id), 'worker', ARGV[12], 'given_back', ARGV[13])
-  local attempts = tonumber(ARGV[14])
+  local attempts, size = tonumber(ARGV[14]), #ARGV[11]
   for i = 15, #ARGV do
-    redis.call('RPUSH', key(id) .. (i < 15 + attempts and ':a' or ':r'), ARGV[i])
+    local is_response = i >= 15 + attempts
+    redis.call('RPUSH', key(id) .. (is_response and ':r' or ':a'), ARGV[i])
+    if is_response then size = size + #ARGV[i] end
   end
+  weigh(id, size)
 end
 
 function commands.claim()  -- worker, seconds, limit, 'all' or models ...
@@ -123,6 +136,8 @@ function commands.claim()  -- worker, seconds, limit, 'all' or models ...
       local token = next_token()
       move(id, 'running')
       redis.call('HSET', key(id), 'token', token, 'worker', ARGV[3], 'started', stamp)
+      local held = tonumber(get(id, 'held')[1] or 0)
+      weigh(id, math.max(0, held - redis.call('STRLEN', key(id) .. ':o')))
       redis.call('DEL', key(id) .. ':o')
       redis.call('ZADD', 'rj:leases', now + tonumber(ARGV[4]), id)
       tell(id)
@@ -140,7 +155,9 @@ function commands.extend()  -- id, token, seconds
 end
 
 function commands.append()  -- id, token, length, number, output, responses ...
-  if not holds(ARGV[3], ARGV[4]) or not add(ARGV[3], 5) then return 0 end
+  if not holds(ARGV[3], ARGV[4]) then return 0 end
+  local added, refused = add(ARGV[3], 5)
+  if not added then return refused or 0 end
   tell(ARGV[3])
   return 1
 end
@@ -148,7 +165,9 @@ end
 function commands.complete()  -- id, token, length, number, output, responses ...
   local id, token = ARGV[3], ARGV[4]
   if is_ending(id, token) then return 1 end
-  if not holds(id, token) or not add(id, 5) then return 0 end
+  if not holds(id, token) then return 0 end
+  local added, refused = add(id, 5)
+  if not added then return refused or 0 end
   stage(id, token, 'completed', '')
   return 1
 end

@@ -12,7 +12,8 @@ from runnerd.jobs.fleet.job_codec import encode_new, job_of
 from runnerd.jobs.fleet.job_parts import FleetParts
 from runnerd.jobs.group_summary import GroupSummary, summarized
 from runnerd.jobs.job import Job, NewJob, new_id, queued
-from runnerd.jobs.queue import Count, Selection
+from runnerd.jobs.queue import Count, Selection, Taken
+from runnerd.jobs.results_limit import too_many_results
 from runnerd.jobs.sqlite.state import QueueRules
 
 _PAGE = 500
@@ -50,7 +51,8 @@ class FleetSubmission(FleetParts):
         for id, job in named:
             once.setdefault(id, job)
         docs = {id: encode_new(job) for id, job in once.items()}
-        limits = self._rules.most_open(), self._rules.most_bytes()
+        rules = self._rules
+        limits = rules.most_open(), rules.most_bytes(), rules.most_results()
         asked = [
             value for id, job in once.items() for value in (id, job.principal.id, len(docs[id]))
         ]
@@ -91,6 +93,10 @@ class FleetSubmission(FleetParts):
         """As in the contract."""
         counts = await self._index.counts()
         return [count for count in counts if principal in (None, count.principal)]
+
+    async def taken(self, *, principal: str | None = None) -> Taken:
+        """As in the contract."""
+        return await self._index.taken(principal)
 
     async def watch(self, id: str) -> AsyncGenerator[Job, None]:
         """As in the contract."""
@@ -158,7 +164,7 @@ class FleetSubmission(FleetParts):
         return len(jobs)
 
 
-def _refuse(found: list[bytes], most_open: int, most_bytes: int) -> None:
+def _refuse(found: list[bytes], most_open: int, most_bytes: int, most_results: int) -> None:
     """Raise what `check` has said against jobs, if anything."""
     if found[0] == b"other":
         raise Conflict(f"the id {found[1].decode()} is another job's", param="id")
@@ -174,6 +180,8 @@ def _refuse(found: list[bytes], most_open: int, most_bytes: int) -> None:
             " take together; delete old ones",
             limit="job_bytes",
         )
+    if found == [b"stuffed"]:
+        raise too_many_results(most_results)
 
 
 def _row(id: str, job: NewJob, created: bytes, doc: bytes) -> list[str | bytes | int]:

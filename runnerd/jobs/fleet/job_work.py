@@ -6,12 +6,13 @@ import asyncio
 import contextlib
 from collections.abc import Collection, Sequence
 
-from runnerd.errors import LeaseLost
+from runnerd.errors import LeaseLost, ResultsFull
 from runnerd.jobs.fleet.announcements import LOOK_INTERVAL
 from runnerd.jobs.fleet.job_codec import encode_response
 from runnerd.jobs.fleet.job_parts import FleetParts
 from runnerd.jobs.job import AttemptEnd, Job, Response
 from runnerd.jobs.queue import Claim, LossListener
+from runnerd.jobs.results_limit import results_full
 
 
 class FleetWork(FleetParts):
@@ -64,7 +65,10 @@ class FleetWork(FleetParts):
         """Say what there was before, so that nothing is added twice or to less than that."""
         length, number = self._handed_in.get(claim.token) or (0, len(claim.job.responses))
         text = output.encode()
-        await self._counted(claim, command, length, number, text, *map(encode_response, responses))
+        more = map(encode_response, responses)
+        most = await self._counted(claim, command, length, number, text, *more)
+        if most < 0:
+            raise ResultsFull(results_full(-1 - most))
         self._handed_in.note(claim.token, (length + len(text), number + len(responses)))
 
     async def fail(self, claim: Claim, reason: str, *, retry: bool) -> Job:
@@ -87,10 +91,12 @@ class FleetWork(FleetParts):
         """As in the contract."""
         self._losses.subscribe(listener)
 
-    async def _counted(self, claim: Claim, command: str, *arguments: str | bytes | float) -> None:
-        """Have the script do something for a claim.  Raises errors.LeaseLost."""
-        if not await self._index.call(command, claim.job.id, str(claim.token), *arguments):
+    async def _counted(self, claim: Claim, command: str, *arguments: str | bytes | float) -> int:
+        """Have the script do something for a claim; what it says.  Raises errors.LeaseLost."""
+        said = await self._index.call(command, claim.job.id, str(claim.token), *arguments)
+        if not said:
             raise _lost(claim)
+        return int(said)
 
 
 def _lost(claim: Claim) -> LeaseLost:

@@ -2,11 +2,17 @@
 
 In the order that real workers need: status and prompt are saved, the channels subscribed, and only
 then is the task published.
+
+Ids are each user's own.  On the wire there is one job of an id, under which ProtoLLM's own programs
+look for it: whoever uses an id first has it so, and somebody else's job of that id has another one
+there, which nobody but this desk gives out.
 """
 
 from __future__ import annotations
 
 import contextlib
+import hashlib
+from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -22,6 +28,7 @@ from runnerd.jobs.fleet.publisher import Publisher
 from runnerd.jobs.fleet.result_store import ResultStore
 
 _KEPT = 7 * 86400.0  # seconds
+_OWN = "runnerd~"  # what ids begin with that only this desk gives out
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,28 +65,30 @@ class PromptDesk:
     ) -> BrokerTicket:
         """Publish a prompt; the message has no word for `waited_for`.
 
-        Raises errors.Conflict for an id of somebody else's, and DatabaseFailure while broker or
-        Redis cannot be used.
+        Raises errors.DatabaseFailure while broker or Redis cannot be used.
         """
         priority = self._base_priority if prompt.priority is None else prompt.priority
-        prompt = prompt.model_copy(update={"priority": priority})
-        job_id = prompt.job_id
-        pending = self._keys.pending(job_id, prompt.model_dump_json(), datetime.now())
-        if not await self._store.take(job_id, principal.id, pending):
-            raise Conflict(f"job_id {job_id[:100]!r} is taken", param="job_id")
+        for job_id in _ids(principal, prompt.job_id):
+            named = prompt.model_copy(update={"priority": priority, "job_id": job_id})
+            pending = self._keys.pending(job_id, named.model_dump_json(), datetime.now())
+            if await self._store.take(job_id, principal.id, pending):
+                break
+        else:  # as nobody else can have the last one
+            raise Conflict(f"job_id {prompt.job_id[:100]!r} is taken", param="job_id")
         await self._publisher.publish(
             queue,
-            TaskMessage(prompt).encode(),
+            TaskMessage(named).encode(),
             arguments=QUEUE_ARGUMENTS,
             priority=max(0, min(priority, 255)),
         )
         return BrokerTicket(self, job_id)
 
     async def find(self, principal: Principal, job_id: str) -> Outcome | None:
-        """How a job stands.  Raises errors.DatabaseFailure."""
-        if await self._store.owner(job_id) != principal.id:
-            return None
-        return await self._store.outcome(job_id)
+        """How a principal's job of an id stands.  Raises errors.DatabaseFailure."""
+        for each in _ids(principal, job_id):
+            if await self._store.owner(each) == principal.id:
+                return await self._store.outcome(each)
+        return None
 
     async def wait(self, job_id: str) -> Outcome:
         """The outcome, once there is one."""
@@ -98,3 +107,11 @@ class PromptDesk:
         await self._watch.close()
         await self._store.close()
         await self._records.close()
+
+
+def _ids(principal: Principal, job_id: str) -> Iterator[str]:
+    """Under which ids a principal may have its job of an id, in the order of what is tried."""
+    if not job_id.startswith(_OWN):
+        yield job_id
+    own = f"{principal.id}\n{job_id}".encode("utf-8", "surrogatepass")
+    yield f"{_OWN}{hashlib.sha256(own).hexdigest()}"

@@ -11,7 +11,7 @@ from runnerd.access import Principal
 from runnerd.database import Connection
 from runnerd.jobs.group_summary import GroupSummary
 from runnerd.jobs.job import Attempt, Job, JobState, NewJob, Prompt, Response
-from runnerd.jobs.queue import Count, Selection
+from runnerd.jobs.queue import Count, Selection, Taken
 
 HEAD_START = 16  # turns that a step of priority is worth, as in the scheduler's queue
 
@@ -98,6 +98,25 @@ def prompt_bytes(connection: Connection, principal: str) -> int:
     row = connection.execute("SELECT bytes FROM job_bytes WHERE principal = ?", (principal,))
     found = row.fetchone()
     return 0 if found is None else int(found[0])
+
+
+def result_bytes(connection: Connection, principal: str) -> int:
+    """How much the output and responses of a principal's jobs take that are kept."""
+    row = connection.execute("SELECT bytes FROM job_result_bytes WHERE principal = ?", (principal,))
+    found = row.fetchone()
+    return 0 if found is None else int(found[0])
+
+
+def taken(connection: Connection, principal: str | None) -> Taken:
+    """How much the jobs of a principal take, or all."""
+    sums = [
+        connection.execute(
+            f"SELECT coalesce(sum(bytes), 0) FROM {table} WHERE ? IS NULL OR principal = ?",
+            (principal, principal),
+        ).fetchone()[0]
+        for table in ("job_bytes", "job_result_bytes")
+    ]
+    return Taken(*sums)
 
 
 def find(connection: Connection, ids: Iterable[str]) -> list[Job]:

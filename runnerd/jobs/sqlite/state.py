@@ -18,13 +18,15 @@ from runnerd.jobs.sqlite.transitions import Ended
 
 MOST_OPEN = 1_000_000
 MOST_BYTES = 2**32
+MOST_RESULT_BYTES = 2**32
 
 
 @dataclass(frozen=True, slots=True)
 class QueueRules:
     """What the owner says of the queue.  `most_open`: jobs of one principal that have not ended;
     `kept` is how many seconds those that have ended are kept, `most_bytes` how much the prompts
-    of all of them may take.  `most_priority` is how much of a head start a principal may have, and
+    of all of them may take, `most_results` how many bytes their output and responses may.
+    `most_priority` is how much of a head start a principal may have, and
     raises for one that may do nothing any more.
     """
 
@@ -33,6 +35,7 @@ class QueueRules:
     policy: Callable[[], RetryPolicy] = RetryPolicy
     most_bytes: Callable[[], int] = lambda: MOST_BYTES
     most_priority: Callable[[Principal], int] = lambda _: MOST_PRIORITY
+    most_results: Callable[[], int] = lambda: MOST_RESULT_BYTES
 
     def allowed(self, jobs: Iterable[NewJob]) -> list[NewJob]:
         """Jobs with no more of a head start than those may have whose they are.

@@ -10,7 +10,8 @@ from runnerd.database import Connection
 from runnerd.errors import Conflict, LimitReached
 from runnerd.jobs.group_summary import GroupSummary
 from runnerd.jobs.job import Job, JobState, NewJob, new_id, queued
-from runnerd.jobs.queue import Count, Selection
+from runnerd.jobs.queue import Count, Selection, Taken
+from runnerd.jobs.results_limit import too_many_results
 from runnerd.jobs.sqlite import rows, transitions
 from runnerd.jobs.sqlite.state import QueueState
 from runnerd.jobs.sqlite.transitions import Ended
@@ -29,11 +30,13 @@ class SqliteSubmission:
         """As in the contract."""
         state = self._state
         now, most, most_bytes = state.clock(), state.rules.most_open(), state.rules.most_bytes()
+        most_results = state.rules.most_results()
         named = [(job.id or new_id(), job) for job in state.rules.allowed(jobs)]
 
         def work(connection: Connection) -> list[Job]:
-            kept = _insert(connection, named, now, most)
+            kept, new = _insert(connection, named, now, most)
             _check_bytes(connection, {job.principal.id for job in jobs}, most_bytes)
+            _check_results(connection, new, most_results)
             return kept
 
         def then(kept: list[Job]) -> None:
@@ -62,6 +65,10 @@ class SqliteSubmission:
             lambda connection: rows.counts(connection, principal)
         )
         return with_waiting(found, self._state.leases.waiting(), principal)
+
+    async def taken(self, *, principal: str | None = None) -> Taken:
+        """As in the contract."""
+        return await self._state.database.read(lambda connection: rows.taken(connection, principal))
 
     def _seen(self, job: Job) -> Job:
         """A job as it is shown: one that was claimed and waits for a place is queued."""
@@ -143,8 +150,11 @@ def with_waiting(
 
 def _insert(
     connection: Connection, named: Sequence[tuple[str, NewJob]], now: float, most: int
-) -> list[Job]:
-    """Add the jobs that are not there yet.  Raises errors.Conflict, LimitReached."""
+) -> tuple[list[Job], Collection[str]]:
+    """Add the jobs that are not there yet; all jobs, and whose (their ids) any new ones are.
+
+    Raises errors.Conflict, LimitReached.
+    """
     room: dict[str, int] = {}
     jobs = []
     for id, new in named:
@@ -166,7 +176,7 @@ def _insert(
         room[principal] -= 1
         rows.insert(connection, id, new, now)
         jobs.append(queued(id, new, now))
-    return jobs
+    return jobs, room
 
 
 def _check_bytes(connection: Connection, principals: Collection[str], most: int) -> None:
@@ -179,3 +189,13 @@ def _check_bytes(connection: Connection, principals: Collection[str], most: int)
                 limit="jobs_bytes",
                 retry_after=_LATER,
             )
+
+
+def _check_results(connection: Connection, principals: Collection[str], most: int) -> None:
+    """Refuse more jobs of whoever has as many bytes of results as there may be.
+
+    Raises errors.LimitReached.
+    """
+    for principal in principals:
+        if rows.result_bytes(connection, principal) >= most:
+            raise too_many_results(most)

@@ -10,9 +10,10 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
 from runnerd.database import Connection
-from runnerd.errors import LeaseLost
+from runnerd.errors import LeaseLost, ResultsFull
 from runnerd.jobs.job import Attempt, AttemptEnd, JobState, Response
 from runnerd.jobs.queue import Claim
+from runnerd.jobs.results_limit import results_full
 from runnerd.jobs.retries import RetryPolicy
 from runnerd.jobs.sqlite import rows
 
@@ -41,27 +42,37 @@ def claim(
     limit: int,
     models: Collection[str] | None,
     now: float,
-) -> list[Claim]:
+    most_results: int,
+) -> tuple[list[Claim], list[Ended]]:
     """Let a worker have the next jobs.
 
     Tokens are not less than the time in milliseconds, so that none is given twice where a backup
     was restored.
+
+    Whoever has as many bytes of results as `most_results` gets no more: those jobs fail.
     """
     connection.execute(
         "UPDATE jobs SET due = NULL WHERE state = 'queued' AND due IS NOT NULL AND due <= ?",
         (now,),
     )
-    claims = []
+    claims, ended = [], []
     for seq, turn in _next(connection, limit, models):
+        connection.execute("UPDATE job_clock SET served = max(served, ?)", (turn,))
+        id, principal = connection.execute(
+            "SELECT id, principal FROM jobs WHERE seq = ?", (seq,)
+        ).fetchone()
+        if rows.result_bytes(connection, principal) >= most_results:
+            _end(connection, seq, JobState.FAILED, now, results_full(most_results))
+            ended.append(Ended(id, None))
+            continue
         (token,) = connection.execute(
             "UPDATE jobs SET state = 'running', token = max(token + 1, ?), worker = ?, epoch = ?,"
             " started = ? WHERE seq = ? RETURNING token",
             (int(now * 1000), claimant.worker, claimant.epoch, now, seq),
         ).fetchone()
         rows.forget_output(connection, seq)
-        connection.execute("UPDATE job_clock SET served = max(served, ?)", (turn,))
         claims.append(Claim(rows.whole(connection, seq), token, claimant.worker))
-    return claims
+    return claims, ended
 
 
 def _next(
@@ -91,10 +102,18 @@ def next_due(connection: Connection) -> float | None:
 
 
 def append(
-    connection: Connection, claim: Claim, output: str, responses: Sequence[Response]
-) -> None:
-    """Add to what came of a job."""
-    rows.add_output(connection, check(connection, claim), output, responses)
+    connection: Connection,
+    claim: Claim,
+    output: str,
+    responses: Sequence[Response],
+    most_results: int,
+) -> int:
+    """Add to what came of a job; its row.  Raises errors.ResultsFull."""
+    seq = check(connection, claim)
+    rows.add_output(connection, seq, output, responses)
+    if rows.result_bytes(connection, claim.job.principal.id) > most_results:
+        raise ResultsFull(results_full(most_results))
+    return seq
 
 
 def finish(
@@ -103,10 +122,10 @@ def finish(
     output: str,
     responses: Sequence[Response],
     now: float,
+    most_results: int,
 ) -> None:
-    """A job has completed."""
-    seq = check(connection, claim)
-    rows.add_output(connection, seq, output, responses)
+    """A job has completed.  Raises errors.ResultsFull."""
+    seq = append(connection, claim, output, responses, most_results)
     _end(connection, seq, JobState.COMPLETED, now)
 
 
@@ -249,6 +268,7 @@ def sweep(connection: Connection, ended_before: float) -> int:
     rows.delete(connection, [seq for (seq,) in found])
     connection.execute("DELETE FROM job_counts WHERE number = 0")
     connection.execute("DELETE FROM job_bytes WHERE bytes = 0")
+    connection.execute("DELETE FROM job_result_bytes WHERE bytes = 0")
     connection.execute("DELETE FROM job_turns WHERE turn <= (SELECT served FROM job_clock)")
     return len(found)
 

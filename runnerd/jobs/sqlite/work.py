@@ -19,7 +19,7 @@ _LONGEST = 1000  # letters of a reason
 
 class _Claimed(NamedTuple):
     claims: list[Claim]
-    expired: list[Ended]
+    ended: list[Ended]
     due: float | None
 
 
@@ -50,14 +50,18 @@ class SqliteWork:
             transitions.recover(connection, state.epoch, state.rules.policy(), now)
             expired = transitions.expire(connection, now)
             claimant = Claimant(worker, state.epoch)
-            claims = transitions.claim(connection, claimant, limit, models, now)
-            return _Claimed(claims, expired, transitions.next_due(connection))
+            claims, failed = transitions.claim(
+                connection, claimant, limit, models, now, state.rules.most_results()
+            )
+            return _Claimed(claims, [*expired, *failed], transitions.next_due(connection))
 
         def then(claimed: _Claimed) -> None:
             state.leases.take(claimed.claims, lease)
-            state.ended(claimed.expired)
+            state.ended(claimed.ended)
             state.changes.tell(claim.job.id for claim in claimed.claims)
             self._wake_at(claimed.due)
+            if len(claimed.claims) < limit and claimed.ended:
+                state.work.wake()  # others may be behind those
 
         return (await state.database.write(work, then=then)).claims
 
@@ -78,17 +82,18 @@ class SqliteWork:
     async def append(self, claim: Claim, output: str, responses: Sequence[Response] = ()) -> None:
         """As in the contract."""
         state = self._state
+        most = state.rules.most_results()
         await state.database.write(
-            lambda connection: transitions.append(connection, claim, output, responses),
+            lambda connection: transitions.append(connection, claim, output, responses, most),
             then=lambda _: state.changes.tell([claim.job.id]),
         )
 
     async def finish(self, claim: Claim, output: str, responses: Sequence[Response]) -> None:
         """As in the contract."""
-        now = self._state.clock()
+        now, most = self._state.clock(), self._state.rules.most_results()
         await self._given_back(
             claim,
-            lambda connection: transitions.finish(connection, claim, output, responses, now),
+            lambda connection: transitions.finish(connection, claim, output, responses, now, most),
             again=False,
         )
 
