@@ -81,12 +81,11 @@ def requests(report: Report, seconds: float) -> None:
         _small(report, [*ours, *others], _ONCE, "small requests", seconds, bars=(45, 40))
         for chunks, bars in ((1, ()), (16, (100, 100))):
             _small(report, ours, assembled(chunks), f"assembled chats of {chunks}", seconds, bars)
-        for subject in ours:
-            _chunks(report, subject, seconds, bars=subject is stage.relay)
+        everybody = [*ours, *others]
+        short = _small(report, everybody, stream(1), "streams of one chunk", seconds)
+        for subject, each in zip(everybody, short, strict=True):
+            _chunks(report, subject, seconds, short=each, bars=subject is stage.relay)
         _with_key(report, stage, seconds)
-        for subject in others:
-            _small(report, [subject], stream(1), "streams of one chunk", seconds)
-            _chunks(report, subject, seconds, bars=False)
 
 
 def _small(
@@ -96,9 +95,10 @@ def _small(
     what: str,
     seconds: float,
     bars: Sequence[int] = (),
-) -> None:
-    """Cost and rate of one kind of request, of all subjects in turns: what else the machine does
-    for a moment meets all of them, and not whoever is measured then.
+) -> list[float]:
+    """Print cost and rate of one kind of request; return the CPU seconds of one for each subject.
+
+    The subjects are measured in turns: what else the machine does for a moment meets all of them.
     """
     spent, answers, took = ([0.0] * len(subjects) for _ in range(3))
     for subject in subjects:
@@ -110,13 +110,15 @@ def _small(
             spent[number] += cpu
             answers[number] += outcome.answers
             took[number] += outcome.seconds
+    found = [cpu / max(1, count) for cpu, count in zip(spent, answers, strict=True)]
     for number, subject in enumerate(subjects):
-        each = spent[number] / max(1, answers[number]) * 1e6
+        each = found[number] * 1e6
         bar = f"<= {bars[number]} us" if number < len(bars) else ""
         report.line(f"{subject.name}: {what}, CPU each", f"{each:.1f} us", bar)
         report.line(
             f"{subject.name}: {what} per second", f"{answers[number] / took[number]:,.0f} /s"
         )
+    return found
 
 
 def _with_key(report: Report, stage: Stage, seconds: float) -> None:
@@ -144,14 +146,11 @@ def _with_key(report: Report, stage: Stage, seconds: float) -> None:
         report.line(f"runnerd: small requests, CPU more with {what}", f"{more:+.2f} us", bar)
 
 
-def _chunks(report: Report, subject: Subject, seconds: float, *, bars: bool) -> None:
-    """CPU per chunk: from streams of 2,048 chunks, less what a stream of one chunk costs."""
-    short, short_cpu = run_loop(subject, stream(1), clients=32, seconds=seconds)
+def _chunks(report: Report, subject: Subject, seconds: float, *, short: float, bars: bool) -> None:
+    """CPU per chunk: from streams of 2,048 chunks, less what a stream of one costs (`short`)."""
     outcome, cpu = run_loop(subject, stream(2048), clients=32, seconds=seconds)
     _check(outcome, subject)
-    fixed = short_cpu / max(1, short.answers)
-    each = (cpu - fixed * outcome.answers) / max(1, outcome.events) * 1e6
-    report.line(f"{subject.name}: CPU per stream of one chunk", f"{fixed * 1e6:.1f} us")
+    each = (cpu - short * outcome.answers) / max(1, outcome.events) * 1e6
     report.line(
         f"{subject.name}: CPU per streamed chunk (flood)",
         f"{each:.2f} us",
