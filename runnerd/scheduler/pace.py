@@ -55,8 +55,8 @@ class Pace:
 
     def places(self, places: int, now: float) -> int:
         """How many requests an engine may have that `overcommit` gives so many places."""
-        seconds = self.seconds(now)
-        if seconds is None:
+        seconds = self._least
+        if seconds is None or now >= self._known_until:
             return places
         most = _MOST * places
         return most if most * seconds <= _ROUND else max(places, int(_ROUND / seconds))
@@ -74,7 +74,8 @@ class Pace:
         self._last = now
         if self._since <= given_at <= self._until:
             self._answered += 1
-            self._began = min(self._began, given_at)
+            if given_at < self._began:
+                self._began = given_at
         if self._answered < self._needed:
             return False
         answered, took = self._answered, now - self._began
