@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import json
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -26,6 +26,7 @@ _EMBED: dict[str, object] = {"model": "bench", "input": "x" * 900, "bench": "onc
 _ONCE = request("/v1/embeddings", _EMBED)
 _ALL_AT_ONCE: dict[str, object] = {"overcommit": 0}
 """Every request goes to the engine: what is measured is so many of them there, not the queue."""
+_TURNS = 8
 
 
 def assembled(chunks: int) -> bytes:
@@ -76,33 +77,48 @@ def requests(report: Report, seconds: float) -> None:
         peers(stage.engine.socket) as others,
     ):
         direct = replace(no_queue.relay, name="runnerd, overcommit = 0")
-        for subject in (stage.relay, direct):
-            ours = subject is stage.relay
-            _small(report, subject, _ONCE, "small requests", seconds, bar=45 if ours else 40)
-            for chunks, bar in ((1, 0), (16, 100)):
-                what = f"assembled chats of {chunks}"
-                _small(report, subject, assembled(chunks), what, seconds, bar=bar)
-            _chunks(report, subject, seconds, bars=ours)
+        ours = [stage.relay, direct]
+        _small(report, [*ours, *others], _ONCE, "small requests", seconds, bars=(45, 40))
+        for chunks, bars in ((1, ()), (16, (100, 100))):
+            _small(report, ours, assembled(chunks), f"assembled chats of {chunks}", seconds, bars)
+        everybody = [*ours, *others]
+        short = _small(report, everybody, stream(1), "streams of one chunk", seconds)
+        for subject, each in zip(everybody, short, strict=True):
+            _chunks(report, subject, seconds, short=each, bars=subject is stage.relay)
         _with_key(report, stage, seconds)
-        for subject in others:
-            _small(report, subject, _ONCE, "small requests", seconds)
-            _small(report, subject, stream(1), "streams of one chunk", seconds)
-            _chunks(report, subject, seconds, bars=False)
 
 
 def _small(
-    report: Report, subject: Subject, message: bytes, what: str, seconds: float, *, bar: int = 0
-) -> None:
-    run_loop(subject, message, clients=32, seconds=min(1.0, seconds))
-    outcome, cpu = run_loop(subject, message, clients=32, seconds=seconds)
-    _check(outcome, subject)
-    each = cpu / max(1, outcome.answers) * 1e6
-    report.line(
-        f"{subject.name}: {what}, CPU each", f"{each:.1f} us", f"<= {bar} us" if bar else ""
-    )
-    report.line(
-        f"{subject.name}: {what} per second", f"{outcome.answers / outcome.seconds:,.0f} /s"
-    )
+    report: Report,
+    subjects: Sequence[Subject],
+    message: bytes,
+    what: str,
+    seconds: float,
+    bars: Sequence[int] = (),
+) -> list[float]:
+    """Print cost and rate of one kind of request; return the CPU seconds of one for each subject.
+
+    The subjects are measured in turns: what else the machine does for a moment meets all of them.
+    """
+    spent, answers, took = ([0.0] * len(subjects) for _ in range(3))
+    for subject in subjects:
+        run_loop(subject, message, clients=32, seconds=min(1.0, seconds))
+    for _ in range(_TURNS):
+        for number, subject in enumerate(subjects):
+            outcome, cpu = run_loop(subject, message, clients=32, seconds=seconds / _TURNS)
+            _check(outcome, subject)
+            spent[number] += cpu
+            answers[number] += outcome.answers
+            took[number] += outcome.seconds
+    found = [cpu / max(1, count) for cpu, count in zip(spent, answers, strict=True)]
+    for number, subject in enumerate(subjects):
+        each = found[number] * 1e6
+        bar = f"<= {bars[number]} us" if number < len(bars) else ""
+        report.line(f"{subject.name}: {what}, CPU each", f"{each:.1f} us", bar)
+        report.line(
+            f"{subject.name}: {what} per second", f"{answers[number] / took[number]:,.0f} /s"
+        )
+    return found
 
 
 def _with_key(report: Report, stage: Stage, seconds: float) -> None:
@@ -130,14 +146,11 @@ def _with_key(report: Report, stage: Stage, seconds: float) -> None:
         report.line(f"runnerd: small requests, CPU more with {what}", f"{more:+.2f} us", bar)
 
 
-def _chunks(report: Report, subject: Subject, seconds: float, *, bars: bool) -> None:
-    """CPU per chunk: from streams of 2,048 chunks, less what a stream of one chunk costs."""
-    short, short_cpu = run_loop(subject, stream(1), clients=32, seconds=seconds)
+def _chunks(report: Report, subject: Subject, seconds: float, *, short: float, bars: bool) -> None:
+    """CPU per chunk: from streams of 2,048 chunks, less what a stream of one costs (`short`)."""
     outcome, cpu = run_loop(subject, stream(2048), clients=32, seconds=seconds)
     _check(outcome, subject)
-    fixed = short_cpu / max(1, short.answers)
-    each = (cpu - fixed * outcome.answers) / max(1, outcome.events) * 1e6
-    report.line(f"{subject.name}: CPU per stream of one chunk", f"{fixed * 1e6:.1f} us")
+    each = (cpu - short * outcome.answers) / max(1, outcome.events) * 1e6
     report.line(
         f"{subject.name}: CPU per streamed chunk (flood)",
         f"{each:.2f} us",

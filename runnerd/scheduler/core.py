@@ -198,11 +198,12 @@ class Scheduler(Needs):
         if taken is None:
             return []
         pool, instance, left = taken
-        instance.leases.discard(ticket)
+        leases = instance.leases
+        granted_at = leases.pop(ticket)
         jobs_go_on = ticket not in instance.in_background and self._jobs_go_on()
         instance.in_background.discard(ticket)
         instance.used_at = now
-        places_changed = instance.pace.responded(now, busy=bool(instance.leases))
+        places_changed = instance.pace.responded(granted_at, now, leases.values())
         if instance.state is not RunnerState.READY:
             return self._serving.go_on(now) if jobs_go_on else []
         if pool.failures.failure is not None:

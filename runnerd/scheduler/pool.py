@@ -30,7 +30,7 @@ class Instance:
     started_at: float
     used_at: float
     ready_at: float | None = None
-    leases: set[int] = field(default_factory=set)
+    leases: dict[int, float] = field(default_factory=dict)  # by ticket, when it was granted
     in_background: set[int] = field(default_factory=set)  # those of them that nobody waits for
     draining: bool = False
     failing: bool = False
@@ -53,7 +53,7 @@ class Instance:
     @property
     def works_for_nobody(self) -> bool:
         """Whether all that use it are in the background."""
-        return self.leases <= self.in_background
+        return self.leases.keys() <= self.in_background
 
     def shared(self, affinity: tuple[int, ...]) -> int:
         """Return how many of a request's prefixes it has seen, the longest one counting."""

@@ -97,7 +97,7 @@ class Serving:
         background: bool = False,
     ) -> Grant:
         """Let a ticket of a client, which is empty in the background, have an instance."""
-        instance.leases.add(ticket)
+        instance.leases[ticket] = now
         if background:
             instance.in_background.add(ticket)
         instance.used_at = now

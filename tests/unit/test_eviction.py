@@ -21,7 +21,7 @@ def candidate(
     """A runner that takes `size` of the GPU."""
     pool = Pool(RunnerKey("llama.cpp", str(number), "completion", ""), load_seconds=load)
     instance = Instance(number, RunnerState.READY, {"gpu": size, **claims}, 0.0, used_at)
-    instance.leases = set(range(leases))
+    instance.leases = dict.fromkeys(range(leases), 0.0)
     return Candidate(pool, instance, NOW)
 
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import ctypes
 import os
+import platform
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
@@ -34,3 +36,23 @@ def test_policy_and_priority_stay_and_children_have_nothing_of_it() -> None:
     assert priority == before
     assert of_child == os.SCHED_OTHER
     assert os.sched_getscheduler(0) == os.SCHED_OTHER
+
+
+def the_slice() -> int:
+    """Have short slices; return how long they are, in nanoseconds, as the kernel says; 0 where it
+    knows none.
+    """
+    time_slice.shorten()
+    attributes = ctypes.create_string_buffer(time_slice._ATTRIBUTES.size)
+    call = time_slice._SCHED_SETATTR[platform.machine()] + 1  # sched_getattr
+    libc = ctypes.CDLL(None)
+    assert libc.syscall(ctypes.c_long(call), 0, attributes, len(attributes.raw), 0) == 0
+    return int(time_slice._ATTRIBUTES.unpack(attributes.raw)[5])
+
+
+@pytest.mark.skipif(platform.machine() not in time_slice._SCHED_SETATTR, reason="not known there")
+@pytest.mark.skipif(os.sched_getscheduler(0) != os.SCHED_OTHER, reason="has another policy")
+def test_a_slice_has_room_for_what_comes_at_once() -> None:
+    """Who is interrupted within it finds its caches used by others."""
+    with ThreadPoolExecutor(1) as pool:
+        assert pool.submit(the_slice).result() in (0, 1_000_000)
