@@ -46,6 +46,13 @@ async def test_cancelled_in_any_moment(redis: Redis, together: bool) -> None:
     await client.aclose()
 
 
+async def test_many_at_once(redis: Redis) -> None:
+    """More calls than a client has connections wait for one; none is refused."""
+    client = open_redis(redis.url)
+    assert await asyncio.gather(*(client.get("a") for _ in range(500))) == [None] * 500
+    await client.aclose()
+
+
 async def test_a_redis_that_hangs(redis: Redis, monkeypatch: pytest.MonkeyPatch) -> None:
     """It counts as gone, for one command as for several; later it is there again."""
     client = open_redis(redis.url)

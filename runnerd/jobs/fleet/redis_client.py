@@ -11,7 +11,7 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from typing import Any
 
-from redis.asyncio import Redis
+from redis.asyncio import BlockingConnectionPool, Redis
 from redis.asyncio.client import Pipeline
 from redis.asyncio.retry import Retry
 from redis.backoff import ExponentialBackoff
@@ -21,6 +21,7 @@ COMMAND_SECONDS = 10.0
 """For one command: a Redis that hangs counts as gone."""
 
 _TRIES = 2  # after the first
+_CONNECTIONS = 32  # of one client; more calls at once wait for one
 
 GONE = (RedisError, OSError, TimeoutError)
 """What a call raises while Redis cannot be reached, or cannot write."""
@@ -53,14 +54,17 @@ def open_redis(url: str, greet: Callable[[Any], Awaitable[None]] | None = None) 
 
     It does not tell Redis which library this is: to find out reads a file, for each connection.
     """
-    return TimedRedis.from_url(
+    pool = BlockingConnectionPool.from_url(
         url,
+        max_connections=_CONNECTIONS,
+        timeout=COMMAND_SECONDS,
         socket_timeout=None,
         socket_connect_timeout=COMMAND_SECONDS,
         driver_info=None,
         retry=Retry(ExponentialBackoff(cap=1.0, base=0.05), _TRIES),
         redis_connect_func=greet,
     )
+    return TimedRedis.from_pool(pool)
 
 
 async def run_id(redis: Redis) -> str:
