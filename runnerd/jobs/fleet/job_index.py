@@ -77,10 +77,15 @@ class JobIndex:
                 await asyncio.sleep(_LOOK)
 
     async def _rebuild_holding_the_lock(self, me: str, process: str) -> None:
+        access = RebuildAccess(self._any, SCRIPT, me, process)
         holding = tasks.spawn(self._hold(), name="hold the lock of the rebuild")
         try:
             with _available():
-                await self._rebuild(RebuildAccess(self._any, SCRIPT, me, process))
+                await self._rebuild(access)
+        except DatabaseFailure:
+            with contextlib.suppress(*GONE):  # else the lock ends by itself
+                await access.call("give_up")
+            raise
         finally:
             await tasks.cancel_and_wait(holding)
 
