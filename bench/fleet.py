@@ -1,10 +1,13 @@
 """The fleet's queue against the bare broker, and a Celery worker that does nothing.
 
     python -m bench.fleet [--jobs N] [--celery PYTHON]
+    python -m bench.fleet --backlog JOBS [--seconds SECONDS]
 
 RabbitMQ and Redis are those that the tests start.  PYTHON is that of an
 environment with `celery[redis]`.  Publishers have 64 messages under way; bodies are those of a
 short chat.  Everything runs one after the other, and the ratios are what counts.
+
+With --backlog so many jobs are submitted, and then completed, for at most SECONDS each.
 """
 
 from __future__ import annotations
@@ -21,6 +24,7 @@ from typing import Any
 
 import aio_pika
 import msgspec
+from redis.asyncio import Redis as Client
 
 from runnerd.access.principals import user_principal
 from runnerd.jobs.fleet.journal import ARGUMENTS
@@ -115,6 +119,53 @@ async def measure(rabbitmq: RabbitMQ, redis: Redis, number: int) -> None:
     await queue.close()
 
 
+async def backlog(rabbitmq: RabbitMQ, redis: Redis, most: int, seconds: float) -> None:
+    """Print how long it took to submit so many jobs, what a claim costs with all of them there, and
+    how many could be completed.
+    """
+    queue = FleetQueue(rabbitmq.url, redis.url, QueueRules())
+    await queue.open()
+    job = NewJob(user_principal("bench", "key"), "m", (Prompt("/v1/chat/completions", _BODY),))
+    number, began = 0, time.monotonic()
+    left = iter(range(most // 100))
+
+    async def submit() -> None:
+        nonlocal number
+        for _ in left:
+            submitted = await queue.submit([job] * 100)
+            number += len(submitted)
+            if time.monotonic() - began > seconds:
+                return
+
+    await asyncio.gather(*(submit() for _ in range(_BESIDE // 8)))
+    took = time.monotonic() - began
+    client = Client.from_url(redis.url)
+    memory = (await client.info("memory"))["used_memory"] / number
+    await client.aclose()
+    print(f"{number} jobs in {took:.0f} s, {memory:.0f} bytes of Redis for each")
+    claims, began = [], time.monotonic()
+    for _ in range(100):
+        claims += await queue.claim("w", limit=1)
+    print(f"a claim of one takes {(time.monotonic() - began) * 10:.1f} ms")
+    await asyncio.gather(*(queue.finish(claim, "x", [_RESPONSE]) for claim in claims))
+    done, began, until = len(claims), time.monotonic(), time.monotonic() + seconds
+
+    async def work(name: str) -> None:
+        nonlocal done
+        while time.monotonic() < until:
+            claims = await queue.claim(name, limit=64)
+            if not claims:
+                return
+            await asyncio.gather(*(queue.finish(each, "x", [_RESPONSE]) for each in claims))
+            done += len(claims)
+
+    await asyncio.gather(*(work(f"w{n}") for n in range(4)))
+    print(f"{done} of them completed {time.monotonic() - began:.0f} s later")
+    states = {count.state.value: count.number for count in await queue.counts()}
+    print(f"as the queue counts them: {states}")
+    await queue.close()
+
+
 def celery(python: str, rabbitmq: RabbitMQ, redis: Redis, number: int, folder: Path) -> None:
     """Print what Celery does on the same servers."""
     program = folder / "bench_celery.py"
@@ -150,6 +201,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--jobs", type=int, default=5000)
     parser.add_argument("--celery", metavar="PYTHON")
+    parser.add_argument("--backlog", type=int, metavar="JOBS")
+    parser.add_argument("--seconds", type=float, default=300.0)
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as name:
         root = Path(name)
@@ -157,6 +210,9 @@ def main() -> None:
             running_redis(root / "redis", sync="everysec") as redis,
             running_rabbitmq(root / "rabbitmq") as rabbitmq,
         ):
+            if options.backlog:
+                asyncio.run(backlog(rabbitmq, redis, options.backlog, options.seconds))
+                return
             asyncio.run(measure(rabbitmq, redis, options.jobs))
             if options.celery:
                 celery(options.celery, rabbitmq, redis, options.jobs, root)

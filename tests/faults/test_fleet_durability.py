@@ -223,6 +223,7 @@ async def prompts_survive(
         found = [await store.outcome(id) for id in confirmed]
         right = sum(each is not None and each.text == ANSWER for each in found)
         print(f"\nprompts: {len(confirmed)} confirmed, {right} right; {dict(chaos.done)}")
+        print(*(each for each in found if each is None or each.text != ANSWER), sep="\n")
         assert right == len(confirmed) > 10
         client = Client.from_url(site.redis.url)
         assert len(await client.keys("llm-api:chaos-*")) >= len(confirmed)

@@ -180,6 +180,7 @@ async def test_the_broker_restarts(own_site: Site, tmp_path: Path) -> None:
     with own_site.worker(log=tmp_path / "log"):
         await own_site.publish(task("before"))
         wait_for(lambda: own_site.result("before"), "a result")
+        own_site.rabbitmq.remember_queues()
         own_site.rabbitmq.kill()
         own_site.rabbitmq.start()
         await own_site.publish(task("later"))

@@ -63,23 +63,26 @@ RESERVED = (
         "SQLite is spoken to by runnerd.database alone",
     ),
     Reserved(
-        (
-            *("aio_pika", "aio_pika.abc", "aio_pika.exceptions"),
-            *("redis", "redis.asyncio", "redis.asyncio.client", "redis.exceptions"),
-        ),
+        ("aio_pika", "aio_pika.abc", "aio_pika.exceptions"),
         (
             "runnerd.cli.worker",  # looks whether the extra is there
             "runnerd.jobs.fleet.broker",
-            "runnerd.jobs.fleet.deliveries",
+            "runnerd.jobs.fleet.broker_calls",
+            "runnerd.jobs.fleet.broker_channel",
+        ),
+        "RabbitMQ is asked through runnerd.jobs.fleet.broker_channel, whose calls end in time and"
+        " when who asks is cancelled",
+    ),
+    Reserved(
+        ("redis", "redis.asyncio", "redis.asyncio.client", "redis.exceptions"),
+        (
+            "runnerd.cli.worker",  # looks whether the extra is there
             "runnerd.jobs.fleet.job_index",
-            "runnerd.jobs.fleet.journal",
-            "runnerd.jobs.fleet.publisher",
             "runnerd.jobs.fleet.rebuild_access",
             "runnerd.jobs.fleet.announcements",
             "runnerd.jobs.fleet.redis_client",
-            "runnerd.jobs.fleet.worker",
         ),
-        "RabbitMQ and Redis are spoken to by runnerd.jobs.fleet alone",
+        "Redis is spoken to by runnerd.jobs.fleet alone",
     ),
     Reserved(
         (

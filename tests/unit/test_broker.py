@@ -1,38 +1,26 @@
-"""What is asked of RabbitMQ ends when whoever asks is cancelled."""
+"""Connections to RabbitMQ where there is none."""
 
 from __future__ import annotations
 
-import asyncio
-import contextlib
+import socket
 
 import pytest
 
-from runnerd import tasks
-from runnerd.jobs.fleet.broker import BrokerLost, Guarded
+from runnerd.jobs.fleet import broker
+from runnerd.jobs.fleet.broker_calls import BrokerLost
+from tests.support.ports import reserved_port
 
 
-async def forgets() -> None:
-    """As `asyncio.wait_for` does where a result comes in the same moment, before Python 3.12."""
-    with contextlib.suppress(asyncio.CancelledError):
-        await asyncio.Event().wait()
+async def test_nobody_is_there() -> None:
+    """It is told where, without login and password."""
+    with reserved_port() as port, pytest.raises(BrokerLost) as told:
+        await broker.connect(f"amqp://ann:secret@127.0.0.1:{port}/", "test")
+    assert f"127.0.0.1:{port}" in str(told.value)
+    assert "secret" not in str(told.value)
 
 
-async def test_a_cancellation_that_a_library_forgets() -> None:
-    """It is one all the same: a loop that goes on for ever ends."""
-
-    async def ask_for_ever() -> None:
-        while True:
-            with Guarded():
-                await forgets()
-
-    task = tasks.spawn(ask_for_ever(), name="asks")
-    await asyncio.sleep(0)
-    async with asyncio.timeout(10):
-        await tasks.cancel_and_wait(task)
-    assert task.cancelled()
-
-
-async def test_a_lost_connection_is_no_cancellation() -> None:
-    """Aiormq cancels whoever waits for a frame."""
-    with pytest.raises(BrokerLost), Guarded():
-        raise asyncio.CancelledError
+async def test_somebody_who_says_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It counts as lost."""
+    monkeypatch.setattr(broker, "CALL_SECONDS", 0.05)
+    with socket.create_server(("127.0.0.1", 0)) as server, pytest.raises(BrokerLost):
+        await broker.connect(f"amqp://127.0.0.1:{server.getsockname()[1]}/", "test")

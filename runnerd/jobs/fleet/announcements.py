@@ -14,7 +14,7 @@ from collections.abc import AsyncIterator, Callable, Sequence
 from redis.asyncio.client import PubSub
 
 from runnerd import tasks
-from runnerd.jobs.fleet.redis_client import GONE, open_redis
+from runnerd.jobs.fleet.redis_client import COMMAND_SECONDS, GONE, open_redis
 
 log = logging.getLogger(__name__)
 
@@ -63,7 +63,8 @@ class Announcements:
             self._pubsub = self._redis.pubsub(ignore_subscribe_messages=True)
         with contextlib.suppress(*GONE):  # else the listeners look for themselves
             if new:
-                await self._pubsub.subscribe(*new)
+                async with asyncio.timeout(COMMAND_SECONDS):
+                    await self._pubsub.subscribe(*new)
         if self._reader is None:
             self._reader = tasks.spawn(self._read(self._pubsub), name="announcements")
 
@@ -75,16 +76,18 @@ class Announcements:
             del self._listeners[channel]
         with contextlib.suppress(*GONE):
             if over and self._pubsub is not None:
-                await self._pubsub.unsubscribe(*over)
+                async with asyncio.timeout(COMMAND_SECONDS):
+                    await self._pubsub.unsubscribe(*over)
 
     async def _read(self, pubsub: PubSub) -> None:
         """Pass announcements on; redis-py connects and subscribes again by itself."""
         while True:
             try:
-                if not pubsub.subscribed:
-                    await self._subscribe_again(pubsub)
-                    continue
-                message = await pubsub.get_message(timeout=LOOK_INTERVAL)
+                async with asyncio.timeout(LOOK_INTERVAL + COMMAND_SECONDS):
+                    if not pubsub.subscribed:
+                        await self._subscribe_again(pubsub)
+                        continue
+                    message = await pubsub.get_message(timeout=LOOK_INTERVAL)
             except GONE as error:
                 log.debug("no announcements at the moment: %s", error)
                 await asyncio.sleep(_AGAIN)

@@ -7,6 +7,7 @@ were not acknowledged come again, and whoever used it begins anew with the next 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import random
 from collections.abc import Callable
@@ -14,51 +15,66 @@ from urllib.parse import urlsplit
 
 import aio_pika
 from aio_pika.abc import AbstractConnection
-from aio_pika.exceptions import AMQPError, ChannelInvalidStateError, DeliveryError
 
 from runnerd.backoff import Backoff
+from runnerd.jobs.fleet.broker_calls import CALL_SECONDS, BrokerLost, ask
+from runnerd.jobs.fleet.broker_channel import Channel
 
 log = logging.getLogger(__name__)
 logging.getLogger("aiormq").setLevel(logging.CRITICAL)  # says at length what we say in a line
 logging.getLogger("aio_pika").setLevel(logging.CRITICAL)
 
-LOST = (AMQPError, ChannelInvalidStateError, OSError, TimeoutError, asyncio.CancelledError)
-"""What a call raises whose connection is lost.  aiormq cancels whoever waits for a frame; a caller
-that catches these has to look whether it was cancelled itself (`lost`).
-"""
 _CONNECT = Backoff(0.2, 30.0)
-_CONNECT_SECONDS = 10.0
 _HEARTBEAT_SECONDS = 30  # a peer that is silent for two of them counts as gone
 
 
-class BrokerLost(ConnectionError):
-    """The connection was lost while something was under way; whether it was done is not known."""
+class Connection:
+    """One connection, until it is lost or closed."""
+
+    def __init__(self, connection: AbstractConnection) -> None:
+        self._connection = connection
+
+    @property
+    def is_closed(self) -> bool:
+        """Whether it is of no use any more."""
+        return bool(self._connection.is_closed)
+
+    def when_closed(self, then: Callable[[], None]) -> None:
+        """Call `then` once it is lost or closed."""
+        self._connection.close_callbacks.add(lambda *_: then())
+
+    async def channel(self) -> Channel:
+        """A channel of its own.  Raises BrokerLost."""
+        return Channel(await ask(self._opened_channel()))
+
+    async def _opened_channel(self) -> aio_pika.abc.AbstractChannel:
+        return await self._connection.channel(on_return_raises=True)
+
+    async def close(self) -> None:
+        """Close it, whether or not it still is one."""
+        with contextlib.suppress(BrokerLost):
+            await ask(_close(self._connection))
 
 
-class Unconfirmed(ConnectionError):
-    """The broker did not take a message: it has no leader, no memory or no disk at the moment."""
-
-
-async def connect(url: str, name: str) -> AbstractConnection:
+async def connect(url: str, name: str) -> Connection:
     """One connection, which RabbitMQ's own tools list by `name`.  Raises BrokerLost."""
+    connecting = aio_pika.connect(
+        url,
+        timeout=CALL_SECONDS,
+        client_properties={"connection_name": name},
+        heartbeat=_HEARTBEAT_SECONDS,
+    )
     try:
-        connection = await aio_pika.connect(
-            url,
-            timeout=_CONNECT_SECONDS,
-            client_properties={"connection_name": name},
-            heartbeat=_HEARTBEAT_SECONDS,
-        )
-    except LOST as error:
-        if isinstance(error, asyncio.CancelledError) and _was_cancelled():
-            raise
-        raise BrokerLost(f"{where(url)}: {error or type(error).__name__}") from error
-    if _was_cancelled():
-        await close(connection)
-        raise asyncio.CancelledError
-    return connection
+        return Connection(await ask(connecting, seconds=CALL_SECONDS + 1, unwanted=_close))
+    except BrokerLost as error:
+        raise BrokerLost(f"{where(url)}: {error}") from error
 
 
-async def connect_in_the_end(url: str, name: str) -> AbstractConnection:
+async def _close(connection: AbstractConnection) -> None:
+    await connection.close()
+
+
+async def connect_in_the_end(url: str, name: str) -> Connection:
     """Connect, however often it takes; says once that it fails, and once that it works again."""
     failures = 0
     while True:
@@ -74,50 +90,7 @@ async def connect_in_the_end(url: str, name: str) -> AbstractConnection:
             return connection
 
 
-def when_closed(connection: AbstractConnection, then: Callable[[], None]) -> None:
-    """Call `then` once a connection is lost or closed."""
-    connection.close_callbacks.add(lambda *_: then())
-
-
-async def close(connection: AbstractConnection) -> None:
-    """Close a connection, whether or not it still is one."""
-    try:
-        async with asyncio.timeout(_CONNECT_SECONDS):
-            await connection.close()
-    except LOST:
-        if _was_cancelled():
-            raise
-
-
-class Guarded:
-    """A with block in which a lost connection raises BrokerLost, and a refused message
-    Unconfirmed.
-
-    Whoever is cancelled in it is cancelled: aiormq uses `asyncio.wait_for`, which before Python
-    3.12 returns a result that came in the same moment, and says nothing of the cancellation.
-    """
-
-    def __enter__(self) -> None:
-        return None
-
-    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
-        if isinstance(error, DeliveryError):
-            raise Unconfirmed("the broker did not confirm a message") from error
-        if error is None and _was_cancelled():
-            raise asyncio.CancelledError
-        if not isinstance(error, LOST):
-            return
-        if isinstance(error, asyncio.CancelledError) and _was_cancelled():
-            return
-        raise BrokerLost(str(error) or type(error).__name__) from error
-
-
 def where(url: str) -> str:
     """The address in a URL, without login and password."""
     parts = urlsplit(url)
     return f"{parts.hostname}:{parts.port}" if parts.port else str(parts.hostname)
-
-
-def _was_cancelled() -> bool:
-    task = asyncio.current_task()
-    return task is not None and task.cancelling() > 0

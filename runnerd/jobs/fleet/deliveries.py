@@ -6,22 +6,15 @@ count, the number of consumers can change while tasks are under way, on every ki
 
 from __future__ import annotations
 
+import contextlib
 import uuid
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from typing import Any
 
-from aio_pika.abc import AbstractChannel, AbstractConnection, AbstractIncomingMessage, AbstractQueue
-from aio_pika.exceptions import ChannelPreconditionFailed
-
-from runnerd.errors import RunnerdError
-from runnerd.jobs.fleet.broker import BrokerLost, Guarded
+from runnerd.jobs.fleet.broker import Connection
+from runnerd.jobs.fleet.broker_calls import BrokerLost
+from runnerd.jobs.fleet.broker_channel import Channel, Message
 from runnerd.jobs.fleet.placement import Taking
-
-
-class WrongQueue(RunnerdError):
-    """A queue that exists was declared in another way than ours has to be."""
-
-    code = "wrong_queue"
 
 
 class Delivery:
@@ -29,27 +22,25 @@ class Delivery:
     broker has given it to somebody else, or will.
     """
 
-    def __init__(self, message: AbstractIncomingMessage, queue: str, settled: Callable[[], None]):
+    def __init__(self, message: Message, queue: str, settled: Callable[[], None]) -> None:
         self._message = message
         self._settled = settled
         self.queue = queue
         self.body = message.body
-        self.again = bool(message.redelivered)
+        self.again = message.again
 
     async def done(self) -> None:
         """The task is over: its result is kept."""
-        await self._settle(self._message.ack)
+        await self._settle(self._message.ack())
 
     async def give_back(self) -> None:
         """Somebody else may have the task."""
-        await self._settle(lambda: self._message.nack(requeue=True))
+        await self._settle(self._message.give_back())
 
-    async def _settle(self, how: Callable[[], Any]) -> None:
+    async def _settle(self, settling: Awaitable[None]) -> None:
         try:
-            with Guarded():
-                await how()
-        except BrokerLost:
-            pass
+            with contextlib.suppress(BrokerLost):
+                await settling
         finally:
             self._settled()
 
@@ -59,14 +50,13 @@ class Subscription:
 
     def __init__(
         self,
-        channel: AbstractChannel,
-        queue: AbstractQueue,
+        channel: Channel,
+        name: str,
         arguments: dict[str, Any],
         deliver: Callable[[Delivery], None],
     ) -> None:
-        self.name = queue.name
+        self.name = name
         self._channel = channel
-        self._queue = queue
         self._arguments = arguments
         self._deliver = deliver
         self._priority = 0
@@ -77,20 +67,16 @@ class Subscription:
     @classmethod
     async def open(
         cls,
-        connection: AbstractConnection,
+        connection: Connection,
         name: str,
         arguments: dict[str, Any],
         deliver: Callable[[Delivery], None],
     ) -> Subscription:
         """Declare a durable queue, and take nothing yet.  Raises BrokerLost, WrongQueue."""
-        with Guarded():
-            channel = await connection.channel()
-            try:
-                queue = await channel.declare_queue(name, durable=True, arguments=arguments)
-            except ChannelPreconditionFailed as error:
-                raise WrongQueue(f"the queue {name} cannot be used: {error}") from error
-            await channel.set_qos(1)
-        return cls(channel, queue, arguments, deliver)
+        channel = await connection.channel()
+        await channel.declare(name, arguments)
+        await channel.prefetch(1)
+        return cls(channel, name, arguments, deliver)
 
     @property
     def running(self) -> int:
@@ -103,18 +89,13 @@ class Subscription:
         Declares the queue again where somebody has deleted it, and forgets the consumers that are
         gone with it.
         """
-        with Guarded():
-            queue = await self._channel.declare_queue(
-                self.name, durable=True, arguments=self._arguments
-            )
-        result = queue.declaration_result
-        consumers = int(result.consumer_count or 0)
-        if consumers < len(self._idle) + len(self._busy):
+        queue = await self._channel.declare(self.name, self._arguments)
+        if queue.consumers < len(self._idle) + len(self._busy):
             self._outgoing += len(self._busy)
             self._idle.clear()
             self._busy.clear()
-        others = max(0, consumers - len(self._idle) - len(self._busy))
-        return int(result.message_count or 0), others
+        others = max(0, queue.consumers - len(self._idle) - len(self._busy))
+        return queue.messages, others
 
     async def take(self, taking: Taking) -> None:
         """Have as many consumers as said, with that priority.  Raises BrokerLost."""
@@ -127,10 +108,9 @@ class Subscription:
         while len(self._idle) + self.running < taking.prefetch:
             tag = f"runnerd-{uuid.uuid4().hex}"
             self._idle.add(tag)
-            with Guarded():
-                await self._queue.consume(
-                    self._delivered, consumer_tag=tag, arguments={"x-priority": self._priority}
-                )
+            await self._channel.consume(
+                self.name, self._delivered, tag, {"x-priority": self._priority}
+            )
 
     async def _drop(self) -> None:
         """Take one consumer away; a task that it has stays ours."""
@@ -139,11 +119,10 @@ class Subscription:
         else:
             tag = self._busy.pop()
             self._outgoing += 1
-        with Guarded():
-            await self._queue.cancel(tag)
+        await self._channel.cancel(self.name, tag)
 
-    async def _delivered(self, message: AbstractIncomingMessage) -> None:
-        tag = str(message.consumer_tag)
+    def _delivered(self, message: Message) -> None:
+        tag = message.consumer
         if tag in self._idle:
             self._idle.remove(tag)
             self._busy.add(tag)

@@ -10,13 +10,14 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from typing import Any, cast
 from uuid import uuid4
 
 import msgspec
 from redis.exceptions import ResponseError
 
+from runnerd import tasks
 from runnerd.errors import DatabaseFailure
 from runnerd.jobs.fleet.job_codec import Record
 from runnerd.jobs.fleet.job_script import REBUILD, SCRIPT
@@ -70,24 +71,29 @@ class JobIndex:
                     return
                 mine = await self._any.set(_LOCK, me, nx=True, px=_LOCK_MS)
             if mine:
-                break
-            await asyncio.sleep(_LOOK)
-        async with self._holding_the_lock():
+                with contextlib.suppress(NotWhole):  # the lock was lost: Redis was emptied again
+                    await self._rebuild_holding_the_lock(me, process)
+            else:
+                await asyncio.sleep(_LOOK)
+
+    async def _rebuild_holding_the_lock(self, me: str, process: str) -> None:
+        access = RebuildAccess(self._any, SCRIPT, me, process)
+        holding = tasks.spawn(self._hold(), name="hold the lock of the rebuild")
+        try:
             with _available():
-                await self._rebuild(RebuildAccess(self._any, SCRIPT, me, process))
+                await self._rebuild(access)
+        except DatabaseFailure:
+            with contextlib.suppress(*GONE):  # else the lock ends by itself
+                await access.call("give_up")
+            raise
+        finally:
+            await tasks.cancel_and_wait(holding)
 
-    @contextlib.asynccontextmanager
-    async def _holding_the_lock(self) -> AsyncIterator[None]:
-        async def hold() -> None:
-            while True:
-                await asyncio.sleep(_LOCK_MS / 3000)
-                with contextlib.suppress(*GONE):
-                    await self._any.pexpire(_LOCK, _LOCK_MS)
-
-        async with asyncio.TaskGroup() as group:
-            holding = group.create_task(hold(), name="hold the lock of the rebuild")
-            yield
-            holding.cancel()
+    async def _hold(self) -> None:
+        while True:
+            await asyncio.sleep(_LOCK_MS / 3000)
+            with contextlib.suppress(*GONE):
+                await self._any.pexpire(_LOCK, _LOCK_MS)
 
     async def records(self, ids: Sequence[str], *, whole: bool = True) -> list[Record]:
         """What there is of jobs, in the order of their ids."""

@@ -253,6 +253,8 @@ function commands.mark()  -- epoch, changes so far, where the mark is
   return 1
 end
 
+commands['give_up!'] = function() redis.call('DEL', 'rj:rebuilding') end
+
 commands['whole!'] = function()  -- epoch, run_id, where the journal was read to
   redis.call('SET', 'rj:epoch', ARGV[4] .. ' ' .. ARGV[5])
   redis.call('SET', 'rj:mark', ARGV[6])

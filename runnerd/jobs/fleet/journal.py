@@ -15,11 +15,11 @@ from typing import Any
 from uuid import uuid4
 
 import msgspec
-from aio_pika.abc import AbstractIncomingMessage
 
 from runnerd.errors import DatabaseFailure
 from runnerd.jobs.fleet import broker
-from runnerd.jobs.fleet.broker import BrokerLost, Guarded
+from runnerd.jobs.fleet.broker_calls import BrokerLost
+from runnerd.jobs.fleet.broker_channel import Message
 from runnerd.jobs.fleet.publisher import Publisher
 
 STREAM = "runnerd.journal.3"  # the third form of its entries
@@ -67,20 +67,16 @@ class Journal:
             raise DatabaseFailure(f"the journal cannot be read: {error}") from error
         reader = JournalReader(self)
         try:
-            async with asyncio.timeout(_SILENCE):
-                with Guarded():
-                    channel = await connection.channel()
-                    await channel.set_qos(_AHEAD)
-                    stream = await channel.declare_queue(
-                        self._stream, durable=True, arguments=ARGUMENTS
-                    )
-                    offset = "first" if start is None else start
-                    await stream.consume(reader.arrived, arguments={"x-stream-offset": offset})
+            channel = await connection.channel()
+            await channel.prefetch(_AHEAD)
+            await channel.declare(self._stream, ARGUMENTS)
+            offset = {"x-stream-offset": "first" if start is None else start}
+            await channel.consume(self._stream, reader.arrived, "journal", offset)
             yield reader
         except (BrokerLost, TimeoutError) as error:
             raise DatabaseFailure(f"the journal cannot be read: {error}") from error
         finally:
-            await broker.close(connection)
+            await connection.close()
 
 
 class JournalReader:
@@ -88,10 +84,10 @@ class JournalReader:
 
     def __init__(self, journal: Journal) -> None:
         self._journal = journal
-        self._arrived: asyncio.Queue[AbstractIncomingMessage] = asyncio.Queue()
+        self._arrived: asyncio.Queue[Message] = asyncio.Queue()
         self.offset = -1
 
-    async def arrived(self, message: AbstractIncomingMessage) -> None:
+    def arrived(self, message: Message) -> None:
         """The broker has sent an entry."""
         self._arrived.put_nowait(message)
 
@@ -104,16 +100,15 @@ class JournalReader:
         while True:
             async with asyncio.timeout(_SILENCE):
                 message = await self._arrived.get()
-            with Guarded():
-                await message.ack()
-            self.offset = int(str(message.headers.get("x-stream-offset", -1)))
+            await message.ack()
+            self.offset = message.offset
             entry = _decode(message)
             yield entry
             if entry.get("id") == mark["id"]:
                 return
 
 
-def _decode(message: AbstractIncomingMessage) -> Entry:
+def _decode(message: Message) -> Entry:
     try:
         entry = msgspec.msgpack.decode(message.body)
     except msgspec.DecodeError:

@@ -7,25 +7,19 @@ each tries again for a while: a message may then be there twice, which every que
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import time
 from collections.abc import Mapping
 from typing import Any
 
-import aio_pika
-from aio_pika.abc import AbstractChannel, AbstractConnection, DeliveryMode
-from aio_pika.exceptions import ChannelPreconditionFailed
-
 from runnerd.backoff import Backoff
 from runnerd.errors import DatabaseFailure
 from runnerd.jobs.fleet import broker
-from runnerd.jobs.fleet.broker import BrokerLost, Guarded, Unconfirmed
-from runnerd.jobs.fleet.deliveries import WrongQueue
+from runnerd.jobs.fleet.broker import Connection
+from runnerd.jobs.fleet.broker_calls import BrokerLost, Unconfirmed
+from runnerd.jobs.fleet.broker_channel import Channel
 
 _PATIENCE = 30.0  # seconds
 _PAUSE = Backoff(0.1, 2.0)
-_CONFIRM_SECONDS = 10.0
-_OPEN_SECONDS = 10.0
 
 
 class Publisher:
@@ -34,8 +28,8 @@ class Publisher:
     def __init__(self, url: str, name: str) -> None:
         self._url = url
         self._name = name
-        self._connection: AbstractConnection | None = None
-        self._channel: AbstractChannel | None = None
+        self._connection: Connection | None = None
+        self._channel: Channel | None = None
         self._declared: set[str] = set()
         self._opening = asyncio.Lock()
 
@@ -61,13 +55,9 @@ class Publisher:
     async def _publish(
         self, queue: str, body: bytes, arguments: Mapping[str, Any], priority: int | None
     ) -> None:
-        channel = await self._open_in_time(queue, arguments)
-        message = aio_pika.Message(body, delivery_mode=DeliveryMode.PERSISTENT, priority=priority)
+        channel = await self._open(queue, arguments)
         try:
-            with Guarded():
-                await channel.default_exchange.publish(
-                    message, queue, mandatory=True, timeout=_CONFIRM_SECONDS
-                )
+            await channel.publish(queue, body, priority)
         except (BrokerLost, Unconfirmed):
             if self._channel is channel:
                 self._declared.clear()
@@ -75,47 +65,27 @@ class Publisher:
                     await self._drop()
             raise
 
-    async def _open_in_time(self, queue: str, arguments: Mapping[str, Any]) -> AbstractChannel:
-        """A broker that hangs, or has blocked the connection for want of memory, does not answer a
-        declaration either.
+    async def _open(self, queue: str, arguments: Mapping[str, Any]) -> Channel:
+        """A channel on which a queue was declared.  A broker that hangs, or has blocked the
+        connection for want of memory, does not answer a declaration either.
         """
-        with Guarded():
-            async with asyncio.timeout(_OPEN_SECONDS):
-                return await self._open(queue, arguments)
-
-    async def _open(self, queue: str, arguments: Mapping[str, Any]) -> AbstractChannel:
         async with self._opening:
             connection, channel = self._connection, self._channel
             if connection is None or connection.is_closed or channel is None or channel.is_closed:
                 await self._drop()
                 connection = self._connection = await broker.connect(self._url, self._name)
-                with Guarded():
-                    channel = self._channel = await connection.channel(on_return_raises=True)
+                channel = self._channel = await connection.channel()
             if queue not in self._declared:
-                try:
-                    with Guarded():
-                        await self._declare(channel, queue, arguments)
-                except asyncio.CancelledError:
-                    self._channel = None  # it is in the midst of something
-                    raise
+                await channel.declare(queue, arguments)
                 self._declared.add(queue)
             return channel
-
-    async def _declare(
-        self, channel: AbstractChannel, queue: str, arguments: Mapping[str, Any]
-    ) -> None:
-        try:
-            await channel.declare_queue(queue, durable=True, arguments=dict(arguments))
-        except ChannelPreconditionFailed as error:
-            raise WrongQueue(f"the queue {queue} cannot be used: {error}") from error
 
     async def _drop(self) -> None:
         connection, self._connection, self._channel = self._connection, None, None
         self._declared.clear()
         if connection is not None:
-            await broker.close(connection)
+            await connection.close()
 
     async def close(self) -> None:
         """Close the connection.  Idempotent."""
-        with contextlib.suppress(BrokerLost):
-            await self._drop()
+        await self._drop()

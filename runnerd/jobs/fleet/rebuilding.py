@@ -36,7 +36,7 @@ class Rebuilding:
                 async for entry in reader.up_to({"kind": mark, "epoch": epochs.next}):
                     if epochs.counts(entry):
                         await _apply(access, entry)
-                        number += 1
+                        number += entry.get("kind") not in ("mark", "fence")
             await access.whole(epochs.next, reader.offset)
         if number:
             log.warning(

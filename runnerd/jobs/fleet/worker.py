@@ -19,13 +19,12 @@ import time
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from aio_pika.abc import AbstractConnection
-
 from runnerd import tasks
 from runnerd.jobs.fleet import broker
-from runnerd.jobs.fleet.broker import BrokerLost
+from runnerd.jobs.fleet.broker import Connection
+from runnerd.jobs.fleet.broker_calls import BrokerLost, WrongQueue
 from runnerd.jobs.fleet.daemon_client import DaemonAway, DaemonClient, HostView, TaskRefused
-from runnerd.jobs.fleet.deliveries import Delivery, Subscription, WrongQueue
+from runnerd.jobs.fleet.deliveries import Delivery, Subscription
 from runnerd.jobs.fleet.placement import Placement, QueueView, Taking
 from runnerd.jobs.fleet.prompt_tasks import PromptTasks
 from runnerd.jobs.fleet.protollm.task_message import QUEUE_ARGUMENTS
@@ -93,7 +92,7 @@ class Worker:
             connection = await self._connection(name)
             if connection is None:
                 break
-            broker.when_closed(connection, self._news.set)
+            connection.when_closed(self._news.set)
             try:
                 await self._serve(connection)
             except BrokerLost as error:
@@ -101,12 +100,12 @@ class Worker:
             finally:
                 if self._stopping.is_set():
                     await self._drain()
-                await broker.close(connection)
+                await connection.close()
                 self._subscriptions = []
         await self._drain()
         await self._prompts.announced()
 
-    async def _connection(self, name: str) -> AbstractConnection | None:
+    async def _connection(self, name: str) -> Connection | None:
         """A connection, or None if it is time to stop."""
         dialling = tasks.spawn(broker.connect_in_the_end(self._url, name), name="connect")
         stopping = tasks.spawn(self._stopping.wait(), name="wait for the end")
@@ -117,7 +116,7 @@ class Worker:
             await tasks.cancel_and_wait(dialling)
             await tasks.cancel_and_wait(stopping)
 
-    async def _serve(self, connection: AbstractConnection) -> None:
+    async def _serve(self, connection: Connection) -> None:
         """Consume on one connection until it is lost or it is time to stop."""
         for queue in self._models:
             try:
