@@ -13,9 +13,20 @@ export class ApiError extends Error {
 	}
 }
 
+// What is asked for with one key is nothing for who looks with another: it is broken off, and
+// `forgotten` is called, where views add what drops the rest.
+let era = new AbortController();
+export const forgotten = new Set();
 export const key = {
 	get: () => sessionStorage.getItem(KEY) || "",
-	set: text => (text ? sessionStorage.setItem(KEY, text) : sessionStorage.removeItem(KEY))
+	set(text) {
+		if (text === key.get()) return;
+		if (text) sessionStorage.setItem(KEY, text);
+		else sessionStorage.removeItem(KEY);
+		era.abort();
+		era = new AbortController();
+		for (const forget of forgotten) forget();
+	}
 };
 
 export const address = () => ROOT.href.replace(/\/$/, "");
@@ -31,7 +42,7 @@ export async function open(method, where, body, {signal, accept = "application/j
 	try {
 		response = await fetch(new URL(where, ROOT), {
 			method,
-			signal,
+			signal: signal ? AbortSignal.any([era.signal, signal]) : era.signal,
 			headers: said,
 			body: body === undefined ? undefined : JSON.stringify(body),
 			credentials: "same-origin",
@@ -83,6 +94,30 @@ export async function* lines(response) {
 	}
 }
 
+// Ask again and again: `look` asks, and `found` and `error` are of the newest question that was
+// answered, whatever came in which order; `draw` is called when they change.
+export function source(read, draw) {
+	const it = {found: null, error: null, look};
+	let asked = 0,
+		known = 0;
+	async function look() {
+		const mine = ++asked;
+		let {found} = it,
+			error = null;
+		try {
+			found = await read();
+		} catch (failure) {
+			if (failure.name === "AbortError") return;
+			error = failure;
+		}
+		if (mine < known) return;
+		known = mine;
+		Object.assign(it, {found, error});
+		draw();
+	}
+	return it;
+}
+
 // Server-sent events: {id, event, data}.
 export async function* events(response) {
 	let id = "",
@@ -130,7 +165,7 @@ export function follow(where, {accept = "text/event-stream", read, state = () =>
 			pause = 500;
 			await read(response, seen);
 		} catch (error) {
-			if (!mine.signal.aborted) state(error.status ? error : "broken");
+			if (error.name !== "AbortError") state(error.status ? error : "broken");
 			if (error.status >= 400 && error.status < 500 && error.status !== 429) ended = true;
 		}
 		if (control === mine) control = null;

@@ -1,5 +1,5 @@
 // The request on the screen as lines for curl and for Python.
-import {address, key} from "./api.js";
+import {address, key} from "./ui.js";
 
 const LONGEST_TEXT = 400; // characters of a picture that are shown
 

@@ -18,6 +18,8 @@ let timer = 0,
 
 export const live = {overview: null, error: null, connection: "connecting", me: null};
 
+export const owns = () => Boolean(live.me?.may.includes("superuser"));
+
 // `run(kinds)` is called after each look; kinds: what has changed, "all" at the beginning.
 export function watch(run) {
 	listeners.add(run);

@@ -1,13 +1,13 @@
 // A small part of Markdown, as elements.  What a model writes becomes text nodes in a handful of
 // element types; links and pictures stay text, so that nothing is fetched or opened by a response.
-import {el, h} from "./dom.js";
+import {h} from "./dom.js";
 
 const FENCE = /^ {0,3}(```+|~~~+)\s*([\w+#.-]*)[^`]*$/;
 const ITEM = /^( {0,6})(?:[-*+]|(\d{1,9})[.)])\s+(.*)$/;
 const LONGEST = 100000; // characters; beyond that it is shown as it is
 
 export function rich(text) {
-	if (text.length > LONGEST) return [el("p.text", text)];
+	if (text.length > LONGEST) return [h("p.text", text)];
 	return blocks(text.replace(/\r\n?/g, "\n").split("\n"), 0);
 }
 
@@ -44,14 +44,14 @@ function fence(lines, at) {
 		next += 1;
 	const code = lines.slice(at + 1, next).join("\n");
 	return {
-		element: h("pre", {tabindex: "0", "aria-label": open[2] ? `Code, ${open[2]}` : "Code"}, el("code", code)),
+		element: h("pre", {tabindex: "0", label: open[2] ? `Code, ${open[2]}` : "Code"}, h("code", code)),
 		next: next + 1
 	};
 }
 
 function heading(lines, at) {
 	const found = /^ {0,3}#{1,6}\s+(.+?)\s*#*$/.exec(lines[at]);
-	return found && {element: el("h3", inline(found[1])), next: at + 1};
+	return found && {element: h("h3", inline(found[1])), next: at + 1};
 }
 
 function quote(lines, at, depth) {
@@ -59,7 +59,7 @@ function quote(lines, at, depth) {
 	let next = at;
 	while (next < lines.length && /^ {0,3}>/.test(lines[next])) next += 1;
 	return {
-		element: el(
+		element: h(
 			"blockquote",
 			blocks(
 				lines.slice(at, next).map(line => line.replace(/^ {0,3}> ?/, "")),
@@ -90,7 +90,7 @@ function list(lines, at, depth) {
 		element: h(
 			first[2] === undefined ? "ul" : "ol",
 			{start},
-			items.map(item => el("li", simple(item)))
+			items.map(item => h("li", simple(item)))
 		),
 		next
 	};
@@ -109,12 +109,12 @@ function table(lines, at) {
 	let next = at + 2;
 	while (next < lines.length && lines[next].includes("|")) next += 1;
 	const row = kind => line =>
-		el(
+		h(
 			"tr",
-			cells(line).map(cell => h(kind, {}, inline(cell)))
+			cells(line).map(cell => h(kind, inline(cell)))
 		);
 	return {
-		element: el("table", el("thead", row("th")(lines[at])), el("tbody", lines.slice(at + 2, next).map(row("td")))),
+		element: h("table", h("thead", row("th")(lines[at])), h("tbody", lines.slice(at + 2, next).map(row("td")))),
 		next
 	};
 }
@@ -129,7 +129,7 @@ function paragraph(lines, at) {
 		!ITEM.test(lines[next])
 	)
 		next += 1;
-	return {element: el("p.text", inline(lines.slice(at, next).join("\n"))), next};
+	return {element: h("p.text", inline(lines.slice(at, next).join("\n"))), next};
 }
 
 const INLINE =
@@ -140,9 +140,9 @@ function inline(text) {
 	let from = 0;
 	for (const match of text.matchAll(INLINE)) {
 		found.push(text.slice(from, match.index));
-		if (match[2] !== undefined) found.push(el("code", match[2].trim() || match[2]));
-		else if (match[3] !== undefined) found.push(el("strong", match[3]));
-		else found.push(el("em", match[4]));
+		if (match[2] !== undefined) found.push(h("code", match[2].trim() || match[2]));
+		else if (match[3] !== undefined) found.push(h("strong", match[3]));
+		else found.push(h("em", match[4]));
 		from = match.index + match[0].length;
 	}
 	found.push(text.slice(from));

@@ -1,9 +1,5 @@
 // What can be done with runners and requests: load, unload, pin, cancel; and what state they are in.
-import {path, post, remove} from "./api.js";
-import {plural, short} from "./format.js";
-import {live, nudge} from "./live.js";
-import {inUse, nameOf, titleOf} from "./stored.js";
-import {act, chip} from "./widgets.js";
+import {act, chip, inUse, live, nameOf, nudge, path, plural, post, remove, short, titleOf} from "./ui.js";
 
 const STATES = {
 	ready: ["Ready", "good"],

@@ -137,7 +137,18 @@ def test_a_name_that_is_asked_for(page: Page) -> None:
 
 def test_an_address_that_is_made_up(page: Page) -> None:
     """Whatever stands behind the # is a name of a model or a view, or nothing."""
-    for place in ("#/models/" + ATTACK, "#/" + ATTACK, "#/jobs/%", "#/sessions/../../x", "#//"):
+    for place in (
+        "#/models/" + ATTACK,
+        "#/" + ATTACK,
+        "#/jobs/%",
+        "#/sessions/../../x",
+        "#//",
+        "#/constructor",
+        "#/__proto__/x",
+        "#/toString?model=%",
+        "#/models/%00",
+        "#/chat?model=" + ATTACK,
+    ):
         page.evaluate("place => { location.hash = place }", place)
         expect(page.get_by_role("heading", level=1)).to_be_visible()
 
