@@ -48,7 +48,7 @@ export function importing(draw) {
 		taking.set(file, state);
 		draw();
 		try {
-			for await (const line of lines(await open("POST", "models/import", asked, {signal: control.signal}))) {
+			for await (const line of lines(await open("POST", `models/import`, asked, {signal: control.signal}))) {
 				const {type, message, layer, model} = JSON.parse(line);
 				if (type === "error") throw new Error(message);
 				if (type === "success") tell(`${short(model.tags[0])}: ${message}`, "good");
