@@ -1,8 +1,6 @@
 // One model's side of a chat: its turns, and the response as it comes.
-import {choice, cross, events, h, muted, number, open, seconds, short, show} from "./ui.js";
+import {choice, cross, events, h, muted, number, open, paced, seconds, short, show} from "./ui.js";
 import {prompted, responded} from "./turns.js";
-
-const EVERY = 60; // milliseconds between two looks of a response that comes
 
 export class Column {
 	constructor(model, {names, removed, changed}) {
@@ -77,7 +75,10 @@ export class Column {
 		this.turns.push(turn);
 		this.control = new AbortController();
 		const seen = {began: performance.now(), first: null, pieces: 0};
-		let due = 0;
+		const drawing = paced(() => {
+			this.draw();
+			if (this.turns.includes(turn)) this.measured(seen, !this.control);
+		});
 		this.draw();
 		this.changed();
 		try {
@@ -95,21 +96,15 @@ export class Column {
 					seen.first ??= performance.now();
 					seen.pieces += 1;
 				}
-				due ||= setTimeout(() => {
-					due = 0;
-					this.draw();
-					this.measured(seen);
-				}, EVERY);
+				drawing.soon();
 			}
 			if (!turn.text && !turn.thought && !turn.calls.length) turn.failure = "The response is empty.";
 		} catch (error) {
 			turn.failure = error.name === "AbortError" ? null : error.message;
 			turn.stopped = error.name === "AbortError";
 		}
-		clearTimeout(due);
 		this.control = null;
-		this.draw();
-		this.measured(seen, true);
+		drawing.now();
 		this.changed();
 	}
 

@@ -79,6 +79,20 @@ export function show(container, ...children) {
 	patchChildren(container, wanted);
 }
 
+// Draws that what comes quickly asks for: some together, and the fewer the longer one takes.
+export function paced(draw) {
+	let due = 0,
+		took = 0;
+	function now() {
+		clearTimeout(due);
+		due = 0;
+		const began = performance.now();
+		draw();
+		took = performance.now() - began;
+	}
+	return {now, soon: () => (due ||= setTimeout(now, Math.max(60, 4 * took)))};
+}
+
 function patchChildren(old, wanted) {
 	const keyed = new Map(),
 		staying = new Set();

@@ -2,7 +2,8 @@
 // element types; links and pictures stay text, so that nothing is fetched or opened by a response.
 import {h} from "./dom.js";
 
-const FENCE = /^ {0,3}(```+|~~~+)\s*([\w+#.-]*)[^`]*$/;
+// None of these looks at a character more than a few times, whatever a model writes.
+const FENCE = /^ {0,3}(`{3,}|~{3,}(?!~))([^`]*)$/;
 const ITEM = /^( {0,6})(?:[-*+]|(\d{1,9})[.)])\s+(.*)$/;
 const LONGEST = 100000; // characters; beyond that it is shown as it is
 
@@ -42,16 +43,20 @@ function fence(lines, at) {
 		!(lines[next].trim().startsWith(open[1]) && !lines[next].trim().slice(open[1].length).trim())
 	)
 		next += 1;
-	const code = lines.slice(at + 1, next).join("\n");
+	const code = lines.slice(at + 1, next).join("\n"),
+		[language] = /^[\w+#.-]*/.exec(open[2].trim());
 	return {
-		element: h("pre", {tabindex: "0", label: open[2] ? `Code, ${open[2]}` : "Code"}, h("code", code)),
+		element: h("pre", {tabindex: "0", label: language ? `Code, ${language}` : "Code"}, h("code", code)),
 		next: next + 1
 	};
 }
 
 function heading(lines, at) {
-	const found = /^ {0,3}#{1,6}\s+(.+?)\s*#*$/.exec(lines[at]);
-	return found && {element: h("h3", inline(found[1])), next: at + 1};
+	const found = /^ {0,3}#{1,6}\s+(\S.*)$/.exec(lines[at]);
+	if (!found) return null;
+	let end = found[1].length;
+	while (found[1][end - 1] === "#") end -= 1;
+	return {element: h("h3", inline(found[1].slice(0, end).trim())), next: at + 1};
 }
 
 function quote(lines, at, depth) {
@@ -132,19 +137,35 @@ function paragraph(lines, at) {
 	return {element: h("p.text", inline(lines.slice(at, next).join("\n"))), next};
 }
 
-const INLINE =
-	/(`+)([^`]|[^`][\s\S]*?[^`])\1(?!`)|\*\*(\S(?:[^*]*\S)?)\*\*|(?<![\w*])\*(\S(?:[^*]*[^*\s])?)\*(?![\w*])/g;
+const MARK = /(`+)|\*\*(\S(?:[^*]*\S)?)\*\*|(?<![\w*])\*(\S(?:[^*]*[^*\s])?)\*(?![\w*])/g;
 
 function inline(text) {
-	const found = [];
+	const found = [],
+		ends = closing(text),
+		marks = new RegExp(MARK);
 	let from = 0;
-	for (const match of text.matchAll(INLINE)) {
+	for (let match = marks.exec(text); match; match = marks.exec(text)) {
+		const [all, ticks, strong, weak] = match,
+			end = ends.get(match.index);
+		if (ticks && end === undefined) continue;
 		found.push(text.slice(from, match.index));
-		if (match[2] !== undefined) found.push(h("code", match[2].trim() || match[2]));
-		else if (match[3] !== undefined) found.push(h("strong", match[3]));
-		else found.push(h("em", match[4]));
-		from = match.index + match[0].length;
+		from = match.index + all.length;
+		if (ticks) {
+			const code = text.slice(from, end);
+			found.push(h("code", code.trim() || code));
+			from = marks.lastIndex = end + all.length;
+		} else found.push(strong ? h("strong", inline(strong)) : h("em", inline(weak)));
 	}
-	found.push(text.slice(from));
-	return found.filter(part => part !== "");
+	return [...found, text.slice(from)].filter(part => part !== "");
+}
+
+// Where the code ends that begins with a run of backticks: at the next run that is as long.
+function closing(text) {
+	const ends = new Map(),
+		next = new Map();
+	for (const {0: run, index} of [...text.matchAll(/`+/g)].reverse()) {
+		if (next.has(run.length)) ends.set(index, next.get(run.length));
+		next.set(run.length, index);
+	}
+	return ends;
 }

@@ -26,6 +26,7 @@ import {
 	muted,
 	number,
 	open,
+	paced,
 	path,
 	plural,
 	post,
@@ -136,7 +137,8 @@ function session(place, id) {
 		control = new AbortController();
 		coming = {prompt: text, response: "", reasoning: ""};
 		failure = null;
-		view.draw();
+		const drawing = paced(view.draw);
+		drawing.now();
 		try {
 			const response = await open(
 				"POST",
@@ -150,7 +152,7 @@ function session(place, id) {
 				if (event !== "delta") continue;
 				coming.response += news.text || "";
 				coming.reasoning += news.reasoning || "";
-				view.draw();
+				drawing.soon();
 			}
 		} catch (error) {
 			if (error.name !== "AbortError") {
