@@ -53,8 +53,7 @@ export async function open(method, where, body, {signal, accept = "application/j
 		if (error.name === "AbortError") throw error;
 		throw new ApiError("The daemon does not answer. It may have ended, or the network may be down.", 0);
 	}
-	if (!response.ok)
-		throw new ApiError(words(await response.text(), response.status), response.status, response.headers);
+	if (!response.ok) throw new ApiError(words(await response.text(), response.status), response.status, response.headers);
 	return response;
 }
 
@@ -156,11 +155,7 @@ export function follow(where, {accept = "text/event-stream", read, state = () =>
 		const mine = (control = new AbortController());
 		try {
 			const headers = last ? {"Last-Event-ID": last} : {};
-			const response = await open("GET", typeof where === "function" ? where() : where, undefined, {
-				signal: mine.signal,
-				accept,
-				headers
-			});
+			const response = await open("GET", typeof where === "function" ? where() : where, undefined, {signal: mine.signal, accept, headers});
 			state("live");
 			pause = 500;
 			await read(response, seen);

@@ -1,23 +1,5 @@
 // The page's frame: which view is shown, who looks at it, light or dark.
-import {
-	button,
-	dialog,
-	field,
-	get,
-	h,
-	halt,
-	icon,
-	ICONS,
-	input,
-	key,
-	live,
-	owns,
-	show,
-	source,
-	start,
-	trouble,
-	watch
-} from "./ui.js";
+import {button, dialog, field, get, h, halt, icon, ICONS, input, key, live, owns, show, source, start, trouble, watch} from "./ui.js";
 import {approvals} from "./approvals.js";
 import {chat} from "./chat.js";
 import {jobs} from "./jobs.js";
@@ -139,8 +121,7 @@ function themed() {
 
 function switchTheme() {
 	const dark =
-		(document.documentElement.dataset.theme ||
-			(matchMedia("(prefers-color-scheme: dark)").matches ? "dark" : "light")) === "dark";
+		(document.documentElement.dataset.theme || (matchMedia("(prefers-color-scheme: dark)").matches ? "dark" : "light")) === "dark";
 	localStorage.setItem(THEME, dark ? "light" : "dark");
 	themed();
 }
@@ -170,10 +151,7 @@ function account() {
 	const me = live.me;
 	const name = me ? (me.kind === "owner" ? "Owner" : me.name) : "Key";
 	show(at("account"), icon(ICONS.key), h("span.account-name", name));
-	at("account").setAttribute(
-		"aria-label",
-		me ? `You are ${me.kind === "owner" ? "an owner" : me.name}. Use a key` : "Use a key"
-	);
+	at("account").setAttribute("aria-label", me ? `You are ${me.kind === "owner" ? "an owner" : me.name}. Use a key` : "Use a key");
 }
 
 async function askForKey(reason) {
@@ -182,9 +160,7 @@ async function askForKey(reason) {
 		reason && trouble(reason),
 		h(
 			"p.dialog-text",
-			live.me
-				? `You are ${live.me.name}, as the daemon knows it from the connection or your key.`
-				: "The daemon does not know you.",
+			live.me ? `You are ${live.me.name}, as the daemon knows it from the connection or your key.` : "The daemon does not know you.",
 			" A key is kept in this tab until it is closed, and sent to this daemon only."
 		),
 		field("Key", box, "The owner makes one with: runnerd user add NAME"),

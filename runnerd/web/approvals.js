@@ -59,9 +59,7 @@ export function approvals(place) {
 			}
 		},
 		after: ["approval", "all"],
-		actions: () => [
-			live.me?.kind === "user" && !owns() && button("Ask for something", () => ask(view.look), {kind: "primary"})
-		],
+		actions: () => [live.me?.kind === "user" && !owns() && button("Ask for something", () => ask(view.look), {kind: "primary"})],
 		content: found => {
 			if (found instanceof Error) return empty("Requests to the owner are a user’s", found.message);
 			const open = found.filter(each => each.state === "pending"),
@@ -91,25 +89,19 @@ const approvalTable = (rows, look) =>
 			]),
 			wide("Who", "user"),
 			column("Asked", "created", clock),
-			column("State", each =>
-				chip(each.working ? "being done" : each.state, {accepted: "good", rejected: "bad"}[each.state] || "warn")
-			),
+			column("State", each => chip(each.working ? "being done" : each.state, {accepted: "good", rejected: "bad"}[each.state] || "warn")),
 			wide("Decided by", each => (each.decided_by ? [each.decided_by, sub(clock(each.decided))] : "–")),
-			actionsOf(each =>
-				each.state === "pending" && owns() ? ["Accept", "Reject"].map(decision => decide(each, decision, look)) : []
-			)
+			actionsOf(each => (each.state === "pending" && owns() ? ["Accept", "Reject"].map(decision => decide(each, decision, look)) : []))
 		],
 		rows
 	);
 
 const decide = (each, decision, look) =>
-	act(
-		decision,
-		`${decision}: ${each.user}, ${what(each)}`,
-		() => post(`runnerd/approvals/${path(each.id)}/${decision.toLowerCase()}`).then(look),
-		`${decision}ed`,
-		{kind: decision === "Accept" ? "small primary" : "small", disabled: each.working}
-	);
+	act(decision, each.id, () => post(`runnerd/approvals/${path(each.id)}/${decision.toLowerCase()}`).then(look), `${decision}ed`, {
+		name: `${decision}: ${each.user}, ${what(each)}`,
+		kind: decision === "Accept" ? "small primary" : "small",
+		disabled: each.working
+	});
 
 function what(each) {
 	const asked = each.request || {};

@@ -51,11 +51,7 @@ const numbers = NUMBERS.map(([name, label, help]) => [
 	input({type: "number", step: "any", placeholder: "default", on: {input: () => redraw()}})
 ]);
 const others = area({placeholder: '{"stop": ["###"]}', on: {input: () => redraw()}});
-const tools = area({
-	rows: 4,
-	placeholder: '[{"type": "function", "function": {"name": "weather"}}]',
-	on: {input: () => redraw()}
-});
+const tools = area({rows: 4, placeholder: '[{"type": "function", "function": {"name": "weather"}}]', on: {input: () => redraw()}});
 const prompt = prompting("Message", "Ask something; Enter sends, Shift-Enter begins a line", () => send(), {
 	input: () => redraw(),
 	paste: event => takeFiles(event.clipboardData?.files)
@@ -153,9 +149,7 @@ function content() {
 					columns.map(each => each.element)
 				)
 			: !error &&
-					(!names
-						? missing()
-						: empty("No model to talk to", "Get one under ", h("a", {link: "models"}, "Models"), ", or add one here.")),
+					(!names ? missing() : empty("No model to talk to", "Get one under ", h("a", {link: "models"}, "Models"), ", or add one here.")),
 		form(
 			"form.composer",
 			send,
@@ -217,8 +211,7 @@ function asked() {
 	const parameters = {};
 	for (const [name, , , control] of numbers) if (control.value !== "") parameters[name] = Number(control.value);
 	const object = others.value.trim() ? parsed(others.value, "Other parameters") : {};
-	if (!object || typeof object !== "object" || Array.isArray(object))
-		throw new Error("Other parameters must be an object, as JSON.");
+	if (!object || typeof object !== "object" || Array.isArray(object)) throw new Error("Other parameters must be an object, as JSON.");
 	const list = tools.value.trim() ? parsed(tools.value, "Tools") : [];
 	if (!Array.isArray(list)) throw new Error("Tools must be a list, as JSON.");
 	return {system: system.value.trim(), parameters: {...parameters, ...object, ...(list.length ? {tools: list} : {})}};

@@ -72,10 +72,8 @@ function literal(value) {
 
 // Pictures are too long to be read.
 function shortened(value) {
-	if (typeof value === "string")
-		return value.startsWith("data:") && value.length > LONGEST_TEXT ? `${value.slice(0, 40)}...` : value;
+	if (typeof value === "string") return value.startsWith("data:") && value.length > LONGEST_TEXT ? `${value.slice(0, 40)}...` : value;
 	if (Array.isArray(value)) return value.map(shortened);
-	if (value && typeof value === "object")
-		return Object.fromEntries(Object.entries(value).map(([name, each]) => [name, shortened(each)]));
+	if (value && typeof value === "object") return Object.fromEntries(Object.entries(value).map(([name, each]) => [name, shortened(each)]));
 	return value;
 }

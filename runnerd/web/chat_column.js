@@ -59,13 +59,7 @@ export class Column {
 
 	body(asked) {
 		const {system, parameters} = asked;
-		return {
-			model: this.model,
-			messages: this.messages(system),
-			...parameters,
-			stream: true,
-			stream_options: {include_usage: true}
-		};
+		return {model: this.model, messages: this.messages(system), ...parameters, stream: true, stream_options: {include_usage: true}};
 	}
 
 	async send(text, images, asked) {
@@ -82,10 +76,7 @@ export class Column {
 		this.draw();
 		this.changed();
 		try {
-			const response = await open("POST", "v1/chat/completions", body, {
-				signal: this.control.signal,
-				accept: "text/event-stream"
-			});
+			const response = await open("POST", "v1/chat/completions", body, {signal: this.control.signal, accept: "text/event-stream"});
 			for await (const {data} of events(response)) {
 				if (data === "[DONE]") break;
 				const news = JSON.parse(data);
@@ -138,22 +129,17 @@ export class Column {
 		const stays = this.log.scrollHeight - this.log.scrollTop - this.log.clientHeight < 60;
 		show(
 			this.log,
-			this.turns.length
-				? this.turns.map((turn, at) => this.turn(turn, at === this.turns.length - 1))
-				: muted("Nothing was said yet.")
+			this.turns.length ? this.turns.map((turn, at) => this.turn(turn, at === this.turns.length - 1)) : muted("Nothing was said yet.")
 		);
 		if (stays) this.log.scrollTop = this.log.scrollHeight;
 	}
 
 	turn(turn, last) {
-		if (turn.role === "user")
-			return prompted("You", turn.text, turn.images?.length > 0 && h("div.thumbs", turn.images.map(picture)));
+		if (turn.role === "user") return prompted("You", turn.text, turn.images?.length > 0 && h("div.thumbs", turn.images.map(picture)));
 		return responded(
 			short(this.model),
 			{...turn, writes: this.busy && last},
-			turn.calls.map(call =>
-				h("div.rich", h("p", "Calls ", h("code", call.function.name)), h("pre", h("code", call.function.arguments)))
-			),
+			turn.calls.map(call => h("div.rich", h("p", "Calls ", h("code", call.function.name)), h("pre", h("code", call.function.arguments)))),
 			turn.stopped && h("span.muted", "Stopped."),
 			turn.failure && h("span.failure", {role: "alert"}, turn.failure)
 		);

@@ -74,10 +74,7 @@ export function configuration(model, draw) {
 			return form(
 				"form.panel.form",
 				event => doing(event, save, `${titleOf(model)} is configured`),
-				h(
-					"div.form-grid",
-					field("Mode", modes, "Each mode has a configuration of its own; one without takes completion's.")
-				),
+				h("div.form-grid", field("Mode", modes, "Each mode has a configuration of its own; one without takes completion's.")),
 				GROUPS.map(([group, title]) =>
 					h(
 						"details.panel",
@@ -151,11 +148,7 @@ function controlOf(name, about, value, defs) {
 
 // Empty is the default, which the daemon calls null.
 function simple(name, help, control, parse) {
-	return {
-		name,
-		element: field(name, control, help),
-		read: () => (control.value.trim() === "" ? null : parse(control.value))
-	};
+	return {name, element: field(name, control, help), read: () => (control.value.trim() === "" ? null : parse(control.value))};
 }
 
 function group(name, help, kind, value, defs) {

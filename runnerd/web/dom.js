@@ -26,10 +26,8 @@ function set(element, name, value) {
 	if (name === "on") for (const [event, run] of Object.entries(value)) listen(element, event, run);
 	else if (name === "key") element.key = String(value);
 	else if (name === "own") element.own = true;
-	else if (name === "style")
-		for (const [property, said] of Object.entries(value)) element.style.setProperty(property, said);
-	else if (name === "link")
-		element.setAttribute("href", `#/${Array.isArray(value) ? value.map(encodeURIComponent).join("/") : value}`);
+	else if (name === "style") for (const [property, said] of Object.entries(value)) element.style.setProperty(property, said);
+	else if (name === "link") element.setAttribute("href", `#/${Array.isArray(value) ? value.map(encodeURIComponent).join("/") : value}`);
 	else if (name === "value" || name === "checked") {
 		element[name] = value;
 		element.given = {...element.given, [name]: value};

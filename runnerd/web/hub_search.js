@@ -1,23 +1,5 @@
 // Models of the hub by words of their names: what there is, whether it fits, and pulling it.
-import {
-	act,
-	actionsOf,
-	amount,
-	chip,
-	column,
-	date,
-	empty,
-	field,
-	get,
-	h,
-	input,
-	line,
-	source,
-	sub,
-	table,
-	trouble,
-	wide
-} from "./ui.js";
+import {act, actionsOf, amount, chip, column, date, empty, field, get, h, input, line, source, sub, table, trouble, wide} from "./ui.js";
 import {ask, verdict} from "./fit.js";
 
 // `pull(name)` begins a pull; `draw` shows the view anew.
@@ -56,8 +38,8 @@ export function hubSearch(pull, draw) {
 						column("Changed", "modified", date),
 						wide("Fits", fit),
 						actionsOf(each => [
-							act("Does it fit?", `Does ${each.model} fit?`, () => reckon(each)),
-							act("Pull", `Pull ${each.model}`, () => pull(each.model), undefined, {kind: "small primary"})
+							act("Does it fit?", each.model, () => reckon(each), undefined, {name: `Does ${each.model} fit?`}),
+							act("Pull", each.model, () => pull(each.model), undefined, {kind: "small primary"})
 						])
 					],
 					models,

@@ -68,9 +68,7 @@ export function importing(draw) {
 			[
 				wide("Model", each => [h("span.name", each.model), sub(each.file)]),
 				amount("Size", "size_bytes", bytes),
-				actionsOf(each => [
-					act("Import", `Import ${each.model}`, () => take(each), undefined, {disabled: taking.has(each.file)})
-				])
+				actionsOf(each => [act("Import", each.model, () => take(each), undefined, {disabled: taking.has(each.file)})])
 			],
 			now.found,
 			each => each.file
@@ -85,8 +83,7 @@ export function importing(draw) {
 					line(now.look, "Look", field("File or folder", where)),
 					now.error && [
 						trouble(now.error),
-						now.error.status === 403 &&
-							muted("It takes the page that runnerd ui opens, as root or as the daemon’s user.")
+						now.error.status === 403 && muted("It takes the page that runnerd ui opens, as root or as the daemon’s user.")
 					],
 					!now.error && now.found && [now.found.length === 1 && field("Call it", name), borrow, found()]
 				)

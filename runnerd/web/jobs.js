@@ -54,10 +54,7 @@ function list(place) {
 				"Newest",
 				newest.length
 					? jobTable(newest, view)
-					: empty(
-							"There are no jobs",
-							"A job waits for a free place, survives restarts, and keeps its result until you take it."
-						)
+					: empty("There are no jobs", "A job waits for a free place, survives restarts, and keeps its result until you take it.")
 			)
 		]
 	});
@@ -94,13 +91,12 @@ function actions(each, after, gone = after) {
 	const where = `runnerd/jobs/${path(each.id)}`,
 		name = nameOf(each);
 	return [
-		isOpen(each) &&
-			act("Cancel", `Cancel job ${name}`, () => post(`${where}/cancel`).then(after), "The job is cancelled"),
+		isOpen(each) && act("Cancel", `job ${name}`, () => post(`${where}/cancel`).then(after), "The job is cancelled"),
 		["failed", "cancelled", "expired"].includes(each.state) &&
-			act("Try again", `Try job ${name} again`, () => post(`${where}/retry`).then(after), "The job is queued again"),
-		act("Delete", `Delete job ${name}`, () => remove(where).then(gone), "The job is deleted", {
+			act("Try again", `job ${name}`, () => post(`${where}/retry`).then(after), "The job is queued again", {name: `Try job ${name} again`}),
+		act("Delete", `job ${name}`, () => remove(where).then(gone), "The job is deleted", {
 			kind: "small danger",
-			sure: [`Delete job ${name}?`, "The job and all that came of it is deleted.", "Delete"]
+			sure: "The job and all that came of it is deleted."
 		})
 	];
 }
@@ -116,12 +112,7 @@ async function submit(done) {
 		if (priority.value !== "") said.priority = Number(priority.value);
 		return post("runnerd/jobs", said);
 	};
-	const fields = [
-		field("Model", model),
-		field("Prompt", prompts),
-		field("Parameters, as JSON", parameters),
-		field("Priority", priority)
-	];
+	const fields = [field("Model", model), field("Prompt", prompts), field("Parameters, as JSON", parameters), field("Priority", priority)];
 	if (await fill("A new job", fields, "Submit", send, "The job is submitted")) done();
 }
 
@@ -143,9 +134,7 @@ function job(place, id) {
 				"Asked",
 				found.requests.map(each => block(each.body))
 			),
-			found.responses.length
-				? section("Responses", found.responses.map(response))
-				: found.output && section("So far", block(found.output))
+			found.responses.length ? section("Responses", found.responses.map(response)) : found.output && section("So far", block(found.output))
 		]
 	});
 	return view;
@@ -180,9 +169,5 @@ const attempts = found =>
 
 function response({status, body}) {
 	const choice = body?.choices?.[0];
-	return h(
-		"div.section",
-		status !== 200 && chip(String(status), "bad"),
-		block(choice?.message?.content || choice?.text || body)
-	);
+	return h("div.section", status !== 200 && chip(String(status), "bad"), block(choice?.message?.content || choice?.text || body));
 }

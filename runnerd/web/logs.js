@@ -42,15 +42,10 @@ export function logs(place) {
 		{label: "Level"}
 	);
 
-	const fits = line =>
-		(!wanted || line.text.toLowerCase().includes(wanted)) && (!level || line.level === "error" || line.level === level);
+	const fits = line => (!wanted || line.text.toLowerCase().includes(wanted)) && (!level || line.level === "error" || line.level === level);
 	const atEnd = () => view.scrollHeight - view.scrollTop - view.clientHeight < 40;
 	const element = line =>
-		h(
-			"div",
-			{class: line.level === "error" ? "bad" : line.level === "warning" ? "warn" : line.engine ? "dim" : ""},
-			line.text
-		);
+		h("div", {class: line.level === "error" ? "bad" : line.level === "warning" ? "warn" : line.engine ? "dim" : ""}, line.text);
 
 	function redraw() {
 		fresh = [];

@@ -38,17 +38,10 @@ function fence(lines, at) {
 	const open = FENCE.exec(lines[at]);
 	if (!open) return null;
 	let next = at + 1;
-	while (
-		next < lines.length &&
-		!(lines[next].trim().startsWith(open[1]) && !lines[next].trim().slice(open[1].length).trim())
-	)
-		next += 1;
+	while (next < lines.length && !(lines[next].trim().startsWith(open[1]) && !lines[next].trim().slice(open[1].length).trim())) next += 1;
 	const code = lines.slice(at + 1, next).join("\n"),
 		[language] = /^[\w+#.-]*/.exec(open[2].trim());
-	return {
-		element: h("pre", {tabindex: "0", label: language ? `Code, ${language}` : "Code"}, h("code", code)),
-		next: next + 1
-	};
+	return {element: h("pre", {tabindex: "0", label: language ? `Code, ${language}` : "Code"}, h("code", code)), next: next + 1};
 }
 
 function heading(lines, at) {
@@ -82,8 +75,7 @@ function list(lines, at, depth) {
 	let next = at;
 	while (next < lines.length) {
 		const item = ITEM.exec(lines[next]);
-		if (item && item[1].length <= first[1].length && (item[2] === undefined) === (first[2] === undefined))
-			items.push([item[3]]);
+		if (item && item[1].length <= first[1].length && (item[2] === undefined) === (first[2] === undefined)) items.push([item[3]]);
 		else if (items.length && /^\s{2,}\S/.test(lines[next]))
 			items.at(-1).push(lines[next].replace(new RegExp(`^\\s{1,${first[1].length + 3}}`), ""));
 		else break;
@@ -109,8 +101,7 @@ const cells = line =>
 		.map(cell => cell.trim());
 
 function table(lines, at) {
-	if (!lines[at].includes("|") || !/^[\s|:-]+$/.test(lines[at + 1] || "") || !(lines[at + 1] || "").includes("-"))
-		return null;
+	if (!lines[at].includes("|") || !/^[\s|:-]+$/.test(lines[at + 1] || "") || !(lines[at + 1] || "").includes("-")) return null;
 	let next = at + 2;
 	while (next < lines.length && lines[next].includes("|")) next += 1;
 	const row = kind => line =>
@@ -118,10 +109,7 @@ function table(lines, at) {
 			"tr",
 			cells(line).map(cell => h(kind, inline(cell)))
 		);
-	return {
-		element: h("table", h("thead", row("th")(lines[at])), h("tbody", lines.slice(at + 2, next).map(row("td")))),
-		next
-	};
+	return {element: h("table", h("thead", row("th")(lines[at])), h("tbody", lines.slice(at + 2, next).map(row("td")))), next};
 }
 
 function paragraph(lines, at) {

@@ -78,12 +78,7 @@ export function model(place, parts) {
 				)
 			),
 			pushes() && muted("Push sends the model to the registry in its name, with the daemon's login for it."),
-			form(
-				"form.inline-form",
-				event => addName(event, found),
-				field("One more name", another),
-				button("Add", null, {type: "submit"})
-			)
+			form("form.inline-form", event => addName(event, found), field("One more name", another), button("Add", null, {type: "submit"}))
 		);
 
 	function addName(event, found) {
@@ -103,8 +98,7 @@ export function model(place, parts) {
 		);
 	}
 
-	const untag = (event, tag) =>
-		doing(event, () => remove(`models/${path(tag)}`).then(view.look), `The name ${tag} is removed`);
+	const untag = (event, tag) => doing(event, () => remove(`models/${path(tag)}`).then(view.look), `The name ${tag} is removed`);
 
 	return view.end;
 }
@@ -152,7 +146,7 @@ function files({borrowed_files: paths = {}, ...found}) {
 
 // A push goes on in the daemon; its progress is with the pulls, and its end is told there and here.
 const push = tag =>
-	act("Push", `Push ${tag}`, async () => {
+	act("Push", tag, async () => {
 		for await (const line of lines(await open("POST", `models/${path(tag)}/push`))) {
 			const news = JSON.parse(line);
 			if (news.type === "error") throw new Error(news.message);

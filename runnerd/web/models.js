@@ -83,14 +83,8 @@ const list = models =>
 			}),
 			actionsOf(each => [
 				completes(each) &&
-					h(
-						"a.button.small",
-						{link: `chat?model=${encodeURIComponent(nameOf(each))}`, label: `Chat with ${titleOf(each)}`},
-						"Chat"
-					),
-				runnersOf(each).some(runner => runner.state !== "failed")
-					? unload(each, runnersOf(each), "small")
-					: load(each, "small")
+					h("a.button.small", {link: `chat?model=${encodeURIComponent(nameOf(each))}`, label: `Chat with ${titleOf(each)}`}, "Chat"),
+				runnersOf(each).some(runner => runner.state !== "failed") ? unload(each, runnersOf(each), "small") : load(each, "small")
 			])
 		],
 		models

@@ -7,6 +7,8 @@ import {
 	clock,
 	column,
 	empty,
+	facts,
+	get,
 	h,
 	heading,
 	live,
@@ -17,6 +19,7 @@ import {
 	section,
 	short,
 	show,
+	source,
 	sub,
 	table,
 	trouble,
@@ -28,12 +31,19 @@ import {transfers} from "./pulls.js";
 import {cancel, modelOf, runnerActions, runnerTitle, state} from "./runners.js";
 
 export function overview(place) {
-	const draw = () => show(place, content());
+	let ended = false;
+	const draw = () => ended || show(place, content(host.found));
+	const host = source(() => Promise.all([get("engines/status"), get("engines/df")]), draw);
 	draw();
-	return watch(draw);
+	host.look();
+	const end = watch(draw);
+	return () => {
+		ended = true;
+		end();
+	};
 }
 
-function content() {
+function content(host) {
 	const now = live.overview;
 	if (!now) return [heading("Overview"), missing(live.error)];
 	return [
@@ -47,11 +57,20 @@ function content() {
 		section(
 			"Running requests",
 			running(now.requests || []),
-			now.running > now.requests.length &&
-				muted(`The oldest ${now.requests.length} of ${number(now.running)} are shown.`)
-		)
+			now.running > now.requests.length && muted(`The oldest ${now.requests.length} of ${number(now.running)} are shown.`)
+		),
+		host && section("This host", h("div.panel", facts(aboutHost(now, ...host))))
 	];
 }
+
+const aboutHost = (now, engines, disk) => [
+	...Object.entries(engines),
+	["Models take", bytes(disk.models_disk_usage)],
+	["Engines take", bytes(disk.default_backend_disk_usage)],
+	["Borrowed files", disk.borrowed_disk_usage ? bytes(disk.borrowed_disk_usage) : null],
+	["They lie in", disk.state_dir && h("code", disk.state_dir)],
+	["The daemon’s longest pause in a minute", seconds(now.loop_lag_seconds.worst)]
+];
 
 function figures(now) {
 	const runners = now.runners || [];
@@ -85,11 +104,7 @@ function device(each) {
 		{key: each.id},
 		h(
 			"div.device-head",
-			h(
-				"span.name",
-				each.id === "ram" ? "RAM" : each.id,
-				each.name && each.name.toLowerCase() !== each.id ? sub(each.name) : null
-			),
+			h("span.name", each.id === "ram" ? "RAM" : each.id, each.name && each.name.toLowerCase() !== each.id ? sub(each.name) : null),
 			h("span.muted", bytes(each.total))
 		),
 		h(
@@ -100,9 +115,7 @@ function device(each) {
 		h(
 			"ul.legend",
 			{"aria-hidden": "true"},
-			[...parts, ["", "Free", free]].map(([kind, name, size]) =>
-				h("li", h("i", {class: kind}), `${name} ${bytes(size)}`)
-			)
+			[...parts, ["", "Free", free]].map(([kind, name, size]) => h("li", h("i", {class: kind}), `${name} ${bytes(size)}`))
 		)
 	);
 }
@@ -125,9 +138,7 @@ function memory(runner, kind) {
 	const parts = Object.entries(runner.memory || {}).filter(([, sizes]) => sizes[kind] !== null);
 	const one = parts.length === 1 && parts[0][0] === "ram";
 	return parts.length
-		? parts.map(([id, sizes]) =>
-				h("span.line", one ? bytes(sizes[kind]) : `${id === "ram" ? "RAM" : id} ${bytes(sizes[kind])}`)
-			)
+		? parts.map(([id, sizes]) => h("span.line", one ? bytes(sizes[kind]) : `${id === "ram" ? "RAM" : id} ${bytes(sizes[kind])}`))
 		: "–";
 }
 
@@ -152,8 +163,7 @@ function runners(now) {
 							.filter(name => name !== runnerTitle(each))
 							.join(", ")}`
 					),
-				each.failure &&
-					h("span.sub.bad-text", each.failure, each.retry ? ` It is tried again ${until(each.retry)}.` : "")
+				each.failure && h("span.sub.bad-text", each.failure, each.retry ? ` It is tried again ${until(each.retry)}.` : "")
 			]),
 			column("State", state),
 			column("Slots used", slots),

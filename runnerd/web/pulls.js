@@ -53,9 +53,7 @@ function row(each) {
 		name,
 		`${kind}, ${total ? `${bytes(current)} of ${bytes(total)}` : bytes(current)}${speed ? `, ${bytes(speed)}/s${left}` : ""}`,
 		{current, total},
-		act("Cancel", `Cancel the ${kind} of ${name}`, () =>
-			remove(`models/pulls/${path(id)}`).then(() => nudge("transfer", 0))
-		)
+		act("Cancel", `the ${kind} of ${name}`, () => remove(`models/pulls/${path(id)}`).then(() => nudge("transfer", 0)))
 	);
 }
 
@@ -116,11 +114,7 @@ export function pulls(changed) {
 				"div.field",
 				h("label", {for: "pull-model"}, "Model"),
 				h("div.composer-row", reference, h("div.actions", button("Does it fit?", lookAhead), submit("Pull"))),
-				h(
-					"p.help",
-					{id: "pull-help"},
-					"From a registry, from Hugging Face (hf.co/ORG/REPO:QUANT), or an https address of a GGUF file."
-				)
+				h("p.help", {id: "pull-help"}, "From a registry, from Hugging Face (hf.co/ORG/REPO:QUANT), or an https address of a GGUF file.")
 			),
 			fold(
 				"More",

@@ -65,13 +65,7 @@ function route({path, method, about}, document, opened, draw) {
 	return h(
 		"details.route",
 		{key: id, on: {toggle}},
-		h(
-			"summary",
-			chip(method, {GET: "good", POST: "warn", DELETE: "bad"}[method]),
-			" ",
-			h("code", path),
-			sub(about.summary)
-		),
+		h("summary", chip(method, {GET: "good", POST: "warn", DELETE: "bad"}[method]), " ", h("code", path), sub(about.summary)),
 		opened.has(id) && details(about, document)
 	);
 }
@@ -80,9 +74,7 @@ function details(about, document) {
 	const permission = about["x-permission"];
 	const [kind, body] = Object.entries(about.requestBody?.content || {})[0] || [];
 	const named = (about.parameters || []).map(each => `${each.name} (${each.in}${each.required ? ", required" : ""})`);
-	const takes = permission
-		? `the permission ${permission} (${PERMISSIONS[permission] || permission})`
-		: "no permission";
+	const takes = permission ? `the permission ${permission} (${PERMISSIONS[permission] || permission})` : "no permission";
 	return h(
 		"div.form",
 		about.description && h("p", about.description),

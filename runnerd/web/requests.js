@@ -43,8 +43,7 @@ export function requests(place) {
 		actions: found => [found?.length > 0 && search],
 		content: found => {
 			const fitting = found.filter(each => each.text.includes(wanted));
-			if (!found.length)
-				return empty("Nothing was asked yet", "The newest thousand requests are listed here, without their text.");
+			if (!found.length) return empty("Nothing was asked yet", "The newest thousand requests are listed here, without their text.");
 			if (!fitting.length) return empty("No request fits the filter");
 			return [
 				table("Requests", COLUMNS, fitting.slice(0, MOST), each => each.id),
@@ -57,11 +56,7 @@ export function requests(place) {
 
 // Requests, the newest first, with the names of models and people in them.
 async function read() {
-	const [records, models, users] = await Promise.all([
-		get("engines/requests"),
-		get("models"),
-		owns() ? get("runnerd/users") : []
-	]);
+	const [records, models, users] = await Promise.all([get("engines/requests"), get("models"), owns() ? get("runnerd/users") : []]);
 	const names = Object.fromEntries(models.map(each => [each.id, titleOf(each)]));
 	const people = Object.fromEntries(users.map(each => [`user ${each.id}`, each.name]));
 	return flattened(records)
@@ -80,12 +75,7 @@ function flattened(records) {
 	if (!records.some(each => Array.isArray(each.records))) return records;
 	return records
 		.flatMap(group =>
-			group.records.map(each => ({
-				...each,
-				timestamp: Date.parse(each.timestamp) / 1000,
-				operation: each.url,
-				captured: true
-			}))
+			group.records.map(each => ({...each, timestamp: Date.parse(each.timestamp) / 1000, operation: each.url, captured: true}))
 		)
 		.sort((a, b) => a.timestamp - b.timestamp);
 }
@@ -100,10 +90,7 @@ const COLUMNS = [
 		seconds(each.duration_seconds ?? (isRunning(each) ? Date.now() / 1000 - each.timestamp : null)),
 		each.waited_seconds >= 0.1 && sub(`waited ${seconds(each.waited_seconds)}`)
 	]),
-	amount("Prompt", each => [
-		number(each.prompt_tokens),
-		each.cached_tokens > 0 && sub(`${number(each.cached_tokens)} cached`)
-	]),
+	amount("Prompt", each => [number(each.prompt_tokens), each.cached_tokens > 0 && sub(`${number(each.cached_tokens)} cached`)]),
 	amount("Response", "completion_tokens"),
 	amount("Tokens/s", each => number(speedOf(each))),
 	actionsOf(each => [

@@ -56,10 +56,7 @@ function list(place) {
 		content: found =>
 			found.length
 				? sessionTable(found, view)
-				: empty(
-						"There are no sessions",
-						"A session is a conversation that the daemon keeps: after a restart it goes on where it was."
-					)
+				: empty("There are no sessions", "A session is a conversation that the daemon keeps: after a restart it goes on where it was.")
 	});
 	return view;
 }
@@ -68,10 +65,7 @@ const sessionTable = (found, view) =>
 	table(
 		"Sessions",
 		[
-			wide("Session", each => [
-				h("a.name", {link: placeOf(each)}, titleOf(each)),
-				each.warnings.map(text => h("span.sub.bad-text", text))
-			]),
+			wide("Session", each => [h("a.name", {link: placeOf(each)}, titleOf(each)), each.warnings.map(text => h("span.sub.bad-text", text))]),
 			wide("Model", "model", short),
 			wide("Whose", each => each.user || "yours"),
 			amount("Turns", "turns"),
@@ -79,8 +73,7 @@ const sessionTable = (found, view) =>
 			column("Last used", "last_used", clock),
 			column("Kept until", "expires", date),
 			actionsOf(each => [
-				each.prompts_waiting > 0 &&
-					act("Interrupt", `Interrupt ${titleOf(each)}`, () => interrupt(each.id).then(view.look), "Interrupted"),
+				each.prompts_waiting > 0 && act("Interrupt", titleOf(each), () => interrupt(each.id).then(view.look), "Interrupted"),
 				removal(each, view.look)
 			])
 		],
@@ -88,20 +81,10 @@ const sessionTable = (found, view) =>
 	);
 
 const removal = (each, after, kind = "small danger") =>
-	act(
-		"Remove",
-		`Remove ${titleOf(each)}`,
-		() => remove(`runnerd/sessions/${path(each.id)}`).then(after),
-		`${titleOf(each)} is removed`,
-		{
-			kind,
-			sure: [
-				`Remove ${titleOf(each)}?`,
-				`All that was said in it (${plural(each.turns, "turn")}) is deleted.`,
-				"Remove"
-			]
-		}
-	);
+	act("Remove", titleOf(each), () => remove(`runnerd/sessions/${path(each.id)}`).then(after), `${titleOf(each)} is removed`, {
+		kind,
+		sure: `All that was said in it (${plural(each.turns, "turn")}) is deleted.`
+	});
 
 async function create(done) {
 	const model = await modelChoice(completes),
@@ -113,11 +96,7 @@ async function create(done) {
 			name: name.value.trim() || undefined,
 			system: system.value.trim() ? system.value : undefined
 		});
-	const fields = [
-		field("Model", model),
-		field("Name", name, "Letters, digits, spaces and . : @ + - _"),
-		field("System prompt", system)
-	];
+	const fields = [field("Model", model), field("Name", name, "Letters, digits, spaces and . : @ + - _"), field("System prompt", system)];
 	const made = await fill("A new session", fields, "Make it", send);
 	if (!made) return;
 	await done();
@@ -182,12 +161,7 @@ function session(place, id) {
 					: muted("Nothing was said yet.")
 			),
 			failure && trouble(failure),
-			form(
-				"form.composer-row",
-				say,
-				prompt,
-				h("div.actions", control ? button("Interrupt", stop, {kind: "danger"}) : submit("Send"))
-			)
+			form("form.composer-row", say, prompt, h("div.actions", control ? button("Interrupt", stop, {kind: "danger"}) : submit("Send")))
 		]
 	});
 	return () => {
@@ -217,8 +191,9 @@ const turn = (each, session, comes) => [
 		each.prompt,
 		each.attachments?.map(({type}) => h("span.muted", type))
 	),
-	responded(
-		[short(session.model), " ", each.state && !["complete", "ended"].includes(each.state) && chip(each.state, "warn")],
-		{text: each.response, thought: each.reasoning, writes: comes}
-	)
+	responded([short(session.model), " ", each.state && !["complete", "ended"].includes(each.state) && chip(each.state, "warn")], {
+		text: each.response,
+		thought: each.reasoning,
+		writes: comes
+	})
 ];

@@ -20,9 +20,7 @@ export const uses = model =>
 	);
 
 export const runnersOf = model =>
-	(live.overview?.runners || []).filter(each =>
-		each.models.some(name => model.tags.includes(name) || name === model.id)
-	);
+	(live.overview?.runners || []).filter(each => each.models.some(name => model.tags.includes(name) || name === model.id));
 
 export const inUse = runners => runners.reduce((sum, runner) => sum + runner.requests + runner.waiting, 0);
 

@@ -43,18 +43,14 @@ const LIMITS = {
 export function users(place) {
 	const view = listing(place, {
 		title: "Users",
-		read: () =>
-			Promise.all([get("runnerd/users"), get("runnerd/usage?by=user&days=30"), get("runnerd/audit?limit=30")]),
+		read: () => Promise.all([get("runnerd/users"), get("runnerd/usage?by=user&days=30"), get("runnerd/audit?limit=30")]),
 		actions: () => [button("Add a user", () => edit(null, view.look), {kind: "primary"})],
 		content: ([found, usage, audit]) => [
 			section(
 				"Users and keys",
 				found.length
 					? found.map(user => card(user, view.look))
-					: empty(
-							"Nobody has a key",
-							"Users of this host may use models without one. Others need a key, which you give them here."
-						)
+					: empty("Nobody has a key", "Users of this host may use models without one. Others need a key, which you give them here.")
 			),
 			usage.length > 0 && section("Used in the last 30 days", usageTable(usage)),
 			audit.length > 0 && section("Who has changed what", auditTable(audit))
@@ -76,19 +72,10 @@ function card(user, look) {
 				"div.actions",
 				button("Edit", () => edit(user, look), {kind: "small", name: `Edit ${user.name}`}),
 				button("New key", () => newKey(user, look), {kind: "small", name: `New key for ${user.name}`}),
-				act(
-					able,
-					`${able} ${user.name}`,
-					() => post(where, {disabled: !user.disabled}).then(look),
-					`${user.name} is ${able.toLowerCase()}d`
-				),
-				act("Remove", `Remove ${user.name}`, () => remove(where).then(look), `${user.name} is removed`, {
+				act(able, user.name, () => post(where, {disabled: !user.disabled}).then(look), `${user.name} is ${able.toLowerCase()}d`),
+				act("Remove", user.name, () => remove(where).then(look), `${user.name} is removed`, {
 					kind: "small danger",
-					sure: [
-						`Remove ${user.name}?`,
-						`${plural(user.keys.length, "key")} will not count any more, at once.`,
-						"Remove"
-					]
+					sure: `${plural(user.keys.length, "key")} will not count any more, at once.`
 				})
 			)
 		),
@@ -106,21 +93,15 @@ const keyTable = (user, look) =>
 			column("Ends", key => (key.expires ? date(key.expires) : "never")),
 			column("State", key => (key.active ? chip("active", "good") : chip("not active", "bad"))),
 			actionsOf(key => [
-				act("Replace", `Replace key ${key.id}`, async () => {
+				act("Replace", `key ${key.id}`, async () => {
 					const made = await post(`runnerd/keys/${path(key.id)}/rotate`);
 					look();
 					showKey(user.name, made.key);
 				}),
-				act(
-					"Revoke",
-					`Revoke key ${key.id}`,
-					() => remove(`runnerd/keys/${path(key.id)}`).then(look),
-					"The key is revoked",
-					{
-						kind: "small danger",
-						sure: [`Revoke key ${key.id}?`, `Programs of ${user.name} that use it are refused, at once.`, "Revoke"]
-					}
-				)
+				act("Revoke", `key ${key.id}`, () => remove(`runnerd/keys/${path(key.id)}`).then(look), "The key is revoked", {
+					kind: "small danger",
+					sure: `Programs of ${user.name} that use it are refused, at once.`
+				})
 			])
 		],
 		user.keys,
@@ -185,11 +166,7 @@ const showKey = (name, secret) =>
 async function newKey(user, done) {
 	const label = input({maxlength: 200}),
 		expires = input({placeholder: "never, or 30d"});
-	const send = () =>
-		post(`runnerd/users/${path(user.id)}/keys`, {
-			label: label.value.trim(),
-			expires: expires.value.trim() || undefined
-		});
+	const send = () => post(`runnerd/users/${path(user.id)}/keys`, {label: label.value.trim(), expires: expires.value.trim() || undefined});
 	const fields = [field("What it is for", label), field("Ends after", expires, "Such as 30d, 2w or 12h.")];
 	const made = await fill(`A new key for ${user.name}`, fields, "Make it", send);
 	if (!made) return;
@@ -200,13 +177,8 @@ async function newKey(user, done) {
 async function edit(user, done) {
 	const name = input({value: user?.name || "", required: true, maxlength: 64}),
 		may = permissionChoice("div.form-grid", user ? user.may : ["session", "view_llms"]),
-		models = area({
-			placeholder: "all; or patterns such as ai/*, one on each line",
-			value: user?.models.join("\n") || ""
-		}),
-		expires = input({
-			placeholder: user?.expires ? `${date(user.expires)}; type never or 30d to change it` : "never, or 30d"
-		}),
+		models = area({placeholder: "all; or patterns such as ai/*, one on each line", value: user?.models.join("\n") || ""}),
+		expires = input({placeholder: user?.expires ? `${date(user.expires)}; type never or 30d to change it` : "never, or 30d"}),
 		label = input({maxlength: 200});
 	const limits = Object.keys(LIMITS).map(each => [
 		each,
@@ -228,9 +200,7 @@ async function edit(user, done) {
 	const before = said();
 	const send = () => {
 		if (!user) return post("runnerd/users", said());
-		const changes = Object.entries(said()).filter(
-			([name, value]) => JSON.stringify(value) !== JSON.stringify(before[name])
-		);
+		const changes = Object.entries(said()).filter(([name, value]) => JSON.stringify(value) !== JSON.stringify(before[name]));
 		return changes.length ? post(`runnerd/users/${path(user.id)}`, Object.fromEntries(changes)) : user;
 	};
 	const fields = [

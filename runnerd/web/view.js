@@ -53,9 +53,5 @@ export const single = (place, {kind, all, back, head, content, ...rest}) =>
 		content: (found, error) =>
 			found
 				? [h("p", h("a", {link: back}, all)), heading(...head(found)), error && trouble(error), content(found)]
-				: [
-						heading(error ? `No such ${kind.toLowerCase()}` : kind),
-						missing(error),
-						h("a", {link: back}, `All ${all.toLowerCase()}`)
-					]
+				: [heading(error ? `No such ${kind.toLowerCase()}` : kind), missing(error), h("a", {link: back}, `All ${all.toLowerCase()}`)]
 	});

@@ -39,16 +39,19 @@ export function button(label, run, {kind = "", disabled = false, name, pressed, 
 	);
 }
 
-// A button that has the daemon do something and then tells that it is `done`.  `sure`: what is asked
-// before, as `confirm` takes it.
-export const act = (label, name, work, done, {sure, ...options} = {}) =>
-	button(
+// A button that has the daemon do something with `what` and then tells that it is `done`.  `sure`: what
+// is said before, as a sentence or as `confirm` takes it.
+export const act = (label, what, work, done, {sure, ...options} = {}) => {
+	const name = `${label} ${what}`,
+		asks = typeof sure === "string" ? [`${name}?`, sure, label] : sure;
+	return button(
 		label,
 		async ({currentTarget}) => {
-			if (!sure || (await confirm(...sure))) await doing({currentTarget}, work, done);
+			if (!asks || (await confirm(...asks))) await doing({currentTarget}, work, done);
 		},
 		{kind: "small", name, ...options}
 	);
+};
 
 export const cross = (name, run, more) => button("", run, {kind: "quiet small", picture: "close", name, ...more});
 
@@ -58,8 +61,7 @@ export const empty = (title, ...more) => h("div.empty", h("p.empty-title", title
 
 export const trouble = error => h("div.notice.bad", {role: "alert"}, error.message || String(error));
 
-export const heading = (title, ...actions) =>
-	h("header.view-head", h("h1", {tabindex: "-1"}, title), h("div.actions", ...actions));
+export const heading = (title, ...actions) => h("header.view-head", h("h1", {tabindex: "-1"}, title), h("div.actions", ...actions));
 
 export const section = (title, ...content) => h("section.section", h("h2", title), ...content);
 
@@ -164,13 +166,7 @@ export function parsed(text, what) {
 
 // A field in which a view is searched; `run` gets what was typed, in small letters.
 export const filter = (label, run, placeholder = "Filter") =>
-	input({
-		type: "search",
-		class: "search",
-		placeholder,
-		label: label,
-		on: {input: event => run(event.target.value.toLowerCase())}
-	});
+	input({type: "search", class: "search", placeholder, label: label, on: {input: event => run(event.target.value.toLowerCase())}});
 
 // A form; `send` gets its button's event, as `doing` takes it.
 export const form = (kind, send, ...content) =>
@@ -214,8 +210,7 @@ export const block = value =>
 export const submit = (label, more) => button(label, null, {kind: "primary", type: "submit", ...more});
 
 // A line with fields and a button that has `run` done.
-export const line = (run, label, ...fields) =>
-	form("form.inline-form", event => doing(event, run), ...fields, submit(label, {kind: ""}));
+export const line = (run, label, ...fields) => form("form.inline-form", event => doing(event, run), ...fields, submit(label, {kind: ""}));
 
 // A choice of [value, label] or of values; `change` gets the one that was taken.
 export function choice(options, value, change, props) {
@@ -240,9 +235,7 @@ export function dialog(title, content) {
 			box.remove();
 			resolve(value);
 		};
-		box.append(
-			h("form", {method: "dialog", on: {submit: event => event.preventDefault()}}, h("h2", title), ...content(close))
-		);
+		box.append(h("form", {method: "dialog", on: {submit: event => event.preventDefault()}}, h("h2", title), ...content(close)));
 		box.addEventListener("cancel", () => close(undefined));
 		document.body.append(box);
 		box.showModal();
