@@ -154,7 +154,8 @@ class TransferTask:
             "kind": self.kind,
             "model": self.reference,
             "began_at": int(self.began_at),
-            "total": self.total,
+            # An address may tell how large its file is only with the file.
+            "total": self.total or sum(layer.layer_size for layer in layers),
             "current": self.current,
             "layers": [
                 {"id": layer.layer, "size": layer.layer_size, "current": layer.layer_current}

@@ -13,9 +13,20 @@ export class ApiError extends Error {
 	}
 }
 
+// What is asked for with one key is nothing for who looks with another: it is broken off, and
+// `forgotten` is called, where views add what drops the rest.
+let era = new AbortController();
+export const forgotten = new Set();
 export const key = {
 	get: () => sessionStorage.getItem(KEY) || "",
-	set: text => (text ? sessionStorage.setItem(KEY, text) : sessionStorage.removeItem(KEY))
+	set(text) {
+		if (text === key.get()) return;
+		if (text) sessionStorage.setItem(KEY, text);
+		else sessionStorage.removeItem(KEY);
+		era.abort();
+		era = new AbortController();
+		for (const forget of forgotten) forget();
+	}
 };
 
 export const address = () => ROOT.href.replace(/\/$/, "");
@@ -31,7 +42,7 @@ export async function open(method, where, body, {signal, accept = "application/j
 	try {
 		response = await fetch(new URL(where, ROOT), {
 			method,
-			signal,
+			signal: signal ? AbortSignal.any([era.signal, signal]) : era.signal,
 			headers: said,
 			body: body === undefined ? undefined : JSON.stringify(body),
 			credentials: "same-origin",
@@ -42,8 +53,7 @@ export async function open(method, where, body, {signal, accept = "application/j
 		if (error.name === "AbortError") throw error;
 		throw new ApiError("The daemon does not answer. It may have ended, or the network may be down.", 0);
 	}
-	if (!response.ok)
-		throw new ApiError(words(await response.text(), response.status), response.status, response.headers);
+	if (!response.ok) throw new ApiError(words(await response.text(), response.status), response.status, response.headers);
 	return response;
 }
 
@@ -81,6 +91,30 @@ export async function* lines(response) {
 	} finally {
 		reader.cancel().catch(() => {});
 	}
+}
+
+// Ask again and again: `look` asks, and `found` and `error` are of the newest question that was
+// answered, whatever came in which order; `draw` is called when they change.
+export function source(read, draw) {
+	const it = {found: null, error: null, look};
+	let asked = 0,
+		known = 0;
+	async function look() {
+		const mine = ++asked;
+		let {found} = it,
+			error = null;
+		try {
+			found = await read();
+		} catch (failure) {
+			if (failure.name === "AbortError") return;
+			error = failure;
+		}
+		if (mine < known) return;
+		known = mine;
+		Object.assign(it, {found, error});
+		draw();
+	}
+	return it;
 }
 
 // Server-sent events: {id, event, data}.
@@ -121,16 +155,12 @@ export function follow(where, {accept = "text/event-stream", read, state = () =>
 		const mine = (control = new AbortController());
 		try {
 			const headers = last ? {"Last-Event-ID": last} : {};
-			const response = await open("GET", typeof where === "function" ? where() : where, undefined, {
-				signal: mine.signal,
-				accept,
-				headers
-			});
+			const response = await open("GET", typeof where === "function" ? where() : where, undefined, {signal: mine.signal, accept, headers});
 			state("live");
 			pause = 500;
 			await read(response, seen);
 		} catch (error) {
-			if (!mine.signal.aborted) state(error.status ? error : "broken");
+			if (error.name !== "AbortError") state(error.status ? error : "broken");
 			if (error.status >= 400 && error.status < 500 && error.status !== 429) ended = true;
 		}
 		if (control === mine) control = null;

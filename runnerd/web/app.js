@@ -1,8 +1,5 @@
 // The page's frame: which view is shown, who looks at it, light or dark.
-import {get, key} from "./api.js";
-import {el, h, icon, show} from "./dom.js";
-import {halt, live, start, watch} from "./live.js";
-import {ICONS, button, dialog, field, input, trouble} from "./widgets.js";
+import {button, dialog, field, get, h, halt, icon, ICONS, input, key, live, owns, show, source, start, trouble, watch} from "./ui.js";
 import {approvals} from "./approvals.js";
 import {chat} from "./chat.js";
 import {jobs} from "./jobs.js";
@@ -32,7 +29,6 @@ const VIEWS = {
 const at = id => document.getElementById(id);
 let end = () => {},
 	current = "",
-	waiting = 0,
 	refused = null, // why the daemon tells nothing to who looks at it
 	asked = 0; // how often it was asked who that is: only the last answer counts
 
@@ -46,7 +42,7 @@ function place() {
 		}
 	});
 	return {
-		name: parts[0] in VIEWS ? parts[0] : location.pathname.endsWith("/docs") ? "reference" : "overview",
+		name: Object.hasOwn(VIEWS, parts[0]) ? parts[0] : location.pathname.endsWith("/docs") ? "reference" : "overview",
 		parts: parts.slice(1).filter(Boolean),
 		query: new URLSearchParams(search)
 	};
@@ -71,11 +67,12 @@ function go() {
 
 function navigation() {
 	const {name} = place();
-	const may = new Set(live.me?.may || []);
+	const may = new Set(live.me?.may || []),
+		waiting = may.has("superuser") && pending.found?.length;
 	const open = ([, view]) => !view.needs || may.has("superuser") || may.has(view.needs);
 	show(
 		at("nav"),
-		el(
+		h(
 			"ul",
 			Object.entries(VIEWS)
 				.filter(open)
@@ -87,8 +84,8 @@ function navigation() {
 							"a",
 							{link: each, "aria-current": each === name ? "page" : undefined},
 							icon(ICONS[each]),
-							el("span", view.label),
-							each === "approvals" && waiting ? h("span.count", {"aria-label": `${waiting} pending`}, waiting) : null
+							h("span", view.label),
+							each === "approvals" && waiting > 0 && h("span.count", {label: `${waiting} pending`}, waiting)
 						)
 					)
 				)
@@ -99,22 +96,14 @@ function navigation() {
 const SAID = {live: "", connecting: "Connecting", broken: "No connection; trying again"};
 
 // How many requests to the owner wait; it stands in the menu.
-async function countApprovals() {
-	if (!live.me?.may.includes("superuser")) {
-		waiting = 0;
-		return;
-	}
-	try {
-		waiting = (await get("runnerd/approvals?state=pending&limit=100")).length;
-	} catch {
-		return;
-	}
-	navigation();
-}
+const pending = source(
+	async () => (owns() ? get("runnerd/approvals?state=pending&limit=100") : null),
+	() => navigation()
+);
 
 function status(kinds) {
 	if (!live.me && !refused && live.overview && kinds.has("all")) begin(false);
-	if (kinds.has("approval") || kinds.has("all")) countApprovals();
+	if (kinds.has("approval") || kinds.has("all")) pending.look();
 	const said = SAID[live.connection] ?? "";
 	if (at("connection").textContent !== said) at("connection").textContent = said;
 	navigation();
@@ -132,8 +121,7 @@ function themed() {
 
 function switchTheme() {
 	const dark =
-		(document.documentElement.dataset.theme ||
-			(matchMedia("(prefers-color-scheme: dark)").matches ? "dark" : "light")) === "dark";
+		(document.documentElement.dataset.theme || (matchMedia("(prefers-color-scheme: dark)").matches ? "dark" : "light")) === "dark";
 	localStorage.setItem(THEME, dark ? "light" : "dark");
 	themed();
 }
@@ -162,26 +150,21 @@ async function identify() {
 function account() {
 	const me = live.me;
 	const name = me ? (me.kind === "owner" ? "Owner" : me.name) : "Key";
-	show(at("account"), icon(ICONS.key), el("span.account-name", name));
-	at("account").setAttribute(
-		"aria-label",
-		me ? `You are ${me.kind === "owner" ? "an owner" : me.name}. Use a key` : "Use a key"
-	);
+	show(at("account"), icon(ICONS.key), h("span.account-name", name));
+	at("account").setAttribute("aria-label", me ? `You are ${me.kind === "owner" ? "an owner" : me.name}. Use a key` : "Use a key");
 }
 
 async function askForKey(reason) {
 	const box = input({type: "password", name: "key", value: key.get(), autofocus: true});
 	const done = await dialog("Use a key", close => [
 		reason && trouble(reason),
-		el(
+		h(
 			"p.dialog-text",
-			live.me
-				? `You are ${live.me.name}, as the daemon knows it from the connection or your key.`
-				: "The daemon does not know you.",
+			live.me ? `You are ${live.me.name}, as the daemon knows it from the connection or your key.` : "The daemon does not know you.",
 			" A key is kept in this tab until it is closed, and sent to this daemon only."
 		),
 		field("Key", box, "The owner makes one with: runnerd user add NAME"),
-		el(
+		h(
 			"div.actions.end",
 			key.get() &&
 				button("Forget the key", () => {
@@ -205,10 +188,10 @@ async function askForKey(reason) {
 function refusal(main) {
 	show(
 		main,
-		el(
+		h(
 			"div.empty",
-			el("p.empty-title", "This daemon asks who you are"),
-			el("p", refused),
+			h("p.empty-title", "This daemon asks who you are"),
+			h("p", refused),
 			button("Enter a key", () => askForKey(), {kind: "primary"})
 		)
 	);

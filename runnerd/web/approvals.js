@@ -1,9 +1,4 @@
 // What users ask the owner for; and for users, what they have asked for.
-import {get, path, post} from "./api.js";
-import {el} from "./dom.js";
-import {clock, short} from "./format.js";
-import {live} from "./live.js";
-import {listing} from "./view.js";
 import {
 	act,
 	actionsOf,
@@ -11,17 +6,25 @@ import {
 	check,
 	chip,
 	choice,
+	clock,
 	column,
-	dialog,
 	empty,
 	field,
-	footer,
+	fill,
+	get,
+	h,
 	input,
+	listing,
+	live,
+	owns,
+	path,
+	post,
 	section,
+	short,
 	sub,
 	table,
 	wide
-} from "./widgets.js";
+} from "./ui.js";
 
 export const PERMISSIONS = {
 	session: "use models",
@@ -38,13 +41,11 @@ export const PERMISSIONS = {
 
 // Permissions to be chosen, and those that are.
 export const permissionChoice = (kind, had) =>
-	el(
+	h(
 		kind,
 		Object.entries(PERMISSIONS).map(([name, meaning]) => check(meaning, {name, checked: had.includes(name)}))
 	);
 export const chosen = box => [...box.querySelectorAll("input:checked")].map(each => each.name);
-
-const decides = () => live.me?.may.includes("superuser");
 
 export function approvals(place) {
 	const view = listing(place, {
@@ -58,9 +59,7 @@ export function approvals(place) {
 			}
 		},
 		after: ["approval", "all"],
-		actions: () => [
-			live.me?.kind === "user" && !decides() && button("Ask for something", () => ask(view.look), {kind: "primary"})
-		],
+		actions: () => [live.me?.kind === "user" && !owns() && button("Ask for something", () => ask(view.look), {kind: "primary"})],
 		content: found => {
 			if (found instanceof Error) return empty("Requests to the owner are a user’s", found.message);
 			const open = found.filter(each => each.state === "pending"),
@@ -84,32 +83,25 @@ const approvalTable = (rows, look) =>
 		"Requests to the owner",
 		[
 			wide("What", each => [
-				el("span.name", what(each)),
+				h("span.name", what(each)),
 				each.reason && sub(`“${each.reason}”`),
-				each.failure && el("span.sub.bad-text", `The last try failed: ${each.failure}`)
+				each.failure && h("span.sub.bad-text", `The last try failed: ${each.failure}`)
 			]),
-			wide("Who", each => each.user),
-			column("Asked", each => clock(each.created)),
-			column("State", each =>
-				chip(each.working ? "being done" : each.state, {accepted: "good", rejected: "bad"}[each.state] || "warn")
-			),
+			wide("Who", "user"),
+			column("Asked", "created", clock),
+			column("State", each => chip(each.working ? "being done" : each.state, {accepted: "good", rejected: "bad"}[each.state] || "warn")),
 			wide("Decided by", each => (each.decided_by ? [each.decided_by, sub(clock(each.decided))] : "–")),
-			actionsOf(each =>
-				each.state === "pending" && decides() ? ["Accept", "Reject"].map(decision => decide(each, decision, look)) : []
-			)
+			actionsOf(each => (each.state === "pending" && owns() ? ["Accept", "Reject"].map(decision => decide(each, decision, look)) : []))
 		],
-		rows,
-		each => each.id
+		rows
 	);
 
 const decide = (each, decision, look) =>
-	act(
-		decision,
-		`${decision}: ${each.user}, ${what(each)}`,
-		() => post(`runnerd/approvals/${path(each.id)}/${decision.toLowerCase()}`).then(look),
-		`${decision}ed`,
-		{kind: decision === "Accept" ? "small primary" : "small", disabled: each.working}
-	);
+	act(decision, each.id, () => post(`runnerd/approvals/${path(each.id)}/${decision.toLowerCase()}`).then(look), `${decision}ed`, {
+		name: `${decision}: ${each.user}, ${what(each)}`,
+		kind: decision === "Accept" ? "small primary" : "small",
+		disabled: each.working
+	});
 
 function what(each) {
 	const asked = each.request || {};
@@ -132,24 +124,17 @@ async function ask(done) {
 		may = permissionChoice("div.form", live.me.may),
 		reason = input({maxlength: 500}),
 		models = field("Model", model),
-		permissions = el("fieldset", el("legend", "Permissions, in the place of those you have"), may);
+		permissions = h("fieldset", h("legend", "Permissions, in the place of those you have"), may);
 	const arrange = () => {
 		permissions.hidden = kind.value !== "permissions";
 		models.hidden = kind.value === "permissions";
 	};
 	kind.addEventListener("change", arrange);
 	arrange();
-	const send = async close => {
+	const send = () => {
 		const wanted = kind.value === "permissions" ? {may: chosen(may)} : {model: model.value.trim()};
-		await post("runnerd/approvals", {type: kind.value, reason: reason.value.trim(), ...wanted});
-		close();
-		done();
+		return post("runnerd/approvals", {type: kind.value, reason: reason.value.trim(), ...wanted});
 	};
-	await dialog("Ask the owner", close => [
-		field("What for", kind),
-		models,
-		permissions,
-		field("Why", reason),
-		footer(close, "Ask", () => send(close), "The owner is asked")
-	]);
+	const fields = [field("What for", kind), models, permissions, field("Why", reason)];
+	if (await fill("Ask the owner", fields, "Ask", send, "The owner is asked")) done();
 }

@@ -1,23 +1,30 @@
 // A chat with one model, or with several side by side that are asked the same.
-import {get} from "./api.js";
-import {el, h, show} from "./dom.js";
-import {curl, python} from "./chat_code.js";
-import {Column, picture} from "./chat_column.js";
-import {completes, nameOf} from "./stored.js";
 import {
 	area,
 	button,
+	completes,
 	copyable,
+	cross,
 	empty,
 	field,
+	forgotten,
 	form,
+	get,
+	h,
 	heading,
 	input,
+	missing,
+	nameOf,
 	parsed,
 	prompting,
+	show,
+	source,
+	submit,
 	tell,
 	trouble
-} from "./widgets.js";
+} from "./ui.js";
+import {curl, python} from "./chat_code.js";
+import {Column, picture} from "./chat_column.js";
 
 const MOST_COLUMNS = 3; // a browser has six connections to a host
 const MOST_IMAGE = 20 * 2 ** 20;
@@ -31,7 +38,7 @@ const NUMBERS = [
 
 // The conversation stays while other views are looked at.
 let columns = [],
-	names = [],
+	names = null, // of the models that there are, once they are known
 	images = [],
 	error = null,
 	redraw = () => {};
@@ -44,11 +51,7 @@ const numbers = NUMBERS.map(([name, label, help]) => [
 	input({type: "number", step: "any", placeholder: "default", on: {input: () => redraw()}})
 ]);
 const others = area({placeholder: '{"stop": ["###"]}', on: {input: () => redraw()}});
-const tools = area({
-	rows: 4,
-	placeholder: '[{"type": "function", "function": {"name": "weather"}}]',
-	on: {input: () => redraw()}
-});
+const tools = area({rows: 4, placeholder: '[{"type": "function", "function": {"name": "weather"}}]', on: {input: () => redraw()}});
 const prompt = prompting("Message", "Ask something; Enter sends, Shift-Enter begins a line", () => send(), {
 	input: () => redraw(),
 	paste: event => takeFiles(event.clipboardData?.files)
@@ -69,29 +72,37 @@ const file = h("input", {
 });
 
 export function chat(place, parts, query) {
+	let wanted = query.get("model");
 	const draw = (redraw = () => show(place, content()));
-	(async () => {
-		try {
-			const models = await get("models");
-			names = models.filter(completes).map(nameOf);
-			error = null;
-			const wanted = query.get("model");
-			if (wanted && !columns.some(each => each.model === wanted)) {
+	const stored = source(
+		() => get("models"),
+		() => {
+			({error} = stored);
+			if (redraw !== draw) return; // another view is looked at
+			names = stored.found?.filter(completes).map(nameOf) || null;
+			if (wanted && !error && !columns.some(each => each.model === wanted)) {
 				if (columns.length === 1 && !columns[0].turns.length) columns = [];
 				add(wanted);
 			}
-			if (!columns.length && names.length) add(names[0]);
-			for (const each of columns) each.choose(names);
-		} catch (failure) {
-			error = failure;
+			wanted = null;
+			if (!columns.length && names?.length) add(names[0]);
+			for (const each of columns) each.choose(names || []);
+			draw();
 		}
-		draw();
-	})();
+	);
 	draw();
+	stored.look();
 	return () => {
 		redraw = () => {};
 	};
 }
+
+forgotten.add(() => {
+	for (const each of columns) each.stop();
+	columns = [];
+	images = [];
+	for (const each of [system, others, tools, prompt, ...numbers.map(([, , , control]) => control)]) each.value = "";
+});
 
 function add(model) {
 	if (columns.length >= MOST_COLUMNS) columns.pop().stop();
@@ -117,7 +128,7 @@ function content() {
 		heading(
 			"Chat",
 			columns.length < MOST_COLUMNS &&
-				names.length > 0 &&
+				names?.length > 0 &&
 				button("Add a model", () => {
 					add(names.find(name => !columns.some(each => each.model === name)) || names[0]);
 					redraw();
@@ -133,39 +144,35 @@ function content() {
 		),
 		error && trouble(error),
 		columns.length
-			? el(
+			? h(
 					"div.chat-columns",
 					columns.map(each => each.element)
 				)
 			: !error &&
-					empty("No model to talk to", "Get one under ", h("a", {link: "models"}, "Models"), ", or add one here."),
+					(!names ? missing() : empty("No model to talk to", "Get one under ", h("a", {link: "models"}, "Models"), ", or add one here.")),
 		form(
 			"form.composer",
 			send,
 			images.length
-				? el(
+				? h(
 						"div.thumbs",
 						images.map((url, at) =>
 							h(
 								"span.thumb",
 								{key: at + url.length},
 								picture(url),
-								button(
-									"",
-									() => {
-										images.splice(at, 1);
-										redraw();
-									},
-									{kind: "quiet small", name: `Remove image ${at + 1}`, picture: "close"}
-								)
+								cross(`Remove image ${at + 1}`, () => {
+									images.splice(at, 1);
+									redraw();
+								})
 							)
 						)
 					)
 				: null,
-			el(
+			h(
 				"div.composer-row",
 				prompt,
-				el(
+				h(
 					"div.actions",
 					button("Images", () => file.click(), {name: "Add images"}),
 					file,
@@ -177,17 +184,17 @@ function content() {
 								},
 								{kind: "danger"}
 							)
-						: button("Send", null, {kind: "primary", type: "submit", disabled: !columns.length})
+						: submit("Send", {disabled: !columns.length})
 				)
 			)
 		),
-		el(
+		h(
 			"details.panel",
-			el("summary", "System prompt, parameters, tools"),
-			el(
+			h("summary", "System prompt, parameters, tools"),
+			h(
 				"div.form",
 				field("System prompt", system),
-				el(
+				h(
 					"div.form-grid",
 					numbers.map(([, label, help, control]) => field(label, control, help))
 				),
@@ -195,7 +202,7 @@ function content() {
 				field("Tools, as JSON", tools, "OpenAI’s form; a call of the model is shown, and not carried out.")
 			)
 		),
-		columns.length ? el("details.panel", el("summary", "The same with curl and Python"), code()) : null
+		columns.length ? h("details.panel", h("summary", "The same with curl and Python"), code()) : null
 	);
 }
 
@@ -204,8 +211,7 @@ function asked() {
 	const parameters = {};
 	for (const [name, , , control] of numbers) if (control.value !== "") parameters[name] = Number(control.value);
 	const object = others.value.trim() ? parsed(others.value, "Other parameters") : {};
-	if (!object || typeof object !== "object" || Array.isArray(object))
-		throw new Error("Other parameters must be an object, as JSON.");
+	if (!object || typeof object !== "object" || Array.isArray(object)) throw new Error("Other parameters must be an object, as JSON.");
 	const list = tools.value.trim() ? parsed(tools.value, "Tools") : [];
 	if (!Array.isArray(list)) throw new Error("Tools must be a list, as JSON.");
 	return {system: system.value.trim(), parameters: {...parameters, ...object, ...(list.length ? {tools: list} : {})}};
@@ -263,7 +269,7 @@ function code() {
 	} catch (failure) {
 		return trouble(failure);
 	}
-	return el(
+	return h(
 		"div.form",
 		columns.map(column => {
 			const body = column.body(said);

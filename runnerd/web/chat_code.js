@@ -1,6 +1,8 @@
 // The request on the screen as lines for curl and for Python.
-import {address, key} from "./api.js";
+import {address, key} from "./ui.js";
 
+// What OpenAI's client takes by name.
+const KNOWN = /^(temperature|top_p|max_tokens|seed|stop|tools|(presence|frequency)_penalty|response_format)$/;
 const LONGEST_TEXT = 400; // characters of a picture that are shown
 
 const shell = text => `'${text.replaceAll("'", "'\\''")}'`;
@@ -27,21 +29,10 @@ export function curl(body) {
 export function python(body) {
 	const where = socket();
 	const {model, messages, stream, stream_options, ...rest} = shortened(body);
-	const known = new Set([
-		"temperature",
-		"top_p",
-		"max_tokens",
-		"seed",
-		"stop",
-		"tools",
-		"presence_penalty",
-		"frequency_penalty",
-		"response_format"
-	]);
 	const named = Object.entries(rest)
-		.filter(([name]) => known.has(name))
+		.filter(([name]) => KNOWN.test(name))
 		.map(([name, value]) => `    ${name}=${literal(value)},`);
-	const others = Object.fromEntries(Object.entries(rest).filter(([name]) => !known.has(name)));
+	const others = Object.fromEntries(Object.entries(rest).filter(([name]) => !KNOWN.test(name)));
 	if (Object.keys(others).length) named.push(`    extra_body=${literal(others)},`);
 	const secret = key.get() ? 'os.environ["RUNNERD_KEY"]' : '"unused"';
 	const client = where
@@ -81,10 +72,8 @@ function literal(value) {
 
 // Pictures are too long to be read.
 function shortened(value) {
-	if (typeof value === "string")
-		return value.startsWith("data:") && value.length > LONGEST_TEXT ? `${value.slice(0, 40)}...` : value;
+	if (typeof value === "string") return value.startsWith("data:") && value.length > LONGEST_TEXT ? `${value.slice(0, 40)}...` : value;
 	if (Array.isArray(value)) return value.map(shortened);
-	if (value && typeof value === "object")
-		return Object.fromEntries(Object.entries(value).map(([name, each]) => [name, shortened(each)]));
+	if (value && typeof value === "object") return Object.fromEntries(Object.entries(value).map(([name, each]) => [name, shortened(each)]));
 	return value;
 }

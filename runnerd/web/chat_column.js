@@ -1,11 +1,6 @@
 // One model's side of a chat: its turns, and the response as it comes.
-import {events, open} from "./api.js";
-import {el, h, show} from "./dom.js";
-import {number, seconds, short} from "./format.js";
-import {rich} from "./markdown.js";
-import {button, choice, muted} from "./widgets.js";
-
-const EVERY = 60; // milliseconds between two looks of a response that comes
+import {choice, cross, events, h, muted, number, open, paced, seconds, short, show} from "./ui.js";
+import {prompted, responded} from "./turns.js";
 
 export class Column {
 	constructor(model, {names, removed, changed}) {
@@ -13,16 +8,11 @@ export class Column {
 		this.control = null;
 		this.model = model;
 		this.changed = changed;
-		this.log = h("div.chat-log", {
-			role: "log",
-			"aria-label": `Conversation with ${short(model)}`,
-			tabindex: "0",
-			own: true
-		});
-		this.timing = el("div.timing");
+		this.log = h("div.chat-log", {role: "log", label: `Conversation with ${short(model)}`, tabindex: "0", own: true});
+		this.timing = h("div.timing");
 		this.top = h("div.chat-top", {own: true});
 		this.removed = removed;
-		this.element = h("section.chat-column", {"aria-label": short(model), own: true}, this.top, this.log, this.timing);
+		this.element = h("section.chat-column", {label: short(model), own: true}, this.top, this.log, this.timing);
 		this.choose(names);
 		this.draw();
 	}
@@ -38,11 +28,11 @@ export class Column {
 				this.log.setAttribute("aria-label", `Conversation with ${short(value)}`);
 				this.changed();
 			},
-			{"aria-label": "Model"}
+			{label: "Model"}
 		);
 		this.top.replaceChildren(
 			select,
-			button("", () => this.removed(this), {kind: "quiet", name: "Remove this column", picture: "close"})
+			cross("Remove this column", () => this.removed(this))
 		);
 	}
 
@@ -69,13 +59,7 @@ export class Column {
 
 	body(asked) {
 		const {system, parameters} = asked;
-		return {
-			model: this.model,
-			messages: this.messages(system),
-			...parameters,
-			stream: true,
-			stream_options: {include_usage: true}
-		};
+		return {model: this.model, messages: this.messages(system), ...parameters, stream: true, stream_options: {include_usage: true}};
 	}
 
 	async send(text, images, asked) {
@@ -84,42 +68,34 @@ export class Column {
 		const body = this.body(asked);
 		this.turns.push(turn);
 		this.control = new AbortController();
-		const began = performance.now();
-		let first = null,
-			usage = null,
-			timings = null,
-			due = 0;
+		const seen = {began: performance.now(), first: null, pieces: 0};
+		const drawing = paced(() => {
+			this.draw();
+			if (this.turns.includes(turn)) this.measured(seen, !this.control);
+		});
 		this.draw();
 		this.changed();
 		try {
-			const response = await open("POST", "v1/chat/completions", body, {
-				signal: this.control.signal,
-				accept: "text/event-stream"
-			});
+			const response = await open("POST", "v1/chat/completions", body, {signal: this.control.signal, accept: "text/event-stream"});
 			for await (const {data} of events(response)) {
 				if (data === "[DONE]") break;
 				const news = JSON.parse(data);
 				if (news.error) throw new Error(news.error.message || String(news.error));
-				usage = news.usage || usage;
-				timings = news.timings || timings;
-				if (take(turn, news.choices?.[0]) && first === null) first = performance.now() - began;
-				due =
-					due ||
-					setTimeout(() => {
-						due = 0;
-						this.draw();
-						this.measured({began, first});
-					}, EVERY);
+				seen.usage = news.usage || seen.usage;
+				seen.timings = news.timings || seen.timings;
+				if (take(turn, news.choices?.[0])) {
+					seen.first ??= performance.now();
+					seen.pieces += 1;
+				}
+				drawing.soon();
 			}
 			if (!turn.text && !turn.thought && !turn.calls.length) turn.failure = "The response is empty.";
 		} catch (error) {
 			turn.failure = error.name === "AbortError" ? null : error.message;
 			turn.stopped = error.name === "AbortError";
 		}
-		clearTimeout(due);
 		this.control = null;
-		this.draw();
-		this.measured({began, first, usage, timings, ended: true});
+		drawing.now();
 		this.changed();
 	}
 
@@ -134,17 +110,16 @@ export class Column {
 		this.draw();
 	}
 
-	measured({began, first, usage, timings, ended}) {
-		const took = (performance.now() - began) / 1000;
-		const tokens = usage?.completion_tokens;
-		const rate =
-			timings?.predicted_per_second ||
-			(tokens && took > (first || 0) / 1000 ? tokens / (took - (first || 0) / 1000) : null);
+	// Times and tokens; a piece of a stream is a token, as long as the engine has not told how many there were.
+	measured({began, first, pieces, usage, timings}, ended) {
+		const now = performance.now(),
+			tokens = usage?.completion_tokens || pieces,
+			rate = timings?.predicted_per_second || (pieces > 1 && (1000 * tokens) / (now - first));
 		const parts = [
-			first !== null && `first token after ${seconds(first / 1000)}`,
-			ended && `${seconds(took)} in all`,
+			first !== null && `first token after ${seconds((first - began) / 1000)}`,
+			ended && `${seconds((now - began) / 1000)} in all`,
 			tokens && `${number(tokens)} tokens`,
-			tokens && rate && `${number(Math.round(rate))} per second`,
+			rate && `${number(Math.round(rate))} per second`,
 			usage?.prompt_tokens && `${number(usage.prompt_tokens)} of prompt`
 		];
 		show(this.timing, parts.filter(Boolean).join(" · "));
@@ -154,38 +129,18 @@ export class Column {
 		const stays = this.log.scrollHeight - this.log.scrollTop - this.log.clientHeight < 60;
 		show(
 			this.log,
-			this.turns.length
-				? this.turns.map((turn, at) => this.turn(turn, at === this.turns.length - 1))
-				: muted("Nothing was said yet.")
+			this.turns.length ? this.turns.map((turn, at) => this.turn(turn, at === this.turns.length - 1)) : muted("Nothing was said yet.")
 		);
 		if (stays) this.log.scrollTop = this.log.scrollHeight;
 	}
 
 	turn(turn, last) {
-		const writes = this.busy && last;
-		if (turn.role === "user")
-			return el(
-				"div.turn.user",
-				el("span.who", "You"),
-				el("div.text", turn.text),
-				turn.images?.length ? el("div.thumbs", turn.images.map(picture)) : null
-			);
-		return h(
-			"div.turn",
-			{"aria-busy": writes ? "true" : undefined},
-			el("span.who", short(this.model)),
-			turn.thought &&
-				h("details", {open: writes && !turn.text}, el("summary", "Reasoning"), el("div.text", turn.thought)),
-			turn.text && el("div.rich", rich(turn.text)),
-			turn.calls.map(call =>
-				el(
-					"div.rich",
-					el("p", "Calls ", el("code", call.function.name)),
-					el("pre", el("code", call.function.arguments))
-				)
-			),
-			writes && !turn.text && !turn.thought && !turn.calls.length && el("span.muted", "Waiting for the first token…"),
-			turn.stopped && el("span.muted", "Stopped."),
+		if (turn.role === "user") return prompted("You", turn.text, turn.images?.length > 0 && h("div.thumbs", turn.images.map(picture)));
+		return responded(
+			short(this.model),
+			{...turn, writes: this.busy && last},
+			turn.calls.map(call => h("div.rich", h("p", "Calls ", h("code", call.function.name)), h("pre", h("code", call.function.arguments)))),
+			turn.stopped && h("span.muted", "Stopped."),
 			turn.failure && h("span.failure", {role: "alert"}, turn.failure)
 		);
 	}

@@ -1,10 +1,25 @@
 // How a model is loaded, kept and asked: a form made of the daemon's own schema, so that every field
 // that there is has its place here, with its help.
-import {get, path, post} from "./api.js";
-import {el, h} from "./dom.js";
-import {nudge} from "./live.js";
-import {titleOf} from "./stored.js";
-import {area, button, check, choice, doing, field, form, input, linesOf, missing, parsed} from "./widgets.js";
+import {
+	area,
+	check,
+	choice,
+	doing,
+	field,
+	form,
+	get,
+	h,
+	input,
+	linesOf,
+	missing,
+	nudge,
+	parsed,
+	path,
+	post,
+	source,
+	submit,
+	titleOf
+} from "./ui.js";
 
 const GROUPS = [
 	["starting", "How it is started (takes effect when it is loaded anew)"],
@@ -15,27 +30,20 @@ const GROUPS = [
 let known = null; // the schema, which stays the same as long as the daemon runs
 
 export function configuration(model, draw) {
-	let controls = null,
-		error = null,
-		mode = "completion",
-		force = null;
-
-	async function look() {
-		try {
-			known = known || (await get("runnerd/configuration/schema"));
-			const all = await get(`engines/_configure?${new URLSearchParams({model: model.id})}`);
-			const mine = all.find(each => each.Mode === mode);
-			controls = controlsOf(known, mine?.Config || {});
-			force = check("Also what is unwise, or cannot be loaded here");
-			error = null;
-		} catch (failure) {
-			error = failure;
-		}
-		draw();
-	}
+	let wanted = "completion";
+	const now = source(async () => {
+		const mode = wanted;
+		known = known || (await get("runnerd/configuration/schema"));
+		const all = await get(`engines/_configure?${new URLSearchParams({model: model.id})}`);
+		const mine = all.find(each => each.Mode === mode);
+		const force = check("Also what is unwise, or cannot be loaded here");
+		return {mode, force, controls: controlsOf(known, mine?.Config || {})};
+	}, draw);
 
 	async function save() {
-		const changes = {};
+		const {mode, force, controls} = now.found,
+			changes = {};
+		if (mode !== wanted) throw new Error("The mode’s configuration is not here yet.");
 		for (const control of controls) {
 			const value = control.read();
 			if (JSON.stringify(value) !== control.before) changes[control.name] = value;
@@ -52,35 +60,33 @@ export function configuration(model, draw) {
 			["embedding", "Embedding"],
 			["reranking", "Reranking"]
 		],
-		mode,
+		wanted,
 		value => {
-			mode = value;
-			look();
+			wanted = value;
+			now.look();
 		}
 	);
-	look();
+	now.look();
 	return {
 		content: () => {
-			if (!controls) return missing(error);
+			if (!now.found) return missing(now.error);
+			const {force, controls} = now.found;
 			return form(
 				"form.panel.form",
 				event => doing(event, save, `${titleOf(model)} is configured`),
-				el(
-					"div.form-grid",
-					field("Mode", modes, "Each mode has a configuration of its own; one without takes completion's.")
-				),
+				h("div.form-grid", field("Mode", modes, "Each mode has a configuration of its own; one without takes completion's.")),
 				GROUPS.map(([group, title]) =>
 					h(
 						"details.panel",
 						{open: group === "starting" && innerWidth > 736},
-						el("summary", title),
-						el(
+						h("summary", title),
+						h(
 							"div.form-grid",
 							controls.filter(control => control.group === group).map(control => control.element)
 						)
 					)
 				),
-				el("div.actions", button("Save", null, {kind: "primary", type: "submit"}), force)
+				h("div.actions", submit("Save"), force)
 			);
 		}
 	};
@@ -142,11 +148,7 @@ function controlOf(name, about, value, defs) {
 
 // Empty is the default, which the daemon calls null.
 function simple(name, help, control, parse) {
-	return {
-		name,
-		element: field(name, control, help),
-		read: () => (control.value.trim() === "" ? null : parse(control.value))
-	};
+	return {name, element: field(name, control, help), read: () => (control.value.trim() === "" ? null : parse(control.value))};
 }
 
 function group(name, help, kind, value, defs) {
@@ -155,11 +157,11 @@ function group(name, help, kind, value, defs) {
 		const said = Object.fromEntries(parts.map(part => [part.name, part.read()]).filter(([, each]) => each !== null));
 		return Object.keys(said).length ? said : null;
 	};
-	const element = el(
+	const element = h(
 		"fieldset.group",
-		el("legend", name),
-		help && el("p.help", help),
-		el(
+		h("legend", name),
+		help && h("p.help", help),
+		h(
 			"div.form-grid",
 			parts.map(part => part.element)
 		)

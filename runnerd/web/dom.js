@@ -5,30 +5,29 @@ const SVG = "http://www.w3.org/2000/svg";
 const ATTRIBUTE = /^(?:aria-[a-z]+|data-[a-z-]+|[a-z]+)$/;
 const REFUSED = new Set(["style", "srcdoc", "src", "href", "action", "formaction"]);
 
-// An element; its classes stand behind dots: "div.panel".  props: attributes by name; `on`: {event:
+// An element; its classes stand behind dots: "div.panel".  What may come first: attributes by name; `on`: {event:
 // function}; `key`: what it is, for `patch`; `style`: {property: value}; `own`: its children are its
-// own affair; `link`: a place in this page.
-export function h(tag, props, ...children) {
+// own affair; `link`: a place in this page, whole or as a list of its parts; `label`: what it is called
+// where that is not written on it.
+export function h(tag, ...children) {
+	const props = children[0]?.constructor === Object ? children.shift() : {};
 	const [name, ...classes] = tag.split(".");
 	const element = document.createElement(name);
 	if (classes.length) element.className = classes.join(" ");
 	element.handlers = {};
-	for (const [name, value] of Object.entries(props || {})) set(element, name, value);
+	for (const [name, value] of Object.entries(props)) set(element, name, value);
 	append(element, children);
 	return element;
 }
 
-// An element with nothing but classes and children.
-export const el = (tag, ...children) => h(tag, null, ...children);
-
 function set(element, name, value) {
 	if (value === undefined || value === null || value === false) return;
+	if (name === "label") name = "aria-label";
 	if (name === "on") for (const [event, run] of Object.entries(value)) listen(element, event, run);
 	else if (name === "key") element.key = String(value);
 	else if (name === "own") element.own = true;
-	else if (name === "style")
-		for (const [property, said] of Object.entries(value)) element.style.setProperty(property, said);
-	else if (name === "link") element.setAttribute("href", `#/${value}`);
+	else if (name === "style") for (const [property, said] of Object.entries(value)) element.style.setProperty(property, said);
+	else if (name === "link") element.setAttribute("href", `#/${Array.isArray(value) ? value.map(encodeURIComponent).join("/") : value}`);
 	else if (name === "value" || name === "checked") {
 		element[name] = value;
 		element.given = {...element.given, [name]: value};
@@ -76,6 +75,20 @@ export function show(container, ...children) {
 	const wanted = document.createElement("div");
 	append(wanted, children);
 	patchChildren(container, wanted);
+}
+
+// Draws that what comes quickly asks for: some together, and the fewer the longer one takes.
+export function paced(draw) {
+	let due = 0,
+		took = 0;
+	function now() {
+		clearTimeout(due);
+		due = 0;
+		const began = performance.now();
+		draw();
+		took = performance.now() - began;
+	}
+	return {now, soon: () => (due ||= setTimeout(now, Math.max(60, 4 * took)))};
 }
 
 function patchChildren(old, wanted) {

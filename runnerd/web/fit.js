@@ -1,9 +1,25 @@
 // Whether a model fits: what it needs, where, who would make room, and how long its context can be.
-import {get} from "./api.js";
-import {el} from "./dom.js";
-import {bytes, number, short} from "./format.js";
-import {nameOf} from "./stored.js";
-import {amount, button, chip, doing, facts, field, form, input, muted, table, trouble, wide} from "./widgets.js";
+import {
+	amount,
+	bytes,
+	chip,
+	facts,
+	field,
+	forgotten,
+	form,
+	get,
+	h,
+	input,
+	line,
+	muted,
+	nameOf,
+	number,
+	short,
+	source,
+	table,
+	trouble,
+	wide
+} from "./ui.js";
 
 const WORDS = {now: ["fits now", "good"], evicting: ["others make room", "warn"], no: ["does not fit", "bad"]};
 
@@ -17,7 +33,7 @@ export const verdict = found => {
 // What is known of a model, with its numbers; `said` are those that were asked for.
 export function told(found) {
 	return [
-		el("p", verdict(found), " ", found.sentence),
+		h("p", verdict(found), " ", found.sentence),
 		facts([
 			["Context", found.context ? `${number(found.context)} tokens` : null],
 			["Requests at a time", number(found.parallel)],
@@ -31,12 +47,11 @@ export function told(found) {
 				"Memory that is needed",
 				[
 					wide("Device", each => (each.id === "ram" ? "RAM" : each.id)),
-					amount("Needed", each => bytes(each.need)),
-					amount("Free beside others", each => bytes(each.room)),
-					amount("At most", each => bytes(each.most))
+					amount("Needed", "need", bytes),
+					amount("Free beside others", "room", bytes),
+					amount("At most", "most", bytes)
 				],
-				found.devices,
-				each => each.id
+				found.devices
 			)
 	];
 }
@@ -44,38 +59,23 @@ export function told(found) {
 // The same for a model of the store, with other numbers to be tried.
 export function fit(model, draw) {
 	const name = nameOf(model);
-	let found = null,
-		error = null;
 	const context = input({type: "number", min: 1, step: 1, placeholder: "as configured"});
 	const parallel = input({type: "number", min: 1, step: 1, placeholder: "as configured"});
 
-	async function look() {
-		const said = {};
+	const now = source(async () => {
+		const said = {here: "true"};
 		if (context.value) said.context = context.value;
 		if (parallel.value) said.parallel = parallel.value;
-		try {
-			found = await ask(name, {here: "true", ...said});
-			error = null;
-		} catch (failure) {
-			error = failure;
-		}
-		draw();
-	}
-
-	look();
+		return ask(name, said);
+	}, draw);
+	now.look();
 	return {
 		content: () =>
-			el(
+			h(
 				"div.panel.form",
-				error && trouble(error),
-				found ? told(found) : !error && muted("Reckoning…"),
-				form(
-					"form.inline-form",
-					event => doing(event, look),
-					field("With a context of", context),
-					field("With requests at a time", parallel),
-					button("Reckon", null, {type: "submit"})
-				)
+				now.error && trouble(now.error),
+				now.found ? told(now.found) : !now.error && muted("Reckoning…"),
+				line(now.look, "Reckon", field("With a context of", context), field("With requests at a time", parallel))
 			)
 	};
 }
@@ -83,6 +83,7 @@ export function fit(model, draw) {
 // How long the context of each model can be, asked for one after the other, once.
 const longest = new Map();
 let asking = false;
+forgotten.add(() => longest.clear());
 
 export async function reckon(models, changed) {
 	if (asking) return;
@@ -93,8 +94,8 @@ export async function reckon(models, changed) {
 			try {
 				longest.set(each.id, await ask(nameOf(each), {here: "true"}));
 			} catch (failure) {
-				if (failure.status === 404 || failure.status === 0) longest.delete(each.id);
-				if (failure.status === 0) return;
+				if (failure.status === 404 || !failure.status) longest.delete(each.id);
+				if (!failure.status) return;
 			}
 			changed();
 		}

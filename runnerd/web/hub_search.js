@@ -1,46 +1,16 @@
 // Models of the hub by words of their names: what there is, whether it fits, and pulling it.
-import {get} from "./api.js";
-import {el, h} from "./dom.js";
-import {date, number} from "./format.js";
+import {act, actionsOf, amount, chip, column, date, empty, field, get, h, input, line, source, sub, table, trouble, wide} from "./ui.js";
 import {ask, verdict} from "./fit.js";
-import {
-	act,
-	actionsOf,
-	amount,
-	button,
-	chip,
-	column,
-	doing,
-	empty,
-	field,
-	form,
-	input,
-	sub,
-	table,
-	trouble,
-	wide
-} from "./widgets.js";
 
 // `pull(name)` begins a pull; `draw` shows the view anew.
 export function hubSearch(pull, draw) {
-	let found = null,
-		error = null,
-		asked = "";
 	const fitting = new Map(); // by model: what the daemon said, or its error
 	const words = input({type: "search", maxlength: 200, placeholder: "qwen3 coder"});
 
-	async function look() {
-		asked = words.value.trim();
-		if (!asked) return words.focus();
-		try {
-			found = await get(`runnerd/search?${new URLSearchParams({q: asked})}`);
-			error = null;
-		} catch (failure) {
-			found = null;
-			error = failure;
-		}
-		draw();
-	}
+	const now = source(async () => {
+		const q = words.value.trim();
+		return q ? {q, models: await get(`runnerd/search?${new URLSearchParams({q})}`)} : words.focus();
+	}, draw);
 
 	async function reckon({model}) {
 		try {
@@ -57,34 +27,28 @@ export function hubSearch(pull, draw) {
 		return said instanceof Error ? sub(said.message) : [verdict(said), sub(said.sentence)];
 	}
 
-	const results = () =>
-		found.length
+	const results = ({q, models}) =>
+		models.length
 			? table(
 					"Found on the hub",
 					[
-						wide("Model", each => [el("span.name", each.model), each.gated && chip("asks for a login", "warn")]),
-						amount("Downloads", each => number(each.downloads)),
-						amount("Likes", each => number(each.likes)),
-						column("Changed", each => date(each.modified)),
+						wide("Model", each => [h("span.name", each.model), each.gated && chip("asks for a login", "warn")]),
+						amount("Downloads", "downloads"),
+						amount("Likes", "likes"),
+						column("Changed", "modified", date),
 						wide("Fits", fit),
 						actionsOf(each => [
-							act("Does it fit?", `Does ${each.model} fit?`, () => reckon(each)),
-							act("Pull", `Pull ${each.model}`, () => pull(each.model), undefined, {kind: "small primary"})
+							act("Does it fit?", each.model, () => reckon(each), undefined, {name: `Does ${each.model} fit?`}),
+							act("Pull", each.model, () => pull(each.model), undefined, {kind: "small primary"})
 						])
 					],
-					found,
+					models,
 					each => each.model
 				)
-			: empty("Nothing was found", `The hub has no GGUF model whose name has “${asked}”.`);
+			: empty("Nothing was found", `The hub has no GGUF model whose name has “${q}”.`);
 
 	return () => [
-		form(
-			"form.inline-form",
-			event => doing(event, look),
-			field("Search the hub", words),
-			button("Search", null, {type: "submit"})
-		),
-		error && trouble(error),
-		found && h("div", {role: "status"}, results())
+		line(now.look, "Search", field("Search the hub", words)),
+		now.error ? trouble(now.error) : now.found && h("div", {role: "status"}, results(now.found))
 	];
 }

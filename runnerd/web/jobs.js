@@ -1,9 +1,4 @@
 // Work that waits: submitted, listed, looked at, tried again, cancelled, deleted.
-import {get, path, post, remove} from "./api.js";
-import {el, h} from "./dom.js";
-import {clock, number, seconds, short} from "./format.js";
-import {modelChoice} from "./stored.js";
-import {listing, single} from "./view.js";
 import {
 	act,
 	actionsOf,
@@ -12,19 +7,30 @@ import {
 	block,
 	button,
 	chip,
+	clock,
 	column,
-	dialog,
 	empty,
 	facts,
 	field,
-	footer,
+	fill,
+	get,
+	h,
 	input,
+	listing,
+	modelChoice,
+	number,
 	parsed,
+	path,
+	post,
+	remove,
+	seconds,
 	section,
+	short,
+	single,
 	sub,
 	table,
 	wide
-} from "./widgets.js";
+} from "./ui.js";
 
 const KINDS = {completed: "good", failed: "bad", cancelled: "", expired: "bad"};
 
@@ -48,10 +54,7 @@ function list(place) {
 				"Newest",
 				newest.length
 					? jobTable(newest, view)
-					: empty(
-							"There are no jobs",
-							"A job waits for a free place, survives restarts, and keeps its result until you take it."
-						)
+					: empty("There are no jobs", "A job waits for a free place, survives restarts, and keeps its result until you take it.")
 			)
 		]
 	});
@@ -62,8 +65,8 @@ const queueTable = queues =>
 	table(
 		"Queues",
 		[
-			wide("Model", each => el("span.name", short(each.model))),
-			wide("Jobs", ({model, ...counts}) => el("span.chips", Object.entries(counts).map(count)))
+			wide("Model", each => h("span.name", short(each.model))),
+			wide("Jobs", ({model, ...counts}) => h("span.chips", Object.entries(counts).map(count)))
 		],
 		queues,
 		each => each.model
@@ -73,32 +76,27 @@ const jobTable = (newest, view) =>
 	table(
 		"Jobs",
 		[
-			wide("Job", each => [
-				h("a.name", {link: `jobs/${encodeURIComponent(each.id)}`}, nameOf(each)),
-				each.reason && sub(each.reason)
-			]),
-			wide("Model", each => short(each.model)),
-			wide("Whose", each => each.user),
+			wide("Job", each => [h("a.name", {link: ["jobs", each.id]}, nameOf(each)), each.reason && sub(each.reason)]),
+			wide("Model", "model", short),
+			wide("Whose", "user"),
 			column("State", each => chipOf(each.state)),
-			column("Submitted", each => clock(each.created)),
+			column("Submitted", "created", clock),
 			amount("Took", each => seconds(each.runtime_seconds || null)),
 			actionsOf(each => actions(each, view.look))
 		],
-		newest,
-		each => each.id
+		newest
 	);
 
 function actions(each, after, gone = after) {
 	const where = `runnerd/jobs/${path(each.id)}`,
 		name = nameOf(each);
 	return [
-		isOpen(each) &&
-			act("Cancel", `Cancel job ${name}`, () => post(`${where}/cancel`).then(after), "The job is cancelled"),
+		isOpen(each) && act("Cancel", `job ${name}`, () => post(`${where}/cancel`).then(after), "The job is cancelled"),
 		["failed", "cancelled", "expired"].includes(each.state) &&
-			act("Try again", `Try job ${name} again`, () => post(`${where}/retry`).then(after), "The job is queued again"),
-		act("Delete", `Delete job ${name}`, () => remove(where).then(gone), "The job is deleted", {
+			act("Try again", `job ${name}`, () => post(`${where}/retry`).then(after), "The job is queued again", {name: `Try job ${name} again`}),
+		act("Delete", `job ${name}`, () => remove(where).then(gone), "The job is deleted", {
 			kind: "small danger",
-			sure: [`Delete job ${name}?`, "The job and all that came of it is deleted.", "Delete"]
+			sure: "The job and all that came of it is deleted."
 		})
 	];
 }
@@ -108,25 +106,18 @@ async function submit(done) {
 		prompts = h("textarea", {rows: 4, required: true}),
 		parameters = area({placeholder: '{"max_tokens": 200}'}),
 		priority = input({type: "number", step: 1, placeholder: "0"});
-	const send = async close => {
+	const send = () => {
 		const said = {model: model.value, prompt: prompts.value};
 		if (parameters.value.trim()) said.parameters = parsed(parameters.value, "Parameters");
 		if (priority.value !== "") said.priority = Number(priority.value);
-		await post("runnerd/jobs", said);
-		close();
-		await done();
+		return post("runnerd/jobs", said);
 	};
-	await dialog("A new job", close => [
-		field("Model", model),
-		field("Prompt", prompts),
-		field("Parameters, as JSON", parameters),
-		field("Priority", priority),
-		footer(close, "Submit", () => send(close), "The job is submitted")
-	]);
+	const fields = [field("Model", model), field("Prompt", prompts), field("Parameters, as JSON", parameters), field("Priority", priority)];
+	if (await fill("A new job", fields, "Submit", send, "The job is submitted")) done();
 }
 
 function job(place, id) {
-	const gone = () => (location.hash = "#/jobs");
+	const gone = () => view.leave("#/jobs");
 	const view = single(place, {
 		kind: "Job",
 		all: "Jobs",
@@ -136,16 +127,14 @@ function job(place, id) {
 		moves: found => !found || isOpen(found),
 		head: found => [`Job ${nameOf(found)}`, chipOf(found.state), ...actions(found, view.look, gone)],
 		content: found => [
-			found.reason && el("div.notice", found.reason),
-			el("div.panel.section", about(found)),
+			found.reason && h("div.notice", found.reason),
+			h("div.panel.section", about(found)),
 			found.attempts.length > 0 && section("Attempts", attempts(found)),
 			section(
 				"Asked",
 				found.requests.map(each => block(each.body))
 			),
-			found.responses.length
-				? section("Responses", found.responses.map(response))
-				: found.output && section("So far", block(found.output))
+			found.responses.length ? section("Responses", found.responses.map(response)) : found.output && section("So far", block(found.output))
 		]
 	});
 	return view;
@@ -153,7 +142,7 @@ function job(place, id) {
 
 const about = found =>
 	facts([
-		["Id", el("code", found.id)],
+		["Id", h("code", found.id)],
 		["Model", short(found.model)],
 		["Whose", found.user],
 		["Submitted", clock(found.created)],
@@ -168,9 +157,9 @@ const attempts = found =>
 	table(
 		"Attempts",
 		[
-			wide("Worker", each => each.worker),
-			column("From", each => clock(each.started)),
-			column("To", each => clock(each.ended)),
+			wide("Worker", "worker"),
+			column("From", "started", clock),
+			column("To", "ended", clock),
 			column("End", each => each.end || "–"),
 			wide("Why", each => each.reason || "–")
 		],
@@ -180,9 +169,5 @@ const attempts = found =>
 
 function response({status, body}) {
 	const choice = body?.choices?.[0];
-	return el(
-		"div.section",
-		status !== 200 && chip(String(status), "bad"),
-		block(choice?.message?.content || choice?.text || body)
-	);
+	return h("div.section", status !== 200 && chip(String(status), "bad"), block(choice?.message?.content || choice?.text || body));
 }

@@ -14,9 +14,11 @@ let timer = 0,
 	dirty = new Set(),
 	stop = null,
 	looking = false,
-	halts = 0; // what was asked for before one interests nobody
+	halts = 0; // what was asked for before one, or with another key, interests nobody
 
 export const live = {overview: null, error: null, connection: "connecting", me: null};
+
+export const owns = () => Boolean(live.me?.may.includes("superuser"));
 
 // `run(kinds)` is called after each look; kinds: what has changed, "all" at the beginning.
 export function watch(run) {
@@ -52,7 +54,7 @@ async function look() {
 		failure = error;
 	}
 	looking = false;
-	if (before !== halts) {
+	if (before !== halts || failure?.name === "AbortError") {
 		if (dirty.size) nudge("all", 0);
 		return;
 	}
@@ -63,9 +65,7 @@ async function look() {
 	publish(kinds);
 	if (live.error?.status === 401) return;
 	const busy =
-		live.overview?.runners?.some(
-			runner => runner.requests || runner.state === "starting" || runner.state === "stopping"
-		) ||
+		live.overview?.runners?.some(runner => runner.requests || runner.state === "starting" || runner.state === "stopping") ||
 		live.overview?.queue?.waiting ||
 		live.overview?.transfers?.length;
 	// What has happened during the look is not in it.

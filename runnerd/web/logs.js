@@ -1,9 +1,5 @@
 // The logs of the daemon and its engines, as they come.
-import {follow, get, lines} from "./api.js";
-import {el, h, show} from "./dom.js";
-import {plural, short} from "./format.js";
-import {nameOf} from "./stored.js";
-import {button, choice, filter, heading, trouble} from "./widgets.js";
+import {button, choice, filter, follow, get, h, heading, lines, nameOf, plural, short, show, trouble} from "./ui.js";
 
 const MOST = 5000; // lines that are kept
 const SHOWN = 1500; // of them in the page
@@ -21,8 +17,9 @@ export function logs(place) {
 		due = 0,
 		fresh = [];
 	let names = [],
-		ended = false;
-	const view = h("div.log", {role: "log", "aria-label": "Log", "aria-live": "off", tabindex: "0", own: true});
+		ended = false,
+		begun = 0;
+	const view = h("div.log", {role: "log", label: "Log", "aria-live": "off", tabindex: "0", own: true});
 	const search = filter(
 		"Filter lines",
 		text => {
@@ -42,18 +39,13 @@ export function logs(place) {
 			level = value;
 			redraw();
 		},
-		{"aria-label": "Level"}
+		{label: "Level"}
 	);
 
-	const fits = line =>
-		(!wanted || line.text.toLowerCase().includes(wanted)) && (!level || line.level === "error" || line.level === level);
+	const fits = line => (!wanted || line.text.toLowerCase().includes(wanted)) && (!level || line.level === "error" || line.level === level);
 	const atEnd = () => view.scrollHeight - view.scrollTop - view.clientHeight < 40;
 	const element = line =>
-		h(
-			"div",
-			{class: line.level === "error" ? "bad" : line.level === "warning" ? "warn" : line.engine ? "dim" : ""},
-			line.text
-		);
+		h("div", {class: line.level === "error" ? "bad" : line.level === "warning" ? "warn" : line.engine ? "dim" : ""}, line.text);
 
 	function redraw() {
 		fresh = [];
@@ -84,7 +76,7 @@ export function logs(place) {
 			place,
 			heading("Logs", h("span.muted", {role: "status"}, how === "live" && paused ? "Paused" : (SAID[how] ?? ""))),
 			error && trouble(error),
-			el(
+			h(
 				"div.toolbar",
 				search,
 				levels,
@@ -95,7 +87,7 @@ export function logs(place) {
 						from = value;
 						begin();
 					},
-					{key: `models-${names.length}`, "aria-label": "Model"}
+					{key: `models-${names.length}`, label: "Model"}
 				),
 				button(
 					paused ? "Go on" : "Pause",
@@ -110,7 +102,7 @@ export function logs(place) {
 					kept = [];
 					redraw();
 				}),
-				el("span.muted", plural(kept.length, "line"))
+				h("span.muted", plural(kept.length, "line"))
 			),
 			view
 		);
@@ -118,6 +110,7 @@ export function logs(place) {
 
 	function begin() {
 		stop();
+		const mine = ++begun; // what another stream still brings is not wanted
 		kept = [];
 		redraw();
 		stop = follow(`logs?${new URLSearchParams({follow: "true", ...(from ? {model: from} : {})})}`, {
@@ -125,12 +118,16 @@ export function logs(place) {
 			async read(response) {
 				kept = [];
 				view.replaceChildren();
-				for await (const line of lines(response)) add(line);
+				for await (const line of lines(response)) {
+					if (mine !== begun) return;
+					add(line);
+				}
 			},
 			state(said) {
+				if (mine !== begun) return;
 				error = said instanceof Error ? said : null;
 				how = said instanceof Error ? "error" : said;
-				if (!ended) draw();
+				draw();
 			}
 		});
 	}
@@ -145,6 +142,7 @@ export function logs(place) {
 	);
 	return () => {
 		ended = true;
+		begun++;
 		stop();
 		cancelAnimationFrame(due);
 	};

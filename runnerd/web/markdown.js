@@ -1,13 +1,14 @@
 // A small part of Markdown, as elements.  What a model writes becomes text nodes in a handful of
 // element types; links and pictures stay text, so that nothing is fetched or opened by a response.
-import {el, h} from "./dom.js";
+import {h} from "./dom.js";
 
-const FENCE = /^ {0,3}(```+|~~~+)\s*([\w+#.-]*)[^`]*$/;
+// None of these looks at a character more than a few times, whatever a model writes.
+const FENCE = /^ {0,3}(`{3,}|~{3,}(?!~))([^`]*)$/;
 const ITEM = /^( {0,6})(?:[-*+]|(\d{1,9})[.)])\s+(.*)$/;
 const LONGEST = 100000; // characters; beyond that it is shown as it is
 
 export function rich(text) {
-	if (text.length > LONGEST) return [el("p.text", text)];
+	if (text.length > LONGEST) return [h("p.text", text)];
 	return blocks(text.replace(/\r\n?/g, "\n").split("\n"), 0);
 }
 
@@ -37,21 +38,18 @@ function fence(lines, at) {
 	const open = FENCE.exec(lines[at]);
 	if (!open) return null;
 	let next = at + 1;
-	while (
-		next < lines.length &&
-		!(lines[next].trim().startsWith(open[1]) && !lines[next].trim().slice(open[1].length).trim())
-	)
-		next += 1;
-	const code = lines.slice(at + 1, next).join("\n");
-	return {
-		element: h("pre", {tabindex: "0", "aria-label": open[2] ? `Code, ${open[2]}` : "Code"}, el("code", code)),
-		next: next + 1
-	};
+	while (next < lines.length && !(lines[next].trim().startsWith(open[1]) && !lines[next].trim().slice(open[1].length).trim())) next += 1;
+	const code = lines.slice(at + 1, next).join("\n"),
+		[language] = /^[\w+#.-]*/.exec(open[2].trim());
+	return {element: h("pre", {tabindex: "0", label: language ? `Code, ${language}` : "Code"}, h("code", code)), next: next + 1};
 }
 
 function heading(lines, at) {
-	const found = /^ {0,3}#{1,6}\s+(.+?)\s*#*$/.exec(lines[at]);
-	return found && {element: el("h3", inline(found[1])), next: at + 1};
+	const found = /^ {0,3}#{1,6}\s+(\S.*)$/.exec(lines[at]);
+	if (!found) return null;
+	let end = found[1].length;
+	while (found[1][end - 1] === "#") end -= 1;
+	return {element: h("h3", inline(found[1].slice(0, end).trim())), next: at + 1};
 }
 
 function quote(lines, at, depth) {
@@ -59,7 +57,7 @@ function quote(lines, at, depth) {
 	let next = at;
 	while (next < lines.length && /^ {0,3}>/.test(lines[next])) next += 1;
 	return {
-		element: el(
+		element: h(
 			"blockquote",
 			blocks(
 				lines.slice(at, next).map(line => line.replace(/^ {0,3}> ?/, "")),
@@ -77,8 +75,7 @@ function list(lines, at, depth) {
 	let next = at;
 	while (next < lines.length) {
 		const item = ITEM.exec(lines[next]);
-		if (item && item[1].length <= first[1].length && (item[2] === undefined) === (first[2] === undefined))
-			items.push([item[3]]);
+		if (item && item[1].length <= first[1].length && (item[2] === undefined) === (first[2] === undefined)) items.push([item[3]]);
 		else if (items.length && /^\s{2,}\S/.test(lines[next]))
 			items.at(-1).push(lines[next].replace(new RegExp(`^\\s{1,${first[1].length + 3}}`), ""));
 		else break;
@@ -90,7 +87,7 @@ function list(lines, at, depth) {
 		element: h(
 			first[2] === undefined ? "ul" : "ol",
 			{start},
-			items.map(item => el("li", simple(item)))
+			items.map(item => h("li", simple(item)))
 		),
 		next
 	};
@@ -104,19 +101,15 @@ const cells = line =>
 		.map(cell => cell.trim());
 
 function table(lines, at) {
-	if (!lines[at].includes("|") || !/^[\s|:-]+$/.test(lines[at + 1] || "") || !(lines[at + 1] || "").includes("-"))
-		return null;
+	if (!lines[at].includes("|") || !/^[\s|:-]+$/.test(lines[at + 1] || "") || !(lines[at + 1] || "").includes("-")) return null;
 	let next = at + 2;
 	while (next < lines.length && lines[next].includes("|")) next += 1;
 	const row = kind => line =>
-		el(
+		h(
 			"tr",
-			cells(line).map(cell => h(kind, {}, inline(cell)))
+			cells(line).map(cell => h(kind, inline(cell)))
 		);
-	return {
-		element: el("table", el("thead", row("th")(lines[at])), el("tbody", lines.slice(at + 2, next).map(row("td")))),
-		next
-	};
+	return {element: h("table", h("thead", row("th")(lines[at])), h("tbody", lines.slice(at + 2, next).map(row("td")))), next};
 }
 
 function paragraph(lines, at) {
@@ -129,22 +122,38 @@ function paragraph(lines, at) {
 		!ITEM.test(lines[next])
 	)
 		next += 1;
-	return {element: el("p.text", inline(lines.slice(at, next).join("\n"))), next};
+	return {element: h("p.text", inline(lines.slice(at, next).join("\n"))), next};
 }
 
-const INLINE =
-	/(`+)([^`]|[^`][\s\S]*?[^`])\1(?!`)|\*\*(\S(?:[^*]*\S)?)\*\*|(?<![\w*])\*(\S(?:[^*]*[^*\s])?)\*(?![\w*])/g;
+const MARK = /(`+)|\*\*(\S(?:[^*]*\S)?)\*\*|(?<![\w*])\*(\S(?:[^*]*[^*\s])?)\*(?![\w*])/g;
 
 function inline(text) {
-	const found = [];
+	const found = [],
+		ends = closing(text),
+		marks = new RegExp(MARK);
 	let from = 0;
-	for (const match of text.matchAll(INLINE)) {
+	for (let match = marks.exec(text); match; match = marks.exec(text)) {
+		const [all, ticks, strong, weak] = match,
+			end = ends.get(match.index);
+		if (ticks && end === undefined) continue;
 		found.push(text.slice(from, match.index));
-		if (match[2] !== undefined) found.push(el("code", match[2].trim() || match[2]));
-		else if (match[3] !== undefined) found.push(el("strong", match[3]));
-		else found.push(el("em", match[4]));
-		from = match.index + match[0].length;
+		from = match.index + all.length;
+		if (ticks) {
+			const code = text.slice(from, end);
+			found.push(h("code", code.trim() || code));
+			from = marks.lastIndex = end + all.length;
+		} else found.push(strong ? h("strong", inline(strong)) : h("em", inline(weak)));
 	}
-	found.push(text.slice(from));
-	return found.filter(part => part !== "");
+	return [...found, text.slice(from)].filter(part => part !== "");
+}
+
+// Where the code ends that begins with a run of backticks: at the next run that is as long.
+function closing(text) {
+	const ends = new Map(),
+		next = new Map();
+	for (const {0: run, index} of [...text.matchAll(/`+/g)].reverse()) {
+		if (next.has(run.length)) ends.set(index, next.get(run.length));
+		next.set(run.length, index);
+	}
+	return ends;
 }

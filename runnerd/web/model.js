@@ -1,16 +1,41 @@
 // One model: what it is, its names, what memory it takes, how it is configured, and its end.
-import {ask, get, lines, open, path, remove} from "./api.js";
-import {el, h} from "./dom.js";
-import {bytes, date, number, short} from "./format.js";
+import {
+	act,
+	ask,
+	button,
+	bytes,
+	confirm,
+	cross,
+	date,
+	doing,
+	facts,
+	field,
+	form,
+	get,
+	h,
+	input,
+	lines,
+	muted,
+	nameOf,
+	number,
+	open,
+	owns,
+	path,
+	remove,
+	runnersOf,
+	section,
+	short,
+	single,
+	tell,
+	titleOf,
+	uses
+} from "./ui.js";
 import {configuration} from "./configuration.js";
 import {fit} from "./fit.js";
-import {live} from "./live.js";
 import {load, state, unload} from "./runners.js";
-import {nameOf, runnersOf, titleOf, uses} from "./stored.js";
-import {single} from "./view.js";
-import {act, button, confirm, doing, facts, field, form, input, muted, section, tell} from "./widgets.js";
 
-export function model(place, [id]) {
+export function model(place, parts) {
+	const id = parts.join("/");
 	let memory = null,
 		settings = null;
 	const another = input({name: "tag", maxlength: 300, placeholder: "team/model:tag"});
@@ -32,38 +57,28 @@ export function model(place, [id]) {
 			section("Names", names(found)),
 			section("Memory", memory.content()),
 			section("Configuration", settings.content()),
-			section("Remove", removal(found))
+			section("Remove", removal(found, view))
 		]
 	});
 
-	const pushes = () => live.me?.may.includes("superuser");
+	const pushes = () => owns();
 	const names = found =>
-		el(
+		h(
 			"div.panel.form",
-			el(
+			h(
 				"ul.chips",
 				found.tags.map(tag =>
 					h(
 						"li.thumb",
 						{key: tag},
-						el("span.name", tag),
+						h("span.name", tag),
 						pushes() && push(tag),
-						button("", event => untag(event, tag), {
-							kind: "quiet small",
-							name: `Remove the name ${tag}`,
-							picture: "close",
-							disabled: found.tags.length < 2
-						})
+						cross(`Remove the name ${tag}`, event => untag(event, tag), {disabled: found.tags.length < 2})
 					)
 				)
 			),
 			pushes() && muted("Push sends the model to the registry in its name, with the daemon's login for it."),
-			form(
-				"form.inline-form",
-				event => addName(event, found),
-				field("One more name", another),
-				button("Add", null, {type: "submit"})
-			)
+			form("form.inline-form", event => addName(event, found), field("One more name", another), button("Add", null, {type: "submit"}))
 		);
 
 	function addName(event, found) {
@@ -83,8 +98,7 @@ export function model(place, [id]) {
 		);
 	}
 
-	const untag = (event, tag) =>
-		doing(event, () => remove(`models/${path(tag)}`).then(view.look), `The name ${tag} is removed`);
+	const untag = (event, tag) => doing(event, () => remove(`models/${path(tag)}`).then(view.look), `The name ${tag} is removed`);
 
 	return view.end;
 }
@@ -101,7 +115,7 @@ function actions(found) {
 function about(found) {
 	const {runnerd = {}, config} = found,
 		gguf = config.gguf || {};
-	return el(
+	return h(
 		"div.panel.section",
 		facts([
 			["Size", bytes(runnerd.size_bytes)],
@@ -115,9 +129,9 @@ function about(found) {
 			["Here since", date(found.created)],
 			["Its maker's name for it", gguf["general.name"]],
 			["Licence", gguf["general.license"]],
-			["Digest", el("code", found.id)]
+			["Digest", h("code", found.id)]
 		]),
-		gguf["general.description"] && el("p.help", gguf["general.description"])
+		gguf["general.description"] && h("p.help", gguf["general.description"])
 	);
 }
 
@@ -126,13 +140,13 @@ const borrowed = found => found.runnerd?.borrowed_bytes || 0;
 // Whose files a model has; where borrowed ones lie is told to owners alone.
 function files({borrowed_files: paths = {}, ...found}) {
 	if (!borrowed(found)) return "in the store";
-	const where = Object.keys(paths).map(name => el("code", name));
-	return el("span.chips", `borrowed (${bytes(borrowed(found))}): used where they lie`, ...where);
+	const where = Object.keys(paths).map(name => h("code", name));
+	return h("span.chips", `borrowed (${bytes(borrowed(found))}): used where they lie`, ...where);
 }
 
 // A push goes on in the daemon; its progress is with the pulls, and its end is told there and here.
 const push = tag =>
-	act("Push", `Push ${tag}`, async () => {
+	act("Push", tag, async () => {
 		for await (const line of lines(await open("POST", `models/${path(tag)}/push`))) {
 			const news = JSON.parse(line);
 			if (news.type === "error") throw new Error(news.message);
@@ -140,8 +154,8 @@ const push = tag =>
 		}
 	});
 
-const removal = found =>
-	el(
+const removal = (found, view) =>
+	h(
 		"div.panel.inline-form",
 		muted(
 			`Removes all ${found.tags.length > 1 ? `${found.tags.length} names` : "of it"} and ` +
@@ -149,10 +163,10 @@ const removal = found =>
 					? "leaves its borrowed files where they are."
 					: `frees what no other model shares of its ${bytes(found.runnerd?.size_bytes)}.`)
 		),
-		button("Remove this model", event => removeModel(event, found), {kind: "danger"})
+		button("Remove this model", event => removeModel(event, found, view), {kind: "danger"})
 	);
 
-async function removeModel({currentTarget}, found) {
+async function removeModel({currentTarget}, found, view) {
 	const name = titleOf(found),
 		where = `models/${path(found.id)}`;
 	const text = borrowed(found)
@@ -167,7 +181,7 @@ async function removeModel({currentTarget}, found) {
 			if (!(await confirm(`Remove ${name} all the same?`, failure.message, "Remove anyway"))) return;
 			await remove(`${where}?force=true`);
 		}
-		location.hash = "#/models";
+		view.leave("#/models");
 		return true;
 	};
 	await doing({currentTarget}, removed, done => done && `${name} is removed`);

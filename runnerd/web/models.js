@@ -1,27 +1,32 @@
 // The store: what models there are, and getting new ones.
-import {get} from "./api.js";
-import {el, h} from "./dom.js";
-import {bytes, number, short} from "./format.js";
-import {watch} from "./live.js";
-import {fits, reckon} from "./fit.js";
-import {load, state, unload} from "./runners.js";
-import {pulls} from "./pulls.js";
-import {completes, nameOf, runnersOf, titleOf, uses} from "./stored.js";
-import {reading} from "./view.js";
 import {
 	actionsOf,
 	amount,
+	bytes,
 	column,
+	completes,
 	empty,
 	filter,
+	get,
+	h,
 	heading,
 	missing,
+	nameOf,
+	number,
+	reading,
+	runnersOf,
 	section,
+	short,
 	sub,
 	table,
+	titleOf,
 	trouble,
+	uses,
 	wide
-} from "./widgets.js";
+} from "./ui.js";
+import {fits, reckon} from "./fit.js";
+import {load, state, unload} from "./runners.js";
+import {pulls} from "./pulls.js";
 
 export function models(place) {
 	let wanted = "";
@@ -39,7 +44,7 @@ export function models(place) {
 		if (shown.length) return list(shown);
 		return found.length
 			? empty("No name fits", `None of ${found.length} models is called like “${wanted}”.`)
-			: empty("There are no models yet", "Get one above, or import a file: ", el("code", "runnerd import FILE.gguf"));
+			: empty("There are no models yet", "Get one above, or import a file: ", h("code", "runnerd import FILE.gguf"));
 	};
 	const view = reading(place, {
 		read: async () => {
@@ -51,16 +56,11 @@ export function models(place) {
 		content: (found, error) => [
 			heading("Models", found?.length > 3 && search),
 			error && found && trouble(error),
-			section("Get a model", el("div.panel.form", pull.content())),
+			section("Get a model", h("div.panel.form", pull())),
 			section("In the store", found ? stored(found) : missing(error))
 		]
 	});
-	const end = watch(pull.look);
-	return () => {
-		end();
-		view.end();
-		pull.end();
-	};
+	return view.end;
 }
 
 const list = models =>
@@ -68,13 +68,10 @@ const list = models =>
 		"Models",
 		[
 			wide("Model", each => [
-				h("a.name", {link: `models/${encodeURIComponent(each.id)}`}, titleOf(each)),
+				h("a.name", {link: ["models", each.id]}, titleOf(each)),
 				each.tags.length > 1 && sub(`also ${each.tags.slice(1).map(short).join(", ")}`)
 			]),
-			amount("Size", each => [
-				bytes(each.runnerd?.size_bytes),
-				each.runnerd?.borrowed_bytes > 0 && sub("borrowed")
-			]),
+			amount("Size", each => [bytes(each.runnerd?.size_bytes), each.runnerd?.borrowed_bytes > 0 && sub("borrowed")]),
 			column("Quantisation", each => each.config.quantization || "–"),
 			amount("Parameters", each => each.config.parameters || "–"),
 			amount("Context", each => number(each.runnerd?.context_length || each.config.context_size || null)),
@@ -82,23 +79,13 @@ const list = models =>
 			column("For", uses),
 			column("State", each => {
 				const runners = runnersOf(each);
-				return runners.length ? el("span.chips", runners.map(state)) : el("span.muted", "not loaded");
+				return runners.length ? h("span.chips", runners.map(state)) : h("span.muted", "not loaded");
 			}),
 			actionsOf(each => [
 				completes(each) &&
-					h(
-						"a.button.small",
-						{
-							link: `chat?model=${encodeURIComponent(nameOf(each))}`,
-							"aria-label": `Chat with ${titleOf(each)}`
-						},
-						"Chat"
-					),
-				runnersOf(each).some(runner => runner.state !== "failed")
-					? unload(each, runnersOf(each), "small")
-					: load(each, "small")
+					h("a.button.small", {link: `chat?model=${encodeURIComponent(nameOf(each))}`, label: `Chat with ${titleOf(each)}`}, "Chat"),
+				runnersOf(each).some(runner => runner.state !== "failed") ? unload(each, runnersOf(each), "small") : load(each, "small")
 			])
 		],
-		models,
-		each => each.id
+		models
 	);

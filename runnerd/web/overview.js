@@ -1,63 +1,90 @@
 // What is loaded and loading, how much memory it takes, and what runs and waits.
-import {el, h, show} from "./dom.js";
-import {bytes, clock, number, seconds, short, until} from "./format.js";
-import {live, watch} from "./live.js";
-import {cancel, modelOf, runnerActions, runnerTitle, state} from "./runners.js";
 import {
 	actionsOf,
 	amount,
+	bytes,
 	chip,
+	clock,
 	column,
 	empty,
+	facts,
+	get,
+	h,
 	heading,
+	live,
 	missing,
 	muted,
+	number,
+	seconds,
 	section,
+	short,
+	show,
+	source,
 	sub,
 	table,
 	trouble,
+	until,
+	watch,
 	wide
-} from "./widgets.js";
+} from "./ui.js";
+import {transfers} from "./pulls.js";
+import {cancel, modelOf, runnerActions, runnerTitle, state} from "./runners.js";
 
 export function overview(place) {
-	const draw = () => show(place, content());
+	let ended = false;
+	const draw = () => ended || show(place, content(host.found));
+	const host = source(() => Promise.all([get("engines/status"), get("engines/df")]), draw);
 	draw();
-	return watch(draw);
+	host.look();
+	const end = watch(draw);
+	return () => {
+		ended = true;
+		end();
+	};
 }
 
-function content() {
+function content(host) {
 	const now = live.overview;
 	if (!now) return [heading("Overview"), missing(live.error)];
 	return [
-		heading("Overview"),
+		heading("Overview", muted(`runnerd ${now.version}`)),
 		live.error && trouble(live.error),
 		figures(now),
-		section("Memory", el("div.devices", (now.devices || []).map(device))),
+		section("Memory", h("div.devices", (now.devices || []).map(device))),
 		section("Loaded models", runners(now)),
+		now.transfers?.length > 0 && section("Pulls under way", h("div.panel", transfers())),
 		now.queue?.models?.length > 0 && section("Waiting", waiting(now.queue.models)),
 		section(
 			"Running requests",
 			running(now.requests || []),
-			now.running > now.requests.length &&
-				muted(`The oldest ${now.requests.length} of ${number(now.running)} are shown.`)
-		)
+			now.running > now.requests.length && muted(`The oldest ${now.requests.length} of ${number(now.running)} are shown.`)
+		),
+		host && section("This host", h("div.panel", facts(aboutHost(now, ...host))))
 	];
 }
+
+const aboutHost = (now, engines, disk) => [
+	...Object.entries(engines),
+	["Models take", bytes(disk.models_disk_usage)],
+	["Engines take", bytes(disk.default_backend_disk_usage)],
+	["Borrowed files", disk.borrowed_disk_usage ? bytes(disk.borrowed_disk_usage) : null],
+	["They lie in", disk.state_dir && h("code", disk.state_dir)],
+	["The daemon’s longest pause in a minute", seconds(now.loop_lag_seconds.worst)]
+];
 
 function figures(now) {
 	const runners = now.runners || [];
 	const sum = value => runners.reduce((all, each) => all + (value(each) || 0), 0);
-	const speed = sum(each => each.tokens_per_second);
 	const pairs = [
 		["Models loaded", number(runners.filter(each => each.state === "ready" || each.state === "stopping").length)],
 		["Requests running", number(now.running ?? 0)],
 		["Waiting", number(now.queue?.waiting ?? 0)],
 		["Slots used", `${number(sum(each => each.slots.used))} of ${number(sum(each => each.slots.all))}`],
-		["Tokens per second", speedOf(speed)]
+		["Tokens per second", speedOf(now.tokens_per_second)]
 	];
-	return el(
+	return h(
 		"dl.figures",
-		pairs.map(([name, value]) => el("div", el("dt", name), el("dd", value)))
+		pairs.map(([name, value]) => h("div", h("dt", name), h("dd", value)))
 	);
 }
 
@@ -75,33 +102,27 @@ function device(each) {
 	return h(
 		"div.panel.device",
 		{key: each.id},
-		el(
+		h(
 			"div.device-head",
-			el(
-				"span.name",
-				each.id === "ram" ? "RAM" : each.id,
-				each.name && each.name.toLowerCase() !== each.id ? sub(each.name) : null
-			),
-			el("span.muted", bytes(each.total))
+			h("span.name", each.id === "ram" ? "RAM" : each.id, each.name && each.name.toLowerCase() !== each.id ? sub(each.name) : null),
+			h("span.muted", bytes(each.total))
 		),
 		h(
 			"div.meter",
-			{role: "img", "aria-label": `${said}, free ${bytes(free)}, of ${bytes(each.total)}`},
+			{role: "img", label: `${said}, free ${bytes(free)}, of ${bytes(each.total)}`},
 			parts.map(([kind, , size]) => h("span", {class: kind, style: {width: `${(100 * size) / each.total}%`}}))
 		),
 		h(
 			"ul.legend",
 			{"aria-hidden": "true"},
-			[...parts, ["", "Free", free]].map(([kind, name, size]) =>
-				el("li", h("i", {class: kind}), `${name} ${bytes(size)}`)
-			)
+			[...parts, ["", "Free", free]].map(([kind, name, size]) => h("li", h("i", {class: kind}), `${name} ${bytes(size)}`))
 		)
 	);
 }
 
 function slots({slots: {all, used}}) {
 	if (!all) return used ? number(used) : "–";
-	return el(
+	return h(
 		"span",
 		all <= 16 &&
 			h(
@@ -117,9 +138,7 @@ function memory(runner, kind) {
 	const parts = Object.entries(runner.memory || {}).filter(([, sizes]) => sizes[kind] !== null);
 	const one = parts.length === 1 && parts[0][0] === "ram";
 	return parts.length
-		? parts.map(([id, sizes]) =>
-				el("span.line", one ? bytes(sizes[kind]) : `${id === "ram" ? "RAM" : id} ${bytes(sizes[kind])}`)
-			)
+		? parts.map(([id, sizes]) => h("span.line", one ? bytes(sizes[kind]) : `${id === "ram" ? "RAM" : id} ${bytes(sizes[kind])}`))
 		: "–";
 }
 
@@ -135,7 +154,7 @@ function runners(now) {
 		"Loaded models",
 		[
 			wide("Model", each => [
-				h("a.name", {link: `models/${encodeURIComponent(modelOf(each))}`}, runnerTitle(each)),
+				h("a.name", {link: ["models", modelOf(each)]}, runnerTitle(each)),
 				each.mode !== "completion" && sub(each.mode),
 				each.models.length > 1 &&
 					sub(
@@ -144,14 +163,13 @@ function runners(now) {
 							.filter(name => name !== runnerTitle(each))
 							.join(", ")}`
 					),
-				each.failure &&
-					el("span.sub.bad-text", each.failure, each.retry ? ` It is tried again ${until(each.retry)}.` : "")
+				each.failure && h("span.sub.bad-text", each.failure, each.retry ? ` It is tried again ${until(each.retry)}.` : "")
 			]),
 			column("State", state),
 			column("Slots used", slots),
-			amount("Waiting", each => number(each.waiting)),
+			amount("Waiting", "waiting"),
 			amount("Tokens/s", each => speedOf(each.tokens_per_second)),
-			amount("Context", each => number(each.context)),
+			amount("Context", "context"),
 			amount("Held", each => memory(each, "held")),
 			amount("Reserved", each => memory(each, "reserved")),
 			column("Unloads", each =>
@@ -169,11 +187,7 @@ const speedOf = value => (value === null ? "–" : number(value >= 100 ? Math.ro
 function waiting(list) {
 	return table(
 		"Waiting",
-		[
-			wide("Model", each => el("span.name", short(each.model))),
-			column("Mode", each => each.mode),
-			amount("Requests", each => number(each.waiting))
-		],
+		[wide("Model", each => h("span.name", short(each.model))), column("Mode", "mode"), amount("Requests", "waiting")],
 		list,
 		each => each.model + each.mode
 	);
@@ -184,14 +198,13 @@ function running(list) {
 	return table(
 		"Running requests",
 		[
-			wide("Model", each => [el("span.name", short(each.model) || "–"), sub(each.operation)]),
+			wide("Model", each => [h("span.name", short(each.model) || "–"), sub(each.operation)]),
 			wide("From", each => [each.user || each.principal || "–", each.origin && sub(each.origin)]),
-			column("Began", each => clock(each.started)),
-			amount("So far", each => seconds(each.seconds)),
+			column("Began", "started", clock),
+			amount("So far", "seconds", seconds),
 			column("State", each => chip(each.state, each.state === "running" ? "good" : "warn")),
 			actionsOf(each => [cancel(each)])
 		],
-		list,
-		each => each.id
+		list
 	);
 }

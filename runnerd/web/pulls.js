@@ -1,19 +1,64 @@
 // Pulls: a form to begin one, and all that are under way.  A pull belongs to the daemon and goes on
 // when this page is left; it is ended with its Cancel button alone.
-import {get, lines, open, path, remove} from "./api.js";
-import {el, h} from "./dom.js";
-import {bytes, seconds, short} from "./format.js";
+import {
+	act,
+	button,
+	bytes,
+	doing,
+	field,
+	fold,
+	form,
+	h,
+	input,
+	lines,
+	live,
+	nudge,
+	open,
+	path,
+	progress,
+	remove,
+	seconds,
+	short,
+	submit,
+	tell
+} from "./ui.js";
 import {ask, told} from "./fit.js";
 import {hubSearch} from "./hub_search.js";
-import {act, button, doing, field, fold, form, input, tell} from "./widgets.js";
+import {importing} from "./importing.js";
 
-const EVERY = 1000; // milliseconds between looks while there are some
+const seen = new Map(); // by transfer: how far it was at the last two looks, and how quick it is
+
+// The transfers that are under way, with their speed; null without any.
+export function transfers() {
+	const running = live.overview?.transfers || [];
+	for (const id of seen.keys()) if (!running.some(each => each.id === id)) seen.delete(id);
+	return running.length ? h("div", {label: "Pulls under way"}, running.map(row)) : null;
+}
+
+function speedOf({id, current}) {
+	const now = performance.now(),
+		last = seen.get(id);
+	if (!last || now > last.at + 500)
+		seen.set(id, {at: now, current, speed: last && Math.max(0, ((current - last.current) / (now - last.at)) * 1000)});
+	return seen.get(id).speed;
+}
+
+function row(each) {
+	const {id, kind, model, current, total} = each,
+		name = short(model),
+		speed = speedOf(each);
+	const left = speed && total ? `, ${seconds((total - current) / speed)} left` : "";
+	return progress(
+		id,
+		name,
+		`${kind}, ${total ? `${bytes(current)} of ${bytes(total)}` : bytes(current)}${speed ? `, ${bytes(speed)}/s${left}` : ""}`,
+		{current, total},
+		act("Cancel", `the ${kind} of ${name}`, () => remove(`models/pulls/${path(id)}`).then(() => nudge("transfer", 0)))
+	);
+}
+
 export function pulls(changed) {
-	let running = [],
-		fitting = null,
-		timer = 0,
-		before = new Map(),
-		ended = false;
+	let fitting = null;
 	const reference = input({
 		id: "pull-model",
 		name: "reference",
@@ -24,27 +69,8 @@ export function pulls(changed) {
 	const name = input({name: "tag", placeholder: "as it was asked for", maxlength: 300});
 	const commit = input({name: "revision", placeholder: "main"});
 	const digest = input({name: "sha256", class: "mono", placeholder: "64 hexadecimal digits"});
-
-	const hub = hubSearch(from => start({from}), changed);
-
-	async function look() {
-		clearTimeout(timer);
-		if (ended) return;
-		try {
-			running = await get("models/pulls");
-		} catch {
-			running = [];
-		}
-		const now = performance.now();
-		for (const each of running) {
-			const last = before.get(each.id);
-			if (last && now > last.at + 500)
-				each.speed = Math.max(0, ((each.current - last.current) / (now - last.at)) * 1000);
-			if (!last || now > last.at + 500) before.set(each.id, {at: now, current: each.current});
-		}
-		changed();
-		if (running.length) timer = setTimeout(look, EVERY);
-	}
+	const hub = hubSearch(from => start({from}), changed),
+		files = importing(changed);
 
 	// What the model would need, before a byte of its weights is fetched.
 	function lookAhead(event) {
@@ -61,51 +87,38 @@ export function pulls(changed) {
 
 	function begin(event) {
 		const [from, tag, revision, sha256] = [reference, name, commit, digest].map(each => each.value.trim() || undefined);
-		const asked = {from, tag, revision, sha256};
-		if (!asked.from) return;
+		if (!from) return;
 		doing(event, async () => {
-			await start(asked);
-			reference.value = "";
+			await start({from, tag, revision, sha256});
+			if (reference.value.trim() === from) reference.value = "";
 			fitting = null;
 		});
 	}
 
-	async function start(asked) {
-		await first(await open("POST", "models/create", asked), asked.from);
-		look();
-	}
-
 	// A pull that is complete at once says so; of the others the daemon's events tell.
-	async function first(response, name) {
-		for await (const line of lines(response)) {
-			const news = JSON.parse(line);
-			if (news.type === "success") tell(`${short(name)}: ${news.message}`, "good");
-			if (news.type === "error") tell(`${short(name)}: ${news.message}`, "bad");
-			return;
+	async function start(asked) {
+		for await (const line of lines(await open("POST", "models/create", asked))) {
+			const {type, message} = JSON.parse(line);
+			if (type === "success") tell(`${short(asked.from)}: ${message}`, "good");
+			if (type === "error") tell(`${short(asked.from)}: ${message}`, "bad");
+			break;
 		}
+		nudge("transfer", 0);
 	}
 
-	const content = () => [
+	return () => [
 		form(
 			"form.form",
 			begin,
-			el(
+			h(
 				"div.field",
 				h("label", {for: "pull-model"}, "Model"),
-				el(
-					"div.composer-row",
-					reference,
-					el("div.actions", button("Does it fit?", lookAhead), button("Pull", null, {kind: "primary", type: "submit"}))
-				),
-				h(
-					"p.help",
-					{id: "pull-help"},
-					"From a registry, from Hugging Face (hf.co/ORG/REPO:QUANT), or an https address of a GGUF file."
-				)
+				h("div.composer-row", reference, h("div.actions", button("Does it fit?", lookAhead), submit("Pull"))),
+				h("p.help", {id: "pull-help"}, "From a registry, from Hugging Face (hf.co/ORG/REPO:QUANT), or an https address of a GGUF file.")
 			),
 			fold(
 				"More",
-				el(
+				h(
 					"div.form-grid",
 					field("Call it", name),
 					field("Revision", commit, "Of a Hugging Face repository."),
@@ -115,40 +128,7 @@ export function pulls(changed) {
 		),
 		fitting && h("div.form", {role: "status"}, told(fitting)),
 		h("div.form", {key: "hub"}, hub()),
-		running.length ? h("div", {"aria-label": "Pulls under way"}, running.map(row)) : null
+		h("div.form", {key: "files"}, files()),
+		transfers()
 	];
-
-	function row(each) {
-		const left = each.speed > 0 && each.total ? `, ${seconds((each.total - each.current) / each.speed)} left` : "";
-		const sizes = each.total ? `${bytes(each.current)} of ${bytes(each.total)}` : bytes(each.current || 0);
-		return h(
-			"div.progress-row",
-			{key: each.id},
-			el(
-				"div",
-				el("span.name", short(each.model)),
-				el("span.sub", `${each.kind}, ${sizes}${each.speed ? `, ${bytes(each.speed)}/s${left}` : ""}`)
-			),
-			act("Cancel", `Cancel the ${each.kind} of ${short(each.model)}`, () =>
-				remove(`models/pulls/${path(each.id)}`).then(look)
-			),
-			h("progress", {
-				max: each.total || 1,
-				value: each.total ? each.current : undefined,
-				"aria-label": `Progress of ${short(each.model)}`
-			})
-		);
-	}
-
-	look();
-	return {
-		content,
-		look: kinds => {
-			if (kinds.has("transfer")) look();
-		},
-		end: () => {
-			ended = true;
-			clearTimeout(timer);
-		}
-	};
 }

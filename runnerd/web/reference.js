@@ -1,9 +1,6 @@
 // The daemon's API, as /openapi.json describes it: every route with what it does and takes.
-import {get} from "./api.js";
-import {el, h} from "./dom.js";
+import {block, chip, empty, filter, get, h, listing, muted, section, sub} from "./ui.js";
 import {PERMISSIONS} from "./approvals.js";
-import {listing} from "./view.js";
-import {block, chip, empty, filter, muted, section, sub} from "./widgets.js";
 
 export function reference(place) {
 	let wanted = "";
@@ -24,7 +21,7 @@ export function reference(place) {
 			const all = routes(document),
 				shown = all.filter(each => each.text.includes(wanted));
 			return [
-				el("p.section", "As JSON: ", el("code", "/openapi.json"), `. ${shown.length} of ${all.length} routes.`),
+				h("p.section", "As JSON: ", h("code", "/openapi.json"), `. ${shown.length} of ${all.length} routes.`),
 				shown.length
 					? [...new Set(shown.map(each => each.tag))].map(tag =>
 							h(
@@ -68,13 +65,7 @@ function route({path, method, about}, document, opened, draw) {
 	return h(
 		"details.route",
 		{key: id, on: {toggle}},
-		el(
-			"summary",
-			chip(method, {GET: "good", POST: "warn", DELETE: "bad"}[method]),
-			" ",
-			el("code", path),
-			sub(about.summary)
-		),
+		h("summary", chip(method, {GET: "good", POST: "warn", DELETE: "bad"}[method]), " ", h("code", path), sub(about.summary)),
 		opened.has(id) && details(about, document)
 	);
 }
@@ -83,15 +74,13 @@ function details(about, document) {
 	const permission = about["x-permission"];
 	const [kind, body] = Object.entries(about.requestBody?.content || {})[0] || [];
 	const named = (about.parameters || []).map(each => `${each.name} (${each.in}${each.required ? ", required" : ""})`);
-	const takes = permission
-		? `the permission ${permission} (${PERMISSIONS[permission] || permission})`
-		: "no permission";
-	return el(
+	const takes = permission ? `the permission ${permission} (${PERMISSIONS[permission] || permission})` : "no permission";
+	return h(
 		"div.form",
-		about.description && el("p", about.description),
+		about.description && h("p", about.description),
 		muted(`Takes ${takes}.`),
-		named.length > 0 && el("p", `Parameters: ${named.join(", ")}`),
-		body && [el("p", `Body, ${kind}:`), block(resolved(body.schema, document))]
+		named.length > 0 && h("p", `Parameters: ${named.join(", ")}`),
+		body && [h("p", `Body, ${kind}:`), block(resolved(body.schema, document))]
 	);
 }
 

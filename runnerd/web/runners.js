@@ -1,9 +1,5 @@
 // What can be done with runners and requests: load, unload, pin, cancel; and what state they are in.
-import {path, post, remove} from "./api.js";
-import {plural, short} from "./format.js";
-import {live, nudge} from "./live.js";
-import {inUse, nameOf, titleOf} from "./stored.js";
-import {act, chip} from "./widgets.js";
+import {act, chip, inUse, live, nameOf, nudge, path, plural, post, remove, short, titleOf} from "./ui.js";
 
 const STATES = {
 	ready: ["Ready", "good"],
@@ -18,7 +14,7 @@ export const state = runner => chip(...(STATES[runner.state] || [runner.state]))
 export const load = (model, kind = "primary") =>
 	act(
 		"Load",
-		`Load ${titleOf(model)}`,
+		titleOf(model),
 		async () => {
 			nudge("runner", 300);
 			await post("engines/load", {models: [nameOf(model)]});
@@ -32,7 +28,7 @@ export const load = (model, kind = "primary") =>
 const unloadAs = (id, name, uses, backend, kind) =>
 	act(
 		"Unload",
-		`Unload ${name}`,
+		name,
 		async () => {
 			const done = await post("engines/unload", {models: [id], force: uses > 0, backend});
 			nudge("runner", 0);
@@ -64,7 +60,7 @@ export function runnerActions(runner) {
 	return [
 		act(
 			pinned ? "Unpin" : "Pin",
-			`${pinned ? "Unpin" : "Pin"} ${name}`,
+			name,
 			async () => {
 				await post(`models/${path(modelOf(runner))}/configure`, {pinned: !pinned, mode, backend});
 				nudge("runner", 0);
@@ -79,7 +75,7 @@ export function runnerActions(runner) {
 export const cancel = request =>
 	act(
 		"Cancel",
-		`Cancel request ${request.id}`,
+		`request ${request.id}`,
 		async () => {
 			await remove(`runnerd/requests/${path(request.id)}`);
 			nudge("request", 0);

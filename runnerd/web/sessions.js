@@ -1,37 +1,50 @@
 // Conversations that the daemon keeps: listed, read, gone on with, interrupted, removed.
-import {events, get, open, path, post, remove} from "./api.js";
-import {el, h} from "./dom.js";
-import {bytes, clock, date, number, plural, short} from "./format.js";
-import {rich} from "./markdown.js";
-import {completes, modelChoice} from "./stored.js";
-import {listing, single} from "./view.js";
 import {
 	act,
 	actionsOf,
 	amount,
 	button,
+	bytes,
 	chip,
+	clock,
 	column,
-	dialog,
+	completes,
+	date,
 	doing,
 	empty,
+	events,
 	facts,
 	field,
+	fill,
 	fold,
-	footer,
 	form,
+	get,
+	h,
 	input,
+	listing,
+	modelChoice,
 	muted,
+	number,
+	open,
+	paced,
+	path,
+	plural,
+	post,
 	prompting,
+	remove,
+	short,
+	single,
+	submit,
 	table,
 	trouble,
 	wide
-} from "./widgets.js";
+} from "./ui.js";
+import {prompted, responded} from "./turns.js";
 
 export const sessions = (place, [id]) => (id ? session(place, id) : list(place).end);
 
 const titleOf = each => each.name || each.id.slice(0, 8);
-const placeOf = each => `sessions/${encodeURIComponent(each.id)}`;
+const placeOf = each => ["sessions", each.id];
 const interrupt = id => post(`runnerd/sessions/${path(id)}/interrupt`);
 
 function list(place) {
@@ -43,10 +56,7 @@ function list(place) {
 		content: found =>
 			found.length
 				? sessionTable(found, view)
-				: empty(
-						"There are no sessions",
-						"A session is a conversation that the daemon keeps: after a restart it goes on where it was."
-					)
+				: empty("There are no sessions", "A session is a conversation that the daemon keeps: after a restart it goes on where it was.")
 	});
 	return view;
 }
@@ -55,41 +65,26 @@ const sessionTable = (found, view) =>
 	table(
 		"Sessions",
 		[
-			wide("Session", each => [
-				h("a.name", {link: placeOf(each)}, titleOf(each)),
-				each.warnings.map(text => el("span.sub.bad-text", text))
-			]),
-			wide("Model", each => short(each.model)),
+			wide("Session", each => [h("a.name", {link: placeOf(each)}, titleOf(each)), each.warnings.map(text => h("span.sub.bad-text", text))]),
+			wide("Model", "model", short),
 			wide("Whose", each => each.user || "yours"),
-			amount("Turns", each => number(each.turns)),
-			amount("Size", each => bytes(each.bytes)),
-			column("Last used", each => clock(each.last_used)),
-			column("Kept until", each => date(each.expires)),
+			amount("Turns", "turns"),
+			amount("Size", "bytes", bytes),
+			column("Last used", "last_used", clock),
+			column("Kept until", "expires", date),
 			actionsOf(each => [
-				each.prompts_waiting > 0 &&
-					act("Interrupt", `Interrupt ${titleOf(each)}`, () => interrupt(each.id).then(view.look), "Interrupted"),
+				each.prompts_waiting > 0 && act("Interrupt", titleOf(each), () => interrupt(each.id).then(view.look), "Interrupted"),
 				removal(each, view.look)
 			])
 		],
-		found,
-		each => each.id
+		found
 	);
 
 const removal = (each, after, kind = "small danger") =>
-	act(
-		"Remove",
-		`Remove ${titleOf(each)}`,
-		() => remove(`runnerd/sessions/${path(each.id)}`).then(after),
-		`${titleOf(each)} is removed`,
-		{
-			kind,
-			sure: [
-				`Remove ${titleOf(each)}?`,
-				`All that was said in it (${plural(each.turns, "turn")}) is deleted.`,
-				"Remove"
-			]
-		}
-	);
+	act("Remove", titleOf(each), () => remove(`runnerd/sessions/${path(each.id)}`).then(after), `${titleOf(each)} is removed`, {
+		kind,
+		sure: `All that was said in it (${plural(each.turns, "turn")}) is deleted.`
+	});
 
 async function create(done) {
 	const model = await modelChoice(completes),
@@ -101,37 +96,33 @@ async function create(done) {
 			name: name.value.trim() || undefined,
 			system: system.value.trim() ? system.value : undefined
 		});
-	const made = await dialog("A new session", close => [
-		field("Model", model),
-		field("Name", name, "Letters, digits, spaces and . : @ + - _"),
-		field("System prompt", system),
-		footer(close, "Make it", async () => close(await send()))
-	]);
+	const fields = [field("Model", model), field("Name", name, "Letters, digits, spaces and . : @ + - _"), field("System prompt", system)];
+	const made = await fill("A new session", fields, "Make it", send);
 	if (!made) return;
 	await done();
-	location.hash = `#/${placeOf(made)}`;
+	location.hash = `#/${placeOf(made).join("/")}`;
 }
 
 function session(place, id) {
 	let control = null,
 		coming = null,
-		failure = null,
-		turns = 0;
+		failure = null;
 	const prompt = prompting("Prompt", "Go on; Enter sends", () => say());
 
 	async function say() {
 		const text = prompt.value.trim();
-		if (!text || control) return;
+		if (!text || control || !view.found) return;
 		prompt.value = "";
 		control = new AbortController();
 		coming = {prompt: text, response: "", reasoning: ""};
 		failure = null;
-		view.draw();
+		const drawing = paced(view.draw);
+		drawing.now();
 		try {
 			const response = await open(
 				"POST",
 				`runnerd/sessions/${path(id)}/prompt`,
-				{prompt: text, after: turns},
+				{prompt: text, after: view.found.turns},
 				{signal: control.signal, accept: "text/event-stream"}
 			);
 			for await (const {event, data} of events(response)) {
@@ -140,7 +131,7 @@ function session(place, id) {
 				if (event !== "delta") continue;
 				coming.response += news.text || "";
 				coming.reasoning += news.reasoning || "";
-				view.draw();
+				drawing.soon();
 			}
 		} catch (error) {
 			if (error.name !== "AbortError") {
@@ -157,34 +148,20 @@ function session(place, id) {
 		kind: "Session",
 		all: "Sessions",
 		back: "sessions",
-		read: async () => {
-			const found = await get(`runnerd/sessions/${path(id)}`);
-			turns = found.turns;
-			return found;
-		},
-		head: found => [titleOf(found), removal(found, () => (location.hash = "#/sessions"), "danger")],
+		read: () => get(`runnerd/sessions/${path(id)}`),
+		head: found => [titleOf(found), removal(found, () => view.leave("#/sessions"), "danger")],
 		content: found => [
-			found.warnings.map(text => el("div.notice", text)),
+			found.warnings.map(text => h("div.notice", text)),
 			about(found),
 			h(
 				"div.panel.section.form",
-				{role: "log", "aria-label": "What was said"},
+				{role: "log", label: "What was said"},
 				found.history.length || coming
 					? [...found.history, coming].filter(Boolean).map(each => turn(each, found, each === coming))
 					: muted("Nothing was said yet.")
 			),
 			failure && trouble(failure),
-			form(
-				"form.composer-row",
-				say,
-				prompt,
-				el(
-					"div.actions",
-					control
-						? button("Interrupt", stop, {kind: "danger"})
-						: button("Send", null, {kind: "primary", type: "submit"})
-				)
-			)
+			form("form.composer-row", say, prompt, h("div.actions", control ? button("Interrupt", stop, {kind: "danger"}) : submit("Send")))
 		]
 	});
 	return () => {
@@ -194,7 +171,7 @@ function session(place, id) {
 }
 
 const about = found =>
-	el(
+	h(
 		"div.panel.section",
 		facts([
 			["Model", short(found.model)],
@@ -203,23 +180,20 @@ const about = found =>
 			["Size", bytes(found.bytes)],
 			["Begun", clock(found.created)],
 			["Kept until", date(found.expires)],
-			["Parameters", Object.keys(found.parameters).length ? el("code", JSON.stringify(found.parameters)) : null]
+			["Parameters", Object.keys(found.parameters).length ? h("code", JSON.stringify(found.parameters)) : null]
 		]),
-		found.system && fold("System prompt", el("p.copyable-text", found.system))
+		found.system && fold("System prompt", h("p.copyable-text", found.system))
 	);
 
 const turn = (each, session, comes) => [
-	el("div.turn.user", el("span.who", "Prompt"), el("div.text", each.prompt), each.attachments?.map(({type}) => el("span.muted", type))),
-	el(
-		"div.turn",
-		el(
-			"span.who",
-			short(session.model),
-			" ",
-			each.state && !["complete", "ended"].includes(each.state) && chip(each.state, "warn")
-		),
-		each.reasoning && fold("Reasoning", el("div.text", each.reasoning)),
-		el("div.rich", rich(each.response || "")),
-		comes && !each.response && el("span.muted", "Waiting for the first token…")
-	)
+	prompted(
+		"Prompt",
+		each.prompt,
+		each.attachments?.map(({type}) => h("span.muted", type))
+	),
+	responded([short(session.model), " ", each.state && !["complete", "ended"].includes(each.state) && chip(each.state, "warn")], {
+		text: each.response,
+		thought: each.reasoning,
+		writes: comes
+	})
 ];

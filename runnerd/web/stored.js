@@ -1,6 +1,6 @@
 // Models of the store, as the lists and the choices of all views call them.
 import {get} from "./api.js";
-import {el} from "./dom.js";
+import {h} from "./dom.js";
 import {short} from "./format.js";
 import {live} from "./live.js";
 import {chip, choice} from "./widgets.js";
@@ -14,15 +14,13 @@ const capabilities = model => model.runnerd?.capabilities || [];
 export const completes = model => capabilities(model).some(can => /completion|chat/.test(can));
 
 export const uses = model =>
-	el(
+	h(
 		"span.chips",
 		capabilities(model).map(can => chip(can))
 	);
 
 export const runnersOf = model =>
-	(live.overview?.runners || []).filter(each =>
-		each.models.some(name => model.tags.includes(name) || name === model.id)
-	);
+	(live.overview?.runners || []).filter(each => each.models.some(name => model.tags.includes(name) || name === model.id));
 
 export const inUse = runners => runners.reduce((sum, runner) => sum + runner.requests + runner.waiting, 0);
 

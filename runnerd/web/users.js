@@ -1,9 +1,4 @@
 // Who has keys, what they may, and how much they have used.
-import {get, path, post, remove} from "./api.js";
-import {el, h} from "./dom.js";
-import {clock, date, number, plural} from "./format.js";
-import {chosen, PERMISSIONS, permissionChoice} from "./approvals.js";
-import {listing} from "./view.js";
 import {
 	act,
 	actionsOf,
@@ -11,20 +6,31 @@ import {
 	area,
 	button,
 	chip,
+	clock,
 	column,
 	copyable,
+	date,
 	dialog,
 	empty,
 	field,
-	footer,
+	fill,
+	get,
+	h,
 	input,
 	linesOf,
+	listing,
 	muted,
+	number,
+	path,
+	plural,
+	post,
+	remove,
 	section,
 	sub,
 	table,
 	wide
-} from "./widgets.js";
+} from "./ui.js";
+import {chosen, PERMISSIONS, permissionChoice} from "./approvals.js";
 
 const LIMITS = {
 	requests_per_minute: "Requests per minute",
@@ -37,18 +43,14 @@ const LIMITS = {
 export function users(place) {
 	const view = listing(place, {
 		title: "Users",
-		read: () =>
-			Promise.all([get("runnerd/users"), get("runnerd/usage?by=user&days=30"), get("runnerd/audit?limit=30")]),
+		read: () => Promise.all([get("runnerd/users"), get("runnerd/usage?by=user&days=30"), get("runnerd/audit?limit=30")]),
 		actions: () => [button("Add a user", () => edit(null, view.look), {kind: "primary"})],
 		content: ([found, usage, audit]) => [
 			section(
 				"Users and keys",
 				found.length
 					? found.map(user => card(user, view.look))
-					: empty(
-							"Nobody has a key",
-							"Users of this host may use models without one. Others need a key, which you give them here."
-						)
+					: empty("Nobody has a key", "Users of this host may use models without one. Others need a key, which you give them here.")
 			),
 			usage.length > 0 && section("Used in the last 30 days", usageTable(usage)),
 			audit.length > 0 && section("Who has changed what", auditTable(audit))
@@ -62,31 +64,22 @@ function card(user, look) {
 		able = user.disabled ? "Enable" : "Disable";
 	return h(
 		"article.panel.section.form",
-		{key: user.id, "aria-label": user.name},
-		el(
+		{key: user.id, label: user.name},
+		h(
 			"div.view-head",
-			el("h3.name", user.name, " ", user.disabled ? chip("disabled", "bad") : !user.active && chip("expired", "bad")),
-			el(
+			h("h3.name", user.name, " ", user.disabled ? chip("disabled", "bad") : !user.active && chip("expired", "bad")),
+			h(
 				"div.actions",
 				button("Edit", () => edit(user, look), {kind: "small", name: `Edit ${user.name}`}),
 				button("New key", () => newKey(user, look), {kind: "small", name: `New key for ${user.name}`}),
-				act(
-					able,
-					`${able} ${user.name}`,
-					() => post(where, {disabled: !user.disabled}).then(look),
-					`${user.name} is ${able.toLowerCase()}d`
-				),
-				act("Remove", `Remove ${user.name}`, () => remove(where).then(look), `${user.name} is removed`, {
+				act(able, user.name, () => post(where, {disabled: !user.disabled}).then(look), `${user.name} is ${able.toLowerCase()}d`),
+				act("Remove", user.name, () => remove(where).then(look), `${user.name} is removed`, {
 					kind: "small danger",
-					sure: [
-						`Remove ${user.name}?`,
-						`${plural(user.keys.length, "key")} will not count any more, at once.`,
-						"Remove"
-					]
+					sure: `${plural(user.keys.length, "key")} will not count any more, at once.`
 				})
 			)
 		),
-		el("p.sub", rightsOf(user)),
+		h("p.sub", rightsOf(user)),
 		user.keys.length ? keyTable(user, look) : muted("No key.")
 	);
 }
@@ -95,26 +88,20 @@ const keyTable = (user, look) =>
 	table(
 		`Keys of ${user.name}`,
 		[
-			wide("Key", key => [el("code", key.id), key.label && sub(key.label)]),
+			wide("Key", key => [h("code", key.id), key.label && sub(key.label)]),
 			column("Made", key => date(key.created)),
 			column("Ends", key => (key.expires ? date(key.expires) : "never")),
 			column("State", key => (key.active ? chip("active", "good") : chip("not active", "bad"))),
 			actionsOf(key => [
-				act("Replace", `Replace key ${key.id}`, async () => {
+				act("Replace", `key ${key.id}`, async () => {
 					const made = await post(`runnerd/keys/${path(key.id)}/rotate`);
 					look();
 					showKey(user.name, made.key);
 				}),
-				act(
-					"Revoke",
-					`Revoke key ${key.id}`,
-					() => remove(`runnerd/keys/${path(key.id)}`).then(look),
-					"The key is revoked",
-					{
-						kind: "small danger",
-						sure: [`Revoke key ${key.id}?`, `Programs of ${user.name} that use it are refused, at once.`, "Revoke"]
-					}
-				)
+				act("Revoke", `key ${key.id}`, () => remove(`runnerd/keys/${path(key.id)}`).then(look), "The key is revoked", {
+					kind: "small danger",
+					sure: `Programs of ${user.name} that use it are refused, at once.`
+				})
 			])
 		],
 		user.keys,
@@ -139,14 +126,13 @@ const usageTable = rows =>
 	table(
 		"Usage",
 		[
-			wide("Who", each => el("span.name", each.user)),
-			amount("Requests", each => number(each.requests)),
-			amount("Failed", each => number(each.failures)),
-			amount("Prompt tokens", each => number(each.prompt_tokens)),
-			amount("Response tokens", each => number(each.completion_tokens))
+			wide("Who", each => h("span.name", each.user)),
+			amount("Requests", "requests"),
+			amount("Failed", "failures"),
+			amount("Prompt tokens", "prompt_tokens"),
+			amount("Response tokens", "completion_tokens")
 		],
-		rows,
-		each => each.id
+		rows
 	);
 
 /** What was changed; several actions remove things without saying so in their names. */
@@ -159,20 +145,19 @@ const auditTable = rows =>
 	table(
 		"Audit",
 		[
-			column("When", each => clock(each.time)),
-			wide("Who", each => each.who),
+			column("When", "time", clock),
+			wide("Who", "who"),
 			wide("What", each => [changed(each), sub(each.subject)]),
 			column("Status", each => (each.status >= 400 ? chip(String(each.status), "bad") : "done"))
 		],
-		rows,
-		each => each.id
+		rows
 	);
 
 const showKey = (name, secret) =>
 	dialog(`The key of ${name}`, close => [
-		el("p.dialog-text", "It is shown this one time; the daemon keeps only a digest of it."),
+		h("p.dialog-text", "It is shown this one time; the daemon keeps only a digest of it."),
 		copyable(secret, "Key"),
-		el(
+		h(
 			"div.actions.end",
 			button("I have it", () => close(), {kind: "primary"})
 		)
@@ -181,16 +166,9 @@ const showKey = (name, secret) =>
 async function newKey(user, done) {
 	const label = input({maxlength: 200}),
 		expires = input({placeholder: "never, or 30d"});
-	const send = () =>
-		post(`runnerd/users/${path(user.id)}/keys`, {
-			label: label.value.trim(),
-			expires: expires.value.trim() || undefined
-		});
-	const made = await dialog(`A new key for ${user.name}`, close => [
-		field("What it is for", label),
-		field("Ends after", expires, "Such as 30d, 2w or 12h."),
-		footer(close, "Make it", async () => close(await send()))
-	]);
+	const send = () => post(`runnerd/users/${path(user.id)}/keys`, {label: label.value.trim(), expires: expires.value.trim() || undefined});
+	const fields = [field("What it is for", label), field("Ends after", expires, "Such as 30d, 2w or 12h.")];
+	const made = await fill(`A new key for ${user.name}`, fields, "Make it", send);
 	if (!made) return;
 	done();
 	await showKey(user.name, made.key);
@@ -199,51 +177,48 @@ async function newKey(user, done) {
 async function edit(user, done) {
 	const name = input({value: user?.name || "", required: true, maxlength: 64}),
 		may = permissionChoice("div.form-grid", user ? user.may : ["session", "view_llms"]),
-		models = area({
-			placeholder: "all; or patterns such as ai/*, one on each line",
-			value: user?.models.join("\n") || ""
-		}),
-		expires = input({
-			placeholder: user?.expires ? `${date(user.expires)}; type never or 30d to change it` : "never, or 30d"
-		}),
+		models = area({placeholder: "all; or patterns such as ai/*, one on each line", value: user?.models.join("\n") || ""}),
+		expires = input({placeholder: user?.expires ? `${date(user.expires)}; type never or 30d to change it` : "never, or 30d"}),
 		label = input({maxlength: 200});
 	const limits = Object.keys(LIMITS).map(each => [
 		each,
-		input({
-			type: "number",
-			step: 1,
-			placeholder: each === "priority" ? "0" : "none",
-			value: user?.limits[each] ?? ""
-		})
+		input({type: "number", step: 1, placeholder: each === "priority" ? "0" : "none", value: user?.limits[each] ?? ""})
 	]);
 	const limit = ([each, {value}]) => [each, value !== "" ? Number(value) : each === "priority" ? 0 : null];
-	const send = () => {
+	const said = () => {
 		const until = expires.value.trim();
-		return post(user ? `runnerd/users/${path(user.id)}` : "runnerd/users", {
+		return {
 			name: name.value.trim(),
 			may: chosen(may),
 			models: linesOf(models.value),
 			limits: Object.fromEntries(limits.map(limit)),
 			expires: until === "never" ? null : until || undefined,
 			label: (!user && label.value.trim()) || undefined
-		});
+		};
 	};
-	const made = await dialog(user ? `Edit ${user.name}` : "Add a user", close => [
+	// Of what is there only what was changed here is sent: somebody else may have changed the rest.
+	const before = said();
+	const send = () => {
+		if (!user) return post("runnerd/users", said());
+		const changes = Object.entries(said()).filter(([name, value]) => JSON.stringify(value) !== JSON.stringify(before[name]));
+		return changes.length ? post(`runnerd/users/${path(user.id)}`, Object.fromEntries(changes)) : user;
+	};
+	const fields = [
 		field("Name", name),
-		el("fieldset", el("legend", "May"), may),
+		h("fieldset", h("legend", "May"), may),
 		field("Models", models),
-		el(
+		h(
 			"fieldset",
-			el("legend", "Limits"),
-			el(
+			h("legend", "Limits"),
+			h(
 				"div.form-grid",
 				limits.map(([each, control]) => field(LIMITS[each], control))
 			)
 		),
 		field("Ends after", expires),
-		!user && field("What the key is for", label),
-		footer(close, user ? "Save" : "Add", async () => close(await send()))
-	]);
+		!user && field("What the key is for", label)
+	];
+	const made = await (user ? fill(`Edit ${user.name}`, fields, "Save", send) : fill("Add a user", fields, "Add", send));
 	if (!made) return;
 	done();
 	if (made.key) await showKey(made.name, made.key);

@@ -1,5 +1,6 @@
 // Views that show what they read of the daemon: lists, and one thing of a list.
-import {h, el, show} from "./dom.js";
+import {source} from "./api.js";
+import {h, show} from "./dom.js";
 import {watch} from "./live.js";
 import {heading, missing, trouble} from "./widgets.js";
 
@@ -9,33 +10,23 @@ const EVERY = 2000; // milliseconds between looks while something `moves`
 // while `moves(found)`; what it gives is shown by `content(found, error)`.  What there was stays when
 // reading fails.
 export function reading(place, {read, content, after = [], moves = () => false}) {
-	let found = null,
-		error = null,
-		ended = false;
-
-	function draw() {
-		if (!ended) show(place, content(found, error));
-	}
-
-	async function look() {
-		try {
-			found = await read();
-			error = null;
-		} catch (failure) {
-			error = failure;
-		}
-		draw();
-	}
-
+	let ended = false;
+	const draw = () => ended || show(place, content(now.found, now.error));
+	const now = source(read, draw);
 	const timer = setInterval(() => {
-		if (!document.hidden && moves(found)) look();
+		if (!document.hidden && moves(now.found)) now.look();
 	}, EVERY);
-	const end = watch(kinds => (after.some(kind => kinds.has(kind)) ? look() : draw()));
+	const end = watch(kinds => (after.some(kind => kinds.has(kind)) ? now.look() : draw()));
 	draw();
+	now.look();
 	return {
-		look,
+		get found() {
+			return now.found;
+		},
+		look: now.look,
 		draw,
-		ready: look(),
+		// Go to another place, unless somebody has gone to one meanwhile.
+		leave: where => ended || (location.hash = where),
 		end: () => {
 			ended = true;
 			clearInterval(timer);
@@ -61,10 +52,6 @@ export const single = (place, {kind, all, back, head, content, ...rest}) =>
 		...rest,
 		content: (found, error) =>
 			found
-				? [el("p", h("a", {link: back}, all)), heading(...head(found)), error && trouble(error), content(found)]
-				: [
-						heading(error ? `No such ${kind.toLowerCase()}` : kind),
-						missing(error),
-						h("a", {link: back}, `All ${all.toLowerCase()}`)
-					]
+				? [h("p", h("a", {link: back}, all)), heading(...head(found)), error && trouble(error), content(found)]
+				: [heading(error ? `No such ${kind.toLowerCase()}` : kind), missing(error), h("a", {link: back}, `All ${all.toLowerCase()}`)]
 	});

@@ -1,5 +1,6 @@
 // What all views are made of: buttons, tables, dialogs, messages.
-import {el, h, icon} from "./dom.js";
+import {h, icon} from "./dom.js";
+import {number} from "./format.js";
 
 export const ICONS = {
 	overview: "M2 9h5V2H2zM9 14h5V7H9zM2 14h5v-3H2zM9 5h5V2H9z",
@@ -29,76 +30,76 @@ export function button(label, run, {kind = "", disabled = false, name, pressed, 
 			type,
 			class: `button ${kind}`,
 			disabled,
-			"aria-label": name,
+			label: name,
 			"aria-pressed": pressed === undefined ? undefined : String(pressed),
 			on: run ? {click} : {}
 		},
 		picture && icon(ICONS[picture]),
-		label && el("span", label)
+		label && h("span", label)
 	);
 }
 
-// A button that has the daemon do something and then tells that it is `done`.  `sure`: what is asked
-// before, as `confirm` takes it.
-export const act = (label, name, work, done, {sure, ...options} = {}) =>
-	button(
+// A button that has the daemon do something with `what` and then tells that it is `done`.  `sure`: what
+// is said before, as a sentence or as `confirm` takes it.
+export const act = (label, what, work, done, {sure, ...options} = {}) => {
+	const name = `${label} ${what}`,
+		asks = typeof sure === "string" ? [`${name}?`, sure, label] : sure;
+	return button(
 		label,
 		async ({currentTarget}) => {
-			if (!sure || (await confirm(...sure))) await doing({currentTarget}, work, done);
+			if (!asks || (await confirm(...asks))) await doing({currentTarget}, work, done);
 		},
 		{kind: "small", name, ...options}
 	);
+};
+
+export const cross = (name, run, more) => button("", run, {kind: "quiet small", picture: "close", name, ...more});
 
 export const chip = (text, kind = "") => h("span", {class: `chip ${kind}`}, text);
 
-export const empty = (title, ...more) =>
-	el("div.empty", el("p.empty-title", title), more.length > 0 && el("p", ...more));
+export const empty = (title, ...more) => h("div.empty", h("p.empty-title", title), more.length > 0 && h("p", ...more));
 
 export const trouble = error => h("div.notice.bad", {role: "alert"}, error.message || String(error));
 
-export const heading = (title, ...actions) =>
-	el("header.view-head", h("h1", {tabindex: "-1"}, title), el("div.actions", ...actions));
+export const heading = (title, ...actions) => h("header.view-head", h("h1", {tabindex: "-1"}, title), h("div.actions", ...actions));
 
-export const section = (title, ...content) => el("section.section", el("h2", title), ...content);
+export const section = (title, ...content) => h("section.section", h("h2", title), ...content);
 
 export const facts = pairs =>
-	el(
+	h(
 		"dl.facts",
 		pairs
 			.filter(([, value]) => value !== null && value !== undefined && value !== "")
-			.map(([name, value]) => el("div", el("dt", name), el("dd", value)))
+			.map(([name, value]) => h("div", h("dt", name), h("dd", value)))
 	);
 
 // Columns of a table: of few words, of names (which may be long), of quantities, and the last one with
-// what can be done with each row.
-export const column = (title, cell, kind = "") => ({title, cell, kind});
-export const wide = (title, cell) => column(title, cell, "wide");
-export const amount = (title, cell) => column(title, cell, "number");
-export const actionsOf = cell =>
-	column(
-		"Actions",
-		row => {
-			const found = cell(row).filter(Boolean);
-			return found.length > 0 && el("div.actions", found);
-		},
-		"row-actions"
-	);
+// what can be done with each row.  `cell` is a function of a row or a member's name; `form` writes it.
+export const column = (title, cell, form = value => value, kind = "") => ({
+	title,
+	kind,
+	cell: row => (typeof cell === "string" ? form(row[cell]) : cell(row))
+});
+export const wide = (title, cell, form) => column(title, cell, form, "wide");
+export const amount = (title, cell, form = number) => column(title, cell, form, "number");
+const doings = found => found.length > 0 && h("div.actions", found);
+export const actionsOf = cell => column("Actions", row => doings(cell(row).filter(Boolean)), null, "row-actions");
 
 // A table; on a phone each row is a card.
-export const table = (caption, columns, rows, keyOf) =>
-	el(
+export const table = (caption, columns, rows, keyOf = row => row.id) =>
+	h(
 		"div.table",
 		h(
 			"table",
-			{"aria-label": caption},
-			el(
+			{label: caption},
+			h(
 				"thead",
-				el(
+				h(
 					"tr",
 					columns.map(({title, kind}) => h("th", {scope: "col", class: kind}, title))
 				)
 			),
-			el(
+			h(
 				"tbody",
 				rows.map(row =>
 					h(
@@ -111,9 +112,18 @@ export const table = (caption, columns, rows, keyOf) =>
 		)
 	);
 
-// The end of a dialog: Cancel, and what it is for.
-export const footer = (close, label, work, done) =>
-	el(
+// How far something is; without a `total` that is not known.
+export const progress = (key, name, said, {current, total}, ...actions) =>
+	h(
+		"div.progress-row",
+		{key},
+		h("div", h("span.name", name), sub(said)),
+		actions,
+		h("progress", {max: total || 1, value: total ? current : undefined, label: `Progress of ${name}`})
+	);
+
+const footer = (close, label, work, done) =>
+	h(
 		"div.actions.end",
 		button("Cancel", () => close()),
 		button(label, event => doing(event, work, done), {kind: "primary", type: "submit"})
@@ -121,9 +131,9 @@ export const footer = (close, label, work, done) =>
 
 let fields = 0;
 
-export const sub = (...content) => el("span.sub", ...content);
+export const sub = (...content) => h("span.sub", ...content);
 
-export const muted = (...content) => el("p.muted", ...content);
+export const muted = (...content) => h("p.muted", ...content);
 
 // What stands where something is still on its way, or could not be had.
 export const missing = error => (error ? trouble(error) : muted("Loading…"));
@@ -133,7 +143,7 @@ export function field(label, control, help) {
 	const id = control.id || `field-${(fields += 1)}`;
 	control.id = id;
 	if (help) control.setAttribute("aria-describedby", `${id}-help`);
-	return el("div.field", h("label", {for: id}, label), control, help && h("p.help", {id: `${id}-help`}, help));
+	return h("div.field", h("label", {for: id}, label), control, help && h("p.help", {id: `${id}-help`}, help));
 }
 
 export const input = props => h("input", {type: "text", autocomplete: "off", spellcheck: "false", ...props});
@@ -156,13 +166,7 @@ export function parsed(text, what) {
 
 // A field in which a view is searched; `run` gets what was typed, in small letters.
 export const filter = (label, run, placeholder = "Filter") =>
-	input({
-		type: "search",
-		class: "search",
-		placeholder,
-		"aria-label": label,
-		on: {input: event => run(event.target.value.toLowerCase())}
-	});
+	input({type: "search", class: "search", placeholder, label: label, on: {input: event => run(event.target.value.toLowerCase())}});
 
 // A form; `send` gets its button's event, as `doing` takes it.
 export const form = (kind, send, ...content) =>
@@ -179,16 +183,16 @@ export const form = (kind, send, ...content) =>
 		...content
 	);
 
-export const check = (label, props) => el("label.check", h("input", {type: "checkbox", ...props}), label);
+export const check = (label, props) => h("label.check", h("input", {type: "checkbox", ...props}), label);
 
-export const fold = (title, ...content) => el("details", el("summary", title), ...content);
+export const fold = (title, ...content) => h("details", h("summary", title), ...content);
 
 // A place to write in that sends what is written with Enter; Shift-Enter begins a line.
 export const prompting = (label, placeholder, send, on) =>
 	h("textarea", {
 		rows: 2,
 		placeholder,
-		"aria-label": label,
+		label: label,
 		on: {
 			keydown: event => {
 				if (event.key !== "Enter" || event.shiftKey || event.isComposing) return;
@@ -202,6 +206,11 @@ export const prompting = (label, placeholder, send, on) =>
 // Text as it was written, for instance JSON.
 export const block = value =>
 	h("pre.panel.copyable-text", {tabindex: "0"}, typeof value === "string" ? value : JSON.stringify(value, null, 2));
+
+export const submit = (label, more) => button(label, null, {kind: "primary", type: "submit", ...more});
+
+// A line with fields and a button that has `run` done.
+export const line = (run, label, ...fields) => form("form.inline-form", event => doing(event, run), ...fields, submit(label, {kind: ""}));
 
 // A choice of [value, label] or of values; `change` gets the one that was taken.
 export function choice(options, value, change, props) {
@@ -220,25 +229,27 @@ export function choice(options, value, change, props) {
 // A dialog that is there until it is closed; resolves to what `close` was called with.
 export function dialog(title, content) {
 	return new Promise(resolve => {
-		const box = h("dialog", {"aria-label": title, class: "dialog"});
+		const box = h("dialog", {label: title, class: "dialog"});
 		const close = value => {
 			box.close();
 			box.remove();
 			resolve(value);
 		};
-		box.append(
-			h("form", {method: "dialog", on: {submit: event => event.preventDefault()}}, el("h2", title), ...content(close))
-		);
+		box.append(h("form", {method: "dialog", on: {submit: event => event.preventDefault()}}, h("h2", title), ...content(close)));
 		box.addEventListener("cancel", () => close(undefined));
 		document.body.append(box);
 		box.showModal();
 	});
 }
 
+// A dialog with fields: what `send()` gives, which is called by the button `label`, or undefined.
+export const fill = (title, fields, label, send, done) =>
+	dialog(title, close => [...fields, footer(close, label, async () => close(await send()), done)]);
+
 export function confirm(title, text, label, kind = "danger") {
 	return dialog(title, close => [
-		el("p.dialog-text", text),
-		el(
+		h("p.dialog-text", text),
+		h(
 			"div.actions.end",
 			button("Cancel", () => close(false)),
 			button(label, () => close(true), {kind})
@@ -252,8 +263,8 @@ export function tell(text, kind = "") {
 	const message = h(
 		"div",
 		{class: `message ${kind}`},
-		el("span", text),
-		button("", () => message.remove(), {kind: "quiet", name: "Dismiss", picture: "close"})
+		h("span", text),
+		cross("Dismiss", () => message.remove())
 	);
 	place.append(message);
 	while (place.children.length > 4) place.firstChild.remove();
@@ -284,7 +295,7 @@ export async function doing(event, work, done) {
 
 export function copyable(text, name) {
 	const code = h("code.copyable-text", {tabindex: "0"}, text);
-	return el(
+	return h(
 		"div.copyable",
 		code,
 		button(

@@ -31,6 +31,7 @@ def columns(page: Page) -> Locator:
 
 def limit(page: Page, tokens: int, others: str = "") -> None:
     """Bound the responses, and say other parameters."""
+    expect(columns(page).first).to_be_visible()  # it moves what is below
     page.get_by_text("System prompt, parameters, tools").click()
     page.get_by_label("Most tokens").fill(str(tokens))
     page.get_by_label("Other parameters, as JSON").fill(others)

@@ -111,6 +111,44 @@ def test_a_response(page: Page, daemon: DaemonProcess) -> None:
     expect(page.locator(".copyable-text").first).to_contain_text("<img src=x")
 
 
+PATHOLOGICAL = {
+    "backticks": "Array.from({length: 400}, (_, i) => '`'.repeat(i) + 'a').join('')",
+    "a heading of marks": "'# ' + '#'.repeat(90000) + 'x'",
+    "a fence that is none": "'```' + ' '.repeat(45000) + '`'",
+    "tildes": "'~'.repeat(45000) + '`'",
+    "marks": "'**a '.repeat(20000) + '*a '.repeat(5000)",
+}
+READ = """async ([text, property]) => {
+    const {rich} = await import(document.querySelector('script').src.replace('app', 'markdown'));
+    const box = document.createElement('div');
+    for (let i = 0; i < 5; i++) box.replaceChildren(...rich(text));
+    return box[property];
+}"""
+MARKED = """**`a`** and `b ** c` ``d`e``' *f* 2*3*4 **g
+# Title ##
+```py
+x
+```"""
+
+
+@pytest.mark.parametrize("made", PATHOLOGICAL.values(), ids=PATHOLOGICAL.keys())
+def test_what_is_made_to_hold_the_page(page: Page, made: str) -> None:
+    """A response that is read several times, as one that comes is, and to its last letter."""
+    text = page.evaluate(READ, [page.evaluate(made), "textContent"])
+    assert text.rstrip().endswith(("x", "a", "`"))
+
+
+def test_marks_of_a_response(page: Page) -> None:
+    """What is written often: code within bold text, marks within code, several backticks."""
+    found = page.evaluate(READ, [MARKED, "innerHTML"])
+    assert found.startswith(
+        '<p class="text"><strong><code>a</code></strong> and <code>b ** c</code>'
+        " <code>d`e</code>' <em>f</em> 2*3*4 **g"
+    )
+    assert "<h3>Title</h3>" in found
+    assert 'aria-label="Code, py"><code>x</code></pre>' in found
+
+
 def test_captured_text(page: Page) -> None:
     """What was asked and answered, where an owner has it kept."""
     go(page, "Requests")
@@ -137,7 +175,18 @@ def test_a_name_that_is_asked_for(page: Page) -> None:
 
 def test_an_address_that_is_made_up(page: Page) -> None:
     """Whatever stands behind the # is a name of a model or a view, or nothing."""
-    for place in ("#/models/" + ATTACK, "#/" + ATTACK, "#/jobs/%", "#/sessions/../../x", "#//"):
+    for place in (
+        "#/models/" + ATTACK,
+        "#/" + ATTACK,
+        "#/jobs/%",
+        "#/sessions/../../x",
+        "#//",
+        "#/constructor",
+        "#/__proto__/x",
+        "#/toString?model=%",
+        "#/models/%00",
+        "#/chat?model=" + ATTACK,
+    ):
         page.evaluate("place => { location.hash = place }", place)
         expect(page.get_by_role("heading", level=1)).to_be_visible()
 

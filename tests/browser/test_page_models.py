@@ -50,6 +50,8 @@ def test_overview_follows_what_others_do(page: Page, daemon: DaemonProcess) -> N
     expect(table).to_contain_text("other")
     expect(table).to_contain_text("Ready")
     expect(page.get_by_role("img", name="Held by models")).to_be_visible()
+    expect(page.locator("main")).to_contain_text("Models take")  # on the disk
+    expect(page.locator("main")).to_contain_text(str(daemon.state_dir))
     table.get_by_role("button", name="Pin other", exact=True).click()
     told(page, "pinned")
     expect(table).to_contain_text("never, pinned")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -44,6 +45,24 @@ def test_a_running_request_is_cancelled(page: Page, daemon: DaemonProcess) -> No
         told(page, "cancelled")
         expect(page.get_by_text("No request is running")).to_be_visible()
     assert any("request_cancelled" in line for line in lines)
+
+
+def test_tokens_per_second_while_a_stream_runs(page: Page, daemon: DaemonProcess) -> None:
+    """Of the runner and in the sum, before any response has ended; the sum ends with the stream."""
+    figure = page.locator("dl.figures div").filter(has_text="Tokens per second").locator("dd")
+    with long_request(daemon):
+        expect(figure).to_have_text(re.compile("[1-9]"))
+        row = page.get_by_role("table", name="Loaded models").get_by_role("row").last
+        expect(row.locator("[data-label='Tokens/s']")).to_have_text(re.compile("[1-9]"))
+    expect(figure).to_have_text("0")
+
+
+def test_a_client_that_has_left(page: Page, daemon: DaemonProcess) -> None:
+    """It is no success, and no failure of the daemon's either."""
+    with daemon.client() as client, client.stream("POST", "/v1/completions", json=LONG) as response:
+        next(response.iter_lines())
+    go(page, "Requests")
+    expect(page.get_by_role("row").nth(1)).to_contain_text("client left")
 
 
 def test_unloading_what_is_in_use(page: Page, daemon: DaemonProcess) -> None:

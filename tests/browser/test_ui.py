@@ -13,10 +13,11 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 import httpx
-from playwright.sync_api import Browser, expect
+from playwright.sync_api import Browser, Page, expect
 
 from runnerd.cli.ui import _uids
-from tests.browser.conftest import watched
+from runnerd.models import tiny
+from tests.browser.conftest import go, watched
 from tests.support.daemon import DaemonProcess
 from tests.support.strangers import NOBODY, ask_as, needs_root
 from tests.support.waiting import SECONDS, wait_for
@@ -57,6 +58,42 @@ def test_the_page_over_the_socket(chromium: Browser, daemon: DaemonProcess, tmp_
         cookie = page.context.cookies()
         assert [each["httpOnly"] for each in cookie if each["name"] == "runnerd_page"] == [True]
         assert httpx.get(url).status_code == 403  # used
+
+
+def test_models_of_the_hosts_disk(
+    chromium: Browser, daemon: DaemonProcess, gguf: Path, tmp_path: Path
+) -> None:
+    """A folder is looked through, and what is in it is taken in; over TCP it is said why not."""
+    folder = tmp_path / "models"
+    (folder / "deep").mkdir(parents=True)
+    for name, seed in (("one", 11), ("deep/two", 12)):
+        tiny.write_completion_model(folder / f"{name}.gguf", seed=seed)
+    with ui(daemon, tmp_path) as url, watched(chromium, daemon.address) as page:
+        page.goto(url)
+        look_through(page, folder)
+        table = page.get_by_role("table", name="Models in the folder")
+        expect(table.get_by_role("row")).to_have_count(3)
+        page.get_by_label("Use the files where they lie").check()
+        table.get_by_role("button", name="Import two").click()
+        expect(page.locator("#messages")).to_contain_text("imported successfully")
+        expect(page.get_by_role("table", name="Models", exact=True)).to_contain_text("borrowed")
+        assert daemon.http.get("/models/two").json()["borrowed_files"]
+        look_through(page, tmp_path / "nowhere", again=True)
+        expect(page.get_by_role("alert")).to_contain_text("cannot be read")
+    daemon.http.delete("/models/two")
+    with watched(chromium, daemon.address) as page:
+        page.goto("/ui")
+        look_through(page, folder)
+        expect(page.locator("main")).to_contain_text("the page that runnerd ui opens")
+
+
+def look_through(page: Page, folder: Path, *, again: bool = False) -> None:
+    """Have a folder looked through."""
+    if not again:
+        go(page, "Models")
+        page.get_by_text(re.compile("From this host.s disk")).click()
+    page.get_by_label("File or folder").fill(str(folder))
+    page.get_by_role("button", name="Look", exact=True).click()
 
 
 @needs_root()

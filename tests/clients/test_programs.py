@@ -43,6 +43,7 @@ CHATS = [
     ("openai_program.mjs", ("openai",)),
     ("ollama_program.mjs", ("ollama",)),
     ("aisdk_program.mjs", FOUR),
+    ("n8n_program.mjs", ("ollama", "openai", "responses")),
     ("agents_program.py", ("openai", "responses")),
     ("pydanticai_program.py", ("ollama", "responses")),
 ]
@@ -60,6 +61,7 @@ ERRORS = {
     ("openai_program.mjs", "openai"): "NotFoundError",
     ("ollama_program.mjs", "ollama"): 404,
     **{("aisdk_program.mjs", dialect): 404 for dialect in FOUR},
+    **{("n8n_program.mjs", dialect): 404 for dialect in ("ollama", "openai", "responses")},
     ("agents_program.py", "openai"): "NotFoundError",
     ("agents_program.py", "responses"): "NotFoundError",
     ("pydanticai_program.py", "ollama"): ["ModelHTTPError", 404],
@@ -181,6 +183,14 @@ def test_llm_tells_of_models(programs: Programs) -> None:
     code, words = found["error"]
     assert code != 0
     assert "not found" in words
+
+
+def test_what_n8n_lists(programs: Programs) -> None:
+    """Its credentials are tested, and models listed, before anything is asked."""
+    found = programs.result("n8n_program.mjs", "lists")
+    assert found["root"] == 200
+    assert found["tags"] == ["demo-a:latest", "demo-embed:latest"]
+    assert found["models"] == ["ai/demo-a:latest", "ai/demo-embed:latest"]
 
 
 @pytest.mark.parametrize(("program", "dialect"), CASES)

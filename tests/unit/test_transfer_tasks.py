@@ -74,6 +74,7 @@ def test_who_asks_is_told_how_far_it_is_at_that_moment() -> None:
         assert job.current == current
         assert job.state_of("a") == Progress(0, "a", 10, current)
         assert job.to_json()["layers"] == [{"id": "a", "size": 10, "current": current}]
+        assert job.to_json()["total"] == 10  # nobody has told of the whole before
 
 
 @pytest.mark.parametrize(
