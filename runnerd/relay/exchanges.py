@@ -28,6 +28,7 @@ from runnerd.relay.planner import Planner
 from runnerd.relay.pool import EnginePools
 from runnerd.relay.quarantine import Quarantine
 from runnerd.relay.records import LOAD, Records, RequestRecord
+from runnerd.relay.request_permissions import RequestPermissions
 from runnerd.relay.response_sink import ResponseSink
 from runnerd.relay.routes import Route
 from runnerd.relay.stall_timeouts import StallTimeouts
@@ -71,16 +72,17 @@ class Exchanges:
         self.accounts = UserAccounts(parts.policy, time.time)
         quarantine = Quarantine()
         self.runner_lost = quarantine.lost
-        self._intake = intake = Intake(
+        permissions = RequestPermissions(parts.policy, parts.named_models)
+        self.authorize = permissions.authorize
+        self._intake = Intake(
             parts.planner,
             parts.named_models,
-            parts.policy,
+            permissions,
             quarantine,
             parts.pending_models,
             images_dir=parts.images_dir,
             body_bytes=limits.body_bytes,
         )
-        self.authorize = intake.authorize
         self._context = ExchangeContext(
             parts.supervisor,
             limits,
@@ -89,7 +91,7 @@ class Exchanges:
             UnreadStreams(lambda key: parts.supervisor.wanted(key)),
             quarantine,
             parts.ended,
-            intake.still_allowed,
+            permissions.still_allowed,
         )
 
     def route(self, path: str) -> Route | None:
