@@ -20,6 +20,7 @@ from runnerd.relay.exchange import Exchange
 from runnerd.relay.exchange_context import ExchangeContext, RunningExchange
 from runnerd.relay.http_response import Client, HttpResponse
 from runnerd.relay.intake import Intake
+from runnerd.relay.leasing import Leasing
 from runnerd.relay.messages import Request, new_request_id
 from runnerd.relay.named_models import NamedModels
 from runnerd.relay.pending_models import PendingModels
@@ -35,7 +36,6 @@ from runnerd.relay.stall_timeouts import StallTimeouts
 from runnerd.relay.streamed_response import StreamedResponse
 from runnerd.relay.unread_streams import UnreadStreams
 from runnerd.relay.user_accounts import UserAccounts
-from runnerd.supervisor import Supervisor
 
 _COLLECTED_BYTES = 64 * 2**20  # of a response inside the daemon
 _UNREAD_BYTES = 2**16  # of one that is read piece by piece, until its engine has to wait
@@ -48,7 +48,7 @@ class ExchangeDependencies:
     limits: Limits
     planner: Planner
     named_models: NamedModels
-    supervisor: Supervisor
+    supervisor: Leasing
     records: Records
     policy: Policy
     images_dir: Path  # for images on their way to an engine that cannot read them
