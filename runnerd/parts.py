@@ -124,6 +124,14 @@ async def build(
     )
     stack.push_async_callback(supervisor.close)
 
+    drafts = Drafts(
+        supervisor.configuring,
+        configurations,
+        supervisor.keys,
+        store.resolve,
+        store.id_of,
+        policy,
+    )
     outbound = make_outbound(settings)
     stack.push_async_callback(outbound.close)
     pulls = Pulls(
@@ -132,6 +140,7 @@ async def build(
         lambda: pull_settings(settings),
         host=host,
         logins=accounts.logins.find,
+        drafting=drafts,
     )
     stack.push_async_callback(pulls.close)
 
@@ -149,10 +158,6 @@ async def build(
     )
     events = observability.events
     pulls.changed = observability.transfer_changed
-    drafts = Drafts(
-        supervisor.configuring, configurations, supervisor.keys, store.resolve, store.id_of
-    )
-    pulls.drafted = drafts.attach
     accounts.approvals.subscribe(lambda approval: events.publish(EventKind.APPROVAL, approval))
     store.tell_of_changes(observability.from_threads(EventKind.MODELS))
 

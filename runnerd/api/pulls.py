@@ -14,10 +14,8 @@ from runnerd.api.context import (
     CONTEXT,
     SUBJECT,
     form_of,
-    is_owner,
     json_body,
     json_response,
-    principal_of,
     text_field,
 )
 from runnerd.api.docker_errors import DOCKER
@@ -25,12 +23,11 @@ from runnerd.api.progress import stream_job
 from runnerd.api.routing import Routes
 from runnerd.api.visible_transfers import (
     asker_of,
-    begun_by,
     check_may_be,
     transfer_of,
     transfers_of,
 )
-from runnerd.errors import ClientError, Forbidden
+from runnerd.errors import ClientError
 from runnerd.llms.entry import LLMRegistryEntry
 from runnerd.llms.links import is_link, parse_link
 from runnerd.pulls import weblink
@@ -49,7 +46,7 @@ async def pull_model(request: web.Request) -> web.StreamResponse:
     if not isinstance(drafts, bool):
         raise ClientError("draft must be true or false", param="draft")
     if is_link(reference):
-        return await _download(request, parse_link(reference))
+        return await _download(request, parse_link(reference), drafts=drafts)
     check_may_be(request, reference)
     if tag is not None:
         check_may_be(request, tag)
@@ -59,27 +56,20 @@ async def pull_model(request: web.Request) -> web.StreamResponse:
         revision=text_field(document, "revision"),
         sha256=text_field(document, "sha256"),
         tag=tag,
-        drafts=drafts and _may_configure(request),
+        drafts=drafts,
         asker=asker_of(request),
     )
-    return await stream_job(request, begun_by(request, subscription))
+    return await stream_job(request, subscription)
 
 
-def _may_configure(request: web.Request) -> bool:
-    """Whether who asks may say how models are loaded."""
-    try:
-        request.app[CONTEXT].policy.check(principal_of(request), Action.CONFIGURE_MODEL)
-    except Forbidden:
-        return False
-    return True
-
-
-async def _download(request: web.Request, entry: LLMRegistryEntry) -> web.StreamResponse:
+async def _download(
+    request: web.Request, entry: LLMRegistryEntry, *, drafts: bool
+) -> web.StreamResponse:
     """Pull what one of Pantry's links names; its registry entry is kept."""
     request[SUBJECT] = f"{entry.id} {weblink.shown(entry.url)}"
     check_may_be(request, entry.url)
     downloads = request.app[CONTEXT].llms.downloads
-    download = downloads.start(entry, principal_of(request).id, for_owner=is_owner(request))
+    download = downloads.start(entry, asker_of(request), drafts=drafts)
     return await stream_job(request, downloads.followed(download))
 
 
@@ -121,7 +111,7 @@ async def push_model(request: web.Request) -> web.StreamResponse:
         asker=asker_of(request),
         form=form,
     )
-    return await stream_job(request, begun_by(request, subscription))
+    return await stream_job(request, subscription)
 
 
 @ROUTES.post("/models/{name:.+}/repackage", Action.CREATE_MODEL, DOCKER)

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from aiohttp import web
 
-from runnerd.api.context import CONTEXT, is_owner, principal_of
+from runnerd.api.context import CONTEXT, principal_of
 from runnerd.errors import Forbidden, NotFound
 from runnerd.models.catalog import shown
 from runnerd.pulls.asker import Asker
-from runnerd.pulls.transfer_tasks import Subscription, TransferTask
+from runnerd.pulls.transfer_tasks import TransferTask
 from runnerd.relay.visible_models import VisibleModels
 
 
@@ -28,8 +28,8 @@ def transfer_of(request: web.Request, id: str) -> TransferTask:
 
 
 def asker_of(request: web.Request) -> Asker:
-    """Whose logins count for what a request transfers."""
-    return Asker(is_owner(request), principal_of(request).user_id)
+    """Who asks for what a request transfers."""
+    return Asker.of(principal_of(request), request.app[CONTEXT].policy)
 
 
 def check_may_be(request: web.Request, reference: str) -> None:
@@ -37,11 +37,3 @@ def check_may_be(request: web.Request, reference: str) -> None:
     context = request.app[CONTEXT]
     if not VisibleModels(context.store, context.policy).may_be(principal_of(request), reference):
         raise Forbidden(f"none of the models that you were granted is called {shown(reference)}")
-
-
-def begun_by(request: web.Request, subscription: Subscription) -> Subscription:
-    """A transfer that is, unless it was under way, who makes the request's."""
-    job = subscription.job
-    if job.owner is None:
-        job.owner = principal_of(request).id
-    return subscription

@@ -9,7 +9,6 @@ from dataclasses import dataclass, field
 from uuid import uuid4
 
 from runnerd import tasks, threads
-from runnerd.access.principals import user_id
 from runnerd.errors import ClientError, InternalError, NotSupported, RunnerdError
 from runnerd.llms.entry import ConnectorType, LLMRegistryEntry
 from runnerd.llms.entry_rows import OWNERS, KeptEntry
@@ -17,7 +16,8 @@ from runnerd.llms.entry_store import EntryStore
 from runnerd.models.intake import Progress
 from runnerd.models.store import Store
 from runnerd.pulls.asker import Asker
-from runnerd.pulls.pulling import Pulls, parse_source
+from runnerd.pulls.pulling import Pulls
+from runnerd.pulls.source_parsing import parse_source
 from runnerd.pulls.transfer_tasks import Subscription
 from runnerd.pulls.weblink import is_url
 
@@ -60,9 +60,7 @@ class Downloads:
         """Those under way."""
         return list(self._active.values())
 
-    async def begin(
-        self, entry: LLMRegistryEntry, owner: str, *, for_owner: bool, reusable: set[str]
-    ) -> str:
+    async def begin(self, entry: LLMRegistryEntry, asker: Asker, *, reusable: set[str]) -> str:
         """Begin a download, and return the UUID of what it brings.
 
         Where the address was downloaded before, and the model is one of `reusable` (ids), it is
@@ -70,29 +68,31 @@ class Downloads:
         wrong later is in the log, and the UUID means nothing then.
         """
         check_downloadable(entry)
-        uuid, said_by = str(uuid4()), OWNERS if for_owner else owner
+        uuid, said_by = str(uuid4()), _said_by(asker)
         self._check_room(said_by)
         if await self._reused(uuid, entry, reusable, said_by):
             return uuid
-        self.start(entry, owner, for_owner=for_owner, uuid=uuid)
+        self.start(entry, asker, uuid=uuid)
         return uuid
 
     def start(
-        self, entry: LLMRegistryEntry, owner: str, *, for_owner: bool, uuid: str | None = None
+        self,
+        entry: LLMRegistryEntry,
+        asker: Asker,
+        *,
+        uuid: str | None = None,
+        drafts: bool = True,
     ) -> Download:
-        """Pull what an entry names.
+        """Pull what an entry names, with `drafts` as `Pulls.pull` does.
 
         Raises errors.ClientError, NotSupported, Overloaded, LimitReached.
         """
         check_downloadable(entry)
-        uuid, said_by = uuid or str(uuid4()), OWNERS if for_owner else owner
+        uuid, said_by = uuid or str(uuid4()), _said_by(asker)
         self._check_room(said_by)
         tag = tag_of(entry, uuid)
-        asker = Asker(is_owner=for_owner, user_id=user_id(owner))
-        subscription = self._pulls.pull(entry.url, tag=tag, asker=asker)
-        if subscription.job.owner is None:
-            subscription.job.owner = owner
-        download = Download(uuid, entry, owner, said_by, subscription)
+        subscription = self._pulls.pull(entry.url, tag=tag, drafts=drafts, asker=asker)
+        download = Download(uuid, entry, asker.principal.id, said_by, subscription)
         self._active[uuid] = download
         download.task = tasks.spawn(self._follow(download, tag), name=f"download {entry.id}")
         return download
@@ -162,6 +162,11 @@ class _Followed(Subscription):
         except StopAsyncIteration:
             await self._downloads.wait(self._download)
             raise
+
+
+def _said_by(asker: Asker) -> str:
+    """Whose word an entry is that somebody brings."""
+    return OWNERS if asker.is_owner else asker.principal.id
 
 
 def check_downloadable(entry: LLMRegistryEntry) -> None:

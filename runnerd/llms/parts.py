@@ -53,7 +53,7 @@ async def build(
         database, lambda: {str(id): each.tags for id, each in store.catalog.entries.items()}
     )
     await entries.open()
-    pulls.keep_published = entries.publish
+    pulls.files.keep_published = entries.publish
     downloads = Downloads(store, pulls, entries)
     stack.push_async_callback(downloads.close)
     folder = (settings.pantry.bare_models or state_dir / "bare").absolute()  # programs get paths

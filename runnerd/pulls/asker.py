@@ -1,4 +1,4 @@
-"""Whose logins count for a pull or push.
+"""Who asks for a pull or push: whose it is, and whose logins count.
 
 | who asks | what counts, the first that there is |
 |---|---|
@@ -12,6 +12,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from runnerd.access import NOBODY, Policy, Principal, by_any_key
 from runnerd.access.logins import Login
 from runnerd.pulls.credentials import Credentials
 
@@ -21,13 +22,28 @@ FindLogin = Callable[[str, str], Login | None]
 
 @dataclass(frozen=True, slots=True)
 class Asker:
-    """Who asks: an owner or not, and a user or not."""
+    """Who asks, and whether that is an owner.  `accepted_for` is the user whose request an owner
+    has accepted, and who gets what is pulled.
+    """
 
+    principal: Principal = NOBODY
     is_owner: bool = False
-    user_id: str | None = None
+    accepted_for: Principal | None = None
+
+    @classmethod
+    def of(cls, principal: Principal, policy: Policy) -> Asker:
+        """A principal as the policy has it; what it asks for goes on when its key is replaced.
+
+        Raises errors.Unauthorized.
+        """
+        return cls(by_any_key(principal), policy.sees_everything(principal))
+
+    @property
+    def user_id(self) -> str | None:
+        """The id of the user who asks, None for who is none."""
+        return self.principal.user_id
 
 
-OWNER = Asker(is_owner=True)
 STRANGER = Asker()
 
 

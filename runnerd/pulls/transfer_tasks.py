@@ -27,11 +27,12 @@ _REPORT_INTERVAL = 0.1  # seconds between two reports of one file
 class TransferTask:
     """One pull or push: how far it is, and in the end its model or its error."""
 
-    def __init__(self, kind: Kind, reference: str) -> None:
+    def __init__(self, kind: Kind, reference: str, owner: str | None = None) -> None:
+        """`owner` is the id of the principal who asked for it."""
         self.id = secrets.token_hex(6)
         self.kind = kind
         self.reference = reference
-        self.owner: str | None = None  # the id of the principal who asked for it
+        self.owner = owner
         self.began_at = time.time()
         self.total = 0
         self.names: dict[str, str] = {}  # of files, by their layers
@@ -165,10 +166,13 @@ class TransferTask:
 
 
 class Subscription:
-    """One follower's view of a job: an iterator of progress, and afterwards the `model`."""
+    """One follower's view of a job: an iterator of progress, and afterwards the `model`.  `began`
+    says that the job is there because this follower asked for it.
+    """
 
-    def __init__(self, job: TransferTask) -> None:
+    def __init__(self, job: TransferTask, *, began: bool = False) -> None:
         self.job = job
+        self.began = began
         self._steps = job.follow()
 
     def __aiter__(self) -> Subscription:

@@ -9,13 +9,13 @@ from typing import Protocol
 from runnerd.access import Principal
 from runnerd.config import Limits
 from runnerd.errors import RunnerdError
+from runnerd.relay.leasing import Leasing
 from runnerd.relay.plan import Plan
 from runnerd.relay.pool import EnginePools
 from runnerd.relay.quarantine import Quarantine
 from runnerd.relay.records import RequestRecord
 from runnerd.relay.stall_timeouts import StallTimeouts
 from runnerd.relay.unread_streams import UnreadStreams
-from runnerd.supervisor import Supervisor
 
 
 class RunningExchange(Protocol):
@@ -37,7 +37,7 @@ class ExchangeContext:
     principal would be told that asked for a plan now (None: for what is not known yet).
     """
 
-    supervisor: Supervisor
+    supervisor: Leasing
     limits: Limits
     pools: EnginePools
     watch: StallTimeouts

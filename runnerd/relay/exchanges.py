@@ -20,6 +20,7 @@ from runnerd.relay.exchange import Exchange
 from runnerd.relay.exchange_context import ExchangeContext, RunningExchange
 from runnerd.relay.http_response import Client, HttpResponse
 from runnerd.relay.intake import Intake
+from runnerd.relay.leasing import Leasing
 from runnerd.relay.messages import Request, new_request_id
 from runnerd.relay.named_models import NamedModels
 from runnerd.relay.pending_models import PendingModels
@@ -28,13 +29,13 @@ from runnerd.relay.planner import Planner
 from runnerd.relay.pool import EnginePools
 from runnerd.relay.quarantine import Quarantine
 from runnerd.relay.records import LOAD, Records, RequestRecord
+from runnerd.relay.request_permissions import RequestPermissions
 from runnerd.relay.response_sink import ResponseSink
 from runnerd.relay.routes import Route
 from runnerd.relay.stall_timeouts import StallTimeouts
 from runnerd.relay.streamed_response import StreamedResponse
 from runnerd.relay.unread_streams import UnreadStreams
 from runnerd.relay.user_accounts import UserAccounts
-from runnerd.supervisor import Supervisor
 
 _COLLECTED_BYTES = 64 * 2**20  # of a response inside the daemon
 _UNREAD_BYTES = 2**16  # of one that is read piece by piece, until its engine has to wait
@@ -47,7 +48,7 @@ class ExchangeDependencies:
     limits: Limits
     planner: Planner
     named_models: NamedModels
-    supervisor: Supervisor
+    supervisor: Leasing
     records: Records
     policy: Policy
     images_dir: Path  # for images on their way to an engine that cannot read them
@@ -71,16 +72,17 @@ class Exchanges:
         self.accounts = UserAccounts(parts.policy, time.time)
         quarantine = Quarantine()
         self.runner_lost = quarantine.lost
-        self._intake = intake = Intake(
+        permissions = RequestPermissions(parts.policy, parts.named_models)
+        self.authorize = permissions.authorize
+        self._intake = Intake(
             parts.planner,
             parts.named_models,
-            parts.policy,
+            permissions,
             quarantine,
             parts.pending_models,
             images_dir=parts.images_dir,
             body_bytes=limits.body_bytes,
         )
-        self.authorize = intake.authorize
         self._context = ExchangeContext(
             parts.supervisor,
             limits,
@@ -89,7 +91,7 @@ class Exchanges:
             UnreadStreams(lambda key: parts.supervisor.wanted(key)),
             quarantine,
             parts.ended,
-            intake.still_allowed,
+            permissions.still_allowed,
         )
 
     def route(self, path: str) -> Route | None:

@@ -14,11 +14,9 @@ from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
-import msgspec
-
 from runnerd import threads
-from runnerd.access import Action, Policy, Principal, UserLimits
-from runnerd.errors import ClientError, ModelNotFound, PermissionMissing
+from runnerd.access import Principal
+from runnerd.errors import ClientError, ModelNotFound
 from runnerd.models.catalog import Model
 from runnerd.relay.body import Body
 from runnerd.relay.body_scan import is_heavy
@@ -31,11 +29,9 @@ from runnerd.relay.plan import Plan
 from runnerd.relay.plan_making import Translated
 from runnerd.relay.planner import Planner, ReadRequest
 from runnerd.relay.quarantine import Kind, Quarantine, kinds_of
+from runnerd.relay.request_permissions import RequestPermissions
 from runnerd.relay.request_rewrites.transcode import ImageTranscoder
 from runnerd.relay.routes import Route
-from runnerd.scheduler import BACKGROUND
-
-_LONGEST_STAY = 3600.0  # seconds that whoever may only use a model may have it stay
 
 
 class PendingPlan(NamedTuple):
@@ -66,7 +62,7 @@ class Intake:
         self,
         planner: Planner,
         named_models: NamedModels,
-        policy: Policy,
+        permissions: RequestPermissions,
         quarantine: Quarantine,
         pending_models: PendingModels | None,
         *,
@@ -75,27 +71,15 @@ class Intake:
     ) -> None:
         self._planner = planner
         self._named_models = named_models
-        self._policy = policy
+        self._permissions = permissions
         self._quarantine = quarantine
         self._pending_models = pending_models
         self._transcoder = ImageTranscoder(images_dir, body_bytes)
         self._turn = asyncio.Lock()  # one large body after the other: what they become is larger
 
-    def authorize(self, request: Request, route: Route, principal: Principal) -> None:
-        """Refuse a request of which the head says that its principal may not ask it.
-
-        Raises errors.Unauthorized, PermissionMissing.
-        """
-        action = Action.LOAD_MODEL if request.preload_only else route.operation.action
-        try:
-            self._policy.check(principal, action)
-        except PermissionMissing:
-            if route.also is None or not self._may(principal, route.also):
-                raise
-
     def plan(self, request: Request, route: Route, principal: Principal) -> Plan | PendingPlan:
         """Plan a complete request.  Raises errors of the 4xx kind and NotSupported (501)."""
-        self.authorize(request, route, principal)
+        self._permissions.authorize(request, route, principal)
         if is_heavy(request.body):
             return PendingPlan(False, lambda: self._read_aside(request, route, principal))
         read = self._planner.read(request.body, route, principal)
@@ -162,51 +146,13 @@ class Intake:
                 return PendingPlan(asked.streams, lambda: self._transcoded(asked, model))
         return await self._planned_aside(asked, model)
 
-    def _permitted(
-        self, plan: Plan, request: Request, principal: Principal
-    ) -> tuple[Plan, UserLimits]:
-        """A plan as its principal may carry it out, and the principal's limits.
-
-        Raises errors.Unauthorized, PermissionMissing.
-        """
-        self._policy.check(principal, plan.action)
-        limits = self._policy.limits(principal)
-        if plan.keep_alive is not None and not 0 <= plan.keep_alive <= _LONGEST_STAY:
-            plan = self._shortened(plan, principal)
-        priority = BACKGROUND if request.background else limits.priority
-        if priority:
-            plan = msgspec.structs.replace(plan, priority=priority)
-        return plan, limits
-
     def _accepted(self, plan: Plan, request: Request, principal: Principal) -> Plan:
-        plan, limits = self._permitted(plan, request, principal)
+        plan, limits = self._permissions.permitted(plan, request, principal)
         if limits.context is not None and plan.immediate is None:
             plan = plan.limited(limits.context)
         if self._quarantine and plan.immediate is None:
             self._quarantine.check(plan.key, plan.body)
         return plan
-
-    def _shortened(self, plan: Plan, principal: Principal) -> Plan:
-        """A plan after which a model stays no longer than who asks may say: to keep one loaded
-        takes the permission to load it.
-        """
-        if self._may(principal, Action.LOAD_MODEL):
-            return plan
-        told = f"keep_alive: to keep a model for more than {_LONGEST_STAY:.0f} s takes load_llm"
-        return msgspec.structs.replace(
-            plan, keep_alive=_LONGEST_STAY, warnings=(*plan.warnings, told)
-        )
-
-    def still_allowed(self, principal: Principal, plan: Plan | None) -> None:
-        """Raise what a principal would be told that asked now what it has asked before; None: what
-        it is was not known yet.
-        """
-        if plan is None:
-            self._policy.limits(principal)
-            return
-        self._policy.check(principal, plan.action)
-        if self._policy.grants(principal) is not None:
-            self._named_models.check_granted(principal, plan.key.backend, plan.model)
 
     async def _missing(self, asked: _Asked) -> PendingPlan:
         """Go on with a large request for a model that is not here: it is judged in a thread, and so
@@ -240,15 +186,8 @@ class Intake:
         return self._pending_models.expect(
             reference,
             judge or partial(self._judge, asked),
-            puller=principal if self._may(principal, Action.DOWNLOAD_MODEL) else None,
+            puller=self._permissions.puller(principal),
         )
-
-    def _may(self, principal: Principal, action: Action) -> bool:
-        try:
-            self._policy.check(principal, action)
-        except PermissionMissing:
-            return False
-        return True
 
     async def _arrived(self, asked: _Asked, wait: Wait) -> Plan | PendingPlan:
         await wait()
@@ -275,7 +214,7 @@ class Intake:
             read = await self._translated_aside(asked.read, model)
             served = planner.served(read, model, route)
             made = await threads.run(planner.plan, read, model, request, route, served=served)
-        plan, limits = self._permitted(made, request, asked.principal)
+        plan, limits = self._permissions.permitted(made, request, asked.principal)
         context = limits.context
         watched = bool(self._quarantine) and plan.immediate is None
         async with self._turn:

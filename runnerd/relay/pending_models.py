@@ -11,7 +11,7 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
-from runnerd.access import Principal, PrincipalKind
+from runnerd.access import Principal
 from runnerd.config import Settings
 from runnerd.errors import InvalidReference, Overloaded
 from runnerd.models.reference import Reference
@@ -38,10 +38,10 @@ class PendingModels:
     waiting: int = 0
 
     def expect(
-        self, reference: str, check: Callable[[], None], *, puller: Principal | None
+        self, reference: str, check: Callable[[], None], *, puller: Asker | None
     ) -> Wait | None:
         """How to wait for a missing model; None if it is not coming.  `puller` is who asks, None
-        for who may not begin a pull.
+        for somebody who may not begin a pull.
 
         Before anything is pulled or waited for, `check` raises for a request that no model would
         answer.  Raises errors.Overloaded when too many wait.
@@ -60,11 +60,9 @@ class PendingModels:
             subscription = Subscription(job)
         else:
             assert puller is not None
-            asker = Asker(puller.kind is PrincipalKind.OWNER, puller.user_id)
-            subscription = self.pulls.pull(reference, asker=asker)
-            if subscription.job.owner is None:  # else it is somebody's under another name
-                subscription.job.owner = puller.id
-                self.began(puller, reference)
+            subscription = self.pulls.pull(reference, asker=puller)
+            if subscription.began:  # else it is somebody's under another name
+                self.began(puller.principal, reference)
         return lambda: self._wait(subscription, reference)
 
     async def _wait(self, subscription: Subscription, reference: str) -> None:

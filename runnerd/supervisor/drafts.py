@@ -1,18 +1,22 @@
 """Models that draft for others: a pull brings one along, and the other is loaded with it.
 
 What is pulled says nothing of how it is loaded, so the pull hands both over; what is written down
-is an owner's configuration as any other, and can be changed as one.
+is an owner's configuration as any other, and can be changed as one.  So whoever may not configure
+models gets no draft model along, and nobody gets one whose name is not among its grants.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 
+from runnerd.access import Action, Policy
+from runnerd.access.model_patterns import granted
 from runnerd.backends.configuration import BackendMode, SpeculativeDecoding
 from runnerd.backends.model_files import ModelFiles
 from runnerd.configurations import ConfigurationKey, Configurations
-from runnerd.errors import InvalidModelFile
+from runnerd.errors import Forbidden, InvalidModelFile, PermissionMissing
 from runnerd.models.catalog import Model
+from runnerd.pulls.asker import Asker
 from runnerd.supervisor.configuring import Configuring
 from runnerd.supervisor.keys import Keys
 
@@ -20,8 +24,8 @@ _UNLIKE = 128  # tokens by which two vocabularies may differ in size, as llama.c
 
 
 class Drafts:
-    """Configures models to be loaded with their draft models.  `files_of` a model, by its id;
-    `id_of` a name that a model has.
+    """Configures models to be loaded with their draft models: a `pulls.draft_choice.Drafting`.
+    `files_of` a model, by its id; `id_of` a name that a model has.
     """
 
     def __init__(
@@ -31,12 +35,30 @@ class Drafts:
         keys: Keys,
         files_of: Callable[[str], ModelFiles],
         id_of: Callable[[str], str | None],
+        policy: Policy,
     ) -> None:
         self._configuring = configuring
         self._configurations = configurations
         self._keys = keys
         self._files_of = files_of
         self._id_of = id_of
+        self._policy = policy
+
+    def check(self, asker: Asker, tag: str) -> None:
+        """Raise errors.Forbidden or Unauthorized unless a pull of `asker` may bring a draft model
+        with this tag along.
+        """
+        for who in (asker.principal, asker.accepted_for):
+            grants = None if who is None else self._policy.grants(who)
+            if grants is not None and not granted(grants, (tag,)):
+                raise Forbidden(f"{tag} is none of the models that were granted")
+        try:
+            self._policy.check(asker.principal, Action.CONFIGURE_MODEL)
+        except PermissionMissing as error:
+            raise Forbidden(
+                "how models are loaded is for owners to say; to have it all the same:"
+                f" `runnerd pull {tag}`"
+            ) from error
 
     async def attach(self, model: Model, draft: Model, *, new: bool) -> str:
         """Let a model be loaded with a draft model from now on; a sentence for who pulled them.

@@ -41,6 +41,7 @@ from runnerd.scheduler import RunnerKey
 from runnerd.sessions.kept_responses import KeptResponses
 from runnerd.sockets.listeners import listen_unix
 from tests.support.loop_steps import measured_steps
+from tests.support.supervisors import NoRunners
 
 SIZE = 64 * 2**20 - 4096  # as large as a body may be, with something around the text
 TEXT = "A long text, and nothing that takes an escape. "
@@ -83,11 +84,10 @@ class Named:
         return replace(UNSEEN, description=replace(found, capabilities=capabilities))
 
 
-class Supervisor:
+class OneRunner(NoRunners):
     """Has one runner, whose engine listens at `socket`."""
 
     def __init__(self, socket: Path) -> None:
-        self.session_states = SimpleNamespace(follows=lambda runner: False)  # it has no sessions
         self._runner = SimpleNamespace(
             name="r", engine_socket=str(socket), spec=SimpleNamespace(model_ref="m")
         )
@@ -96,9 +96,6 @@ class Supervisor:
         return SimpleNamespace(
             runner=self._runner, generation=1, recalls=False, key=key, release=lambda: None
         )
-
-    def wanted(self, key: RunnerKey) -> int:
-        return 0
 
 
 @pytest.fixture
@@ -150,7 +147,7 @@ async def relay(engine: Path, tmp_path: Path) -> AsyncIterator[Path]:
             limits=limits,
             planner=Planner(keys, limits),
             named_models=cast(Any, Named()),
-            supervisor=cast(Any, Supervisor(engine)),
+            supervisor=OneRunner(engine),
             records=Records(),
             policy=Rules(time.time, Directory((), ())),
             images_dir=tmp_path / "images",

@@ -31,7 +31,6 @@ from runnerd.api.openai import responses, transcriptions
 from runnerd.api.routing import ACTIONS
 from runnerd.backends.configuration import BackendMode
 from runnerd.config import Limits
-from runnerd.errors import NotSupported
 from runnerd.relay.admission import Admission
 from runnerd.relay.body import Body
 from runnerd.relay.exchanges import ExchangeDependencies, Exchanges
@@ -43,6 +42,7 @@ from runnerd.relay.routes import V1_PREFIXES, Route
 from runnerd.relay.service import Relay, RelayDependencies
 from runnerd.scheduler import RunnerKey
 from runnerd.sockets.listeners import listen_tcp, listen_unix
+from tests.support.supervisors import NoRunners
 
 OTHER_APIS = {
     **anthropic.routes(),
@@ -82,17 +82,6 @@ class PlansAnything:
             origin=None,
             immediate=b"{}",
         )
-
-
-class NoRunners:
-    """A supervisor that has none."""
-
-    def lease_at_once(self, *arguments: object, **more: object) -> None: ...
-
-    def line_up(self, *arguments: object, **more: object) -> None: ...
-
-    async def lease(self, *arguments: object, **more: object) -> None:
-        raise NotSupported("let in")
 
 
 class NoAudit:
@@ -150,7 +139,7 @@ class PolicedRelay:
                 limits=Limits(),
                 planner=cast(Any, PlansAnything()),
                 named_models=cast(Any, PlansAnything()),
-                supervisor=cast(Any, NoRunners()),
+                supervisor=NoRunners(),
                 records=Records(),
                 policy=policy,
                 images_dir=folder / "images",

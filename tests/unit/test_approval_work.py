@@ -29,8 +29,8 @@ class Loads:
         self.failure: Exception | None = None
         self.owner: Principal | None = None
 
-    async def __call__(self, details: Mapping[str, Any], owner: Principal) -> None:
-        assert details == MODEL
+    async def __call__(self, approval: Approval, owner: Principal) -> None:
+        assert approval.details == MODEL
         self.begun += 1
         self.owner = owner
         await self.go.wait()

@@ -2,14 +2,30 @@
 
 from __future__ import annotations
 
+import pytest
+
+from runnerd.access import (
+    Directory,
+    Key,
+    Permission,
+    Rules,
+    User,
+    address_principal,
+    by_any_key,
+    owner_principal,
+    user_principal,
+)
 from runnerd.access.logins import Login
-from runnerd.pulls.asker import OWNER, STRANGER, Asker, OwnLogin, no_login
+from runnerd.errors import Unauthorized
+from runnerd.pulls.asker import STRANGER, Asker, OwnLogin, no_login
 from runnerd.pulls.credentials import Credentials
 from runnerd.pulls.hub import HubSource
 from runnerd.pulls.registry import RegistrySource
 from runnerd.pulls.settings import PullSettings
 
-ANN = Asker(user_id="ann")
+OWNER = Asker(owner_principal(0), is_owner=True)
+ANN, BOB = (Asker(user_principal(name, "key")) for name in ("ann", "bob"))
+BOSS = Asker(user_principal("boss", "key"), is_owner=True)
 LOGINS = {
     (user, host): Login(user, host, "name", f"secret of {user}")
     for user in ("ann", "boss")
@@ -37,8 +53,8 @@ def test_a_registry() -> None:
     assert registry(ANN).login == LOGINS["ann", "r.org"]
     assert registry(ANN, "x/m").login == LOGINS["ann", "registry-1.docker.io"]
     assert registry(ANN, "other.org/x/m").login is None
-    assert registry(Asker(True, "boss")).login == LOGINS["boss", "r.org"]
-    for asker in (OWNER, STRANGER, Asker(user_id="bob")):
+    assert registry(BOSS).login == LOGINS["boss", "r.org"]
+    for asker in (OWNER, STRANGER, BOB):
         assert registry(asker).login is None
     assert registry(ANN, token="said").login is None
 
@@ -53,7 +69,7 @@ def test_the_hub() -> None:
 def test_transfers_are_not_shared_with_who_has_no_login() -> None:
     """Sources are equal only where the same is shown."""
     assert registry(ANN) != registry(STRANGER)
-    assert registry(Asker(user_id="bob")) == registry(STRANGER)
+    assert registry(BOB) == registry(STRANGER)
     assert "secret" not in repr(registry(ANN)) + repr(hub(ANN))
 
 
@@ -63,3 +79,18 @@ async def test_it_is_for_one_registry() -> None:
     assert await login.find("r.org") == Credentials("name", "secret of ann")
     assert await login.find("evil.org") is None
     assert no_login("ann", "r.org") is None
+
+
+def test_who_asks() -> None:
+    """By the policy; a key that is replaced ends nothing."""
+    user = User("u", "boss", permissions=frozenset({Permission.SUPERUSER}))
+    keys = (Key("k", "u", "D", 0.0), Key("l", "u", "E", 0.0))
+    rules = Rules(lambda: 0.0, Directory((user,), keys))
+    boss, owner = user_principal("u", "k"), owner_principal(0)
+    assert Asker.of(boss, rules) == Asker(by_any_key(boss), is_owner=True)
+    assert Asker.of(boss, rules).user_id == "u"
+    assert Asker.of(owner, rules) == Asker(owner, is_owner=True)
+    assert Asker.of(address_principal("10.0.0.1"), rules).is_owner is False
+    assert STRANGER.user_id is None
+    with pytest.raises(Unauthorized):
+        Asker.of(user_principal("gone", "x"), rules)

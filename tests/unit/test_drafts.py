@@ -2,20 +2,45 @@
 
 from __future__ import annotations
 
+import contextlib
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, cast
 
 import pytest
 
+from runnerd.access import (
+    Directory,
+    Key,
+    Permission,
+    Principal,
+    Rules,
+    User,
+    by_any_key,
+    owner_principal,
+    user_principal,
+)
 from runnerd.backends.configuration import BackendMode
 from runnerd.backends.model_files import ModelFacts, ModelFiles
 from runnerd.configurations import ConfigurationKey, Configurations
-from runnerd.errors import InvalidModelFile
+from runnerd.errors import Forbidden, InvalidModelFile, Unauthorized
+from runnerd.pulls.asker import Asker
 from runnerd.supervisor.drafts import Drafts
 
 KEY = ConfigurationKey("llama.cpp", "model", BackendMode.COMPLETION)
 MODEL, DRAFT = (cast(Any, SimpleNamespace(id=name, name=f"ai/{name}")) for name in ("model", "d"))
+
+TAG = "huggingface.co/org/repo:mtp.gguf"
+USERS = (
+    User("ann", "ann", models=("hf.co/org/*",), permissions=frozenset({Permission.DOWNLOAD_LLM})),
+    User("bob", "bob", models=("ai/*",), permissions=frozenset({Permission.DOWNLOAD_LLM})),
+    User("boss", "boss", models=("ai/*",), permissions=frozenset({Permission.SUPERUSER})),
+)
+DIRECTORY = Directory(USERS, tuple(Key(f"k{user.id}", user.id, user.id, 0.0) for user in USERS))
+OWNER, ANN, BOB, BOSS, GONE = (
+    owner_principal(0),
+    *(user_principal(name, "") for name in ("ann", "bob", "boss", "gone")),
+)
 
 
 class Parts:
@@ -31,6 +56,7 @@ class Parts:
             cast(Any, keys),
             lambda id: ModelFiles(Path(), 0, facts=facts[id]),
             lambda name: name.removeprefix("ai/"),
+            Rules(lambda: 0.0, DIRECTORY),
         )
 
     async def configure(self, key: ConfigurationKey, changes: dict[str, object]) -> None:
@@ -84,3 +110,34 @@ async def test_one_of_another_vocabulary(tmp_path: Path) -> None:
     with pytest.raises(InvalidModelFile, match="it has 32129 tokens, and the model 32000"):
         await parts.drafts.attach(MODEL, DRAFT, new=True)
     assert parts.draft_model() is None
+
+
+@pytest.mark.parametrize(
+    ("asker", "error", "words"),
+    [
+        (Asker(OWNER, True), None, ""),
+        (Asker(by_any_key(BOSS), True), None, ""),
+        (Asker(by_any_key(ANN)), Forbidden, f"for owners to say; .*`runnerd pull {TAG}`"),
+        (Asker(by_any_key(BOB)), Forbidden, "none of the models that were granted"),
+        (Asker(by_any_key(GONE)), Unauthorized, "not valid"),
+    ],
+)
+def test_who_may_have_one(
+    tmp_path: Path, asker: Asker, error: type[Exception] | None, words: str
+) -> None:
+    """Whoever may configure models and has the draft among its grants."""
+    drafts = Parts(tmp_path, ModelFacts()).drafts
+    with contextlib.nullcontext() if error is None else pytest.raises(error, match=words):
+        drafts.check(asker, TAG)
+
+
+@pytest.mark.parametrize(
+    ("user", "error"), [(ANN, None), (BOSS, None), (BOB, Forbidden), (GONE, Unauthorized)]
+)
+def test_what_an_owner_has_accepted(
+    tmp_path: Path, user: Principal, error: type[Exception] | None
+) -> None:
+    """The owner may configure; whoever asked gets nothing that its grants do not have."""
+    drafts = Parts(tmp_path, ModelFacts()).drafts
+    with contextlib.nullcontext() if error is None else pytest.raises(error):
+        drafts.check(Asker(OWNER, True, accepted_for=by_any_key(user)), TAG)

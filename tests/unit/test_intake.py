@@ -25,6 +25,7 @@ from runnerd.access import (
 )
 from runnerd.backends.interface import EngineFailure
 from runnerd.errors import ClientError, ModelNotFound
+from runnerd.pulls.asker import Asker
 from runnerd.relay.body import Body
 from runnerd.relay.body_scan import LARGE
 from runnerd.relay.intake import Intake, PendingPlan
@@ -32,6 +33,7 @@ from runnerd.relay.messages import Request
 from runnerd.relay.parsed_request import ParsedRequest, parse
 from runnerd.relay.plan import Plan
 from runnerd.relay.quarantine import Quarantine
+from runnerd.relay.request_permissions import RequestPermissions
 from runnerd.relay.request_validation import validate_request
 from runnerd.relay.routes import Route, find
 from runnerd.scheduler import RunnerKey
@@ -93,10 +95,10 @@ class Pulling:
         self._planner = planner
 
     def expect(
-        self, reference: str, check: Callable[[], None], *, puller: Principal | None
+        self, reference: str, check: Callable[[], None], *, puller: Asker | None
     ) -> Callable[[], Awaitable[None]]:
         assert reference == "m"
-        assert puller == owner_principal(0)
+        assert puller == Asker(owner_principal(0), is_owner=True)
         check()
 
         async def wait() -> None:
@@ -122,9 +124,11 @@ def transcoded(monkeypatch: pytest.MonkeyPatch) -> list[Body]:
 
 def intake(planner: CountingPlanner, folder: Path) -> Intake:
     pulling = cast(Any, Pulling(planner))
-    policy = Rules(lambda: 0.0)
     found = cast(Any, planner)
-    return Intake(found, found, policy, Quarantine(), pulling, images_dir=folder, body_bytes=2**20)
+    permissions = RequestPermissions(Rules(lambda: 0.0), found)
+    return Intake(
+        found, found, permissions, Quarantine(), pulling, images_dir=folder, body_bytes=2**20
+    )
 
 
 def plan(taking: Intake, body: bytes) -> Plan | PendingPlan:
@@ -278,7 +282,10 @@ async def test_what_a_large_body_is_known_by_is_found_beside_the_event_loop(
     assert quarantine
     threads.clear()
     stub = cast(Any, planner)
-    taking = Intake(stub, stub, policy, quarantine, None, images_dir=tmp_path, body_bytes=2**20)
+    permissions = RequestPermissions(policy, stub)
+    taking = Intake(
+        stub, stub, permissions, quarantine, None, images_dir=tmp_path, body_bytes=2**20
+    )
     body = b'{"model":"m","messages":[],"x":"%s"}' % (b"x" * size)
     route = find("/v1/chat/completions")
     assert route is not None

@@ -15,7 +15,7 @@ from runnerd.models.gguf import read_header
 from runnerd.models.manifest import GGUF_TYPE, MMPROJ_TYPE
 from runnerd.models.outlines import Outlines
 from runnerd.pulls import outlining
-from runnerd.pulls.asker import OWNER, Asker
+from runnerd.pulls.asker import STRANGER, Asker
 from runnerd.pulls.offer import Offer, OfferedFile
 from runnerd.pulls.outlining import Outlining
 
@@ -83,7 +83,7 @@ def made(tmp_path: Path, *files: OfferedFile) -> Outlining:
 async def test_as_much_as_the_header_takes(tmp_path: Path, data: bytes, ranges: bool) -> None:
     """Step by step, each byte once where the server knows ranges; and nothing stays."""
     server = Server(data, ranges=ranges)
-    async with made(tmp_path, file(server)).outline("m", asker=OWNER) as outline:
+    async with made(tmp_path, file(server)).outline("m", asker=STRANGER) as outline:
         assert outline.files.facts.context_length > 0
         assert outline.files.weights_bytes == outline.bytes == len(data)
         assert outline.files.weights.stat().st_size == len(data)
@@ -96,7 +96,7 @@ async def test_several_files(tmp_path: Path, data: bytes) -> None:
     """An engine finds the further ones by their names."""
     servers = [Server(data), Server(data)]
     outlining = made(tmp_path, *map(file, servers))
-    async with outlining.outline("m", asker=OWNER) as outline:
+    async with outlining.outline("m", asker=STRANGER) as outline:
         assert outline.files.weights.name == "model-00001-of-00002.gguf"
         assert outline.files.weights.with_name("model-00002-of-00002.gguf").exists()
         assert outline.files.weights_bytes == 2 * len(data)
@@ -110,6 +110,6 @@ async def test_what_cannot_be_read(tmp_path: Path, data: bytes) -> None:
         file(Server(data[:300])),
     ):
         with pytest.raises(InvalidModelFile):
-            async with made(tmp_path, each).outline("m", asker=OWNER):
+            async with made(tmp_path, each).outline("m", asker=STRANGER):
                 pass
     assert not any((tmp_path / "outlines").iterdir())

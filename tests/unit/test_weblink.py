@@ -75,3 +75,32 @@ def test_names_of_files() -> None:
     assert file_name(URL("https://example.com/a%20b.gguf")) == "a b.gguf"
     assert file_name(URL("https://example.com/")) == "model"
     assert len(file_name(URL("https://example.com/" + "x" * 3000))) == 200
+
+
+def test_the_parts_of_a_signed_link() -> None:
+    """Each is asked for with the query that the link has."""
+    url, _ = parse_url("https://x.example/m-00002-of-00003.gguf?k=1")
+    found = [str(file.remote.url) for file in offer(NOBODY, url, None).files]
+    assert found == [f"https://x.example/m-0000{n}-of-00003.gguf?k=1" for n in (1, 2, 3)]
+
+
+@pytest.mark.parametrize("text", ["https://x/#sha256=zz", "https://x/#frag"])
+def test_a_fragment_is_a_digest(text: str) -> None:
+    """And nothing else."""
+    with pytest.raises(InvalidReference):
+        parse_url(text)
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("https://h.example/a.gguf?X-Amz-Signature=secret#sha256=x", "https://h.example/a.gguf"),
+        ("https://user:secret@h.example/a.gguf", "https://h.example/a.gguf"),
+        ("https://user:sec/ret@h.example/a.gguf", "https://user:sec/ret@h.example/a.gguf"),
+        ("HTTPS://user@h.example?k=secret", "HTTPS://h.example"),
+        ("hf.co/org/repo:Q4_0", "hf.co/org/repo:Q4_0"),
+    ],
+)
+def test_what_is_shown(text: str, expected: str) -> None:
+    """Neither credentials nor the query, where signed links have their key."""
+    assert shown(text) == expected

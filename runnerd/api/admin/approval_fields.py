@@ -23,7 +23,7 @@ from runnerd.api.visible_transfers import check_may_be
 from runnerd.errors import ClientError
 from runnerd.models.digest import Digest
 from runnerd.models.reference import Reference
-from runnerd.pulls.pulling import parse_source
+from runnerd.pulls.source_parsing import parse_source
 
 _REASON_LETTERS = 300
 _LONGEST = 2048

@@ -12,7 +12,7 @@ import contextlib
 import logging
 import time
 from collections.abc import Awaitable, Callable, Iterator, Mapping
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from runnerd import tasks
 from runnerd.access import Action, Principal, user_principal
@@ -26,8 +26,8 @@ from runnerd.pulls import weblink
 
 log = logging.getLogger(__name__)
 
-Doing = Callable[[Mapping[str, Any], Principal], Awaitable[None]]
-"""Does what the details of a request say, for the owner who has accepted it."""
+Doing = Callable[[Approval, Principal], Awaitable[None]]
+"""Does what a request says, for the owner who has accepted it."""
 
 _ACCEPTED, _REJECTED = ApprovalState.ACCEPTED, ApprovalState.REJECTED
 _WITHDRAWN = ApprovalState.WITHDRAWN
@@ -160,7 +160,7 @@ class ApprovalWork:
     async def _outcome(self, approval: Approval, principal: Principal, who: str) -> tuple[int, str]:
         """Do it; a status as HTTP has them, and why it has failed."""
         try:
-            await self._doing[approval.kind](approval.details, principal)
+            await self._doing[approval.kind](approval, principal)
             await self._approvals.accept(approval.id, who)
         except RunnerdError as error:
             return error.status, error.message

@@ -18,6 +18,7 @@ from runnerd.api.ollama.responses import NDJSON, line
 from runnerd.api.progress_stream import Tell, stream_work
 from runnerd.api.removal import remove_model
 from runnerd.api.routing import Routes
+from runnerd.api.visible_transfers import asker_of
 from runnerd.backends.interface import Quantizing
 from runnerd.errors import ClientError, Conflict, ModelNotFound, NotSupported
 from runnerd.models.catalog import Model
@@ -25,7 +26,7 @@ from runnerd.models.creating import Creation, Quantize, Recipe
 from runnerd.models.digest import Digest
 from runnerd.models.modelfile import MOST_MESSAGES, Parameter, Remark, checked_options
 from runnerd.models.reference import parse_tag
-from runnerd.pulls.asker import OWNER
+from runnerd.pulls.asker import Asker
 
 ROUTES = Routes(OLLAMA, family=FAMILY)
 
@@ -46,7 +47,9 @@ async def create(request: web.Request) -> web.StreamResponse:
         def say(status: str) -> None:
             tell(line({"status": status}))
 
-        whole = recipe if base is None else replace(recipe, base=await _base(context, base, say))
+        whole = recipe
+        if base is not None:
+            whole = replace(recipe, base=await _base(context, base, asker_of(request), say))
         await _create(context, whole, tag, say)
         return line({"status": "success"})
 
@@ -73,12 +76,13 @@ async def _create(context: Context, recipe: Recipe, tag: str, say: Callable[[str
             await remove_model(context, str(old.id), force=False)
 
 
-async def _base(context: Context, name: str, say: Callable[[str], None]) -> Model:
+async def _base(context: Context, name: str, asker: Asker, say: Callable[[str], None]) -> Model:
     """Return the model that another one is made of; pull it where it is not here."""
     try:
         return context.store.get(name)
     except ModelNotFound:
-        subscription = context.pulls.pull(name, asker=OWNER)  # nobody else creates models
+        # What is made of it is loaded in its own way, so nothing comes along that drafts for it.
+        subscription = context.pulls.pull(name, drafts=False, asker=asker)
     say("pulling manifest")
     async for progress in subscription:
         if progress.layer_size and progress.layer_current == progress.layer_size:

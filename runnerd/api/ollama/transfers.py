@@ -15,7 +15,7 @@ from runnerd.api.ollama.errors import FAMILY, OLLAMA
 from runnerd.api.ollama.names import model_name
 from runnerd.api.ollama.responses import NDJSON, line
 from runnerd.api.routing import Routes
-from runnerd.api.visible_transfers import asker_of, begun_by, check_may_be
+from runnerd.api.visible_transfers import asker_of, check_may_be
 from runnerd.errors import RunnerdError
 from runnerd.models.intake import Progress
 from runnerd.pulls.transfer_tasks import Kind, Subscription
@@ -29,7 +29,7 @@ async def pull(request: web.Request) -> web.StreamResponse:
     document = await json_body(request)
     name = model_name(document)
     check_may_be(request, name)
-    subscription = begun_by(request, request.app[CONTEXT].pulls.pull(name, asker=asker_of(request)))
+    subscription = request.app[CONTEXT].pulls.pull(name, asker=asker_of(request))
     return await _response(
         request,
         subscription,
@@ -44,7 +44,7 @@ async def push(request: web.Request) -> web.StreamResponse:
     """Push a model to the registry that its name says."""
     document = await json_body(request)
     name = model_name(document)
-    subscription = begun_by(request, request.app[CONTEXT].pulls.push(name, asker=asker_of(request)))
+    subscription = request.app[CONTEXT].pulls.push(name, asker=asker_of(request))
     return await _response(
         request,
         subscription,

@@ -5,12 +5,12 @@ from __future__ import annotations
 from aiohttp import web
 
 from runnerd.access import Action
-from runnerd.api.context import CONTEXT, SUBJECT, is_owner, models_of, principal_of
+from runnerd.api.context import CONTEXT, SUBJECT, models_of
 from runnerd.api.pantry.bodies import decoded
 from runnerd.api.pantry.customs import json_response, pantry_routes
 from runnerd.api.pantry.known import downloads, known
 from runnerd.api.pantry.wire import EntryRequest
-from runnerd.api.visible_transfers import check_may_be
+from runnerd.api.visible_transfers import asker_of, check_may_be
 from runnerd.errors import ClientError, UnprocessableBody
 from runnerd.llms.entry import LLMRegistryEntry, check_size, parse_entry
 from runnerd.pulls import weblink
@@ -55,5 +55,5 @@ async def _begin(request: web.Request, entry: LLMRegistryEntry) -> str:
     check_may_be(request, entry.url)
     reusable = {str(model.id) for model in models_of(request).models()}
     return await request.app[CONTEXT].llms.downloads.begin(
-        entry, principal_of(request).id, for_owner=is_owner(request), reusable=reusable
+        entry, asker_of(request), reusable=reusable
     )
