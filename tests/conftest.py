@@ -35,6 +35,8 @@ for _name in list(os.environ):
         del os.environ[_name]
 os.environ["NO_PROXY"] = os.environ["no_proxy"] = "localhost,127.0.0.1,::1"
 
+os.umask(0o022)  # whoever runs the tests may have another one, and tests make folders for daemons
+
 # On a busy machine an example may take any time: how long is nobody's promise.  Fixtures that serve
 # all examples of a test are meant to.
 settings.register_profile(
