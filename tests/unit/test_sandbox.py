@@ -35,7 +35,7 @@ def can(path, flags):
     try: os.close(os.open(path, flags))
     except PermissionError: return False
     return True
-print(can({str(node)!r}, os.O_RDWR), can("/proc/1/cmdline", os.O_RDONLY),
+print(can({str(node)!r}, os.O_RDWR), can("/proc/loadavg", os.O_RDONLY),
       can("/proc/self/maps", os.O_RDONLY), can("/sys/kernel/uevent_seqnum", os.O_RDONLY))
 """
     assert await python(code, Sandbox(devices=True)) == "True True True True\n"

@@ -14,6 +14,7 @@ import pytest
 
 from runnerd.sockets import sock_diag
 from runnerd.sockets.sock_diag import SockDiag
+from tests.support.ports import has_ipv6
 from tests.support.strangers import NOBODY, needs_root
 
 V4, V6 = socket.AF_INET, socket.AF_INET6
@@ -56,22 +57,12 @@ def diag() -> Iterator[SockDiag]:
 def test_our_own_uid(diag: SockDiag, listening: tuple[int, str], calling: tuple[int, str]) -> None:
     """Over IPv4, IPv6 and IPv4 written as IPv6; a client that is done sending is still there."""
     assert diag.why_not() is None
-    if "::1" in (listening[1], calling[1]) and not _has_ipv6():
+    if "::1" in (listening[1], calling[1]) and not has_ipv6():
         pytest.skip("this host has no IPv6")
     with pair(listening, calling) as (client, accepted):
         assert diag.peer_uid(accepted) == os.geteuid()
         client.shutdown(socket.SHUT_WR)
         assert diag.peer_uid(accepted) == os.geteuid()
-
-
-def _has_ipv6() -> bool:
-    """Whether ::1 is there: a kernel may know IPv6 and have it switched off."""
-    try:
-        with socket.socket(V6) as listener:
-            listener.bind(("::1", 0))
-    except OSError:
-        return False
-    return True
 
 
 def test_a_closed_socket_is_nobodys(diag: SockDiag) -> None:
