@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from runnerd.backends import sandbox
+from runnerd.backends import landlock, sandbox
 from runnerd.backends.commands import run_command
 from runnerd.backends.sandbox import Sandbox, folders_of
 from tests.support.waiting import SECONDS
@@ -22,6 +22,7 @@ async def python(code: str, sandbox: Sandbox | None) -> str:
     return result.output
 
 
+@pytest.mark.skipif(landlock.abi() == 0, reason="this kernel has no Landlock")
 async def test_devices_are_for_those_that_compute_on_them(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
