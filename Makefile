@@ -8,6 +8,9 @@ BIN := $(VENV)/bin
 .PHONY: serve test fuzz test-clients test-slow test-install lint check bench lock install uninstall clean help
 .DEFAULT_GOAL := help
 
+# Tests write whatever a file may hold, also under a locale that lacks its letters.
+test fuzz test-clients test-slow test-install lint bench: export PYTHONUTF8 := 1
+
 help:
 	@echo "make serve    set everything up, start the daemon, ask it one question; Ctrl-C stops it"
 	@echo "make test     set everything up and run the tests"

@@ -16,6 +16,7 @@ from pathlib import Path
 
 import psutil
 import pytest
+from httpx._config import DEFAULT_TIMEOUT_CONFIG
 from hypothesis import HealthCheck, settings
 
 from runnerd.backends.llamacpp import places
@@ -23,6 +24,7 @@ from runnerd.backends.llamacpp.server import ServerFinder
 from runnerd.backends.llamacpp.settings import LlamaCppSettings
 from runnerd.errors import BackendFailure
 from tests.support import blocking
+from tests.support.waiting import LIMIT
 
 # What whoever runs the tests has set for a daemon of theirs, or was given by a service manager,
 # must not reach those of the tests; nor a proxy what is sent to this machine.
@@ -34,6 +36,12 @@ for _name in list(os.environ):
     if _name.startswith(_FOREIGN) and _name != "RUNNERD_TEST_SECONDS":
         del os.environ[_name]
 os.environ["NO_PROXY"] = os.environ["no_proxy"] = "localhost,127.0.0.1,::1"
+
+# httpx gives up after 5 s by default; how long something takes is nobody's promise here either.
+for _part in ("connect", "read", "write", "pool"):
+    setattr(DEFAULT_TIMEOUT_CONFIG, _part, LIMIT)
+
+os.umask(0o022)  # whoever runs the tests may have another one, and tests make folders for daemons
 
 # On a busy machine an example may take any time: how long is nobody's promise.  Fixtures that serve
 # all examples of a test are meant to.

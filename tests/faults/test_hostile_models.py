@@ -14,11 +14,10 @@ from pathlib import Path
 from typing import Any
 
 import httpx
-import psutil
 import pytest
 
 from runnerd.models import tiny
-from tests.support.daemon import DaemonProcess, running
+from tests.support.daemon import DaemonProcess, running, seen_process
 from tests.support.fileserver import serving
 from tests.support.ggufs import STRING, U32, gguf, pair, tensor, text
 from tests.support.waiting import wait_for
@@ -63,11 +62,11 @@ def test_a_template_that_explodes(daemon: DaemonProcess, tmp_path: Path) -> None
     tiny.write_completion_model(tmp_path / "tiny.gguf")
     daemon.import_model(tmp_path / "tiny.gguf", "tiny")
     assert daemon.process is not None
-    before = psutil.Process(daemon.process.pid).memory_info().rss
+    before = seen_process(daemon.process.pid).memory_info().rss
     document = {"model": "new", "from": "tiny", "template": EXPLODING, "stream": False}
     response = daemon.http.post("/api/create", json=document)
     assert "characters in Jinja" in response.text, json.dumps(response.json())
-    assert psutil.Process(daemon.process.pid).memory_info().rss - before < 64 * 2**20
+    assert seen_process(daemon.process.pid).memory_info().rss - before < 64 * 2**20
 
 
 @pytest.mark.parametrize("name", ["../../x", "/etc/passwd", "a/../../b"])
@@ -153,7 +152,7 @@ def test_a_pull_without_a_length(small: DaemonProcess) -> None:
 def test_memory_of_a_burst_is_given_back(daemon: DaemonProcess) -> None:
     """Half a body from each of many clients: what they took is the system's again."""
     assert daemon.process is not None
-    process = psutil.Process(daemon.process.pid)
+    process = seen_process(daemon.process.pid)
     before = process.memory_info().rss
     head = b"POST /v1/completions HTTP/1.1\r\nHost: localhost\r\nContent-Length: 200000\r\n\r\n"
     clients = []

@@ -19,12 +19,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import httpx
-import psutil
 import pytest
 
 from runnerd.backends import landlock, seccomp
 from runnerd.models import tiny
-from tests.support.daemon import DaemonProcess
+from tests.support.daemon import DaemonProcess, seen_process
 from tests.support.engines import pass_trial
 
 PROGRAM = Path(__file__).with_name("hostile_engine.py")
@@ -194,7 +193,7 @@ def test_the_daemon_keeps_its_secrets(user: str) -> None:
     """Once it runs, its environment holds no token, and who is not root cannot look into it."""
     with host(user) as this:
         assert this.daemon.process is not None
-        process = psutil.Process(this.daemon.process.pid)
+        process = seen_process(this.daemon.process.pid)
         if os.getuid() == 0:
             assert SECRET.encode() not in Path(f"/proc/{process.pid}/environ").read_bytes()
         # Not dumpable: what is in /proc belongs to root.

@@ -18,7 +18,7 @@ import psutil
 import pytest
 
 from runnerd.models import tiny
-from tests.support.daemon import DaemonProcess, running
+from tests.support.daemon import DaemonProcess, running, seen_process
 from tests.support.ports import reserved_port
 from tests.support.waiting import SECONDS, wait_for
 
@@ -106,7 +106,7 @@ def test_sockets_of_systemd(folder: Path, tmp_path: Path) -> None:
             assert client.get("http://localhost/health").status_code == 200
         assert httpx.get(f"http://127.0.0.1:{port}/version").status_code == 200
         assert not (folder / "run" / "runnerd.sock").exists()
-        listening = psutil.Process(process.pid).net_connections("inet")
+        listening = seen_process(process.pid).net_connections("inet")
         assert {one.laddr.port for one in listening if one.status == psutil.CONN_LISTEN} == {port}
         process.send_signal(signal.SIGTERM)
         assert process.wait(60 * SECONDS) == 0
@@ -127,7 +127,7 @@ def test_engines_inherit_no_listener(folder: Path, tmp_path: Path) -> None:
             question = {"model": "tiny", "prompt": "x", "max_tokens": 1}
             response = client.post("http://localhost/v1/completions", json=question)
             assert response.status_code == 200, response.text
-        (engine,) = psutil.Process(process.pid).children()
+        (engine,) = seen_process(process.pid).children()
         inherited = Path(f"/proc/{engine.pid}/environ").read_bytes()
         assert b"LISTEN_" not in inherited
         assert str(path) not in {str(one.laddr) for one in engine.net_connections("unix")}
@@ -223,7 +223,7 @@ def test_the_watchdog_follows_the_event_loop(manager: Manager, tmp_path: Path) -
     with running(tmp_path / "d", env=env) as daemon:
         wait_for(lambda: manager.told("WATCHDOG=1") > 3, "several beats")
         assert daemon.process is not None
-        process = psutil.Process(daemon.process.pid)
+        process = seen_process(daemon.process.pid)
         process.suspend()
         wait_for(lambda: process.status() == psutil.STATUS_STOPPED, "the daemon to stand still")
         beats = manager.told("WATCHDOG=1")

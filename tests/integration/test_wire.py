@@ -9,10 +9,9 @@ import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
-import psutil
 import pytest
 
-from tests.support.daemon import DaemonProcess, running
+from tests.support.daemon import DaemonProcess, running, seen_process
 from tests.support.waiting import SECONDS, wait_for
 from tests.support.wire import Wire, get, post
 
@@ -397,6 +396,6 @@ def open_descriptors(daemon: DaemonProcess) -> int:
     """How many files the daemon has open.  Root alone is shown that: others count its sockets."""
     assert daemon.process is not None
     if os.getuid() == 0:
-        return psutil.Process(daemon.process.pid).num_fds()
+        return seen_process(daemon.process.pid).num_fds()
     path = str(daemon.socket)
     return Path("/proc/net/unix").read_text().split().count(path)

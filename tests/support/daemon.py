@@ -10,12 +10,13 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
 import httpx
 import psutil
+import pytest
 
 from tests.support.waiting import SECONDS, wait_for
 
@@ -142,10 +143,7 @@ class DaemonProcess:
     def engines(self) -> list[psutil.Process]:
         """Return the engine processes: the daemon's children but for tools that look at a model."""
         assert self.process is not None
-        try:
-            children = psutil.Process(self.process.pid).children(recursive=True)
-        except psutil.NoSuchProcess:
-            return []
+        children = _descendants(self.process.pid)
         return [child for child in children if not _is_tool(child)]
 
     # the end
@@ -175,6 +173,27 @@ class DaemonProcess:
         for path in sorted(self.runtime_dir.rglob("*"), reverse=True):
             path.rmdir() if path.is_dir() else path.unlink()
         self.runtime_dir.rmdir()
+
+
+def seen_process(pid: int) -> psutil.Process:
+    """A process that may be private, as the daemon is; the test is skipped where /proc hides it."""
+    try:
+        return psutil.Process(pid)
+    except psutil.NoSuchProcess:
+        os.kill(pid, 0)  # or it is no more
+        pytest.skip("/proc hides private processes here (hidepid)")
+
+
+def _descendants(pid: int) -> list[psutil.Process]:
+    """Whose parent a process is, and theirs; itself it may be hidden (hidepid)."""
+    children: dict[int, list[psutil.Process]] = {}
+    for process in psutil.process_iter():
+        with suppress(psutil.NoSuchProcess):
+            children.setdefault(process.ppid(), []).append(process)
+    found = list(children.get(pid, ()))
+    for each in found:  # which grows meanwhile
+        found += children.get(each.pid, ())
+    return found
 
 
 def _is_tool(process: psutil.Process) -> bool:

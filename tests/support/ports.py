@@ -1,4 +1,4 @@
-"""A TCP port for a server that cannot be given a socket, and for nobody else meanwhile."""
+"""TCP ports for servers that cannot be given a socket, and which addresses this host has."""
 
 from __future__ import annotations
 
@@ -19,3 +19,13 @@ def reserved_port() -> Iterator[int]:
         holder.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         holder.bind(("127.0.0.1", 0))
         yield int(holder.getsockname()[1])
+
+
+def has_ipv6() -> bool:
+    """Whether ::1 is there: a kernel may know IPv6 and have it switched off."""
+    try:
+        with socket.socket(socket.AF_INET6) as listener:
+            listener.bind(("::1", 0))
+    except OSError:
+        return False
+    return True

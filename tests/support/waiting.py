@@ -15,7 +15,7 @@ SECONDS = float(os.environ.get("RUNNERD_TEST_SECONDS", "1"))
 LIMIT = 60 * SECONDS  # for what takes an engine
 
 
-def wait_for(condition: Callable[[], T], what: str, *, limit: float = 30 * SECONDS) -> T:
+def wait_for(condition: Callable[[], T], what: str, *, limit: float = LIMIT) -> T:
     """Return the condition's first true value; fail when `limit` seconds have passed."""
     deadline = time.monotonic() + limit
     while not (value := condition()):

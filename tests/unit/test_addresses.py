@@ -5,11 +5,16 @@ from __future__ import annotations
 import socket
 from pathlib import Path
 
+import pytest
+
 from runnerd.sockets.addresses import address_of, tcp_addresses
+from tests.support.ports import has_ipv6
 
 
 def test_each_kind_of_listener(tmp_path: Path) -> None:
     """As a client would write it; IPv6 in brackets."""
+    if not has_ipv6():
+        pytest.skip("this host has no IPv6")
     with (
         socket.socket(socket.AF_UNIX) as local,
         socket.create_server(("127.0.0.1", 0)) as four,
