@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import contextlib
 import os
+import stat
 from collections.abc import Sequence
 from pathlib import Path
+from typing import BinaryIO
 
 from runnerd import threads
 from runnerd.backends.configuration import BackendConfiguration, BackendMode
@@ -15,6 +17,9 @@ from runnerd.backends.llamacpp import slots
 from runnerd.backends.llamacpp.engine_choice import EngineChoice
 from runnerd.backends.llamacpp.launches import Launches, engine_socket, slots_folder
 from runnerd.backends.slots import SlotMemory
+from runnerd.deep_removal import remove_folder
+from runnerd.errors import BackendFailure
+from runnerd.regular import open_regular
 from runnerd.threads import Stop
 
 _PIECE_BYTES = 2**20
@@ -94,22 +99,31 @@ class SlotSaving:
             await threads.run_to_end(self._take_back, socket, [name])
 
     def _take(self, socket: Path, names: Sequence[str]) -> None:
-        """Move what an engine wrote in its own folder to where slots are kept."""
+        """Move what an engine wrote in its own folder to where slots are kept.
+
+        It is looked at where the engine cannot reach it any more.  Raises errors.BackendFailure.
+        """
         owner = self._owner(socket)
         for written, kept in self._pairs(socket, names):
-            take_file(written, owner)
-            written.rename(kept)
+            try:
+                written.rename(kept)
+                take_file(kept, owner)
+            except OSError as error:
+                _remove(kept)
+                raise BackendFailure(f"the engine's slots cannot be kept: {error}") from error
 
     def _lend(self, socket: Path, names: Sequence[str], stop: Stop) -> None:
-        """Put kept slots into an engine's own folder.  What it may do to them, a checksum tells."""
+        """Put kept slots into an engine's own folder.  What it may do to them, a checksum tells.
+
+        The engine may do anything in that folder meanwhile, so nothing that is there is opened or
+        given away.  Raises errors.BackendFailure.
+        """
         owner = self._owner(socket)
-        for lent, kept in self._pairs(socket, names):
-            try:
-                lent.hardlink_to(kept)
-            except OSError:  # a disk without links
-                _copy(kept, lent, stop)
-            if owner != os.geteuid():
-                os.chown(lent, owner, owner, follow_symlinks=False)
+        try:
+            for lent, kept in self._pairs(socket, names):
+                _lend_one(kept, lent, owner, stop)
+        except OSError as error:
+            raise BackendFailure(f"the engine cannot have its slots back: {error}") from error
 
     def _take_back(self, socket: Path, names: Sequence[str]) -> None:
         for lent, kept in self._pairs(socket, names):
@@ -131,8 +145,31 @@ class SlotSaving:
         return [(folder / name, slots_dir / name) for name in names]
 
 
-def _copy(kept: Path, lent: Path, stop: Stop) -> None:
-    with open(kept, "rb") as source, open(lent, "wb") as target:
+def _lend_one(kept: Path, lent: Path, owner: int, stop: Stop) -> None:
+    with open(open_regular(kept), "rb") as source:
+        if owner != os.geteuid():
+            os.fchown(source.fileno(), owner, owner)
+        with contextlib.suppress(FileNotFoundError):
+            lent.unlink()
+        try:
+            lent.hardlink_to(kept)
+        except OSError:  # a disk without links
+            _copy(source, lent, owner, stop)
+
+
+def _copy(source: BinaryIO, lent: Path, owner: int, stop: Stop) -> None:
+    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+    with open(os.open(lent, flags, 0o600), "wb") as target:
+        os.fchown(target.fileno(), owner, -1 if owner == os.geteuid() else owner)
         while piece := source.read(_PIECE_BYTES):
             stop.check()
             target.write(piece)
+
+
+def _remove(path: Path) -> None:
+    """Remove whatever an engine has put there."""
+    with contextlib.suppress(OSError):
+        if stat.S_ISDIR(path.lstat().st_mode):
+            remove_folder(path)
+        else:
+            path.unlink()
