@@ -14,12 +14,13 @@ import contextlib
 import fcntl
 import logging
 import os
-import signal
 import threading
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+
+from runnerd.backends.ending import anybody, end_all
 
 log = logging.getLogger(__name__)
 
@@ -157,15 +158,12 @@ class EngineUsers:
 
     def give_back(self, lent: Lent, before: Callable[[], None] | None = None) -> None:
         """End what still runs as this user, carry out `before`, and let others have the number."""
-        deadline = time.monotonic() + _END_TIMEOUT
-        while still_there := _end_all(lent.uid):
-            if time.monotonic() > deadline:
-                log.error("processes of uid %d are still there; nobody gets it again", lent.uid)
-                break
-            time.sleep(_END_INTERVAL)
+        ended = _end(lent.uid)
+        if not ended:
+            log.error("processes of uid %d are still there; nobody gets it again", lent.uid)
         if before is not None:
             before()
-        if not still_there:
+        if ended:
             os.close(lent.lock)
 
     def _lock(self, uid: int) -> int | None:
@@ -215,21 +213,20 @@ def _uids(pid: int) -> list[int]:
     except OSError:  # gone meanwhile
         return []
     line = text.partition(b"\nUid:")[2].partition(b"\n")[0]
-    zombie = b"\nState:\tZ" in text
+    # Its first thread may end before the others, and the process is one that has ended by its name.
+    zombie = b"\nState:\tZ" in text and b"\nThreads:\t1\n" in text
     return [] if zombie else [int(word) for word in line.split()]
 
 
-def _end_all(uid: int) -> bool:
-    """Kill every process of a user; return whether there was one."""
-    found = False
-    for name in os.listdir("/proc"):
-        if name.isdigit() and uid in _uids(int(name)):
-            found = True
-            with contextlib.suppress(OSError):
-                descriptor = os.pidfd_open(int(name))
-                try:
-                    if uid in _uids(int(name)):  # the number is still that process'
-                        signal.pidfd_send_signal(descriptor, signal.SIGKILL)
-                finally:
-                    os.close(descriptor)
-    return found
+def _end(uid: int) -> bool:
+    """Kill every process of a user, and wait until there is none; whether that has come about."""
+    deadline = time.monotonic() + _END_TIMEOUT
+    killed = False
+    while anybody(uid):
+        killed = killed or end_all(uid)
+        if killed and uid not in _running():  # who cannot run any more waits for a parent
+            break
+        if time.monotonic() > deadline:
+            return False
+        time.sleep(_END_INTERVAL)
+    return True

@@ -40,6 +40,7 @@ RESERVED = (
         (
             "runnerd.backends.process",
             "runnerd.backends.helper_programs",
+            "runnerd.backends.ending",  # it executes nothing
         ),
         "processes are started by runnerd.backends.process alone",
     ),

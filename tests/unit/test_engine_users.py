@@ -11,6 +11,7 @@ import pytest
 from runnerd.backends import engine_users
 from runnerd.backends.engine_users import USUAL, EngineUsers, NoUser, parse_range
 from tests.support.waiting import wait_for
+from tests.unit.test_ending import FLEES, LOOKS_ENDED, running
 
 RANGE = "60810-60812"
 ALL = (1 << 41) - 1
@@ -116,3 +117,15 @@ def test_what_still_runs_ends_with_its_number(tmp_path: Path) -> None:
     )
     users.give_back(lent)
     assert wait_for(lambda: left.poll() is not None, "its end")
+
+
+@as_root
+@pytest.mark.parametrize("program", [FLEES, LOOKS_ENDED])
+def test_nobody_keeps_a_number_by_hiding(program: str, tmp_path: Path) -> None:
+    """Whoever has it next shares it with nobody, whatever the one before has started."""
+    users = EngineUsers("60810-60810", tmp_path)
+    for _ in range(2):
+        lent = users.lend()
+        with running(program, lent.uid):
+            users.give_back(lent)
+            assert not [uid for _ in range(20) for uid in engine_users._running() if uid == 60810]
