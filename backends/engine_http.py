@@ -13,7 +13,7 @@ from pathlib import Path
 
 import msgspec
 
-from runnerd.sockets.peer import peer_credentials
+from runnerd.sockets.peer import check_listener, folder_owner, peer_credentials
 
 _LONGEST_RESPONSE = 2**20  # bytes
 _READ_BYTES = 2**16
@@ -40,6 +40,7 @@ async def ask(socket: Path, path: str, document: object = None) -> tuple[int, by
     reader, writer = await asyncio.open_unix_connection(str(socket))
     response = bytearray()
     try:
+        _check(socket, writer)
         writer.write(head.encode() + body)
         while len(response) <= _LONGEST_RESPONSE and (more := await reader.read(_READ_BYTES)):
             response += more
@@ -50,6 +51,11 @@ async def ask(socket: Path, path: str, document: object = None) -> tuple[int, by
     finally:
         writer.close()
     return _parsed(bytes(response), path)
+
+
+def _check(socket: Path, writer: asyncio.StreamWriter) -> None:
+    """Raise ConnectionRefusedError unless it is the engine that listens."""
+    check_listener(writer.get_extra_info("socket"), folder_owner(str(socket)))
 
 
 def _is_whole(response: bytearray) -> bool:
@@ -91,6 +97,7 @@ async def engine_process(socket: Path) -> int:
     """The id of the process that listens on a Unix socket.  Raises OSError."""
     _, writer = await asyncio.open_unix_connection(str(socket))
     try:
+        _check(socket, writer)
         listener = peer_credentials(writer.get_extra_info("socket"))
     finally:
         writer.close()

@@ -19,6 +19,8 @@ from pathlib import Path
 import aiohttp
 import msgspec
 from aiohttp import web
+from aiohttp.client_proto import ResponseHandler
+from aiohttp.tracing import Trace
 from yarl import URL
 
 from runnerd.backends.interface import Headers
@@ -32,7 +34,7 @@ from runnerd.errors import (
     RunnerdError,
 )
 from runnerd.sockets.listeners import listen_unix, unlink_if_ours
-from runnerd.sockets.peer import peer_credentials
+from runnerd.sockets.peer import check_listener, folder_owner, peer_credentials
 
 log = logging.getLogger(__name__)
 
@@ -104,7 +106,7 @@ class Guard:
         self._listener = listen_unix(self._socket, mode=0o600, group=None)
         try:
             self._http = aiohttp.ClientSession(
-                connector=aiohttp.UnixConnector(str(self._engine), limit=0, force_close=True),
+                connector=_ToEngine(str(self._engine), limit=0, force_close=True),
                 timeout=aiohttp.ClientTimeout(total=None, connect=5.0),
                 cookie_jar=aiohttp.DummyCookieJar(),
                 auto_decompress=False,
@@ -182,6 +184,22 @@ class Guard:
             raise BackendFailure("the engine is not running any more") from error
         except (aiohttp.ClientError, TimeoutError, ValueError) as error:
             raise BackendFailure("the engine broke off before it answered") from error
+
+
+class _ToEngine(aiohttp.UnixConnector):
+    """Connects to an engine, and to nobody else whom it has put in its place."""
+
+    async def _create_connection(
+        self, req: aiohttp.ClientRequest, traces: list[Trace], *limits: aiohttp.ClientTimeout
+    ) -> ResponseHandler:
+        protocol = await super()._create_connection(req, traces, *limits)
+        assert protocol.transport is not None
+        try:
+            check_listener(protocol.transport.get_extra_info("socket"), folder_owner(self.path))
+        except OSError:
+            protocol.close()
+            raise
+        return protocol
 
 
 def _peer_uid(request: web.BaseRequest) -> int | None:

@@ -7,6 +7,8 @@ is read.
 
 from __future__ import annotations
 
+import errno
+import os
 import socket
 import struct
 from dataclasses import dataclass
@@ -48,3 +50,25 @@ def peer_credentials(sock: PeerSocket) -> PeerCredentials | None:
         return None
     pid, uid, gid = _UCRED.unpack(response)
     return None if uid == _NOBODY_YET else PeerCredentials(pid, uid, gid)
+
+
+def folder_owner(path: str) -> int | None:
+    """The user who alone may listen on a Unix socket at `path`: whose its folder is, where that is
+    another user than ours; None for anybody.
+
+    Who owns the folder can put a link to somebody else's socket there, and have us talk to that.
+    """
+    try:
+        owner = os.stat(os.path.dirname(path)).st_uid
+    except OSError:  # there is no socket either
+        return None
+    return None if owner == os.geteuid() else owner
+
+
+def check_listener(sock: PeerSocket, owner: int | None) -> None:
+    """Raise ConnectionRefusedError unless `owner` listens at a connection's other end."""
+    if owner is None:
+        return
+    peer = peer_credentials(sock)
+    if peer is None or peer.uid != owner:
+        raise ConnectionRefusedError(errno.ECONNREFUSED, "somebody else listens on its socket")

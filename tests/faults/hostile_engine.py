@@ -3,8 +3,8 @@
     HOSTILE what llama-server gets
 
 A request's `aims` are what it goes for: `daemon` (its process), `victim` (another one of the same
-user), paths to connect to, to read, to write and to list; `only` these attempts, all if empty,
-`without` those.
+user), paths to connect to, to read, to write and to list, a socket to put `instead` of its own;
+`only` these attempts, all if empty, `without` those.
 `GET` is answered as /health is; a POST with an object of what it tried: true where it got through,
 and the error where it did not.
 
@@ -51,6 +51,16 @@ def call(name: str, *arguments: Any) -> None:
 def connect(path: str) -> None:
     with socket.socket(socket.AF_UNIX) as client:
         client.connect(path)
+
+
+def own_socket() -> str:
+    return sys.argv[sys.argv.index("--host") + 1]
+
+
+def put_instead(path: str) -> None:
+    """Have whoever connects to this engine talk to another socket."""
+    os.unlink(own_socket())
+    os.symlink(path, own_socket())
 
 
 def send_datagram(path: str) -> None:
@@ -140,6 +150,8 @@ def attempts(aims: dict[str, Any]) -> dict[str, Callable[[], object]]:
         "CAP_DAC_OVERRIDE": lambda: gain(1),
         "CAP_SYS_PTRACE": lambda: gain(19),
     }
+    if "instead" in aims:
+        tried["another in its place"] = lambda: put_instead(aims["instead"])
     for path in aims["sockets"]:
         tried[f"connect to {path}"] = lambda path=path: connect(path)  # type: ignore[misc]
     for path in aims["read"]:
@@ -206,7 +218,7 @@ def main() -> None:
         print("--host (or a Unix socket) --model --alias --ctx-size --slot-save-path")
     else:
         signal.signal(signal.SIGTERM, lambda *_: os._exit(0))
-        Server(arguments[arguments.index("--host") + 1], Handler).serve_forever()
+        Server(own_socket(), Handler).serve_forever()
 
 
 if __name__ == "__main__":

@@ -4,14 +4,18 @@ do then it cannot do either where Landlock and seccomp are switched off, or abse
 
 from __future__ import annotations
 
+import contextlib
 import os
+import socket
+from collections.abc import Iterator
 from pathlib import Path
 
+import httpx
 import psutil
 import pytest
 
 from tests.faults.test_taken_over_engine import ORDINARY, PYTHON, Host, host
-from tests.support.waiting import wait_for
+from tests.support.waiting import LIMIT, wait_for
 
 RANGE = "60700-60799"
 # What any program of any user of this host can do, where nothing but its user holds it back.
@@ -84,6 +88,41 @@ def test_it_is_a_stranger(user: str, sandbox: bool) -> None:
                 got = {name for name, outcome in report.items() if outcome is True}
                 assert got <= (anybody if sandbox else anybody | IN_A_NAMESPACE)
         assert this.daemon.http.get("/health").status_code == 200
+
+
+def test_nobody_is_talked_to_in_its_place() -> None:
+    """A link to somebody else's socket where an engine listened gets none of what users say, and
+    nothing is said there as the daemon's user: such an engine is one that has failed.
+    """
+    with host("root", sandbox=False, engine_uids=RANGE) as this:
+        engine, _ = this.engine_sockets()
+        with socket.socket(socket.AF_UNIX) as victim:
+            victim.bind(str(this.folder / "victim.sock"))
+            victim.listen()
+            victim.setblocking(False)
+            name = "another in its place"
+            report = this.attack(engine, name, instead=this.folder / "victim.sock")
+            assert report[name] is True
+            chat = {"model": "one", "messages": [], "aims": {"only": ["nothing"]}}
+            own = httpx.HTTPTransport(uds=str(engine.parent.with_suffix(".sock")))
+            with httpx.Client(transport=own, base_url="http://runner") as runner:
+                assert runner.post("/v1/chat/completions", json=chat).status_code >= 500
+            this.daemon.http.post("/v1/chat/completions", json=chat)
+            assert {heard(each) for each in accepted(victim)} <= {b""}
+        (this.folder / "victim.sock").unlink()
+
+
+def heard(connection: socket.socket) -> bytes:
+    with connection:
+        connection.settimeout(LIMIT)
+        return connection.recv(1000)
+
+
+def accepted(listener: socket.socket) -> Iterator[socket.socket]:
+    """The connections that wait at a listener."""
+    with contextlib.suppress(BlockingIOError):
+        while True:
+            yield listener.accept()[0]
 
 
 def test_it_ends_with_the_daemon() -> None:

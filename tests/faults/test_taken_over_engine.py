@@ -69,12 +69,13 @@ class Host:
         without: Sequence[str] = (),
         victim: int | None = None,
         reads: Sequence[Path] = (),
+        instead: Path | None = None,
     ) -> dict[str, object]:
         """Have an engine try everything, and return what came of it."""
         others = [path for path in self.engine_sockets() if path != engine]
         state, home = self.daemon.state_dir, self.folder / "home"
         model = next((state / "models").rglob("*.gguf"))
-        aims = {
+        aims: dict[str, object] = {
             "daemon": self.daemon.process.pid if self.daemon.process is not None else 0,
             "victim": victim or self.victim,
             "only": only,
@@ -93,6 +94,8 @@ class Host:
                 *(str(path.parent) for path in others),
             ],
         }  # fmt: skip
+        if instead is not None:
+            aims["instead"] = str(instead)
         transport = httpx.HTTPTransport(uds=str(engine))
         with httpx.Client(transport=transport, timeout=60) as http:
             response = http.post("http://engine/attack", json={"aims": aims})

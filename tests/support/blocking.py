@@ -33,6 +33,7 @@ ALLOWED: list[tuple[str, set[str], str]] = [
     ("runnerd/backends/output.py", {"_rotate"}, "a log of megabytes gets another name"),
     ("runnerd/backends/llamacpp/engine_runs.py", {"_start"}, "an engine's start, all of it"),
     ("runnerd/sockets/listeners.py", {"listen_unix", "unlink_if_ours"}, "a socket's name"),
+    ("runnerd/sockets/peer.py", {"folder_owner"}, "a folder that connecting looks at as well"),
     ("runnerd/backends/llamacpp/server.py",
      {"_candidates", "_absent", "_stamp"},
      "an engine's start: looks whether its program is the same"),

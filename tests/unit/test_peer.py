@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 import uvloop
 
-from runnerd.sockets.peer import PeerCredentials, peer_credentials
+from runnerd.sockets.peer import PeerCredentials, check_listener, folder_owner, peer_credentials
 
 OURS = PeerCredentials(os.getpid(), os.geteuid(), os.getegid())
 
@@ -72,3 +72,19 @@ def test_closed_socket_has_no_credentials() -> None:
     left.close()
     right.close()
     assert peer_credentials(left) is None
+
+
+def test_whose_socket_it_has_to_be(tmp_path: Path) -> None:
+    """In a folder of ours anybody may listen; in another user's only that one."""
+    path = str(tmp_path / "e.sock")
+    assert folder_owner(path) is None
+    assert folder_owner(str(tmp_path / "none" / "e.sock")) is None
+    left, right = socket.socketpair()
+    with left, right:
+        check_listener(left, None)
+        check_listener(left, os.geteuid())
+        with pytest.raises(ConnectionRefusedError, match="somebody else"):
+            check_listener(left, 60850)
+    if os.geteuid() == 0:
+        os.chown(tmp_path, 60850, 60850)
+        assert folder_owner(path) == 60850
