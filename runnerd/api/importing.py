@@ -16,8 +16,8 @@ from typing import Any
 from aiohttp import web
 
 from runnerd import threads
-from runnerd.access import Action
-from runnerd.api.context import CONTEXT, json_body, json_response, text_field
+from runnerd.access import Action, PrincipalKind
+from runnerd.api.context import CONTEXT, json_body, json_response, principal_of, text_field
 from runnerd.api.docker_errors import DOCKER
 from runnerd.api.progress import final_line, progress_line
 from runnerd.api.progress_stream import Tell, stream_work
@@ -123,9 +123,10 @@ def _paths(value: object) -> list[Path]:
 
 
 def _require_same_user(request: web.Request) -> None:
-    transport = request.transport
+    principal, transport = principal_of(request), request.transport
     peer = None if transport is None else peer_credentials(transport.get_extra_info("socket"))
-    if peer is None or peer.uid not in (0, os.getuid()):
+    its_own = peer is not None and peer.uid in (0, os.getuid())
+    if not its_own or principal.kind is not PrincipalKind.OWNER:  # of a proxy the peer says nothing
         raise Forbidden(
             "importing by path is for the daemon's own user on its Unix socket; "
             "send the files to POST /models/load instead"

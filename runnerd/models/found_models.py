@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 from collections.abc import Iterator
@@ -55,16 +56,24 @@ def gguf_sets(folder: Path) -> Iterator[FoundModel]:
 
     Of several projectors none is taken: only their owner knows which belongs to which.
     """
-    files = sorted(path for path in folder.glob("*") if path.suffix.lower() == ".gguf")
+    files = sorted(path for path in folder.glob("*") if _is_gguf(path))
     projectors = [path for path in files if _PROJECTOR.search(path.name)]
     mmproj = projectors[0] if len(projectors) == 1 else None
     for path in files:
         shard = _SHARD.fullmatch(path.name)
-        if path in projectors or (shard and int(shard["number"]) != 1) or not path.is_file():
+        if path in projectors or (shard and int(shard["number"]) != 1):
             continue
         parts = _parts(files, shard["stem"]) if shard else [path]
         size = sum(part.stat().st_size for part in parts)
         yield FoundModel(path, size, mmproj, weights=tuple(parts))
+
+
+def _is_gguf(path: Path) -> bool:
+    """Whether a file that is there can be one, and its name be told."""
+    with contextlib.suppress(OSError, UnicodeError):
+        str(path).encode()
+        return path.suffix.lower() == ".gguf" and path.is_file()
+    return False
 
 
 def folders_below(folder: Path) -> Iterator[Path]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -62,3 +63,36 @@ def test_nobody_is_told_over_tcp(daemon: DaemonProcess, tmp_path: Path) -> None:
     assert response.status_code == 403
     with daemon.stranger("ann", may=["superuser"]) as ann:
         assert ann.get("/runnerd/files", params={"path": str(tmp_path)}).status_code == 403
+
+
+def test_nobody_elses_key_is_the_owners_word(daemon: DaemonProcess, tmp_path: Path) -> None:
+    """A proxy that runs as the daemon's user passes on what others ask, on the Unix socket."""
+    (tmp_path / "a.gguf").write_bytes(b"1234")
+    with daemon.stranger("ann", may=["superuser"]) as ann:
+        key = {"Authorization": ann.headers["Authorization"]}
+        files = daemon.http.get("/runnerd/files", params={"path": str(tmp_path)}, headers=key)
+        path = {"path": str(tmp_path / "a.gguf")}
+        taken = daemon.http.post("/models/import", json=path, headers=key)
+    assert (files.status_code, taken.status_code) == (403, 403)
+
+
+def test_what_cannot_be_told_is_passed_over(daemon: DaemonProcess, tmp_path: Path) -> None:
+    """Names that are no text, links to nowhere, pipes and devices; the rest is told."""
+    folder = tmp_path / "models"
+    folder.mkdir()
+    (folder / "a.gguf").write_bytes(b"1234")
+    (folder / os.fsdecode(b"bad\xff.gguf")).write_bytes(b"1234")
+    below = folder / os.fsdecode(b"deep\xff")
+    below.mkdir()
+    (below / "c.gguf").write_bytes(b"1234")
+    (folder / "b-00001-of-00002.gguf").write_bytes(b"12")
+    (folder / "b-00002-of-00002.gguf").symlink_to(tmp_path / "none")
+    (folder / "loop.gguf").symlink_to(folder / "loop.gguf")
+    (folder / "zero.gguf").symlink_to("/dev/zero")
+    os.mkfifo(folder / "mmproj.gguf")
+    response = daemon.http.get("/runnerd/files", params={"path": str(folder)})
+    assert response.status_code == 200, response.text
+    assert [(each["model"], each["mmproj"]) for each in response.json()] == [
+        ("a", None),
+        ("b-00001-of-00002", None),
+    ]
