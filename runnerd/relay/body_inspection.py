@@ -6,12 +6,14 @@ prompts): "What the relay keeps from the engine" in docs/architecture.md has the
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import msgspec
 
 from runnerd.config import Limits
 from runnerd.errors import ClientError, PayloadTooLarge
+from runnerd.relay import aside
 from runnerd.relay.body import (
     UNDECODABLE,
     UNSAID,
@@ -30,6 +32,8 @@ from runnerd.relay.request_rewrites.plain_images import with_plain_images
 _ENTRY = 2  # bytes of the shortest entry of an array, with its comma
 _GRAMMAR_DEPTH = 64
 _ENUM_ENTRIES = 1000
+
+_BRACKETS = re.compile(r"[()\[\]{}]")
 
 _CHOICES = (b"anyOf", b"oneOf", b"$ref", b"\\u")
 
@@ -113,33 +117,59 @@ _NO_SELDOM = (UNSAID,) * 8
 def _check_schema(name: str, raw: bytes, limit: int) -> None:
     if len(raw) > limit:
         raise PayloadTooLarge(f"{name} is larger than {limit} bytes", param=name)
-    if b"enum" in raw and raw.count(b",") >= _ENUM_ENTRIES:
-        _check_enums(name, decode_any(raw))
-    if name == "grammar" and raw.startswith(b'"'):
-        _check_grammar(raw)
-        check_grammar(decode_any(raw))
-    elif any(choice in raw for choice in _CHOICES):
-        check_schema(name, decode_any(raw))
+    _check_unfolding(name, raw)
 
 
 def _check_tools(raw: bytes, limit: int) -> None:
     if len(raw) > 16 * limit:
         raise PayloadTooLarge(f"tools are larger than {16 * limit} bytes", param="tools")
-    if raw.startswith(b"["):
-        for tool in _decode_list(raw):
-            _check_schema("tools", bytes(tool), limit)
+    if not raw.startswith(b"["):
+        return
+    if len(raw) > limit and any(len(memoryview(tool)) > limit for tool in _decode_list(raw)):
+        raise PayloadTooLarge(f"tools are larger than {limit} bytes", param="tools")
+    _check_unfolding("tools", raw)
 
 
-def _check_grammar(raw: bytes) -> None:
+def _check_unfolding(name: str, raw: bytes) -> None:
+    has_enums = b"enum" in raw and raw.count(b",") >= _ENUM_ENTRIES
+    if not (has_enums or name == "grammar" or any(choice in raw for choice in _CHOICES)):
+        return
+    if (why := _refused(name, raw)) is not None:
+        raise ClientError(why, param=name)
+
+
+@aside.remembered
+def _refused(name: str, raw: bytes) -> str | None:
+    """Why a grammar, a schema or tools are refused, if they are."""
+    try:
+        for each in _decode_list(raw) if name == "tools" else (raw,):
+            _check_document(name, decode_any(each))
+    except ClientError as error:
+        return error.message
+    except UNDECODABLE as error:
+        raise undecodable(error) from error
+    return None
+
+
+def _check_document(name: str, document: Any) -> None:
+    if name == "grammar" and isinstance(document, str):
+        _check_grammar(document)
+        check_grammar(document)
+    else:
+        _check_enums(name, document)
+        check_schema(name, document)
+
+
+def _check_grammar(text: str) -> None:
     depth = 0
-    for byte in raw:
-        if byte in b"([{":
+    for bracket in _BRACKETS.findall(text):
+        if bracket in "([{":
             depth += 1
             if depth > _GRAMMAR_DEPTH:
                 raise ClientError(
                     f"the grammar is nested deeper than {_GRAMMAR_DEPTH} levels", param="grammar"
                 )
-        elif byte in b")]}":
+        else:
             depth = max(0, depth - 1)
 
 

@@ -14,6 +14,7 @@ from typing import Any, Protocol
 from runnerd import threads
 from runnerd.errors import Overloaded, RunnerdError, UpstreamTimeout
 from runnerd.relay import usage
+from runnerd.relay.aside import TakesLonger
 from runnerd.relay.background import Steps
 from runnerd.relay.connect_retry import retry_connect
 from runnerd.relay.dialect import AskedAgain, BeforeEnd, Translation
@@ -319,10 +320,14 @@ class EngineCall:
 
     def _refuse(self, error: dict[str, Any], *, refused: bool) -> None:
         """Ask in other words what the engine has refused, or end with its own error."""
-        if refused and self._plan.is_large:
-            self._exchange.go_on(partial(_ask_otherwise, self, self._plan, error))
+        plan = self._plan
+        try:
+            if refused and plan.is_large:
+                raise TakesLonger
+            other = plan.otherwise(error) if refused else None
+        except TakesLonger:
+            self._exchange.go_on(partial(_ask_otherwise, self, plan, error))
         else:
-            other = self._plan.otherwise(error) if refused else None
             _ask_instead(self, other, error, refused=refused)
 
 

@@ -18,6 +18,7 @@ from runnerd.relay.grammar_rules import ENDLESS, Choice, Item, rules_of
 
 _MOST_BEGINNINGS = 2**13
 _MOST_ELEMENTS = 2**16
+_DEFINITIONS = ("$defs", "definitions")
 _DEEPEST = 200  # rules within rules: the engine recurses, too
 
 
@@ -40,32 +41,38 @@ def check_schema(name: str, schema: Any) -> None:
     Raises errors.ClientError.
     """
     rules: dict[str, Choice] = {}
-    todo = [("#", schema)]
+    # References are from the schema's own root, which may lie anywhere in the member.
+    defined: dict[str, str] = {}
+    todo: list[tuple[Any, bool]] = [(schema, False)]
     while todo:
-        path, value = todo.pop()
+        value, within = todo.pop()
         if isinstance(value, dict):
-            rules[path] = _choices_of(path, value)
-            todo += ((f"{path}/{key}", inner) for key, inner in value.items())
+            rules[_name(value)] = _choices_of(value)
+            for key, inner in value.items():
+                if within and isinstance(inner, dict):
+                    defined[f"#{key}"] = _name(inner)
+                todo.append((inner, within or key in _DEFINITIONS))
         elif isinstance(value, list):
-            todo += ((f"{path}/{at}", inner) for at, inner in enumerate(value))
-    # References are from the schema's own root, which may lie deeper in the member.
-    by_end = {path.rpartition("/")[2]: path for path in rules if "/$defs/" in path}
-    by_end |= {path.rpartition("/")[2]: path for path in rules if "/definitions/" in path}
+            todo += ((inner, within) for inner in value)
     for choice in rules.values():
-        for way in choice.ways:
-            for item in way:
-                if isinstance(item.what, str) and item.what not in rules:
-                    item.what = by_end.get(item.what.rpartition("/")[2], item.what)
+        for [item] in choice.ways:
+            if isinstance(item.what, str):
+                item.what = defined.get(item.what, item.what)
     _Unfolding(rules, name).check()
 
 
-def _choices_of(path: str, value: dict[str, Any]) -> Choice:
+def _name(value: dict[str, Any]) -> str:
+    """What the rule of a schema is called, which lives as long as its document."""
+    return str(id(value))
+
+
+def _choices_of(value: dict[str, Any]) -> Choice:
     ways: list[list[Item]] = []
     if isinstance(ref := value.get("$ref"), str):
-        ways.append([Item(ref)])
+        ways.append([Item(f"#{ref.rpartition('/')[2]}")])
     for key in ("anyOf", "oneOf"):
         if isinstance(entries := value.get(key), list):
-            ways += ([Item(f"{path}/{key}/{at}")] for at in range(len(entries)))
+            ways += ([Item(_name(each))] for each in entries if isinstance(each, dict))
     return Choice(ways or [[Item(None)]])
 
 

@@ -10,7 +10,10 @@ engine.
 from __future__ import annotations
 
 import re
-from functools import lru_cache
+from bisect import bisect_right
+from collections.abc import Callable, Iterator
+from functools import lru_cache, partial
+from itertools import chain
 from typing import NamedTuple, cast
 
 from runnerd.relay.grammar_rules import Choice, Item, rules_of
@@ -20,21 +23,26 @@ _MANY_WAYS = 256
 _MOST_LOOKS = 4000  # some milliseconds
 _MOST_COPIES = 64  # of what is repeated so often at least, or at most
 _CANDIDATES = 16  # characters that are tried
+_PIECE = 64  # characters of a literal that are written at once
 
+_LAST = chr(0x10FFFF)
 _ESCAPES = {"n": "\n", "r": "\r", "t": "\t"}
 _CHARACTER = re.compile(
     r"\\x([0-9a-fA-F]{2})|\\u([0-9a-fA-F]{4})|\\U([0-9a-fA-F]{8})|\\(.)|(.)", re.DOTALL
 )
 
+_Range = tuple[str, str]  # from a character to another one
+
 
 class _Terminal(NamedTuple):
-    """Characters of which one comes: ranges, or all but these."""
+    """Characters of which one comes: ranges in order that do not overlap, or all but these."""
 
-    ranges: tuple[tuple[str, str], ...]
+    ranges: tuple[_Range, ...]
     negated: bool
 
     def takes(self, character: str) -> bool:
-        return any(low <= character <= high for low, high in self.ranges) is not self.negated
+        at = bisect_right(self.ranges, (character, _LAST)) - 1
+        return (at >= 0 and character <= self.ranges[at][1]) is not self.negated
 
     @property
     def sample(self) -> str:
@@ -44,72 +52,100 @@ class _Terminal(NamedTuple):
         return next((each for each in "xyz019 \n" if self.takes(each)), "")
 
 
-_Symbol = _Terminal | str  # or a rule, by its name
+class _Inner:
+    """What is a rule of its own without having a name: a choice in brackets, the rest of a
+    repetition or of a long literal.
+    """
+
+    def __init__(self, written: Callable[[], list[_Sequence]]) -> None:
+        self.written = written
+
+
+_Symbol = _Terminal | str | _Inner  # or a rule, by its name
 _Sequence = tuple[_Symbol, ...]
 _Expected = tuple[_Terminal, Way | None]
 
 
 @lru_cache(maxsize=32)
 def grows_too_far(text: str) -> bool:
-    """Whether a grammar has more ways open after some text than any honest one."""
+    """Whether a grammar has more ways open after some text than any honest one.
+
+    Raises aside.TakesLonger.
+    """
     rules = rules_of(text)
     if rules is None or "root" not in rules:
         return False
-    return _is_too_much(_Written(rules).rules)
+    return _is_too_much(_Written(rules))
 
 
-class _Written:
-    """Rules with sequences of symbols alone: brackets and repetitions are rules of their own."""
+class _Written(dict[_Symbol, list[_Sequence]]):
+    """Rules with sequences of symbols alone; each is written when somebody comes to it."""
 
     def __init__(self, rules: dict[str, Choice]) -> None:
-        self.rules: dict[str, list[_Sequence]] = {}
-        for name, choice in rules.items():
-            self._put(name, choice)
+        super().__init__()
+        self._rules = rules
+        self.alternatives = sum(map(_alternatives, rules.values()))
 
-    def _put(self, name: str, choice: Choice) -> None:
-        self.rules[name] = []
-        for way in choice.ways:
-            symbols: list[_Symbol] = []
-            for item in way:
-                symbols += self._symbols(item)
-            self.rules[name].append(tuple(symbols))
-
-    def _new(self, *sequences: _Sequence) -> str:
-        name = f" {len(self.rules)}"  # no rule of a grammar has a space
-        self.rules[name] = list(sequences)
-        return name
-
-    def _symbols(self, item: Item) -> _Sequence:
-        one: _Sequence
-        if isinstance(item.what, Choice):
-            name = self._new()
-            self._put(name, item.what)
-            one = (name,)
-        elif item.what is not None:
-            one = (item.what,)
+    def __missing__(self, symbol: _Symbol) -> list[_Sequence]:
+        if isinstance(symbol, _Inner):
+            ways = symbol.written()
         else:
-            one = _terminals(item.text)
-        if (item.least, item.most) == (1, 1):
-            return one
-        least = one * min(item.least, _MOST_COPIES)
-        if item.most > item.least + _MOST_COPIES:  # as if without an end
-            name = self._new(())
-            self.rules[name].append((*one, name))
-            return (*least, name)
-        rest: _Sequence = ()
-        for _ in range(item.most - item.least):
-            rest = (self._new((*one, *rest), ()),)
-        return (*least, *rest)
+            choice = self._rules.get(cast("str", symbol))
+            ways = [] if choice is None else _ways(choice)
+        self[symbol] = ways
+        return ways
+
+
+def _alternatives(choice: Choice) -> int:
+    """How many alternatives a rule has, with those of what is in it."""
+    count = len(choice.ways)
+    for way in choice.ways:
+        for item in way:
+            if isinstance(item.what, Choice):
+                count += _alternatives(item.what)
+            count += 2 * min(item.most - item.least, _MOST_COPIES)
+    return count
+
+
+def _ways(choice: Choice) -> list[_Sequence]:
+    return [tuple(chain.from_iterable(map(_symbols, way))) for way in choice.ways]
+
+
+def _symbols(item: Item) -> _Sequence:
+    one: _Sequence
+    if isinstance(item.what, Choice):
+        one = (_Inner(partial(_ways, item.what)),)
+    elif item.what is not None:
+        one = (item.what,)
+    else:
+        one = _terminals(item.text)
+    if (item.least, item.most) == (1, 1):
+        return one
+    if len(one) > 1:
+        one = (_Inner(lambda whole=one: [whole]),)  # type: ignore[misc]
+    least = one * min(item.least, _MOST_COPIES)
+    rest = item.most - item.least
+    if rest > _MOST_COPIES:  # as if without an end
+        more = _Inner(lambda: [(), (*one, more)])
+        return (*least, more)
+    return (*least, *_at_most(one, rest))
+
+
+def _at_most(one: _Sequence, times: int) -> _Sequence:
+    """Something so many times, or less often."""
+    if times <= 0:
+        return ()
+    return (_Inner(lambda: [(*one, *_at_most(one, times - 1)), ()]),)
 
 
 def _terminals(text: str) -> _Sequence:
     """The terminals of a literal, a class of characters, or any character."""
     if text.startswith('"'):
-        return tuple(_Terminal(((each, each),), negated=False) for each in _characters(text[1:-1]))
+        return _literal(text, 1)
     if not text.startswith("["):  # `.`, or a token by its name or number
         return (_Terminal((), negated=True),)
     negated = text.startswith("[^")
-    inner = _characters(text[2 if negated else 1 : -1])
+    inner = [character for character, _ in _characters(text, 2 if negated else 1)]
     ranges, at = [], 0
     while at < len(inner):
         low = high = inner[at]
@@ -117,26 +153,55 @@ def _terminals(text: str) -> _Sequence:
         if inner[at : at + 1] == ["-"] and at + 1 < len(inner):
             high = inner[at + 1]
             at += 2
-        ranges.append((low, high))
-    return (_Terminal(tuple(ranges), negated),)
+        if low <= high:
+            ranges.append((low, high))
+    return (_Terminal(_in_order(ranges), negated),)
 
 
-def _characters(text: str) -> list[str]:
-    found = []
-    for hex2, hex4, hex8, escaped, plain in _CHARACTER.findall(text):
-        code = int(hex2 or hex4 or hex8 or "0", 16)
-        if hex2 or hex4 or hex8:
-            found.append(chr(code) if code < 0x110000 else "\ufffd")
+def _in_order(ranges: list[_Range]) -> tuple[_Range, ...]:
+    found: list[_Range] = []
+    for low, high in sorted(ranges):
+        if found and low <= found[-1][1]:
+            found[-1] = found[-1][0], max(high, found[-1][1])
         else:
-            found.append(_ESCAPES.get(escaped, escaped) or plain)
-    return found
+            found.append((low, high))
+    return tuple(found)
 
 
-def _is_too_much(rules: dict[str, list[_Sequence]]) -> bool:
+def _literal(text: str, at: int) -> _Sequence:
+    """The characters of a literal from one on, the later ones as a rule of their own."""
+    symbols: list[_Symbol] = []
+    for character, end in _characters(text, at):
+        symbols.append(_Terminal(((character, character),), negated=False))
+        if len(symbols) == _PIECE and end < len(text) - 1:
+            return (*symbols, _Inner(partial(_rest_of_literal, text, end)))
+    return tuple(symbols)
+
+
+def _rest_of_literal(text: str, at: int) -> list[_Sequence]:
+    return [_literal(text, at)]
+
+
+def _characters(text: str, at: int) -> Iterator[tuple[str, int]]:
+    """Yield what a literal or a class has between its ends, each with where it ends."""
+    end = len(text) - 1
+    while at < end and (found := _CHARACTER.match(text, at, end)) is not None:
+        hex2, hex4, hex8, escaped, plain = found.groups()
+        at = found.end()
+        if digits := hex2 or hex4 or hex8:
+            code = int(digits, 16)
+            yield (chr(code) if code < 0x110000 else "\ufffd"), at
+        else:
+            yield (_ESCAPES.get(escaped, escaped) or plain), at
+
+
+def _is_too_much(rules: _Written) -> bool:
     """Whether there are too many ways after some text."""
-    most = max(_MANY_WAYS, 2 * sum(map(len, rules.values())))
+    most = max(_MANY_WAYS, 2 * rules.alternatives)
     found: OpenWays[_Symbol] = OpenWays(
-        rules, is_rule=lambda symbol: isinstance(symbol, str), most_looks=_MOST_LOOKS
+        rules.__getitem__,
+        is_rule=lambda symbol: not isinstance(symbol, _Terminal),
+        most_looks=_MOST_LOOKS,
     )
     ways = found.of("root")
     while ways and not found.exhausted:

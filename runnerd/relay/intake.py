@@ -1,15 +1,17 @@
 """From a complete request to its plan, or to what has to be waited for first.
 
-A body that takes long to look at is read, and written for its engine, in threads; a model that is
-being pulled is waited for, images that the engine cannot read are transcoded.  Each request is read
-once and planned once, whatever it waits for; and before anything is done or said of a model, the
-policy was asked.
+A body that takes long to look at is read, and written for its engine, in threads, and so is one
+with a large schema or grammar that nobody has sent before (`aside`); a model that is being pulled
+is waited for, images that the engine cannot read are transcoded.  Each request is read once and
+planned once, whatever it waits for, or begun anew in a thread; and before anything is done or said
+of a model, the policy was asked.
 """
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 from typing import NamedTuple
@@ -18,6 +20,7 @@ from runnerd import threads
 from runnerd.access import Principal
 from runnerd.errors import ClientError, ModelNotFound
 from runnerd.models.catalog import Model
+from runnerd.relay.aside import TakesLonger
 from runnerd.relay.body import Body
 from runnerd.relay.body_scan import is_heavy
 from runnerd.relay.dialect import UnreadyRequest
@@ -80,12 +83,13 @@ class Intake:
     def plan(self, request: Request, route: Route, principal: Principal) -> Plan | PendingPlan:
         """Plan a complete request.  Raises errors of the 4xx kind and NotSupported (501)."""
         self._permissions.authorize(request, route, principal)
-        if is_heavy(request.body):
-            return PendingPlan(False, lambda: self._read_aside(request, route, principal))
-        read = self._planner.read(request.body, route, principal)
-        if isinstance(read, UnreadyRequest):
-            return self._unready(read, request, route, principal)
-        return self._of(read, request, route, principal)
+        if not is_heavy(request.body):
+            with suppress(TakesLonger):
+                read = self._planner.read(request.body, route, principal)
+                if isinstance(read, UnreadyRequest):
+                    return self._unready(read, request, route, principal)
+                return self._of(read, request, route, principal)
+        return PendingPlan(False, lambda: self._read_aside(request, route, principal))
 
     def _unready(
         self, read: UnreadyRequest, request: Request, route: Route, principal: Principal
@@ -136,7 +140,12 @@ class Intake:
         if "vision" in model.capabilities and self._transcoder.wanted(_readable(read, request)):
             asked = _Asked(read, request, route, principal)
             return PendingPlan(asked.streams, lambda: self._transcoded(asked, model))
-        return self._accepted(self._planner.plan(read, model, request, route), request, principal)
+        try:
+            plan = self._planner.plan(read, model, request, route)
+        except TakesLonger:
+            asked = _Asked(read, request, route, principal)
+            return PendingPlan(asked.streams, lambda: self._planned_aside(asked, model))
+        return self._accepted(plan, request, principal)
 
     async def _large(self, asked: _Asked, model: Model) -> Plan | PendingPlan:
         """Go on with a large request for a model that is here."""

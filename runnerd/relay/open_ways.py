@@ -6,8 +6,12 @@ where nothing has to.  Equal ways are one object, as they are one to an engine.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable
 from typing import Any, Generic, NamedTuple, TypeVar
+
+from runnerd.relay import aside
+
+_AT_ONCE = 256  # looks: less than a millisecond
 
 S = TypeVar("S")
 
@@ -21,42 +25,46 @@ class Way(NamedTuple):
 
 
 class OpenWays(Generic[S]):
-    """Follows `rules`, sequences of symbols by the rule's name; `is_rule` says which symbols are
-    such names.  A rule that there is not has no way.
+    """Follows rules: `ways_of` one are its sequences of symbols, always the same objects, and
+    `is_rule` says which symbols are rules.
 
-    `looks` counts the places that were looked at, of `most_looks`.
+    `looks` counts the places that were looked at, of `most_looks`.  On an event loop they are few,
+    and whoever asks for more gets aside.TakesLonger.
     """
 
     def __init__(
         self,
-        rules: Mapping[Any, list[tuple[S, ...]]],
+        ways_of: Callable[[S], Iterable[tuple[S, ...]]],
         *,
         is_rule: Callable[[S], bool],
         most_looks: int,
     ) -> None:
-        self._rules = rules
+        self._ways_of = ways_of
         self._is_rule = is_rule
-        self._most_looks = most_looks
+        self._most_looks = aside.at_once(most_looks, _AT_ONCE)
         self._ways: dict[tuple[int, int, int], Way] = {}  # by the identity of their parts
         self.looks = 0
 
     @property
     def exhausted(self) -> bool:
-        """Whether enough was looked at."""
+        """Whether enough was looked at.  Raises aside.TakesLonger."""
+        aside.check_spent(self.looks, _AT_ONCE)
         return self.looks >= self._most_looks
 
     def of(self, rule: S) -> list[Way | None]:
         """The ways in which a rule begins."""
-        return [self._way(each, 0, None) for each in self._rules[rule]]
+        return [self._way(each, 0, None) for each in self._ways_of(rule)]
 
     def expected(self, ways: Iterable[Way | None]) -> list[tuple[S, Way | None]]:
-        """The symbols that can come next and are no rules, each with the way behind it."""
+        """The symbols that can come next and are no rules, each with the way behind it; some of
+        them where enough was looked at.  Raises aside.TakesLonger.
+        """
         found: list[tuple[S, Way | None]] = []
         todo = list(ways)
         seen = set(map(id, todo))
         is_rule, most = self._is_rule, self._most_looks
-        while todo and self.looks < most:
-            self.looks += 1
+        self.looks += len(todo)
+        while todo:
             way = todo.pop()
             if way is None:
                 continue
@@ -66,11 +74,15 @@ class OpenWays(Generic[S]):
             if not is_rule(symbol):
                 found.append((symbol, after))
                 continue
-            for each in self._rules.get(symbol, ()):
+            for each in self._ways_of(symbol):
+                if self.looks >= most:
+                    aside.check_spent(self.looks, _AT_ONCE)
+                    return found
                 begun = self._way(each, 0, after)
                 if id(begun) not in seen:
                     seen.add(id(begun))
                     todo.append(begun)
+                    self.looks += 1
         return found
 
     def _way(self, sequence: tuple[S, ...], at: int, behind: Way | None) -> Way | None:

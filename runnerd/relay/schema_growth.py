@@ -32,7 +32,10 @@ _Sequence = tuple[str, ...]  # of words, and of rules by their names
 
 
 def grows_too_far(schema: _Schema) -> bool:
-    """Whether a schema that the engine knows has more ways open than any honest one."""
+    """Whether a schema that the engine knows has more ways open than any honest one.
+
+    Raises aside.TakesLonger.
+    """
     written = _Written(schema)
     return written.has_choices and _is_too_much(written.rules)
 
@@ -104,7 +107,10 @@ class _Written:
         """Its required members in their order, then each of the others or not."""
         found = schema["properties"] if isinstance(schema["properties"], dict) else {}
         names = schema.get("required")
-        required = [name for name in found if isinstance(names, list) and name in names]
+        wanted = (
+            {name for name in names if isinstance(name, str)} if isinstance(names, list) else ()
+        )
+        required = [name for name in found if name in wanted]
         values = {name: self._node(value, depth + 1) for name, value in found.items()}
         rest: _Sequence = _word("}")
         more = schema.get("additionalProperties", False)
@@ -113,14 +119,15 @@ class _Written:
             self.rules[rule].append((*_word(", other"), *self._node(more, depth + 1), rule))
             rest = (rule,)
         first = [(*_word("{ other"), *self._node(more, depth + 1), *rest)] if more else []
-        for name in reversed([name for name in found if name not in required]):
+        for name in reversed([name for name in found if name not in wanted]):
             first.append((*_word(f"{{ {name}"), *values[name], *rest))
             rest = (self._rule((*_word(f", {name}"), *values[name], *rest), rest),)
         if not required:
             return (self._rule(_word("{}"), *reversed(first)),)
-        for name in reversed(required[1:]):
-            rest = (*_word(f", {name}"), *values[name], *rest)
-        return (*_word(f"{{ {required[0]}"), *values[required[0]], *rest)
+        written: list[str] = []
+        for name in required:
+            written += (f", {name}" if written else f"{{ {name}", *values[name])
+        return (*written, *rest)
 
     def _array(self, schema: _Schema, depth: int) -> _Sequence:
         """A tuple, or items as often as one likes: how often decides nothing here."""
@@ -169,7 +176,9 @@ def _is_too_much(rules: dict[str, list[_Sequence]]) -> bool:
     patience = _PATIENCE + sum(len(way) for ways in rules.values() for way in ways)
     most = still = 0
     found: OpenWays[str] = OpenWays(
-        rules, is_rule=lambda symbol: symbol.startswith(_RULE), most_looks=_MOST_LOOKS
+        rules.__getitem__,
+        is_rule=lambda symbol: symbol.startswith(_RULE),
+        most_looks=_MOST_LOOKS,
     )
     ways = found.of(_ROOT)
     while ways and not found.exhausted and still < patience:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from typing import Any
 
 import pytest
@@ -48,6 +49,7 @@ ws ::= ([ \t\n]+)
         chain(25, 'a{0} ::= "x" a{1} | "x" a{1} "z"').replace("x", "\\u0078"),
         'root ::= b{2,50}\nb ::= "x" b "y" | "x" b "z" | "x"',
         'root ::= <think> root "y" | <think> root "z"',
+        'root ::= [z-a0-9b-ca-d] root "y" | [^e-zA-Z] root "z"',
     ],
 )
 def test_one_that_grows_with_each_character(grammar: str) -> None:
@@ -91,6 +93,27 @@ def test_it_costs_little(monkeypatch: pytest.MonkeyPatch) -> None:
         grows_too_far(grammar)
     assert len(made) == 2
     assert max(ways.looks for ways in made) < 20_000
+
+
+def test_what_is_long_is_written_as_far_as_it_is_looked_at() -> None:
+    """Not each of the characters of a text or a class that nobody comes to, nor each repetition."""
+    steps = 0
+
+    def count(frame: object, event: str, argument: object) -> None:
+        nonlocal steps
+        steps += event == "call"
+
+    for grammar in (
+        'root ::= "' + "a" * 60_000 + '" | "b"',
+        "root ::= " + " ".join("[0-9]{1,60}" for _ in range(5000)),
+        'root ::= "x" (' + " ".join(f'"{n}"' for n in range(8000)) + ")",
+    ):
+        sys.setprofile(count)
+        try:
+            assert not grows_too_far(grammar)
+        finally:
+            sys.setprofile(None)
+    assert steps < 300_000
 
 
 @given(st.text(alphabet='ab ":=|()*+?{}[],019\\\n#._-<>!^', max_size=200))

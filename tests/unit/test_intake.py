@@ -26,6 +26,7 @@ from runnerd.access import (
 from runnerd.backends.interface import EngineFailure
 from runnerd.errors import ClientError, ModelNotFound
 from runnerd.pulls.asker import Asker
+from runnerd.relay import aside
 from runnerd.relay.body import Body
 from runnerd.relay.body_scan import LARGE
 from runnerd.relay.intake import Intake, PendingPlan
@@ -213,6 +214,44 @@ async def test_a_large_body_for_a_model_on_its_way_is_judged_beside_the_event_lo
     assert planner.missing
     assert len(threads) == 2
     assert all((thread == threading.get_ident()) is (size < LARGE) for thread in threads)
+
+
+class HurriedPlanner(CountingPlanner):
+    """Has no time on an event loop: to read, to judge or to plan."""
+
+    def __init__(self, hurried: str, *, missing: bool) -> None:
+        super().__init__(missing=missing, capabilities=("completion",))
+        self._hurried = hurried
+
+    def _take_time(self, step: str) -> None:
+        if step == self._hurried and aside.is_on_loop():
+            raise aside.TakesLonger
+
+    def read(self, body: Body, route: Route, principal: Principal) -> ParsedRequest:
+        self._take_time("read")
+        return super().read(body, route, principal)
+
+    def judge_unseen(self, read: ParsedRequest, request: Request, route: Route) -> None:
+        self._take_time("judge_unseen")
+        super().judge_unseen(read, request, route)
+
+    def plan(self, *arguments: Any, **named: Any) -> Plan:
+        self._take_time("plan")
+        return super().plan(*arguments, **named)
+
+
+@pytest.mark.parametrize("missing", [False, True])
+@pytest.mark.parametrize("hurried", ["read", "judge_unseen", "plan"])
+async def test_what_takes_longer_is_done_in_a_thread(
+    tmp_path: Path, hurried: str, missing: bool
+) -> None:
+    """Whichever step it is, also of a request that has waited for its model."""
+    planner = HurriedPlanner(hurried, missing=missing)
+    found = plan(intake(planner, tmp_path / "images"), PLAIN)
+    assert isinstance(found, PendingPlan) is (missing or hurried != "judge_unseen")
+    while isinstance(found, PendingPlan):
+        found = await found.wait()
+    assert planner.planned_bodies == [PLAIN]
 
 
 class ForeignPlanner(CountingPlanner):

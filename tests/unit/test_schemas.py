@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from runnerd.relay.request_rewrites.schemas import of_arguments, widened
+from runnerd.relay.request_rewrites.schemas import NODES, of_arguments, widened
 
 OBJECT = {"type": "object", "properties": {"a": {"type": "string"}}, "required": ["a"]}
 
@@ -117,3 +117,24 @@ def test_anything_gives_a_schema(schema: Any) -> None:
     assert isinstance(widened(schema).schema, dict)
     assert isinstance(of_arguments(schema).schema, dict)
     assert repr(schema) == before
+
+
+def test_parts_that_are_put_together_are_bounded_and_stay_in_their_order() -> None:
+    """However often a part is named: each time it counts as long as it is."""
+    base = {"properties": {"a": {}, "b": {}}, "required": ["a"]}
+    own = {"properties": {"c": {}}, "required": ["c"]}
+    made = widened({"allOf": [{"$ref": "#/$defs/base"}, own], "$defs": {"base": base}}).schema
+    assert list(made["properties"]) == ["a", "b", "c"]
+    assert made["required"] == ["a", "c"]
+    assert base["required"] == ["a"]  # it is others' as well
+    parts = [{"$ref": "#/$defs/long"}, {"$ref": "#/$defs/other"}]
+    long = {"required": ["a"] * 100}
+    many = {"allOf": parts * 1000, "$defs": {"long": long, "other": {**long}}}
+    assert widened(many).cost <= NODES + 200
+    assert "its size" in widened(many).loosened
+
+
+def test_a_place_in_a_list_has_one_name() -> None:
+    """Else a few entries would be as many references as somebody likes."""
+    schema = {"anyOf": [{"$ref": "#/$defs/x/anyOf/01"}], "$defs": {"x": {"anyOf": [{}, {}]}}}
+    assert widened(schema).loosened == ("$ref",)

@@ -12,6 +12,7 @@ from typing import Any
 
 import msgspec
 
+from runnerd.relay import aside
 from runnerd.relay.body import ABSENT
 from runnerd.relay.parsed_request import ParsedRequest
 from runnerd.relay.request_rewrites.schemas import NODES, of_arguments
@@ -27,12 +28,10 @@ def with_forced_call(request: ParsedRequest) -> ParsedRequest | None:
     fields = request.fields
     if fields.tool_choice != _REQUIRED or fields.tools in ABSENT:
         return None
-    schema = _call_schema(msgspec.json.decode(fields.tools))
-    if schema is None:
+    bound = _bound("tools", bytes(fields.tools))
+    if bound is None:
         return None  # the engine says what is wrong with the tools
     members = {name: raw for name, raw in request.members.items() if name != "json_schema"}
-    form = {"type": "json_schema", "json_schema": {"name": "call", "schema": schema}}
-    bound = msgspec.Raw(msgspec.json.encode(form))
     return request.replaced({**members, "tool_choice": _NONE, "response_format": bound})
 
 
@@ -58,6 +57,16 @@ def calls_alone(request: ParsedRequest) -> ParsedRequest:
 def text_alone(request: ParsedRequest) -> ParsedRequest:
     """The request for a text in its form, from a model that sees its tools and calls none."""
     return request.replaced({**request.members, "tool_choice": _NONE})
+
+
+@aside.remembered
+def _bound(name: str, tools: bytes) -> msgspec.Raw | None:
+    """The format of a response that is a call of one of some tools."""
+    schema = _call_schema(msgspec.json.decode(tools))
+    if schema is None:
+        return None
+    form = {"type": "json_schema", "json_schema": {"name": "call", "schema": schema}}
+    return msgspec.Raw(msgspec.json.encode(form))
 
 
 def _call_schema(tools: Any) -> dict[str, Any] | None:

@@ -6,19 +6,19 @@ They are the same in every request of a conversation, so what was made of them i
 from __future__ import annotations
 
 from collections.abc import Iterable
-from functools import lru_cache
 from typing import Any, NamedTuple
 
 import msgspec
 
 from runnerd.errors import ClientError
+from runnerd.relay import aside
 from runnerd.relay.body import ABSENT, UNDECODABLE, UNSAID, Inference, undecodable
 from runnerd.relay.parsed_request import ParsedRequest
 from runnerd.relay.request_rewrites.schemas import NODES, of_arguments, widened
 from runnerd.relay.request_rewrites.tool_functions import function_of
 from runnerd.relay.schema_growth import grows_too_far
 
-_REMEMBERED = 64 * 2**10  # bytes of the largest member that is
+_AT_ONCE = 256  # schemas in one: some milliseconds
 _LEFT_OUT = ("pattern ", "minLength", "maxLength", "minItems", "maxItems", "minimum", "maximum")
 _MOST_TOLD = 8  # of what is not enforced
 _PARAMETERS = ("parameters", "input_schema")  # input_schema: Anthropic's
@@ -67,7 +67,7 @@ def with_known_schemas(request: ParsedRequest) -> tuple[ParsedRequest, tuple[str
 def _known(name: str, raw: msgspec.Raw) -> Known:
     text = bytes(raw)
     try:
-        known = (_remembered if len(text) <= _REMEMBERED else _made)(name, text)
+        known = _made(name, text)
     except UNDECODABLE as error:
         raise undecodable(error) from error
     if known.grows:
@@ -80,6 +80,7 @@ def _known(name: str, raw: msgspec.Raw) -> Known:
     return known
 
 
+@aside.remembered
 def _made(name: str, text: bytes) -> Known:
     value = msgspec.json.decode(text)
     if name == "tools":
@@ -87,9 +88,6 @@ def _made(name: str, text: bytes) -> Known:
     if name == "json_schema":
         return _schema(name, value, value)
     return _format(value)
-
-
-_remembered = lru_cache(maxsize=64)(_made)
 
 
 def _format(value: Any) -> Known:
@@ -109,7 +107,9 @@ def _format(value: Any) -> Known:
 def _schema(name: str, value: Any, schema: Any) -> Known:
     if isinstance(value, str) or (isinstance(schema, dict) and not _has_type(schema)):
         return Known(None)  # no schema; the engine says so
-    made = widened(schema)
+    most = aside.at_once(NODES, _AT_ONCE)
+    made = widened(schema, most=most)
+    aside.check_spent(made.cost, most)
     warnings = _told(f"{name}: widened", made.loosened)
     warnings += _told(f"{name}: not enforced", made.unenforced)
     return Known(_unless_same(made.schema, schema), warnings, grows_too_far(made.schema))
@@ -123,7 +123,7 @@ def _has_type(schema: dict[str, Any]) -> bool:
 def _tools(value: Any) -> Known:
     if not isinstance(value, list):
         return Known(None)
-    left, changed = NODES, list(value)
+    left, changed = aside.at_once(NODES, _AT_ONCE), list(value)
     loosened: dict[str, None] = {}
     grows = False
     for index, tool in enumerate(value):
@@ -133,6 +133,7 @@ def _tools(value: Any) -> Known:
             continue
         made = of_arguments(function[named], most=left)
         left -= made.cost
+        aside.check_spent(-left, 0)
         grows = grows or grows_too_far(made.schema)
         said = {**function, named: made.schema}
         changed[index] = said if function is tool else {**tool, "function": said}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 from urllib.parse import unquote
@@ -13,6 +14,7 @@ NOTHING = object()
 """What a reference means that leads nowhere."""
 
 _END: dict[str, Any] = {}
+_INDEX = re.compile(r"0|[1-9][0-9]{0,8}")  # each place has one name
 
 
 def meant_by(root: Any, ref: str) -> Any:
@@ -40,8 +42,8 @@ def _steps(node: Any, path: str, read: Callable[[str], str]) -> Any:
     for name in map(read, names):
         if isinstance(node, dict) and name in node:
             node = node[name]
-        elif isinstance(node, list) and name.isdecimal() and int(name[:9]) < len(node):
-            node = node[int(name[:9])]
+        elif isinstance(node, list) and _INDEX.fullmatch(name) and int(name) < len(node):
+            node = node[int(name)]
         else:
             return NOTHING
     return node

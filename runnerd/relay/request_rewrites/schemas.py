@@ -207,12 +207,16 @@ class _Widening:
             self.unenforced["allOf"] = None
             return node
         merged = dict(node)
+        seen: set[str | int] = set()
         for part in parts:
+            if self.left < 0:
+                self.loosened["its size"] = None
+                break
+            self.left -= 1
             if isinstance(part, dict) and isinstance(part.get("$ref"), str):
-                self.left -= 1
                 part = meant_by(self._root, part["$ref"])
             if isinstance(part, dict):
-                self._merge(merged, part)
+                self._merge(merged, part, seen)
             elif part is not True:
                 self.loosened["allOf"] = None
         for name in _DEFINITIONS:  # they are widened already
@@ -220,17 +224,29 @@ class _Widening:
         kept = {name: node[name] for name in _DEFINITIONS if name in node}
         return {**self._node(merged, depth + 1), **kept}
 
-    def _merge(self, merged: dict[str, Any], part: dict[str, Any]) -> None:
+    def _merge(self, merged: dict[str, Any], part: dict[str, Any], seen: set[str | int]) -> None:
+        """Put a part into what is merged.  `seen` has the names of members that were copied, and
+        may be added to, and the identities of values that were compared: many parts may be one.
+        """
         for name, value in part.items():
-            old = merged.get(name, value)
             self.left -= len(value) if isinstance(value, dict | list | str) else 1
-            if isinstance(old, dict) and isinstance(value, dict):
-                merged[name] = {**value, **old}
-            elif name in ("required", "allOf") and isinstance(old, list) and old is not value:
-                merged[name] = [*old, *(value if isinstance(value, list) else [])]
-            else:
-                merged[name] = old
-                if old != value and name not in ("title", "description"):
+            if name not in merged:
+                merged[name] = value
+                continue
+            old = merged[name]
+            lists = name in ("required", "allOf") and isinstance(old, list) and old is not value
+            if lists or (isinstance(old, dict) and isinstance(value, dict)):
+                if name not in seen:
+                    seen.add(name)
+                    old = merged[name] = old.copy()
+                if isinstance(old, dict):
+                    for each, inner in value.items():
+                        old.setdefault(each, inner)
+                elif isinstance(value, list):
+                    old += value
+            elif id(value) not in seen and name not in ("title", "description"):
+                seen.add(id(value))
+                if old != value:
                     self.unenforced["allOf"] = None
 
     def _type(self, node: dict[str, Any]) -> None:
