@@ -15,6 +15,7 @@ from runnerd.relay import aside
 from runnerd.relay.body import ABSENT, UNDECODABLE, UNSAID, Inference, undecodable
 from runnerd.relay.parsed_request import ParsedRequest
 from runnerd.relay.request_rewrites.schemas import NODES, of_arguments, widened
+from runnerd.relay.request_rewrites.told_apart import told_apart
 from runnerd.relay.request_rewrites.tool_functions import function_of
 from runnerd.relay.schema_growth import grows_too_far
 
@@ -112,7 +113,16 @@ def _schema(name: str, value: Any, schema: Any) -> Known:
     aside.check_spent(made.cost, most)
     warnings = _told(f"{name}: widened", made.loosened)
     warnings += _told(f"{name}: not enforced", made.unenforced)
-    return Known(_unless_same(made.schema, schema), warnings, grows_too_far(made.schema))
+    engine_schema, grows = _followed(made.schema)
+    return Known(_unless_same(engine_schema, schema), warnings, grows)
+
+
+def _followed(schema: dict[str, Any]) -> tuple[dict[str, Any], bool]:
+    """A schema in an order that an engine can follow, and whether there is none."""
+    if not grows_too_far(schema):
+        return schema, False
+    apart = told_apart(schema)
+    return apart, grows_too_far(apart)
 
 
 def _has_type(schema: dict[str, Any]) -> bool:
@@ -134,8 +144,9 @@ def _tools(value: Any) -> Known:
         made = of_arguments(function[named], most=left)
         left -= made.cost
         aside.check_spent(-left, 0)
-        grows = grows or grows_too_far(made.schema)
-        said = {**function, named: made.schema}
+        schema, too_far = _followed(made.schema)
+        grows = grows or too_far
+        said = {**function, named: schema}
         changed[index] = said if function is tool else {**tool, "function": said}
         left_out = [what for what in made.unenforced if what.startswith(_LEFT_OUT)]
         told = (*made.loosened, *left_out)

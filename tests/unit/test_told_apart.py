@@ -1,0 +1,57 @@
+"""Alternatives that begin alike begin with what tells them apart, where an engine needs that.
+
+The schemas are what pydantic (2.14) and OpenAI's `to_strict_json_schema` (1.109) make of models.
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+
+from runnerd.relay.parsed_request import parse
+from runnerd.relay.request_rewrites.known_schemas import with_known_schemas
+from runnerd.relay.request_rewrites.told_apart import told_apart
+
+REAL = json.loads((Path(__file__).parents[1] / "support" / "real_schemas.json").read_text())
+
+
+def asked(**member: Any) -> dict[str, Any]:
+    body = json.dumps({"model": "m", **member}).encode()
+    found: dict[str, Any] = msgspec.json.decode(with_known_schemas(parse(body))[0].body)
+    return found
+
+
+@pytest.mark.parametrize("name", REAL)
+def test_what_real_clients_send_is_taken(name: str) -> None:
+    """As a format and as a tool: the same members, at most in another order."""
+    schema = REAL[name]
+    assert asked(json_schema=schema)["json_schema"] == schema
+    tool = {"type": "function", "function": {"name": "f", "parameters": schema}}
+    assert asked(tools=[tool])["tools"] == [tool]
+
+
+def test_constants_and_names_of_their_own_come_first() -> None:
+    """The others stay in their order, and so do schemas that an engine can follow."""
+    made = asked(json_schema=REAL["discriminator-last/plain"])["json_schema"]
+    assert list(made["$defs"]["AddL"]["properties"]) == ["type", "left", "right"]
+    made = asked(json_schema=REAL["lambda-body-first/plain"])["json_schema"]
+    assert list(made["$defs"]["Lambda"]["properties"]) == ["params", "body"]
+    kept = asked(json_schema=REAL["filter-and-or/strict"])["json_schema"]
+    assert list(kept["$defs"]["And"]["properties"]) == ["conditions", "kind"]
+
+
+@pytest.mark.parametrize(
+    "schema",
+    [
+        {"anyOf": [True, {"$ref": "#/$defs/none"}, {"properties": {"a": 1}, "required": 5}]},
+        {"oneOf": [{"properties": [], "required": ["a"]}], "anyOf": {}},
+        {"properties": {"anyOf": {"type": "string"}}},
+    ],
+)
+def test_what_has_nothing_to_tell_apart_stays(schema: Any) -> None:
+    """Whatever it is."""
+    assert told_apart(schema) == schema
