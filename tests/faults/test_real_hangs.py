@@ -67,22 +67,25 @@ def test_a_grammar_that_doubles_is_a_hang(daemon: DaemonProcess) -> None:
 
 
 def test_a_schema_that_doubles_is_refused(daemon: DaemonProcess) -> None:
-    """Before an engine sees it; a few levels, and whatever refers twice to the next, it answers."""
+    """Before an engine sees it, unless another order of members helps; a few levels, and whatever
+    refers twice to the next, it answers.
+    """
     request = {"model": "tiny", "prompt": "hello", "max_tokens": 150, "temperature": 0}
 
-    def chain(levels: int, twice: bool) -> dict[str, object]:
-        def made(inner: dict[str, object], last: str) -> dict[str, object]:
-            named = {"x": inner, last: inner if not twice else {"type": "null"}}
+    def chain(levels: int, twice: bool, names: str = "yy") -> dict[str, object]:
+        def made(inner: dict[str, object], last: str, kind: str = "null") -> dict[str, object]:
+            named = {"x": inner, last: inner if not twice else {"type": kind}}
             return {"type": "object", "properties": named, "required": list(named)}
 
         defs: dict[str, object] = {f"a{levels}": {"type": "string"}}
         for level in range(levels):
             inner: dict[str, object] = {"$ref": f"#/$defs/a{level + 1}"}
-            alike = {"anyOf": [made(inner, "y"), made(inner, "z")]}
+            alike = {"anyOf": [made(inner, names[0]), made(inner, names[1], "number")]}
             defs[f"a{level}"] = alike if twice else made(inner, "y")
         return {"$ref": "#/$defs/a0", "$defs": defs}
 
-    for schema in (chain(7, twice=True), chain(40, twice=False)):
+    told_apart = chain(14, twice=True, names="yz")
+    for schema in (chain(7, twice=True), chain(40, twice=False), told_apart):
         answered = daemon.http.post("/v1/completions", json=request | {"json_schema": schema})
         assert answered.status_code == 200, answered.text
     [engine] = daemon.engines()
