@@ -12,6 +12,7 @@ from runnerd.cli.client import Client, DaemonError
 from runnerd.cli.command_parser import near
 from runnerd.cli.tables import familiar
 from runnerd.errors import RunnerdError
+from runnerd.models.reference import one_spelling
 
 _MISSING = re.compile(r"model '([^']+)' not found")
 _ANYWAY = re.compile(rf"{_MISSING.pattern}|this takes the permission ")
@@ -25,7 +26,7 @@ def explained(error: RunnerdError, host: str | None) -> str:
     missing = _MISSING.match(error.message)
     if missing is None or not isinstance(error, DaemonError) or error.answer_status != NOT_FOUND:
         return error.message
-    return error.message + near(familiar(missing[1]), names_here(Client(host)))
+    return error.message + near(one_spelling(missing[1]), names_here(Client(host)))
 
 
 @contextlib.contextmanager
@@ -44,10 +45,10 @@ def sought_elsewhere(client: Client, names: Sequence[str]) -> Iterator[None]:
 
 
 def _said(reason: str, names: Sequence[str], here: Sequence[str]) -> str:
-    missing = [name for name in names if familiar(name) not in here]
+    missing = [name for name in names if one_spelling(name) not in here]
     if not missing:
         return f"{reason}; {' and '.join(names)} stays as it is here"
-    hints = [f"model '{name}' is not here{near(familiar(name), here)}" for name in missing]
+    hints = [f"model '{name}' is not here{near(one_spelling(name), here)}" for name in missing]
     said = "; ".join(hints)
     return f"{said}{' Looked' if said.endswith('?') else '; looked'} for elsewhere: {reason}"
 
