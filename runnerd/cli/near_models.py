@@ -30,18 +30,24 @@ def explained(error: RunnerdError, host: str | None) -> str:
 
 
 @contextlib.contextmanager
-def sought_elsewhere(client: Client, names: Sequence[str]) -> Iterator[None]:
+def sought_elsewhere(
+    client: Client, names: Sequence[str], *, replaces: bool = True
+) -> Iterator[None]:
     """Where getting models from elsewhere fails in this block, say first what may have been meant.
 
-    Whoever mistypes the name of a model that is here would else read of a registry alone.
+    Whoever mistypes the name of a model that is here would else read of a registry alone.  What
+    `replaces` models says, too, that those stay that are here.
     """
     try:
         yield
     except RunnerdError as error:
         if _ANYWAY.match(error.message) or getattr(error, "answer_status", 1) == 0:
             raise  # told with near names anyway; it looked nowhere; or there is no daemon to ask
+        here = names_here(client)
+        if not replaces and all(one_spelling(name) in here for name in names):
+            raise
         status = getattr(error, "answer_status", BAD_GATEWAY)
-        raise DaemonError(_said(error.message, names, names_here(client)), status) from error
+        raise DaemonError(_said(error.message, names, here), status) from error
 
 
 def _said(reason: str, names: Sequence[str], here: Sequence[str]) -> str:
