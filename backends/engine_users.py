@@ -137,6 +137,8 @@ class EngineUsers:
     def _problem(self, missing: list[str]) -> str:
         if self._range is None:
             return ""
+        if missing and not self._asked_for and os.geteuid() != 0:
+            return "the daemon is not root"  # of whom no list of rights is expected
         if missing:
             return f"the daemon has not {', '.join(missing)}"
         if {os.getuid(), os.geteuid()} & set(self._range):

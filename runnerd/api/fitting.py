@@ -96,7 +96,7 @@ def _number(request: web.Request, name: str) -> int | None:
     if text is None:
         return None
     if not text.isascii() or not text.isdigit() or not 0 < int(text[:11]) <= _MOST:
-        raise ClientError(f"{name} is a number above 0", param=name)
+        raise ClientError(f"{name} is a number from 1 to {_MOST}", param=name)
     return int(text)
 
 

@@ -28,19 +28,19 @@ def as_seen(request: web.Request, told: Told) -> Told | None:
     where there are none.
     """
     context, principal = request.app[CONTEXT], principal_of(request)
-    if context.policy.grants(principal) is None:
-        return told
+    every = context.policy.grants(principal) is None
     if is_external(context, told.backend):
         visible = VisibleModels(context.store, context.policy)
-        return told if visible.may_be(principal, told.model_ref) else None
+        return told if every or visible.may_be(principal, told.model_ref) else None
     models = models_of(request)
     if ids := tuple(id for id in told.models if models.has(id)):
-        return replace(told, models=ids, model_ref=_name(models, told.model_ref, ids))
-    return None
+        name = _name(models, told.model_ref, ids)
+        return replace(told, models=told.models if every else ids, model_ref=name)
+    return told if every else None
 
 
 def _name(models: Catalog, known_as: str, ids: tuple[str, ...]) -> str:
-    """What a runner is called to somebody for whom there may be no such name."""
+    """What a runner is called to somebody for whom there may be no such name, or not any more."""
     try:
         if str(models.get(known_as).id) in ids:
             return known_as

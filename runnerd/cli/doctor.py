@@ -45,7 +45,7 @@ def _findings(host: str | None) -> Iterator[Finding]:
         settings = settings.model_copy(update={"state_dir": state_dir})
     from runnerd.cli.doctor_engine import engine_findings
 
-    yield from engine_findings(settings)
+    yield from engine_findings(settings, theirs=daemon.state == "ok" and not _ours(state_dir))
     yield Finding("Python", "ok", ".".join(map(str, sys.version_info[:3])))
     yield _compiler()
     yield _memory()
@@ -80,6 +80,14 @@ def _settings() -> tuple[Settings | None, str]:
         return load({}), ""
     except StartupError as error:
         return None, error.message.replace("\n", " ")
+
+
+def _ours(state_dir: Path | None) -> bool:
+    """Whether a daemon with this state folder, None where it names none, is this user's own."""
+    try:
+        return state_dir is not None and state_dir.stat().st_uid == os.geteuid()
+    except OSError:
+        return False
 
 
 # the host

@@ -31,8 +31,11 @@ class _Engines:
     others: list[str]
 
 
-def engine_findings(settings: Settings | None) -> Iterator[Finding]:
-    """Yield what there is to know; a card that nothing uses comes first."""
+def engine_findings(settings: Settings | None, *, theirs: bool = False) -> Iterator[Finding]:
+    """Yield what there is to know; a card that nothing uses comes first.
+
+    `theirs`: the daemon that answers is another user's, whose rights are not this command's.
+    """
     cards = hardware.look()
     try:
         own = parse_settings({} if settings is None else settings.backends.get("llama.cpp", {}))
@@ -55,12 +58,17 @@ def engine_findings(settings: Settings | None) -> Iterator[Finding]:
         yield Finding("GPU", "ok", ", ".join(server.devices))
     elif not cards.cards:
         yield Finding("GPU", "warning", "none: CPU only")
-    yield _users(own, state)
+    yield _users(own, state, theirs=theirs)
 
 
-def _users(own: LlamaCppSettings, state_dir: Path) -> Finding:
+def _users(own: LlamaCppSettings, state_dir: Path, *, theirs: bool) -> Finding:
     """As whom the engines of a daemon would run that this user starts."""
     users = EngineUsers(own.users, state_dir)
+    if theirs:
+        detail = (
+            f"of a daemon that you start: {users.words}; the log of this one says it of its own"
+        )
+        return Finding("engine users", "ok", detail)
     if users.complaint:
         return Finding("engine users", "warning", users.words, "start the daemon as root")
     return Finding("engine users", "ok", users.words)

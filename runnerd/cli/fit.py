@@ -20,7 +20,7 @@ def fit(options: argparse.Namespace) -> int:
     named = ("context", "parallel", "mode")
     query = {name: value for name in named if (value := getattr(options, name)) is not None}
     client = Client(options.host)
-    with sought_elsewhere(client, [options.model]):
+    with sought_elsewhere(client, [options.model], replaces=False):
         found = client.json("GET", _path(options.model, query))
     if options.json:
         print_json(found)

@@ -48,14 +48,17 @@ def show(options: argparse.Namespace) -> int:
         print_json(models[0] if len(models) == 1 else models)
         return 0
     runners = client.json("GET", "/engines/ps")
+    owner = "superuser" in client.json("GET", "/runnerd/me")["may"]
     for number, model in enumerate(models):
         if number:
             print()
-        _print_model(client, model, runners)
+        _print_model(client, model, runners, owner=owner)
     return 0
 
 
-def _print_model(client: Client, model: dict[str, Any], runners: list[dict[str, Any]]) -> None:
+def _print_model(
+    client: Client, model: dict[str, Any], runners: list[dict[str, Any]], *, owner: bool
+) -> None:
     more = model["runnerd"]
     served = [described(item) for item in runners if item["model_id"] == model["id"]]
     known = {name: value for name, value in model["config"].items() if name not in _SAID}
@@ -67,7 +70,7 @@ def _print_model(client: Client, model: dict[str, Any], runners: list[dict[str, 
         "capabilities": ", ".join(more["capabilities"]),
         "template": _described_template(model),
         "projector": "yes" if more.get("mmproj") else "",
-        "draft": _draft(model),
+        "draft": _draft(model, owner=owner),
         "borrowed": _borrowed(model),
         "runners": "; ".join(served) or "none",
         "fits": sentence(client, _first_name(model)) or "unknown",
@@ -106,10 +109,12 @@ def _borrowed(model: dict[str, Any]) -> str:
     return ", ".join(model.get("borrowed_files") or ["files of the daemon's host"])
 
 
-def _draft(model: dict[str, Any]) -> str:
-    """The model that drafts for one, and how that ends."""
+def _draft(model: dict[str, Any], *, owner: bool) -> str:
+    """The model that drafts for one, and for an owner how that ends."""
     draft = familiar(str(model["runnerd"].get("draft_model") or ""))
-    return draft and f"{draft} (`runnerd configure {_first_name(model)} --unset speculative`)"
+    if not draft or not owner:
+        return draft
+    return f"{draft} (`runnerd configure {_first_name(model)} --unset speculative` ends that)"
 
 
 def _first_name(model: dict[str, Any]) -> str:

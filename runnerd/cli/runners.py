@@ -124,7 +124,7 @@ def configure(options: argparse.Namespace) -> int:
 def _show_configuration(client: Client, options: argparse.Namespace) -> int:
     """Print what is configured of a model, mode by mode."""
     stored = client.json("GET", f"/engines/_configure?model={quote(options.model, safe='')}")
-    shown = [entry for entry in stored if options.mode in (None, entry["Mode"])]
+    shown = [each for each in stored if each["Config"] and options.mode in (None, each["Mode"])]
     if options.json:
         print_json(shown)
         return 0

@@ -58,6 +58,8 @@ def _add_fit(fit: argparse.ArgumentParser) -> None:
 
 
 def _count(text: str) -> int:
-    if not text.isascii() or not text.isdigit() or len(text) > 9:
+    if not text.isascii() or not text.isdigit():
         raise argparse.ArgumentTypeError(f"{text!r} is no whole number")
+    if len(text) > 10:  # the daemon says what else is too much
+        raise argparse.ArgumentTypeError("that is too much")
     return int(text)

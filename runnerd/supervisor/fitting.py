@@ -11,11 +11,12 @@ from dataclasses import dataclass
 
 from runnerd.backends.configuration import BackendConfiguration, BackendMode
 from runnerd.backends.interface import Backend
+from runnerd.errors import InsufficientStorage, RunnerdError
 from runnerd.scheduler import Queries
 from runnerd.supervisor.fleet import Fleet
 from runnerd.supervisor.memory import MemoryAccounts, with_slots
 from runnerd.supervisor.preparation import Preparation
-from runnerd.units import rounded_size
+from runnerd.units import binary_size, rounded_size
 
 _STEP = 256  # tokens; contexts are told in steps of it
 _TRIES = 5  # how often a guess at the longest context is held against the account
@@ -111,13 +112,15 @@ class Fitting:
     ) -> Fit:
         """How a model fits that is started as configured.
 
-        Raises errors.ModelNotFound, InvalidModelFile, EngineFailure as a backend's account.
+        Raises errors.ModelNotFound, InvalidModelFile, EngineFailure as a backend's account, and
+        InsufficientStorage for a context that this host could never hold.
         """
         slots: tuple[int | None, ...] = backend.slots(configuration) or (None,)
         most, least = slots[0], slots[-1]
         asks = _Account(self._memory, backend, model, with_slots(configuration, least), mode)
         full = _Account(self._memory, backend, model, with_slots(configuration, most), mode)
         context = backend.context(model, configuration)
+        self._refuse_absurd(backend, model, with_slots(configuration, least), mode, context)
         need = await asks.need(None)
         whole = need if most == least else await full.need(None)
         self._preparation.observe()
@@ -133,6 +136,27 @@ class Fitting:
             for device in capacity
         )
         return Fit(context, trained_context, most, least, whole, devices, ids, longest, beside)
+
+    def _refuse_absurd(
+        self,
+        backend: Backend,
+        model: str,
+        configuration: BackendConfiguration,
+        mode: BackendMode,
+        context: int,
+    ) -> None:
+        """Leave the engine's own account alone: it takes time for each token of a context."""
+        try:
+            least = backend.least_memory(model, configuration, mode)
+        except RunnerdError:  # the account says what is wrong
+            return
+        most = sum(device.limit for device in self._memory.devices())
+        if self._memory.counts and least > most:
+            raise InsufficientStorage(
+                f"a context of {context} tokens takes {binary_size(least)}, more than the "
+                f"{binary_size(most)} that models can have here: it cannot be loaded",
+                should_retry=False,
+            )
 
     def _capacity(self) -> dict[str, int]:
         """What models can have of each device, other programs being what they are."""

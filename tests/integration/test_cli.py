@@ -106,6 +106,9 @@ def test_configure_alone_shows_what_is_configured(daemon: DaemonProcess, gguf: P
     for line in ("mine (completion)", "context-size = 512", "pinned = true"):
         assert line in shown[1]
     assert "nothing is configured" in runnerd(daemon, "configure", "mine", "--mode", "embedding")[1]
+    unset = ("--unset", "context-size", "--unset", "pinned")
+    assert runnerd(daemon, "configure", "mine", *unset)[0] == 0
+    assert "nothing is configured" in runnerd(daemon, "configure", "mine")[1]
     assert runnerd(daemon, "rm", "mine")[0] == 0
 
 

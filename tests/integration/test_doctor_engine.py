@@ -47,3 +47,11 @@ def test_an_engine_that_dies_is_not_green(tmp_path: Path) -> None:
     assert "--rebuild" in finding.detail
     verdicts = json.loads((tmp_path / "engines" / ".trials.json").read_text())
     assert [verdict["state"] for verdict in verdicts.values()] == ["dies"]
+
+
+def test_as_whom_engines_of_somebody_elses_daemon_run_is_not_guessed(tmp_path: Path) -> None:
+    """This command knows its own rights, which are not those of a daemon of another user."""
+    server = settings(tmp_path, path=str(real_server()))
+    for theirs in (True, False):
+        [found] = (f for f in engine_findings(server, theirs=theirs) if f.what == "engine users")
+        assert found.detail.startswith("of a daemon that you start: ") == theirs

@@ -251,7 +251,9 @@ def test_who_wants_it_or_not(daemon: DaemonProcess) -> None:
     assert daemon.http.post("/models/create", json=asked | {"draft": 1}).status_code == 400
 
 
-def test_a_draft_that_came_along_goes_with_its_last_model(daemon: DaemonProcess) -> None:
+def test_a_draft_that_came_along_goes_with_its_last_model(
+    daemon: DaemonProcess, join: Join, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """`show` names it.  One with a name of its own, or that was here before, is its owner's."""
     asked = {"from": MODEL}
     before = {model["id"] for model in daemon.http.get("/models").json()}
@@ -271,7 +273,11 @@ def test_a_draft_that_came_along_goes_with_its_last_model(daemon: DaemonProcess)
 
     draft = pulled("gone:1")
     shown = " ".join(runnerd(daemon, "show", "gone:1")[1].split())
-    assert f"draft: {draft} (`runnerd configure gone:1 --unset speculative`)" in shown
+    with monkeypatch.context() as context:
+        context.setenv("RUNNERD_KEY", join("ann").key)
+        theirs = " ".join(runnerd(daemon, "show", "gone:1")[1].split())
+    assert f"draft: {draft} runners:" in theirs  # to configure models is the owner's
+    assert f"draft: {draft} (`runnerd configure gone:1 --unset speculative` ends that)" in shown
     assert removed("gone:1") == ["Untagged", "Deleted", "Untagged", "Deleted"]
     assert {model["id"] for model in daemon.http.get("/models").json()} == before
     pulled("gone:1")

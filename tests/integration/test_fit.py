@@ -84,6 +84,20 @@ def test_what_it_would_need_is_what_is_reserved(daemon: DaemonProcess) -> None:
     assert reserved == before
 
 
+def test_a_context_that_no_host_has_is_not_asked_of_the_engine(daemon: DaemonProcess) -> None:
+    """Its own account takes time for each token, up to a minute of a processor for anybody's
+    question.
+    """
+    response = daemon.http.get("/runnerd/fit", params={"model": "tiny", "context": 2**31 - 1})
+    assert response.status_code == 507, response.text
+    assert "more than the" in response.text
+    assert "it cannot be loaded" in response.text
+    status, _, err = runnerd(daemon, "fit", "tiny", "--context", str(2**31 - 1))
+    assert status == 1
+    assert err.endswith("it cannot be loaded\n")  # and nothing of what becomes of the model
+    assert fit(daemon, "tiny", context=1024)["fits"] == "now"
+
+
 def test_who_would_make_room(tmp_path: Path, gguf: Path) -> None:
     """And what is too large for this host, with the longest context that is not."""
     settings = tmp_path / "runnerd.toml"

@@ -136,6 +136,15 @@ def test_the_present_as_one_document(daemon: DaemonProcess) -> None:
     assert after["loop_lag_seconds"].keys() == {"latest", "worst"}
 
 
+def test_a_name_that_is_gone_is_told_no_more(daemon: DaemonProcess) -> None:
+    """Whoever first used a model may have called it what it is not called any more."""
+    daemon.http.post("/models/tiny/tag", params={"repo": "passing"}).raise_for_status()
+    daemon.http.post("/v1/chat/completions", json=CHAT | {"model": "passing"}).raise_for_status()
+    assert [each["model"] for each in overview(daemon.http)["runners"]] == ["passing"]
+    daemon.http.delete("/models/passing").raise_for_status()
+    assert [each["model"] for each in overview(daemon.http)["runners"]] == ["ai/tiny:latest"]
+
+
 def test_the_speed_of_a_stream_that_runs(daemon: DaemonProcess) -> None:
     """Told while the first response runs, of its runner and in the sum; then not any more."""
 

@@ -160,3 +160,9 @@ def test_who_may_not_load_on_purpose(
     done = run(daemon, "demo-a", "What is your name?", "--keep-alive", "0")
     assert done.stderr.startswith(b"runnerd: demo-a stays loaded: this takes the permission unload")
     assert (done.returncode, done.stdout) == (0, b"My name is Demo A.\n")
+    command = [sys.executable, "-m", "runnerd", "--host", f"unix://{daemon.socket}", "run"]
+    command += ["demo-a", "What is your name?", "--keep-alive", "0"]
+    both = subprocess.run(
+        command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
+    )
+    assert both.stdout.startswith(b"My name is Demo A.\nrunnerd: demo-a stays loaded: ")

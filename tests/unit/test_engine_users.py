@@ -73,6 +73,11 @@ def test_an_ordinary_user_gives_none(tmp_path: Path, monkeypatch: pytest.MonkeyP
     assert not users.usable
     assert users.complaint == ""
     assert "CAP_SETUID" in EngineUsers(RANGE, tmp_path).complaint
+    monkeypatch.setattr("os.geteuid", lambda: 1000)
+    assert EngineUsers("auto", tmp_path).words == (
+        "engines run as the daemon's user: the daemon is not root"
+    )
+    assert "CAP_SETUID" in EngineUsers(RANGE, tmp_path).complaint
 
 
 @as_root

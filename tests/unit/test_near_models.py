@@ -87,3 +87,21 @@ def test_who_may_not_look_elsewhere(asked: list[str], message: str, said: str) -
     ):
         raise error(message, 403)
     assert caught.value.message.startswith(said)
+
+
+def test_every_spelling_of_a_hubs_model_is_compared_as_its_name(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Pulled without a label, asked for with one, in the hub's own words."""
+    name = "huggingface.co/org/tiny-gguf"
+
+    class Client:
+        def __init__(self, host: str | None) -> None: ...
+
+        def json(self, method: str, path: str) -> Any:
+            return [{"tags": [f"{name}:latest"]}]
+
+    monkeypatch.setattr(near_models, "Client", Client)
+    for asked in ("hf.co/org/Tiny-GGUF:Q4_K_M", "https://huggingface.co/ORG/Tiny-GUFF"):
+        said = near_models.explained(error(f"model '{asked}' not found", 404), None)
+        assert said.endswith(f"; did you mean {name}?")

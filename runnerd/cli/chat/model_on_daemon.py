@@ -53,6 +53,7 @@ def release(client: Client, model: str, keep_alive: str | None) -> None:
     try:
         _keep(client, model, "0")
     except DaemonError as error:
+        sys.stdout.flush()  # the response's last line has ended before it, wherever both go
         print(f"runnerd: {model} stays loaded: {error.message}", file=sys.stderr)
 
 
