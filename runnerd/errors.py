@@ -46,6 +46,7 @@ a secret.
     ├── SourceTimeout (504)      a registry or hub made no progress
     ├── InsufficientStorage (507) no room, on a disk or in memory
     ├── StorageFailure (507)     a disk that cannot be written; nothing has changed
+    │   ├── ResultsFull              the results of a user's jobs take all the space they may
     │   ├── Unconfirmed              the change is in force, but may not survive a power cut
     │   └── Undetermined             whether the change is in force is not known
     └── StartupError             the daemon cannot start; ends the process with this message

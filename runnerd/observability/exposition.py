@@ -73,13 +73,14 @@ class _Series:
 
     def __init__(self, lines: Sequence[str]) -> None:
         self._starts = [line[: line.rindex(" ") + 1] for line in lines]
-        self._version: float | tuple[Histogram, int] | None = None
+        self._version: str | tuple[Histogram, int] | None = None
         self._text = ""
 
     def text(self, value: float | Histogram) -> str:
         """Its lines with this value."""
         # A histogram may go on counting meanwhile: then it is written again next time.
-        version = (value, value.count) if isinstance(value, Histogram) else value
+        # By their text, numbers are told apart that count as equal: 0.0 and -0.0.
+        version = (value, value.count) if isinstance(value, Histogram) else repr(value)
         if version != self._version:
             self._version = version
             values = map(floatToGoString, _values(value))

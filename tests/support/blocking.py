@@ -27,6 +27,7 @@ ALLOWED: list[tuple[str, set[str], str]] = [
     ("runnerd/backends/llamacpp/isolation.py", {"_of"}, "an engine's start: its program's folder"),
     ("runnerd/backends/oom.py", {"__init__", "rose"}, "cgroups, which are no disk"),
     ("runnerd/backends/process.py", {"start", "_fork"}, "an engine's start: until it is executed"),
+    ("runnerd/backends/engine_users.py", {"_held"}, "/proc, which is no disk"),
     ("runnerd/backends/process.py", {"living_members"}, "/proc, which is no disk"),
     ("runnerd/backends/cpu_policy.py", {"schedule"}, "/proc, which is no disk"),
     ("runnerd/backends/output.py", {"_open"}, "an engine's start: its log is opened"),

@@ -17,7 +17,7 @@ NAMES = {"a": "1", "a:latest": "1", "b": "2"}
 class FakeQueue:
     """Notes for which models jobs are claimed; has `waiting` of some."""
 
-    wait_for_work = extend = append = finish = fail = release = None
+    wait_for_work = extend = append = finish = fail = release = waits = None
 
     def __init__(self, **waiting: int) -> None:
         self.waiting = waiting

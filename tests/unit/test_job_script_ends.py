@@ -25,7 +25,7 @@ class _Script:
 
     async def claimed(self) -> bytes:
         """Submit a job and claim it; the token."""
-        states = await self("check", "flight", 10, 1000, "id", "ann", 3)
+        states = await self("check", "flight", 10, 1000, 1000, "id", "ann", 3)
         row = ["id", "ann", "model", 0, "", "", states[-1], "doc"]
         assert await self("insert", "flight", *row) == 1
         id, token = await self("claim", "worker", 60, 1, "all")
