@@ -150,11 +150,13 @@ class EngineUsers:
         assert self._range is not None
         with self._turn:
             taken = _accounts() | set(_running())
-            for offset in range(len(self._range)):
-                place = (self._next + offset) % len(self._range)
-                uid = self._range[place]
-                if uid not in taken and (lock := self._lock(uid)) is not None:
-                    self._next = place + 1  # not again at once: something may still name it
+            start = self._next % len(self._range)
+            uids = [*self._range[start:], *self._range[:start]]
+            # First those with nothing at all: what is not found may flee from being found.
+            for uid in sorted((uid for uid in uids if uid not in taken), key=anybody):
+                if (lock := self._lock(uid)) is not None:
+                    # Not again at once: something may still name it.
+                    self._next = self._range.index(uid) + 1
                     return Lent(uid, lock)
         raise NoUser("all numbers of `engine_uids` are taken")
 

@@ -59,7 +59,7 @@ def folder_owner(path: str) -> int | None:
     Who owns the folder can put a link to somebody else's socket there, and have us talk to that.
     """
     try:
-        owner = os.stat(os.path.dirname(path)).st_uid
+        owner = os.stat(path.rpartition("/")[0]).st_uid
     except OSError:  # there is no socket either
         return None
     return None if owner == os.geteuid() else owner

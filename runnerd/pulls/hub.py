@@ -150,7 +150,10 @@ class Hub:
         draft = None
         if selection.draft is not None:
             file = self._file(name, commit, selection.draft, GGUF_TYPE, secrets)
-            draft = Offer((file,), name=file.name, tag=_tag_of(name, file.name))
+            if (tag := _tag_of(name, file.name)) is not None:
+                draft = Offer((file,), name=file.name, tag=tag)
+            else:
+                told = (*told, f"Not taken: {file.name} (draft model): no model can be called that")
         return Offer(
             tuple(offered), name=_model_name(selection), news=told, draft=draft, published=said
         )
@@ -275,9 +278,15 @@ def _decoded(raw: bytes, name: HubName) -> _Listed:
     return _Listed(_commit(listing.sha, name), files, published(raw, name.repository))
 
 
-def _tag_of(name: HubName, file: str) -> str:
-    """What a pull of one file of a repository is called."""
-    return str(HubName.parse(f"{HOST}/{name.repository}:{file}").reference)
+def _tag_of(name: HubName, file: str) -> str | None:
+    """What a pull of one file of a repository is called, None where nothing can be called so: a
+    repository may have files of any name.
+    """
+    try:
+        tag = HubName.parse(f"{HOST}/{name.repository}:{file}").reference
+    except InvalidReference:
+        return None
+    return str(tag) if tag.tag == file else None  # and not what stands before a revision
 
 
 def _model_name(selection: Selection) -> str:

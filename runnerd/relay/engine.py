@@ -35,7 +35,7 @@ from runnerd.relay.response_parser import (
     ResponseHead,
     read_head,
 )
-from runnerd.sockets.peer import check_listener
+from runnerd.sockets.peer import check_listener, folder_owner
 
 log = logging.getLogger(__name__)
 
@@ -112,7 +112,6 @@ class EngineConnection:
         poller: Poller,
         on_idle: Callable[[EngineConnection], None],
         on_closed: Callable[[EngineConnection], None],
-        owner: int | None = None,
     ) -> None:
         self._poller = poller
         self._on_idle = on_idle
@@ -134,7 +133,7 @@ class EngineConnection:
         endpoint = socket.SocketType(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_NONBLOCK)
         try:
             endpoint.connect(path)
-            check_listener(endpoint, owner)
+            check_listener(endpoint, folder_owner(path))
         except OSError:
             endpoint.close()
             raise

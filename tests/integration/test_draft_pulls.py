@@ -287,3 +287,18 @@ def test_a_draft_that_came_along_goes_with_its_last_model(
     pulled("gone:1")  # the draft was here before
     assert removed("gone:1") == ["Untagged", "Deleted"]
     assert removed(draft) == ["Untagged", "Deleted"]
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["mtp-m (copy) Q8_0.gguf", f"mtp-{130 * 'm'}-Q8_0.gguf", "mtp-ü.gguf", "mtp-m@Q8_0.gguf"],
+)
+def test_a_name_that_no_model_can_have(daemon: DaemonProcess, hub: HubServer, name: str) -> None:
+    """Repositories have files of any name; one keeps nobody from the model, nor takes its name."""
+    hub.files[name] = hub.files.pop(DRAFT)
+    lines = events(daemon.http.post("/models/create", json={"from": MODEL}))
+    assert lines[-1]["type"] == "success", lines[-1]
+    assert any(line["message"].startswith(f"Not taken: {name}") for line in lines)
+    assert drafted_by(daemon) is None
+    shown = daemon.http.get(f"/models/{MODEL}").json()
+    assert shown["id"] == lines[-1]["model"]["id"]

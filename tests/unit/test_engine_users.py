@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from runnerd.backends import engine_users
+from runnerd.backends.ending import end_all
 from runnerd.backends.engine_users import USUAL, EngineUsers, NoUser, parse_range
 from tests.support.waiting import wait_for
 from tests.unit.test_ending import FLEES, LOOKS_ENDED, running
@@ -134,3 +135,15 @@ def test_nobody_keeps_a_number_by_hiding(program: str, tmp_path: Path) -> None:
         with running(program, lent.uid):
             users.give_back(lent)
             assert not [uid for _ in range(20) for uid in engine_users._running() if uid == 60810]
+
+
+@as_root
+def test_a_number_is_not_lent_to_two(tmp_path: Path) -> None:
+    """What an engine of a daemon that was killed has left may flee from being found."""
+    with running(FLEES, 60810):
+        for _ in range(20):
+            users = EngineUsers("60810-60811", tmp_path)
+            lent = users.lend()
+            assert lent.uid == 60811
+            users.give_back(lent)
+        wait_for(lambda: end_all(60810), "the end of all")
