@@ -26,11 +26,10 @@ _LATE = 3  # ends in a row that were not told, and the engine is one that does n
 class EnginePool:
     """The connections to one engine."""
 
-    __slots__ = ("_idle", "_late", "_limit", "_owner", "_path", "_poller", "active")
+    __slots__ = ("_idle", "_late", "_limit", "_path", "_poller", "active")
 
     def __init__(self, path: str, limit: int, poller: Poller) -> None:
         self._path = path
-        self._owner = folder_owner(path)
         self._poller = poller
         self._limit = limit
         self._idle: list[EngineConnection] = []
@@ -54,9 +53,9 @@ class EnginePool:
             raise Overloaded("the model has too many requests to answer", retry_after=1)
         connection = None if fresh else self._kept()
         if connection is None:
-            connection = EngineConnection(
-                self._path, self._poller, self._keep, self._closed, self._owner
-            )
+            # Asked each time: the engine that is loaded next at this path may be another user's.
+            owner = folder_owner(self._path)
+            connection = EngineConnection(self._path, self._poller, self._keep, self._closed, owner)
             connection.hangs_up = self._late < _LATE
         self.active += 1
         connection.ask(receiver, request, at_the_end=at_the_end)
