@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import socket
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -76,6 +77,26 @@ async def answered(peer: Peer, pools: EnginePools, reply: bytes = OK) -> EngineC
     await receiver.over.wait()
     assert (receiver.body, receiver.lost) == (b"{}", None)
     return engine
+
+
+async def test_the_next_engine_may_be_another_users(
+    peer: Peer, pools: EnginePools, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A model that is loaded again listens at the same path, and mostly as another user."""
+    monkeypatch.setattr("runnerd.relay.pool.folder_owner", lambda path: os.geteuid() + 1)
+    with pytest.raises(ConnectionRefusedError, match="somebody else"):
+        pools.of(peer.path).ask(Receiver(), REQUEST)
+    (await peer.accept()).close()
+    monkeypatch.setattr("runnerd.relay.pool.folder_owner", lambda path: os.geteuid())
+    pool = pools.of(peer.path)
+    receiver = Receiver()
+    pool.ask(receiver, REQUEST)
+    connection = await peer.accept()
+    await read_request(connection)
+    connection.sendall(OK)
+    await receiver.over.wait()
+    assert (receiver.body, receiver.lost) == (b"{}", None)
+    assert pool.active == 0
 
 
 async def test_connection_is_kept_after_a_whole_answer(peer: Peer, pools: EnginePools) -> None:
