@@ -83,11 +83,11 @@ async def test_the_next_engine_may_be_another_users(
     peer: Peer, pools: EnginePools, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A model that is loaded again listens at the same path, and mostly as another user."""
-    monkeypatch.setattr("runnerd.relay.pool.folder_owner", lambda path: os.geteuid() + 1)
+    monkeypatch.setattr("runnerd.relay.engine.folder_owner", lambda path: os.geteuid() + 1)
     with pytest.raises(ConnectionRefusedError, match="somebody else"):
         pools.of(peer.path).ask(Receiver(), REQUEST)
     (await peer.accept()).close()
-    monkeypatch.setattr("runnerd.relay.pool.folder_owner", lambda path: os.geteuid())
+    monkeypatch.setattr("runnerd.relay.engine.folder_owner", lambda path: os.geteuid())
     pool = pools.of(peer.path)
     receiver = Receiver()
     pool.ask(receiver, REQUEST)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from typing import Any
 
 import msgspec
@@ -212,7 +212,7 @@ def forget_responses(connection: Connection, seq: int) -> None:
     connection.execute("DELETE FROM job_responses WHERE seq = ?", (seq,))
 
 
-def delete(connection: Connection, seqs: Iterable[int]) -> None:
+def delete(connection: Connection, seqs: Collection[int]) -> None:
     """Remove jobs and all that belongs to them."""
     for table in ("job_output", "job_responses", "job_prompts", "jobs"):
         connection.executemany(f"DELETE FROM {table} WHERE seq = ?", [(seq,) for seq in seqs])
