@@ -292,7 +292,9 @@ def _serve(
     kinds = SimpleNamespace(**{**vars(socket), "SocketType": EngineSocket})
     subject = Subject(relay, fake, poller._look)
     try:
-        with mock.patch.object(engine, "socket", kinds):
+        # Who listens on a socket is not asked of objects.
+        unasked = mock.patch.object(engine, "folder_owner", return_value=None)
+        with unasked, mock.patch.object(engine, "socket", kinds):
             chosen = {what: case for what, case in cases(keys).items() if only in what}
             for _ in range(rounds):
                 for what, (message, fake.response, fake.closes) in chosen.items():

@@ -191,12 +191,6 @@ class RabbitMQ(Server):
         )
         return done.stdout.decode()
 
-    def remember_queues(self) -> None:
-        """Have it write down which queues there are: one that is killed within half a second after
-        a declaration does not find that queue again.
-        """
-        self.control("eval", "mnesia:dump_log().")
-
     def _command(self) -> list[str]:
         return [str(RABBITMQ)]
 
