@@ -18,6 +18,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 
 from runnerd.backends.ending import anybody, end_all
@@ -151,13 +152,15 @@ class EngineUsers:
         with self._turn:
             taken = _accounts() | set(_running())
             start = self._next % len(self._range)
-            uids = [*self._range[start:], *self._range[:start]]
             # First those with nothing at all: what is not found may flee from being found.
-            for uid in sorted((uid for uid in uids if uid not in taken), key=anybody):
-                if (lock := self._lock(uid)) is not None:
-                    # Not again at once: something may still name it.
-                    self._next = self._range.index(uid) + 1
-                    return Lent(uid, lock)
+            for in_use in (False, True):
+                for uid in chain(self._range[start:], self._range[:start]):
+                    if uid in taken or anybody(uid) is not in_use:
+                        continue
+                    if (lock := self._lock(uid)) is not None:
+                        # Not again at once: something may still name it.
+                        self._next = self._range.index(uid) + 1
+                        return Lent(uid, lock)
         raise NoUser("all numbers of `engine_uids` are taken")
 
     def give_back(self, lent: Lent, before: Callable[[], None] | None = None) -> None:

@@ -16,9 +16,7 @@ from typing import TypeVar
 R = TypeVar("R")
 
 _AT_ONCE = 2048  # bytes of a text that an event loop looks at closely
-_REMEMBERED = (
-    128 * 2**10
-)  # bytes of the longest text of which it is remembered what it was found to be
+_REMEMBERED = 128 * 2**10  # bytes of a text of which it is kept what was found, at most
 
 
 class TakesLonger(Exception):

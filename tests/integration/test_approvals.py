@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -12,17 +12,15 @@ from typing import Any
 import httpx
 import pytest
 
-from tests.integration.test_shared_host import Member
 from tests.support.daemon import DaemonProcess, running
 from tests.support.fileserver import FileServer, serving
 from tests.support.ggufs import smallest_model
+from tests.support.members import Join, Member, joining
 from tests.support.waiting import wait_for
 
 PATH = "/runnerd/approvals"
 SMALL = smallest_model()
 ASKS = ["request_download", "request_load", "request_unload"]
-
-Join = Callable[..., Member]
 
 
 @pytest.fixture(scope="module")
@@ -48,16 +46,9 @@ def daemon(tmp_path: Path, settings: dict[str, str]) -> Iterator[DaemonProcess]:
 
 @pytest.fixture
 def join(daemon: DaemonProcess) -> Iterator[Join]:
-    """Add users; their clients are closed at the end."""
-    members: list[Member] = []
-
-    def add(name: str, **said: Any) -> Member:
-        members.append(Member(daemon, name, **said))
-        return members[-1]
-
-    yield add
-    for member in members:
-        member.http.close()
+    """Add users, until the end of the test."""
+    with joining(daemon) as join:
+        yield join
 
 
 def ask(member: Member, kind: str, *, status: int = 201, **said: Any) -> dict[str, Any]:

@@ -15,9 +15,9 @@ from runnerd.llms.links import link_of
 from runnerd.models import tiny
 from tests.integration.test_cli import runnerd
 from tests.integration.test_pulls import events
-from tests.integration.test_shared_host import Join, Member
 from tests.support.daemon import DaemonProcess, running
 from tests.support.hub import HubServer, running_hub
+from tests.support.members import Join, Member, joining
 from tests.support.pantry import PantryClient, entry
 from tests.support.waiting import wait_for
 
@@ -66,16 +66,8 @@ def purged(daemon: DaemonProcess) -> Iterator[None]:
 @pytest.fixture
 def join(daemon: DaemonProcess) -> Iterator[Join]:
     """Add users, until the end of the test."""
-    members: list[Member] = []
-
-    def add(name: str, **said: Any) -> Member:
-        members.append(Member(daemon, name, **said))
-        return members[-1]
-
-    yield add
-    for member in members:
-        member.http.close()
-        member.remove()
+    with joining(daemon) as join:
+        yield join
 
 
 def drafted_by(daemon: DaemonProcess, model: str = MODEL) -> str | None:

@@ -10,9 +10,9 @@ import pytest
 
 from runnerd.models import tiny
 from tests.integration.test_cli import runnerd
-from tests.integration.test_shared_host import Member
 from tests.support.daemon import DaemonProcess, running
 from tests.support.fileserver import FileServer, serving
+from tests.support.members import Member
 
 pytestmark = pytest.mark.engine
 

@@ -14,8 +14,8 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 from prometheus_client.samples import Sample
 
-from tests.integration.test_shared_host import Member
 from tests.support.daemon import DaemonProcess, running
+from tests.support.members import Member
 from tests.support.waiting import wait_for
 
 DEPLOY = Path("deploy")

@@ -12,8 +12,8 @@ from typing import Any
 import httpx
 import pytest
 
-from tests.integration.test_shared_host import Member
 from tests.support.daemon import DaemonProcess, running
+from tests.support.members import Member
 from tests.support.waiting import SECONDS, wait_for
 
 pytestmark = pytest.mark.engine

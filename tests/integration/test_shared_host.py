@@ -14,6 +14,7 @@ import httpx
 import pytest
 
 from tests.support.daemon import DaemonProcess, running
+from tests.support.members import Join, Member, joining
 from tests.support.waiting import wait_for
 from tests.support.wire import Wire, get
 
@@ -34,49 +35,11 @@ def daemon(tmp_path_factory: pytest.TempPathFactory, gguf: Path) -> Iterator[Dae
         yield daemon
 
 
-class Member:
-    """A user of the daemon, and a client with its key."""
-
-    def __init__(self, daemon: DaemonProcess, name: str, **said: Any) -> None:
-        response = daemon.http.post("/runnerd/users", json={"name": name, **said})
-        assert response.status_code == 201, response.text
-        document = response.json()
-        self.id, self.key, self.key_id = document["id"], document["key"], document["key_id"]
-        self.daemon = daemon
-        self.http = httpx.Client(
-            base_url=daemon.address, headers={"Authorization": f"Bearer {self.key}"}, timeout=60
-        )
-
-    def edit(self, **said: Any) -> None:
-        """Change the user."""
-        self.daemon.http.post(f"/runnerd/users/{self.id}", json=said).raise_for_status()
-
-    def remove(self) -> None:
-        """Remove the user; also one that is removed."""
-        response = self.daemon.http.delete(f"/runnerd/users/{self.id}")
-        assert response.status_code in (200, 404), response.text
-
-    def revoke(self) -> None:
-        """Revoke the key."""
-        self.daemon.http.delete(f"/runnerd/keys/{self.key_id}").raise_for_status()
-
-
-Join = Callable[..., Member]
-
-
 @pytest.fixture
 def join(daemon: DaemonProcess) -> Iterator[Join]:
     """Add users, until the end of the test."""
-    members: list[Member] = []
-
-    def add(name: str, **said: Any) -> Member:
-        members.append(Member(daemon, name, **said))
-        return members[-1]
-
-    yield add
-    for member in members:
-        member.http.close()
-        member.remove()
+    with joining(daemon) as join:
+        yield join
 
 
 HIDDEN = [

@@ -6,24 +6,22 @@ import os
 import sqlite3
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tests.integration.test_shared_host import Member
 from tests.integration.test_user_commands import document, runnerd
 from tests.support.daemon import DaemonProcess, running
 from tests.support.ggufs import smallest_model
 from tests.support.hub import HubServer, running_hub
+from tests.support.members import Join, Member, joining
 from tests.support.registry import running_registry
 
 PATH = "/runnerd/logins"
 NAME = "hf.co/org/Tiny-GGUF"
 HASHED = "$2b$05$abcdefghijklmnopqrstuuWG29KuyeAicPCJODk1zjyGvyQUU2awu"  # bcrypt of "password"
-
-Join = Callable[..., Member]
 
 
 @pytest.fixture(scope="module")
@@ -46,15 +44,9 @@ def daemon(tmp_path: Path, hub: HubServer) -> Iterator[DaemonProcess]:
 
 @pytest.fixture
 def join(daemon: DaemonProcess) -> Iterator[Join]:
-    members: list[Member] = []
-
-    def add(name: str, **said: Any) -> Member:
-        members.append(Member(daemon, name, **said))
-        return members[-1]
-
-    yield add
-    for member in members:
-        member.http.close()
+    """Add users, until the end of the test."""
+    with joining(daemon) as join:
+        yield join
 
 
 def log_in(member: Member, registry: str, password: str, username: str = "") -> None:

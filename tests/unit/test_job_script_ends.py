@@ -7,21 +7,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from redis.asyncio import Redis as Client
 
-from runnerd.jobs.fleet.job_script import SCRIPT
-from tests.support.brokers import running_redis
+from tests.support.fleet_script import Script
 
 
-class _Script:
+class _Script(Script):
     """The script on a Redis in which the jobs are whole."""
-
-    def __init__(self, client: Client) -> None:
-        self.client = client
-        self._script = client.register_script(SCRIPT)
-
-    async def __call__(self, command: str, *arguments: Any) -> Any:
-        return await self._script(args=[command, 0, *arguments])
 
     async def claimed(self) -> bytes:
         """Submit a job and claim it; the token."""
@@ -38,11 +29,8 @@ class _Script:
 
 @pytest.fixture
 async def script(tmp_path: Path) -> AsyncIterator[_Script]:
-    with running_redis(tmp_path / "redis") as server:
-        client = Client.from_url(server.url)
-        await client.set("rj:epoch", "1 process")
-        yield _Script(client)
-        await client.aclose()
+    async with _Script.on_redis(tmp_path / "redis") as script:
+        yield script
 
 
 async def test_output_is_added_once(script: _Script) -> None:

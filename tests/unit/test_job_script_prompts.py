@@ -8,23 +8,14 @@ from typing import Any
 
 import msgspec
 import pytest
-from redis.asyncio import Redis as Client
 
-from runnerd.jobs.fleet.job_script import SCRIPT
-from tests.support.brokers import running_redis
+from tests.support.fleet_script import Script
 
 _KEPT = 60_000  # milliseconds
 
 
-class _Script:
+class _Script(Script):
     """The script on a Redis in which nothing has to be rebuilt, and the lock of who rebuilds."""
-
-    def __init__(self, client: Client) -> None:
-        self.client = client
-        self._script = client.register_script(SCRIPT)
-
-    async def __call__(self, command: str, *arguments: Any) -> Any:
-        return await self._script(args=[command, 0, *arguments])
 
     async def rebuilt(self, command: str, *arguments: Any) -> None:
         """Carry out an entry of the journal."""
@@ -48,11 +39,8 @@ def doc(value: str) -> bytes:
 
 @pytest.fixture
 async def script(tmp_path: Path) -> AsyncIterator[_Script]:
-    with running_redis(tmp_path / "redis") as server:
-        client = Client.from_url(server.url)
-        await client.set("rj:epoch", "1 process")
-        yield _Script(client)
-        await client.aclose()
+    async with _Script.on_redis(tmp_path / "redis") as script:
+        yield script
 
 
 async def test_a_result_is_seen_once_it_is_revealed(script: _Script) -> None:
