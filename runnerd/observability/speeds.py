@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable
 from itertools import islice
 from typing import NamedTuple, Protocol
 
-from runnerd.observability.request_figures import Tokens
+from runnerd.observability.request_figures import TimedRequest
 
 _RECENT = 60.0  # seconds after which a response says nothing of a runner's speed any more
 _LOOKED_AT = 300  # of the newest requests that have ended
@@ -21,29 +21,17 @@ _APART = 1.0  # seconds between two looks that are compared, at least
 _EVENT_BYTES = 200.0  # of a token in a stream, as long as none like it has ended
 
 
-class SeenRequest(Protocol):
+class SeenRequest(TimedRequest, Protocol):
     """What is looked at of a request; `clock` is when it began, the other times are since then."""
 
     @property
     def id(self) -> str: ...
     @property
-    def operation(self) -> str: ...
-    @property
     def runner(self) -> str | None: ...
-    @property
-    def streamed(self) -> bool: ...
     @property
     def clock(self) -> float: ...
     @property
-    def waited(self) -> float | None: ...
-    @property
-    def first_byte(self) -> float | None: ...
-    @property
-    def duration(self) -> float | None: ...
-    @property
     def bytes_out(self) -> int: ...
-    @property
-    def usage(self) -> Tokens: ...
 
 
 class Speed(NamedTuple):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -13,7 +13,7 @@ import httpx
 import pytest
 
 from tests.support.daemon import DaemonProcess, running
-from tests.support.members import Member
+from tests.support.members import Join, joining
 from tests.support.waiting import SECONDS, wait_for
 
 pytestmark = pytest.mark.engine
@@ -32,16 +32,10 @@ def daemon(tmp_path: Path, gguf: Path) -> Iterator[DaemonProcess]:
 
 
 @pytest.fixture
-def join(daemon: DaemonProcess) -> Iterator[Callable[..., Member]]:
-    members: list[Member] = []
-
-    def add(name: str, **said: Any) -> Member:
-        members.append(Member(daemon, name, **said))
-        return members[-1]
-
-    yield add
-    for member in members:
-        member.http.close()
+def join(daemon: DaemonProcess) -> Iterator[Join]:
+    """Add users, until the end of the test."""
+    with joining(daemon) as join:
+        yield join
 
 
 class Watcher:
@@ -199,7 +193,7 @@ def test_what_happens_is_told_as_it_happens(daemon: DaemonProcess) -> None:
     wait_for(lambda: "missed" in stranger.kinds(), "that more was")
 
 
-def test_a_running_request_is_ended(daemon: DaemonProcess, join: Callable[..., Member]) -> None:
+def test_a_running_request_is_ended(daemon: DaemonProcess, join: Join) -> None:
     """By the owner or by whose it is; its client is told, and nobody else can."""
     ann = join("ann", may=["session", "view_llms"])
     ben = join("ben", may=["session", "view_llms"])
@@ -222,9 +216,7 @@ def test_a_running_request_is_ended(daemon: DaemonProcess, join: Callable[..., M
     assert daemon.http.delete("/runnerd/requests/mine").status_code == 404
 
 
-def test_everybody_sees_what_is_theirs(
-    daemon: DaemonProcess, gguf: Path, join: Callable[..., Member]
-) -> None:
+def test_everybody_sees_what_is_theirs(daemon: DaemonProcess, gguf: Path, join: Join) -> None:
     """Runners of models that were granted, requests of one's own; and nothing once it is over."""
     daemon.import_model(gguf / "other.gguf", "other")
     ann = join("ann", may=["session", "view_llms"], models=["other"])
