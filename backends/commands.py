@@ -9,7 +9,7 @@ from pathlib import Path
 
 from runnerd.backends.environment import child_environment
 from runnerd.backends.output import TAIL_BYTES, Output
-from runnerd.backends.process import NOTHING_MORE, EngineProcess
+from runnerd.backends.process import NOTHING_MORE, PRIVATE, EngineProcess
 from runnerd.backends.sandbox import Sandbox
 from runnerd.errors import BackendFailure
 from runnerd.tasks import uninterrupted
@@ -31,8 +31,11 @@ async def run_command(
     environment: Mapping[str, str] | None = None,
     sandbox: Sandbox | None = NOTHING_MORE,
     output_bytes: int = TAIL_BYTES,
+    umask: int = PRIVATE,
 ) -> CommandResult:
     """Run a short command to its end, under the rules for engines.
+
+    What it writes is for its own user alone, unless `umask` says otherwise.
 
     Raises errors.BackendFailure when it cannot be started or takes more than `timeout` seconds.
     Cancelled or late, it is killed, and is gone when this returns.
@@ -42,6 +45,7 @@ async def run_command(
         output=Output(tail_bytes=output_bytes),
         environment=child_environment() if environment is None else environment,
         sandbox=sandbox,
+        umask=umask,
     )
     try:
         async with asyncio.timeout(timeout):

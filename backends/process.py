@@ -39,7 +39,9 @@ log = logging.getLogger(__name__)
 
 T = TypeVar("T")
 
-_UMASK = 0o077  # what an engine writes, its socket above all, is for the daemon's user alone
+# Umasks: what an engine writes, its socket above all, is for its own user alone; what is installed
+# is read by engines that run as other users.
+PRIVATE, INSTALLED = 0o077, 0o022
 _CHUNK = 64 * 2**10  # read at once
 _PIPE_BYTES = 2**20  # that a child can print between two reads, where the kernel allows it
 _READ_INTERVAL = 0.05  # seconds between two reads of a child that prints little at a time
@@ -96,7 +98,7 @@ class EngineProcess:
         environment: Mapping[str, str],
         sandbox: Sandbox | None = NOTHING_MORE,
         directory: Path | None = None,
-        umask: int = _UMASK,
+        umask: int = PRIVATE,
         data_limit: int | None = None,
     ) -> EngineProcess:
         """Start `argv` with its output going to `output`, which it owns and closes from now on.

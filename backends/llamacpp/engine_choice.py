@@ -102,7 +102,7 @@ class EngineChoice:
         if reason is not None:
             raise NotSupported(reason)
         argv = self._fallback.command(launch, self._settings)
-        return EngineCommand(argv, False, self._fallback.scripts, True)
+        return EngineCommand(argv, False, self._fallback.reads, True)
 
     def native_command(self, server: NativeServer, launch: Launch) -> list[str]:
         """The argv of a native server for a launch."""

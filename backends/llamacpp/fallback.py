@@ -70,8 +70,12 @@ def has_packages() -> bool:
 
     Python also finds what `pip uninstall` left of one, a folder without code: that has no origin.
     """
-    found = map(importlib.util.find_spec, _PACKAGES)
-    return all(spec is not None and spec.origin is not None for spec in found)
+    return all(map(_origin, _PACKAGES))
+
+
+def _origin(package: str) -> str | None:
+    spec = importlib.util.find_spec(package)
+    return None if spec is None else spec.origin
 
 
 class Fallback:
@@ -81,10 +85,10 @@ class Fallback:
     def available(self) -> bool:
         return has_packages()
 
-    @property
-    def scripts(self) -> tuple[Path, ...]:
-        """The files of ours that the child reads."""
-        return (_SCRIPT,)
+    @cached_property
+    def reads(self) -> tuple[Path, ...]:
+        """The files that the child's code begins in: a user who cannot read one cannot run it."""
+        return (_SCRIPT, *(Path(origin) for origin in map(_origin, _PACKAGES) if origin))
 
     @property
     def version(self) -> str:

@@ -34,3 +34,9 @@ def test_what_pip_left_of_one_is_none(site: Path) -> None:
     """Libraries that were linked into a package stay when it is uninstalled."""
     (site / "fallback_two" / "__init__.py").unlink()
     assert not Fallback().available
+
+
+def test_its_code_is_read_by_whom_it_runs_as(site: Path) -> None:
+    """A user who cannot read a package is found out before the child is started as that user."""
+    first = [site / name / "__init__.py" for name in _PACKAGES]
+    assert Fallback().reads[1:] == tuple(first)

@@ -22,7 +22,7 @@ from runnerd.backends.environment import child_environment
 from runnerd.backends.llamacpp.building.estimate import Estimate, left, planned
 from runnerd.backends.llamacpp.building.ladder import Rung
 from runnerd.backends.output import Output
-from runnerd.backends.process import EngineProcess
+from runnerd.backends.process import INSTALLED, EngineProcess
 from runnerd.errors import BackendFailure
 from runnerd.tasks import uninterrupted
 
@@ -170,7 +170,7 @@ class Tree:
             output=output,
             environment=self._environment(),
             sandbox=None,
-            umask=0o022,  # the engine may serve under another user than the one who installs it
+            umask=INSTALLED,
         )
         try:
             record = await process.wait()

@@ -17,6 +17,7 @@ from runnerd.backends.llamacpp import places
 from runnerd.backends.llamacpp.building.options import VERSION
 from runnerd.backends.llamacpp.building.sources import cache_folder
 from runnerd.backends.llamacpp.fallback import has_packages
+from runnerd.backends.process import INSTALLED
 
 _PIP_SECONDS = 1800.0
 
@@ -33,7 +34,13 @@ def install_python_server(root: Path) -> int:
     # A wheel without libraries in pip's cache would be taken for a whole one later.
     command = [sys.executable, "-m", "pip", "install", "--quiet", "--no-cache-dir", wanted]
     done = asyncio.run(
-        run_command(command, timeout=_PIP_SECONDS, environment=environment, sandbox=None)
+        run_command(
+            command,
+            timeout=_PIP_SECONDS,
+            environment=environment,
+            sandbox=None,
+            umask=INSTALLED,
+        )
     )
     if done.code == 0:
         _link_libraries(root)
