@@ -5,6 +5,10 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
+# Engines may run as users of their own, and the daemon as another one than who installs: whatever
+# the umask, they can read what is installed.
+OPEN := umask 022;
+
 .PHONY: serve test fuzz test-clients test-slow test-install lint check bench lock install uninstall clean help
 .DEFAULT_GOAL := help
 
@@ -28,7 +32,7 @@ help:
 
 # Asked each time: it costs a moment, and a toolkit or a llama-server may have come to this host.
 serve: $(VENV)/.runnerd
-	@$(BIN)/python -m runnerd.backends.llamacpp.install --into-venv --use-found $(ENGINE_FLAGS)
+	@$(OPEN) $(BIN)/python -m runnerd.backends.llamacpp.install --into-venv --use-found $(ENGINE_FLAGS)
 	@$(BIN)/runnerd serve --first-run
 
 # On all cores, up to four: each test file in one process.  PYTEST_FLAGS="-n 0" for one process.
@@ -86,30 +90,30 @@ $(VENV)/.made:
 	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || \
 	  { echo "Python cannot make environments here: apt install python3-venv"; exit 1; }
 	@echo "Making the environment $(VENV)"
-	@$(PYTHON) -m venv $(VENV) || \
+	@$(OPEN) $(PYTHON) -m venv $(VENV) || \
 	  { rm -rf $(VENV); echo "It has to be made in this folder: who runs make must be able to write here"; exit 1; }
-	@$(BIN)/pip install --quiet --upgrade "pip>=25.1"
+	@$(OPEN) $(BIN)/pip install --quiet --upgrade "pip>=25.1"
 	@touch $@
 
 $(VENV)/.runnerd: $(VENV)/.made pyproject.toml
 	@echo "Installing runnerd and what it needs"
-	@[ -z "$(LOCKED)" ] || $(BIN)/pip install --quiet --require-hashes --requirement locks/release.txt
-	@PYTHONWARNINGS=ignore $(BIN)/pip install --quiet --editable .  # setuptools explains what editable means
+	@$(OPEN) [ -z "$(LOCKED)" ] || $(BIN)/pip install --quiet --require-hashes --requirement locks/release.txt
+	@$(OPEN) PYTHONWARNINGS=ignore $(BIN)/pip install --quiet --editable .  # setuptools explains what editable means
 	@touch $@
 
 $(VENV)/.dev: $(VENV)/.runnerd
 	@echo "Installing what the tests and checks need"
-	@[ -z "$(LOCKED)" ] || $(BIN)/pip install --quiet --require-hashes --requirement locks/ci.txt
-	@$(BIN)/pip install --quiet --group dev
+	@$(OPEN) [ -z "$(LOCKED)" ] || $(BIN)/pip install --quiet --require-hashes --requirement locks/ci.txt
+	@$(OPEN) $(BIN)/pip install --quiet --group dev
 	@touch $@
 
 $(VENV)/.packages: $(VENV)/.dev
 	@echo "Installing what the ways to install are tried with"
-	@$(BIN)/pip install --quiet --group packages
+	@$(OPEN) $(BIN)/pip install --quiet --group packages
 	@touch $@
 
 $(VENV)/.engine: $(VENV)/.runnerd backends/llamacpp/building/options.py
-	@$(BIN)/python -m runnerd.backends.llamacpp.install --into-venv --with-python-server $(ENGINE_FLAGS)
+	@$(OPEN) $(BIN)/python -m runnerd.backends.llamacpp.install --into-venv --with-python-server $(ENGINE_FLAGS)
 	@touch $@
 
 .venv-clients/.made: tests/clients/requirements.txt tests/clients/package.json \

@@ -11,6 +11,8 @@ from __future__ import annotations
 import contextlib
 import logging
 import os
+import stat
+import sys
 from collections.abc import AsyncIterator, Iterable, Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -101,8 +103,8 @@ class UserLending:
         if nodes and _has_mps():
             raise NoUser("NVIDIA's MPS serves the programs of one user at a time")
         own = _own(sandbox)
-        python = [Path(folder) for folder in own_python()]
-        view = View.of([program, *python, *sandbox.programs, *sandbox.reads, *own, *nodes])
+        wanted = [program, *_python(program), *sandbox.programs, *sandbox.reads, *own, *nodes]
+        view = View.of(wanted)
         for path in sandbox.reads:
             # Files of the store; what is borrowed is behind a link, and stays as it is.
             if not path.is_symlink() and view.hides(str(path.resolve())):
@@ -148,6 +150,18 @@ def _has_mps() -> bool:
 
 def _own(sandbox: Sandbox) -> tuple[Path, ...]:
     return (*sandbox.writes, *sandbox.sockets)
+
+
+def _python(program: Path) -> list[Path]:
+    """The daemon's Python, as far as a program can use it.
+
+    One that was installed under a strict umask is closed in itself: shown as a whole, it would hide
+    an engine that lies in it and is not.
+    """
+    found = [Path(folder) for folder in own_python()]
+    if program == Path(sys.executable):
+        return found
+    return [folder for folder in found if folder.stat().st_mode & stat.S_IXOTH]
 
 
 def _libraries(programs: Iterable[Path]) -> Iterator[Path]:

@@ -7,6 +7,7 @@ that several can be there at once.  `path` is the first one that is already on t
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import shutil
@@ -94,7 +95,29 @@ def description(server: Path) -> dict[str, str]:
 
 def describe(folder: Path, **facts: str) -> None:
     """Write down what an engine of ours is."""
-    (folder / _DESCRIPTION).write_text(json.dumps(facts, indent=1) + "\n", "utf-8")
+    file = folder / _DESCRIPTION
+    file.write_text(json.dumps(facts, indent=1) + "\n", "utf-8")
+    file.chmod(0o644)  # whatever the umask
+
+
+def make_root(root: Path) -> None:
+    """Make the folder that engines lie in, where it is not there."""
+    if root == environment_root():
+        make_open(root.parent)
+    else:
+        root.parent.mkdir(mode=0o750, parents=True, exist_ok=True)
+    make_open(root)
+
+
+def make_open(folder: Path) -> None:
+    """Make a folder for what engines consist of; one that is there stays as it is.
+
+    Whatever the umask of whoever installs: the daemon may be another user, and engines may run as
+    users of their own.
+    """
+    with contextlib.suppress(FileExistsError):
+        folder.mkdir()
+        folder.chmod(0o755)
 
 
 def building(folder: Path) -> Path:

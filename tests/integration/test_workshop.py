@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
+import stat
 import sysconfig
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -75,6 +77,28 @@ async def test_it_builds_and_then_is_quick(bench: Bench) -> None:
     assert again.path == done.path == places.server_in(bench.root, "cpu")
     assert len(bench.build.builds) == 1
     assert bench.left == {"cpu", "cpu.log", ".trials.json"}
+
+
+async def test_a_strict_umask_closes_no_engine(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Under the umask of a careful owner, which is also the daemon's own, an engine can be read by
+    whom it runs as.
+    """
+    monkeypatch.setattr(places, "environment_root", lambda: bench.root)
+    bench.root = bench.root.parent / "lib" / "engines"
+    bench.root.parents[1].mkdir(exist_ok=True)
+    before = os.umask(0o077)
+    try:
+        done = await bench.install()
+    finally:
+        os.umask(before)
+    assert done.built
+    modes = {path: stat.S_IMODE(path.stat().st_mode) for path in (bench.root / "cpu").rglob("*")}
+    assert places.server_in(bench.root, "cpu") in modes
+    assert {path for path, mode in modes.items() if mode not in (0o755, 0o644)} == set()
+    for folder in (bench.root.parent, bench.root, bench.root / "cpu"):
+        assert stat.S_IMODE(folder.stat().st_mode) == 0o755
 
 
 @pytest.mark.parametrize("signal", ["ILL", "SEGV", "BUS"])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import stat
 import sys
 import sysconfig
@@ -44,6 +45,24 @@ def test_everybody_can_read_it(site: Path, monkeypatch: pytest.MonkeyPatch) -> N
     assert stat.S_IMODE(written.stat().st_mode) == 0o644
     assert stat.S_IMODE(written.parent.stat().st_mode) == 0o755
     assert "install --quiet --no-cache-dir llama-cpp-python[server]==" in written.read_text()
+
+
+def test_its_libraries_are_no_exception(site: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """They are linked into a folder that everybody can enter, whatever the umask."""
+    pip(site, monkeypatch)
+    engine = site / "engines" / "cpu"
+    for folder in ("bin", "lib"):
+        (engine / folder).mkdir(parents=True)
+    (engine / "bin" / "llama-server").touch(mode=0o755)
+    (engine / "lib" / "libllama.so").touch()
+    before = os.umask(0o077)
+    try:
+        assert module.install_python_server(site / "engines") == 0
+    finally:
+        os.umask(before)
+    libraries = site / "llama_cpp" / "lib"
+    assert (libraries / "libllama.so").is_symlink()
+    assert stat.S_IMODE(libraries.stat().st_mode) == 0o755
 
 
 def test_what_is_in_the_way(

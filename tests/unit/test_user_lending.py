@@ -65,6 +65,29 @@ async def test_a_program_has_what_it_needs(lending: UserLending, folder: Path, h
     assert stat.S_IMODE((folder / "m.gguf").stat().st_mode) == 0o444
 
 
+@pytest.mark.parametrize("python", [True, False])
+async def test_an_environment_that_is_closed(
+    lending: UserLending,
+    folder: Path,
+    python: bool,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """An engine that lies in it has its user; what needs the Python in it runs as the daemon's."""
+    environment = folder / "venv"
+    (environment / "bin").mkdir(parents=True)
+    environment.chmod(0o700)
+    program = environment / "bin" / "llama-server"
+    program.write_text("#!/bin/sh\n")
+    program.chmod(0o755)
+    monkeypatch.setattr(user_lending, "own_python", lambda: (str(environment),))
+    if python:
+        monkeypatch.setattr(sys, "executable", str(program))
+    async with lending.lent(program, Sandbox(programs=(program.parent,))) as user:
+        assert (user is None) is python
+    assert ("venv is closed to other users" in caplog.text) is python
+
+
 async def test_what_is_in_the_way_is_said_once(
     lending: UserLending, folder: Path, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -19,6 +19,7 @@ from pathlib import Path
 
 from runnerd import threads
 from runnerd.backends.environment import child_environment
+from runnerd.backends.llamacpp import places
 from runnerd.backends.llamacpp.building.estimate import Estimate, left, planned
 from runnerd.backends.llamacpp.building.ladder import Rung
 from runnerd.backends.output import Output
@@ -136,8 +137,8 @@ class Tree:
     def collect(self, target: Path, rung: Rung) -> None:
         """Copy programs and libraries to `target`, as the loader finds them there."""
         built = self._build / "bin"
-        for folder in (target / "bin", target / "lib"):
-            folder.mkdir(parents=True, exist_ok=True)
+        for folder in (target, target / "bin", target / "lib"):
+            places.make_open(folder)
         for name in self._plan.programs:
             if (built / name).exists():
                 _put(built / name, target / "bin" / name)

@@ -51,7 +51,7 @@ def install_python_server(root: Path) -> int:
 
 def _link_libraries(root: Path) -> None:
     libraries = Path(sysconfig.get_paths()["purelib"]) / "llama_cpp" / "lib"
-    libraries.mkdir(parents=True, exist_ok=True)
+    places.make_open(libraries)
     for place in places.installed(root):
         for library in (place.path.parents[1] / "lib").glob("lib*.so*"):
             link = libraries / library.name

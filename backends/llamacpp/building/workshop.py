@@ -253,7 +253,7 @@ class Workshop:
 
     def _make_room(self, choice: Choice, log_file: Path) -> BuildFolder:
         """Return a new folder to build in."""
-        self._root.mkdir(parents=True, exist_ok=True)
+        places.make_root(self._root)
         folder = BuildFolder(self._root)  # first: what it clears away may be the space that lacks
         try:
             self._check_space(choice)
