@@ -11,6 +11,7 @@ import pytest
 from runnerd.models import tiny
 from tests.support.daemon import DaemonProcess, running
 from tests.support.kinds import Size, write_kind
+from tests.support.schemas import beyond_help
 
 pytestmark = [pytest.mark.engine, pytest.mark.timeout(600)]  # much work, for a busy machine
 
@@ -67,8 +68,8 @@ def test_a_grammar_that_doubles_is_a_hang(daemon: DaemonProcess) -> None:
 
 
 def test_a_schema_that_doubles_is_refused(daemon: DaemonProcess) -> None:
-    """Before an engine sees it, unless another order of members helps; a few levels, and whatever
-    refers twice to the next, it answers.
+    """Before an engine sees it, unless another order of members helps, or to allow more, which is
+    told; a few levels, and whatever refers twice to the next, it answers.
     """
     request = {"model": "tiny", "prompt": "hello", "max_tokens": 150, "temperature": 0}
 
@@ -84,14 +85,14 @@ def test_a_schema_that_doubles_is_refused(daemon: DaemonProcess) -> None:
             defs[f"a{level}"] = alike if twice else made(inner, "y")
         return {"$ref": "#/$defs/a0", "$defs": defs}
 
-    told_apart = chain(14, twice=True, names="yz")
-    for schema in (chain(7, twice=True), chain(40, twice=False), told_apart):
+    told_apart, alike = chain(14, twice=True, names="yz"), chain(14, twice=True)
+    told = {"reordered": told_apart, "": chain(7, twice=True)}
+    for words, schema in [*told.items(), ("", chain(40, twice=False)), ("reordered", alike)]:
         answered = daemon.http.post("/v1/completions", json=request | {"json_schema": schema})
         assert answered.status_code == 200, answered.text
+        assert (words or "json_schema") in answered.headers.get("warning", words)
     [engine] = daemon.engines()
-    refused = daemon.http.post(
-        "/v1/completions", json=request | {"json_schema": chain(14, twice=True)}
-    )
+    refused = daemon.http.post("/v1/completions", json=request | {"json_schema": beyond_help()})
     assert refused.status_code == 400, refused.text
     assert "json_schema unfolds too far" in refused.json()["error"]["message"]
     assert engine.is_running()

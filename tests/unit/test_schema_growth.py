@@ -16,17 +16,9 @@ from runnerd.relay.parsed_request import parse
 from runnerd.relay.request_rewrites.known_schemas import with_known_schemas
 from runnerd.relay.request_rewrites.schemas import widened
 from runnerd.relay.schema_growth import grows_too_far
+from tests.support.schemas import Schema, beyond_help, of, ref
 
-Schema = dict[str, Any]
 NOTHING = {"type": "null"}
-
-
-def ref(name: str) -> Schema:
-    return {"$ref": f"#/$defs/{name}"}
-
-
-def of(**properties: Schema) -> Schema:
-    return {"type": "object", "properties": properties, "required": list(properties)}
 
 
 def chain(levels: int, make: Callable[[Schema], Schema]) -> Schema:
@@ -196,15 +188,12 @@ def test_whatever_comes_takes_steps_within_a_bound(schema: Any) -> None:
             "response_format": {"type": "json_schema", "json_schema": {"schema": found}}
         },
         lambda found: {"response_format": {"type": "json_object", "schema": found}},
-        lambda found: {
-            "tools": [{"type": "function", "function": {"parameters": {**found, **of(x=ref("a"))}}}]
-        },
+        lambda found: {"tools": [{"type": "function", "function": {"parameters": found}}]},
     ],
 )
 def test_it_is_refused_wherever_it_stands(place: Any) -> None:
     """In words that say what to change; what is remembered is refused again."""
-    grows = recursive(of(x=ref("a"), y=NOTHING), of(x=ref("a"), y={"type": "number"}), NOTHING)
-    body = json.dumps({"model": "m", **place(grows)}).encode()
+    body = json.dumps({"model": "m", **place(beyond_help())}).encode()
     for _ in range(2):
         with pytest.raises(ClientError, match=r"unfolds too far.*in front") as refused:
             with_known_schemas(parse(body))

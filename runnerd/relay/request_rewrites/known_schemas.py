@@ -6,6 +6,7 @@ They are the same in every request of a conversation, so what was made of them i
 from __future__ import annotations
 
 from collections.abc import Iterable
+from contextlib import suppress
 from typing import Any, NamedTuple
 
 import msgspec
@@ -14,6 +15,7 @@ from runnerd.errors import ClientError
 from runnerd.relay import aside
 from runnerd.relay.body import ABSENT, UNDECODABLE, UNSAID, Inference, undecodable
 from runnerd.relay.parsed_request import ParsedRequest
+from runnerd.relay.request_rewrites.merged_alternatives import TooMany, merged_alternatives
 from runnerd.relay.request_rewrites.schemas import NODES, of_arguments, widened
 from runnerd.relay.request_rewrites.told_apart import told_apart
 from runnerd.relay.request_rewrites.tool_functions import function_of
@@ -21,6 +23,7 @@ from runnerd.relay.schema_growth import grows_too_far
 
 _AT_ONCE = 256  # schemas in one: some milliseconds
 _LEFT_OUT = ("pattern ", "minLength", "maxLength", "minItems", "maxItems", "minimum", "maximum")
+_ALIKE = "alternatives that begin alike"
 _MOST_TOLD = 8  # of what is not enforced
 _PARAMETERS = ("parameters", "input_schema")  # input_schema: Anthropic's
 
@@ -113,16 +116,32 @@ def _schema(name: str, value: Any, schema: Any) -> Known:
     aside.check_spent(made.cost, most)
     warnings = _told(f"{name}: widened", made.loosened)
     warnings += _told(f"{name}: not enforced", made.unenforced)
-    engine_schema, grows = _followed(made.schema)
-    return Known(_unless_same(engine_schema, schema), warnings, grows)
+    followed = _followed(made.schema)
+    warnings += _told(f"{name}: {followed.changed}", [_ALIKE] if followed.changed else [])
+    return Known(_unless_same(followed.schema, schema), warnings, followed.grows)
 
 
-def _followed(schema: dict[str, Any]) -> tuple[dict[str, Any], bool]:
-    """A schema in an order that an engine can follow, and whether there is none."""
+class _Followed(NamedTuple):
+    """A schema in a form that an engine can follow, how it was `changed` for that, in a word, and
+    whether there is no such form.
+    """
+
+    schema: dict[str, Any]
+    changed: str = ""
+    grows: bool = False
+
+
+def _followed(schema: dict[str, Any]) -> _Followed:
     if not grows_too_far(schema):
-        return schema, False
+        return _Followed(schema)
     apart = told_apart(schema)
-    return apart, grows_too_far(apart)
+    if not grows_too_far(apart):
+        return _Followed(apart, "reordered")
+    with suppress(TooMany):
+        merged = merged_alternatives(apart)
+        if not grows_too_far(merged.schema):
+            return _Followed(merged.schema, "widened" if merged.loosened else "reordered")
+    return _Followed(schema, grows=True)
 
 
 def _has_type(schema: dict[str, Any]) -> bool:
@@ -135,6 +154,7 @@ def _tools(value: Any) -> Known:
         return Known(None)
     left, changed = aside.at_once(NODES, _AT_ONCE), list(value)
     loosened: dict[str, None] = {}
+    reordered: dict[str, None] = {}
     grows = False
     for index, tool in enumerate(value):
         function = function_of(tool) or {}
@@ -144,14 +164,18 @@ def _tools(value: Any) -> Known:
         made = of_arguments(function[named], most=left)
         left -= made.cost
         aside.check_spent(-left, 0)
-        schema, too_far = _followed(made.schema)
-        grows = grows or too_far
-        said = {**function, named: schema}
+        followed = _followed(made.schema)
+        grows = grows or followed.grows
+        said = {**function, named: followed.schema}
         changed[index] = said if function is tool else {**tool, "function": said}
         left_out = [what for what in made.unenforced if what.startswith(_LEFT_OUT)]
-        told = (*made.loosened, *left_out)
-        loosened |= {f"{str(function.get('name'))[:64]} ({what})": None for what in told}
-    return Known(_unless_same(changed, value), _told("tools: widened", loosened), grows)
+        told = [*made.loosened, *left_out]
+        told += [_ALIKE] if followed.changed == "widened" else []
+        name = str(function.get("name"))[:64]
+        loosened |= {f"{name} ({what})": None for what in told}
+        reordered |= {name: None} if followed.changed == "reordered" else {}
+    warnings = _told("tools: widened", loosened) + _told("tools: reordered", reordered)
+    return Known(_unless_same(changed, value), warnings, grows)
 
 
 def _unless_same(changed: Any, value: Any) -> msgspec.Raw | None:
