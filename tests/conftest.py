@@ -111,5 +111,6 @@ async def no_task_left() -> AsyncIterator[None]:
     left = asyncio.all_tasks() - before - {asyncio.current_task()}
     if left:
         await asyncio.wait(left, timeout=5)
-    names = [task.get_name() for task in left if not task.done()]
-    assert not names, f"the test left tasks behind: {names}"
+    # A name alone says nothing of a library's tasks: repr() says what runs, and where it stands.
+    running = [repr(task) for task in left if not task.done()]
+    assert not running, f"the test left tasks behind: {running}"

@@ -64,11 +64,12 @@ RESERVED = (
         "SQLite is spoken to by runnerd.database alone",
     ),
     Reserved(
-        ("aio_pika", "aio_pika.abc", "aio_pika.exceptions"),
+        ("aio_pika", "aio_pika.abc", "aio_pika.exceptions", "aiormq"),
         (
             "runnerd.cli.worker",  # looks whether the extra is there
             "runnerd.jobs.fleet.broker",
             "runnerd.jobs.fleet.broker_calls",
+            "runnerd.jobs.fleet.amqp_connection",
             "runnerd.jobs.fleet.broker_channel",
         ),
         "RabbitMQ is asked through runnerd.jobs.fleet.broker_channel, whose calls end in time and"

@@ -32,20 +32,6 @@ async def test_a_cancellation_that_a_library_forgets() -> None:
     assert task.cancelled()
 
 
-async def test_what_came_too_late_is_disposed_of() -> None:
-    """A connection that nobody waits for any more is closed."""
-    closed = []
-
-    async def close(connection: str) -> None:
-        closed.append(connection)
-
-    task = tasks.spawn(ask(forgets("connection"), unwanted=close), name="asks")
-    await asyncio.sleep(0)
-    await asyncio.sleep(0)
-    await tasks.cancel_and_wait(task)
-    assert (task.cancelled(), closed) == (True, ["connection"])
-
-
 async def test_a_lost_connection_is_no_cancellation() -> None:
     """Aiormq cancels whoever waits for a frame."""
 

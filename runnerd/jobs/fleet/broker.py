@@ -7,16 +7,16 @@ were not acknowledged come again, and whoever used it begins anew with the next 
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import logging
 import random
 from collections.abc import Callable
 from urllib.parse import urlsplit
 
 import aio_pika
-from aio_pika.abc import AbstractConnection
+from aio_pika.connection import make_url
 
 from runnerd.backoff import Backoff
+from runnerd.jobs.fleet.amqp_connection import AmqpConnection
 from runnerd.jobs.fleet.broker_calls import CALL_SECONDS, BrokerLost, ask
 from runnerd.jobs.fleet.broker_channel import Channel
 
@@ -31,13 +31,13 @@ _HEARTBEAT_SECONDS = 30  # a peer that is silent for two of them counts as gone
 class Connection:
     """One connection, until it is lost or closed."""
 
-    def __init__(self, connection: AbstractConnection) -> None:
+    def __init__(self, connection: AmqpConnection) -> None:
         self._connection = connection
 
     @property
     def is_closed(self) -> bool:
         """Whether it is of no use any more."""
-        return bool(self._connection.is_closed)
+        return self._connection.is_closed
 
     def when_closed(self, then: Callable[[], None]) -> None:
         """Call `then` once it is lost or closed."""
@@ -48,30 +48,31 @@ class Connection:
         return Channel(await ask(self._opened_channel()))
 
     async def _opened_channel(self) -> aio_pika.abc.AbstractChannel:
-        return await self._connection.channel(on_return_raises=True)
+        try:
+            return await self._connection.channel(on_return_raises=True)
+        except RuntimeError as error:  # of both libraries, where the connection is closed
+            raise BrokerLost(str(error)) from error
 
     async def close(self) -> None:
         """Close it, whether or not it still is one."""
-        with contextlib.suppress(BrokerLost):
-            await ask(_close(self._connection))
+        await self._connection.end()
 
 
 async def connect(url: str, name: str) -> Connection:
     """One connection, which RabbitMQ's own tools list by `name`.  Raises BrokerLost."""
-    connecting = aio_pika.connect(
-        url,
-        timeout=CALL_SECONDS,
-        client_properties={"connection_name": name},
-        heartbeat=_HEARTBEAT_SECONDS,
+    connection = AmqpConnection(
+        make_url(url, heartbeat=_HEARTBEAT_SECONDS), client_properties={"connection_name": name}
     )
+    is_open = False
     try:
-        return Connection(await ask(connecting, seconds=CALL_SECONDS + 1, unwanted=_close))
+        await ask(connection.open(CALL_SECONDS), seconds=CALL_SECONDS + 1)
+        is_open = True
     except BrokerLost as error:
         raise BrokerLost(f"{where(url)}: {error}") from error
-
-
-async def _close(connection: AbstractConnection) -> None:
-    await connection.close()
+    finally:
+        if not is_open:
+            await connection.end()
+    return Connection(connection)
 
 
 async def connect_in_the_end(url: str, name: str) -> Connection:

@@ -9,7 +9,7 @@ was lost, and whoever is cancelled while it waits is cancelled.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Coroutine
+from collections.abc import Coroutine
 from typing import Any, TypeVar
 
 from aio_pika.exceptions import (
@@ -43,24 +43,20 @@ class WrongQueue(RunnerdError):
     code = "wrong_queue"
 
 
-async def ask(
-    what: Coroutine[Any, Any, T],
-    *,
-    seconds: float = CALL_SECONDS,
-    unwanted: Callable[[T], Coroutine[Any, Any, object]] | None = None,
-) -> T:
+async def ask(what: Coroutine[Any, Any, T], *, seconds: float = CALL_SECONDS) -> T:
     """The result of a call of the library.  Raises BrokerLost, Unconfirmed, WrongQueue.
 
-    `unwanted` disposes of the result of a call that nobody waits for any more.
+    Of a call that is cancelled the result may be lost: what must not be belongs to something that
+    the caller has.
     """
     call = tasks.spawn(what, name="ask the broker", quiet=True)
     try:
         done, _ = await asyncio.wait([call], timeout=seconds)
     except asyncio.CancelledError:
-        await _call_off(call, unwanted)
+        await _call_off(call)
         raise
     if not done:
-        await _call_off(call, unwanted)
+        await _call_off(call)
         raise BrokerLost(f"no response within {seconds:g} s")
     if call.cancelled():
         raise BrokerLost("the connection was lost")
@@ -70,14 +66,10 @@ async def ask(
     raise _told(error) from error
 
 
-async def _call_off(
-    call: asyncio.Task[T], unwanted: Callable[[T], Coroutine[Any, Any, object]] | None
-) -> None:
+async def _call_off(call: asyncio.Task[Any]) -> None:
     """End a call, also one that forgets that it was cancelled."""
     call.cancel()
     await asyncio.wait([call], timeout=_END_SECONDS)
-    if call.done() and not call.cancelled() and call.exception() is None and unwanted is not None:
-        await unwanted(call.result())
 
 
 def _told(error: BaseException) -> BaseException:

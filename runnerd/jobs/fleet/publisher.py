@@ -32,6 +32,7 @@ class Publisher:
         self._channel: Channel | None = None
         self._declared: set[str] = set()
         self._opening = asyncio.Lock()
+        self._is_closed = False
 
     async def publish(
         self, queue: str, body: bytes, *, arguments: Mapping[str, Any], priority: int | None = None
@@ -70,15 +71,21 @@ class Publisher:
         connection for want of memory, does not answer a declaration either.
         """
         async with self._opening:
+            self._see_that_it_may()
             connection, channel = self._connection, self._channel
             if connection is None or connection.is_closed or channel is None or channel.is_closed:
                 await self._drop()
                 connection = self._connection = await broker.connect(self._url, self._name)
+                self._see_that_it_may()
                 channel = self._channel = await connection.channel()
             if queue not in self._declared:
                 await channel.declare(queue, arguments)
                 self._declared.add(queue)
             return channel
+
+    def _see_that_it_may(self) -> None:
+        if self._is_closed:
+            raise DatabaseFailure("the connection to the broker was closed, as this process ends")
 
     async def _drop(self) -> None:
         connection, self._connection, self._channel = self._connection, None, None
@@ -87,5 +94,11 @@ class Publisher:
             await connection.close()
 
     async def close(self) -> None:
-        """Close the connection.  Idempotent."""
+        """Close the connection, and open none any more.  Idempotent.
+
+        Who is publishing is told that it failed.
+        """
+        self._is_closed = True
         await self._drop()
+        async with self._opening:  # somebody may be connecting at this moment
+            await self._drop()

@@ -112,6 +112,10 @@ class Worker:
         try:
             await asyncio.wait((dialling, stopping), return_when=asyncio.FIRST_COMPLETED)
             return dialling.result() if dialling.done() else None
+        except asyncio.CancelledError:
+            if dialling.done():
+                await dialling.result().close()
+            raise
         finally:
             await tasks.cancel_and_wait(dialling)
             await tasks.cancel_and_wait(stopping)
