@@ -11,6 +11,7 @@ import contextlib
 import inspect
 import os
 import signal
+import sys
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
@@ -40,6 +41,11 @@ os.environ["NO_PROXY"] = os.environ["no_proxy"] = "localhost,127.0.0.1,::1"
 # httpx gives up after 5 s by default; how long something takes is nobody's promise here either.
 for _part in ("connect", "read", "write", "pool"):
     setattr(DEFAULT_TIMEOUT_CONFIG, _part, LIMIT)
+
+# Each daemon and each command is a Python of its own: where a container's environment forbids
+# compiled modules, half of its start is to compile the same hundreds of files once more.
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+sys.dont_write_bytecode = False
 
 os.umask(0o022)  # whoever runs the tests may have another one, and tests make folders for daemons
 
