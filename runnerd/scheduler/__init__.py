@@ -10,6 +10,10 @@ host is a *budget*; who waits stands in one fair *queue*.
 
     decisions   the words: keys, terms, Start, Stop, Grant, Refuse, and what is on view
     queue       who waits, fair between clients
+    line        who waits for one pool, and who of them is next
+    sharers     who uses a pool: no client holds all the places that others want
+    pace        how quickly an engine answers, and how much it is therefore given at a time
+    pauses      when work may begin that nobody waits for
     budget      what runners may take of each device, and what is left
     pool        the runners of one key and what is remembered of them
     failure_history  when a model that failed may be tried again

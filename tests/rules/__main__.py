@@ -6,6 +6,14 @@ import sys
 
 from tests.rules.circles import circles
 from tests.rules.dead_code import unused_code
+from tests.rules.documents import (
+    drawn_calls,
+    drawn_imports,
+    front_pages,
+    named_classes,
+    named_paths,
+    rooms_described,
+)
 from tests.rules.imports import reserved_names
 from tests.rules.lookups import lookups
 from tests.rules.page import page_files
@@ -27,6 +35,12 @@ RULES = (
     named_encodings,
     unused_code,
     page_files,
+    named_paths,
+    named_classes,
+    drawn_calls,
+    rooms_described,
+    drawn_imports,
+    front_pages,
 )
 
 
