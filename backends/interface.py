@@ -223,6 +223,15 @@ class Quantizing(Protocol):
 
 
 @runtime_checkable
+class NamingEngines(Protocol):
+    """What a backend offers beside its contract if it has several kinds of engines."""
+
+    def engine(self, socket: Path) -> str:
+        """Which engine the run on `socket` has, for people; "" where there is none (any more)."""
+        ...
+
+
+@runtime_checkable
 class Preparing(Protocol):
     """What a backend offers that looks at its engine before the first request needs it."""
 

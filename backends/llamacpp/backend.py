@@ -122,6 +122,9 @@ class LlamaCppBackend(SlotSaving):
     def crowded(self, socket: Path, is_crowded: bool) -> None:
         self._runs.crowded(socket, is_crowded)
 
+    def engine(self, socket: Path) -> str:
+        return self._runs.engine(socket)
+
     async def install(self, http: aiohttp.ClientSession) -> None:
         await self._engines.install(http)
 

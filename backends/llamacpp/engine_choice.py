@@ -32,13 +32,14 @@ NAME = "llama.cpp"
 @dataclass(frozen=True, slots=True)
 class EngineCommand:
     """How an engine is started: whether it is the native one, which further files of ours it
-    reads, and whether it may compute on GPUs.
+    reads, whether it may compute on GPUs, and which it is, for people.
     """
 
     argv: list[str]
     native: bool
     reads: tuple[Path, ...]
     devices: bool
+    words: str
 
 
 class EngineChoice:
@@ -95,14 +96,14 @@ class EngineChoice:
         server = await self.server(launch.configuration)
         if server is not None:
             argv = self.native_command(server, launch)
-            return EngineCommand(argv, True, (), bool(server.devices))
+            return EngineCommand(argv, True, (), bool(server.devices), server.words)
         if not self._is_fallback:
             raise BackendFailure(f"llama.cpp is not installed: {self._remedy}")
         reason = self._fallback.unsupported_reason("", launch.mode)
         if reason is not None:
             raise NotSupported(reason)
         argv = self._fallback.command(launch, self._settings)
-        return EngineCommand(argv, False, self._fallback.reads, True)
+        return EngineCommand(argv, False, self._fallback.reads, True, self._fallback.words)
 
     def native_command(self, server: NativeServer, launch: Launch) -> list[str]:
         """The argv of a native server for a launch."""
@@ -132,7 +133,7 @@ class EngineChoice:
         problem = self.finder.problem or self._installer.problem
         if self._is_fallback:
             detail = problem or INSTALL_NATIVE
-            return f"Running: llama-cpp-python {self._fallback.version} (limited; {detail})"
+            return f"Running: {self._fallback.words} (limited; {detail})"
         if problem is not None:
             return f"Error: {problem}"
         return f"Not Installed: {self._remedy}"
@@ -143,7 +144,7 @@ class EngineChoice:
         parts = [self.finder.unused_cards(server)] if server is not None else []
         parts += lacks() if self._settings.sandbox else ["engines are not held back (`sandbox`)"]
         parts.append(self.finder.isolation.complaint)
-        parts += [f"{NAME} {server.version}", server.warning] if server is not None else [NAME]
+        parts += [server.words, server.warning] if server is not None else [NAME]
         return f"Running: {'; '.join(filter(None, parts))}"
 
     async def disk_usage(self) -> int:

@@ -45,6 +45,7 @@ class EngineRuns:
         self._engines = engines
         self._launches = launches
         self._processes: dict[Path, EngineProcess] = {}  # by the socket of their run
+        self._words: dict[Path, str] = {}  # likewise: which engine it is
 
     async def run(self, socket: Path, model: str, launch: Launch, ram_limit: int | None) -> None:
         """Serve one model until the engine fails or we are cancelled; see `interface.Backend`."""
@@ -71,9 +72,11 @@ class EngineRuns:
                 sandbox, environment = await self._surroundings(stack, launch, command)
                 process = self._start(socket, command, sandbox, environment, ram_limit)
                 self._processes[socket] = process
+                self._words[socket] = command.words
                 record = await process.wait()
             finally:
                 self._processes.pop(socket, None)
+                self._words.pop(socket, None)
                 await uninterrupted(self._clean_up(guard, process), name=f"end of {socket.stem}")
         log.debug("runner %s: %s after %.1f s", socket.stem, record.reason, record.uptime)
         raise engine_failure(record, launch.model_ref, weights=str(launch.files.weights))
@@ -82,6 +85,10 @@ class EngineRuns:
         """Schedule the engine of a run for many clients, or for few."""
         if (process := self._processes.get(socket)) is not None:
             process.schedule(batch=is_crowded)
+
+    def engine(self, socket: Path) -> str:
+        """Which engine a run has, "" where there is none (any more)."""
+        return self._words.get(socket, "")
 
     async def _surroundings(
         self, stack: contextlib.AsyncExitStack, launch: Launch, command: EngineCommand

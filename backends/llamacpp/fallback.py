@@ -97,6 +97,11 @@ class Fallback:
         except importlib.metadata.PackageNotFoundError:
             return "unknown"
 
+    @property
+    def words(self) -> str:
+        """Which engine it is, for people."""
+        return f"llama-cpp-python {self.version}"
+
     def unsupported_reason(self, operation: str, mode: BackendMode) -> str | None:
         """Return why the fallback cannot do `operation` ("" for: run at all) in `mode`, or None."""
         offered = _OFFERED.get(mode)

@@ -25,7 +25,8 @@ class NativeServer:
     """A llama-server that runs: where it is, its version, the long options that it knows.
 
     `devices` are its names of this host's GPUs, `flags` what it needs to run here at all, `warning`
-    what its owner should know.  `sound`: it has answered on this processor.
+    what its owner should know.  `sound`: it has answered on this processor.  `variant` is which of
+    its variants for many processors it picks here, as `haswell`, "" where it has one alone.
     """
 
     path: Path
@@ -36,6 +37,12 @@ class NativeServer:
     flags: tuple[str, ...] = ()
     warning: str = ""
     sound: bool = True
+    variant: str = ""
+
+    @property
+    def words(self) -> str:
+        """Which llama.cpp it is, for people."""
+        return f"llama.cpp {self.version}{self.variant and f', its code for {self.variant}'}"
 
     @property
     def fit_tool(self) -> Path | None:

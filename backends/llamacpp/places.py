@@ -82,6 +82,12 @@ def already_there() -> Place | None:
     return None if found is None else Place(ON_PATH, Path(found).absolute())
 
 
+def variants(server: Path) -> list[str]:
+    """The processors that a portable server has code for; none where it has been built for one."""
+    plugins = server.resolve().parent.glob("libggml-cpu-*.so")
+    return sorted(path.stem.removeprefix("libggml-cpu-") for path in plugins)
+
+
 def description(server: Path) -> dict[str, str]:
     """The installer's notes beside an engine that it built; empty for any other engine."""
     try:

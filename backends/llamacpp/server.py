@@ -190,7 +190,7 @@ class ServerFinder:
                 log.warning("%s", known.message)
             else:
                 on = ", ".join(known.devices) or "CPU"
-                log.info("llama.cpp %s (%s): %s", known.version, on, known.path)
+                log.info("%s (%s): %s", known.words, on, known.path)
                 if known.warning:
                     log.warning("%s", known.warning)
             self._known[stamp] = known

@@ -182,6 +182,7 @@ def _runner(report: RunnerReport) -> dict[str, object]:
     """Return a runner in DMR's words, with ours behind them."""
     return {
         "backend_name": report.backend,
+        "engine": report.engine or None,
         "model_name": report.model_ref,
         "mode": report.mode.value,
         "last_used": _NEVER if report.in_use else timestamp(report.last_used_at),

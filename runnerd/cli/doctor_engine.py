@@ -75,7 +75,7 @@ def _users(own: LlamaCppSettings, state_dir: Path, *, theirs: bool) -> Finding:
 
 
 def _server(server: NativeServer) -> Iterator[Finding]:
-    found = f"{server.path} ({server.version})"
+    found = f"{server.path} ({server.words})"
     if server.warning:
         yield Finding("llama-server", "warning", server.warning, f"{_INSTALL} --rebuild")
     else:

@@ -60,7 +60,8 @@ def _print_model(
     client: Client, model: dict[str, Any], runners: list[dict[str, Any]], *, owner: bool
 ) -> None:
     more = model["runnerd"]
-    served = [described(item) for item in runners if item["model_id"] == model["id"]]
+    own = [item for item in runners if item["model_id"] == model["id"]]
+    served = [described(item) for item in own]
     known = {name: value for name, value in model["config"].items() if name not in _SAID}
     about = {
         "id": model["id"],
@@ -73,6 +74,7 @@ def _print_model(
         "draft": _draft(model, owner=owner),
         "borrowed": _borrowed(model),
         "runners": "; ".join(served) or "none",
+        "engine": "; ".join(dict.fromkeys(item["engine"] for item in own if item["engine"])),
         "fits": sentence(client, _first_name(model)) or "unknown",
         **{name: value for name, value in more.items() if name not in _SAID},
     }

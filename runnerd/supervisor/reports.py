@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from runnerd.backends.configuration import BackendMode
+from runnerd.backends.interface import NamingEngines
 from runnerd.runner import Runner
 from runnerd.scheduler import FailureView, Queries, RunnerKey, RunnerState, RunnerView
 from runnerd.supervisor.context_variants import ContextVariants
@@ -24,7 +25,7 @@ class RunnerReport:
     of its mapped files (the weights) is in RAM beside that.  `slots` how many
     requests it serves at a time if that is limited, `draining` that it takes no more because
     another model's turn has come.  `context` is in tokens, 0 where unknown.  `failure` is why it
-    failed and `retry_at` when it is tried again.
+    failed and `retry_at` when it is tried again.  `engine` is which engine it has, for people.
     """
 
     id: str
@@ -49,6 +50,7 @@ class RunnerReport:
     context: int = 0
     failure: str | None = None
     retry_at: float | None = None
+    engine: str = ""
 
 
 class Reports:
@@ -146,7 +148,13 @@ def report(
         pinned=view.pinned,
         draining=view.draining,
         context=context,
+        engine=_engine(runner),
     )
+
+
+def _engine(runner: Runner) -> str:
+    backend = runner.backend
+    return backend.engine(runner.socket) if isinstance(backend, NamingEngines) else ""
 
 
 def failure_report(

@@ -69,7 +69,9 @@ def test_a_models_way_through_the_commands(daemon: DaemonProcess, gguf: Path) ->
     shown = runnerd(daemon, "ps")[1]
     assert "never" in shown
     assert re.search(r"mine +completion +ready +512 +0/4 ", shown), shown
-    assert "completion, ready, at once 4 x 512, " in runnerd(daemon, "show", "mine")[1]
+    described = runnerd(daemon, "show", "mine")[1]
+    assert "completion, ready, at once 4 x 512, " in described
+    assert re.search(r"^engine: +llama\.cpp \S+", described, re.MULTILINE), described
     code, table, _ = runnerd(daemon, "requests")
     assert code == 0
     assert any(line.split()[2:4] == ["mine", "load"] for line in table.splitlines())

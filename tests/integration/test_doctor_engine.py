@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import re
+import shlex
 from pathlib import Path
 
 import pytest
@@ -11,7 +13,12 @@ from runnerd.backends.llamacpp import hardware, places
 from runnerd.backends.llamacpp.hardware import Hardware
 from runnerd.cli.doctor_engine import engine_findings
 from runnerd.config import Settings
+from tests.integration.test_cli import runnerd
+from tests.integration.test_saved_slots import DEMO
 from tests.support.builds import real_server
+from tests.support.daemon import running
+
+SAYS = "*--verbosity*--list-devices) echo loaded CPU backend from /x/libggml-cpu-haswell.so"
 
 
 def settings(folder: Path, **own: object) -> Settings:
@@ -55,3 +62,33 @@ def test_as_whom_engines_of_somebody_elses_daemon_run_is_not_guessed(tmp_path: P
     for theirs in (True, False):
         [found] = (f for f in engine_findings(server, theirs=theirs) if f.what == "engine users")
         assert found.detail.startswith("of a daemon that you start: ") == theirs
+
+
+def test_which_code_a_portable_engine_picks(tmp_path: Path) -> None:
+    """Doctor says it of the engine that it finds, `show` and the status of the one that serves."""
+    server = tmp_path / "portable" / "llama-server"
+    server.parent.mkdir()
+    real = shlex.quote(str(real_server()))
+    server.write_text(f'#!/bin/sh\ncase "$*" in {SAYS} ;; esac\nexec {real} "$@"\n')
+    server.chmod(0o755)
+    for name in ("haswell", "x64"):
+        (server.parent / f"libggml-cpu-{name}.so").touch()
+    [found] = (
+        finding
+        for finding in engine_findings(settings(tmp_path, path=str(server)))
+        if (finding.what, finding.state) == ("llama-server", "ok")
+    )
+    assert ", its code for haswell)" in found.detail
+    own = {"path": str(server), "sandbox_paths": [str(Path(real_server()).parents[1])]}
+    backends = json.dumps({"llama.cpp": own | {"threads": 1, "memory_reserve": 16}})
+    with running(tmp_path / "d", env={"RUNNERD_BACKENDS": backends}) as daemon:
+        daemon.import_model(DEMO / "demo-a.gguf", "a")
+        assert runnerd(daemon, "load", "a")[0] == 0
+        assert daemon.ps()[0]["engine"].endswith(", its code for haswell")
+        shown = runnerd(daemon, "show", "a")[1]
+        assert re.search(r"^engine: +llama.cpp .*, its code for haswell", shown, re.MULTILINE), (
+            shown
+        )
+        assert ", its code for haswell" in runnerd(daemon, "status")[1]
+        assert runnerd(daemon, "unload", "a")[0] == 0
+        assert not re.search("^engine:", runnerd(daemon, "show", "a")[1], re.MULTILINE)

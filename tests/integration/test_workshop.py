@@ -252,7 +252,10 @@ async def test_portable_variants_that_die_are_taken_away(bench: Bench) -> None:
         f'touch "$build/bin/libggml-base.so"\n{bench.build.body}'
     )
     picks = '[ -e "$(dirname "$0")/libggml-cpu-zen4.so" ] && kill -ILL $$'
-    bench.build.makes_server_that(f'case "$*" in *--model*) {picks} ;; esac')
+    says = "echo load_backend: loaded CPU backend from /somewhere/libggml-cpu-haswell.so"
+    bench.build.makes_server_that(
+        f'case "$*" in *--model*) {picks} ;; *--verbosity*--list-devices) {says} ;; esac'
+    )
     done = await bench.install(portable=True)
     plugins = {path.name for path in done.path.parent.glob("lib*")}
     assert plugins == {"libggml-cpu-haswell.so", "libggml-cpu-x64.so"}
@@ -261,3 +264,6 @@ async def test_portable_variants_that_die_are_taken_away(bench: Bench) -> None:
     assert "-DGGML_CPU_ALL_VARIANTS=ON" in bench.build.calls[0]
     assert done.path == places.server_in(bench.root, "portable")
     assert "without AVX-512" in done.sentence
+    assert "its code for haswell here" in done.sentence
+    again = await bench.install(portable=True)
+    assert "its code for haswell, on the processor" in again.sentence

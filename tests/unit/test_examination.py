@@ -57,6 +57,33 @@ async def test_what_it_says(tmp_path: Path) -> None:
     assert "does not run (exit status 3): no library" in broken.message
 
 
+PICKS = """*--verbosity*--list-devices)
+  echo "0.00 I load_backend: loaded RPC backend from /x/libggml-rpc.so"
+  echo "0.00 I load_backend: loaded CPU backend from $(dirname "$0")/libggml-cpu-zen4.so" ;;
+"""
+
+
+async def test_the_variant_that_it_picks(tmp_path: Path) -> None:
+    """A portable server says it; one without variants is not asked, nor one that could not say."""
+    examined, _ = examination(tmp_path, engine_uids="off")
+    text = SERVER.replace("--version)", f"{PICKS}--version)", 1)
+    telling = text.replace("; --list-devices", "; --list-devices --verbosity")
+    assert await variant(examined, server(tmp_path, telling)) == ""
+    for name in ("haswell", "zen4"):
+        (tmp_path / f"libggml-cpu-{name}.so").touch()
+    assert await variant(examined, server(tmp_path, telling)) == "zen4"
+    assert await variant(examined, server(tmp_path, text)) == ""
+    assert await variant(examined, server(tmp_path, telling.replace("zen4", "../zen4"))) == ""
+
+
+async def variant(examined: Examination, place: Place) -> str:
+    """What it picks, of a server that says which it is."""
+    found = await examined.of(place)
+    assert isinstance(found, NativeServer)
+    assert (", its code for " in found.words) is bool(found.variant)
+    return found.variant
+
+
 @pytest.mark.skipif(os.getuid() != 0, reason="only root may give users to engines")
 async def test_a_card_that_only_root_can_use(
     tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch

@@ -134,7 +134,10 @@ class Workshop:
     def _about(self, server: NativeServer, place: Place, choice: Choice) -> str:
         on = ", ".join(server.devices) or "the processor"
         if place.ours:
-            sentence = f"llama.cpp's server is ready: {server.path} ({server.version}, on {on})"
+            code = server.variant and f", its code for {server.variant}"
+            sentence = (
+                f"llama.cpp's server is ready: {server.path} ({server.version}{code}, on {on})"
+            )
         else:
             sentence = (
                 f"The llama-server that is here already is used: {server.path} ({server.version},"
@@ -220,7 +223,10 @@ class Workshop:
                 " is tried where it first runs"
             )
         on = ", ".join(server.devices) or "the processor"
-        note = rung.sentence if rung.without or not choice.plan.portable else "built for many"
+        note = rung.sentence
+        if choice.plan.portable and not rung.without:
+            note = "built for many processors"
+        note += server.variant and f", its code for {server.variant} here"
         return f"llama.cpp's server is ready: {path} ({server.version}, on {on}; {note})"
 
     async def _sources(self, request: EngineRequest, folder: Path) -> tuple[Path, str, str]:
