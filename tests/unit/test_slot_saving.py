@@ -52,7 +52,7 @@ class Engine:
         server = await asyncio.start_unix_server(self._answer, str(engine_socket(self.socket)))
         async with server:
             yield
-        engine_socket(self.socket).unlink()
+        engine_socket(self.socket).unlink(missing_ok=True)  # from Python 3.13 on asyncio removes it
 
     async def _answer(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         head = await reader.readuntil(b"\r\n\r\n")
