@@ -192,3 +192,23 @@ async def test_the_clock_is_set(own_host: FleetHost, jump: int) -> None:
     assert (await found(host, waits.id)).state is JobState.QUEUED
     with pytest.raises(LeaseLost):
         await host.queue.finish(claim, "late", [GOOD])
+
+
+async def test_a_worker_tries_as_often_as_the_daemon_says(host: FleetHost) -> None:
+    """Workers have no settings of their own: a job says how many tries it has, also one that was
+    read from the journal.
+    """
+    [job] = await submitted(host, new())
+    await host.empty_redis()
+    worker = FleetQueue(host.rabbitmq.url, host.redis.url, QueueRules(), stream=host.stream)
+    try:
+        for failed in range(POLICY.failures):
+            worker.shift(host.passed)
+            [claim] = await worker.claim("w")
+            await worker.fail(claim, "no", retry=True)
+            state = (await found(host, job.id)).state
+            last = failed + 1 == POLICY.failures
+            assert state is (JobState.FAILED if last else JobState.QUEUED)
+            await host.pass_time(POLICY.backoff.longest)
+    finally:
+        await worker.close()

@@ -100,12 +100,14 @@ class TestLife:
             copy=1,
             streams=True,
             details={"app": "x"},
+            waited_for=True,
         )
         [job] = await host.queue.submit([wanted])
         assert job == await found(host, "my-id_1")
         assert (job.principal, job.model, job.prompts) == (ANN, "a model", (PROMPT, PROMPT))
         assert (job.priority, job.runtime, job.group, job.copy) == (3, 60.0, "g", 1)
         assert (job.streams, dict(job.details), job.state) == (True, {"app": "x"}, JobState.QUEUED)
+        assert job.waited_for
         assert (job.started, job.ended, job.attempts, job.output, job.responses) == (
             None,
             None,

@@ -2,8 +2,17 @@
 
 from __future__ import annotations
 
+import msgspec
+
 from runnerd.access.principals import owner_principal, user_principal
-from runnerd.jobs.fleet.job_codec import Record, decode_new, encode_new, encode_response, job_of
+from runnerd.jobs.fleet.job_codec import (
+    Record,
+    decode_new,
+    encode_new,
+    encode_response,
+    job_of,
+    tries_of,
+)
 from runnerd.jobs.job import AttemptEnd, JobState, NewJob, Prompt, Response
 
 
@@ -22,8 +31,9 @@ def test_there_and_back() -> None:
             copy=2,
             streams=True,
             details={"a": "b"},
+            waited_for=True,
         )
-        assert decode_new(encode_new(job)) == job
+        assert decode_new(encode_new(job, 4)) == job
 
 
 def test_as_it_stands() -> None:
@@ -32,7 +42,7 @@ def test_as_it_stands() -> None:
     response = Response(200, b"\xff", "text/plain")
     record = Record(
         "x",
-        {b"doc": encode_new(new), b"state": b"running", b"created": b"1.5", b"started": b"2.5"},
+        {b"doc": encode_new(new, 7), b"state": b"running", b"created": b"1.5", b"started": b"2.5"},
         [b'["w",1.0,2.0,"lost","gone"]'],
         [encode_response(response)],
         "é".encode()[:1] + b"x",
@@ -46,4 +56,11 @@ def test_as_it_stands() -> None:
     )
     assert (job.attempts[0].worker, job.attempts[0].end) == ("w", AttemptEnd.LOST)
     listed = job_of(record, whole=False)
+    assert tries_of(record) == 7
     assert (listed.prompts, listed.responses, listed.output) == ((), (), "")
+
+
+def test_what_an_earlier_daemon_took_in() -> None:
+    """It does not say how many tries may fail."""
+    document = msgspec.msgpack.encode({"principal": ["user", "ann", None, "key"]})
+    assert tries_of(Record("x", {b"doc": document})) is None

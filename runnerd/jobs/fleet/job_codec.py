@@ -25,13 +25,16 @@ class Record:
     output: bytes = b""
 
 
-def encode_new(job: NewJob) -> bytes:
-    """What was submitted."""
+def encode_new(job: NewJob, tries: int) -> bytes:
+    """What was submitted, and how many tries may fail: workers know no settings of the daemon that
+    took it in.
+    """
     principal = job.principal
     document = {name: getattr(job, name) for name in _NAMES if name not in ("principal", "details")}
     document["principal"] = [principal.kind, principal.id, principal.uid, principal.key]
     document["prompts"] = [[each.path, each.body] for each in job.prompts]
     document["details"] = dict(job.details)
+    document["tries"] = tries
     return msgspec.msgpack.encode(document)
 
 
@@ -42,6 +45,12 @@ def decode_new(document: bytes) -> NewJob:
     found["principal"] = Principal(PrincipalKind(kind), id, uid, key)
     found["prompts"] = tuple(Prompt(path, body) for path, body in found["prompts"])
     return NewJob(**{name: found[name] for name in _NAMES if name in found})
+
+
+def tries_of(record: Record) -> int | None:
+    """How many tries may fail; None: it was taken in by a daemon that did not say so."""
+    tries = msgspec.msgpack.decode(record.hash[b"doc"]).get("tries")
+    return tries if isinstance(tries, int) else None
 
 
 def encode_response(response: Response) -> bytes:
@@ -74,6 +83,7 @@ def job_of(record: Record, *, whole: bool) -> Job:
         output=record.output.decode("utf-8", "replace") if whole else "",
         responses=tuple(_response(each) for each in record.responses) if whole else (),
         worker=found.get(b"worker", b"").decode("utf-8", "replace"),
+        waited_for=new.waited_for,
         given_back=int(found.get(b"given_back", b"0")),
     )
 

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 from runnerd.jobs.changes import WorkSignal
 from runnerd.jobs.fleet.announcements import Announcements
 from runnerd.jobs.fleet.grouping import Grouped
-from runnerd.jobs.fleet.job_codec import Record, job_of
+from runnerd.jobs.fleet.job_codec import Record, job_of, tries_of
 from runnerd.jobs.fleet.journaled_redis import JournaledRedis
 from runnerd.jobs.fleet.losses import Losses
 from runnerd.jobs.job import Attempt, AttemptEnd, Job
+from runnerd.jobs.retries import RetryPolicy
 from runnerd.jobs.sqlite.state import QueueRules
 from runnerd.lru import Lru
 
@@ -75,13 +77,18 @@ class FleetParts:
 
         Whether the token counted.
         """
-        found = await self.get([id])
+        found = await self._index.records([id])
         if not found:
             return False
-        [job] = found
+        job = job_of(found[0], whole=False)
         attempt = Attempt("", job.started or 0.0, time.time(), end, reason)
-        pause = self._rules.policy().pause([*job.attempts, attempt])
+        pause = self._policy_of(found[0]).pause([*job.attempts, attempt])
         return await self._fail(id, token, "" if pause is None else f"{pause:.6f}", reason, end)
+
+    def _policy_of(self, record: Record) -> RetryPolicy:
+        """What the daemon that took the job in says of tries, else what is the rule here."""
+        policy, tries = self._rules.policy(), tries_of(record)
+        return policy if tries is None else replace(policy, failures=tries)
 
     async def _fail(self, id: str, token: str, pause: str, reason: str, end: AttemptEnd) -> bool:
         counted = await self._index.call("fail", id, token, pause, end, reason)

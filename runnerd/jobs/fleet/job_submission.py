@@ -50,8 +50,9 @@ class FleetSubmission(FleetParts):
         once: dict[str, NewJob] = {}
         for id, job in named:
             once.setdefault(id, job)
-        docs = {id: encode_new(job) for id, job in once.items()}
         rules = self._rules
+        tries = rules.policy().failures
+        docs = {id: encode_new(job, tries) for id, job in once.items()}
         limits = rules.most_open(), rules.most_bytes(), rules.most_results()
         asked = [
             value for id, job in once.items() for value in (id, job.principal.id, len(docs[id]))
