@@ -237,6 +237,7 @@ class Exchange:
     def completed(self) -> None:
         """The sink has all pieces of the response."""
         self._plan.note_time(self.record)
+        _note_response(self._lease)
         self._release()
         self._sink.end()
 
@@ -245,6 +246,7 @@ class Exchange:
         self._plan.note_time(self.record)
         self.record.status = 200
         self.record.bytes_out += len(body)
+        _note_response(self._lease)
         self._release()
         self._sink.whole(200, content_type, body, self._plan.warnings)
 
@@ -302,6 +304,12 @@ def _log_failure(record: RequestRecord, error: RunnerdError) -> None:
         about["trace_id"] = record.trace.text
     said = " ".join(error.message.split())[:300]
     log.warning("a request failed: %d %s", error.status, said, extra=about)
+
+
+def _note_response(lease: Lease | None) -> None:
+    """Who responds to the end works, although no look may find it at work."""
+    if lease is not None:
+        lease.runner.responded = True
 
 
 def _note_use(lease: Lease, plan: Plan, record: RequestRecord, context: ExchangeContext) -> None:

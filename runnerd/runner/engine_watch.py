@@ -102,6 +102,7 @@ class EngineWatch:
 
     async def _watched(self, work: EngineWork, retiring: Callable[[], None]) -> EngineFailure:
         through = True  # with everything that it was asked
+        heard = 0.0
         while True:
             pause = min(self._timeouts.hang_timeout / _LOOKS, _LONGEST_PAUSE)
             with contextlib.suppress(TimeoutError):
@@ -115,9 +116,12 @@ class EngineWatch:
                 work.rest()
                 continue
             turns = await work.look(pause, limit=limit)
-            heard_at = self._heard_at()
-            through = turns and heard_at is None
-            if not through and time.monotonic() - max(work.worked_at, heard_at or 0.0) >= limit:
+            later = self._heard_at()
+            through = turns and later is None
+            heard = max(heard, heard_at or 0.0, later or 0.0)
+            if through:
+                work.rest()  # who is asked next has not been waited for since then
+            elif time.monotonic() - max(work.worked_at, heard) >= limit:
                 hang = EngineHang(
                     f"the engine of {self._spec.model_ref} gave no sign of life for {limit:g} s "
                     "(hang_timeout) and was ended",

@@ -108,6 +108,7 @@ class Runner:
         self.mapped: int | None = None  # bytes of its mapped files that are in RAM
         self.clients: set[str] = set()  # everybody who has used it
         self.used = False  # since somebody last looked whether it works
+        self.responded = False  # to the end of a request, since then
         self._ram_limit = ram_limit
         self._watcher = watcher
         self._engine_watch = EngineWatch(
@@ -279,7 +280,9 @@ class Runner:
     def _heard_at(self) -> float | None:
         """When the engine last sent something; 0 for one that was used and is not any more."""
         heard_at, used = self._watcher.heard_at(self), self.used
-        self.used = False
+        if self.responded:
+            heard_at = time.monotonic()
+        self.used = self.responded = False
         return 0.0 if heard_at is None and used else heard_at
 
     def _enter(self, state: RunnerState) -> None:

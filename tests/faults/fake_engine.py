@@ -25,7 +25,8 @@ A request can ask for any bytes as its response, whatever the faults:
     "times": N        how often
     "then": "close"   and next: close, hold (until the client has gone), die, abort, work (for ever,
                       in the one thread that answers /slots), spin (before it gets there), batch
-                      (for "seconds", or ever, and /slots is answered meanwhile); default: go on
+                      (for "seconds", or ever, and /slots is answered meanwhile), prepare (for
+                      "seconds", before any slot has it); default: go on
 
 Of an API whose requests are translated these members stand, as JSON, in the text of the prompt.
 
@@ -137,8 +138,8 @@ class Handler(http.server.BaseHTTPRequestHandler):
             Handler.requests = 0
         if then in ("work", "spin"):
             self._hang(works=then == "work")
-        if then == "batch":
-            self._compute(float(str(body.get("seconds") or 3600)))
+        if then in ("batch", "prepare"):
+            self._compute(float(str(body.get("seconds") or 3600)), in_slot=then == "batch")
         if then == "hold":
             self.connection.recv(1)
         if then in ("close", "hold"):
@@ -149,8 +150,10 @@ class Handler(http.server.BaseHTTPRequestHandler):
             while True:
                 pass
 
-    def _compute(self, seconds: float) -> None:
+    def _compute(self, seconds: float, *, in_slot: bool) -> None:
+        Handler.requests -= not in_slot
         time.sleep(seconds)
+        Handler.requests += not in_slot
         self._stream(1)
 
     def _response(self, status: int, document: object) -> None:

@@ -88,3 +88,18 @@ def test_a_batch_that_never_ends_is_a_hang_in_the_end(tmp_path: Path) -> None:
         assert "hang_timeout" in response.json()["error"]["message"]
         assert daemon.http.post("/v1/completions", json=SHORT).status_code == 200
         assert not engine.is_running()
+
+
+def test_who_responds_again_and_again_does_not_hang(daemon: DaemonProcess) -> None:
+    """Although nobody ever sees one of its slots at work, and it always has a request: as while
+    images are decoded, one after the other, before a slot has them.
+    """
+    prepared = SHORT | {"raw": "", "then": "prepare", "seconds": 0.3}
+    daemon.http.post("/v1/completions", json=SHORT)
+    [engine] = daemon.engines()
+    for _ in range(10):
+        response = daemon.http.post("/v1/completions", json=prepared)
+        assert response.status_code == 200, response.text
+    assert engine.is_running()
+    response = daemon.http.post("/v1/completions", json=prepared | {"seconds": 3600})
+    assert response.status_code == 504, response.text
