@@ -36,8 +36,11 @@ serve: $(VENV)/.runnerd
 	@$(BIN)/runnerd serve --first-run
 
 # On all cores, up to four: each test file in one process.  PYTEST_FLAGS="-n 0" for one process.
+# In their order, not the files with most tests first: those with few have engines and browsers, and
+# one of them that is begun last keeps all other cores waiting.
 test: $(VENV)/.dev $(VENV)/.engine
-	@$(BIN)/python -m pytest -n auto --maxprocesses 4 --dist loadfile $(PYTEST_FLAGS)
+	@$(BIN)/python -m pytest -n auto --maxprocesses 4 --dist loadfile \
+	  --no-loadscope-reorder $(PYTEST_FLAGS)
 
 # Each of the readers of what strangers send, for a minute; FUZZ_SECONDS=600 for longer.
 fuzz: $(VENV)/.dev

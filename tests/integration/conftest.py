@@ -50,6 +50,13 @@ def either(
 
 
 @pytest.fixture(scope="module")
+def unchanged(tmp_path_factory: pytest.TempPathFactory) -> Iterator[DaemonProcess]:
+    """A daemon for what is refused or only looked at; nothing is in it, and nothing changes."""
+    with running(tmp_path_factory.mktemp("unchanged")) as daemon:
+        yield daemon
+
+
+@pytest.fixture(scope="module")
 def daemon(either: DaemonProcess, gguf: Path) -> DaemonProcess:
     """A running daemon with the models imported: once with each engine."""
     for name in ("tiny", "other", "embed", "rerank"):

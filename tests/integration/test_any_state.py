@@ -123,12 +123,20 @@ def logging_as_it_was() -> Iterator[None]:
     logging.raiseExceptions = raises
 
 
-@pytest.fixture
-def used(tmp_path: Path, gguf: Path) -> Path:
-    """The state directory of a daemon that has run, with one model."""
-    root = tmp_path / "used"
+@pytest.fixture(scope="module")
+def once_used(tmp_path_factory: pytest.TempPathFactory, gguf: Path) -> Path:
+    """The folder of a daemon that has run, with one model."""
+    root = tmp_path_factory.mktemp("once")
     with running(root) as daemon:
         daemon.import_model(gguf / "tiny.gguf", "tiny")
+    return root
+
+
+@pytest.fixture
+def used(tmp_path: Path, once_used: Path) -> Path:
+    """A copy of that folder, with everything in it as it was."""
+    root = tmp_path / "used"
+    subprocess.run(["cp", "--archive", str(once_used), str(root)], check=True)
     return root
 
 

@@ -267,18 +267,18 @@ def test_what_would_be_lost(daemon: DaemonProcess, join: Join) -> None:
 
 
 @pytest.mark.parametrize("limit", ["0", "1001", "00000199999", "000001" + "0" * 60, "x", "-1"])
-def test_how_many_are_listed(daemon: DaemonProcess, limit: str) -> None:
+def test_how_many_are_listed(unchanged: DaemonProcess, limit: str) -> None:
     """Within bounds, however the number is written."""
-    response = daemon.http.get(PATH, params={"limit": limit})
+    response = unchanged.http.get(PATH, params={"limit": limit})
     assert response.status_code == 400
     assert "limit is a number from 1 to 1000" in response.json()["error"]["message"]
 
 
 @pytest.mark.parametrize("id", ["%ff", "%00", "x" * 4000, "%F0%9F%98%80", "'--"])
-def test_ids_that_there_never_were(daemon: DaemonProcess, id: str) -> None:
+def test_ids_that_there_never_were(unchanged: DaemonProcess, id: str) -> None:
     """Are unknown, whatever they are made of."""
     for method, path in (("GET", id), ("POST", f"{id}/accept"), ("POST", f"{id}/reject")):
-        response = daemon.http.request(method, f"{PATH}/{path}")
+        response = unchanged.http.request(method, f"{PATH}/{path}")
         assert response.status_code in (400, 404), response.text
 
 

@@ -9,14 +9,14 @@ from pathlib import Path
 import httpx
 import pytest
 
-from tests.support.daemon import DaemonProcess, running
+from tests.support.daemon import DaemonProcess
 
 
 @pytest.fixture
-def daemon(tmp_path: Path) -> Iterator[DaemonProcess]:
-    """A daemon with an empty store."""
-    with running(tmp_path / "d") as daemon:
-        yield daemon
+def daemon(unchanged: DaemonProcess) -> Iterator[DaemonProcess]:
+    """A daemon with an empty store, which is still empty after the test."""
+    yield unchanged
+    assert unchanged.http.get("/models").json() == []
 
 
 def test_the_models_of_a_folder(daemon: DaemonProcess, tmp_path: Path) -> None:
@@ -68,8 +68,8 @@ def test_nobody_is_told_over_tcp(daemon: DaemonProcess, tmp_path: Path) -> None:
 def test_nobody_elses_key_is_the_owners_word(daemon: DaemonProcess, tmp_path: Path) -> None:
     """A proxy that runs as the daemon's user passes on what others ask, on the Unix socket."""
     (tmp_path / "a.gguf").write_bytes(b"1234")
-    with daemon.stranger("ann", may=["superuser"]) as ann:
-        key = {"Authorization": ann.headers["Authorization"]}
+    with daemon.stranger("bob", may=["superuser"]) as bob:
+        key = {"Authorization": bob.headers["Authorization"]}
         files = daemon.http.get("/runnerd/files", params={"path": str(tmp_path)}, headers=key)
         path = {"path": str(tmp_path / "a.gguf")}
         taken = daemon.http.post("/models/import", json=path, headers=key)

@@ -23,6 +23,13 @@ def daemon(tmp_path: Path) -> Iterator[DaemonProcess]:
         yield daemon
 
 
+@pytest.fixture(scope="module")
+def ann(unchanged: DaemonProcess) -> DaemonProcess:
+    """A daemon with one user, for commands that change nothing."""
+    assert runnerd(unchanged, "user", "add", "ann")[0] == 0
+    return unchanged
+
+
 def runnerd(daemon: DaemonProcess, *arguments: str, key: str = "") -> tuple[int, str, str]:
     """Run one command, with somebody's key; return its exit status and what it printed."""
     done = subprocess.run(
@@ -138,10 +145,11 @@ def test_keys(daemon: DaemonProcess) -> None:
         (("usage", "--days", "0"), "days"),
     ],
 )
-def test_what_is_wrong(daemon: DaemonProcess, arguments: tuple[str, ...], said: str) -> None:
+def test_what_is_wrong(ann: DaemonProcess, arguments: tuple[str, ...], said: str) -> None:
     """One line says what, and what to do."""
-    runnerd(daemon, "user", "add", "ann")
-    status, out, err = runnerd(daemon, *arguments)
+    before = ann.http.get("/runnerd/users").json()
+    status, out, err = runnerd(ann, *arguments)
+    assert ann.http.get("/runnerd/users").json() == before
     assert status == 1
     assert said in err
     assert out == ""

@@ -22,13 +22,21 @@ SHORT = {"model": "other", "prompt": "x", "max_tokens": 2, "stream": True}
 PINGS = {"X-Ping-Interval": "0.05"}
 
 
-@pytest.fixture
-def daemon(tmp_path: Path, gguf: Path) -> Iterator[DaemonProcess]:
+@pytest.fixture(scope="module")
+def narrow(tmp_path_factory: pytest.TempPathFactory, gguf: Path) -> Iterator[DaemonProcess]:
     """A daemon with room for one of two models."""
-    with running(tmp_path, env={"RUNNERD_MAX_RUNNERS": "1"}) as daemon:
+    with running(tmp_path_factory.mktemp("d"), env={"RUNNERD_MAX_RUNNERS": "1"}) as daemon:
         daemon.import_model(gguf / "tiny.gguf", "tiny")
         daemon.import_model(gguf / "other.gguf", "other")
         yield daemon
+
+
+@pytest.fixture
+def daemon(narrow: DaemonProcess) -> DaemonProcess:
+    """That daemon without any model in memory."""
+    narrow.http.post("/engines/unload", json={"all": True}).raise_for_status()
+    wait_for(lambda: not narrow.ps() and not narrow.engines(), "an empty memory")
+    return narrow
 
 
 @contextmanager
