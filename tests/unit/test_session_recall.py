@@ -11,8 +11,8 @@ import pytest
 
 from runnerd.access import NOBODY
 from runnerd.backends.configuration import BackendMode
-from runnerd.config import Limits
 from runnerd.errors import BackendFailure
+from runnerd.limit_settings import Limits
 from runnerd.relay.collected_response import CollectedResponse
 from runnerd.relay.exchange import Exchange
 from runnerd.relay.exchange_context import ExchangeContext
