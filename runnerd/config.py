@@ -1,5 +1,8 @@
 """Every setting of the daemon, with its unit, its default and the reason for it.
 
+Groups of settings, which are tables in the file, have modules of their own (`limit_settings`,
+`job_settings`, ...).
+
 *Settings* are the daemon's own (this file); a *configuration* is what an owner set for one model
 (`backends.interface.BackendConfiguration`).  A setting comes from a flag of `runnerd serve`, else
 from `RUNNERD_<NAME>`, else from the TOML file (`--config`, `RUNNERD_CONFIG`), else it has its
@@ -12,20 +15,15 @@ import os
 from pathlib import Path
 from typing import Annotated, Any, Literal, NamedTuple
 
-from pydantic import (
-    BaseModel,
-    ConfigDict,
-    Field,
-    SecretStr,
-    ValidationError,
-    model_validator,
-)
+from pydantic import Field, SecretStr, ValidationError, model_validator
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
 from runnerd import secrecy
 from runnerd.config_errors import wrong_settings
+from runnerd.default_directories import default_runtime_dir, default_state_dir
 from runnerd.errors import StartupError
 from runnerd.job_settings import JobSettings
+from runnerd.limit_settings import Limits
 from runnerd.pantry_settings import PantrySettings
 from runnerd.protollm_settings import ProtollmSettings
 from runnerd.seeing_settings import SeeingSettings
@@ -43,85 +41,6 @@ from runnerd.setting_types import (
 )
 
 DEFAULT_LISTEN = "127.0.0.1:12434"  # the port that Docker Model Runner's clients assume
-
-
-def default_state_dir() -> Path:
-    """Return systemd's STATE_DIRECTORY, else `$XDG_DATA_HOME/runnerd`."""
-    if directory := os.environ.get("STATE_DIRECTORY"):
-        return Path(directory.split(":")[0])
-    if home := os.environ.get("XDG_DATA_HOME"):
-        return Path(home) / "runnerd"
-    try:
-        return Path.home() / ".local" / "share" / "runnerd"
-    except RuntimeError as error:  # neither HOME nor an entry for our user
-        raise StartupError("there is no home directory: say --state-dir DIR") from error
-
-
-def default_runtime_dir() -> Path:
-    """Return systemd's RUNTIME_DIRECTORY, else `$XDG_RUNTIME_DIR/runnerd`, else one per user in
-    /tmp.
-    """
-    if directory := os.environ.get("RUNTIME_DIRECTORY"):
-        return Path(directory.split(":")[0])
-    if directory := os.environ.get("XDG_RUNTIME_DIR"):
-        return Path(directory) / "runnerd"
-    return Path("/tmp") / f"runnerd-{os.getuid()}"
-
-
-class Limits(BaseModel):
-    """What a client may ask of the daemon.  Sizes in bytes, times in seconds."""
-
-    model_config = ConfigDict(extra="forbid")
-
-    body_bytes: Bytes = Field(
-        64 * 2**20, gt=0, description="one request body; the engine's own cap is 100 MB"
-    )
-    buffered_bytes: Bytes = Field(
-        512 * 2**20, gt=0, description="all bodies held at once; beyond it, 429"
-    )
-    head_bytes: Bytes = Field(64 * 2**10, gt=0, description="one request head")
-    headers: Count = Field(128, gt=0, description="header lines of a request")
-    head_timeout: Seconds = Field(
-        15.0, gt=0, description="from the first byte to the end of the head"
-    )
-    body_timeout: Seconds = Field(
-        30.0, gt=0, description="in which `body_rate` is measured, again and again"
-    )
-    body_rate: Bytes = Field(
-        1024, ge=0, description="bytes per second that a body comes with at least"
-    )
-    idle_timeout: Seconds = Field(75.0, gt=0, description="between two requests of a connection")
-    stall_timeout: Seconds = Field(
-        60.0, gt=0, description="a client that reads nothing of its answer"
-    )
-    upstream_timeout: Seconds = Field(600.0, gt=0, description="an engine that sends nothing")
-    connections: Count = Field(4096, gt=0, description="open client connections")
-    requests_per_runner: Count = Field(
-        1024, gt=0, description="at one engine at once, which has as many threads; beyond it, 429"
-    )
-    json_depth: int = Field(
-        128, gt=0, le=1000, description="nesting of a body; deep ones crash the engine"
-    )
-    schema_bytes: Bytes = Field(64 * 2**10, gt=0, description="a grammar or a JSON schema")
-    prompts: Count = Field(
-        64, gt=0, description="entries of a prompt array; more starve other users"
-    )
-    inputs: Count = Field(
-        2048, gt=0, description="texts to embed or rank in one request (OpenAI's cap)"
-    )
-    images: Count = Field(256, gt=0, description="images in one request")
-    image_pixels: Bytes = Field(
-        2**27,
-        gt=0,
-        description="of all images of a request, 3 bytes each in the engine",
-    )
-    audio_seconds: Seconds = Field(3600.0, gt=0, description="of all sounds of a request")
-    num_ctx: int = Field(
-        131072,
-        gt=0,
-        le=2**31 - 1,
-        description="tokens of context that a request can have a model loaded with",
-    )
 
 
 class Settings(SeeingSettings, BaseSettings):

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from runnerd import early, sessions
-from runnerd.access import Principal, Rules, by_any_key
+from runnerd.access import Principal, Rules
 from runnerd.accounts.accounts import Accounts
 from runnerd.accounts.users import Change
 from runnerd.api import figures
@@ -28,8 +28,8 @@ from runnerd.backends.interface import Backend, BackendContext
 from runnerd.backends.registry import discover
 from runnerd.config import Settings
 from runnerd.configurations import Configurations
-from runnerd.jobs.job import MOST_PRIORITY
 from runnerd.jobs.service import Jobs
+from runnerd.jobs.submission_rules import SubmissionRules
 from runnerd.llms.parts import build as build_llms
 from runnerd.models.model_folders import ModelFolders
 from runnerd.models.outlines import Outlines
@@ -202,30 +202,15 @@ async def build(
     approvals = ApprovalWork(accounts, actions.by_kind())
     stack.push_async_callback(approvals.close)
 
-    def model_asked(principal: Principal, name: str) -> str:
-        """The one spelling of a model; raises where there is none for a principal, and none will
-        be pulled.
-        """
-        if supervisor.keys.backend(None).uses_external_model_management:
-            return name
-        models = visible.of(by_any_key(principal))
-        if not settings.auto_pull:
-            models.get(name)
-        return models.spelling(name)
-
-    def most_priority(principal: Principal) -> int:
-        """How much of a head start whoever submits a job may have, as it stands now."""
-        user = by_any_key(principal)
-        return MOST_PRIORITY if policy.sees_everything(user) else policy.limits(user).priority
-
+    rules = SubmissionRules(settings, policy, visible, supervisor.keys)
     jobs = Jobs(
         accounts.database,
         exchanges,
         settings,
         state_dir,
-        model_asked,
+        rules.model_asked,
         supervisor.job_gate,
-        most_priority,
+        rules.most_priority,
     )
     prompts = open_desk(settings.protollm, jobs.queue)
     stack.push_async_callback(prompts.close)

@@ -15,7 +15,7 @@ worth, and all of them together are no more than the connections allow.
 
 from __future__ import annotations
 
-from runnerd.config import Limits
+from runnerd.limit_settings import Limits
 
 SMALL = 64 * 2**10
 """Up to here a body is nobody's."""

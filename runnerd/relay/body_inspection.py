@@ -11,8 +11,8 @@ from typing import Any
 
 import msgspec
 
-from runnerd.config import Limits
 from runnerd.errors import ClientError, PayloadTooLarge
+from runnerd.limit_settings import Limits
 from runnerd.relay import aside
 from runnerd.relay.body import (
     UNDECODABLE,

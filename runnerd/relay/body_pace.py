@@ -7,7 +7,7 @@ rate: whoever has sent much at once may trickle for long.
 
 from __future__ import annotations
 
-from runnerd.config import Limits
+from runnerd.limit_settings import Limits
 from runnerd.relay.messages import Request
 
 

@@ -7,7 +7,7 @@ from typing import Protocol
 from aiohttp import web
 
 from runnerd.access import Principal
-from runnerd.config import Limits
+from runnerd.limit_settings import Limits
 from runnerd.relay.admission import Admission
 from runnerd.relay.authentication import Authenticate
 from runnerd.relay.body_budget import BodyBudget

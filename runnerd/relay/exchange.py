@@ -31,6 +31,7 @@ from runnerd.relay.plan import Plan
 from runnerd.relay.records import LEFT, RequestRecord
 from runnerd.relay.response_sink import ResponseSink
 from runnerd.relay.runner_wait import RunnerWait
+from runnerd.relay.session_recall import must_recall, note_use
 from runnerd.relay.user_accounts import CountedRequest
 from runnerd.scheduler import BACKGROUND
 from runnerd.supervisor import Lease
@@ -45,7 +46,7 @@ class Exchange:
 
     __slots__ = (
         "_call", "_context", "_counted", "_lease", "_moved", "_over", "_paused", "_pending",
-        "_plan", "_principal", "_recalled", "_sink", "_task", "_wait", "record",
+        "_plan", "_principal", "_sink", "_task", "_wait", "record",
     )  # fmt: skip
 
     def __init__(
@@ -77,7 +78,6 @@ class Exchange:
         self._over = False
         self._paused = False
         self._moved = False  # to another runner
-        self._recalled = False  # what its runner may be given back of a session
 
     # the sink's side
 
@@ -89,7 +89,7 @@ class Exchange:
             return
         plan, supervisor = self._plan, self._context.supervisor
         if plan.unloads:
-            self.go_on(self._unload)
+            self.go_on(partial(_unload, self, plan, self._context))
             return
         lease = supervisor.lease_at_once(
             plan.key,
@@ -171,35 +171,46 @@ class Exchange:
         if not self._over:
             self.start()
 
-    async def _unload(self) -> None:
-        await self._context.supervisor.unloading.unload(models={self._plan.model})
-        self.respond(self._plan.immediate or b"", _JSON)
-
     def leased(self, lease: Lease) -> None:
         """A runner is there."""
         self._wait, self._lease = None, lease
-        record, plan = self.record, self._plan
+        record = self.record
         record.waited = time.monotonic() - record.clock
         record.runner = lease.runner.name
         self._sink.placed()
+        self._ask(lease, recalled=False)
+
+    def _ask(self, lease: Lease, *, recalled: bool) -> None:
+        """Ask the engine; its runner is given what was kept of a session first, if that is not
+        `recalled` yet.
+        """
+        plan, states = self._plan, self._context.supervisor.session_states
         try:
-            if not plan.preload_only and plan.immediate is None:
-                if _recalls(self, lease, plan, self._context):
-                    return
+            if plan.preload_only or plan.immediate is not None:
+                reach(lease)
+                self.respond(plan.immediate or b"", _JSON)
+            elif not recalled and must_recall(states, lease.runner, plan):
+                self.go_on(partial(self._recall, lease))
+            else:
+                if plan.session:
+                    states.asked(lease.runner, plan.session, plan.body)
                 self._call = call = EngineCall(
-                    self, lease.runner, plan, self._sink, record, self._context
+                    self, lease.runner, plan, self._sink, self.record, self._context
                 )
                 if self._paused:
                     call.pause()
                 call.ask()
-                return
-            reach(lease)
-            self.respond(plan.immediate or b"", _JSON)
         except OSError as error:
             self.unreached(error)
         except Exception:  # who has given it back, and so called this, is not to blame
-            log.exception("exchange %s failed", record.id)
+            log.exception("exchange %s failed", self.record.id)
             self.fail(InternalError())
+
+    async def _recall(self, lease: Lease) -> None:
+        await self._context.supervisor.session_states.recall(lease.runner, self._plan.session)
+        if not self._over:
+            self.record.waited = time.monotonic() - self.record.clock
+            self._ask(lease, recalled=True)  # at once: its slot is another's soon
 
     def revoked(self, failure: BackendFailure) -> None:
         """The runner is gone, or will be: fail, and remember what it was working on."""
@@ -227,10 +238,7 @@ class Exchange:
     def hung_up(self, reason: str) -> None:
         """Fail with the reason why the engine hung up: its exit, if it has ended."""
         assert self._lease is not None
-        self.go_on(partial(self._explain, self._lease, reason))
-
-    async def _explain(self, lease: Lease, reason: str) -> None:
-        self.revoked(await explained(lease.runner, reason))
+        self.go_on(partial(_explain, self, self._lease, reason))
 
     # the end
 
@@ -284,7 +292,8 @@ class Exchange:
         if wait is not None:
             wait.leave()
         if self._lease is not None:
-            _note_use(self._lease, self._plan, record, self._context)
+            states = self._context.supervisor.session_states
+            note_use(states, self._lease.runner, self._plan, record)
             self._lease.release()
         counted, self._counted = self._counted, None
         if counted is not None:
@@ -312,33 +321,11 @@ def _note_response(lease: Lease | None) -> None:
         lease.runner.responded = True
 
 
-def _note_use(lease: Lease, plan: Plan, record: RequestRecord, context: ExchangeContext) -> None:
-    """A runner that has sessions may have to save some, now that it has evaluated something."""
-    states = context.supervisor.session_states
-    if states.follows(lease.runner) and record.counts is not None:
-        used = record.usage
-        tokens = (used.prompt or 0) + (used.generated or 0)
-        states.served(lease.runner, plan.session or record.id, tokens)
+async def _unload(exchange: Exchange, plan: Plan, context: ExchangeContext) -> None:
+    await context.supervisor.unloading.unload(models={plan.model})
+    exchange.respond(plan.immediate or b"", _JSON)
 
 
-def _recalls(exchange: Exchange, lease: Lease, plan: Plan, context: ExchangeContext) -> bool:
-    """Whether a runner is given what was kept of a session before it is asked the next prompt, or
-    others have to be saved before it is asked anything.
-    """
-    states = context.supervisor.session_states
-    if not plan.session and not states.follows(lease.runner):
-        return False
-    recalled, exchange._recalled = exchange._recalled, False
-    if recalled or not states.awaits(lease.runner, plan.session):
-        if plan.session:
-            states.asked(lease.runner, plan.session, plan.body)
-        return False
-
-    async def recall() -> None:
-        await states.recall(lease.runner, plan.session)
-        exchange._recalled = True  # and asked at once: its slot is another's soon
-        if not exchange._over:
-            exchange.leased(lease)
-
-    exchange.go_on(recall)
-    return True
+async def _explain(exchange: Exchange, lease: Lease, reason: str) -> None:
+    """Fail with the reason why an engine hung up."""
+    exchange.revoked(await explained(lease.runner, reason))

@@ -7,8 +7,8 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 from runnerd.access import Principal
-from runnerd.config import Limits
 from runnerd.errors import RunnerdError
+from runnerd.limit_settings import Limits
 from runnerd.relay.leasing import Leasing
 from runnerd.relay.plan import Plan
 from runnerd.relay.pool import EnginePools

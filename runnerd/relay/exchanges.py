@@ -10,8 +10,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from runnerd.access import Policy, Principal
-from runnerd.config import Limits
 from runnerd.errors import RouteNotFound, RunnerdError
+from runnerd.limit_settings import Limits
 from runnerd.observability.trace_context import TraceContext
 from runnerd.relay import routes
 from runnerd.relay.capture import CapturedResponse, Content

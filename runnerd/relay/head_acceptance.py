@@ -5,8 +5,8 @@ All of it comes before anything of the request's body is taken.
 
 from __future__ import annotations
 
-from runnerd.config import Limits
 from runnerd.errors import PayloadTooLarge, RunnerdError
+from runnerd.limit_settings import Limits
 from runnerd.relay.authentication import identify
 from runnerd.relay.dispatcher_hosts import Connection, RelayHost
 from runnerd.relay.head_validation import check_inference, check_request, request_of

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from runnerd.config import Limits
 from runnerd.errors import (
     ClientError,
     ExpectationFailed,
     MethodNotAllowed,
     UnsupportedMediaType,
 )
+from runnerd.limit_settings import Limits
 from runnerd.relay.admission import Admission
 from runnerd.relay.http_reader import Head, head_too_large
 from runnerd.relay.messages import Request, new_request_id

@@ -21,8 +21,8 @@ from typing import Final
 
 import httptools
 
-from runnerd.config import Limits
 from runnerd.errors import ClientError, HeadersTooLarge, RunnerdError
+from runnerd.limit_settings import Limits
 from runnerd.relay.request_head_cache import CachedHead, RequestHeadCache
 
 _TRAILER_BYTES = 8 * 2**10

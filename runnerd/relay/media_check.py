@@ -16,8 +16,8 @@ from typing import NamedTuple
 
 import msgspec
 
-from runnerd.config import Limits
 from runnerd.errors import ClientError, PayloadTooLarge
+from runnerd.limit_settings import Limits
 from runnerd.relay.body import Body, decode_members
 from runnerd.relay.sound_length import seconds_of
 

@@ -12,11 +12,11 @@ import msgspec
 
 from runnerd.access import Principal
 from runnerd.backends.configuration import BackendMode
-from runnerd.config import Limits
 from runnerd.errors import (
     ClientError,
     NotSupported,
 )
+from runnerd.limit_settings import Limits
 from runnerd.models.catalog import Model
 from runnerd.relay.body import Body
 from runnerd.relay.body_inspection import inspect

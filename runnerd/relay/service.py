@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 
 from aiohttp import web
 
-from runnerd.config import Limits
+from runnerd.limit_settings import Limits
 from runnerd.relay.admission import Admission
 from runnerd.relay.authentication import Authenticate
 from runnerd.relay.body_budget import BodyBudget

@@ -1,6 +1,7 @@
 """Carries out what the scheduler decides: the only place with side effects on runners.
 
-service        the supervisor itself: leases runners, and builds what follows
+service        the supervisor itself: leases runners, shows what there is, drains
+parts          builds all that follows, and says who carries out which decision
 lease, claims  one request's claim on one runner; all of them, and who waits for one
 actions        decisions are carried out in order, deadlines are kept (`deadline_timer`)
 running        starts and stops as decided; what becomes of a runner

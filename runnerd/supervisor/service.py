@@ -1,8 +1,8 @@
-"""The supervisor.
+"""The supervisor: leases runners, shows what there is, and drains.
 
 Every event (a request, a release, a runner that is ready or has ended, a deadline) goes to the
-scheduler and its decisions are carried out here, at once and in order.  Nothing in here waits
-while it holds anything: starting and stopping are tasks of the runners themselves.
+scheduler, and its decisions are carried out at once and in order (`parts` says by whom).  Nothing
+in here waits while it holds anything: starting and stopping are tasks of the runners themselves.
 """
 
 from __future__ import annotations
@@ -19,33 +19,14 @@ from runnerd.configurations import ConfigurationKey, Configurations, ModelConfig
 from runnerd.errors import BackendFailure
 from runnerd.runner import Runner, RunnerState
 from runnerd.saved_slots import SavedSlots
-from runnerd.scheduler import BACKGROUND, Decision, Grant, Refuse, RunnerKey, Scheduler, Start, Stop
+from runnerd.scheduler import BACKGROUND, RunnerKey
 from runnerd.sockets.paths import RuntimeDirectory
-from runnerd.supervisor.actions import Actions
-from runnerd.supervisor.changes import Changes
-from runnerd.supervisor.claims import Claims
-from runnerd.supervisor.configuration_checks import ConfigurationChecks
-from runnerd.supervisor.configuring import Configuring
-from runnerd.supervisor.context_variants import ContextVariants
-from runnerd.supervisor.fitting import Fitting
-from runnerd.supervisor.fleet import Fleet
-from runnerd.supervisor.host_reports import HostReports
 from runnerd.supervisor.job_gate import JobGate
-from runnerd.supervisor.keys import Keys
-from runnerd.supervisor.launch_specs import LaunchSpecs
 from runnerd.supervisor.lease import Claimant, Lease, LeaseHolder, Promise, Waiter
 from runnerd.supervisor.limits import scheduler_limits
-from runnerd.supervisor.memory import HostMemory, MemoryAccounts
-from runnerd.supervisor.preparation import Preparation
-from runnerd.supervisor.refusals import Refusals
-from runnerd.supervisor.removing import Removing
-from runnerd.supervisor.reports import Reports, RunnerReport
-from runnerd.supervisor.running import Running
-from runnerd.supervisor.session_states import SessionStates
-from runnerd.supervisor.sharing import Sharing
-from runnerd.supervisor.slot_persistence import SlotPersistence
-from runnerd.supervisor.unloading import Unloading
-from runnerd.supervisor.watching import MemoryWatch
+from runnerd.supervisor.memory import HostMemory
+from runnerd.supervisor.parts import ModelNames, build_parts
+from runnerd.supervisor.reports import RunnerReport
 
 
 class Supervisor:
@@ -76,104 +57,31 @@ class Supervisor:
         self._settings = settings
         self._configurations = configurations
         self._tickets = itertools.count(1)
-        self._scheduler = scheduler = Scheduler(scheduler_limits(settings))
-        self._actions = actions = Actions(scheduler, self._act)
-        self._fleet = fleet = Fleet(backends, directory)
-        self._slot_persistence = slot_persistence = SlotPersistence(settings, slots)
-        self.session_states = SessionStates(
-            settings, slots, slot_persistence.fingerprint, slot_persistence.memory
-        )
-        memory = MemoryAccounts(settings, backends, host)
-        external = {name for name, each in backends.items() if each.uses_external_model_management}
-        sharing = Sharing(
-            settings, configurations, load_of=load_of, loaded_as=loaded_as, external=external
-        )
-        variants = ContextVariants(settings, backends, sharing, scheduler)
-        launch_specs = LaunchSpecs(
-            lambda key: key.model if key.backend in external else name_of(sharing.models(key)[0]),
-            variants.configuration,
-        )
-        checks = ConfigurationChecks(backends, memory)
-        self._preparation = preparation = Preparation(
-            scheduler,
-            backends,
-            sharing,
-            memory=memory,
-            launch_specs=launch_specs,
-            fleet=fleet,
-            checks=checks,
-        )
-        self._reports = Reports(
-            scheduler, fleet, sharing=sharing, variants=variants, launch_specs=launch_specs
-        )
-        self.host = HostReports(
-            scheduler,
-            sharing=sharing,
-            launch_specs=launch_specs,
-            memory=memory,
-            preparation=preparation,
-        )
-        self.changes = Changes(sharing, launch_specs)
-        self.fitting = Fitting(
-            scheduler,
-            memory=memory,
-            fleet=fleet,
-            preparation=preparation,
-        )
-        self._claims = Claims(
-            scheduler,
-            actions,
-            fleet,
-            slot_persistence=slot_persistence,
-            refusals=Refusals(scheduler, self._reports, preparation=preparation, variants=variants),
-        )
-        self._watch = MemoryWatch(
-            scheduler, actions, memory=memory, fleet=fleet, preparation=preparation
-        )
-        self._running = Running(
-            scheduler,
-            actions,
+        parts = build_parts(
             settings,
-            fleet=fleet,
-            claims=self._claims,
-            sharing=sharing,
-            launch_specs=launch_specs,
-            preparation=preparation,
-            slot_persistence=slot_persistence,
-            session_states=self.session_states,
-            watch=self._watch,
-            changes=self.changes,
-        )
-        self.keys = Keys(
-            settings, backends, configurations, sharing=sharing, variants=variants, fleet=fleet
-        )
-        self.unloading = Unloading(
-            scheduler, actions, fleet=fleet, claims=self._claims, sharing=sharing
-        )
-        self.configuring = Configuring(
-            scheduler,
-            actions,
+            backends,
             configurations,
-            keys=self.keys,
-            claims=self._claims,
-            sharing=sharing,
-            launch_specs=launch_specs,
-            checks=checks,
-            preparation=preparation,
-            unloading=self.unloading,
+            directory,
+            host=host,
+            names=ModelNames(name_of, load_of, loaded_as),
+            slots=slots,
         )
-        self.removing = Removing(
-            scheduler,
-            configurations,
-            fleet=fleet,
-            running=self._running,
-            sharing=sharing,
-            variants=variants,
-            launch_specs=launch_specs,
-            memory=memory,
-            slot_persistence=slot_persistence,
-            configuring=self.configuring,
-        )
+        self._scheduler = parts.scheduler
+        self._actions = parts.actions
+        self._fleet = parts.fleet
+        self._slot_persistence = parts.slot_persistence
+        self._preparation = parts.preparation
+        self._reports = parts.reports
+        self._claims = parts.claims
+        self._watch = parts.watch
+        self.session_states = parts.session_states
+        self.host = parts.host
+        self.changes = parts.changes
+        self.fitting = parts.fitting
+        self.keys = parts.keys
+        self.unloading = parts.unloading
+        self.configuring = parts.configuring
+        self.removing = parts.removing
 
     # leases
 
@@ -378,14 +286,3 @@ class Supervisor:
         for runner in self._fleet:
             if runner.state is RunnerState.STOPPING:
                 runner.stop_at_once()
-
-    def _act(self, decision: Decision) -> None:
-        match decision:
-            case Grant():
-                self._claims.granted(decision)
-            case Refuse():
-                self._claims.refused(decision)
-            case Start():
-                self._running.start(decision)
-            case Stop():
-                self._running.stop(decision)

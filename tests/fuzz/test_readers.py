@@ -22,8 +22,8 @@ from hypothesis import HealthCheck, given, seed, settings
 from hypothesis import strategies as st
 
 from runnerd import config
-from runnerd.config import Limits
 from runnerd.errors import RunnerdError
+from runnerd.limit_settings import Limits
 from runnerd.models import tiny
 from runnerd.models.gguf import read_header
 from runnerd.models.gotemplates.syntax import TemplateError

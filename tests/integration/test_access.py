@@ -16,8 +16,8 @@ from runnerd.access.users import NO_LIMITS
 from runnerd.api.app import make_app
 from runnerd.api.context import CONTEXT, Context
 from runnerd.api.routing import ACTIONS, Routes, check_actions
-from runnerd.config import Limits
 from runnerd.errors import Forbidden
+from runnerd.limit_settings import Limits
 from runnerd.relay.admission import Admission
 from runnerd.relay.exchanges import ExchangeDependencies, Exchanges
 from runnerd.relay.records import Records

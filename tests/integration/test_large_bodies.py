@@ -27,8 +27,8 @@ from runnerd.api.anthropic import dialect as anthropic
 from runnerd.api.ollama import dialects as ollama
 from runnerd.api.openai import responses
 from runnerd.backends.configuration import BackendMode
-from runnerd.config import Limits
 from runnerd.configurations import ModelConfiguration
+from runnerd.limit_settings import Limits
 from runnerd.models.catalog import Model
 from runnerd.relay.admission import Admission
 from runnerd.relay.exchanges import ExchangeDependencies, Exchanges

@@ -17,7 +17,7 @@ from typing import Any
 
 import pytest
 
-from runnerd.config import Limits
+from runnerd.limit_settings import Limits
 from runnerd.relay.body_inspection import inspect
 from runnerd.relay.request_rewrites.known_schemas import with_known_schemas
 from tests.integration.test_large_bodies import engine, post, relay

@@ -20,7 +20,8 @@ _CLASS = re.compile(r"`([A-Z][a-z]+\w*)(?:\.([a-z_]+))?(?:\(\))?`")
 _HEADERS = frozenset({"Warning"})  # of HTTP, and no classes
 _CALL = re.compile(r"\b([A-Za-z_]+)\(")
 _LABEL = re.compile(r'\["[^"]*"\]')
-_GROUND = "ground"  # in the diagram of rooms: the database and every module that lies in no room
+_GROUND = "ground"  # in the diagram of rooms: these two, and every module that lies in no room
+_BELOW = frozenset({"database", "errors"})
 
 
 def named_paths() -> Iterator[str]:
@@ -97,7 +98,7 @@ def drawn_imports() -> Iterator[str]:
         node: set(labels.get(node, node).split(", "))
         for node in re.findall(r"\w+", plain.partition("\n")[2])
     }
-    rooms[_GROUND] = {name for name in _rooms() if not _is_folder(name)} | {"database"}
+    rooms[_GROUND] = {name for name in _rooms() if not _is_folder(name)} | _BELOW
     for name in sorted(_rooms() - set(chain.from_iterable(rooms.values()))):
         yield f"{_ARCHITECTURE}: the diagram of rooms lacks {name}"
     graph = _imports_of_rooms()

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import ast
+from collections import Counter
 from collections.abc import Iterator
 
-from tests.rules.sources import ROOT, listed, sources
+from tests.rules.circles import imported
+from tests.rules.sources import ROOT, Source, listed, sources
 
 MOST_METHODS = 20
 _FUNCTIONS = (ast.FunctionDef, ast.AsyncFunctionDef)
@@ -33,15 +35,37 @@ def methods_of_classes() -> Iterator[str]:
 
 
 def modules_have_tests() -> Iterator[str]:
-    """A module x has a file test_x, or is on the list of those that others test."""
+    """A module x has a file test_x, or is on the list of those that others test.
+
+    Several modules may have one name, in different folders.  The file is one's own where it imports
+    that one (or takes it from its folder's front page), lies in a folder of that name, or has the
+    folder in its name: test_folder_x.
+    """
     known = listed("tested_by_others.txt")
-    tests = {path.stem.removeprefix("test_") for path in (ROOT / "tests").rglob("test_*.py")}
+    tests = tuple(Source(path.relative_to(ROOT)) for path in (ROOT / "tests").rglob("test_*.py"))
+    modules = [
+        source for source in sources() if source.path.name not in ("__init__.py", "__main__.py")
+    ]
+    homonyms = Counter(source.path.stem for source in modules)
     without = {
         source.module
-        for source in sources()
-        if source.path.name not in ("__init__.py", "__main__.py") and source.path.stem not in tests
+        for source in modules
+        if not any(is_own(test, source, shared=homonyms[source.path.stem] > 1) for test in tests)
     }
     for name in sorted(without - known):
-        yield f"{name} has no test_{name.rpartition('.')[2]}.py"
+        yield f"{name} has no test_{name.rpartition('.')[2]}.py of its own"
     for name in sorted(known - without):
         yield f"tested_by_others.txt: {name} has its own test now, or is gone; take it out"
+
+
+def is_own(test: Source, source: Source, *, shared: bool) -> bool:
+    """Whether a file of tests is a module's own; `shared`: others have its name, too."""
+    stem, folder = source.path.stem, source.path.parent.name
+    if test.path.stem == f"test_{folder}_{stem}":
+        return True
+    if test.path.stem != f"test_{stem}":
+        return False
+    if not shared or folder in test.path.parts:
+        return True
+    package = source.module.rpartition(".")[0]
+    return bool(imported(test, {source.module, package}))

@@ -30,7 +30,7 @@ from runnerd.api.ollama import dialects
 from runnerd.api.openai import responses, transcriptions
 from runnerd.api.routing import ACTIONS
 from runnerd.backends.configuration import BackendMode
-from runnerd.config import Limits
+from runnerd.limit_settings import Limits
 from runnerd.relay.admission import Admission
 from runnerd.relay.body import Body
 from runnerd.relay.exchanges import ExchangeDependencies, Exchanges

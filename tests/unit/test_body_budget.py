@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from runnerd.config import Limits
+from runnerd.limit_settings import Limits
 from runnerd.relay.body_budget import BodyBudget
 
 MIB = 2**20

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import cast
 
-from runnerd.config import Limits
+from runnerd.limit_settings import Limits
 from runnerd.relay.body_pace import BodyPace
 from runnerd.relay.messages import Request
 

@@ -11,8 +11,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from runnerd.config import Limits
 from runnerd.errors import ClientError, PayloadTooLarge, RunnerdError
+from runnerd.limit_settings import Limits
 from runnerd.relay import body_scan
 from runnerd.relay.body_inspection import inspect
 from runnerd.relay.body_scan import check_depth, check_weight, count_prompts, is_heavy, outlines

@@ -21,9 +21,10 @@ from hypothesis import strategies as st
 
 from runnerd import config
 from runnerd.backends.llamacpp.settings import parse_settings
-from runnerd.config import Limits, Settings
+from runnerd.config import Settings
 from runnerd.daemon import check
 from runnerd.errors import StartupError
+from runnerd.limit_settings import Limits
 from runnerd.pulls.settings import pull_settings
 from runnerd.units import MOST_SECONDS
 

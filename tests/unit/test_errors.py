@@ -12,7 +12,7 @@ from runnerd import errors
 from runnerd.api.anthropic.errors import ANTHROPIC
 from runnerd.api.gridrepublic.errors import GRIDREPUBLIC
 from runnerd.api.ollama.errors import OLLAMA
-from runnerd.errors import LimitReached, MethodNotAllowed, Overloaded, RunnerdError, Unauthorized
+from runnerd.errors import RunnerdError
 
 CLASSES = [
     found
@@ -32,23 +32,6 @@ def test_each_has_a_status_and_a_code_of_its_kind(kind: type[RunnerdError]) -> N
     assert kind.__name__ in (errors.__doc__ or "") or kind in (
         errors.ResponseNotFound, errors.ModelDeleted,
     )  # fmt: skip
-
-
-def test_what_clients_are_told_to_do_is_in_the_head() -> None:
-    """Whole seconds, at least one; whether an SDK may repeat; what may be asked instead."""
-    assert Overloaded("x", retry_after=0.2).headers() == {"Retry-After": "1"}
-    assert Overloaded("x", retry_after=90.4).headers() == {"Retry-After": "90"}
-    assert Overloaded("x", should_retry=False).headers() == {"x-should-retry": "false"}
-    assert MethodNotAllowed("x", allow="GET").headers() == {"Allow": "GET"}
-    assert "Bearer" in Unauthorized("x").headers()["WWW-Authenticate"]
-
-
-@pytest.mark.parametrize(
-    ("after", "repeats"), [(None, False), (10, None), (120, None), (3600, False)]
-)
-def test_a_limit_is_not_asked_again_for_hours(after: float | None, repeats: bool | None) -> None:
-    """An SDK repeats by itself only what helps soon."""
-    assert LimitReached("x", limit="tokens_per_day", retry_after=after).should_retry is repeats
 
 
 def decoded(text: bytes) -> Any:

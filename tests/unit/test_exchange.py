@@ -9,8 +9,8 @@ from typing import Any, cast
 import pytest
 
 from runnerd.access import NOBODY, Principal
-from runnerd.config import Limits
 from runnerd.errors import Unauthorized
+from runnerd.limit_settings import Limits
 from runnerd.relay.collected_response import CollectedResponse
 from runnerd.relay.exchange import Exchange
 from runnerd.relay.exchange_context import ExchangeContext

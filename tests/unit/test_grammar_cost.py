@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from runnerd.config import Limits
 from runnerd.errors import ClientError
+from runnerd.limit_settings import Limits
 from runnerd.relay.body_inspection import inspect
 from runnerd.relay.grammar_cost import check_grammar
 

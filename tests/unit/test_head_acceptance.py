@@ -8,7 +8,6 @@ from typing import Any, cast
 import pytest
 
 from runnerd.access import NOBODY, Principal, user_principal
-from runnerd.config import Limits
 from runnerd.errors import (
     ClientError,
     PayloadTooLarge,
@@ -17,6 +16,7 @@ from runnerd.errors import (
     Unauthorized,
     UnsupportedMediaType,
 )
+from runnerd.limit_settings import Limits
 from runnerd.relay import routes
 from runnerd.relay.admission import Admission
 from runnerd.relay.head_acceptance import HeadAcceptance

@@ -8,8 +8,8 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from runnerd.config import Limits
 from runnerd.errors import ClientError, HeadersTooLarge
+from runnerd.limit_settings import Limits
 from runnerd.relay.http_reader import END, Head, HttpReader, Malformed
 
 LIMITS = Limits(head_bytes=2000)

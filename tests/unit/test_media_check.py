@@ -11,8 +11,8 @@ from typing import Any
 import pytest
 from PIL import Image
 
-from runnerd.config import Limits
 from runnerd.errors import ClientError, PayloadTooLarge
+from runnerd.limit_settings import Limits
 from runnerd.relay.body_inspection import inspect
 
 LIMITS = Limits(image_pixels=20_000, images=3)

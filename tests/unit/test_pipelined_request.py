@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from runnerd.config import Limits
+from runnerd.limit_settings import Limits
 from runnerd.relay.body_budget import BodyBudget
 from runnerd.relay.messages import Request
 from runnerd.relay.pipelined_request import PipelinedRequest

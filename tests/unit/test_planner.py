@@ -9,8 +9,8 @@ import pytest
 
 from runnerd.access import NOBODY
 from runnerd.backends.configuration import BackendMode
-from runnerd.config import Limits
 from runnerd.configurations import ModelConfiguration
+from runnerd.limit_settings import Limits
 from runnerd.relay import body_inspection, planner
 from runnerd.relay.body_scan import check_weight, is_heavy
 from runnerd.relay.known_model import UNSEEN

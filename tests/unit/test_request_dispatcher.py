@@ -7,8 +7,8 @@ from typing import Any, cast
 import pytest
 
 from runnerd.access import NOBODY, Principal, user_principal
-from runnerd.config import Limits
 from runnerd.errors import PermissionMissing
+from runnerd.limit_settings import Limits
 from runnerd.relay import routes
 from runnerd.relay.admission import Admission
 from runnerd.relay.body_budget import BodyBudget

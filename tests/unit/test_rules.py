@@ -93,6 +93,27 @@ def test_what_keeps_a_rule(
     assert broken_by(text, rule) == ""
 
 
+@pytest.mark.parametrize(
+    ("path", "text", "own"),
+    [
+        ("tests/unit/test_keys.py", "from runnerd.relay.keys import K", set()),
+        ("tests/unit/test_keys.py", "from runnerd.cli import keys", {"runnerd.cli.keys"}),
+        ("tests/unit/test_keys.py", "import runnerd.cli.keys", {"runnerd.cli.keys"}),
+        ("tests/unit/test_cli_keys.py", "", {"runnerd.cli.keys"}),
+        ("tests/unit/cli/test_keys.py", "", {"runnerd.cli.keys"}),
+        ("tests/unit/test_keys_of_others.py", "from runnerd.cli import keys", set()),
+    ],
+)
+def test_whose_a_file_of_tests_is(path: str, text: str, own: set[str]) -> None:
+    """Of several modules of one name it is the one's that it imports, or is called after."""
+    test = Source(Path(path))
+    test.__dict__.update(tree=ast.parse(text))
+    modules = [Source(Path(f"runnerd/{folder}/keys.py")) for folder in ("cli", "api")]
+    assert {each.module for each in modules if shape.is_own(test, each, shared=True)} == own
+    alone = shape.is_own(test, modules[0], shared=False)
+    assert alone == (Path(path).stem in ("test_keys", "test_cli_keys"))
+
+
 def test_dead_code_is_seen(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A function that nobody calls; a field of a structure is none."""
     (tmp_path / "runnerd").mkdir()

@@ -10,8 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from runnerd.api.openai.items import engine_items
-from runnerd.config import Limits
 from runnerd.errors import ClientError
+from runnerd.limit_settings import Limits
 from runnerd.relay.body_inspection import inspect
 from runnerd.relay.request_rewrites.arguments import readable, with_readable_calls
 from runnerd.relay.request_rewrites.tool_choice import choice_of, with_chosen_tools

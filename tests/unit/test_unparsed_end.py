@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from runnerd.config import Limits
+from runnerd.limit_settings import Limits
 from runnerd.relay.body_inspection import inspect
 from runnerd.relay.events import StreamError
 from runnerd.relay.response_adapters.assembly import Assembly
