@@ -293,8 +293,8 @@ class EngineConnection:
                 self._head = data
                 return
             head, data = read_head(data[:end]), data[end:]
-            if not head.interim:
-                break
+            if head.status >= 200:
+                break  # no interim response
             self._head_bytes += end
         self._head = b""
         self._begin(head, data)
