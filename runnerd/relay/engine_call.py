@@ -121,7 +121,7 @@ class EngineCall:
         if self._closed:
             return
         context, plan = self._context, self._plan
-        pool = context.pools.of(self._runner.engine_socket)
+        pool = context.pools.of(self._runner.endpoint)
         self._engine = pool.ask(
             self, plan.message(self._record.id), fresh=fresh, at_the_end=plan.assembles
         )
