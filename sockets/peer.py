@@ -12,7 +12,8 @@ import os
 import socket
 import struct
 from dataclasses import dataclass
-from typing import Protocol
+from pathlib import Path
+from typing import NamedTuple, Protocol
 
 _UCRED = struct.Struct("iII")  # pid_t, uid_t, gid_t
 _NOBODY_YET = 2**32 - 1  # what the kernel fills in for a socket without a peer
@@ -50,6 +51,18 @@ def peer_credentials(sock: PeerSocket) -> PeerCredentials | None:
         return None
     pid, uid, gid = _UCRED.unpack(response)
     return None if uid == _NOBODY_YET else PeerCredentials(pid, uid, gid)
+
+
+class Endpoint(NamedTuple):  # a tuple: connections to it are looked up at every request
+    """A Unix socket, and the user who alone may listen there (None: anybody)."""
+
+    path: str
+    owner: int | None = None
+
+    @classmethod
+    def of(cls, path: Path) -> Endpoint:
+        """A socket with whose its folder is now (`folder_owner`)."""
+        return cls(str(path), folder_owner(str(path)))
 
 
 def folder_owner(path: str) -> int | None:

@@ -35,7 +35,7 @@ from runnerd.relay.response_parser import (
     ResponseHead,
     read_head,
 )
-from runnerd.sockets.peer import check_listener, folder_owner
+from runnerd.sockets.peer import Endpoint, check_listener
 
 log = logging.getLogger(__name__)
 
@@ -108,7 +108,7 @@ class EngineConnection:
 
     def __init__(
         self,
-        path: str,
+        endpoint: Endpoint,
         poller: Poller,
         on_idle: Callable[[EngineConnection], None],
         on_closed: Callable[[EngineConnection], None],
@@ -130,14 +130,14 @@ class EngineConnection:
         self._expect_head()
         self._socket: socket.SocketType | None = None
         # Without the layer in Python around it, which costs as much as the system's part.
-        endpoint = socket.SocketType(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_NONBLOCK)
+        connecting = socket.SocketType(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_NONBLOCK)
         try:
-            endpoint.connect(path)
-            check_listener(endpoint, folder_owner(path))
+            connecting.connect(endpoint.path)
+            check_listener(connecting, endpoint.owner)
         except OSError:
-            endpoint.close()
+            connecting.close()
             raise
-        self._socket = endpoint
+        self._socket = connecting
 
     # the relay's side
 
@@ -293,8 +293,8 @@ class EngineConnection:
                 self._head = data
                 return
             head, data = read_head(data[:end]), data[end:]
-            if not head.interim:
-                break
+            if head.status >= 200:
+                break  # no interim response
             self._head_bytes += end
         self._head = b""
         self._begin(head, data)

@@ -121,7 +121,7 @@ class EngineCall:
         if self._closed:
             return
         context, plan = self._context, self._plan
-        pool = context.pools.of(self._runner.engine_socket)
+        pool = context.pools.of(self._runner.endpoint)
         self._engine = pool.ask(
             self, plan.message(self._record.id), fresh=fresh, at_the_end=plan.assembles
         )
@@ -250,14 +250,15 @@ class EngineCall:
         counts = usage.excerpt(data)
         if counts is not None:
             self._record.counts = usage.joined(self._record.counts, counts)
-        try:
-            data = self._translation.feed(data)
-        except StreamError as error:
-            self._refuse(error.error, refused=self._status >= 400)
-            return
-        except AskedAgain:
-            self._ask_the_second()
-            return
+        if self._translation is not PASSED:
+            try:
+                data = self._translation.feed(data)
+            except StreamError as error:
+                self._refuse(error.error, refused=self._status >= 400)
+                return
+            except AskedAgain:
+                self._ask_the_second()
+                return
         if data:
             self._record.bytes_out += len(data)
             self._sink.piece(data)

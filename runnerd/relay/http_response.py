@@ -130,7 +130,9 @@ class HttpResponse:
         if self._client is not None and data:
             if self._chunked and not self._framed:
                 data = chunk(data)
-            self._client.write(data if self.begun else self._begin() + data)
+            if not self.begun:
+                self.begun, data = True, self._head + data
+            self._client.write(data)
 
     def end(self) -> None:
         client = self._client

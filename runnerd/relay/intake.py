@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
-from contextlib import suppress
 from functools import partial
 from pathlib import Path
 from typing import NamedTuple
@@ -84,11 +83,13 @@ class Intake:
         """Plan a complete request.  Raises errors of the 4xx kind and NotSupported (501)."""
         self._permissions.authorize(request, route, principal)
         if not is_heavy(request.body):
-            with suppress(TakesLonger):
+            try:
                 read = self._planner.read(request.body, route, principal)
                 if isinstance(read, UnreadyRequest):
                     return self._unready(read, request, route, principal)
                 return self._of(read, request, route, principal)
+            except TakesLonger:
+                pass  # not `suppress`, which makes three calls of every request
         return PendingPlan(False, lambda: self._read_aside(request, route, principal))
 
     def _unready(

@@ -2,27 +2,26 @@
 
 from __future__ import annotations
 
+import msgspec
+
 from runnerd.errors import RunnerdError
 from runnerd.relay.body_budget import BodyBudget
 from runnerd.relay.messages import Request
 from runnerd.relay.routes import Route
 
 
-class PipelinedRequest:
-    """A request of a connection, with what is to become of it.
+class PipelinedRequest(msgspec.Struct, eq=False):
+    """A request of a connection, with what is to become of it.  A struct: one is made per request.
 
     `claimed` is how much of its body counts as what the principal `claimant` holds.
     """
 
-    __slots__ = ("claimant", "claimed", "error", "request", "route", "unix")
-
-    def __init__(self, request: Request, route: Route | None) -> None:
-        self.request = request
-        self.route = route
-        self.error: RunnerdError | None = None
-        self.claimed = 0
-        self.claimant = ""
-        self.unix = False
+    request: Request
+    route: Route | None
+    error: RunnerdError | None = None
+    claimed: int = 0
+    claimant: str = ""
+    unix: bool = False
 
     def hold(self, size: int, bodies: BodyBudget, claimant: str | None, *, unix: bool) -> bool:
         """Account for a piece of its body, and for all of it as a claimant's if there is one; False

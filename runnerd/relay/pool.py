@@ -10,11 +10,11 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
-from pathlib import Path
 
 from runnerd.errors import Overloaded
 from runnerd.relay.engine import Buffer, EngineConnection, ResponseReceiver
 from runnerd.relay.poller import Poller
+from runnerd.sockets.peer import Endpoint
 
 _KEPT_SECONDS = 3.0
 _KEPT_REQUESTS = 90
@@ -25,10 +25,10 @@ _LATE = 3  # ends in a row that were not told, and the engine is one that does n
 class EnginePool:
     """The connections to one engine."""
 
-    __slots__ = ("_idle", "_late", "_limit", "_path", "_poller", "active")
+    __slots__ = ("_endpoint", "_idle", "_late", "_limit", "_poller", "active")
 
-    def __init__(self, path: str, limit: int, poller: Poller) -> None:
-        self._path = path
+    def __init__(self, endpoint: Endpoint, limit: int, poller: Poller) -> None:
+        self._endpoint = endpoint
         self._poller = poller
         self._limit = limit
         self._idle: list[EngineConnection] = []
@@ -52,7 +52,7 @@ class EnginePool:
             raise Overloaded("the model has too many requests to answer", retry_after=1)
         connection = None if fresh else self._kept()
         if connection is None:
-            connection = EngineConnection(self._path, self._poller, self._keep, self._closed)
+            connection = EngineConnection(self._endpoint, self._poller, self._keep, self._closed)
             connection.hangs_up = self._late < _LATE
         self.active += 1
         connection.ask(receiver, request, at_the_end=at_the_end)
@@ -100,16 +100,16 @@ class EnginePools:
 
     def __init__(self, limit: int) -> None:
         self._limit = limit
-        self._pools: dict[Path, EnginePool] = {}
+        self._pools: dict[Endpoint, EnginePool] = {}
         self.poller = Poller()
 
-    def of(self, socket: Path) -> EnginePool:
+    def of(self, endpoint: Endpoint) -> EnginePool:
         """Return the pool of the engine that listens there."""
-        pool = self._pools.get(socket)
+        pool = self._pools.get(endpoint)
         if pool is None:
-            for path in [path for path, pool in self._pools.items() if pool.empty]:
-                del self._pools[path]
-            pool = self._pools[socket] = EnginePool(str(socket), self._limit, self.poller)
+            for empty in [each for each, pool in self._pools.items() if pool.empty]:
+                del self._pools[empty]
+            pool = self._pools[endpoint] = EnginePool(endpoint, self._limit, self.poller)
         return pool
 
     def close(self) -> None:

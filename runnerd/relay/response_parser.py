@@ -30,18 +30,16 @@ class BadResponse(Exception):
 
 @dataclass(frozen=True, slots=True)
 class ResponseHead:
-    """What matters of a head.  `length` None and not `chunked`: until the connection ends."""
+    """What matters of a head.  `length` None and not `chunked`: until the connection ends.
+
+    With a status below 200 the real response is still to come.
+    """
 
     status: int
     content_type: bytes
     length: int | None
     chunked: bool
     keeps: bool
-
-    @property
-    def interim(self) -> bool:
-        """Whether the real answer is still to come."""
-        return self.status < 200
 
 
 class _HeadReader:

@@ -22,6 +22,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
+from functools import cached_property
 from pathlib import Path
 from typing import Protocol
 
@@ -32,6 +33,7 @@ from runnerd.runner.engine_watch import EngineWatch
 from runnerd.runner.failures import EngineUnreachable, unforeseen
 from runnerd.runner.launch import LaunchSpec, RunnerTimeouts
 from runnerd.scheduler import RunnerKey, RunnerState
+from runnerd.sockets.peer import Endpoint
 
 log = logging.getLogger(__name__)
 
@@ -117,6 +119,13 @@ class Runner:
         self._stop_requested = asyncio.Event()
         self._at_once = asyncio.Event()  # set: what it has evaluated is not worth saving
         self._ended = asyncio.Event()
+
+    @cached_property
+    def endpoint(self) -> Endpoint:
+        """Where a ready engine is asked.  Whose its folder is was settled before it was started
+        and stays so to its end: this looks once for each start, and not at each connection.
+        """
+        return Endpoint.of(self.engine_socket)
 
     def start(self) -> None:
         """Start the engine; returns at once."""

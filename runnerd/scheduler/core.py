@@ -32,7 +32,7 @@ from runnerd.scheduler.decisions import (
 )
 from runnerd.scheduler.needs import Needs
 from runnerd.scheduler.overcommit_relief import relieve
-from runnerd.scheduler.pool import instances, stop
+from runnerd.scheduler.pool import Instance, instances, stop
 from runnerd.scheduler.queue import BACKGROUND
 from runnerd.scheduler.scheduler_state import SchedulerState
 from runnerd.scheduler.serving import Serving
@@ -200,7 +200,7 @@ class Scheduler(Needs):
         pool, instance, left = taken
         leases = instance.leases
         granted_at = leases.pop(ticket)
-        jobs_go_on = ticket not in instance.in_background and self._jobs_go_on()
+        jobs_go_on = not self._books.pauses.people and self._jobs_go_on(ticket, instance)
         instance.in_background.discard(ticket)
         instance.used_at = now
         places_changed = instance.pace.responded(granted_at, now, leases.values())
@@ -224,9 +224,11 @@ class Scheduler(Needs):
             return []
         return [*self._serving.go_on(now), *self.tick(now)]
 
-    def _jobs_go_on(self) -> bool:
-        """Whether nobody is left for whom somebody waits, and jobs wait."""
-        return not self._books.pauses.people and len(self._queue) > 0
+    def _jobs_go_on(self, ticket: int, instance: Instance) -> bool:
+        """Whether jobs wait for the end of this ticket, where it was the last one's for whom
+        somebody waits.
+        """
+        return ticket not in instance.in_background and len(self._queue) > 0
 
     def jobs_wait(self, now: float) -> None:
         """There are jobs that cannot begin now."""

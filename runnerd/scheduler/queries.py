@@ -50,11 +50,12 @@ class Queries:
         it stays unused, or has to make room; or a place that is kept for others is so no more.
         None for never.
         """
-        found, expiry = self._books.find(key, generation), None
-        if found is not None:
+        books, expiry = self._books, None
+        found = books.find(key, generation)
+        if found is not None and not found[1].leases:
             pool, instance = found
-            expiry = pool.expires_at(instance, self._books.limits.keep_alive)
-        if self._capacity_planner.look_again_at is None and not self._books.queue.count(key):
+            expiry = pool.expires_at(instance, books.limits.keep_alive)
+        if self._capacity_planner.look_again_at is None and not books.queue.count(key):
             return expiry  # nothing else has a time
         times = (expiry, self._capacity_planner.look_again_at, self.held_back_until(key))
         return min((time for time in times if time is not None), default=None)

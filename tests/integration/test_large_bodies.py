@@ -40,6 +40,7 @@ from runnerd.relay.service import Relay, RelayDependencies
 from runnerd.scheduler import RunnerKey
 from runnerd.sessions.kept_responses import KeptResponses
 from runnerd.sockets.listeners import listen_unix
+from runnerd.sockets.peer import Endpoint
 from tests.support.loop_steps import measured_steps
 from tests.support.supervisors import NoRunners
 
@@ -89,7 +90,7 @@ class OneRunner(NoRunners):
 
     def __init__(self, socket: Path) -> None:
         self._runner = SimpleNamespace(
-            name="r", engine_socket=str(socket), spec=SimpleNamespace(model_ref="m")
+            name="r", endpoint=Endpoint(str(socket)), spec=SimpleNamespace(model_ref="m")
         )
 
     def lease_at_once(self, key: RunnerKey, **more: object) -> Any:

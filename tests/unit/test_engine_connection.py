@@ -14,6 +14,7 @@ from runnerd.errors import Overloaded
 from runnerd.relay.engine import EngineConnection
 from runnerd.relay.pool import EnginePools
 from runnerd.relay.response_parser import ResponseHead
+from runnerd.sockets.peer import Endpoint
 from tests.support.receiver import Receiver
 
 OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{}"
@@ -25,6 +26,7 @@ class Peer:
 
     def __init__(self, path: Path) -> None:
         self.path = path
+        self.endpoint = Endpoint(str(path))
         self.listener = socket.socket(socket.AF_UNIX)
         self.listener.settimeout(10)
         self.listener.bind(str(path))
@@ -70,7 +72,7 @@ async def read_request(connection: socket.socket) -> bytes:
 async def answered(peer: Peer, pools: EnginePools, reply: bytes = OK) -> EngineConnection:
     """Have one request answered on a new connection and return the connection."""
     receiver = Receiver()
-    engine = pools.of(peer.path).ask(receiver, REQUEST)
+    engine = pools.of(peer.endpoint).ask(receiver, REQUEST)
     connection = await peer.accept()
     await read_request(connection)
     connection.sendall(reply)
@@ -79,16 +81,12 @@ async def answered(peer: Peer, pools: EnginePools, reply: bytes = OK) -> EngineC
     return engine
 
 
-async def test_the_next_engine_may_be_another_users(
-    peer: Peer, pools: EnginePools, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_the_next_engine_may_be_another_users(peer: Peer, pools: EnginePools) -> None:
     """A model that is loaded again listens at the same path, and mostly as another user."""
-    monkeypatch.setattr("runnerd.relay.engine.folder_owner", lambda path: os.geteuid() + 1)
     with pytest.raises(ConnectionRefusedError, match="somebody else"):
-        pools.of(peer.path).ask(Receiver(), REQUEST)
+        pools.of(Endpoint(str(peer.path), os.geteuid() + 1)).ask(Receiver(), REQUEST)
     (await peer.accept()).close()
-    monkeypatch.setattr("runnerd.relay.engine.folder_owner", lambda path: os.geteuid())
-    pool = pools.of(peer.path)
+    pool = pools.of(Endpoint(str(peer.path), os.geteuid()))
     receiver = Receiver()
     pool.ask(receiver, REQUEST)
     connection = await peer.accept()
@@ -103,7 +101,7 @@ async def test_connection_is_kept_after_a_whole_answer(peer: Peer, pools: Engine
     """The next request goes over the same connection, and the pool counts one at a time."""
     first = await answered(peer, pools)
     receiver = Receiver()
-    pool = pools.of(peer.path)
+    pool = pools.of(peer.endpoint)
     assert pool.active == 0
     assert pool.ask(receiver, REQUEST) is first
     assert pool.active == 1
@@ -128,7 +126,7 @@ async def test_connection_is_not_kept_where_the_engine_closes_it(
     """After a stream, or when the engine says so, the connection is closed at once."""
     await answered(peer, pools, reply)
     assert await asyncio.to_thread(peer.accepted[0].recv, 1) == b""
-    assert pools.of(peer.path).empty
+    assert pools.of(peer.endpoint).empty
 
 
 async def test_kept_connection_that_the_engine_closes_is_forgotten(
@@ -137,7 +135,7 @@ async def test_kept_connection_that_the_engine_closes_is_forgotten(
     """An idle connection that ends is taken out of the pool."""
     await answered(peer, pools)
     peer.accepted[0].close()
-    pool = pools.of(peer.path)
+    pool = pools.of(peer.endpoint)
     while not pool.empty:
         await asyncio.sleep(0)
 
@@ -149,7 +147,7 @@ async def test_request_on_a_connection_closed_before_it_was_unseen(
     await answered(peer, pools)
     peer.accepted[0].close()
     receiver = Receiver()
-    pools.of(peer.path).ask(receiver, REQUEST)  # before the loop could notice the close
+    pools.of(peer.endpoint).ask(receiver, REQUEST)  # before the loop could notice the close
     await receiver.over.wait()
     assert receiver.lost is not None
     assert receiver.lost.unseen
@@ -162,7 +160,7 @@ async def test_request_is_unseen_only_if_some_of_it_was_not_read(
 ) -> None:
     """Whatever the engine read whole may have been begun, and must not be repeated."""
     receiver = Receiver()
-    pools.of(peer.path).ask(receiver, REQUEST)
+    pools.of(peer.endpoint).ask(receiver, REQUEST)
     connection = await peer.accept()
     if read:
         await asyncio.to_thread(connection.recv, read)
@@ -173,14 +171,14 @@ async def test_request_is_unseen_only_if_some_of_it_was_not_read(
     await receiver.over.wait()
     assert receiver.lost is not None
     assert receiver.lost.unseen is unseen
-    assert pools.of(peer.path).empty
+    assert pools.of(peer.endpoint).empty
 
 
 async def test_large_request_is_sent_as_the_engine_takes_it(peer: Peer, pools: EnginePools) -> None:
     """Ten megabytes in three parts arrive whole although the socket takes much less at once."""
     parts = (b"a" * 5_000_000, memoryview(b"b" * 5_000_000), b"body")
     receiver = Receiver()
-    pools.of(peer.path).ask(receiver, parts)
+    pools.of(peer.endpoint).ask(receiver, parts)
     connection = await peer.accept()
     received = 0
     while received < 10_000_004:
@@ -188,7 +186,7 @@ async def test_large_request_is_sent_as_the_engine_takes_it(peer: Peer, pools: E
     connection.sendall(OK)
     await receiver.over.wait()
     assert receiver.body == b"{}"
-    assert pools.of(peer.path).active == 0
+    assert pools.of(peer.endpoint).active == 0
 
 
 async def test_answer_before_the_whole_request_ends_the_connection(
@@ -196,13 +194,13 @@ async def test_answer_before_the_whole_request_ends_the_connection(
 ) -> None:
     """An early answer counts; a connection with half a request in it is not used again."""
     receiver = Receiver()
-    pools.of(peer.path).ask(receiver, (b"x" * 10_000_000,))
+    pools.of(peer.endpoint).ask(receiver, (b"x" * 10_000_000,))
     connection = await peer.accept()
     await asyncio.to_thread(connection.recv, 100)
     connection.sendall(OK)
     await receiver.over.wait()
     assert (receiver.body, receiver.lost) == (b"{}", None)
-    assert pools.of(peer.path).empty
+    assert pools.of(peer.endpoint).empty
 
 
 async def test_paused_connection_reads_nothing_until_it_is_resumed(
@@ -210,7 +208,7 @@ async def test_paused_connection_reads_nothing_until_it_is_resumed(
 ) -> None:
     """What the engine sends meanwhile stays in the socket, and the engine has to wait."""
     receiver = Receiver(as_it_is=True)
-    engine = pools.of(peer.path).ask(receiver, REQUEST)
+    engine = pools.of(peer.endpoint).ask(receiver, REQUEST)
     connection = await peer.accept()
     engine.pause()
     connection.settimeout(0)
@@ -238,13 +236,13 @@ async def test_connection_that_was_paused_to_the_end_reads_the_next_answer(
             engine.pause()
 
     receiver = Slow()
-    engine = pools.of(peer.path).ask(receiver, REQUEST)
+    engine = pools.of(peer.endpoint).ask(receiver, REQUEST)
     connection = await peer.accept()
     await read_request(connection)
     connection.sendall(OK)
     await receiver.over.wait()
     again = Receiver()
-    assert pools.of(peer.path).ask(again, REQUEST) is engine
+    assert pools.of(peer.endpoint).ask(again, REQUEST) is engine
     await read_request(connection)
     connection.sendall(OK)
     await again.over.wait()
@@ -264,7 +262,7 @@ async def test_an_end_that_cannot_be_handled_is_a_loss(
             raise ZeroDivisionError
 
     receiver = Surprised()
-    engine = pools.of(peer.path).ask(receiver, REQUEST)
+    engine = pools.of(peer.endpoint).ask(receiver, REQUEST)
     connection = await peer.accept()
     await read_request(connection)
     connection.sendall(reply)
@@ -272,8 +270,8 @@ async def test_an_end_that_cannot_be_handled_is_a_loss(
         await receiver.over.wait()
     assert receiver.lost is not None
     assert "could not be handled" in receiver.lost.reason
-    assert pools.of(peer.path).active == 0
-    again = pools.of(peer.path).ask(Receiver(), REQUEST)
+    assert pools.of(peer.endpoint).active == 0
+    again = pools.of(peer.endpoint).ask(Receiver(), REQUEST)
     assert again is not engine
     again.close()
 
@@ -283,33 +281,33 @@ async def test_closed_connection_is_seen_by_the_engine_and_tells_nobody(
 ) -> None:
     """Cancelling: the engine reads the end, the receiver hears nothing more."""
     receiver = Receiver()
-    engine = pools.of(peer.path).ask(receiver, REQUEST)
+    engine = pools.of(peer.endpoint).ask(receiver, REQUEST)
     connection = await peer.accept()
     await read_request(connection)
     engine.close()
     engine.close()
     assert await asyncio.to_thread(connection.recv, 1) == b""
     assert receiver.lost is None
-    assert pools.of(peer.path).empty
+    assert pools.of(peer.endpoint).empty
 
 
 async def test_limit_of_requests_at_one_engine(peer: Peer, pools: EnginePools) -> None:
     """Beyond the limit a request is refused before it is sent."""
     engines = []
     for _ in range(2):
-        engines.append(pools.of(peer.path).ask(Receiver(), REQUEST))
+        engines.append(pools.of(peer.endpoint).ask(Receiver(), REQUEST))
         await peer.accept()
-        engines.append(pools.of(peer.path).ask(Receiver(), REQUEST))
+        engines.append(pools.of(peer.endpoint).ask(Receiver(), REQUEST))
         await peer.accept()
     with pytest.raises(Overloaded):
-        pools.of(peer.path).ask(Receiver(), REQUEST)
+        pools.of(peer.endpoint).ask(Receiver(), REQUEST)
     for engine in engines:
         engine.close()
 
 
 async def test_engine_that_does_not_listen(tmp_path: Path, pools: EnginePools) -> None:
     """A socket that nobody listens on is an OSError at once, and leaves nothing behind."""
-    pool = pools.of(tmp_path / "nobody.sock")
+    pool = pools.of(Endpoint(str(tmp_path / "nobody.sock")))
     with pytest.raises(OSError, match="No such file"):
         pool.ask(Receiver(), REQUEST)
     assert pool.empty
@@ -320,7 +318,7 @@ async def test_idle_connection_that_speaks_is_closed(peer: Peer, pools: EnginePo
     await answered(peer, pools)
     peer.accepted[0].sendall(OK)
     assert await asyncio.to_thread(peer.accepted[0].recv, 1) == b""
-    assert pools.of(peer.path).empty
+    assert pools.of(peer.endpoint).empty
 
 
 STREAM = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
@@ -344,7 +342,7 @@ class Patient(Receiver):
 async def streamed(peer: Peer, pools: EnginePools, *, closes: bool) -> EngineConnection:
     """Have a stream of two pieces answered, after which the engine closes or not."""
     receiver = Patient()
-    receiver.engine = pools.of(peer.path).ask(receiver, REQUEST)
+    receiver.engine = pools.of(peer.endpoint).ask(receiver, REQUEST)
     connection = await peer.accept()
     await read_request(connection)
     connection.sendall(STREAM)
@@ -363,7 +361,7 @@ async def test_a_whole_answer_is_read_when_the_engine_has_closed(
 ) -> None:
     """However many pieces it has."""
     assert (await streamed(peer, pools, closes=True)).late is not None
-    assert pools.of(peer.path).empty
+    assert pools.of(peer.endpoint).empty
 
 
 ERROR = b"HTTP/1.1 400 Bad Request\r\nConnection: close\r\nContent-Length: 2\r\n\r\n{}"
@@ -378,7 +376,7 @@ async def test_not_even_the_head_is_looked_at_before_the_end(
     if kept:
         await answered(peer, pools)
     receiver = Receiver()
-    pool = pools.of(peer.path)
+    pool = pools.of(peer.endpoint)
     pool.ask(receiver, REQUEST, at_the_end=True)
     connection = peer.accepted[0] if kept else await peer.accept()
     await read_request(connection)
@@ -398,13 +396,13 @@ async def test_an_engine_that_does_not_close_is_not_waited_for(
         assert (engine.hangs_up, engine.late) == (True, True)
     engine = await streamed(peer, pools, closes=False)
     assert (engine.hangs_up, engine.late) == (False, None)
-    assert pools.of(peer.path).empty
+    assert pools.of(peer.endpoint).empty
 
 
 async def test_much_at_once_is_read_as_it_comes(peer: Peer, pools: EnginePools) -> None:
     """An engine that is faster than we look is not held up by what the kernel takes."""
     receiver = Patient()
-    receiver.engine = pools.of(peer.path).ask(receiver, REQUEST)
+    receiver.engine = pools.of(peer.endpoint).ask(receiver, REQUEST)
     connection = await peer.accept()
     await read_request(connection)
     connection.sendall(STREAM)

@@ -11,7 +11,13 @@ from pathlib import Path
 import pytest
 import uvloop
 
-from runnerd.sockets.peer import PeerCredentials, check_listener, folder_owner, peer_credentials
+from runnerd.sockets.peer import (
+    Endpoint,
+    PeerCredentials,
+    check_listener,
+    folder_owner,
+    peer_credentials,
+)
 
 OURS = PeerCredentials(os.getpid(), os.geteuid(), os.getegid())
 
@@ -78,6 +84,7 @@ def test_whose_socket_it_has_to_be(tmp_path: Path) -> None:
     """In a folder of ours anybody may listen; in another user's only that one."""
     path = str(tmp_path / "e.sock")
     assert folder_owner(path) is None
+    assert Endpoint.of(Path(path)) == (path, None)
     assert folder_owner(str(tmp_path / "none" / "e.sock")) is None
     left, right = socket.socketpair()
     with left, right:
@@ -88,3 +95,4 @@ def test_whose_socket_it_has_to_be(tmp_path: Path) -> None:
     if os.geteuid() == 0:
         os.chown(tmp_path, 60850, 60850)
         assert folder_owner(path) == 60850
+        assert Endpoint.of(Path(path)) == (path, 60850)

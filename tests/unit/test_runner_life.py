@@ -23,6 +23,7 @@ from runnerd.runner import LaunchSpec, Runner, RunnerState
 from runnerd.scheduler import Fault, RunnerKey
 from runnerd.supervisor.refusals import fault_of
 from tests.support.backends import BackendDouble
+from tests.support.runners import living
 
 MOMENTS = ("at once", "while it loads", "when it is ready", "when it ends", "recall", "remember")
 ERRORS: tuple[Callable[[], BaseException], ...] = (
@@ -260,3 +261,16 @@ async def test_stopped_at_once_nothing_is_saved(tmp_path: Path) -> None:
             runner.stop_at_once()
             assert await runner.wait_ended() is None
     assert not owner.saving.is_set()
+
+
+async def test_each_start_has_its_own_owner_of_the_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A model that is loaded again has the same socket and another engine user."""
+    owners = iter((60850, 60851))
+    monkeypatch.setattr("runnerd.sockets.peer.folder_owner", lambda path: next(owners))
+    socket = tmp_path / "e.sock"
+    async with living(BackendDouble(), socket) as first:
+        assert first.endpoint == first.endpoint == (str(socket), 60850)
+    async with living(BackendDouble(), socket) as second:
+        assert second.endpoint == (str(socket), 60851)
