@@ -306,6 +306,7 @@ export function dialog(title, content) {
 			box.close();
 			box.remove();
 			resolve(value);
+			return value;
 		};
 		box.append(h("form", {method: "dialog", on: {submit: event => event.preventDefault()}}, h("h2", title), ...content(close)));
 		box.addEventListener("cancel", () => close(undefined));
