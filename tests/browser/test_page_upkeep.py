@@ -124,9 +124,7 @@ def test_a_batch(page: Page, daemon: DaemonProcess, tmp_path: Path) -> None:
     assert json.loads(result)["custom_id"] == "one"
 
 
-def test_a_batch_that_runs_is_cancelled(
-    page: Page, daemon: DaemonProcess, tmp_path: Path
-) -> None:
+def test_a_batch_that_runs_is_cancelled(page: Page, daemon: DaemonProcess, tmp_path: Path) -> None:
     """What has not ended of it ends."""
     body = {"model": "tiny", "prompt": "x", "max_tokens": 8000, "ignore_eos": True}
     line = {"custom_id": "one", "method": "POST", "url": "/v1/completions", "body": body}
