@@ -27,6 +27,20 @@ class Permission(enum.StrEnum):
     BARE_MODEL = "bare_model"  # the engine of a model itself, or its files, past the relay
 
 
+MEANINGS: Mapping[Permission, str] = {
+    Permission.SESSION: "use models",
+    Permission.VIEW_LLMS: "see models and what is loaded",
+    Permission.LOAD_LLM: "load models",
+    Permission.UNLOAD_LLM: "unload models",
+    Permission.DOWNLOAD_LLM: "pull models",
+    Permission.REQUEST_DOWNLOAD: "ask for downloads",
+    Permission.REQUEST_LOAD: "ask for loads",
+    Permission.REQUEST_UNLOAD: "ask for unloads",
+    Permission.BARE_MODEL: "use engines themselves",
+    Permission.SUPERUSER: "everything",
+}
+"""What each permission lets a user do, in words that the page shows; the usual ones first."""
+
 _OWNERS = Permission.SUPERUSER
 
 NEEDED: Mapping[Action, Permission | None] = {

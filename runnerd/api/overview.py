@@ -10,7 +10,7 @@ import runnerd
 from runnerd.access import Action
 from runnerd.api.context import CONTEXT, json_response, models_of, timestamp
 from runnerd.api.event_views import may
-from runnerd.api.request_fields import request_json, running_of
+from runnerd.api.request_fields import requests_json, running_of
 from runnerd.api.routing import Routes
 from runnerd.api.visible_runners import as_seen, reports_of
 from runnerd.api.visible_transfers import transfers_of
@@ -52,7 +52,9 @@ async def overview(request: web.Request) -> web.Response:
                 "models": [_waiting(each) for each in waiting],
             },
             "running": len(running),
-            "requests": [request_json(request, each.record) for each in running[:_MOST_REQUESTS]],
+            "requests": requests_json(
+                request, (each.record for each in running[:_MOST_REQUESTS])
+            ),
             "transfers": [job.to_json() for job in transfers_of(request)],
         }
     )

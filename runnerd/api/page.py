@@ -2,13 +2,18 @@
 
 The document at `/ui` (at `/docs`, and at `/` for browsers) is asked for anew each time; it names
 the other files below `/ui/VERSION/`, where VERSION is a digest of all of them, so that those may be
-kept for ever.  The page has no rights of its own: everything that it shows and does are requests as
-anybody's, with the rights of whoever looks at it.
+kept for ever. Its style is in it, so that a browser shows the frame after one request; what the
+first view is made of is fetched early, other views when they are shown.  The page has no rights of
+its own: everything that it shows and does are requests as anybody's, with the rights of whoever
+looks at it.
 """
 
 from __future__ import annotations
 
+import base64
 import hashlib
+import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -27,17 +32,21 @@ _FOLDER = Path(runnerd.__file__).parent / "web"
 _TYPES = {".css": "text/css", ".js": "text/javascript", ".svg": "image/svg+xml"}
 _DOCUMENT = "index.html"
 _PLACE = b"ui/VERSION/"  # as the document writes it
+_STYLE = (b'<link rel="stylesheet" href="ui/VERSION/style.css">', "style.css")
 _MODULES = b"<!-- modules -->"  # where the document has its scripts fetched early
+_FIRST = ("app.js", "overview.js")  # the frame, and the view that is shown where none is asked for
+_IMPORT = re.compile(rb'^(?:import|export) [^;]*? from "\./([a-z_]+\.js)";$', re.MULTILINE)
 
 _POLICY = "; ".join((
-    "default-src 'none'", "script-src 'self'", "style-src 'self'", "img-src 'self' data: blob:",
-    "connect-src 'self'", "base-uri 'none'", "form-action 'none'", "frame-ancestors 'none'",
+    "default-src 'none'", "script-src 'self'", "style-src 'sha256-%s'", "connect-src 'self'",
+    "img-src 'self' data: blob:", "base-uri 'none'", "form-action 'none'", "frame-ancestors 'none'",
     "require-trusted-types-for 'script'", "trusted-types 'none'",
 ))  # fmt: skip
-"""No script or style but these files'; and texts are never made into elements or code."""
+"""No script but these files', no style but the one in the document, which is known by its digest;
+and texts are never made into elements or code.
+"""
 
 HEADERS = {
-    "Content-Security-Policy": _POLICY,
     "Cross-Origin-Opener-Policy": "same-origin",
     "Cross-Origin-Resource-Policy": "same-origin",
     "Referrer-Policy": "no-referrer",
@@ -48,12 +57,15 @@ HEADERS = {
 
 @dataclass(frozen=True, slots=True)
 class PageFiles:
-    """The page's files: the document, its digest, and the others by name."""
+    """The page's files: the document, its digest, and the others by name; and what they are served
+    with.
+    """
 
     document: bytes
     etag: str
     version: str
     others: dict[str, bytes]
+    headers: dict[str, str]
 
 
 _FILES = web.AppKey("page files", dict[str, PageFiles])
@@ -77,12 +89,29 @@ def read_files(folder: Path = _FOLDER) -> PageFiles:
     place = b"ui/%s/" % version.encode()
     modules = b"\n".join(
         b'<link rel="modulepreload" href="%s%s">' % (place, name.encode())
-        for name in others
-        if name.endswith(".js")
+        for name in _needed(others)
     )
     document = (folder / _DOCUMENT).read_bytes()
+    link, name = _STYLE
+    style = others.pop(name, b"")
+    document = document.replace(link, b"<style>%s</style>" % style)
     document = document.replace(_PLACE, place).replace(_MODULES, modules)
-    return PageFiles(document, hashlib.sha256(document).hexdigest()[:16], version, others)
+    known = base64.b64encode(hashlib.sha256(style).digest()).decode()
+    headers = {"Content-Security-Policy": _POLICY % known, **HEADERS}
+    etag = hashlib.sha256(document).hexdigest()[:16]
+    return PageFiles(document, etag, version, others, headers)
+
+
+def _needed(files: Mapping[str, bytes]) -> list[str]:
+    """The modules that the first view is made of, those first that others wait for."""
+    found: dict[str, None] = {}
+    waiting = [name for name in _FIRST if name in files]
+    while waiting:
+        name = waiting.pop(0)
+        if name not in found:
+            found[name] = None
+            waiting += [imported.decode() for imported in _IMPORT.findall(files[name])]
+    return list(found)
 
 
 def wants_page(request: web.Request) -> bool:
@@ -97,7 +126,7 @@ async def document(request: web.Request) -> web.Response:
     """The page itself; at `/docs` it begins with the description of the API."""
     files = await _files(request)
     headers = {
-        **HEADERS,
+        **files.headers,
         hdrs.ETAG: f'"{files.etag}"',
         hdrs.CACHE_CONTROL: "no-cache",
         hdrs.VARY: "Accept",
@@ -116,7 +145,7 @@ async def file(request: web.Request) -> web.Response:
     content = files.others.get(name) if request.match_info["version"] == files.version else None
     if content is None:
         raise RouteNotFound("the page has no such file; reload it")
-    headers = {**HEADERS, hdrs.CACHE_CONTROL: "public, max-age=31536000, immutable"}
+    headers = {**files.headers, hdrs.CACHE_CONTROL: "public, max-age=31536000, immutable"}
     kind = _TYPES[Path(name).suffix]
     return web.Response(body=content, content_type=kind, charset="utf-8", headers=headers)
 

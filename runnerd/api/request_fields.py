@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Iterable
 
 from aiohttp import web
 
@@ -29,13 +30,30 @@ def running_of(request: web.Request) -> list[RunningExchange]:
     return [exchange for exchange in running if may_see(request, exchange.record)]
 
 
+def requests_json(
+    request: web.Request, records: Iterable[RequestRecord]
+) -> list[dict[str, object]]:
+    """Requests as `request_json` shows each; a model that many are for is looked up once."""
+    names: dict[str, str] = {}
+    shown = []
+    for record in records:
+        if record.model not in names:
+            names[record.model] = _name(request, record.model)
+        shown.append(_shown(request, record, names[record.model]))
+    return shown
+
+
 def request_json(request: web.Request, record: RequestRecord) -> dict[str, object]:
     """One request: `state` is waiting, running or ended; times in seconds since `started`."""
+    return _shown(request, record, _name(request, record.model))
+
+
+def _shown(request: web.Request, record: RequestRecord, name: str) -> dict[str, object]:
     tokens, ended = record.usage, record.duration is not None
     duration = record.duration if ended else time.monotonic() - record.clock
     return {
         "id": record.id,
-        "model": _name(request, record.model),
+        "model": name,
         "model_id": record.model,
         "operation": record.operation,
         "principal": record.principal,

@@ -1,12 +1,13 @@
-"""`/runnerd/requests`: what runs now, and ending it."""
+"""`/runnerd/requests`: what runs now and what was asked last, and ending it."""
 
 from __future__ import annotations
 
 from aiohttp import web
 
 from runnerd.access import Action
-from runnerd.api.context import CONTEXT, SUBJECT, json_response, principal_of
-from runnerd.api.request_fields import request_json, running_of
+from runnerd.api.context import CONTEXT, SUBJECT, flag, json_response, principal_of
+from runnerd.api.event_views import may
+from runnerd.api.request_fields import may_see, request_json, requests_json, running_of
 from runnerd.api.routing import Routes
 from runnerd.errors import NotFound, RequestCancelled
 
@@ -15,8 +16,21 @@ ROUTES = Routes()
 
 @ROUTES.get("/runnerd/requests", Action.VIEW_REQUESTS)
 async def running(request: web.Request) -> web.Response:
-    """The requests that run or wait, the oldest first: one's own, and for owners all."""
-    return json_response([request_json(request, each.record) for each in running_of(request)])
+    """The requests that run or wait, the oldest first: one's own, and for owners all.
+
+    With `ended` also the newest of those that have ended.  What was asked and answered is among it
+    where an owner has that kept (`capture_requests`), for who may see it.
+    """
+    if not flag(request, "ended"):
+        return json_response(requests_json(request, (each.record for each in running_of(request))))
+    records = [each for each in request.app[CONTEXT].records.list() if may_see(request, each)]
+    shown = requests_json(request, records)
+    if may(request, Action.VIEW_CONTENT):
+        for record, told in zip(records, shown, strict=True):
+            if record.content is not None and record.duration is not None:
+                told["request"] = record.content.request_text()
+                told["response"] = record.content.response_text()
+    return json_response(shown)
 
 
 @ROUTES.delete("/runnerd/requests/{id}", Action.CANCEL_REQUEST)

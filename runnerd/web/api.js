@@ -6,10 +6,9 @@ const KEY = "runnerd-key";
 const LONGEST_PAUSE = 15000; // milliseconds between attempts to follow events again
 
 export class ApiError extends Error {
-	constructor(message, status, headers) {
+	constructor(message, status) {
 		super(message);
 		this.status = status;
-		this.retryAfter = headers?.get("Retry-After");
 	}
 }
 
@@ -34,17 +33,22 @@ export const address = () => ROOT.href.replace(/\/$/, "");
 // A name as a part of a path: its slashes stay.
 export const path = name => String(name).split("/").map(encodeURIComponent).join("/");
 
+// An address with what is asked of it; members that are not there are left out.
+export const query = (where, said) =>
+	`${where}?${new URLSearchParams(Object.entries(said).filter(([, value]) => value !== undefined && value !== ""))}`;
+
 export async function open(method, where, body, {signal, accept = "application/json", headers = {}} = {}) {
 	const said = {Accept: accept, ...headers};
 	if (key.get()) said.Authorization = `Bearer ${key.get()}`;
-	if (body !== undefined) said["Content-Type"] = "application/json";
+	const raw = body === undefined || body instanceof Blob || body instanceof FormData; // a file goes as it is
+	if (!raw) said["Content-Type"] = "application/json";
 	let response;
 	try {
 		response = await fetch(new URL(where, ROOT), {
 			method,
 			signal: signal ? AbortSignal.any([era.signal, signal]) : era.signal,
 			headers: said,
-			body: body === undefined ? undefined : JSON.stringify(body),
+			body: raw ? body : JSON.stringify(body),
 			credentials: "same-origin",
 			cache: "no-store",
 			redirect: "error"
@@ -53,7 +57,7 @@ export async function open(method, where, body, {signal, accept = "application/j
 		if (error.name === "AbortError") throw error;
 		throw new ApiError("The daemon does not answer. It may have ended, or the network may be down.", 0);
 	}
-	if (!response.ok) throw new ApiError(words(await response.text(), response.status), response.status, response.headers);
+	if (!response.ok) throw new ApiError(words(await response.text(), response.status), response.status);
 	return response;
 }
 
@@ -91,6 +95,23 @@ export async function* lines(response) {
 	} finally {
 		reader.cancel().catch(() => {});
 	}
+}
+
+// What a long work tells of itself while it goes on; its failure is raised.
+export async function* news(where, body, options) {
+	for await (const line of lines(await open("POST", where, body, options))) {
+		const told = JSON.parse(line);
+		if (told.type === "error") throw new Error(told.message);
+		yield told;
+	}
+}
+
+// Have the browser keep a file.  Where no key has to be sent it fetches that by itself, however large it is.
+export async function download(name, where, method = "GET") {
+	const itself = method === "GET" && !key.get();
+	const url = itself ? new URL(where, ROOT) : URL.createObjectURL(await (await open(method, where)).blob());
+	Object.assign(document.createElement("a"), {href: url, download: name}).click();
+	if (!itself) setTimeout(URL.revokeObjectURL, 60000, url);
 }
 
 // Ask again and again: `look` asks, and `found` and `error` are of the newest question that was

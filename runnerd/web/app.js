@@ -1,36 +1,41 @@
 // The page's frame: which view is shown, who looks at it, light or dark.
-import {button, dialog, field, get, h, halt, icon, ICONS, input, key, live, owns, show, source, start, trouble, watch} from "./ui.js";
-import {approvals} from "./approvals.js";
-import {chat} from "./chat.js";
-import {jobs} from "./jobs.js";
-import {logs} from "./logs.js";
-import {model} from "./model.js";
-import {models} from "./models.js";
-import {overview} from "./overview.js";
-import {reference} from "./reference.js";
-import {requests} from "./requests.js";
-import {sessions} from "./sessions.js";
-import {users} from "./users.js";
+import {
+	button,
+	dialog,
+	empty,
+	ending,
+	field,
+	get,
+	h,
+	halt,
+	icon,
+	ICONS,
+	input,
+	key,
+	live,
+	owns,
+	SAID,
+	show,
+	source,
+	start,
+	trouble,
+	watch
+} from "./ui.js";
 
-// A view: mount(place, parts of the path, query) -> function that ends it.  `needs`: the permission.
-const VIEWS = {
-	overview: {label: "Overview", mount: overview},
-	models: {label: "Models", mount: (place, parts, query) => (parts.length ? model : models)(place, parts, query)},
-	chat: {label: "Chat", mount: chat},
-	requests: {label: "Requests", mount: requests},
-	logs: {label: "Logs", mount: logs, needs: "superuser"},
-	approvals: {label: "Approvals", mount: approvals},
-	users: {label: "Users", mount: users, needs: "superuser"},
-	sessions: {label: "Sessions", mount: sessions},
-	jobs: {label: "Jobs", mount: jobs},
-	reference: {label: "API", mount: reference}
-};
+// The views: each in a module of its own, which is fetched when it is shown first, and exports
+// mount(place, parts of the path, query) -> function that ends it.
+const VIEWS = ["overview", "models", "chat", "requests", "logs", "approvals", "users", "sessions", "jobs", "reference"];
+const OWNERS = ["logs", "users"];
+const labelOf = name => (name === "reference" ? "API" : name[0].toUpperCase() + name.slice(1));
 
-const at = id => document.getElementById(id);
+const at = id => document.getElementById(id),
+	root = document.documentElement,
+	menu = at("menu");
 let end = () => {},
 	current = "",
 	refused = null, // why the daemon tells nothing to who looks at it
-	asked = 0; // how often it was asked who that is: only the last answer counts
+	asked = 0, // how often it was asked who that is: only the last answer counts
+	gone = 0; // how often it was gone to a view: only the last one is shown
 
 function place() {
 	const [where, search] = location.hash.replace(/^#\/?/, "").split("?");
@@ -42,23 +47,29 @@ function place() {
 		}
 	});
 	return {
-		name: Object.hasOwn(VIEWS, parts[0]) ? parts[0] : location.pathname.endsWith("/docs") ? "reference" : "overview",
+		name: VIEWS.includes(parts[0]) ? parts[0] : location.pathname.endsWith("/docs") ? "reference" : "overview",
 		parts: parts.slice(1).filter(Boolean),
 		query: new URLSearchParams(search)
 	};
 }
 
-function go() {
-	const {name, parts, query} = place();
+async function go() {
+	const {name, parts, query} = place(),
+		mine = ++gone;
 	end();
+	end = () => {};
 	const main = at("main");
 	main.replaceChildren();
 	main.className = `view-${name}`;
 	const moved = current !== "" && current !== location.hash;
 	current = location.hash || "#/overview";
-	document.title = `${VIEWS[name].label} – runnerd`;
-	end = (refused ? refusal(main) : VIEWS[name].mount(main, parts, query)) || (() => {});
+	document.title = `${labelOf(name)} – runnerd`;
 	navigation();
+	if (refused) return refusal(main);
+	const view = await import(`./${name}.js`).catch(() => null);
+	if (mine !== gone) return;
+	if (view) end = view[name](main, parts, query);
+	else show(main, trouble("A part of the page is missing: reload it. The daemon may be another version now."));
 	if (moved) {
 		scrollTo(0, 0);
 		main.querySelector("h1")?.focus({preventScroll: true});
@@ -67,33 +78,27 @@ function go() {
 
 function navigation() {
 	const {name} = place();
-	const may = new Set(live.me?.may || []),
-		waiting = may.has("superuser") && pending.found?.length;
-	const open = ([, view]) => !view.needs || may.has("superuser") || may.has(view.needs);
+	const waiting = owns() && pending.found?.length;
 	show(
 		at("nav"),
 		h(
 			"ul",
-			Object.entries(VIEWS)
-				.filter(open)
-				.map(([each, view]) =>
+			VIEWS.filter(each => owns() || !OWNERS.includes(each)).map(each =>
+				h(
+					"li",
+					{key: each},
 					h(
-						"li",
-						{key: each},
-						h(
-							"a",
-							{link: each, "aria-current": each === name ? "page" : undefined},
-							icon(ICONS[each]),
-							h("span", view.label),
-							each === "approvals" && waiting > 0 && h("span.count", {label: `${waiting} pending`}, waiting)
-						)
+						"a",
+						{link: each, "aria-current": each === name ? "page" : undefined},
+						icon(ICONS[each]),
+						h("span", labelOf(each)),
+						each === "approvals" && waiting > 0 && h("span.count", {label: `${waiting} pending`}, waiting)
 					)
 				)
+			)
 		)
 	);
 }
-
-const SAID = {live: "", connecting: "Connecting", broken: "No connection; trying again"};
 
 // How many requests to the owner wait; it stands in the menu.
 const pending = source(
@@ -115,13 +120,12 @@ const THEME = "runnerd-theme";
 
 function themed() {
 	const chosen = localStorage.getItem(THEME);
-	if (chosen) document.documentElement.dataset.theme = chosen;
-	else delete document.documentElement.dataset.theme;
+	if (chosen) root.dataset.theme = chosen;
+	else delete root.dataset.theme;
 }
 
 function switchTheme() {
-	const dark =
-		(document.documentElement.dataset.theme || (matchMedia("(prefers-color-scheme: dark)").matches ? "dark" : "light")) === "dark";
+	const dark = (root.dataset.theme || (matchMedia("(prefers-color-scheme: dark)").matches ? "dark" : "light")) === "dark";
 	localStorage.setItem(THEME, dark ? "light" : "dark");
 	themed();
 }
@@ -131,16 +135,11 @@ function switchTheme() {
 // Whether it is still asked for, who looks is known then, or `refused` tells why not.
 async function identify() {
 	const mine = ++asked;
-	let me = null,
-		failure = null;
-	try {
-		me = await get("runnerd/me");
-	} catch (error) {
-		failure = error;
-	}
+	let failure = null;
+	const me = await get("runnerd/me").catch(error => (failure = error) && null);
 	if (mine !== asked) return false;
 	live.me = me;
-	if (failure) live.error = failure;
+	live.error = failure || live.error;
 	refused = failure?.status === 401 ? failure.message : null;
 	account();
 	navigation();
@@ -154,48 +153,27 @@ function account() {
 	at("account").setAttribute("aria-label", me ? `You are ${me.kind === "owner" ? "an owner" : me.name}. Use a key` : "Use a key");
 }
 
-async function askForKey(reason) {
+async function askForKey() {
 	const box = input({type: "password", name: "key", value: key.get(), autofocus: true});
-	const done = await dialog("Use a key", close => [
-		reason && trouble(reason),
+	const wanted = await dialog("Use a key", close => [
 		h(
 			"p.dialog-text",
 			live.me ? `You are ${live.me.name}, as the daemon knows it from the connection or your key.` : "The daemon does not know you.",
 			" A key is kept in this tab until it is closed, and sent to this daemon only."
 		),
 		field("Key", box, "The owner makes one with: runnerd user add NAME"),
-		h(
-			"div.actions.end",
-			key.get() &&
-				button("Forget the key", () => {
-					key.set("");
-					close(true);
-				}),
-			button("Cancel", () => close(false)),
-			button(
-				"Use it",
-				() => {
-					key.set(box.value.trim());
-					close(true);
-				},
-				{kind: "primary", type: "submit"}
-			)
+		ending(
+			key.get() && button("Forget the key", () => close("")),
+			button("Cancel", () => close()),
+			button("Use it", () => close(box.value.trim()), {kind: "primary", type: "submit"})
 		)
 	]);
-	if (done) begin();
+	if (wanted === undefined) return;
+	key.set(wanted);
+	begin();
 }
 
-function refusal(main) {
-	show(
-		main,
-		h(
-			"div.empty",
-			h("p.empty-title", "This daemon asks who you are"),
-			h("p", refused),
-			button("Enter a key", () => askForKey(), {kind: "primary"})
-		)
-	);
-}
+const refusal = main => show(main, empty("This daemon asks who you are", refused, " ", button("Enter a key", askForKey, "primary")));
 
 // Find out who looks, and show what they may see; `anew`: as somebody else, perhaps.
 async function begin(anew = true) {
@@ -210,24 +188,24 @@ async function begin(anew = true) {
 
 function closeMenu() {
 	document.body.classList.remove("menu-open");
-	at("menu").setAttribute("aria-expanded", "false");
+	menu.setAttribute("aria-expanded", "false");
 }
 
-at("menu").append(icon(ICONS.menu));
+menu.append(icon(ICONS.menu));
 at("theme").append(icon(ICONS.theme));
-at("menu").addEventListener("click", () => {
+menu.addEventListener("click", () => {
 	const open = document.body.classList.toggle("menu-open");
-	at("menu").setAttribute("aria-expanded", String(open));
+	menu.setAttribute("aria-expanded", String(open));
 	if (open) at("nav").querySelector("a")?.focus();
 });
 document.addEventListener("keydown", event => {
 	if (event.key === "Escape" && document.body.classList.contains("menu-open")) {
 		closeMenu();
-		at("menu").focus();
+		menu.focus();
 	}
 });
 at("theme").addEventListener("click", switchTheme);
-at("account").addEventListener("click", () => askForKey());
+at("account").addEventListener("click", askForKey);
 document.querySelector(".skip").addEventListener("click", event => {
 	event.preventDefault();
 	at("main").focus();

@@ -26,40 +26,27 @@ import {
 	wide
 } from "./ui.js";
 
-export const PERMISSIONS = {
-	session: "use models",
-	view_llms: "see models and what is loaded",
-	load_llm: "load models",
-	unload_llm: "unload models",
-	download_llm: "pull models",
-	request_download: "ask for downloads",
-	request_load: "ask for loads",
-	request_unload: "ask for unloads",
-	bare_model: "use engines themselves",
-	superuser: "everything"
-};
+// What a permission lets somebody do, in the daemon's words.
+export const meaning = name => live.me?.permissions[name] || name;
 
 // Permissions to be chosen, and those that are.
 export const permissionChoice = (kind, had) =>
 	h(
 		kind,
-		Object.entries(PERMISSIONS).map(([name, meaning]) => check(meaning, {name, checked: had.includes(name)}))
+		Object.entries(live.me.permissions).map(([name, meaning]) => check(meaning, {name, checked: had.includes(name)}))
 	);
 export const chosen = box => [...box.querySelectorAll("input:checked")].map(each => each.name);
 
 export function approvals(place) {
 	const view = listing(place, {
 		title: "Approvals",
-		read: async () => {
-			try {
-				return await get("runnerd/approvals");
-			} catch (error) {
+		read: () =>
+			get("runnerd/approvals").catch(error => {
 				if (error.status === 401) return error;
 				throw error;
-			}
-		},
+			}),
 		after: ["approval", "all"],
-		actions: () => [live.me?.kind === "user" && !owns() && button("Ask for something", () => ask(view.look), {kind: "primary"})],
+		actions: () => [live.me?.kind === "user" && !owns() && button("Ask for something", () => ask(view.look), "primary")],
 		content: found => {
 			if (found instanceof Error) return empty("Requests to the owner are a user’s", found.message);
 			const open = found.filter(each => each.state === "pending"),
@@ -110,14 +97,9 @@ function what(each) {
 	return `${verb} ${short(asked.model)}${asked.revision ? ` (revision ${asked.revision})` : ""}`;
 }
 
-async function ask(done) {
+async function ask(look) {
 	const kind = choice(
-		[
-			["download", "A download"],
-			["load", "A load"],
-			["unload", "An unload"],
-			["permissions", "Permissions"]
-		],
+		Object.entries({download: "A download", load: "A load", unload: "An unload", permissions: "Permissions"}),
 		"download"
 	);
 	const model = input({placeholder: "ai/smollm2 or hf.co/ORG/REPO:Q4_K_M"}),
@@ -136,5 +118,5 @@ async function ask(done) {
 		return post("runnerd/approvals", {type: kind.value, reason: reason.value.trim(), ...wanted});
 	};
 	const fields = [field("What for", kind), models, permissions, field("Why", reason)];
-	if (await fill("Ask the owner", fields, "Ask", send, "The owner is asked")) done();
+	fill("Ask the owner", fields, "Ask", send, {done: "The owner is asked", look});
 }

@@ -10,6 +10,7 @@ import {
 	forgotten,
 	form,
 	get,
+	grid,
 	h,
 	heading,
 	input,
@@ -21,10 +22,10 @@ import {
 	source,
 	submit,
 	tell,
-	trouble
+	trouble,
+	upload
 } from "./ui.js";
-import {curl, python} from "./chat_code.js";
-import {Column, picture} from "./chat_column.js";
+import {Column, curl, picture, python} from "./chat_column.js";
 
 const MOST_COLUMNS = 3; // a browser has six connections to a host
 const MOST_IMAGE = 20 * 2 ** 20;
@@ -43,21 +44,16 @@ let columns = [],
 	error = null,
 	redraw = () => {};
 
-const system = h("textarea", {rows: 2, placeholder: "none", on: {input: () => redraw()}});
-const numbers = NUMBERS.map(([name, label, help]) => [
-	name,
-	label,
-	help,
-	input({type: "number", step: "any", placeholder: "default", on: {input: () => redraw()}})
-]);
-const others = area({placeholder: '{"stop": ["###"]}', on: {input: () => redraw()}});
-const tools = area({rows: 4, placeholder: '[{"type": "function", "function": {"name": "weather"}}]', on: {input: () => redraw()}});
+const on = {input: () => redraw()};
+const system = h("textarea", {rows: 2, placeholder: "none", on});
+const numbers = NUMBERS.map(([name, label, help]) => [name, label, help, input({type: "number", step: "any", placeholder: "default", on})]);
+const others = area({placeholder: '{"stop": ["###"]}', on});
+const tools = area({rows: 4, placeholder: '[{"type": "function", "function": {"name": "weather"}}]', on});
 const prompt = prompting("Message", "Ask something; Enter sends, Shift-Enter begins a line", () => send(), {
-	input: () => redraw(),
+	...on,
 	paste: event => takeFiles(event.clipboardData?.files)
 });
-const file = h("input", {
-	type: "file",
+const file = upload({
 	accept: "image/png,image/jpeg,image/webp,image/gif",
 	multiple: true,
 	class: "visually-hidden",
@@ -98,7 +94,7 @@ export function chat(place, parts, query) {
 }
 
 forgotten.add(() => {
-	for (const each of columns) each.stop();
+	stop();
 	columns = [];
 	images = [];
 	for (const each of [system, others, tools, prompt, ...numbers.map(([, , , control]) => control)]) each.value = "";
@@ -119,6 +115,7 @@ function add(model) {
 	);
 }
 
+const stop = () => columns.forEach(each => each.stop());
 const busy = () => columns.some(each => each.busy);
 
 function content() {
@@ -176,15 +173,7 @@ function content() {
 					"div.actions",
 					button("Images", () => file.click(), {name: "Add images"}),
 					file,
-					busy()
-						? button(
-								"Stop",
-								() => {
-									for (const each of columns) each.stop();
-								},
-								{kind: "danger"}
-							)
-						: submit("Send", {disabled: !columns.length})
+					busy() ? button("Stop", stop, "danger") : submit("Send", {disabled: !columns.length})
 				)
 			)
 		),
@@ -194,10 +183,7 @@ function content() {
 			h(
 				"div.form",
 				field("System prompt", system),
-				h(
-					"div.form-grid",
-					numbers.map(([, label, help, control]) => field(label, control, help))
-				),
+				grid(numbers.map(([, label, help, control]) => field(label, control, help))),
 				field("Other parameters, as JSON", others, "Members of the request, such as stop, min_p or response_format."),
 				field("Tools, as JSON", tools, "OpenAI’s form; a call of the model is shown, and not carried out.")
 			)
@@ -236,22 +222,16 @@ function send() {
 
 async function takeFiles(files) {
 	for (const each of files || []) {
-		if (!/^image\/(png|jpeg|webp|gif)$/.test(each.type)) {
-			tell(`${each.name} is no PNG, JPEG, WebP or GIF`, "bad");
-			continue;
+		const reader = new FileReader();
+		let wrong = each.size > MOST_IMAGE && "is larger than 20 MiB";
+		if (!/^image\/(png|jpeg|webp|gif)$/.test(each.type)) wrong = "is no PNG, JPEG, WebP or GIF";
+		if (!wrong) {
+			reader.readAsDataURL(each);
+			await new Promise(done => (reader.onloadend = done));
+			wrong = !reader.result && "cannot be read";
 		}
-		if (each.size > MOST_IMAGE) {
-			tell(`${each.name} is larger than 20 MiB`, "bad");
-			continue;
-		}
-		images.push(
-			await new Promise((resolve, reject) => {
-				const reader = new FileReader();
-				reader.onload = () => resolve(reader.result);
-				reader.onerror = reject;
-				reader.readAsDataURL(each);
-			})
-		);
+		if (wrong) tell(`${each.name} ${wrong}`, "bad");
+		else images.push(reader.result);
 	}
 	redraw();
 }

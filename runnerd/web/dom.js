@@ -58,12 +58,9 @@ function append(element, children) {
 // A drawing of lines in a square of 16, for decoration only.
 export function icon(path) {
 	const drawing = document.createElementNS(SVG, "svg");
-	for (const [name, value] of [
-		["viewBox", "0 0 16 16"],
-		["class", "icon"],
-		["aria-hidden", "true"]
-	])
-		drawing.setAttribute(name, value);
+	drawing.setAttribute("viewBox", "0 0 16 16");
+	drawing.setAttribute("class", "icon");
+	drawing.setAttribute("aria-hidden", "true");
 	const line = document.createElementNS(SVG, "path");
 	line.setAttribute("d", path);
 	drawing.append(line);

@@ -1,4 +1,4 @@
-// Work that waits: submitted, listed, looked at, tried again, cancelled, deleted.
+// Work that waits: jobs, and batches of them, which are files with a request on each line.
 import {
 	act,
 	actionsOf,
@@ -7,28 +7,35 @@ import {
 	block,
 	button,
 	chip,
+	choice,
 	clock,
 	column,
+	download,
 	empty,
-	facts,
 	field,
+	fileOf,
 	fill,
 	get,
 	h,
 	input,
 	listing,
 	modelChoice,
+	note,
 	number,
 	parsed,
 	path,
 	post,
+	record,
 	remove,
+	rows,
 	seconds,
 	section,
 	short,
+	small,
 	single,
 	sub,
 	table,
+	upload,
 	wide
 } from "./ui.js";
 
@@ -44,11 +51,12 @@ const count = ([state, value]) => chipOf(state, `${number(value)} ${state}`);
 function list(place) {
 	const view = listing(place, {
 		title: "Jobs",
-		read: () => Promise.all([get("runnerd/jobs?limit=200"), get("runnerd/queues")]),
+		read: () => Promise.all([get("runnerd/jobs?limit=200"), get("runnerd/queues"), get("v1/batches?limit=100")]),
 		after: ["request"],
-		moves: found => found?.[0].some(isOpen),
-		actions: () => [button("New job", () => submit(view.look), {kind: "primary"})],
-		content: ([newest, queues]) => [
+		moves: found => found?.[0].some(isOpen) || found?.[2].data.some(runs),
+		actions: () => [button("New batch", () => newBatch(view.look)), button("New job", () => submit(view.look), "primary")],
+		content: ([newest, queues, batches]) => [
+			batches.data.length > 0 && section("Batches", batchTable(batches.data, view.look)),
 			queues.length > 0 && section("By model", queueTable(queues)),
 			section(
 				"Newest",
@@ -62,14 +70,12 @@ function list(place) {
 }
 
 const queueTable = queues =>
-	table(
+	rows(
 		"Queues",
-		[
-			wide("Model", each => h("span.name", short(each.model))),
-			wide("Jobs", ({model, ...counts}) => h("span.chips", Object.entries(counts).map(count)))
-		],
 		queues,
-		each => each.model
+		["model"],
+		each => each.model,
+		wide("Jobs", ({model, ...counts}) => h("span.chips", Object.entries(counts).map(count)))
 	);
 
 const jobTable = (newest, view) =>
@@ -101,7 +107,7 @@ function actions(each, after, gone = after) {
 	];
 }
 
-async function submit(done) {
+async function submit(look) {
 	const model = await modelChoice(),
 		prompts = h("textarea", {rows: 4, required: true}),
 		parameters = area({placeholder: '{"max_tokens": 200}'}),
@@ -113,7 +119,7 @@ async function submit(done) {
 		return post("runnerd/jobs", said);
 	};
 	const fields = [field("Model", model), field("Prompt", prompts), field("Parameters, as JSON", parameters), field("Priority", priority)];
-	if (await fill("A new job", fields, "Submit", send, "The job is submitted")) done();
+	fill("A new job", fields, "Submit", send, {done: "The job is submitted", look});
 }
 
 function job(place, id) {
@@ -128,8 +134,12 @@ function job(place, id) {
 		head: found => [`Job ${nameOf(found)}`, chipOf(found.state), ...actions(found, view.look, gone)],
 		content: found => [
 			found.reason && h("div.notice", found.reason),
-			h("div.panel.section", about(found)),
-			found.attempts.length > 0 && section("Attempts", attempts(found)),
+			h("div.panel.section", record(found, "state", "reason", "requests", "responses", "output", "attempts")),
+			found.attempts.length > 0 &&
+				section(
+					"Attempts",
+					rows("Attempts", found.attempts, ["worker", "started", "ended", "end", "reason"], each => each.started)
+				),
 			section(
 				"Asked",
 				found.requests.map(each => block(each.body))
@@ -140,34 +150,54 @@ function job(place, id) {
 	return view;
 }
 
-const about = found =>
-	facts([
-		["Id", h("code", found.id)],
-		["Model", short(found.model)],
-		["Whose", found.user],
-		["Submitted", clock(found.created)],
-		["Began", found.started && clock(found.started)],
-		["Ended", found.ended && clock(found.ended)],
-		["Took", seconds(found.runtime_seconds || null)],
-		["Priority", found.priority ? number(found.priority) : null],
-		["Deadline", found.deadline && clock(found.deadline)]
-	]);
-
-const attempts = found =>
-	table(
-		"Attempts",
-		[
-			wide("Worker", "worker"),
-			column("From", "started", clock),
-			column("To", "ended", clock),
-			column("End", each => each.end || "–"),
-			wide("Why", each => each.reason || "–")
-		],
-		found.attempts,
-		each => each.started
-	);
-
 function response({status, body}) {
 	const choice = body?.choices?.[0];
 	return h("div.section", status !== 200 && chip(String(status), "bad"), block(choice?.message?.content || choice?.text || body));
+}
+
+// Batches
+
+const runs = each => /^(validating|in_progress|finalizing|cancelling)$/.test(each.status);
+
+const done = ({total, completed, failed}) => `${number(completed)} of ${number(total)}${failed ? `, ${number(failed)} failed` : ""}`;
+
+const saved = (label, each, file) =>
+	file && act(label, `of ${each.id}`, () => download(`${each.id}-${label.toLowerCase()}.jsonl`, `v1/files/${path(file)}/content`));
+
+const batchTable = (found, look) =>
+	table(
+		"Batches",
+		[
+			wide("Batch", each => [h("span.name", `…${each.id.slice(-10)}`), sub(each.endpoint)]),
+			column("State", each => chipOf(each.status, each.status.replace("_", " "))),
+			amount("Done", each => done(each.request_counts)),
+			column("Submitted", "created_at", clock),
+			actionsOf(each => [
+				saved("Results", each, each.output_file_id),
+				saved("Errors", each, each.error_file_id),
+				small("Details", `of batch ${each.id}`, () => note("Batch", "Close", record(each, "object"))),
+				runs(each) &&
+					act("Cancel", `batch ${each.id}`, () => post(`v1/batches/${path(each.id)}/cancel`).then(look), "The batch is cancelled")
+			])
+		],
+		found
+	);
+
+function newBatch(look) {
+	const file = upload(),
+		endpoint = choice(["/v1/chat/completions", "/v1/completions", "/v1/embeddings", "/v1/responses"], "/v1/chat/completions"),
+		window = input({value: "24h", maxlength: 20});
+	const send = async () => {
+		const form = new FormData();
+		form.append("purpose", "batch");
+		form.append("file", fileOf(file));
+		const {id} = await post("v1/files", form);
+		return post("v1/batches", {input_file_id: id, endpoint: endpoint.value, completion_window: window.value.trim()});
+	};
+	const fields = [
+		field("File", file, "A request on each line, as OpenAI’s batches have them."),
+		field("API that is asked", endpoint),
+		field("To be done within", window, "Such as 24h or 2d.")
+	];
+	fill("A new batch", fields, "Submit", send, {done: "The batch is submitted", look});
 }

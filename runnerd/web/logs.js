@@ -1,9 +1,8 @@
 // The logs of the daemon and its engines, as they come.
-import {button, choice, filter, follow, get, h, heading, lines, nameOf, plural, short, show, trouble} from "./ui.js";
+import {button, choice, filter, follow, get, h, heading, lines, nameOf, plural, query, SAID, short, show, trouble} from "./ui.js";
 
 const MOST = 5000; // lines that are kept
 const SHOWN = 1500; // of them in the page
-const SAID = {live: "Live", connecting: "Connecting", broken: "No connection; trying again"};
 
 export function logs(place) {
 	let kept = [],
@@ -20,20 +19,12 @@ export function logs(place) {
 		ended = false,
 		begun = 0;
 	const view = h("div.log", {role: "log", label: "Log", "aria-live": "off", tabindex: "0", own: true});
-	const search = filter(
-		"Filter lines",
-		text => {
-			wanted = text;
-			redraw();
-		},
-		"Filter lines"
-	);
+	const search = filter("Filter lines", text => {
+		wanted = text;
+		redraw();
+	});
 	const levels = choice(
-		[
-			["", "All levels"],
-			["warning", "Warnings and errors"],
-			["error", "Errors"]
-		],
+		Object.entries({"": "All levels", warning: "Warnings and errors", error: "Errors"}),
 		"",
 		value => {
 			level = value;
@@ -74,7 +65,7 @@ export function logs(place) {
 	function draw() {
 		show(
 			place,
-			heading("Logs", h("span.muted", {role: "status"}, how === "live" && paused ? "Paused" : (SAID[how] ?? ""))),
+			heading("Logs", h("span.muted", {role: "status"}, how === "live" ? (paused ? "Paused" : "Live") : (SAID[how] ?? ""))),
 			error && trouble(error),
 			h(
 				"div.toolbar",
@@ -113,7 +104,7 @@ export function logs(place) {
 		const mine = ++begun; // what another stream still brings is not wanted
 		kept = [];
 		redraw();
-		stop = follow(`logs?${new URLSearchParams({follow: "true", ...(from ? {model: from} : {})})}`, {
+		stop = follow(query("logs", {follow: "true", model: from}), {
 			accept: "text/plain",
 			async read(response) {
 				kept = [];

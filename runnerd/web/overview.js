@@ -3,8 +3,6 @@ import {
 	actionsOf,
 	amount,
 	bytes,
-	chip,
-	clock,
 	column,
 	empty,
 	facts,
@@ -15,6 +13,7 @@ import {
 	missing,
 	muted,
 	number,
+	rows,
 	seconds,
 	section,
 	short,
@@ -28,7 +27,7 @@ import {
 	wide
 } from "./ui.js";
 import {transfers} from "./pulls.js";
-import {cancel, modelOf, runnerActions, runnerTitle, state} from "./runners.js";
+import {modelOf, requestTable, runnerActions, runnerTitle, state} from "./requests.js";
 
 export function overview(place) {
 	let ended = false;
@@ -53,38 +52,42 @@ function content(host) {
 		section("Memory", h("div.devices", (now.devices || []).map(device))),
 		section("Loaded models", runners(now)),
 		now.transfers?.length > 0 && section("Pulls under way", h("div.panel", transfers())),
-		now.queue?.models?.length > 0 && section("Waiting", waiting(now.queue.models)),
+		now.queue?.models?.length > 0 &&
+			section(
+				"Waiting",
+				rows("Waiting", now.queue.models, ["model", "mode", "waiting"], each => each.model + each.mode)
+			),
 		section(
 			"Running requests",
-			running(now.requests || []),
+			now.requests.length ? requestTable("Running requests", now.requests) : empty("No request is running"),
 			now.running > now.requests.length && muted(`The oldest ${now.requests.length} of ${number(now.running)} are shown.`)
 		),
-		host && section("This host", h("div.panel", facts(aboutHost(now, ...host))))
+		host && section("This host", h("div.panel", aboutHost(now, ...host)))
 	];
 }
 
-const aboutHost = (now, engines, disk) => [
-	...Object.entries(engines),
-	["Models take", bytes(disk.models_disk_usage)],
-	["Engines take", bytes(disk.default_backend_disk_usage)],
-	["Borrowed files", disk.borrowed_disk_usage ? bytes(disk.borrowed_disk_usage) : null],
-	["They lie in", disk.state_dir && h("code", disk.state_dir)],
-	["The daemon’s longest pause in a minute", seconds(now.loop_lag_seconds.worst)]
-];
+const aboutHost = (now, engines, disk) =>
+	facts([
+		...Object.entries(engines),
+		["Models take", bytes(disk.models_disk_usage)],
+		["Engines take", bytes(disk.default_backend_disk_usage)],
+		["Borrowed files", disk.borrowed_disk_usage ? bytes(disk.borrowed_disk_usage) : null],
+		["They lie in", disk.state_dir && h("code", disk.state_dir)],
+		["The daemon’s longest pause in a minute", seconds(now.loop_lag_seconds.worst)]
+	]);
 
 function figures(now) {
 	const runners = now.runners || [];
 	const sum = value => runners.reduce((all, each) => all + (value(each) || 0), 0);
-	const pairs = [
-		["Models loaded", number(runners.filter(each => each.state === "ready" || each.state === "stopping").length)],
-		["Requests running", number(now.running ?? 0)],
-		["Waiting", number(now.queue?.waiting ?? 0)],
-		["Slots used", `${number(sum(each => each.slots.used))} of ${number(sum(each => each.slots.all))}`],
-		["Tokens per second", speedOf(now.tokens_per_second)]
-	];
-	return h(
-		"dl.figures",
-		pairs.map(([name, value]) => h("div", h("dt", name), h("dd", value)))
+	return facts(
+		[
+			["Models loaded", number(runners.filter(each => each.state === "ready" || each.state === "stopping").length)],
+			["Requests running", number(now.running ?? 0)],
+			["Waiting", number(now.queue?.waiting ?? 0)],
+			["Slots used", `${number(sum(each => each.slots.used))} of ${number(sum(each => each.slots.all))}`],
+			["Tokens per second", speedOf(now.tokens_per_second)]
+		],
+		"figures"
 	);
 }
 
@@ -98,7 +101,8 @@ function device(each) {
 		["others", "Other programs", others]
 	];
 	const free = Math.max(0, each.total - held - reserved - others);
-	const said = parts.map(([, name, size]) => `${name} ${bytes(size)}`).join(", ");
+	const said = ([, name, size]) => `${name} ${bytes(size)}`,
+		all = [...parts, ["", "Free", free]];
 	return h(
 		"div.panel.device",
 		{key: each.id},
@@ -109,13 +113,13 @@ function device(each) {
 		),
 		h(
 			"div.meter",
-			{role: "img", label: `${said}, free ${bytes(free)}, of ${bytes(each.total)}`},
+			{role: "img", label: `${all.map(said).join(", ")}, of ${bytes(each.total)}`},
 			parts.map(([kind, , size]) => h("span", {class: kind, style: {width: `${(100 * size) / each.total}%`}}))
 		),
 		h(
 			"ul.legend",
 			{"aria-hidden": "true"},
-			[...parts, ["", "Free", free]].map(([kind, name, size]) => h("li", h("i", {class: kind}), `${name} ${bytes(size)}`))
+			all.map(part => h("li", h("i", {class: part[0]}), said(part)))
 		)
 	);
 }
@@ -183,28 +187,3 @@ function runners(now) {
 }
 
 const speedOf = value => (value === null ? "–" : number(value >= 100 ? Math.round(value) : Number(value.toFixed(1))));
-
-function waiting(list) {
-	return table(
-		"Waiting",
-		[wide("Model", each => h("span.name", short(each.model))), column("Mode", "mode"), amount("Requests", "waiting")],
-		list,
-		each => each.model + each.mode
-	);
-}
-
-function running(list) {
-	if (!list.length) return empty("No request is running");
-	return table(
-		"Running requests",
-		[
-			wide("Model", each => [h("span.name", short(each.model) || "–"), sub(each.operation)]),
-			wide("From", each => [each.user || each.principal || "–", each.origin && sub(each.origin)]),
-			column("Began", "started", clock),
-			amount("So far", "seconds", seconds),
-			column("State", each => chip(each.state, each.state === "running" ? "good" : "warn")),
-			actionsOf(each => [cancel(each)])
-		],
-		list
-	);
-}

@@ -1,30 +1,43 @@
-// Pulls: a form to begin one, and all that are under way.  A pull belongs to the daemon and goes on
+// Models that are got: pulled, or taken in from the host's disk.  A pull belongs to the daemon and goes on
 // when this page is left; it is ended with its Cancel button alone.
 import {
 	act,
+	actionsOf,
+	amount,
 	button,
 	bytes,
+	check,
 	doing,
 	field,
 	fold,
 	form,
+	get,
+	grid,
 	h,
 	input,
-	lines,
+	line,
 	live,
+	muted,
+	news,
 	nudge,
-	open,
+	owns,
 	path,
 	progress,
+	query,
 	remove,
 	seconds,
 	short,
+	small,
+	source,
+	sub,
 	submit,
-	tell
+	table,
+	tell,
+	trouble,
+	wide
 } from "./ui.js";
 import {ask, told} from "./fit.js";
-import {hubSearch} from "./hub_search.js";
-import {importing} from "./importing.js";
+import {catalog, hubSearch, logins} from "./elsewhere.js";
 
 const seen = new Map(); // by transfer: how far it was at the last two looks, and how quick it is
 
@@ -69,8 +82,8 @@ export function pulls(changed) {
 	const name = input({name: "tag", placeholder: "as it was asked for", maxlength: 300});
 	const commit = input({name: "revision", placeholder: "main"});
 	const digest = input({name: "sha256", class: "mono", placeholder: "64 hexadecimal digits"});
-	const hub = hubSearch(from => start({from}), changed),
-		files = importing(changed);
+	const begun = from => start({from}),
+		more = [hubSearch(begun, changed), importing(changed), catalog(begun, changed), logins(changed)];
 
 	// What the model would need, before a byte of its weights is fetched.
 	function lookAhead(event) {
@@ -97,10 +110,8 @@ export function pulls(changed) {
 
 	// A pull that is complete at once says so; of the others the daemon's events tell.
 	async function start(asked) {
-		for await (const line of lines(await open("POST", "models/create", asked))) {
-			const {type, message} = JSON.parse(line);
+		for await (const {type, message} of news("models/create", asked)) {
 			if (type === "success") tell(`${short(asked.from)}: ${message}`, "good");
-			if (type === "error") tell(`${short(asked.from)}: ${message}`, "bad");
 			break;
 		}
 		nudge("transfer", 0);
@@ -118,8 +129,7 @@ export function pulls(changed) {
 			),
 			fold(
 				"More",
-				h(
-					"div.form-grid",
+				grid(
 					field("Call it", name),
 					field("Revision", commit, "Of a Hugging Face repository."),
 					field("SHA-256", digest, "Of the file behind an address.")
@@ -127,8 +137,75 @@ export function pulls(changed) {
 			)
 		),
 		fitting && h("div.form", {role: "status"}, told(fitting)),
-		h("div.form", {key: "hub"}, hub()),
-		h("div.form", {key: "files"}, files()),
+		more.map((each, at) => h("div.form", {key: `more-${at}`}, each())),
 		transfers()
 	];
+}
+
+// By file, what is taken in now: it goes on while other views are looked at.
+const taking = new Map();
+
+function importing(draw) {
+	const where = input({placeholder: "/srv/models or /srv/models/some.gguf", maxlength: 4000}),
+		name = input({placeholder: "after its file", maxlength: 300}),
+		borrow = check("Use the files where they lie: nothing is copied, and they must stay there");
+	const now = source(async () => (where.value.trim() ? get(query("runnerd/files", {path: where.value.trim()})) : null), draw);
+
+	async function take({file, mmproj, size_bytes: total}) {
+		const control = new AbortController(),
+			layers = {},
+			asked = {path: file, borrow: borrow.firstChild.checked, mmproj: mmproj || undefined};
+		const state = {current: 0, total, control};
+		if (now.found.length === 1) asked.tag = name.value.trim() || undefined;
+		taking.set(file, state);
+		draw();
+		try {
+			for await (const {type, message, layer, model} of news("models/import", asked, {signal: control.signal})) {
+				if (type === "success") tell(`${short(model.tags[0])}: ${message}`, "good");
+				layers[layer.id] = layer.current;
+				state.current = Object.values(layers).reduce((sum, each) => sum + each);
+				draw();
+			}
+		} finally {
+			taking.delete(file);
+			draw();
+		}
+	}
+
+	const found = () =>
+		table(
+			"Models in the folder",
+			[
+				wide("Model", each => [h("span.name", each.model), sub(each.file)]),
+				amount("Size", "size_bytes", bytes),
+				actionsOf(each => [act("Import", each.model, () => take(each), undefined, {disabled: taking.has(each.file)})])
+			],
+			now.found,
+			each => each.file
+		);
+
+	return () =>
+		owns() && [
+			fold(
+				"From this host’s disk",
+				h(
+					"div.form",
+					line(now.look, "Look", field("File or folder", where)),
+					now.error && [
+						trouble(now.error),
+						now.error.status === 403 && muted("It takes the page that runnerd ui opens, as root or as the daemon’s user.")
+					],
+					!now.error && now.found && [now.found.length === 1 && field("Call it", name), borrow, found()]
+				)
+			),
+			[...taking].map(([file, state]) =>
+				progress(
+					file,
+					file,
+					`import, ${bytes(state.current)} of ${bytes(state.total)}`,
+					state,
+					small("Cancel", `the import of ${file}`, () => state.control.abort())
+				)
+			)
+		];
 }

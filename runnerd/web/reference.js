@@ -1,18 +1,14 @@
 // The daemon's API, as /openapi.json describes it: every route with what it does and takes.
 import {block, chip, empty, filter, get, h, listing, muted, section, sub} from "./ui.js";
-import {PERMISSIONS} from "./approvals.js";
+import {meaning} from "./approvals.js";
 
 export function reference(place) {
 	let wanted = "";
 	const opened = new Set(); // routes; only of these all is shown
-	const search = filter(
-		"Filter routes",
-		text => {
-			wanted = text;
-			view.draw();
-		},
-		"Filter routes"
-	);
+	const search = filter("Filter routes", text => {
+		wanted = text;
+		view.draw();
+	});
 	const view = listing(place, {
 		title: "API",
 		read: () => get("openapi.json"),
@@ -74,7 +70,7 @@ function details(about, document) {
 	const permission = about["x-permission"];
 	const [kind, body] = Object.entries(about.requestBody?.content || {})[0] || [];
 	const named = (about.parameters || []).map(each => `${each.name} (${each.in}${each.required ? ", required" : ""})`);
-	const takes = permission ? `the permission ${permission} (${PERMISSIONS[permission] || permission})` : "no permission";
+	const takes = permission ? `the permission ${permission} (${meaning(permission)})` : "no permission";
 	return h(
 		"div.form",
 		about.description && h("p", about.description),

@@ -1,32 +1,38 @@
-// What was asked last, by whom, and what became of it.
+// What was asked last, by whom, and what became of it; and what can be done with requests and runners.
 import {
+	act,
 	actionsOf,
 	amount,
 	block,
-	button,
-	bytes,
 	chip,
 	clock,
 	column,
-	dialog,
 	empty,
-	facts,
 	filter,
 	fold,
 	get,
 	h,
+	inUse,
 	listing,
+	live,
 	muted,
+	nameOf,
+	note,
+	nudge,
 	number,
-	owns,
+	path,
+	plural,
+	post,
+	record,
+	remove,
 	seconds,
 	short,
+	small,
 	sub,
 	table,
 	titleOf,
 	wide
 } from "./ui.js";
-import {cancel} from "./runners.js";
 
 const MOST = 200; // rows that are shown
 
@@ -38,15 +44,15 @@ export function requests(place) {
 	});
 	const view = listing(place, {
 		title: "Requests",
-		read,
+		read: () => get("runnerd/requests?ended=true").then(found => found.reverse()),
 		after: ["request", "time", "all"],
 		actions: found => [found?.length > 0 && search],
 		content: found => {
-			const fitting = found.filter(each => each.text.includes(wanted));
+			const fitting = found.filter(each => Object.values(each).join(" ").toLowerCase().includes(wanted));
 			if (!found.length) return empty("Nothing was asked yet", "The newest thousand requests are listed here, without their text.");
 			if (!fitting.length) return empty("No request fits the filter");
 			return [
-				table("Requests", COLUMNS, fitting.slice(0, MOST), each => each.id),
+				requestTable("Requests", fitting.slice(0, MOST)),
 				fitting.length > MOST && muted(`The newest ${MOST} of ${number(fitting.length)} that fit are shown.`)
 			];
 		}
@@ -54,98 +60,128 @@ export function requests(place) {
 	return view.end;
 }
 
-// Requests, the newest first, with the names of models and people in them.
-async function read() {
-	const [records, models, users] = await Promise.all([get("engines/requests"), get("models"), owns() ? get("runnerd/users") : []]);
-	const names = Object.fromEntries(models.map(each => [each.id, titleOf(each)]));
-	const people = Object.fromEntries(users.map(each => [`user ${each.id}`, each.name]));
-	return flattened(records)
-		.reverse()
-		.map(each => {
-			const name = names[each.model] || short(each.model) || "–",
-				principal = people[each.principal] || each.principal;
-			const {origin, user_agent, status_code, operation, error, id} = each;
-			const text = [name, principal, origin, user_agent, status_code, operation, error, id].join(" ").toLowerCase();
-			return {...each, name, principal, text};
-		});
-}
-
-// With capture_requests they come by model.
-function flattened(records) {
-	if (!records.some(each => Array.isArray(each.records))) return records;
-	return records
-		.flatMap(group =>
-			group.records.map(each => ({...each, timestamp: Date.parse(each.timestamp) / 1000, operation: each.url, captured: true}))
-		)
-		.sort((a, b) => a.timestamp - b.timestamp);
-}
+export const requestTable = (caption, found) => table(caption, COLUMNS, found);
 
 const COLUMNS = [
-	wide("Model", each => [h("span.name", each.name), sub(each.operation)]),
-	column("Began", "timestamp", clock),
-	wide("From", each => [each.principal || "–", sub(each.origin || programOf(each.user_agent))]),
+	wide("Model", each => [h("span.name", short(each.model) || "–"), sub(each.operation)]),
+	column("Began", "started", clock),
+	wide("From", each => [each.user || each.principal || "–", sub(each.origin || programOf(each.user_agent))]),
 	column("Status", status),
 	amount("First byte", "first_byte_seconds", seconds),
-	amount("Took", each => [
-		seconds(each.duration_seconds ?? (isRunning(each) ? Date.now() / 1000 - each.timestamp : null)),
-		each.waited_seconds >= 0.1 && sub(`waited ${seconds(each.waited_seconds)}`)
-	]),
+	amount("Took", each => [seconds(each.seconds), each.waited_seconds >= 0.1 && sub(`waited ${seconds(each.waited_seconds)}`)]),
 	amount("Prompt", each => [number(each.prompt_tokens), each.cached_tokens > 0 && sub(`${number(each.cached_tokens)} cached`)]),
 	amount("Response", "completion_tokens"),
 	amount("Tokens/s", each => number(speedOf(each))),
-	actionsOf(each => [
-		isRunning(each) && cancel(each),
-		button("Details", () => details(each), {kind: "small", name: `Details of request ${each.id}`})
-	])
+	actionsOf(each => [each.state !== "ended" && cancel(each), small("Details", `of request ${each.id}`, () => details(each))])
 ];
 
 const LEFT = "client disconnected";
 
 // A program's name, of all that it says of itself.
-const programOf = (said = "") => /(Firefox|Edg|Chrome|Safari)\/\d+/.exec(said)?.[0] || (said ?? "").split(" ")[0];
+const programOf = said => /(Firefox|Edg|Chrome|Safari)\/\d+/.exec(said)?.[0] || (said ?? "").split(" ")[0];
 
 // Tokens per second, from the first one on where that is known.
-function speedOf({streamed, completion_tokens: tokens, duration_seconds: took, waited_seconds, first_byte_seconds}) {
+function speedOf({streamed, completion_tokens: tokens, seconds: took, waited_seconds, first_byte_seconds}) {
 	const spent = took - ((streamed && first_byte_seconds) || waited_seconds || 0);
 	return tokens > 1 && spent > 0 ? Number((tokens / spent).toPrecision(3)) : null;
 }
 
-const isRunning = each => !each.captured && (each.duration_seconds ?? null) === null;
-
-function status(each) {
-	if (isRunning(each)) return chip(each.runner ? "running" : "waiting", "warn");
-	const code = each.status_code;
-	if (each.error && code < 400) return each.error === LEFT ? chip("client left") : chip("broken off", "bad");
+function status({state, status: code, error}) {
+	if (state !== "ended") return chip(state, state === "running" ? "good" : "warn");
+	if (error && code < 400) return error === LEFT ? chip("client left") : chip("broken off", "bad");
 	return chip(String(code || "–"), code >= 500 ? "bad" : code >= 400 ? "warn" : "good");
 }
 
 const details = each =>
-	dialog("Request", close => [
+	note(
+		"Request",
+		"Close",
 		each.error && h("div.notice.bad", each.error),
-		facts([
-			["Id", h("code", each.id)],
-			["Model", each.name],
-			["Operation", each.operation],
-			["Began", clock(each.timestamp)],
-			["From", each.principal],
-			["Origin", each.origin],
-			["Program", each.user_agent],
-			["Status", each.status_code],
-			["Streamed", each.streamed ? "yes" : "no"],
-			["Received", bytes(each.bytes_in)],
-			["Sent", bytes(each.bytes_out)],
-			["Waited for a runner", seconds(each.waited_seconds)],
-			["First byte after", seconds(each.first_byte_seconds)],
-			["Took", seconds(each.duration_seconds)],
-			["Prompt tokens", number(each.prompt_tokens)],
-			["of them evaluated before", number(each.cached_tokens)],
-			["Response tokens", number(each.completion_tokens)],
-			["Runner", each.runner]
-		]),
+		record(each, "error", "request", "response"),
 		each.request && fold("What was asked", block(each.request)),
-		each.response && fold("The response", block(each.response)),
-		h(
-			"div.actions.end",
-			button("Close", () => close(), {kind: "primary"})
-		)
-	]);
+		each.response && fold("The response", block(each.response))
+	);
+
+// What can be done with runners and requests: load, unload, pin, cancel; and what state they are in.
+
+const STATES = {
+	ready: ["Ready", "good"],
+	starting: ["Loading", "warn"],
+	stopping: ["Stopping", ""],
+	failed: ["Failed", "bad"],
+	defunct: ["Ended", "bad"]
+};
+
+export const state = runner => chip(...(STATES[runner.state] || [runner.state]));
+
+export const load = (model, kind = "primary") =>
+	act(
+		"Load",
+		titleOf(model),
+		async () => {
+			nudge("runner", 300);
+			await post("engines/load", {models: [nameOf(model)]});
+			nudge("runner", 0);
+		},
+		`${titleOf(model)} is loaded`,
+		{kind}
+	);
+
+// Stop a model's runners; those in use only if somebody says so.
+const unloadAs = (id, name, uses, backend, kind) =>
+	act(
+		"Unload",
+		name,
+		async () => {
+			const done = await post("engines/unload", {models: [id], force: uses > 0, backend});
+			nudge("runner", 0);
+			if (!done.unloaded_runners)
+				throw new Error(done.runners_in_use ? `${name} is in use; nothing was unloaded.` : `${name} was not loaded.`);
+		},
+		`${name} is unloaded`,
+		{
+			kind,
+			sure: uses > 0 && [
+				`Unload ${name}?`,
+				`${plural(uses, "request")} use it or wait for it. They would end with an error.`,
+				"Unload anyway"
+			]
+		}
+	);
+
+export const unload = (model, runners, kind) => unloadAs(model.id, titleOf(model), inUse(runners), undefined, kind);
+
+// What a runner's model is called: to be asked for, and by its first client's word, which may be a digest.
+export const modelOf = runner => runner.models[0] || runner.model;
+export const runnerTitle = runner => short(runner.model.startsWith("sha256:") ? modelOf(runner) : runner.model);
+
+// What there is to be done with one that is loaded.
+export function runnerActions(runner) {
+	if (!live.me?.may.some(name => name === "superuser" || name === "unload_llm")) return [];
+	const name = runnerTitle(runner),
+		{pinned, mode, backend} = runner;
+	return [
+		act(
+			pinned ? "Unpin" : "Pin",
+			name,
+			async () => {
+				await post(`models/${path(modelOf(runner))}/configure`, {pinned: !pinned, mode, backend});
+				nudge("runner", 0);
+			},
+			`${name} is ${pinned ? "not pinned any more" : "pinned: it stays loaded"}`,
+			{pressed: pinned}
+		),
+		runner.state !== "failed" && unloadAs(modelOf(runner), name, inUse([runner]), backend, "small")
+	];
+}
+
+export const cancel = request =>
+	act(
+		"Cancel",
+		`request ${request.id}`,
+		async () => {
+			await remove(`runnerd/requests/${path(request.id)}`);
+			nudge("request", 0);
+		},
+		"The request is cancelled"
+	);

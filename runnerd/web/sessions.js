@@ -13,7 +13,6 @@ import {
 	doing,
 	empty,
 	events,
-	facts,
 	field,
 	fill,
 	fold,
@@ -24,13 +23,13 @@ import {
 	listing,
 	modelChoice,
 	muted,
-	number,
 	open,
 	paced,
 	path,
 	plural,
 	post,
 	prompting,
+	record,
 	remove,
 	short,
 	single,
@@ -39,7 +38,7 @@ import {
 	trouble,
 	wide
 } from "./ui.js";
-import {prompted, responded} from "./turns.js";
+import {prompted, responded} from "./markdown.js";
 
 export const sessions = (place, [id]) => (id ? session(place, id) : list(place).end);
 
@@ -52,7 +51,7 @@ function list(place) {
 		title: "Sessions",
 		read: () => get("runnerd/sessions?limit=200"),
 		after: ["request", "time"],
-		actions: () => [button("New session", () => create(view.look), {kind: "primary"})],
+		actions: () => [button("New session", () => create(), "primary")],
 		content: found =>
 			found.length
 				? sessionTable(found, view)
@@ -86,7 +85,7 @@ const removal = (each, after, kind = "small danger") =>
 		sure: `All that was said in it (${plural(each.turns, "turn")}) is deleted.`
 	});
 
-async function create(done) {
+async function create() {
 	const model = await modelChoice(completes),
 		name = input({maxlength: 100}),
 		system = h("textarea", {rows: 3});
@@ -98,9 +97,7 @@ async function create(done) {
 		});
 	const fields = [field("Model", model), field("Name", name, "Letters, digits, spaces and . : @ + - _"), field("System prompt", system)];
 	const made = await fill("A new session", fields, "Make it", send);
-	if (!made) return;
-	await done();
-	location.hash = `#/${placeOf(made).join("/")}`;
+	if (made) location.hash = `#/${placeOf(made).join("/")}`;
 }
 
 function session(place, id) {
@@ -161,7 +158,7 @@ function session(place, id) {
 					: muted("Nothing was said yet.")
 			),
 			failure && trouble(failure),
-			form("form.composer-row", say, prompt, h("div.actions", control ? button("Interrupt", stop, {kind: "danger"}) : submit("Send")))
+			form("form.composer-row", say, prompt, h("div.actions", control ? button("Interrupt", stop, "danger") : submit("Send")))
 		]
 	});
 	return () => {
@@ -173,15 +170,7 @@ function session(place, id) {
 const about = found =>
 	h(
 		"div.panel.section",
-		facts([
-			["Model", short(found.model)],
-			["Whose", found.user],
-			["Turns", number(found.turns)],
-			["Size", bytes(found.bytes)],
-			["Begun", clock(found.created)],
-			["Kept until", date(found.expires)],
-			["Parameters", Object.keys(found.parameters).length ? h("code", JSON.stringify(found.parameters)) : null]
-		]),
+		record(found, "name", "warnings", "history", "system"),
 		found.system && fold("System prompt", h("p.copyable-text", found.system))
 	);
 

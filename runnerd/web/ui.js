@@ -3,6 +3,4 @@ export * from "./api.js";
 export * from "./dom.js";
 export * from "./format.js";
 export * from "./live.js";
-export * from "./stored.js";
-export * from "./view.js";
 export * from "./widgets.js";

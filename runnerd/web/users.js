@@ -2,49 +2,67 @@
 import {
 	act,
 	actionsOf,
-	amount,
 	area,
 	button,
+	changed,
 	chip,
+	choice,
 	clock,
 	column,
 	copyable,
 	date,
-	dialog,
+	download,
 	empty,
 	field,
+	fileOf,
 	fill,
 	get,
+	grid,
 	h,
 	input,
 	linesOf,
+	live,
 	listing,
 	muted,
+	note,
 	number,
 	path,
 	plural,
 	post,
+	query,
 	remove,
+	rows,
 	section,
+	small,
 	sub,
 	table,
+	upload,
+	words,
 	wide
 } from "./ui.js";
-import {chosen, PERMISSIONS, permissionChoice} from "./approvals.js";
-
-const LIMITS = {
-	requests_per_minute: "Requests per minute",
-	concurrent_requests: "Requests at one time",
-	tokens_per_day: "Tokens per day",
-	context: "Tokens of one request",
-	priority: "Priority, from -100 to 100"
-};
+import {chosen, meaning, permissionChoice} from "./approvals.js";
 
 export function users(place) {
+	let by = "user";
+	const sums = choice(
+		["user", "model", "day"].map(each => [each, `By ${each}`]),
+		by,
+		value => {
+			by = value;
+			view.look();
+		},
+		{label: "Sums of usage"}
+	);
+	const usage = () =>
+		get(query("runnerd/usage", {by, days: 30})).then(found => found.map(row => ({...row, of: row.user ?? row.model ?? row.day})));
 	const view = listing(place, {
 		title: "Users",
-		read: () => Promise.all([get("runnerd/users"), get("runnerd/usage?by=user&days=30"), get("runnerd/audit?limit=30")]),
-		actions: () => [button("Add a user", () => edit(null, view.look), {kind: "primary"})],
+		read: () => Promise.all([get("runnerd/users"), usage(), get("runnerd/audit?limit=30")]),
+		actions: () => [
+			act("Back up", "users, keys, usage and audit", () => download("runnerd-backup.db", "runnerd/backup", "POST"), undefined, {kind: ""}),
+			button("Restore", () => restore(view.look)),
+			button("Add a user", () => edit(null, view.look), "primary")
+		],
 		content: ([found, usage, audit]) => [
 			section(
 				"Users and keys",
@@ -52,7 +70,12 @@ export function users(place) {
 					? found.map(user => card(user, view.look))
 					: empty("Nobody has a key", "Users of this host may use models without one. Others need a key, which you give them here.")
 			),
-			usage.length > 0 && section("Used in the last 30 days", usageTable(usage)),
+			(usage.length > 0 || by !== "user") &&
+				section(
+					"Used in the last 30 days",
+					h("div.toolbar", sums),
+					rows("Usage", usage, ["of", "requests", "failures", "prompt_tokens", "completion_tokens"], each => each.of)
+				),
 			audit.length > 0 && section("Who has changed what", auditTable(audit))
 		]
 	});
@@ -70,8 +93,8 @@ function card(user, look) {
 			h("h3.name", user.name, " ", user.disabled ? chip("disabled", "bad") : !user.active && chip("expired", "bad")),
 			h(
 				"div.actions",
-				button("Edit", () => edit(user, look), {kind: "small", name: `Edit ${user.name}`}),
-				button("New key", () => newKey(user, look), {kind: "small", name: `New key for ${user.name}`}),
+				small("Edit", user.name, () => edit(user, look)),
+				small("New key", `for ${user.name}`, () => newKey(user, look)),
 				act(able, user.name, () => post(where, {disabled: !user.disabled}).then(look), `${user.name} is ${able.toLowerCase()}d`),
 				act("Remove", user.name, () => remove(where).then(look), `${user.name} is removed`, {
 					kind: "small danger",
@@ -111,9 +134,9 @@ const keyTable = (user, look) =>
 function rightsOf(user) {
 	const limits = Object.entries(user.limits)
 		.filter(([, value]) => value !== null && value !== 0)
-		.map(([name, value]) => `${LIMITS[name] || name} ${number(value)}`);
+		.map(([name, value]) => `${words(name)} ${number(value)}`);
 	return [
-		`May ${user.may.map(name => PERMISSIONS[name] || name).join(", ") || "nothing"}.`,
+		`May ${user.may.map(meaning).join(", ") || "nothing"}.`,
 		user.models.length ? `Only models like ${user.models.join(", ")}.` : "All models.",
 		limits.length && `Limits: ${limits.join(", ")}.`,
 		user.expires && `Until ${date(user.expires)}.`
@@ -122,65 +145,58 @@ function rightsOf(user) {
 		.join(" ");
 }
 
-const usageTable = rows =>
-	table(
-		"Usage",
-		[
-			wide("Who", each => h("span.name", each.user)),
-			amount("Requests", "requests"),
-			amount("Failed", "failures"),
-			amount("Prompt tokens", "prompt_tokens"),
-			amount("Response tokens", "completion_tokens")
-		],
-		rows
-	);
-
 /** What was changed; several actions remove things without saying so in their names. */
-function changed({action, route}) {
+function doneBy({action, route}) {
 	const words = action.replaceAll("_", " ");
 	return route.startsWith("DELETE ") && !words.startsWith("delete") ? `${words}: removed` : words;
 }
 
-const auditTable = rows =>
+const auditTable = found =>
 	table(
 		"Audit",
 		[
 			column("When", "time", clock),
 			wide("Who", "who"),
-			wide("What", each => [changed(each), sub(each.subject)]),
+			wide("What", each => [doneBy(each), sub(each.subject)]),
 			column("Status", each => (each.status >= 400 ? chip(String(each.status), "bad") : "done"))
 		],
-		rows
+		found
 	);
 
 const showKey = (name, secret) =>
-	dialog(`The key of ${name}`, close => [
+	note(
+		`The key of ${name}`,
+		"I have it",
 		h("p.dialog-text", "It is shown this one time; the daemon keeps only a digest of it."),
-		copyable(secret, "Key"),
-		h(
-			"div.actions.end",
-			button("I have it", () => close(), {kind: "primary"})
-		)
-	]);
+		copyable(secret, "Key")
+	);
 
-async function newKey(user, done) {
+function restore(look) {
+	const file = upload();
+	const fields = [
+		h("p.dialog-text", "What the daemon knows of users, keys, usage, sessions and jobs is replaced by what the file has."),
+		field("A file of a backup", file)
+	];
+	const send = () => post("runnerd/restore", fileOf(file));
+	fill("Restore a backup", fields, "Restore", send, {done: ({users}) => `Restored, with ${plural(users, "user")}`, look});
+}
+
+async function newKey(user, look) {
 	const label = input({maxlength: 200}),
 		expires = input({placeholder: "never, or 30d"});
 	const send = () => post(`runnerd/users/${path(user.id)}/keys`, {label: label.value.trim(), expires: expires.value.trim() || undefined});
 	const fields = [field("What it is for", label), field("Ends after", expires, "Such as 30d, 2w or 12h.")];
-	const made = await fill(`A new key for ${user.name}`, fields, "Make it", send);
-	if (!made) return;
-	done();
-	await showKey(user.name, made.key);
+	const made = await fill(`A new key for ${user.name}`, fields, "Make it", send, {look});
+	if (made) await showKey(user.name, made.key);
 }
 
-async function edit(user, done) {
+async function edit(user, look) {
 	const name = input({value: user?.name || "", required: true, maxlength: 64}),
 		may = permissionChoice("div.form-grid", user ? user.may : ["session", "view_llms"]),
 		models = area({placeholder: "all; or patterns such as ai/*, one on each line", value: user?.models.join("\n") || ""}),
 		expires = input({placeholder: user?.expires ? `${date(user.expires)}; type never or 30d to change it` : "never, or 30d"}),
 		label = input({maxlength: 200});
-	const limits = Object.keys(LIMITS).map(each => [
+	const limits = Object.keys(live.me.limits).map(each => [
 		each,
 		input({type: "number", step: 1, placeholder: each === "priority" ? "0" : "none", value: user?.limits[each] ?? ""})
 	]);
@@ -200,26 +216,17 @@ async function edit(user, done) {
 	const before = said();
 	const send = () => {
 		if (!user) return post("runnerd/users", said());
-		const changes = Object.entries(said()).filter(([name, value]) => JSON.stringify(value) !== JSON.stringify(before[name]));
-		return changes.length ? post(`runnerd/users/${path(user.id)}`, Object.fromEntries(changes)) : user;
+		const changes = changed(before, said());
+		return Object.keys(changes).length ? post(`runnerd/users/${path(user.id)}`, changes) : user;
 	};
 	const fields = [
 		field("Name", name),
 		h("fieldset", h("legend", "May"), may),
 		field("Models", models),
-		h(
-			"fieldset",
-			h("legend", "Limits"),
-			h(
-				"div.form-grid",
-				limits.map(([each, control]) => field(LIMITS[each], control))
-			)
-		),
+		h("fieldset", h("legend", "Limits"), grid(limits.map(([each, control]) => field(words(each), control)))),
 		field("Ends after", expires),
 		!user && field("What the key is for", label)
 	];
-	const made = await (user ? fill(`Edit ${user.name}`, fields, "Save", send) : fill("Add a user", fields, "Add", send));
-	if (!made) return;
-	done();
-	if (made.key) await showKey(made.name, made.key);
+	const made = await fill(user ? `Edit ${user.name}` : "Add a user", fields, user ? "Save" : "Add", send, {look});
+	if (made?.key) await showKey(made.name, made.key);
 }

@@ -1,6 +1,6 @@
 // What all views are made of: buttons, tables, dialogs, messages.
 import {h, icon} from "./dom.js";
-import {number} from "./format.js";
+import {bytes, clock, number, seconds} from "./format.js";
 
 export const ICONS = {
 	overview: "M2 9h5V2H2zM9 14h5V7H9zM2 14h5v-3H2zM9 5h5V2H9z",
@@ -19,7 +19,9 @@ export const ICONS = {
 	key: "M10 2a4 4 0 1 1-3.3 6.3L2 13v1h2l1-1v-1h1l1.5-1.5"
 };
 
-export function button(label, run, {kind = "", disabled = false, name, pressed, type = "button", picture} = {}) {
+// `more`: what kind it is, or its options.
+export function button(label, run, more = "") {
+	const {kind = "", disabled = false, name, pressed, type = "button", picture} = typeof more === "string" ? {kind: more} : more;
 	const click = event => {
 		event.preventDefault();
 		return run(event);
@@ -44,14 +46,14 @@ export function button(label, run, {kind = "", disabled = false, name, pressed, 
 export const act = (label, what, work, done, {sure, ...options} = {}) => {
 	const name = `${label} ${what}`,
 		asks = typeof sure === "string" ? [`${name}?`, sure, label] : sure;
-	return button(
-		label,
-		async ({currentTarget}) => {
-			if (!asks || (await confirm(...asks))) await doing({currentTarget}, work, done);
-		},
-		{kind: "small", name, ...options}
-	);
+	const run = async ({currentTarget}) => {
+		if (!asks || (await confirm(...asks))) await doing({currentTarget}, work, done);
+	};
+	return small(label, what, run, options);
 };
+
+// A small button about `what`, which is a part of its name.
+export const small = (label, what, run, more) => button(label, run, {kind: "small", name: `${label} ${what}`, ...more});
 
 export const cross = (name, run, more) => button("", run, {kind: "quiet small", picture: "close", name, ...more});
 
@@ -65,12 +67,48 @@ export const heading = (title, ...actions) => h("header.view-head", h("h1", {tab
 
 export const section = (title, ...content) => h("section.section", h("h2", title), ...content);
 
-export const facts = pairs =>
+export const facts = (pairs, kind = "facts") =>
 	h(
-		"dl.facts",
+		`dl.${kind}`,
 		pairs
 			.filter(([, value]) => value !== null && value !== undefined && value !== "")
 			.map(([name, value]) => h("div", h("dt", name), h("dd", value)))
+	);
+
+// What a member of the daemon's answer is to people, by its name.
+function said(name, value) {
+	if (value instanceof Node) return value;
+	if (typeof value === "boolean") return value ? "yes" : "no";
+	if (value === null || value === "" || (typeof value === "object" && !Object.keys(value).length)) return null;
+	if (typeof value === "object")
+		return Array.isArray(value) && value.every(each => typeof each === "string") ? value.join(", ") : h("code", JSON.stringify(value));
+	if (name.endsWith("_seconds")) return seconds(value);
+	if (name.startsWith("bytes") || name.endsWith("_bytes")) return bytes(value);
+	if (/(^(created|started|ended|deadline|expires|last_used|timestamp)|_at)$/.test(name)) return clock(value);
+	return typeof value === "number" ? number(value) : value;
+}
+
+// A name of the daemon's as words.
+export const words = name =>
+	name[0].toUpperCase() +
+	name
+		.slice(1)
+		.replace(/_(seconds|bytes)$/, "")
+		.replaceAll("_", " ");
+
+// All that the daemon says of a thing, but for what is `shown` elsewhere: new members come by themselves.
+export const record = (found, ...shown) =>
+	facts(
+		Object.entries(found)
+			.filter(([name]) => !shown.includes(name))
+			.map(([name, value]) => [
+				name[0].toUpperCase() +
+					name
+						.slice(1)
+						.replace(/_(seconds|bytes)$/, "")
+						.replaceAll("_", " "),
+				said(name, value)
+			])
 	);
 
 // Columns of a table: of few words, of names (which may be long), of quantities, and the last one with
@@ -112,6 +150,20 @@ export const table = (caption, columns, rows, keyOf = row => row.id) =>
 		)
 	);
 
+// The same of members that need no more than their names: for people, for what can be done.
+export const rows = (caption, found, names, keyOf, ...more) =>
+	table(
+		caption,
+		[
+			...names.map(name =>
+				column(words(name), row => said(name, row[name]) ?? "–", null, typeof found[0]?.[name] === "number" ? "number" : "wide")
+			),
+			...more
+		],
+		found,
+		keyOf
+	);
+
 // How far something is; without a `total` that is not known.
 export const progress = (key, name, said, {current, total}, ...actions) =>
 	h(
@@ -120,13 +172,6 @@ export const progress = (key, name, said, {current, total}, ...actions) =>
 		h("div", h("span.name", name), sub(said)),
 		actions,
 		h("progress", {max: total || 1, value: total ? current : undefined, label: `Progress of ${name}`})
-	);
-
-const footer = (close, label, work, done) =>
-	h(
-		"div.actions.end",
-		button("Cancel", () => close()),
-		button(label, event => doing(event, work, done), {kind: "primary", type: "submit"})
 	);
 
 let fields = 0;
@@ -148,6 +193,8 @@ export function field(label, control, help) {
 
 export const input = props => h("input", {type: "text", autocomplete: "off", spellcheck: "false", ...props});
 
+export const grid = (...fields) => h("div.form-grid", fields);
+
 // Lines of text that no prose is: JSON, patterns.
 export const area = props => h("textarea.mono", {rows: 2, spellcheck: "false", ...props});
 export const linesOf = text =>
@@ -165,8 +212,8 @@ export function parsed(text, what) {
 }
 
 // A field in which a view is searched; `run` gets what was typed, in small letters.
-export const filter = (label, run, placeholder = "Filter") =>
-	input({type: "search", class: "search", placeholder, label: label, on: {input: event => run(event.target.value.toLowerCase())}});
+export const filter = (label, run) =>
+	input({type: "search", class: "search", placeholder: label, label, on: {input: event => run(event.target.value.toLowerCase())}});
 
 // A form; `send` gets its button's event, as `doing` takes it.
 export const form = (kind, send, ...content) =>
@@ -187,12 +234,35 @@ export const check = (label, props) => h("label.check", h("input", {type: "check
 
 export const fold = (title, ...content) => h("details", h("summary", title), ...content);
 
+// The same with what `now`, a source, is asked for each time that it is opened.  What the daemon has no such
+// thing for (400) is no trouble.
+export const unfolding = (title, now, content) =>
+	h(
+		"details",
+		{on: {toggle: event => event.currentTarget.open && now.look()}},
+		h("summary", title),
+		now.error && (now.error.status === 400 ? muted(now.error.message) : trouble(now.error)),
+		now.found && !now.error && h("div.form", content(now.found))
+	);
+
+export const upload = props => h("input", {type: "file", ...props});
+
+// The one file that was chosen.
+export function fileOf({files}) {
+	if (!files[0]) throw new Error("Choose a file.");
+	return files[0];
+}
+
+// The members of `now` that are not as they were.
+export const changed = (before, now) =>
+	Object.fromEntries(Object.entries(now).filter(([name, value]) => JSON.stringify(value) !== JSON.stringify(before[name])));
+
 // A place to write in that sends what is written with Enter; Shift-Enter begins a line.
 export const prompting = (label, placeholder, send, on) =>
 	h("textarea", {
 		rows: 2,
 		placeholder,
-		label: label,
+		label,
 		on: {
 			keydown: event => {
 				if (event.key !== "Enter" || event.shiftKey || event.isComposing) return;
@@ -202,6 +272,8 @@ export const prompting = (label, placeholder, send, on) =>
 			...on
 		}
 	});
+
+export const ending = (...buttons) => h("div.actions.end", buttons);
 
 // Text as it was written, for instance JSON.
 export const block = value =>
@@ -234,6 +306,7 @@ export function dialog(title, content) {
 			box.close();
 			box.remove();
 			resolve(value);
+			return value;
 		};
 		box.append(h("form", {method: "dialog", on: {submit: event => event.preventDefault()}}, h("h2", title), ...content(close)));
 		box.addEventListener("cancel", () => close(undefined));
@@ -242,17 +315,29 @@ export function dialog(title, content) {
 	});
 }
 
-// A dialog with fields: what `send()` gives, which is called by the button `label`, or undefined.
-export const fill = (title, fields, label, send, done) =>
-	dialog(title, close => [...fields, footer(close, label, async () => close(await send()), done)]);
+// A dialog that tells something, with a button to close it.
+export const note = (title, label, ...content) => dialog(title, close => [...content, ending(button(label, () => close(), "primary"))]);
+
+// A dialog with fields: what `send()` gives, which is called by the button `label`, or undefined; `look` is
+// called where something was sent.
+export async function fill(title, fields, label, send, {done, look} = {}) {
+	const made = await dialog(title, close => [
+		...fields,
+		ending(
+			button("Cancel", () => close()),
+			button(label, event => doing(event, async () => close(await send()), done), {kind: "primary", type: "submit"})
+		)
+	]);
+	if (made) look?.();
+	return made;
+}
 
 export function confirm(title, text, label, kind = "danger") {
 	return dialog(title, close => [
 		h("p.dialog-text", text),
-		h(
-			"div.actions.end",
+		ending(
 			button("Cancel", () => close(false)),
-			button(label, () => close(true), {kind})
+			button(label, () => close(true), kind)
 		)
 	]);
 }

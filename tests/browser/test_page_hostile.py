@@ -87,6 +87,44 @@ def test_every_view(page: Page, view: str) -> None:
     expect(page.locator("main")).to_contain_text(shown.get(view, "<img src=x"))
 
 
+def test_usage_by_model(page: Page) -> None:
+    """A model's name, and a client's, in the sums."""
+    go(page, "Users")
+    page.get_by_label("Sums of usage").select_option("model")
+    expect(page.get_by_role("table", name="Usage")).to_contain_text("<img src=x")
+
+
+def test_a_batch(page: Page, daemon: DaemonProcess, tmp_path: Path) -> None:
+    """A file's name and lines that are an attack, and what the daemon says of them."""
+    file = tmp_path / "<img src=x onerror=alert(1)>.jsonl"
+    file.write_text(f'{{"custom_id": "{ATTACK[:20]}", "url": 1}}\n{ATTACK}\n')
+    go(page, "Jobs")
+    page.get_by_role("button", name="New batch").click()
+    page.get_by_label("File").set_input_files(file)
+    page.get_by_role("dialog").get_by_role("button", name="Submit").click()
+    row = page.get_by_role("table", name="Batches").get_by_role("row").nth(1)
+    expect(row).to_contain_text("failed")
+    row.get_by_role("button", name="Details").click()
+    expect(page.get_by_role("dialog")).to_contain_text("Errors")
+
+
+def test_the_catalogue_and_logins(page: Page, daemon: DaemonProcess) -> None:
+    """An entry of somebody's index, and a login's name."""
+    entry = {"id": "far", "description": ATTACK, "license": ATTACK[:90], "name": ATTACK[:60]}
+    answer = {"id": "far", "uuid": None, "model": None, "said": True, "link": ATTACK}
+    told = [{**answer, "entry": {**entry, ATTACK: [ATTACK], "parameters": {ATTACK: ATTACK}}}]
+    page.route("**/runnerd/catalog", lambda route: route.fulfill(json=told))
+    login = {"registry": ATTACK, "username": ATTACK, "created": "2026-01-01T00:00:00Z"}
+    page.route("**/runnerd/logins", lambda route: route.fulfill(json=[login]))
+    go(page, "Models")
+    page.get_by_text("The catalogue").click()
+    page.get_by_role("button", name="Details of far").click()
+    expect(page.get_by_role("dialog")).to_contain_text(ATTACK)
+    page.get_by_role("button", name="Close").click()
+    page.get_by_text("Logins at registries").click()
+    expect(page.get_by_role("table", name="Logins")).to_contain_text(ATTACK)
+
+
 def test_a_model_of_the_store(page: Page) -> None:
     """What a file's header says."""
     go(page, "Models")

@@ -46,7 +46,7 @@ class Held:
     ("view", "url", "there"),
     [
         ("Models", "**/models", "tiny"),
-        ("Requests", "**/engines/requests", "completions"),
+        ("Requests", "**/runnerd/requests*", "completions"),
         ("Approvals", "**/runnerd/approvals", "for the race"),
     ],
 )

@@ -89,7 +89,7 @@ def test_requests(page: Page, daemon: DaemonProcess) -> None:
     for each in page.get_by_role("table").get_by_role("row").all()[1:]:
         expect(each).to_contain_text("Seldom")
     row.get_by_role("button", name="Details").click()
-    expect(page.get_by_role("dialog")).to_contain_text("Response tokens")
+    expect(page.get_by_role("dialog")).to_contain_text("Completion tokens")
     page.get_by_role("button", name="Close").click()
     page.get_by_label("Filter by model").fill("nothing like it")
     expect(page.get_by_text("No request fits the filter")).to_be_visible()

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import base64
+import hashlib
+import re
 from collections.abc import AsyncIterator
 from pathlib import Path
 from types import SimpleNamespace
@@ -47,7 +50,10 @@ async def test_what_it_may_do(client: Client) -> None:
     policy = response.headers["Content-Security-Policy"]
     rules = dict(rule.split(" ", 1) for rule in policy.split("; "))
     assert rules["default-src"] == "'none'"
-    assert rules["script-src"] == rules["style-src"] == rules["connect-src"] == "'self'"
+    assert rules["script-src"] == rules["connect-src"] == "'self'"
+    [style] = re.findall("<style>(.*?)</style>", await response.text(), re.DOTALL)
+    known = base64.b64encode(hashlib.sha256(style.encode()).digest()).decode()
+    assert rules["style-src"] == f"'sha256-{known}'"
     assert rules["frame-ancestors"] == rules["base-uri"] == rules["form-action"] == "'none'"
     assert rules["require-trusted-types-for"] == "'script'"
     assert rules["trusted-types"] == "'none'"
@@ -55,6 +61,18 @@ async def test_what_it_may_do(client: Client) -> None:
     assert response.headers["X-Content-Type-Options"] == "nosniff"
     assert response.headers["X-Frame-Options"] == "DENY"
     assert response.headers["Referrer-Policy"] == "no-referrer"
+
+
+async def test_one_request_shows_the_frame(client: Client) -> None:
+    """The style is in the document; what the first view needs is fetched early, and no more."""
+    files = read_files()
+    text = await (await client.get("/ui")).text()
+    assert "stylesheet" not in text
+    early = re.findall(r'modulepreload" href="ui/\w+/(\w+\.js)"', text)
+    assert len(early) == len(set(early))
+    assert {"app.js", "ui.js", "api.js", "dom.js", "overview.js", "pulls.js"} <= set(early)
+    assert not {"users.js", "chat.js", "reference.js"} & set(early)
+    assert set(early) < set(files.others)
 
 
 async def test_files_are_kept_and_the_document_is_asked_for(client: Client) -> None:
@@ -94,12 +112,13 @@ async def test_switched_off(client: Client, settings: SimpleNamespace) -> None:
 
 def test_another_version_is_another_place(tmp_path: Path) -> None:
     """One byte of one file is enough."""
-    (tmp_path / "index.html").write_text("<script src='ui/VERSION/a.js'></script><!-- modules -->")
-    (tmp_path / "a.js").write_text("1")
+    document = "<script src='ui/VERSION/app.js'></script><!-- modules -->"
+    (tmp_path / "index.html").write_text(document)
+    (tmp_path / "app.js").write_text("1")
     first = read_files(tmp_path)
-    (tmp_path / "a.js").write_text("2")
+    (tmp_path / "app.js").write_text("2")
     second = read_files(tmp_path)
     assert first.version != second.version
     assert first.etag != second.etag
-    assert f"ui/{second.version}/a.js".encode() in second.document
+    assert f"ui/{second.version}/app.js".encode() in second.document
     assert b"modulepreload" in second.document

@@ -9,7 +9,7 @@ from typing import Any
 from aiohttp import web
 
 from runnerd.access import Action, Permission, PrincipalKind, User
-from runnerd.access.permissions import WITHOUT_A_KEY
+from runnerd.access.permissions import MEANINGS, WITHOUT_A_KEY
 from runnerd.access.principals import Principal
 from runnerd.accounts.usage import DAY, Period
 from runnerd.api.admin.fields import user_json
@@ -24,7 +24,10 @@ _DAYS = 30
 
 @ROUTES.get("/runnerd/me", Action.USE_ACCOUNT)
 async def me(request: web.Request) -> web.Response:
-    """Oneself: kind, name, permissions, models, limits, and usage today and in thirty days."""
+    """Oneself: kind, name, permissions, models, limits, and usage today and in thirty days.
+
+    `permissions` has all that there are, each with its meaning; `may` those that one has.
+    """
     context, principal = request.app[CONTEXT], principal_of(request)
     user = context.accounts.users.directory.user(principal.user_id or "")
     about = {
@@ -32,6 +35,7 @@ async def me(request: web.Request) -> web.Response:
         "id": principal.id if user is None else user.id,
         "name": context.accounts.called(principal.id),
         **_allowed(context, principal, user),
+        "permissions": MEANINGS,
     }
     today = int(time.time() // DAY)
     about["usage"] = {
