@@ -103,7 +103,8 @@ class EngineChoice:
         if reason is not None:
             raise NotSupported(reason)
         argv = self._fallback.command(launch, self._settings)
-        return EngineCommand(argv, False, self._fallback.reads, True, self._fallback.words)
+        reads, words = await threads.run(lambda: (self._fallback.reads, self._fallback.words))
+        return EngineCommand(argv, False, reads, True, words)
 
     def native_command(self, server: NativeServer, launch: Launch) -> list[str]:
         """The argv of a native server for a launch."""

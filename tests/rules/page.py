@@ -21,7 +21,7 @@ _REFUSED = {
     r"<script(?![^>]*\bsrc=)": "scripts are files",
     r"(?:src|href)\s*=\s*[\"'](?:https?:)?//": "nothing is fetched from other hosts",
     r":[^;{}\n]*\burl\(|@import": "nothing is fetched by styles",
-    r"(?:from|import)\s*\(?\s*[\"'](?!\./)": "modules are beside each other",
+    r"(?<![\w/])(?:from|import)\s*\(?\s*[\"'](?!\./)": "modules are beside each other",
 }
 
 

@@ -25,6 +25,7 @@ from runnerd.relay.session_recall import must_recall, note_use
 from runnerd.relay.stall_timeouts import StallTimeouts
 from runnerd.relay.unread_streams import UnreadStreams
 from runnerd.scheduler import RunnerKey
+from runnerd.sockets.peer import Endpoint
 from tests.support.supervisors import NoRunners
 
 KEY = RunnerKey("llama.cpp", "load", BackendMode.COMPLETION, "")
@@ -71,7 +72,7 @@ class Runners(NoRunners):
         self.leases.append(name)
         runner = SimpleNamespace(
             name=name,
-            engine_socket="/nonexistent/e.sock",
+            endpoint=Endpoint("/nonexistent/e.sock"),
             lose=lambda reason: None,
             wait_ended=ended,
         )
