@@ -13,6 +13,7 @@ import enum
 import time
 from collections import Counter, deque
 from collections.abc import Callable, Collection, Iterator, Mapping
+from itertools import islice
 from typing import NamedTuple
 
 from runnerd.errors import Overloaded
@@ -74,7 +75,8 @@ class EventBus:
         """Something has happened to `subject`, which is looked at later and must not change."""
         self._number = number = self._number + 1
         # Without the function that a named tuple is made by: each request publishes one.
-        self._rings[kind].add(tuple.__new__(Event, (number, kind, self._clock(), subject)))
+        event = tuple.__new__(Event, (number, kind, self._clock(), subject))
+        self._rings[kind].events.append(event)
         for watcher in self._watchers:
             watcher.wake()
 
@@ -150,22 +152,20 @@ class Watcher:
 
 
 class _Ring:
-    """The newest events of one kind; `lost` is the number of the newest that is not here."""
+    """The newest `events` of one kind, and of those before them the newest, for its number."""
 
     def __init__(self, most: int) -> None:
-        self._events: deque[Event] = deque(maxlen=most)
+        self.events: deque[Event] = deque(maxlen=most + 1)
         self._most = most
-        self.lost = 0
 
-    def add(self, event: Event) -> None:
-        events = self._events
-        if len(events) == self._most:
-            self.lost = events[0].number
-        events.append(event)
+    @property
+    def lost(self) -> int:
+        """The number of the newest that is not kept any more, 0 where all are."""
+        return self.events[0].number if len(self.events) > self._most else 0
 
     def since(self, number: int) -> list[Event]:
         found: list[Event] = []
-        for event in reversed(self._events):
+        for event in islice(reversed(self.events), self._most):
             if event.number <= number:
                 break
             found.append(event)

@@ -33,6 +33,9 @@ class Inference(msgspec.Struct, gc=False):
     stream: bool | None = None
     input: msgspec.Raw = UNSAID
     messages: msgspec.Raw = UNSAID
+    max_tokens: msgspec.Raw = UNSAID
+    max_completion_tokens: msgspec.Raw = UNSAID
+    n_predict: msgspec.Raw = UNSAID
     prompt: msgspec.Raw = UNSAID  # from here on: what `is_plain` is about
     documents: msgspec.Raw = UNSAID
     return_documents: msgspec.Raw = UNSAID
@@ -45,9 +48,6 @@ class Inference(msgspec.Struct, gc=False):
     id_slot: msgspec.Raw = UNSAID
     n_discard: msgspec.Raw = UNSAID
     n: msgspec.Raw = UNSAID
-    max_tokens: msgspec.Raw = UNSAID
-    max_completion_tokens: msgspec.Raw = UNSAID
-    n_predict: msgspec.Raw = UNSAID
     logprobs: msgspec.Raw = UNSAID
     dimensions: msgspec.Raw = UNSAID
     suffix: msgspec.Raw = UNSAID
@@ -71,8 +71,8 @@ class Inference(msgspec.Struct, gc=False):
 
     @property
     def is_plain(self) -> bool:
-        """Whether nothing is said but model, stream, input and messages: then there is nothing to
-        check, to put in other words or to mend in the response.
+        """Whether nothing is said but model, stream, input, messages and how many tokens there may
+        be: then there is nothing to check, to put in other words or to mend in the response.
         """
         return msgspec.structs.astuple(self)[_PLAIN:] == _NOTHING_ELSE
 
@@ -80,12 +80,11 @@ class Inference(msgspec.Struct, gc=False):
         """How many tokens one response may have; None where no limit is said, where several names
         say different ones, or where several responses are asked for.
         """
-        said = [
-            raw
-            for raw in (self.max_tokens, self.max_completion_tokens, self.n_predict)
-            if raw is not UNSAID
-        ]
-        if not said or self.n not in ALONE or any(raw != said[0] for raw in said):
+        names = self.max_tokens, self.max_completion_tokens, self.n_predict
+        if names == _NO_LIMIT:
+            return None
+        said = [raw for raw in names if raw is not UNSAID]
+        if self.n not in ALONE or said.count(said[0]) != len(said):
             return None
         limit = number(said[0], default=0)
         return limit if limit > 0 else None
@@ -95,6 +94,7 @@ class Inference(msgspec.Struct, gc=False):
         return max(1, number(self.n, default=1))
 
 
+_NO_LIMIT = (UNSAID,) * 3
 _PLAIN = Inference.__struct_fields__.index("prompt")
 _NOTHING_ELSE = (UNSAID,) * (len(Inference.__struct_fields__) - _PLAIN)
 

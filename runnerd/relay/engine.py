@@ -310,9 +310,11 @@ class EngineConnection:
         if self._receiver is None:
             return  # the exchange is over already
         if head.chunked:
-            self._body = ChunkedBody(decodes=not as_it_is)
-        if data or (head.length == 0):
-            self._received(data)
+            self._body = ChunkedBody(decodes=not as_it_is, held=self._at_the_end)
+            if data:
+                self._chunked(data)
+        elif data or head.length == 0:
+            self._plain(data)
 
     def _chunked(self, data: bytes) -> None:
         body, receiver = self._body, self._receiver

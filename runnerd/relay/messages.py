@@ -65,6 +65,7 @@ class Request(msgspec.Struct, eq=False):
     session: str = ""
     background: bool = False  # work that nobody waits for
     on_behalf_of: str = ""
+    ping_interval: bytes | None = None  # how often it wants to hear that it waits, as it says
 
     def principal(self, peer: PeerPrincipal) -> Principal:
         """Who makes it; `peer` is who is at the connection's other end.
@@ -89,6 +90,7 @@ class Request(msgspec.Struct, eq=False):
         self.preload_only = (self.header(b"x-preload-only") or b"").lower() == b"true"
         priority = self.header(b"priority")
         self.background = priority is not None and _LEAST_URGENT.search(priority) is not None
+        self.ping_interval = self.header(b"x-ping-interval")
         whose = self.header(b"x-on-behalf-of")
         self.on_behalf_of = whose.decode("ascii") if whose and _PRINCIPAL.match(whose) else ""
 
@@ -130,6 +132,7 @@ class Request(msgspec.Struct, eq=False):
             self.forwarded_for,
             background=self.background,
             on_behalf_of=self.on_behalf_of,
+            ping_interval=self.ping_interval,
         )
 
     def response_lines(self) -> bytes:

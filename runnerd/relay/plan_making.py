@@ -187,6 +187,8 @@ def plain_request(
         return None
     streams = read.fields.stream is True
     assembles = not streams and operation.assembles and found.backend.streams_to_cancel
+    if assembles and operation.name == "chat/completions":  # as `_assembles` of one that is plain
+        assembles = not _is_short(read.fields, found)
     return streams, assembles, request.preload_only, request.origin
 
 
@@ -208,11 +210,14 @@ def _assembles(operation: Operation, fields: Inference, found: ServingRunner) ->
         return True
     if half_characters_wanted(fields) is not None:
         return True
-    limit, time = fields.token_limit(), found.token_time
     if can_be_unparsed(fields):  # what it could not read is not in its error
         return True
-    if limit == 1:
-        return False
-    if limit is None or time is None or has_schemas(fields):
-        return True
-    return not time.is_short(limit)
+    return not _is_short(fields, found)
+
+
+def _is_short(fields: Inference, found: ServingRunner) -> bool:
+    """Whether nobody could leave before the response is complete."""
+    limit, time = fields.token_limit(), found.token_time
+    if limit is None or limit == 1:
+        return limit == 1
+    return time is not None and not has_schemas(fields) and time.is_short(limit)

@@ -107,16 +107,18 @@ class ChunkedBody:
     """Follows a chunked body to its end.
 
     What it returns is for passing on: the content alone if it `decodes`, else the bytes as they
-    are, framing included.
+    are, framing included.  Of one that is `held` the client gets nothing before its end, so nobody
+    asks where its chunks end, and they are not counted.
     """
 
-    __slots__ = ("_chunks", "_content", "_last", "_parser", "_spoiled")
+    __slots__ = ("_chunks", "_content", "_held", "_last", "_parser", "_spoiled")
 
-    def __init__(self, *, decodes: bool = False) -> None:
+    def __init__(self, *, decodes: bool = False, held: bool = False) -> None:
+        self._held = held
         self._content: list[bytes] | None = [] if decodes else None
         self._spoiled = False
         self._last = b""  # byte that was passed on
-        self._chunks = _Chunks(self._content)
+        self._chunks = _Chunks(self._content, counted=not held)
         self._parser = httptools.HttpResponseParser(self._chunks)
         self._parser.feed_data(_BODY_FOLLOWS)
 
@@ -141,7 +143,8 @@ class ChunkedBody:
         if self.complete and not (data.endswith(_LAST_CHUNK) or _LAST_CHUNK.endswith(data)):
             raise BadResponse("it sent more than its answer")
         self._spoiled = False
-        self._last = data[-1:]
+        if not self._held:
+            self._last = data[-1:]
         content = self._content
         if content is None:
             return data
@@ -155,7 +158,7 @@ class ChunkedBody:
         After a piece that was refused nobody knows, unless it was the first.
         """
         if self._spoiled or not self._last:
-            return not self._last
+            return not self._last  # nothing was passed on
         return self._last == b"\n" and self._chunks.even()
 
 
@@ -165,13 +168,14 @@ class _Chunks:
     Nothing here refers back to who reads it: a circle would stay in memory until it is looked for.
     """
 
-    def __init__(self, content: list[bytes] | None) -> None:
+    def __init__(self, content: list[bytes] | None, *, counted: bool) -> None:
         self.complete = False
-        # Counters in C: a chunk costs no Python code.
-        self._begun = itertools.count()
-        self._ended = itertools.count()
-        self.on_chunk_header = self._begun.__next__
-        self.on_chunk_complete = self._ended.__next__
+        if counted:
+            # Counters in C: a chunk costs no Python code.
+            self._begun = itertools.count()
+            self._ended = itertools.count()
+            self.on_chunk_header = self._begun.__next__
+            self.on_chunk_complete = self._ended.__next__
         if content is not None:
             self.on_body = content.append
 

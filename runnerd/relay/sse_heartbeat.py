@@ -18,13 +18,12 @@ from runnerd.relay.messages import Request
 
 COMMENT = sse.comment("waiting")
 
-_HEADER = b"x-ping-interval"
 _SHORTEST, _LONGEST = 0.05, 300.0  # seconds
 
 
 def asks_for_heartbeat(request: Request) -> bool:
     """Return whether a request wants to hear that it waits."""
-    return request.header(_HEADER) is not None
+    return request.ping_interval is not None
 
 
 def interval_of(request: Request) -> float | None:
@@ -32,7 +31,7 @@ def interval_of(request: Request) -> float | None:
 
     Raises errors.ClientError for what is no such number.
     """
-    value = request.header(_HEADER)
+    value = request.ping_interval
     if value is None:
         return None
     try:

@@ -51,9 +51,9 @@ class Queries:
         None for never.
         """
         books, expiry = self._books, None
-        found = books.find(key, generation)
-        if found is not None and not found[1].leases:
-            pool, instance = found
+        pool = books.pools.get(key)
+        instance = None if pool is None else pool.instances.get(generation)
+        if pool is not None and instance is not None and not instance.leases:
             expiry = pool.expires_at(instance, books.limits.keep_alive)
         if self._capacity_planner.look_again_at is None and not books.queue.count(key):
             return expiry  # nothing else has a time

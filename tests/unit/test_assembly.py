@@ -184,6 +184,17 @@ def test_events_that_repeat_themselves_are_taken_as_any_other(
     assert response.get("fingerprint") == (said[-1][1] if said else None)
 
 
+def test_an_event_of_several_lines_is_one() -> None:
+    """Its lines are one text, which is no JSON, however much each looks like an event; among
+    others that repeat themselves, and where a line is a comment.
+    """
+    before = piece("a") + b"\n\n"
+    with pytest.raises(StreamError, match="not JSON"):
+        assemble(before, before + piece("b") + b"\n" + piece("c") + b"\n\n" + before)
+    response = assemble(before, before + b": comment\n" + piece("b") + b"\n\n" + before)
+    assert response["choices"][0]["message"]["content"] == "aaba"
+
+
 @pytest.mark.parametrize(
     "more",
     [

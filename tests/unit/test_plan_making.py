@@ -6,7 +6,10 @@ import json
 from types import SimpleNamespace
 from typing import Any, cast
 
+import msgspec
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from runnerd.backends.configuration import BackendMode
 from runnerd.errors import ClientError
@@ -18,6 +21,7 @@ from runnerd.relay.plan import Plan
 from runnerd.relay.plan_making import check_needs, plain_request, plan_request, same_plan
 from runnerd.relay.serving_runners import ServingRunner
 from runnerd.relay.token_time import TokenTime
+from runnerd.relay.translations import PASSED
 from runnerd.scheduler import RunnerKey
 
 KEY = RunnerKey("llama.cpp", "load", BackendMode.COMPLETION, "")
@@ -99,6 +103,36 @@ def test_plain_requests_share_a_plan() -> None:
     assert plain_request(CHAT, read, serving(spreads=True), asked()) is None
     assert plain_request(CHAT, read, found, asked("s")) is None
     assert plain_request(CHAT, chat(tools=TOOLS), found, asked()) is None
+
+
+LIMITS = st.sampled_from([1, 9, 10**6, 0, -1, "9", None, 1.5])
+
+
+@given(
+    st.fixed_dictionaries(
+        {}, optional=dict.fromkeys(("max_tokens", "max_completion_tokens", "n_predict"), LIMITS)
+    ),
+    st.booleans(),
+    st.sampled_from([None, 0.001]),
+)
+def test_a_limit_on_tokens_is_plain(
+    said: dict[str, Any], stream: bool, seconds: float | None
+) -> None:
+    """Whether its response is short enough to be asked for whole is looked at each time; but for
+    that, the plan of a chat with a limit is one without.
+    """
+    found = serving()
+    assert found.token_time is not None
+    found.token_time.seconds = seconds
+    read = chat(stream=stream, **said)
+    plan = planned(read, found)
+    plain = plain_request(CHAT, read, found, asked())
+    assert plain == (plan.streams, plan.assembles, False, None)
+    same = same_plan(planned(chat(stream=stream, **({} if plan.assembles else said)), found), read)
+    assert b"".join(same.body) == b"".join(plan.body)
+    assert type(same.translation) is type(plan.translation)
+    unlike = {"body": (), "translation": PASSED}
+    assert msgspec.structs.replace(same, **unlike) == msgspec.structs.replace(plan, **unlike)
 
 
 def test_what_a_model_cannot_is_said_in_ollamas_words() -> None:

@@ -75,11 +75,14 @@ def test_chunks_are_followed_to_their_end(chunks: list[bytes], cuts: list[int]) 
     """However the bytes arrive: the content comes out whole, and the end is seen at the end."""
     found: list[bytes] = []
     decoding, passing = ChunkedBody(decodes=True), ChunkedBody()
+    held = ChunkedBody(decodes=True, held=True)
     data = split(chunked(chunks), cuts)
     for index, piece in enumerate(data):
         found.append(decoding.feed(piece))
         assert passing.feed(piece) == piece
-        assert decoding.complete == passing.complete == (index == len(data) - 1)
+        assert held.feed(piece) == found[-1]
+        assert held.between_chunks()  # nothing of it is passed on
+        assert decoding.complete == passing.complete == held.complete == (index == len(data) - 1)
     assert b"".join(found) == b"".join(chunks)
 
 

@@ -12,7 +12,9 @@ from tests.support.waiting import until
 
 def request(value: str | None) -> Request:
     headers = [] if value is None else [(b"x-ping-interval", value.encode())]
-    return Request("POST", b"/", "/", headers, True, True, None, False, "id")
+    found = Request("POST", b"/", "/", headers, True, True, None, False, "id")
+    found.read_labels()
+    return found
 
 
 def test_nobody_gets_them_unasked() -> None:

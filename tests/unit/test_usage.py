@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from typing import Any
 
 from hypothesis import given
 from hypothesis import strategies as st
@@ -66,3 +67,38 @@ def test_text_is_never_mistaken_for_counts(text: str) -> None:
     """What a model writes is inside a JSON string, where its quotes are escaped."""
     content = json.dumps({"content": text + '"usage":{"prompt_tokens":1}' + text}).encode()
     assert excerpt(content) is None
+
+
+NUMBERS = st.none() | st.booleans() | st.integers(-2, 2**54) | st.floats(0, 9) | st.just("7")
+NAMES = st.sampled_from(["cached_tokens", "audio_tokens"])
+MEMBERS = {
+    "prompt_tokens": NUMBERS,
+    "completion_tokens": NUMBERS,
+    "total_tokens": NUMBERS,
+    "input_tokens": NUMBERS,
+    "output_tokens": NUMBERS,
+    "cache_read_input_tokens": NUMBERS,
+    "prompt_tokens_details": st.none() | st.dictionaries(NAMES, NUMBERS),
+    "input_tokens_details": st.none() | st.dictionaries(NAMES, NUMBERS),
+}
+
+
+def counted(*values: object) -> int | None:
+    """The first that is a count."""
+    counts = (each for each in values if isinstance(each, int) and 0 <= each < 2**53)
+    return next(counts, None)
+
+
+@given(st.fixed_dictionaries({}, optional=MEMBERS))
+def test_all_forms_of_counts_are_read_alike(said: dict[str, Any]) -> None:
+    """The plain form, which is read in one step, and everything else that may be told."""
+    if "output_tokens" in said and "input_tokens" not in said:
+        return  # the end of one of Anthropic's streams, which goes by its beginning
+    cached = counted(said.get("cache_read_input_tokens"))
+    prompt = counted(said.get("prompt_tokens"), said.get("input_tokens"))
+    details = said.get("prompt_tokens_details") or said.get("input_tokens_details")
+    assert read(b'"usage":' + json.dumps(said, separators=(",", ":")).encode() + b"}") == Usage(
+        prompt if prompt is None or cached is None else prompt + cached,
+        counted(said.get("completion_tokens"), said.get("output_tokens")),
+        counted(details.get("cached_tokens")) if isinstance(details, dict) else cached,
+    )
