@@ -160,7 +160,7 @@ class Daemon:
             watch.start()
             stack.callback(watch.stop)
             gc.freeze()  # what lives now lives for ever; spares every later collection the walk
-            gc.set_threshold(*_COLLECTIONS)
+            gc.set_threshold(*_COLLECTIONS)  # from here on: `serve` has begun without any
             for listener in listeners:
                 log.info("listening on %s", address_of(listener, tls=self._certificate is not None))
             if self._bound:

@@ -60,13 +60,31 @@ class Live:
         return sorted(runner["model_name"] for runner in runners)
 
     @contextlib.contextmanager
-    def asking(self, model: str, many: int = 1) -> Iterator[None]:
-        """Have so many long responses under way, or waiting."""
-        with contextlib.ExitStack() as stack:
-            for _ in range(many):
-                wire = stack.enter_context(Wire(self.daemon.socket))
-                wire.send(post("/v1/completions", {**LONG, "model": model}))
+    def asking(self, model: str) -> Iterator[None]:
+        """Have one more long response under way, or waiting."""
+        with Wire(self.daemon.socket) as wire:
+            wire.send(post("/v1/completions", {**LONG, "model": model}))
             yield
+
+    @contextlib.contextmanager
+    def holding(self, model: str, many: int = 1) -> Iterator[None]:
+        """Have so many long responses at a model's engine, which stands still and is the only one.
+
+        So none of them ends meanwhile, nor loses its place because nobody reads it.
+        """
+        self.unload()
+        wait_for(lambda: not self.daemon.engines(), "an empty memory")
+        assert self.ask(model).status_code == 200
+        [engine] = self.daemon.engines()
+        engine.suspend()
+        try:
+            with contextlib.ExitStack() as stack:
+                for _ in range(many):
+                    stack.enter_context(self.asking(model))
+                wait_for(lambda: self.daemon.ps()[0]["requests"] == many, "all to be at the engine")
+                yield
+        finally:
+            engine.resume()
 
 
 def written(settings: Mapping[str, object]) -> str:
@@ -389,12 +407,11 @@ def queue_timeout(live: Live, sources: Sources) -> None:
         live.set(queue_timeout=0.2)
         for_a_pull = live.ask("coming")
         assert (for_a_pull.status_code, "queue_timeout" in for_a_pull.text) == (429, True)
-        live.set(max_runners=1, turn=3600)
-        with live.asking("a"):
-            wait_for(lambda: live.loaded() == ["a"], "the other model")
+        live.set(max_runners=1, turn=3600, hang_timeout=3600)
+        with live.holding("a"):
             waiting = pool.submit(live.ask, "b")
             wait_for(lambda: live.daemon.http.get("/health").json()["queued"], "it to wait")
-            live.set(max_runners=1, turn=3600, queue_timeout=0.2)
+            live.set(max_runners=1, turn=3600, hang_timeout=3600, queue_timeout=0.2)
             told = waiting.result()
             assert (told.status_code, "queue_timeout" in told.text) == (429, True)
         release.set()
@@ -406,19 +423,18 @@ def queue_timeout(live: Live, sources: Sources) -> None:
 
 @row
 def turn(live: Live, sources: Sources) -> None:
-    live.set(max_runners=1, turn=3600)
+    live.set(max_runners=1, turn=3600, hang_timeout=3600)
 
     def draining() -> bool:
         return any(runner["yields"] for runner in live.daemon.ps())
 
-    with ThreadPoolExecutor(1) as pool, live.asking("a"):
-        wait_for(lambda: live.loaded() == ["a"], "the first model")
+    with ThreadPoolExecutor(1) as pool, live.holding("a"):
         other = pool.submit(live.ask, "b")
         wait_for(lambda: live.daemon.http.get("/health").json()["queued"], "the second to wait")
         assert not draining()
-        live.set(max_runners=1, turn=0)
+        live.set(max_runners=1, turn=0, hang_timeout=3600)
         wait_for(draining, "the first one's turn to end")
-        live.set(max_runners=2)
+        live.set(max_runners=2, hang_timeout=3600)
         assert other.result().status_code == 200
 
 
@@ -429,10 +445,10 @@ def overcommit(live: Live, sources: Sources) -> None:
     def counts() -> list[tuple[int, int]]:
         return [(runner["requests"], runner["waiting"]) for runner in live.daemon.ps()]
 
-    live.set(overcommit=0)
-    with live.asking("a", 3):
-        wait_for(lambda: counts() == [(3, 0)], "all to be at the engine")
-        live.set(overcommit=1)
+    live.set(overcommit=0, hang_timeout=3600)
+    with live.holding("a", 3):
+        assert counts() == [(3, 0)]
+        live.set(overcommit=1, hang_timeout=3600)
         with live.asking("a"):
             wait_for(lambda: counts() == [(3, 1)], "one to wait")
 

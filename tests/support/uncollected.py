@@ -15,6 +15,7 @@ from runnerd.__main__ import main
 
 gc.disable()
 status = main()
+assert gc.get_threshold()[0] > 0, "the daemon of users would never collect any"
 gc.set_debug(gc.DEBUG_SAVEALL)
 gc.collect()
 found = collections.Counter(
