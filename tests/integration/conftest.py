@@ -1,9 +1,12 @@
-"""The backend with either engine, and a daemon with one tiny model of each kind for a module."""
+"""What several files of tests start: engines, daemons with tiny models, Pantry's clients, a fleet's
+site.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 
@@ -12,7 +15,12 @@ from runnerd.models import tiny
 from tests.support.chats import DEMO, PROMPT, command
 from tests.support.daemon import DaemonProcess, running
 from tests.support.engines import context
+from tests.support.fileserver import FileServer, serving
+from tests.support.pantry_daemon import PantryDaemon, pantry_daemon
 from tests.support.tmux import Screen, screen
+
+if TYPE_CHECKING:  # a fleet's libraries are loaded where there is a fleet
+    from tests.integration.test_worker import Site
 
 
 @pytest.fixture(scope="session")
@@ -88,3 +96,51 @@ def terminal(chatty: DaemonProcess, tmp_path: Path) -> Iterator[Screen]:
     with screen(arguments, {"XDG_STATE_HOME": str(tmp_path)}) as terminal:
         terminal.awaits(PROMPT)
         yield terminal
+
+
+@pytest.fixture(scope="module")
+def server(gguf: Path) -> Iterator[FileServer]:
+    """A server of files from which models are downloaded; it has a tiny one."""
+    with serving((gguf / "tiny.gguf").read_bytes()) as server:
+        yield server
+
+
+@pytest.fixture(scope="module")
+def pantry(tmp_path_factory: pytest.TempPathFactory) -> Iterator[PantryDaemon]:
+    """A daemon that Pantry's programs reach, with users who may what a test says."""
+    with pantry_daemon(tmp_path_factory.mktemp("pantry")) as found:
+        yield found
+
+
+@pytest.fixture(params=["unix", "tcp"])
+def transport(request: pytest.FixtureRequest) -> str:
+    """A test of what holds on both kinds of listeners: once with each."""
+    return str(request.param)
+
+
+@pytest.fixture(scope="module")
+def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
+    """A fleet's broker and results, and a host with a model: for tests that break nothing."""
+    from tests.integration.test_worker import running_site
+
+    with running_site(tmp_path_factory.mktemp("site")) as found:
+        yield found
+
+
+@pytest.fixture
+def own_site(tmp_path: Path) -> Iterator[Site]:
+    """For a test that kills parts of it."""
+    from tests.integration.test_worker import running_site
+
+    with running_site(tmp_path / "site") as found:
+        yield found
+
+
+@pytest.fixture(scope="module")
+def front(
+    site: Site, front_settings: dict[str, str], tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[DaemonProcess]:
+    """A daemon in front of the site, with the `front_settings` of a file of tests."""
+    env = {**front_settings, **site.environment}
+    with running(tmp_path_factory.mktemp("front"), env=env) as found:
+        yield found

@@ -147,11 +147,6 @@ class Client:
             return response.status, response.headers, await response.read()
 
 
-@pytest.fixture(params=["unix", "tcp"])
-def transport(request: pytest.FixtureRequest) -> str:
-    return str(request.param)
-
-
 def let_in(path: str) -> int:
     return 501 if path in INFERENCE else 200
 

@@ -12,14 +12,8 @@ from runnerd.llms.entry import parse_entry
 from runnerd.llms.links import link_of
 from tests.integration.test_user_commands import document, runnerd
 from tests.support.daemon import DaemonProcess, running
-from tests.support.fileserver import FileServer, serving
+from tests.support.fileserver import FileServer
 from tests.support.pantry import entry
-
-
-@pytest.fixture(scope="module")
-def server(gguf: Path) -> Iterator[FileServer]:
-    with serving((gguf / "tiny.gguf").read_bytes()) as server:
-        yield server
 
 
 @pytest.fixture(scope="module")

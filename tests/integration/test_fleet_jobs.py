@@ -6,36 +6,23 @@ import json
 import os
 import signal
 import socket
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
 
-from tests.integration.test_worker import QUESTION, Site, running_site
-from tests.support.daemon import DaemonProcess, running
+from tests.integration.test_worker import QUESTION, Site
+from tests.support.daemon import DaemonProcess
 from tests.support.waiting import SECONDS, wait_for
 
 pytestmark = [pytest.mark.engine, pytest.mark.timeout(300)]
 
 
 @pytest.fixture(scope="module")
-def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
-    with running_site(tmp_path_factory.mktemp("fleet")) as found:
-        yield found
-
-
-@pytest.fixture(scope="module")
-def front(site: Site, tmp_path_factory: pytest.TempPathFactory) -> Iterator[DaemonProcess]:
-    """A daemon that only takes jobs in; it may name a model that it has not."""
-    env = {
-        "RUNNERD_JOBS": '{"fleet": true}',
-        "RUNNERD_AUTO_PULL": "true",
-        **site.environment,
-    }
-    with running(tmp_path_factory.mktemp("front"), env=env) as found:
-        yield found
+def front_settings() -> dict[str, str]:
+    """Of a daemon that only takes jobs in; it may name a model that it has not."""
+    return {"RUNNERD_JOBS": '{"fleet": true}', "RUNNERD_AUTO_PULL": "true"}
 
 
 def submit(client: httpx.Client, *inputs: str, **more: Any) -> str:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import json
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -18,26 +17,8 @@ from tests.support.daemon import running
 from tests.support.fileserver import FileServer, serving
 from tests.support.ggufs import smallest_model
 from tests.support.pantry import PERMISSIONS, ApiError, PantryClient, entry, may
-from tests.support.pantry_daemon import PantryDaemon, pantry_daemon
+from tests.support.pantry_daemon import PantryDaemon
 from tests.support.waiting import wait_for
-
-
-@pytest.fixture(scope="module")
-def server(gguf: Path) -> Iterator[FileServer]:
-    """What models are downloaded from."""
-    with serving((gguf / "tiny.gguf").read_bytes()) as server:
-        yield server
-
-
-@pytest.fixture(scope="module")
-def pantry(tmp_path_factory: pytest.TempPathFactory) -> Iterator[PantryDaemon]:
-    with pantry_daemon(tmp_path_factory.mktemp("pantry")) as found:
-        yield found
-
-
-@pytest.fixture(params=["unix", "tcp"])
-def transport(request: pytest.FixtureRequest) -> str:
-    return str(request.param)
 
 
 def downloaded(client: PantryClient, uuid: str) -> dict[str, Any]:

@@ -2,33 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from pathlib import Path
-
 import pytest
 
 from tests.integration.test_pantry import downloaded
-from tests.support.fileserver import FileServer, serving
+from tests.support.fileserver import FileServer
 from tests.support.pantry import ApiError, entry
-from tests.support.pantry_daemon import PantryDaemon, pantry_daemon
-
-
-@pytest.fixture(scope="module")
-def server(gguf: Path) -> Iterator[FileServer]:
-    """What models are downloaded from."""
-    with serving((gguf / "tiny.gguf").read_bytes()) as server:
-        yield server
-
-
-@pytest.fixture(scope="module")
-def pantry(tmp_path_factory: pytest.TempPathFactory) -> Iterator[PantryDaemon]:
-    with pantry_daemon(tmp_path_factory.mktemp("pantry")) as found:
-        yield found
-
-
-@pytest.fixture(params=["unix", "tcp"])
-def transport(request: pytest.FixtureRequest) -> str:
-    return str(request.param)
+from tests.support.pantry_daemon import PantryDaemon
 
 
 def test_whose_words_count(pantry: PantryDaemon, server: FileServer, transport: str) -> None:

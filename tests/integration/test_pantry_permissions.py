@@ -6,7 +6,6 @@ of it.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
@@ -14,7 +13,7 @@ from uuid import uuid4
 import pytest
 
 from tests.support.pantry import PERMISSIONS, ApiError, PantryClient, entry, may
-from tests.support.pantry_daemon import PantryDaemon, pantry_daemon
+from tests.support.pantry_daemon import PantryDaemon
 
 NOBODYS = str(uuid4())
 NIL = "00000000-0000-0000-0000-000000000000"
@@ -53,12 +52,6 @@ CALLS: dict[str, tuple[str, dict[str, Any], int]] = {
 
 
 @pytest.fixture(scope="module")
-def pantry(tmp_path_factory: pytest.TempPathFactory) -> Iterator[PantryDaemon]:
-    with pantry_daemon(tmp_path_factory.mktemp("pantry")) as found:
-        yield found
-
-
-@pytest.fixture(scope="module")
 def users(pantry: PantryDaemon) -> dict[str, tuple[str, str]]:
     """A user for each permission, and one with none: id and key."""
     found = {}
@@ -67,11 +60,6 @@ def users(pantry: PantryDaemon) -> dict[str, tuple[str, str]]:
         made = pantry.daemon.http.post("/runnerd/users", json=said).raise_for_status().json()
         found[each] = made["id"], made["key"]
     return found
-
-
-@pytest.fixture(params=["unix", "tcp"])
-def transport(request: pytest.FixtureRequest) -> str:
-    return str(request.param)
 
 
 def status_of(client: PantryClient, name: str) -> tuple[int, str]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -10,32 +9,17 @@ import httpx
 import pytest
 
 from tests.integration.test_protollm import prompt
-from tests.integration.test_worker import ANSWER, Site, running_site, task
-from tests.support.daemon import DaemonProcess, running
+from tests.integration.test_worker import ANSWER, Site, task
+from tests.support.daemon import DaemonProcess
 from tests.support.waiting import SECONDS, wait_for
 
 pytestmark = [pytest.mark.engine, pytest.mark.timeout(300)]
 
 
 @pytest.fixture(scope="module")
-def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
-    with running_site(tmp_path_factory.mktemp("site")) as found:
-        yield found
-
-
-@pytest.fixture(scope="module")
-def front(site: Site, tmp_path_factory: pytest.TempPathFactory) -> Iterator[DaemonProcess]:
-    """A daemon that publishes prompts."""
-    env = {"RUNNERD_PROTOLLM": '{"broker": true}', **site.environment}
-    with running(tmp_path_factory.mktemp("front"), env=env) as found:
-        yield found
-
-
-@pytest.fixture
-def own_site(tmp_path: Path) -> Iterator[Site]:
-    """One whose Redis is killed."""
-    with running_site(tmp_path / "site") as found:
-        yield found
+def front_settings() -> dict[str, str]:
+    """Of a daemon that publishes prompts."""
+    return {"RUNNERD_PROTOLLM": '{"broker": true}'}
 
 
 async def test_power_is_cut_before_a_result_is_read(own_site: Site, tmp_path: Path) -> None:

@@ -123,20 +123,6 @@ def running_site(root: Path, clock: Path | None = None) -> Iterator[Site]:
         found.results.close()
 
 
-@pytest.fixture(scope="module")
-def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
-    """For tests that break nothing."""
-    with running_site(tmp_path_factory.mktemp("fleet")) as found:
-        yield found
-
-
-@pytest.fixture
-def own_site(tmp_path: Path) -> Iterator[Site]:
-    """For a test that kills parts of it."""
-    with running_site(tmp_path / "site") as found:
-        yield found
-
-
 async def test_once(site: Site, tmp_path: Path) -> None:
     """It takes one task, writes the result for both generations, and ends."""
     await site.publish(task("once"))
