@@ -52,9 +52,7 @@ async def overview(request: web.Request) -> web.Response:
                 "models": [_waiting(each) for each in waiting],
             },
             "running": len(running),
-            "requests": requests_json(
-                request, (each.record for each in running[:_MOST_REQUESTS])
-            ),
+            "requests": requests_json(request, (each.record for each in running[:_MOST_REQUESTS])),
             "transfers": [job.to_json() for job in transfers_of(request)],
         }
     )
