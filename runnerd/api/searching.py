@@ -28,7 +28,7 @@ async def search_hub(request: web.Request) -> web.Response:
     return json_response(
         [
             {
-                "model": f"hf.co/{each.name}",
+                "model": f"huggingface.co/{each.name}",
                 "downloads": each.downloads,
                 "likes": each.likes,
                 "gated": each.gated,

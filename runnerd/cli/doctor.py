@@ -8,7 +8,7 @@ import resource
 import shutil
 import sys
 from collections.abc import Iterator
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -45,7 +45,9 @@ def _findings(host: str | None) -> Iterator[Finding]:
         settings = settings.model_copy(update={"state_dir": state_dir})
     from runnerd.cli.doctor_engine import engine_findings
 
-    yield from engine_findings(settings, theirs=daemon.state == "ok" and not _ours(state_dir))
+    theirs = daemon.state == "ok" and not _ours(state_dir)
+    for finding in engine_findings(settings, theirs=theirs):
+        yield _not_needed(finding) if theirs and finding.state == "missing" else finding
     yield Finding("Python", "ok", ".".join(map(str, sys.version_info[:3])))
     yield _compiler()
     yield _memory()
@@ -61,6 +63,12 @@ def _findings(host: str | None) -> Iterator[Finding]:
             yield _port(settings)
     yield daemon
     yield from _misspelt()
+
+
+def _not_needed(finding: Finding) -> Finding:
+    """What only a daemon of one's own would lack: the one that answers is another user's."""
+    detail = f"{finding.detail}: of no concern here, the daemon that answers has its own"
+    return replace(finding, state="warning", detail=detail)
 
 
 def _misspelt() -> Iterator[Finding]:

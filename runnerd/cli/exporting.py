@@ -27,6 +27,7 @@ _OTHER_FORMATS = frozenset(
     | {".zst", ".xz", ".bz2", ".7z"}
 )
 """Endings that would say that the file is something else."""
+_STANDARD_OUTPUT = frozenset({"/dev/stdout", "/dev/fd/1", "/proc/self/fd/1"})
 
 
 def export(options: argparse.Namespace) -> int:
@@ -35,6 +36,8 @@ def export(options: argparse.Namespace) -> int:
     if output == "-":
         if sys.stdout.isatty():
             raise ClientError("an archive is nothing for a terminal; name a file with -o")
+    elif output in _STANDARD_OUTPUT:
+        raise ClientError(f"{output} is written with `-o -`")
     else:
         _check_ending(output)
         check_output(Path(output), force=options.force)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import re
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,8 @@ from runnerd.cli.tables import print_json
 from runnerd.cli.taken_names import check_free
 from runnerd.cli.taking_in import take_in, take_in_archive
 from runnerd.errors import ClientError
+
+_COMPRESSED = re.compile(r"\.(tar\.\w+|tgz|tbz2?|txz)$", re.IGNORECASE)
 
 
 def import_models(options: argparse.Namespace) -> int:
@@ -34,6 +37,11 @@ def import_models(options: argparse.Namespace) -> int:
 
 
 def _taken(client: Client, options: argparse.Namespace, path: Path) -> dict[str, Any]:
+    if _COMPRESSED.search(path.name):
+        raise ClientError(
+            f"{path.name} is compressed, and archives are taken in as they are: decompress it"
+            " first, such as with `gunzip`, and import the .tar file"
+        )
     if path.suffix.lower() == ".tar":
         return take_in_archive(client, options, path, options.tag)
     return take_in(client, options, path, tag=options.tag, borrow=options.in_place)

@@ -49,29 +49,39 @@ def show(options: argparse.Namespace) -> int:
 
 
 def cancel(options: argparse.Namespace) -> int:
-    """Cancel jobs."""
-    return _each(options, "POST", "/cancel")
+    """Cancel jobs; 1 if one of them had ended before, with whatever it has."""
+    ended = [job for job in _each(options, "POST", "/cancel") if _came_to_an_end(job)]
+    for job in ended:
+        print(f"job {job['id']} had ended already: {job['state']}", file=sys.stderr)
+    return 1 if ended else 0
+
+
+def _came_to_an_end(job: dict[str, Any]) -> bool:
+    return job["ended"] is not None and job["state"] != "cancelled"
 
 
 def retry(options: argparse.Namespace) -> int:
     """Queue jobs again that have ended without a result."""
-    return _each(options, "POST", "/retry")
+    _each(options, "POST", "/retry")
+    return 0
 
 
 def rm(options: argparse.Namespace) -> int:
     """Forget jobs and what came of them."""
-    return _each(options, "DELETE", "")
+    _each(options, "DELETE", "")
+    return 0
 
 
-def _each(options: argparse.Namespace, method: str, action: str) -> int:
-    client = Client(options.host)
+def _each(options: argparse.Namespace, method: str, action: str) -> list[dict[str, Any]]:
+    client, answers = Client(options.host), []
     for id in options.id:
         found = client.json(method, _path(client, id) + action)
         if options.json:
             print_json(found)
         else:
             print(found["id"], found.get("state", "deleted"))
-    return 0
+        answers.append(found)
+    return answers
 
 
 def submit(options: argparse.Namespace) -> int:

@@ -53,10 +53,14 @@ def row(runner: Runner) -> tuple[object, ...]:
 
 
 def called(runner: Runner) -> list[str]:
-    """What the models of a runner are called, the word of its first client first."""
-    first = runner["model"]
-    others = [name for name in runner["models"] if one_spelling(name) != one_spelling(first)]
-    return [familiar(first), *map(familiar, others)]
+    """What the models of a runner are called, as by `ls`: that of its first client first."""
+    first = one_spelling(runner["model"])
+    others = [name for name in map(one_spelling, runner["models"]) if name != first]
+    if others and first.startswith(
+        "sha256:"
+    ):  # who asked for it by its digest has named none of them
+        return others
+    return [first, *others]
 
 
 def used(slots: Mapping[str, Any]) -> str:

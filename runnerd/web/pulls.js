@@ -160,7 +160,7 @@ function importing(draw) {
 		taking.set(file, state);
 		draw();
 		try {
-			for await (const {type, message, layer, model} of news("models/import", asked, {signal: control.signal})) {
+			for await (const {type, message, layer, model} of news(`models/import`, asked, {signal: control.signal})) {
 				if (type === "success") tell(`${short(model.tags[0])}: ${message}`, "good");
 				layers[layer.id] = layer.current;
 				state.current = Object.values(layers).reduce((sum, each) => sum + each);

@@ -15,7 +15,7 @@ from tests.support.hub import HubServer, running_hub
 from tests.support.ports import reserved_port
 from tests.support.registry import RegistryProcess, running_registry
 
-FOUND = "hf.co/org/Tiny-GGUF"
+FOUND = "huggingface.co/org/Tiny-GGUF"
 
 
 @pytest.fixture(scope="module")

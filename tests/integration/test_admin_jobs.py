@@ -163,6 +163,17 @@ def test_cancelled_at_the_engine(native: DaemonProcess, terminal: Terminal) -> N
 
 
 @pytest.mark.engine
+def test_cancelling_what_has_ended(native: DaemonProcess, terminal: Terminal) -> None:
+    """It stays as it is, and the exit status says that nothing was cancelled."""
+    parameters = {"max_tokens": 2}
+    said = {"model": "tiny", "prompt": "x", "parameters": parameters}
+    id = submitted(native.http, said)
+    assert ended(native.http, id)["state"] == "completed"
+    assert "completed" in terminal.run("jobs", "cancel", id, status=1)
+    assert state(native.http, id) == "completed"
+
+
+@pytest.mark.engine
 def test_output_grows(native: DaemonProcess) -> None:
     """Whoever follows sees it come, in more than one piece."""
     id = submitted(native.http, LONG)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import json
 import re
 import shlex
@@ -11,7 +12,9 @@ import pytest
 
 from runnerd.backends.llamacpp import hardware, places
 from runnerd.backends.llamacpp.hardware import Hardware
+from runnerd.cli import doctor, doctor_engine
 from runnerd.cli.doctor_engine import engine_findings
+from runnerd.cli.findings import Finding
 from runnerd.config import Settings
 from tests.integration.test_cli import runnerd
 from tests.integration.test_saved_slots import DEMO
@@ -92,3 +95,21 @@ def test_which_code_a_portable_engine_picks(tmp_path: Path) -> None:
         assert ", its code for haswell" in runnerd(daemon, "status")[1]
         assert runnerd(daemon, "unload", "a")[0] == 0
         assert not re.search("^engine:", runnerd(daemon, "show", "a")[1], re.MULTILINE)
+
+
+@pytest.mark.parametrize("theirs", [True, False])
+def test_who_only_uses_somebody_elses_daemon_lacks_no_engine(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], theirs: bool
+) -> None:
+    """The daemon that answers has its own: that this user has none is told, and is no failure."""
+    lacking = Finding("llama-server", "missing", "none", "runnerd install llama.cpp")
+    answers = Finding("daemon", "ok", "1.0 at unix:///run/runnerd/runnerd.sock")
+    monkeypatch.setattr(doctor_engine, "engine_findings", lambda *_, **__: iter([lacking]))
+    monkeypatch.setattr(doctor, "_daemon", lambda host: (answers, Path("/var/lib/runnerd")))
+    monkeypatch.setattr(doctor, "_ours", lambda state_dir: not theirs)
+    monkeypatch.setattr(doctor, "_settings", lambda: (Settings(), ""))
+    status = doctor.doctor(argparse.Namespace(host=None, json=True))
+    found = {each["what"]: each for each in json.loads(capsys.readouterr().out)}
+    assert found["llama-server"]["state"] == ("warning" if theirs else "missing")
+    assert ("has its own" in found["llama-server"]["detail"]) == theirs
+    assert status == (0 if theirs else 1)

@@ -216,6 +216,25 @@ def test_a_running_request_is_ended(daemon: DaemonProcess, join: Join) -> None:
     assert daemon.http.delete("/runnerd/requests/mine").status_code == 404
 
 
+def test_what_was_asked_last(daemon: DaemonProcess, join: Join) -> None:
+    """With the names of model and user, beside what runs: one's own, and for owners all."""
+    ann, ben = (join(name, may=["session", "view_llms"]) for name in ("ann", "ben"))
+    sent = {"X-Request-Id": "asked-by-ann"}
+    ann.http.post("/v1/chat/completions", json=CHAT, headers=sent).raise_for_status()
+    asked = [
+        each
+        for each in daemon.http.get("/runnerd/requests?ended=true").json()
+        if each["id"] == sent["X-Request-Id"]
+    ]
+    [told] = asked
+    assert (told["model"], told["user"], told["state"]) == ("ai/tiny:latest", "ann", "ended")
+    assert "request" not in told  # it is not kept
+    assert ann.http.get("/runnerd/requests?ended=1").json() == asked
+    assert ben.http.get("/runnerd/requests?ended=1").json() == []
+    assert daemon.http.get("/runnerd/requests").json() == []
+    assert daemon.http.get("/runnerd/requests?ended=maybe").status_code == 400
+
+
 def test_everybody_sees_what_is_theirs(daemon: DaemonProcess, gguf: Path, join: Join) -> None:
     """Runners of models that were granted, requests of one's own; and nothing once it is over."""
     daemon.import_model(gguf / "other.gguf", "other")

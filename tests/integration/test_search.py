@@ -37,12 +37,12 @@ def test_what_the_hub_has(daemon: DaemonProcess) -> None:
     status, out, _ = runnerd(daemon, "search", "tiny", "--json")
     assert status == 0
     assert json.loads(out) == [{
-        "model": "hf.co/org/Tiny-GGUF", "downloads": 1234, "likes": 5, "gated": True,
+        "model": "huggingface.co/org/Tiny-GGUF", "downloads": 1234, "likes": 5, "gated": True,
         "modified": "2026-01-02T03:04:05.000Z",
     }]  # fmt: skip
     status, out, _ = runnerd(daemon, "search", "tiny")
     assert out.splitlines()[1].split() == [
-        "hf.co/org/Tiny-GGUF", "1.23", "K", "5", "takes", "an", "account", "2026-01-02",
+        "huggingface.co/org/Tiny-GGUF", "1.23", "K", "5", "takes", "an", "account", "2026-01-02",
     ]  # fmt: skip
     assert "nothing on the hub" in runnerd(daemon, "search", "no", "such")[1]
 

@@ -36,7 +36,12 @@ def test_a_runner() -> None:
     assert row(runner(draining=True))[2] == "making room"
     assert row(runner(slots={"all": None, "used": 7}))[4] == "7"
     names = ["huggingface.co/org/m:latest", "ai/mine:latest", "sha256:12"]
-    assert row(runner(model="hf.co/org/M", models=names))[0] == "hf.co/org/M, mine, sha256:12"
+    shown = "huggingface.co/org/m, mine, sha256:12"
+    assert row(runner(model="hf.co/org/M", models=names))[0] == shown
+    assert row(runner(model="docker.io/ai/qwen3"))[0] == "qwen3"  # as `ls` calls it
+    digest = "sha256:" + "0" * 64
+    assert row(runner(model=digest))[0] == "qwen3"
+    assert row(runner(model=digest, models=[]))[0] == digest
 
 
 def test_what_failed_and_what_waits() -> None:
