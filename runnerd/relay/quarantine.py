@@ -41,7 +41,6 @@ _KINDS = 512
 _ENGINES = 64
 _SHARES = 16  # per kind: more than it takes
 _LARGEST = 2**20  # bytes of a request that is remembered when its client leaves
-_MARGIN = 1.5  # how long ago the last sign of life may be: it is looked for now and then
 
 
 @dataclass(slots=True)
@@ -100,9 +99,8 @@ class Quarantine:
         """An engine has failed: accuse who has left it while it hung."""
         departed = self._departed.pop(generation, ())
         if isinstance(failure, EngineHang):
-            since = self._clock() - _MARGIN * failure.silent_for
             for left_at, kinds in departed:
-                if left_at >= since:
+                if left_at >= failure.silent_since:
                     self._blame(generation, kinds, failure)
 
     def _blame(self, generation: int, kinds: list[Kind], failure: BackendFailure) -> None:

@@ -27,6 +27,7 @@ log = logging.getLogger(__name__)
 
 _IDLE_INTERVAL = 0.05  # seconds between two looks whether the last requests have ended
 _LOOKS = 6  # at an engine's health within the limit after which it hangs, at least
+_MARGIN = 0.5  # of the limit: its last sign of life may be so much older than the look that saw it
 _LONGEST_PAUSE = 5.0  # seconds between two of them: the limit may have changed meanwhile
 
 
@@ -121,13 +122,13 @@ class EngineWatch:
             heard = max(heard, heard_at or 0.0, later or 0.0)
             if through:
                 work.rest()  # who is asked next has not been waited for since then
-            elif time.monotonic() - max(work.worked_at, heard) >= limit:
+            elif time.monotonic() - (last := max(work.worked_at, heard)) >= limit:
                 hang = EngineHang(
                     f"the engine of {self._spec.model_ref} gave no sign of life for {limit:g} s "
                     "(hang_timeout) and was ended",
                     exit_reason="hang",
                 )
-                hang.silent_for = limit
+                hang.silent_since = last - limit * _MARGIN
                 return hang
 
     async def _unreachable(self) -> EngineUnreachable:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import math
 
 from runnerd.backends.interface import EngineFailure
 from runnerd.errors import UpstreamTimeout
@@ -16,9 +17,12 @@ log = logging.getLogger(__name__)
 
 
 class EngineHang(EngineFailure):
-    """An engine that is in use has stopped to answer anything, `silent_for` seconds ago."""
+    """An engine that is in use has stopped to answer anything.
 
-    silent_for = 0.0
+    It has given no sign of life since `silent_since` (monotonic), if it is known.
+    """
+
+    silent_since = math.inf
 
     status = UpstreamTimeout.status
     code = "engine_hang"

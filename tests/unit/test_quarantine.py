@@ -155,14 +155,14 @@ def test_what_all_say_is_no_shape(quarantine: Quarantine) -> None:
 
 def test_who_leaves_an_engine_that_hangs_is_accused(quarantine: Quarantine, clock: Clock) -> None:
     """Not who had left before it began to, and nobody where it died in another way."""
-    hang = EngineHang("it hangs", exit_reason="hang")
-    hang.silent_for = 60
     shape = json.dumps({"grammar": "root ::= " + "a" * 50}).encode()
     for generation in range(3):
         quarantine.left(generation, KEY, INNOCENT)
         clock.now += 100
+        hang = EngineHang("it hangs", exit_reason="hang")
+        hang.silent_since = clock.now
         quarantine.left(generation, KEY, (shape,))
-        clock.now += 60
+        clock.now += 200  # however long it takes until somebody sees it, and until it has ended
         quarantine.lost(generation, hang if generation else CRASH)
         assert refused(quarantine, (shape,)) == (generation == 2)
     assert refused(quarantine, (shape[:-1] + b',"prompt":"another one"}',))
