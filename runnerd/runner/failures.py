@@ -16,7 +16,7 @@ log = logging.getLogger(__name__)
 
 
 class EngineHang(EngineFailure):
-    """An engine that is in use has stopped to answer anything, `silent_for` seconds ago."""
+    """An engine that is in use has answered nothing for `silent_for` seconds."""
 
     silent_for = 0.0
 
@@ -29,7 +29,7 @@ class EngineUnreachable(EngineFailure):
 
 
 def unforeseen(error: BaseException, *, runner: str, backend: str, loading: bool) -> EngineFailure:
-    """The failure that an error means which nobody foresaw; its traceback goes to the log.
+    """The failure to tell of an error that nobody foresaw, whose traceback goes to the log.
 
     `runner` and `backend` are names for people, `loading` says that the engine never was ready.
     """
